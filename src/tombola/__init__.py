@@ -1,0 +1,85 @@
+"""Draw winning lottery tickets from neural networks: small subnetworks that do what the whole network does.
+
+The way through the house: a *task* gives data, loss and score; `dissect` finds the heads, MLPs and weights of a
+model; `search` prunes until the score no longer holds and gives a `Ticket`; `controls` draws others of its size to
+compare with; `retrain` trains a ticket from rewound weights; `verdict` says whether it matches the full model.
+`Study` does all of it for several seeds, resumably, and writes the report.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tombola import controls
+    from tombola.anatomy import dissect
+    from tombola.config import StudyConfig
+    from tombola.errors import TombolaError
+    from tombola.evaluation import Evaluation, evaluate, score
+    from tombola.search import Search, SearchOptions, search
+    from tombola.statistics import Verdict, verdict
+    from tombola.study import Study
+    from tombola.subnetwork import Subnetwork, expanded, masked, shrunk, whole
+    from tombola.tasks.base import Task
+    from tombola.tasks.text import TextTask, tokenizer_of
+    from tombola.ticket import Ticket
+    from tombola.training import Recipe, retrain, train
+
+__all__ = [
+    "Evaluation",
+    "Recipe",
+    "Search",
+    "SearchOptions",
+    "Study",
+    "StudyConfig",
+    "Subnetwork",
+    "Task",
+    "TextTask",
+    "Ticket",
+    "TombolaError",
+    "Verdict",
+    "controls",
+    "dissect",
+    "evaluate",
+    "expanded",
+    "masked",
+    "retrain",
+    "score",
+    "search",
+    "shrunk",
+    "tokenizer_of",
+    "train",
+    "verdict",
+    "whole",
+]
+
+_HOMES = {
+    "tombola": ("controls",),
+    "tombola.anatomy": ("dissect",),
+    "tombola.config": ("StudyConfig",),
+    "tombola.errors": ("TombolaError",),
+    "tombola.evaluation": ("Evaluation", "evaluate", "score"),
+    "tombola.search": ("Search", "SearchOptions", "search"),
+    "tombola.statistics": ("Verdict", "verdict"),
+    "tombola.study": ("Study",),
+    "tombola.subnetwork": ("Subnetwork", "expanded", "masked", "shrunk", "whole"),
+    "tombola.tasks.base": ("Task",),
+    "tombola.tasks.text": ("TextTask", "tokenizer_of"),
+    "tombola.ticket": ("Ticket",),
+    "tombola.training": ("Recipe", "retrain", "train"),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name on first use: PyTorch takes seconds, and `tombola --help` does without."""
+    for home, names in _HOMES.items():
+        if name in names:
+            value = importlib.import_module(f"tombola.{name}" if home == "tombola" else home)
+            if home != "tombola":
+                value = getattr(value, name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'tombola' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,315 @@
+"""The command line: thin over the library. Results go to stdout, progress to stderr; exit code 0, 1 or 2."""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import typing
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tombola.errors import TombolaError
+
+DONE, FAILED, BAD_USAGE = 0, 1, 2
+
+_SETTINGS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "what to study": (
+        ("model", "task", "data", "dev", "text", "text_pair", "label", "regression", "metric"),
+        "A model is an asset (minilm), a local folder or a hub id. A task is a GLUE name (cola, sst2, mrpc, stsb, qqp, "
+        "mnli, qnli, rte, wnli), rotten-tomatoes, or a folder or file of your own (TSV, CSV, JSON lines).",
+    ),
+    "how much data": (("train_rows", "dev_rows", "max_length", "search_split", "search_rows"), ""),
+    "the search": (
+        ("threshold", "heads_step", "mlps_step", "refine", "refine_heads_step", "weights_step"),
+        "Defaults are the paper's.",
+    ),
+    "training": (
+        ("epochs", "learning_rate", "batch_size", "weight_decay", "warmup", "clip", "rewind", "imp"),
+        "",
+    ),
+    "running": (("eval_batch_size", "precision", "resamples", "trust_remote_code"), ""),
+}
+
+_HELP: Mapping[str, str] = {
+    "model": "asset, local folder or hub id",
+    "task": "GLUE name, rotten-tomatoes, or path of your own data",
+    "data": "folder of GLUE's original TSV files, instead of the hub",
+    "dev": "file of dev rows, where --task is a file of training rows",
+    "text": "column of the text",
+    "text_pair": "column of the second text",
+    "label": "column of the label",
+    "regression": "the labels are values, not classes",
+    "metric": "score of your own data",
+    "train_rows": "train on a sample of so many rows",
+    "dev_rows": "judge on a sample of so many rows",
+    "max_length": "tokens a text is cut to",
+    "search_split": "dev as in the paper, or train for held-out training rows",
+    "search_rows": "training rows held out for the search",
+    "threshold": "share of the full score that must hold",
+    "heads_step": "share of all heads removed in an iteration",
+    "mlps_step": "MLPs removed in an iteration",
+    "refine": "go on with heads alone, then MLPs alone",
+    "refine_heads_step": "share of all heads removed in a refining iteration",
+    "weights_step": "share of the remaining weights removed in an iteration",
+    "epochs": "passes over the training rows",
+    "learning_rate": "peak of the schedule",
+    "batch_size": "training examples in a step",
+    "weight_decay": "of AdamW",
+    "warmup": "share of the steps that warm up",
+    "clip": "largest norm of the gradient",
+    "rewind": "retrain from: pretrained, init or step-K",
+    "imp": "iterative magnitude pruning: train between the cuts of the weights",
+    "eval_batch_size": "examples at a time when scoring",
+    "precision": "auto, fp32 or bf16",
+    "resamples": "of each bootstrap",
+    "trust_remote_code": "run code that comes with a model",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 1 failed, 2 bad usage or bad input."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = _parser(given[0] if given else None)
+    options = parser.parse_args(given)
+    if options.command is None:
+        parser.print_help()
+        return BAD_USAGE
+    # Tokenizers warn of forks that never happen here.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        result: dict[str, Any] = options.run(options)
+    except TombolaError as error:
+        print(f"tombola: error: {error}", file=sys.stderr)  # noqa: T201
+        return BAD_USAGE
+    except KeyboardInterrupt:
+        print("tombola: stopped; the same command goes on where it was", file=sys.stderr)  # noqa: T201
+        return 130
+    if options.json:
+        print(json.dumps(result, indent=2))  # noqa: T201
+    return DONE
+
+
+def _parser(chosen: str | None) -> argparse.ArgumentParser:
+    """The parser; only the chosen command gets its settings, whose defaults take PyTorch and seconds to import."""
+    parser = argparse.ArgumentParser(
+        prog="tombola",
+        description="Draw winning lottery tickets from neural networks: small subnetworks that do what the whole does.",
+    )
+    parser.add_argument("--version", action="version", version=f"tombola {version('tombola')}")
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def command(name: str, run: Any, what: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
+        sub.add_argument("--json", action="store_true", help="print the result as JSON")
+        sub.set_defaults(run=run, command=name)
+        return sub
+
+    study = command("study", _study, "the whole study: fine-tune, search, controls, retraining, report; resumes")
+    study.add_argument("config", nargs="?", type=Path, metavar="study.yaml", help="settings; flags go before them")
+    study.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of studies (runs)")
+    study.add_argument("--seeds", type=_seeds, metavar="0,1,2", help="one full model and its tickets for each (0)")
+    study.add_argument("--save", choices=("none", "good", "all"), default="good", help="retrained models to write")
+    study.add_argument("--prunings", type=_names, metavar="heads+mlps,weights", help="which searches (both)")
+    if chosen == "study":
+        _add_settings(study)
+
+    prune = command("prune", _prune, "from a fine-tuned model and a task to a good ticket")
+    prune.add_argument("--pruning", choices=("heads+mlps", "weights"), default="heads+mlps", help="what to remove")
+    prune.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder: search.jsonl and good/")
+    if chosen == "prune":
+        _add_settings(prune)
+
+    retrain = command("retrain", _retrain, "from a ticket to a retrained model")
+    retrain.add_argument("--ticket", type=Path, required=True, metavar="DIR", help="folder of the ticket")
+    retrain.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder of the model")
+    retrain.add_argument("--seed", type=int, default=0, help="of output layer, order and dropout (0)")
+    if chosen == "retrain":
+        _add_settings(retrain)
+
+    score = command("score", _score, "score of a fine-tuned model, under a ticket or whole")
+    score.add_argument("--ticket", type=Path, metavar="DIR", help="folder of the ticket; whole model without")
+    if chosen == "score":
+        _add_settings(score)
+
+    report = command("report", _report, "the HTML report of a study's folder, written again")
+    report.add_argument("folder", type=Path, metavar="DIR", help="the study's folder")
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    from tombola.config import PRESETS, StudyConfig
+
+    parser.add_argument(
+        "--preset", choices=sorted(PRESETS), help="quick: minutes on two cores (default); paper: all rows"
+    )
+    parser.add_argument("--device", default="auto", help="auto, or PyTorch's name of a device")
+    hints = typing.get_type_hints(StudyConfig)
+    defaults = {field.name: field.default for field in dataclasses.fields(StudyConfig)}
+    for title, (names, text) in _SETTINGS.items():
+        group = parser.add_argument_group(title, text)
+        for name in names:
+            default = defaults[name]
+            shown = "" if default is None or isinstance(default, bool) else f" ({default})"
+            options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": f"{_HELP[name]}{shown}"}
+            kinds = typing.get_args(hints[name]) or (hints[name],)
+            if bool in kinds:
+                options["action"] = argparse.BooleanOptionalAction
+            else:
+                options["type"] = next(kind for kind in (int, float, str) if kind in kinds)
+                options["metavar"] = name.rsplit("_", maxsplit=1)[-1].upper()
+            group.add_argument(f"--{name.replace('_', '-')}", **options)
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    from tombola.config import StudyConfig
+
+    names = {field.name for field in dataclasses.fields(StudyConfig)}
+    return {name: value for name, value in vars(options).items() if name in names and value is not None}
+
+
+def _study(options: argparse.Namespace) -> dict[str, Any]:
+    from tombola.config import StudyConfig
+    from tombola.report.table import table
+    from tombola.study import Study
+
+    settings, seeds = _settings(options), options.seeds
+    if options.config is not None:
+        config, listed = StudyConfig.read(options.config, options.preset, **settings)
+        seeds = seeds or listed
+    else:
+        config = StudyConfig.of(options.preset or "quick", **settings)
+    study = Study(config, out=options.out, seeds=seeds or (0,), device=options.device, save=options.save)
+    path = study.run()
+    verdicts = study.verdicts()
+    if not options.json:
+        console = Console()
+        console.print(table(study.folder))
+        for verdict in verdicts:
+            if verdict["ticket"] == "good":
+                console.print(verdict["sentence"], highlight=False)
+        console.print(f"report: {path}", highlight=False, soft_wrap=True)
+    return {"folder": str(study.folder), "report": str(path), "verdicts": verdicts, "rows": list(study.rows())}
+
+
+def _prune(options: argparse.Namespace) -> dict[str, Any]:
+    from tombola.pipeline import Pipeline
+    from tombola.search import search
+    from tombola.store import publish
+
+    pipe = Pipeline.open(_settings(options), options.preset, options.device)
+    with (
+        publish(options.out) as draft,
+        pipe.bars(f"search {options.pruning}", pipe.search_cost(options.pruning)) as bars,
+    ):
+        found = search(
+            pipe.trained(),
+            pipe.task,
+            options.pruning,
+            options=pipe.config.search_options,
+            split="search",
+            batch_size=pipe.config.eval_batch_size,
+            precision=pipe.precision,
+            progress=bars,
+        )
+        found.save(draft)
+    last = found.last
+    result = {
+        "ticket": str(options.out / "good"),
+        "score": last.score,
+        "full_score": found.full_score,
+        **{name: getattr(last, name) for name in ("heads", "mlps", "weights", "sparsity")},
+    }
+    if not options.json:
+        kept = (
+            f"{last.heads} heads and {last.mlps} MLPs"
+            if options.pruning == "heads+mlps"
+            else f"{1 - last.sparsity:.1%} of the weights"
+        )
+        print(f"{kept} score {last.score:.4f}, the full model {found.full_score:.4f}: {result['ticket']}")  # noqa: T201
+    return result
+
+
+def _retrain(options: argparse.Namespace) -> dict[str, Any]:
+    from tombola.evaluation import evaluate
+    from tombola.pipeline import Pipeline
+    from tombola.store import publish
+    from tombola.subnetwork import expanded
+    from tombola.ticket import Ticket
+    from tombola.training import retrain
+
+    ticket = Ticket.load(options.ticket)
+    pipe = Pipeline.open(_settings(options), options.preset, options.device)
+    rewinding = pipe.config.rewinding
+    if rewinding.to == "step":
+        raise TombolaError(
+            "step-K needs the full model's training, which only tombola study has; use it, or another --rewind"
+        )
+    model = pipe.task.load(
+        pipe.config.model, seed=options.seed, state="init" if rewinding.to == "init" else "pretrained"
+    ).to(pipe.device)
+    with publish(options.out) as draft, pipe.bars("retrain", pipe.training_cost()) as bars:
+        part = retrain(
+            model, ticket, pipe.task, pipe.config.recipe, seed=options.seed, precision=pipe.precision, progress=bars
+        )
+        found = evaluate(part, pipe.task, precision=pipe.precision, progress=bars)
+        pipe.task.save(expanded(part), draft)
+    result = {"model": str(options.out), "metric": pipe.task.metric.name, "score": found.score, "n": len(found.losses)}
+    if not options.json:
+        print(f"{pipe.task.metric.name} {found.score:.4f}: {options.out}")  # noqa: T201
+    return result
+
+
+def _score(options: argparse.Namespace) -> dict[str, Any]:
+    from tombola import statistics
+    from tombola.evaluation import score
+    from tombola.pipeline import Pipeline
+    from tombola.ticket import Ticket
+
+    ticket = None if options.ticket is None else Ticket.load(options.ticket)
+    pipe = Pipeline.open(_settings(options), options.preset, options.device)
+    with pipe.bars("score", pipe.task.size("dev")) as bars:
+        found = score(
+            pipe.trained(),
+            pipe.task,
+            ticket,
+            batch_size=pipe.config.eval_batch_size,
+            precision=pipe.precision,
+            progress=bars,
+        )
+    metric, references = pipe.task.metric, pipe.task.references("dev")
+    low, high = statistics.interval(metric, found.predictions, references, seed=0, resamples=pipe.config.resamples)
+    result = {
+        "metric": metric.name,
+        "score": found.score,
+        "score_low": low,
+        "score_high": high,
+        "chance": metric.chance(references),
+        "n": len(references),
+        "precision": pipe.precision,
+    }
+    if not options.json:
+        print(f"{metric.name} {found.score:.4f} (95 % interval {low:.4f} to {high:.4f}, n = {len(references)})")  # noqa: T201
+    return result
+
+
+def _report(options: argparse.Namespace) -> dict[str, Any]:
+    from tombola import report
+
+    path = report.build(options.folder)
+    if not options.json:
+        print(path)  # noqa: T201
+    return {"report": str(path)}

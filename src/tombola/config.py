@@ -1,0 +1,248 @@
+"""What a study is: a frozen configuration with a canonical form and a short hash."""
+
+import dataclasses
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from tombola.errors import TombolaError
+from tombola.rewinding import Rewinding
+from tombola.search import SearchOptions
+from tombola.sources import MODELS
+from tombola.ticket import PRUNINGS, Pruning
+from tombola.training import Recipe
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "quick": {"train_rows": 6000, "dev_rows": 2000, "epochs": 1, "learning_rate": 1e-4},
+    "paper": {"epochs": 3, "learning_rate": 2e-5},
+}
+"""`quick`: minutes on two cores. `paper`: all rows, three epochs (Prasanna et al. 2020, appendix)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """Everything that decides what a study finds.
+
+    Attributes:
+        model: asset, local folder or hub id.
+        task: a GLUE name, `rotten-tomatoes`, or the path of one's own data.
+        data: folder of GLUE's original TSV files; None for the hub.
+        dev: file of dev rows, where `task` is a file of training rows.
+        text, text_pair, label: columns of one's own data; None to guess the usual names.
+        regression: the labels of one's own data are values.
+        metric: of one's own data; None for accuracy or Pearson's r.
+        train_rows, dev_rows: use a sample of so many rows; None for all.
+        max_length: tokens a text is cut to.
+        search_split: `dev` as in the paper, or `train` to search on held-out training rows.
+        search_rows: how many training rows are held out then; None for as many as dev has, at most a fifth.
+        prunings: which searches to run.
+        threshold ... weights_step: see `SearchOptions`.
+        imp: search weights by iterative magnitude pruning with training between the cuts.
+        rewind: `pretrained`, `init` or `step-K`.
+        epochs ... clip: see `Recipe`.
+        eval_batch_size: examples at a time when scoring.
+        precision: `auto`, `fp32` or `bf16`.
+        resamples: of each bootstrap.
+        trust_remote_code: run code that comes with a model.
+
+    Raises:
+        TombolaError: a value is none of those allowed.
+    """
+
+    model: str = "minilm"
+    task: str = "rotten-tomatoes"
+    data: str | None = None
+    dev: str | None = None
+    text: str | None = None
+    text_pair: str | None = None
+    label: str | None = None
+    regression: bool = False
+    metric: str | None = None
+    train_rows: int | None = None
+    dev_rows: int | None = None
+    max_length: int = 128
+    search_split: str = "dev"
+    search_rows: int | None = None
+    prunings: tuple[Pruning, ...] = PRUNINGS
+    threshold: float = 0.9
+    heads_step: float = 0.1
+    mlps_step: int = 1
+    refine: bool = True
+    refine_heads_step: float = 0.05
+    weights_step: float = 0.1
+    imp: bool = False
+    rewind: str = "pretrained"
+    epochs: int = 3
+    learning_rate: float = 2e-5
+    batch_size: int = 32
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    clip: float = 1.0
+    eval_batch_size: int = 64
+    precision: str = "auto"
+    resamples: int = 2000
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        for pruning in self.prunings:
+            if pruning not in PRUNINGS:
+                raise TombolaError(f"unknown pruning {pruning!r}; known: {', '.join(PRUNINGS)}")
+        if not self.prunings or len(set(self.prunings)) < len(self.prunings):
+            raise TombolaError("name each pruning once: heads+mlps, weights, or both")
+        if self.search_split not in ("dev", "train"):
+            raise TombolaError(
+                f"cannot search on {self.search_split!r}; choose dev, or train for held-out training rows"
+            )
+        for name in ("train_rows", "dev_rows", "search_rows", "max_length", "eval_batch_size", "resamples"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise TombolaError(f"{name} must be 1 or more, not {value}")
+        # Made once to be checked, so that a bad value is found before the first model is trained.
+        _ = self.search_options, self.recipe, self.rewinding
+
+    @classmethod
+    def of(cls, preset: str = "quick", **settings: Any) -> Self:
+        """A configuration from a preset and what differs from it.
+
+        Raises:
+            TombolaError: an unknown preset or setting, or a value of the wrong kind.
+        """
+        if preset not in PRESETS:
+            raise TombolaError(f"unknown preset {preset!r}; known: {', '.join(PRESETS)}")
+        values = {**PRESETS[preset], **settings}
+        hints = typing.get_type_hints(cls)
+        for name, value in values.items():
+            if name not in hints:
+                raise TombolaError(f"unknown setting {name!r}; known: {', '.join(hints)}")
+            values[name] = _checked(name, value, hints[name])
+        return cls(**values)
+
+    @classmethod
+    def read(cls, path: Path, preset: str | None = None, **settings: Any) -> tuple[Self, tuple[int, ...] | None]:
+        """A configuration from a YAML file of settings, which may also name a `preset` and `seeds`.
+
+        Args:
+            path: the file.
+            preset: goes before the file's.
+            settings: go before the file's.
+
+        Returns:
+            The configuration, and the file's seeds if it names any.
+
+        Raises:
+            TombolaError: the file is missing, is no YAML mapping, or has a setting that is unknown or wrong.
+        """
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise TombolaError(
+                f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}"
+            ) from None
+        except yaml.YAMLError as error:
+            raise TombolaError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        if not isinstance(values, dict):
+            raise TombolaError(f"{path} must hold settings, one `name: value` a line")
+        seeds = values.pop("seeds", None)
+        if seeds is not None:
+            seeds = tuple(seeds) if isinstance(seeds, list) else (seeds,)
+            if not all(isinstance(seed, int) for seed in seeds):
+                raise TombolaError(f"{path}: seeds must be a list of whole numbers")
+        chosen = preset or values.pop("preset", "quick")
+        values.pop("preset", None)
+        try:
+            return cls.of(chosen, **{**{str(key): value for key, value in values.items()}, **settings}), seeds
+        except TombolaError as error:
+            raise TombolaError(f"{path}: {error}") from None
+
+    @property
+    def search_options(self) -> SearchOptions:
+        """Threshold and steps of the searches."""
+        return SearchOptions(**{item.name: getattr(self, item.name) for item in dataclasses.fields(SearchOptions)})
+
+    @property
+    def recipe(self) -> Recipe:
+        """How models are fine-tuned."""
+        return Recipe(**{item.name: getattr(self, item.name) for item in dataclasses.fields(Recipe)})
+
+    @property
+    def rewinding(self) -> Rewinding:
+        """Where tickets are rewound to."""
+        return Rewinding.parse(self.rewind)
+
+    @property
+    def name(self) -> str:
+        """Readable start of the study's folder."""
+        return f"{_slug(Path(self.model).name)}-{self.task_name}"
+
+    @property
+    def task_name(self) -> str:
+        """Short name of the task, for folders and rows."""
+        return _slug(Path(self.task).name)
+
+    def settings(self) -> dict[str, Any]:
+        """All settings as JSON values."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(self).items()}
+
+    def hash(self) -> str:
+        """Eight hexadecimal digits over what differs from the defaults and over the content of local files.
+
+        Defaults are left out, so that a setting that is new in a later version keeps the hashes of old studies.
+        """
+        defaults = StudyConfig().settings()
+        different = {name: value for name, value in self.settings().items() if value != defaults[name]}
+        contents = {
+            name: _fingerprint(Path(source).expanduser())
+            for name, source in (
+                ("model", self.model),
+                ("task", self.task),
+                ("data", self.data),
+                ("dev", self.dev),
+            )
+            if source is not None and source not in MODELS and Path(source).expanduser().exists()
+        }
+        canonical = json.dumps([different, contents], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+
+
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    """The value, if it is of the setting's type; a whole number does for a float, a list for a tuple."""
+    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if isinstance(value, int) and not isinstance(value, bool) and float in allowed:
+        return float(value)
+    # YAML reads 2e-5 as text.
+    if isinstance(value, str) and float in allowed:
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        if any(typing.get_origin(kind) is tuple for kind in allowed):
+            return tuple(value)
+    elif any(type(value) is kind for kind in allowed):
+        return value
+    kinds = " or ".join(getattr(kind, "__name__", str(kind)) for kind in allowed)
+    raise TombolaError(f"setting {name} must be {kinds}, not {value!r}")
+
+
+def _slug(text: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "._" else "-" for letter in text).strip("-.") or "study"
+
+
+def _fingerprint(path: Path) -> str:
+    """SHA-256 over names and contents of a file or of the files of a folder (not hidden ones)."""
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    for file in files:
+        if any(part.startswith(".") for part in file.relative_to(path).parts):
+            continue
+        digest.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as content:
+            digest.update(hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()

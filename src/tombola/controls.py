@@ -1,0 +1,69 @@
+"""Tickets to compare a good one with: of exactly its size, but drawn at random, or made of the least useful."""
+
+import torch
+from torch import Tensor, nn
+
+from tombola.anatomy import dissect
+from tombola.magnitude import keep_largest
+from tombola.search import Search
+from tombola.ticket import Ticket
+
+
+def random(ticket: Ticket, seed: int) -> Ticket:
+    """As many heads and MLPs (weights) as `ticket` has, drawn uniformly from the whole model."""
+    generator = torch.Generator().manual_seed(seed)
+    if ticket.pruning == "heads+mlps":
+        masks = {
+            name: _draw(mask.numel(), int(mask.sum()), generator).view_as(mask) for name, mask in ticket.masks.items()
+        }
+    else:
+        joint = _draw(ticket.total, len(ticket), generator)
+        parts = joint.split([mask.numel() for mask in ticket.masks.values()])
+        masks = {name: part.view_as(mask) for (name, mask), part in zip(ticket.masks.items(), parts, strict=True)}
+    return _control(ticket, masks, "random", seed=seed)
+
+
+def random_layerwise(ticket: Ticket, seed: int) -> Ticket:
+    """As many heads in each layer (weights in each matrix) as `ticket` has, drawn uniformly there.
+
+    It tells whether *these* sites matter or only their profile over depth. A layer has one MLP, so the MLPs stay
+    the same.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    masks = {}
+    for name, mask in ticket.masks.items():
+        # One row a layer for sites; one row altogether for a matrix of weights.
+        rows = mask.reshape(mask.shape[0], -1) if ticket.pruning == "heads+mlps" else mask.reshape(1, -1)
+        drawn = [_draw(row.numel(), int(row.sum()), generator) for row in rows]
+        masks[name] = torch.stack(drawn).view_as(mask)
+    return _control(ticket, masks, "random-layerwise", seed=seed)
+
+
+def bad(found: Search, model: nn.Module) -> Ticket:
+    """The least useful of the same size.
+
+    Sites: those that the search removed, first removed first, topped up with the survivors of least importance.
+    Weights: those of smallest magnitude in `model`, the one that was searched.
+    """
+    ticket = found.good
+    if ticket.pruning == "heads+mlps":
+        masks = {name: torch.zeros_like(mask) for name, mask in ticket.masks.items()}
+        for layer, head in found.least_useful_first("heads")[: int(ticket.heads.sum())]:
+            masks["heads"][layer, head] = True
+        masks["mlps"][found.least_useful_first("mlps")[: int(ticket.mlps.sum())]] = True
+    else:
+        anatomy = dissect(model)
+        weights = {f"{matrix.layer}.{matrix.kind}": weight for matrix, weight in anatomy.prunable(model)}
+        masks = {name: ~mask for name, mask in keep_largest(weights, ticket.total - len(ticket)).items()}
+    return _control(ticket, masks, "bad")
+
+
+def _draw(total: int, count: int, generator: torch.Generator) -> Tensor:
+    mask = torch.zeros(total, dtype=torch.bool)
+    mask[torch.randperm(total, generator=generator)[:count]] = True
+    return mask
+
+
+def _control(ticket: Ticket, masks: dict[str, Tensor], name: str, **facts: object) -> Ticket:
+    task = {key: ticket.provenance[key] for key in ("task",) if key in ticket.provenance}
+    return Ticket(ticket.pruning, ticket.architecture, masks, {"ticket": name, **task, **facts})

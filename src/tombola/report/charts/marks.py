@@ -1,0 +1,43 @@
+"""Words and marks that several charts share."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import altair as alt
+
+from tombola.report.names import FOUND
+
+Side = Literal["left", "right"]
+
+Datum = dict[str, str | float | int | bool | None]
+
+
+def data(rows: Sequence[Datum]) -> alt.InlineData:
+    """Rows as inline data; Altair writes them once for all the layers that share them."""
+    return alt.InlineData(values=list(rows))
+
+
+def overlay(*layers: alt.Chart, height: int, **properties: Any) -> alt.LayerChart:
+    """Layers over one another, the last on top, at a height in pixels."""
+    return alt.LayerChart(layer=list(layers), height=height, **properties)
+
+
+def ticket_color(field: str = "ticket") -> alt.Color:
+    """A ticket's colour, the same in every chart; the axis names the tickets, so there is no legend."""
+    return alt.Color(f"{field}:N", scale=alt.Scale(domain=list(FOUND), range="category"), legend=None)
+
+
+def rule_at(value: float, style: str) -> alt.Chart:
+    """A vertical reference line."""
+    chart: alt.Chart = alt.Chart(data([{"at": value}])).mark_rule(style=style).encode(x="at:Q")
+    return chart
+
+
+def note_above(value: float, text: str, line: int, align: Side) -> alt.Chart:
+    """A word for a vertical reference line, on one of the lines of text above the plot (0 is the lowest)."""
+    chart: alt.Chart = (
+        alt.Chart(data([{"at": value, "text": text}]))
+        .mark_text(style="note", align=align, baseline="bottom", dy=-5 - 16 * line, dx=4 if align == "left" else -4)
+        .encode(x="at:Q", y=alt.value(0), text="text:N")
+    )
+    return chart

@@ -1,0 +1,41 @@
+"""How numbers are written: the same number looks the same in the page, its charts and the terminal."""
+
+MISSING = "–"
+
+
+def score(value: float | None) -> str:
+    """Three decimals for scores of the order of 1, fewer for large ones such as perplexities."""
+    if value is None:
+        return MISSING
+    # Adding 0 turns the -0.0 that rounding leaves into 0.0.
+    text = f"{round(value, 3) + 0:.3f}" if abs(value) < 10 else f"{value:,.1f}"
+    return text.replace("-", "−")
+
+
+def share(value: float | None) -> str:
+    """A share of 1 as a percentage."""
+    return MISSING if value is None else f"{100 * value:.1f} %"
+
+
+def count(value: float | None) -> str:
+    """A count; a mean over seeds keeps one decimal unless it is whole."""
+    if value is None:
+        return MISSING
+    return f"{value:,.0f}" if value == round(value) or value >= 1000 else f"{value:,.1f}"
+
+
+def megabytes(size: float | None) -> str:
+    """Bytes as MB (10^6)."""
+    return MISSING if size is None else f"{size / 1e6:,.1f}"
+
+
+def seconds(value: float | None) -> str:
+    """Seconds, with a decimal for short ones."""
+    if value is None:
+        return MISSING
+    return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
+
+
+def plural(number: float, one: str, many: str | None = None) -> str:
+    """`1 head`, `2 heads`."""
+    return f"{count(number)} {one if number == 1 else many or one + 's'}"

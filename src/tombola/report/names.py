@@ -1,0 +1,45 @@
+"""What prunings, tickets and stages are called before people, and the order in which they are shown."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+FOUND = ("good", "random", "random-layerwise", "bad")
+"""The tickets that a study compares, in the order of tables, legends and colours."""
+
+TICKETS = ("full", "majority", *FOUND)
+STAGES = ("none", "pruned", "retrained")
+
+PRUNING_TITLES: Mapping[str, str] = MappingProxyType({"heads+mlps": "Heads and MLPs", "weights": "Weights"})
+TICKET_TITLES: Mapping[str, str] = MappingProxyType(
+    {
+        "full": "full model",
+        "majority": "majority baseline",
+        "good": "good",
+        "random": "random",
+        "random-layerwise": "layer-matched random",
+        "bad": "bad",
+    }
+)
+MATRIX_TITLES: Mapping[str, str] = MappingProxyType(
+    {
+        "query": "query",
+        "key": "key",
+        "value": "value",
+        "attention_output": "attention out",
+        "mlp_in": "MLP in",
+        "mlp_out": "MLP out",
+    }
+)
+METRIC_TITLES: Mapping[str, str] = MappingProxyType(
+    {
+        "matthews_correlation": "Matthews correlation",
+        "pearson": "Pearson correlation",
+        "spearman": "Spearman correlation",
+        "f1": "F1",
+    }
+)
+
+
+def metric_title(metric: str) -> str:
+    """A metric's name in words."""
+    return METRIC_TITLES.get(metric, metric.replace("_", " "))

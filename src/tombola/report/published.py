@@ -1,0 +1,43 @@
+"""The paper's figures for GLUE, carried in the package: what a study can be held against."""
+
+import functools
+import json
+from dataclasses import dataclass
+from importlib import resources
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """A published score: mean and population standard deviation over seeds."""
+
+    task: str
+    metric: str
+    pruning: str
+    ticket: str
+    stage: str
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class Published:
+    """The published figures and where they come from; `std` says in words what the rows' deviation is."""
+
+    source: str
+    model: str
+    seeds: int
+    split: str
+    std: str
+    rows: tuple[PublishedRow, ...]
+
+    def task(self, name: str) -> tuple[PublishedRow, ...]:
+        """Rows of a task by the name GLUE shows, `CoLA` or `SST-2`; empty for an unknown one."""
+        return tuple(row for row in self.rows if row.task == name)
+
+
+@functools.cache
+def published() -> Published:
+    """Read the figures from the package."""
+    value = json.loads(resources.files("tombola.report").joinpath("published.json").read_text(encoding="utf-8"))
+    rows = tuple(PublishedRow(**row) for row in value.pop("rows"))
+    return Published(**value, rows=rows)

@@ -1,0 +1,121 @@
+"""A result row: what one scored model is, how good, how large, how long it took."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from torch import nn
+
+from tombola import statistics
+from tombola.tasks.base import Predictions, Task
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a scored model is.
+
+    Attributes:
+        heads, mlps, weights: survivors; weights are the prunable ones.
+        sparsity: share of the prunable weights that is gone, 0 to 1.
+        parameters: parameters of the whole model that are not pruned, embeddings and output layer included.
+        bytes: memory of the parameters as the model runs: removed sites take none, zeroed weights still do.
+    """
+
+    heads: int
+    mlps: int
+    weights: int
+    sparsity: float
+    parameters: int
+    bytes: int
+
+
+NOTHING = Size(heads=0, mlps=0, weights=0, sparsity=1.0, parameters=0, bytes=0)
+"""The size of guessing without a model."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of `results.jsonl`.
+
+    Attributes:
+        model, task, seed: of the study.
+        pruning: `none`, `heads+mlps` or `weights`.
+        ticket: `full`, `good`, `random`, `random-layerwise`, `bad` or `majority`.
+        stage: `pruned`, `retrained` or `none`.
+        metric, score: the task's metric on the dev split.
+        score_low, score_high: 95 % bootstrap interval over examples.
+        n: dev examples.
+        heads ... bytes: see `Size`.
+        seconds: to make and score the model: training included where it was trained.
+        more: the task's further metrics.
+    """
+
+    model: str
+    task: str
+    seed: int
+    pruning: str
+    ticket: str
+    stage: str
+    metric: str
+    score: float
+    score_low: float
+    score_high: float
+    n: int
+    heads: int
+    mlps: int
+    weights: int
+    sparsity: float
+    parameters: int
+    bytes: int
+    seconds: float
+    more: Mapping[str, float]
+
+
+def make_row(
+    task: Task,
+    predictions: Mapping[str, Predictions],
+    size: Size,
+    *,
+    model: str,
+    name: str,
+    seed: int,
+    pruning: str,
+    ticket: str,
+    stage: str,
+    seconds: float,
+    resamples: int,
+) -> Row:
+    """Score predictions, with intervals.
+
+    Args:
+        task: gives metrics and references.
+        predictions: of `dev` and of every split that the task's further metrics name.
+        size: of the model.
+        model, name, seed, pruning, ticket, stage, seconds: as in `Row`; `name` is the task's.
+        resamples: of the bootstrap.
+    """
+    references = task.references("dev")
+    low, high = statistics.interval(task.metric, predictions["dev"], references, seed=seed, resamples=resamples)
+    return Row(
+        model=model,
+        task=name,
+        seed=seed,
+        pruning=pruning,
+        ticket=ticket,
+        stage=stage,
+        metric=task.metric.name,
+        score=task.metric.score(predictions["dev"], references),
+        score_low=low,
+        score_high=high,
+        n=len(references),
+        **asdict(size),
+        seconds=round(seconds, 3),
+        more={
+            what: metric.score(predictions[split], task.references(split))
+            for what, (split, metric) in task.more.items()
+        },
+    )
+
+
+def bytes_of(model: nn.Module) -> int:
+    """Memory of a model's distinct parameters."""
+    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())

@@ -1,0 +1,72 @@
+"""The earlier weights that a ticket is trained from: pre-trained, random, or those of a training step."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from tombola.errors import TombolaError
+from tombola.store import write_bytes
+from tombola.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Rewinding:
+    """Where to rewind: `pretrained`, `init` (the whole network at random), or `step` k of the full model's training."""
+
+    to: Literal["pretrained", "init", "step"] = "pretrained"
+    step: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `pretrained`, `init` or `step-K`.
+
+        Raises:
+            TombolaError: it is none of these.
+        """
+        if text == "pretrained":
+            return cls("pretrained")
+        if text == "init":
+            return cls("init")
+        word, _, number = text.partition("-")
+        if word == "step" and number.isdecimal() and int(number) > 0:
+            return cls("step", int(number))
+        raise TombolaError(f"cannot rewind to {text!r}; choose pretrained, init or step-K (for example step-100)")
+
+    def __str__(self) -> str:
+        return f"step-{self.step}" if self.to == "step" else self.to
+
+    def load(self, task: Task, source: str, *, seed: int, full: Path) -> nn.Module:
+        """The rewound whole model.
+
+        Args:
+            task: loads the model.
+            source: asset, folder or hub id of the pre-trained model.
+            seed: the full model's, so that the new output layer starts where the full model's did.
+            full: the full model's folder, where `step_file` lies.
+
+        Raises:
+            TombolaError: the weights of the step are missing or damaged.
+        """
+        model = task.load(source, seed=seed, state="init" if self.to == "init" else "pretrained")
+        if self.to == "step":
+            path = self.step_file(full)
+            try:
+                model.load_state_dict(load_file(path))
+            except (OSError, SafetensorError, RuntimeError) as error:
+                reason = str(error).splitlines()[0]
+                raise TombolaError(f"{path} cannot be read ({reason}); delete {full} and start again") from None
+        return model
+
+    def step_file(self, full: Path) -> Path:
+        """Where the full model's training leaves its weights of the step."""
+        return full / f"{self}.safetensors"
+
+    def keep(self, model: nn.Module, full: Path) -> None:
+        """Write the weights that training has now, for `load`."""
+        # Cloned, because tied parameters share memory and the format has no name for that.
+        state = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}
+        write_bytes(self.step_file(full), save(state))

@@ -1,0 +1,328 @@
+"""Prune until the score no longer holds: the trajectory, and the smallest ticket that still holds."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from tombola.anatomy import Anatomy, dissect
+from tombola.errors import TombolaError
+from tombola.evaluation import Evaluation, evaluate
+from tombola.importance import Importance
+from tombola.magnitude import keep_largest
+from tombola.precision import Precision
+from tombola.progress import SILENT, Progress
+from tombola.store import read_lines, write_lines
+from tombola.subnetwork import Subnetwork, shrunk, whole
+from tombola.tasks.base import Task
+from tombola.ticket import Pruning, Ticket
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How a search proceeds; the defaults are the paper's (Prasanna et al. 2020, section 4).
+
+    Attributes:
+        threshold: share of the full model's score that must hold.
+        heads_step: share of all heads that an iteration removes, at least one head.
+        mlps_step: MLPs that an iteration removes.
+        refine: after heads and MLPs together, go on with heads alone, then with MLPs alone.
+        refine_heads_step: share of all heads that a refining iteration removes, at least one head.
+        weights_step: share of the remaining weights that an iteration of m-pruning removes.
+    """
+
+    threshold: float = 0.9
+    heads_step: float = 0.1
+    mlps_step: int = 1
+    refine: bool = True
+    refine_heads_step: float = 0.05
+    weights_step: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("threshold", "heads_step", "refine_heads_step", "weights_step"):
+            if not 0 < getattr(self, name) <= 1:
+                raise TombolaError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
+        if self.mlps_step < 0:
+            raise TombolaError(f"mlps_step must be 0 or more, not {self.mlps_step}")
+        if self.weights_step == 1:
+            raise TombolaError("weights_step must be below 1: removing all weights at once leaves no ticket")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One iteration of a search: a line of `search.jsonl`.
+
+    Attributes:
+        iteration: from 0, the full model.
+        phase: `full`, `joint`, `heads`, `mlps` (the s-search) or `magnitude` (the m-search).
+        removed: what this iteration removed: `heads` as [layer, head] and `mlps` as layers, least important first;
+            or the number of `weights`.
+        heads, mlps, weights: survivors.
+        sparsity: share of the prunable weights that is gone.
+        score: on the search split.
+        holds: whether the score holds the threshold; if not, the state before stands.
+        seconds: of this pass.
+        importance: normalised importance of the survivors in this state, as `Importance.lists`; None for weights.
+    """
+
+    iteration: int
+    phase: str
+    removed: Mapping[str, Any]
+    heads: int
+    mlps: int
+    weights: int
+    sparsity: float
+    score: float
+    holds: bool
+    seconds: float
+    importance: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """A finished search.
+
+    Attributes:
+        good: the smallest ticket found whose score holds.
+        steps: every iteration, the full model first.
+    """
+
+    good: Ticket
+    steps: tuple[Step, ...] = field(repr=False)
+
+    @property
+    def pruning(self) -> Pruning:
+        """What was removed."""
+        return self.good.pruning
+
+    @property
+    def full_score(self) -> float:
+        """The full model's score on the search split."""
+        return self.steps[0].score
+
+    @property
+    def last(self) -> Step:
+        """The iteration whose state is the good ticket."""
+        return [step for step in self.steps if step.holds][-1]
+
+    def least_useful_first(self, kind: str) -> list[Any]:
+        """Every head ([layer, head]) or MLP (layer): in the order of removal, then survivors by rising importance."""
+        removed = [site for step in self.steps if step.holds for site in step.removed.get(kind, [])]
+        assert self.last.importance is not None
+        final = Importance.from_lists(self.last.importance["heads"], self.last.importance["mlps"])
+        return removed + _ascending(final.heads if kind == "heads" else final.mlps)
+
+    def save(self, folder: Path) -> None:
+        """Write `search.jsonl`, then the ticket as `good/`: where `good/` is, the search is complete."""
+        write_lines(folder / "search.jsonl", (asdict(step) for step in self.steps))
+        self.good.save(folder / "good")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read a search that `save` wrote.
+
+        Raises:
+            TombolaError: a file is missing or damaged.
+        """
+        good = Ticket.load(folder / "good")
+        try:
+            steps = tuple(Step(**line) for line in read_lines(folder / "search.jsonl"))
+            found = cls(good, steps)
+            _ = found.full_score, found.last
+        except (TypeError, IndexError) as error:
+            raise TombolaError(
+                f"{folder / 'search.jsonl'} is damaged ({error}); delete {folder} and start again"
+            ) from None
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    ticket: Ticket
+    evaluation: Evaluation
+    model: nn.Module
+
+
+@dataclass
+class _Trail:
+    """The loop that both searches share: cut, pass, keep the cut while the score holds."""
+
+    task: Task
+    anatomy: Anatomy
+    floor: float
+    progress: Progress
+    pass_over: Callable[[Ticket], tuple[nn.Module, Evaluation]]
+    steps: list[Step] = field(default_factory=list)
+
+    def start(self, state: _State) -> _State:
+        self._log("full", {}, state.ticket, state.evaluation, holds=True, seconds=state.evaluation.seconds)
+        return state
+
+    def descend(
+        self, phase: str, state: _State, cut: Callable[[_State], tuple[Ticket, Mapping[str, Any]] | None]
+    ) -> _State:
+        while (found := cut(state)) is not None:
+            started = time.perf_counter()
+            ticket, removed = found
+            model, evaluation = self.pass_over(ticket)
+            holds = self.task.metric.holds(evaluation.score, self.floor)
+            self._log(phase, removed, ticket, evaluation, holds=holds, seconds=time.perf_counter() - started)
+            if not holds:
+                break
+            state = _State(ticket, evaluation, model)
+        return state
+
+    def _log(
+        self,
+        phase: str,
+        removed: Mapping[str, Any],
+        ticket: Ticket,
+        evaluation: Evaluation,
+        *,
+        holds: bool,
+        seconds: float,
+    ) -> None:
+        importance = evaluation.importance
+        survivors = ticket.survivors(self.anatomy)
+        if ticket.pruning == "weights":
+            kept, importance = f"{1 - ticket.sparsity(self.anatomy):.0%} of weights", None
+        else:
+            kept = f"{survivors['heads']} heads, {survivors['mlps']} MLPs"
+        self.steps.append(
+            Step(
+                iteration=len(self.steps),
+                phase=phase,
+                removed=removed,
+                **survivors,
+                sparsity=ticket.sparsity(self.anatomy),
+                score=evaluation.score,
+                holds=holds,
+                seconds=seconds,
+                importance=None if importance is None else importance.normalised().lists(),
+            )
+        )
+        self.progress.note(f"iteration {len(self.steps) - 1}: {kept}, {evaluation.score:.4f} (floor {self.floor:.4f})")
+
+
+def search(
+    model: nn.Module,
+    task: Task,
+    pruning: Pruning = "heads+mlps",
+    *,
+    options: SearchOptions | None = None,
+    split: str = "dev",
+    full: Evaluation | None = None,
+    realise: Callable[[nn.Module, Ticket], Subnetwork] = shrunk,
+    retrain: Callable[[Ticket], nn.Module] | None = None,
+    batch_size: int = 64,
+    precision: Precision = "fp32",
+    progress: Progress = SILENT,
+) -> Search:
+    """Find the smallest ticket whose score holds.
+
+    `heads+mlps`: each iteration passes once over the split for score and importance, then removes the least
+    important sites; the next pass runs on the shrunk network. `weights`: each iteration removes the smallest of the
+    remaining prunable weights, whichever matrix they stand in.
+
+    Args:
+        model: a fine-tuned whole model; it is not changed.
+        task: gives data, loss and metric.
+        pruning: what to remove.
+        options: threshold and steps.
+        split: `dev` as in the paper, or `search` for rows held out from training.
+        full: the evaluation of `model` on that split, if it is known (with importance for `heads+mlps`).
+        realise: `shrunk`, or `masked` for comparison.
+        retrain: gives the model trained again under a ticket of weights from rewound weights; with it the search is
+            iterative magnitude pruning (Frankle & Carbin 2019), and each cut goes by the retrained magnitudes.
+        batch_size: examples at a time.
+        precision: of the forward passes.
+        progress: counts examples, notes iterations.
+
+    Raises:
+        TombolaError: unknown architecture, or the split is empty.
+    """
+    options = options or SearchOptions()
+    importance = pruning == "heads+mlps"
+
+    def evaluation(subnetwork: Subnetwork) -> Evaluation:
+        return evaluate(
+            subnetwork,
+            task,
+            split,
+            importance=importance,
+            batch_size=batch_size,
+            precision=precision,
+            progress=progress,
+        )
+
+    def pass_over(ticket: Ticket) -> tuple[nn.Module, Evaluation]:
+        trained = retrain(ticket) if retrain is not None and pruning == "weights" else model
+        return trained, evaluation(realise(trained, ticket))
+
+    anatomy = dissect(model)
+    if full is None or (importance and full.importance is None):
+        full = evaluation(whole(model))
+    trail = _Trail(task, anatomy, task.metric.floor(full.score, options.threshold), progress, pass_over)
+    state = trail.start(_State(Ticket.everything(anatomy, pruning), full, model))
+    if pruning == "weights":
+        state = trail.descend("magnitude", state, lambda s: _cut_weights(s, anatomy, options.weights_step))
+    else:
+        heads = state.ticket.heads.numel()
+        step = max(1, math.floor(options.heads_step * heads))
+        state = trail.descend("joint", state, lambda s: _cut_sites(s, step, options.mlps_step))
+        if options.refine:
+            fine = max(1, math.floor(options.refine_heads_step * heads))
+            state = trail.descend("heads", state, lambda s: _cut_sites(s, fine, 0))
+            state = trail.descend("mlps", state, lambda s: _cut_sites(s, 0, 1))
+    good = state.ticket.with_provenance(
+        ticket="good",
+        task=task.name,
+        split=split,
+        threshold=options.threshold,
+        full_score=full.score,
+        score=state.evaluation.score,
+    )
+    return Search(good, tuple(trail.steps))
+
+
+def _cut_sites(state: _State, heads: int, mlps: int) -> tuple[Ticket, Mapping[str, Any]] | None:
+    assert state.evaluation.importance is not None
+    importance = state.evaluation.importance.normalised()
+    removed = {"heads": _ascending(importance.heads)[:heads], "mlps": _ascending(importance.mlps)[:mlps]}
+    if not removed["heads"] and not removed["mlps"]:
+        return None
+    masks = {
+        "heads": _without(state.ticket.heads, removed["heads"]),
+        "mlps": _without(state.ticket.mlps, [[layer] for layer in removed["mlps"]]),
+    }
+    return replace(state.ticket, masks=masks), removed
+
+
+def _cut_weights(state: _State, anatomy: Anatomy, share: float) -> tuple[Ticket, Mapping[str, Any]] | None:
+    remaining = len(state.ticket)
+    removed = max(1, math.floor(share * remaining))
+    if removed >= remaining:
+        return None
+    weights = {f"{matrix.layer}.{matrix.kind}": weight for matrix, weight in anatomy.prunable(state.model)}
+    masks = keep_largest(weights, remaining - removed, state.ticket.masks)
+    return replace(state.ticket, masks=masks), {"weights": removed}
+
+
+def _ascending(values: Tensor) -> list[Any]:
+    """Indices of what is not NaN, least first; among equals the first layer and head first."""
+    order = torch.argsort(values.flatten().nan_to_num(torch.inf), stable=True)[: int((~values.isnan()).sum())]
+    if values.ndim == 1:
+        return [int(index) for index in order]
+    return [[int(index) // values.shape[1], int(index) % values.shape[1]] for index in order]
+
+
+def _without(mask: Tensor, sites: Iterable[Sequence[int]]) -> Tensor:
+    mask = mask.clone()
+    for site in sites:
+        mask[tuple(site)] = False
+    return mask

@@ -1,0 +1,218 @@
+"""What the numbers allow one to say: bootstrap intervals over examples, spread over seeds, the verdict."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import bootstrap
+
+from tombola.metrics import Array, Metric
+
+RESAMPLES = 2000
+LEVEL = 0.95
+
+_CELLS = 2**21
+"""Array cells that one batch of resamples may take: about 50 MB of working memory."""
+
+_ROUNDING = 1e-12
+"""Equal scores averaged over seeds may differ by this much."""
+
+
+def mean_std(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and sample standard deviation (n - 1 in the denominator) over seeds; 0 for a single value.
+
+    Raises:
+        ValueError: there are no values.
+    """
+    if not len(values):
+        raise ValueError("no values to average")
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+def interval(
+    metric: Metric,
+    predictions: ArrayLike,
+    references: ArrayLike,
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> tuple[float, float]:
+    """The percentile bootstrap interval of a score over the examples.
+
+    Predictions are [n], or [seeds, n] for the interval of the mean score over seeds; references are [n]. A
+    single example gives an interval of no width.
+
+    Raises:
+        ValueError: the shapes do not fit or there are no examples.
+    """
+    p, r = _seeds_by_examples(predictions, references)
+    return _percentiles(lambda drawn: _mean_score(metric, p, r, drawn), p.shape, seed, resamples, level)
+
+
+def paired_difference(
+    metric: Metric,
+    a: ArrayLike,
+    b: ArrayLike,
+    references: ArrayLike,
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> tuple[float, float, float]:
+    """By how much `a` is better than `b`, with its percentile bootstrap interval: (difference, low, high).
+
+    Positive means that `a` is better, also where a lower score is. Both are scored on the same resampled
+    examples. `a` and `b` are [n], or [seeds, n] for the difference of mean scores; references are [n].
+
+    Raises:
+        ValueError: the shapes do not fit or there are no examples.
+    """
+    p, r = _seeds_by_examples(a, references)
+    q, _ = _seeds_by_examples(b, references)
+    sign = 1.0 if metric.higher_is_better else -1.0
+
+    def difference(drawn: Array) -> Array:
+        return sign * (_mean_score(metric, p, r, drawn) - _mean_score(metric, q, r, drawn))
+
+    shape = (len(p) + len(q), r.size)
+    low, high = _percentiles(difference, shape, seed, resamples, level)
+    return float(difference(np.arange(r.size))), low, high
+
+
+def _seeds_by_examples(predictions: ArrayLike, references: ArrayLike) -> tuple[Array, Array]:
+    p, r = np.asarray(predictions), np.asarray(references)
+    if p.ndim not in (1, 2) or r.ndim != 1 or r.size == 0 or p.shape[-1] != r.size or p.size == 0:
+        raise ValueError(f"predictions {p.shape} must be [n] or [seeds, n] where references are {r.shape}, n > 0")
+    return np.atleast_2d(p), r
+
+
+def _mean_score(metric: Metric, predictions: Array, references: Array, drawn: Array) -> Array:
+    """Scores of the drawn examples [..., n], averaged over the seeds of predictions [seeds, n] -> [...]."""
+    return np.asarray(metric.compute(predictions[:, drawn], references[drawn]).mean(axis=0))
+
+
+def _percentiles(
+    statistic: Callable[[Array], Array], shape: tuple[int, ...], seed: int, resamples: int, level: float
+) -> tuple[float, float]:
+    """The interval of a statistic of drawn example numbers [..., n] -> [...]; numbers pair everything."""
+    n = shape[-1]
+    value = float(statistic(np.arange(n)))
+    if n == 1 or math.isnan(value):  # SciPy refuses to resample the one and warns of the other.
+        return value, value
+    result = bootstrap(
+        (np.arange(n),),
+        lambda drawn, axis: statistic(drawn),
+        n_resamples=resamples,
+        batch=max(1, _CELLS // int(np.prod(shape))),
+        vectorized=True,
+        axis=-1,
+        confidence_level=level,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a retrained ticket matches the full model (DESIGN, Verdict), and what that rests on.
+
+    Attributes:
+        matches: the verdict.
+        metric: the metric's name.
+        mean, std: the ticket's over seeds; `std` is the sample standard deviation, 0 for one seed.
+        full_mean, full_std: the full model's.
+        difference: ticket minus full, turned so that positive means a better ticket.
+        low, high: its 95 % paired bootstrap interval over examples (of the mean over seeds).
+        n_seeds, n_examples: how many of each.
+        rule: `seeds`: no worse than one standard deviation of the full model below its mean; `bootstrap`: the
+            interval contains 0 or lies above it.
+    """
+
+    matches: bool
+    metric: str
+    mean: float
+    std: float
+    full_mean: float
+    full_std: float
+    difference: float
+    low: float
+    high: float
+    n_seeds: int
+    n_examples: int
+    rule: Literal["seeds", "bootstrap"]
+
+    def sentence(self, name: str) -> str:
+        """The verdict on the ticket called `name` as one or two plain English sentences with all numbers."""
+        what = self.metric.replace("_", " ")
+        difference = (
+            f"{abs(self.difference):.3f} {'worse' if self.difference < 0 else 'better'} (95 % interval of "
+            f"the difference {self.low:+.3f} to {self.high:+.3f} over {self.n_examples:,} examples)"
+        )
+        if self.rule == "bootstrap":
+            scores = f"{what} {self.mean:.3f} against the full model's {self.full_mean:.3f}"
+            found = (
+                f"With one seed, no loss of {name} against the full model can be shown"
+                if self.matches
+                else f"With one seed, {name} falls short of the full model"
+            )
+            return f"{found}: {scores}; {difference}. How much training runs vary is unknown from one seed."
+        scores = (
+            f"mean {what} {self.mean:.3f} ± {self.std:.3f} against the full model's "
+            f"{self.full_mean:.3f} ± {self.full_std:.3f} (± sample standard deviation)"
+        )
+        found = (
+            f"Over {self.n_seeds} seeds, {name} matches the full model (no more than one of the latter's "
+            f"standard deviations worse)"
+            if self.matches
+            else f"Over {self.n_seeds} seeds, {name} does not match the full model (more than one of the "
+            f"latter's standard deviations worse)"
+        )
+        # The two criteria answer different questions; where they part, say so rather than hide one.
+        caution = ""
+        if self.matches and self.high < 0:
+            caution = " The interval lies below 0, so a small loss on these examples is likely all the same."
+        elif not self.matches and self.high >= 0:
+            caution = " The interval does not rule out that there is no loss."
+        return f"{found}: {scores}; {difference}.{caution}"
+
+
+def verdict(
+    metric: Metric,
+    full: Sequence[Array],
+    ticket: Sequence[Array],
+    references: ArrayLike,
+    seed: int,
+    resamples: int = 2000,
+) -> Verdict:
+    """Judge a ticket against the full model from the predictions of both, one array [n] for each seed.
+
+    Raises:
+        ValueError: there are no seeds, the two have different numbers of seeds, or the shapes do not fit.
+    """
+    if not len(full) or len(full) != len(ticket):
+        raise ValueError(f"{len(full)} full models and {len(ticket)} tickets: give the same seeds for both")
+    difference, low, high = paired_difference(
+        metric, np.stack(ticket), np.stack(full), references, seed=seed, resamples=resamples
+    )
+    mean, std = mean_std([metric.score(predictions, references) for predictions in ticket])
+    full_mean, full_std = mean_std([metric.score(predictions, references) for predictions in full])
+    by_seeds = len(full) > 1
+    return Verdict(
+        matches=difference >= -full_std - _ROUNDING if by_seeds else high >= 0,
+        metric=metric.name,
+        mean=mean,
+        std=std,
+        full_mean=full_mean,
+        full_std=full_std,
+        difference=difference,
+        low=low,
+        high=high,
+        n_seeds=len(full),
+        n_examples=np.asarray(references).size,
+        rule="seeds" if by_seeds else "bootstrap",
+    )

@@ -1,0 +1,228 @@
+"""A study: every step is loaded if it is there, else computed and published whole; rows and report come last."""
+
+import dataclasses
+import functools
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import filelock
+import psutil
+import torch
+
+from tombola import report, statistics
+from tombola.anatomy import Anatomy, dissect
+from tombola.cell import EVALUATION, TICKETS, Cell, CellRun, Setting
+from tombola.config import StudyConfig
+from tombola.errors import TombolaError
+from tombola.evaluation import Evaluation
+from tombola.precision import resolve_device, resolve_precision
+from tombola.progress import Bars
+from tombola.search import Search
+from tombola.store import read_json, sweep_drafts, write_json, write_lines
+from tombola.tasks.base import Task
+from tombola.tasks.catalog import glue_title, open_task
+
+SAVES = ("none", "good", "all")
+
+
+class Study:
+    """Fine-tune, search, draw controls, score, retrain, judge, report: for each seed, resumable at every step.
+
+    Args:
+        config: what to study.
+        out: folder of studies; the study's own is `<out>/<name>-<hash>`.
+        seeds: one full model and its tickets for each. Seeds add up: a study that is run again with other seeds
+            keeps those it has.
+        device: `auto`, or PyTorch's name of a device.
+        save: which retrained models are written: `none`, `good`, or `all`.
+
+    Raises:
+        TombolaError: `out` is another study's folder, or the device does not exist.
+    """
+
+    def __init__(
+        self,
+        config: StudyConfig,
+        *,
+        out: Path | str = "runs",
+        seeds: Sequence[int] = (0,),
+        device: str = "auto",
+        save: str = "good",
+    ) -> None:
+        if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+            raise TombolaError(f"seeds must be different whole numbers from 0, not {list(seeds)}")
+        self.device = resolve_device(device)
+        # Resolved before hashing: a study never mixes precisions, wherever it is resumed.
+        precision = resolve_precision(config.precision, self.device)
+        self.precision = precision
+        self.config = dataclasses.replace(config, precision=precision)
+        self.hash = self.config.hash()
+        self.seeds = tuple(seeds)
+        if save not in SAVES:
+            raise TombolaError(f"cannot save {save!r}; choose {', '.join(SAVES)}")
+        self.save = save
+        self.folder = self._folder(Path(out))
+
+    def _folder(self, out: Path) -> Path:
+        folder = out if (out / "study.json").is_file() else out / f"{self.config.name}-{self.hash}"
+        if (folder / "study.json").is_file():
+            there = read_json(folder / "study.json")
+            if there.get("hash") != self.hash:
+                raise TombolaError(
+                    f"{folder} holds another study ({there.get('name')}-{there.get('hash')}, this one is "
+                    f"{self.config.name}-{self.hash}); choose another folder with --out"
+                )
+        return folder
+
+    @functools.cached_property
+    def task(self) -> Task:
+        """The study's task, loaded on first use."""
+        return open_task(self.config)
+
+    @functools.cached_property
+    def anatomy(self) -> Anatomy:
+        """Anatomy of the whole model."""
+        return dissect(self.task.load(self.config.model, seed=0))
+
+    def cell(self, seed: int) -> Cell:
+        """The folder of one seed."""
+        return Cell(seed, self.folder / self.config.task_name / f"seed-{seed}")
+
+    def run(self) -> Path:
+        """Run what is missing, and return the path of the report.
+
+        Raises:
+            TombolaError: something the user can mend; whatever was finished stays.
+        """
+        # Data and model are opened before anything is written: bad input leaves no trace.
+        _ = self.task, self.anatomy
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with filelock.FileLock(self.folder / ".lock", timeout=0):
+                return self._run()
+        except filelock.Timeout:
+            raise TombolaError(f"another process is at work on {self.folder}; wait for it, or stop it") from None
+
+    def _run(self) -> Path:
+        sweep_drafts(self.folder)
+        self._describe()
+        setting = Setting(
+            config=self.config,
+            task=self.task,
+            anatomy=self.anatomy,
+            device=self.device,
+            precision=self.precision,
+            save=self.save,
+            study=f"{self.config.name}-{self.hash}",
+            seeds=len(self.seeds),
+        )
+        steps = [step for seed in self.seeds for step in CellRun(setting, self.cell(seed)).steps()]
+        with Bars("study", sum(step.cost for step in steps)) as bars:
+            for step in steps:
+                if step.done():
+                    bars.skip(step.cost)
+                    continue
+                with bars.step(step.what, cost=step.cost, weight=step.weight):
+                    step.run(bars)
+                write_lines(self.folder / "results.jsonl", self.rows())
+        write_lines(self.folder / "results.jsonl", self.rows())
+        write_json(self.folder / "verdicts.json", {"verdicts": self.verdicts()})
+        self._describe()
+        return report.build(self.folder)
+
+    def finished_seeds(self) -> list[int]:
+        """All seeds that the folder has, of this run and of earlier ones."""
+        home = self.folder / self.config.task_name
+        return sorted(int(path.name.removeprefix("seed-")) for path in home.glob("seed-*") if (path / "full").is_dir())
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The rows of every scored model so far, in a fixed order (fields: `tombola.results.Row`)."""
+        for seed in self.finished_seeds():
+            for place in self.cell(seed).scored(self.config.prunings):
+                yield read_json(place / "score.json")
+
+    def verdicts(self) -> list[dict[str, object]]:
+        """The verdict on every retrained ticket, over the seeds that have it."""
+        found: list[dict[str, object]] = []
+        references = self.task.references("dev")
+        cells = [self.cell(seed) for seed in self.finished_seeds()]
+        for pruning in self.config.prunings:
+            for name in TICKETS:
+                have = [c for c in cells if (c.ticket(pruning, name) / "retrained" / "score.json").is_file()]
+                if not have:
+                    continue
+                full = [Evaluation.read(cell.full / EVALUATION).predictions for cell in have]
+                ticket = [
+                    Evaluation.read(cell.ticket(pruning, name) / "retrained" / EVALUATION).predictions for cell in have
+                ]
+                verdict = statistics.verdict(
+                    self.task.metric, full, ticket, references, seed=0, resamples=self.config.resamples
+                )
+                what = f"the {name.replace('-', ' ')} ticket of {pruning.replace('+mlps', ' and MLPs')}"
+                found.append(
+                    {
+                        "pruning": pruning,
+                        "ticket": name,
+                        "stage": "retrained",
+                        **dataclasses.asdict(verdict),
+                        "sentence": verdict.sentence(what),
+                    }
+                )
+        return found
+
+    def _describe(self) -> None:
+        """Write `study.json`: what is studied, and with what."""
+        path = self.folder / "study.json"
+        seeds = sorted({*self.seeds, *self.finished_seeds()})
+        layers, heads = self.anatomy.heads
+        write_json(
+            path,
+            {
+                "name": self.config.name,
+                "hash": self.hash,
+                "command": shlex.join(["tombola", *sys.argv[1:]]),
+                "config": self.config.settings(),
+                "seeds": seeds,
+                "versions": {name: version(name) for name in ("tombola", "torch", "transformers")}
+                | {"python": platform.python_version()},
+                "machine": {
+                    "processor": platform.processor() or platform.machine(),
+                    "cores": os.cpu_count(),
+                    "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+                    "device": torch.cuda.get_device_name() if self.device.type == "cuda" else str(self.device),
+                },
+                "architecture": {
+                    "signature": self.anatomy.signature,
+                    "model_type": self.anatomy.model_type,
+                    "layers": layers,
+                    "heads": heads,
+                    "matrices": [
+                        {"kind": matrix.kind, "layer": matrix.layer, "shape": list(matrix.shape)}
+                        for matrix in self.anatomy.matrices
+                    ],
+                },
+                "task": {**self.task.facts(), "glue": glue_title(self.config.task)},
+                "seconds": self._seconds(),
+            },
+        )
+
+    def _seconds(self) -> dict[str, float]:
+        """Seconds of each kind of step, over all seeds and however often the study was resumed."""
+        seconds: dict[str, float] = {}
+        for row in self.rows():
+            what = row["ticket"] if row["stage"] == "none" else row["stage"]
+            seconds[what] = seconds.get(what, 0.0) + row["seconds"]
+        for seed in self.finished_seeds():
+            for pruning in self.config.prunings:
+                if (self.cell(seed).ticket(pruning, "good") / "ticket.json").is_file():
+                    steps = Search.load(self.cell(seed).folder / pruning).steps
+                    # The pass over the full model is shared by both searches and counted with the full model.
+                    what = f"search {pruning}"
+                    seconds[what] = seconds.get(what, 0.0) + sum(step.seconds for step in steps[1:])
+        return {what: round(value, 2) for what, value in {"total": sum(seconds.values()), **seconds}.items()}

@@ -1,0 +1,1 @@
+"""Tasks: the only door to a regime."""

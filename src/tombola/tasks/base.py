@@ -1,0 +1,107 @@
+"""What the rest of Tombola knows of a task: data in batches, a loss per example, and a score."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tombola.metrics import Metric
+
+State = Literal["pretrained", "init", "trained"]
+"""At which point of its life a model is loaded."""
+
+Predictions = NDArray[np.int64] | NDArray[np.float64]
+"""[examples]: class ids (int64) or values (float64)."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A few examples, ready for the model.
+
+    Attributes:
+        indices: int64 [batch], the examples' positions in their split.
+        inputs: keyword arguments of the model's forward pass, on the CPU.
+        targets: what the loss compares with, on the CPU.
+    """
+
+    indices: NDArray[np.int64]
+    inputs: Mapping[str, Tensor]
+    targets: Tensor
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a model says of a batch: `losses` fp32 [batch], with their graph, and `predictions` [batch]."""
+
+    losses: Tensor
+    predictions: Tensor
+
+
+class Task(ABC):
+    """The only door to a regime: search, controls, training and report ask a task, never a model family.
+
+    Attributes:
+        name: short name, used for folders.
+        title: the name that people know it by.
+        metric: what the score is.
+        more: further metrics that are reported, never searched on: column name → (split, metric).
+    """
+
+    name: str
+    title: str
+    metric: Metric
+    more: Mapping[str, tuple[str, Metric]]
+
+    @abstractmethod
+    def load(self, source: str, *, seed: int, state: State = "pretrained") -> nn.Module:
+        """A model for this task, on the CPU: the same weights whenever the seed is the same.
+
+        Args:
+            source: asset, local folder or hub id.
+            seed: of whatever is initialised at random.
+            state: `pretrained`: with a new output layer; `init`: the whole network at random; `trained`: as it
+                was saved after training on this task.
+
+        Raises:
+            TombolaError: the source cannot be found, or does not fit the task.
+        """
+
+    @abstractmethod
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write model and preprocessing into an existing folder, in the layout that `load` reads."""
+
+    @abstractmethod
+    def size(self, split: str) -> int:
+        """Number of examples of a split."""
+
+    @abstractmethod
+    def references(self, split: str) -> Predictions:
+        """The right answers of a split, in order."""
+
+    @abstractmethod
+    def batches(self, split: str, batch_size: int, *, shuffle: int | None = None) -> Iterator[Batch]:
+        """The split in batches of examples of similar length.
+
+        Args:
+            split: `train`, `search` or `dev`, or a split that `more` names.
+            batch_size: examples in a batch; the last may be smaller.
+            shuffle: seed of a random order (of batches, and of examples among those of similar length);
+                None for a fixed order.
+        """
+
+    @abstractmethod
+    def output(self, model: nn.Module, batch: Batch) -> Output:
+        """Run the model on a batch that is on the model's device."""
+
+    @abstractmethod
+    def baseline(self, split: str) -> Predictions:
+        """Predictions of one who never looks at the input: the most common training class, or the mean."""
+
+    def facts(self) -> Mapping[str, object]:
+        """JSON values that describe the task in the report."""
+        return {"name": self.name, "title": self.title, "metric": self.metric.name}

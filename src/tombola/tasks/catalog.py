@@ -1,0 +1,68 @@
+"""From the name of a task to the task."""
+
+from pathlib import Path
+
+from tombola.config import StudyConfig
+from tombola.errors import TombolaError
+from tombola.tasks import files, glue, rotten_tomatoes
+from tombola.tasks.base import Task
+from tombola.tasks.corpus import Corpus
+from tombola.tasks.text import TextTask, tokenizer_of
+
+
+def open_task(config: StudyConfig) -> Task:
+    """Load the data that a configuration names, with the tokenizer of its model.
+
+    Raises:
+        TombolaError: unknown task, or its data or tokenizer cannot be loaded.
+    """
+    corpus, title, metrics = _corpus(config)
+    more = dict.fromkeys(metrics[1:], "dev")
+    for split in corpus.splits:
+        if split.startswith("dev_"):
+            more[metrics[0]] = split
+    held_out = None
+    if config.search_split == "train":
+        train, dev = len(corpus.splits["train"]), len(corpus.splits["dev"])
+        held_out = config.search_rows or max(1, min(config.dev_rows or dev, dev, train // 5))
+    return TextTask(
+        corpus,
+        tokenizer_of(config.model, trust_remote_code=config.trust_remote_code),
+        score=metrics[0],
+        more=more,
+        max_length=config.max_length,
+        train_rows=config.train_rows,
+        dev_rows=config.dev_rows,
+        search_rows=held_out,
+        name=config.task_name,
+        title=title,
+        trust_remote_code=config.trust_remote_code,
+    )
+
+
+def glue_title(name: str) -> str | None:
+    """The title of a GLUE task, None for any other."""
+    return glue.GLUE[name].title if name in glue.GLUE else None
+
+
+def _corpus(config: StudyConfig) -> tuple[Corpus, str, tuple[str, ...]]:
+    """The data, its title, and its metrics, the primary one first."""
+    name = config.task
+    if name in glue.GLUE:
+        task = glue.GLUE[name]
+        return glue.load(name, None if config.data is None else Path(config.data)), task.title, task.metrics
+    if name == "rotten-tomatoes":
+        return rotten_tomatoes.load(), "Rotten Tomatoes", ("accuracy",)
+    path = Path(name).expanduser()
+    if not path.exists():
+        known = ", ".join([*glue.GLUE, "rotten-tomatoes"])
+        raise TombolaError(f"unknown task {name!r}: it is no file or folder, nor one of {known}")
+    corpus = files.read(
+        path,
+        dev=None if config.dev is None else Path(config.dev),
+        text=config.text,
+        text_pair=config.text_pair,
+        label=config.label,
+        regression=config.regression,
+    )
+    return corpus, corpus.name, (config.metric or ("pearson" if config.regression else "accuracy"),)

@@ -1,0 +1,223 @@
+"""A ticket: which heads, MLPs or weights survive, as an immutable value with set algebra, saved without pickle."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from tombola.anatomy import Anatomy
+from tombola.errors import TombolaError
+from tombola.store import publish, write_bytes, write_json
+
+Pruning = Literal["heads+mlps", "weights"]
+"""What is removed: whole sites (s-pruning) or single weights (m-pruning)."""
+
+PRUNINGS: tuple[Pruning, ...] = ("heads+mlps", "weights")
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Ticket:
+    """A subnetwork: its masks, the architecture they fit, and where they came from.
+
+    Attributes:
+        pruning: `heads+mlps` or `weights`.
+        architecture: `Anatomy.signature` of the model that it fits.
+        masks: bool tensors on the CPU, True survives. `heads+mlps`: `heads` [layers, heads] and `mlps` [layers].
+            `weights`: one [out, in] mask for every prunable parameter, by `<layer>.<kind>`.
+        provenance: JSON values that say how it was found; not part of equality.
+
+    Two tickets are equal when pruning, architecture and masks are. `a & b`, `a | b` and `~a` are those of sets of
+    survivors. The masks must not be modified.
+
+    Raises:
+        TombolaError: a mask is not boolean, or two tickets that are combined fit different architectures.
+    """
+
+    pruning: Pruning
+    architecture: str
+    masks: Mapping[str, Tensor]
+    provenance: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.pruning not in PRUNINGS:
+            raise TombolaError(f"unknown pruning {self.pruning!r}; known: {', '.join(PRUNINGS)}")
+        if not self.masks or any(mask.dtype != torch.bool for mask in self.masks.values()):
+            raise TombolaError("a ticket's masks must be boolean tensors: True survives, False is pruned")
+        object.__setattr__(self, "masks", MappingProxyType(dict(self.masks)))
+        object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
+
+    @classmethod
+    def everything(cls, anatomy: Anatomy, pruning: Pruning) -> Self:
+        """The ticket from which nothing is pruned."""
+        if pruning == "weights":
+            masks = {
+                f"{matrix.layer}.{matrix.kind}": torch.ones(matrix.shape, dtype=torch.bool)
+                for matrix in anatomy.matrices
+            }
+        else:
+            masks = {
+                "heads": torch.ones(anatomy.heads, dtype=torch.bool),
+                "mlps": torch.ones(anatomy.mlps, dtype=torch.bool),
+            }
+        return cls(pruning, anatomy.signature, masks)
+
+    @property
+    def heads(self) -> Tensor:
+        """Surviving heads, bool [layers, heads]; only a ticket of sites has them."""
+        return self.masks["heads"]
+
+    @property
+    def mlps(self) -> Tensor:
+        """Surviving MLPs, bool [layers]; only a ticket of sites has them."""
+        return self.masks["mlps"]
+
+    def counts(self) -> dict[str, int]:
+        """Survivors of each mask."""
+        return {name: int(mask.sum()) for name, mask in self.masks.items()}
+
+    def __len__(self) -> int:
+        """Number of survivors."""
+        return sum(self.counts().values())
+
+    @property
+    def total(self) -> int:
+        """Number of sites or weights, surviving or not."""
+        return sum(mask.numel() for mask in self.masks.values())
+
+    def survivors(self, anatomy: Anatomy) -> dict[str, int]:
+        """Surviving `heads`, `mlps` and `weights`; a ticket of weights leaves every site standing."""
+        if self.pruning == "weights":
+            layers, heads = anatomy.heads
+            return {"heads": layers * heads, "mlps": anatomy.mlps, "weights": len(self)}
+        heads, mlps = int(self.heads.sum()), int(self.mlps.sum())
+        weights = heads * anatomy.head_weights + mlps * anatomy.mlp_weights
+        return {"heads": heads, "mlps": mlps, "weights": weights}
+
+    def sparsity(self, anatomy: Anatomy) -> float:
+        """Share of the prunable weights that is removed, 0 to 1."""
+        return 1 - self.survivors(anatomy)["weights"] / anatomy.weights
+
+    def overlap(self, other: Self) -> float:
+        """Jaccard similarity of the two sets of survivors; 1 for two empty ones."""
+        union = len(self | other)
+        return len(self & other) / union if union else 1.0
+
+    def _combined(self, other: "Ticket", operator: Callable[[Tensor, Tensor], Tensor]) -> "Ticket":
+        if (self.pruning, self.architecture) != (other.pruning, other.architecture):
+            raise TombolaError(
+                f"tickets of {self.pruning} for {self.architecture} and of {other.pruning} for {other.architecture} "
+                "cannot be combined"
+            )
+        masks = {name: operator(mask, other.masks[name]) for name, mask in self.masks.items()}
+        return Ticket(self.pruning, self.architecture, masks)
+
+    def __and__(self, other: "Ticket") -> "Ticket":
+        return self._combined(other, torch.logical_and)
+
+    def __or__(self, other: "Ticket") -> "Ticket":
+        return self._combined(other, torch.logical_or)
+
+    def __invert__(self) -> "Ticket":
+        return Ticket(self.pruning, self.architecture, {name: ~mask for name, mask in self.masks.items()})
+
+    def __le__(self, other: "Ticket") -> bool:
+        """Whether every survivor of this ticket survives in the other too."""
+        return (self & other) == self
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Ticket):
+            return NotImplemented
+        return (
+            (self.pruning, self.architecture) == (other.pruning, other.architecture)
+            and self.masks.keys() == other.masks.keys()
+            and all(torch.equal(mask, other.masks[name]) for name, mask in self.masks.items())
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.pruning, self.architecture, tuple(self.counts().items())))
+
+    def __repr__(self) -> str:
+        kept = ", ".join(f"{name} {mask.sum()}/{mask.numel()}" for name, mask in self._totals())
+        return f"Ticket({self.architecture}: {kept})"
+
+    def _totals(self) -> Iterator[tuple[str, Tensor]]:
+        if self.pruning == "heads+mlps":
+            yield from self.masks.items()
+        else:
+            yield "weights", torch.cat([mask.flatten() for mask in self.masks.values()])
+
+    def check(self, anatomy: Anatomy) -> None:
+        """Raise a TombolaError unless the ticket fits this architecture."""
+        if self.architecture != anatomy.signature:
+            raise TombolaError(
+                f"this ticket is for another model: it fits {self.architecture}, the model is {anatomy.signature}"
+            )
+
+    def with_provenance(self, **facts: object) -> "Ticket":
+        """The same ticket with more facts about its origin."""
+        return Ticket(self.pruning, self.architecture, self.masks, {**self.provenance, **facts})
+
+    def save(self, folder: Path | str) -> None:
+        """Write `ticket.json` and `masks.safetensors` (packed bits) as one new folder, atomically.
+
+        Raises:
+            TombolaError: the folder exists, or the disk is full.
+        """
+        with publish(Path(folder)) as draft:
+            self.write(draft)
+
+    def write(self, folder: Path) -> None:
+        """Write the two files of a ticket into an existing folder."""
+        packed = {name: torch.from_numpy(np.packbits(mask.numpy())) for name, mask in self.masks.items()}
+        write_bytes(folder / "masks.safetensors", save(packed))
+        write_json(
+            folder / "ticket.json",
+            {
+                "format": FORMAT,
+                "pruning": self.pruning,
+                "architecture": self.architecture,
+                "shapes": {name: list(mask.shape) for name, mask in self.masks.items()},
+                "survivors": self.counts() if self.pruning == "heads+mlps" else {"weights": len(self)},
+                "provenance": dict(self.provenance),
+            },
+        )
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Self:
+        """Read a ticket that `save` wrote.
+
+        Raises:
+            TombolaError: no ticket there, or one of its files is damaged or of a newer format.
+        """
+        folder = Path(folder)
+        path = folder / "ticket.json"
+        try:
+            head = json.loads(path.read_text(encoding="utf-8"))
+            if head["format"] != FORMAT:
+                raise TombolaError(f"{path} has format {head['format']}, this Tombola reads {FORMAT}; update Tombola")
+            masks = {}
+            with safe_open(folder / "masks.safetensors", "pt") as file:
+                for name, shape in head["shapes"].items():
+                    bits = np.unpackbits(file.get_tensor(name).numpy(), count=int(np.prod(shape)))
+                    masks[name] = torch.from_numpy(bits.astype(bool)).reshape(shape)
+            ticket = cls(head["pruning"], head["architecture"], masks, head["provenance"])
+            stated = head["survivors"]
+        except FileNotFoundError as error:
+            raise TombolaError(f"no ticket in {folder}: {Path(error.filename or path).name} is missing") from None
+        except (KeyError, TypeError, ValueError, AttributeError, SafetensorError, OSError) as error:
+            raise TombolaError(
+                f"the ticket in {folder} is damaged ({type(error).__name__}: {error}); find it again"
+            ) from None
+        if stated != (ticket.counts() if ticket.pruning == "heads+mlps" else {"weights": len(ticket)}):
+            raise TombolaError(f"the ticket in {folder} is damaged: its masks do not have the survivors it states")
+        return ticket

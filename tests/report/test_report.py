@@ -1,0 +1,230 @@
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import vl_convert
+from fake_study import HOSTILE, fake_study, spoil
+
+from tombola.errors import TombolaError
+from tombola.report import build, figures, theme
+from tombola.report.markup import element, join
+from tombola.report.record import read_record
+from tombola.report.render import bundle, svg
+from tombola.report.rows import read_rows, summarise
+
+
+class Reader(HTMLParser):
+    """What a browser would see: elements, text outside scripts, and the content of every script."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.scripts: list[tuple[dict[str, str | None], str]] = []
+        self._open = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._open = tag
+        if tag == "script":
+            self.scripts.append((dict(attrs), ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._open == "script":
+            attributes, text = self.scripts[-1]
+            self.scripts[-1] = (attributes, text + data)
+        elif self._open != "style":
+            self.text.append(data)
+
+    @property
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+    @property
+    def specs(self) -> dict[str, dict[str, object]]:
+        return {str(a["id"]): json.loads(text) for a, text in self.scripts if str(a.get("id")).startswith("spec-")}
+
+
+def read(page: Path) -> Reader:
+    reader = Reader()
+    reader.feed(page.read_text(encoding="utf-8"))
+    return reader
+
+
+@pytest.fixture(scope="module", params=["one seed", "three seeds", "hostile", "in progress"])
+def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    if request.param == "three seeds":
+        return fake_study(folder, seeds=(0, 1, 2), glue="CoLA", layers=12, model="bert-base-uncased")
+    if request.param == "in progress":
+        return fake_study(folder, finished=False, prunings=("heads+mlps",))
+    return fake_study(folder, hostile=request.param == "hostile")
+
+
+@pytest.fixture(scope="module")
+def page(study: Path) -> Reader:
+    return read(build(study))
+
+
+def test_build_returns_the_path_of_the_page(study: Path) -> None:
+    assert build(study) == study / "report.html"
+
+
+def test_every_number_of_the_table_is_the_one_in_the_rows(study: Path, page: Reader) -> None:
+    for summary in summarise(read_rows(study)):
+        numbers = [figures.score(summary.score), summary.spread, figures.share(summary.mean("sparsity"))]
+        assert " ".join(numbers[:2]) in page.words
+        assert numbers[2] in page.words
+
+
+def test_the_page_loads_nothing(page: Reader) -> None:
+    loading = {"src", "srcset", "href", "action", "poster", "data", "xlink:href"}
+    addresses = {value for _, attributes in page.elements for key, value in attributes.items() if key in loading}
+    assert addresses == {"data:,"}
+    for _, attributes in page.elements:
+        assert "@import" not in str(attributes.get("style", ""))
+
+
+def test_the_policy_forbids_loading_and_admits_exactly_the_two_scripts(study: Path, page: Reader) -> None:
+    policy = next(a["content"] for tag, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert policy.count("'sha256-") == sum("type" not in attributes for attributes, _ in page.scripts) == 2
+    assert "http" not in policy
+
+
+def test_own_text_and_specs_name_no_address(study: Path) -> None:
+    text = (study / "report.html").read_text(encoding="utf-8").replace(bundle(), "")
+    assert "http://" not in text
+    assert "https://" not in text
+    assert "@import" not in text
+    assert "url(" not in text
+
+
+def test_the_libraries_can_stand_in_a_script_element() -> None:
+    library = bundle()
+    assert "</script" not in library.lower()
+    assert "<!--" not in library
+    # A browser turns these into other characters, and the policy's hash would no longer fit.
+    assert "\r" not in library
+    assert "\0" not in library
+
+
+def test_hostile_text_is_shown_and_never_run(tmp_path: Path) -> None:
+    page = read(build(fake_study(tmp_path, hostile=True)))
+    assert [attributes for attributes, _ in page.scripts if "type" not in attributes] == [{}, {}]
+    assert f"minilm{HOSTILE}" in page.words
+    assert f"rotten{HOSTILE}" in page.words
+    assert HOSTILE in json.dumps(page.specs)
+    assert "<script>alert" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_every_plot_has_its_specification_and_draws(page: Reader) -> None:
+    plots = [attributes for _, attributes in page.elements if attributes.get("class") == "plot"]
+    assert {attributes["data-spec"] for attributes in plots} == set(page.specs)
+    assert len({attributes["data-name"] for attributes in plots}) == len(plots)
+    assert all(attributes["aria-label"] for attributes in plots)
+    for spec in page.specs.values():
+        assert spec["width"] == "container"
+        for colours in (theme.LIGHT, theme.DARK):
+            picture = vl_convert.vegalite_to_svg({**spec, "width": 400, "config": colours}, allowed_base_urls=[])
+            assert picture.startswith("<svg")
+            assert "NaN" not in picture
+
+
+def test_a_picture_under_no_data_is_not_there(tmp_path: Path) -> None:
+    page = read(build(fake_study(tmp_path, finished=False, prunings=("heads+mlps",))))
+    assert "No verdict yet" in page.words
+    assert "Where the surviving weights lie" not in page.words
+    assert "Beside the paper" not in page.words
+    assert "retrained" not in " ".join(re.findall(r"<td>(.*?)</td>", (tmp_path / "report.html").read_text()))
+
+
+def test_sections_stand_in_their_order(tmp_path: Path) -> None:
+    page = read(build(fake_study(tmp_path, seeds=(0, 1), glue="SST-2")))
+    order = [
+        "No loss of the good ticket",
+        "Results",
+        "How far each search could go",
+        "Good tickets against random and bad ones",
+        "Heads and MLPs that survive",
+        "Where the surviving weights lie",
+        "How important every site is",
+        "Beside the paper’s figures for SST-2",
+        "How it was made",
+    ]
+    places = [page.words.index(words) for words in order]
+    assert places == sorted(places)
+
+
+def test_it_says_how_it_was_made(page: Reader) -> None:
+    for fact in ("tombola study --model minilm", "AMD EPYC 7B13", "5.2.0", "bf16", "15.6", "searched on", "1b2c3d4e"):
+        assert fact in page.words
+
+
+def test_zeroed_weights_are_not_sold_as_memory(page: Reader) -> None:
+    assert "Zeroed weights save no memory by themselves" in page.words
+
+
+def test_curves_tell_what_was_removed_and_where_the_line_is(tmp_path: Path) -> None:
+    page = read(build(fake_study(tmp_path)))
+    spec = json.dumps(page.specs["spec-1"])
+    search = [json.loads(line) for line in (tmp_path / "rotten-tomatoes/seed-0/heads+mlps/search.jsonl").open()]
+    for step in search:
+        assert f'"score": {step["score"]}' in spec
+    layer, head = search[1]["removed"]["heads"][0]
+    assert f"heads {layer}.{head}, " in spec
+    assert f'"score": {0.9 * search[0]["score"]}' in spec
+    assert "90 % of the full score" in spec
+
+
+def test_a_lower_metric_turns_the_line_round(tmp_path: Path) -> None:
+    fake_study(tmp_path)
+    task = json.loads((tmp_path / "study.json").read_text())["task"]
+    spoil(tmp_path / "study.json", "task", {**task, "higher_is_better": False})
+    record = read_record(tmp_path)
+    assert record.floor(9.0) == pytest.approx(10.0)
+    assert read(build(tmp_path)).specs
+
+
+def test_a_study_is_needed(tmp_path: Path) -> None:
+    with pytest.raises(TombolaError, match=r"^\S+ holds no study .*`tombola study`$"):
+        build(tmp_path)
+
+
+@pytest.mark.parametrize("content", [None, ""])
+def test_results_are_needed(tmp_path: Path, content: str | None) -> None:
+    fake_study(tmp_path)
+    (tmp_path / "results.jsonl").unlink()
+    if content is not None:
+        (tmp_path / "results.jsonl").write_text(content)
+    with pytest.raises(TombolaError, match=r"has no results yet") as error:
+        build(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_damaged_field_is_named(tmp_path: Path) -> None:
+    fake_study(tmp_path)
+    spoil(tmp_path / "verdicts.json", "verdicts", [{"pruning": 3}])
+    with pytest.raises(TombolaError, match=r"verdicts.json, verdicts\[0\]: 'pruning' should be a text, but found 3"):
+        build(tmp_path)
+
+
+def test_a_chart_can_be_exported_as_svg(tmp_path: Path) -> None:
+    from tombola.report.charts import survival_grid
+
+    record = read_record(fake_study(tmp_path, seeds=(0, 1)))
+    assert record.survival is not None
+    picture = svg(survival_grid(record.survival), width=300)
+    assert picture.startswith("<svg")
+    assert 'fill="white"' in picture
+
+
+def test_markup_escapes_all_but_markup() -> None:
+    assert element("b", "<i>", element("i", "&"), title='"') == '<b title="&quot;">&lt;i&gt;<i>&amp;</i></b>'
+    assert join("<", element("br_", class_="x")) == '&lt;<br_ class="x"></br_>'

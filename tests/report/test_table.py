@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import pytest
+from fake_study import HOSTILE, fake_study
+from rich.console import Console
+
+from tombola.errors import TombolaError
+from tombola.report import figures
+from tombola.report.rows import read_rows, summarise
+from tombola.report.table import table
+
+
+def shown(folder: Path) -> list[str]:
+    console = Console(width=160)
+    with console.capture() as capture:
+        console.print(table(folder))
+    return capture.get().splitlines()
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
+def test_a_line_for_every_model_with_its_numbers(tmp_path: Path, seeds: tuple[int, ...]) -> None:
+    fake_study(tmp_path, seeds=seeds)
+    lines = shown(tmp_path)
+    for summary in summarise(read_rows(tmp_path)):
+        parts = [figures.score(summary.score), summary.spread, figures.share(summary.mean("sparsity"))]
+        assert any(all(part in line for part in parts) for line in lines), summary
+    assert ("± std over seeds" if len(seeds) > 1 else "95 % interval") in lines[0]
+
+
+def test_rows_do_as_well_as_a_folder(tmp_path: Path) -> None:
+    fake_study(tmp_path)
+    assert table(read_rows(tmp_path)).row_count == table(tmp_path).row_count
+
+
+def test_brackets_are_not_markup(tmp_path: Path) -> None:
+    fake_study(tmp_path, hostile=True)
+    assert f"accuracy{HOSTILE}" in "\n".join(shown(tmp_path))
+
+
+def test_a_study_is_needed(tmp_path: Path) -> None:
+    with pytest.raises(TombolaError, match="holds no study"):
+        table(tmp_path)
