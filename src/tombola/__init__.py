@@ -1,7 +1,7 @@
 """Draw winning lottery tickets from neural networks: small subnetworks that do what the whole network does.
 
 The way through the house: a *task* gives data, loss and score; `dissect` finds the heads, MLPs and weights of a
-model; `search` prunes until the score no longer holds and gives a `Ticket`; `controls` draws others of its size to
+model; `search_ticket` prunes until the score no longer holds and gives a `Ticket`; `controls` draws others of its size to
 compare with; `retrain` trains a ticket from rewound weights; `verdict` says whether it matches the full model.
 `Study` does all of it for several seeds, resumably, and writes the report.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tombola.config import StudyConfig
     from tombola.errors import TombolaError
     from tombola.evaluation import Evaluation, evaluate, score
-    from tombola.search import Search, SearchOptions, search
+    from tombola.search import Search, SearchOptions, search_ticket
     from tombola.statistics import Verdict, verdict
     from tombola.study import Study
     from tombola.subnetwork import Subnetwork, expanded, masked, shrunk, whole
@@ -44,7 +44,7 @@ __all__ = [
     "masked",
     "retrain",
     "score",
-    "search",
+    "search_ticket",
     "shrunk",
     "tokenizer_of",
     "train",
@@ -58,7 +58,7 @@ _HOMES = {
     "tombola.config": ("StudyConfig",),
     "tombola.errors": ("TombolaError",),
     "tombola.evaluation": ("Evaluation", "evaluate", "score"),
-    "tombola.search": ("Search", "SearchOptions", "search"),
+    "tombola.search": ("Search", "SearchOptions", "search_ticket"),
     "tombola.statistics": ("Verdict", "verdict"),
     "tombola.study": ("Study",),
     "tombola.subnetwork": ("Subnetwork", "expanded", "masked", "shrunk", "whole"),

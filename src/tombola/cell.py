@@ -17,7 +17,7 @@ from tombola.evaluation import Evaluation, evaluate
 from tombola.precision import Precision
 from tombola.progress import Bars
 from tombola.results import NOTHING, Size, bytes_of, make_row
-from tombola.search import Search, search
+from tombola.search import Search, search_ticket
 from tombola.store import publish, write_json
 from tombola.subnetwork import Subnetwork, expanded, shrunk, whole
 from tombola.tasks.base import Predictions, Task
@@ -200,7 +200,7 @@ class CellRun:
         def again(ticket: Ticket) -> nn.Module:
             return self._trained(ticket, bars).model
 
-        found = search(
+        found = search_ticket(
             self._model(),
             setting.task,
             pruning,

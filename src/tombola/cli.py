@@ -207,7 +207,7 @@ def _study(options: argparse.Namespace) -> dict[str, Any]:
 
 def _prune(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.pipeline import Pipeline
-    from tombola.search import search
+    from tombola.search import search_ticket
     from tombola.store import publish
 
     pipe = Pipeline.open(_settings(options), options.preset, options.device)
@@ -215,7 +215,7 @@ def _prune(options: argparse.Namespace) -> dict[str, Any]:
         publish(options.out) as draft,
         pipe.bars(f"search {options.pruning}", pipe.search_cost(options.pruning)) as bars,
     ):
-        found = search(
+        found = search_ticket(
             pipe.trained(),
             pipe.task,
             options.pruning,

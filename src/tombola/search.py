@@ -209,7 +209,7 @@ class _Trail:
         self.progress.note(f"iteration {len(self.steps) - 1}: {kept}, {evaluation.score:.4f} (floor {self.floor:.4f})")
 
 
-def search(
+def search_ticket(
     model: nn.Module,
     task: Task,
     pruning: Pruning = "heads+mlps",

@@ -178,4 +178,9 @@ def test_scores_are_written_alike(value: float | None, text: str) -> None:
 def test_other_figures() -> None:
     assert [figures.count(5), figures.count(41.5), figures.count(1234567)] == ["5", "41.5", "1,234,567"]
     assert [figures.share(0.478), figures.megabytes(90_855_944), figures.seconds(5.25)] == ["47.8 %", "90.9", "5.2"]
+    assert [figures.short_count(4608), figures.short_count(5074846), figures.short_count(85e6)] == [
+        "4,608",
+        "5.07 M",
+        "85.0 M",
+    ]
     assert [figures.plural(1, "head"), figures.plural(2, "search", "searches")] == ["1 head", "2 searches"]

@@ -10,8 +10,8 @@ from tombola.report.rows import read_rows, summarise
 from tombola.report.table import table
 
 
-def shown(folder: Path) -> list[str]:
-    console = Console(width=160)
+def shown(folder: Path, width: int = 80) -> list[str]:
+    console = Console(width=width)
     with console.capture() as capture:
         console.print(table(folder))
     return capture.get().splitlines()
@@ -22,9 +22,21 @@ def test_a_line_for_every_model_with_its_numbers(tmp_path: Path, seeds: tuple[in
     fake_study(tmp_path, seeds=seeds)
     lines = shown(tmp_path)
     for summary in summarise(read_rows(tmp_path)):
-        parts = [figures.score(summary.score), summary.spread, figures.share(summary.mean("sparsity"))]
+        parts = [
+            figures.score(summary.score),
+            summary.spread.replace(" to ", "–"),
+            figures.share(summary.mean("sparsity")),
+        ]
         assert any(all(part in line for part in parts) for line in lines), summary
-    assert ("± std over seeds" if len(seeds) > 1 else "95 % interval") in lines[0]
+    assert ("over seeds" if len(seeds) > 1 else "95 % interval over examples") in lines[0]
+    assert "accuracy" in lines[0]
+
+
+def test_it_fits_into_a_terminal(tmp_path: Path) -> None:
+    fake_study(tmp_path, layers=12)
+    lines = shown(tmp_path)
+    assert "…" not in "".join(lines)
+    assert all(len(line.rstrip()) <= 80 for line in lines)
 
 
 def test_rows_do_as_well_as_a_folder(tmp_path: Path) -> None:
@@ -34,7 +46,7 @@ def test_rows_do_as_well_as_a_folder(tmp_path: Path) -> None:
 
 def test_brackets_are_not_markup(tmp_path: Path) -> None:
     fake_study(tmp_path, hostile=True)
-    assert f"accuracy{HOSTILE}" in "\n".join(shown(tmp_path))
+    assert f"accuracy{HOSTILE}" in "\n".join(shown(tmp_path, width=160))
 
 
 def test_a_study_is_needed(tmp_path: Path) -> None:

@@ -24,9 +24,18 @@ def count(value: float | None) -> str:
     return f"{value:,.0f}" if value == round(value) or value >= 1000 else f"{value:,.1f}"
 
 
+def short_count(value: float | None) -> str:
+    """A count in three figures or so: `5.12 M`, `85.1 M`, `4,608`."""
+    if value is None or value < 1e5:
+        return count(value)
+    return f"{value / 1e6:.2f} M" if value < 1e7 else f"{value / 1e6:,.1f} M"
+
+
 def megabytes(size: float | None) -> str:
     """Bytes as MB (10^6)."""
-    return MISSING if size is None else f"{size / 1e6:,.1f}"
+    if size is None:
+        return MISSING
+    return f"{size / 1e6:.1f}" if size < 1e8 else f"{size / 1e6:,.0f}"
 
 
 def seconds(value: float | None) -> str:

@@ -7,9 +7,10 @@ from rich.table import Table
 from rich.text import Text
 
 from tombola.report import figures
-from tombola.report.names import PRUNING_TITLES, TICKET_TITLES, metric_title
+from tombola.report.names import PRUNING_TITLES, metric_title
 from tombola.report.rows import Row, Summary, read_rows, summarise
 
+_SHORT = {"full": "full model", "random-layerwise": "layer-matched"}
 _STYLES = {"full": "bold", "majority": "dim", "good": "bold green", "bad": "red"}
 
 
@@ -23,21 +24,15 @@ def table(source: Path | Sequence[Row]) -> Table:
         TombolaError: the folder holds no study, or the study has no results yet.
     """
     rows = read_rows(source) if isinstance(source, Path) else tuple(source)
-    found = Table(
-        box=None,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        header_style="dim",
-        title_justify="left",
-        caption_justify="left",
-    )
     several = len({row.seed for row in rows}) > 1
-    metric = metric_title(rows[0].metric) if rows else "score"
-    found.add_column("", no_wrap=True)
-    found.add_column("", no_wrap=True)
-    found.add_column(Text(metric), justify="right", no_wrap=True)
-    found.add_column("± std over seeds" if several else "95 % interval", no_wrap=True)
-    for name in ("heads", "MLPs", "weights", "sparsity", "MB", "seconds"):
+    found = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", title_justify="left")
+    if rows:
+        spread = "± standard deviation over seeds" if several else "with its 95 % interval over examples"
+        found.title = Text(f"{metric_title(rows[0].metric)} {spread}, n = {figures.count(rows[0].n)}")
+    # The columns are as narrow as they can be: a terminal often has no more than 80 characters.
+    for name in ("", "", "score", "± std" if several else "interval"):
+        found.add_column(name, no_wrap=True)
+    for name in ("heads", "MLPs", "weights", "sparsity", "MB", "s"):
         found.add_column(name, justify="right", no_wrap=True)
     group = ""
     for summary in summarise(rows):
@@ -52,13 +47,13 @@ def table(source: Path | Sequence[Row]) -> Table:
 def _cells(summary: Summary) -> list[Text]:
     # Text, not str: square brackets in a name must not be read as rich's markup.
     cells = [
-        TICKET_TITLES[summary.ticket],
+        _SHORT.get(summary.ticket, summary.ticket),
         "" if summary.stage == "none" else summary.stage,
         figures.score(summary.score),
-        summary.spread,
+        summary.spread.replace(" to ", "–"),
         figures.count(summary.mean("heads")),
         figures.count(summary.mean("mlps")),
-        figures.count(summary.mean("weights")),
+        figures.short_count(summary.mean("weights")),
         figures.share(summary.mean("sparsity")),
         figures.megabytes(summary.mean("bytes")),
         figures.seconds(summary.mean("seconds")),
