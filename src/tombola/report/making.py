@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 from tombola.report import figures
 from tombola.report.fields import Fields
-from tombola.report.markup import Html, element
+from tombola.report.markup import Html, element, escape, join
 from tombola.report.pictures import section
 from tombola.report.record import Record
 
-_WORDS = {"glue": "GLUE task", "memory_gib": "memory (GiB)"}
+_WORDS = {"glue": "GLUE task", "memory_gib": "memory (GiB)", "imp": "iterative magnitude pruning"}
 
 
 def making(record: Record) -> Html:
@@ -25,24 +25,32 @@ def making(record: Record) -> Html:
         ),
         _card("Versions", [(name, _value(value)) for name, value in facts.inside("versions").values.items()]),
         _card("Seconds", _seconds(facts.inside("seconds"))),
-        _card("Configuration", [(_words(name), _value(value)) for name, value in sorted(config.values.items())]),
     ]
     command = facts.maybe_text("command")
     body = [element("pre", element("code", command), tabindex="0")] if command else []
-    return section("How it was made", *body, element("div", *cards, class_="cards"), _split(config))
+    return section("How it was made", *body, element("div", *cards, class_="cards"), _settings(config), _split(config))
+
+
+def _settings(config: Fields) -> Html:
+    pairs = [(_words(name), _value(value)) for name, value in config.values.items() if value is not None]
+    unset = [_words(name) for name, value in config.values.items() if value is None]
+    note = element("p", f"Not set: {', '.join(unset)}.", class_="note") if unset else Html("")
+    return join(_card("Configuration", pairs), note)
 
 
 def _split(config: Fields) -> Html:
     split = config.maybe_text("search_split")
     if split == "train":
-        text = (
+        text = escape(
             "The tickets were searched on held-out training rows, so that nothing was chosen on the dev split, "
             "which judges them."
         )
     elif split == "dev":
-        text = (
+        text = join(
             "The tickets were searched on the dev split, which judges them too, as in the paper: scores of pruned good "
-            "tickets are somewhat optimistic. `search_split: train` keeps the two apart."
+            "tickets are somewhat optimistic. ",
+            element("code", "search_split: train"),
+            " keeps the two apart.",
         )
     else:
         return Html("")

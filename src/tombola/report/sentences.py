@@ -102,8 +102,8 @@ def about_density(density: Sequence[Density]) -> str:
     best = max(kinds, key=lambda kind: kinds[kind])
     worst = min(kinds, key=lambda kind: kinds[kind])
     return (
-        f"{_matrix(most)} keeps most of its weights ({figures.share(most.share)}), {_matrix(least)} fewest "
-        f"({figures.share(least.share)}). By kind, {MATRIX_TITLES.get(best, best)} is densest "
+        f"The {_matrix(most)} keeps most of its weights ({figures.share(most.share)}), the {_matrix(least)} fewest "
+        f"({figures.share(least.share)}). By kind, {MATRIX_TITLES.get(best, best)} matrices are densest "
         f"({figures.share(kinds[best])}), {MATRIX_TITLES.get(worst, worst)} sparsest ({figures.share(kinds[worst])}). "
         "One threshold cuts the whole model, so this shows where large weights lie, not by itself what the task needs."
     )
@@ -181,7 +181,7 @@ def _scored(summary: Summary) -> str:
 
 
 def _matrix(density: Density) -> str:
-    return f"{MATRIX_TITLES.get(density.kind, density.kind)} of layer {density.layer}"
+    return f"{MATRIX_TITLES.get(density.kind, density.kind)} matrix of layer {density.layer}"
 
 
 def _mean(values: Sequence[float]) -> float:

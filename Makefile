@@ -1,0 +1,40 @@
+# Two commands do all the set-up: `make study` runs the main job, `make test` the tests.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: study test test-fast lint format bench clean
+
+study: .venv/.study
+	$(BIN)/tombola study
+
+test: .venv/.develop
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+test-fast: .venv/.develop
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "not slow"
+
+lint: .venv/.develop
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: .venv/.develop
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: .venv/.develop
+	$(BIN)/python benchmarks/search.py
+
+clean:
+	rm -rf .venv
+
+# Stamps, so that an install happens once and again when the requirements change.
+.venv/.study: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/.develop: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch .venv/.study $@

@@ -1,0 +1,105 @@
+"""The s-search our way and the paper's way, side by side: same model, same dev sentences, one run, one ratio.
+
+Ours: one pass gives score and importance, by per-example gates with frozen parameters; batches of similar length;
+bf16 where the processor has it; after each cut the pass runs on the shrunk network.
+The paper's (github.com/sai-prasanna/bert-experiments, `find_head_masks.py` and its kin): a pass for the score, then a pass
+for the importance with the gates shared by a batch and the backward pass through all parameters; everything padded
+to 128 tokens, in fp32, and pruned sites masked, not removed.
+
+    python benchmarks/search.py [--sentences 1000]
+
+Ours searches until the score falls under 90 % (heads and MLPs together, no refinement); the paper's way then does as
+many iterations. The ratio is that of the wall times. On two cores the paper's way takes over a minute an iteration.
+"""
+
+import argparse
+import copy
+import time
+
+import torch
+from torch import Tensor, nn
+
+from tombola import Recipe, SearchOptions, TextTask, dissect, search_ticket, tokenizer_of, train
+from tombola.precision import resolve_precision
+from tombola.tasks import rotten_tomatoes
+
+HEADS_STEP, MLPS_STEP = 7, 1
+
+
+def paper_search(model: nn.Module, inputs: list[dict[str, Tensor]], targets: list[Tensor], iterations: int) -> None:
+    """Score, importance, mask, again: the loop of the authors' scripts, written for today's transformers."""
+    anatomy = dissect(model)
+    heads, mlps = torch.ones(anatomy.heads), torch.ones(anatomy.mlps)
+    gate_heads, gate_mlps = heads.clone(), mlps.clone()
+    handles = []
+    for layer in anatomy.layers:
+
+        def before(_: nn.Module, args: tuple[Tensor], index: int = layer.index, size: int = layer.head_size) -> Tensor:
+            return (args[0].unflatten(-1, (-1, size)) * gate_heads[index][:, None]).flatten(-2)
+
+        def after(_: nn.Module, args: tuple[Tensor], output: Tensor, index: int = layer.index) -> Tensor:
+            return output * gate_mlps[index]
+
+        handles.append(model.get_submodule(layer.path("attention_output")).register_forward_pre_hook(before))
+        handles.append(model.get_submodule(layer.path("mlp_out")).register_forward_hook(after))
+    model.eval()
+    for _ in range(iterations):
+        gate_heads, gate_mlps = heads.clone(), mlps.clone()
+        with torch.no_grad():
+            right = sum(int((model(**x).logits.argmax(-1) == y).sum()) for x, y in zip(inputs, targets, strict=True))
+        gate_heads.requires_grad_()
+        gate_mlps.requires_grad_()
+        sum_heads, sum_mlps = torch.zeros_like(heads), torch.zeros_like(mlps)
+        for x, y in zip(inputs, targets, strict=True):
+            nn.functional.cross_entropy(model(**x).logits, y).backward()
+            assert gate_heads.grad is not None
+            assert gate_mlps.grad is not None
+            # As in their script, which does not reset the gates' gradients between batches.
+            sum_heads += gate_heads.grad.abs()
+            sum_mlps += gate_mlps.grad.abs()
+        model.zero_grad()
+        sum_heads /= sum_heads.norm(dim=1, keepdim=True) + 1e-20
+        for mask, importance, step in ((heads, sum_heads, HEADS_STEP), (mlps, sum_mlps, MLPS_STEP)):
+            ranked = importance.where(mask.bool(), torch.inf).flatten().argsort()
+            mask.view(-1)[ranked[:step]] = 0
+        print(f"  paper's way: {right} right, {int(heads.sum())} heads and {int(mlps.sum())} MLPs left", flush=True)
+    for handle in handles:
+        handle.remove()
+
+
+def main() -> None:
+    """Fine-tune briefly, run both, print both times and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sentences", type=int, default=1000)
+    parser.add_argument("--train-rows", type=int, default=1500)
+    options = parser.parse_args()
+    precision = resolve_precision("auto", torch.device("cpu"))
+    tokenizer = tokenizer_of("minilm")
+    task = TextTask(rotten_tomatoes.load(), tokenizer, train_rows=options.train_rows, dev_rows=options.sentences)
+    model = task.load("minilm", seed=0)
+    train(model, task, Recipe(epochs=1, learning_rate=1e-4), precision=precision)
+
+    started = time.perf_counter()
+    found = search_ticket(model, task, options=SearchOptions(refine=False), precision=precision)
+    ours = time.perf_counter() - started
+    iterations = len(found.steps)
+    print(f"{options.sentences} dev sentences, {iterations} iterations, {torch.get_num_threads()} threads")
+    for step in found.steps:
+        print(f"  ours: {step.score:.4f}, {step.heads} heads and {step.mlps} MLPs")
+    print(f"ours: {ours:.1f} s ({precision})", flush=True)
+
+    texts = task.corpus.splits["dev"]
+    inputs, targets = [], []
+    for start in range(0, len(texts), 32):
+        batch = list(texts.first[start : start + 32])
+        encoded = tokenizer(batch, padding="max_length", max_length=128, truncation=True, return_tensors="pt")
+        inputs.append(dict(encoded))
+        targets.append(torch.from_numpy(texts.labels[start : start + 32]))
+    started = time.perf_counter()
+    paper_search(copy.deepcopy(model), inputs, targets, iterations)
+    theirs = time.perf_counter() - started
+    print(f"paper's way: {theirs:.1f} s (fp32)\nratio: {theirs / ours:.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""No hub, one thread (the models are tiny), and the fixtures that several files share."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+from models import Exact, config, synthetic, tokenizer
+from torch import nn
+from transformers import BertModel
+
+from tombola.training import Recipe, train
+
+settings.register_profile("tombola", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tombola")
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pre-trained tiny BERT without an output layer, and its tokenizer, as the hub lays them out."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    torch.manual_seed(7)
+    BertModel(config("bert")).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def task() -> Exact:
+    """A small learnable task of single texts in two classes."""
+    return synthetic()
+
+
+@pytest.fixture(scope="session")
+def _trained(checkpoint: Path, task: Exact) -> nn.Module:
+    model = task.load(str(checkpoint), seed=0).double()
+    train(model, task, Recipe(epochs=8, learning_rate=3e-3, batch_size=16), seed=0)
+    return model
+
+
+@pytest.fixture
+def trained(_trained: nn.Module) -> nn.Module:
+    """A tiny BERT, in fp64, that has learned `task`."""
+    return copy.deepcopy(_trained)
