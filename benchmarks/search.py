@@ -2,7 +2,7 @@
 
 Ours: one pass gives score and importance, by per-example gates with frozen parameters; batches of similar length;
 bf16 where the processor has it; after each cut the pass runs on the shrunk network.
-The paper's (github.com/sai-prasanna/bert-experiments, `find_head_masks.py` and its kin): a pass for the score, then a pass
+The paper's (github.com/sai-prasanna/bert-experiments): a pass for the score, then a pass
 for the importance with the gates shared by a batch and the backward pass through all parameters; everything padded
 to 128 tokens, in fp32, and pruned sites masked, not removed.
 
@@ -35,7 +35,8 @@ def paper_search(model: nn.Module, inputs: list[dict[str, Tensor]], targets: lis
     for layer in anatomy.layers:
 
         def before(_: nn.Module, args: tuple[Tensor], index: int = layer.index, size: int = layer.head_size) -> Tensor:
-            return (args[0].unflatten(-1, (-1, size)) * gate_heads[index][:, None]).flatten(-2)
+            split = args[0].reshape(*args[0].shape[:-1], -1, size)
+            return (split * gate_heads[index][:, None]).flatten(-2)
 
         def after(_: nn.Module, args: tuple[Tensor], output: Tensor, index: int = layer.index) -> Tensor:
             return output * gate_mlps[index]

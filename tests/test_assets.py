@@ -178,16 +178,12 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(index: Path, monkeypatch: py
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(shutil, "copyfileobj", full)
-    with pytest.raises(
-        TombolaError, match=r"^cannot write asset 'test' .*No space left on device; free[^\n]*$"
-    ):
+    with pytest.raises(TombolaError, match=r"^cannot write asset 'test' .*No space left on device; free[^\n]*$"):
         fetch("test")
     assert left_behind() == []
 
 
-def test_a_cache_that_is_a_file_is_one_line(
-    index: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_cache_that_is_a_file_is_one_line(index: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     offer(index, monkeypatch)
     (tmp_path / "cache").write_text("")
     with pytest.raises(TombolaError, match="set TOMBOLA_CACHE"):

@@ -21,14 +21,10 @@ Array = NDArray[Any]
 pairs_of_classes = st.integers(1, 30).flatmap(
     lambda n: st.tuples(*[arrays(np.int64, n, elements=st.integers(0, 3))] * 2)
 )
-pairs_of_bits = st.integers(1, 30).flatmap(
-    lambda n: st.tuples(*[arrays(np.int64, n, elements=st.integers(0, 1))] * 2)
-)
+pairs_of_bits = st.integers(1, 30).flatmap(lambda n: st.tuples(*[arrays(np.int64, n, elements=st.integers(0, 1))] * 2))
 # Quarters: no rounding that would make SciPy and Tombola disagree about what is constant.
 quarters = st.integers(-20, 20).map(lambda k: k / 4)
-pairs_of_values = st.integers(3, 30).flatmap(
-    lambda n: st.tuples(*[arrays(np.float64, n, elements=quarters)] * 2)
-)
+pairs_of_values = st.integers(3, 30).flatmap(lambda n: st.tuples(*[arrays(np.float64, n, elements=quarters)] * 2))
 
 
 @given(pairs_of_classes)
@@ -38,9 +34,7 @@ def test_accuracy_and_matthews_are_scikit_learns(pair: tuple[Array, Array]) -> N
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert metric("accuracy").score(p, r) == pytest.approx(sk.accuracy_score(r, p))
-        assert metric("matthews_correlation").score(p, r) == pytest.approx(
-            sk.matthews_corrcoef(r, p), abs=1e-9
-        )
+        assert metric("matthews_correlation").score(p, r) == pytest.approx(sk.matthews_corrcoef(r, p), abs=1e-9)
 
 
 @given(pairs_of_bits)

@@ -83,9 +83,7 @@ def test_pairing_makes_the_interval_narrow_and_exact() -> None:
     a, b = right(0.80), right(0.79)  # b errs wherever a does, and on ten examples more
     difference, low, high = paired_difference(ACCURACY, a, b, ONES, seed=0)
     assert difference == pytest.approx(0.01)
-    assert (low, high) == pytest.approx(
-        tuple(np.array(stats.binom.interval(0.95, 1000, 0.01)) / 1000), abs=0.002
-    )
+    assert (low, high) == pytest.approx(tuple(np.array(stats.binom.interval(0.95, 1000, 0.01)) / 1000), abs=0.002)
 
 
 def test_a_difference_is_positive_where_a_lower_error_is_better() -> None:
@@ -118,9 +116,7 @@ FULL = [right(0.78), right(0.80), right(0.82)]  # mean 0.80, sample deviation 0.
     ((0.99, 0.99, 0.99), True),
     ((0.80, 0.80, 0.80), True),
 ])  # fmt: skip
-def test_several_seeds_allow_one_deviation_of_the_full_model(
-    scores: tuple[float, ...], matches: bool
-) -> None:
+def test_several_seeds_allow_one_deviation_of_the_full_model(scores: tuple[float, ...], matches: bool) -> None:
     found = verdict(ACCURACY, FULL, [right(score) for score in scores], ONES, seed=0)
     assert (found.rule, found.n_seeds, found.n_examples) == ("seeds", 3, 1000)
     assert (found.full_mean, found.full_std) == pytest.approx((0.8, 0.02))

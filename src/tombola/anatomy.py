@@ -187,7 +187,8 @@ def dissect(model: nn.Module) -> Anatomy:
             f"{', '.join(sorted(FAMILIES))}; to add one, give tombola.anatomy.FAMILIES its entry"
         )
     base = model.base_model
-    assert isinstance(base, nn.Module) and config is not None
+    assert isinstance(base, nn.Module)
+    assert config is not None
     prefix = "" if base is model else f"{model.base_model_prefix}."
     try:
         stack = base.get_submodule(family.layers)
@@ -207,6 +208,11 @@ def dissect(model: nn.Module) -> Anatomy:
         layers.append(layer)
         for kind in MATRIX_KINDS:
             weight = _linear(block, getattr(family, kind), index).weight
+            if weight.numel() == 0:
+                raise TombolaError(
+                    f"layer {index} of this {model_type} has no weights at {getattr(family, kind)}; "
+                    "a model that was shrunk already cannot be pruned again"
+                )
             matrices.append(Matrix(f"{layer.path(kind)}.weight", kind, index, (weight.shape[0], weight.shape[1])))
     if not layers:
         raise TombolaError(f"this {model_type} has no layers, so it has no heads to prune")

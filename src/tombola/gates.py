@@ -61,7 +61,8 @@ def attach(model: nn.Module, anatomy: Anatomy, present: Ticket, values: Ticket |
     Yields:
         Gates, to be opened before every forward pass. On the way out hooks go and `requires_grad` is restored.
     """
-    gates = Gates(present, values or present)
+    # Asked for by name: a ticket without survivors is false.
+    gates = Gates(present, present if values is None else values)
 
     def gate_heads(layer: int, size: int) -> torch.utils.hooks.RemovableHandle:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:

@@ -92,10 +92,12 @@ def shrunk(model: nn.Module, ticket: Ticket) -> Subnetwork:
 
 
 def expanded(subnetwork: Subnetwork) -> nn.Module:
-    """A model of the original shapes that computes what a shrunk one does: zeros where something was removed.
+    """A model of the original shapes that computes what the subnetwork does: zeros where something was removed.
 
     It loads with plain `from_pretrained` and keeps every weight of the removed sites at exactly zero.
     """
+    if subnetwork.gated:
+        subnetwork = shrunk(subnetwork.model, subnetwork.ticket)
     if subnetwork.present.total == len(subnetwork.present):
         return subnetwork.model
     copied = _structural_copy(subnetwork.model)

@@ -54,9 +54,7 @@ def test_select_keeps_order_and_pairs() -> None:
         (["nan", "b", "a"], ("a", "b", "nan")),
     ],
 )
-def test_classes_are_in_numerical_or_alphabetical_order(
-    labels: list[object], classes: tuple[str, ...]
-) -> None:
+def test_classes_are_in_numerical_or_alphabetical_order(labels: list[object], classes: tuple[str, ...]) -> None:
     assert build(rows(*zip("abc", labels, strict=True)), rows(("d", labels[0]))).classes == classes
 
 

@@ -32,9 +32,7 @@ def same(corpus: Corpus) -> bool:
     )
 
 
-@pytest.mark.parametrize(
-    ("suffix", "content"), [("tsv", TSV), ("csv", CSV), ("jsonl", JSONL), ("json", JSONL)]
-)
+@pytest.mark.parametrize(("suffix", "content"), [("tsv", TSV), ("csv", CSV), ("jsonl", JSONL), ("json", JSONL)])
 @pytest.mark.parametrize("dress", ["plain", "crlf", "bom", "no last newline", "blank lines"])
 def test_every_kind_of_file_in_every_dress(tmp_path: Path, suffix: str, content: str, dress: str) -> None:
     raw = {
@@ -128,9 +126,7 @@ def test_every_fault_is_one_line_that_names_file_and_line(
 
 def test_a_label_that_training_never_saw_is_named_with_its_line(tmp_path: Path) -> None:
     write(tmp_path, train__tsv=TSV, dev__tsv=TSV + "\nso so\tmeh\n")
-    with pytest.raises(
-        TombolaError, match=r"dev.tsv, line 5: label 'meh' is unknown in training; known: neg, pos"
-    ):
+    with pytest.raises(TombolaError, match=r"dev.tsv, line 5: label 'meh' is unknown in training; known: neg, pos"):
         read(tmp_path)
 
 

@@ -157,9 +157,7 @@ def test_broken_rows_of_other_tasks_are_named(tmp_path: Path, task: str) -> None
 
 def test_hidden_and_unknown_labels_are_named(tmp_path: Path) -> None:
     lay_out(tmp_path, "rte", ("0\tA\tB\tentailment\n", "1\tC\tD\tmaybe\n"))
-    with pytest.raises(
-        TombolaError, match=r"line 3: label 'maybe' is unknown .*known: entailment, not_entailment$"
-    ):
+    with pytest.raises(TombolaError, match=r"line 3: label 'maybe' is unknown .*known: entailment, not_entailment$"):
         load("rte", tmp_path)
 
 
@@ -195,9 +193,7 @@ def test_the_hub_gives_the_same_corpus(monkeypatch: pytest.MonkeyPatch, task: st
 
     def load_dataset(path: str, config: str) -> DatasetDict:
         asked.append((path, config))
-        return DatasetDict(
-            {there: hub_rows(task, here == "train") for here, there in GLUE[task].hub_splits.items()}
-        )
+        return DatasetDict({there: hub_rows(task, here == "train") for here, there in GLUE[task].hub_splits.items()})
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     check(task, load(task))
@@ -205,9 +201,7 @@ def test_the_hub_gives_the_same_corpus(monkeypatch: pytest.MonkeyPatch, task: st
 
 
 @pytest.mark.parametrize("error", [ConnectionError("no route\nto host"), RuntimeError()])
-def test_a_hub_that_cannot_be_reached_names_the_alternatives(
-    monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
+def test_a_hub_that_cannot_be_reached_names_the_alternatives(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def load_dataset(*_: object) -> NoReturn:
         raise error
 
@@ -227,9 +221,7 @@ def test_the_metrics_are_glues_own() -> None:
     assert {each for task in GLUE.values() for each in task.metrics} <= set(METRICS)
 
 
-@pytest.mark.skipif(
-    not os.environ.get("TOMBOLA_SHARED_DATA"), reason="TOMBOLA_SHARED_DATA does not name real data"
-)
+@pytest.mark.skipif(not os.environ.get("TOMBOLA_SHARED_DATA"), reason="TOMBOLA_SHARED_DATA does not name real data")
 @pytest.mark.parametrize(("task", "train", "dev", "positive"), [
     ("sst2", 67_349, 872, 444),
     ("cola", 8_551, 1_043, 721),

@@ -41,8 +41,7 @@ def test_the_split_never_changes(corpus: Corpus) -> None:
     dev = corpus.splits["dev"]
     lines = "\n".join(f"{label}\t{text}" for text, label in zip(dev.first, dev.labels, strict=True))
     assert (
-        hashlib.sha256(lines.encode()).hexdigest()
-        == "f5709dce79e2429fad587f23ae65d13aefb7b7555d7d42179e491be903f04531"
+        hashlib.sha256(lines.encode()).hexdigest() == "f5709dce79e2429fad587f23ae65d13aefb7b7555d7d42179e491be903f04531"
     )
 
 
@@ -52,9 +51,7 @@ def small(folder: Path, rows: list[tuple[str, str]]) -> None:
         csv.writer(file).writerows([("category", "text"), *rows])
 
 
-def test_plots_blanks_duplicates_and_contradictions_go(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_plots_blanks_duplicates_and_contradictions_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small(
         tmp_path,
         [
@@ -72,9 +69,7 @@ def test_plots_blanks_duplicates_and_contradictions_go(
     monkeypatch.setattr(rotten_tomatoes, "DEV", 2)
     splits = load().splits
     found = {(t, int(y)) for texts in splits.values() for t, y in zip(texts.first, texts.labels, strict=True)}
-    assert found == {(f"fine, number {i}", 1) for i in range(4)} | {
-        (f"poor, number {i}", 0) for i in range(4)
-    }
+    assert found == {(f"fine, number {i}", 1) for i in range(4)} | {(f"poor, number {i}", 0) for i in range(4)}
     assert {split: len(texts) for split, texts in splits.items()} == {"train": 6, "dev": 2}
 
 
@@ -82,7 +77,5 @@ def test_plots_blanks_duplicates_and_contradictions_go(
 def test_a_damaged_copy_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes) -> None:
     (tmp_path / "rotten_tomatoes_corpus_full.csv.bz2").write_bytes(damage)
     monkeypatch.setattr(rotten_tomatoes, "fetch", lambda _: tmp_path)
-    with pytest.raises(
-        TombolaError, match=r"is damaged \([^\n]*\); delete its folder, and it is fetched again$"
-    ):
+    with pytest.raises(TombolaError, match=r"is damaged \([^\n]*\); delete its folder, and it is fetched again$"):
         load()

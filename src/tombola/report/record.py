@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from tombola.metrics import metric
 from tombola.report.fields import Fields
 from tombola.report.rows import Row, Summary, read_rows, summarise
 from tombola.report.survival import Density, SiteSurvival, densities, mean_densities, site_survival
@@ -90,8 +91,7 @@ class Record:
     @property
     def higher_is_better(self) -> bool:
         """Whether a larger score is a better one."""
-        task = self.facts.inside("task")
-        return task.flag("higher_is_better") if "higher_is_better" in task.values else True
+        return metric(self.metric).higher_is_better
 
     @property
     def threshold(self) -> float:
@@ -101,8 +101,8 @@ class Record:
         return 0.9 if value is None else value
 
     def floor(self, full: float) -> float:
-        """The worst score that a search accepts; the rule is that of `Metric.floor`."""
-        return full * self.threshold if (full >= 0) == self.higher_is_better else full / self.threshold
+        """The worst score that a search accepts."""
+        return metric(self.metric).floor(full, self.threshold)
 
 
 def read_record(folder: Path) -> Record:
