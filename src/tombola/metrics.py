@@ -48,23 +48,26 @@ class Metric:
         return float(self.compute(p, r))
 
     def floor(self, full: float, threshold: float) -> float:
-        """The worst score that still counts as holding `threshold` (in (0, 1]) of the full model's score.
-
-        Higher is better: threshold x full; lower is better: full / threshold (DESIGN, Metrics). For a
-        negative full score the two change places, so that the floor is never better than the score itself.
-
-        Raises:
-            TombolaError: the threshold is not in (0, 1].
-        """
-        if not 0 < threshold <= 1:
-            raise TombolaError(
-                f"threshold {threshold} makes no sense; give a share of the full score above 0, at most 1"
-            )
-        return full * threshold if (full >= 0) == self.higher_is_better else full / threshold
+        """The worst score that still counts as holding `threshold` (in (0, 1]) of the full model's; see `floor`."""
+        return floor(full, threshold, higher_is_better=self.higher_is_better)
 
     def holds(self, score: float, floor: float) -> bool:
         """Whether `score` is at least as good as `floor`; NaN never is."""
         return bool(score >= floor if self.higher_is_better else score <= floor)
+
+
+def floor(full: float, threshold: float, *, higher_is_better: bool) -> float:
+    """The worst score that still counts as holding `threshold` (in (0, 1]) of the full model's score.
+
+    Higher is better: threshold x full; lower is better: full / threshold. For a negative full score the two change
+    places, so that the floor is never better than the score itself.
+
+    Raises:
+        TombolaError: the threshold is not in (0, 1].
+    """
+    if not 0 < threshold <= 1:
+        raise TombolaError(f"threshold {threshold} makes no sense; give a share of the full score above 0, at most 1")
+    return full * threshold if (full >= 0) == higher_is_better else full / threshold
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:

@@ -129,6 +129,9 @@ class Verdict:
         difference: ticket minus full, turned so that positive means a better ticket.
         low, high: its 95 % paired bootstrap interval over examples (of the mean over seeds).
         n_seeds, n_examples: how many of each.
+        chance: the score of guessing without looking at the inputs.
+        learned: whether the full model clearly beats chance: its 95 % bootstrap interval over examples lies beyond
+            it. If not, a ticket that matches it says nothing.
         rule: `seeds`: no worse than one standard deviation of the full model below its mean; `bootstrap`: the
             interval contains 0 or lies above it.
     """
@@ -144,11 +147,19 @@ class Verdict:
     high: float
     n_seeds: int
     n_examples: int
+    chance: float
+    learned: bool
     rule: Literal["seeds", "bootstrap"]
 
     def sentence(self, name: str) -> str:
         """The verdict on the ticket called `name` as one or two plain English sentences with all numbers."""
         what = self.metric.replace("_", " ")
+        if not self.learned:
+            return (
+                f"Nothing can be said of {name}, because the full model does not clearly beat guessing: {what} "
+                f"{self.full_mean:.3f}, chance {self.chance:.3f}, the ticket {self.mean:.3f}. Train the full model on more "
+                f"rows or for longer."
+            )
         difference = (
             f"{abs(self.difference):.3f} {'worse' if self.difference < 0 else 'better'} (95 % interval of "
             f"the difference {self.low:+.3f} to {self.high:+.3f} over {self.n_examples:,} examples)"
@@ -202,6 +213,8 @@ def verdict(
     mean, std = mean_std([metric.score(predictions, references) for predictions in ticket])
     full_mean, full_std = mean_std([metric.score(predictions, references) for predictions in full])
     by_seeds = len(full) > 1
+    chance = metric.chance(np.asarray(references))
+    full_low, full_high = interval(metric, np.stack(full), references, seed=seed, resamples=resamples)
     return Verdict(
         matches=difference >= -full_std - _ROUNDING if by_seeds else high >= 0,
         metric=metric.name,
@@ -214,5 +227,7 @@ def verdict(
         high=high,
         n_seeds=len(full),
         n_examples=np.asarray(references).size,
+        chance=chance,
+        learned=full_low > chance if metric.higher_is_better else full_high < chance,
         rule="seeds" if by_seeds else "bootstrap",
     )

@@ -28,6 +28,8 @@ def disk_errors(path: Path) -> Iterator[None]:
             errno.EACCES: "permission denied; choose another folder with --out",
             errno.EPERM: "permission denied; choose another folder with --out",
             errno.ENOTDIR: "a part of the path is a file, not a folder; choose another folder with --out",
+            errno.EEXIST: "a part of the path is a file, not a folder; choose another folder with --out",
+            errno.ENOTEMPTY: "another process wrote it in the meantime; start again, finished steps are kept",
         }
         if error.errno not in reasons:
             raise
@@ -50,7 +52,9 @@ def write_bytes(path: Path, content: bytes) -> None:
                 os.fsync(file.fileno())
             draft.replace(path)
     finally:
-        draft.unlink(missing_ok=True)
+        # Where the draft could not even be made, its removal must not hide why.
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -95,6 +99,8 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise TombolaError(f"{path} does not exist") from None
+    except ValueError as error:
+        raise TombolaError(f"{path} is damaged: {error}; delete the file and start again") from None
     rows = []
     for number, line in enumerate(lines, start=1):
         try:

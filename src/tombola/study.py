@@ -24,7 +24,7 @@ from tombola.evaluation import Evaluation
 from tombola.precision import resolve_device, resolve_precision
 from tombola.progress import Bars
 from tombola.search import Search
-from tombola.store import read_json, sweep_drafts, write_json, write_lines
+from tombola.store import disk_errors, read_json, sweep_drafts, write_json, write_lines
 from tombola.tasks.base import Task
 from tombola.tasks.catalog import glue_title, open_task
 
@@ -102,12 +102,20 @@ class Study:
         """
         # Data and model are opened before anything is written: bad input leaves no trace.
         _ = self.task, self.anatomy
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._check_rewinding()
+        with disk_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.folder / ".lock", timeout=0)
         try:
-            with filelock.FileLock(self.folder / ".lock", timeout=0):
+            with lock:
                 return self._run()
         except filelock.Timeout:
             raise TombolaError(f"another process is at work on {self.folder}; wait for it, or stop it") from None
+
+    def _check_rewinding(self) -> None:
+        step, steps = self.config.rewinding.step, self.config.recipe.steps(self.task.size("train"))
+        if step >= steps:
+            raise TombolaError(f"cannot rewind to step {step}: the training has {steps} steps; choose an earlier one")
 
     def _run(self) -> Path:
         sweep_drafts(self.folder)
@@ -124,7 +132,8 @@ class Study:
         )
         steps = [step for seed in self.seeds for step in CellRun(setting, self.cell(seed)).steps()]
         with Bars("study", sum(step.cost for step in steps)) as bars:
-            for step in steps:
+            # Taken off the list, so that a seed's models leave the memory with its last step.
+            for step in (steps.pop(0) for _ in range(len(steps))):
                 if step.done():
                     bars.skip(step.cost)
                     continue

@@ -1,6 +1,7 @@
 """A ticket: which heads, MLPs or weights survive, as an immutable value with set algebra, saved without pickle."""
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -205,15 +206,22 @@ class Ticket:
             head = json.loads(path.read_text(encoding="utf-8"))
             if head["format"] != FORMAT:
                 raise TombolaError(f"{path} has format {head['format']}, this Tombola reads {FORMAT}; update Tombola")
+            if head["pruning"] not in PRUNINGS or not head["shapes"]:
+                raise ValueError(f"no masks of {head['pruning']}")
             masks = {}
             with safe_open(folder / "masks.safetensors", "pt") as file:
                 for name, shape in head["shapes"].items():
-                    bits = np.unpackbits(file.get_tensor(name).numpy(), count=int(np.prod(shape)))
+                    packed, size = file.get_tensor(name).numpy(), math.prod(shape)
+                    # Unpacking would fill what lacks with zeros.
+                    if packed.shape != (-(-size // 8),):
+                        raise ValueError(f"{name} does not have {size} bits")
+                    bits = np.unpackbits(packed, count=size)
                     masks[name] = torch.from_numpy(bits.astype(bool)).reshape(shape)
             ticket = cls(head["pruning"], head["architecture"], masks, head["provenance"])
             stated = head["survivors"]
-        except FileNotFoundError as error:
-            raise TombolaError(f"no ticket in {folder}: {Path(error.filename or path).name} is missing") from None
+        except FileNotFoundError:
+            missing = path.name if not path.exists() else "masks.safetensors"
+            raise TombolaError(f"no ticket in {folder}: {missing} is missing") from None
         except (KeyError, TypeError, ValueError, AttributeError, SafetensorError, OSError) as error:
             raise TombolaError(
                 f"the ticket in {folder} is damaged ({type(error).__name__}: {error}); find it again"

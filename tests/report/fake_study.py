@@ -131,7 +131,7 @@ def _verdicts(rows: Sequence[Mapping[str, Any]], prunings: Sequence[str], bad_te
             )
             found.append(
                 {
-                    "pruning": pruning, "ticket": ticket, "stage": "retrained", "matches": matches, "mean": mean,
+                    "pruning": pruning, "ticket": ticket, "stage": "retrained", "matches": matches, "learned": True, "mean": mean,
                     "std": torch.tensor(values).std().item() if n > 1 else None, "full_mean": full_mean,
                     "full_std": full_std, "difference": difference, "low": difference - 0.012,
                     "high": difference + 0.011, "n_seeds": n, "n_examples": 2000,

@@ -91,6 +91,8 @@ def _verdicts(record: Record) -> Html:
 
 
 def _badge(verdict: Verdict) -> Html:
+    if not verdict.learned:
+        return element("span", "? the full model did not learn", class_="badge no")
     text = "✓ matches the full model" if verdict.matches else "✗ does not match the full model"
     return element("span", text, class_=f"badge {'yes' if verdict.matches else 'no'}")
 

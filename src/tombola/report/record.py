@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tombola.metrics import metric
+from tombola.metrics import floor
 from tombola.report.fields import Fields
 from tombola.report.rows import Row, Summary, read_rows, summarise
 from tombola.report.survival import Density, SiteSurvival, densities, mean_densities, site_survival
@@ -91,7 +91,8 @@ class Record:
     @property
     def higher_is_better(self) -> bool:
         """Whether a larger score is a better one."""
-        return metric(self.metric).higher_is_better
+        task = self.facts.inside("task")
+        return task.flag("higher_is_better") if "higher_is_better" in task.values else True
 
     @property
     def threshold(self) -> float:
@@ -102,7 +103,7 @@ class Record:
 
     def floor(self, full: float) -> float:
         """The worst score that a search accepts."""
-        return metric(self.metric).floor(full, self.threshold)
+        return floor(full, self.threshold, higher_is_better=self.higher_is_better)
 
 
 def read_record(folder: Path) -> Record:

@@ -20,6 +20,7 @@ class Verdict:
     pruning: str
     ticket: str
     matches: bool
+    learned: bool
     sentence: str
     mean: float
     std: float | None
@@ -59,6 +60,7 @@ def read_verdicts(folder: Path) -> tuple[Verdict, ...]:
             pruning=fields.text("pruning"),
             ticket=fields.text("ticket"),
             matches=fields.flag("matches"),
+            learned=fields.flag("learned"),
             sentence=fields.text("sentence"),
             mean=fields.number("mean"),
             std=fields.maybe_number("std") if fields.count("n_seeds") > 1 else None,
