@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
-from models import Exact, config, synthetic, tokenizer
 from torch import nn
 from transformers import BertModel
 
+from models import Exact, config, synthetic, tokenizer
 from tombola.training import Recipe, train
 
 settings.register_profile("tombola", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])

@@ -15,7 +15,6 @@ from transformers import (
     DistilBertForSequenceClassification,
     ElectraConfig,
     ElectraForSequenceClassification,
-    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     RobertaConfig,
@@ -35,7 +34,7 @@ HEAD_SIZE = HIDDEN // HEADS
 
 FAMILIES = ("bert", "roberta", "electra", "distilbert")
 
-_CLASSES: Mapping[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {
+_CLASSES: Mapping[str, tuple[Any, Any]] = {
     "bert": (BertConfig, BertForSequenceClassification),
     "roberta": (RobertaConfig, RobertaForSequenceClassification),
     "electra": (ElectraConfig, ElectraForSequenceClassification),
@@ -53,7 +52,7 @@ def config(
     vocabulary: int = VOCABULARY,
     dropout: float = 0.1,
     **more: Any,
-) -> PreTrainedConfig:
+) -> Any:
     kind = _CLASSES[family][0]
     if family == "distilbert":
         sizes = {"dim": hidden, "n_layers": layers, "n_heads": heads, "hidden_dim": mlp}
@@ -88,7 +87,8 @@ def classifier(
             else:
                 parameter.copy_(torch.randn_like(parameter) * 0.25)
     assert isinstance(model, PreTrainedModel)
-    return model.eval().to(dtype)
+    model.eval().to(dtype)
+    return model
 
 
 def inputs(*, padded: bool = True, batch: int = 5, length: int = 9, seed: int = 0) -> dict[str, Tensor]:
@@ -151,8 +151,8 @@ _WORDS = [
 
 def tokenizer() -> PreTrainedTokenizerFast:
     core = Tokenizer(models.WordLevel({word: i for i, word in enumerate(_WORDS)}, unk_token="[UNK]"))
-    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # type: ignore[assignment]  # its stubs know no setter
-    core.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
+    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    core.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     return PreTrainedTokenizerFast(

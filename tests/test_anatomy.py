@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from models import FAMILIES, HEADS, HIDDEN, LAYERS, MLP, classifier, config, sites
 from torch import nn
 from transformers import (
     AutoModel,
@@ -15,6 +14,7 @@ from transformers import (
     GPT2Model,
 )
 
+from models import FAMILIES, HEADS, HIDDEN, LAYERS, MLP, classifier, config, sites
 from tombola.anatomy import count_parameters, dissect
 from tombola.errors import TombolaError
 from tombola.subnetwork import shrunk

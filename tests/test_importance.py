@@ -5,10 +5,10 @@ import math
 
 import pytest
 import torch
-from models import FAMILIES, HEAD_SIZE, HEADS, LAYERS, Exact, classifier, inputs, logits, some_sites, sites
-from test_gates import CPU, parts
 from torch import Tensor, nn
 
+from models import FAMILIES, HEAD_SIZE, HEADS, LAYERS, Exact, classifier, inputs, logits, sites, some_sites
+from test_gates import CPU, parts
 from tombola.anatomy import dissect
 from tombola.evaluation import evaluate
 from tombola.gates import attach
@@ -76,10 +76,10 @@ def test_importance_agrees_with_central_finite_differences() -> None:
         _, out, mlp = parts(scaled, "bert", layer)
         with torch.no_grad():
             if head is None:
-                mlp.weight *= factor
-                mlp.bias *= factor
+                mlp.weight.mul_(factor)
+                mlp.bias.mul_(factor)
             else:
-                out.weight[:, head * HEAD_SIZE : (head + 1) * HEAD_SIZE] *= factor
+                out.weight[:, head * HEAD_SIZE : (head + 1) * HEAD_SIZE].mul_(factor)
         return nn.functional.cross_entropy(logits(scaled, given), TARGETS, reduction="none")
 
     def slope(layer: int, head: int | None) -> float:

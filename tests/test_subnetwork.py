@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from models import FAMILIES, HEADS, LAYERS, classifier, inputs, logits, sites, some_sites, some_weights
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
+from models import FAMILIES, HEADS, LAYERS, classifier, inputs, logits, sites, some_sites, some_weights
 from tombola.anatomy import dissect
 from tombola.errors import TombolaError
 from tombola.subnetwork import Subnetwork, expanded, masked, shrunk, whole
@@ -76,6 +76,7 @@ def test_expanded_computes_the_same_in_the_original_shapes_with_exact_zeros(fami
         anatomy = dissect(model)
         assert zeros == anatomy.weights - ticket.survivors(anatomy)["weights"]
         folder = tmp_path / name.replace(" ", "-")
+        assert isinstance(back, PreTrainedModel)
         back.save_pretrained(folder)
         loaded = AutoModelForSequenceClassification.from_pretrained(
             folder, dtype=torch.float64, attn_implementation="eager"
@@ -125,6 +126,7 @@ def test_shrunk_keeps_what_is_frozen_and_the_mode() -> None:
         parameter.requires_grad_(False)
     part = shrunk(model, some_sites(model, 0)).model
     assert all(module.training for module in part.modules())
+    assert not any(module.training for module in shrunk(model.eval(), some_sites(model, 0)).model.modules())
     for name, parameter in part.named_parameters():
         assert parameter.requires_grad == (".layer.0." not in name)
 

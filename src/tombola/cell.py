@@ -2,17 +2,21 @@
 
 import dataclasses
 import functools
+import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from tombola import controls
 from tombola.anatomy import Anatomy, count_parameters
 from tombola.config import StudyConfig
+from tombola.errors import TombolaError
 from tombola.evaluation import Evaluation, evaluate
 from tombola.precision import Precision
 from tombola.progress import Bars
@@ -190,7 +194,7 @@ class CellRun:
             if config.search_split == "train":
                 evaluation = self._evaluate(whole(model), "search", bars, importance=True)
                 evaluation.write(draft / SEARCH_EVALUATION)
-            setting.task.save(model, draft)
+            save_model(setting.task, model, draft)
         self._cached = model
 
     def _search(self, pruning: Pruning, bars: Bars) -> None:
@@ -240,7 +244,7 @@ class CellRun:
         with publish(folder / "retrained") as draft:
             self._write_score(draft, subnetwork, name, "retrained", started, bars)
             if self._setting.save == "all" or (self._setting.save == "good" and name == "good"):
-                self._setting.task.save(expanded(subnetwork), draft)
+                save_model(self._setting.task, expanded(subnetwork), draft)
 
     def _trained(self, ticket: Ticket, bars: Bars) -> Subnetwork:
         setting, config = self._setting, self._config
@@ -259,8 +263,13 @@ class CellRun:
     def _model(self) -> nn.Module:
         """The fine-tuned full model; kept for the steps of this seed."""
         if self._cached is None:
-            self._cached = self._setting.task.load(str(self._cell.full), seed=self._cell.seed, state="trained")
-            self._cached.to(self._setting.device)
+            full = self._cell.full
+            try:
+                model = self._setting.task.load(str(full), seed=self._cell.seed, state="trained")
+            except (TombolaError, SafetensorError) as error:
+                reason = str(error.__cause__ or error).splitlines()[0]
+                raise TombolaError(f"{full} is damaged ({reason}); delete it and start again") from error
+            self._cached = model.to(self._setting.device)
         return self._cached
 
     def _evaluate(self, subnetwork: Subnetwork, split: str, bars: Bars, *, importance: bool = False) -> Evaluation:
@@ -330,3 +339,17 @@ class CellRun:
             resamples=self._config.resamples,
         )
         write_json(draft / "score.json", dataclasses.asdict(row))
+
+
+def save_model(task: Task, model: nn.Module, folder: Path) -> None:
+    """Write a model; a full disk is an `OSError`, as everywhere else.
+
+    The weights are written in Rust, whose error has the operating system's number in its text only.
+    """
+    try:
+        task.save(model, folder)
+    except SafetensorError as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error

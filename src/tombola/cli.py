@@ -87,7 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tombola: error: {error}", file=sys.stderr)  # noqa: T201
         return BAD_USAGE
     except KeyboardInterrupt:
-        print("tombola: stopped; the same command goes on where it was", file=sys.stderr)  # noqa: T201
+        what = "the same command goes on where it was" if options.command == "study" else "nothing was written"
+        print(f"tombola: stopped; {what}", file=sys.stderr)  # noqa: T201
         return 130
     if options.json:
         print(json.dumps(result, indent=2))  # noqa: T201
@@ -167,7 +168,10 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def _seeds(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers such as 0,1,2") from None
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -211,12 +215,13 @@ def _prune(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.store import publish
 
     pipe = Pipeline.open(_settings(options), options.preset, options.device)
+    model = pipe.trained()
     with (
         publish(options.out) as draft,
         pipe.bars(f"search {options.pruning}", pipe.search_cost(options.pruning)) as bars,
     ):
         found = search_ticket(
-            pipe.trained(),
+            model,
             pipe.task,
             options.pruning,
             options=pipe.config.search_options,
@@ -244,6 +249,8 @@ def _prune(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _retrain(options: argparse.Namespace) -> dict[str, Any]:
+    from tombola.anatomy import dissect
+    from tombola.cell import save_model
     from tombola.evaluation import evaluate
     from tombola.pipeline import Pipeline
     from tombola.store import publish
@@ -261,12 +268,14 @@ def _retrain(options: argparse.Namespace) -> dict[str, Any]:
     model = pipe.task.load(
         pipe.config.model, seed=options.seed, state="init" if rewinding.to == "init" else "pretrained"
     ).to(pipe.device)
+    # Before the output folder is begun, so that a wrong ticket leaves no trace.
+    ticket.check(dissect(model))
     with publish(options.out) as draft, pipe.bars("retrain", pipe.training_cost()) as bars:
         part = retrain(
             model, ticket, pipe.task, pipe.config.recipe, seed=options.seed, precision=pipe.precision, progress=bars
         )
         found = evaluate(part, pipe.task, precision=pipe.precision, progress=bars)
-        pipe.task.save(expanded(part), draft)
+        save_model(pipe.task, expanded(part), draft)
     result = {"model": str(options.out), "metric": pipe.task.metric.name, "score": found.score, "n": len(found.losses)}
     if not options.json:
         print(f"{pipe.task.metric.name} {found.score:.4f}: {options.out}")  # noqa: T201
@@ -275,15 +284,19 @@ def _retrain(options: argparse.Namespace) -> dict[str, Any]:
 
 def _score(options: argparse.Namespace) -> dict[str, Any]:
     from tombola import statistics
+    from tombola.anatomy import dissect
     from tombola.evaluation import score
     from tombola.pipeline import Pipeline
     from tombola.ticket import Ticket
 
     ticket = None if options.ticket is None else Ticket.load(options.ticket)
     pipe = Pipeline.open(_settings(options), options.preset, options.device)
+    model = pipe.trained()
+    if ticket is not None:
+        ticket.check(dissect(model))
     with pipe.bars("score", pipe.task.size("dev")) as bars:
         found = score(
-            pipe.trained(),
+            model,
             pipe.task,
             ticket,
             batch_size=pipe.config.eval_batch_size,

@@ -15,7 +15,6 @@ import yaml
 from tombola.errors import TombolaError
 from tombola.rewinding import Rewinding
 from tombola.search import SearchOptions
-from tombola.sources import MODELS
 from tombola.ticket import PRUNINGS, Pruning
 from tombola.training import Recipe
 
@@ -114,7 +113,7 @@ class StudyConfig:
         Raises:
             TombolaError: an unknown preset or setting, or a value of the wrong kind.
         """
-        if preset not in PRESETS:
+        if preset not in tuple(PRESETS):
             raise TombolaError(f"unknown preset {preset!r}; known: {', '.join(PRESETS)}")
         values = {**PRESETS[preset], **settings}
         hints = typing.get_type_hints(cls)
@@ -152,7 +151,7 @@ class StudyConfig:
         seeds = values.pop("seeds", None)
         if seeds is not None:
             seeds = tuple(seeds) if isinstance(seeds, list) else (seeds,)
-            if not all(isinstance(seed, int) for seed in seeds):
+            if not seeds or any(type(seed) is not int for seed in seeds):
                 raise TombolaError(f"{path}: seeds must be a list of whole numbers")
         chosen = preset or values.pop("preset", "quick")
         values.pop("preset", None)
@@ -205,7 +204,7 @@ class StudyConfig:
                 ("data", self.data),
                 ("dev", self.dev),
             )
-            if source is not None and source not in MODELS and Path(source).expanduser().exists()
+            if source is not None and Path(source).expanduser().exists()
         }
         canonical = json.dumps([different, contents], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:8]

@@ -89,6 +89,9 @@ def evaluate(
         batch_size: examples at a time; does not change the result but for rounding.
         precision: of the forward pass.
         progress: counts examples.
+
+    Raises:
+        TombolaError: an output is not finite.
     """
     started = time.perf_counter()
     model = subnetwork.model
@@ -118,6 +121,12 @@ def evaluate(
             indices.append(batch.indices)
             progress.advance(len(batch.indices))
     order = np.argsort(np.concatenate(indices))
+    if not np.isfinite(np.concatenate(losses)).all():
+        # An argmax over NaN would be an answer, and sometimes a right one.
+        raise TombolaError(
+            f"the model's outputs on the {split} split are not finite; train it with a lower learning rate, or score "
+            "it with --precision fp32"
+        )
     found = np.concatenate(predictions)[order]
     return Evaluation(
         score=task.metric.score(found, task.references(split)),

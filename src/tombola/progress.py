@@ -63,7 +63,9 @@ class Bars:
         self._bars.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._bars.update(self._whole, total=1.0, completed=1.0)
         self._bars.stop()
 
     @contextlib.contextmanager

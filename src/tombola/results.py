@@ -1,4 +1,4 @@
-"""A result row: what one scored model is, how good, how large, how long it took."""
+"""The records of a study: a row for every scored model, a verdict on every retrained ticket."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -68,6 +68,28 @@ class Row:
     bytes: int
     seconds: float
     more: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class TicketVerdict:
+    """One entry of `verdicts.json`.
+
+    Attributes:
+        pruning, ticket, stage: as in `Row`.
+        verdict: on that ticket; its fields stand among the entry's own.
+        sentence: the verdict in words.
+    """
+
+    pruning: str
+    ticket: str
+    stage: str
+    verdict: statistics.Verdict
+    sentence: str
+
+    def entry(self) -> dict[str, object]:
+        """As JSON."""
+        place = {"pruning": self.pruning, "ticket": self.ticket, "stage": self.stage}
+        return {**place, **asdict(self.verdict), "sentence": self.sentence}
 
 
 def make_row(

@@ -17,6 +17,7 @@ from tombola.importance import Importance
 from tombola.magnitude import keep_largest
 from tombola.precision import Precision
 from tombola.progress import SILENT, Progress
+from tombola.records import read
 from tombola.store import read_lines, write_lines
 from tombola.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.base import Task
@@ -129,16 +130,21 @@ class Search:
         Raises:
             TombolaError: a file is missing or damaged.
         """
-        good = Ticket.load(folder / "good")
-        try:
-            steps = tuple(Step(**line) for line in read_lines(folder / "search.jsonl"))
-            found = cls(good, steps)
-            _ = found.full_score, found.last
-        except (TypeError, IndexError) as error:
-            raise TombolaError(
-                f"{folder / 'search.jsonl'} is damaged ({error}); delete {folder} and start again"
-            ) from None
-        return found
+        return cls(Ticket.load(folder / "good"), read_steps(folder / "search.jsonl"))
+
+
+def read_steps(path: Path) -> tuple[Step, ...]:
+    """Read a `search.jsonl`, the full model first.
+
+    Raises:
+        TombolaError: it is missing or damaged.
+    """
+    mend = f"delete {path.parent} and start again"
+    lines = enumerate(read_lines(path), start=1)
+    steps = tuple(read(Step, line, f"{path}, line {number}", mend) for number, line in lines)
+    if not steps or not steps[0].holds:
+        raise TombolaError(f"{path} does not begin with the full model; {mend}")
+    return steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,10 +279,10 @@ def search_ticket(
         state = trail.descend("magnitude", state, lambda s: _cut_weights(s, anatomy, options.weights_step))
     else:
         heads = state.ticket.heads.numel()
-        step = max(1, math.floor(options.heads_step * heads))
+        step = _share(options.heads_step, heads)
         state = trail.descend("joint", state, lambda s: _cut_sites(s, step, options.mlps_step))
         if options.refine:
-            fine = max(1, math.floor(options.refine_heads_step * heads))
+            fine = _share(options.refine_heads_step, heads)
             state = trail.descend("heads", state, lambda s: _cut_sites(s, fine, 0))
             state = trail.descend("mlps", state, lambda s: _cut_sites(s, 0, 1))
     good = state.ticket.with_provenance(
@@ -305,12 +311,17 @@ def _cut_sites(state: _State, heads: int, mlps: int) -> tuple[Ticket, Mapping[st
 
 def _cut_weights(state: _State, anatomy: Anatomy, share: float) -> tuple[Ticket, Mapping[str, Any]] | None:
     remaining = len(state.ticket)
-    removed = max(1, math.floor(share * remaining))
+    removed = _share(share, remaining)
     if removed >= remaining:
         return None
     weights = {f"{matrix.layer}.{matrix.kind}": weight for matrix, weight in anatomy.prunable(state.model)}
     masks = keep_largest(weights, remaining - removed, state.ticket.masks)
     return replace(state.ticket, masks=masks), {"weights": removed}
+
+
+def _share(share: float, total: int) -> int:
+    """The share of a number, rounded down, at least 1; 0.29 of 100 is 29, whatever binary fractions make of it."""
+    return max(1, math.floor(share * total + 1e-9))
 
 
 def _ascending(values: Tensor) -> list[Any]:

@@ -157,8 +157,8 @@ class Verdict:
         if not self.learned:
             return (
                 f"Nothing can be said of {name}, because the full model does not clearly beat guessing: {what} "
-                f"{self.full_mean:.3f}, chance {self.chance:.3f}, the ticket {self.mean:.3f}. Train the full model on more "
-                f"rows or for longer."
+                f"{self.full_mean:.3f}, chance {self.chance:.3f}, the ticket {self.mean:.3f}. Train the full model on "
+                f"more rows or for longer."
             )
         difference = (
             f"{abs(self.difference):.3f} {'worse' if self.difference < 0 else 'better'} (95 % interval of "

@@ -134,7 +134,7 @@ def publish(folder: Path) -> Iterator[Path]:
 
 def sweep_drafts(folder: Path) -> None:
     """Delete what killed processes left half-written anywhere under `folder`."""
-    for draft in folder.rglob(f"{_DRAFT}*"):
+    for draft in list(folder.rglob(f"{_DRAFT}*")):
         if draft.is_dir():
             shutil.rmtree(draft, ignore_errors=True)
         else:

@@ -23,6 +23,7 @@ from tombola.errors import TombolaError
 from tombola.evaluation import Evaluation
 from tombola.precision import resolve_device, resolve_precision
 from tombola.progress import Bars
+from tombola.results import TicketVerdict
 from tombola.search import Search
 from tombola.store import disk_errors, read_json, sweep_drafts, write_json, write_lines
 from tombola.tasks.base import Task
@@ -157,7 +158,7 @@ class Study:
                 yield read_json(place / "score.json")
 
     def verdicts(self) -> list[dict[str, object]]:
-        """The verdict on every retrained ticket, over the seeds that have it."""
+        """The verdict on every retrained ticket, over the seeds that have it (`tombola.results.TicketVerdict`)."""
         found: list[dict[str, object]] = []
         references = self.task.references("dev")
         cells = [self.cell(seed) for seed in self.finished_seeds()]
@@ -174,15 +175,7 @@ class Study:
                     self.task.metric, full, ticket, references, seed=0, resamples=self.config.resamples
                 )
                 what = f"the {name.replace('-', ' ')} ticket of {pruning.replace('+mlps', ' and MLPs')}"
-                found.append(
-                    {
-                        "pruning": pruning,
-                        "ticket": name,
-                        "stage": "retrained",
-                        **dataclasses.asdict(verdict),
-                        "sentence": verdict.sentence(what),
-                    }
-                )
+                found.append(TicketVerdict(pruning, name, "retrained", verdict, verdict.sentence(what)).entry())
         return found
 
     def _describe(self) -> None:
@@ -201,7 +194,7 @@ class Study:
                 "versions": {name: version(name) for name in ("tombola", "torch", "transformers")}
                 | {"python": platform.python_version()},
                 "machine": {
-                    "processor": platform.processor() or platform.machine(),
+                    "processor": _processor(),
                     "cores": os.cpu_count(),
                     "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
                     "device": torch.cuda.get_device_name() if self.device.type == "cuda" else str(self.device),
@@ -235,3 +228,13 @@ class Study:
                     what = f"search {pruning}"
                     seconds[what] = seconds.get(what, 0.0) + sum(step.seconds for step in steps[1:])
         return {what: round(value, 2) for what, value in {"total": sum(seconds.values()), **seconds}.items()}
+
+
+def _processor() -> str:
+    """The processor's own name where the system tells it, else its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

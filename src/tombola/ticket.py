@@ -60,16 +60,7 @@ class Ticket:
     @classmethod
     def everything(cls, anatomy: Anatomy, pruning: Pruning) -> Self:
         """The ticket from which nothing is pruned."""
-        if pruning == "weights":
-            masks = {
-                f"{matrix.layer}.{matrix.kind}": torch.ones(matrix.shape, dtype=torch.bool)
-                for matrix in anatomy.matrices
-            }
-        else:
-            masks = {
-                "heads": torch.ones(anatomy.heads, dtype=torch.bool),
-                "mlps": torch.ones(anatomy.mlps, dtype=torch.bool),
-            }
+        masks = {name: torch.ones(shape, dtype=torch.bool) for name, shape in _shapes(anatomy, pruning).items()}
         return cls(pruning, anatomy.signature, masks)
 
     @property
@@ -163,6 +154,10 @@ class Ticket:
             raise TombolaError(
                 f"this ticket is for another model: it fits {self.architecture}, the model is {anatomy.signature}"
             )
+        if _shapes(anatomy, self.pruning) != {name: tuple(mask.shape) for name, mask in self.masks.items()}:
+            raise TombolaError(
+                "this ticket is damaged: its masks do not have the shapes of its architecture; find it again"
+            )
 
     def with_provenance(self, **facts: object) -> "Ticket":
         """The same ticket with more facts about its origin."""
@@ -229,3 +224,10 @@ class Ticket:
         if stated != (ticket.counts() if ticket.pruning == "heads+mlps" else {"weights": len(ticket)}):
             raise TombolaError(f"the ticket in {folder} is damaged: its masks do not have the survivors it states")
         return ticket
+
+
+def _shapes(anatomy: Anatomy, pruning: Pruning) -> dict[str, tuple[int, ...]]:
+    """The shape of every mask of a ticket for this architecture."""
+    if pruning == "weights":
+        return {f"{matrix.layer}.{matrix.kind}": matrix.shape for matrix in anatomy.matrices}
+    return {"heads": anatomy.heads, "mlps": (anatomy.mlps,)}

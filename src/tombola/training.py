@@ -1,6 +1,7 @@
 """Fine-tuning, and training again under a ticket: one loop, one recipe."""
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -32,9 +33,13 @@ class Recipe:
     clip: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1 or self.learning_rate <= 0:
+        if self.epochs < 1 or self.batch_size < 1 or not 0 < self.learning_rate < math.inf:
             raise TombolaError(
                 f"a recipe needs at least one epoch, a batch of at least one and a positive learning rate, not {self}"
+            )
+        if not (0 <= self.weight_decay < math.inf and 0 <= self.warmup <= 1 and self.clip > 0):
+            raise TombolaError(
+                f"a recipe needs a weight decay of 0 or more, a warm-up from 0 to 1 and a positive clip, not {self}"
             )
 
     def steps(self, examples: int) -> int:

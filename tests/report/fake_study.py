@@ -9,7 +9,10 @@ from typing import Any
 
 import torch
 
+from tombola import statistics
 from tombola.report.names import FOUND
+from tombola.results import TicketVerdict
+from tombola.statistics import Verdict
 from tombola.store import write_json, write_lines
 from tombola.ticket import PRUNINGS, Ticket
 
@@ -56,7 +59,7 @@ def fake_study(
     write_lines(folder / "results.jsonl", rows)
     write_json(folder / "study.json", _facts(name, bad_text, model, metric, glue, list(seeds), layers, heads))
     if finished:
-        write_json(folder / "verdicts.json", {"verdicts": _verdicts(rows, prunings, bad_text)})
+        write_json(folder / "verdicts.json", {"verdicts": _verdicts(rows, prunings, metric, bad_text)})
     for seed in seeds:
         for pruning in prunings:
             _search(draw, folder / name / f"seed-{seed}" / pruning, pruning, layers, heads, bad_text)
@@ -107,37 +110,27 @@ def _rows(
     return found
 
 
-def _verdicts(rows: Sequence[Mapping[str, Any]], prunings: Sequence[str], bad_text: str) -> list[dict[str, Any]]:
-    def scores(pruning: str, ticket: str, stage: str) -> list[float]:
-        return [r["score"] for r in rows if (r["pruning"], r["ticket"], r["stage"]) == (pruning, ticket, stage)]
+def _verdicts(
+    rows: Sequence[Mapping[str, Any]], prunings: Sequence[str], metric: str, bad_text: str
+) -> list[dict[str, object]]:
+    def mean_std(pruning: str, ticket: str, stage: str) -> tuple[float, float]:
+        place = (pruning, ticket, stage)
+        return statistics.mean_std([r["score"] for r in rows if (r["pruning"], r["ticket"], r["stage"]) == place])
 
-    full = scores("none", "full", "none")
-    n = len(full)
-    full_mean = sum(full) / n
-    full_std = torch.tensor(full).std().item() if n > 1 else None
+    n = len({row["seed"] for row in rows})
+    full_mean, full_std = mean_std("none", "full", "none")
     found = []
     for pruning in prunings:
         for ticket in FOUND:
-            values = scores(pruning, ticket, "retrained")
-            mean = sum(values) / n
+            mean, std = mean_std(pruning, ticket, "retrained")
             difference = mean - full_mean
-            matches = ticket == "good"
-            what = f"the {ticket} ticket of {pruning}{bad_text}"
-            sentence = (
-                f"{'No loss of' if matches else 'A loss is likely:'} {what} against the full model"
-                f"{' can be shown' if matches else ''}: accuracy {mean:.3f} against the full model's {full_mean:.3f}; "
-                f"the ticket is better by {difference:+.3f} (95 % interval {difference - 0.012:+.3f} to "
-                f"{difference + 0.011:+.3f} over 2,000 examples)."
-            )
-            found.append(
-                {
-                    "pruning": pruning, "ticket": ticket, "stage": "retrained", "matches": matches, "learned": True, "mean": mean,
-                    "std": torch.tensor(values).std().item() if n > 1 else None, "full_mean": full_mean,
-                    "full_std": full_std, "difference": difference, "low": difference - 0.012,
-                    "high": difference + 0.011, "n_seeds": n, "n_examples": 2000,
-                    "rule": "seeds" if n > 1 else "bootstrap", "sentence": sentence,
-                }
+            verdict = Verdict(
+                matches=ticket == "good", metric=metric, mean=mean, std=std, full_mean=full_mean, full_std=full_std,
+                difference=difference, low=difference - 0.012, high=difference + 0.011, n_seeds=n, n_examples=2000,
+                chance=0.0, learned=True, rule="seeds" if n > 1 else "bootstrap",
             )  # fmt: skip
+            sentence = verdict.sentence(f"the {ticket} ticket of {pruning}{bad_text}")
+            found.append(TicketVerdict(pruning, ticket, "retrained", verdict, sentence).entry())
     return found
 
 

@@ -148,7 +148,7 @@ def test_a_picture_under_no_data_is_not_there(tmp_path: Path) -> None:
 def test_sections_stand_in_their_order(tmp_path: Path) -> None:
     page = read(build(fake_study(tmp_path, seeds=(0, 1), glue="SST-2")))
     order = [
-        "No loss of the good ticket",
+        "Over 2 seeds, the good ticket of heads+mlps matches the full model",
         "Results",
         "How far each search could go",
         "Good tickets against random and bad ones",

@@ -26,7 +26,7 @@ def making(record: Record) -> Html:
         _card("Versions", [(name, _value(value)) for name, value in facts.inside("versions").values.items()]),
         _card("Seconds", _seconds(facts.inside("seconds"))),
     ]
-    command = facts.maybe_text("command")
+    command = facts.get("command", str)
     body = [element("pre", element("code", command), tabindex="0")] if command else []
     return section("How it was made", *body, element("div", *cards, class_="cards"), _settings(config), _split(config))
 
@@ -39,7 +39,7 @@ def _settings(config: Fields) -> Html:
 
 
 def _split(config: Fields) -> Html:
-    split = config.maybe_text("search_split")
+    split = config.get("search_split", str)
     if split == "train":
         text = escape(
             "The tickets were searched on held-out training rows, so that nothing was chosen on the dev split, "
@@ -58,13 +58,13 @@ def _split(config: Fields) -> Html:
 
 
 def _task(task: Fields, config: Fields) -> list[tuple[str, str]]:
-    pairs = [(_words(name), text) for name in ("title", "metric", "glue") if (text := task.maybe_text(name))]
+    pairs = [(_words(name), text) for name in ("title", "metric", "glue") if (text := task.get(name, str))]
     classes = task.values.get("classes")
     if isinstance(classes, list):
         pairs.append(("classes", ", ".join(str(one) for one in classes)))
     rows = task.inside("rows")
-    pairs += [(f"{name} rows", figures.count(rows.maybe_count(name))) for name in rows.values]
-    split = config.maybe_text("search_split")
+    pairs += [(f"{name} rows", figures.count(rows.get(name, int))) for name in rows.values]
+    split = config.get("search_split", str)
     return pairs + ([("searched on", split)] if split else [])
 
 
@@ -83,7 +83,7 @@ def _model(record: Record) -> list[tuple[str, str]]:
 
 def _seconds(seconds: Fields) -> list[tuple[str, str]]:
     names = sorted(seconds.values, key=lambda name: name == "total")
-    return [(_words(name), figures.seconds(seconds.maybe_number(name))) for name in names]
+    return [(_words(name), figures.seconds(seconds.get(name, float))) for name in names]
 
 
 def _card(title: str, pairs: Iterable[tuple[str, str]]) -> Html:

@@ -14,7 +14,8 @@ from tombola.report.pictures import pictures, script_json
 from tombola.report.record import Record, read_record
 from tombola.report.render import bundle
 from tombola.report.results import results
-from tombola.report.verdict import Verdict
+from tombola.results import TicketVerdict
+from tombola.statistics import Verdict
 from tombola.store import write_text
 
 
@@ -59,7 +60,7 @@ def _policy(*scripts: str) -> str:
 
 
 def _header(record: Record) -> Html:
-    name = record.facts.maybe_text("name")
+    name = record.facts.get("name", str)
     seeds = figures.plural(record.seeds, "seed")
     parts = [metric_title(record.metric), f"{figures.count(record.rows[0].n)} examples", seeds]
     parts += [f"study {name}"] if name else []
@@ -79,7 +80,7 @@ def _verdicts(record: Record) -> Html:
     cards = [_verdict(one) for one in good]
     body = [element("div", *cards, class_="pair")] if cards else []
     if controls:
-        items = [element("li", _badge(one), " ", _control(one)) for one in controls]
+        items = [element("li", _badge(one.verdict), " ", _control(one)) for one in controls]
         body.append(
             element(
                 "details",
@@ -97,28 +98,26 @@ def _badge(verdict: Verdict) -> Html:
     return element("span", text, class_=f"badge {'yes' if verdict.matches else 'no'}")
 
 
-def _verdict(verdict: Verdict) -> Html:
+def _verdict(one: TicketVerdict) -> Html:
     # A verdict's sentence states its finding before the first colon and the numbers behind it.
-    finding, _, numbers = verdict.sentence.partition(": ")
+    finding, _, numbers = one.sentence.partition(": ")
     return element(
         "article",
-        element("h3", PRUNING_TITLES.get(verdict.pruning, verdict.pruning)),
-        _badge(verdict),
+        element("h3", PRUNING_TITLES.get(one.pruning, one.pruning)),
+        _badge(one.verdict),
         element("p", finding if finding.endswith(".") else f"{finding}.", class_="sentence"),
-        element("p", f"{numbers[:1].upper()}{numbers[1:]}" if numbers else verdict.evidence, class_="evidence"),
+        element("p", f"{numbers[:1].upper()}{numbers[1:]}", class_="evidence"),
     )
 
 
-def _control(verdict: Verdict) -> Html:
-    name = (
-        f"{PRUNING_TITLES.get(verdict.pruning, verdict.pruning)}, {TICKET_TITLES.get(verdict.ticket, verdict.ticket)}"
-    )
-    return join(element("strong", name), ": ", verdict.sentence)
+def _control(one: TicketVerdict) -> Html:
+    name = f"{PRUNING_TITLES.get(one.pruning, one.pruning)}, {TICKET_TITLES.get(one.ticket, one.ticket)}"
+    return join(element("strong", name), ": ", one.sentence)
 
 
 def _footer(record: Record) -> Html:
     versions = record.facts.inside("versions")
-    version = versions.maybe_text("tombola")
-    digest = record.facts.maybe_text("hash")
+    version = versions.get("tombola", str)
+    digest = record.facts.get("hash", str)
     made = f"Made by Tombola{f' {version}' if version else ''}{f' from study {digest}' if digest else ''}."
     return element("p", f"{made} This page is one file: it loads nothing and works without a network.")

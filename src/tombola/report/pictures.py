@@ -13,7 +13,6 @@ from tombola.report.published import PublishedRow, published
 from tombola.report.record import Record
 from tombola.report.render import Picture, specification
 from tombola.report.rows import Summary
-from tombola.report.trajectory import Importance
 
 
 @dataclass
@@ -135,12 +134,16 @@ def _importance(record: Record, gallery: Gallery) -> Html | None:
     found = [one.full.importance for one in record.searches("heads+mlps") if one.full.importance is not None]
     if not found:
         return None
-    mean = _mean_importance(found)
-    heads = gallery.plot(charts.importance_grid(mean.heads), "importance-heads", "Importance of every head")
-    mlps = gallery.plot(charts.mlp_bars(mean.mlps), "importance-mlps", "Importance of every MLP")
+    layers = zip(*(one["heads"] for one in found), strict=True)
+    heads = [[_mean(values) for values in zip(*layer, strict=True)] for layer in layers]
+    mlps = [_mean(values) for values in zip(*(one["mlps"] for one in found), strict=True)]
+    plots = (
+        gallery.plot(charts.importance_grid(heads), "importance-heads", "Importance of every head"),
+        gallery.plot(charts.mlp_bars(mlps), "importance-mlps", "Importance of every MLP"),
+    )
     return section(
         "How important every site is",
-        _figure("", sentences.about_importance(mean, len(found)), heads, mlps, layout="wide-narrow"),
+        _figure("", sentences.about_importance(heads, mlps, len(found)), *plots, layout="wide-narrow"),
         lead="In the full model, before the first cut: how much the loss of single examples would feel a small change "
         "of the site's gate.",
     )
@@ -172,16 +175,6 @@ def _pairs(record: Record, rows: Sequence[PublishedRow], pruning: str) -> list[t
             place = (summary.pruning, summary.ticket, summary.stage)
             found += [(summary, row) for row in rows if (row.pruning, row.ticket, row.stage) == place]
     return found if any(summary.pruning == pruning for summary, _ in found) else []
-
-
-def _mean_importance(seeds: Sequence[Importance]) -> Importance:
-    return Importance(
-        heads=tuple(
-            tuple(_mean(values) for values in zip(*layers, strict=True))
-            for layers in zip(*(one.heads for one in seeds), strict=True)
-        ),
-        mlps=tuple(_mean(values) for values in zip(*(one.mlps for one in seeds), strict=True)),
-    )
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -5,11 +5,12 @@ from functools import cached_property
 from pathlib import Path
 
 from tombola.metrics import floor
+from tombola.records import entry, read
 from tombola.report.fields import Fields
-from tombola.report.rows import Row, Summary, read_rows, summarise
+from tombola.report.rows import Summary, read_rows, summarise
 from tombola.report.survival import Density, SiteSurvival, densities, mean_densities, site_survival
 from tombola.report.trajectory import Trajectory, read_trajectory
-from tombola.report.verdict import Verdict, read_verdicts
+from tombola.results import Row, TicketVerdict
 from tombola.store import read_json
 from tombola.ticket import PRUNINGS, Pruning, Ticket
 
@@ -31,7 +32,7 @@ class Record:
     folder: Path
     facts: Fields
     rows: tuple[Row, ...]
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[TicketVerdict, ...]
     trajectories: tuple[Trajectory, ...]
     survival: SiteSurvival | None
     density: tuple[Density, ...]
@@ -76,12 +77,12 @@ class Record:
     def task_title(self) -> str:
         """The task in words."""
         task = self.facts.inside("task")
-        return task.maybe_text("title") or task.maybe_text("name") or self.rows[0].task
+        return task.get("title", str) or task.get("name", str) or self.rows[0].task
 
     @property
     def glue(self) -> str | None:
         """The name that GLUE gives the task; None for another task."""
-        return self.facts.inside("task").maybe_text("glue")
+        return self.facts.inside("task").get("glue", str)
 
     @property
     def metric(self) -> str:
@@ -91,14 +92,12 @@ class Record:
     @property
     def higher_is_better(self) -> bool:
         """Whether a larger score is a better one."""
-        task = self.facts.inside("task")
-        return task.flag("higher_is_better") if "higher_is_better" in task.values else True
+        return self.facts.inside("task").get("higher_is_better", bool) is not False
 
     @property
     def threshold(self) -> float:
         """Share of the full score that a search keeps."""
-        config = self.facts.inside("config")
-        value = config.maybe_number("threshold")
+        value = self.facts.inside("config").get("threshold", float)
         return 0.9 if value is None else value
 
     def floor(self, full: float) -> float:
@@ -114,7 +113,7 @@ def read_record(folder: Path) -> Record:
     """
     rows = read_rows(folder)
     facts = Fields(read_json(folder / "study.json"), str(folder / "study.json"))
-    home = folder / (facts.inside("task").maybe_text("name") or rows[0].task)
+    home = folder / (facts.inside("task").get("name", str) or rows[0].task)
     seeds = sorted({row.seed for row in rows})
     trajectories = []
     sites = []
@@ -137,8 +136,15 @@ def read_record(folder: Path) -> Record:
         folder=folder,
         facts=facts,
         rows=rows,
-        verdicts=read_verdicts(folder),
+        verdicts=_verdicts(folder / "verdicts.json"),
         trajectories=tuple(trajectories),
         survival=site_survival(sites),
         density=mean_densities(weights),
     )
+
+
+def _verdicts(path: Path) -> tuple[TicketVerdict, ...]:
+    if not path.is_file():
+        return ()
+    found = entry(read_json(path), "verdicts", list[dict[str, object]], str(path))
+    return tuple(read(TicketVerdict, one, f"{path}, verdicts[{index}]") for index, one in enumerate(found))

@@ -5,7 +5,8 @@ from tombola.report.markup import Html, element, join
 from tombola.report.names import PRUNING_TITLES, TICKET_TITLES, metric_title
 from tombola.report.pictures import section
 from tombola.report.record import Record
-from tombola.report.rows import Row, Summary
+from tombola.report.rows import Summary
+from tombola.results import Row
 
 _SIZES = ("heads", "MLPs", "weights", "sparsity", "size (MB)", "seconds")
 
@@ -88,7 +89,7 @@ def _line(summary: Summary, stages: int) -> Html:
 
 
 def _by_seed(record: Record) -> Html:
-    names = list(dict.fromkeys(name for row in record.rows for name, _ in row.more))
+    names = list(dict.fromkeys(name for row in record.rows for name in row.more))
     if record.seeds == 1 and not names:
         return Html("")
     head = element(
@@ -112,9 +113,6 @@ def _by_seed(record: Record) -> Html:
 
 
 def _seed_line(row: Row, names: list[str]) -> Html:
-    more = dict(row.more)
-    known = row.low is not None and row.high is not None
-    interval = f"{figures.score(row.low)} to {figures.score(row.high)}" if known else figures.MISSING
     texts = (
         PRUNING_TITLES.get(row.pruning, ""),
         TICKET_TITLES[row.ticket],
@@ -123,8 +121,8 @@ def _seed_line(row: Row, names: list[str]) -> Html:
     numbers = (
         str(row.seed),
         figures.score(row.score),
-        interval,
-        *(figures.score(more.get(name)) for name in names),
+        f"{figures.score(row.score_low)} to {figures.score(row.score_high)}",
+        *(figures.score(row.more.get(name)) for name in names),
     )
     return element(
         "tr",

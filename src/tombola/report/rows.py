@@ -1,80 +1,20 @@
-"""The rows of `results.jsonl` as values, and what several seeds say together."""
+"""The rows of `results.jsonl`, and what several seeds say together."""
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tombola.errors import TombolaError
+from tombola.records import read
 from tombola.report import figures
-from tombola.report.fields import Fields
 from tombola.report.names import STAGES, TICKETS
+from tombola.results import Row
 from tombola.store import read_lines
 from tombola.ticket import PRUNINGS
 
 _PRUNING_ORDER = ("none", *PRUNINGS)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One scored model of one seed; the names are those of `results.jsonl`, `low` and `high` its 95 % interval."""
-
-    model: str
-    task: str
-    seed: int
-    pruning: str
-    ticket: str
-    stage: str
-    metric: str
-    score: float
-    low: float | None
-    high: float | None
-    n: int
-    heads: int | None
-    mlps: int | None
-    weights: int | None
-    sparsity: float | None
-    parameters: int | None
-    bytes: int | None
-    seconds: float | None
-    more: tuple[tuple[str, float], ...]
-
-    @classmethod
-    def parse(cls, fields: Fields) -> "Row":
-        """Read one line.
-
-        Raises:
-            TombolaError: a field is missing, of another type, or names an unknown pruning, ticket or stage.
-        """
-        for name, known in (("pruning", _PRUNING_ORDER), ("ticket", TICKETS), ("stage", STAGES)):
-            if fields.text(name) not in known:
-                raise TombolaError(
-                    f"{fields.where}: unknown {name} {fields.text(name)!r}; known: {', '.join(known)}; "
-                    "this Tombola may be older than the study"
-                )
-        more = fields.inside("more")
-        return cls(
-            model=fields.text("model"),
-            task=fields.text("task"),
-            seed=fields.count("seed"),
-            pruning=fields.text("pruning"),
-            ticket=fields.text("ticket"),
-            stage=fields.text("stage"),
-            metric=fields.text("metric"),
-            score=fields.number("score"),
-            low=fields.maybe_number("score_low"),
-            high=fields.maybe_number("score_high"),
-            n=fields.count("n"),
-            heads=fields.maybe_count("heads"),
-            mlps=fields.maybe_count("mlps"),
-            weights=fields.maybe_count("weights"),
-            sparsity=fields.maybe_number("sparsity"),
-            parameters=fields.maybe_count("parameters"),
-            bytes=fields.maybe_count("bytes"),
-            seconds=fields.maybe_number("seconds"),
-            more=tuple((name, more.number(name)) for name in more.values),
-        )
 
 
 @dataclass(frozen=True)
@@ -91,16 +31,16 @@ class Summary:
     rows: tuple[Row, ...]
 
     def mean(self, name: str) -> float | None:
-        """Mean of a numeric field over the seeds; None where a seed has none, or for the majority (no network)."""
-        if self.ticket == "majority":
-            return None
-        values = [getattr(row, name) for row in self.rows]
-        return None if any(value is None for value in values) else math.fsum(values) / len(values)
+        """Mean of a numeric field over the seeds; None for the majority, which is no network."""
+        return None if self.ticket == "majority" else self._mean(name)
+
+    def _mean(self, name: str) -> float:
+        return math.fsum(getattr(row, name) for row in self.rows) / len(self.rows)
 
     @property
     def score(self) -> float:
         """Mean score."""
-        return math.fsum(row.score for row in self.rows) / len(self.rows)
+        return self._mean("score")
 
     @property
     def std(self) -> float | None:
@@ -108,29 +48,25 @@ class Summary:
         return statistics.stdev(row.score for row in self.rows) if len(self.rows) > 1 else None
 
     @property
-    def low(self) -> float | None:
+    def low(self) -> float:
         """Lower end: of the 95 % interval for one seed, mean − std for several."""
-        return self.rows[0].low if self.std is None else self.score - self.std
+        return self.rows[0].score_low if self.std is None else self.score - self.std
 
     @property
-    def high(self) -> float | None:
+    def high(self) -> float:
         """Upper end: of the 95 % interval for one seed, mean + std for several."""
-        return self.rows[0].high if self.std is None else self.score + self.std
+        return self.rows[0].score_high if self.std is None else self.score + self.std
 
     @property
     def spread(self) -> str:
-        """The uncertainty in figures: `0.826 to 0.858` or `± 0.004`; empty where none is known."""
+        """The uncertainty in figures: `0.826 to 0.858` or `± 0.004`."""
         if self.std is not None:
             return f"± {figures.score(self.std)}"
-        if self.low is None or self.high is None:
-            return ""
         return f"{figures.score(self.low)} to {figures.score(self.high)}"
 
     def overlaps(self, other: "Summary") -> bool:
-        """Whether the two intervals touch; an unknown interval is a point."""
-        low, high = (self.score if end is None else end for end in (self.low, self.high))
-        other_low, other_high = (other.score if end is None else end for end in (other.low, other.high))
-        return low <= other_high and other_low <= high
+        """Whether the two intervals touch."""
+        return self.low <= other.high and other.low <= self.high
 
 
 def read_rows(folder: Path) -> tuple[Row, ...]:
@@ -145,7 +81,27 @@ def read_rows(folder: Path) -> tuple[Row, ...]:
     lines = read_lines(path) if path.is_file() else []
     if not lines:
         raise TombolaError(f"the study in {folder} has no results yet; let `tombola study` go on and try again")
-    return tuple(Row.parse(Fields(line, f"{path}, line {number}")) for number, line in enumerate(lines, start=1))
+    return tuple(read_row(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1))
+
+
+def read_row(values: Mapping[str, object], where: str) -> Row:
+    """Read one line.
+
+    Raises:
+        TombolaError: a field is missing, of another type, or names an unknown pruning, ticket or stage.
+    """
+    row = read(Row, values, where)
+    for name, value, known in (
+        ("pruning", row.pruning, _PRUNING_ORDER),
+        ("ticket", row.ticket, TICKETS),
+        ("stage", row.stage, STAGES),
+    ):
+        if value not in known:
+            raise TombolaError(
+                f"{where}: unknown {name} {value!r}; known: {', '.join(known)}; "
+                "this Tombola may be older than the study"
+            )
+    return row
 
 
 def summarise(rows: Iterable[Row]) -> tuple[Summary, ...]:

@@ -9,7 +9,7 @@ from tombola.report.published import PublishedRow
 from tombola.report.record import Record
 from tombola.report.rows import Summary
 from tombola.report.survival import Density, SiteSurvival
-from tombola.report.trajectory import Importance, Trajectory
+from tombola.report.trajectory import Trajectory
 
 
 def about_search(record: Record, searches: Sequence[Trajectory]) -> str:
@@ -20,8 +20,8 @@ def about_search(record: Record, searches: Sequence[Trajectory]) -> str:
     seeds = "" if len(searches) == 1 else f" (over {len(searches)} seeds)"
     text = f"Pruning {what} could go on until {_range(sparsities)} of the prunable weights were gone{seeds}"
     text += f"; the last state that held stood at {_range(kept)} of the full score" if kept else ""
-    unfinished = [search for search in searches if search.passes[-1].holds]
-    drops = [search.before(len(search.passes) - 1).score - search.passes[-1].score for search in searches]
+    unfinished = [search for search in searches if search.steps[-1].holds]
+    drops = [search.before(len(search.steps) - 1).score - search.steps[-1].score for search in searches]
     if unfinished:
         where = figures.plural(len(unfinished), "search", "searches")
         return f"{text}. In {where} no pass fell below the line (yet), so more may be possible."
@@ -109,22 +109,19 @@ def about_density(density: Sequence[Density]) -> str:
     )
 
 
-def about_importance(importance: Importance, seeds: int) -> str:
-    """How unevenly importance is spread before anything is pruned."""
-    heads = {
-        (layer, head): value
-        for layer, row in enumerate(importance.heads)
-        for head, value in enumerate(row)
-        if value is not None
+def about_importance(heads: Sequence[Sequence[float | None]], mlps: Sequence[float | None], seeds: int) -> str:
+    """How unevenly importance is spread before anything is pruned: `heads` [layers][heads] and `mlps` [layers]."""
+    by_head = {
+        (layer, head): value for layer, row in enumerate(heads) for head, value in enumerate(row) if value is not None
     }
-    mlps = {layer: value for layer, value in enumerate(importance.mlps) if value is not None}
+    by_mlp = {layer: value for layer, value in enumerate(mlps) if value is not None}
     parts = []
-    total = math.fsum(heads.values())
+    total = math.fsum(by_head.values())
     if total:
-        top = sorted(heads.values(), reverse=True)[: max(1, round(len(heads) / 10))]
+        top = sorted(by_head.values(), reverse=True)[: max(1, round(len(by_head) / 10))]
         share = math.fsum(top) / total
-        layer, head = max(heads, key=lambda site: heads[site])
-        even = len(top) / len(heads)
+        layer, head = max(by_head, key=lambda site: by_head[site])
+        even = len(top) / len(by_head)
         shape = (
             "concentrated in few heads"
             if share > 3 * even
@@ -133,11 +130,11 @@ def about_importance(importance: Importance, seeds: int) -> str:
             else "spread rather evenly"
         )
         parts.append(
-            f"Before pruning, importance looks {shape}: the top {figures.plural(len(top), 'head')} of {len(heads)} "
+            f"Before pruning, importance looks {shape}: the top {figures.plural(len(top), 'head')} of {len(by_head)} "
             f"hold {figures.share(share)} of the sum. Head {layer}.{head} ranks first"
         )
-    if mlps:
-        first, last = max(mlps, key=lambda site: mlps[site]), min(mlps, key=lambda site: mlps[site])
+    if by_mlp:
+        first, last = max(by_mlp, key=lambda site: by_mlp[site]), min(by_mlp, key=lambda site: by_mlp[site])
         parts.append(f"among MLPs layer {first} ranks first and layer {last} last")
     text = "; ".join(parts)
     source = "" if seeds == 1 else f" Means over {seeds} seeds."

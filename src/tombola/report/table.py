@@ -8,7 +8,8 @@ from rich.text import Text
 
 from tombola.report import figures
 from tombola.report.names import PRUNING_TITLES, metric_title
-from tombola.report.rows import Row, Summary, read_rows, summarise
+from tombola.report.rows import Summary, read_rows, summarise
+from tombola.results import Row
 
 _SHORT = {"full": "full model", "random-layerwise": "layer-matched"}
 _STYLES = {"full": "bold", "majority": "dim", "good": "bold green", "bad": "red"}

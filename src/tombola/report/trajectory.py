@@ -1,63 +1,36 @@
 """The path of a search: what every pass removed and what was left of the score."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tombola.errors import TombolaError
 from tombola.report import figures
-from tombola.report.fields import Fields
-from tombola.store import read_lines
+from tombola.search import Step, read_steps
 
 _NAMED = 8
 """Heads that are named one by one before the rest is only counted."""
 
 
 @dataclass(frozen=True)
-class Importance:
-    """Importance of every site, scaled to [0, 1]; None where a site is pruned."""
-
-    heads: tuple[tuple[float | None, ...], ...]
-    mlps: tuple[float | None, ...]
-
-
-@dataclass(frozen=True)
-class Pass:
-    """One line of `search.jsonl`: a cut, and the score after it."""
-
-    iteration: int
-    phase: str
-    removed: str
-    heads: int
-    mlps: int
-    weights: int
-    sparsity: float
-    score: float
-    holds: bool
-    importance: Importance | None
-
-
-@dataclass(frozen=True)
 class Trajectory:
-    """The search of one seed; the first pass is the full model."""
+    """The search of one seed, over or not; the first step is the full model."""
 
     pruning: str
     seed: int
-    passes: tuple[Pass, ...]
+    steps: tuple[Step, ...]
 
     @property
-    def full(self) -> Pass:
+    def full(self) -> Step:
         """The full model, before any cut."""
-        return self.passes[0]
+        return self.steps[0]
 
     @property
-    def good(self) -> Pass:
+    def good(self) -> Step:
         """The last state at or above the threshold: the good ticket, once the search is over."""
-        return [step for step in self.passes if step.holds][-1]
+        return self.before(len(self.steps))
 
-    def before(self, index: int) -> Pass:
-        """The state that the pass at `index` cut: the last one before it that held."""
-        return [step for step in self.passes[:index] if step.holds][-1]
+    def before(self, index: int) -> Step:
+        """The state that the step at `index` cut: the last one before it that held."""
+        return [step for step in self.steps[:index] if step.holds][-1]
 
 
 def read_trajectory(path: Path, pruning: str, seed: int) -> Trajectory | None:
@@ -66,64 +39,21 @@ def read_trajectory(path: Path, pruning: str, seed: int) -> Trajectory | None:
     Raises:
         TombolaError: a line is damaged.
     """
-    if not path.is_file():
-        return None
-    lines = read_lines(path)
-    passes = tuple(_pass(Fields(line, f"{path}, line {number}")) for number, line in enumerate(lines, start=1))
-    if not passes:
-        return None
-    if not passes[0].holds:
-        raise TombolaError(f"{path} does not begin with the full model; delete it and start again")
-    return Trajectory(pruning, seed, passes)
+    return Trajectory(pruning, seed, read_steps(path)) if path.is_file() else None
 
 
-def _pass(fields: Fields) -> Pass:
-    return Pass(
-        iteration=fields.count("iteration"),
-        phase=fields.text("phase"),
-        removed=_removed(fields.inside("removed")),
-        heads=fields.count("heads"),
-        mlps=fields.count("mlps"),
-        weights=fields.count("weights"),
-        sparsity=fields.number("sparsity"),
-        score=fields.number("score"),
-        holds=fields.flag("holds"),
-        importance=_importance(fields.inside("importance")),
-    )
-
-
-def _removed(fields: Fields) -> str:
+def removed(step: Step) -> str:
+    """What a step removed, in words."""
     parts = []
-    if fields.maybe_count("weights"):
-        parts.append(figures.plural(fields.count("weights"), "weight"))
-    for name, one in (("heads", "head"), ("mlps", "MLP")):
-        sites = fields.items(name) if name in fields.values else []
-        if sites:
-            parts.append(f"{one if len(sites) == 1 else one + 's'} {_list([_site(site) for site in sites])}")
+    if weights := step.removed.get("weights"):
+        parts.append(figures.plural(weights, "weight"))
+    if heads := [f"{layer}.{head}" for layer, head in step.removed.get("heads", [])]:
+        parts.append(_named("head", heads))
+    if mlps := [str(layer) for layer in step.removed.get("mlps", [])]:
+        parts.append(_named("MLP", mlps))
     return "; ".join(parts) or "nothing"
 
 
-def _site(site: object) -> str:
-    return ".".join(str(index) for index in site) if isinstance(site, list) else str(site)
-
-
-def _list(names: Sequence[str]) -> str:
-    rest = len(names) - _NAMED
-    return ", ".join(names) if rest <= 0 else f"{', '.join(names[:_NAMED])} and {rest} more"
-
-
-def _importance(fields: Fields) -> Importance | None:
-    if not fields.values:
-        return None
-    heads = []
-    for layer in fields.items("heads"):
-        if not isinstance(layer, list):
-            raise TombolaError(f"{fields.where}: 'heads' should be a list of lists; run the study again")
-        heads.append(tuple(_value(value, fields) for value in layer))
-    return Importance(tuple(heads), tuple(_value(value, fields) for value in fields.items("mlps")))
-
-
-def _value(value: object, fields: Fields) -> float | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-        raise TombolaError(f"{fields.where}: an importance should be a number, found {value!r}; run the study again")
-    return None if value is None else float(value)
+def _named(one: str, names: list[str]) -> str:
+    rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{one}{'' if len(names) == 1 else 's'} {', '.join(names[:_NAMED])}{rest}"

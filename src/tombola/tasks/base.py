@@ -64,8 +64,8 @@ class Task(ABC):
         Args:
             source: asset, local folder or hub id.
             seed: of whatever is initialised at random.
-            state: `pretrained`: with a new output layer; `init`: the whole network at random; `trained`: as it
-                was saved after training on this task.
+            state: `pretrained`: with a new output layer, unless the source has one of this shape; `init`: the whole
+                network at random; `trained`: as it was saved after training on this task.
 
         Raises:
             TombolaError: the source cannot be found, or does not fit the task.

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -145,7 +146,9 @@ class TextTask(Task):
             torch.manual_seed(seed)
             if state == "init":
                 config = AutoConfig.from_pretrained(path, trust_remote_code=self._trust_remote_code, **labels)
-                return _module(AutoModelForSequenceClassification.from_config(config, **options))
+                return self._checked(
+                    AutoModelForSequenceClassification.from_config(config, dtype=torch.float32, **options)
+                )
             if state == "trained":
                 model, report = AutoModelForSequenceClassification.from_pretrained(
                     path, output_loading_info=True, dtype=torch.float32, **options
@@ -156,10 +159,21 @@ class TextTask(Task):
                         "(tombola study does), or give the folder of a fine-tuned model"
                     )
                 self._class_order(_module(model))
-                return _module(model)
-            return _module(
+                return self._checked(model)
+            return self._checked(
                 AutoModelForSequenceClassification.from_pretrained(path, dtype=torch.float32, **labels, **options)
             )
+
+    def _checked(self, model: object) -> nn.Module:
+        """The model, if it has positions for the longest text."""
+        module = _module(model)
+        positions = getattr(getattr(module, "config", None), "max_position_embeddings", None)
+        if positions is not None and self.max_length > positions:
+            raise TombolaError(
+                f"texts of {self.max_length} tokens do not fit into this model's {positions} positions; "
+                f"lower --max-length"
+            )
+        return module
 
     @override
     def save(self, model: nn.Module, folder: Path) -> None:
@@ -246,7 +260,7 @@ class TextTask(Task):
             raise TombolaError(
                 f"the model has {len(names)} outputs, {self.title} needs {wanted}; give one fine-tuned on it"
             )
-        if classes is None or set(names.values()) == {f"LABEL_{index}" for index in names}:
+        if classes is None or all(name == f"LABEL_{index}" for index, name in names.items()):
             return None
         places = {str(name).casefold(): index for index, name in names.items()}
         missing = [name for name in classes if name.casefold() not in places]
@@ -316,7 +330,7 @@ def _loading(source: str) -> Iterator[None]:
     """Turn what transformers raises for a source that it cannot load into one clear line."""
     try:
         yield
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         if len(reason) > 200:
             reason = f"{reason[:200]}…"

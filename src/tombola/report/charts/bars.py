@@ -33,9 +33,7 @@ def ticket_bars(
         higher_is_better: the direction of the metric.
     """
     rows = [_row(summary) for summary in tickets]
-    ends = [
-        end for one in (*tickets, full, majority) if one for end in (one.score, one.low, one.high) if end is not None
-    ]
+    ends = [end for one in (*tickets, full, majority) if one for end in (one.score, one.low, one.high)]
     logarithmic = not higher_is_better and min(ends) > 0 and max(ends) / min(ends) > _LOG_FROM
     low, high = (min(ends), max(ends)) if logarithmic else (min(0.0, *ends), max(0.0, *ends))
     # A quarter of the axis is kept free at the right for the numbers.
@@ -134,7 +132,7 @@ def _row(summary: Summary) -> Datum:
         "low": summary.low,
         "high": summary.high,
         "score_text": figures.score(summary.score),
-        "spread": summary.spread or figures.MISSING,
+        "spread": summary.spread,
         "seeds": ", ".join(
             f"{row.seed}: {figures.score(row.score)}" if len(summary.rows) > 1 else str(row.seed)
             for row in summary.rows

@@ -6,7 +6,7 @@ import altair as alt
 
 from tombola.report import figures
 from tombola.report.charts.marks import Datum, data, overlay
-from tombola.report.trajectory import Trajectory
+from tombola.report.trajectory import Trajectory, removed
 
 _PHASES = {
     "full": "the full model",
@@ -91,7 +91,7 @@ def _points(search: Trajectory) -> list[Datum]:
             "seed": str(search.seed),
             "iteration": step.iteration,
             "phase": _PHASES.get(step.phase, step.phase),
-            "removed": step.removed,
+            "removed": removed(step),
             "left": f"{figures.plural(step.heads, 'head')}, {figures.plural(step.mlps, 'MLP')}, "
             f"{figures.plural(step.weights, 'weight')}",
             "sparsity": step.sparsity,
@@ -100,13 +100,13 @@ def _points(search: Trajectory) -> list[Datum]:
             "score_text": figures.score(step.score),
             "state": _GOOD if step is good else _HOLDS if step.holds else _FELL,
         }
-        for step in search.passes
+        for step in search.steps
     ]
 
 
 def _spurs(search: Trajectory) -> list[Datum]:
     spurs: list[Datum] = []
-    for index, step in enumerate(search.passes):
+    for index, step in enumerate(search.steps):
         if not step.holds:
             start = search.before(index)
             spurs.append(

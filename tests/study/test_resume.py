@@ -1,0 +1,214 @@
+"""A study that is killed, again and again, wherever it stands; and one that finds its files damaged."""
+
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import small
+from small import read_rows, study_in, timeless
+from tombola.errors import TombolaError
+from tombola.store import read_json
+from tombola.study import Study
+from tombola.ticket import PRUNINGS, Ticket
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tombola.study", "small"])
+SETTINGS: dict[str, Any] = {"epochs": 3}
+
+
+def run(out: Path, model: Path, task: Path) -> None:
+    """The study, in a process of its own."""
+    torch.set_num_threads(1)
+    study_in(out, model=str(model), task=str(task), **SETTINGS).run()
+
+
+def run_until(out: Path, model: Path, task: Path, renames: int, after: bool) -> None:
+    """The study, killed just before or just after it gives a file or folder its final name for the n-th time."""
+    left = renames
+
+    def deadly(rename: Callable[[Path, Any], Any]) -> Callable[[Path, Any], Any]:
+        def wrapper(self: Path, target: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0 and not after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            found = rename(self, target)
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return found
+
+        return wrapper
+
+    Path.rename = deadly(Path.rename)  # type: ignore[method-assign, assignment]
+    Path.replace = deadly(Path.replace)  # type: ignore[method-assign, assignment]
+    run(out, model, task)
+
+
+def start(target: Callable[..., None], out: Path, *more: Any) -> BaseProcess:
+    process = CONTEXT.Process(target=target, args=(out, small.model(), small.task(), *more))
+    process.start()
+    return process
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, float]:
+    """The same study, never killed, and the seconds that it took in a process of its own."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    # The first process pays for the imports of all.
+    first = CONTEXT.Process(target=torch.set_num_threads, args=(1,))
+    first.start()
+    first.join()
+    started = time.monotonic()
+    process = start(run, out)
+    process.join(100)
+    assert process.exitcode == 0
+    return study_in(out, **SETTINGS), time.monotonic() - started
+
+
+def drafts(folder: Path) -> list[Path]:
+    return list(folder.rglob(".draft-*"))
+
+
+def assert_equal(study: Study, other: Study) -> None:
+    """The same rows and tickets, and nothing half-written."""
+    assert timeless(read_rows(study.folder)) == timeless(read_rows(other.folder))
+    assert len(read_rows(study.folder)) == 18
+    for pruning in PRUNINGS:
+        for name in ("good", "random", "random-layerwise", "bad"):
+            assert Ticket.load(study.cell(0).ticket(pruning, name)) == Ticket.load(other.cell(0).ticket(pruning, name))
+    assert (study.folder / "verdicts.json").read_bytes() == (other.folder / "verdicts.json").read_bytes()
+    assert drafts(study.folder) == []
+    files = {str(f.relative_to(study.folder)) for f in study.folder.rglob("*")}
+    assert files == {str(f.relative_to(other.folder)) for f in other.folder.rglob("*")}
+
+
+def test_killed_at_random_moments_it_ends_as_if_undisturbed(tmp_path: Path, undisturbed: tuple[Study, float]) -> None:
+    other, takes = undisturbed
+    seed = random.randrange(1000)
+    draw = random.Random(seed)
+    killed = 0
+    for attempt in range(5):
+        delay = draw.uniform(0.1, 0.6) * takes
+        print(f"seed {seed}, attempt {attempt}: kill after {delay:.2f} s")  # noqa: T201 - for who must repeat it
+        process = start(run, tmp_path)
+        process.join(delay)
+        if process.exitcode is None:
+            process.kill()
+            killed += 1
+        process.join()
+    assert killed >= 1
+    study = study_in(tmp_path, **SETTINGS)
+    study.run()
+    assert_equal(study, other)
+
+
+def test_killed_while_it_publishes_it_ends_as_if_undisturbed(tmp_path: Path, undisturbed: tuple[Study, float]) -> None:
+    # Coprime to the renames of most steps, so that folders, score files and result files are all met.
+    killed, left = 0, False
+    for attempt in range(60):
+        process = start(run_until, tmp_path, 19, attempt % 2 == 0)
+        process.join(100)
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == -signal.SIGKILL
+        killed += 1
+        left = left or bool(drafts(tmp_path))
+    assert killed >= 4
+    assert left, "no kill ever left a draft, so nothing was tested"
+    assert_equal(study_in(tmp_path, **SETTINGS), undisturbed[0])
+
+
+def test_a_second_process_is_turned_away(tmp_path: Path) -> None:
+    process = start(run, tmp_path)
+    study = study_in(tmp_path, **SETTINGS)
+    while not (study.cell(0).full).is_dir():
+        assert process.is_alive()
+        time.sleep(0.01)
+    os.kill(process.pid or 0, signal.SIGSTOP)
+    try:
+        with pytest.raises(TombolaError, match=r"^another process is at work on [^\n]*$"):
+            study.run()
+    finally:
+        process.kill()
+        process.join()
+    # A killed process holds no lock.
+    study.run()
+
+
+DAMAGE = (
+    "majority/score.json",
+    "full/score.json",
+    "full/config.json",
+    "full/model.safetensors",
+    "full/evaluation.safetensors",
+    "heads+mlps/search.jsonl",
+    "heads+mlps/good/ticket.json",
+    "weights/good/masks.safetensors",
+    "weights/good/pruned/score.json",
+)
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+@pytest.mark.parametrize("share", [0.0, 0.6], ids=["emptied", "truncated"])
+def test_a_damaged_file_is_named_in_one_line(
+    tmp_path: Path, undisturbed: tuple[Study, float], name: str, share: float
+) -> None:
+    other = undisturbed[0]
+    folder = shutil.copytree(other.folder, tmp_path / other.folder.name)
+    seed = folder / "moods" / "seed-0"
+    # What came after the damaged step is not there yet: the study must read the file to go on.
+    for pruning in PRUNINGS:
+        for step in seed.glob(f"{pruning}/bad"):
+            shutil.rmtree(step)
+        for step in seed.glob(f"{pruning}/*/retrained"):
+            shutil.rmtree(step)
+    damaged = seed / name
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(TombolaError) as caught:
+        study_in(tmp_path, **SETTINGS).run()
+    said = str(caught.value)
+    assert "\n" not in said
+    assert str(damaged.parent) in said
+    assert any(word in said for word in ("delete", "find it again"))
+    assert drafts(folder) == []
+
+
+def test_after_the_damaged_step_is_deleted_it_goes_on(tmp_path: Path, undisturbed: tuple[Study, float]) -> None:
+    other = undisturbed[0]
+    folder = shutil.copytree(other.folder, tmp_path / other.folder.name)
+    shutil.rmtree(folder / "moods" / "seed-0" / "weights" / "random")
+    study = study_in(tmp_path, **SETTINGS)
+    study.run()
+    assert_equal(study, other)
+
+
+def test_results_and_report_are_never_the_only_copy(tmp_path: Path, undisturbed: tuple[Study, float]) -> None:
+    other = undisturbed[0]
+    folder = shutil.copytree(other.folder, tmp_path / other.folder.name)
+    for name in ("results.jsonl", "verdicts.json", "report.html"):
+        (folder / name).write_bytes(b"")
+    study = study_in(tmp_path, **SETTINGS)
+    study.run()
+    assert_equal(study, other)
+
+
+def test_a_damaged_description_is_named(tmp_path: Path, undisturbed: tuple[Study, float]) -> None:
+    other = undisturbed[0]
+    folder = shutil.copytree(other.folder, tmp_path / other.folder.name)
+    (folder / "study.json").write_text("{")
+    with pytest.raises(TombolaError, match=r"study\.json is damaged.*delete it and start again"):
+        study_in(tmp_path, **SETTINGS)
+    (folder / "study.json").unlink()
+    study_in(tmp_path, **SETTINGS).run()
+    assert read_json(folder / "study.json")["seeds"] == [0]

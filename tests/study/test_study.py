@@ -1,0 +1,475 @@
+"""A whole study by the library: its folder, its rows, its models, and what a second run does."""
+
+import dataclasses
+import gc
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+import small
+import tombola.cell
+import tombola.training
+from small import read_rows, study_in, timeless
+from tombola.anatomy import dissect
+from tombola.cell import EVALUATION, SEARCH_EVALUATION, TICKETS, CellRun
+from tombola.errors import TombolaError
+from tombola.evaluation import Evaluation
+from tombola.results import Row
+from tombola.search import Search
+from tombola.store import read_lines
+from tombola.study import Study
+from tombola.tasks.text import TextTask
+from tombola.ticket import PRUNINGS, Ticket
+
+CONTRACT = [
+    *("model", "task", "seed", "pruning", "ticket", "stage", "metric", "score", "score_low", "score_high", "n"),
+    *("heads", "mlps", "weights", "sparsity", "parameters", "bytes", "seconds"),
+]
+ORDER = [
+    ("none", "majority", "none"),
+    ("none", "full", "none"),
+    *(
+        (pruning, ticket, stage)
+        for pruning in ("heads+mlps", "weights")
+        for ticket in ("good", "random", "random-layerwise", "bad")
+        for stage in ("pruned", "retrained")
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def done() -> Study:
+    return small.finished()
+
+
+@pytest.fixture
+def copied(done: Study, tmp_path: Path) -> Path:
+    """A folder of studies that holds a copy of the finished one."""
+    shutil.copytree(done.folder, tmp_path / "runs" / done.folder.name)
+    return tmp_path / "runs"
+
+
+def order_of(rows: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    return [(row["pruning"], row["ticket"], row["stage"]) for row in rows]
+
+
+def row_of(study: Study, pruning: str, ticket: str, stage: str) -> dict[str, Any]:
+    (row,) = (r for r in study.rows() if (r["pruning"], r["ticket"], r["stage"]) == (pruning, ticket, stage))
+    return row
+
+
+def steps_of(folder: Path) -> dict[str, int]:
+    """When each file of each step was written."""
+    return {str(file): file.stat().st_mtime_ns for file in (folder / "moods").rglob("*") if file.is_file()}
+
+
+def tickets_of(study: Study, seed: int = 0) -> dict[tuple[str, str], Ticket]:
+    cell = study.cell(seed)
+    return {(pruning, name): Ticket.load(cell.ticket(pruning, name)) for pruning in PRUNINGS for name in TICKETS}
+
+
+def text_task(study: Study) -> TextTask:
+    assert isinstance(study.task, TextTask)
+    return study.task
+
+
+def predictions_of(folder: Path, study: Study) -> np.ndarray[Any, Any]:
+    """What somebody gets who knows nothing of Tombola."""
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    texts = list(text_task(study).corpus.splits["dev"].first)
+    with torch.no_grad():
+        logits = model(**tokenizer(texts, padding=True, truncation=True, max_length=16, return_tensors="pt")).logits
+    found: np.ndarray[Any, Any] = logits.argmax(-1).numpy()
+    return found
+
+
+class TestFolder:
+    def test_the_layout_is_that_of_the_contract(self, done: Study) -> None:
+        assert done.folder == small.home() / "runs" / f"tiny-bert-moods-{done.hash}"
+        for name in ("study.json", "results.jsonl", "verdicts.json", "report.html"):
+            assert (done.folder / name).is_file(), name
+        seed = done.folder / "moods" / "seed-0"
+        assert sorted(path.name for path in seed.iterdir()) == ["full", "heads+mlps", "majority", "weights"]
+        for name in ("config.json", "model.safetensors", "tokenizer.json", "score.json"):
+            assert (seed / "full" / name).is_file(), name
+        for pruning in PRUNINGS:
+            assert (seed / pruning / "search.jsonl").is_file()
+            for ticket in TICKETS:
+                for name in ("ticket.json", "masks.safetensors", "pruned/score.json", "retrained/score.json"):
+                    assert (seed / pruning / ticket / name).is_file(), (pruning, ticket, name)
+
+    def test_the_study_says_what_it_is(self, done: Study) -> None:
+        said = json.loads((done.folder / "study.json").read_text())
+        assert said["config"] == done.config.settings()
+        assert said["seeds"] == [0]
+        assert said["hash"] == done.hash
+        assert said["versions"]["torch"] == torch.__version__
+        assert said["architecture"]["layers"] == small.LAYERS
+        assert said["architecture"]["heads"] == small.HEADS
+        assert said["task"]["rows"] == {"train": 192, "dev": 96}
+        assert said["seconds"]["total"] == pytest.approx(
+            sum(value for name, value in said["seconds"].items() if name != "total"), abs=0.1
+        )
+
+    def test_the_search_has_a_line_an_iteration(self, done: Study) -> None:
+        for pruning in PRUNINGS:
+            lines = read_lines(done.cell(0).folder / pruning / "search.jsonl")
+            assert [line["iteration"] for line in lines] == list(range(len(lines)))
+            assert len(lines) > 2
+            floor = 0.9 * lines[0]["score"]
+            for line in lines:
+                assert {"removed", "heads", "mlps", "weights", "score", "seconds"} <= line.keys()
+                assert line["holds"] == (line["score"] >= floor - 1e-9)
+
+
+class TestRows:
+    def test_every_model_has_its_row_in_a_fixed_order(self, done: Study) -> None:
+        rows = read_rows(done.folder)
+        assert order_of(rows) == ORDER
+        assert rows == list(done.rows())
+
+    def test_a_row_has_every_field_of_the_contract(self, done: Study) -> None:
+        kinds = {
+            **dict.fromkeys(("model", "task", "pruning", "ticket", "stage", "metric"), str),
+            **dict.fromkeys(("seed", "n", "heads", "mlps", "weights", "parameters", "bytes"), int),
+            **dict.fromkeys(("score", "score_low", "score_high", "sparsity", "seconds"), float),
+        }
+        assert sorted(kinds) == sorted(CONTRACT)
+        for row in read_rows(done.folder):
+            assert list(row) == [field.name for field in dataclasses.fields(Row)]
+            assert {name: type(row[name]) for name in CONTRACT} == kinds
+            assert row["task"] == "moods"
+            assert row["n"] == 96
+            assert row["score_low"] <= row["score"] <= row["score_high"]
+            assert 0 <= row["sparsity"] <= 1
+
+    def test_tickets_of_a_pruning_have_one_size(self, done: Study) -> None:
+        for pruning in PRUNINGS:
+            for stage in ("pruned", "retrained"):
+                rows = [row_of(done, pruning, ticket, stage) for ticket in TICKETS]
+                names = ("heads", "mlps", "weights", "sparsity", "parameters")
+                sizes = {tuple(row[name] for name in names) for row in rows}
+                assert len(sizes) == 1
+            good = Ticket.load(done.cell(0).ticket(pruning, "good"))
+            assert sizes.pop()[:3] == tuple(good.survivors(done.anatomy).values())
+
+    def test_sizes_are_those_of_the_models(self, done: Study) -> None:
+        full = row_of(done, "none", "full", "none")
+        whole = AutoModelForSequenceClassification.from_pretrained(done.cell(0).full)
+        assert full["parameters"] == sum(p.numel() for p in whole.parameters())
+        assert full["bytes"] == 4 * full["parameters"]
+        assert (full["heads"], full["mlps"], full["sparsity"]) == (small.LAYERS * small.HEADS, small.LAYERS, 0)
+        weights = row_of(done, "weights", "good", "retrained")
+        assert weights["bytes"] == full["bytes"]
+        assert weights["parameters"] == full["parameters"] - (full["weights"] - weights["weights"])
+        sites = row_of(done, "heads+mlps", "good", "retrained")
+        assert sites["bytes"] == 4 * sites["parameters"] < full["bytes"]
+
+    def test_the_task_is_learnt_and_the_floor_is_kept(self, done: Study) -> None:
+        majority = row_of(done, "none", "majority", "none")
+        full = row_of(done, "none", "full", "none")
+        labels = text_task(done).corpus.splits["dev"].labels
+        assert majority["score"] == max(labels.mean(), 1 - labels.mean())
+        assert full["score"] > majority["score"] + 0.05
+        for pruning in PRUNINGS:
+            assert row_of(done, pruning, "good", "pruned")["score"] >= 0.9 * full["score"] - 1e-9
+
+    def test_scores_are_those_of_the_predictions_on_disk(self, done: Study) -> None:
+        labels = text_task(done).references("dev")
+        for place in done.cell(0).scored(PRUNINGS):
+            if place.name != "majority":
+                found = Evaluation.read(place / EVALUATION)
+                assert json.loads((place / "score.json").read_text())["score"] == (found.predictions == labels).mean()
+
+
+class TestModels:
+    @pytest.mark.parametrize("pruning", PRUNINGS)
+    def test_a_retrained_winner_loads_with_transformers_alone(self, done: Study, pruning: str) -> None:
+        row = row_of(done, pruning, "good", "retrained")
+        predicted = predictions_of(done.cell(0).ticket(pruning, "good") / "retrained", done)
+        assert (predicted == text_task(done).references("dev")).mean() == row["score"]
+
+    def test_the_full_model_loads_with_transformers_alone(self, done: Study) -> None:
+        predicted = predictions_of(done.cell(0).full, done)
+        assert (predicted == text_task(done).references("dev")).mean() == row_of(done, "none", "full", "none")["score"]
+
+    def test_pruned_weights_are_exactly_zero_on_disk(self, done: Study) -> None:
+        place = done.cell(0).ticket("weights", "good")
+        ticket = Ticket.load(place)
+        model = AutoModelForSequenceClassification.from_pretrained(place / "retrained")
+        alive = 0
+        for matrix, weight in dissect(model).prunable(model):
+            mask = ticket.masks[f"{matrix.layer}.{matrix.kind}"]
+            assert torch.count_nonzero(weight[~mask]) == 0
+            alive += int(torch.count_nonzero(weight[mask]))
+        assert alive > 0.99 * len(ticket)
+
+    def test_removed_sites_are_zero_on_disk(self, done: Study) -> None:
+        place = done.cell(0).ticket("heads+mlps", "good")
+        ticket = Ticket.load(place)
+        model = AutoModelForSequenceClassification.from_pretrained(place / "retrained")
+        wide = small.HIDDEN // small.HEADS
+        for matrix, weight in dissect(model).prunable(model):
+            if matrix.kind == "query":
+                blocks = weight.reshape(small.HEADS, wide, -1).abs().sum((1, 2)) > 0
+                assert torch.equal(blocks, ticket.heads[matrix.layer])
+            if matrix.kind == "mlp_out":
+                assert bool(weight.any()) == bool(ticket.mlps[matrix.layer])
+
+    def test_only_winners_are_saved(self, done: Study) -> None:
+        for pruning in PRUNINGS:
+            for ticket in TICKETS:
+                there = (done.cell(0).ticket(pruning, ticket) / "retrained" / "model.safetensors").is_file()
+                assert there == (ticket == "good")
+
+    @pytest.mark.parametrize(("save", "models"), [("none", 0), ("all", 4)])
+    def test_all_or_none_are_saved(self, tmp_path: Path, save: str, models: int) -> None:
+        study = study_in(tmp_path, save=save, prunings=("weights",), epochs=1)
+        study.run()
+        assert len(list(study.cell(0).folder.glob("*/*/retrained/model.safetensors"))) == models
+        assert len(list(study.cell(0).folder.glob("*/*/retrained/score.json"))) == 4
+
+    def test_another_choice_of_models_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(TombolaError, match="cannot save 'some'; choose none, good, all"):
+            study_in(tmp_path, save="some")
+
+
+class TestVerdicts:
+    def test_every_retrained_ticket_is_judged(self, done: Study) -> None:
+        found = json.loads((done.folder / "verdicts.json").read_text())["verdicts"]
+        assert [(v["pruning"], v["ticket"]) for v in found] == [(p, t) for p in PRUNINGS for t in TICKETS]
+        full = row_of(done, "none", "full", "none")["score"]
+        for verdict in found:
+            score = row_of(done, verdict["pruning"], verdict["ticket"], "retrained")["score"]
+            assert verdict["mean"] == pytest.approx(score)
+            assert verdict["difference"] == pytest.approx(score - full)
+            assert verdict["low"] <= verdict["difference"] <= verdict["high"]
+            assert (verdict["n_seeds"], verdict["n_examples"], verdict["rule"]) == (1, 96, "bootstrap")
+            assert verdict["matches"] == (verdict["high"] >= 0)
+            assert "With one seed" in verdict["sentence"]
+            assert f"{score:.3f}" in verdict["sentence"]
+
+
+class TestAgain:
+    def test_a_second_run_computes_nothing(self, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        study = study_in(copied)
+        before = steps_of(study.folder)
+        rows = (study.folder / "results.jsonl").read_bytes()
+        verdicts = (study.folder / "verdicts.json").read_bytes()
+        monkeypatch.setattr("tombola.cell.train", lambda *_, **__: pytest.fail("trained again"))
+        monkeypatch.setattr("tombola.cell.retrain", lambda *_, **__: pytest.fail("retrained"))
+        monkeypatch.setattr("tombola.cell.evaluate", lambda *_, **__: pytest.fail("scored again"))
+        assert study.run() == study.folder / "report.html"
+        assert steps_of(study.folder) == before
+        assert (study.folder / "results.jsonl").read_bytes() == rows
+        assert (study.folder / "verdicts.json").read_bytes() == verdicts
+
+    def test_a_missing_step_alone_is_made_again(self, copied: Path) -> None:
+        study = study_in(copied)
+        before = steps_of(study.folder)
+        rows = read_rows(study.folder)
+        gone = study.cell(0).ticket("weights", "bad") / "retrained"
+        shutil.rmtree(gone)
+        study.run()
+        after = steps_of(study.folder)
+        assert {name for name in after if after[name] != before[name]} == {
+            name for name in before if name.startswith(str(gone))
+        }
+        assert timeless(read_rows(study.folder)) == timeless(rows)
+
+    def test_the_same_seed_elsewhere_finds_the_same(self, done: Study, tmp_path: Path) -> None:
+        torch.manual_seed(99)  # the state of the caller's generator must not matter
+        other = study_in(tmp_path)
+        other.run()
+        assert tickets_of(other) == tickets_of(done)
+        assert timeless(read_rows(other.folder)) == timeless(read_rows(done.folder))
+        assert (other.folder / "verdicts.json").read_bytes() == (done.folder / "verdicts.json").read_bytes()
+
+    def test_the_callers_random_numbers_are_left_alone(self, tmp_path: Path) -> None:
+        torch.manual_seed(5)
+        expected = torch.rand(1)
+        torch.manual_seed(5)
+        study_in(tmp_path, prunings=("heads+mlps",), epochs=1).run()
+        assert torch.rand(1) == expected
+
+
+class TestSeeds:
+    def test_seeds_add_up(self, done: Study, copied: Path) -> None:
+        first = steps_of(copied / done.folder.name)
+        later = study_in(copied, seeds=(1,))
+        later.run()
+        assert later.folder == copied / done.folder.name
+        assert {name: steps_of(later.folder)[name] for name in first} == first
+        assert json.loads((later.folder / "study.json").read_text())["seeds"] == [0, 1]
+        rows = read_rows(later.folder)
+        assert [row["seed"] for row in rows] == [0] * len(ORDER) + [1] * len(ORDER)
+        assert order_of(rows) == ORDER * 2
+        assert timeless(rows[: len(ORDER)]) == timeless(read_rows(done.folder))
+
+        zero, one = tickets_of(later, 0), tickets_of(later, 1)
+        assert all(zero[key] != one[key] for key in (("weights", "good"), ("weights", "random")))
+
+        both = study_in(copied, seeds=(0, 1))
+        before = steps_of(both.folder)
+        both.run()
+        assert steps_of(both.folder) == before
+        assert timeless(read_rows(both.folder)) == timeless(rows)
+
+        for verdict in both.verdicts():
+            assert (verdict["n_seeds"], verdict["rule"]) == (2, "seeds")
+            scores = [
+                row["score"]
+                for row in rows
+                if (row["pruning"], row["ticket"], row["stage"]) == (verdict["pruning"], verdict["ticket"], "retrained")
+            ]
+            full = [row["score"] for row in rows if row["ticket"] == "full"]
+            assert verdict["mean"] == pytest.approx(np.mean(scores))
+            assert verdict["std"] == pytest.approx(np.std(scores, ddof=1))
+            assert verdict["full_std"] == pytest.approx(np.std(full, ddof=1))
+            assert verdict["matches"] == (np.mean(full) - np.mean(scores) <= np.std(full, ddof=1) + 1e-9)
+            assert "Over 2 seeds" in str(verdict["sentence"])
+            assert "standard deviation" in str(verdict["sentence"])
+
+    @pytest.mark.filterwarnings("ignore::FutureWarning")  # of what the garbage collector looks at
+    def test_a_seed_at_work_holds_no_model_of_another(self, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        held = []
+        draw = CellRun._majority
+
+        def watched(self: CellRun, bars: Any) -> None:
+            gc.collect()
+            held.append(sum(isinstance(o, CellRun) and o._cached is not None for o in gc.get_objects()))
+            draw(self, bars)
+
+        monkeypatch.setattr(CellRun, "_majority", watched)
+        study_in(copied, seeds=(0, 1, 2), prunings=("heads+mlps",), epochs=1).run()
+        assert held == [0, 0, 0]
+
+    @pytest.mark.parametrize("seeds", [(), (0, 0), (-1,)])
+    def test_bad_seeds_are_refused(self, tmp_path: Path, seeds: tuple[int, ...]) -> None:
+        with pytest.raises(TombolaError, match="seeds must be different whole numbers from 0"):
+            study_in(tmp_path, seeds=seeds)
+
+
+class TestSettings:
+    def test_the_search_can_stay_off_the_dev_rows(self, tmp_path: Path) -> None:
+        study = study_in(tmp_path, search_split="train", search_rows=48, epochs=2)
+        study.run()
+        splits = text_task(study).corpus.splits
+        assert {name: len(texts) for name, texts in splits.items()} == {"train": 192, "dev": 96, "search": 48}
+        # Every text of the small task is another, so that texts tell rows apart.
+        assert not set(splits["search"].first) & set(splits["train"].first)
+        assert not set(splits["search"].first) & set(splits["dev"].first)
+        cell = study.cell(0)
+        dev, search = (Evaluation.read(cell.full / name) for name in (EVALUATION, SEARCH_EVALUATION))
+        assert (len(dev.predictions), len(search.predictions)) == (96, 48)
+        for pruning in PRUNINGS:
+            found = Search.load(cell.folder / pruning)
+            assert found.full_score == search.score
+            assert found.good.provenance["split"] == "search"
+        assert row_of(study, "none", "full", "none")["n"] == 96
+        assert row_of(study, "none", "full", "none")["score"] == dev.score
+
+    def test_rewinding_to_random_weights(self, done: Study, tmp_path: Path) -> None:
+        study = study_in(tmp_path, rewind="init", save="all")
+        study.run()
+        # Up to the retraining it is the same study.
+        assert tickets_of(study) == tickets_of(done)
+        for row, other in zip(study.rows(), done.rows(), strict=True):
+            if row["stage"] != "retrained":
+                assert timeless([row]) == timeless([other])
+        # Random weights were drawn, so what was learnt did not start from the checkpoint.
+        before, after = (
+            load_file(folder / "model.safetensors")
+            for folder in (small.model(), study.cell(0).ticket("weights", "good") / "retrained")
+        )
+        words = "embeddings.word_embeddings.weight"
+        pair = torch.stack([before[words].flatten(), after[f"bert.{words}"].flatten()])
+        assert torch.corrcoef(pair)[0, 1] < 0.3
+
+    def test_rewinding_to_a_step_of_the_training(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        starts: list[int] = []
+        states: list[dict[str, torch.Tensor]] = []
+        retrain = tombola.training.retrain
+
+        def watched(model: Any, *rest: Any, start: int, **options: Any) -> Any:
+            starts.append(start)
+            states.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+            return retrain(model, *rest, start=start, **options)
+
+        monkeypatch.setattr(tombola.cell, "retrain", watched)
+        study = study_in(tmp_path, rewind="step-3", epochs=2, prunings=("weights",))
+        study.run()
+        assert order_of(list(study.rows())) == [key for key in ORDER if key[0] != "heads+mlps"]
+        assert starts == [3] * 4
+        kept = load_file(study.cell(0).full / "step-3.safetensors")
+        for state in states:
+            assert all(torch.equal(state[name], kept[name]) for name in kept)
+        # Three steps of 24 lie nearer to the start than to the end, but are neither.
+        start, end = (load_file(f / "model.safetensors") for f in (small.model(), study.cell(0).full))
+        name = "encoder.layer.0.attention.self.query.weight"
+        there = kept[f"bert.{name}"]
+        assert 0 < (there - start[name]).norm() < (there - end[f"bert.{name}"]).norm()
+
+    def test_a_step_beyond_the_training_is_refused_before_anything_is_written(self, tmp_path: Path) -> None:
+        study = study_in(tmp_path / "runs", rewind="step-1000")
+        with pytest.raises(TombolaError, match=r"step 1000.* 60 steps"):
+            study.run()
+        assert list(tmp_path.iterdir()) == []
+
+    def test_iterative_magnitude_pruning_trains_between_the_cuts(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sizes: list[int] = []
+        retrain = tombola.training.retrain
+
+        def counted(model: Any, ticket: Ticket, *rest: Any, **options: Any) -> Any:
+            sizes.append(len(ticket))
+            return retrain(model, ticket, *rest, **options)
+
+        monkeypatch.setattr(tombola.cell, "retrain", counted)
+        study = study_in(tmp_path, imp=True, prunings=("weights",), epochs=2, weights_step=0.5)
+        study.run()
+        found = Search.load(study.cell(0).folder / "weights")
+        assert sizes == [step.weights for step in found.steps[1:]] + [len(found.good)] * 4
+        assert order_of(list(study.rows())) == [key for key in ORDER if key[0] != "heads+mlps"]
+
+    def test_another_setting_is_another_folder(self, done: Study, tmp_path: Path) -> None:
+        changes: list[Mapping[str, Any]] = [
+            {"threshold": 0.8},
+            {"epochs": 4},
+            {"rewind": "init"},
+            {"imp": True},
+            {"precision": "bf16"},
+            {"prunings": ("weights",)},
+            {"max_length": 8},
+            {"dev_rows": 90},
+        ]
+        folders = {study_in(tmp_path, **change).folder for change in changes}
+        assert len(folders | {tmp_path / done.folder.name}) == len(changes) + 1
+        assert study_in(tmp_path, seeds=(1, 2), save="all").folder.name == done.folder.name
+
+    @pytest.mark.parametrize("part", ["model", "task"])
+    def test_changed_content_is_another_folder(self, tmp_path: Path, part: str) -> None:
+        source = shutil.copytree(small.model() if part == "model" else small.task(), tmp_path / part)
+        changed: dict[str, Any] = {part: str(source)}
+        before = study_in(tmp_path, **changed).folder
+        assert study_in(tmp_path, **changed).folder == before
+        file = source / ("model.safetensors" if part == "model" else "train.tsv")
+        content = bytearray(file.read_bytes())
+        content[-2] ^= 1
+        file.write_bytes(content)
+        assert study_in(tmp_path, **changed).folder != before
+
+    def test_the_folder_itself_can_be_named(self, done: Study, copied: Path) -> None:
+        assert study_in(copied / done.folder.name).folder == copied / done.folder.name
+        with pytest.raises(TombolaError, match=r"holds another study \(tiny-bert-moods-.*choose another folder"):
+            study_in(copied / done.folder.name, epochs=1)

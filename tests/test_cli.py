@@ -1,0 +1,350 @@
+"""The command line as people and scripts use it."""
+
+import io
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rich.console import Console
+from safetensors.torch import load_file
+
+import small
+from small import command, environment, flags, tombola
+from tombola.anatomy import dissect
+from tombola.cell import Cell
+from tombola.cli import main
+from tombola.config import StudyConfig
+from tombola.evaluation import score
+from tombola.search import search_ticket
+from tombola.study import Study
+from tombola.subnetwork import expanded
+from tombola.tasks.catalog import open_task
+from tombola.ticket import Ticket
+from tombola.training import retrain
+
+COMMANDS = ("study", "prune", "retrain", "score", "report")
+
+
+@pytest.fixture(scope="module")
+def done() -> Study:
+    return small.finished()
+
+
+@pytest.fixture
+def cell(done: Study) -> Cell:
+    return done.cell(0)
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
+    """Run a command with `--json` in this process and parse all that it wrote to stdout."""
+    assert main([*map(str, arguments), "--json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+class TestHelp:
+    def test_help_lists_every_command(self) -> None:
+        done = tombola("--help")
+        assert done.returncode == 0
+        assert done.stderr == ""
+        for name in COMMANDS:
+            assert re.search(rf"^    {name}\s+\S", done.stdout, re.MULTILINE), name
+
+    def test_help_does_not_wait_for_pytorch(self) -> None:
+        code = (
+            "import sys; from tombola.cli import main\n"
+            "try: main(['--help'])\n"
+            "finally: assert 'torch' not in sys.modules"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+    @pytest.mark.parametrize("name", COMMANDS)
+    def test_each_command_has_help_and_json(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as ended:
+            main([name, "--help"])
+        assert ended.value.code == 0
+        said = capsys.readouterr().out
+        assert "--json" in said
+        assert said.startswith(f"usage: tombola {name} ")
+
+    def test_every_setting_is_a_flag_with_help(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            main(["study", "--help"])
+        said = capsys.readouterr().out
+        for name in StudyConfig().settings():
+            assert re.search(rf"--{name.replace('_', '-')}\b", said), name
+
+    def test_version(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as ended:
+            main(["--version"])
+        assert ended.value.code == 0
+        assert re.fullmatch(r"tombola \d+\.\d+\S*\n", capsys.readouterr().out)
+
+    def test_no_command_is_bad_usage(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main([]) == 2
+        assert "usage: tombola" in capsys.readouterr().out
+
+
+class TestExitCodes:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["raffle"],
+            ["study", "--epochs", "many"],
+            ["study", "--nonsense"],
+            ["study", "--save", "some"],
+            ["study", "--preset", "slow"],
+            ["study", "--seeds", "0;1"],
+            ["study", "--seeds", ""],
+            ["prune", "--task", "sst2"],
+            ["score", "--ticket"],
+            ["report"],
+        ],
+        ids=" ".join,
+    )
+    def test_bad_usage_is_2(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert re.search(r"^tombola.*: error: ", said.err, re.MULTILINE)
+        assert "_seeds" not in said.err
+
+    def test_a_defect_is_1_with_its_traceback(self, tmp_path: Path) -> None:
+        code = (
+            "import sys; import tombola.report; from tombola.cli import main\n"
+            "def broken(folder): raise AssertionError('a defect')\n"
+            "tombola.report.build = broken\n"
+            f"sys.exit(main(['report', {str(tmp_path)!r}]))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=False
+        )
+        assert done.returncode == 1
+        assert "AssertionError: a defect" in done.stderr
+
+
+class TestStudy:
+    def test_a_whole_study_in_a_process_of_its_own(self, tmp_path: Path, done: Study) -> None:
+        ran = tombola("study", *flags(), "--out", tmp_path, "--device", "cpu")
+        assert ran.returncode == 0, ran.stderr
+        # Progress is on stderr, results are on stdout.
+        for step in ("fine-tune the full model", "search weights", "retrain bad heads and MLPs", "iteration 1: "):
+            assert step in ran.stderr
+            assert step not in ran.stdout
+        assert "Traceback" not in ran.stderr
+        assert "Warning" not in ran.stderr
+        (folder,) = tmp_path.iterdir()
+        assert f"report: {folder / 'report.html'}" in ran.stdout
+        for verdict in done.verdicts():
+            if verdict["ticket"] == "good":
+                assert str(verdict["sentence"]) in " ".join(ran.stdout.split())
+        assert small.timeless(small.read_rows(folder)) == small.timeless(small.read_rows(done.folder))
+        assert json.loads((folder / "study.json").read_text())["command"].startswith("tombola study --model ")
+
+    def test_json_is_all_that_is_on_stdout(self, done: Study, capsys: pytest.CaptureFixture[str]) -> None:
+        found = run_json(capsys, "study", *flags(), "--out", done.folder.parent)
+        assert found["folder"] == str(done.folder)
+        assert found["report"] == str(done.folder / "report.html")
+        assert found["rows"] == list(done.rows())
+        assert found["verdicts"] == json.loads((done.folder / "verdicts.json").read_text())["verdicts"]
+
+    def test_the_file_goes_before_the_preset_and_flags_before_the_file(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        file = tmp_path / "study.yaml"
+        settings = {"model": str(small.model()), "task": str(small.task()), **small.SETTINGS}
+        file.write_text(
+            yaml.safe_dump(
+                {
+                    **settings,
+                    "preset": "paper",
+                    "prunings": ["heads+mlps"],
+                    "seeds": [3],
+                    "epochs": 2,
+                    "threshold": 0.7,
+                    "learning_rate": "4e-3",
+                }
+            )
+        )
+        found = run_json(
+            capsys, "study", file, "--out", tmp_path, "--epochs", "1", "--no-refine", "--preset", "quick", "--json"
+        )
+        config = json.loads((Path(found["folder"]) / "study.json").read_text())["config"]
+        assert config["epochs"] == 1  # the flag's
+        assert config["refine"] is False  # the flag's
+        assert config["threshold"] == 0.7  # the file's
+        assert config["learning_rate"] == 4e-3  # the file's, not the preset's
+        assert config["dev_rows"] == 96  # the file's, not the preset's
+        assert config["weight_decay"] == 0.01  # the default
+        assert {row["seed"] for row in found["rows"]} == {3}
+        again = run_json(capsys, "study", file, "--out", tmp_path, "--epochs", "1", "--no-refine", "--seeds", "0,1")
+        assert again["folder"] == found["folder"]
+        assert [row["seed"] for row in again["rows"]] == [0] * 10 + [1] * 10 + [3] * 10
+
+    @pytest.mark.parametrize("given", [[], ["--preset", "paper"]])
+    def test_the_preset_decides_what_nobody_said(self, given: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: list[tuple[StudyConfig, dict[str, Any]]] = []
+
+        def stop(self: Study, config: StudyConfig, **options: Any) -> None:
+            seen.append((config, options))
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Study, "__init__", stop)
+        assert main(["study", *given]) == 130
+        ((config, options),) = seen
+        assert (config.model, config.task) == ("minilm", "rotten-tomatoes")
+        assert (config.epochs, config.train_rows) == ((3, None) if given else (1, 6000))
+        assert options["seeds"] == (0,)
+        assert options["out"] == Path("runs")
+
+    def test_on_a_terminal_the_bars_are_drawn(
+        self, done: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        screen = io.StringIO()
+        monkeypatch.setattr(
+            "tombola.progress.Console", lambda **_: Console(file=screen, force_terminal=True, width=120)
+        )
+        folder = shutil.copytree(done.folder, tmp_path / done.folder.name)
+        shutil.rmtree(folder / "moods" / "seed-0" / "weights" / "bad" / "retrained")
+        small.study_in(tmp_path).run()
+        shown = screen.getvalue()
+        assert "retrain bad weights" in shown
+        assert "retrain good weights" not in shown
+        assert "100%" in shown.splitlines()[-1] + shown.splitlines()[-2]
+
+    def test_stopped_by_the_keyboard(self, tmp_path: Path) -> None:
+        process = subprocess.Popen(
+            command("study", *flags(epochs=200), "--out", tmp_path),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("fine-tune"):
+                break
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert out == ""
+        assert err == "tombola: stopped; the same command goes on where it was\n"
+        (folder,) = tmp_path.iterdir()
+        assert list(folder.rglob(".draft-*")) == []
+        assert not list(folder.glob("*/seed-0/full"))
+
+
+class TestSteps:
+    def test_a_full_model_scores_what_its_row_says(
+        self, done: Study, cell: Cell, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        found = run_json(capsys, "score", *flags(model=cell.full))
+        (row,) = (row for row in done.rows() if row["ticket"] == "full")
+        assert {name: found[name] for name in ("metric", "score", "n")} == {
+            name: row[name] for name in ("metric", "score", "n")
+        }
+        assert found["score_low"] <= found["score"] <= found["score_high"]
+        assert found["chance"] == pytest.approx(2 / 3)
+
+    @pytest.mark.parametrize("pruning", ["heads+mlps", "weights"])
+    @pytest.mark.parametrize("name", ["good", "bad"])
+    def test_a_ticket_scores_what_its_row_says(
+        self, done: Study, cell: Cell, pruning: str, name: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        found = run_json(capsys, "score", *flags(model=cell.full), "--ticket", cell.ticket(pruning, name))
+        (row,) = (
+            row for row in done.rows() if (row["pruning"], row["ticket"], row["stage"]) == (pruning, name, "pruned")
+        )
+        assert found["score"] == row["score"]
+
+    @pytest.mark.parametrize("pruning", ["heads+mlps", "weights"])
+    def test_prune_score_retrain_agree_with_the_study_and_the_library(
+        self, done: Study, cell: Cell, pruning: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out = tmp_path / "deep" / "found"
+        pruned = run_json(capsys, "prune", *flags(model=cell.full), "--pruning", pruning, "--out", out)
+        assert pruned["ticket"] == str(out / "good")
+        ticket = Ticket.load(out / "good")
+        assert ticket == Ticket.load(cell.ticket(pruning, "good"))
+        config = small.config(model=str(cell.full))
+        task = open_task(config)
+        full = task.load(str(cell.full), seed=0, state="trained")
+        library = search_ticket(full, task, pruning, options=config.search_options)
+        assert library.good == ticket
+        assert (pruned["score"], pruned["full_score"]) == (library.last.score, library.full_score)
+        assert pruned["weights"] == ticket.survivors(dissect(full))["weights"]
+        assert pruned["sparsity"] == ticket.sparsity(dissect(full))
+
+        scored = run_json(capsys, "score", *flags(model=cell.full), "--ticket", out / "good")
+        assert scored["score"] == pruned["score"] == score(full, task, ticket).score
+
+        model = tmp_path / "again"
+        again = run_json(capsys, "retrain", *flags(), "--ticket", out / "good", "--out", model)
+        (row,) = (
+            row
+            for row in done.rows()
+            if (row["pruning"], row["ticket"], row["stage"]) == (pruning, "good", "retrained")
+        )
+        assert again["score"] == row["score"]
+        assert again["model"] == str(model)
+        part = retrain(task.load(str(small.model()), seed=0), ticket, task, config.recipe)
+        assert again["score"] == score(expanded(part), task).score
+        assert run_json(capsys, "score", *flags(model=model))["score"] == again["score"]
+
+    def test_another_seed_of_retraining_is_another_model(
+        self, cell: Cell, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        ticket = cell.ticket("weights", "good")
+        for seed in (0, 1):
+            run_json(
+                capsys, "retrain", *flags(epochs=1), "--ticket", ticket, "--out", tmp_path / str(seed), "--seed", seed
+            )
+        one, other = (load_file(tmp_path / name / "model.safetensors")["classifier.weight"] for name in "01")
+        assert not one.equal(other)
+
+    def test_people_get_one_line_on_stdout(
+        self, cell: Cell, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["score", *flags(model=cell.full)]) == 0
+        said = capsys.readouterr()
+        assert re.fullmatch(r"accuracy 0\.\d{4} \(95 % interval 0\.\d{4} to [01]\.\d{4}, n = 96\)\n", said.out)
+        assert said.err == "score\n"
+        assert main(["prune", *flags(model=cell.full), "--out", str(tmp_path / "found")]) == 0
+        said = capsys.readouterr()
+        pattern = rf"\d+ heads and \d MLPs? score 0\.\d{{4}}, the full model 0\.\d{{4}}: {tmp_path}/found/good\n"
+        assert re.fullmatch(pattern, said.out)
+        assert "iteration 1" in said.err
+
+    def test_stopped_by_the_keyboard_a_step_leaves_nothing(
+        self, cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def stopped(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("tombola.search.search_ticket", stopped)
+        assert main(["prune", *flags(model=cell.full), "--out", str(tmp_path / "found")]) == 130
+        said = capsys.readouterr()
+        # Only a study goes on where it was.
+        assert said.err.splitlines()[-1] == "tombola: stopped; nothing was written"
+        assert list(tmp_path.iterdir()) == []
+
+    def test_the_report_is_written_again(self, done: Study, capsys: pytest.CaptureFixture[str]) -> None:
+        before = (done.folder / "report.html").stat().st_mtime_ns
+        assert main(["report", str(done.folder)]) == 0
+        assert capsys.readouterr().out == f"{done.folder / 'report.html'}\n"
+        assert (done.folder / "report.html").stat().st_mtime_ns > before
+        assert run_json(capsys, "report", done.folder) == {"report": str(done.folder / "report.html")}

@@ -1,0 +1,285 @@
+"""A study's configuration: what changes its hash, what does not, and what it refuses."""
+
+import os
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tombola.config import PRESETS, StudyConfig
+from tombola.errors import TombolaError
+from tombola.search import SearchOptions
+from tombola.training import Recipe
+
+# A value that differs from the default, for every setting.
+OTHER: dict[str, Any] = {
+    "model": "bert-base-uncased",
+    "task": "cola",
+    "data": "/nowhere/glue",
+    "dev": "/nowhere/dev.tsv",
+    "text": "sentence",
+    "text_pair": "other",
+    "label": "class",
+    "regression": True,
+    "metric": "f1",
+    "train_rows": 10,
+    "dev_rows": 10,
+    "max_length": 64,
+    "search_split": "train",
+    "search_rows": 5,
+    "prunings": ("weights",),
+    "threshold": 0.8,
+    "heads_step": 0.2,
+    "mlps_step": 2,
+    "refine": False,
+    "refine_heads_step": 0.1,
+    "weights_step": 0.2,
+    "imp": True,
+    "rewind": "step-10",
+    "epochs": 2,
+    "learning_rate": 1e-3,
+    "batch_size": 16,
+    "weight_decay": 0.1,
+    "warmup": 0.2,
+    "clip": 2.0,
+    "eval_batch_size": 32,
+    "precision": "fp32",
+    "resamples": 100,
+    "trust_remote_code": True,
+}
+
+
+def test_every_setting_changes_the_hash() -> None:
+    assert set(OTHER) == {item.name for item in fields(StudyConfig)}
+    hashes = {StudyConfig(**{name: value}).hash() for name, value in OTHER.items()}
+    assert len(hashes | {StudyConfig().hash()}) == len(OTHER) + 1
+    assert all(len(value) == 8 and int(value, 16) >= 0 for value in hashes)
+
+
+def test_a_default_that_is_written_out_changes_nothing() -> None:
+    for name, value in StudyConfig().settings().items():
+        given: Any = tuple(value) if isinstance(value, list) else value
+        assert StudyConfig(**{name: given}).hash() == StudyConfig().hash()
+    # A whole number for a share is the same number.
+    assert StudyConfig.of("paper", clip=1).hash() == StudyConfig.of("paper").hash()
+
+
+def test_the_hash_stays_what_saved_studies_have() -> None:
+    assert StudyConfig().hash() == "d8270490"
+    assert StudyConfig(task="cola", epochs=5, learning_rate=1e-4).hash() == "776b4ed7"
+
+
+def test_the_order_of_settings_does_not_matter() -> None:
+    names = list(OTHER)
+    forward = StudyConfig(**{name: OTHER[name] for name in names})
+    backward = StudyConfig(**{name: OTHER[name] for name in reversed(names)})
+    assert forward == backward
+    assert forward.hash() == backward.hash()
+
+
+def test_the_hash_is_the_same_in_another_process() -> None:
+    code = "from tombola.config import StudyConfig; print(StudyConfig.of('quick', task='cola').hash())"
+    environment = {**os.environ, "PYTHONHASHSEED": "123"}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert found.stdout.strip() == StudyConfig.of("quick", task="cola").hash()
+
+
+@pytest.mark.parametrize("name", ["model", "task", "data", "dev"])
+def test_the_content_of_local_files_is_in_the_hash(name: str, tmp_path: Path) -> None:
+    def hashed() -> str:
+        return StudyConfig(**{name: str(place)}).hash()  # type: ignore[arg-type]
+
+    place = tmp_path / "rows"
+    seen = [hashed()]
+    place.mkdir()
+    for path, content in (("a.tsv", "1"), ("a.tsv", "2"), ("b.tsv", "2"), ("deep/c.tsv", "2")):
+        (place / path).parent.mkdir(exist_ok=True)
+        (place / path).write_text(content)
+        seen.append(hashed())
+    (place / "b.tsv").rename(place / "d.tsv")
+    seen.append(hashed())
+    assert len(set(seen)) == len(seen)
+    # Neither when it was written nor what is hidden.
+    os.utime(place / "a.tsv", (1, 1))
+    (place / ".cache").mkdir()
+    (place / ".cache" / "lock").write_text("x")
+    (place / ".hidden").write_text("x")
+    assert hashed() == seen[-1]
+
+
+def test_a_file_is_its_content_and_a_folder_is_not_confused_by_borders(tmp_path: Path) -> None:
+    path = tmp_path / "train.tsv"
+    hashes = set()
+    for content in ("a", "b"):
+        path.write_text(content)
+        hashes.add(StudyConfig(task=str(path)).hash())
+    assert len(hashes) == 2
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for first, second in (("ab", "c"), ("a", "bc")):
+        (folder / "a").write_text(first)
+        (folder / "b").write_text(second)
+        hashes.add(StudyConfig(data=str(folder)).hash())
+    assert len(hashes) == 4
+
+
+def test_a_local_folder_that_is_called_like_an_asset_is_hashed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = StudyConfig(model="minilm").hash()
+    (tmp_path / "minilm").mkdir()
+    (tmp_path / "minilm" / "config.json").write_text("{}")
+    assert StudyConfig(model="minilm").hash() != before
+
+
+def test_a_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "rows.tsv").write_text("a")
+    before = StudyConfig(task="~/rows.tsv").hash()
+    (tmp_path / "rows.tsv").write_text("b")
+    assert StudyConfig(task="~/rows.tsv").hash() != before
+
+
+def test_seeds_are_no_part_of_the_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    hashes = set()
+    for seeds in ("seeds: 3", "seeds: [0, 1]", "epochs: 1"):
+        path.write_text(f"task: cola\n{seeds}\n")
+        hashes.add(StudyConfig.read(path)[0].hash())
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("seeds: 3", (3,)), ("seeds: [2, 0]", (2, 0)), ("seeds:", None), ("epochs: 1", None)]
+)
+def test_seeds_are_read(text: str, seeds: object, tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    assert StudyConfig.read(path)[1] == seeds
+
+
+def test_a_file_is_a_preset_and_what_differs_and_the_call_goes_before_it(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        "preset: paper\ntask: cola\nlearning_rate: 2e-5\nclip: 1\n"
+        "prunings: [weights]\nrefine: false\ntrain_rows: null\n"
+    )
+    config, _ = StudyConfig.read(path)
+    assert config == StudyConfig(
+        task="cola", epochs=3, learning_rate=2e-5, prunings=("weights",), refine=False, train_rows=None
+    )
+    assert (type(config.learning_rate), type(config.clip)) == (float, float)
+    assert StudyConfig.read(path, "quick")[0].epochs == PRESETS["quick"]["epochs"] == 1
+    assert StudyConfig.read(path, task="sst2", epochs=7)[0] == StudyConfig.of(
+        "paper", task="sst2", epochs=7, prunings=["weights"], refine=False
+    )
+
+
+def test_without_a_preset_a_file_is_quick(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text("dev_rows: 100")
+    assert StudyConfig.read(path)[0] == StudyConfig.of("quick", dev_rows=100)
+    assert StudyConfig.of("quick").train_rows == 6000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "- a",
+        "just words",
+        "a: [",
+        "tabs:\n\t- a",
+        "epoch: 3",
+        "1: 2",
+        "epochs: 2.5",
+        "epochs: true",
+        "epochs: '3'",
+        "learning_rate: fast",
+        "learning_rate: .nan",
+        "learning_rate: .inf",
+        "learning_rate: 0",
+        "weight_decay: -1",
+        "warmup: 3",
+        "clip: 0",
+        "epochs: 0",
+        "refine: 'no'",
+        "task: [cola, sst2]",
+        "task: 3",
+        "model: null",
+        "prunings: weights",
+        "prunings: []",
+        "prunings: [layers]",
+        "prunings: [weights, weights]",
+        "preset: huge",
+        "preset: [quick]",
+        "search_split: test",
+        "rewind: back",
+        "rewind: step-0",
+        "threshold: 0",
+        "threshold: 2",
+        "train_rows: 0",
+        "max_length: -1",
+        "eval_batch_size: 0",
+        "resamples: 0",
+        "seeds: [a]",
+        "seeds: 1.5",
+        "seeds: true",
+        "seeds: []",
+    ],
+)
+def test_a_bad_file_is_one_clear_line_that_names_it(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    with pytest.raises(TombolaError, match=r"study\.yaml") as caught:
+        StudyConfig.read(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"a: \x00"])
+def test_a_file_that_is_no_text_is_one_clear_line(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_bytes(content)
+    for place in (path, tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(TombolaError) as caught:
+            StudyConfig.read(place)
+        assert "\n" not in str(caught.value)
+        assert str(place) in str(caught.value)
+
+
+def test_the_unknown_setting_and_the_known_ones_are_named() -> None:
+    with pytest.raises(TombolaError, match=r"'epoch'.*epochs"):
+        StudyConfig.of(epoch=3)
+
+
+def test_the_parts_have_the_configurations_values() -> None:
+    config = StudyConfig(**OTHER)
+    assert config.search_options == SearchOptions(0.8, 0.2, 2, False, 0.1, 0.2)
+    assert config.recipe == Recipe(2, 1e-3, 16, 0.1, 0.2, 2.0)
+    assert str(config.rewinding) == "step-10"
+    assert StudyConfig().search_options == SearchOptions()
+    assert StudyConfig().recipe == Recipe()
+    with pytest.raises(FrozenInstanceError):
+        config.epochs = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("model", "task", "name"),
+    [
+        ("minilm", "cola", "minilm-cola"),
+        ("google/bert_uncased_L-2", "/a/my rows.tsv", "bert_uncased_L-2-my-rows.tsv"),
+        ("/a/b/", "..", "b-study"),
+        (".", "ü/ö", "study-ö"),
+    ],
+)
+def test_a_name_is_one_plain_part_of_a_path(model: str, task: str, name: str) -> None:
+    assert StudyConfig(model=model, task=task).name == name
+
+
+def test_settings_make_the_configuration_again() -> None:
+    config = StudyConfig(**OTHER)
+    assert StudyConfig.of("quick", **config.settings()) == config
