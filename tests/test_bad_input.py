@@ -276,7 +276,10 @@ class TestTicket:
 
     def test_none_there(self, tmp_path: Path, full: Path, capsys: Capture) -> None:
         said = refused(capsys, tmp_path, "score", *flags(model=full), "--ticket", tmp_path / "none")
-        assert said == f"no ticket in {tmp_path / 'none'}: ticket.json is missing"
+        assert (
+            said
+            == f"no ticket in {tmp_path / 'none'}: ticket.json is missing; give the folder of a ticket, such as good/"
+        )
 
     def test_a_file_instead_of_its_folder(self, tmp_path: Path, ticket: Path, full: Path, capsys: Capture) -> None:
         said = refused(capsys, tmp_path, "score", *flags(model=full), "--ticket", ticket / "ticket.json")

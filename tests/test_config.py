@@ -51,12 +51,44 @@ OTHER: dict[str, Any] = {
     "trust_remote_code": True,
 }
 
+# The same with a task that takes them all but `data`, which is for GLUE.
+TOGETHER = OTHER | {"task": "/nowhere/mine", "data": None}
+
+
+def with_setting(name: str, value: Any) -> StudyConfig:
+    """A configuration with one setting, and a task that may have it."""
+    own = {"dev", "text", "text_pair", "label", "regression", "metric"}
+    context = {"task": "cola"} if name == "data" else {"task": "/nowhere/mine"} if name in own else {}
+    return StudyConfig(**{**context, name: value})
+
 
 def test_every_setting_changes_the_hash() -> None:
     assert set(OTHER) == {item.name for item in fields(StudyConfig)}
-    hashes = {StudyConfig(**{name: value}).hash() for name, value in OTHER.items()}
-    assert len(hashes | {StudyConfig().hash()}) == len(OTHER) + 1
+    plain = {StudyConfig(task=task).hash() for task in ("rotten-tomatoes", "/nowhere/mine")}
+    hashes = {with_setting(name, value).hash() for name, value in OTHER.items()}
+    assert len(hashes | plain) == len(OTHER) + 2
     assert all(len(value) == 8 and int(value, 16) >= 0 for value in hashes)
+
+
+@pytest.mark.parametrize("name", ["dev", "text", "text_pair", "label", "regression", "metric", "data"])
+def test_a_setting_that_the_task_would_ignore_is_refused(name: str) -> None:
+    with pytest.raises(TombolaError, match=name if name == "data" else f"{name} is for data of your own"):
+        StudyConfig(task="rotten-tomatoes", **{name: OTHER[name]})
+
+
+def test_how_a_path_is_typed_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    assert len({StudyConfig(model=model).hash() for model in ("m", "./m", str(tmp_path / "m"))}) == 1
+
+
+def test_a_folder_that_is_called_like_a_task_is_not_the_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = StudyConfig(task="cola").hash()
+    (tmp_path / "cola").mkdir()
+    (tmp_path / "cola" / "train.tsv").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    assert StudyConfig(task="cola").hash() == before
 
 
 def test_a_default_that_is_written_out_changes_nothing() -> None:
@@ -68,14 +100,14 @@ def test_a_default_that_is_written_out_changes_nothing() -> None:
 
 
 def test_the_hash_stays_what_saved_studies_have() -> None:
-    assert StudyConfig().hash() == "d8270490"
-    assert StudyConfig(task="cola", epochs=5, learning_rate=1e-4).hash() == "776b4ed7"
+    assert StudyConfig().hash() == "44136fa3"
+    assert StudyConfig(task="cola", epochs=5, learning_rate=1e-4).hash() == "d3cf1ee1"
 
 
 def test_the_order_of_settings_does_not_matter() -> None:
-    names = list(OTHER)
-    forward = StudyConfig(**{name: OTHER[name] for name in names})
-    backward = StudyConfig(**{name: OTHER[name] for name in reversed(names)})
+    names = list(TOGETHER)
+    forward = StudyConfig(**{name: TOGETHER[name] for name in names})
+    backward = StudyConfig(**{name: TOGETHER[name] for name in reversed(names)})
     assert forward == backward
     assert forward.hash() == backward.hash()
 
@@ -90,7 +122,7 @@ def test_the_hash_is_the_same_in_another_process() -> None:
 @pytest.mark.parametrize("name", ["model", "task", "data", "dev"])
 def test_the_content_of_local_files_is_in_the_hash(name: str, tmp_path: Path) -> None:
     def hashed() -> str:
-        return StudyConfig(**{name: str(place)}).hash()  # type: ignore[arg-type]
+        return with_setting(name, str(place)).hash()
 
     place = tmp_path / "rows"
     seen = [hashed()]
@@ -122,7 +154,7 @@ def test_a_file_is_its_content_and_a_folder_is_not_confused_by_borders(tmp_path:
     for first, second in (("ab", "c"), ("a", "bc")):
         (folder / "a").write_text(first)
         (folder / "b").write_text(second)
-        hashes.add(StudyConfig(data=str(folder)).hash())
+        hashes.add(StudyConfig(task="cola", data=str(folder)).hash())
     assert len(hashes) == 4
 
 
@@ -257,7 +289,7 @@ def test_the_unknown_setting_and_the_known_ones_are_named() -> None:
 
 
 def test_the_parts_have_the_configurations_values() -> None:
-    config = StudyConfig(**OTHER)
+    config = StudyConfig(**TOGETHER)
     assert config.search_options == SearchOptions(0.8, 0.2, 2, False, 0.1, 0.2)
     assert config.recipe == Recipe(2, 1e-3, 16, 0.1, 0.2, 2.0)
     assert str(config.rewinding) == "step-10"
@@ -281,5 +313,5 @@ def test_a_name_is_one_plain_part_of_a_path(model: str, task: str, name: str) ->
 
 
 def test_settings_make_the_configuration_again() -> None:
-    config = StudyConfig(**OTHER)
+    config = StudyConfig(**TOGETHER)
     assert StudyConfig.of("quick", **config.settings()) == config

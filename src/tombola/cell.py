@@ -2,8 +2,6 @@
 
 import dataclasses
 import functools
-import os
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -34,8 +32,10 @@ TICKETS = ("good", "random", "random-layerwise", "bad")
 TRAINING_COST = 2.2
 """Cost of training on an example, in forward passes: what the bars reckon with; no result depends on it."""
 IMPORTANCE_COST = 2.0
-SEARCH_PASSES = {"heads+mlps": 7.0, "weights": 9.0}
-"""Passes over the whole network that a search is expected to take."""
+SEARCH_PASSES = {"heads+mlps": 12.0, "weights": 9.0}
+"""Cost of a search in passes over the whole network, as expected."""
+SEARCH_WEIGHT = {"heads+mlps": 1.3, "weights": 1.0}
+"""Cost of an example of a search: a pass with importance costs double, on a network that shrinks."""
 
 
 EVALUATION = "evaluation.safetensors"
@@ -148,7 +148,7 @@ class CellRun:
                 cell.ticket(pruning, "good"),
                 cost,
                 functools.partial(self._search, pruning),
-                IMPORTANCE_COST if pruning == "heads+mlps" else 1.0,
+                SEARCH_WEIGHT[pruning],
             )
             for control in TICKETS[1:]:
                 draw = functools.partial(self._control, pruning, control)
@@ -194,7 +194,7 @@ class CellRun:
             if config.search_split == "train":
                 evaluation = self._evaluate(whole(model), "search", bars, importance=True)
                 evaluation.write(draft / SEARCH_EVALUATION)
-            save_model(setting.task, model, draft)
+            setting.task.save(model, draft)
         self._cached = model
 
     def _search(self, pruning: Pruning, bars: Bars) -> None:
@@ -244,7 +244,7 @@ class CellRun:
         with publish(folder / "retrained") as draft:
             self._write_score(draft, subnetwork, name, "retrained", started, bars)
             if self._setting.save == "all" or (self._setting.save == "good" and name == "good"):
-                save_model(self._setting.task, expanded(subnetwork), draft)
+                self._setting.task.save(expanded(subnetwork), draft)
 
     def _trained(self, ticket: Ticket, bars: Bars) -> Subnetwork:
         setting, config = self._setting, self._config
@@ -339,17 +339,3 @@ class CellRun:
             resamples=self._config.resamples,
         )
         write_json(draft / "score.json", dataclasses.asdict(row))
-
-
-def save_model(task: Task, model: nn.Module, folder: Path) -> None:
-    """Write a model; a full disk is an `OSError`, as everywhere else.
-
-    The weights are written in Rust, whose error has the operating system's number in its text only.
-    """
-    try:
-        task.save(model, folder)
-    except SafetensorError as error:
-        number = re.search(r"\(os error (\d+)\)", str(error))
-        if number is None:
-            raise
-        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import os
+import shlex
 import sys
 import typing
 from collections.abc import Mapping, Sequence
@@ -76,11 +77,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = _parser(given[0] if given else None)
     options = parser.parse_args(given)
+    options.given = given
     if options.command is None:
         parser.print_help()
         return BAD_USAGE
     # Tokenizers warn of forks that never happen here.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Threads that spin while they wait make a shared machine up to thirty times slower. Read when PyTorch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         result: dict[str, Any] = options.run(options)
     except TombolaError as error:
@@ -196,7 +200,14 @@ def _study(options: argparse.Namespace) -> dict[str, Any]:
         seeds = seeds or listed
     else:
         config = StudyConfig.of(options.preset or "quick", **settings)
-    study = Study(config, out=options.out, seeds=seeds or (0,), device=options.device, save=options.save)
+    study = Study(
+        config,
+        out=options.out,
+        seeds=seeds or (0,),
+        device=options.device,
+        save=options.save,
+        command=shlex.join(["tombola", *options.given]),
+    )
     path = study.run()
     verdicts = study.verdicts()
     if not options.json:
@@ -210,6 +221,7 @@ def _study(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _prune(options: argparse.Namespace) -> dict[str, Any]:
+    from tombola.cell import SEARCH_WEIGHT
     from tombola.pipeline import Pipeline
     from tombola.search import search_ticket
     from tombola.store import publish
@@ -218,7 +230,9 @@ def _prune(options: argparse.Namespace) -> dict[str, Any]:
     model = pipe.trained()
     with (
         publish(options.out) as draft,
-        pipe.bars(f"search {options.pruning}", pipe.search_cost(options.pruning)) as bars,
+        pipe.bars(
+            f"search {options.pruning}", pipe.search_cost(options.pruning), SEARCH_WEIGHT[options.pruning]
+        ) as bars,
     ):
         found = search_ticket(
             model,
@@ -250,7 +264,7 @@ def _prune(options: argparse.Namespace) -> dict[str, Any]:
 
 def _retrain(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.anatomy import dissect
-    from tombola.cell import save_model
+    from tombola.cell import TRAINING_COST
     from tombola.evaluation import evaluate
     from tombola.pipeline import Pipeline
     from tombola.store import publish
@@ -270,12 +284,12 @@ def _retrain(options: argparse.Namespace) -> dict[str, Any]:
     ).to(pipe.device)
     # Before the output folder is begun, so that a wrong ticket leaves no trace.
     ticket.check(dissect(model))
-    with publish(options.out) as draft, pipe.bars("retrain", pipe.training_cost()) as bars:
+    with publish(options.out) as draft, pipe.bars("retrain", pipe.training_cost(), TRAINING_COST) as bars:
         part = retrain(
             model, ticket, pipe.task, pipe.config.recipe, seed=options.seed, precision=pipe.precision, progress=bars
         )
         found = evaluate(part, pipe.task, precision=pipe.precision, progress=bars)
-        save_model(pipe.task, expanded(part), draft)
+        pipe.task.save(expanded(part), draft)
     result = {"model": str(options.out), "metric": pipe.task.metric.name, "score": found.score, "n": len(found.losses)}
     if not options.json:
         print(f"{pipe.task.metric.name} {found.score:.4f}: {options.out}")  # noqa: T201

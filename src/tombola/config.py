@@ -15,8 +15,12 @@ import yaml
 from tombola.errors import TombolaError
 from tombola.rewinding import Rewinding
 from tombola.search import SearchOptions
+from tombola.tasks.glue import GLUE
 from tombola.ticket import PRUNINGS, Pruning
 from tombola.training import Recipe
+
+NAMED_TASKS = (*GLUE, "rotten-tomatoes")
+"""Tasks that have a name; any other is a path."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "quick": {"train_rows": 6000, "dev_rows": 2000, "epochs": 1, "learning_rate": 1e-4},
@@ -99,6 +103,14 @@ class StudyConfig:
             raise TombolaError(
                 f"cannot search on {self.search_split!r}; choose dev, or train for held-out training rows"
             )
+        if self.data is not None and self.task not in GLUE:
+            raise TombolaError(
+                f"data is for GLUE's TSV files, and {self.task!r} is no GLUE task; give your own data as task"
+            )
+        own = [name for name in ("dev", "text", "text_pair", "label", "metric") if getattr(self, name) is not None]
+        own += ["regression"] if self.regression else []
+        if own and self.task in NAMED_TASKS:
+            raise TombolaError(f"{own[0]} is for data of your own; {self.task} has its own columns, rows and metric")
         for name in ("train_rows", "dev_rows", "search_rows", "max_length", "eval_batch_size", "resamples"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -194,19 +206,16 @@ class StudyConfig:
 
         Defaults are left out, so that a setting that is new in a later version keeps the hashes of old studies.
         """
+        values = self.settings()
+        local = ["model", "data", "dev"] if self.task in NAMED_TASKS else ["model", "task", "data", "dev"]
+        for name in local:
+            path = Path(values[name] or "").expanduser()
+            if values[name] is not None and path.exists():
+                # What lies there counts, not how the path was typed.
+                values[name] = _fingerprint(path)
         defaults = StudyConfig().settings()
-        different = {name: value for name, value in self.settings().items() if value != defaults[name]}
-        contents = {
-            name: _fingerprint(Path(source).expanduser())
-            for name, source in (
-                ("model", self.model),
-                ("task", self.task),
-                ("data", self.data),
-                ("dev", self.dev),
-            )
-            if source is not None and Path(source).expanduser().exists()
-        }
-        canonical = json.dumps([different, contents], sort_keys=True, separators=(",", ":"))
+        different = {name: value for name, value in values.items() if value != defaults[name]}
+        canonical = json.dumps(different, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:8]
 
 

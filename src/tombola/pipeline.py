@@ -53,7 +53,7 @@ class Pipeline:
         return SEARCH_PASSES[pruning] * self.task.size("search")
 
     @contextlib.contextmanager
-    def bars(self, what: str, cost: float) -> Iterator[Bars]:
-        """Progress bars of a job of one step."""
-        with Bars("tombola", cost) as bars, bars.step(what, cost=cost, weight=1.0):
+    def bars(self, what: str, cost: float, weight: float = 1.0) -> Iterator[Bars]:
+        """Progress bars of a job of one step, whose examples cost `weight` each."""
+        with Bars("tombola", cost) as bars, bars.step(what, cost=cost, weight=weight):
             yield bars

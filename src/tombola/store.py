@@ -4,11 +4,14 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from tombola.errors import TombolaError
 
@@ -20,10 +23,12 @@ def disk_errors(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals to write `path` into one clear line."""
     try:
         yield
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        number = error.errno if isinstance(error, OSError) else _rust_errno(error)
         reasons = {
             errno.ENOSPC: "no space left on the disk; free some and start again, finished steps are kept",
             errno.EDQUOT: "the disk quota is used up; free some space and start again, finished steps are kept",
+            errno.EFBIG: "the file would exceed the largest size allowed here (ulimit -f)",
             errno.EROFS: "the file system is read-only; choose another folder with --out",
             errno.EACCES: "permission denied; choose another folder with --out",
             errno.EPERM: "permission denied; choose another folder with --out",
@@ -31,9 +36,15 @@ def disk_errors(path: Path) -> Iterator[None]:
             errno.EEXIST: "a part of the path is a file, not a folder; choose another folder with --out",
             errno.ENOTEMPTY: "another process wrote it in the meantime; start again, finished steps are kept",
         }
-        if error.errno not in reasons:
+        if number not in reasons:
             raise
-        raise TombolaError(f"cannot write {path}: {reasons[error.errno]}") from error
+        raise TombolaError(f"cannot write {path}: {reasons[number]}") from error
+
+
+def _rust_errno(error: SafetensorError) -> int | None:
+    """The operating system's number, which safetensors' writer, in Rust, has in the text of its error only."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return None if found is None else int(found[1])
 
 
 def _beside(path: Path) -> Path:
@@ -124,12 +135,17 @@ def publish(folder: Path) -> Iterator[Path]:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise TombolaError(f"{folder} exists already; delete it or choose another folder")
         draft = _beside(folder)
-        draft.mkdir(parents=True)
+        made = [parent for parent in draft.parents if not parent.exists()]
         try:
+            draft.mkdir(parents=True)
             yield draft
             draft.rename(folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+            for parent in made:
+                # Parents that were made for a folder that failed are empty; others refuse to go.
+                with contextlib.suppress(OSError):
+                    parent.rmdir()
 
 
 def sweep_drafts(folder: Path) -> None:

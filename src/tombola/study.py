@@ -4,8 +4,6 @@ import dataclasses
 import functools
 import os
 import platform
-import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -41,6 +39,7 @@ class Study:
         seeds: one full model and its tickets for each. Seeds add up: a study that is run again with other seeds
             keeps those it has.
         device: `auto`, or PyTorch's name of a device.
+        command: what the user typed, for the report.
         save: which retrained models are written: `none`, `good`, or `all`.
 
     Raises:
@@ -55,6 +54,7 @@ class Study:
         seeds: Sequence[int] = (0,),
         device: str = "auto",
         save: str = "good",
+        command: str = "",
     ) -> None:
         if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
             raise TombolaError(f"seeds must be different whole numbers from 0, not {list(seeds)}")
@@ -65,6 +65,7 @@ class Study:
         self.config = dataclasses.replace(config, precision=precision)
         self.hash = self.config.hash()
         self.seeds = tuple(seeds)
+        self.command = command
         if save not in SAVES:
             raise TombolaError(f"cannot save {save!r}; choose {', '.join(SAVES)}")
         self.save = save
@@ -188,7 +189,7 @@ class Study:
             {
                 "name": self.config.name,
                 "hash": self.hash,
-                "command": shlex.join(["tombola", *sys.argv[1:]]),
+                "command": self.command,
                 "config": self.config.settings(),
                 "seeds": seeds,
                 "versions": {name: version(name) for name in ("tombola", "torch", "transformers")}

@@ -216,7 +216,9 @@ class Ticket:
             stated = head["survivors"]
         except FileNotFoundError:
             missing = path.name if not path.exists() else "masks.safetensors"
-            raise TombolaError(f"no ticket in {folder}: {missing} is missing") from None
+            raise TombolaError(
+                f"no ticket in {folder}: {missing} is missing; give the folder of a ticket, such as good/"
+            ) from None
         except (KeyError, TypeError, ValueError, AttributeError, SafetensorError, OSError) as error:
             raise TombolaError(
                 f"the ticket in {folder} is damaged ({type(error).__name__}: {error}); find it again"

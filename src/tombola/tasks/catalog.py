@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tombola.config import StudyConfig
+from tombola.config import NAMED_TASKS, StudyConfig
 from tombola.errors import TombolaError
 from tombola.tasks import files, glue, rotten_tomatoes
 from tombola.tasks.base import Task
@@ -55,8 +55,7 @@ def _corpus(config: StudyConfig) -> tuple[Corpus, str, tuple[str, ...]]:
         return rotten_tomatoes.load(), "Rotten Tomatoes", ("accuracy",)
     path = Path(name).expanduser()
     if not path.exists():
-        known = ", ".join([*glue.GLUE, "rotten-tomatoes"])
-        raise TombolaError(f"unknown task {name!r}: it is no file or folder, nor one of {known}")
+        raise TombolaError(f"unknown task {name!r}: it is no file or folder, nor one of {', '.join(NAMED_TASKS)}")
     corpus = files.read(
         path,
         dev=None if config.dev is None else Path(config.dev),

@@ -160,9 +160,18 @@ class TextTask(Task):
                     )
                 self._class_order(_module(model))
                 return self._checked(model)
-            return self._checked(
-                AutoModelForSequenceClassification.from_pretrained(path, dtype=torch.float32, **labels, **options)
-            )
+            try:
+                model = AutoModelForSequenceClassification.from_pretrained(
+                    path, dtype=torch.float32, **labels, **options
+                )
+            except RuntimeError as error:
+                if "size mismatch" not in str(error):
+                    raise
+                raise TombolaError(
+                    f"{source} was fine-tuned for another number of labels than {self.title} has; start from a "
+                    "pre-trained model without an output layer"
+                ) from error
+            return self._checked(model)
 
     def _checked(self, model: object) -> nn.Module:
         """The model, if it has positions for the longest text."""
