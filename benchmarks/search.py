@@ -9,8 +9,8 @@ to 128 tokens, in fp32, and pruned sites masked, not removed.
     python benchmarks/search.py [--sentences 1000]
 
 Ours searches until the score falls under 90 % (heads and MLPs together, no refinement); the paper's way then does as
-many iterations. The ratio is that of the wall times of an iteration, in
-fp32 for both, and with ours in bf16 where the processor has it. On two cores the paper's way takes over a minute an iteration.
+many iterations. The ratio is that of the wall times of an iteration, in fp32 for both, and with ours in bf16 where the
+processor has it. On two cores the paper's way takes over a minute an iteration.
 """
 
 import argparse

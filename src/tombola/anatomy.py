@@ -79,6 +79,11 @@ class Matrix:
     shape: tuple[int, int]
 
     @property
+    def name(self) -> str:
+        """What a ticket calls it, whatever the task's wrapper: `<layer>.<kind>`."""
+        return f"{self.layer}.{self.kind}"
+
+    @property
     def size(self) -> int:
         """Number of weights."""
         return self.shape[0] * self.shape[1]
@@ -156,6 +161,10 @@ class Anatomy:
         digest = hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode()).hexdigest()
         layers, heads = self.heads
         return f"{self.model_type}-{layers}x{heads}-{digest[:8]}"
+
+    def weights_of(self, model: nn.Module) -> dict[str, nn.Parameter]:
+        """The prunable parameters of `model`, by the names that tickets use."""
+        return {matrix.name: parameter for matrix, parameter in self.prunable(model)}
 
     def prunable(self, model: nn.Module) -> Iterator[tuple[Matrix, nn.Parameter]]:
         """Each matrix with its parameter in `model`."""

@@ -53,7 +53,7 @@ def bad(found: Search, model: nn.Module) -> Ticket:
         masks["mlps"][found.least_useful_first("mlps")[: int(ticket.mlps.sum())]] = True
     else:
         anatomy = dissect(model)
-        weights = {f"{matrix.layer}.{matrix.kind}": weight for matrix, weight in anatomy.prunable(model)}
+        weights = anatomy.weights_of(model)
         masks = {name: ~mask for name, mask in keep_largest(weights, ticket.total - len(ticket)).items()}
     return _control(ticket, masks, "bad")
 

@@ -314,7 +314,7 @@ def _cut_weights(state: _State, anatomy: Anatomy, share: float) -> tuple[Ticket,
     removed = _share(share, remaining)
     if removed >= remaining:
         return None
-    weights = {f"{matrix.layer}.{matrix.kind}": weight for matrix, weight in anatomy.prunable(state.model)}
+    weights = anatomy.weights_of(state.model)
     masks = keep_largest(weights, remaining - removed, state.ticket.masks)
     return replace(state.ticket, masks=masks), {"weights": removed}
 

@@ -55,7 +55,7 @@ def masked(model: nn.Module, ticket: Ticket) -> Subnetwork:
         return Subnetwork(model, anatomy, ticket, everything)
     copied = _structural_copy(model)
     for matrix, parameter in anatomy.prunable(copied):
-        mask = ticket.masks[f"{matrix.layer}.{matrix.kind}"].to(parameter.device)
+        mask = ticket.masks[matrix.name].to(parameter.device)
         module = copied.get_submodule(matrix.parameter.removesuffix(".weight"))
         module.weight = nn.Parameter(parameter.detach() * mask, parameter.requires_grad)
     return Subnetwork(copied, anatomy, ticket, everything)

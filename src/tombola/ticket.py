@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -139,14 +139,10 @@ class Ticket:
         return hash((self.pruning, self.architecture, tuple(self.counts().items())))
 
     def __repr__(self) -> str:
-        kept = ", ".join(f"{name} {mask.sum()}/{mask.numel()}" for name, mask in self._totals())
+        if self.pruning == "weights":
+            return f"Ticket({self.architecture}: weights {len(self)}/{self.total})"
+        kept = ", ".join(f"{name} {int(mask.sum())}/{mask.numel()}" for name, mask in self.masks.items())
         return f"Ticket({self.architecture}: {kept})"
-
-    def _totals(self) -> Iterator[tuple[str, Tensor]]:
-        if self.pruning == "heads+mlps":
-            yield from self.masks.items()
-        else:
-            yield "weights", torch.cat([mask.flatten() for mask in self.masks.values()])
 
     def check(self, anatomy: Anatomy) -> None:
         """Raise a TombolaError unless the ticket fits this architecture."""
@@ -231,5 +227,5 @@ class Ticket:
 def _shapes(anatomy: Anatomy, pruning: Pruning) -> dict[str, tuple[int, ...]]:
     """The shape of every mask of a ticket for this architecture."""
     if pruning == "weights":
-        return {f"{matrix.layer}.{matrix.kind}": matrix.shape for matrix in anatomy.matrices}
+        return {matrix.name: matrix.shape for matrix in anatomy.matrices}
     return {"heads": anatomy.heads, "mlps": (anatomy.mlps,)}

@@ -161,7 +161,7 @@ def _masks(model: nn.Module, hold: Ticket) -> list[tuple[nn.Parameter, Tensor]]:
     anatomy = dissect(model)
     hold.check(anatomy)
     return [
-        (parameter, hold.masks[f"{matrix.layer}.{matrix.kind}"].to(parameter.device, parameter.dtype))
+        (parameter, hold.masks[matrix.name].to(parameter.device, parameter.dtype))
         for matrix, parameter in anatomy.prunable(model)
     ]
 
