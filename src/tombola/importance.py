@@ -13,13 +13,13 @@ from tombola.gates import Gates
 
 @dataclass(frozen=True, eq=False)
 class Importance:
-    """Importance of each site: float64 `heads` [layers, heads] and `mlps` [layers], NaN where it is pruned."""
+    """Importance of each site: float64 `heads` [rows, heads] and `mlps` [MLPs], NaN where it is pruned."""
 
     heads: Tensor
     mlps: Tensor
 
     def normalised(self) -> Self:
-        """Heads divided by their layer's L2 norm, then heads and MLPs each scaled to [0, 1] (Michel et al. 2019).
+        """Heads divided by their row's (layer's) L2 norm, then heads and MLPs each scaled to [0, 1] (Michel et al. 2019).
 
         Norms and ranges are those of the survivors, so that a pruned site has no say, whether it is masked or gone.
         """
