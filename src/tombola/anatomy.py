@@ -312,7 +312,7 @@ class _Reader:
         self._matrix(name, plan.output, "mlp_out", output)
         if plan.gate is not None:
             self._module(block, plan.gate)
-        has_bias, transposed = output.bias is not None, isinstance(output, Conv1D)
+        has_bias, transposed = output.bias is not None, _transposed(output)
         return MLPRow(self.layer, name, plan, neurons, inputs, weights, has_bias, transposed)
 
     def _inputs(self, block: nn.Module, plans: Mapping[str, Projection]) -> tuple[tuple[str, Projection], ...]:
@@ -347,7 +347,11 @@ class _Reader:
 def _shape(linear: nn.Linear) -> tuple[int, int]:
     """Units out and in, whichever way round the matrix is stored."""
     rows, columns = linear.weight.shape
-    return (columns, rows) if isinstance(linear, Conv1D) else (rows, columns)
+    return (columns, rows) if _transposed(linear) else (rows, columns)
+
+
+def _transposed(linear: nn.Module) -> bool:
+    return isinstance(linear, Conv1D)
 
 
 def _has(block: nn.Module, path: str) -> bool:

@@ -104,8 +104,9 @@ def restore_heads(model: nn.Module, row: HeadRow, kept: Tensor) -> None:
     spread(model, row.output, columns=(_all_units(row.heads, row.size)[cut.heads].flatten(), width))
     whole = Cut.of(row, torch.ones_like(kept))
     module = model.get_submodule(row.module)
-    if isinstance(module.config, OwnHeads):
-        module.config = module.config._config  # type: ignore[assignment]
+    config = getattr(module, "config", None)
+    if isinstance(config, OwnHeads):
+        module.config = config._config  # type: ignore[assignment]
     _count(module, row, whole.counts(row), config=False)
 
 

@@ -271,7 +271,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                     "layers",
                     (
                         Attention(
-                            "attn", {"query_key_value": Projection("attn.Wqkv", _QKV)},
+                            "attn",
+                            {"query_key_value": Projection("attn.Wqkv", _QKV)},
                             "attn.Wo",
                             may_be_empty=True,
                         ),
@@ -303,9 +304,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                     (
                         Attention(
                             "attention",
-                            {
-                                "query_key_value": Projection("attention.query_key_value", _QKV, interleaved=True)
-                            },
+                            {"query_key_value": Projection("attention.query_key_value", _QKV, interleaved=True)},
                             "attention.dense",
                             head_size="head_size",
                         ),
@@ -322,9 +321,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "gemma": _LLAMA,
         "gemma2": _GEMMA_WITH_NORMS,
         "gemma3_text": _GEMMA_WITH_NORMS,
-        "phi": _separate(
-            "layers", "dense", _two("mlp.fc1", "mlp.fc2"), counts=_GROUPS, kv_heads="num_key_value_heads"
-        ),
+        "phi": _separate("layers", "dense", _two("mlp.fc1", "mlp.fc2"), counts=_GROUPS, kv_heads="num_key_value_heads"),
         "phi3": Family(
             (
                 Stack(

@@ -19,7 +19,7 @@ class Importance:
     mlps: Tensor
 
     def normalised(self) -> Self:
-        """Heads divided by their row's (layer's) L2 norm, then heads and MLPs each scaled to [0, 1] (Michel et al. 2019).
+        """Heads divided by their layer's L2 norm, then heads and MLPs each scaled to [0, 1] (Michel et al. 2019).
 
         Norms and ranges are those of the survivors, so that a pruned site has no say, whether it is masked or gone.
         """

@@ -68,7 +68,8 @@ def shrunk(model: nn.Module, ticket: Ticket) -> Subnetwork:
     heads keeps the bias of its attention output; where it does not run without heads (decoders, for their KV cache),
     it keeps one whose weights are zeros, which training leaves at zero. A layer that loses its MLP keeps what
     surrounds it (in BERT the layer norm). Where several heads share keys and values, those of a group go with its last
-    head; uneven groups are exact too, see [`tombola.cutting`][]. Weight tickets cannot be shrunk and are masked instead.
+    head; uneven groups are exact too, see [`tombola.cutting`][]. Weight tickets cannot be shrunk and are masked
+    instead.
 
     Raises:
         TombolaError: the ticket is for another architecture.
