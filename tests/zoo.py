@@ -66,7 +66,7 @@ class Kind:
                     norm = "norm" in name.casefold() and name.endswith("weight")
                     parameter.copy_(torch.randn_like(parameter) * 0.2 + (1 if norm else 0))
                 else:
-                    parameter.copy_(torch.randn_like(parameter) * 0.25)
+                    parameter.copy_(torch.randn_like(parameter) * 0.2)
         model.eval().to(dtype)
         return model
 
@@ -165,7 +165,7 @@ ZOO: Mapping[str, Kind] = {
     "modernbert": Kind(
         "ModernBertConfig",
         "ModernBertForSequenceClassification",
-        SIZES | NO_TOKENS | {"cls_token_id": 2, "sep_token_id": 3, "local_attention": 4},
+        SIZES | NO_TOKENS | {"cls_token_id": 2, "sep_token_id": 3, "local_attention": 8},
         *(2, 4, 2, _GLU, "modernbert-2x4-9dad8290"),
         _each("model.layers.{}.attn.Wo"),
     ),
@@ -195,13 +195,13 @@ ZOO: Mapping[str, Kind] = {
         sort="decoder",
     ),
     "llama": _decoder("Llama", "llama-2x6-8ffc57c9"),
-    "mistral": _decoder("Mistral", "mistral-2x6-fac5af14", sliding_window=4),
+    "mistral": _decoder("Mistral", "mistral-2x6-fac5af14", sliding_window=5),
     "qwen2": _decoder("Qwen2", "qwen2-2x6-d49a86f8"),
     "qwen3": _decoder("Qwen3", "qwen3-2x6-e19d0c3f", _WIDE, head_dim=16),
     # All heads share one key/value head.
     "gemma": _decoder("Gemma", "gemma-2x6-a1f9ff29", _WIDE - 2 * 2 * 16 * 48, head_dim=16, num_key_value_heads=1),
-    "gemma2": _decoder("Gemma2", "gemma2-2x6-0263caeb", _WIDE, sdpa=False, head_dim=16, sliding_window=4),
-    "gemma3": _decoder("Gemma3", "gemma3_text-2x6-a368e860", _WIDE, head_dim=16, sliding_window=4),
+    "gemma2": _decoder("Gemma2", "gemma2-2x6-0263caeb", _WIDE, sdpa=False, head_dim=16, sliding_window=5),
+    "gemma3": _decoder("Gemma3", "gemma3_text-2x6-a368e860", _WIDE, head_dim=16, sliding_window=5),
     "phi": Kind(
         "PhiConfig",
         "PhiForCausalLM",
