@@ -409,6 +409,24 @@ def test_after_training_it_is_still_the_ticket_and_expands_exactly(name: str) ->
         assert kept <= ticket.survivors(anatomy)["weights"], title
 
 
+def _without_memory(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy whose parameters, not buffers, are on the meta device, as loaders make them."""
+    empty = {id(p): nn.Parameter(p.to("meta")) for p in model.parameters()}
+    return copy.deepcopy(model, dict(empty))
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_an_empty_model_can_be_shrunk_and_then_given_the_weights_of_the_shrunk(name: str) -> None:
+    kind = ZOO[name]
+    model, given = kind.make(), kind.given(padded=True)
+    for title, ticket in tickets(model).items():
+        part = shrunk(model, ticket)
+        empty = shrunk(_without_memory(model), ticket).model
+        empty.load_state_dict(part.model.state_dict(), assign=True)
+        assert not any(tensor.is_meta for tensor in (*empty.parameters(), *empty.buffers())), title
+        assert torch.equal(computed(empty, given), computed(part, given)), title
+
+
 @pytest.mark.parametrize("name", ["gpt2", "phi3", "t5"])
 def test_weights_are_masked_whatever_the_layout(name: str) -> None:
     kind = ZOO[name]

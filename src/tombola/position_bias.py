@@ -10,6 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 from typing_extensions import override
 
+from tombola.projections import beside
+
 
 class HeadsOf(nn.Embedding):
     """The first block's table, of which the block's own heads are given out.
@@ -23,7 +25,7 @@ class HeadsOf(nn.Embedding):
     def __init__(self, table: nn.Embedding, heads: Tensor) -> None:
         super().__init__(table.num_embeddings, table.embedding_dim, _weight=table.weight.detach(), _freeze=True)
         self.weight = table.weight
-        self.register_buffer("heads", heads.to(table.weight.device), persistent=False)
+        self.register_buffer("heads", beside(heads, table.weight), persistent=False)
 
     @override
     def forward(self, input: Tensor) -> Tensor:
@@ -43,7 +45,7 @@ class BorrowedHeads(nn.Module):
         super().__init__()
         # In a tuple, so that the table is the parameter of its own block only.
         self._lender = (table,)
-        self.register_buffer("heads", heads.to(table.weight.device), persistent=False)
+        self.register_buffer("heads", beside(heads, table.weight), persistent=False)
 
     @property
     def weight(self) -> Tensor:

@@ -97,6 +97,11 @@ def with_zero_bias(model: nn.Module, path: str) -> None:
     _replace(model, path, weight, weight.new_zeros(len(weight)), transposed=transposed)
 
 
+def beside(index: Tensor, weight: Tensor) -> Tensor:
+    """An index on the device of the weight that it picks from; a real one, if that has no memory yet (`meta`)."""
+    return index if weight.is_meta else index.to(weight.device)
+
+
 def _tensors(model: nn.Module, path: str) -> tuple[Tensor, Tensor | None, bool]:
     """Weight [out, in], bias [out] or None, and whether the map stores its weight transposed."""
     module = model.get_submodule(path)
@@ -119,7 +124,7 @@ def _replace(
         new.nf, new.nx = outputs, inputs
         new.weight = nn.Parameter(weight.T.contiguous(), trainable)
     else:
-        new = nn.Linear(1, 1, device="meta") if repeat is None else Repeated(repeat.to(weight.device))
+        new = nn.Linear(1, 1, device="meta") if repeat is None else Repeated(beside(repeat, weight))
         # Set afterwards, because the constructor would initialise, and warns of empty matrices.
         new.out_features, new.in_features = outputs, inputs
         new.weight = nn.Parameter(weight.contiguous(), trainable)
