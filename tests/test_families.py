@@ -256,6 +256,38 @@ def test_an_mlp_gate_at_zero_is_its_output_at_zero(name: str) -> None:
     torch.testing.assert_close(found, computed(by_hand, given), rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("name", ["gemma2", "gemma3"])
+def test_an_mlp_gate_stands_after_the_norm_of_what_the_mlp_adds(name: str) -> None:
+    kind = ZOO[name]
+    model, given = kind.make(), kind.given(padded=True)
+    anatomy = dissect(model)
+    by_hand = copy.deepcopy(model)
+    with torch.no_grad():
+        norm = by_hand.get_parameter("model.layers.1.post_feedforward_layernorm.weight")
+        # Gemma's norms multiply by 1 + weight; before the norm, a factor would be undone.
+        norm.copy_((1 + norm) * 0.5 - 1)
+    with torch.no_grad(), attach(model, anatomy, Ticket.everything(anatomy, "heads+mlps")) as gates:
+        gates.open(3, torch.device("cpu"), grad=False)
+        gates.mlps[1].fill_(0.5)
+        found = computed(model, given)
+    torch.testing.assert_close(found, computed(by_hand, given), rtol=0, atol=1e-6)
+    assert not torch.allclose(found, computed(model, given), atol=1e-3)
+
+
+@pytest.mark.parametrize(("name", "attention"), CASES)
+def test_shrunk_models_run_under_bf16_autocast(name: str, attention: str) -> None:
+    kind = ZOO[name]
+    model, given = kind.make(attention, torch.float32), kind.given(padded=True, left=True)
+    for title, ticket in tickets(model).items():
+        part = shrunk(model, ticket)
+        exact = computed(part, given)
+        with torch.autocast("cpu", torch.bfloat16):
+            near, gated = computed(part, given), computed(masked(model, ticket), given)
+        for found in (near, gated):
+            error = (found.float() - exact).abs().mean() / exact.abs().mean()
+            assert error < 0.1, title
+
+
 def _without(tensor: Tensor, start: int, stop: int, dim: int) -> nn.Parameter:
     size = tensor.shape[dim]
     return nn.Parameter(torch.cat([tensor.narrow(dim, 0, start), tensor.narrow(dim, stop, size - stop)], dim).detach())
