@@ -226,12 +226,12 @@ def _study(options: argparse.Namespace) -> dict[str, Any]:
         save=options.save,
         command=shlex.join(["tombola", *options.given]),
     )
-    _say_what_is_sampled(study.task.facts())
     path = study.run()
     verdicts = read_json(study.folder / "verdicts.json")["verdicts"]
     if not options.json:
         console = Console()
         console.print(table(study.folder))
+        console.print(_sampled(study.task.facts()), highlight=False)
         for verdict in verdicts:
             if verdict["ticket"] == "good":
                 console.print(verdict["sentence"], highlight=False)
@@ -239,14 +239,15 @@ def _study(options: argparse.Namespace) -> dict[str, Any]:
     return {"folder": str(study.folder), "report": str(path), "verdicts": verdicts, "rows": list(study.rows())}
 
 
-def _say_what_is_sampled(facts: Mapping[str, Any]) -> None:
+def _sampled(facts: Mapping[str, Any]) -> str:
+    """How many of the rows were used, and how to use them all."""
     rows, available = facts["rows"], facts["available"]
-    if any(rows[split] < available[split] for split in ("train", "dev")):
-        used = " and ".join(
-            f"{what} {rows[split]:,} of {available[split]:,} rows"
-            for split, what in (("train", "training on"), ("dev", "judging on"))
-        )
-        print(f"{used}; --preset paper takes all", file=sys.stderr)  # noqa: T201
+    used = ", ".join(
+        f"{what} {rows[split]:,} of {available[split]:,} rows"
+        for split, what in (("train", "trained on"), ("dev", "judged on"))
+    )
+    all_rows = rows["train"] + rows.get("search", 0) == available["train"] and rows["dev"] == available["dev"]
+    return used if all_rows else f"{used}; --preset paper takes all"
 
 
 def _prune(options: argparse.Namespace) -> dict[str, Any]:

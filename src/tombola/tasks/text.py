@@ -173,7 +173,7 @@ class TextTask(Task):
                     path, dtype=torch.float32, **labels, **options
                 )
             except RuntimeError as error:
-                if "size mismatch" not in str(error):
+                if "mismatch" not in str(error):
                     raise
                 raise TombolaError(
                     f"{source} was fine-tuned for another number of labels than {self.title} has; start from a "
