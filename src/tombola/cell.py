@@ -23,11 +23,8 @@ from tombola.search import Search, search_ticket
 from tombola.store import publish, write_json
 from tombola.subnetwork import Subnetwork, expanded, shrunk, whole
 from tombola.tasks.base import Predictions, Task
-from tombola.ticket import Pruning, Ticket
+from tombola.ticket import TICKETS, Pruning, Ticket
 from tombola.training import retrain, train
-
-TICKETS = ("good", "random", "random-layerwise", "bad")
-"""The tickets of each pruning, in the order of rows and tables."""
 
 TRAINING_COST = 2.2
 """Cost of training on an example, in forward passes: what the bars reckon with; no result depends on it."""

@@ -16,6 +16,7 @@ from tombola.errors import TombolaError
 from tombola.metrics import metric
 from tombola.rewinding import Rewinding
 from tombola.search import SearchOptions
+from tombola.statistics import RESAMPLES
 from tombola.tasks.glue import GLUE
 from tombola.ticket import PRUNINGS, Pruning
 from tombola.training import Recipe
@@ -93,7 +94,7 @@ class StudyConfig:
     eval_batch_size: int = 64
     precision: str = "auto"
     device: str = "auto"
-    resamples: int = 2000
+    resamples: int = RESAMPLES
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:

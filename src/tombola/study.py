@@ -15,7 +15,7 @@ import torch
 
 from tombola import report, statistics
 from tombola.anatomy import Anatomy, dissect
-from tombola.cell import EVALUATION, TICKETS, Cell, CellRun, Setting
+from tombola.cell import EVALUATION, Cell, CellRun, Setting
 from tombola.config import StudyConfig
 from tombola.errors import TombolaError
 from tombola.evaluation import Evaluation
@@ -26,6 +26,7 @@ from tombola.search import Search
 from tombola.store import disk_errors, read_json, sweep_drafts, write_json, write_lines
 from tombola.tasks.base import Task
 from tombola.tasks.catalog import glue_title, open_task
+from tombola.ticket import TICKETS
 
 SAVES = ("none", "good", "all")
 

@@ -4,12 +4,13 @@ import math
 from collections.abc import Sequence
 
 from tombola.report import figures
-from tombola.report.names import FOUND, MATRIX_TITLES, PRUNING_TITLES, TICKET_TITLES
+from tombola.report.names import MATRIX_TITLES, PRUNING_TITLES, TICKET_TITLES
 from tombola.report.published import PublishedRow
 from tombola.report.record import Record
 from tombola.report.rows import Summary
 from tombola.report.survival import Density, SiteSurvival
 from tombola.report.trajectory import Trajectory
+from tombola.ticket import TICKETS
 
 
 def about_search(record: Record, searches: Sequence[Trajectory]) -> str:
@@ -47,7 +48,9 @@ def about_tickets(record: Record, pruning: str) -> str:
     if record.full is not None:
         text += f", {_compared(good.score, record.full.score)} the full model"
     parts = [f"{text}."]
-    controls = [summary for ticket in FOUND[1:] if (summary := record.summary(pruning, ticket, good.stage)) is not None]
+    controls = [
+        summary for ticket in TICKETS[1:] if (summary := record.summary(pruning, ticket, good.stage)) is not None
+    ]
     apart, close = [], []
     ranges = "the 95 % intervals" if record.seeds == 1 else "the ranges of one standard deviation"
     for control in controls:
