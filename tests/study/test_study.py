@@ -19,7 +19,7 @@ import tombola.cell
 import tombola.training
 from small import read_rows, study_in, timeless
 from tombola.anatomy import dissect
-from tombola.cell import EVALUATION, SEARCH_EVALUATION, TICKETS, CellRun
+from tombola.cell import EVALUATION, SEARCH_EVALUATION, CellRun
 from tombola.errors import TombolaError
 from tombola.evaluation import Evaluation
 from tombola.results import Row
@@ -27,7 +27,7 @@ from tombola.search import Search
 from tombola.store import read_lines
 from tombola.study import Study
 from tombola.tasks.text import TextTask
-from tombola.ticket import PRUNINGS, Ticket
+from tombola.ticket import PRUNINGS, TICKETS, Ticket
 
 CONTRACT = [
     *("model", "task", "seed", "pruning", "ticket", "stage", "metric", "score", "score_low", "score_high", "n"),
