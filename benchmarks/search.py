@@ -33,17 +33,17 @@ def paper_search(model: nn.Module, inputs: list[dict[str, Tensor]], targets: lis
     heads, mlps = torch.ones(anatomy.heads), torch.ones(anatomy.mlps)
     gate_heads, gate_mlps = heads.clone(), mlps.clone()
     handles = []
-    for layer in anatomy.layers:
+    for row, mlp in zip(anatomy.attentions, anatomy.feed_forwards, strict=True):
 
-        def before(_: nn.Module, args: tuple[Tensor], index: int = layer.index, size: int = layer.head_size) -> Tensor:
+        def before(_: nn.Module, args: tuple[Tensor], index: int = row.layer, size: int = row.size) -> Tensor:
             split = args[0].reshape(*args[0].shape[:-1], -1, size)
             return (split * gate_heads[index][:, None]).flatten(-2)
 
-        def after(_: nn.Module, args: tuple[Tensor], output: Tensor, index: int = layer.index) -> Tensor:
+        def after(_: nn.Module, args: tuple[Tensor], output: Tensor, index: int = row.layer) -> Tensor:
             return output * gate_mlps[index]
 
-        handles.append(model.get_submodule(layer.path("attention_output")).register_forward_pre_hook(before))
-        handles.append(model.get_submodule(layer.path("mlp_out")).register_forward_hook(after))
+        handles.append(model.get_submodule(row.output).register_forward_pre_hook(before))
+        handles.append(model.get_submodule(mlp.gate).register_forward_hook(after))
     model.eval()
     for _ in range(iterations):
         gate_heads, gate_mlps = heads.clone(), mlps.clone()

@@ -10,8 +10,8 @@ from transformers import (
     AutoModelForTokenClassification,
     BertForMaskedLM,
     BertModel,
-    GPT2Config,
-    GPT2Model,
+    XLNetConfig,
+    XLNetModel,
 )
 
 from models import FAMILIES, HEADS, HIDDEN, LAYERS, MLP, classifier, config, sites
@@ -29,9 +29,8 @@ def test_counts_are_those_by_hand(family: str) -> None:
     assert anatomy.mlps == 3
     # A layer: four 32 x 32 projections and two 32 x 48 ones.
     assert anatomy.weights == 3 * (4 * 32 * 32 + 2 * 32 * 48) == 21504
-    assert anatomy.head_weights == 4 * 32 * 8
-    assert anatomy.mlp_weights == 2 * 32 * 48
-    assert anatomy.weights == 12 * anatomy.head_weights + 3 * anatomy.mlp_weights
+    assert [row.head_weights + row.kv_weights for row in anatomy.attentions] == [4 * 32 * 8] * 3
+    assert [row.weights for row in anatomy.feed_forwards] == [2 * 32 * 48] * 3
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -87,7 +86,7 @@ def test_signature_stays_what_saved_tickets_have() -> None:
     "model",
     [
         nn.Linear(2, 2),
-        GPT2Model(GPT2Config(n_layer=1, n_head=2, n_embd=8, vocab_size=10, n_positions=8)),
+        XLNetModel(XLNetConfig(n_layer=1, n_head=2, d_model=8, d_inner=8, vocab_size=10)),
         BertModel(config("bert", layers=0)),
     ],
     ids=["no configuration", "unknown type", "no layers"],
@@ -99,8 +98,8 @@ def test_what_cannot_be_dissected_is_refused_in_one_line(model: nn.Module) -> No
 
 
 def test_an_unknown_type_is_told_what_is_known() -> None:
-    with pytest.raises(TombolaError, match=r"gpt2.*bert, distilbert, electra, roberta"):
-        dissect(GPT2Model(GPT2Config(n_layer=1, n_head=2, n_embd=8, vocab_size=10, n_positions=8)))
+    with pytest.raises(TombolaError, match=r"xlnet.*albert, bert,.*tombola\.families\.FAMILIES an entry"):
+        dissect(XLNetModel(XLNetConfig(n_layer=1, n_head=2, d_model=8, d_inner=8, vocab_size=10)))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

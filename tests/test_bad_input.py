@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors import SafetensorError
-from transformers import BertForSequenceClassification, GPT2Config, GPT2LMHeadModel
+from transformers import BertForSequenceClassification, RoFormerConfig, RoFormerForMaskedLM
 
 import small
 from small import flags, listing, quiet, tombola
@@ -138,14 +138,15 @@ class TestData:
 
 class TestModel:
     def test_an_architecture_that_tombola_does_not_know(self, tmp_path: Path, capsys: Capture) -> None:
+        made = RoFormerConfig(
+            vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+        )
         with quiet():
-            GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=16, n_layer=1, n_head=2, n_positions=32)).save_pretrained(
-                tmp_path / "gpt"
-            )
-        small.write_tokenizer(tmp_path / "gpt")
-        said = refused(capsys, tmp_path, *study(tmp_path / "runs", model=tmp_path / "gpt"))
-        assert said.startswith("unknown architecture 'gpt2'")
-        assert "bert, distilbert, electra, roberta" in said
+            RoFormerForMaskedLM(made).save_pretrained(tmp_path / "roformer")
+        small.write_tokenizer(tmp_path / "roformer")
+        said = refused(capsys, tmp_path, *study(tmp_path / "runs", model=tmp_path / "roformer"))
+        assert said.startswith("unknown architecture 'roformer'")
+        assert "albert, bert, clip_text_model" in said
 
     def test_a_folder_that_is_no_model(self, tmp_path: Path, capsys: Capture) -> None:
         (tmp_path / "mlp").mkdir()

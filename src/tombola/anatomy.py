@@ -1,77 +1,30 @@
-"""Where the heads, MLPs and prunable weights of a loaded model live: one table, asked by everything else.
-
-A *family* is data: the paths of a layer's projections, relative to that layer. A new architecture is one entry of
-[`FAMILIES`][tombola.anatomy.FAMILIES] and one test.
-"""
+"""The heads, MLPs and prunable weights of a loaded model, as its family's entry says: what everything else asks."""
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from tombola.errors import TombolaError
+from tombola.families import FAMILIES, MLP, Attention, Family, Projection
 
-
-@dataclass(frozen=True)
-class Family:
-    """The paths of one architecture's parts; every path but `layers` is relative to a layer.
-
-    Attributes:
-        layers: path of the list of layers, from the model's base (`model.base_model`).
-        query, key, value: the projections whose rows (`out_features`) belong to heads, in head order.
-        attention_output: the projection whose input columns belong to heads.
-        mlp_in, mlp_out: the first and the last linear map of the MLP; the output of `mlp_out` is the sublayer's
-            whole contribution to the residual stream.
-    """
-
-    layers: str
-    query: str
-    key: str
-    value: str
-    attention_output: str
-    mlp_in: str
-    mlp_out: str
-
-
-_BERT = Family(
-    layers="encoder.layer",
-    query="attention.self.query",
-    key="attention.self.key",
-    value="attention.self.value",
-    attention_output="attention.output.dense",
-    mlp_in="intermediate.dense",
-    mlp_out="output.dense",
-)
-
-FAMILIES: Mapping[str, Family] = MappingProxyType(
-    {
-        "bert": _BERT,
-        "roberta": _BERT,
-        "electra": _BERT,
-        "distilbert": Family(
-            layers="transformer.layer",
-            query="attention.q_lin",
-            key="attention.k_lin",
-            value="attention.v_lin",
-            attention_output="attention.out_lin",
-            mlp_in="ffn.lin1",
-            mlp_out="ffn.lin2",
-        ),
-    }
-)
-"""`config.model_type` → where the parts are."""
-
-MATRIX_KINDS = ("query", "key", "value", "attention_output", "mlp_in", "mlp_out")
-"""The prunable matrices of a layer, in the order in which data flows through them."""
+SHRUNK = "a model that was shrunk already cannot be pruned again"
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """One prunable matrix: `parameter` is its name in `model.named_parameters()`, `shape` [out, in]."""
+    """One prunable matrix.
+
+    Attributes:
+        parameter: its name in `model.named_parameters()`.
+        kind: which of its layer's matrices it is, by the family's entry: `query`, `mlp_in`, ...
+        layer: counted over all stacks of layers, the encoder's first.
+        shape: as the parameter has it: [out, in], and [in, out] in GPT-2, whose `Conv1D` is transposed.
+    """
 
     parameter: str
     kind: str
@@ -90,18 +43,100 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class Layer:
-    """One layer of a loaded model: the modules' full names, its number of heads and their width."""
+class HeadRow:
+    """The heads of one attention sublayer: a row of a mask of heads.
 
-    index: int
+    Attributes:
+        stack: index of its stack of layers in the family's entry.
+        layer: as in `Matrix`.
+        name: full name of the layer that holds the sublayer.
+        plan: the family's entry.
+        heads: number of heads.
+        kv_heads: number of key/value heads; `group` heads share one.
+        size: units of a head.
+        inputs: matrix kind → projection, those that the model has.
+        head_weights: prunable weights that one head holds by itself.
+        kv_weights: prunable weights of one key/value head.
+        may_be_empty: whether the sublayer runs without heads.
+    """
+
+    stack: int
+    layer: int
     name: str
-    family: Family
+    plan: Attention
     heads: int
-    head_size: int
+    kv_heads: int
+    size: int
+    inputs: tuple[tuple[str, Projection], ...]
+    head_weights: int
+    kv_weights: int
+    may_be_empty: bool
 
     def path(self, part: str) -> str:
-        """Full module name of a part: one of the path attributes of `Family`."""
-        return f"{self.name}.{getattr(self.family, part)}"
+        """Full name of a module of the layer."""
+        return f"{self.name}.{part}"
+
+    @property
+    def module(self) -> str:
+        """Full name of the module that computes the attention."""
+        return self.path(self.plan.module)
+
+    @property
+    def output(self) -> str:
+        """Full name of the projection whose input the heads' gates multiply."""
+        return self.path(self.plan.output)
+
+    @property
+    def group(self) -> int:
+        """Heads that share a key/value head; 1 where each has its own."""
+        return self.heads // self.kv_heads
+
+    def weights(self, kept: Tensor) -> int:
+        """Prunable weights that remain when the heads of `kept`, bool [heads], do.
+
+        The weights of a key/value head are gone only when all heads of its group are.
+        """
+        groups = int(kept.reshape(self.kv_heads, self.group).any(1).sum())
+        return int(kept.sum()) * self.head_weights + groups * self.kv_weights
+
+
+@dataclass(frozen=True)
+class MLPRow:
+    """One MLP: an element of a mask of MLPs.
+
+    Attributes:
+        layer: as in `Matrix`.
+        name: full name of the layer that holds it.
+        plan: the family's entry.
+        neurons: number of hidden units.
+        inputs: matrix kind → projection, those that the model has.
+        weights: prunable weights.
+        bias: whether the last projection has a bias.
+        transposed: whether the projections are `Conv1D`.
+    """
+
+    layer: int
+    name: str
+    plan: MLP
+    neurons: int
+    inputs: tuple[tuple[str, Projection], ...]
+    weights: int
+    bias: bool
+    transposed: bool
+
+    def path(self, part: str) -> str:
+        """Full name of a module of the layer."""
+        return f"{self.name}.{part}"
+
+    @property
+    def output(self) -> str:
+        """Full name of the last projection."""
+        return self.path(self.plan.output)
+
+    @property
+    def gate(self) -> str:
+        """Full name of the module whose output the gate multiplies: the contribution to the residual stream."""
+        return self.path(self.plan.gate or self.plan.output)
 
 
 @dataclass(frozen=True)
@@ -110,57 +145,52 @@ class Anatomy:
 
     Attributes:
         model_type: `config.model_type`.
-        layers: the layers, first to last.
-        matrices: every prunable matrix, layer by layer, in the order of `MATRIX_KINDS`.
+        attentions: the rows of a mask of heads: one for each attention sublayer, layer by layer. A layer of T5's
+            decoder has two, for its own tokens and for the encoder's.
+        feed_forwards: the elements of a mask of MLPs.
+        matrices: every prunable matrix, layer by layer, in the order in which data flows through them.
     """
 
     model_type: str
-    layers: tuple[Layer, ...]
+    attentions: tuple[HeadRow, ...]
+    feed_forwards: tuple[MLPRow, ...]
     matrices: tuple[Matrix, ...]
 
     @property
     def heads(self) -> tuple[int, int]:
-        """(layers, heads in each layer): the shape of a mask of heads."""
-        return len(self.layers), self.layers[0].heads
+        """(attention sublayers, heads in each): the shape of a mask of heads."""
+        return len(self.attentions), self.attentions[0].heads
 
     @property
     def mlps(self) -> int:
         """Number of MLPs: the length of a mask of MLPs."""
-        return len(self.layers)
+        return len(self.feed_forwards)
 
     @property
     def weights(self) -> int:
         """Number of prunable weights."""
         return sum(matrix.size for matrix in self.matrices)
 
-    @property
-    def head_weights(self) -> int:
-        """Prunable weights that one head holds: its rows of q, k, v and its columns of the output projection."""
-        return self._layer_weights("query", "key", "value", "attention_output") // self.layers[0].heads
-
-    @property
-    def mlp_weights(self) -> int:
-        """Prunable weights that one MLP holds."""
-        return self._layer_weights("mlp_in", "mlp_out")
-
-    def _layer_weights(self, *kinds: str) -> int:
-        return sum(matrix.size for matrix in self.matrices if matrix.layer == 0 and matrix.kind in kinds)
+    def surviving_weights(self, heads: Tensor, mlps: Tensor) -> int:
+        """Prunable weights that remain under masks of heads, bool [rows, heads], and MLPs, bool [MLPs]."""
+        kept = sum(row.weights(mask) for row, mask in zip(self.attentions, heads, strict=True))
+        return kept + sum(row.weights for row, mask in zip(self.feed_forwards, mlps.tolist(), strict=True) if mask)
 
     @property
     def signature(self) -> str:
         """Readable fingerprint that ties a ticket to an architecture, for example `bert-6x12-1b2c3d4e`.
 
-        It covers the model type and every matrix's place and shape, and leaves out the name of the task's wrapper
-        and all weights: a ticket found on one task fits the same architecture on another.
+        It covers the model type, every row of heads and every matrix's place and shape, and leaves out the name of
+        the task's wrapper and all weights: a ticket found on one task fits the same architecture on another.
         """
         facts = [
             self.model_type,
-            [[layer.heads, layer.head_size] for layer in self.layers],
+            [[row.heads, row.size, *([row.kv_heads] if row.group > 1 else [])] for row in self.attentions],
             [[matrix.kind, matrix.layer, matrix.shape] for matrix in self.matrices],
         ]
         digest = hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode()).hexdigest()
-        layers, heads = self.heads
-        return f"{self.model_type}-{layers}x{heads}-{digest[:8]}"
+        rows, heads = self.heads
+        return f"{self.model_type}-{rows}x{heads}-{digest[:8]}"
 
     def weights_of(self, model: nn.Module) -> dict[str, nn.Parameter]:
         """The prunable parameters of `model`, by the names that tickets use."""
@@ -187,58 +217,159 @@ def dissect(model: nn.Module) -> Anatomy:
     if model_type is None:
         raise TombolaError(
             f"{type(model).__name__} is not a transformers model (it has no config.model_type); "
-            "load it with transformers.AutoModelForSequenceClassification"
+            "load it with one of the Auto classes of transformers"
         )
     family = FAMILIES.get(model_type)
     if family is None:
         raise TombolaError(
             f"unknown architecture {model_type!r} ({type(model).__name__}): Tombola knows "
-            f"{', '.join(sorted(FAMILIES))}; to add one, give tombola.anatomy.FAMILIES its entry"
+            f"{', '.join(sorted(FAMILIES))}; to add one, give tombola.families.FAMILIES an entry for it"
+        )
+    if getattr(config, "add_cross_attention", False):
+        raise TombolaError(
+            f"this {model_type} has cross-attention layers, which its entry in tombola.families.FAMILIES does not cover"
         )
     base = model.base_model
     assert isinstance(base, nn.Module)
-    assert config is not None
-    prefix = "" if base is model else f"{model.base_model_prefix}."
-    try:
-        stack = base.get_submodule(family.layers)
-    except AttributeError:
-        raise TombolaError(f"{type(model).__name__} has no {family.layers}: it holds no heads to prune") from None
-    heads = getattr(config, "num_attention_heads", 0)
-    layers = []
-    matrices = []
-    for index, (child, block) in enumerate(stack.named_children()):
-        output = _linear(block, family.attention_output, index)
-        layer = Layer(index, f"{prefix}{family.layers}.{child}", family, heads, output.in_features // max(heads, 1))
-        if layer.head_size * heads != config.hidden_size or heads == 0:
-            raise TombolaError(
-                f"layer {index} of this {model_type} does not have the {heads} heads that its configuration says; "
-                "a model that was shrunk already cannot be pruned again"
-            )
-        layers.append(layer)
-        for kind in MATRIX_KINDS:
-            weight = _linear(block, getattr(family, kind), index).weight
-            if weight.numel() == 0:
-                raise TombolaError(
-                    f"layer {index} of this {model_type} has no weights at {getattr(family, kind)}; "
-                    "a model that was shrunk already cannot be pruned again"
-                )
-            matrices.append(Matrix(f"{layer.path(kind)}.weight", kind, index, (weight.shape[0], weight.shape[1])))
-    if not layers:
+    reader = _Reader(
+        model_type, family, config, prefix="" if base is model else f"{model.base_model_prefix}.", found=([], [], [])
+    )
+    for index, stack in enumerate(family.stacks):
+        try:
+            blocks = list(_children(base, stack.layers))
+        except AttributeError:
+            if stack.optional:
+                continue
+            raise TombolaError(f"{type(model).__name__} has no {stack.layers}: it holds no heads to prune") from None
+        for name, block in blocks:
+            reader.read(index, name, block)
+    attentions, feed_forwards, matrices = reader.found
+    if not attentions:
         raise TombolaError(f"this {model_type} has no layers, so it has no heads to prune")
-    return Anatomy(model_type, tuple(layers), tuple(matrices))
+    return Anatomy(model_type, tuple(attentions), tuple(feed_forwards), tuple(matrices))
 
 
-def _linear(block: nn.Module, path: str, index: int) -> nn.Linear:
-    try:
-        module = block.get_submodule(path)
-    except AttributeError:
-        module = None
-    if not isinstance(module, nn.Linear):
-        raise TombolaError(
-            f"layer {index} has no linear map at {path}: the model differs from its family's entry in "
-            "tombola.anatomy.FAMILIES"
+@dataclass
+class _Reader:
+    """Reads layers one by one and checks them against the family's entry."""
+
+    model_type: str
+    family: Family
+    config: object
+    prefix: str
+    found: tuple[list[HeadRow], list[MLPRow], list[Matrix]]
+    layer: int = 0
+
+    def read(self, stack: int, name: str, block: nn.Module) -> None:
+        plan, full = self.family.stacks[stack], f"{self.prefix}{name}"
+        for attention in plan.attentions:
+            self.found[0].append(self._attention(stack, full, block, attention))
+        self.found[1].append(self._mlp(full, block, plan.mlp))
+        self.layer += 1
+
+    def _attention(self, stack: int, name: str, block: nn.Module, plan: Attention) -> HeadRow:
+        heads = int(getattr(self.config, self.family.heads, 0))
+        kv_heads = int(getattr(self.config, self.family.kv_heads, 0)) if self.family.kv_heads else heads
+        output = self._linear(block, plan.output)
+        size = int(getattr(self._module(block, plan.module), plan.head_size))
+        inputs = self._inputs(block, plan.inputs)
+        of_part = {"key": kv_heads, "value": kv_heads}
+        head_weights, kv_weights = size * _shape(output)[0], 0
+        matches = heads > 0 and _shape(output)[1] == heads * size
+        for kind, projection in inputs:
+            linear = self._linear(block, projection.path)
+            units, fan_in = _shape(linear)
+            matches = matches and units == size * sum(of_part.get(part, heads) for part in projection.parts)
+            shared = sum(part in of_part for part in projection.parts)
+            head_weights += size * fan_in * (len(projection.parts) - shared)
+            kv_weights += size * fan_in * shared
+            self._matrix(name, projection.path, plan.prefix + kind, linear)
+        if not matches:
+            raise TombolaError(
+                f"layer {self.layer} of this {self.model_type} does not have the {heads} heads that its configuration "
+                f"says; {SHRUNK}"
+            )
+        self._matrix(name, plan.output, f"{plan.prefix}attention_output", output)
+        # A decoder's KV cache needs heads to know how many tokens it has seen.
+        may_be_empty = plan.may_be_empty and not getattr(self.config, "is_decoder", False)
+        return HeadRow(
+            stack, self.layer, name, plan, heads, kv_heads, size, inputs, head_weights, kv_weights, may_be_empty
         )
-    return module
+
+    def _mlp(self, name: str, block: nn.Module, plan: MLP) -> MLPRow:
+        output = self._linear(block, plan.output)
+        neurons, inputs = _shape(output)[1], self._inputs(block, plan.inputs)
+        weights = output.weight.numel()
+        for kind, projection in inputs:
+            linear = self._linear(block, projection.path)
+            if neurons == 0 or _shape(linear)[0] != neurons * len(projection.parts):
+                raise TombolaError(
+                    f"layer {self.layer} of this {self.model_type} does not have a whole MLP at {projection.path}; "
+                    f"{SHRUNK}"
+                )
+            weights += linear.weight.numel()
+            self._matrix(name, projection.path, kind, linear)
+        self._matrix(name, plan.output, "mlp_out", output)
+        if plan.gate is not None:
+            self._module(block, plan.gate)
+        has_bias, transposed = output.bias is not None, _transposed(output)
+        return MLPRow(self.layer, name, plan, neurons, inputs, weights, has_bias, transposed)
+
+    def _inputs(self, block: nn.Module, plans: Mapping[str, Projection]) -> tuple[tuple[str, Projection], ...]:
+        present = tuple((kind, plan) for kind, plan in plans.items() if not plan.optional or _has(block, plan.path))
+        if not present:
+            self._linear(block, next(iter(plans.values())).path)
+        return present
+
+    def _matrix(self, name: str, path: str, kind: str, linear: nn.Linear) -> None:
+        rows, columns = linear.weight.shape
+        self.found[2].append(Matrix(f"{name}.{path}.weight", kind, self.layer, (rows, columns)))
+
+    def _module(self, block: nn.Module, path: str) -> nn.Module:
+        if not _has(block, path):
+            raise TombolaError(
+                f"layer {self.layer} has no module at {path}: the model differs from its family's entry in "
+                "tombola.families.FAMILIES"
+            )
+        return block.get_submodule(path)
+
+    def _linear(self, block: nn.Module, path: str) -> nn.Linear:
+        module = self._module(block, path) if _has(block, path) else None
+        if not isinstance(module, nn.Linear | Conv1D):
+            raise TombolaError(
+                f"layer {self.layer} has no linear map at {path}: the model differs from its family's entry in "
+                "tombola.families.FAMILIES"
+            )
+        # Conv1D has the same two attributes: all that is asked for here.
+        return module  # type: ignore[return-value]
+
+
+def _shape(linear: nn.Linear) -> tuple[int, int]:
+    """Units out and in, whichever way round the matrix is stored."""
+    rows, columns = linear.weight.shape
+    return (columns, rows) if _transposed(linear) else (rows, columns)
+
+
+def _transposed(linear: nn.Module) -> bool:
+    return isinstance(linear, Conv1D)
+
+
+def _has(block: nn.Module, path: str) -> bool:
+    try:
+        block.get_submodule(path)
+    except AttributeError:
+        return False
+    return True
+
+
+def _children(base: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
+    """The children of the module at `path`, in which `*` stands for every child, with their names from `base`."""
+    names = [""]
+    for part in path.split(".*."):
+        parents = [f"{name}.{part}".removeprefix(".") for name in names]
+        names = [f"{parent}.{child}" for parent in parents for child, _ in base.get_submodule(parent).named_children()]
+    for name in names:
+        yield name, base.get_submodule(name)
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -2,7 +2,8 @@
 
 A head's gate multiplies the head's slice of the attention output projection's input; an MLP's gate multiplies the
 sublayer's whole contribution to the residual stream, bias included. All at one, the model computes what it always
-does; a gate at zero is the deletion of its site.
+does; a gate at zero is the deletion of its site. A layer that is used several times (ALBERT) has its gates once, and
+their gradient sums over the uses.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from tombola.anatomy import Anatomy
+from tombola.anatomy import Anatomy, HeadRow, MLPRow
 from tombola.ticket import Ticket
 
 
@@ -22,9 +23,9 @@ class Gates:
 
     Attributes:
         present: the sites that the model physically has.
-        values: float [layers, heads] and [layers], what the gates are set to when opened.
-        heads: for each layer that has heads, its gates [batch, present heads], fp32.
-        mlps: for each layer that has an MLP, its gates [batch], fp32.
+        values: what the gates are set to when opened: one where it survives.
+        heads: for each row of heads that has any, its gates [batch, present heads], fp32.
+        mlps: for each MLP that is present, its gates [batch], fp32.
     """
 
     present: Ticket
@@ -36,13 +37,13 @@ class Gates:
         """Make fresh gates, one of each site for every example, and return them, heads first."""
         heads, mlps = self.values.heads.to(device, torch.float32), self.values.mlps.to(device, torch.float32)
         self.heads = {
-            layer: heads[layer, kept].expand(batch, -1).clone().requires_grad_(grad)
-            for layer, kept in enumerate(self.present.heads.to(device))
+            row: heads[row, kept].expand(batch, -1).clone().requires_grad_(grad)
+            for row, kept in enumerate(self.present.heads.to(device))
             if kept.any()
         }
         self.mlps = {
-            layer: mlps[layer].expand(batch).clone().requires_grad_(grad)
-            for layer, kept in enumerate(self.present.mlps)
+            row: mlps[row].expand(batch).clone().requires_grad_(grad)
+            for row, kept in enumerate(self.present.mlps)
             if kept
         }
         return [*self.heads.values(), *self.mlps.values()]
@@ -64,32 +65,33 @@ def attach(model: nn.Module, anatomy: Anatomy, present: Ticket, values: Ticket |
     # Asked for by name: a ticket without survivors is false.
     gates = Gates(present, present if values is None else values)
 
-    def gate_heads(layer: int, size: int) -> torch.utils.hooks.RemovableHandle:
+    def gate_heads(index: int, row: HeadRow) -> torch.utils.hooks.RemovableHandle:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
             (x,) = inputs
-            split = x.unflatten(-1, (-1, size))
+            split = x.unflatten(-1, (-1, row.size))
             # fp32 gates: under autocast the product is taken in fp32, so that a gate's gradient sums in fp32 too.
-            gate = gates.heads[layer].reshape(x.shape[0], *[1] * (x.ndim - 2), -1, 1)
+            gate = _by_example(gates.heads[index], x)
+            gate = gate.reshape(x.shape[0], *[1] * (x.ndim - 2), -1, 1)
             return ((split * gate).flatten(-2).to(x.dtype),)
 
-        module = model.get_submodule(anatomy.layers[layer].path("attention_output"))
-        return module.register_forward_pre_hook(hook)
+        return model.get_submodule(row.output).register_forward_pre_hook(hook)
 
-    def gate_mlp(layer: int) -> torch.utils.hooks.RemovableHandle:
+    def gate_mlp(index: int, row: MLPRow) -> torch.utils.hooks.RemovableHandle:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            gate = gates.mlps[layer].reshape(output.shape[0], *[1] * (output.ndim - 1))
-            return (output * gate).to(output.dtype)
+            gate = _by_example(gates.mlps[index], output)
+            return (output * gate.reshape(output.shape[0], *[1] * (output.ndim - 1))).to(output.dtype)
 
-        return model.get_submodule(anatomy.layers[layer].path("mlp_out")).register_forward_hook(hook)
+        return model.get_submodule(row.gate).register_forward_hook(hook)
 
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     handles = []
     try:
-        for layer in anatomy.layers:
-            if present.heads[layer.index].any():
-                handles.append(gate_heads(layer.index, layer.head_size))
-            if present.mlps[layer.index]:
-                handles.append(gate_mlp(layer.index))
+        for index, row in enumerate(anatomy.attentions):
+            if present.heads[index].any():
+                handles.append(gate_heads(index, row))
+        for index, mlp in enumerate(anatomy.feed_forwards):
+            if present.mlps[index]:
+                handles.append(gate_mlp(index, mlp))
         for parameter in trainable:
             parameter.requires_grad_(False)
         yield gates
@@ -98,3 +100,9 @@ def attach(model: nn.Module, anatomy: Anatomy, present: Ticket, values: Ticket |
             handle.remove()
         for parameter in trainable:
             parameter.requires_grad_(True)
+
+
+def _by_example(gate: Tensor, x: Tensor) -> Tensor:
+    """The gate of each row of `x`, where a family lays the tokens of all examples in one dimension (OPT's MLP)."""
+    tokens = x.shape[0] // gate.shape[0]
+    return gate if tokens == 1 else gate.repeat_interleave(tokens, 0)

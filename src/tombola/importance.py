@@ -13,7 +13,7 @@ from tombola.gates import Gates
 
 @dataclass(frozen=True, eq=False)
 class Importance:
-    """Importance of each site: float64 `heads` [layers, heads] and `mlps` [layers], NaN where it is pruned."""
+    """Importance of each site: float64 `heads` [rows, heads] and `mlps` [MLPs], NaN where it is pruned."""
 
     heads: Tensor
     mlps: Tensor

@@ -4,10 +4,10 @@ import copy
 import itertools
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from tombola.anatomy import Anatomy, Layer, dissect
+from tombola.anatomy import Anatomy, dissect
+from tombola.cutting import cut_heads, cut_mlp, join_biases, restore_heads, restore_mlp, separate_biases
 from tombola.ticket import Ticket
 
 
@@ -64,9 +64,12 @@ def masked(model: nn.Module, ticket: Ticket) -> Subnetwork:
 def shrunk(model: nn.Module, ticket: Ticket) -> Subnetwork:
     """The ticket with the pruned heads and MLPs removed from the network: the same function, in fewer operations.
 
-    `model` itself is not changed; parameters that no cut touches are shared with it. A layer that loses all its
-    heads keeps the bias of its attention output; one that loses its MLP keeps what surrounds it (in BERT the layer
-    norm). Weight tickets cannot be shrunk and are masked instead.
+    `model` itself is not changed; parameters that no cut touches are shared with it. A sublayer that loses all its
+    heads keeps the bias of its attention output; where it does not run without heads (decoders, for their KV cache),
+    it keeps one whose weights are zeros, which training leaves at zero. A layer that loses its MLP keeps what
+    surrounds it (in BERT the layer norm). Where several heads share keys and values, those of a group go with its last
+    head; uneven groups are exact too, see [`tombola.cutting`][]. Weight tickets cannot be shrunk and are masked
+    instead.
 
     Raises:
         TombolaError: the ticket is for another architecture.
@@ -76,108 +79,38 @@ def shrunk(model: nn.Module, ticket: Ticket) -> Subnetwork:
     anatomy = dissect(model)
     ticket.check(anatomy)
     copied = _structural_copy(model)
-    for layer in anatomy.layers:
-        kept = _head_units(layer, ticket)
-        if len(kept) < layer.heads * layer.head_size:
-            for part in ("query", "key", "value"):
-                _keep(copied, layer.path(part), rows=kept)
-            _keep(copied, layer.path("attention_output"), columns=kept)
-        if not ticket.mlps[layer.index]:
-            nothing = torch.arange(0)
-            _keep(copied, layer.path("mlp_in"), rows=nothing)
-            _keep(copied, layer.path("mlp_out"), columns=nothing)
-            # The gate covers the whole sublayer, so its bias goes too.
-            _linear(copied, layer.path("mlp_out")).register_parameter("bias", None)
+    for row, kept in zip(anatomy.attentions, ticket.heads, strict=True):
+        cut_heads(copied, row, kept)
+    separate_biases(copied, anatomy.attentions, ticket.heads)
+    for mlp, stays in zip(anatomy.feed_forwards, ticket.mlps.tolist(), strict=True):
+        if not stays:
+            cut_mlp(copied, mlp)
     return Subnetwork(copied, anatomy, ticket, ticket)
 
 
 def expanded(subnetwork: Subnetwork) -> nn.Module:
     """A model of the original shapes that computes what the subnetwork does: zeros where something was removed.
 
-    It loads with plain `from_pretrained` and keeps every weight of the removed sites at exactly zero.
+    It loads with plain `from_pretrained` and keeps every weight of the removed sites at exactly zero. That holds for
+    every ticket, also after training: what was shared before the cut (keys and values of a group, T5's position bias)
+    is one parameter in the shrunk model too.
     """
     if subnetwork.gated:
         subnetwork = shrunk(subnetwork.model, subnetwork.ticket)
-    if subnetwork.present.total == len(subnetwork.present):
+    anatomy, present = subnetwork.anatomy, subnetwork.present
+    if present.total == len(present):
         return subnetwork.model
     copied = _structural_copy(subnetwork.model)
-    for layer in subnetwork.anatomy.layers:
-        kept = _head_units(layer, subnetwork.present)
-        width = layer.heads * layer.head_size
-        if len(kept) < width:
-            for part in ("query", "key", "value"):
-                _spread(copied, layer.path(part), rows=(kept, width))
-            _spread(copied, layer.path("attention_output"), columns=(kept, width))
-        if not subnetwork.present.mlps[layer.index]:
-            (hidden,) = (
-                m.shape[0] for m in subnetwork.anatomy.matrices if (m.layer, m.kind) == (layer.index, "mlp_in")
-            )
-            nothing = (torch.arange(0), hidden)
-            _spread(copied, layer.path("mlp_in"), rows=nothing)
-            _spread(copied, layer.path("mlp_out"), columns=nothing)
-            out = _linear(copied, layer.path("mlp_out"))
-            out.bias = nn.Parameter(out.weight.new_zeros(out.out_features))
+    for row, kept in zip(anatomy.attentions, present.heads, strict=True):
+        restore_heads(copied, row, kept)
+    join_biases(copied, anatomy.attentions)
+    for mlp, stays in zip(anatomy.feed_forwards, present.mlps.tolist(), strict=True):
+        if not stays:
+            restore_mlp(copied, mlp)
     return copied
-
-
-def _head_units(layer: Layer, ticket: Ticket) -> Tensor:
-    """Indices of the rows of q, k, v (columns of the output projection) that the surviving heads hold."""
-    units = torch.arange(layer.heads * layer.head_size).reshape(layer.heads, layer.head_size)
-    return units[ticket.heads[layer.index]].flatten()
-
-
-def _linear(model: nn.Module, path: str) -> nn.Linear:
-    module = model.get_submodule(path)
-    assert isinstance(module, nn.Linear)
-    return module
 
 
 def _structural_copy(model: nn.Module) -> nn.Module:
     """New modules over the same tensors: nearly free, and safe as long as parameters are replaced, not written to."""
     shared = itertools.chain(model.parameters(), model.buffers())
     return copy.deepcopy(model, {id(tensor): tensor for tensor in shared})
-
-
-def _keep(model: nn.Module, path: str, *, rows: Tensor | None = None, columns: Tensor | None = None) -> None:
-    linear = _linear(model, path)
-    weight, bias = linear.weight.detach(), None if linear.bias is None else linear.bias.detach()
-    if rows is not None:
-        weight = weight[rows.to(weight.device)]
-        bias = None if bias is None else bias[rows.to(bias.device)]
-    if columns is not None:
-        weight = weight[:, columns.to(weight.device)]
-    _replace(model, path, weight, bias)
-
-
-def _spread(
-    model: nn.Module,
-    path: str,
-    *,
-    rows: tuple[Tensor, int] | None = None,
-    columns: tuple[Tensor, int] | None = None,
-) -> None:
-    linear = _linear(model, path)
-    weight, bias = linear.weight.detach(), None if linear.bias is None else linear.bias.detach()
-    if rows is not None:
-        index, size = rows
-        weight = weight.new_zeros(size, weight.shape[1]).index_copy(0, index.to(weight.device), weight)
-        bias = None if bias is None else bias.new_zeros(size).index_copy(0, index.to(bias.device), bias)
-    if columns is not None:
-        index, size = columns
-        weight = weight.new_zeros(weight.shape[0], size).index_copy(1, index.to(weight.device), weight)
-    _replace(model, path, weight, bias)
-
-
-def _replace(model: nn.Module, path: str, weight: Tensor, bias: Tensor | None) -> None:
-    old = model.get_submodule(path)
-    linear = nn.Linear(1, 1, device="meta")
-    # Set afterwards, because the constructor would initialise, and warns of empty matrices.
-    linear.out_features, linear.in_features = weight.shape
-    trainable = next(old.parameters()).requires_grad
-    linear.weight = nn.Parameter(weight.contiguous(), trainable)
-    if bias is None:
-        linear.register_parameter("bias", None)
-    else:
-        linear.bias = nn.Parameter(bias.clone(), trainable)
-    linear.train(old.training)
-    model.set_submodule(path, linear)

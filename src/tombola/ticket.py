@@ -36,8 +36,9 @@ class Ticket:
     Attributes:
         pruning: `heads+mlps` or `weights`.
         architecture: `Anatomy.signature` of the model that it fits.
-        masks: bool tensors on the CPU, True survives. `heads+mlps`: `heads` [layers, heads] and `mlps` [layers].
-            `weights`: one [out, in] mask for every prunable parameter, by `<layer>.<kind>`.
+        masks: bool tensors on the CPU, True survives. `heads+mlps`: `heads` [rows, heads] and `mlps` [MLPs],
+            as the `Anatomy` has them: one row and one MLP a layer in most families.
+            `weights`: one mask of its shape for every prunable parameter, by `<layer>.<kind>`.
         provenance: JSON values that say how it was found; not part of equality.
 
     Two tickets are equal when pruning, architecture and masks are. `a & b`, `a | b` and `~a` are those of sets of
@@ -68,12 +69,12 @@ class Ticket:
 
     @property
     def heads(self) -> Tensor:
-        """Surviving heads, bool [layers, heads]; only a ticket of sites has them."""
+        """Surviving heads, bool [rows, heads]; only a ticket of sites has them."""
         return self.masks["heads"]
 
     @property
     def mlps(self) -> Tensor:
-        """Surviving MLPs, bool [layers]; only a ticket of sites has them."""
+        """Surviving MLPs, bool [MLPs]; only a ticket of sites has them."""
         return self.masks["mlps"]
 
     def counts(self) -> dict[str, int]:
@@ -92,10 +93,10 @@ class Ticket:
     def survivors(self, anatomy: Anatomy) -> dict[str, int]:
         """Surviving `heads`, `mlps` and `weights`; a ticket of weights leaves every site standing."""
         if self.pruning == "weights":
-            layers, heads = anatomy.heads
-            return {"heads": layers * heads, "mlps": anatomy.mlps, "weights": len(self)}
+            rows, heads = anatomy.heads
+            return {"heads": rows * heads, "mlps": anatomy.mlps, "weights": len(self)}
         heads, mlps = int(self.heads.sum()), int(self.mlps.sum())
-        weights = heads * anatomy.head_weights + mlps * anatomy.mlp_weights
+        weights = anatomy.surviving_weights(self.heads, self.mlps)
         return {"heads": heads, "mlps": mlps, "weights": weights}
 
     def sparsity(self, anatomy: Anatomy) -> float:

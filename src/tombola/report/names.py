@@ -26,8 +26,17 @@ MATRIX_TITLES: Mapping[str, str] = MappingProxyType(
         "query": "query",
         "key": "key",
         "value": "value",
+        "query_key_value": "query, key, value",
+        "position_key": "position key",
+        "position_query": "position query",
         "attention_output": "attention out",
+        "cross_query": "cross query",
+        "cross_key": "cross key",
+        "cross_value": "cross value",
+        "cross_attention_output": "cross attention out",
+        "mlp_gate": "MLP gate",
         "mlp_in": "MLP in",
+        "mlp_up": "MLP up",
         "mlp_out": "MLP out",
     }
 )

@@ -1,0 +1,376 @@
+"""Families as data: for each `model_type`, where a layer's heads and MLP live and how their projections are laid out.
+
+A new architecture is one entry of [`FAMILIES`][tombola.families.FAMILIES] and one line in the tests that run over all
+families. Paths are those of transformers 5.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A linear map (or GPT-2's transposed `Conv1D`) whose output units belong to heads, or to an MLP's neurons.
+
+    Attributes:
+        path: from the layer.
+        parts: what its output units hold, one block after the other: `query`, `key`, `value` for heads; for an MLP
+            any names, of which each has one unit a neuron (`gate` and `up` in one matrix).
+        interleaved: the parts alternate head by head instead (GPT-NeoX).
+        optional: some configurations of the family lack it.
+    """
+
+    path: str
+    parts: tuple[str, ...]
+    interleaved: bool = False
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Attention:
+    """An attention sublayer.
+
+    Attributes:
+        module: path of the module that computes it, from the layer.
+        inputs: matrix kind → projection whose output units belong to heads.
+        output: path of the projection whose input units belong to heads.
+        head_size: attribute of the module: units of one head.
+        counts: attribute of the module that the forward pass reads → what it counts, to be set anew when heads are
+            removed: `heads`, `width` (heads x head size), `kv_heads` or `group` (heads that share a key/value head).
+        config_counts: the same for attributes that the module reads from the configuration.
+        prefix: of its matrices' kinds, where a layer has two of them (`cross_`).
+        own_position_bias: the module is handed a bias that another layer made for its own heads (T5), and has to make
+            one itself when heads are removed.
+        may_be_empty: it runs without any heads. Otherwise an emptied one keeps one head of zeros: where heads are
+            counted by division, and wherever there is a KV cache, which takes a layer without heads for one that has
+            seen no tokens (`DynamicLayer.get_seq_length`).
+    """
+
+    module: str
+    inputs: Mapping[str, Projection]
+    output: str
+    head_size: str = "head_dim"
+    counts: Mapping[str, str] = field(default_factory=dict)
+    config_counts: Mapping[str, str] = field(default_factory=dict)
+    prefix: str = ""
+    own_position_bias: bool = False
+    may_be_empty: bool = False
+
+
+@dataclass(frozen=True)
+class MLP:
+    """A feed-forward sublayer.
+
+    Attributes:
+        inputs: matrix kind → projection whose output units belong to neurons.
+        output: path of the projection whose input units belong to neurons.
+        gate: path of the module whose output is the sublayer's contribution to the residual stream, where that is not
+            `output` itself: a norm after it (Gemma 2 and 3) would undo any gate before it but zero.
+    """
+
+    inputs: Mapping[str, Projection]
+    output: str
+    gate: str | None = None
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Layers of one shape.
+
+    Attributes:
+        layers: path of the list of layers from the base model; `*` stands for every child.
+        attentions: of one layer, in order.
+        mlp: of one layer.
+        optional: some model classes of the family lack these layers (T5's encoder without its decoder).
+    """
+
+    layers: str
+    attentions: tuple[Attention, ...]
+    mlp: MLP
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Family:
+    """An architecture.
+
+    Attributes:
+        stacks: first to last.
+        heads: the configuration's attribute for the number of heads.
+        kv_heads: that for the number of key/value heads, where several heads share one.
+    """
+
+    stacks: tuple[Stack, ...]
+    heads: str = "num_attention_heads"
+    kv_heads: str | None = None
+
+
+def _apart(query: str, key: str, value: str, **more: str) -> dict[str, Projection]:
+    """Query, key and value in matrices of their own; `more` are further ones that go with the query or key heads."""
+    paths = {"query": query, "key": key, "value": value}
+    found = {kind: Projection(path, (kind,)) for kind, path in paths.items()}
+    return found | {kind: Projection(path, ("query",), optional=True) for kind, path in more.items()}
+
+
+_QKV = ("query", "key", "value")
+_MLP = ("neuron",)
+
+
+def _two(into: str, output: str) -> MLP:
+    return MLP({"mlp_in": Projection(into, _MLP)}, output)
+
+
+def _gated(gate: str, up: str, output: str, contribution: str | None = None) -> MLP:
+    return MLP({"mlp_gate": Projection(gate, _MLP), "mlp_in": Projection(up, _MLP)}, output, contribution)
+
+
+_BERT = Family(
+    (
+        Stack(
+            "encoder.layer",
+            (
+                Attention(
+                    "attention.self",
+                    _apart("attention.self.query", "attention.self.key", "attention.self.value"),
+                    "attention.output.dense",
+                    head_size="attention_head_size",
+                    may_be_empty=True,
+                ),
+            ),
+            _two("intermediate.dense", "output.dense"),
+        ),
+    )
+)
+
+_DEBERTA = Family(
+    (
+        Stack(
+            "encoder.layer",
+            (
+                Attention(
+                    "attention.self",
+                    _apart(
+                        "attention.self.query_proj",
+                        "attention.self.key_proj",
+                        "attention.self.value_proj",
+                        position_key="attention.self.pos_key_proj",
+                        position_query="attention.self.pos_query_proj",
+                    ),
+                    "attention.output.dense",
+                    head_size="attention_head_size",
+                    counts={"num_attention_heads": "heads"},
+                ),
+            ),
+            _two("intermediate.dense", "output.dense"),
+        ),
+    )
+)
+
+
+def _separate(
+    layers: str,
+    output: str,
+    mlp: MLP,
+    *,
+    counts: Mapping[str, str] | None = None,
+    kv_heads: str | None = None,
+    may_be_empty: bool = False,
+) -> Family:
+    """`self_attn.{q,k,v}_proj`, as most decoders have it."""
+    attention = Attention(
+        "self_attn",
+        _apart("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+        f"self_attn.{output}",
+        counts=counts or {},
+        may_be_empty=may_be_empty,
+    )
+    return Family((Stack(layers, (attention,), mlp),), kv_heads=kv_heads)
+
+
+_GATED = _gated("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
+_GROUPS = {"num_key_value_groups": "group"}
+_LLAMA = _separate("layers", "o_proj", _GATED, counts=_GROUPS, kv_heads="num_key_value_heads")
+_GEMMA_WITH_NORMS = _separate(
+    "layers",
+    "o_proj",
+    _gated("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj", "post_feedforward_layernorm"),
+    counts=_GROUPS,
+    kv_heads="num_key_value_heads",
+)
+
+
+def _t5_attention(name: str, prefix: str = "") -> Attention:
+    return Attention(
+        name,
+        _apart(f"{name}.q", f"{name}.k", f"{name}.v"),
+        f"{name}.o",
+        head_size="key_value_proj_dim",
+        counts={"n_heads": "heads", "inner_dim": "width"},
+        prefix=prefix,
+        own_position_bias=True,
+    )
+
+
+def _t5_mlp(name: str) -> MLP:
+    # Version 1.0 has one matrix in, version 1.1 and its kin a gated pair: whichever is there counts.
+    return MLP(
+        {
+            "mlp_in": Projection(f"{name}.wi", _MLP, optional=True),
+            "mlp_gate": Projection(f"{name}.wi_0", _MLP, optional=True),
+            "mlp_up": Projection(f"{name}.wi_1", _MLP, optional=True),
+        },
+        f"{name}.wo",
+    )
+
+
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {
+        "bert": _BERT,
+        "roberta": _BERT,
+        "electra": _BERT,
+        "deberta-v2": _DEBERTA,
+        "distilbert": Family(
+            (
+                Stack(
+                    "transformer.layer",
+                    (
+                        Attention(
+                            "attention",
+                            _apart("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+                            "attention.out_lin",
+                            head_size="attention_head_size",
+                            may_be_empty=True,
+                        ),
+                    ),
+                    _two("ffn.lin1", "ffn.lin2"),
+                ),
+            )
+        ),
+        # One layer used many times: its gates, and its cuts, hold for every use.
+        "albert": Family(
+            (
+                Stack(
+                    "encoder.albert_layer_groups.*.albert_layers",
+                    (
+                        Attention(
+                            "attention",
+                            _apart("attention.query", "attention.key", "attention.value"),
+                            "attention.dense",
+                            head_size="attention_head_size",
+                            may_be_empty=True,
+                        ),
+                    ),
+                    _two("ffn", "ffn_output"),
+                ),
+            )
+        ),
+        "modernbert": Family(
+            (
+                Stack(
+                    "layers",
+                    (
+                        Attention(
+                            "attn",
+                            {"query_key_value": Projection("attn.Wqkv", _QKV)},
+                            "attn.Wo",
+                            may_be_empty=True,
+                        ),
+                    ),
+                    MLP({"mlp_in": Projection("mlp.Wi", ("input", "gate"))}, "mlp.Wo"),
+                ),
+            )
+        ),
+        "gpt2": Family(
+            (
+                Stack(
+                    "h",
+                    (
+                        Attention(
+                            "attn",
+                            {"query_key_value": Projection("attn.c_attn", _QKV)},
+                            "attn.c_proj",
+                            counts={"split_size": "width", "num_heads": "heads"},
+                        ),
+                    ),
+                    _two("mlp.c_fc", "mlp.c_proj"),
+                ),
+            )
+        ),
+        "gpt_neox": Family(
+            (
+                Stack(
+                    "layers",
+                    (
+                        Attention(
+                            "attention",
+                            {"query_key_value": Projection("attention.query_key_value", _QKV, interleaved=True)},
+                            "attention.dense",
+                            head_size="head_size",
+                        ),
+                    ),
+                    _two("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"),
+                ),
+            )
+        ),
+        "opt": _separate("decoder.layers", "out_proj", _two("fc1", "fc2"), counts={"num_heads": "heads"}),
+        "llama": _LLAMA,
+        "mistral": _LLAMA,
+        "qwen2": _LLAMA,
+        "qwen3": _LLAMA,
+        "gemma": _LLAMA,
+        "gemma2": _GEMMA_WITH_NORMS,
+        "gemma3_text": _GEMMA_WITH_NORMS,
+        "phi": _separate("layers", "dense", _two("mlp.fc1", "mlp.fc2"), counts=_GROUPS, kv_heads="num_key_value_heads"),
+        "phi3": Family(
+            (
+                Stack(
+                    "layers",
+                    (
+                        Attention(
+                            "self_attn",
+                            {"query_key_value": Projection("self_attn.qkv_proj", _QKV)},
+                            "self_attn.o_proj",
+                            counts={"num_key_value_heads": "kv_heads", "num_key_value_groups": "group"},
+                            config_counts={"num_attention_heads": "heads"},
+                        ),
+                    ),
+                    MLP({"mlp_in": Projection("mlp.gate_up_proj", ("gate", "up"))}, "mlp.down_proj"),
+                ),
+            ),
+            kv_heads="num_key_value_heads",
+        ),
+        "t5": Family(
+            (
+                Stack("encoder.block", (_t5_attention("layer.0.SelfAttention"),), _t5_mlp("layer.1.DenseReluDense")),
+                Stack(
+                    "decoder.block",
+                    (_t5_attention("layer.0.SelfAttention"), _t5_attention("layer.1.EncDecAttention", "cross_")),
+                    _t5_mlp("layer.2.DenseReluDense"),
+                    optional=True,
+                ),
+            ),
+            heads="num_heads",
+        ),
+        "vit": Family(
+            (
+                Stack(
+                    "layers",
+                    (
+                        Attention(
+                            "attention",
+                            _apart("attention.q_proj", "attention.k_proj", "attention.v_proj"),
+                            "attention.o_proj",
+                            may_be_empty=True,
+                        ),
+                    ),
+                    _two("mlp.fc1", "mlp.fc2"),
+                ),
+            )
+        ),
+        "clip_text_model": _separate(
+            "encoder.layers", "out_proj", _two("mlp.fc1", "mlp.fc2"), counts={"num_heads": "heads"}, may_be_empty=True
+        ),
+    }
+)
+"""`config.model_type` → where the parts are."""

@@ -1,0 +1,136 @@
+"""Cutting and padding one linear map of a model: `nn.Linear`, or GPT-2's transposed `Conv1D`.
+
+Indices are always of output units (*rows*) and input units (*columns*), whichever way round the matrix is stored.
+"""
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+from typing_extensions import override
+
+
+class Repeated(nn.Linear):
+    """A linear map that gives some of its output units more than once.
+
+    The units of a key/value head that heads of unequally many groups share are stored, and trained, once.
+
+    Attributes:
+        units: int64 [outputs], which unit each output is; not part of the state dictionary.
+    """
+
+    units: Tensor
+
+    def __init__(self, units: Tensor) -> None:
+        super().__init__(1, 1, device="meta")
+        self.register_buffer("units", units, persistent=False)
+
+    @override
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input).index_select(-1, self.units)
+
+
+def keep(
+    model: nn.Module,
+    path: str,
+    *,
+    rows: Tensor | None = None,
+    columns: Tensor | None = None,
+    repeat: Tensor | None = None,
+    blank: bool = False,
+) -> None:
+    """Replace the map at `path` by one that has only some units.
+
+    Args:
+        model: changed; the tensors of the old map are not.
+        path: full name of the map.
+        rows, columns: int64, the units that stay, in this order; by default all, and then the parameters are shared.
+        repeat: int64 [outputs], of the rows that stay, which one each output is; a `Conv1D` cannot do that.
+        blank: put zeros in place of the weights, and of the biases of the rows.
+    """
+    weight, bias, transposed = _tensors(model, path)
+    if rows is not None and not torch.equal(rows, torch.arange(len(weight))):
+        weight = weight[rows.to(weight.device)]
+        bias = None if bias is None else bias[rows.to(bias.device)]
+    if columns is not None:
+        weight = weight[:, columns.to(weight.device)]
+    if blank:
+        weight = torch.zeros_like(weight)
+        bias = torch.zeros_like(bias) if bias is not None and rows is not None else bias
+    _replace(model, path, weight, bias, transposed=transposed, repeat=repeat)
+
+
+def spread(
+    model: nn.Module,
+    path: str,
+    *,
+    rows: tuple[Tensor, int] | None = None,
+    columns: tuple[Tensor, int] | None = None,
+    transposed: bool | None = None,
+) -> None:
+    """Undo `keep`: a map of more units, at zero but for those that are there now.
+
+    Args:
+        model: changed; the tensors of the old map are not.
+        path: full name of the map.
+        rows, columns: where the present units go, and how many there shall be.
+        transposed: store it as a `Conv1D`; by default as it is now.
+    """
+    weight, bias, now = _tensors(model, path)
+    if rows is not None:
+        index, size = rows
+        weight = weight.new_zeros(size, weight.shape[1]).index_copy(0, index.to(weight.device), weight)
+        bias = None if bias is None else bias.new_zeros(size).index_copy(0, index.to(bias.device), bias)
+    if columns is not None:
+        index, size = columns
+        weight = weight.new_zeros(weight.shape[0], size).index_copy(1, index.to(weight.device), weight)
+    _replace(model, path, weight, bias, transposed=now if transposed is None else transposed)
+
+
+def without_bias(model: nn.Module, path: str) -> None:
+    """Take the bias of the `nn.Linear` at `path` away."""
+    model.get_submodule(path).register_parameter("bias", None)
+
+
+def with_zero_bias(model: nn.Module, path: str) -> None:
+    """Give the map at `path` a bias of zeros."""
+    weight, _, transposed = _tensors(model, path)
+    _replace(model, path, weight, weight.new_zeros(len(weight)), transposed=transposed)
+
+
+def beside(index: Tensor, weight: Tensor) -> Tensor:
+    """An index on the device of the weight that it picks from; a real one, if that has no memory yet (`meta`)."""
+    return index if weight.is_meta else index.to(weight.device)
+
+
+def _tensors(model: nn.Module, path: str) -> tuple[Tensor, Tensor | None, bool]:
+    """Weight [out, in], bias [out] or None, and whether the map stores its weight transposed."""
+    module = model.get_submodule(path)
+    assert isinstance(module, nn.Linear | Conv1D)
+    transposed = isinstance(module, Conv1D)
+    weight = module.weight.detach()
+    return weight.T if transposed else weight, None if module.bias is None else module.bias.detach(), transposed
+
+
+def _replace(
+    model: nn.Module, path: str, weight: Tensor, bias: Tensor | None, *, transposed: bool, repeat: Tensor | None = None
+) -> None:
+    old = model.get_submodule(path)
+    trainable = next(old.parameters()).requires_grad
+    outputs, inputs = weight.shape
+    new: nn.Module
+    # A Conv1D of no inputs, or without a bias, does not run.
+    if transposed and inputs and bias is not None:
+        new = Conv1D(1, 1)
+        new.nf, new.nx = outputs, inputs
+        new.weight = nn.Parameter(weight.T.contiguous(), trainable)
+    else:
+        new = nn.Linear(1, 1, device="meta") if repeat is None else Repeated(beside(repeat, weight))
+        # Set afterwards, because the constructor would initialise, and warns of empty matrices.
+        new.out_features, new.in_features = outputs, inputs
+        new.weight = nn.Parameter(weight.contiguous(), trainable)
+    if bias is None:
+        new.register_parameter("bias", None)
+    else:
+        new.bias = nn.Parameter(bias.contiguous(), trainable)
+    new.train(old.training)
+    model.set_submodule(path, new)
