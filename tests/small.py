@@ -19,6 +19,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
+from tombola import cli
 from tombola.config import StudyConfig
 from tombola.study import Study
 
@@ -76,12 +77,13 @@ def config(**settings: Any) -> StudyConfig:
 
 def study_in(out: Path, seeds: Sequence[int] = (0,), save: str = "good", **settings: Any) -> Study:
     """A small study that has not run yet."""
-    return Study(config(**settings), out=out, seeds=seeds, device="cpu", save=save)
+    return Study(config(**{"device": "cpu", **settings}), out=out, seeds=seeds, save=save)
 
 
-def flags(**settings: Any) -> list[str]:
-    """The settings of the small study as a user types them."""
-    values = {"model": model(), "task": task(), **SETTINGS, **settings}
+def flags(command: str = "study", **settings: Any) -> list[str]:
+    """The settings of the small study as a user types them: those that the command heeds."""
+    heeded = {name for group in cli.GROUPS[command] for name in cli.SETTINGS[group][0]}
+    values = {"model": model(), "task": task(), **{k: v for k, v in SETTINGS.items() if k in heeded}, **settings}
     return [part for name, value in values.items() for part in (f"--{name.replace('_', '-')}", str(value))]
 
 

@@ -252,7 +252,7 @@ class TestSteps:
     def test_a_full_model_scores_what_its_row_says(
         self, done: Study, cell: Cell, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        found = run_json(capsys, "score", *flags(model=cell.full))
+        found = run_json(capsys, "score", *flags("score", model=cell.full))
         (row,) = (row for row in done.rows() if row["ticket"] == "full")
         assert {name: found[name] for name in ("metric", "score", "n")} == {
             name: row[name] for name in ("metric", "score", "n")
@@ -265,7 +265,7 @@ class TestSteps:
     def test_a_ticket_scores_what_its_row_says(
         self, done: Study, cell: Cell, pruning: str, name: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        found = run_json(capsys, "score", *flags(model=cell.full), "--ticket", cell.ticket(pruning, name))
+        found = run_json(capsys, "score", *flags("score", model=cell.full), "--ticket", cell.ticket(pruning, name))
         (row,) = (
             row for row in done.rows() if (row["pruning"], row["ticket"], row["stage"]) == (pruning, name, "pruned")
         )
@@ -276,7 +276,7 @@ class TestSteps:
         self, done: Study, cell: Cell, pruning: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         out = tmp_path / "deep" / "found"
-        pruned = run_json(capsys, "prune", *flags(model=cell.full), "--pruning", pruning, "--out", out)
+        pruned = run_json(capsys, "prune", *flags("prune", model=cell.full), "--pruning", pruning, "--out", out)
         assert pruned["ticket"] == str(out / "good")
         ticket = Ticket.load(out / "good")
         assert ticket == Ticket.load(cell.ticket(pruning, "good"))
@@ -289,11 +289,11 @@ class TestSteps:
         assert pruned["weights"] == ticket.survivors(dissect(full))["weights"]
         assert pruned["sparsity"] == ticket.sparsity(dissect(full))
 
-        scored = run_json(capsys, "score", *flags(model=cell.full), "--ticket", out / "good")
+        scored = run_json(capsys, "score", *flags("score", model=cell.full), "--ticket", out / "good")
         assert scored["score"] == pruned["score"] == score(full, task, ticket).score
 
         model = tmp_path / "again"
-        again = run_json(capsys, "retrain", *flags(), "--ticket", out / "good", "--out", model)
+        again = run_json(capsys, "retrain", *flags("retrain"), "--ticket", out / "good", "--out", model)
         (row,) = (
             row
             for row in done.rows()
@@ -303,7 +303,7 @@ class TestSteps:
         assert again["model"] == str(model)
         part = retrain(task.load(str(small.model()), seed=0), ticket, task, config.recipe)
         assert again["score"] == score(expanded(part), task).score
-        assert run_json(capsys, "score", *flags(model=model))["score"] == again["score"]
+        assert run_json(capsys, "score", *flags("score", model=model))["score"] == again["score"]
 
     def test_another_seed_of_retraining_is_another_model(
         self, cell: Cell, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -311,7 +311,15 @@ class TestSteps:
         ticket = cell.ticket("weights", "good")
         for seed in (0, 1):
             run_json(
-                capsys, "retrain", *flags(epochs=1), "--ticket", ticket, "--out", tmp_path / str(seed), "--seed", seed
+                capsys,
+                "retrain",
+                *flags("retrain", epochs=1),
+                "--ticket",
+                ticket,
+                "--out",
+                tmp_path / str(seed),
+                "--seed",
+                seed,
             )
         one, other = (load_file(tmp_path / name / "model.safetensors")["classifier.weight"] for name in "01")
         assert not one.equal(other)
@@ -319,11 +327,13 @@ class TestSteps:
     def test_people_get_one_line_on_stdout(
         self, cell: Cell, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert main(["score", *flags(model=cell.full)]) == 0
+        assert main(["score", *flags("score", model=cell.full)]) == 0
         said = capsys.readouterr()
-        assert re.fullmatch(r"accuracy 0\.\d{4} \(95 % interval 0\.\d{4} to [01]\.\d{4}, n = 96\)\n", said.out)
+        assert re.fullmatch(
+            r"accuracy 0\.\d{4} \(95 % interval 0\.\d{4} to [01]\.\d{4}, n = 96; chance 0\.6667\)\n", said.out
+        )
         assert said.err == "score\n"
-        assert main(["prune", *flags(model=cell.full), "--out", str(tmp_path / "found")]) == 0
+        assert main(["prune", *flags("prune", model=cell.full), "--out", str(tmp_path / "found")]) == 0
         said = capsys.readouterr()
         pattern = rf"\d+ heads and \d MLPs? score 0\.\d{{4}}, the full model 0\.\d{{4}}: {tmp_path}/found/good\n"
         assert re.fullmatch(pattern, said.out)
@@ -336,7 +346,7 @@ class TestSteps:
             raise KeyboardInterrupt
 
         monkeypatch.setattr("tombola.search.search_ticket", stopped)
-        assert main(["prune", *flags(model=cell.full), "--out", str(tmp_path / "found")]) == 130
+        assert main(["prune", *flags("prune", model=cell.full), "--out", str(tmp_path / "found")]) == 130
         said = capsys.readouterr()
         # Only a study goes on where it was.
         assert said.err.splitlines()[-1] == "tombola: stopped; nothing was written"

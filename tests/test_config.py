@@ -47,6 +47,7 @@ OTHER: dict[str, Any] = {
     "clip": 2.0,
     "eval_batch_size": 32,
     "precision": "fp32",
+    "device": "cuda",
     "resamples": 100,
     "trust_remote_code": True,
 }
@@ -58,7 +59,11 @@ TOGETHER = OTHER | {"task": "/nowhere/mine", "data": None}
 def with_setting(name: str, value: Any) -> StudyConfig:
     """A configuration with one setting, and a task that may have it."""
     own = {"dev", "text", "text_pair", "label", "regression", "metric"}
-    context = {"task": "cola"} if name == "data" else {"task": "/nowhere/mine"} if name in own else {}
+    context: dict[str, Any] = {"task": "/nowhere/mine"} if name in own else {}
+    if name == "data":
+        context = {"task": "cola"}
+    if name == "search_rows":
+        context = {"search_split": "train"}
     return StudyConfig(**{**context, name: value})
 
 
@@ -67,6 +72,21 @@ def test_every_setting_changes_the_hash() -> None:
     plain = {StudyConfig(task=task).hash() for task in ("rotten-tomatoes", "/nowhere/mine")}
     hashes = {with_setting(name, value).hash() for name, value in OTHER.items()}
     assert len(hashes | plain) == len(OTHER) + 2
+
+
+@pytest.mark.parametrize("settings", [{"search_rows": 5}, {"imp": True, "prunings": ("heads+mlps",)}])
+def test_a_setting_that_another_setting_switches_off_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(TombolaError, match=r"is for search_split train|imp is a search of weights"):
+        StudyConfig(**settings)
+
+
+def test_the_metric_is_checked_before_anything_is_loaded() -> None:
+    with pytest.raises(TombolaError, match="unknown metric 'nonsense'"):
+        StudyConfig(task="/nowhere/mine", metric="nonsense")
+
+
+def test_the_hash_is_eight_hexadecimal_digits() -> None:
+    hashes = {StudyConfig().hash(), StudyConfig(task="cola").hash()}
     assert all(len(value) == 8 and int(value, 16) >= 0 for value in hashes)
 
 

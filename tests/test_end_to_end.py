@@ -3,7 +3,6 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -22,41 +21,42 @@ THREADS = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}
 
 @pytest.mark.slow
 def test_real_winners_beat_real_losers(tmp_path: Path) -> None:
-    ran = tombola(
-        "study", "--prunings", "weights", "--seeds", 0, *SETTINGS, "--out", tmp_path, "--json", timeout=500, **THREADS
-    )
+    ran = tombola("study", "--seeds", 0, *SETTINGS, "--out", tmp_path, "--json", timeout=500, **THREADS)
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout)
     folder = Path(found["folder"])
     assert folder.name.startswith("minilm-rotten-tomatoes-")
     rows = read_rows(folder)
     assert found["rows"] == rows
-    score = {(row["ticket"], row["stage"]): row["score"] for row in rows}
+    assert len(rows) == 18
+    score = {(row["ticket"], row["stage"]): row["score"] for row in rows if row["pruning"] != "heads+mlps"}
     full = score["full", "none"]
     assert full > score["majority", "none"] + 0.1
     assert score["good", "pruned"] >= 0.9 * full
     assert score["good", "pruned"] > score["bad", "pruned"] + 0.05
     assert score["good", "retrained"] > score["bad", "retrained"] + 0.05
     assert score["good", "retrained"] > score["random", "retrained"] + 0.03
-    good = next(row for row in rows if row["ticket"] == "good")
+    sites = {(row["ticket"], row["stage"]): row for row in rows if row["pruning"] == "heads+mlps"}
+    assert sites["good", "pruned"]["score"] >= 0.9 * full
+    assert sites["good", "pruned"]["score"] > sites["bad", "pruned"]["score"]
+    assert len({(row["heads"], row["mlps"], row["weights"]) for row in sites.values()}) == 1
+    assert sites["good", "pruned"]["bytes"] < next(row["bytes"] for row in rows if row["ticket"] == "full")
+    good = next(row for row in rows if row["ticket"] == "good" and row["pruning"] == "weights")
     assert 0.1 < good["sparsity"] < 0.9
     seed = folder / "rotten-tomatoes" / "seed-0"
 
     ticket = Ticket.load(seed / "weights" / "good")
     model = AutoModelForSequenceClassification.from_pretrained(seed / "weights" / "good" / "retrained")
     for matrix, weight in dissect(model).prunable(model):
-        assert torch.count_nonzero(weight[~ticket.masks[f"{matrix.layer}.{matrix.kind}"]]) == 0
+        assert torch.count_nonzero(weight[~ticket.masks[matrix.name]]) == 0
     assert (folder / "report.html").stat().st_size > 10_000
 
-    # The other pruning, a step at a time from the same full model.
-    out = tmp_path / "sites"
-    ran = tombola("prune", "--model", seed / "full", *SETTINGS, "--out", out, "--json", timeout=300, **THREADS)
+    # A step on its own agrees with the study.
+    good_sites = seed / "heads+mlps" / "good"
+    flags = ("--dev-rows", 400, "--max-length", 48, "--json")
+    ran = tombola("score", "--model", seed / "full", "--ticket", good_sites, *flags, timeout=120, **THREADS)
     assert ran.returncode == 0, ran.stderr
-    pruned: dict[str, Any] = json.loads(ran.stdout)
-    assert pruned["full_score"] == pytest.approx(full, abs=0.01)
-    assert pruned["score"] >= 0.9 * pruned["full_score"]
-    assert pruned["heads"] < 72
-    assert len(Ticket.load(out / "good").heads) == 6
+    assert json.loads(ran.stdout)["score"] == pytest.approx(sites["good", "pruned"]["score"], abs=0.01)
 
 
 @pytest.mark.skipif(SHARED is None, reason="TOMBOLA_SHARED_DATA names no folder with glue/CoLA")

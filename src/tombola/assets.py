@@ -90,7 +90,9 @@ def fetch(name: str) -> Path:
             lacks the members or holds an unsafe path; the cache cannot be written.
     """
     if name not in ASSETS:
-        raise TombolaError(f"unknown asset {name!r}; known: {', '.join(ASSETS)}")
+        raise TombolaError(
+            f"unknown asset {name!r}; known: {'; '.join(f'{one.name} ({one.what})' for one in ASSETS.values())}"
+        )
     asset = ASSETS[name]
     # The checksum in the name keeps another pin of the same version apart.
     folder = cache() / f"{asset.name}-{asset.version}-{asset.sha256[:8]}"

@@ -23,11 +23,8 @@ from tombola.search import Search, search_ticket
 from tombola.store import publish, write_json
 from tombola.subnetwork import Subnetwork, expanded, shrunk, whole
 from tombola.tasks.base import Predictions, Task
-from tombola.ticket import Pruning, Ticket
+from tombola.ticket import TICKETS, Pruning, Ticket
 from tombola.training import retrain, train
-
-TICKETS = ("good", "random", "random-layerwise", "bad")
-"""The tickets of each pruning, in the order of rows and tables."""
 
 TRAINING_COST = 2.2
 """Cost of training on an example, in forward passes: what the bars reckon with; no result depends on it."""
@@ -124,7 +121,7 @@ class CellRun:
         """All steps in order; later ones read what earlier ones published."""
         task, cell = self._setting.task, self._cell
         train_cost = TRAINING_COST * self._config.epochs * task.size("train")
-        dev, searched = task.size("dev"), task.size("search")
+        dev, searched = task.size("dev"), task.size(self._config.searched)
         label = f"seed {cell.seed}: " if self._setting.seeds > 1 else ""
 
         def step(what: str, folder: Path, cost: float, run: Callable[[Bars], None], weight: float = 1.0) -> Step:
@@ -178,7 +175,8 @@ class CellRun:
     def _full(self, bars: Bars) -> None:
         setting, config, started = self._setting, self._config, time.perf_counter()
         rewinding = config.rewinding
-        model = setting.task.load(config.model, seed=self._cell.seed).to(setting.device)
+        # The classical lottery ticket starts, and its reference trains, from the random initialisation.
+        model = setting.task.load(config.model, seed=self._cell.seed, state=rewinding.start).to(setting.device)
         with publish(self._cell.full) as draft:
             keep = (rewinding.step, lambda m: rewinding.keep(m, draft)) if rewinding.to == "step" else None
             train(
@@ -209,7 +207,7 @@ class CellRun:
             setting.task,
             pruning,
             options=config.search_options,
-            split="dev" if on_dev else "search",
+            split=config.searched,
             full=Evaluation.read(self._cell.full / (EVALUATION if on_dev else SEARCH_EVALUATION)),
             retrain=again if config.imp and pruning == "weights" else None,
             batch_size=config.eval_batch_size,

@@ -18,7 +18,7 @@ from tombola.errors import TombolaError
 
 DONE, FAILED, BAD_USAGE = 0, 1, 2
 
-_SETTINGS: Mapping[str, tuple[tuple[str, ...], str]] = {
+SETTINGS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "what to study": (
         ("model", "task", "data", "dev", "text", "text_pair", "label", "regression", "metric"),
         "A model is an asset (minilm), a local folder or a hub id. A task is a GLUE name (cola, sst2, mrpc, stsb, qqp, "
@@ -33,8 +33,16 @@ _SETTINGS: Mapping[str, tuple[tuple[str, ...], str]] = {
         ("epochs", "learning_rate", "batch_size", "weight_decay", "warmup", "clip", "rewind", "imp"),
         "",
     ),
-    "running": (("eval_batch_size", "precision", "resamples", "trust_remote_code"), ""),
+    "running": (("eval_batch_size", "precision", "device", "resamples", "trust_remote_code"), ""),
 }
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "study": tuple(SETTINGS),
+    "prune": ("what to study", "how much data", "the search", "running"),
+    "retrain": ("what to study", "how much data", "training", "running"),
+    "score": ("what to study", "how much data", "running"),
+}
+"""The settings that each command heeds; it takes no others."""
 
 _HELP: Mapping[str, str] = {
     "model": "asset, local folder or hub id",
@@ -67,6 +75,7 @@ _HELP: Mapping[str, str] = {
     "imp": "iterative magnitude pruning: train between the cuts of the weights",
     "eval_batch_size": "examples at a time when scoring",
     "precision": "auto, fp32 or bf16",
+    "device": "auto, or PyTorch's name of a device",
     "resamples": "of each bootstrap",
     "trust_remote_code": "run code that comes with a model",
 }
@@ -90,6 +99,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TombolaError as error:
         print(f"tombola: error: {error}", file=sys.stderr)  # noqa: T201
         return BAD_USAGE
+    except RuntimeError as error:
+        # torch.OutOfMemoryError, by its name: PyTorch may not even be imported.
+        if type(error).__name__ != "OutOfMemoryError":
+            raise
+        reason = str(error).splitlines()[0]
+        print(f"tombola: failed: {reason} Lower --batch-size or --eval-batch-size.", file=sys.stderr)  # noqa: T201
+        return FAILED
     except KeyboardInterrupt:
         what = "the same command goes on where it was" if options.command == "study" else "nothing was written"
         print(f"tombola: stopped; {what}", file=sys.stderr)  # noqa: T201
@@ -122,41 +138,43 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
     study.add_argument("--save", choices=("none", "good", "all"), default="good", help="retrained models to write")
     study.add_argument("--prunings", type=_names, metavar="heads+mlps,weights", help="which searches (both)")
     if chosen == "study":
-        _add_settings(study)
+        _add_settings(study, "quick", chosen)
 
     prune = command("prune", _prune, "from a fine-tuned model and a task to a good ticket")
     prune.add_argument("--pruning", choices=("heads+mlps", "weights"), default="heads+mlps", help="what to remove")
     prune.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder: search.jsonl and good/")
     if chosen == "prune":
-        _add_settings(prune)
+        _add_settings(prune, "paper", chosen)
 
     retrain = command("retrain", _retrain, "from a ticket to a retrained model")
     retrain.add_argument("--ticket", type=Path, required=True, metavar="DIR", help="folder of the ticket")
     retrain.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder of the model")
     retrain.add_argument("--seed", type=int, default=0, help="of output layer, order and dropout (0)")
     if chosen == "retrain":
-        _add_settings(retrain)
+        _add_settings(retrain, "paper", chosen)
 
     score = command("score", _score, "score of a fine-tuned model, under a ticket or whole")
     score.add_argument("--ticket", type=Path, metavar="DIR", help="folder of the ticket; whole model without")
     if chosen == "score":
-        _add_settings(score)
+        _add_settings(score, "paper", chosen)
 
     report = command("report", _report, "the HTML report of a study's folder, written again")
     report.add_argument("folder", type=Path, metavar="DIR", help="the study's folder")
     return parser
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
+def _add_settings(parser: argparse.ArgumentParser, preset: str, command: str) -> None:
     from tombola.config import PRESETS, StudyConfig
 
     parser.add_argument(
-        "--preset", choices=sorted(PRESETS), help="quick: minutes on two cores (default); paper: all rows"
+        "--preset",
+        choices=sorted(PRESETS),
+        help=f"quick: a sample of the rows, one epoch; paper: all rows, three epochs ({preset})",
     )
-    parser.add_argument("--device", default="auto", help="auto, or PyTorch's name of a device")
     hints = typing.get_type_hints(StudyConfig)
-    defaults = {field.name: field.default for field in dataclasses.fields(StudyConfig)}
-    for title, (names, text) in _SETTINGS.items():
+    defaults = {field.name: field.default for field in dataclasses.fields(StudyConfig)} | dict(PRESETS[preset])
+    for title in GROUPS[command]:
+        names, text = SETTINGS[title]
         group = parser.add_argument_group(title, text)
         for name in names:
             default = defaults[name]
@@ -192,6 +210,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 def _study(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.config import StudyConfig
     from tombola.report.table import table
+    from tombola.store import read_json
     from tombola.study import Study
 
     settings, seeds = _settings(options), options.seeds
@@ -204,20 +223,31 @@ def _study(options: argparse.Namespace) -> dict[str, Any]:
         config,
         out=options.out,
         seeds=seeds or (0,),
-        device=options.device,
         save=options.save,
         command=shlex.join(["tombola", *options.given]),
     )
     path = study.run()
-    verdicts = study.verdicts()
+    verdicts = read_json(study.folder / "verdicts.json")["verdicts"]
     if not options.json:
         console = Console()
         console.print(table(study.folder))
+        console.print(_sampled(study.task.facts()), highlight=False)
         for verdict in verdicts:
             if verdict["ticket"] == "good":
                 console.print(verdict["sentence"], highlight=False)
         console.print(f"report: {path}", highlight=False, soft_wrap=True)
     return {"folder": str(study.folder), "report": str(path), "verdicts": verdicts, "rows": list(study.rows())}
+
+
+def _sampled(facts: Mapping[str, Any]) -> str:
+    """How many of the rows were used, and how to use them all."""
+    rows, available = facts["rows"], facts["available"]
+    used = ", ".join(
+        f"{what} {rows[split]:,} of {available[split]:,} rows"
+        for split, what in (("train", "trained on"), ("dev", "judged on"))
+    )
+    all_rows = rows["train"] + rows.get("search", 0) == available["train"] and rows["dev"] == available["dev"]
+    return used if all_rows else f"{used}; --preset paper takes all"
 
 
 def _prune(options: argparse.Namespace) -> dict[str, Any]:
@@ -226,7 +256,7 @@ def _prune(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.search import search_ticket
     from tombola.store import publish
 
-    pipe = Pipeline.open(_settings(options), options.preset, options.device)
+    pipe = Pipeline.open(_settings(options), options.preset)
     model = pipe.trained()
     with (
         publish(options.out) as draft,
@@ -239,7 +269,7 @@ def _prune(options: argparse.Namespace) -> dict[str, Any]:
             pipe.task,
             options.pruning,
             options=pipe.config.search_options,
-            split="search",
+            split=pipe.config.searched,
             batch_size=pipe.config.eval_batch_size,
             precision=pipe.precision,
             progress=bars,
@@ -273,38 +303,37 @@ def _retrain(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.training import retrain
 
     ticket = Ticket.load(options.ticket)
-    pipe = Pipeline.open(_settings(options), options.preset, options.device)
+    pipe = Pipeline.open(_settings(options), options.preset)
     rewinding = pipe.config.rewinding
     if rewinding.to == "step":
         raise TombolaError(
             "step-K needs the full model's training, which only tombola study has; use it, or another --rewind"
         )
-    model = pipe.task.load(
-        pipe.config.model, seed=options.seed, state="init" if rewinding.to == "init" else "pretrained"
-    ).to(pipe.device)
+    model = pipe.task.load(pipe.config.model, seed=options.seed, state=rewinding.start).to(pipe.device)
     # Before the output folder is begun, so that a wrong ticket leaves no trace.
     ticket.check(dissect(model))
     with publish(options.out) as draft, pipe.bars("retrain", pipe.training_cost(), TRAINING_COST) as bars:
         part = retrain(
             model, ticket, pipe.task, pipe.config.recipe, seed=options.seed, precision=pipe.precision, progress=bars
         )
-        found = evaluate(part, pipe.task, precision=pipe.precision, progress=bars)
+        found = evaluate(
+            part, pipe.task, batch_size=pipe.config.eval_batch_size, precision=pipe.precision, progress=bars
+        )
         pipe.task.save(expanded(part), draft)
-    result = {"model": str(options.out), "metric": pipe.task.metric.name, "score": found.score, "n": len(found.losses)}
+    result = {"model": str(options.out), **pipe.judged(found)}
     if not options.json:
-        print(f"{pipe.task.metric.name} {found.score:.4f}: {options.out}")  # noqa: T201
+        print(f"{_scored(result)}: {options.out}")  # noqa: T201
     return result
 
 
 def _score(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola import statistics
     from tombola.anatomy import dissect
     from tombola.evaluation import score
     from tombola.pipeline import Pipeline
     from tombola.ticket import Ticket
 
     ticket = None if options.ticket is None else Ticket.load(options.ticket)
-    pipe = Pipeline.open(_settings(options), options.preset, options.device)
+    pipe = Pipeline.open(_settings(options), options.preset)
     model = pipe.trained()
     if ticket is not None:
         ticket.check(dissect(model))
@@ -317,20 +346,15 @@ def _score(options: argparse.Namespace) -> dict[str, Any]:
             precision=pipe.precision,
             progress=bars,
         )
-    metric, references = pipe.task.metric, pipe.task.references("dev")
-    low, high = statistics.interval(metric, found.predictions, references, seed=0, resamples=pipe.config.resamples)
-    result = {
-        "metric": metric.name,
-        "score": found.score,
-        "score_low": low,
-        "score_high": high,
-        "chance": metric.chance(references),
-        "n": len(references),
-        "precision": pipe.precision,
-    }
+    result = pipe.judged(found)
     if not options.json:
-        print(f"{metric.name} {found.score:.4f} (95 % interval {low:.4f} to {high:.4f}, n = {len(references)})")  # noqa: T201
+        print(_scored(result))  # noqa: T201
     return result
+
+
+def _scored(result: Mapping[str, Any]) -> str:
+    interval = f"95 % interval {result['score_low']:.4f} to {result['score_high']:.4f}"
+    return f"{result['metric']} {result['score']:.4f} ({interval}, n = {result['n']}; chance {result['chance']:.4f})"
 
 
 def _report(options: argparse.Namespace) -> dict[str, Any]:

@@ -13,8 +13,10 @@ from typing import Any, Self
 import yaml
 
 from tombola.errors import TombolaError
+from tombola.metrics import metric
 from tombola.rewinding import Rewinding
 from tombola.search import SearchOptions
+from tombola.statistics import RESAMPLES
 from tombola.tasks.glue import GLUE
 from tombola.ticket import PRUNINGS, Pruning
 from tombola.training import Recipe
@@ -52,6 +54,7 @@ class StudyConfig:
         epochs ... clip: see `Recipe`.
         eval_batch_size: examples at a time when scoring.
         precision: `auto`, `fp32` or `bf16`.
+        device: `auto`, or PyTorch's name of a device.
         resamples: of each bootstrap.
         trust_remote_code: run code that comes with a model.
 
@@ -90,7 +93,8 @@ class StudyConfig:
     clip: float = 1.0
     eval_batch_size: int = 64
     precision: str = "auto"
-    resamples: int = 2000
+    device: str = "auto"
+    resamples: int = RESAMPLES
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
@@ -111,6 +115,12 @@ class StudyConfig:
         own += ["regression"] if self.regression else []
         if own and self.task in NAMED_TASKS:
             raise TombolaError(f"{own[0]} is for data of your own; {self.task} has its own columns, rows and metric")
+        if self.metric is not None:
+            _ = metric(self.metric)
+        if self.search_rows is not None and self.search_split == "dev":
+            raise TombolaError("search_rows is for search_split train; the search runs on dev")
+        if self.imp and "weights" not in self.prunings:
+            raise TombolaError("imp is a search of weights; name weights among the prunings")
         for name in ("train_rows", "dev_rows", "search_rows", "max_length", "eval_batch_size", "resamples"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -186,6 +196,11 @@ class StudyConfig:
     def rewinding(self) -> Rewinding:
         """Where tickets are rewound to."""
         return Rewinding.parse(self.rewind)
+
+    @property
+    def searched(self) -> str:
+        """The split that searches run on: `dev`, or `search` for held-out training rows."""
+        return "search" if self.search_split == "train" else "dev"
 
     @property
     def name(self) -> str:

@@ -128,6 +128,7 @@ def evaluate(
             "it with --precision fp32"
         )
     found = np.concatenate(predictions)[order]
+    found = found.astype(np.float64 if np.issubdtype(found.dtype, np.floating) else np.int64)
     return Evaluation(
         score=task.metric.score(found, task.references(split)),
         predictions=found,

@@ -74,7 +74,7 @@ class FirstOrder:
         """Count one batch: `losses` [batch], and the gates that were open while it was computed."""
         # Examples do not touch each other's gates, so one backward pass of the sum gives each its own gradient.
         gradients = torch.autograd.grad(losses.sum(), gates)
-        sums = iter(gradient.abs().sum(0).double().cpu() for gradient in gradients)
+        sums = iter(gradient.abs().sum(0).cpu().double() for gradient in gradients)
         for layer in self._gates.heads:
             self._heads[layer, self._gates.present.heads[layer]] += next(sums)
         for layer in self._gates.mlps:

@@ -8,7 +8,7 @@ instead of NaN.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,8 @@ from scipy.stats import rankdata
 from tombola.errors import TombolaError
 
 Array = NDArray[Any]
+
+Kind = Literal["classes", "binary", "values"]
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,28 @@ class Metric:
         compute: predictions and references, class ids (int) or values (float), broadcastable to [..., n] ->
             float64 scores [...].
         chance: references [n] -> the best score of a guess that does not look at the inputs.
+        kind: what it scores: `classes`, `binary` (two classes, of which 1 is positive) or `values`.
     """
 
     name: str
     higher_is_better: bool
+    kind: Kind
     compute: Callable[[Array, Array], Array]
     chance: Callable[[Array], float]
+
+    def check(self, *, regression: bool, classes: int) -> None:
+        """Raise a TombolaError unless the metric fits a regression, or a classification with so many classes."""
+        fits = (
+            self.kind == "values" if regression else self.kind == "classes" or (self.kind == "binary" and classes == 2)
+        )
+        if not fits:
+            what = "values" if regression else f"{classes} classes"
+            known = [
+                m.name
+                for m in METRICS.values()
+                if (m.kind == "values") == regression and (m.kind != "binary" or classes == 2)
+            ]
+            raise TombolaError(f"{self.name} does not score {what}; choose {', '.join(known)}")
 
     def score(self, predictions: ArrayLike, references: ArrayLike) -> float:
         """The score of predictions [n] against references [n].
@@ -135,13 +153,15 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         metric.name: metric
         for metric in (
-            Metric("accuracy", True, _accuracy, _most_common),
-            Metric("matthews_correlation", True, _matthews, lambda references: 0.0),
-            Metric("f1", True, _f1, _all_positive),
-            Metric("pearson", True, _pearson, lambda references: 0.0),
-            Metric("spearman", True, _spearman, lambda references: 0.0),
+            Metric("accuracy", True, "classes", _accuracy, _most_common),
+            Metric("matthews_correlation", True, "classes", _matthews, lambda references: 0.0),
+            Metric("f1", True, "binary", _f1, _all_positive),
+            Metric("pearson", True, "values", _pearson, lambda references: 0.0),
+            Metric("spearman", True, "values", _spearman, lambda references: 0.0),
             # The best constant guess is the mean, and its error the variance.
-            Metric("mean_squared_error", False, _mean_squared_error, lambda references: float(np.var(references))),
+            Metric(
+                "mean_squared_error", False, "values", _mean_squared_error, lambda references: float(np.var(references))
+            ),
         )
     }
 )

@@ -1,6 +1,7 @@
 """What one step of the command line needs: a task, a model, and where they run."""
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -8,9 +9,11 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from tombola import statistics
 from tombola.anatomy import dissect
 from tombola.cell import SEARCH_PASSES, TRAINING_COST
 from tombola.config import StudyConfig
+from tombola.evaluation import Evaluation
 from tombola.precision import Precision, resolve_device, resolve_precision
 from tombola.progress import Bars
 from tombola.tasks.base import Task
@@ -28,15 +31,17 @@ class Pipeline:
     precision: Precision
 
     @classmethod
-    def open(cls, settings: Mapping[str, Any], preset: str | None, device: str) -> Self:
+    def open(cls, settings: Mapping[str, Any], preset: str | None) -> Self:
         """Open the task that the settings name.
 
         Raises:
             TombolaError: a setting, the device, the data or the tokenizer is at fault.
         """
-        config = StudyConfig.of(preset or "quick", **settings)
-        found = resolve_device(device)
-        return cls(config, open_task(config), found, resolve_precision(config.precision, found))
+        # One step takes all rows, unless told otherwise.
+        config = StudyConfig.of(preset or "paper", **settings)
+        device = resolve_device(config.device)
+        config = dataclasses.replace(config, device=device.type)
+        return cls(config, open_task(config), device, resolve_precision(config.precision, device))
 
     def trained(self) -> nn.Module:
         """The fine-tuned model, checked to be of a known architecture."""
@@ -44,13 +49,27 @@ class Pipeline:
         dissect(model)
         return model
 
+    def judged(self, found: Evaluation) -> dict[str, Any]:
+        """The score of an evaluation on dev with its interval, as JSON values."""
+        metric, references = self.task.metric, self.task.references("dev")
+        low, high = statistics.interval(metric, found.predictions, references, seed=0, resamples=self.config.resamples)
+        return {
+            "metric": metric.name,
+            "score": found.score,
+            "score_low": low,
+            "score_high": high,
+            "chance": metric.chance(references),
+            "n": len(references),
+            "precision": self.precision,
+        }
+
     def training_cost(self) -> float:
         """Expected cost of one training, in forward passes of one example."""
         return TRAINING_COST * self.config.epochs * self.task.size("train") + self.task.size("dev")
 
     def search_cost(self, pruning: Pruning) -> float:
         """Expected cost of one search, in forward passes of one example."""
-        return SEARCH_PASSES[pruning] * self.task.size("search")
+        return SEARCH_PASSES[pruning] * self.task.size(self.config.searched)
 
     @contextlib.contextmanager
     def bars(self, what: str, cost: float, weight: float = 1.0) -> Iterator[Bars]:

@@ -1,6 +1,8 @@
 """Which floating point format the forward passes use, and where they run."""
 
 import contextlib
+import os
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -47,6 +49,25 @@ def resolve_precision(name: str, device: torch.device) -> Precision:
     if name == "bf16":
         return "bf16"
     raise TombolaError(f"unknown precision {name!r}; known: auto, fp32, bf16")
+
+
+@contextlib.contextmanager
+def deterministic(device: torch.device) -> Iterator[None]:
+    """Ask a GPU for kernels that give the same result every time; where one has none, PyTorch warns.
+
+    On a CPU the same machine and number of threads give the same result anyway.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    # cuBLAS reads it when it is first used.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[object]:

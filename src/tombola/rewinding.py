@@ -10,12 +10,16 @@ from torch import nn
 
 from tombola.errors import TombolaError
 from tombola.store import write_bytes
-from tombola.tasks.base import Task
+from tombola.tasks.base import State, Task
 
 
 @dataclass(frozen=True)
 class Rewinding:
-    """Where to rewind: `pretrained`, `init` (the whole network at random), or `step` k of the full model's training."""
+    """Where to rewind: `pretrained`, `init`, or `step` k of the full model's training.
+
+    `init` is the classical lottery ticket (Frankle & Carbin 2019): the full model is trained from the random
+    initialisation, and its tickets again from the same one.
+    """
 
     to: Literal["pretrained", "init", "step"] = "pretrained"
     step: int = 0
@@ -39,6 +43,11 @@ class Rewinding:
     def __str__(self) -> str:
         return f"step-{self.step}" if self.to == "step" else self.to
 
+    @property
+    def start(self) -> State:
+        """Where the full model's training starts: at random for `init`, else from the pre-trained weights."""
+        return "init" if self.to == "init" else "pretrained"
+
     def load(self, task: Task, source: str, *, seed: int, full: Path) -> nn.Module:
         """The rewound whole model.
 
@@ -51,7 +60,7 @@ class Rewinding:
         Raises:
             TombolaError: the weights of the step are missing or damaged.
         """
-        model = task.load(source, seed=seed, state="init" if self.to == "init" else "pretrained")
+        model = task.load(source, seed=seed, state=self.start)
         if self.to == "step":
             path = self.step_file(full)
             try:

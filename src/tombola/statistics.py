@@ -198,7 +198,7 @@ def verdict(
     ticket: Sequence[Array],
     references: ArrayLike,
     seed: int,
-    resamples: int = 2000,
+    resamples: int = RESAMPLES,
 ) -> Verdict:
     """Judge a ticket against the full model from the predictions of both, one array [n] for each seed.
 

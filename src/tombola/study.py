@@ -15,17 +15,18 @@ import torch
 
 from tombola import report, statistics
 from tombola.anatomy import Anatomy, dissect
-from tombola.cell import EVALUATION, TICKETS, Cell, CellRun, Setting
+from tombola.cell import EVALUATION, Cell, CellRun, Setting
 from tombola.config import StudyConfig
 from tombola.errors import TombolaError
 from tombola.evaluation import Evaluation
-from tombola.precision import resolve_device, resolve_precision
+from tombola.precision import deterministic, resolve_device, resolve_precision
 from tombola.progress import Bars
 from tombola.results import TicketVerdict
 from tombola.search import Search
 from tombola.store import disk_errors, read_json, sweep_drafts, write_json, write_lines
 from tombola.tasks.base import Task
 from tombola.tasks.catalog import glue_title, open_task
+from tombola.ticket import TICKETS
 
 SAVES = ("none", "good", "all")
 
@@ -38,7 +39,6 @@ class Study:
         out: folder of studies; the study's own is `<out>/<name>-<hash>`.
         seeds: one full model and its tickets for each. Seeds add up: a study that is run again with other seeds
             keeps those it has.
-        device: `auto`, or PyTorch's name of a device.
         command: what the user typed, for the report.
         save: which retrained models are written: `none`, `good`, or `all`.
 
@@ -52,17 +52,15 @@ class Study:
         *,
         out: Path | str = "runs",
         seeds: Sequence[int] = (0,),
-        device: str = "auto",
         save: str = "good",
         command: str = "",
     ) -> None:
         if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
             raise TombolaError(f"seeds must be different whole numbers from 0, not {list(seeds)}")
-        self.device = resolve_device(device)
-        # Resolved before hashing: a study never mixes precisions, wherever it is resumed.
-        precision = resolve_precision(config.precision, self.device)
-        self.precision = precision
-        self.config = dataclasses.replace(config, precision=precision)
+        self.device = resolve_device(config.device)
+        self.precision = resolve_precision(config.precision, self.device)
+        # Resolved before hashing: a study mixes neither precisions nor kinds of device, wherever it is resumed.
+        self.config = dataclasses.replace(config, precision=self.precision, device=self.device.type)
         self.hash = self.config.hash()
         self.seeds = tuple(seeds)
         self.command = command
@@ -105,11 +103,12 @@ class Study:
         # Data and model are opened before anything is written: bad input leaves no trace.
         _ = self.task, self.anatomy
         self._check_rewinding()
+        self._check_saved()
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.folder / ".lock", timeout=0)
         try:
-            with lock:
+            with lock, deterministic(self.device):
                 return self._run()
         except filelock.Timeout:
             raise TombolaError(f"another process is at work on {self.folder}; wait for it, or stop it") from None
@@ -118,6 +117,18 @@ class Study:
         step, steps = self.config.rewinding.step, self.config.recipe.steps(self.task.size("train"))
         if step >= steps:
             raise TombolaError(f"cannot rewind to step {step}: the training has {steps} steps; choose an earlier one")
+
+    def _check_saved(self) -> None:
+        """A finished retraining left no model if none was asked for then, and is not done again unasked."""
+        wanted = {"none": (), "good": ("good",), "all": TICKETS}[self.save]
+        for seed in self.seeds:
+            for pruning in self.config.prunings:
+                for name in wanted:
+                    done = self.cell(seed).ticket(pruning, name) / "retrained"
+                    if done.is_dir() and not (done / "config.json").is_file():
+                        raise TombolaError(
+                            f"{done} was retrained without saving the model; delete it to retrain, or change --save"
+                        )
 
     def _run(self) -> Path:
         sweep_drafts(self.folder)
@@ -189,7 +200,7 @@ class Study:
             {
                 "name": self.config.name,
                 "hash": self.hash,
-                "command": self.command,
+                "command": "\n".join(dict.fromkeys([*self._commands(), self.command])).strip(),
                 "config": self.config.settings(),
                 "seeds": seeds,
                 "versions": {name: version(name) for name in ("tombola", "torch", "transformers")}
@@ -198,7 +209,9 @@ class Study:
                     "processor": _processor(),
                     "cores": os.cpu_count(),
                     "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-                    "device": torch.cuda.get_device_name() if self.device.type == "cuda" else str(self.device),
+                    "device": torch.cuda.get_device_name(self.device)
+                    if self.device.type == "cuda"
+                    else str(self.device),
                 },
                 "architecture": {
                     "signature": self.anatomy.signature,
@@ -214,6 +227,11 @@ class Study:
                 "seconds": self._seconds(),
             },
         )
+
+    def _commands(self) -> list[str]:
+        """The commands that this study was run with so far."""
+        path = self.folder / "study.json"
+        return str(read_json(path).get("command", "")).split("\n") if path.is_file() else []
 
     def _seconds(self) -> dict[str, float]:
         """Seconds of each kind of step, over all seeds and however often the study was resumed."""

@@ -23,6 +23,9 @@ Pruning = Literal["heads+mlps", "weights"]
 
 PRUNINGS: tuple[Pruning, ...] = ("heads+mlps", "weights")
 
+TICKETS = ("good", "random", "random-layerwise", "bad")
+"""The tickets of each pruning in a study, in the order of rows, tables and charts."""
+
 FORMAT = 1
 
 

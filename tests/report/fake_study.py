@@ -10,11 +10,10 @@ from typing import Any
 import torch
 
 from tombola import statistics
-from tombola.report.names import FOUND
 from tombola.results import TicketVerdict
 from tombola.statistics import Verdict
 from tombola.store import write_json, write_lines
-from tombola.ticket import PRUNINGS, Ticket
+from tombola.ticket import PRUNINGS, TICKETS, Ticket
 
 KINDS = ("query", "key", "value", "attention_output", "mlp_in", "mlp_out")
 HOSTILE = "<script>alert('x')</script>"
@@ -103,7 +102,7 @@ def _rows(
     found = [row("none", "full", "none", FULL, 241.3), row("none", "majority", "none", floor, 0.0)]
     for pruning in prunings:
         shift = 0.011 if pruning == "weights" else 0.0
-        for ticket in FOUND:
+        for ticket in TICKETS:
             found.append(row(pruning, ticket, "pruned", PRUNED[ticket] + shift, 5.2))
             if finished:
                 found.append(row(pruning, ticket, "retrained", RETRAINED[ticket] + shift / 4, 187.9))
@@ -121,7 +120,7 @@ def _verdicts(
     full_mean, full_std = mean_std("none", "full", "none")
     found = []
     for pruning in prunings:
-        for ticket in FOUND:
+        for ticket in TICKETS:
             mean, std = mean_std(pruning, ticket, "retrained")
             difference = mean - full_mean
             verdict = Verdict(

@@ -273,12 +273,6 @@ def test_held_out_rows_are_not_trained_on() -> None:
     assert sampled.size("train") == 50
 
 
-def test_without_held_out_rows_the_search_is_on_dev() -> None:
-    task = build()
-    assert task.size("search") == task.size("dev") == 40
-    assert order(task.batches("search", 8)) == order(task.batches("dev", 8))
-
-
 def test_samples_are_seeded_and_keep_the_order_of_rows() -> None:
     task, again = build(train_rows=20, dev_rows=10), build(train_rows=20, dev_rows=10)
     texts = [row["text"] for row in rows(120, 1)]
@@ -358,6 +352,7 @@ def test_the_facts_are_json() -> None:
         "higher_is_better": True,
         "classes": ["bad", "good"],
         "rows": {"train": 100, "dev": 40, "search": 20},
+        "available": {"train": 120, "dev": 40},
     }
 
 
@@ -367,3 +362,26 @@ def test_the_untrained_model_is_near_chance_on_the_synthetic_task(checkpoint: Pa
     assert abs(score(task.load(str(checkpoint), seed=0), task).score - 0.5) < 0.25
     assert math.isclose(np.mean(task.references("dev") == 0), 0.5, abs_tol=0.15)
     assert config("bert").vocab_size == len(task.tokenizer)
+
+
+def test_a_metric_that_does_not_fit_the_labels_is_refused() -> None:
+    values = [{"text": "good film", "label": 0.5}, {"text": "bad film", "label": 0.1}]
+    classes = [{"text": "good", "label": name} for name in ("a", "b", "c")]
+    for given, regression, name in ((values, True, "accuracy"), (classes, False, "pearson"), (classes, False, "f1")):
+        with pytest.raises(TombolaError, match=f"{name} does not score"):
+            TextTask.from_rows(given, given, tokenizer(), regression=regression, score=name)
+    assert TextTask.from_rows(classes, classes, tokenizer(), score="matthews_correlation").metric.kind == "classes"
+
+
+def test_a_length_that_only_special_tokens_fill_is_refused() -> None:
+    rows = [{"text": "good", "label": 0}, {"text": "bad", "label": 1}]
+    special = tokenizer().num_special_tokens_to_add()
+    with pytest.raises(TombolaError, match="max_length must be over"):
+        TextTask.from_rows(rows, rows, tokenizer(), max_length=special)
+
+
+def test_the_search_split_exists_only_where_rows_were_held_out() -> None:
+    rows = [{"text": "good", "label": 0}, {"text": "bad", "label": 1}] * 4
+    with pytest.raises(TombolaError, match="has no split 'search'"):
+        TextTask.from_rows(rows, rows, tokenizer()).size("search")
+    assert TextTask.from_rows(rows, rows, tokenizer(), search_rows=3).size("search") == 3

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-FOUND = ("good", "random", "random-layerwise", "bad")
-"""The tickets that a study compares, in the order of tables, legends and colours."""
+from tombola.ticket import TICKETS
 
-TICKETS = ("full", "majority", *FOUND)
+SCORED = ("full", "majority", *TICKETS)
+"""What a row may be about, in the order of tables."""
+
 STAGES = ("none", "pruned", "retrained")
 
 PRUNING_TITLES: Mapping[str, str] = MappingProxyType({"heads+mlps": "Heads and MLPs", "weights": "Weights"})

@@ -13,7 +13,7 @@ from tombola.report.names import PRUNING_TITLES, TICKET_TITLES, metric_title
 from tombola.report.pictures import pictures, script_json
 from tombola.report.record import Record, read_record
 from tombola.report.render import bundle
-from tombola.report.results import results
+from tombola.report.results_table import results
 from tombola.results import TicketVerdict
 from tombola.statistics import Verdict
 from tombola.store import write_text

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 from tombola.report import charts, sentences
 from tombola.report.markup import Html, element, join
-from tombola.report.names import FOUND, PRUNING_TITLES, metric_title
+from tombola.report.names import PRUNING_TITLES, metric_title
 from tombola.report.published import PublishedRow, published
 from tombola.report.record import Record
 from tombola.report.render import Picture, specification
 from tombola.report.rows import Summary
+from tombola.ticket import TICKETS
 
 
 @dataclass
@@ -82,7 +83,7 @@ def _searches(record: Record, gallery: Gallery) -> Html | None:
 def _tickets(record: Record, gallery: Gallery) -> Html | None:
     found = []
     for pruning in record.prunings:
-        tickets = [one for one in record.summaries if one.pruning == pruning and one.ticket in FOUND]
+        tickets = [one for one in record.summaries if one.pruning == pruning and one.ticket in TICKETS]
         if not tickets:
             continue
         chart = charts.ticket_bars(

@@ -1,7 +1,6 @@
 """The rows of `results.jsonl`, and what several seeds say together."""
 
 import math
-import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +8,9 @@ from pathlib import Path
 from tombola.errors import TombolaError
 from tombola.records import read
 from tombola.report import figures
-from tombola.report.names import STAGES, TICKETS
+from tombola.report.names import SCORED, STAGES
 from tombola.results import Row
+from tombola.statistics import mean_std
 from tombola.store import read_lines
 from tombola.ticket import PRUNINGS
 
@@ -45,7 +45,7 @@ class Summary:
     @property
     def std(self) -> float | None:
         """Sample standard deviation over seeds, as in the verdict; None for one seed."""
-        return statistics.stdev(row.score for row in self.rows) if len(self.rows) > 1 else None
+        return mean_std([row.score for row in self.rows])[1] if len(self.rows) > 1 else None
 
     @property
     def low(self) -> float:
@@ -93,7 +93,7 @@ def read_row(values: Mapping[str, object], where: str) -> Row:
     row = read(Row, values, where)
     for name, value, known in (
         ("pruning", row.pruning, _PRUNING_ORDER),
-        ("ticket", row.ticket, TICKETS),
+        ("ticket", row.ticket, SCORED),
         ("stage", row.stage, STAGES),
     ):
         if value not in known:
@@ -112,9 +112,7 @@ def summarise(rows: Iterable[Row]) -> tuple[Summary, ...]:
     groups: dict[tuple[str, str, str], dict[int, Row]] = {}
     for row in rows:
         groups.setdefault((row.pruning, row.ticket, row.stage), {})[row.seed] = row
-    ordered = sorted(
-        groups, key=lambda key: (_PRUNING_ORDER.index(key[0]), TICKETS.index(key[1]), STAGES.index(key[2]))
-    )
+    ordered = sorted(groups, key=lambda key: (_PRUNING_ORDER.index(key[0]), SCORED.index(key[1]), STAGES.index(key[2])))
     return tuple(
         Summary(*key, rows=tuple(row for _, row in sorted(groups[key].items(), key=lambda item: item[0])))
         for key in ordered

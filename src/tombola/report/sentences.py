@@ -4,12 +4,13 @@ import math
 from collections.abc import Sequence
 
 from tombola.report import figures
-from tombola.report.names import FOUND, MATRIX_TITLES, PRUNING_TITLES, TICKET_TITLES
+from tombola.report.names import MATRIX_TITLES, PRUNING_TITLES, TICKET_TITLES
 from tombola.report.published import PublishedRow
 from tombola.report.record import Record
 from tombola.report.rows import Summary
 from tombola.report.survival import Density, SiteSurvival
 from tombola.report.trajectory import Trajectory
+from tombola.ticket import TICKETS
 
 
 def about_search(record: Record, searches: Sequence[Trajectory]) -> str:
@@ -20,14 +21,19 @@ def about_search(record: Record, searches: Sequence[Trajectory]) -> str:
     seeds = "" if len(searches) == 1 else f" (over {len(searches)} seeds)"
     text = f"Pruning {what} could go on until {_range(sparsities)} of the prunable weights were gone{seeds}"
     text += f"; the last state that held stood at {_range(kept)} of the full score" if kept else ""
-    unfinished = [search for search in searches if search.steps[-1].holds]
-    drops = [search.before(len(search.steps) - 1).score - search.steps[-1].score for search in searches]
+    unfinished = [search for search in searches if all(step.holds for step in search.steps)]
+    failed = [[index for index, step in enumerate(search.steps) if not step.holds] for search in searches]
+    drops = [
+        search.before(last[-1]).score - search.steps[last[-1]].score
+        for search, last in zip(searches, failed, strict=True)
+        if last
+    ]
     if unfinished:
         where = figures.plural(len(unfinished), "search", "searches")
         return f"{text}. In {where} no pass fell below the line (yet), so more may be possible."
     worst = max((abs(drop), drop) for drop in drops)[1]
     return (
-        f"{text}. The last pass that was tried moved the score by {figures.score(-worst)} at once"
+        f"{text}. The last pass that fell below moved the score by {figures.score(-worst)} at once"
         f"{'' if len(searches) == 1 else ' (the largest move of all seeds)'} and was taken back."
     )
 
@@ -42,7 +48,9 @@ def about_tickets(record: Record, pruning: str) -> str:
     if record.full is not None:
         text += f", {_compared(good.score, record.full.score)} the full model"
     parts = [f"{text}."]
-    controls = [summary for ticket in FOUND[1:] if (summary := record.summary(pruning, ticket, good.stage)) is not None]
+    controls = [
+        summary for ticket in TICKETS[1:] if (summary := record.summary(pruning, ticket, good.stage)) is not None
+    ]
     apart, close = [], []
     ranges = "the 95 % intervals" if record.seeds == 1 else "the ranges of one standard deviation"
     for control in controls:

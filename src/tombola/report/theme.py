@@ -50,7 +50,7 @@ def _theme(
             "gradientStrokeWidth": 0,
             "titleLimit": 320,
         },
-        # Categories are the found tickets in the order of names.FOUND; an ordinal pair is pruned, survives.
+        # Categories are the found tickets in the order of names.TICKETS; an ordinal pair is pruned, survives.
         "range": {
             "category": list(tickets),
             "ordinal": [survival[0], survival[-1]],

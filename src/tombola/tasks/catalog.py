@@ -36,6 +36,7 @@ def open_task(config: StudyConfig) -> Task:
         search_rows=held_out,
         name=config.task_name,
         title=title,
+        attention="sdpa" if config.device == "cuda" else "eager",
         trust_remote_code=config.trust_remote_code,
     )
 
@@ -50,7 +51,11 @@ def _corpus(config: StudyConfig) -> tuple[Corpus, str, tuple[str, ...]]:
     name = config.task
     if name in glue.GLUE:
         task = glue.GLUE[name]
-        return glue.load(name, None if config.data is None else Path(config.data)), task.title, task.metrics
+        return (
+            glue.load(name, None if config.data is None else Path(config.data).expanduser()),
+            task.title,
+            task.metrics,
+        )
     if name == "rotten-tomatoes":
         return rotten_tomatoes.load(), "Rotten Tomatoes", ("accuracy",)
     path = Path(name).expanduser()
@@ -58,7 +63,7 @@ def _corpus(config: StudyConfig) -> tuple[Corpus, str, tuple[str, ...]]:
         raise TombolaError(f"unknown task {name!r}: it is no file or folder, nor one of {', '.join(NAMED_TASKS)}")
     corpus = files.read(
         path,
-        dev=None if config.dev is None else Path(config.dev),
+        dev=None if config.dev is None else Path(config.dev).expanduser(),
         text=config.text,
         text_pair=config.text_pair,
         label=config.label,

@@ -44,6 +44,8 @@ class TextTask(Task):
         search_rows: hold so many training rows out as the split `search`; None to search on `dev`.
         name: short name for folders and rows; by default the corpus's.
         title: name for people; by default the corpus's.
+        attention: the implementation that `load` asks for. Eager attention is the fastest on a CPU at the length of
+            sentences, where the fused kernel's backward pass takes twice as long; on a GPU `sdpa` wins.
         trust_remote_code: let `load` run code that comes with a model.
 
     Raises:
@@ -63,8 +65,10 @@ class TextTask(Task):
         search_rows: int | None = None,
         name: str | None = None,
         title: str | None = None,
+        attention: str = "eager",
         trust_remote_code: bool = False,
     ) -> None:
+        self.available = {split: len(texts) for split, texts in corpus.splits.items()}
         corpus = _sampled(corpus, train_rows, dev_rows, search_rows)
         self.name = name or corpus.name
         self.title = title or corpus.name
@@ -76,6 +80,15 @@ class TextTask(Task):
         self.corpus = corpus
         self.tokenizer = tokenizer
         self.max_length = min(max_length, tokenizer.model_max_length)
+        special = tokenizer.num_special_tokens_to_add(pair=corpus.splits["train"].second is not None)
+        if self.max_length <= special:
+            # The tokenizer would cut nothing at all.
+            raise TombolaError(
+                f"max_length must be over {special}, the special tokens of a text, not {self.max_length}"
+            )
+        for one in (self.metric, *(extra for _, extra in self.more.values())):
+            one.check(regression=corpus.regression, classes=len(corpus.classes or ()))
+        self._attention = attention
         self._trust_remote_code = trust_remote_code
         self._collate = DataCollatorWithPadding(tokenizer)
         self._encoded: dict[str, list[dict[str, list[int]]]] = {}
@@ -121,6 +134,7 @@ class TextTask(Task):
             "higher_is_better": self.metric.higher_is_better,
             "classes": None if self.corpus.classes is None else list(self.corpus.classes),
             "rows": {split: len(texts) for split, texts in self.corpus.splits.items()},
+            "available": self.available,
         }
 
     @override
@@ -135,13 +149,7 @@ class TextTask(Task):
                 "label2id": {name: i for i, name in enumerate(classes)},
             }
         )
-        # Eager attention is the fastest on a CPU at the lengths of sentences: the fused kernel's backward pass takes
-        # twice as long there. On a GPU the fused one wins.
-        attention = "sdpa" if torch.cuda.is_available() else "eager"
-        options: dict[str, Any] = {
-            "attn_implementation": attention,
-            "trust_remote_code": self._trust_remote_code,
-        }
+        options: dict[str, Any] = {"attn_implementation": self._attention, "trust_remote_code": self._trust_remote_code}
         with _quiet(), _loading(source), torch.random.fork_rng([]):
             torch.manual_seed(seed)
             if state == "init":
@@ -165,7 +173,7 @@ class TextTask(Task):
                     path, dtype=torch.float32, **labels, **options
                 )
             except RuntimeError as error:
-                if "size mismatch" not in str(error):
+                if "mismatch" not in str(error):
                     raise
                 raise TombolaError(
                     f"{source} was fine-tuned for another number of labels than {self.title} has; start from a "
@@ -177,6 +185,10 @@ class TextTask(Task):
         """The model, if it has positions for the longest text."""
         module = _module(model)
         positions = getattr(getattr(module, "config", None), "max_position_embeddings", None)
+        for name, table in module.named_modules():
+            if name.endswith("position_embeddings") and isinstance(table, nn.Embedding):
+                # RoBERTa's first positions, up to that of its padding, hold no text.
+                positions = table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
         if positions is not None and self.max_length > positions:
             raise TombolaError(
                 f"texts of {self.max_length} tokens do not fit into this model's {positions} positions; "
@@ -234,16 +246,13 @@ class TextTask(Task):
         logits: Tensor = model(**batch.inputs).logits.float()
         if self.corpus.regression:
             values = logits.squeeze(-1)
-            return Output(nn.functional.mse_loss(values, batch.targets, reduction="none"), values.double())
+            return Output(nn.functional.mse_loss(values, batch.targets, reduction="none"), values)
         order = self._class_order(model)
         if order is not None:
             logits = logits[:, order]
         return Output(nn.functional.cross_entropy(logits, batch.targets, reduction="none"), logits.argmax(-1))
 
     def _split(self, split: str) -> str:
-        """Without held-out rows, the search goes by the dev split, as in the paper."""
-        if split == "search" and "search" not in self.corpus.splits:
-            split = "dev"
         if split not in self.corpus.splits:
             raise TombolaError(f"{self.title} has no split {split!r}; it has {', '.join(self.corpus.splits)}")
         return split

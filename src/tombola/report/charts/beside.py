@@ -6,9 +6,10 @@ import altair as alt
 
 from tombola.report import figures
 from tombola.report.charts.marks import Datum, data, overlay
-from tombola.report.names import FOUND, TICKET_TITLES
+from tombola.report.names import TICKET_TITLES
 from tombola.report.published import PublishedRow
 from tombola.report.rows import Summary
+from tombola.ticket import TICKETS
 
 
 def beside_published(pairs: Sequence[tuple[Summary, PublishedRow]], metric: str) -> alt.LayerChart:
@@ -45,11 +46,11 @@ def beside_published(pairs: Sequence[tuple[Summary, PublishedRow]], metric: str)
     color = alt.Color(
         "ticket:N",
         # The last place of the categories is never reached by the reference models: they take the text's colour.
-        scale=alt.Scale(domain=list(FOUND), range="category"),
+        scale=alt.Scale(domain=list(TICKETS), range="category"),
         legend=None,
     )
-    reference = alt.Chart(data([row for row in ours if row["ticket"] not in FOUND]))
-    found = alt.Chart(data([row for row in ours if row["ticket"] in FOUND]))
+    reference = alt.Chart(data([row for row in ours if row["ticket"] not in TICKETS]))
+    found = alt.Chart(data([row for row in ours if row["ticket"] in TICKETS]))
     published = alt.Chart(data(theirs))
     return overlay(
         published.mark_rule(style="paper-range").encode(x=alt.X("low:Q"), x2="high:Q", y=y),

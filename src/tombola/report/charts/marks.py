@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import altair as alt
 
-from tombola.report.names import FOUND
+from tombola.ticket import TICKETS
 
 Side = Literal["left", "right"]
 
@@ -24,7 +24,7 @@ def overlay(*layers: alt.Chart, height: int, **properties: Any) -> alt.LayerChar
 
 def ticket_color(field: str = "ticket") -> alt.Color:
     """A ticket's colour, the same in every chart; the axis names the tickets, so there is no legend."""
-    return alt.Color(f"{field}:N", scale=alt.Scale(domain=list(FOUND), range="category"), legend=None)
+    return alt.Color(f"{field}:N", scale=alt.Scale(domain=list(TICKETS), range="category"), legend=None)
 
 
 def rule_at(value: float, style: str) -> alt.Chart:
