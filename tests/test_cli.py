@@ -15,11 +15,13 @@ import pytest
 import yaml
 from rich.console import Console
 from safetensors.torch import load_file
+from transformers import AutoTokenizer, pipeline
 
 import small
 from small import command, environment, flags, tombola
 from tombola.anatomy import dissect
 from tombola.cell import Cell
+from tombola.checkpoint import load
 from tombola.cli import main
 from tombola.config import StudyConfig
 from tombola.evaluation import score
@@ -323,6 +325,23 @@ class TestSteps:
             )
         one, other = (load_file(tmp_path / name / "model.safetensors")["classifier.weight"] for name in "01")
         assert not one.equal(other)
+
+    def test_a_shrunk_model_says_its_gain_and_works_in_a_pipeline(
+        self, capsys: pytest.CaptureFixture[str], done: Study, cell: Cell, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "small"
+        gain = run_json(capsys, "shrink", cell.full, cell.ticket("heads+mlps", "good"), "--out", out)
+        assert gain["parameters"] < gain["parameters_before"]
+        assert gain["difference"] < 1e-5
+        row = next(
+            r for r in done.rows() if (r["ticket"], r["stage"], r["pruning"]) == ("good", "pruned", "heads+mlps")
+        )
+        assert gain["bytes"] == row["bytes"]
+        classify = pipeline("text-classification", model=load(out), tokenizer=AutoTokenizer.from_pretrained(out))
+        assert {found["label"] for found in classify(["bright", "dull"])} <= set(load(out).config.id2label.values())
+        assert main(["shrink", str(cell.full), str(cell.ticket("weights", "good")), "--out", str(tmp_path / "no")]) == 2
+        assert "only a ticket of heads and MLPs" in capsys.readouterr().err
+        assert not (tmp_path / "no").exists()
 
     def test_people_get_one_line_on_stdout(
         self, cell: Cell, tmp_path: Path, capsys: pytest.CaptureFixture[str]

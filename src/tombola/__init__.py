@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tombola import controls
     from tombola.anatomy import dissect
+    from tombola.checkpoint import load, save_shrunk
     from tombola.config import StudyConfig
     from tombola.errors import TombolaError
     from tombola.evaluation import Evaluation, evaluate, score
@@ -41,8 +42,10 @@ __all__ = [
     "dissect",
     "evaluate",
     "expanded",
+    "load",
     "masked",
     "retrain",
+    "save_shrunk",
     "score",
     "search_ticket",
     "shrunk",
@@ -55,6 +58,7 @@ __all__ = [
 _HOMES = {
     "tombola": ("controls",),
     "tombola.anatomy": ("dissect",),
+    "tombola.checkpoint": ("load", "save_shrunk"),
     "tombola.config": ("StudyConfig",),
     "tombola.errors": ("TombolaError",),
     "tombola.evaluation": ("Evaluation", "evaluate", "score"),

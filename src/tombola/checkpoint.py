@@ -12,18 +12,19 @@ from accelerate import init_empty_weights
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
-from transformers import AutoConfig, PreTrainedModel
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 
 from tombola.anatomy import count_parameters
 from tombola.errors import TombolaError
 from tombola.gates import attach
 from tombola.results import bytes_of
+from tombola.sources import locate
 from tombola.store import publish, read_json, write_bytes, write_json
 from tombola.subnetwork import Subnetwork, masked, shrunk
 from tombola.ticket import Ticket
 
 TENSORS = "shrunk.safetensors"
-"""Not `model.safetensors`, so that plain `from_pretrained` says that it finds no weights instead of that shapes differ."""
+"""Not `model.safetensors`: plain `from_pretrained` then says that it finds no weights, not that shapes differ."""
 FORMAT = 1
 TOLERANCE = 1e-4
 """Largest difference of an output in the self-check, relative to the largest output; rounding is near 1e-6 in fp32."""
@@ -49,13 +50,14 @@ class Gain:
     difference: float
 
 
-def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str) -> Gain:
+def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: str | None = None) -> Gain:
     """Shrink a model, prove on random inputs that it computes what the masked one does, and write it as a new folder.
 
     Args:
         model: the whole model; it is not changed.
         ticket: of heads and MLPs.
         folder: new; `load` reads it.
+        tokenizer: source of a tokenizer to put beside the model, where it has one.
 
     Raises:
         TombolaError: the ticket is one of weights or for another model, the folder exists, or the shrunk model that
@@ -73,15 +75,23 @@ def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str) -> Gain:
         ticket.write(draft)
         write_json(
             draft / "tombola.json",
-            {"format": FORMAT, "class": type(model).__name__, "transformers": transformers.__version__},
+            {
+                "format": FORMAT,
+                "class": type(model).__name__,
+                "transformers": transformers.__version__,
+                "shared": _aliases(small.model),
+            },
         )
+        if tokenizer is not None:
+            with contextlib.suppress(OSError, ValueError):
+                AutoTokenizer.from_pretrained(locate(tokenizer)).save_pretrained(draft)
         given = random_inputs(model, 4)
         expected, found = _output(masked(model, ticket), given), _output(replace(small, model=load(draft)), given)
         difference = float((expected - found).abs().max() / expected.abs().max())
         if not difference <= TOLERANCE:
             raise TombolaError(
-                f"the shrunk model differs from the masked one by {difference:.1e} of the largest output, so it was not "
-                "saved; please report this model and ticket"
+                f"the shrunk model differs from the masked one by {difference:.1e} of the largest output, so it was "
+                "not saved; please report this model and ticket"
             )
     given = random_inputs(model, 32)
     return Gain(
@@ -112,7 +122,7 @@ def load(folder: Path | str) -> PreTrainedModel:
     kind = getattr(transformers, str(facts.get("class")), None)
     if not (isinstance(kind, type) and issubclass(kind, PreTrainedModel)):
         raise TombolaError(
-            f"{folder}: transformers {transformers.__version__} has no model class {facts.get('class')!r}"
+            f"{folder}: this transformers has no class {facts.get('class')!r}; install {facts.get('transformers')}"
         )
     ticket = Ticket.load(folder)
     try:
@@ -122,9 +132,9 @@ def load(folder: Path | str) -> PreTrainedModel:
         model = shrunk(skeleton, ticket).model
         state = load_file(folder / TENSORS)
         owners = {name: nn.Parameter(tensor, tensor.is_floating_point()) for name, tensor in state.items()}
-        shared = {alias: owners[name] for alias, name in _aliases(model).items()}
+        shared = {alias: owners[name] for alias, name in facts["shared"].items()}
         model.load_state_dict(owners | shared, assign=True)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise TombolaError(f"the shrunk model in {folder} is damaged ({reason}); shrink it again") from error
     assert isinstance(model, PreTrainedModel)

@@ -1,8 +1,16 @@
 """Where a model comes from: an asset, a local folder, or the hub."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
+import transformers
+from safetensors import SafetensorError
+from transformers import AutoConfig, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
 from tombola import assets
+from tombola.errors import TombolaError
 
 MODELS = ("minilm",)
 """The assets that are models."""
@@ -20,3 +28,51 @@ def locate(source: str) -> str:
     if path.is_dir():
         return str(path)
     return str(assets.fetch(source)) if source in MODELS else source
+
+
+def load_model(source: str) -> PreTrainedModel:
+    """A model as it was saved, of the class that its configuration names, in fp32 or as saved, on the CPU.
+
+    Raises:
+        TombolaError: it cannot be found, or its class is none of transformers' own.
+    """
+    path = locate(source)
+    with quiet(), loading(source):
+        config = AutoConfig.from_pretrained(path)
+        name = (config.architectures or ["AutoModel"])[0]
+        kind = getattr(transformers, name, None)
+        if kind is None:
+            raise TombolaError(f"{source} is of class {name}, which this transformers does not have; load it yourself")
+        model = kind.from_pretrained(path)
+    assert isinstance(model, PreTrainedModel)
+    return model
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without transformers' own bars and reports: our steps have theirs."""
+    verbosity = transformers_logging.get_verbosity()
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def loading(source: str) -> Iterator[None]:
+    """Turn what transformers raises for a source that it cannot load into one clear line."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        if len(reason) > 200:
+            reason = f"{reason[:200]}…"
+        raise TombolaError(
+            f"cannot load {source!r}: {reason} Give a local folder, a hub id that can be reached, or one of the "
+            f"assets that need no hub: {', '.join(MODELS)}"
+        ) from error

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import BertForSequenceClassification, BertModel, PreTrainedModel
+from transformers import BertForSequenceClassification, BertModel, GPT2Config, GPT2Model, PreTrainedModel
 
 from models import classifier, config, rows, synthetic, tokenizer
 from tombola.errors import TombolaError
@@ -385,3 +385,18 @@ def test_the_search_split_exists_only_where_rows_were_held_out() -> None:
     with pytest.raises(TombolaError, match="has no split 'search'"):
         TextTask.from_rows(rows, rows, tokenizer()).size("search")
     assert TextTask.from_rows(rows, rows, tokenizer(), search_rows=3).size("search") == 3
+
+
+def test_a_decoder_whose_tokenizer_has_no_padding_classifies(tmp_path: Path) -> None:
+    bare = tokenizer()
+    bare.pad_token = None
+    bare.eos_token = bare.sep_token or bare.unk_token
+    options: dict[str, Any] = {"vocab_size": len(bare), "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
+    GPT2Model(GPT2Config(bos_token_id=0, eos_token_id=1, **options)).save_pretrained(tmp_path)
+    bare.save_pretrained(tmp_path)
+    task = TextTask.from_rows(rows(120, 1), rows(40, 2), bare)
+    model = task.load(str(tmp_path), seed=0)
+    together, apart = score(model, task, batch_size=40), score(model, task, batch_size=1)
+    np.testing.assert_allclose(together.losses, apart.losses, rtol=1e-4)
+    train(model, task, Recipe(epochs=4, learning_rate=3e-3))
+    assert score(model, task).score > together.score

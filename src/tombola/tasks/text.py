@@ -1,6 +1,5 @@
 """Text classification and regression: labelled texts, a tokenizer, and any encoder with a sequence head."""
 
-import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -8,7 +7,6 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -18,7 +16,6 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging as transformers_logging
 from typing_extensions import override
 
 from tombola import sources
@@ -80,6 +77,11 @@ class TextTask(Task):
         self.corpus = corpus
         self.tokenizer = tokenizer
         self.max_length = min(max_length, tokenizer.model_max_length)
+        if tokenizer.pad_token_id is None:
+            # GPT-2 and its kin were trained without padding; what is padded is masked, so any token will do.
+            if tokenizer.eos_token is None:
+                raise TombolaError("the tokenizer has neither a padding nor an end token; give it a pad_token")
+            tokenizer.pad_token = tokenizer.eos_token
         special = tokenizer.num_special_tokens_to_add(pair=corpus.splits["train"].second is not None)
         if self.max_length <= special:
             # The tokenizer would cut nothing at all.
@@ -150,7 +152,7 @@ class TextTask(Task):
             }
         )
         options: dict[str, Any] = {"attn_implementation": self._attention, "trust_remote_code": self._trust_remote_code}
-        with _quiet(), _loading(source), torch.random.fork_rng([]):
+        with sources.quiet(), sources.loading(source), torch.random.fork_rng([]):
             torch.manual_seed(seed)
             if state == "init":
                 config = AutoConfig.from_pretrained(path, trust_remote_code=self._trust_remote_code, **labels)
@@ -184,6 +186,10 @@ class TextTask(Task):
     def _checked(self, model: object) -> nn.Module:
         """The model, if it has positions for the longest text."""
         module = _module(model)
+        config = getattr(module, "config", None)
+        if config is not None and getattr(config, "pad_token_id", None) is None:
+            # A decoder's classifier looks for the last token that is no padding.
+            config.pad_token_id = self.tokenizer.pad_token_id
         positions = getattr(getattr(module, "config", None), "max_position_embeddings", None)
         for name, table in module.named_modules():
             if name.endswith("position_embeddings") and isinstance(table, nn.Embedding):
@@ -199,7 +205,7 @@ class TextTask(Task):
     @override
     def save(self, model: nn.Module, folder: Path) -> None:
         assert isinstance(model, PreTrainedModel)
-        with _quiet():
+        with sources.quiet():
             model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
 
@@ -298,7 +304,7 @@ def tokenizer_of(source: str, *, trust_remote_code: bool = False) -> PreTrainedT
         TombolaError: it cannot be found.
     """
     path = sources.locate(source)
-    with _quiet(), _loading(source):
+    with sources.quiet(), sources.loading(source):
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     return tokenizer
@@ -326,33 +332,3 @@ def _sampled(corpus: Corpus, train_rows: int | None, dev_rows: int | None, searc
 def _module(model: object) -> nn.Module:
     assert isinstance(model, nn.Module)
     return model
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' own bars and reports: our steps have theirs."""
-    verbosity = transformers_logging.get_verbosity()
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if shown:
-            transformers_logging.enable_progress_bar()
-
-
-@contextlib.contextmanager
-def _loading(source: str) -> Iterator[None]:
-    """Turn what transformers raises for a source that it cannot load into one clear line."""
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
-        if len(reason) > 200:
-            reason = f"{reason[:200]}…"
-        raise TombolaError(
-            f"cannot load {source!r}: {reason} Give a local folder, a hub id that can be reached, or one of the "
-            f"assets that need no hub: {', '.join(sources.MODELS)}"
-        ) from error
