@@ -71,6 +71,17 @@ def config(
     return kind(vocab_size=vocabulary, max_position_embeddings=40, pad_token_id=0, **sizes, **rates, **more)
 
 
+def randomise(model: nn.Module, scale: float) -> None:
+    """Random biases and norms too, as those of a fresh model would hide mistakes."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 1:
+                norm = "norm" in name.casefold() and name.endswith("weight")
+                parameter.copy_(torch.randn_like(parameter) * 0.2 + (1 if norm else 0))
+            else:
+                parameter.copy_(torch.randn_like(parameter) * scale)
+
+
 def classifier(
     family: str = "bert", *, seed: int = 0, attention: str = "eager", dtype: torch.dtype = torch.float64, **sizes: Any
 ) -> PreTrainedModel:
@@ -79,13 +90,7 @@ def classifier(
     made = config(family, **sizes)
     made._attn_implementation = attention
     model = _CLASSES[family][1](made)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.ndim == 1:
-                norm = "norm" in name.casefold() and name.endswith("weight")
-                parameter.copy_(torch.randn_like(parameter) * 0.2 + (1 if norm else 0))
-            else:
-                parameter.copy_(torch.randn_like(parameter) * 0.25)
+    randomise(model, 0.25)
     assert isinstance(model, PreTrainedModel)
     model.eval().to(dtype)
     return model

@@ -10,7 +10,7 @@ import transformers
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from models import inputs, sites
+from models import inputs, randomise, sites
 from tombola.anatomy import dissect
 from tombola.gates import attach
 from tombola.subnetwork import Subnetwork
@@ -60,13 +60,7 @@ class Kind:
         config._attn_implementation = attention
         model = getattr(transformers, self.model)(config)
         assert isinstance(model, PreTrainedModel)
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                if parameter.ndim == 1:
-                    norm = "norm" in name.casefold() and name.endswith("weight")
-                    parameter.copy_(torch.randn_like(parameter) * 0.2 + (1 if norm else 0))
-                else:
-                    parameter.copy_(torch.randn_like(parameter) * 0.2)
+        randomise(model, 0.2)
         model.eval().to(dtype)
         return model
 

@@ -35,6 +35,9 @@ SEARCH_WEIGHT = {"heads+mlps": 1.3, "weights": 1.0}
 """Cost of an example of a search: a pass with importance costs double, on a network that shrinks."""
 
 
+SAVED: Mapping[str, tuple[str, ...]] = {"none": (), "good": ("good",), "all": TICKETS}
+"""For each `save`, the tickets whose retrained models are written."""
+
 EVALUATION = "evaluation.safetensors"
 SEARCH_EVALUATION = "evaluation-search.safetensors"
 
@@ -241,7 +244,7 @@ class CellRun:
         subnetwork = self._trained(ticket, bars)
         with publish(folder / "retrained") as draft:
             self._write_score(draft, subnetwork, name, "retrained", started, bars)
-            if self._setting.save == "all" or (self._setting.save == "good" and name == "good"):
+            if name in SAVED[self._setting.save]:
                 self._setting.task.save(expanded(subnetwork), draft)
 
     def _trained(self, ticket: Ticket, bars: Bars) -> Subnetwork:

@@ -1,6 +1,7 @@
 """A physically smaller model on disk: the original's configuration, the ticket, and the tensors that are left."""
 
 import contextlib
+import copy
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -69,8 +70,9 @@ def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokeniz
         raise TombolaError(f"{type(model).__name__} is no transformers model, so it cannot be saved as one")
     small = shrunk(model, ticket)
     with publish(Path(folder)) as draft:
-        model.config.architectures = [type(model).__name__]
-        model.config.save_pretrained(draft)
+        config = copy.deepcopy(model.config)
+        config.architectures = [type(model).__name__]
+        config.save_pretrained(draft)
         write_bytes(draft / TENSORS, save(_distinct(small.model)))
         ticket.write(draft)
         write_json(

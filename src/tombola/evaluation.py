@@ -121,7 +121,8 @@ def evaluate(
             indices.append(batch.indices)
             progress.advance(len(batch.indices))
     order = np.argsort(np.concatenate(indices))
-    if not np.isfinite(np.concatenate(losses)).all():
+    joined = np.concatenate(losses)
+    if not np.isfinite(joined).all():
         # An argmax over NaN would be an answer, and sometimes a right one.
         raise TombolaError(
             f"the model's outputs on the {split} split are not finite; train it with a lower learning rate, or score "
@@ -132,7 +133,7 @@ def evaluate(
     return Evaluation(
         score=task.metric.score(found, task.references(split)),
         predictions=found,
-        losses=np.concatenate(losses)[order],
+        losses=joined[order],
         importance=None if first_order is None else first_order.result(),
         seconds=time.perf_counter() - started,
     )

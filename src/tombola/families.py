@@ -106,6 +106,11 @@ class Family:
     kv_heads: str | None = None
 
 
+def _uniform(layers: str, attention: Attention, mlp: MLP, *, kv_heads: str | None = None) -> Family:
+    """A family whose layers are all alike, with one attention each."""
+    return Family((Stack(layers, (attention,), mlp),), kv_heads=kv_heads)
+
+
 def _apart(query: str, key: str, value: str, **more: str) -> dict[str, Projection]:
     """Query, key and value in matrices of their own; `more` are further ones that go with the query or key heads."""
     paths = {"query": query, "key": key, "value": value}
@@ -125,46 +130,34 @@ def _gated(gate: str, up: str, output: str, contribution: str | None = None) -> 
     return MLP({"mlp_gate": Projection(gate, _MLP), "mlp_in": Projection(up, _MLP)}, output, contribution)
 
 
-_BERT = Family(
-    (
-        Stack(
-            "encoder.layer",
-            (
-                Attention(
-                    "attention.self",
-                    _apart("attention.self.query", "attention.self.key", "attention.self.value"),
-                    "attention.output.dense",
-                    head_size="attention_head_size",
-                    may_be_empty=True,
-                ),
-            ),
-            _two("intermediate.dense", "output.dense"),
-        ),
-    )
+_BERT = _uniform(
+    "encoder.layer",
+    Attention(
+        "attention.self",
+        _apart("attention.self.query", "attention.self.key", "attention.self.value"),
+        "attention.output.dense",
+        head_size="attention_head_size",
+        may_be_empty=True,
+    ),
+    _two("intermediate.dense", "output.dense"),
 )
 
-_DEBERTA = Family(
-    (
-        Stack(
-            "encoder.layer",
-            (
-                Attention(
-                    "attention.self",
-                    _apart(
-                        "attention.self.query_proj",
-                        "attention.self.key_proj",
-                        "attention.self.value_proj",
-                        position_key="attention.self.pos_key_proj",
-                        position_query="attention.self.pos_query_proj",
-                    ),
-                    "attention.output.dense",
-                    head_size="attention_head_size",
-                    counts={"num_attention_heads": "heads"},
-                ),
-            ),
-            _two("intermediate.dense", "output.dense"),
+_DEBERTA = _uniform(
+    "encoder.layer",
+    Attention(
+        "attention.self",
+        _apart(
+            "attention.self.query_proj",
+            "attention.self.key_proj",
+            "attention.self.value_proj",
+            position_key="attention.self.pos_key_proj",
+            position_query="attention.self.pos_query_proj",
         ),
-    )
+        "attention.output.dense",
+        head_size="attention_head_size",
+        counts={"num_attention_heads": "heads"},
+    ),
+    _two("intermediate.dense", "output.dense"),
 )
 
 
@@ -185,7 +178,7 @@ def _separate(
         counts=counts or {},
         may_be_empty=may_be_empty,
     )
-    return Family((Stack(layers, (attention,), mlp),), kv_heads=kv_heads)
+    return _uniform(layers, attention, mlp, kv_heads=kv_heads)
 
 
 _GATED = _gated("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
@@ -230,88 +223,58 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "roberta": _BERT,
         "electra": _BERT,
         "deberta-v2": _DEBERTA,
-        "distilbert": Family(
-            (
-                Stack(
-                    "transformer.layer",
-                    (
-                        Attention(
-                            "attention",
-                            _apart("attention.q_lin", "attention.k_lin", "attention.v_lin"),
-                            "attention.out_lin",
-                            head_size="attention_head_size",
-                            may_be_empty=True,
-                        ),
-                    ),
-                    _two("ffn.lin1", "ffn.lin2"),
-                ),
-            )
+        "distilbert": _uniform(
+            "transformer.layer",
+            Attention(
+                "attention",
+                _apart("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+                "attention.out_lin",
+                head_size="attention_head_size",
+                may_be_empty=True,
+            ),
+            _two("ffn.lin1", "ffn.lin2"),
         ),
         # One layer used many times: its gates, and its cuts, hold for every use.
-        "albert": Family(
-            (
-                Stack(
-                    "encoder.albert_layer_groups.*.albert_layers",
-                    (
-                        Attention(
-                            "attention",
-                            _apart("attention.query", "attention.key", "attention.value"),
-                            "attention.dense",
-                            head_size="attention_head_size",
-                            may_be_empty=True,
-                        ),
-                    ),
-                    _two("ffn", "ffn_output"),
-                ),
-            )
+        "albert": _uniform(
+            "encoder.albert_layer_groups.*.albert_layers",
+            Attention(
+                "attention",
+                _apart("attention.query", "attention.key", "attention.value"),
+                "attention.dense",
+                head_size="attention_head_size",
+                may_be_empty=True,
+            ),
+            _two("ffn", "ffn_output"),
         ),
-        "modernbert": Family(
-            (
-                Stack(
-                    "layers",
-                    (
-                        Attention(
-                            "attn",
-                            {"query_key_value": Projection("attn.Wqkv", _QKV)},
-                            "attn.Wo",
-                            may_be_empty=True,
-                        ),
-                    ),
-                    MLP({"mlp_in": Projection("mlp.Wi", ("input", "gate"))}, "mlp.Wo"),
-                ),
-            )
+        "modernbert": _uniform(
+            "layers",
+            Attention(
+                "attn",
+                {"query_key_value": Projection("attn.Wqkv", _QKV)},
+                "attn.Wo",
+                may_be_empty=True,
+            ),
+            MLP({"mlp_in": Projection("mlp.Wi", ("input", "gate"))}, "mlp.Wo"),
         ),
-        "gpt2": Family(
-            (
-                Stack(
-                    "h",
-                    (
-                        Attention(
-                            "attn",
-                            {"query_key_value": Projection("attn.c_attn", _QKV)},
-                            "attn.c_proj",
-                            counts={"split_size": "width", "num_heads": "heads"},
-                        ),
-                    ),
-                    _two("mlp.c_fc", "mlp.c_proj"),
-                ),
-            )
+        "gpt2": _uniform(
+            "h",
+            Attention(
+                "attn",
+                {"query_key_value": Projection("attn.c_attn", _QKV)},
+                "attn.c_proj",
+                counts={"split_size": "width", "num_heads": "heads"},
+            ),
+            _two("mlp.c_fc", "mlp.c_proj"),
         ),
-        "gpt_neox": Family(
-            (
-                Stack(
-                    "layers",
-                    (
-                        Attention(
-                            "attention",
-                            {"query_key_value": Projection("attention.query_key_value", _QKV, interleaved=True)},
-                            "attention.dense",
-                            head_size="head_size",
-                        ),
-                    ),
-                    _two("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"),
-                ),
-            )
+        "gpt_neox": _uniform(
+            "layers",
+            Attention(
+                "attention",
+                {"query_key_value": Projection("attention.query_key_value", _QKV, interleaved=True)},
+                "attention.dense",
+                head_size="head_size",
+            ),
+            _two("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"),
         ),
         "opt": _separate("decoder.layers", "out_proj", _two("fc1", "fc2"), counts={"num_heads": "heads"}),
         "llama": _LLAMA,
@@ -322,22 +285,16 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "gemma2": _GEMMA_WITH_NORMS,
         "gemma3_text": _GEMMA_WITH_NORMS,
         "phi": _separate("layers", "dense", _two("mlp.fc1", "mlp.fc2"), counts=_GROUPS, kv_heads="num_key_value_heads"),
-        "phi3": Family(
-            (
-                Stack(
-                    "layers",
-                    (
-                        Attention(
-                            "self_attn",
-                            {"query_key_value": Projection("self_attn.qkv_proj", _QKV)},
-                            "self_attn.o_proj",
-                            counts={"num_key_value_heads": "kv_heads", "num_key_value_groups": "group"},
-                            config_counts={"num_attention_heads": "heads"},
-                        ),
-                    ),
-                    MLP({"mlp_in": Projection("mlp.gate_up_proj", ("gate", "up"))}, "mlp.down_proj"),
-                ),
+        "phi3": _uniform(
+            "layers",
+            Attention(
+                "self_attn",
+                {"query_key_value": Projection("self_attn.qkv_proj", _QKV)},
+                "self_attn.o_proj",
+                counts={"num_key_value_heads": "kv_heads", "num_key_value_groups": "group"},
+                config_counts={"num_attention_heads": "heads"},
             ),
+            MLP({"mlp_in": Projection("mlp.gate_up_proj", ("gate", "up"))}, "mlp.down_proj"),
             kv_heads="num_key_value_heads",
         ),
         "t5": Family(
@@ -352,21 +309,15 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             ),
             heads="num_heads",
         ),
-        "vit": Family(
-            (
-                Stack(
-                    "layers",
-                    (
-                        Attention(
-                            "attention",
-                            _apart("attention.q_proj", "attention.k_proj", "attention.v_proj"),
-                            "attention.o_proj",
-                            may_be_empty=True,
-                        ),
-                    ),
-                    _two("mlp.fc1", "mlp.fc2"),
-                ),
-            )
+        "vit": _uniform(
+            "layers",
+            Attention(
+                "attention",
+                _apart("attention.q_proj", "attention.k_proj", "attention.v_proj"),
+                "attention.o_proj",
+                may_be_empty=True,
+            ),
+            _two("mlp.fc1", "mlp.fc2"),
         ),
         "clip_text_model": _separate(
             "encoder.layers", "out_proj", _two("mlp.fc1", "mlp.fc2"), counts={"num_heads": "heads"}, may_be_empty=True

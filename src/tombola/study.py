@@ -15,20 +15,18 @@ import torch
 
 from tombola import report, statistics
 from tombola.anatomy import Anatomy, dissect
-from tombola.cell import EVALUATION, Cell, CellRun, Setting
+from tombola.cell import EVALUATION, SAVED, Cell, CellRun, Setting
 from tombola.config import StudyConfig
 from tombola.errors import TombolaError
 from tombola.evaluation import Evaluation
 from tombola.precision import deterministic, resolve_device, resolve_precision
 from tombola.progress import Bars
 from tombola.results import TicketVerdict
-from tombola.search import Search
+from tombola.search import read_steps
 from tombola.store import disk_errors, read_json, sweep_drafts, write_json, write_lines
 from tombola.tasks.base import Task
 from tombola.tasks.catalog import glue_title, open_task
 from tombola.ticket import TICKETS
-
-SAVES = ("none", "good", "all")
 
 
 class Study:
@@ -64,8 +62,8 @@ class Study:
         self.hash = self.config.hash()
         self.seeds = tuple(seeds)
         self.command = command
-        if save not in SAVES:
-            raise TombolaError(f"cannot save {save!r}; choose {', '.join(SAVES)}")
+        if save not in SAVED:
+            raise TombolaError(f"cannot save {save!r}; choose {', '.join(SAVED)}")
         self.save = save
         self.folder = self._folder(Path(out))
 
@@ -120,10 +118,9 @@ class Study:
 
     def _check_saved(self) -> None:
         """A finished retraining left no model if none was asked for then, and is not done again unasked."""
-        wanted = {"none": (), "good": ("good",), "all": TICKETS}[self.save]
         for seed in self.seeds:
             for pruning in self.config.prunings:
-                for name in wanted:
+                for name in SAVED[self.save]:
                     done = self.cell(seed).ticket(pruning, name) / "retrained"
                     if done.is_dir() and not (done / "config.json").is_file():
                         raise TombolaError(
@@ -242,7 +239,7 @@ class Study:
         for seed in self.finished_seeds():
             for pruning in self.config.prunings:
                 if (self.cell(seed).ticket(pruning, "good") / "ticket.json").is_file():
-                    steps = Search.load(self.cell(seed).folder / pruning).steps
+                    steps = read_steps(self.cell(seed).folder / pruning / "search.jsonl")
                     # The pass over the full model is shared by both searches and counted with the full model.
                     what = f"search {pruning}"
                     seconds[what] = seconds.get(what, 0.0) + sum(step.seconds for step in steps[1:])
