@@ -42,6 +42,17 @@ class Importance:
             found["heads"] = found["heads"] / norms.where(norms > 0, 1.0)
         return type(self)({kind: _unit(values) for kind, values in found.items()})
 
+    def least_first(self, kind: str) -> list[Any]:
+        """The sites of a kind that are not pruned, by rising importance; among equals the first row and site first.
+
+        Heads are [row, head], neurons [MLP, block], MLPs just numbers.
+        """
+        values = self.sites[kind]
+        order = torch.argsort(values.flatten().nan_to_num(torch.inf), stable=True)[: int((~values.isnan()).sum())]
+        if values.ndim == 1:
+            return [int(index) for index in order]
+        return [[int(index) // values.shape[1], int(index) % values.shape[1]] for index in order]
+
     def lists(self) -> dict[str, object]:
         """As JSON: nested lists with None for the pruned."""
         return {kind: _nested(values.tolist()) for kind, values in self.sites.items()}

@@ -3,13 +3,12 @@
 import functools
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tombola.anatomy import Anatomy, dissect
 from tombola.errors import TombolaError
@@ -135,7 +134,7 @@ class Search:
         """
         removed = [site for step in self.steps if step.holds for site in step.removed.get(kind, [])]
         assert self.last.importance is not None
-        return removed + _ascending(Importance.from_lists(self.last.importance)[kind])
+        return removed + Importance.from_lists(self.last.importance).least_first(kind)
 
     def save(self, folder: Path) -> None:
         """Write `search.jsonl`, then the ticket as `good/`: where `good/` is, the search is complete."""
@@ -325,11 +324,8 @@ def _cut_sites(state: _State, counts: Mapping[str, int]) -> tuple[Ticket, Mappin
     """The ticket without the least important sites, so many of each kind."""
     assert state.evaluation.importance is not None
     importance = state.evaluation.importance.normalised()
-    removed = {kind: _ascending(importance[kind])[:count] for kind, count in counts.items()}
-    if not any(removed.values()):
-        return None
-    masks = {kind: _without(mask, removed.get(kind, [])) for kind, mask in state.ticket.masks.items()}
-    return replace(state.ticket, masks=masks), removed
+    removed = {kind: importance.least_first(kind)[:count] for kind, count in counts.items()}
+    return (state.ticket.without(removed), removed) if any(removed.values()) else None
 
 
 def _counted(kind: str, count: int) -> str:
@@ -349,18 +345,3 @@ def _cut_weights(state: _State, anatomy: Anatomy, share: float) -> tuple[Ticket,
 def _share(share: float, total: int) -> int:
     """The share of a number, rounded down, at least 1; 0.29 of 100 is 29, whatever binary fractions make of it."""
     return max(1, math.floor(share * total + 1e-9))
-
-
-def _ascending(values: Tensor) -> list[Any]:
-    """Indices of what is not NaN, least first; among equals the first layer and head first."""
-    order = torch.argsort(values.flatten().nan_to_num(torch.inf), stable=True)[: int((~values.isnan()).sum())]
-    if values.ndim == 1:
-        return [int(index) for index in order]
-    return [[int(index) // values.shape[1], int(index) % values.shape[1]] for index in order]
-
-
-def _without(mask: Tensor, sites: Iterable[Sequence[int] | int]) -> Tensor:
-    mask = mask.clone()
-    for site in sites:
-        mask[site if isinstance(site, int) else tuple(site)] = False
-    return mask

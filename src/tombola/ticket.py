@@ -2,11 +2,11 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -141,6 +141,14 @@ class Ticket:
     def sparsity(self, anatomy: Anatomy) -> float:
         """Share of the prunable weights that is removed, 0 to 1."""
         return 1 - self.survivors(anatomy)["weights"] / anatomy.weights
+
+    def without(self, sites: Mapping[str, Iterable[Any]]) -> Self:
+        """The same ticket with some sites pruned too: kind → those to remove, as a search's step names them."""
+        masks = {kind: mask.clone() for kind, mask in self.masks.items()}
+        for kind, removed in sites.items():
+            for site in removed:
+                masks[kind][site if isinstance(site, int) else tuple(site)] = False
+        return replace(self, masks=masks)
 
     def overlap(self, other: Self) -> float:
         """Jaccard similarity of the two sets of survivors; 1 for two empty ones."""
