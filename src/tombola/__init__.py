@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tombola.config import StudyConfig
     from tombola.errors import TombolaError
     from tombola.evaluation import Evaluation, evaluate, score
+    from tombola.one_shot import one_shot
+    from tombola.recognition import recognise
     from tombola.search import Search, SearchOptions, search_ticket
     from tombola.statistics import Verdict, verdict
     from tombola.study import Study
@@ -44,6 +46,8 @@ __all__ = [
     "expanded",
     "load",
     "masked",
+    "one_shot",
+    "recognise",
     "retrain",
     "save_shrunk",
     "score",
@@ -62,6 +66,8 @@ _HOMES = {
     "tombola.config": ("StudyConfig",),
     "tombola.errors": ("TombolaError",),
     "tombola.evaluation": ("Evaluation", "evaluate", "score"),
+    "tombola.one_shot": ("one_shot",),
+    "tombola.recognition": ("recognise",),
     "tombola.search": ("Search", "SearchOptions", "search_ticket"),
     "tombola.statistics": ("Verdict", "verdict"),
     "tombola.study": ("Study",),

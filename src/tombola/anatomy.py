@@ -254,8 +254,20 @@ def dissect(model: nn.Module) -> Anatomy:
     if family is None:
         raise TombolaError(
             f"unknown architecture {model_type!r} ({type(model).__name__}): Tombola knows "
-            f"{', '.join(sorted(FAMILIES))}; to add one, give tombola.families.FAMILIES an entry for it"
+            f"{', '.join(sorted(FAMILIES))}; tombola.recognise(model) finds out whether it is built like one of them, "
+            "tombola.families.register adds an entry"
         )
+    return read(model, family)
+
+
+def read(model: nn.Module, family: Family) -> Anatomy:
+    """The anatomy of a model by a given entry of the table.
+
+    Raises:
+        TombolaError: its layers do not look as the entry says.
+    """
+    config = getattr(model, "config", None)
+    model_type = str(getattr(config, "model_type", None))
     if getattr(config, "add_cross_attention", False):
         raise TombolaError(
             f"this {model_type} has cross-attention layers, which its entry in tombola.families.FAMILIES does not cover"

@@ -17,18 +17,17 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 
 from tombola.anatomy import count_parameters
 from tombola.errors import TombolaError
-from tombola.gates import attach
+from tombola.recognition import recognise
 from tombola.results import bytes_of
+from tombola.selfcheck import TOLERANCE, largest_difference, random_inputs
 from tombola.sources import locate
 from tombola.store import publish, read_json, write_bytes, write_json
-from tombola.subnetwork import Subnetwork, masked, shrunk
+from tombola.subnetwork import masked, shrunk
 from tombola.ticket import Ticket
 
 TENSORS = "shrunk.safetensors"
 """Not `model.safetensors`: plain `from_pretrained` then says that it finds no weights, not that shapes differ."""
 FORMAT = 1
-TOLERANCE = 1e-4
-"""Largest difference of an output in the self-check, relative to the largest output; rounding is near 1e-6 in fp32."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +86,7 @@ def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokeniz
         if tokenizer is not None:
             with contextlib.suppress(OSError, ValueError):
                 AutoTokenizer.from_pretrained(locate(tokenizer)).save_pretrained(draft)
-        given = random_inputs(model, 4)
-        expected, found = _output(masked(model, ticket), given), _output(replace(small, model=load(draft)), given)
-        difference = float((expected - found).abs().max() / expected.abs().max())
+        difference = largest_difference(masked(model, ticket), replace(small, model=load(draft)))
         if not difference <= TOLERANCE:
             raise TombolaError(
                 f"the shrunk model differs from the masked one by {difference:.1e} of the largest output, so it was "
@@ -131,6 +128,8 @@ def load(folder: Path | str) -> PreTrainedModel:
         # Buffers are computed, as rotary frequencies and position ids stand in no file.
         with init_empty_weights(include_buffers=False):
             skeleton = kind(AutoConfig.from_pretrained(folder))
+        # Checked when it was written; a model without memory computes nothing.
+        recognise(skeleton, check=False)
         model = shrunk(skeleton, ticket).model
         state = load_file(folder / TENSORS)
         owners = {name: nn.Parameter(tensor, tensor.is_floating_point()) for name, tensor in state.items()}
@@ -143,52 +142,6 @@ def load(folder: Path | str) -> PreTrainedModel:
     model.tie_weights()
     model.eval()
     return model
-
-
-def random_inputs(model: PreTrainedModel, batch: int, length: int = 24) -> dict[str, Tensor]:
-    """Inputs that any model of text or images takes, the same each time.
-
-    Token ids [batch, length] with a mask that pads every second row at the end (for encoder-decoder models also
-    decoder ids), or pixels [batch, channels, size, size].
-    """
-    generator = torch.Generator().manual_seed(0)
-    config = model.config
-    device = model.device
-    if model.main_input_name == "pixel_values":
-        size = config.image_size
-        pixels = torch.randn(batch, config.num_channels, size, size, generator=generator)
-        return {"pixel_values": pixels.to(device, model.dtype)}
-    longest = getattr(config, "max_position_embeddings", None)
-    length = length if longest is None or longest <= 0 else min(length, longest // 2)
-    # Low ids are special tokens, some of which a model treats in its own way.
-    ids = torch.randint(min(10, config.vocab_size // 2), config.vocab_size, (batch, length), generator=generator)
-    mask = torch.ones_like(ids)
-    mask[1::2, length // 2 :] = 0
-    given = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
-    if config.is_encoder_decoder:
-        given["decoder_input_ids"] = ids[:, : length // 2].to(device)
-    return given
-
-
-def _output(subnetwork: Subnetwork, given: Mapping[str, Tensor]) -> Tensor:
-    """Logits, or the last hidden state of a model without a head; 0 at padding, where nothing is promised."""
-    model = subnetwork.model
-    training = model.training
-    model.eval()
-    try:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(torch.no_grad())
-            if subnetwork.gated:
-                gates = stack.enter_context(attach(model, subnetwork.anatomy, subnetwork.present, subnetwork.ticket))
-                first = next(iter(given.values()))
-                gates.open(len(first), first.device, grad=False)
-            output = model(**given)
-    finally:
-        model.train(training)
-    found: Tensor = output.logits if "logits" in output else output.last_hidden_state
-    if found.ndim == 3 and "attention_mask" in given and "decoder_input_ids" not in given:
-        found = found.where(given["attention_mask"].bool()[..., None], 0.0)
-    return found.float().cpu()
 
 
 def _fastest(model: nn.Module, given: Mapping[str, Tensor]) -> float:

@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import typing
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -108,7 +109,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Threads that spin while they wait make a shared machine up to thirty times slower. Read when PyTorch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        result: dict[str, Any] = options.run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _note
+            result: dict[str, Any] = options.run(options)
     except TombolaError as error:
         print(f"tombola: error: {error}", file=sys.stderr)  # noqa: T201
         return BAD_USAGE
@@ -126,6 +129,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps(result, indent=2))  # noqa: T201
     return DONE
+
+
+def _note(message: Warning | str, *_: Any, **__: Any) -> None:
+    """A warning as a line for people, without the place in the source."""
+    print(f"tombola: note: {message}", file=sys.stderr)  # noqa: T201
 
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
