@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from tombola.config import StudyConfig
     from tombola.errors import TombolaError
     from tombola.evaluation import Evaluation, evaluate, score
+    from tombola.onnx_graph import save_onnx
     from tombola.search import Search, SearchOptions, search_ticket
+    from tombola.semi_structured import not_semi_structured, prune_semi_structured, to_semi_structured
     from tombola.statistics import Verdict, verdict
     from tombola.study import Study
     from tombola.subnetwork import Subnetwork, expanded, masked, shrunk, whole
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from tombola.tasks.text import TextTask, tokenizer_of
     from tombola.ticket import Ticket
     from tombola.training import Recipe, retrain, train
+    from tombola.zeros import save_zeros
 
 __all__ = [
     "Evaluation",
@@ -44,11 +47,16 @@ __all__ = [
     "expanded",
     "load",
     "masked",
+    "not_semi_structured",
+    "prune_semi_structured",
     "retrain",
+    "save_onnx",
     "save_shrunk",
+    "save_zeros",
     "score",
     "search_ticket",
     "shrunk",
+    "to_semi_structured",
     "tokenizer_of",
     "train",
     "verdict",
@@ -62,7 +70,9 @@ _HOMES = {
     "tombola.config": ("StudyConfig",),
     "tombola.errors": ("TombolaError",),
     "tombola.evaluation": ("Evaluation", "evaluate", "score"),
+    "tombola.onnx_graph": ("save_onnx",),
     "tombola.search": ("Search", "SearchOptions", "search_ticket"),
+    "tombola.semi_structured": ("not_semi_structured", "prune_semi_structured", "to_semi_structured"),
     "tombola.statistics": ("Verdict", "verdict"),
     "tombola.study": ("Study",),
     "tombola.subnetwork": ("Subnetwork", "expanded", "masked", "shrunk", "whole"),
@@ -70,6 +80,7 @@ _HOMES = {
     "tombola.tasks.text": ("TextTask", "tokenizer_of"),
     "tombola.ticket": ("Ticket",),
     "tombola.training": ("Recipe", "retrain", "train"),
+    "tombola.zeros": ("save_zeros",),
 }
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -43,7 +43,8 @@ def whole(model: nn.Module) -> Subnetwork:
 def masked(model: nn.Module, ticket: Ticket) -> Subnetwork:
     """The ticket with everything else switched off: gates at zero for sites, zeros for weights.
 
-    `model` itself is not changed: weights are masked in a copy that shares the parameters that no mask touches.
+    `model` itself is not changed: weights are masked in a copy that shares the parameters that no mask touches. A
+    pruned weight is +0.0, whatever it was.
 
     Raises:
         TombolaError: the ticket is for another architecture.
@@ -57,11 +58,12 @@ def masked(model: nn.Module, ticket: Ticket) -> Subnetwork:
     for matrix, parameter in anatomy.prunable(copied):
         mask = ticket.masks[matrix.name].to(parameter.device)
         module = copied.get_submodule(matrix.parameter.removesuffix(".weight"))
-        module.weight = nn.Parameter(parameter.detach() * mask, parameter.requires_grad)
+        # A product would leave -0.0 where a negative weight was, and NaN where an infinite one was.
+        module.weight = nn.Parameter(parameter.detach().where(mask, 0.0), parameter.requires_grad)
     return Subnetwork(copied, anatomy, ticket, everything)
 
 
-def shrunk(model: nn.Module, ticket: Ticket) -> Subnetwork:
+def shrunk(model: nn.Module, ticket: Ticket, *, empty: bool = True) -> Subnetwork:
     """The ticket with the pruned heads and MLPs removed from the network: the same function, in fewer operations.
 
     `model` itself is not changed; parameters that no cut touches are shared with it. A sublayer that loses all its
@@ -69,7 +71,7 @@ def shrunk(model: nn.Module, ticket: Ticket) -> Subnetwork:
     it keeps one whose weights are zeros, which training leaves at zero. A layer that loses its MLP keeps what
     surrounds it (in BERT the layer norm). Where several heads share keys and values, those of a group go with its last
     head; uneven groups are exact too, see [`tombola.cutting`][]. Weight tickets cannot be shrunk and are masked
-    instead.
+    instead. With `empty` false, no sublayer is left without heads: each keeps at least one of zeros.
 
     Raises:
         TombolaError: the ticket is for another architecture.
@@ -80,7 +82,7 @@ def shrunk(model: nn.Module, ticket: Ticket) -> Subnetwork:
     ticket.check(anatomy)
     copied = _structural_copy(model)
     for row, kept in zip(anatomy.attentions, ticket.heads, strict=True):
-        cut_heads(copied, row, kept)
+        cut_heads(copied, row if empty else replace(row, may_be_empty=False), kept)
     separate_biases(copied, anatomy.attentions, ticket.heads)
     for mlp, stays in zip(anatomy.feed_forwards, ticket.mlps.tolist(), strict=True):
         if not stays:
