@@ -7,9 +7,11 @@ from pathlib import Path
 import onnxruntime
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from transformers import AutoConfig
 
 from models import inputs, sites, some_weights
+from tombola.card import bytes_on_disk
 from tombola.errors import TombolaError
 from tombola.onnx_graph import save_onnx
 from tombola.subnetwork import masked
@@ -73,6 +75,10 @@ def test_a_ticket_of_weights_and_the_folder(tmp_path: Path) -> None:
     assert Ticket.load(tmp_path / "onnx") == ticket
     assert AutoConfig.from_pretrained(tmp_path / "onnx").architectures == ["BertForSequenceClassification"]
     assert json.loads((tmp_path / "onnx" / "config.json").read_text())["model_type"] == "bert"
+    card = ModelCard.load(tmp_path / "onnx" / "README.md")
+    assert card.data.library_name == "onnx"
+    assert 'InferenceSession("model.onnx")' in card.text
+    assert f"{bytes_on_disk(tmp_path / 'onnx'):,} bytes" in card.text
     session = onnxruntime.InferenceSession(tmp_path / "onnx" / "model.onnx")
     assert [found.shape for found in session.get_inputs()] == [["batch", "sequence"]] * 3
 
