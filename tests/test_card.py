@@ -7,18 +7,18 @@ import huggingface_hub
 import pytest
 import torch
 import yaml
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, ModelCardData
 from transformers import PreTrainedModel
 
 from models import sites, some_weights
 from tombola.card import bytes_on_disk, code, dense_bytes, hub_id, plain
 from tombola.checkpoint import load, save_shrunk
-from tombola.subnetwork import shrunk
+from tombola.subnetwork import expanded, shrunk
 from tombola.zeros import save_zeros
 from zoo import ZOO, tickets
 
 FACTS = {"ticket": "good", "task": "sst2", "metric": "accuracy", "split": "dev", "full_score": 0.91, "score": 0.83}
-HOSTILE = "x`\n---\n# Owned\u202e\x00 <script>alert(1)</script> | [a](javascript:b) \ud800 ![i](http://evil) {{card}} ---"
+HOSTILE = "x`\n---\n# Owned\u202e\x00 <script>alert(1)</script> | [a](javascript:b) \ud800 ![i](http://evil) {{x}} ---"
 
 
 @pytest.fixture
@@ -26,24 +26,25 @@ def bert() -> PreTrainedModel:
     return ZOO["bert"].make(dtype=torch.float32)
 
 
-def card(folder: Path) -> ModelCard:
-    """Without reaching for the hub."""
-    return ModelCard.load(folder / "README.md")
+def card(folder: Path) -> tuple[ModelCardData, str]:
+    """Metadata and text, without reaching for the hub."""
+    found = ModelCard.load(folder / "README.md")
+    assert isinstance(found.data, ModelCardData)
+    return found.data, found.text
 
 
 def test_what_the_ticket_knows_is_said(bert: PreTrainedModel, tmp_path: Path) -> None:
     ticket = sites(bert, [[1, 0, 1, 0], [1, 1, 1, 1]], [1, 0]).with_provenance(**FACTS, threshold=0.9)
     save_shrunk(bert, ticket, tmp_path / "small")
-    found = card(tmp_path / "small")
-    assert found.data.library_name == "tombola"
-    assert found.data.pipeline_tag == "text-classification"
-    assert {"tombola", "pruning", "lottery-ticket", "shrunk"} <= set(found.data.tags or [])
-    assert found.data.base_model is None
-    (result,) = found.data.eval_results or []
+    data, text = card(tmp_path / "small")
+    assert data.library_name == "tombola"
+    assert data.pipeline_tag == "text-classification"
+    assert {"tombola", "pruning", "lottery-ticket", "shrunk"} <= set(data.tags or [])
+    assert data.base_model is None
+    (result,) = data.eval_results or []
     assert (result.metric_type, result.metric_value, result.dataset_name, result.dataset_split, result.task_type) == (
         *("accuracy", 0.83, "sst2", "dev", "text-classification"),
     )
-    text = found.text
     assert "surviving heads: 6 of 8" in text
     assert "surviving MLPs: 1 of 2" in text
     assert "full model: 0.9100" in text
@@ -60,24 +61,42 @@ def test_what_the_ticket_knows_is_said(bert: PreTrainedModel, tmp_path: Path) ->
 
 def test_what_the_ticket_does_not_know_is_not_said(bert: PreTrainedModel, tmp_path: Path) -> None:
     save_shrunk(bert, some_weights(bert, 0), tmp_path / "sparse")
-    found = card(tmp_path / "sparse")
-    assert found.data.eval_results is None
-    assert "No scores came with the ticket." in found.text
-    assert "bit for bit" in found.text
+    data, text = card(tmp_path / "sparse")
+    assert data.eval_results is None
+    assert "No scores came with the ticket." in text
+    assert "bit for bit" in text
     # The score of a ticket that was trained again is not that of these weights.
     again = some_weights(bert, 0).with_provenance(**FACTS, stage="retrained")
     save_shrunk(bert, again, tmp_path / "retrained")
-    found = card(tmp_path / "retrained")
-    assert found.data.eval_results is None
-    assert "trained again in the search, which the weights here need not be: 0.8300" in found.text
+    data, text = card(tmp_path / "retrained")
+    assert data.eval_results is None
+    assert "trained again in the search, which the weights here need not be: 0.8300" in text
+
+
+@pytest.mark.parametrize("pruning", ["heads+mlps", "weights"])
+def test_a_score_is_not_that_of_weights_that_were_trained_again(
+    pruning: str, bert: PreTrainedModel, tmp_path: Path
+) -> None:
+    ticket = tickets(bert)["random 0"] if pruning == "heads+mlps" else some_weights(bert, 0)
+    # As a study saves a retrained model: in the original shapes, with zeros.
+    again = expanded(shrunk(bert, ticket))
+    ticket = ticket.with_provenance(**FACTS)
+    save_shrunk(again, ticket, tmp_path / "small")
+    data, text = card(tmp_path / "small")
+    assert data.eval_results is None
+    assert "that score is not theirs" in text
+    save_shrunk(bert, ticket, tmp_path / "other")
+    data, text = card(tmp_path / "other")
+    assert len(data.eval_results or []) == 1
+    assert "that score is not theirs" not in text
 
 
 def test_a_folder_of_zeros_says_how_to_load_it(bert: PreTrainedModel, tmp_path: Path) -> None:
     ticket = tickets(bert)["random 0"].with_provenance(**FACTS)
     save_zeros(bert, ticket, tmp_path / "zeros")
-    found = card(tmp_path / "zeros")
-    assert found.data.library_name == "transformers"
-    lines = re.findall(r"```python\n(.*?)```", found.text, re.DOTALL)[0]
+    data, text = card(tmp_path / "zeros")
+    assert data.library_name == "transformers"
+    lines = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
     assert lines.splitlines()[0] == "from transformers import BertForSequenceClassification"
 
 
@@ -95,8 +114,8 @@ def test_hostile_facts_stay_facts(value: object, bert: PreTrainedModel, tmp_path
     except UnicodeEncodeError:
         pytest.fail("a lone surrogate got through")
     content = (tmp_path / "small" / "README.md").read_text(encoding="utf-8")
-    found = card(tmp_path / "small")
-    assert found.data.library_name == "tombola"
+    data, _ = card(tmp_path / "small")
+    assert data.library_name == "tombola"
     assert load(tmp_path / "small") is not None
     _, head, body = content.split("---\n", 2)
     assert yaml.safe_load(head)["library_name"] == "tombola"
@@ -135,7 +154,7 @@ def test_a_hub_id_is_named_only_if_the_hub_knows_it(
         assert hub_id(bert) == known
     bert.name_or_path = "some/bert"
     save_shrunk(bert, some_weights(bert, 0), tmp_path / "small")
-    assert card(tmp_path / "small").data.base_model == "some/bert"
+    assert card(tmp_path / "small")[0].base_model == "some/bert"
     # A local folder of that name goes before the hub.
     (tmp_path / "some" / "bert").mkdir(parents=True)
     assert hub_id(bert) is None

@@ -1,6 +1,7 @@
 """A shrunk model on disk: smaller, the same after loading, and refused where it would be wrong."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,7 +93,7 @@ def test_bad_input_is_one_line_and_writes_nothing(bert: PreTrainedModel, tmp_pat
 def test_damage_of_any_file_is_found(bert: PreTrainedModel, tmp_path: Path, pruning: str) -> None:
     folder = tmp_path / "small"
     save_shrunk(bert, some_weights(bert, 0) if pruning == "weights" else tickets(bert)["random 0"], folder)
-    spoilt = {
+    spoilt: dict[str, Callable[[bytes], bytes]] = {
         "a part is missing": lambda content: content[:-100],
         "empty": lambda _: b"",
         "one bit of a value is another": lambda content: content[:-1] + bytes([content[-1] ^ 1]),
@@ -116,7 +117,14 @@ def test_damage_of_any_file_is_found(bert: PreTrainedModel, tmp_path: Path, prun
             load(folder)
         (folder / file).write_text(before)
     facts = json.loads((folder / "tombola.json").read_text())
-    for change in ({"shared": []}, {"sha256": None}, {"format": 2}, {"class": "os"}, {"class": None}):
+    changes: tuple[dict[str, object], ...] = (
+        {"shared": []},
+        {"sha256": None},
+        {"format": 2},
+        {"class": "os"},
+        {"class": None},
+    )
+    for change in changes:
         (folder / "tombola.json").write_text(json.dumps(facts | change))
         with pytest.raises(TombolaError):
             load(folder)
@@ -155,7 +163,8 @@ def test_a_sparse_file_is_smaller(share: float, most: float, dtype: torch.dtype,
         intermediate_size=1024,
         max_position_embeddings=32,
     )
-    model = BertForSequenceClassification(config).to(dtype)
+    model = BertForSequenceClassification(config)
+    model = model.half() if dtype == torch.float16 else model.bfloat16()
     model.save_pretrained(tmp_path / "dense")
     anatomy = dissect(model)
     kept = keep_largest(anatomy.weights_of(model), round(share * anatomy.weights))

@@ -1,6 +1,7 @@
 """2:4 sparsity against NumPy by brute force, and its layout against PyTorch's own conversion."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,12 +28,13 @@ def contracted(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def wide(transposed: bool) -> PreTrainedModel:
-    """A model whose matrices a GPU takes, but for one."""
+    """A model whose matrices a GPU takes, but for the MLP's."""
+    sizes: dict[str, Any] = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
     if transposed:
-        sizes = {"n_embd": 64, "n_layer": 1, "n_head": 4, "n_inner": 72}
-        return GPT2LMHeadModel(GPT2Config(vocab_size=64, n_positions=40, bos_token_id=1, eos_token_id=None, **sizes))
-    sizes = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 72}
-    return BertForSequenceClassification(BertConfig(vocab_size=64, max_position_embeddings=40, **sizes))
+        return GPT2LMHeadModel(GPT2Config(vocab_size=64, n_positions=40, n_inner=72, eos_token_id=None, **sizes))
+    return BertForSequenceClassification(
+        BertConfig(vocab_size=64, max_position_embeddings=40, intermediate_size=72, **sizes)
+    )
 
 
 @pytest.mark.parametrize("name", ["bert", "gpt2", "llama", "t5"])

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
 from huggingface_hub import EvalResult, ModelCardData, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 from transformers import PreTrainedModel
 
 from tombola.anatomy import count_parameters
 from tombola.store import write_text
-from tombola.subnetwork import Subnetwork
+from tombola.subnetwork import Subnetwork, expanded
 
 Form = Literal["shrunk", "sparse", "zeros", "onnx"]
 """How a ticket was written: fewer units, survivors and a mask, zeros in the original shapes, an ONNX graph."""
@@ -65,7 +66,7 @@ class Card:
         """The metadata; of the score only where there is one of this very model."""
         facts, task, score = self.small.ticket.provenance, self._task(), self._score("score")
         results = None
-        if score is not None and task is not None and facts.get("stage", "pruned") == "pruned" and "task" in facts:
+        if score is not None and task is not None and "task" in facts and self._as_scored():
             results = [
                 EvalResult(
                     task_type=task,
@@ -92,6 +93,15 @@ class Card:
         value = self.small.ticket.provenance.get(name)
         number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         return float(value) if number else None  # type: ignore[arg-type]
+
+    def _as_scored(self) -> bool:
+        """Whether the score in the ticket's record can be that of these weights.
+
+        It cannot if they were trained again under the ticket, which leaves zeros where it prunes.
+        """
+        if self.small.ticket.provenance.get("stage", "pruned") != "pruned":
+            return False
+        return len(self.small.ticket) == self.small.ticket.total or not _cut_already(self.model, self.small)
 
     def _text(self, folder: Path) -> str:
         kind = type(self.model).__name__
@@ -145,11 +155,13 @@ class Card:
             return
         names = [f"{what} {code(facts[what])}" for what in ("metric", "task", "split") if what in facts]
         if names:
-            yield f"- measured: {', '.join(names)}"
+            yield f"- from the ticket's record, not measured again here: {', '.join(names)}"
         if full is not None:
             yield f"- full model: {full:.4f}"
         if score is not None and facts.get("stage", "pruned") == "pruned":
             yield f"- this ticket, cut out of the full model and not trained again: {score:.4f}"
+            if not self._as_scored():
+                yield "- the weights here were trained again under the ticket, or cut before: that score is not theirs"
         elif score is not None:
             yield f"- this ticket, trained again in the search, which the weights here need not be: {score:.4f}"
 
@@ -183,6 +195,14 @@ def dense_bytes(model: PreTrainedModel) -> int:
     """What the model's own tensors take in a file, each once."""
     distinct = {tensor.data_ptr(): tensor for tensor in model.state_dict().values()}
     return sum(tensor.numel() * tensor.element_size() for tensor in distinct.values())
+
+
+def _cut_already(model: PreTrainedModel, small: Subnetwork) -> bool:
+    """Whether the model has zeros already wherever the ticket prunes."""
+    cut = expanded(small).state_dict()
+    return all(
+        torch.equal(tensor.cpu().float(), cut[name].cpu().float()) for name, tensor in model.state_dict().items()
+    )
 
 
 def hub_id(model: PreTrainedModel) -> str | None:
