@@ -25,6 +25,7 @@ from tombola.subnetwork import masked, shrunk
 from tombola.ticket import Ticket
 
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+_AXES = {"pixel_values": {0: "batch"}, "decoder_input_ids": {0: "batch", 1: "decoder_sequence"}}
 _EXPORTED = (4, 24)
 """Batch and length that the graph is traced with; the others are those that it is tried on."""
 _TRIED = (_EXPORTED, (1, 3), (3, 17))
@@ -96,14 +97,6 @@ def _export(model: nn.Module, given: Mapping[str, Tensor], path: Path) -> str:
     model.set_attn_implementation("eager")
     with torch.no_grad():
         output = "logits" if "logits" in model(**given) else "last_hidden_state"
-    axes = tuple(
-        {0: "batch"}
-        if name == "pixel_values"
-        else {0: "batch", 1: f"{name.partition('_input')[0]}_sequence"}
-        if name == "decoder_input_ids"
-        else {0: "batch", 1: "sequence"}
-        for name in given
-    )
     try:
         with _silently(), torch.no_grad():
             program = torch.onnx.export(
@@ -111,7 +104,7 @@ def _export(model: nn.Module, given: Mapping[str, Tensor], path: Path) -> str:
                 tuple(given.values()),
                 input_names=list(given),
                 output_names=[output],
-                dynamic_shapes=(axes,),
+                dynamic_shapes=(tuple(_AXES.get(name, {0: "batch", 1: "sequence"}) for name in given),),
                 dynamo=True,
                 verbose=False,
             )
