@@ -13,7 +13,7 @@ import transformers
 from accelerate import init_empty_weights
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedModel
 
@@ -23,13 +23,14 @@ from tombola.errors import TombolaError
 from tombola.proof import computed, difference, precise, random_inputs
 from tombola.sources import MARK, save_tokenizer
 from tombola.sparse import packed, same_bits, unpacked
-from tombola.store import publish, read_json, write_bytes, write_json
+from tombola.store import publish, read_json, write_json
 from tombola.subnetwork import Subnetwork, masked, shrunk
 from tombola.ticket import Ticket
 
 TENSORS = "shrunk.safetensors"
 """Not `model.safetensors`: plain `from_pretrained` then says that it finds no weights, not that shapes differ."""
 FORMAT = 1
+_DIGESTED = (TENSORS, "masks.safetensors")
 
 
 def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: str | None = None) -> float:
@@ -58,8 +59,7 @@ def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokeniz
         config = copy.deepcopy(model.config)
         config.architectures = [type(model).__name__]
         config.save_pretrained(draft)
-        content = save(_tensors(small))
-        write_bytes(draft / TENSORS, content)
+        save_file(_tensors(small), draft / TENSORS)
         ticket.write(draft)
         write_json(
             draft / MARK,
@@ -68,15 +68,11 @@ def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokeniz
                 "class": type(model).__name__,
                 "transformers": transformers.__version__,
                 "shared": _aliases(small.model),
-                "sha256": {
-                    TENSORS: hashlib.sha256(content).hexdigest(),
-                    "masks.safetensors": _sha256(draft / "masks.safetensors"),
-                },
+                "sha256": {name: _sha256(draft / name) for name in _DIGESTED},
             },
         )
-        del content
         save_tokenizer(tokenizer, draft)
-        apart = _check(model, ticket, draft)
+        apart = _check(model, small, draft)
         Card("sparse" if ticket.pruning == "weights" else "shrunk", model, small, apart).write(draft)
     return apart
 
@@ -103,7 +99,7 @@ def load(folder: Path | str) -> PreTrainedModel:
         )
     ticket = Ticket.load(folder)
     try:
-        for name in (TENSORS, "masks.safetensors"):
+        for name in _DIGESTED:
             if _sha256(folder / name) != facts["sha256"][name]:
                 raise ValueError(f"{name} is not the file that was written")
         # Buffers are computed, as rotary frequencies and position ids stand in no file.
@@ -143,13 +139,14 @@ def transformers_model(model: nn.Module) -> PreTrainedModel:
     return model
 
 
-def _check(model: PreTrainedModel, ticket: Ticket, folder: Path) -> float:
+def _check(model: PreTrainedModel, small: Subnetwork, folder: Path) -> float:
     """Compare what a folder holds with the masked model; the difference of their outputs."""
-    again, whole = load(folder), masked(model, ticket)
-    if ticket.pruning == "weights":
-        expected, found = whole.model.state_dict(), again.state_dict()
+    again = load(folder)
+    if small.ticket.pruning == "weights":
+        # Here `small` is the masked model.
+        expected, found = small.model.state_dict(), again.state_dict()
         differing = [name for name in expected if name not in found or not same_bits(expected[name], found[name])]
-        if differing or expected.keys() != found.keys() or _aliases(whole.model) != _aliases(again):
+        if differing or expected.keys() != found.keys() or _aliases(small.model) != _aliases(again):
             raise TombolaError(
                 f"the sparse model differs from the masked one in {', '.join(differing[:3]) or 'what is tied'}, so it "
                 "was not saved; please report this model and ticket"
@@ -157,8 +154,8 @@ def _check(model: PreTrainedModel, ticket: Ticket, folder: Path) -> float:
         return 0.0
     given = random_inputs(model, 4)
     exact = precise(model)
-    output = computed(replace(shrunk(exact, ticket), model=precise(again)), given)
-    return difference(computed(masked(exact, ticket), given), output, "the shrunk model")
+    output = computed(replace(small, model=precise(again)), given)
+    return difference(computed(masked(exact, small.ticket), given), output, "the shrunk model")
 
 
 def _tensors(small: Subnetwork) -> dict[str, Tensor]:

@@ -109,6 +109,11 @@ def _export(model: nn.Module, given: Mapping[str, Tensor], path: Path) -> str:
                 verbose=False,
             )
             assert program is not None
+            # Every node carries the stack of the export, with paths of this machine that are nobody's business.
+            for node in program.model.graph.all_nodes():
+                node.metadata_props.clear()
+                for value in node.outputs:
+                    value.metadata_props.clear()
             program.save(path)
     except torch.onnx.OnnxExporterError as error:
         reason = " ".join(str(error).split())[:200]
@@ -128,6 +133,8 @@ def _run(path: Path, given: Mapping[str, Tensor], output: str) -> Tensor:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    # Threads that spin while they wait make a shared machine many times slower.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         found = session.run([output], {name: tensor.numpy() for name, tensor in given.items()})
