@@ -376,7 +376,9 @@ class TestSteps:
         )
         assert said.err == ""
         tokens = AutoTokenizer.from_pretrained(out)(["bright word1 word2", "dull"], padding=True, return_tensors="pt")
-        session = onnxruntime.InferenceSession(out / "model.onnx")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(out / "model.onnx", options)
         given = {
             found.name: tokens.get(found.name, torch.zeros_like(tokens["input_ids"])) for found in session.get_inputs()
         }

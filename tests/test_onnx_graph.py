@@ -58,7 +58,7 @@ def test_onnx_runtime_computes_what_the_masked_model_does(name: str, ticket: str
     model = ZOO[name].make(dtype=torch.float32)
     # A layer without heads, one with an odd number of them, and a layer without its MLP.
     corners = sites(model, [[0, 0, 0, 0], [1, 0, 1, 1]], [1, 0]) if ticket == "corners" else None
-    made = corners or tickets(model)[ticket]
+    made = (corners or tickets(model)[ticket]).with_provenance(task="sst2", score=0.8)
     assert save_onnx(model, made, tmp_path / "onnx") < 1e-5
     for batch, length in ((1, 1), (2, 9), (5, 13)):
         given = padded(name, batch, length)

@@ -80,9 +80,12 @@ def shrunk(model: nn.Module, ticket: Ticket, *, empty: bool = True) -> Subnetwor
         return masked(model, ticket)
     anatomy = dissect(model)
     ticket.check(anatomy)
+    if not empty:
+        rows = tuple(replace(row, may_be_empty=False) for row in anatomy.attentions)
+        anatomy = replace(anatomy, attentions=rows)
     copied = _structural_copy(model)
     for row, kept in zip(anatomy.attentions, ticket.heads, strict=True):
-        cut_heads(copied, row if empty else replace(row, may_be_empty=False), kept)
+        cut_heads(copied, row, kept)
     separate_biases(copied, anatomy.attentions, ticket.heads)
     for mlp, stays in zip(anatomy.feed_forwards, ticket.mlps.tolist(), strict=True):
         if not stays:
