@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from transformers import PreTrainedModel
 
 from models import sites, some_weights
-from tombola.card import bytes_on_disk, code, dense_bytes, hub_id, plain
+from tombola.card import Card, bytes_on_disk, code, dense_bytes, hub_id, plain
 from tombola.checkpoint import load, save_shrunk
 from tombola.subnetwork import expanded, shrunk
 from tombola.zeros import save_zeros
@@ -71,6 +71,16 @@ def test_what_the_ticket_does_not_know_is_not_said(bert: PreTrainedModel, tmp_pa
     data, text = card(tmp_path / "retrained")
     assert data.eval_results is None
     assert "trained again in the search, which the weights here need not be: 0.8300" in text
+
+
+@pytest.mark.parametrize("value", ["0.9", True, None, [0.9], 10**400, -(10**400), float("nan")])
+def test_a_score_that_is_no_number_is_none(value: object, bert: PreTrainedModel, tmp_path: Path) -> None:
+    ticket = some_weights(bert, 0).with_provenance(**FACTS | {"score": value, "full_score": value})
+    small = shrunk(bert, ticket)
+    Card("sparse", bert, small, 0.0).write(tmp_path)
+    data, text = card(tmp_path)
+    assert data.eval_results is None
+    assert "No scores came with the ticket." in text
 
 
 @pytest.mark.parametrize("pruning", ["heads+mlps", "weights"])

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import sys
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -91,8 +92,10 @@ class Card:
 
     def _score(self, name: str) -> float | None:
         value = self.small.ticket.provenance.get(name)
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        return float(value) if number else None  # type: ignore[arg-type]
+        # JSON's whole numbers may exceed every float.
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
+            return None
+        return float(value)
 
     def _as_scored(self) -> bool:
         """Whether the score in the ticket's record can be that of these weights.
