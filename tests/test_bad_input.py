@@ -22,6 +22,8 @@ from tombola.study import Study
 
 Capture = pytest.CaptureFixture[str]
 
+WAYS_OUT = (["shrink"], ["export", "--format", "zeros"], ["export", "--format", "onnx"])
+
 
 def refused(capsys: Capture, home: Path, *arguments: object) -> str:
     """Run a command that must fail, check the form of its failure, and return its message."""
@@ -274,6 +276,76 @@ class TestTicket:
         said = refused(capsys, tmp_path, "score", *flags("score", model=full), "--ticket", ticket)
         assert said.startswith(f"the ticket in {ticket} is damaged")
         assert said.endswith("find it again")
+
+    @pytest.mark.parametrize("file", ["ticket.json", "masks.safetensors"])
+    @pytest.mark.parametrize("command", WAYS_OUT, ids=" ".join)
+    def test_a_damaged_one_makes_no_model(
+        self, tmp_path: Path, ticket: Path, full: Path, file: str, command: list[str], capsys: Capture
+    ) -> None:
+        content = (ticket / file).read_bytes()
+        # Of the right size, with a header that is none.
+        (ticket / file).write_bytes(content[:8] + b"?" * (len(content) - 8))
+        said = refused(capsys, tmp_path, *command, full, ticket, "--out", tmp_path / "out")
+        assert said.startswith(f"the ticket in {ticket} is damaged")
+
+    @pytest.mark.parametrize("command", WAYS_OUT, ids=" ".join)
+    def test_one_for_another_model_makes_no_model(
+        self, tmp_path: Path, done: Study, command: list[str], capsys: Capture
+    ) -> None:
+        small.write_model(tmp_path / "two", layers=2)
+        for pruning in ("heads+mlps", "weights"):
+            ticket = done.cell(0).ticket(pruning, "good")
+            said = refused(capsys, tmp_path, *command, tmp_path / "two", ticket, "--out", tmp_path / "a" / "out")
+            assert said.startswith("this ticket is for another model: it fits bert-3x4-")
+
+    @pytest.mark.parametrize("command", WAYS_OUT, ids=" ".join)
+    def test_a_folder_that_is_taken(
+        self, tmp_path: Path, full: Path, ticket: Path, command: list[str], capsys: Capture
+    ) -> None:
+        (tmp_path / "taken").mkdir()
+        (tmp_path / "taken" / "file").write_text("mine")
+        said = refused(capsys, tmp_path, *command, full, ticket, "--out", tmp_path / "taken")
+        assert said == f"{tmp_path / 'taken'} exists already; delete it or choose another folder"
+
+    @pytest.mark.parametrize("pruning", ["heads+mlps", "weights"])
+    def test_a_model_that_was_shrunk_already(
+        self, tmp_path: Path, done: Study, full: Path, pruning: str, capsys: Capture
+    ) -> None:
+        ticket, model = done.cell(0).ticket(pruning, "good"), tmp_path / "small"
+        assert main(["shrink", str(full), str(ticket), "--out", str(model)]) == 0
+        capsys.readouterr()
+        expected = (
+            f"{model} was shrunk already; give the model that it was made from (tombola.load opens the shrunk one)"
+        )
+        out = ["--out", tmp_path / "out"]
+        for command in WAYS_OUT:
+            assert refused(capsys, tmp_path, *command, model, ticket, *out) == expected
+        for name in ("prune", "retrain", "score"):
+            more = (["--ticket", ticket] if name != "prune" else []) + (out if name != "score" else [])
+            assert refused(capsys, tmp_path, name, *flags(name, model=model), *more) == expected
+
+    @pytest.mark.parametrize("left", [0, 100, -100])
+    def test_a_damaged_model(self, tmp_path: Path, full: Path, ticket: Path, left: int, capsys: Capture) -> None:
+        model = shutil.copytree(full, tmp_path / "model")
+        content = (model / "model.safetensors").read_bytes()
+        for spoilt in (content[:left], content[:8] + b"?" * (len(content) - 8)):
+            (model / "model.safetensors").write_bytes(spoilt)
+            for command in WAYS_OUT:
+                said = refused(capsys, tmp_path, *command, model, ticket, "--out", tmp_path / "out")
+                assert said.startswith(f"cannot load '{model}': ")
+
+    def test_an_unknown_package(
+        self, tmp_path: Path, full: Path, ticket: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    ) -> None:
+        monkeypatch.setattr("tombola.onnx_graph._PACKAGES", ("onnx", "no_such_package"))
+        said = refused(capsys, tmp_path, "export", full, ticket, "--format", "onnx", "--out", tmp_path / "out")
+        assert said == "ONNX needs no_such_package; pip install 'tombola[onnx]'"
+
+    def test_a_pattern_of_heads(self, tmp_path: Path, full: Path, capsys: Capture) -> None:
+        said = refused(
+            capsys, tmp_path, "prune", *flags("prune", model=full), "--pattern", "2:4", "--out", tmp_path / "out"
+        )
+        assert said == "2:4 is a pattern of weights; add --pruning weights"
 
     def test_none_there(self, tmp_path: Path, full: Path, capsys: Capture) -> None:
         said = refused(capsys, tmp_path, "score", *flags("score", model=full), "--ticket", tmp_path / "none")

@@ -11,8 +11,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
+import torch
 import yaml
+from huggingface_hub import ModelCard
 from rich.console import Console
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, pipeline
@@ -26,13 +29,15 @@ from tombola.cli import main
 from tombola.config import StudyConfig
 from tombola.evaluation import score
 from tombola.search import search_ticket
+from tombola.semi_structured import not_semi_structured
 from tombola.study import Study
-from tombola.subnetwork import expanded
+from tombola.subnetwork import expanded, masked
 from tombola.tasks.catalog import open_task
 from tombola.ticket import Ticket
 from tombola.training import retrain
+from zoo import computed
 
-COMMANDS = ("study", "prune", "retrain", "score", "report")
+COMMANDS = ("study", "prune", "retrain", "score", "shrink", "export", "report")
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +117,9 @@ class TestExitCodes:
             ["prune", "--task", "sst2"],
             ["score", "--ticket"],
             ["report"],
+            ["export", "model", "ticket", "--out", "there"],
+            ["export", "model", "ticket", "--out", "there", "--format", "gguf"],
+            ["prune", "--out", "there", "--pattern", "1:2"],
         ],
         ids=" ".join,
     )
@@ -326,24 +334,78 @@ class TestSteps:
         one, other = (load_file(tmp_path / name / "model.safetensors")["classifier.weight"] for name in "01")
         assert not one.equal(other)
 
-    def test_a_shrunk_model_says_its_gain_and_works_in_a_pipeline(
-        self, capsys: pytest.CaptureFixture[str], done: Study, cell: Cell, tmp_path: Path
+    @pytest.mark.parametrize("pruning", ["heads+mlps", "weights"])
+    def test_a_shrunk_model_says_its_sizes_and_works_in_a_pipeline(
+        self, capsys: pytest.CaptureFixture[str], done: Study, cell: Cell, tmp_path: Path, pruning: str
     ) -> None:
         out = tmp_path / "small"
-        gain = run_json(capsys, "shrink", cell.full, cell.ticket("heads+mlps", "good"), "--out", out)
-        assert gain["parameters"] < gain["parameters_before"]
-        assert gain["difference"] < 1e-5
-        row = next(
-            r for r in done.rows() if (r["ticket"], r["stage"], r["pruning"]) == ("good", "pruned", "heads+mlps")
-        )
-        assert gain["bytes"] == row["bytes"]
+        said = run_json(capsys, "shrink", cell.full, cell.ticket(pruning, "good"), "--out", out)
+        row = next(r for r in done.rows() if (r["ticket"], r["stage"], r["pruning"]) == ("good", "pruned", pruning))
+        assert said["parameters"] == row["parameters"] < said["parameters_before"]
+        assert said["sparsity"] == row["sparsity"]
+        assert said["difference"] < 1e-5
+        assert said["bytes"] == sum((out / name).stat().st_size for name in ("shrunk.safetensors", "masks.safetensors"))
+        assert said["bytes"] < (cell.full / "model.safetensors").stat().st_size
         classify = pipeline("text-classification", model=load(out), tokenizer=AutoTokenizer.from_pretrained(out))
         assert {found["label"] for found in classify(["bright", "dull"])} <= set(
             dict(load(out).config.id2label or {}).values()
         )
-        assert main(["shrink", str(cell.full), str(cell.ticket("weights", "good")), "--out", str(tmp_path / "no")]) == 2
-        assert "only a ticket of heads and MLPs" in capsys.readouterr().err
-        assert not (tmp_path / "no").exists()
+        card = ModelCard.load(out / "README.md")
+        (result,) = card.data.eval_results or []
+        assert (result.dataset_name, result.metric_type) == (row["task"], row["metric"])
+        assert result.metric_value == row["score"]
+
+    def test_exported_zeros_score_as_the_ticket_does(
+        self, capsys: pytest.CaptureFixture[str], done: Study, cell: Cell, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "zeros"
+        said = run_json(capsys, "export", cell.full, cell.ticket("weights", "good"), "--format", "zeros", "--out", out)
+        assert said["difference"] == 0
+        row = next(r for r in done.rows() if (r["ticket"], r["stage"], r["pruning"]) == ("good", "pruned", "weights"))
+        assert run_json(capsys, "score", *flags("score", model=out))["score"] == row["score"]
+
+    def test_an_exported_graph_classifies(self, capsys: pytest.CaptureFixture[str], cell: Cell, tmp_path: Path) -> None:
+        out = tmp_path / "onnx"
+        ticket = cell.ticket("heads+mlps", "good")
+        assert main(["export", str(cell.full), str(ticket), "--format", "onnx", "--out", str(out)]) == 0
+        said = capsys.readouterr()
+        assert re.fullmatch(
+            r".*/onnx: 0\.\d\d M of 0\.\d\d M parameters, 0\.\d of 0\.\d MB on disk; "
+            r"largest difference from the masked model \d\.\de-\d\d of the largest output\n",
+            said.out,
+        )
+        assert said.err == ""
+        tokens = AutoTokenizer.from_pretrained(out)(["bright word1 word2", "dull"], padding=True, return_tensors="pt")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(out / "model.onnx", options)
+        given = {
+            found.name: tokens.get(found.name, torch.zeros_like(tokens["input_ids"])) for found in session.get_inputs()
+        }
+        found = session.run(None, {name: tensor.numpy() for name, tensor in given.items()})[0]
+        task = open_task(small.config())
+        expected = masked(task.load(str(cell.full), seed=0, state="trained"), Ticket.load(ticket))
+        torch.testing.assert_close(torch.from_numpy(found), computed(expected, dict(tokens)), atol=1e-4, rtol=1e-4)
+
+    def test_a_pattern_is_a_ticket_with_its_score(
+        self, capsys: pytest.CaptureFixture[str], done: Study, cell: Cell, tmp_path: Path
+    ) -> None:
+        arguments = [*flags("prune", model=cell.full), "--pruning", "weights", "--pattern", "2:4"]
+        said = run_json(capsys, "prune", *arguments, "--out", tmp_path / "one")
+        assert said["ticket"] == str(tmp_path / "one" / "ticket")
+        assert said["sparsity"] == 0.5
+        ticket = Ticket.load(said["ticket"])
+        model = open_task(small.config()).load(str(cell.full), seed=0, state="trained")
+        assert not_semi_structured(model, ticket) == ()
+        assert (
+            ticket.provenance["full_score"]
+            == said["full_score"]
+            == next(r for r in done.rows() if r["ticket"] == "full")["score"]
+        )
+        scored = run_json(capsys, "score", *flags("score", model=cell.full), "--ticket", said["ticket"])
+        assert ticket.provenance["score"] == said["score"] == scored["score"]
+        assert main([*map(str, ["prune", *arguments, "--out", tmp_path / "two"])]) == 0
+        assert capsys.readouterr().out.startswith("50.0% of the weights score ")
 
     def test_people_get_one_line_on_stdout(
         self, cell: Cell, tmp_path: Path, capsys: pytest.CaptureFixture[str]

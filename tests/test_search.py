@@ -349,7 +349,9 @@ def test_the_ticket_tells_where_it_is_from() -> None:
     assert found.good.provenance == {
         "ticket": "good",
         "task": "made-up",
+        "metric": "accuracy",
         "split": "dev",
+        "stage": "pruned",
         "threshold": 0.9,
         "full_score": found.full_score,
         "score": found.last.score,

@@ -13,6 +13,7 @@ from tombola.anatomy import dissect
 from tombola.errors import TombolaError
 from tombola.subnetwork import Subnetwork, expanded, masked, shrunk, whole
 from tombola.ticket import Ticket
+from zoo import ZOO, computed, tickets
 
 ALL = torch.ones(LAYERS, HEADS)
 
@@ -202,3 +203,16 @@ def test_a_subnetwork_of_sites_is_gated_until_it_is_shrunk() -> None:
     parts: list[Subnetwork] = [masked(model, ticket), shrunk(model, ticket)]
     assert [part.gated for part in parts] == [True, False]
     assert parts[0].model is model
+
+
+@pytest.mark.parametrize("name", ["bert", "vit", "llama", "t5"])
+def test_no_sublayer_is_left_without_heads_where_that_is_asked(name: str) -> None:
+    model, given = ZOO[name].make(), ZOO[name].given(padded=True)
+    for ticket in (tickets(model)["first layer emptied"], tickets(model)["nothing"]):
+        part = shrunk(model, ticket, empty=False)
+        for output in ZOO[name].outputs:
+            weight = part.model.get_submodule(output).weight
+            assert isinstance(weight, Tensor)
+            assert 0 not in weight.shape
+        torch.testing.assert_close(computed(part, given), computed(masked(model, ticket), given))
+        torch.testing.assert_close(computed(expanded(part), given), computed(masked(model, ticket), given))

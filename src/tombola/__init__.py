@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from tombola.errors import TombolaError
     from tombola.evaluation import Evaluation, evaluate, score
     from tombola.one_shot import one_shot
+    from tombola.onnx_graph import save_onnx
     from tombola.recognition import recognise
     from tombola.search import Search, SearchOptions, search_ticket
+    from tombola.semi_structured import not_semi_structured, prune_semi_structured, to_semi_structured
     from tombola.statistics import Verdict, verdict
     from tombola.study import Study
     from tombola.subnetwork import Subnetwork, expanded, masked, shrunk, whole
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from tombola.tasks.text import TextTask, tokenizer_of
     from tombola.ticket import Ticket
     from tombola.training import Recipe, retrain, train
+    from tombola.zeros import save_zeros
 
 __all__ = [
     "Evaluation",
@@ -46,13 +49,18 @@ __all__ = [
     "expanded",
     "load",
     "masked",
+    "not_semi_structured",
     "one_shot",
+    "prune_semi_structured",
     "recognise",
     "retrain",
+    "save_onnx",
     "save_shrunk",
+    "save_zeros",
     "score",
     "search_ticket",
     "shrunk",
+    "to_semi_structured",
     "tokenizer_of",
     "train",
     "verdict",
@@ -68,7 +76,9 @@ _HOMES = {
     "tombola.evaluation": ("Evaluation", "evaluate", "score"),
     "tombola.one_shot": ("one_shot",),
     "tombola.recognition": ("recognise",),
+    "tombola.onnx_graph": ("save_onnx",),
     "tombola.search": ("Search", "SearchOptions", "search_ticket"),
+    "tombola.semi_structured": ("not_semi_structured", "prune_semi_structured", "to_semi_structured"),
     "tombola.statistics": ("Verdict", "verdict"),
     "tombola.study": ("Study",),
     "tombola.subnetwork": ("Subnetwork", "expanded", "masked", "shrunk", "whole"),
@@ -76,6 +86,7 @@ _HOMES = {
     "tombola.tasks.text": ("TextTask", "tokenizer_of"),
     "tombola.ticket": ("Ticket",),
     "tombola.training": ("Recipe", "retrain", "train"),
+    "tombola.zeros": ("save_zeros",),
 }
 
 

@@ -1,121 +1,96 @@
-"""A physically smaller model on disk: the original's configuration, the ticket, and the tensors that are left."""
+"""A smaller model on disk: the original's configuration, the ticket, and the tensors or values that are left.
 
-import contextlib
+Two layouts, told apart by the ticket. One of heads and MLPs: the shrunk network's tensors. One of weights: of every
+prunable matrix the values that survive ([`tombola.sparse`][]), whose places the ticket knows, and all else whole.
+"""
+
 import copy
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 
-import torch
 import transformers
 from accelerate import init_empty_weights
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
-from tombola.anatomy import count_parameters
+from tombola.anatomy import dissect
+from tombola.card import Card
 from tombola.errors import TombolaError
+from tombola.proof import computed, difference, precise, random_inputs
 from tombola.recognition import recognise
-from tombola.results import bytes_of
-from tombola.selfcheck import TOLERANCE, largest_difference, random_inputs
-from tombola.sources import locate
-from tombola.store import publish, read_json, write_bytes, write_json
-from tombola.subnetwork import masked, shrunk
+from tombola.sources import MARK, save_tokenizer
+from tombola.sparse import packed, same_bits, unpacked
+from tombola.store import publish, read_json, write_json
+from tombola.subnetwork import Subnetwork, masked, shrunk
 from tombola.ticket import Ticket
 
 TENSORS = "shrunk.safetensors"
 """Not `model.safetensors`: plain `from_pretrained` then says that it finds no weights, not that shapes differ."""
 FORMAT = 1
+_DIGESTED = (TENSORS, "masks.safetensors")
 
 
-@dataclass(frozen=True)
-class Gain:
-    """What shrinking saved.
+def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: str | None = None) -> float:
+    """Make a model smaller, prove on what was written that it equals the masked one, and publish it as a new folder.
 
-    Attributes:
-        parameters, parameters_before: of the whole model.
-        bytes, bytes_before: memory of the parameters.
-        seconds, seconds_before: of a forward pass of 32 examples, the best of five.
-        difference: largest relative difference of an output between the shrunk and the masked model.
-    """
-
-    parameters: int
-    parameters_before: int
-    bytes: int
-    bytes_before: int
-    seconds: float
-    seconds_before: float
-    difference: float
-
-
-def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: str | None = None) -> Gain:
-    """Shrink a model, prove on random inputs that it computes what the masked one does, and write it as a new folder.
+    Heads and MLPs are removed from the network. Weights that were pruned are left out of the file and are zeros again
+    when it is loaded.
 
     Args:
         model: the whole model; it is not changed.
-        ticket: of heads and MLPs.
+        ticket: what survives.
         folder: new; `load` reads it.
         tokenizer: source of a tokenizer to put beside the model, where it has one.
 
+    Returns:
+        The largest difference of an output between the model that was read back and the masked one, relative to the
+        largest output. With a ticket of weights it is 0: there every bit of every tensor was compared.
+
     Raises:
-        TombolaError: the ticket is one of weights or for another model, the folder exists, or the shrunk model that
-            was read back computes something else (nothing is written then).
+        TombolaError: the ticket is for another model, the folder exists, or the model that was read back is another
+            (nothing is written then).
     """
-    if ticket.pruning == "weights":
-        raise TombolaError("only a ticket of heads and MLPs makes a model smaller; this one is of weights")
-    if not isinstance(model, PreTrainedModel):
-        raise TombolaError(f"{type(model).__name__} is no transformers model, so it cannot be saved as one")
+    model = transformers_model(model)
     small = shrunk(model, ticket)
     with publish(Path(folder)) as draft:
         config = copy.deepcopy(model.config)
         config.architectures = [type(model).__name__]
         config.save_pretrained(draft)
-        write_bytes(draft / TENSORS, save(_distinct(small.model)))
+        save_file(_tensors(small), draft / TENSORS)
         ticket.write(draft)
         write_json(
-            draft / "tombola.json",
+            draft / MARK,
             {
                 "format": FORMAT,
                 "class": type(model).__name__,
                 "transformers": transformers.__version__,
                 "shared": _aliases(small.model),
+                "sha256": {name: _sha256(draft / name) for name in _DIGESTED},
             },
         )
-        if tokenizer is not None:
-            with contextlib.suppress(OSError, ValueError):
-                AutoTokenizer.from_pretrained(locate(tokenizer)).save_pretrained(draft)
-        difference = largest_difference(masked(model, ticket), replace(small, model=load(draft)))
-        if not difference <= TOLERANCE:
-            raise TombolaError(
-                f"the shrunk model differs from the masked one by {difference:.1e} of the largest output, so it was "
-                "not saved; please report this model and ticket"
-            )
-    given = random_inputs(model, 32)
-    return Gain(
-        parameters=count_parameters(small.model),
-        parameters_before=count_parameters(model),
-        bytes=bytes_of(small.model),
-        bytes_before=bytes_of(model),
-        seconds=_fastest(small.model, given),
-        seconds_before=_fastest(model, given),
-        difference=difference,
-    )
+        save_tokenizer(tokenizer, draft)
+        apart = _check(model, small, draft)
+        Card("sparse" if ticket.pruning == "weights" else "shrunk", model, small, apart).write(draft)
+    return apart
 
 
 def load(folder: Path | str) -> PreTrainedModel:
     """The model that `save_shrunk` wrote, ready to use, in evaluation mode on the CPU.
 
-    Nothing of the original size is ever allocated. The class is one of transformers' own; no code of the folder runs.
+    Of a shrunk network nothing of the original size is ever allocated. The class is one of transformers' own; no code
+    of the folder runs.
 
     Raises:
         TombolaError: no shrunk model there, or a file is damaged.
     """
     folder = Path(folder)
-    if not (folder / "tombola.json").is_file():
-        raise TombolaError(f"{folder} holds no shrunk model (tombola.json is missing); make one with tombola shrink")
-    facts = read_json(folder / "tombola.json")
+    if not (folder / MARK).is_file():
+        raise TombolaError(f"{folder} holds no shrunk model ({MARK} is missing); make one with tombola shrink")
+    facts = read_json(folder / MARK)
     if facts.get("format") != FORMAT:
         raise TombolaError(f"{folder} has format {facts.get('format')}, this Tombola reads {FORMAT}; update Tombola")
     kind = getattr(transformers, str(facts.get("class")), None)
@@ -125,17 +100,29 @@ def load(folder: Path | str) -> PreTrainedModel:
         )
     ticket = Ticket.load(folder)
     try:
+        for name in _DIGESTED:
+            if _sha256(folder / name) != facts["sha256"][name]:
+                raise ValueError(f"{name} is not the file that was written")
         # Buffers are computed, as rotary frequencies and position ids stand in no file.
         with init_empty_weights(include_buffers=False):
-            skeleton = kind(AutoConfig.from_pretrained(folder))
+            model: nn.Module = kind(AutoConfig.from_pretrained(folder))
         # Checked when it was written; a model without memory computes nothing.
-        recognise(skeleton, check=False)
-        model = shrunk(skeleton, ticket).model
+        recognise(model, check=False)
         state = load_file(folder / TENSORS)
+        if ticket.pruning == "weights":
+            anatomy = dissect(model)
+            ticket.check(anatomy)
+            for matrix in anatomy.matrices:
+                state[matrix.parameter] = unpacked(state[matrix.parameter], ticket.masks[matrix.name])
+        else:
+            model = shrunk(model, ticket).model
         owners = {name: nn.Parameter(tensor, tensor.is_floating_point()) for name, tensor in state.items()}
         shared = {alias: owners[name] for alias, name in facts["shared"].items()}
         model.load_state_dict(owners | shared, assign=True)
-    except (OSError, ValueError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
+    except (
+        *(OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError),
+        *(SafetensorError, StrictDataclassError),
+    ) as error:
         reason = " ".join(str(error).split())[:200]
         raise TombolaError(f"the shrunk model in {folder} is damaged ({reason}); shrink it again") from error
     assert isinstance(model, PreTrainedModel)
@@ -144,18 +131,44 @@ def load(folder: Path | str) -> PreTrainedModel:
     return model
 
 
-def _fastest(model: nn.Module, given: Mapping[str, Tensor]) -> float:
-    """Seconds of a forward pass, the best of five."""
-    training = model.training
-    model.eval()
-    seconds = []
-    with torch.no_grad():
-        for _ in range(5):
-            started = time.perf_counter()
-            model(**given)
-            seconds.append(time.perf_counter() - started)
-    model.train(training)
-    return min(seconds)
+def transformers_model(model: nn.Module) -> PreTrainedModel:
+    """The model, if it can be saved as transformers does.
+
+    Raises:
+        TombolaError: it is none of transformers.
+    """
+    if not isinstance(model, PreTrainedModel):
+        raise TombolaError(f"{type(model).__name__} is no transformers model, so it cannot be saved as one")
+    return model
+
+
+def _check(model: PreTrainedModel, small: Subnetwork, folder: Path) -> float:
+    """Compare what a folder holds with the masked model; the difference of their outputs."""
+    again = load(folder)
+    if small.ticket.pruning == "weights":
+        # Here `small` is the masked model.
+        expected, found = small.model.state_dict(), again.state_dict()
+        differing = [name for name in expected if name not in found or not same_bits(expected[name], found[name])]
+        if differing or expected.keys() != found.keys() or _aliases(small.model) != _aliases(again):
+            raise TombolaError(
+                f"the sparse model differs from the masked one in {', '.join(differing[:3]) or 'what is tied'}, so it "
+                "was not saved; please report this model and ticket"
+            )
+        return 0.0
+    given = random_inputs(model, 4)
+    exact = precise(model)
+    output = computed(replace(small, model=precise(again)), given)
+    return difference(computed(masked(exact, small.ticket), given), output, "the shrunk model")
+
+
+def _tensors(small: Subnetwork) -> dict[str, Tensor]:
+    """What is written: the model's tensors, each once, and of those that a mask covers the survivors."""
+    aliases = _aliases(small.model)
+    tensors = {name: tensor.detach().cpu() for name, tensor in small.model.state_dict().items() if name not in aliases}
+    if small.ticket.pruning == "weights":
+        for matrix in small.anatomy.matrices:
+            tensors[matrix.parameter] = packed(tensors[matrix.parameter], small.ticket.masks[matrix.name])
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
 def _aliases(model: nn.Module) -> dict[str, str]:
@@ -170,9 +183,6 @@ def _aliases(model: nn.Module) -> dict[str, str]:
     return found
 
 
-def _distinct(model: nn.Module) -> dict[str, Tensor]:
-    """The model's tensors, each once."""
-    aliases = _aliases(model)
-    return {
-        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items() if name not in aliases
-    }
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

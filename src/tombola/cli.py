@@ -8,14 +8,19 @@ import shlex
 import sys
 import typing
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from tombola.errors import TombolaError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tombola.pipeline import Pipeline
 
 DONE, FAILED, BAD_USAGE = 0, 1, 2
 
@@ -165,7 +170,18 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
         _add_settings(study, "quick", chosen)
 
     prune = command("prune", _prune, "from a fine-tuned model and a task to a good ticket")
-    prune.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder: search.jsonl and good/")
+    prune.add_argument(
+        "--pattern",
+        choices=("2:4",),
+        help="no search: of every four weights in a row the two largest, for GPUs; needs --pruning weights",
+    )
+    prune.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="new folder: search.jsonl and good/, or ticket/ with --pattern",
+    )
     if chosen == "prune":
         from tombola.ticket import PRUNINGS
 
@@ -185,13 +201,28 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
         _add_settings(score, "paper", chosen)
 
     shrink = command("shrink", _shrink, "a physically smaller model, proved equal to the masked one")
-    shrink.add_argument("model", metavar="MODEL", help="fine-tuned model: local folder, hub id or asset")
-    shrink.add_argument("ticket", type=Path, metavar="TICKET", help="folder of a ticket of heads and MLPs")
-    shrink.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder; tombola.load reads it")
+    _add_written(shrink, "new folder; tombola.load reads it")
+
+    export = command(
+        "export", _export, "a model for tools that know nothing of tickets, proved equal to the masked one"
+    )
+    _add_written(export, "new folder")
+    export.add_argument(
+        "--format",
+        choices=("zeros", "onnx"),
+        required=True,
+        help="zeros: the original's shapes, for from_pretrained; onnx: a graph for ONNX Runtime",
+    )
 
     report = command("report", _report, "the HTML report of a study's folder, written again")
     report.add_argument("folder", type=Path, metavar="DIR", help="the study's folder")
     return parser
+
+
+def _add_written(parser: argparse.ArgumentParser, out: str) -> None:
+    parser.add_argument("model", metavar="MODEL", help="fine-tuned model: local folder, hub id or asset")
+    parser.add_argument("ticket", type=Path, metavar="TICKET", help="folder of a ticket")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help=out)
 
 
 def _add_settings(parser: argparse.ArgumentParser, preset: str, command: str) -> None:
@@ -287,8 +318,12 @@ def _prune(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.search import search_ticket
     from tombola.store import publish
 
+    if options.pattern is not None and options.pruning != "weights":
+        raise TombolaError(f"{options.pattern} is a pattern of weights; add --pruning weights")
     pipe = Pipeline.open(_settings(options), options.preset)
     model = pipe.trained()
+    if options.pattern is not None:
+        return _prune_by_pattern(options, pipe, model)
     with (
         publish(options.out) as draft,
         pipe.bars(
@@ -318,6 +353,42 @@ def _prune(options: argparse.Namespace) -> dict[str, Any]:
         kept = " and ".join(sites) or f"{1 - last.sparsity:.1%} of the weights"
         print(f"{kept} score {last.score:.4f}, the full model {found.full_score:.4f}: {result['ticket']}")  # noqa: T201
     return result
+
+
+def _prune_by_pattern(options: argparse.Namespace, pipe: "Pipeline", model: "nn.Module") -> dict[str, Any]:
+    from tombola.anatomy import dissect
+    from tombola.evaluation import score
+    from tombola.semi_structured import prune_semi_structured
+    from tombola.store import publish
+
+    with publish(options.out) as draft, pipe.bars(f"prune {options.pattern}", 2 * pipe.task.size("dev")) as bars:
+        ticket = prune_semi_structured(model)
+        full, found = (
+            score(
+                model,
+                pipe.task,
+                which,
+                batch_size=pipe.config.eval_batch_size,
+                precision=pipe.precision,
+                progress=bars,
+            ).score
+            for which in (None, ticket)
+        )
+        facts = {"task": pipe.task.name, "metric": pipe.task.metric.name, "split": "dev", "stage": "pruned"}
+        ticket.with_provenance(**facts, full_score=full, score=found).save(draft / "ticket")
+    anatomy = dissect(model)
+    sparsity = ticket.sparsity(anatomy)
+    if not options.json:
+        path = options.out / "ticket"
+        print(f"{1 - sparsity:.1%} of the weights score {found:.4f}, the full model {full:.4f}: {path}")  # noqa: T201
+    survivors = ticket.survivors(anatomy)
+    return {
+        "ticket": str(options.out / "ticket"),
+        "score": found,
+        "full_score": full,
+        **survivors,
+        "sparsity": sparsity,
+    }
 
 
 def _retrain(options: argparse.Namespace) -> dict[str, Any]:
@@ -387,19 +458,47 @@ def _scored(result: Mapping[str, Any]) -> str:
 
 def _shrink(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.checkpoint import save_shrunk
+
+    return _written(options, save_shrunk)
+
+
+def _export(options: argparse.Namespace) -> dict[str, Any]:
+    if options.format == "onnx":
+        from tombola.onnx_graph import save_onnx
+
+        return _written(options, save_onnx)
+    from tombola.zeros import save_zeros
+
+    return _written(options, save_zeros)
+
+
+def _written(options: argparse.Namespace, save: Callable[..., float]) -> dict[str, Any]:
+    """Write a model under a ticket by one of the `save_…` functions, and say what became smaller."""
+    from tombola.anatomy import count_parameters, dissect
+    from tombola.card import bytes_on_disk, dense_bytes, surviving_parameters
     from tombola.sources import load_model
+    from tombola.subnetwork import shrunk
     from tombola.ticket import Ticket
 
     ticket = Ticket.load(options.ticket)
-    gain = save_shrunk(load_model(options.model), ticket, options.out, tokenizer=options.model)
+    model = load_model(options.model)
+    difference = save(model, ticket, options.out, tokenizer=options.model)
+    result: dict[str, Any] = {
+        "model": str(options.out),
+        "sparsity": ticket.sparsity(dissect(model)),
+        "parameters": surviving_parameters(shrunk(model, ticket)),
+        "parameters_before": count_parameters(model),
+        "bytes": bytes_on_disk(options.out),
+        "bytes_before": dense_bytes(model),
+        "difference": difference,
+    }
     if not options.json:
         print(  # noqa: T201
-            f"{options.out}: {gain.parameters / 1e6:.2f} M of {gain.parameters_before / 1e6:.2f} M parameters, "
-            f"{gain.bytes / 1e6:.1f} of {gain.bytes_before / 1e6:.1f} MB, "
-            f"{gain.seconds_before / gain.seconds:.2f} times as fast (32 x 24 random tokens); "
-            f"largest difference from the masked model {gain.difference:.1e} of the largest output"
+            f"{options.out}: {result['parameters'] / 1e6:.2f} M of {result['parameters_before'] / 1e6:.2f} M "
+            f"parameters, {result['bytes'] / 1e6:.1f} of {result['bytes_before'] / 1e6:.1f} MB on disk; "
+            f"largest difference from the masked model {difference:.1e} of the largest output"
         )
-    return {"model": str(options.out), **dataclasses.asdict(gain)}
+    return result
 
 
 def _report(options: argparse.Namespace) -> dict[str, Any]:

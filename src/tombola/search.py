@@ -306,7 +306,9 @@ def search_ticket(
     good = state.ticket.with_provenance(
         ticket="good",
         task=task.name,
+        metric=task.metric.name,
         split=split,
+        stage="pruned" if retrain is None or pruning != "weights" else "retrained",
         threshold=options.threshold,
         full_score=full.score,
         score=state.evaluation.score,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import transformers
 from safetensors import SafetensorError
-from transformers import AutoConfig, PreTrainedModel
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from tombola import assets
@@ -15,6 +15,8 @@ from tombola.recognition import recognise
 
 MODELS = ("minilm",)
 """The assets that are models."""
+MARK = "tombola.json"
+"""The file that only a folder of `tombola shrink` has."""
 
 
 def locate(source: str) -> str:
@@ -23,9 +25,13 @@ def locate(source: str) -> str:
     A local folder of the same name goes before an asset.
 
     Raises:
-        TombolaError: the asset cannot be fetched.
+        TombolaError: the asset cannot be fetched, or the folder holds a shrunk model.
     """
     path = Path(source).expanduser()
+    if (path / MARK).is_file():
+        raise TombolaError(
+            f"{source} was shrunk already; give the model that it was made from (tombola.load opens the shrunk one)"
+        )
     if path.is_dir():
         return str(path)
     return str(assets.fetch(source)) if source in MODELS else source
@@ -48,6 +54,13 @@ def load_model(source: str) -> PreTrainedModel:
     assert isinstance(model, PreTrainedModel)
     recognise(model)
     return model
+
+
+def save_tokenizer(source: str | None, folder: Path) -> None:
+    """Put the tokenizer of a model beside what was made of it, where there is one."""
+    if source is not None:
+        with contextlib.suppress(OSError, ValueError), quiet():
+            AutoTokenizer.from_pretrained(locate(source)).save_pretrained(folder)
 
 
 @contextlib.contextmanager

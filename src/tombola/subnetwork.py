@@ -48,7 +48,8 @@ def whole(model: nn.Module, pruning: Pruning = "heads+mlps", block: int = BLOCK)
 def masked(model: nn.Module, ticket: Ticket) -> Subnetwork:
     """The ticket with everything else switched off: gates at zero for sites, zeros for weights.
 
-    `model` itself is not changed: weights are masked in a copy that shares the parameters that no mask touches.
+    `model` itself is not changed: weights are masked in a copy that shares the parameters that no mask touches. A
+    pruned weight is +0.0, whatever it was.
 
     Raises:
         TombolaError: the ticket is for another architecture.
@@ -62,11 +63,12 @@ def masked(model: nn.Module, ticket: Ticket) -> Subnetwork:
     for matrix, parameter in anatomy.prunable(copied):
         mask = ticket.masks[matrix.name].to(parameter.device)
         module = copied.get_submodule(matrix.parameter.removesuffix(".weight"))
-        module.weight = nn.Parameter(parameter.detach() * mask, parameter.requires_grad)
+        # A product would leave -0.0 where a negative weight was, and NaN where an infinite one was.
+        module.weight = nn.Parameter(parameter.detach().where(mask, 0.0), parameter.requires_grad)
     return Subnetwork(copied, anatomy, ticket, Ticket.everything(anatomy, "heads+mlps"))
 
 
-def shrunk(model: nn.Module, ticket: Ticket) -> Subnetwork:
+def shrunk(model: nn.Module, ticket: Ticket, *, empty: bool = True) -> Subnetwork:
     """The ticket with the pruned sites removed from the network: the same function, in fewer operations.
 
     `model` itself is not changed; parameters that no cut touches are shared with it. A sublayer that loses all its
@@ -74,7 +76,8 @@ def shrunk(model: nn.Module, ticket: Ticket) -> Subnetwork:
     it keeps one whose weights are zeros, which training leaves at zero. A layer that loses its MLP keeps what
     surrounds it (in BERT the layer norm); an MLP that loses all its neurons keeps the bias of its output too. Where
     several heads share keys and values, those of a group go with its last head; uneven groups are exact too, see
-    [`tombola.cutting`][]. Weight tickets cannot be shrunk and are masked instead.
+    [`tombola.cutting`][]. Weight tickets cannot be shrunk and are masked instead. With `empty` false,
+    no sublayer is left without heads: each keeps at least one of zeros.
 
     Raises:
         TombolaError: the ticket is for another architecture.
@@ -83,6 +86,9 @@ def shrunk(model: nn.Module, ticket: Ticket) -> Subnetwork:
         return masked(model, ticket)
     anatomy = dissect(model)
     ticket.check(anatomy)
+    if not empty:
+        rows = tuple(replace(row, may_be_empty=False) for row in anatomy.attentions)
+        anatomy = replace(anatomy, attentions=rows)
     copied = _structural_copy(model)
     kept = ticket.kept(anatomy)
     for row, heads in zip(anatomy.attentions, kept.heads, strict=True):

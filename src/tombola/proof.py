@@ -1,0 +1,95 @@
+"""Proof that what was written computes what the masked model does: both run on the same random inputs."""
+
+import contextlib
+import copy
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from tombola.anatomy import device_of
+from tombola.errors import TombolaError
+from tombola.gates import attach
+from tombola.subnetwork import Subnetwork
+
+TOLERANCE = 1e-4
+"""Largest difference of an output in the self-check, relative to the largest output; rounding is near 1e-6 in fp32."""
+
+
+def random_inputs(model: PreTrainedModel, batch: int, length: int = 24) -> dict[str, Tensor]:
+    """Inputs that any model of text or images takes, the same each time.
+
+    Token ids [batch, length] with a mask that pads every second row at the end (for encoder-decoder models also
+    decoder ids), or pixels [batch, channels, size, size].
+    """
+    generator = torch.Generator().manual_seed(0)
+    config = model.config
+    device = model.device
+    if model.main_input_name == "pixel_values":
+        size = config.image_size
+        pixels = torch.randn(batch, config.num_channels, size, size, generator=generator)
+        return {"pixel_values": pixels.to(device, model.dtype)}
+    longest = getattr(config, "max_position_embeddings", None)
+    length = length if longest is None or longest <= 0 else min(length, longest // 2)
+    # Low ids are special tokens, some of which a model treats in its own way.
+    ids = torch.randint(min(10, config.vocab_size // 2), config.vocab_size, (batch, length), generator=generator)
+    mask = torch.ones_like(ids)
+    mask[1::2, length // 2 :] = 0
+    given = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+    if config.is_encoder_decoder:
+        given["decoder_input_ids"] = ids[:, : length // 2].to(device)
+    return given
+
+
+def computed(subnetwork: Subnetwork, given: Mapping[str, Tensor]) -> Tensor:
+    """Logits, or the last hidden state of a model without a head, fp32 on the CPU; see `meaningful`."""
+    model, device = subnetwork.model, device_of(subnetwork.model)
+    given = {name: tensor.to(device) for name, tensor in given.items()}
+    training = model.training
+    model.eval()
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(torch.no_grad())
+            if subnetwork.gated:
+                gates = stack.enter_context(attach(model, subnetwork.anatomy, subnetwork.present, subnetwork.ticket))
+                gates.open(len(next(iter(given.values()))), device, grad=False)
+            output = model(**given)
+    finally:
+        model.train(training)
+    found: Tensor = output.logits if "logits" in output else output.last_hidden_state
+    return meaningful(found.float().cpu(), given)
+
+
+def meaningful(output: Tensor, given: Mapping[str, Tensor]) -> Tensor:
+    """An output with 0 at padding, where a model promises nothing."""
+    if output.ndim == 3 and "attention_mask" in given and "decoder_input_ids" not in given:
+        return output.where(given["attention_mask"].to(output.device).bool()[..., None], 0.0)
+    return output
+
+
+def precise(model: PreTrainedModel) -> PreTrainedModel:
+    """The model, or an fp32 copy of one of 16 bits, in which rounding alone would exceed the tolerance."""
+    return model if model.dtype in (torch.float32, torch.float64) else copy.deepcopy(model).float()
+
+
+def difference(expected: Tensor, found: Tensor, what: str) -> float:
+    """Largest difference of two outputs, relative to the largest expected one.
+
+    Raises:
+        TombolaError: it is above `TOLERANCE`, or no number; `what` names the one that was found.
+    """
+    largest = apart(expected, found)
+    if not largest <= TOLERANCE:
+        raise TombolaError(
+            f"{what} differs from the masked model by {largest:.1e} of the largest output, so it was not saved; please "
+            "report this model and ticket"
+        )
+    return largest
+
+
+def apart(expected: Tensor, found: Tensor) -> float:
+    """Largest difference of two outputs, relative to the largest expected one; infinite where one is no number."""
+    largest = float((expected - found).abs().max() / expected.abs().max())
+    return largest if math.isfinite(largest) else math.inf
