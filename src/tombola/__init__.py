@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from tombola.config import StudyConfig
     from tombola.errors import TombolaError
     from tombola.evaluation import Evaluation, evaluate, score
+    from tombola.one_shot import one_shot
     from tombola.onnx_graph import save_onnx
+    from tombola.recognition import recognise
     from tombola.search import Search, SearchOptions, search_ticket
     from tombola.semi_structured import not_semi_structured, prune_semi_structured, to_semi_structured
     from tombola.statistics import Verdict, verdict
@@ -48,7 +50,9 @@ __all__ = [
     "load",
     "masked",
     "not_semi_structured",
+    "one_shot",
     "prune_semi_structured",
+    "recognise",
     "retrain",
     "save_onnx",
     "save_shrunk",
@@ -71,6 +75,8 @@ _HOMES = {
     "tombola.errors": ("TombolaError",),
     "tombola.evaluation": ("Evaluation", "evaluate", "score"),
     "tombola.onnx_graph": ("save_onnx",),
+    "tombola.one_shot": ("one_shot",),
+    "tombola.recognition": ("recognise",),
     "tombola.search": ("Search", "SearchOptions", "search_ticket"),
     "tombola.semi_structured": ("not_semi_structured", "prune_semi_structured", "to_semi_structured"),
     "tombola.statistics": ("Verdict", "verdict"),

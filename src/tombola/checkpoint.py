@@ -20,7 +20,8 @@ from transformers import AutoConfig, PreTrainedModel
 from tombola.anatomy import dissect
 from tombola.card import Card
 from tombola.errors import TombolaError
-from tombola.proof import computed, difference, precise, random_inputs
+from tombola.recognition import recognise
+from tombola.selfcheck import computed, difference, precise, random_inputs
 from tombola.sources import MARK, save_tokenizer
 from tombola.sparse import packed, same_bits, unpacked
 from tombola.store import publish, read_json, write_json
@@ -105,6 +106,8 @@ def load(folder: Path | str) -> PreTrainedModel:
         # Buffers are computed, as rotary frequencies and position ids stand in no file.
         with init_empty_weights(include_buffers=False):
             model: nn.Module = kind(AutoConfig.from_pretrained(folder))
+        # Checked when it was written; a model without memory computes nothing.
+        recognise(model, check=False)
         state = load_file(folder / TENSORS)
         if ticket.pruning == "weights":
             anatomy = dissect(model)

@@ -217,111 +217,121 @@ def _t5_mlp(name: str) -> MLP:
     )
 
 
-FAMILIES: Mapping[str, Family] = MappingProxyType(
-    {
-        "bert": _BERT,
-        "roberta": _BERT,
-        "electra": _BERT,
-        "deberta-v2": _DEBERTA,
-        "distilbert": _uniform(
-            "transformer.layer",
-            Attention(
-                "attention",
-                _apart("attention.q_lin", "attention.k_lin", "attention.v_lin"),
-                "attention.out_lin",
-                head_size="attention_head_size",
-                may_be_empty=True,
+_KNOWN: dict[str, Family] = {
+    "bert": _BERT,
+    "roberta": _BERT,
+    "electra": _BERT,
+    "deberta-v2": _DEBERTA,
+    "distilbert": _uniform(
+        "transformer.layer",
+        Attention(
+            "attention",
+            _apart("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+            "attention.out_lin",
+            head_size="attention_head_size",
+            may_be_empty=True,
+        ),
+        _two("ffn.lin1", "ffn.lin2"),
+    ),
+    # One layer used many times: its gates, and its cuts, hold for every use.
+    "albert": _uniform(
+        "encoder.albert_layer_groups.*.albert_layers",
+        Attention(
+            "attention",
+            _apart("attention.query", "attention.key", "attention.value"),
+            "attention.dense",
+            head_size="attention_head_size",
+            may_be_empty=True,
+        ),
+        _two("ffn", "ffn_output"),
+    ),
+    "modernbert": _uniform(
+        "layers",
+        Attention(
+            "attn",
+            {"query_key_value": Projection("attn.Wqkv", _QKV)},
+            "attn.Wo",
+            may_be_empty=True,
+        ),
+        MLP({"mlp_in": Projection("mlp.Wi", ("input", "gate"))}, "mlp.Wo"),
+    ),
+    "gpt2": _uniform(
+        "h",
+        Attention(
+            "attn",
+            {"query_key_value": Projection("attn.c_attn", _QKV)},
+            "attn.c_proj",
+            counts={"split_size": "width", "num_heads": "heads"},
+        ),
+        _two("mlp.c_fc", "mlp.c_proj"),
+    ),
+    "gpt_neox": _uniform(
+        "layers",
+        Attention(
+            "attention",
+            {"query_key_value": Projection("attention.query_key_value", _QKV, interleaved=True)},
+            "attention.dense",
+            head_size="head_size",
+        ),
+        _two("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"),
+    ),
+    "opt": _separate("decoder.layers", "out_proj", _two("fc1", "fc2"), counts={"num_heads": "heads"}),
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen3": _LLAMA,
+    "gemma": _LLAMA,
+    "gemma2": _GEMMA_WITH_NORMS,
+    "gemma3_text": _GEMMA_WITH_NORMS,
+    "phi": _separate("layers", "dense", _two("mlp.fc1", "mlp.fc2"), counts=_GROUPS, kv_heads="num_key_value_heads"),
+    "phi3": _uniform(
+        "layers",
+        Attention(
+            "self_attn",
+            {"query_key_value": Projection("self_attn.qkv_proj", _QKV)},
+            "self_attn.o_proj",
+            counts={"num_key_value_heads": "kv_heads", "num_key_value_groups": "group"},
+            config_counts={"num_attention_heads": "heads"},
+        ),
+        MLP({"mlp_in": Projection("mlp.gate_up_proj", ("gate", "up"))}, "mlp.down_proj"),
+        kv_heads="num_key_value_heads",
+    ),
+    "t5": Family(
+        (
+            Stack("encoder.block", (_t5_attention("layer.0.SelfAttention"),), _t5_mlp("layer.1.DenseReluDense")),
+            Stack(
+                "decoder.block",
+                (_t5_attention("layer.0.SelfAttention"), _t5_attention("layer.1.EncDecAttention", "cross_")),
+                _t5_mlp("layer.2.DenseReluDense"),
+                optional=True,
             ),
-            _two("ffn.lin1", "ffn.lin2"),
         ),
-        # One layer used many times: its gates, and its cuts, hold for every use.
-        "albert": _uniform(
-            "encoder.albert_layer_groups.*.albert_layers",
-            Attention(
-                "attention",
-                _apart("attention.query", "attention.key", "attention.value"),
-                "attention.dense",
-                head_size="attention_head_size",
-                may_be_empty=True,
-            ),
-            _two("ffn", "ffn_output"),
+        heads="num_heads",
+    ),
+    "vit": _uniform(
+        "layers",
+        Attention(
+            "attention",
+            _apart("attention.q_proj", "attention.k_proj", "attention.v_proj"),
+            "attention.o_proj",
+            may_be_empty=True,
         ),
-        "modernbert": _uniform(
-            "layers",
-            Attention(
-                "attn",
-                {"query_key_value": Projection("attn.Wqkv", _QKV)},
-                "attn.Wo",
-                may_be_empty=True,
-            ),
-            MLP({"mlp_in": Projection("mlp.Wi", ("input", "gate"))}, "mlp.Wo"),
-        ),
-        "gpt2": _uniform(
-            "h",
-            Attention(
-                "attn",
-                {"query_key_value": Projection("attn.c_attn", _QKV)},
-                "attn.c_proj",
-                counts={"split_size": "width", "num_heads": "heads"},
-            ),
-            _two("mlp.c_fc", "mlp.c_proj"),
-        ),
-        "gpt_neox": _uniform(
-            "layers",
-            Attention(
-                "attention",
-                {"query_key_value": Projection("attention.query_key_value", _QKV, interleaved=True)},
-                "attention.dense",
-                head_size="head_size",
-            ),
-            _two("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"),
-        ),
-        "opt": _separate("decoder.layers", "out_proj", _two("fc1", "fc2"), counts={"num_heads": "heads"}),
-        "llama": _LLAMA,
-        "mistral": _LLAMA,
-        "qwen2": _LLAMA,
-        "qwen3": _LLAMA,
-        "gemma": _LLAMA,
-        "gemma2": _GEMMA_WITH_NORMS,
-        "gemma3_text": _GEMMA_WITH_NORMS,
-        "phi": _separate("layers", "dense", _two("mlp.fc1", "mlp.fc2"), counts=_GROUPS, kv_heads="num_key_value_heads"),
-        "phi3": _uniform(
-            "layers",
-            Attention(
-                "self_attn",
-                {"query_key_value": Projection("self_attn.qkv_proj", _QKV)},
-                "self_attn.o_proj",
-                counts={"num_key_value_heads": "kv_heads", "num_key_value_groups": "group"},
-                config_counts={"num_attention_heads": "heads"},
-            ),
-            MLP({"mlp_in": Projection("mlp.gate_up_proj", ("gate", "up"))}, "mlp.down_proj"),
-            kv_heads="num_key_value_heads",
-        ),
-        "t5": Family(
-            (
-                Stack("encoder.block", (_t5_attention("layer.0.SelfAttention"),), _t5_mlp("layer.1.DenseReluDense")),
-                Stack(
-                    "decoder.block",
-                    (_t5_attention("layer.0.SelfAttention"), _t5_attention("layer.1.EncDecAttention", "cross_")),
-                    _t5_mlp("layer.2.DenseReluDense"),
-                    optional=True,
-                ),
-            ),
-            heads="num_heads",
-        ),
-        "vit": _uniform(
-            "layers",
-            Attention(
-                "attention",
-                _apart("attention.q_proj", "attention.k_proj", "attention.v_proj"),
-                "attention.o_proj",
-                may_be_empty=True,
-            ),
-            _two("mlp.fc1", "mlp.fc2"),
-        ),
-        "clip_text_model": _separate(
-            "encoder.layers", "out_proj", _two("mlp.fc1", "mlp.fc2"), counts={"num_heads": "heads"}, may_be_empty=True
-        ),
-    }
-)
+        _two("mlp.fc1", "mlp.fc2"),
+    ),
+    "clip_text_model": _separate(
+        "encoder.layers", "out_proj", _two("mlp.fc1", "mlp.fc2"), counts={"num_heads": "heads"}, may_be_empty=True
+    ),
+}
+
+FAMILIES: Mapping[str, Family] = MappingProxyType(_KNOWN)
 """`config.model_type` → where the parts are."""
+
+
+def register(model_type: str, family: Family) -> None:
+    """Add an architecture to the table, for this process; an entry that is there is replaced."""
+    _KNOWN[model_type] = family
+
+
+def unregister(model_type: str) -> None:
+    """Take an architecture out of the table."""
+    del _KNOWN[model_type]

@@ -11,6 +11,7 @@ from transformers.utils import logging as transformers_logging
 
 from tombola import assets
 from tombola.errors import TombolaError
+from tombola.recognition import recognise
 
 MODELS = ("minilm",)
 """The assets that are models."""
@@ -51,6 +52,7 @@ def load_model(source: str) -> PreTrainedModel:
             raise TombolaError(f"{source} is of class {name}, which this transformers does not have; load it yourself")
         model = kind.from_pretrained(path)
     assert isinstance(model, PreTrainedModel)
+    recognise(model)
     return model
 
 

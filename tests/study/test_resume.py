@@ -16,10 +16,13 @@ import torch
 
 import small
 from small import read_rows, study_in, timeless
+from tombola.config import StudyConfig
 from tombola.errors import TombolaError
 from tombola.store import read_json
 from tombola.study import Study
-from tombola.ticket import PRUNINGS, Ticket
+from tombola.ticket import Ticket
+
+PRUNINGS = StudyConfig().prunings
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tombola.study", "small"])

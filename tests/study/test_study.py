@@ -20,6 +20,7 @@ import tombola.training
 from small import read_rows, study_in, timeless
 from tombola.anatomy import dissect
 from tombola.cell import EVALUATION, SEARCH_EVALUATION, CellRun
+from tombola.config import StudyConfig
 from tombola.errors import TombolaError
 from tombola.evaluation import Evaluation
 from tombola.results import Row
@@ -27,11 +28,13 @@ from tombola.search import Search
 from tombola.store import read_lines
 from tombola.study import Study
 from tombola.tasks.text import TextTask
-from tombola.ticket import PRUNINGS, TICKETS, Ticket
+from tombola.ticket import TICKETS, Ticket
+
+PRUNINGS = StudyConfig().prunings
 
 CONTRACT = [
     *("model", "task", "seed", "pruning", "ticket", "stage", "metric", "score", "score_low", "score_high", "n"),
-    *("heads", "mlps", "weights", "sparsity", "parameters", "bytes", "seconds"),
+    *("heads", "mlps", "neurons", "weights", "sparsity", "parameters", "bytes", "seconds"),
 ]
 ORDER = [
     ("none", "majority", "none"),
@@ -140,7 +143,7 @@ class TestRows:
     def test_a_row_has_every_field_of_the_contract(self, done: Study) -> None:
         kinds = {
             **dict.fromkeys(("model", "task", "pruning", "ticket", "stage", "metric"), str),
-            **dict.fromkeys(("seed", "n", "heads", "mlps", "weights", "parameters", "bytes"), int),
+            **dict.fromkeys(("seed", "n", "heads", "mlps", "neurons", "weights", "parameters", "bytes"), int),
             **dict.fromkeys(("score", "score_low", "score_high", "sparsity", "seconds"), float),
         }
         assert sorted(kinds) == sorted(CONTRACT)
@@ -156,11 +159,11 @@ class TestRows:
         for pruning in PRUNINGS:
             for stage in ("pruned", "retrained"):
                 rows = [row_of(done, pruning, ticket, stage) for ticket in TICKETS]
-                names = ("heads", "mlps", "weights", "sparsity", "parameters")
+                names = ("heads", "mlps", "neurons", "weights", "sparsity", "parameters")
                 sizes = {tuple(row[name] for name in names) for row in rows}
                 assert len(sizes) == 1
             good = Ticket.load(done.cell(0).ticket(pruning, "good"))
-            assert sizes.pop()[:3] == tuple(good.survivors(done.anatomy).values())
+            assert sizes.pop()[:4] == tuple(good.survivors(done.anatomy).values())
 
     def test_sizes_are_those_of_the_models(self, done: Study) -> None:
         full = row_of(done, "none", "full", "none")

@@ -21,6 +21,7 @@ from typing_extensions import override
 from tombola import sources
 from tombola.errors import TombolaError
 from tombola.metrics import Metric, metric
+from tombola.recognition import recognise
 from tombola.tasks.base import Batch, Output, Predictions, State, Task
 from tombola.tasks.corpus import Corpus
 
@@ -200,6 +201,7 @@ class TextTask(Task):
                 f"texts of {self.max_length} tokens do not fit into this model's {positions} positions; "
                 f"lower --max-length"
             )
+        recognise(module)
         return module
 
     @override
