@@ -18,7 +18,7 @@ from tombola.subnetwork import masked
 from tombola.ticket import Ticket
 from zoo import ZOO, computed, tickets
 
-QUICK = (("bert", "corners"), ("gpt2", "random 0"), ("llama", "uneven groups"), ("vit", "first layer emptied"))
+QUICK = (("bert", "corners"), ("gpt2", "random neurons 0"), ("llama", "uneven groups"), ("vit", "first layer emptied"))
 """The families and tickets of every run; all others are slow."""
 
 OTHERS = (

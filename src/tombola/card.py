@@ -34,7 +34,7 @@ _TASKS = {
     "ForImageClassification": "image-classification",
 }
 _FORMS = {
-    "shrunk": "Pruned heads and MLPs are not in the network any more.",
+    "shrunk": "What was pruned is not in the network any more.",
     "sparse": "The file holds the surviving weights and one bit a weight for their places; loaded, the pruned ones are "
     "zeros, so that it takes the memory and time of the whole model.",
     "zeros": "The shapes are the original's, with zeros in place of what was pruned: any tool that loads the original "

@@ -20,8 +20,8 @@ from transformers import AutoConfig, PreTrainedModel
 from tombola.anatomy import dissect
 from tombola.card import Card
 from tombola.errors import TombolaError
-from tombola.proof import computed, difference, precise, random_inputs
 from tombola.recognition import recognise
+from tombola.selfcheck import computed, difference, precise, random_inputs
 from tombola.sources import MARK, save_tokenizer
 from tombola.sparse import packed, same_bits, unpacked
 from tombola.store import publish, read_json, write_json

@@ -18,7 +18,7 @@ from typing_extensions import override
 from tombola.card import ONNX, Card
 from tombola.checkpoint import transformers_model
 from tombola.errors import TombolaError
-from tombola.proof import computed, difference, meaningful, random_inputs
+from tombola.selfcheck import computed, difference, meaningful, random_inputs
 from tombola.sources import save_tokenizer
 from tombola.store import publish
 from tombola.subnetwork import masked, shrunk

@@ -76,8 +76,8 @@ def shrunk(model: nn.Module, ticket: Ticket, *, empty: bool = True) -> Subnetwor
     it keeps one whose weights are zeros, which training leaves at zero. A layer that loses its MLP keeps what
     surrounds it (in BERT the layer norm); an MLP that loses all its neurons keeps the bias of its output too. Where
     several heads share keys and values, those of a group go with its last head; uneven groups are exact too, see
-    [`tombola.cutting`][]. Weight tickets cannot be shrunk and are masked instead. With `empty` false,
-    no sublayer is left without heads: each keeps at least one of zeros.
+    [`tombola.cutting`][]. Weight tickets cannot be shrunk and are masked instead. With `empty` false, no sublayer is
+    left without heads: each keeps at least one of zeros.
 
     Raises:
         TombolaError: the ticket is for another architecture.

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from tombola.card import Card
 from tombola.checkpoint import transformers_model
 from tombola.errors import TombolaError
-from tombola.proof import computed, difference, precise, random_inputs
+from tombola.selfcheck import computed, difference, precise, random_inputs
 from tombola.sources import quiet, save_tokenizer
 from tombola.sparse import same_bits
 from tombola.store import publish
