@@ -67,6 +67,8 @@ def _theme(
             "search-line": {"color": good, "strokeWidth": 1.5},
             "search-spur": {"color": quiet, "strokeWidth": 1, "strokeDash": [2, 2]},
             "search-point": {"color": good},
+            "finer-reference": {"color": quiet},
+            "finer-reference-line": {"color": quiet, "strokeWidth": 1.5, "strokeDash": [4, 3]},
             "paper-point": {"color": ink, "strokeWidth": 1.5},
             "paper-range": {"color": quiet, "strokeWidth": 1.25},
             "value": {"color": ink, "fontSize": 12},
@@ -74,6 +76,7 @@ def _theme(
             "on-low": {"color": ink, "fontSize": 11},
             "on-high": {"color": on_high, "fontSize": 11},
             "site-bar": {"color": importance[-2]},
+            "survival-bar": {"color": survival[-1]},
         },
     }
 

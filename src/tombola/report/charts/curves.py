@@ -1,20 +1,15 @@
-"""Score against sparsity along a search."""
+"""Score against sparsity along searches."""
 
 from collections.abc import Sequence
 
 import altair as alt
 
+from tombola.places import Places
 from tombola.report import figures
 from tombola.report.charts.marks import Datum, data, overlay
-from tombola.report.trajectory import Trajectory, removed
+from tombola.report.names import PRUNING_TITLES
+from tombola.report.trajectory import Trajectory, left, phase, removed
 
-_PHASES = {
-    "full": "the full model",
-    "joint": "heads and MLPs together",
-    "heads": "heads alone",
-    "mlps": "MLPs alone",
-    "magnitude": "smallest weights of the whole model",
-}
 _HOLDS, _FELL, _GOOD = "holds", "fell below", "good ticket"
 _CROSS = "M-1,-.75L-.75,-1L0,-.25L.75,-1L1,-.75L.25,0L1,.75L.75,1L0,.25L-.75,1L-1,.75L-.25,0Z"
 _MARKS = {
@@ -26,7 +21,7 @@ _MARKS = {
 
 
 def search_curves(
-    searches: Sequence[Trajectory], floors: Sequence[float], threshold: float, metric: str
+    searches: Sequence[Trajectory], floors: Sequence[float], threshold: float, metric: str, places: Places
 ) -> alt.LayerChart:
     """One thin line a seed through the states that hold, with the passes that fell below the threshold beside it.
 
@@ -35,8 +30,9 @@ def search_curves(
         floors: the worst score that each search accepts.
         threshold: the share of the full score that gave the floors.
         metric: the score's name in words.
+        places: names of layers.
     """
-    points = [point for search in searches for point in _points(search)]
+    points = [point for search in searches for point in _points(search, places)]
     spurs = [spur for search in searches for spur in _spurs(search)]
     x = alt.X(
         "sparsity:Q",
@@ -84,16 +80,79 @@ def search_curves(
     )
 
 
-def _points(search: Trajectory) -> list[Datum]:
+def finer_curves(
+    coarse: Sequence[Trajectory], fine: Sequence[Trajectory], floors: Sequence[float], metric: str
+) -> alt.LayerChart:
+    """Two prunings in one plot: at equal height, the line farther to the right has the smaller network.
+
+    Args:
+        coarse, fine: their searches, one for each seed.
+        floors: the worst score that each search accepts.
+        metric: the score's name in words.
+    """
+    looks = (("square", "finer-reference", 30), ("circle", "search-point", 30))
+    lines = ("finer-reference-line", "search-line")
+    titles = [PRUNING_TITLES[searches[0].pruning] for searches in (coarse, fine)]
+    x = alt.X(
+        "sparsity:Q",
+        title="prunable weights removed",
+        scale=alt.Scale(domainMin=0, nice=True),
+        axis=alt.Axis(format="~%", tickCount=8, grid=False),
+    )
+    y = alt.Y("score:Q", title=metric, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=6))
+    shape = alt.Shape(
+        "pruning:N",
+        scale=alt.Scale(domain=titles, range=[shape for shape, _, _ in looks]),
+        legend=alt.Legend(title=None, orient="top", direction="horizontal", symbolSize=70),
+    )
+    tooltip = [
+        alt.Tooltip("pruning:N", title="pruning"),
+        alt.Tooltip("seed:N", title="seed"),
+        alt.Tooltip("left:N", title="left"),
+        alt.Tooltip("sparsity_text:N", title="sparsity"),
+        alt.Tooltip("score_text:N", title=metric),
+    ]
+    floor_rows: list[Datum] = [{"score": floor} for floor in floors]
+    layers = [alt.Chart(data(floor_rows)).mark_rule(style="threshold").encode(y=y)]
+    for searches, (_, style, size), line, title in zip((coarse, fine), looks, lines, titles, strict=True):
+        base = alt.Chart(data([point for search in searches for point in _held(search, title)])).encode(x=x, y=y)
+        layers += [
+            base.mark_line(style=line).encode(detail="seed:N", order="iteration:O"),
+            base.mark_point(style=style, filled=True, opacity=1).encode(
+                shape=shape, tooltip=tooltip, size=alt.condition(alt.datum.good, alt.value(150), alt.value(size))
+            ),
+        ]
+    return overlay(*layers, height=260)
+
+
+def _held(search: Trajectory, title: str) -> list[Datum]:
+    """The states that hold; the last of them is the good ticket."""
+    return [
+        {
+            "pruning": title,
+            "seed": str(search.seed),
+            "iteration": step.iteration,
+            "left": left(search.pruning, step),
+            "sparsity": step.sparsity,
+            "sparsity_text": figures.share(step.sparsity),
+            "score": step.score,
+            "score_text": figures.score(step.score),
+            "good": step is search.good,
+        }
+        for step in search.steps
+        if step.holds
+    ]
+
+
+def _points(search: Trajectory, places: Places) -> list[Datum]:
     good = search.good
     return [
         {
             "seed": str(search.seed),
             "iteration": step.iteration,
-            "phase": _PHASES.get(step.phase, step.phase),
-            "removed": removed(step),
-            "left": f"{figures.plural(step.heads, 'head')}, {figures.plural(step.mlps, 'MLP')}, "
-            f"{figures.plural(step.weights, 'weight')}",
+            "phase": phase(search.pruning, step),
+            "removed": removed(step, places),
+            "left": left(search.pruning, step),
             "sparsity": step.sparsity,
             "sparsity_text": figures.share(step.sparsity),
             "score": step.score,
