@@ -15,7 +15,7 @@ from tombola.importance import Importance
 from tombola.results import TicketVerdict
 from tombola.statistics import Verdict
 from tombola.store import write_json, write_lines
-from tombola.ticket import TICKETS, Pruning, Ticket
+from tombola.ticket import TICKETS, Pruning, Ticket, in_words
 
 KINDS = ("query", "key", "value", "attention_output", "mlp_in", "mlp_out")
 HOSTILE = "<script>alert('x')</script>"
@@ -176,7 +176,7 @@ def _verdicts(
                 difference=difference, low=difference - 0.012, high=difference + 0.011, n_seeds=n, n_examples=2000,
                 chance=0.0, learned=True, rule="seeds" if n > 1 else "bootstrap",
             )  # fmt: skip
-            sentence = verdict.sentence(f"the {ticket} ticket of {pruning}{bad_text}")
+            sentence = verdict.sentence(f"the {ticket} ticket of {in_words(pruning)}{bad_text}")
             found.append(TicketVerdict(pruning, ticket, "retrained", verdict, sentence).entry())
     return found
 

@@ -88,7 +88,7 @@ def about_finer(one: Finer, higher_is_better: bool) -> str:
     coarse, fine = one.retrained
     several = len(fine.rows) > 1
     ranges = "ranges of one standard deviation" if several else "95 % intervals"
-    scores = f"Retrained, it scores {_score(fine)} against {_score(coarse)}"
+    scores = f"Retrained, the ticket of neurons scores {_score(fine)} against {_score(coarse)}"
     better = fine.score > coarse.score if higher_is_better else fine.score < coarse.score
     if coarse.overlaps(fine):
         text = f"{scores}: the {ranges} overlap, so that this study does not tell the scores apart."
@@ -141,8 +141,8 @@ def finer_table(one: Finer, metric: str) -> Html:
         _sizes(one, "parameters of the model", "parameters", figures.short_count),
         _sizes(one, "heads", "heads", figures.count),
         _sizes(one, "MLPs", "mlps", figures.count),
-        _sizes(one, "neurons", "neurons", figures.count),
-        _sizes(one, "sparsity", "sparsity", figures.share),
+        _sizes(one, "neurons", "neurons", lambda number: figures.count(round(number))),
+        _sizes(one, "sparsity (%)", "sparsity", lambda share: f"{100 * share:.1f}"),
         _scores(f"{metric}, pruned", one.pruned),
     ]
     if one.retrained is not None:

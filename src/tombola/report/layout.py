@@ -16,6 +16,13 @@ def figure(title: str, caption: str, *plots: str, layout: str = "") -> Html:
     return element("figure", *head, body, element("figcaption", caption))
 
 
+def beside(*pieces: str) -> Html:
+    """What is compared stands side by side, two or three in a line."""
+    # Two and four make full lines of two; any other number leaves a smaller hole in lines of three.
+    three = len(pieces) > 2 and len(pieces) != 4
+    return element("div", *pieces, class_="pair three" if three else "pair")
+
+
 def scrolling(table: Html, label: str) -> Html:
     """A table that scrolls by itself where it is wider than the page."""
     # A phone scrolls it with a finger; tabindex lets the keyboard scroll it too.

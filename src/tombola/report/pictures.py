@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tombola.places import Places
 from tombola.report import charts, figures, sentences
 from tombola.report.finer import about_finer, finer, finer_table
-from tombola.report.layout import figure, section
+from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html, element, join
 from tombola.report.names import PRUNING_TITLES, SITE_NAMES, and_words, metric_title
 from tombola.report.published import PublishedRow, published
@@ -68,7 +68,7 @@ def _searches(record: Record, gallery: Gallery) -> Html | None:
         return None
     kept = f"{100 * record.threshold:g} % of the full score"
     lead = f"Each pass removes the least useful part of what is left, as long as {kept} holds."
-    return section("How far each search could go", element("div", *found, class_="pair"), lead=lead)
+    return section("How far each search could go", beside(*found), lead=lead)
 
 
 def _tickets(record: Record, gallery: Gallery) -> Html | None:
@@ -95,7 +95,7 @@ def _tickets(record: Record, gallery: Gallery) -> Html | None:
         else "95 % bootstrap intervals over examples"
     )
     lead = f"All tickets of one pruning have the same size. Lines on the bars: {spread}."
-    return section("Good tickets against random and bad ones", element("div", *found, class_="pair"), lead=lead)
+    return section("Good tickets against random and bad ones", beside(*found), lead=lead)
 
 
 def _finer(record: Record, gallery: Gallery) -> Html | None:
@@ -106,7 +106,7 @@ def _finer(record: Record, gallery: Gallery) -> Html | None:
         plots = []
         if all(searches):
             floors = [record.floor(search.full.score) for search in searches[0]]
-            chart = charts.finer_curves(searches[0], searches[1], floors, metric)
+            chart = charts.finer_curves(searches[0], searches[1], floors, record.threshold, metric)
             label = f"{metric} against sparsity for {in_words(one.coarse)} and for {in_words(one.fine)}"
             plots.append(gallery.plot(chart, f"finer-{_slug(one.fine)}", label))
         caption = about_finer(one, record.higher_is_better)
@@ -216,7 +216,7 @@ def _published(record: Record, gallery: Gallery) -> Html | None:
     if not found:
         return None
     lead = f"{paper.source}: {paper.model}, {paper.seeds} seeds, {paper.split}; lines are ± one {paper.std}."
-    return section(f"Beside the paper’s figures for {record.glue}", element("div", *found, class_="pair"), lead=lead)
+    return section(f"Beside the paper’s figures for {record.glue}", beside(*found), lead=lead)
 
 
 def _pairs(record: Record, rows: Sequence[PublishedRow], pruning: str) -> list[tuple[Summary, PublishedRow]]:

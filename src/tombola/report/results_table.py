@@ -29,7 +29,9 @@ def results(record: Record) -> Html:
         summaries = [one for one in record.summaries if one.pruning == group]
         if summaries:
             bodies.append(_group(group, summaries, sizes))
-    table = element("table", element("thead", head), *bodies, class_="results")
+    table = element(
+        "table", element("thead", head), *bodies, class_="results many" if "neurons" in sizes else "results"
+    )
     how = (
         f"mean and sample standard deviation over {record.seeds} seeds"
         if several

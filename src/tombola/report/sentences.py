@@ -96,10 +96,10 @@ def about_survival(survival: SiteSurvival, places: Places) -> str:
         other = and_words(["blocks of neurons" if kind == "neurons" else in_words(kind) for kind in kinds])
         return f"{text}. One seed shows one ticket: others may well pick other {other}."
     always = [
-        f"{one.everywhere} of {_sites(kind, one.total)} ({one.by_chance:.1f} by chance)" for kind, one in kinds.items()
+        f"{one.everywhere} of {_sites(kind, one.total)} (by chance {one.by_chance:.1f})" for kind, one in kinds.items()
     ]
     text += (
-        f". In every one of {seeds} seeds survive {and_words(always)}: these are super-survivors, and chance is what "
+        f". {and_words(always)} survive in every one of {seeds} seeds: these are super-survivors, and chance is what "
         "independent random tickets of these sizes would share."
     )
     overlaps = [
@@ -151,21 +151,22 @@ def about_importance(kinds: Mapping[str, Sequence[Sequence[float | None]]], seed
     parts = []
     heads, mlps, neurons = (_flat(kinds.get(kind, ())) for kind in ("heads", "mlps", "neurons"))
     if spread := _spread(heads, "heads"):
-        (row, head), _ = max(heads.items(), key=lambda item: item[1])
+        row, head = max(heads, key=lambda site: heads[site])
         parts.append(f"Before pruning, importance looks {spread}. Head {places.attention(row)}.{head} ranks first")
     if mlps:
         first, last = max(mlps, key=lambda site: mlps[site])[0], min(mlps, key=lambda site: mlps[site])[0]
         parts.append(f"among MLPs {_row(places.layer(first))} ranks first and {_row(places.layer(last))} last")
     if spread := _spread(neurons, "neurons"):
-        (layer, _), _ = max(neurons.items(), key=lambda item: item[1])
+        layer, _ = max(neurons, key=lambda site: neurons[site])
         where = _row(places.layer(layer))
-        parts.append(f"among blocks of neurons it looks {spread}, and the first of them belongs to {where}")
+        parts.append(f"among blocks of neurons importance looks {spread}, and the first of them belongs to {where}")
     text = "; ".join(parts)
     notes = ["head scores are divided by their layer's norm"] if heads else []
     notes.append("each kind of site is scaled to 0–1: compare ranks, not one kind with another")
     note = ", ".join(notes)
+    boxes = " A bar spans the middle half of an MLP's blocks of neurons, its line the least to the most important."
     source = "" if seeds == 1 else f" Means over {seeds} seeds."
-    return f"{text[:1].upper()}{text[1:]}. {note[:1].upper()}{note[1:]}.{source}"
+    return f"{text[:1].upper()}{text[1:]}. {note[:1].upper()}{note[1:]}.{boxes if neurons else ''}{source}"
 
 
 def _flat(rows: Sequence[Sequence[float | None]]) -> dict[tuple[int, int], float]:

@@ -34,13 +34,7 @@ def search_curves(
     """
     points = [point for search in searches for point in _points(search, places)]
     spurs = [spur for search in searches for spur in _spurs(search)]
-    x = alt.X(
-        "sparsity:Q",
-        title="prunable weights removed",
-        scale=alt.Scale(domainMin=0, nice=True),
-        axis=alt.Axis(format="~%", tickCount=6, grid=False),
-    )
-    y = alt.Y("score:Q", title=metric, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=6))
+    x, y = _axes(metric)
     shape = alt.Shape(
         "state:N",
         scale=alt.Scale(domain=list(_MARKS), range=[path for path, _, _ in _MARKS.values()]),
@@ -57,13 +51,8 @@ def search_curves(
         alt.Tooltip("state:N", title="outcome"),
     ]
     base = alt.Chart(data(points)).encode(x=x, y=y)
-    floor_rows: list[Datum] = [{"score": floor} for floor in floors]
-    lowest: Datum = {"score": min(floors), "text": f"{100 * threshold:g} % of the full score"}
     return overlay(
-        alt.Chart(data(floor_rows)).mark_rule(style="threshold").encode(y=y),
-        alt.Chart(data([lowest]))
-        .mark_text(style="note", align="left", baseline="top", dx=4, dy=5)
-        .encode(x=alt.value(0), y=y, text="text:N"),
+        *_floors(floors, threshold, y),
         alt.Chart(data(spurs)).mark_rule(style="search-spur").encode(x=x, y=y, x2="sparsity_to:Q", y2="score_to:Q"),
         base.transform_filter(alt.datum.state != _FELL)
         .mark_line(style="search-line")
@@ -80,31 +69,46 @@ def search_curves(
     )
 
 
+def _axes(metric: str) -> tuple[alt.X, alt.Y]:
+    x = alt.X(
+        "sparsity:Q",
+        title="prunable weights removed",
+        scale=alt.Scale(domainMin=0, nice=True),
+        axis=alt.Axis(format="~%", tickCount=6, grid=False),
+    )
+    y = alt.Y("score:Q", title=metric, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=6))
+    return x, y
+
+
+def _floors(floors: Sequence[float], threshold: float, y: alt.Y, *, above: bool = False) -> list[alt.Chart]:
+    """The line at which the searches stop, and what it is; written above the line where nothing goes below it."""
+    rows: list[Datum] = [{"score": floor} for floor in floors]
+    lowest: Datum = {"score": min(floors), "text": f"{100 * threshold:g} % of the full score"}
+    return [
+        alt.Chart(data(rows)).mark_rule(style="threshold").encode(y=y),
+        alt.Chart(data([lowest]))
+        .mark_text(style="note", align="left", baseline="bottom" if above else "top", dx=4, dy=-5 if above else 5)
+        .encode(x=alt.value(0), y=y, text="text:N"),
+    ]
+
+
 def finer_curves(
-    coarse: Sequence[Trajectory], fine: Sequence[Trajectory], floors: Sequence[float], metric: str
+    coarse: Sequence[Trajectory], fine: Sequence[Trajectory], floors: Sequence[float], threshold: float, metric: str
 ) -> alt.LayerChart:
     """Two prunings in one plot: at equal height, the line farther to the right has the smaller network.
 
     Args:
         coarse, fine: their searches, one for each seed.
         floors: the worst score that each search accepts.
+        threshold: the share of the full score that gave the floors.
         metric: the score's name in words.
     """
-    looks = (("square", "finer-reference", 30), ("circle", "search-point", 30))
-    lines = ("finer-reference-line", "search-line")
     titles = [PRUNING_TITLES[searches[0].pruning] for searches in (coarse, fine)]
-    x = alt.X(
-        "sparsity:Q",
-        title="prunable weights removed",
-        scale=alt.Scale(domainMin=0, nice=True),
-        axis=alt.Axis(format="~%", tickCount=8, grid=False),
-    )
-    y = alt.Y("score:Q", title=metric, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=6))
-    shape = alt.Shape(
-        "pruning:N",
-        scale=alt.Scale(domain=titles, range=[shape for shape, _, _ in looks]),
-        legend=alt.Legend(title=None, orient="top", direction="horizontal", symbolSize=70),
-    )
+    x, y = _axes(metric)
+    # The lines take their colours from their styles: in the legend their dashes would fray the symbols.
+    legend = alt.Legend(title=None, orient="top", direction="horizontal", symbolSize=70)
+    shape = alt.Shape("pruning:N", scale=alt.Scale(domain=titles, range=["square", "circle"]), legend=legend)
+    color = alt.Color("pruning:N", scale=alt.Scale(domain=titles, range="diverging"), legend=legend)
     tooltip = [
         alt.Tooltip("pruning:N", title="pruning"),
         alt.Tooltip("seed:N", title="seed"),
@@ -112,14 +116,16 @@ def finer_curves(
         alt.Tooltip("sparsity_text:N", title="sparsity"),
         alt.Tooltip("score_text:N", title=metric),
     ]
-    floor_rows: list[Datum] = [{"score": floor} for floor in floors]
-    layers = [alt.Chart(data(floor_rows)).mark_rule(style="threshold").encode(y=y)]
-    for searches, (_, style, size), line, title in zip((coarse, fine), looks, lines, titles, strict=True):
+    layers = _floors(floors, threshold, y, above=True)
+    for searches, style, title in zip((coarse, fine), ("coarse-line", "search-line"), titles, strict=True):
         base = alt.Chart(data([point for search in searches for point in _held(search, title)])).encode(x=x, y=y)
         layers += [
-            base.mark_line(style=line).encode(detail="seed:N", order="iteration:O"),
-            base.mark_point(style=style, filled=True, opacity=1).encode(
-                shape=shape, tooltip=tooltip, size=alt.condition(alt.datum.good, alt.value(150), alt.value(size))
+            base.mark_line(style=style).encode(detail="seed:N", order="iteration:O"),
+            base.mark_point(filled=True, opacity=1).encode(
+                shape=shape,
+                color=color,
+                tooltip=tooltip,
+                size=alt.condition(alt.datum.good, alt.value(150), alt.value(30)),
             ),
         ]
     return overlay(*layers, height=260)

@@ -48,7 +48,7 @@ def neuron_boxes(neurons: Sequence[Sequence[float | None]], places: Places) -> a
         alt.Tooltip("text:N", title="least, quartiles, most"),
     ]
     base = alt.Chart(data(rows)).encode(y=layer_axis(names), tooltip=tooltip)
-    title = "importance of blocks of neurons: least, quartiles and most in each MLP"
+    title = "importance of blocks of neurons"
     return overlay(
         base.mark_rule(style="whisker").encode(x=_from_zero("least", title, top=1), x2="most:Q"),
         base.mark_bar(style="site-bar", size=ROW // 2, cornerRadius=2).encode(x="lower:Q", x2="upper:Q"),
