@@ -65,7 +65,6 @@ STUDIES: Mapping[str, Mapping[str, Any]] = {
     "three seeds": {"seeds": (0, 1, 2), "glue": "CoLA", "layers": 12, "model": "bert-base-uncased"},
     "in progress": {"finished": False, "prunings": ("heads+mlps",)},
     "three prunings": {"prunings": MIXED, "seeds": (0, 1, 2)},
-    "three prunings in progress": {"prunings": MIXED, "finished": False},
     "neurons alone": {"prunings": ("neurons",)},
     "one kind at a time": {"prunings": ("heads", "mlps", "neurons"), "seeds": (0, 1)},
     "two stacks": {"prunings": MIXED, "stacks": True, "layers": 2, "heads": 4},
