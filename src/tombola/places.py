@@ -1,11 +1,10 @@
 """What layers and attention sublayers are called: by number, with their stack where a model has several."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from tombola.anatomy import Anatomy
-from tombola.families import FAMILIES
 
 
 @dataclass(frozen=True)
@@ -25,15 +24,13 @@ class Places:
     @classmethod
     def of(cls, anatomy: Anatomy) -> Self:
         """The names for an architecture."""
-        stacks = FAMILIES[anatomy.model_type].stacks
-        several = len({row.stack for row in anatomy.attentions}) > 1
-        first = {row.stack: row.layer for row in reversed(anatomy.attentions)}
+        first = {row.stack: row for row in reversed(anatomy.attentions)}
+        words = _words({stack: row.name.split(".") for stack, row in first.items()})
         layers: dict[int, str] = {}
         attentions = []
         for row in anatomy.attentions:
-            stack = stacks[row.stack].layers.partition(".")[0]
             # Layers are counted over all stacks, people count them from the first of each.
-            name = f"{stack} {row.layer - first[row.stack]}" if several else str(row.layer)
+            name = f"{words[row.stack]} {row.layer - first[row.stack].layer}".strip()
             layers[row.layer] = name
             attentions.append(f"{name} {row.plan.prefix.strip('_')}".strip())
         return cls(tuple(layers[row.layer] for row in anatomy.feed_forwards), tuple(attentions))
@@ -45,3 +42,11 @@ class Places:
     def attention(self, row: int) -> str:
         """Name of a row of heads."""
         return self.attentions[row] if row < len(self.attentions) else str(row)
+
+
+def _words(paths: Mapping[int, Sequence[str]]) -> dict[int, str]:
+    """For each stack the first part of its path that others do not have; nothing where there is one stack only."""
+    if len(paths) == 1:
+        return dict.fromkeys(paths, "")
+    part = next(index for index, names in enumerate(zip(*paths.values(), strict=False)) if len(set(names)) > 1)
+    return {stack: path[part] for stack, path in paths.items()}

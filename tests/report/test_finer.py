@@ -121,3 +121,16 @@ def test_a_study_at_work(tmp_path: Path) -> None:
 def test_neurons_against_mlps_without_heads(tmp_path: Path) -> None:
     (one,) = finer(read_record(fake_study(tmp_path, prunings=("mlps", "neurons", "heads+neurons"))))
     assert (one.coarse, one.fine) == ("mlps", "neurons")
+
+
+def test_a_very_small_ticket_does_not_rule_the_mean(tmp_path: Path) -> None:
+    study(tmp_path, [0.0, 0.0])
+    rows = read_lines(tmp_path / "results.jsonl")
+    weights = {("heads+mlps", 0): 1000, ("heads+mlps", 1): 9000, ("heads+neurons", 0): 4000, ("heads+neurons", 1): 4000}
+    for row in rows:
+        row["weights"] = weights.get((row["pruning"], row["seed"]), row["weights"])
+    write_lines(tmp_path / "results.jsonl", rows)
+    text = said(read_record(tmp_path))
+    # In the first seed it is four times as large, and yet smaller on average.
+    assert "leaves 20.0 % fewer prunable weights on average (4,000, not 5,000; ± 113.1 % over 2 seeds)" in text
+    assert "fewer in 1 of 2 seeds: no difference in size is clear." in text

@@ -39,10 +39,13 @@ class Finer:
 
     @property
     def saved(self) -> list[float]:
-        """By which share the finer ticket has fewer prunable weights, seed by seed; negative where it has more."""
+        """Prunable weights that the finer ticket has fewer, seed by seed; negative where it has more.
+
+        They are shares of the coarse tickets' mean: the share of each seed's own would let a very small one rule.
+        """
         coarse, fine = self.pruned
-        pairs = zip(coarse.rows, fine.rows, strict=True)
-        return [1 - ours.weights / theirs.weights if theirs.weights else 0.0 for theirs, ours in pairs]
+        mean = coarse.mean("weights") or 1.0
+        return [(theirs.weights - ours.weights) / mean for theirs, ours in zip(coarse.rows, fine.rows, strict=True)]
 
 
 def finer(record: Record) -> list[Finer]:

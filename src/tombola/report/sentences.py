@@ -99,7 +99,7 @@ def about_survival(survival: SiteSurvival, places: Places) -> str:
         f"{one.everywhere} of {_sites(kind, one.total)} (by chance {one.by_chance:.1f})" for kind, one in kinds.items()
     ]
     text += (
-        f". {and_words(always)} survive in every one of {seeds} seeds: these are super-survivors, and chance is what "
+        f". Super-survivors, which survive in every one of {seeds} seeds, are {and_words(always)}; chance is what "
         "independent random tickets of these sizes would share."
     )
     overlaps = [
