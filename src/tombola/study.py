@@ -244,9 +244,11 @@ class Study:
             for pruning in self.config.prunings:
                 if (self.cell(seed).ticket(pruning, "good") / "ticket.json").is_file():
                     steps = read_steps(self.cell(seed).folder / pruning / "search.jsonl")
-                    # The pass over the full model is shared by both searches and counted with the full model.
+                    # The pass over the full model is counted with the full model; only a search of neurons, whose
+                    # importance that pass does not have, makes one of its own.
+                    own = steps if "neurons" in pruning else steps[1:]
                     what = f"search {pruning}"
-                    seconds[what] = seconds.get(what, 0.0) + sum(step.seconds for step in steps[1:])
+                    seconds[what] = seconds.get(what, 0.0) + sum(step.seconds for step in own)
         return {what: round(value, 2) for what, value in {"total": sum(seconds.values()), **seconds}.items()}
 
 

@@ -37,7 +37,7 @@ def said(record: Record) -> str:
 
 def cells(record: Record) -> dict[str, list[str]]:
     (one,) = finer(record)
-    lines = re.findall(r"<tr>(.*?)</tr>", finer_table(one, "accuracy"))
+    lines = re.findall(r"<tr>(.*?)</tr>", finer_table(one, "accuracy").replace("\u00a0", " "))
     return {texts[0]: texts[1:] for line in lines if (texts := re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line))}
 
 

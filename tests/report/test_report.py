@@ -272,6 +272,15 @@ def test_rows_of_two_stacks_are_named(tmp_path: Path) -> None:
     assert "layer decoder" not in page.words
 
 
+def test_mlps_alone_are_a_line_for_each_stack(tmp_path: Path) -> None:
+    page = read(build(fake_study(tmp_path, prunings=("mlps",), stacks=True, layers=3, heads=4)))
+    cells = [(row["row"], row["column"]) for row in values(named(page, "survivors-mlps"))]
+    assert cells == [(stack, layer) for stack in ("encoder", "decoder") for layer in ("0", "1", "2")]
+    page = read(build(fake_study(tmp_path / "one", prunings=("mlps",), layers=3)))
+    cells = [(row["row"], row["column"]) for row in values(named(page, "survivors-mlps"))]
+    assert cells == [("MLP", "0"), ("MLP", "1"), ("MLP", "2")]
+
+
 def test_a_study_older_than_names_counts_its_rows(tmp_path: Path) -> None:
     fake_study(tmp_path)
     architecture = json.loads((tmp_path / "study.json").read_text())["architecture"]

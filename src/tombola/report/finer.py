@@ -23,7 +23,7 @@ class Finer:
         coarse, fine: the prunings.
         pruned: their good tickets cut out, the coarse one's first.
         retrained: the same, retrained; None while no seed has both.
-        search_seconds: mean seconds of the two searches; None where one of them is not there.
+        search_seconds: seconds of the two searches, seed by seed; None where one of them is not there.
     """
 
     coarse: Pruning
@@ -77,10 +77,8 @@ def _shared(record: Record, coarse: Pruning, fine: Pruning, stage: str) -> tuple
 
 
 def _seconds(record: Record, pruning: Pruning, seeds: Sequence[int]) -> list[float]:
-    """Seconds of each search, without the pass over the full model, which searches may share."""
-    return [
-        sum(step.seconds for step in search.steps[1:]) for search in record.searches(pruning) if search.seed in seeds
-    ]
+    """Seconds of each search, with its pass over the full model, though searches may share that."""
+    return [sum(step.seconds for step in search.steps) for search in record.searches(pruning) if search.seed in seeds]
 
 
 def about_finer(one: Finer, higher_is_better: bool) -> str:
@@ -180,6 +178,8 @@ def _line(title: str, coarse: Sequence[float], fine: Sequence[float], written: C
 
 
 def _cells(title: str, *texts: str) -> Html:
+    # On a phone a cell may break before its deviation, but not inside a number.
+    texts = tuple(text.replace("± ", "±\u00a0").replace(" M", "\u00a0M") for text in texts)
     return element("tr", element("th", title, scope="row"), *(element("td", text, class_="number") for text in texts))
 
 

@@ -36,15 +36,18 @@ def survival_grid(survival: SiteSurvival, places: Places) -> alt.LayerChart:
 
 
 def survival_strip(survival: SiteSurvival, places: Places) -> alt.LayerChart:
-    """One cell for every layer's MLP, where MLPs alone are pruned."""
+    """Where MLPs alone are pruned, one cell for each layer, and one line for each stack of layers."""
     shares = [share for (share,) in survival.kinds["mlps"].rows]
     names = [places.layer(layer) for layer in range(len(shares))]
-    rows = [_cell(survival, "MLP", name, f"MLP {name}", share) for name, share in zip(names, shares, strict=True)]
-    title = "layer" if all(name.isdecimal() for name in names) else None
-    axis = _columns("split(datum.label, ' ')")
-    x = alt.X("column:N", title=title, scale=alt.Scale(domain=names, padding=GAP), axis=axis)
-    y = alt.Y("row:N", title=None, axis=alt.Axis(domain=False, ticks=False))
-    return overlay(_cells(survival, rows, x, y), height=ROW)
+    parts = [name.rpartition(" ") for name in names]
+    rows = [
+        _cell(survival, stack or "MLP", layer, f"MLP {name}", share)
+        for name, (stack, _, layer), share in zip(names, parts, shares, strict=True)
+    ]
+    columns = list(dict.fromkeys(layer for _, _, layer in parts))
+    stacks = list(dict.fromkeys(str(row["row"]) for row in rows))
+    x = alt.X("column:N", title="layer", scale=alt.Scale(domain=columns, padding=GAP), axis=_columns())
+    return overlay(_cells(survival, rows, x, layer_axis(stacks)), height=ROW * len(stacks))
 
 
 def _cell(survival: SiteSurvival, row: str, column: str, site: str, share: float) -> Datum:
@@ -83,17 +86,8 @@ def _cells(survival: SiteSurvival, rows: Sequence[Datum], x: alt.X, y: alt.Y) ->
     return chart
 
 
-def _columns(label: str = "datum.label") -> alt.Axis:
-    """All labels, upright; `label` is the expression that writes them."""
-    return alt.Axis(
-        labelAngle=0,
-        domain=False,
-        ticks=False,
-        labelOverlap=False,
-        titleAnchor="start",
-        labelPadding=4,
-        labelExpr=label,
-    )
+def _columns() -> alt.Axis:
+    return alt.Axis(labelAngle=0, domain=False, ticks=False, labelOverlap=False, titleAnchor="start", labelPadding=4)
 
 
 def importance_grid(heads: Sequence[Sequence[float | None]], places: Places) -> alt.LayerChart:
