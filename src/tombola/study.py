@@ -19,6 +19,7 @@ from tombola.cell import EVALUATION, SAVED, Cell, CellRun, Setting
 from tombola.config import StudyConfig
 from tombola.errors import TombolaError
 from tombola.evaluation import Evaluation
+from tombola.places import Places
 from tombola.precision import deterministic, resolve_device, resolve_precision
 from tombola.progress import Bars
 from tombola.results import TicketVerdict
@@ -191,7 +192,7 @@ class Study:
         """Write `study.json`: what is studied, and with what."""
         path = self.folder / "study.json"
         seeds = sorted({*self.seeds, *self.finished_seeds()})
-        layers, heads = self.anatomy.heads
+        places, neurons = Places.of(self.anatomy), {row.neurons for row in self.anatomy.feed_forwards}
         write_json(
             path,
             {
@@ -213,8 +214,11 @@ class Study:
                 "architecture": {
                     "signature": self.anatomy.signature,
                     "model_type": self.anatomy.model_type,
-                    "layers": layers,
-                    "heads": heads,
+                    "layers": len(places.layers),
+                    "heads": self.anatomy.heads[1],
+                    "neurons": neurons.pop() if len(neurons) == 1 else None,
+                    "layer_names": list(places.layers),
+                    "attention_names": list(places.attentions),
                     "matrices": [
                         {"kind": matrix.kind, "layer": matrix.layer, "shape": list(matrix.shape)}
                         for matrix in self.anatomy.matrices
@@ -240,9 +244,11 @@ class Study:
             for pruning in self.config.prunings:
                 if (self.cell(seed).ticket(pruning, "good") / "ticket.json").is_file():
                     steps = read_steps(self.cell(seed).folder / pruning / "search.jsonl")
-                    # The pass over the full model is shared by both searches and counted with the full model.
+                    # The pass over the full model is counted with the full model; only a search of neurons, whose
+                    # importance that pass does not have, makes one of its own.
+                    own = steps if "neurons" in pruning else steps[1:]
                     what = f"search {pruning}"
-                    seconds[what] = seconds.get(what, 0.0) + sum(step.seconds for step in steps[1:])
+                    seconds[what] = seconds.get(what, 0.0) + sum(step.seconds for step in own)
         return {what: round(value, 2) for what, value in {"total": sum(seconds.values()), **seconds}.items()}
 
 

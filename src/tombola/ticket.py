@@ -24,8 +24,8 @@ Pruning = Literal["heads+mlps", "heads+neurons", "heads", "mlps", "neurons", "we
 PRUNINGS: tuple[Pruning, ...] = ("heads+mlps", "heads+neurons", "heads", "mlps", "neurons", "weights")
 
 
-def in_words(pruning: Pruning) -> str:
-    """What is removed, for people: `heads and MLPs`."""
+def in_words(pruning: str) -> str:
+    """What is removed, for people: `heads and MLPs`; a single kind of site will do."""
     return pruning.replace("+", " and ").replace("mlps", "MLPs")
 
 

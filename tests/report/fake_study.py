@@ -4,16 +4,18 @@ import json
 import math
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from tombola import statistics
+from tombola.importance import Importance
 from tombola.results import TicketVerdict
 from tombola.statistics import Verdict
 from tombola.store import write_json, write_lines
-from tombola.ticket import PRUNINGS, TICKETS, Ticket
+from tombola.ticket import TICKETS, Pruning, Ticket, in_words
 
 KINDS = ("query", "key", "value", "attention_output", "mlp_in", "mlp_out")
 HOSTILE = "<script>alert('x')</script>"
@@ -22,13 +24,50 @@ PRUNED = {"good": 0.771, "random": 0.603, "random-layerwise": 0.655, "bad": 0.53
 FULL = 0.846
 
 
+PAPERS: tuple[Pruning, ...] = ("heads+mlps", "weights")
+HEAD = 4 * 384 * 384
+INNER = 1536
+MLP = 2 * 384 * INNER
+
+
+@dataclass(frozen=True)
+class Shape:
+    """An architecture: rows of heads, MLPs, and the names of several stacks."""
+
+    rows: int
+    heads: int
+    mlps: int
+    blocks: int = 24
+    layer_names: tuple[str, ...] = ()
+    attention_names: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int:
+        return self.rows * HEAD + self.mlps * MLP
+
+    def weights(self, heads: int, neurons: int) -> int:
+        return heads * HEAD // self.heads + neurons * MLP // INNER
+
+    def kept(self, kind: str) -> tuple[int, ...]:
+        return {"heads": (self.rows, self.heads), "mlps": (self.mlps,), "neurons": (self.mlps, self.blocks)}[kind]
+
+
+def two_stacks(layers: int, heads: int) -> Shape:
+    """As in T5: a layer of the decoder has two rows of heads."""
+    encoder, decoder = ([f"{stack} {layer}" for layer in range(layers)] for stack in ("encoder", "decoder"))
+    rows = [name for layer in decoder for name in (layer, f"{layer} cross")]
+    return Shape(3 * layers, heads, 2 * layers, layer_names=(*encoder, *decoder), attention_names=(*encoder, *rows))
+
+
 def fake_study(
     folder: Path,
     *,
     seeds: Sequence[int] = (0,),
-    prunings: Sequence[str] = PRUNINGS,
+    prunings: Sequence[Pruning] = PAPERS,
     layers: int = 6,
     heads: int = 12,
+    stacks: bool = False,
+    finer: Sequence[float] = (0.8, 0.75, 0.85, 0.8, 0.8),
     glue: str | None = None,
     model: str = "minilm",
     finished: bool = True,
@@ -41,6 +80,8 @@ def fake_study(
         seeds: the seeds that are done.
         prunings: the prunings that are done.
         layers, heads: the architecture.
+        stacks: an encoder and a decoder of so many layers each.
+        finer: surviving weights of good tickets of neurons, as a share of those of MLPs, seed by seed.
         glue: the name that GLUE gives the task.
         model: the model's name.
         finished: False leaves out verdicts and retrained tickets.
@@ -51,39 +92,46 @@ def fake_study(
     name = (glue or "rotten-tomatoes").lower()
     metric = "matthews_correlation" if glue == "CoLA" else "accuracy"
     draw = random.Random(7)
-    rows = [row for seed in seeds for row in _rows(draw, seed, prunings, layers, heads, model, name, metric, finished)]
+    shape = two_stacks(layers, heads) if stacks else Shape(layers, heads, layers)
+    rows = [
+        row for seed in seeds for row in _rows(draw, seed, prunings, shape, finer[seed], model, name, metric, finished)
+    ]
     if hostile:
         for row in rows:
             row["metric"] = f"accuracy{bad_text}"
     write_lines(folder / "results.jsonl", rows)
-    write_json(folder / "study.json", _facts(name, bad_text, model, metric, glue, list(seeds), layers, heads))
+    write_json(folder / "study.json", _facts(name, bad_text, model, metric, glue, list(seeds), prunings, shape))
     if finished:
         write_json(folder / "verdicts.json", {"verdicts": _verdicts(rows, prunings, metric, bad_text)})
     for seed in seeds:
         for pruning in prunings:
-            _search(draw, folder / name / f"seed-{seed}" / pruning, pruning, layers, heads, bad_text)
+            _search(draw, folder / name / f"seed-{seed}" / pruning, pruning, shape, bad_text)
     return folder
 
 
-def _size(pruning: str, layers: int, heads: int) -> dict[str, Any]:
-    total = layers * (4 * 384 * 384 + 2 * 384 * 1536)
-    if pruning == "weights":
-        left = {"heads": layers * heads, "mlps": layers, "weights": round(0.478 * total)}
-    elif pruning == "none":
-        left = {"heads": layers * heads, "mlps": layers, "weights": total}
-    else:
-        kept, mlps = round(0.55 * layers * heads), layers - 2
-        left = {"heads": kept, "mlps": mlps, "weights": kept * 4 * 384 * 384 // heads + mlps * 2 * 384 * 1536}
-    parameters = 22_713_986 - (total - left["weights"] if pruning == "heads+mlps" else 0)
-    return {**left, "sparsity": 1 - left["weights"] / total, "parameters": parameters, "bytes": 4 * parameters}
+def _size(pruning: str, shape: Shape, finer: float) -> dict[str, Any]:
+    heads, neurons, mlps = shape.rows * shape.heads, shape.mlps * INNER, shape.mlps
+    if "heads" in pruning:
+        heads = round(0.55 * heads)
+    if "mlps" in pruning:
+        mlps -= 2
+        neurons = mlps * INNER
+    if "neurons" in pruning:
+        neurons = round((finer * shape.weights(heads, neurons - 2 * INNER) - shape.weights(heads, 0)) * INNER / MLP)
+    left = round(0.478 * shape.total) if pruning == "weights" else shape.weights(heads, neurons)
+    parameters = 22_713_986 - (0 if pruning == "weights" else shape.total - left)
+    return {
+        "heads": heads, "mlps": mlps, "neurons": neurons, "weights": left, "sparsity": 1 - left / shape.total,
+        "parameters": parameters, "bytes": 4 * parameters,
+    }  # fmt: skip
 
 
 def _rows(
     draw: random.Random,
     seed: int,
     prunings: Sequence[str],
-    layers: int,
-    heads: int,
+    shape: Shape,
+    finer: float,
     model: str,
     name: str,
     metric: str,
@@ -95,7 +143,7 @@ def _rows(
         return {
             "model": model, "task": name, "seed": seed, "pruning": pruning, "ticket": ticket, "stage": stage,
             "metric": metric, "score": score, "score_low": score - half, "score_high": score + half, "n": 2000,
-            **_size(pruning, layers, heads), "seconds": seconds, "more": {"f1": round(score - 0.012, 4)},
+            **_size(pruning, shape, finer), "seconds": seconds, "more": {"f1": round(score - 0.012, 4)},
         }  # fmt: skip
 
     floor = 0.0 if metric == "matthews_correlation" else 0.512
@@ -128,13 +176,20 @@ def _verdicts(
                 difference=difference, low=difference - 0.012, high=difference + 0.011, n_seeds=n, n_examples=2000,
                 chance=0.0, learned=True, rule="seeds" if n > 1 else "bootstrap",
             )  # fmt: skip
-            sentence = verdict.sentence(f"the {ticket} ticket of {pruning}{bad_text}")
+            sentence = verdict.sentence(f"the {ticket} ticket of {in_words(pruning)}{bad_text}")
             found.append(TicketVerdict(pruning, ticket, "retrained", verdict, sentence).entry())
     return found
 
 
 def _facts(
-    name: str, bad_text: str, model: str, metric: str, glue: str | None, seeds: list[int], layers: int, heads: int
+    name: str,
+    bad_text: str,
+    model: str,
+    metric: str,
+    glue: str | None,
+    seeds: list[int],
+    prunings: Sequence[str],
+    shape: Shape,
 ) -> dict[str, Any]:
     return {
         "name": f"{name}{bad_text}",
@@ -144,14 +199,18 @@ def _facts(
             "model": model, "task": name, "threshold": 0.9, "search_split": "dev", "precision": "bf16",
             "preset": "quick", "epochs": 2, "batch_size": 32, "learning_rate": 5e-5, "rewind": "pretrained",
             "refine": True, "heads_step": 0.1, "weights_step": 0.1, "max_length": 128, "train_rows": None,
+            "prunings": list(prunings), "neuron_block": INNER // shape.blocks,
         },
         "seeds": seeds,
         "versions": {"tombola": "0.1.0", "torch": "2.9.1", "transformers": "5.2.0", "python": "3.11.7"},
         "machine": {"processor": "AMD EPYC 7B13", "cores": 2, "memory_gib": 15.6, "device": "cpu"},
         "architecture": {
-            "signature": f"bert-{layers}x{heads}-1b2c3d4e", "model_type": "bert", "layers": layers, "heads": heads,
+            "signature": f"bert-{shape.rows}x{shape.heads}-1b2c3d4e", "model_type": "bert", "layers": shape.mlps,
+            "heads": shape.heads, "neurons": INNER,
+            "layer_names": list(shape.layer_names) or [str(layer) for layer in range(shape.mlps)],
+            "attention_names": list(shape.attention_names) or [str(row) for row in range(shape.rows)],
             "matrices": [
-                {"kind": kind, "layer": layer, "shape": [384, 384]} for layer in range(layers) for kind in KINDS
+                {"kind": kind, "layer": layer, "shape": [384, 384]} for layer in range(shape.mlps) for kind in KINDS
             ],
         },
         "task": {
@@ -159,30 +218,29 @@ def _facts(
             "higher_is_better": True, "classes": [f"rotten{bad_text}", "fresh"],
             "rows": {"train": 10750, "search": 2000, "dev": 2000},
         },
-        "seconds": {"fine-tune": 241.3, "search heads+mlps": 98.2, "search weights": 71.0, "retrain": 1503.2,
+        "seconds": {"fine-tune": 241.3, **{f"search {pruning}": 98.2 for pruning in prunings}, "retrain": 1503.2,
                     "total": 1931.8},
     }  # fmt: skip
 
 
-def _search(draw: random.Random, place: Path, pruning: str, layers: int, heads: int, bad_text: str) -> None:
-    architecture = f"bert-{layers}x{heads}-1b2c3d4e"
+def _search(draw: random.Random, place: Path, pruning: Pruning, shape: Shape, bad_text: str) -> None:
+    architecture = f"bert-{shape.rows}x{shape.heads}-1b2c3d4e"
     generator = torch.Generator().manual_seed(draw.randrange(10**6))
     if pruning == "weights":
-        steps = _weights_steps(draw, layers, heads)
+        steps = _weights_steps(draw, shape)
         masks = {
             f"{layer}.{kind}": torch.rand(24, 24, generator=generator) < 0.32 + 0.05 * index + 0.03 * (layer % 4)
-            for layer in range(layers)
+            for layer in range(shape.mlps)
             for index, kind in enumerate(KINDS)
         }
-        good = Ticket("weights", architecture, masks)
     else:
-        steps, good = _sites_steps(draw, layers, heads, architecture)
+        steps, masks = _Sites(draw, pruning, shape, generator).search()
     write_lines(place / "search.jsonl", steps)
-    good.with_provenance(note=bad_text).save(place / "good")
+    Ticket(pruning, architecture, masks).with_provenance(note=bad_text).save(place / "good")
 
 
-def _weights_steps(draw: random.Random, layers: int, heads: int) -> list[dict[str, Any]]:
-    total = _size("none", layers, heads)["weights"]
+def _weights_steps(draw: random.Random, shape: Shape) -> list[dict[str, Any]]:
+    total = shape.total
     steps: list[dict[str, Any]] = []
     left, score = total, FULL
     for iteration in range(9):
@@ -193,9 +251,9 @@ def _weights_steps(draw: random.Random, layers: int, heads: int) -> list[dict[st
         steps.append(
             {
                 "iteration": iteration, "phase": "magnitude" if iteration else "full",
-                "removed": {"weights": removed} if iteration else {}, "heads": layers * heads, "mlps": layers,
-                "weights": left, "sparsity": 1 - left / total, "score": score if holds else 0.744, "holds": holds,
-                "seconds": 5.1, "importance": None,
+                "removed": {"weights": removed} if iteration else {}, "heads": shape.rows * shape.heads,
+                "mlps": shape.mlps, "neurons": shape.mlps * INNER, "weights": left, "sparsity": 1 - left / total,
+                "score": score if holds else 0.744, "holds": holds, "seconds": 5.1, "importance": None,
             }
         )  # fmt: skip
         if not holds:
@@ -203,61 +261,60 @@ def _weights_steps(draw: random.Random, layers: int, heads: int) -> list[dict[st
     return steps
 
 
-def _sites_steps(
-    draw: random.Random, layers: int, heads: int, architecture: str
-) -> tuple[list[dict[str, Any]], Ticket]:
-    head_mask = torch.ones(layers, heads, dtype=torch.bool)
-    mlp_mask = torch.ones(layers, dtype=torch.bool)
-    worth = [[draw.random() ** 2 for _ in range(heads)] for _ in range(layers)]
-    mlp_worth = [draw.random() for _ in range(layers)]
-    steps: list[dict[str, Any]] = []
-    total = _size("none", layers, heads)["weights"]
-    score = FULL
+class _Sites:
+    """A search of sites."""
 
-    def record(phase: str, removed: dict[str, Any], score: float, holds: bool) -> None:
-        weights = int(head_mask.sum()) * 4 * 384 * 384 // heads + int(mlp_mask.sum()) * 2 * 384 * 1536
-        top, mlp_top = max(map(max, worth)), max(mlp_worth)
-        steps.append(
+    def __init__(self, draw: random.Random, pruning: Pruning, shape: Shape, generator: torch.Generator) -> None:
+        self._draw, self._shape = draw, shape
+        self._kinds = pruning.split("+")
+        self._worth = {kind: torch.rand(shape.kept(kind), generator=generator) ** 2 for kind in self._kinds}
+        self._masks = {kind: torch.ones(shape.kept(kind), dtype=torch.bool) for kind in self._kinds}
+        self._score = FULL
+        self._steps: list[dict[str, Any]] = []
+
+    def search(self) -> tuple[list[dict[str, Any]], dict[str, torch.Tensor]]:
+        sizes = {kind: 1 if kind == "mlps" else self._masks[kind].numel() // 10 for kind in self._kinds}
+        self._record("full", {}, FULL, True)
+        for loss, holds in ((0.012, True), (0.031, True), (0.118, False)):
+            self._cut("joint", sizes, loss, holds)
+        for kind in self._kinds:
+            part = {kind: max(1, sizes[kind] // 2)}
+            for loss, holds in ((0.079, False),) if kind == "mlps" else ((0.008, True), (0.009, True), (0.034, False)):
+                self._cut(kind, part, loss, holds)
+        return self._steps, self._masks
+
+    def _cut(self, phase: str, sizes: Mapping[str, int], loss: float, holds: bool) -> None:
+        before = {kind: mask.clone() for kind, mask in self._masks.items()}
+        gone: dict[str, Any] = {}
+        loss += self._draw.gauss(0, 0.001)
+        for kind, size in sizes.items():
+            alive = self._worth[kind].where(self._masks[kind], torch.inf).flatten()
+            sites = alive.argsort()[:size].tolist()
+            self._masks[kind].view(-1)[sites] = False
+            wide = self._masks[kind].shape[-1]
+            gone[kind] = sites if kind == "mlps" else [[site // wide, site % wide] for site in sites]
+        self._record(phase, gone, self._score - loss, holds)
+        if holds:
+            self._score -= loss
+        else:
+            self._masks = before
+
+    def _record(self, phase: str, removed: dict[str, Any], score: float, holds: bool) -> None:
+        shape, masks = self._shape, self._masks
+        heads = int(masks["heads"].sum()) if "heads" in masks else shape.rows * shape.heads
+        mlps = int(masks["mlps"].sum()) if "mlps" in masks else shape.mlps
+        neurons = int(masks["neurons"].sum()) * INNER // shape.blocks if "neurons" in masks else mlps * INNER
+        weights = shape.weights(heads, neurons)
+        self._steps.append(
             {
-                "iteration": len(steps), "phase": phase, "removed": removed, "heads": int(head_mask.sum()),
-                "mlps": int(mlp_mask.sum()), "weights": weights, "sparsity": 1 - weights / total, "score": score,
+                "iteration": len(self._steps), "phase": phase, "removed": removed, "heads": heads, "mlps": mlps,
+                "neurons": neurons, "weights": weights, "sparsity": 1 - weights / shape.total, "score": score,
                 "holds": holds, "seconds": 6.1,
-                "importance": {
-                    "heads": [
-                        [worth[i][j] / top if head_mask[i, j] else None for j in range(heads)] for i in range(layers)
-                    ],
-                    "mlps": [mlp_worth[i] / mlp_top if mlp_mask[i] else None for i in range(layers)],
-                },
+                "importance": Importance(
+                    {kind: (worth / worth.max()).where(masks[kind], torch.nan) for kind, worth in self._worth.items()}
+                ).lists(),
             }
         )  # fmt: skip
-
-    def cut(phase: str, heads_number: int, mlps_number: int, loss: float, holds: bool) -> None:
-        nonlocal score, head_mask, mlp_mask
-        before = head_mask.clone(), mlp_mask.clone()
-        sites = sorted((worth[i][j], i, j) for i in range(layers) for j in range(heads) if head_mask[i, j])
-        gone = [[i, j] for _, i, j in sites[:heads_number]]
-        for i, j in gone:
-            head_mask[i, j] = False
-        lost = sorted((mlp_worth[i], i) for i in range(layers) if mlp_mask[i])[:mlps_number]
-        mlps_gone = [i for _, i in lost]
-        for i in mlps_gone:
-            mlp_mask[i] = False
-        record(phase, {"heads": gone, "mlps": mlps_gone}, score - loss, holds)
-        if holds:
-            score -= loss
-        else:
-            head_mask, mlp_mask = before
-
-    step = max(1, layers * heads // 10)
-    record("full", {}, FULL, True)
-    cut("joint", step, 1, 0.012, True)
-    cut("joint", step, 1, 0.031, True)
-    cut("joint", step, 1, 0.118, False)
-    cut("heads", step // 2, 0, 0.008, True)
-    cut("heads", step // 2, 0, 0.013, True)
-    cut("heads", step // 2, 0, 0.034, False)
-    cut("mlps", 0, 1, 0.079, False)
-    return steps, Ticket("heads+mlps", architecture, {"heads": head_mask, "mlps": mlp_mask})
 
 
 def spoil(path: Path, name: str, value: object) -> None:

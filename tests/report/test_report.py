@@ -1,7 +1,9 @@
 import json
 import re
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import vl_convert
@@ -13,6 +15,7 @@ from tombola.report.markup import element, join
 from tombola.report.record import read_record
 from tombola.report.render import bundle, svg
 from tombola.report.rows import read_rows, summarise
+from tombola.ticket import Pruning, Ticket
 
 
 class Reader(HTMLParser):
@@ -56,14 +59,23 @@ def read(page: Path) -> Reader:
     return reader
 
 
-@pytest.fixture(scope="module", params=["one seed", "three seeds", "hostile", "in progress"])
+MIXED: tuple[Pruning, ...] = ("heads+mlps", "heads+neurons", "weights")
+STUDIES: Mapping[str, Mapping[str, Any]] = {
+    "one seed": {},
+    "three seeds": {"seeds": (0, 1, 2), "glue": "CoLA", "layers": 12, "model": "bert-base-uncased"},
+    "in progress": {"finished": False, "prunings": ("heads+mlps",)},
+    "three prunings": {"prunings": MIXED, "seeds": (0, 1, 2)},
+    "neurons alone": {"prunings": ("neurons",)},
+    "one kind at a time": {"prunings": ("heads", "mlps", "neurons"), "seeds": (0, 1)},
+    "two stacks": {"prunings": MIXED, "stacks": True, "layers": 2, "heads": 4},
+    "two stacks, MLPs alone": {"prunings": ("mlps",), "stacks": True, "layers": 2, "heads": 4},
+}
+
+
+@pytest.fixture(scope="module", params=[*STUDIES, "hostile"])
 def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
-    if request.param == "three seeds":
-        return fake_study(folder, seeds=(0, 1, 2), glue="CoLA", layers=12, model="bert-base-uncased")
-    if request.param == "in progress":
-        return fake_study(folder, finished=False, prunings=("heads+mlps",))
-    return fake_study(folder, hostile=request.param == "hostile")
+    return fake_study(folder, **STUDIES.get(request.param, {"hostile": True, "prunings": MIXED}))
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +160,7 @@ def test_a_picture_under_no_data_is_not_there(tmp_path: Path) -> None:
 def test_sections_stand_in_their_order(tmp_path: Path) -> None:
     page = read(build(fake_study(tmp_path, seeds=(0, 1), glue="SST-2")))
     order = [
-        "Over 2 seeds, the good ticket of heads+mlps matches the full model",
+        "Over 2 seeds, the good ticket of heads and MLPs matches the full model",
         "Results",
         "How far each search could go",
         "Good tickets against random and bad ones",
@@ -167,8 +179,18 @@ def test_it_says_how_it_was_made(page: Reader) -> None:
         assert fact in page.words
 
 
-def test_zeroed_weights_are_not_sold_as_memory(page: Reader) -> None:
+@pytest.mark.parametrize(
+    ("prunings", "words"),
+    [
+        (("weights",), "sparse format."),
+        (("heads+mlps", "weights"), "Only tickets of heads and MLPs are physically smaller."),
+        (MIXED, "Only tickets of heads and MLPs or of heads and neurons are physically smaller."),
+    ],
+)
+def test_zeroed_weights_are_not_sold_as_memory(tmp_path: Path, prunings: tuple[Pruning, ...], words: str) -> None:
+    page = read(build(fake_study(tmp_path, prunings=prunings)))
     assert "Zeroed weights save no memory by themselves" in page.words
+    assert words in page.words
 
 
 def test_curves_tell_what_was_removed_and_where_the_line_is(tmp_path: Path) -> None:
@@ -181,6 +203,92 @@ def test_curves_tell_what_was_removed_and_where_the_line_is(tmp_path: Path) -> N
     assert f"heads {layer}.{head}, " in spec
     assert f'"score": {0.9 * search[0]["score"]}' in spec
     assert "90 % of the full score" in spec
+
+
+def values(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All rows of data of a specification."""
+    return [row for rows in spec["datasets"].values() for row in rows]
+
+
+def named(page: Reader, name: str) -> Mapping[str, Any]:
+    (key,) = (attributes["data-spec"] for _, attributes in page.elements if attributes.get("data-name") == name)
+    return page.specs[str(key)]
+
+
+def names(page: Reader) -> set[str | None]:
+    return {attributes["data-name"] for _, attributes in page.elements if attributes.get("class") == "plot"}
+
+
+def test_every_pruning_has_its_pictures(tmp_path: Path) -> None:
+    page = read(build(fake_study(tmp_path, prunings=MIXED, seeds=(0, 1))))
+    slugs = ("heads-mlps", "heads-neurons", "weights")
+    assert names(page) == {
+        *(f"{what}-{pruning}" for what in ("search", "tickets") for pruning in slugs),
+        *("survivors-heads-mlps", "survivors-heads-neurons", "survivors-heads-neurons-shares"),
+        *("importance-heads", "importance-mlps", "importance-neurons", "density", "finer-heads-neurons"),
+    }  # fmt: skip
+    for words in ("Heads, MLPs and neurons that survive", "What pruning neurons buys", "blocks of neurons (by chance"):
+        assert words in page.words
+    tips = {row["removed"] for row in values(named(page, "search-heads-neurons")) if "removed" in row}
+    assert any(tip.endswith("; 14 blocks of neurons") for tip in tips)
+    assert "7 blocks of neurons" in tips
+
+
+def test_neurons_alone_need_no_heads(tmp_path: Path) -> None:
+    page = read(build(fake_study(tmp_path, prunings=("neurons",))))
+    assert names(page) == {"search-neurons", "tickets-neurons", "survivors-neurons-shares", "importance-neurons"}
+    assert "Neurons that survive" in page.words
+    assert "Among blocks of neurons importance looks" in page.words
+    for words in ("ranks first", "Head scores", "Zeroed weights", "What pruning neurons buys"):
+        assert words not in page.words
+
+
+def test_the_share_of_neurons_is_that_of_the_tickets(tmp_path: Path) -> None:
+    record = read_record(fake_study(tmp_path, prunings=("heads+neurons",), seeds=(0, 1)))
+    rows = values(named(read(build(tmp_path)), "survivors-heads-neurons-shares"))
+    shares = {row["row"]: row["share"] for row in rows if row["which"] == "in a seed, on average"}
+    masks = [Ticket.load(good).neurons for good in sorted(tmp_path.rglob("good"))]
+    assert len(masks) == 2
+    assert list(shares) == [str(layer) for layer in range(6)]
+    for layer, share in enumerate(shares.values()):
+        assert share == pytest.approx(sum(float(mask[layer].float().mean()) for mask in masks) / 2)
+    assert record.survival[0].kinds["neurons"].everywhere == int((masks[0] & masks[1]).sum())
+
+
+def test_rows_of_two_stacks_are_named(tmp_path: Path) -> None:
+    page = read(build(fake_study(tmp_path, prunings=MIXED, stacks=True, layers=2, heads=4)))
+    heads = ["encoder 0", "encoder 1", "decoder 0", "decoder 0 cross", "decoder 1", "decoder 1 cross"]
+    layers = [name for name in heads if "cross" not in name]
+    grid = named(page, "survivors-heads-mlps")
+    rows = values(grid)
+    assert list(dict.fromkeys(row["row"] for row in rows if row["column"] != "MLP")) == heads
+    assert [row["row"] for row in rows if row["column"] == "MLP"] == layers
+    y = grid["layer"][0]["encoding"]["y"]
+    assert (y["scale"]["domain"], y["title"]) == (heads, None)
+    assert list(dict.fromkeys(row["row"] for row in values(named(page, "density")))) == layers
+    assert [row["row"] for row in values(named(page, "importance-neurons"))] == layers
+    assert re.search(r"Head (en|de)coder \d( cross)?\.\d ranks first", page.words)
+    assert "layer encoder" not in page.words
+    assert "layer decoder" not in page.words
+
+
+def test_mlps_alone_are_a_line_for_each_stack(tmp_path: Path) -> None:
+    page = read(build(fake_study(tmp_path, prunings=("mlps",), stacks=True, layers=3, heads=4)))
+    cells = [(row["row"], row["column"]) for row in values(named(page, "survivors-mlps"))]
+    assert cells == [(stack, layer) for stack in ("encoder", "decoder") for layer in ("0", "1", "2")]
+    page = read(build(fake_study(tmp_path / "one", prunings=("mlps",), layers=3)))
+    cells = [(row["row"], row["column"]) for row in values(named(page, "survivors-mlps"))]
+    assert cells == [("MLP", "0"), ("MLP", "1"), ("MLP", "2")]
+
+
+def test_a_study_older_than_names_counts_its_rows(tmp_path: Path) -> None:
+    fake_study(tmp_path)
+    architecture = json.loads((tmp_path / "study.json").read_text())["architecture"]
+    older = {key: value for key, value in architecture.items() if not key.endswith("_names") and key != "neurons"}
+    spoil(tmp_path / "study.json", "architecture", older)
+    grid = named(read(build(tmp_path)), "survivors-heads-mlps")
+    assert grid["layer"][0]["encoding"]["y"]["scale"]["domain"] == ["0", "1", "2", "3", "4", "5"]
+    assert grid["layer"][0]["encoding"]["y"]["title"] == "layer"
 
 
 def test_a_lower_metric_turns_the_line_round(tmp_path: Path) -> None:
@@ -219,8 +327,7 @@ def test_a_chart_can_be_exported_as_svg(tmp_path: Path) -> None:
     from tombola.report.charts import survival_grid
 
     record = read_record(fake_study(tmp_path, seeds=(0, 1)))
-    assert record.survival is not None
-    picture = svg(survival_grid(record.survival), width=300)
+    picture = svg(survival_grid(record.survival[0], record.places), width=300)
     assert picture.startswith("<svg")
     assert 'fill="white"' in picture
 

@@ -4,22 +4,26 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import torch
 from fake_study import fake_study
 
 from tombola.errors import TombolaError
+from tombola.places import Places
 from tombola.report import figures
 from tombola.report.rows import read_row, read_rows, summarise
 from tombola.report.survival import Density, mean_densities, site_survival
-from tombola.report.trajectory import read_trajectory, removed
+from tombola.report.trajectory import left, phase, read_trajectory, removed
 from tombola.results import Row
-from tombola.ticket import Ticket
+from tombola.search import Step
+from tombola.ticket import Pruning, Ticket
 
 
 def line(**changes: object) -> dict[str, object]:
     row: dict[str, object] = {
         "model": "m", "task": "t", "seed": 0, "pruning": "heads+mlps", "ticket": "good", "stage": "pruned",
         "metric": "accuracy", "score": 0.8, "score_low": 0.7, "score_high": 0.9, "n": 100, "heads": 3, "mlps": 1,
-        "weights": 10, "sparsity": 0.5, "parameters": 20, "bytes": 80, "seconds": 1.5, "more": {"f1": 0.75},
+        "neurons": 8, "weights": 10, "sparsity": 0.5, "parameters": 20, "bytes": 80, "seconds": 1.5,
+        "more": {"f1": 0.75},
     }  # fmt: skip
     return {**row, **changes}
 
@@ -84,6 +88,8 @@ def test_summaries_come_in_their_order() -> None:
             line(ticket="bad"),
             line(ticket="good", stage="retrained"),
             line(ticket="good", stage="pruned"),
+            line(pruning="heads+neurons"),
+            line(pruning="neurons"),
             line(ticket="majority", pruning="none", stage="none"),
             line(ticket="full", pruning="none", stage="none"),
         )
@@ -94,6 +100,8 @@ def test_summaries_come_in_their_order() -> None:
         ("heads+mlps", "good", "pruned"),
         ("heads+mlps", "good", "retrained"),
         ("heads+mlps", "bad", "pruned"),
+        ("heads+neurons", "good", "pruned"),
+        ("neurons", "good", "pruned"),
         ("weights", "bad", "pruned"),
     ]
 
@@ -135,31 +143,83 @@ def test_a_trajectory_knows_its_ticket_and_what_was_taken_back(tmp_path: Path) -
     assert [step.phase for step in search.steps if not step.holds] == ["joint", "heads", "mlps"]
     assert search.before(3) is search.steps[2]
     assert search.before(7) is search.steps[5] is search.good
-    found = removed(search.steps[1])
+    found = removed(search.steps[1], Places())
     assert found.startswith("heads ")
     assert found.count("; MLP ") == 1
-    assert removed(search.full) == "nothing"
+    assert removed(search.full, Places()) == "nothing"
 
 
 def test_no_trajectory_yet(tmp_path: Path) -> None:
     assert read_trajectory(tmp_path / "search.jsonl", "weights", 0) is None
 
 
-def test_survival_of_sites(tmp_path: Path) -> None:
-    import torch
+def step(phase: str, **removed: object) -> Step:
+    return Step(1, phase, removed, 40, 5, 1, 1000, 0.5, 0.8, True, 1.0)
 
+
+def test_what_was_removed_is_named_or_counted() -> None:
+    stacks = Places(("encoder 0", "decoder 0"), ("encoder 0", "decoder 0", "decoder 0 cross"))
+    heads = [[2, 3], [0, 1]]
+    assert removed(step("joint", heads=heads, mlps=[1]), stacks) == (
+        "heads decoder 0 cross.3, encoder 0.1; MLP decoder 0"
+    )
+    assert removed(step("joint", heads=heads, mlps=[1]), Places()) == "heads 2.3, 0.1; MLP 1"
+    blocks = [[0, number] for number in range(112)]
+    assert removed(step("joint", heads=[[2, 3]], neurons=blocks), Places()) == "head 2.3; 112 blocks of neurons"
+    assert removed(step("neurons", neurons=blocks[:1]), Places()) == "1 block of neurons"
+    assert removed(step("joint", heads=[[0, number] for number in range(10)]), Places()).endswith("0.7 and 2 more")
+
+
+@pytest.mark.parametrize(
+    ("pruning", "words"),
+    [
+        ("heads+mlps", ["heads and MLPs together", "heads alone", "MLPs alone"]),
+        ("heads+neurons", ["heads and neurons together", "heads alone", "neurons alone"]),
+        ("mlps", ["MLPs", "MLPs, refining"]),
+        ("neurons", ["neurons", "neurons, refining"]),
+    ],
+)
+def test_phases_in_words(pruning: Pruning, words: list[str]) -> None:
+    phases = ("joint", *pruning.split("+"))
+    assert [phase(pruning, step(name)) for name in phases] == words
+    assert phase(pruning, step("full")) == "the full model"
+
+
+def test_what_is_left_tells_of_neurons_where_they_are_pruned() -> None:
+    assert left("heads+mlps", step("joint")) == "40 heads, 5 MLPs, 1,000 weights"
+    assert left("heads+neurons", step("joint")) == "40 heads, 5 MLPs, 1 neuron, 1,000 weights"
+
+
+def test_survival_of_heads_and_mlps() -> None:
     def ticket(heads: list[list[int]], mlps: list[int]) -> Ticket:
         masks = {"heads": torch.tensor(heads).bool(), "mlps": torch.tensor(mlps).bool()}
         return Ticket("heads+mlps", "bert-2x2-0", masks)
 
     found = site_survival([ticket([[1, 1], [0, 0]], [1, 0]), ticket([[1, 0], [1, 0]], [1, 1])])
     assert found is not None
-    assert found.heads == ((1.0, 0.5), (0.5, 0.0))
-    assert found.mlps == (1.0, 0.5)
-    assert found.everywhere() == 2
-    assert found.by_chance == pytest.approx(4 * 0.5 * 0.5 + 2 * 0.5 * 1.0)
-    assert found.overlap == pytest.approx(2 / 5)
+    assert (found.pruning, found.seeds) == ("heads+mlps", 2)
+    heads, mlps = found.kinds["heads"], found.kinds["mlps"]
+    assert heads.rows == ((1.0, 0.5), (0.5, 0.0))
+    assert mlps.rows == ((1.0,), (0.5,))
+    assert (heads.everywhere, mlps.everywhere) == (1, 1)
+    assert (heads.mean, mlps.mean) == (2, 1.5)
+    assert heads.by_chance == pytest.approx(4 * 0.5 * 0.5)
+    assert mlps.by_chance == pytest.approx(2 * 0.5 * 1.0)
+    assert heads.overlap == pytest.approx(1 / 3)
+    assert mlps.overlap == pytest.approx(1 / 2)
     assert site_survival([]) is None
+
+
+def test_survival_of_blocks_of_neurons() -> None:
+    masks = torch.tensor([[[1, 1, 0], [0, 0, 0]], [[1, 0, 0], [1, 0, 0]], [[1, 1, 1], [0, 0, 0]]]).bool()
+    found = site_survival([Ticket("neurons", "bert-2x2-0", {"neurons": mask}) for mask in masks])
+    assert found is not None
+    assert found.kinds.keys() == {"neurons"}
+    neurons = found.kinds["neurons"]
+    assert neurons.rows == ((1.0, 2 / 3, 1 / 3), (1 / 3, 0.0, 0.0))
+    assert (neurons.total, neurons.everywhere) == (6, 1)
+    assert neurons.by_chance == pytest.approx(6 * (2 / 6) * (2 / 6) * (3 / 6))
+    assert neurons.overlap == pytest.approx((1 / 3 + 2 / 3 + 1 / 4) / 3)
 
 
 def test_densities_are_averaged_over_seeds() -> None:

@@ -39,6 +39,22 @@ def test_it_fits_into_a_terminal(tmp_path: Path) -> None:
     assert all(len(line.rstrip()) <= 80 for line in lines)
 
 
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
+def test_neurons_fit_too(tmp_path: Path, seeds: tuple[int, ...]) -> None:
+    fake_study(tmp_path, layers=12, seeds=seeds, prunings=("heads+mlps", "heads+neurons", "weights"))
+    lines = shown(tmp_path)
+    assert "…" not in "".join(lines)
+    assert all(len(line.rstrip()) <= 80 for line in lines)
+    assert "neurons" in lines[1]
+    assert sum(line.startswith("heads+neurons") for line in lines) == 1
+    # Two whole MLPs of 1,536 neurons are gone.
+    assert any("15,360" in line for line in lines if line.startswith("good"))
+
+
+def test_neurons_are_not_shown_where_none_are_pruned(tmp_path: Path) -> None:
+    assert "neurons" not in "\n".join(shown(fake_study(tmp_path)))
+
+
 def test_rows_do_as_well_as_a_folder(tmp_path: Path) -> None:
     fake_study(tmp_path)
     assert table(read_rows(tmp_path)).row_count == table(tmp_path).row_count

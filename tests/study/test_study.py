@@ -246,6 +246,98 @@ class TestModels:
             study_in(tmp_path, save="some")
 
 
+STRUCTURED = ("heads+mlps", "heads+neurons")
+BLOCK = 8
+
+
+def structured() -> Study:
+    return study_in(small.home() / "neurons", prunings=STRUCTURED, neuron_block=BLOCK)
+
+
+@pytest.fixture(scope="module")
+def both() -> Study:
+    study = structured()
+    study.run()
+    return study
+
+
+class TestNeurons:
+    def test_rows_have_the_sizes_of_the_tickets(self, both: Study) -> None:
+        rows = read_rows(both.folder)
+        assert order_of(rows) == [
+            *ORDER[:2],
+            *((p, t, s) for p in STRUCTURED for t in TICKETS for s in ("pruned", "retrained")),
+        ]
+        full = row_of(both, "none", "full", "none")
+        assert full["neurons"] == small.LAYERS * small.INNER
+        ticket = Ticket.load(both.cell(0).ticket("heads+neurons", "good"))
+        assert ticket.neurons.shape == (small.LAYERS, small.INNER // BLOCK)
+        for stage in ("pruned", "retrained"):
+            row = row_of(both, "heads+neurons", "good", stage)
+            assert row["heads"] == int(ticket.heads.sum()) < full["heads"]
+            assert row["neurons"] == BLOCK * int(ticket.neurons.sum()) < full["neurons"]
+            assert row["mlps"] == int(ticket.neurons.any(1).sum())
+            assert row["bytes"] == 4 * row["parameters"] < full["bytes"]
+            lost = BLOCK * int((~ticket.neurons).sum()) * 2 * small.HIDDEN
+            lost += int((~ticket.heads).sum()) * 4 * small.HIDDEN * small.HIDDEN // small.HEADS
+            assert row["weights"] == full["weights"] - lost
+
+    def test_controls_have_the_size_of_the_good_ticket(self, both: Study) -> None:
+        names = ("heads", "neurons", "weights", "sparsity", "bytes")
+        for stage in ("pruned", "retrained"):
+            rows = [row_of(both, "heads+neurons", ticket, stage) for ticket in TICKETS]
+            assert len({tuple(row[name] for name in names) for row in rows}) == 1
+        tickets = {name: Ticket.load(both.cell(0).ticket("heads+neurons", name)) for name in TICKETS}
+        assert len({ticket.counts()["neurons"] for ticket in tickets.values()}) == 1
+        assert torch.equal(tickets["random-layerwise"].neurons.sum(1), tickets["good"].neurons.sum(1))
+        assert tickets["good"] not in (tickets["random"], tickets["bad"])
+
+    def test_removed_neurons_are_exactly_zero_on_disk(self, both: Study) -> None:
+        place = both.cell(0).ticket("heads+neurons", "good")
+        alive = Ticket.load(place).neurons.repeat_interleave(BLOCK, dim=1)
+        model = AutoModelForSequenceClassification.from_pretrained(place / "retrained")
+        for layer, kept in zip(model.bert.encoder.layer, alive, strict=True):
+            into, out = layer.intermediate.dense, layer.output.dense
+            for dead in (into.weight[~kept], into.bias[~kept], out.weight[:, ~kept]):
+                assert torch.count_nonzero(dead) == 0
+            assert into.weight[kept].any(1).all()
+            assert out.weight[:, kept].any(0).all()
+        predicted = predictions_of(place / "retrained", both)
+        score = (predicted == text_task(both).references("dev")).mean()
+        assert score == row_of(both, "heads+neurons", "good", "retrained")["score"]
+
+    def test_the_search_speaks_of_blocks(self, both: Study) -> None:
+        found = Search.load(both.cell(0).folder / "heads+neurons")
+        assert {step.phase for step in found.steps} == {"full", "joint", "heads", "neurons"}
+        blocks = small.LAYERS * small.INNER // BLOCK
+        gone = [tuple(block) for step in found.steps if step.holds for block in step.removed.get("neurons", [])]
+        assert len(set(gone)) == len(gone) == blocks - found.good.counts()["neurons"] > 0
+        assert not any(bool(found.good.neurons[block]) for block in gone)
+
+    def test_a_second_run_computes_nothing(self, both: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+        before = steps_of(both.folder)
+        monkeypatch.setattr("tombola.cell.train", lambda *_, **__: pytest.fail("trained again"))
+        monkeypatch.setattr("tombola.cell.evaluate", lambda *_, **__: pytest.fail("scored again"))
+        assert structured().run() == both.folder / "report.html"
+        assert steps_of(both.folder) == before
+
+    def test_the_report_tells_of_them(self, both: Study) -> None:
+        architecture = json.loads((both.folder / "study.json").read_text())["architecture"]
+        assert architecture["neurons"] == small.INNER
+        assert architecture["layer_names"] == architecture["attention_names"] == ["0", "1", "2"]
+        page = (both.folder / "report.html").read_text(encoding="utf-8")
+        for words in (
+            "Heads, MLPs and neurons that survive",
+            "What pruning neurons buys",
+            "the other blocks of 8 neurons; both stop at 90 % of the full score.",
+            "Pruning heads and neurons could go on until",
+            "the good ticket of heads and neurons",
+            "heads and neurons together",
+            "among blocks of neurons importance looks",
+        ):
+            assert words in page, words
+
+
 class TestVerdicts:
     def test_every_retrained_ticket_is_judged(self, done: Study) -> None:
         found = json.loads((done.folder / "verdicts.json").read_text())["verdicts"]

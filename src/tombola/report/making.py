@@ -4,11 +4,12 @@ from collections.abc import Iterable
 
 from tombola.report import figures
 from tombola.report.fields import Fields
+from tombola.report.layout import section
 from tombola.report.markup import Html, element, escape, join
-from tombola.report.pictures import section
 from tombola.report.record import Record
 
 _WORDS = {"glue": "GLUE task", "memory_gib": "memory (GiB)", "imp": "iterative magnitude pruning"}
+_EACH = {"heads": "heads a layer", "neurons": "neurons an MLP"}
 
 
 def making(record: Record) -> Html:
@@ -72,9 +73,9 @@ def _model(record: Record) -> list[tuple[str, str]]:
     architecture = record.facts.inside("architecture")
     pairs = [("model", record.model)]
     pairs += [
-        ("heads a layer" if name == "heads" else _words(name), _value(architecture.values[name]))
-        for name in ("model_type", "layers", "heads", "signature")
-        if name in architecture.values
+        (_EACH.get(name, _words(name)), _value(architecture.values[name]))
+        for name in ("model_type", "layers", "heads", "neurons", "signature")
+        if architecture.values.get(name) is not None
     ]
     full = record.full
     parameters = full.mean("parameters") if full else None

@@ -1,16 +1,23 @@
-"""What prunings, tickets and stages are called before people, and the order in which they are shown."""
+"""What prunings, sites, tickets and stages are called before people, and the order in which they are shown."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from tombola.ticket import TICKETS
+from tombola.ticket import PRUNINGS, TICKETS, in_words
 
 SCORED = ("full", "majority", *TICKETS)
 """What a row may be about, in the order of tables."""
 
 STAGES = ("none", "pruned", "retrained")
 
-PRUNING_TITLES: Mapping[str, str] = MappingProxyType({"heads+mlps": "Heads and MLPs", "weights": "Weights"})
+PRUNING_TITLES: Mapping[str, str] = MappingProxyType(
+    {pruning: f"{in_words(pruning)[:1].upper()}{in_words(pruning)[1:]}" for pruning in PRUNINGS}
+)
+SITE_NAMES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {"heads": ("head", "heads"), "mlps": ("MLP", "MLPs"), "neurons": ("block of neurons", "blocks of neurons")}
+)
+"""Kind of site → what one of them and several are called."""
+
 TICKET_TITLES: Mapping[str, str] = MappingProxyType(
     {
         "full": "full model",
@@ -48,6 +55,11 @@ METRIC_TITLES: Mapping[str, str] = MappingProxyType(
         "f1": "F1",
     }
 )
+
+
+def and_words(parts: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def metric_title(metric: str) -> str:

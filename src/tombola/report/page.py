@@ -7,6 +7,7 @@ from pathlib import Path
 from string import Template
 
 from tombola.report import figures, theme
+from tombola.report.layout import beside
 from tombola.report.making import making
 from tombola.report.markup import Html, element, escape, join
 from tombola.report.names import PRUNING_TITLES, TICKET_TITLES, metric_title
@@ -78,7 +79,7 @@ def _verdicts(record: Record) -> Html:
         text = "No verdict yet: the study is not finished. What follows is what it has so far."
         return element("section", element("p", text, class_="sentence"), class_="verdicts unfinished")
     cards = [_verdict(one) for one in good]
-    body = [element("div", *cards, class_="pair")] if cards else []
+    body = [beside(*cards)] if cards else []
     if controls:
         items = [element("li", _badge(one.verdict), " ", _control(one)) for one in controls]
         body.append(

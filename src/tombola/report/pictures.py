@@ -1,19 +1,22 @@
 """The report's sections of pictures: a chart each, the sentence that reads it, nothing where there is no data."""
 
 import json
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tombola.report import charts, sentences
+from tombola.places import Places
+from tombola.report import charts, figures, sentences
+from tombola.report.finer import about_finer, finer, finer_table
+from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html, element, join
-from tombola.report.names import PRUNING_TITLES, metric_title
+from tombola.report.names import PRUNING_TITLES, SITE_NAMES, and_words, metric_title
 from tombola.report.published import PublishedRow, published
 from tombola.report.record import Record
 from tombola.report.render import Picture, specification
 from tombola.report.rows import Summary
-from tombola.ticket import TICKETS
+from tombola.report.survival import SiteSurvival
+from tombola.ticket import PRUNINGS, TICKETS, in_words
 
 
 @dataclass
@@ -46,38 +49,26 @@ def script_json(value: object) -> str:
 def pictures(record: Record) -> list[Html]:
     """Every section that the study has data for, in the page's order."""
     gallery = Gallery()
-    sections = (_searches, _tickets, _survival, _density, _importance, _published)
+    sections = (_searches, _tickets, _finer, _survival, _density, _importance, _published)
     return [html for section in sections if (html := section(record, gallery)) is not None]
-
-
-def section(title: str, *body: str, lead: str = "") -> Html:
-    """A section of the page with its heading."""
-    head = [element("h2", title)] + ([element("p", lead, class_="lead")] if lead else [])
-    return element("section", *head, *body)
-
-
-def _figure(title: str, caption: str, *plots: str, layout: str = "") -> Html:
-    head = [element("h3", title)] if title else []
-    body = element("div", *plots, class_=f"plots {layout}".strip())
-    return element("figure", *head, body, element("figcaption", caption))
 
 
 def _searches(record: Record, gallery: Gallery) -> Html | None:
     found = []
-    for pruning in PRUNING_TITLES:
+    for pruning in PRUNINGS:
         searches = record.searches(pruning)
         if not searches:
             continue
         floors = [record.floor(search.full.score) for search in searches]
-        chart = charts.search_curves(searches, floors, record.threshold, metric_title(record.metric))
-        label = f"{metric_title(record.metric)} against sparsity while pruning {pruning}"
+        chart = charts.search_curves(searches, floors, record.threshold, metric_title(record.metric), record.places)
+        label = f"{metric_title(record.metric)} against sparsity while pruning {in_words(pruning)}"
         plot = gallery.plot(chart, f"search-{_slug(pruning)}", label)
-        found.append(_figure(PRUNING_TITLES[pruning], sentences.about_search(record, searches), plot))
+        found.append(figure(PRUNING_TITLES[pruning], sentences.about_search(record, searches), plot))
     if not found:
         return None
     kept = f"{100 * record.threshold:g} % of the full score"
     lead = f"Each pass removes the least useful part of what is left, as long as {kept} holds."
-    return section("How far each search could go", element("div", *found, class_="pair"), lead=lead)
+    return section("How far each search could go", beside(*found), lead=lead)
 
 
 def _tickets(record: Record, gallery: Gallery) -> Html | None:
@@ -93,9 +84,9 @@ def _tickets(record: Record, gallery: Gallery) -> Html | None:
             metric_title(record.metric),
             record.higher_is_better,
         )
-        label = f"{metric_title(record.metric)} of the tickets of {pruning}, pruned and retrained"
+        label = f"{metric_title(record.metric)} of the tickets of {in_words(pruning)}, pruned and retrained"
         plot = gallery.plot(chart, f"tickets-{_slug(pruning)}", label)
-        found.append(_figure(PRUNING_TITLES[pruning], sentences.about_tickets(record, pruning), plot))
+        found.append(figure(PRUNING_TITLES[pruning], sentences.about_tickets(record, pruning), plot))
     if not found:
         return None
     spread = (
@@ -104,47 +95,106 @@ def _tickets(record: Record, gallery: Gallery) -> Html | None:
         else "95 % bootstrap intervals over examples"
     )
     lead = f"All tickets of one pruning have the same size. Lines on the bars: {spread}."
-    return section("Good tickets against random and bad ones", element("div", *found, class_="pair"), lead=lead)
+    return section("Good tickets against random and bad ones", beside(*found), lead=lead)
+
+
+def _finer(record: Record, gallery: Gallery) -> Html | None:
+    found = []
+    for one in finer(record):
+        metric = metric_title(record.metric)
+        searches = [[s for s in record.searches(p) if s.seed in one.seeds] for p in (one.coarse, one.fine)]
+        plots = []
+        if all(searches):
+            floors = [record.floor(search.full.score) for search in searches[0]]
+            chart = charts.finer_curves(searches[0], searches[1], floors, record.threshold, metric)
+            label = f"{metric} against sparsity for {in_words(one.coarse)} and for {in_words(one.fine)}"
+            plots.append(gallery.plot(chart, f"finer-{_slug(one.fine)}", label))
+        caption = about_finer(one, record.higher_is_better)
+        found.append(join(figure("", caption, *plots), finer_table(one, metric)))
+    if not found:
+        return None
+    block = record.facts.inside("config").get("neuron_block", int)
+    blocks = f"blocks of {figures.plural(block, 'neuron')}" if block else "blocks of neurons"
+    lead = (
+        f"One search takes whole MLPs, the other {blocks}; both stop at {100 * record.threshold:g} % of the full score."
+    )
+    return section("What pruning neurons buys", *found, lead=lead)
 
 
 def _survival(record: Record, gallery: Gallery) -> Html | None:
-    if record.survival is None:
+    if not record.survival:
         return None
-    plot = gallery.plot(
-        charts.survival_grid(record.survival), "survivors", "Heads and MLPs that survive in the good ticket"
-    )
+    found = []
+    for survival in record.survival:
+        title = PRUNING_TITLES[survival.pruning] if len(record.survival) > 1 else ""
+        caption = sentences.about_survival(survival, record.places)
+        plots = _survivors(survival, record.places, gallery)
+        found.append(figure(title, caption, *plots, layout="wide-narrow" if len(plots) > 1 else ""))
+    shown = [kind for kind in SITE_NAMES if any(kind in one.kinds for one in record.survival)]
+    kinds = and_words([in_words(kind) for kind in shown])
+    which = in_words(record.survival[0].pruning) if len(record.survival) == 1 else "each pruning"
     return section(
-        "Heads and MLPs that survive",
-        _figure("", sentences.about_survival(record.survival), plot),
-        lead="The good ticket of heads and MLPs. Layers and heads are counted from 0, as in the model's code.",
+        f"{kinds[:1].upper()}{kinds[1:]} that survive",
+        *found,
+        lead=f"The good ticket of {which}. Layers and heads are counted from 0, as in the model's code.",
     )
+
+
+def _survivors(survival: SiteSurvival, places: Places, gallery: Gallery) -> list[Html]:
+    """The plots of one pruning: heads with their layer's MLP, or with the share of its neurons beside them."""
+    kept, name = in_words(survival.pruning), f"survivors-{_slug(survival.pruning)}"
+    if "heads" in survival.kinds:
+        grid = charts.survival_grid(survival, places)
+        plots = [
+            gallery.plot(
+                grid,
+                name,
+                f"{'Heads' if 'neurons' in kept else PRUNING_TITLES[survival.pruning]} that survive in the good ticket",
+            )
+        ]
+    elif "mlps" in survival.kinds:
+        plots = [gallery.plot(charts.survival_strip(survival, places), name, "MLPs that survive in the good ticket")]
+    else:
+        plots = []
+    if "neurons" in survival.kinds:
+        bars = charts.neuron_bars(survival.kinds["neurons"], survival.seeds, places)
+        plots.append(gallery.plot(bars, f"{name}-shares", "Share of every MLP's neurons that survives"))
+    return plots
 
 
 def _density(record: Record, gallery: Gallery) -> Html | None:
     if not record.density:
         return None
-    plot = gallery.plot(charts.density_grid(record.density), "density", "Share of surviving weights in every matrix")
+    plot = gallery.plot(
+        charts.density_grid(record.density, record.places), "density", "Share of surviving weights in every matrix"
+    )
     return section(
         "Where the surviving weights lie",
-        _figure("", sentences.about_density(record.density), plot),
+        figure("", sentences.about_density(record.density, record.places), plot),
         lead="The good ticket of weights: percentage of each matrix that survives.",
     )
 
 
 def _importance(record: Record, gallery: Gallery) -> Html | None:
-    found = [one.full.importance for one in record.searches("heads+mlps") if one.full.importance is not None]
-    if not found:
+    kinds = {kind: rows for kind in SITE_NAMES if (rows := record.importance(kind)[0])}
+    if not kinds:
         return None
-    layers = zip(*(one["heads"] for one in found), strict=True)
-    heads = [[_mean(values) for values in zip(*layer, strict=True)] for layer in layers]
-    mlps = [_mean(values) for values in zip(*(one["mlps"] for one in found), strict=True)]
-    plots = (
-        gallery.plot(charts.importance_grid(heads), "importance-heads", "Importance of every head"),
-        gallery.plot(charts.mlp_bars(mlps), "importance-mlps", "Importance of every MLP"),
-    )
+    plots, places = [], record.places
+    if "heads" in kinds:
+        chart: Picture = charts.importance_grid(kinds["heads"], places)
+        plots.append(gallery.plot(chart, "importance-heads", "Importance of every head"))
+    if "mlps" in kinds:
+        chart = charts.mlp_bars([value for (value,) in kinds["mlps"]], places)
+        plots.append(gallery.plot(chart, "importance-mlps", "Importance of every MLP"))
+    if "neurons" in kinds:
+        chart = charts.neuron_boxes(kinds["neurons"], places)
+        plots.append(gallery.plot(chart, "importance-neurons", "Importance of the blocks of neurons of every MLP"))
+    seeds = max(record.importance(kind)[1] for kind in kinds)
     return section(
         "How important every site is",
-        _figure("", sentences.about_importance(heads, mlps, len(found)), *plots, layout="wide-narrow"),
+        figure(
+            "", sentences.about_importance(kinds, seeds, places), *plots, layout="wide-narrow" if len(plots) > 1 else ""
+        ),
         lead="In the full model, before the first cut: how much the loss of single examples would feel a small change "
         "of the site's gate.",
     )
@@ -159,14 +209,14 @@ def _published(record: Record, gallery: Gallery) -> Html | None:
         if not pairs:
             continue
         chart = charts.beside_published(pairs, metric_title(record.metric))
-        label = f"{metric_title(record.metric)} of this study and of the paper, pruning {pruning}"
+        label = f"{metric_title(record.metric)} of this study and of the paper, pruning {in_words(pruning)}"
         plot = gallery.plot(chart, f"published-{_slug(pruning)}", label)
         caption = sentences.about_published(record, pairs, paper.model)
-        found.append(_figure(PRUNING_TITLES[pruning], caption, plot))
+        found.append(figure(PRUNING_TITLES[pruning], caption, plot))
     if not found:
         return None
     lead = f"{paper.source}: {paper.model}, {paper.seeds} seeds, {paper.split}; lines are ± one {paper.std}."
-    return section(f"Beside the paper’s figures for {record.glue}", element("div", *found, class_="pair"), lead=lead)
+    return section(f"Beside the paper’s figures for {record.glue}", beside(*found), lead=lead)
 
 
 def _pairs(record: Record, rows: Sequence[PublishedRow], pruning: str) -> list[tuple[Summary, PublishedRow]]:
@@ -176,11 +226,6 @@ def _pairs(record: Record, rows: Sequence[PublishedRow], pruning: str) -> list[t
             place = (summary.pruning, summary.ticket, summary.stage)
             found += [(summary, row) for row in rows if (row.pruning, row.ticket, row.stage) == place]
     return found if any(summary.pruning == pruning for summary, _ in found) else []
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return math.fsum(known) / len(known) if known else None
 
 
 def _slug(text: str) -> str:

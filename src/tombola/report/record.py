@@ -1,10 +1,13 @@
 """Everything that a report shows, read from a study's folder; a study in progress has parts of it."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from tombola.metrics import floor
+from tombola.places import Places
 from tombola.records import entry, read
 from tombola.report.fields import Fields
 from tombola.report.rows import Summary, read_rows, summarise
@@ -25,7 +28,7 @@ class Record:
         rows: `results.jsonl`.
         verdicts: `verdicts.json`; empty while the study runs.
         trajectories: the searches found so far, pruning by pruning, seed by seed.
-        survival: survival of heads and MLPs in the good tickets, once there is one.
+        survival: survival of sites in the good tickets, for every structured pruning that has one.
         density: density of every matrix in the good tickets of weights, mean over seeds; empty until there is one.
     """
 
@@ -34,7 +37,7 @@ class Record:
     rows: tuple[Row, ...]
     verdicts: tuple[TicketVerdict, ...]
     trajectories: tuple[Trajectory, ...]
-    survival: SiteSurvival | None
+    survival: tuple[SiteSurvival, ...]
     density: tuple[Density, ...]
 
     @cached_property
@@ -62,6 +65,32 @@ class Record:
     def searches(self, pruning: str) -> tuple[Trajectory, ...]:
         """The searches of one pruning, a seed each."""
         return tuple(one for one in self.trajectories if one.pruning == pruning)
+
+    def importance(self, kind: str) -> tuple[tuple[tuple[float | None, ...], ...], int]:
+        """Importance of the full model's sites of one kind, in rows, mean over seeds; and the number of those seeds.
+
+        Two prunings of a kind begin with the same model and the same importance, so that one of them tells it.
+        """
+        found: dict[int, list[list[float | None]]] = {}
+        for search in self.trajectories:
+            values = (search.full.importance or {}).get(kind)
+            if values is not None:
+                found.setdefault(search.seed, [row if isinstance(row, list) else [row] for row in values])
+        by_row = (zip(*rows, strict=True) for rows in zip(*found.values(), strict=True))
+        return tuple(tuple(_mean(site) for site in sites) for sites in by_row), len(found)
+
+    @cached_property
+    def places(self) -> Places:
+        """What the model's layers are called."""
+        architecture = self.facts.inside("architecture")
+        return Places(
+            architecture.get("layer_names", list[str]) or (), architecture.get("attention_names", list[str]) or ()
+        )
+
+    @property
+    def has_neurons(self) -> bool:
+        """Whether neurons are pruned somewhere, so that their number is worth showing."""
+        return any("neurons" in pruning for pruning in self.prunings)
 
     @property
     def seeds(self) -> int:
@@ -115,10 +144,9 @@ def read_record(folder: Path) -> Record:
     facts = Fields(read_json(folder / "study.json"), str(folder / "study.json"))
     home = folder / (facts.inside("task").get("name", str) or rows[0].task)
     seeds = sorted({row.seed for row in rows})
-    trajectories = []
-    sites = []
-    weights = []
+    trajectories, survival, weights = [], [], []
     for pruning in PRUNINGS:
+        sites = []
         for seed in seeds:
             place = home / f"seed-{seed}" / pruning
             trajectory = read_trajectory(place / "search.jsonl", pruning, seed)
@@ -132,13 +160,15 @@ def read_record(folder: Path) -> Record:
                 weights.append(densities(ticket))
             else:
                 sites.append(ticket)
+        if (found := site_survival(sites)) is not None:
+            survival.append(found)
     return Record(
         folder=folder,
         facts=facts,
         rows=rows,
         verdicts=_verdicts(folder / "verdicts.json"),
         trajectories=tuple(trajectories),
-        survival=site_survival(sites),
+        survival=tuple(survival),
         density=mean_densities(weights),
     )
 
@@ -148,3 +178,8 @@ def _verdicts(path: Path) -> tuple[TicketVerdict, ...]:
         return ()
     found = entry(read_json(path), "verdicts", list[dict[str, object]], str(path))
     return tuple(read(TicketVerdict, one, f"{path}, verdicts[{index}]") for index, one in enumerate(found))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known else None

@@ -1,23 +1,24 @@
 """A sentence or two for each picture, computed from the study's numbers and no bolder than they allow."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from tombola.places import Places
 from tombola.report import figures
-from tombola.report.names import MATRIX_TITLES, PRUNING_TITLES, TICKET_TITLES
+from tombola.report.names import MATRIX_TITLES, SITE_NAMES, TICKET_TITLES, and_words
 from tombola.report.published import PublishedRow
 from tombola.report.record import Record
 from tombola.report.rows import Summary
 from tombola.report.survival import Density, SiteSurvival
 from tombola.report.trajectory import Trajectory
-from tombola.ticket import TICKETS
+from tombola.ticket import TICKETS, in_words
 
 
 def about_search(record: Record, searches: Sequence[Trajectory]) -> str:
     """How far the searches of one pruning went before the score fell."""
     sparsities = [search.good.sparsity for search in searches]
     kept = [search.good.score / search.full.score for search in searches if search.full.score]
-    what = PRUNING_TITLES[searches[0].pruning].lower().replace("mlps", "MLPs")
+    what = in_words(searches[0].pruning)
     seeds = "" if len(searches) == 1 else f" (over {len(searches)} seeds)"
     text = f"Pruning {what} could go on until {_range(sparsities)} of the prunable weights were gone{seeds}"
     text += f"; the last state that held stood at {_range(kept)} of the full score" if kept else ""
@@ -60,9 +61,9 @@ def about_tickets(record: Record, pruning: str) -> str:
         else:
             apart.append(f"{TICKET_TITLES[control.ticket]} ({_scored(control)}, {'worse' if worse else 'better'})")
     if apart:
-        parts.append(f"At the same size it is set apart from {_and(apart)}: {ranges} do not overlap.")
+        parts.append(f"At the same size it is set apart from {and_words(apart)}: {ranges} do not overlap.")
     if close:
-        parts.append(f"From {_and(close)} this study does not clearly tell it apart: {ranges} overlap.")
+        parts.append(f"From {and_words(close)} this study does not clearly tell it apart: {ranges} overlap.")
     cut = record.summary(pruning, "good", "pruned")
     random = record.summary(pruning, "random", "pruned")
     if good.stage == "retrained" and cut is not None and random is not None:
@@ -75,34 +76,61 @@ def about_tickets(record: Record, pruning: str) -> str:
     return " ".join(parts)
 
 
-def about_survival(survival: SiteSurvival) -> str:
-    """How many sites survive, and where."""
-    heads = [sum(layer) for layer in survival.heads]
-    total = len(survival.heads) * len(survival.heads[0])
-    mlps = sum(survival.mlps)
-    most, least = _extremes(heads)
-    text = f"{figures.count(round(sum(heads), 1))} of {total} heads and {figures.count(round(mlps, 1))} of "
-    text += f"{len(survival.mlps)} MLPs survive{' on average' if survival.seeds > 1 else ''}"
-    if most != least:
-        text += (
-            f"; layer {most} keeps most heads ({figures.count(round(heads[most], 1))}), "
-            f"layer {least} fewest ({figures.count(round(heads[least], 1))})"
-        )
-    if survival.seeds == 1:
-        return f"{text}. One seed shows one ticket: others may well pick other heads."
-    overlap = (
-        ""
-        if survival.overlap is None
-        else f" Two seeds' tickets share {figures.share(survival.overlap)} of their sites on average (Jaccard)."
+def about_survival(survival: SiteSurvival, places: Places) -> str:
+    """How many sites survive, and where; for several seeds which of them always do."""
+    seeds, kinds = survival.seeds, survival.kinds
+    parts = []
+    for kind, one in kinds.items():
+        if kind == "neurons":
+            parts.append(f"{figures.share(one.mean / one.total)} of the neurons")
+        else:
+            parts.append(f"{figures.count(round(one.mean, 1))} of {_sites(kind, one.total)}")
+    text = f"{and_words(parts)} survive{' on average' if seeds > 1 else ''}"
+    text = text[:1].upper() + text[1:]
+    if "heads" in kinds:
+        text += _most_and_least([sum(row) for row in kinds["heads"].rows], "heads", places.attention, figures.count)
+    if "neurons" in kinds:
+        shares = [sum(row) / len(row) for row in kinds["neurons"].rows]
+        text += _most_and_least(shares, "neurons", places.layer, figures.share)
+    if seeds == 1:
+        other = and_words(["blocks of neurons" if kind == "neurons" else in_words(kind) for kind in kinds])
+        return f"{text}. One seed shows one ticket: others may well pick other {other}."
+    always = [
+        f"{one.everywhere} of {_sites(kind, one.total)} (by chance {one.by_chance:.1f})" for kind, one in kinds.items()
+    ]
+    text += (
+        f". Super-survivors, which survive in every one of {seeds} seeds, are {and_words(always)}; chance is what "
+        "independent random tickets of these sizes would share."
     )
-    return (
-        f"{text}. {figures.plural(survival.everywhere(), 'site')} of {total + len(survival.mlps)} survive in every one "
-        f"of {survival.seeds} seeds (super-survivors); independent random tickets of these sizes would share about "
-        f"{survival.by_chance:.1f}.{overlap}"
-    )
+    overlaps = [
+        f"{figures.share(one.overlap)} of their {SITE_NAMES[kind][1]}"
+        for kind, one in kinds.items()
+        if one.overlap is not None
+    ]
+    return f"{text} Two seeds' tickets share {and_words(overlaps)} on average (Jaccard)." if overlaps else text
 
 
-def about_density(density: Sequence[Density]) -> str:
+def _sites(kind: str, total: int) -> str:
+    return figures.plural(total, *SITE_NAMES[kind])
+
+
+def _most_and_least(
+    values: Sequence[float], what: str, name: Callable[[int], str], written: Callable[[float], str]
+) -> str:
+    """Which row keeps most and which fewest; nothing where all keep equally many."""
+    most, least = _extremes(values)
+    if most == least:
+        return ""
+    high, low = (written(round(values[row], 4)) for row in (most, least))
+    return f"; {_row(name(most))} keeps most {what} ({high}), {_row(name(least))} fewest ({low})"
+
+
+def _row(name: str) -> str:
+    """`layer 3`; a name that is no number stands for itself."""
+    return f"layer {name}" if name.isdecimal() else name
+
+
+def about_density(density: Sequence[Density], places: Places) -> str:
     """Where the surviving weights lie."""
     most = max(density, key=lambda one: one.share)
     least = min(density, key=lambda one: one.share)
@@ -110,45 +138,60 @@ def about_density(density: Sequence[Density]) -> str:
     best = max(kinds, key=lambda kind: kinds[kind])
     worst = min(kinds, key=lambda kind: kinds[kind])
     return (
-        f"The {_matrix(most)} keeps most of its weights ({figures.share(most.share)}), the {_matrix(least)} fewest "
+        f"The {_matrix(most, places)} keeps most of its weights ({figures.share(most.share)}), "
+        f"the {_matrix(least, places)} fewest "
         f"({figures.share(least.share)}). By kind, {MATRIX_TITLES.get(best, best)} matrices are densest "
         f"({figures.share(kinds[best])}), {MATRIX_TITLES.get(worst, worst)} sparsest ({figures.share(kinds[worst])}). "
         "One threshold cuts the whole model, so this shows where large weights lie, not by itself what the task needs."
     )
 
 
-def about_importance(heads: Sequence[Sequence[float | None]], mlps: Sequence[float | None], seeds: int) -> str:
-    """How unevenly importance is spread before anything is pruned: `heads` [layers][heads] and `mlps` [layers]."""
-    by_head = {
-        (layer, head): value for layer, row in enumerate(heads) for head, value in enumerate(row) if value is not None
-    }
-    by_mlp = {layer: value for layer, value in enumerate(mlps) if value is not None}
+def about_importance(kinds: Mapping[str, Sequence[Sequence[float | None]]], seeds: int, places: Places) -> str:
+    """How unevenly importance is spread before anything is pruned: rows of sites for each kind."""
     parts = []
-    total = math.fsum(by_head.values())
-    if total:
-        top = sorted(by_head.values(), reverse=True)[: max(1, round(len(by_head) / 10))]
-        share = math.fsum(top) / total
-        layer, head = max(by_head, key=lambda site: by_head[site])
-        even = len(top) / len(by_head)
-        shape = (
-            "concentrated in few heads"
-            if share > 3 * even
-            else "somewhat uneven"
-            if share > 1.6 * even
-            else "spread rather evenly"
-        )
-        parts.append(
-            f"Before pruning, importance looks {shape}: the top {figures.plural(len(top), 'head')} of {len(by_head)} "
-            f"hold {figures.share(share)} of the sum. Head {layer}.{head} ranks first"
-        )
-    if by_mlp:
-        first, last = max(by_mlp, key=lambda site: by_mlp[site]), min(by_mlp, key=lambda site: by_mlp[site])
-        parts.append(f"among MLPs layer {first} ranks first and layer {last} last")
+    heads, mlps, neurons = (_flat(kinds.get(kind, ())) for kind in ("heads", "mlps", "neurons"))
+    if spread := _spread(heads, "heads"):
+        row, head = max(heads, key=lambda site: heads[site])
+        parts.append(f"Before pruning, importance looks {spread}. Head {places.attention(row)}.{head} ranks first")
+    if mlps:
+        first, last = max(mlps, key=lambda site: mlps[site])[0], min(mlps, key=lambda site: mlps[site])[0]
+        parts.append(f"among MLPs {_row(places.layer(first))} ranks first and {_row(places.layer(last))} last")
+    if spread := _spread(neurons, "neurons"):
+        layer, _ = max(neurons, key=lambda site: neurons[site])
+        where = _row(places.layer(layer))
+        parts.append(f"among blocks of neurons importance looks {spread}, and the first of them belongs to {where}")
     text = "; ".join(parts)
+    notes = ["head scores are divided by their layer's norm"] if heads else []
+    notes.append("each kind of site is scaled to 0–1: compare ranks, not one kind with another")
+    note = ", ".join(notes)
+    boxes = " A bar spans the middle half of an MLP's blocks of neurons, its line the least to the most important."
     source = "" if seeds == 1 else f" Means over {seeds} seeds."
+    return f"{text[:1].upper()}{text[1:]}. {note[:1].upper()}{note[1:]}.{boxes if neurons else ''}{source}"
+
+
+def _flat(rows: Sequence[Sequence[float | None]]) -> dict[tuple[int, int], float]:
+    return {
+        (row, site): value for row, values in enumerate(rows) for site, value in enumerate(values) if value is not None
+    }
+
+
+def _spread(sites: Mapping[tuple[int, int], float], kind: str) -> str:
+    """How uneven importance is, with the share that the top tenth holds; nothing where there is no importance."""
+    one, many = SITE_NAMES[kind]
+    total = math.fsum(sites.values())
+    if not total:
+        return ""
+    top = sorted(sites.values(), reverse=True)[: max(1, round(len(sites) / 10))]
+    share, even = math.fsum(top) / total, len(top) / len(sites)
+    shape = (
+        f"concentrated in few {many}"
+        if share > 3 * even
+        else "somewhat uneven"
+        if share > 1.6 * even
+        else "spread rather evenly"
+    )
     return (
-        f"{text[:1].upper()}{text[1:]}. Head scores are divided by their layer's norm, heads and MLPs each scaled to "
-        f"0–1: compare ranks, not heads with MLPs.{source}"
+        f"{shape}: the top {figures.plural(len(top), one, many)} of {len(sites)} hold {figures.share(share)} of the sum"
     )
 
 
@@ -185,8 +228,8 @@ def _scored(summary: Summary) -> str:
     return f"{figures.score(summary.score)}{spread}"
 
 
-def _matrix(density: Density) -> str:
-    return f"{MATRIX_TITLES.get(density.kind, density.kind)} matrix of layer {density.layer}"
+def _matrix(density: Density, places: Places) -> str:
+    return f"{MATRIX_TITLES.get(density.kind, density.kind)} matrix of {_row(places.layer(density.layer))}"
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -203,7 +246,3 @@ def _extremes(values: Sequence[float]) -> tuple[int, int]:
     if max(values) == min(values):
         return 0, 0
     return values.index(max(values)), values.index(min(values))
-
-
-def _and(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -1,53 +1,80 @@
 """Who survives in the good tickets of all seeds: shares of sites, density of matrices."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tombola.ticket import Ticket
+from tombola.ticket import Pruning, Ticket
+
+
+@dataclass(frozen=True)
+class KindSurvival:
+    """Survival of one kind of sites over the good tickets of several seeds.
+
+    Attributes:
+        rows: share of the seeds in which a site survives: a row of heads for every attention sublayer, of blocks of
+            neurons for every MLP; an MLP is a row of one site.
+        overlap: mean Jaccard similarity of two seeds' survivors; None for one seed.
+        by_chance: sites that would survive in every seed if each seed drew as many at random.
+    """
+
+    rows: tuple[tuple[float, ...], ...]
+    overlap: float | None
+    by_chance: float
+
+    @property
+    def total(self) -> int:
+        """Number of sites."""
+        return sum(len(row) for row in self.rows)
+
+    @property
+    def mean(self) -> float:
+        """Number of survivors, mean over seeds."""
+        return math.fsum(share for row in self.rows for share in row)
+
+    @property
+    def everywhere(self) -> int:
+        """Sites that survive in every seed: the super-survivors."""
+        return sum(share == 1 for row in self.rows for share in row)
 
 
 @dataclass(frozen=True)
 class SiteSurvival:
-    """Survival of heads and MLPs over the good tickets of several seeds.
+    """Survival of sites over the good tickets of several seeds.
 
     Attributes:
-        heads: share of the seeds in which a head survives, [layers][heads].
-        mlps: the same for MLPs, [layers].
+        pruning: of the tickets.
         seeds: number of tickets.
-        overlap: mean Jaccard similarity of two seeds' survivors; None for one seed.
-        by_chance: sites that would survive in every seed if each seed drew its heads and MLPs at random.
+        kinds: kind of site → its survival; only the kinds that were pruned.
     """
 
-    heads: tuple[tuple[float, ...], ...]
-    mlps: tuple[float, ...]
+    pruning: Pruning
     seeds: int
-    overlap: float | None
-    by_chance: float
-
-    def everywhere(self) -> int:
-        """Sites that survive in every seed: the super-survivors."""
-        return sum(share == 1 for layer in self.heads for share in layer) + sum(share == 1 for share in self.mlps)
+    kinds: Mapping[str, KindSurvival]
 
 
 def site_survival(tickets: Sequence[Ticket]) -> SiteSurvival | None:
-    """Survival over tickets of heads and MLPs; None for no tickets."""
+    """Survival over tickets of one structured pruning; None for no tickets."""
     if not tickets:
         return None
-    number = len(tickets)
-    heads = sum(ticket.heads.float() for ticket in tickets) / number
-    mlps = sum(ticket.mlps.float() for ticket in tickets) / number
-    assert not isinstance(heads, float | int)
-    assert not isinstance(mlps, float | int)
-    pairs = [one.overlap(other) for index, one in enumerate(tickets) for other in tickets[:index]]
-    by_chance = heads.numel() * math.prod(float(ticket.heads.float().mean()) for ticket in tickets)
-    by_chance += mlps.numel() * math.prod(float(ticket.mlps.float().mean()) for ticket in tickets)
-    return SiteSurvival(
-        heads=tuple(tuple(layer) for layer in heads.tolist()),
-        mlps=tuple(mlps.tolist()),
-        seeds=number,
-        overlap=math.fsum(pairs) / len(pairs) if pairs else None,
-        by_chance=by_chance,
+    return SiteSurvival(tickets[0].pruning, len(tickets), {kind: _survival(tickets, kind) for kind in tickets[0].sites})
+
+
+def _survival(tickets: Sequence[Ticket], kind: str) -> KindSurvival:
+    masks = [ticket.masks[kind].reshape(len(ticket.masks[kind]), -1) for ticket in tickets]
+    counts = [
+        [sum(seeds) for seeds in zip(*rows, strict=True)]
+        for rows in zip(*(mask.tolist() for mask in masks), strict=True)
+    ]
+    overlaps = [
+        int((one & other).sum()) / union if (union := int((one | other).sum())) else 1.0
+        for index, one in enumerate(masks)
+        for other in masks[:index]
+    ]
+    return KindSurvival(
+        rows=tuple(tuple(count / len(masks) for count in row) for row in counts),
+        overlap=math.fsum(overlaps) / len(overlaps) if overlaps else None,
+        by_chance=masks[0].numel() * math.prod(float(mask.float().mean()) for mask in masks),
     )
 
 

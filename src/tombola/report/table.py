@@ -7,11 +7,15 @@ from rich.table import Table
 from rich.text import Text
 
 from tombola.report import figures
-from tombola.report.names import PRUNING_TITLES, metric_title
+from tombola.report.names import metric_title
 from tombola.report.rows import Summary, read_rows, summarise
 from tombola.results import Row
 
 _SHORT = {"full": "full model", "random-layerwise": "layer-matched"}
+_NAMED = ("ticket", "stage", "score", "spread")
+_SIZES = ("heads", "MLPs", "weights", "sparsity", "MB", "s")
+_SIZES_WITH_NEURONS = ("heads", "MLPs", "neurons", "weights", "sparsity", "MB")
+"""A terminal often has no more than 80 characters: the seconds, which are no result, make way for neurons."""
 _STYLES = {"full": "bold", "majority": "dim", "good": "bold green", "bad": "red"}
 
 
@@ -30,33 +34,36 @@ def table(source: Path | Sequence[Row]) -> Table:
     if rows:
         spread = "± standard deviation over seeds" if several else "with its 95 % interval over examples"
         found.title = Text(f"{metric_title(rows[0].metric)} {spread}, n = {figures.count(rows[0].n)}")
-    # The columns are as narrow as they can be: a terminal often has no more than 80 characters.
+    sizes = _SIZES_WITH_NEURONS if any("neurons" in row.pruning for row in rows) else _SIZES
+    # The columns are as narrow as they can be.
     for name in ("", "", "score", "± std" if several else "interval"):
         found.add_column(name, no_wrap=True)
-    for name in ("heads", "MLPs", "weights", "sparsity", "MB", "s"):
-        found.add_column(name, justify="right", no_wrap=True)
+    for name in sizes:
+        found.add_column("sparse" if name == "sparsity" and "neurons" in sizes else name, justify="right", no_wrap=True)
     group = ""
     for summary in summarise(rows):
         if summary.pruning not in ("none", group):
             group = summary.pruning
             found.add_row()
-            found.add_row(Text(PRUNING_TITLES[group], style="bold underline"))
-        found.add_row(*_cells(summary), style=_STYLES.get(summary.ticket, ""))
+            # Its own name is shorter than its title, and no wider than the names of tickets below it.
+            found.add_row(Text(group, style="bold underline"))
+        cells = _cells(summary)
+        # Text, not str: square brackets in a name must not be read as rich's markup.
+        found.add_row(*(Text(cells[name]) for name in (*_NAMED, *sizes)), style=_STYLES.get(summary.ticket, ""))
     return found
 
 
-def _cells(summary: Summary) -> list[Text]:
-    # Text, not str: square brackets in a name must not be read as rich's markup.
-    cells = [
-        _SHORT.get(summary.ticket, summary.ticket),
-        "" if summary.stage == "none" else summary.stage,
-        figures.score(summary.score),
-        summary.spread.replace(" to ", "–"),
-        figures.count(summary.mean("heads")),
-        figures.count(summary.mean("mlps")),
-        figures.short_count(summary.mean("weights")),
-        figures.share(summary.mean("sparsity")),
-        figures.megabytes(summary.mean("bytes")),
-        figures.seconds(summary.mean("seconds")),
-    ]
-    return [Text(cell) for cell in cells]
+def _cells(summary: Summary) -> dict[str, str]:
+    return {
+        "ticket": _SHORT.get(summary.ticket, summary.ticket),
+        "stage": "" if summary.stage == "none" else summary.stage,
+        "score": figures.score(summary.score),
+        "spread": summary.spread.replace(" to ", "–"),
+        "heads": figures.count(summary.mean("heads")),
+        "MLPs": figures.count(summary.mean("mlps")),
+        "neurons": figures.short_count(summary.mean("neurons")),
+        "weights": figures.short_count(summary.mean("weights")),
+        "sparsity": figures.share(summary.mean("sparsity")),
+        "MB": figures.megabytes(summary.mean("bytes")),
+        "s": figures.seconds(summary.mean("seconds")),
+    }

@@ -50,11 +50,13 @@ def _theme(
             "gradientStrokeWidth": 0,
             "titleLimit": 320,
         },
-        # Categories are the found tickets in the order of names.TICKETS; an ordinal pair is pruned, survives.
+        # Categories are the found tickets in the order of names.TICKETS; an ordinal pair is pruned, survives;
+        # a diverging one a coarse and a finer pruning.
         "range": {
             "category": list(tickets),
             "ordinal": [survival[0], survival[-1]],
             "heatmap": list(survival),
+            "diverging": [quiet, good],
             "ramp": list(importance),
         },
         # Vega-Lite takes a style's `color` for the fill or the stroke of its marks, and ignores `fill` and `stroke`.
@@ -67,6 +69,7 @@ def _theme(
             "search-line": {"color": good, "strokeWidth": 1.5},
             "search-spur": {"color": quiet, "strokeWidth": 1, "strokeDash": [2, 2]},
             "search-point": {"color": good},
+            "coarse-line": {"color": quiet, "strokeWidth": 1.5, "strokeDash": [4, 3]},
             "paper-point": {"color": ink, "strokeWidth": 1.5},
             "paper-range": {"color": quiet, "strokeWidth": 1.25},
             "value": {"color": ink, "fontSize": 12},
@@ -74,6 +77,7 @@ def _theme(
             "on-low": {"color": ink, "fontSize": 11},
             "on-high": {"color": on_high, "fontSize": 11},
             "site-bar": {"color": importance[-2]},
+            "survival-bar": {"color": survival[-1]},
         },
     }
 

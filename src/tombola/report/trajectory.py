@@ -3,18 +3,21 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from tombola.places import Places
 from tombola.report import figures
+from tombola.report.names import SITE_NAMES
 from tombola.search import Step, read_steps
+from tombola.ticket import Pruning, in_words
 
 _NAMED = 8
-"""Heads that are named one by one before the rest is only counted."""
+"""Heads or MLPs that are named one by one before the rest is only counted."""
 
 
 @dataclass(frozen=True)
 class Trajectory:
     """The search of one seed, over or not; the first step is the full model."""
 
-    pruning: str
+    pruning: Pruning
     seed: int
     steps: tuple[Step, ...]
 
@@ -33,7 +36,7 @@ class Trajectory:
         return [step for step in self.steps[:index] if step.holds][-1]
 
 
-def read_trajectory(path: Path, pruning: str, seed: int) -> Trajectory | None:
+def read_trajectory(path: Path, pruning: Pruning, seed: int) -> Trajectory | None:
     """Read a `search.jsonl`; None where there is none yet.
 
     Raises:
@@ -42,16 +45,39 @@ def read_trajectory(path: Path, pruning: str, seed: int) -> Trajectory | None:
     return Trajectory(pruning, seed, read_steps(path)) if path.is_file() else None
 
 
-def removed(step: Step) -> str:
-    """What a step removed, in words."""
+def removed(step: Step, places: Places) -> str:
+    """What a step removed, in words; blocks of neurons have no names worth reading and are counted."""
     parts = []
     if weights := step.removed.get("weights"):
         parts.append(figures.plural(weights, "weight"))
-    if heads := [f"{layer}.{head}" for layer, head in step.removed.get("heads", [])]:
+    if heads := [f"{places.attention(row)}.{head}" for row, head in step.removed.get("heads", [])]:
         parts.append(_named("head", heads))
-    if mlps := [str(layer) for layer in step.removed.get("mlps", [])]:
+    if mlps := [places.layer(layer) for layer in step.removed.get("mlps", [])]:
         parts.append(_named("MLP", mlps))
+    if blocks := step.removed.get("neurons"):
+        parts.append(figures.plural(len(blocks), *SITE_NAMES["neurons"]))
     return "; ".join(parts) or "nothing"
+
+
+def left(pruning: Pruning, step: Step) -> str:
+    """What was left after a step, in words; neurons where they are pruned."""
+    parts = [figures.plural(step.heads, "head"), figures.plural(step.mlps, "MLP")]
+    if "neurons" in pruning:
+        parts.append(figures.plural(step.neurons, "neuron"))
+    return ", ".join([*parts, figures.plural(step.weights, "weight")])
+
+
+def phase(pruning: Pruning, step: Step) -> str:
+    """What was being pruned, in words."""
+    if step.phase == "full":
+        return "the full model"
+    if step.phase == "magnitude":
+        return "smallest weights of the whole model"
+    together = "+" in pruning
+    if step.phase == "joint":
+        return f"{in_words(pruning)} together" if together else in_words(pruning)
+    one = "MLPs" if step.phase == "mlps" else step.phase
+    return f"{one} alone" if together else f"{one}, refining"
 
 
 def _named(one: str, names: list[str]) -> str:

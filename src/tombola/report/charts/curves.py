@@ -1,20 +1,15 @@
-"""Score against sparsity along a search."""
+"""Score against sparsity along searches."""
 
 from collections.abc import Sequence
 
 import altair as alt
 
+from tombola.places import Places
 from tombola.report import figures
 from tombola.report.charts.marks import Datum, data, overlay
-from tombola.report.trajectory import Trajectory, removed
+from tombola.report.names import PRUNING_TITLES
+from tombola.report.trajectory import Trajectory, left, phase, removed
 
-_PHASES = {
-    "full": "the full model",
-    "joint": "heads and MLPs together",
-    "heads": "heads alone",
-    "mlps": "MLPs alone",
-    "magnitude": "smallest weights of the whole model",
-}
 _HOLDS, _FELL, _GOOD = "holds", "fell below", "good ticket"
 _CROSS = "M-1,-.75L-.75,-1L0,-.25L.75,-1L1,-.75L.25,0L1,.75L.75,1L0,.25L-.75,1L-1,.75L-.25,0Z"
 _MARKS = {
@@ -26,7 +21,7 @@ _MARKS = {
 
 
 def search_curves(
-    searches: Sequence[Trajectory], floors: Sequence[float], threshold: float, metric: str
+    searches: Sequence[Trajectory], floors: Sequence[float], threshold: float, metric: str, places: Places
 ) -> alt.LayerChart:
     """One thin line a seed through the states that hold, with the passes that fell below the threshold beside it.
 
@@ -35,16 +30,11 @@ def search_curves(
         floors: the worst score that each search accepts.
         threshold: the share of the full score that gave the floors.
         metric: the score's name in words.
+        places: names of layers.
     """
-    points = [point for search in searches for point in _points(search)]
+    points = [point for search in searches for point in _points(search, places)]
     spurs = [spur for search in searches for spur in _spurs(search)]
-    x = alt.X(
-        "sparsity:Q",
-        title="prunable weights removed",
-        scale=alt.Scale(domainMin=0, nice=True),
-        axis=alt.Axis(format="~%", tickCount=6, grid=False),
-    )
-    y = alt.Y("score:Q", title=metric, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=6))
+    x, y = _axes(metric)
     shape = alt.Shape(
         "state:N",
         scale=alt.Scale(domain=list(_MARKS), range=[path for path, _, _ in _MARKS.values()]),
@@ -61,13 +51,8 @@ def search_curves(
         alt.Tooltip("state:N", title="outcome"),
     ]
     base = alt.Chart(data(points)).encode(x=x, y=y)
-    floor_rows: list[Datum] = [{"score": floor} for floor in floors]
-    lowest: Datum = {"score": min(floors), "text": f"{100 * threshold:g} % of the full score"}
     return overlay(
-        alt.Chart(data(floor_rows)).mark_rule(style="threshold").encode(y=y),
-        alt.Chart(data([lowest]))
-        .mark_text(style="note", align="left", baseline="top", dx=4, dy=5)
-        .encode(x=alt.value(0), y=y, text="text:N"),
+        *_floors(floors, threshold, y),
         alt.Chart(data(spurs)).mark_rule(style="search-spur").encode(x=x, y=y, x2="sparsity_to:Q", y2="score_to:Q"),
         base.transform_filter(alt.datum.state != _FELL)
         .mark_line(style="search-line")
@@ -84,16 +69,96 @@ def search_curves(
     )
 
 
-def _points(search: Trajectory) -> list[Datum]:
+def _axes(metric: str) -> tuple[alt.X, alt.Y]:
+    x = alt.X(
+        "sparsity:Q",
+        title="prunable weights removed",
+        scale=alt.Scale(domainMin=0, nice=True),
+        axis=alt.Axis(format="~%", tickCount=6, grid=False),
+    )
+    y = alt.Y("score:Q", title=metric, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=6))
+    return x, y
+
+
+def _floors(floors: Sequence[float], threshold: float, y: alt.Y, *, above: bool = False) -> list[alt.Chart]:
+    """The line at which the searches stop, and what it is; written above the line where nothing goes below it."""
+    rows: list[Datum] = [{"score": floor} for floor in floors]
+    lowest: Datum = {"score": min(floors), "text": f"{100 * threshold:g} % of the full score"}
+    return [
+        alt.Chart(data(rows)).mark_rule(style="threshold").encode(y=y),
+        alt.Chart(data([lowest]))
+        .mark_text(style="note", align="left", baseline="bottom" if above else "top", dx=4, dy=-5 if above else 5)
+        .encode(x=alt.value(0), y=y, text="text:N"),
+    ]
+
+
+def finer_curves(
+    coarse: Sequence[Trajectory], fine: Sequence[Trajectory], floors: Sequence[float], threshold: float, metric: str
+) -> alt.LayerChart:
+    """Two prunings in one plot: at equal height, the line farther to the right has the smaller network.
+
+    Args:
+        coarse, fine: their searches, one for each seed.
+        floors: the worst score that each search accepts.
+        threshold: the share of the full score that gave the floors.
+        metric: the score's name in words.
+    """
+    titles = [PRUNING_TITLES[searches[0].pruning] for searches in (coarse, fine)]
+    x, y = _axes(metric)
+    # The lines take their colours from their styles: in the legend their dashes would fray the symbols.
+    legend = alt.Legend(title=None, orient="top", direction="horizontal", symbolSize=70)
+    shape = alt.Shape("pruning:N", scale=alt.Scale(domain=titles, range=["square", "circle"]), legend=legend)
+    color = alt.Color("pruning:N", scale=alt.Scale(domain=titles, range="diverging"), legend=legend)
+    tooltip = [
+        alt.Tooltip("pruning:N", title="pruning"),
+        alt.Tooltip("seed:N", title="seed"),
+        alt.Tooltip("left:N", title="left"),
+        alt.Tooltip("sparsity_text:N", title="sparsity"),
+        alt.Tooltip("score_text:N", title=metric),
+    ]
+    layers = _floors(floors, threshold, y, above=True)
+    for searches, style, title in zip((coarse, fine), ("coarse-line", "search-line"), titles, strict=True):
+        base = alt.Chart(data([point for search in searches for point in _held(search, title)])).encode(x=x, y=y)
+        layers += [
+            base.mark_line(style=style).encode(detail="seed:N", order="iteration:O"),
+            base.mark_point(filled=True, opacity=1).encode(
+                shape=shape,
+                color=color,
+                tooltip=tooltip,
+                size=alt.condition(alt.datum.good, alt.value(150), alt.value(30)),
+            ),
+        ]
+    return overlay(*layers, height=260)
+
+
+def _held(search: Trajectory, title: str) -> list[Datum]:
+    """The states that hold; the last of them is the good ticket."""
+    return [
+        {
+            "pruning": title,
+            "seed": str(search.seed),
+            "iteration": step.iteration,
+            "left": left(search.pruning, step),
+            "sparsity": step.sparsity,
+            "sparsity_text": figures.share(step.sparsity),
+            "score": step.score,
+            "score_text": figures.score(step.score),
+            "good": step is search.good,
+        }
+        for step in search.steps
+        if step.holds
+    ]
+
+
+def _points(search: Trajectory, places: Places) -> list[Datum]:
     good = search.good
     return [
         {
             "seed": str(search.seed),
             "iteration": step.iteration,
-            "phase": _PHASES.get(step.phase, step.phase),
-            "removed": removed(step),
-            "left": f"{figures.plural(step.heads, 'head')}, {figures.plural(step.mlps, 'MLP')}, "
-            f"{figures.plural(step.weights, 'weight')}",
+            "phase": phase(search.pruning, step),
+            "removed": removed(step, places),
+            "left": left(search.pruning, step),
             "sparsity": step.sparsity,
             "sparsity_text": figures.share(step.sparsity),
             "score": step.score,

@@ -1,42 +1,68 @@
-"""Grids of layers: who survives, how dense the matrices are, how important every site is."""
+"""Grids of layers: who survives, how dense the matrices are, how important every head is."""
 
 import math
 from collections.abc import Sequence
 
 import altair as alt
 
+from tombola.places import Places
 from tombola.report import figures
-from tombola.report.charts.marks import Datum, data, overlay
+from tombola.report.charts.marks import GAP, ROW, Datum, data, layer_axis, overlay
 from tombola.report.names import MATRIX_TITLES
 from tombola.report.survival import Density, SiteSurvival
-
-_ROW = 26
-"""Height of a layer in pixels."""
 
 _DARK_FROM = 0.68
 """Share of the colours' range from which the other ink is read better on a cell."""
 
-_GAP = 0.06
-"""Space between cells, as a share of a cell."""
+
+def survival_grid(survival: SiteSurvival, places: Places) -> alt.LayerChart:
+    """Rows of heads, with the layer's MLP, where MLPs are pruned, as a last column set apart by a gap."""
+    heads, mlps = survival.kinds["heads"].rows, survival.kinds.get("mlps")
+    names = [places.attention(row) for row in range(len(heads))]
+    rows = [
+        _cell(survival, name, str(head), f"head {name}.{head}", share)
+        for name, shares in zip(names, heads, strict=True)
+        for head, share in enumerate(shares)
+    ]
+    columns = [str(head) for head in range(len(heads[0]))]
+    if mlps is not None:
+        # A layer of several attention sublayers has its MLP in the row of the first, which has the layer's name.
+        layers = [places.layer(layer) for layer in range(len(mlps.rows))]
+        shares = (share for (share,) in mlps.rows)
+        rows += [_cell(survival, name, "MLP", f"MLP {name}", share) for name, share in zip(layers, shares, strict=True)]
+        columns += ["", "MLP"]
+    x = alt.X("column:N", title="head", scale=alt.Scale(domain=columns, padding=GAP), axis=_columns())
+    return overlay(_cells(survival, rows, x, layer_axis(names)), height=ROW * len(heads))
 
 
-def survival_grid(survival: SiteSurvival) -> alt.LayerChart:
-    """Layers x heads, with the layer's MLP as a last column set apart by a gap."""
-    rows: list[Datum] = []
-    for layer, (heads, mlp) in enumerate(zip(survival.heads, survival.mlps, strict=True)):
-        sites = [(str(head), f"head {layer}.{head}", share) for head, share in enumerate(heads)]
-        for column, site, share in (*sites, ("MLP", f"MLP {layer}", mlp)):
-            number = round(share * survival.seeds)
-            fate = "survives" if share == 1 else "pruned"
-            rows.append(
-                {
-                    "layer": layer,
-                    "column": column,
-                    "site": site,
-                    "share": share,
-                    "fate": fate if survival.seeds == 1 else f"in {number} of {figures.plural(survival.seeds, 'seed')}",
-                }
-            )
+def survival_strip(survival: SiteSurvival, places: Places) -> alt.LayerChart:
+    """Where MLPs alone are pruned, one cell for each layer, and one line for each stack of layers."""
+    shares = [share for (share,) in survival.kinds["mlps"].rows]
+    names = [places.layer(layer) for layer in range(len(shares))]
+    parts = [name.rpartition(" ") for name in names]
+    rows = [
+        _cell(survival, stack or "MLP", layer, f"MLP {name}", share)
+        for name, (stack, _, layer), share in zip(names, parts, shares, strict=True)
+    ]
+    columns = list(dict.fromkeys(layer for _, _, layer in parts))
+    stacks = list(dict.fromkeys(str(row["row"]) for row in rows))
+    x = alt.X("column:N", title="layer", scale=alt.Scale(domain=columns, padding=GAP), axis=_columns())
+    return overlay(_cells(survival, rows, x, layer_axis(stacks)), height=ROW * len(stacks))
+
+
+def _cell(survival: SiteSurvival, row: str, column: str, site: str, share: float) -> Datum:
+    number = round(share * survival.seeds)
+    fate = "survives" if share == 1 else "pruned"
+    return {
+        "row": row,
+        "column": column,
+        "site": site,
+        "share": share,
+        "fate": fate if survival.seeds == 1 else f"in {number} of {figures.plural(survival.seeds, 'seed')}",
+    }
+
+
+def _cells(survival: SiteSurvival, rows: Sequence[Datum], x: alt.X, y: alt.Y) -> alt.Chart:
     if survival.seeds == 1:
         color = alt.Color(
             "fate:O",
@@ -55,84 +81,44 @@ def survival_grid(survival: SiteSurvival) -> alt.LayerChart:
                 tickCount=3,
             ),
         )
-    heads_number = len(survival.heads[0])
-    columns = [*(str(head) for head in range(heads_number)), "", "MLP"]
-    x = alt.X(
-        "column:N",
-        title="head",
-        scale=alt.Scale(domain=columns, padding=_GAP),
-        axis=alt.Axis(labelAngle=0, domain=False, ticks=False, labelOverlap=False, titleAnchor="start", labelPadding=4),
-    )
     tooltip = [alt.Tooltip("site:N", title="site"), alt.Tooltip("fate:N", title="good ticket")]
-    cells = alt.Chart(data(rows)).mark_rect(cornerRadius=2).encode(x=x, y=_layers(), color=color, tooltip=tooltip)
-    return overlay(cells, height=_ROW * len(survival.heads))
+    chart: alt.Chart = alt.Chart(data(rows)).mark_rect(cornerRadius=2).encode(x=x, y=y, color=color, tooltip=tooltip)
+    return chart
 
 
-def importance_grid(heads: Sequence[Sequence[float | None]]) -> alt.LayerChart:
-    """Layers x heads, coloured by importance."""
+def _columns() -> alt.Axis:
+    return alt.Axis(labelAngle=0, domain=False, ticks=False, labelOverlap=False, titleAnchor="start", labelPadding=4)
+
+
+def importance_grid(heads: Sequence[Sequence[float | None]], places: Places) -> alt.LayerChart:
+    """Rows of heads, coloured by importance."""
+    names = [places.attention(row) for row in range(len(heads))]
     rows: list[Datum] = [
         {
-            "layer": layer,
+            "row": name,
             "head": str(head),
-            "site": f"{layer}.{head}",
+            "site": f"{name}.{head}",
             "importance": value,
             "text": figures.score(value),
         }
-        for layer, values in enumerate(heads)
+        for name, values in zip(names, heads, strict=True)
         for head, value in enumerate(values)
         if value is not None
     ]
-    x = alt.X(
-        "head:N",
-        title="head",
-        sort=None,
-        scale=alt.Scale(padding=_GAP),
-        axis=alt.Axis(labelAngle=0, domain=False, ticks=False, labelOverlap=False, titleAnchor="start", labelPadding=4),
-    )
+    x = alt.X("head:N", title="head", sort=None, scale=alt.Scale(padding=GAP), axis=_columns())
     color = alt.Color(
         "importance:Q",
         scale=alt.Scale(domain=[0, 1], range="ramp"),
         legend=alt.Legend(title="importance of heads", orient="top", gradientLength=160, tickCount=3),
     )
     tooltip = [alt.Tooltip("site:N", title="head"), alt.Tooltip("text:N", title="importance")]
-    cells = alt.Chart(data(rows)).mark_rect(cornerRadius=2).encode(x=x, y=_layers(), color=color, tooltip=tooltip)
-    return overlay(cells, height=_ROW * len(heads))
-
-
-def mlp_bars(mlps: Sequence[float | None]) -> alt.LayerChart:
-    """A bar for every layer's MLP."""
-    rows: list[Datum] = [
-        {"layer": layer, "importance": value, "text": figures.score(value)}
-        for layer, value in enumerate(mlps)
-        if value is not None
-    ]
-    tooltip = [alt.Tooltip("layer:N", title="MLP of layer"), alt.Tooltip("text:N", title="importance")]
-    base = alt.Chart(data(rows)).encode(y=_layers())
-    x = alt.X(
-        "importance:Q",
-        title="importance of MLPs",
-        scale=alt.Scale(domain=[0, 1.2], nice=False),
-        # As tall as the axis of the heads beside it, so that the layers of both stand in line.
-        axis=alt.Axis(
-            values=[0, 0.5, 1],
-            grid=False,
-            format=".1f",
-            domain=False,
-            ticks=False,
-            labelPadding=4,
-            titleAnchor="start",
-        ),
+    cells = (
+        alt.Chart(data(rows)).mark_rect(cornerRadius=2).encode(x=x, y=layer_axis(names), color=color, tooltip=tooltip)
     )
-    return overlay(
-        base.mark_bar(style="site-bar", cornerRadiusEnd=2).encode(x=x, tooltip=tooltip),
-        base.mark_text(style="value", align="left", dx=5).encode(
-            x="importance:Q", text=alt.Text("importance:Q", format=".2f")
-        ),
-        height=_ROW * len(mlps),
-    )
+    return overlay(cells, height=ROW * len(heads))
 
 
-def density_grid(density: Sequence[Density]) -> alt.LayerChart:
+def density_grid(density: Sequence[Density], places: Places) -> alt.LayerChart:
     """Layers x kinds of matrix, coloured and labelled by the share of weights that survives."""
     kinds = [kind for kind in MATRIX_TITLES if any(one.kind == kind for one in density)]
     kinds += sorted({one.kind for one in density} - set(kinds))
@@ -142,7 +128,7 @@ def density_grid(density: Sequence[Density]) -> alt.LayerChart:
     high = max(math.ceil(20 * max(one.share for one in density) - 1e-9) / 20, low + 0.05)
     rows: list[Datum] = [
         {
-            "layer": one.layer,
+            "row": places.layer(one.layer),
             "kind": titles[one.kind],
             "name": MATRIX_TITLES.get(one.kind, one.kind),
             "share": one.share,
@@ -155,7 +141,7 @@ def density_grid(density: Sequence[Density]) -> alt.LayerChart:
     x = alt.X(
         "kind:N",
         title=None,
-        scale=alt.Scale(domain=list(titles.values()), padding=_GAP),
+        scale=alt.Scale(domain=list(titles.values()), padding=GAP),
         axis=alt.Axis(labelAngle=0, domain=False, ticks=False, labelOverlap=False, labelExpr="split(datum.label, '~')"),
     )
     color = alt.Color(
@@ -170,19 +156,15 @@ def density_grid(density: Sequence[Density]) -> alt.LayerChart:
         ),
     )
     tooltip = [
-        alt.Tooltip("layer:N", title="layer"),
+        alt.Tooltip("row:N", title="layer"),
         alt.Tooltip("name:N", title="matrix"),
         alt.Tooltip("exact:N", title="survive"),
     ]
-    base = alt.Chart(data(rows)).encode(x=x, y=_layers(), tooltip=tooltip)
+    layers = [places.layer(number) for number in sorted({one.layer for one in density})]
+    base = alt.Chart(data(rows)).encode(x=x, y=layer_axis(layers), tooltip=tooltip)
     return overlay(
         base.mark_rect(cornerRadius=2).encode(color=color),
         base.transform_filter(alt.datum.strong == False).mark_text(style="on-low").encode(text="text:N"),  # noqa: E712
         base.transform_filter(alt.datum.strong == True).mark_text(style="on-high").encode(text="text:N"),  # noqa: E712,
-        height=_ROW * len({one.layer for one in density}),
+        height=ROW * len(layers),
     )
-
-
-def _layers() -> alt.Y:
-    axis = alt.Axis(domain=False, ticks=False, labelOverlap=False)
-    return alt.Y("layer:O", title="layer", scale=alt.Scale(padding=_GAP), axis=axis)

@@ -9,6 +9,12 @@ from tombola.ticket import TICKETS
 
 Side = Literal["left", "right"]
 
+ROW = 26
+"""Height of a layer in pixels."""
+
+GAP = 0.06
+"""Space between cells, as a share of a cell."""
+
 Datum = dict[str, str | float | int | bool | None]
 
 
@@ -25,6 +31,14 @@ def overlay(*layers: alt.Chart, height: int, **properties: Any) -> alt.LayerChar
 def ticket_color(field: str = "ticket") -> alt.Color:
     """A ticket's colour, the same in every chart; the axis names the tickets, so there is no legend."""
     return alt.Color(f"{field}:N", scale=alt.Scale(domain=list(TICKETS), range="category"), legend=None)
+
+
+def layer_axis(names: Sequence[str]) -> alt.Y:
+    """The field `row` as rows of these names, top to bottom."""
+    # A name that is no number says for itself what it names.
+    title = "layer" if all(name.isdecimal() for name in names) else None
+    axis = alt.Axis(domain=False, ticks=False, labelOverlap=False)
+    return alt.Y("row:N", title=title, scale=alt.Scale(domain=list(names), padding=GAP), axis=axis)
 
 
 def rule_at(value: float, style: str) -> alt.Chart:

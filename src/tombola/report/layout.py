@@ -1,0 +1,29 @@
+"""The parts of which the page's sections are made."""
+
+from tombola.report.markup import Html, element
+
+
+def section(title: str, *body: str, lead: str = "") -> Html:
+    """A section of the page with its heading."""
+    head = [element("h2", title)] + ([element("p", lead, class_="lead")] if lead else [])
+    return element("section", *head, *body)
+
+
+def figure(title: str, caption: str, *plots: str, layout: str = "") -> Html:
+    """Plots and the sentence that reads them."""
+    head = [element("h3", title)] if title else []
+    body = element("div", *plots, class_=f"plots {layout}".strip())
+    return element("figure", *head, body, element("figcaption", caption))
+
+
+def beside(*pieces: str) -> Html:
+    """What is compared stands side by side, two or three in a line."""
+    # Two and four make full lines of two; any other number leaves a smaller hole in lines of three.
+    three = len(pieces) > 2 and len(pieces) != 4
+    return element("div", *pieces, class_="pair three" if three else "pair")
+
+
+def scrolling(table: Html, label: str) -> Html:
+    """A table that scrolls by itself where it is wider than the page."""
+    # A phone scrolls it with a finger; tabindex lets the keyboard scroll it too.
+    return element("div", table, class_="scroll", tabindex="0", role="region", aria_label=label)
