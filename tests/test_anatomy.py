@@ -30,7 +30,7 @@ def test_counts_are_those_by_hand(family: str) -> None:
     # A layer: four 32 x 32 projections and two 32 x 48 ones.
     assert anatomy.weights == 3 * (4 * 32 * 32 + 2 * 32 * 48) == 21504
     assert [row.head_weights + row.kv_weights for row in anatomy.attentions] == [4 * 32 * 8] * 3
-    assert [row.weights for row in anatomy.feed_forwards] == [2 * 32 * 48] * 3
+    assert [row.neuron_weights * row.neurons for row in anatomy.feed_forwards] == [2 * 32 * 48] * 3
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -34,8 +34,11 @@ OTHER: dict[str, Any] = {
     "threshold": 0.8,
     "heads_step": 0.2,
     "mlps_step": 2,
+    "neurons_step": 0.3,
+    "neuron_block": 8,
     "refine": False,
     "refine_heads_step": 0.1,
+    "refine_neurons_step": 0.15,
     "weights_step": 0.2,
     "imp": True,
     "rewind": "step-10",
@@ -310,7 +313,7 @@ def test_the_unknown_setting_and_the_known_ones_are_named() -> None:
 
 def test_the_parts_have_the_configurations_values() -> None:
     config = StudyConfig(**TOGETHER)
-    assert config.search_options == SearchOptions(0.8, 0.2, 2, False, 0.1, 0.2)
+    assert config.search_options == SearchOptions(0.8, 0.2, 2, 0.3, 8, False, 0.1, 0.15, 0.2)
     assert config.recipe == Recipe(2, 1e-3, 16, 0.1, 0.2, 2.0)
     assert str(config.rewinding) == "step-10"
     assert StudyConfig().search_options == SearchOptions()

@@ -108,7 +108,7 @@ def test_random_weights_are_uniform_over_all_matrices_and_layerwise_ones_within(
 def found(good: Ticket, removed: list[tuple[list[list[int]], list[int], bool]], importance: dict[str, Any]) -> Search:
     """A search that ended with `good`: what each iteration removed and whether it held."""
     steps = [
-        Step(i, "joint", {"heads": heads, "mlps": mlps}, 0, 0, 0, 0.0, 0.5, holds, 0.0, importance)
+        Step(i, "joint", {"heads": heads, "mlps": mlps}, 0, 0, 0, 0, 0.0, 0.5, holds, 0.0, importance)
         for i, (heads, mlps, holds) in enumerate([([], [], True), *removed])
     ]
     return Search(good, tuple(steps))

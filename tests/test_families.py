@@ -46,8 +46,8 @@ def test_counts_and_signature_by_hand(name: str) -> None:
     assert len(names) == len(set(names))
     for matrix, parameter in anatomy.prunable(model):
         assert tuple(parameter.shape) == matrix.shape
-    every = torch.ones(anatomy.heads, dtype=torch.bool), torch.ones(anatomy.mlps, dtype=torch.bool)
-    assert anatomy.surviving_weights(*every) == kind.weights
+    everything = Ticket.everything(anatomy, "heads+neurons", 12)
+    assert anatomy.surviving_weights(everything.kept(anatomy)) == kind.weights
 
 
 @pytest.mark.parametrize("name", ZOO)
@@ -133,7 +133,7 @@ def test_the_shrunk_model_has_no_weights_of_what_is_gone(name: str) -> None:
         # Where a sublayer does not run without heads, one of zeros stays.
         blanks = sum(
             row.head_weights + row.kv_weights
-            for row, kept in zip(anatomy.attentions, ticket.heads, strict=True)
+            for row, kept in zip(anatomy.attentions, ticket.kept(anatomy).heads, strict=True)
             if not kept.any() and not row.may_be_empty
         )
         assert left == ticket.survivors(anatomy)["weights"] + blanks, title
@@ -268,7 +268,7 @@ def test_an_mlp_gate_stands_after_the_norm_of_what_the_mlp_adds(name: str) -> No
         norm.copy_((1 + norm) * 0.5 - 1)
     with torch.no_grad(), attach(model, anatomy, Ticket.everything(anatomy, "heads+mlps")) as gates:
         gates.open(3, torch.device("cpu"), grad=False)
-        gates.mlps[1].fill_(0.5)
+        gates.opened["mlps", 1].fill_(0.5)
         found = computed(model, given)
     torch.testing.assert_close(found, computed(by_hand, given), rtol=0, atol=1e-6)
     assert not torch.allclose(found, computed(model, given), atol=1e-3)
@@ -396,7 +396,7 @@ def test_importance_is_the_slope_by_finite_differences(name: str) -> None:
                 with torch.no_grad():
                     sides.append(_losses(scaled, given))
             slope = float(((sides[0] - sides[1]) / (2 * epsilon)).abs().mean())
-            assert found.heads[row, head] == pytest.approx(slope, rel=1e-3, abs=1e-5)
+            assert found["heads"][row, head] == pytest.approx(slope, rel=1e-3, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -414,9 +414,9 @@ def test_importance_is_the_same_masked_and_shrunk(name: str) -> None:
             opened = gates.open(3, torch.device("cpu"), grad=True)
             measure.add(_losses(model, given), opened)
         expected = measure.result()
-        assert torch.equal(~found.heads.isnan(), ticket.heads)
-        torch.testing.assert_close(found.heads, expected.heads, rtol=1e-4, atol=1e-9, equal_nan=True)
-        torch.testing.assert_close(found.mlps, expected.mlps, rtol=1e-4, atol=1e-9, equal_nan=True)
+        assert torch.equal(~found["heads"].isnan(), ticket.heads)
+        torch.testing.assert_close(found["heads"], expected["heads"], rtol=1e-4, atol=1e-9, equal_nan=True)
+        torch.testing.assert_close(found["mlps"], expected["mlps"], rtol=1e-4, atol=1e-9, equal_nan=True)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "qwen3", "phi3", "deberta", "t5"])

@@ -105,9 +105,9 @@ def test_every_example_has_gates_of_its_own(family: str) -> None:
         with torch.no_grad():
             for layer in range(LAYERS):
                 _, out, mlp = parts(scaled, family, layer)
-                out.weight.mul_(gates.heads[layer][example].double().repeat_interleave(HEAD_SIZE))
-                mlp.weight.mul_(gates.mlps[layer][example].double())
-                mlp.bias.mul_(gates.mlps[layer][example].double())
+                out.weight.mul_(gates.opened["heads", layer][example].double().repeat_interleave(HEAD_SIZE))
+                mlp.weight.mul_(gates.opened["mlps", layer][example].double())
+                mlp.bias.mul_(gates.opened["mlps", layer][example].double())
             one = {name: tensor[example : example + 1] for name, tensor in given.items()}
             torch.testing.assert_close(found[example : example + 1], scaled(**one).logits, rtol=0, atol=1e-12)
 
@@ -131,7 +131,7 @@ def test_gates_come_in_fp32_one_a_site_and_example() -> None:
     anatomy = dissect(model)
     with attach(model, anatomy, Ticket.everything(anatomy, "heads+mlps")) as gates:
         opened = gates.open(7, CPU, grad=True)
-    assert [tuple(gate.shape) for gate in opened] == [(7, 4)] * 3 + [(7,)] * 3
+    assert [tuple(gate.shape) for gate in opened] == [(7, 4)] * 3 + [(7, 1)] * 3
     assert all(gate.dtype == torch.float32 and gate.requires_grad and gate.is_leaf for gate in opened)
 
 

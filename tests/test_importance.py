@@ -60,8 +60,8 @@ def test_importance_is_the_mean_of_absolute_gradients_of_single_examples(family:
     model, given = classifier(family, attention=attention), inputs()
     heads, mlps = single_gradients(model, family, given)
     found = first_order(model, given, chunk=3)
-    torch.testing.assert_close(found.heads, heads.abs().mean(0), rtol=1e-5, atol=1e-9)
-    torch.testing.assert_close(found.mlps, mlps.abs().mean(0), rtol=1e-5, atol=1e-9)
+    torch.testing.assert_close(found["heads"], heads.abs().mean(0), rtol=1e-5, atol=1e-9)
+    torch.testing.assert_close(found["mlps"], mlps.abs().mean(0), rtol=1e-5, atol=1e-9)
     # The gradients of different examples do cancel here, so that the place of the absolute value shows.
     assert (heads.mean(0).abs() < 0.9 * heads.abs().mean(0)).any()
     assert (mlps.mean(0).abs() < 0.9 * mlps.abs().mean(0)).any()
@@ -88,9 +88,9 @@ def test_importance_agrees_with_central_finite_differences() -> None:
 
     found = first_order(model, given, chunk=5)
     for layer in range(LAYERS):
-        assert found.mlps[layer] == pytest.approx(slope(layer, None), rel=1e-5, abs=1e-8)
+        assert found["mlps"][layer] == pytest.approx(slope(layer, None), rel=1e-5, abs=1e-8)
         for head in range(HEADS):
-            assert found.heads[layer, head] == pytest.approx(slope(layer, head), rel=1e-5, abs=1e-8)
+            assert found["heads"][layer, head] == pytest.approx(slope(layer, head), rel=1e-5, abs=1e-8)
 
 
 def test_importance_does_not_depend_on_the_batch_size(task: Exact) -> None:
@@ -100,8 +100,8 @@ def test_importance_does_not_depend_on_the_batch_size(task: Exact) -> None:
         assert other.score == found[0].score
         assert other.importance is not None
         assert found[0].importance is not None
-        torch.testing.assert_close(other.importance.heads, found[0].importance.heads, rtol=1e-5, atol=1e-9)
-        torch.testing.assert_close(other.importance.mlps, found[0].importance.mlps, rtol=1e-5, atol=1e-9)
+        torch.testing.assert_close(other.importance["heads"], found[0].importance["heads"], rtol=1e-5, atol=1e-9)
+        torch.testing.assert_close(other.importance["mlps"], found[0].importance["mlps"], rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -114,10 +114,10 @@ def test_importance_is_the_same_masked_and_shrunk(family: str, seed: int, task: 
     assert a.score == b.score
     assert a.importance is not None
     assert b.importance is not None
-    assert torch.equal(~a.importance.heads.isnan(), ticket.heads)
-    assert torch.equal(~a.importance.mlps.isnan(), ticket.mlps)
-    torch.testing.assert_close(a.importance.heads, b.importance.heads, rtol=1e-5, atol=1e-9, equal_nan=True)
-    torch.testing.assert_close(a.importance.mlps, b.importance.mlps, rtol=1e-5, atol=1e-9, equal_nan=True)
+    assert torch.equal(~a.importance["heads"].isnan(), ticket.heads)
+    assert torch.equal(~a.importance["mlps"].isnan(), ticket.mlps)
+    torch.testing.assert_close(a.importance["heads"], b.importance["heads"], rtol=1e-5, atol=1e-9, equal_nan=True)
+    torch.testing.assert_close(a.importance["mlps"], b.importance["mlps"], rtol=1e-5, atol=1e-9, equal_nan=True)
 
 
 def test_the_empty_ticket_has_no_importance_and_one_score(task: Exact) -> None:
@@ -128,8 +128,8 @@ def test_the_empty_ticket_has_no_importance_and_one_score(task: Exact) -> None:
     torch.testing.assert_close(torch.from_numpy(a.losses), torch.from_numpy(b.losses), rtol=1e-6, atol=1e-6)
     for found in (a, b):
         assert found.importance is not None
-        assert found.importance.heads.isnan().all()
-        assert found.importance.mlps.isnan().all()
+        assert found.importance["heads"].isnan().all()
+        assert found.importance["mlps"].isnan().all()
 
 
 def test_taking_importance_leaves_no_gradient_and_the_mode_of_the_model(task: Exact) -> None:
@@ -143,29 +143,28 @@ def test_normalised_is_layer_norm_then_range_by_hand() -> None:
     nan = math.nan
     heads = torch.tensor([[3.0, 4.0, nan], [0.0, 0.0, 0.0], [nan, nan, nan], [nan, 2.0, nan]], dtype=torch.float64)
     mlps = torch.tensor([5.0, nan, 2.0, 3.0], dtype=torch.float64)
-    found = Importance(heads, mlps).normalised()
+    found = Importance({"heads": heads, "mlps": mlps}).normalised()
     # Layer norms 5, 0 (left alone), none, 2: the range is 0 to 1 already.
     expected = torch.tensor([[0.6, 0.8, nan], [0.0, 0.0, 0.0], [nan, nan, nan], [nan, 1.0, nan]], dtype=torch.float64)
-    torch.testing.assert_close(found.heads, expected, equal_nan=True)
-    torch.testing.assert_close(found.mlps, torch.tensor([1.0, nan, 0.0, 1 / 3], dtype=torch.float64), equal_nan=True)
+    torch.testing.assert_close(found["heads"], expected, equal_nan=True)
+    torch.testing.assert_close(found["mlps"], torch.tensor([1.0, nan, 0.0, 1 / 3], dtype=torch.float64), equal_nan=True)
 
 
 def test_normalised_stretches_heads_to_the_whole_range() -> None:
     heads = torch.tensor([[3.0, 4.0], [6.0, 8.0], [5.0, 12.0]], dtype=torch.float64)
-    found = Importance(heads, torch.tensor([7.0, 7.0, 7.0], dtype=torch.float64)).normalised()
+    found = Importance({"heads": heads, "mlps": torch.tensor([7.0, 7.0, 7.0], dtype=torch.float64)}).normalised()
     low, high = 5 / 13, 12 / 13
     expected = [[(v - low) / (high - low) for v in row] for row in ((0.6, 0.8), (0.6, 0.8), (5 / 13, 12 / 13))]
-    torch.testing.assert_close(found.heads, torch.tensor(expected, dtype=torch.float64))
+    torch.testing.assert_close(found["heads"], torch.tensor(expected, dtype=torch.float64))
     # All alike: nothing to stretch.
-    assert found.mlps.tolist() == [0.0, 0.0, 0.0]
+    assert found["mlps"].tolist() == [0.0, 0.0, 0.0]
 
 
 def test_lists_have_none_for_the_pruned_and_are_read_again() -> None:
-    importance = Importance(
-        torch.tensor([[0.25, math.nan]], dtype=torch.float64), torch.tensor([math.nan], dtype=torch.float64)
-    )
+    heads, mlps = torch.tensor([[0.25, math.nan]], dtype=torch.float64), torch.tensor([math.nan], dtype=torch.float64)
+    importance = Importance({"heads": heads, "mlps": mlps})
     assert importance.lists() == {"heads": [[0.25, None]], "mlps": [None]}
-    again = Importance.from_lists([[0.25, None]], [None])
-    assert torch.equal(again.heads.nan_to_num(-1), importance.heads.nan_to_num(-1))
-    assert torch.equal(again.mlps.nan_to_num(-1), importance.mlps.nan_to_num(-1))
-    assert again.heads.dtype == torch.float64
+    again = Importance.from_lists({"heads": [[0.25, None]], "mlps": [None]})
+    assert torch.equal(again["heads"].nan_to_num(-1), importance["heads"].nan_to_num(-1))
+    assert torch.equal(again["mlps"].nan_to_num(-1), importance["mlps"].nan_to_num(-1))
+    assert again["heads"].dtype == torch.float64

@@ -23,7 +23,7 @@ from tombola.metrics import metric
 from tombola.search import Search, SearchOptions, search_ticket
 from tombola.subnetwork import Subnetwork, masked, shrunk
 from tombola.tasks.base import Task
-from tombola.ticket import Ticket
+from tombola.ticket import PRUNINGS, Pruning, Ticket
 
 Site = tuple[int, int]
 Scores = Callable[[Ticket], float]
@@ -39,15 +39,14 @@ def stub(name: str = "accuracy") -> Task:
 def unrealised(model: nn.Module, ticket: Ticket) -> Subnetwork:
     """The model as it is, as its score is made up from the ticket."""
     anatomy = dissect(model)
-    return Subnetwork(model, anatomy, ticket, Ticket.everything(anatomy, "heads+mlps"))
+    return Subnetwork(model, anatomy, ticket, ticket)
 
 
 def made_up_importance(ticket: Ticket, seed: int) -> Importance:
     """Few values, so that ties abound; other ones for every ticket."""
-    rng = np.random.default_rng([seed, len(ticket), *ticket.heads.flatten().long().tolist()])
-    heads = torch.from_numpy(rng.integers(0, 6, ticket.heads.shape) / 4)
-    mlps = torch.from_numpy(rng.integers(0, 4, ticket.mlps.shape) / 4)
-    return Importance(heads.where(ticket.heads, math.nan), mlps.where(ticket.mlps, math.nan))
+    rng = np.random.default_rng([seed, len(ticket), *next(iter(ticket.masks.values())).flatten().long().tolist()])
+    values = {kind: torch.from_numpy(rng.integers(0, 6, mask.shape) / 4) for kind, mask in ticket.masks.items()}
+    return Importance({kind: value.where(ticket.masks[kind], math.nan) for kind, value in values.items()})
 
 
 class Fake:
@@ -59,7 +58,7 @@ class Fake:
     def __call__(self, subnetwork: Subnetwork, task: Task, split: str, **options: Any) -> Evaluation:
         self.asked.append((subnetwork, split, options))
         ticket = subnetwork.ticket
-        importance = made_up_importance(ticket, self.seed) if ticket.pruning == "heads+mlps" else None
+        importance = made_up_importance(ticket, self.seed) if ticket.sites else None
         nothing = np.zeros(0)
         return Evaluation(self.score(ticket), nothing, nothing.astype(np.float32), importance, 0.0)
 
@@ -74,7 +73,7 @@ def run(
             task or stub(),
             pruning,
             options=SearchOptions(**options),
-            realise=unrealised if pruning == "heads+mlps" else shrunk,
+            realise=shrunk if pruning == "weights" else unrealised,
         )
 
 
@@ -98,48 +97,49 @@ def unit(values: dict[Any, float]) -> dict[Any, float]:
     return {site: (value - low) / (high - low) if high > low else 0.0 for site, value in values.items()}
 
 
-def least(ticket: Ticket, seed: int) -> tuple[list[list[int]], list[int]]:
-    """Living heads and MLPs, least important first, by the protocol's normalisation and then by index."""
-    importance = made_up_importance(ticket, seed)
-    heads: dict[Site, float] = {}
-    # PyTorch's norm, so that both roads round alike and agree about what is a tie.
-    norms = importance.heads.nan_to_num().norm(dim=1).tolist()
-    for layer, (row, norm) in enumerate(zip(importance.heads.tolist(), norms, strict=True)):
-        heads |= {(layer, h): v / (norm or 1.0) for h, v in enumerate(row) if not math.isnan(v)}
-    mlps = {layer: v for layer, v in enumerate(importance.mlps.tolist()) if not math.isnan(v)}
-
-    def order(values: dict[Any, float]) -> list[Any]:
+def least(ticket: Ticket, seed: int) -> dict[str, list[Any]]:
+    """Living sites of each kind, least important first, by the protocol's normalisation and then by index."""
+    found: dict[str, list[Any]] = {}
+    for kind, importance in made_up_importance(ticket, seed).sites.items():
+        rows = importance.reshape(len(importance), -1)
+        # PyTorch's norm, so that both roads round alike and agree about what is a tie.
+        norms = rows.nan_to_num().norm(dim=1).tolist() if kind == "heads" else [1.0] * len(rows)
+        values: dict[Site, float] = {}
+        for layer, (row, norm) in enumerate(zip(rows.tolist(), norms, strict=True)):
+            values |= {(layer, index): v / (norm or 1.0) for index, v in enumerate(row) if not math.isnan(v)}
         scaled = unit(values)
-        return sorted(scaled, key=lambda site: (scaled[site], site))
-
-    return [list(site) for site in order(heads)], order(mlps)
+        order = sorted(scaled, key=lambda site, by=scaled: (by[site], site))  # type: ignore[misc]
+        found[kind] = [layer if kind == "mlps" else [layer, index] for layer, index in order]
+    return found
 
 
 def protocol(
-    shape: tuple[int, int], score: Scores, seed: int, options: SearchOptions
+    shape: tuple[int, int], pruning: Pruning, score: Scores, seed: int, options: SearchOptions
 ) -> tuple[list[tuple[Any, ...]], Ticket]:
-    """The s-search, written out: (phase, heads removed, MLPs removed, score, holds), and what is left."""
-    layers, heads = shape
-    ticket = Ticket.everything(ANATOMIES[shape], "heads+mlps")
+    """The s-search, written out: (phase, what is removed, score, holds), and what is left."""
+    ticket = Ticket.everything(ANATOMIES[shape], pruning, options.neuron_block)
     floor = options.threshold * score(ticket)
-    log: list[tuple[Any, ...]] = [("full", [], [], score(ticket), True)]
-    phases = [("joint", max(1, int(options.heads_step * layers * heads + 1e-9)), options.mlps_step)]
+    log: list[tuple[Any, ...]] = [("full", {}, score(ticket), True)]
+    joint, fine = {"mlps": options.mlps_step}, {"mlps": 1}
+    for kind, mask in ticket.masks.items():
+        if kind != "mlps":
+            joint[kind] = max(1, int(getattr(options, f"{kind}_step") * mask.numel() + 1e-9))
+            fine[kind] = max(1, int(getattr(options, f"refine_{kind}_step") * mask.numel() + 1e-9))
+    phases = [("joint", {kind: joint[kind] for kind in ticket.masks})]
     if options.refine:
-        phases += [("heads", max(1, int(options.refine_heads_step * layers * heads + 1e-9)), 0), ("mlps", 0, 1)]
-    for phase, heads_step, mlps_step in phases:
+        phases += [(kind, {kind: fine[kind]}) for kind in ticket.masks]
+    for phase, counts in phases:
         while True:
-            weak_heads, weak_mlps = least(ticket, seed)
-            weak_heads, weak_mlps = weak_heads[:heads_step], weak_mlps[:mlps_step]
-            if not weak_heads and not weak_mlps:
+            weak = {kind: sites[: counts[kind]] for kind, sites in least(ticket, seed).items() if kind in counts}
+            if not any(weak.values()):
                 break
-            left_heads, left_mlps = ticket.heads.clone(), ticket.mlps.clone()
-            for layer, head in weak_heads:
-                left_heads[layer, head] = False
-            for layer in weak_mlps:
-                left_mlps[layer] = False
-            cut = Ticket(ticket.pruning, ticket.architecture, {"heads": left_heads, "mlps": left_mlps})
+            left = {kind: mask.clone() for kind, mask in ticket.masks.items()}
+            for kind, sites in weak.items():
+                for site in sites:
+                    left[kind][site if kind == "mlps" else tuple(site)] = False
+            cut = Ticket(ticket.pruning, ticket.architecture, left)
             holds = score(cut) >= floor
-            log.append((phase, weak_heads, weak_mlps, score(cut), holds))
+            log.append((phase, weak, score(cut), holds))
             if not holds:
                 break
             ticket = cut
@@ -150,32 +150,43 @@ def protocol(
     seed=st.integers(0, 10**6),
     kind=st.sampled_from(["falls", "random", "never falls"]),
     shape=st.sampled_from(sorted(MODELS)),
+    pruning=st.sampled_from(PRUNINGS[:-1]),
     threshold=st.sampled_from([0.5, 0.8, 0.9, 1.0]),
     steps=st.sampled_from([(0.1, 1, 0.05), (0.3, 2, 0.1), (1.0, 0, 1.0), (0.2, 3, 0.01)]),
     refine=st.booleans(),
 )
 @settings(max_examples=80)
 def test_the_search_for_sites_follows_the_protocol(
-    seed: int, kind: str, shape: tuple[int, int], threshold: float, steps: tuple[float, int, float], refine: bool
+    seed: int,
+    kind: str,
+    shape: tuple[int, int],
+    pruning: Pruning,
+    threshold: float,
+    steps: tuple[float, int, float],
+    refine: bool,
 ) -> None:
     settings_: dict[str, Any] = {
         "threshold": threshold,
         "heads_step": steps[0],
         "mlps_step": steps[1],
+        "neurons_step": steps[0],
+        "neuron_block": 12,
         "refine_heads_step": steps[2],
+        "refine_neurons_step": steps[2],
     }
+    # Without a step no MLP is removed; alone they would never be.
+    settings_["mlps_step"] = max(1, steps[1]) if pruning == "mlps" else steps[1]
     score = made_up_scores(seed, kind)
-    log, ticket = protocol(shape, score, seed, SearchOptions(**settings_, refine=refine))
-    found = run(Fake(score, seed), shape, **settings_, refine=refine)
-    assert [
-        (s.phase, s.removed.get("heads", []), s.removed.get("mlps", []), s.score, s.holds) for s in found.steps
-    ] == log
+    log, ticket = protocol(shape, pruning, score, seed, SearchOptions(**settings_, refine=refine))
+    found = run(Fake(score, seed), shape, pruning, **settings_, refine=refine)
+    assert [(s.phase, s.removed, s.score, s.holds) for s in found.steps] == log
     assert found.good == ticket
-    assert found.full_score == log[0][3]
+    assert found.full_score == log[0][2]
     # What the last step that holds states is what the ticket has.
     anatomy = ANATOMIES[shape]
     last = found.last
-    assert {"heads": last.heads, "mlps": last.mlps, "weights": last.weights} == ticket.survivors(anatomy)
+    stated = {name: getattr(last, name) for name in ("heads", "mlps", "neurons", "weights")}
+    assert stated == ticket.survivors(anatomy)
     assert last.sparsity == pytest.approx(ticket.sparsity(anatomy))
     assert [step.iteration for step in found.steps] == list(range(len(found.steps)))
 
@@ -227,10 +238,10 @@ def test_a_metric_that_falls_may_rise_to_its_floor(error: float, holds: bool) ->
 @given(seed=st.integers(0, 10**6), kind=st.sampled_from(["falls", "random", "never falls"]))
 def test_least_useful_first_is_every_site_once_in_the_order_of_removal(seed: int, kind: str) -> None:
     found = run(Fake(made_up_scores(seed, kind), seed))
-    weak_heads, weak_mlps = least(found.good, seed)
+    weak = least(found.good, seed)
     for name, everything, survivors in (
-        ("heads", [[layer, head] for layer in range(3) for head in range(10)], weak_heads),
-        ("mlps", [0, 1, 2], weak_mlps),
+        ("heads", [[layer, head] for layer in range(3) for head in range(10)], weak["heads"]),
+        ("mlps", [0, 1, 2], weak["mlps"]),
     ):
         order = found.least_useful_first(name)
         assert sorted(order) == everything

@@ -18,7 +18,7 @@ from models import FAMILIES, HEADS, LAYERS, classifier, sites, some_sites, some_
 from tombola.anatomy import dissect
 from tombola.errors import TombolaError
 from tombola.subnetwork import masked, shrunk
-from tombola.ticket import Ticket
+from tombola.ticket import PRUNINGS, Ticket
 
 MODEL = classifier()
 SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
@@ -108,7 +108,7 @@ def test_a_ticket_takes_no_new_masks_or_facts() -> None:
 @pytest.mark.parametrize(
     ("pruning", "masks"),
     [
-        ("heads", {"heads": torch.ones(2, dtype=torch.bool)}),
+        ("layers", {"heads": torch.ones(2, dtype=torch.bool)}),
         ("weights", {"0.query": torch.ones(2)}),
         ("weights", {}),
     ],
@@ -141,20 +141,46 @@ def test_survivors_and_sparsity_count_the_weights_that_are_left(family: str, see
     assert by_site.survivors(anatomy) == {
         "heads": sum(map(sum, by_site.heads.tolist())),
         "mlps": sum(by_site.mlps.tolist()),
+        "neurons": 48 * sum(by_site.mlps.tolist()),
         "weights": left(shrunk(model, by_site).model),
     }
-    assert by_weight.survivors(anatomy) == {"heads": 12, "mlps": 3, "weights": left(masked(model, by_weight).model)}
-    for ticket, part in ((by_site, shrunk(model, by_site)), (by_weight, masked(model, by_weight))):
+    weights = left(masked(model, by_weight).model)
+    assert by_weight.survivors(anatomy) == {"heads": 12, "mlps": 3, "neurons": 144, "weights": weights}
+    by_neuron = Ticket("neurons", anatomy.signature, {"neurons": torch.rand(3, 8).lt(0.4).cumprod(0).bool()})
+    assert by_neuron.survivors(anatomy) == {
+        "heads": 12,
+        "mlps": sum(map(any, by_neuron.neurons.tolist())),
+        "neurons": 6 * sum(map(sum, by_neuron.neurons.tolist())),
+        "weights": left(shrunk(model, by_neuron).model),
+    }
+    parts = [(by_site, shrunk(model, by_site)), (by_neuron, shrunk(model, by_neuron))]
+    for ticket, part in (*parts, (by_weight, masked(model, by_weight))):
         assert ticket.sparsity(anatomy) == pytest.approx(1 - left(part.model) / anatomy.weights)
+
+
+def test_blocks_that_do_not_divide_the_neurons_are_refused_with_those_that_do() -> None:
+    anatomy = dissect(MODEL)
+    with pytest.raises(
+        TombolaError, match="48 neurons of an MLP cannot be divided into blocks of 32; blocks of 24 or 48 can"
+    ):
+        Ticket.everything(anatomy, "heads+neurons")
+    five = Ticket("neurons", anatomy.signature, {"neurons": torch.ones(3, 5, dtype=torch.bool)})
+    with pytest.raises(TombolaError, match="damaged: its masks do not have the shapes"):
+        five.check(anatomy)
 
 
 def test_everything_has_every_survivor() -> None:
     anatomy = dissect(MODEL)
-    for pruning, total in (("heads+mlps", 15), ("weights", anatomy.weights)):
-        ticket = Ticket.everything(anatomy, pruning)  # type: ignore[arg-type]
+    totals = {"heads+mlps": 15, "heads+neurons": 24, "heads": 12, "mlps": 3, "neurons": 12, "weights": anatomy.weights}
+    assert totals.keys() == set(PRUNINGS)
+    for pruning in PRUNINGS:
+        ticket, total = Ticket.everything(anatomy, pruning, block=12), totals[pruning]
         assert len(ticket) == ticket.total == total
         assert ticket.sparsity(anatomy) == 0
-        assert (~ticket).sparsity(anatomy) == 1
+        # 4 x 32 x 32 weights of heads in a layer, 2 x 32 x 48 of the MLP.
+        assert (~ticket).sparsity(anatomy) == pytest.approx(
+            {"heads": 4 / 7, "mlps": 3 / 7, "neurons": 3 / 7}.get(pruning, 1)
+        )
         ticket.check(anatomy)
 
 

@@ -304,4 +304,10 @@ def tickets(model: nn.Module) -> dict[str, Ticket]:
         generator = torch.Generator().manual_seed(seed)
         random = torch.rand(rows, heads, generator=generator) < 0.6
         found[f"random {seed}"] = sites(model, random, torch.rand(anatomy.mlps, generator=generator) < 0.6)
+        blocks = torch.rand(anatomy.mlps, 48 // (1, 4, 12)[seed], generator=generator) < 0.6
+        if seed == 2:
+            blocks[0] = False
+        masks = {"heads": random, "neurons": blocks}
+        found[f"random neurons {seed}"] = Ticket("heads+neurons", anatomy.signature, masks)
+    found["neurons alone"] = Ticket("neurons", anatomy.signature, {"neurons": blocks})
     return found

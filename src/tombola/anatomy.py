@@ -110,7 +110,7 @@ class MLPRow:
         plan: the family's entry.
         neurons: number of hidden units.
         inputs: matrix kind → projection, those that the model has.
-        weights: prunable weights.
+        neuron_weights: prunable weights of one hidden unit: a row of each projection in, a column of the last.
         bias: whether the last projection has a bias.
         transposed: whether the projections are `Conv1D`.
     """
@@ -120,7 +120,7 @@ class MLPRow:
     plan: MLP
     neurons: int
     inputs: tuple[tuple[str, Projection], ...]
-    weights: int
+    neuron_weights: int
     bias: bool
     transposed: bool
 
@@ -137,6 +137,21 @@ class MLPRow:
     def gate(self) -> str:
         """Full name of the module whose output the gate multiplies: the contribution to the residual stream."""
         return self.path(self.plan.gate or self.plan.output)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What of a model's structure is kept, unit by unit, whichever kinds of sites were pruned.
+
+    Attributes:
+        heads: bool [rows, heads].
+        mlps: bool [MLPs]; a removed MLP has lost the bias of its output too.
+        neurons: for each MLP bool [neurons]; none of a removed MLP's.
+    """
+
+    heads: Tensor
+    mlps: Tensor
+    neurons: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -171,10 +186,26 @@ class Anatomy:
         """Number of prunable weights."""
         return sum(matrix.size for matrix in self.matrices)
 
-    def surviving_weights(self, heads: Tensor, mlps: Tensor) -> int:
-        """Prunable weights that remain under masks of heads, bool [rows, heads], and MLPs, bool [MLPs]."""
-        kept = sum(row.weights(mask) for row, mask in zip(self.attentions, heads, strict=True))
-        return kept + sum(row.weights for row, mask in zip(self.feed_forwards, mlps.tolist(), strict=True) if mask)
+    @property
+    def neurons(self) -> int:
+        """Hidden units of each MLP.
+
+        Raises:
+            TombolaError: the MLPs differ in size, so that a mask of neurons has no shape.
+        """
+        sizes = {row.neurons for row in self.feed_forwards}
+        if len(sizes) > 1:
+            raise TombolaError(
+                f"the MLPs of this {self.model_type} have {min(sizes)} to {max(sizes)} neurons; neurons can be pruned "
+                "only where all have equally many"
+            )
+        return sizes.pop()
+
+    def surviving_weights(self, kept: Kept) -> int:
+        """Prunable weights that remain."""
+        of_heads = sum(row.weights(mask) for row, mask in zip(self.attentions, kept.heads, strict=True))
+        pairs = zip(self.feed_forwards, kept.neurons, strict=True)
+        return of_heads + sum(row.neuron_weights * int(mask.sum()) for row, mask in pairs)
 
     @property
     def signature(self) -> str:
@@ -299,7 +330,7 @@ class _Reader:
     def _mlp(self, name: str, block: nn.Module, plan: MLP) -> MLPRow:
         output = self._linear(block, plan.output)
         neurons, inputs = _shape(output)[1], self._inputs(block, plan.inputs)
-        weights = output.weight.numel()
+        neuron_weights = _shape(output)[0]
         for kind, projection in inputs:
             linear = self._linear(block, projection.path)
             if neurons == 0 or _shape(linear)[0] != neurons * len(projection.parts):
@@ -307,13 +338,13 @@ class _Reader:
                     f"layer {self.layer} of this {self.model_type} does not have a whole MLP at {projection.path}; "
                     f"{SHRUNK}"
                 )
-            weights += linear.weight.numel()
+            neuron_weights += linear.weight.numel() // neurons
             self._matrix(name, projection.path, kind, linear)
         self._matrix(name, plan.output, "mlp_out", output)
         if plan.gate is not None:
             self._module(block, plan.gate)
         has_bias, transposed = output.bias is not None, _transposed(output)
-        return MLPRow(self.layer, name, plan, neurons, inputs, weights, has_bias, transposed)
+        return MLPRow(self.layer, name, plan, neurons, inputs, neuron_weights, has_bias, transposed)
 
     def _inputs(self, block: nn.Module, plans: Mapping[str, Projection]) -> tuple[tuple[str, Projection], ...]:
         present = tuple((kind, plan) for kind, plan in plans.items() if not plan.optional or _has(block, plan.path))

@@ -23,16 +23,26 @@ from tombola.search import Search, search_ticket
 from tombola.store import publish, write_json
 from tombola.subnetwork import Subnetwork, expanded, shrunk, whole
 from tombola.tasks.base import Predictions, Task
-from tombola.ticket import TICKETS, Pruning, Ticket
+from tombola.ticket import TICKETS, Pruning, Ticket, in_words
 from tombola.training import retrain, train
 
 TRAINING_COST = 2.2
 """Cost of training on an example, in forward passes: what the bars reckon with; no result depends on it."""
 IMPORTANCE_COST = 2.0
-SEARCH_PASSES = {"heads+mlps": 12.0, "weights": 9.0}
+SITES_PASSES, WEIGHTS_PASSES = 12.0, 9.0
 """Cost of a search in passes over the whole network, as expected."""
-SEARCH_WEIGHT = {"heads+mlps": 1.3, "weights": 1.0}
+SITES_WEIGHT, WEIGHTS_WEIGHT = 1.3, 1.0
 """Cost of an example of a search: a pass with importance costs double, on a network that shrinks."""
+
+
+def search_cost(pruning: Pruning, examples: int) -> float:
+    """Expected cost of a search on so many examples, in forward passes of one example."""
+    return examples * (WEIGHTS_PASSES if pruning == "weights" else SITES_PASSES)
+
+
+def search_weight(pruning: Pruning) -> float:
+    """Cost of each example that a search reports."""
+    return WEIGHTS_WEIGHT if pruning == "weights" else SITES_WEIGHT
 
 
 SAVED: Mapping[str, tuple[str, ...]] = {"none": (), "good": ("good",), "all": TICKETS}
@@ -139,16 +149,16 @@ class CellRun:
             TRAINING_COST,
         )
         for pruning in self._config.prunings:
-            name = "heads and MLPs" if pruning == "heads+mlps" else "weights"
-            cost = SEARCH_PASSES[pruning] * searched
+            name = in_words(pruning)
+            cost = search_cost(pruning, searched)
             if self._config.imp and pruning == "weights":
-                cost += SEARCH_PASSES[pruning] * train_cost
+                cost += search_cost(pruning, 1) * train_cost
             yield step(
                 f"search {name}",
                 cell.ticket(pruning, "good"),
                 cost,
                 functools.partial(self._search, pruning),
-                SEARCH_WEIGHT[pruning],
+                search_weight(pruning),
             )
             for control in TICKETS[1:]:
                 draw = functools.partial(self._control, pruning, control)
@@ -160,7 +170,7 @@ class CellRun:
                 again = functools.partial(self._retrained, pruning, ticket)
                 place = cell.ticket(pruning, ticket) / "retrained"
                 # A shrunk network trains in about two thirds of the time.
-                cost = (0.65 if pruning == "heads+mlps" else 1.0) * (train_cost + dev)
+                cost = (1.0 if pruning == "weights" else 0.65) * (train_cost + dev)
                 yield step(
                     f"retrain {ticket} {name}",
                     place,

@@ -26,8 +26,18 @@ SETTINGS: Mapping[str, tuple[tuple[str, ...], str]] = {
     ),
     "how much data": (("train_rows", "dev_rows", "max_length", "search_split", "search_rows"), ""),
     "the search": (
-        ("threshold", "heads_step", "mlps_step", "refine", "refine_heads_step", "weights_step"),
-        "Defaults are the paper's.",
+        (
+            "threshold",
+            "heads_step",
+            "mlps_step",
+            "neurons_step",
+            "neuron_block",
+            "refine",
+            "refine_heads_step",
+            "refine_neurons_step",
+            "weights_step",
+        ),
+        "Defaults are the paper's, which prunes no neurons.",
     ),
     "training": (
         ("epochs", "learning_rate", "batch_size", "weight_decay", "warmup", "clip", "rewind", "imp"),
@@ -62,8 +72,11 @@ _HELP: Mapping[str, str] = {
     "threshold": "share of the full score that must hold",
     "heads_step": "share of all heads removed in an iteration",
     "mlps_step": "MLPs removed in an iteration",
-    "refine": "go on with heads alone, then MLPs alone",
+    "neurons_step": "share of all blocks of neurons removed in an iteration",
+    "neuron_block": "neurons of a block",
+    "refine": "go on with heads alone, then MLPs or neurons alone",
     "refine_heads_step": "share of all heads removed in a refining iteration",
+    "refine_neurons_step": "share of all blocks of neurons removed in a refining iteration",
     "weights_step": "share of the remaining weights removed in an iteration",
     "epochs": "passes over the training rows",
     "learning_rate": "peak of the schedule",
@@ -136,14 +149,19 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
     study.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of studies (runs)")
     study.add_argument("--seeds", type=_seeds, metavar="0,1,2", help="one full model and its tickets for each (0)")
     study.add_argument("--save", choices=("none", "good", "all"), default="good", help="retrained models to write")
-    study.add_argument("--prunings", type=_names, metavar="heads+mlps,weights", help="which searches (both)")
     if chosen == "study":
+        from tombola.ticket import PRUNINGS
+
+        known = f"searches to run, of {', '.join(PRUNINGS)} (heads+mlps,weights)"
+        study.add_argument("--prunings", type=_names, metavar="heads+mlps,weights", help=known)
         _add_settings(study, "quick", chosen)
 
     prune = command("prune", _prune, "from a fine-tuned model and a task to a good ticket")
-    prune.add_argument("--pruning", choices=("heads+mlps", "weights"), default="heads+mlps", help="what to remove")
     prune.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder: search.jsonl and good/")
     if chosen == "prune":
+        from tombola.ticket import PRUNINGS
+
+        prune.add_argument("--pruning", choices=PRUNINGS, default="heads+mlps", help="what to remove (heads+mlps)")
         _add_settings(prune, "paper", chosen)
 
     retrain = command("retrain", _retrain, "from a ticket to a retrained model")
@@ -256,7 +274,7 @@ def _sampled(facts: Mapping[str, Any]) -> str:
 
 
 def _prune(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola.cell import SEARCH_WEIGHT
+    from tombola.cell import search_weight
     from tombola.pipeline import Pipeline
     from tombola.search import search_ticket
     from tombola.store import publish
@@ -266,7 +284,7 @@ def _prune(options: argparse.Namespace) -> dict[str, Any]:
     with (
         publish(options.out) as draft,
         pipe.bars(
-            f"search {options.pruning}", pipe.search_cost(options.pruning), SEARCH_WEIGHT[options.pruning]
+            f"search {options.pruning}", pipe.search_cost(options.pruning), search_weight(options.pruning)
         ) as bars,
     ):
         found = search_ticket(
@@ -285,14 +303,11 @@ def _prune(options: argparse.Namespace) -> dict[str, Any]:
         "ticket": str(options.out / "good"),
         "score": last.score,
         "full_score": found.full_score,
-        **{name: getattr(last, name) for name in ("heads", "mlps", "weights", "sparsity")},
+        **{name: getattr(last, name) for name in ("heads", "mlps", "neurons", "weights", "sparsity")},
     }
     if not options.json:
-        kept = (
-            f"{last.heads} heads and {last.mlps} MLPs"
-            if options.pruning == "heads+mlps"
-            else f"{1 - last.sparsity:.1%} of the weights"
-        )
+        sites = [f"{getattr(last, kind):,} {'MLPs' if kind == 'mlps' else kind}" for kind in found.good.sites]
+        kept = " and ".join(sites) or f"{1 - last.sparsity:.1%} of the weights"
         print(f"{kept} score {last.score:.4f}, the full model {found.full_score:.4f}: {result['ticket']}")  # noqa: T201
     return result
 

@@ -18,7 +18,7 @@ from tombola.rewinding import Rewinding
 from tombola.search import SearchOptions
 from tombola.statistics import RESAMPLES
 from tombola.tasks.glue import GLUE
-from tombola.ticket import PRUNINGS, Pruning
+from tombola.ticket import BLOCK, PRUNINGS, Pruning
 from tombola.training import Recipe
 
 NAMED_TASKS = (*GLUE, "rotten-tomatoes")
@@ -47,7 +47,7 @@ class StudyConfig:
         max_length: tokens a text is cut to.
         search_split: `dev` as in the paper, or `train` to search on held-out training rows.
         search_rows: how many training rows are held out then; None for as many as dev has, at most a fifth.
-        prunings: which searches to run.
+        prunings: which searches to run; the paper's are `heads+mlps` and `weights`.
         threshold ... weights_step: see `SearchOptions`.
         imp: search weights by iterative magnitude pruning with training between the cuts.
         rewind: `pretrained`, `init` or `step-K`.
@@ -76,12 +76,15 @@ class StudyConfig:
     max_length: int = 128
     search_split: str = "dev"
     search_rows: int | None = None
-    prunings: tuple[Pruning, ...] = PRUNINGS
+    prunings: tuple[Pruning, ...] = ("heads+mlps", "weights")
     threshold: float = 0.9
     heads_step: float = 0.1
     mlps_step: int = 1
+    neurons_step: float = 0.1
+    neuron_block: int = BLOCK
     refine: bool = True
     refine_heads_step: float = 0.05
+    refine_neurons_step: float = 0.05
     weights_step: float = 0.1
     imp: bool = False
     rewind: str = "pretrained"
@@ -102,7 +105,7 @@ class StudyConfig:
             if pruning not in PRUNINGS:
                 raise TombolaError(f"unknown pruning {pruning!r}; known: {', '.join(PRUNINGS)}")
         if not self.prunings or len(set(self.prunings)) < len(self.prunings):
-            raise TombolaError("name each pruning once: heads+mlps, weights, or both")
+            raise TombolaError(f"name at least one pruning, and each once, of {', '.join(PRUNINGS)}")
         if self.search_split not in ("dev", "train"):
             raise TombolaError(
                 f"cannot search on {self.search_split!r}; choose dev, or train for held-out training rows"

@@ -10,9 +10,9 @@ from tombola.ticket import Ticket
 
 
 def random(ticket: Ticket, seed: int) -> Ticket:
-    """As many heads and MLPs (weights) as `ticket` has, drawn uniformly from the whole model."""
+    """As many sites of each kind (weights) as `ticket` has, drawn uniformly from the whole model."""
     generator = torch.Generator().manual_seed(seed)
-    if ticket.pruning == "heads+mlps":
+    if ticket.pruning != "weights":
         masks = {
             name: _draw(mask.numel(), int(mask.sum()), generator).view_as(mask) for name, mask in ticket.masks.items()
         }
@@ -24,7 +24,7 @@ def random(ticket: Ticket, seed: int) -> Ticket:
 
 
 def random_layerwise(ticket: Ticket, seed: int) -> Ticket:
-    """As many heads in each layer (weights in each matrix) as `ticket` has, drawn uniformly there.
+    """As many heads and neurons in each layer (weights in each matrix) as `ticket` has, drawn uniformly there.
 
     It tells whether *these* sites matter or only their profile over depth. A layer has one MLP, so the MLPs stay
     the same.
@@ -33,7 +33,7 @@ def random_layerwise(ticket: Ticket, seed: int) -> Ticket:
     masks = {}
     for name, mask in ticket.masks.items():
         # One row a layer for sites; one row altogether for a matrix of weights.
-        rows = mask.reshape(mask.shape[0], -1) if ticket.pruning == "heads+mlps" else mask.reshape(1, -1)
+        rows = mask.reshape(mask.shape[0], -1) if ticket.sites else mask.reshape(1, -1)
         drawn = [_draw(row.numel(), int(row.sum()), generator) for row in rows]
         masks[name] = torch.stack(drawn).view_as(mask)
     return _control(ticket, masks, "random-layerwise", seed=seed)
@@ -46,11 +46,11 @@ def bad(found: Search, model: nn.Module) -> Ticket:
     Weights: those of smallest magnitude in `model`, the one that was searched.
     """
     ticket = found.good
-    if ticket.pruning == "heads+mlps":
-        masks = {name: torch.zeros_like(mask) for name, mask in ticket.masks.items()}
-        for layer, head in found.least_useful_first("heads")[: int(ticket.heads.sum())]:
-            masks["heads"][layer, head] = True
-        masks["mlps"][found.least_useful_first("mlps")[: int(ticket.mlps.sum())]] = True
+    if ticket.pruning != "weights":
+        masks = {kind: torch.zeros_like(mask) for kind, mask in ticket.masks.items()}
+        for kind, count in ticket.counts().items():
+            for site in found.least_useful_first(kind)[:count]:
+                masks[kind][site if kind == "mlps" else tuple(site)] = True
     else:
         anatomy = dissect(model)
         weights = anatomy.weights_of(model)

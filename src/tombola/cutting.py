@@ -1,4 +1,4 @@
-"""Removing heads and MLPs from a model, and putting zeros back in their place, as the family's entry says.
+"""Removing heads, MLPs and neurons from a model, and putting zeros back in their place, as the family's entry says.
 
 The unit of a cut is the head, also where heads share keys and values (grouped queries). A group that loses all its
 heads loses its key/value head. If the groups that stay have equally many heads, the grouping stays; if not (which the
@@ -110,24 +110,31 @@ def restore_heads(model: nn.Module, row: HeadRow, kept: Tensor) -> None:
     _count(module, row, whole.counts(row), config=False)
 
 
-def cut_mlp(model: nn.Module, row: MLPRow) -> None:
-    """Remove an MLP: no hidden units, and no bias of its output, since the gate covers the whole sublayer."""
-    nothing = torch.arange(0)
-    for _, projection in row.inputs:
-        keep(model, row.path(projection.path), rows=nothing)
-    keep(model, row.output, columns=nothing)
-    without_bias(model, row.output)
+def cut_mlp(model: nn.Module, row: MLPRow, kept: Tensor, *, stays: bool) -> None:
+    """Remove the neurons that are not in `kept`, bool [neurons], from an MLP of `model`.
+
+    An MLP that does not stay loses the bias of its output too, since its gate covers the whole sublayer.
+    """
+    if not kept.all():
+        for _, projection in row.inputs:
+            keep(model, row.path(projection.path), rows=_neurons(row, projection, kept))
+        keep(model, row.output, columns=kept.nonzero().flatten())
+    if not stays:
+        without_bias(model, row.output)
 
 
-def restore_mlp(model: nn.Module, row: MLPRow) -> None:
-    """Undo `cut_mlp`: zeros."""
-    nothing = torch.arange(0)
-    for _, projection in row.inputs:
-        size = row.neurons * len(projection.parts)
-        spread(model, row.path(projection.path), rows=(nothing, size), transposed=row.transposed)
-    if row.bias:
+def restore_mlp(model: nn.Module, row: MLPRow, kept: Tensor, *, stays: bool) -> None:
+    """Undo `cut_mlp`: zeros where the others were."""
+    if row.bias and not stays:
         with_zero_bias(model, row.output)
-    spread(model, row.output, columns=(nothing, row.neurons), transposed=row.transposed)
+    if kept.all():
+        return
+    for _, projection in row.inputs:
+        full = row.neurons * len(projection.parts)
+        rows = _neurons(row, projection, kept), full
+        spread(model, row.path(projection.path), rows=rows, transposed=row.transposed)
+    columns = kept.nonzero().flatten(), row.neurons
+    spread(model, row.output, columns=columns, transposed=row.transposed)
 
 
 def separate_biases(model: nn.Module, rows: Iterable[HeadRow], heads: Tensor) -> None:
@@ -168,6 +175,12 @@ def _all_units(heads: int, size: int) -> Tensor:
 
 def _heads_of(row: HeadRow, part: str) -> int:
     return row.kv_heads if part in _SHARED else row.heads
+
+
+def _neurons(row: MLPRow, projection: Projection, kept: Tensor) -> Tensor:
+    """The output units of a projection that belong to the neurons of `kept`."""
+    units = kept.cpu().nonzero().flatten()
+    return torch.cat([part * row.neurons + units for part in range(len(projection.parts))])
 
 
 def _units(row: HeadRow, projection: Projection, cut: Cut) -> tuple[Tensor, Tensor | None]:

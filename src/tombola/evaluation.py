@@ -47,7 +47,7 @@ class Evaluation:
         """Write predictions, losses and importance to one safetensors file."""
         arrays: dict[str, NDArray[np.generic]] = {"predictions": self.predictions, "losses": self.losses}
         if self.importance is not None:
-            arrays |= {"heads": self.importance.heads.numpy(), "mlps": self.importance.mlps.numpy()}
+            arrays |= {f"importance.{kind}": values.numpy() for kind, values in self.importance.sites.items()}
         seconds = np.array([self.score, self.seconds])
         write_bytes(path, save({**arrays, "score_seconds": seconds}))
 
@@ -61,9 +61,9 @@ class Evaluation:
         try:
             arrays = load_file(path)
             score, seconds = arrays["score_seconds"].tolist()
-            importance = None
-            if "heads" in arrays:
-                importance = Importance(torch.from_numpy(arrays["heads"]), torch.from_numpy(arrays["mlps"]))
+            kinds = [name.removeprefix("importance.") for name in arrays if name.startswith("importance.")]
+            sites = {kind: torch.from_numpy(arrays[f"importance.{kind}"]) for kind in kinds}
+            importance = Importance(sites) if sites else None
             return cls(score, arrays["predictions"], arrays["losses"], importance, seconds)
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise TombolaError(f"{path} cannot be read ({error}); delete its folder and start again") from None

@@ -1,9 +1,9 @@
-"""Gates on sites: one factor for every head and MLP of every example, as a context manager.
+"""Gates on sites: one factor for every head, MLP or block of neurons of every example, as a context manager.
 
-A head's gate multiplies the head's slice of the attention output projection's input; an MLP's gate multiplies the
-sublayer's whole contribution to the residual stream, bias included. All at one, the model computes what it always
-does; a gate at zero is the deletion of its site. A layer that is used several times (ALBERT) has its gates once, and
-their gradient sums over the uses.
+A head's gate multiplies the head's slice of the attention output projection's input, that of a block of neurons its
+slice of the MLP output projection's input; an MLP's gate multiplies the sublayer's whole contribution to the residual
+stream, bias included. All at one, the model computes what it always does; a gate at zero is the deletion of its site.
+A layer that is used several times (ALBERT) has its gates once, and their gradient sums over the uses.
 """
 
 import contextlib
@@ -12,9 +12,13 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from tombola.anatomy import Anatomy, HeadRow, MLPRow
+from tombola.anatomy import Anatomy
 from tombola.ticket import Ticket
+
+Place = tuple[str, int]
+"""A kind of site, and the row of its mask."""
 
 
 @dataclass
@@ -24,29 +28,28 @@ class Gates:
     Attributes:
         present: the sites that the model physically has.
         values: what the gates are set to when opened: one where it survives.
-        heads: for each row of heads that has any, its gates [batch, present heads], fp32.
-        mlps: for each MLP that is present, its gates [batch], fp32.
+        opened: for each row of a mask that has any sites, kind by kind, its gates [batch, present sites], fp32.
     """
 
     present: Ticket
     values: Ticket
-    heads: dict[int, Tensor] = field(default_factory=dict)
-    mlps: dict[int, Tensor] = field(default_factory=dict)
+    opened: dict[Place, Tensor] = field(default_factory=dict)
+
+    def places(self) -> Iterator[tuple[Place, Tensor]]:
+        """Each row of a mask that has any sites, with those that it has, bool [sites]."""
+        for kind in self.present.sites:
+            for row, sites in enumerate(_rows(self.present, kind)):
+                if sites.any():
+                    yield (kind, row), sites
 
     def open(self, batch: int, device: torch.device, *, grad: bool) -> list[Tensor]:
-        """Make fresh gates, one of each site for every example, and return them, heads first."""
-        heads, mlps = self.values.heads.to(device, torch.float32), self.values.mlps.to(device, torch.float32)
-        self.heads = {
-            row: heads[row, kept].expand(batch, -1).clone().requires_grad_(grad)
-            for row, kept in enumerate(self.present.heads.to(device))
-            if kept.any()
+        """Make fresh gates, one of each site for every example, and return them in the order of `places`."""
+        values = {kind: _rows(self.values, kind).to(device, torch.float32) for kind in self.present.sites}
+        self.opened = {
+            (kind, row): values[kind][row, sites.to(device)].expand(batch, -1).clone().requires_grad_(grad)
+            for (kind, row), sites in self.places()
         }
-        self.mlps = {
-            row: mlps[row].expand(batch).clone().requires_grad_(grad)
-            for row, kept in enumerate(self.present.mlps)
-            if kept
-        }
-        return [*self.heads.values(), *self.mlps.values()]
+        return list(self.opened.values())
 
 
 @contextlib.contextmanager
@@ -65,33 +68,37 @@ def attach(model: nn.Module, anatomy: Anatomy, present: Ticket, values: Ticket |
     # Asked for by name: a ticket without survivors is false.
     gates = Gates(present, present if values is None else values)
 
-    def gate_heads(index: int, row: HeadRow) -> torch.utils.hooks.RemovableHandle:
+    def gate_input(place: Place, path: str, size: int) -> RemovableHandle:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
             (x,) = inputs
-            split = x.unflatten(-1, (-1, row.size))
+            split = x.unflatten(-1, (-1, size))
             # fp32 gates: under autocast the product is taken in fp32, so that a gate's gradient sums in fp32 too.
-            gate = _by_example(gates.heads[index], x)
+            gate = _by_example(gates.opened[place], x)
             gate = gate.reshape(x.shape[0], *[1] * (x.ndim - 2), -1, 1)
             return ((split * gate).flatten(-2).to(x.dtype),)
 
-        return model.get_submodule(row.output).register_forward_pre_hook(hook)
+        return model.get_submodule(path).register_forward_pre_hook(hook)
 
-    def gate_mlp(index: int, row: MLPRow) -> torch.utils.hooks.RemovableHandle:
+    def gate_output(place: Place, path: str) -> RemovableHandle:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            gate = _by_example(gates.mlps[index], output)
+            gate = _by_example(gates.opened[place], output)
             return (output * gate.reshape(output.shape[0], *[1] * (output.ndim - 1))).to(output.dtype)
 
-        return model.get_submodule(row.gate).register_forward_hook(hook)
+        return model.get_submodule(path).register_forward_hook(hook)
 
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     handles = []
     try:
-        for index, row in enumerate(anatomy.attentions):
-            if present.heads[index].any():
-                handles.append(gate_heads(index, row))
-        for index, mlp in enumerate(anatomy.feed_forwards):
-            if present.mlps[index]:
-                handles.append(gate_mlp(index, mlp))
+        for place, sites in gates.places():
+            kind, row = place
+            if kind == "heads":
+                attention = anatomy.attentions[row]
+                handles.append(gate_input(place, attention.output, attention.size))
+            elif kind == "neurons":
+                mlp = anatomy.feed_forwards[row]
+                handles.append(gate_input(place, mlp.output, mlp.neurons // len(sites)))
+            else:
+                handles.append(gate_output(place, anatomy.feed_forwards[row].gate))
         for parameter in trainable:
             parameter.requires_grad_(False)
         yield gates
@@ -100,6 +107,12 @@ def attach(model: nn.Module, anatomy: Anatomy, present: Ticket, values: Ticket |
             handle.remove()
         for parameter in trainable:
             parameter.requires_grad_(True)
+
+
+def _rows(ticket: Ticket, kind: str) -> Tensor:
+    """The mask of a kind of site as [rows, sites]; MLPs have one to a row."""
+    mask = ticket.masks[kind]
+    return mask.reshape(len(mask), -1)
 
 
 def _by_example(gate: Tensor, x: Tensor) -> Tensor:

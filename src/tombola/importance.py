@@ -1,8 +1,9 @@
 """How much the loss depends on each site: first-order importance by per-example gates."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from types import MappingProxyType
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -13,33 +14,43 @@ from tombola.gates import Gates
 
 @dataclass(frozen=True, eq=False)
 class Importance:
-    """Importance of each site: float64 `heads` [rows, heads] and `mlps` [MLPs], NaN where it is pruned."""
+    """Importance of each site.
 
-    heads: Tensor
-    mlps: Tensor
+    Attributes:
+        sites: kind of site → float64 in the shape of its mask (`heads` [rows, heads], `mlps` [MLPs], `neurons`
+            [MLPs, blocks]), NaN where it is pruned.
+    """
+
+    sites: Mapping[str, Tensor]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sites", MappingProxyType(dict(self.sites)))
+
+    def __getitem__(self, kind: str) -> Tensor:
+        return self.sites[kind]
 
     def normalised(self) -> Self:
-        """Heads divided by their layer's L2 norm, then heads and MLPs each scaled to [0, 1] (Michel et al. 2019).
+        """Heads divided by their layer's L2 norm, then each kind scaled to [0, 1] (Michel et al. 2019).
 
         Norms and ranges are those of the survivors, so that a pruned site has no say, whether it is masked or gone.
+        Neurons are not divided by a norm: compared over the whole model they make much better tickets.
         """
-        norms = self.heads.nan_to_num().norm(dim=1, keepdim=True)
-        # A layer whose heads have no influence at all keeps its zeros.
-        return type(self)(_unit(self.heads / norms.where(norms > 0, 1.0)), _unit(self.mlps))
+        found = dict(self.sites)
+        if "heads" in found:
+            norms = found["heads"].nan_to_num().norm(dim=1, keepdim=True)
+            # A layer whose heads have no influence at all keeps its zeros.
+            found["heads"] = found["heads"] / norms.where(norms > 0, 1.0)
+        return type(self)({kind: _unit(values) for kind, values in found.items()})
 
     def lists(self) -> dict[str, object]:
         """As JSON: nested lists with None for the pruned."""
-        return {
-            "heads": [[_number(value) for value in row] for row in self.heads.tolist()],
-            "mlps": [_number(value) for value in self.mlps.tolist()],
-        }
+        return {kind: _nested(values.tolist()) for kind, values in self.sites.items()}
 
     @classmethod
-    def from_lists(cls, heads: Iterable[Iterable[float | None]], mlps: Iterable[float | None]) -> Self:
+    def from_lists(cls, lists: Mapping[str, Any]) -> Self:
         """Read what `lists` gave."""
-        rows = [[np.nan if value is None else value for value in row] for row in heads]
-        values = [np.nan if value is None else value for value in mlps]
-        return cls(torch.tensor(rows, dtype=torch.float64), torch.tensor(values, dtype=torch.float64))
+        # None becomes NaN in an array of floats.
+        return cls({kind: torch.from_numpy(np.array(values, dtype=np.float64)) for kind, values in lists.items()})
 
 
 def _unit(values: Tensor) -> Tensor:
@@ -50,8 +61,10 @@ def _unit(values: Tensor) -> Tensor:
     return (values - low) / (high - low) if high > low else values - low
 
 
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else value
+def _nested(values: Any) -> Any:
+    if isinstance(values, list):
+        return [_nested(value) for value in values]
+    return None if np.isnan(values) else values
 
 
 class FirstOrder:
@@ -66,23 +79,24 @@ class FirstOrder:
     def __init__(self, gates: Gates) -> None:
         self._gates = gates
         self._examples = 0
-        heads, mlps = gates.present.heads, gates.present.mlps
-        self._heads = torch.zeros(heads.shape, dtype=torch.float64)
-        self._mlps = torch.zeros(mlps.shape, dtype=torch.float64)
+        masks = gates.present.masks
+        # Rows of sites, as the gates have them.
+        self._sums = {
+            kind: torch.zeros(len(masks[kind]), masks[kind][0].numel(), dtype=torch.float64)
+            for kind in gates.present.sites
+        }
 
     def add(self, losses: Tensor, gates: list[Tensor]) -> None:
         """Count one batch: `losses` [batch], and the gates that were open while it was computed."""
         # Examples do not touch each other's gates, so one backward pass of the sum gives each its own gradient.
         gradients = torch.autograd.grad(losses.sum(), gates)
-        sums = iter(gradient.abs().sum(0).cpu().double() for gradient in gradients)
-        for layer in self._gates.heads:
-            self._heads[layer, self._gates.present.heads[layer]] += next(sums)
-        for layer in self._gates.mlps:
-            self._mlps[layer] += next(sums)
+        sums = (gradient.abs().sum(0).cpu().double() for gradient in gradients)
+        for ((kind, row), sites), total in zip(self._gates.places(), sums, strict=True):
+            self._sums[kind][row, sites] += total
         self._examples += len(losses)
 
     def result(self) -> Importance:
         """The mean over all examples so far; NaN for sites whose gate is zero or that are gone."""
-        alive = self._gates.values
-        heads = (self._heads / self._examples).where(alive.heads, torch.nan)
-        return Importance(heads, (self._mlps / self._examples).where(alive.mlps, torch.nan))
+        masks = self._gates.values.masks
+        means = {kind: (sums / self._examples).view_as(masks[kind]) for kind, sums in self._sums.items()}
+        return Importance({kind: mean.where(masks[kind], torch.nan) for kind, mean in means.items()})

@@ -11,7 +11,7 @@ from torch import nn
 
 from tombola import statistics
 from tombola.anatomy import dissect
-from tombola.cell import SEARCH_PASSES, TRAINING_COST
+from tombola.cell import TRAINING_COST, search_cost
 from tombola.config import StudyConfig
 from tombola.evaluation import Evaluation
 from tombola.precision import Precision, resolve_device, resolve_precision
@@ -69,7 +69,7 @@ class Pipeline:
 
     def search_cost(self, pruning: Pruning) -> float:
         """Expected cost of one search, in forward passes of one example."""
-        return SEARCH_PASSES[pruning] * self.task.size(self.config.searched)
+        return search_cost(pruning, self.task.size(self.config.searched))
 
     @contextlib.contextmanager
     def bars(self, what: str, cost: float, weight: float = 1.0) -> Iterator[Bars]:

@@ -14,7 +14,7 @@ class Size:
     """How large a scored model is.
 
     Attributes:
-        heads, mlps, weights: survivors; weights are the prunable ones.
+        heads, mlps, neurons, weights: survivors; weights are the prunable ones.
         sparsity: share of the prunable weights that is gone, 0 to 1.
         parameters: parameters of the whole model that are not pruned, embeddings and output layer included.
         bytes: memory of the parameters as the model runs: removed sites take none, zeroed weights still do.
@@ -22,13 +22,14 @@ class Size:
 
     heads: int
     mlps: int
+    neurons: int
     weights: int
     sparsity: float
     parameters: int
     bytes: int
 
 
-NOTHING = Size(heads=0, mlps=0, weights=0, sparsity=1.0, parameters=0, bytes=0)
+NOTHING = Size(heads=0, mlps=0, neurons=0, weights=0, sparsity=1.0, parameters=0, bytes=0)
 """The size of guessing without a model."""
 
 
@@ -38,7 +39,7 @@ class Row:
 
     Attributes:
         model, task, seed: of the study.
-        pruning: `none`, `heads+mlps` or `weights`.
+        pruning: `none`, `heads+mlps`, `heads+neurons`, ... or `weights`.
         ticket: `full`, `good`, `random`, `random-layerwise`, `bad` or `majority`.
         stage: `pruned`, `retrained` or `none`.
         metric, score: the task's metric on the dev split.
@@ -62,6 +63,7 @@ class Row:
     n: int
     heads: int
     mlps: int
+    neurons: int
     weights: int
     sparsity: float
     parameters: int

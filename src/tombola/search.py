@@ -1,5 +1,6 @@
 """Prune until the score no longer holds: the trajectory, and the smallest ticket that still holds."""
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,39 +20,54 @@ from tombola.precision import Precision
 from tombola.progress import SILENT, Progress
 from tombola.records import read
 from tombola.store import read_lines, write_lines
-from tombola.subnetwork import Subnetwork, shrunk, whole
+from tombola.subnetwork import Subnetwork, shrunk
 from tombola.tasks.base import Task
-from tombola.ticket import Pruning, Ticket
+from tombola.ticket import BLOCK, Pruning, Ticket
 
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How a search proceeds; the defaults are the paper's (Prasanna et al. 2020, section 4).
+    """How a search proceeds; the defaults are the paper's (Prasanna et al. 2020, section 4), but for neurons.
 
     Attributes:
         threshold: share of the full model's score that must hold.
         heads_step: share of all heads that an iteration removes, at least one head.
         mlps_step: MLPs that an iteration removes.
-        refine: after heads and MLPs together, go on with heads alone, then with MLPs alone.
+        neurons_step: share of all blocks of neurons that an iteration removes, at least one block.
+        neuron_block: neighbouring neurons that are removed together.
+        refine: after heads and MLPs (neurons) together, go on with heads alone, then with MLPs (neurons) alone.
         refine_heads_step: share of all heads that a refining iteration removes, at least one head.
+        refine_neurons_step: the same for blocks of neurons.
         weights_step: share of the remaining weights that an iteration of m-pruning removes.
     """
 
     threshold: float = 0.9
     heads_step: float = 0.1
     mlps_step: int = 1
+    neurons_step: float = 0.1
+    neuron_block: int = BLOCK
     refine: bool = True
     refine_heads_step: float = 0.05
+    refine_neurons_step: float = 0.05
     weights_step: float = 0.1
 
     def __post_init__(self) -> None:
-        for name in ("threshold", "heads_step", "refine_heads_step", "weights_step"):
+        shares = ("threshold", "heads_step", "neurons_step", "refine_heads_step", "refine_neurons_step", "weights_step")
+        for name in shares:
             if not 0 < getattr(self, name) <= 1:
                 raise TombolaError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
         if self.mlps_step < 0:
             raise TombolaError(f"mlps_step must be 0 or more, not {self.mlps_step}")
+        if self.neuron_block < 1:
+            raise TombolaError(f"neuron_block must be 1 or more, not {self.neuron_block}")
         if self.weights_step == 1:
             raise TombolaError("weights_step must be below 1: removing all weights at once leaves no ticket")
+
+    def cut(self, kind: str, total: int, *, refining: bool = False) -> int:
+        """How many of all `total` sites of a kind an iteration removes."""
+        if kind == "mlps":
+            return 1 if refining else self.mlps_step
+        return _share(getattr(self, f"refine_{kind}_step" if refining else f"{kind}_step"), total)
 
 
 @dataclass(frozen=True)
@@ -60,10 +76,10 @@ class Step:
 
     Attributes:
         iteration: from 0, the full model.
-        phase: `full`, `joint`, `heads`, `mlps` (the s-search) or `magnitude` (the m-search).
-        removed: what this iteration removed: `heads` as [layer, head] and `mlps` as layers, least important first;
-            or the number of `weights`.
-        heads, mlps, weights: survivors.
+        phase: `full`, `joint`, `heads`, `mlps`, `neurons` (the s-search) or `magnitude` (the m-search).
+        removed: what this iteration removed: `heads` as [layer, head], `mlps` as layers and `neurons` as
+            [layer, block], least important first; or the number of `weights`.
+        heads, mlps, neurons, weights: survivors.
         sparsity: share of the prunable weights that is gone.
         score: on the search split.
         holds: whether the score holds the threshold; if not, the state before stands.
@@ -76,6 +92,7 @@ class Step:
     removed: Mapping[str, Any]
     heads: int
     mlps: int
+    neurons: int
     weights: int
     sparsity: float
     score: float
@@ -112,11 +129,13 @@ class Search:
         return [step for step in self.steps if step.holds][-1]
 
     def least_useful_first(self, kind: str) -> list[Any]:
-        """Every head ([layer, head]) or MLP (layer): in the order of removal, then survivors by rising importance."""
+        """Every site of a kind: in the order of removal, then survivors by rising importance.
+
+        Heads are [layer, head], MLPs layers, neurons [layer, block].
+        """
         removed = [site for step in self.steps if step.holds for site in step.removed.get(kind, [])]
         assert self.last.importance is not None
-        final = Importance.from_lists(self.last.importance["heads"], self.last.importance["mlps"])
-        return removed + _ascending(final.heads if kind == "heads" else final.mlps)
+        return removed + _ascending(Importance.from_lists(self.last.importance)[kind])
 
     def save(self, folder: Path) -> None:
         """Write `search.jsonl`, then the ticket as `good/`: where `good/` is, the search is complete."""
@@ -198,7 +217,7 @@ class _Trail:
         if ticket.pruning == "weights":
             kept, importance = f"{1 - ticket.sparsity(self.anatomy):.0%} of weights", None
         else:
-            kept = f"{survivors['heads']} heads, {survivors['mlps']} MLPs"
+            kept = ", ".join(_counted(kind, survivors[kind]) for kind in ticket.sites)
         self.steps.append(
             Step(
                 iteration=len(self.steps),
@@ -231,9 +250,9 @@ def search_ticket(
 ) -> Search:
     """Find the smallest ticket whose score holds.
 
-    `heads+mlps`: each iteration passes once over the split for score and importance, then removes the least
-    important sites; the next pass runs on the shrunk network. `weights`: each iteration removes the smallest of the
-    remaining prunable weights, whichever matrix they stand in.
+    Sites: each iteration passes once over the split for score and importance, then removes the least important of each
+    kind; the next pass runs on the shrunk network. `weights`: each iteration removes the smallest of the remaining
+    prunable weights, whichever matrix they stand in.
 
     Args:
         model: a fine-tuned whole model; it is not changed.
@@ -241,7 +260,7 @@ def search_ticket(
         pruning: what to remove.
         options: threshold and steps.
         split: `dev` as in the paper, or `search` for rows held out from training.
-        full: the evaluation of `model` on that split, if it is known (with importance for `heads+mlps`).
+        full: the evaluation of `model` on that split, if it is known; it serves if it has the importance of the sites.
         realise: `shrunk`, or `masked` for comparison.
         retrain: gives the model trained again under a ticket of weights from rewound weights; with it the search is
             iterative magnitude pruning (Frankle & Carbin 2019), and each cut goes by the retrained magnitudes.
@@ -253,7 +272,7 @@ def search_ticket(
         TombolaError: unknown architecture, or the split is empty.
     """
     options = options or SearchOptions()
-    importance = pruning == "heads+mlps"
+    importance = pruning != "weights"
 
     def evaluation(subnetwork: Subnetwork) -> Evaluation:
         return evaluate(
@@ -271,20 +290,20 @@ def search_ticket(
         return trained, evaluation(realise(trained, ticket))
 
     anatomy = dissect(model)
-    if full is None or (importance and full.importance is None):
-        full = evaluation(whole(model))
+    everything = Ticket.everything(anatomy, pruning, options.neuron_block)
+    if full is None or not _serves(full, everything):
+        full = evaluation(Subnetwork(model, anatomy, everything, everything))
     trail = _Trail(task, anatomy, task.metric.floor(full.score, options.threshold), progress, pass_over)
-    state = trail.start(_State(Ticket.everything(anatomy, pruning), full, model))
+    state = trail.start(_State(everything, full, model))
     if pruning == "weights":
         state = trail.descend("magnitude", state, lambda s: _cut_weights(s, anatomy, options.weights_step))
     else:
-        heads = state.ticket.heads.numel()
-        step = _share(options.heads_step, heads)
-        state = trail.descend("joint", state, lambda s: _cut_sites(s, step, options.mlps_step))
-        if options.refine:
-            fine = _share(options.refine_heads_step, heads)
-            state = trail.descend("heads", state, lambda s: _cut_sites(s, fine, 0))
-            state = trail.descend("mlps", state, lambda s: _cut_sites(s, 0, 1))
+        totals = {kind: mask.numel() for kind, mask in everything.masks.items()}
+        counts = {kind: options.cut(kind, total) for kind, total in totals.items()}
+        state = trail.descend("joint", state, lambda s: _cut_sites(s, counts))
+        for kind, total in totals.items() if options.refine else ():
+            alone = {kind: options.cut(kind, total, refining=True)}
+            state = trail.descend(kind, state, functools.partial(_cut_sites, counts=alone))
     good = state.ticket.with_provenance(
         ticket="good",
         task=task.name,
@@ -296,17 +315,25 @@ def search_ticket(
     return Search(good, tuple(trail.steps))
 
 
-def _cut_sites(state: _State, heads: int, mlps: int) -> tuple[Ticket, Mapping[str, Any]] | None:
+def _serves(full: Evaluation, everything: Ticket) -> bool:
+    """Whether an evaluation of the full model has the importance of all sites that are pruned."""
+    shapes = {} if full.importance is None else {kind: v.shape for kind, v in full.importance.sites.items()}
+    return all(shapes.get(kind) == everything.masks[kind].shape for kind in everything.sites)
+
+
+def _cut_sites(state: _State, counts: Mapping[str, int]) -> tuple[Ticket, Mapping[str, Any]] | None:
+    """The ticket without the least important sites, so many of each kind."""
     assert state.evaluation.importance is not None
     importance = state.evaluation.importance.normalised()
-    removed = {"heads": _ascending(importance.heads)[:heads], "mlps": _ascending(importance.mlps)[:mlps]}
-    if not removed["heads"] and not removed["mlps"]:
+    removed = {kind: _ascending(importance[kind])[:count] for kind, count in counts.items()}
+    if not any(removed.values()):
         return None
-    masks = {
-        "heads": _without(state.ticket.heads, removed["heads"]),
-        "mlps": _without(state.ticket.mlps, [[layer] for layer in removed["mlps"]]),
-    }
+    masks = {kind: _without(mask, removed.get(kind, [])) for kind, mask in state.ticket.masks.items()}
     return replace(state.ticket, masks=masks), removed
+
+
+def _counted(kind: str, count: int) -> str:
+    return f"{count} {'MLPs' if kind == 'mlps' else kind}"
 
 
 def _cut_weights(state: _State, anatomy: Anatomy, share: float) -> tuple[Ticket, Mapping[str, Any]] | None:
@@ -332,8 +359,8 @@ def _ascending(values: Tensor) -> list[Any]:
     return [[int(index) // values.shape[1], int(index) % values.shape[1]] for index in order]
 
 
-def _without(mask: Tensor, sites: Iterable[Sequence[int]]) -> Tensor:
+def _without(mask: Tensor, sites: Iterable[Sequence[int] | int]) -> Tensor:
     mask = mask.clone()
     for site in sites:
-        mask[tuple(site)] = False
+        mask[site if isinstance(site, int) else tuple(site)] = False
     return mask

@@ -26,7 +26,7 @@ from tombola.search import read_steps
 from tombola.store import disk_errors, read_json, sweep_drafts, write_json, write_lines
 from tombola.tasks.base import Task
 from tombola.tasks.catalog import glue_title, open_task
-from tombola.ticket import TICKETS
+from tombola.ticket import TICKETS, in_words
 
 
 class Study:
@@ -183,7 +183,7 @@ class Study:
                 verdict = statistics.verdict(
                     self.task.metric, full, ticket, references, seed=0, resamples=self.config.resamples
                 )
-                what = f"the {name.replace('-', ' ')} ticket of {pruning.replace('+mlps', ' and MLPs')}"
+                what = f"the {name.replace('-', ' ')} ticket of {in_words(pruning)}"
                 found.append(TicketVerdict(pruning, name, "retrained", verdict, verdict.sentence(what)).entry())
         return found
 

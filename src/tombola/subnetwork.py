@@ -2,13 +2,14 @@
 
 import copy
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import nn
 
 from tombola.anatomy import Anatomy, dissect
 from tombola.cutting import cut_heads, cut_mlp, join_biases, restore_heads, restore_mlp, separate_biases
-from tombola.ticket import Ticket
+from tombola.ticket import BLOCK, Pruning, Ticket
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,17 @@ class Subnetwork:
     @property
     def gated(self) -> bool:
         """Whether sites that the ticket pruned are still there and need gates at zero."""
-        return self.ticket.pruning == "heads+mlps" and self.present != self.ticket
+        return self.ticket.pruning != "weights" and self.present != self.ticket
 
 
-def whole(model: nn.Module) -> Subnetwork:
-    """The full model as a subnetwork of itself."""
+def whole(model: nn.Module, pruning: Pruning = "heads+mlps", block: int = BLOCK) -> Subnetwork:
+    """The full model as a subnetwork of itself; `pruning` and `block` say which sites it is seen as.
+
+    Raises:
+        TombolaError: unknown architecture, or no such blocks of neurons.
+    """
     anatomy = dissect(model)
-    everything = Ticket.everything(anatomy, "heads+mlps")
+    everything = Ticket.everything(anatomy, pruning, block)
     return Subnetwork(model, anatomy, everything, everything)
 
 
@@ -50,26 +55,26 @@ def masked(model: nn.Module, ticket: Ticket) -> Subnetwork:
     """
     anatomy = dissect(model)
     ticket.check(anatomy)
-    everything = Ticket.everything(anatomy, "heads+mlps")
-    if ticket.pruning == "heads+mlps":
+    if ticket.pruning != "weights":
+        everything = replace(ticket, masks={kind: torch.ones_like(mask) for kind, mask in ticket.masks.items()})
         return Subnetwork(model, anatomy, ticket, everything)
     copied = _structural_copy(model)
     for matrix, parameter in anatomy.prunable(copied):
         mask = ticket.masks[matrix.name].to(parameter.device)
         module = copied.get_submodule(matrix.parameter.removesuffix(".weight"))
         module.weight = nn.Parameter(parameter.detach() * mask, parameter.requires_grad)
-    return Subnetwork(copied, anatomy, ticket, everything)
+    return Subnetwork(copied, anatomy, ticket, Ticket.everything(anatomy, "heads+mlps"))
 
 
 def shrunk(model: nn.Module, ticket: Ticket) -> Subnetwork:
-    """The ticket with the pruned heads and MLPs removed from the network: the same function, in fewer operations.
+    """The ticket with the pruned sites removed from the network: the same function, in fewer operations.
 
     `model` itself is not changed; parameters that no cut touches are shared with it. A sublayer that loses all its
     heads keeps the bias of its attention output; where it does not run without heads (decoders, for their KV cache),
     it keeps one whose weights are zeros, which training leaves at zero. A layer that loses its MLP keeps what
-    surrounds it (in BERT the layer norm). Where several heads share keys and values, those of a group go with its last
-    head; uneven groups are exact too, see [`tombola.cutting`][]. Weight tickets cannot be shrunk and are masked
-    instead.
+    surrounds it (in BERT the layer norm); an MLP that loses all its neurons keeps the bias of its output too. Where
+    several heads share keys and values, those of a group go with its last head; uneven groups are exact too, see
+    [`tombola.cutting`][]. Weight tickets cannot be shrunk and are masked instead.
 
     Raises:
         TombolaError: the ticket is for another architecture.
@@ -79,12 +84,12 @@ def shrunk(model: nn.Module, ticket: Ticket) -> Subnetwork:
     anatomy = dissect(model)
     ticket.check(anatomy)
     copied = _structural_copy(model)
-    for row, kept in zip(anatomy.attentions, ticket.heads, strict=True):
-        cut_heads(copied, row, kept)
-    separate_biases(copied, anatomy.attentions, ticket.heads)
-    for mlp, stays in zip(anatomy.feed_forwards, ticket.mlps.tolist(), strict=True):
-        if not stays:
-            cut_mlp(copied, mlp)
+    kept = ticket.kept(anatomy)
+    for row, heads in zip(anatomy.attentions, kept.heads, strict=True):
+        cut_heads(copied, row, heads)
+    separate_biases(copied, anatomy.attentions, kept.heads)
+    for mlp, neurons, stays in zip(anatomy.feed_forwards, kept.neurons, kept.mlps.tolist(), strict=True):
+        cut_mlp(copied, mlp, neurons, stays=stays)
     return Subnetwork(copied, anatomy, ticket, ticket)
 
 
@@ -101,12 +106,12 @@ def expanded(subnetwork: Subnetwork) -> nn.Module:
     if present.total == len(present):
         return subnetwork.model
     copied = _structural_copy(subnetwork.model)
-    for row, kept in zip(anatomy.attentions, present.heads, strict=True):
-        restore_heads(copied, row, kept)
+    kept = present.kept(anatomy)
+    for row, heads in zip(anatomy.attentions, kept.heads, strict=True):
+        restore_heads(copied, row, heads)
     join_biases(copied, anatomy.attentions)
-    for mlp, stays in zip(anatomy.feed_forwards, present.mlps.tolist(), strict=True):
-        if not stays:
-            restore_mlp(copied, mlp)
+    for mlp, neurons, stays in zip(anatomy.feed_forwards, kept.neurons, kept.mlps.tolist(), strict=True):
+        restore_mlp(copied, mlp, neurons, stays=stays)
     return copied
 
 

@@ -14,14 +14,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from tombola.anatomy import Anatomy
+from tombola.anatomy import Anatomy, Kept
 from tombola.errors import TombolaError
 from tombola.store import publish, write_bytes, write_json
 
-Pruning = Literal["heads+mlps", "weights"]
-"""What is removed: whole sites (s-pruning) or single weights (m-pruning)."""
+Pruning = Literal["heads+mlps", "heads+neurons", "heads", "mlps", "neurons", "weights"]
+"""What is removed: sites of one or two kinds (s-pruning) or single weights (m-pruning)."""
 
-PRUNINGS: tuple[Pruning, ...] = ("heads+mlps", "weights")
+PRUNINGS: tuple[Pruning, ...] = ("heads+mlps", "heads+neurons", "heads", "mlps", "neurons", "weights")
+
+
+def in_words(pruning: Pruning) -> str:
+    """What is removed, for people: `heads and MLPs`."""
+    return pruning.replace("+", " and ").replace("mlps", "MLPs")
+
+
+BLOCK = 32
+"""Neurons of a block, unless the user says otherwise."""
 
 TICKETS = ("good", "random", "random-layerwise", "bad")
 """The tickets of each pruning in a study, in the order of rows, tables and charts."""
@@ -34,11 +43,12 @@ class Ticket:
     """A subnetwork: its masks, the architecture they fit, and where they came from.
 
     Attributes:
-        pruning: `heads+mlps` or `weights`.
+        pruning: `weights`, or the kinds of sites that are pruned: `heads+mlps`, `heads+neurons`, ...
         architecture: `Anatomy.signature` of the model that it fits.
-        masks: bool tensors on the CPU, True survives. `heads+mlps`: `heads` [rows, heads] and `mlps` [MLPs],
-            as the `Anatomy` has them: one row and one MLP a layer in most families.
-            `weights`: one mask of its shape for every prunable parameter, by `<layer>.<kind>`.
+        masks: bool tensors on the CPU, True survives. For each kind of site: `heads` [rows, heads] and `mlps` [MLPs],
+            as the `Anatomy` has them (one row and one MLP a layer in most families), `neurons` [MLPs, blocks], a block
+            being some neighbouring neurons of an MLP. `weights`: one mask of its shape for every prunable parameter,
+            by `<layer>.<kind>`.
         provenance: JSON values that say how it was found; not part of equality.
 
     Two tickets are equal when pruning, architecture and masks are. `a & b`, `a | b` and `~a` are those of sets of
@@ -62,20 +72,45 @@ class Ticket:
         object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
 
     @classmethod
-    def everything(cls, anatomy: Anatomy, pruning: Pruning) -> Self:
-        """The ticket from which nothing is pruned."""
-        masks = {name: torch.ones(shape, dtype=torch.bool) for name, shape in _shapes(anatomy, pruning).items()}
-        return cls(pruning, anatomy.signature, masks)
+    def everything(cls, anatomy: Anatomy, pruning: Pruning, block: int = BLOCK) -> Self:
+        """The ticket from which nothing is pruned; `block` neurons make a block, where they are pruned.
+
+        Raises:
+            TombolaError: an MLP's neurons cannot be divided into such blocks.
+        """
+        shapes = _shapes(anatomy, pruning, _blocks(anatomy, block) if "neurons" in pruning else 0)
+        return cls(pruning, anatomy.signature, {name: torch.ones(shape).bool() for name, shape in shapes.items()})
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The kinds of sites that are pruned, in order; none in a ticket of weights."""
+        return () if self.pruning == "weights" else tuple(self.pruning.split("+"))
 
     @property
     def heads(self) -> Tensor:
-        """Surviving heads, bool [rows, heads]; only a ticket of sites has them."""
+        """Surviving heads, bool [rows, heads]; only a ticket in which heads are pruned has them."""
         return self.masks["heads"]
 
     @property
     def mlps(self) -> Tensor:
-        """Surviving MLPs, bool [MLPs]; only a ticket of sites has them."""
+        """Surviving MLPs, bool [MLPs]; only a ticket in which MLPs are pruned has them."""
         return self.masks["mlps"]
+
+    @property
+    def neurons(self) -> Tensor:
+        """Surviving blocks of neurons, bool [MLPs, blocks]; only a ticket in which neurons are pruned has them."""
+        return self.masks["neurons"]
+
+    def kept(self, anatomy: Anatomy) -> Kept:
+        """What of the structure survives, unit by unit: all that the ticket does not prune."""
+        mlps = self.masks.get("mlps", torch.ones(anatomy.mlps, dtype=torch.bool))
+        neurons = self.masks.get("neurons", mlps[:, None])
+        pairs = zip(anatomy.feed_forwards, neurons, strict=True)
+        return Kept(
+            heads=self.masks.get("heads", torch.ones(anatomy.heads, dtype=torch.bool)),
+            mlps=mlps,
+            neurons=tuple(blocks.repeat_interleave(row.neurons // len(blocks)) for row, blocks in pairs),
+        )
 
     def counts(self) -> dict[str, int]:
         """Survivors of each mask."""
@@ -91,13 +126,17 @@ class Ticket:
         return sum(mask.numel() for mask in self.masks.values())
 
     def survivors(self, anatomy: Anatomy) -> dict[str, int]:
-        """Surviving `heads`, `mlps` and `weights`; a ticket of weights leaves every site standing."""
-        if self.pruning == "weights":
-            rows, heads = anatomy.heads
-            return {"heads": rows * heads, "mlps": anatomy.mlps, "weights": len(self)}
-        heads, mlps = int(self.heads.sum()), int(self.mlps.sum())
-        weights = anatomy.surviving_weights(self.heads, self.mlps)
-        return {"heads": heads, "mlps": mlps, "weights": weights}
+        """Surviving `heads`, `mlps` (those with any neurons), `neurons` and `weights`.
+
+        A ticket of weights leaves every site standing.
+        """
+        kept = self.kept(anatomy)
+        return {
+            "heads": int(kept.heads.sum()),
+            "mlps": sum(bool(mask.any()) for mask in kept.neurons),
+            "neurons": sum(int(mask.sum()) for mask in kept.neurons),
+            "weights": len(self) if self.pruning == "weights" else anatomy.surviving_weights(kept),
+        }
 
     def sparsity(self, anatomy: Anatomy) -> float:
         """Share of the prunable weights that is removed, 0 to 1."""
@@ -154,7 +193,9 @@ class Ticket:
             raise TombolaError(
                 f"this ticket is for another model: it fits {self.architecture}, the model is {anatomy.signature}"
             )
-        if _shapes(anatomy, self.pruning) != {name: tuple(mask.shape) for name, mask in self.masks.items()}:
+        blocks = self.masks["neurons"].shape[-1] if "neurons" in self.masks else 0
+        fits = _shapes(anatomy, self.pruning, blocks) == {name: tuple(mask.shape) for name, mask in self.masks.items()}
+        if not fits or (blocks and anatomy.neurons % blocks):
             raise TombolaError(
                 "this ticket is damaged: its masks do not have the shapes of its architecture; find it again"
             )
@@ -183,10 +224,14 @@ class Ticket:
                 "pruning": self.pruning,
                 "architecture": self.architecture,
                 "shapes": {name: list(mask.shape) for name, mask in self.masks.items()},
-                "survivors": self.counts() if self.pruning == "heads+mlps" else {"weights": len(self)},
+                "survivors": self._stated(),
                 "provenance": dict(self.provenance),
             },
         )
+
+    def _stated(self) -> dict[str, int]:
+        """The survivors that `ticket.json` states."""
+        return {"weights": len(self)} if self.pruning == "weights" else self.counts()
 
     @classmethod
     def load(cls, folder: Path | str) -> Self:
@@ -223,13 +268,34 @@ class Ticket:
             raise TombolaError(
                 f"the ticket in {folder} is damaged ({type(error).__name__}: {error}); find it again"
             ) from None
-        if stated != (ticket.counts() if ticket.pruning == "heads+mlps" else {"weights": len(ticket)}):
+        if stated != ticket._stated():
             raise TombolaError(f"the ticket in {folder} is damaged: its masks do not have the survivors it states")
         return ticket
 
 
-def _shapes(anatomy: Anatomy, pruning: Pruning) -> dict[str, tuple[int, ...]]:
+def _shapes(anatomy: Anatomy, pruning: Pruning, blocks: int) -> dict[str, tuple[int, ...]]:
     """The shape of every mask of a ticket for this architecture."""
     if pruning == "weights":
         return {matrix.name: matrix.shape for matrix in anatomy.matrices}
-    return {"heads": anatomy.heads, "mlps": (anatomy.mlps,)}
+    of_kind: dict[str, tuple[int, ...]] = {
+        "heads": anatomy.heads,
+        "mlps": (anatomy.mlps,),
+        "neurons": (anatomy.mlps, blocks),
+    }
+    return {kind: of_kind[kind] for kind in pruning.split("+")}
+
+
+def _blocks(anatomy: Anatomy, size: int) -> int:
+    """Number of blocks of `size` neurons in an MLP."""
+    neurons = anatomy.neurons
+    if size < 1 or neurons % size:
+        sizes = [divisor for divisor in range(1, neurons + 1) if neurons % divisor == 0]
+        near = {
+            max((one for one in sizes if one <= size), default=1),
+            min((one for one in sizes if one > size), default=1),
+        }
+        raise TombolaError(
+            f"the {neurons} neurons of an MLP cannot be divided into blocks of {size}; blocks of "
+            f"{' or '.join(str(divisor) for divisor in sorted(near))} can"
+        )
+    return neurons // size

@@ -13,7 +13,7 @@ from tombola.errors import TombolaError
 from tombola.evaluation import on_device
 from tombola.precision import Precision, autocast
 from tombola.progress import SILENT, Progress
-from tombola.subnetwork import Subnetwork, masked, shrunk
+from tombola.subnetwork import Subnetwork, shrunk
 from tombola.tasks.base import Task
 from tombola.ticket import Ticket
 
@@ -150,7 +150,7 @@ def retrain(
     Raises:
         TombolaError: the ticket is for another architecture, or training diverged.
     """
-    part = shrunk(model, ticket) if ticket.pruning == "heads+mlps" else masked(model, ticket)
+    part = shrunk(model, ticket)
     part = replace(part, model=copy.deepcopy(part.model))
     hold = ticket if ticket.pruning == "weights" else None
     train(part.model, task, recipe, seed=seed, hold=hold, start=start, precision=precision, progress=progress)
