@@ -64,7 +64,7 @@ def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokeniz
         TombolaError: the ticket is one of weights or for another model, the folder exists, or the shrunk model that
             was read back computes something else (nothing is written then).
     """
-    if ticket.pruning != "heads+mlps":
+    if ticket.pruning == "weights":
         raise TombolaError("only a ticket of heads and MLPs makes a model smaller; this one is of weights")
     if not isinstance(model, PreTrainedModel):
         raise TombolaError(f"{type(model).__name__} is no transformers model, so it cannot be saved as one")

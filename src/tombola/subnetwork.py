@@ -58,7 +58,7 @@ def masked(model: nn.Module, ticket: Ticket) -> Subnetwork:
     if ticket.pruning != "weights":
         everything = replace(ticket, masks={kind: torch.ones_like(mask) for kind, mask in ticket.masks.items()})
         return Subnetwork(model, anatomy, ticket, everything)
-    copied = _structural_copy(model)
+    copied = structural_copy(model)
     for matrix, parameter in anatomy.prunable(copied):
         mask = ticket.masks[matrix.name].to(parameter.device)
         module = copied.get_submodule(matrix.parameter.removesuffix(".weight"))
@@ -83,7 +83,7 @@ def shrunk(model: nn.Module, ticket: Ticket) -> Subnetwork:
         return masked(model, ticket)
     anatomy = dissect(model)
     ticket.check(anatomy)
-    copied = _structural_copy(model)
+    copied = structural_copy(model)
     kept = ticket.kept(anatomy)
     for row, heads in zip(anatomy.attentions, kept.heads, strict=True):
         cut_heads(copied, row, heads)
@@ -105,7 +105,7 @@ def expanded(subnetwork: Subnetwork) -> nn.Module:
     anatomy, present = subnetwork.anatomy, subnetwork.present
     if present.total == len(present):
         return subnetwork.model
-    copied = _structural_copy(subnetwork.model)
+    copied = structural_copy(subnetwork.model)
     kept = present.kept(anatomy)
     for row, heads in zip(anatomy.attentions, kept.heads, strict=True):
         restore_heads(copied, row, heads)
@@ -115,7 +115,7 @@ def expanded(subnetwork: Subnetwork) -> nn.Module:
     return copied
 
 
-def _structural_copy(model: nn.Module) -> nn.Module:
+def structural_copy(model: nn.Module) -> nn.Module:
     """New modules over the same tensors: nearly free, and safe as long as parameters are replaced, not written to."""
     shared = itertools.chain(model.parameters(), model.buffers())
     return copy.deepcopy(model, {id(tensor): tensor for tensor in shared})
