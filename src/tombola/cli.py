@@ -27,8 +27,8 @@ DONE, FAILED, BAD_USAGE = 0, 1, 2
 SETTINGS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "what to study": (
         ("model", "task", "data", "dev", "text", "text_pair", "label", "regression", "metric"),
-        "A model is an asset (minilm), a local folder or a hub id. A task is a GLUE name (cola, sst2, mrpc, stsb, qqp, "
-        "mnli, qnli, rte, wnli), rotten-tomatoes, or a folder or file of your own (TSV, CSV, JSON lines).",
+        "A model is an asset (minilm, smollm2), a local folder or a hub id. A task is a GLUE name (cola, sst2, mrpc, "
+        "stsb, qqp, mnli, qnli, rte, wnli), rotten-tomatoes, or a folder or file of your own (TSV, CSV, JSON lines).",
     ),
     "how much data": (("train_rows", "dev_rows", "max_length", "search_split", "search_rows"), ""),
     "the search": (

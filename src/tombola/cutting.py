@@ -85,7 +85,8 @@ def cut_heads(model: nn.Module, row: HeadRow, kept: Tensor) -> None:
         return
     cut = Cut.of(row, kept)
     for _, projection in row.inputs:
-        rows, repeat = _units(row, projection, cut)
+        rows, copies = _units(row, projection, cut)
+        repeat = None if copies is None else (copies, row.size)
         keep(model, row.path(projection.path), rows=rows, repeat=repeat, blank=cut.blank)
     keep(model, row.output, columns=_all_units(row.heads, row.size)[cut.heads].flatten(), blank=cut.blank)
     _count(model.get_submodule(row.module), row, cut.counts(row))
@@ -184,16 +185,16 @@ def _neurons(row: MLPRow, projection: Projection, kept: Tensor) -> Tensor:
 
 
 def _units(row: HeadRow, projection: Projection, cut: Cut) -> tuple[Tensor, Tensor | None]:
-    """The output units of a projection that stay, and which of those each output is if some are given twice."""
+    """The output units of a projection that stay, and, if some heads are given twice, which of the stored each is."""
     if projection.interleaved:
         return _all_units(row.heads, len(projection.parts) * row.size)[cut.heads].flatten(), None
     stay, outputs, start, position = [], [], 0, 0
     for part in projection.parts:
         heads = cut.kv_heads if part in _SHARED else cut.heads
         stay.append(start + _all_units(_heads_of(row, part), row.size)[heads].flatten())
-        own = position + _all_units(len(heads), row.size)
-        outputs.append(own[cut.copies].flatten() if part in _SHARED and cut.copies is not None else own.flatten())
+        own = position + torch.arange(len(heads))
+        outputs.append(own[cut.copies] if part in _SHARED and cut.copies is not None else own)
         start += _heads_of(row, part) * row.size
-        position += own.numel()
+        position += len(own)
     repeats = cut.copies is not None and any(part in _SHARED for part in projection.parts)
     return torch.cat(stay), torch.cat(outputs) if repeats else None

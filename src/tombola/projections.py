@@ -10,23 +10,27 @@ from typing_extensions import override
 
 
 class Repeated(nn.Linear):
-    """A linear map that gives some of its output units more than once.
+    """A linear map that gives some of its blocks of output units, those of a head, more than once.
 
     The units of a key/value head that heads of unequally many groups share are stored, and trained, once.
 
     Attributes:
-        units: int64 [outputs], which unit each output is; not part of the state dictionary.
+        blocks: int64 [blocks of outputs], which block of units each is; not part of the state dictionary.
+        size: units of a block.
     """
 
-    units: Tensor
+    blocks: Tensor
 
-    def __init__(self, units: Tensor) -> None:
+    def __init__(self, blocks: Tensor, size: int) -> None:
         super().__init__(1, 1, device="meta")
-        self.register_buffer("units", units, persistent=False)
+        self.register_buffer("blocks", blocks, persistent=False)
+        self.size = size
 
     @override
     def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input).index_select(-1, self.units)
+        units: Tensor = super().forward(input).unflatten(-1, (-1, self.size))
+        # Whole blocks are copied ten times as fast as their units one by one.
+        return units.index_select(-2, self.blocks).flatten(-2)
 
 
 def keep(
@@ -35,7 +39,7 @@ def keep(
     *,
     rows: Tensor | None = None,
     columns: Tensor | None = None,
-    repeat: Tensor | None = None,
+    repeat: tuple[Tensor, int] | None = None,
     blank: bool = False,
 ) -> None:
     """Replace the map at `path` by one that has only some units.
@@ -44,7 +48,8 @@ def keep(
         model: changed; the tensors of the old map are not.
         path: full name of the map.
         rows, columns: int64, the units that stay, in this order; by default all, and then the parameters are shared.
-        repeat: int64 [outputs], of the rows that stay, which one each output is; a `Conv1D` cannot do that.
+        repeat: int64 [blocks], and the units of a block: which block of the rows that stay each block of the outputs
+            is; a `Conv1D` cannot do that.
         blank: put zeros in place of the weights, and of the biases of the rows.
     """
     weight, bias, transposed = _tensors(model, path)
@@ -112,7 +117,13 @@ def _tensors(model: nn.Module, path: str) -> tuple[Tensor, Tensor | None, bool]:
 
 
 def _replace(
-    model: nn.Module, path: str, weight: Tensor, bias: Tensor | None, *, transposed: bool, repeat: Tensor | None = None
+    model: nn.Module,
+    path: str,
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    transposed: bool,
+    repeat: tuple[Tensor, int] | None = None,
 ) -> None:
     old = model.get_submodule(path)
     trainable = next(old.parameters()).requires_grad
@@ -124,7 +135,11 @@ def _replace(
         new.nf, new.nx = outputs, inputs
         new.weight = nn.Parameter(weight.T.contiguous(), trainable)
     else:
-        new = nn.Linear(1, 1, device="meta") if repeat is None else Repeated(beside(repeat, weight))
+        if repeat is None:
+            new = nn.Linear(1, 1, device="meta")
+        else:
+            blocks, size = repeat
+            new = Repeated(beside(blocks, weight), size)
         # Set afterwards, because the constructor would initialise, and warns of empty matrices.
         new.out_features, new.in_features = outputs, inputs
         new.weight = nn.Parameter(weight.contiguous(), trainable)

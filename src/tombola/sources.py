@@ -4,16 +4,17 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
 import transformers
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from tombola import assets
+from tombola import assets, gguf
 from tombola.errors import TombolaError
 from tombola.recognition import recognise
 
-MODELS = ("minilm",)
+MODELS = ("minilm", "smollm2")
 """The assets that are models."""
 MARK = "tombola.json"
 """The file that only a folder of `tombola shrink` has."""
@@ -22,23 +23,34 @@ MARK = "tombola.json"
 def locate(source: str) -> str:
     """What `from_pretrained` understands: a local path, or a hub id as it is.
 
-    A local folder of the same name goes before an asset.
+    A local folder of the same name goes before an asset. For a folder, or asset, that holds a GGUF file instead of a
+    configuration, this is the folder of the dequantised model, made on first use: see [`tombola.gguf`][].
 
     Raises:
-        TombolaError: the asset cannot be fetched, or the folder holds a shrunk model.
+        TombolaError: the asset cannot be fetched, the GGUF file cannot be read, or the folder holds a shrunk model.
     """
     path = Path(source).expanduser()
     if (path / MARK).is_file():
         raise TombolaError(
             f"{source} was shrunk already; give the model that it was made from (tombola.load opens the shrunk one)"
         )
-    if path.is_dir():
+    if not path.is_dir():
+        if source not in MODELS:
+            return source
+        path = assets.fetch(source)
+    file = gguf.find(path)
+    if file is None:
         return str(path)
-    return str(assets.fetch(source)) if source in MODELS else source
+    with quiet():
+        return str(gguf.dequantised(file))
 
 
-def load_model(source: str) -> PreTrainedModel:
-    """A model as it was saved, of the class that its configuration names, in fp32 or as saved, on the CPU.
+def load_model(source: str, dtype: torch.dtype | None = None) -> PreTrainedModel:
+    """A model as it was saved, of the class that its configuration names, on the CPU.
+
+    Args:
+        source: an asset, a local folder or a hub id.
+        dtype: of the parameters; by default as saved, which for assets and GGUF files is fp32.
 
     Raises:
         TombolaError: it cannot be found, or its class is none of transformers' own.
@@ -50,7 +62,7 @@ def load_model(source: str) -> PreTrainedModel:
         kind = getattr(transformers, name, None)
         if kind is None:
             raise TombolaError(f"{source} is of class {name}, which this transformers does not have; load it yourself")
-        model = kind.from_pretrained(path)
+        model = kind.from_pretrained(path, dtype="auto" if dtype is None else dtype)
     assert isinstance(model, PreTrainedModel)
     recognise(model)
     return model

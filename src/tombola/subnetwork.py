@@ -59,7 +59,7 @@ def masked(model: nn.Module, ticket: Ticket) -> Subnetwork:
     if ticket.pruning != "weights":
         everything = replace(ticket, masks={kind: torch.ones_like(mask) for kind, mask in ticket.masks.items()})
         return Subnetwork(model, anatomy, ticket, everything)
-    copied = _structural_copy(model)
+    copied = structural_copy(model)
     for matrix, parameter in anatomy.prunable(copied):
         mask = ticket.masks[matrix.name].to(parameter.device)
         module = copied.get_submodule(matrix.parameter.removesuffix(".weight"))
@@ -89,7 +89,7 @@ def shrunk(model: nn.Module, ticket: Ticket, *, empty: bool = True) -> Subnetwor
     if not empty:
         rows = tuple(replace(row, may_be_empty=False) for row in anatomy.attentions)
         anatomy = replace(anatomy, attentions=rows)
-    copied = _structural_copy(model)
+    copied = structural_copy(model)
     kept = ticket.kept(anatomy)
     for row, heads in zip(anatomy.attentions, kept.heads, strict=True):
         cut_heads(copied, row, heads)
@@ -111,7 +111,7 @@ def expanded(subnetwork: Subnetwork) -> nn.Module:
     anatomy, present = subnetwork.anatomy, subnetwork.present
     if present.total == len(present):
         return subnetwork.model
-    copied = _structural_copy(subnetwork.model)
+    copied = structural_copy(subnetwork.model)
     kept = present.kept(anatomy)
     for row, heads in zip(anatomy.attentions, kept.heads, strict=True):
         restore_heads(copied, row, heads)
@@ -121,7 +121,7 @@ def expanded(subnetwork: Subnetwork) -> nn.Module:
     return copied
 
 
-def _structural_copy(model: nn.Module) -> nn.Module:
+def structural_copy(model: nn.Module) -> nn.Module:
     """New modules over the same tensors: nearly free, and safe as long as parameters are replaced, not written to."""
     shared = itertools.chain(model.parameters(), model.buffers())
     return copy.deepcopy(model, {id(tensor): tensor for tensor in shared})

@@ -1,0 +1,331 @@
+"""What running a model costs: dense, masked and shrunk, measured side by side in one run."""
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from rich.table import Table
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import PreTrainedModel
+
+from tombola import resident
+from tombola.anatomy import count_parameters, device_of
+from tombola.checkpoint import save_shrunk
+from tombola.errors import TombolaError
+from tombola.gates import attach
+from tombola.selfcheck import random_inputs
+from tombola.sources import quiet
+from tombola.subnetwork import Subnetwork, masked, shrunk, structural_copy
+from tombola.ticket import Ticket
+
+Variant = nn.Module | Subnetwork
+"""What can be run; a subnetwork brings the gates that it needs."""
+
+_ROUNDS = 50
+"""Most repeats of a pass that takes hardly any time; as many as fit into half a second."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one variant of a model costs.
+
+    Attributes:
+        parameters: distinct parameters of the whole model; masked ones are still there.
+        disk: bytes of its files of weights (safetensors), a ticket's masks included where the model needs them.
+        multiply_adds: of a forward pass of one example: every matrix product and convolution of the model, its output
+            layer included. Looking up embeddings takes none; sums, norms and activations are not counted.
+        seconds: batch size → wall time of a forward pass, the fastest of the repeats.
+        processor_seconds: the same of the time that processors worked on it, all threads together: of use where other
+            processes take their share of the machine, which it hardly feels; not for a GPU.
+        memory: bytes at the peak of a process that loads the model and runs the largest batch, see
+            [`resident.measure`][tombola.resident.measure]; None where it was not measured.
+    """
+
+    parameters: int
+    disk: int
+    multiply_adds: int
+    seconds: Mapping[int, float]
+    processor_seconds: Mapping[int, float]
+    memory: int | None
+
+    @property
+    def throughput(self) -> float:
+        """Examples a second, at the largest batch."""
+        batch = max(self.seconds)
+        return batch / self.seconds[batch]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Variants of one model side by side.
+
+    Attributes:
+        variants: `dense`, `masked` and, where there is one, `shrunk`.
+        length: tokens of an example; None for images.
+        dtype, device, threads: what it was measured in, and on.
+    """
+
+    variants: Mapping[str, Cost]
+    length: int | None
+    dtype: str
+    device: str
+    threads: int
+
+    def promised(self, variant: str = "shrunk") -> float:
+        """How many times as fast as the dense model its share of the multiply-adds would make it."""
+        return self.variants["dense"].multiply_adds / self.variants[variant].multiply_adds
+
+    def reached(self, variant: str = "shrunk", *, processor: bool = False) -> float:
+        """How many times as fast as the dense model it is at the largest batch, by the clock or in processor time."""
+        dense, other = (
+            cost.processor_seconds if processor else cost.seconds
+            for cost in (self.variants["dense"], self.variants[variant])
+        )
+        return dense[max(dense)] / other[max(other)]
+
+    def share(self, variant: str = "shrunk", *, processor: bool = False) -> float:
+        """Share of the promised speed-up that is reached: 1 is all of it."""
+        return self.reached(variant, processor=processor) / self.promised(variant)
+
+    def entry(self) -> dict[str, object]:
+        """As JSON: a variant's fields by its name, with how much of the promised speed-up it reaches."""
+        found: dict[str, object] = {
+            "length": self.length,
+            "dtype": self.dtype,
+            "device": self.device,
+            "threads": self.threads,
+        }
+        for name, cost in self.variants.items():
+            found[name] = {
+                **asdict(cost),
+                "seconds": {str(batch): seconds for batch, seconds in cost.seconds.items()},
+                "processor_seconds": {str(batch): seconds for batch, seconds in cost.processor_seconds.items()},
+                "throughput": cost.throughput,
+                "promised": self.promised(name),
+                "reached": self.reached(name),
+                "share": self.share(name),
+                "processor_share": self.share(name, processor=True),
+            }
+        return found
+
+
+def compare(
+    model: nn.Module,
+    ticket: Ticket,
+    *,
+    folder: Path | str | None = None,
+    length: int = 128,
+    batches: Sequence[int] = (1, 32),
+    repeats: int = 5,
+    memory: bool = False,
+) -> Costs:
+    """Measure a model whole, under a ticket's mask, and shrunk, on the device and in the dtype that it has.
+
+    The variants take turns, so that whatever else the machine does hits all alike, and of each the fastest pass counts.
+    Masked means gates at zero, where sites are pruned, and zeros in the matrices, where weights are.
+
+    Args:
+        model: a whole transformers model; it is not changed. It is saved to a temporary folder, for its size on disk.
+        ticket: what survives.
+        folder: what `save_shrunk` wrote of the two; without it, a ticket of sites is shrunk in a temporary folder, and
+            one of weights has no variant `shrunk`.
+        length: tokens of an example, where it takes tokens.
+        batches: batch sizes; the largest is that of throughput and memory.
+        repeats: passes of each variant and batch size, at least; quick ones are repeated more often.
+        memory: also measure peak memory, in a process of its own for each variant, which takes some seconds each.
+
+    Raises:
+        TombolaError: the ticket is for another model, or the model is none of transformers'.
+    """
+    if not isinstance(model, PreTrainedModel):
+        raise TombolaError(f"{type(model).__name__} is no transformers model, so its cost cannot be measured")
+    found: dict[str, Variant] = {"dense": model, "masked": masked(model, ticket)}
+    if ticket.pruning != "weights" or folder is not None:
+        found["shrunk"] = shrunk(model, ticket)
+    training = model.training
+    try:
+        for variant in found.values():
+            module_of(variant).eval()
+        with tempfile.TemporaryDirectory(prefix="tombola-cost-") as temporary:
+            whole, written, masks = Path(temporary) / "whole", Path(temporary) / "shrunk", Path(temporary) / "ticket"
+            with quiet():
+                model.save_pretrained(whole)
+                if folder is not None:
+                    written = Path(folder)
+                elif "shrunk" in found:
+                    save_shrunk(model, ticket, written)
+            ticket.save(masks)
+            homes = {"dense": whole, "masked": whole, "shrunk": written}
+            given = {batch: random_inputs(model, batch, length) for batch in sorted({*batches})}
+            seconds = _latencies(found, given, repeats)
+            example = random_inputs(model, 1, length)
+            tokens = example["input_ids"].shape[1] if "input_ids" in example else None
+            needed = {
+                name: resident.measure(
+                    homes[name],
+                    ticket=masks if name == "masked" else None,
+                    batch=max(batches),
+                    length=length,
+                    device=str(model.device),
+                    threads=torch.get_num_threads(),
+                )
+                if memory
+                else None
+                for name in found
+            }
+            costs = {
+                name: Cost(
+                    parameters=count_parameters(module_of(variant)),
+                    disk=sum(file.stat().st_size for file in homes[name].glob("*.safetensors")),
+                    multiply_adds=multiply_adds(variant, example),
+                    seconds={batch: least.wall for batch, least in seconds[name].items()},
+                    processor_seconds={batch: least.processor for batch, least in seconds[name].items()},
+                    memory=needed[name],
+                )
+                for name, variant in found.items()
+            }
+    finally:
+        model.train(training)
+    return Costs(costs, tokens, str(model.dtype).removeprefix("torch."), str(model.device), torch.get_num_threads())
+
+
+def multiply_adds(variant: Variant, given: Mapping[str, Tensor]) -> int:
+    """Multiply-adds of the matrix products and convolutions of one forward pass on `given`.
+
+    Attention is computed step by step for it, as fused kernels hide their products.
+    """
+    copied = structural_copy(module_of(variant))
+    assert isinstance(copied, PreTrainedModel)
+    copied.set_attn_implementation("eager")
+    stepwise = replace(variant, model=copied) if isinstance(variant, Subnetwork) else copied
+    trainable = [parameter for parameter in copied.parameters() if parameter.requires_grad]
+    try:
+        # The counter follows the gradients of whatever has some, even where none are computed.
+        for parameter in trainable:
+            parameter.requires_grad_(False)
+        with forward(stepwise, given) as run, FlopCounterMode(display=False) as counter:
+            run()
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+    total: int = counter.get_total_flops()
+    return total // 2
+
+
+@contextlib.contextmanager
+def forward(variant: Variant, given: Mapping[str, Tensor]) -> Iterator[Callable[[], object]]:
+    """Yield what runs the variant on `given`, without gradients, with the gates that it needs."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        if isinstance(variant, Subnetwork) and variant.gated:
+            gates = stack.enter_context(attach(variant.model, variant.anatomy, variant.present, variant.ticket))
+            first = next(iter(given.values()))
+            gates.open(len(first), first.device, grad=False)
+        yield lambda: module_of(variant)(**given)
+
+
+def module_of(variant: Variant) -> nn.Module:
+    """The model to call."""
+    return variant.model if isinstance(variant, Subnetwork) else variant
+
+
+@dataclass(frozen=True)
+class _Seconds:
+    """Of one pass, by the clock and of all processors, or the least of several."""
+
+    wall: float
+    processor: float
+
+
+def _latencies(
+    variants: Mapping[str, Variant], given: Mapping[int, Mapping[str, Tensor]], repeats: int
+) -> dict[str, dict[int, _Seconds]]:
+    """The fastest pass of each variant, for each batch size."""
+    found: dict[str, dict[int, _Seconds]] = {name: {} for name in variants}
+    for batch, inputs in given.items():
+        # The first round warms up, and says how many there is time for.
+        first = sum(_time(variant, inputs).wall for variant in variants.values())
+        passes: dict[str, list[_Seconds]] = {name: [] for name in variants}
+        for _ in range(max(repeats, min(_ROUNDS, int(0.5 / first)))):
+            for name, variant in variants.items():
+                passes[name].append(_time(variant, inputs))
+        for name, all_passes in passes.items():
+            found[name][batch] = _Seconds(min(one.wall for one in all_passes), min(one.processor for one in all_passes))
+    return found
+
+
+def _time(variant: Variant, given: Mapping[str, Tensor]) -> _Seconds:
+    device = device_of(module_of(variant))
+    with forward(variant, given) as run:
+        _wait(device)
+        started, worked = time.perf_counter(), time.process_time()
+        output = run()
+        _wait(device)
+        # Freed outside of the time.
+        seconds = _Seconds(time.perf_counter() - started, time.process_time() - worked)
+        del output
+    return seconds
+
+
+def _wait(device: torch.device) -> None:
+    """Until the device has done what it was asked: a GPU's work goes on after the call."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def table(costs: Costs) -> Table:
+    """The variants side by side with their ratios to the dense model, for `rich.console.Console.print`."""
+    size = "images" if costs.length is None else f"{costs.length} tokens"
+    found = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", title_justify="left")
+    found.title = f"{size}, {costs.dtype}, {costs.device}, {costs.threads} threads"
+    found.add_column("", no_wrap=True)
+    for name in costs.variants:
+        found.add_column(name, justify="right", no_wrap=True)
+        if name != "dense":
+            found.add_column("ratio", justify="right", no_wrap=True)
+    for title, shown, values in _rows(costs):
+        cells = [title]
+        for name, value in values.items():
+            whole = values["dense"]
+            cells.append("" if value is None else format(value, shown))
+            if name != "dense":
+                cells.append(f"{value / whole:.2f}" if value is not None and whole else "")
+        found.add_row(*cells)
+    return found
+
+
+def _rows(costs: Costs) -> Iterator[tuple[str, str, Mapping[str, float | None]]]:
+    """Title, format and values of each row of the table."""
+    variants = costs.variants
+    batches = variants["dense"].seconds
+    yield "parameters, M", ".2f", {name: cost.parameters / 1e6 for name, cost in variants.items()}
+    yield "weights on disk, MB", ".1f", {name: cost.disk / 1e6 for name, cost in variants.items()}
+    yield "multiply-adds, M", ",.0f", {name: cost.multiply_adds / 1e6 for name, cost in variants.items()}
+    for batch in batches:
+        yield (
+            f"latency, batch {batch}, ms",
+            ",.1f",
+            {name: cost.seconds[batch] * 1e3 for name, cost in variants.items()},
+        )
+    largest = {name: cost.processor_seconds[max(batches)] * 1e3 for name, cost in variants.items()}
+    yield f"processor time, batch {max(batches)}, ms", ",.1f", largest
+    yield f"examples/s, batch {max(batches)}", ",.1f", {name: cost.throughput for name, cost in variants.items()}
+    memory = {name: None if cost.memory is None else cost.memory / 1e6 for name, cost in variants.items()}
+    if any(value is not None for value in memory.values()):
+        yield f"peak memory, batch {max(batches)}, MB", ",.0f", memory
+
+
+def sentence(costs: Costs) -> str:
+    """How much of the promised speed-up the shrunk model reaches, in words."""
+    return (
+        f"The shrunk model's multiply-adds promise {costs.promised():.2f} times the speed of the dense one; at batch "
+        f"{max(costs.variants['dense'].seconds)} it reaches {costs.reached():.2f}: {costs.share():.0%} of the promise "
+        f"({costs.share(processor=True):.0%} in processor time)."
+    )
