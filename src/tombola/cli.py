@@ -170,7 +170,11 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
         _add_settings(study, "quick", chosen)
 
     prune = command("prune", _prune, "from a fine-tuned model and a task to a good ticket")
-    prune.add_argument(
+    at_once = prune.add_mutually_exclusive_group()
+    at_once.add_argument(
+        "--keep", type=float, metavar="SHARE", help="no search: one cut that keeps this share of each kind, 0 to 1"
+    )
+    at_once.add_argument(
         "--pattern",
         choices=("2:4",),
         help="no search: of every four weights in a row the two largest, for GPUs; needs --pruning weights",
@@ -180,7 +184,7 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
         type=Path,
         required=True,
         metavar="DIR",
-        help="new folder: search.jsonl and good/, or ticket/ with --pattern",
+        help="new folder: search.jsonl and good/, or ticket/ without a search",
     )
     if chosen == "prune":
         from tombola.ticket import PRUNINGS
@@ -202,6 +206,13 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
 
     shrink = command("shrink", _shrink, "a physically smaller model, proved equal to the masked one")
     _add_written(shrink, "new folder; tombola.load reads it")
+    shrink.add_argument(
+        "--measure",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="time the model dense, masked and shrunk side by side, and its peak memory, when it is written (yes)",
+    )
+    shrink.add_argument("--length", type=int, default=128, metavar="TOKENS", help="of a measured example (128)")
 
     export = command(
         "export", _export, "a model for tools that know nothing of tickets, proved equal to the masked one"
@@ -322,8 +333,8 @@ def _prune(options: argparse.Namespace) -> dict[str, Any]:
         raise TombolaError(f"{options.pattern} is a pattern of weights; add --pruning weights")
     pipe = Pipeline.open(_settings(options), options.preset)
     model = pipe.trained()
-    if options.pattern is not None:
-        return _prune_by_pattern(options, pipe, model)
+    if options.pattern is not None or options.keep is not None:
+        return _prune_at_once(options, pipe, model)
     with (
         publish(options.out) as draft,
         pipe.bars(
@@ -349,46 +360,46 @@ def _prune(options: argparse.Namespace) -> dict[str, Any]:
         **{name: getattr(last, name) for name in ("heads", "mlps", "neurons", "weights", "sparsity")},
     }
     if not options.json:
-        sites = [f"{getattr(last, kind):,} {'MLPs' if kind == 'mlps' else kind}" for kind in found.good.sites]
-        kept = " and ".join(sites) or f"{1 - last.sparsity:.1%} of the weights"
+        kept = _kept(found.good.sites, dataclasses.asdict(last), last.sparsity)
         print(f"{kept} score {last.score:.4f}, the full model {found.full_score:.4f}: {result['ticket']}")  # noqa: T201
     return result
 
 
-def _prune_by_pattern(options: argparse.Namespace, pipe: "Pipeline", model: "nn.Module") -> dict[str, Any]:
+def _prune_at_once(options: argparse.Namespace, pipe: "Pipeline", model: "nn.Module") -> dict[str, Any]:
+    """A ticket without a search: of a given share, or by a pattern."""
     from tombola.anatomy import dissect
+    from tombola.cell import IMPORTANCE_COST
     from tombola.evaluation import score
+    from tombola.one_shot import one_shot
     from tombola.semi_structured import prune_semi_structured
     from tombola.store import publish
 
-    with publish(options.out) as draft, pipe.bars(f"prune {options.pattern}", 2 * pipe.task.size("dev")) as bars:
-        ticket = prune_semi_structured(model)
-        full, found = (
-            score(
-                model,
-                pipe.task,
-                which,
-                batch_size=pipe.config.eval_batch_size,
-                precision=pipe.precision,
-                progress=bars,
-            ).score
-            for which in (None, ticket)
-        )
+    how: dict[str, Any] = {"batch_size": pipe.config.eval_batch_size, "precision": pipe.precision}
+    measured = options.keep is not None and options.pruning != "weights"
+    cost = 2 * pipe.task.size("dev") + (IMPORTANCE_COST * pipe.task.size("train") if measured else 0)
+    weight = cost / (2 * pipe.task.size("dev") + (pipe.task.size("train") if measured else 0))
+    with publish(options.out) as draft, pipe.bars(f"prune {options.pruning}", cost, weight) as bars:
+        if options.keep is None:
+            ticket = prune_semi_structured(model)
+        else:
+            keep = dict.fromkeys(options.pruning.split("+"), options.keep)
+            ticket = one_shot(model, pipe.task, keep, block=pipe.config.neuron_block, progress=bars, **how)
+        full, found = (score(model, pipe.task, which, progress=bars, **how).score for which in (None, ticket))
         facts = {"task": pipe.task.name, "metric": pipe.task.metric.name, "split": "dev", "stage": "pruned"}
         ticket.with_provenance(**facts, full_score=full, score=found).save(draft / "ticket")
     anatomy = dissect(model)
-    sparsity = ticket.sparsity(anatomy)
+    survivors, sparsity = ticket.survivors(anatomy), ticket.sparsity(anatomy)
+    path = str(options.out / "ticket")
     if not options.json:
-        path = options.out / "ticket"
-        print(f"{1 - sparsity:.1%} of the weights score {found:.4f}, the full model {full:.4f}: {path}")  # noqa: T201
-    survivors = ticket.survivors(anatomy)
-    return {
-        "ticket": str(options.out / "ticket"),
-        "score": found,
-        "full_score": full,
-        **survivors,
-        "sparsity": sparsity,
-    }
+        kept = _kept(ticket.sites, survivors, sparsity)
+        print(f"{kept} score {found:.4f}, the full model {full:.4f}: {path}")  # noqa: T201
+    return {"ticket": path, "score": found, "full_score": full, **survivors, "sparsity": sparsity}
+
+
+def _kept(sites: Sequence[str], survivors: Mapping[str, int], sparsity: float) -> str:
+    """What a ticket keeps, in words."""
+    counted = [f"{survivors[kind]:,} {'MLPs' if kind == 'mlps' else kind}" for kind in sites]
+    return " and ".join(counted) or f"{1 - sparsity:.1%} of the weights"
 
 
 def _retrain(options: argparse.Namespace) -> dict[str, Any]:
@@ -459,7 +470,37 @@ def _scored(result: Mapping[str, Any]) -> str:
 def _shrink(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.checkpoint import save_shrunk
 
-    return _written(options, save_shrunk)
+    result = _written(options, save_shrunk)
+    if options.measure:
+        result["cost"] = _measured(options)
+    return result
+
+
+def _measured(options: argparse.Namespace) -> dict[str, object] | None:
+    """What the model costs dense, masked and shrunk, printed; None where it could not be measured."""
+    from tombola.cost import compare, sentence, table
+    from tombola.sources import load_model
+    from tombola.ticket import Ticket
+
+    try:
+        with Console(stderr=True).status("measuring time and memory"):
+            costs = compare(
+                load_model(options.model),
+                Ticket.load(options.ticket),
+                folder=options.out,
+                length=options.length,
+                memory=True,
+            )
+    except (TombolaError, MemoryError, RuntimeError) as error:
+        # The model is there and proved; a machine too small to measure it takes nothing from that.
+        warnings.warn(f"the cost was not measured: {error}", stacklevel=1)
+        return None
+    if not options.json:
+        console = Console()
+        console.print(table(costs))
+        if costs.variants["shrunk"].multiply_adds < costs.variants["dense"].multiply_adds:
+            console.print(sentence(costs), highlight=False)
+    return costs.entry()
 
 
 def _export(options: argparse.Namespace) -> dict[str, Any]:
