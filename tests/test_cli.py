@@ -27,6 +27,7 @@ from tombola.cell import Cell
 from tombola.checkpoint import load
 from tombola.cli import main
 from tombola.config import StudyConfig
+from tombola.errors import TombolaError
 from tombola.evaluation import score
 from tombola.search import search_ticket
 from tombola.semi_structured import not_semi_structured
@@ -339,7 +340,8 @@ class TestSteps:
         self, capsys: pytest.CaptureFixture[str], done: Study, cell: Cell, tmp_path: Path, pruning: str
     ) -> None:
         out = tmp_path / "small"
-        said = run_json(capsys, "shrink", cell.full, cell.ticket(pruning, "good"), "--out", out)
+        said = run_json(capsys, "shrink", cell.full, cell.ticket(pruning, "good"), "--no-measure", "--out", out)
+        assert "cost" not in said
         row = next(r for r in done.rows() if (r["ticket"], r["stage"], r["pruning"]) == ("good", "pruned", pruning))
         assert said["parameters"] == row["parameters"] < said["parameters_before"]
         assert said["sparsity"] == row["sparsity"]
@@ -354,6 +356,52 @@ class TestSteps:
         (result,) = card.data.eval_results or []
         assert (result.dataset_name, result.metric_type) == (row["task"], row["metric"])
         assert result.metric_value == row["score"]
+
+    def test_a_shrunk_model_is_measured_beside_the_dense_and_the_masked_one(
+        self, capsys: pytest.CaptureFixture[str], cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # A process for each variant takes seconds; test_cost has them.
+        monkeypatch.setattr("tombola.resident.measure", lambda *_, **__: 1_000_000)
+        arguments = [cell.full, cell.ticket("heads+mlps", "good"), "--length", 8]
+        said = run_json(capsys, "shrink", *arguments, "--out", tmp_path / "a")
+        dense, shrunk = said["cost"]["dense"], said["cost"]["shrunk"]
+        assert (said["cost"]["length"], dense["memory"]) == (8, 1_000_000)
+        assert (dense["parameters"], shrunk["parameters"]) == (said["parameters_before"], said["parameters"])
+        assert shrunk["disk"] == said["bytes"]
+        assert main(["shrink", *map(str, arguments), "--out", str(tmp_path / "b")]) == 0
+        shown = capsys.readouterr().out
+        for words in ("latency, batch 1, ms", "peak memory, batch 32, MB", "multiply-adds promise"):
+            assert words in shown
+
+    def test_a_machine_that_cannot_measure_still_has_its_model(
+        self, capsys: pytest.CaptureFixture[str], cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: Any, **__: Any) -> None:
+            raise TombolaError("no memory left")
+
+        monkeypatch.setattr("tombola.cost.compare", full)
+        assert (
+            main(["shrink", str(cell.full), str(cell.ticket("heads+mlps", "good")), "--out", str(tmp_path / "a")]) == 0
+        )
+        assert "note: the cost was not measured: no memory left" in capsys.readouterr().err
+        assert load(tmp_path / "a")
+
+    def test_keep_makes_a_ticket_of_that_size_with_its_score(
+        self, capsys: pytest.CaptureFixture[str], cell: Cell, tmp_path: Path
+    ) -> None:
+        given = [*flags("prune", model=cell.full), "--pruning", "heads+neurons", "--neuron-block", 8, "--keep", 0.5]
+        said = run_json(capsys, "prune", *given, "--out", tmp_path / "half")
+        ticket = Ticket.load(tmp_path / "half" / "ticket")
+        assert ticket.counts() == {
+            "heads": small.LAYERS * small.HEADS // 2,
+            "neurons": small.LAYERS * small.INNER // 16,
+        }
+        assert (said["heads"], said["neurons"]) == (small.LAYERS * small.HEADS // 2, small.LAYERS * small.INNER // 2)
+        scored = run_json(capsys, "score", *flags("score", model=cell.full), "--ticket", tmp_path / "half" / "ticket")
+        assert scored["score"] == said["score"] == ticket.provenance["score"]
+        assert main([*map(str, ["prune", *given[:-1], 1.5]), "--out", str(tmp_path / "no")]) == 2
+        assert "must lie between 0 and 1, not 1.5" in capsys.readouterr().err
+        assert not (tmp_path / "no").exists()
 
     def test_exported_zeros_score_as_the_ticket_does(
         self, capsys: pytest.CaptureFixture[str], done: Study, cell: Cell, tmp_path: Path

@@ -497,5 +497,5 @@ def test_half_known_models_are_refused() -> None:
     class Multimodal(nn.Module):
         config = Gemma3Config()
 
-    with pytest.raises(TombolaError, match=r"'gemma3'.*gemma3_text.*FAMILIES an entry"):
+    with pytest.raises(TombolaError, match=r"'gemma3'.*gemma3_text.*families.register adds an entry"):
         dissect(Multimodal())

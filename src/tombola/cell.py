@@ -13,7 +13,9 @@ from torch import nn
 
 from tombola import controls
 from tombola.anatomy import Anatomy, count_parameters
+from tombola.checkpoint import save_shrunk
 from tombola.config import StudyConfig
+from tombola.cost import compare
 from tombola.errors import TombolaError
 from tombola.evaluation import Evaluation, evaluate
 from tombola.precision import Precision
@@ -35,6 +37,10 @@ SITES_WEIGHT, WEIGHTS_WEIGHT = 1.3, 1.0
 """Cost of an example of a search: a pass with importance costs double, on a network that shrinks."""
 
 
+SHRINK_COST, COST_COST = 1000.0, 5000.0
+"""Cost of writing a smaller model and of timing it."""
+
+
 def search_cost(pruning: Pruning, examples: int) -> float:
     """Expected cost of a search on so many examples, in forward passes of one example."""
     return examples * (WEIGHTS_PASSES if pruning == "weights" else SITES_PASSES)
@@ -49,6 +55,8 @@ SAVED: Mapping[str, tuple[str, ...]] = {"none": (), "good": ("good",), "all": TI
 """For each `save`, the tickets whose retrained models are written."""
 
 EVALUATION = "evaluation.safetensors"
+COST = "cost.json"
+"""What the good ticket's retrained model costs dense, masked and shrunk, see `tombola.cost`."""
 SEARCH_EVALUATION = "evaluation-search.safetensors"
 
 
@@ -178,6 +186,13 @@ class CellRun:
                     again,
                     cost / (self._config.epochs * task.size("train")),
                 )
+            if "good" in SAVED[self._setting.save]:
+                home = cell.ticket(pruning, "good")
+                smaller = functools.partial(self._shrunk, pruning)
+                yield step(f"shrink good {name}", home / "shrunk", SHRINK_COST, smaller)
+                if pruning != "weights":
+                    measure = functools.partial(self._measured, pruning)
+                    yield Step(f"{label}time good {name}", COST_COST, 1.0, (home / COST).is_file, measure)
 
     def _majority(self, _: Bars) -> None:
         task, started = self._setting.task, time.perf_counter()
@@ -256,6 +271,22 @@ class CellRun:
             self._write_score(draft, subnetwork, name, "retrained", started, bars)
             if name in SAVED[self._setting.save]:
                 self._setting.task.save(expanded(subnetwork), draft)
+
+    def _shrunk(self, pruning: Pruning, _: Bars) -> None:
+        """The good ticket, retrained, as a model that really is smaller."""
+        good = self._cell.ticket(pruning, "good")
+        save_shrunk(self._winner(pruning), Ticket.load(good), good / "shrunk", tokenizer=str(good / "retrained"))
+
+    def _measured(self, pruning: Pruning, _: Bars) -> None:
+        good = self._cell.ticket(pruning, "good")
+        model = self._winner(pruning).to(self._setting.device)
+        costs = compare(model, Ticket.load(good), folder=good / "shrunk", length=self._config.max_length, repeats=3)
+        write_json(good / COST, costs.entry())
+
+    def _winner(self, pruning: Pruning) -> nn.Module:
+        """The retrained good ticket, in the original's shapes."""
+        folder = self._cell.ticket(pruning, "good") / "retrained"
+        return self._setting.task.load(str(folder), seed=self._cell.seed, state="trained")
 
     def _trained(self, ticket: Ticket, bars: Bars) -> Subnetwork:
         setting, config = self._setting, self._config

@@ -182,7 +182,7 @@ def test_it_says_how_it_was_made(page: Reader) -> None:
 @pytest.mark.parametrize(
     ("prunings", "words"),
     [
-        (("weights",), "sparse format."),
+        (("weights",), "as large as the full model when it runs."),
         (("heads+mlps", "weights"), "Only tickets of heads and MLPs are physically smaller."),
         (MIXED, "Only tickets of heads and MLPs or of heads and neurons are physically smaller."),
     ],

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
 import small
 import tombola.cell
@@ -20,6 +20,7 @@ import tombola.training
 from small import read_rows, study_in, timeless
 from tombola.anatomy import dissect
 from tombola.cell import EVALUATION, SEARCH_EVALUATION, CellRun
+from tombola.checkpoint import load
 from tombola.config import StudyConfig
 from tombola.errors import TombolaError
 from tombola.evaluation import Evaluation
@@ -84,9 +85,9 @@ def text_task(study: Study) -> TextTask:
     return study.task
 
 
-def predictions_of(folder: Path, study: Study) -> np.ndarray[Any, Any]:
-    """What somebody gets who knows nothing of Tombola."""
-    model = AutoModelForSequenceClassification.from_pretrained(folder)
+def predictions_of(folder: Path, study: Study, model: PreTrainedModel | None = None) -> np.ndarray[Any, Any]:
+    """What somebody gets who knows nothing of Tombola, unless the model is given."""
+    model = model or AutoModelForSequenceClassification.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     texts = list(text_task(study).corpus.splits["dev"].first)
     with torch.no_grad():
@@ -228,6 +229,21 @@ class TestModels:
             if matrix.kind == "mlp_out":
                 assert bool(weight.any()) == bool(ticket.mlps[matrix.layer])
 
+    @pytest.mark.parametrize("pruning", PRUNINGS)
+    def test_the_winner_is_there_as_a_smaller_model_that_predicts_the_same(self, done: Study, pruning: str) -> None:
+        good = done.cell(0).ticket(pruning, "good")
+        found = predictions_of(good / "shrunk", done, load(good / "shrunk"))
+        assert np.array_equal(found, predictions_of(good / "retrained", done))
+        file = (good / "shrunk" / "shrunk.safetensors").stat().st_size
+        assert file < (good / "retrained" / "model.safetensors").stat().st_size
+        row = row_of(done, pruning, "good", "retrained")
+        if pruning == "weights":
+            assert not (good / "cost.json").exists()
+        else:
+            cost = json.loads((good / "cost.json").read_text())
+            assert cost["shrunk"]["parameters"] == row["parameters"] < cost["dense"]["parameters"]
+            assert cost["shrunk"]["multiply_adds"] < cost["dense"]["multiply_adds"] == cost["masked"]["multiply_adds"]
+
     def test_only_winners_are_saved(self, done: Study) -> None:
         for pruning in PRUNINGS:
             for ticket in TICKETS:
@@ -239,6 +255,7 @@ class TestModels:
         study = study_in(tmp_path, save=save, prunings=("weights",), epochs=1)
         study.run()
         assert len(list(study.cell(0).folder.glob("*/*/retrained/model.safetensors"))) == models
+        assert len(list(study.cell(0).folder.glob("*/*/shrunk"))) == min(models, 1)
         assert len(list(study.cell(0).folder.glob("*/*/retrained/score.json"))) == 4
 
     def test_another_choice_of_models_is_refused(self, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tombola.report.pictures import pictures, script_json
 from tombola.report.record import Record, read_record
 from tombola.report.render import bundle
 from tombola.report.results_table import results
+from tombola.report.smaller import smaller
 from tombola.results import TicketVerdict
 from tombola.statistics import Verdict
 from tombola.store import write_text
@@ -39,7 +40,7 @@ def page(record: Record) -> str:
         policy=_policy(library, script),
         css=_own("page.css"),
         header=_header(record),
-        main=join(_verdicts(record), results(record), *pictures(record), making(record)),
+        main=join(_verdicts(record), results(record), smaller(record) or "", *pictures(record), making(record)),
         footer=_footer(record),
         themes=script_json({"light": theme.LIGHT, "dark": theme.DARK}),
         bundle=library,

@@ -88,6 +88,11 @@ class Record:
         )
 
     @property
+    def home(self) -> Path:
+        """The folder of the seeds."""
+        return self.folder / (self.facts.inside("task").get("name", str) or self.rows[0].task)
+
+    @property
     def has_neurons(self) -> bool:
         """Whether neurons are pruned somewhere, so that their number is worth showing."""
         return any("neurons" in pruning for pruning in self.prunings)

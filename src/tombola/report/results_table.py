@@ -46,8 +46,8 @@ def _memory(record: Record) -> Html:
     if "weights" not in record.prunings:
         return Html("")
     text = (
-        "Zeroed weights save no memory by themselves: a ticket of weights is as large on disk as the full model until "
-        "it is stored or run in a sparse format."
+        "Zeroed weights save no memory by themselves: a ticket of weights is smaller in a sparse file, and as large as "
+        "the full model when it runs."
     )
     structured = [in_words(pruning) for pruning in record.prunings if pruning != "weights"]
     if structured:

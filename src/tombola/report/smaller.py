@@ -1,0 +1,155 @@
+"""What the retrained good tickets save as smaller models: on disk, in work and in time."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tombola.report import figures
+from tombola.report.fields import Fields
+from tombola.report.layout import scrolling, section
+from tombola.report.markup import Html, element
+from tombola.report.names import PRUNING_TITLES, metric_title
+from tombola.report.record import Record
+from tombola.statistics import mean_std
+from tombola.store import read_json
+from tombola.ticket import PRUNINGS, in_words
+
+_LATENCIES = ("1", "32")
+
+
+@dataclass(frozen=True)
+class Smaller:
+    """The smaller model of one pruning and one seed.
+
+    Attributes:
+        pruning, seed: which.
+        folder: that `tombola.load` opens, from the study's.
+        disk: bytes of the full model's weights on disk, and of its own.
+        cost: `cost.json`; empty for a ticket of weights, whose zeros are back when it runs.
+    """
+
+    pruning: str
+    seed: int
+    folder: Path
+    disk: tuple[int, int]
+    cost: Fields
+
+    def measured(self, name: str, batch: str | None = None) -> tuple[float, float] | None:
+        """A field of the full model's cost and of its own."""
+        pair = []
+        for variant in ("dense", "shrunk"):
+            fields = self.cost.inside(variant)
+            value = fields.get(name, float) if batch is None else fields.inside(name).get(batch, float)
+            if value is None:
+                return None
+            pair.append(value)
+        return pair[0], pair[1]
+
+
+def smaller(record: Record) -> Html | None:
+    """The section on the smaller models; None while there is none."""
+    found = list(_found(record))
+    if not found:
+        return None
+    prunings = [pruning for pruning in PRUNINGS if any(one.pruning == pruning for one in found)]
+    groups = [[one for one in found if one.pruning == pruning] for pruning in prunings]
+    head = element(
+        "tr",
+        element("th", "", scope="col"),
+        element("th", "full model", scope="col", class_="number"),
+        *(element("th", PRUNING_TITLES[pruning], scope="col", class_="number") for pruning in prunings),
+    )
+    table = element("table", element("thead", head), element("tbody", *_lines(record, groups)), class_="finer")
+    path = found[0].folder.as_posix()
+    how = element("p", "Open one with ", element("code", f'tombola.load("{path}")'), ".", class_="note")
+    return section(
+        "The good tickets as smaller models",
+        scrolling(table, "Sizes and times of the smaller models"),
+        element("p", _sentence(groups), class_="note"),
+        how,
+        lead="The retrained good tickets without what they do not need, each checked against its masked model.",
+    )
+
+
+def _found(record: Record) -> Iterator[Smaller]:
+    for pruning in record.prunings:
+        for seed in sorted({row.seed for row in record.rows}):
+            home = record.home / f"seed-{seed}"
+            place = home / pruning / "good"
+            disk = _bytes(home / "full"), _bytes(place / "shrunk")
+            if all(disk):
+                path = place / "cost.json"
+                cost = Fields(read_json(path) if path.is_file() else {}, str(path))
+                yield Smaller(pruning, seed, (place / "shrunk").relative_to(record.folder), disk, cost)
+
+
+def _bytes(folder: Path) -> int:
+    """Bytes of the weights in a folder, and of the masks that they need."""
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors") if not file.name.startswith("evaluation"))
+
+
+def _lines(record: Record, groups: Sequence[Sequence[Smaller]]) -> Iterator[Html]:
+    full = record.full
+    scores = [record.summary(group[0].pruning, "good", "retrained") for group in groups]
+    cells = [f"{figures.score(one.score)} {one.spread}" if one else figures.MISSING for one in (full, *scores)]
+    yield _cells(f"{metric_title(record.metric)}, retrained", cells)
+    parameters = [one.mean("parameters") if one else None for one in (full, *scores)]
+    yield _cells("parameters that are not pruned", [figures.short_count(value) for value in parameters])
+    yield _pairs("weights on disk, MB", groups, lambda one: one.disk, figures.megabytes)
+    work = "multiply-adds of an example, M"
+    yield _pairs(work, groups, lambda one: one.measured("multiply_adds"), lambda n: figures.count(round(n / 1e6)))
+    for batch in _LATENCIES:
+        yield _pairs(
+            f"latency of a batch of {batch}, ms",
+            groups,
+            lambda one, batch=batch: one.measured("seconds", batch),  # type: ignore[misc]
+            lambda seconds: f"{1000 * seconds:,.1f}",
+        )
+
+
+def _pairs(
+    title: str,
+    groups: Sequence[Sequence[Smaller]],
+    pair: Callable[[Smaller], tuple[float, float] | None],
+    written: Callable[[float], str],
+) -> Html:
+    """A line of means over seeds, with the ratio to the full model beside which each was measured."""
+    found = [[known for one in group if (known := pair(one)) is not None] for group in groups]
+    whole = [before for pairs in found for before, _ in pairs]
+    cells = [written(mean_std(whole)[0]) if whole else figures.MISSING]
+    for pairs in found:
+        if not pairs:
+            cells.append("as the full model's" if whole else figures.MISSING)
+            continue
+        ratio, std = mean_std([after / before for before, after in pairs])
+        spread = f" ± {std:.2f}" if len(pairs) > 1 else ""
+        cells.append(f"{written(mean_std([after for _, after in pairs])[0])} (x {ratio:.2f}{spread})")
+    return _cells(title, cells)
+
+
+def _cells(title: str, texts: Sequence[str]) -> Html:
+    return element("tr", element("th", title, scope="row"), *(element("td", text, class_="number") for text in texts))
+
+
+def _sentence(groups: Sequence[Sequence[Smaller]]) -> str:
+    """How it was measured, and how much of the promised speed came true."""
+    texts: list[str] = []
+    for group in groups:
+        known = [one.cost for one in group if one.cost.values]
+        shares = [value for cost in known if (value := cost.inside("shrunk").get("share", float)) is not None]
+        reached = [value for cost in known if (value := cost.inside("shrunk").get("reached", float)) is not None]
+        if not shares:
+            continue
+        if not texts:
+            length, dtype = known[0].get("length", int), known[0].get("dtype", str)
+            what = f"{length} tokens, " if length is not None else ""
+            device, threads = known[0].get("device", str), known[0].get("threads", int)
+            texts.append(f"Measured side by side on {what}{dtype}, {device}, {figures.plural(threads or 1, 'thread')}.")
+        texts.append(
+            f"Without the pruned {in_words(group[0].pruning)} a batch of {_LATENCIES[-1]} runs "
+            f"{mean_std(reached)[0]:.2f} times as fast: {100 * mean_std(shares)[0]:.0f} % of what the multiply-adds "
+            "promise."
+        )
+    if any(group[0].pruning == "weights" for group in groups):
+        texts.append("A ticket of weights is smaller on disk only: its zeros are there again when it runs.")
+    return " ".join(texts)
