@@ -10,6 +10,7 @@ from tombola.report.layout import scrolling, section
 from tombola.report.markup import Html, element
 from tombola.report.names import PRUNING_TITLES, metric_title
 from tombola.report.record import Record
+from tombola.report.rows import Summary
 from tombola.statistics import mean_std
 from tombola.store import read_json
 from tombola.ticket import PRUNINGS, in_words
@@ -91,7 +92,7 @@ def _bytes(folder: Path) -> int:
 def _lines(record: Record, groups: Sequence[Sequence[Smaller]]) -> Iterator[Html]:
     full = record.full
     scores = [record.summary(group[0].pruning, "good", "retrained") for group in groups]
-    cells = [f"{figures.score(one.score)} {one.spread}" if one else figures.MISSING for one in (full, *scores)]
+    cells = [_scored(one) if one else figures.MISSING for one in (full, *scores)]
     yield _cells(f"{metric_title(record.metric)}, retrained", cells)
     parameters = [one.mean("parameters") if one else None for one in (full, *scores)]
     yield _cells("parameters that are not pruned", [figures.short_count(value) for value in parameters])
@@ -105,6 +106,11 @@ def _lines(record: Record, groups: Sequence[Sequence[Smaller]]) -> Iterator[Html
             lambda one, batch=batch: one.measured("seconds", batch),  # type: ignore[misc]
             lambda seconds: f"{1000 * seconds:,.1f}",
         )
+
+
+def _scored(one: Summary) -> str:
+    score = figures.score(one.score)
+    return f"{score} {one.spread}" if one.std is not None else f"{score} ({one.spread})"
 
 
 def _pairs(
@@ -144,7 +150,10 @@ def _sentence(groups: Sequence[Sequence[Smaller]]) -> str:
             length, dtype = known[0].get("length", int), known[0].get("dtype", str)
             what = f"{length} tokens, " if length is not None else ""
             device, threads = known[0].get("device", str), known[0].get("threads", int)
-            texts.append(f"Measured side by side on {what}{dtype}, {device}, {figures.plural(threads or 1, 'thread')}.")
+            texts.append(
+                f"Measured on {what}{dtype}, {device}, {figures.plural(threads or 1, 'thread')}; a ratio is to the full "
+                "model that took turns with it."
+            )
         texts.append(
             f"Without the pruned {in_words(group[0].pruning)} a batch of {_LATENCIES[-1]} runs "
             f"{mean_std(reached)[0]:.2f} times as fast: {100 * mean_std(shares)[0]:.0f} % of what the multiply-adds "
