@@ -149,10 +149,9 @@ def _sentence(groups: Sequence[Sequence[Smaller]]) -> str:
         if not texts:
             length, dtype = known[0].get("length", int), known[0].get("dtype", str)
             what = f"{length} tokens, " if length is not None else ""
-            device, threads = known[0].get("device", str), known[0].get("threads", int)
+            device, threads = known[0].get("device", str), figures.plural(known[0].get("threads", int) or 1, "thread")
             texts.append(
-                f"Measured on {what}{dtype}, {device}, {figures.plural(threads or 1, 'thread')}; a ratio is to the full "
-                "model that took turns with it."
+                f"Measured on {what}{dtype}, {device}, {threads}; a ratio is to the full model that took turns with it."
             )
         texts.append(
             f"Without the pruned {in_words(group[0].pruning)} a batch of {_LATENCIES[-1]} runs "
