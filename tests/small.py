@@ -19,7 +19,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from tombola import cli
+from tombola.cli.parser import COMMANDS
+from tombola.cli.settings import GROUPS
 from tombola.config import StudyConfig
 from tombola.study import Study
 
@@ -82,7 +83,7 @@ def study_in(out: Path, seeds: Sequence[int] = (0,), save: str = "good", **setti
 
 def flags(command: str = "study", **settings: Any) -> list[str]:
     """The settings of the small study as a user types them: those that the command heeds."""
-    heeded = {name for group in cli.GROUPS[command] for name in cli.SETTINGS[group][0]}
+    heeded = {name for title in COMMANDS[command].groups for name in GROUPS[title][0]}
     values = {"model": model(), "task": task(), **{k: v for k, v in SETTINGS.items() if k in heeded}, **settings}
     return [part for name, value in values.items() for part in (f"--{name.replace('_', '-')}", str(value))]
 

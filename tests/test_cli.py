@@ -66,11 +66,14 @@ class TestHelp:
         for name in COMMANDS:
             assert re.search(rf"^    {name}\s+\S", done.stdout, re.MULTILINE), name
 
-    def test_help_does_not_wait_for_pytorch(self) -> None:
+    @pytest.mark.parametrize(
+        "arguments", [["--help"], ["shrink", "--help"], ["export", "--help"], ["report", "--help"]]
+    )
+    def test_help_does_not_wait_for_pytorch(self, arguments: list[str]) -> None:
         code = (
             "import sys; from tombola.cli import main\n"
-            "try: main(['--help'])\n"
-            "finally: assert 'torch' not in sys.modules"
+            f"try: main({arguments})\n"
+            "finally: assert not {'torch', 'transformers'} & set(sys.modules)"
         )
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=False
@@ -102,6 +105,21 @@ class TestHelp:
     def test_no_command_is_bad_usage(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main([]) == 2
         assert "usage: tombola" in capsys.readouterr().out
+
+
+def test_pytorch_is_imported_with_patient_threads() -> None:
+    code = (
+        "import os, sys; from tombola.cli import main\n"
+        "class Watch:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'torch': print('policy:', os.environ.get('OMP_WAIT_POLICY'))\n"
+        "sys.meta_path.insert(0, Watch())\n"
+        "main(['score', '--help'])"
+    )
+    given = {name: value for name, value in environment().items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=given, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("policy: PASSIVE\n")
 
 
 class TestExitCodes:

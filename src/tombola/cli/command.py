@@ -1,0 +1,28 @@
+"""What a command is: its arguments and what runs it."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One command; a module holds it as `COMMAND`, and the table in `parser.py` lists it.
+
+    Its module is imported for every `tombola --help`: what takes PyTorch is imported inside the functions.
+    """
+
+    name: str
+    what: str
+    """What it does, in the list of commands; begins in lower case."""
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    """Adds the command's own arguments; called for the command that was chosen only."""
+    run: Callable[[argparse.Namespace], dict[str, Any]]
+    """Does it, says it to people unless `options.json`, and returns the result as JSON values."""
+    groups: tuple[str, ...] = ()
+    """Titles of the groups of settings that it heeds; it takes no others."""
+    preset: str = "paper"
+    """The preset whose values are the settings' defaults."""
+    resumes: bool = False
+    """The same command goes on where it was stopped."""

@@ -1,0 +1,126 @@
+"""`tombola prune`: from a fine-tuned model to a ticket, by a search or at once."""
+
+import argparse
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tombola.cli.command import Command
+from tombola.cli.settings import given_settings
+from tombola.errors import TombolaError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tombola.pipeline import Pipeline
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    from tombola.ticket import PRUNINGS
+
+    at_once = parser.add_mutually_exclusive_group()
+    at_once.add_argument(
+        "--keep", type=float, metavar="SHARE", help="no search: one cut that keeps this share of each kind, 0 to 1"
+    )
+    at_once.add_argument(
+        "--pattern",
+        choices=("2:4",),
+        help="no search: of every four weights in a row the two largest, for GPUs; needs --pruning weights",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="new folder: search.jsonl and good/, or ticket/ without a search",
+    )
+    parser.add_argument("--pruning", choices=PRUNINGS, default="heads+mlps", help="what to remove (heads+mlps)")
+
+
+def _run(options: argparse.Namespace) -> dict[str, Any]:
+    from tombola.cell import search_weight
+    from tombola.pipeline import Pipeline
+    from tombola.search import search_ticket
+    from tombola.store import publish
+
+    if options.pattern is not None and options.pruning != "weights":
+        raise TombolaError(f"{options.pattern} is a pattern of weights; add --pruning weights")
+    pipe = Pipeline.open(given_settings(options), options.preset)
+    model = pipe.trained()
+    if options.pattern is not None or options.keep is not None:
+        return _prune_at_once(options, pipe, model)
+    with (
+        publish(options.out) as draft,
+        pipe.bars(
+            f"search {options.pruning}", pipe.search_cost(options.pruning), search_weight(options.pruning)
+        ) as bars,
+    ):
+        found = search_ticket(
+            model,
+            pipe.task,
+            options.pruning,
+            options=pipe.config.search_options,
+            split=pipe.config.searched,
+            batch_size=pipe.config.eval_batch_size,
+            precision=pipe.precision,
+            progress=bars,
+        )
+        found.save(draft)
+    last = found.last
+    result = {
+        "ticket": str(options.out / "good"),
+        "score": last.score,
+        "full_score": found.full_score,
+        **{name: getattr(last, name) for name in ("heads", "mlps", "neurons", "weights", "sparsity")},
+    }
+    if not options.json:
+        kept = _kept(found.good.sites, dataclasses.asdict(last), last.sparsity)
+        print(f"{kept} score {last.score:.4f}, the full model {found.full_score:.4f}: {result['ticket']}")
+    return result
+
+
+def _prune_at_once(options: argparse.Namespace, pipe: "Pipeline", model: "nn.Module") -> dict[str, Any]:
+    """A ticket without a search: of a given share, or by a pattern."""
+    from tombola.anatomy import dissect
+    from tombola.cell import IMPORTANCE_COST
+    from tombola.evaluation import score
+    from tombola.one_shot import one_shot
+    from tombola.semi_structured import prune_semi_structured
+    from tombola.store import publish
+
+    how: dict[str, Any] = {"batch_size": pipe.config.eval_batch_size, "precision": pipe.precision}
+    measured = options.keep is not None and options.pruning != "weights"
+    cost = 2 * pipe.task.size("dev") + (IMPORTANCE_COST * pipe.task.size("train") if measured else 0)
+    weight = cost / (2 * pipe.task.size("dev") + (pipe.task.size("train") if measured else 0))
+    with publish(options.out) as draft, pipe.bars(f"prune {options.pruning}", cost, weight) as bars:
+        if options.keep is None:
+            ticket = prune_semi_structured(model)
+        else:
+            keep = dict.fromkeys(options.pruning.split("+"), options.keep)
+            ticket = one_shot(model, pipe.task, keep, block=pipe.config.neuron_block, progress=bars, **how)
+        full, found = (score(model, pipe.task, which, progress=bars, **how).score for which in (None, ticket))
+        facts = {"task": pipe.task.name, "metric": pipe.task.metric.name, "split": "dev", "stage": "pruned"}
+        ticket.with_provenance(**facts, full_score=full, score=found).save(draft / "ticket")
+    anatomy = dissect(model)
+    survivors, sparsity = ticket.survivors(anatomy), ticket.sparsity(anatomy)
+    path = str(options.out / "ticket")
+    if not options.json:
+        kept = _kept(ticket.sites, survivors, sparsity)
+        print(f"{kept} score {found:.4f}, the full model {full:.4f}: {path}")
+    return {"ticket": path, "score": found, "full_score": full, **survivors, "sparsity": sparsity}
+
+
+def _kept(sites: Sequence[str], survivors: Mapping[str, int], sparsity: float) -> str:
+    """What a ticket keeps, in words."""
+    counted = [f"{survivors[kind]:,} {'MLPs' if kind == 'mlps' else kind}" for kind in sites]
+    return " and ".join(counted) or f"{1 - sparsity:.1%} of the weights"
+
+
+COMMAND = Command(
+    name="prune",
+    what="from a fine-tuned model and a task to a good ticket",
+    add_arguments=_add_arguments,
+    run=_run,
+    groups=("what to study", "how much data", "the search", "running"),
+)

@@ -1,0 +1,59 @@
+"""`tombola retrain`: from a ticket to a retrained model."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from tombola.cli.command import Command
+from tombola.cli.score_line import score_line
+from tombola.cli.settings import given_settings
+from tombola.errors import TombolaError
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ticket", type=Path, required=True, metavar="DIR", help="folder of the ticket")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder of the model")
+    parser.add_argument("--seed", type=int, default=0, help="of output layer, order and dropout (0)")
+
+
+def _run(options: argparse.Namespace) -> dict[str, Any]:
+    from tombola.anatomy import dissect
+    from tombola.cell import TRAINING_COST
+    from tombola.evaluation import evaluate
+    from tombola.pipeline import Pipeline
+    from tombola.store import publish
+    from tombola.subnetwork import expanded
+    from tombola.ticket import Ticket
+    from tombola.training import retrain
+
+    ticket = Ticket.load(options.ticket)
+    pipe = Pipeline.open(given_settings(options), options.preset)
+    rewinding = pipe.config.rewinding
+    if rewinding.to == "step":
+        raise TombolaError(
+            "step-K needs the full model's training, which only tombola study has; use it, or another --rewind"
+        )
+    model = pipe.task.load(pipe.config.model, seed=options.seed, state=rewinding.start).to(pipe.device)
+    # Before the output folder is begun, so that a wrong ticket leaves no trace.
+    ticket.check(dissect(model))
+    with publish(options.out) as draft, pipe.bars("retrain", pipe.training_cost(), TRAINING_COST) as bars:
+        part = retrain(
+            model, ticket, pipe.task, pipe.config.recipe, seed=options.seed, precision=pipe.precision, progress=bars
+        )
+        found = evaluate(
+            part, pipe.task, batch_size=pipe.config.eval_batch_size, precision=pipe.precision, progress=bars
+        )
+        pipe.task.save(expanded(part), draft)
+    result = {"model": str(options.out), **pipe.judged(found)}
+    if not options.json:
+        print(f"{score_line(result)}: {options.out}")
+    return result
+
+
+COMMAND = Command(
+    name="retrain",
+    what="from a ticket to a retrained model",
+    add_arguments=_add_arguments,
+    run=_run,
+    groups=("what to study", "how much data", "training", "running"),
+)

@@ -1,0 +1,110 @@
+"""The settings of a study as flags: in groups, with help, and read back."""
+
+import argparse
+import dataclasses
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+GROUPS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "what to study": (
+        ("model", "task", "data", "dev", "text", "text_pair", "label", "regression", "metric"),
+        "A model is an asset (minilm, smollm2), a local folder or a hub id. A task is a GLUE name (cola, sst2, mrpc, "
+        "stsb, qqp, mnli, qnli, rte, wnli), rotten-tomatoes, or a folder or file of your own (TSV, CSV, JSON lines).",
+    ),
+    "how much data": (("train_rows", "dev_rows", "max_length", "search_split", "search_rows"), ""),
+    "the search": (
+        (
+            "threshold",
+            "heads_step",
+            "mlps_step",
+            "neurons_step",
+            "neuron_block",
+            "refine",
+            "refine_heads_step",
+            "refine_neurons_step",
+            "weights_step",
+        ),
+        "Defaults are the paper's, which prunes no neurons.",
+    ),
+    "training": (
+        ("epochs", "learning_rate", "batch_size", "weight_decay", "warmup", "clip", "rewind", "imp"),
+        "",
+    ),
+    "running": (("eval_batch_size", "precision", "device", "resamples", "trust_remote_code"), ""),
+}
+"""Title of each group: its settings, and a text."""
+
+_HELP: Mapping[str, str] = {
+    "model": "asset, local folder or hub id",
+    "task": "GLUE name, rotten-tomatoes, or path of your own data",
+    "data": "folder of GLUE's original TSV files, instead of the hub",
+    "dev": "file of dev rows, where --task is a file of training rows",
+    "text": "column of the text",
+    "text_pair": "column of the second text",
+    "label": "column of the label",
+    "regression": "the labels are values, not classes",
+    "metric": "score of your own data",
+    "train_rows": "train on a sample of so many rows",
+    "dev_rows": "judge on a sample of so many rows",
+    "max_length": "tokens a text is cut to",
+    "search_split": "dev as in the paper, or train for held-out training rows",
+    "search_rows": "training rows held out for the search",
+    "threshold": "share of the full score that must hold",
+    "heads_step": "share of all heads removed in an iteration",
+    "mlps_step": "MLPs removed in an iteration",
+    "neurons_step": "share of all blocks of neurons removed in an iteration",
+    "neuron_block": "neurons of a block",
+    "refine": "go on with heads alone, then MLPs or neurons alone",
+    "refine_heads_step": "share of all heads removed in a refining iteration",
+    "refine_neurons_step": "share of all blocks of neurons removed in a refining iteration",
+    "weights_step": "share of the remaining weights removed in an iteration",
+    "epochs": "passes over the training rows",
+    "learning_rate": "peak of the schedule",
+    "batch_size": "training examples in a step",
+    "weight_decay": "of AdamW",
+    "warmup": "share of the steps that warm up",
+    "clip": "largest norm of the gradient",
+    "rewind": "retrain from: pretrained, init or step-K",
+    "imp": "iterative magnitude pruning: train between the cuts of the weights",
+    "eval_batch_size": "examples at a time when scoring",
+    "precision": "auto, fp32 or bf16",
+    "device": "auto, or PyTorch's name of a device",
+    "resamples": "of each bootstrap",
+    "trust_remote_code": "run code that comes with a model",
+}
+
+
+def add_settings(parser: argparse.ArgumentParser, groups: Sequence[str], preset: str) -> None:
+    """Add `--preset` and a flag for each setting of the groups; imports PyTorch for the defaults."""
+    from tombola.config import PRESETS, StudyConfig
+
+    parser.add_argument(
+        "--preset",
+        choices=sorted(PRESETS),
+        help=f"quick: a sample of the rows, one epoch; paper: all rows, three epochs ({preset})",
+    )
+    hints = typing.get_type_hints(StudyConfig)
+    defaults = {field.name: field.default for field in dataclasses.fields(StudyConfig)} | dict(PRESETS[preset])
+    for title in groups:
+        names, text = GROUPS[title]
+        group = parser.add_argument_group(title, text)
+        for name in names:
+            default = defaults[name]
+            shown = "" if default is None or isinstance(default, bool) else f" ({default})"
+            options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": f"{_HELP[name]}{shown}"}
+            kinds = typing.get_args(hints[name]) or (hints[name],)
+            if bool in kinds:
+                options["action"] = argparse.BooleanOptionalAction
+            else:
+                options["type"] = next(kind for kind in (int, float, str) if kind in kinds)
+                options["metavar"] = name.rsplit("_", maxsplit=1)[-1].upper()
+            group.add_argument(f"--{name.replace('_', '-')}", **options)
+
+
+def given_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that were given as flags, by their names in a `StudyConfig`."""
+    from tombola.config import StudyConfig
+
+    names = {field.name for field in dataclasses.fields(StudyConfig)}
+    return {name: value for name, value in vars(options).items() if name in names and value is not None}

@@ -1,0 +1,66 @@
+"""`tombola shrink`: a smaller model on disk, and what it gained."""
+
+import argparse
+import warnings
+from typing import Any
+
+from rich.console import Console
+
+from tombola.cli.command import Command
+from tombola.cli.written_model import add_model_and_ticket, write_model
+from tombola.errors import TombolaError
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model_and_ticket(parser, "new folder; tombola.load reads it")
+    parser.add_argument(
+        "--measure",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="time the model dense, masked and shrunk side by side, and its peak memory, when it is written (yes)",
+    )
+    parser.add_argument("--length", type=int, default=128, metavar="TOKENS", help="of a measured example (128)")
+
+
+def _run(options: argparse.Namespace) -> dict[str, Any]:
+    from tombola.checkpoint import save_shrunk
+
+    result = write_model(options, save_shrunk)
+    if options.measure:
+        result["cost"] = _measured(options)
+    return result
+
+
+def _measured(options: argparse.Namespace) -> dict[str, object] | None:
+    """What the model costs dense, masked and shrunk, printed; None where it could not be measured."""
+    from tombola.cost import compare, sentence, table
+    from tombola.sources import load_model
+    from tombola.ticket import Ticket
+
+    try:
+        with Console(stderr=True).status("measuring time and memory"):
+            costs = compare(
+                load_model(options.model),
+                Ticket.load(options.ticket),
+                folder=options.out,
+                length=options.length,
+                memory=True,
+            )
+    except (TombolaError, MemoryError, RuntimeError) as error:
+        # The model is there and proved; a machine too small to measure it takes nothing from that.
+        warnings.warn(f"the cost was not measured: {error}", stacklevel=1)
+        return None
+    if not options.json:
+        console = Console()
+        console.print(table(costs))
+        if costs.variants["shrunk"].multiply_adds < costs.variants["dense"].multiply_adds:
+            console.print(sentence(costs), highlight=False)
+    return costs.entry()
+
+
+COMMAND = Command(
+    name="shrink",
+    what="a physically smaller model, proved equal to the masked one",
+    add_arguments=_add_arguments,
+    run=_run,
+)

@@ -1,0 +1,88 @@
+"""`tombola study`: everything, for several seeds, with a report."""
+
+import argparse
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tombola.cli.command import Command
+from tombola.cli.settings import GROUPS, given_settings
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    from tombola.ticket import PRUNINGS
+
+    parser.add_argument("config", nargs="?", type=Path, metavar="study.yaml", help="settings; flags go before them")
+    parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of studies (runs)")
+    parser.add_argument("--seeds", type=_seeds, metavar="0,1,2", help="one full model and its tickets for each (0)")
+    parser.add_argument("--save", choices=("none", "good", "all"), default="good", help="retrained models to write")
+    known = f"searches to run, of {', '.join(PRUNINGS)} (heads+mlps,weights)"
+    parser.add_argument("--prunings", type=_names, metavar="heads+mlps,weights", help=known)
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers such as 0,1,2") from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))
+
+
+def _run(options: argparse.Namespace) -> dict[str, Any]:
+    from tombola.config import StudyConfig
+    from tombola.report.table import table
+    from tombola.store import read_json
+    from tombola.study import Study
+
+    settings, seeds = given_settings(options), options.seeds
+    if options.config is not None:
+        config, listed = StudyConfig.read(options.config, options.preset, **settings)
+        seeds = seeds or listed
+    else:
+        config = StudyConfig.of(options.preset or "quick", **settings)
+    study = Study(
+        config,
+        out=options.out,
+        seeds=seeds or (0,),
+        save=options.save,
+        command=shlex.join(["tombola", *options.given]),
+    )
+    path = study.run()
+    verdicts = read_json(study.folder / "verdicts.json")["verdicts"]
+    if not options.json:
+        console = Console()
+        console.print(table(study.folder))
+        console.print(_sampled(study.task.facts()), highlight=False)
+        for verdict in verdicts:
+            if verdict["ticket"] == "good":
+                console.print(verdict["sentence"], highlight=False)
+        console.print(f"report: {path}", highlight=False, soft_wrap=True)
+    return {"folder": str(study.folder), "report": str(path), "verdicts": verdicts, "rows": list(study.rows())}
+
+
+def _sampled(facts: Mapping[str, Any]) -> str:
+    """How many of the rows were used, and how to use them all."""
+    rows, available = facts["rows"], facts["available"]
+    used = ", ".join(
+        f"{what} {rows[split]:,} of {available[split]:,} rows"
+        for split, what in (("train", "trained on"), ("dev", "judged on"))
+    )
+    all_rows = rows["train"] + rows.get("search", 0) == available["train"] and rows["dev"] == available["dev"]
+    return used if all_rows else f"{used}; --preset paper takes all"
+
+
+COMMAND = Command(
+    name="study",
+    what="the whole study: fine-tune, search, controls, retraining, report; resumes",
+    add_arguments=_add_arguments,
+    run=_run,
+    groups=tuple(GROUPS),
+    preset="quick",
+    resumes=True,
+)

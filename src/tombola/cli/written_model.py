@@ -1,0 +1,42 @@
+"""A model written under a ticket: what `shrink` and `export` share."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def add_model_and_ticket(parser: argparse.ArgumentParser, out: str) -> None:
+    """Add model, ticket and output folder, with the help of the latter."""
+    parser.add_argument("model", metavar="MODEL", help="fine-tuned model: local folder, hub id or asset")
+    parser.add_argument("ticket", type=Path, metavar="TICKET", help="folder of a ticket")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help=out)
+
+
+def write_model(options: argparse.Namespace, save: Callable[..., float]) -> dict[str, Any]:
+    """Write a model under a ticket by one of the `save_…` functions, and say what became smaller."""
+    from tombola.anatomy import count_parameters, dissect
+    from tombola.card import bytes_on_disk, dense_bytes, surviving_parameters
+    from tombola.sources import load_model
+    from tombola.subnetwork import shrunk
+    from tombola.ticket import Ticket
+
+    ticket = Ticket.load(options.ticket)
+    model = load_model(options.model)
+    difference = save(model, ticket, options.out, tokenizer=options.model)
+    result: dict[str, Any] = {
+        "model": str(options.out),
+        "sparsity": ticket.sparsity(dissect(model)),
+        "parameters": surviving_parameters(shrunk(model, ticket)),
+        "parameters_before": count_parameters(model),
+        "bytes": bytes_on_disk(options.out),
+        "bytes_before": dense_bytes(model),
+        "difference": difference,
+    }
+    if not options.json:
+        print(
+            f"{options.out}: {result['parameters'] / 1e6:.2f} M of {result['parameters_before'] / 1e6:.2f} M "
+            f"parameters, {result['bytes'] / 1e6:.1f} of {result['bytes_before'] / 1e6:.1f} MB on disk; "
+            f"largest difference from the masked model {difference:.1e} of the largest output"
+        )
+    return result
