@@ -28,11 +28,11 @@ EMPTY = "two tickets have no survivors, so that the union that Jaccard divides b
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement of n tickets on one kind of site.
+    """Agreement of n tickets on one kind of site, or on weights.
 
     Attributes:
         n: number of tickets.
-        sites: number of sites, surviving or not.
+        sites: number of sites (weights), surviving or not.
         mean_survivors: sites that survive, mean over tickets.
         deviation: its sample standard deviation; None for one ticket.
         super_survivors: sites that survive in every ticket.
@@ -80,34 +80,68 @@ def agreement(masks: Array, pairs: Array | None = None) -> Agreement:
         raise ValueError(f"no agreement among {n} tickets of {sites} sites")
     pairs = all_pairs(n) if pairs is None else pairs
     shared, times = Shared.of(masks), masks.sum(axis=0)
-    equal = int((shared.differing(pairs) == 0).sum())
-    undefined = dict(_undefined(shared, pairs, equal))
     table = np.stack([n - times, times], axis=-1)
 
-    def unless_undefined(name: str, value: Callable[[], Array | float]) -> float | None:
-        return None if name in undefined else float(value())
+    def not_rejected() -> float:
+        differing = shared.differing(pairs) > 0
+        ps = [float(cochrans_q(masks[pair].T).pvalue) for pair in pairs[differing]]
+        return sum(p >= LEVEL for p in ps) + int((~differing).sum())
 
-    not_rejected = None
-    if "pairs_not_rejected" not in undefined:
-        differing = pairs[shared.differing(pairs) > 0]
-        not_rejected = equal + sum(bool(cochrans_q(masks[pair].T).pvalue >= LEVEL) for pair in differing)
+    return _agreement(
+        shared,
+        int((times == n).sum()),
+        pairs,
+        {
+            "jaccard": lambda: shared.jaccard(pairs),
+            "fleiss_kappa": lambda: fleiss_kappa(table),
+            "krippendorff_alpha": lambda: krippendorff.alpha(value_counts=table, level_of_measurement="nominal"),
+            "cochran_q_p": lambda: cochrans_q(masks.T).pvalue,
+            "pairs_not_rejected": not_rejected,
+        },
+    )
+
+
+def agreement_by_counts(shared: Shared, super_survivors: int, pairs: Array) -> Agreement:
+    """The same from what the tickets share, for so many sites that the libraries' tables would fill the memory.
+
+    Args:
+        shared: of the tickets.
+        super_survivors: what survives in every one.
+        pairs: as in `agreement`.
+    """
+    return _agreement(
+        shared,
+        super_survivors,
+        pairs,
+        {
+            "jaccard": lambda: shared.jaccard(pairs),
+            "fleiss_kappa": shared.fleiss_kappa,
+            "krippendorff_alpha": shared.krippendorff_alpha,
+            "cochran_q_p": shared.cochran_q_p,
+            "pairs_not_rejected": lambda: shared.pairs_not_rejected(pairs),
+        },
+    )
+
+
+def _agreement(
+    shared: Shared, super_survivors: int, pairs: Array, values: Mapping[str, Callable[[], Array | float]]
+) -> Agreement:
+    """Ask for the values that are defined only: libraries answer the others with NaN and a warning."""
+    equal = int((shared.differing(pairs) == 0).sum())
+    undefined = dict(_undefined(shared, pairs, equal))
+    known = {name: None if name in undefined else float(value()) for name, value in values.items()}
+    not_rejected = known.pop("pairs_not_rejected")
     return Agreement(
-        n=n,
-        sites=sites,
+        n=shared.tickets,
+        sites=shared.sites,
         mean_survivors=float(shared.sizes.mean()),
-        deviation=float(shared.sizes.std(ddof=1)) if n > 1 else None,
-        super_survivors=int((times == n).sum()),
-        jaccard=unless_undefined("jaccard", lambda: shared.jaccard(pairs)),
-        fleiss_kappa=unless_undefined("fleiss_kappa", lambda: fleiss_kappa(table)),
-        krippendorff_alpha=unless_undefined(
-            "krippendorff_alpha",
-            lambda: krippendorff.alpha(value_counts=table, level_of_measurement="nominal"),
-        ),
-        cochran_q_p=unless_undefined("cochran_q_p", lambda: cochrans_q(masks.T).pvalue),
+        deviation=float(shared.sizes.std(ddof=1)) if shared.tickets > 1 else None,
+        super_survivors=super_survivors,
         pairs=len(pairs),
         pairs_equal=equal,
-        pairs_not_rejected=not_rejected,
+        pairs_not_rejected=None if not_rejected is None else int(not_rejected),
         undefined=undefined,
+        **known,
     )
 
 

@@ -1,6 +1,6 @@
 """What agreement there is by chance: the distribution of every statistic over random tickets of the same sizes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,11 +57,54 @@ class Group:
     pairs: Array
 
 
-def _statistics(shared: Shared, masks: Array, group: Group) -> dict[str, Array]:
-    """Every one of `STATISTICS` for a group, from masks [draws, tickets, sites]: arrays [draws], NaN if undefined."""
+@dataclass(frozen=True)
+class Drawn:
+    """Statistics of random tickets.
+
+    Attributes:
+        groups: for each group, statistic → its values [draws], NaN where it is undefined.
+        jaccard, shared: for each two groups, [draws]: means over their pairs of Jaccard and of shared survivors.
+    """
+
+    groups: tuple[Mapping[str, Array], ...]
+    jaccard: Mapping[tuple[int, int], Array]
+    shared: Mapping[tuple[int, int], Array]
+
+
+Batch = tuple[Shared, Sequence[Array]]
+"""Some draws: what their tickets share [draws, tickets, tickets], and for each group its super-survivors [draws]."""
+
+
+def measure(batches: Iterable[Batch], groups: Sequence[Group], crossed: Mapping[tuple[int, int], Array]) -> Drawn:
+    """The statistics of random tickets.
+
+    Args:
+        batches: the draws.
+        groups: the statistics' tickets.
+        crossed: two numbers of groups → the pairs [pairs, 2] of tickets between them.
+    """
+    parts = [
+        (
+            [_statistics(shared, always, group) for group, always in zip(groups, everywhere, strict=True)],
+            {two: shared.jaccard(pairs) for two, pairs in crossed.items()},
+            {two: mean_shared(shared, pairs) for two, pairs in crossed.items()},
+        )
+        for shared, everywhere in batches
+    ]
+    return Drawn(
+        groups=tuple(
+            {name: np.concatenate([part[0][number][name] for part in parts]) for name in STATISTICS}
+            for number in range(len(groups))
+        ),
+        jaccard={two: np.concatenate([part[1][two] for part in parts]) for two in crossed},
+        shared={two: np.concatenate([part[2][two] for part in parts]) for two in crossed},
+    )
+
+
+def _statistics(shared: Shared, everywhere: Array, group: Group) -> dict[str, Array]:
     among = shared.among(group.members)
     found = {
-        "super_survivors": masks[:, group.members].all(axis=1).sum(axis=-1).astype(np.float64),
+        "super_survivors": everywhere.astype(np.float64),
         "jaccard": shared.jaccard(group.pairs),
         "fleiss_kappa": among.fleiss_kappa(),
         "krippendorff_alpha": among.krippendorff_alpha(),
@@ -71,65 +114,28 @@ def _statistics(shared: Shared, masks: Array, group: Group) -> dict[str, Array]:
     return {name: found[name] for name in STATISTICS}
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """Statistics of random tickets.
-
-    Attributes:
-        groups: for each group, statistic → its values [draws].
-        jaccard, shared: for each two groups, [draws]: means over their pairs of Jaccard and of shared survivors.
-    """
-
-    groups: tuple[Mapping[str, Array], ...]
-    jaccard: Mapping[tuple[int, int], Array]
-    shared: Mapping[tuple[int, int], Array]
-
-
-def draw(
-    masks: Array,
-    groups: Sequence[Group],
-    crossed: Mapping[tuple[int, int], Array],
-    *,
-    layerwise: bool = False,
-    draws: int = DRAWS,
-    seed: int | Sequence[int] = 0,
-) -> Drawn:
-    """Draw random tickets of the same sizes as some, all independent, and compute their statistics.
+def random_sites(
+    masks: Array, groups: Sequence[Group], *, layerwise: bool, draws: int, seed: Sequence[int]
+) -> Iterator[Batch]:
+    """Draw tickets of sites of the same sizes as some, all independently.
 
     Args:
         masks: bool [tickets, rows, sites of a row], of the tickets at hand.
-        groups: the statistics' tickets.
-        crossed: two numbers of groups → the pairs [pairs, 2] of tickets between them.
+        groups: those whose super-survivors are counted.
         layerwise: as many survivors in each row as the ticket has, instead of as many altogether.
         draws: number of draws of all tickets.
-        seed: of the draws; the same seed and tickets give the same values.
+        seed: of the draws; the same seed and tickets give the same.
     """
     generator = np.random.default_rng(seed)
     tickets, rows, width = masks.shape
     sites = rows * width
     at_a_time = max(1, _CELLS // (tickets * max(sites, tickets)))
-    parts = []
     for start in range(0, draws, at_a_time):
         copies = np.repeat(masks[None], min(at_a_time, draws - start), axis=0)
         if not layerwise:
             copies = copies.reshape(-1, tickets, sites)
-        random = generator.permuted(copies, axis=-1).reshape(-1, tickets, sites)
-        shared = Shared.of(random)
-        parts.append(
-            (
-                [_statistics(shared, random, group) for group in groups],
-                {two: shared.jaccard(pairs) for two, pairs in crossed.items()},
-                {two: mean_shared(shared, pairs) for two, pairs in crossed.items()},
-            )
-        )
-    return Drawn(
-        groups=tuple(
-            {name: np.concatenate([part[0][number][name] for part in parts]) for name in STATISTICS}
-            for number in range(len(groups))
-        ),
-        jaccard={two: np.concatenate([part[1][two] for part in parts]) for two in crossed},
-        shared={two: np.concatenate([part[2][two] for part in parts]) for two in crossed},
-    )
+        drawn = generator.permuted(copies, axis=-1).reshape(-1, tickets, sites)
+        yield Shared.of(drawn), [drawn[:, group.members].all(axis=1).sum(axis=-1) for group in groups]
 
 
 def mean_shared(shared: Shared, pairs: Array) -> Array:

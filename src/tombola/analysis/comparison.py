@@ -1,13 +1,15 @@
 """Everything that `tombola compare` says of tickets: survival and agreement within and between tasks."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from tombola.analysis.agreement import STATISTICS, Agreement, agreement
-from tombola.analysis.chance import DRAWS, Chance, Drawn, Group, chance, draw
+from tombola.analysis.agreement import STATISTICS, Agreement, agreement, agreement_by_counts
+from tombola.analysis.chance import DRAWS, Chance, Drawn, Group, chance, measure, random_sites
 from tombola.analysis.gathering import Found, gather
 from tombola.analysis.overlap import Overlap, crossed_pairs, overlap
 from tombola.analysis.shared import Array, Shared, all_pairs
@@ -20,17 +22,19 @@ from tombola.analysis.survival import (
     rows_of,
     site_survival,
 )
+from tombola.analysis.weights import LARGEST, PackedMasks, count, random_weights
 from tombola.errors import TombolaError
 from tombola.ticket import Pruning, Ticket
 
 CONTROLS = ("random", "random-layerwise")
 """The random tickets that every statistic stands beside."""
 LAYERS_OF_ONE = "every layer has one site, so that a layer-matched random ticket is the ticket itself"
+TOO_MANY = f"random tickets of {LARGEST:,} weights and more are not drawn"
 
 
 @dataclass(frozen=True)
 class KindComparison:
-    """One kind of site over several tickets.
+    """One kind of site, or the weights, over several tickets.
 
     Attributes:
         agreement: of the tickets.
@@ -49,7 +53,7 @@ class TaskComparison:
 
     Attributes:
         found: the tickets.
-        kinds: kind of site → agreement; empty for weights.
+        kinds: kind of site, or `weights` → agreement.
         survival: kind of site → survival of every site; empty for weights.
         density: of every matrix of tickets of weights, mean over tickets.
         density_deviations: its deviations over tickets.
@@ -70,7 +74,7 @@ class PruningComparison:
         architecture: that they fit.
         tasks: task → its tickets.
         between: kind of site → agreement of the tickets of all tasks, over pairs of different tasks; empty for one.
-        overlap: kind of site → the matrix of tasks; empty for weights.
+        overlap: kind of site → the matrix of tasks.
     """
 
     architecture: str
@@ -115,103 +119,152 @@ def compare(places: Iterable[Path | str], *, which: str = "good", draws: int = D
 
 
 def _pruning(pruning: Pruning, tasks: Mapping[str, Sequence[Found]], draws: int, seed: int) -> PruningComparison:
-    architecture = next(iter(tasks.values()))[0].architecture
-    if pruning == "weights":
-        return PruningComparison(architecture, {task: _weights(found) for task, found in tasks.items()}, {}, {})
-    tickets = {task: [one.load() for one in found] for task, found in tasks.items()}
-    _check_shapes(tasks, tickets)
-    members, first = [], 0
-    for found in tasks.values():
-        members.append(np.arange(first, first + len(found)))
-        first += len(found)
-    kinds = {
-        kind: _kind(
-            [ticket for several in tickets.values() for ticket in several],
-            kind,
-            members,
-            list(tasks),
-            draws,
-            (seed, number),
-        )
-        for number, kind in enumerate(pruning.split("+"))
-    }
-    survival = {task: site_survival(several) for task, several in tickets.items()}
-    return PruningComparison(
-        architecture=architecture,
-        tasks={
-            task: TaskComparison(
-                found=tuple(found),
-                kinds={kind: one.tasks[number] for kind, one in kinds.items()},
-                survival=known.kinds if (known := survival[task]) is not None else {},
-            )
-            for number, (task, found) in enumerate(tasks.items())
-        },
-        between={kind: one.between for kind, one in kinds.items() if one.between is not None},
-        overlap={kind: one.overlap for kind, one in kinds.items()},
-    )
+    bounds = np.cumsum([0, *(len(found) for found in tasks.values())])
+    members = [np.arange(first, last) for first, last in pairwise(bounds.tolist())]
+    setting = _Setting(tuple(tasks), tuple(members), draws, seed)
+    return (_of_weights if pruning == "weights" else _of_sites)(tasks, setting)
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What is compared: names of tasks, the numbers of their tickets, draws and their seed."""
+
+    tasks: tuple[str, ...]
+    members: tuple[Array, ...]
+    draws: int
+    seed: int
+
+    @cached_property
+    def crossed(self) -> Mapping[tuple[int, int], Array]:
+        """For every two tasks, the pairs of tickets between them."""
+        return crossed_pairs(self.members)
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """The tickets of each task; then, if there are several, those of all with the pairs of different tasks."""
+        groups = [Group(numbers, numbers[all_pairs(len(numbers))]) for numbers in self.members]
+        if len(self.tasks) > 1:
+            different = [pairs for (row, column), pairs in self.crossed.items() if row != column]
+            groups.append(Group(np.concatenate(self.members), np.concatenate(different)))
+        return tuple(groups)
 
 
 @dataclass(frozen=True)
 class _OfKind:
-    """One kind of site: in each task, between tasks, and for every two tasks."""
+    """One kind of site: for each of the groups, and for every two tasks."""
 
-    tasks: tuple[KindComparison, ...]
-    between: KindComparison | None
+    groups: tuple[KindComparison, ...]
     overlap: Overlap
 
 
-def _kind(
-    tickets: Sequence[Ticket],
-    kind: str,
-    members: Sequence[Array],
-    tasks: Sequence[str],
-    draws: int,
-    seed: tuple[int, int],
-) -> _OfKind:
-    masks = np.stack([rows_of(ticket.masks[kind]) for ticket in tickets])
-    flat = masks.reshape(len(masks), -1)
-    crossed = crossed_pairs(members)
-    groups = [Group(numbers, numbers[all_pairs(len(numbers))]) for numbers in members]
-    if len(tasks) > 1:
-        different = np.concatenate([pairs for (row, column), pairs in crossed.items() if row != column])
-        groups.append(Group(np.arange(len(tickets)), different))
-    drawn, no_chance = {}, {}
-    for number, name in enumerate(CONTROLS):
-        layerwise = name == "random-layerwise"
-        if layerwise and masks.shape[-1] == 1:
-            no_chance[name] = LAYERS_OF_ONE
-        else:
-            drawn[name] = draw(masks, groups, crossed, layerwise=layerwise, draws=draws, seed=(*seed, number))
-    found = [_compared(flat, group, number, drawn, no_chance) for number, group in enumerate(groups)]
-    return _OfKind(
-        tasks=tuple(found[: len(tasks)]),
-        between=found[-1] if len(tasks) > 1 else None,
-        overlap=overlap(tasks, Shared.of(flat), crossed, drawn),
-    )
-
-
-def _compared(
-    masks: Array, group: Group, number: int, drawn: Mapping[str, Drawn], no_chance: Mapping[str, str]
-) -> KindComparison:
-    # The group's tickets are counted from its own first.
-    observed = agreement(masks[group.members], group.pairs - group.members[0])
-    return KindComparison(
-        observed,
+def _of_sites(tasks: Mapping[str, Sequence[Found]], setting: _Setting) -> PruningComparison:
+    tickets = {task: [one.load() for one in found] for task, found in tasks.items()}
+    _check_shapes(tasks, tickets)
+    everything = [ticket for several in tickets.values() for ticket in several]
+    kinds = {}
+    for number, kind in enumerate(everything[0].sites):
+        masks = np.stack([rows_of(ticket.masks[kind]) for ticket in everything])
+        kinds[kind] = _kind_of_site(masks, number, setting)
+    survival = {task: site_survival(several) for task, several in tickets.items()}
+    return _put_together(
+        setting,
         {
-            name: {
-                statistic: chance(one.groups[number][statistic], getattr(observed, statistic))
-                for statistic in STATISTICS
-            }
-            for name, one in drawn.items()
+            task: TaskComparison(tuple(found), {}, known.kinds if (known := survival[task]) is not None else {})
+            for task, found in tasks.items()
         },
-        no_chance,
+        kinds,
     )
 
 
-def _weights(found: Sequence[Found]) -> TaskComparison:
-    # One ticket at a time: the masks of a large model over five seeds would fill the memory.
-    by_ticket = [densities(one.load()) for one in found]
-    return TaskComparison(tuple(found), {}, {}, mean_densities(by_ticket), density_deviations(by_ticket))
+def _kind_of_site(masks: Array, number: int, setting: _Setting) -> _OfKind:
+    """Compare masks [tickets, rows, sites of a row]; `number` keeps the draws of two kinds apart."""
+    flat = masks.reshape(len(masks), -1)
+    drawn, no_chance = {}, {}
+    for control in CONTROLS:
+        layerwise = control == "random-layerwise"
+        if layerwise and masks.shape[-1] == 1:
+            no_chance[control] = LAYERS_OF_ONE
+            continue
+        seed = (setting.seed, number, int(layerwise))
+        batches = random_sites(masks, setting.groups, layerwise=layerwise, draws=setting.draws, seed=seed)
+        drawn[control] = measure(batches, setting.groups, setting.crossed)
+    observed = [
+        # The group's tickets are counted from its own first.
+        agreement(flat[group.members], group.pairs - group.members[0])
+        for group in setting.groups
+    ]
+    return _against_chance(observed, Shared.of(flat), drawn, no_chance, setting)
+
+
+def _of_weights(tasks: Mapping[str, Sequence[Found]], setting: _Setting) -> PruningComparison:
+    described, packed = {}, []
+    for task, found in tasks.items():
+        by_ticket = []
+        for one in found:
+            # One whole ticket at a time: the masks of a large model over five seeds would fill the memory.
+            ticket = one.load()
+            by_ticket.append(densities(ticket))
+            packed.append(PackedMasks(ticket))
+            if packed[-1].sizes != packed[0].sizes:
+                raise TombolaError(f"the ticket in {one.folder} has other matrices than the first; find it again")
+        deviations = density_deviations(by_ticket)
+        described[task] = TaskComparison(tuple(found), {}, {}, mean_densities(by_ticket), deviations)
+    counts = count(packed, setting.groups)
+    observed = [
+        agreement_by_counts(counts.shared.among(group.members), always, group.pairs - group.members[0])
+        for group, always in zip(setting.groups, counts.everywhere, strict=True)
+    ]
+    drawn, no_chance = {}, {}
+    for control in CONTROLS:
+        if counts.shared.sites >= LARGEST:
+            no_chance[control] = TOO_MANY
+            continue
+        layerwise = control == "random-layerwise"
+        seed = (setting.seed, 0, int(layerwise))
+        batches = random_weights(counts, setting.groups, layerwise=layerwise, draws=setting.draws, seed=seed)
+        drawn[control] = measure(batches, setting.groups, setting.crossed)
+    return _put_together(
+        setting, described, {"weights": _against_chance(observed, counts.shared, drawn, no_chance, setting)}
+    )
+
+
+def _against_chance(
+    observed: Sequence[Agreement],
+    shared: Shared,
+    drawn: Mapping[str, Drawn],
+    no_chance: Mapping[str, str],
+    setting: _Setting,
+) -> _OfKind:
+    """The agreement of every group beside that of random tickets, and the matrix of tasks."""
+    return _OfKind(
+        tuple(
+            KindComparison(
+                one,
+                {
+                    control: {name: chance(random.groups[number][name], getattr(one, name)) for name in STATISTICS}
+                    for control, random in drawn.items()
+                },
+                no_chance,
+            )
+            for number, one in enumerate(observed)
+        ),
+        overlap(setting.tasks, shared, setting.crossed, drawn),
+    )
+
+
+def _put_together(
+    setting: _Setting, tasks: Mapping[str, TaskComparison], kinds: Mapping[str, _OfKind]
+) -> PruningComparison:
+    several = len(setting.tasks) > 1
+    return PruningComparison(
+        architecture=next(iter(tasks.values())).found[0].architecture,
+        tasks={
+            task: replace(one, kinds={kind: of_kind.groups[number] for kind, of_kind in kinds.items()})
+            for number, (task, one) in enumerate(tasks.items())
+        },
+        between={kind: one.groups[-1] for kind, one in kinds.items()} if several else {},
+        overlap={kind: one.overlap for kind, one in kinds.items()},
+    )
 
 
 def _check_shapes(tasks: Mapping[str, Sequence[Found]], tickets: Mapping[str, Sequence[Ticket]]) -> None:

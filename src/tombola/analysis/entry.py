@@ -30,28 +30,27 @@ def entry(comparison: Comparison) -> dict[str, Any]:
 
 
 def _pruning(comparison: PruningComparison) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    one_task = not comparison.between
+    return {
         "architecture": comparison.architecture,
         "tasks": {task: _task(one) for task, one in comparison.tasks.items()},
+        "between_tasks": None if one_task else {kind: _kind(one) for kind, one in comparison.between.items()},
+        "overlap": {kind: _overlap(one) for kind, one in comparison.overlap.items()},
+        "undefined": {"between_tasks": ONE_TASK} if one_task else {},
     }
-    if comparison.overlap:
-        one_task = not comparison.between
-        found["between_tasks"] = None if one_task else {kind: _kind(one) for kind, one in comparison.between.items()}
-        found["overlap"] = {kind: _overlap(one) for kind, one in comparison.overlap.items()}
-        found["undefined"] = {"between_tasks": ONE_TASK} if one_task else {}
-    return found
 
 
 def _task(comparison: TaskComparison) -> dict[str, Any]:
     found: dict[str, Any] = {"tickets": [{"folder": str(one.folder), "seed": one.seed} for one in comparison.found]}
     for kind, one in comparison.kinds.items():
-        survival = comparison.survival[kind]
-        found[kind] = {
-            **_kind(one),
-            "survival": _sites(kind, survival.rows),
-            "survival_deviation": _sites(kind, survival.deviations),
-            "super_survivor_sites": _super_survivors(kind, survival),
-        }
+        found[kind] = _kind(one)
+        if kind in comparison.survival:
+            survival = comparison.survival[kind]
+            found[kind] |= {
+                "survival": _sites(kind, survival.rows),
+                "survival_deviation": _sites(kind, survival.deviations),
+                "super_survivor_sites": _super_survivors(kind, survival),
+            }
     if comparison.density:
         deviations = comparison.density_deviations
         found["matrices"] = [

@@ -87,7 +87,8 @@ class Shared:
     def cochran_q_p(self) -> Array:
         """The p value of Cochran's Q (1950): that every ticket keeps the same share of the sites."""
         n, total = self.tickets, self.sizes.sum(axis=-1)
-        spread = (n - 1) * (n * (self.sizes**2).sum(axis=-1) - total**2)
+        # The textbook has a difference of squares, which loses its digits where weights are counted.
+        spread = (n - 1) * n * ((self.sizes - total[..., None] / n) ** 2).sum(axis=-1)
         return np.asarray(chi2.sf(_ratio(spread, self._disagreements()), max(n - 1, 1)))
 
     def pair_ps(self, pairs: Array) -> Array:

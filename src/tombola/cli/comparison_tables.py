@@ -12,7 +12,7 @@ from tombola.analysis.comparison import CONTROLS, Comparison, KindComparison, Pr
 from tombola.analysis.overlap import Overlap
 from tombola.analysis.survival import Density
 
-_KINDS: Mapping[str, str] = {"heads": "heads", "mlps": "MLPs", "neurons": "blocks of neurons"}
+_KINDS: Mapping[str, str] = {"heads": "heads", "mlps": "MLPs", "neurons": "blocks of neurons", "weights": "weights"}
 _COLUMNS: Mapping[str, str] = {
     "mean_survivors": "mean\nsurvivors",
     "super_survivors": "super-\nsurvivors",
@@ -39,8 +39,7 @@ def tables(comparison: Comparison) -> Iterator[RenderableType]:
         for task, found in one.tasks.items():
             if found.density:
                 yield _densities(task, len(found.found), found.density)
-    if any(one.overlap for one in comparison.prunings.values()):
-        yield Text(_WHAT.format(draws=comparison.draws), style="dim")
+    yield Text(_WHAT.format(draws=comparison.draws), style="dim")
     for reason in reasons:
         yield Text(f"undefined: {reason}", style="dim")
 
@@ -78,7 +77,7 @@ def _value(name: str, value: float | None) -> str:
     if value is None:
         return "undefined"
     if name in _COUNTS:
-        return f"{round(value, 1):g}"
+        return f"{value:,.1f}".removesuffix(".0")
     return f"{value:.3f}" if value >= 0.0005 or not name.endswith("_p") else f"{value:.0e}"
 
 
