@@ -66,7 +66,7 @@ def alpha(rows: Masks) -> float | None:
         return None
     within = [a != b for site in zip(*rows, strict=True) for a, b in combinations(site, 2)]
     among = [a != b for a, b in combinations(values, 2)]
-    return 1 - (sum(within) / len(within)) / (sum(among) / len(among))
+    return 1 - float(sum(within) * len(among) / (len(within) * sum(among)))
 
 
 def q_p(rows: Masks) -> float | None:
