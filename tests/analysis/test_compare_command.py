@@ -1,19 +1,24 @@
 """`tombola compare` and `tombola import-masks` as people and scripts use them."""
 
+import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from trees import tree
 
 import small
 from small import environment
 from tombola.analysis.agreement import STATISTICS
+from tombola.analysis.comparison import compare
 from tombola.anatomy import dissect
 from tombola.cli import main
+from tombola.cli.comparison_tables import tables
 from tombola.sources import load_model, outline
 from tombola.ticket import Ticket
 
@@ -49,13 +54,23 @@ def test_tables_for_people(imported: Path, tmp_path: Path, capsys: pytest.Captur
     single = imported / "cola" / "seed-0" / "good"
     assert main(["compare", str(imported), "--draws", "20", "--out", str(tmp_path / "compared")]) == 0
     said = capsys.readouterr().out
-    for part in ("heads: agreement", "MLPs: agreement", "rte [x]", "between tasks", "random", "layer-matched"):
+    for part in ("heads: agreement", "MLPs: agreement", "rte [x]", "between tasks", "random", "layerwise"):
         assert part in said
     assert "…\n" not in said
     assert Ticket.load(tmp_path / "compared" / "heads+mlps" / "cola" / "bad").provenance["ticket"] == "bad"
     assert main(["compare", str(single)]) == 0
     said = capsys.readouterr().out
     assert "undefined: a single ticket agrees with nothing" in said
+
+
+def test_tables_are_whole_in_80_characters(imported: Path) -> None:
+    console = Console(width=80, file=io.StringIO(), record=True)
+    for part in tables(compare([imported, *(imported / "cola").glob("seed-0/good")], draws=20)):
+        console.print(part)
+    said = console.export_text()
+    assert "…" not in said
+    assert max(map(len, said.splitlines())) <= 80
+    assert len(re.findall(r"\d – ", said)) > 20
 
 
 def test_no_model_and_no_hub_are_needed(imported: Path) -> None:

@@ -14,17 +14,21 @@ from tombola.analysis.survival import Density
 
 _KINDS: Mapping[str, str] = {"heads": "heads", "mlps": "MLPs", "neurons": "blocks of neurons", "weights": "weights"}
 _COLUMNS: Mapping[str, str] = {
-    "mean_survivors": "mean\nsurvivors",
-    "super_survivors": "super-\nsurvivors",
+    "mean_survivors": "mean\nsurvi-\nvors",
+    "super_survivors": "super-\nsurvi-\nvors",
     "jaccard": "Jaccard",
     "fleiss_kappa": "Fleiss'\nkappa",
-    "krippendorff_alpha": "Krippendorff's\nalpha",
-    "cochran_q_p": "Cochran's Q\np",
+    "krippendorff_alpha": "Krippen-\ndorff's\nalpha",
+    "cochran_q_p": "Cochran's\nQ: p",
     "pairs_not_rejected": "pairs not\nrejected",
 }
+"""Words short enough for 80 characters a line."""
 _COUNTS = ("mean_survivors", "super_survivors", "pairs_not_rejected")
-_CONTROLS: Mapping[str, str] = {"random": "random", "random-layerwise": "layer-matched"}
-_WHAT = "random and layer-matched: 2.5 % and 97.5 % quantiles over {draws:,} draws of random tickets of the same sizes"
+_CONTROLS: Mapping[str, str] = {"random": "random", "random-layerwise": "layerwise"}
+_WHAT = (
+    "random: 2.5 % and 97.5 % quantiles over {draws:,} draws of random tickets of the same sizes; layerwise: "
+    "of the same sizes in each layer"
+)
 
 
 def tables(comparison: Comparison) -> Iterator[RenderableType]:
@@ -33,23 +37,28 @@ def tables(comparison: Comparison) -> Iterator[RenderableType]:
     for pruning, one in comparison.prunings.items():
         yield Text(f"{pruning}, {one.architecture}", style="bold")
         for kind in one.overlap:
+            yield Text(f"\n{_KINDS[kind]}: agreement between the tickets of a task")
             yield _statistics(kind, one, reasons)
             if len(one.tasks) > 1:
-                yield _matrix(kind, one.overlap[kind], reasons)
+                yield Text(f"\n{_KINDS[kind]}: Jaccard of two tasks' tickets, mean over pairs (of random ones)")
+                yield _matrix(one.overlap[kind], reasons)
         for task, found in one.tasks.items():
             if found.density:
-                yield _densities(task, len(found.found), found.density)
-    yield Text(_WHAT.format(draws=comparison.draws), style="dim")
+                number = len(found.found)
+                yield Text(f"\n{task}: share of the weights that survive in each matrix, mean over {number} tickets")
+                yield _densities(found.density)
+    yield Text(f"\n{_WHAT.format(draws=comparison.draws)}", style="dim")
     for reason in reasons:
         yield Text(f"undefined: {reason}", style="dim")
 
 
 def _statistics(kind: str, comparison: PruningComparison, reasons: dict[str, None]) -> Table:
-    table = _table(f"{_KINDS[kind]}: agreement between the tickets of a task")
-    table.add_column("task", no_wrap=True)
+    table = _table()
+    table.add_column("task", overflow="fold")
     table.add_column("n", justify="right")
-    for title in _COLUMNS.values():
-        table.add_column(title, justify="right")
+    for name, title in _COLUMNS.items():
+        width = len("undefined") if name in STATISTICS[1:] else None
+        table.add_column(title, justify="right", overflow="fold", min_width=width)
     for task, found in comparison.tasks.items():
         _add(table, task, found.kinds[kind], reasons)
     if kind in comparison.between:
@@ -82,11 +91,11 @@ def _value(name: str, value: float | None) -> str:
 
 
 def _interval(name: str, chance: Chance | None) -> str:
-    return "" if chance is None else f"{_value(name, chance.low)}…{_value(name, chance.high)}"
+    return "" if chance is None else f"{_value(name, chance.low)} – {_value(name, chance.high)}"
 
 
-def _matrix(kind: str, overlap: Overlap, reasons: dict[str, None]) -> Table:
-    table = _table(f"{_KINDS[kind]}: Jaccard of two tasks' tickets, mean over pairs (and for random tickets)")
+def _matrix(overlap: Overlap, reasons: dict[str, None]) -> Table:
+    table = _table()
     table.add_column("")
     for task in overlap.tasks:
         table.add_column(Text(task), justify="right")
@@ -102,8 +111,8 @@ def _matrix(kind: str, overlap: Overlap, reasons: dict[str, None]) -> Table:
     return table
 
 
-def _densities(task: str, tickets: int, density: Sequence[Density]) -> Table:
-    table = _table(f"{task}: share of the weights that survive in each matrix, mean over {tickets} tickets")
+def _densities(density: Sequence[Density]) -> Table:
+    table = _table()
     kinds = list(dict.fromkeys(one.kind for one in density))
     layers = list(dict.fromkeys(one.layer for one in density))
     shares = {(one.layer, one.kind): one.share for one in density}
@@ -116,7 +125,5 @@ def _densities(task: str, tickets: int, density: Sequence[Density]) -> Table:
     return table
 
 
-def _table(title: str) -> Table:
-    return Table(
-        title=Text(title), box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", title_justify="left"
-    )
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
