@@ -46,9 +46,10 @@ def _measured(options: argparse.Namespace) -> dict[str, object] | None:
                 length=options.length,
                 memory=True,
             )
-    except (TombolaError, MemoryError, RuntimeError) as error:
-        # The model is there and proved; a machine too small to measure it takes nothing from that.
-        warnings.warn(f"the cost was not measured: {error}", stacklevel=1)
+    except (TombolaError, MemoryError, RuntimeError, KeyboardInterrupt) as error:
+        # The model is there and proved; neither a small machine nor a user in a hurry undoes that.
+        reason = "stopped" if isinstance(error, KeyboardInterrupt) else " ".join(str(error).split())
+        warnings.warn(f"the cost was not measured: {reason}", stacklevel=1)
         return None
     if not options.json:
         console = Console()
