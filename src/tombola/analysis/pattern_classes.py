@@ -33,8 +33,8 @@ ROWS = 0.5
 """Share of the rows in which a diagonal must show with half of `LINE`: it runs through the text, not a phrase of it."""
 BLOCK = 0.4
 """Of the attention: more than for lines, as the cut is the best of many, which chance makes look good."""
-FILL = 0.5
-"""Of a block's width that a row fills: a diagonal of three tokens fills less from six tokens on."""
+FILL = 0.55
+"""Of a block's width that a row fills. A third block doubles the width of one part, of which half is then filled."""
 PART = 3
 """Tokens of the smallest block: a word between two separators; an eighth of the text, if that is more."""
 

@@ -88,6 +88,11 @@ class Reduction:
         for weighting, part in enumerate((raw, raw * norms[..., None, :])):
             # Rows of α sum to 1 but for rounding; those of ‖α f(x)‖ are made comparable.
             shares = part / part.sum(-1, keepdim=True).clamp_min(torch.finfo(part.dtype).tiny)
+            if not shares.isfinite().all():
+                raise TombolaError(
+                    "the model's attention is not finite; train it with a lower learning rate, or run it with "
+                    "--precision fp32"
+                )
             structure = classify(shares)
             self._add(weighting, maps.row, heads, features(shares, separators).double().cpu())
             self._best.offer(
