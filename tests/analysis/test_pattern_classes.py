@@ -20,7 +20,8 @@ def column(tokens: int, *places: int) -> Tensor:
 
 
 def blocks(*lengths: int) -> Tensor:
-    return torch.block_diag(*(torch.full((length, length), 1 / length) for length in lengths))
+    made: Tensor = torch.block_diag(*(torch.full((length, length), 1 / length) for length in lengths))
+    return made
 
 
 def shift(tokens: int, offset: int) -> Tensor:
