@@ -1,13 +1,14 @@
 """Patterns taken in a stream against the same taken one example and one layer at a time."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 from transformers import PreTrainedModel
 
 from models import Exact, classifier, sites, some_sites, some_weights, synthetic, tokenizer
@@ -19,7 +20,7 @@ from tombola.analysis.pattern_classes import CLASSES, classify
 from tombola.analysis.patterns import AttentionPatterns
 from tombola.subnetwork import masked
 from tombola.tasks.base import Batch
-from zoo import ZOO, computed
+from zoo import SIZES, ZOO, computed
 
 STREAMED = (*(name for name, kind in ZOO.items() if kind.sort != "t5"), "t5's encoder")
 
@@ -275,3 +276,30 @@ def test_bad_input(tmp_path: Path) -> None:
     (tmp_path / "new.json").write_text('{"format": 2}')
     with pytest.raises(TombolaError, match="format 2"):
         AttentionPatterns.read(tmp_path / "new.json")
+
+
+def peak(call: Callable[[], object], trace: Path) -> int:
+    """Most bytes that PyTorch has allocated at once during a call."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        call()
+    profiler.export_chrome_trace(str(trace))
+    events = json.loads(trace.read_text())["traceEvents"]
+    totals = [event["args"]["Total Allocated"] for event in events if event["name"] == "[memory]"]
+    sizes = [event["args"]["Bytes"] for event in events if event["name"] == "[memory]"]
+    # What was there before the call began.
+    return int(max(totals) - (totals[0] - sizes[0]))
+
+
+def test_memory_stays_near_that_of_a_plain_forward_pass(tmp_path: Path) -> None:
+    model = ZOO["bert"].make(dtype=torch.float32)
+    wide = type(model)(type(model.config)(**{**SIZES, "num_hidden_layers": 5, "max_position_embeddings": 192}))
+    wide.set_attn_implementation("eager")
+    wide.eval()
+    ids = torch.randint(5, 60, (48, 192), generator=torch.Generator().manual_seed(0))
+    given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    given["attention_mask"][::2, 150:] = 0
+    with torch.no_grad():
+        plain = peak(lambda: wide(**given), tmp_path / "plain.json")
+        every = peak(lambda: wide(**given, output_attentions=True), tmp_path / "every.json")
+    stream = peak(lambda: attention_patterns(wide, [batch(given)]), tmp_path / "stream.json")
+    assert stream < 1.5 * plain < every

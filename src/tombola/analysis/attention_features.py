@@ -41,7 +41,7 @@ def features(maps: Tensor, separators: Tensor) -> Tensor:
         maps.diagonal(0, -2, -1).mean(-1),
         entropy,
         entropy / largest if largest else torch.full_like(entropy, torch.nan),
-        (maps * _distances(maps)).sum((-2, -1)) / tokens,
+        torch.einsum("...ij,ij->...", maps, _distances(maps)) / tokens,
     )
     return torch.stack(found, -1)
 

@@ -73,10 +73,11 @@ def classify(maps: Tensor) -> Structure:
     columns = 2 * (maps * tokens >= COLUMN).sum(-2) > tokens
     vertical = _vertical(maps, columns)
     diagonal = _diagonal(maps, columns)
-    block = _block(maps)
+    block, cut = _block(maps)
     lines = torch.stack((vertical, diagonal), -1)
     is_vertical, is_diagonal = (lines >= LINE).unbind(-1)
     is_block = (block >= BLOCK) & (block > diagonal) & ~is_vertical
+    is_block[is_block.clone()] = _filled(maps[is_block], cut[is_block]) >= FILL
     labels = torch.full_like(vertical, 4, dtype=torch.int64)
     clarity = 1 - torch.stack((vertical, diagonal, block), -1).amax(-1).clamp(0, 1)
     for label, holds, strength in (
@@ -114,24 +115,37 @@ def _diagonal(maps: Tensor, columns: Tensor) -> Tensor:
     return strength.where(steady & (possible > 1e-6), 0.0)
 
 
-def _block(maps: Tensor) -> Tensor:
-    """Share of the attention that stays within the two parts of the best cut; 0 unless rows fill their part."""
+def _block(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Share of the attention that stays within the two parts of the best cut, and where the second part begins.
+
+    Where a text is too short to be cut, the share is 0.
+    """
     tokens = maps.shape[-1]
     smallest = max(PART, tokens // 8)
     cuts = torch.arange(smallest, max(smallest, tokens - smallest + 1), device=maps.device)
     if not len(cuts):
-        return maps.new_zeros(maps.shape[:-2])
-    # By the number of rows and columns in the corner: the mass of every corner.
-    corners = maps.cumsum(-2).cumsum(-1)
-    first = corners.diagonal(0, -2, -1)[..., cuts - 1]
-    crossing = corners[..., cuts - 1, -1] + corners[..., -1, cuts - 1] - 2 * first
-    within = 1 - crossing / tokens
+        return maps.new_zeros(maps.shape[:-2]), torch.zeros(maps.shape[:-2], dtype=torch.int64, device=maps.device)
+    # A cell (i, j) crosses the cuts from min(i, j) + 1 to max(i, j).
+    above, below = maps.triu(1), maps.tril(-1)
+    begins = above.sum(-1) + below.sum(-2)
+    ends = above.sum(-2) + below.sum(-1)
+    crossing = (begins - ends).cumsum(-1)[..., cuts - 1]
     even = (cuts**2 + (tokens - cuts) ** 2).to(maps.dtype) / tokens**2
-    strength, best = ((within - even) / (1 - even)).max(-1)
-    cut = cuts[best][..., None]
-    in_first = torch.arange(tokens, device=maps.device) < cut
-    kept = maps * (in_first[..., :, None] == in_first[..., None, :])
+    strength, best = ((1 - crossing / tokens - even) / (1 - even)).max(-1)
+    return strength, cuts[best]
+
+
+def _filled(maps: Tensor, cut: Tensor) -> Tensor:
+    """Share of its part that a row fills, mean over rows: the exponential of its entropy there, by the part's width.
+
+    Args:
+        maps: [maps, tokens, tokens].
+        cut: int64 [maps], where the second part begins.
+    """
+    tokens = maps.shape[-1]
+    in_first = torch.arange(tokens, device=maps.device) < cut[:, None]
+    kept = maps * (in_first[:, :, None] == in_first[:, None, :])
     kept = kept / kept.sum(-1, keepdim=True).clamp_min(torch.finfo(maps.dtype).tiny)
-    sizes = torch.where(in_first, cut, tokens - cut)
-    filled = (torch.special.entr(kept).sum(-1).exp() / sizes).mean(-1)
-    return strength.where(filled >= FILL, 0.0)
+    sizes = torch.where(in_first, cut[:, None], tokens - cut[:, None])
+    filled: Tensor = (torch.special.entr(kept).sum(-1).exp() / sizes).mean(-1)
+    return filled

@@ -16,8 +16,8 @@ from tombola.analysis.patterns import AttentionPatterns
 from tombola.errors import TombolaError
 from tombola.tasks.base import Batch
 
-_CELLS = 2**18
-"""Cells of the maps that are worked on at a time: a megabyte, so that working memory stays small beside a map."""
+_CELLS = 2**19
+"""Cells of the maps that are worked on at a time: two megabytes, so that working memory stays small beside a map."""
 
 
 class Reduction:
@@ -88,7 +88,8 @@ class Reduction:
         for weighting, part in enumerate((raw, raw * norms[..., None, :])):
             # Rows of α sum to 1 but for rounding; those of ‖α f(x)‖ are made comparable.
             shares = part / part.sum(-1, keepdim=True).clamp_min(torch.finfo(part.dtype).tiny)
-            if not shares.isfinite().all():
+            # No share is negative, so what is not finite shows in the sum.
+            if not shares.sum().isfinite():
                 raise TombolaError(
                     "the model's attention is not finite; train it with a lower learning rate, or run it with "
                     "--precision fp32"
