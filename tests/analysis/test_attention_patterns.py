@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -292,7 +293,8 @@ def peak(call: Callable[[], object], trace: Path) -> int:
 
 def test_memory_stays_near_that_of_a_plain_forward_pass(tmp_path: Path) -> None:
     model = ZOO["bert"].make(dtype=torch.float32)
-    wide = type(model)(type(model.config)(**{**SIZES, "num_hidden_layers": 5, "max_position_embeddings": 192}))
+    sizes: dict[str, Any] = {**SIZES, "num_hidden_layers": 5, "max_position_embeddings": 192}
+    wide = type(model)(type(model.config)(**sizes))
     wide.set_attn_implementation("eager")
     wide.eval()
     ids = torch.randint(5, 60, (48, 192), generator=torch.Generator().manual_seed(0))

@@ -24,6 +24,7 @@ from torch import Tensor
 
 CLASSES = ("vertical", "diagonal", "vertical+diagonal", "block", "heterogeneous")
 """The names, by the numbers that `classify` gives."""
+_VERTICAL, _DIAGONAL, _BOTH, _BLOCK, _HETEROGENEOUS = range(5)
 
 COLUMN = 2.0
 """Even shares that a line's cells have at least. No column of two blocks gets there in more than half of its rows."""
@@ -78,13 +79,13 @@ def classify(maps: Tensor) -> Structure:
     is_vertical, is_diagonal = (lines >= LINE).unbind(-1)
     is_block = (block >= BLOCK) & (block > diagonal) & ~is_vertical
     is_block[is_block.clone()] = _filled(maps[is_block], cut[is_block]) >= FILL
-    labels = torch.full_like(vertical, 4, dtype=torch.int64)
+    labels = torch.full_like(vertical, _HETEROGENEOUS, dtype=torch.int64)
     clarity = 1 - torch.stack((vertical, diagonal, block), -1).amax(-1).clamp(0, 1)
     for label, holds, strength in (
-        (0, is_vertical & ~is_diagonal, vertical),
-        (1, is_diagonal & ~is_vertical & ~is_block, diagonal),
-        (2, is_vertical & is_diagonal, lines.amin(-1)),
-        (3, is_block, block),
+        (_VERTICAL, is_vertical & ~is_diagonal, vertical),
+        (_DIAGONAL, is_diagonal & ~is_vertical & ~is_block, diagonal),
+        (_BOTH, is_vertical & is_diagonal, lines.amin(-1)),
+        (_BLOCK, is_block, block),
     ):
         labels[holds] = label
         clarity = strength.where(holds, clarity)
