@@ -25,6 +25,7 @@ format: .venv/.develop
 bench: .venv/.develop
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/shrinking.py --models minilm
+	$(BIN)/python benchmarks/attention_patterns.py
 
 # A quarter of an hour on two cores, nearly all of it for SmolLM2.
 bench-shrinking: .venv/.develop

@@ -1,0 +1,1 @@
+"""What survives in tickets, and what it means."""
