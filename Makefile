@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: study test test-fast lint format bench bench-shrinking clean
+.PHONY: study test test-fast lint format bench bench-shrinking bench-one-shot clean
 
 study: .venv/.study
 	$(BIN)/tombola study
@@ -25,10 +25,15 @@ format: .venv/.develop
 bench: .venv/.develop
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/shrinking.py --models minilm
+	$(BIN)/python benchmarks/attention_patterns.py
 
 # A quarter of an hour on two cores, nearly all of it for SmolLM2.
 bench-shrinking: .venv/.develop
 	$(BIN)/python benchmarks/shrinking.py
+
+# Beside Torch-Pruning, where it is installed in .venv.
+bench-one-shot: .venv/.develop
+	$(BIN)/python benchmarks/one_shot.py
 
 clean:
 	rm -rf .venv

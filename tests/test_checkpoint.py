@@ -209,3 +209,29 @@ def test_a_model_of_16_bits_is_proved_too(name: str, tmp_path: Path) -> None:
     assert save_shrunk(model, ticket, tmp_path / "small") < 1e-5
     assert load(tmp_path / "small").dtype == torch.bfloat16
     assert save_zeros(model, ticket, tmp_path / "zeros") < 1e-5
+
+
+def test_how_it_generates_is_kept(tmp_path: Path) -> None:
+    model = ZOO["gpt2"].make(dtype=torch.float32)
+    assert model.generation_config is not None
+    model.generation_config.max_new_tokens = 5
+    model.generation_config.eos_token_id = [2, 3]
+    model.generation_config.repetition_penalty = 1.3
+    save_shrunk(model, tickets(model)["random 0"], tmp_path / "small")
+    again = load(tmp_path / "small").generation_config
+    assert again is not None
+    assert (again.max_new_tokens, again.eos_token_id, again.repetition_penalty) == (5, [2, 3], 1.3)
+
+
+def test_code_beside_the_model_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ZOO["bert"].make(dtype=torch.float32)
+    save_shrunk(model, tickets(model)["random 0"], tmp_path / "small")
+    path = tmp_path / "small" / "config.json"
+    evil = {"model_type": "evil", "auto_map": {"AutoConfig": "evil.EvilConfig"}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | evil))
+    (tmp_path / "small" / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass EvilConfig: pass\n")
+    # A terminal on which somebody says yes to everything.
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    with pytest.raises(TombolaError, match="is damaged"):
+        load(tmp_path / "small")
+    assert not (tmp_path / "ran").exists()

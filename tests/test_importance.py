@@ -150,6 +150,13 @@ def test_normalised_is_layer_norm_then_range_by_hand() -> None:
     torch.testing.assert_close(found["mlps"], torch.tensor([1.0, nan, 0.0, 1 / 3], dtype=torch.float64), equal_nan=True)
 
 
+def test_neurons_are_compared_over_the_whole_model() -> None:
+    neurons = torch.tensor([[1.0, 3.0], [5.0, math.nan]], dtype=torch.float64)
+    found = Importance({"neurons": neurons}).normalised()["neurons"]
+    # No layer's norm: 1 to 5 becomes 0 to 1.
+    assert found.nan_to_num(-1).tolist() == [[0.0, 0.5], [1.0, -1.0]]
+
+
 def test_normalised_stretches_heads_to_the_whole_range() -> None:
     heads = torch.tensor([[3.0, 4.0], [6.0, 8.0], [5.0, 12.0]], dtype=torch.float64)
     found = Importance({"heads": heads, "mlps": torch.tensor([7.0, 7.0, 7.0], dtype=torch.float64)}).normalised()

@@ -99,6 +99,44 @@ class Scaled(nn.Module):
         return (split * torch.arange(1, split.shape[-2] + 1)[:, None]).flatten(-2), *rest
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_relative_in_16_bits_is_recognised(dtype: torch.dtype) -> None:
+    # Wide enough for rounding to exceed the tolerance.
+    options = GROUPED | NO_TOKENS | POSITIONS | {"hidden_size": 240, "intermediate_size": 512}
+    with pytest.warns(UserWarning, match="is built like llama"):
+        assert recognise(make("OlmoConfig", "OlmoForCausalLM", options).to(dtype)) == "llama"  # type: ignore[arg-type]
+
+
+def test_another_configuration_of_a_recognised_type_is_checked_for_itself() -> None:
+    options = GROUPED | NO_TOKENS | POSITIONS
+    with pytest.warns(UserWarning, match="is built like llama"):
+        recognise(make("CohereConfig", "CohereForCausalLM", options | {"use_qk_norm": False}))
+    with pytest.raises(TombolaError, match="unknown architecture 'cohere'"):
+        recognise(make("CohereConfig", "CohereForCausalLM", options | {"use_qk_norm": True}))
+    # The first is still known.
+    assert "cohere" in FAMILIES
+    assert recognise(make("CohereConfig", "CohereForCausalLM", options | {"use_qk_norm": False})) is None
+
+
+def test_a_check_that_was_stopped_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tombola.recognition.largest_difference", stop)
+    with pytest.raises(KeyboardInterrupt):
+        recognise(make("OlmoConfig", "OlmoForCausalLM", GROUPED | NO_TOKENS | POSITIONS))
+    assert "olmo" not in FAMILIES
+
+
+def test_a_linear_map_that_no_entry_knows_of_is_a_stranger() -> None:
+    model = ZOO["bert"].make(dtype=torch.float32)
+    assert isinstance(model, BertForSequenceClassification)
+    model.config.model_type = "adapted"  # type: ignore[misc]
+    model.bert.encoder.layer[1].adapter = nn.Linear(32, 32)
+    with pytest.raises(TombolaError, match="like those of none that is known"):
+        recognise(model)
+
+
 def test_what_looks_right_and_computes_something_else_is_refused() -> None:
     model = ZOO["bert"].make(dtype=torch.float32)
     assert isinstance(model, BertForSequenceClassification)

@@ -127,7 +127,7 @@ def protocol(
             fine[kind] = max(1, int(getattr(options, f"refine_{kind}_step") * mask.numel() + 1e-9))
     phases = [("joint", {kind: joint[kind] for kind in ticket.masks})]
     if options.refine:
-        phases += [(kind, {kind: fine[kind]}) for kind in ticket.masks]
+        phases += [(kind, {kind: fine[kind]}) for kind in ticket.masks if phases[0][1] != {kind: fine[kind]}]
     for phase, counts in phases:
         while True:
             weak = {kind: sites[: counts[kind]] for kind, sites in least(ticket, seed).items() if kind in counts}

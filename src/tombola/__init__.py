@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tombola.config import StudyConfig
     from tombola.errors import TombolaError
     from tombola.evaluation import Evaluation, evaluate, score
-    from tombola.one_shot import one_shot
+    from tombola.one_shot_pruning import one_shot
     from tombola.onnx_graph import save_onnx
     from tombola.recognition import recognise
     from tombola.search import Search, SearchOptions, search_ticket
@@ -75,7 +75,7 @@ _HOMES = {
     "tombola.errors": ("TombolaError",),
     "tombola.evaluation": ("Evaluation", "evaluate", "score"),
     "tombola.onnx_graph": ("save_onnx",),
-    "tombola.one_shot": ("one_shot",),
+    "tombola.one_shot_pruning": ("one_shot",),
     "tombola.recognition": ("recognise",),
     "tombola.search": ("Search", "SearchOptions", "search_ticket"),
     "tombola.semi_structured": ("not_semi_structured", "prune_semi_structured", "to_semi_structured"),

@@ -33,7 +33,18 @@ def measure(folder: Path, *, ticket: Path | None, batch: int, length: int, devic
     Raises:
         TombolaError: the process failed, for want of memory for example.
     """
-    command = [sys.executable, "-m", "tombola.resident", str(folder), str(batch), str(length), device, str(threads)]
+    # -P: files of the working directory are not run in place of a library's.
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "tombola.resident",
+        str(folder),
+        str(batch),
+        str(length),
+        device,
+        str(threads),
+    ]
     if ticket is not None:
         command += ["--ticket", str(ticket)]
     # The same Tombola as here, however it was found.
@@ -73,19 +84,19 @@ def _run(options: argparse.Namespace) -> int | None:
     from tombola.checkpoint import load
     from tombola.cost import Variant, forward
     from tombola.selfcheck import random_inputs
-    from tombola.sources import load_model
+    from tombola.sources import MARK, load_model
     from tombola.subnetwork import masked
     from tombola.ticket import Ticket
 
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
-    config = transformers.AutoConfig.from_pretrained(options.folder)
+    config = transformers.AutoConfig.from_pretrained(options.folder, trust_remote_code=False)
     getattr(transformers, (config.architectures or ["AutoModel"])[0])
     # The libraries of matrix products set themselves up at first use.
     torch.ones(64, 64) @ torch.ones(64, 64)
     before = psutil.Process().memory_info().rss
-    small = (options.folder / "tombola.json").is_file()
-    model = load(options.folder) if small else load_model(str(options.folder))
+    small = (options.folder / MARK).is_file()
+    model = load(options.folder) if small else load_model(str(options.folder), check=False)
     torch.nn.Module.to(model, device).eval()
     variant: Variant = model if options.ticket is None else masked(model, Ticket.load(options.ticket))
     with forward(variant, random_inputs(model, options.batch, options.length)) as run:

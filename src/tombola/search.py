@@ -302,6 +302,9 @@ def search_ticket(
         state = trail.descend("joint", state, lambda s: _cut_sites(s, counts))
         for kind, total in totals.items() if options.refine else ():
             alone = {kind: options.cut(kind, total, refining=True)}
+            if alone == counts:
+                # It would cut again what the last joint step took back.
+                continue
             state = trail.descend(kind, state, functools.partial(_cut_sites, counts=alone))
     good = state.ticket.with_provenance(
         ticket="good",

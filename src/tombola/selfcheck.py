@@ -3,6 +3,7 @@
 import contextlib
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,21 +12,24 @@ from transformers import PreTrainedModel
 from tombola.anatomy import device_of
 from tombola.errors import TombolaError
 from tombola.gates import attach
-from tombola.subnetwork import Subnetwork
+from tombola.sparse import same_bits
+from tombola.subnetwork import Subnetwork, masked
+
+_PRECISE = (torch.float32, torch.float64)
 
 TOLERANCE = 1e-4
 """Largest difference of an output in the self-check, relative to the largest output; rounding is near 1e-6 in fp32."""
 
 
-def largest_difference(masked: Subnetwork, shrunk: Subnetwork, batch: int = 4) -> float:
+def largest_difference(gated: Subnetwork, shrunk: Subnetwork, batch: int = 4) -> float:
     """Largest difference of an output between two forms of a ticket on random inputs, relative to the largest output.
 
     Raises:
         TombolaError: an output is not finite.
     """
-    assert isinstance(masked.model, PreTrainedModel)
-    given = random_inputs(masked.model, batch)
-    return relative(computed(masked, given), computed(shrunk, given))
+    assert isinstance(gated.model, PreTrainedModel)
+    given = random_inputs(gated.model, batch)
+    return relative(computed(gated, given), computed(shrunk, given))
 
 
 def random_inputs(model: PreTrainedModel, batch: int, length: int = 24) -> dict[str, Tensor]:
@@ -81,7 +85,7 @@ def meaningful(output: Tensor, given: Mapping[str, Tensor]) -> Tensor:
 
 def precise(model: PreTrainedModel) -> PreTrainedModel:
     """The model, or an fp32 copy of one of 16 bits, in which rounding alone would exceed the tolerance."""
-    return model if model.dtype in (torch.float32, torch.float64) else copy.deepcopy(model).float()
+    return model if model.dtype in _PRECISE else copy.deepcopy(model).float()
 
 
 def relative(expected: Tensor, found: Tensor) -> float:
@@ -108,3 +112,42 @@ def difference(expected: Tensor, found: Tensor, what: str) -> float:
             "report this model and ticket"
         )
     return apart
+
+
+def prove(model: PreTrainedModel, small: Subnetwork, again: PreTrainedModel, what: str) -> float:
+    """Compare a model that was read back with the masked one.
+
+    Args:
+        model: the whole model.
+        small: its ticket made flesh; of a ticket of weights, the masked model.
+        again: what was read back; it may be changed to fp32.
+        what: names it in an error.
+
+    Returns:
+        The largest difference of an output, relative to the largest output; 0 for a ticket of weights, of which every
+        bit of every tensor was compared.
+
+    Raises:
+        TombolaError: they differ, or the one that was read back does not run.
+    """
+    if small.ticket.pruning == "weights":
+        expected, found = small.model.state_dict(), again.state_dict()
+        differing = [name for name in expected if name not in found or not same_bits(expected[name], found[name])]
+        if differing:
+            raise TombolaError(
+                f"{what} differs from the masked one in {', '.join(differing[:3])}, so it was not saved; please report "
+                "this model and ticket"
+            )
+        return 0.0
+    given = random_inputs(model, 4)
+    # One fp32 copy of a model of 16 bits at a time.
+    expected_output = computed(masked(precise(model), small.ticket), given)
+    exact = again if again.dtype in _PRECISE else again.float()
+    try:
+        output = computed(replace(small, model=exact), given)
+    except (RuntimeError, ValueError, IndexError) as error:
+        reason = " ".join(str(error).split())[:150]
+        raise TombolaError(
+            f"{what} does not run ({reason}), so it was not saved; please report this model and ticket"
+        ) from error
+    return difference(expected_output, output, what)

@@ -46,26 +46,27 @@ def locate(source: str) -> str:
         return str(gguf.dequantised(file))
 
 
-def load_model(source: str, dtype: torch.dtype | None = None) -> PreTrainedModel:
+def load_model(source: str, dtype: torch.dtype | None = None, *, check: bool = True) -> PreTrainedModel:
     """A model as it was saved, of the class that its configuration names, on the CPU.
 
     Args:
         source: an asset, a local folder or a hub id.
         dtype: of the parameters; by default as saved, which for assets and GGUF files is fp32.
+        check: of a type that the table lacks, see [`recognise`][tombola.recognition.recognise].
 
     Raises:
         TombolaError: it cannot be found, or its class is none of transformers' own.
     """
     path = locate(source)
     with quiet(), loading(source):
-        config = AutoConfig.from_pretrained(path)
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
         name = (config.architectures or ["AutoModel"])[0]
         kind = getattr(transformers, name, None)
         if kind is None:
             raise TombolaError(f"{source} is of class {name}, which this transformers does not have; load it yourself")
         model = kind.from_pretrained(path, dtype="auto" if dtype is None else dtype)
     assert isinstance(model, PreTrainedModel)
-    recognise(model)
+    recognise(model, check=check)
     return model
 
 
@@ -90,7 +91,7 @@ def save_tokenizer(source: str | None, folder: Path) -> None:
     """Put the tokenizer of a model beside what was made of it, where there is one."""
     if source is not None:
         with contextlib.suppress(OSError, ValueError), quiet():
-            AutoTokenizer.from_pretrained(locate(source)).save_pretrained(folder)
+            AutoTokenizer.from_pretrained(locate(source), trust_remote_code=False).save_pretrained(folder)
 
 
 @contextlib.contextmanager

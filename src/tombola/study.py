@@ -27,7 +27,7 @@ from tombola.search import read_steps
 from tombola.store import disk_errors, read_json, sweep_drafts, write_json, write_lines
 from tombola.tasks.base import Task
 from tombola.tasks.catalog import glue_title, open_task
-from tombola.ticket import TICKETS, in_words
+from tombola.ticket import TICKETS, Ticket, in_words
 
 
 class Study:
@@ -102,6 +102,8 @@ class Study:
         # Data and model are opened before anything is written: bad input leaves no trace.
         _ = self.task, self.anatomy
         self._check_rewinding()
+        for pruning in self.config.prunings:
+            _ = Ticket.everything(self.anatomy, pruning, self.config.neuron_block)
         self._check_saved()
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)

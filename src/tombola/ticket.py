@@ -262,6 +262,8 @@ class Ticket:
             masks = {}
             with safe_open(folder / "masks.safetensors", "pt") as file:
                 for name, shape in head["shapes"].items():
+                    if not shape or any(type(size) is not int or size < 1 for size in shape):
+                        raise ValueError(f"{name} has the shape {shape}")
                     packed, size = file.get_tensor(name).numpy(), math.prod(shape)
                     # Unpacking would fill what lacks with zeros.
                     if packed.shape != (-(-size // 8),):

@@ -1,6 +1,5 @@
 """A ticket with its zeros baked in: a plain folder of the original shapes, for tools that know nothing of tickets."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -8,12 +7,10 @@ from transformers import PreTrainedModel
 
 from tombola.card import Card
 from tombola.checkpoint import transformers_model
-from tombola.errors import TombolaError
-from tombola.selfcheck import computed, difference, precise, random_inputs
+from tombola.selfcheck import prove
 from tombola.sources import quiet, save_tokenizer
-from tombola.sparse import same_bits
 from tombola.store import publish
-from tombola.subnetwork import expanded, masked, shrunk
+from tombola.subnetwork import expanded, shrunk
 from tombola.ticket import Ticket
 
 
@@ -43,18 +40,6 @@ def save_zeros(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenize
         ticket.write(draft)
         save_tokenizer(tokenizer, draft)
         again = type(model).from_pretrained(draft, dtype=model.dtype)
-        apart = 0.0
-        if ticket.pruning == "weights":
-            found = again.state_dict()
-            for name, tensor in small.model.state_dict().items():
-                if name not in found or not same_bits(tensor, found[name]):
-                    raise TombolaError(
-                        f"the model with zeros differs from the masked one in {name}, so it was not saved; please "
-                        "report this model and ticket"
-                    )
-        else:
-            exact, given = precise(model), random_inputs(model, 4)
-            output = computed(replace(small, model=precise(again)), given)
-            apart = difference(computed(masked(exact, ticket), given), output, "the model with zeros")
+        apart = prove(model, small, again, "the model with zeros")
         Card("zeros", model, small, apart).write(draft)
     return apart

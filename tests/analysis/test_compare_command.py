@@ -16,6 +16,7 @@ import small
 from small import environment
 from tombola.analysis.agreement import STATISTICS
 from tombola.analysis.comparison import compare
+from tombola.analysis.imported import import_masks
 from tombola.anatomy import dissect
 from tombola.cli import main
 from tombola.cli.comparison_tables import tables
@@ -65,12 +66,16 @@ def test_tables_for_people(imported: Path, tmp_path: Path, capsys: pytest.Captur
 
 def test_tables_are_whole_in_80_characters(imported: Path) -> None:
     console = Console(width=80, file=io.StringIO(), record=True)
-    for part in tables(compare([imported, *(imported / "cola").glob("seed-0/good")], draws=20)):
+    tree(imported.parent / "none", {"empty": ["0", "1", "2"]}, share=0)
+    import_masks(imported.parent / "none", imported.parent / "empty")
+    for part in tables(compare([imported, imported.parent / "empty"], draws=20)):
         console.print(part)
     said = console.export_text()
     assert "…" not in said
     assert max(map(len, said.splitlines())) <= 80
     assert len(re.findall(r"\d – ", said)) > 20
+    for word in ("pairs not", " rejected", "undefined", "layerwise", "Cochran's"):
+        assert re.search(rf"{word}\s", said)
 
 
 def test_no_model_and_no_hub_are_needed(imported: Path) -> None:

@@ -52,7 +52,9 @@ class TestGather:
         ticket(tmp_path / "deep" / "er" / "mine")
         (tmp_path / "runs" / ".draft-x" / "good").mkdir(parents=True)
         (tmp_path / "runs" / ".draft-x" / "good" / "ticket.json").write_text("{")
-        found = gather([tmp_path / "runs", tmp_path / "runs" / "study-a", tmp_path / "deep" / "er" / "mine"])
+        found = gather(
+            [tmp_path / "runs", tmp_path / "runs" / ".." / "runs" / "study-a", tmp_path / "deep" / "er" / "mine"]
+        )
         assert list(found) == ["heads+mlps", "weights"]
         assert {task: len(several) for task, several in found["heads+mlps"].items()} == {"a": 11, "b": 11, NO_TASK: 1}
         assert [one.seed for one in found["heads+mlps"]["a"]] == [str(seed) for seed in range(11)]

@@ -9,6 +9,8 @@ from test_report import read
 
 from tombola.errors import TombolaError
 from tombola.report.page import build
+from tombola.report.rows import read_rows
+from tombola.results import Row
 from tombola.store import write_json
 
 
@@ -27,7 +29,8 @@ def add(folder: Path, seed: int, pruning: str, disk: tuple[int, int], measured: 
         place.mkdir(parents=True, exist_ok=True)
         (place / "model.safetensors").write_bytes(bytes(size))
     # Its bytes are none of the weights'.
-    (home / "full" / "evaluation.safetensors").write_bytes(bytes(500_000))
+    for other in ("evaluation", "step-10"):
+        (home / "full" / f"{other}.safetensors").write_bytes(bytes(500_000))
     if measured is not None:
         write_json(home / pruning / "good" / "cost.json", measured)
 
@@ -49,6 +52,20 @@ def test_means_and_ratios_are_those_of_the_seeds(tmp_path: Path) -> None:
     assert "Measured on 128 tokens, float32, cpu, 2 threads; a ratio" in words
     assert 'tombola.load("rotten-tomatoes/seed-0/heads+mlps/good/shrunk")' in words
     assert "smaller on disk only: its zeros are there again when it runs" in words
+
+
+def test_only_seeds_with_a_smaller_model_count(tmp_path: Path) -> None:
+    folder = fake_study(tmp_path, seeds=(0, 1))
+    add(folder, 1, "heads+mlps", (2_000_000, 1_000_000), cost((0.8, 0.5)))
+    rows = [row for row in read_rows(folder) if row.seed == 1]
+    (full,) = (row for row in rows if row.ticket == "full")
+    (good,) = (r for r in rows if (r.pruning, r.ticket, r.stage) == ("heads+mlps", "good", "retrained"))
+    words = read(build(folder)).words
+    assert f"accuracy, retrained {scored(full)} {scored(good)}" in words
+
+
+def scored(row: Row) -> str:
+    return f"{row.score:.3f} ({row.score_low:.3f} to {row.score_high:.3f})"
 
 
 def test_weights_alone_have_sizes_and_no_times(tmp_path: Path) -> None:

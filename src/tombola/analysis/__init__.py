@@ -1,1 +1,1 @@
-"""What survives, and whether it is the same every time: statistics of sets of tickets, without a model."""
+"""What survives in tickets, and what it means."""

@@ -11,6 +11,7 @@ from tombola.analysis.chance import Chance
 from tombola.analysis.comparison import CONTROLS, Comparison, KindComparison, PruningComparison
 from tombola.analysis.overlap import Overlap
 from tombola.analysis.survival import Density
+from tombola.report import figures
 
 _KINDS: Mapping[str, str] = {"heads": "heads", "mlps": "MLPs", "neurons": "blocks of neurons", "weights": "weights"}
 _COLUMNS: Mapping[str, str] = {
@@ -54,7 +55,7 @@ def tables(comparison: Comparison) -> Iterator[RenderableType]:
 
 def _statistics(kind: str, comparison: PruningComparison, reasons: dict[str, None]) -> Table:
     table = _table()
-    table.add_column("task", overflow="fold")
+    table.add_column("task", overflow="fold", min_width=len("layerwise"))
     table.add_column("n", justify="right")
     for name, title in _COLUMNS.items():
         width = len("undefined") if name in STATISTICS[1:] else None
@@ -79,14 +80,15 @@ def _add(table: Table, title: str, comparison: KindComparison, reasons: dict[str
         distributions = comparison.by_chance.get(control)
         if distributions is not None and agreement.n > 1:
             values = ["", *(_interval(name, distributions[name]) for name in STATISTICS)]
-            table.add_row(Text(f"  {_CONTROLS[control]}"), "", *map(Text, values), style="dim")
+            table.add_row(Text(_CONTROLS[control]), "", *map(Text, values), style="dim")
 
 
 def _value(name: str, value: float | None) -> str:
     if value is None:
         return "undefined"
     if name in _COUNTS:
-        return f"{value:,.1f}".removesuffix(".0")
+        # Heads by one decimal, weights in millions.
+        return figures.short_count(value) if value >= 10_000 else f"{value:,.1f}".removesuffix(".0")
     return f"{value:.3f}" if value >= 0.0005 or not name.endswith("_p") else f"{value:.0e}"
 
 

@@ -85,7 +85,7 @@ def _prune_at_once(options: argparse.Namespace, pipe: "Pipeline", model: "nn.Mod
     from tombola.anatomy import dissect
     from tombola.cell import IMPORTANCE_COST
     from tombola.evaluation import score
-    from tombola.one_shot import one_shot
+    from tombola.one_shot_pruning import one_shot
     from tombola.semi_structured import prune_semi_structured
     from tombola.store import publish
 
@@ -98,7 +98,9 @@ def _prune_at_once(options: argparse.Namespace, pipe: "Pipeline", model: "nn.Mod
             ticket = prune_semi_structured(model)
         else:
             keep = dict.fromkeys(options.pruning.split("+"), options.keep)
-            ticket = one_shot(model, pipe.task, keep, block=pipe.config.neuron_block, progress=bars, **how)
+            # The settings' default is that of searches.
+            block = getattr(options, "neuron_block", 1)
+            ticket = one_shot(model, pipe.task, keep, block=block, progress=bars, **how)
         full, found = (score(model, pipe.task, which, progress=bars, **how).score for which in (None, ticket))
         facts = {"task": pipe.task.name, "metric": pipe.task.metric.name, "split": "dev", "stage": "pruned"}
         ticket.with_provenance(**facts, full_score=full, score=found).save(draft / "ticket")

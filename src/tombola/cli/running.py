@@ -41,7 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if type(error).__name__ != "OutOfMemoryError":
             raise
         reason = str(error).splitlines()[0]
-        print(f"tombola: failed: {reason} Lower --batch-size or --eval-batch-size.", file=sys.stderr)
+        flags = {"training": "--batch-size", "running": "--eval-batch-size"}
+        heeded = [flag for group, flag in flags.items() if group in options.command.groups]
+        advice = f"Lower {' or '.join(heeded)}." if heeded else "Use a device with more memory."
+        print(f"tombola: failed: {reason} {advice}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         what = "the same command goes on where it was" if options.command.resumes else "nothing was written"

@@ -54,7 +54,7 @@ _HELP: Mapping[str, str] = {
     "heads_step": "share of all heads removed in an iteration",
     "mlps_step": "MLPs removed in an iteration",
     "neurons_step": "share of all blocks of neurons removed in an iteration",
-    "neuron_block": "neurons of a block",
+    "neuron_block": "neurons of a block; 1 for prune --keep, else",
     "refine": "go on with heads alone, then MLPs or neurons alone",
     "refine_heads_step": "share of all heads removed in a refining iteration",
     "refine_neurons_step": "share of all blocks of neurons removed in a refining iteration",

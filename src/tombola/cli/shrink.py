@@ -5,6 +5,7 @@ import warnings
 from typing import Any
 
 from rich.console import Console
+from safetensors import SafetensorError
 
 from tombola.cli.command import Command
 from tombola.cli.written_model import add_model_and_ticket, write_model
@@ -25,6 +26,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.checkpoint import save_shrunk
 
+    if options.length < 1:
+        raise TombolaError(f"--length must be 1 or more, not {options.length}")
     result = write_model(options, save_shrunk)
     if options.measure:
         result["cost"] = _measured(options)
@@ -46,9 +49,10 @@ def _measured(options: argparse.Namespace) -> dict[str, object] | None:
                 length=options.length,
                 memory=True,
             )
-    except (TombolaError, MemoryError, RuntimeError) as error:
-        # The model is there and proved; a machine too small to measure it takes nothing from that.
-        warnings.warn(f"the cost was not measured: {error}", stacklevel=1)
+    except (TombolaError, SafetensorError, OSError, MemoryError, RuntimeError, KeyboardInterrupt) as error:
+        # The model is there and proved; neither a small machine nor a user in a hurry undoes that.
+        reason = "stopped" if isinstance(error, KeyboardInterrupt) else " ".join(str(error).split())
+        warnings.warn(f"the cost was not measured: {reason}", stacklevel=1)
         return None
     if not options.json:
         console = Console()

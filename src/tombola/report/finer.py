@@ -8,7 +8,7 @@ from tombola.report.layout import scrolling
 from tombola.report.markup import Html, element
 from tombola.report.names import PRUNING_TITLES
 from tombola.report.record import Record
-from tombola.report.rows import Summary
+from tombola.report.rows import Summary, scored
 from tombola.statistics import mean_std
 from tombola.ticket import Pruning
 
@@ -89,7 +89,7 @@ def about_finer(one: Finer, higher_is_better: bool) -> str:
     coarse, fine = one.retrained
     several = len(fine.rows) > 1
     ranges = "ranges of one standard deviation" if several else "95 % intervals"
-    scores = f"Retrained, the ticket of neurons scores {_score(fine)} against {_score(coarse)}"
+    scores = f"Retrained, the ticket of neurons scores {scored(fine)} against {scored(coarse)}"
     better = fine.score > coarse.score if higher_is_better else fine.score < coarse.score
     if coarse.overlaps(fine):
         text = f"{scores}: the {ranges} overlap, so that this study does not tell the scores apart."
@@ -127,14 +127,6 @@ def _about_size(one: Finer) -> tuple[str, bool]:
     return f"{what} {difference} on average ({spread}), {doubt}: no difference in size is clear.", False
 
 
-def _score(summary: Summary) -> str:
-    return (
-        f"{figures.score(summary.score)} {summary.spread}"
-        if summary.std is not None
-        else f"{figures.score(summary.score)} ({summary.spread})"
-    )
-
-
 def finer_table(one: Finer, metric: str) -> Html:
     """The two good tickets side by side, and their difference seed by seed."""
     lines = [
@@ -169,7 +161,7 @@ def _sizes(one: Finer, title: str, name: str, written: Callable[[float], str]) -
 
 def _scores(title: str, pair: tuple[Summary, Summary]) -> Html:
     coarse, fine = ([row.score for row in summary.rows] for summary in pair)
-    return _cells(title, _score(pair[0]), _score(pair[1]), _difference(coarse, fine, figures.score))
+    return _cells(title, scored(pair[0]), scored(pair[1]), _difference(coarse, fine, figures.score))
 
 
 def _line(title: str, coarse: Sequence[float], fine: Sequence[float], written: Callable[[float], str]) -> Html:

@@ -117,3 +117,9 @@ def summarise(rows: Iterable[Row]) -> tuple[Summary, ...]:
         Summary(*key, rows=tuple(row for _, row in sorted(groups[key].items(), key=lambda item: item[0])))
         for key in ordered
     )
+
+
+def scored(summary: Summary) -> str:
+    """A score with its deviation over seeds, or its interval over examples in brackets."""
+    score = figures.score(summary.score)
+    return f"{score} {summary.spread}" if summary.std is not None else f"{score} ({summary.spread})"

@@ -1,7 +1,7 @@
 """What the retrained good tickets save as smaller models: on disk, in work and in time."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tombola.report import figures
@@ -10,12 +10,13 @@ from tombola.report.layout import scrolling, section
 from tombola.report.markup import Html, element
 from tombola.report.names import PRUNING_TITLES, metric_title
 from tombola.report.record import Record
-from tombola.report.rows import Summary
+from tombola.report.rows import Summary, scored
 from tombola.statistics import mean_std
 from tombola.store import read_json
 from tombola.ticket import PRUNINGS, in_words
 
 _LATENCIES = ("1", "32")
+_WEIGHTS = ("model*.safetensors", "shrunk.safetensors", "masks.safetensors")
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,17 @@ def _found(record: Record) -> Iterator[Smaller]:
 
 
 def _bytes(folder: Path) -> int:
-    """Bytes of the weights in a folder, and of the masks that they need."""
-    return sum(file.stat().st_size for file in folder.glob("*.safetensors") if not file.name.startswith("evaluation"))
+    """Bytes of the weights in a folder, and of the masks that they need; not of evaluations or earlier steps."""
+    return sum(file.stat().st_size for name in _WEIGHTS for file in folder.glob(name))
 
 
 def _lines(record: Record, groups: Sequence[Sequence[Smaller]]) -> Iterator[Html]:
-    full = record.full
-    scores = [record.summary(group[0].pruning, "good", "retrained") for group in groups]
-    cells = [_scored(one) if one else figures.MISSING for one in (full, *scores)]
+    seeds = {one.seed for group in groups for one in group}
+    full = _of(record.full, seeds)
+    scores = [
+        _of(record.summary(group[0].pruning, "good", "retrained"), {one.seed for one in group}) for group in groups
+    ]
+    cells = [scored(one) if one else figures.MISSING for one in (full, *scores)]
     yield _cells(f"{metric_title(record.metric)}, retrained", cells)
     parameters = [one.mean("parameters") if one else None for one in (full, *scores)]
     yield _cells("parameters that are not pruned", [figures.short_count(value) for value in parameters])
@@ -108,9 +112,10 @@ def _lines(record: Record, groups: Sequence[Sequence[Smaller]]) -> Iterator[Html
         )
 
 
-def _scored(one: Summary) -> str:
-    score = figures.score(one.score)
-    return f"{score} {one.spread}" if one.std is not None else f"{score} ({one.spread})"
+def _of(summary: Summary | None, seeds: set[int]) -> Summary | None:
+    """The part of a summary whose seeds have a smaller model: others would say something of other models."""
+    rows = tuple(row for row in summary.rows if row.seed in seeds) if summary else ()
+    return replace(summary, rows=rows) if summary and rows else None
 
 
 def _pairs(

@@ -12,7 +12,7 @@ from tombola.precision import Precision
 from tombola.progress import SILENT, Progress
 from tombola.subnetwork import whole
 from tombola.tasks.base import Task
-from tombola.ticket import BLOCK, PRUNINGS, Ticket
+from tombola.ticket import PRUNINGS, Ticket
 
 
 def one_shot(
@@ -20,7 +20,7 @@ def one_shot(
     task: Task,
     keep: Mapping[str, float],
     *,
-    block: int = BLOCK,
+    block: int = 1,
     split: str = "train",
     batch_size: int = 64,
     precision: Precision = "fp32",
@@ -32,7 +32,7 @@ def one_shot(
         model: a fine-tuned whole model; it is not changed.
         task: gives data and loss; a ticket of weights asks for none.
         keep: kind of site (`heads`, `mlps`, `neurons`) or `weights` → share to keep, from 0 to 1. The count is rounded.
-        block: neurons of a block.
+        block: neurons of a block. Single ones make the better tickets; larger blocks leave MLPs of rounder sizes.
         split: where importance is measured; training rows by default, so that the dev rows can judge.
         batch_size: examples at a time.
         precision: of the pass.
