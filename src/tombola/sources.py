@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 import transformers
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from tombola import assets, gguf
+from tombola.anatomy import Anatomy, dissect
 from tombola.errors import TombolaError
 from tombola.recognition import recognise
 
@@ -67,6 +68,23 @@ def load_model(source: str, dtype: torch.dtype | None = None, *, check: bool = T
     assert isinstance(model, PreTrainedModel)
     recognise(model, check=check)
     return model
+
+
+def outline(source: str) -> Anatomy:
+    """The anatomy of a model from its configuration alone: no weights are read or held.
+
+    Raises:
+        TombolaError: as `load_model`, or its layers are not known.
+    """
+    path = locate(source)
+    with quiet(), loading(source):
+        config = AutoConfig.from_pretrained(path)
+        name = (config.architectures or [""])[0]
+        kind = getattr(transformers, name, None)
+        with torch.device("meta"):
+            model = AutoModel.from_config(config) if kind is None else kind(config)
+    recognise(model, check=False)
+    return dissect(model)
 
 
 def save_tokenizer(source: str | None, folder: Path) -> None:

@@ -198,8 +198,11 @@ class Ticket:
     def check(self, anatomy: Anatomy) -> None:
         """Raise a TombolaError unless the ticket fits this architecture."""
         if self.architecture != anatomy.signature:
+            # Signature of `tombola.analysis.imported`: of masks whose model nobody named.
+            imported = self.architecture.startswith("imported-")
+            hint = "; bind imported masks to a model by `tombola import-masks --model`" if imported else ""
             raise TombolaError(
-                f"this ticket is for another model: it fits {self.architecture}, the model is {anatomy.signature}"
+                f"this ticket is for another model: it fits {self.architecture}, the model is {anatomy.signature}{hint}"
             )
         blocks = self.masks["neurons"].shape[-1] if "neurons" in self.masks else 0
         fits = _shapes(anatomy, self.pruning, blocks) == {name: tuple(mask.shape) for name, mask in self.masks.items()}

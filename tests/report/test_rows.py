@@ -7,11 +7,11 @@ import pytest
 import torch
 from fake_study import fake_study
 
+from tombola.analysis.survival import Density, mean_densities, site_survival
 from tombola.errors import TombolaError
 from tombola.places import Places
 from tombola.report import figures
 from tombola.report.rows import read_row, read_rows, summarise
-from tombola.report.survival import Density, mean_densities, site_survival
 from tombola.report.trajectory import left, phase, read_trajectory, removed
 from tombola.results import Row
 from tombola.search import Step

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 from importlib.metadata import version
 
-from tombola.cli import export, prune, report, retrain, score, shrink, study
+from tombola.cli import compare, export, import_masks, prune, report, retrain, score, shrink, study
 from tombola.cli.command import Command
 from tombola.cli.settings import add_settings
 
@@ -17,6 +17,8 @@ COMMANDS: Mapping[str, Command] = {
         score.COMMAND,
         shrink.COMMAND,
         export.COMMAND,
+        compare.COMMAND,
+        import_masks.COMMAND,
         report.COMMAND,
     )
 }

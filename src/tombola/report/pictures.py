@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tombola.analysis.survival import SiteSurvival
 from tombola.places import Places
 from tombola.report import charts, figures, sentences
 from tombola.report.finer import about_finer, finer, finer_table
@@ -15,7 +16,6 @@ from tombola.report.published import PublishedRow, published
 from tombola.report.record import Record
 from tombola.report.render import Picture, specification
 from tombola.report.rows import Summary
-from tombola.report.survival import SiteSurvival
 from tombola.ticket import PRUNINGS, TICKETS, in_words
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from tombola.analysis.survival import Density, SiteSurvival, densities, mean_densities, site_survival
 from tombola.metrics import floor
 from tombola.places import Places
 from tombola.records import entry, read
 from tombola.report.fields import Fields
 from tombola.report.rows import Summary, read_rows, summarise
-from tombola.report.survival import Density, SiteSurvival, densities, mean_densities, site_survival
 from tombola.report.trajectory import Trajectory, read_trajectory
 from tombola.results import Row, TicketVerdict
 from tombola.store import read_json

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+from tombola.analysis.survival import Density, SiteSurvival
 from tombola.places import Places
 from tombola.report import figures
 from tombola.report.names import MATRIX_TITLES, SITE_NAMES, TICKET_TITLES, and_words
 from tombola.report.published import PublishedRow
 from tombola.report.record import Record
 from tombola.report.rows import Summary
-from tombola.report.survival import Density, SiteSurvival
 from tombola.report.trajectory import Trajectory
 from tombola.ticket import TICKETS, in_words
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import altair as alt
 import numpy as np
 
+from tombola.analysis.survival import KindSurvival
 from tombola.places import Places
 from tombola.report import figures
 from tombola.report.charts.marks import ROW, Datum, data, layer_axis, overlay
-from tombola.report.survival import KindSurvival
 
 _MEAN, _ALWAYS = "in a seed, on average", "in every seed"
 

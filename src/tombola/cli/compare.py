@@ -1,0 +1,62 @@
+"""`tombola compare`: what tickets have in common, beside what random ones of their sizes have."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tombola.cli.command import Command
+
+_WIDTH = 160
+"""Characters of a line where there is no terminal to ask."""
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "tickets",
+        nargs="+",
+        type=Path,
+        metavar="TICKETS",
+        help="folders of tickets, or that hold tickets: studies, sweeps, imported masks",
+    )
+    parser.add_argument(
+        "--which", default="good", metavar="NAME", help="tickets to take from those folders: good, random, bad… (good)"
+    )
+    parser.add_argument("--draws", type=int, default=1000, help="of random tickets of the same sizes (1000)")
+    parser.add_argument("--seed", type=int, default=0, help="of those draws (0)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="new folder: comparison.json, and for each task the super-survivors and their controls as tickets",
+    )
+
+
+def _run(options: argparse.Namespace) -> dict[str, Any]:
+    from tombola.analysis.comparison import compare
+    from tombola.analysis.entry import entry
+    from tombola.analysis.writing import write
+    from tombola.cli.comparison_tables import tables
+
+    comparison = compare(options.tickets, which=options.which, draws=options.draws, seed=options.seed)
+    result = entry(comparison)
+    if options.out is not None:
+        write(comparison, options.out)
+    if not options.json:
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=_WIDTH)
+        for part in tables(comparison):
+            console.print(part)
+        if options.out is not None:
+            console.print(f"written: {options.out}", highlight=False, markup=False, soft_wrap=True)
+    return result
+
+
+COMMAND = Command(
+    name="compare",
+    what="survival, overlap and agreement of tickets, beside those of random tickets; needs no model",
+    add_arguments=_add_arguments,
+    run=_run,
+)

@@ -1,0 +1,129 @@
+"""A comparison of tickets as tables in the terminal."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tombola.analysis.agreement import STATISTICS
+from tombola.analysis.chance import Chance
+from tombola.analysis.comparison import CONTROLS, Comparison, KindComparison, PruningComparison
+from tombola.analysis.overlap import Overlap
+from tombola.analysis.survival import Density
+
+_KINDS: Mapping[str, str] = {"heads": "heads", "mlps": "MLPs", "neurons": "blocks of neurons", "weights": "weights"}
+_COLUMNS: Mapping[str, str] = {
+    "mean_survivors": "mean\nsurvi-\nvors",
+    "super_survivors": "super-\nsurvi-\nvors",
+    "jaccard": "Jaccard",
+    "fleiss_kappa": "Fleiss'\nkappa",
+    "krippendorff_alpha": "Krippen-\ndorff's\nalpha",
+    "cochran_q_p": "Cochran's\nQ: p",
+    "pairs_not_rejected": "pairs not\nrejected",
+}
+"""Words short enough for 80 characters a line."""
+_COUNTS = ("mean_survivors", "super_survivors", "pairs_not_rejected")
+_CONTROLS: Mapping[str, str] = {"random": "random", "random-layerwise": "layerwise"}
+_WHAT = (
+    "random: 2.5 % and 97.5 % quantiles over {draws:,} draws of random tickets of the same sizes; layerwise: "
+    "of the same sizes in each layer"
+)
+
+
+def tables(comparison: Comparison) -> Iterator[RenderableType]:
+    """What people see of a comparison, one thing after the other."""
+    reasons: dict[str, None] = {}
+    for pruning, one in comparison.prunings.items():
+        yield Text(f"{pruning}, {one.architecture}", style="bold")
+        for kind in one.overlap:
+            yield Text(f"\n{_KINDS[kind]}: agreement between the tickets of a task")
+            yield _statistics(kind, one, reasons)
+            if len(one.tasks) > 1:
+                yield Text(f"\n{_KINDS[kind]}: Jaccard of two tasks' tickets, mean over pairs (of random ones)")
+                yield _matrix(one.overlap[kind], reasons)
+        for task, found in one.tasks.items():
+            if found.density:
+                number = len(found.found)
+                yield Text(f"\n{task}: share of the weights that survive in each matrix, mean over {number} tickets")
+                yield _densities(found.density)
+    yield Text(f"\n{_WHAT.format(draws=comparison.draws)}", style="dim")
+    for reason in reasons:
+        yield Text(f"undefined: {reason}", style="dim")
+
+
+def _statistics(kind: str, comparison: PruningComparison, reasons: dict[str, None]) -> Table:
+    table = _table()
+    table.add_column("task", overflow="fold")
+    table.add_column("n", justify="right")
+    for name, title in _COLUMNS.items():
+        width = len("undefined") if name in STATISTICS[1:] else None
+        table.add_column(title, justify="right", overflow="fold", min_width=width)
+    for task, found in comparison.tasks.items():
+        _add(table, task, found.kinds[kind], reasons)
+    if kind in comparison.between:
+        table.add_section()
+        _add(table, "between tasks", comparison.between[kind], reasons)
+    return table
+
+
+def _add(table: Table, title: str, comparison: KindComparison, reasons: dict[str, None]) -> None:
+    """One line of values, and one for each kind of random ticket."""
+    agreement = comparison.agreement
+    reasons |= dict.fromkeys(agreement.undefined.values())
+    # Text, not str: square brackets in a name must not be read as rich's markup.
+    cells = [_value(name, getattr(agreement, name)) for name in _COLUMNS]
+    cells[-1] += f" of {agreement.pairs}" if agreement.pairs_not_rejected is not None else ""
+    table.add_row(Text(title), Text(str(agreement.n)), *map(Text, cells))
+    for control in CONTROLS:
+        distributions = comparison.by_chance.get(control)
+        if distributions is not None and agreement.n > 1:
+            values = ["", *(_interval(name, distributions[name]) for name in STATISTICS)]
+            table.add_row(Text(f"  {_CONTROLS[control]}"), "", *map(Text, values), style="dim")
+
+
+def _value(name: str, value: float | None) -> str:
+    if value is None:
+        return "undefined"
+    if name in _COUNTS:
+        return f"{value:,.1f}".removesuffix(".0")
+    return f"{value:.3f}" if value >= 0.0005 or not name.endswith("_p") else f"{value:.0e}"
+
+
+def _interval(name: str, chance: Chance | None) -> str:
+    return "" if chance is None else f"{_value(name, chance.low)} – {_value(name, chance.high)}"
+
+
+def _matrix(overlap: Overlap, reasons: dict[str, None]) -> Table:
+    table = _table()
+    table.add_column("")
+    for task in overlap.tasks:
+        table.add_column(Text(task), justify="right")
+    for row, task in enumerate(overlap.tasks):
+        cells = [overlap.at(row, column) for column in range(len(overlap.tasks))]
+        reasons |= dict.fromkeys(cell.undefined for cell in cells if cell.undefined is not None)
+        shown = []
+        for cell in cells:
+            chance = cell.jaccard_by_chance["random"]
+            mean = "" if chance is None else f" ({chance.mean:.2f})"
+            shown.append("undefined" if cell.jaccard is None else f"{cell.jaccard:.2f}{mean}")
+        table.add_row(Text(task), *map(Text, shown))
+    return table
+
+
+def _densities(density: Sequence[Density]) -> Table:
+    table = _table()
+    kinds = list(dict.fromkeys(one.kind for one in density))
+    layers = list(dict.fromkeys(one.layer for one in density))
+    shares = {(one.layer, one.kind): one.share for one in density}
+    table.add_column("layer", justify="right")
+    for kind in kinds:
+        table.add_column(kind, justify="right")
+    for layer in layers:
+        cells = (shares.get((layer, kind)) for kind in kinds)
+        table.add_row(str(layer), *("" if share is None else f"{share:.3f}" for share in cells))
+    return table
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
