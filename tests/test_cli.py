@@ -261,6 +261,8 @@ class TestStudy:
             stderr=subprocess.PIPE,
             text=True,
             env=environment(),
+            # Where the tests run in the background of a shell, it has them ignore the keyboard.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         assert process.stderr is not None
         for line in process.stderr:
