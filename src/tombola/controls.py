@@ -1,7 +1,5 @@
 """Tickets to compare a good one with: of exactly its size, but drawn at random, or made of the least useful."""
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
 
@@ -54,9 +52,8 @@ def bad(found: Search, model: nn.Module) -> Ticket:
     """
     ticket = found.good
     if ticket.pruning != "weights":
-        everything = replace(ticket, masks={kind: torch.ones_like(mask) for kind, mask in ticket.masks.items()})
         least = {kind: found.least_useful_first(kind)[:count] for kind, count in ticket.counts().items()}
-        masks = dict((~everything.without(least)).masks)
+        masks = dict((~(ticket | ~ticket).without(least)).masks)
     else:
         anatomy = dissect(model)
         weights = anatomy.weights_of(model)

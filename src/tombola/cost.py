@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from tombola import resident
 from tombola.anatomy import count_parameters, device_of
+from tombola.card import bytes_on_disk
 from tombola.checkpoint import save_shrunk
 from tombola.errors import TombolaError
 from tombola.gates import attach
@@ -181,7 +182,7 @@ def compare(
             costs = {
                 name: Cost(
                     parameters=count_parameters(module_of(variant)),
-                    disk=sum(file.stat().st_size for file in homes[name].glob("*.safetensors")),
+                    disk=bytes_on_disk(homes[name]),
                     multiply_adds=multiply_adds(variant, example),
                     seconds={batch: least.wall for batch, least in seconds[name].items()},
                     processor_seconds={batch: least.processor for batch, least in seconds[name].items()},

@@ -21,7 +21,7 @@ from tombola.records import read
 from tombola.store import read_lines, write_lines
 from tombola.subnetwork import Subnetwork, shrunk
 from tombola.tasks.base import Task
-from tombola.ticket import BLOCK, Pruning, Ticket
+from tombola.ticket import BLOCK, Pruning, Ticket, in_words
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ class _Trail:
         if ticket.pruning == "weights":
             kept, importance = f"{1 - ticket.sparsity(self.anatomy):.0%} of weights", None
         else:
-            kept = ", ".join(_counted(kind, survivors[kind]) for kind in ticket.sites)
+            kept = ", ".join(f"{survivors[kind]} {in_words(kind)}" for kind in ticket.sites)
         self.steps.append(
             Step(
                 iteration=len(self.steps),
@@ -331,10 +331,6 @@ def _cut_sites(state: _State, counts: Mapping[str, int]) -> tuple[Ticket, Mappin
     importance = state.evaluation.importance.normalised()
     removed = {kind: importance.least_first(kind)[:count] for kind, count in counts.items()}
     return (state.ticket.without(removed), removed) if any(removed.values()) else None
-
-
-def _counted(kind: str, count: int) -> str:
-    return f"{count} {'MLPs' if kind == 'mlps' else kind}"
 
 
 def _cut_weights(state: _State, anatomy: Anatomy, share: float) -> tuple[Ticket, Mapping[str, Any]] | None:

@@ -4,7 +4,6 @@ import copy
 import itertools
 from dataclasses import dataclass, replace
 
-import torch
 from torch import nn
 
 from tombola.anatomy import Anatomy, dissect
@@ -57,8 +56,7 @@ def masked(model: nn.Module, ticket: Ticket) -> Subnetwork:
     anatomy = dissect(model)
     ticket.check(anatomy)
     if ticket.pruning != "weights":
-        everything = replace(ticket, masks={kind: torch.ones_like(mask) for kind, mask in ticket.masks.items()})
-        return Subnetwork(model, anatomy, ticket, everything)
+        return Subnetwork(model, anatomy, ticket, ticket | ~ticket)
     copied = structural_copy(model)
     for matrix, parameter in anatomy.prunable(copied):
         mask = ticket.masks[matrix.name].to(parameter.device)

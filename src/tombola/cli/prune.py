@@ -115,7 +115,9 @@ def _prune_at_once(options: argparse.Namespace, pipe: "Pipeline", model: "nn.Mod
 
 def _kept(sites: Sequence[str], survivors: Mapping[str, int], sparsity: float) -> str:
     """What a ticket keeps, in words."""
-    counted = [f"{survivors[kind]:,} {'MLPs' if kind == 'mlps' else kind}" for kind in sites]
+    from tombola.ticket import in_words
+
+    counted = [f"{survivors[kind]:,} {in_words(kind)}" for kind in sites]
     return " and ".join(counted) or f"{1 - sparsity:.1%} of the weights"
 
 

@@ -76,7 +76,7 @@ def phase(pruning: Pruning, step: Step) -> str:
     together = "+" in pruning
     if step.phase == "joint":
         return f"{in_words(pruning)} together" if together else in_words(pruning)
-    one = "MLPs" if step.phase == "mlps" else step.phase
+    one = in_words(step.phase)
     return f"{one} alone" if together else f"{one}, refining"
 
 
