@@ -221,7 +221,10 @@ class TestStudy:
         assert {row["seed"] for row in found["rows"]} == {3}
         again = run_json(capsys, "study", file, "--out", tmp_path, "--epochs", "1", "--no-refine", "--seeds", "0,1")
         assert again["folder"] == found["folder"]
-        assert [row["seed"] for row in again["rows"]] == [0] * 10 + [1] * 10 + [3] * 10
+        assert [row["seed"] for row in again["rows"]] == [0] * 10 + [1] * 10 + [3] * 10 + [0] * 6 + [1] * 6 + [3] * 6
+        assert [row["ticket"] for row in again["rows"][30:36]] == [
+            *("super-survivors", "super-survivors", "super-random", "super-random", "super-bad", "super-bad")
+        ]
 
     @pytest.mark.parametrize("given", [[], ["--preset", "paper"]])
     def test_the_preset_decides_what_nobody_said(self, given: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

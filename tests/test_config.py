@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tombola.config import PRESETS, StudyConfig
+from tombola.config import ANALYSES, PRESETS, StudyConfig
 from tombola.errors import TombolaError
 from tombola.search import SearchOptions
 from tombola.training import Recipe
@@ -71,10 +71,16 @@ def with_setting(name: str, value: Any) -> StudyConfig:
 
 
 def test_every_setting_changes_the_hash() -> None:
-    assert set(OTHER) == {item.name for item in fields(StudyConfig)}
+    assert {*OTHER, "analyses"} == {item.name for item in fields(StudyConfig)}
     plain = {StudyConfig(task=task).hash() for task in ("rotten-tomatoes", "/nowhere/mine")}
     hashes = {with_setting(name, value).hash() for name, value in OTHER.items()}
     assert len(hashes | plain) == len(OTHER) + 2
+
+
+def test_what_is_asked_of_the_tickets_does_not_change_the_hash() -> None:
+    assert StudyConfig(analyses=ANALYSES).hash() == StudyConfig(analyses=()).hash() == StudyConfig().hash()
+    with pytest.raises(TombolaError, match="unknown analysis 'tarot'; known: survivors, attention, random-tickets"):
+        StudyConfig(analyses=("tarot",))
 
 
 @pytest.mark.parametrize("settings", [{"search_rows": 5}, {"imp": True, "prunings": ("heads+mlps",)}])

@@ -31,6 +31,10 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 """`quick`: minutes on two cores. `paper`: all rows, three epochs (Prasanna et al. 2020, appendix)."""
 
 
+ANALYSES = ("survivors", "attention", "random-tickets", "interactions", "representations")
+"""What a study can ask of its tickets: the first two come by themselves, the others take minutes and are asked for."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
     """Everything that decides what a study finds.
@@ -54,6 +58,7 @@ class StudyConfig:
         epochs ... clip: see `Recipe`.
         eval_batch_size: examples at a time when scoring.
         precision: `auto`, `fp32` or `bf16`.
+        analyses: what to ask of the tickets, see `ANALYSES`; no part of the hash, as the tickets stay the same.
         device: `auto`, or PyTorch's name of a device.
         resamples: of each bootstrap.
         trust_remote_code: run code that comes with a model.
@@ -98,6 +103,7 @@ class StudyConfig:
     precision: str = "auto"
     device: str = "auto"
     resamples: int = RESAMPLES
+    analyses: tuple[str, ...] = ANALYSES[:2]
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
@@ -106,6 +112,9 @@ class StudyConfig:
                 raise TombolaError(f"unknown pruning {pruning!r}; known: {', '.join(PRUNINGS)}")
         if not self.prunings or len(set(self.prunings)) < len(self.prunings):
             raise TombolaError(f"name at least one pruning, and each once, of {', '.join(PRUNINGS)}")
+        for analysis in self.analyses:
+            if analysis not in ANALYSES:
+                raise TombolaError(f"unknown analysis {analysis!r}; known: {', '.join(ANALYSES)}")
         if self.search_split not in ("dev", "train"):
             raise TombolaError(
                 f"cannot search on {self.search_split!r}; choose dev, or train for held-out training rows"
@@ -225,6 +234,7 @@ class StudyConfig:
         Defaults are left out, so that a setting that is new in a later version keeps the hashes of old studies.
         """
         values = self.settings()
+        del values["analyses"]
         local = ["model", "data", "dev"] if self.task in NAMED_TASKS else ["model", "task", "data", "dev"]
         for name in local:
             path = Path(values[name] or "").expanduser()

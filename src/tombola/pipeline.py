@@ -11,11 +11,11 @@ from torch import nn
 
 from tombola import statistics
 from tombola.anatomy import dissect
-from tombola.cell import TRAINING_COST, search_cost
 from tombola.config import StudyConfig
 from tombola.evaluation import Evaluation
 from tombola.precision import Precision, resolve_device, resolve_precision
 from tombola.progress import Bars
+from tombola.step import TRAINING_COST, search_cost
 from tombola.tasks.base import Task
 from tombola.tasks.catalog import open_task
 from tombola.ticket import Pruning

@@ -14,20 +14,35 @@ import psutil
 import torch
 
 from tombola import report, statistics
+from tombola.analysis_steps import AnalysisSteps
 from tombola.anatomy import Anatomy, dissect
-from tombola.cell import EVALUATION, SAVED, Cell, CellRun, Setting
-from tombola.config import StudyConfig
+from tombola.cell import EVALUATION, SAVED, Cell
+from tombola.config import ANALYSES, StudyConfig
 from tombola.errors import TombolaError
+from tombola.estimate import announce, announcement, pass_seconds
 from tombola.evaluation import Evaluation
 from tombola.places import Places
 from tombola.precision import deterministic, resolve_device, resolve_precision
 from tombola.progress import Bars
 from tombola.results import TicketVerdict
 from tombola.search import read_steps
+from tombola.seed_steps import SeedSteps
+from tombola.step import Step
 from tombola.store import disk_errors, read_json, sweep_drafts, write_json, write_lines
+from tombola.survivor_steps import Survivors, SurvivorSteps
 from tombola.tasks.base import Task
 from tombola.tasks.catalog import glue_title, open_task
-from tombola.ticket import TICKETS, Ticket, in_words
+from tombola.ticket import SUPER_TICKETS, TICKETS, Ticket, in_words
+from tombola.workbench import Setting, Workbench
+
+ASKED_FOR = frozenset(ANALYSES) - frozenset(StudyConfig().analyses)
+"""Analyses that take so long that they say so first."""
+
+_SUPER = {
+    "super-survivors": "the super-survivors",
+    "super-random": "a random ticket of the super-survivors' size",
+    "super-bad": "a bad ticket of the super-survivors' size",
+}
 
 
 class Study:
@@ -143,7 +158,8 @@ class Study:
             study=f"{self.config.name}-{self.hash}",
             seeds=len(self.seeds),
         )
-        steps = [step for seed in self.seeds for step in CellRun(setting, self.cell(seed)).steps()]
+        steps = list(self._steps(setting))
+        self._announce([step for step in steps if step.analysis in ASKED_FOR and not step.done()])
         with Bars("study", sum(step.cost for step in steps)) as bars:
             # Taken off the list, so that a seed's models leave the memory with its last step.
             for step in (steps.pop(0) for _ in range(len(steps))):
@@ -158,6 +174,28 @@ class Study:
         self._describe()
         return report.build(self.folder)
 
+    def _steps(self, setting: Setting) -> Iterator[Step]:
+        """Seed by seed, and then what is asked of all seeds that the study has."""
+        for seed in self.seeds:
+            bench = Workbench(setting, self.cell(seed))
+            yield from SeedSteps(bench).steps()
+            yield from AnalysisSteps(bench).steps()
+        seeds = sorted({*self.seeds, *self.finished_seeds()})
+        if "survivors" in self.config.analyses and len(seeds) > 1:
+            benches = [Workbench(setting, self.cell(seed)) for seed in seeds]
+            yield from SurvivorSteps(benches, self.survivors(seeds)).steps()
+
+    def _announce(self, steps: Sequence[Step]) -> None:
+        """Say beforehand how long the analyses take that do not come by themselves."""
+        if steps:
+            model = self.task.load(self.config.model, seed=0).to(self.device)
+            announce(announcement(steps, pass_seconds(model, self.task, self.precision)))
+
+    def survivors(self, seeds: Sequence[int] | None = None) -> Survivors:
+        """What is found across seeds: by default across all that are finished."""
+        cells = tuple(self.cell(seed) for seed in (self.finished_seeds() if seeds is None else seeds))
+        return Survivors(cells, self.folder / self.config.task_name)
+
     def finished_seeds(self) -> list[int]:
         """All seeds that the folder has, of this run and of earlier ones."""
         home = self.folder / self.config.task_name
@@ -165,28 +203,36 @@ class Study:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows of every scored model so far, in a fixed order (fields: `tombola.results.Row`)."""
-        for seed in self.finished_seeds():
-            for place in self.cell(seed).scored(self.config.prunings):
-                yield read_json(place / "score.json")
+        survivors = self.survivors()
+        places = [place for cell in survivors.cells for place in cell.scored(self.config.prunings)]
+        places += [p for cell in survivors.cells for p in survivors.scored(self.config.prunings, cell.seed)]
+        for place in places:
+            yield read_json(place / "score.json")
 
     def verdicts(self) -> list[dict[str, object]]:
         """The verdict on every retrained ticket, over the seeds that have it (`tombola.results.TicketVerdict`)."""
         found: list[dict[str, object]] = []
         references = self.task.references("dev")
-        cells = [self.cell(seed) for seed in self.finished_seeds()]
+        survivors = self.survivors()
         for pruning in self.config.prunings:
-            for name in TICKETS:
-                have = [c for c in cells if (c.ticket(pruning, name) / "retrained" / "score.json").is_file()]
+            for name in (*TICKETS, *SUPER_TICKETS):
+                places = {
+                    cell: (
+                        cell.ticket(pruning, name) if name in TICKETS else survivors.scores(pruning, name, cell.seed)
+                    )
+                    / "retrained"
+                    for cell in survivors.cells
+                }
+                have = {cell: place for cell, place in places.items() if (place / "score.json").is_file()}
                 if not have:
                     continue
                 full = [Evaluation.read(cell.full / EVALUATION).predictions for cell in have]
-                ticket = [
-                    Evaluation.read(cell.ticket(pruning, name) / "retrained" / EVALUATION).predictions for cell in have
-                ]
+                ticket = [Evaluation.read(place / EVALUATION).predictions for place in have.values()]
                 verdict = statistics.verdict(
                     self.task.metric, full, ticket, references, seed=0, resamples=self.config.resamples
                 )
-                what = f"the {name.replace('-', ' ')} ticket of {in_words(pruning)}"
+                kind = f"the {name.replace('-', ' ')} ticket" if name in TICKETS else _SUPER[name]
+                what = f"{kind} of {in_words(pruning)}"
                 found.append(TicketVerdict(pruning, name, "retrained", verdict, verdict.sentence(what)).entry())
         return found
 

@@ -35,6 +35,9 @@ BLOCK = 32
 TICKETS = ("good", "random", "random-layerwise", "bad")
 """The tickets of each pruning in a study, in the order of rows, tables and charts."""
 
+SUPER_TICKETS = ("super-survivors", "super-random", "super-bad")
+"""The tickets of what survives in every seed of a study, with random and bad ones of their size."""
+
 FORMAT = 1
 
 

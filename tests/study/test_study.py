@@ -15,21 +15,25 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
 import small
-import tombola.cell
+import tombola
 import tombola.training
+import tombola.workbench
 from small import read_rows, study_in, timeless
+from tombola.analysis.random_tickets import RETRAINED, RandomTickets
 from tombola.anatomy import dissect
-from tombola.cell import EVALUATION, SEARCH_EVALUATION, CellRun
+from tombola.cell import EVALUATION, SEARCH_EVALUATION
 from tombola.checkpoint import load
 from tombola.config import StudyConfig
 from tombola.errors import TombolaError
 from tombola.evaluation import Evaluation
 from tombola.results import Row
 from tombola.search import Search
+from tombola.seed_steps import SeedSteps
 from tombola.store import read_lines
 from tombola.study import Study
 from tombola.tasks.text import TextTask
-from tombola.ticket import TICKETS, Ticket
+from tombola.ticket import SUPER_TICKETS, TICKETS, Ticket
+from tombola.workbench import Workbench
 
 PRUNINGS = StudyConfig().prunings
 
@@ -47,6 +51,8 @@ ORDER = [
         for stage in ("pruned", "retrained")
     ),
 ]
+SUPER = [("heads+mlps", ticket, stage) for ticket in SUPER_TICKETS for stage in ("pruned", "retrained")]
+"""Of the rows of several seeds, those that come last."""
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +108,7 @@ class TestFolder:
         for name in ("study.json", "results.jsonl", "verdicts.json", "report.html"):
             assert (done.folder / name).is_file(), name
         seed = done.folder / "moods" / "seed-0"
-        assert sorted(path.name for path in seed.iterdir()) == ["full", "heads+mlps", "majority", "weights"]
+        assert sorted(path.name for path in seed.iterdir()) == ["analysis", "full", "heads+mlps", "majority", "weights"]
         for name in ("config.json", "model.safetensors", "tokenizer.json", "score.json"):
             assert (seed / "full" / name).is_file(), name
         for pruning in PRUNINGS:
@@ -333,8 +339,8 @@ class TestNeurons:
 
     def test_a_second_run_computes_nothing(self, both: Study, monkeypatch: pytest.MonkeyPatch) -> None:
         before = steps_of(both.folder)
-        monkeypatch.setattr("tombola.cell.train", lambda *_, **__: pytest.fail("trained again"))
-        monkeypatch.setattr("tombola.cell.evaluate", lambda *_, **__: pytest.fail("scored again"))
+        monkeypatch.setattr("tombola.seed_steps.train", lambda *_, **__: pytest.fail("trained again"))
+        monkeypatch.setattr("tombola.workbench.evaluate", lambda *_, **__: pytest.fail("scored again"))
         assert structured().run() == both.folder / "report.html"
         assert steps_of(both.folder) == before
 
@@ -377,9 +383,9 @@ class TestAgain:
         before = steps_of(study.folder)
         rows = (study.folder / "results.jsonl").read_bytes()
         verdicts = (study.folder / "verdicts.json").read_bytes()
-        monkeypatch.setattr("tombola.cell.train", lambda *_, **__: pytest.fail("trained again"))
-        monkeypatch.setattr("tombola.cell.retrain", lambda *_, **__: pytest.fail("retrained"))
-        monkeypatch.setattr("tombola.cell.evaluate", lambda *_, **__: pytest.fail("scored again"))
+        monkeypatch.setattr("tombola.seed_steps.train", lambda *_, **__: pytest.fail("trained again"))
+        monkeypatch.setattr("tombola.workbench.retrain", lambda *_, **__: pytest.fail("retrained"))
+        monkeypatch.setattr("tombola.workbench.evaluate", lambda *_, **__: pytest.fail("scored again"))
         assert study.run() == study.folder / "report.html"
         assert steps_of(study.folder) == before
         assert (study.folder / "results.jsonl").read_bytes() == rows
@@ -423,8 +429,8 @@ class TestSeeds:
         assert {name: steps_of(later.folder)[name] for name in first} == first
         assert json.loads((later.folder / "study.json").read_text())["seeds"] == [0, 1]
         rows = read_rows(later.folder)
-        assert [row["seed"] for row in rows] == [0] * len(ORDER) + [1] * len(ORDER)
-        assert order_of(rows) == ORDER * 2
+        assert [row["seed"] for row in rows] == [0] * len(ORDER) + [1] * len(ORDER) + [0] * 6 + [1] * 6
+        assert order_of(rows) == ORDER * 2 + SUPER * 2
         assert timeless(rows[: len(ORDER)]) == timeless(read_rows(done.folder))
 
         zero, one = tickets_of(later, 0), tickets_of(later, 1)
@@ -451,17 +457,67 @@ class TestSeeds:
             assert "Over 2 seeds" in str(verdict["sentence"])
             assert "standard deviation" in str(verdict["sentence"])
 
+    def test_what_always_survives_is_scored_and_retrained_like_any_ticket(self, tmp_path: Path) -> None:
+        study = study_in(tmp_path, seeds=(0, 1), prunings=("heads+mlps",))
+        study.run()
+        zero, one = (Ticket.load(study.cell(seed).ticket("heads+mlps", "good")) for seed in (0, 1))
+        home = study.folder / "moods" / "seeds-0..1"
+        survivors = Ticket.load(home / "heads+mlps" / "super-survivors")
+        assert survivors == zero & one
+        for name in ("super-random", "super-bad"):
+            assert Ticket.load(home / "heads+mlps" / name).counts() == survivors.counts()
+        evaluation = Evaluation.read(home / "heads+mlps" / "super-survivors" / "seed-1" / "retrained" / EVALUATION)
+        pretrained = study.task.load(study.config.model, seed=1)
+        again = tombola.retrain(pretrained, survivors, study.task, study.config.recipe, seed=1)
+        assert np.array_equal(evaluation.predictions, tombola.evaluate(again, study.task).predictions)
+        row = next(
+            row
+            for row in study.rows()
+            if (row["ticket"], row["seed"], row["stage"]) == (*SUPER[1][1:2], 1, "retrained")
+        )
+        assert row["score"] == evaluation.score
+        assert row["heads"] == survivors.counts()["heads"]
+
+        compared = json.loads((home / "comparison.json").read_text())["prunings"]["heads+mlps"]["tasks"]["moods"]
+        assert compared["heads"]["super_survivors"] == survivors.counts()["heads"]
+        assert [one["folder"] for one in compared["tickets"]] == [f"seed-{seed}/heads+mlps/good" for seed in (0, 1)]
+
+        third = study_in(tmp_path, seeds=(2,), prunings=("heads+mlps",))
+        third.run()
+        assert (third.folder / "moods" / "seeds-0..2" / "comparison.json").is_file()
+        assert [row["seed"] for row in third.rows() if row["ticket"] == "super-bad"] == [0, 0, 1, 1, 2, 2]
+
+    def test_no_analyses_are_made_that_nobody_wants(self, tmp_path: Path) -> None:
+        study = study_in(tmp_path, seeds=(0, 1), prunings=("heads+mlps",), epochs=1, analyses=())
+        study.run()
+        home = study.folder / "moods"
+        assert sorted(path.name for path in home.iterdir()) == ["seed-0", "seed-1"]
+        assert not (home / "seed-0" / "analysis").exists()
+
+    def test_random_tickets_say_first_how_long_they_take(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        study = study_in(tmp_path, prunings=("heads+mlps",), epochs=1, analyses=("random-tickets",))
+        study.run()
+        told = capsys.readouterr().err
+        assert told.index("expected time of the analyses: random tickets") < told.index("fine-tune the full model")
+        found = RandomTickets.read(study.cell(0).analysis("random-tickets", "heads+mlps"))
+        assert [len(size.scores) for size in found.sizes][-1] == RETRAINED
+        assert found.full == next(row["score"] for row in study.rows() if row["ticket"] == "full")
+        study.run()
+        assert "expected time" not in capsys.readouterr().err
+
     @pytest.mark.filterwarnings("ignore::FutureWarning")  # of what the garbage collector looks at
     def test_a_seed_at_work_holds_no_model_of_another(self, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         held = []
-        draw = CellRun._majority
+        draw = SeedSteps._majority
 
-        def watched(self: CellRun, bars: Any) -> None:
+        def watched(self: SeedSteps, bars: Any) -> None:
             gc.collect()
-            held.append(sum(isinstance(o, CellRun) and o._cached is not None for o in gc.get_objects()))
+            held.append(sum(isinstance(o, Workbench) and o._cached is not None for o in gc.get_objects()))
             draw(self, bars)
 
-        monkeypatch.setattr(CellRun, "_majority", watched)
+        monkeypatch.setattr(SeedSteps, "_majority", watched)
         study_in(copied, seeds=(0, 1, 2), prunings=("heads+mlps",), epochs=1).run()
         assert held == [0, 0, 0]
 
@@ -515,7 +571,7 @@ class TestSettings:
             states.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
             return retrain(model, *rest, start=start, **options)
 
-        monkeypatch.setattr(tombola.cell, "retrain", watched)
+        monkeypatch.setattr(tombola.workbench, "retrain", watched)
         study = study_in(tmp_path, rewind="step-3", epochs=2, prunings=("weights",))
         study.run()
         assert order_of(list(study.rows())) == [key for key in ORDER if key[0] != "heads+mlps"]
@@ -545,7 +601,7 @@ class TestSettings:
             sizes.append(len(ticket))
             return retrain(model, ticket, *rest, **options)
 
-        monkeypatch.setattr(tombola.cell, "retrain", counted)
+        monkeypatch.setattr(tombola.workbench, "retrain", counted)
         study = study_in(tmp_path, imp=True, prunings=("weights",), epochs=2, weights_step=0.5)
         study.run()
         found = Search.load(study.cell(0).folder / "weights")

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tombola.analysis.chance import Chance
@@ -19,29 +20,42 @@ from tombola.analysis.survival import KindSurvival
 ONE_TASK = "a single task has nothing to agree with"
 
 
-def entry(comparison: Comparison) -> dict[str, Any]:
-    """All of a comparison; what is undefined is None and has its reason under `undefined`."""
+def entry(comparison: Comparison, relative_to: Path | None = None) -> dict[str, Any]:
+    """All of a comparison; what is undefined is None and has its reason under `undefined`.
+
+    Args:
+        comparison: to be written.
+        relative_to: a folder from which the tickets' folders are named; by default they are named as they were given.
+    """
     return {
         "draws": comparison.draws,
         "seed": comparison.seed,
         "level": LEVEL,
-        "prunings": {pruning: _pruning(one) for pruning, one in comparison.prunings.items()},
+        "prunings": {pruning: _pruning(one, relative_to) for pruning, one in comparison.prunings.items()},
     }
 
 
-def _pruning(comparison: PruningComparison) -> dict[str, Any]:
+def _pruning(comparison: PruningComparison, relative_to: Path | None) -> dict[str, Any]:
     one_task = not comparison.between
     return {
         "architecture": comparison.architecture,
-        "tasks": {task: _task(one) for task, one in comparison.tasks.items()},
+        "tasks": {task: _task(one, relative_to) for task, one in comparison.tasks.items()},
         "between_tasks": None if one_task else {kind: _kind(one) for kind, one in comparison.between.items()},
         "overlap": {kind: _overlap(one) for kind, one in comparison.overlap.items()},
         "undefined": {"between_tasks": ONE_TASK} if one_task else {},
     }
 
 
-def _task(comparison: TaskComparison) -> dict[str, Any]:
-    found: dict[str, Any] = {"tickets": [{"folder": str(one.folder), "seed": one.seed} for one in comparison.found]}
+def _task(comparison: TaskComparison, relative_to: Path | None) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "tickets": [
+            {
+                "folder": (one.folder if relative_to is None else one.folder.relative_to(relative_to)).as_posix(),
+                "seed": one.seed,
+            }
+            for one in comparison.found
+        ]
+    }
     for kind, one in comparison.kinds.items():
         found[kind] = _kind(one)
         if kind in comparison.survival:

@@ -39,9 +39,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola.cell import search_weight
     from tombola.pipeline import Pipeline
     from tombola.search import search_ticket
+    from tombola.step import search_weight
     from tombola.store import publish
 
     if options.pattern is not None and options.pruning != "weights":
@@ -83,10 +83,10 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 def _prune_at_once(options: argparse.Namespace, pipe: "Pipeline", model: "nn.Module") -> dict[str, Any]:
     """A ticket without a search: of a given share, or by a pattern."""
     from tombola.anatomy import dissect
-    from tombola.cell import IMPORTANCE_COST
     from tombola.evaluation import score
     from tombola.one_shot_pruning import one_shot
     from tombola.semi_structured import prune_semi_structured
+    from tombola.step import IMPORTANCE_COST
     from tombola.store import publish
 
     how: dict[str, Any] = {"batch_size": pipe.config.eval_batch_size, "precision": pipe.precision}

@@ -18,9 +18,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.anatomy import dissect
-    from tombola.cell import TRAINING_COST
     from tombola.evaluation import evaluate
     from tombola.pipeline import Pipeline
+    from tombola.step import TRAINING_COST
     from tombola.store import publish
     from tombola.subnetwork import expanded
     from tombola.ticket import Ticket

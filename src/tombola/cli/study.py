@@ -13,6 +13,7 @@ from tombola.cli.settings import GROUPS, given_settings
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    from tombola.config import ANALYSES
     from tombola.ticket import PRUNINGS
 
     parser.add_argument("config", nargs="?", type=Path, metavar="study.yaml", help="settings; flags go before them")
@@ -21,6 +22,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save", choices=("none", "good", "all"), default="good", help="retrained models to write")
     known = f"searches to run, of {', '.join(PRUNINGS)} (heads+mlps,weights)"
     parser.add_argument("--prunings", type=_names, metavar="heads+mlps,weights", help=known)
+    parser.add_argument(
+        "--analyses",
+        type=_analyses,
+        metavar="survivors,attention",
+        help=f"what to ask of the tickets: all, none, or of {', '.join(ANALYSES)} (survivors,attention)",
+    )
 
 
 def _seeds(text: str) -> tuple[int, ...]:
@@ -32,6 +39,14 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(","))
+
+
+def _analyses(text: str) -> tuple[str, ...]:
+    from tombola.config import ANALYSES
+
+    if text == "all":
+        return ANALYSES
+    return () if text == "none" else _names(text)
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:

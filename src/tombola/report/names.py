@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from tombola.ticket import PRUNINGS, TICKETS, in_words
+from tombola.ticket import PRUNINGS, SUPER_TICKETS, TICKETS, in_words
 
-SCORED = ("full", "majority", *TICKETS)
+SCORED = ("full", "majority", *TICKETS, *SUPER_TICKETS)
 """What a row may be about, in the order of tables."""
 
 STAGES = ("none", "pruned", "retrained")
@@ -26,6 +26,9 @@ TICKET_TITLES: Mapping[str, str] = MappingProxyType(
         "random": "random",
         "random-layerwise": "layer-matched random",
         "bad": "bad",
+        "super-survivors": "super-survivors",
+        "super-random": "random, as many as those",
+        "super-bad": "bad, as many as those",
     }
 )
 MATRIX_TITLES: Mapping[str, str] = MappingProxyType(

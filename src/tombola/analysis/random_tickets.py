@@ -1,0 +1,226 @@
+"""How many tickets win: many random tickets at the sizes that a search passed through, beside what it found there."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from scipy.stats import binomtest
+from torch import nn
+
+from tombola import controls
+from tombola.anatomy import Anatomy, dissect
+from tombola.evaluation import score
+from tombola.precision import Precision
+from tombola.progress import SILENT, Progress
+from tombola.records import entry, read
+from tombola.search import Search, Step
+from tombola.statistics import LEVEL
+from tombola.store import read_json, write_json
+from tombola.tasks.base import Task
+from tombola.ticket import Pruning, Ticket
+
+DRAWS, RETRAINED, SIZES = 20, 4, 3
+"""Random tickets of each size, how many of those of the good ticket's size are retrained, and sizes."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of random tickets with its 95 % interval (Clopper & Pearson 1934)."""
+
+    count: int
+    n: int
+
+    @property
+    def value(self) -> float:
+        """The share, 0 to 1."""
+        return self.count / self.n
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Its exact 95 % interval."""
+        found = binomtest(self.count, self.n).proportion_ci(LEVEL, method="exact")
+        return float(found.low), float(found.high)
+
+
+@dataclass(frozen=True)
+class SizeScores:
+    """Random tickets of one size.
+
+    Attributes:
+        stage: `pruned`: cut out of the full model; `retrained`: trained again from the rewound weights.
+        kept: kind of site, or `weights` → how many survive.
+        sparsity: share of the prunable weights that is gone in the searched ticket; as heads and MLPs have different
+            numbers of weights, it is the random ones' too.
+        searched: score of the search's own ticket of this size.
+        scores: of the random tickets.
+    """
+
+    stage: str
+    kept: Mapping[str, int]
+    sparsity: float
+    searched: float
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class RandomTickets:
+    """What random tickets of one seed score.
+
+    Attributes:
+        pruning: of the tickets.
+        split: on which the pruned ones are scored: the search's own. Retrained ones are scored on dev.
+        full: score of the full model on that split.
+        floor: the worst score that the search accepted there.
+        higher_is_better: whether a larger score is a better one.
+        sizes: the smallest last, and then the retrained ones, if there are any.
+    """
+
+    pruning: Pruning
+    split: str
+    full: float
+    floor: float
+    higher_is_better: bool
+    sizes: tuple[SizeScores, ...]
+
+    def lists(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+    def write(self, path: Path) -> None:
+        """Write a JSON file, atomically."""
+        write_json(path, self.lists())
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what `write` wrote.
+
+        Raises:
+            TombolaError: the file is missing or damaged.
+        """
+        values, mend = read_json(path), "delete it and start again"
+        found = entry(values, "sizes", list[dict[str, object]], str(path), mend)
+        sizes = []
+        for number, one in enumerate(found):
+            scores = entry(one, "scores", list[float], f"{path}, sizes[{number}]", mend)
+            sizes.append(read(SizeScores, {**one, "scores": tuple(scores)}, f"{path}, sizes[{number}]", mend))
+        return read(cls, {**values, "sizes": tuple(sizes)}, str(path), mend)
+
+
+def winning(sizes: Sequence[tuple[RandomTickets, SizeScores]]) -> Share:
+    """How many random tickets hold the search's threshold, over the seeds of one size."""
+    holds = [
+        one >= found.floor if found.higher_is_better else one <= found.floor for found, at in sizes for one in at.scores
+    ]
+    return Share(sum(holds), len(holds))
+
+
+def above(sizes: Sequence[tuple[RandomTickets, SizeScores]]) -> Share:
+    """How many random tickets score at least as well as the searched one of their seed."""
+    at_least = [
+        one >= at.searched if found.higher_is_better else one <= at.searched for found, at in sizes for one in at.scores
+    ]
+    return Share(sum(at_least), len(at_least))
+
+
+def random_tickets(
+    model: nn.Module,
+    found: Search,
+    task: Task,
+    floor: float,
+    *,
+    split: str = "dev",
+    draws: int = DRAWS,
+    sizes: int = SIZES,
+    seed: int = 0,
+    retrained: tuple[float, Callable[[Ticket], float], int] | None = None,
+    batch_size: int = 64,
+    precision: Precision = "fp32",
+    progress: Progress = SILENT,
+) -> RandomTickets:
+    """Score random tickets of the sizes that a search passed through.
+
+    Sizes are those of states that held, so that the searched ticket's score at each is known without another pass.
+
+    Args:
+        model: the fine-tuned full model that was searched; it is not changed.
+        found: the search.
+        task: gives data and metric.
+        floor: the worst score that the search accepted.
+        split: that the search ran on.
+        draws: random tickets of each size.
+        sizes: how many, spread evenly over the sparsities from the full model to the good ticket, which is the last.
+        seed: of the draws.
+        retrained: score of the retrained good ticket on dev, what trains a ticket again and scores it there, and how
+            many random ones to do that to.
+        batch_size, precision: of the passes.
+        progress: counts examples.
+
+    Raises:
+        TombolaError: the search is of another architecture.
+    """
+    anatomy = dissect(model)
+    found.good.check(anatomy)
+    scored = []
+    for number, step in enumerate(_spread([step for step in found.steps if step.holds], sizes)):
+        template = _state(found, step, anatomy)
+        tickets = [controls.random(template, _seed(seed, number, draw)) for draw in range(draws)]
+        scores = tuple(
+            score(model, task, ticket, split=split, batch_size=batch_size, precision=precision, progress=progress).score
+            for ticket in tickets
+        )
+        scored.append(SizeScores("pruned", _kept(template), step.sparsity, step.score, scores))
+    if retrained is not None:
+        good, again, several = retrained
+        tickets = [controls.random(found.good, _seed(seed, sizes, draw)) for draw in range(several)]
+        scores = tuple(again(ticket) for ticket in tickets)
+        scored.append(SizeScores("retrained", _kept(found.good), found.last.sparsity, good, scores))
+    return RandomTickets(
+        pruning=found.pruning,
+        split=split,
+        full=found.full_score,
+        floor=floor,
+        higher_is_better=task.metric.higher_is_better,
+        sizes=tuple(scored),
+    )
+
+
+def _spread(steps: Sequence[Step], sizes: int) -> list[Step]:
+    """States whose sparsities lie evenly between none and the last one's, which is among them; fewer if there are."""
+    last = steps[-1].sparsity
+    chosen = []
+    for number in range(1, sizes + 1):
+        near = min(steps[1:] or steps, key=lambda step: abs(step.sparsity - last * number / sizes))
+        if near not in chosen:
+            chosen.append(near)
+    return chosen
+
+
+def _state(found: Search, step: Step, anatomy: Anatomy) -> Ticket:
+    """A ticket of the size of one state of a search; for sites it is that state's own."""
+    everything = found.good | ~found.good
+    if found.pruning == "weights":
+        # Only the number counts: which weights are kept is drawn anyway.
+        left, masks = step.weights, {}
+        for name, mask in everything.masks.items():
+            kept = mask.flatten().clone()
+            kept[min(left, kept.numel()) :] = False
+            left -= int(kept.sum())
+            masks[name] = kept.view_as(mask)
+        return replace(everything, masks=masks)
+    state = everything
+    for done in found.steps[: step.iteration + 1]:
+        if done.holds:
+            state = state.without({kind: done.removed.get(kind, []) for kind in everything.sites})
+    assert state.survivors(anatomy)["heads"] == step.heads
+    return state
+
+
+def _kept(ticket: Ticket) -> dict[str, int]:
+    return {"weights": len(ticket)} if ticket.pruning == "weights" else ticket.counts()
+
+
+def _seed(*parts: int) -> int:
+    """One number for several, so that draws of two sizes or seeds have nothing in common."""
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])

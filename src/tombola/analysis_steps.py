@@ -1,0 +1,108 @@
+"""The steps that ask what one seed's full model and tickets mean: each publishes one file of analysis."""
+
+import functools
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tombola.analysis.attention import attention_patterns
+from tombola.analysis.random_tickets import DRAWS, RETRAINED, SIZES, random_tickets
+from tombola.errors import TombolaError
+from tombola.progress import Bars
+from tombola.search import Search
+from tombola.step import TRAINING_COST, Step
+from tombola.store import read_json
+from tombola.ticket import Pruning, Ticket, in_words
+from tombola.workbench import Workbench
+
+ATTENTION_INPUTS = 500
+"""Dev examples whose attention is looked at."""
+ATTENTION_COST = 2.5
+"""Of an example whose attention is looked at, in forward passes."""
+
+Run = Callable[[Path, Pruning | None, Bars], None]
+
+
+class AnalysisSteps:
+    """The analyses of one seed that its study asks for.
+
+    Args:
+        bench: of that seed.
+    """
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+        self._setting = bench.setting
+        self._config = bench.config
+        self._cell = bench.cell
+
+    def steps(self) -> Iterator[Step]:
+        """All steps in order; they read what the seed's own steps published."""
+        if "attention" in self._config.analyses:
+            cost = ATTENTION_COST * min(ATTENTION_INPUTS, self._setting.task.size("dev"))
+            yield self._step("attention", None, cost, self._attention, ATTENTION_COST)
+            for pruning in self._config.prunings if self._setting.save != "none" else ():
+                if "heads" in pruning:
+                    yield self._step("attention", pruning, cost, self._attention, ATTENTION_COST)
+        if "random-tickets" in self._config.analyses:
+            for pruning in self._config.prunings:
+                yield self._step("random-tickets", pruning, self._random_cost(), self._random)
+
+    def _step(self, what: str, pruning: Pruning | None, cost: float, run: Run, weight: float = 1.0) -> Step:
+        seed = f"seed {self._cell.seed}: " if self._setting.seeds > 1 else ""
+        of = "the full model" if pruning is None else in_words(pruning)
+        path = self._cell.analysis(what, pruning or "")
+        return Step(
+            f"{seed}{what.replace('-', ' ')} of {of}",
+            cost,
+            weight,
+            path.is_file,
+            functools.partial(run, path, pruning),
+            analysis=what,
+        )
+
+    def _attention(self, path: Path, pruning: Pruning | None, bars: Bars) -> None:
+        """Of the full model; or of the retrained good ticket, whose pruned heads attend to nothing."""
+        ticket = None if pruning is None else Ticket.load(self._cell.ticket(pruning, "good"))
+        model = self._bench.model() if pruning is None else self._bench.winner(pruning)
+        try:
+            found = attention_patterns(
+                model.to(self._setting.device),
+                self._setting.task,
+                ticket=ticket,
+                sample=ATTENTION_INPUTS,
+                precision=self._setting.precision,
+                progress=bars,
+            )
+        except TombolaError as error:
+            # It comes by itself, and must not end the study of a model whose attention cannot be watched.
+            warnings.warn(f"attention patterns were left out: {error}", stacklevel=2)
+            return
+        found.write(path)
+
+    def _random_cost(self) -> float:
+        task, config = self._setting.task, self._config
+        passes = DRAWS * SIZES * task.size(config.searched)
+        return passes + RETRAINED * (TRAINING_COST * config.epochs * task.size("train") + task.size("dev"))
+
+    def _random(self, path: Path, pruning: Pruning | None, bars: Bars) -> None:
+        assert pruning is not None
+        home = self._cell.folder / pruning
+        found = Search.load(home)
+
+        def again(ticket: Ticket) -> float:
+            return self._bench.evaluate(self._bench.trained(ticket, bars), "dev", bars).score
+
+        good = float(read_json(home / "good" / "retrained" / "score.json")["score"])
+        random_tickets(
+            self._bench.model(),
+            found,
+            self._setting.task,
+            self._setting.task.metric.floor(found.full_score, self._config.threshold),
+            split=self._config.searched,
+            seed=self._cell.seed,
+            retrained=(good, again, RETRAINED),
+            batch_size=self._config.eval_batch_size,
+            precision=self._setting.precision,
+            progress=bars,
+        ).write(path)

@@ -1,0 +1,201 @@
+"""The steps of one seed of a study: each is found done, or computes its result and publishes it whole."""
+
+import contextlib
+import dataclasses
+import functools
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from safetensors import SafetensorError
+from torch import nn
+
+from tombola import controls
+from tombola.cell import COST, EVALUATION, SAVED, SEARCH_EVALUATION
+from tombola.checkpoint import save_shrunk
+from tombola.cost import compare
+from tombola.errors import TombolaError
+from tombola.evaluation import Evaluation
+from tombola.progress import Bars
+from tombola.results import NOTHING
+from tombola.search import Search, search_ticket
+from tombola.step import IMPORTANCE_COST, SHRINKING_COST, TIMING_COST, TRAINING_COST, Step, search_cost, search_weight
+from tombola.store import publish, write_json
+from tombola.subnetwork import expanded, shrunk, whole
+from tombola.ticket import Pruning, Ticket, in_words
+from tombola.training import train
+from tombola.workbench import Workbench
+
+
+class SeedSteps:
+    """Fine-tune, search, draw controls, score, retrain and shrink for one seed.
+
+    Args:
+        bench: of that seed.
+    """
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+        self._setting = bench.setting
+        self._config = bench.config
+        self._cell = bench.cell
+
+    def steps(self) -> Iterator[Step]:
+        """All steps in order; later ones read what earlier ones published."""
+        task, cell = self._setting.task, self._cell
+        train_cost = TRAINING_COST * self._config.epochs * task.size("train")
+        dev, searched = task.size("dev"), task.size(self._config.searched)
+        label = f"seed {cell.seed}: " if self._setting.seeds > 1 else ""
+
+        def step(what: str, folder: Path, cost: float, run: Callable[[Bars], None], weight: float = 1.0) -> Step:
+            return Step(label + what, cost, weight, folder.is_dir, run)
+
+        yield step("majority baseline", cell.folder / "majority", 1, self._majority)
+        yield step(
+            "fine-tune the full model",
+            cell.full,
+            train_cost + dev * IMPORTANCE_COST,
+            self._full,
+            TRAINING_COST,
+        )
+        for pruning in self._config.prunings:
+            name = in_words(pruning)
+            cost = search_cost(pruning, searched)
+            if self._config.imp and pruning == "weights":
+                cost += search_cost(pruning, 1) * train_cost
+            yield step(
+                f"search {name}",
+                cell.ticket(pruning, "good"),
+                cost,
+                functools.partial(self._search, pruning),
+                search_weight(pruning),
+            )
+            tickets = ("good", *controls.names(pruning))
+            for control in tickets[1:]:
+                draw = functools.partial(self._control, pruning, control)
+                yield step(f"draw {control} {name}", cell.ticket(pruning, control), 1, draw)
+            for ticket in tickets:
+                pruned = functools.partial(self._pruned, pruning, ticket)
+                yield step(f"score {ticket} {name}", cell.ticket(pruning, ticket) / "pruned", dev, pruned)
+            for ticket in tickets:
+                again = functools.partial(self._retrained, pruning, ticket)
+                place = cell.ticket(pruning, ticket) / "retrained"
+                # A shrunk network trains in about two thirds of the time.
+                cost = (1.0 if pruning == "weights" else 0.65) * (train_cost + dev)
+                yield step(
+                    f"retrain {ticket} {name}",
+                    place,
+                    cost,
+                    again,
+                    cost / (self._config.epochs * task.size("train")),
+                )
+            if "good" in SAVED[self._setting.save]:
+                home = cell.ticket(pruning, "good")
+                smaller = functools.partial(self._shrunk, pruning)
+                yield step(f"shrink good {name}", home / "shrunk", SHRINKING_COST, smaller)
+                if pruning != "weights":
+                    measure = functools.partial(self._measured, pruning)
+                    yield Step(f"{label}time good {name}", TIMING_COST, 1.0, (home / COST).is_file, measure)
+
+    def _majority(self, _: Bars) -> None:
+        task, started = self._setting.task, time.perf_counter()
+        predictions = {split: task.baseline(split) for split in ("dev", *(split for split, _ in task.more.values()))}
+        with publish(self._cell.folder / "majority") as draft:
+            self._bench.write_row(draft, predictions, NOTHING, "none", "majority", "none", started)
+
+    def _full(self, bars: Bars) -> None:
+        setting, config, started = self._setting, self._config, time.perf_counter()
+        rewinding = config.rewinding
+        # The classical lottery ticket starts, and its reference trains, from the random initialisation.
+        model = setting.task.load(config.model, seed=self._cell.seed, state=rewinding.start).to(setting.device)
+        with publish(self._cell.full) as draft:
+            keep = (rewinding.step, lambda m: rewinding.keep(m, draft)) if rewinding.to == "step" else None
+            train(
+                model,
+                setting.task,
+                config.recipe,
+                seed=self._cell.seed,
+                at_step=keep,
+                precision=setting.precision,
+                progress=bars,
+            )
+            self._bench.write_score(draft, whole(model), "full", "none", started, bars)
+            if config.search_split == "train":
+                evaluation = self._bench.evaluate(whole(model), "search", bars, importance=True)
+                evaluation.write(draft / SEARCH_EVALUATION)
+            setting.task.save(model, draft)
+        self._bench.keep(model)
+
+    def _search(self, pruning: Pruning, bars: Bars) -> None:
+        setting, config = self._setting, self._config
+        on_dev = config.search_split == "dev"
+
+        def again(ticket: Ticket) -> nn.Module:
+            return self._bench.trained(ticket, bars).model
+
+        found = search_ticket(
+            self._bench.model(),
+            setting.task,
+            pruning,
+            options=config.search_options,
+            split=config.searched,
+            full=Evaluation.read(self._cell.full / (EVALUATION if on_dev else SEARCH_EVALUATION)),
+            retrain=again if config.imp and pruning == "weights" else None,
+            batch_size=config.eval_batch_size,
+            precision=setting.precision,
+            progress=bars,
+        )
+        found = dataclasses.replace(found, good=self._bench.signed(found.good, "good"))
+        found.save(self._cell.folder / pruning)
+
+    def _control(self, pruning: Pruning, name: str, _: Bars) -> None:
+        found = Search.load(self._cell.folder / pruning)
+        if name == "bad":
+            ticket = controls.bad(found, self._bench.model())
+        elif name == "random":
+            ticket = controls.random(found.good, self._cell.seed)
+        else:
+            ticket = controls.random_layerwise(found.good, self._cell.seed)
+        self._bench.signed(ticket, name).save(self._cell.ticket(pruning, name))
+
+    def _pruned(self, pruning: Pruning, name: str, bars: Bars) -> None:
+        started = time.perf_counter()
+        folder = self._cell.ticket(pruning, name)
+        ticket = Ticket.load(folder)
+        with publish(folder / "pruned") as draft:
+            self._bench.write_score(draft, shrunk(self._bench.model(), ticket), name, "pruned", started, bars)
+
+    def _retrained(self, pruning: Pruning, name: str, bars: Bars) -> None:
+        started = time.perf_counter()
+        folder = self._cell.ticket(pruning, name)
+        ticket = Ticket.load(folder)
+        subnetwork = self._bench.trained(ticket, bars)
+        with publish(folder / "retrained") as draft:
+            self._bench.write_score(draft, subnetwork, name, "retrained", started, bars)
+            if name in SAVED[self._setting.save]:
+                self._setting.task.save(expanded(subnetwork), draft)
+
+    def _shrunk(self, pruning: Pruning, _: Bars) -> None:
+        """The good ticket, retrained, as a model that really is smaller."""
+        good = self._cell.ticket(pruning, "good")
+        with _spared("the good ticket was not written as a smaller model"):
+            save_shrunk(
+                self._bench.winner(pruning), Ticket.load(good), good / "shrunk", tokenizer=str(good / "retrained")
+            )
+
+    def _measured(self, pruning: Pruning, _: Bars) -> None:
+        good = self._cell.ticket(pruning, "good")
+        with _spared("the smaller model was not timed"):
+            model = self._bench.winner(pruning).to(self._setting.device)
+            costs = compare(model, Ticket.load(good), folder=good / "shrunk", length=self._config.max_length, repeats=3)
+            write_json(good / COST, costs.entry())
+
+
+@contextlib.contextmanager
+def _spared(what: str) -> Iterator[None]:
+    """What is only offered at the end of a study, and must not take its results: a failure becomes a warning."""
+    try:
+        yield
+    except (TombolaError, SafetensorError, OSError, MemoryError, RuntimeError) as error:
+        warnings.warn(f"{what}: {' '.join(str(error).split())[:300]}", stacklevel=2)

@@ -1,0 +1,49 @@
+"""A step of a study: what it is, what it costs, and whether it is done."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tombola.progress import Bars
+from tombola.ticket import Pruning
+
+TRAINING_COST = 2.2
+"""Cost of training on an example, in forward passes: what the bars reckon with; no result depends on it."""
+IMPORTANCE_COST = 2.0
+SITES_PASSES, WEIGHTS_PASSES = 12.0, 9.0
+"""Cost of a search in passes over the whole network, as expected."""
+SITES_WEIGHT, WEIGHTS_WEIGHT = 1.3, 1.0
+"""Cost of an example of a search: a pass with importance costs double, on a network that shrinks."""
+SHRINKING_COST, TIMING_COST, COMPARING_COST = 1000.0, 5000.0, 2000.0
+"""Cost of writing a smaller model, of timing it, and of comparing the tickets of a study's seeds, in forward passes of
+one example, as seen with MiniLM."""
+
+
+def search_cost(pruning: Pruning, examples: int) -> float:
+    """Expected cost of a search on so many examples, in forward passes of one example."""
+    return examples * (WEIGHTS_PASSES if pruning == "weights" else SITES_PASSES)
+
+
+def search_weight(pruning: Pruning) -> float:
+    """Cost of each example that a search reports."""
+    return WEIGHTS_WEIGHT if pruning == "weights" else SITES_WEIGHT
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a study.
+
+    Attributes:
+        what: for people.
+        cost: expected, in forward passes of one example.
+        weight: cost of each example that the step reports.
+        done: whether its result is there.
+        run: compute and publish it.
+        analysis: which of `config.ANALYSES` it belongs to; empty for what every study does.
+    """
+
+    what: str
+    cost: float
+    weight: float
+    done: Callable[[], bool]
+    run: Callable[[Bars], None]
+    analysis: str = ""

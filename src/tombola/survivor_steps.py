@@ -1,0 +1,133 @@
+"""What a study finds across its seeds: how far their tickets agree, and what the super-survivors can do."""
+
+import functools
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tombola.analysis.comparison import compare
+from tombola.analysis.entry import entry
+from tombola.analysis.survival import super_survivor_controls, super_survivors
+from tombola.cell import Cell
+from tombola.progress import Bars
+from tombola.step import COMPARING_COST, TRAINING_COST, Step
+from tombola.store import publish, write_json
+from tombola.subnetwork import shrunk
+from tombola.ticket import SUPER_TICKETS, Pruning, Ticket, in_words
+from tombola.workbench import Workbench
+
+COMPARISON = "comparison.json"
+
+
+@dataclass(frozen=True)
+class Survivors:
+    """Several seeds of a study: the folder of what is found across them.
+
+    It is named after the seeds, so that it is never that of others.
+
+    Attributes:
+        cells: the seeds, in order.
+        home: folder of the seeds.
+    """
+
+    cells: tuple[Cell, ...]
+    home: Path
+
+    @property
+    def folder(self) -> Path:
+        """Such as `seeds-0..4`, or `seeds-0..2,7`."""
+        runs: list[list[int]] = []
+        for cell in self.cells:
+            if runs and cell.seed == runs[-1][-1] + 1:
+                runs[-1].append(cell.seed)
+            else:
+                runs.append([cell.seed])
+        names = [str(run[0]) if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs]
+        return self.home / f"seeds-{','.join(names)}"
+
+    @property
+    def comparison(self) -> Path:
+        """Survival and agreement of the good tickets, as `tombola compare --json` prints them."""
+        return self.folder / COMPARISON
+
+    def ticket(self, pruning: str, name: str) -> Path:
+        """The folder of the super-survivors of a pruning, or of one of their controls."""
+        return self.folder / pruning / name
+
+    def scores(self, pruning: str, name: str, seed: int) -> Path:
+        """The folder of one seed's scores of such a ticket."""
+        return self.ticket(pruning, name) / f"seed-{seed}"
+
+    def scored(self, prunings: Sequence[Pruning], seed: int) -> Iterator[Path]:
+        """The folder of every scored model of one seed, in the order of rows."""
+        places = [
+            self.scores(pruning, name, seed) / stage
+            for pruning in prunings
+            for name in SUPER_TICKETS
+            for stage in ("pruned", "retrained")
+        ]
+        return (place for place in places if (place / "score.json").is_file())
+
+
+class SurvivorSteps:
+    """Compare the good tickets of all seeds, and score and retrain their super-survivors like any ticket.
+
+    Tickets of weights have no super-survivors of their own: they are compared only.
+
+    Args:
+        benches: of the seeds, two at least.
+        survivors: where results go.
+    """
+
+    def __init__(self, benches: Sequence[Workbench], survivors: Survivors) -> None:
+        self._benches = tuple(benches)
+        self._survivors = survivors
+
+    def steps(self) -> Iterator[Step]:
+        """All steps in order; they read what the seeds' own steps published."""
+        survivors, first = self._survivors, self._benches[0]
+        yield Step("compare the tickets of all seeds", COMPARING_COST, 1.0, survivors.comparison.is_file, self._compare)
+        prunings = [pruning for pruning in first.config.prunings if pruning != "weights"]
+        for pruning in prunings:
+            place, draw = survivors.folder / pruning, functools.partial(self._tickets, pruning)
+            yield Step(f"draw super-survivors of {in_words(pruning)}", 1.0, 1.0, place.is_dir, draw)
+        dev = first.setting.task.size("dev")
+        # They are small, so that training them costs a fraction of what the whole model's does.
+        train = 0.4 * TRAINING_COST * first.config.epochs * first.setting.task.size("train")
+        for bench, pruning in itertools.product(self._benches, prunings):
+            for name in SUPER_TICKETS:
+                home = survivors.scores(pruning, name, bench.cell.seed)
+                label = f"seed {bench.cell.seed}: %s {name.replace('-', ' ')} of {in_words(pruning)}"
+                pruned = functools.partial(self._score, bench, pruning, name)
+                yield Step(label % "score", dev, 1.0, (home / "pruned").is_dir, pruned)
+                again = functools.partial(self._score, bench, pruning, name, retrained=True)
+                yield Step(label % "retrain", train + dev, 0.4 * TRAINING_COST, (home / "retrained").is_dir, again)
+
+    def _compare(self, _: Bars) -> None:
+        good = [
+            cell.ticket(pruning, "good")
+            for cell in self._survivors.cells
+            for pruning in self._benches[0].config.prunings
+        ]
+        write_json(self._survivors.comparison, entry(compare(good), relative_to=self._survivors.home))
+
+    def _tickets(self, pruning: Pruning, _: Bars) -> None:
+        tickets = [Ticket.load(cell.ticket(pruning, "good")) for cell in self._survivors.cells]
+        made = super_survivor_controls(tickets, seed=0)
+        drawn = {"super-survivors": super_survivors(tickets), "super-random": made["random"], "super-bad": made["bad"]}
+        with publish(self._survivors.folder / pruning) as draft:
+            for name, ticket in drawn.items():
+                ticket.with_provenance(ticket=name).save(draft / name)
+
+    def _score(self, bench: Workbench, pruning: Pruning, name: str, bars: Bars, *, retrained: bool = False) -> None:
+        started = time.perf_counter()
+        for other in self._benches:
+            if other is not bench:
+                other.forget()
+        ticket = Ticket.load(self._survivors.ticket(pruning, name))
+        part = bench.trained(ticket, bars) if retrained else shrunk(bench.model(), ticket)
+        stage = "retrained" if retrained else "pruned"
+        with publish(self._survivors.scores(pruning, name, bench.cell.seed) / stage) as draft:
+            bench.write_score(draft, part, name, stage, started, bars)

@@ -1,0 +1,176 @@
+"""What the steps of a study share: the task, the models of one seed, and how they are trained, scored and recorded."""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from tombola.anatomy import Anatomy, count_parameters
+from tombola.cell import EVALUATION, Cell
+from tombola.config import StudyConfig
+from tombola.errors import TombolaError
+from tombola.evaluation import Evaluation, evaluate
+from tombola.precision import Precision
+from tombola.progress import Bars
+from tombola.results import Size, bytes_of, make_row
+from tombola.store import write_json
+from tombola.subnetwork import Subnetwork
+from tombola.tasks.base import Predictions, Task
+from tombola.ticket import Pruning, Ticket
+from tombola.training import retrain
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all seeds of a study share.
+
+    Attributes:
+        config: what is studied, with its precision resolved.
+        task: the task.
+        anatomy: of the whole model.
+        device: where models run.
+        precision: of forward passes.
+        save: which retrained models are written: `none`, `good` or `all`.
+        study: name of the study, for provenance.
+        seeds: number of seeds that run together.
+    """
+
+    config: StudyConfig
+    task: Task
+    anatomy: Anatomy
+    device: torch.device
+    precision: Precision
+    save: str
+    study: str
+    seeds: int
+
+
+class Workbench:
+    """Where one seed's models are opened, trained, scored and recorded.
+
+    Args:
+        setting: what all seeds share.
+        cell: the seed's folder.
+    """
+
+    def __init__(self, setting: Setting, cell: Cell) -> None:
+        self.setting = setting
+        self.config = setting.config
+        self.cell = cell
+        self._cached: nn.Module | None = None
+
+    def winner(self, pruning: Pruning) -> nn.Module:
+        """The retrained good ticket, in the original's shapes; where the study saved it."""
+        folder = self.cell.ticket(pruning, "good") / "retrained"
+        return self.setting.task.load(str(folder), seed=self.cell.seed, state="trained")
+
+    def trained(self, ticket: Ticket, bars: Bars) -> Subnetwork:
+        """The ticket, rewound and trained with the study's recipe and this seed."""
+        setting, config = self.setting, self.config
+        model = config.rewinding.load(setting.task, config.model, seed=self.cell.seed, full=self.cell.full)
+        return retrain(
+            model.to(setting.device),
+            ticket,
+            setting.task,
+            config.recipe,
+            seed=self.cell.seed,
+            start=config.rewinding.step,
+            precision=setting.precision,
+            progress=bars,
+        )
+
+    def model(self) -> nn.Module:
+        """The fine-tuned full model; kept for the steps of this seed."""
+        if self._cached is None:
+            full = self.cell.full
+            try:
+                model = self.setting.task.load(str(full), seed=self.cell.seed, state="trained")
+            except (TombolaError, SafetensorError) as error:
+                reason = str(error.__cause__ or error).splitlines()[0]
+                raise TombolaError(f"{full} is damaged ({reason}); delete it and start again") from error
+            self._cached = model.to(self.setting.device)
+        return self._cached
+
+    def keep(self, model: nn.Module) -> None:
+        """Remember the fine-tuned full model, so that it is not read again."""
+        self._cached = model
+
+    def forget(self) -> None:
+        """Let go of the full model: another seed's takes its place in memory."""
+        self._cached = None
+
+    def evaluate(self, subnetwork: Subnetwork, split: str, bars: Bars, *, importance: bool = False) -> Evaluation:
+        """One pass over a split, in the study's precision."""
+        return evaluate(
+            subnetwork,
+            self.setting.task,
+            split,
+            importance=importance,
+            batch_size=self.config.eval_batch_size,
+            precision=self.setting.precision,
+            progress=bars,
+        )
+
+    def signed(self, ticket: Ticket, name: str) -> Ticket:
+        """The ticket with where it comes from: task, model, seed and study."""
+        return ticket.with_provenance(
+            ticket=name,
+            task=self.config.task_name,
+            model=self.config.model,
+            seed=self.cell.seed,
+            study=self.setting.study,
+        )
+
+    def write_score(
+        self, draft: Path, subnetwork: Subnetwork, name: str, stage: str, started: float, bars: Bars
+    ) -> None:
+        """Evaluate on the splits that judge, and write the row and what is behind it."""
+        setting, ticket = self.setting, subnetwork.ticket
+        # The full model's pass is also the first iteration of both searches.
+        shared = name == "full" and self.config.search_split == "dev"
+        evaluation = self.evaluate(subnetwork, "dev", bars, importance=shared)
+        evaluation.write(draft / EVALUATION)
+        predictions = {"dev": evaluation.predictions}
+        for split in {split for split, _ in setting.task.more.values()} - {"dev"}:
+            predictions[split] = self.evaluate(subnetwork, split, bars).predictions
+        survivors = ticket.survivors(setting.anatomy)
+        zeros = setting.anatomy.weights - survivors["weights"] if ticket.pruning == "weights" else 0
+        size = Size(
+            **survivors,
+            sparsity=ticket.sparsity(setting.anatomy),
+            parameters=count_parameters(subnetwork.model) - zeros,
+            bytes=bytes_of(subnetwork.model),
+        )
+        pruning = "none" if name == "full" else ticket.pruning
+        self.write_row(draft, predictions, size, pruning, name, stage, started)
+
+    def write_row(
+        self,
+        draft: Path,
+        predictions: Mapping[str, Predictions],
+        size: Size,
+        pruning: str,
+        name: str,
+        stage: str,
+        started: float,
+    ) -> None:
+        """Score predictions and write the row as `score.json` into a draft."""
+        row = make_row(
+            self.setting.task,
+            predictions,
+            size,
+            model=self.config.model,
+            name=self.config.task_name,
+            seed=self.cell.seed,
+            pruning=pruning,
+            ticket=name,
+            stage=stage,
+            seconds=time.perf_counter() - started,
+            resamples=self.config.resamples,
+        )
+        write_json(draft / "score.json", dataclasses.asdict(row))
