@@ -1,10 +1,10 @@
-"""One seed of a study as a folder: where its models, tickets, scores and analyses lie."""
+"""Where a study's models, tickets, scores and analyses lie: those of one seed, and those across several."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tombola.ticket import TICKETS, Pruning
+from tombola.ticket import SUPER_TICKETS, TICKETS, Pruning
 
 SAVED: Mapping[str, tuple[str, ...]] = {"none": (), "good": ("good",), "all": TICKETS}
 """For each `save`, the tickets whose retrained models are written."""
@@ -13,6 +13,9 @@ EVALUATION = "evaluation.safetensors"
 SEARCH_EVALUATION = "evaluation-search.safetensors"
 COST = "cost.json"
 """What the good ticket's retrained model costs dense, masked and shrunk, see `tombola.cost`."""
+
+COMPARISON = "comparison.json"
+"""Survival and agreement of the good tickets, as `tombola compare --json` prints them."""
 
 
 @dataclass(frozen=True)
@@ -41,4 +44,54 @@ class Cell:
         for pruning in prunings:
             for name in TICKETS:
                 places += [self.ticket(pruning, name) / stage for stage in ("pruned", "retrained")]
+        return (place for place in places if (place / "score.json").is_file())
+
+
+@dataclass(frozen=True)
+class Survivors:
+    """Several seeds of a study: the folder of what is found across them.
+
+    It is named after the seeds, so that it is never that of others.
+
+    Attributes:
+        cells: the seeds, in order.
+        home: folder of the seeds.
+    """
+
+    cells: tuple[Cell, ...]
+    home: Path
+
+    @property
+    def folder(self) -> Path:
+        """Such as `seeds-0..4`, or `seeds-0..2,7`."""
+        runs: list[list[int]] = []
+        for cell in self.cells:
+            if runs and cell.seed == runs[-1][-1] + 1:
+                runs[-1].append(cell.seed)
+            else:
+                runs.append([cell.seed])
+        names = [str(run[0]) if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs]
+        return self.home / f"seeds-{','.join(names)}"
+
+    @property
+    def comparison(self) -> Path:
+        """Survival and agreement of the good tickets, as `tombola compare --json` prints them."""
+        return self.folder / COMPARISON
+
+    def ticket(self, pruning: str, name: str) -> Path:
+        """The folder of the super-survivors of a pruning, or of one of their controls."""
+        return self.folder / pruning / name
+
+    def scores(self, pruning: str, name: str, seed: int) -> Path:
+        """The folder of one seed's scores of such a ticket."""
+        return self.ticket(pruning, name) / f"seed-{seed}"
+
+    def scored(self, prunings: Sequence[Pruning], seed: int) -> Iterator[Path]:
+        """The folder of every scored model of one seed, in the order of rows."""
+        places = [
+            self.scores(pruning, name, seed) / stage
+            for pruning in prunings
+            for name in SUPER_TICKETS
+            for stage in ("pruned", "retrained")
+        ]
         return (place for place in places if (place / "score.json").is_file())

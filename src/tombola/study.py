@@ -16,7 +16,7 @@ import torch
 from tombola import report, statistics
 from tombola.analysis_steps import AnalysisSteps
 from tombola.anatomy import Anatomy, dissect
-from tombola.cell import EVALUATION, SAVED, Cell
+from tombola.cell import EVALUATION, SAVED, Cell, Survivors
 from tombola.config import ANALYSES, StudyConfig
 from tombola.errors import TombolaError
 from tombola.estimate import announce, announcement, pass_seconds
@@ -29,7 +29,7 @@ from tombola.search import read_steps
 from tombola.seed_steps import SeedSteps
 from tombola.step import Step
 from tombola.store import disk_errors, read_json, sweep_drafts, write_json, write_lines
-from tombola.survivor_steps import Survivors, SurvivorSteps
+from tombola.survivor_steps import SurvivorSteps
 from tombola.tasks.base import Task
 from tombola.tasks.catalog import glue_title, open_task
 from tombola.ticket import SUPER_TICKETS, TICKETS, Ticket, in_words

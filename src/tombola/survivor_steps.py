@@ -4,71 +4,17 @@ import functools
 import itertools
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from tombola.analysis.comparison import compare
 from tombola.analysis.entry import entry
 from tombola.analysis.survival import super_survivor_controls, super_survivors
-from tombola.cell import Cell
+from tombola.cell import Survivors
 from tombola.progress import Bars
 from tombola.step import COMPARING_COST, TRAINING_COST, Step
 from tombola.store import publish, write_json
 from tombola.subnetwork import shrunk
 from tombola.ticket import SUPER_TICKETS, Pruning, Ticket, in_words
 from tombola.workbench import Workbench
-
-COMPARISON = "comparison.json"
-
-
-@dataclass(frozen=True)
-class Survivors:
-    """Several seeds of a study: the folder of what is found across them.
-
-    It is named after the seeds, so that it is never that of others.
-
-    Attributes:
-        cells: the seeds, in order.
-        home: folder of the seeds.
-    """
-
-    cells: tuple[Cell, ...]
-    home: Path
-
-    @property
-    def folder(self) -> Path:
-        """Such as `seeds-0..4`, or `seeds-0..2,7`."""
-        runs: list[list[int]] = []
-        for cell in self.cells:
-            if runs and cell.seed == runs[-1][-1] + 1:
-                runs[-1].append(cell.seed)
-            else:
-                runs.append([cell.seed])
-        names = [str(run[0]) if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs]
-        return self.home / f"seeds-{','.join(names)}"
-
-    @property
-    def comparison(self) -> Path:
-        """Survival and agreement of the good tickets, as `tombola compare --json` prints them."""
-        return self.folder / COMPARISON
-
-    def ticket(self, pruning: str, name: str) -> Path:
-        """The folder of the super-survivors of a pruning, or of one of their controls."""
-        return self.folder / pruning / name
-
-    def scores(self, pruning: str, name: str, seed: int) -> Path:
-        """The folder of one seed's scores of such a ticket."""
-        return self.ticket(pruning, name) / f"seed-{seed}"
-
-    def scored(self, prunings: Sequence[Pruning], seed: int) -> Iterator[Path]:
-        """The folder of every scored model of one seed, in the order of rows."""
-        places = [
-            self.scores(pruning, name, seed) / stage
-            for pruning in prunings
-            for name in SUPER_TICKETS
-            for stage in ("pruned", "retrained")
-        ]
-        return (place for place in places if (place / "score.json").is_file())
 
 
 class SurvivorSteps:

@@ -8,7 +8,7 @@ from fake_study import fake_study
 from test_report import read
 
 from tombola.errors import TombolaError
-from tombola.report.page import build
+from tombola.report import build
 from tombola.report.rows import read_rows
 from tombola.results import Row
 from tombola.store import write_json

@@ -29,11 +29,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         metavar="DIR",
-        help="new folder: comparison.json, and for each task the super-survivors and their controls as tickets",
+        help="new folder: a report, comparison.json, and each task's super-survivors and their controls as tickets",
     )
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
+    from tombola import report
     from tombola.analysis.comparison import compare
     from tombola.analysis.entry import entry
     from tombola.analysis.writing import write
@@ -43,6 +44,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     result = entry(comparison)
     if options.out is not None:
         write(comparison, options.out)
+        result["report"] = str(report.build(options.out))
     if not options.json:
         console = Console()
         if not console.is_terminal:
@@ -50,7 +52,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         for part in tables(comparison):
             console.print(part)
         if options.out is not None:
-            console.print(f"written: {options.out}", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"report: {result['report']}", highlight=False, markup=False, soft_wrap=True)
     return result
 
 

@@ -1,5 +1,5 @@
-"""The report of a study: one HTML file that opens anywhere, and the same figures as a table in the terminal."""
+"""Reports: one HTML file that opens anywhere, and a study's figures as a table in the terminal."""
 
-from tombola.report.page import build
+from tombola.report.building import build
 
 __all__ = ["build"]

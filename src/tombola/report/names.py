@@ -60,6 +60,11 @@ METRIC_TITLES: Mapping[str, str] = MappingProxyType(
 )
 
 
+def kind_title(kind: str) -> str:
+    """What several sites of a kind, or weights, are called."""
+    return SITE_NAMES[kind][1] if kind in SITE_NAMES else kind
+
+
 def and_words(parts: Sequence[str]) -> str:
     """`a, b and c`."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -1,55 +1,45 @@
 """The report's sections of pictures: a chart each, the sentence that reads it, nothing where there is no data."""
 
-import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 from tombola.analysis.survival import SiteSurvival
 from tombola.places import Places
 from tombola.report import charts, figures, sentences
+from tombola.report.agreement import agreement
+from tombola.report.chance import kinds_of
 from tombola.report.finer import about_finer, finer, finer_table
+from tombola.report.gallery import Gallery
 from tombola.report.layout import beside, figure, section
-from tombola.report.markup import Html, element, join
+from tombola.report.markup import Html, join
 from tombola.report.names import PRUNING_TITLES, SITE_NAMES, and_words, metric_title
 from tombola.report.published import PublishedRow, published
+from tombola.report.random_tickets import random_tickets
 from tombola.report.record import Record
-from tombola.report.render import Picture, specification
+from tombola.report.render import Picture
 from tombola.report.rows import Summary
-from tombola.ticket import PRUNINGS, TICKETS, in_words
+from tombola.ticket import PRUNINGS, SUPER_TICKETS, TICKETS, in_words
 
-
-@dataclass
-class Gallery:
-    """Numbers the pictures of one page and turns charts into HTML."""
-
-    _names: list[str] = field(default_factory=list)
-
-    def plot(self, chart: Picture, name: str, label: str) -> Html:
-        """The place of a chart and its specification.
-
-        Args:
-            chart: what to draw.
-            name: file name of a saved picture, without ending.
-            label: what it shows, for people who cannot see it.
-        """
-        self._names.append(name)
-        key = f"spec-{len(self._names)}"
-        return join(
-            element("div", class_="plot", role="img", aria_label=label, data_spec=key, data_name=name),
-            element("script", Html(script_json(specification(chart))), type="application/json", id=key),
-        )
-
-
-def script_json(value: object) -> str:
-    r"""JSON that cannot end the script element it stands in: every `<` is written \u003c."""
-    return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
+_LIKE = dict(zip(SUPER_TICKETS, ("good", "random", "bad"), strict=True))
+"""Tickets of super-survivors take the names and colours of those of the good ticket's size."""
 
 
 def pictures(record: Record) -> list[Html]:
     """Every section that the study has data for, in the page's order."""
     gallery = Gallery()
-    sections = (_searches, _tickets, _finer, _survival, _density, _importance, _published)
+    sections = (
+        _searches,
+        _tickets,
+        _finer,
+        _survival,
+        _agreement,
+        _super_survivors,
+        random_tickets,
+        _density,
+        _importance,
+        _published,
+    )
     return [html for section in sections if (html := section(record, gallery)) is not None]
 
 
@@ -162,16 +152,53 @@ def _survivors(survival: SiteSurvival, places: Places, gallery: Gallery) -> list
     return plots
 
 
+def _agreement(record: Record, gallery: Gallery) -> Html | None:
+    comparison = record.comparison
+    if comparison is None:
+        return None
+    found = [one for pruning in record.prunings for one in kinds_of(comparison, pruning) if one.task]
+    # A study has one task, whose name every line would repeat.
+    return agreement(found, gallery)
+
+
+def _super_survivors(record: Record, gallery: Gallery) -> Html | None:
+    found = []
+    for pruning in record.prunings:
+        tickets = [one for one in record.summaries if one.pruning == pruning and one.ticket in SUPER_TICKETS]
+        if not tickets:
+            continue
+        chart = charts.ticket_bars(
+            [replace(one, ticket=_LIKE[one.ticket]) for one in tickets],
+            record.full,
+            record.summary("none", "majority", "none"),
+            metric_title(record.metric),
+            record.higher_is_better,
+        )
+        label = f"{metric_title(record.metric)} of the super-survivors of {in_words(pruning)}, pruned and retrained"
+        plot = gallery.plot(chart, f"super-survivors-{_slug(pruning)}", label)
+        found.append(figure(PRUNING_TITLES[pruning], sentences.about_super_survivors(record, pruning), plot))
+    if not found:
+        return None
+    lead = (
+        "Tickets of what survives in every seed (good), with random and bad ones of their size; bad ones keep what "
+        "survives in the fewest seeds."
+    )
+    return section("What the super-survivors can do", beside(*found), lead=lead)
+
+
 def _density(record: Record, gallery: Gallery) -> Html | None:
     if not record.density:
         return None
     plot = gallery.plot(
-        charts.density_grid(record.density, record.places), "density", "Share of surviving weights in every matrix"
+        charts.density_grid(record.density, record.density_deviations, record.places),
+        "density",
+        "Share of surviving weights in every matrix",
     )
     return section(
         "Where the surviving weights lie",
         figure("", sentences.about_density(record.density, record.places), plot),
-        lead="The good ticket of weights: percentage of each matrix that survives.",
+        lead="The good ticket of weights: percentage of each matrix that survives"
+        + (", with its standard deviation over seeds." if record.seeds > 1 else "."),
     )
 
 

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tombola.analysis.survival import Density, SiteSurvival, densities, mean_densities, site_survival
+from tombola.analysis.survival import (
+    Density,
+    SiteSurvival,
+    densities,
+    density_deviations,
+    mean_densities,
+    site_survival,
+)
+from tombola.cell import Cell, Survivors
 from tombola.metrics import floor
 from tombola.places import Places
 from tombola.records import entry, read
@@ -30,6 +38,7 @@ class Record:
         trajectories: the searches found so far, pruning by pruning, seed by seed.
         survival: survival of sites in the good tickets, for every structured pruning that has one.
         density: density of every matrix in the good tickets of weights, mean over seeds; empty until there is one.
+        density_deviations: their deviations over seeds; None for one seed.
     """
 
     folder: Path
@@ -39,6 +48,7 @@ class Record:
     trajectories: tuple[Trajectory, ...]
     survival: tuple[SiteSurvival, ...]
     density: tuple[Density, ...]
+    density_deviations: tuple[float | None, ...]
 
     @cached_property
     def summaries(self) -> tuple[Summary, ...]:
@@ -86,6 +96,17 @@ class Record:
         return Places(
             architecture.get("layer_names", list[str]) or (), architecture.get("attention_names", list[str]) or ()
         )
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """The folders of the seeds that have results."""
+        return tuple(Cell(seed, self.home / f"seed-{seed}") for seed in sorted({row.seed for row in self.rows}))
+
+    @cached_property
+    def comparison(self) -> Fields | None:
+        """Survival and agreement across the seeds; None where they were not compared."""
+        path = Survivors(self.cells, self.home).comparison
+        return Fields(read_json(path), str(path)) if path.is_file() else None
 
     @property
     def home(self) -> Path:
@@ -175,6 +196,7 @@ def read_record(folder: Path) -> Record:
         trajectories=tuple(trajectories),
         survival=tuple(survival),
         density=mean_densities(weights),
+        density_deviations=density_deviations(weights),
     )
 
 

@@ -11,7 +11,7 @@ from tombola.report.published import PublishedRow
 from tombola.report.record import Record
 from tombola.report.rows import Summary
 from tombola.report.trajectory import Trajectory
-from tombola.ticket import TICKETS, in_words
+from tombola.ticket import SUPER_TICKETS, TICKETS, in_words
 
 
 def about_search(record: Record, searches: Sequence[Trajectory]) -> str:
@@ -108,6 +108,35 @@ def about_survival(survival: SiteSurvival, places: Places) -> str:
         if one.overlap is not None
     ]
     return f"{text} Two seeds' tickets share {and_words(overlaps)} on average (Jaccard)." if overlaps else text
+
+
+def about_super_survivors(record: Record, pruning: str) -> str:
+    """What the super-survivors keep of the score, against tickets of their size."""
+    found = {
+        ticket: record.summary(pruning, ticket, "retrained") or record.summary(pruning, ticket, "pruned")
+        for ticket in SUPER_TICKETS
+    }
+    good = found["super-survivors"]
+    if good is None:
+        return "They have no score yet."
+    size = good.rows[0]
+    many = figures.plural(size.heads, "head")
+    if "mlps" in pruning:
+        many += f" and {figures.plural(size.mlps, 'MLP')}"
+    elif "neurons" in pruning:
+        many += f" and {figures.plural(size.neurons, 'neuron')}"
+    stage = "retrained" if good.stage == "retrained" else "cut out of the full models"
+    text = f"The super-survivors, {many}, score {_scored(good)} when {stage}"
+    if record.full is not None:
+        text += f", {_compared(good.score, record.full.score)} the full model"
+    parts = []
+    for ticket, name in (("super-random", "random"), ("super-bad", "bad")):
+        other = found[ticket]
+        if other is not None:
+            difference = _compared(good.score, other.score)
+            apart = "" if not good.overlaps(other) else ", though the ranges of one standard deviation overlap"
+            parts.append(f"{difference} {name} sites of that number{apart}")
+    return f"{text}; {and_words(parts)}." if parts else f"{text}."
 
 
 def _sites(kind: str, total: int) -> str:

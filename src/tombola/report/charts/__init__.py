@@ -1,10 +1,13 @@
 """The report's pictures: each function takes values and gives an Altair chart without colours or width."""
 
+from tombola.report.charts.agreement import overlap_by_chance
 from tombola.report.charts.bars import ticket_bars
 from tombola.report.charts.beside import beside_published
 from tombola.report.charts.curves import finer_curves, search_curves
 from tombola.report.charts.grids import density_grid, importance_grid, survival_grid, survival_strip
 from tombola.report.charts.layers import mlp_bars, neuron_bars, neuron_boxes
+from tombola.report.charts.random_tickets import random_dots
+from tombola.report.charts.tasks import task_matrix
 
 __all__ = [
     "beside_published",
@@ -14,8 +17,11 @@ __all__ = [
     "mlp_bars",
     "neuron_bars",
     "neuron_boxes",
+    "overlap_by_chance",
+    "random_dots",
     "search_curves",
     "survival_grid",
     "survival_strip",
+    "task_matrix",
     "ticket_bars",
 ]

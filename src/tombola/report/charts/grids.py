@@ -58,7 +58,10 @@ def _cell(survival: SiteSurvival, row: str, column: str, site: str, share: float
         "column": column,
         "site": site,
         "share": share,
-        "fate": fate if survival.seeds == 1 else f"in {number} of {figures.plural(survival.seeds, 'seed')}",
+        "fate": fate
+        if survival.seeds == 1
+        else f"in {number} of {figures.plural(survival.seeds, 'seed')} "
+        f"({share:.2f} ± {math.sqrt(share * (1 - share)):.2f})",
     }
 
 
@@ -118,8 +121,8 @@ def importance_grid(heads: Sequence[Sequence[float | None]], places: Places) -> 
     return overlay(cells, height=ROW * len(heads))
 
 
-def density_grid(density: Sequence[Density], places: Places) -> alt.LayerChart:
-    """Layers x kinds of matrix, coloured and labelled by the share of weights that survives."""
+def density_grid(density: Sequence[Density], deviations: Sequence[float | None], places: Places) -> alt.LayerChart:
+    """Layers x kinds of matrix, coloured and labelled by the share of weights that survives, with its deviation."""
     kinds = [kind for kind in MATRIX_TITLES if any(one.kind == kind for one in density)]
     kinds += sorted({one.kind for one in density} - set(kinds))
     titles = {kind: MATRIX_TITLES.get(kind, kind).replace("attention", "attn.").replace(" ", "~") for kind in kinds}
@@ -132,11 +135,11 @@ def density_grid(density: Sequence[Density], places: Places) -> alt.LayerChart:
             "kind": titles[one.kind],
             "name": MATRIX_TITLES.get(one.kind, one.kind),
             "share": one.share,
-            "text": f"{100 * one.share:.0f}",
-            "exact": figures.share(one.share),
+            "text": f"{100 * one.share:.0f}" + ("" if deviation is None else f" ± {100 * deviation:.0f}"),
+            "exact": figures.share(one.share) + ("" if deviation is None else f" ± {100 * deviation:.1f}"),
             "strong": one.share > low + _DARK_FROM * (high - low),
         }
-        for one in density
+        for one, deviation in zip(density, deviations, strict=True)
     ]
     x = alt.X(
         "kind:N",

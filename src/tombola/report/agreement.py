@@ -1,0 +1,150 @@
+"""The section on agreement: do several seeds, or several tasks, keep the same, and is that more than chance?"""
+
+from collections.abc import Sequence
+
+from tombola.report import charts, figures
+from tombola.report.chance import CONTROLS, Agreeing, Observed
+from tombola.report.gallery import Gallery
+from tombola.report.layout import figure, scrolling, section
+from tombola.report.markup import Html, element, join
+from tombola.report.names import TICKET_TITLES, and_words, kind_title
+from tombola.ticket import in_words
+
+_STATISTICS = {
+    "super_survivors": "super-survivors",
+    "jaccard": "Jaccard, mean over pairs",
+    "fleiss_kappa": "Fleiss’ kappa",
+    "krippendorff_alpha": "Krippendorff’s alpha",
+    "cochran_q_p": "Cochran’s Q, p",
+    "pairs_not_rejected": "pairs not rejected by it",
+}
+_COUNTS = ("super_survivors", "pairs_not_rejected")
+_FEW = 4
+"""Lines that get a sentence each."""
+_LEAD = (
+    "Random tickets have exactly the sizes of the good ones; layer-matched ones have as many in each layer too. What "
+    "is above the former and not above the latter is a profile over depth, not a choice of sites."
+)
+
+
+def agreement(found: Sequence[Agreeing], gallery: Gallery, *, several: str = "seeds") -> Html | None:
+    """The section; None where there is nothing to agree with.
+
+    Args:
+        found: of each pruning and kind, and of each task where there are several.
+        gallery: takes the picture.
+        several: what the tickets differ in: `seeds`, or `tasks`.
+    """
+    found = [one for one in found if one.n > 1]
+    if not found:
+        return None
+    body = []
+    labelled = [(_label(one, found), one) for one in found]
+    if any(one.observed("jaccard").value is not None for one in found):
+        chart = charts.overlap_by_chance(labelled)
+        plot = gallery.plot(chart, f"agreement-{several}", "Shared survivors of two tickets beside random tickets")
+        body.append(figure("", _reading(labelled), plot))
+    body.append(_table(labelled))
+    note = (
+        "Cochran’s Q tests whether tickets keep the same share of the sites, not the same sites: it is here because "
+        "the literature reports it."
+    )
+    title = f"Is it the same in every {'seed' if several == 'seeds' else 'task'}?"
+    return section(title, *body, element("p", note, class_="note"), lead=_LEAD)
+
+
+def _label(one: Agreeing, found: Sequence[Agreeing]) -> str:
+    """The kind of site, and what else tells it from the others: the pruning, the task."""
+    label = kind_title(one.kind)
+    if len({other.pruning for other in found if other.kind == one.kind}) > 1:
+        label += f", pruning {in_words(one.pruning)}"
+    if len({other.task for other in found}) > 1:
+        label += f", {one.task or 'between tasks'}"
+    return label
+
+
+def _reading(labelled: Sequence[tuple[str, Agreeing]]) -> str:
+    """A sentence for each line; of many lines how many stand above chance."""
+    if len(labelled) <= _FEW:
+        return " ".join(_sentence(label, one) for label, one in labelled)
+    parts = []
+    for control in CONTROLS:
+        drawn = [
+            observed.by_chance[control].word
+            for _, one in labelled
+            if (observed := one.observed("jaccard")).value is not None and control in observed.by_chance
+        ]
+        if drawn:
+            parts.append(
+                f"more than {TICKET_TITLES[control]} ones of their sizes in {drawn.count('above')} of {len(drawn)}"
+            )
+    return f"Two good tickets share {and_words(parts)} lines (above 97.5 % of the draws)." if parts else ""
+
+
+def _sentence(label: str, one: Agreeing) -> str:
+    """What one kind shares, against either kind of chance."""
+    jaccard = one.observed("jaccard")
+    what = label[:1].upper() + label[1:]
+    if jaccard.value is None:
+        return f"{what}: undefined, as {jaccard.reason or 'there is nothing to share'}."
+    parts = []
+    for control, drawn in jaccard.by_chance.items():
+        where = {
+            "above": "more than",
+            "below": "less than",
+            "within": "no more than can be expected of",
+        }[drawn.word]
+        parts.append(
+            f"{where} {TICKET_TITLES[control]} ones ({figures.share(drawn.mean)}, 95 % from {figures.share(drawn.low)} "
+            f"to {figures.share(drawn.high)})"
+        )
+    against = f", {and_words(parts)}" if parts else ""
+    return f"{what}: two good tickets share {figures.share(jaccard.value)} of their survivors{against}."
+
+
+def _table(labelled: Sequence[tuple[str, Agreeing]]) -> Html:
+    head = element(
+        "tr",
+        *(element("th", name, scope="col") for name in ("", "statistic")),
+        element("th", "good tickets", scope="col", class_="number"),
+        *(element("th", f"{TICKET_TITLES[one]} (95 %)", scope="col", class_="number") for one in CONTROLS),
+    )
+    bodies = []
+    for label, one in labelled:
+        lines = []
+        for index, (name, title) in enumerate(_STATISTICS.items()):
+            cells = []
+            if index == 0:
+                size = f"{figures.short_count(one.number('mean_survivors'))} "
+                spread = one.number("deviation")
+                size += "" if spread is None else f"± {figures.short_count(round(spread, 1))} "
+                size += f"of {figures.short_count(one.sites)}"
+                words = join(label, Html("<br>"), element("small", f"{one.n} tickets", Html("<br>"), size))
+                cells.append(element("th", words, scope="rowgroup", rowspan=str(len(_STATISTICS))))
+            observed = one.observed(name)
+            cells += [
+                element("td", title),
+                element("td", _value(name, observed.value), class_="number strong", title=observed.reason),
+                *(element("td", _chance(name, observed, control), class_="number") for control in CONTROLS),
+            ]
+            lines.append(element("tr", *cells))
+        bodies.append(element("tbody", *lines))
+    table = element("table", element("thead", head), *bodies, class_="finer")
+    return scrolling(table, "Agreement of tickets beside random ones")
+
+
+def _value(name: str, value: float | None) -> str:
+    if value is None:
+        return "undefined"
+    if name in _COUNTS:
+        return figures.short_count(round(value, 1))
+    # Counts of weights give p values that no float holds.
+    return "< 0.001" if name == "cochran_q_p" and value < 0.001 else figures.score(value)
+
+
+def _chance(name: str, observed: Observed, control: str) -> str:
+    drawn = observed.by_chance.get(control)
+    if drawn is None:
+        return figures.MISSING
+    mean, low, high = (_value(name, part) for part in (drawn.mean, drawn.low, drawn.high))
+    return mean if mean == low == high else f"{mean} ({low} to {high})"

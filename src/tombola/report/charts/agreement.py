@@ -1,0 +1,76 @@
+"""How much tickets share beside what random ones of their sizes share."""
+
+from collections.abc import Sequence
+
+import altair as alt
+
+from tombola.report import figures
+from tombola.report.chance import CONTROLS, Agreeing
+from tombola.report.charts.marks import Datum, data, overlay
+from tombola.report.names import TICKET_TITLES
+
+_LINE = 22
+"""Height of one line, in pixels."""
+
+
+def overlap_by_chance(found: Sequence[tuple[str, Agreeing]]) -> alt.LayerChart:
+    """For each label: the tickets' Jaccard similarity as a point, and where 95 % of random tickets' lie as bars.
+
+    Args:
+        found: label of a line, and the agreement that it shows.
+    """
+    rows: list[Datum] = []
+    points: list[Datum] = []
+    for label, one in found:
+        jaccard = one.observed("jaccard")
+        if jaccard.value is not None:
+            points.append(
+                {"label": label, "which": "good", "value": jaccard.value, "text": figures.share(jaccard.value)}
+            )
+        for control, drawn in jaccard.by_chance.items():
+            rows.append(
+                {
+                    "label": label,
+                    "which": control,
+                    "title": TICKET_TITLES[control],
+                    "mean": drawn.mean,
+                    "low": drawn.low,
+                    "high": drawn.high,
+                    "text": f"{figures.share(drawn.mean)} ({figures.share(drawn.low)} to {figures.share(drawn.high)})",
+                }
+            )
+    labels = list(dict.fromkeys([str(row["label"]) for row in (*points, *rows)]))
+    x = alt.X(
+        "low:Q",
+        title="shared survivors of two tickets (Jaccard)",
+        scale=alt.Scale(domain=[0, 1], nice=False),
+        axis=alt.Axis(format=".0%", tickCount=5),
+    )
+    y = alt.Y("label:N", title=None, sort=labels, axis=alt.Axis(domain=False, ticks=False, labelLimit=220))
+    color = alt.Color(
+        "which:N",
+        scale=alt.Scale(domain=["good", *CONTROLS], range="category"),
+        legend=alt.Legend(
+            title=None,
+            orient="top",
+            labelLimit=260,
+            labelExpr="{'good': 'good tickets', 'random': 'random ones, 95 %', "
+            "'random-layerwise': 'layer-matched random ones, 95 %'}[datum.label]",
+        ),
+    )
+    offset = alt.YOffset("which:N", sort=["good", *CONTROLS], scale=alt.Scale(paddingInner=0.2))
+    ranges = [alt.Tooltip("title:N", title="tickets"), alt.Tooltip("text:N", title="mean, 95 %")]
+    shared = [alt.Tooltip("label:N", title="of"), alt.Tooltip("text:N", title="shared by two good tickets")]
+    return overlay(
+        alt.Chart(data(rows))
+        .mark_bar(height=8, cornerRadius=4)
+        .encode(x=x, x2="high:Q", y=y, yOffset=offset, color=color, tooltip=ranges),
+        # A distribution may be narrower than a pixel.
+        alt.Chart(data(rows))
+        .mark_tick(height=14, thickness=3)
+        .encode(x="mean:Q", y=y, yOffset=offset, color=color, tooltip=ranges),
+        alt.Chart(data(points))
+        .mark_point(filled=True, size=110, opacity=1)
+        .encode(x="value:Q", y=y, yOffset=offset, color=color, tooltip=shared),
+        height=_LINE * 3 * len(labels),
+    )

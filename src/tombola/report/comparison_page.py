@@ -1,0 +1,155 @@
+"""The page of a comparison of tickets: what survives for each task, and whether tasks share more of it than chance."""
+
+from collections.abc import Iterator, Sequence
+
+from tombola.analysis.survival import KindSurvival, SiteSurvival
+from tombola.places import Places
+from tombola.report import charts, figures
+from tombola.report.agreement import agreement
+from tombola.report.chance import kinds_of
+from tombola.report.fields import Fields
+from tombola.report.gallery import Gallery
+from tombola.report.layout import beside, figure, section
+from tombola.report.markup import Html, element, join
+from tombola.report.names import PRUNING_TITLES, and_words, kind_title
+from tombola.report.page import document, ending, heading
+from tombola.ticket import PRUNINGS, Pruning, in_words
+
+
+def comparison_page(comparison: Fields) -> str:
+    """The page as HTML.
+
+    Args:
+        comparison: `comparison.json`, as `tombola compare` writes it.
+    """
+    gallery = Gallery()
+    prunings = [pruning for pruning in PRUNINGS if comparison.inside("prunings").inside(pruning).values]
+    tasks = list(
+        dict.fromkeys(task for pruning in prunings for task in _of(comparison, pruning).inside("tasks").values)
+    )
+    found = [one for pruning in prunings for one in kinds_of(comparison, pruning)]
+    parts = [_survival(comparison, pruning, gallery) for pruning in prunings]
+    within, between = [one for one in found if one.task], [one for one in found if not one.task]
+    parts.append(agreement(within, gallery))
+    parts.append(_overlaps(comparison, prunings, gallery))
+    parts.append(agreement(between, gallery, several="tasks"))
+    n = sum(len(_tickets(comparison, pruning, task)) for pruning in prunings for task in tasks)
+    title = join("Tickets of ", element("span", and_words(tasks)))
+    facts = [
+        figures.plural(len(tasks), "task"),
+        figures.plural(n, "ticket"),
+        f"{figures.count(comparison.get('draws', int))} random tickets of each kind",
+    ]
+    main = join(*(part for part in parts if part is not None))
+    return document(f"Tickets of {and_words(tasks)}", heading(title, facts), main, ending("Made by Tombola."))
+
+
+def _of(comparison: Fields, pruning: str) -> Fields:
+    return comparison.inside("prunings").inside(pruning)
+
+
+def _tickets(comparison: Fields, pruning: str, task: str) -> Sequence[object]:
+    return _of(comparison, pruning).inside("tasks").inside(task).get("tickets", list) or []
+
+
+def _survival(comparison: Fields, pruning: Pruning, gallery: Gallery) -> Html | None:
+    """For each task a map of its heads with their layers' MLPs."""
+    if "heads" not in pruning:
+        return None
+    found: list[Html] = []
+    for task in _of(comparison, pruning).inside("tasks").values:
+        survival = _site_survival(comparison, pruning, task)
+        if survival is None:
+            continue
+        chart = charts.survival_grid(survival, Places())
+        name = f"survivors-{pruning.replace('+', '-')}-{len(found)}"
+        plot = gallery.plot(chart, name, f"Heads that survive in the tickets of {task}")
+        found.append(figure(task, _about(survival), plot))
+    if not found:
+        return None
+    lead = "In which share of a task's tickets each head, and each layer's MLP, survives."
+    return section(f"What survives, pruning {in_words(pruning)}", beside(*found), lead=lead)
+
+
+def _site_survival(comparison: Fields, pruning: Pruning, task: str) -> SiteSurvival | None:
+    of_task = _of(comparison, pruning).inside("tasks").inside(task)
+    kinds = {}
+    for kind in pruning.split("+"):
+        rows = of_task.inside(kind).get("survival", list)
+        if rows is None:
+            return None
+        shares = tuple(tuple(row) if isinstance(row, list) else (row,) for row in rows)
+        # What chance would share stands in the section on agreement, drawn and not computed.
+        kinds[kind] = KindSurvival(shares, of_task.inside(kind).get("jaccard", float), by_chance=0.0)
+    return SiteSurvival(pruning, len(_tickets(comparison, pruning, task)), kinds)
+
+
+def _about(survival: SiteSurvival) -> str:
+    parts = [
+        f"{figures.count(round(one.mean, 1))} of {figures.count(one.total)} {kind_title(kind)}, "
+        f"{figures.count(one.everywhere)} of them in every ticket"
+        for kind, one in survival.kinds.items()
+    ]
+    return f"{and_words(parts)}."
+
+
+def _overlaps(comparison: Fields, prunings: Sequence[Pruning], gallery: Gallery) -> Html | None:
+    found = []
+    for pruning in prunings:
+        for kind, overlap in _matrices(comparison, pruning):
+            tasks = overlap.get("tasks", list[str]) or []
+            values = overlap.get("jaccard", list) or []
+            if len(tasks) < 2:
+                continue
+            drawn = overlap.inside("by_chance").inside("random").get("jaccard", list)
+            notes = [[_note(drawn, i, j) for j in range(len(tasks))] for i in range(len(tasks))]
+            chart = charts.task_matrix(tasks, values, notes, f"shared {kind_title(kind)} (Jaccard)")
+            label = f"Share of {kind_title(kind)} that the tickets of two tasks have in common"
+            plot = gallery.plot(chart, f"overlap-{pruning.replace('+', '-')}-{kind}", label)
+            title = f"{PRUNING_TITLES[pruning]}: {kind_title(kind)}" if pruning != "weights" else "Weights"
+            found.append(figure(title, _about_overlap(tasks, values, drawn), plot))
+    if not found:
+        return None
+    lead = (
+        "Mean Jaccard similarity of two tickets: of two tasks, and on the diagonal of two seeds of one task. A task is "
+        "recognised by its tickets where the diagonal stands out."
+    )
+    return section("Do two tasks keep the same?", beside(*found), lead=lead)
+
+
+def _matrices(comparison: Fields, pruning: Pruning) -> Iterator[tuple[str, Fields]]:
+    overlap = _of(comparison, pruning).inside("overlap")
+    for kind in overlap.values:
+        yield kind, overlap.inside(kind)
+
+
+def _note(drawn: list[list[dict[str, float] | None]] | None, row: int, column: int) -> str:
+    one = drawn[row][column] if drawn else None
+    if one is None:
+        return figures.MISSING
+    return f"{figures.share(one['mean'])}, 95 % from {figures.share(one['low'])} to {figures.share(one['high'])}"
+
+
+def _about_overlap(
+    tasks: Sequence[str], values: Sequence[Sequence[float | None]], drawn: list[list[dict[str, float] | None]] | None
+) -> str:
+    """Within against between, and how many pairs of tasks share more than random tickets do."""
+    numbers = range(len(tasks))
+    within = [value for i in numbers if (value := values[i][i]) is not None]
+    pairs = [(i, j) for i in numbers for j in numbers if i < j]
+    between = [value for i, j in pairs if (value := values[i][j]) is not None]
+    parts = []
+    if within and between:
+        inner, outer = (figures.share(sum(shares) / len(shares)) for shares in (within, between))
+        parts.append(f"On average, two seeds of one task share {inner}, two tasks {outer}.")
+    beyond = sum(
+        (value := values[i][j]) is not None and (one := drawn[i][j]) is not None and value > one["high"]
+        for i, j in pairs
+        if drawn
+    )
+    if drawn:
+        parts.append(
+            f"{figures.count(beyond)} of {figures.plural(len(pairs), 'pair')} of tasks share more than 97.5 % of "
+            "random tickets of their sizes do."
+        )
+    return " ".join(parts)

@@ -1,0 +1,92 @@
+"""The section on how many tickets win: random ones of the sizes that a search passed through."""
+
+from collections.abc import Sequence
+
+from tombola.analysis.random_tickets import RandomTickets, Share, SizeScores, above, winning
+from tombola.report import charts, figures
+from tombola.report.gallery import Gallery
+from tombola.report.layout import beside, figure, section
+from tombola.report.markup import Html
+from tombola.report.names import PRUNING_TITLES, and_words, kind_title, metric_title
+from tombola.report.record import Record
+from tombola.ticket import in_words
+
+Sizes = list[tuple[str, list[tuple[RandomTickets, SizeScores]]]]
+
+
+def random_tickets(record: Record, gallery: Gallery) -> Html | None:
+    """The section; None where no seed asked for it."""
+    found = []
+    for pruning in record.prunings:
+        paths = [cell.analysis("random-tickets", pruning) for cell in record.cells]
+        seeds = [RandomTickets.read(path) for path in paths if path.is_file()]
+        if not seeds:
+            continue
+        sizes = _sizes(seeds)
+        chart = charts.random_dots(sizes, metric_title(record.metric))
+        label = f"{metric_title(record.metric)} of random tickets of {in_words(pruning)} at several sizes"
+        plot = gallery.plot(chart, f"random-tickets-{pruning.replace('+', '-')}", label)
+        found.append(figure(PRUNING_TITLES[pruning], _sentences(sizes), plot))
+    if not found:
+        return None
+    lead = (
+        "Random tickets of the sizes that the search passed through, beside the state that it had found there. Dots "
+        "are random tickets, diamonds the searched one of each seed."
+    )
+    return section("How many tickets win", beside(*found), lead=lead)
+
+
+def _sizes(seeds: Sequence[RandomTickets]) -> Sizes:
+    """The same place on each seed's way together: their sizes are about the same."""
+    sizes: Sizes = []
+    for number in range(max(len(seed.sizes) for seed in seeds)):
+        several = [(seed, seed.sizes[number]) for seed in seeds if number < len(seed.sizes)]
+        # A search of few iterations passed through fewer sizes; retrained ones are the last everywhere.
+        for stage in dict.fromkeys(size.stage for _, size in several):
+            of_stage = [(seed, size) for seed, size in several if size.stage == stage]
+            label = _label([size for _, size in of_stage])
+            known = next((one for name, one in sizes if name == label), None)
+            if known is None:
+                sizes.append((label, of_stage))
+            else:
+                known += of_stage
+    return sorted(sizes, key=lambda one: one[1][0][1].stage == "retrained")
+
+
+def _label(sizes: Sequence[SizeScores]) -> str:
+    kinds = []
+    for kind in sizes[0].kept:
+        mean = sum(size.kept[kind] for size in sizes) / len(sizes)
+        kinds.append(f"{figures.short_count(round(mean, 1))} {kind_title(kind)}")
+    return f"{', '.join(kinds)}~{sizes[0].stage}"
+
+
+def _sentences(sizes: Sizes) -> str:
+    """How many win at the good ticket's size, and where it stands among them."""
+    parts = []
+    pruned = [one for label, one in sizes if one[0][1].stage == "pruned"]
+    retrained = [one for label, one in sizes if one[0][1].stage == "retrained"]
+    if pruned:
+        wins, better = winning(pruned[-1]), above(pruned[-1])
+        parts.append(
+            f"Of {figures.count(wins.n)} random tickets of the good ticket\u2019s size, cut out of the full model, "
+            f"{_share(wins)} hold the threshold and {_share(better)} do as well as the searched one of their seed."
+        )
+        larger = [f"{figures.share(winning(one).value)} at a sparsity of {_sparsity(one)}" for one in pruned[:-1]]
+        if larger:
+            parts.append(f"Of larger ones, {and_words(larger)} hold it.")
+    if retrained:
+        better = above(retrained[-1])
+        parts.append(f"Retrained, {_share(better)} of {better.n} do as well as the good ticket.")
+        if better.interval[0] <= 0.5 <= better.interval[1]:
+            parts.append("So many draws cannot tell it from a middling random ticket.")
+    return " ".join(parts)
+
+
+def _share(share: Share) -> str:
+    low, high = share.interval
+    return f"{figures.share(share.value)} (95 % interval {figures.share(low)} to {figures.share(high)})"
+
+
+def _sparsity(sizes: Sequence[tuple[RandomTickets, SizeScores]]) -> str:
+    return figures.share(sum(size.sparsity for _, size in sizes) / len(sizes))

@@ -1,0 +1,80 @@
+"""The page of a study: verdict first, then results, pictures and how it was made."""
+
+from tombola.report import figures
+from tombola.report.layout import beside
+from tombola.report.making import making
+from tombola.report.markup import Html, element, join
+from tombola.report.names import PRUNING_TITLES, TICKET_TITLES, metric_title
+from tombola.report.page import document, ending, heading
+from tombola.report.pictures import pictures
+from tombola.report.record import Record
+from tombola.report.results_table import results
+from tombola.report.smaller import smaller
+from tombola.results import TicketVerdict
+from tombola.statistics import Verdict
+
+
+def study_page(record: Record) -> str:
+    """The report of a study as HTML."""
+    main = join(_verdicts(record), results(record), smaller(record) or "", *pictures(record), making(record))
+    title = f"{record.model} on {record.task_title}: winning tickets"
+    return document(title, _header(record), main, _footer(record))
+
+
+def _header(record: Record) -> Html:
+    name = record.facts.get("name", str)
+    seeds = figures.plural(record.seeds, "seed")
+    parts = [metric_title(record.metric), f"{figures.count(record.rows[0].n)} examples", seeds]
+    parts += [f"study {name}"] if name else []
+    return heading(join(element("span", record.model), " on ", element("span", record.task_title)), parts)
+
+
+def _verdicts(record: Record) -> Html:
+    good = [one for one in record.verdicts if one.ticket == "good"]
+    controls = [one for one in record.verdicts if one.ticket != "good"]
+    if not record.verdicts:
+        text = "No verdict yet: the study is not finished. What follows is what it has so far."
+        return element("section", element("p", text, class_="sentence"), class_="verdicts unfinished")
+    cards = [_verdict(one) for one in good]
+    body = [beside(*cards)] if cards else []
+    if controls:
+        items = [element("li", _badge(one.verdict), " ", _control(one)) for one in controls]
+        body.append(
+            element(
+                "details",
+                element("summary", "The verdict on random and bad tickets of the same size"),
+                element("ul", *items),
+            )
+        )
+    return element("section", element("h2", "Verdict"), *body, class_="verdicts")
+
+
+def _badge(verdict: Verdict) -> Html:
+    if not verdict.learned:
+        return element("span", "? the full model did not learn", class_="badge no")
+    text = "✓ matches the full model" if verdict.matches else "✗ does not match the full model"
+    return element("span", text, class_=f"badge {'yes' if verdict.matches else 'no'}")
+
+
+def _verdict(one: TicketVerdict) -> Html:
+    # A verdict's sentence states its finding before the first colon and the numbers behind it.
+    finding, _, numbers = one.sentence.partition(": ")
+    return element(
+        "article",
+        element("h3", PRUNING_TITLES.get(one.pruning, one.pruning)),
+        _badge(one.verdict),
+        element("p", finding if finding.endswith(".") else f"{finding}.", class_="sentence"),
+        element("p", f"{numbers[:1].upper()}{numbers[1:]}", class_="evidence"),
+    )
+
+
+def _control(one: TicketVerdict) -> Html:
+    name = f"{PRUNING_TITLES.get(one.pruning, one.pruning)}, {TICKET_TITLES.get(one.ticket, one.ticket)}"
+    return join(element("strong", name), ": ", one.sentence)
+
+
+def _footer(record: Record) -> Html:
+    versions = record.facts.inside("versions")
+    version = versions.get("tombola", str)
+    digest = record.facts.get("hash", str)
+    return ending(f"Made by Tombola{f' {version}' if version else ''}{f' from study {digest}' if digest else ''}.")
