@@ -93,7 +93,7 @@ def distribution(
         return Distribution(weighting, 0, inputs, over, dict.fromkeys(CLASSES))
     means = shares.mean(1 if over == "inputs" else 0)
     drawn = np.random.default_rng(seed).multinomial(len(means), np.full(len(means), 1 / len(means)), size=resamples)
-    low, high = _percentiles(drawn @ means / len(means))
+    low, high = percentiles(drawn @ means / len(means))
     found: dict[str, tuple[float, float, float] | None] = {
         name: (float(share), float(bottom), float(top))
         for name, share, bottom, top in zip(CLASSES, means.mean(0), low, high, strict=True)
@@ -128,6 +128,13 @@ def correlation(
     kept = _masked(patterns, None, survival)
     x = patterns.shares(weighting)[..., CLASSES.index(pattern)][kept].numpy()
     y = survival[kept].double().numpy()
+    return rank_correlation(x, y, seed=seed, resamples=resamples)
+
+
+def rank_correlation(
+    x: NDArray[np.float64], y: NDArray[np.float64], *, seed: int = 0, resamples: int = RESAMPLES
+) -> Correlation:
+    """Spearman's correlation of two values of each head [heads], with a bootstrap over heads."""
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return Correlation(None, None, None, None, len(x))
     whole = spearmanr(x, y)
@@ -137,7 +144,7 @@ def correlation(
     # A draw in which one side does not vary has no correlation; with many of them the rest are no fair sample.
     if len(found) < 0.9 * resamples:
         return Correlation(float(whole.statistic), None, None, float(whole.pvalue), len(x))
-    low, high = _percentiles(found)
+    low, high = percentiles(found)
     return Correlation(float(whole.statistic), float(low), float(high), float(whole.pvalue), len(x))
 
 
@@ -162,7 +169,7 @@ def _pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float
     return found
 
 
-def _percentiles(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def percentiles(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Ends of the middle `LEVEL` of values, along the first axis."""
     outside = (1 - LEVEL) / 2
     low, high = np.quantile(values, (outside, 1 - outside), axis=0)

@@ -8,6 +8,7 @@ from tombola.analysis.survival import SiteSurvival
 from tombola.places import Places
 from tombola.report import charts, figures, sentences
 from tombola.report.agreement import agreement
+from tombola.report.attention import attention
 from tombola.report.chance import kinds_of
 from tombola.report.finer import about_finer, finer, finer_table
 from tombola.report.gallery import Gallery
@@ -36,6 +37,7 @@ def pictures(record: Record) -> list[Html]:
         _agreement,
         _super_survivors,
         random_tickets,
+        attention,
         _density,
         _importance,
         _published,

@@ -18,6 +18,7 @@ def _theme(
     tickets: tuple[str, str, str, str],
     survival: tuple[str, ...],
     importance: tuple[str, ...],
+    patterns: tuple[str, str, str, str, str],
     on_high: str,
 ) -> dict[str, Any]:
     good = tickets[0]
@@ -51,13 +52,14 @@ def _theme(
             "titleLimit": 320,
         },
         # Categories are the found tickets in the order of names.TICKETS; an ordinal pair is pruned, survives;
-        # a diverging one a coarse and a finer pruning.
+        # a diverging one a coarse and a finer pruning; symbols are the five classes of attention.
         "range": {
             "category": list(tickets),
             "ordinal": [survival[0], survival[-1]],
             "heatmap": list(survival),
             "diverging": [quiet, good],
             "ramp": list(importance),
+            "symbol": list(patterns),
         },
         # Vega-Lite takes a style's `color` for the fill or the stroke of its marks, and ignores `fill` and `stroke`.
         "style": {
@@ -76,6 +78,7 @@ def _theme(
             "note": {"color": quiet, "fontSize": 12},
             "on-low": {"color": ink, "fontSize": 11},
             "on-high": {"color": on_high, "fontSize": 11},
+            "on-class": {"color": "#16191d", "fontSize": 11},
             "site-bar": {"color": importance[-2]},
             "survival-bar": {"color": survival[-1]},
         },
@@ -89,6 +92,7 @@ LIGHT = _theme(
     tickets=("#009e73", "#0072b2", "#56b4e9", "#d55e00"),
     survival=("#eceff1", "#8fd0b9", "#00805d"),
     importance=("#f1eef4", "#b79bd0", "#7d4fa3", "#4b2271"),
+    patterns=("#cc79a7", "#e69f00", "#b5651d", "#56b4e9", "#8d96a0"),
     on_high="#ffffff",
 )
 
@@ -99,5 +103,6 @@ DARK = _theme(
     tickets=("#2fc79b", "#3f95dc", "#93d3f7", "#f4853a"),
     survival=("#272c33", "#22705a", "#4fdcb2"),
     importance=("#25222b", "#62427e", "#a67ccc", "#dcc4f2"),
+    patterns=("#e08fbd", "#f2b632", "#c9803d", "#79c4ef", "#7d8792"),
     on_high="#0c1411",
 )

@@ -1,6 +1,7 @@
 """The report's pictures: each function takes values and gives an Altair chart without colours or width."""
 
 from tombola.report.charts.agreement import overlap_by_chance
+from tombola.report.charts.attention import attention_map, class_bars, class_grid, survival_dots
 from tombola.report.charts.bars import ticket_bars
 from tombola.report.charts.beside import beside_published
 from tombola.report.charts.curves import finer_curves, search_curves
@@ -10,7 +11,10 @@ from tombola.report.charts.random_tickets import random_dots
 from tombola.report.charts.tasks import task_matrix
 
 __all__ = [
+    "attention_map",
     "beside_published",
+    "class_bars",
+    "class_grid",
     "density_grid",
     "finer_curves",
     "importance_grid",
@@ -20,6 +24,7 @@ __all__ = [
     "overlap_by_chance",
     "random_dots",
     "search_curves",
+    "survival_dots",
     "survival_grid",
     "survival_strip",
     "task_matrix",
