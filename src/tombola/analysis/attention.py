@@ -1,9 +1,8 @@
 """Take every head's attention patterns from a model and real inputs, in one stream of batches."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
@@ -12,8 +11,8 @@ from tombola.analysis.attention_maps import watching
 from tombola.analysis.gallery import Best
 from tombola.analysis.patterns import AttentionPatterns
 from tombola.analysis.reduction import Reduction
+from tombola.analysis.sampling import sampled
 from tombola.anatomy import device_of
-from tombola.errors import TombolaError
 from tombola.evaluation import on_device
 from tombola.gates import attach
 from tombola.precision import Precision, autocast
@@ -69,7 +68,7 @@ def attention_patterns(
     if ticket is not None:
         working = ticket.masks.get("heads", working)
     reduction = Reduction(anatomy.heads, _separators(tokenizer), Best(tokenizer))
-    batches = _sampled(data, split, sample, seed, batch_size) if isinstance(data, Task) else data
+    batches = sampled(data, split, sample, seed, batch_size) if isinstance(data, Task) else data
     with contextlib.ExitStack() as stack:
         stack.callback(running.train, training)
         running.eval()
@@ -98,28 +97,3 @@ def _separators(tokenizer: PreTrainedTokenizerBase | None) -> tuple[int, ...]:
         return ()
     found = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else tokenizer.eos_token_id
     return () if found is None else (int(found),)
-
-
-def _sampled(task: Task, split: str, sample: int | None, seed: int, batch_size: int) -> Iterator[Batch]:
-    """The batches of a random part of a split; batches are sorted by length, so their first would not be random."""
-    size = task.size(split)
-    if sample is not None and sample < 1:
-        raise TombolaError(f"a sample of {sample} inputs says nothing; ask for one or more")
-    if sample is None or sample >= size:
-        yield from task.batches(split, batch_size)
-        return
-    drawn = np.zeros(size, dtype=bool)
-    drawn[np.random.default_rng(seed).permutation(size)[:sample]] = True
-    # Larger, so that about as many are left.
-    for batch in task.batches(split, batch_size * size // sample):
-        kept = drawn[batch.indices]
-        if kept.any():
-            index = torch.from_numpy(kept.nonzero()[0])
-            inputs = {name: tensor[index] for name, tensor in batch.inputs.items()}
-            for start in range(0, len(index), batch_size):
-                part = slice(start, start + batch_size)
-                yield Batch(
-                    batch.indices[kept][part],
-                    {name: tensor[part] for name, tensor in inputs.items()},
-                    batch.targets[index][part],
-                )

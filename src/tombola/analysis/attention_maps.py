@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from tombola.analysis.eager import eager
 from tombola.anatomy import Anatomy, HeadRow
 from tombola.errors import TombolaError
 from tombola.families import Projection
@@ -115,7 +115,7 @@ def watching(model: nn.Module, anatomy: Anatomy, take: Callable[[Maps], None]) -
         return hook
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_eager(model))
+        stack.enter_context(eager(model))
         for index, row in enumerate(anatomy.attentions):
             handed = Handed(model, row)
             module = model.get_submodule(row.module)
@@ -161,16 +161,3 @@ def _computing(tensor: Tensor) -> Tensor:
 def _exact(tensor: Tensor) -> torch.autocast:
     """Hooks run under the forward pass's autocast, which would round their sums to 16 bits."""
     return torch.autocast(tensor.device.type, enabled=False)
-
-
-@contextlib.contextmanager
-def _eager(model: nn.Module) -> Iterator[None]:
-    if not isinstance(model, PreTrainedModel) or model.config._attn_implementation == "eager":
-        yield
-        return
-    before = model.config._attn_implementation
-    model.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(before)
