@@ -1,18 +1,23 @@
 """The steps that ask what one seed's full model and tickets mean: each publishes one file of analysis."""
 
 import functools
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tombola import controls
 from tombola.analysis.attention import attention_patterns
+from tombola.analysis.interacting import SAMPLE, interactions, interactions_cost
 from tombola.analysis.random_tickets import DRAWS, RETRAINED, SIZES, random_tickets
+from tombola.analysis.representations import representations, representations_cost
 from tombola.errors import TombolaError
 from tombola.progress import Bars
 from tombola.search import Search
 from tombola.step import TRAINING_COST, Step
 from tombola.store import read_json
-from tombola.ticket import Pruning, Ticket, in_words
+from tombola.subnetwork import shrunk, whole
+from tombola.ticket import TICKETS, Pruning, Ticket, in_words
 from tombola.workbench import Workbench
 
 ATTENTION_INPUTS = 500
@@ -44,6 +49,14 @@ class AnalysisSteps:
             for pruning in self._config.prunings if self._setting.save != "none" else ():
                 if "heads" in pruning:
                     yield self._step("attention", pruning, cost, self._attention, ATTENTION_COST)
+        if "interactions" in self._config.analyses:
+            sites = math.prod(self._setting.anatomy.heads) + self._setting.anatomy.mlps
+            cost = interactions_cost(sites, min(SAMPLE, self._setting.task.size("dev")))
+            yield self._step("interactions", None, cost, self._interactions)
+        if "representations" in self._config.analyses:
+            for pruning in self._config.prunings:
+                cost = representations_cost(len(TICKETS) + 2)
+                yield self._step("representations", pruning, cost, self._representations)
         if "random-tickets" in self._config.analyses:
             for pruning in self._config.prunings:
                 yield self._step("random-tickets", pruning, self._random_cost(), self._random)
@@ -79,6 +92,29 @@ class AnalysisSteps:
             warnings.warn(f"attention patterns were left out: {error}", stacklevel=2)
             return
         found.write(path)
+
+    def _interactions(self, path: Path, _: Pruning | None, bars: Bars) -> None:
+        interactions(self._bench.model(), self._setting.task, seed=self._cell.seed, progress=bars).write(path)
+
+    def _representations(self, path: Path, pruning: Pruning | None, bars: Bars) -> None:
+        """Of the tickets cut out of the full model, and of the good one retrained, where the study saved it."""
+        assert pruning is not None
+        model, home = self._bench.model(), self._cell.folder / pruning
+        tickets = {name: Ticket.load(home / name) for name in ("good", *controls.names(pruning))}
+        others = {f"{name} pruned": shrunk(model, ticket) for name, ticket in tickets.items()}
+        if self._setting.save != "none":
+            winner = self._bench.winner(pruning).to(self._setting.device)
+            others["good retrained"] = shrunk(winner, tickets["good"])
+        representations(
+            whole(model),
+            others,
+            self._setting.task,
+            seed=self._cell.seed,
+            batch_size=self._config.eval_batch_size,
+            precision=self._setting.precision,
+            resamples=self._config.resamples,
+            progress=bars,
+        ).write(path)
 
     def _random_cost(self) -> float:
         task, config = self._setting.task, self._config

@@ -12,6 +12,7 @@ from tombola.report.attention import attention
 from tombola.report.chance import kinds_of
 from tombola.report.finer import about_finer, finer, finer_table
 from tombola.report.gallery import Gallery
+from tombola.report.interactions import interactions
 from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html, join
 from tombola.report.names import PRUNING_TITLES, SITE_NAMES, and_words, metric_title
@@ -19,6 +20,7 @@ from tombola.report.published import PublishedRow, published
 from tombola.report.random_tickets import random_tickets
 from tombola.report.record import Record
 from tombola.report.render import Picture
+from tombola.report.representations import representations
 from tombola.report.rows import Summary
 from tombola.ticket import PRUNINGS, SUPER_TICKETS, TICKETS, in_words
 
@@ -38,6 +40,8 @@ def pictures(record: Record) -> list[Html]:
         _super_survivors,
         random_tickets,
         attention,
+        interactions,
+        representations,
         _density,
         _importance,
         _published,

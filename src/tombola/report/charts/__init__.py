@@ -6,8 +6,10 @@ from tombola.report.charts.bars import ticket_bars
 from tombola.report.charts.beside import beside_published
 from tombola.report.charts.curves import finer_curves, search_curves
 from tombola.report.charts.grids import density_grid, importance_grid, survival_grid, survival_strip
+from tombola.report.charts.interactions import interaction_grid, pair_bars
 from tombola.report.charts.layers import mlp_bars, neuron_bars, neuron_boxes
 from tombola.report.charts.random_tickets import random_dots
+from tombola.report.charts.representations import layer_lines
 from tombola.report.charts.tasks import task_matrix
 
 __all__ = [
@@ -18,10 +20,13 @@ __all__ = [
     "density_grid",
     "finer_curves",
     "importance_grid",
+    "interaction_grid",
+    "layer_lines",
     "mlp_bars",
     "neuron_bars",
     "neuron_boxes",
     "overlap_by_chance",
+    "pair_bars",
     "random_dots",
     "search_curves",
     "survival_dots",

@@ -1,0 +1,84 @@
+"""Layer by layer: how close a ticket's representations stay to the full model's, and what a probe reads from them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import altair as alt
+
+from tombola.report import figures
+from tombola.report.charts.marks import Datum, data, overlay, ticket_color
+from tombola.report.names import TICKET_TITLES
+from tombola.ticket import TICKETS
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value of one layer of one model, with its ends."""
+
+    layer: int
+    ticket: str
+    stage: str
+    value: float
+    low: float
+    high: float
+
+
+def layer_lines(points: Sequence[Point], title: str, chance: float | None = None) -> alt.LayerChart:
+    """A line a ticket over the layers, dashed where it was retrained; the full model is the line in the text's colour.
+
+    Args:
+        points: of all models.
+        title: of the values.
+        chance: a line for guessing.
+    """
+    rows: list[Datum] = [
+        {
+            "layer": point.layer,
+            "ticket": point.ticket,
+            "stage": point.stage,
+            "line": f"{point.ticket} {point.stage}",
+            "value": point.value,
+            "low": point.low,
+            "high": point.high,
+            "name": f"{TICKET_TITLES[point.ticket]}, {point.stage}" if point.stage != "none" else "full model",
+            "text": f"{figures.score(point.value)} ({figures.score(point.low)} to {figures.score(point.high)})",
+        }
+        for point in points
+    ]
+    found = [row for row in rows if row["ticket"] in TICKETS]
+    reference = [row for row in rows if row["ticket"] not in TICKETS]
+    last = max(point.layer for point in points)
+    x = alt.X(
+        "layer:Q",
+        title="layers passed (0: the embeddings)",
+        scale=alt.Scale(domain=[-0.15, last + 0.15], nice=False),
+        axis=alt.Axis(values=list(range(0, last + 1, max(1, last // 12))), format="d", grid=False),
+    )
+    y = alt.Y("value:Q", title=title, scale=alt.Scale(zero=False, nice=True, padding=8), axis=alt.Axis(tickCount=5))
+    dash = alt.StrokeDash(
+        "stage:N",
+        scale=alt.Scale(domain=["pruned", "retrained"], range=[[1, 0], [5, 4]]),
+        legend=alt.Legend(title=None, orient="top", symbolStrokeWidth=2),
+    )
+    tooltip = [
+        alt.Tooltip("name:N", title="model"),
+        alt.Tooltip("layer:Q", title="layers passed"),
+        alt.Tooltip("text:N", title=title),
+    ]
+    base = alt.Chart(data(found)).encode(x=x, detail="line:N", tooltip=tooltip)
+    color = ticket_color().legend(alt.Legend(title=None, orient="top", symbolType="circle"))
+    layers = [
+        base.mark_rule(opacity=0.35).encode(y=alt.Y("low:Q"), y2="high:Q", color=color),
+        base.mark_line(strokeWidth=2).encode(y=y, color=color, strokeDash=dash),
+        base.mark_point(filled=True, size=40, opacity=1).encode(y=y, color=color),
+    ]
+    if reference:
+        full = alt.Chart(data(reference)).encode(x=x, tooltip=tooltip)
+        layers += [
+            full.mark_line(style="reference").encode(y=y),
+            full.mark_point(style="seed", filled=True, size=30, opacity=1).encode(y=y),
+        ]
+    if chance is not None:
+        at: list[Datum] = [{"chance": chance}]
+        layers.append(alt.Chart(data(at)).mark_rule(style="chance").encode(y="chance:Q"))
+    return overlay(*layers, height=260)

@@ -1,0 +1,134 @@
+"""The section on interactions: who backs up whom, and how much of the loss single sites explain."""
+
+import itertools
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from tombola.analysis.interactions import Floats, Interactions, Site, explained
+from tombola.places import Places
+from tombola.report import charts, figures
+from tombola.report.gallery import Gallery
+from tombola.report.layout import figure, section
+from tombola.report.markup import Html
+from tombola.report.names import and_words
+from tombola.report.record import Record
+
+_STRONGEST = 6
+
+
+def interactions(record: Record, gallery: Gallery) -> Html | None:
+    """The section; None where no seed asked for it."""
+    found = {
+        cell.seed: Interactions.read(path) for cell in record.cells if (path := cell.analysis("interactions")).is_file()
+    }
+    return interactions_section(found, record.places, gallery) if found else None
+
+
+def interactions_section(found: Mapping[int, Interactions], places: Places, gallery: Gallery) -> Html:
+    """The section.
+
+    Args:
+        found: seed → interactions of its full model's heads and MLPs.
+        places: names of layers.
+        gallery: takes the pictures.
+    """
+    several = list(found.values())
+    order = sorted(range(len(several[0].sites)), key=lambda at: _depth(several[0].sites[at]))
+    names = [_name(several[0].sites[at], places) for at in order]
+    hessian: Floats = np.mean([one.hessian for one in several], axis=0)[np.ix_(order, order)]
+    errors: Floats = np.sqrt(np.mean([one.errors**2 for one in several], axis=0) / len(several))[np.ix_(order, order)]
+    upper = np.triu_indices(len(names), 1)
+    ranked = np.argsort(hessian[upper], kind="stable")
+    ends = [*ranked[::-1][:_STRONGEST], *ranked[:_STRONGEST][::-1]]
+    strongest = [
+        (f"{names[i]} and {names[j]}", float(hessian[i, j]), float(errors[i, j]))
+        for i, j in ((upper[0][at], upper[1][at]) for at in ends)
+    ]
+    grid = gallery.plot(charts.interaction_grid(names, hessian), "interactions", "Second derivatives by pairs of gates")
+    bars = gallery.plot(charts.pair_bars(strongest), "interactions-pairs", "The pairs that interact most")
+    examples = several[0].examples
+    lead = (
+        f"Second derivatives of the loss by pairs of gates on {figures.plural(examples, 'example')}: above 0 two sites "
+        "back each other up (deleting both costs more than each alone in sum), below 0 they work together. Sites stand "
+        "in the order of depth."
+    )
+    return section(
+        "Local or spread: who backs up whom",
+        figure("All pairs", _about_all(several, strongest), grid),
+        figure("The strongest pairs", _about_deletions(several), bars),
+        lead=lead,
+    )
+
+
+def _depth(site: Site) -> tuple[int, bool, int]:
+    kind, row, place = site
+    return row, kind == "mlps", place
+
+
+def _name(site: Site, places: Places) -> str:
+    kind, row, place = site
+    return f"MLP {places.layer(row)}" if kind == "mlps" else f"{places.attention(row)}.{place}"
+
+
+def _about_all(several: list[Interactions], strongest: list[tuple[str, float, float]]) -> str:
+    n = len(several[0].sites)
+    total = n * (n - 1) // 2
+    counts = [int(one.significant().sum()) // 2 for one in several]
+    upward = [int((one.significant() & (one.hessian > 0)).sum()) // 2 for one in several]
+    mean, up = sum(counts) / len(counts), sum(upward) / max(1, sum(counts))
+    text = (
+        f"Of {figures.count(total)} pairs {figures.count(round(mean))} ({figures.share(mean / total)}) are told apart "
+        f"from 0{' in a seed, on average' if len(several) > 1 else ''} (Benjamini & Hochberg, 5 %), "
+        f"{figures.share(up)} of them backing each other up; the strongest are {strongest[0][0]}."
+    )
+    shares = [share for one in several if (share := one.share_of_single_sites()) is not None]
+    if shares:
+        text += (
+            f" Where a tenth of the sites is deleted at random, a sum over single sites explains "
+            f"{figures.share(sum(shares) / len(shares))} of the variance of this second-order picture; the rest is in "
+            "pairs."
+        )
+    if len(several) > 1:
+        upper = np.triu_indices(n, 1)
+        pairs = itertools.combinations([one.hessian[upper] for one in several], 2)
+        stable = [float(spearmanr(x, y).statistic) for x, y in pairs]
+        text += f" Two seeds' maps correlate by {sum(stable) / len(stable):.2f} (Spearman, mean over pairs of seeds)."
+    return text
+
+
+def _about_deletions(several: list[Interactions]) -> str:
+    """How good the local picture is, by real deletions."""
+    parts = []
+    with_pairs = [one for one in several if len(one.pairs.sites) > 2]
+    if with_pairs:
+        correlations = []
+        for one in with_pairs:
+            at = np.array(one.pairs.sites)
+            real = one.pairs.cost - one.pairs.apart
+            correlations.append(float(spearmanr(one.hessian[at[:, 0], at[:, 1]], real).statistic))
+        pairs = sum(len(one.pairs.sites) for one in with_pairs)
+        parts.append(
+            f"Checked on {figures.count(pairs)} pairs that were really deleted, the second derivative and the "
+            f"interaction that was measured correlate by {sum(correlations) / len(correlations):.2f} (Spearman)."
+        )
+    with_subsets = [one for one in several if explained(one.subsets, one.subsets.apart) is not None]
+    if with_subsets:
+        apart = [explained(one.subsets, one.subsets.apart) or 0.0 for one in with_subsets]
+        local = [explained(one.subsets, one.subsets.predicted) or 0.0 for one in with_subsets]
+        cost = float(np.mean([one.subsets.cost.mean() for one in with_subsets]))
+        total = float(np.mean([one.subsets.apart.mean() for one in with_subsets]))
+        lost = len(with_subsets[0].subsets.sites[0])
+        shares = and_words(
+            [
+                f"{figures.share(sum(apart) / len(apart))} by what each costs alone",
+                f"{figures.share(sum(local) / len(local))} by the second-order picture",
+            ]
+        )
+        parts.append(
+            f"Deleting {lost} sites at random costs {figures.score(cost)} in loss, what each costs alone adds up to "
+            f"{figures.score(total)}; how much a deletion costs is explained to {shares} (squared correlation over "
+            f"{figures.plural(sum(len(one.subsets.sites) for one in with_subsets), 'deletion')})."
+        )
+    return " ".join(parts)

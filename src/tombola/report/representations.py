@@ -1,0 +1,119 @@
+"""The section on representations: what tickets keep of the full model's geometry, and where the label can be read."""
+
+from collections.abc import Mapping, Sequence
+
+from tombola.analysis.representations import FULL, Layer, Representations
+from tombola.report import charts, figures
+from tombola.report.charts.representations import Point
+from tombola.report.gallery import Gallery
+from tombola.report.layout import beside, figure, section
+from tombola.report.markup import Html, join
+from tombola.report.names import PRUNING_TITLES, TICKET_TITLES, and_words, metric_title
+from tombola.report.record import Record
+from tombola.statistics import mean_std
+
+
+def representations(record: Record, gallery: Gallery) -> Html | None:
+    """The section; None where no seed asked for it."""
+    found: dict[str, list[Representations]] = {}
+    for pruning in record.prunings:
+        for cell in record.cells:
+            path = cell.analysis("representations", pruning)
+            if path.is_file():
+                found.setdefault(pruning, []).append(Representations.read(path))
+    return representations_section(found, gallery) if found else None
+
+
+def representations_section(found: Mapping[str, Sequence[Representations]], gallery: Gallery) -> Html:
+    """The section.
+
+    Args:
+        found: pruning → what each seed found. A model is called by its ticket and stage: `good pruned`.
+        gallery: takes the pictures.
+    """
+    parts = []
+    for pruning, seeds in found.items():
+        metric, slug = metric_title(seeds[0].metric), pruning.replace("+", "-")
+        names = [name for name in seeds[0].models if all(name in seed.models for seed in seeds)]
+        alike = [point for name in names if name != FULL for point in _points(name, seeds, "cka")]
+        probes = [point for name in names for point in _points(name, seeds, "probe")]
+        chance = sum(seed.chance for seed in seeds) / len(seeds)
+        plots = [
+            figure(
+                f"{PRUNING_TITLES[pruning]}: likeness to the full model",
+                _about_likeness(alike),
+                gallery.plot(
+                    charts.layer_lines(alike, "linear CKA with the full model"),
+                    f"cka-{slug}",
+                    "Linear CKA of each layer with the full model's",
+                ),
+            ),
+            figure(
+                f"{PRUNING_TITLES[pruning]}: what a linear probe reads",
+                _about_probes(probes, seeds, metric),
+                gallery.plot(
+                    charts.layer_lines(probes, f"{metric} of a linear probe", chance),
+                    f"probes-{slug}",
+                    f"{metric} of linear probes on each layer",
+                ),
+            ),
+        ]
+        parts.append(beside(*plots))
+    one = next(iter(found.values()))
+    spread = "one standard deviation over seeds" if len(one) > 1 else "95 % intervals over examples"
+    dev, train = figures.plural(one[0].examples, "dev example"), figures.plural(one[0].training, "training example")
+    lead = (
+        f"Mean hidden states of {dev}: debiased linear CKA (Kornblith et al. 2019) with the full model's, and ridge "
+        f"probes fitted to {train}. Lines at the points: {spread}."
+    )
+    return section("What happens to representations", join(*parts), lead=lead)
+
+
+def _points(name: str, seeds: Sequence[Representations], what: str) -> list[Point]:
+    """A line of the mean over seeds."""
+    ticket, _, stage = name.partition(" ")
+    points = []
+    for number in range(len(seeds[0].models[name])):
+        layers: list[Layer] = [seed.models[name][number] for seed in seeds]
+        mean, std = mean_std([getattr(layer, what) for layer in layers])
+        low, high = mean - std, mean + std
+        if len(layers) == 1:
+            low, high = getattr(layers[0], f"{what}_low"), getattr(layers[0], f"{what}_high")
+        points.append(Point(number, ticket, stage or "none", mean, low, high))
+    return points
+
+
+def _called(point: Point) -> str:
+    return f"{TICKET_TITLES[point.ticket]} ({point.stage})" if point.stage != "none" else "the full model"
+
+
+def _about_likeness(points: Sequence[Point]) -> str:
+    """Who stays closest at the last layer, and where the good ticket leaves the full model."""
+    last = max(point.layer for point in points)
+    ends = sorted((point for point in points if point.layer == last), key=lambda point: -point.value)
+    listed = and_words([f"{_called(point)} {figures.score(point.value)}" for point in ends])
+    text = f"After the last layer the likeness to the full model is {listed}."
+    if ends[0].low <= ends[1].high if len(ends) > 1 else False:
+        text += " The first two are not told apart."
+    good = [point for point in points if (point.ticket, point.stage) == ("good", "pruned")]
+    if good:
+        worst = min(good, key=lambda point: point.value)
+        text += f" The good ticket, pruned, is farthest after layer {worst.layer} ({figures.score(worst.value)})."
+    return text
+
+
+def _about_probes(points: Sequence[Point], seeds: Sequence[Representations], metric: str) -> str:
+    """Where the label appears in the full model, and what each ticket shows at the end."""
+    full = [point for point in points if point.ticket == FULL]
+    last = full[-1]
+    # Nearly all: no more than one spread of the last layer below it.
+    enough = last.value - (last.high - last.low) / 2
+    first = next(point.layer for point in full if point.value >= enough or point is last)
+    others = [point for point in points if point.layer == last.layer and point.ticket != FULL]
+    listed = and_words([f"{_called(point)} {figures.score(point.value)}" for point in others])
+    controls = [layer.control for seed in seeds for layers in seed.models.values() for layer in layers]
+    return (
+        f"In the full model a linear probe reads the label about as well as at the end ({figures.score(last.value)}) "
+        f"from layer {first} on. At the end it reads from {listed}. Fitted to shuffled labels probes reach {metric} "
+        f"{figures.score(sum(controls) / len(controls))} on average: what they read is not their own doing."
+    )
