@@ -58,7 +58,7 @@ def layer_lines(points: Sequence[Point], title: str, chance: float | None = None
     dash = alt.StrokeDash(
         "stage:N",
         scale=alt.Scale(domain=["pruned", "retrained"], range=[[1, 0], [5, 4]]),
-        legend=alt.Legend(title=None, orient="top", symbolStrokeWidth=2),
+        legend=alt.Legend(title=None, orient="bottom", symbolStrokeWidth=2),
     )
     tooltip = [
         alt.Tooltip("name:N", title="model"),
