@@ -16,6 +16,8 @@ COST = "cost.json"
 
 COMPARISON = "comparison.json"
 """Survival and agreement of the good tickets, as `tombola compare --json` prints them."""
+TRANSFER = "transfer.json"
+"""What the tickets of each task are worth on the others, see `tombola.analysis.transfer`."""
 
 
 @dataclass(frozen=True)

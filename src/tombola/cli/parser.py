@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 from importlib.metadata import version
 
-from tombola.cli import compare, export, import_masks, prune, report, retrain, score, shrink, study
+from tombola.cli import compare, export, import_masks, prune, report, retrain, score, shrink, study, transfer
 from tombola.cli.command import Command
 from tombola.cli.settings import add_settings
 
@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, Command] = {
         export.COMMAND,
         compare.COMMAND,
         import_masks.COMMAND,
+        transfer.COMMAND,
         report.COMMAND,
     )
 }

@@ -1,4 +1,4 @@
-"""`tombola report`: the page of a study or of a comparison, written again."""
+"""`tombola report`: the page of a study, a comparison or a transfer, written again."""
 
 import argparse
 from pathlib import Path
@@ -8,7 +8,7 @@ from tombola.cli.command import Command
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of a study, or of a comparison")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of a study, a comparison or a transfer")
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 COMMAND = Command(
     name="report",
-    what="the HTML report of a study or of a comparison, written again",
+    what="the HTML report of a study, a comparison or a transfer, written again",
     add_arguments=_add_arguments,
     run=_run,
 )

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from tombola.cli.command import Command
+from tombola.cli.lists import names, seeds
 from tombola.cli.settings import GROUPS, given_settings
 
 
@@ -18,10 +19,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("config", nargs="?", type=Path, metavar="study.yaml", help="settings; flags go before them")
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of studies (runs)")
-    parser.add_argument("--seeds", type=_seeds, metavar="0,1,2", help="one full model and its tickets for each (0)")
+    parser.add_argument("--seeds", type=seeds, metavar="0,1,2", help="one full model and its tickets for each (0)")
     parser.add_argument("--save", choices=("none", "good", "all"), default="good", help="retrained models to write")
     known = f"searches to run, of {', '.join(PRUNINGS)} (heads+mlps,weights)"
-    parser.add_argument("--prunings", type=_names, metavar="heads+mlps,weights", help=known)
+    parser.add_argument("--prunings", type=names, metavar="heads+mlps,weights", help=known)
     parser.add_argument(
         "--analyses",
         type=_analyses,
@@ -30,23 +31,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _seeds(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers such as 0,1,2") from None
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(","))
-
-
 def _analyses(text: str) -> tuple[str, ...]:
     from tombola.config import ANALYSES
 
     if text == "all":
         return ANALYSES
-    return () if text == "none" else _names(text)
+    return () if text == "none" else names(text)
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
@@ -55,16 +45,16 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.store import read_json
     from tombola.study import Study
 
-    settings, seeds = given_settings(options), options.seeds
+    settings, chosen = given_settings(options), options.seeds
     if options.config is not None:
         config, listed = StudyConfig.read(options.config, options.preset, **settings)
-        seeds = seeds or listed
+        chosen = chosen or listed
     else:
         config = StudyConfig.of(options.preset or "quick", **settings)
     study = Study(
         config,
         out=options.out,
-        seeds=seeds or (0,),
+        seeds=chosen or (0,),
         save=options.save,
         command=shlex.join(["tombola", *options.given]),
     )

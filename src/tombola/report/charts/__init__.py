@@ -11,6 +11,7 @@ from tombola.report.charts.layers import mlp_bars, neuron_bars, neuron_boxes
 from tombola.report.charts.random_tickets import random_dots
 from tombola.report.charts.representations import layer_lines
 from tombola.report.charts.tasks import task_matrix
+from tombola.report.charts.transfer import transfer_dots
 
 __all__ = [
     "attention_map",
@@ -34,4 +35,5 @@ __all__ = [
     "survival_strip",
     "task_matrix",
     "ticket_bars",
+    "transfer_dots",
 ]

@@ -1,0 +1,175 @@
+"""What a ticket of one task is worth on another, between the target's own ticket and a random one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from tombola import statistics
+from tombola.records import entry, read
+from tombola.statistics import mean_std
+from tombola.store import read_json
+from tombola.tasks.base import Predictions, Task
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A retrained ticket of one seed: what it predicts on dev, its score and its sparsity."""
+
+    predictions: Predictions
+    score: float
+    sparsity: float
+
+
+@dataclass(frozen=True)
+class TransferCell:
+    """The tickets of one task retrained on another, over seeds.
+
+    Attributes:
+        pruning, source, target: whose tickets, and where they were retrained.
+        n: seeds.
+        score, std: of the transferred tickets on the target, mean and sample deviation over seeds.
+        own, own_std: of the target's own good tickets, retrained.
+        random, random_std: of random tickets of the transferred ones' sizes, retrained.
+        full: of the target's full models.
+        sparsity, own_sparsity: of the transferred and of the own tickets: searches stop where they stop.
+        beyond_random, beyond_random_low, beyond_random_high: by how much the transferred tickets are better than random
+            ones, with the 95 % paired bootstrap interval over examples of the mean over seeds.
+        beyond_own, beyond_own_low, beyond_own_high: the same against the own tickets.
+        share: (score - random) / (own - random): 1 is as good as the target's own, 0 as a random one; None where the
+            two ends are not told apart.
+    """
+
+    pruning: str
+    source: str
+    target: str
+    n: int
+    score: float
+    std: float
+    own: float
+    own_std: float
+    random: float
+    random_std: float
+    full: float
+    sparsity: float
+    own_sparsity: float
+    beyond_random: float
+    beyond_random_low: float
+    beyond_random_high: float
+    beyond_own: float
+    beyond_own_low: float
+    beyond_own_high: float
+    share: float | None
+
+    def sentence(self) -> str:
+        """What it says, hedged by its intervals."""
+        better = _word(self.beyond_random_low, self.beyond_random_high)
+        worse = _word(self.beyond_own_low, self.beyond_own_high)
+        return (
+            f"Tickets of {self.source} are {better} than random ones of their size on {self.target} "
+            f"({self.beyond_random:+.3f}, 95 % interval {self.beyond_random_low:+.3f} to "
+            f"{self.beyond_random_high:+.3f}) and {worse} than its own ({self.beyond_own:+.3f}, "
+            f"{self.beyond_own_low:+.3f} to {self.beyond_own_high:+.3f})."
+        )
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """All cells.
+
+    Attributes:
+        model: that all studies are of.
+        tasks: in order.
+        seeds: that all cells have.
+        metrics: task → metric.
+        cells: by pruning, target and source.
+    """
+
+    model: str
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    metrics: Mapping[str, str]
+    cells: tuple[TransferCell, ...]
+
+    def entry(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read `transfer.json`.
+
+        Raises:
+            TombolaError: the file is missing or damaged.
+        """
+        values, mend = read_json(path), "run `tombola transfer` again"
+        cells = entry(values, "cells", list[dict[str, object]], str(path), mend)
+        found = tuple(read(TransferCell, one, f"{path}, cells[{at}]", mend) for at, one in enumerate(cells))
+        tasks = tuple(entry(values, "tasks", list[str], str(path), mend))
+        seeds = tuple(entry(values, "seeds", list[int], str(path), mend))
+        return read(cls, {**values, "cells": found, "tasks": tasks, "seeds": seeds}, str(path), mend)
+
+
+def transferred(
+    pruning: str,
+    source: str,
+    target: str,
+    moved: Sequence[Scored],
+    own: Sequence[Scored],
+    random: Sequence[Scored],
+    full: Sequence[float],
+    task: Task,
+    *,
+    resamples: int = statistics.RESAMPLES,
+) -> TransferCell:
+    """Put one cell together from the same seeds of all three kinds.
+
+    Args:
+        pruning, source, target: of the cell.
+        moved, own, random: one for each seed.
+        full: scores of the target's full models.
+        task: the target: gives metric and references.
+        resamples: of the bootstrap.
+    """
+    references = task.references("dev")
+
+    def difference(one: Sequence[Scored], other: Sequence[Scored]) -> tuple[float, float, float]:
+        a, b = (np.stack([scored.predictions for scored in several]) for several in (one, other))
+        return statistics.paired_difference(task.metric, a, b, references, seed=0, resamples=resamples)
+
+    above, above_low, above_high = difference(moved, random)
+    below, below_low, below_high = difference(moved, own)
+    # Where the ends of the scale may be the same point, no place between them means anything.
+    scale, scale_low, _ = difference(own, random)
+    score, std = mean_std([one.score for one in moved])
+    own_score, own_std = mean_std([one.score for one in own])
+    random_score, random_std = mean_std([one.score for one in random])
+    return TransferCell(
+        pruning=pruning,
+        source=source,
+        target=target,
+        n=len(moved),
+        score=score,
+        std=std,
+        own=own_score,
+        own_std=own_std,
+        random=random_score,
+        random_std=random_std,
+        full=mean_std(full)[0],
+        sparsity=mean_std([one.sparsity for one in moved])[0],
+        own_sparsity=mean_std([one.sparsity for one in own])[0],
+        beyond_random=above,
+        beyond_random_low=above_low,
+        beyond_random_high=above_high,
+        beyond_own=below,
+        beyond_own_low=below_low,
+        beyond_own_high=below_high,
+        share=above / scale if scale_low > 0 else None,
+    )
+
+
+def _word(low: float, high: float) -> str:
+    """Where an interval of a difference lies."""
+    return "better" if low > 0 else "worse" if high < 0 else "not clearly better or worse"

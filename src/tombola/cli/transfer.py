@@ -1,0 +1,52 @@
+"""`tombola transfer`: the tickets of one task retrained on the others."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tombola.cli.command import Command
+from tombola.cli.lists import names, seeds
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    what = "folders of finished studies of one model"
+    parser.add_argument("studies", nargs="+", type=Path, metavar="STUDY", help=what)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results; resumes")
+    parser.add_argument(
+        "--prunings", type=names, default=(), metavar="weights", help="which (all that every study has)"
+    )
+    parser.add_argument("--seeds", type=seeds, default=(), metavar="0,1", help="which (all that every study has)")
+    parser.add_argument("--dry-run", action="store_true", help="only say how long it would take")
+
+
+def _run(options: argparse.Namespace) -> dict[str, Any]:
+    from tombola import report
+    from tombola.analysis.transfer import Transfer
+    from tombola.estimate import in_words
+    from tombola.transferring import Transferring
+
+    transferring = Transferring(options.studies, options.out, prunings=options.prunings, seeds=options.seeds)
+    if options.dry_run:
+        seconds = transferring.estimate()
+        if not options.json:
+            print(f"expected time: {in_words(seconds)}")
+        return {"seconds": round(seconds, 1)}
+    found = Transfer.read(transferring.run())
+    path = report.build(options.out)
+    if not options.json:
+        console = Console()
+        for cell in found.cells:
+            console.print(f"{cell.pruning}: {cell.sentence()}", highlight=False, markup=False)
+        console.print(f"report: {path}", highlight=False, markup=False, soft_wrap=True)
+    return {**found.entry(), "report": str(path)}
+
+
+COMMAND = Command(
+    name="transfer",
+    what="tickets of one task retrained on the others, beside their own and random ones; resumes",
+    add_arguments=_add_arguments,
+    run=_run,
+    resumes=True,
+)

@@ -1,0 +1,58 @@
+"""Tickets of other tasks between the target's own ticket and random ones."""
+
+from collections.abc import Sequence
+
+import altair as alt
+
+from tombola.analysis.transfer import TransferCell
+from tombola.report import figures
+from tombola.report.charts.marks import Datum, data, note_above, overlay, rule_at
+
+KINDS = ("transferred", "random of its size", "own")
+
+
+def transfer_dots(cells: Sequence[TransferCell], metric: str) -> alt.LayerChart:
+    """A line a source task: its tickets on the target, random ones of their sizes, the target's own; ± one deviation.
+
+    Args:
+        cells: of one pruning and one target.
+        metric: the target's score in words.
+    """
+    rows: list[Datum] = []
+    for cell in cells:
+        for kind, mean, std in zip(
+            KINDS, (cell.score, cell.random, cell.own), (cell.std, cell.random_std, cell.own_std), strict=True
+        ):
+            rows.append(
+                {
+                    "source": f"from {cell.source}",
+                    "kind": kind,
+                    "score": mean,
+                    "low": mean - std,
+                    "high": mean + std,
+                    "text": f"{figures.score(mean)} ± {figures.score(std)}" if cell.n > 1 else figures.score(mean),
+                }
+            )
+    x = alt.X("score:Q", title=metric, scale=alt.Scale(zero=False, nice=True, padding=10), axis=alt.Axis(tickCount=5))
+    y = alt.Y("source:N", title=None, axis=alt.Axis(domain=False, ticks=False, labelLimit=160))
+    offset = alt.YOffset("kind:N", sort=list(KINDS), scale=alt.Scale(paddingInner=0.4))
+    color = alt.Color(
+        "kind:N",
+        # The own ticket takes the good one's colour, random ones theirs.
+        scale=alt.Scale(domain=["own", "random of its size", "-", "transferred"], range="category"),
+        legend=alt.Legend(title=None, orient="top", values=list(KINDS), symbolSize=90),
+    )
+    tooltip = [
+        alt.Tooltip("source:N", title="ticket"),
+        alt.Tooltip("kind:N", title="kind"),
+        alt.Tooltip("text:N", title=metric),
+    ]
+    base = alt.Chart(data(rows)).encode(y=y, yOffset=offset, tooltip=tooltip)
+    full = cells[0].full
+    return overlay(
+        base.mark_rule(style="whisker").encode(x="low:Q", x2="high:Q"),
+        base.mark_point(filled=True, size=100, opacity=1).encode(x=x, color=color),
+        rule_at(full, "reference"),
+        note_above(full, f"full model {figures.score(full)}", 0, "right"),
+        height=64 * len(cells),
+    )

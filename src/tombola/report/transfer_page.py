@@ -1,0 +1,80 @@
+"""The page of a transfer: what the tickets of each task are worth on the others."""
+
+from collections.abc import Sequence
+
+from tombola.analysis.transfer import Transfer, TransferCell
+from tombola.report import charts, figures
+from tombola.report.gallery import Gallery
+from tombola.report.layout import beside, figure, scrolling, section
+from tombola.report.markup import Html, element, join
+from tombola.report.names import PRUNING_TITLES, metric_title
+from tombola.report.page import document, ending, heading
+from tombola.ticket import in_words
+
+
+def transfer_page(found: Transfer) -> str:
+    """The page as HTML."""
+    gallery = Gallery()
+    prunings = list(dict.fromkeys(cell.pruning for cell in found.cells))
+    main = join(*(_pruning(found, pruning, gallery) for pruning in prunings))
+    title = join("Do tickets transfer? ", element("span", found.model))
+    facts = [figures.plural(len(found.tasks), "task"), figures.plural(len(found.seeds), "seed")]
+    return document(f"Transfer of tickets, {found.model}", heading(title, facts), main, ending("Made by Tombola."))
+
+
+def _pruning(found: Transfer, pruning: str, gallery: Gallery) -> Html:
+    cells = [cell for cell in found.cells if cell.pruning == pruning]
+    plots: list[Html] = []
+    for target in found.tasks:
+        of_target = [cell for cell in cells if cell.target == target]
+        metric = metric_title(found.metrics[target])
+        plot = gallery.plot(
+            charts.transfer_dots(of_target, metric),
+            f"transfer-{pruning.replace('+', '-')}-{len(plots)}",
+            f"{metric} of tickets of other tasks on {target}",
+        )
+        plots.append(figure(f"On {target}", " ".join(cell.sentence() for cell in of_target), plot))
+    lead = (
+        f"Good tickets of {in_words(pruning)}, retrained on another task from the same rewound weights, beside the "
+        "task’s own tickets and random ones of the transferred tickets’ sizes (Chen et al. 2020). Lines are ± one "
+        "standard deviation over seeds. Searches stop at different sizes: the table has them."
+    )
+    return section(PRUNING_TITLES.get(pruning, pruning), beside(*plots), _table(cells), lead=lead)
+
+
+def _table(cells: Sequence[TransferCell]) -> Html:
+    titles = ("transferred", "random of its size", "own ticket", "full model", "sparsity", "own sparsity", "place")
+    head = element(
+        "tr",
+        *(element("th", name, scope="col") for name in ("ticket of", "on")),
+        *(element("th", name, scope="col", class_="number") for name in titles),
+    )
+    lines = []
+    for cell in cells:
+        texts = (
+            _score(cell.score, cell.std, cell.n),
+            _score(cell.random, cell.random_std, cell.n),
+            _score(cell.own, cell.own_std, cell.n),
+            figures.score(cell.full),
+            figures.share(cell.sparsity),
+            figures.share(cell.own_sparsity),
+            "undefined" if cell.share is None else f"{cell.share:.2f}".replace("-", "−"),
+        )
+        lines.append(
+            element(
+                "tr",
+                element("td", cell.source),
+                element("td", cell.target),
+                *(element("td", text, class_="number") for text in texts),
+            )
+        )
+    table = element("table", element("thead", head), element("tbody", *lines), class_="finer")
+    note = (
+        "Place: 0 is as good as a random ticket, 1 as the task’s own; undefined where these two are not told apart by "
+        "the paired bootstrap over examples."
+    )
+    return join(scrolling(table, "Transfer between tasks"), element("p", note, class_="note"))
+
+
+def _score(mean: float, std: float, n: int) -> str:
+    return f"{figures.score(mean)} ± {figures.score(std)}" if n > 1 else figures.score(mean)
