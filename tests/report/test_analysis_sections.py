@@ -1,0 +1,178 @@
+"""The sections on what tickets mean, of a tiny study with every analysis and two seeds."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_report import read
+
+import small
+from small import study_in
+from tombola.analysis.agreement import STATISTICS
+from tombola.analysis.attention_pooling import (
+    pooled_distribution,
+    survival_correlation,
+    survivors_against_pruned,
+)
+from tombola.analysis.attention_summary import correlation, distribution
+from tombola.analysis.interactions import Interactions
+from tombola.analysis.patterns import AttentionPatterns
+from tombola.analysis.random_tickets import RandomTickets, above, winning
+from tombola.analysis.representations import Representations
+from tombola.cli.study import _analyses
+from tombola.config import ANALYSES
+from tombola.errors import TombolaError
+from tombola.places import Places
+from tombola.report import build, figures
+from tombola.report.attention import attention_section
+from tombola.report.gallery import Gallery
+from tombola.study import Study
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    study = study_in(tmp_path_factory.mktemp("asked"), seeds=(0, 1), analyses=ANALYSES, threshold=0.97)
+    study.run()
+    return study
+
+
+@pytest.fixture(scope="module")
+def patterns(done: Study) -> list[AttentionPatterns]:
+    return [AttentionPatterns.read(done.cell(seed).analysis("attention")) for seed in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def masks() -> list[torch.Tensor]:
+    """Some heads of each seed; the tiny model's own tickets may have none."""
+    return [torch.rand(3, 4, generator=torch.Generator().manual_seed(seed)) < 0.5 for seed in (0, 1)]
+
+
+def test_every_section_is_there_and_every_chart_is_drawn(done: Study) -> None:
+    page = read(done.folder / "report.html")
+    for title in (
+        "Is it the same in every seed?",
+        "What the super-survivors can do",
+        "How many tickets win",
+        "What the survivors attend to",
+        "Local or spread: who backs up whom",
+        "What happens to representations",
+    ):
+        assert title in page.words
+    places = {attributes["data-spec"] for tag, attributes in page.elements if attributes.get("class") == "plot"}
+    assert places == set(page.specs)
+    names = [attributes["data-name"] for tag, attributes in page.elements if attributes.get("class") == "plot"]
+    assert len(names) == len(set(names))
+
+
+def test_agreement_is_told_as_it_was_compared(done: Study) -> None:
+    words = read(done.folder / "report.html").words
+    compared = json.loads(done.survivors().comparison.read_text())["prunings"]
+    weights = compared["weights"]["tasks"]["moods"]["weights"]
+    shared, drawn = figures.share(weights["jaccard"]), weights["by_chance"]["random"]["jaccard"]
+    assert weights["jaccard"] > drawn["high"]
+    told = f"Weights: two good tickets share {shared} of their survivors, more than random ones"
+    assert f"{told} ({figures.share(drawn['mean'])}" in words
+    heads = compared["heads+mlps"]["tasks"]["moods"]["heads"]
+    assert all(heads[name] is not None or name in heads["undefined"] for name in STATISTICS)
+    if heads["jaccard"] is None:
+        assert f"Heads: undefined, as {heads['undefined']['jaccard']}" in words
+
+
+def test_how_many_tickets_win_is_counted_over_seeds(done: Study) -> None:
+    words = read(done.folder / "report.html").words
+    for pruning in done.config.prunings:
+        found = [RandomTickets.read(done.cell(seed).analysis("random-tickets", pruning)) for seed in (0, 1)]
+        pruned = [(one, [size for size in one.sizes if size.stage == "pruned"][-1]) for one in found]
+        if len({str(size.kept) for _, size in pruned}) == 1:
+            wins = winning(pruned)
+            assert f"Of {wins.n} random tickets of the good ticket’s size" in words
+            assert f"{figures.share(wins.value)} (95 % interval" in words
+        again = [(one, one.sizes[-1]) for one in found]
+        assert f"of {above(again).n} do as well as the good ticket" in words
+
+
+def test_pooling_one_seed_is_that_seed(patterns: list[AttentionPatterns], masks: list[torch.Tensor]) -> None:
+    one, mask = patterns[0], masks[0]
+    for weighting in ("raw", "norm"):
+        assert pooled_distribution([one], [mask], weighting=weighting) == distribution(one, mask, weighting=weighting)
+        found = survival_correlation([one], [mask], weighting=weighting)
+        assert found == correlation(one, mask, weighting=weighting)
+
+
+def test_pooled_shares_are_means_over_seeds(patterns: list[AttentionPatterns], masks: list[torch.Tensor]) -> None:
+    found = pooled_distribution(patterns, masks)
+    single = [distribution(one, mask) for one, mask in zip(patterns, masks, strict=True)]
+    for name, share in found.shares.items():
+        parts = [one.shares[name] for one in single]
+        assert share is not None
+        assert share[0] == pytest.approx(np.mean([part[0] for part in parts if part is not None]))
+        assert share[1] <= share[0] <= share[2]
+    assert found.heads == sum(int(mask.sum()) for mask in masks)
+    with pytest.raises(TombolaError, match="different inputs cannot be pooled"):
+        pooled_distribution([patterns[0], dataclasses.replace(patterns[1], inputs=(0,))], masks)
+    nobody = [torch.zeros_like(mask) for mask in masks]
+    assert set(pooled_distribution(patterns, nobody).shares.values()) == {None}
+
+
+def test_survivors_are_held_against_the_other_heads(
+    patterns: list[AttentionPatterns], masks: list[torch.Tensor]
+) -> None:
+    found = survivors_against_pruned(patterns, masks)
+    inside, outside = [], []
+    for one, mask in zip(patterns, masks, strict=True):
+        share = one.shares("raw")[..., -1]
+        inside += share[mask].tolist()
+        outside += share[~mask].tolist()
+    assert found.value == pytest.approx(np.mean(inside) - np.mean(outside))
+    assert found.value is not None
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low <= found.value <= found.high
+    assert survivors_against_pruned(patterns, [torch.ones_like(mask) for mask in masks]).value is None
+
+
+def test_tokens_cannot_break_out_of_the_page(patterns: list[AttentionPatterns], done: Study, tmp_path: Path) -> None:
+    hostile = "</script><img src=x onerror=alert(1)>"
+    picture = patterns[0].gallery[0]
+    spoilt = dataclasses.replace(picture, tokens=[hostile[:12]] * len(picture.tokens), weighting="raw")
+    section = attention_section({0: dataclasses.replace(patterns[0], gallery=(spoilt,))}, {}, {}, Places(), Gallery())
+    assert "</script><im" not in section
+    assert "<img" not in section
+    assert "\\u003c/script>\\u003ci" in section
+
+
+def test_one_seed_without_a_ticket_says_what_it_can(patterns: list[AttentionPatterns]) -> None:
+    section = attention_section({0: patterns[0]}, {}, {}, Places(), Gallery())
+    assert "Of the maps of all heads" in section
+    assert "survivors" not in section.replace("What the survivors attend to", "").replace("survivors are heads", "")
+
+
+def test_the_files_are_read_back(done: Study) -> None:
+    interactions = Interactions.read(done.cell(0).analysis("interactions"))
+    assert len(interactions.sites) == 3 * 4 + 3
+    representations = Representations.read(done.cell(0).analysis("representations", "weights"))
+    assert list(representations.models) == [
+        "full",
+        *(f"{name} pruned" for name in ("good", "random", "random-layerwise", "bad")),
+        "good retrained",
+    ]
+    assert representations.models["good pruned"][0].cka == pytest.approx(1)
+
+
+def test_a_damaged_analysis_is_named(done: Study, tmp_path: Path) -> None:
+    shutil.copytree(done.folder, tmp_path / "study")
+    path = tmp_path / "study" / "moods" / "seed-0" / "analysis" / "interactions.json"
+    path.write_text("{}")
+    with pytest.raises(TombolaError, match=r"interactions.json is damaged .*; delete it and start again"):
+        build(tmp_path / "study")
+
+
+def test_all_is_asked_for_by_one_word(tmp_path: Path) -> None:
+    assert _analyses("all") == ANALYSES
+    assert _analyses("none") == ()
+    assert _analyses("attention,interactions") == ("attention", "interactions")
+    assert small.config(analyses=ANALYSES).hash() == small.config().hash()
