@@ -1,6 +1,5 @@
 """What neurons buy: no more is said than the seeds show."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,8 +36,9 @@ def said(record: Record) -> str:
 
 def cells(record: Record) -> dict[str, list[str]]:
     (one,) = finer(record)
-    lines = re.findall(r"<tr>(.*?)</tr>", finer_table(one, "accuracy").replace("\u00a0", " "))
-    return {texts[0]: texts[1:] for line in lines if (texts := re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line))}
+    table = finer_table(one, "accuracy")
+    lines = [tuple(column.name for column in table.columns), *table.rows()]
+    return {name: [text.replace("\u00a0", " ") for text in texts] for name, *texts in lines}
 
 
 def test_smaller_at_the_same_score(tmp_path: Path) -> None:

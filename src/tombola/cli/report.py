@@ -1,4 +1,4 @@
-"""`tombola report`: the page of a study, a comparison or a transfer, written again."""
+"""`tombola report`: the page of a study, a comparison or a transfer, written again, and its contents as files."""
 
 import argparse
 from pathlib import Path
@@ -9,15 +9,25 @@ from tombola.cli.command import Command
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of a study, a comparison or a transfer")
+    text = "also write every figure as SVG and every table as CSV and LaTeX into this new folder"
+    parser.add_argument("--export", type=Path, metavar="OUT", help=text)
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola import report
 
+    found: dict[str, Any] = {}
+    if options.export is not None:
+        from tombola.report.exporting import export
+
+        # First, so that a folder that is refused leaves the page as it is.
+        found = {"export": str(options.export), "files": export(options.folder, options.export)}
     path = report.build(options.folder)
     if not options.json:
         print(path)
-    return {"report": str(path)}
+        if found:
+            print(f"{len(found['files'])} files in {options.export}")
+    return {"report": str(path), **found}
 
 
 COMMAND = Command(

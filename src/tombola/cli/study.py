@@ -41,7 +41,7 @@ def _analyses(text: str) -> tuple[str, ...]:
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.config import StudyConfig
-    from tombola.report.table import table
+    from tombola.report.terminal import table
     from tombola.store import read_json
     from tombola.study import Study
 

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from tombola.report import charts, figures
 from tombola.report.chance import CONTROLS, Agreeing, Observed
 from tombola.report.gallery import Gallery
-from tombola.report.layout import figure, scrolling, section
-from tombola.report.markup import Html, element, join
+from tombola.report.layout import figure, section
+from tombola.report.markup import Html, element
 from tombola.report.names import TICKET_TITLES, and_words, kind_title
+from tombola.report.tables import Block, Body, Column, Noted, Table
 from tombola.ticket import in_words
 
 _STATISTICS = {
@@ -32,7 +33,7 @@ def agreement(found: Sequence[Agreeing], gallery: Gallery, *, several: str = "se
 
     Args:
         found: of each pruning and kind, and of each task where there are several.
-        gallery: takes the picture.
+        gallery: takes the picture and the table.
         several: what the tickets differ in: `seeds`, or `tasks`.
     """
     found = [one for one in found if one.n > 1]
@@ -44,7 +45,7 @@ def agreement(found: Sequence[Agreeing], gallery: Gallery, *, several: str = "se
         chart = charts.overlap_by_chance(labelled)
         plot = gallery.plot(chart, f"agreement-{several}", "Shared survivors of two tickets beside random tickets")
         body.append(figure("", _reading(labelled), plot))
-    body.append(_table(labelled))
+    body.append(gallery.table(_table(labelled), f"agreement-{several}"))
     note = (
         "Cochran’s Q tests whether tickets keep the same share of the sites, not the same sites: it is here because "
         "the literature reports it."
@@ -102,35 +103,29 @@ def _sentence(label: str, one: Agreeing) -> str:
     return f"{what}: two good tickets share {figures.share(jaccard.value)} of their survivors{against}."
 
 
-def _table(labelled: Sequence[tuple[str, Agreeing]]) -> Html:
-    head = element(
-        "tr",
-        *(element("th", name, scope="col") for name in ("", "statistic")),
-        element("th", "good tickets", scope="col", class_="number"),
-        *(element("th", f"{TICKET_TITLES[one]} (95 %)", scope="col", class_="number") for one in CONTROLS),
+def _table(labelled: Sequence[tuple[str, Agreeing]]) -> Table:
+    columns = (
+        Column("kind", "head", shown=False),
+        Column("tickets", "details"),
+        Column("survivors", "details"),
+        Column("statistic"),
+        Column("good tickets", "number", strong=True),
+        *(Column(f"{TICKET_TITLES[one]} (95 %)", "number") for one in CONTROLS),
     )
-    bodies = []
-    for label, one in labelled:
-        lines = []
-        for index, (name, title) in enumerate(_STATISTICS.items()):
-            cells = []
-            if index == 0:
-                size = f"{figures.short_count(one.number('mean_survivors'))} "
-                spread = one.number("deviation")
-                size += "" if spread is None else f"± {figures.short_count(round(spread, 1))} "
-                size += f"of {figures.short_count(one.sites)}"
-                words = join(label, Html("<br>"), element("small", f"{one.n} tickets", Html("<br>"), size))
-                cells.append(element("th", words, scope="rowgroup", rowspan=str(len(_STATISTICS))))
-            observed = one.observed(name)
-            cells += [
-                element("td", title),
-                element("td", _value(name, observed.value), class_="number strong", title=observed.reason),
-                *(element("td", _chance(name, observed, control), class_="number") for control in CONTROLS),
-            ]
-            lines.append(element("tr", *cells))
-        bodies.append(element("tbody", *lines))
-    table = element("table", element("thead", head), *bodies, class_="finer")
-    return scrolling(table, "Agreement of tickets beside random ones")
+    bodies = tuple(Body((_block(label, one),)) for label, one in labelled)
+    return Table("Agreement of tickets beside random ones", columns, bodies)
+
+
+def _block(label: str, one: Agreeing) -> Block:
+    spread = one.number("deviation")
+    deviation = "" if spread is None else f" ± {figures.short_count(round(spread, 1))}"
+    survivors = f"{figures.short_count(one.number('mean_survivors'))}{deviation} of {figures.short_count(one.sites)}"
+    lines: list[tuple[str | Noted, ...]] = []
+    for name, title in _STATISTICS.items():
+        observed = one.observed(name)
+        value = Noted(_value(name, observed.value), observed.reason)
+        lines.append((title, value, *(_chance(name, observed, control) for control in CONTROLS)))
+    return Block(tuple(lines), (label, f"{one.n} tickets", survivors))
 
 
 def _value(name: str, value: float | None) -> str:

@@ -20,14 +20,16 @@ from tombola.analysis.patterns import AttentionPatterns
 from tombola.places import Places
 from tombola.report import charts, figures
 from tombola.report.gallery import Gallery
-from tombola.report.layout import beside, figure, scrolling, section
+from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html, element, join
 from tombola.report.names import and_words
 from tombola.report.record import Record
+from tombola.report.tables import Column, Table
 from tombola.statistics import mean_std
 from tombola.ticket import PRUNINGS, Pruning, Ticket, in_words
 
 _TITLES = {"raw": "Raw attention", "norm": "Norm-weighted attention"}
+_WHERE = "Where attention goes"
 _FEATURES = {
     "first": "to the first token",
     "separator": "to separators",
@@ -75,7 +77,7 @@ def attention_section(
         tickets: pruning → seed → good ticket; only prunings of heads.
         retrained: pruning and seed → patterns of the retrained good ticket.
         places: names of the rows of heads.
-        gallery: takes the pictures.
+        gallery: takes the pictures and the table.
     """
     body: list[Html] = []
     # One pruning tells the story; a study of several has the others in its files.
@@ -102,7 +104,8 @@ def attention_section(
     body.append(figure("Head by head, norm-weighted", _about_grid(shares, survival), grid))
     if survival is not None and len(masks) > 1:
         body.append(_scatter(of_tickets, masks, shares, survival, places, gallery))
-    body.append(_features(patterns, of_tickets, masks))
+    table = gallery.table(_features(patterns, of_tickets, masks), "attention")
+    body.append(element("figure", element("h3", _WHERE), table))
     body.append(_maps(patterns[0], places, gallery))
     inputs = len(patterns[0].inputs)
     of = f", in the good tickets of {in_words(pruning)}" if pruning else ""
@@ -229,34 +232,28 @@ def _correlation(found: Correlation) -> str:
 
 def _features(
     patterns: Sequence[AttentionPatterns], of_tickets: Sequence[AttentionPatterns], masks: Sequence[Tensor]
-) -> Html:
+) -> Table:
     """Where attention goes: mean and deviation over heads, all of them and survivors."""
     groups: dict[str, list[tuple[AttentionPatterns, Tensor]]] = {"all heads": [(one, one.working) for one in patterns]}
     if masks:
         groups["survivors"] = list(zip(of_tickets, masks, strict=True))
-    head = element(
-        "tr",
-        element("th", "mean over heads, ± std", scope="col"),
-        *(
-            element("th", f"{name}, {weighting}", scope="col", class_="number")
-            for weighting in WEIGHTINGS
-            for name in groups
-        ),
+    columns = (
+        Column("mean over heads, ± std", "head"),
+        *(Column(f"{name}, {weighting}", "number") for weighting in WEIGHTINGS for name in groups),
     )
     lines = []
     for feature in FEATURES:
         if feature not in _FEATURES:
             continue
-        cells = []
+        cells = [_FEATURES[feature]]
         for weighting in WEIGHTINGS:
             for members in groups.values():
                 values = torch.cat([one.means[weighting][feature][mask] for one, mask in members])
                 known = values[~values.isnan()].tolist()
-                text = figures.MISSING if not known else " ± ".join(figures.score(part) for part in mean_std(known))
-                cells.append(element("td", text, class_="number"))
-        lines.append(element("tr", element("th", _FEATURES[feature], scope="row"), *cells))
-    table = element("table", element("thead", head), element("tbody", *lines), class_="finer")
-    return element("figure", element("h3", "Where attention goes"), scrolling(table, "Where attention goes"))
+                parts = [figures.score(part) for part in mean_std(known)] if known else [figures.MISSING]
+                cells.append(" ± ".join(parts))
+        lines.append(cells)
+    return Table.of(_WHERE, columns, lines)
 
 
 def _maps(patterns: AttentionPatterns, places: Places, gallery: Gallery) -> Html:

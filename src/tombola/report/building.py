@@ -6,6 +6,7 @@ from tombola.analysis.transfer import Transfer
 from tombola.cell import COMPARISON, TRANSFER
 from tombola.report.comparison_page import comparison_page
 from tombola.report.fields import Fields
+from tombola.report.gallery import Gallery
 from tombola.report.record import read_record
 from tombola.report.study_page import study_page
 from tombola.report.transfer_page import transfer_page
@@ -20,12 +21,20 @@ def build(folder: Path) -> Path:
     Raises:
         TombolaError: the folder holds none of them, the study has no results yet, or one of its files is damaged.
     """
-    folder = Path(folder)
-    path, comparison, transfer = folder / "report.html", folder / COMPARISON, folder / TRANSFER
-    if transfer.is_file():
-        write_text(path, transfer_page(Transfer.read(transfer)))
-    elif comparison.is_file() and not (folder / "study.json").is_file():
-        write_text(path, comparison_page(Fields(read_json(comparison), str(comparison))))
-    else:
-        write_text(path, study_page(read_record(folder)))
+    path = Path(folder) / "report.html"
+    write_text(path, page_of(Path(folder), Gallery()))
     return path
+
+
+def page_of(folder: Path, gallery: Gallery) -> str:
+    """The page of a folder as HTML; `gallery` takes its charts and tables.
+
+    Raises:
+        TombolaError: as `build`.
+    """
+    comparison, transfer = folder / COMPARISON, folder / TRANSFER
+    if transfer.is_file():
+        return transfer_page(Transfer.read(transfer), gallery)
+    if comparison.is_file() and not (folder / "study.json").is_file():
+        return comparison_page(Fields(read_json(comparison), str(comparison)), gallery)
+    return study_page(read_record(folder), gallery)

@@ -16,13 +16,13 @@ from tombola.report.page import document, ending, heading
 from tombola.ticket import PRUNINGS, Pruning, in_words
 
 
-def comparison_page(comparison: Fields) -> str:
+def comparison_page(comparison: Fields, gallery: Gallery) -> str:
     """The page as HTML.
 
     Args:
         comparison: `comparison.json`, as `tombola compare` writes it.
+        gallery: takes the charts and tables.
     """
-    gallery = Gallery()
     prunings = [pruning for pruning in PRUNINGS if comparison.inside("prunings").inside(pruning).values]
     tasks = list(
         dict.fromkeys(task for pruning in prunings for task in _of(comparison, pruning).inside("tasks").values)

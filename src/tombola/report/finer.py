@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tombola.report import figures
-from tombola.report.layout import scrolling
-from tombola.report.markup import Html, element
 from tombola.report.names import PRUNING_TITLES
 from tombola.report.record import Record
 from tombola.report.rows import Summary, scored
+from tombola.report.tables import Column, Table
 from tombola.statistics import mean_std
 from tombola.ticket import Pruning
 
@@ -127,7 +126,7 @@ def _about_size(one: Finer) -> tuple[str, bool]:
     return f"{what} {difference} on average ({spread}), {doubt}: no difference in size is clear.", False
 
 
-def finer_table(one: Finer, metric: str) -> Html:
+def finer_table(one: Finer, metric: str) -> Table:
     """The two good tickets side by side, and their difference seed by seed."""
     lines = [
         _sizes(one, "prunable weights", "weights", figures.short_count),
@@ -142,37 +141,32 @@ def finer_table(one: Finer, metric: str) -> Html:
         lines.append(_scores(f"{metric}, retrained", one.retrained))
     if one.search_seconds is not None:
         lines.append(_line("seconds of the search", *one.search_seconds, figures.seconds))
-    several = len(one.seeds) > 1
-    titles = [PRUNING_TITLES[one.coarse], PRUNING_TITLES[one.fine]]
-    head = element(
-        "tr",
-        element("th", "good ticket", scope="col"),
-        *(element("th", title, scope="col", class_="number") for title in titles),
-        element("th", "difference, ± std over seeds" if several else "difference", scope="col", class_="number"),
-    )
-    table = element("table", element("thead", head), element("tbody", *lines), class_="finer")
-    return scrolling(table, f"{titles[0]} against {titles[1].lower()}")
+    coarse, fine = PRUNING_TITLES[one.coarse], PRUNING_TITLES[one.fine]
+    difference = "difference, ± std over seeds" if len(one.seeds) > 1 else "difference"
+    columns = (Column("good ticket", "head"), *(Column(name, "number") for name in (coarse, fine, difference)))
+    return Table.of(f"{coarse} against {fine.lower()}", columns, lines)
 
 
-def _sizes(one: Finer, title: str, name: str, written: Callable[[float], str]) -> Html:
+def _sizes(one: Finer, title: str, name: str, written: Callable[[float], str]) -> tuple[str, ...]:
     coarse, fine = ([float(getattr(row, name)) for row in summary.rows] for summary in one.pruned)
     return _line(title, coarse, fine, written)
 
 
-def _scores(title: str, pair: tuple[Summary, Summary]) -> Html:
+def _scores(title: str, pair: tuple[Summary, Summary]) -> tuple[str, ...]:
     coarse, fine = ([row.score for row in summary.rows] for summary in pair)
     return _cells(title, scored(pair[0]), scored(pair[1]), _difference(coarse, fine, figures.score))
 
 
-def _line(title: str, coarse: Sequence[float], fine: Sequence[float], written: Callable[[float], str]) -> Html:
+def _line(
+    title: str, coarse: Sequence[float], fine: Sequence[float], written: Callable[[float], str]
+) -> tuple[str, ...]:
     texts = (_spread(values, written) for values in (coarse, fine))
     return _cells(title, *texts, _difference(coarse, fine, written))
 
 
-def _cells(title: str, *texts: str) -> Html:
+def _cells(title: str, *texts: str) -> tuple[str, ...]:
     # On a phone a cell may break before its deviation, but not inside a number.
-    texts = tuple(text.replace("± ", "±\u00a0").replace(" M", "\u00a0M") for text in texts)
-    return element("tr", element("th", title, scope="row"), *(element("td", text, class_="number") for text in texts))
+    return title, *(text.replace("± ", "±\u00a0").replace(" M", "\u00a0M") for text in texts)
 
 
 def _spread(values: Sequence[float], written: Callable[[float], str]) -> str:

@@ -1,17 +1,24 @@
-"""The charts of one page: each gets a number, a place and its specification as data."""
+"""The charts and tables of one page: each gets its place there, and is kept under a name for other ways to write it."""
 
 import json
 from dataclasses import dataclass, field
 
 from tombola.report.markup import Html, element, join
 from tombola.report.render import Picture, specification
+from tombola.report.tables import Table, table_html
 
 
 @dataclass
 class Gallery:
-    """Numbers the pictures of one page and turns charts into HTML."""
+    """Takes the charts and tables of one page and turns them into HTML.
 
-    _names: list[str] = field(default_factory=list)
+    Attributes:
+        charts: name → chart and what it shows, in the order of the page.
+        tables: name → table, in the order of the page.
+    """
+
+    charts: dict[str, tuple[Picture, str]] = field(default_factory=dict)
+    tables: dict[str, Table] = field(default_factory=dict)
 
     def plot(self, chart: Picture, name: str, label: str) -> Html:
         """The place of a chart and its specification.
@@ -21,12 +28,19 @@ class Gallery:
             name: file name of a saved picture, without ending.
             label: what it shows, for people who cannot see it.
         """
-        self._names.append(name)
-        key = f"spec-{len(self._names)}"
+        assert name not in self.charts, name
+        self.charts[name] = chart, label
+        key = f"spec-{len(self.charts)}"
         return join(
             element("div", class_="plot", role="img", aria_label=label, data_spec=key, data_name=name),
             element("script", Html(script_json(specification(chart))), type="application/json", id=key),
         )
+
+    def table(self, table: Table, name: str) -> Html:
+        """The table as an element that scrolls by itself; `name` is the file name of a saved one, without ending."""
+        assert name not in self.tables, name
+        self.tables[name] = table
+        return table_html(table)
 
 
 def script_json(value: object) -> str:

@@ -28,9 +28,8 @@ _LIKE = dict(zip(SUPER_TICKETS, ("good", "random", "bad"), strict=True))
 """Tickets of super-survivors take the names and colours of those of the good ticket's size."""
 
 
-def pictures(record: Record) -> list[Html]:
+def pictures(record: Record, gallery: Gallery) -> list[Html]:
     """Every section that the study has data for, in the page's order."""
-    gallery = Gallery()
     sections = (
         _searches,
         _tickets,
@@ -106,7 +105,8 @@ def _finer(record: Record, gallery: Gallery) -> Html | None:
             label = f"{metric} against sparsity for {in_words(one.coarse)} and for {in_words(one.fine)}"
             plots.append(gallery.plot(chart, f"finer-{_slug(one.fine)}", label))
         caption = about_finer(one, record.higher_is_better)
-        found.append(join(figure("", caption, *plots), finer_table(one, metric)))
+        table = gallery.table(finer_table(one, metric), f"finer-{_slug(one.fine)}")
+        found.append(join(figure("", caption, *plots), table))
     if not found:
         return None
     block = record.facts.inside("config").get("neuron_block", int)

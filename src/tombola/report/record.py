@@ -105,7 +105,7 @@ class Record:
     @cached_property
     def comparison(self) -> Fields | None:
         """Survival and agreement across the seeds; None where they were not compared."""
-        path = Survivors(self.cells, self.home).comparison
+        path = Survivors.compared(self.home).comparison
         return Fields(read_json(path), str(path)) if path.is_file() else None
 
     @property

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from tombola.report import figures
 from tombola.report.fields import Fields
-from tombola.report.layout import scrolling, section
+from tombola.report.gallery import Gallery
+from tombola.report.layout import section
 from tombola.report.markup import Html, element
 from tombola.report.names import PRUNING_TITLES, metric_title
 from tombola.report.record import Record
 from tombola.report.rows import Summary, scored
+from tombola.report.tables import Column, Table
 from tombola.statistics import mean_std
 from tombola.store import read_json
 from tombola.ticket import PRUNINGS, in_words
@@ -48,25 +50,21 @@ class Smaller:
         return pair[0], pair[1]
 
 
-def smaller(record: Record) -> Html | None:
-    """The section on the smaller models; None while there is none."""
+def smaller(record: Record, gallery: Gallery) -> Html | None:
+    """The section on the smaller models; None while there is none. `gallery` takes the table."""
     found = list(_found(record))
     if not found:
         return None
     prunings = [pruning for pruning in PRUNINGS if any(one.pruning == pruning for one in found)]
     groups = [[one for one in found if one.pruning == pruning] for pruning in prunings]
-    head = element(
-        "tr",
-        element("th", "", scope="col"),
-        element("th", "full model", scope="col", class_="number"),
-        *(element("th", PRUNING_TITLES[pruning], scope="col", class_="number") for pruning in prunings),
-    )
-    table = element("table", element("thead", head), element("tbody", *_lines(record, groups)), class_="finer")
+    models = ("full model", *(PRUNING_TITLES[pruning] for pruning in prunings))
+    columns = (Column("measure", "head", shown=False), *(Column(name, "number") for name in models))
+    table = Table.of("Sizes and times of the smaller models", columns, _lines(record, groups))
     path = found[0].folder.as_posix()
     how = element("p", "Open one with ", element("code", f'tombola.load("{path}")'), ".", class_="note")
     return section(
         "The good tickets as smaller models",
-        scrolling(table, "Sizes and times of the smaller models"),
+        gallery.table(table, "smaller"),
         element("p", _sentence(groups), class_="note"),
         how,
         lead="The retrained good tickets without what they do not need, each checked against its masked model.",
@@ -90,16 +88,16 @@ def _bytes(folder: Path) -> int:
     return sum(file.stat().st_size for name in _WEIGHTS for file in folder.glob(name))
 
 
-def _lines(record: Record, groups: Sequence[Sequence[Smaller]]) -> Iterator[Html]:
+def _lines(record: Record, groups: Sequence[Sequence[Smaller]]) -> Iterator[tuple[str, ...]]:
     seeds = {one.seed for group in groups for one in group}
     full = _of(record.full, seeds)
     scores = [
         _of(record.summary(group[0].pruning, "good", "retrained"), {one.seed for one in group}) for group in groups
     ]
     cells = [scored(one) if one else figures.MISSING for one in (full, *scores)]
-    yield _cells(f"{metric_title(record.metric)}, retrained", cells)
+    yield f"{metric_title(record.metric)}, retrained", *cells
     parameters = [one.mean("parameters") if one else None for one in (full, *scores)]
-    yield _cells("parameters that are not pruned", [figures.short_count(value) for value in parameters])
+    yield "parameters that are not pruned", *(figures.short_count(value) for value in parameters)
     yield _pairs("weights on disk, MB", groups, lambda one: one.disk, figures.megabytes)
     work = "multiply-adds of an example, M"
     yield _pairs(work, groups, lambda one: one.measured("multiply_adds"), lambda n: figures.count(round(n / 1e6)))
@@ -123,7 +121,7 @@ def _pairs(
     groups: Sequence[Sequence[Smaller]],
     pair: Callable[[Smaller], tuple[float, float] | None],
     written: Callable[[float], str],
-) -> Html:
+) -> tuple[str, ...]:
     """A line of means over seeds, with the ratio to the full model beside which each was measured."""
     found = [[known for one in group if (known := pair(one)) is not None] for group in groups]
     whole = [before for pairs in found for before, _ in pairs]
@@ -135,11 +133,7 @@ def _pairs(
         ratio, std = mean_std([after / before for before, after in pairs])
         spread = f" ± {std:.2f}" if len(pairs) > 1 else ""
         cells.append(f"{written(mean_std([after for _, after in pairs])[0])} (x {ratio:.2f}{spread})")
-    return _cells(title, cells)
-
-
-def _cells(title: str, texts: Sequence[str]) -> Html:
-    return element("tr", element("th", title, scope="row"), *(element("td", text, class_="number") for text in texts))
+    return title, *cells
 
 
 def _sentence(groups: Sequence[Sequence[Smaller]]) -> str:

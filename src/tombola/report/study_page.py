@@ -1,6 +1,7 @@
 """The page of a study: verdict first, then results, pictures and how it was made."""
 
 from tombola.report import figures
+from tombola.report.gallery import Gallery
 from tombola.report.layout import beside
 from tombola.report.making import making
 from tombola.report.markup import Html, element, join
@@ -14,9 +15,15 @@ from tombola.results import TicketVerdict
 from tombola.statistics import Verdict
 
 
-def study_page(record: Record) -> str:
-    """The report of a study as HTML."""
-    main = join(_verdicts(record), results(record), smaller(record) or "", *pictures(record), making(record))
+def study_page(record: Record, gallery: Gallery) -> str:
+    """The report of a study as HTML; `gallery` takes its charts and tables."""
+    main = join(
+        _verdicts(record),
+        results(record, gallery),
+        smaller(record, gallery) or "",
+        *pictures(record, gallery),
+        making(record),
+    )
     title = f"{record.model} on {record.task_title}: winning tickets"
     return document(title, _header(record), main, _footer(record))
 

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from tombola.analysis.transfer import Transfer, TransferCell
 from tombola.report import charts, figures
 from tombola.report.gallery import Gallery
-from tombola.report.layout import beside, figure, scrolling, section
+from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html, element, join
 from tombola.report.names import PRUNING_TITLES, metric_title
 from tombola.report.page import document, ending, heading
+from tombola.report.tables import Column, Table
 from tombola.ticket import in_words
 
 
-def transfer_page(found: Transfer) -> str:
-    """The page as HTML."""
-    gallery = Gallery()
+def transfer_page(found: Transfer, gallery: Gallery) -> str:
+    """The page as HTML; `gallery` takes its charts and tables."""
     prunings = list(dict.fromkeys(cell.pruning for cell in found.cells))
     main = join(*(_pruning(found, pruning, gallery) for pruning in prunings))
     title = join("Do tickets transfer? ", element("span", found.model))
@@ -25,12 +25,13 @@ def transfer_page(found: Transfer) -> str:
 def _pruning(found: Transfer, pruning: str, gallery: Gallery) -> Html:
     cells = [cell for cell in found.cells if cell.pruning == pruning]
     plots: list[Html] = []
+    slug = pruning.replace("+", "-")
     for target in found.tasks:
         of_target = [cell for cell in cells if cell.target == target]
         metric = metric_title(found.metrics[target])
         plot = gallery.plot(
             charts.transfer_dots(of_target, metric),
-            f"transfer-{pruning.replace('+', '-')}-{len(plots)}",
+            f"transfer-{slug}-{len(plots)}",
             f"{metric} of tickets of other tasks on {target}",
         )
         plots.append(figure(f"On {target}", " ".join(cell.sentence() for cell in of_target), plot))
@@ -39,41 +40,39 @@ def _pruning(found: Transfer, pruning: str, gallery: Gallery) -> Html:
         "task’s own tickets and random ones of the transferred tickets’ sizes (Chen et al. 2020). Lines are ± one "
         "standard deviation over seeds. Searches stop at different sizes: the table has them."
     )
-    return section(PRUNING_TITLES.get(pruning, pruning), beside(*plots), _table(cells), lead=lead)
-
-
-def _table(cells: Sequence[TransferCell]) -> Html:
-    titles = ("transferred", "random of its size", "own ticket", "full model", "sparsity", "own sparsity", "place")
-    head = element(
-        "tr",
-        *(element("th", name, scope="col") for name in ("ticket of", "on")),
-        *(element("th", name, scope="col", class_="number") for name in titles),
-    )
-    lines = []
-    for cell in cells:
-        texts = (
-            _score(cell.score, cell.std, cell.n),
-            _score(cell.random, cell.random_std, cell.n),
-            _score(cell.own, cell.own_std, cell.n),
-            figures.score(cell.full),
-            figures.share(cell.sparsity),
-            figures.share(cell.own_sparsity),
-            "undefined" if cell.share is None else f"{cell.share:.2f}".replace("-", "−"),
-        )
-        lines.append(
-            element(
-                "tr",
-                element("td", cell.source),
-                element("td", cell.target),
-                *(element("td", text, class_="number") for text in texts),
-            )
-        )
-    table = element("table", element("thead", head), element("tbody", *lines), class_="finer")
+    title = PRUNING_TITLES.get(pruning, pruning)
+    table = gallery.table(_table(cells), f"transfer-{slug}")
     note = (
         "Place: 0 is as good as a random ticket, 1 as the task’s own; undefined where these two are not told apart by "
         "the paired bootstrap over examples."
     )
-    return join(scrolling(table, "Transfer between tasks"), element("p", note, class_="note"))
+    return section(title, beside(*plots), table, element("p", note, class_="note"), lead=lead)
+
+
+def _table(cells: Sequence[TransferCell]) -> Table:
+    scores = ("transferred", "random of its size", "own ticket", "full model")
+    columns = (
+        Column("ticket of"),
+        Column("on"),
+        *(Column(name, "number") for name in scores),
+        *(Column(name, "number", unit="%") for name in ("sparsity", "own sparsity")),
+        Column("place", "number"),
+    )
+    return Table.of("Transfer between tasks", columns, [_line(cell) for cell in cells])
+
+
+def _line(cell: TransferCell) -> tuple[str, ...]:
+    return (
+        cell.source,
+        cell.target,
+        _score(cell.score, cell.std, cell.n),
+        _score(cell.random, cell.random_std, cell.n),
+        _score(cell.own, cell.own_std, cell.n),
+        figures.score(cell.full),
+        figures.share(cell.sparsity),
+        figures.share(cell.own_sparsity),
+        "undefined" if cell.share is None else f"{cell.share:.2f}".replace("-", "−"),
+    )
 
 
 def _score(mean: float, std: float, n: int) -> str:

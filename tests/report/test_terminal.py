@@ -7,7 +7,7 @@ from rich.console import Console
 from tombola.errors import TombolaError
 from tombola.report import figures
 from tombola.report.rows import read_rows, summarise
-from tombola.report.table import table
+from tombola.report.terminal import table
 
 
 def shown(folder: Path, width: int = 80) -> list[str]:
