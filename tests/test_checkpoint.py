@@ -211,6 +211,27 @@ def test_a_model_of_16_bits_is_proved_too(name: str, tmp_path: Path) -> None:
     assert save_zeros(model, ticket, tmp_path / "zeros") < 1e-5
 
 
+def test_a_classifier_with_encoder_and_decoder_is_proved_too(tmp_path: Path) -> None:
+    config = transformers.T5Config(
+        vocab_size=64,
+        d_model=32,
+        d_kv=8,
+        d_ff=48,
+        num_layers=2,
+        num_heads=4,
+        eos_token_id=1,
+        pad_token_id=0,
+    )
+    config.decoder_start_token_id = 0
+    model = transformers.T5ForSequenceClassification(config).eval()
+    ticket = Ticket.everything(dissect(model), "heads+mlps").without({"heads": [[0, 1]], "mlps": [3]})
+    save_shrunk(model, ticket, tmp_path / "small")
+    ids = torch.tensor([[5, 6, 7, 1], [8, 9, 10, 1]])
+    small = load(tmp_path / "small")
+    part = shrunk(model, ticket).model
+    torch.testing.assert_close(small(input_ids=ids).logits, part(input_ids=ids).logits)
+
+
 def test_how_it_generates_is_kept(tmp_path: Path) -> None:
     model = ZOO["gpt2"].make(dtype=torch.float32)
     assert model.generation_config is not None

@@ -2,7 +2,6 @@
 
 import functools
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,12 +10,11 @@ from tombola.analysis.attention import attention_patterns
 from tombola.analysis.interacting import SAMPLE, interactions, interactions_cost
 from tombola.analysis.random_tickets import DRAWS, RETRAINED, SIZES, random_tickets
 from tombola.analysis.representations import representations, representations_cost
-from tombola.errors import TombolaError
 from tombola.progress import Bars
 from tombola.search import Search
-from tombola.step import TRAINING_COST, Step
+from tombola.step import TRAINING_COST, Step, spared
 from tombola.store import read_json
-from tombola.subnetwork import shrunk, whole
+from tombola.subnetwork import Subnetwork, shrunk, whole
 from tombola.ticket import TICKETS, Pruning, Ticket, in_words
 from tombola.workbench import Workbench
 
@@ -24,6 +22,9 @@ ATTENTION_INPUTS = 500
 """Dev examples whose attention is looked at."""
 ATTENTION_COST = 2.5
 """Of an example whose attention is looked at, in forward passes."""
+
+FULL_PRECISION_COST = 2.0
+"""Of a pass in fp32, in passes in bf16."""
 
 Run = Callable[[Path, Pruning | None, Bars], None]
 
@@ -52,6 +53,8 @@ class AnalysisSteps:
         if "interactions" in self._config.analyses:
             sites = math.prod(self._setting.anatomy.heads) + self._setting.anatomy.mlps
             cost = interactions_cost(sites, min(SAMPLE, self._setting.task.size("dev")))
+            # Its passes are in 32 bits whatever the study's are, by which the estimate measures.
+            cost *= FULL_PRECISION_COST if self._setting.precision == "bf16" else 1.0
             yield self._step("interactions", None, cost, self._interactions)
         if "representations" in self._config.analyses:
             for pruning in self._config.prunings:
@@ -65,46 +68,46 @@ class AnalysisSteps:
         seed = f"seed {self._cell.seed}: " if self._setting.seeds > 1 else ""
         of = "the full model" if pruning is None else in_words(pruning)
         path = self._cell.analysis(what, pruning or "")
-        return Step(
-            f"{seed}{what.replace('-', ' ')} of {of}",
-            cost,
-            weight,
-            path.is_file,
-            functools.partial(run, path, pruning),
-            analysis=what,
-        )
+        name = f"{seed}{what.replace('-', ' ')} of {of}"
+
+        def spare(bars: Bars) -> None:
+            # A model that one analysis cannot look at, for want of attention maps say, keeps its study.
+            with spared(f"{name} left out"):
+                run(path, pruning, bars)
+
+        return Step(name, cost, weight, path.is_file, spare, analysis=what)
 
     def _attention(self, path: Path, pruning: Pruning | None, bars: Bars) -> None:
         """Of the full model; or of the retrained good ticket, whose pruned heads attend to nothing."""
         ticket = None if pruning is None else Ticket.load(self._cell.ticket(pruning, "good"))
         model = self._bench.model() if pruning is None else self._bench.winner(pruning)
-        try:
-            found = attention_patterns(
-                model.to(self._setting.device),
-                self._setting.task,
-                ticket=ticket,
-                sample=ATTENTION_INPUTS,
-                precision=self._setting.precision,
-                progress=bars,
-            )
-        except TombolaError as error:
-            # It comes by itself, and must not end the study of a model whose attention cannot be watched.
-            warnings.warn(f"attention patterns were left out: {error}", stacklevel=2)
-            return
-        found.write(path)
+        attention_patterns(
+            model.to(self._setting.device),
+            self._setting.task,
+            ticket=ticket,
+            sample=ATTENTION_INPUTS,
+            precision=self._setting.precision,
+            progress=bars,
+        ).write(path)
 
     def _interactions(self, path: Path, _: Pruning | None, bars: Bars) -> None:
-        interactions(self._bench.model(), self._setting.task, seed=self._cell.seed, progress=bars).write(path)
+        # Of the same examples in every seed, so that seeds differ in their models only.
+        interactions(self._bench.model(), self._setting.task, seed=0, progress=bars).write(path)
 
     def _representations(self, path: Path, pruning: Pruning | None, bars: Bars) -> None:
         """Of the tickets cut out of the full model, and of the good one retrained, where the study saved it."""
         assert pruning is not None
         model, home = self._bench.model(), self._cell.folder / pruning
         tickets = {name: Ticket.load(home / name) for name in ("good", *controls.names(pruning))}
-        others = {f"{name} pruned": shrunk(model, ticket) for name, ticket in tickets.items()}
+        others: dict[str, Callable[[], Subnetwork]] = {
+            f"{name} pruned": functools.partial(shrunk, model, ticket) for name, ticket in tickets.items()
+        }
         if self._setting.save != "none":
-            winner = self._bench.winner(pruning).to(self._setting.device)
-            others["good retrained"] = shrunk(winner, tickets["good"])
+
+            def retrained() -> Subnetwork:
+                return shrunk(self._bench.winner(pruning).to(self._setting.device), tickets["good"])
+
+            others["good retrained"] = retrained
         representations(
             whole(model),
             others,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from tombola.ticket import SUPER_TICKETS, TICKETS, Pruning
 
@@ -63,6 +64,20 @@ class Survivors:
     cells: tuple[Cell, ...]
     home: Path
 
+    @classmethod
+    def of(cls, seeds: Sequence[int], home: Path) -> Self:
+        """Those seeds of a study."""
+        return cls(tuple(Cell(seed, home / f"seed-{seed}") for seed in seeds), home)
+
+    @classmethod
+    def compared(cls, home: Path) -> Self:
+        """The most seeds that were compared so far; none if there was no comparison.
+
+        A seed that came later, and that nobody asked to compare yet, takes nothing from what is there.
+        """
+        found = [cls.of(_seeds(path.name), home) for path in home.glob("seeds-*") if path.is_dir()]
+        return max(found, key=lambda one: len(one.cells), default=cls((), home))
+
     @property
     def folder(self) -> Path:
         """Such as `seeds-0..4`, or `seeds-0..2,7`."""
@@ -97,3 +112,9 @@ class Survivors:
             for stage in ("pruned", "retrained")
         ]
         return (place for place in places if (place / "score.json").is_file())
+
+
+def _seeds(name: str) -> list[int]:
+    """The seeds that a folder of `Survivors` is named after."""
+    runs = [run.partition("..") for run in name.removeprefix("seeds-").split(",")]
+    return [seed for first, _, last in runs for seed in range(int(first), int(last or first) + 1)]

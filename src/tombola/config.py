@@ -237,10 +237,8 @@ class StudyConfig:
         del values["analyses"]
         local = ["model", "data", "dev"] if self.task in NAMED_TASKS else ["model", "task", "data", "dev"]
         for name in local:
-            path = Path(values[name] or "").expanduser()
-            if values[name] is not None and path.exists():
-                # What lies there counts, not how the path was typed.
-                values[name] = _fingerprint(path)
+            if values[name] is not None:
+                values[name] = fingerprint(values[name])
         defaults = StudyConfig().settings()
         different = {name: value for name, value in values.items() if value != defaults[name]}
         canonical = json.dumps(different, sort_keys=True, separators=(",", ":"))
@@ -271,8 +269,14 @@ def _slug(text: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "._" else "-" for letter in text).strip("-.") or "study"
 
 
-def _fingerprint(path: Path) -> str:
-    """SHA-256 over names and contents of a file or of the files of a folder (not hidden ones)."""
+def fingerprint(source: str) -> str:
+    """Of a local file or folder SHA-256 over names and contents (not of hidden files), of anything else its name.
+
+    What lies there counts, not how the path was typed.
+    """
+    path = Path(source).expanduser()
+    if not path.exists():
+        return source
     digest = hashlib.sha256()
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     for file in files:

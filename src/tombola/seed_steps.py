@@ -1,26 +1,31 @@
 """The steps of one seed of a study: each is found done, or computes its result and publishes it whole."""
 
-import contextlib
 import dataclasses
 import functools
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from safetensors import SafetensorError
 from torch import nn
 
 from tombola import controls
 from tombola.cell import COST, EVALUATION, SAVED, SEARCH_EVALUATION
 from tombola.checkpoint import save_shrunk
 from tombola.cost import compare
-from tombola.errors import TombolaError
 from tombola.evaluation import Evaluation
 from tombola.progress import Bars
 from tombola.results import NOTHING
 from tombola.search import Search, search_ticket
-from tombola.step import IMPORTANCE_COST, SHRINKING_COST, TIMING_COST, TRAINING_COST, Step, search_cost, search_weight
+from tombola.step import (
+    IMPORTANCE_COST,
+    SHRINKING_COST,
+    TIMING_COST,
+    TRAINING_COST,
+    Step,
+    search_cost,
+    search_weight,
+    spared,
+)
 from tombola.store import publish, write_json
 from tombola.subnetwork import expanded, shrunk, whole
 from tombola.ticket import Pruning, Ticket, in_words
@@ -179,23 +184,14 @@ class SeedSteps:
     def _shrunk(self, pruning: Pruning, _: Bars) -> None:
         """The good ticket, retrained, as a model that really is smaller."""
         good = self._cell.ticket(pruning, "good")
-        with _spared("the good ticket was not written as a smaller model"):
+        with spared("the good ticket was not written as a smaller model"):
             save_shrunk(
                 self._bench.winner(pruning), Ticket.load(good), good / "shrunk", tokenizer=str(good / "retrained")
             )
 
     def _measured(self, pruning: Pruning, _: Bars) -> None:
         good = self._cell.ticket(pruning, "good")
-        with _spared("the smaller model was not timed"):
+        with spared("the smaller model was not timed"):
             model = self._bench.winner(pruning).to(self._setting.device)
             costs = compare(model, Ticket.load(good), folder=good / "shrunk", length=self._config.max_length, repeats=3)
             write_json(good / COST, costs.entry())
-
-
-@contextlib.contextmanager
-def _spared(what: str) -> Iterator[None]:
-    """What is only offered at the end of a study, and must not take its results: a failure becomes a warning."""
-    try:
-        yield
-    except (TombolaError, SafetensorError, OSError, MemoryError, RuntimeError) as error:
-        warnings.warn(f"{what}: {' '.join(str(error).split())[:300]}", stacklevel=2)

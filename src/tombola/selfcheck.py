@@ -51,8 +51,12 @@ def random_inputs(model: PreTrainedModel, batch: int, length: int = 24) -> dict[
     ids = torch.randint(min(10, config.vocab_size // 2), config.vocab_size, (batch, length), generator=generator)
     mask = torch.ones_like(ids)
     mask[1::2, length // 2 :] = 0
+    classifies = type(model).__name__.endswith("ForSequenceClassification")
+    if config.is_encoder_decoder and classifies:
+        # Its answer is read off the end token, and it makes its decoder's ids itself.
+        ids[torch.arange(batch), mask.sum(1) - 1] = config.eos_token_id
     given = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
-    if config.is_encoder_decoder:
+    if config.is_encoder_decoder and not classifies:
         given["decoder_input_ids"] = ids[:, : length // 2].to(device)
     return given
 

@@ -1,8 +1,13 @@
 """A step of a study: what it is, what it costs, and whether it is done."""
 
-from collections.abc import Callable
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from safetensors import SafetensorError
+
+from tombola.errors import TombolaError
 from tombola.progress import Bars
 from tombola.ticket import Pruning
 
@@ -47,3 +52,16 @@ class Step:
     done: Callable[[], bool]
     run: Callable[[Bars], None]
     analysis: str = ""
+
+
+@contextlib.contextmanager
+def spared(what: str) -> Iterator[None]:
+    """What a study only offers beside its results, and must not take them along: a failure becomes a warning.
+
+    Args:
+        what: what is left out then, as the start of a sentence.
+    """
+    try:
+        yield
+    except (TombolaError, SafetensorError, OSError, MemoryError, RuntimeError) as error:
+        warnings.warn(f"{what}: {' '.join(str(error).split())[:300]}", stacklevel=2)

@@ -39,7 +39,7 @@ ASKED_FOR = frozenset(ANALYSES) - frozenset(StudyConfig().analyses)
 """Analyses that take so long that they say so first."""
 
 _SUPER = {
-    "super-survivors": "the super-survivors",
+    "super-survivors": "the ticket of the super-survivors",
     "super-random": "a random ticket of the super-survivors' size",
     "super-bad": "a bad ticket of the super-survivors' size",
 }
@@ -180,10 +180,12 @@ class Study:
             bench = Workbench(setting, self.cell(seed))
             yield from SeedSteps(bench).steps()
             yield from AnalysisSteps(bench).steps()
-        seeds = sorted({*self.seeds, *self.finished_seeds()})
+        # Others that the folder has count only with their tickets: a killed run may have left a full model alone.
+        seeds = sorted({*self.seeds, *self.searched_seeds()})
         if "survivors" in self.config.analyses and len(seeds) > 1:
             benches = [Workbench(setting, self.cell(seed)) for seed in seeds]
-            yield from SurvivorSteps(benches, self.survivors(seeds)).steps()
+            across = Survivors.of(seeds, self.folder / self.config.task_name)
+            yield from SurvivorSteps(benches, across).steps()
 
     def _announce(self, steps: Sequence[Step]) -> None:
         """Say beforehand how long the analyses take that do not come by themselves."""
@@ -191,21 +193,28 @@ class Study:
             model = self.task.load(self.config.model, seed=0).to(self.device)
             announce(announcement(steps, pass_seconds(model, self.task, self.precision)))
 
-    def survivors(self, seeds: Sequence[int] | None = None) -> Survivors:
-        """What is found across seeds: by default across all that are finished."""
-        cells = tuple(self.cell(seed) for seed in (self.finished_seeds() if seeds is None else seeds))
-        return Survivors(cells, self.folder / self.config.task_name)
+    def survivors(self) -> Survivors:
+        """What is found across seeds: across the most that were compared so far."""
+        return Survivors.compared(self.folder / self.config.task_name)
 
     def finished_seeds(self) -> list[int]:
-        """All seeds that the folder has, of this run and of earlier ones."""
+        """All seeds that the folder has a full model of, of this run and of earlier ones."""
         home = self.folder / self.config.task_name
         return sorted(int(path.name.removeprefix("seed-")) for path in home.glob("seed-*") if (path / "full").is_dir())
 
+    def searched_seeds(self) -> list[int]:
+        """Those of the finished seeds that have a good ticket of every pruning."""
+        return [
+            seed
+            for seed in self.finished_seeds()
+            if all((self.cell(seed).ticket(one, "good") / "ticket.json").is_file() for one in self.config.prunings)
+        ]
+
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows of every scored model so far, in a fixed order (fields: `tombola.results.Row`)."""
-        survivors = self.survivors()
-        places = [place for cell in survivors.cells for place in cell.scored(self.config.prunings)]
-        places += [p for cell in survivors.cells for p in survivors.scored(self.config.prunings, cell.seed)]
+        survivors, cells = self.survivors(), [self.cell(seed) for seed in self.finished_seeds()]
+        places = [place for cell in cells for place in cell.scored(self.config.prunings)]
+        places += [place for cell in cells for place in survivors.scored(self.config.prunings, cell.seed)]
         for place in places:
             yield read_json(place / "score.json")
 
@@ -213,7 +222,7 @@ class Study:
         """The verdict on every retrained ticket, over the seeds that have it (`tombola.results.TicketVerdict`)."""
         found: list[dict[str, object]] = []
         references = self.task.references("dev")
-        survivors = self.survivors()
+        survivors, cells = self.survivors(), [self.cell(seed) for seed in self.finished_seeds()]
         for pruning in self.config.prunings:
             for name in (*TICKETS, *SUPER_TICKETS):
                 places = {
@@ -221,7 +230,7 @@ class Study:
                         cell.ticket(pruning, name) if name in TICKETS else survivors.scores(pruning, name, cell.seed)
                     )
                     / "retrained"
-                    for cell in survivors.cells
+                    for cell in cells
                 }
                 have = {cell: place for cell, place in places.items() if (place / "score.json").is_file()}
                 if not have:

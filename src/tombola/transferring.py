@@ -14,13 +14,13 @@ from tombola import controls
 from tombola.analysis.transfer import Scored, Transfer, transferred
 from tombola.anatomy import dissect
 from tombola.cell import EVALUATION, TRANSFER, Cell
-from tombola.config import StudyConfig
+from tombola.config import StudyConfig, fingerprint
 from tombola.errors import TombolaError
 from tombola.estimate import announce, in_words
 from tombola.evaluation import Evaluation
 from tombola.precision import deterministic, resolve_device
 from tombola.progress import Bars
-from tombola.step import Step
+from tombola.step import TRAINING_COST, Step
 from tombola.store import disk_errors, publish, read_json, sweep_drafts, write_json, write_lines
 from tombola.tasks.base import Task
 from tombola.tasks.catalog import open_task
@@ -50,6 +50,10 @@ class Finished:
         """The folder of one seed."""
         return Cell(seed, self.folder / self.task / f"seed-{seed}")
 
+    def retrained(self, seed: int, pruning: Pruning) -> bool:
+        """Whether it has the retrained good ticket of a seed."""
+        return (self.cell(seed).ticket(pruning, "good") / "retrained" / "score.json").is_file()
+
     @classmethod
     def read(cls, folder: Path) -> "Finished":
         """Read a study's folder.
@@ -63,9 +67,17 @@ class Finished:
         values = read_json(path)
         try:
             config = StudyConfig.of("quick", **values["config"])
-            return cls(folder, config, str(values["architecture"]["signature"]), tuple(values["seeds"]))
+            found = cls(folder, config, str(values["architecture"]["signature"]), tuple(values["seeds"]))
+            digest = values["hash"]
         except (KeyError, TypeError) as error:
             raise TombolaError(f"{path} is damaged ({error!r}); run the study again") from None
+        if config.hash() != digest:
+            # The hash is over the content of local files: other data would be judged by the wrong answers.
+            raise TombolaError(
+                f"the model or the data of {folder} are not there any more as the study saw them; run it again, or "
+                "call this from the folder that the study was called from"
+            )
+        return found
 
 
 class Transferring:
@@ -103,15 +115,25 @@ class Transferring:
                     f"{first.folder} is of a model {first.signature}, {other.folder} of {other.signature}; tickets fit "
                     "one architecture only"
                 )
+        models = {fingerprint(study.config.model): study.config.model for study in self.studies}
+        if len(models) > 1:
+            raise TombolaError(
+                f"the studies are of different models ({', '.join(sorted(models.values()))}); a ticket transfers "
+                "between tasks of one pre-trained model"
+            )
         if len({study.task for study in self.studies}) < len(self.studies):
             raise TombolaError("two of the studies are of one task; give one study of each task")
         self.prunings = tuple(prunings) or _common([study.config.prunings for study in self.studies])
-        self.seeds = tuple(seeds) or _common([study.seeds for study in self.studies])
+        done = [[s for s in one.seeds if all(one.retrained(s, p) for p in self.prunings)] for one in self.studies]
+        self.seeds = tuple(seeds) or _common(done) or _common([study.seeds for study in self.studies])
+        for what, given in (("seeds", self.seeds), ("prunings", self.prunings)):
+            if len(set(given)) < len(given):
+                raise TombolaError(f"{what} must be different, not {', '.join(map(str, given))}")
         if not self.prunings or not self.seeds:
             what = "pruning" if not self.prunings else "seed"
             raise TombolaError(f"the studies have no {what} in common; run one of them for those of the other too")
         for study, pruning, seed in itertools.product(self.studies, self.prunings, self.seeds):
-            if not (study.cell(seed).ticket(pruning, "good") / "retrained" / "score.json").is_file():
+            if not study.retrained(seed, pruning):
                 raise TombolaError(
                     f"{study.folder} has no retrained good ticket of {pruning_in_words(pruning)} for seed {seed}; let "
                     "`tombola study` finish it"
@@ -135,11 +157,11 @@ class Transferring:
         tasks = {study.task: open_task(study.config) for study in self.studies}
         with disk_errors(self.out):
             self.out.mkdir(parents=True, exist_ok=True)
-        self._check_out()
-        if seconds := self.estimate():
-            announce(f"expected time of the transfer: {in_words(seconds)}")
         try:
             with filelock.FileLock(self.out / ".lock", timeout=0), deterministic(resolve_device(self._device())):
+                self._check_out()
+                if seconds := self.estimate():
+                    announce(f"expected time of the transfer: {in_words(seconds)}")
                 return self._run(tasks)
         except filelock.Timeout:
             raise TombolaError(f"another process is at work on {self.out}; wait for it, or stop it") from None
@@ -164,7 +186,7 @@ class Transferring:
                 if step.done():
                     bars.skip(step.cost)
                     continue
-                with bars.step(step.what, cost=step.cost):
+                with bars.step(step.what, cost=step.cost, weight=step.weight):
                     step.run(bars)
         found = self._found(tasks)
         write_lines(self.out / "results.jsonl", self._rows())
@@ -195,14 +217,14 @@ class Transferring:
             if to is not target:
                 continue
             bench = Workbench(setting, target.cell(seed))
-            cost = 2.2 * target.config.epochs * task.size("train") + task.size("dev")
+            cost = TRAINING_COST * target.config.epochs * task.size("train") + task.size("dev")
             for kind in KINDS:
                 place = self._home(target, source, pruning, seed) / kind
                 what = "its" if kind == "transferred" else "a random"
                 yield Step(
                     f"seed {seed}: {source.task} to {target.task}, {what} ticket of {pruning_in_words(pruning)}",
                     cost,
-                    1.0,
+                    TRAINING_COST,
                     place.is_dir,
                     functools.partial(self._retrain, bench, source, pruning, kind, place),
                 )

@@ -152,8 +152,8 @@ def made_up(seed: int = 0, n: int = 5) -> Interactions:
         sites=tuple(("heads", 0, head) for head in range(n)),
         examples=50,
         loss=0.5,
-        gradient=rng.normal(size=n),
-        hessian=half + half.T,
+        gradients=np.stack([rng.normal(size=n)] * 2),
+        hessians=np.stack([half + half.T] * 2),
         errors=np.full((n, n), 0.5),
         alone=rng.normal(size=n),
         pairs=nothing,
@@ -178,11 +178,41 @@ def test_the_share_of_single_sites_is_that_of_all_deletions(deleted: float) -> N
 
 
 def test_nothing_in_pairs_is_all_in_single_sites() -> None:
-    found = dataclasses.replace(made_up(), hessian=np.zeros((5, 5)))
+    found = dataclasses.replace(made_up(), hessians=np.zeros((2, 5, 5)))
     assert found.share_of_single_sites() == 1
-    assert dataclasses.replace(found, gradient=np.zeros(5)).share_of_single_sites() is None
+    assert dataclasses.replace(found, gradients=np.zeros((2, 5))).share_of_single_sites() is None
+    assert dataclasses.replace(made_up(), examples=1).share_of_single_sites() is None
     with pytest.raises(TombolaError, match="between 0 and 1"):
         found.share_of_single_sites(1.0)
+
+
+def test_noise_of_the_estimates_is_no_share_of_pairs() -> None:
+    n, rng, shares, naive = 40, np.random.default_rng(1), [], []
+    truth = rng.normal(size=n)
+    for _ in range(20):
+        noise = rng.normal(scale=1.5, size=(2, n, n))
+        found = dataclasses.replace(
+            made_up(n=n), gradients=np.stack([truth, truth]), hessians=(noise + noise.transpose(0, 2, 1)) / 2
+        )
+        shares.append(found.share_of_single_sites())
+        same = dataclasses.replace(found, hessians=np.stack([found.hessian] * 2))
+        naive.append(same.share_of_single_sites())
+    assert np.mean([share or 0.0 for share in shares]) > 0.93
+    assert np.mean([share or 0.0 for share in naive]) < 0.85
+
+
+def test_halves_are_of_every_second_example(task: Exact) -> None:
+    model = small()
+    found = interactions(model, task, sample=None, pairs=0, subsets=0, batch_size=4)
+    assert found.hessians.shape == (2, 6, 6)
+    np.testing.assert_allclose(found.hessians.mean(0), found.hessian)
+    assert not np.allclose(found.hessians[0], found.hessians[1])
+    single = []
+    for batch in task.batches("dev", 4):
+        for at in batch.indices:
+            alone = Exact.from_rows(rows(4, 1), [rows(6, 2)[at]], tokenizer(), name="one")
+            single.append(interactions(model, alone, sample=None, pairs=0, subsets=0).hessian)
+    np.testing.assert_allclose(found.hessians[0], np.mean(single[::2], axis=0), rtol=1e-4, atol=1e-7)
 
 
 def test_significance_is_benjamini_and_hochbergs() -> None:
@@ -214,6 +244,7 @@ def test_what_is_explained_is_the_squared_correlation() -> None:
     deletions = Deletions(((0, 1),) * 4, np.array([1.0, 2.0, 3.0, 5.0]), np.zeros(4), np.zeros(4))
     assert explained(deletions, [2.0, 4.0, 6.0, 10.0]) == pytest.approx(1)
     assert explained(deletions, [1.0, 1.0, 1.0, 1.0]) is None
+    assert explained(deletions, [-2.0, -4.0, -6.0, -10.0]) == 0
 
 
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -228,6 +259,8 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
         found.pairs.sites,
     )
     np.testing.assert_allclose(again.hessian, found.hessian, rtol=1e-6)
+    dataclasses.replace(found, errors=np.full((5, 5), np.inf)).write(tmp_path / "one.json")
+    assert np.isinf(Interactions.read(tmp_path / "one.json").errors).all()
     np.testing.assert_allclose(again.pairs.cost, found.pairs.cost)
     text = (tmp_path / "interactions.json").read_text()
     (tmp_path / "interactions.json").write_text(text.replace('"alone": [', '"alone": [1.0,'))

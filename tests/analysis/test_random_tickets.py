@@ -3,11 +3,13 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 from scipy.stats import beta
 
 import small
 import tombola
+from tombola import controls
 from tombola.analysis.random_tickets import RandomTickets, Share, SizeScores, above, random_tickets, winning
 from tombola.errors import TombolaError
 from tombola.search import Search
@@ -52,8 +54,30 @@ def test_sizes_and_scores_are_those_of_the_search(done: Study, pruning: Pruning)
     assert same.sizes == result.sizes[:-1]
     other = random_tickets(model, found, done.task, 0.7, draws=3, sizes=2, seed=6)
     assert other.sizes != same.sizes
-    score = tombola.score(model, done.task, seen[0]).score
-    assert 0 <= score <= 1
+    # The bottom size is the good ticket's: its draws can be drawn again, and scored by anybody.
+    for draw, score in enumerate(pruned[-1].scores):
+        ticket = controls.random(found.good, int(np.random.SeedSequence((5, 1, draw)).generate_state(1)[0]))
+        assert score == tombola.score(model, done.task, ticket).score
+    # The tiny model at a quarter of its weights is at its majority, whichever they are.
+    assert pruning == "weights" or len(set(pruned[-1].scores)) > 1
+
+
+def test_random_tickets_are_judged_on_the_split_of_the_search(done: Study) -> None:
+    cell = done.cell(0)
+    model, found = done.task.load(str(cell.full), seed=0, state="trained"), Search.load(cell.folder / "heads+mlps")
+    (size,) = random_tickets(model, found, done.task, 0.7, split="train", draws=4, sizes=1, seed=5).sizes
+    draws = [int(np.random.SeedSequence((5, 0, draw)).generate_state(1)[0]) for draw in range(4)]
+    scores = [tombola.score(model, done.task, controls.random(found.good, one), split="train").score for one in draws]
+    assert list(size.scores) == scores
+
+
+def test_after_iterative_pruning_the_bar_is_cut_out_too(done: Study) -> None:
+    cell = done.cell(0)
+    model, found = done.task.load(str(cell.full), seed=0, state="trained"), Search.load(cell.folder / "weights")
+    iterative = dataclasses.replace(found, good=found.good.with_provenance(stage="retrained"))
+    (size,) = random_tickets(model, iterative, done.task, 0.7, draws=2, sizes=3).sizes
+    assert size.searched == tombola.score(model, done.task, found.good).score
+    assert size.kept == {"weights": len(found.good)}
 
 
 def test_it_is_read_as_it_was_written(done: Study, tmp_path: Path) -> None:
@@ -72,12 +96,27 @@ def test_winners_are_counted_whichever_way_the_metric_goes(higher_is_better: boo
     size = SizeScores("pruned", {"heads": 3}, 0.5, sign * 0.9, tuple(sign * score for score in (0.1, 0.8, 0.9, 0.95)))
     found = RandomTickets("heads", "dev", sign * 1.0, sign * 0.8, higher_is_better, (size,))
     worse = dataclasses.replace(size, scores=(sign * 0.2,) * 4)
-    assert winning([(found, size), (found, worse)]) == Share(3, 8)
-    assert above([(found, size), (found, worse)]) == Share(2, 8)
+    assert winning([(found, size), (found, worse)]) == Share(((3, 4), (0, 4)))
+    assert above([(found, size), (found, worse)]) == Share(((2, 4), (0, 4)))
 
 
 @pytest.mark.parametrize(("count", "n"), [(0, 20), (3, 20), (20, 20)])
 def test_the_interval_of_a_share_is_clopper_and_pearsons(count: int, n: int) -> None:
     low = beta.ppf(0.025, count, n - count + 1) if count else 0.0
     high = beta.ppf(0.975, count + 1, n - count) if count < n else 1.0
-    assert Share(count, n).interval == pytest.approx((low, high))
+    assert Share(((count, n),)).interval == pytest.approx((low, high))
+
+
+def test_the_interval_of_several_seeds_covers_what_they_have_in_common() -> None:
+    rng, seeds, n, plain, clustered = np.random.default_rng(0), 5, 20, 0, 0
+    for _ in range(400):
+        chances = rng.beta(3, 3, size=seeds)
+        counts = rng.binomial(n, chances)
+        low, high = Share(tuple((int(count), n) for count in counts)).interval
+        clustered += low <= 0.5 <= high
+        low, high = Share(((int(counts.sum()), seeds * n),)).interval
+        plain += low <= 0.5 <= high
+    assert clustered / 400 > 0.92
+    assert plain / 400 < 0.75
+    # Seeds that agree are worth all of their tickets, and no more.
+    assert Share(((10, 20),) * 5).interval == Share(((50, 100),)).interval

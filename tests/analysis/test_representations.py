@@ -1,5 +1,6 @@
 """CKA against its textbook form, probes against what was planted, hidden states against the model's own."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from tombola.analysis.hidden_states import hidden_states
 from tombola.analysis.probing import probe
 from tombola.analysis.representations import Representations, representations
 from tombola.errors import TombolaError
-from tombola.subnetwork import masked, shrunk, whole
+from tombola.subnetwork import Subnetwork, masked, shrunk, whole
 
 RNG = np.random.default_rng(0)
 
@@ -122,13 +123,24 @@ def test_masked_and_shrunk_states_agree() -> None:
     np.testing.assert_allclose(one.layers, other.layers, rtol=1e-4, atol=1e-5)
 
 
+def _same(subnetwork: Subnetwork) -> Subnetwork:
+    return subnetwork
+
+
+def test_four_examples_have_no_geometry() -> None:
+    with pytest.raises(TombolaError, match=r"4 dev examples have no geometry to compare; take 5 or more"):
+        representations(whole(classifier()), {}, synthetic(train=8, dev=4))
+    assert representations(whole(classifier()), {}, synthetic(train=8, dev=5), resamples=20).examples == 5
+
+
 def test_the_whole_comparison(tmp_path: Path) -> None:
     model, task = classifier(dtype=torch.float32), synthetic(train=60, dev=40)
     others = {
         "good pruned": shrunk(model, some_sites(model, 1)),
         "random pruned": masked(model, some_weights(model, 1)),
     }
-    found = representations(whole(model), others, task, inputs=None, training=None, resamples=50)
+    makers = {name: functools.partial(_same, one) for name, one in others.items()}
+    found = representations(whole(model), makers, task, inputs=None, training=None, resamples=50)
     assert list(found.models) == ["full", *others]
     assert (found.examples, found.training) == (40, 60)
     full = found.models["full"]

@@ -1,5 +1,6 @@
 """Transfer between two tiny studies: what is retrained, what is reused, what is refused."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -145,6 +146,37 @@ def test_another_model_and_missing_seeds_are_refused(studies: list[Study], tmp_p
         Transferring([moods, tempers], tmp_path / "out", prunings=("weights",))
 
 
+def test_what_is_given_twice_and_other_pretrained_weights_are_refused(studies: list[Study], tmp_path: Path) -> None:
+    folders = [study.folder for study in studies]
+    with pytest.raises(TombolaError, match=r"seeds must be different, not 0, 0"):
+        Transferring(folders, tmp_path / "out", seeds=(0, 0))
+    with pytest.raises(TombolaError, match=r"prunings must be different"):
+        Transferring(folders, tmp_path / "out", prunings=("heads+mlps", "heads+mlps"))
+    other = small.write_model(tmp_path / "other-bert", seed=9)
+    study = study_in(tmp_path / "runs", model=str(other), **SETTINGS)
+    study.run()
+    with pytest.raises(TombolaError, match="the studies are of different models"):
+        Transferring([study.folder, folders[1]], tmp_path / "out")
+
+
+def test_data_that_changed_since_the_study_are_refused(studies: list[Study], tmp_path: Path) -> None:
+    data = small.write_task(tmp_path / "humours")
+    study = study_in(tmp_path / "runs", task=str(data), **SETTINGS)
+    study.run()
+    Transferring([study.folder, studies[0].folder], tmp_path / "out")
+    rows = (data / "dev.tsv").read_text().splitlines()
+    (data / "dev.tsv").write_text("\n".join(rows[:-1]) + "\n")
+    with pytest.raises(TombolaError, match=r"the model or the data of .* are not there any more as the study saw them"):
+        Transferring([study.folder, studies[0].folder], tmp_path / "out")
+
+
+def test_unfinished_seeds_are_passed_over(studies: list[Study], tmp_path: Path) -> None:
+    half = tmp_path / "half"
+    shutil.copytree(studies[0].folder, half)
+    shutil.rmtree(half / studies[0].config.task_name / "seed-1" / "heads+mlps" / "good" / "retrained")
+    assert Transferring([half, studies[1].folder], tmp_path / "out").seeds == (0,)
+
+
 def test_a_folder_of_other_studies_is_refused(studies: list[Study], done: Path, tmp_path: Path) -> None:
     out = tmp_path / "transfer"
     shutil.copytree(done, out)
@@ -177,6 +209,11 @@ def test_the_place_between_the_ends(studies: list[Study]) -> None:
     same = cell(0.7, 0.7, 0.7)
     assert same.share is None
     assert "not clearly better or worse than random" in same.sentence()
+    assert "sparsity" not in same.sentence()
+    larger = dataclasses.replace(same, own_sparsity=0.3)
+    assert larger.sentence().endswith(
+        "than its own (+0.000, +0.000 to +0.000), which are larger (sparsity 0.30, not 0.50)."
+    )
 
 
 def test_evaluations_are_kept(done: Path) -> None:

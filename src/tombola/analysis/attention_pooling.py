@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tombola.analysis.attention_summary import Correlation, Distribution, percentiles, rank_correlation
+from tombola.analysis.attention_summary import DEFINED, Correlation, Distribution, percentiles, rank_correlation
 from tombola.analysis.pattern_classes import CLASSES
 from tombola.analysis.patterns import AttentionPatterns
 from tombola.errors import TombolaError
@@ -22,7 +22,10 @@ from tombola.statistics import RESAMPLES
 
 @dataclass(frozen=True)
 class Difference:
-    """By how much one mean exceeds another, with its 95 % bootstrap interval; None where one is of no heads."""
+    """By how much one mean exceeds another, with its 95 % bootstrap interval.
+
+    All None where one mean is of no heads; no interval where it is of so few that over a tenth of the draws have none.
+    """
 
     value: float | None
     low: float | None
@@ -103,7 +106,10 @@ def survivors_against_pruned(
     if math.isnan(value):
         return Difference(None, None, None)
     drawn = difference(np.random.default_rng(seed).integers(0, heads, size=(resamples, heads)))
-    low, high = percentiles(drawn[~np.isnan(drawn)])
+    defined = drawn[~np.isnan(drawn)]
+    if len(defined) < DEFINED * resamples:
+        return Difference(value, None, None)
+    low, high = percentiles(defined)
     return Difference(value, float(low), float(high))
 
 

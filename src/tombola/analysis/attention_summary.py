@@ -22,6 +22,9 @@ from tombola.statistics import LEVEL, RESAMPLES
 Over = Literal["inputs", "heads"]
 """What the bootstrap draws anew."""
 
+DEFINED = 0.9
+"""Share of a bootstrap's draws that must be defined for it to give an interval."""
+
 
 @dataclass(frozen=True)
 class Distribution:
@@ -142,7 +145,7 @@ def rank_correlation(
     found = _pearson(rankdata(x[drawn], axis=1), rankdata(y[drawn], axis=1))
     found = found[~np.isnan(found)]
     # A draw in which one side does not vary has no correlation; with many of them the rest are no fair sample.
-    if len(found) < 0.9 * resamples:
+    if len(found) < DEFINED * resamples:
         return Correlation(float(whole.statistic), None, None, float(whole.pvalue), len(x))
     low, high = percentiles(found)
     return Correlation(float(whole.statistic), float(low), float(high), float(whole.pvalue), len(x))

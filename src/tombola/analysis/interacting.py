@@ -2,14 +2,14 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tombola.analysis.eager import eager
-from tombola.analysis.interactions import Deletions, Floats, Interactions, Site
+from tombola.analysis.interactions import NOTHING, Deletions, Floats, Interactions, Site
 from tombola.analysis.sampling import sampled
 from tombola.anatomy import device_of
 from tombola.errors import TombolaError
@@ -92,47 +92,31 @@ def interactions(
         alone = np.array([cost([site]) for site in range(len(sites))])
         rng = np.random.default_rng(seed)
         lost = max(2, round(deleted * len(sites)))
-        return Interactions(
-            architecture=subnetwork.anatomy.signature,
-            sites=sites,
-            examples=found.examples,
-            loss=found.loss,
-            gradient=found.gradient,
-            hessian=found.hessian,
-            errors=found.errors,
+        drawn = [tuple(sorted(rng.choice(len(sites), lost, replace=False).tolist())) for _ in range(subsets)]
+        return replace(
+            found,
             alone=alone,
             pairs=_delete(_pairs(len(sites), pairs, rng), cost, found, alone),
-            subsets=_delete(
-                [tuple(sorted(rng.choice(len(sites), lost, replace=False).tolist())) for _ in range(subsets)],
-                cost,
-                found,
-                alone,
-            ),
+            subsets=_delete(drawn, cost, found, alone),
         )
 
 
-@dataclass(frozen=True, eq=False)
-class _Derivatives:
-    """Means over examples, and the standard errors of the second derivatives."""
-
-    examples: int
-    loss: float
-    gradient: Floats
-    hessian: Floats
-    errors: Floats
-
-
-def _derivatives(subnetwork: Subnetwork, task: Task, batches: Sequence[Batch], progress: Progress) -> _Derivatives:
+def _derivatives(subnetwork: Subnetwork, task: Task, batches: Sequence[Batch], progress: Progress) -> Interactions:
+    """The derivatives alone, nothing deleted yet."""
     sites = _sites(subnetwork.present)
     places = [site[:2] for site in sites]
+    depths = torch.tensor([_depth(place) for place in places])
     examples, loss, n = 0, 0.0, len(sites)
-    gradient = torch.zeros(n, dtype=torch.float64)
-    total, squares = torch.zeros(2, n, n, dtype=torch.float64)
+    # Of every second example, and of the others.
+    gradients = torch.zeros(2, n, dtype=torch.float64)
+    sums = torch.zeros(2, n, n, dtype=torch.float64)
+    squares = torch.zeros(n, n, dtype=torch.float64)
     with attach(subnetwork.model, subnetwork.anatomy, subnetwork.present) as gates, torch.enable_grad():
         for batch in batches:
             opened = gates.open(len(batch.indices), device_of(subnetwork.model), grad=True)
             losses = task.output(subnetwork.model, batch).losses
             first = torch.cat(torch.autograd.grad(losses.sum(), opened, create_graph=True), -1)
+            halves = [slice((examples + half) % 2, None, 2) for half in (0, 1)]
             for site, place in enumerate(places):
                 # The Hessian is symmetric: a row is taken from its own layer on, which spares the layers before.
                 later = [number for number, other in enumerate(gates.opened) if _depth(other) >= _depth(place)]
@@ -144,27 +128,39 @@ def _derivatives(subnetwork: Subnetwork, task: Task, batches: Sequence[Batch], p
                     materialize_grads=True,
                 )
                 row = torch.cat(rows, -1).detach().cpu().double()
-                columns = [number for number, other in enumerate(places) if _depth(other) >= _depth(place)]
-                total[site, columns] += row.sum(0)
+                columns = depths >= _depth(place)
+                for half, members in enumerate(halves):
+                    sums[half, site, columns] += row[members].sum(0)
                 squares[site, columns] += (row**2).sum(0)
                 progress.advance(len(batch.indices))
+            for half, members in enumerate(halves):
+                gradients[half] += first.detach().cpu().double()[members].sum(0)
             examples += len(batch.indices)
             loss += float(losses.detach().double().sum())
-            gradient += first.detach().cpu().double().sum(0)
-    mean = total / examples
+    counts = torch.tensor([examples - examples // 2, examples // 2], dtype=torch.float64).clamp(min=1)
+    mean = sums.sum(0) / examples
     variance = (squares / examples - mean**2).clamp(min=0) * examples / max(1, examples - 1)
-    depths = torch.tensor([_depth(place) for place in places])
-    # Where both sites are of one depth both rows have the pair; the lower half of the rest was not taken.
-    taken = depths[:, None] <= depths
-    symmetric = mean.where(taken, mean.T)
-    errors = (variance.where(taken, variance.T) / examples).sqrt()
-    return _Derivatives(
-        examples,
-        loss / examples,
-        (gradient / examples).numpy(),
-        symmetric.numpy(),
-        errors.numpy() if examples > 1 else np.full(symmetric.shape, np.inf),
+    errors = _mirrored((variance / examples).sqrt(), depths)
+    hessians = [_mirrored(half / count, depths) for half, count in zip(sums, counts, strict=True)]
+    return Interactions(
+        architecture=subnetwork.anatomy.signature,
+        sites=sites,
+        examples=examples,
+        loss=loss / examples,
+        gradients=(gradients / counts[:, None]).numpy(),
+        hessians=torch.stack(hessians).numpy(),
+        errors=errors.numpy() if examples > 1 else np.full(errors.shape, np.inf),
+        alone=np.zeros(n),
+        pairs=NOTHING,
+        subsets=NOTHING,
     )
+
+
+def _mirrored(rows: Tensor, depths: Tensor) -> Tensor:
+    """A symmetric matrix from its rows, each of which was taken from its own depth on."""
+    taken = depths[:, None] <= depths
+    # Where two sites are of one depth both rows have the pair, and differ by rounding.
+    return ((rows + rows.T) / 2).where(taken & taken.T, rows.where(taken, rows.T))
 
 
 def _depth(place: Place) -> int:
@@ -213,11 +209,10 @@ def _pairs(sites: int, count: int, rng: np.random.Generator) -> list[tuple[int, 
 
 
 def _delete(
-    deletions: Sequence[tuple[int, ...]], cost: Callable[[Sequence[int]], float], found: _Derivatives, alone: Floats
+    deletions: Sequence[tuple[int, ...]], cost: Callable[[Sequence[int]], float], found: Interactions, alone: Floats
 ) -> Deletions:
-    predicted = [
-        -found.gradient[list(sites)].sum() + found.hessian[np.ix_(sites, sites)].sum() / 2 for sites in deletions
-    ]
+    gradient, hessian = found.gradient, found.hessian
+    predicted = [-gradient[list(sites)].sum() + hessian[np.ix_(sites, sites)].sum() / 2 for sites in deletions]
     return Deletions(
         tuple(deletions),
         np.array([cost(sites) for sites in deletions]),

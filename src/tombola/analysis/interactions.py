@@ -6,7 +6,8 @@ A gate ξ at 1 leaves a site as it is, at 0 deletes it. Around ξ = 1 the loss i
 
 so that deleting i and j together costs H_ij more than deleting each alone costs in sum. H_ij > 0: they back each other
 up, and the second deletion hurts more than the first. H_ij < 0: they work together, and with one gone the other is
-worth less. The local picture is exact for small changes only: `tombola.analysis.pair_ablation` really deletes.
+worth less. The derivatives are exact, but what they say of a deletion, a change of 1, is an expansion: real deletions
+stand beside it (`tombola.analysis.interacting`). A derivative does not see the kinks of ReLU.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,9 @@ from tombola.errors import TombolaError
 from tombola.statistics import LEVEL
 from tombola.store import read_json, write_json
 
-FORMAT = 1
+FORMAT = 2
+
+_ARRAYS = ("gradients", "hessians", "errors", "alone")
 
 Site = tuple[str, int, int]
 """A kind of site, the row of its mask, and its place there; an MLP is the only one of its row."""
@@ -46,6 +49,9 @@ class Deletions:
     apart: Floats
 
 
+NOTHING = Deletions((), np.empty(0), np.empty(0), np.empty(0))
+
+
 @dataclass(frozen=True, eq=False)
 class Interactions:
     """First and second derivatives of the mean loss by the gates of sites.
@@ -55,9 +61,9 @@ class Interactions:
         sites: the sites, in the order of everything below.
         examples: how many were looked at.
         loss: mean over them.
-        gradient: E ∂L/∂ξ_i, float64 [sites].
-        hessian: E ∂²L/∂ξ_i∂ξ_j, float64 [sites, sites], symmetric.
-        errors: standard errors of the Hessian over examples, [sites, sites].
+        gradients: ∂L/∂ξ_i, mean over either half of the examples, float64 [2, sites].
+        hessians: ∂²L/∂ξ_i∂ξ_j, mean over either half of the examples, float64 [2, sites, sites], symmetric.
+        errors: standard errors of the whole Hessian over examples, [sites, sites]; infinite for one example.
         alone: what deleting each site alone costs, measured, [sites].
         pairs, subsets: real deletions of two sites, and of many at random; empty where they were not asked for.
     """
@@ -66,12 +72,28 @@ class Interactions:
     sites: tuple[Site, ...]
     examples: int
     loss: float
-    gradient: Floats
-    hessian: Floats
+    gradients: Floats
+    hessians: Floats
     errors: Floats
     alone: Floats
     pairs: Deletions
     subsets: Deletions
+
+    @property
+    def gradient(self) -> Floats:
+        """E ∂L/∂ξ_i over all examples, [sites]."""
+        return self._mean(self.gradients)
+
+    @property
+    def hessian(self) -> Floats:
+        """E ∂²L/∂ξ_i∂ξ_j over all examples, [sites, sites]."""
+        return self._mean(self.hessians)
+
+    def _mean(self, halves: Floats) -> Floats:
+        # The first half has one example more if their number is odd.
+        second = self.examples // 2
+        found: Floats = (halves[0] * (self.examples - second) + halves[1] * second) / self.examples
+        return found
 
     def significant(self, level: float = 1 - LEVEL) -> NDArray[np.bool_]:
         """Which pairs are told apart from 0, bool [sites, sites]: Benjamini & Hochberg (1995) over all pairs."""
@@ -92,22 +114,29 @@ class Interactions:
         Sobol 1993), with variances p(1-p) Σ_i (a_i + p Σ_{j≠i} H_ij)² and p²(1-p)² Σ_{i<j} H_ij², where
         a_i = -g_i + ½ H_ii is what the expansion says that i costs alone.
 
+        The square of an estimate is too large by its variance, and a sum over thousands of pairs may be mostly that. So
+        each square is the product of the two halves' estimates, whose errors are independent: no bias is left.
+
         Args:
             deleted: p, above 0 and below 1.
 
         Returns:
-            From 0, all is in pairs, to 1, all is in single sites; None where nothing varies.
+            From 0, all is in pairs, to 1, all is in single sites; None where nothing is told apart from 0, or of one
+            example.
         """
         if not 0 < deleted < 1:
             raise TombolaError(
                 f"a share of {deleted} of the sites cannot be deleted at random; choose one between 0 and 1"
             )
-        off = self.hessian - np.diag(np.diag(self.hessian))
-        alone = -self.gradient + np.diag(self.hessian) / 2
+        if self.examples < 2:
+            return None
+        diagonals = np.diagonal(self.hessians, axis1=1, axis2=2)
+        off = self.hessians - np.eye(len(self.sites)) * diagonals[:, None]
+        one, other = -self.gradients + diagonals / 2 + deleted * off.sum(2)
         spread = deleted * (1 - deleted)
-        single = spread * ((alone + deleted * off.sum(1)) ** 2).sum()
-        pairs = spread**2 * (np.triu(off, 1) ** 2).sum()
-        return float(single / (single + pairs)) if single + pairs else None
+        single = max(0.0, spread * float((one * other).sum()))
+        pairs = max(0.0, spread**2 * float(np.triu(off[0] * off[1], 1).sum()))
+        return single / (single + pairs) if single + pairs else None
 
     def strongest(self, count: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """The pairs with the largest and with the smallest H_ij: who back each other up, who work together."""
@@ -129,7 +158,7 @@ class Interactions:
                 "sites": [list(site) for site in self.sites],
                 "examples": self.examples,
                 "loss": self.loss,
-                **{name: _lists(getattr(self, name)) for name in ("gradient", "hessian", "errors", "alone")},
+                **{name: _lists(getattr(self, name)) for name in _ARRAYS},
                 **{name: _deletions(getattr(self, name)) for name in ("pairs", "subsets")},
             },
         )
@@ -145,10 +174,13 @@ class Interactions:
         try:
             if values["format"] != FORMAT:
                 raise TombolaError(f"{path} has format {values['format']}; this version of Tombola reads {FORMAT}")
-            arrays = {name: np.array(values[name], float) for name in ("gradient", "hessian", "errors", "alone")}
+            arrays = {name: np.array(values[name], float) for name in _ARRAYS}
             n = len(values["sites"])
-            if any(array.shape != ((n,) if array.ndim == 1 else (n, n)) for array in arrays.values()):
+            shapes = ((2, n), (2, n, n), (n, n), (n,))
+            if any(array.shape != shape for array, shape in zip(arrays.values(), shapes, strict=True)):
                 raise ValueError("its arrays do not have a number for each site")
+            # JSON has no infinity, and what is no number was written as null.
+            arrays["errors"] = np.nan_to_num(arrays["errors"], nan=np.inf)
             return cls(
                 architecture=values["architecture"],
                 sites=tuple((str(kind), int(row), int(site)) for kind, row, site in values["sites"]),
@@ -165,17 +197,20 @@ class Interactions:
 def explained(deletions: Deletions, by: Sequence[float] | Floats) -> float | None:
     """Share of the variance of real deletions' costs that is explained by as many predictions: squared correlation.
 
-    None for fewer than three deletions, or where one side does not vary.
+    0 where they are anti-correlated; None for fewer than three deletions, or where one side does not vary.
     """
     x, y = np.asarray(by, dtype=float), deletions.cost
     if len(x) < 3 or not np.ptp(x) or not np.ptp(y):
         return None
-    return float(np.corrcoef(x, y)[0, 1] ** 2)
+    return max(0.0, float(np.corrcoef(x, y)[0, 1])) ** 2
 
 
 def _lists(values: Floats) -> list[Any]:
-    """Nested lists of seven significant digits."""
-    return [_lists(value) if isinstance(value, np.ndarray) else float(f"{value:.7g}") for value in values]
+    """Nested lists of seven significant digits; null for what is not finite."""
+    return [
+        _lists(value) if isinstance(value, np.ndarray) else float(f"{value:.7g}") if np.isfinite(value) else None
+        for value in values
+    ]
 
 
 def _deletions(deletions: Deletions) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.stats import beta, t
 from torch import nn
 
 from tombola import controls
@@ -27,10 +27,23 @@ DRAWS, RETRAINED, SIZES = 20, 4, 3
 
 @dataclass(frozen=True)
 class Share:
-    """A share of random tickets with its 95 % interval (Clopper & Pearson 1934)."""
+    """A share of random tickets with its 95 % interval.
 
-    count: int
-    n: int
+    Attributes:
+        by_seed: for each seed, how many tickets are counted, and of how many.
+    """
+
+    by_seed: tuple[tuple[int, int], ...]
+
+    @property
+    def count(self) -> int:
+        """How many are counted."""
+        return sum(count for count, _ in self.by_seed)
+
+    @property
+    def n(self) -> int:
+        """Of how many."""
+        return sum(n for _, n in self.by_seed)
 
     @property
     def value(self) -> float:
@@ -39,9 +52,23 @@ class Share:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Its exact 95 % interval."""
-        found = binomtest(self.count, self.n).proportion_ci(LEVEL, method="exact")
-        return float(found.low), float(found.high)
+        """Its 95 % interval: exact for one seed (Clopper & Pearson 1934).
+
+        The tickets of a seed share one full model and one threshold, so that those of several seeds are worth fewer
+        independent ones: as many as give the variance that is seen between seeds (Korn & Graubard 1998).
+        """
+        worth, seeds, share = float(self.n), len(self.by_seed), self.value
+        if seeds > 1 and 0 < share < 1:
+            # Of a ratio: the seeds need not have the same number of tickets.
+            apart = sum((count - share * n) ** 2 for count, n in self.by_seed)
+            variance = seeds / (seeds - 1) * apart / self.n**2
+            quantile = (1 + LEVEL) / 2
+            wider = (t.ppf(quantile, seeds - 1) / t.ppf(quantile, self.n - 1)) ** 2
+            worth = min(worth, share * (1 - share) / (variance * wider)) if variance > 0 else worth
+        counted, outside = share * worth, (1 - LEVEL) / 2
+        low = float(beta.ppf(outside, counted, worth - counted + 1)) if share > 0 else 0.0
+        high = float(beta.ppf(1 - outside, counted + 1, worth - counted)) if share < 1 else 1.0
+        return low, high
 
 
 @dataclass(frozen=True)
@@ -51,8 +78,8 @@ class SizeScores:
     Attributes:
         stage: `pruned`: cut out of the full model; `retrained`: trained again from the rewound weights.
         kept: kind of site, or `weights` → how many survive.
-        sparsity: share of the prunable weights that is gone in the searched ticket; as heads and MLPs have different
-            numbers of weights, it is the random ones' too.
+        sparsity: share of the prunable weights that is gone in the searched ticket. Random ones keep as many sites of
+            each kind, and so as many weights, but where heads share keys and values and go in groups only.
         searched: score of the search's own ticket of this size.
         scores: of the random tickets.
     """
@@ -110,18 +137,24 @@ class RandomTickets:
 
 def winning(sizes: Sequence[tuple[RandomTickets, SizeScores]]) -> Share:
     """How many random tickets hold the search's threshold, over the seeds of one size."""
-    holds = [
-        one >= found.floor if found.higher_is_better else one <= found.floor for found, at in sizes for one in at.scores
-    ]
-    return Share(sum(holds), len(holds))
+    return _counted(sizes, lambda found, _: found.floor)
 
 
 def above(sizes: Sequence[tuple[RandomTickets, SizeScores]]) -> Share:
     """How many random tickets score at least as well as the searched one of their seed."""
-    at_least = [
-        one >= at.searched if found.higher_is_better else one <= at.searched for found, at in sizes for one in at.scores
-    ]
-    return Share(sum(at_least), len(at_least))
+    return _counted(sizes, lambda _, at: at.searched)
+
+
+def _counted(
+    sizes: Sequence[tuple[RandomTickets, SizeScores]], bar: Callable[[RandomTickets, SizeScores], float]
+) -> Share:
+    """How many scores of each seed are as good as its bar."""
+    by_seed = []
+    for found, at in sizes:
+        level = bar(found, at)
+        reached = [one >= level if found.higher_is_better else one <= level for one in at.scores]
+        by_seed.append((sum(reached), len(reached)))
+    return Share(tuple(by_seed))
 
 
 def random_tickets(
@@ -142,6 +175,8 @@ def random_tickets(
     """Score random tickets of the sizes that a search passed through.
 
     Sizes are those of states that held, so that the searched ticket's score at each is known without another pass.
+    After iterative magnitude pruning those are scores of retrained models, which random tickets that are only cut out
+    cannot be held against: then the good ticket alone is the bar, cut out too.
 
     Args:
         model: the fine-tuned full model that was searched; it is not changed.
@@ -162,15 +197,20 @@ def random_tickets(
     """
     anatomy = dissect(model)
     found.good.check(anatomy)
-    scored = []
-    for number, step in enumerate(_spread([step for step in found.steps if step.holds], sizes)):
-        template = _state(found, step, anatomy)
+
+    def cut_out(ticket: Ticket) -> float:
+        return score(
+            model, task, ticket, split=split, batch_size=batch_size, precision=precision, progress=progress
+        ).score
+
+    scored, steps = [], [step for step in found.steps if step.holds]
+    iterative = found.good.provenance.get("stage") == "retrained"
+    for number, step in enumerate(steps[-1:] if iterative else _spread(steps, sizes)):
+        template = found.good if iterative else _state(found, step, anatomy)
         tickets = [controls.random(template, _seed(seed, number, draw)) for draw in range(draws)]
-        scores = tuple(
-            score(model, task, ticket, split=split, batch_size=batch_size, precision=precision, progress=progress).score
-            for ticket in tickets
-        )
-        scored.append(SizeScores("pruned", _kept(template), step.sparsity, step.score, scores))
+        bar = cut_out(template) if iterative else step.score
+        scores = tuple(cut_out(ticket) for ticket in tickets)
+        scored.append(SizeScores("pruned", _kept(template), step.sparsity, bar, scores))
     if retrained is not None:
         good, again, several = retrained
         tickets = [controls.random(found.good, _seed(seed, sizes, draw)) for draw in range(several)]

@@ -1,6 +1,6 @@
 """What tickets do to representations: how close to the full model's they stay, and whether the label can be read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -11,6 +11,7 @@ from tombola import statistics
 from tombola.analysis.cka import Alignment, alignment
 from tombola.analysis.hidden_states import HiddenStates, hidden_states
 from tombola.analysis.probing import probe
+from tombola.errors import TombolaError
 from tombola.precision import Precision
 from tombola.progress import SILENT, Progress
 from tombola.records import entry, read
@@ -21,6 +22,8 @@ from tombola.tasks.base import Predictions, Task
 INPUTS, TRAINING = 500, 1000
 """Dev examples whose representations are compared and probed, and training examples that probes are fitted to."""
 FULL = "full"
+FEWEST = 5
+"""Dev examples: the jackknife leaves one out, and the unbiased estimate needs four."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def representations_cost(models: int, inputs: int = INPUTS, training: int = TRAI
 
 def representations(
     full: Subnetwork,
-    others: Mapping[str, Subnetwork],
+    others: Mapping[str, Callable[[], Subnetwork]],
     task: Task,
     *,
     inputs: int | None = INPUTS,
@@ -101,7 +104,7 @@ def representations(
 
     Args:
         full: the full model.
-        others: name → a subnetwork with as many layers.
+        others: name → what makes a subnetwork with as many layers; one after the other, so that memory holds two.
         task: gives data, metric and labels.
         inputs: dev examples, at random; None for all.
         training: training examples of the probes, at random; None for all.
@@ -111,7 +114,7 @@ def representations(
         progress: counts examples.
 
     Raises:
-        TombolaError: as `hidden_states`; or a sample is empty.
+        TombolaError: as `hidden_states`; or there are fewer than five dev examples.
     """
 
     def states(subnetwork: Subnetwork, split: str, sample: int | None) -> HiddenStates:
@@ -126,10 +129,14 @@ def representations(
             progress=progress,
         )
 
+    if (found := min(task.size("dev"), inputs or task.size("dev"))) < FEWEST:
+        raise TombolaError(f"{found} dev examples have no geometry to compare; take {FEWEST} or more")
     reference = states(full, "dev", inputs)
     references = task.references("dev")[reference.indices]
     models = {}
-    for name, subnetwork in {FULL: full, **others}.items():
+    makers: dict[str, Callable[[], Subnetwork]] = {FULL: lambda: full, **others}
+    for name, make in makers.items():
+        subnetwork = make()
         dev = reference if name == FULL else states(subnetwork, "dev", inputs)
         train = states(subnetwork, "train", training)
         labels = task.references("train")[train.indices]

@@ -67,12 +67,17 @@ class TransferCell:
         """What it says, hedged by its intervals."""
         better = _word(self.beyond_random_low, self.beyond_random_high)
         worse = _word(self.beyond_own_low, self.beyond_own_high)
-        return (
+        text = (
             f"Tickets of {self.source} are {better} than random ones of their size on {self.target} "
             f"({self.beyond_random:+.3f}, 95 % interval {self.beyond_random_low:+.3f} to "
             f"{self.beyond_random_high:+.3f}) and {worse} than its own ({self.beyond_own:+.3f}, "
-            f"{self.beyond_own_low:+.3f} to {self.beyond_own_high:+.3f})."
+            f"{self.beyond_own_low:+.3f} to {self.beyond_own_high:+.3f})"
         )
+        # Each search stopped where it stopped, so that a difference may be one of size.
+        if abs(self.sparsity - self.own_sparsity) < 0.02:
+            return f"{text}."
+        size = "larger" if self.own_sparsity < self.sparsity else "smaller"
+        return f"{text}, which are {size} (sparsity {self.own_sparsity:.2f}, not {self.sparsity:.2f})."
 
 
 @dataclass(frozen=True)

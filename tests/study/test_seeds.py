@@ -1,0 +1,60 @@
+"""Seeds that come later, or never got far, take nothing from those that are there."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from small import read_rows, study_in, timeless
+from tombola.cell import Survivors
+from tombola.study import Study
+from tombola.ticket import SUPER_TICKETS
+
+SETTINGS = {"prunings": ("heads+mlps",), "epochs": 2, "analyses": ("survivors",)}
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    study = study_in(tmp_path_factory.mktemp("two"), seeds=(0, 1), save="none", **SETTINGS)
+    study.run()
+    return study
+
+
+def copied(study: Study, out: Path) -> Path:
+    shutil.copytree(study.folder, out / study.folder.name)
+    return out
+
+
+def test_a_seed_that_was_killed_early_does_not_stop_others(two: Study, tmp_path: Path) -> None:
+    out = copied(two, tmp_path / "runs")
+    again = study_in(out, seeds=(0, 1), save="none", **SETTINGS)
+    shutil.copytree(two.cell(1).full, again.cell(2).full)
+    before = timeless(read_rows(two.folder))
+    again.run()
+    after = timeless(read_rows(again.folder))
+    assert [row for row in after if row["seed"] != 2 and row["ticket"] != "full"] == [
+        row for row in before if row["ticket"] != "full"
+    ]
+    assert again.searched_seeds() == [0, 1]
+    assert again.finished_seeds() == [0, 1, 2]
+
+
+def test_a_seed_that_is_not_compared_leaves_the_super_survivors(two: Study, tmp_path: Path) -> None:
+    out = copied(two, tmp_path / "runs")
+    study = study_in(out, seeds=(2,), save="none", **{**SETTINGS, "analyses": ()})
+    study.run()
+    rows = timeless(read_rows(study.folder))
+    kept = [row for row in timeless(read_rows(two.folder)) if row["ticket"] in SUPER_TICKETS]
+    assert kept
+    assert [row for row in rows if row["ticket"] in SUPER_TICKETS] == kept
+    assert {row["seed"] for row in rows} == {0, 1, 2}
+    assert "Is it the same in every seed?" in (study.folder / "report.html").read_text()
+
+
+def test_seeds_are_read_off_the_name_of_their_folder(tmp_path: Path) -> None:
+    assert Survivors.compared(tmp_path).cells == ()
+    for seeds in ([3, 4], [0, 1, 2, 7, 9, 10], [1]):
+        one = Survivors.of(seeds, tmp_path)
+        one.folder.mkdir()
+    assert [cell.seed for cell in Survivors.compared(tmp_path).cells] == [0, 1, 2, 7, 9, 10]
+    assert Survivors.compared(tmp_path).folder.name == "seeds-0..2,7,9..10"
