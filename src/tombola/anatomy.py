@@ -425,6 +425,11 @@ def outputs_first(model: nn.Module, matrix: Matrix, tensor: Tensor) -> Tensor:
     return tensor.T if _transposed(model.get_submodule(matrix.module)) else tensor
 
 
+def fan_in(model: nn.Module, matrix: Matrix) -> int:
+    """Input units of a matrix, over which its product sums."""
+    return matrix.shape[0] if _transposed(model.get_submodule(matrix.module)) else matrix.shape[1]
+
+
 def count_parameters(model: nn.Module) -> int:
     """Number of distinct parameters of `model` (a tied one counts once)."""
     return sum(parameter.numel() for parameter in model.parameters())

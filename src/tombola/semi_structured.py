@@ -51,11 +51,8 @@ def not_semi_structured(model: nn.Module, ticket: Ticket) -> tuple[str, ...]:
         TombolaError: the ticket is for another architecture, or not one of weights.
     """
     _check(model, ticket)
-    found = []
-    for matrix in dissect(model).matrices:
-        if not _PATTERN.holds(outputs_first(model, matrix, ticket.masks[matrix.name])):
-            found.append(matrix.name)
-    return tuple(found)
+    masks = {matrix.name: outputs_first(model, matrix, ticket.masks[matrix.name]) for matrix in dissect(model).matrices}
+    return tuple(name for name, mask in masks.items() if not _PATTERN.holds(mask))
 
 
 @dataclass(frozen=True)
