@@ -21,7 +21,7 @@ DAMPING = 0.01
 """Of the paper: this share of the mean of H's diagonal is added to it."""
 BLOCK = 128
 """Columns of a block: their mask is chosen together, before any of them is pruned."""
-_TRIES = 4
+_TRIES = 6
 
 
 @dataclass(frozen=True, eq=False)
