@@ -44,7 +44,7 @@ def by_columns(
             saliency = w[:, column : column + group] ** 2 / cost[column : column + group]
             for row in range(rows):
                 mask[row, column + np.argsort(saliency[row], kind="stable")[: group - kept]] = False
-        for row in np.flatnonzero(~mask[:, column]):
+        for row in np.flatnonzero(~mask[:, column]).tolist():
             w[row, column:] -= w[row, column] * inverse[column][0] / inverse[column][0, 0]
             w[row, column] = 0
     return mask, w

@@ -31,6 +31,7 @@ from zoo import ZOO
 
 STREAMED = [name for name in ZOO if name not in ("vit",)]
 """transformers saves ViT under the names of version 4."""
+MAIN = ("llama", "gpt2", "t5", "albert of two groups")
 IDS = torch.arange(6, 46).reshape(4, 10)
 
 
@@ -58,15 +59,15 @@ def same(folder: Path, ticket: Ticket, model: PreTrainedModel) -> None:
     assert all(same_bits(expected[name], found[name]) for name in expected)
 
 
-@pytest.mark.parametrize("method", ["magnitude", "wanda", "sparsegpt"])
 @pytest.mark.parametrize("name", STREAMED)
-def test_the_same_as_in_memory_in_every_family(name: str, method: str, tmp_path: Path) -> None:
+def test_the_same_as_in_memory_in_every_family(name: str, tmp_path: Path) -> None:
     model = save(name, tmp_path / "dense")
-    found = prune_weights(model, method, 0.5, calibration=text(name))
-    done = prune_checkpoint(tmp_path / "dense", tmp_path / "pruned", method, 0.5, calibration=text(name))
-    same(tmp_path / "pruned", found.ticket, found.model)  # type: ignore[arg-type]
-    assert (done.survivors, done.weights) == (len(found.ticket), found.ticket.total)
-    assert done.architecture == found.ticket.architecture
+    for method in ("magnitude", "wanda") if name not in MAIN else ("magnitude", "wanda", "sparsegpt"):
+        found = prune_weights(model, method, 0.5, calibration=text(name))
+        done = prune_checkpoint(tmp_path / "dense", tmp_path / method, method, 0.5, calibration=text(name))
+        same(tmp_path / method, found.ticket, found.model)  # type: ignore[arg-type]
+        assert (done.survivors, done.weights) == (len(found.ticket), found.ticket.total)
+        assert done.architecture == found.ticket.architecture
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_the_same_as_in_memory_in_every_family(name: str, method: str, tmp_path:
         {"method": "sparsegpt", "pattern": "2:4", "damping": 0.05},
     ],
 )
-@pytest.mark.parametrize("name", ["llama", "gpt2", "albert of two groups"])
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
 def test_the_same_in_bf16_whatever_is_asked(name: str, how: dict[str, Any], tmp_path: Path) -> None:
     model = save(name, tmp_path / "dense", torch.bfloat16)
     found = prune_weights(model, calibration=[IDS], **how)
@@ -277,7 +278,7 @@ def test_refusals_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.Mo
         prune_checkpoint(tmp_path / "dense", tmp_path / "pruned", "best", 0.5)
     with pytest.raises(TombolaError, match="calibration text is empty"):
         prune_checkpoint(tmp_path / "dense", tmp_path / "pruned", "wanda", 0.5, calibration=[])
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
     with pytest.raises(TombolaError, match="GB are free"):
         prune_checkpoint(tmp_path / "dense", tmp_path / "pruned", "magnitude", 0.5)
     assert not (tmp_path / "pruned").exists()

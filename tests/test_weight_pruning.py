@@ -64,7 +64,8 @@ def weighed(model: PreTrainedModel, matrix: Matrix, batches: list[dict[str, Tens
             model(**given)
     handle.remove()
     weight = outputs_first(model, matrix, model.get_parameter(matrix.parameter).detach()).numpy()
-    return np.abs(weight) * np.linalg.norm(torch.cat(seen).numpy(), axis=0)
+    scores: np.ndarray = np.abs(weight) * np.linalg.norm(torch.cat(seen).numpy(), axis=0)
+    return scores
 
 
 @pytest.mark.parametrize("sequential", [True, False])
@@ -197,8 +198,8 @@ def test_magnitude_by_scope(scope: str) -> None:
             for row, values in enumerate(columns):
                 mask[row, np.argsort(values, kind="stable")[: round(0.37 * len(values))]] = False
             expected[name] = torch.from_numpy(mask.T)
-    for name, mask in expected.items():
-        assert torch.equal(found.masks[name], mask)
+    for name in weights:
+        assert torch.equal(found.masks[name], expected[name])
 
 
 def test_global_magnitude_is_the_one_shot_ticket(task: Any) -> None:
@@ -224,7 +225,7 @@ def test_conv1d_and_linear_are_pruned_alike() -> None:
     turned = copy.deepcopy(model)
     for matrix in dissect(model).matrices:
         old: Any = turned.get_submodule(matrix.module)
-        linear = nn.Linear(*old.weight.shape, dtype=old.weight.dtype)
+        linear = nn.Linear(1, 1)
         linear.weight, linear.bias = nn.Parameter(old.weight.detach().T.contiguous()), old.bias
         turned.set_submodule(matrix.module, linear)
     batches = text(ZOO["gpt2"])
@@ -249,12 +250,13 @@ def test_batches_of_a_task_tensors_and_keywords_are_the_same_text() -> None:
 def test_modes_and_settings_are_as_before() -> None:
     model = ZOO["llama"].make()
     model.train()
-    model.model.layers[0].eval()
+    model.get_submodule("model.layers.0").eval()
     found = prune_weights(model, "wanda", 0.5, calibration=text(ZOO["llama"]))
     for one, other in zip(model.modules(), found.model.modules(), strict=True):
         assert one.training == other.training
         assert not other._forward_pre_hooks
-    assert found.model.config.use_cache is True
+    copied: Any = found.model
+    assert copied.config.use_cache is True
     assert all(parameter.requires_grad for parameter in found.model.parameters())
 
 

@@ -40,10 +40,10 @@ class Shards:
         index = folder / SAFE_WEIGHTS_INDEX_NAME
         if index.is_file():
             where = read_json(index).get("weight_map")
-            names = set(where.values()) if isinstance(where, dict) else set()
-            if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
+            # Plain names: an index must not lead out of its folder.
+            if not isinstance(where, dict) or not where or any(Path(str(name)).name != name for name in where.values()):
                 raise TombolaError(f"{index} names no shards; download the checkpoint again")
-            found = cls({name: TensorFile.open(folder / name) for name in sorted(names)})
+            found = cls({name: TensorFile.open(folder / name) for name in sorted(set(where.values()))})
             missing = [tensor for tensor in where if tensor not in found.where]
             if missing:
                 raise TombolaError(f"no shard of {folder} holds {missing[0]}; download the checkpoint again")

@@ -237,7 +237,8 @@ def _skeleton(folder: Path, dtype: torch.dtype | None = None) -> PreTrainedModel
     assert isinstance(model, PreTrainedModel)
     # A model without memory computes nothing that could be checked.
     recognise(model, check=False)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def _names(model: PreTrainedModel, anatomy: Anatomy, shards: Shards) -> dict[str, str]:

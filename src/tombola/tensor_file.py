@@ -173,4 +173,4 @@ def _slots(head: Mapping[str, object], values: int) -> Iterator[tuple[str, Slot]
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    return memoryview(tensor.flatten().view(torch.uint8).numpy())
+    return tensor.flatten().view(torch.uint8).numpy().data
