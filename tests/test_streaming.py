@@ -138,7 +138,6 @@ def test_a_run_that_fails_half_way_leaves_nothing(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(streaming._Work, "done", fail)
     with pytest.raises(KeyboardInterrupt):
         prune_checkpoint(tmp_path / "dense", tmp_path / "deep" / "pruned", "wanda", 0.5, calibration=[IDS])
-    (tmp_path / "deep").rmdir()
     assert listing(tmp_path) == before
 
 

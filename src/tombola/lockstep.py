@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from tombola.anatomy import Anatomy, device_of
+from tombola.anatomy import Anatomy
 from tombola.errors import TombolaError
 from tombola.progress import SILENT, Progress
 
@@ -58,9 +58,11 @@ class _Kept:
         self.rest.append(None if isinstance(output, Tensor) else output[1:])
 
     def again(self, use: int, stack: int) -> Output:
-        # Uses before the last of their stack give what the last one gave: it is read by finished layers alone. A copy,
-        # as it is read again in the next pass and a layer may write into it.
-        hidden, rest = self.hidden[stack].clone(), self.rest[use]
+        hidden, rest = self.hidden[stack], self.rest[use]
+        # Uses before the last one of their stack give what that gave: finished layers alone read it. The last gives a
+        # copy, as it is read again in the next pass and a layer may write into it.
+        if use == len(self.rest) - 1:
+            hidden = hidden.clone()
         return hidden if rest is None else (hidden, *rest)
 
 
@@ -90,7 +92,8 @@ class Lockstep:
         progress: Progress = SILENT,
     ) -> None:
         self._base = base if isinstance(base := getattr(model, "base_model", model), nn.Module) else model
-        self._device = device_of(model)
+        there = (parameter.device for parameter in model.parameters() if not parameter.is_meta)
+        self._device = next(there, torch.device("cpu"))
         self._batches = batches
         self._sequential = sequential
         self._residence = residence

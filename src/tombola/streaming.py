@@ -172,7 +172,11 @@ class _Work:
         for name in self._names:
             if name not in blocks and name.startswith(inside):
                 table = isinstance(self._model.get_submodule(name.rpartition(".")[0]), nn.Embedding)
-                self._put(name, self._source.mapped(self._names[name]) if table else self._read(self._source, name))
+                self._put(name, self._table(name) if table else self._read(self._source, name))
+        self._model.tie_weights()
+        for name, parameter in self._model.base_model.named_parameters():
+            if parameter.is_meta and f"{inside}{name}" not in blocks:
+                raise TombolaError(f"the checkpoint holds no tensor {inside}{name}: download it again")
 
     def residence(self, layers: set[int]) -> None:
         """Have these layers in memory and no others."""
@@ -196,6 +200,10 @@ class _Work:
         self._finished.add(matrix.layer)
         if self._calibrated and self._sequential:
             self._put(matrix.parameter, values)
+
+    def _table(self, name: str) -> Tensor:
+        tensor = self._source.mapped(self._names[name])
+        return tensor if tensor.dtype == self._dtype else self._read(self._source, name)
 
     def _weight(self, matrix: Matrix) -> Tensor:
         tensor = self._source.read(self._names[matrix.parameter])
@@ -278,6 +286,7 @@ def _stored(anatomy: Anatomy, shards: Shards, names: dict[str, str]) -> torch.dt
 def _alone(out: Path) -> Iterator[None]:
     """Nobody else writes this folder meanwhile; what a killed run left of it is deleted."""
     lock = FileLock(out.with_name(f".{out.name}.lock"))
+    made = [parent for parent in out.parents if not parent.exists()]
     with disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -291,6 +300,10 @@ def _alone(out: Path) -> Iterator[None]:
     finally:
         Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
+        for parent in made:
+            # Those that were made for a folder that failed are empty; others refuse to go.
+            with contextlib.suppress(OSError):
+                parent.rmdir()
 
 
 def _check_space(folder: Path, needed: int) -> None:
