@@ -274,7 +274,7 @@ def not_a_number(model: PreTrainedModel) -> None:
 
 def infinite_embedding(model: PreTrainedModel) -> None:
     with torch.no_grad():
-        model.get_input_embeddings().weight[7] = torch.inf
+        model.get_parameter("model.embed_tokens.weight")[7] = torch.inf
 
 
 def quantised(model: PreTrainedModel) -> None:
