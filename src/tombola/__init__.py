@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from tombola.search import Search, SearchOptions, search_ticket
     from tombola.semi_structured import not_semi_structured, prune_semi_structured, to_semi_structured
     from tombola.statistics import Verdict, verdict
+    from tombola.streaming import prune_checkpoint
     from tombola.study import Study
     from tombola.subnetwork import Subnetwork, expanded, masked, shrunk, whole
     from tombola.tasks.base import Task
     from tombola.tasks.text import TextTask, tokenizer_of
     from tombola.ticket import Ticket
     from tombola.training import Recipe, retrain, train
+    from tombola.weight_pruning import prune_weights
     from tombola.zeros import save_zeros
 
 __all__ = [
@@ -51,7 +53,9 @@ __all__ = [
     "masked",
     "not_semi_structured",
     "one_shot",
+    "prune_checkpoint",
     "prune_semi_structured",
+    "prune_weights",
     "recognise",
     "retrain",
     "save_onnx",
@@ -80,12 +84,14 @@ _HOMES = {
     "tombola.search": ("Search", "SearchOptions", "search_ticket"),
     "tombola.semi_structured": ("not_semi_structured", "prune_semi_structured", "to_semi_structured"),
     "tombola.statistics": ("Verdict", "verdict"),
+    "tombola.streaming": ("prune_checkpoint",),
     "tombola.study": ("Study",),
     "tombola.subnetwork": ("Subnetwork", "expanded", "masked", "shrunk", "whole"),
     "tombola.tasks.base": ("Task",),
     "tombola.tasks.text": ("TextTask", "tokenizer_of"),
     "tombola.ticket": ("Ticket",),
     "tombola.training": ("Recipe", "retrain", "train"),
+    "tombola.weight_pruning": ("prune_weights",),
     "tombola.zeros": ("save_zeros",),
 }
 

@@ -37,6 +37,11 @@ class Matrix:
         return f"{self.layer}.{self.kind}"
 
     @property
+    def module(self) -> str:
+        """Full name of the linear map that multiplies by it."""
+        return self.parameter.removesuffix(".weight")
+
+    @property
     def size(self) -> int:
         """Number of weights."""
         return self.shape[0] * self.shape[1]
@@ -413,6 +418,16 @@ def _children(base: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
         names = [f"{parent}.{child}" for parent in parents for child, _ in base.get_submodule(parent).named_children()]
     for name in names:
         yield name, base.get_submodule(name)
+
+
+def outputs_first(model: nn.Module, matrix: Matrix, tensor: Tensor) -> Tensor:
+    """A weight or mask of a matrix as [out, in], whichever way round it is stored; done twice it is as it was."""
+    return tensor.T if _transposed(model.get_submodule(matrix.module)) else tensor
+
+
+def fan_in(model: nn.Module, matrix: Matrix) -> int:
+    """Input units of a matrix, over which its product sums."""
+    return matrix.shape[0] if _transposed(model.get_submodule(matrix.module)) else matrix.shape[1]
 
 
 def count_parameters(model: nn.Module) -> int:

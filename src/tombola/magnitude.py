@@ -1,6 +1,8 @@
 """The largest weights of a whole model, exactly as many as asked, in two passes and next to no memory."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -8,6 +10,11 @@ from torch import Tensor
 _LOW_BITS = 16
 _HIGH_BITS = 15  # a magnitude has no sign bit
 _DEAD = 0
+_SLAB = 1 << 20
+"""Weights that are looked at together: few enough for the processor's cache."""
+
+Pair = tuple[Tensor, Tensor | None]
+"""A matrix, and the bool mask of its weights that may survive (None: all)."""
 
 
 def keep_largest(
@@ -29,36 +36,71 @@ def keep_largest(
         Bool masks on the CPU, by name.
     """
     total = sum(matrix.numel() for matrix in weights.values())
-    keys = {name: (matrix, None if alive is None else alive[name]) for name, matrix in weights.items()}
-    remove = total - count
-    high = torch.zeros(1 << _HIGH_BITS, dtype=torch.int64)
-    for pair in keys.values():
-        high += torch.bincount(_key(*pair) >> _LOW_BITS, minlength=1 << _HIGH_BITS).cpu()
-    bin_, before = _bin_of(high, remove)
-    low = torch.zeros(1 << _LOW_BITS, dtype=torch.int64)
-    for pair in keys.values():
-        key = _key(*pair)
-        inside = key[key >> _LOW_BITS == bin_] & ((1 << _LOW_BITS) - 1)
-        low += torch.bincount(inside, minlength=1 << _LOW_BITS).cpu()
-    rest, below = _bin_of(low, remove - before)
-    threshold = (bin_ << _LOW_BITS) | rest
-    ties_to_remove = remove - before - below
-    masks = {}
-    for name, pair in keys.items():
-        key = _key(*pair)
-        mask = key >= threshold
-        if ties_to_remove:
-            ties = torch.nonzero(key == threshold).flatten()[:ties_to_remove]
-            mask[ties] = False
-            ties_to_remove -= len(ties)
-        masks[name] = mask.reshape(weights[name].shape).cpu()
-    return masks
+    pairs = {name: (matrix, None if alive is None else alive[name]) for name, matrix in weights.items()}
+    threshold = Threshold.find(pairs.values, total - count)
+    return {name: threshold.mask(*pair).cpu() for name, pair in pairs.items()}
 
 
-def _key(matrix: Tensor, alive: Tensor | None) -> Tensor:
-    """Int32 keys that order as magnitudes do, flat; dead weights come before every living one."""
-    key = matrix.detach().float().abs().flatten().view(torch.int32) + 1
-    return key if alive is None else key.where(alive.to(key.device).flatten(), _DEAD)
+@dataclass
+class Threshold:
+    """Where magnitudes are cut, and how many of those that lie exactly on it are still to go.
+
+    Masks are taken matrix by matrix, in the order in which the threshold was found: each uses up its share of the ties.
+
+    Attributes:
+        key: of the threshold, see `_keys`.
+        ties: weights of this very magnitude to remove from the next matrices on.
+    """
+
+    key: int
+    ties: int
+
+    @classmethod
+    def find(cls, pairs: Callable[[], Iterable[Pair]], remove: int) -> Self:
+        """The threshold under which `remove` weights lie.
+
+        Args:
+            pairs: gives the matrices; called twice, so that they need not all be in memory.
+            remove: number of weights to go, the dead ones among them.
+        """
+        high = _histogram(pairs(), _HIGH_BITS, lambda key: key >> _LOW_BITS)
+        bin_, before = _bin_of(high, remove)
+        low_mask = (1 << _LOW_BITS) - 1
+        low = _histogram(pairs(), _LOW_BITS, lambda key: key[key >> _LOW_BITS == bin_] & low_mask)
+        rest, below = _bin_of(low, remove - before)
+        return cls((bin_ << _LOW_BITS) | rest, remove - before - below)
+
+    def mask(self, matrix: Tensor, alive: Tensor | None = None) -> Tensor:
+        """Which weights of the next matrix survive: bool, of its shape and on its device."""
+        mask = torch.empty(matrix.numel(), dtype=torch.bool, device=matrix.device)
+        start = 0
+        for key in _keys(matrix, alive):
+            part = mask[start : start + len(key)]
+            torch.ge(key, self.key, out=part)
+            if self.ties:
+                ties = torch.nonzero(key == self.key).flatten()[: self.ties]
+                part[ties] = False
+                self.ties -= len(ties)
+            start += len(key)
+        return mask.reshape(matrix.shape)
+
+
+def _keys(matrix: Tensor, alive: Tensor | None) -> Iterator[Tensor]:
+    """Int32 keys that order as magnitudes do, flat, a slab at a time; dead weights come before every living one."""
+    flat = matrix.detach().flatten()
+    living = None if alive is None else alive.to(flat.device).flatten()
+    for start in range(0, len(flat), _SLAB):
+        key = flat[start : start + _SLAB].float().abs().view(torch.int32) + 1
+        yield key if living is None else key.where(living[start : start + _SLAB], _DEAD)
+
+
+def _histogram(pairs: Iterable[Pair], bits: int, bins: Callable[[Tensor], Tensor]) -> Tensor:
+    """How many keys fall into each bin: int64 [2 ** bits], on the CPU."""
+    counts = torch.zeros(1 << bits, dtype=torch.int64)
+    for pair in pairs:
+        for key in _keys(*pair):
+            counts += torch.bincount(bins(key), minlength=1 << bits).cpu()
+    return counts
 
 
 def _bin_of(histogram: Tensor, rank: int) -> tuple[int, int]:

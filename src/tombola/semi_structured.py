@@ -1,23 +1,23 @@
 """2:4 sparsity: of every four weights that a product sums over in a row, at most two survive.
 
-The pattern that NVIDIA's tensor cores (Ampere and later) run up to twice as fast. The four lie along the dimension that
-the matrix product contracts: the inputs, which are the columns of an `nn.Linear` and the rows of GPT-2's `Conv1D`.
+The one of the [patterns][tombola.weight_pattern] that NVIDIA's tensor cores (Ampere and later) run up to twice as fast.
 """
 
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.sparse import to_sparse_semi_structured
 from transformers.pytorch_utils import Conv1D
 
-from tombola.anatomy import Matrix, dissect
+from tombola.anatomy import Matrix, dissect, outputs_first
 from tombola.errors import TombolaError
 from tombola.subnetwork import Subnetwork, masked
 from tombola.ticket import Ticket
+from tombola.weight_pattern import WeightPattern
 
 PATTERN = "2:4"
-_KEPT, _GROUP = 2, 4
+_PATTERN = WeightPattern.parse(PATTERN)
 _DTYPES = (torch.float16, torch.bfloat16)
 _ROWS, _COLUMNS = 32, 64
 """Multiples of these run in both of PyTorch's backends, CUTLASS and cuSPARSELt."""
@@ -35,12 +35,12 @@ def prune_semi_structured(model: nn.Module) -> Ticket:
     anatomy = dissect(model)
     masks = {}
     for matrix, parameter in anatomy.prunable(model):
-        weight = _contracted_last(model, matrix, parameter.detach())
-        if weight.shape[1] % _GROUP:
+        weight = outputs_first(model, matrix, parameter.detach())
+        if not _PATTERN.divides(weight.shape[1]):
             masks[matrix.name] = torch.ones(matrix.shape, dtype=torch.bool)
             continue
-        mask = _largest(weight.reshape(-1, _GROUP)).reshape(weight.shape)
-        masks[matrix.name] = _contracted_last(model, matrix, mask).contiguous().cpu()
+        mask = _PATTERN.largest(weight.abs().nan_to_num(torch.inf, torch.inf))
+        masks[matrix.name] = outputs_first(model, matrix, mask).contiguous().cpu()
     return Ticket("weights", anatomy.signature, masks, {"ticket": PATTERN})
 
 
@@ -51,12 +51,8 @@ def not_semi_structured(model: nn.Module, ticket: Ticket) -> tuple[str, ...]:
         TombolaError: the ticket is for another architecture, or not one of weights.
     """
     _check(model, ticket)
-    found = []
-    for matrix in dissect(model).matrices:
-        mask = _contracted_last(model, matrix, ticket.masks[matrix.name])
-        if mask.shape[1] % _GROUP or (mask.reshape(-1, _GROUP).sum(1, dtype=torch.uint8) > _KEPT).any():
-            found.append(matrix.name)
-    return tuple(found)
+    masks = {matrix.name: outputs_first(model, matrix, ticket.masks[matrix.name]) for matrix in dissect(model).matrices}
+    return tuple(name for name, mask in masks.items() if not _PATTERN.holds(mask))
 
 
 @dataclass(frozen=True)
@@ -90,7 +86,7 @@ def to_semi_structured(model: nn.Module, ticket: Ticket) -> SemiStructured:
     otherwise = set(not_semi_structured(model, ticket))
     sparse = []
     for matrix, parameter in part.anatomy.prunable(part.model):
-        outputs, inputs = _contracted_last(model, matrix, parameter).shape
+        outputs, inputs = outputs_first(model, matrix, parameter).shape
         if matrix.name not in otherwise and not outputs % _ROWS and not inputs % _COLUMNS:
             _convert(part, matrix)
             sparse.append(matrix.name)
@@ -105,33 +101,16 @@ def to_semi_structured(model: nn.Module, ticket: Ticket) -> SemiStructured:
 
 def _convert(part: Subnetwork, matrix: Matrix) -> None:
     """Replace the linear map of a matrix by an `nn.Linear` of the sparse one."""
-    path = matrix.parameter.removesuffix(".weight")
+    path = matrix.module
     old = part.model.get_submodule(path)
     assert isinstance(old, nn.Linear | Conv1D)
-    weight = _contracted_last(part.model, matrix, old.weight.detach()).contiguous()
+    weight = outputs_first(part.model, matrix, old.weight.detach()).contiguous()
     new = nn.Linear(1, 1, device="meta")
     new.out_features, new.in_features = weight.shape
     new.weight = nn.Parameter(to_sparse_semi_structured(weight), requires_grad=False)
     new.register_parameter("bias", old.bias)
     new.train(old.training)
     part.model.set_submodule(path, new)
-
-
-def _largest(groups: Tensor) -> Tensor:
-    """Bool [groups, 4]: the two of largest magnitude of each, the later ones among equals."""
-    magnitude = groups.abs().nan_to_num(torch.inf, torch.inf)
-    stronger = torch.zeros(groups.shape, dtype=torch.uint8, device=groups.device)
-    for place in range(_GROUP):
-        other = magnitude[:, place, None]
-        stronger[:, :place] += other >= magnitude[:, :place]
-        stronger[:, place:] += other > magnitude[:, place:]
-    return stronger < _KEPT
-
-
-def _contracted_last(model: nn.Module, matrix: Matrix, tensor: Tensor) -> Tensor:
-    """A weight or mask as [out, in]; done twice it is as it was."""
-    transposed = isinstance(model.get_submodule(matrix.parameter.removesuffix(".weight")), Conv1D)
-    return tensor.T if transposed else tensor
 
 
 def _check(model: nn.Module, ticket: Ticket) -> None:

@@ -39,6 +39,8 @@ SUPER_TICKETS = ("super-survivors", "super-random", "super-bad")
 """The tickets of what survives in every seed of a study, with random and bad ones of their size."""
 
 FORMAT = 1
+MASKS = "masks.safetensors"
+"""The file of a ticket's masks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,19 +231,9 @@ class Ticket:
 
     def write(self, folder: Path) -> None:
         """Write the two files of a ticket into an existing folder."""
-        packed = {name: torch.from_numpy(np.packbits(mask.numpy())) for name, mask in self.masks.items()}
-        write_bytes(folder / "masks.safetensors", save(packed))
-        write_json(
-            folder / "ticket.json",
-            {
-                "format": FORMAT,
-                "pruning": self.pruning,
-                "architecture": self.architecture,
-                "shapes": {name: list(mask.shape) for name, mask in self.masks.items()},
-                "survivors": self._stated(),
-                "provenance": dict(self.provenance),
-            },
-        )
+        write_bytes(folder / MASKS, save({name: bits(mask) for name, mask in self.masks.items()}))
+        shapes = {name: tuple(mask.shape) for name, mask in self.masks.items()}
+        write_head(folder, self.pruning, self.architecture, shapes, self._stated(), self.provenance)
 
     def _stated(self) -> dict[str, int]:
         """The survivors that `ticket.json` states."""
@@ -263,7 +255,7 @@ class Ticket:
             if head["pruning"] not in PRUNINGS or not head["shapes"]:
                 raise ValueError(f"no masks of {head['pruning']}")
             masks = {}
-            with safe_open(folder / "masks.safetensors", "pt") as file:
+            with safe_open(folder / MASKS, "pt") as file:
                 for name, shape in head["shapes"].items():
                     if not shape or any(type(size) is not int or size < 1 for size in shape):
                         raise ValueError(f"{name} has the shape {shape}")
@@ -276,7 +268,7 @@ class Ticket:
             ticket = cls(head["pruning"], head["architecture"], masks, head["provenance"])
             stated = head["survivors"]
         except FileNotFoundError:
-            missing = path.name if not path.exists() else "masks.safetensors"
+            missing = path.name if not path.exists() else MASKS
             raise TombolaError(
                 f"no ticket in {folder}: {missing} is missing; give the folder of a ticket, such as good/"
             ) from None
@@ -287,6 +279,33 @@ class Ticket:
         if stated != ticket._stated():
             raise TombolaError(f"the ticket in {folder} is damaged: its masks do not have the survivors it states")
         return ticket
+
+
+def bits(mask: Tensor) -> Tensor:
+    """A mask as the file of masks holds it: eight to a byte, uint8."""
+    return torch.from_numpy(np.packbits(mask.numpy()))
+
+
+def write_head(
+    folder: Path,
+    pruning: Pruning,
+    architecture: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    survivors: Mapping[str, int],
+    provenance: Mapping[str, object],
+) -> None:
+    """Write `ticket.json`, all of a ticket but its masks."""
+    write_json(
+        folder / "ticket.json",
+        {
+            "format": FORMAT,
+            "pruning": pruning,
+            "architecture": architecture,
+            "shapes": {name: list(shape) for name, shape in shapes.items()},
+            "survivors": dict(survivors),
+            "provenance": dict(provenance),
+        },
+    )
 
 
 def _shapes(anatomy: Anatomy, pruning: Pruning, blocks: int) -> dict[str, tuple[int, ...]]:
