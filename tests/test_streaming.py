@@ -165,6 +165,8 @@ def test_a_killed_run_leaves_no_folder_and_the_next_one_cleans_up(tmp_path: Path
     assert process.stdout.readline() == b"one\n"
     with pytest.raises(TombolaError, match="another process is writing"):
         prune_checkpoint(dense, out, "magnitude", 0.5)
+    neighbour = tmp_path / ".draft-pruned-wanda-0a1b2c3d"
+    neighbour.mkdir()
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
@@ -173,7 +175,13 @@ def test_a_killed_run_leaves_no_folder_and_the_next_one_cleans_up(tmp_path: Path
     prune_checkpoint(dense, out, "magnitude", 0.5)
     found = prune_weights(model, "magnitude", 0.5)
     same(out, found.ticket, found.model)  # type: ignore[arg-type]
-    assert {path.name for path in tmp_path.iterdir()} == {"dense", "pruned"}
+    # A job that writes `pruned-wanda` is at work beside.
+    assert {path.name for path in tmp_path.iterdir()} == {"dense", "pruned", neighbour.name}
+
+
+def a_function(folder: Path) -> None:
+    values = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**values, "architectures": ["pipeline"]}))
 
 
 def no_shard(folder: Path) -> None:
@@ -241,6 +249,7 @@ def renamed(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
+        (a_function, "is of class pipeline, which is no model"),
         (no_shard, "model-00002.* is missing"),
         (cut_short, "is damaged .it ends too early"),
         (nonsense, "is damaged"),

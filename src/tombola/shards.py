@@ -96,5 +96,10 @@ def companions(folder: Path) -> list[Path]:
     return sorted(
         file
         for file in folder.iterdir()
-        if file.is_file() and file.suffix not in _WEIGHTS and file.name not in _OWN and file.name[0] != "."
+        if file.is_file()
+        and file.suffix not in _WEIGHTS
+        and file.name not in _OWN
+        and not file.name.startswith(".")
+        # The index of weights in another format would name files that are not there.
+        and (file.name == SAFE_WEIGHTS_INDEX_NAME or not file.name.endswith(".index.json"))
     )

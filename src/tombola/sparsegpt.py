@@ -98,7 +98,7 @@ def sparsegpt(
         part, inverse, chosen = w[start:end], upper[start:end, start:end], kept[start:end]
         scale, errors = inverse.diagonal()[:, None], torch.empty_like(part)
         if pattern is None:
-            goes = round(sparsity * rows * end) - round(sparsity * rows * start)
+            goes = round(sparsity * (rows * end)) - round(sparsity * (rows * start))
             chosen.copy_(_without_cheapest(part / scale, goes))
         for column in range(end - start):
             if pattern is not None and column % group == 0:

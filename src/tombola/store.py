@@ -148,6 +148,14 @@ def publish(folder: Path) -> Iterator[Path]:
                     parent.rmdir()
 
 
+def sweep_drafts_of(folder: Path) -> None:
+    """Delete what killed processes left of `folder` itself, nothing of a neighbour whose name begins like its own."""
+    named = re.compile(rf"{re.escape(f'{_DRAFT}{folder.name}-')}[0-9a-f]{{8}}")
+    for draft in folder.parent.iterdir():
+        if named.fullmatch(draft.name):
+            shutil.rmtree(draft, ignore_errors=True)
+
+
 def sweep_drafts(folder: Path) -> None:
     """Delete what killed processes left half-written anywhere under `folder`."""
     for draft in list(folder.rglob(f"{_DRAFT}*")):

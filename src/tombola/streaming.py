@@ -31,7 +31,7 @@ from tombola.recognition import recognise
 from tombola.shards import Shards, companions
 from tombola.sources import loading, locate, quiet
 from tombola.sparsegpt import BLOCK, DAMPING
-from tombola.store import disk_errors, publish, write_text
+from tombola.store import disk_errors, publish, sweep_drafts_of, write_text
 from tombola.tensor_file import TensorFile
 from tombola.ticket import MASKS, bits, write_head
 from tombola.weight_methods import WeightCut, check_finite, check_stored, masks_without_data, prunable_anatomy
@@ -96,7 +96,7 @@ def prune_checkpoint(
     """
     started = time.perf_counter()
     cut = WeightCut.of(method, sparsity, pattern, scope, sequential=sequential, seed=seed, damping=damping, block=block)
-    folder, out = Path(locate(str(source))), Path(out)
+    folder, out = Path(locate(str(source))), Path(out).resolve()
     if not folder.is_dir():
         raise TombolaError(f"{source} is no local folder; download the checkpoint first (hf download {source})")
     with contextlib.ExitStack() as stack:
@@ -234,8 +234,8 @@ def _skeleton(folder: Path, dtype: torch.dtype | None = None) -> PreTrainedModel
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         name = (config.architectures or [""])[0]
         kind = getattr(transformers, name, None)
-        if kind is None:
-            raise TombolaError(f"{folder} is of class {name or 'unknown'}, which this transformers does not have")
+        if not (isinstance(kind, type) and issubclass(kind, PreTrainedModel)):
+            raise TombolaError(f"{folder} is of class {name or 'unknown'}, which is no model of this transformers")
         try:
             torch.set_default_dtype(dtype or before)
             with init_empty_weights(include_buffers=False):
@@ -294,8 +294,7 @@ def _alone(out: Path) -> Iterator[None]:
         except Timeout:
             raise TombolaError(f"another process is writing {out}; wait for it or choose another folder") from None
     try:
-        for draft in out.parent.glob(f".draft-{out.name}-*"):
-            shutil.rmtree(draft, ignore_errors=True)
+        sweep_drafts_of(out)
         yield
     finally:
         Path(lock.lock_file).unlink(missing_ok=True)

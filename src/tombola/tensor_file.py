@@ -167,6 +167,8 @@ def _slots(head: Mapping[str, object], values: int) -> Iterator[tuple[str, Slot]
             raise ValueError(f"its header says nothing of {name}")
         start, end = facts["data_offsets"]
         dtype, shape = _DTYPES.get(facts["dtype"]), tuple(facts["shape"])
+        if any(type(size) is not int or size < 0 for size in shape):
+            raise ValueError(f"{name} has the shape {list(shape)}")
         if not 0 <= start <= end or (dtype is not None and end - start != math.prod(shape) * dtype.itemsize):
             raise ValueError(f"the place of {name} does not fit its shape")
         yield name, Slot(dtype, shape, values + start, values + end)

@@ -25,6 +25,9 @@ _QUANTISED = (
 _SLAB = 256
 """Rows whose scores are held at a time."""
 
+_SEEDS = 2**32
+"""Seeds there are: shifted, to leave room for matrices, they still fit a generator."""
+
 
 @dataclass(frozen=True)
 class Method:
@@ -110,6 +113,8 @@ class WeightCut:
             sparsity = shape.sparsity
         if sparsity is None or not 0 <= sparsity < 1:
             raise TombolaError(f"the share of weights to remove must lie between 0 and below 1, not {sparsity}")
+        if not 0 <= seed < _SEEDS:
+            raise TombolaError(f"the seed must be a whole number from 0 to below {_SEEDS}, not {seed}")
         if not damping > 0 or block < 1:
             raise TombolaError(f"SparseGPT needs damping above 0 and blocks of columns, not {damping} and {block}")
         return cls(method, sparsity, shape, scope or scopes[0], sequential, seed, damping, block)
