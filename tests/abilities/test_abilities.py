@@ -194,6 +194,18 @@ def test_facts_are_ranked_among_others_of_their_kind(tmp_path: Path) -> None:
         knowledge.load(tmp_path / "bad.txt")
 
 
+def test_chance_is_that_of_one_who_never_looks() -> None:
+    def ability(*examples: Example) -> Ability:
+        return Ability("x", "X", "choice", examples, "nowhere")
+
+    assert ability(Example(("a", "b")), Example(("c", "d", "e", "f"))).chance == (1 / 2 + 1 / 4) / 2
+    # Where the answers are always the same, one can always give the most common one.
+    labels = [Example((" no", " yes"), gold, f"text {n}") for n, gold in enumerate((1, 1, 0, 1))]
+    assert ability(*labels).chance == 3 / 4
+    assert Ability("x", "X", "exact", (Example(("a",)),), "nowhere").chance == 0
+    assert Ability("x", "X", "text", (Example(("a",)),), "nowhere").chance == 8
+
+
 def test_samples_take_from_every_group_in_turn() -> None:
     groups = ["a"] * 80 + ["b"] * 15 + ["c"] * 5
     assert Counter(groups[i] for i in balanced(groups, 15, 0)) == {"a": 5, "b": 5, "c": 5}

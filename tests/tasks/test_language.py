@@ -226,6 +226,12 @@ def test_the_score_can_be_one_ability_alone() -> None:
     measured = {m.ability: m for m in measure(everything.abilities, found.predictions, everything.references("dev"))}
     assert found.score == pytest.approx(np.mean([m.corrected for m in measured.values()]))
     assert evaluate(whole(model), one).score == pytest.approx(measured["questions"].corrected)
+    alone = {
+        name: metric.score(found.predictions, everything.references(split))
+        for name, (split, metric) in everything.more.items()
+    }
+    assert alone == pytest.approx({name: m.raw for name, m in measured.items()})
+    assert {name for name, (_, metric) in everything.more.items() if not metric.higher_is_better} == {"text"}
     few = everything.counting(["pairs", "text"])
     assert evaluate(whole(model), few).score == pytest.approx(
         (measured["pairs"].corrected + measured["text"].corrected) / 2

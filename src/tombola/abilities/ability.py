@@ -1,5 +1,6 @@
 """An ability as data: examples in plain text, how each is judged, and what guessing reaches."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -70,12 +71,17 @@ class Ability:
 
     @property
     def chance(self) -> float:
-        """What guessing reaches: the mean over examples of one in so many choices; 8 bits per byte for a text."""
+        """What one reaches who never looks at the context: one in so many choices, on average over the examples; where
+        all have the same choices, always the most common answer; 8 bits per byte for a text.
+        """
         if self.rule == "text":
             return BITS
         if self.rule == "exact":
             # One in a whole vocabulary, for each token.
             return 0.0
+        golds = Counter(example.gold for example in self.examples)
+        if len({example.choices for example in self.examples}) == 1 and len(self.examples) > 1:
+            return max(golds.values()) / len(self.examples)
         return float(np.mean([1 / len(example.choices) for example in self.examples]))
 
     def sample(self, rows: int | None, seed: int = 0) -> Self:

@@ -62,6 +62,15 @@ def raw_score(predictions: Array, references: Array, number: int, *, text: bool)
     return np.divide((weights * values).sum(-1), total, out=np.full(total.shape, np.nan), where=total > 0)
 
 
+def alone(name: str, number: int, scale: Scale) -> Metric:
+    """The metric of the raw score of one ability, under its own name: for reports, not for searches."""
+
+    def compute(predictions: Array, references: Array) -> Array:
+        return raw_score(predictions, references, number, text=scale.text)
+
+    return Metric(name, not scale.text, "abilities", compute, lambda references: scale.chance)
+
+
 def understanding(scales: Sequence[Scale], counted: Sequence[int] | None = None) -> Metric:
     """The metric over abilities.
 

@@ -58,7 +58,8 @@ class Encoder:
         """A text, cut into windows as long as the context; each begins with the last token of the one before it."""
         tokens, sizes = self._sized(text)
         tokens, sizes = (*self._start, *tokens), (*[0] * len(self._start), *sizes)
-        for begin in range(0, max(1, len(tokens) - 1), self._positions):
+        # A text of one token, and nothing before it, leaves nothing to predict.
+        for begin in range(0, len(tokens) - 1, self._positions):
             end = begin + self._positions + 1
             # Its first token is not predicted, so that its bytes do not count.
             yield Item("text", (tokens[begin:end],), (1,), 1, 0, (float(sum(sizes[begin + 1 : end])),))

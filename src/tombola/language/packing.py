@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tombola.language.item import RULES, Item
@@ -33,10 +34,10 @@ def pack(items: Sequence[Item], *, trees: bool) -> dict[str, Tensor]:
     ids, positions, ends = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     # Padding attends to itself and to nothing else.
     ends[:] = np.arange(1, length + 1)
-    at: list[np.ndarray] = []
-    edge: list[np.ndarray] = []
-    slot: list[np.ndarray] = []
-    predicted: list[np.ndarray] = []
+    at: list[NDArray[np.int64]] = []
+    edge: list[NDArray[np.int64]] = []
+    slot: list[NDArray[np.int64]] = []
+    predicted: list[NDArray[np.int64]] = []
     edges = 0
     for number, (item, trees_of) in enumerate(zip(items, grown, strict=True)):
         for sequence, tree in enumerate(trees_of):

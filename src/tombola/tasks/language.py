@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -21,7 +22,7 @@ from typing_extensions import override
 from tombola import sources
 from tombola.abilities import catalog
 from tombola.abilities.ability import BITS, Ability
-from tombola.abilities.score import Scale, reference, understanding
+from tombola.abilities.score import Scale, alone, reference, understanding
 from tombola.errors import TombolaError
 from tombola.keeping import Keeping
 from tombola.language.encoding import Encoder
@@ -37,9 +38,9 @@ from tombola.tasks.text import tokenizer_of
 AUTO = "auto"
 LONGEST = 2048
 """Tokens read at once where the model could read more: the field's length for calibration and perplexity."""
-_CELLS = {"dev": 8192, "calibration": 2048}
+_CELLS = {"dev": 8192, "train": 8192, "calibration": 2048}
 """Tokens of a batch at most, padding included, whatever its number of examples: the activations of a pass must fit, and
-those of a backward pass are kept."""
+those of a backward pass are kept. Training is not bound by it: its batches are the recipe's."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,11 @@ class LanguageTask(Task):
         self.name, self.title = name, title
         self.calibration = "calibration"
         self.normalise_layers = False
-        self.more = {}
+        # Each ability's own raw score, for the rows.
+        self.more = {
+            ability.name: ("dev", alone(ability.name, number, Scale.of(ability)))
+            for number, ability in enumerate(self.abilities)
+        }
         self.tokenizer = tokenizer
         self.positions = positions
         self._text = tuple(text)
@@ -286,19 +291,19 @@ class LanguageTask(Task):
 
     @override
     def baseline(self, split: str) -> Predictions:
-        """Guessing: one in so many choices, and 8 bits for every byte."""
+        """What scores nothing: every example as good as chance is on its ability."""
         if split != "dev":
             return np.full(self.size(split), BITS)
-        items = self._encoded(split)
-        guesses = {"text": BITS, "exact": 0.0}
-        return np.array([guesses.get(item.rule, 1 / item.choices) for item in items], dtype=np.float64)
+        size = self.size(split)
+        chances = [ability.chance for ability in self.abilities]
+        return np.array([chances[number] for number in self._numbers[:size]], dtype=np.float64)
 
     @override
     def batches(self, split: str, batch_size: int, *, shuffle: int | None = None) -> Iterator[Batch]:
         items = self._encoded(split)
         trees = self._trees
         if shuffle is None:
-            groups = self._groups(items, batch_size, _CELLS.get(split), trees)
+            groups = self._groups(items, batch_size, _CELLS[split], trees)
         else:
             drawn = np.random.default_rng(shuffle).permutation(len(items))
             groups = [drawn[begin : begin + batch_size] for begin in range(0, len(items), batch_size)]
@@ -328,16 +333,14 @@ class LanguageTask(Task):
         """Whether batches are of trees: only where every model that was settled reads them rightly."""
         return bool(self._readings) and all(reading.trees for reading in self._readings.values())
 
-    def _groups(
-        self, items: Sequence[Item], batch_size: int, cells: int | None, trees: bool
-    ) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
+    def _groups(self, items: Sequence[Item], batch_size: int, cells: int, trees: bool) -> list[NDArray[np.int64]]:
         """Items of similar length and number of rows, at most so many examples and cells in a batch."""
         rows = [1 if trees else len(item.sequences) for item in items]
         lengths = [len(item.tree) if trees else item.positions for item in items]
         groups: list[list[int]] = []
         for index in sorted(range(len(items)), key=lambda one: (rows[one], lengths[one], one)):
             group = groups[-1] if groups else []
-            full = cells is not None and (len(group) + 1) * rows[index] * lengths[index] > cells
+            full = (len(group) + 1) * rows[index] * lengths[index] > cells
             if group and len(group) < batch_size and not full:
                 group.append(index)
             else:
