@@ -71,7 +71,10 @@ def score(
             f"tasks of lm-evaluation-harness need it ({error}); pip install 'tombola[language]', or name abilities "
             "that Tombola measures itself"
         ) from None
-    manager = TaskManager(include_path=None if folder is None else str(folder))
+    # Its own thousands of task files take seconds to look through, and may not be needed.
+    manager = TaskManager(include_path=None if folder is None else str(folder), include_defaults=folder is None)
+    if folder is not None and not set(tasks) <= set(manager.all_tasks):
+        manager = TaskManager(include_path=str(folder))
     known = set(manager.all_tasks)
     for name in tasks:
         if name not in known:

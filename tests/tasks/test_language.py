@@ -115,6 +115,13 @@ def test_the_loss_of_text_is_transformers_own() -> None:
     assert ids.shape == (8, 17)
     own = [float(model(row[None], labels=row[None]).loss) for row in ids]
     np.testing.assert_allclose(found.losses, own, atol=1e-5)
+    # Perplexity of the texts to be judged: that of all their tokens together.
+    nats, tokens = 0.0, 0
+    for example in made.abilities[-1].examples:
+        row = torch.tensor([[BOS, *tokenizer()(example.choices[0], add_special_tokens=False)["input_ids"]]])
+        nats += float(model(row, labels=row).loss) * (row.shape[1] - 1)
+        tokens += row.shape[1] - 1
+    assert made.perplexity(evaluate(whole(model), made).losses) == {"text": pytest.approx(math.exp(nats / tokens))}
     # Blocks are the texts one after another, each after the start token, and nothing else.
     words = tokenizer()
     stream = [token for text in TEXTS for token in (BOS, *words(text, add_special_tokens=False)["input_ids"])]

@@ -328,6 +328,19 @@ class LanguageTask(Task):
             predictions = _predictions(totals.double(), missed.view(totals.shape)[:, 0, 0] == 0, inputs, batch.targets)
         return Output(losses, predictions)
 
+    def perplexity(self, losses: NDArray[np.float32]) -> Mapping[str, float]:
+        """Name → perplexity per token of each ability of texts, from the losses [examples] of the split `dev`.
+
+        It compares models with the same tokenizer; bits per byte compare any.
+        """
+        items, found = self._encoded("dev"), {}
+        for number, ability in enumerate(self.abilities):
+            own = [index for index, one in enumerate(self._numbers) if one == number]
+            tokens = np.array([items[index].scored for index in own], dtype=np.float64)
+            if ability.rule == "text" and tokens.sum() > 0:
+                found[ability.name] = float(np.exp((losses[own] * tokens).sum() / tokens.sum()))
+        return found
+
     @property
     def _trees(self) -> bool:
         """Whether batches are of trees: only where every model that was settled reads them rightly."""
