@@ -113,7 +113,7 @@ def _measured(
     if ability.rule == "choice":
         # Ties count half; what half a hit is left over is no hit.
         hits = int(np.nan_to_num(p).sum())
-        better = binomtest(hits, len(p), scale.chance, alternative="greater").pvalue < SIGNIFICANCE
+        better = bool(binomtest(hits, len(p), scale.chance, alternative="greater").pvalue < SIGNIFICANCE)
     else:
         better = ends[0] > 0
     return Measured(
