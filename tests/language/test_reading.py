@@ -1,5 +1,6 @@
 """Log-probabilities of trees against a plain loop over single sequences, for every family of decoders."""
 
+import dataclasses
 import random
 
 import pytest
@@ -77,7 +78,7 @@ def test_a_model_with_a_window_is_read_row_by_row(family: str) -> None:
 
 def test_a_window_that_is_not_overstepped_is_none() -> None:
     kind = ZOO["mistral"]
-    model = type(kind)(**{**kind.__dict__, "options": {**kind.options, "sliding_window": 30}}).make("sdpa")
+    model = dataclasses.replace(kind, options={**kind.options, "sliding_window": 30}).make("sdpa")
     assert choose(model, items()).trees
 
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel
+from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel, T5Config
 
-import causal
 from causal import POSITIONS, TEXTS, abilities, checkpoint, llama, task, tokenizer
 from models import randomise
 from tombola import controls
@@ -25,6 +24,7 @@ from tombola.language.reading import Reading
 from tombola.one_shot_pruning import one_shot
 from tombola.search import SearchOptions, search_ticket
 from tombola.subnetwork import masked, shrunk, whole
+from tombola.tasks import language
 from tombola.tasks.base import Batch
 from tombola.tasks.language import Blocks, LanguageTask, _predictions
 from tombola.training import Recipe, retrain, train
@@ -311,8 +311,6 @@ def test_bad_input_is_refused_in_one_line(tmp_path: Path) -> None:
     tokenizer().save_pretrained(tmp_path / "bert")
     with pytest.raises(TombolaError, match=r"bert is no causal language model: it has no cls\."):
         task().load(str(tmp_path / "bert"), seed=0)
-    from transformers import T5Config
-
     T5Config(vocab_size=62).save_pretrained(tmp_path / "t5")
     with pytest.raises(TombolaError, match=r"t5 is a t5, which is no causal language model"):
         task().load(str(tmp_path / "t5"), seed=0)
@@ -362,7 +360,7 @@ def test_the_start_is_that_after_which_text_surprises_least() -> None:
 def test_batches_hold_every_example_once_and_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
     made = task()
     made.settle(llama())
-    monkeypatch.setitem(causal.LanguageTask.__init__.__globals__["_CELLS"], "dev", 60)
+    monkeypatch.setitem(language._CELLS, "dev", 60)
     batches = list(made.batches("dev", 8))
     assert sorted(i for b in batches for i in b.indices) == list(range(made.size("dev")))
     assert max(b.inputs["input_ids"].numel() for b in batches if len(b.indices) > 1) <= 60
