@@ -110,7 +110,7 @@ def write(
     end = tokenizer.eos_token_id
     bare = [[token for token in tokens if token != end] for tokens in written]
     return Writing(
-        texts=tuple(tokenizer.decode(tokens) for tokens in bare),
+        texts=tuple(str(tokenizer.decode(tokens)) for tokens in bare),
         distinct=(distinct(bare, 1), distinct(bare, 2), distinct(bare, 3)),
         repetition=float(np.mean([repetition(tokens) for tokens in bare])),
         length=float(np.mean([len(tokens) for tokens in bare])),
@@ -162,7 +162,8 @@ def _continued(
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(sampling.seed)
         try:
-            made = model.generate(rows, attention_mask=torch.ones_like(rows), **options)
+            generate: Any = model.generate
+            made = generate(rows, attention_mask=torch.ones_like(rows), **options)
         except RuntimeError as error:
             if "probability" not in str(error):
                 raise

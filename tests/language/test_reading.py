@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+from typing import Any
 
 import pytest
 import torch
@@ -99,7 +100,12 @@ def test_gradients_come_through_slabs_of_logits(monkeypatch: pytest.MonkeyPatch)
 
 def test_what_is_not_causal_is_refused() -> None:
     torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }
     bert = BertLMHeadModel(BertConfig(vocab_size=30, **sizes)).eval()
     with pytest.raises(TombolaError, match="BertLMHeadModel is not causal: what it says of a token depends on later"):
         causal(bert)

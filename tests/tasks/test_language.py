@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -284,7 +285,7 @@ def test_a_model_that_says_nan_is_one_clear_line() -> None:
 
 def test_bad_input_is_refused_in_one_line(tmp_path: Path) -> None:
     model = llama()
-    with pytest.raises(TombolaError, match=r"pairs, example 6: \d+ tokens do not fit into the model's 5 positions"):
+    with pytest.raises(TombolaError, match=r"pairs, example 1: \d+ tokens do not fit into the model's 5 positions"):
         task(positions=5).settle(model)
     with pytest.raises(TombolaError, match="texts of 64 tokens do not fit into this model's 48 positions"):
         task(positions=64).settle(model)
@@ -304,7 +305,12 @@ def test_bad_input_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(TombolaError, match=r"the tokenizer knows 62 tokens, the model 20"):
         task().settle(small)
     torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }
     bert = BertModel(BertConfig(vocab_size=62, max_position_embeddings=POSITIONS, **sizes))
     randomise(bert, 0.3)
     bert.save_pretrained(tmp_path / "bert")

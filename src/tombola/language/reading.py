@@ -99,7 +99,7 @@ def causal(model: nn.Module) -> None:
     config = getattr(model, "config", None)
     if not isinstance(model, PreTrainedModel) or getattr(config, "is_encoder_decoder", False):
         raise TombolaError(f"{name} is no causal language model; give one that predicts the next token")
-    device, vocabulary = device_of(model), model.get_input_embeddings().num_embeddings
+    device, vocabulary = device_of(model), int(getattr(model.get_input_embeddings(), "num_embeddings", 0))
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(vocabulary, (1, 8), generator=generator).to(device)
     other = ids.clone()

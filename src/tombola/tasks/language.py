@@ -227,12 +227,11 @@ class LanguageTask(Task):
             torch.manual_seed(seed)
             config = AutoConfig.from_pretrained(path, trust_remote_code=self._trust_remote_code)
             _check_kind(source, config)
+            auto: Any = AutoModelForCausalLM
             if state == "init":
-                model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, **options)
+                model = auto.from_config(config, dtype=torch.float32, **options)
             else:
-                model, report = AutoModelForCausalLM.from_pretrained(
-                    path, output_loading_info=True, dtype=torch.float32, **options
-                )
+                model, report = auto.from_pretrained(path, output_loading_info=True, dtype=torch.float32, **options)
                 if report["missing_keys"]:
                     raise TombolaError(
                         f"{source} is no causal language model: it has no {min(report['missing_keys'])}; give a model "
