@@ -80,7 +80,8 @@ class Ability:
             # One in a whole vocabulary, for each token.
             return 0.0
         golds = Counter(example.gold for example in self.examples)
-        if len({example.choices for example in self.examples}) == 1 and len(self.examples) > 1:
+        # Labels of which only one ever occurs leave nothing to tell apart.
+        if len({example.choices for example in self.examples}) == 1 and len(golds) > 1:
             return max(golds.values()) / len(self.examples)
         return float(np.mean([1 / len(example.choices) for example in self.examples]))
 
