@@ -90,7 +90,8 @@ def main() -> None:
         for _ in range(options.rounds):
             mine.append(ours(model, task, "bf16" if precision == "bf16" else "fp32"))
             other.append(theirs(engine, pairs))
-        wall, processor = ([min(one[index] for one in rounds) for rounds in (mine, other)] for index in (0, 1))
+        wall = [min(one[0] for one in rounds) for rounds in (mine, other)]
+        processor = [min(one[1] for one in rounds) for rounds in (mine, other)]
         print(
             f"{precision}: ours {wall[0]:.2f} s ({np.mean(mine[0][2]):.4f}), lm-eval {wall[1]:.2f} s "
             f"({np.mean(other[0][2]):.4f}), same verdict on {np.mean(np.equal(mine[0][2], other[0][2])):.1%}, ratio "

@@ -50,27 +50,21 @@ def test_the_grammar_covers_phenomena_in_equal_parts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "one_side"),
     [
-        ("subject_verb_agreement", ("sleep", "laugh", "arrive", "smile", "disappear", "exist", "cough", "fall")),
-        ("anaphor_gender", ("herself", "himself")),
-        ("anaphor_number", ("themselves", "himself")),
-        ("determiner_adjective_noun_agreement", ("this", "that", "these", "those")),
-        ("agreement_across_phrase", ("is", "are")),
+        (
+            "subject_verb_agreement",
+            {"sleeps", "laughs", "arrives", "smiles", "disappears", "exists", "coughs", "falls"},
+        ),
+        ("anaphor_gender", {"herself"}),
+        ("anaphor_number", {"himself"}),
+        ("determiner_adjective_noun_agreement", {"this", "that"}),
+        ("agreement_across_phrase", {"is"}),
     ],
 )
-def test_no_constant_preference_scores_above_a_half(name: str, words: tuple[str, ...]) -> None:
+def test_no_constant_preference_scores_above_a_half(name: str, one_side: set[str]) -> None:
     """Each side of a rule is right as often as the other."""
-    made = pairs(name, 200)
-    firsts = [
-        next(w for w in pair[0].rstrip(".").split() if w.rstrip("s") in {x.rstrip("s") for x in words}) for pair in made
-    ]
-    counts = Counter(firsts)
-    sides = ("herself", "this", "that", "is", "himself") if name != "subject_verb_agreement" else ()
-    if name == "anaphor_gender":
-        sides = ("herself",)
-    total = sum(n for w, n in counts.items() if (w in sides if sides else w.endswith("s")))
-    assert total == 100
+    assert sum(bool(one_side & set(good.rstrip(".").split())) for good, _ in pairs(name, 200)) == 100
 
 
 def write(path: Path, *rows: object) -> Path:

@@ -14,8 +14,8 @@ several = st.lists(tokens, min_size=1, max_size=5)
 def test_a_node_sees_exactly_what_comes_before_it_in_its_sequence(sequences: list[tuple[int, ...]]) -> None:
     tree = grow(sequences, [0] * len(sequences))
     numbers = np.arange(len(tree))
-    seen = {}
-    for node in numbers:
+    seen: dict[int, tuple[int, ...]] = {}
+    for node in range(len(tree)):
         before = numbers[(numbers <= node) & (node < tree.ends)]
         assert tree.depths[before].tolist() == list(range(len(before)))
         seen[node] = tuple(tree.tokens[before].tolist())

@@ -100,7 +100,7 @@ def balanced(groups: Sequence[str], rows: int, seed: int) -> list[int]:
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(groups))
     turns: dict[str, int] = {}
-    ranked = []
+    ranked: list[tuple[int, int, int]] = []
     for index in shuffled:
         turn = turns[groups[index]] = turns.get(groups[index], 0) + 1
         ranked.append((turn, len(ranked), int(index)))

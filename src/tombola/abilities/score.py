@@ -59,7 +59,8 @@ def raw_score(predictions: Array, references: Array, number: int, *, text: bool)
     # A broken model's NaN is as good as guessing bytes, or as wrong.
     values = np.where(np.isnan(p), BITS if text else 0.0, p)
     total = weights.sum(-1)
-    return np.divide((weights * values).sum(-1), total, out=np.full(total.shape, np.nan), where=total > 0)
+    found = np.full(np.shape(total), np.nan)
+    return np.asarray(np.divide((weights * values).sum(-1), total, out=found, where=total > 0))
 
 
 def alone(name: str, number: int, scale: Scale) -> Metric:

@@ -57,7 +57,7 @@ class Encoder:
     def windows(self, text: str) -> Iterator[Item]:
         """A text, cut into windows as long as the context; each begins with the last token of the one before it."""
         tokens, sizes = self._sized(text)
-        tokens, sizes = (*self._start, *tokens), (*[0] * len(self._start), *sizes)
+        tokens, sizes = (*self._start, *tokens), [0.0] * len(self._start) + sizes
         # A text of one token, and nothing before it, leaves nothing to predict.
         for begin in range(0, len(tokens) - 1, self._positions):
             end = begin + self._positions + 1
