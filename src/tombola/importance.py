@@ -29,14 +29,18 @@ class Importance:
     def __getitem__(self, kind: str) -> Tensor:
         return self.sites[kind]
 
-    def normalised(self) -> Self:
+    def normalised(self, layers: bool = True) -> Self:
         """Heads divided by their layer's L2 norm, then each kind scaled to [0, 1] (Michel et al. 2019).
+
+        Args:
+            layers: divide by the norms. It makes layers equal, which hurts deep decoders: 54 of SmolLM2's 270 heads
+                went for 7 points of grammar with it, for 1 without.
 
         Norms and ranges are those of the survivors, so that a pruned site has no say, whether it is masked or gone.
         Neurons are not divided by a norm: compared over the whole model they make much better tickets.
         """
         found = dict(self.sites)
-        if "heads" in found:
+        if layers and "heads" in found:
             norms = found["heads"].nan_to_num().norm(dim=1, keepdim=True)
             # A layer whose heads have no influence at all keeps its zeros.
             found["heads"] = found["heads"] / norms.where(norms > 0, 1.0)

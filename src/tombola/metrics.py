@@ -18,7 +18,7 @@ from tombola.errors import TombolaError
 
 Array = NDArray[Any]
 
-Kind = Literal["classes", "binary", "values"]
+Kind = Literal["classes", "binary", "values", "abilities"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Metric:
         compute: predictions and references, class ids (int) or values (float), broadcastable to [..., n] ->
             float64 scores [...].
         chance: references [n] -> the best score of a guess that does not look at the inputs.
-        kind: what it scores: `classes`, `binary` (two classes, of which 1 is positive) or `values`.
+        kind: what it scores: `classes`, `binary` (two classes, of which 1 is positive), `values`, or `abilities` of a
+            language model.
     """
 
     name: str

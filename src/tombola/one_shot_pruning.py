@@ -22,6 +22,7 @@ def one_shot(
     *,
     block: int = 1,
     split: str = "train",
+    normalise_layers: bool | None = None,
     batch_size: int = 64,
     precision: Precision = "fp32",
     progress: Progress = SILENT,
@@ -33,7 +34,9 @@ def one_shot(
         task: gives data and loss; a ticket of weights asks for none.
         keep: kind of site (`heads`, `mlps`, `neurons`) or `weights` → share to keep, from 0 to 1. The count is rounded.
         block: neurons of a block. Single ones make the better tickets; larger blocks leave MLPs of rounder sizes.
-        split: where importance is measured; training rows by default, so that the dev rows can judge.
+        split: where importance is measured, unless the task has a split for that; training rows by default, so that the
+            dev rows can judge.
+        normalise_layers: divide the importance of heads by their layer's norm; by default as the task says.
         batch_size: examples at a time.
         precision: of the pass.
         progress: counts examples.
@@ -53,11 +56,13 @@ def one_shot(
         masks = keep_largest(anatomy.weights_of(model), round(keep["weights"] * anatomy.weights))
         return Ticket(pruning, anatomy.signature, masks, facts)
     part = whole(model, pruning, block)
+    split = task.calibration or split
     found = evaluate(
         part, task, split, importance=True, batch_size=batch_size, precision=precision, progress=progress
     ).importance
     assert found is not None
-    importance, removed = found.normalised(), {}
+    layers = task.normalise_layers if normalise_layers is None else normalise_layers
+    importance, removed = found.normalised(layers), {}
     for kind, share in keep.items():
         least = importance.least_first(kind)
         removed[kind] = least[: len(least) - round(share * len(least))]

@@ -180,6 +180,7 @@ class _Trail:
     anatomy: Anatomy
     floor: float
     progress: Progress
+    normalise_layers: bool
     pass_over: Callable[[Ticket], tuple[nn.Module, Evaluation]]
     steps: list[Step] = field(default_factory=list)
 
@@ -227,7 +228,7 @@ class _Trail:
                 score=evaluation.score,
                 holds=holds,
                 seconds=seconds,
-                importance=None if importance is None else importance.normalised().lists(),
+                importance=None if importance is None else importance.normalised(self.normalise_layers).lists(),
             )
         )
         self.progress.note(f"iteration {len(self.steps) - 1}: {kept}, {evaluation.score:.4f} (floor {self.floor:.4f})")
@@ -243,6 +244,7 @@ def search_ticket(
     full: Evaluation | None = None,
     realise: Callable[[nn.Module, Ticket], Subnetwork] = shrunk,
     retrain: Callable[[Ticket], nn.Module] | None = None,
+    normalise_layers: bool | None = None,
     batch_size: int = 64,
     precision: Precision = "fp32",
     progress: Progress = SILENT,
@@ -263,6 +265,7 @@ def search_ticket(
         realise: `shrunk`, or `masked` for comparison.
         retrain: gives the model trained again under a ticket of weights from rewound weights; with it the search is
             iterative magnitude pruning (Frankle & Carbin 2019), and each cut goes by the retrained magnitudes.
+        normalise_layers: divide the importance of heads by their layer's norm; by default as the task says.
         batch_size: examples at a time.
         precision: of the forward passes.
         progress: counts examples, notes iterations.
@@ -272,6 +275,7 @@ def search_ticket(
     """
     options = options or SearchOptions()
     importance = pruning != "weights"
+    layers = task.normalise_layers if normalise_layers is None else normalise_layers
 
     def evaluation(subnetwork: Subnetwork) -> Evaluation:
         return evaluate(
@@ -292,20 +296,20 @@ def search_ticket(
     everything = Ticket.everything(anatomy, pruning, options.neuron_block)
     if full is None or not _serves(full, everything):
         full = evaluation(Subnetwork(model, anatomy, everything, everything))
-    trail = _Trail(task, anatomy, task.metric.floor(full.score, options.threshold), progress, pass_over)
+    trail = _Trail(task, anatomy, task.metric.floor(full.score, options.threshold), progress, layers, pass_over)
     state = trail.start(_State(everything, full, model))
     if pruning == "weights":
         state = trail.descend("magnitude", state, lambda s: _cut_weights(s, anatomy, options.weights_step))
     else:
         totals = {kind: mask.numel() for kind, mask in everything.masks.items()}
         counts = {kind: options.cut(kind, total) for kind, total in totals.items()}
-        state = trail.descend("joint", state, lambda s: _cut_sites(s, counts))
+        state = trail.descend("joint", state, lambda s: _cut_sites(s, counts, layers))
         for kind, total in totals.items() if options.refine else ():
             alone = {kind: options.cut(kind, total, refining=True)}
             if alone == counts:
                 # It would cut again what the last joint step took back.
                 continue
-            state = trail.descend(kind, state, functools.partial(_cut_sites, counts=alone))
+            state = trail.descend(kind, state, functools.partial(_cut_sites, counts=alone, layers=layers))
     good = state.ticket.with_provenance(
         ticket="good",
         task=task.name,
@@ -325,10 +329,10 @@ def _serves(full: Evaluation, everything: Ticket) -> bool:
     return all(shapes.get(kind) == everything.masks[kind].shape for kind in everything.sites)
 
 
-def _cut_sites(state: _State, counts: Mapping[str, int]) -> tuple[Ticket, Mapping[str, Any]] | None:
+def _cut_sites(state: _State, counts: Mapping[str, int], layers: bool) -> tuple[Ticket, Mapping[str, Any]] | None:
     """The ticket without the least important sites, so many of each kind."""
     assert state.evaluation.importance is not None
-    importance = state.evaluation.importance.normalised()
+    importance = state.evaluation.importance.normalised(layers)
     removed = {kind: importance.least_first(kind)[:count] for kind, count in counts.items()}
     return (state.ticket.without(removed), removed) if any(removed.values()) else None
 

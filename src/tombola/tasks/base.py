@@ -50,12 +50,17 @@ class Task(ABC):
         title: the name that people know it by.
         metric: what the score is.
         more: further metrics that are reported, never searched on: column name → (split, metric).
+        calibration: the split by whose loss the importance of sites is measured; None for the split that is scored.
+        normalise_layers: whether a search divides the importance of heads by their layer's norm, unless it is told. It
+            serves the encoders that Michel et al. pruned, and hurts a deep decoder.
     """
 
     name: str
     title: str
     metric: Metric
     more: Mapping[str, tuple[str, Metric]]
+    calibration: str | None = None
+    normalise_layers: bool = True
 
     @abstractmethod
     def load(self, source: str, *, seed: int, state: State = "pretrained") -> nn.Module:
@@ -88,7 +93,7 @@ class Task(ABC):
         """The split in batches of examples of similar length.
 
         Args:
-            split: `train`, `search` or `dev`, or a split that `more` names.
+            split: `train`, `search` or `dev`, or a split that `more` or `calibration` names.
             batch_size: examples in a batch; the last may be smaller.
             shuffle: seed of a random order (of batches, and of examples among those of similar length);
                 None for a fixed order.

@@ -81,7 +81,7 @@ def records(
     """
     suffix = path.suffix.lower()
     if suffix in (".json", ".jsonl"):
-        return _json_rows(path)
+        return json_records(path)
     return _delimited_rows(path, suffix == ".csv", header, skip_malformed)
 
 
@@ -276,7 +276,12 @@ def _csv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise TombolaError(f"{path}, line {start} is malformed CSV: {error}; mend the line") from None
 
 
-def _json_rows(path: Path) -> Iterator[tuple[int, Row]]:
+def json_records(path: Path) -> Iterator[tuple[int, Row]]:
+    """The objects of a JSON-lines file, whatever its suffix, with their line numbers.
+
+    Raises:
+        TombolaError: the file is missing, empty or not UTF-8, or a line is no JSON object.
+    """
     empty = True
     for number, line in _lines(path):
         if not line.strip():

@@ -1,0 +1,105 @@
+"""Minimal pairs our way and lm-evaluation-harness's way: same model, same pairs, same precision, one run, one ratio.
+
+Ours: a pair is one row of a batch, its shared beginning computed once, logits only where the sentences differ, rows of
+similar length together. The harness's (`pip install 'tombola[language]'`): its own `HFLM.loglikelihood` at batch 64,
+each sentence a request after the same start token, requests sorted by length as it does. Both times are those of
+tokenising and scoring; building the harness's task is left out.
+
+    python benchmarks/grammar.py [--pairs FOLDER_OR_FILE] [--rows 500] [--model smollm2] [--rounds 2]
+
+Without `--pairs` they are those of Tombola's own small grammar. The two take turns, and each counts with its best
+round, which another process disturbs least; seconds of processor time are given too, as that is what one counts on a
+machine that is not idle.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+from transformers import PreTrainedModel
+
+from tombola.abilities import grammar
+from tombola.abilities.corpus import plots
+from tombola.evaluation import evaluate
+from tombola.precision import Precision, resolve_precision
+from tombola.subnetwork import whole
+from tombola.tasks.language import LanguageTask
+from tombola.tasks.text import tokenizer_of
+
+Round = tuple[float, float, list[float]]
+"""Wall and processor seconds, and the verdict on each pair, ties by half."""
+
+
+def ours(model: PreTrainedModel, task: LanguageTask, precision: Precision) -> Round:
+    """One round of ours."""
+    task._items.clear()
+    started, processor = time.perf_counter(), time.process_time()
+    found = evaluate(whole(model), task, precision=precision, batch_size=64)
+    return time.perf_counter() - started, time.process_time() - processor, found.predictions.tolist()
+
+
+def theirs(engine: HFLM, pairs: list[tuple[str, ...]]) -> Round:
+    """One round of the harness's."""
+    requests = [
+        Instance("loglikelihood", {}, ("", sentence), index) for index, pair in enumerate(pairs) for sentence in pair
+    ]
+    started, processor = time.perf_counter(), time.process_time()
+    sums = [total for total, _ in engine.loglikelihood(requests, disable_tqdm=True)]
+    seconds, used = time.perf_counter() - started, time.process_time() - processor
+    verdicts = [0.5 if good == bad else float(good > bad) for good, bad in zip(sums[::2], sums[1::2], strict=True)]
+    return seconds, used, verdicts
+
+
+def main() -> None:
+    """Score the pairs both ways in fp32, and in bf16 where the processor has it, and print times, scores and ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=Path, default=None)
+    parser.add_argument("--rows", type=int, default=500)
+    parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--rounds", type=int, default=2)
+    options = parser.parse_args()
+    ability = grammar.load(options.pairs).sample(options.rows)
+    pairs = [example.choices for example in ability.examples]
+    tokenizer = tokenizer_of(options.model)
+    task = LanguageTask([ability], plots().train[:64], tokenizer)
+    model = task.load(options.model, seed=0)
+    assert isinstance(model, PreTrainedModel)
+    assert task.start is not None
+    items = task._encoded("dev")
+    read, plain = sum(len(item.tree) for item in items), sum(len(row) for item in items for row in item.rows)
+    print(
+        f"{len(pairs)} pairs after {task.start.name}, {torch.get_num_threads()} threads; {plain:,} tokens one by one, "
+        f"{read:,} with what pairs share read once ({plain / read:.2f} times fewer)",
+        flush=True,
+    )
+    for precision in dict.fromkeys(("fp32", resolve_precision("auto", torch.device("cpu")))):
+        engine = HFLM(
+            pretrained=model,
+            tokenizer=tokenizer,
+            device="cpu",
+            batch_size=64,
+            prefix_token_id=task.start.token,
+            mixed_precision_dtype="bfloat16" if precision == "bf16" else None,
+        )
+        mine: list[Round] = []
+        other: list[Round] = []
+        for _ in range(options.rounds):
+            mine.append(ours(model, task, "bf16" if precision == "bf16" else "fp32"))
+            other.append(theirs(engine, pairs))
+        wall = [min(one[0] for one in rounds) for rounds in (mine, other)]
+        processor = [min(one[1] for one in rounds) for rounds in (mine, other)]
+        print(
+            f"{precision}: ours {wall[0]:.2f} s ({np.mean(mine[0][2]):.4f}), lm-eval {wall[1]:.2f} s "
+            f"({np.mean(other[0][2]):.4f}), same verdict on {np.mean(np.equal(mine[0][2], other[0][2])):.1%}, ratio "
+            f"{wall[1] / wall[0]:.2f}; processor {processor[0]:.2f} and {processor[1]:.2f} s, ratio "
+            f"{processor[1] / processor[0]:.2f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

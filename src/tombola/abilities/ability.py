@@ -1,0 +1,107 @@
+"""An ability as data: examples in plain text, how each is judged, and what guessing reaches."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import numpy as np
+
+from tombola.errors import TombolaError
+from tombola.language.item import Rule
+
+BITS = 8.0
+"""Bits per byte of a uniform guess: chance of a text."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One example.
+
+    Attributes:
+        choices: continuations, joined to the context as they are: with their leading space, where there is one. Of a
+            sentence pair the two sentences, of a text the text.
+        gold: which is right.
+        context: what comes before, empty where nothing does.
+        free: content-free versions of the context, by which the choices are calibrated (Zhao et al. 2021).
+        group: paradigm, relation or class; samples keep the groups' shares.
+        where: names the example in errors.
+    """
+
+    choices: tuple[str, ...]
+    gold: int = 0
+    context: str = ""
+    free: tuple[str, ...] = ()
+    group: str = ""
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class Ability:
+    """One ability: a curve of the retention profile.
+
+    Attributes:
+        name: for columns, flags and `--keep`.
+        title: for people.
+        rule: how an example is judged, see `tombola.language.item`.
+        examples: at least one.
+        source: where they are from, for people.
+        per_byte: divide a choice's log-probability by its length in bytes, so that a longer answer is not the worse for
+            it.
+
+    Raises:
+        TombolaError: there are no examples.
+    """
+
+    name: str
+    title: str
+    rule: Rule
+    examples: tuple[Example, ...] = field(repr=False)
+    source: str
+    per_byte: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.examples:
+            raise TombolaError(f"{self.source} has no examples of {self.name}; give at least one")
+
+    @property
+    def measure(self) -> str:
+        """What its raw score is called."""
+        return "bits per byte" if self.rule == "text" else "accuracy"
+
+    @property
+    def chance(self) -> float:
+        """What one reaches who never looks at the context: one in so many choices, on average over the examples; where
+        all have the same choices, always the most common answer; 8 bits per byte for a text.
+        """
+        if self.rule == "text":
+            return BITS
+        if self.rule == "exact":
+            # One in a whole vocabulary, for each token.
+            return 0.0
+        golds = Counter(example.gold for example in self.examples)
+        # Labels of which only one ever occurs leave nothing to tell apart.
+        if len({example.choices for example in self.examples}) == 1 and len(golds) > 1:
+            return max(golds.values()) / len(self.examples)
+        return float(np.mean([1 / len(example.choices) for example in self.examples]))
+
+    def sample(self, rows: int | None, seed: int = 0) -> Self:
+        """So many of its examples, drawn with a seed from its groups in turn; all for None, or if it has no more."""
+        if rows is None or rows >= len(self.examples):
+            return self
+        return replace(self, examples=tuple(self.examples[index] for index in balanced(self._groups(), rows, seed)))
+
+    def _groups(self) -> list[str]:
+        return [example.group for example in self.examples]
+
+
+def balanced(groups: Sequence[str], rows: int, seed: int) -> list[int]:
+    """So many indices, in order: one of each group after the other, drawn at random within each."""
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(len(groups))
+    turns: dict[str, int] = {}
+    ranked: list[tuple[int, int, int]] = []
+    for index in shuffled:
+        turn = turns[groups[index]] = turns.get(groups[index], 0) + 1
+        ranked.append((turn, len(ranked), int(index)))
+    return sorted(index for _, _, index in sorted(ranked)[:rows])

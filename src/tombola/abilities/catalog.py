@@ -1,0 +1,133 @@
+"""From names, as on the command line, to abilities: `grammar`, `grammar=FOLDER`, `reasoning=piqa.jsonl`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from tombola.abilities import cloze, corpus, grammar, inference, knowledge, reasoning, sentiment, texts
+from tombola.abilities.ability import Ability
+from tombola.abilities.corpus import Text
+from tombola.errors import TombolaError
+from tombola.tasks import rotten_tomatoes
+
+DEFAULT = ("grammar", "language-modelling", "knowledge", "sentiment")
+"""Abilities that need neither hub nor files."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What an ability of the table is made from.
+
+    Attributes:
+        what: one line for people.
+        bundled: without a file, from what Tombola brings or makes; None where a file is needed.
+        from_file: from a file or folder; None where there is no such thing.
+    """
+
+    what: str
+    bundled: Callable[[int], Ability] | None
+    from_file: Callable[[Path, int], Ability] | None
+
+
+def _language(path: Path | None) -> Ability:
+    text = training_text(path)
+    return texts.load(text.dev, text.source)
+
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "grammar": Kind(
+            "minimal pairs: generated, or BLiMP's JSON lines (sentence_good, sentence_bad)",
+            lambda seed: grammar.load(None, seed),
+            grammar.load,
+        ),
+        "language-modelling": Kind(
+            "bits per byte of plot summaries, or of a text file",
+            lambda _: _language(None),
+            lambda path, _: _language(path),
+        ),
+        "knowledge": Kind(
+            "capitals, currencies, nationalities among ten candidates",
+            lambda seed: knowledge.load(None, seed),
+            knowledge.load,
+        ),
+        "sentiment": Kind(
+            "Rotten Tomatoes by label log-probability, calibrated",
+            lambda _: sentiment.load(rotten_tomatoes.load()),
+            None,
+        ),
+        "inference": Kind("RTE, WNLI or CoLA from GLUE's files", None, lambda path, _: inference.load(path)),
+        "reasoning": Kind(
+            "multiple choice from JSON lines (query, choices, gold)", None, lambda path, _: reasoning.load(path)
+        ),
+        "cloze": Kind("last words from JSON lines (context, continuation)", None, lambda path, _: cloze.load(path)),
+    }
+)
+"""Every kind of ability by name."""
+
+
+def open_abilities(names: Sequence[str] = DEFAULT, *, rows: int | None = None, seed: int = 0) -> tuple[Ability, ...]:
+    """The abilities of these names.
+
+    Args:
+        names: `KIND`, or `KIND=PATH`. Of several files of one kind each has its own ability, called `KIND-STEM`.
+        rows: use a seeded sample of so many examples of each; None for all.
+        seed: of samples, and of whatever is generated.
+
+    Raises:
+        TombolaError: a kind is unknown, needs a file or takes none, or its file is missing or malformed.
+    """
+    parsed = [_parse(name) for name in names]
+    kinds = [kind for kind, _ in parsed]
+    found: dict[str, Ability] = {}
+    for kind, path in parsed:
+        ability = _load(kind, path, seed).sample(rows, seed)
+        if kinds.count(kind) > 1:
+            stem = "bundled" if path is None else path.stem
+            ability = replace(ability, name=f"{kind}-{stem}", title=f"{ability.title}: {stem}")
+        if ability.name in found:
+            raise TombolaError(f"ability {ability.name!r} is there twice; name each once")
+        found[ability.name] = ability
+    if not found:
+        raise TombolaError(f"name at least one ability of {', '.join(KINDS)}")
+    return tuple(found.values())
+
+
+def training_text(path: Path | None) -> Text:
+    """The text of a file, the last tenth of its texts held out (of a single one, its last tenth), or plot summaries.
+
+    Raises:
+        TombolaError: the file cannot be read or has no text, or the asset cannot be fetched.
+    """
+    if path is None:
+        return corpus.plots()
+    found = texts.read(path)
+    if len(found) == 1:
+        words = found[0].split(" ")
+        cut = len(words) - max(1, len(words) // 10)
+        found = [" ".join(words[:cut]), " ".join(words[cut:])]
+        if not found[0]:
+            raise TombolaError(f"{path} holds a single word; give a file with more text in it")
+    held = max(1, len(found) // 10)
+    return Text(tuple(found[:-held]), tuple(found[-held:]), str(path))
+
+
+def _parse(name: str) -> tuple[str, Path | None]:
+    kind, given, path = name.partition("=")
+    if kind not in KINDS:
+        raise TombolaError(
+            f"unknown ability {kind!r}; known: {', '.join(KINDS)}, and with lm-evaluation-harness its tasks"
+        )
+    return kind, Path(path).expanduser() if given else None
+
+
+def _load(kind: str, path: Path | None, seed: int) -> Ability:
+    entry = KINDS[kind]
+    if path is None:
+        if entry.bundled is None:
+            raise TombolaError(f"{kind} needs a file ({entry.what}); give {kind}=FILE")
+        return entry.bundled(seed)
+    if entry.from_file is None:
+        raise TombolaError(f"{kind} takes no file ({entry.what}); give {kind} alone")
+    return entry.from_file(path, seed)

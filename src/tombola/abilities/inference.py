@@ -1,0 +1,76 @@
+"""Inference: does a sentence follow from another (RTE, WNLI), is it a sentence at all (CoLA)? Zero-shot, from files.
+
+Prompts are those of lm-evaluation-harness; labels are calibrated as in `sentiment`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tombola.abilities.ability import Ability, Example
+from tombola.abilities.rows import any_rows, field, text_of
+from tombola.abilities.sentiment import FREE
+from tombola.errors import TombolaError
+from tombola.tasks.files import records
+
+
+@dataclass(frozen=True)
+class _Prompt:
+    """How a task is asked: its columns, and its label → which choice is right."""
+
+    columns: tuple[str, ...]
+    prompt: str
+    choices: tuple[str, str]
+    gold: Mapping[str, int]
+    header: tuple[str, ...] | None = None
+
+
+_FOLLOWS = "{}\nQuestion: {} True or False?\nAnswer:"
+_TASKS: Mapping[str, _Prompt] = {
+    "wnli": _Prompt(("sentence1", "sentence2"), _FOLLOWS, (" False", " True"), {"0": 0, "1": 1}),
+    "rte": _Prompt(
+        ("sentence1", "sentence2"),
+        _FOLLOWS,
+        (" False", " True"),
+        # On the hub, 0 is entailment.
+        {"entailment": 1, "not_entailment": 0, "0": 1, "1": 0},
+    ),
+    "cola": _Prompt(
+        ("sentence",),
+        "{}\nQuestion: Does this sentence make sense?\nAnswer:",
+        (" no", " yes"),
+        {"0": 0, "1": 1, "unacceptable": 0, "acceptable": 1},
+        ("source", "label", "mark", "sentence"),
+    ),
+}
+
+
+def load(path: Path) -> Ability:
+    """RTE, WNLI or CoLA from a file: GLUE's TSV, CSV or JSON lines. Which one, its name or its folder's says.
+
+    Raises:
+        TombolaError: the name says none of them, the file is missing or malformed, or a label is none of the task's.
+    """
+    place = f"{path.parent.name}/{path.name}".lower()
+    name = next((name for name in _TASKS if name in place), None)
+    if name is None:
+        raise TombolaError(f"{path}: name the file or its folder after its task, one of {', '.join(_TASKS)}")
+    task = _TASKS[name]
+    bare = task.header is not None and path.suffix.lower() == ".tsv"
+    found = []
+    for line, row in records(path, header=task.header) if bare else any_rows(path):
+        texts = [text_of(row, column, path, line) for column in task.columns]
+        label = str(field(row, "label", path, line)).strip()
+        if label not in task.gold:
+            raise TombolaError(f"{path}, line {line}: label {label!r} is none of {', '.join(task.gold)}")
+        found.append(
+            Example(
+                task.choices,
+                task.gold[label],
+                task.prompt.format(*texts),
+                tuple(task.prompt.format(*[text] * len(texts)) for text in FREE),
+                group=label,
+                where=f"{path}, line {line}",
+            )
+        )
+    return Ability("inference", "Inference", "choice", tuple(found), str(path))

@@ -1,0 +1,429 @@
+"""Language models: abilities measured zero-shot, and text to calibrate and to train on."""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from typing_extensions import override
+
+from tombola import sources
+from tombola.abilities import catalog
+from tombola.abilities.ability import BITS, Ability
+from tombola.abilities.score import Scale, alone, reference, understanding
+from tombola.errors import TombolaError
+from tombola.keeping import Keeping
+from tombola.language.encoding import Encoder
+from tombola.language.item import RULES, Item
+from tombola.language.packing import pack
+from tombola.language.reading import Reading, choose, read, sums
+from tombola.language.start_token import choose as choose_start
+from tombola.language.start_token import conventional, named
+from tombola.recognition import recognise
+from tombola.tasks.base import Batch, Output, Predictions, State, Task
+from tombola.tasks.text import tokenizer_of
+
+AUTO = "auto"
+LONGEST = 2048
+"""Tokens read at once where the model could read more: the field's length for calibration and perplexity."""
+_CELLS = {"dev": 8192, "train": 8192, "calibration": 2048}
+"""Tokens of a batch at most, padding included, whatever its number of examples: the activations of a pass must fit, and
+those of a backward pass are kept. Training is not bound by it: its batches are the recipe's."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """So many blocks of so many tokens."""
+
+    count: int
+    length: int
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.length < 1:
+            raise TombolaError(
+                f"text comes in one block or more of one token or more, not {self.count} x {self.length}"
+            )
+
+
+class LanguageTask(Task):
+    """What a causal language model understands, and the text that it is calibrated and trained on.
+
+    Splits: `dev` holds the examples of all abilities, `train` blocks of text for recovery and for statistics of
+    activations, `calibration` shorter blocks of the same text, by whose loss the importance of sites is measured.
+
+    Args:
+        abilities: what is measured; names differ.
+        text: texts to calibrate and train on; none of them may be among the examples.
+        tokenizer: of the model; see `tokenizer_of`.
+        positions: tokens that the model can read at once; longer texts are cut into windows.
+        start: what every text begins with: `none`, `bos`, `eos`, a token as the tokenizer writes it, or `auto`, to ask
+            the first model that is loaded (see `tombola.language.start_token`).
+        train: blocks of the split `train`, as many as the text fills.
+        calibration: the same of the split `calibration`.
+        keep: what must be held: with a name in it, the score is that ability's alone.
+        counted: names of the abilities that the score is the mean of; None for all.
+        name: short name for folders and rows.
+        title: for people.
+        attention: the implementation that `load` asks for.
+        trust_remote_code: let `load` run code that comes with a model.
+
+    Raises:
+        TombolaError: two abilities share a name, a name is unknown, or there is no text.
+    """
+
+    def __init__(
+        self,
+        abilities: Sequence[Ability],
+        text: Sequence[str],
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        positions: int = LONGEST,
+        start: str = AUTO,
+        train: Blocks | None = None,
+        calibration: Blocks | None = None,
+        keep: Keeping | None = None,
+        counted: Sequence[str] | None = None,
+        name: str = "understanding",
+        title: str = "Understanding",
+        attention: str = "sdpa",
+        trust_remote_code: bool = False,
+    ) -> None:
+        self.abilities = tuple(abilities)
+        names = [ability.name for ability in self.abilities]
+        if not names or len(set(names)) < len(names):
+            raise TombolaError(f"give at least one ability, and each under a name of its own, not {names}")
+        if not any(one.strip() for one in text):
+            raise TombolaError("there is no text to calibrate and train on; give a file with text in it")
+        self.name, self.title = name, title
+        self.calibration = "calibration"
+        self.normalise_layers = False
+        # Each ability's own raw score, for the rows.
+        self.more = {
+            ability.name: ("dev", alone(ability.name, number, Scale.of(ability)))
+            for number, ability in enumerate(self.abilities)
+        }
+        self.tokenizer = tokenizer
+        self.positions = positions
+        self._text = tuple(text)
+        train, calibration = train or Blocks(128, LONGEST), calibration or Blocks(128, 128)
+        self._blocks = {
+            split: Blocks(blocks.count, min(blocks.length, positions))
+            for split, blocks in (("train", train), ("calibration", calibration))
+        }
+        self._attention = attention
+        self._trust_remote_code = trust_remote_code
+        self.start = None if start == AUTO else named(tokenizer, start)
+        self._readings: dict[tuple[str, str], Reading] = {}
+        self._items: dict[str, list[Item]] = {}
+        self._numbers: list[int] = []
+        self.keep = keep or Keeping(None, 0.9)
+        self._count(names if counted is None else counted)
+
+    @classmethod
+    def open(
+        cls,
+        source: str,
+        abilities: Sequence[str] = catalog.DEFAULT,
+        *,
+        text: Path | None = None,
+        rows: int | None = None,
+        seed: int = 0,
+        keep: str | None = None,
+        **options: Any,
+    ) -> Self:
+        """The task for a model, from names.
+
+        Args:
+            source: of the model: asset, local folder or hub id; its tokenizer and configuration are read.
+            abilities: `KIND` or `KIND=PATH`, see `tombola.abilities.catalog`.
+            text: a text file to calibrate, train and judge on instead of plot summaries.
+            rows: use a seeded sample of so many examples of each ability; None for all.
+            seed: of samples and of whatever is generated.
+            keep: `0.9`, or `ABILITY>=0.9`.
+            options: those of the class.
+
+        Raises:
+            TombolaError: the model or a file cannot be read, or what the class refuses.
+        """
+        trust = bool(options.get("trust_remote_code", False))
+        path = sources.locate(source)
+        with sources.quiet(), sources.loading(source):
+            config = AutoConfig.from_pretrained(path, trust_remote_code=trust)
+        _check_kind(source, config)
+        if text is not None:
+            abilities = [f"{name}={text}" if name == "language-modelling" else name for name in abilities]
+        opened = catalog.open_abilities(abilities, rows=rows, seed=seed)
+        options.setdefault("positions", min(LONGEST, positions_of(config) or LONGEST))
+        if keep is not None:
+            options["keep"] = Keeping.parse(keep, [ability.name for ability in opened])
+        return cls(
+            opened,
+            catalog.training_text(text).train,
+            tokenizer_of(source, trust_remote_code=trust),
+            **options,
+        )
+
+    def counting(self, names: Sequence[str]) -> Self:
+        """The same task, whose score is the mean of these abilities alone: those that the full model has."""
+        other = copy.copy(self)
+        other._count(names)
+        return other
+
+    def _count(self, names: Sequence[str]) -> None:
+        numbers = {ability.name: number for number, ability in enumerate(self.abilities)}
+        if self.keep.ability is not None:
+            names = [self.keep.ability]
+        for name in names:
+            if name not in numbers:
+                raise TombolaError(f"unknown ability {name!r}; there are: {', '.join(numbers)}")
+        if not names:
+            raise TombolaError("no ability is left to score; the full model is at chance in all of them")
+        self.counted = tuple(names)
+        self.metric = understanding([Scale.of(one) for one in self.abilities], [numbers[name] for name in names])
+
+    @override
+    def facts(self) -> Mapping[str, object]:
+        return {
+            "name": self.name,
+            "title": self.title,
+            "metric": self.metric.name,
+            "higher_is_better": True,
+            "start": None if self.start is None else self.start.name,
+            "start_chosen": None if self.start is None else self.start.chosen,
+            "start_nats": {} if self.start is None else dict(self.start.nats),
+            "counted": list(self.counted),
+            "abilities": [
+                {
+                    "name": one.name,
+                    "title": one.title,
+                    "measure": one.measure,
+                    "chance": one.chance,
+                    "examples": len(one.examples),
+                    "source": one.source,
+                }
+                for one in self.abilities
+            ],
+            "train": {"blocks": self._blocks["train"].count, "tokens": self._blocks["train"].length},
+            "calibration": {"blocks": self._blocks["calibration"].count, "tokens": self._blocks["calibration"].length},
+        }
+
+    @override
+    def load(self, source: str, *, seed: int, state: State = "pretrained") -> nn.Module:
+        path = sources.locate(source)
+        options: dict[str, Any] = {"attn_implementation": self._attention, "trust_remote_code": self._trust_remote_code}
+        with sources.quiet(), sources.loading(source), torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            config = AutoConfig.from_pretrained(path, trust_remote_code=self._trust_remote_code)
+            _check_kind(source, config)
+            auto: Any = AutoModelForCausalLM
+            if state == "init":
+                model = auto.from_config(config, dtype=torch.float32, **options)
+            else:
+                model, report = auto.from_pretrained(path, output_loading_info=True, dtype=torch.float32, **options)
+                if report["missing_keys"]:
+                    raise TombolaError(
+                        f"{source} is no causal language model: it has no {min(report['missing_keys'])}; give a model "
+                        "that was trained to predict the next token"
+                    )
+        assert isinstance(model, PreTrainedModel)
+        if self.start is None and state == "init":
+            # Random weights have no opinion.
+            self.start = conventional(self.tokenizer)
+        self.settle(model)
+        recognise(model)
+        return model
+
+    def settle(self, model: nn.Module) -> None:
+        """Find out what depends on the model: the start token, if it is to be found, and how the model is read.
+
+        `load` does it. A model that was loaded otherwise must be settled before it is scored: a whole one, as what is
+        made of it is read in the same way.
+
+        Raises:
+            TombolaError: the model is not causal, does not fit the tokenizer, or an example is longer than its context.
+        """
+        table = model.get_input_embeddings() if isinstance(model, PreTrainedModel) else None
+        size = getattr(table, "num_embeddings", None)
+        if size is not None and len(self.tokenizer) > size and max(self.tokenizer.get_vocab().values()) >= size:
+            raise TombolaError(
+                f"the tokenizer knows {len(self.tokenizer)} tokens, the model {size}; give the tokenizer of the model"
+            )
+        positions = positions_of(getattr(model, "config", None))
+        if positions is not None and self.positions > positions:
+            raise TombolaError(
+                f"texts of {self.positions} tokens do not fit into this model's {positions} positions; give positions"
+            )
+        if self.start is None:
+            self.start = choose_start(model, self.tokenizer, self._text)
+        if _key(model) not in self._readings:
+            self._readings[_key(model)] = choose(model, self._encoded("dev"))
+
+    @override
+    def save(self, model: nn.Module, folder: Path) -> None:
+        assert isinstance(model, PreTrainedModel)
+        with sources.quiet():
+            model.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
+
+    @override
+    def size(self, split: str) -> int:
+        return len(self._encoded(split))
+
+    @override
+    def references(self, split: str) -> Predictions:
+        items = self._encoded(split)
+        numbers = self._numbers if split == "dev" else [len(self.abilities)] * len(items)
+        sizes = [item.divisors[0] if item.rule == "text" else 0.0 for item in items]
+        return np.array([reference(*pair) for pair in zip(numbers, sizes, strict=True)], dtype=np.float64)
+
+    @override
+    def baseline(self, split: str) -> Predictions:
+        """What scores nothing: every example as good as chance is on its ability."""
+        if split != "dev":
+            return np.full(self.size(split), BITS)
+        size = self.size(split)
+        chances = [ability.chance for ability in self.abilities]
+        return np.array([chances[number] for number in self._numbers[:size]], dtype=np.float64)
+
+    @override
+    def batches(self, split: str, batch_size: int, *, shuffle: int | None = None) -> Iterator[Batch]:
+        items = self._encoded(split)
+        trees = self._trees
+        if shuffle is None:
+            groups = self._groups(items, batch_size, _CELLS[split], trees)
+        else:
+            drawn = np.random.default_rng(shuffle).permutation(len(items))
+            groups = [drawn[begin : begin + batch_size] for begin in range(0, len(items), batch_size)]
+        for indices in groups:
+            chosen = [items[index] for index in indices]
+            yield Batch(indices, pack(chosen, trees=trees), torch.tensor([item.gold for item in chosen]))
+
+    @override
+    def output(self, model: nn.Module, batch: Batch) -> Output:
+        """Losses: mean nats per scored token of the right choice. Predictions, fp64: see `tombola.abilities.score`."""
+        inputs = batch.inputs
+        reading = self._readings.get(_key(model), Reading())
+        scores = read(model, inputs, reading)
+        # [items, groups, choices]
+        totals = sums(scores.log_probabilities, inputs)
+        gold = totals[:, 0].gather(1, batch.targets[:, None]).squeeze(1)
+        losses = -gold / inputs["counts"].clamp(min=1)
+        missed = totals.new_zeros(totals.numel()).index_add(
+            0, inputs["slot"], (~scores.greedy).to(totals.dtype)[inputs["edge"]]
+        )
+        with torch.no_grad():
+            predictions = _predictions(totals.double(), missed.view(totals.shape)[:, 0, 0] == 0, inputs, batch.targets)
+        return Output(losses, predictions)
+
+    def perplexity(self, losses: NDArray[np.float32]) -> Mapping[str, float]:
+        """Name → perplexity per token of each ability of texts, from the losses [examples] of the split `dev`.
+
+        It compares models with the same tokenizer; bits per byte compare any.
+        """
+        items, found = self._encoded("dev"), {}
+        for number, ability in enumerate(self.abilities):
+            own = [index for index, one in enumerate(self._numbers) if one == number]
+            tokens = np.array([items[index].scored for index in own], dtype=np.float64)
+            if ability.rule == "text" and tokens.sum() > 0:
+                found[ability.name] = float(np.exp((losses[own] * tokens).sum() / tokens.sum()))
+        return found
+
+    @property
+    def _trees(self) -> bool:
+        """Whether batches are of trees: only where every model that was settled reads them rightly."""
+        return bool(self._readings) and all(reading.trees for reading in self._readings.values())
+
+    def _groups(self, items: Sequence[Item], batch_size: int, cells: int, trees: bool) -> list[NDArray[np.int64]]:
+        """Items of similar length and number of rows, at most so many examples and cells in a batch."""
+        rows = [1 if trees else len(item.sequences) for item in items]
+        lengths = [len(item.tree) if trees else item.positions for item in items]
+        groups: list[list[int]] = []
+        for index in sorted(range(len(items)), key=lambda one: (rows[one], lengths[one], one)):
+            group = groups[-1] if groups else []
+            full = (len(group) + 1) * rows[index] * lengths[index] > cells
+            if group and len(group) < batch_size and not full:
+                group.append(index)
+            else:
+                groups.append([index])
+        return [np.array(group, dtype=np.int64) for group in groups]
+
+    def _encoded(self, split: str) -> list[Item]:
+        if split not in ("dev", *self._blocks):
+            raise TombolaError(f"{self.title} has no split {split!r}; it has train, calibration and dev")
+        if split not in self._items:
+            if self.start is None:
+                raise TombolaError(
+                    "the start token depends on the model: load the model through the task, call settle(model), or "
+                    "give the start token"
+                )
+            encoder = Encoder(self.tokenizer, self.start.token, self.positions)
+            if split == "dev":
+                found = [(number, item) for number, one in enumerate(self.abilities) for item in encoder.items(one)]
+                self._numbers = [number for number, _ in found]
+                self._items[split] = [item for _, item in found]
+            else:
+                blocks = self._blocks[split]
+                self._items[split] = encoder.blocks(self._text, blocks.length, blocks.count)
+        return self._items[split]
+
+
+def positions_of(config: object) -> int | None:
+    """Tokens that a model can read at once, by its configuration; None where it does not say."""
+    for name in ("max_position_embeddings", "n_positions", "max_seq_len"):
+        found = getattr(config, name, None)
+        if isinstance(found, int) and found > 0:
+            return found
+    return None
+
+
+def _predictions(totals: Tensor, exact: Tensor, inputs: Mapping[str, Tensor], gold: Tensor) -> Tensor:
+    """Verdicts, fp64 [items], from log-probabilities [items, groups, choices], and whether every token was foreseen."""
+    divisors = inputs["divisors"].double()
+    there = divisors > 0
+    values = totals[:, 0] / divisors[:, 0].clamp(min=1)
+    if totals.shape[1] > 1:
+        # Contextual calibration (Zhao et al. 2021): divide by the mean probability of each label after no input.
+        free = totals[:, 1:].masked_fill(~there[:, 1:], -torch.inf).softmax(-1)
+        contexts = there[:, 1:].any(-1)
+        likings = free.nan_to_num(0.0).sum(1) / contexts.sum(-1, keepdim=True).clamp(min=1)
+        calibrated = contexts.any(-1, keepdim=True)
+        broken = (free.isnan().any(-1) & contexts).any(-1, keepdim=True)
+        values = torch.where(calibrated, values - likings.clamp(min=1e-300).log(), values)
+        values = values.masked_fill(broken, torch.nan)
+    values = values.masked_fill(~there[:, 0], -torch.inf)
+    best = values.amax(-1, keepdim=True)
+    ties = (values == best).sum(-1).clamp(min=1)
+    won = (values == best).gather(1, gold[:, None]).squeeze(1) / ties
+    bits = -totals[:, 0, 0] / np.log(2) / divisors[:, 0, 0].clamp(min=1)
+    rules = inputs["rules"]
+    found = torch.where(
+        rules == RULES.index("text"), bits, torch.where(rules == RULES.index("exact"), exact.double(), won)
+    )
+    return found.masked_fill(values.isnan().any(-1), torch.nan)
+
+
+def _key(model: nn.Module) -> tuple[str, str]:
+    """What decides how a model is read: its type and its kind of attention."""
+    config = getattr(model, "config", None)
+    return str(getattr(config, "model_type", type(model).__name__)), str(getattr(config, "_attn_implementation", ""))
+
+
+def _check_kind(source: str, config: object) -> None:
+    """Raise a TombolaError for a model that is of no causal class, before its weights are read."""
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not getattr(config, "auto_map", None):
+        kind = getattr(config, "model_type", type(config).__name__)
+        raise TombolaError(
+            f"{source} is a {kind}, which is no causal language model; give one that predicts the next token"
+        )

@@ -1,0 +1,377 @@
+"""The language task against loops over single sequences; the house's own search, controls and training on it."""
+
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel, T5Config
+
+from causal import POSITIONS, TEXTS, abilities, checkpoint, llama, task, tokenizer
+from models import randomise
+from tombola import controls
+from tombola.abilities.ability import Ability, Example
+from tombola.abilities.retention import measure
+from tombola.errors import TombolaError
+from tombola.evaluation import evaluate, score
+from tombola.keeping import Keeping
+from tombola.language.item import Item
+from tombola.language.packing import pack
+from tombola.language.reading import Reading
+from tombola.one_shot_pruning import one_shot
+from tombola.search import SearchOptions, search_ticket
+from tombola.subnetwork import masked, shrunk, whole
+from tombola.tasks import language
+from tombola.tasks.base import Batch
+from tombola.tasks.language import Blocks, LanguageTask, _predictions
+from tombola.training import Recipe, retrain, train
+
+BOS = 1
+
+
+def log_probability(model: nn.Module, context: str, rest: str) -> tuple[float, int, bool]:
+    """Sum over the tokens of `rest` after `<s>` and `context`, their number, and whether each is the most probable."""
+    words = tokenizer()
+    given = [BOS, *words(context, add_special_tokens=False)["input_ids"]] if context else [BOS]
+    ids = [*given, *words(rest, add_special_tokens=False)["input_ids"]]
+    with torch.no_grad():
+        logs = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+    places = range(len(given), len(ids))
+    total = sum(float(logs[i - 1, ids[i]]) for i in places)
+    return total, len(places), all(int(logs[i - 1].argmax()) == ids[i] for i in places)
+
+
+def expected(model: nn.Module, ability: Ability, example: Example) -> tuple[float, float | None]:
+    """Prediction, and the loss where nothing shared was left out, by hand."""
+    found = [log_probability(model, example.context, choice) for choice in example.choices]
+    total, tokens, exact = found[example.gold]
+    loss = -total / tokens
+    if ability.rule == "exact":
+        return float(exact), loss
+    if ability.rule == "text":
+        # The start token is given, so that every byte counts.
+        return -total / math.log(2) / len(example.choices[0].encode()), loss
+    values = [one[0] for one in found]
+    if ability.per_byte:
+        values = [v / len(choice.strip()) for v, choice in zip(values, example.choices, strict=True)]
+    if example.free:
+        likings = np.zeros(len(values))
+        for context in example.free:
+            odds = np.exp([log_probability(model, context, choice)[0] for choice in example.choices])
+            likings += odds / odds.sum()
+        odds = np.exp(values) / np.exp(values).sum() / likings
+        values = list(odds)
+    return float(int(np.argmax(values)) == example.gold), None if not example.context else loss
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_every_ability_is_what_a_loop_over_single_sequences_says(attention: str, batch_size: int) -> None:
+    model, made = llama(attention=attention), task()
+    made.settle(model)
+    found = evaluate(whole(model), made, batch_size=batch_size)
+    examples = [(ability, example) for ability in made.abilities for example in ability.examples]
+    assert len(found.predictions) == made.size("dev") == len(examples)
+    for prediction, loss, (ability, example) in zip(found.predictions, found.losses, examples, strict=True):
+        verdict, nats = expected(model, ability, example)
+        assert prediction == pytest.approx(verdict, abs=1e-6), ability.name
+        if nats is not None:
+            assert loss == pytest.approx(nats, abs=1e-5), ability.name
+    # A model of random weights is right and wrong on each sort, or nothing was tested.
+    for number, ability in enumerate(made.abilities):
+        own = found.predictions[np.floor(made.references("dev")) == number]
+        assert ability.rule != "choice" or 0 < own.mean() < 1
+
+
+def test_trees_and_rows_give_the_same_verdicts_losses_and_importance() -> None:
+    model = llama()
+    trees, rows = task(), task()
+    for made, reading in ((trees, Reading(trees=True, sparing=True)), (rows, Reading())):
+        made.settle(model)
+        assert made._readings == {("llama", "eager"): Reading(trees=True, sparing=True)}
+        made._readings = dict.fromkeys(made._readings, reading)
+    assert next(iter(trees.batches("dev", 5))).inputs["input_ids"].shape[0] == 5
+    assert max(b.inputs["input_ids"].shape[0] for b in rows.batches("dev", 5)) > 5
+    for made in (trees, rows):
+        # Importance on the pairs and questions themselves, whose rows are several in the one and one in the other.
+        made.calibration = "dev"
+    one, two = (evaluate(whole(model), made, importance=True, batch_size=6) for made in (trees, rows))
+    np.testing.assert_allclose(one.predictions, two.predictions, atol=1e-6)
+    np.testing.assert_allclose(one.losses, two.losses, atol=1e-5)
+    assert one.importance is not None
+    assert two.importance is not None
+    for kind in ("heads", "mlps"):
+        torch.testing.assert_close(one.importance[kind], two.importance[kind], rtol=1e-5, atol=1e-8)
+
+
+def test_the_loss_of_text_is_transformers_own() -> None:
+    model, made = llama(), task()
+    made.settle(model)
+    found = evaluate(whole(model), made, "train")
+    ids = torch.tensor([item.sequences[0] for item in made._encoded("train")])
+    assert ids.shape == (8, 17)
+    own = [float(model(row[None], labels=row[None]).loss) for row in ids]
+    np.testing.assert_allclose(found.losses, own, atol=1e-5)
+    # Perplexity of the texts to be judged: that of all their tokens together.
+    nats, tokens = 0.0, 0
+    for example in made.abilities[-1].examples:
+        row = torch.tensor([[BOS, *tokenizer()(example.choices[0], add_special_tokens=False)["input_ids"]]])
+        nats += float(model(row, labels=row).loss) * (row.shape[1] - 1)
+        tokens += row.shape[1] - 1
+    assert made.perplexity(evaluate(whole(model), made).losses) == {"text": pytest.approx(math.exp(nats / tokens))}
+    # Blocks are the texts one after another, each after the start token, and nothing else.
+    words = tokenizer()
+    stream = [token for text in TEXTS for token in (BOS, *words(text, add_special_tokens=False)["input_ids"])]
+    joined = [token for row in ids.tolist() for token in row[:-1]]
+    assert joined == stream[: len(joined)]
+
+
+def test_importance_is_that_of_the_calibration_text() -> None:
+    # Eager attention rounds its softmax to fp32, which a small difference would show.
+    model, made = llama(attention="sdpa"), task()
+    made.settle(model)
+    found = evaluate(whole(model), made, importance=True, batch_size=4)
+    direct = evaluate(whole(model), made, "calibration", importance=True, batch_size=3)
+    assert found.importance is not None
+    assert direct.importance is not None
+    assert len(found.predictions) == made.size("dev")
+    for kind in ("heads", "mlps"):
+        torch.testing.assert_close(found.importance[kind], direct.importance[kind])
+    # Of one block, against the derivative by a difference.
+    layer, head, size = 1, 2, 8
+    item = made._encoded("calibration")[0]
+
+    def loss(gate: float) -> float:
+        columns = slice(head * size, (head + 1) * size)
+        weight = model.model.layers[layer].self_attn.o_proj.weight
+        kept = weight.detach().clone()
+        with torch.no_grad():
+            weight[:, columns] *= gate
+            batch = Batch(np.array([0]), pack([item], trees=True), torch.tensor([0]))
+            found = float(made.output(model, batch).losses)
+            weight.copy_(kept)
+        return found
+
+    made._items["calibration"] = [item]
+    alone = evaluate(whole(model), made, "calibration", importance=True).importance
+    assert alone is not None
+    assert alone["heads"][layer, head] == pytest.approx(abs(loss(1 + 1e-5) - loss(1 - 1e-5)) / 2e-5, rel=1e-3)
+
+
+def test_one_shot_and_the_search_measure_on_it_without_layer_norms() -> None:
+    model, made = llama(), task()
+    made.settle(model)
+    importance = evaluate(whole(model), made, "calibration", importance=True).importance
+    assert importance is not None
+    plain, layered = (importance.normalised(layers).least_first("heads")[:6] for layers in (False, True))
+    assert plain != layered
+    kept = one_shot(model, made, {"heads": 0.5})
+    assert kept.provenance["split"] == "calibration"
+    assert sorted(plain) == (~kept).masks["heads"].nonzero().tolist()
+    other = one_shot(model, made, {"heads": 0.5}, normalise_layers=True)
+    assert sorted(layered) == (~other).masks["heads"].nonzero().tolist()
+    options = SearchOptions(threshold=0.01, heads_step=0.5, mlps_step=0, refine=False)
+    first = search_ticket(model, made, options=options).steps[1]
+    assert first.removed["heads"] == plain
+    again = search_ticket(model, made, options=options, normalise_layers=True).steps[1]
+    assert again.removed["heads"] == layered
+
+
+def trained_model() -> tuple[nn.Module, LanguageTask]:
+    """A model that has learned the examples of its task by heart, so that a search has something to lose."""
+    made = task(train=Blocks(30, 12))
+    model = made.load(str(checkpoint()), seed=0)
+    made._text = tuple(
+        f"{example.context} {example.choices[example.gold]}".strip()
+        for ability in made.abilities
+        for example in ability.examples
+    )
+    train(model, made, Recipe(epochs=30, learning_rate=5e-3, batch_size=8), seed=0)
+    return model, made
+
+
+def test_search_controls_and_retraining_run_on_it_unchanged() -> None:
+    model, made = trained_model()
+    full = evaluate(whole(model), made)
+    assert full.score > 0.5
+    found = search_ticket(model, made, options=SearchOptions(threshold=0.5, heads_step=0.2))
+    assert found.full_score == pytest.approx(full.score)
+    assert len(found.steps) > 2
+    assert found.last.score >= 0.5 * full.score
+    assert len(found.good) < 15
+    # Masked, shrunk, and in another batch size: the same answers.
+    one, two = (
+        evaluate(part, made, batch_size=size)
+        for part, size in ((masked(model, found.good), 3), (shrunk(model, found.good), 50))
+    )
+    np.testing.assert_allclose(one.predictions, two.predictions, atol=1e-5)
+    for control in (
+        controls.random(found.good, 0),
+        controls.random_layerwise(found.good, 0),
+        controls.bad(found, model),
+    ):
+        assert control.counts() == found.good.counts()
+        assert math.isfinite(score(model, made, control).score)
+    again = retrain(model, found.good, made, Recipe(epochs=2, learning_rate=1e-3, batch_size=8))
+    assert (
+        evaluate(again, made, "train").losses.mean() < evaluate(shrunk(model, found.good), made, "train").losses.mean()
+    )
+    weights = search_ticket(model, made, "weights", options=SearchOptions(threshold=0.9, weights_step=0.2))
+    assert weights.good.pruning == "weights"
+    assert weights.last.score >= 0.9 * full.score
+
+
+def test_the_score_can_be_one_ability_alone() -> None:
+    model = llama()
+    everything, one = task(), task(keep=Keeping("questions", 0.8))
+    for made in (everything, one):
+        made.settle(model)
+    found = evaluate(whole(model), everything)
+    measured = {m.ability: m for m in measure(everything.abilities, found.predictions, everything.references("dev"))}
+    assert found.score == pytest.approx(np.mean([m.corrected for m in measured.values()]))
+    assert evaluate(whole(model), one).score == pytest.approx(measured["questions"].corrected)
+    alone = {
+        name: metric.score(found.predictions, everything.references(split))
+        for name, (split, metric) in everything.more.items()
+    }
+    assert alone == pytest.approx({name: m.raw for name, m in measured.items()})
+    assert {name for name, (_, metric) in everything.more.items() if not metric.higher_is_better} == {"text"}
+    few = everything.counting(["pairs", "text"])
+    assert evaluate(whole(model), few).score == pytest.approx(
+        (measured["pairs"].corrected + measured["text"].corrected) / 2
+    )
+    assert (everything.counted, few.counted) == (("pairs", "labels", "questions", "endings", "text"), ("pairs", "text"))
+    guess = everything.metric.score(everything.baseline("dev"), everything.references("dev"))
+    assert guess == pytest.approx(0)
+    with pytest.raises(TombolaError, match="unknown ability 'humour'; there are: pairs, labels"):
+        everything.counting(["humour"])
+
+
+def verdicts(totals: list[list[float]], gold: list[int], rule: str = "choice") -> list[float]:
+    """Verdicts on log-probabilities of one group."""
+    items = [Item(rule, ((1, 2),) * len(row), (1,) * len(row), len(row), 0, (1.0,) * len(row)) for row in totals]  # type: ignore[arg-type]
+    inputs = pack(items, trees=False)
+    wide = max(map(len, totals))
+    padded = torch.tensor([[[*row, *[0.0] * (wide - len(row))]] for row in totals], dtype=torch.float64)
+    exact = torch.ones(len(items), dtype=torch.bool)
+    return _predictions(padded, exact, inputs, torch.tensor(gold)).tolist()
+
+
+def test_ties_count_half_and_nan_is_no_answer() -> None:
+    nan = math.nan
+    found = verdicts(
+        [[-1, -2], [-2, -1], [-1, -1], [-3, -1, -1], [-1, -1, -1], [nan, -1], [-1, nan]], [0, 0, 0, 2, 1, 0, 0]
+    )
+    assert found[:4] == [1.0, 0.0, 0.5, 0.5]
+    assert found[4] == pytest.approx(1 / 3)
+    assert all(math.isnan(one) for one in found[5:])
+    # Missing choices of a question with fewer never win, though their sum is 0.
+    assert verdicts([[-5, -9], [-1, -2, -3]], [0, 0]) == [1.0, 1.0]
+    assert math.isnan(verdicts([[nan]], [0], "exact")[0])
+
+
+def test_a_model_that_says_nan_is_one_clear_line() -> None:
+    model, made = llama(), task()
+    made.settle(model)
+    with torch.no_grad():
+        model.lm_head.weight[:] = torch.nan
+    with pytest.raises(TombolaError, match="outputs on the dev split are not finite"):
+        evaluate(whole(model), made)
+
+
+def test_bad_input_is_refused_in_one_line(tmp_path: Path) -> None:
+    model = llama()
+    with pytest.raises(TombolaError, match=r"pairs, example 1: \d+ tokens do not fit into the model's 5 positions"):
+        task(positions=5).settle(model)
+    with pytest.raises(TombolaError, match="texts of 64 tokens do not fit into this model's 48 positions"):
+        task(positions=64).settle(model)
+    with pytest.raises(TombolaError, match="load the model through the task, call settle"):
+        task(start="auto").size("dev")
+    with pytest.raises(TombolaError, match=r"no start token '<x>'; choose auto, none, <s>, </s>, <unk>"):
+        task(start="<x>")
+    with pytest.raises(TombolaError, match="no text to calibrate and train on"):
+        LanguageTask(abilities(), [" "], tokenizer())
+    with pytest.raises(TombolaError, match="each under a name of its own"):
+        LanguageTask((abilities()[0],) * 2, TEXTS, tokenizer())
+    with pytest.raises(TombolaError, match="has no split 'test'"):
+        task().size("test")
+    with pytest.raises(TombolaError, match="one block or more"):
+        Blocks(0, 5)
+    small = GPT2LMHeadModel(GPT2Config(vocab_size=20, n_embd=8, n_layer=1, n_head=2, n_positions=POSITIONS))
+    with pytest.raises(TombolaError, match=r"the tokenizer knows 62 tokens, the model 20"):
+        task().settle(small)
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }
+    bert = BertModel(BertConfig(vocab_size=62, max_position_embeddings=POSITIONS, **sizes))
+    randomise(bert, 0.3)
+    bert.save_pretrained(tmp_path / "bert")
+    tokenizer().save_pretrained(tmp_path / "bert")
+    with pytest.raises(TombolaError, match=r"bert is no causal language model: it has no cls\."):
+        task().load(str(tmp_path / "bert"), seed=0)
+    T5Config(vocab_size=62).save_pretrained(tmp_path / "t5")
+    with pytest.raises(TombolaError, match=r"t5 is a t5, which is no causal language model"):
+        task().load(str(tmp_path / "t5"), seed=0)
+
+
+def test_a_model_is_loaded_saved_and_loaded_again(tmp_path: Path) -> None:
+    made = task()
+    model = made.load(str(checkpoint()), seed=3)
+    made.save(model, tmp_path)
+    again = made.load(str(tmp_path), seed=0, state="trained")
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+    fresh, same, other = (made.load(str(tmp_path), seed=seed, state="init") for seed in (1, 1, 2))
+    first = [next(iter(one.parameters())) for one in (model, fresh, same, other)]
+    assert torch.equal(first[1], first[2])
+    assert not torch.equal(first[0], first[1])
+    assert not torch.equal(first[1], first[3])
+    facts = made.facts()
+    assert facts["start"] == "<s>"
+    assert facts["start_chosen"] == "given"
+
+
+def test_the_start_is_that_after_which_text_surprises_least() -> None:
+    model, made = llama(), task(start="auto")
+    made.settle(model)
+    assert made.start is not None
+    words = tokenizer()
+    options = {"none": [], "<s>": [1], "</s>": [2], "<unk>": [0]}
+    nats = {}
+    for name, start in options.items():
+        found = []
+        for text in TEXTS:
+            ids = words(text, add_special_tokens=False)["input_ids"]
+            with torch.no_grad():
+                logs = model(torch.tensor([[*start, *ids]])).logits[0].log_softmax(-1)
+            # The first word of all is nobody's to predict after nothing.
+            found += [-float(logs[len(start) + i - 1, ids[i]]) for i in range(1, len(ids))]
+        nats[name] = np.mean(found)
+    assert dict(made.start.nats) == pytest.approx(nats, abs=1e-6)
+    assert made.start.name == min(nats, key=lambda name: nats[name])
+    assert made.start.chosen == "by held-out text"
+    fresh = task(start="auto")
+    fresh.load(str(checkpoint()), seed=0, state="init")
+    assert fresh.start is not None
+    assert (fresh.start.name, fresh.start.chosen) == ("<s>", "the tokenizer's")
+
+
+def test_batches_hold_every_example_once_and_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = task()
+    made.settle(llama())
+    monkeypatch.setitem(language._CELLS, "dev", 60)
+    batches = list(made.batches("dev", 8))
+    assert sorted(i for b in batches for i in b.indices) == list(range(made.size("dev")))
+    assert max(b.inputs["input_ids"].numel() for b in batches if len(b.indices) > 1) <= 60
+    assert max(len(b.indices) for b in batches) <= 8
+    orders = [[i for b in made.batches("train", 3, shuffle=seed) for i in b.indices] for seed in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
+    assert Counter(orders[2]) == Counter(range(8))
+    assert [len(b.indices) for b in made.batches("train", 3, shuffle=0)] == [3, 3, 2]
