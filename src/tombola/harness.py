@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tombola.anatomy import device_of
 from tombola.errors import TombolaError
+from tombola.language.reading import causal
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ def score(
     """Evaluate a model on tasks of the harness.
 
     Args:
-        model: on its device; whole, masked or shrunk.
+        model: on its device: whole, shrunk or with zeroed weights. Under the gates of a masked one nothing is masked
+            here: shrink it first.
         tokenizer: of the model.
         tasks: names of its tasks.
         folder: YAML files of tasks of one's own, looked at before its own.
@@ -60,7 +62,8 @@ def score(
         seed: of few-shot samples and bootstraps.
 
     Raises:
-        TombolaError: it is not installed, knows no such task, or cannot load the task's data.
+        TombolaError: it is not installed, knows no such task, or cannot load the task's data; or the model is not
+            causal, or its outputs are not finite.
     """
     try:
         from lm_eval import simple_evaluate
@@ -79,6 +82,8 @@ def score(
     for name in tasks:
         if name not in known:
             raise TombolaError(f"lm-evaluation-harness knows no task {name!r}; lm-eval ls tasks lists them")
+    # The harness takes the first of several NaN for the best, so that a broken model would answer all rightly.
+    causal(model)
     options: dict[str, Any] = {} if start is None else {"prefix_token_id": start}
     training = model.training
     model.eval()

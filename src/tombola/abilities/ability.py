@@ -11,7 +11,7 @@ from tombola.errors import TombolaError
 from tombola.language.item import Rule
 
 BITS = 8.0
-"""Bits per byte of a uniform guess: chance of a text."""
+"""Bits per byte of a uniform guess of bytes."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,9 @@ class Ability:
         source: where they are from, for people.
         per_byte: divide a choice's log-probability by its length in bytes, so that a longer answer is not the worse for
             it.
+        guess: bits per byte of a text that guessing needs. Where the model's tokens are known, those of one who only
+            knows how frequent each token is (`tombola.language.frequencies`): a model that says no more than that has
+            no understanding of text left, though it needs far fewer than 8.
 
     Raises:
         TombolaError: there are no examples.
@@ -59,6 +62,7 @@ class Ability:
     examples: tuple[Example, ...] = field(repr=False)
     source: str
     per_byte: bool = False
+    guess: float = BITS
 
     def __post_init__(self) -> None:
         if not self.examples:
@@ -72,10 +76,10 @@ class Ability:
     @property
     def chance(self) -> float:
         """What one reaches who never looks at the context: one in so many choices, on average over the examples; where
-        all have the same choices, always the most common answer; 8 bits per byte for a text.
+        all have the same choices, always the most common answer; bits per byte for a text, see `guess`.
         """
         if self.rule == "text":
-            return BITS
+            return self.guess
         if self.rule == "exact":
             # One in a whole vocabulary, for each token.
             return 0.0

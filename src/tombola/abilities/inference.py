@@ -3,6 +3,7 @@
 Prompts are those of lm-evaluation-harness; labels are calibrated as in `sentiment`.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +52,8 @@ def load(path: Path) -> Ability:
     Raises:
         TombolaError: the name says none of them, the file is missing or malformed, or a label is none of the task's.
     """
-    place = f"{path.parent.name}/{path.name}".lower()
-    name = next((name for name in _TASKS if name in place), None)
+    words = [re.split(r"[^a-z]+", part.lower()) for part in (path.name, path.parent.name)]
+    name = next((name for part in words for name in _TASKS if name in part), None)
     if name is None:
         raise TombolaError(f"{path}: name the file or its folder after its task, one of {', '.join(_TASKS)}")
     task = _TASKS[name]

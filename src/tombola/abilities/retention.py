@@ -105,7 +105,7 @@ def _measured(
 ) -> Measured:
     chosen = np.floor(references) == number
     p, r, scale = predictions[chosen], np.asarray(references)[chosen], Scale.of(ability)
-    raw = float(raw_score(p, r, number, text=scale.text))
+    raw = float(raw_score(p, r, number, scale))
     # The interval of the score of this ability alone, turned back into the raw one.
     metric = understanding([scale] * (number + 1), [number])
     ends = statistics.interval(metric, p, r, seed=seed, resamples=resamples)
@@ -141,8 +141,7 @@ def _ratio(
     for _ in range(resamples):
         drawn = rng.integers(len(references), size=len(references))
         was, now = (
-            float(scale.corrected(raw_score(p[drawn], references[drawn], number, text=scale.text)))
-            for p in (full, pruned)
+            float(scale.corrected(raw_score(p[drawn], references[drawn], number, scale))) for p in (full, pruned)
         )
         # A resample in which the full model has nothing says nothing of what was kept.
         if was > 0:

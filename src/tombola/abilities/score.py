@@ -36,9 +36,9 @@ class Scale:
         return cls(ability.rule == "text", ability.chance)
 
     def corrected(self, raw: Array) -> Array:
-        """(accuracy - chance) / (1 - chance); 1 - bits per byte / 8 of texts. Below chance it is negative."""
+        """(accuracy - chance) / (1 - chance); of texts 1 - bits / bits of a guess. Below chance it is negative."""
         if self.text:
-            return np.asarray(1 - raw / BITS)
+            return np.asarray(1 - raw / self.chance)
         return np.asarray((raw - self.chance) / (1 - self.chance))
 
 
@@ -50,14 +50,14 @@ def reference(number: int, size: float = 0) -> float:
     return number + min(size, _WEIGHT - 1) / _WEIGHT
 
 
-def raw_score(predictions: Array, references: Array, number: int, *, text: bool) -> Array:
+def raw_score(predictions: Array, references: Array, number: int, scale: Scale) -> Array:
     """Accuracy, or bits per byte, of one ability: [..., n], [..., n] -> [...], NaN where it has no examples."""
     p, r = np.broadcast_arrays(np.asarray(predictions, dtype=np.float64), np.asarray(references, dtype=np.float64))
     whole = np.floor(r)
     sizes = (r - whole) * _WEIGHT
     weights = np.where(whole == number, np.where(sizes > 0, sizes, 1.0), 0.0)
-    # A broken model's NaN is as good as guessing bytes, or as wrong.
-    values = np.where(np.isnan(p), BITS if text else 0.0, p)
+    # A broken model's NaN is as good as a guess of text, or as wrong.
+    values = np.where(np.isnan(p), scale.chance if scale.text else 0.0, p)
     total = weights.sum(-1)
     found = np.full(np.shape(total), np.nan)
     return np.asarray(np.divide((weights * values).sum(-1), total, out=found, where=total > 0))
@@ -67,7 +67,7 @@ def alone(name: str, number: int, scale: Scale) -> Metric:
     """The metric of the raw score of one ability, under its own name: for reports, not for searches."""
 
     def compute(predictions: Array, references: Array) -> Array:
-        return raw_score(predictions, references, number, text=scale.text)
+        return raw_score(predictions, references, number, scale)
 
     return Metric(name, not scale.text, "abilities", compute, lambda references: scale.chance)
 
@@ -85,7 +85,7 @@ def understanding(scales: Sequence[Scale], counted: Sequence[int] | None = None)
 
     def compute(predictions: Array, references: Array) -> Array:
         values = np.stack(
-            [scale.corrected(raw_score(predictions, references, number, text=scale.text)) for number, scale in counting]
+            [scale.corrected(raw_score(predictions, references, number, scale)) for number, scale in counting]
         )
         # An ability that a resample, or a split, has no example of has no say.
         there = ~np.isnan(values)

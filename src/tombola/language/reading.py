@@ -41,7 +41,7 @@ class EdgeScores:
 
     Attributes:
         log_probabilities: [edges], with their graph; fp32, or fp64 of a model in fp64.
-        greedy: bool [edges], whether no other token is more probable; False where the logits are NaN.
+        greedy: bool [edges], whether every other token is less probable; False where the logits are NaN.
     """
 
     log_probabilities: Tensor
@@ -82,8 +82,13 @@ def choose(model: nn.Module, items: Sequence[Item]) -> Reading:
     if not parting:
         return Reading()
     item = max(parting, key=lambda one: one.positions)
+    ways = [Reading(trees=True, sparing=True), Reading(trees=True), Reading(sparing=True)]
+    window = _window(model)
+    if window is not None and max(len(one.tree) for one in parting) > window:
+        # A tree's own mask has no window, which counts what lies between two tokens in their sequence.
+        ways = ways[2:]
     expected = _sums(exact, item, Reading())
-    for reading in (Reading(trees=True, sparing=True), Reading(trees=True), Reading(sparing=True)):
+    for reading in ways:
         try:
             found = _sums(exact, item, reading)
         except Exception:  # Whatever a model runs into that does not take masks or positions of one's own.
@@ -164,7 +169,8 @@ def _scores(head: nn.Module, hidden: Tensor, predicted: Tensor) -> EdgeScores:
         # Softmax in 16 bits would round neighbouring sequences to ties.
         logits = logits if logits.dtype == torch.float64 else logits.float()
         chosen = logits.gather(-1, tokens[:, None])
-        best = (chosen >= logits.amax(-1, keepdim=True)).squeeze(-1)
+        # Of several that are equally probable none is foreseen: a model that says the same of all knows nothing.
+        best = (logits >= chosen).sum(-1) == 1
         return (chosen - logits.logsumexp(-1, keepdim=True)).squeeze(-1), best
 
     found: list[tuple[Tensor, Tensor]] = []
@@ -177,6 +183,13 @@ def _scores(head: nn.Module, hidden: Tensor, predicted: Tensor) -> EdgeScores:
     if not found:
         return EdgeScores(hidden.new_zeros(0), torch.zeros(0, dtype=torch.bool, device=hidden.device))
     return EdgeScores(torch.cat([logs for logs, _ in found]), torch.cat([best for _, best in found]))
+
+
+def _window(model: nn.Module) -> int | None:
+    """The shortest sliding window of the model's attention; None where it has none."""
+    config = getattr(model, "config", None)
+    found = [getattr(config, name, None) for name in ("sliding_window", "attention_window", "window_size")]
+    return min((one for one in found if isinstance(one, int) and one > 0), default=None)
 
 
 def _dtype(model: nn.Module) -> torch.dtype:

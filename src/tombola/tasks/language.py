@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,9 +26,10 @@ from tombola.abilities.score import Scale, alone, reference, understanding
 from tombola.errors import TombolaError
 from tombola.keeping import Keeping
 from tombola.language.encoding import Encoder
+from tombola.language.frequencies import guess_bits
 from tombola.language.item import RULES, Item
 from tombola.language.packing import pack
-from tombola.language.reading import Reading, choose, read, sums
+from tombola.language.reading import Reading, causal, choose, read, sums
 from tombola.language.start_token import choose as choose_start
 from tombola.language.start_token import conventional, named
 from tombola.recognition import recognise
@@ -100,7 +101,7 @@ class LanguageTask(Task):
         attention: str = "sdpa",
         trust_remote_code: bool = False,
     ) -> None:
-        self.abilities = tuple(abilities)
+        self.abilities = tuple(_with_guess(one, tokenizer, text) for one in abilities)
         names = [ability.name for ability in self.abilities]
         if not names or len(set(names)) < len(names):
             raise TombolaError(f"give at least one ability, and each under a name of its own, not {names}")
@@ -178,6 +179,8 @@ class LanguageTask(Task):
     def counting(self, names: Sequence[str]) -> Self:
         """The same task, whose score is the mean of these abilities alone: those that the full model has."""
         other = copy.copy(self)
+        # What is encoded later is each one's own; what depends on the model is found out by either for itself.
+        other._items, other._readings = dict(self._items), dict(self._readings)
         other._count(names)
         return other
 
@@ -266,6 +269,7 @@ class LanguageTask(Task):
                 f"texts of {self.positions} tokens do not fit into this model's {positions} positions; give positions"
             )
         if self.start is None:
+            causal(model)
             self.start = choose_start(model, self.tokenizer, self._text)
         if _key(model) not in self._readings:
             self._readings[_key(model)] = choose(model, self._encoded("dev"))
@@ -350,10 +354,12 @@ class LanguageTask(Task):
         rows = [1 if trees else len(item.sequences) for item in items]
         lengths = [len(item.tree) if trees else item.positions for item in items]
         groups: list[list[int]] = []
-        for index in sorted(range(len(items)), key=lambda one: (rows[one], lengths[one], one)):
+        # A plain text beside a tree would lose the mask that the model makes for itself, a sliding window for example.
+        parts = [trees and not item.tree.path for item in items]
+        for index in sorted(range(len(items)), key=lambda one: (parts[one], rows[one], lengths[one], one)):
             group = groups[-1] if groups else []
             full = (len(group) + 1) * rows[index] * lengths[index] > cells
-            if group and len(group) < batch_size and not full:
+            if group and len(group) < batch_size and not full and parts[group[0]] == parts[index]:
                 group.append(index)
             else:
                 groups.append([index])
@@ -377,6 +383,14 @@ class LanguageTask(Task):
                 blocks = self._blocks[split]
                 self._items[split] = encoder.blocks(self._text, blocks.length, blocks.count)
         return self._items[split]
+
+
+def _with_guess(ability: Ability, tokenizer: PreTrainedTokenizerBase, text: Sequence[str]) -> Ability:
+    """An ability of texts with what guessing costs in the model's tokens."""
+    judged = [choice for example in ability.examples for choice in example.choices]
+    if ability.rule != "text" or not any(judged):
+        return ability
+    return replace(ability, guess=guess_bits(tokenizer, text, judged))
 
 
 def positions_of(config: object) -> int | None:
