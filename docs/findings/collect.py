@@ -1,0 +1,157 @@
+"""Copy from finished studies what docs/findings.md is made of: small files only, and the pictures of their reports."""
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from tombola.analysis.attention_maps import WEIGHTINGS
+from tombola.analysis.attention_pooling import pooled_distribution, survival_correlation, survivors_against_pruned
+from tombola.analysis.attention_summary import Distribution
+from tombola.analysis.interactions import Interactions, explained
+from tombola.analysis.patterns import AttentionPatterns
+from tombola.report.exporting import export
+from tombola.report.record import read_record
+from tombola.store import read_json, write_json
+from tombola.ticket import Ticket
+
+HERE = Path(__file__).parent
+SITES = "heads+mlps"
+ABOUT = ("name", "hash", "seeds", "versions", "machine", "task", "seconds")
+LOCAL = ("data",)
+"""Settings that are places on somebody's machine."""
+FIGURES = (
+    "tickets-*",
+    "survivors-*",
+    "agreement-*",
+    "super-survivors-*",
+    "attention-classes-norm",
+    "attention-heads",
+    "density",
+    "random-tickets-*",
+    "interactions*",
+    "cka-*",
+    "probes-*",
+    "overlap*",
+    "transfer-*",
+)
+"""The pictures that are worth keeping."""
+
+
+def study(folder: Path) -> None:
+    """The rows, verdicts and comparison of a study, its attention in short, and its pictures."""
+    record = read_record(folder)
+    out = HERE / record.home.name
+    for name in ("results.jsonl", "verdicts.json"):
+        _copy(folder / name, out / name)
+    facts = read_json(folder / "study.json")
+    settings = {name: value for name, value in facts["config"].items() if name not in LOCAL}
+    write_json(out / "study.json", {**{name: facts[name] for name in ABOUT}, "config": settings})
+    (comparison,) = record.home.glob("seeds-*/comparison.json")
+    _copy(comparison, out / "comparison.json")
+    seeds = [cell for cell in record.cells if cell.analysis("attention").is_file()]
+    full = [AttentionPatterns.read(cell.analysis("attention")) for cell in seeds]
+    masks = [Ticket.load(cell.ticket(SITES, "good")).heads for cell in seeds]
+    again = [AttentionPatterns.read(path) for cell in seeds if (path := cell.analysis("attention", SITES)).is_file()]
+    always = [mask & all_masks for mask in masks] if (all_masks := _all(masks)) is not None else []
+    found: dict[str, Any] = {}
+    for weighting in WEIGHTINGS:
+        groups = {
+            "all heads": pooled_distribution(full, [None] * len(full), weighting=weighting),
+            "survivors": pooled_distribution(full, masks, weighting=weighting),
+            "pruned heads": pooled_distribution(full, [~mask for mask in masks], weighting=weighting),
+            "super-survivors": pooled_distribution(full, always, weighting=weighting),
+            "survivors, retrained": pooled_distribution(again, [None] * len(again), weighting=weighting),
+        }
+        difference = survivors_against_pruned(full, masks, weighting=weighting)
+        correlation = survival_correlation(full, masks, weighting=weighting)
+        found[weighting] = {
+            "groups": {name: _shares(one) for name, one in groups.items()},
+            "difference": [difference.value, difference.low, difference.high],
+            "correlation": [correlation.value, correlation.low, correlation.high],
+        }
+    write_json(out / "attention.json", found)
+    for cell in record.cells:
+        for pruning in record.prunings:
+            for name in ("random-tickets", "representations"):
+                if (path := cell.analysis(name, pruning)).is_file():
+                    _copy(path, out / f"seed-{cell.seed}" / pruning / path.name)
+        if (path := cell.analysis("interactions")).is_file():
+            write_json(out / f"seed-{cell.seed}" / "interactions.json", _in_short(Interactions.read(path)))
+    _pictures(folder, out)
+
+
+def other(folder: Path, name: str, out: Path) -> None:
+    """A comparison or a transfer: its file and its pictures."""
+    _copy(folder / f"{name}.json", HERE / f"{name}.json")
+    _pictures(folder, out)
+
+
+def _in_short(found: Interactions) -> dict[str, Any]:
+    """Thousands of derivatives in the numbers that the page tells."""
+    n, significant = len(found.sites), found.significant()
+    at = np.array(found.pairs.sites)
+    measured = found.pairs.cost - found.pairs.apart
+    return {
+        "examples": found.examples,
+        "pairs": n * (n - 1) // 2,
+        "significant": int(significant.sum()) // 2,
+        "backing_up": int((significant & (found.hessian > 0)).sum()) // 2,
+        "share_of_single_sites": found.share_of_single_sites(),
+        "deleted_pairs": len(at),
+        "correlation_with_deleted_pairs": float(spearmanr(found.hessian[at[:, 0], at[:, 1]], measured).statistic),
+        "deleted_subsets": len(found.subsets.sites),
+        "sites_in_a_subset": len(found.subsets.sites[0]),
+        "cost_of_subsets": float(found.subsets.cost.mean()),
+        "sum_of_single_costs": float(found.subsets.apart.mean()),
+        "explained_by_single_sites": explained(found.subsets, found.subsets.apart),
+        "explained_by_second_order": explained(found.subsets, found.subsets.predicted),
+    }
+
+
+def _all(masks: list[Any]) -> Any:
+    first, *others = masks
+    for mask in others:
+        first = first & mask
+    return first
+
+
+def _shares(found: Distribution) -> dict[str, Any]:
+    return {"heads": found.heads, **found.shares}
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def _pictures(folder: Path, out: Path) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        export(folder, Path(scratch) / "export")
+        shutil.rmtree(out / "figures", ignore_errors=True)
+        for pattern in FIGURES:
+            for picture in sorted((Path(scratch) / "export" / "figures").glob(f"{pattern}.svg")):
+                _copy(picture, out / "figures" / picture.name)
+
+
+def main() -> None:
+    """Collect."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("studies", nargs="+", type=Path)
+    parser.add_argument("--compared", type=Path, help="what `tombola compare --out` wrote")
+    parser.add_argument("--transfer", type=Path, help="what `tombola transfer --out` wrote")
+    options = parser.parse_args()
+    for folder in options.studies:
+        study(folder)
+    if options.compared:
+        other(options.compared, "comparison", HERE / "tasks")
+    if options.transfer:
+        other(options.transfer, "transfer", HERE / "transfer")
+
+
+if __name__ == "__main__":
+    main()
