@@ -69,7 +69,7 @@ def verdicts() -> Iterator[Line]:
             cells = []
             for task in TASKS:
                 known = [one for one in found[task] if (one["pruning"], one["ticket"]) == (pruning, ticket)]
-                cells.append("".join(_difference(one["verdict"]) for one in known))
+                cells.append("".join(_difference(one) for one in known))
             if any(cells):
                 yield (f"{title}: {name}", *cells)
 
@@ -102,7 +102,7 @@ def agreement() -> Iterator[Line]:
                     f"{_count(block['mean_survivors'])} of {_count(block['sites'])}",
                     f"{_count(block['super_survivors'])} ({_count(always['mean'])})",
                     _number(block["jaccard"]),
-                    *(_chance(block["by_chance"].get(control, {}).get("jaccard")) for control in CONTROLS),
+                    *(_chance((block["by_chance"].get(control) or {}).get("jaccard")) for control in CONTROLS),
                     _number(block["fleiss_kappa"]),
                     _p(block["cochran_q_p"]),
                 )
