@@ -1,6 +1,5 @@
 """One item as a model sees it: token sequences, and the rule by which their log-probabilities become a verdict."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -58,8 +57,3 @@ class Item:
     def rows(self) -> tuple[Tree, ...]:
         """Its sequences one by one."""
         return tuple(grow([tokens], [given]) for tokens, given in zip(self.sequences, self.given, strict=True))
-
-
-def text(tokens: Sequence[int], size: float) -> Item:
-    """A text of `size` bytes, of whose tokens all but the first are scored."""
-    return Item("text", (tuple(tokens),), (1,), 1, 0, (size,))

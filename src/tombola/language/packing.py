@@ -1,6 +1,6 @@
 """Items into tensors: one row for each item, its tree; or, where a model cannot read trees, a row for each sequence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -78,11 +78,6 @@ def mask(ends: Tensor, dtype: torch.dtype) -> Tensor:
     allowed = (number[None, None, :] <= number[None, :, None]) & (number[None, :, None] < ends[:, None, :])
     lowest = torch.finfo(dtype).min
     return torch.zeros(allowed.shape, dtype=dtype, device=ends.device).masked_fill(~allowed, lowest)[:, None]
-
-
-def size(inputs: Mapping[str, Tensor]) -> int:
-    """Cells of a batch, padding included."""
-    return inputs["input_ids"].numel()
 
 
 def _plain(tree: Tree) -> bool:
