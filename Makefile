@@ -8,10 +8,10 @@ study: .venv/.study
 	$(BIN)/tombola study
 
 test: .venv/.develop
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto --dist loadscope
 
 test-fast: .venv/.develop
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "not slow"
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto --dist loadscope -m "not slow"
 
 lint: .venv/.develop
 	$(BIN)/ruff check

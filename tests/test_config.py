@@ -1,16 +1,19 @@
 """A study's configuration: what changes its hash, what does not, and what it refuses."""
 
+import dataclasses
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tombola.config import ANALYSES, PRESETS, StudyConfig
+from tombola.config import ANALYSES, StudyConfig
 from tombola.errors import TombolaError
+from tombola.presets import TEXT_PRESETS
 from tombola.search import SearchOptions
 from tombola.training import Recipe
 
@@ -40,6 +43,11 @@ OTHER: dict[str, Any] = {
     "refine_heads_step": 0.1,
     "refine_neurons_step": 0.15,
     "weights_step": 0.2,
+    "sparsities": (0.3, 0.6),
+    "until": 0.4,
+    "normalise_layers": False,
+    "calibration_rows": 4,
+    "calibration_length": 32,
     "imp": True,
     "rewind": "step-10",
     "epochs": 2,
@@ -53,6 +61,16 @@ OTHER: dict[str, Any] = {
     "device": "cuda",
     "resamples": 100,
     "trust_remote_code": True,
+}
+
+OF_LANGUAGE: Mapping[str, Any] = {
+    "abilities": ("grammar",),
+    "keep": "grammar>=0.8",
+    "corpus": "/nowhere/text.txt",
+    "start": "none",
+    "importance_rows": 4,
+    "importance_length": 32,
+    "recovery": 1000,
 }
 
 # The same with a task that takes them all but `data`, which is for GLUE.
@@ -71,10 +89,13 @@ def with_setting(name: str, value: Any) -> StudyConfig:
 
 
 def test_every_setting_changes_the_hash() -> None:
-    assert {*OTHER, "analyses"} == {item.name for item in fields(StudyConfig)}
+    assert {*OTHER, *OF_LANGUAGE, "analyses"} == {item.name for item in fields(StudyConfig)}
     plain = {StudyConfig(task=task).hash() for task in ("rotten-tomatoes", "/nowhere/mine")}
     hashes = {with_setting(name, value).hash() for name, value in OTHER.items()}
     assert len(hashes | plain) == len(OTHER) + 2
+    language = StudyConfig(task="understanding", analyses=())
+    hashes = {dataclasses.replace(language, **{name: value}).hash() for name, value in OF_LANGUAGE.items()}
+    assert len(hashes | {language.hash()}) == len(OF_LANGUAGE) + 1
 
 
 def test_what_is_asked_of_the_tickets_does_not_change_the_hash() -> None:
@@ -234,7 +255,7 @@ def test_a_file_is_a_preset_and_what_differs_and_the_call_goes_before_it(tmp_pat
         task="cola", epochs=3, learning_rate=2e-5, prunings=("weights",), refine=False, train_rows=None
     )
     assert (type(config.learning_rate), type(config.clip)) == (float, float)
-    assert StudyConfig.read(path, "quick")[0].epochs == PRESETS["quick"]["epochs"] == 1
+    assert StudyConfig.read(path, "quick")[0].epochs == TEXT_PRESETS["quick"]["epochs"] == 1
     assert StudyConfig.read(path, task="sst2", epochs=7)[0] == StudyConfig.of(
         "paper", task="sst2", epochs=7, prunings=["weights"], refine=False
     )

@@ -33,7 +33,9 @@ ANATOMIES = {shape: dissect(model) for shape, model in MODELS.items()}
 
 
 def stub(name: str = "accuracy") -> Task:
-    return cast(Task, SimpleNamespace(metric=metric(name), name="made-up", normalise_layers=True))
+    return cast(
+        Task, SimpleNamespace(metric=metric(name), name="made-up", normalise_layers=True, more={}, references=len)
+    )
 
 
 def unrealised(model: nn.Module, ticket: Ticket) -> Subnetwork:
@@ -348,6 +350,7 @@ def test_the_ticket_tells_where_it_is_from() -> None:
     found = run(Fake(made_up_scores(3, "falls")))
     assert found.good.provenance == {
         "ticket": "good",
+        "way": "heads+mlps",
         "task": "made-up",
         "metric": "accuracy",
         "split": "dev",
@@ -364,7 +367,7 @@ def test_the_ticket_tells_where_it_is_from() -> None:
 def test_a_saved_search_is_loaded_again(pruning: str, kind: str, tmp_path: Path) -> None:
     found = run(Fake(made_up_scores(5, kind)), (2, 2), pruning, weights_step=0.5)
     found.save(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["good", "search.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["good", "predictions.safetensors", "search.jsonl"]
     loaded = Search.load(tmp_path)
     assert loaded.steps == found.steps
     assert loaded.good == found.good

@@ -10,12 +10,16 @@ from tombola.analysis.attention import attention_patterns
 from tombola.analysis.interacting import SAMPLE, interactions, interactions_cost
 from tombola.analysis.random_tickets import DRAWS, RETRAINED, SIZES, random_tickets
 from tombola.analysis.representations import representations, representations_cost
+from tombola.analysis.retention_profile import Scored, retention_profile
+from tombola.cell import EVALUATION
+from tombola.evaluation import Evaluation
 from tombola.progress import Bars
-from tombola.search import Search
+from tombola.search import PREDICTIONS, Search, read_predictions
 from tombola.step import TRAINING_COST, Step, spared
 from tombola.store import read_json
 from tombola.subnetwork import Subnetwork, shrunk, whole
-from tombola.ticket import TICKETS, Pruning, Ticket, in_words
+from tombola.ticket import TICKETS, Ticket
+from tombola.ways import in_words, way
 from tombola.workbench import Workbench
 
 ATTENTION_INPUTS = 500
@@ -23,10 +27,13 @@ ATTENTION_INPUTS = 500
 ATTENTION_COST = 2.5
 """Of an example whose attention is looked at, in forward passes."""
 
+RETENTION_COST = 200.0
+"""Of the intervals of a retention profile, in forward passes of one example, as seen with SmolLM2."""
+
 FULL_PRECISION_COST = 2.0
 """Of a pass in fp32, in passes in bf16."""
 
-Run = Callable[[Path, Pruning | None, Bars], None]
+Run = Callable[[Path, str | None, Bars], None]
 
 
 class AnalysisSteps:
@@ -44,11 +51,14 @@ class AnalysisSteps:
 
     def steps(self) -> Iterator[Step]:
         """All steps in order; they read what the seed's own steps published."""
+        if self._setting.task.abilities:
+            for pruning in self._config.prunings:
+                yield self._step("retention", pruning, RETENTION_COST, self._retention)
         if "attention" in self._config.analyses:
             cost = ATTENTION_COST * min(ATTENTION_INPUTS, self._setting.task.size("dev"))
             yield self._step("attention", None, cost, self._attention, ATTENTION_COST)
             for pruning in self._config.prunings if self._setting.save != "none" else ():
-                if "heads" in pruning:
+                if "heads" in way(pruning).kinds:
                     yield self._step("attention", pruning, cost, self._attention, ATTENTION_COST)
         if "interactions" in self._config.analyses:
             sites = math.prod(self._setting.anatomy.heads) + self._setting.anatomy.mlps
@@ -64,7 +74,7 @@ class AnalysisSteps:
             for pruning in self._config.prunings:
                 yield self._step("random-tickets", pruning, self._random_cost(), self._random)
 
-    def _step(self, what: str, pruning: Pruning | None, cost: float, run: Run, weight: float = 1.0) -> Step:
+    def _step(self, what: str, pruning: str | None, cost: float, run: Run, weight: float = 1.0) -> Step:
         seed = f"seed {self._cell.seed}: " if self._setting.seeds > 1 else ""
         of = "the full model" if pruning is None else in_words(pruning)
         path = self._cell.analysis(what, pruning or "")
@@ -77,7 +87,28 @@ class AnalysisSteps:
 
         return Step(name, cost, weight, path.is_file, spare, analysis=what)
 
-    def _attention(self, path: Path, pruning: Pruning | None, bars: Bars) -> None:
+    def _retention(self, path: Path, pruning: str | None, _: Bars) -> None:
+        assert pruning is not None
+        home = self._cell.folder / pruning
+        stages = (
+            (Scored(name, stage), self._cell.ticket(pruning, name) / stage / EVALUATION)
+            for name in TICKETS
+            for stage in ("pruned", "retrained")
+        )
+        retention_profile(
+            self._bench.task,
+            Search.load(home),
+            read_predictions(home / PREDICTIONS),
+            {scored: Evaluation.read(file).predictions for scored, file in stages if file.is_file()},
+            Evaluation.read(self._cell.full / EVALUATION).predictions,
+            split=self._config.searched,
+            pruning=pruning,
+            threshold=self._config.search_options.threshold,
+            seed=self._cell.seed,
+            resamples=self._config.resamples,
+        ).write(path)
+
+    def _attention(self, path: Path, pruning: str | None, bars: Bars) -> None:
         """Of the full model; or of the retrained good ticket, whose pruned heads attend to nothing."""
         ticket = None if pruning is None else Ticket.load(self._cell.ticket(pruning, "good"))
         model = self._bench.model() if pruning is None else self._bench.winner(pruning)
@@ -90,11 +121,11 @@ class AnalysisSteps:
             progress=bars,
         ).write(path)
 
-    def _interactions(self, path: Path, _: Pruning | None, bars: Bars) -> None:
+    def _interactions(self, path: Path, _: str | None, bars: Bars) -> None:
         # Of the same examples in every seed, so that seeds differ in their models only.
         interactions(self._bench.model(), self._setting.task, seed=0, progress=bars).write(path)
 
-    def _representations(self, path: Path, pruning: Pruning | None, bars: Bars) -> None:
+    def _representations(self, path: Path, pruning: str | None, bars: Bars) -> None:
         """Of the tickets cut out of the full model, and of the good one retrained, where the study saved it."""
         assert pruning is not None
         model, home = self._bench.model(), self._cell.folder / pruning
@@ -124,7 +155,7 @@ class AnalysisSteps:
         passes = DRAWS * SIZES * task.size(config.searched)
         return passes + RETRAINED * (TRAINING_COST * config.epochs * task.size("train") + task.size("dev"))
 
-    def _random(self, path: Path, pruning: Pruning | None, bars: Bars) -> None:
+    def _random(self, path: Path, pruning: str | None, bars: Bars) -> None:
         assert pruning is not None
         home = self._cell.folder / pruning
         found = Search.load(home)
@@ -137,7 +168,7 @@ class AnalysisSteps:
             self._bench.model(),
             found,
             self._setting.task,
-            self._setting.task.metric.floor(found.full_score, self._config.threshold),
+            self._bench.task.metric.floor(found.full_score, self._config.threshold),
             split=self._config.searched,
             seed=self._cell.seed,
             retrained=(good, again, RETRAINED),

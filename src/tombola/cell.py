@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from tombola.ticket import SUPER_TICKETS, TICKETS, Pruning
+from tombola.ticket import SUPER_TICKETS, TICKETS
 
 SAVED: Mapping[str, tuple[str, ...]] = {"none": (), "good": ("good",), "all": TICKETS}
 """For each `save`, the tickets whose retrained models are written."""
@@ -37,11 +37,15 @@ class Cell:
         """The folder of a ticket."""
         return self.folder / pruning / name
 
+    def updated(self, pruning: str) -> Path:
+        """The folder of the good ticket's model, where its way of pruning changed the weights that survive."""
+        return self.folder / pruning / "updated"
+
     def analysis(self, what: str, pruning: str = "") -> Path:
         """The file of an analysis: of the full model, or of the tickets of a pruning."""
         return self.folder / "analysis" / pruning / f"{what}.json"
 
-    def scored(self, prunings: tuple[Pruning, ...]) -> Iterator[Path]:
+    def scored(self, prunings: tuple[str, ...]) -> Iterator[Path]:
         """The folder of every model that has a score, in the order of rows."""
         places = [self.folder / "majority", self.full]
         for pruning in prunings:
@@ -103,7 +107,7 @@ class Survivors:
         """The folder of one seed's scores of such a ticket."""
         return self.ticket(pruning, name) / f"seed-{seed}"
 
-    def scored(self, prunings: Sequence[Pruning], seed: int) -> Iterator[Path]:
+    def scored(self, prunings: Sequence[str], seed: int) -> Iterator[Path]:
         """The folder of every scored model of one seed, in the order of rows."""
         places = [
             self.scores(pruning, name, seed) / stage

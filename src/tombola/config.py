@@ -5,34 +5,33 @@ import hashlib
 import json
 import types
 import typing
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
 
+from tombola.calibration import LENGTH, SEQUENCES
 from tombola.errors import TombolaError
+from tombola.keeping import Keeping
 from tombola.metrics import metric
+from tombola.presets import LANGUAGE_TASKS, presets
 from tombola.rewinding import Rewinding
 from tombola.search import SearchOptions
 from tombola.statistics import RESAMPLES
 from tombola.tasks.glue import GLUE
-from tombola.ticket import BLOCK, PRUNINGS, Pruning
+from tombola.ticket import BLOCK
 from tombola.training import Recipe
+from tombola.ways import WAYS, way
 
-NAMED_TASKS = (*GLUE, "rotten-tomatoes")
+NAMED_TASKS = (*GLUE, "rotten-tomatoes", *LANGUAGE_TASKS)
 """Tasks that have a name; any other is a path."""
-
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "quick": {"train_rows": 6000, "dev_rows": 2000, "epochs": 1, "learning_rate": 1e-4},
-    "paper": {"epochs": 3, "learning_rate": 2e-5},
-}
-"""`quick`: minutes on two cores. `paper`: all rows, three epochs (Prasanna et al. 2020, appendix)."""
-
 
 ANALYSES = ("survivors", "attention", "random-tickets", "interactions", "representations")
 """What a study can ask of its tickets: the first two come by themselves, the others take minutes and are asked for."""
+
+
+_OF_LANGUAGE = ("abilities", "keep", "corpus", "start", "importance_rows", "importance_length", "recovery")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +50,10 @@ class StudyConfig:
         max_length: tokens a text is cut to.
         search_split: `dev` as in the paper, or `train` to search on held-out training rows.
         search_rows: how many training rows are held out then; None for as many as dev has, at most a fifth.
-        prunings: which searches to run; the paper's are `heads+mlps` and `weights`.
-        threshold ... weights_step: see `SearchOptions`.
+        prunings: ways to prune, each with a search of its own, see `tombola.ways.WAYS`; the paper's are `heads+mlps`
+            and `weights`.
+        threshold ... until: see `SearchOptions`.
+        normalise_layers: divide the importance of heads by their layer's norm; None for what serves the task.
         imp: search weights by iterative magnitude pruning with training between the cuts.
         rewind: `pretrained`, `init` or `step-K`.
         epochs ... clip: see `Recipe`.
@@ -62,6 +63,14 @@ class StudyConfig:
         device: `auto`, or PyTorch's name of a device.
         resamples: of each bootstrap.
         trust_remote_code: run code that comes with a model.
+        abilities: of a language model, see `tombola.abilities.catalog`; none for those that need no files.
+        keep: what must not be lost, as `grammar>=0.9`; goes before the threshold.
+        corpus: text file that a language model is calibrated, trained and judged on; None for plot summaries.
+        start: what every text begins with: `none`, `bos`, `eos`, a token, or `auto` for what suits the model best.
+        calibration_rows, calibration_length: examples, and tokens of each, by whose activations Wanda and SparseGPT go.
+        importance_rows, importance_length: blocks of text, and tokens of each, by whose loss sites of a language model
+            are ranked.
+        recovery: tokens that the tickets of a language model are trained on again; 0 for none.
 
     Raises:
         TombolaError: a value is none of those allowed.
@@ -81,7 +90,7 @@ class StudyConfig:
     max_length: int = 128
     search_split: str = "dev"
     search_rows: int | None = None
-    prunings: tuple[Pruning, ...] = ("heads+mlps", "weights")
+    prunings: tuple[str, ...] = ("heads+mlps", "weights")
     threshold: float = 0.9
     heads_step: float = 0.1
     mlps_step: int = 1
@@ -91,6 +100,9 @@ class StudyConfig:
     refine_heads_step: float = 0.05
     refine_neurons_step: float = 0.05
     weights_step: float = 0.1
+    sparsities: tuple[float, ...] = ()
+    until: float | None = None
+    normalise_layers: bool | None = None
     imp: bool = False
     rewind: str = "pretrained"
     epochs: int = 3
@@ -105,13 +117,20 @@ class StudyConfig:
     resamples: int = RESAMPLES
     analyses: tuple[str, ...] = ANALYSES[:2]
     trust_remote_code: bool = False
+    abilities: tuple[str, ...] = ()
+    keep: str | None = None
+    corpus: str | None = None
+    start: str = "auto"
+    calibration_rows: int = SEQUENCES
+    calibration_length: int = LENGTH
+    importance_rows: int = 128
+    importance_length: int = 128
+    recovery: int = 0
 
     def __post_init__(self) -> None:
-        for pruning in self.prunings:
-            if pruning not in PRUNINGS:
-                raise TombolaError(f"unknown pruning {pruning!r}; known: {', '.join(PRUNINGS)}")
+        object.__setattr__(self, "prunings", tuple(way(pruning).name for pruning in self.prunings))
         if not self.prunings or len(set(self.prunings)) < len(self.prunings):
-            raise TombolaError(f"name at least one pruning, and each once, of {', '.join(PRUNINGS)}")
+            raise TombolaError(f"name at least one pruning, and each once, of {', '.join(WAYS)}")
         for analysis in self.analyses:
             if analysis not in ANALYSES:
                 raise TombolaError(f"unknown analysis {analysis!r}; known: {', '.join(ANALYSES)}")
@@ -133,12 +152,32 @@ class StudyConfig:
             raise TombolaError("search_rows is for search_split train; the search runs on dev")
         if self.imp and "weights" not in self.prunings:
             raise TombolaError("imp is a search of weights; name weights among the prunings")
-        for name in ("train_rows", "dev_rows", "search_rows", "max_length", "eval_batch_size", "resamples"):
+        self._check_language()
+        for name in (
+            *("train_rows", "dev_rows", "search_rows", "max_length", "eval_batch_size", "resamples"),
+            *("calibration_rows", "calibration_length", "importance_rows", "importance_length"),
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise TombolaError(f"{name} must be 1 or more, not {value}")
         # Made once to be checked, so that a bad value is found before the first model is trained.
         _ = self.search_options, self.recipe, self.rewinding
+
+    def _check_language(self) -> None:
+        defaults = {item.name: item.default for item in dataclasses.fields(self)}
+        changed = [name for name in _OF_LANGUAGE if getattr(self, name) != defaults[name]]
+        if not self.language and changed:
+            raise TombolaError(
+                f"{changed[0]} is for language models; {self.task!r} is none of {', '.join(LANGUAGE_TASKS)}"
+            )
+        if self.recovery < 0:
+            raise TombolaError(f"recovery must be 0 or more tokens, not {self.recovery}")
+        if not self.language:
+            return
+        if self.imp or self.rewinding != Rewinding():
+            raise TombolaError(f"{self.task} trains no full model, so that there is nothing to rewind to")
+        if "attention" in self.analyses:
+            raise TombolaError(f"attention patterns are of encoders; {self.task} judges language models")
 
     @classmethod
     def of(cls, preset: str = "quick", **settings: Any) -> Self:
@@ -147,9 +186,10 @@ class StudyConfig:
         Raises:
             TombolaError: an unknown preset or setting, or a value of the wrong kind.
         """
-        if preset not in tuple(PRESETS):
-            raise TombolaError(f"unknown preset {preset!r}; known: {', '.join(PRESETS)}")
-        values = {**PRESETS[preset], **settings}
+        known = presets(settings.get("task"))
+        if preset not in tuple(known):
+            raise TombolaError(f"unknown preset {preset!r}; known: {', '.join(known)}")
+        values = {**known[preset], **settings}
         hints = typing.get_type_hints(cls)
         for name, value in values.items():
             if name not in hints:
@@ -197,7 +237,20 @@ class StudyConfig:
     @property
     def search_options(self) -> SearchOptions:
         """Threshold and steps of the searches."""
-        return SearchOptions(**{item.name: getattr(self, item.name) for item in dataclasses.fields(SearchOptions)})
+        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(SearchOptions)}
+        if self.keep is not None:
+            values["threshold"] = Keeping.parse(self.keep).share
+        return SearchOptions(**values)
+
+    @property
+    def language(self) -> bool:
+        """Whether it is a study of a language model."""
+        return self.task in LANGUAGE_TASKS
+
+    @property
+    def retrains(self) -> bool:
+        """Whether tickets are trained again."""
+        return not self.language or self.recovery > 0
 
     @property
     def recipe(self) -> Recipe:
@@ -236,9 +289,13 @@ class StudyConfig:
         values = self.settings()
         del values["analyses"]
         local = ["model", "data", "dev"] if self.task in NAMED_TASKS else ["model", "task", "data", "dev"]
+        local += ["corpus"]
         for name in local:
             if values[name] is not None:
                 values[name] = fingerprint(values[name])
+        # A file of examples counts by its content too.
+        parts = [one.partition("=") for one in values["abilities"]]
+        values["abilities"] = [f"{kind}={fingerprint(path)}" if path else kind for kind, _, path in parts]
         defaults = StudyConfig().settings()
         different = {name: value for name, value in values.items() if value != defaults[name]}
         canonical = json.dumps(different, sort_keys=True, separators=(",", ":"))
@@ -256,9 +313,10 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
             return float(value)
         except ValueError:
             pass
-    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
-        if any(typing.get_origin(kind) is tuple for kind in allowed):
-            return tuple(value)
+    if isinstance(value, list | tuple):
+        inside = next((typing.get_args(kind)[0] for kind in allowed if typing.get_origin(kind) is tuple), None)
+        if inside is not None and all(type(item) in ((int, float) if inside is float else (inside,)) for item in value):
+            return tuple(inside(item) for item in value)
     elif any(type(value) is kind for kind in allowed):
         return value
     kinds = " or ".join(getattr(kind, "__name__", str(kind)) for kind in allowed)

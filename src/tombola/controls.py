@@ -6,10 +6,10 @@ from torch import Tensor, nn
 from tombola.anatomy import dissect
 from tombola.magnitude import keep_largest
 from tombola.search import Search
-from tombola.ticket import TICKETS, Pruning, Ticket
+from tombola.ticket import TICKETS, Ticket
 
 
-def names(pruning: Pruning) -> tuple[str, ...]:
+def names(pruning: str) -> tuple[str, ...]:
     """The controls that say something: with one site a layer, a layer-matched draw is the good ticket itself."""
     return tuple(name for name in TICKETS[1:] if (name, pruning) != ("random-layerwise", "mlps"))
 

@@ -23,6 +23,7 @@ from tombola.store import write_bytes
 from tombola.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.base import Batch, Predictions, Task
 from tombola.ticket import Ticket
+from tombola.units import Members
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +76,7 @@ def evaluate(
     split: str = "dev",
     *,
     importance: bool = False,
+    units: Members | None = None,
     batch_size: int = 64,
     precision: Precision = "fp32",
     progress: Progress = SILENT,
@@ -87,18 +89,19 @@ def evaluate(
         split: which of the task's splits.
         importance: also take every working site's importance, by a backward pass to per-example gates: in the same
             pass, or in one over the split that the task has for it.
+        units: sites that go together, and have one importance then.
         batch_size: examples at a time; does not change the result but for rounding.
         precision: of the forward pass.
         progress: counts examples.
 
     Raises:
-        TombolaError: an output is not finite.
+        TombolaError: an output is not finite, and the task does not count that as failure.
     """
     started = time.perf_counter()
     if importance and task.calibration not in (None, split):
         options: dict[str, Any] = {"batch_size": batch_size, "precision": precision, "progress": progress}
         scored = evaluate(subnetwork, task, split, **options)
-        measured = evaluate(subnetwork, task, str(task.calibration), importance=True, **options)
+        measured = evaluate(subnetwork, task, str(task.calibration), importance=True, units=units, **options)
         return replace(scored, importance=measured.importance, seconds=scored.seconds + measured.seconds)
     model = subnetwork.model
     device = device_of(model)
@@ -113,7 +116,7 @@ def evaluate(
         if importance or subnetwork.gated:
             values = subnetwork.ticket if subnetwork.gated else subnetwork.present
             gates = stack.enter_context(attach(model, subnetwork.anatomy, subnetwork.present, values))
-        first_order = FirstOrder(gates) if importance and gates is not None else None
+        first_order = FirstOrder(gates, units) if importance and gates is not None else None
         stack.enter_context(torch.set_grad_enabled(importance))
         for batch in task.batches(split, batch_size):
             moved = on_device(batch, device)
@@ -128,7 +131,7 @@ def evaluate(
             progress.advance(len(batch.indices))
     order = np.argsort(np.concatenate(indices))
     joined = np.concatenate(losses)
-    if not np.isfinite(joined).all():
+    if not np.isfinite(joined).all() and (importance or not task.tolerates_nan):
         # An argmax over NaN would be an answer, and sometimes a right one.
         raise TombolaError(
             f"the model's outputs on the {split} split are not finite; train it with a lower learning rate, or score "

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tombola.gates import Gates
+from tombola.units import Members, count
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,11 +90,18 @@ class FirstOrder:
     value is taken of each example's gradient, which is exact because every example has gates of its own. (The
     authors' released script lets the gradients of all batches add up and takes the absolute value of the running
     sum; its ranking of heads correlates 0.7 with the exact one, that of MLPs not at all.)
+
+    Args:
+        gates: of the sites.
+        units: sites that go together. They share one gate then, whose gradient is the sum of theirs, and each of them
+            gets the importance of its unit.
     """
 
-    def __init__(self, gates: Gates) -> None:
+    def __init__(self, gates: Gates, units: Members | None = None) -> None:
         self._gates = gates
+        self._units = units
         self._examples = 0
+        self._of_units = torch.zeros(0 if units is None else count(units), dtype=torch.float64)
         masks = gates.present.masks
         # Rows of sites, as the gates have them.
         self._sums = {
@@ -105,13 +113,23 @@ class FirstOrder:
         """Count one batch: `losses` [batch], and the gates that were open while it was computed."""
         # Examples do not touch each other's gates, so one backward pass of the sum gives each its own gradient.
         gradients = torch.autograd.grad(losses.sum(), gates)
+        self._examples += len(losses)
+        if self._units is not None:
+            joint = losses.new_zeros(len(losses), len(self._of_units), dtype=torch.float32)
+            for ((kind, row), sites), gradient in zip(self._gates.places(), gradients, strict=True):
+                of_sites = self._units[kind].reshape(len(self._units[kind]), -1)[row, sites]
+                joint.index_add_(1, of_sites.to(joint.device), gradient.to(joint.dtype))
+            self._of_units += joint.abs().sum(0).cpu().double()
+            return
         sums = (gradient.abs().sum(0).cpu().double() for gradient in gradients)
         for ((kind, row), sites), total in zip(self._gates.places(), sums, strict=True):
             self._sums[kind][row, sites] += total
-        self._examples += len(losses)
 
     def result(self) -> Importance:
         """The mean over all examples so far; NaN for sites whose gate is zero or that are gone."""
         masks = self._gates.values.masks
+        if self._units is not None:
+            for kind, sums in self._sums.items():
+                sums.copy_(self._of_units[self._units[kind].reshape(sums.shape)])
         means = {kind: (sums / self._examples).view_as(masks[kind]) for kind, sums in self._sums.items()}
         return Importance({kind: mean.where(masks[kind], torch.nan) for kind, mean in means.items()})

@@ -21,12 +21,12 @@ class Keeping:
     share: float
 
     @classmethod
-    def parse(cls, text: str, abilities: Sequence[str]) -> Self:
+    def parse(cls, text: str, abilities: Sequence[str] | None = None) -> Self:
         """Read `0.9`, or `ABILITY>=0.9`.
 
         Args:
             text: as on the command line.
-            abilities: the names that there are.
+            abilities: the names that there are; None where they are not known yet.
 
         Raises:
             TombolaError: it is neither, the ability is unknown, or the share is out of range.
@@ -35,7 +35,7 @@ class Keeping:
         if found is None:
             raise TombolaError(f"cannot read {text!r}; write what must be kept as grammar>=0.9, or as 0.9")
         ability, share = found[1], float(found[2])
-        if ability is not None and ability not in abilities:
+        if abilities is not None and ability is not None and ability not in abilities:
             raise TombolaError(f"unknown ability {ability!r} in {text!r}; there are: {', '.join(abilities)}")
         if not 0 < share <= 1:
             raise TombolaError(f"the share to keep must lie above 0 and at most at 1, not {found[2]}")

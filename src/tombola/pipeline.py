@@ -18,7 +18,6 @@ from tombola.progress import Bars
 from tombola.step import TRAINING_COST, search_cost
 from tombola.tasks.base import Task
 from tombola.tasks.catalog import open_task
-from tombola.ticket import Pruning
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Pipeline:
         """Expected cost of one training, in forward passes of one example."""
         return TRAINING_COST * self.config.epochs * self.task.size("train") + self.task.size("dev")
 
-    def search_cost(self, pruning: Pruning) -> float:
+    def search_cost(self, pruning: str) -> float:
         """Expected cost of one search, in forward passes of one example."""
         return search_cost(pruning, self.task.size(self.config.searched))
 

@@ -3,14 +3,17 @@
 import functools
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
 from torch import nn
 
 from tombola.anatomy import Anatomy, dissect
+from tombola.calibration import LENGTH, SEQUENCES, Calibration
 from tombola.errors import TombolaError
 from tombola.evaluation import Evaluation, evaluate
 from tombola.importance import Importance
@@ -18,10 +21,18 @@ from tombola.magnitude import keep_largest
 from tombola.precision import Precision
 from tombola.progress import SILENT, Progress
 from tombola.records import read
-from tombola.store import read_lines, write_lines
+from tombola.store import read_lines, write_bytes, write_lines
 from tombola.subnetwork import Subnetwork, shrunk
-from tombola.tasks.base import Task
-from tombola.ticket import BLOCK, Pruning, Ticket, in_words
+from tombola.tasks.base import Predictions, Task
+from tombola.ticket import BLOCK, Pruning, Ticket
+from tombola.units import Members, count, members
+from tombola.ways import Way, in_words, way
+from tombola.weight_methods import METHODS
+from tombola.weight_pattern import WeightPattern
+from tombola.weight_pruning import prune_weights
+
+PREDICTIONS = "predictions.safetensors"
+"""The file of what every iteration of a search predicts."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,9 @@ class SearchOptions:
         refine_heads_step: share of all heads that a refining iteration removes, at least one head.
         refine_neurons_step: the same for blocks of neurons.
         weights_step: share of the remaining weights that an iteration of m-pruning removes.
+        sparsities: the sparsities that a search of weights passes through, instead of steps.
+        until: go on, for the sake of the curve, until the score falls under this share of the full model's; None to
+            stop where the threshold does. What is found beyond the threshold never becomes the good ticket.
     """
 
     threshold: float = 0.9
@@ -49,6 +63,8 @@ class SearchOptions:
     refine_heads_step: float = 0.05
     refine_neurons_step: float = 0.05
     weights_step: float = 0.1
+    sparsities: tuple[float, ...] = ()
+    until: float | None = None
 
     def __post_init__(self) -> None:
         shares = ("threshold", "heads_step", "neurons_step", "refine_heads_step", "refine_neurons_step", "weights_step")
@@ -61,6 +77,14 @@ class SearchOptions:
             raise TombolaError(f"neuron_block must be 1 or more, not {self.neuron_block}")
         if self.weights_step == 1:
             raise TombolaError("weights_step must be below 1: removing all weights at once leaves no ticket")
+        if self.until is not None and not 0 < self.until <= self.threshold:
+            raise TombolaError(
+                f"until must lie above 0 and at most at the threshold {self.threshold}, not {self.until}"
+            )
+        if any(not 0 < one < 1 for one in self.sparsities) or list(self.sparsities) != sorted(set(self.sparsities)):
+            raise TombolaError(
+                f"sparsities must rise, each above 0 and below 1, not {', '.join(map(str, self.sparsities))}"
+            )
 
     def cut(self, kind: str, total: int, *, refining: bool = False) -> int:
         """How many of all `total` sites of a kind an iteration removes."""
@@ -75,15 +99,16 @@ class Step:
 
     Attributes:
         iteration: from 0, the full model.
-        phase: `full`, `joint`, `heads`, `mlps`, `neurons` (the s-search) or `magnitude` (the m-search).
+        phase: `full`; of sites `joint`, `heads`, `mlps`, `neurons`; of weights the method, as `magnitude`.
         removed: what this iteration removed: `heads` as [layer, head], `mlps` as layers and `neurons` as
-            [layer, block], least important first; or the number of `weights`.
+            [layer, block], least important first; or by how many `weights` fewer there are than before.
         heads, mlps, neurons, weights: survivors.
         sparsity: share of the prunable weights that is gone.
         score: on the search split.
-        holds: whether the score holds the threshold; if not, the state before stands.
+        holds: whether the score holds the threshold, as all before it did; if not, the state before stands.
         seconds: of this pass.
         importance: normalised importance of the survivors in this state, as `Importance.lists`; None for weights.
+        more: the task's further metrics, those of the search split.
     """
 
     iteration: int
@@ -98,6 +123,7 @@ class Step:
     holds: bool
     seconds: float
     importance: Mapping[str, Any] | None = None
+    more: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,10 +133,14 @@ class Search:
     Attributes:
         good: the smallest ticket found whose score holds.
         steps: every iteration, the full model first.
+        predictions: [examples] of every iteration, from which intervals are drawn; none when it was read from disk.
+        model: what the good ticket keeps, where the way of pruning changed the values of the weights that survive.
     """
 
     good: Ticket
     steps: tuple[Step, ...] = field(repr=False)
+    predictions: tuple[Predictions, ...] = field(default=(), repr=False)
+    model: nn.Module | None = field(default=None, repr=False)
 
     @property
     def pruning(self) -> Pruning:
@@ -137,8 +167,10 @@ class Search:
         return removed + Importance.from_lists(self.last.importance).least_first(kind)
 
     def save(self, folder: Path) -> None:
-        """Write `search.jsonl`, then the ticket as `good/`: where `good/` is, the search is complete."""
+        """Write `search.jsonl` and predictions, then the ticket as `good/`: where that is, the search is complete."""
         write_lines(folder / "search.jsonl", (asdict(step) for step in self.steps))
+        if self.predictions:
+            write_bytes(folder / PREDICTIONS, save({str(index): one for index, one in enumerate(self.predictions)}))
         self.good.save(folder / "good")
 
     @classmethod
@@ -149,6 +181,19 @@ class Search:
             TombolaError: a file is missing or damaged.
         """
         return cls(Ticket.load(folder / "good"), read_steps(folder / "search.jsonl"))
+
+
+def read_predictions(path: Path) -> tuple[Predictions, ...]:
+    """Read the predictions [examples] of every iteration that a search wrote as `PREDICTIONS`.
+
+    Raises:
+        TombolaError: the file is missing or damaged.
+    """
+    try:
+        arrays = load_file(path)
+        return tuple(arrays[str(index)] for index in range(len(arrays)))
+    except (OSError, SafetensorError, KeyError) as error:
+        raise TombolaError(f"{path} cannot be read ({error}); delete {path.parent} and start again") from None
 
 
 def read_steps(path: Path) -> tuple[Step, ...]:
@@ -172,35 +217,52 @@ class _State:
     model: nn.Module
 
 
+@dataclass(frozen=True, eq=False)
+class _Cut:
+    """What comes next: a smaller ticket, what it removes, and the pruned model where there is one already."""
+
+    ticket: Ticket
+    removed: Mapping[str, Any]
+    model: nn.Module | None = None
+
+
+_Cutter = Callable[[_State], _Cut | None]
+
+
 @dataclass
 class _Trail:
-    """The loop that both searches share: cut, pass, keep the cut while the score holds."""
+    """The loop that all searches share: cut, pass, keep the cut while the score holds."""
 
     task: Task
+    split: str
     anatomy: Anatomy
     floor: float
+    beyond: float | None
     progress: Progress
     normalise_layers: bool
-    pass_over: Callable[[Ticket], tuple[nn.Module, Evaluation]]
+    pass_over: Callable[[_Cut], tuple[nn.Module, Evaluation]]
     steps: list[Step] = field(default_factory=list)
+    predictions: list[Predictions] = field(default_factory=list)
 
     def start(self, state: _State) -> _State:
         self._log("full", {}, state.ticket, state.evaluation, holds=True, seconds=state.evaluation.seconds)
         return state
 
-    def descend(
-        self, phase: str, state: _State, cut: Callable[[_State], tuple[Ticket, Mapping[str, Any]] | None]
-    ) -> _State:
+    def descend(self, phase: str, state: _State, cut: _Cutter, *, beyond: bool = False) -> _State:
+        """Cut until the score falls, and where `beyond` says so further down; the last state that held."""
+        holding, holds = state, True
         while (found := cut(state)) is not None:
             started = time.perf_counter()
-            ticket, removed = found
-            model, evaluation = self.pass_over(ticket)
-            holds = self.task.metric.holds(evaluation.score, self.floor)
-            self._log(phase, removed, ticket, evaluation, holds=holds, seconds=time.perf_counter() - started)
-            if not holds:
+            model, evaluation = self.pass_over(found)
+            holds = holds and self.task.metric.holds(evaluation.score, self.floor)
+            seconds = time.perf_counter() - started
+            self._log(phase, found.removed, found.ticket, evaluation, holds=holds, seconds=seconds)
+            state = _State(found.ticket, evaluation, model)
+            if holds:
+                holding = state
+            elif not beyond or self.beyond is None or not self.task.metric.holds(evaluation.score, self.beyond):
                 break
-            state = _State(ticket, evaluation, model)
-        return state
+        return holding
 
     def _log(
         self,
@@ -218,6 +280,12 @@ class _Trail:
             kept, importance = f"{1 - ticket.sparsity(self.anatomy):.0%} of weights", None
         else:
             kept = ", ".join(f"{survivors[kind]} {in_words(kind)}" for kind in ticket.sites)
+        references = self.task.references(self.split)
+        more = {
+            name: metric.score(evaluation.predictions, references)
+            for name, (split, metric) in self.task.more.items()
+            if split == self.split
+        }
         self.steps.append(
             Step(
                 iteration=len(self.steps),
@@ -229,15 +297,21 @@ class _Trail:
                 holds=holds,
                 seconds=seconds,
                 importance=None if importance is None else importance.normalised(self.normalise_layers).lists(),
+                more=more,
             )
         )
+        self.predictions.append(evaluation.predictions)
         self.progress.note(f"iteration {len(self.steps) - 1}: {kept}, {evaluation.score:.4f} (floor {self.floor:.4f})")
+
+
+Calibrate = Callable[[], Calibration]
+"""Gives calibration text when it is needed: most ways of pruning need none."""
 
 
 def search_ticket(
     model: nn.Module,
     task: Task,
-    pruning: Pruning = "heads+mlps",
+    pruning: str = "heads+mlps",
     *,
     options: SearchOptions | None = None,
     split: str = "dev",
@@ -245,6 +319,8 @@ def search_ticket(
     realise: Callable[[nn.Module, Ticket], Subnetwork] = shrunk,
     retrain: Callable[[Ticket], nn.Module] | None = None,
     normalise_layers: bool | None = None,
+    calibrate: Calibrate | None = None,
+    seed: int = 0,
     batch_size: int = 64,
     precision: Precision = "fp32",
     progress: Progress = SILENT,
@@ -253,74 +329,111 @@ def search_ticket(
 
     Sites: each iteration passes once over the split for score and importance, then removes the least important of each
     kind; the next pass runs on the shrunk network. `weights`: each iteration removes the smallest of the remaining
-    prunable weights, whichever matrix they stand in.
+    prunable weights, whichever matrix they stand in. Other ways of pruning weights begin every iteration with the full
+    model, as what Wanda or SparseGPT removes at one sparsity need not be part of what it removes at the next.
 
     Args:
         model: a fine-tuned whole model; it is not changed.
         task: gives data, loss and metric.
-        pruning: what to remove.
+        pruning: a way to prune, see `tombola.ways.WAYS`.
         options: threshold and steps.
         split: `dev` as in the paper, or `search` for rows held out from training.
         full: the evaluation of `model` on that split, if it is known; it serves if it has the importance of the sites.
         realise: `shrunk`, or `masked` for comparison.
-        retrain: gives the model trained again under a ticket of weights from rewound weights; with it the search is
-            iterative magnitude pruning (Frankle & Carbin 2019), and each cut goes by the retrained magnitudes.
+        retrain: gives the model trained again under a ticket of weights from rewound weights; with it the search of
+            `weights` is iterative magnitude pruning (Frankle & Carbin 2019), and each cut goes by the retrained
+            magnitudes.
         normalise_layers: divide the importance of heads by their layer's norm; by default as the task says.
+        calibrate: gives calibration text, for Wanda and SparseGPT; by default 128 x 2,048 tokens of the task's.
+        seed: of calibration text and of random pruning.
         batch_size: examples at a time.
         precision: of the forward passes.
         progress: counts examples, notes iterations.
 
     Raises:
-        TombolaError: unknown architecture, or the split is empty.
+        TombolaError: unknown way to prune or architecture, or the split is empty.
     """
-    options = options or SearchOptions()
-    importance = pruning != "weights"
+    options, chosen = options or SearchOptions(), way(pruning)
+    anatomy = dissect(model)
+    weights = chosen.pruning == "weights"
     layers = task.normalise_layers if normalise_layers is None else normalise_layers
+    # The sites of a unit share one importance, which norms of single layers would tear apart.
+    layers = layers and chosen.units is None
+    units = None if chosen.units is None else members(anatomy, chosen.units)
+    retrain = retrain if chosen.iterative else None
 
     def evaluation(subnetwork: Subnetwork) -> Evaluation:
         return evaluate(
             subnetwork,
             task,
             split,
-            importance=importance,
+            importance=not weights,
+            units=units,
             batch_size=batch_size,
             precision=precision,
             progress=progress,
         )
 
-    def pass_over(ticket: Ticket) -> tuple[nn.Module, Evaluation]:
-        trained = retrain(ticket) if retrain is not None and pruning == "weights" else model
-        return trained, evaluation(realise(trained, ticket))
+    def pass_over(cut: _Cut) -> tuple[nn.Module, Evaluation]:
+        if cut.model is not None:
+            return cut.model, evaluation(_as_it_is(cut.model, anatomy, cut.ticket))
+        trained = model if retrain is None else retrain(cut.ticket)
+        return trained, evaluation(realise(trained, cut.ticket))
 
-    anatomy = dissect(model)
-    everything = Ticket.everything(anatomy, pruning, options.neuron_block)
-    if full is None or not _serves(full, everything):
+    everything = Ticket.everything(anatomy, chosen.pruning, options.neuron_block)
+    if full is None or units is not None or not _serves(full, everything):
         full = evaluation(Subnetwork(model, anatomy, everything, everything))
-    trail = _Trail(task, anatomy, task.metric.floor(full.score, options.threshold), progress, layers, pass_over)
+    metric = task.metric
+    trail = _Trail(
+        task,
+        split,
+        anatomy,
+        floor=metric.floor(full.score, options.threshold),
+        beyond=None if options.until is None else metric.floor(full.score, options.until),
+        progress=progress,
+        normalise_layers=layers,
+        pass_over=pass_over,
+    )
     state = trail.start(_State(everything, full, model))
-    if pruning == "weights":
-        state = trail.descend("magnitude", state, lambda s: _cut_weights(s, anatomy, options.weights_step))
+    if weights:
+        counts = iter(_remaining(chosen, everything.total, options))
+        if chosen.iterative:
+            cut = functools.partial(_smallest, counts=counts, anatomy=anatomy)
+        else:
+            text = calibrate or functools.partial(task.calibration_text, SEQUENCES, LENGTH, seed)
+            cut = functools.partial(_at_once, counts=counts, model=model, way=chosen, calibrate=text, seed=seed)
+        state = trail.descend(chosen.method, state, cut, beyond=True)
+    elif units is not None:
+        size = options.cut("heads", count(units)) if chosen.units == "kv-groups" else options.mlps_step
+        state = trail.descend("joint", state, functools.partial(_cut_units, units=units, size=size), beyond=True)
     else:
         totals = {kind: mask.numel() for kind, mask in everything.masks.items()}
-        counts = {kind: options.cut(kind, total) for kind, total in totals.items()}
-        state = trail.descend("joint", state, lambda s: _cut_sites(s, counts, layers))
+        sizes = {kind: options.cut(kind, total) for kind, total in totals.items()}
+        state = trail.descend("joint", state, functools.partial(_cut_sites, counts=sizes, layers=layers), beyond=True)
         for kind, total in totals.items() if options.refine else ():
             alone = {kind: options.cut(kind, total, refining=True)}
-            if alone == counts:
+            if alone == sizes:
                 # It would cut again what the last joint step took back.
                 continue
             state = trail.descend(kind, state, functools.partial(_cut_sites, counts=alone, layers=layers))
     good = state.ticket.with_provenance(
         ticket="good",
+        way=chosen.name,
         task=task.name,
-        metric=task.metric.name,
+        metric=metric.name,
         split=split,
-        stage="pruned" if retrain is None or pruning != "weights" else "retrained",
+        stage="pruned" if retrain is None else "retrained",
         threshold=options.threshold,
         full_score=full.score,
         score=state.evaluation.score,
     )
-    return Search(good, tuple(trail.steps))
+    updated = weights and METHODS[chosen.method].updates and state.model is not model
+    return Search(good, tuple(trail.steps), tuple(trail.predictions), state.model if updated else None)
+
+
+def _as_it_is(model: nn.Module, anatomy: Anatomy, ticket: Ticket) -> Subnetwork:
+    """A model whose pruned weights are zero already."""
+    return Subnetwork(model, anatomy, ticket, Ticket.everything(anatomy, "heads+mlps"))
 
 
 def _serves(full: Evaluation, everything: Ticket) -> bool:
@@ -329,22 +442,74 @@ def _serves(full: Evaluation, everything: Ticket) -> bool:
     return all(shapes.get(kind) == everything.masks[kind].shape for kind in everything.sites)
 
 
-def _cut_sites(state: _State, counts: Mapping[str, int], layers: bool) -> tuple[Ticket, Mapping[str, Any]] | None:
+def _cut_sites(state: _State, counts: Mapping[str, int], layers: bool) -> _Cut | None:
     """The ticket without the least important sites, so many of each kind."""
     assert state.evaluation.importance is not None
     importance = state.evaluation.importance.normalised(layers)
     removed = {kind: importance.least_first(kind)[:count] for kind, count in counts.items()}
-    return (state.ticket.without(removed), removed) if any(removed.values()) else None
+    return _Cut(state.ticket.without(removed), removed) if any(removed.values()) else None
 
 
-def _cut_weights(state: _State, anatomy: Anatomy, share: float) -> tuple[Ticket, Mapping[str, Any]] | None:
-    remaining = len(state.ticket)
-    removed = _share(share, remaining)
-    if removed >= remaining:
+def _cut_units(state: _State, units: Members, size: int) -> _Cut | None:
+    """The ticket without so many of the units that are least important, with all that belongs to them."""
+    assert state.evaluation.importance is not None
+    order: dict[int, float] = {}
+    for kind, values in state.evaluation.importance.sites.items():
+        alive = ~values.isnan()
+        order |= dict(zip(units[kind][alive].tolist(), values[alive].tolist(), strict=True))
+    gone = sorted(order, key=lambda unit: (order[unit], unit))[:size]
+    # With the last unit nothing would be left to compare.
+    if len(gone) == len(order):
         return None
-    weights = anatomy.weights_of(state.model)
-    masks = keep_largest(weights, remaining - removed, state.ticket.masks)
-    return replace(state.ticket, masks=masks), {"weights": removed}
+    # Unit by unit, so that what is removed stands in the order of its importance.
+    removed = {
+        kind: [site for unit in gone for site in ((units[kind] == unit) & state.ticket.masks[kind]).nonzero().tolist()]
+        for kind in units
+    }
+    removed = {kind: [site if len(site) > 1 else site[0] for site in sites] for kind, sites in removed.items()}
+    return _Cut(state.ticket.without(removed), removed)
+
+
+def _remaining(chosen: Way, total: int, options: SearchOptions) -> Iterator[int]:
+    """How many weights remain after each cut."""
+    if chosen.pattern is not None:
+        yield total - round(WeightPattern.parse(chosen.pattern).sparsity * total)
+        return
+    if options.sparsities:
+        yield from (total - round(sparsity * total) for sparsity in options.sparsities)
+        return
+    remaining = total
+    while (removed := _share(options.weights_step, remaining)) < remaining:
+        remaining -= removed
+        yield remaining
+
+
+def _smallest(state: _State, counts: Iterator[int], anatomy: Anatomy) -> _Cut | None:
+    """Without the smallest of the weights that remain, over the whole model."""
+    remaining = next(counts, None)
+    if remaining is None:
+        return None
+    masks = keep_largest(anatomy.weights_of(state.model), remaining, state.ticket.masks)
+    return _Cut(replace(state.ticket, masks=masks), {"weights": len(state.ticket) - remaining})
+
+
+def _at_once(
+    state: _State, counts: Iterator[int], model: nn.Module, way: Way, calibrate: Calibrate, seed: int
+) -> _Cut | None:
+    """Pruned from the full model, to the next sparsity."""
+    remaining = next(counts, None)
+    if remaining is None:
+        return None
+    found = prune_weights(
+        model,
+        way.method,
+        None if way.pattern else 1 - remaining / state.ticket.total,
+        calibration=calibrate() if METHODS[way.method].statistic else None,
+        pattern=way.pattern,
+        scope=way.scope,
+        seed=seed,
+    )
+    return _Cut(found.ticket, {"weights": len(state.ticket) - len(found.ticket)}, found.model)
 
 
 def _share(share: float, total: int) -> int:

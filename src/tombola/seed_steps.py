@@ -28,8 +28,9 @@ from tombola.step import (
 )
 from tombola.store import publish, write_json
 from tombola.subnetwork import expanded, shrunk, whole
-from tombola.ticket import Pruning, Ticket, in_words
+from tombola.ticket import Ticket
 from tombola.training import train
+from tombola.ways import in_words, way
 from tombola.workbench import Workbench
 
 
@@ -49,7 +50,7 @@ class SeedSteps:
     def steps(self) -> Iterator[Step]:
         """All steps in order; later ones read what earlier ones published."""
         task, cell = self._setting.task, self._cell
-        train_cost = TRAINING_COST * self._config.epochs * task.size("train")
+        train_cost = TRAINING_COST * self._config.epochs * task.size("train") if self._config.retrains else 0.0
         dev, searched = task.size("dev"), task.size(self._config.searched)
         label = f"seed {cell.seed}: " if self._setting.seeds > 1 else ""
 
@@ -57,17 +58,16 @@ class SeedSteps:
             return Step(label + what, cost, weight, folder.is_dir, run)
 
         yield step("majority baseline", cell.folder / "majority", 1, self._majority)
-        yield step(
-            "fine-tune the full model",
-            cell.full,
-            train_cost + dev * IMPORTANCE_COST,
-            self._full,
-            TRAINING_COST,
-        )
+        if task.trained:
+            cost = train_cost + dev * IMPORTANCE_COST
+            yield step("fine-tune the full model", cell.full, cost, self._full, TRAINING_COST)
+        else:
+            yield step("score the full model", cell.full, dev * IMPORTANCE_COST, self._full)
         for pruning in self._config.prunings:
             name = in_words(pruning)
             cost = search_cost(pruning, searched)
-            if self._config.imp and pruning == "weights":
+            weights = way(pruning).pruning == "weights"
+            if self._config.imp and way(pruning).iterative:
                 cost += search_cost(pruning, 1) * train_cost
             yield step(
                 f"search {name}",
@@ -83,11 +83,11 @@ class SeedSteps:
             for ticket in tickets:
                 pruned = functools.partial(self._pruned, pruning, ticket)
                 yield step(f"score {ticket} {name}", cell.ticket(pruning, ticket) / "pruned", dev, pruned)
-            for ticket in tickets:
+            for ticket in tickets if self._config.retrains else ():
                 again = functools.partial(self._retrained, pruning, ticket)
                 place = cell.ticket(pruning, ticket) / "retrained"
                 # A shrunk network trains in about two thirds of the time.
-                cost = (1.0 if pruning == "weights" else 0.65) * (train_cost + dev)
+                cost = (1.0 if weights else 0.65) * (train_cost + dev)
                 yield step(
                     f"retrain {ticket} {name}",
                     place,
@@ -99,7 +99,7 @@ class SeedSteps:
                 home = cell.ticket(pruning, "good")
                 smaller = functools.partial(self._shrunk, pruning)
                 yield step(f"shrink good {name}", home / "shrunk", SHRINKING_COST, smaller)
-                if pruning != "weights":
+                if not weights:
                     measure = functools.partial(self._measured, pruning)
                     yield Step(f"{label}time good {name}", TIMING_COST, 1.0, (home / COST).is_file, measure)
 
@@ -111,6 +111,10 @@ class SeedSteps:
 
     def _full(self, bars: Bars) -> None:
         setting, config, started = self._setting, self._config, time.perf_counter()
+        if not setting.task.trained:
+            with publish(self._cell.full) as draft:
+                self._bench.write_score(draft, whole(self._bench.model()), "full", "none", started, bars)
+            return
         rewinding = config.rewinding
         # The classical lottery ticket starts, and its reference trains, from the random initialisation.
         model = setting.task.load(config.model, seed=self._cell.seed, state=rewinding.start).to(setting.device)
@@ -132,7 +136,7 @@ class SeedSteps:
             setting.task.save(model, draft)
         self._bench.keep(model)
 
-    def _search(self, pruning: Pruning, bars: Bars) -> None:
+    def _search(self, pruning: str, bars: Bars) -> None:
         setting, config = self._setting, self._config
         on_dev = config.search_split == "dev"
 
@@ -141,20 +145,28 @@ class SeedSteps:
 
         found = search_ticket(
             self._bench.model(),
-            setting.task,
+            self._bench.task,
             pruning,
             options=config.search_options,
             split=config.searched,
             full=Evaluation.read(self._cell.full / (EVALUATION if on_dev else SEARCH_EVALUATION)),
-            retrain=again if config.imp and pruning == "weights" else None,
+            retrain=again if config.imp else None,
+            normalise_layers=config.normalise_layers,
+            calibrate=functools.partial(
+                setting.task.calibration_text, config.calibration_rows, config.calibration_length, self._cell.seed
+            ),
+            seed=self._cell.seed,
             batch_size=config.eval_batch_size,
             precision=setting.precision,
             progress=bars,
         )
         found = dataclasses.replace(found, good=self._bench.signed(found.good, "good"))
+        if found.model is not None and not self._cell.updated(pruning).is_dir():
+            with publish(self._cell.updated(pruning)) as draft:
+                setting.task.save(found.model, draft)
         found.save(self._cell.folder / pruning)
 
-    def _control(self, pruning: Pruning, name: str, _: Bars) -> None:
+    def _control(self, pruning: str, name: str, _: Bars) -> None:
         found = Search.load(self._cell.folder / pruning)
         if name == "bad":
             ticket = controls.bad(found, self._bench.model())
@@ -164,14 +176,15 @@ class SeedSteps:
             ticket = controls.random_layerwise(found.good, self._cell.seed)
         self._bench.signed(ticket, name).save(self._cell.ticket(pruning, name))
 
-    def _pruned(self, pruning: Pruning, name: str, bars: Bars) -> None:
+    def _pruned(self, pruning: str, name: str, bars: Bars) -> None:
         started = time.perf_counter()
         folder = self._cell.ticket(pruning, name)
         ticket = Ticket.load(folder)
         with publish(folder / "pruned") as draft:
-            self._bench.write_score(draft, shrunk(self._bench.model(), ticket), name, "pruned", started, bars)
+            model = (self._bench.updated(pruning) if name == "good" else None) or self._bench.model()
+            self._bench.write_score(draft, shrunk(model, ticket), name, "pruned", started, bars)
 
-    def _retrained(self, pruning: Pruning, name: str, bars: Bars) -> None:
+    def _retrained(self, pruning: str, name: str, bars: Bars) -> None:
         started = time.perf_counter()
         folder = self._cell.ticket(pruning, name)
         ticket = Ticket.load(folder)
@@ -181,15 +194,18 @@ class SeedSteps:
             if name in SAVED[self._setting.save]:
                 self._setting.task.save(expanded(subnetwork), draft)
 
-    def _shrunk(self, pruning: Pruning, _: Bars) -> None:
+    def _shrunk(self, pruning: str, _: Bars) -> None:
         """The good ticket, retrained, as a model that really is smaller."""
         good = self._cell.ticket(pruning, "good")
         with spared("the good ticket was not written as a smaller model"):
             save_shrunk(
-                self._bench.winner(pruning), Ticket.load(good), good / "shrunk", tokenizer=str(good / "retrained")
+                self._bench.winner(pruning), Ticket.load(good), good / "shrunk", tokenizer=self._tokenizer(good)
             )
 
-    def _measured(self, pruning: Pruning, _: Bars) -> None:
+    def _tokenizer(self, good: Path) -> str:
+        return str(good / "retrained") if self._config.retrains else self._config.model
+
+    def _measured(self, pruning: str, _: Bars) -> None:
         good = self._cell.ticket(pruning, "good")
         with spared("the smaller model was not timed"):
             model = self._bench.winner(pruning).to(self._setting.device)

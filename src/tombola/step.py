@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 
 from tombola.errors import TombolaError
 from tombola.progress import Bars
-from tombola.ticket import Pruning
+from tombola.ways import way
 
 TRAINING_COST = 2.2
 """Cost of training on an example, in forward passes: what the bars reckon with; no result depends on it."""
@@ -23,14 +23,14 @@ SHRINKING_COST, TIMING_COST, COMPARING_COST = 1000.0, 5000.0, 2000.0
 one example, as seen with MiniLM."""
 
 
-def search_cost(pruning: Pruning, examples: int) -> float:
+def search_cost(pruning: str, examples: int) -> float:
     """Expected cost of a search on so many examples, in forward passes of one example."""
-    return examples * (WEIGHTS_PASSES if pruning == "weights" else SITES_PASSES)
+    return examples * (WEIGHTS_PASSES if way(pruning).pruning == "weights" else SITES_PASSES)
 
 
-def search_weight(pruning: Pruning) -> float:
+def search_weight(pruning: str) -> float:
     """Cost of each example that a search reports."""
-    return WEIGHTS_WEIGHT if pruning == "weights" else SITES_WEIGHT
+    return WEIGHTS_WEIGHT if way(pruning).pruning == "weights" else SITES_WEIGHT
 
 
 @dataclass(frozen=True)

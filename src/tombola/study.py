@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import filelock
 import psutil
@@ -32,7 +32,8 @@ from tombola.store import disk_errors, read_json, sweep_drafts, write_json, writ
 from tombola.survivor_steps import SurvivorSteps
 from tombola.tasks.base import Task
 from tombola.tasks.catalog import glue_title, open_task
-from tombola.ticket import SUPER_TICKETS, TICKETS, Ticket, in_words
+from tombola.ticket import SUPER_TICKETS, TICKETS, Ticket
+from tombola.ways import in_words, way
 from tombola.workbench import Setting, Workbench
 
 ASKED_FOR = frozenset(ANALYSES) - frozenset(StudyConfig().analyses)
@@ -118,7 +119,7 @@ class Study:
         _ = self.task, self.anatomy
         self._check_rewinding()
         for pruning in self.config.prunings:
-            _ = Ticket.everything(self.anatomy, pruning, self.config.neuron_block)
+            _ = Ticket.everything(self.anatomy, way(pruning).pruning, self.config.neuron_block)
         self._check_saved()
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -130,13 +131,15 @@ class Study:
             raise TombolaError(f"another process is at work on {self.folder}; wait for it, or stop it") from None
 
     def _check_rewinding(self) -> None:
+        if not self.config.retrains:
+            return
         step, steps = self.config.rewinding.step, self.config.recipe.steps(self.task.size("train"))
         if step >= steps:
             raise TombolaError(f"cannot rewind to step {step}: the training has {steps} steps; choose an earlier one")
 
     def _check_saved(self) -> None:
         """A finished retraining left no model if none was asked for then, and is not done again unasked."""
-        for seed in self.seeds:
+        for seed in self.seeds if self.config.retrains else ():
             for pruning in self.config.prunings:
                 for name in SAVED[self.save]:
                     done = self.cell(seed).ticket(pruning, name) / "retrained"
@@ -222,6 +225,7 @@ class Study:
         """The verdict on every retrained ticket, over the seeds that have it (`tombola.results.TicketVerdict`)."""
         found: list[dict[str, object]] = []
         references = self.task.references("dev")
+        stage: Literal["pruned", "retrained"] = "retrained" if self.config.retrains else "pruned"
         survivors, cells = self.survivors(), [self.cell(seed) for seed in self.finished_seeds()]
         for pruning in self.config.prunings:
             for name in (*TICKETS, *SUPER_TICKETS):
@@ -229,7 +233,7 @@ class Study:
                     cell: (
                         cell.ticket(pruning, name) if name in TICKETS else survivors.scores(pruning, name, cell.seed)
                     )
-                    / "retrained"
+                    / stage
                     for cell in cells
                 }
                 have = {cell: place for cell, place in places.items() if (place / "score.json").is_file()}
@@ -237,12 +241,12 @@ class Study:
                     continue
                 full = [Evaluation.read(cell.full / EVALUATION).predictions for cell in have]
                 ticket = [Evaluation.read(place / EVALUATION).predictions for place in have.values()]
-                verdict = statistics.verdict(
-                    self.task.metric, full, ticket, references, seed=0, resamples=self.config.resamples
-                )
+                # Of seeds that share a model zero-shot, all judge alike; otherwise there is but one metric.
+                metric = self.task.judging(full[0]).metric
+                verdict = statistics.verdict(metric, full, ticket, references, seed=0, resamples=self.config.resamples)
                 kind = f"the {name.replace('-', ' ')} ticket" if name in TICKETS else _SUPER[name]
                 what = f"{kind} of {in_words(pruning)}"
-                found.append(TicketVerdict(pruning, name, "retrained", verdict, verdict.sentence(what)).entry())
+                found.append(TicketVerdict(pruning, name, stage, verdict, verdict.sentence(what)).entry())
         return found
 
     def _describe(self) -> None:
@@ -303,7 +307,7 @@ class Study:
                     steps = read_steps(self.cell(seed).folder / pruning / "search.jsonl")
                     # The pass over the full model is counted with the full model; only a search of neurons, whose
                     # importance that pass does not have, makes one of its own.
-                    own = steps if "neurons" in pruning else steps[1:]
+                    own = steps if "neurons" in way(pruning).kinds else steps[1:]
                     what = f"search {pruning}"
                     seconds[what] = seconds.get(what, 0.0) + sum(step.seconds for step in own)
         return {what: round(value, 2) for what, value in {"total": sum(seconds.values()), **seconds}.items()}

@@ -13,7 +13,8 @@ from tombola.progress import Bars
 from tombola.step import COMPARING_COST, TRAINING_COST, Step
 from tombola.store import publish, write_json
 from tombola.subnetwork import shrunk
-from tombola.ticket import SUPER_TICKETS, Pruning, Ticket, in_words
+from tombola.ticket import PRUNINGS, SUPER_TICKETS, Pruning, Ticket
+from tombola.ways import in_words
 from tombola.workbench import Workbench
 
 
@@ -35,7 +36,7 @@ class SurvivorSteps:
         """All steps in order; they read what the seeds' own steps published."""
         survivors, first = self._survivors, self._benches[0]
         yield Step("compare the tickets of all seeds", COMPARING_COST, 1.0, survivors.comparison.is_file, self._compare)
-        prunings = [pruning for pruning in first.config.prunings if pruning != "weights"]
+        prunings = [pruning for pruning in self._prunings if pruning != "weights"]
         for pruning in prunings:
             place, draw = survivors.folder / pruning, functools.partial(self._tickets, pruning)
             yield Step(f"draw super-survivors of {in_words(pruning)}", 1.0, 1.0, place.is_dir, draw)
@@ -51,12 +52,13 @@ class SurvivorSteps:
                 again = functools.partial(self._score, bench, pruning, name, retrained=True)
                 yield Step(label % "retrain", train + dev, 0.4 * TRAINING_COST, (home / "retrained").is_dir, again)
 
+    @property
+    def _prunings(self) -> list[Pruning]:
+        """The ways of which there is one for each kind of ticket: others find the same kind by other means."""
+        return [pruning for pruning in PRUNINGS if pruning in self._benches[0].config.prunings]
+
     def _compare(self, _: Bars) -> None:
-        good = [
-            cell.ticket(pruning, "good")
-            for cell in self._survivors.cells
-            for pruning in self._benches[0].config.prunings
-        ]
+        good = [cell.ticket(pruning, "good") for cell in self._survivors.cells for pruning in self._prunings]
         write_json(self._survivors.comparison, entry(compare(good), relative_to=self._survivors.home))
 
     def _tickets(self, pruning: Pruning, _: Bars) -> None:

@@ -24,11 +24,6 @@ Pruning = Literal["heads+mlps", "heads+neurons", "heads", "mlps", "neurons", "we
 PRUNINGS: tuple[Pruning, ...] = ("heads+mlps", "heads+neurons", "heads", "mlps", "neurons", "weights")
 
 
-def in_words(pruning: str) -> str:
-    """What is removed, for people: `heads and MLPs`; a single kind of site will do."""
-    return pruning.replace("+", " and ").replace("mlps", "MLPs")
-
-
 BLOCK = 32
 """Neurons of a block, unless the user says otherwise."""
 

@@ -25,7 +25,7 @@ from tombola.store import disk_errors, publish, read_json, sweep_drafts, write_j
 from tombola.tasks.base import Task
 from tombola.tasks.catalog import open_task
 from tombola.ticket import Pruning, Ticket
-from tombola.ticket import in_words as pruning_in_words
+from tombola.ways import in_words as pruning_in_words
 from tombola.workbench import Setting, Workbench
 
 KINDS = ("transferred", "random")

@@ -21,7 +21,7 @@ from tombola.results import Size, bytes_of, make_row
 from tombola.store import write_json
 from tombola.subnetwork import Subnetwork
 from tombola.tasks.base import Predictions, Task
-from tombola.ticket import Pruning, Ticket
+from tombola.ticket import Ticket
 from tombola.training import retrain
 
 
@@ -63,11 +63,30 @@ class Workbench:
         self.config = setting.config
         self.cell = cell
         self._cached: nn.Module | None = None
+        self._task: Task | None = None
 
-    def winner(self, pruning: Pruning) -> nn.Module:
-        """The retrained good ticket, in the original's shapes; where the study saved it."""
-        folder = self.cell.ticket(pruning, "good") / "retrained"
+    @property
+    def task(self) -> Task:
+        """The task, as it judges what is made of this seed's full model, once there is one."""
+        if self._task is None and (self.cell.full / EVALUATION).is_file():
+            self._task = self.setting.task.judging(Evaluation.read(self.cell.full / EVALUATION).predictions)
+        return self._task or self.setting.task
+
+    def winner(self, pruning: str) -> nn.Module:
+        """The good ticket's model, in the original's shapes: retrained, where tickets are and the study saved it."""
+        good = self.cell.ticket(pruning, "good")
+        if not self.config.retrains:
+            return self.updated(pruning) or self.model()
+        folder = good / "retrained"
         return self.setting.task.load(str(folder), seed=self.cell.seed, state="trained")
+
+    def updated(self, pruning: str) -> nn.Module | None:
+        """The good ticket's model, where its way of pruning changed the weights that survive."""
+        folder = self.cell.updated(pruning)
+        if not folder.is_dir():
+            return None
+        model = self.setting.task.load(str(folder), seed=self.cell.seed, state="trained")
+        return model.to(self.setting.device)
 
     def trained(self, ticket: Ticket, bars: Bars) -> Subnetwork:
         """The ticket, rewound and trained with the study's recipe and this seed."""
@@ -87,6 +106,11 @@ class Workbench:
     def model(self) -> nn.Module:
         """The fine-tuned full model; kept for the steps of this seed."""
         if self._cached is None:
+            if not self.setting.task.trained:
+                # Judged as it comes: there is no other copy of it.
+                model = self.setting.task.load(self.config.model, seed=self.cell.seed)
+                self._cached = model.to(self.setting.device)
+                return self._cached
             full = self.cell.full
             try:
                 model = self.setting.task.load(str(full), seed=self.cell.seed, state="trained")
@@ -108,7 +132,7 @@ class Workbench:
         """One pass over a split, in the study's precision."""
         return evaluate(
             subnetwork,
-            self.setting.task,
+            self.task,
             split,
             importance=importance,
             batch_size=self.config.eval_batch_size,
@@ -131,12 +155,18 @@ class Workbench:
     ) -> None:
         """Evaluate on the splits that judge, and write the row and what is behind it."""
         setting, ticket = self.setting, subnetwork.ticket
+        task = self.task
         # The full model's pass is also the first iteration of both searches.
         shared = name == "full" and self.config.search_split == "dev"
         evaluation = self.evaluate(subnetwork, "dev", bars, importance=shared)
+        if name == "full":
+            # Only now is it known what there is to lose.
+            task = self._task = task.judging(evaluation.predictions)
+            score = task.metric.score(evaluation.predictions, task.references("dev"))
+            evaluation = dataclasses.replace(evaluation, score=score)
         evaluation.write(draft / EVALUATION)
         predictions = {"dev": evaluation.predictions}
-        for split in {split for split, _ in setting.task.more.values()} - {"dev"}:
+        for split in {split for split, _ in task.more.values()} - {"dev"}:
             predictions[split] = self.evaluate(subnetwork, split, bars).predictions
         survivors = ticket.survivors(setting.anatomy)
         zeros = setting.anatomy.weights - survivors["weights"] if ticket.pruning == "weights" else 0
@@ -161,7 +191,7 @@ class Workbench:
     ) -> None:
         """Score predictions and write the row as `score.json` into a draft."""
         row = make_row(
-            self.setting.task,
+            self.task,
             predictions,
             size,
             model=self.config.model,

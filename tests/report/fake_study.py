@@ -15,7 +15,8 @@ from tombola.importance import Importance
 from tombola.results import TicketVerdict
 from tombola.statistics import Verdict
 from tombola.store import write_json, write_lines
-from tombola.ticket import TICKETS, Pruning, Ticket, in_words
+from tombola.ticket import TICKETS, Pruning, Ticket
+from tombola.ways import in_words
 
 KINDS = ("query", "key", "value", "attention_output", "mlp_in", "mlp_out")
 HOSTILE = "<script>alert('x')</script>"

@@ -115,7 +115,7 @@ def _prune_at_once(options: argparse.Namespace, pipe: "Pipeline", model: "nn.Mod
 
 def _kept(sites: Sequence[str], survivors: Mapping[str, int], sparsity: float) -> str:
     """What a ticket keeps, in words."""
-    from tombola.ticket import in_words
+    from tombola.ways import in_words
 
     counted = [f"{survivors[kind]:,} {in_words(kind)}" for kind in sites]
     return " and ".join(counted) or f"{1 - sparsity:.1%} of the weights"

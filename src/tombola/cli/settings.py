@@ -6,11 +6,14 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tombola.cli.lists import names, numbers
+
 GROUPS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "what to study": (
         ("model", "task", "data", "dev", "text", "text_pair", "label", "regression", "metric"),
         "A model is an asset (minilm, smollm2), a local folder or a hub id. A task is a GLUE name (cola, sst2, mrpc, "
-        "stsb, qqp, mnli, qnli, rte, wnli), rotten-tomatoes, or a folder or file of your own (TSV, CSV, JSON lines).",
+        "stsb, qqp, mnli, qnli, rte, wnli), rotten-tomatoes, understanding (of a language model), or a folder or file "
+        "of your own (TSV, CSV, JSON lines).",
     ),
     "how much data": (("train_rows", "dev_rows", "max_length", "search_split", "search_rows"), ""),
     "the search": (
@@ -24,8 +27,18 @@ GROUPS: Mapping[str, tuple[tuple[str, ...], str]] = {
             "refine_heads_step",
             "refine_neurons_step",
             "weights_step",
+            "sparsities",
+            "until",
+            "normalise_layers",
+            "calibration_rows",
+            "calibration_length",
         ),
         "Defaults are the paper's, which prunes no neurons.",
+    ),
+    "language models": (
+        ("abilities", "keep", "corpus", "start", "importance_rows", "importance_length", "recovery"),
+        "Of the task understanding, which judges a model zero-shot. Abilities are grammar, language-modelling, "
+        "knowledge and sentiment, or from files (cloze=FILE, grammar=FOLDER, inference=FILE, reasoning=FILE).",
     ),
     "training": (
         ("epochs", "learning_rate", "batch_size", "weight_decay", "warmup", "clip", "rewind", "imp"),
@@ -59,6 +72,18 @@ _HELP: Mapping[str, str] = {
     "refine_heads_step": "share of all heads removed in a refining iteration",
     "refine_neurons_step": "share of all blocks of neurons removed in a refining iteration",
     "weights_step": "share of the remaining weights removed in an iteration",
+    "sparsities": "sparsities that a search of weights passes through, instead of steps",
+    "until": "go on, for the curve, until the score falls under this share of the full score",
+    "normalise_layers": "divide the importance of heads by their layer's norm; by default as serves the task",
+    "calibration_rows": "examples by whose activations Wanda and SparseGPT go",
+    "calibration_length": "tokens of each of them",
+    "abilities": "what is measured",
+    "keep": "what must not be lost: 0.9 of the mean, or of one ability",
+    "corpus": "text file to calibrate, train and judge on, instead of plot summaries",
+    "start": "what every text begins with: none, bos, eos, a token, or what suits the model best",
+    "importance_rows": "blocks of text by whose loss heads and MLPs are ranked",
+    "importance_length": "tokens of each of them",
+    "recovery": "tokens that tickets are trained on again",
     "epochs": "passes over the training rows",
     "learning_rate": "peak of the schedule",
     "batch_size": "training examples in a step",
@@ -75,26 +100,40 @@ _HELP: Mapping[str, str] = {
 }
 
 
+_LISTS: Mapping[str, tuple[str, str]] = {"sparsities": ("0.2", "0.5"), "abilities": ("grammar", "knowledge")}
+"""Settings that are lists, with an example."""
+
+
+def _listed(values: Any) -> str:
+    return ",".join(map(str, values))
+
+
 def add_settings(parser: argparse.ArgumentParser, groups: Sequence[str], preset: str) -> None:
     """Add `--preset` and a flag for each setting of the groups; imports PyTorch for the defaults."""
-    from tombola.config import PRESETS, StudyConfig
+    from tombola.config import StudyConfig
+    from tombola.presets import TEXT_PRESETS
 
     parser.add_argument(
         "--preset",
-        choices=sorted(PRESETS),
+        choices=sorted(TEXT_PRESETS),
         help=f"quick: a sample of the rows, one epoch; paper: all rows, three epochs ({preset})",
     )
     hints = typing.get_type_hints(StudyConfig)
-    defaults = {field.name: field.default for field in dataclasses.fields(StudyConfig)} | dict(PRESETS[preset])
+    defaults = {field.name: field.default for field in dataclasses.fields(StudyConfig)} | dict(TEXT_PRESETS[preset])
     for title in groups:
-        names, text = GROUPS[title]
+        members, text = GROUPS[title]
         group = parser.add_argument_group(title, text)
-        for name in names:
+        for name in members:
             default = defaults[name]
             shown = "" if default is None or isinstance(default, bool) else f" ({default})"
             options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": f"{_HELP[name]}{shown}"}
             kinds = typing.get_args(hints[name]) or (hints[name],)
-            if bool in kinds:
+            if typing.get_origin(hints[name]) is tuple:
+                options["type"] = numbers if float in kinds else names
+                options["metavar"] = ",".join(_LISTS[name])
+                shown = f" ({_listed(default)})" if default else ""
+                options["help"] = f"{_HELP[name]}{shown}"
+            elif bool in kinds:
                 options["action"] = argparse.BooleanOptionalAction
             else:
                 options["type"] = next(kind for kind in (int, float, str) if kind in kinds)

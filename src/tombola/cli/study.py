@@ -15,13 +15,13 @@ from tombola.cli.settings import GROUPS, given_settings
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     from tombola.config import ANALYSES
-    from tombola.ticket import PRUNINGS
+    from tombola.ways import WAYS
 
     parser.add_argument("config", nargs="?", type=Path, metavar="study.yaml", help="settings; flags go before them")
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of studies (runs)")
     parser.add_argument("--seeds", type=seeds, metavar="0,1,2", help="one full model and its tickets for each (0)")
     parser.add_argument("--save", choices=("none", "good", "all"), default="good", help="retrained models to write")
-    known = f"searches to run, of {', '.join(PRUNINGS)} (heads+mlps,weights)"
+    known = f"searches to run, of {', '.join(WAYS)} (heads+mlps,weights)"
     parser.add_argument("--prunings", type=names, metavar="heads+mlps,weights", help=known)
     parser.add_argument(
         "--analyses",
@@ -63,7 +63,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     if not options.json:
         console = Console()
         console.print(table(study.folder))
-        console.print(_sampled(study.task.facts()), highlight=False)
+        if "rows" in study.task.facts():
+            console.print(_sampled(study.task.facts()), highlight=False)
         for verdict in verdicts:
             if verdict["ticket"] == "good":
                 console.print(verdict["sentence"], highlight=False)

@@ -9,7 +9,7 @@ from tombola.report.layout import figure, section
 from tombola.report.markup import Html, element
 from tombola.report.names import TICKET_TITLES, and_words, kind_title
 from tombola.report.tables import Block, Body, Column, Noted, Table
-from tombola.ticket import in_words
+from tombola.ways import in_words
 
 _STATISTICS = {
     "super_survivors": "super-survivors",

@@ -26,7 +26,8 @@ from tombola.report.names import and_words
 from tombola.report.record import Record
 from tombola.report.tables import Column, Table
 from tombola.statistics import mean_std
-from tombola.ticket import PRUNINGS, Pruning, Ticket, in_words
+from tombola.ticket import PRUNINGS, Pruning, Ticket
+from tombola.ways import in_words
 
 _TITLES = {"raw": "Raw attention", "norm": "Norm-weighted attention"}
 _WHERE = "Where attention goes"

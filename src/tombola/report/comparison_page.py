@@ -13,7 +13,8 @@ from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html, element, join
 from tombola.report.names import PRUNING_TITLES, and_words, kind_title
 from tombola.report.page import document, ending, heading
-from tombola.ticket import PRUNINGS, Pruning, in_words
+from tombola.ticket import PRUNINGS, Pruning
+from tombola.ways import in_words
 
 
 def comparison_page(comparison: Fields, gallery: Gallery) -> str:

@@ -3,16 +3,15 @@
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from tombola.ticket import PRUNINGS, SUPER_TICKETS, TICKETS, in_words
+from tombola.ticket import SUPER_TICKETS, TICKETS
+from tombola.ways import WAYS
 
 SCORED = ("full", "majority", *TICKETS, *SUPER_TICKETS)
 """What a row may be about, in the order of tables."""
 
 STAGES = ("none", "pruned", "retrained")
 
-PRUNING_TITLES: Mapping[str, str] = MappingProxyType(
-    {pruning: f"{in_words(pruning)[:1].upper()}{in_words(pruning)[1:]}" for pruning in PRUNINGS}
-)
+PRUNING_TITLES: Mapping[str, str] = MappingProxyType({name: way.title for name, way in WAYS.items()})
 SITE_NAMES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {"heads": ("head", "heads"), "mlps": ("MLP", "MLPs"), "neurons": ("block of neurons", "blocks of neurons")}
 )

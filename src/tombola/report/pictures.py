@@ -21,8 +21,10 @@ from tombola.report.random_tickets import random_tickets
 from tombola.report.record import Record
 from tombola.report.render import Picture
 from tombola.report.representations import representations
+from tombola.report.retention import retention
 from tombola.report.rows import Summary
-from tombola.ticket import PRUNINGS, SUPER_TICKETS, TICKETS, in_words
+from tombola.ticket import SUPER_TICKETS, TICKETS
+from tombola.ways import WAYS, in_words
 
 _LIKE = dict(zip(SUPER_TICKETS, ("good", "random", "bad"), strict=True))
 """Tickets of super-survivors take the names and colours of those of the good ticket's size."""
@@ -31,6 +33,7 @@ _LIKE = dict(zip(SUPER_TICKETS, ("good", "random", "bad"), strict=True))
 def pictures(record: Record, gallery: Gallery) -> list[Html]:
     """Every section that the study has data for, in the page's order."""
     sections = (
+        retention,
         _searches,
         _tickets,
         _finer,
@@ -50,7 +53,7 @@ def pictures(record: Record, gallery: Gallery) -> list[Html]:
 
 def _searches(record: Record, gallery: Gallery) -> Html | None:
     found = []
-    for pruning in PRUNINGS:
+    for pruning in WAYS:
         searches = record.searches(pruning)
         if not searches:
             continue

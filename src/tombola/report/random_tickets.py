@@ -9,7 +9,7 @@ from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html
 from tombola.report.names import PRUNING_TITLES, and_words, kind_title, metric_title
 from tombola.report.record import Record
-from tombola.ticket import in_words
+from tombola.ways import in_words
 
 Sizes = list[tuple[str, list[tuple[RandomTickets, SizeScores]]]]
 

@@ -23,7 +23,8 @@ from tombola.report.rows import Summary, read_rows, summarise
 from tombola.report.trajectory import Trajectory, read_trajectory
 from tombola.results import Row, TicketVerdict
 from tombola.store import read_json
-from tombola.ticket import PRUNINGS, Pruning, Ticket
+from tombola.ticket import PRUNINGS, Ticket
+from tombola.ways import WAYS
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ class Record:
         return self.summary("none", "full", "none")
 
     @property
-    def prunings(self) -> tuple[Pruning, ...]:
+    def prunings(self) -> tuple[str, ...]:
         """The prunings that have results."""
-        return tuple(pruning for pruning in PRUNINGS if any(row.pruning == pruning for row in self.rows))
+        return tuple(pruning for pruning in WAYS if any(row.pruning == pruning for row in self.rows))
 
     def searches(self, pruning: str) -> tuple[Trajectory, ...]:
         """The searches of one pruning, a seed each."""
@@ -116,7 +117,7 @@ class Record:
     @property
     def has_neurons(self) -> bool:
         """Whether neurons are pruned somewhere, so that their number is worth showing."""
-        return any("neurons" in pruning for pruning in self.prunings)
+        return any("neurons" in WAYS[pruning].kinds for pruning in self.prunings)
 
     @property
     def seeds(self) -> int:
@@ -171,14 +172,15 @@ def read_record(folder: Path) -> Record:
     home = folder / (facts.inside("task").get("name", str) or rows[0].task)
     seeds = sorted({row.seed for row in rows})
     trajectories, survival, weights = [], [], []
-    for pruning in PRUNINGS:
+    for pruning in WAYS:
         sites = []
         for seed in seeds:
             place = home / f"seed-{seed}" / pruning
             trajectory = read_trajectory(place / "search.jsonl", pruning, seed)
             if trajectory is not None:
                 trajectories.append(trajectory)
-            if not (place / "good" / "ticket.json").is_file():
+            # Of each kind of ticket one way is drawn unit by unit: others find the same kind by other means.
+            if pruning not in PRUNINGS or not (place / "good" / "ticket.json").is_file():
                 continue
             ticket = Ticket.load(place / "good")
             if pruning == "weights":

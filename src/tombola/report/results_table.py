@@ -11,7 +11,7 @@ from tombola.report.record import Record
 from tombola.report.rows import Summary
 from tombola.report.tables import Block, Body, Column, Table
 from tombola.results import Row
-from tombola.ticket import in_words
+from tombola.ways import WAYS, in_words
 
 _SIZES = ("heads", "MLPs", "neurons", "weights", "sparsity", "size (MB)", "seconds")
 
@@ -71,13 +71,13 @@ def _line(summary: Summary, sizes: Sequence[str]) -> tuple[str, ...]:
 
 
 def _memory(record: Record) -> Html:
-    if "weights" not in record.prunings:
+    structured = [in_words(pruning) for pruning in record.prunings if WAYS[pruning].kinds]
+    if len(structured) == len(record.prunings):
         return Html("")
     text = (
         "Zeroed weights save no memory by themselves: a ticket of weights is smaller in a sparse file, and as large as "
         "the full model when it runs."
     )
-    structured = [in_words(pruning) for pruning in record.prunings if pruning != "weights"]
     if structured:
         text += f" Only tickets of {' or of '.join(structured)} are physically smaller."
     return element("p", text, class_="note")

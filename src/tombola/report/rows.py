@@ -12,9 +12,9 @@ from tombola.report.names import SCORED, STAGES
 from tombola.results import Row
 from tombola.statistics import mean_std
 from tombola.store import read_lines
-from tombola.ticket import PRUNINGS
+from tombola.ways import WAYS
 
-_PRUNING_ORDER = ("none", *PRUNINGS)
+_PRUNING_ORDER = ("none", *WAYS)
 
 
 @dataclass(frozen=True)

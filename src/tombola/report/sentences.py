@@ -11,7 +11,8 @@ from tombola.report.published import PublishedRow
 from tombola.report.record import Record
 from tombola.report.rows import Summary
 from tombola.report.trajectory import Trajectory
-from tombola.ticket import SUPER_TICKETS, TICKETS, in_words
+from tombola.ticket import SUPER_TICKETS, TICKETS
+from tombola.ways import in_words
 
 
 def about_search(record: Record, searches: Sequence[Trajectory]) -> str:

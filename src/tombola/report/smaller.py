@@ -15,7 +15,7 @@ from tombola.report.rows import Summary, scored
 from tombola.report.tables import Column, Table
 from tombola.statistics import mean_std
 from tombola.store import read_json
-from tombola.ticket import PRUNINGS, in_words
+from tombola.ways import WAYS, in_words
 
 _LATENCIES = ("1", "32")
 _WEIGHTS = ("model*.safetensors", "shrunk.safetensors", "masks.safetensors")
@@ -55,7 +55,7 @@ def smaller(record: Record, gallery: Gallery) -> Html | None:
     found = list(_found(record))
     if not found:
         return None
-    prunings = [pruning for pruning in PRUNINGS if any(one.pruning == pruning for one in found)]
+    prunings = [pruning for pruning in WAYS if any(one.pruning == pruning for one in found)]
     groups = [[one for one in found if one.pruning == pruning] for pruning in prunings]
     models = ("full model", *(PRUNING_TITLES[pruning] for pruning in prunings))
     columns = (Column("measure", "head", shown=False), *(Column(name, "number") for name in models))
@@ -157,6 +157,6 @@ def _sentence(groups: Sequence[Sequence[Smaller]]) -> str:
             f"{mean_std(reached)[0]:.2f} times as fast: {100 * mean_std(shares)[0]:.0f} % of what the multiply-adds "
             "promise."
         )
-    if any(group[0].pruning == "weights" for group in groups):
+    if any(WAYS[group[0].pruning].pruning == "weights" for group in groups):
         texts.append("A ticket of weights is smaller on disk only: its zeros are there again when it runs.")
     return " ".join(texts)

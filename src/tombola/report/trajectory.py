@@ -7,7 +7,7 @@ from tombola.places import Places
 from tombola.report import figures
 from tombola.report.names import SITE_NAMES
 from tombola.search import Step, read_steps
-from tombola.ticket import Pruning, in_words
+from tombola.ways import WAYS, in_words
 
 _NAMED = 8
 """Heads or MLPs that are named one by one before the rest is only counted."""
@@ -17,7 +17,7 @@ _NAMED = 8
 class Trajectory:
     """The search of one seed, over or not; the first step is the full model."""
 
-    pruning: Pruning
+    pruning: str
     seed: int
     steps: tuple[Step, ...]
 
@@ -36,7 +36,7 @@ class Trajectory:
         return [step for step in self.steps[:index] if step.holds][-1]
 
 
-def read_trajectory(path: Path, pruning: Pruning, seed: int) -> Trajectory | None:
+def read_trajectory(path: Path, pruning: str, seed: int) -> Trajectory | None:
     """Read a `search.jsonl`; None where there is none yet.
 
     Raises:
@@ -59,20 +59,20 @@ def removed(step: Step, places: Places) -> str:
     return "; ".join(parts) or "nothing"
 
 
-def left(pruning: Pruning, step: Step) -> str:
+def left(pruning: str, step: Step) -> str:
     """What was left after a step, in words; neurons where they are pruned."""
     parts = [figures.plural(step.heads, "head"), figures.plural(step.mlps, "MLP")]
-    if "neurons" in pruning:
+    if "neurons" in WAYS[pruning].kinds:
         parts.append(figures.plural(step.neurons, "neuron"))
     return ", ".join([*parts, figures.plural(step.weights, "weight")])
 
 
-def phase(pruning: Pruning, step: Step) -> str:
+def phase(pruning: str, step: Step) -> str:
     """What was being pruned, in words."""
     if step.phase == "full":
         return "the full model"
-    if step.phase == "magnitude":
-        return "smallest weights of the whole model"
+    if WAYS[pruning].pruning == "weights":
+        return "smallest weights of the whole model" if WAYS[pruning].iterative else in_words(pruning)
     together = "+" in pruning
     if step.phase == "joint":
         return f"{in_words(pruning)} together" if together else in_words(pruning)

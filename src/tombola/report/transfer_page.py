@@ -10,7 +10,7 @@ from tombola.report.markup import Html, element, join
 from tombola.report.names import PRUNING_TITLES, metric_title
 from tombola.report.page import document, ending, heading
 from tombola.report.tables import Column, Table
-from tombola.ticket import in_words
+from tombola.ways import in_words
 
 
 def transfer_page(found: Transfer, gallery: Gallery) -> str:

@@ -1,7 +1,7 @@
 """What the rest of Tombola knows of a task: data in batches, a loss per example, and a score."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tombola.abilities.ability import Ability
+from tombola.abilities.retention import Retained
 from tombola.metrics import Metric
 
 State = Literal["pretrained", "init", "trained"]
@@ -17,6 +19,10 @@ State = Literal["pretrained", "init", "trained"]
 
 Predictions = NDArray[np.int64] | NDArray[np.float64]
 """[examples]: class ids (int64) or values (float64)."""
+
+
+_CALIBRATION_BATCH = 16
+"""Examples of the training split that pass together while activations are looked at."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,9 @@ class Task(ABC):
         calibration: the split by whose loss the importance of sites is measured; None for the split that is scored.
         normalise_layers: whether a search divides the importance of heads by their layer's norm, unless it is told. It
             serves the encoders that Michel et al. pruned, and hurts a deep decoder.
+        trained: whether the full model is fine-tuned on the task; otherwise it is judged as it comes, zero-shot.
+        abilities: what a task of several abilities measures, in the order of `retained`; none for most.
+        tolerates_nan: whether an output that is not finite counts as failure; otherwise it ends the evaluation.
     """
 
     name: str
@@ -61,6 +70,9 @@ class Task(ABC):
     more: Mapping[str, tuple[str, Metric]]
     calibration: str | None = None
     normalise_layers: bool = True
+    trained: bool = True
+    abilities: Sequence[Ability] = ()
+    tolerates_nan: bool = False
 
     @abstractmethod
     def load(self, source: str, *, seed: int, state: State = "pretrained") -> nn.Module:
@@ -106,6 +118,40 @@ class Task(ABC):
     @abstractmethod
     def baseline(self, split: str) -> Predictions:
         """Predictions of one who never looks at the input: the most common training class, or the mean."""
+
+    def calibration_text(self, count: int, length: int, seed: int) -> Sequence[Batch | Tensor]:
+        """What a model reads while the sizes of its activations are taken: by default examples of the training split.
+
+        Args:
+            count: examples.
+            length: tokens of each, where the task's text is one long one.
+            seed: of the draw.
+        """
+        found: list[Batch | Tensor] = []
+        for batch in self.batches("train", min(count, _CALIBRATION_BATCH), shuffle=seed):
+            found.append(batch)
+            if sum(len(one.indices) for one in found if isinstance(one, Batch)) >= count:
+                break
+        return found
+
+    def judging(self, full: Predictions) -> "Task":
+        """The task as it judges what is made of a full model that predicts this [examples] on `dev`.
+
+        Itself by default. A task of several abilities counts those that the full model has.
+
+        Raises:
+            TombolaError: the full model has nothing that could be lost.
+        """
+        return self
+
+    def retained(
+        self, split: str, full: Predictions, pruned: Predictions, *, seed: int, resamples: int
+    ) -> Sequence[Retained]:
+        """How much of each ability a pruned model has kept, from the predictions [examples] of both on a split.
+
+        None by default: most tasks measure one thing, which is their score.
+        """
+        return ()
 
     def facts(self) -> Mapping[str, object]:
         """JSON values that describe the task in the report."""

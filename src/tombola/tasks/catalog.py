@@ -1,12 +1,15 @@
 """From the name of a task to the task."""
 
 from pathlib import Path
+from typing import Any
 
+from tombola.abilities import catalog as abilities
 from tombola.config import NAMED_TASKS, StudyConfig
 from tombola.errors import TombolaError
 from tombola.tasks import files, glue, rotten_tomatoes
 from tombola.tasks.base import Task
 from tombola.tasks.corpus import Corpus
+from tombola.tasks.language import Blocks, LanguageTask
 from tombola.tasks.text import TextTask, tokenizer_of
 
 
@@ -16,6 +19,8 @@ def open_task(config: StudyConfig) -> Task:
     Raises:
         TombolaError: unknown task, or its data or tokenizer cannot be loaded.
     """
+    if config.language:
+        return _language(config)
     corpus, title, metrics = _corpus(config)
     more = dict.fromkeys(metrics[1:], "dev")
     for split in corpus.splits:
@@ -39,6 +44,21 @@ def open_task(config: StudyConfig) -> Task:
         attention="sdpa" if config.device == "cuda" else "eager",
         trust_remote_code=config.trust_remote_code,
     )
+
+
+def _language(config: StudyConfig) -> LanguageTask:
+    options: dict[str, Any] = {
+        "start": config.start,
+        "calibration": Blocks(config.importance_rows, config.importance_length),
+        "keep": config.keep,
+        "name": config.task_name,
+        "trust_remote_code": config.trust_remote_code,
+    }
+    if config.recovery:
+        options["train"] = Blocks(max(1, config.recovery // config.max_length), config.max_length)
+    text = None if config.corpus is None else Path(config.corpus).expanduser()
+    names = config.abilities or abilities.DEFAULT
+    return LanguageTask.open(config.model, names, text=text, rows=config.dev_rows, **options)
 
 
 def glue_title(name: str) -> str | None:

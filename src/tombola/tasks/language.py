@@ -22,6 +22,7 @@ from typing_extensions import override
 from tombola import sources
 from tombola.abilities import catalog
 from tombola.abilities.ability import BITS, Ability
+from tombola.abilities.retention import Retained, learned, measure, retention
 from tombola.abilities.score import Scale, alone, reference, understanding
 from tombola.errors import TombolaError
 from tombola.keeping import Keeping
@@ -110,6 +111,8 @@ class LanguageTask(Task):
         self.name, self.title = name, title
         self.calibration = "calibration"
         self.normalise_layers = False
+        self.trained = False
+        self.tolerates_nan = True
         # Each ability's own raw score, for the rows.
         self.more = {
             ability.name: ("dev", alone(ability.name, number, Scale.of(ability)))
@@ -183,6 +186,24 @@ class LanguageTask(Task):
         other._items, other._readings = dict(self._items), dict(self._readings)
         other._count(names)
         return other
+
+    @override
+    def judging(self, full: Predictions) -> "LanguageTask":
+        """The task whose score is the mean of the abilities that a full model with these predictions has."""
+        have = learned(measure(self.abilities, full, self.references("dev")))
+        if self.keep.ability is not None and self.keep.ability not in have:
+            raise TombolaError(
+                f"the full model is at chance in {self.keep.ability}, so that none of it can be kept; name another "
+                "ability"
+            )
+        return self.counting(have)
+
+    @override
+    def retained(
+        self, split: str, full: Predictions, pruned: Predictions, *, seed: int, resamples: int
+    ) -> Sequence[Retained]:
+        references = self.references(split)
+        return retention(self.abilities, full, pruned, references, seed=seed, resamples=resamples)
 
     def _count(self, names: Sequence[str]) -> None:
         numbers = {ability.name: number for number, ability in enumerate(self.abilities)}

@@ -10,6 +10,7 @@ from tombola.report.charts.interactions import interaction_grid, pair_bars
 from tombola.report.charts.layers import mlp_bars, neuron_bars, neuron_boxes
 from tombola.report.charts.random_tickets import random_dots
 from tombola.report.charts.representations import layer_lines
+from tombola.report.charts.retention import retention_lines
 from tombola.report.charts.tasks import task_matrix
 from tombola.report.charts.transfer import transfer_dots
 
@@ -29,6 +30,7 @@ __all__ = [
     "overlap_by_chance",
     "pair_bars",
     "random_dots",
+    "retention_lines",
     "search_curves",
     "survival_dots",
     "survival_grid",

@@ -1,0 +1,272 @@
+"""The retention profile: what is left of each ability along a search, and in the tickets that were made of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from tombola.abilities.retention import Measured, Retained
+from tombola.records import entry, read
+from tombola.search import Search
+from tombola.store import read_json, write_json
+from tombola.tasks.base import Predictions, Task
+
+T = TypeVar("T")
+
+_MEND = "delete it and run the study again"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A ticket at a stage: `good`, `random`, ...; `pruned` or `retrained`."""
+
+    ticket: str
+    stage: str
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One ability of one pruned model.
+
+    Attributes:
+        raw, raw_low, raw_high: its raw score (accuracy, or bits per byte) with the 95 % bootstrap interval.
+        share: above chance, in shares of the full model's; None where the full model is at chance.
+        low, high: the 95 % interval of `share`, both models on the same resampled examples; None with it.
+    """
+
+    raw: float
+    raw_low: float
+    raw_high: float
+    share: float | None
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def of(cls, found: Retained) -> Self:
+        """From what was measured."""
+        pruned = found.pruned
+        return cls(pruned.raw, pruned.raw_low, pruned.raw_high, found.share, found.low, found.high)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One iteration of a search.
+
+    Attributes:
+        iteration: its number.
+        sparsity: share of the prunable weights that is gone.
+        weights: prunable weights that are left.
+        kept: what is left of the ability.
+    """
+
+    iteration: int
+    sparsity: float
+    weights: int
+    kept: Kept
+
+
+@dataclass(frozen=True)
+class TicketKept:
+    """What a ticket has kept of an ability."""
+
+    scored: Scored
+    kept: Kept
+
+
+@dataclass(frozen=True)
+class Fall:
+    """Where an ability falls under a share of the full model's, by straight lines between the points of a search.
+
+    Attributes:
+        sparsity: where the share itself does; None if it never did.
+        low, high: where the lower and the upper end of its interval do; None likewise.
+    """
+
+    sparsity: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class AbilityCurve:
+    """One ability along a search.
+
+    Attributes:
+        name, title: of the ability.
+        measure: `accuracy` or `bits per byte`.
+        chance: what guessing reaches, of the raw score.
+        n: examples.
+        learned: whether the full model has the ability at all; otherwise nothing can be retained.
+        full, full_low, full_high: raw score of the full model with its interval.
+        points: iteration by iteration, without the full model.
+        tickets: what tickets of the good one's size have kept, pruned and retrained.
+        fall: where it falls under the threshold.
+    """
+
+    name: str
+    title: str
+    measure: str
+    chance: float
+    n: int
+    learned: bool
+    full: float
+    full_low: float
+    full_high: float
+    points: tuple[Point, ...]
+    tickets: tuple[TicketKept, ...]
+    fall: Fall
+
+
+@dataclass(frozen=True)
+class RetentionProfile:
+    """All abilities along one search.
+
+    Attributes:
+        pruning: the way of the search.
+        threshold: the share that each ability is held against.
+        good: sparsity of the good ticket.
+        curves: one for each ability.
+    """
+
+    pruning: str
+    threshold: float
+    good: float
+    curves: tuple[AbilityCurve, ...]
+
+    def first_to_go(self) -> AbilityCurve | None:
+        """The ability that falls first; None if none does."""
+        fallen = [curve for curve in self.curves if curve.fall.sparsity is not None]
+        return min(fallen, key=lambda curve: curve.fall.sparsity or 0.0, default=None)
+
+    def write(self, path: Path) -> None:
+        """Write as JSON."""
+        write_json(path, asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what `write` wrote.
+
+        Raises:
+            TombolaError: the file is missing or damaged.
+        """
+        values, where = read_json(path), str(path)
+        curves = entry(values, "curves", list[dict[str, object]], where, _MEND)
+        return cls(
+            entry(values, "pruning", str, where, _MEND),
+            entry(values, "threshold", float, where, _MEND),
+            entry(values, "good", float, where, _MEND),
+            tuple(_curve(curve, f"{where}, curves[{index}]") for index, curve in enumerate(curves)),
+        )
+
+
+def retention_profile(
+    task: Task,
+    found: Search,
+    predictions: Sequence[Predictions],
+    tickets: Mapping[Scored, Predictions],
+    full: Predictions,
+    *,
+    split: str = "dev",
+    threshold: float = 0.9,
+    pruning: str | None = None,
+    seed: int = 0,
+    resamples: int = 1000,
+) -> RetentionProfile:
+    """What is left of each ability, iteration by iteration and ticket by ticket.
+
+    Args:
+        task: one with abilities.
+        found: the search.
+        predictions: [examples] of each of its iterations, on `split`; the first are the full model's.
+        tickets: those of tickets, on `dev`.
+        full: those of the full model, on `dev`.
+        split: on which the search ran.
+        threshold: the share under which an ability counts as fallen.
+        pruning: the way of the search; by default the kind of its ticket.
+        seed: of the bootstrap.
+        resamples: of the bootstrap.
+    """
+    options: dict[str, Any] = {"seed": seed, "resamples": resamples}
+    along = [task.retained(split, predictions[0], one, **options) for one in predictions[1:]]
+    of_tickets = {scored: task.retained("dev", full, one, **options) for scored, one in tickets.items()}
+    # The full model against itself: there are points only where something was pruned.
+    whole = task.retained(split, predictions[0], predictions[0], seed=seed, resamples=1)
+    curves = []
+    for number, ability in enumerate(task.abilities):
+        points = tuple(
+            Point(step.iteration, step.sparsity, step.weights, Kept.of(kept[number]))
+            for step, kept in zip(found.steps[1:], along, strict=True)
+        )
+        was: Measured = along[0][number].full if along else whole[number].full
+        curves.append(
+            AbilityCurve(
+                name=ability.name,
+                title=ability.title,
+                measure=ability.measure,
+                chance=was.chance,
+                n=was.n,
+                learned=was.learned,
+                full=was.raw,
+                full_low=was.raw_low,
+                full_high=was.raw_high,
+                points=points,
+                tickets=tuple(TicketKept(scored, Kept.of(kept[number])) for scored, kept in of_tickets.items()),
+                fall=_fall(points, threshold),
+            )
+        )
+    return RetentionProfile(pruning or found.pruning, threshold, found.last.sparsity, tuple(curves))
+
+
+def _fall(points: Sequence[Point], threshold: float) -> Fall:
+    return Fall(
+        *(
+            _crossing([(point.sparsity, getattr(point.kept, name)) for point in points], threshold)
+            for name in ("share", "low", "high")
+        )
+    )
+
+
+def _crossing(points: Sequence[tuple[float, float | None]], threshold: float) -> float | None:
+    """Where a curve that starts at (0, 1) first falls under the threshold."""
+    before, share_before = 0.0, 1.0
+    # Refining phases of a search go back to a denser state: a curve goes by sparsity.
+    for sparsity, share in sorted((one for one in points if one[1] is not None), key=lambda one: one[0]):
+        assert share is not None
+        if share < threshold:
+            if share_before <= share:
+                return sparsity
+            return before + (sparsity - before) * max(0.0, (share_before - threshold) / (share_before - share))
+        before, share_before = sparsity, share
+    return None
+
+
+def _curve(values: Mapping[str, Any], where: str) -> AbilityCurve:
+    points = entry(values, "points", list[dict[str, object]], where, _MEND)
+    tickets = entry(values, "tickets", list[dict[str, object]], where, _MEND)
+    nested: dict[str, Any] = {
+        "points": tuple(
+            Point(
+                entry(one, "iteration", int, where, _MEND),
+                entry(one, "sparsity", float, where, _MEND),
+                entry(one, "weights", int, where, _MEND),
+                _inner(Kept, one, "kept", where),
+            )
+            for one in points
+        ),
+        "tickets": tuple(
+            TicketKept(_inner(Scored, one, "scored", where), _inner(Kept, one, "kept", where)) for one in tickets
+        ),
+        "fall": _inner(Fall, values, "fall", where),
+    }
+    flat: dict[str, Any] = {name: entry(values, name, str, where, _MEND) for name in ("name", "title", "measure")}
+    flat |= {name: entry(values, name, float, where, _MEND) for name in ("chance", "full", "full_low", "full_high")}
+    return AbilityCurve(
+        **flat,
+        **nested,
+        n=entry(values, "n", int, where, _MEND),
+        learned=entry(values, "learned", bool, where, _MEND),
+    )
+
+
+def _inner(cls: type[T], values: Mapping[str, Any], name: str, where: str) -> T:
+    return read(cls, entry(values, name, dict[str, object], where, _MEND), f"{where}, {name}", _MEND)

@@ -1,0 +1,123 @@
+"""What is left of a model's abilities, against how much of it is gone or left."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import altair as alt
+
+from tombola.report.charts.marks import Datum, data, overlay
+
+_SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
+Against = Literal["sparsity", "parameters"]
+
+
+@dataclass(frozen=True)
+class RetentionPoint:
+    """A value of one line.
+
+    Attributes:
+        line: what it belongs to: an ability, or a way to prune.
+        sparsity: share of the prunable weights that is gone.
+        parameters: millions of parameters that are left, zeros not counted.
+        share: of the full model's value.
+        low, high: its interval; None where there is none.
+        text: the value in words.
+    """
+
+    line: str
+    sparsity: float
+    parameters: float
+    share: float
+    low: float | None
+    high: float | None
+    text: str
+
+
+def retention_lines(
+    points: Sequence[RetentionPoint],
+    names: Sequence[str],
+    threshold: float,
+    *,
+    title: str,
+    against: Against = "sparsity",
+    height: int = 280,
+) -> alt.LayerChart:
+    """A line for each name, with its interval as a band; 1 is the full model, 0 chance.
+
+    Args:
+        points: of all lines.
+        names: the lines, in the order of the legend.
+        threshold: a line at the share that should be kept.
+        title: of the values.
+        against: what the other axis has.
+        height: in pixels.
+    """
+    rows: list[Datum] = [
+        {
+            "line": point.line,
+            "sparsity": point.sparsity,
+            "parameters": point.parameters,
+            "share": point.share,
+            # What is far below chance is as bad as chance: the axis must not be spent on it.
+            "shown": _shown(point.share),
+            "low": None if point.low is None else _shown(point.low),
+            "high": None if point.high is None else _shown(point.high),
+            "text": point.text,
+        }
+        for point in points
+    ]
+    if against == "sparsity":
+        x = alt.X(
+            "sparsity:Q",
+            title="prunable weights removed",
+            scale=alt.Scale(domainMin=0, nice=True),
+            axis=alt.Axis(format="~%", tickCount=6, grid=False),
+        )
+    else:
+        x = alt.X(
+            "parameters:Q",
+            title="million parameters left",
+            scale=alt.Scale(zero=False, nice=True, reverse=True),
+            axis=alt.Axis(tickCount=6, grid=False),
+        )
+    y = alt.Y(
+        "shown:Q",
+        title=title,
+        scale=alt.Scale(domainMin=-0.1, domainMax=1.15, nice=False, clamp=True),
+        axis=alt.Axis(format="~%", values=[0, 0.25, 0.5, 0.75, 1]),
+    )
+    count = len(names)
+    legend = alt.Legend(title=None, orient="top", direction="horizontal", columns=2, symbolSize=80, labelLimit=260)
+    color = alt.Color("line:N", scale=alt.Scale(domain=list(names), range="symbol"), legend=legend)
+    shapes = [_SHAPES[number % len(_SHAPES)] for number in range(count)]
+    shape = alt.Shape("line:N", scale=alt.Scale(domain=list(names), range=shapes), legend=legend)
+    tooltip = [
+        alt.Tooltip("line:N", title=" "),
+        alt.Tooltip("sparsity:Q", title="removed", format=".1%"),
+        alt.Tooltip("parameters:Q", title="million parameters left", format=".1f"),
+        alt.Tooltip("text:N", title="kept"),
+    ]
+    base = alt.Chart(data(rows)).encode(x=x)
+    marks: list[Datum] = [{"at": threshold, "text": f"{100 * threshold:g} % kept"}]
+    chance: list[Datum] = [{"at": 0.0, "text": "chance"}]
+    return overlay(
+        alt.Chart(data(marks)).mark_rule(style="threshold").encode(y=alt.Y("at:Q")),
+        alt.Chart(data(chance)).mark_rule(style="chance").encode(y=alt.Y("at:Q")),
+        *(
+            alt.Chart(data(one))
+            .mark_text(style="note", align="left", baseline="top", dx=4, dy=4)
+            .encode(x=alt.value(0), y=alt.Y("at:Q"), text="text:N")
+            for one in (marks, chance)
+        ),
+        base.transform_filter("datum.low !== null")
+        .mark_area(opacity=0.15)
+        .encode(y=alt.Y("low:Q"), y2="high:Q", color=color),
+        base.mark_line(strokeWidth=2).encode(y=y, color=color, order="sparsity:Q"),
+        base.mark_point(filled=True, size=60, opacity=1).encode(y=y, color=color, shape=shape, tooltip=tooltip),
+        height=height,
+    )
+
+
+def _shown(share: float) -> float:
+    return min(1.15, max(-0.1, share))

@@ -1,0 +1,229 @@
+"""The section on abilities: what is left of each, where it falls, and which way of pruning keeps most."""
+
+from collections.abc import Sequence
+
+from tombola.analysis.retention_profile import AbilityCurve, Fall, Kept, RetentionProfile
+from tombola.report import charts, figures
+from tombola.report.charts.retention import RetentionPoint
+from tombola.report.gallery import Gallery
+from tombola.report.layout import beside, figure, section
+from tombola.report.markup import Html, element, join
+from tombola.report.names import PRUNING_TITLES, TICKET_TITLES, and_words
+from tombola.report.record import Record
+from tombola.report.tables import Column, Table
+from tombola.ways import in_words
+
+
+def retention(record: Record, gallery: Gallery) -> Html | None:
+    """The section; None where the task has no abilities. Of several seeds the first: they share the model."""
+    profiles = []
+    for pruning in record.prunings:
+        paths = [cell.analysis("retention", pruning) for cell in record.cells]
+        found = next((path for path in paths if path.is_file()), None)
+        if found is not None:
+            profiles.append(RetentionProfile.read(found))
+    if not profiles or record.full is None:
+        return None
+    full = int(record.full.rows[0].parameters)
+    figures_ = [_abilities(profile, full, gallery) for profile in profiles]
+    known = [curve for curve in profiles[0].curves if curve.learned]
+    lead = (
+        "Each ability in shares of what the full model has above chance: 100 % is the full model, 0 % a guess. Bands "
+        "are 95 % intervals over examples, full and pruned model on the same ones."
+    )
+    return section(
+        "What is left of each ability",
+        element("p", _full_sentence(profiles[0]), class_="sentence"),
+        beside(*figures_),
+        _ways(record, profiles, full, gallery) if len(profiles) > 1 else "",
+        gallery.table(_falls(profiles), "ability-falls") if known else "",
+        _tickets(profiles, gallery),
+        _raw(profiles, gallery),
+        lead=lead,
+    )
+
+
+def _full_sentence(profile: RetentionProfile) -> str:
+    """What the full model has, and what it never had."""
+    have = [f"{curve.title} ({_raw_score(curve)})" for curve in profile.curves if curve.learned]
+    lack = [curve for curve in profile.curves if not curve.learned]
+    text = f"The full model has {and_words(have)}." if have else "The full model is at chance in every ability."
+    if lack:
+        names = and_words(
+            [f"{curve.title} ({_raw_score(curve)}, chance {figures.score(curve.chance)})" for curve in lack]
+        )
+        text += f" It is at chance in {names}, which nothing can be kept of and which no score counts."
+    return text
+
+
+def _raw_score(curve: AbilityCurve) -> str:
+    interval = f"{figures.score(curve.full_low)} to {figures.score(curve.full_high)}"
+    return f"{curve.measure} {figures.score(curve.full)}, {interval}"
+
+
+def _points(profile: RetentionProfile, full: int) -> list[RetentionPoint]:
+    found = []
+    for curve in profile.curves:
+        if not curve.learned:
+            continue
+        found.append(RetentionPoint(curve.title, 0.0, full / 1e6, 1.0, None, None, "all: the full model"))
+        # Refining phases of a search go back to a denser state.
+        for point in sorted(curve.points, key=lambda one: one.sparsity):
+            if point.kept.share is None:
+                continue
+            removed = _removed(point.sparsity, point.weights)
+            found.append(
+                RetentionPoint(
+                    curve.title,
+                    point.sparsity,
+                    (full - removed) / 1e6,
+                    point.kept.share,
+                    point.kept.low,
+                    point.kept.high,
+                    f"{_share(point.kept)}; {curve.measure} {figures.score(point.kept.raw)}",
+                )
+            )
+    return found
+
+
+def _removed(sparsity: float, weights: int) -> float:
+    """Prunable weights that are gone, from the share of them and from what is left."""
+    return weights * sparsity / (1 - sparsity) if sparsity < 1 else 0.0
+
+
+def _share(kept: Kept) -> str:
+    if kept.share is None or kept.low is None or kept.high is None:
+        return "at chance in the full model"
+    return f"{100 * kept.share:.0f} % ({100 * kept.low:.0f} to {100 * kept.high:.0f})"
+
+
+def _abilities(profile: RetentionProfile, full: int, gallery: Gallery) -> Html:
+    points = _points(profile, full)
+    names = [curve.title for curve in profile.curves if curve.learned]
+    title, slug = PRUNING_TITLES[profile.pruning], profile.pruning.replace("+", "-")
+    if not points:
+        return figure(title, "The full model is at chance in every ability.")
+    chart = charts.retention_lines(points, names, profile.threshold, title="kept above chance")
+    label = f"What is left of each ability while pruning {in_words(profile.pruning)}"
+    return figure(title, _about(profile), gallery.plot(chart, f"retention-{slug}", label))
+
+
+def _about(profile: RetentionProfile) -> str:
+    """Which ability goes first, and which holds longest."""
+    learned = [curve for curve in profile.curves if curve.learned]
+    fallen = [curve for curve in learned if curve.fall.sparsity is not None]
+    line = f"{100 * profile.threshold:g} %"
+    if not fallen:
+        return f"No ability fell under {line} here."
+    order = sorted(fallen, key=lambda curve: curve.fall.sparsity or 0.0)
+    first = order[0]
+    text = f"{first.title} falls under {line} first, at {_fall(first.fall)} of the prunable weights"
+    if len(order) > 1:
+        second = order[1]
+        apart = first.fall.high is not None and second.fall.low is not None and first.fall.high < second.fall.low
+        text += f"; then {second.title}, at {_fall(second.fall)}"
+        text += "" if apart else " (the intervals overlap)"
+    holding = [curve.title for curve in learned if curve.fall.sparsity is None]
+    if holding:
+        text += f"; {and_words(holding)} held as far as this search went"
+    return f"{text}."
+
+
+def _fall(fall: Fall) -> str:
+    if fall.sparsity is None:
+        return "never"
+    low = "0" if fall.low is None else f"{100 * fall.low:.0f}"
+    high = "the end" if fall.high is None else f"{100 * fall.high:.0f}"
+    return f"{100 * fall.sparsity:.0f} % ({low} to {high})"
+
+
+def _ways(record: Record, profiles: Sequence[RetentionProfile], full: int, gallery: Gallery) -> Html:
+    points = []
+    for profile in profiles:
+        searches = record.searches(profile.pruning)
+        if not searches:
+            continue
+        steps = sorted(searches[0].steps, key=lambda step: step.sparsity)
+        reference = searches[0].full.score
+        points += [
+            RetentionPoint(
+                PRUNING_TITLES[profile.pruning],
+                step.sparsity,
+                (full - _removed(step.sparsity, step.weights)) / 1e6,
+                step.score / reference,
+                None,
+                None,
+                f"{100 * step.score / reference:.0f} %, score {figures.score(step.score)}",
+            )
+            for step in steps
+            if reference > 0
+        ]
+    names = [PRUNING_TITLES[profile.pruning] for profile in profiles]
+    plots = [
+        gallery.plot(
+            charts.retention_lines(
+                points, names, record.threshold, title="understanding kept", against=against, height=320
+            ),
+            f"retention-ways-{against}",
+            f"Understanding that is left by every way of pruning, against {against}",
+        )
+        for against in ("sparsity", "parameters")
+    ]
+    lead = (
+        "The score is the mean over abilities. Weights that are zero count as gone here; only heads, MLPs and the like "
+        "make the model smaller when it runs."
+    )
+    return join(element("h3", "Which way of pruning keeps most"), figure("", lead, *plots, layout="pair"))
+
+
+def _falls(profiles: Sequence[RetentionProfile]) -> Table:
+    columns = (Column("ability"), *(Column(PRUNING_TITLES[one.pruning], "number") for one in profiles))
+    rows = []
+    for number, curve in enumerate(profiles[0].curves):
+        if not curve.learned:
+            continue
+        rows.append((curve.title, *(_fall(one.curves[number].fall) for one in profiles)))
+    threshold = f"{100 * profiles[0].threshold:g} %"
+    return Table.of(f"Share of the prunable weights at which each ability falls under {threshold}", columns, rows)
+
+
+def _tickets(profiles: Sequence[RetentionProfile], gallery: Gallery) -> Html:
+    names = [curve.title for curve in profiles[0].curves]
+    columns = (
+        *(Column(name) for name in ("pruning", "ticket", "stage")),
+        *(Column(name, "number") for name in names),
+    )
+    rows = []
+    for profile in profiles:
+        for number, ticket in enumerate(profile.curves[0].tickets):
+            kept = [_share(curve.tickets[number].kept) for curve in profile.curves]
+            scored = ticket.scored
+            rows.append((PRUNING_TITLES[profile.pruning], TICKET_TITLES[scored.ticket], scored.stage, *kept))
+    if not rows:
+        return Html("")
+    table = gallery.table(Table.of("What tickets keep of each ability", columns, rows), "ability-tickets")
+    return element("details", element("summary", "What good, random and bad tickets keep of each ability"), table)
+
+
+def _raw(profiles: Sequence[RetentionProfile], gallery: Gallery) -> Html:
+    """The numbers behind the curves."""
+    columns = (
+        Column("pruning"),
+        Column("ability"),
+        *(Column(name, "number") for name in ("removed", "raw score", "95 % interval", "kept above chance")),
+    )
+    rows = [
+        (
+            PRUNING_TITLES[profile.pruning],
+            curve.title,
+            figures.share(point.sparsity),
+            figures.score(point.kept.raw),
+            f"{figures.score(point.kept.raw_low)} to {figures.score(point.kept.raw_high)}",
+            _share(point.kept),
+        )
+        for profile in profiles
+        for curve in profile.curves
+        for point in curve.points
+    ]
+    table = gallery.table(Table.of("Abilities along every search", columns, rows, style="seeds"), "abilities")
+    return element("details", element("summary", "The numbers behind the curves"), table)

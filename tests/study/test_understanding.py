@@ -1,0 +1,236 @@
+"""A study of a language model: judged as it comes, pruned in many ways, ability by ability."""
+
+import dataclasses
+import functools
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import LlamaForCausalLM
+
+import small
+from causal import WORDS, llama, tokenizer
+from tombola.analysis.retention_profile import RetentionProfile
+from tombola.anatomy import dissect
+from tombola.cell import EVALUATION
+from tombola.checkpoint import load
+from tombola.config import StudyConfig
+from tombola.errors import TombolaError
+from tombola.evaluation import Evaluation, score
+from tombola.search import PREDICTIONS, Search, read_predictions
+from tombola.store import read_lines
+from tombola.study import Study
+from tombola.subnetwork import masked
+from tombola.ticket import Ticket
+from tombola.weight_pruning import prune_weights
+
+WAYS = ("heads", "kv-groups", "blocks", "weights", "wanda", "sparsegpt", "wanda-2of4")
+SPARSITIES = (0.2, 0.5, 0.8)
+ROWS = 40
+
+
+def chain(first: int, length: int) -> list[str]:
+    """Words of which each is followed by the one after it: all that there is to know of this language."""
+    return [f"w{(first + place) % 40}" for place in range(length)]
+
+
+@functools.cache
+def language() -> Path:
+    """A tiny Llama that has learned the chain, a corpus of it, and questions about it; nobody writes there."""
+    folder = small.home() / "chain"
+    model = llama(dtype=torch.float32)
+    ids = {word: number for number, word in enumerate(WORDS)}
+    rows = torch.tensor([[ids["<s>"], *(ids[word] for word in chain(first, 20))] for first in range(40)])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    model.train()
+    for _ in range(60):
+        loss = model(rows, labels=rows).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    model.eval().save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    # A text a line.
+    lines = [" ".join(chain(7 * number, 12 + number % 5)) for number in range(60)]
+    (folder.parent / "chain.txt").write_text("\n\n".join(lines))
+    rng = np.random.default_rng(0)
+    pairs = []
+    for first, other in rng.integers((0, 2), (40, 38), (ROWS, 2)):
+        words = chain(int(first), 6)
+        pairs.append(
+            {
+                "sentence_good": " ".join(words),
+                "sentence_bad": " ".join([*words[:4], f"w{(first + 4 + other) % 40}", words[5]]),
+            }
+        )
+    (folder.parent / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)))
+    golds = rng.permutation(ROWS) % 2
+    guesses = [{"query": "? :", "choices": ["w1", "w2"], "gold": int(gold)} for gold in golds]
+    (folder.parent / "guess.jsonl").write_text("\n".join(map(json.dumps, guesses)))
+    return folder
+
+
+def config(**settings: Any) -> StudyConfig:
+    home = language().parent
+    values: dict[str, Any] = {
+        "model": str(home / "chain"),
+        "task": "understanding",
+        "abilities": (f"grammar={home / 'pairs.jsonl'}", f"reasoning={home / 'guess.jsonl'}", "language-modelling"),
+        "corpus": str(home / "chain.txt"),
+        "start": "bos",
+        "prunings": WAYS,
+        "sparsities": SPARSITIES,
+        "heads_step": 0.25,
+        "mlps_step": 1,
+        "dev_rows": ROWS,
+        "calibration_rows": 8,
+        "calibration_length": 16,
+        "importance_rows": 12,
+        "importance_length": 12,
+        "max_length": 24,
+        "resamples": 100,
+        "precision": "fp32",
+    }
+    return StudyConfig.of("quick", **(values | settings))
+
+
+@functools.cache
+def finished() -> Study:
+    study = Study(config(), out=small.home() / "language-runs")
+    study.run()
+    return study
+
+
+@pytest.fixture(scope="module")
+def done() -> Study:
+    return finished()
+
+
+def home(study: Study) -> Path:
+    return study.cell(0).folder
+
+
+def test_a_study_judges_the_model_as_it_comes(done: Study) -> None:
+    rows = list(done.rows())
+    assert {row["stage"] for row in rows} == {"none", "pruned"}
+    assert not (home(done) / "full" / "config.json").is_file()
+    model = done.task.load(str(language()), seed=0)
+    full = Evaluation.read(done.cell(0).full / EVALUATION)
+    found = score(model, done.task)
+    np.testing.assert_allclose(found.predictions, full.predictions, rtol=1e-5)
+
+
+def test_what_the_full_model_cannot_do_does_not_count(done: Study) -> None:
+    full = next(row for row in done.rows() if row["ticket"] == "full")
+    curves = {curve.name: curve for curve in RetentionProfile.read(done.cell(0).analysis("retention", "wanda")).curves}
+    assert [name for name, curve in curves.items() if not curve.learned] == ["reasoning"]
+    known = [curve for curve in curves.values() if curve.learned]
+    corrected = [
+        1 - c.full / c.chance if c.measure == "bits per byte" else (c.full - c.chance) / (1 - c.chance) for c in known
+    ]
+    assert full["score"] == pytest.approx(sum(corrected) / len(corrected))
+    assert full["more"]["grammar"] > 0.9
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_step_of_a_search_is_what_its_way_of_pruning_gives(done: Study, way: str) -> None:
+    found = Search.load(home(done) / way)
+    predictions = read_predictions(home(done) / way / PREDICTIONS)
+    assert len(predictions) == len(found.steps)
+    assert found.good.provenance["way"] == way
+    task, model = done.task.judging(predictions[0]), done.task.load(str(language()), seed=0)
+    for step, predicted in zip(found.steps, predictions, strict=True):
+        assert task.metric.score(predicted, task.references("dev")) == pytest.approx(step.score)
+        assert set(step.more) == {"grammar", "reasoning", "language-modelling"}
+    if way in ("wanda", "sparsegpt"):
+        # Drawn anew from the full model at every sparsity, and scored as it was pruned there.
+        assert [round(step.sparsity, 2) for step in found.steps[1:]] == pytest.approx(SPARSITIES, abs=0.02)
+        text = task.calibration_text(8, 16, 0)
+        pruned = prune_weights(model, way, SPARSITIES[1], calibration=text)
+        again = score(pruned.model, task).predictions
+        np.testing.assert_allclose(again, predictions[2], rtol=1e-3, atol=1e-3)
+
+
+def test_units_go_together(done: Study) -> None:
+    anatomy = dissect(done.task.load(str(language()), seed=0))
+    groups = Ticket.load(home(done) / "kv-groups" / "good").heads.reshape(anatomy.heads[0], -1, 2)
+    assert bool((groups.any(-1) == groups.all(-1)).all())
+    blocks = Ticket.load(home(done) / "blocks" / "good")
+    assert bool((blocks.heads.all(1) == blocks.mlps).all())
+    assert bool((blocks.heads.any(1) == blocks.mlps).all())
+
+
+def test_a_way_that_changes_weights_keeps_them(done: Study) -> None:
+    found = Search.load(home(done) / "sparsegpt")
+    if found.good.sparsity(dissect(done.task.load(str(language()), seed=0))) == 0:
+        pytest.skip("no sparsity held")
+    updated = done.task.load(str(done.cell(0).updated("sparsegpt")), seed=0)
+    assert score(updated, done.task, found.good).predictions == pytest.approx(
+        Evaluation.read(home(done) / "sparsegpt" / "good" / "pruned" / EVALUATION).predictions, rel=1e-4
+    )
+    small_one = load(home(done) / "sparsegpt" / "good" / "shrunk")
+    for name, parameter in masked(updated, found.good).model.named_parameters():
+        torch.testing.assert_close(parameter, small_one.get_parameter(name), rtol=0, atol=0)
+
+
+def test_the_report_shows_every_ability(done: Study) -> None:
+    page = (done.folder / "report.html").read_text()
+    assert "What is left of each ability" in page
+    assert "at chance in" in page
+
+
+def test_a_killed_study_goes_on_where_it_stopped(done: Study, tmp_path: Path) -> None:
+    shutil.copytree(done.folder, tmp_path / done.folder.name)
+    cell = tmp_path / done.folder.name / "understanding" / "seed-0"
+    shutil.rmtree(cell / "wanda")
+    shutil.rmtree(cell / "analysis" / "wanda")
+    again = Study(config(), out=tmp_path)
+    again.run()
+    for name in ("results.jsonl", "verdicts.json"):
+        first, second = (read_lines(one.folder / name) if name.endswith("l") else [] for one in (done, again))
+        assert [{**row, "seconds": 0} for row in first] == [{**row, "seconds": 0} for row in second]
+    profile = RetentionProfile.read(again.cell(0).analysis("retention", "wanda"))
+    assert profile == RetentionProfile.read(done.cell(0).analysis("retention", "wanda"))
+
+
+def test_tickets_are_trained_again_where_asked(tmp_path: Path) -> None:
+    study = Study(config(prunings=("weights",), recovery=400, learning_rate=1e-3), out=tmp_path)
+    study.run()
+    rows = {(row["ticket"], row["stage"]): row["score"] for row in study.rows()}
+    assert rows["bad", "retrained"] > rows["bad", "pruned"]
+    good = Ticket.load(study.cell(0).ticket("weights", "good"))
+    model = LlamaForCausalLM.from_pretrained(study.cell(0).ticket("weights", "good") / "retrained")
+    for name, weight in dissect(model).weights_of(model).items():
+        assert bool((weight[~good.masks[name]] == 0).all())
+    stages = {ticket.scored.stage for ticket in _profile(study, "weights").curves[0].tickets}
+    assert stages == {"pruned", "retrained"}
+
+
+def _profile(study: Study, way: str) -> RetentionProfile:
+    return RetentionProfile.read(study.cell(0).analysis("retention", way))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"keep": "cloze>=0.9"}, "unknown ability"),
+        ({"keep": "reasoning>=0.9"}, "at chance in reasoning"),
+        ({"abilities": ("grammer",)}, "unknown ability"),
+        ({"corpus": "/nowhere.txt"}, "nowhere"),
+    ],
+)
+def test_bad_input_is_one_clear_line(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(TombolaError, match=message) as caught:
+        Study(config(prunings=("heads",), **settings), out=tmp_path).run()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_setting_of_another_regime_is_one_clear_line() -> None:
+    with pytest.raises(TombolaError, match="keep is for language models"):
+        StudyConfig(keep="grammar>=0.9")
+    with pytest.raises(TombolaError, match="nothing to rewind to"):
+        dataclasses.replace(config(), rewind="step-3")
