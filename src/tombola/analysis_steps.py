@@ -13,7 +13,7 @@ from tombola.analysis.representations import representations, representations_co
 from tombola.analysis.retention_profile import Scored, retention_profile
 from tombola.cell import EVALUATION
 from tombola.evaluation import Evaluation
-from tombola.progress import Bars
+from tombola.progress import Progress
 from tombola.search import PREDICTIONS, Search, read_predictions
 from tombola.step import TRAINING_COST, Step, spared
 from tombola.store import read_json
@@ -33,7 +33,7 @@ RETENTION_COST = 200.0
 FULL_PRECISION_COST = 2.0
 """Of a pass in fp32, in passes in bf16."""
 
-Run = Callable[[Path, str | None, Bars], None]
+Run = Callable[[Path, str | None, Progress], None]
 
 
 class AnalysisSteps:
@@ -75,19 +75,25 @@ class AnalysisSteps:
                 yield self._step("random-tickets", pruning, self._random_cost(), self._random)
 
     def _step(self, what: str, pruning: str | None, cost: float, run: Run, weight: float = 1.0) -> Step:
+        cell = self._cell
+        needs = [cell.full]
+        if pruning is not None:
+            # More than some of them read, and all that any does.
+            tickets = [cell.ticket(pruning, name) for name in ("good", *controls.names(pruning))]
+            needs += [*tickets, *(ticket / stage for ticket in tickets for stage in ("pruned", "retrained"))]
         seed = f"seed {self._cell.seed}: " if self._setting.seeds > 1 else ""
         of = "the full model" if pruning is None else in_words(pruning)
         path = self._cell.analysis(what, pruning or "")
         name = f"{seed}{what.replace('-', ' ')} of {of}"
 
-        def spare(bars: Bars) -> None:
+        def spare(progress: Progress) -> None:
             # A model that one analysis cannot look at, for want of attention maps say, keeps its study.
             with spared(f"{name} left out"):
-                run(path, pruning, bars)
+                run(path, pruning, progress)
 
-        return Step(name, cost, weight, path.is_file, spare, analysis=what)
+        return Step(name, cost, weight, path, spare, tuple(needs), self._bench, analysis=what)
 
-    def _retention(self, path: Path, pruning: str | None, _: Bars) -> None:
+    def _retention(self, path: Path, pruning: str | None, _: Progress) -> None:
         assert pruning is not None
         home = self._cell.folder / pruning
         stages = (
@@ -108,7 +114,7 @@ class AnalysisSteps:
             resamples=self._config.resamples,
         ).write(path)
 
-    def _attention(self, path: Path, pruning: str | None, bars: Bars) -> None:
+    def _attention(self, path: Path, pruning: str | None, progress: Progress) -> None:
         """Of the full model; or of the retrained good ticket, whose pruned heads attend to nothing."""
         ticket = None if pruning is None else Ticket.load(self._cell.ticket(pruning, "good"))
         model = self._bench.model() if pruning is None else self._bench.winner(pruning)
@@ -118,14 +124,14 @@ class AnalysisSteps:
             ticket=ticket,
             sample=ATTENTION_INPUTS,
             precision=self._setting.precision,
-            progress=bars,
+            progress=progress,
         ).write(path)
 
-    def _interactions(self, path: Path, _: str | None, bars: Bars) -> None:
+    def _interactions(self, path: Path, _: str | None, progress: Progress) -> None:
         # Of the same examples in every seed, so that seeds differ in their models only.
-        interactions(self._bench.model(), self._setting.task, seed=0, progress=bars).write(path)
+        interactions(self._bench.model(), self._setting.task, seed=0, progress=progress).write(path)
 
-    def _representations(self, path: Path, pruning: str | None, bars: Bars) -> None:
+    def _representations(self, path: Path, pruning: str | None, progress: Progress) -> None:
         """Of the tickets cut out of the full model, and of the good one retrained, where the study saved it."""
         assert pruning is not None
         model, home = self._bench.model(), self._cell.folder / pruning
@@ -147,7 +153,7 @@ class AnalysisSteps:
             batch_size=self._config.eval_batch_size,
             precision=self._setting.precision,
             resamples=self._config.resamples,
-            progress=bars,
+            progress=progress,
         ).write(path)
 
     def _random_cost(self) -> float:
@@ -155,13 +161,13 @@ class AnalysisSteps:
         passes = DRAWS * SIZES * task.size(config.searched)
         return passes + RETRAINED * (TRAINING_COST * config.epochs * task.size("train") + task.size("dev"))
 
-    def _random(self, path: Path, pruning: str | None, bars: Bars) -> None:
+    def _random(self, path: Path, pruning: str | None, progress: Progress) -> None:
         assert pruning is not None
         home = self._cell.folder / pruning
         found = Search.load(home)
 
         def again(ticket: Ticket) -> float:
-            return self._bench.evaluate(self._bench.trained(ticket, bars), "dev", bars).score
+            return self._bench.evaluate(self._bench.trained(ticket, progress), "dev", progress).score
 
         good = float(read_json(home / "good" / "retrained" / "score.json")["score"])
         random_tickets(
@@ -174,5 +180,5 @@ class AnalysisSteps:
             retrained=(good, again, RETRAINED),
             batch_size=self._config.eval_batch_size,
             precision=self._setting.precision,
-            progress=bars,
+            progress=progress,
         ).write(path)

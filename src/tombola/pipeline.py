@@ -14,7 +14,7 @@ from tombola.anatomy import dissect
 from tombola.config import StudyConfig
 from tombola.evaluation import Evaluation
 from tombola.precision import Precision, resolve_device, resolve_precision
-from tombola.progress import Bars
+from tombola.progress import Bars, Progress
 from tombola.step import TRAINING_COST, search_cost
 from tombola.tasks.base import Task
 from tombola.tasks.catalog import open_task
@@ -71,7 +71,9 @@ class Pipeline:
         return search_cost(pruning, self.task.size(self.config.searched))
 
     @contextlib.contextmanager
-    def bars(self, what: str, cost: float, weight: float = 1.0) -> Iterator[Bars]:
+    def bars(self, what: str, cost: float, weight: float = 1.0) -> Iterator[Progress]:
         """Progress bars of a job of one step, whose examples cost `weight` each."""
-        with Bars("tombola", cost) as bars, bars.step(what, cost=cost, weight=weight):
-            yield bars
+        with Bars("tombola", cost) as bars:
+            line = bars.line()
+            with line.step(what, cost=cost, weight=weight):
+                yield line

@@ -32,7 +32,9 @@ SILENT: Progress = _Silent()
 
 
 class Bars:
-    """Two bars on stderr: all steps of a job, and the step at work. A terminal redraws them; a log gets a line a step.
+    """Bars on stderr: one of all steps of a job, and a line for each step at work.
+
+    A terminal redraws them; a log gets a line a step.
 
     Args:
         job: what the whole is called.
@@ -40,8 +42,8 @@ class Bars:
     """
 
     def __init__(self, job: str, cost: float) -> None:
-        self._console = Console(stderr=True)
-        self._bars = RichProgress(
+        self.console = Console(stderr=True)
+        self.drawn = RichProgress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TaskProgressColumn(),
@@ -49,58 +51,90 @@ class Bars:
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=False),
             TextColumn("{task.fields[note]}"),
-            console=self._console,
+            console=self.console,
             speed_estimate_period=120,
-            disable=not self._console.is_terminal,
+            disable=not self.console.is_terminal,
         )
-        self._whole = self._bars.add_task(job, total=cost, note="")
-        self._step = self._bars.add_task("", total=None, note="", visible=False)
-        self._weight = 1.0
-        self._cost = 0.0
-        self._spent = 0.0
+        self._whole = self.drawn.add_task(job, total=cost, note="")
+        self.lines = 0
 
     def __enter__(self) -> "Bars":
-        self._bars.start()
+        self.drawn.start()
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
-            self._bars.update(self._whole, total=1.0, completed=1.0)
-        self._bars.stop()
+            self.drawn.update(self._whole, total=1.0, completed=1.0)
+        self.drawn.stop()
+
+    def line(self) -> "Line":
+        """A line for one worker, below those that there are."""
+        return Line(self)
+
+    def skip(self, cost: float) -> None:
+        """A step that was found done."""
+        total = self.drawn.tasks[self._whole].total or 0.0
+        self.drawn.update(self._whole, total=total - cost)
+
+    def advance(self, cost: float) -> None:
+        """So much of the whole is done."""
+        self.drawn.advance(self._whole, cost)
+
+
+class Line:
+    """One step at work: its bar under that of the whole, which it moves along.
+
+    Args:
+        bars: of the whole.
+    """
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._bar = bars.drawn.add_task("", total=None, note="", visible=False)
+        bars.lines += 1
+        self._what = ""
+        self._weight, self._cost, self._spent = 1.0, 0.0, 0.0
 
     @contextlib.contextmanager
     def step(self, what: str, *, cost: float, weight: float = 1.0) -> Iterator[None]:
-        """One step of the job.
+        """A step from `start` to `end`.
 
         Args:
             what: shown beside its bar.
             cost: expected cost, in the units of the whole; settled when the step ends, however many it took.
             weight: cost of one example that `advance` reports.
         """
-        self._weight, self._cost, self._spent = weight, cost, 0.0
-        self._bars.reset(self._step, total=cost, description=f"  {what}", note="", visible=True)
-        if not self._console.is_terminal:
-            self._console.print(what, highlight=False)
+        self.start(what, cost=cost, weight=weight)
         try:
             yield
         finally:
-            self._bars.advance(self._whole, cost - self._spent)
-            self._bars.update(self._step, visible=False)
+            self.end()
 
-    def skip(self, cost: float) -> None:
-        """A step that was found done."""
-        total = self._bars.tasks[self._whole].total or 0.0
-        self._bars.update(self._whole, total=total - cost)
+    def start(self, what: str, *, cost: float, weight: float = 1.0) -> None:
+        """Show the step that begins, see `step`."""
+        self._what, self._weight, self._cost, self._spent = what, weight, cost, 0.0
+        self._bars.drawn.reset(self._bar, total=cost, description=f"  {what}", note="", visible=True)
+        self._print(what)
+
+    def end(self) -> None:
+        """Settle what the step costs."""
+        self._bars.advance(self._cost - self._spent)
+        self._bars.drawn.update(self._bar, visible=False)
 
     def advance(self, examples: int) -> None:
         """Count examples; a step that costs more than expected does not run its bar over the end."""
         spent = min(examples * self._weight, self._cost - self._spent)
         self._spent += spent
-        self._bars.advance(self._whole, spent)
-        self._bars.advance(self._step, spent)
+        self._bars.advance(spent)
+        self._bars.drawn.advance(self._bar, spent)
 
     def note(self, text: str) -> None:
         """Show where the step stands."""
-        self._bars.update(self._step, note=text)
-        if not self._console.is_terminal:
-            self._console.print(f"  {text}", highlight=False)
+        self._bars.drawn.update(self._bar, note=text)
+        # Among the lines of several workers, a log must say whose word it is.
+        self._print(f"  {text}" if self._bars.lines == 1 else f"  {self._what}: {text}")
+
+    def _print(self, text: str) -> None:
+        console = self._bars.console
+        if not console.is_terminal:
+            console.print(text, highlight=False)

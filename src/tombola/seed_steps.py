@@ -13,7 +13,7 @@ from tombola.cell import COST, EVALUATION, SAVED, SEARCH_EVALUATION
 from tombola.checkpoint import save_shrunk
 from tombola.cost import compare
 from tombola.evaluation import Evaluation
-from tombola.progress import Bars
+from tombola.progress import Progress
 from tombola.results import NOTHING
 from tombola.search import Search, search_ticket
 from tombola.step import (
@@ -54,15 +54,24 @@ class SeedSteps:
         dev, searched = task.size("dev"), task.size(self._config.searched)
         label = f"seed {cell.seed}: " if self._setting.seeds > 1 else ""
 
-        def step(what: str, folder: Path, cost: float, run: Callable[[Bars], None], weight: float = 1.0) -> Step:
-            return Step(label + what, cost, weight, folder.is_dir, run)
+        def step(
+            what: str,
+            result: Path,
+            needs: tuple[Path, ...],
+            cost: float,
+            run: Callable[[Progress], None],
+            weight: float = 1.0,
+            *,
+            alone: bool = False,
+        ) -> Step:
+            return Step(label + what, cost, weight, result, run, needs, self._bench, alone)
 
-        yield step("majority baseline", cell.folder / "majority", 1, self._majority)
+        yield step("majority baseline", cell.folder / "majority", (), 1, self._majority)
         if task.trained:
             cost = train_cost + dev * IMPORTANCE_COST
-            yield step("fine-tune the full model", cell.full, cost, self._full, TRAINING_COST)
+            yield step("fine-tune the full model", cell.full, (), cost, self._full, TRAINING_COST)
         else:
-            yield step("score the full model", cell.full, dev * IMPORTANCE_COST, self._full)
+            yield step("score the full model", cell.full, (), dev * IMPORTANCE_COST, self._full)
         for pruning in self._config.prunings:
             name = in_words(pruning)
             cost = search_cost(pruning, searched)
@@ -72,6 +81,7 @@ class SeedSteps:
             yield step(
                 f"search {name}",
                 cell.ticket(pruning, "good"),
+                (cell.full,),
                 cost,
                 functools.partial(self._search, pruning),
                 search_weight(pruning),
@@ -79,18 +89,21 @@ class SeedSteps:
             tickets = ("good", *controls.names(pruning))
             for control in tickets[1:]:
                 draw = functools.partial(self._control, pruning, control)
-                yield step(f"draw {control} {name}", cell.ticket(pruning, control), 1, draw)
+                found = (cell.ticket(pruning, "good"),)
+                yield step(f"draw {control} {name}", cell.ticket(pruning, control), found, 1, draw)
             for ticket in tickets:
                 pruned = functools.partial(self._pruned, pruning, ticket)
-                yield step(f"score {ticket} {name}", cell.ticket(pruning, ticket) / "pruned", dev, pruned)
+                drawn = cell.ticket(pruning, ticket)
+                yield step(f"score {ticket} {name}", drawn / "pruned", (drawn,), dev, pruned)
             for ticket in tickets if self._config.retrains else ():
                 again = functools.partial(self._retrained, pruning, ticket)
-                place = cell.ticket(pruning, ticket) / "retrained"
+                drawn = cell.ticket(pruning, ticket)
                 # A shrunk network trains in about two thirds of the time.
                 cost = (1.0 if weights else 0.65) * (train_cost + dev)
                 yield step(
                     f"retrain {ticket} {name}",
-                    place,
+                    drawn / "retrained",
+                    (drawn,),
                     cost,
                     again,
                     cost / (self._config.epochs * task.size("train")),
@@ -98,22 +111,24 @@ class SeedSteps:
             if "good" in SAVED[self._setting.save]:
                 home = cell.ticket(pruning, "good")
                 smaller = functools.partial(self._shrunk, pruning)
-                yield step(f"shrink good {name}", home / "shrunk", SHRINKING_COST, smaller)
+                small = home / "shrunk"
+                model = home / "retrained" if self._config.retrains else home
+                yield step(f"shrink good {name}", small, (model,), SHRINKING_COST, smaller)
                 if not weights:
                     measure = functools.partial(self._measured, pruning)
-                    yield Step(f"{label}time good {name}", TIMING_COST, 1.0, (home / COST).is_file, measure)
+                    yield step(f"time good {name}", home / COST, (small,), TIMING_COST, measure, alone=True)
 
-    def _majority(self, _: Bars) -> None:
+    def _majority(self, _: Progress) -> None:
         task, started = self._setting.task, time.perf_counter()
         predictions = {split: task.baseline(split) for split in ("dev", *(split for split, _ in task.more.values()))}
         with publish(self._cell.folder / "majority") as draft:
             self._bench.write_row(draft, predictions, NOTHING, "none", "majority", "none", started)
 
-    def _full(self, bars: Bars) -> None:
+    def _full(self, progress: Progress) -> None:
         setting, config, started = self._setting, self._config, time.perf_counter()
         if not setting.task.trained:
             with publish(self._cell.full) as draft:
-                self._bench.write_score(draft, whole(self._bench.model()), "full", "none", started, bars)
+                self._bench.write_score(draft, whole(self._bench.model()), "full", "none", started, progress)
             return
         rewinding = config.rewinding
         # The classical lottery ticket starts, and its reference trains, from the random initialisation.
@@ -127,21 +142,21 @@ class SeedSteps:
                 seed=self._cell.seed,
                 at_step=keep,
                 precision=setting.precision,
-                progress=bars,
+                progress=progress,
             )
-            self._bench.write_score(draft, whole(model), "full", "none", started, bars)
+            self._bench.write_score(draft, whole(model), "full", "none", started, progress)
             if config.search_split == "train":
-                evaluation = self._bench.evaluate(whole(model), "search", bars, importance=True)
+                evaluation = self._bench.evaluate(whole(model), "search", progress, importance=True)
                 evaluation.write(draft / SEARCH_EVALUATION)
             setting.task.save(model, draft)
         self._bench.keep(model)
 
-    def _search(self, pruning: str, bars: Bars) -> None:
+    def _search(self, pruning: str, progress: Progress) -> None:
         setting, config = self._setting, self._config
         on_dev = config.search_split == "dev"
 
         def again(ticket: Ticket) -> nn.Module:
-            return self._bench.trained(ticket, bars).model
+            return self._bench.trained(ticket, progress).model
 
         found = search_ticket(
             self._bench.model(),
@@ -158,7 +173,7 @@ class SeedSteps:
             seed=self._cell.seed,
             batch_size=config.eval_batch_size,
             precision=setting.precision,
-            progress=bars,
+            progress=progress,
         )
         found = dataclasses.replace(found, good=self._bench.signed(found.good, "good"))
         if found.model is not None and not self._cell.updated(pruning).is_dir():
@@ -166,7 +181,7 @@ class SeedSteps:
                 setting.task.save(found.model, draft)
         found.save(self._cell.folder / pruning)
 
-    def _control(self, pruning: str, name: str, _: Bars) -> None:
+    def _control(self, pruning: str, name: str, _: Progress) -> None:
         found = Search.load(self._cell.folder / pruning)
         if name == "bad":
             ticket = controls.bad(found, self._bench.model())
@@ -176,25 +191,25 @@ class SeedSteps:
             ticket = controls.random_layerwise(found.good, self._cell.seed)
         self._bench.signed(ticket, name).save(self._cell.ticket(pruning, name))
 
-    def _pruned(self, pruning: str, name: str, bars: Bars) -> None:
+    def _pruned(self, pruning: str, name: str, progress: Progress) -> None:
         started = time.perf_counter()
         folder = self._cell.ticket(pruning, name)
         ticket = Ticket.load(folder)
         with publish(folder / "pruned") as draft:
             model = (self._bench.updated(pruning) if name == "good" else None) or self._bench.model()
-            self._bench.write_score(draft, shrunk(model, ticket), name, "pruned", started, bars)
+            self._bench.write_score(draft, shrunk(model, ticket), name, "pruned", started, progress)
 
-    def _retrained(self, pruning: str, name: str, bars: Bars) -> None:
+    def _retrained(self, pruning: str, name: str, progress: Progress) -> None:
         started = time.perf_counter()
         folder = self._cell.ticket(pruning, name)
         ticket = Ticket.load(folder)
-        subnetwork = self._bench.trained(ticket, bars)
+        subnetwork = self._bench.trained(ticket, progress)
         with publish(folder / "retrained") as draft:
-            self._bench.write_score(draft, subnetwork, name, "retrained", started, bars)
+            self._bench.write_score(draft, subnetwork, name, "retrained", started, progress)
             if name in SAVED[self._setting.save]:
                 self._setting.task.save(expanded(subnetwork), draft)
 
-    def _shrunk(self, pruning: str, _: Bars) -> None:
+    def _shrunk(self, pruning: str, _: Progress) -> None:
         """The good ticket, retrained, as a model that really is smaller."""
         good = self._cell.ticket(pruning, "good")
         with spared("the good ticket was not written as a smaller model"):
@@ -205,7 +220,7 @@ class SeedSteps:
     def _tokenizer(self, good: Path) -> str:
         return str(good / "retrained") if self._config.retrains else self._config.model
 
-    def _measured(self, pruning: str, _: Bars) -> None:
+    def _measured(self, pruning: str, _: Progress) -> None:
         good = self._cell.ticket(pruning, "good")
         with spared("the smaller model was not timed"):
             model = self._bench.winner(pruning).to(self._setting.device)

@@ -1,15 +1,17 @@
-"""A step of a study: what it is, what it costs, and whether it is done."""
+"""A step of a study: what it is, what it costs, what it needs, and whether it is done."""
 
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from safetensors import SafetensorError
 
 from tombola.errors import TombolaError
-from tombola.progress import Bars
+from tombola.progress import Progress
 from tombola.ways import way
+from tombola.workbench import Workbench
 
 TRAINING_COST = 2.2
 """Cost of training on an example, in forward passes: what the bars reckon with; no result depends on it."""
@@ -38,20 +40,30 @@ class Step:
     """One step of a study.
 
     Attributes:
-        what: for people.
+        what: for people; no two steps of a job have the same.
         cost: expected, in forward passes of one example.
         weight: cost of each example that the step reports.
-        done: whether its result is there.
+        result: what it publishes: a file, if the name has a suffix, else a folder.
         run: compute and publish it.
+        needs: results of the steps that must come before; those that no step of the job makes are there already.
+        bench: whose full model it may leave in memory for others of the same seed.
+        alone: it measures time, so that nothing else may run beside it.
         analysis: which of `config.ANALYSES` it belongs to; empty for what every study does.
     """
 
     what: str
     cost: float
     weight: float
-    done: Callable[[], bool]
-    run: Callable[[Bars], None]
+    result: Path
+    run: Callable[[Progress], None]
+    needs: tuple[Path, ...] = ()
+    bench: Workbench | None = None
+    alone: bool = False
     analysis: str = ""
+
+    def done(self) -> bool:
+        """Whether its result is there."""
+        return self.result.is_file() if self.result.suffix else self.result.is_dir()
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import os
 import platform
+import warnings
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -15,9 +16,11 @@ import torch
 
 from tombola import report, statistics
 from tombola.analysis_steps import AnalysisSteps
-from tombola.anatomy import Anatomy, dissect
+from tombola.anatomy import Anatomy, count_parameters, dissect
 from tombola.cell import EVALUATION, SAVED, Cell, Survivors
 from tombola.config import ANALYSES, StudyConfig
+from tombola.crew import Crew
+from tombola.crew_size import crew_size, threads
 from tombola.errors import TombolaError
 from tombola.estimate import announce, announcement, pass_seconds
 from tombola.evaluation import Evaluation
@@ -25,6 +28,7 @@ from tombola.places import Places
 from tombola.precision import deterministic, resolve_device, resolve_precision
 from tombola.progress import Bars
 from tombola.results import TicketVerdict
+from tombola.scheduler import run_here, run_steps
 from tombola.search import read_steps
 from tombola.seed_steps import SeedSteps
 from tombola.step import Step
@@ -56,6 +60,9 @@ class Study:
             keeps those it has.
         command: what the user typed, for the report.
         save: which retrained models are written: `none`, `good`, or `all`.
+        workers: processes that run steps which do not need each other; with 1, this one runs all. `auto`: on a CPU as
+            many as cores, memory and steps allow, else 1. No part of the hash: results differ by rounding at most, as
+            the threads of each do.
 
     Raises:
         TombolaError: `out` is another study's folder, or the device does not exist.
@@ -69,7 +76,10 @@ class Study:
         seeds: Sequence[int] = (0,),
         save: str = "good",
         command: str = "",
+        workers: int | Literal["auto"] = 1,
     ) -> None:
+        if workers != "auto" and workers < 1:
+            raise TombolaError(f"workers must be auto, or 1 or more, not {workers}")
         if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
             raise TombolaError(f"seeds must be different whole numbers from 0, not {list(seeds)}")
         self.device = resolve_device(config.device)
@@ -82,6 +92,8 @@ class Study:
         if save not in SAVED:
             raise TombolaError(f"cannot save {save!r}; choose {', '.join(SAVED)}")
         self.save = save
+        self.workers = workers
+        self._opened: Task | None = None
         self.folder = self._folder(Path(out))
 
     def _folder(self, out: Path) -> Path:
@@ -98,12 +110,19 @@ class Study:
     @functools.cached_property
     def task(self) -> Task:
         """The study's task, loaded on first use."""
-        return open_task(self.config)
+        self._opened = open_task(self.config)
+        return self._opened
 
     @functools.cached_property
     def anatomy(self) -> Anatomy:
         """Anatomy of the whole model."""
-        return dissect(self.task.load(self.config.model, seed=0))
+        return self._model[0]
+
+    @functools.cached_property
+    def _model(self) -> tuple[Anatomy, int]:
+        """Anatomy and parameters of the whole model."""
+        model = self.task.load(self.config.model, seed=0)
+        return dissect(model), count_parameters(model)
 
     def cell(self, seed: int) -> Cell:
         """The folder of one seed."""
@@ -150,7 +169,52 @@ class Study:
 
     def _run(self) -> Path:
         sweep_drafts(self.folder)
-        self._describe()
+        steps = self.steps()
+        workers = self._crew_size(steps)
+        self._describe(workers)
+        self._announce([step for step in steps if step.analysis in ASKED_FOR and not step.done()])
+        with Bars("study", sum(step.cost for step in steps)) as bars:
+            if workers == 1:
+                run_here(steps, bars, self._collect)
+            else:
+                self._share(steps, bars, workers)
+        self._collect()
+        write_json(self.folder / "verdicts.json", {"verdicts": self.verdicts()})
+        self._describe(workers)
+        return report.build(self.folder)
+
+    def _collect(self) -> None:
+        """Write the rows that there are so far."""
+        write_lines(self.folder / "results.jsonl", self.rows())
+
+    def _crew_size(self, steps: Sequence[Step]) -> int:
+        """How many workers run the steps; 1 for this process."""
+        # A worker makes its study of the configuration, and cannot know what was put into this one by hand.
+        if type(self) is not Study or self.task is not self._opened:
+            if self.workers not in ("auto", 1):
+                warnings.warn("the study runs in one process, as its task was not made from its settings", stacklevel=3)
+            return 1
+        if self.workers != "auto":
+            return self.workers
+        return crew_size(steps, self._model[1]) if self.device.type == "cpu" else 1
+
+    def _share(self, steps: Sequence[Step], bars: Bars, workers: int) -> None:
+        """Run the steps in worker processes."""
+        job = {
+            # The device by its full name: the configuration has only its kind.
+            "config": {**self.config.settings(), "device": str(self.device)},
+            "folder": str(self.folder),
+            "seeds": list(self.seeds),
+            "save": self.save,
+        }
+        try:
+            run_steps(steps, bars, Crew(job, workers, threads(workers)), self._collect)
+        finally:
+            # Of workers that were stopped in the middle of a step.
+            sweep_drafts(self.folder)
+
+    def steps(self) -> list[Step]:
+        """All steps, each after those that it needs: seed by seed, and then what is asked of all seeds."""
         setting = Setting(
             config=self.config,
             task=self.task,
@@ -161,24 +225,9 @@ class Study:
             study=f"{self.config.name}-{self.hash}",
             seeds=len(self.seeds),
         )
-        steps = list(self._steps(setting))
-        self._announce([step for step in steps if step.analysis in ASKED_FOR and not step.done()])
-        with Bars("study", sum(step.cost for step in steps)) as bars:
-            # Taken off the list, so that a seed's models leave the memory with its last step.
-            for step in (steps.pop(0) for _ in range(len(steps))):
-                if step.done():
-                    bars.skip(step.cost)
-                    continue
-                with bars.step(step.what, cost=step.cost, weight=step.weight):
-                    step.run(bars)
-                write_lines(self.folder / "results.jsonl", self.rows())
-        write_lines(self.folder / "results.jsonl", self.rows())
-        write_json(self.folder / "verdicts.json", {"verdicts": self.verdicts()})
-        self._describe()
-        return report.build(self.folder)
+        return list(self._steps(setting))
 
     def _steps(self, setting: Setting) -> Iterator[Step]:
-        """Seed by seed, and then what is asked of all seeds that the study has."""
         for seed in self.seeds:
             bench = Workbench(setting, self.cell(seed))
             yield from SeedSteps(bench).steps()
@@ -249,7 +298,7 @@ class Study:
                 found.append(TicketVerdict(pruning, name, stage, verdict, verdict.sentence(what)).entry())
         return found
 
-    def _describe(self) -> None:
+    def _describe(self, workers: int) -> None:
         """Write `study.json`: what is studied, and with what."""
         path = self.folder / "study.json"
         seeds = sorted({*self.seeds, *self.finished_seeds()})
@@ -267,6 +316,7 @@ class Study:
                 "machine": {
                     "processor": _processor(),
                     "cores": os.cpu_count(),
+                    "workers": workers,
                     "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
                     "device": torch.cuda.get_device_name(self.device)
                     if self.device.type == "cuda"

@@ -19,7 +19,8 @@ from tombola.errors import TombolaError
 from tombola.estimate import announce, in_words
 from tombola.evaluation import Evaluation
 from tombola.precision import deterministic, resolve_device
-from tombola.progress import Bars
+from tombola.progress import Bars, Progress
+from tombola.scheduler import run_here
 from tombola.step import TRAINING_COST, Step
 from tombola.store import disk_errors, publish, read_json, sweep_drafts, write_json, write_lines
 from tombola.tasks.base import Task
@@ -182,12 +183,7 @@ class Transferring:
         sweep_drafts(self.out)
         steps = [step for target in self.studies for step in self._steps(target, tasks[target.task])]
         with Bars("transfer", sum(step.cost for step in steps)) as bars:
-            for step in (steps.pop(0) for _ in range(len(steps))):
-                if step.done():
-                    bars.skip(step.cost)
-                    continue
-                with bars.step(step.what, cost=step.cost, weight=step.weight):
-                    step.run(bars)
+            run_here(steps, bars)
         found = self._found(tasks)
         write_lines(self.out / "results.jsonl", self._rows())
         write_json(self.out / TRANSFER, found.entry())
@@ -225,20 +221,20 @@ class Transferring:
                     f"seed {seed}: {source.task} to {target.task}, {what} ticket of {pruning_in_words(pruning)}",
                     cost,
                     TRAINING_COST,
-                    place.is_dir,
+                    place,
                     functools.partial(self._retrain, bench, source, pruning, kind, place),
                 )
 
     def _retrain(
-        self, bench: Workbench, source: Finished, pruning: Pruning, kind: str, place: Path, bars: Bars
+        self, bench: Workbench, source: Finished, pruning: Pruning, kind: str, place: Path, progress: Progress
     ) -> None:
         started = time.perf_counter()
         ticket = Ticket.load(source.cell(bench.cell.seed).ticket(pruning, "good"))
         if kind == "random":
             ticket = controls.random(ticket, bench.cell.seed)
-        trained = bench.trained(ticket, bars)
+        trained = bench.trained(ticket, progress)
         with publish(place) as draft:
-            bench.write_score(draft, trained, kind, "retrained", started, bars)
+            bench.write_score(draft, trained, kind, "retrained", started, progress)
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         for target, source, pruning, seed in self._cells():

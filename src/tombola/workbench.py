@@ -16,7 +16,7 @@ from tombola.config import StudyConfig
 from tombola.errors import TombolaError
 from tombola.evaluation import Evaluation, evaluate
 from tombola.precision import Precision
-from tombola.progress import Bars
+from tombola.progress import Progress
 from tombola.results import Size, bytes_of, make_row
 from tombola.store import write_json
 from tombola.subnetwork import Subnetwork
@@ -88,7 +88,7 @@ class Workbench:
         model = self.setting.task.load(str(folder), seed=self.cell.seed, state="trained")
         return model.to(self.setting.device)
 
-    def trained(self, ticket: Ticket, bars: Bars) -> Subnetwork:
+    def trained(self, ticket: Ticket, progress: Progress) -> Subnetwork:
         """The ticket, rewound and trained with the study's recipe and this seed."""
         setting, config = self.setting, self.config
         model = config.rewinding.load(setting.task, config.model, seed=self.cell.seed, full=self.cell.full)
@@ -100,7 +100,7 @@ class Workbench:
             seed=self.cell.seed,
             start=config.rewinding.step,
             precision=setting.precision,
-            progress=bars,
+            progress=progress,
         )
 
     def model(self) -> nn.Module:
@@ -128,7 +128,9 @@ class Workbench:
         """Let go of the full model: another seed's takes its place in memory."""
         self._cached = None
 
-    def evaluate(self, subnetwork: Subnetwork, split: str, bars: Bars, *, importance: bool = False) -> Evaluation:
+    def evaluate(
+        self, subnetwork: Subnetwork, split: str, progress: Progress, *, importance: bool = False
+    ) -> Evaluation:
         """One pass over a split, in the study's precision."""
         return evaluate(
             subnetwork,
@@ -137,7 +139,7 @@ class Workbench:
             importance=importance,
             batch_size=self.config.eval_batch_size,
             precision=self.setting.precision,
-            progress=bars,
+            progress=progress,
         )
 
     def signed(self, ticket: Ticket, name: str) -> Ticket:
@@ -151,14 +153,14 @@ class Workbench:
         )
 
     def write_score(
-        self, draft: Path, subnetwork: Subnetwork, name: str, stage: str, started: float, bars: Bars
+        self, draft: Path, subnetwork: Subnetwork, name: str, stage: str, started: float, progress: Progress
     ) -> None:
         """Evaluate on the splits that judge, and write the row and what is behind it."""
         setting, ticket = self.setting, subnetwork.ticket
         task = self.task
         # The full model's pass is also the first iteration of both searches.
         shared = name == "full" and self.config.search_split == "dev"
-        evaluation = self.evaluate(subnetwork, "dev", bars, importance=shared)
+        evaluation = self.evaluate(subnetwork, "dev", progress, importance=shared)
         if name == "full":
             # Only now is it known what there is to lose.
             task = self._task = task.judging(evaluation.predictions)
@@ -167,7 +169,7 @@ class Workbench:
         evaluation.write(draft / EVALUATION)
         predictions = {"dev": evaluation.predictions}
         for split in {split for split, _ in task.more.values()} - {"dev"}:
-            predictions[split] = self.evaluate(subnetwork, split, bars).predictions
+            predictions[split] = self.evaluate(subnetwork, split, progress).predictions
         survivors = ticket.survivors(setting.anatomy)
         zeros = setting.anatomy.weights - survivors["weights"] if ticket.pruning == "weights" else 0
         size = Size(

@@ -4,7 +4,7 @@ import argparse
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -21,6 +21,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of studies (runs)")
     parser.add_argument("--seeds", type=seeds, metavar="0,1,2", help="one full model and its tickets for each (0)")
     parser.add_argument("--save", choices=("none", "good", "all"), default="good", help="retrained models to write")
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        default="auto",
+        metavar="N",
+        help="processes that run independent steps side by side (auto: what cores and memory allow; 1 on a GPU)",
+    )
     known = f"searches to run, of {', '.join(WAYS)} (heads+mlps,weights)"
     parser.add_argument("--prunings", type=names, metavar="heads+mlps,weights", help=known)
     parser.add_argument(
@@ -37,6 +44,14 @@ def _analyses(text: str) -> tuple[str, ...]:
     if text == "all":
         return ANALYSES
     return () if text == "none" else names(text)
+
+
+def _workers(text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"auto, or a number from 1, not {text!r}")
+    return int(text)
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
@@ -56,6 +71,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         out=options.out,
         seeds=chosen or (0,),
         save=options.save,
+        workers=options.workers,
         command=shlex.join(["tombola", *options.given]),
     )
     path = study.run()

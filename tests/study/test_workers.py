@@ -1,0 +1,223 @@
+"""A study whose steps run in worker processes: it finds what one process finds, and ends as cleanly."""
+
+import contextlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+import pytest
+import torch
+
+import small
+from small import command, environment, flags, read_rows, timeless
+from tombola.crew import Crew, Worker
+from tombola.errors import TombolaError
+from tombola.store import read_json
+from tombola.study import Study
+from tombola.ticket import Ticket
+
+AUTO: Literal["auto"] = "auto"
+SETTINGS: dict[str, Any] = {"epochs": 2, "device": "cpu", "prunings": ("heads+mlps",), "analyses": ("survivors",)}
+
+
+def shared(out: Path, workers: int = 2, **settings: Any) -> Study:
+    return Study(small.config(**{**SETTINGS, **settings}), out=out, seeds=(0, 1), workers=workers)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(file.relative_to(folder)) for file in folder.rglob("*"))
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The study in one process, with as many threads as each of two workers has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    study = shared(tmp_path_factory.mktemp("alone"), workers=1)
+    study.run()
+    torch.set_num_threads(before)
+    return study
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_core() -> Any:
+    """Each of two workers has one thread, whatever machine this is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tombola.machine.cores", lambda: 1)
+        yield
+
+
+def test_two_workers_find_what_one_process_finds(alone: Study, tmp_path: Path) -> None:
+    study = shared(tmp_path)
+    study.run()
+    assert timeless(read_rows(study.folder)) == timeless(read_rows(alone.folder))
+    assert (study.folder / "verdicts.json").read_bytes() == (alone.folder / "verdicts.json").read_bytes()
+    assert files(study.folder) == files(alone.folder)
+    for seed in (0, 1):
+        for name in ("good", "random", "bad"):
+            folders = (one.cell(seed).ticket("heads+mlps", name) for one in (study, alone))
+            assert len({Ticket.load(folder) for folder in folders}) == 1
+        models = [one.cell(seed).full / "model.safetensors" for one in (study, alone)]
+        assert models[0].read_bytes() == models[1].read_bytes()
+    assert read_json(study.folder / "study.json")["machine"]["workers"] == 2
+    assert read_json(alone.folder / "study.json")["machine"]["workers"] == 1
+
+
+def with_a_step_missing(study: Study, out: Path) -> Path:
+    """A copy of the finished study without two retrainings."""
+    folder = shutil.copytree(study.folder, out / study.folder.name)
+    for seed in (0, 1):
+        shutil.rmtree(folder / "moods" / f"seed-{seed}" / "heads+mlps" / "bad" / "retrained")
+    return folder
+
+
+def test_what_a_user_can_mend_is_said_in_the_same_line(alone: Study, tmp_path: Path) -> None:
+    folder = with_a_step_missing(alone, tmp_path)
+    damaged = folder / "moods" / "seed-1" / "heads+mlps" / "bad" / "ticket.json"
+    damaged.write_text("{")
+    with pytest.raises(TombolaError) as expected:
+        shared(tmp_path, workers=1).run()
+    with pytest.raises(TombolaError) as caught:
+        shared(tmp_path).run()
+    assert str(caught.value) == str(expected.value)
+    assert list(folder.rglob(".draft-*")) == []
+    assert children() == []
+
+
+def test_a_worker_that_the_system_kills_is_told_of(
+    alone: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = with_a_step_missing(alone, tmp_path)
+    receive = Crew.receive
+
+    def deadly(self: Crew) -> tuple[Worker, dict[str, Any]]:
+        worker, message = receive(self)
+        worker.kill()
+        return worker, message
+
+    monkeypatch.setattr(Crew, "receive", deadly)
+    with pytest.raises(TombolaError, match=r"^the system killed a worker .*'seed \d: retrain bad .*--workers 1[^\n]*$"):
+        shared(tmp_path).run()
+    assert list(folder.rglob(".draft-*")) == []
+    assert children() == []
+
+
+def test_a_defect_in_a_worker_comes_with_its_traceback(
+    alone: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_a_step_missing(alone, tmp_path)
+    monkeypatch.setattr(Study, "_share", lambda self, steps, bars, workers: misnamed(self, steps, bars))
+    with pytest.raises(RuntimeError, match=r"KeyError: 'no such step'"):
+        shared(tmp_path).run()
+    assert children() == []
+
+
+def misnamed(study: Study, steps: Any, bars: Any) -> None:
+    job = {"config": study.config.settings(), "folder": str(study.folder), "seeds": [0, 1], "save": "good"}
+    with Crew(job, 1, 1) as crew:
+        worker = crew.hire(bars.line())
+        worker._send({"run": "no such step"})
+        crew.receive()
+
+
+def test_a_task_that_was_put_in_by_hand_stays_in_this_process(
+    alone: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_a_step_missing(alone, tmp_path)
+    study = shared(tmp_path)
+    study.task = alone.task
+    monkeypatch.setattr(Crew, "hire", lambda *_: pytest.fail("started a worker"))
+    with pytest.warns(UserWarning, match="runs in one process"):
+        study.run()
+    assert timeless(read_rows(study.folder)) == timeless(read_rows(alone.folder))
+
+
+def test_workers_are_no_part_of_the_hash_and_must_be_some(tmp_path: Path) -> None:
+    assert shared(tmp_path, workers=3).hash == shared(tmp_path, workers=1).hash
+    with pytest.raises(TombolaError, match="workers must be auto, or 1 or more, not 0"):
+        shared(tmp_path, workers=0)
+
+
+def test_a_gpu_has_one_worker_unless_more_are_asked_for(tmp_path: Path) -> None:
+    for asked, expected in ((AUTO, 1), (3, 3)):
+        study = Study(small.config(device="cpu"), out=tmp_path, workers=asked)
+        study.device = torch.device("meta")
+        assert study._crew_size([]) == expected
+
+
+def children() -> list[psutil.Process]:
+    """Workers of this process that still run."""
+    return workers_of(psutil.Process())
+
+
+def workers_of(process: psutil.Process) -> list[psutil.Process]:
+    found = []
+    for child in process.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "tombola.worker" in child.cmdline():
+                found.append(child)
+    return found
+
+
+def patiently(what: Any, seconds: float = 90) -> Any:
+    """What a call gives as soon as that is true."""
+    end = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return found
+
+
+SCRIPT = """
+import sys
+from tombola.config import StudyConfig
+from tombola.study import Study
+settings = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+config = StudyConfig.of("quick", train_rows=192, dev_rows=96, epochs=100000, device="cpu", **settings)
+Study(config, out=sys.argv[1], seeds=(0, 1), workers=2).run()
+"""
+"""As people write them: without a guard of `__main__`."""
+
+
+def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    given = [tmp_path / "runs", "model", small.model(), "task", small.task()]
+    parent = subprocess.Popen([sys.executable, script, *map(str, given)], env=environment(), stderr=subprocess.DEVNULL)
+    process = psutil.Process(parent.pid)
+    patiently(lambda: len(workers_of(process)) == 2)
+    # In the middle of a step: its draft is there.
+    patiently(lambda: list(tmp_path.rglob(".draft-full-*")))
+    workers = workers_of(process)
+    parent.kill()
+    parent.wait()
+    assert psutil.wait_procs(workers, timeout=60)[1] == []
+
+
+def test_the_keyboard_ends_all(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command("study", *flags(epochs=100000), "--seeds", "0,1", "--workers", "2", "--out", tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        # The keyboard reaches all processes of the group.
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    patiently(lambda: list(tmp_path.rglob(".draft-full-*")))
+    workers = workers_of(psutil.Process(process.pid))
+    for one in [psutil.Process(process.pid), *workers]:
+        one.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert err.splitlines()[-1] == "tombola: stopped; the same command goes on where it was"
+    assert "Traceback" not in err
+    assert list(tmp_path.rglob(".draft-*")) == []
+    assert psutil.wait_procs(workers, timeout=60)[1] == []
