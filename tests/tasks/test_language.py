@@ -56,7 +56,7 @@ def expected(model: nn.Module, ability: Ability, example: Example) -> tuple[floa
         # The start token is given, so that every byte counts.
         return -total / math.log(2) / len(example.choices[0].encode()), loss
     values = [one[0] for one in found]
-    if ability.per_byte:
+    if ability.per_character:
         values = [v / len(choice.strip()) for v, choice in zip(values, example.choices, strict=True)]
     if example.free:
         likings = np.zeros(len(values))

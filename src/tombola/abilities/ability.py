@@ -46,8 +46,8 @@ class Ability:
         rule: how an example is judged, see `tombola.language.item`.
         examples: at least one.
         source: where they are from, for people.
-        per_byte: divide a choice's log-probability by its length in bytes, so that a longer answer is not the worse for
-            it.
+        per_character: divide a choice's log-probability by its length in characters, so that a longer answer is not the
+            worse for it: what lm-evaluation-harness calls acc_norm.
         guess: bits per byte of a text that guessing needs. Where the model's tokens are known, those of one who only
             knows how frequent each token is (`tombola.language.frequencies`): a model that says no more than that has
             no understanding of text left, though it needs far fewer than 8.
@@ -61,7 +61,7 @@ class Ability:
     rule: Rule
     examples: tuple[Example, ...] = field(repr=False)
     source: str
-    per_byte: bool = False
+    per_character: bool = False
     guess: float = BITS
 
     def __post_init__(self) -> None:

@@ -92,11 +92,11 @@ class Encoder:
                 whole = tokens[context + choice]
                 sequences.append((*self._start, *whole))
                 given.append(len(self._start) + (common([tokens[context], whole]) if context else 0))
-        if len(sequences) > 1 and not example.context and not ability.per_byte:
+        if len(sequences) > 1 and not example.context and not ability.per_character:
             # What all sentences begin with adds the same to each.
             given = [common(sequences)] * len(sequences)
         divisors = tuple(
-            float(max(1, len(choice.strip().encode()))) if ability.per_byte else 1.0 for choice in example.choices
+            float(max(1, len(choice.strip()))) if ability.per_character else 1.0 for choice in example.choices
         )
         return Item(ability.rule, tuple(sequences), tuple(given), len(example.choices), example.gold, divisors)
 
