@@ -95,6 +95,30 @@ class Ability:
             return self
         return replace(self, examples=tuple(self.examples[index] for index in balanced(self._groups(), rows, seed)))
 
+    def parted(self, share: float, seed: int = 0) -> tuple[Self, Self]:
+        """The ability twice: with the examples that judge, and with the share of them that is held out to search on.
+
+        Every group gives the same share, so that chance is the same on both.
+
+        Raises:
+            TombolaError: one of the two would be left without examples.
+        """
+        groups, count = self._groups(), len(self.examples)
+        rank = np.random.default_rng(seed).permutation(count)
+        ordered = sorted(range(count), key=lambda index: (groups[index], rank[index]))
+        # Every so-many-th of a row of groups: rounding in one group makes good for that in another.
+        held = {index for place, index in enumerate(ordered) if int((place + 1) * share) > int(place * share)}
+        if not 0 < len(held) < count:
+            raise TombolaError(
+                f"{self.name} has {count} examples, of which a share of {share:g} cannot be held out; give more "
+                "examples, or another share"
+            )
+        judging, searching = (
+            tuple(example for index, example in enumerate(self.examples) if (index in held) is chosen)
+            for chosen in (False, True)
+        )
+        return replace(self, examples=judging), replace(self, examples=searching)
+
     def _groups(self) -> list[str]:
         return [example.group for example in self.examples]
 

@@ -85,6 +85,10 @@ class Encoder:
             found.append(Item("text", (tuple(ids[begin:end]),), (1,), 1, 0, (max(1.0, sum(sizes[begin + 1 : end])),)))
         return found
 
+    def stream(self, texts: Iterable[str]) -> list[int]:
+        """The tokens of texts one after another, with the start token before each."""
+        return [token for tokens in self.tokens(texts) for token in (*self._start, *tokens)]
+
     def _item(self, ability: Ability, example: Example, tokens: dict[str, Tokens]) -> Item:
         sequences, given = [], []
         for context in (example.context, *example.free):
