@@ -67,8 +67,8 @@ class LanguageTask(Task):
     """What a causal language model understands, and the text that it is calibrated and trained on.
 
     Splits: `dev` holds the examples of all abilities that judge, `search` those that are held out to search on, if any
-    are, `train` blocks of text for recovery, `calibration` shorter blocks of the same text, by whose loss the importance
-    of sites is measured. Statistics of activations are taken of `calibration_text`.
+    are, `train` blocks of text for recovery, `calibration` shorter blocks of the same text, by whose loss the
+    importance of sites is measured. Statistics of activations are taken of `calibration_text`.
 
     An output that is not finite counts as failure: a pruned model may well break, and has then understood nothing.
 
