@@ -86,7 +86,7 @@ def abilities(count: int = 12) -> tuple[Ability, ...]:
     return (
         Ability("pairs", "Pairs", "choice", pairs, "random words"),
         Ability("labels", "Labels", "choice", labels, "random words"),
-        Ability("questions", "Questions", "choice", questions, "random words", per_byte=True),
+        Ability("questions", "Questions", "choice", questions, "random words", per_character=True),
         Ability("endings", "Endings", "exact", endings, "random words"),
         Ability("text", "Text", "text", texts, "random words"),
     )

@@ -1,4 +1,10 @@
-"""Calibration text: what a model reads while the sizes of its activations are taken."""
+"""Calibration text: what a model reads while the sizes of its activations are taken.
+
+Text is drawn as in the papers, in stretches of one long text. A language task draws its own
+(`LanguageTask.calibration_text`); the blocks of its splits `train` and `calibration`, which lie one after another, are
+for gradients, and are plain text too. Its examples are not: several sequences share one row there, with a mask of their
+own.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -69,8 +75,28 @@ def count(inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, int]:
 
 def _inputs(one: Batch | Mapping[str, Tensor] | Tensor) -> Mapping[str, Tensor]:
     if isinstance(one, Batch):
+        if "predicted" in one.inputs:
+            return _plain_text(one.inputs)
         return one.inputs
     return {"input_ids": one} if isinstance(one, Tensor) else one
+
+
+def _plain_text(packed: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The token ids of a packed batch of a language task.
+
+    Raises:
+        TombolaError: its rows are not each one text from end to end.
+    """
+    ids = packed["input_ids"]
+    scored = torch.zeros(ids.shape[0], dtype=torch.int64).index_add(
+        0, packed["at"].cpu() // ids.shape[1], torch.ones(len(packed["at"]), dtype=torch.int64)
+    )
+    if "ends" in packed or not (scored == ids.shape[1]).all():
+        raise TombolaError(
+            "examples of a language task are no calibration text, as their choices share rows; calibrate on its "
+            "calibration_text(), or on batches of its split train"
+        )
+    return {"input_ids": ids}
 
 
 def _check(given: Mapping[str, Tensor], model: nn.Module) -> None:

@@ -11,6 +11,8 @@ from tombola.abilities.corpus import DEV, plots
 from tombola.errors import TombolaError
 from tombola.tasks import rotten_tomatoes
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.stats import binom, norm, ttest_1samp
 
 from tombola.abilities.ability import Ability, Example
-from tombola.abilities.retention import learned, measure, retention
+from tombola.abilities.retention import learned, measure, retention, share_interval
 from tombola.abilities.score import Scale, reference, understanding
 from tombola.errors import TombolaError
 from tombola.keeping import Keeping
@@ -99,7 +99,7 @@ def test_retention_by_hand() -> None:
     assert 0.05 < kept.high - kept.low < 0.3
     assert kept.full.learned
     # 104 of 200 happens by chance: whatever the pruned model does, it has kept nothing.
-    assert binom.sf(103, 200, 0.5) > 0.05
+    assert binom.sf(103, 200, 0.5) > 0.025
     assert not guessed.full.learned
     assert (guessed.share, guessed.low, guessed.high) == (None, None, None)
     assert learned(measure(abilities, full, references, resamples=100)) == ("grammar",)
@@ -118,6 +118,64 @@ def test_texts_and_exact_answers_are_learned_where_their_interval_is() -> None:
     assert one[0].raw == pytest.approx(1.5)
     assert one[0].raw_low < 1.5 < one[0].raw_high
     assert one[1].measure == "accuracy"
+
+
+def coverage(scale: Scale, full_mean: float, kept: float, sizes: NDArray[np.float64], runs: int = 2000) -> float:
+    """How often the interval holds the true share, where both models answer examples that are hard for both."""
+    rng, n = np.random.default_rng(1), len(sizes)
+    references = np.array([reference(0, size) for size in sizes])
+    inside = 0
+    for _ in range(runs):
+        hard = rng.normal(size=(1, n))
+        means = np.array([[full_mean], [scale.chance + kept * (full_mean - scale.chance)]])
+        if scale.text:
+            full, pruned = means + 0.8 * hard + rng.normal(scale=0.3, size=(2, n))
+        else:
+            # Two thresholds of correlated normal numbers, met with these probabilities.
+            latent = 0.8 * hard + 0.6 * rng.normal(size=(2, n))
+            full, pruned = (latent < norm.ppf(means)).astype(float)
+        low, high = share_interval(scale, full, pruned, references)
+        inside += (low is None or low <= kept) and (high is None or kept <= high)
+    return inside / runs
+
+
+@pytest.mark.parametrize(
+    ("scale", "full_mean", "kept", "sizes", "most"),
+    [
+        (Scale(False, 0.5), 0.77, 0.9, np.zeros(200), 0.97),
+        # Near chance nothing bounds it in most draws, and the truth is in there all the more often.
+        (Scale(False, 0.5), 0.55, 0.8, np.zeros(100), 1),
+        (Scale(False, 0.5), 0.60, 0.5, np.zeros(150), 0.98),
+        (Scale(False, 0.1), 0.25, 0.3, np.zeros(120), 0.97),
+        (Scale(True, 2.5), 1.1, 0.6, np.linspace(50, 400, 60), 0.97),
+        (Scale(True, 2.5), 2.4, 0.5, np.linspace(50, 400, 60), 1),
+    ],
+)
+def test_the_interval_of_what_is_kept_holds_the_truth_as_often_as_it_says(
+    scale: Scale, full_mean: float, kept: float, sizes: NDArray[np.float64], most: float
+) -> None:
+    assert 0.935 < coverage(scale, full_mean, kept, sizes) < most
+
+
+def test_the_interval_is_where_the_difference_is_no_longer_found() -> None:
+    rng = np.random.default_rng(3)
+    full, pruned = rng.integers(0, 2, (2, 80)) * 1.0
+    full[:60] = 1
+    scale, references = Scale(False, 0.5), np.full(80, reference(0))
+    low, high = share_interval(scale, full, pruned, references)
+    assert low is not None
+    assert high is not None
+    for end in (low, high):
+        differences = (pruned - 0.5) / 0.5 - end * (full - 0.5) / 0.5
+        assert ttest_1samp(differences, 0).pvalue == pytest.approx(0.05, abs=1e-9)
+    # The same model has kept all, and nothing else can be.
+    assert share_interval(scale, full, full, references) == pytest.approx((1, 1))
+    # At chance, or from one example, nothing bounds a share.
+    guessing = np.tile([0.0, 1.0], 40)
+    assert share_interval(scale, guessing, pruned, references) == (None, None)
+    assert share_interval(scale, full[:1], pruned[:1], references[:1]) == (None, None)
+    # What a broken model keeps is a number too.
+    assert share_interval(scale, full, np.full(80, np.nan), references)[1] is not None
 
 
 def test_what_is_kept_is_read() -> None:

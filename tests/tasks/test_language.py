@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel, T5Config
 
@@ -19,6 +20,7 @@ from tombola.abilities.retention import measure
 from tombola.errors import TombolaError
 from tombola.evaluation import evaluate, score
 from tombola.keeping import Keeping
+from tombola.language.frequencies import guess_bits
 from tombola.language.item import Item
 from tombola.language.packing import pack
 from tombola.language.reading import Reading
@@ -29,6 +31,7 @@ from tombola.tasks import language
 from tombola.tasks.base import Batch
 from tombola.tasks.language import Blocks, LanguageTask, _predictions
 from tombola.training import Recipe, retrain, train
+from tombola.weight_pruning import prune_weights
 
 BOS = 1
 
@@ -56,7 +59,7 @@ def expected(model: nn.Module, ability: Ability, example: Example) -> tuple[floa
         # The start token is given, so that every byte counts.
         return -total / math.log(2) / len(example.choices[0].encode()), loss
     values = [one[0] for one in found]
-    if ability.per_byte:
+    if ability.per_character:
         values = [v / len(choice.strip()) for v, choice in zip(values, example.choices, strict=True)]
     if example.free:
         likings = np.zeros(len(values))
@@ -274,13 +277,115 @@ def test_ties_count_half_and_nan_is_no_answer() -> None:
     assert math.isnan(verdicts([[nan]], [0], "exact")[0])
 
 
-def test_a_model_that_says_nan_is_one_clear_line() -> None:
+def predicted(model: nn.Module, made: LanguageTask, split: str = "dev") -> NDArray[np.float64]:
+    """Predictions of a split, whatever the losses are."""
+    found = np.empty(made.size(split))
+    with torch.no_grad():
+        for batch in made.batches(split, 16):
+            found[batch.indices] = made.output(model, batch).predictions.numpy()
+    return found
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_broken_model_has_understood_nothing(value: float) -> None:
     model, made = llama(), task()
     made.settle(model)
+    assert made.tolerates_nan
+    sound = predicted(model, made)
     with torch.no_grad():
-        model.lm_head.weight[:] = torch.nan
-    with pytest.raises(TombolaError, match="outputs on the dev split are not finite"):
-        evaluate(whole(model), made)
+        model.lm_head.weight[:] = value
+    found = predicted(model, made)
+    assert np.isnan(found).all()
+    # Wrong in all that is right or wrong, as good as a guess of text; an argmax would make every pair right.
+    references = made.references("dev")
+    measured = measure(made.abilities, found, references, resamples=50)
+    assert [m.raw for m in measured[:4]] == [0.0] * 4
+    assert measured[4].corrected == pytest.approx(0)
+    assert not any(m.learned for m in measured)
+    expected = np.mean([m.corrected for m in measured])
+    assert made.metric.score(found, references) == pytest.approx(expected)
+    assert math.isfinite(expected)
+    assert made.metric.score(found, references) < made.metric.score(sound, references)
+
+
+def test_nothing_is_searched_on_the_examples_that_judge() -> None:
+    model, made = llama(), task(held_out=0.5)
+    everything = task()
+    for one in (made, everything):
+        one.settle(model)
+    assert [len(a.examples) for a in made.abilities] == [6] * 5
+    whole_set = [set(a.examples) for a in everything.abilities]
+    parts = [[set(a.examples) for a in made._examples[split]] for split in ("dev", "search")]
+    for judging, searching, both in zip(*parts, whole_set, strict=True):
+        assert not judging & searching
+        assert judging | searching == both
+    # The two splits together say what the undivided one says.
+    np.testing.assert_allclose(
+        sorted([*predicted(model, made), *predicted(model, made, "search")]), sorted(predicted(model, everything))
+    )
+    references = made.references("search")
+    assert Counter(np.floor(references).astype(int).tolist()) == dict.fromkeys(range(5), 6)
+    assert made.metric.score(made.baseline("search"), references) == pytest.approx(0, abs=0.02)
+    score_there = evaluate(whole(model), made, "search").score
+    assert score_there == pytest.approx(made.metric.score(predicted(model, made, "search"), references))
+    other = task(held_out=0.5, seed=1)
+    assert [a.examples for a in other.abilities] != [a.examples for a in made.abilities]
+    counting = made.counting(["pairs"])
+    assert counting.size("search") == made.size("search")
+    options = SearchOptions(threshold=0.01, heads_step=0.5, mlps_step=0, refine=False)
+    assert search_ticket(model, made, options=options, split="search").full_score == pytest.approx(score_there)
+    with pytest.raises(TombolaError, match="has no split 'search'; it has train, calibration, dev"):
+        everything.size("search")
+    with pytest.raises(TombolaError, match=r"pairs has 12 examples, of which a share of 0\.01 cannot be held out"):
+        task(held_out=0.01)
+    with pytest.raises(TombolaError, match="must lie between 0 and 1, not 1"):
+        task(held_out=1)
+
+
+def test_calibration_text_is_drawn_from_the_text_and_prunes() -> None:
+    model, made = llama(dtype=torch.float32), task()
+    made.settle(model)
+    drawn = made.calibration_text(5, 16, seed=3)
+    assert [tuple(one.shape) for one in drawn] == [(1, 16)] * 5
+    words = tokenizer()
+    stream = [token for text in TEXTS for token in (BOS, *words(text, add_special_tokens=False)["input_ids"])]
+    for one in drawn:
+        assert any(stream[at : at + 16] == one[0].tolist() for at in range(len(stream)))
+    again, other = made.calibration_text(5, 16, seed=3), made.calibration_text(5, 16, seed=4)
+    assert all(torch.equal(a, b) for a, b in zip(drawn, again, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(drawn, other, strict=True))
+    # Longer than the model's context, or than the text, there is none.
+    assert made.calibration_text(2)[0].shape == (1, POSITIONS)
+    short = LanguageTask(abilities(), ["w1 w2"], tokenizer(), start="bos", positions=POSITIONS)
+    assert short.calibration_text(1, 16)[0].tolist() == [[1, 7, 8]]
+    with pytest.raises(TombolaError, match="load the model through the task, call settle"):
+        task(start="auto").calibration_text(1, 4)
+    pruned = prune_weights(model, "wanda", 0.5, calibration=drawn)
+    # Blocks of training text are plain text too, and give what their ids give.
+    blocks = list(made.batches("train", 1))
+    ids = [batch.inputs["input_ids"] for batch in blocks]
+    assert all("ends" not in batch.inputs for batch in blocks)
+    one, two = (prune_weights(model, "wanda", 0.5, calibration=given).ticket for given in (blocks, ids))
+    assert one.masks.keys() == two.masks.keys()
+    assert all(torch.equal(one.masks[name], two.masks[name]) for name in one.masks)
+    assert not all(torch.equal(one.masks[name], pruned.ticket.masks[name]) for name in one.masks)
+    for batch_size in (1, 8):
+        with pytest.raises(TombolaError, match=r"choices share rows; calibrate on its calibration_text\(\)"):
+            prune_weights(model, "wanda", 0.5, calibration=made.batches("dev", batch_size))
+
+
+def test_texts_can_be_judged_by_their_beginnings() -> None:
+    # 12 texts of 5 to 16 words: 6 words of each at most.
+    made = task(text_tokens=72)
+    texts = [example.choices[0] for example in made.abilities[4].examples]
+    assert [len(text.split()) for text in texts] == [5] + [6] * 11
+    uncut = [example.choices[0] for example in task().abilities[4].examples]
+    assert all(full.startswith(text) for full, text in zip(uncut, texts, strict=True))
+    # What guessing costs is that of the texts that are judged.
+    assert made.abilities[4].guess == guess_bits(tokenizer(), TEXTS, texts)
+    assert made.abilities[:4] == task().abilities[:4]
+    with pytest.raises(TombolaError, match="by one token or more, not 0"):
+        task(text_tokens=0)
 
 
 def test_bad_input_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -46,8 +46,8 @@ class Ability:
         rule: how an example is judged, see `tombola.language.item`.
         examples: at least one.
         source: where they are from, for people.
-        per_byte: divide a choice's log-probability by its length in bytes, so that a longer answer is not the worse for
-            it.
+        per_character: divide a choice's log-probability by its length in characters, so that a longer answer is not the
+            worse for it: what lm-evaluation-harness calls acc_norm.
         guess: bits per byte of a text that guessing needs. Where the model's tokens are known, those of one who only
             knows how frequent each token is (`tombola.language.frequencies`): a model that says no more than that has
             no understanding of text left, though it needs far fewer than 8.
@@ -61,7 +61,7 @@ class Ability:
     rule: Rule
     examples: tuple[Example, ...] = field(repr=False)
     source: str
-    per_byte: bool = False
+    per_character: bool = False
     guess: float = BITS
 
     def __post_init__(self) -> None:
@@ -94,6 +94,30 @@ class Ability:
         if rows is None or rows >= len(self.examples):
             return self
         return replace(self, examples=tuple(self.examples[index] for index in balanced(self._groups(), rows, seed)))
+
+    def parted(self, share: float, seed: int = 0) -> tuple[Self, Self]:
+        """The ability twice: with the examples that judge, and with the share of them that is held out to search on.
+
+        Every group gives the same share, so that chance is the same on both.
+
+        Raises:
+            TombolaError: one of the two would be left without examples.
+        """
+        groups, count = self._groups(), len(self.examples)
+        rank = np.random.default_rng(seed).permutation(count)
+        ordered = sorted(range(count), key=lambda index: (groups[index], rank[index]))
+        # Every so-many-th of a row of groups: rounding in one group makes good for that in another.
+        held = {index for place, index in enumerate(ordered) if int((place + 1) * share) > int(place * share)}
+        if not 0 < len(held) < count:
+            raise TombolaError(
+                f"{self.name} has {count} examples, of which a share of {share:g} cannot be held out; give more "
+                "examples, or another share"
+            )
+        judging, searching = (
+            tuple(example for index, example in enumerate(self.examples) if (index in held) is chosen)
+            for chosen in (False, True)
+        )
+        return replace(self, examples=judging), replace(self, examples=searching)
 
     def _groups(self) -> list[str]:
         return [example.group for example in self.examples]

@@ -29,4 +29,4 @@ def load(path: Path) -> Ability:
             context = f"{context}\nAnswer:"
         answers = tuple(f" {choice.strip()}" for choice in choices)
         found.append(Example(answers, gold, context, where=f"{path}, line {line}"))
-    return Ability("reasoning", "Reasoning", "choice", tuple(found), str(path), per_byte=True)
+    return Ability("reasoning", "Reasoning", "choice", tuple(found), str(path), per_character=True)

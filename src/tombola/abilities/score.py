@@ -53,14 +53,22 @@ def reference(number: int, size: float = 0) -> float:
 def raw_score(predictions: Array, references: Array, number: int, scale: Scale) -> Array:
     """Accuracy, or bits per byte, of one ability: [..., n], [..., n] -> [...], NaN where it has no examples."""
     p, r = np.broadcast_arrays(np.asarray(predictions, dtype=np.float64), np.asarray(references, dtype=np.float64))
-    whole = np.floor(r)
-    sizes = (r - whole) * _WEIGHT
-    weights = np.where(whole == number, np.where(sizes > 0, sizes, 1.0), 0.0)
-    # A broken model's NaN is as good as a guess of text, or as wrong.
-    values = np.where(np.isnan(p), scale.chance if scale.text else 0.0, p)
+    weights = np.where(np.floor(r) == number, sizes_of(r), 0.0)
+    values = answered(p, scale)
     total = weights.sum(-1)
     found = np.full(np.shape(total), np.nan)
     return np.asarray(np.divide((weights * values).sum(-1), total, out=found, where=total > 0))
+
+
+def sizes_of(references: Array) -> Array:
+    """What each example weighs: the bytes of a text, otherwise 1."""
+    sizes = (references - np.floor(references)) * _WEIGHT
+    return np.where(sizes > 0, sizes, 1.0)
+
+
+def answered(predictions: Array, scale: Scale) -> Array:
+    """Predictions without NaN: what a broken model says is as good as a guess of text, or wrong."""
+    return np.where(np.isnan(predictions), scale.chance if scale.text else 0.0, predictions)
 
 
 def alone(name: str, number: int, scale: Scale) -> Metric:

@@ -85,6 +85,10 @@ class Encoder:
             found.append(Item("text", (tuple(ids[begin:end]),), (1,), 1, 0, (max(1.0, sum(sizes[begin + 1 : end])),)))
         return found
 
+    def stream(self, texts: Iterable[str]) -> list[int]:
+        """The tokens of texts one after another, with the start token before each."""
+        return [token for tokens in self.tokens(texts) for token in (*self._start, *tokens)]
+
     def _item(self, ability: Ability, example: Example, tokens: dict[str, Tokens]) -> Item:
         sequences, given = [], []
         for context in (example.context, *example.free):
@@ -92,11 +96,11 @@ class Encoder:
                 whole = tokens[context + choice]
                 sequences.append((*self._start, *whole))
                 given.append(len(self._start) + (common([tokens[context], whole]) if context else 0))
-        if len(sequences) > 1 and not example.context and not ability.per_byte:
+        if len(sequences) > 1 and not example.context and not ability.per_character:
             # What all sentences begin with adds the same to each.
             given = [common(sequences)] * len(sequences)
         divisors = tuple(
-            float(max(1, len(choice.strip().encode()))) if ability.per_byte else 1.0 for choice in example.choices
+            float(max(1, len(choice.strip()))) if ability.per_character else 1.0 for choice in example.choices
         )
         return Item(ability.rule, tuple(sequences), tuple(given), len(example.choices), example.gold, divisors)
 

@@ -23,7 +23,7 @@ class Item:
         given: for each sequence the number of first tokens that are not scored.
         choices: number of choices.
         gold: the right one.
-        divisors: for each choice what its log-probability is divided by: 1, its length, or the bytes of a text.
+        divisors: for each choice what its log-probability is divided by: 1, its characters, or the bytes of a text.
     """
 
     rule: Rule

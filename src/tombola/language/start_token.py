@@ -5,8 +5,11 @@ what its tokenizer, made for chatting, calls the beginning. Since tokenizers do 
 is the one after which held-out text is the least surprising to it.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -19,10 +22,13 @@ from tombola.language.encoding import Encoder
 from tombola.language.item import Item
 from tombola.language.packing import pack
 from tombola.language.reading import Reading, read
+from tombola.store import read_json
 
 TEXTS, TOKENS = 64, 24
 """Texts that are asked of, and tokens of each: the start is felt most just after it."""
 NONE = "none"
+START_FILE = "start_token.json"
+"""Lies beside a saved model, so that whoever loads it reads as before."""
 _KNOWN = ("<|endoftext|>", "<|begin_of_text|>", "<bos>", "<s>", "</s>")
 
 
@@ -41,6 +47,28 @@ class Start:
     name: str
     chosen: str
     nats: Mapping[str, float]
+
+    def facts(self) -> Mapping[str, object]:
+        """JSON values, as `of` reads them."""
+        return {
+            "name": self.name,
+            "chosen": self.chosen,
+            "nats": {name: nats if math.isfinite(nats) else None for name, nats in self.nats.items()},
+        }
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase, path: Path) -> Self:
+        """The start that a file of facts tells.
+
+        Raises:
+            TombolaError: the file is damaged, or the tokenizer has no such token.
+        """
+        facts = read_json(path)
+        name, chosen, nats = facts.get("name"), facts.get("chosen"), facts.get("nats")
+        if not isinstance(name, str) or not isinstance(chosen, str) or not isinstance(nats, dict):
+            raise TombolaError(f"{path} is damaged; delete it, and the start token is found again")
+        known = {str(one): float("inf") if value is None else float(value) for one, value in nats.items()}
+        return cls(named(tokenizer, name).token, name, chosen, known)
 
 
 def named(tokenizer: PreTrainedTokenizerBase, name: str) -> Start:

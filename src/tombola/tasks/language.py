@@ -19,6 +19,7 @@ from transformers import (
 )
 from typing_extensions import override
 
+from tombola import calibration as windowing
 from tombola import sources
 from tombola.abilities import catalog
 from tombola.abilities.ability import BITS, Ability
@@ -26,23 +27,27 @@ from tombola.abilities.retention import Retained, learned, measure, retention
 from tombola.abilities.score import Scale, alone, reference, understanding
 from tombola.errors import TombolaError
 from tombola.keeping import Keeping
+from tombola.language.bounding import bounded
 from tombola.language.encoding import Encoder
 from tombola.language.frequencies import guess_bits
 from tombola.language.item import RULES, Item
 from tombola.language.packing import pack
 from tombola.language.reading import Reading, causal, choose, read, sums
+from tombola.language.start_token import START_FILE, Start, conventional, named
 from tombola.language.start_token import choose as choose_start
-from tombola.language.start_token import conventional, named
 from tombola.recognition import recognise
+from tombola.store import write_json
 from tombola.tasks.base import Batch, Output, Predictions, State, Task
 from tombola.tasks.text import tokenizer_of
 
 AUTO = "auto"
 LONGEST = 2048
 """Tokens read at once where the model could read more: the field's length for calibration and perplexity."""
-_CELLS = {"dev": 8192, "train": 8192, "calibration": 2048}
+_CELLS = {"dev": 8192, "search": 8192, "train": 8192, "calibration": 2048}
 """Tokens of a batch at most, padding included, whatever its number of examples: the activations of a pass must fit, and
 those of a backward pass are kept. Training is not bound by it: its batches are the recipe's."""
+_TOKENS_OF_A_ROW = 64
+"""Tokens of texts that stand for one example, where only so many are asked for."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,11 @@ class Blocks:
 class LanguageTask(Task):
     """What a causal language model understands, and the text that it is calibrated and trained on.
 
-    Splits: `dev` holds the examples of all abilities, `train` blocks of text for recovery and for statistics of
-    activations, `calibration` shorter blocks of the same text, by whose loss the importance of sites is measured.
+    Splits: `dev` holds the examples of all abilities that judge, `search` those that are held out to search on, if any
+    are, `train` blocks of text for recovery, `calibration` shorter blocks of the same text, by whose loss the
+    importance of sites is measured. Statistics of activations are taken of `calibration_text`.
+
+    An output that is not finite counts as failure: a pruned model may well break, and has then understood nothing.
 
     Args:
         abilities: what is measured; names differ.
@@ -71,11 +79,16 @@ class LanguageTask(Task):
         tokenizer: of the model; see `tokenizer_of`.
         positions: tokens that the model can read at once; longer texts are cut into windows.
         start: what every text begins with: `none`, `bos`, `eos`, a token as the tokenizer writes it, or `auto`, to ask
-            the first model that is loaded (see `tombola.language.start_token`).
+            the weights of `source` (see `tombola.language.start_token`).
+        source: of the pre-trained model whose weights say what a text begins with; None for the first that is settled.
         train: blocks of the split `train`, as many as the text fills.
         calibration: the same of the split `calibration`.
         keep: what must be held: with a name in it, the score is that ability's alone.
         counted: names of the abilities that the score is the mean of; None for all.
+        held_out: share of each ability's examples that is held out as the split `search`, so that nothing is chosen on
+            those that judge; 0 for none.
+        text_tokens: of an ability of texts, judge so many tokens at most, the same number of each text; None for all.
+        seed: of what is held out.
         name: short name for folders and rows.
         title: for people.
         attention: the implementation that `load` asks for.
@@ -85,6 +98,8 @@ class LanguageTask(Task):
         TombolaError: two abilities share a name, a name is unknown, or there is no text.
     """
 
+    tolerates_nan = True
+
     def __init__(
         self,
         abilities: Sequence[Ability],
@@ -93,16 +108,28 @@ class LanguageTask(Task):
         *,
         positions: int = LONGEST,
         start: str = AUTO,
+        source: str | None = None,
         train: Blocks | None = None,
         calibration: Blocks | None = None,
         keep: Keeping | None = None,
         counted: Sequence[str] | None = None,
+        held_out: float = 0.0,
+        text_tokens: int | None = None,
+        seed: int = 0,
         name: str = "understanding",
         title: str = "Understanding",
         attention: str = "sdpa",
         trust_remote_code: bool = False,
     ) -> None:
-        self.abilities = tuple(_with_guess(one, tokenizer, text) for one in abilities)
+        if not 0 <= held_out < 1:
+            raise TombolaError(f"the share to hold out must lie between 0 and 1, not {held_out:g}")
+        if text_tokens is not None:
+            abilities = [bounded(one, tokenizer, text_tokens) for one in abilities]
+        parts = [one.parted(held_out, seed) if held_out else (one, one) for one in abilities]
+        self.abilities = tuple(_with_guess(judging, tokenizer, text) for judging, _ in parts)
+        self._examples = {"dev": self.abilities, "search": tuple(searching for _, searching in parts)}
+        if not held_out:
+            del self._examples["search"]
         names = [ability.name for ability in self.abilities]
         if not names or len(set(names)) < len(names):
             raise TombolaError(f"give at least one ability, and each under a name of its own, not {names}")
@@ -129,9 +156,10 @@ class LanguageTask(Task):
         self._attention = attention
         self._trust_remote_code = trust_remote_code
         self.start = None if start == AUTO else named(tokenizer, start)
+        self._source = source
         self._readings: dict[tuple[str, str], Reading] = {}
         self._items: dict[str, list[Item]] = {}
-        self._numbers: list[int] = []
+        self._numbers: dict[str, list[int]] = {}
         self.keep = keep or Keeping(None, 0.9)
         self._count(names if counted is None else counted)
 
@@ -153,8 +181,9 @@ class LanguageTask(Task):
             source: of the model: asset, local folder or hub id; its tokenizer and configuration are read.
             abilities: `KIND` or `KIND=PATH`, see `tombola.abilities.catalog`.
             text: a text file to calibrate, train and judge on instead of plot summaries.
-            rows: use a seeded sample of so many examples of each ability; None for all.
-            seed: of samples and of whatever is generated.
+            rows: use a seeded sample of so many examples of each ability, spread evenly over its groups, and of texts
+                64 tokens for each of them; None for all.
+            seed: of samples, of what is held out, and of whatever is generated.
             keep: `0.9`, or `ABILITY>=0.9`.
             options: those of the class.
 
@@ -170,12 +199,16 @@ class LanguageTask(Task):
             abilities = [f"{name}={text}" if name == "language-modelling" else name for name in abilities]
         opened = catalog.open_abilities(abilities, rows=rows, seed=seed)
         options.setdefault("positions", min(LONGEST, positions_of(config) or LONGEST))
+        if rows is not None:
+            options.setdefault("text_tokens", rows * _TOKENS_OF_A_ROW)
         if keep is not None:
             options["keep"] = Keeping.parse(keep, [ability.name for ability in opened])
         return cls(
             opened,
             catalog.training_text(text).train,
             tokenizer_of(source, trust_remote_code=trust),
+            source=source,
+            seed=seed,
             **options,
         )
 
@@ -183,7 +216,7 @@ class LanguageTask(Task):
         """The same task, whose score is the mean of these abilities alone: those that the full model has."""
         other = copy.copy(self)
         # What is encoded later is each one's own; what depends on the model is found out by either for itself.
-        other._items, other._readings = dict(self._items), dict(self._readings)
+        other._items, other._readings, other._numbers = dict(self._items), dict(self._readings), dict(self._numbers)
         other._count(names)
         return other
 
@@ -262,9 +295,8 @@ class LanguageTask(Task):
                         "that was trained to predict the next token"
                     )
         assert isinstance(model, PreTrainedModel)
-        if self.start is None and state == "init":
-            # Random weights have no opinion.
-            self.start = conventional(self.tokenizer)
+        if self.start is None:
+            self._find_start(source, state, model)
         self.settle(model)
         recognise(model)
         return model
@@ -301,6 +333,45 @@ class LanguageTask(Task):
         with sources.quiet():
             model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
+        if self.start is not None:
+            write_json(folder / START_FILE, self.start.facts())
+
+    def find_start(self) -> Start:
+        """What every text begins with, found out now if it is not known: by the weights of the task's `source`.
+
+        Raises:
+            TombolaError: the task has no source, or its model cannot be loaded.
+        """
+        if self.start is None:
+            if self._source is None:
+                raise TombolaError("the start token depends on the model; give the task its source, or the start token")
+            self.load(self._source, seed=0)
+        assert self.start is not None
+        return self.start
+
+    def fix_start(self, start: Start | str) -> None:
+        """Use this start from now on: as it was found before, in a study that is resumed, or by its name.
+
+        Raises:
+            TombolaError: the tokenizer has no such token.
+        """
+        found = named(self.tokenizer, start) if isinstance(start, str) else start
+        if self.start is None or found.token != self.start.token:
+            # What was encoded, and tried, began otherwise.
+            self._items, self._numbers, self._readings = {}, {}, {}
+        self.start = found
+
+    def _find_start(self, source: str, state: State, model: nn.Module) -> None:
+        """The start that does not depend on which model is loaded first."""
+        stored = Path(sources.locate(source)) / START_FILE
+        if state != "init" and stored.is_file():
+            # It was found for the model that this one was made of.
+            self.fix_start(Start.of(self.tokenizer, stored))
+        elif self._source is not None and (self._source, "pretrained") != (source, state):
+            self.load(self._source, seed=0)
+        elif state == "init":
+            # Random weights have no opinion.
+            self.start = conventional(self.tokenizer)
 
     @override
     def size(self, split: str) -> int:
@@ -309,18 +380,18 @@ class LanguageTask(Task):
     @override
     def references(self, split: str) -> Predictions:
         items = self._encoded(split)
-        numbers = self._numbers if split == "dev" else [len(self.abilities)] * len(items)
+        numbers = self._numbers.get(split, [len(self.abilities)] * len(items))
         sizes = [item.divisors[0] if item.rule == "text" else 0.0 for item in items]
         return np.array([reference(*pair) for pair in zip(numbers, sizes, strict=True)], dtype=np.float64)
 
     @override
     def baseline(self, split: str) -> Predictions:
         """What scores nothing: every example as good as chance is on its ability."""
-        if split != "dev":
-            return np.full(self.size(split), BITS)
         size = self.size(split)
+        if split not in self._examples:
+            return np.full(size, BITS)
         chances = [ability.chance for ability in self.abilities]
-        return np.array([chances[number] for number in self._numbers[:size]], dtype=np.float64)
+        return np.array([chances[number] for number in self._numbers[split]], dtype=np.float64)
 
     @override
     def batches(self, split: str, batch_size: int, *, shuffle: int | None = None) -> Iterator[Batch]:
@@ -359,7 +430,7 @@ class LanguageTask(Task):
         """
         items, found = self._encoded("dev"), {}
         for number, ability in enumerate(self.abilities):
-            own = [index for index, one in enumerate(self._numbers) if one == number]
+            own = [index for index, one in enumerate(self._numbers["dev"]) if one == number]
             tokens = np.array([items[index].scored for index in own], dtype=np.float64)
             if ability.rule == "text" and tokens.sum() > 0:
                 found[ability.name] = float(np.exp((losses[own] * tokens).sum() / tokens.sum()))
@@ -387,23 +458,44 @@ class LanguageTask(Task):
         return [np.array(group, dtype=np.int64) for group in groups]
 
     def _encoded(self, split: str) -> list[Item]:
-        if split not in ("dev", *self._blocks):
-            raise TombolaError(f"{self.title} has no split {split!r}; it has train, calibration and dev")
+        if split not in (*self._examples, *self._blocks):
+            here = ", ".join((*self._blocks, *self._examples))
+            raise TombolaError(f"{self.title} has no split {split!r}; it has {here}; `search` is there with held_out")
         if split not in self._items:
-            if self.start is None:
-                raise TombolaError(
-                    "the start token depends on the model: load the model through the task, call settle(model), or "
-                    "give the start token"
-                )
-            encoder = Encoder(self.tokenizer, self.start.token, self.positions)
-            if split == "dev":
-                found = [(number, item) for number, one in enumerate(self.abilities) for item in encoder.items(one)]
-                self._numbers = [number for number, _ in found]
+            encoder = self._encoder()
+            if split in self._examples:
+                abilities = self._examples[split]
+                found = [(number, item) for number, one in enumerate(abilities) for item in encoder.items(one)]
+                self._numbers[split] = [number for number, _ in found]
                 self._items[split] = [item for _, item in found]
             else:
                 blocks = self._blocks[split]
                 self._items[split] = encoder.blocks(self._text, blocks.length, blocks.count)
         return self._items[split]
+
+    def _encoder(self) -> Encoder:
+        if self.start is None:
+            raise TombolaError(
+                "the start token depends on the model: load the model through the task, call settle(model), or "
+                "give the start token"
+            )
+        return Encoder(self.tokenizer, self.start.token, self.positions)
+
+    def calibration_text(
+        self, count: int = windowing.SEQUENCES, length: int = windowing.LENGTH, seed: int = 0
+    ) -> list[Tensor]:
+        """What a model reads while the sizes of its activations are taken: stretches of the training text, drawn.
+
+        Args:
+            count: number of stretches.
+            length: tokens of each, as far as the model's context and the text reach.
+            seed: of the draw.
+
+        Returns:
+            `count` batches of token ids, int64 [1, length].
+        """
+        tokens = torch.tensor(self._encoder().stream(self._text), dtype=torch.int64)
+        return windowing.windows(tokens, count, min(length, self.positions, len(tokens)), seed=seed)
 
 
 def _with_guess(ability: Ability, tokenizer: PreTrainedTokenizerBase, text: Sequence[str]) -> Ability:
@@ -434,19 +526,21 @@ def _predictions(totals: Tensor, exact: Tensor, inputs: Mapping[str, Tensor], go
         contexts = there[:, 1:].any(-1)
         likings = free.nan_to_num(0.0).sum(1) / contexts.sum(-1, keepdim=True).clamp(min=1)
         calibrated = contexts.any(-1, keepdim=True)
-        broken = (free.isnan().any(-1) & contexts).any(-1, keepdim=True)
+        unknown = (free.isnan().any(-1) & contexts).any(-1, keepdim=True)
         values = torch.where(calibrated, values - likings.clamp(min=1e-300).log(), values)
-        values = values.masked_fill(broken, torch.nan)
+        values = values.masked_fill(unknown, torch.nan)
     values = values.masked_fill(~there[:, 0], -torch.inf)
     best = values.amax(-1, keepdim=True)
     ties = (values == best).sum(-1).clamp(min=1)
     won = (values == best).gather(1, gold[:, None]).squeeze(1) / ties
     bits = -totals[:, 0, 0] / np.log(2) / divisors[:, 0, 0].clamp(min=1)
     rules = inputs["rules"]
+    # A logit that overflowed is no opinion either.
+    broken = (~values.isfinite() & there[:, 0]).any(-1)
     found = torch.where(
         rules == RULES.index("text"), bits, torch.where(rules == RULES.index("exact"), exact.double(), won)
     )
-    return found.masked_fill(values.isnan().any(-1), torch.nan)
+    return found.masked_fill(broken, torch.nan)
 
 
 def _key(model: nn.Module) -> tuple[str, str]:
