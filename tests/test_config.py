@@ -340,7 +340,7 @@ def test_the_unknown_setting_and_the_known_ones_are_named() -> None:
 
 def test_the_parts_have_the_configurations_values() -> None:
     config = StudyConfig(**TOGETHER)
-    assert config.search_options == SearchOptions(0.8, 0.2, 2, 0.3, 8, False, 0.1, 0.15, 0.2)
+    assert config.search_options == SearchOptions(0.8, 0.2, 2, 0.3, 8, False, 0.1, 0.15, 0.2, (0.3, 0.6), 0.4)
     assert config.recipe == Recipe(2, 1e-3, 16, 0.1, 0.2, 2.0)
     assert str(config.rewinding) == "step-10"
     assert StudyConfig().search_options == SearchOptions()

@@ -42,7 +42,7 @@ def read(cls: type[T], values: Mapping[str, object], where: str, mend: str = _AG
         hint = hints[field.name]
         if isinstance(hint, type) and is_dataclass(hint):
             found[field.name] = read(hint, values, where, mend)
-        elif field.name in values or field.default is MISSING:
+        elif field.name in values or field.default is field.default_factory is MISSING:
             found[field.name] = entry(values, field.name, hint, where, mend)
     return cls(**found)
 
