@@ -148,6 +148,16 @@ def evaluate(
     )
 
 
+def judged(task: Task, full: Evaluation) -> tuple[Task, Evaluation]:
+    """The task as it judges what is made of a full model, and the full model's own evaluation on `dev` by that.
+
+    Raises:
+        TombolaError: the full model has nothing that could be lost.
+    """
+    task = task.judging(full.predictions)
+    return task, replace(full, score=task.metric.score(full.predictions, task.references("dev")))
+
+
 def score(
     model: nn.Module,
     task: Task,

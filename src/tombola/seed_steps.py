@@ -128,7 +128,7 @@ class SeedSteps:
         setting, config, started = self._setting, self._config, time.perf_counter()
         if not setting.task.trained:
             with publish(self._cell.full) as draft:
-                self._bench.write_score(draft, whole(self._bench.model()), "full", "none", started, progress)
+                self._score_full(draft, self._bench.model(), started, progress)
             return
         rewinding = config.rewinding
         # The classical lottery ticket starts, and its reference trains, from the random initialisation.
@@ -144,12 +144,15 @@ class SeedSteps:
                 precision=setting.precision,
                 progress=progress,
             )
-            self._bench.write_score(draft, whole(model), "full", "none", started, progress)
-            if config.search_split == "train":
-                evaluation = self._bench.evaluate(whole(model), "search", progress, importance=True)
-                evaluation.write(draft / SEARCH_EVALUATION)
+            self._score_full(draft, model, started, progress)
             setting.task.save(model, draft)
         self._bench.keep(model)
+
+    def _score_full(self, draft: Path, model: nn.Module, started: float, progress: Progress) -> None:
+        self._bench.write_score(draft, whole(model), "full", "none", started, progress)
+        if self._config.search_split == "train":
+            evaluation = self._bench.evaluate(whole(model), "search", progress, importance=True)
+            evaluation.write(draft / SEARCH_EVALUATION)
 
     def _search(self, pruning: str, progress: Progress) -> None:
         setting, config = self._setting, self._config

@@ -14,7 +14,7 @@ from tombola.anatomy import Anatomy, count_parameters
 from tombola.cell import EVALUATION, Cell
 from tombola.config import StudyConfig
 from tombola.errors import TombolaError
-from tombola.evaluation import Evaluation, evaluate
+from tombola.evaluation import Evaluation, evaluate, judged
 from tombola.precision import Precision
 from tombola.progress import Progress
 from tombola.results import Size, bytes_of, make_row
@@ -163,9 +163,8 @@ class Workbench:
         evaluation = self.evaluate(subnetwork, "dev", progress, importance=shared)
         if name == "full":
             # Only now is it known what there is to lose.
-            task = self._task = task.judging(evaluation.predictions)
-            score = task.metric.score(evaluation.predictions, task.references("dev"))
-            evaluation = dataclasses.replace(evaluation, score=score)
+            task, evaluation = judged(task, evaluation)
+            self._task = task
         evaluation.write(draft / EVALUATION)
         predictions = {"dev": evaluation.predictions}
         for split in {split for split, _ in task.more.values()} - {"dev"}:

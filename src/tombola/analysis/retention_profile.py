@@ -189,15 +189,15 @@ def retention_profile(
     options: dict[str, Any] = {"seed": seed, "resamples": resamples}
     along = [task.retained(split, predictions[0], one, **options) for one in predictions[1:]]
     of_tickets = {scored: task.retained("dev", full, one, **options) for scored, one in tickets.items()}
-    # The full model against itself: there are points only where something was pruned.
-    whole = task.retained(split, predictions[0], predictions[0], seed=seed, resamples=1)
+    # A search that could not cut once leaves the full model alone.
+    whole = along[0] if along else task.retained(split, predictions[0], predictions[0], **options)
     curves = []
     for number, ability in enumerate(task.abilities):
         points = tuple(
             Point(step.iteration, step.sparsity, step.weights, Kept.of(kept[number]))
             for step, kept in zip(found.steps[1:], along, strict=True)
         )
-        was: Measured = along[0][number].full if along else whole[number].full
+        was: Measured = whole[number].full
         curves.append(
             AbilityCurve(
                 name=ability.name,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    from tombola.ticket import PRUNINGS
+    from tombola.ways import WAYS
 
     at_once = parser.add_mutually_exclusive_group()
     at_once.add_argument(
@@ -33,22 +33,32 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="new folder: search.jsonl and good/, or ticket/ without a search",
+        help="new folder: search.jsonl and good/ (with SparseGPT also updated/, the model), or ticket/ with no search",
     )
-    parser.add_argument("--pruning", choices=PRUNINGS, default="heads+mlps", help="what to remove (heads+mlps)")
+    parser.add_argument(
+        "--pruning",
+        default="heads+mlps",
+        metavar="WAY",
+        help=f"what to remove, and by what, of {', '.join(WAYS)} (heads+mlps)",
+    )
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
+    from tombola.evaluation import judged, score
     from tombola.pipeline import Pipeline
     from tombola.search import search_ticket
     from tombola.step import search_weight
     from tombola.store import publish
+    from tombola.ways import way
 
-    if options.pattern is not None and options.pruning != "weights":
+    chosen = way(options.pruning)
+    if options.pattern is not None and chosen.name != "weights":
         raise TombolaError(f"{options.pattern} is a pattern of weights; add --pruning weights")
     pipe = Pipeline.open(given_settings(options), options.preset)
     model = pipe.trained()
     if options.pattern is not None or options.keep is not None:
+        if chosen.name != chosen.pruning:
+            raise TombolaError(f"{chosen.name} is found by a search; leave --keep out")
         return _prune_at_once(options, pipe, model)
     with (
         publish(options.out) as draft,
@@ -56,16 +66,26 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             f"search {options.pruning}", pipe.search_cost(options.pruning), search_weight(options.pruning)
         ) as bars,
     ):
+        config = pipe.config
+        how: dict[str, Any] = {"batch_size": config.eval_batch_size, "precision": pipe.precision, "progress": bars}
+        task, full = pipe.task, None
+        if task.abilities:
+            # Which of them count is known only when the full model was asked.
+            task, full = judged(task, score(model, task, **how))
         found = search_ticket(
             model,
-            pipe.task,
-            options.pruning,
-            options=pipe.config.search_options,
-            split=pipe.config.searched,
-            batch_size=pipe.config.eval_batch_size,
-            precision=pipe.precision,
-            progress=bars,
+            task,
+            chosen.name,
+            options=config.search_options,
+            split=config.searched,
+            full=full if config.searched == "dev" else None,
+            normalise_layers=config.normalise_layers,
+            calibrate=lambda: task.calibration_text(config.calibration_rows, config.calibration_length, 0),
+            **how,
         )
+        if found.model is not None:
+            (draft / "updated").mkdir()
+            task.save(found.model, draft / "updated")
         found.save(draft)
     last = found.last
     result = {
@@ -126,5 +146,5 @@ COMMAND = Command(
     what="from a fine-tuned model and a task to a good ticket",
     add_arguments=_add_arguments,
     run=_run,
-    groups=("what to study", "how much data", "the search", "running"),
+    groups=("what to study", "how much data", "the search", "language models", "running"),
 )

@@ -54,6 +54,9 @@ def _language(config: StudyConfig) -> LanguageTask:
         "name": config.task_name,
         "trust_remote_code": config.trust_remote_code,
     }
+    if config.search_split == "train":
+        # There are no training rows of abilities: half of the examples judge, the other half is searched on.
+        options["held_out"] = 0.5
     if config.recovery:
         options["train"] = Blocks(max(1, config.recovery // config.max_length), config.max_length)
     text = None if config.corpus is None else Path(config.corpus).expanduser()
