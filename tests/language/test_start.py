@@ -16,7 +16,7 @@ def other(tmp_path: Path) -> Path:
     made = task(start="auto")
     made.settle(llama(dtype=torch.float32))
     assert made.start is not None
-    worst = max(made.start.nats, key=lambda name: made.start.nats[name])  # type: ignore[union-attr]
+    worst = max(made.start.nats, key=lambda name: made.start.nats[name])
     for seed in range(1, 50):
         model = llama(seed, dtype=torch.float32)
         asked = task(start="auto")

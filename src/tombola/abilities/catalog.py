@@ -1,11 +1,13 @@
-"""From names, as on the command line, to abilities: `grammar`, `grammar=FOLDER`, `reasoning=piqa.jsonl`."""
+"""From names, as on the command line, to abilities: `grammar`, `reasoning=piqa.jsonl`, `hellaswag` of lm-eval."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
-from tombola.abilities import cloze, corpus, grammar, inference, knowledge, reasoning, sentiment, texts
+from tombola import harness
+from tombola.abilities import cloze, corpus, grammar, harness_task, inference, knowledge, reasoning, sentiment, texts
 from tombola.abilities.ability import Ability
 from tombola.abilities.corpus import Text
 from tombola.errors import TombolaError
@@ -71,7 +73,9 @@ def open_abilities(names: Sequence[str] = DEFAULT, *, rows: int | None = None, s
     """The abilities of these names.
 
     Args:
-        names: `KIND`, or `KIND=PATH`. Of several files of one kind each has its own ability, called `KIND-STEM`.
+        names: `KIND`, or `KIND=PATH`. Of several files of one kind each has its own ability, called `KIND-STEM`. Any
+            other name is a task of lm-evaluation-harness, where that is installed: `hellaswag`, `hellaswag:acc` for a
+            metric of one's choice, `TASK=FOLDER` for a task of one's own whose YAML files are there.
         rows: use a seeded sample of so many examples of each; None for all.
         seed: of samples, and of whatever is generated.
 
@@ -82,13 +86,14 @@ def open_abilities(names: Sequence[str] = DEFAULT, *, rows: int | None = None, s
     kinds = [kind for kind, _ in parsed]
     found: dict[str, Ability] = {}
     for kind, path in parsed:
-        ability = _load(kind, path, seed).sample(rows, seed)
-        if kinds.count(kind) > 1:
-            stem = "bundled" if path is None else path.stem
-            ability = replace(ability, name=f"{kind}-{stem}", title=f"{ability.title}: {stem}")
-        if ability.name in found:
-            raise TombolaError(f"ability {ability.name!r} is there twice; name each once")
-        found[ability.name] = ability
+        for loaded in _load(kind, path, seed):
+            ability = loaded.sample(rows, seed)
+            if kind in KINDS and kinds.count(kind) > 1:
+                stem = "bundled" if path is None else path.stem
+                ability = replace(ability, name=f"{kind}-{stem}", title=f"{ability.title}: {stem}")
+            if ability.name in found:
+                raise TombolaError(f"ability {ability.name!r} is there twice; name each once")
+            found[ability.name] = ability
     if not found:
         raise TombolaError(f"name at least one ability of {', '.join(KINDS)}")
     return tuple(found.values())
@@ -115,14 +120,21 @@ def training_text(path: Path | None) -> Text:
 
 def _parse(name: str) -> tuple[str, Path | None]:
     kind, given, path = name.partition("=")
+    folder = Path(path).expanduser() if given else None
     if kind not in KINDS:
-        raise TombolaError(
-            f"unknown ability {kind!r}; known: {', '.join(KINDS)}, and with lm-evaluation-harness its tasks"
-        )
-    return kind, Path(path).expanduser() if given else None
+        known = f"unknown ability {kind!r}; known: {', '.join(KINDS)}"
+        if find_spec("lm_eval") is None:
+            raise TombolaError(f"{known}; for a task of lm-evaluation-harness, pip install 'tombola[language]'")
+        if not harness.knows(kind.partition(":")[0], folder):
+            raise TombolaError(f"{known}, and the tasks of lm-evaluation-harness (lm-eval ls tasks)")
+    return kind, folder
 
 
-def _load(kind: str, path: Path | None, seed: int) -> Ability:
+def _load(kind: str, path: Path | None, seed: int) -> list[Ability]:
+    return [_of_kind(kind, path, seed)] if kind in KINDS else harness_task.load(kind, path)
+
+
+def _of_kind(kind: str, path: Path | None, seed: int) -> Ability:
     entry = KINDS[kind]
     if path is None:
         if entry.bundled is None:

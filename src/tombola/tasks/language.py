@@ -482,7 +482,12 @@ def _with_guess(ability: Ability, tokenizer: PreTrainedTokenizerBase, text: Sequ
     judged = [choice for example in ability.examples for choice in example.choices]
     if ability.rule != "text" or not any(judged):
         return ability
-    return replace(ability, guess=guess_bits(tokenizer, text, judged))
+    guess = guess_bits(tokenizer, text, judged)
+    if all(example.sizes for example in ability.examples):
+        # Bytes of the texts before they were made readable, for one.
+        sizes = sum(size for example in ability.examples for size in example.sizes)
+        guess *= sum(len(choice.encode()) for choice in judged) / sizes
+    return replace(ability, guess=guess)
 
 
 def positions_of(config: object) -> int | None:
