@@ -1,13 +1,25 @@
 """From names, as on the command line, to abilities: `grammar`, `reasoning=piqa.jsonl`, `hellaswag` of lm-eval."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
 from tombola import harness
-from tombola.abilities import cloze, corpus, grammar, harness_task, inference, knowledge, reasoning, sentiment, texts
+from tombola.abilities import (
+    cloze,
+    corpus,
+    grammar,
+    harness_task,
+    inference,
+    knowledge,
+    reasoning,
+    sentiment,
+    texts,
+    wikitext,
+)
 from tombola.abilities.ability import Ability
 from tombola.abilities.corpus import Text
 from tombola.errors import TombolaError
@@ -25,11 +37,13 @@ class Kind:
         what: one line for people.
         bundled: without a file, from what Tombola brings or makes; None where a file is needed.
         from_file: from a file or folder; None where there is no such thing.
+        hub: names of what is on the hub, which are given like a file; a file of that name goes before.
     """
 
     what: str
     bundled: Callable[[int], Ability] | None
     from_file: Callable[[Path, int], Ability] | None
+    hub: Mapping[str, Callable[[], Ability]] = field(default_factory=dict)
 
 
 def _language(path: Path | None) -> Ability:
@@ -45,9 +59,10 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             grammar.load,
         ),
         "language-modelling": Kind(
-            "bits per byte of plot summaries, or of a text file",
+            "bits per byte of plot summaries, of a text file, or of wikitext from the hub",
             lambda _: _language(None),
             lambda path, _: _language(path),
+            {name: partial(_language, Path(name)) for name in wikitext.CONFIGURATIONS},
         ),
         "knowledge": Kind(
             "capitals, currencies, nationalities among ten candidates",
@@ -59,7 +74,12 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             lambda _: sentiment.load(rotten_tomatoes.load()),
             None,
         ),
-        "inference": Kind("RTE, WNLI or CoLA from GLUE's files", None, lambda path, _: inference.load(path)),
+        "inference": Kind(
+            "RTE, WNLI or CoLA from GLUE's files, or rte, wnli or cola from the hub",
+            None,
+            lambda path, _: inference.load(path),
+            {name: partial(inference.from_glue, name) for name in inference.TASKS},
+        ),
         "reasoning": Kind(
             "multiple choice from JSON lines (query, choices, gold)", None, lambda path, _: reasoning.load(path)
         ),
@@ -102,11 +122,16 @@ def open_abilities(names: Sequence[str] = DEFAULT, *, rows: int | None = None, s
 def training_text(path: Path | None) -> Text:
     """The text of a file, the last tenth of its texts held out (of a single one, its last tenth), or plot summaries.
 
+    Args:
+        path: the file, or `wikitext` for the hub's; None for plot summaries.
+
     Raises:
-        TombolaError: the file cannot be read or has no text, or the asset cannot be fetched.
+        TombolaError: the file cannot be read or has no text, or the asset or the hub cannot be reached.
     """
     if path is None:
         return corpus.plots()
+    if str(path) in wikitext.CONFIGURATIONS and not path.exists():
+        return wikitext.load(str(path))
     found = texts.read(path)
     if len(found) == 1:
         words = found[0].split(" ")
@@ -140,6 +165,8 @@ def _of_kind(kind: str, path: Path | None, seed: int) -> Ability:
         if entry.bundled is None:
             raise TombolaError(f"{kind} needs a file ({entry.what}); give {kind}=FILE")
         return entry.bundled(seed)
+    if str(path) in entry.hub and not path.exists():
+        return entry.hub[str(path)]()
     if entry.from_file is None:
         raise TombolaError(f"{kind} takes no file ({entry.what}); give {kind} alone")
     return entry.from_file(path, seed)

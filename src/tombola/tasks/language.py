@@ -177,7 +177,7 @@ class LanguageTask(Task):
         Args:
             source: of the model: asset, local folder or hub id; its tokenizer and configuration are read.
             abilities: `KIND` or `KIND=PATH`, see `tombola.abilities.catalog`.
-            text: a text file to calibrate, train and judge on instead of plot summaries.
+            text: a text file to calibrate, train and judge on instead of plot summaries; `wikitext` for the hub's.
             rows: use a seeded sample of so many examples of each ability, spread evenly over its groups, and of texts
                 64 tokens for each of them; None for all.
             seed: of samples, of what is held out, and of whatever is generated.
