@@ -106,7 +106,6 @@ def score(
     return tuple(_scores(dict(found)))
 
 
-@functools.cache
 def manager(folder: Path | None = None, *, alone: bool = True) -> Any:
     """The harness's TaskManager; to look through its own thousands of task files takes seconds, once.
 
@@ -118,16 +117,23 @@ def manager(folder: Path | None = None, *, alone: bool = True) -> Any:
         TombolaError: the harness is not installed, or there is no such folder.
     """
     try:
-        from lm_eval.tasks import TaskManager
+        import lm_eval.tasks  # noqa: F401
     except ImportError as error:
         raise TombolaError(
             f"tasks of lm-evaluation-harness need it ({error}); pip install 'tombola[language]', or name abilities "
             "that Tombola measures itself"
         ) from None
+    if folder is not None and not folder.is_dir():
+        raise TombolaError(f"{folder} is no folder; give the one with the YAML files of your tasks")
+    return _manager(folder, alone)
+
+
+@functools.cache
+def _manager(folder: Path | None, alone: bool) -> Any:
+    from lm_eval.tasks import TaskManager
+
     if folder is None:
         return TaskManager()
-    if not folder.is_dir():
-        raise TombolaError(f"{folder} is no folder; give the one with the YAML files of your tasks")
     return TaskManager(include_path=str(folder), include_defaults=not alone)
 
 

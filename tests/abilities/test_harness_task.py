@@ -246,7 +246,6 @@ def test_without_the_harness_its_tasks_are_unknown(monkeypatch: pytest.MonkeyPat
     for module in ("lm_eval", "lm_eval.tasks"):
         monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setattr("tombola.abilities.catalog.find_spec", lambda name: None)
-    harness.manager.cache_clear()
     with pytest.raises(TombolaError, match=r"unknown ability 'hellaswag'.*pip install 'tombola\[language\]'"):
         open_abilities(["grammar", "hellaswag", "piqa"])
     with pytest.raises(TombolaError, match=r"pip install 'tombola\[language\]'"):
