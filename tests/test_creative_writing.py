@@ -1,13 +1,15 @@
 """What a model wrote, against counts by hand and a loop over single texts."""
 
+import json
 import math
 
 import pytest
 import torch
 
-from causal import llama, tokenizer
-from tombola.creative_writing import Sampling, distinct, repetition, write
+from causal import llama, task, tokenizer
+from tombola.creative_writing import Sampling, distinct, profile, repetition, write
 from tombola.errors import TombolaError
+from tombola.subnetwork import shrunk, whole
 
 PROMPTS = ("w1 w2 w3", "w4", "a b c d")
 
@@ -49,6 +51,27 @@ def test_perplexity_is_that_of_the_full_model() -> None:
     itself = write(model, model, words, start=1, prompts=PROMPTS, sampling=Sampling(tokens=9))
     assert itself.texts == found.texts
     assert itself.perplexity < found.perplexity
+
+
+def test_a_profile_is_json_and_says_what_writing_says() -> None:
+    model, full, made = llama(seed=1), llama(seed=2), task()
+    found = profile(model, made, full, prompts=PROMPTS, seed=3, tokens=9)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    expected = write(model, full, tokenizer(), start=1, prompts=PROMPTS, sampling=Sampling(seed=3, tokens=9))
+    assert (found["distinct_2"], found["perplexity"]) == (expected.distinct[1], expected.perplexity)
+    assert found["texts"] == list(expected.texts)
+    # With the start token of the task.
+    assert found != profile(model, task(start="none"), full, prompts=PROMPTS, seed=3, tokens=9)
+    # A shrunk model, as a study has it, and its own texts under itself.
+    ticket = whole(model).ticket.without({"heads": [(0, 1)], "mlps": [1]})
+    smaller = shrunk(model, ticket).model
+    assert profile(smaller, made, model, prompts=PROMPTS, tokens=9)["length"] > 0  # type: ignore[operator]
+    with torch.no_grad():
+        model.lm_head.weight[:] = torch.nan
+    broken = profile(model, made, full, prompts=PROMPTS, tokens=9)
+    assert (broken["length"], broken["distinct_1"], broken["perplexity"], broken["texts"]) == (0, 0, None, [])
+    with pytest.raises(TombolaError, match="give the task its source, or the start token"):
+        profile(full, task(start="auto"), full)
 
 
 def test_what_cannot_write_is_one_clear_line() -> None:

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from huggingface_hub.errors import OfflineModeIsEnabled
 
 from causal import abilities, llama, task, tokenizer
 from tombola import harness
@@ -58,6 +60,30 @@ def test_its_numbers_and_ours_are_the_same(folder: Path, monkeypatch: pytest.Mon
     assert found["acc_norm"].value == own["acc_norm,none"]
     ours = measure(made.abilities, evaluate(whole(model), made).predictions, made.references("dev"), resamples=50)[2]
     assert found["acc_norm"].value == pytest.approx(ours.raw)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ConnectionError("Couldn't reach 'x' on the Hub"), "its data sets come from the hub"),
+        (OfflineModeIsEnabled("offline"), "its data sets come from the hub"),
+        (ModuleNotFoundError("No module named 'sacrebleu'"), "install what it asks for"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "give a smaller batch size"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: out of memory"), "give a smaller batch size"),
+        (FileNotFoundError("no file.jsonl"), "check the files of the task"),
+        (KeyError("answer"), "mend the task, or leave it out"),
+        (IndexError("index\nout of range"), "mend the task, or leave it out"),
+    ],
+)
+def test_each_sort_of_failure_has_its_own_advice(error: Exception, said: str) -> None:
+    found = str(harness.explained(error, "evaluate hellaswag"))
+    assert "\n" not in found
+    assert found.startswith(f"lm-evaluation-harness cannot evaluate hellaswag ({type(error).__name__}: ")
+    assert said in found
+    # Wrapped by whoever caught it first, it is the same.
+    outer = ValueError("the builder failed")
+    outer.__cause__ = error
+    assert said in str(harness.explained(outer, "evaluate hellaswag"))
 
 
 def test_an_unknown_task_is_named(folder: Path) -> None:

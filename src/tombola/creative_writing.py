@@ -7,6 +7,7 @@ sees through fluent-looking noise; a model that repeats itself has a low one, so
 other.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from tombola.errors import TombolaError
 from tombola.language.item import Item
 from tombola.language.packing import pack
 from tombola.language.reading import Reading, read, sums
+from tombola.tasks.language import LanguageTask
 
 PROMPTS = (
     "Once upon a time, in a small village by the sea,",
@@ -33,6 +35,10 @@ PROMPTS = (
     "She had never told anyone about the island, but",
 )
 """Beginnings of stories."""
+
+
+class NotFiniteError(TombolaError):
+    """The model gives no probabilities to draw from."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,52 @@ class Writing:
     length: float
     ended: float
     perplexity: float
+
+    def facts(self) -> dict[str, object]:
+        """JSON values for a profile: numbers, and the texts; a perplexity that cannot be told is None."""
+        return {
+            **{f"distinct_{n}": share for n, share in enumerate(self.distinct, start=1)},
+            "repetition": self.repetition,
+            "length": self.length,
+            "ended": self.ended,
+            "perplexity": self.perplexity if math.isfinite(self.perplexity) else None,
+            "texts": list(self.texts),
+        }
+
+
+NOTHING = Writing((), (0.0, 0.0, 0.0), 0.0, 0.0, 0.0, math.inf)
+"""What a model writes that gives no probabilities to draw from."""
+
+
+def profile(
+    model: nn.Module,
+    task: LanguageTask,
+    full: nn.Module,
+    *,
+    prompts: Sequence[str] = PROMPTS,
+    seed: int = 0,
+    tokens: int = 64,
+) -> dict[str, object]:
+    """The creative part of a model's profile, as JSON values: see `Writing`.
+
+    Args:
+        model: the one that writes: whole, shrunk, or with zeroed weights. It may be broken: then it has written
+            nothing, with a perplexity of None.
+        task: gives tokenizer and start token, which must be known; see `LanguageTask.find_start`.
+        full: the full model, which says how surprising the texts are; it may be `model` itself.
+        prompts: what is continued, twice each.
+        seed: of all that is drawn; the same for all models that are compared.
+        tokens: of a continuation at most.
+
+    Raises:
+        TombolaError: there are no prompts, or the start token is not known.
+    """
+    sampling = Sampling(seed=seed, tokens=tokens)
+    try:
+        found = write(model, full, task.tokenizer, start=task.find_start().token, prompts=prompts, sampling=sampling)
+    except NotFiniteError:
+        found = NOTHING
+    return {**found.facts(), "prompts": list(prompts), "seed": seed, "tokens": tokens}
 
 
 def write(
@@ -167,7 +219,7 @@ def _continued(
         except RuntimeError as error:
             if "probability" not in str(error):
                 raise
-            raise TombolaError("the model's probabilities are not finite, so that it cannot write") from None
+            raise NotFiniteError("the model's probabilities are not finite, so that it cannot write") from None
         finally:
             model.train(training)
     return [row[: row.index(end) + 1] if end in row else row for row in made[:, len(ids) :].tolist()]

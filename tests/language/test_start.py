@@ -12,11 +12,10 @@ from tombola.tasks.language import LanguageTask
 
 
 def other(tmp_path: Path) -> Path:
-    """A model that wants to begin with the token that the tiny Llama likes least."""
+    """A model that prefers to begin with another token than the tiny Llama."""
     made = task(start="auto")
     made.settle(llama(dtype=torch.float32))
     assert made.start is not None
-    worst = max(made.start.nats, key=lambda name: made.start.nats[name])  # type: ignore[union-attr]
     for seed in range(1, 50):
         model = llama(seed, dtype=torch.float32)
         asked = task(start="auto")
@@ -27,7 +26,7 @@ def other(tmp_path: Path) -> Path:
             model.save_pretrained(folder)
             tokenizer().save_pretrained(folder)
             return folder
-    raise AssertionError(f"no random model prefers another start than {made.start.name}, {worst} least")
+    raise AssertionError(f"no random model prefers another start than {made.start.name}")
 
 
 def test_it_is_that_of_the_source_whichever_model_is_loaded_first(tmp_path: Path) -> None:

@@ -26,6 +26,9 @@ class Example:
         free: content-free versions of the context, by which the choices are calibrated (Zhao et al. 2021).
         group: paradigm, relation or class; samples keep the groups' shares.
         where: names the example in errors.
+        contexts: of choices that come after contexts of their own, one for each; `context` does not count then.
+        sizes: what log-probabilities are divided by, one for each choice, where it is not known from the choice itself:
+            characters of a choice, bytes of a text.
     """
 
     choices: tuple[str, ...]
@@ -34,6 +37,8 @@ class Example:
     free: tuple[str, ...] = ()
     group: str = ""
     where: str = ""
+    contexts: tuple[str, ...] = ()
+    sizes: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ class Ability:
             knows how frequent each token is (`tombola.language.frequencies`): a model that says no more than that has
             no understanding of text left, though it needs far fewer than 8.
 
+        harness: tokenise as lm-evaluation-harness does, whose task it is: see `tombola.language.harness_encoding`.
+
     Raises:
         TombolaError: there are no examples.
     """
@@ -63,6 +70,7 @@ class Ability:
     source: str
     per_character: bool = False
     guess: float = BITS
+    harness: bool = False
 
     def __post_init__(self) -> None:
         if not self.examples:

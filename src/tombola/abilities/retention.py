@@ -147,8 +147,12 @@ def share_interval(
     t test on the examples, both models' together. It is exact for normal means, and tells where nothing bounds a share.
 
     In simulations of paired answers it held the truth in 94.8 to 95.4 % of the draws where the full model was well
+<<<<<<< HEAD
     above chance. Of a full model at 55 % on 100 pairs it bounds 19 % of the draws, and holds the truth in 92 % of
     these.
+=======
+    above chance. Of one at 55 % on 100 pairs it bounds 19 % of the draws, and holds the truth in 92 % of these.
+>>>>>>> language
 
     Args:
         scale: of the ability; its chance is taken as known.

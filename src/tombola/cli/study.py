@@ -57,6 +57,7 @@ def _workers(text: str) -> int | Literal["auto"]:
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.config import StudyConfig
     from tombola.report.terminal import table
+    from tombola.report.terminal_abilities import abilities_table
     from tombola.store import read_json
     from tombola.study import Study
 
@@ -79,6 +80,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     if not options.json:
         console = Console()
         console.print(table(study.folder))
+        if (abilities := abilities_table(study.folder)) is not None:
+            console.print(abilities)
         if "rows" in study.task.facts():
             console.print(_sampled(study.task.facts()), highlight=False)
         for verdict in verdicts:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from transformers import PreTrainedTokenizerBase
 
-from tombola.abilities.ability import Ability
+from tombola.abilities.ability import Ability, Example
 from tombola.errors import TombolaError
 
 
@@ -24,10 +24,13 @@ def bounded(ability: Ability, tokenizer: PreTrainedTokenizerBase, tokens: int) -
     each = math.ceil(tokens / len(ability.examples))
     return replace(
         ability,
-        examples=tuple(
-            replace(example, choices=(_beginning(example.choices[0], tokenizer, each),)) for example in ability.examples
-        ),
+        examples=tuple(_cut(example, _beginning(example.choices[0], tokenizer, each)) for example in ability.examples),
     )
+
+
+def _cut(example: Example, text: str) -> Example:
+    share = len(text) / max(1, len(example.choices[0]))
+    return replace(example, choices=(text,), sizes=tuple(size * share for size in example.sizes))
 
 
 def _beginning(text: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> str:

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tombola.abilities.ability import Ability, Example
 from tombola.errors import TombolaError
+from tombola.language.harness_encoding import harness_items
 from tombola.language.item import Item
 from tombola.language.tree import Tokens, common
 
@@ -35,6 +36,8 @@ class Encoder:
         Raises:
             TombolaError: an example is longer than the context.
         """
+        if ability.harness:
+            return harness_items(ability, self._tokenizer, self._positions)
         if ability.rule == "text":
             return [item for example in ability.examples for item in self.windows(example.choices[0])]
         strings = {text: None for example in ability.examples for text in _strings(example)}

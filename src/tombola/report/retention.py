@@ -15,13 +15,8 @@ from tombola.ways import in_words
 
 
 def retention(record: Record, gallery: Gallery) -> Html | None:
-    """The section; None where the task has no abilities. Of several seeds the first: they share the model."""
-    profiles = []
-    for pruning in record.prunings:
-        paths = [cell.analysis("retention", pruning) for cell in record.cells]
-        found = next((path for path in paths if path.is_file()), None)
-        if found is not None:
-            profiles.append(RetentionProfile.read(found))
+    """The section; None where the task has no abilities."""
+    profiles = read_profiles(record)
     if not profiles or record.full is None:
         return None
     full = int(record.full.rows[0].parameters)
@@ -41,6 +36,17 @@ def retention(record: Record, gallery: Gallery) -> Html | None:
         _raw(profiles, gallery),
         lead=lead,
     )
+
+
+def read_profiles(record: Record) -> list[RetentionProfile]:
+    """The retention profile of every way of pruning that has one. Of several seeds the first: they share the model."""
+    profiles = []
+    for pruning in record.prunings:
+        paths = [cell.analysis("retention", pruning) for cell in record.cells]
+        found = next((path for path in paths if path.is_file()), None)
+        if found is not None:
+            profiles.append(RetentionProfile.read(found))
+    return profiles
 
 
 def _full_sentence(profile: RetentionProfile) -> str:
@@ -117,11 +123,11 @@ def _about(profile: RetentionProfile) -> str:
         return f"No ability fell under {line} here."
     order = sorted(fallen, key=lambda curve: curve.fall.sparsity or 0.0)
     first = order[0]
-    text = f"{first.title} falls under {line} first, at {_fall(first.fall)} of the prunable weights"
+    text = f"{first.title} falls under {line} first, at {fall_in_words(first.fall)} of the prunable weights"
     if len(order) > 1:
         second = order[1]
         apart = first.fall.high is not None and second.fall.low is not None and first.fall.high < second.fall.low
-        text += f"; then {second.title}, at {_fall(second.fall)}"
+        text += f"; then {second.title}, at {fall_in_words(second.fall)}"
         text += "" if apart else " (the intervals overlap)"
     holding = [curve.title for curve in learned if curve.fall.sparsity is None]
     if holding:
@@ -129,7 +135,8 @@ def _about(profile: RetentionProfile) -> str:
     return f"{text}."
 
 
-def _fall(fall: Fall) -> str:
+def fall_in_words(fall: Fall) -> str:
+    """Where an ability falls, with its interval: `31 % (25 to 38)`."""
     if fall.sparsity is None:
         return "never"
     low = "0" if fall.low is None else f"{100 * fall.low:.0f}"
@@ -182,7 +189,7 @@ def _falls(profiles: Sequence[RetentionProfile]) -> Table:
     for number, curve in enumerate(profiles[0].curves):
         if not curve.learned:
             continue
-        rows.append((curve.title, *(_fall(one.curves[number].fall) for one in profiles)))
+        rows.append((curve.title, *(fall_in_words(one.curves[number].fall) for one in profiles)))
     threshold = f"{100 * profiles[0].threshold:g} %"
     return Table.of(f"Share of the prunable weights at which each ability falls under {threshold}", columns, rows)
 

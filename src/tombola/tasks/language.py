@@ -180,7 +180,7 @@ class LanguageTask(Task):
         Args:
             source: of the model: asset, local folder or hub id; its tokenizer and configuration are read.
             abilities: `KIND` or `KIND=PATH`, see `tombola.abilities.catalog`.
-            text: a text file to calibrate, train and judge on instead of plot summaries.
+            text: a text file to calibrate, train and judge on instead of plot summaries; `wikitext` for the hub's.
             rows: use a seeded sample of so many examples of each ability, spread evenly over its groups, and of texts
                 64 tokens for each of them; None for all.
             seed: of samples, of what is held out, and of whatever is generated.
@@ -503,7 +503,12 @@ def _with_guess(ability: Ability, tokenizer: PreTrainedTokenizerBase, text: Sequ
     judged = [choice for example in ability.examples for choice in example.choices]
     if ability.rule != "text" or not any(judged):
         return ability
-    return replace(ability, guess=guess_bits(tokenizer, text, judged))
+    guess = guess_bits(tokenizer, text, judged)
+    if all(example.sizes for example in ability.examples):
+        # Bytes of the texts before they were made readable, for one.
+        sizes = sum(size for example in ability.examples for size in example.sizes)
+        guess *= sum(len(choice.encode()) for choice in judged) / sizes
+    return replace(ability, guess=guess)
 
 
 def positions_of(config: object) -> int | None:
