@@ -48,6 +48,7 @@ OTHER: dict[str, Any] = {
     "normalise_layers": False,
     "calibration_rows": 4,
     "calibration_length": 32,
+    "controls": ("random",),
     "imp": True,
     "rewind": "step-10",
     "epochs": 2,
@@ -65,6 +66,7 @@ OTHER: dict[str, Any] = {
 
 OF_LANGUAGE: Mapping[str, Any] = {
     "abilities": ("grammar",),
+    "text_tokens": 100,
     "keep": "grammar>=0.8",
     "corpus": "/nowhere/text.txt",
     "start": "none",

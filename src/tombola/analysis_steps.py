@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tombola import controls
 from tombola.analysis.attention import attention_patterns
 from tombola.analysis.interacting import SAMPLE, interactions, interactions_cost
 from tombola.analysis.random_tickets import DRAWS, RETRAINED, SIZES, random_tickets
@@ -79,7 +78,7 @@ class AnalysisSteps:
         needs = [cell.full]
         if pruning is not None:
             # More than some of them read, and all that any does.
-            tickets = [cell.ticket(pruning, name) for name in ("good", *controls.names(pruning))]
+            tickets = [cell.ticket(pruning, name) for name in ("good", *self._config.controls_of(pruning))]
             needs += [*tickets, *(ticket / stage for ticket in tickets for stage in ("pruned", "retrained"))]
         seed = f"seed {self._cell.seed}: " if self._setting.seeds > 1 else ""
         of = "the full model" if pruning is None else in_words(pruning)
@@ -135,7 +134,7 @@ class AnalysisSteps:
         """Of the tickets cut out of the full model, and of the good one retrained, where the study saved it."""
         assert pruning is not None
         model, home = self._bench.model(), self._cell.folder / pruning
-        tickets = {name: Ticket.load(home / name) for name in ("good", *controls.names(pruning))}
+        tickets = {name: Ticket.load(home / name) for name in ("good", *self._config.controls_of(pruning))}
         others: dict[str, Callable[[], Subnetwork]] = {
             f"{name} pruned": functools.partial(shrunk, model, ticket) for name, ticket in tickets.items()
         }

@@ -12,6 +12,7 @@ from typing import Any, Self
 import yaml
 
 from tombola.calibration import LENGTH, SEQUENCES
+from tombola.controls import names as control_names
 from tombola.errors import TombolaError
 from tombola.keeping import Keeping
 from tombola.metrics import metric
@@ -20,7 +21,7 @@ from tombola.rewinding import Rewinding
 from tombola.search import SearchOptions
 from tombola.statistics import RESAMPLES
 from tombola.tasks.glue import GLUE
-from tombola.ticket import BLOCK
+from tombola.ticket import BLOCK, TICKETS
 from tombola.training import Recipe
 from tombola.ways import WAYS, way
 
@@ -31,7 +32,16 @@ ANALYSES = ("survivors", "attention", "random-tickets", "interactions", "represe
 """What a study can ask of its tickets: the first two come by themselves, the others take minutes and are asked for."""
 
 
-_OF_LANGUAGE = ("abilities", "keep", "corpus", "start", "importance_rows", "importance_length", "recovery")
+_OF_LANGUAGE = (
+    "abilities",
+    "text_tokens",
+    "keep",
+    "corpus",
+    "start",
+    "importance_rows",
+    "importance_length",
+    "recovery",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +73,9 @@ class StudyConfig:
         device: `auto`, or PyTorch's name of a device.
         resamples: of each bootstrap.
         trust_remote_code: run code that comes with a model.
+        controls: tickets of the good one's size that it is compared with: `random`, `random-layerwise`, `bad`.
         abilities: of a language model, see `tombola.abilities.catalog`; none for those that need no files.
+        text_tokens: judge so many tokens of texts at most; None for as many as rows are asked for.
         keep: what must not be lost, as `grammar>=0.9`; goes before the threshold.
         corpus: text file that a language model is calibrated, trained and judged on; None for plot summaries.
         start: what every text begins with: `none`, `bos`, `eos`, a token, or `auto` for what suits the model best.
@@ -117,7 +129,9 @@ class StudyConfig:
     resamples: int = RESAMPLES
     analyses: tuple[str, ...] = ANALYSES[:2]
     trust_remote_code: bool = False
+    controls: tuple[str, ...] = TICKETS[1:]
     abilities: tuple[str, ...] = ()
+    text_tokens: int | None = None
     keep: str | None = None
     corpus: str | None = None
     start: str = "auto"
@@ -131,6 +145,9 @@ class StudyConfig:
         object.__setattr__(self, "prunings", tuple(way(pruning).name for pruning in self.prunings))
         if not self.prunings or len(set(self.prunings)) < len(self.prunings):
             raise TombolaError(f"name at least one pruning, and each once, of {', '.join(WAYS)}")
+        for control in self.controls:
+            if control not in TICKETS[1:]:
+                raise TombolaError(f"unknown control {control!r}; known: {', '.join(TICKETS[1:])}")
         for analysis in self.analyses:
             if analysis not in ANALYSES:
                 raise TombolaError(f"unknown analysis {analysis!r}; known: {', '.join(ANALYSES)}")
@@ -155,6 +172,7 @@ class StudyConfig:
         self._check_language()
         for name in (
             *("train_rows", "dev_rows", "search_rows", "max_length", "eval_batch_size", "resamples"),
+            "text_tokens",
             *("calibration_rows", "calibration_length", "importance_rows", "importance_length"),
         ):
             value = getattr(self, name)
@@ -241,6 +259,10 @@ class StudyConfig:
         if self.keep is not None:
             values["threshold"] = Keeping.parse(self.keep).share
         return SearchOptions(**values)
+
+    def controls_of(self, pruning: str) -> tuple[str, ...]:
+        """The controls of a way of pruning that say something, see `tombola.controls.names`."""
+        return tuple(name for name in control_names(pruning) if name in self.controls)
 
     @property
     def language(self) -> bool:

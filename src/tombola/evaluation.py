@@ -118,11 +118,12 @@ def evaluate(
             gates = stack.enter_context(attach(model, subnetwork.anatomy, subnetwork.present, values))
         first_order = FirstOrder(gates, units) if importance and gates is not None else None
         stack.enter_context(torch.set_grad_enabled(importance))
+        # One context for all batches: it casts each weight once.
+        stack.enter_context(autocast(device, precision))
         for batch in task.batches(split, batch_size):
             moved = on_device(batch, device)
             opened = gates.open(len(batch.indices), device, grad=importance) if gates is not None else []
-            with autocast(device, precision):
-                output = task.output(model, moved)
+            output = task.output(model, moved)
             if first_order is not None and opened:
                 first_order.add(output.losses, opened)
             predictions.append(output.predictions.detach().cpu().numpy())

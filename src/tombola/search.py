@@ -33,6 +33,8 @@ from tombola.weight_pruning import prune_weights
 
 PREDICTIONS = "predictions.safetensors"
 """The file of what every iteration of a search predicts."""
+GOOD = "good.safetensors"
+"""The file of the evaluation of the good ticket's state."""
 
 
 @dataclass(frozen=True)
@@ -134,12 +136,14 @@ class Search:
         good: the smallest ticket found whose score holds.
         steps: every iteration, the full model first.
         predictions: [examples] of every iteration, from which intervals are drawn; none when it was read from disk.
+        evaluation: of the good ticket's state, on the search split.
         model: what the good ticket keeps, where the way of pruning changed the values of the weights that survive.
     """
 
     good: Ticket
     steps: tuple[Step, ...] = field(repr=False)
     predictions: tuple[Predictions, ...] = field(default=(), repr=False)
+    evaluation: Evaluation | None = field(default=None, repr=False)
     model: nn.Module | None = field(default=None, repr=False)
 
     @property
@@ -171,6 +175,8 @@ class Search:
         write_lines(folder / "search.jsonl", (asdict(step) for step in self.steps))
         if self.predictions:
             write_bytes(folder / PREDICTIONS, save({str(index): one for index, one in enumerate(self.predictions)}))
+        if self.evaluation is not None:
+            self.evaluation.write(folder / GOOD)
         self.good.save(folder / "good")
 
     @classmethod
@@ -428,7 +434,9 @@ def search_ticket(
         score=state.evaluation.score,
     )
     updated = weights and METHODS[chosen.method].updates and state.model is not model
-    return Search(good, tuple(trail.steps), tuple(trail.predictions), state.model if updated else None)
+    return Search(
+        good, tuple(trail.steps), tuple(trail.predictions), state.evaluation, state.model if updated else None
+    )
 
 
 def _as_it_is(model: nn.Module, anatomy: Anatomy, ticket: Ticket) -> Subnetwork:

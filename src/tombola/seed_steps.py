@@ -15,7 +15,7 @@ from tombola.cost import compare
 from tombola.evaluation import Evaluation
 from tombola.progress import Progress
 from tombola.results import NOTHING
-from tombola.search import Search, search_ticket
+from tombola.search import GOOD, Search, search_ticket
 from tombola.step import (
     IMPORTANCE_COST,
     SHRINKING_COST,
@@ -86,7 +86,7 @@ class SeedSteps:
                 functools.partial(self._search, pruning),
                 search_weight(pruning),
             )
-            tickets = ("good", *controls.names(pruning))
+            tickets = ("good", *self._config.controls_of(pruning))
             for control in tickets[1:]:
                 draw = functools.partial(self._control, pruning, control)
                 found = (cell.ticket(pruning, "good"),)
@@ -200,7 +200,14 @@ class SeedSteps:
         ticket = Ticket.load(folder)
         with publish(folder / "pruned") as draft:
             model = (self._bench.updated(pruning) if name == "good" else None) or self._bench.model()
-            self._bench.write_score(draft, shrunk(model, ticket), name, "pruned", started, progress)
+            known = self._seen(pruning, ticket) if name == "good" else None
+            self._bench.write_score(draft, shrunk(model, ticket), name, "pruned", started, progress, known)
+
+    def _seen(self, pruning: str, good: Ticket) -> Evaluation | None:
+        """The evaluation of the good ticket that its search made already, if that is of the pruned model on dev."""
+        path = self._cell.folder / pruning / GOOD
+        same = good.provenance.get("split") == "dev" and good.provenance.get("stage") == "pruned"
+        return dataclasses.replace(Evaluation.read(path), importance=None) if same and path.is_file() else None
 
     def _retrained(self, pruning: str, name: str, progress: Progress) -> None:
         started = time.perf_counter()

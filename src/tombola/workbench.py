@@ -153,14 +153,21 @@ class Workbench:
         )
 
     def write_score(
-        self, draft: Path, subnetwork: Subnetwork, name: str, stage: str, started: float, progress: Progress
+        self,
+        draft: Path,
+        subnetwork: Subnetwork,
+        name: str,
+        stage: str,
+        started: float,
+        progress: Progress,
+        known: Evaluation | None = None,
     ) -> None:
-        """Evaluate on the splits that judge, and write the row and what is behind it."""
+        """Evaluate on the splits that judge, and write the row and what is behind it; `known` is on dev."""
         setting, ticket = self.setting, subnetwork.ticket
         task = self.task
         # The full model's pass is also the first iteration of both searches.
         shared = name == "full" and self.config.search_split == "dev"
-        evaluation = self.evaluate(subnetwork, "dev", progress, importance=shared)
+        evaluation = known or self.evaluate(subnetwork, "dev", progress, importance=shared)
         if name == "full":
             # Only now is it known what there is to lose.
             task, evaluation = judged(task, evaluation)

@@ -198,7 +198,9 @@ def test_a_killed_study_goes_on_where_it_stopped(done: Study, tmp_path: Path) ->
 
 
 def test_tickets_are_trained_again_where_asked(tmp_path: Path) -> None:
-    study = Study(config(prunings=("weights",), recovery=400, learning_rate=1e-3), out=tmp_path)
+    study = Study(
+        config(prunings=("weights",), recovery=400, learning_rate=1e-3, controls=("random", "bad")), out=tmp_path
+    )
     study.run()
     rows = {(row["ticket"], row["stage"]): row["score"] for row in study.rows()}
     assert rows["bad", "retrained"] > rows["bad", "pruned"]

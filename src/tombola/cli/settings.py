@@ -32,11 +32,12 @@ GROUPS: Mapping[str, tuple[tuple[str, ...], str]] = {
             "normalise_layers",
             "calibration_rows",
             "calibration_length",
+            "controls",
         ),
         "Defaults are the paper's, which prunes no neurons.",
     ),
     "language models": (
-        ("abilities", "keep", "corpus", "start", "importance_rows", "importance_length", "recovery"),
+        ("abilities", "text_tokens", "keep", "corpus", "start", "importance_rows", "importance_length", "recovery"),
         "Of the task understanding, which judges a model zero-shot. Abilities are grammar, language-modelling, "
         "knowledge and sentiment, or from files (cloze=FILE, grammar=FOLDER, inference=FILE, reasoning=FILE).",
     ),
@@ -78,6 +79,8 @@ _HELP: Mapping[str, str] = {
     "calibration_rows": "examples by whose activations Wanda and SparseGPT go",
     "calibration_length": "tokens of each of them",
     "abilities": "what is measured",
+    "text_tokens": "judge so many tokens of texts at most",
+    "controls": "tickets that the good one is compared with",
     "keep": "what must not be lost: 0.9 of the mean, or of one ability",
     "corpus": "text file to calibrate, train and judge on, instead of plot summaries",
     "start": "what every text begins with: none, bos, eos, a token, or what suits the model best",
@@ -100,7 +103,11 @@ _HELP: Mapping[str, str] = {
 }
 
 
-_LISTS: Mapping[str, tuple[str, str]] = {"sparsities": ("0.2", "0.5"), "abilities": ("grammar", "knowledge")}
+_LISTS: Mapping[str, tuple[str, str]] = {
+    "sparsities": ("0.2", "0.5"),
+    "abilities": ("grammar", "knowledge"),
+    "controls": ("random", "bad"),
+}
 """Settings that are lists, with an example."""
 
 

@@ -57,6 +57,8 @@ def _language(config: StudyConfig) -> LanguageTask:
     if config.search_split == "train":
         # There are no training rows of abilities: half of the examples judge, the other half is searched on.
         options["held_out"] = 0.5
+    if config.text_tokens is not None:
+        options["text_tokens"] = config.text_tokens
     if config.recovery:
         options["train"] = Blocks(max(1, config.recovery // config.max_length), config.max_length)
     text = None if config.corpus is None else Path(config.corpus).expanduser()
