@@ -141,27 +141,22 @@ def share_interval(
 ) -> tuple[float | None, float | None]:
     """The interval of the share that is kept, by Fieller's theorem (1954).
 
-        The share is a ratio of two means over the same examples, and its lower part, what the full model has above chance,
-        may be small. Resampled ratios explode where it comes near zero, and to drop those where it is below would be
-        biased. Fieller's interval instead holds all shares r for which (pruned - r x full) does not differ from zero, by a
-        t test on the examples, both models' together. It is exact for normal means, and tells where nothing bounds a share.
+    The share is a ratio of two means over the same examples, and its lower part, what the full model has above chance,
+    may be small. Resampled ratios explode where it comes near zero, and to drop those where it is below would be
+    biased. Fieller's interval instead holds all shares r for which (pruned - r x full) does not differ from zero, by a
+    t test on the examples, both models' together. It is exact for normal means, and tells where nothing bounds a share.
 
-        In simulations of paired answers it held the truth in 94.8 to 95.4 % of the draws where the full model was well
-    <<<<<<< HEAD
-        above chance. Of a full model at 55 % on 100 pairs it bounds 19 % of the draws, and holds the truth in 92 % of
-        these.
-    =======
-        above chance. Of one at 55 % on 100 pairs it bounds 19 % of the draws, and holds the truth in 92 % of these.
-    >>>>>>> language
+    In simulations of paired answers it held the truth in 94.8 to 95.4 % of the draws where the full model was well
+    above chance. Of one at 55 % on 100 pairs it bounds 19 % of the draws, and holds the truth in 92 % of these.
 
-        Args:
-            scale: of the ability; its chance is taken as known.
-            full, pruned: predictions [n] of both models on its examples.
-            references: [n].
-            level: of confidence.
+    Args:
+        scale: of the ability; its chance is taken as known.
+        full, pruned: predictions [n] of both models on its examples.
+        references: [n].
+        level: of confidence.
 
-        Returns:
-            Low and high; both None where the full model is not clearly better than chance.
+    Returns:
+        Low and high; both None where the full model is not clearly better than chance.
     """
     weights = sizes_of(references)
     n, share = len(weights), weights / weights.sum()
