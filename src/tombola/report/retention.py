@@ -98,8 +98,10 @@ def _removed(sparsity: float, weights: int) -> float:
 
 
 def _share(kept: Kept) -> str:
-    if kept.share is None or kept.low is None or kept.high is None:
+    if kept.share is None:
         return "at chance in the full model"
+    if kept.low is None or kept.high is None:
+        return f"{100 * kept.share:.0f} % (nothing bounds it)"
     return f"{100 * kept.share:.0f} % ({100 * kept.low:.0f} to {100 * kept.high:.0f})"
 
 

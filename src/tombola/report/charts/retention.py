@@ -110,7 +110,7 @@ def retention_lines(
             .encode(x=alt.value(0), y=alt.Y("at:Q"), text="text:N")
             for one in (marks, chance)
         ),
-        base.transform_filter("datum.low !== null")
+        base.transform_filter("datum.low !== null && datum.high !== null")
         .mark_area(opacity=0.15)
         .encode(y=alt.Y("low:Q"), y2="high:Q", color=color),
         base.mark_line(strokeWidth=2).encode(y=y, color=color, order="sparsity:Q"),
