@@ -20,6 +20,7 @@ from typing import IO, Any
 
 import torch
 
+from tombola.allocator import keep_freed_memory
 from tombola.config import StudyConfig
 from tombola.errors import TombolaError
 from tombola.precision import deterministic
@@ -90,6 +91,7 @@ def _steps(job: dict[str, Any]) -> tuple[dict[str, Step], torch.device]:
 def _work(parent: _Parent) -> None:
     job = parent.wait()
     torch.set_num_threads(job["threads"])
+    keep_freed_memory()
     with warnings.catch_warnings():
         # What there is to say of the study's model and data, the parent has said when it opened them.
         warnings.simplefilter("ignore")

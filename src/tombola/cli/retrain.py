@@ -17,6 +17,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
+    from tombola.allocator import keep_freed_memory
     from tombola.anatomy import dissect
     from tombola.evaluation import evaluate
     from tombola.pipeline import Pipeline
@@ -26,6 +27,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.ticket import Ticket
     from tombola.training import retrain
 
+    keep_freed_memory()
     ticket = Ticket.load(options.ticket)
     pipe = Pipeline.open(given_settings(options), options.preset)
     rewinding = pipe.config.rewinding

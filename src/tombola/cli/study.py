@@ -55,12 +55,14 @@ def _workers(text: str) -> int | Literal["auto"]:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
+    from tombola.allocator import keep_freed_memory
     from tombola.config import StudyConfig
     from tombola.report.terminal import table
     from tombola.report.terminal_abilities import abilities_table
     from tombola.store import read_json
     from tombola.study import Study
 
+    keep_freed_memory()
     settings, chosen = given_settings(options), options.seeds
     if options.config is not None:
         config, listed = StudyConfig.read(options.config, options.preset, **settings)

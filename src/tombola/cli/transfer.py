@@ -23,10 +23,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola import report
+    from tombola.allocator import keep_freed_memory
     from tombola.analysis.transfer import Transfer
     from tombola.estimate import in_words
     from tombola.transferring import Transferring
 
+    keep_freed_memory()
     transferring = Transferring(options.studies, options.out, prunings=options.prunings, seeds=options.seeds)
     if options.dry_run:
         seconds = transferring.estimate()
