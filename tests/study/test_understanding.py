@@ -236,3 +236,37 @@ def test_a_setting_of_another_regime_is_one_clear_line() -> None:
         StudyConfig(keep="grammar>=0.9")
     with pytest.raises(TombolaError, match="nothing to rewind to"):
         dataclasses.replace(config(), rewind="step-3")
+
+
+def typed(settings: dict[str, Any]) -> list[str]:
+    """Settings as a user types them."""
+    text = {name: ",".join(map(str, v)) if isinstance(v, tuple) else str(v) for name, v in settings.items()}
+    return [part for name, value in text.items() for part in (f"--{name.replace('_', '-')}", value)]
+
+
+def test_the_command_line_says_where_each_ability_falls(tmp_path: Path) -> None:
+    values = config().settings()
+    names = ("model", "task", "abilities", "corpus", "start", "dev_rows", "heads_step", "resamples", "precision")
+    flags = typed({name: tuple(v) if isinstance(v := values[name], list) else v for name in names})
+    done = small.tombola("study", *flags, "--prunings", "heads", "--out", tmp_path, "--sparsities", "0.5")
+    assert done.returncode == 0, done.stderr
+    assert "falls under 90 %" in done.stdout
+    assert "Heads" in done.stdout
+
+
+def test_single_steps_prune_language_models_too(tmp_path: Path) -> None:
+    names = ("model", "task", "abilities", "corpus", "start", "dev_rows", "calibration_rows", "calibration_length")
+    values = config(sparsities=(0.1, 0.2)).settings()
+    flags = typed({name: tuple(v) if isinstance(v := values[name], list) else v for name in (*names, "sparsities")})
+    done = small.tombola("prune", *flags, "--pruning", "sparsegpt", "--out", tmp_path / "found", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    ticket = Ticket.load(found["ticket"])
+    assert ticket.provenance["way"] == "sparsegpt"
+    if found["sparsity"] > 0:
+        model = LlamaForCausalLM.from_pretrained(tmp_path / "found" / "updated")
+        for name, weight in dissect(model).weights_of(model).items():
+            assert bool((weight[~ticket.masks[name]] == 0).all())
+    wrong = small.tombola("prune", *flags, "--pruning", "wandering", "--out", tmp_path / "not")
+    assert wrong.returncode == 2
+    assert "unknown pruning 'wandering'" in wrong.stderr

@@ -21,7 +21,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
     at_once = parser.add_mutually_exclusive_group()
     at_once.add_argument(
-        "--keep", type=float, metavar="SHARE", help="no search: one cut that keeps this share of each kind, 0 to 1"
+        "--keep",
+        type=_keep,
+        default=argparse.SUPPRESS,
+        metavar="SHARE",
+        help="no search: one cut that keeps this share of each kind, 0 to 1; or, of a language model, what the search "
+        "must keep, as 'grammar>=0.9'",
     )
     at_once.add_argument(
         "--pattern",
@@ -43,6 +48,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _keep(text: str) -> float | str:
+    """A share of sites, or what must be kept of an ability, which is a setting."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.evaluation import judged, score
     from tombola.pipeline import Pipeline
@@ -54,12 +67,15 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     chosen = way(options.pruning)
     if options.pattern is not None and chosen.name != "weights":
         raise TombolaError(f"{options.pattern} is a pattern of weights; add --pruning weights")
-    pipe = Pipeline.open(given_settings(options), options.preset)
+    keep = getattr(options, "keep", None)
+    at_once = keep if isinstance(keep, float) else None
+    settings = {name: value for name, value in given_settings(options).items() if at_once is None or name != "keep"}
+    pipe = Pipeline.open(settings, options.preset)
     model = pipe.trained()
-    if options.pattern is not None or options.keep is not None:
+    if options.pattern is not None or at_once is not None:
         if chosen.name != chosen.pruning:
             raise TombolaError(f"{chosen.name} is found by a search; leave --keep out")
-        return _prune_at_once(options, pipe, model)
+        return _prune_at_once(options, at_once, pipe, model)
     with (
         publish(options.out) as draft,
         pipe.bars(
@@ -100,7 +116,9 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def _prune_at_once(options: argparse.Namespace, pipe: "Pipeline", model: "nn.Module") -> dict[str, Any]:
+def _prune_at_once(
+    options: argparse.Namespace, share: float | None, pipe: "Pipeline", model: "nn.Module"
+) -> dict[str, Any]:
     """A ticket without a search: of a given share, or by a pattern."""
     from tombola.anatomy import dissect
     from tombola.evaluation import score
@@ -110,14 +128,14 @@ def _prune_at_once(options: argparse.Namespace, pipe: "Pipeline", model: "nn.Mod
     from tombola.store import publish
 
     how: dict[str, Any] = {"batch_size": pipe.config.eval_batch_size, "precision": pipe.precision}
-    measured = options.keep is not None and options.pruning != "weights"
+    measured = share is not None and options.pruning != "weights"
     cost = 2 * pipe.task.size("dev") + (IMPORTANCE_COST * pipe.task.size("train") if measured else 0)
     weight = cost / (2 * pipe.task.size("dev") + (pipe.task.size("train") if measured else 0))
     with publish(options.out) as draft, pipe.bars(f"prune {options.pruning}", cost, weight) as bars:
-        if options.keep is None:
+        if share is None:
             ticket = prune_semi_structured(model)
         else:
-            keep = dict.fromkeys(options.pruning.split("+"), options.keep)
+            keep = dict.fromkeys(options.pruning.split("+"), share)
             # The settings' default is that of searches.
             block = getattr(options, "neuron_block", 1)
             ticket = one_shot(model, pipe.task, keep, block=block, progress=bars, **how)

@@ -37,10 +37,11 @@ GROUPS: Mapping[str, tuple[tuple[str, ...], str]] = {
         "Defaults are the paper's, which prunes no neurons.",
     ),
     "language models": (
-        ("abilities", "text_tokens", "keep", "corpus", "start", "importance_rows", "importance_length", "recovery"),
+        ("abilities", "text_tokens", "corpus", "start", "importance_rows", "importance_length", "recovery"),
         "Of the task understanding, which judges a model zero-shot. Abilities are grammar, language-modelling, "
         "knowledge and sentiment, or from files (cloze=FILE, grammar=FOLDER, inference=FILE, reasoning=FILE).",
     ),
+    "what must be kept": (("keep",), ""),
     "training": (
         ("epochs", "learning_rate", "batch_size", "weight_decay", "warmup", "clip", "rewind", "imp"),
         "",
