@@ -14,6 +14,7 @@ from tombola.analysis.attention_pooling import pooled_distribution, survival_cor
 from tombola.analysis.attention_summary import Distribution
 from tombola.analysis.interactions import Interactions, explained
 from tombola.analysis.patterns import AttentionPatterns
+from tombola.cell import Survivors
 from tombola.report.exporting import export
 from tombola.report.record import read_record
 from tombola.store import read_json, write_json
@@ -50,7 +51,7 @@ def study(folder: Path) -> None:
     facts = read_json(folder / "study.json")
     settings = {name: value for name, value in facts["config"].items() if name not in LOCAL}
     write_json(out / "study.json", {**{name: facts[name] for name in ABOUT}, "config": settings})
-    (comparison,) = record.home.glob("seeds-*/comparison.json")
+    comparison = Survivors.compared(record.home).comparison
     _copy(comparison, out / "comparison.json")
     seeds = [cell for cell in record.cells if cell.analysis("attention").is_file()]
     full = [AttentionPatterns.read(cell.analysis("attention")) for cell in seeds]

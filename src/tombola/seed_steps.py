@@ -33,6 +33,9 @@ from tombola.training import train
 from tombola.ways import in_words, way
 from tombola.workbench import Workbench
 
+_LARGE = 50_000_000
+"""Prunable weights from which a model is timed once only: a pass takes seconds then, which a disturbance does not."""
+
 
 class SeedSteps:
     """Fine-tune, search, draw controls, score, retrain and shrink for one seed.
@@ -234,5 +237,7 @@ class SeedSteps:
         good = self._cell.ticket(pruning, "good")
         with spared("the smaller model was not timed"):
             model = self._bench.winner(pruning).to(self._setting.device)
-            costs = compare(model, Ticket.load(good), folder=good / "shrunk", length=self._config.max_length, repeats=3)
+            repeats = 3 if self._setting.anatomy.weights < _LARGE else 1
+            length = self._config.max_length
+            costs = compare(model, Ticket.load(good), folder=good / "shrunk", length=length, repeats=repeats)
             write_json(good / COST, costs.entry())
