@@ -181,7 +181,7 @@ class SeedSteps:
             precision=setting.precision,
             progress=progress,
         )
-        found = dataclasses.replace(found, good=self._bench.signed(found.good, "good"))
+        found = dataclasses.replace(found, good=self._bench.signed(found.good, "good", pruning))
         if found.model is not None and not self._cell.updated(pruning).is_dir():
             with publish(self._cell.updated(pruning)) as draft:
                 setting.task.save(found.model, draft)
@@ -195,7 +195,7 @@ class SeedSteps:
             ticket = controls.random(found.good, self._cell.seed)
         else:
             ticket = controls.random_layerwise(found.good, self._cell.seed)
-        self._bench.signed(ticket, name).save(self._cell.ticket(pruning, name))
+        self._bench.signed(ticket, name, pruning).save(self._cell.ticket(pruning, name))
 
     def _pruned(self, pruning: str, name: str, progress: Progress) -> None:
         started = time.perf_counter()

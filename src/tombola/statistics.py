@@ -151,8 +151,13 @@ class Verdict:
     learned: bool
     rule: Literal["seeds", "bootstrap"]
 
-    def sentence(self, name: str) -> str:
-        """The verdict on the ticket called `name` as one or two plain English sentences with all numbers."""
+    def sentence(self, name: str, *, trained: bool = True) -> str:
+        """The verdict on the ticket called `name` as one or two plain English sentences with all numbers.
+
+        Args:
+            name: of the ticket, as in "the good ticket".
+            trained: whether it was trained, which more seeds would tell more of.
+        """
         what = self.metric.replace("_", " ")
         if not self.learned:
             return (
@@ -167,11 +172,15 @@ class Verdict:
         if self.rule == "bootstrap":
             scores = f"{what} {self.mean:.3f} against the full model's {self.full_mean:.3f}"
             found = (
-                f"With one seed, no loss of {name} against the full model can be shown"
+                f"no loss of {name} against the full model can be shown"
                 if self.matches
-                else f"With one seed, {name} falls short of the full model"
+                else f"{name} falls short of the full model"
             )
-            return f"{found}: {scores}; {difference}. How much training runs vary is unknown from one seed."
+            if not trained:
+                return f"{found[:1].upper()}{found[1:]}: {scores}; {difference}. It was not trained again."
+            return (
+                f"With one seed, {found}: {scores}; {difference}. How much training runs vary is unknown from one seed."
+            )
         scores = (
             f"mean {what} {self.mean:.3f} ± {self.std:.3f} against the full model's "
             f"{self.full_mean:.3f} ± {self.full_std:.3f} (± sample standard deviation)"

@@ -295,7 +295,11 @@ class Study:
                 verdict = statistics.verdict(metric, full, ticket, references, seed=0, resamples=self.config.resamples)
                 kind = f"the {name.replace('-', ' ')} ticket" if name in TICKETS else _SUPER[name]
                 what = f"{kind} of {in_words(pruning)}"
-                found.append(TicketVerdict(pruning, name, stage, verdict, verdict.sentence(what)).entry())
+                found.append(
+                    TicketVerdict(
+                        pruning, name, stage, verdict, verdict.sentence(what, trained=self.config.retrains)
+                    ).entry()
+                )
         return found
 
     def _describe(self, workers: int) -> None:

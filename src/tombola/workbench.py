@@ -142,10 +142,11 @@ class Workbench:
             progress=progress,
         )
 
-    def signed(self, ticket: Ticket, name: str) -> Ticket:
-        """The ticket with where it comes from: task, model, seed and study."""
+    def signed(self, ticket: Ticket, name: str, pruning: str) -> Ticket:
+        """The ticket with where it comes from: way of pruning, task, model, seed and study."""
         return ticket.with_provenance(
             ticket=name,
+            way=pruning,
             task=self.config.task_name,
             model=self.config.model,
             seed=self.cell.seed,
@@ -184,7 +185,7 @@ class Workbench:
             parameters=count_parameters(subnetwork.model) - zeros,
             bytes=bytes_of(subnetwork.model),
         )
-        pruning = "none" if name == "full" else ticket.pruning
+        pruning = "none" if name == "full" else str(ticket.provenance.get("way", ticket.pruning))
         self.write_row(draft, predictions, size, pruning, name, stage, started)
 
     def write_row(

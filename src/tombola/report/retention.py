@@ -7,7 +7,7 @@ from tombola.report import charts, figures
 from tombola.report.charts.retention import RetentionPoint
 from tombola.report.gallery import Gallery
 from tombola.report.layout import beside, figure, section
-from tombola.report.markup import Html, element, join
+from tombola.report.markup import Html, element
 from tombola.report.names import PRUNING_TITLES, TICKET_TITLES, and_words
 from tombola.report.record import Record
 from tombola.report.tables import Column, Table
@@ -182,7 +182,7 @@ def _ways(record: Record, profiles: Sequence[RetentionProfile], full: int, galle
         "The score is the mean over abilities. Weights that are zero count as gone here; only heads, MLPs and the like "
         "make the model smaller when it runs."
     )
-    return join(element("h3", "Which way of pruning keeps most"), figure("", lead, *plots, layout="pair"))
+    return figure("Which way of pruning keeps most", lead, *plots, layout="pair")
 
 
 def _falls(profiles: Sequence[RetentionProfile]) -> Table:

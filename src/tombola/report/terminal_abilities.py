@@ -5,14 +5,14 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from tombola.analysis.retention_profile import Fall
 from tombola.report import figures
-from tombola.report.names import PRUNING_TITLES
 from tombola.report.record import read_record
-from tombola.report.retention import fall_in_words, read_profiles
+from tombola.report.retention import read_profiles
 
 
 def abilities_table(folder: Path) -> Table | None:
-    """A line for each ability, a column for each way of pruning; None where a study has no abilities.
+    """A line for each way of pruning, a column for each ability; None where a study has no abilities.
 
     Args:
         folder: of the study.
@@ -20,15 +20,26 @@ def abilities_table(folder: Path) -> Table | None:
     profiles = read_profiles(read_record(folder))
     if not profiles:
         return None
-    found = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", title_justify="left")
+    found = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", title_justify="left")
     threshold = f"{100 * profiles[0].threshold:g} %"
-    found.title = Text(f"Share of the prunable weights at which each ability falls under {threshold}")
-    for name in ("", "full model", "chance"):
-        found.add_column(name, justify="left" if not name else "right")
+    found.title = Text(
+        f"Percentage of the prunable weights at which each ability falls under {threshold}, 95 % interval"
+    )
+    found.add_column("")
+    curves = profiles[0].curves
+    for curve in curves:
+        found.add_column(curve.title, justify="right")
+    raw = [f"{figures.score(curve.full)}" + ("" if curve.learned else " (chance)") for curve in curves]
+    found.add_row(*(Text(cell) for cell in ("full model", *raw)), style="bold")
     for profile in profiles:
-        found.add_column(PRUNING_TITLES[profile.pruning], justify="right")
-    for number, curve in enumerate(profiles[0].curves):
-        falls = [fall_in_words(profile.curves[number].fall) if curve.learned else "–" for profile in profiles]
-        cells = (curve.title, figures.score(curve.full), figures.score(curve.chance), *falls)
-        found.add_row(*(Text(cell) for cell in cells))
+        falls = [_short(curve.fall) if curve.learned else "–" for curve in profile.curves]
+        found.add_row(*(Text(cell) for cell in (profile.pruning, *falls)))
     return found
+
+
+def _short(fall: Fall) -> str:
+    """`31 (25–38)`: a terminal is narrow."""
+    if fall.sparsity is None:
+        return "holds"
+    low, high = ("…" if end is None else f"{100 * end:.0f}" for end in (fall.low, fall.high))
+    return f"{100 * fall.sparsity:.0f} ({low}–{high})"

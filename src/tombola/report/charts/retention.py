@@ -88,7 +88,9 @@ def retention_lines(
         axis=alt.Axis(format="~%", values=[0, 0.25, 0.5, 0.75, 1]),
     )
     count = len(names)
-    legend = alt.Legend(title=None, orient="top", direction="horizontal", columns=2, symbolSize=80, labelLimit=260)
+    legend = alt.Legend(
+        title=None, orient="top", direction="horizontal", columns=2, symbolSize=80, symbolOpacity=1, labelLimit=260
+    )
     color = alt.Color("line:N", scale=alt.Scale(domain=list(names), range="symbol"), legend=legend)
     shapes = [_SHAPES[number % len(_SHAPES)] for number in range(count)]
     shape = alt.Shape("line:N", scale=alt.Scale(domain=list(names), range=shapes), legend=legend)
