@@ -38,6 +38,7 @@ FIGURES = (
     "probes-*",
     "overlap*",
     "transfer-*",
+    "retention-*",
 )
 """The pictures that are worth keeping."""
 
@@ -46,11 +47,18 @@ def study(folder: Path) -> None:
     """The rows, verdicts and comparison of a study, its attention in short, and its pictures."""
     record = read_record(folder)
     out = HERE / record.home.name
+    profiles = {pruning: record.cells[0].analysis("retention", pruning) for pruning in record.prunings}
     for name in ("results.jsonl", "verdicts.json"):
         _copy(folder / name, out / name)
     facts = read_json(folder / "study.json")
     settings = {name: value for name, value in facts["config"].items() if name not in LOCAL}
     write_json(out / "study.json", {**{name: facts[name] for name in ABOUT}, "config": settings})
+    if any(path.is_file() for path in profiles.values()):
+        # A language model: what is left of its abilities is all that there is to tell.
+        for pruning, path in profiles.items():
+            _copy(path, out / f"{pruning}.json")
+        _pictures(folder, out)
+        return
     comparison = Survivors.compared(record.home).comparison
     _copy(comparison, out / "comparison.json")
     seeds = [cell for cell in record.cells if cell.analysis("attention").is_file()]

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tombola.ways import WAYS
+
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "findings.md"
 TASKS = {"rotten-tomatoes": "Rotten Tomatoes", "sst2": "SST-2", "cola": "CoLA"}
@@ -213,6 +215,28 @@ def representations() -> Iterator[Line]:
         yield (name, *cells)
 
 
+def falls() -> Iterator[Line]:
+    """Where each ability of the language model falls, by every way of pruning."""
+    profiles = _profiles()
+    curves = next(iter(profiles.values()))["curves"]
+    yield ("removed, %", *(curve["title"] for curve in curves))
+    for profile in profiles.values():
+        yield (WAYS[profile["pruning"]].words, *(_fall(curve) for curve in profile["curves"]))
+
+
+def abilities() -> Iterator[Line]:
+    """Raw scores of every ability along every search."""
+    profiles = _profiles()
+    curves = next(iter(profiles.values()))["curves"]
+    yield ("", "removed, %", *(f"{curve['title']}, {curve['measure']}" for curve in curves))
+    yield ("full model", "0", *(f"{_ends(curve, 'full')}" for curve in curves))
+    yield ("guessing", "", *(f"{curve['chance']:.3f}" for curve in curves))
+    for profile in profiles.values():
+        for number, point in enumerate(profile["curves"][0]["points"]):
+            kept = [_ends(curve["points"][number]["kept"], "raw") for curve in profile["curves"]]
+            yield (WAYS[profile["pruning"]].words, f"{100 * point['sparsity']:.1f}", *kept)
+
+
 TABLES: dict[str, Callable[[], Iterator[Line]]] = {
     one.__name__: one
     for one in (
@@ -226,6 +250,8 @@ TABLES: dict[str, Callable[[], Iterator[Line]]] = {
         random,
         interactions,
         representations,
+        falls,
+        abilities,
     )
 }
 
@@ -244,6 +270,25 @@ def filled(page: str) -> str:
         return f"<!-- table: {match[1]} -->\n{text}\n<!-- end -->"
 
     return re.sub(r"<!-- table: (\w+) -->\n.*?<!-- end -->", table, page, flags=re.DOTALL)
+
+
+def _profiles() -> dict[str, Any]:
+    """The retention profiles, in the order of the ways of pruning."""
+    return {way: _json(f"understanding/{way}.json") for way in WAYS if (HERE / f"understanding/{way}.json").is_file()}
+
+
+def _fall(curve: dict[str, Any]) -> str:
+    if not curve["learned"]:
+        return "the full model is at chance"
+    value, low, high = (curve["fall"][name] for name in ("sparsity", "low", "high"))
+    if value is None:
+        return "never"
+    ends = ("0" if low is None else f"{100 * low:.0f}", "the end" if high is None else f"{100 * high:.0f}")
+    return f"{100 * value:.0f} [{ends[0]}, {ends[1]}]"
+
+
+def _ends(values: dict[str, Any], name: str) -> str:
+    return f"{values[name]:.3f} [{values[f'{name}_low']:.3f}, {values[f'{name}_high']:.3f}]"
 
 
 def _json(name: str) -> Any:
