@@ -1,5 +1,7 @@
 """Tickets to compare a good one with: of exactly its size, but drawn at random, or made of the least useful."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -18,9 +20,10 @@ def random(ticket: Ticket, seed: int) -> Ticket:
     """As many sites of each kind (weights) as `ticket` has, drawn uniformly from the whole model."""
     generator = torch.Generator().manual_seed(seed)
     if ticket.pruning != "weights":
-        masks = {
-            name: _draw(mask.numel(), int(mask.sum()), generator).view_as(mask) for name, mask in ticket.masks.items()
-        }
+        masks = {name: torch.zeros_like(mask) for name, mask in ticket.masks.items()}
+        for name, mask in ticket.masks.items():
+            exists = ticket.exists(name)
+            masks[name][exists] = _draw(int(exists.sum()), int(mask.sum()), generator)
     else:
         joint = _draw(ticket.total, len(ticket), generator)
         parts = joint.split([mask.numel() for mask in ticket.masks.values()])
@@ -39,8 +42,10 @@ def random_layerwise(ticket: Ticket, seed: int) -> Ticket:
     for name, mask in ticket.masks.items():
         # One row a layer for sites; one row altogether for a matrix of weights.
         rows = mask.reshape(mask.shape[0], -1) if ticket.sites else mask.reshape(1, -1)
-        drawn = [_draw(row.numel(), int(row.sum()), generator) for row in rows]
-        masks[name] = torch.stack(drawn).view_as(mask)
+        masks[name] = torch.zeros_like(rows)
+        for drawn, row, exists in zip(masks[name], rows, ticket.exists(name).view_as(rows), strict=True):
+            drawn[exists] = _draw(int(exists.sum()), int(row.sum()), generator)
+        masks[name] = masks[name].view_as(mask)
     return _control(ticket, masks, "random-layerwise", seed=seed)
 
 
@@ -69,4 +74,4 @@ def _draw(total: int, count: int, generator: torch.Generator) -> Tensor:
 
 def _control(ticket: Ticket, masks: dict[str, Tensor], name: str, **facts: object) -> Ticket:
     task = {key: ticket.provenance[key] for key in ("task",) if key in ticket.provenance}
-    return Ticket(ticket.pruning, ticket.architecture, masks, {"ticket": name, **task, **facts})
+    return replace(ticket, masks=masks, provenance={"ticket": name, **task, **facts})

@@ -33,10 +33,12 @@ class SearchOptions:
         heads_step: share of all heads that an iteration removes, at least one head.
         mlps_step: MLPs that an iteration removes.
         neurons_step: share of all blocks of neurons that an iteration removes, at least one block.
+        channels_step: share of all groups of channels that an iteration removes, at least one group.
         neuron_block: neighbouring neurons that are removed together.
         refine: after heads and MLPs (neurons) together, go on with heads alone, then with MLPs (neurons) alone.
         refine_heads_step: share of all heads that a refining iteration removes, at least one head.
         refine_neurons_step: the same for blocks of neurons.
+        refine_channels_step: the same for groups of channels.
         weights_step: share of the remaining weights that an iteration of m-pruning removes.
     """
 
@@ -44,15 +46,18 @@ class SearchOptions:
     heads_step: float = 0.1
     mlps_step: int = 1
     neurons_step: float = 0.1
+    channels_step: float = 0.1
     neuron_block: int = BLOCK
     refine: bool = True
     refine_heads_step: float = 0.05
     refine_neurons_step: float = 0.05
+    refine_channels_step: float = 0.05
     weights_step: float = 0.1
 
     def __post_init__(self) -> None:
-        shares = ("threshold", "heads_step", "neurons_step", "refine_heads_step", "refine_neurons_step", "weights_step")
-        for name in shares:
+        kinds = ("heads", "neurons", "channels")
+        shares = (*(f"{kind}_step" for kind in kinds), *(f"refine_{kind}_step" for kind in kinds))
+        for name in ("threshold", *shares, "weights_step"):
             if not 0 < getattr(self, name) <= 1:
                 raise TombolaError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
         if self.mlps_step < 0:
@@ -75,15 +80,16 @@ class Step:
 
     Attributes:
         iteration: from 0, the full model.
-        phase: `full`, `joint`, `heads`, `mlps`, `neurons` (the s-search) or `magnitude` (the m-search).
-        removed: what this iteration removed: `heads` as [layer, head], `mlps` as layers and `neurons` as
-            [layer, block], least important first; or the number of `weights`.
+        phase: `full`, `joint`, `heads`, `mlps`, `neurons`, `channels` (the s-search) or `magnitude` (the m-search).
+        removed: what this iteration removed: `heads` as [layer, head], `mlps` as layers, `neurons` as [layer, block]
+            and `channels` as [residual block, group], least important first; or the number of `weights`.
         heads, mlps, neurons, weights: survivors.
         sparsity: share of the prunable weights that is gone.
         score: on the search split.
         holds: whether the score holds the threshold; if not, the state before stands.
         seconds: of this pass.
         importance: normalised importance of the survivors in this state, as `Importance.lists`; None for weights.
+        channels: surviving groups of channels.
     """
 
     iteration: int
@@ -98,6 +104,7 @@ class Step:
     holds: bool
     seconds: float
     importance: Mapping[str, Any] | None = None
+    channels: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,7 +308,7 @@ def search_ticket(
     if pruning == "weights":
         state = trail.descend("magnitude", state, lambda s: _cut_weights(s, anatomy, options.weights_step))
     else:
-        totals = {kind: mask.numel() for kind, mask in everything.masks.items()}
+        totals = everything.counts()
         counts = {kind: options.cut(kind, total) for kind, total in totals.items()}
         state = trail.descend("joint", state, lambda s: _cut_sites(s, counts, layers))
         for kind, total in totals.items() if options.refine else ():
