@@ -1,6 +1,6 @@
 """Denoisers: the networks of diffusers that predict noise, from a preset, a model's folder or a pipeline's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +16,17 @@ from tombola.store import read_json
 
 PARTS = ("unet", "transformer")
 """What pipelines call their denoiser."""
+_TOKENS = 77
+"""Length of a text that a denoiser is given: CLIP's."""
+KNOWN = (
+    "UNet2DModel",
+    "UNet2DConditionModel",
+    "DiTTransformer2DModel",
+    "PixArtTransformer2DModel",
+    "SD3Transformer2DModel",
+    "FluxTransformer2DModel",
+)
+"""Classes of denoisers."""
 UNCONDITIONAL = ("UNet2DModel",)
 """Classes that need nothing but an image and a timestep."""
 
@@ -52,7 +63,7 @@ def load(source: str, *, weights: bool = True) -> nn.Module:
         # Of any class: what it reads is a file of this name.
         config = UNet2DModel.load_config(source, subfolder=part)
         kind: Any = getattr(diffusers, str(config.get("_class_name")), None)
-        if not (isinstance(kind, type) and issubclass(kind, ModelMixin)):
+        if not _is_model(kind):
             raise TombolaError(f"{source} holds a {config.get('_class_name')}, which is no model of diffusers")
         if not weights:
             return cast(nn.Module, kind.from_config(config))
@@ -69,6 +80,75 @@ def predict(model: nn.Module, noisy: Tensor, timesteps: Tensor) -> Tensor:
     """What the denoiser says of noisy images [batch, channels, height, width] at timesteps, int64 [batch]."""
     found: Tensor = model(noisy, timesteps, return_dict=False)[0]
     return found
+
+
+def random_inputs(model: nn.Module, batch: int, size: int | None = None) -> dict[str, Any]:
+    """What any denoiser takes: the same noise, timesteps and conditions each time, of its dtype and device.
+
+    Args:
+        model: a denoiser of diffusers.
+        batch: examples.
+        size: of the image (the latent one) in pixels; by default the configuration's.
+
+    Raises:
+        TombolaError: what its class takes is not known.
+    """
+    name, config = type(model).__name__, cast(Mapping[str, Any], model.config)
+    generator = torch.Generator().manual_seed(0)
+    parameter = next(model.parameters())
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randn(batch, *shape, generator=generator).to(parameter.device, parameter.dtype)
+
+    size = size or config.get("sample_size") or 32
+    image = noise(config["in_channels"], size, size)
+    times = torch.linspace(1, 999, batch).long().to(parameter.device)
+    if name == "UNet2DModel":
+        return {"sample": image, "timestep": times}
+    if name == "UNet2DConditionModel":
+        found: dict[str, Any] = {"sample": image, "timestep": times}
+        found["encoder_hidden_states"] = noise(_TOKENS, _width(config["cross_attention_dim"]))
+        if config.get("addition_embed_type") == "text_time":
+            # Six numbers of sizes and crops, and the pooled text fills up the rest.
+            rest = config["projection_class_embeddings_input_dim"] - 6 * config["addition_time_embed_dim"]
+            found["added_cond_kwargs"] = {"text_embeds": noise(rest), "time_ids": noise(6)}
+        return found
+    if name == "DiTTransformer2DModel":
+        labels = torch.arange(batch).remainder(config["num_embeds_ada_norm"]).to(parameter.device)
+        return {"hidden_states": image, "timestep": times, "class_labels": labels}
+    if name == "PixArtTransformer2DModel":
+        found = {"hidden_states": image, "timestep": times}
+        found["encoder_hidden_states"] = noise(_TOKENS, config["caption_channels"])
+        sizes = {"resolution": noise(2), "aspect_ratio": noise(1)}
+        found["added_cond_kwargs"] = sizes if model.use_additional_conditions else dict.fromkeys(sizes)
+        return found
+    if name == "SD3Transformer2DModel":
+        return {
+            "hidden_states": image,
+            "timestep": times,
+            "encoder_hidden_states": noise(_TOKENS, config["joint_attention_dim"]),
+            "pooled_projections": noise(config["pooled_projection_dim"]),
+        }
+    if name == "FluxTransformer2DModel":
+        side = size // 2
+        axes = len(config["axes_dims_rope"])
+        places = torch.zeros(side * side, axes, device=parameter.device, dtype=parameter.dtype)
+        places[:, 1] = torch.arange(side * side, device=parameter.device) // side
+        places[:, 2] = torch.arange(side * side, device=parameter.device) % side
+        found = {
+            "hidden_states": noise(side * side, config["in_channels"]),
+            "timestep": times.to(parameter.dtype) / 1000,
+            "encoder_hidden_states": noise(_TOKENS, config["joint_attention_dim"]),
+            "pooled_projections": noise(config["pooled_projection_dim"]),
+            "img_ids": places,
+            "txt_ids": torch.zeros(_TOKENS, axes, device=parameter.device, dtype=parameter.dtype),
+        }
+        return found | ({"guidance": noise().abs()} if config["guidance_embeds"] else {})
+    raise TombolaError(f"it is not known what a {name} takes; Tombola knows the denoisers {', '.join(KNOWN)}")
+
+
+def _width(of: int | Sequence[int]) -> int:
+    return of if isinstance(of, int) else of[0]
 
 
 def check(model: nn.Module, channels: int, size: tuple[int, int], schedule: DDPMScheduler) -> nn.Module:
@@ -123,6 +203,10 @@ def save(model: nn.Module, scheduler: DDIMScheduler, folder: Path) -> None:
         return
     cast(Any, model).save_pretrained(folder)
     scheduler.save_pretrained(folder / "scheduler")
+
+
+def _is_model(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, ModelMixin)
 
 
 def _part(source: str) -> str | None:

@@ -5,7 +5,7 @@ families. Paths are those of transformers 5.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -408,7 +408,59 @@ def _unet(of_attentions: Mapping[str, Any], transformers: Mapping[str, Any] | No
     return Family(tuple(stacks))
 
 
-_KNOWN["UNet2DModel"] = _unet({"attentions": (_diffusers_attention(),)})
+def _joint(name: str, prefix: str = "", *, optional: bool = False) -> Attention:
+    """Attention of two streams of tokens, of which each has projections of its own."""
+    found = _diffusers_attention(name, prefix, optional=optional)
+    added = {f"added_{kind}": f"{name}.add_{kind[0]}_proj" for kind in _QKV}
+    inputs = {kind: Projection(path, ("query",), optional=True) for kind, path in added.items()}
+    more_outputs = {"added_output": f"{name}.to_add_out"}
+    return replace(found, inputs={**found.inputs, **inputs}, more_outputs=more_outputs)
+
+
+def _feed_forward(name: str, prefix: str = "", *, gated: bool = False, optional: bool = False) -> MLP:
+    # GEGLU has both of its parts in one matrix.
+    parts = ("input", "gate") if gated else _MLP
+    return MLP({"mlp_in": Projection(f"{name}.net.0.proj", parts)}, f"{name}.net.2", prefix=prefix, optional=optional)
+
+
+_SELF_AND_CROSS = (_diffusers_attention("attn1"), _diffusers_attention("attn2", "cross_", optional=True))
+
+_KNOWN |= {
+    "UNet2DModel": _unet({"attentions": (_diffusers_attention(),)}),
+    "UNet2DConditionModel": _unet(
+        {"matrices": {"transformer_in": "proj_in", "transformer_out": "proj_out"}},
+        {"attentions": _SELF_AND_CROSS, "mlps": (_feed_forward("ff", gated=True),)},
+    ),
+    "DiTTransformer2DModel": Family(
+        (Stack("transformer_blocks", (_diffusers_attention("attn1"),), (_feed_forward("ff"),)),)
+    ),
+    "PixArtTransformer2DModel": Family((Stack("transformer_blocks", _SELF_AND_CROSS, (_feed_forward("ff"),)),)),
+    "SD3Transformer2DModel": Family(
+        (
+            Stack(
+                "transformer_blocks",
+                # Version 3.5 medium attends twice, the second time among the image's tokens alone.
+                (_joint("attn"), _diffusers_attention("attn2", "second_", optional=True)),
+                (_feed_forward("ff"), _feed_forward("ff_context", "context_", optional=True)),
+            ),
+        )
+    ),
+    "FluxTransformer2DModel": Family(
+        (
+            Stack(
+                "transformer_blocks",
+                (_joint("attn"),),
+                (_feed_forward("ff"), _feed_forward("ff_context", "context_", optional=True)),
+            ),
+            Stack(
+                "single_transformer_blocks",
+                (replace(_diffusers_attention("attn"), output="proj_out", shared_output=True),),
+                (MLP({"mlp_in": Projection("proj_mlp", _MLP)}, "proj_out", shared_output=True),),
+                optional=True,
+            ),
+        )
+    ),
+}
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(_KNOWN)
 """`config.model_type`, or for a model of diffusers the name of its class → where the parts are."""
