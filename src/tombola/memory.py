@@ -4,6 +4,8 @@ What counts is live bytes: of every tensor that exists at one time, each storage
 for at least. The process's own size says something else: libraries, caches and freed memory are in it.
 """
 
+import itertools
+import os
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
@@ -49,8 +52,8 @@ class LiveBytes(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self.now = self.peak = 0
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now, self.peak = 0, 0
         self._known: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
     @override
@@ -118,7 +121,9 @@ def estimate(
 def measure(run: Callable[[], object], device: torch.device) -> int:
     """The most bytes that were allocated at one time while `run` ran, over what was before.
 
-    On a GPU it is what PyTorch's allocator says (`max_memory_allocated`), on a CPU live bytes.
+    It is what PyTorch's allocator says: on a GPU `max_memory_allocated`, on a CPU every allocation and release that the
+    profiler saw. Unlike `LiveBytes`, workspaces inside of operations are in it: with 64 images of 8 x 8 they are 8 % of
+    a small U-net's activations, with one image two thirds.
     """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -127,16 +132,23 @@ def measure(run: Callable[[], object], device: torch.device) -> int:
         run()
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
-    with LiveBytes() as live:
+    # Its library reports to the terminal that it starts and stops, unless it is told before its first use.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
         run()
-    return live.peak
+    events = found.profiler.kineto_results.events()
+    changes = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
+    # Where two happen in one nanosecond, what is released comes first, and nothing is counted that never was.
+    peak: int = max(itertools.accumulate((change for _, change in changes), initial=0))
+    return peak
 
 
 def bytes_of(model: nn.Module) -> int:
     """Bytes of a network's parameters and buffers, each storage once."""
     tensors = [*model.parameters(), *model.buffers()]
     sizes = {id(tensor.untyped_storage()): tensor.untyped_storage().nbytes() for tensor in tensors}
-    return sum(sizes.values())
+    total: int = sum(sizes.values())
+    return total
 
 
 def _attention(query: Any, key: Any, value: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
