@@ -32,13 +32,12 @@ class SearchOptions:
         threshold: share of the full model's score that must hold.
         heads_step: share of all heads that an iteration removes, at least one head.
         mlps_step: MLPs that an iteration removes.
-        neurons_step: share of all blocks of neurons that an iteration removes, at least one block.
-        channels_step: share of all groups of channels that an iteration removes, at least one group.
+        neurons_step: share of all blocks of neurons that an iteration removes, at least one block; and of all groups of
+            channels.
         neuron_block: neighbouring neurons that are removed together.
         refine: after heads and MLPs (neurons) together, go on with heads alone, then with MLPs (neurons) alone.
         refine_heads_step: share of all heads that a refining iteration removes, at least one head.
-        refine_neurons_step: the same for blocks of neurons.
-        refine_channels_step: the same for groups of channels.
+        refine_neurons_step: the same for blocks of neurons and groups of channels.
         weights_step: share of the remaining weights that an iteration of m-pruning removes.
     """
 
@@ -46,18 +45,15 @@ class SearchOptions:
     heads_step: float = 0.1
     mlps_step: int = 1
     neurons_step: float = 0.1
-    channels_step: float = 0.1
     neuron_block: int = BLOCK
     refine: bool = True
     refine_heads_step: float = 0.05
     refine_neurons_step: float = 0.05
-    refine_channels_step: float = 0.05
     weights_step: float = 0.1
 
     def __post_init__(self) -> None:
-        kinds = ("heads", "neurons", "channels")
-        shares = (*(f"{kind}_step" for kind in kinds), *(f"refine_{kind}_step" for kind in kinds))
-        for name in ("threshold", *shares, "weights_step"):
+        shares = ("threshold", "heads_step", "neurons_step", "refine_heads_step", "refine_neurons_step", "weights_step")
+        for name in shares:
             if not 0 < getattr(self, name) <= 1:
                 raise TombolaError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
         if self.mlps_step < 0:
@@ -71,6 +67,8 @@ class SearchOptions:
         """How many of all `total` sites of a kind an iteration removes."""
         if kind == "mlps":
             return 1 if refining else self.mlps_step
+        # A group of channels is to a residual block what a block of neurons is to an MLP.
+        kind = "neurons" if kind == "channels" else kind
         return _share(getattr(self, f"refine_{kind}_step" if refining else f"{kind}_step"), total)
 
 

@@ -203,7 +203,7 @@ def test_iterative_magnitude_pruning_with_rewinding(rewinding: str, tmp_path: Pa
 def test_a_search_of_heads_and_channels(tmp_path: Path) -> None:
     one = task()
     model = one.load("tiny", seed=0)
-    options = SearchOptions(threshold=0.3, heads_step=0.25, channels_step=0.25, refine=False)
+    options = SearchOptions(threshold=0.3, heads_step=0.25, neurons_step=0.25, refine=False)
     found = search_ticket(model, one, "heads+channels", options=options, batch_size=16)
     assert (found.steps[0].heads, found.steps[0].channels, found.steps[0].mlps) == (16, 32, 0)
     assert len(found.steps) > 1
