@@ -29,7 +29,9 @@ CASES = [
 
 
 def test_every_family_of_the_table_is_in_the_zoo() -> None:
-    assert {kind.make().config.model_type for kind in ZOO.values()} == set(FAMILIES)
+    # Those of diffusers, which are called by their classes, have a zoo of their own.
+    of_transformers = {name for name in FAMILIES if name[0].islower()}
+    assert {kind.make().config.model_type for kind in ZOO.values()} == of_transformers
 
 
 @pytest.mark.parametrize("name", ZOO)

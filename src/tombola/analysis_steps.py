@@ -138,7 +138,9 @@ class AnalysisSteps:
         others: dict[str, Callable[[], Subnetwork]] = {
             f"{name} pruned": functools.partial(shrunk, model, ticket) for name, ticket in tickets.items()
         }
-        if self._setting.save != "none":
+        if (updated := self._bench.updated(pruning)) is not None:
+            others["good pruned"] = functools.partial(shrunk, updated, tickets["good"])
+        if self._setting.save != "none" and self._config.retrains:
 
             def retrained() -> Subnetwork:
                 return shrunk(self._bench.winner(pruning).to(self._setting.device), tickets["good"])
@@ -147,7 +149,7 @@ class AnalysisSteps:
         representations(
             whole(model),
             others,
-            self._setting.task,
+            self._bench.task,
             seed=self._cell.seed,
             batch_size=self._config.eval_batch_size,
             precision=self._setting.precision,
@@ -172,8 +174,8 @@ class AnalysisSteps:
         random_tickets(
             self._bench.model(),
             found,
-            self._setting.task,
-            self._bench.task.metric.floor(found.full_score, self._config.threshold),
+            self._bench.task,
+            self._bench.task.metric.floor(found.full_score, self._config.search_options.threshold),
             split=self._config.searched,
             seed=self._cell.seed,
             retrained=(good, again, RETRAINED),

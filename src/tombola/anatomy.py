@@ -2,15 +2,16 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from tombola.errors import TombolaError
-from tombola.families import FAMILIES, MLP, Attention, Family, Projection
+from tombola.families import FAMILIES, MLP, Attention, Family, Projection, Residual
 
 SHRUNK = "a model that was shrunk already cannot be pruned again"
 
@@ -23,13 +24,14 @@ class Matrix:
         parameter: its name in `model.named_parameters()`.
         kind: which of its layer's matrices it is, by the family's entry: `query`, `mlp_in`, ...
         layer: counted over all stacks of layers, the encoder's first.
-        shape: as the parameter has it: [out, in], and [in, out] in GPT-2, whose `Conv1D` is transposed.
+        shape: as the parameter has it: [out, in], [in, out] in GPT-2, whose `Conv1D` is transposed, and
+            [out, in, height, width] of a convolution.
     """
 
     parameter: str
     kind: str
     layer: int
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
 
     @property
     def name(self) -> str:
@@ -38,13 +40,13 @@ class Matrix:
 
     @property
     def module(self) -> str:
-        """Full name of the linear map that multiplies by it."""
+        """Full name of the linear map or convolution that multiplies by it."""
         return self.parameter.removesuffix(".weight")
 
     @property
     def size(self) -> int:
         """Number of weights."""
-        return self.shape[0] * self.shape[1]
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class HeadRow:
         kv_heads: number of key/value heads; `group` heads share one.
         size: units of a head.
         inputs: matrix kind → projection, those that the model has.
+        outputs: full names of the projections whose input the heads' gates multiply; of an input that an MLP shares,
+            the heads' units are the first.
         head_weights: prunable weights that one head holds by itself.
         kv_weights: prunable weights of one key/value head.
         may_be_empty: whether the sublayer runs without heads.
@@ -73,13 +77,14 @@ class HeadRow:
     kv_heads: int
     size: int
     inputs: tuple[tuple[str, Projection], ...]
+    outputs: tuple[str, ...]
     head_weights: int
     kv_weights: int
     may_be_empty: bool
 
     def path(self, part: str) -> str:
         """Full name of a module of the layer."""
-        return f"{self.name}.{part}"
+        return _joined(self.name, part)
 
     @property
     def module(self) -> str:
@@ -88,8 +93,8 @@ class HeadRow:
 
     @property
     def output(self) -> str:
-        """Full name of the projection whose input the heads' gates multiply."""
-        return self.path(self.plan.output)
+        """Full name of the projection whose input the heads' gates multiply, the first where there are several."""
+        return self.outputs[0]
 
     @property
     def group(self) -> int:
@@ -116,7 +121,7 @@ class MLPRow:
         neurons: number of hidden units.
         inputs: matrix kind → projection, those that the model has.
         neuron_weights: prunable weights of one hidden unit: a row of each projection in, a column of the last.
-        bias: whether the last projection has a bias.
+        bias: whether the last projection has a bias of the MLP's own.
         transposed: whether the projections are `Conv1D`.
     """
 
@@ -131,11 +136,11 @@ class MLPRow:
 
     def path(self, part: str) -> str:
         """Full name of a module of the layer."""
-        return f"{self.name}.{part}"
+        return _joined(self.name, part)
 
     @property
     def output(self) -> str:
-        """Full name of the last projection."""
+        """Full name of the last projection; of an input that heads share, the neurons' units are the last."""
         return self.path(self.plan.output)
 
     @property
@@ -145,18 +150,56 @@ class MLPRow:
 
 
 @dataclass(frozen=True)
+class ChannelRow:
+    """The inner channels of one residual block, by the groups of the norm between its convolutions.
+
+    A norm takes mean and variance over its whole group: without one channel of a group the others would change, without
+    a whole group nothing else does.
+
+    Attributes:
+        layer: as in `Matrix`.
+        name: full name of the block.
+        plan: the family's entry.
+        groups: number of groups.
+        size: channels of a group.
+        time: rows of the projection of the timestep for each channel: 2 where it gives scale and shift, 0 where the
+            block has none.
+        group_weights: prunable weights of one group: its rows of the maps in, its columns of the last convolution.
+    """
+
+    layer: int
+    name: str
+    plan: Residual
+    groups: int
+    size: int
+    time: int
+    group_weights: int
+
+    def path(self, part: str) -> str:
+        """Full name of a module of the block."""
+        return _joined(self.name, part)
+
+    @property
+    def output(self) -> str:
+        """Full name of the convolution whose input the groups' gates multiply."""
+        return self.path(self.plan.output)
+
+
+@dataclass(frozen=True)
 class Kept:
     """What of a model's structure is kept, unit by unit, whichever kinds of sites were pruned.
 
     Attributes:
-        heads: bool [rows, heads].
+        heads: for each row bool [heads].
         mlps: bool [MLPs]; a removed MLP has lost the bias of its output too.
         neurons: for each MLP bool [neurons]; none of a removed MLP's.
+        channels: for each residual block bool [groups].
     """
 
-    heads: Tensor
+    heads: tuple[Tensor, ...]
     mlps: Tensor
     neurons: tuple[Tensor, ...]
+    channels: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -164,22 +207,24 @@ class Anatomy:
     """The sites and prunable weights of one architecture; made by [`dissect`][tombola.anatomy.dissect].
 
     Attributes:
-        model_type: `config.model_type`.
+        model_type: `config.model_type`; of a model of diffusers, the name of its class.
         attentions: the rows of a mask of heads: one for each attention sublayer, layer by layer. A layer of T5's
             decoder has two, for its own tokens and for the encoder's.
         feed_forwards: the elements of a mask of MLPs.
         matrices: every prunable matrix, layer by layer, in the order in which data flows through them.
+        residuals: the rows of a mask of channels: the residual blocks of a convolutional network.
     """
 
     model_type: str
     attentions: tuple[HeadRow, ...]
     feed_forwards: tuple[MLPRow, ...]
     matrices: tuple[Matrix, ...]
+    residuals: tuple[ChannelRow, ...] = ()
 
     @property
     def heads(self) -> tuple[int, int]:
-        """(attention sublayers, heads in each): the shape of a mask of heads."""
-        return len(self.attentions), self.attentions[0].heads
+        """(attention sublayers, heads in each, or most heads of any): the shape of a mask of heads."""
+        return len(self.attentions), max((row.heads for row in self.attentions), default=0)
 
     @property
     def mlps(self) -> int:
@@ -193,24 +238,41 @@ class Anatomy:
 
     @property
     def neurons(self) -> int:
-        """Hidden units of each MLP.
+        """Hidden units of each MLP; where MLPs differ, the most that divide the neurons of each.
+
+        Blocks of neurons divide this number, and so every MLP.
 
         Raises:
-            TombolaError: the MLPs differ in size, so that a mask of neurons has no shape.
+            TombolaError: there are no MLPs.
         """
-        sizes = {row.neurons for row in self.feed_forwards}
-        if len(sizes) > 1:
-            raise TombolaError(
-                f"the MLPs of this {self.model_type} have {min(sizes)} to {max(sizes)} neurons; neurons can be pruned "
-                "only where all have equally many"
-            )
-        return sizes.pop()
+        if not self.feed_forwards:
+            raise TombolaError(f"this {self.model_type} has no MLPs, so it has no neurons to prune")
+        return math.gcd(*(row.neurons for row in self.feed_forwards))
+
+    def sizes(self, kind: str, block: int = 1) -> tuple[int, ...]:
+        """Number of sites in each row of the mask of a kind of site.
+
+        Args:
+            kind: `heads`, `mlps`, `neurons` or `channels`.
+            block: neurons of a block.
+        """
+        if kind == "heads":
+            return tuple(row.heads for row in self.attentions)
+        if kind == "channels":
+            return tuple(row.groups for row in self.residuals)
+        return tuple(row.neurons // block if kind == "neurons" else 1 for row in self.feed_forwards)
 
     def surviving_weights(self, kept: Kept) -> int:
         """Prunable weights that remain."""
-        of_heads = sum(row.weights(mask) for row, mask in zip(self.attentions, kept.heads, strict=True))
-        pairs = zip(self.feed_forwards, kept.neurons, strict=True)
-        return of_heads + sum(row.neuron_weights * int(mask.sum()) for row, mask in pairs)
+        gone = sum(
+            row.weights(torch.ones_like(mask)) - row.weights(mask)
+            for row, mask in zip(self.attentions, kept.heads, strict=True)
+        )
+        for mlp, mask in zip(self.feed_forwards, kept.neurons, strict=True):
+            gone += mlp.neuron_weights * int((~mask).sum())
+        for residual, mask in zip(self.residuals, kept.channels, strict=True):
+            gone += residual.group_weights * int((~mask).sum())
+        return self.weights - gone
 
     @property
     def signature(self) -> str:
@@ -219,11 +281,13 @@ class Anatomy:
         It covers the model type, every row of heads and every matrix's place and shape, and leaves out the name of
         the task's wrapper and all weights: a ticket found on one task fits the same architecture on another.
         """
-        facts = [
+        facts: list[object] = [
             self.model_type,
             [[row.heads, row.size, *([row.kv_heads] if row.group > 1 else [])] for row in self.attentions],
             [[matrix.kind, matrix.layer, matrix.shape] for matrix in self.matrices],
         ]
+        if self.residuals:
+            facts.append([[row.groups, row.size] for row in self.residuals])
         digest = hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode()).hexdigest()
         rows, heads = self.heads
         return f"{self.model_type}-{rows}x{heads}-{digest[:8]}"
@@ -239,21 +303,20 @@ class Anatomy:
 
 
 def dissect(model: nn.Module) -> Anatomy:
-    """Find the heads, MLPs and prunable weights of a transformers model.
+    """Find the heads, MLPs, channels and prunable weights of a model of transformers or diffusers.
 
     Args:
         model: a whole (unshrunk) model of a known family, with or without a task's output layer.
 
     Raises:
-        TombolaError: the model has no transformers configuration, its type is not in `FAMILIES`, or its layers do
-            not look as the table says (a shrunk model, for one).
+        TombolaError: the model is of neither library, its type is not in `FAMILIES`, or its layers do not look as the
+            table says (a shrunk model, for one).
     """
-    config = getattr(model, "config", None)
-    model_type = getattr(config, "model_type", None)
+    model_type = type_of(model)
     if model_type is None:
         raise TombolaError(
-            f"{type(model).__name__} is not a transformers model (it has no config.model_type); "
-            "load it with one of the Auto classes of transformers"
+            f"{type(model).__name__} is not a transformers model (it has no config.model_type), nor one of diffusers "
+            "that Tombola knows; load it with one of the Auto classes of transformers"
         )
     family = FAMILIES.get(model_type)
     if family is None:
@@ -272,29 +335,54 @@ def read(model: nn.Module, family: Family) -> Anatomy:
         TombolaError: its layers do not look as the entry says.
     """
     config = getattr(model, "config", None)
-    model_type = str(getattr(config, "model_type", None))
+    model_type = str(type_of(model))
     if getattr(config, "add_cross_attention", False):
         raise TombolaError(
             f"this {model_type} has cross-attention layers, which its entry in tombola.families.FAMILIES does not cover"
         )
-    base = model.base_model
+    # A model of diffusers has no wrapper.
+    base = getattr(model, "base_model", model)
     assert isinstance(base, nn.Module)
-    reader = _Reader(
-        model_type, family, config, prefix="" if base is model else f"{model.base_model_prefix}.", found=([], [], [])
-    )
-    for index, stack in enumerate(family.stacks):
-        try:
-            blocks = list(_children(base, stack.layers))
-        except AttributeError:
-            if stack.optional:
-                continue
-            raise TombolaError(f"{type(model).__name__} has no {stack.layers}: it holds no heads to prune") from None
-        for name, block in blocks:
-            reader.read(index, name, block)
-    attentions, feed_forwards, matrices = reader.found
-    if not attentions:
+    prefix = "" if base is model else f"{model.base_model_prefix}."
+    reader = _Reader(model_type, family, config, prefix)
+    for stack, name in _blocks(model, base, family):
+        reader.read(stack, name, base.get_submodule(name))
+    if not (reader.attentions or reader.residuals):
         raise TombolaError(f"this {model_type} has no layers, so it has no heads to prune")
-    return Anatomy(model_type, tuple(attentions), tuple(feed_forwards), tuple(matrices))
+    return Anatomy(
+        model_type,
+        tuple(reader.attentions),
+        tuple(reader.feed_forwards),
+        tuple(reader.matrices),
+        tuple(reader.residuals),
+    )
+
+
+def type_of(model: nn.Module) -> str | None:
+    """What the table of families calls the model: `config.model_type`, or for diffusers the name of its class."""
+    found = getattr(getattr(model, "config", None), "model_type", None)
+    if found is None:
+        found = next((kind.__name__ for kind in type(model).__mro__ if kind.__name__ in FAMILIES), None)
+    return found
+
+
+def _blocks(model: nn.Module, base: nn.Module, family: Family) -> list[tuple[int, str]]:
+    """Every layer: its stack in the family's entry, and its name from the base model.
+
+    Stacks are read one after the other, but those that begin at the same module take turns there: the residual blocks
+    and attentions of a U-net.
+
+    Raises:
+        TombolaError: there is no layer of a stack that has to be there.
+    """
+    found = []
+    first = [stack.layers.partition(".")[0] for stack in family.stacks]
+    for index, stack in enumerate(family.stacks):
+        children = list(_children(base, stack.layers))
+        if not children and not stack.optional and not _has(base, stack.layers):
+            raise TombolaError(f"{type(model).__name__} has no {stack.layers}: it holds no heads to prune")
+        found += [((first.index(first[index]), places, index), name) for places, name in children]
+    return [(key[-1], name) for key, name in sorted(found)]
 
 
 @dataclass
@@ -305,29 +393,50 @@ class _Reader:
     family: Family
     config: object
     prefix: str
-    found: tuple[list[HeadRow], list[MLPRow], list[Matrix]]
+    attentions: list[HeadRow] = field(default_factory=list)
+    feed_forwards: list[MLPRow] = field(default_factory=list)
+    residuals: list[ChannelRow] = field(default_factory=list)
+    matrices: list[Matrix] = field(default_factory=list)
     layer: int = 0
 
     def read(self, stack: int, name: str, block: nn.Module) -> None:
         plan, full = self.family.stacks[stack], f"{self.prefix}{name}"
         for attention in plan.attentions:
-            self.found[0].append(self._attention(stack, full, block, attention))
-        self.found[1].append(self._mlp(full, block, plan.mlp))
+            if not attention.optional or _has(block, attention.module):
+                self.attentions.append(self._attention(stack, full, block, attention))
+        for mlp in plan.mlps:
+            if not mlp.optional or _has(block, mlp.output):
+                self.feed_forwards.append(self._mlp(full, block, mlp))
+        if plan.residual is not None:
+            self.residuals.append(self._residual(full, block, plan.residual))
+        for kind, path in plan.matrices.items():
+            if _has(block, path):
+                self._matrix(full, path, kind, block.get_submodule(path))
         self.layer += 1
 
     def _attention(self, stack: int, name: str, block: nn.Module, plan: Attention) -> HeadRow:
-        heads = int(getattr(self.config, self.family.heads, 0))
+        module = self._module(block, plan.module)
+        heads = int(getattr(self.config, self.family.heads, 0) if plan.heads is None else getattr(module, plan.heads))
         kv_heads = int(getattr(self.config, self.family.kv_heads, 0)) if self.family.kv_heads else heads
-        output = self._linear(block, plan.output)
-        size = int(getattr(self._module(block, plan.module), plan.head_size))
+        outputs = {
+            kind: self._linear(block, path)
+            for kind, path in {"attention_output": plan.output, **plan.more_outputs}.items()
+            if kind == "attention_output" or _has(block, path)
+        }
+        units = _shape(outputs["attention_output"])[1]
         inputs = self._inputs(block, plan.inputs)
+        if plan.shared_output:
+            # The rest of its input units are an MLP's: the heads' own are as many as there are queries.
+            units = _shape(self._linear(block, inputs[0][1].path))[0]
+        size = int(getattr(module, plan.head_size)) if plan.head_size is not None else units // max(1, heads)
         of_part = {"key": kv_heads, "value": kv_heads}
-        head_weights, kv_weights = size * _shape(output)[0], 0
-        matches = heads > 0 and _shape(output)[1] == heads * size
+        head_weights, kv_weights = size * sum(_shape(output)[0] for output in outputs.values()), 0
+        matches = heads > 0 and units == heads * size
+        matches = matches and all(plan.shared_output or _shape(one)[1] == units for one in outputs.values())
         for kind, projection in inputs:
             linear = self._linear(block, projection.path)
-            units, fan_in = _shape(linear)
-            matches = matches and units == size * sum(of_part.get(part, heads) for part in projection.parts)
+            rows, fan_in = _shape(linear)
+            matches = matches and rows == size * sum(of_part.get(part, heads) for part in projection.parts)
             shared = sum(part in of_part for part in projection.parts)
             head_weights += size * fan_in * (len(projection.parts) - shared)
             kv_weights += size * fan_in * shared
@@ -337,16 +446,49 @@ class _Reader:
                 f"layer {self.layer} of this {self.model_type} does not have the {heads} heads that its configuration "
                 f"says; {SHRUNK}"
             )
-        self._matrix(name, plan.output, f"{plan.prefix}attention_output", output)
+        self._check(module, plan, heads, size)
+        for kind, output in outputs.items():
+            self._matrix(name, {"attention_output": plan.output, **plan.more_outputs}[kind], plan.prefix + kind, output)
         # A decoder's KV cache needs heads to know how many tokens it has seen.
         may_be_empty = plan.may_be_empty and not getattr(self.config, "is_decoder", False)
+        paths = (plan.output, *(path for kind, path in plan.more_outputs.items() if kind in outputs))
         return HeadRow(
-            stack, self.layer, name, plan, heads, kv_heads, size, inputs, head_weights, kv_weights, may_be_empty
+            stack,
+            self.layer,
+            name,
+            plan,
+            heads,
+            kv_heads,
+            size,
+            inputs,
+            tuple(_joined(name, path) for path in paths),
+            head_weights,
+            kv_weights,
+            may_be_empty,
         )
+
+    def _check(self, module: nn.Module, plan: Attention, heads: int, size: int) -> None:
+        """Raise a TombolaError where removing a head would change the others, or change nothing."""
+        if plan.fused is not None and getattr(module, plan.fused, False):
+            raise TombolaError(
+                f"layer {self.layer} of this {self.model_type} computes queries, keys and values from a fused copy of "
+                "their weights; call unfuse_qkv_projections() first"
+            )
+        for path in plan.norms:
+            norm = getattr(module, path, None)
+            weight = getattr(norm, "weight", None)
+            if heads > 1 and weight is not None and weight.numel() == heads * size:
+                raise TombolaError(
+                    f"layer {self.layer} of this {self.model_type} has a norm over all heads ({path}), so that none "
+                    "can be removed without changing the others; prune its neurons, or weights"
+                )
 
     def _mlp(self, name: str, block: nn.Module, plan: MLP) -> MLPRow:
         output = self._linear(block, plan.output)
-        neurons, inputs = _shape(output)[1], self._inputs(block, plan.inputs)
+        inputs = self._inputs(block, plan.inputs)
+        neurons = _shape(output)[1]
+        if plan.shared_output:
+            neurons = _shape(self._linear(block, inputs[0][1].path))[0] // len(inputs[0][1].parts)
         neuron_weights = _shape(output)[0]
         for kind, projection in inputs:
             linear = self._linear(block, projection.path)
@@ -356,12 +498,35 @@ class _Reader:
                     f"{SHRUNK}"
                 )
             neuron_weights += linear.weight.numel() // neurons
-            self._matrix(name, projection.path, kind, linear)
-        self._matrix(name, plan.output, "mlp_out", output)
+            self._matrix(name, projection.path, plan.prefix + kind, linear)
+        if not plan.shared_output:
+            self._matrix(name, plan.output, f"{plan.prefix}mlp_out", output)
         if plan.gate is not None:
             self._module(block, plan.gate)
-        has_bias, transposed = output.bias is not None, _transposed(output)
+        has_bias, transposed = output.bias is not None and not plan.shared_output, _transposed(output)
         return MLPRow(self.layer, name, plan, neurons, inputs, neuron_weights, has_bias, transposed)
+
+    def _residual(self, name: str, block: nn.Module, plan: Residual) -> ChannelRow:
+        first, norm, last = (self._module(block, path) for path in (plan.input, plan.norm, plan.output))
+        if not (isinstance(first, nn.Conv2d) and isinstance(last, nn.Conv2d) and isinstance(norm, nn.GroupNorm)):
+            raise TombolaError(
+                f"layer {self.layer} of this {self.model_type} is no residual block of two convolutions with a group "
+                "norm between them: the model differs from its family's entry in tombola.families.FAMILIES"
+            )
+        channels, size = first.out_channels, norm.num_channels // norm.num_groups
+        time = self._linear(block, plan.time) if _has(block, plan.time) else None
+        per_channel = 0 if time is None else _shape(time)[0] // channels
+        if (norm.num_channels, last.in_channels) != (channels, channels) or (
+            time is not None and _shape(time)[0] != per_channel * channels
+        ):
+            raise TombolaError(f"layer {self.layer} of this {self.model_type} is not a whole residual block; {SHRUNK}")
+        weights = (first.weight.numel() + last.weight.numel()) // channels
+        self._matrix(name, plan.input, "conv_in", first)
+        if time is not None:
+            weights += per_channel * _shape(time)[1]
+            self._matrix(name, plan.time, "time", time)
+        self._matrix(name, plan.output, "conv_out", last)
+        return ChannelRow(self.layer, name, plan, norm.num_groups, size, per_channel, size * weights)
 
     def _inputs(self, block: nn.Module, plans: Mapping[str, Projection]) -> tuple[tuple[str, Projection], ...]:
         present = tuple((kind, plan) for kind, plan in plans.items() if not plan.optional or _has(block, plan.path))
@@ -369,9 +534,9 @@ class _Reader:
             self._linear(block, next(iter(plans.values())).path)
         return present
 
-    def _matrix(self, name: str, path: str, kind: str, linear: nn.Linear) -> None:
-        rows, columns = linear.weight.shape
-        self.found[2].append(Matrix(f"{name}.{path}.weight", kind, self.layer, (rows, columns)))
+    def _matrix(self, name: str, path: str, kind: str, module: nn.Module) -> None:
+        shape = tuple(module.get_parameter("weight").shape)
+        self.matrices.append(Matrix(f"{_joined(name, path)}.weight", kind, self.layer, shape))
 
     def _module(self, block: nn.Module, path: str) -> nn.Module:
         if not _has(block, path):
@@ -410,14 +575,26 @@ def _has(block: nn.Module, path: str) -> bool:
     return True
 
 
-def _children(base: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
-    """The children of the module at `path`, in which `*` stands for every child, with their names from `base`."""
-    names = [""]
+def _children(base: nn.Module, path: str) -> Iterator[tuple[tuple[int, ...], str]]:
+    """The children of the module at `path`, in which `*` stands for every child that has what comes after.
+
+    Each with its place among its siblings, and the places of its parents that `*` stands for, and its name from `base`.
+    """
+    found: list[tuple[tuple[int, ...], str]] = [((), "")]
     for part in path.split(".*."):
-        parents = [f"{name}.{part}".removeprefix(".") for name in names]
-        names = [f"{parent}.{child}" for parent in parents for child, _ in base.get_submodule(parent).named_children()]
-    for name in names:
-        yield name, base.get_submodule(name)
+        parents = [(places, f"{name}.{part}".removeprefix(".")) for places, name in found]
+        found = [
+            ((*places, place), f"{parent}.{child}")
+            for places, parent in parents
+            if _has(base, parent)
+            for place, (child, _) in enumerate(base.get_submodule(parent).named_children())
+        ]
+    yield from found
+
+
+def _joined(name: str, part: str) -> str:
+    """Full name of a part of a module, which may be the module itself."""
+    return f"{name}.{part}" if part else name
 
 
 def outputs_first(model: nn.Module, matrix: Matrix, tensor: Tensor) -> Tensor:

@@ -194,6 +194,8 @@ class StudyConfig:
             return
         if self.imp or self.rewinding != Rewinding():
             raise TombolaError(f"{self.task} trains no full model, so that there is nothing to rewind to")
+        if "random-tickets" in self.analyses and not self.recovery:
+            raise TombolaError("random-tickets trains tickets again: say with recovery on how many tokens")
         if "attention" in self.analyses:
             raise TombolaError(f"attention patterns are of encoders; {self.task} judges language models")
 

@@ -1,5 +1,7 @@
 """Tickets to compare a good one with: of exactly its size, but drawn at random, or made of the least useful."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -7,20 +9,31 @@ from tombola.anatomy import dissect
 from tombola.magnitude import keep_largest
 from tombola.search import Search
 from tombola.ticket import TICKETS, Ticket
+from tombola.units import Members, count
 
 
 def names(pruning: str) -> tuple[str, ...]:
     """The controls that say something: with one site a layer, a layer-matched draw is the good ticket itself."""
-    return tuple(name for name in TICKETS[1:] if (name, pruning) != ("random-layerwise", "mlps"))
+    return tuple(name for name in TICKETS[1:] if name != "random-layerwise" or pruning not in ("mlps", "blocks"))
 
 
-def random(ticket: Ticket, seed: int) -> Ticket:
-    """As many sites of each kind (weights) as `ticket` has, drawn uniformly from the whole model."""
+def random(ticket: Ticket, seed: int, units: Members | None = None) -> Ticket:
+    """As many sites of each kind (weights) as `ticket` has, drawn uniformly from the whole model.
+
+    Args:
+        ticket: whose size the draw has.
+        seed: of the draw.
+        units: sites that go together: as many units are drawn as `ticket` has.
+    """
     generator = torch.Generator().manual_seed(seed)
-    if ticket.pruning != "weights":
-        masks = {
-            name: _draw(mask.numel(), int(mask.sum()), generator).view_as(mask) for name, mask in ticket.masks.items()
-        }
+    if units is not None:
+        drawn = _draw(count(units), len(_units_of(ticket, units)), generator)
+        masks = {kind: drawn[of_sites] for kind, of_sites in units.items()}
+    elif ticket.pruning != "weights":
+        masks = {name: torch.zeros_like(mask) for name, mask in ticket.masks.items()}
+        for name, mask in ticket.masks.items():
+            exists = ticket.exists(name)
+            masks[name][exists] = _draw(int(exists.sum()), int(mask.sum()), generator)
     else:
         joint = _draw(ticket.total, len(ticket), generator)
         parts = joint.split([mask.numel() for mask in ticket.masks.values()])
@@ -28,19 +41,34 @@ def random(ticket: Ticket, seed: int) -> Ticket:
     return _control(ticket, masks, "random", seed=seed)
 
 
-def random_layerwise(ticket: Ticket, seed: int) -> Ticket:
+def random_layerwise(ticket: Ticket, seed: int, units: Members | None = None) -> Ticket:
     """As many heads and neurons in each layer (weights in each matrix) as `ticket` has, drawn uniformly there.
 
     It tells whether *these* sites matter or only their profile over depth. A layer has one MLP, so the MLPs stay
     the same.
+
+    Args:
+        ticket: whose profile the draw has.
+        seed: of the draw.
+        units: sites that go together, each within one layer: as many units of each row of heads are drawn.
     """
     generator = torch.Generator().manual_seed(seed)
     masks = {}
+    if units is not None:
+        kept = torch.zeros(count(units), dtype=torch.bool)
+        survivors = _units_of(ticket, units)
+        for row in units["heads"]:
+            there = row.unique()
+            kept[there] = _draw(len(there), sum(int(unit) in survivors for unit in there), generator)
+        masks = {kind: kept[of_sites] for kind, of_sites in units.items()}
+        return _control(ticket, masks, "random-layerwise", seed=seed)
     for name, mask in ticket.masks.items():
         # One row a layer for sites; one row altogether for a matrix of weights.
         rows = mask.reshape(mask.shape[0], -1) if ticket.sites else mask.reshape(1, -1)
-        drawn = [_draw(row.numel(), int(row.sum()), generator) for row in rows]
-        masks[name] = torch.stack(drawn).view_as(mask)
+        masks[name] = torch.zeros_like(rows)
+        for drawn, row, exists in zip(masks[name], rows, ticket.exists(name).view_as(rows), strict=True):
+            drawn[exists] = _draw(int(exists.sum()), int(row.sum()), generator)
+        masks[name] = masks[name].view_as(mask)
     return _control(ticket, masks, "random-layerwise", seed=seed)
 
 
@@ -61,6 +89,11 @@ def bad(found: Search, model: nn.Module) -> Ticket:
     return _control(ticket, masks, "bad")
 
 
+def _units_of(ticket: Ticket, units: Members) -> set[int]:
+    """The units of which something survives."""
+    return {unit for kind, of_sites in units.items() for unit in of_sites[ticket.masks[kind]].tolist()}
+
+
 def _draw(total: int, count: int, generator: torch.Generator) -> Tensor:
     mask = torch.zeros(total, dtype=torch.bool)
     mask[torch.randperm(total, generator=generator)[:count]] = True
@@ -68,5 +101,5 @@ def _draw(total: int, count: int, generator: torch.Generator) -> Tensor:
 
 
 def _control(ticket: Ticket, masks: dict[str, Tensor], name: str, **facts: object) -> Ticket:
-    task = {key: ticket.provenance[key] for key in ("task",) if key in ticket.provenance}
-    return Ticket(ticket.pruning, ticket.architecture, masks, {"ticket": name, **task, **facts})
+    task = {key: ticket.provenance[key] for key in ("task", "way") if key in ticket.provenance}
+    return replace(ticket, masks=masks, provenance={"ticket": name, **task, **facts})

@@ -1,4 +1,4 @@
-"""Removing heads, MLPs and neurons from a model, and putting zeros back in their place, as the family's entry says.
+"""Removing heads, MLPs, neurons and channels, and putting zeros back in their place, as the family's entry says.
 
 The unit of a cut is the head, also where heads share keys and values (grouped queries). A group that loses all its
 heads loses its key/value head. If the groups that stay have equally many heads, the grouping stays; if not (which the
@@ -7,16 +7,16 @@ what its group shares, from weights that are still stored once ([`Repeated`][tom
 any set of heads, and it can be trained and undone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from tombola.anatomy import HeadRow, MLPRow
+from tombola.anatomy import ChannelRow, HeadRow, MLPRow
 from tombola.families import Projection
 from tombola.position_bias import join, separate
-from tombola.projections import keep, spread, with_zero_bias, without_bias
+from tombola.projections import inputs_of, keep, keep_norm, spread, spread_norm, with_zero_bias, without_bias
 
 _SHARED = ("key", "value")
 
@@ -88,7 +88,12 @@ def cut_heads(model: nn.Module, row: HeadRow, kept: Tensor) -> None:
         rows, copies = _units(row, projection, cut)
         repeat = None if copies is None else (copies, row.size)
         keep(model, row.path(projection.path), rows=rows, repeat=repeat, blank=cut.blank)
-    keep(model, row.output, columns=_all_units(row.heads, row.size)[cut.heads].flatten(), blank=cut.blank)
+    units = _all_units(row.heads, row.size)[cut.heads].flatten()
+    for path in row.outputs:
+        # Behind the heads' units there may be those of an MLP.
+        others = torch.arange(row.heads * row.size, inputs_of(model, path))
+        blank = torch.arange(len(units)) if cut.blank else None
+        keep(model, path, columns=torch.cat([units, others]), blank_columns=blank)
     _count(model.get_submodule(row.module), row, cut.counts(row))
 
 
@@ -101,8 +106,11 @@ def restore_heads(model: nn.Module, row: HeadRow, kept: Tensor) -> None:
         rows, _ = _units(row, projection, cut)
         full = sum(_heads_of(row, part) for part in projection.parts) * row.size
         spread(model, row.path(projection.path), rows=(rows, full))
-    width = row.heads * row.size
-    spread(model, row.output, columns=(_all_units(row.heads, row.size)[cut.heads].flatten(), width))
+    width, units = row.heads * row.size, _all_units(row.heads, row.size)[cut.heads].flatten()
+    for path in row.outputs:
+        others = inputs_of(model, path) - len(units)
+        columns = torch.cat([units, width + torch.arange(others)])
+        spread(model, path, columns=(columns, width + others))
     whole = Cut.of(row, torch.ones_like(kept))
     module = model.get_submodule(row.module)
     config = getattr(module, "config", None)
@@ -119,8 +127,9 @@ def cut_mlp(model: nn.Module, row: MLPRow, kept: Tensor, *, stays: bool) -> None
     if not kept.all():
         for _, projection in row.inputs:
             keep(model, row.path(projection.path), rows=_neurons(row, projection, kept))
-        keep(model, row.output, columns=kept.nonzero().flatten())
-    if not stays:
+        others = inputs_of(model, row.output) - row.neurons
+        keep(model, row.output, columns=_behind(others, kept))
+    if row.bias and not stays:
         without_bias(model, row.output)
 
 
@@ -134,15 +143,45 @@ def restore_mlp(model: nn.Module, row: MLPRow, kept: Tensor, *, stays: bool) -> 
         full = row.neurons * len(projection.parts)
         rows = _neurons(row, projection, kept), full
         spread(model, row.path(projection.path), rows=rows, transposed=row.transposed)
-    columns = kept.nonzero().flatten(), row.neurons
+    others = inputs_of(model, row.output) - int(kept.sum())
+    columns = _behind(others, kept), others + row.neurons
     spread(model, row.output, columns=columns, transposed=row.transposed)
 
 
-def separate_biases(model: nn.Module, rows: Iterable[HeadRow], heads: Tensor) -> None:
-    """Give the layers of a stack that lost heads, `heads` bool [rows, heads], position biases of their own (T5)."""
+def cut_channels(model: nn.Module, row: ChannelRow, kept: Tensor) -> None:
+    """Remove the groups of channels that are not in `kept`, bool [groups], from a residual block of `model`.
+
+    A block that loses all of them keeps the bias of its last convolution, and one group of zeros, because a norm of no
+    channels does not run. Training leaves it at zero: nothing goes in, and nothing comes out.
+    """
+    if kept.all():
+        return
+    groups, blank = _groups(kept)
+    channels = _all_units(row.groups, row.size)[groups].flatten()
+    keep(model, row.path(row.plan.input), rows=channels, blank=blank)
+    if row.time:
+        keep(model, row.path(row.plan.time), rows=_parts(channels, row.time, row.groups * row.size), blank=blank)
+    keep_norm(model, row.path(row.plan.norm), channels, len(groups), blank=blank)
+    keep(model, row.output, columns=channels, blank_columns=torch.arange(len(channels)) if blank else None)
+
+
+def restore_channels(model: nn.Module, row: ChannelRow, kept: Tensor) -> None:
+    """Undo `cut_channels`: zeros where the others were."""
+    if kept.all():
+        return
+    groups, _ = _groups(kept)
+    channels, full = _all_units(row.groups, row.size)[groups].flatten(), row.groups * row.size
+    spread(model, row.path(row.plan.input), rows=(channels, full))
+    if row.time:
+        spread(model, row.path(row.plan.time), rows=(_parts(channels, row.time, full), row.time * full))
+    spread_norm(model, row.path(row.plan.norm), channels, full, row.groups)
+    spread(model, row.output, columns=(channels, full))
+
+
+def separate_biases(model: nn.Module, rows: Iterable[HeadRow], heads: Sequence[Tensor]) -> None:
+    """Give the layers of a stack that lost heads, bool [heads] of each row, position biases of their own (T5)."""
     for alike in _alike(rows):
-        indices = [index for index, _ in alike]
-        if not heads[indices].all():
+        if not all(heads[index].all() for index, _ in alike):
             cuts = [Cut.of(row, heads[index]).heads for index, row in alike]
             separate([model.get_submodule(row.module) for _, row in alike], cuts)
 
@@ -180,8 +219,23 @@ def _heads_of(row: HeadRow, part: str) -> int:
 
 def _neurons(row: MLPRow, projection: Projection, kept: Tensor) -> Tensor:
     """The output units of a projection that belong to the neurons of `kept`."""
-    units = kept.cpu().nonzero().flatten()
-    return torch.cat([part * row.neurons + units for part in range(len(projection.parts))])
+    return _parts(kept.cpu().nonzero().flatten(), len(projection.parts), row.neurons)
+
+
+def _parts(units: Tensor, parts: int, size: int) -> Tensor:
+    """The same units of each of several parts of a map's outputs, `size` units each."""
+    return torch.cat([part * size + units for part in range(parts)])
+
+
+def _behind(others: int, kept: Tensor) -> Tensor:
+    """Input units of an MLP's last map: all of those that are not its own, then those of `kept`."""
+    return torch.cat([torch.arange(others), others + kept.cpu().nonzero().flatten()])
+
+
+def _groups(kept: Tensor) -> tuple[Tensor, bool]:
+    """The groups that are physically there, and whether that is one of zeros."""
+    groups = kept.cpu().nonzero().flatten()
+    return (groups, False) if len(groups) else (torch.tensor([0]), True)
 
 
 def _units(row: HeadRow, projection: Projection, cut: Cut) -> tuple[Tensor, Tensor | None]:

@@ -1,12 +1,13 @@
-"""Families as data: for each `model_type`, where a layer's heads and MLP live and how their projections are laid out.
+"""Families as data: for each kind of model, where heads, MLPs and channels live and how projections are laid out.
 
 A new architecture is one entry of [`FAMILIES`][tombola.families.FAMILIES] and one line in the tests that run over all
 families. Paths are those of transformers 5.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Attention:
         module: path of the module that computes it, from the layer.
         inputs: matrix kind → projection whose output units belong to heads.
         output: path of the projection whose input units belong to heads.
-        head_size: attribute of the module: units of one head.
+        head_size: attribute of the module: units of one head; None where it has none, and they are counted.
+        heads: attribute of the module: number of heads; None where the configuration says it for all layers.
         counts: attribute of the module that the forward pass reads → what it counts, to be set anew when heads are
             removed: `heads`, `width` (heads x head size), `kv_heads` or `group` (heads that share a key/value head).
         config_counts: the same for attributes that the module reads from the configuration.
@@ -45,17 +47,29 @@ class Attention:
         may_be_empty: it runs without any heads. Otherwise an emptied one keeps one head of zeros: where heads are
             counted by division, and wherever there is a KV cache, which takes a layer without heads for one that has
             seen no tokens (`DynamicLayer.get_seq_length`).
+        more_outputs: matrix kind → path of a further projection whose input units belong to the same heads, where two
+            streams of tokens attend together and go on apart; some layers may lack it.
+        shared_output: of the units of `output`, only the first belong to heads, the others to an MLP (Flux).
+        norms: attributes of the module: norms of queries and keys. One that runs over all heads rules pruning out.
+        fused: attribute of the module: whether it computes from a fused copy of its projections.
+        optional: some layers of the stack lack it.
     """
 
     module: str
     inputs: Mapping[str, Projection]
     output: str
-    head_size: str = "head_dim"
+    head_size: str | None = "head_dim"
+    heads: str | None = None
     counts: Mapping[str, str] = field(default_factory=dict)
     config_counts: Mapping[str, str] = field(default_factory=dict)
     prefix: str = ""
     own_position_bias: bool = False
     may_be_empty: bool = False
+    more_outputs: Mapping[str, str] = field(default_factory=dict)
+    shared_output: bool = False
+    norms: tuple[str, ...] = ()
+    fused: str | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,11 +81,35 @@ class MLP:
         output: path of the projection whose input units belong to neurons.
         gate: path of the module whose output is the sublayer's contribution to the residual stream, where that is not
             `output` itself: a norm after it (Gemma 2 and 3) would undo any gate before it but zero.
+        prefix: of its matrices' kinds, where a layer has two MLPs (`context_`).
+        shared_output: of the input units of `output`, only the last belong to neurons, the others to heads (Flux). The
+            gate multiplies them, and the bias stays.
+        optional: some layers of the stack lack it.
     """
 
     inputs: Mapping[str, Projection]
     output: str
     gate: str | None = None
+    prefix: str = ""
+    shared_output: bool = False
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Residual:
+    """A residual block of two convolutions with a group norm between them.
+
+    Attributes:
+        input: path of the first convolution.
+        norm: path of the norm.
+        output: path of the second convolution.
+        time: path of the linear map of the timestep, which goes to the channels between; a block may lack it.
+    """
+
+    input: str
+    norm: str
+    output: str
+    time: str
 
 
 @dataclass(frozen=True)
@@ -81,13 +119,17 @@ class Stack:
     Attributes:
         layers: path of the list of layers from the base model; `*` stands for every child.
         attentions: of one layer, in order.
-        mlp: of one layer.
+        mlps: of one layer, in order.
+        residual: where a layer is a residual block.
+        matrices: matrix kind → path of further prunable matrices, which belong to no site; a layer may lack them.
         optional: some model classes of the family lack these layers (T5's encoder without its decoder).
     """
 
     layers: str
-    attentions: tuple[Attention, ...]
-    mlp: MLP
+    attentions: tuple[Attention, ...] = ()
+    mlps: tuple[MLP, ...] = ()
+    residual: Residual | None = None
+    matrices: Mapping[str, str] = field(default_factory=dict)
     optional: bool = False
 
 
@@ -108,7 +150,7 @@ class Family:
 
 def _uniform(layers: str, attention: Attention, mlp: MLP, *, kv_heads: str | None = None) -> Family:
     """A family whose layers are all alike, with one attention each."""
-    return Family((Stack(layers, (attention,), mlp),), kv_heads=kv_heads)
+    return Family((Stack(layers, (attention,), (mlp,)),), kv_heads=kv_heads)
 
 
 def _apart(query: str, key: str, value: str, **more: str) -> dict[str, Projection]:
@@ -298,11 +340,11 @@ _KNOWN: dict[str, Family] = {
     ),
     "t5": Family(
         (
-            Stack("encoder.block", (_t5_attention("layer.0.SelfAttention"),), _t5_mlp("layer.1.DenseReluDense")),
+            Stack("encoder.block", (_t5_attention("layer.0.SelfAttention"),), (_t5_mlp("layer.1.DenseReluDense"),)),
             Stack(
                 "decoder.block",
                 (_t5_attention("layer.0.SelfAttention"), _t5_attention("layer.1.EncDecAttention", "cross_")),
-                _t5_mlp("layer.2.DenseReluDense"),
+                (_t5_mlp("layer.2.DenseReluDense"),),
                 optional=True,
             ),
         ),
@@ -323,8 +365,105 @@ _KNOWN: dict[str, Family] = {
     ),
 }
 
+# Of diffusers, by the name of the class. Its layers say themselves how many heads they have.
+
+# A convolution, or a residual block whose channels are left alone.
+_RESAMPLERS = {
+    "resample": "conv",
+    "conv_in": "conv1",
+    "time": "time_emb_proj",
+    "conv_out": "conv2",
+    "shortcut": "conv_shortcut",
+}
+_RESIDUAL = Residual("conv1", "norm2", "conv2", "time_emb_proj")
+
+
+def _diffusers_attention(name: str = "", prefix: str = "", *, optional: bool = False, **more: Any) -> Attention:
+    """`to_q`, `to_k`, `to_v` and `to_out.0` of a module, which is the layer itself where it has no name."""
+    path = f"{name}." if name else ""
+    options: dict[str, Any] = {
+        "head_size": None,
+        "heads": "heads",
+        "counts": {"heads": "heads", "inner_dim": "width"},
+        "norms": ("norm_q", "norm_k", "norm_added_q", "norm_added_k"),
+        "fused": "fused_projections",
+    }
+    inputs = _apart(f"{path}to_q", f"{path}to_k", f"{path}to_v")
+    return Attention(name, inputs, f"{path}to_out.0", prefix=prefix, optional=optional, **options | more)
+
+
+def _unet(of_attentions: Mapping[str, Any], transformers: Mapping[str, Any] | None = None) -> Family:
+    """The three parts of a U-net: residual blocks, what stands beside them, and the maps between resolutions."""
+    stacks = []
+    for part in ("down_blocks.*.", "mid_block.", "up_blocks.*."):
+        stacks.append(
+            Stack(f"{part}resnets", residual=_RESIDUAL, matrices={"shortcut": "conv_shortcut"}, optional=True)
+        )
+        stacks.append(Stack(f"{part}attentions", optional=True, **of_attentions))
+        if transformers is not None:
+            stacks.append(Stack(f"{part}attentions.*.transformer_blocks", optional=True, **transformers))
+        if part != "mid_block.":
+            samplers = "downsamplers" if part.startswith("down") else "upsamplers"
+            stacks.append(Stack(f"{part}{samplers}", matrices=_RESAMPLERS, optional=True))
+    return Family(tuple(stacks))
+
+
+def _joint(name: str, prefix: str = "", *, optional: bool = False) -> Attention:
+    """Attention of two streams of tokens, of which each has projections of its own."""
+    found = _diffusers_attention(name, prefix, optional=optional)
+    added = {f"added_{kind}": f"{name}.add_{kind[0]}_proj" for kind in _QKV}
+    inputs = {kind: Projection(path, ("query",), optional=True) for kind, path in added.items()}
+    more_outputs = {"added_output": f"{name}.to_add_out"}
+    return replace(found, inputs={**found.inputs, **inputs}, more_outputs=more_outputs)
+
+
+def _feed_forward(name: str, prefix: str = "", *, gated: bool = False, optional: bool = False) -> MLP:
+    # GEGLU has both of its parts in one matrix.
+    parts = ("input", "gate") if gated else _MLP
+    return MLP({"mlp_in": Projection(f"{name}.net.0.proj", parts)}, f"{name}.net.2", prefix=prefix, optional=optional)
+
+
+_SELF_AND_CROSS = (_diffusers_attention("attn1"), _diffusers_attention("attn2", "cross_", optional=True))
+
+_KNOWN |= {
+    "UNet2DModel": _unet({"attentions": (_diffusers_attention(),)}),
+    "UNet2DConditionModel": _unet(
+        {"matrices": {"transformer_in": "proj_in", "transformer_out": "proj_out"}},
+        {"attentions": _SELF_AND_CROSS, "mlps": (_feed_forward("ff", gated=True),)},
+    ),
+    "DiTTransformer2DModel": Family(
+        (Stack("transformer_blocks", (_diffusers_attention("attn1"),), (_feed_forward("ff"),)),)
+    ),
+    "PixArtTransformer2DModel": Family((Stack("transformer_blocks", _SELF_AND_CROSS, (_feed_forward("ff"),)),)),
+    "SD3Transformer2DModel": Family(
+        (
+            Stack(
+                "transformer_blocks",
+                # Version 3.5 medium attends twice, the second time among the image's tokens alone.
+                (_joint("attn"), _diffusers_attention("attn2", "second_", optional=True)),
+                (_feed_forward("ff"), _feed_forward("ff_context", "context_", optional=True)),
+            ),
+        )
+    ),
+    "FluxTransformer2DModel": Family(
+        (
+            Stack(
+                "transformer_blocks",
+                (_joint("attn"),),
+                (_feed_forward("ff"), _feed_forward("ff_context", "context_", optional=True)),
+            ),
+            Stack(
+                "single_transformer_blocks",
+                (replace(_diffusers_attention("attn"), output="proj_out", shared_output=True),),
+                (MLP({"mlp_in": Projection("proj_mlp", _MLP)}, "proj_out", shared_output=True),),
+                optional=True,
+            ),
+        )
+    ),
+}
+
 FAMILIES: Mapping[str, Family] = MappingProxyType(_KNOWN)
-"""`config.model_type` → where the parts are."""
+"""`config.model_type`, or for a model of diffusers the name of its class → where the parts are."""
 
 
 def register(model_type: str, family: Family) -> None:

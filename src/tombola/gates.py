@@ -1,8 +1,10 @@
-"""Gates on sites: one factor for every head, MLP or block of neurons of every example, as a context manager.
+"""Gates on sites: one factor for every head, MLP, block of neurons or group of channels of every example.
 
-A head's gate multiplies the head's slice of the attention output projection's input, that of a block of neurons its
-slice of the MLP output projection's input; an MLP's gate multiplies the sublayer's whole contribution to the residual
-stream, bias included. All at one, the model computes what it always does; a gate at zero is the deletion of its site.
+A head's gate multiplies the head's slice of the attention output projection's input (of both, where two streams of
+tokens attend together), that of a block of neurons its slice of the MLP output projection's input, that of a group of
+channels its slice of the second convolution's input; an MLP's gate multiplies the sublayer's whole contribution to the
+residual stream, bias included. All at one, the model computes what it always does; a gate at zero is the deletion of
+its site.
 A layer that is used several times (ALBERT) has its gates once, and their gradient sums over the uses.
 """
 
@@ -38,15 +40,19 @@ class Gates:
     def places(self) -> Iterator[tuple[Place, Tensor]]:
         """Each row of a mask that has any sites, with those that it has, bool [sites]."""
         for kind in self.present.sites:
-            for row, sites in enumerate(_rows(self.present, kind)):
+            for row, sites in enumerate(self.present.rows(kind)):
                 if sites.any():
                     yield (kind, row), sites
 
     def open(self, batch: int, device: torch.device, *, grad: bool) -> list[Tensor]:
         """Make fresh gates, one of each site for every example, and return them in the order of `places`."""
-        values = {kind: _rows(self.values, kind).to(device, torch.float32) for kind in self.present.sites}
+        values = {kind: self.values.rows(kind) for kind in self.present.sites}
         self.opened = {
-            (kind, row): values[kind][row, sites.to(device)].expand(batch, -1).clone().requires_grad_(grad)
+            (kind, row): values[kind][row][sites]
+            .to(device, torch.float32)
+            .expand(batch, -1)
+            .clone()
+            .requires_grad_(grad)
             for (kind, row), sites in self.places()
         }
         return list(self.opened.values())
@@ -68,14 +74,19 @@ def attach(model: nn.Module, anatomy: Anatomy, present: Ticket, values: Ticket |
     # Asked for by name: a ticket without survivors is false.
     gates = Gates(present, present if values is None else values)
 
-    def gate_input(place: Place, path: str, size: int) -> RemovableHandle:
+    def gate_input(place: Place, path: str, size: int, *, axis: int = -1, last: bool = False) -> RemovableHandle:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
             (x,) = inputs
-            split = x.unflatten(-1, (-1, size))
             # fp32 gates: under autocast the product is taken in fp32, so that a gate's gradient sums in fp32 too.
-            gate = _by_example(gates.opened[place], x)
-            gate = gate.reshape(x.shape[0], *[1] * (x.ndim - 2), -1, 1)
-            return ((split * gate).flatten(-2).to(x.dtype),)
+            gate = _by_example(gates.opened[place], x).repeat_interleave(size, 1)
+            own, others = gate.shape[1], x.shape[axis] - gate.shape[1]
+            if others:
+                # Units of an MLP stand beside those of heads.
+                one = gate.new_ones(len(gate), others)
+                gate = torch.cat((one, gate) if last else (gate, one), 1)
+            shape = [1] * x.ndim
+            shape[0], shape[axis] = len(gate), own + others
+            return ((x * gate.reshape(shape)).to(x.dtype),)
 
         return model.get_submodule(path).register_forward_pre_hook(hook)
 
@@ -93,10 +104,16 @@ def attach(model: nn.Module, anatomy: Anatomy, present: Ticket, values: Ticket |
             kind, row = place
             if kind == "heads":
                 attention = anatomy.attentions[row]
-                handles.append(gate_input(place, attention.output, attention.size))
+                handles += [gate_input(place, path, attention.size) for path in attention.outputs]
+            elif kind == "channels":
+                residual = anatomy.residuals[row]
+                handles.append(gate_input(place, residual.output, residual.size, axis=1))
             elif kind == "neurons":
                 mlp = anatomy.feed_forwards[row]
-                handles.append(gate_input(place, mlp.output, mlp.neurons // len(sites)))
+                handles.append(gate_input(place, mlp.output, mlp.neurons // len(sites), last=mlp.plan.shared_output))
+            elif anatomy.feed_forwards[row].plan.shared_output:
+                mlp = anatomy.feed_forwards[row]
+                handles.append(gate_input(place, mlp.output, mlp.neurons, last=True))
             else:
                 handles.append(gate_output(place, anatomy.feed_forwards[row].gate))
         for parameter in trainable:
@@ -107,12 +124,6 @@ def attach(model: nn.Module, anatomy: Anatomy, present: Ticket, values: Ticket |
             handle.remove()
         for parameter in trainable:
             parameter.requires_grad_(True)
-
-
-def _rows(ticket: Ticket, kind: str) -> Tensor:
-    """The mask of a kind of site as [rows, sites]; MLPs have one to a row."""
-    mask = ticket.masks[kind]
-    return mask.reshape(len(mask), -1)
 
 
 def _by_example(gate: Tensor, x: Tensor) -> Tensor:

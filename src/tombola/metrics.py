@@ -18,7 +18,7 @@ from tombola.errors import TombolaError
 
 Array = NDArray[Any]
 
-Kind = Literal["classes", "binary", "values", "abilities"]
+Kind = Literal["classes", "binary", "values", "abilities", "features"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,9 @@ class Metric:
             float64 scores [...].
         chance: references [n] -> the best score of a guess that does not look at the inputs.
         kind: what it scores: `classes`, `binary` (two classes, of which 1 is positive), `values`, or `abilities` of a
-            language model.
+            language model; `features` of generated against those of real images, where an example is a vector:
+            predictions and references are [..., n, features] then.
+        biased: it is worse the fewer different examples there are, and so on every resample: intervals make up for it.
     """
 
     name: str
@@ -40,6 +42,12 @@ class Metric:
     kind: Kind
     compute: Callable[[Array, Array], Array]
     chance: Callable[[Array], float]
+    biased: bool = False
+
+    @property
+    def axes(self) -> int:
+        """Axes of the predictions of one model: examples, and their features where they have any."""
+        return 2 if self.kind == "features" else 1
 
     def check(self, *, regression: bool, classes: int) -> None:
         """Raise a TombolaError unless the metric fits a regression, or a classification with so many classes."""
@@ -56,14 +64,15 @@ class Metric:
             raise TombolaError(f"{self.name} does not score {what}; choose {', '.join(known)}")
 
     def score(self, predictions: ArrayLike, references: ArrayLike) -> float:
-        """The score of predictions [n] against references [n].
+        """The score of predictions [n] against references [n]; of features, [n, features] both.
 
         Raises:
-            ValueError: they differ in shape, are not one-dimensional, or are empty.
+            ValueError: they differ in shape, have another number of axes, or are empty.
         """
         p, r = np.asarray(predictions), np.asarray(references)
-        if p.shape != r.shape or p.ndim != 1 or p.size == 0:
-            raise ValueError(f"predictions {p.shape} and references {r.shape} must both be [n] with n > 0")
+        if p.shape != r.shape or p.ndim != self.axes or p.size == 0:
+            axes = "[n]" if self.axes == 1 else "[n, features]"
+            raise ValueError(f"predictions {p.shape} and references {r.shape} must both be {axes} with n > 0")
         return float(self.compute(p, r))
 
     def floor(self, full: float, threshold: float) -> float:

@@ -33,7 +33,7 @@ class Places:
             name = f"{words[row.stack]} {row.layer - first[row.stack].layer}".strip()
             layers[row.layer] = name
             attentions.append(f"{name} {row.plan.prefix.strip('_')}".strip())
-        return cls(tuple(layers[row.layer] for row in anatomy.feed_forwards), tuple(attentions))
+        return cls(tuple(layers.get(row.layer, str(row.layer)) for row in anatomy.feed_forwards), tuple(attentions))
 
     def layer(self, number: int) -> str:
         """Name of a layer."""

@@ -110,7 +110,12 @@ def _candidates(model: PreTrainedModel) -> Iterator[tuple[str, Family]]:
         if _linear_maps(model) == known and _has_counts(model, anatomy):
             found.append((like, family))
     # A gate behind a norm is the better place where there is such a norm.
-    yield from sorted(found, key=lambda pair: all(stack.mlp.gate is None for stack in pair[1].stacks))
+    yield from sorted(found, key=lambda pair: not _gated_norms(pair[1]))
+
+
+def _gated_norms(family: Family) -> bool:
+    """Whether an entry has a gate that is not at the MLP's own output."""
+    return any(mlp.gate is not None for stack in family.stacks for mlp in stack.mlps)
 
 
 def _linear_maps(model: PreTrainedModel) -> set[str]:

@@ -45,11 +45,12 @@ class SearchOptions:
         threshold: share of the full model's score that must hold.
         heads_step: share of all heads that an iteration removes, at least one head.
         mlps_step: MLPs that an iteration removes.
-        neurons_step: share of all blocks of neurons that an iteration removes, at least one block.
+        neurons_step: share of all blocks of neurons that an iteration removes, at least one block; and of all groups of
+            channels.
         neuron_block: neighbouring neurons that are removed together.
         refine: after heads and MLPs (neurons) together, go on with heads alone, then with MLPs (neurons) alone.
         refine_heads_step: share of all heads that a refining iteration removes, at least one head.
-        refine_neurons_step: the same for blocks of neurons.
+        refine_neurons_step: the same for blocks of neurons and groups of channels.
         weights_step: share of the remaining weights that an iteration of m-pruning removes.
         sparsities: the sparsities that a search of weights passes through, instead of steps.
         until: go on, for the sake of the curve, until the score falls under this share of the full model's; None to
@@ -92,6 +93,8 @@ class SearchOptions:
         """How many of all `total` sites of a kind an iteration removes."""
         if kind == "mlps":
             return 1 if refining else self.mlps_step
+        # A group of channels is to a residual block what a block of neurons is to an MLP.
+        kind = "neurons" if kind == "channels" else kind
         return _share(getattr(self, f"refine_{kind}_step" if refining else f"{kind}_step"), total)
 
 
@@ -101,9 +104,10 @@ class Step:
 
     Attributes:
         iteration: from 0, the full model.
-        phase: `full`; of sites `joint`, `heads`, `mlps`, `neurons`; of weights the method, as `magnitude`.
-        removed: what this iteration removed: `heads` as [layer, head], `mlps` as layers and `neurons` as
-            [layer, block], least important first; or by how many `weights` fewer there are than before.
+        phase: `full`; of sites `joint`, `heads`, `mlps`, `neurons`, `channels`; of weights the method, as `magnitude`.
+        removed: what this iteration removed: `heads` as [layer, head], `mlps` as layers, `neurons` as [layer, block]
+            and `channels` as [residual block, group], least important first; or by how many `weights` fewer there are
+            than before.
         heads, mlps, neurons, weights: survivors.
         sparsity: share of the prunable weights that is gone.
         score: on the search split.
@@ -111,6 +115,7 @@ class Step:
         seconds: of this pass.
         importance: normalised importance of the survivors in this state, as `Importance.lists`; None for weights.
         more: the task's further metrics, those of the search split.
+        channels: surviving groups of channels.
     """
 
     iteration: int
@@ -126,6 +131,7 @@ class Step:
     seconds: float
     importance: Mapping[str, Any] | None = None
     more: Mapping[str, float] = field(default_factory=dict)
+    channels: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -410,10 +416,10 @@ def search_ticket(
             cut = functools.partial(_at_once, counts=counts, model=model, way=chosen, calibrate=text, seed=seed)
         state = trail.descend(chosen.method, state, cut, beyond=True)
     elif units is not None:
-        size = options.cut("heads", count(units)) if chosen.units == "kv-groups" else options.mlps_step
+        size = options.cut("heads", count(units)) if chosen.units == "kv-groups" else max(1, options.mlps_step)
         state = trail.descend("joint", state, functools.partial(_cut_units, units=units, size=size), beyond=True)
     else:
-        totals = {kind: mask.numel() for kind, mask in everything.masks.items()}
+        totals = everything.counts()
         sizes = {kind: options.cut(kind, total) for kind, total in totals.items()}
         state = trail.descend("joint", state, functools.partial(_cut_sites, counts=sizes, layers=layers), beyond=True)
         for kind, total in totals.items() if options.refine else ():

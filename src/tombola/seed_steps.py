@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ from tombola.store import publish, write_json
 from tombola.subnetwork import expanded, shrunk, whole
 from tombola.ticket import Ticket
 from tombola.training import train
+from tombola.units import members_of
 from tombola.ways import in_words, way
 from tombola.workbench import Workbench
 
@@ -159,6 +161,8 @@ class SeedSteps:
 
     def _search(self, pruning: str, progress: Progress) -> None:
         setting, config = self._setting, self._config
+        # A killed search may have left a model that goes with no ticket.
+        shutil.rmtree(self._cell.updated(pruning), ignore_errors=True)
         on_dev = config.search_split == "dev"
 
         def again(ticket: Ticket) -> nn.Module:
@@ -182,19 +186,20 @@ class SeedSteps:
             progress=progress,
         )
         found = dataclasses.replace(found, good=self._bench.signed(found.good, "good", pruning))
-        if found.model is not None and not self._cell.updated(pruning).is_dir():
+        if found.model is not None:
             with publish(self._cell.updated(pruning)) as draft:
                 setting.task.save(found.model, draft)
         found.save(self._cell.folder / pruning)
 
     def _control(self, pruning: str, name: str, _: Progress) -> None:
         found = Search.load(self._cell.folder / pruning)
+        units = members_of(self._setting.anatomy, pruning)
         if name == "bad":
             ticket = controls.bad(found, self._bench.model())
         elif name == "random":
-            ticket = controls.random(found.good, self._cell.seed)
+            ticket = controls.random(found.good, self._cell.seed, units)
         else:
-            ticket = controls.random_layerwise(found.good, self._cell.seed)
+            ticket = controls.random_layerwise(found.good, self._cell.seed, units)
         self._bench.signed(ticket, name, pruning).save(self._cell.ticket(pruning, name))
 
     def _pruned(self, pruning: str, name: str, progress: Progress) -> None:
@@ -216,7 +221,9 @@ class SeedSteps:
         started = time.perf_counter()
         folder = self._cell.ticket(pruning, name)
         ticket = Ticket.load(folder)
-        subnetwork = self._bench.trained(ticket, progress)
+        # Nothing is rewound where nothing was fine-tuned: what pruning made of the weights is what recovers.
+        start = self._bench.updated(pruning) if name == "good" and not self._setting.task.trained else None
+        subnetwork = self._bench.trained(ticket, progress, start)
         with publish(folder / "retrained") as draft:
             self._bench.write_score(draft, subnetwork, name, "retrained", started, progress)
             if name in SAVED[self._setting.save]:

@@ -43,14 +43,20 @@ def interval(
 ) -> tuple[float, float]:
     """The percentile bootstrap interval of a score over the examples.
 
-    Predictions are [n], or [seeds, n] for the interval of the mean score over seeds; references are [n]. A
-    single example gives an interval of no width.
+    Predictions are [n], or [seeds, n] for the interval of the mean score over seeds; references are [n]. Where
+    examples are vectors, [n, features] stands for [n]. A single example gives an interval of no width.
+
+    The score of a resample holds only two thirds of the examples, some of them several times. Where that alone makes
+    it worse (`Metric.biased`), the interval is moved by as much as the resamples' mean lies off the score, so that it
+    says how the score would vary over as many new examples.
 
     Raises:
         ValueError: the shapes do not fit or there are no examples.
     """
-    p, r = _seeds_by_examples(predictions, references)
-    return _percentiles(lambda drawn: _mean_score(metric, p, r, drawn), p.shape, seed, resamples, level)
+    p, r = _seeds_by_examples(metric, predictions, references)
+    return _percentiles(
+        lambda drawn: _mean_score(metric, p, r, drawn), len(r), p.size, seed, resamples, level, centred=metric.biased
+    )
 
 
 def paired_difference(
@@ -71,35 +77,48 @@ def paired_difference(
     Raises:
         ValueError: the shapes do not fit or there are no examples.
     """
-    p, r = _seeds_by_examples(a, references)
-    q, _ = _seeds_by_examples(b, references)
+    p, r = _seeds_by_examples(metric, a, references)
+    q, _ = _seeds_by_examples(metric, b, references)
     sign = 1.0 if metric.higher_is_better else -1.0
 
     def difference(drawn: Array) -> Array:
         return sign * (_mean_score(metric, p, r, drawn) - _mean_score(metric, q, r, drawn))
 
-    shape = (len(p) + len(q), r.size)
-    low, high = _percentiles(difference, shape, seed, resamples, level)
-    return float(difference(np.arange(r.size))), low, high
+    cells = p.size + q.size
+    low, high = _percentiles(difference, len(r), cells, seed, resamples, level, centred=metric.biased)
+    return float(difference(np.arange(len(r)))), low, high
 
 
-def _seeds_by_examples(predictions: ArrayLike, references: ArrayLike) -> tuple[Array, Array]:
+def _seeds_by_examples(metric: Metric, predictions: ArrayLike, references: ArrayLike) -> tuple[Array, Array]:
     p, r = np.asarray(predictions), np.asarray(references)
-    if p.ndim not in (1, 2) or r.ndim != 1 or r.size == 0 or p.shape[-1] != r.size or p.size == 0:
-        raise ValueError(f"predictions {p.shape} must be [n] or [seeds, n] where references are {r.shape}, n > 0")
-    return np.atleast_2d(p), r
+    axes = metric.axes
+    if p.ndim not in (axes, axes + 1) or r.ndim != axes or r.size == 0 or p.shape[-axes:] != r.shape or p.size == 0:
+        shape = "[n]" if axes == 1 else "[n, features]"
+        raise ValueError(
+            f"predictions {p.shape} must be {shape}, or as many for each seed, where references are {r.shape}, n > 0"
+        )
+    return p if p.ndim > axes else p[None], r
 
 
 def _mean_score(metric: Metric, predictions: Array, references: Array, drawn: Array) -> Array:
-    """Scores of the drawn examples [..., n], averaged over the seeds of predictions [seeds, n] -> [...]."""
+    """Scores of the drawn examples [..., n], averaged over the seeds of predictions [seeds, n, ...] -> [...]."""
     return np.asarray(metric.compute(predictions[:, drawn], references[drawn]).mean(axis=0))
 
 
 def _percentiles(
-    statistic: Callable[[Array], Array], shape: tuple[int, ...], seed: int, resamples: int, level: float
+    statistic: Callable[[Array], Array],
+    n: int,
+    cells: int,
+    seed: int,
+    resamples: int,
+    level: float,
+    *,
+    centred: bool,
 ) -> tuple[float, float]:
-    """The interval of a statistic of drawn example numbers [..., n] -> [...]; numbers pair everything."""
-    n = shape[-1]
+    """The interval of a statistic of drawn example numbers [..., n] -> [...]; numbers pair everything.
+
+    `cells` are those of the arrays that one resample draws from; `centred` moves the interval by the resamples' bias.
+    """
     value = float(statistic(np.arange(n)))
     if n == 1 or math.isnan(value):  # SciPy refuses to resample the one and warns of the other.
         return value, value
@@ -107,14 +126,15 @@ def _percentiles(
         (np.arange(n),),
         lambda drawn, axis: statistic(drawn),
         n_resamples=resamples,
-        batch=max(1, _CELLS // int(np.prod(shape))),
+        batch=max(1, _CELLS // cells),
         vectorized=True,
         axis=-1,
         confidence_level=level,
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+    bias = float(result.bootstrap_distribution.mean()) - value if centred else 0.0
+    return float(result.confidence_interval.low) - bias, float(result.confidence_interval.high) - bias
 
 
 @dataclass(frozen=True)
@@ -176,7 +196,7 @@ class Verdict:
                 if self.matches
                 else f"{name} falls short of the full model"
             )
-            if not trained:
+            if not trained or self.n_seeds > 1:
                 return f"{found[:1].upper()}{found[1:]}: {scores}; {difference}. It was not trained again."
             return (
                 f"With one seed, {found}: {scores}; {difference}. How much training runs vary is unknown from one seed."
@@ -221,7 +241,8 @@ def verdict(
     )
     mean, std = mean_std([metric.score(predictions, references) for predictions in ticket])
     full_mean, full_std = mean_std([metric.score(predictions, references) for predictions in full])
-    by_seeds = len(full) > 1
+    # Seeds that share one full model, which was never trained, say nothing of how much training varies.
+    by_seeds = any(not np.array_equal(one, full[0], equal_nan=True) for one in full[1:])
     chance = metric.chance(np.asarray(references))
     full_low, full_high = interval(metric, np.stack(full), references, seed=seed, resamples=resamples)
     return Verdict(
@@ -235,7 +256,7 @@ def verdict(
         low=low,
         high=high,
         n_seeds=len(full),
-        n_examples=np.asarray(references).size,
+        n_examples=len(np.asarray(references)),
         chance=chance,
         learned=full_low > chance if metric.higher_is_better else full_high < chance,
         rule="seeds" if by_seeds else "bootstrap",

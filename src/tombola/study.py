@@ -38,6 +38,7 @@ from tombola.tasks.base import Task
 from tombola.tasks.catalog import glue_title, open_task
 from tombola.ticket import SUPER_TICKETS, TICKETS, Ticket
 from tombola.ways import in_words, way
+from tombola.weight_methods import WeightCut, prunable_anatomy
 from tombola.workbench import Setting, Workbench
 
 ASKED_FOR = frozenset(ANALYSES) - frozenset(StudyConfig().analyses)
@@ -122,6 +123,10 @@ class Study:
     def _model(self) -> tuple[Anatomy, int]:
         """Anatomy and parameters of the whole model."""
         model = self.task.load(self.config.model, seed=0)
+        for one in map(way, self.config.prunings):
+            if one.pattern is not None:
+                # Found out before anything is trained: a pattern must divide the inputs of every matrix.
+                _ = prunable_anatomy(model, WeightCut.of(one.method, pattern=one.pattern))
         return dissect(model), count_parameters(model)
 
     def cell(self, seed: int) -> Cell:
@@ -361,7 +366,7 @@ class Study:
                     steps = read_steps(self.cell(seed).folder / pruning / "search.jsonl")
                     # The pass over the full model is counted with the full model; only a search of neurons, whose
                     # importance that pass does not have, makes one of its own.
-                    own = steps if "neurons" in way(pruning).kinds else steps[1:]
+                    own = steps if "neurons" in way(pruning).kinds or way(pruning).units else steps[1:]
                     what = f"search {pruning}"
                     seconds[what] = seconds.get(what, 0.0) + sum(step.seconds for step in own)
         return {what: round(value, 2) for what, value in {"total": sum(seconds.values()), **seconds}.items()}

@@ -7,8 +7,17 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from tombola.anatomy import Anatomy, dissect
-from tombola.cutting import cut_heads, cut_mlp, join_biases, restore_heads, restore_mlp, separate_biases
-from tombola.ticket import BLOCK, Pruning, Ticket
+from tombola.cutting import (
+    cut_channels,
+    cut_heads,
+    cut_mlp,
+    join_biases,
+    restore_channels,
+    restore_heads,
+    restore_mlp,
+    separate_biases,
+)
+from tombola.ticket import BLOCK, Pruning, Ticket, every_site
 
 
 @dataclass(frozen=True)
@@ -33,14 +42,16 @@ class Subnetwork:
         return self.ticket.pruning != "weights" and self.present != self.ticket
 
 
-def whole(model: nn.Module, pruning: Pruning = "heads+mlps", block: int = BLOCK) -> Subnetwork:
+def whole(model: nn.Module, pruning: Pruning | None = None, block: int = BLOCK) -> Subnetwork:
     """The full model as a subnetwork of itself; `pruning` and `block` say which sites it is seen as.
+
+    By default heads and MLPs, in a convolutional network heads and channels.
 
     Raises:
         TombolaError: unknown architecture, or no such blocks of neurons.
     """
     anatomy = dissect(model)
-    everything = Ticket.everything(anatomy, pruning, block)
+    everything = Ticket.everything(anatomy, every_site(anatomy) if pruning is None else pruning, block)
     return Subnetwork(model, anatomy, everything, everything)
 
 
@@ -63,7 +74,7 @@ def masked(model: nn.Module, ticket: Ticket) -> Subnetwork:
         module = copied.get_submodule(matrix.parameter.removesuffix(".weight"))
         # A product would leave -0.0 where a negative weight was, and NaN where an infinite one was.
         module.weight = nn.Parameter(parameter.detach().where(mask, 0.0), parameter.requires_grad)
-    return Subnetwork(copied, anatomy, ticket, Ticket.everything(anatomy, "heads+mlps"))
+    return Subnetwork(copied, anatomy, ticket, Ticket.everything(anatomy, every_site(anatomy)))
 
 
 def shrunk(model: nn.Module, ticket: Ticket, *, empty: bool = True) -> Subnetwork:
@@ -94,6 +105,8 @@ def shrunk(model: nn.Module, ticket: Ticket, *, empty: bool = True) -> Subnetwor
     separate_biases(copied, anatomy.attentions, kept.heads)
     for mlp, neurons, stays in zip(anatomy.feed_forwards, kept.neurons, kept.mlps.tolist(), strict=True):
         cut_mlp(copied, mlp, neurons, stays=stays)
+    for residual, groups in zip(anatomy.residuals, kept.channels, strict=True):
+        cut_channels(copied, residual, groups)
     return Subnetwork(copied, anatomy, ticket, ticket)
 
 
@@ -116,6 +129,8 @@ def expanded(subnetwork: Subnetwork) -> nn.Module:
     join_biases(copied, anatomy.attentions)
     for mlp, neurons, stays in zip(anatomy.feed_forwards, kept.neurons, kept.mlps.tolist(), strict=True):
         restore_mlp(copied, mlp, neurons, stays=stays)
+    for residual, groups in zip(anatomy.residuals, kept.channels, strict=True):
+        restore_channels(copied, residual, groups)
     return copied
 
 

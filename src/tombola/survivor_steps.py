@@ -56,6 +56,8 @@ class SurvivorSteps:
                 yield Step(label % "score", dev, 1.0, home / "pruned", pruned, needs, bench)
                 again = functools.partial(self._score, bench, pruning, name, retrained=True)
                 cost, weight = train + dev, 0.4 * TRAINING_COST
+                if not first.config.retrains:
+                    continue
                 yield Step(label % "retrain", cost, weight, home / "retrained", again, needs, bench)
 
     @property

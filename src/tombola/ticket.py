@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import torch
@@ -18,10 +18,33 @@ from tombola.anatomy import Anatomy, Kept
 from tombola.errors import TombolaError
 from tombola.store import publish, write_bytes, write_json
 
-Pruning = Literal["heads+mlps", "heads+neurons", "heads", "mlps", "neurons", "weights"]
-"""What is removed: sites of one or two kinds (s-pruning) or single weights (m-pruning)."""
+Pruning = Literal[
+    "heads+mlps",
+    "heads+neurons",
+    "heads+channels",
+    "heads+neurons+channels",
+    "heads",
+    "mlps",
+    "neurons",
+    "channels",
+    "weights",
+]
+"""What is removed: sites of one kind or several (s-pruning) or single weights (m-pruning)."""
 
-PRUNINGS: tuple[Pruning, ...] = ("heads+mlps", "heads+neurons", "heads", "mlps", "neurons", "weights")
+PRUNINGS: tuple[Pruning, ...] = get_args(Pruning)
+
+
+def kinds_in_words(kinds: str) -> str:
+    """Kinds of sites for people: `heads and MLPs`."""
+    *first, last = kinds.replace("mlps", "MLPs").split("+")
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def every_site(anatomy: Anatomy) -> Pruning:
+    """The sites that a model is seen as, unless the user says otherwise."""
+    if anatomy.residuals:
+        return "heads+channels" if anatomy.attentions else "channels"
+    return "heads+mlps" if anatomy.feed_forwards else "heads"
 
 
 BLOCK = 32
@@ -47,9 +70,11 @@ class Ticket:
         architecture: `Anatomy.signature` of the model that it fits.
         masks: bool tensors on the CPU, True survives. For each kind of site: `heads` [rows, heads] and `mlps` [MLPs],
             as the `Anatomy` has them (one row and one MLP a layer in most families), `neurons` [MLPs, blocks], a block
-            being some neighbouring neurons of an MLP. `weights`: one mask of its shape for every prunable parameter,
-            by `<layer>.<kind>`.
+            being some neighbouring neurons of an MLP, `channels` [residual blocks, groups]. `weights`: one mask of its
+            shape for every prunable parameter, by `<layer>.<kind>`.
         provenance: JSON values that say how it was found; not part of equality.
+        sizes: kind of site → sites of each row, where rows have unequally many. What stands in the mask beyond them is
+            no site, and False.
 
     Two tickets are equal when pruning, architecture and masks are. `a & b`, `a | b` and `~a` are those of sets of
     survivors. The masks must not be modified.
@@ -62,13 +87,16 @@ class Ticket:
     architecture: str
     masks: Mapping[str, Tensor]
     provenance: Mapping[str, object] = field(default_factory=dict)
+    sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.pruning not in PRUNINGS:
             raise TombolaError(f"unknown pruning {self.pruning!r}; known: {', '.join(PRUNINGS)}")
         if not self.masks or any(mask.dtype != torch.bool for mask in self.masks.values()):
             raise TombolaError("a ticket's masks must be boolean tensors: True survives, False is pruned")
-        object.__setattr__(self, "masks", MappingProxyType(dict(self.masks)))
+        masks = {name: mask & self.exists(name) if name in self.sizes else mask for name, mask in self.masks.items()}
+        object.__setattr__(self, "masks", MappingProxyType(masks))
+        object.__setattr__(self, "sizes", MappingProxyType(dict(self.sizes)))
         object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
 
     @classmethod
@@ -78,8 +106,11 @@ class Ticket:
         Raises:
             TombolaError: an MLP's neurons cannot be divided into such blocks.
         """
-        shapes = _shapes(anatomy, pruning, _blocks(anatomy, block) if "neurons" in pruning else 0)
-        return cls(pruning, anatomy.signature, {name: torch.ones(shape).bool() for name, shape in shapes.items()})
+        if "neurons" in pruning:
+            _check_block(anatomy, block)
+        shapes, sizes = _shapes(anatomy, pruning, block)
+        masks = {name: torch.ones(shape).bool() for name, shape in shapes.items()}
+        return cls(pruning, anatomy.signature, masks, sizes=sizes)
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -101,15 +132,39 @@ class Ticket:
         """Surviving blocks of neurons, bool [MLPs, blocks]; only a ticket in which neurons are pruned has them."""
         return self.masks["neurons"]
 
+    @property
+    def channels(self) -> Tensor:
+        """Surviving groups of channels, bool [residual blocks, groups]; only a ticket in which they are pruned."""
+        return self.masks["channels"]
+
+    def exists(self, kind: str) -> Tensor:
+        """Which places of a mask are sites: bool, of its shape."""
+        mask = self.masks[kind]
+        if kind not in self.sizes:
+            return torch.ones_like(mask)
+        return torch.arange(mask.shape[1]) < torch.tensor(self.sizes[kind])[:, None]
+
+    def rows(self, kind: str) -> list[Tensor]:
+        """The rows of the mask of a kind of site, bool [sites] each; MLPs have one to a row."""
+        mask = self.masks[kind].reshape(len(self.masks[kind]), -1)
+        sizes = self.sizes.get(kind, (mask.shape[1],) * len(mask))
+        return [row[:size] for row, size in zip(mask, sizes, strict=True)]
+
     def kept(self, anatomy: Anatomy) -> Kept:
         """What of the structure survives, unit by unit: all that the ticket does not prune."""
+
+        def rows(kind: str) -> list[Tensor]:
+            if kind in self.masks:
+                return self.rows(kind)
+            return [torch.ones(size, dtype=torch.bool) for size in anatomy.sizes(kind)]
+
         mlps = self.masks.get("mlps", torch.ones(anatomy.mlps, dtype=torch.bool))
-        neurons = self.masks.get("neurons", mlps[:, None])
-        pairs = zip(anatomy.feed_forwards, neurons, strict=True)
+        pairs = zip(anatomy.feed_forwards, rows("neurons") if "neurons" in self.masks else rows("mlps"), strict=True)
         return Kept(
-            heads=self.masks.get("heads", torch.ones(anatomy.heads, dtype=torch.bool)),
+            heads=tuple(rows("heads")),
             mlps=mlps,
             neurons=tuple(blocks.repeat_interleave(row.neurons // len(blocks)) for row, blocks in pairs),
+            channels=tuple(rows("channels")),
         )
 
     def counts(self) -> dict[str, int]:
@@ -123,16 +178,17 @@ class Ticket:
     @property
     def total(self) -> int:
         """Number of sites or weights, surviving or not."""
-        return sum(mask.numel() for mask in self.masks.values())
+        return sum(sum(self.sizes[name]) if name in self.sizes else mask.numel() for name, mask in self.masks.items())
 
     def survivors(self, anatomy: Anatomy) -> dict[str, int]:
-        """Surviving `heads`, `mlps` (those with any neurons), `neurons` and `weights`.
+        """Surviving `heads`, `mlps` (those with any neurons), `neurons` and `weights`; `channels` where there are any.
 
-        A ticket of weights leaves every site standing.
+        A ticket of weights leaves every site standing. Of channels, groups are counted.
         """
         kept = self.kept(anatomy)
-        return {
-            "heads": int(kept.heads.sum()),
+        channels = {"channels": sum(int(mask.sum()) for mask in kept.channels)} if anatomy.residuals else {}
+        return channels | {
+            "heads": sum(int(mask.sum()) for mask in kept.heads),
             "mlps": sum(bool(mask.any()) for mask in kept.neurons),
             "neurons": sum(int(mask.sum()) for mask in kept.neurons),
             "weights": len(self) if self.pruning == "weights" else anatomy.surviving_weights(kept),
@@ -162,7 +218,7 @@ class Ticket:
                 "cannot be combined"
             )
         masks = {name: operator(mask, other.masks[name]) for name, mask in self.masks.items()}
-        return Ticket(self.pruning, self.architecture, masks)
+        return Ticket(self.pruning, self.architecture, masks, sizes=self.sizes)
 
     def __and__(self, other: "Ticket") -> "Ticket":
         return self._combined(other, torch.logical_and)
@@ -171,7 +227,8 @@ class Ticket:
         return self._combined(other, torch.logical_or)
 
     def __invert__(self) -> "Ticket":
-        return Ticket(self.pruning, self.architecture, {name: ~mask for name, mask in self.masks.items()})
+        masks = {name: ~mask for name, mask in self.masks.items()}
+        return Ticket(self.pruning, self.architecture, masks, sizes=self.sizes)
 
     def __le__(self, other: "Ticket") -> bool:
         """Whether every survivor of this ticket survives in the other too."""
@@ -192,7 +249,9 @@ class Ticket:
     def __repr__(self) -> str:
         if self.pruning == "weights":
             return f"Ticket({self.architecture}: weights {len(self)}/{self.total})"
-        kept = ", ".join(f"{name} {int(mask.sum())}/{mask.numel()}" for name, mask in self.masks.items())
+        kept = ", ".join(
+            f"{name} {int(mask.sum())}/{int(self.exists(name).sum())}" for name, mask in self.masks.items()
+        )
         return f"Ticket({self.architecture}: {kept})"
 
     def check(self, anatomy: Anatomy) -> None:
@@ -204,16 +263,23 @@ class Ticket:
             raise TombolaError(
                 f"this ticket is for another model: it fits {self.architecture}, the model is {anatomy.signature}{hint}"
             )
-        blocks = self.masks["neurons"].shape[-1] if "neurons" in self.masks else 0
-        fits = _shapes(anatomy, self.pruning, blocks) == {name: tuple(mask.shape) for name, mask in self.masks.items()}
-        if not fits or (blocks and anatomy.neurons % blocks):
+        block = self._block(anatomy) if "neurons" in self.masks else 1
+        found = {name: tuple(mask.shape) for name, mask in self.masks.items()}, dict(self.sizes)
+        if block == 0 or _shapes(anatomy, self.pruning, block) != found:
             raise TombolaError(
                 "this ticket is damaged: its masks do not have the shapes of its architecture; find it again"
             )
 
+    def _block(self, anatomy: Anatomy) -> int:
+        """Neurons of a block; 0 where the mask of neurons does not fit."""
+        # The largest MLP has as many blocks as the mask is wide.
+        most, width = max((row.neurons for row in anatomy.feed_forwards), default=0), self.masks["neurons"].shape[-1]
+        block = most // width
+        return block if block * width == most and anatomy.neurons % block == 0 else 0
+
     def with_provenance(self, **facts: object) -> "Ticket":
         """The same ticket with more facts about its origin."""
-        return Ticket(self.pruning, self.architecture, self.masks, {**self.provenance, **facts})
+        return replace(self, provenance={**self.provenance, **facts})
 
     def save(self, folder: Path | str) -> None:
         """Write `ticket.json` and `masks.safetensors` (packed bits) as one new folder, atomically.
@@ -228,7 +294,7 @@ class Ticket:
         """Write the two files of a ticket into an existing folder."""
         write_bytes(folder / MASKS, save({name: bits(mask) for name, mask in self.masks.items()}))
         shapes = {name: tuple(mask.shape) for name, mask in self.masks.items()}
-        write_head(folder, self.pruning, self.architecture, shapes, self._stated(), self.provenance)
+        write_head(folder, self.pruning, self.architecture, shapes, self._stated(), self.provenance, self.sizes)
 
     def _stated(self) -> dict[str, int]:
         """The survivors that `ticket.json` states."""
@@ -260,7 +326,12 @@ class Ticket:
                         raise ValueError(f"{name} does not have {size} bits")
                     bits = np.unpackbits(packed, count=size)
                     masks[name] = torch.from_numpy(bits.astype(bool)).reshape(shape)
-            ticket = cls(head["pruning"], head["architecture"], masks, head["provenance"])
+            sizes = {name: tuple(found) for name, found in head.get("sizes", {}).items()}
+            for name, found in sizes.items():
+                rows, width = masks[name].shape
+                if len(found) != rows or any(type(size) is not int or not 0 < size <= width for size in found):
+                    raise ValueError(f"{name} has rows of {found}")
+            ticket = cls(head["pruning"], head["architecture"], masks, head["provenance"], sizes)
             stated = head["survivors"]
         except FileNotFoundError:
             missing = path.name if not path.exists() else MASKS
@@ -288,8 +359,10 @@ def write_head(
     shapes: Mapping[str, tuple[int, ...]],
     survivors: Mapping[str, int],
     provenance: Mapping[str, object],
+    sizes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> None:
     """Write `ticket.json`, all of a ticket but its masks."""
+    rows = {name: list(found) for name, found in (sizes or {}).items()}
     write_json(
         folder / "ticket.json",
         {
@@ -297,26 +370,41 @@ def write_head(
             "pruning": pruning,
             "architecture": architecture,
             "shapes": {name: list(shape) for name, shape in shapes.items()},
+            **({"sizes": rows} if rows else {}),
             "survivors": dict(survivors),
             "provenance": dict(provenance),
         },
     )
 
 
-def _shapes(anatomy: Anatomy, pruning: Pruning, blocks: int) -> dict[str, tuple[int, ...]]:
-    """The shape of every mask of a ticket for this architecture."""
+def _shapes(
+    anatomy: Anatomy, pruning: Pruning, block: int
+) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+    """The shape of every mask of a ticket for this architecture, and of which kinds rows have unequally many sites.
+
+    Raises:
+        TombolaError: the architecture has no sites of a kind.
+    """
     if pruning == "weights":
-        return {matrix.name: matrix.shape for matrix in anatomy.matrices}
-    of_kind: dict[str, tuple[int, ...]] = {
-        "heads": anatomy.heads,
-        "mlps": (anatomy.mlps,),
-        "neurons": (anatomy.mlps, blocks),
-    }
-    return {kind: of_kind[kind] for kind in pruning.split("+")}
+        return {matrix.name: matrix.shape for matrix in anatomy.matrices}, {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    sizes = {}
+    for kind in pruning.split("+"):
+        rows = anatomy.sizes(kind, block)
+        if not rows:
+            known = [one for one in ("heads", "mlps", "neurons", "channels") if anatomy.sizes(one)]
+            has = kinds_in_words("+".join(known))
+            raise TombolaError(f"this {anatomy.model_type} has no {kinds_in_words(kind)} to prune; it has {has}")
+        shapes[kind] = (len(rows),) if kind == "mlps" else (len(rows), max(rows))
+        if len(set(rows)) > 1:
+            sizes[kind] = rows
+    return shapes, sizes
 
 
-def _blocks(anatomy: Anatomy, size: int) -> int:
-    """Number of blocks of `size` neurons in an MLP."""
+def _check_block(anatomy: Anatomy, size: int) -> None:
+    """Raise a TombolaError unless the neurons of every MLP can be divided into blocks of `size`."""
+    if not anatomy.feed_forwards:
+        return
     neurons = anatomy.neurons
     if size < 1 or neurons % size:
         sizes = [divisor for divisor in range(1, neurons + 1) if neurons % divisor == 0]
@@ -328,4 +416,3 @@ def _blocks(anatomy: Anatomy, size: int) -> int:
             f"the {neurons} neurons of an MLP cannot be divided into blocks of {size}; blocks of "
             f"{' or '.join(str(divisor) for divisor in sorted(near))} can"
         )
-    return neurons // size

@@ -26,6 +26,7 @@ from tombola.store import disk_errors, publish, read_json, sweep_drafts, write_j
 from tombola.tasks.base import Task
 from tombola.tasks.catalog import open_task
 from tombola.ticket import Pruning, Ticket
+from tombola.units import members_of
 from tombola.ways import in_words as pruning_in_words
 from tombola.workbench import Setting, Workbench
 
@@ -231,7 +232,7 @@ class Transferring:
         started = time.perf_counter()
         ticket = Ticket.load(source.cell(bench.cell.seed).ticket(pruning, "good"))
         if kind == "random":
-            ticket = controls.random(ticket, bench.cell.seed)
+            ticket = controls.random(ticket, bench.cell.seed, members_of(bench.setting.anatomy, pruning))
         trained = bench.trained(ticket, progress)
         with publish(place) as draft:
             bench.write_score(draft, trained, kind, "retrained", started, progress)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tombola.anatomy import Anatomy
-from tombola.ways import Units
+from tombola.ways import Units, way
 
 Members = Mapping[str, Tensor]
 """Kind of site → int64 in the shape of its mask: the unit that each site belongs to, counted from 0."""
@@ -28,6 +28,12 @@ def members(anatomy: Anatomy, units: Units) -> Members:
         "heads": torch.tensor([row.layer for row in anatomy.attentions])[:, None].expand(rows, heads).clone(),
         "mlps": torch.tensor([row.layer for row in anatomy.feed_forwards]),
     }
+
+
+def members_of(anatomy: Anatomy, pruning: str) -> Members | None:
+    """The units of a way to prune; None where each site goes alone."""
+    units = way(pruning).units
+    return None if units is None else members(anatomy, units)
 
 
 def count(found: Members) -> int:

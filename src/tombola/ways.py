@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from tombola.errors import TombolaError
-from tombola.ticket import PRUNINGS, Pruning
+from tombola.ticket import PRUNINGS, Pruning, kinds_in_words
 
 Units = Literal["kv-groups", "blocks"]
 """Sites that go together: the heads that share keys and values, or all of a layer."""
@@ -52,17 +52,13 @@ class Way:
         return () if self.pruning == "weights" else tuple(self.pruning.split("+"))
 
 
-def _words(name: str) -> str:
-    return name.replace("+", " and ").replace("mlps", "MLPs")
-
-
 _PATTERNS = {"magnitude": "magnitude", "wanda": "Wanda", "sparsegpt": "SparseGPT"}
 
 
 def _ways() -> Iterator[Way]:
     for pruning in PRUNINGS:
         if pruning != "weights":
-            yield Way(pruning, pruning, _words(pruning))
+            yield Way(pruning, pruning, kinds_in_words(pruning))
     yield Way("kv-groups", "heads", "groups of heads that share keys and values", units="kv-groups")
     yield Way("blocks", "heads+mlps", "whole layers", units="blocks")
     yield Way("weights", "weights", "weights", method="magnitude")
@@ -98,4 +94,4 @@ def way(name: str) -> Way:
 
 def in_words(name: str) -> str:
     """A way, or a single kind of site, for people: `heads and MLPs`."""
-    return WAYS[name].words if name in WAYS else _words(name)
+    return WAYS[name].words if name in WAYS else kinds_in_words(name)

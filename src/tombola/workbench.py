@@ -88,10 +88,10 @@ class Workbench:
         model = self.setting.task.load(str(folder), seed=self.cell.seed, state="trained")
         return model.to(self.setting.device)
 
-    def trained(self, ticket: Ticket, progress: Progress) -> Subnetwork:
-        """The ticket, rewound and trained with the study's recipe and this seed."""
+    def trained(self, ticket: Ticket, progress: Progress, start: nn.Module | None = None) -> Subnetwork:
+        """The ticket, rewound (or as it is in `start`) and trained with the study's recipe and this seed."""
         setting, config = self.setting, self.config
-        model = config.rewinding.load(setting.task, config.model, seed=self.cell.seed, full=self.cell.full)
+        model = start or config.rewinding.load(setting.task, config.model, seed=self.cell.seed, full=self.cell.full)
         return retrain(
             model.to(setting.device),
             ticket,

@@ -74,13 +74,20 @@ def _folders(place: Path, which: str) -> Sequence[Path]:
     paths = [
         path.parent
         for path in sorted(place.rglob(f"{which}/ticket.json"))
-        if not any(part.startswith(".") for part in path.relative_to(place).parts)
+        if not any(part.startswith(".") for part in path.relative_to(place).parts) and _plain(path)
     ]
     if not paths:
         other = sorted({path.parent.name for path in place.rglob("ticket.json")} - {"shrunk"})
         hint = f"there are others, take them with --which: {', '.join(other)}" if other else "is it a study's folder?"
         raise TombolaError(f"no ticket in a folder {which}/ anywhere under {place}; {hint}")
     return paths
+
+
+def _plain(path: Path) -> bool:
+    """Whether a ticket was found by the way of its kind: others of one study are no seeds of it."""
+    head = read_json(path)
+    provenance = head.get("provenance")
+    return not isinstance(provenance, Mapping) or provenance.get("way", head.get("pruning")) == head.get("pruning")
 
 
 def _look(folder: Path) -> Found:

@@ -20,6 +20,7 @@ from tombola.statistics import LEVEL
 from tombola.store import read_json, write_json
 from tombola.tasks.base import Task
 from tombola.ticket import Pruning, Ticket
+from tombola.units import members_of
 
 DRAWS, RETRAINED, SIZES = 20, 4, 3
 """Random tickets of each size, how many of those of the good ticket's size are retrained, and sizes."""
@@ -197,6 +198,7 @@ def random_tickets(
     """
     anatomy = dissect(model)
     found.good.check(anatomy)
+    units = members_of(anatomy, str(found.good.provenance.get("way", found.pruning)))
 
     def cut_out(ticket: Ticket) -> float:
         return score(
@@ -207,13 +209,13 @@ def random_tickets(
     iterative = found.good.provenance.get("stage") == "retrained"
     for number, step in enumerate(steps[-1:] if iterative else _spread(steps, sizes)):
         template = found.good if iterative else _state(found, step, anatomy)
-        tickets = [controls.random(template, _seed(seed, number, draw)) for draw in range(draws)]
+        tickets = [controls.random(template, _seed(seed, number, draw), units) for draw in range(draws)]
         bar = cut_out(template) if iterative else step.score
         scores = tuple(cut_out(ticket) for ticket in tickets)
         scored.append(SizeScores("pruned", _kept(template), step.sparsity, bar, scores))
     if retrained is not None:
         good, again, several = retrained
-        tickets = [controls.random(found.good, _seed(seed, sizes, draw)) for draw in range(several)]
+        tickets = [controls.random(found.good, _seed(seed, sizes, draw), units) for draw in range(several)]
         scores = tuple(again(ticket) for ticket in tickets)
         scored.append(SizeScores("retrained", _kept(found.good), found.last.sparsity, good, scores))
     return RandomTickets(

@@ -31,7 +31,8 @@ class Kept:
     Attributes:
         raw, raw_low, raw_high: its raw score (accuracy, or bits per byte) with the 95 % bootstrap interval.
         share: above chance, in shares of the full model's; None where the full model is at chance.
-        low, high: the 95 % interval of `share`, both models on the same resampled examples; None with it.
+        low, high: the 95 % interval of `share`, by Fieller's theorem over the examples of both models; None with it,
+            and where nothing bounds it.
     """
 
     raw: float

@@ -121,7 +121,7 @@ def _prune_at_once(
 ) -> dict[str, Any]:
     """A ticket without a search: of a given share, or by a pattern."""
     from tombola.anatomy import dissect
-    from tombola.evaluation import score
+    from tombola.evaluation import judged, score
     from tombola.one_shot_pruning import one_shot
     from tombola.semi_structured import prune_semi_structured
     from tombola.step import IMPORTANCE_COST
@@ -139,8 +139,9 @@ def _prune_at_once(
             # The settings' default is that of searches.
             block = getattr(options, "neuron_block", 1)
             ticket = one_shot(model, pipe.task, keep, block=block, progress=bars, **how)
-        full, found = (score(model, pipe.task, which, progress=bars, **how).score for which in (None, ticket))
-        facts = {"task": pipe.task.name, "metric": pipe.task.metric.name, "split": "dev", "stage": "pruned"}
+        task, whole = judged(pipe.task, score(model, pipe.task, progress=bars, **how))
+        full, found = whole.score, score(model, task, ticket, progress=bars, **how).score
+        facts = {"task": task.name, "metric": task.metric.name, "split": "dev", "stage": "pruned"}
         ticket.with_provenance(**facts, full_score=full, score=found).save(draft / "ticket")
     anatomy = dissect(model)
     survivors, sparsity = ticket.survivors(anatomy), ticket.sparsity(anatomy)

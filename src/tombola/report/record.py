@@ -15,6 +15,7 @@ from tombola.analysis.survival import (
     site_survival,
 )
 from tombola.cell import Cell, Survivors
+from tombola.keeping import Keeping
 from tombola.metrics import floor
 from tombola.places import Places
 from tombola.records import entry, read
@@ -153,7 +154,10 @@ class Record:
     @property
     def threshold(self) -> float:
         """Share of the full score that a search keeps."""
-        value = self.facts.inside("config").get("threshold", float)
+        config = self.facts.inside("config")
+        if (keep := config.get("keep", str)) is not None:
+            return Keeping.parse(keep).share
+        value = config.get("threshold", float)
         return 0.9 if value is None else value
 
     def floor(self, full: float) -> float:

@@ -11,6 +11,7 @@ from tombola.report.markup import Html, element
 from tombola.report.names import PRUNING_TITLES, TICKET_TITLES, and_words
 from tombola.report.record import Record
 from tombola.report.tables import Column, Table
+from tombola.results import Row
 from tombola.ways import in_words
 
 
@@ -19,7 +20,7 @@ def retention(record: Record, gallery: Gallery) -> Html | None:
     profiles = read_profiles(record)
     if not profiles or record.full is None:
         return None
-    full = int(record.full.rows[0].parameters)
+    full = record.full.rows[0]
     figures_ = [_abilities(profile, full, gallery) for profile in profiles]
     known = [curve for curve in profiles[0].curves if curve.learned]
     lead = (
@@ -67,22 +68,21 @@ def _raw_score(curve: AbilityCurve) -> str:
     return f"{curve.measure} {figures.score(curve.full)}, {interval}"
 
 
-def _points(profile: RetentionProfile, full: int) -> list[RetentionPoint]:
+def _points(profile: RetentionProfile, full: Row) -> list[RetentionPoint]:
     found = []
     for curve in profile.curves:
         if not curve.learned:
             continue
-        found.append(RetentionPoint(curve.title, 0.0, full / 1e6, 1.0, None, None, "all: the full model"))
+        found.append(RetentionPoint(curve.title, 0.0, full.parameters / 1e6, 1.0, None, None, "all: the full model"))
         # Refining phases of a search go back to a denser state.
         for point in sorted(curve.points, key=lambda one: one.sparsity):
             if point.kept.share is None:
                 continue
-            removed = _removed(point.sparsity, point.weights)
             found.append(
                 RetentionPoint(
                     curve.title,
                     point.sparsity,
-                    (full - removed) / 1e6,
+                    _left(full, point.weights),
                     point.kept.share,
                     point.kept.low,
                     point.kept.high,
@@ -92,9 +92,9 @@ def _points(profile: RetentionProfile, full: int) -> list[RetentionPoint]:
     return found
 
 
-def _removed(sparsity: float, weights: int) -> float:
-    """Prunable weights that are gone, from the share of them and from what is left."""
-    return weights * sparsity / (1 - sparsity) if sparsity < 1 else 0.0
+def _left(full: Row, weights: int) -> float:
+    """Millions of parameters that are left where so many of the prunable weights are."""
+    return (full.parameters - full.weights + weights) / 1e6
 
 
 def _share(kept: Kept) -> str:
@@ -105,7 +105,7 @@ def _share(kept: Kept) -> str:
     return f"{100 * kept.share:.0f} % ({100 * kept.low:.0f} to {100 * kept.high:.0f})"
 
 
-def _abilities(profile: RetentionProfile, full: int, gallery: Gallery) -> Html:
+def _abilities(profile: RetentionProfile, full: Row, gallery: Gallery) -> Html:
     points = _points(profile, full)
     names = [curve.title for curve in profile.curves if curve.learned]
     title, slug = PRUNING_TITLES[profile.pruning], profile.pruning.replace("+", "-")
@@ -146,7 +146,7 @@ def fall_in_words(fall: Fall) -> str:
     return f"{100 * fall.sparsity:.0f} % ({low} to {high})"
 
 
-def _ways(record: Record, profiles: Sequence[RetentionProfile], full: int, gallery: Gallery) -> Html:
+def _ways(record: Record, profiles: Sequence[RetentionProfile], full: Row, gallery: Gallery) -> Html:
     points = []
     for profile in profiles:
         searches = record.searches(profile.pruning)
@@ -158,7 +158,7 @@ def _ways(record: Record, profiles: Sequence[RetentionProfile], full: int, galle
             RetentionPoint(
                 PRUNING_TITLES[profile.pruning],
                 step.sparsity,
-                (full - _removed(step.sparsity, step.weights)) / 1e6,
+                _left(full, step.weights),
                 step.score / reference,
                 None,
                 None,

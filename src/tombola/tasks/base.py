@@ -18,7 +18,7 @@ State = Literal["pretrained", "init", "trained"]
 """At which point of its life a model is loaded."""
 
 Predictions = NDArray[np.int64] | NDArray[np.float64]
-"""[examples]: class ids (int64) or values (float64)."""
+"""[examples]: class ids (int64) or values (float64); [examples, features] of images that a model drew."""
 
 
 _CALIBRATION_BATCH = 16

@@ -1,0 +1,240 @@
+"""Denoisers: the networks of diffusers that predict noise, from a preset, a model's folder or a pipeline's."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import diffusers
+import torch
+from diffusers import DDIMPipeline, DDIMScheduler, DDPMScheduler, ModelMixin, UNet2DModel
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from tombola.errors import TombolaError
+from tombola.store import read_json
+
+PARTS = ("unet", "transformer")
+"""What pipelines call their denoiser."""
+_TOKENS = 77
+"""Length of a text that a denoiser is given: CLIP's."""
+KNOWN = (
+    "UNet2DModel",
+    "UNet2DConditionModel",
+    "DiTTransformer2DModel",
+    "PixArtTransformer2DModel",
+    "SD3Transformer2DModel",
+    "FluxTransformer2DModel",
+)
+"""Classes of denoisers."""
+UNCONDITIONAL = ("UNet2DModel",)
+"""Classes that need nothing but an image and a timestep."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A denoiser that can be made without any files.
+
+    Attributes:
+        kind: name of a class of diffusers.
+        config: its arguments.
+    """
+
+    kind: str
+    config: Mapping[str, Any]
+
+    def make(self) -> nn.Module:
+        """The denoiser with random weights, from PyTorch's own generator."""
+        return cast(nn.Module, getattr(diffusers, self.kind)(**self.config))
+
+
+def load(source: str, *, weights: bool = True) -> nn.Module:
+    """The denoiser in a folder or at a hub id, fp32 on the CPU: of a pipeline, or a model by itself.
+
+    Args:
+        source: local folder or hub id.
+        weights: read them; else the network is initialised at random, from PyTorch's own generator.
+
+    Raises:
+        TombolaError: there is none, it cannot be read, or its class cannot be pruned.
+    """
+    part = _part(source)
+    try:
+        # Of any class: what it reads is a file of this name.
+        config = UNet2DModel.load_config(source, subfolder=part)
+        kind: Any = getattr(diffusers, str(config.get("_class_name")), None)
+        if not _is_model(kind):
+            raise TombolaError(f"{source} holds a {config.get('_class_name')}, which is no model of diffusers")
+        if not weights:
+            return cast(nn.Module, kind.from_config(config))
+        return cast(nn.Module, kind.from_pretrained(source, subfolder=part, torch_dtype=torch.float32))
+    except (OSError, ValueError, RuntimeError, SafetensorError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise TombolaError(
+            f"cannot load a denoiser from {source!r}: {reason} Give the folder of a diffusers model or pipeline, or a "
+            "hub id that can be reached"
+        ) from error
+
+
+def predict(model: nn.Module, noisy: Tensor, timesteps: Tensor) -> Tensor:
+    """What the denoiser says of noisy images [batch, channels, height, width] at timesteps, int64 [batch]."""
+    found: Tensor = model(noisy, timesteps, return_dict=False)[0]
+    return found
+
+
+def random_inputs(model: nn.Module, batch: int, size: int | None = None) -> dict[str, Any]:
+    """What any denoiser takes: the same noise, timesteps and conditions each time, of its dtype and device.
+
+    Args:
+        model: a denoiser of diffusers.
+        batch: examples.
+        size: of the image (the latent one) in pixels; by default the configuration's.
+
+    Raises:
+        TombolaError: what its class takes is not known.
+    """
+    name, config = type(model).__name__, cast(Mapping[str, Any], model.config)
+    generator = torch.Generator().manual_seed(0)
+    parameter = next(model.parameters())
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randn(batch, *shape, generator=generator).to(parameter.device, parameter.dtype)
+
+    size = size or config.get("sample_size") or 32
+    image = noise(config["in_channels"], size, size)
+    times = torch.linspace(1, 999, batch).long().to(parameter.device)
+    if name == "UNet2DModel":
+        return {"sample": image, "timestep": times}
+    if name == "UNet2DConditionModel":
+        found: dict[str, Any] = {"sample": image, "timestep": times}
+        found["encoder_hidden_states"] = noise(_TOKENS, _width(config["cross_attention_dim"]))
+        if config.get("addition_embed_type") == "text_time":
+            # Six numbers of sizes and crops, and the pooled text fills up the rest.
+            rest = config["projection_class_embeddings_input_dim"] - 6 * config["addition_time_embed_dim"]
+            found["added_cond_kwargs"] = {"text_embeds": noise(rest), "time_ids": noise(6)}
+        return found
+    if name == "DiTTransformer2DModel":
+        labels = torch.arange(batch).remainder(config["num_embeds_ada_norm"]).to(parameter.device)
+        return {"hidden_states": image, "timestep": times, "class_labels": labels}
+    if name == "PixArtTransformer2DModel":
+        found = {"hidden_states": image, "timestep": times}
+        found["encoder_hidden_states"] = noise(_TOKENS, config["caption_channels"])
+        sizes = {"resolution": noise(2), "aspect_ratio": noise(1)}
+        found["added_cond_kwargs"] = sizes if model.use_additional_conditions else dict.fromkeys(sizes)
+        return found
+    if name == "SD3Transformer2DModel":
+        return {
+            "hidden_states": image,
+            "timestep": times,
+            "encoder_hidden_states": noise(_TOKENS, config["joint_attention_dim"]),
+            "pooled_projections": noise(config["pooled_projection_dim"]),
+        }
+    if name == "FluxTransformer2DModel":
+        side = size // 2
+        axes = len(config["axes_dims_rope"])
+        places = torch.zeros(side * side, axes, device=parameter.device, dtype=parameter.dtype)
+        places[:, 1] = torch.arange(side * side, device=parameter.device) // side
+        places[:, 2] = torch.arange(side * side, device=parameter.device) % side
+        found = {
+            "hidden_states": noise(side * side, config["in_channels"]),
+            "timestep": times.to(parameter.dtype) / 1000,
+            "encoder_hidden_states": noise(_TOKENS, config["joint_attention_dim"]),
+            "pooled_projections": noise(config["pooled_projection_dim"]),
+            "img_ids": places,
+            "txt_ids": torch.zeros(_TOKENS, axes, device=parameter.device, dtype=parameter.dtype),
+        }
+        return found | ({"guidance": noise().abs()} if config["guidance_embeds"] else {})
+    raise TombolaError(f"it is not known what a {name} takes; Tombola knows the denoisers {', '.join(KNOWN)}")
+
+
+def _width(of: int | Sequence[int]) -> int:
+    return of if isinstance(of, int) else of[0]
+
+
+def check(model: nn.Module, channels: int, size: tuple[int, int], schedule: DDPMScheduler) -> nn.Module:
+    """The model, if it denoises such images and needs nothing else.
+
+    Raises:
+        TombolaError: it does not.
+    """
+    name, config = type(model).__name__, cast(Mapping[str, Any], model.config)
+    if name not in UNCONDITIONAL:
+        raise TombolaError(
+            f"a {name} draws from a text or a class, which the task of images does not have; give a "
+            f"{' or '.join(UNCONDITIONAL)}"
+        )
+    if config.get("num_class_embeds") is not None:
+        raise TombolaError(f"this {name} draws from a class, which the task of images does not have; give one without")
+    if (config["in_channels"], config["out_channels"]) != (channels, channels):
+        raise TombolaError(
+            f"the images have {channels} channels, the {name} takes {config['in_channels']} and gives "
+            f"{config['out_channels']}; give images or a model of the other's kind"
+        )
+    least = 2 ** (len(config["block_out_channels"]) - 1)
+    if size[0] % least or size[1] % least:
+        raise TombolaError(
+            f"images of {size[0]} x {size[1]} pixels do not fit into a {name} that halves them "
+            f"{len(config['block_out_channels']) - 1} times; their sides must be multiples of {least}"
+        )
+    if schedule.config.prediction_type not in ("epsilon", "v_prediction"):
+        raise TombolaError(f"a denoiser that predicts {schedule.config.prediction_type!r} is not known")
+    return model
+
+
+def schedule_of(source: str) -> DDPMScheduler | None:
+    """The noise that the denoiser of a pipeline was trained on; None where the folder does not say.
+
+    Raises:
+        TombolaError: it cannot be read.
+    """
+    if not (Path(source).expanduser() / "scheduler").is_dir():
+        return None
+    try:
+        return DDPMScheduler.from_pretrained(source, subfolder="scheduler")
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise TombolaError(f"the schedule in {source} cannot be read ({reason}); write the pipeline again") from error
+
+
+def save(model: nn.Module, scheduler: DDIMScheduler, folder: Path) -> None:
+    """Write a denoiser in the layout of its pipeline, or by itself with its schedule beside it."""
+    if isinstance(model, UNet2DModel):
+        DDIMPipeline(unet=model, scheduler=scheduler).save_pretrained(folder)
+        return
+    cast(Any, model).save_pretrained(folder)
+    scheduler.save_pretrained(folder / "scheduler")
+
+
+def _is_model(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, ModelMixin)
+
+
+def _part(source: str) -> str | None:
+    """The subfolder of a pipeline's denoiser; None for a model by itself.
+
+    Raises:
+        TombolaError: the pipeline has none.
+    """
+    folder = Path(source).expanduser()
+    index = folder / "model_index.json"
+    if folder.is_dir() and not index.is_file():
+        if not (folder / "config.json").is_file():
+            raise TombolaError(
+                f"{source} holds neither a pipeline (model_index.json) nor a model (config.json) of diffusers"
+            )
+        return None
+    if not folder.is_dir():
+        try:
+            config, _ = diffusers.DiffusionPipeline.load_config(source, return_unused_kwargs=True)
+        except (OSError, ValueError):
+            # A model by itself, or nothing: `load` says so.
+            return None
+    else:
+        config = read_json(index)
+    for part in PARTS:
+        if config.get(part, [None])[0] is not None:
+            return part
+    raise TombolaError(
+        f"{source} is a {config.get('_class_name', 'pipeline')} without a denoiser that can be pruned: it has no "
+        f"{' or '.join(PARTS)}"
+    )
