@@ -367,7 +367,12 @@ def test_the_ticket_tells_where_it_is_from() -> None:
 def test_a_saved_search_is_loaded_again(pruning: str, kind: str, tmp_path: Path) -> None:
     found = run(Fake(made_up_scores(5, kind)), (2, 2), pruning, weights_step=0.5)
     found.save(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["good", "predictions.safetensors", "search.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "good",
+        "good.safetensors",
+        "predictions.safetensors",
+        "search.jsonl",
+    ]
     loaded = Search.load(tmp_path)
     assert loaded.steps == found.steps
     assert loaded.good == found.good

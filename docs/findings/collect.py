@@ -3,6 +3,7 @@
 import argparse
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def study(folder: Path) -> None:
         # A language model: what is left of its abilities is all that there is to tell.
         for pruning, path in profiles.items():
             _copy(path, out / f"{pruning}.json")
-        _pictures(folder, out)
+        _pictures(folder, out, ("retention-*",))
         return
     comparison = Survivors.compared(record.home).comparison
     _copy(comparison, out / "comparison.json")
@@ -137,11 +138,11 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _pictures(folder: Path, out: Path) -> None:
+def _pictures(folder: Path, out: Path, wanted: Sequence[str] = FIGURES) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         export(folder, Path(scratch) / "export")
         shutil.rmtree(out / "figures", ignore_errors=True)
-        for pattern in FIGURES:
+        for pattern in wanted:
             for picture in sorted((Path(scratch) / "export" / "figures").glob(f"{pattern}.svg")):
                 _copy(picture, out / "figures" / picture.name)
 

@@ -53,8 +53,9 @@ class SearchOptions:
         refine_neurons_step: the same for blocks of neurons and groups of channels.
         weights_step: share of the remaining weights that an iteration of m-pruning removes.
         sparsities: the sparsities that a search of weights passes through, instead of steps.
-        until: go on, for the sake of the curve, until the score falls under this share of the full model's; None to
-            stop where the threshold does. What is found beyond the threshold never becomes the good ticket.
+        until: go on, for the sake of the curve, until the score falls under this share of the full model's, or through
+            all `sparsities`; None to stop where the threshold does. What is found beyond the threshold never becomes
+            the good ticket.
     """
 
     threshold: float = 0.9
@@ -260,8 +261,18 @@ class _Trail:
         self._log("full", {}, state.ticket, state.evaluation, holds=True, seconds=state.evaluation.seconds)
         return state
 
-    def descend(self, phase: str, state: _State, cut: _Cutter, *, beyond: bool = False) -> _State:
-        """Cut until the score falls, and where `beyond` says so further down; the last state that held."""
+    def descend(
+        self, phase: str, state: _State, cut: _Cutter, *, beyond: bool = False, to_the_end: bool = False
+    ) -> _State:
+        """Cut until the score falls, or for the curve's sake further down; the last state that held.
+
+        Args:
+            phase: what is cut.
+            state: from where.
+            cut: the next cut; None where there is no other.
+            beyond: go on below the threshold, as far as the trail says.
+            to_the_end: make every cut that there is.
+        """
         holding, holds = state, True
         while (found := cut(state)) is not None:
             started = time.perf_counter()
@@ -272,6 +283,8 @@ class _Trail:
             state = _State(found.ticket, evaluation, model)
             if holds:
                 holding = state
+            elif to_the_end:
+                continue
             elif not beyond or self.beyond is None or not self.task.metric.holds(evaluation.score, self.beyond):
                 break
         return holding
@@ -414,7 +427,9 @@ def search_ticket(
         else:
             text = calibrate or functools.partial(task.calibration_text, SEQUENCES, LENGTH, seed)
             cut = functools.partial(_at_once, counts=counts, model=model, way=chosen, calibrate=text, seed=seed)
-        state = trail.descend(chosen.method, state, cut, beyond=True)
+        # Sparsities that were asked for are all measured, if there is to be a curve at all.
+        to_the_end = options.until is not None and bool(options.sparsities)
+        state = trail.descend(chosen.method, state, cut, beyond=True, to_the_end=to_the_end)
     elif units is not None:
         size = options.cut("heads", count(units)) if chosen.units == "kv-groups" else max(1, options.mlps_step)
         state = trail.descend("joint", state, functools.partial(_cut_units, units=units, size=size), beyond=True)
