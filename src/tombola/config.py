@@ -1,6 +1,7 @@
 """What a study is: a frozen configuration with a canonical form and a short hash."""
 
 import dataclasses
+import difflib
 import hashlib
 import json
 import types
@@ -213,7 +214,9 @@ class StudyConfig:
         hints = typing.get_type_hints(cls)
         for name, value in values.items():
             if name not in hints:
-                raise TombolaError(f"unknown setting {name!r}; known: {', '.join(hints)}")
+                like = difflib.get_close_matches(name, hints, cutoff=0.5)
+                meant = f"did you mean {' or '.join(like)}? " if like else ""
+                raise TombolaError(f"unknown setting {name!r}; {meant}tombola study --help lists them all")
             values[name] = _checked(name, value, hints[name])
         return cls(**values)
 
