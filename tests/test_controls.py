@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from scipy.stats import chi2
 from torch import Tensor
 
+from causal import llama
 from models import classifier, sites, some_sites, some_weights
 from tombola.anatomy import dissect
-from tombola.controls import bad, random, random_layerwise
+from tombola.controls import bad, names, random, random_layerwise
 from tombola.search import Search, Step
 from tombola.ticket import Ticket
+from tombola.units import members_of
 
 MODEL = classifier()
 ANATOMY = dissect(MODEL)
@@ -173,3 +175,23 @@ def test_controls_tell_what_they_are() -> None:
     assert random_layerwise(good, 4).provenance == {"ticket": "random-layerwise", "task": "cola", "seed": 4}
     weights = some_weights(MODEL, 0).with_provenance(ticket="good", task="cola")
     assert bad(Search(weights, ()), MODEL).provenance == {"ticket": "bad", "task": "cola"}
+
+
+def test_controls_of_units_are_drawn_unit_by_unit() -> None:
+    model = llama()
+    anatomy = dissect(model)
+    groups = members_of(anatomy, "kv-groups")
+    good = Ticket.everything(anatomy, "heads").without({"heads": [[0, 0], [0, 1], [2, 2], [2, 3]]})
+    for control in (random(good, seed, groups) for seed in range(5)):
+        pairs = control.heads.reshape(3, 2, 2)
+        assert bool((pairs.any(-1) == pairs.all(-1)).all())
+        assert control.survivors(anatomy)["weights"] == good.survivors(anatomy)["weights"]
+    layered = [random_layerwise(good, seed, groups) for seed in range(5)]
+    assert all(torch.equal(one.heads.sum(1), good.heads.sum(1)) for one in layered)
+    assert len({tuple(one.heads.flatten().tolist()) for one in layered}) > 1
+    blocks = members_of(anatomy, "blocks")
+    whole = Ticket.everything(anatomy, "heads+mlps").without({"heads": [[1, head] for head in range(4)], "mlps": [1]})
+    for control in (random(whole, seed, blocks) for seed in range(5)):
+        assert torch.equal(control.heads.all(1), control.mlps)
+        assert control.counts() == whole.counts()
+    assert "random-layerwise" not in names("blocks")

@@ -196,3 +196,15 @@ def test_a_full_model_at_chance_makes_every_verdict_void() -> None:
     assert found.sentence("the good ticket").startswith("Nothing can be said of the good ticket")
     better = np.where(np.arange(1000) < 900, references, 1 - references)
     assert verdict(ACCURACY, [better], [guess], references, seed=0).learned
+
+
+def test_seeds_that_share_one_full_model_do_not_judge_by_its_deviation() -> None:
+    references = np.arange(200) % 2
+    full = references.copy()
+    full[:20] = 1 - full[:20]
+    ticket = full.copy()
+    ticket[30] = 1 - ticket[30]
+    alone = verdict(metric("accuracy"), [full], [ticket], references, seed=0, resamples=200)
+    shared = verdict(metric("accuracy"), [full] * 2, [ticket] * 2, references, seed=0, resamples=200)
+    assert alone.rule == shared.rule == "bootstrap"
+    assert alone.matches == shared.matches is True

@@ -159,5 +159,5 @@ def test_a_verdict_on_images() -> None:
     assert one.low <= one.difference <= one.high
     worse = verdict(FRECHET, [full], [gaussian(100, 4, 5, 3.0)], real, seed=0, resamples=100)
     assert not worse.matches
-    two = verdict(FRECHET, [full] * 2, [gaussian(100, 4, 5)] * 2, real, seed=0, resamples=100)
+    two = verdict(FRECHET, [full, gaussian(100, 4, 6)], [gaussian(100, 4, 5)] * 2, real, seed=0, resamples=100)
     assert (two.n_seeds, two.rule) == (2, "seeds")
