@@ -132,7 +132,8 @@ def evaluate(
             progress.advance(len(batch.indices))
     order = np.argsort(np.concatenate(indices))
     joined = np.concatenate(losses)
-    if not np.isfinite(joined).all() and (importance or not task.tolerates_nan):
+    finite = bool(np.isfinite(joined).all())
+    if not finite and not task.tolerates_nan:
         # An argmax over NaN would be an answer, and sometimes a right one.
         raise TombolaError(
             f"the model's outputs on the {split} split are not finite; train it with a lower learning rate, or score "
@@ -144,7 +145,8 @@ def evaluate(
         score=task.metric.score(found, task.references(split)),
         predictions=found,
         losses=joined[order],
-        importance=None if first_order is None else first_order.result(),
+        # Of a model that is broken nothing is more important than the rest.
+        importance=first_order.result() if first_order is not None and finite else None,
         seconds=time.perf_counter() - started,
     )
 

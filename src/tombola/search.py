@@ -473,7 +473,9 @@ def _serves(full: Evaluation, everything: Ticket) -> bool:
 
 def _cut_sites(state: _State, counts: Mapping[str, int], layers: bool) -> _Cut | None:
     """The ticket without the least important sites, so many of each kind."""
-    assert state.evaluation.importance is not None
+    if state.evaluation.importance is None:
+        # Cutting went so far that the model is broken.
+        return None
     importance = state.evaluation.importance.normalised(layers)
     removed = {kind: importance.least_first(kind)[:count] for kind, count in counts.items()}
     return _Cut(state.ticket.without(removed), removed) if any(removed.values()) else None
@@ -481,7 +483,8 @@ def _cut_sites(state: _State, counts: Mapping[str, int], layers: bool) -> _Cut |
 
 def _cut_units(state: _State, units: Members, size: int) -> _Cut | None:
     """The ticket without so many of the units that are least important, with all that belongs to them."""
-    assert state.evaluation.importance is not None
+    if state.evaluation.importance is None:
+        return None
     order: dict[int, float] = {}
     for kind, values in state.evaluation.importance.sites.items():
         alive = ~values.isnan()

@@ -20,11 +20,11 @@ from tombola.cell import EVALUATION
 from tombola.checkpoint import load
 from tombola.config import StudyConfig
 from tombola.errors import TombolaError
-from tombola.evaluation import Evaluation, score
+from tombola.evaluation import Evaluation, evaluate, score
 from tombola.search import PREDICTIONS, Search, read_predictions
 from tombola.store import read_lines
 from tombola.study import Study
-from tombola.subnetwork import masked
+from tombola.subnetwork import masked, whole
 from tombola.ticket import Ticket
 from tombola.weight_pruning import prune_weights
 
@@ -280,3 +280,13 @@ def test_single_steps_prune_language_models_too(tmp_path: Path) -> None:
     wrong = small.tombola("prune", *flags, "--pruning", "wandering", "--out", tmp_path / "not")
     assert wrong.returncode == 2
     assert "unknown pruning 'wandering'" in wrong.stderr
+
+
+def test_a_search_ends_where_the_model_breaks(done: Study) -> None:
+    model = done.task.load(str(language()), seed=0)
+    with torch.no_grad():
+        model.get_parameter("model.layers.1.mlp.down_proj.weight").mul_(float("inf"))
+    broken = evaluate(whole(model), done.task, importance=True)
+    assert broken.importance is None
+    assert np.isnan(broken.predictions).any()
+    assert np.isfinite(broken.score)
