@@ -20,8 +20,9 @@ THREADS = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_real_winners_beat_real_losers(tmp_path: Path) -> None:
-    ran = tombola("study", "--seeds", 0, *SETTINGS, "--out", tmp_path, "--json", timeout=500, **THREADS)
+    ran = tombola("study", "--seeds", 0, *SETTINGS, "--out", tmp_path, "--json", timeout=1000, **THREADS)
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout)
     folder = Path(found["folder"])
