@@ -7,11 +7,12 @@ BIN := .venv/bin
 study: .venv/.study
 	$(BIN)/tombola study
 
+# In the order of the files: those with the fewest tests, which are the slowest, must not come last.
 test: .venv/.develop
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto --dist loadscope
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder
 
 test-fast: .venv/.develop
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto --dist loadscope -m "not slow"
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder -m "not slow"
 
 lint: .venv/.develop
 	$(BIN)/ruff check
