@@ -134,11 +134,6 @@ class RetentionProfile:
     good: float
     curves: tuple[AbilityCurve, ...]
 
-    def first_to_go(self) -> AbilityCurve | None:
-        """The ability that falls first; None if none does."""
-        fallen = [curve for curve in self.curves if curve.fall.sparsity is not None]
-        return min(fallen, key=lambda curve: curve.fall.sparsity or 0.0, default=None)
-
     def write(self, path: Path) -> None:
         """Write as JSON."""
         write_json(path, asdict(self))

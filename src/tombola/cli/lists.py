@@ -1,6 +1,10 @@
 """Lists as values of flags: `0,1,2`, `heads+mlps,weights`."""
 
 import argparse
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def seeds(text: str) -> tuple[int, ...]:
@@ -9,10 +13,7 @@ def seeds(text: str) -> tuple[int, ...]:
     Raises:
         argparse.ArgumentTypeError: a part is none.
     """
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers such as 0,1,2") from None
+    return _parts(text, int, "whole numbers such as 0,1,2")
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -26,7 +27,11 @@ def numbers(text: str) -> tuple[float, ...]:
     Raises:
         argparse.ArgumentTypeError: a part is none.
     """
+    return _parts(text, float, "numbers such as 0.2,0.5")
+
+
+def _parts(text: str, kind: Callable[[str], T], what: str) -> tuple[T, ...]:
     try:
-        return tuple(float(part) for part in text.split(","))
+        return tuple(kind(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 0.2,0.5") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of {what}") from None

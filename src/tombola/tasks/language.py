@@ -139,7 +139,6 @@ class LanguageTask(Task):
         self.calibration = "calibration"
         self.normalise_layers = False
         self.trained = False
-        self.tolerates_nan = True
         # Each ability's own raw score, for the rows.
         self.more = {
             ability.name: ("dev", alone(ability.name, number, Scale.of(ability)))
