@@ -1,79 +1,150 @@
-"""What each way to prune weights leaves of a language model: grammar and perplexity, one line each, in one run.
+"""What each way to prune leaves of a language model: grammar, perplexity and zero-shot tasks, a line each, in one run.
 
-The figures to stand beside are those of Wanda and SparseGPT: at 50 % and above SparseGPT loses least.
+The figures to stand beside are those of Wanda and SparseGPT: at 50 % and above SparseGPT loses least. Every line is one
+cut of the whole model; nothing is trained.
+
+    python benchmarks/language_methods.py [--grammar BLIMP] [--zero-shot reasoning=piqa.jsonl cloze=lambada.jsonl]
 """
 
 import argparse
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from tombola.evaluation import evaluate
-from tombola.precision import resolve_precision
+from tombola.one_shot_pruning import one_shot
+from tombola.precision import Precision, resolve_precision
 from tombola.statistics import interval
-from tombola.subnetwork import whole
+from tombola.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.language import LanguageTask
+from tombola.ticket import Ticket
+from tombola.units import members
 from tombola.weight_pruning import prune_weights
 
-WAYS = (
+Cut = Callable[[PreTrainedModel], Subnetwork]
+"""Prunes the model."""
+
+WEIGHTS = (
     *(("magnitude", share, None, None) for share in (0.3, 0.5)),
     ("magnitude", 0.5, "matrix", None),
+    ("wanda", 0.3, None, None),
     *((method, share, None, None) for share in (0.5, 0.6) for method in ("wanda", "sparsegpt")),
     *((method, None, None, "2:4") for method in ("magnitude", "wanda", "sparsegpt")),
 )
+SITES = (
+    *((kind, layers, removed) for layers in (True, False) for kind, removed in (("heads", 0.1), ("heads", 0.2))),
+    *(("mlps", False, count / 30) for count in (1, 3, 6)),
+    *(("neurons", False, share) for share in (0.1, 0.2, 0.3)),
+)
+
+
+def weights(
+    method: str,
+    share: float | None,
+    scope: str | None,
+    pattern: str | None,
+    model: PreTrainedModel,
+    *,
+    text: Sequence[Tensor],
+    sequential: bool,
+) -> Subnetwork:
+    """A share of the weights."""
+    calibration = text if method in ("wanda", "sparsegpt") else None
+    found = prune_weights(
+        model, method, share, calibration=calibration, scope=scope, pattern=pattern, sequential=sequential
+    )
+    part = whole(found.model, "weights")
+    return Subnetwork(part.model, part.anatomy, found.ticket, part.present)
+
+
+def sites(kind: str, layers: bool, removed: float, model: PreTrainedModel, *, task: LanguageTask) -> Subnetwork:
+    """A share of the heads, MLPs or neurons, by first-order importance of the loss on calibration text."""
+    return shrunk(model, one_shot(model, task, {kind: 1 - removed}, normalise_layers=layers, precision="bf16"))
+
+
+def blocks(number: int, model: PreTrainedModel, *, task: LanguageTask) -> Subnetwork:
+    """The layers of which heads and MLPs, under one gate, matter least to the loss."""
+    part = whole(model, "heads+mlps")
+    units = members(part.anatomy, "blocks")
+    found = evaluate(part, task, "calibration", importance=True, units=units, precision="bf16").importance
+    assert found is not None
+    layers = found["mlps"].argsort()[:number]
+    gone = units["mlps"][layers]
+    masks = {kind: ~torch.isin(of_sites, gone) for kind, of_sites in units.items()}
+    return shrunk(model, Ticket("heads+mlps", part.anatomy.signature, masks, {"ticket": "blocks"}))
+
+
+def columns(task: LanguageTask, part: Subnetwork, precision: Precision) -> dict[str, str]:
+    """What a model scores in each ability, with 95 % intervals; perplexity of texts."""
+    found, references = evaluate(part, task, precision=precision), task.references("dev")
+    cells = {}
+    perplexities = task.perplexity(np.asarray(found.losses))
+    for name, (_, metric) in task.more.items():
+        if name in perplexities:
+            cells[name] = f"{perplexities[name]:.1f}"
+        else:
+            low, high = interval(metric, found.predictions, references, seed=0, resamples=1000)
+            cells[name] = f"{metric.score(found.predictions, references):.3f} [{low:.3f}, {high:.3f}]"
+    return cells
 
 
 def main() -> None:
     """Prune, score, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2")
     parser.add_argument("--grammar", type=Path, help="BLiMP's JSON lines; else generated pairs")
     parser.add_argument("--rows", type=int, default=680, help="pairs")
+    parser.add_argument("--zero-shot", nargs="*", default=[], help="further abilities, KIND=FILE")
+    parser.add_argument("--zero-shot-rows", type=int, default=250)
     parser.add_argument("--text-tokens", type=int, default=6000)
     parser.add_argument("--start", default="<|endoftext|>")
     parser.add_argument("--calibration", default="32x512", help="sequences x tokens")
     parser.add_argument("--dense", action="store_true", help="activations of the dense model, not block after block")
+    parser.add_argument("--only", default="", help="lines whose name begins like this")
     options = parser.parse_args()
     count, length = map(int, options.calibration.split("x"))
     grammar = "grammar" if options.grammar is None else f"grammar={options.grammar}"
-    task = LanguageTask.open(
-        options.model,
-        [grammar, "language-modelling"],
-        rows=options.rows,
-        text_tokens=options.text_tokens,
-        start=options.start,
-    )
+    open_task = partial(LanguageTask.open, options.model, start=options.start)
+    task = open_task([grammar, "language-modelling"], rows=options.rows, text_tokens=options.text_tokens)
+    tasks = [task]
+    if options.zero_shot:
+        tasks.append(open_task(options.zero_shot, rows=options.zero_shot_rows))
     model = task.load(options.model, seed=0)
+    assert isinstance(model, PreTrainedModel)
+    for one in tasks[1:]:
+        one.settle(model)
     precision = resolve_precision("auto", torch.device("cpu"))
     text = task.calibration_text(count, length, 0)
+    lines: dict[str, Cut] = {"full": whole}
+    for way in WEIGHTS:
+        name = " ".join(str(part) for part in way if part is not None)
+        lines[name] = partial(weights, *way, text=text, sequential=not options.dense)
+    for kind, layers, removed in SITES:
+        name = f"{kind} {removed:.3f}" + (" by layer" if layers else "")
+        lines[name] = partial(sites, kind, layers, removed, task=task)
+    for number in (1, 3):
+        lines[f"blocks {number}"] = partial(blocks, number, task=task)
     print(f"{options.rows} pairs, {options.text_tokens} tokens of text, calibration {options.calibration}, {precision}")
-    print(f"{'method':<28} {'seconds':>8} {'sparsity':>9} {'grammar':>24} {'perplexity':>11}")
-    for method, share, scope, pattern in (("full", 0.0, None, None), *WAYS):
+    names = [name for one in tasks for name in one.more]
+    print(
+        f"{'method':<22} {'seconds':>8} {'weights':>8} " + " ".join(f"{name[-20:]:>20}" for name in names), flush=True
+    )
+    for name, cut in lines.items():
+        if not name.startswith(options.only):
+            continue
         started = time.perf_counter()
-        pruned, sparsity = model, 0.0
-        if method != "full":
-            found = prune_weights(
-                model,
-                method,
-                share,
-                calibration=text if method in ("wanda", "sparsegpt") else None,
-                scope=scope,
-                pattern=pattern,
-                sequential=not options.dense,
-            )
-            pruned, sparsity = found.model, 1 - len(found.ticket) / found.ticket.total
+        part = cut(model)
         seconds = time.perf_counter() - started
-        evaluation = evaluate(whole(pruned), task, precision=precision)
-        metric, references = task.more["grammar"][1], task.references("dev")
-        score = metric.score(evaluation.predictions, references)
-        low, high = interval(metric, evaluation.predictions, references, seed=0, resamples=1000)
-        perplexity = task.perplexity(np.asarray(evaluation.losses))["language-modelling"]
-        name = " ".join(part for part in (method, str(share or ""), scope or "", pattern or "") if part)
+        kept = part.ticket.survivors(part.anatomy)["weights"] / part.anatomy.weights
+        cells = {key: cell for one in tasks for key, cell in columns(one, part, precision).items()}
         print(
-            f"{name:<28} {seconds:>8.1f} {sparsity:>9.3f} {score:>9.3f} [{low:.3f}, {high:.3f}] {perplexity:>11.1f}",
-            flush=True,
+            f"{name:<22} {seconds:>8.1f} {1 - kept:>8.3f} " + " ".join(f"{cells[one]:>20}" for one in names), flush=True
         )
 
 
