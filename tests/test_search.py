@@ -187,7 +187,7 @@ def test_the_search_for_sites_follows_the_protocol(
     # What the last step that holds states is what the ticket has.
     anatomy = ANATOMIES[shape]
     last = found.last
-    stated = {name: getattr(last, name) for name in ("heads", "mlps", "neurons", "weights")}
+    stated = {name: getattr(last, name) for name in ("heads", "mlps", "neurons", "channels", "weights")}
     assert stated == ticket.survivors(anatomy)
     assert last.sparsity == pytest.approx(ticket.sparsity(anatomy))
     assert [step.iteration for step in found.steps] == list(range(len(found.steps)))
@@ -287,11 +287,12 @@ def test_magnitude_pruning_with_retraining_cuts_by_retrained_magnitudes() -> Non
     asked: list[Ticket] = []
     retrained: list[nn.Module] = []
 
-    def retrain(ticket: Ticket) -> nn.Module:
+    def retrain(ticket: Ticket) -> Subnetwork:
         asked.append(ticket)
         # Other weights altogether, pruned ones zero as training leaves them.
-        retrained.append(masked(classifier(seed=10 + len(asked), layers=2, heads=2, hidden=40), ticket).model)
-        return retrained[-1]
+        part = masked(classifier(seed=10 + len(asked), layers=2, heads=2, hidden=40), ticket)
+        retrained.append(part.model)
+        return part
 
     fake = Fake(lambda ticket: 1.0 if len(ticket) > 0.6 * ticket.total else 0.0)
     with pytest.MonkeyPatch.context() as patch:
@@ -301,6 +302,11 @@ def test_magnitude_pruning_with_retraining_cuts_by_retrained_magnitudes() -> Non
         )
     assert [step.holds for step in found.steps] == [True, True, True, False]
     assert found.good == asked[1]
+    assert found.trained is not None
+    assert found.trained.model is retrained[1]
+    # What is left of each matrix, for random tickets with the same profile.
+    for step, ticket in zip(found.steps[1:], asked, strict=True):
+        assert step.matrices == [int(ticket.masks[matrix.name].sum()) for matrix in anatomy.matrices]
     previous = Ticket.everything(anatomy, "weights")
     for by, ticket in zip([model, *retrained], asked, strict=False):
         alive = torch.cat([mask.flatten() for mask in previous.masks.values()]).numpy()
@@ -319,13 +325,35 @@ def test_magnitude_pruning_with_retraining_cuts_by_retrained_magnitudes() -> Non
         assert torch.equal(part.get_parameter(name), by.get_parameter(name))
 
 
-def test_a_search_for_sites_does_not_retrain() -> None:
-    def retrain(_: Ticket) -> nn.Module:
-        pytest.fail("retrained")
+def test_a_search_for_sites_scores_and_ranks_what_was_trained_between_its_cuts() -> None:
+    asked: list[Ticket] = []
+    parts: list[Subnetwork] = []
 
+    def retrain(ticket: Ticket) -> Subnetwork:
+        asked.append(ticket)
+        parts.append(unrealised(MODELS[2, 2], ticket))
+        return parts[-1]
+
+    fake = Fake(made_up_scores(0, "falls"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(searching, "evaluate", Fake(made_up_scores(0, "falls")))
-        assert len(search_ticket(MODELS[2, 2], stub(), retrain=retrain, realise=unrealised).steps) > 1
+        patch.setattr(searching, "evaluate", fake)
+        found = search_ticket(MODELS[2, 2], stub(), retrain=retrain)
+    assert len(asked) == len(found.steps) - 1 > 0
+    assert all(scored is part for (scored, _, _), part in zip(fake.asked[1:], parts, strict=True))
+    held = [ticket for ticket, step in zip(asked, found.steps[1:], strict=True) if step.holds]
+    assert found.good == (held[-1] if held else Ticket.everything(ANATOMIES[2, 2], "heads+mlps"))
+    assert (found.trained is None) == (not held)
+
+
+def test_ways_that_begin_with_the_full_model_do_not_train_between_their_cuts() -> None:
+    def retrain(_: Ticket) -> Subnetwork:
+        pytest.fail("trained")
+
+    options = SearchOptions(sparsities=(0.5,))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(searching, "evaluate", Fake(lambda ticket: 1.0))
+        found = search_ticket(MODELS[2, 2], stub(), "random-weights", options=options, retrain=retrain, calibrate=list)
+    assert found.trained is None
 
 
 def test_a_full_evaluation_that_is_known_is_not_made_again() -> None:

@@ -142,15 +142,17 @@ def test_survivors_and_sparsity_count_the_weights_that_are_left(family: str, see
         "heads": sum(map(sum, by_site.heads.tolist())),
         "mlps": sum(by_site.mlps.tolist()),
         "neurons": 48 * sum(by_site.mlps.tolist()),
+        "channels": 0,
         "weights": left(shrunk(model, by_site).model),
     }
     weights = left(masked(model, by_weight).model)
-    assert by_weight.survivors(anatomy) == {"heads": 12, "mlps": 3, "neurons": 144, "weights": weights}
+    assert by_weight.survivors(anatomy) == {"heads": 12, "mlps": 3, "neurons": 144, "channels": 0, "weights": weights}
     by_neuron = Ticket("neurons", anatomy.signature, {"neurons": torch.rand(3, 8).lt(0.4).cumprod(0).bool()})
     assert by_neuron.survivors(anatomy) == {
         "heads": 12,
         "mlps": sum(map(any, by_neuron.neurons.tolist())),
         "neurons": 6 * sum(map(sum, by_neuron.neurons.tolist())),
+        "channels": 0,
         "weights": left(shrunk(model, by_neuron).model),
     }
     parts = [(by_site, shrunk(model, by_site)), (by_neuron, shrunk(model, by_neuron))]

@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tombola import statistics
+from tombola.analysis import random_curve
 from tombola.analysis.attention import attention_patterns
 from tombola.analysis.interacting import SAMPLE, interactions, interactions_cost
 from tombola.analysis.random_tickets import DRAWS, RETRAINED, SIZES, random_tickets
@@ -72,6 +74,41 @@ class AnalysisSteps:
         if "random-tickets" in self._config.analyses:
             for pruning in self._config.prunings:
                 yield self._step("random-tickets", pruning, self._random_cost(), self._random)
+
+        if random_curve.NAME in self._config.analyses:
+            yield from self._random_curves()
+
+    def _random_curves(self) -> Iterator[Step]:
+        task, config = self._setting.task, self._config
+        training = TRAINING_COST * config.epochs * task.size("train") if config.imp else 0.0
+        cost = training + task.size(config.searched) * task.passes
+        seed = f"seed {self._cell.seed}: " if self._setting.seeds > 1 else ""
+        for pruning in config.prunings:
+            # Other ways begin with the full model at every sparsity, and have tickets of random weights beside them.
+            for index, sparsity in enumerate(config.sparsities if way(pruning).iterative else ()):
+                path = self._cell.analysis(random_curve.file_name(index), pruning)
+                name = f"{seed}random {in_words(pruning)} at {100 * sparsity:g} %"
+                run = functools.partial(self._random_point, path, pruning, sparsity, name)
+                needs = (self._cell.ticket(pruning, "good"),)
+                weight = TRAINING_COST if config.imp else task.passes
+                yield Step(name, cost, weight, path, run, needs, self._bench, analysis=random_curve.NAME)
+
+    def _random_point(self, path: Path, pruning: str, sparsity: float, name: str, progress: Progress) -> None:
+        bench, config, task = self._bench, self._config, self._bench.task
+        with spared(f"{name} left out"):
+            step = random_curve.at(Search.load(self._cell.folder / pruning).steps, sparsity)
+            ticket = random_curve.random_like(step, self._setting.anatomy, self._cell.seed)
+            part = bench.trained(ticket, progress) if config.imp else shrunk(bench.model(), ticket)
+            found = bench.evaluate(part, config.searched, progress)
+            low, high = statistics.interval(
+                task.metric,
+                found.predictions,
+                task.references(config.searched),
+                seed=self._cell.seed,
+                resamples=config.resamples,
+            )
+            stage = "retrained" if config.imp else "pruned"
+            random_curve.RandomPoint(step.sparsity, stage, found.score, low, high, self._cell.seed).write(path)
 
     def _step(self, what: str, pruning: str | None, cost: float, run: Run, weight: float = 1.0) -> Step:
         cell = self._cell

@@ -12,6 +12,8 @@ SAVED: Mapping[str, tuple[str, ...]] = {"none": (), "good": ("good",), "all": TI
 
 EVALUATION = "evaluation.safetensors"
 SEARCH_EVALUATION = "evaluation-search.safetensors"
+PICTURE = "drawn.png"
+"""What a scored model draws, where it draws anything; in the folder of the baseline, what is to be drawn."""
 COST = "cost.json"
 """What the good ticket's retrained model costs dense, masked and shrunk, see `tombola.cost`."""
 

@@ -17,7 +17,7 @@ from tombola.controls import names as control_names
 from tombola.errors import TombolaError
 from tombola.keeping import Keeping
 from tombola.metrics import metric
-from tombola.presets import LANGUAGE_TASKS, presets
+from tombola.presets import IMAGE_TASKS, LANGUAGE_TASKS, presets
 from tombola.rewinding import Rewinding
 from tombola.search import SearchOptions
 from tombola.statistics import RESAMPLES
@@ -26,10 +26,10 @@ from tombola.ticket import BLOCK, TICKETS
 from tombola.training import Recipe
 from tombola.ways import WAYS, way
 
-NAMED_TASKS = (*GLUE, "rotten-tomatoes", *LANGUAGE_TASKS)
+NAMED_TASKS = (*GLUE, "rotten-tomatoes", *LANGUAGE_TASKS, *IMAGE_TASKS)
 """Tasks that have a name; any other is a path."""
 
-ANALYSES = ("survivors", "attention", "random-tickets", "interactions", "representations")
+ANALYSES = ("survivors", "attention", "random-tickets", "interactions", "representations", "random-curve")
 """What a study can ask of its tickets: the first two come by themselves, the others take minutes and are asked for."""
 
 
@@ -51,7 +51,8 @@ class StudyConfig:
 
     Attributes:
         model: asset, local folder or hub id.
-        task: a GLUE name, `rotten-tomatoes`, or the path of one's own data.
+        task: a GLUE name, `rotten-tomatoes`, `understanding` of a language model, `digits` for a denoiser, or the path
+            of one's own data.
         data: folder of GLUE's original TSV files; None for the hub.
         dev: file of dev rows, where `task` is a file of training rows.
         text, text_pair, label: columns of one's own data; None to guess the usual names.
@@ -65,12 +66,13 @@ class StudyConfig:
             and `weights`.
         threshold ... until: see `SearchOptions`.
         normalise_layers: divide the importance of heads by their layer's norm; None for what serves the task.
-        imp: search weights by iterative magnitude pruning with training between the cuts.
-        rewind: `pretrained`, `init` or `step-K`.
+        imp: train between the cuts: a search of weights is iterative magnitude pruning then.
+        rewind: `pretrained`, `init`, `step-K` or `final`.
         epochs ... clip: see `Recipe`.
         eval_batch_size: examples at a time when scoring.
         precision: `auto`, `fp32` or `bf16`.
-        analyses: what to ask of the tickets, see `ANALYSES`; no part of the hash, as the tickets stay the same.
+        analyses: what to ask of the tickets, see `ANALYSES`; `all` for whatever fits the study. No part of the hash, as
+            the tickets stay the same.
         device: `auto`, or PyTorch's name of a device.
         resamples: of each bootstrap.
         trust_remote_code: run code that comes with a model.
@@ -149,9 +151,14 @@ class StudyConfig:
         for control in self.controls:
             if control not in TICKETS[1:]:
                 raise TombolaError(f"unknown control {control!r}; known: {', '.join(TICKETS[1:])}")
+        if "all" in self.analyses:
+            fitting = tuple(analysis for analysis in ANALYSES if self._unfit(analysis) is None)
+            object.__setattr__(self, "analyses", fitting)
         for analysis in self.analyses:
             if analysis not in ANALYSES:
                 raise TombolaError(f"unknown analysis {analysis!r}; known: {', '.join(ANALYSES)}")
+            if (reason := self._unfit(analysis)) is not None:
+                raise TombolaError(reason)
         if self.search_split not in ("dev", "train"):
             raise TombolaError(
                 f"cannot search on {self.search_split!r}; choose dev, or train for held-out training rows"
@@ -168,8 +175,10 @@ class StudyConfig:
             _ = metric(self.metric)
         if self.search_rows is not None and self.search_split == "dev":
             raise TombolaError("search_rows is for search_split train; the search runs on dev")
-        if self.imp and "weights" not in self.prunings:
-            raise TombolaError("imp is a search of weights; name weights among the prunings")
+        if self.imp and not any(way(one).pruning != "weights" or way(one).iterative for one in self.prunings):
+            raise TombolaError(
+                "imp trains between the cuts of weights or of sites; the searches named begin with the full model each time"
+            )
         self._check_language()
         for name in (
             *("train_rows", "dev_rows", "search_rows", "max_length", "eval_batch_size", "resamples"),
@@ -195,10 +204,18 @@ class StudyConfig:
             return
         if self.imp or self.rewinding != Rewinding():
             raise TombolaError(f"{self.task} trains no full model, so that there is nothing to rewind to")
-        if "random-tickets" in self.analyses and not self.recovery:
-            raise TombolaError("random-tickets trains tickets again: say with recovery on how many tokens")
-        if "attention" in self.analyses:
-            raise TombolaError(f"attention patterns are of encoders; {self.task} judges language models")
+
+    def _unfit(self, analysis: str) -> str | None:
+        """Why an analysis cannot be asked of this study; None where it can."""
+        if analysis == "random-curve" and not self.sparsities:
+            return "random-curve goes along the sparsities of a search: name them with sparsities"
+        if self.language and analysis == "random-tickets" and not self.recovery:
+            return "random-tickets trains tickets again: say with recovery on how many tokens"
+        if self.language and analysis == "attention":
+            return f"attention patterns are of encoders; {self.task} judges language models"
+        if self.images and analysis in ("attention", "interactions", "representations"):
+            return f"{analysis} is asked of models of text; {self.task} judges what is drawn"
+        return None
 
     @classmethod
     def of(cls, preset: str = "quick", **settings: Any) -> Self:
@@ -273,6 +290,11 @@ class StudyConfig:
     def language(self) -> bool:
         """Whether it is a study of a language model."""
         return self.task in LANGUAGE_TASKS
+
+    @property
+    def images(self) -> bool:
+        """Whether it is a study of a denoiser."""
+        return self.task in IMAGE_TASKS
 
     @property
     def retrains(self) -> bool:

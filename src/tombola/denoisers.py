@@ -67,7 +67,9 @@ def load(source: str, *, weights: bool = True) -> nn.Module:
             raise TombolaError(f"{source} holds a {config.get('_class_name')}, which is no model of diffusers")
         if not weights:
             return cast(nn.Module, kind.from_config(config))
-        return cast(nn.Module, kind.from_pretrained(source, subfolder=part, torch_dtype=torch.float32))
+        # Diffusers would else fall back to files that are unpickled.
+        options = {"torch_dtype": torch.float32, "use_safetensors": True}
+        return cast(nn.Module, kind.from_pretrained(source, subfolder=part, **options))
     except (OSError, ValueError, RuntimeError, SafetensorError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise TombolaError(

@@ -17,7 +17,7 @@ _BATCHES = 4
 
 
 def pass_seconds(model: nn.Module, task: Task, precision: Precision, batch_size: int = 64) -> float:
-    """Seconds of a forward pass of one dev example, measured on a few batches of all lengths."""
+    """Seconds of a forward pass of one example, measured on a few batches of all lengths."""
     batches = list(task.batches("dev", batch_size))
     # Batches are sorted by length.
     chosen = batches[:: max(1, len(batches) // _BATCHES)]
@@ -30,7 +30,7 @@ def pass_seconds(model: nn.Module, task: Task, precision: Precision, batch_size:
             # The predictions are asked for, so that a device that runs ahead has come to the end.
             task.output(model, on_device(batch, device)).predictions.cpu()
         seconds = time.perf_counter() - started
-    return seconds / sum(len(batch.indices) for batch in chosen)
+    return seconds / sum(len(batch.indices) for batch in chosen) / task.passes
 
 
 def announcement(steps: Iterable[Step], seconds: float) -> str:

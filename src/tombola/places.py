@@ -1,4 +1,4 @@
-"""What layers and attention sublayers are called: by number, with their stack where a model has several."""
+"""What layers and sublayers are called: by number, with their stack where a model has several, or by their path."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,16 +14,28 @@ class Places:
     Attributes:
         layers: of every layer, and so of every MLP: `0`, or `decoder 0` in a model of several stacks.
         attentions: of every row of a mask of heads: as its layer, and `decoder 0 cross` for a second sublayer there.
+        residuals: of every row of a mask of channels.
 
+    In a network of residual blocks, whose layers do not repeat, they are called by their path: `down 1 resnet 0`.
     What has no name is called by its number: a study may be older than names.
     """
 
     layers: Sequence[str] = ()
     attentions: Sequence[str] = ()
+    residuals: Sequence[str] = ()
 
     @classmethod
     def of(cls, anatomy: Anatomy) -> Self:
         """The names for an architecture."""
+        if anatomy.residuals:
+            paths = {matrix.layer: _path(matrix.module) for matrix in anatomy.matrices}
+            paths |= {row.layer: _path(row.name) for row in anatomy.attentions}
+            paths |= {row.layer: _path(row.name) for row in anatomy.residuals}
+            return cls(
+                tuple(paths.get(layer, str(layer)) for layer in range(max(paths) + 1)),
+                tuple(_path(row.name) for row in anatomy.attentions),
+                tuple(_path(row.name) for row in anatomy.residuals),
+            )
         first = {row.stack: row for row in reversed(anatomy.attentions)}
         words = _words({stack: row.name.split(".") for stack, row in first.items()})
         layers: dict[int, str] = {}
@@ -42,6 +54,19 @@ class Places:
     def attention(self, row: int) -> str:
         """Name of a row of heads."""
         return self.attentions[row] if row < len(self.attentions) else str(row)
+
+    def residual(self, row: int) -> str:
+        """Name of a row of channels."""
+        return self.residuals[row] if row < len(self.residuals) else str(row)
+
+
+def _path(module: str) -> str:
+    """`down 1 resnet 0` of `down_blocks.1.resnets.0`: what stands in every name is left out."""
+    parts = [part.removesuffix("_blocks").removesuffix("_block") for part in module.split(".")]
+    # The layer itself, below a block or a list of them, needs no name.
+    while parts and not parts[-1].isdecimal() and len(parts) > 1:
+        parts.pop()
+    return " ".join(part.removesuffix("s") for part in parts)
 
 
 def _words(paths: Mapping[int, Sequence[str]]) -> dict[int, str]:

@@ -14,7 +14,7 @@ class Size:
     """How large a scored model is.
 
     Attributes:
-        heads, mlps, neurons, weights: survivors; weights are the prunable ones.
+        heads, mlps, neurons, channels, weights: survivors; of channels, groups; weights are the prunable ones.
         sparsity: share of the prunable weights that is gone, 0 to 1.
         parameters: parameters of the whole model that are not pruned, embeddings and output layer included.
         bytes: memory of the parameters as the model runs: removed sites take none, zeroed weights still do.
@@ -23,13 +23,14 @@ class Size:
     heads: int
     mlps: int
     neurons: int
+    channels: int
     weights: int
     sparsity: float
     parameters: int
     bytes: int
 
 
-NOTHING = Size(heads=0, mlps=0, neurons=0, weights=0, sparsity=1.0, parameters=0, bytes=0)
+NOTHING = Size(heads=0, mlps=0, neurons=0, channels=0, weights=0, sparsity=1.0, parameters=0, bytes=0)
 """The size of guessing without a model."""
 
 
@@ -46,6 +47,7 @@ class Row:
         score_low, score_high: 95 % bootstrap interval over examples.
         n: dev examples.
         heads ... bytes: see `Size`.
+        loss: mean loss of the dev examples; None where nothing was computed.
         seconds: to make and score the model: training included where it was trained.
         more: the task's further metrics.
     """
@@ -64,10 +66,12 @@ class Row:
     heads: int
     mlps: int
     neurons: int
+    channels: int
     weights: int
     sparsity: float
     parameters: int
     bytes: int
+    loss: float | None
     seconds: float
     more: Mapping[str, float]
 
@@ -99,6 +103,7 @@ def make_row(
     predictions: Mapping[str, Predictions],
     size: Size,
     *,
+    loss: float | None,
     model: str,
     name: str,
     seed: int,
@@ -114,6 +119,7 @@ def make_row(
         task: gives metrics and references.
         predictions: of `dev` and of every split that the task's further metrics name.
         size: of the model.
+        loss: mean over `dev`.
         model, name, seed, pruning, ticket, stage, seconds: as in `Row`; `name` is the task's.
         resamples: of the bootstrap.
     """
@@ -132,6 +138,7 @@ def make_row(
         score_high=high,
         n=len(references),
         **asdict(size),
+        loss=loss,
         seconds=round(seconds, 3),
         more={
             what: metric.score(predictions[split], task.references(split))

@@ -1,4 +1,4 @@
-"""The earlier weights that a ticket is trained from: pre-trained, random, or those of a training step."""
+"""The weights that a ticket is trained from: pre-trained, random, those of a training step, or the trained ones."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +15,19 @@ from tombola.tasks.base import State, Task
 
 @dataclass(frozen=True)
 class Rewinding:
-    """Where to rewind: `pretrained`, `init`, or `step` k of the full model's training.
+    """Where to rewind: `pretrained`, `init`, `step` k of the full model's training, or not at all: `final`.
 
     `init` is the classical lottery ticket (Frankle & Carbin 2019): the full model is trained from the random
-    initialisation, and its tickets again from the same one.
+    initialisation, and its tickets again from the same one. `final` keeps the trained weights and goes back with the
+    schedule of the learning rate alone (Renda, Frankle, Carbin 2020).
     """
 
-    to: Literal["pretrained", "init", "step"] = "pretrained"
+    to: Literal["pretrained", "init", "step", "final"] = "pretrained"
     step: int = 0
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `pretrained`, `init` or `step-K`.
+        """Read `pretrained`, `init`, `step-K` or `final`.
 
         Raises:
             TombolaError: it is none of these.
@@ -35,10 +36,12 @@ class Rewinding:
             return cls("pretrained")
         if text == "init":
             return cls("init")
+        if text == "final":
+            return cls("final")
         word, _, number = text.partition("-")
         if word == "step" and number.isdecimal() and int(number) > 0:
             return cls("step", int(number))
-        raise TombolaError(f"cannot rewind to {text!r}; choose pretrained, init or step-K (for example step-100)")
+        raise TombolaError(f"cannot rewind to {text!r}; choose pretrained, init, final or step-K, as step-100")
 
     def __str__(self) -> str:
         return f"step-{self.step}" if self.to == "step" else self.to
@@ -58,8 +61,10 @@ class Rewinding:
             full: the full model's folder, where `step_file` lies.
 
         Raises:
-            TombolaError: the weights of the step are missing or damaged.
+            TombolaError: the weights of the step, or the full model's, are missing or damaged.
         """
+        if self.to == "final":
+            return task.load(str(full), seed=seed, state="trained")
         model = task.load(source, seed=seed, state=self.start)
         if self.to == "step":
             path = self.step_file(full)

@@ -117,6 +117,7 @@ class Step:
         importance: normalised importance of the survivors in this state, as `Importance.lists`; None for weights.
         more: the task's further metrics, those of the search split.
         channels: surviving groups of channels.
+        matrices: of a ticket of weights, how many survive in each matrix, in the order of the anatomy.
     """
 
     iteration: int
@@ -133,6 +134,7 @@ class Step:
     importance: Mapping[str, Any] | None = None
     more: Mapping[str, float] = field(default_factory=dict)
     channels: int = 0
+    matrices: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +147,7 @@ class Search:
         predictions: [examples] of every iteration, from which intervals are drawn; none when it was read from disk.
         evaluation: of the good ticket's state, on the search split.
         model: what the good ticket keeps, where the way of pruning changed the values of the weights that survive.
+        trained: the good ticket as it was trained, where the search trains between its cuts and found one.
     """
 
     good: Ticket
@@ -152,6 +155,7 @@ class Search:
     predictions: tuple[Predictions, ...] = field(default=(), repr=False)
     evaluation: Evaluation | None = field(default=None, repr=False)
     model: nn.Module | None = field(default=None, repr=False)
+    trained: Subnetwork | None = field(default=None, repr=False)
 
     @property
     def pruning(self) -> Pruning:
@@ -227,7 +231,7 @@ def read_steps(path: Path) -> tuple[Step, ...]:
 class _State:
     ticket: Ticket
     evaluation: Evaluation
-    model: nn.Module
+    part: Subnetwork
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,7 +257,7 @@ class _Trail:
     beyond: float | None
     progress: Progress
     normalise_layers: bool
-    pass_over: Callable[[_Cut], tuple[nn.Module, Evaluation]]
+    pass_over: Callable[[_Cut], tuple[Subnetwork, Evaluation]]
     steps: list[Step] = field(default_factory=list)
     predictions: list[Predictions] = field(default_factory=list)
 
@@ -276,11 +280,11 @@ class _Trail:
         holding, holds = state, True
         while (found := cut(state)) is not None:
             started = time.perf_counter()
-            model, evaluation = self.pass_over(found)
+            part, evaluation = self.pass_over(found)
             holds = holds and self.task.metric.holds(evaluation.score, self.floor)
             seconds = time.perf_counter() - started
             self._log(phase, found.removed, found.ticket, evaluation, holds=holds, seconds=seconds)
-            state = _State(found.ticket, evaluation, model)
+            state = _State(found.ticket, evaluation, part)
             if holds:
                 holding = state
             elif to_the_end:
@@ -300,8 +304,9 @@ class _Trail:
         seconds: float,
     ) -> None:
         importance = evaluation.importance
-        survivors = ticket.survivors(self.anatomy)
+        survivors, matrices = ticket.survivors(self.anatomy), list[int]()
         if ticket.pruning == "weights":
+            matrices = [int(ticket.masks[matrix.name].sum()) for matrix in self.anatomy.matrices]
             kept, importance = f"{1 - ticket.sparsity(self.anatomy):.0%} of weights", None
         else:
             kept = ", ".join(f"{survivors[kind]} {in_words(kind)}" for kind in ticket.sites)
@@ -323,6 +328,7 @@ class _Trail:
                 seconds=seconds,
                 importance=None if importance is None else importance.normalised(self.normalise_layers).lists(),
                 more=more,
+                matrices=matrices,
             )
         )
         self.predictions.append(evaluation.predictions)
@@ -342,7 +348,7 @@ def search_ticket(
     split: str = "dev",
     full: Evaluation | None = None,
     realise: Callable[[nn.Module, Ticket], Subnetwork] = shrunk,
-    retrain: Callable[[Ticket], nn.Module] | None = None,
+    retrain: Callable[[Ticket], Subnetwork] | None = None,
     normalise_layers: bool | None = None,
     calibrate: Calibrate | None = None,
     seed: int = 0,
@@ -365,9 +371,10 @@ def search_ticket(
         split: `dev` as in the paper, or `search` for rows held out from training.
         full: the evaluation of `model` on that split, if it is known; it serves if it has the importance of the sites.
         realise: `shrunk`, or `masked` for comparison.
-        retrain: gives the model trained again under a ticket of weights from rewound weights; with it the search of
-            `weights` is iterative magnitude pruning (Frankle & Carbin 2019), and each cut goes by the retrained
-            magnitudes.
+        retrain: gives the ticket's part of the model, trained again from rewound weights; with it the search of
+            `weights` is iterative magnitude pruning (Frankle & Carbin 2019): each cut goes by the retrained
+            magnitudes, or importances, and each score is the retrained one. Other ways of pruning weights, which begin
+            with the full model each time, do without.
         normalise_layers: divide the importance of heads by their layer's norm; by default as the task says.
         calibrate: gives calibration text, for Wanda and SparseGPT; by default 128 x 2,048 tokens of the task's.
         seed: of calibration text and of random pruning.
@@ -385,7 +392,7 @@ def search_ticket(
     # The sites of a unit share one importance, which norms of single layers would tear apart.
     layers = layers and chosen.units is None
     units = None if chosen.units is None else members(anatomy, chosen.units)
-    retrain = retrain if chosen.iterative else None
+    retrain = retrain if chosen.iterative or not weights else None
 
     def evaluation(subnetwork: Subnetwork) -> Evaluation:
         return evaluate(
@@ -399,15 +406,17 @@ def search_ticket(
             progress=progress,
         )
 
-    def pass_over(cut: _Cut) -> tuple[nn.Module, Evaluation]:
+    def pass_over(cut: _Cut) -> tuple[Subnetwork, Evaluation]:
         if cut.model is not None:
-            return cut.model, evaluation(_as_it_is(cut.model, anatomy, cut.ticket))
-        trained = model if retrain is None else retrain(cut.ticket)
-        return trained, evaluation(realise(trained, cut.ticket))
+            part = _as_it_is(cut.model, anatomy, cut.ticket)
+        else:
+            part = realise(model, cut.ticket) if retrain is None else retrain(cut.ticket)
+        return part, evaluation(part)
 
     everything = Ticket.everything(anatomy, chosen.pruning, options.neuron_block)
+    entire = Subnetwork(model, anatomy, everything, everything)
     if full is None or units is not None or not _serves(full, everything):
-        full = evaluation(Subnetwork(model, anatomy, everything, everything))
+        full = evaluation(entire)
     metric = task.metric
     trail = _Trail(
         task,
@@ -419,7 +428,7 @@ def search_ticket(
         normalise_layers=layers,
         pass_over=pass_over,
     )
-    state = trail.start(_State(everything, full, model))
+    state = trail.start(_State(everything, full, entire))
     if weights:
         counts = iter(_remaining(chosen, everything.total, options))
         if chosen.iterative:
@@ -454,9 +463,14 @@ def search_ticket(
         full_score=full.score,
         score=state.evaluation.score,
     )
-    updated = weights and METHODS[chosen.method].updates and state.model is not model
+    updated = weights and METHODS[chosen.method].updates and state.part is not entire
     return Search(
-        good, tuple(trail.steps), tuple(trail.predictions), state.evaluation, state.model if updated else None
+        good,
+        tuple(trail.steps),
+        tuple(trail.predictions),
+        state.evaluation,
+        state.part.model if updated else None,
+        None if retrain is None or state.part is entire else state.part,
     )
 
 
@@ -521,7 +535,7 @@ def _smallest(state: _State, counts: Iterator[int], anatomy: Anatomy) -> _Cut | 
     remaining = next(counts, None)
     if remaining is None:
         return None
-    masks = keep_largest(anatomy.weights_of(state.model), remaining, state.ticket.masks)
+    masks = keep_largest(anatomy.weights_of(state.part.model), remaining, state.ticket.masks)
     return _Cut(replace(state.ticket, masks=masks), {"weights": len(state.ticket) - remaining})
 
 

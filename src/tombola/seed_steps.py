@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from tombola import controls
-from tombola.cell import COST, EVALUATION, SAVED, SEARCH_EVALUATION
+from tombola.cell import COST, EVALUATION, PICTURE, SAVED, SEARCH_EVALUATION
 from tombola.checkpoint import save_shrunk
 from tombola.cost import compare
 from tombola.evaluation import Evaluation
@@ -27,8 +27,8 @@ from tombola.step import (
     search_weight,
     spared,
 )
-from tombola.store import publish, write_json
-from tombola.subnetwork import expanded, shrunk, whole
+from tombola.store import publish, write_bytes, write_json
+from tombola.subnetwork import Subnetwork, expanded, shrunk, whole
 from tombola.ticket import Ticket
 from tombola.training import train
 from tombola.units import members_of
@@ -56,7 +56,7 @@ class SeedSteps:
         """All steps in order; later ones read what earlier ones published."""
         task, cell = self._setting.task, self._cell
         train_cost = TRAINING_COST * self._config.epochs * task.size("train") if self._config.retrains else 0.0
-        dev, searched = task.size("dev"), task.size(self._config.searched)
+        dev, searched = task.size("dev") * task.passes, task.size(self._config.searched) * task.passes
         label = f"seed {cell.seed}: " if self._setting.seeds > 1 else ""
 
         def step(
@@ -81,15 +81,17 @@ class SeedSteps:
             name = in_words(pruning)
             cost = search_cost(pruning, searched)
             weights = way(pruning).pruning == "weights"
-            if self._config.imp and way(pruning).iterative:
-                cost += search_cost(pruning, 1) * train_cost
+            trains = self._config.imp and (not weights or way(pruning).iterative)
+            if trains:
+                cuts = len(self._config.sparsities) if weights else 0
+                cost += (cuts or search_cost(pruning, 1)) * train_cost
             yield step(
                 f"search {name}",
                 cell.ticket(pruning, "good"),
                 (cell.full,),
                 cost,
                 functools.partial(self._search, pruning),
-                search_weight(pruning),
+                TRAINING_COST if trains else search_weight(pruning) * task.passes,
             )
             tickets = ("good", *self._config.controls_of(pruning))
             for control in tickets[1:]:
@@ -99,12 +101,15 @@ class SeedSteps:
             for ticket in tickets:
                 pruned = functools.partial(self._pruned, pruning, ticket)
                 drawn = cell.ticket(pruning, ticket)
-                yield step(f"score {ticket} {name}", drawn / "pruned", (drawn,), dev, pruned)
+                yield step(f"score {ticket} {name}", drawn / "pruned", (drawn,), dev, pruned, task.passes)
             for ticket in tickets if self._config.retrains else ():
                 again = functools.partial(self._retrained, pruning, ticket)
                 drawn = cell.ticket(pruning, ticket)
                 # A shrunk network trains in about two thirds of the time.
                 cost = (1.0 if weights else 0.65) * (train_cost + dev)
+                if trains and ticket == "good":
+                    # Its search has trained it.
+                    cost = 1.0
                 yield step(
                     f"retrain {ticket} {name}",
                     drawn / "retrained",
@@ -128,6 +133,8 @@ class SeedSteps:
         predictions = {split: task.baseline(split) for split in ("dev", *(split for split, _ in task.more.values()))}
         with publish(self._cell.folder / "majority") as draft:
             self._bench.write_row(draft, predictions, NOTHING, "none", "majority", "none", started)
+            if (picture := task.picture(None)) is not None:
+                write_bytes(draft / PICTURE, picture)
 
     def _full(self, progress: Progress) -> None:
         setting, config, started = self._setting, self._config, time.perf_counter()
@@ -165,8 +172,8 @@ class SeedSteps:
         shutil.rmtree(self._cell.updated(pruning), ignore_errors=True)
         on_dev = config.search_split == "dev"
 
-        def again(ticket: Ticket) -> nn.Module:
-            return self._bench.trained(ticket, progress).model
+        def again(ticket: Ticket) -> Subnetwork:
+            return self._bench.trained(ticket, progress)
 
         found = search_ticket(
             self._bench.model(),
@@ -190,6 +197,11 @@ class SeedSteps:
             with publish(self._cell.updated(pruning)) as draft:
                 setting.task.save(found.model, draft)
         found.save(self._cell.folder / pruning)
+        if found.trained is not None:
+            # The same weights that retraining would come to. A run that is killed just here retrains.
+            started = time.perf_counter() - found.last.seconds
+            known = dataclasses.replace(found.evaluation, importance=None) if found.evaluation and on_dev else None
+            self._publish_retrained(pruning, "good", found.trained, started, progress, known)
 
     def _control(self, pruning: str, name: str, _: Progress) -> None:
         found = Search.load(self._cell.folder / pruning)
@@ -220,12 +232,25 @@ class SeedSteps:
     def _retrained(self, pruning: str, name: str, progress: Progress) -> None:
         started = time.perf_counter()
         folder = self._cell.ticket(pruning, name)
+        if (folder / "retrained").is_dir():
+            # A search that trains between its cuts leaves it.
+            return
         ticket = Ticket.load(folder)
         # Nothing is rewound where nothing was fine-tuned: what pruning made of the weights is what recovers.
         start = self._bench.updated(pruning) if name == "good" and not self._setting.task.trained else None
-        subnetwork = self._bench.trained(ticket, progress, start)
-        with publish(folder / "retrained") as draft:
-            self._bench.write_score(draft, subnetwork, name, "retrained", started, progress)
+        self._publish_retrained(pruning, name, self._bench.trained(ticket, progress, start), started, progress)
+
+    def _publish_retrained(
+        self,
+        pruning: str,
+        name: str,
+        subnetwork: Subnetwork,
+        started: float,
+        progress: Progress,
+        known: Evaluation | None = None,
+    ) -> None:
+        with publish(self._cell.ticket(pruning, name) / "retrained") as draft:
+            self._bench.write_score(draft, subnetwork, name, "retrained", started, progress, known)
             if name in SAVED[self._setting.save]:
                 self._setting.task.save(expanded(subnetwork), draft)
 

@@ -25,7 +25,7 @@ SHRINKING_COST, TIMING_COST, COMPARING_COST = 1000.0, 5000.0, 2000.0
 one example, as seen with MiniLM."""
 
 
-def search_cost(pruning: str, examples: int) -> float:
+def search_cost(pruning: str, examples: float) -> float:
     """Expected cost of a search on so many examples, in forward passes of one example."""
     return examples * (WEIGHTS_PASSES if way(pruning).pruning == "weights" else SITES_PASSES)
 

@@ -167,7 +167,7 @@ class Study:
             for pruning in self.config.prunings:
                 for name in SAVED[self.save]:
                     done = self.cell(seed).ticket(pruning, name) / "retrained"
-                    if done.is_dir() and not (done / "config.json").is_file():
+                    if done.is_dir() and not self.task.saved(done):
                         raise TombolaError(
                             f"{done} was retrained without saving the model; delete it to retrain, or change --save"
                         )
@@ -339,6 +339,7 @@ class Study:
                     "neurons": neurons.pop() if len(neurons) == 1 else None,
                     "layer_names": list(places.layers),
                     "attention_names": list(places.attentions),
+                    "residual_names": list(places.residuals),
                     "matrices": [
                         {"kind": matrix.kind, "layer": matrix.layer, "shape": list(matrix.shape)}
                         for matrix in self.anatomy.matrices

@@ -181,16 +181,16 @@ class Ticket:
         return sum(sum(self.sizes[name]) if name in self.sizes else mask.numel() for name, mask in self.masks.items())
 
     def survivors(self, anatomy: Anatomy) -> dict[str, int]:
-        """Surviving `heads`, `mlps` (those with any neurons), `neurons` and `weights`; `channels` where there are any.
+        """Surviving `heads`, `mlps` (those with any neurons), `neurons`, `channels` and `weights`.
 
         A ticket of weights leaves every site standing. Of channels, groups are counted.
         """
         kept = self.kept(anatomy)
-        channels = {"channels": sum(int(mask.sum()) for mask in kept.channels)} if anatomy.residuals else {}
-        return channels | {
+        return {
             "heads": sum(int(mask.sum()) for mask in kept.heads),
             "mlps": sum(bool(mask.any()) for mask in kept.neurons),
             "neurons": sum(int(mask.sum()) for mask in kept.neurons),
+            "channels": sum(int(mask.sum()) for mask in kept.channels),
             "weights": len(self) if self.pruning == "weights" else anatomy.surviving_weights(kept),
         }
 

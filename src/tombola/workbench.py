@@ -1,24 +1,26 @@
 """What the steps of a study share: the task, the models of one seed, and how they are trained, scored and recorded."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch import nn
 
 from tombola.anatomy import Anatomy, count_parameters
-from tombola.cell import EVALUATION, Cell
+from tombola.cell import EVALUATION, PICTURE, Cell
 from tombola.config import StudyConfig
 from tombola.errors import TombolaError
 from tombola.evaluation import Evaluation, evaluate, judged
 from tombola.precision import Precision
 from tombola.progress import Progress
 from tombola.results import Size, bytes_of, make_row
-from tombola.store import write_json
+from tombola.store import write_bytes, write_json
 from tombola.subnetwork import Subnetwork
 from tombola.tasks.base import Predictions, Task
 from tombola.ticket import Ticket
@@ -186,7 +188,10 @@ class Workbench:
             bytes=bytes_of(subnetwork.model),
         )
         pruning = "none" if name == "full" else str(ticket.provenance.get("way", ticket.pruning))
-        self.write_row(draft, predictions, size, pruning, name, stage, started)
+        loss = float(evaluation.losses.mean(dtype=np.float64))
+        if (picture := task.picture(subnetwork.model)) is not None:
+            write_bytes(draft / PICTURE, picture)
+        self.write_row(draft, predictions, size, pruning, name, stage, started, loss)
 
     def write_row(
         self,
@@ -197,12 +202,15 @@ class Workbench:
         name: str,
         stage: str,
         started: float,
+        loss: float | None = None,
     ) -> None:
         """Score predictions and write the row as `score.json` into a draft."""
         row = make_row(
             self.task,
             predictions,
             size,
+            # JSON has no number for a model that is broken.
+            loss=loss if loss is not None and math.isfinite(loss) else None,
             model=self.config.model,
             name=self.config.task_name,
             seed=self.cell.seed,

@@ -122,8 +122,8 @@ def _size(pruning: str, shape: Shape, finer: float) -> dict[str, Any]:
     left = round(0.478 * shape.total) if pruning == "weights" else shape.weights(heads, neurons)
     parameters = 22_713_986 - (0 if pruning == "weights" else shape.total - left)
     return {
-        "heads": heads, "mlps": mlps, "neurons": neurons, "weights": left, "sparsity": 1 - left / shape.total,
-        "parameters": parameters, "bytes": 4 * parameters,
+        "heads": heads, "mlps": mlps, "neurons": neurons, "channels": 0, "weights": left,
+        "sparsity": 1 - left / shape.total, "parameters": parameters, "bytes": 4 * parameters, "loss": 0.4,
     }  # fmt: skip
 
 

@@ -36,7 +36,7 @@ from tombola.study import Study
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    study = study_in(tmp_path_factory.mktemp("asked"), seeds=(0, 1), analyses=ANALYSES, threshold=0.97)
+    study = study_in(tmp_path_factory.mktemp("asked"), seeds=(0, 1), analyses=("all",), threshold=0.97)
     study.run()
     return study
 
@@ -183,7 +183,9 @@ def test_a_damaged_analysis_is_named(done: Study, tmp_path: Path) -> None:
 
 
 def test_all_is_asked_for_by_one_word(tmp_path: Path) -> None:
-    assert _analyses("all") == ANALYSES
+    assert _analyses("all") == ("all",)
+    assert small.config(analyses=("all",)).analyses == tuple(one for one in ANALYSES if one != "random-curve")
+    assert small.config(analyses=("all",), sparsities=(0.5,)).analyses == ANALYSES
     assert _analyses("none") == ()
     assert _analyses("attention,interactions") == ("attention", "interactions")
-    assert small.config(analyses=ANALYSES).hash() == small.config().hash()
+    assert small.config(analyses=("all",)).hash() == small.config().hash()

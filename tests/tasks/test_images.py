@@ -18,7 +18,7 @@ from tombola.errors import TombolaError
 from tombola.evaluation import Evaluation, evaluate, score
 from tombola.rewinding import Rewinding
 from tombola.search import SearchOptions, search_ticket
-from tombola.subnetwork import masked, shrunk, whole
+from tombola.subnetwork import Subnetwork, masked, shrunk, whole
 from tombola.tasks.base import Batch
 from tombola.tasks.digits import PRESETS, TRAIN, digits, splits
 from tombola.tasks.images import Images, ImageTask
@@ -169,10 +169,10 @@ def test_iterative_magnitude_pruning_with_rewinding(rewinding: str, tmp_path: Pa
     assert (rewinding == "init") == all(torch.equal(tensor, initial[name]) for name, tensor in rewound.items())
     trained: list[Ticket] = []
 
-    def again(ticket: Ticket) -> nn.Module:
+    def again(ticket: Ticket) -> Subnetwork:
         trained.append(ticket)
         whole_model = rewind.load(one, "tiny", seed=0, full=tmp_path)
-        return retrain(whole_model, ticket, one, recipe, seed=0, start=rewind.step).model
+        return retrain(whole_model, ticket, one, recipe, seed=0, start=rewind.step)
 
     # A threshold that holds for three cuts at least: the tiny model draws noise as it is.
     options = SearchOptions(threshold=0.05, weights_step=0.5)

@@ -12,8 +12,8 @@ GROUPS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "what to study": (
         ("model", "task", "data", "dev", "text", "text_pair", "label", "regression", "metric"),
         "A model is an asset (minilm, smollm2), a local folder or a hub id. A task is a GLUE name (cola, sst2, mrpc, "
-        "stsb, qqp, mnli, qnli, rte, wnli), rotten-tomatoes, understanding (of a language model), or a folder or file "
-        "of your own (TSV, CSV, JSON lines).",
+        "stsb, qqp, mnli, qnli, rte, wnli), rotten-tomatoes, understanding (of a language model), digits (of a "
+        "denoiser), or a folder or file of your own (TSV, CSV, JSON lines).",
     ),
     "how much data": (("train_rows", "dev_rows", "max_length", "search_split", "search_rows"), ""),
     "the search": (
@@ -52,7 +52,7 @@ GROUPS: Mapping[str, tuple[tuple[str, ...], str]] = {
 
 _HELP: Mapping[str, str] = {
     "model": "asset, local folder or hub id",
-    "task": "GLUE name, rotten-tomatoes, or path of your own data",
+    "task": "GLUE name, rotten-tomatoes, understanding, digits, or path of your own data",
     "data": "folder of GLUE's original TSV files, instead of the hub",
     "dev": "file of dev rows, where --task is a file of training rows",
     "text": "column of the text",
@@ -94,8 +94,8 @@ _HELP: Mapping[str, str] = {
     "weight_decay": "of AdamW",
     "warmup": "share of the steps that warm up",
     "clip": "largest norm of the gradient",
-    "rewind": "retrain from: pretrained, init or step-K",
-    "imp": "iterative magnitude pruning: train between the cuts of the weights",
+    "rewind": "retrain from: pretrained, init, step-K, or final for the trained weights",
+    "imp": "train between the cuts: iterative magnitude pruning, of the weights",
     "eval_batch_size": "examples at a time when scoring",
     "precision": "auto, fp32 or bf16",
     "device": "auto, or PyTorch's name of a device",

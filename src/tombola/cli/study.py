@@ -39,10 +39,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _analyses(text: str) -> tuple[str, ...]:
-    from tombola.config import ANALYSES
-
-    if text == "all":
-        return ANALYSES
     return () if text == "none" else names(text)
 
 

@@ -19,9 +19,15 @@ def join(*pieces: str) -> Html:
     return Html("".join(escape(piece) for piece in pieces))
 
 
+_VOID = ("img",)
+"""Elements without content, which have no closing tag."""
+
+
 def element(name: str, *children: str, **attributes: str) -> Html:
     """An element; in attribute names a trailing underscore is dropped and the others become hyphens."""
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{html.escape(value)}"' for key, value in attributes.items()
     )
+    if name in _VOID:
+        return Html(f"<{name}{written}>")
     return Html(f"<{name}{written}>{join(*children)}</{name}>")

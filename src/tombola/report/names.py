@@ -13,14 +13,19 @@ STAGES = ("none", "pruned", "retrained")
 
 PRUNING_TITLES: Mapping[str, str] = MappingProxyType({name: way.title for name, way in WAYS.items()})
 SITE_NAMES: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {"heads": ("head", "heads"), "mlps": ("MLP", "MLPs"), "neurons": ("block of neurons", "blocks of neurons")}
+    {
+        "heads": ("head", "heads"),
+        "mlps": ("MLP", "MLPs"),
+        "neurons": ("block of neurons", "blocks of neurons"),
+        "channels": ("group of channels", "groups of channels"),
+    }
 )
 """Kind of site → what one of them and several are called."""
 
 TICKET_TITLES: Mapping[str, str] = MappingProxyType(
     {
         "full": "full model",
-        "majority": "majority baseline",
+        "majority": "guessing",
         "good": "good",
         "random": "random",
         "random-layerwise": "layer-matched random",
@@ -47,6 +52,11 @@ MATRIX_TITLES: Mapping[str, str] = MappingProxyType(
         "mlp_in": "MLP in",
         "mlp_up": "MLP up",
         "mlp_out": "MLP out",
+        "conv_in": "conv in",
+        "conv_out": "conv out",
+        "time": "timestep",
+        "shortcut": "shortcut",
+        "resample": "resample",
     }
 )
 METRIC_TITLES: Mapping[str, str] = MappingProxyType(
@@ -55,6 +65,7 @@ METRIC_TITLES: Mapping[str, str] = MappingProxyType(
         "pearson": "Pearson correlation",
         "spearman": "Spearman correlation",
         "f1": "F1",
+        "frechet_distance": "Fréchet distance",
     }
 )
 

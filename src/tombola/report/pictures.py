@@ -10,6 +10,7 @@ from tombola.report import charts, figures, sentences
 from tombola.report.agreement import agreement
 from tombola.report.attention import attention
 from tombola.report.chance import kinds_of
+from tombola.report.drawings import drawings
 from tombola.report.finer import about_finer, finer, finer_table
 from tombola.report.gallery import Gallery
 from tombola.report.interactions import interactions
@@ -34,6 +35,7 @@ def pictures(record: Record, gallery: Gallery) -> list[Html]:
     """Every section that the study has data for, in the page's order."""
     sections = (
         retention,
+        drawings,
         _searches,
         _tickets,
         _finer,
@@ -58,10 +60,21 @@ def _searches(record: Record, gallery: Gallery) -> Html | None:
         if not searches:
             continue
         floors = [record.floor(search.full.score) for search in searches]
-        chart = charts.search_curves(searches, floors, record.threshold, metric_title(record.metric), record.places)
+        best = record.floors.get(record.metric)
+        chart = charts.search_curves(
+            searches,
+            floors,
+            record.threshold,
+            metric_title(record.metric),
+            record.places,
+            random=(random := record.random_curve(pruning)),
+            best=(record.floor_title, best[0]) if best else None,
+            higher_is_better=record.higher_is_better,
+        )
         label = f"{metric_title(record.metric)} against sparsity while pruning {in_words(pruning)}"
         plot = gallery.plot(chart, f"search-{_slug(pruning)}", label)
-        found.append(figure(PRUNING_TITLES[pruning], sentences.about_search(record, searches), plot))
+        caption = f"{sentences.about_search(record, searches)}{sentences.about_random_curve(record, searches, random)}"
+        found.append(figure(PRUNING_TITLES[pruning], caption, plot))
     if not found:
         return None
     kept = f"{100 * record.threshold:g} % of the full score"
@@ -140,7 +153,7 @@ def _survival(record: Record, gallery: Gallery) -> Html | None:
 
 
 def _survivors(survival: SiteSurvival, places: Places, gallery: Gallery) -> list[Html]:
-    """The plots of one pruning: heads with their layer's MLP, or with the share of its neurons beside them."""
+    """The plots of one pruning: heads with their layer's MLP or the share of its neurons beside them; channels."""
     kept, name = in_words(survival.pruning), f"survivors-{_slug(survival.pruning)}"
     if "heads" in survival.kinds:
         grid = charts.survival_grid(survival, places)
@@ -158,6 +171,9 @@ def _survivors(survival: SiteSurvival, places: Places, gallery: Gallery) -> list
     if "neurons" in survival.kinds:
         bars = charts.neuron_bars(survival.kinds["neurons"], survival.seeds, places)
         plots.append(gallery.plot(bars, f"{name}-shares", "Share of every MLP's neurons that survives"))
+    if "channels" in survival.kinds:
+        grid = charts.channel_grid(survival, places)
+        plots.append(gallery.plot(grid, f"{name}-groups", "Groups of channels that survive in the good ticket"))
     return plots
 
 
@@ -217,7 +233,8 @@ def _importance(record: Record, gallery: Gallery) -> Html | None:
         return None
     plots, places = [], record.places
     if "heads" in kinds:
-        chart: Picture = charts.importance_grid(kinds["heads"], places)
+        names = [places.attention(row) for row in range(len(kinds["heads"]))]
+        chart: Picture = charts.importance_grid(kinds["heads"], names)
         plots.append(gallery.plot(chart, "importance-heads", "Importance of every head"))
     if "mlps" in kinds:
         chart = charts.mlp_bars([value for (value,) in kinds["mlps"]], places)
@@ -225,6 +242,10 @@ def _importance(record: Record, gallery: Gallery) -> Html | None:
     if "neurons" in kinds:
         chart = charts.neuron_boxes(kinds["neurons"], places)
         plots.append(gallery.plot(chart, "importance-neurons", "Importance of the blocks of neurons of every MLP"))
+    if "channels" in kinds:
+        names = [places.residual(row) for row in range(len(kinds["channels"]))]
+        chart = charts.importance_grid(kinds["channels"], names, "group", "groups of channels")
+        plots.append(gallery.plot(chart, "importance-channels", "Importance of every group of channels"))
     seeds = max(record.importance(kind)[1] for kind in kinds)
     return section(
         "How important every site is",

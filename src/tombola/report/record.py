@@ -1,11 +1,12 @@
 """Everything that a report shows, read from a study's folder; a study in progress has parts of it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from tombola.analysis.random_curve import NAME, RandomPoint, read_points
 from tombola.analysis.survival import (
     Density,
     SiteSurvival,
@@ -14,13 +15,13 @@ from tombola.analysis.survival import (
     mean_densities,
     site_survival,
 )
-from tombola.cell import Cell, Survivors
+from tombola.cell import PICTURE, Cell, Survivors
 from tombola.keeping import Keeping
 from tombola.metrics import floor
 from tombola.places import Places
 from tombola.records import entry, read
 from tombola.report.fields import Fields
-from tombola.report.rows import Summary, read_rows, summarise
+from tombola.report.rows import Summary, read_rows, sites_of, summarise
 from tombola.report.trajectory import Trajectory, read_trajectory
 from tombola.results import Row, TicketVerdict
 from tombola.store import read_json
@@ -95,9 +96,8 @@ class Record:
     def places(self) -> Places:
         """What the model's layers are called."""
         architecture = self.facts.inside("architecture")
-        return Places(
-            architecture.get("layer_names", list[str]) or (), architecture.get("attention_names", list[str]) or ()
-        )
+        names = (architecture.get(f"{kind}_names", list[str]) or () for kind in ("layer", "attention", "residual"))
+        return Places(*names)
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -116,9 +116,12 @@ class Record:
         return self.folder / (self.facts.inside("task").get("name", str) or self.rows[0].task)
 
     @property
-    def has_neurons(self) -> bool:
-        """Whether neurons are pruned somewhere, so that their number is worth showing."""
-        return any("neurons" in WAYS[pruning].kinds for pruning in self.prunings)
+    def sites(self) -> tuple[str, ...]:
+        """The kinds of sites that the full model has and whose number is worth showing: neurons where they are pruned.
+
+        Heads and MLPs while there is no full model.
+        """
+        return sites_of(self.rows)
 
     @property
     def seeds(self) -> int:
@@ -150,6 +153,30 @@ class Record:
     def higher_is_better(self) -> bool:
         """Whether a larger score is a better one."""
         return self.facts.inside("task").get("higher_is_better", bool) is not False
+
+    @property
+    def floors(self) -> Mapping[str, tuple[float, float]]:
+        """What no model is judged better than: metric → mean and standard deviation; none where that is the bound.
+
+        Of images, what real ones reach against real ones.
+        """
+        found = self.facts.inside("task").inside("floor").get("scores", dict[str, list[float]]) or {}
+        return {metric: (mean, std) for metric, (mean, std) in found.items()}
+
+    @property
+    def floor_title(self) -> str:
+        """Whose scores the floors are."""
+        return self.facts.inside("task").inside("floor").get("title", str) or "floor"
+
+    def drawing(self, place: str) -> Path | None:
+        """What a model of the first seed drew, by its folder in the seed's; None where there is nothing."""
+        path = self.cells[0].folder / place / PICTURE
+        return path if path.is_file() else None
+
+    def random_curve(self, pruning: str) -> tuple[RandomPoint, ...]:
+        """The random tickets along the searches of a pruning, of all seeds."""
+        folders = (cell.analysis(NAME, pruning).parent for cell in self.cells)
+        return tuple(point for folder in folders for point in read_points(folder))
 
     @property
     def threshold(self) -> float:

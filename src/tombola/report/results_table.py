@@ -13,7 +13,7 @@ from tombola.report.tables import Block, Body, Column, Table
 from tombola.results import Row
 from tombola.ways import WAYS, in_words
 
-_SIZES = ("heads", "MLPs", "neurons", "weights", "sparsity", "size (MB)", "seconds")
+_SIZES = ("weights", "sparsity", "size (MB)", "seconds")
 
 
 def results(record: Record, gallery: Gallery) -> Html:
@@ -24,13 +24,17 @@ def results(record: Record, gallery: Gallery) -> Html:
         else "one seed, 95 % bootstrap interval over examples"
     )
     rows = record.rows
-    lead = f"{metric_title(rows[0].metric).capitalize()} on {figures.count(rows[0].n)} examples; {how}."
+    # Not `capitalize`, which would take the capital from a name.
+    title = metric_title(rows[0].metric)
+    lead = f"{title[:1].upper()}{title[1:]} on {figures.count(rows[0].n)} examples; {how}."
+    if note := record.facts.inside("task").inside("floor").get("note", str):
+        lead += f" {note}"
     table = gallery.table(_table(record), "results")
     return section("Results", table, _memory(record), _by_seed(record, gallery), lead=lead)
 
 
 def _table(record: Record) -> Table:
-    sizes = [name for name in _SIZES if name != "neurons" or record.has_neurons]
+    sizes = [*(in_words(kind) for kind in record.sites), *_SIZES]
     columns = (
         Column("pruning", "group"),
         Column("ticket", "head", shown=False),
@@ -45,8 +49,11 @@ def _table(record: Record) -> Table:
         if summaries:
             tickets = dict.fromkeys(one.ticket for one in summaries)
             blocks = [_block([one for one in summaries if one.ticket == ticket], sizes) for ticket in tickets]
+            if pruning == "none" and (floor := record.floors.get(record.metric)):
+                line = ("", figures.score(floor[0]), f"± {figures.score(floor[1])}", *[figures.MISSING] * len(sizes))
+                blocks.insert(0, Block((line,), (record.floor_title,), "majority"))
             bodies.append(Body(tuple(blocks), group=PRUNING_TITLES.get(pruning, "")))
-    return Table("Results", columns, tuple(bodies), style="results many" if "neurons" in sizes else "results")
+    return Table("Results", columns, tuple(bodies), style="results many" if len(sizes) > 6 else "results")
 
 
 def _block(stages: Sequence[Summary], sizes: Sequence[str]) -> Block:
@@ -61,6 +68,7 @@ def _line(summary: Summary, sizes: Sequence[str]) -> tuple[str, ...]:
         "heads": figures.count(summary.mean("heads")),
         "MLPs": figures.count(summary.mean("mlps")),
         "neurons": figures.count(summary.mean("neurons")),
+        "channels": figures.count(summary.mean("channels")),
         "weights": figures.count(summary.mean("weights")),
         "sparsity": figures.share(summary.mean("sparsity")),
         "size (MB)": figures.megabytes(summary.mean("bytes")),
@@ -85,15 +93,23 @@ def _memory(record: Record) -> Html:
 
 def _by_seed(record: Record, gallery: Gallery) -> Html:
     names = list(dict.fromkeys(name for row in record.rows for name in row.more))
+    losses = any(row.loss is not None for row in record.rows)
     if record.seeds == 1 and not names:
         return Html("")
-    numbers = ("seed", metric_title(record.metric), "95 % interval", *(metric_title(name) for name in names))
+    further = (*(metric_title(name) for name in names), *(["loss"] if losses else []))
+    numbers = ("seed", metric_title(record.metric), "95 % interval", *further)
     columns = (
         *(Column(name) for name in ("pruning", "ticket", "stage")),
         *(Column(name, "number") for name in numbers),
     )
     rows = [row for summary in record.summaries for row in summary.rows]
-    table = Table.of("Results seed by seed", columns, [_seed_line(row, names) for row in rows], style="seeds")
+    lines = [(*_seed_line(row, names), *([figures.score(row.loss)] if losses else [])) for row in rows]
+    if record.floors:
+        floors = [figures.score(record.floors[name][0]) if name in record.floors else figures.MISSING for name in names]
+        score, spread = (figures.score(value) for value in record.floors[record.metric])
+        rest = [figures.MISSING] if losses else []
+        lines.insert(0, ("", record.floor_title, "", figures.MISSING, score, f"± {spread}", *floors, *rest))
+    table = Table.of("Results seed by seed", columns, lines, style="seeds")
     title = "Seed by seed" + (", with the other metrics" if names else "")
     return element("details", element("summary", title), gallery.table(table, "results-by-seed"))
 

@@ -119,6 +119,17 @@ def summarise(rows: Iterable[Row]) -> tuple[Summary, ...]:
     )
 
 
+def sites_of(rows: Iterable[Row]) -> tuple[str, ...]:
+    """The kinds of sites that the models of some rows have; neurons, which every MLP has, where they are pruned."""
+    rows = tuple(rows)
+    full = [row for row in rows if row.ticket == "full"]
+    if not full:
+        return "heads", "mlps"
+    found = [kind for kind in ("heads", "mlps", "channels") if any(getattr(row, kind) for row in full)]
+    pruned = any("neurons" in WAYS[row.pruning].kinds for row in rows if row.pruning in WAYS)
+    return tuple([*found, "neurons"] if pruned else found)
+
+
 def scored(summary: Summary) -> str:
     """A score with its deviation over seeds, or its interval over examples in brackets."""
     score = figures.score(summary.score)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+from tombola.analysis.random_curve import RandomPoint
 from tombola.analysis.survival import Density, SiteSurvival
 from tombola.places import Places
 from tombola.report import figures
@@ -12,7 +13,7 @@ from tombola.report.record import Record
 from tombola.report.rows import Summary
 from tombola.report.trajectory import Trajectory
 from tombola.ticket import SUPER_TICKETS, TICKETS
-from tombola.ways import in_words
+from tombola.ways import WAYS, in_words
 
 
 def about_search(record: Record, searches: Sequence[Trajectory]) -> str:
@@ -37,6 +38,31 @@ def about_search(record: Record, searches: Sequence[Trajectory]) -> str:
     return (
         f"{text}. The last pass that fell below moved the score by {figures.score(-worst)} at once"
         f"{'' if len(searches) == 1 else ' (the largest move of all seeds)'} and was taken back."
+    )
+
+
+def about_random_curve(record: Record, searches: Sequence[Trajectory], random: Sequence[RandomPoint]) -> str:
+    """From where on random tickets of the same size do worse; a sentence that begins with a space, or nothing."""
+    if not random:
+        return ""
+    seeds = {search.seed: search for search in searches}
+    pairs = [
+        (point, min(seeds[point.seed].steps, key=lambda step: abs(step.sparsity - point.sparsity)))
+        for point in random
+        if point.seed in seeds
+    ]
+    ratios = [point.score / step.score for point, step in pairs if step.score]
+    apart = [
+        point.sparsity
+        for point, step in pairs
+        if (step.score < point.score_low if not record.higher_is_better else step.score > point.score_high)
+    ]
+    if not apart or not ratios:
+        return " Random tickets of the same size in every matrix cannot be told from those found."
+    share = f"in {len(apart)} of {len(pairs)} comparisons"
+    return (
+        f" Random tickets with as many weights in every matrix do worse {share} (the found score lies outside their "
+        f"95 % interval), with {min(ratios):.2f} to {max(ratios):.2f} times the score."
     )
 
 
@@ -93,6 +119,8 @@ def about_survival(survival: SiteSurvival, places: Places) -> str:
     if "neurons" in kinds:
         shares = [sum(row) / len(row) for row in kinds["neurons"].rows]
         text += _most_and_least(shares, "neurons", places.layer, figures.share)
+    if "channels" in kinds and "heads" not in kinds:
+        text += _most_and_least([sum(row) for row in kinds["channels"].rows], "groups", places.residual, figures.count)
     if seeds == 1:
         other = and_words(["blocks of neurons" if kind == "neurons" else in_words(kind) for kind in kinds])
         return f"{text}. One seed shows one ticket: others may well pick other {other}."
@@ -121,11 +149,8 @@ def about_super_survivors(record: Record, pruning: str) -> str:
     if good is None:
         return "They have no score yet."
     size = good.rows[0]
-    many = figures.plural(size.heads, "head")
-    if "mlps" in pruning:
-        many += f" and {figures.plural(size.mlps, 'MLP')}"
-    elif "neurons" in pruning:
-        many += f" and {figures.plural(size.neurons, 'neuron')}"
+    words = {**SITE_NAMES, "neurons": ("neuron", "neurons")}
+    many = and_words([figures.plural(getattr(size, kind), *words[kind]) for kind in WAYS[pruning].kinds])
     stage = "retrained" if good.stage == "retrained" else "cut out of the full models"
     text = f"The super-survivors, {many}, score {_scored(good)} when {stage}"
     if record.full is not None:
@@ -179,7 +204,7 @@ def about_density(density: Sequence[Density], places: Places) -> str:
 def about_importance(kinds: Mapping[str, Sequence[Sequence[float | None]]], seeds: int, places: Places) -> str:
     """How unevenly importance is spread before anything is pruned: rows of sites for each kind."""
     parts = []
-    heads, mlps, neurons = (_flat(kinds.get(kind, ())) for kind in ("heads", "mlps", "neurons"))
+    heads, mlps, neurons, channels = (_flat(kinds.get(kind, ())) for kind in ("heads", "mlps", "neurons", "channels"))
     if spread := _spread(heads, "heads"):
         row, head = max(heads, key=lambda site: heads[site])
         parts.append(f"Before pruning, importance looks {spread}. Head {places.attention(row)}.{head} ranks first")
@@ -190,6 +215,10 @@ def about_importance(kinds: Mapping[str, Sequence[Sequence[float | None]]], seed
         layer, _ = max(neurons, key=lambda site: neurons[site])
         where = _row(places.layer(layer))
         parts.append(f"among blocks of neurons importance looks {spread}, and the first of them belongs to {where}")
+    if spread := _spread(channels, "channels"):
+        row, _ = max(channels, key=lambda site: channels[site])
+        where = _row(places.residual(row))
+        parts.append(f"among groups of channels importance looks {spread}, and the first of them belongs to {where}")
     text = "; ".join(parts)
     notes = ["head scores are divided by their layer's norm"] if heads else []
     notes.append("each kind of site is scaled to 0–1: compare ranks, not one kind with another")

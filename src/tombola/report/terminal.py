@@ -8,14 +8,16 @@ from rich.text import Text
 
 from tombola.report import figures
 from tombola.report.names import metric_title
-from tombola.report.rows import Summary, read_rows, summarise
+from tombola.report.rows import Summary, read_rows, sites_of, summarise
 from tombola.results import Row
+from tombola.ways import in_words
 
-_SHORT = {"full": "full model", "random-layerwise": "layer-matched"}
+_SHORT = {"full": "full model", "random-layerwise": "layer-matched", "majority": "guessing"}
 _NAMED = ("ticket", "stage", "score", "spread")
-_SIZES = ("heads", "MLPs", "weights", "sparsity", "MB", "s")
-_SIZES_WITH_NEURONS = ("heads", "MLPs", "neurons", "weights", "sparsity", "MB")
-"""A terminal often has no more than 80 characters: the seconds, which are no result, make way for neurons."""
+_SIZES = ("weights", "sparsity", "MB", "s")
+_SITES = 2
+"""A terminal often has no more than 80 characters: the seconds, which are no result, make way for a third kind of site.
+"""
 _STYLES = {"full": "bold", "majority": "dim", "good": "bold green", "bad": "red"}
 
 
@@ -34,12 +36,14 @@ def table(source: Path | Sequence[Row]) -> Table:
     if rows:
         spread = "± standard deviation over seeds" if several else "with its 95 % interval over examples"
         found.title = Text(f"{metric_title(rows[0].metric)} {spread}, n = {figures.count(rows[0].n)}")
-    sizes = _SIZES_WITH_NEURONS if any("neurons" in row.pruning for row in rows) else _SIZES
+    sites = [in_words(kind) for kind in sites_of(rows)]
+    narrow = len(sites) > _SITES
+    sizes = [*sites, *(_SIZES[:-1] if narrow else _SIZES)]
     # The columns are as narrow as they can be.
     for name in ("", "", "score", "± std" if several else "interval"):
         found.add_column(name, no_wrap=True)
     for name in sizes:
-        found.add_column("sparse" if name == "sparsity" and "neurons" in sizes else name, justify="right", no_wrap=True)
+        found.add_column("sparse" if name == "sparsity" and narrow else name, justify="right", no_wrap=True)
     group = ""
     for summary in summarise(rows):
         if summary.pruning not in ("none", group):
@@ -62,6 +66,7 @@ def _cells(summary: Summary) -> dict[str, str]:
         "heads": figures.count(summary.mean("heads")),
         "MLPs": figures.count(summary.mean("mlps")),
         "neurons": figures.short_count(summary.mean("neurons")),
+        "channels": figures.count(summary.mean("channels")),
         "weights": figures.short_count(summary.mean("weights")),
         "sparsity": figures.share(summary.mean("sparsity")),
         "MB": figures.megabytes(summary.mean("bytes")),

@@ -71,6 +71,8 @@ def _theme(
             "search-line": {"color": good, "strokeWidth": 1.5},
             "search-spur": {"color": quiet, "strokeWidth": 1, "strokeDash": [2, 2]},
             "search-point": {"color": good},
+            "random-line": {"color": tickets[2], "strokeWidth": 1.5},
+            "random-point": {"color": tickets[2]},
             "coarse-line": {"color": quiet, "strokeWidth": 1.5, "strokeDash": [4, 3]},
             "paper-point": {"color": ink, "strokeWidth": 1.5},
             "paper-range": {"color": quiet, "strokeWidth": 1.25},

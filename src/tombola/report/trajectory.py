@@ -56,12 +56,18 @@ def removed(step: Step, places: Places) -> str:
         parts.append(_named("MLP", mlps))
     if blocks := step.removed.get("neurons"):
         parts.append(figures.plural(len(blocks), *SITE_NAMES["neurons"]))
+    if groups := step.removed.get("channels"):
+        parts.append(figures.plural(len(groups), *SITE_NAMES["channels"]))
     return "; ".join(parts) or "nothing"
 
 
 def left(pruning: str, step: Step) -> str:
     """What was left after a step, in words; neurons where they are pruned."""
-    parts = [figures.plural(step.heads, "head"), figures.plural(step.mlps, "MLP")]
+    parts = [figures.plural(step.heads, "head")]
+    if step.channels or "channels" in WAYS[pruning].kinds:
+        parts.append(figures.plural(step.channels, *SITE_NAMES["channels"]))
+    if step.mlps or not step.channels:
+        parts.append(figures.plural(step.mlps, "MLP"))
     if "neurons" in WAYS[pruning].kinds:
         parts.append(figures.plural(step.neurons, "neuron"))
     return ", ".join([*parts, figures.plural(step.weights, "weight")])

@@ -61,6 +61,7 @@ class Task(ABC):
             serves the encoders that Michel et al. pruned, and hurts a deep decoder.
         trained: whether the full model is fine-tuned on the task; otherwise it is judged as it comes, zero-shot.
         abilities: what a task of several abilities measures, in the order of `retained`; none for most.
+        passes: forward passes of the model that an example takes when it is scored; training takes one.
         tolerates_nan: whether an output that is not finite counts as failure; otherwise it ends the evaluation.
     """
 
@@ -72,6 +73,7 @@ class Task(ABC):
     normalise_layers: bool = True
     trained: bool = True
     abilities: Sequence[Ability] = ()
+    passes: float = 1.0
     tolerates_nan: bool = False
 
     @abstractmethod
@@ -91,6 +93,10 @@ class Task(ABC):
     @abstractmethod
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write model and preprocessing into an existing folder, in the layout that `load` reads."""
+
+    def saved(self, folder: Path) -> bool:
+        """Whether `save` wrote a model into a folder."""
+        return (folder / "config.json").is_file()
 
     @abstractmethod
     def size(self, split: str) -> int:
@@ -152,6 +158,14 @@ class Task(ABC):
         None by default: most tasks measure one thing, which is their score.
         """
         return ()
+
+    def picture(self, model: nn.Module | None) -> bytes | None:
+        """What a model makes, as a PNG for people to look at; None where there is nothing to see.
+
+        Args:
+            model: the model; None for what it is compared with.
+        """
+        return None
 
     def facts(self) -> Mapping[str, object]:
         """JSON values that describe the task in the report."""

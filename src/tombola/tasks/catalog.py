@@ -21,15 +21,13 @@ def open_task(config: StudyConfig) -> Task:
     """
     if config.language:
         return _language(config)
+    if config.images:
+        return _images(config)
     corpus, title, metrics = _corpus(config)
     more = dict.fromkeys(metrics[1:], "dev")
     for split in corpus.splits:
         if split.startswith("dev_"):
             more[metrics[0]] = split
-    held_out = None
-    if config.search_split == "train":
-        train, dev = len(corpus.splits["train"]), len(corpus.splits["dev"])
-        held_out = config.search_rows or max(1, min(config.dev_rows or dev, dev, train // 5))
     return TextTask(
         corpus,
         tokenizer_of(config.model, trust_remote_code=config.trust_remote_code),
@@ -38,11 +36,29 @@ def open_task(config: StudyConfig) -> Task:
         max_length=config.max_length,
         train_rows=config.train_rows,
         dev_rows=config.dev_rows,
-        search_rows=held_out,
+        search_rows=_held_out(config, len(corpus.splits["train"]), len(corpus.splits["dev"])),
         name=config.task_name,
         title=title,
         attention="sdpa" if config.device == "cuda" else "eager",
         trust_remote_code=config.trust_remote_code,
+    )
+
+
+def _held_out(config: StudyConfig, train: int, dev: int) -> int | None:
+    """How many training rows are held out for the search; None to search on the dev split."""
+    if config.search_split == "dev":
+        return None
+    return config.search_rows or max(1, min(config.dev_rows or dev, dev, train // 5))
+
+
+def _images(config: StudyConfig) -> Task:
+    # Diffusers takes seconds to import, which no other task should wait for.
+    from tombola.tasks import digits
+
+    return digits.digits(
+        train_rows=config.train_rows,
+        dev_rows=config.dev_rows,
+        search_rows=_held_out(config, digits.TRAIN, digits.HELD_OUT),
     )
 
 

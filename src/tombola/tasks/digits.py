@@ -10,8 +10,8 @@ from tombola.denoisers import Preset
 from tombola.quality.features import Classifier
 from tombola.tasks.images import Images, ImageTask
 
-TRAIN = 1200
-"""Training images; the other 597 are held out."""
+TRAIN, HELD_OUT = 1200, 597
+"""Images of the two splits."""
 
 
 def _unet(*channels: int) -> Preset:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from tombola import denoisers
+from tombola.contact_sheet import contact_sheet
 from tombola.errors import TombolaError
 from tombola.metrics import Metric
 from tombola.quality.class_balance import class_balance
@@ -26,6 +27,8 @@ _FEWEST = 8
 """Images of a split, at least: of fewer there is nothing to compare."""
 _AT_ONCE = 256
 """Images whose features are taken together."""
+_SHOWN = 40
+"""Images of a picture."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,7 @@ class ImageTask(Task):
         self._schedule = schedule or DDPMScheduler(beta_schedule="squaredcos_cap_v2")
         self.sampler = Sampler(self._schedule, steps)
         self._levels = levels
+        self.passes = float(levels + steps)
         self._space = features
         self._presets = dict(presets or {})
         self._splits = _sampled(train, dev, train_rows, dev_rows, search_rows)
@@ -128,6 +132,12 @@ class ImageTask(Task):
             "size": list(self._splits["train"].pixels.shape[1:]),
             "features": self._space.name,
             "steps": self.sampler.steps,
+            "baseline": "pixels of training images, each drawn by itself",
+            "floor": {
+                "title": "real images",
+                "note": "Real images against real ones: mean and deviation over draws of as many training images.",
+                "scores": {name: list(pair) for name, pair in self.floor().items()},
+            },
         }
 
     @override
@@ -146,6 +156,11 @@ class ImageTask(Task):
     @override
     def save(self, model: nn.Module, folder: Path) -> None:
         denoisers.save(model, self.sampler.scheduler(), folder)
+
+    @override
+    def saved(self, folder: Path) -> bool:
+        # A denoiser in its pipeline, or by itself.
+        return (folder / "model_index.json").is_file() or super().saved(folder)
 
     @override
     def size(self, split: str) -> int:
@@ -199,6 +214,13 @@ class ImageTask(Task):
             return self._sample(model, self._starts(split, np.arange(count)).to(device)).cpu()
         finally:
             model.train(training)
+
+    @override
+    def picture(self, model: nn.Module | None) -> bytes | None:
+        count = min(_SHOWN, self.size("dev"))
+        images = self._images("dev").pixels[:count] if model is None else self.draw(model, "dev", count)
+        # Sheets are of grey or coloured images.
+        return contact_sheet(images) if images.shape[1] in (1, 3) else None
 
     @override
     def batches(self, split: str, batch_size: int, *, shuffle: int | None = None) -> Iterator[Batch]:

@@ -5,7 +5,7 @@ from tombola.report.charts.attention import attention_map, class_bars, class_gri
 from tombola.report.charts.bars import ticket_bars
 from tombola.report.charts.beside import beside_published
 from tombola.report.charts.curves import finer_curves, search_curves
-from tombola.report.charts.grids import density_grid, importance_grid, survival_grid, survival_strip
+from tombola.report.charts.grids import channel_grid, density_grid, importance_grid, survival_grid, survival_strip
 from tombola.report.charts.interactions import interaction_grid, pair_bars
 from tombola.report.charts.layers import mlp_bars, neuron_bars, neuron_boxes
 from tombola.report.charts.random_tickets import random_dots
@@ -17,6 +17,7 @@ from tombola.report.charts.transfer import transfer_dots
 __all__ = [
     "attention_map",
     "beside_published",
+    "channel_grid",
     "class_bars",
     "class_grid",
     "density_grid",

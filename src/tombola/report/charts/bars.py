@@ -24,7 +24,7 @@ def ticket_bars(
     metric: str,
     higher_is_better: bool,
 ) -> alt.LayerChart:
-    """Bars with intervals, the full model and the majority baseline as lines, and the numbers at the right.
+    """Bars with intervals, the full model and guessing as lines, and the numbers at the right.
 
     Args:
         tickets: the summaries of one pruning.
@@ -90,7 +90,7 @@ def ticket_bars(
             rule_at(majority.score, "chance"),
             note_above(
                 majority.score,
-                f"majority {figures.score(majority.score)}",
+                f"guessing {figures.score(majority.score)}",
                 1,
                 _side(majority.score, low, top),
             ),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
+from tombola.analysis.random_curve import RandomPoint
 from tombola.places import Places
 from tombola.report import figures
 from tombola.report.charts.marks import Datum, data, overlay
@@ -18,10 +19,20 @@ _MARKS = {
     _GOOD: ("diamond", "search-point", 190),
 }
 """Outcome of a pass → shape, style and size of its mark."""
+_LOG_FROM = 8.0
+"""Ratio of the worst to the best error from which they stand on a logarithmic axis."""
 
 
 def search_curves(
-    searches: Sequence[Trajectory], floors: Sequence[float], threshold: float, metric: str, places: Places
+    searches: Sequence[Trajectory],
+    floors: Sequence[float],
+    threshold: float,
+    metric: str,
+    places: Places,
+    *,
+    random: Sequence[RandomPoint] = (),
+    best: tuple[str, float] | None = None,
+    higher_is_better: bool = True,
 ) -> alt.LayerChart:
     """One thin line a seed through the states that hold, with the passes that fell below the threshold beside it.
 
@@ -31,10 +42,16 @@ def search_curves(
         threshold: the share of the full score that gave the floors.
         metric: the score's name in words.
         places: names of layers.
+        random: random tickets of the same sizes.
+        best: what no model is judged better than, and its name.
+        higher_is_better: the direction of the metric.
     """
     points = [point for search in searches for point in _points(search, places)]
     spurs = [spur for search in searches for spur in _spurs(search)]
-    x, y = _axes(metric)
+    worst = [*(float(str(point["score"])) for point in points), *(point.score for point in random)]
+    # Where lower is better, what is broken lies so far off that the rest would be one line.
+    logarithmic = not higher_is_better and min(worst) > 0 and max(worst) > _LOG_FROM * min(worst)
+    x, y = _axes(metric if higher_is_better else f"{metric} (lower is better)", logarithmic=logarithmic)
     shape = alt.Shape(
         "state:N",
         scale=alt.Scale(domain=list(_MARKS), range=[path for path, _, _ in _MARKS.values()]),
@@ -52,7 +69,9 @@ def search_curves(
     ]
     base = alt.Chart(data(points)).encode(x=x, y=y)
     return overlay(
-        *_floors(floors, threshold, y),
+        *_floors(floors, threshold, y, above=not higher_is_better),
+        *(_best(*best, y) if best else ()),
+        *(_random(random, x, y, metric) if random else ()),
         alt.Chart(data(spurs)).mark_rule(style="search-spur").encode(x=x, y=y, x2="sparsity_to:Q", y2="score_to:Q"),
         base.transform_filter(alt.datum.state != _FELL)
         .mark_line(style="search-line")
@@ -69,14 +88,53 @@ def search_curves(
     )
 
 
-def _axes(metric: str) -> tuple[alt.X, alt.Y]:
+def _best(name: str, score: float, y: alt.Y) -> list[alt.Chart]:
+    """The line that no model is judged better than, and what it is."""
+    row: Datum = {"score": score, "text": f"{name} {figures.score(score)}"}
+    base = alt.Chart(data([row]))
+    text = base.mark_text(style="note", align="right", baseline="top", dx=-4, dy=4)
+    return [base.mark_rule(style="chance").encode(y=y), text.encode(x=alt.value("width"), y=y, text="text:N")]
+
+
+def _random(points: Sequence[RandomPoint], x: alt.X, y: alt.Y, metric: str) -> list[alt.Chart]:
+    """Random tickets with their intervals, joined seed by seed, and named at the first of them."""
+    rows: list[Datum] = [
+        {
+            "seed": str(point.seed),
+            "sparsity": point.sparsity,
+            "score": point.score,
+            "low": point.score_low,
+            "high": point.score_high,
+            "sparsity_text": figures.share(point.sparsity),
+            "score_text": f"{figures.score(point.score)} ({figures.score(point.score_low)} to "
+            f"{figures.score(point.score_high)})",
+        }
+        for point in points
+    ]
+    tooltip = [
+        alt.Tooltip("seed:N", title="seed"),
+        alt.Tooltip("sparsity_text:N", title="sparsity"),
+        alt.Tooltip("score_text:N", title=f"{metric} of random tickets"),
+    ]
+    base = alt.Chart(data(rows)).encode(x=x, y=y)
+    named = alt.Chart(data([{**rows[0], "text": "layer-matched random"}]))
+    return [
+        base.mark_rule(style="random-line").encode(y=alt.Y("low:Q"), y2="high:Q"),
+        base.mark_line(style="random-line").encode(detail="seed:N"),
+        base.mark_point(style="random-point", filled=True, opacity=1, size=40, shape="square").encode(tooltip=tooltip),
+        named.mark_text(style="note", align="right", baseline="bottom", dx=-6, dy=-6).encode(x=x, y=y, text="text:N"),
+    ]
+
+
+def _axes(metric: str, *, logarithmic: bool = False) -> tuple[alt.X, alt.Y]:
     x = alt.X(
         "sparsity:Q",
         title="prunable weights removed",
         scale=alt.Scale(domainMin=0, nice=True),
         axis=alt.Axis(format="~%", tickCount=6, grid=False),
     )
-    y = alt.Y("score:Q", title=metric, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=6))
+    scale = alt.Scale(type="log" if logarithmic else "linear", zero=False, nice=True)
+    y = alt.Y("score:Q", title=metric, scale=scale, axis=alt.Axis(tickCount=6))
     return x, y
 
 

@@ -50,6 +50,20 @@ def survival_strip(survival: SiteSurvival, places: Places) -> alt.LayerChart:
     return overlay(_cells(survival, rows, x, layer_axis(stacks)), height=ROW * len(stacks))
 
 
+def channel_grid(survival: SiteSurvival, places: Places) -> alt.LayerChart:
+    """Rows of groups of channels, a row for each residual block."""
+    groups = survival.kinds["channels"].rows
+    names = [places.residual(row) for row in range(len(groups))]
+    rows = [
+        _cell(survival, name, str(group), f"{name}, group {group}", share)
+        for name, shares in zip(names, groups, strict=True)
+        for group, share in enumerate(shares)
+    ]
+    columns = [str(group) for group in range(max(map(len, groups)))]
+    x = alt.X("column:N", title="group of channels", scale=alt.Scale(domain=columns, padding=GAP), axis=_columns())
+    return overlay(_cells(survival, rows, x, layer_axis(names)), height=ROW * len(groups))
+
+
 def _cell(survival: SiteSurvival, row: str, column: str, site: str, share: float) -> Datum:
     number = round(share * survival.seeds)
     fate = "survives" if share == 1 else "pruned"
@@ -93,32 +107,39 @@ def _columns() -> alt.Axis:
     return alt.Axis(labelAngle=0, domain=False, ticks=False, labelOverlap=False, titleAnchor="start", labelPadding=4)
 
 
-def importance_grid(heads: Sequence[Sequence[float | None]], places: Places) -> alt.LayerChart:
-    """Rows of heads, coloured by importance."""
-    names = [places.attention(row) for row in range(len(heads))]
+def importance_grid(
+    sites: Sequence[Sequence[float | None]], names: Sequence[str], one: str = "head", many: str = "heads"
+) -> alt.LayerChart:
+    """Rows of sites, coloured by importance.
+
+    Args:
+        sites: importance in rows.
+        names: of the rows.
+        one, many: what one of the sites and several are called.
+    """
     rows: list[Datum] = [
         {
             "row": name,
-            "head": str(head),
-            "site": f"{name}.{head}",
+            "number": str(number),
+            "site": f"{name}.{number}",
             "importance": value,
             "text": figures.score(value),
         }
-        for name, values in zip(names, heads, strict=True)
-        for head, value in enumerate(values)
+        for name, values in zip(names, sites, strict=True)
+        for number, value in enumerate(values)
         if value is not None
     ]
-    x = alt.X("head:N", title="head", sort=None, scale=alt.Scale(padding=GAP), axis=_columns())
+    x = alt.X("number:N", title=one, sort=None, scale=alt.Scale(padding=GAP), axis=_columns())
     color = alt.Color(
         "importance:Q",
         scale=alt.Scale(domain=[0, 1], range="ramp"),
-        legend=alt.Legend(title="importance of heads", orient="top", gradientLength=160, tickCount=3),
+        legend=alt.Legend(title=f"importance of {many}", orient="top", gradientLength=160, tickCount=3),
     )
-    tooltip = [alt.Tooltip("site:N", title="head"), alt.Tooltip("text:N", title="importance")]
+    tooltip = [alt.Tooltip("site:N", title=one), alt.Tooltip("text:N", title="importance")]
     cells = (
         alt.Chart(data(rows)).mark_rect(cornerRadius=2).encode(x=x, y=layer_axis(names), color=color, tooltip=tooltip)
     )
-    return overlay(cells, height=ROW * len(heads))
+    return overlay(cells, height=ROW * len(sites))
 
 
 def density_grid(density: Sequence[Density], deviations: Sequence[float | None], places: Places) -> alt.LayerChart:

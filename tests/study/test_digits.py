@@ -1,0 +1,183 @@
+"""A study of a denoiser: iterative pruning with rewinding, random tickets along the curve, and what they all draw."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import UNet2DModel
+
+from tombola.analysis import random_curve
+from tombola.anatomy import dissect
+from tombola.cell import EVALUATION, PICTURE
+from tombola.config import StudyConfig
+from tombola.errors import TombolaError
+from tombola.evaluation import Evaluation
+from tombola.quality.frechet import frechet_distance
+from tombola.report import terminal
+from tombola.search import Search
+from tombola.store import read_lines
+from tombola.study import Study
+from tombola.ticket import Ticket
+from unets import UNET
+
+SPARSITIES = (0.5, 0.8)
+
+
+def config(model: Path, **settings: Any) -> StudyConfig:
+    values: dict[str, Any] = {
+        "model": str(model),
+        "task": "digits",
+        "train_rows": 96,
+        "dev_rows": 40,
+        "epochs": 2,
+        "sparsities": SPARSITIES,
+        "heads_step": 0.3,
+        "neurons_step": 0.3,
+        "threshold": 0.5,
+        "until": 0.4,
+        "resamples": 50,
+    }
+    return StudyConfig.of("quick", **values | settings)
+
+
+@pytest.fixture(scope="module")
+def unet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("unet")
+    torch.manual_seed(0)
+    UNet2DModel(**UNET).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def study(unet: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    found = Study(config(unet), out=tmp_path_factory.mktemp("digits"))
+    found.run()
+    return found
+
+
+def test_every_ticket_is_scored_and_drawn(study: Study) -> None:
+    rows = {(row["pruning"], row["ticket"], row["stage"]): row for row in study.rows()}
+    tickets = ("good", "random", "random-layerwise", "bad")
+    expected = {("none", "majority", "none"), ("none", "full", "none")}
+    for pruning in ("heads+channels", "weights"):
+        expected |= {(pruning, ticket, stage) for ticket in tickets for stage in ("pruned", "retrained")}
+    assert rows.keys() == expected
+    full = rows["none", "full", "none"]
+    assert (full["heads"], full["channels"], full["mlps"]) == (16, 32, 0)
+    assert full["metric"] == "frechet_distance"
+    assert full["loss"] > 0
+    assert full["more"].keys() == {"kernel_distance", "precision", "recall", "class_imbalance"}
+    # Tickets of one pruning are of one size, and those of sites really are smaller.
+    for pruning in ("heads+channels", "weights"):
+        assert len({rows[pruning, ticket, "retrained"]["heads"] for ticket in tickets}) == 1
+    good = rows["heads+channels", "good", "retrained"]
+    assert (good["parameters"] < full["parameters"]) == (good["channels"] < 32 or good["heads"] < 16)
+    home = study.cell(0).folder
+    assert (home / "majority" / PICTURE).is_file()
+    for pruning, ticket, stage in expected - {("none", "majority", "none"), ("none", "full", "none")}:
+        assert (home / pruning / ticket / stage / PICTURE).is_file()
+    page = (study.folder / "report.html").read_text()
+    assert page.count('<img src="data:image/png;base64,') == len(expected)
+
+
+def test_scores_are_distances_of_what_was_drawn(study: Study) -> None:
+    home = study.cell(0).folder
+    found = Evaluation.read(home / "weights" / "bad" / "retrained" / EVALUATION)
+    row = json.loads((home / "weights" / "bad" / "retrained" / "score.json").read_text())
+    real = study.task.references("dev")
+    assert row["score"] == pytest.approx(float(frechet_distance(found.predictions, real)))
+    assert row["loss"] == pytest.approx(float(np.mean(found.losses.astype(np.float64))))
+    assert row["score_low"] < row["score"] < row["score_high"]
+
+
+@pytest.mark.parametrize("pruning", ["heads+channels", "weights"])
+def test_the_search_leaves_the_good_ticket_trained_as_retraining_would(
+    study: Study, pruning: str, tmp_path: Path
+) -> None:
+    home = tmp_path / study.folder.name
+    shutil.copytree(study.folder, home)
+    place = Study(study.config, out=home).cell(0).folder / pruning / "good"
+    search = Search.load(place.parent)
+    if search.last is search.steps[0]:
+        pytest.skip("no cut held")
+    before = json.loads((place / "retrained" / "score.json").read_text())
+    assert before["score"] == search.last.score
+    shutil.rmtree(place / "retrained")
+    Study(study.config, out=home).run()
+    again = json.loads((place / "retrained" / "score.json").read_text())
+    assert {**before, "seconds": 0} == {**again, "seconds": 0}
+
+
+def test_random_tickets_stand_beside_every_sparsity(study: Study) -> None:
+    home = study.cell(0).folder
+    search = Search.load(home / "weights")
+    points = random_curve.read_points(home / "analysis" / "weights")
+    assert [point.sparsity for point in points] == [step.sparsity for step in search.steps[1:]]
+    assert [point.sparsity for point in points] == pytest.approx(SPARSITIES, abs=1e-3)
+    assert {point.stage for point in points} == {"retrained"}
+    assert all(point.score_low < point.score < point.score_high for point in points)
+    model = study.task.load(study.config.model, seed=0)
+    anatomy = dissect(model)
+    for step in search.steps[1:]:
+        drawn = random_curve.random_like(step, anatomy, 0)
+        assert [int(mask.sum()) for mask in drawn.masks.values()] == step.matrices
+        assert sum(step.matrices) == step.weights
+        other = random_curve.random_like(step, anatomy, 1)
+        assert drawn != other
+        assert drawn == random_curve.random_like(step, anatomy, 0)
+    good = Ticket.load(home / "weights" / "good")
+    if search.last is not search.steps[0]:
+        assert search.last.matrices == [int(mask.sum()) for mask in good.masks.values()]
+    with pytest.raises(TombolaError, match="did not go on to a sparsity of 0\\.99"):
+        random_curve.at(search.steps, 0.99)
+
+
+def test_what_real_images_reach_is_told(study: Study) -> None:
+    floor = json.loads((study.folder / "study.json").read_text())["task"]["floor"]
+    mean, deviation = floor["scores"]["frechet_distance"]
+    assert 0 < deviation < mean
+    page = (study.folder / "report.html").read_text()
+    assert "real images" in page
+    assert "Real images against real ones" in page
+    shown = terminal.table(study.folder)
+    assert [str(column.header) for column in shown.columns][4:6] == ["heads", "channels"]
+
+
+def test_a_finished_study_is_not_run_again(study: Study) -> None:
+    before = {path: path.stat().st_mtime_ns for path in study.cell(0).folder.rglob("*") if path.is_file()}
+    Study(study.config, out=study.folder).run()
+    assert before == {path: path.stat().st_mtime_ns for path in study.cell(0).folder.rglob("*") if path.is_file()}
+    assert len(read_lines(study.folder / "results.jsonl")) == 18
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"analyses": ("attention",)}, "attention is asked of models of text; digits judges what is drawn"),
+        ({"data": "/nowhere"}, "data is for GLUE"),
+        ({"abilities": ("grammar",)}, "abilities is for language models"),
+        ({"sparsities": ()}, "random-curve goes along the sparsities"),
+    ],
+)
+def test_what_does_not_fit_images_is_refused(unet: Path, settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(TombolaError, match=words):
+        config(unet, **settings)
+
+
+def test_a_model_that_is_no_denoiser_leaves_no_trace(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"_class_name": "DDPMScheduler"}')
+    with pytest.raises(TombolaError, match="holds a DDPMScheduler, which is no model of diffusers"):
+        Study(config(tmp_path), out=tmp_path / "out").run()
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_that_would_be_unpickled_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    UNet2DModel(**UNET).save_pretrained(tmp_path, safe_serialization=False)
+    assert (tmp_path / "diffusion_pytorch_model.bin").is_file()
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("unpickled"))
+    with pytest.raises(TombolaError, match="cannot load a denoiser"):
+        Study(config(tmp_path, rewind="step-1"), out=tmp_path / "out").run()
