@@ -18,6 +18,7 @@ from tombola.controls import bad, names, random, random_layerwise
 from tombola.search import Search, Step
 from tombola.ticket import Ticket
 from tombola.units import members_of
+from unets import unet
 
 MODEL = classifier()
 ANATOMY = dissect(MODEL)
@@ -175,6 +176,29 @@ def test_controls_tell_what_they_are() -> None:
     assert random_layerwise(good, 4).provenance == {"ticket": "random-layerwise", "task": "cola", "seed": 4}
     weights = some_weights(MODEL, 0).with_provenance(ticket="good", task="cola")
     assert bad(Search(weights, ()), MODEL).provenance == {"ticket": "bad", "task": "cola"}
+
+
+def test_a_random_draw_of_channels_has_as_many_weights_not_only_as_many_groups() -> None:
+    model = unet()
+    anatomy = dissect(model)
+    everything = Ticket.everything(anatomy, "heads+channels")
+    masks = {kind: mask.clone() for kind, mask in everything.masks.items()}
+    # Wide blocks lose most, so that a uniform draw of as many groups keeps too much.
+    masks["channels"][2:7, 1:] = False
+    ticket = Ticket("heads+channels", anatomy.signature, masks)
+    goal = ticket.survivors(anatomy)["weights"]
+
+    def off(drawn: Ticket) -> float:
+        assert drawn.counts() == ticket.counts()
+        return abs(drawn.survivors(anatomy)["weights"] / goal - 1)
+
+    fair = [off(random(ticket, seed, anatomy=anatomy)) for seed in range(5)]
+    assert max(fair) < 0.05
+    assert np.mean([off(random(ticket, seed)) for seed in range(5)]) > 2 * max(fair)
+    assert random(ticket, 0, anatomy=anatomy) != random(ticket, 1, anatomy=anatomy)
+    # Where all sites of a kind are alike, the first draw is taken.
+    heads = some_sites(MODEL, 0)
+    assert random(heads, 3, anatomy=ANATOMY) == random(heads, 3)
 
 
 def test_controls_of_units_are_drawn_unit_by_unit() -> None:

@@ -1,15 +1,19 @@
 """Tickets to compare a good one with: of exactly its size, but drawn at random, or made of the least useful."""
 
+import math
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from tombola.anatomy import dissect
+from tombola.anatomy import Anatomy, dissect
 from tombola.magnitude import keep_largest
 from tombola.search import Search
 from tombola.ticket import TICKETS, Ticket
 from tombola.units import Members, count
+
+_DRAWS = 200
+"""Draws of sites of which the one of the right size is taken."""
 
 
 def names(pruning: str) -> tuple[str, ...]:
@@ -17,15 +21,33 @@ def names(pruning: str) -> tuple[str, ...]:
     return tuple(name for name in TICKETS[1:] if name != "random-layerwise" or pruning not in ("mlps", "blocks"))
 
 
-def random(ticket: Ticket, seed: int, units: Members | None = None) -> Ticket:
+def random(ticket: Ticket, seed: int, units: Members | None = None, anatomy: Anatomy | None = None) -> Ticket:
     """As many sites of each kind (weights) as `ticket` has, drawn uniformly from the whole model.
 
     Args:
         ticket: whose size the draw has.
         seed: of the draw.
         units: sites that go together: as many units are drawn as `ticket` has.
+        anatomy: of the model. With it, sites that differ in size are drawn until the draw has as many weights as
+            `ticket`, or at most 200 times, when the nearest counts: channels of a wide block weigh more than others.
     """
     generator = torch.Generator().manual_seed(seed)
+    if anatomy is None or ticket.pruning == "weights":
+        return _control(ticket, _drawn(ticket, units, generator), "random", seed=seed)
+    goal, nearest = ticket.survivors(anatomy)["weights"], math.inf
+    best = ticket
+    for _ in range(_DRAWS):
+        found = _control(ticket, _drawn(ticket, units, generator), "random", seed=seed)
+        distance = abs(found.survivors(anatomy)["weights"] - goal)
+        if distance < nearest:
+            nearest, best = distance, found
+        if not distance:
+            break
+    return best
+
+
+def _drawn(ticket: Ticket, units: Members | None, generator: torch.Generator) -> dict[str, Tensor]:
+    """Masks of a uniform draw of the size of a ticket."""
     if units is not None:
         drawn = _draw(count(units), len(_units_of(ticket, units)), generator)
         masks = {kind: drawn[of_sites] for kind, of_sites in units.items()}
@@ -38,7 +60,7 @@ def random(ticket: Ticket, seed: int, units: Members | None = None) -> Ticket:
         joint = _draw(ticket.total, len(ticket), generator)
         parts = joint.split([mask.numel() for mask in ticket.masks.values()])
         masks = {name: part.view_as(mask) for (name, mask), part in zip(ticket.masks.items(), parts, strict=True)}
-    return _control(ticket, masks, "random", seed=seed)
+    return masks
 
 
 def random_layerwise(ticket: Ticket, seed: int, units: Members | None = None) -> Ticket:

@@ -187,3 +187,20 @@ def metric(name: str) -> Metric:
     if name not in METRICS:
         raise TombolaError(f"unknown metric {name!r}; known: {', '.join(METRICS)}")
     return METRICS[name]
+
+
+TITLES: Mapping[str, str] = MappingProxyType(
+    {
+        "matthews_correlation": "Matthews correlation",
+        "pearson": "Pearson correlation",
+        "spearman": "Spearman correlation",
+        "f1": "F1",
+        "frechet_distance": "Fréchet distance",
+    }
+)
+"""What people call a metric whose name does not say it."""
+
+
+def metric_title(metric: str) -> str:
+    """A metric's name in words."""
+    return TITLES.get(metric, metric.replace("_", " "))

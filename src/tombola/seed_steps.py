@@ -209,7 +209,7 @@ class SeedSteps:
         if name == "bad":
             ticket = controls.bad(found, self._bench.model())
         elif name == "random":
-            ticket = controls.random(found.good, self._cell.seed, units)
+            ticket = controls.random(found.good, self._cell.seed, units, self._setting.anatomy)
         else:
             ticket = controls.random_layerwise(found.good, self._cell.seed, units)
         self._bench.signed(ticket, name, pruning).save(self._cell.ticket(pruning, name))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import bootstrap
 
-from tombola.metrics import Array, Metric
+from tombola.metrics import Array, Metric, metric_title
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -178,7 +178,7 @@ class Verdict:
             name: of the ticket, as in "the good ticket".
             trained: whether it was trained, which more seeds would tell more of.
         """
-        what = self.metric.replace("_", " ")
+        what = metric_title(self.metric)
         if not self.learned:
             return (
                 f"Nothing can be said of {name}, because the full model does not clearly beat guessing: {what} "

@@ -3,10 +3,11 @@
 import base64
 from pathlib import Path
 
+from tombola.metrics import metric_title
 from tombola.report.gallery import Gallery
 from tombola.report.layout import section
 from tombola.report.markup import Html, element
-from tombola.report.names import PRUNING_TITLES, TICKET_TITLES, metric_title
+from tombola.report.names import PRUNING_TITLES, TICKET_TITLES
 from tombola.report.record import Record
 from tombola.report.rows import scored
 from tombola.ticket import TICKETS

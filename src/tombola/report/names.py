@@ -59,15 +59,6 @@ MATRIX_TITLES: Mapping[str, str] = MappingProxyType(
         "resample": "resample",
     }
 )
-METRIC_TITLES: Mapping[str, str] = MappingProxyType(
-    {
-        "matthews_correlation": "Matthews correlation",
-        "pearson": "Pearson correlation",
-        "spearman": "Spearman correlation",
-        "f1": "F1",
-        "frechet_distance": "Fréchet distance",
-    }
-)
 
 
 def kind_title(kind: str) -> str:
@@ -78,8 +69,3 @@ def kind_title(kind: str) -> str:
 def and_words(parts: Sequence[str]) -> str:
     """`a, b and c`."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def metric_title(metric: str) -> str:
-    """A metric's name in words."""
-    return METRIC_TITLES.get(metric, metric.replace("_", " "))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tombola.analysis.survival import SiteSurvival
+from tombola.metrics import metric_title
 from tombola.places import Places
 from tombola.report import charts, figures, sentences
 from tombola.report.agreement import agreement
@@ -16,7 +17,7 @@ from tombola.report.gallery import Gallery
 from tombola.report.interactions import interactions
 from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html, join
-from tombola.report.names import PRUNING_TITLES, SITE_NAMES, and_words, metric_title
+from tombola.report.names import PRUNING_TITLES, SITE_NAMES, and_words
 from tombola.report.published import PublishedRow, published
 from tombola.report.random_tickets import random_tickets
 from tombola.report.record import Record

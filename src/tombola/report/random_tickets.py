@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from tombola.analysis.random_tickets import RandomTickets, Share, SizeScores, above, winning
+from tombola.metrics import metric_title
 from tombola.report import charts, figures
 from tombola.report.gallery import Gallery
 from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html
-from tombola.report.names import PRUNING_TITLES, and_words, kind_title, metric_title
+from tombola.report.names import PRUNING_TITLES, and_words, kind_title
 from tombola.report.record import Record
 from tombola.ways import in_words
 

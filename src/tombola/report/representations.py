@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from tombola.analysis.representations import FULL, Layer, Representations
+from tombola.metrics import metric_title
 from tombola.report import charts, figures
 from tombola.report.charts.representations import Point
 from tombola.report.gallery import Gallery
 from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html, join
-from tombola.report.names import PRUNING_TITLES, TICKET_TITLES, and_words, metric_title
+from tombola.report.names import PRUNING_TITLES, TICKET_TITLES, and_words
 from tombola.report.record import Record
 from tombola.statistics import mean_std
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from tombola.metrics import metric_title
 from tombola.report import figures
 from tombola.report.gallery import Gallery
 from tombola.report.layout import section
 from tombola.report.markup import Html, element
-from tombola.report.names import PRUNING_TITLES, TICKET_TITLES, metric_title
+from tombola.report.names import PRUNING_TITLES, TICKET_TITLES
 from tombola.report.record import Record
 from tombola.report.rows import Summary
 from tombola.report.tables import Block, Body, Column, Table
@@ -53,7 +54,9 @@ def _table(record: Record) -> Table:
                 line = ("", figures.score(floor[0]), f"± {figures.score(floor[1])}", *[figures.MISSING] * len(sizes))
                 blocks.insert(0, Block((line,), (record.floor_title,), "majority"))
             bodies.append(Body(tuple(blocks), group=PRUNING_TITLES.get(pruning, "")))
-    return Table("Results", columns, tuple(bodies), style="results many" if len(sizes) > 6 else "results")
+    return Table(
+        "Results", columns, tuple(bodies), style="results many" if record.floors or len(sizes) > 6 else "results"
+    )
 
 
 def _block(stages: Sequence[Summary], sizes: Sequence[str]) -> Block:

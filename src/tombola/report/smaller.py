@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tombola.metrics import metric_title
 from tombola.report import figures
 from tombola.report.fields import Fields
 from tombola.report.gallery import Gallery
 from tombola.report.layout import section
 from tombola.report.markup import Html, element
-from tombola.report.names import PRUNING_TITLES, metric_title
+from tombola.report.names import PRUNING_TITLES
 from tombola.report.record import Record
 from tombola.report.rows import Summary, scored
 from tombola.report.tables import Column, Table

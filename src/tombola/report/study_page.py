@@ -1,11 +1,12 @@
 """The page of a study: verdict first, then results, pictures and how it was made."""
 
+from tombola.metrics import metric_title
 from tombola.report import figures
 from tombola.report.gallery import Gallery
 from tombola.report.layout import beside
 from tombola.report.making import making
 from tombola.report.markup import Html, element, join
-from tombola.report.names import PRUNING_TITLES, TICKET_TITLES, metric_title
+from tombola.report.names import PRUNING_TITLES, TICKET_TITLES
 from tombola.report.page import document, ending, heading
 from tombola.report.pictures import pictures
 from tombola.report.record import Record

@@ -6,8 +6,8 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from tombola.metrics import metric_title
 from tombola.report import figures
-from tombola.report.names import metric_title
 from tombola.report.rows import Summary, read_rows, sites_of, summarise
 from tombola.results import Row
 from tombola.ways import in_words

@@ -69,7 +69,7 @@ def search_curves(
     ]
     base = alt.Chart(data(points)).encode(x=x, y=y)
     return overlay(
-        *_floors(floors, threshold, y, above=not higher_is_better),
+        *_floors(floors, threshold, y, above=not higher_is_better, higher_is_better=higher_is_better),
         *(_best(*best, y) if best else ()),
         *(_random(random, x, y, metric) if random else ()),
         alt.Chart(data(spurs)).mark_rule(style="search-spur").encode(x=x, y=y, x2="sparsity_to:Q", y2="score_to:Q"),
@@ -138,10 +138,13 @@ def _axes(metric: str, *, logarithmic: bool = False) -> tuple[alt.X, alt.Y]:
     return x, y
 
 
-def _floors(floors: Sequence[float], threshold: float, y: alt.Y, *, above: bool = False) -> list[alt.Chart]:
+def _floors(
+    floors: Sequence[float], threshold: float, y: alt.Y, *, above: bool = False, higher_is_better: bool = True
+) -> list[alt.Chart]:
     """The line at which the searches stop, and what it is; written above the line where nothing goes below it."""
+    text = f"{100 * threshold:g} % of the full score" if higher_is_better else f"the full score / {threshold:g}"
     rows: list[Datum] = [{"score": floor} for floor in floors]
-    lowest: Datum = {"score": min(floors), "text": f"{100 * threshold:g} % of the full score"}
+    lowest: Datum = {"score": min(floors), "text": text}
     return [
         alt.Chart(data(rows)).mark_rule(style="threshold").encode(y=y),
         alt.Chart(data([lowest]))
