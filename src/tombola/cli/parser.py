@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 from importlib.metadata import version
 
-from tombola.cli import compare, export, import_masks, prune, report, retrain, score, shrink, study, transfer
+from tombola.cli import compare, export, import_masks, memory, prune, report, retrain, score, shrink, study, transfer
 from tombola.cli.command import Command
 from tombola.cli.settings import add_settings
 
@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, Command] = {
         score.COMMAND,
         shrink.COMMAND,
         export.COMMAND,
+        memory.COMMAND,
         compare.COMMAND,
         import_masks.COMMAND,
         transfer.COMMAND,

@@ -1,0 +1,123 @@
+"""What a denoiser and smaller versions of it would need, before anything is downloaded, pruned or run.
+
+A ticket's size hardly depends on which sites it keeps, so the smaller versions keep the same share of the heads,
+neurons and groups of channels of every layer.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from tombola.anatomy import count_parameters, dissect
+from tombola.denoisers import UNCONDITIONAL, random_inputs
+from tombola.errors import TombolaError
+from tombola.memory import Memory, estimate
+from tombola.subnetwork import shrunk
+from tombola.ticket import PRUNINGS, Ticket
+
+DTYPES: Mapping[str, torch.dtype] = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a denoiser needs.
+
+    Attributes:
+        keep: share of the sites of each layer that it keeps.
+        parameters: of all of it.
+        passes: images → memory of a pass for so many; with guidance, of a batch twice as large.
+    """
+
+    keep: float
+    parameters: int
+    passes: Mapping[int, Memory]
+
+    @property
+    def weights(self) -> int:
+        """Bytes of its weights."""
+        return next(iter(self.passes.values())).weights
+
+
+def evenly(model: nn.Module, keep: float) -> Ticket:
+    """The ticket that keeps the first sites of every layer, a share of each kind that the model has, rounded up.
+
+    Raises:
+        TombolaError: unknown architecture, or a share that is none.
+    """
+    _check(keep)
+    anatomy = dissect(model)
+    kinds = [
+        kind
+        for kind, rows in (
+            ("heads", anatomy.attentions),
+            ("neurons", anatomy.feed_forwards),
+            ("channels", anatomy.residuals),
+        )
+        if rows
+    ]
+    pruning = next(one for one in PRUNINGS if one.split("+") == kinds)
+    everything = Ticket.everything(anatomy, pruning)
+    masks: dict[str, Tensor] = {}
+    for kind in everything.masks:
+        exists = everything.exists(kind)
+        place = exists.cumsum(1)
+        masks[kind] = exists & (place <= (keep * exists.sum(1, keepdim=True)).ceil())
+    return replace(everything, masks=masks).with_provenance(ticket="even", keep=keep)
+
+
+def needs(
+    build: Callable[[], nn.Module],
+    keeps: Sequence[float] = (1.0,),
+    *,
+    images: Sequence[int] = (1,),
+    size: int | None = None,
+    dtype: torch.dtype = torch.float16,
+    guidance: bool = True,
+) -> tuple[Need, ...]:
+    """What it takes to run a denoiser, and smaller versions of it, without weights or a GPU.
+
+    Args:
+        build: makes the denoiser; it is called where the default device is `meta`.
+        keeps: shares of the sites that are kept.
+        images: how many at once.
+        size: sides of the (latent) images; by default the configuration's.
+        dtype: of weights and activations.
+        guidance: a denoiser that draws from a text or class looks at every image twice.
+
+    Raises:
+        TombolaError: unknown architecture, a share that is none, or no image.
+    """
+    if any(count < 1 for count in images) or (size is not None and size < 1):
+        raise TombolaError(f"images and their size must be 1 or more, not {', '.join(map(str, images))} of {size}")
+    for keep in keeps:
+        _check(keep)
+    found = []
+    for keep in keeps:
+        smaller = _shrink(keep) if keep < 1 else None
+        with torch.device("meta"):
+            model = build()
+        if smaller is not None:
+            model = smaller(model)
+        twice = 2 if guidance and type(model).__name__ not in UNCONDITIONAL else 1
+        passes = {
+            count: estimate(
+                build,
+                lambda one, count=count, twice=twice: random_inputs(one, count * twice, size),  # type: ignore[misc]
+                dtype=dtype,
+                shrink=smaller,
+            )
+            for count in images
+        }
+        found.append(Need(keep, count_parameters(model), passes))
+    return tuple(found)
+
+
+def _check(keep: float) -> None:
+    if not 0 < keep <= 1:
+        raise TombolaError(f"the share to keep must lie above 0 and at most at 1, not {keep:g}")
+
+
+def _shrink(keep: float) -> Callable[[nn.Module], nn.Module]:
+    return lambda model: shrunk(model, evenly(model, keep)).model
