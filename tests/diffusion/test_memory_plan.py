@@ -97,7 +97,10 @@ def test_the_command_reads_a_folder_without_its_weights(tmp_path: Path, capsys: 
     assert found["needs"][0]["peak"].keys() == {"1", "2"}
     assert main(["memory", str(tmp_path), "--cards", "4"]) == 0
     shown = capsys.readouterr().out
-    assert "4 at once" in shown
+    assert "4 GB" in shown
+    assert "none" not in shown
+    assert main(["memory", str(tmp_path), "--cards", "0.00001"]) == 0
+    assert "none" in capsys.readouterr().out
     assert "text encoders" in shown
 
 

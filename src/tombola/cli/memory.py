@@ -85,14 +85,14 @@ def _entry(need: "Need") -> dict[str, Any]:
 
 def _table(found: "tuple[Need, ...]", options: argparse.Namespace) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", title_justify="left")
-    table.title = f"{options.model}, {options.dtype}: MiB of one pass"
+    table.title = f"{options.model}, {options.dtype}: MiB, GMACs of a pass, images that fit on a card"
     for name in ("keep", "parameters", "weights"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for count in options.images:
-        table.add_column(f"+ {count} image{'s' if count > 1 else ''}", justify="right")
-    table.add_column("GMACs an image", justify="right")
+        table.add_column(f"+ {count} image{'s' if count > 1 else ''}", justify="right", no_wrap=True)
+    table.add_column("GMACs", justify="right", no_wrap=True)
     for card in options.cards:
-        table.add_column(f"{card:g} GB", justify="right")
+        table.add_column(f"{card:g} GB", justify="right", no_wrap=True)
     for need in found:
         cells = [f"{100 * need.keep:g} %", f"{need.parameters / 1e6:,.1f} M", f"{need.weights / 2**20:,.0f}"]
         cells += [f"{one.activations / 2**20:,.0f}" for one in need.passes.values()]
@@ -100,7 +100,7 @@ def _table(found: "tuple[Need, ...]", options: argparse.Namespace) -> Table:
         cells.append(f"{one.multiply_adds / first / 1e9:,.1f}")
         for card in options.cards:
             fitting = [count for count, memory in need.passes.items() if memory.peak <= card * 2**30]
-            cells.append(f"{max(fitting)} at once" if fitting else "no")
+            cells.append(str(max(fitting)) if fitting else "none")
         table.add_row(*cells)
     return table
 
