@@ -16,6 +16,7 @@ from tombola.calibration import LENGTH, SEQUENCES
 from tombola.controls import names as control_names
 from tombola.errors import TombolaError
 from tombola.keeping import Keeping
+from tombola.low_rank import LEARNING_RATE, LowRank
 from tombola.metrics import metric
 from tombola.presets import LANGUAGE_TASKS, presets
 from tombola.rewinding import Rewinding
@@ -42,6 +43,8 @@ _OF_LANGUAGE = (
     "importance_rows",
     "importance_length",
     "recovery",
+    "lora_rank",
+    "lora_learning_rate",
 )
 
 
@@ -84,6 +87,8 @@ class StudyConfig:
         importance_rows, importance_length: blocks of text, and tokens of each, by whose loss sites of a language model
             are ranked.
         recovery: tokens that the tickets of a language model are trained on again; 0 for none.
+        lora_rank: train them through adapters of this rank, see `tombola.low_rank`; 0 to train all their weights.
+        lora_learning_rate: of the adapters, in place of `learning_rate`.
 
     Raises:
         TombolaError: a value is none of those allowed.
@@ -141,6 +146,8 @@ class StudyConfig:
     importance_rows: int = 128
     importance_length: int = 128
     recovery: int = 0
+    lora_rank: int = 0
+    lora_learning_rate: float = LEARNING_RATE
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prunings", tuple(way(pruning).name for pruning in self.prunings))
@@ -180,7 +187,7 @@ class StudyConfig:
             if value is not None and value < 1:
                 raise TombolaError(f"{name} must be 1 or more, not {value}")
         # Made once to be checked, so that a bad value is found before the first model is trained.
-        _ = self.search_options, self.recipe, self.rewinding
+        _ = self.search_options, self.recipe, self.rewinding, self.low_rank
 
     def _check_language(self) -> None:
         defaults = {item.name: item.default for item in dataclasses.fields(self)}
@@ -191,6 +198,12 @@ class StudyConfig:
             )
         if self.recovery < 0:
             raise TombolaError(f"recovery must be 0 or more tokens, not {self.recovery}")
+        if self.lora_rank < 0:
+            raise TombolaError(f"lora_rank must be 0 or more, not {self.lora_rank}")
+        if self.lora_rank and not self.recovery:
+            raise TombolaError("lora_rank trains tickets again: say with recovery on how many tokens")
+        if self.lora_learning_rate != defaults["lora_learning_rate"] and not self.lora_rank:
+            raise TombolaError("lora_learning_rate is that of adapters: say with lora_rank how large they are")
         if not self.language:
             return
         if self.imp or self.rewinding != Rewinding():
@@ -283,6 +296,11 @@ class StudyConfig:
     def recipe(self) -> Recipe:
         """How models are fine-tuned."""
         return Recipe(**{item.name: getattr(self, item.name) for item in dataclasses.fields(Recipe)})
+
+    @property
+    def low_rank(self) -> LowRank | None:
+        """The adapters that tickets are trained through; None where all their weights are trained."""
+        return LowRank(self.lora_rank, self.lora_learning_rate) if self.lora_rank else None
 
     @property
     def rewinding(self) -> Rewinding:

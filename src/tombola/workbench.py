@@ -99,6 +99,7 @@ class Workbench:
             config.recipe,
             seed=self.cell.seed,
             start=config.rewinding.step,
+            low_rank=config.low_rank,
             precision=setting.precision,
             progress=progress,
         )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import io
 import json
 import shutil
 from pathlib import Path
@@ -10,17 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from transformers import LlamaForCausalLM
 
 import small
 from causal import WORDS, llama, tokenizer
-from tombola.analysis.retention_profile import RetentionProfile
+from tombola.analysis.retention_profile import RetentionProfile, Scored
 from tombola.anatomy import dissect
 from tombola.cell import EVALUATION
 from tombola.checkpoint import load
 from tombola.config import StudyConfig
 from tombola.errors import TombolaError
 from tombola.evaluation import Evaluation, evaluate, score
+from tombola.report.terminal_abilities import recovery_table
 from tombola.search import PREDICTIONS, Search, read_predictions
 from tombola.store import read_lines
 from tombola.study import Study
@@ -205,10 +208,12 @@ def test_a_killed_study_goes_on_where_it_stopped(done: Study, tmp_path: Path) ->
     assert profile == RetentionProfile.read(done.cell(0).analysis("retention", "wanda"))
 
 
-def test_tickets_are_trained_again_where_asked(tmp_path: Path) -> None:
-    study = Study(
-        config(prunings=("weights",), recovery=400, learning_rate=1e-3, controls=("random", "bad")), out=tmp_path
+@pytest.mark.parametrize("adapters", [{}, {"lora_rank": 4, "lora_learning_rate": 1e-2}])
+def test_tickets_are_trained_again_where_asked(adapters: dict[str, Any], tmp_path: Path) -> None:
+    settings = config(
+        prunings=("heads", "weights"), recovery=1200, learning_rate=1e-3, controls=("random", "bad"), **adapters
     )
+    study = Study(settings, out=tmp_path)
     study.run()
     rows = {(row["ticket"], row["stage"]): row["score"] for row in study.rows()}
     assert rows["bad", "retrained"] > rows["bad", "pruned"]
@@ -218,6 +223,20 @@ def test_tickets_are_trained_again_where_asked(tmp_path: Path) -> None:
         assert bool((weight[~good.masks[name]] == 0).all())
     stages = {ticket.scored.stage for ticket in _profile(study, "weights").curves[0].tickets}
     assert stages == {"pruned", "retrained"}
+    # Both stand side by side.
+    assert "What training again brings back" in (study.folder / "report.html").read_text()
+    kept = {one.scored: one.kept.share for one in _profile(study, "weights").curves[0].tickets}
+    ends = [f"{100 * (kept[Scored('bad', stage)] or 0):.0f}" for stage in ("pruned", "retrained")]
+    table, printed = recovery_table(study.folder), io.StringIO()
+    assert table is not None
+    Console(width=200, file=printed).print(table)
+    lines = [line.replace("−", "-").split() for line in printed.getvalue().splitlines()]
+    bad = next(line for line in lines if line[:2] == ["weights", "bad"])
+    assert bad[2:5] == [ends[0], "→", ends[1]]
+    smaller = load(study.cell(0).ticket("heads", "good") / "shrunk")
+    whole_again = LlamaForCausalLM.from_pretrained(study.cell(0).ticket("heads", "good") / "retrained")
+    ids = torch.arange(8)[None]
+    torch.testing.assert_close(smaller(ids).logits, whole_again(ids).logits)
 
 
 def _profile(study: Study, way: str) -> RetentionProfile:

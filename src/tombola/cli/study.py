@@ -58,7 +58,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.allocator import keep_freed_memory
     from tombola.config import StudyConfig
     from tombola.report.terminal import table
-    from tombola.report.terminal_abilities import abilities_table
+    from tombola.report.terminal_abilities import abilities_table, recovery_table
     from tombola.store import read_json
     from tombola.study import Study
 
@@ -82,8 +82,9 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     if not options.json:
         console = Console()
         console.print(table(study.folder))
-        if (abilities := abilities_table(study.folder)) is not None:
-            console.print(abilities)
+        for more in (abilities_table(study.folder), recovery_table(study.folder)):
+            if more is not None:
+                console.print(more)
         if "rows" in study.task.facts():
             console.print(_sampled(study.task.facts()), highlight=False)
         for verdict in verdicts:
