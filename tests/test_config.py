@@ -125,7 +125,11 @@ def test_adapters_without_their_library_are_refused_before_anything_is_loaded(mo
 
 
 def test_what_is_asked_of_the_tickets_does_not_change_the_hash() -> None:
-    assert StudyConfig(analyses=ANALYSES).hash() == StudyConfig(analyses=()).hash() == StudyConfig().hash()
+    every = StudyConfig(analyses=("all",))
+    assert every.analyses == tuple(name for name in ANALYSES if name != "writing")
+    assert every.hash() == StudyConfig(analyses=()).hash() == StudyConfig().hash()
+    with pytest.raises(TombolaError, match="writing is of language models; 'rotten-tomatoes' is none of"):
+        StudyConfig(analyses=("writing",))
     with pytest.raises(TombolaError, match="unknown analysis 'tarot'; known: survivors, attention, random-tickets"):
         StudyConfig(analyses=("tarot",))
 

@@ -30,8 +30,10 @@ from tombola.ways import WAYS, way
 NAMED_TASKS = (*GLUE, "rotten-tomatoes", *LANGUAGE_TASKS)
 """Tasks that have a name; any other is a path."""
 
-ANALYSES = ("survivors", "attention", "random-tickets", "interactions", "representations")
+ANALYSES = ("survivors", "attention", "random-tickets", "interactions", "representations", "writing")
 """What a study can ask of its tickets: the first two come by themselves, the others take minutes and are asked for."""
+ALL = "all"
+"""In place of their names: all that there are for the study's models."""
 
 
 _OF_LANGUAGE = (
@@ -73,7 +75,8 @@ class StudyConfig:
         epochs ... clip: see `Recipe`.
         eval_batch_size: examples at a time when scoring.
         precision: `auto`, `fp32` or `bf16`.
-        analyses: what to ask of the tickets, see `ANALYSES`; no part of the hash, as the tickets stay the same.
+        analyses: what to ask of the tickets, see `ANALYSES`, or `all` alone; no part of the hash, as the tickets stay
+            the same.
         device: `auto`, or PyTorch's name of a device.
         resamples: of each bootstrap.
         trust_remote_code: run code that comes with a model.
@@ -156,6 +159,8 @@ class StudyConfig:
         for control in self.controls:
             if control not in TICKETS[1:]:
                 raise TombolaError(f"unknown control {control!r}; known: {', '.join(TICKETS[1:])}")
+        if self.analyses == (ALL,):
+            object.__setattr__(self, "analyses", tuple(one for one in ANALYSES if self._can_be_asked(one)))
         for analysis in self.analyses:
             if analysis not in ANALYSES:
                 raise TombolaError(f"unknown analysis {analysis!r}; known: {', '.join(ANALYSES)}")
@@ -189,6 +194,12 @@ class StudyConfig:
         # Made once to be checked, so that a bad value is found before the first model is trained.
         _ = self.search_options, self.recipe, self.rewinding, self.low_rank
 
+    def _can_be_asked(self, analysis: str) -> bool:
+        """Whether there is such an analysis of the study's models."""
+        if not self.language:
+            return analysis != "writing"
+        return analysis != "attention" and (analysis != "random-tickets" or self.recovery > 0)
+
     def _check_language(self) -> None:
         defaults = {item.name: item.default for item in dataclasses.fields(self)}
         changed = [name for name in _OF_LANGUAGE if getattr(self, name) != defaults[name]]
@@ -196,6 +207,8 @@ class StudyConfig:
             raise TombolaError(
                 f"{changed[0]} is for language models; {self.task!r} is none of {', '.join(LANGUAGE_TASKS)}"
             )
+        if not self.language and "writing" in self.analyses:
+            raise TombolaError(f"writing is of language models; {self.task!r} is none of {', '.join(LANGUAGE_TASKS)}")
         if self.recovery < 0:
             raise TombolaError(f"recovery must be 0 or more tokens, not {self.recovery}")
         if self.lora_rank < 0:

@@ -13,6 +13,7 @@ from torch import nn
 from tombola.anatomy import Anatomy, count_parameters
 from tombola.cell import EVALUATION, Cell
 from tombola.config import StudyConfig
+from tombola.creative_writing import Sampling, Writing
 from tombola.errors import TombolaError
 from tombola.evaluation import Evaluation, evaluate, judged
 from tombola.precision import Precision
@@ -142,6 +143,15 @@ class Workbench:
             precision=self.setting.precision,
             progress=progress,
         )
+
+    @property
+    def sampling(self) -> Sampling:
+        """How this seed's models write."""
+        return Sampling(seed=self.cell.seed)
+
+    def writing(self, model: nn.Module) -> Writing:
+        """What a model writes, judged by the full one."""
+        return self.task.writing(model, self.model(), self.sampling)
 
     def signed(self, ticket: Ticket, name: str, pruning: str) -> Ticket:
         """The ticket with where it comes from: way of pruning, task, model, seed and study."""

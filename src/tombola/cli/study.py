@@ -34,15 +34,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--analyses",
         type=_analyses,
         metavar="survivors,attention",
-        help=f"what to ask of the tickets: all, none, or of {', '.join(ANALYSES)} (survivors,attention)",
+        help=f"what to ask of the tickets: all, none, or of {', '.join(ANALYSES)} (survivors,attention; of language "
+        "models writing, with --preset paper)",
     )
 
 
 def _analyses(text: str) -> tuple[str, ...]:
-    from tombola.config import ANALYSES
-
-    if text == "all":
-        return ANALYSES
     return () if text == "none" else names(text)
 
 
@@ -59,6 +56,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.config import StudyConfig
     from tombola.report.terminal import table
     from tombola.report.terminal_abilities import abilities_table, recovery_table
+    from tombola.report.terminal_writing import writing_table
     from tombola.store import read_json
     from tombola.study import Study
 
@@ -82,7 +80,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     if not options.json:
         console = Console()
         console.print(table(study.folder))
-        for more in (abilities_table(study.folder), recovery_table(study.folder)):
+        for table_of in (abilities_table, recovery_table, writing_table):
+            more = table_of(study.folder)
             if more is not None:
                 console.print(more)
         if "rows" in study.task.facts():

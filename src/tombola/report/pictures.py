@@ -23,6 +23,7 @@ from tombola.report.render import Picture
 from tombola.report.representations import representations
 from tombola.report.retention import retention
 from tombola.report.rows import Summary
+from tombola.report.writing import writing
 from tombola.ticket import SUPER_TICKETS, TICKETS
 from tombola.ways import WAYS, in_words
 
@@ -34,6 +35,7 @@ def pictures(record: Record, gallery: Gallery) -> list[Html]:
     """Every section that the study has data for, in the page's order."""
     sections = (
         retention,
+        writing,
         _searches,
         _tickets,
         _finer,

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from tombola.abilities.ability import Ability
 from tombola.abilities.retention import Retained
+from tombola.creative_writing import PROMPTS, Sampling, Writing
+from tombola.errors import TombolaError
 from tombola.metrics import Metric
 
 State = Literal["pretrained", "init", "trained"]
@@ -152,6 +154,22 @@ class Task(ABC):
         None by default: most tasks measure one thing, which is their score.
         """
         return ()
+
+    def writing(
+        self, model: nn.Module, full: nn.Module, sampling: Sampling, prompts: Sequence[str] = PROMPTS
+    ) -> Writing:
+        """What a model writes, whole, shrunk or with zeroed weights; nothing where it is broken.
+
+        Args:
+            model: the one that writes.
+            full: the full model, which says how surprising the texts are; it may be `model` itself.
+            sampling: how; the same for all models that are compared.
+            prompts: what is continued.
+
+        Raises:
+            TombolaError: models of this task do not write, there are no prompts, or they do not fit.
+        """
+        raise TombolaError(f"models of {self.title} do not write; only causal language models do")
 
     def facts(self) -> Mapping[str, object]:
         """JSON values that describe the task in the report."""

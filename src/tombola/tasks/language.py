@@ -25,6 +25,7 @@ from tombola.abilities import catalog
 from tombola.abilities.ability import BITS, Ability
 from tombola.abilities.retention import Retained, learned, measure, retention
 from tombola.abilities.score import Scale, alone, reference, understanding
+from tombola.creative_writing import NOTHING, PROMPTS, NotFiniteError, Sampling, Writing, write
 from tombola.errors import TombolaError
 from tombola.keeping import Keeping
 from tombola.language.bounding import bounded
@@ -32,6 +33,7 @@ from tombola.language.encoding import Encoder
 from tombola.language.frequencies import guess_bits
 from tombola.language.item import RULES, Item
 from tombola.language.packing import pack
+from tombola.language.positions import positions_of
 from tombola.language.reading import Reading, causal, choose, read, sums
 from tombola.language.start_token import START_FILE, Start, conventional, named
 from tombola.language.start_token import choose as choose_start
@@ -435,6 +437,15 @@ class LanguageTask(Task):
                 found[ability.name] = float(np.exp((losses[own] * tokens).sum() / tokens.sum()))
         return found
 
+    @override
+    def writing(
+        self, model: nn.Module, full: nn.Module, sampling: Sampling, prompts: Sequence[str] = PROMPTS
+    ) -> Writing:
+        try:
+            return write(model, full, self.tokenizer, start=self.find_start().token, prompts=prompts, sampling=sampling)
+        except NotFiniteError:
+            return NOTHING
+
     @property
     def _trees(self) -> bool:
         """Whether batches are of trees: only where every model that was settled reads them rightly."""
@@ -508,15 +519,6 @@ def _with_guess(ability: Ability, tokenizer: PreTrainedTokenizerBase, text: Sequ
         sizes = sum(size for example in ability.examples for size in example.sizes)
         guess *= sum(len(choice.encode()) for choice in judged) / sizes
     return replace(ability, guess=guess)
-
-
-def positions_of(config: object) -> int | None:
-    """Tokens that a model can read at once, by its configuration; None where it does not say."""
-    for name in ("max_position_embeddings", "n_positions", "max_seq_len"):
-        found = getattr(config, name, None)
-        if isinstance(found, int) and found > 0:
-            return found
-    return None
 
 
 def _predictions(totals: Tensor, exact: Tensor, inputs: Mapping[str, Tensor], gold: Tensor) -> Tensor:
