@@ -30,7 +30,7 @@ from tombola.evaluation import Evaluation, evaluate, score
 from tombola.report.terminal_abilities import recovery_table
 from tombola.report.terminal_writing import writing_table
 from tombola.search import PREDICTIONS, Search, read_predictions
-from tombola.store import read_lines
+from tombola.store import read_json, read_lines
 from tombola.study import Study
 from tombola.subnetwork import masked, shrunk, whole
 from tombola.ticket import Ticket
@@ -151,6 +151,7 @@ def test_what_the_full_model_cannot_do_does_not_count(done: Study) -> None:
     ]
     assert full["score"] == pytest.approx(sum(corrected) / len(corrected))
     assert full["more"]["grammar"] > 0.9
+    assert read_json(done.folder / "study.json")["task"]["counted"] == ["grammar", "language-modelling"]
 
 
 @pytest.mark.parametrize("way", WAYS)

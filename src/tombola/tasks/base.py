@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,6 +154,14 @@ class Task(ABC):
         None by default: most tasks measure one thing, which is their score.
         """
         return ()
+
+    def known(self) -> Mapping[str, Any]:
+        """JSON values that this task found out with the model, for `recall` of another process: nothing by default."""
+        return {}
+
+    def recall(self, known: Mapping[str, Any]) -> None:
+        """Take over what the same task of another process found out, instead of asking the model again."""
+        return
 
     def writing(
         self, model: nn.Module, full: nn.Module, sampling: Sampling, prompts: Sequence[str] = PROMPTS

@@ -96,6 +96,10 @@ class LanguageTask(Task):
         attention: the implementation that `load` asks for.
         trust_remote_code: let `load` run code that comes with a model.
 
+    Attributes:
+        learned: names of the abilities that the full model has, as `judging` found; None before that.
+        counted: names of those that the score is the mean of.
+
     Raises:
         TombolaError: two abilities share a name, a name is unknown, or there is no text.
     """
@@ -162,6 +166,7 @@ class LanguageTask(Task):
         self._items: dict[str, list[Item]] = {}
         self._numbers: dict[str, list[int]] = {}
         self.keep = keep or Keeping(None, 0.9)
+        self.learned: tuple[str, ...] | None = None
         self._count(names if counted is None else counted)
 
     @classmethod
@@ -230,14 +235,16 @@ class LanguageTask(Task):
                 f"the full model is at chance in {self.keep.ability}, so that none of it can be kept; name another "
                 "ability"
             )
-        return self.counting(have)
+        other = self.counting(have)
+        other.learned = have
+        return other
 
     @override
     def retained(
         self, split: str, full: Predictions, pruned: Predictions, *, seed: int, resamples: int
     ) -> Sequence[Retained]:
         references = self.references(split)
-        return retention(self.abilities, full, pruned, references, seed=seed, resamples=resamples)
+        return retention(self.abilities, full, pruned, references, have=self.learned, seed=seed, resamples=resamples)
 
     def _count(self, names: Sequence[str]) -> None:
         numbers = {ability.name: number for number, ability in enumerate(self.abilities)}
@@ -261,7 +268,8 @@ class LanguageTask(Task):
             "start": None if self.start is None else self.start.name,
             "start_chosen": None if self.start is None else self.start.chosen,
             "start_nats": {} if self.start is None else dict(self.start.nats),
-            "counted": list(self.counted),
+            # Only once the full model was judged is it known what counts.
+            **({} if self.learned is None else {"counted": list(self.counted)}),
             "abilities": [
                 {
                     "name": one.name,
@@ -362,12 +370,21 @@ class LanguageTask(Task):
             self._items, self._numbers, self._readings = {}, {}, {}
         self.start = found
 
+    @override
+    def known(self) -> Mapping[str, Any]:
+        return {} if self.start is None else {"start": self.start.facts()}
+
+    @override
+    def recall(self, known: Mapping[str, Any]) -> None:
+        if "start" in known:
+            self.fix_start(Start.of(self.tokenizer, known["start"], "the parent's start token"))
+
     def _find_start(self, source: str, state: State, model: nn.Module) -> None:
         """The start that does not depend on which model is loaded first."""
         stored = Path(sources.locate(source)) / START_FILE
         if state != "init" and stored.is_file():
             # It was found for the model that this one was made of.
-            self.fix_start(Start.of(self.tokenizer, stored))
+            self.fix_start(Start.read(self.tokenizer, stored))
         elif self._source is not None and (self._source, "pretrained") != (source, state):
             self.load(self._source, seed=0)
         elif state == "init":
