@@ -25,7 +25,7 @@ from tombola.anatomy import Anatomy, device_of
 from tombola.errors import TombolaError
 from tombola.ticket import Ticket
 
-SCALE = 2.0
+SCALE = 2
 """s, whatever the rank: twice the rank as `lora_alpha`, as is usual."""
 LEARNING_RATE = 2e-4
 """That of QLoRA (Dettmers et al. 2023) for models of up to 13 billion parameters: adapters start at nothing and need a
@@ -110,7 +110,7 @@ def adapters(model: nn.Module, anatomy: Anatomy, rank: int, *, hold: Ticket | No
     trainable = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     # A pattern of whole names: in a list they would also match as ends of others.
     pattern = "|".join(re.escape(path) for path in paths)
-    config = LoraConfig(r=rank, lora_alpha=SCALE * rank, lora_dropout=0.0, target_modules=pattern)  # type: ignore[arg-type]
+    config = LoraConfig(r=rank, lora_alpha=SCALE * rank, lora_dropout=0.0, target_modules=pattern)
     device = device_of(model)
     devices = [device] if device.type == "cuda" else []
     with warnings.catch_warnings(), torch.random.fork_rng(devices):

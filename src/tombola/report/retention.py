@@ -7,7 +7,7 @@ from tombola.report import charts, figures
 from tombola.report.charts.retention import RetentionPoint
 from tombola.report.gallery import Gallery
 from tombola.report.layout import beside, figure, section
-from tombola.report.markup import Html, element, join
+from tombola.report.markup import Html, element
 from tombola.report.names import PRUNING_TITLES, TICKET_TITLES, and_words
 from tombola.report.record import Record
 from tombola.report.tables import Column, Table
@@ -235,7 +235,8 @@ def _recovery(profiles: Sequence[RetentionProfile], gallery: Gallery) -> Html:
     if not rows:
         return Html("")
     title = "What training again brings back: kept above chance, pruned → retrained"
-    return join(
+    return element(
+        "figure",
         element("h3", "What training again brings back"),
         element("p", "Kept above chance of each ability: as it was pruned → after training on text.", class_="lead"),
         gallery.table(Table.of(title, columns, rows), "ability-recovery"),
