@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tombola.config import StudyConfig
+from tombola import low_rank
+from tombola.config import ANALYSES, StudyConfig
 from tombola.errors import TombolaError
 from tombola.presets import TEXT_PRESETS
 from tombola.search import SearchOptions
@@ -73,6 +74,8 @@ OF_LANGUAGE: Mapping[str, Any] = {
     "importance_rows": 4,
     "importance_length": 32,
     "recovery": 1000,
+    "lora_rank": 8,
+    "lora_learning_rate": 1e-3,
 }
 
 # The same with a task that takes them all but `data`, which is for GLUE.
@@ -95,13 +98,38 @@ def test_every_setting_changes_the_hash() -> None:
     plain = {StudyConfig(task=task).hash() for task in ("rotten-tomatoes", "/nowhere/mine")}
     hashes = {with_setting(name, value).hash() for name, value in OTHER.items()}
     assert len(hashes | plain) == len(OTHER) + 2
-    language = StudyConfig(task="understanding", analyses=())
+    # Settings of adapters are refused where there are none.
+    language = StudyConfig(task="understanding", analyses=(), recovery=500, lora_rank=2)
     hashes = {dataclasses.replace(language, **{name: value}).hash() for name, value in OF_LANGUAGE.items()}
     assert len(hashes | {language.hash()}) == len(OF_LANGUAGE) + 1
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lora_rank": 8}, "say with recovery on how many tokens"),
+        ({"recovery": 100, "lora_learning_rate": 1e-3}, "say with lora_rank how large"),
+        ({"recovery": 100, "lora_rank": -1}, "lora_rank must be 0 or more"),
+        ({"recovery": 100, "lora_rank": 4, "lora_learning_rate": 0.0}, "a positive learning rate"),
+    ],
+)
+def test_adapters_are_of_a_recovery(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(TombolaError, match=message):
+        StudyConfig(task="understanding", analyses=(), **settings)
+
+
+def test_adapters_without_their_library_are_refused_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(low_rank, "find_spec", lambda _: None)
+    with pytest.raises(TombolaError, match=r"pip install 'tombola\[language\]'"):
+        StudyConfig(task="understanding", analyses=(), recovery=100, lora_rank=4)
+
+
 def test_what_is_asked_of_the_tickets_does_not_change_the_hash() -> None:
-    assert StudyConfig(analyses=("all",)).hash() == StudyConfig(analyses=()).hash() == StudyConfig().hash()
+    every = StudyConfig(analyses=("all",))
+    assert every.analyses == tuple(name for name in ANALYSES if name not in ("writing", "random-curve"))
+    assert every.hash() == StudyConfig(analyses=()).hash() == StudyConfig().hash()
+    with pytest.raises(TombolaError, match="writing is of language models; 'rotten-tomatoes' is none of"):
+        StudyConfig(analyses=("writing",))
     with pytest.raises(TombolaError, match="unknown analysis 'tarot'; known: survivors, attention, random-tickets"):
         StudyConfig(analyses=("tarot",))
 

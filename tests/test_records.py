@@ -1,12 +1,12 @@
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import pytest
 
 from tombola.errors import TombolaError
-from tombola.records import read
+from tombola.records import FLAT, read
 from tombola.results import TicketVerdict
 from tombola.statistics import Verdict
 
@@ -25,8 +25,17 @@ class Draw:
     holder: str | None
     odds: Mapping[str, float]
     balls: list[int]
-    place: Place
+    place: Place = field(metadata=FLAT)
     note: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Fair:
+    place: Place
+    draws: tuple[Draw, ...]
+    corner: tuple[float, int]
+    stalls: Mapping[str, list[Place]]
+    rain: Place | None = None
 
 
 WRITTEN: dict[str, object] = {
@@ -77,6 +86,38 @@ def test_a_missing_field_is_named(name: str) -> None:
     values = {key: value for key, value in WRITTEN.items() if key != name}
     with pytest.raises(TombolaError, match=rf"^here: '{name}' should be .*, but it is missing; delete it$"):
         read(Draw, values, "here", "delete it")
+
+
+BARI: dict[str, object] = {"town": "Bari", "open": True}
+NESTED: dict[str, object] = {"place": BARI, "draws": [WRITTEN], "corner": [1, 2], "stalls": {"a": [BARI, BARI]}}
+
+
+def test_records_are_built_inside_of_others() -> None:
+    place = Place("Bari", True)
+    expected = Fair(place, (read(Draw, WRITTEN, "here"),), (1.0, 2), {"a": [place, place]})
+    assert read(Fair, NESTED, "here") == expected
+    assert read(Fair, {**NESTED, "rain": BARI}, "here").rain == place
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"place": "Bari"}, "here: 'place' should be an object, but found 'Bari'"),
+        ({"place": {"town": 1, "open": True}}, "here, place: 'town' should be a text, but found 1"),
+        ({"place": {"town": "Bari"}}, "here, place: 'open' should be true or false, but it is missing"),
+        ({"draws": [WRITTEN, 3]}, "here: 'draws[1]' should be an object, but found 3"),
+        ({"draws": [{**WRITTEN, "prize": "2"}]}, "here, draws[0]: 'prize' should be a number, but found '2'"),
+        ({"draws": {}}, "here: 'draws' should be a list, but found {}"),
+        ({"corner": [1]}, "here: 'corner' should be a list of 2, but found [1]"),
+        ({"corner": [1, 2.5]}, "here: 'corner[1]' should be a whole number, but found 2.5"),
+        ({"stalls": {"a": [{}]}}, "here, stalls, a[0]: 'town' should be a text, but it is missing"),
+        ({"rain": 1}, "here: 'rain' should be an object, but found 1"),
+    ],
+)
+def test_a_wrong_field_of_an_inner_record_is_named(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(TombolaError) as caught:
+        read(Fair, {**NESTED, **changes}, "here")
+    assert str(caught.value) == f"{message}; run the study again"
 
 
 def test_a_verdict_is_read_as_it_was_written() -> None:

@@ -12,9 +12,12 @@ from tombola.analysis.interacting import SAMPLE, interactions, interactions_cost
 from tombola.analysis.random_tickets import DRAWS, RETRAINED, SIZES, random_tickets
 from tombola.analysis.representations import representations, representations_cost
 from tombola.analysis.retention_profile import Scored, retention_profile
-from tombola.cell import EVALUATION
+from tombola.analysis.writing_profile import Author, WritingProfile
+from tombola.cell import EVALUATION, WRITING
+from tombola.creative_writing import PROMPTS, Writing
 from tombola.evaluation import Evaluation
 from tombola.progress import Progress
+from tombola.records import read
 from tombola.search import PREDICTIONS, Search, read_predictions
 from tombola.step import TRAINING_COST, Step, spared
 from tombola.store import read_json
@@ -30,6 +33,9 @@ ATTENTION_COST = 2.5
 
 RETENTION_COST = 200.0
 """Of the intervals of a retention profile, in forward passes of one example, as seen with SmolLM2."""
+
+WRITING_COST = 300.0
+"""Of a model that writes, in forward passes of one example, as seen with SmolLM2."""
 
 FULL_PRECISION_COST = 2.0
 """Of a pass in fp32, in passes in bf16."""
@@ -71,6 +77,11 @@ class AnalysisSteps:
             for pruning in self._config.prunings:
                 cost = representations_cost(len(TICKETS) + 2)
                 yield self._step("representations", pruning, cost, self._representations)
+        if "writing" in self._config.analyses:
+            yield self._step("writing", None, WRITING_COST, self._writing)
+            for pruning in self._config.prunings:
+                tickets = 1 + len(self._config.controls_of(pruning))
+                yield self._step("writing", pruning, WRITING_COST * tickets, self._writing)
         if "random-tickets" in self._config.analyses:
             for pruning in self._config.prunings:
                 yield self._step("random-tickets", pruning, self._random_cost(), self._random)
@@ -193,6 +204,31 @@ class AnalysisSteps:
             resamples=self._config.resamples,
             progress=progress,
         ).write(path)
+
+    def _writing(self, path: Path, pruning: str | None, _: Progress) -> None:
+        bench = self._bench
+        if pruning is None:
+            authors = [Author("full", "none", 0.0, bench.writing(bench.model()))]
+        else:
+            names = ("good", *self._config.controls_of(pruning))
+            authors = [author for name in names for author in self._authors(pruning, name)]
+        WritingProfile(PROMPTS, bench.sampling, tuple(authors)).write(path)
+
+    def _authors(self, pruning: str, name: str) -> Iterator[Author]:
+        """A ticket as it was pruned, and retrained, if it is known what it wrote then or its model was saved."""
+        bench, home = self._bench, self._cell.ticket(pruning, name)
+        ticket, again = Ticket.load(home), home / "retrained"
+        sparsity = ticket.sparsity(self._setting.anatomy)
+        model = (bench.updated(pruning) if name == "good" else None) or bench.model()
+        yield Author(name, "pruned", sparsity, bench.writing(shrunk(model, ticket).model))
+        if (again / WRITING).is_file():
+            writing = read(Writing, read_json(again / WRITING), str(again / WRITING))
+            yield Author(name, "retrained", sparsity, writing)
+        elif (again / "config.json").is_file():
+            # It was trained before anyone asked what it writes.
+            model = self._setting.task.load(str(again), seed=self._cell.seed, state="trained")
+            part = shrunk(model.to(self._setting.device), ticket)
+            yield Author(name, "retrained", sparsity, bench.writing(part.model))
 
     def _random_cost(self) -> float:
         task, config = self._setting.task, self._config

@@ -17,6 +17,9 @@ PICTURE = "drawn.png"
 COST = "cost.json"
 """What the good ticket's retrained model costs dense, masked and shrunk, see `tombola.cost`."""
 
+WRITING = "writing.json"
+"""What a retrained ticket wrote, see `tombola.creative_writing.Writing`, before its model was let go."""
+
 COMPARISON = "comparison.json"
 """Survival and agreement of the good tickets, as `tombola compare --json` prints them."""
 TRANSFER = "transfer.json"

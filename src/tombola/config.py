@@ -16,6 +16,7 @@ from tombola.calibration import LENGTH, SEQUENCES
 from tombola.controls import names as control_names
 from tombola.errors import TombolaError
 from tombola.keeping import Keeping
+from tombola.low_rank import LEARNING_RATE, LowRank
 from tombola.metrics import metric
 from tombola.presets import IMAGE_TASKS, LANGUAGE_TASKS, presets
 from tombola.rewinding import Rewinding
@@ -29,8 +30,13 @@ from tombola.ways import WAYS, way
 NAMED_TASKS = (*GLUE, "rotten-tomatoes", *LANGUAGE_TASKS, *IMAGE_TASKS)
 """Tasks that have a name; any other is a path."""
 
-ANALYSES = ("survivors", "attention", "random-tickets", "interactions", "representations", "random-curve")
+ANALYSES = (
+    *("survivors", "attention", "random-tickets", "interactions", "representations"),
+    *("random-curve", "writing"),
+)
 """What a study can ask of its tickets: the first two come by themselves, the others take minutes and are asked for."""
+ALL = "all"
+"""In place of their names: all that there are for the study's models."""
 
 
 _OF_LANGUAGE = (
@@ -42,6 +48,8 @@ _OF_LANGUAGE = (
     "importance_rows",
     "importance_length",
     "recovery",
+    "lora_rank",
+    "lora_learning_rate",
 )
 
 
@@ -71,8 +79,8 @@ class StudyConfig:
         epochs ... clip: see `Recipe`.
         eval_batch_size: examples at a time when scoring.
         precision: `auto`, `fp32` or `bf16`.
-        analyses: what to ask of the tickets, see `ANALYSES`; `all` for whatever fits the study. No part of the hash, as
-            the tickets stay the same.
+        analyses: what to ask of the tickets, see `ANALYSES`, or `all` alone for those that fit the study; no part of
+            the hash, as the tickets stay the same.
         device: `auto`, or PyTorch's name of a device.
         resamples: of each bootstrap.
         trust_remote_code: run code that comes with a model.
@@ -86,6 +94,8 @@ class StudyConfig:
         importance_rows, importance_length: blocks of text, and tokens of each, by whose loss sites of a language model
             are ranked.
         recovery: tokens that the tickets of a language model are trained on again; 0 for none.
+        lora_rank: train them through adapters of this rank, see `tombola.low_rank`; 0 to train all their weights.
+        lora_learning_rate: of the adapters, in place of `learning_rate`.
 
     Raises:
         TombolaError: a value is none of those allowed.
@@ -143,6 +153,8 @@ class StudyConfig:
     importance_rows: int = 128
     importance_length: int = 128
     recovery: int = 0
+    lora_rank: int = 0
+    lora_learning_rate: float = LEARNING_RATE
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prunings", tuple(way(pruning).name for pruning in self.prunings))
@@ -151,9 +163,8 @@ class StudyConfig:
         for control in self.controls:
             if control not in TICKETS[1:]:
                 raise TombolaError(f"unknown control {control!r}; known: {', '.join(TICKETS[1:])}")
-        if "all" in self.analyses:
-            fitting = tuple(analysis for analysis in ANALYSES if self._unfit(analysis) is None)
-            object.__setattr__(self, "analyses", fitting)
+        if self.analyses == (ALL,):
+            object.__setattr__(self, "analyses", tuple(one for one in ANALYSES if self._unfit(one) is None))
         for analysis in self.analyses:
             if analysis not in ANALYSES:
                 raise TombolaError(f"unknown analysis {analysis!r}; known: {', '.join(ANALYSES)}")
@@ -189,7 +200,7 @@ class StudyConfig:
             if value is not None and value < 1:
                 raise TombolaError(f"{name} must be 1 or more, not {value}")
         # Made once to be checked, so that a bad value is found before the first model is trained.
-        _ = self.search_options, self.recipe, self.rewinding
+        _ = self.search_options, self.recipe, self.rewinding, self.low_rank
 
     def _check_language(self) -> None:
         defaults = {item.name: item.default for item in dataclasses.fields(self)}
@@ -200,6 +211,12 @@ class StudyConfig:
             )
         if self.recovery < 0:
             raise TombolaError(f"recovery must be 0 or more tokens, not {self.recovery}")
+        if self.lora_rank < 0:
+            raise TombolaError(f"lora_rank must be 0 or more, not {self.lora_rank}")
+        if self.lora_rank and not self.recovery:
+            raise TombolaError("lora_rank trains tickets again: say with recovery on how many tokens")
+        if self.lora_learning_rate != defaults["lora_learning_rate"] and not self.lora_rank:
+            raise TombolaError("lora_learning_rate is that of adapters: say with lora_rank how large they are")
         if not self.language:
             return
         if self.imp or self.rewinding != Rewinding():
@@ -209,6 +226,8 @@ class StudyConfig:
         """Why an analysis cannot be asked of this study; None where it can."""
         if analysis == "random-curve" and not self.sparsities:
             return "random-curve goes along the sparsities of a search: name them with sparsities"
+        if not self.language and analysis == "writing":
+            return f"writing is of language models; {self.task!r} is none of {', '.join(LANGUAGE_TASKS)}"
         if self.language and analysis == "random-tickets" and not self.recovery:
             return "random-tickets trains tickets again: say with recovery on how many tokens"
         if self.language and analysis == "attention":
@@ -305,6 +324,11 @@ class StudyConfig:
     def recipe(self) -> Recipe:
         """How models are fine-tuned."""
         return Recipe(**{item.name: getattr(self, item.name) for item in dataclasses.fields(Recipe)})
+
+    @property
+    def low_rank(self) -> LowRank | None:
+        """The adapters that tickets are trained through; None where all their weights are trained."""
+        return LowRank(self.lora_rank, self.lora_learning_rate) if self.lora_rank else None
 
     @property
     def rewinding(self) -> Rewinding:

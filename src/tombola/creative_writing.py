@@ -5,24 +5,36 @@ different n-grams among all (distinct-n, Li et al. 2016). Repetition: the share 
 before. Length: tokens until the model ends its text. Surprise: the perplexity of the text under the full model, which
 sees through fluent-looking noise; a model that repeats itself has a low one, so that neither says much without the
 other.
+
+Every continuation has random numbers of its own, which depend on the seed and its prompt alone. A pruned model draws
+with those of the full one, so that two models differ by what they think and not by luck.
 """
 
 import math
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from typing_extensions import override
 
 from tombola.anatomy import device_of
 from tombola.errors import TombolaError
 from tombola.language.item import Item
 from tombola.language.packing import pack
+from tombola.language.positions import positions_of
 from tombola.language.reading import Reading, read, sums
-from tombola.tasks.language import LanguageTask
 
 PROMPTS = (
     "Once upon a time, in a small village by the sea,",
@@ -35,6 +47,10 @@ PROMPTS = (
     "She had never told anyone about the island, but",
 )
 """Beginnings of stories."""
+_ROWS = 32
+"""Continuations that are written side by side: they share the reading of the weights, which is most of the time."""
+_LIKELY = 4096
+"""Tokens that nearly always hold the share that is drawn from; to sort all of a vocabulary takes ten times as long."""
 
 
 class NotFiniteError(TombolaError):
@@ -74,7 +90,7 @@ class Writing:
         repetition: mean share of a text's 4-grams that were in it before.
         length: mean tokens of a text.
         ended: share of the texts that the model ended itself.
-        perplexity: of the continuations under the full model; infinite where that cannot be told.
+        perplexity: of the continuations under the full model; None where that cannot be told.
     """
 
     texts: tuple[str, ...]
@@ -82,53 +98,11 @@ class Writing:
     repetition: float
     length: float
     ended: float
-    perplexity: float
-
-    def facts(self) -> dict[str, object]:
-        """JSON values for a profile: numbers, and the texts; a perplexity that cannot be told is None."""
-        return {
-            **{f"distinct_{n}": share for n, share in enumerate(self.distinct, start=1)},
-            "repetition": self.repetition,
-            "length": self.length,
-            "ended": self.ended,
-            "perplexity": self.perplexity if math.isfinite(self.perplexity) else None,
-            "texts": list(self.texts),
-        }
+    perplexity: float | None
 
 
-NOTHING = Writing((), (0.0, 0.0, 0.0), 0.0, 0.0, 0.0, math.inf)
+NOTHING = Writing((), (0.0, 0.0, 0.0), 0.0, 0.0, 0.0, None)
 """What a model writes that gives no probabilities to draw from."""
-
-
-def profile(
-    model: nn.Module,
-    task: LanguageTask,
-    full: nn.Module,
-    *,
-    prompts: Sequence[str] = PROMPTS,
-    seed: int = 0,
-    tokens: int = 64,
-) -> dict[str, object]:
-    """The creative part of a model's profile, as JSON values: see `Writing`.
-
-    Args:
-        model: the one that writes: whole, shrunk, or with zeroed weights. It may be broken: then it has written
-            nothing, with a perplexity of None.
-        task: gives tokenizer and start token, which must be known; see `LanguageTask.find_start`.
-        full: the full model, which says how surprising the texts are; it may be `model` itself.
-        prompts: what is continued, twice each.
-        seed: of all that is drawn; the same for all models that are compared.
-        tokens: of a continuation at most.
-
-    Raises:
-        TombolaError: there are no prompts, or the start token is not known.
-    """
-    sampling = Sampling(seed=seed, tokens=tokens)
-    try:
-        found = write(model, full, task.tokenizer, start=task.find_start().token, prompts=prompts, sampling=sampling)
-    except NotFiniteError:
-        found = NOTHING
-    return {**found.facts(), "prompts": list(prompts), "seed": seed, "tokens": tokens}
 
 
 def write(
@@ -151,14 +125,25 @@ def write(
         sampling: how.
 
     Raises:
-        TombolaError: there are no prompts, or the model gives no probabilities to draw from.
+        TombolaError: there are no prompts, the model cannot read one and go on, or it gives no probabilities to draw
+            from.
     """
     if not prompts:
         raise TombolaError("there is nothing to continue; give at least one prompt")
     sampling = sampling or Sampling()
     begun = [_prompt(tokenizer, prompt, start) for prompt in prompts]
-    written = [rest for ids in begun for rest in _continued(model, ids, tokenizer, sampling)]
+    room = positions_of(getattr(model, "config", None))
+    if room is not None and max(map(len, begun)) >= room:
+        raise TombolaError(f"a prompt of {max(map(len, begun))} tokens leaves no room in {room} positions; shorten it")
     contexts = [ids for ids in begun for _ in range(sampling.each)]
+    chances = np.concatenate([_chances(prompt, sampling) for prompt in prompts])
+    written = [
+        rest
+        for first in range(0, len(contexts), _ROWS)
+        for rest in _continued(
+            model, contexts[first : first + _ROWS], chances[first : first + _ROWS], tokenizer, sampling, room
+        )
+    ]
     end = tokenizer.eos_token_id
     bare = [[token for token in tokens if token != end] for tokens in written]
     return Writing(
@@ -192,43 +177,89 @@ def _prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, start: int | None) 
     return [*([] if start is None else [start]), *ids]
 
 
+def _chances(prompt: str, sampling: Sampling) -> NDArray[np.float64]:
+    """Numbers from 0 to 1, [continuations, tokens], for one prompt: the same whatever is asked beside it."""
+    drawn = np.random.default_rng([sampling.seed, zlib.crc32(prompt.encode())])
+    return drawn.random((sampling.each, sampling.tokens))
+
+
+class _Draw(LogitsProcessor):
+    """Leaves one token of each row: the one where the row's number falls among the probabilities.
+
+    Args:
+        chances: numbers from 0 to 1, [rows, tokens].
+        first: length of the prompts.
+        sampling: temperature and share.
+    """
+
+    def __init__(self, chances: Tensor, first: int, sampling: Sampling) -> None:
+        self._chances = chances
+        self._first = first
+        self._sampling = sampling
+
+    @override
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        # Not on a GPU, whose cumulative sums differ from one time to the next.
+        tempered = scores.cpu().to(torch.promote_types(scores.dtype, torch.float32)) / self._sampling.temperature
+        every = tempered.softmax(-1).double()
+        if not every.isfinite().all():
+            raise NotFiniteError("the model's probabilities are not finite, so that it cannot write")
+        probabilities, order = every.topk(min(_LIKELY, every.shape[-1]))
+        if bool((probabilities.sum(-1) < self._sampling.top_p).any()):
+            probabilities, order = every.sort(descending=True)
+        before = probabilities.cumsum(-1) - probabilities
+        # The fewest that make up the share, the most probable always among them.
+        kept = probabilities.where(before < self._sampling.top_p, 0.0)
+        ends = kept.cumsum(-1)
+        points = self._chances[:, input_ids.shape[1] - self._first, None] * ends[:, -1:]
+        # Rounding may put a point beyond the last one.
+        last = (kept > 0).sum(-1, keepdim=True) - 1
+        chosen = order.gather(-1, torch.searchsorted(ends, points, right=True).minimum(last))
+        return torch.full_like(scores, -torch.inf).scatter(-1, chosen.to(scores.device), 0.0)
+
+
 def _continued(
-    model: nn.Module, ids: Sequence[int], tokenizer: PreTrainedTokenizerBase, sampling: Sampling
+    model: nn.Module,
+    contexts: Sequence[Sequence[int]],
+    chances: NDArray[np.float64],
+    tokenizer: PreTrainedTokenizerBase,
+    sampling: Sampling,
+    room: int | None,
 ) -> list[list[int]]:
-    """The continuations of one prompt, up to and with the end token."""
+    """A continuation of each context, up to and with the end token; shorter where the model has no room for more."""
     assert isinstance(model, PreTrainedModel)
     device, end = device_of(model), tokenizer.eos_token_id
-    rows = torch.tensor([list(ids)] * sampling.each, device=device)
-    options: dict[str, Any] = {
-        "do_sample": True,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "top_k": 0,
-        "max_new_tokens": sampling.tokens,
-        "eos_token_id": end,
-        "pad_token_id": 0 if end is None else end,
-    }
+    width = max(map(len, contexts))
+    pad = 0 if end is None else int(end)
+    rows = torch.tensor([[pad] * (width - len(ids)) + list(ids) for ids in contexts], device=device)
+    mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in contexts], device=device)
+    # Whatever else the model's own configuration asks for, such as a penalty on repetition, would hide how it writes.
+    options = GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        repetition_penalty=1.0,
+        no_repeat_ngram_size=0,
+        max_new_tokens=sampling.tokens if room is None else min(sampling.tokens, room - width),
+        eos_token_id=end,
+        pad_token_id=pad,
+    )
+    draw = _Draw(torch.tensor(chances), width, sampling)
     training = model.training
     model.eval()
-    # The same numbers for each prompt, whatever came before it.
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(sampling.seed)
-        try:
-            generate: Any = model.generate
-            made = generate(rows, attention_mask=torch.ones_like(rows), **options)
-        except RuntimeError as error:
-            if "probability" not in str(error):
-                raise
-            raise NotFiniteError("the model's probabilities are not finite, so that it cannot write") from None
-        finally:
-            model.train(training)
-    return [row[: row.index(end) + 1] if end in row else row for row in made[:, len(ids) :].tolist()]
+    try:
+        generate: Any = model.generate
+        made = generate(
+            rows, attention_mask=mask, generation_config=options, logits_processor=LogitsProcessorList([draw])
+        )
+    finally:
+        model.train(training)
+    return [row[: row.index(end) + 1] if end in row else row for row in made[:, width:].tolist()]
 
 
-def _perplexity(full: nn.Module, contexts: Sequence[Sequence[int]], texts: Sequence[Sequence[int]]) -> float:
+def _perplexity(full: nn.Module, contexts: Sequence[Sequence[int]], texts: Sequence[Sequence[int]]) -> float | None:
     pairs = [(context, text) for context, text in zip(contexts, texts, strict=True) if text]
     if not pairs:
-        return float("inf")
+        return None
     items = [Item("text", ((*context, *text),), (len(context),), 1, 0, (1.0,)) for context, text in pairs]
     device, training = device_of(full), full.training
     full.eval()
@@ -240,4 +271,5 @@ def _perplexity(full: nn.Module, contexts: Sequence[Sequence[int]], texts: Seque
                 total += float(sums(read(full, inputs, Reading()).log_probabilities, inputs).double().sum())
     finally:
         full.train(training)
-    return float(np.exp(-total / sum(item.scored for item in items)))
+    found = float(np.exp(-total / sum(item.scored for item in items)))
+    return found if math.isfinite(found) else None

@@ -41,6 +41,7 @@ LANGUAGE_PRESETS: Mapping[str, Preset] = MappingProxyType(
         },
         "paper": {
             **_LANGUAGE,
+            "analyses": ("writing",),
             "prunings": (
                 *("heads", "mlps", "neurons", "kv-groups", "blocks", "weights", "magnitude-matrix", "wanda"),
                 *("sparsegpt", "random-weights", "magnitude-2of4", "wanda-2of4", "sparsegpt-2of4"),

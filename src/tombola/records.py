@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from types import NoneType
+from types import MappingProxyType, NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from tombola.errors import TombolaError
@@ -15,8 +15,11 @@ _KINDS = {
     Mapping: "an object",
     dict: "an object",
     list: "a list",
+    tuple: "a list",
 }
 _AGAIN = "run the study again"
+FLAT: Mapping[str, bool] = MappingProxyType({"flat": True})
+"""Metadata of a field that is a record itself, whose own fields stand among the others instead of under its name."""
 
 T = TypeVar("T")
 
@@ -24,8 +27,8 @@ T = TypeVar("T")
 def read(cls: type[T], values: Mapping[str, object], where: str, mend: str = _AGAIN) -> T:
     """Build a dataclass from a JSON object.
 
-    A field that is a record itself has its own fields flat among the others. A field with a default may be missing,
-    and what is no field is ignored: a newer Tombola may have written it.
+    Fields may be records, and lists or tuples of them; one that is `FLAT` has its own fields among the others. A field
+    with a default may be missing, and what is no field is ignored: a newer Tombola may have written it.
 
     Args:
         cls: of the record.
@@ -40,7 +43,7 @@ def read(cls: type[T], values: Mapping[str, object], where: str, mend: str = _AG
     found = {}
     for field in fields(cls):  # type: ignore[arg-type]
         hint = hints[field.name]
-        if isinstance(hint, type) and is_dataclass(hint):
+        if field.metadata.get("flat"):
             found[field.name] = read(hint, values, where, mend)
         elif field.name in values or field.default is field.default_factory is MISSING:
             found[field.name] = entry(values, field.name, hint, where, mend)
@@ -59,9 +62,15 @@ def entry(values: Mapping[str, object], name: str, hint: Any, where: str, mend: 
         base, inner = get_origin(kind) or kind, get_args(kind)
         if base in (dict, Mapping) and inner and isinstance(value, dict):
             return {key: entry(value, key, inner[1], f"{where}, {name}", mend) for key in value}
-        if base is list and inner and isinstance(value, list):
-            parts = {f"{name}[{index}]": part for index, part in enumerate(value)}
-            return [entry(parts, part, inner[0], where, mend) for part in parts]
+        if isinstance(base, type) and is_dataclass(base) and isinstance(value, dict):
+            return read(base, value, f"{where}, {name}", mend)
+        if base in (list, tuple) and inner and isinstance(value, list):
+            # In a tuple of a fixed length each part has a hint of its own.
+            fixed = base is tuple and inner[-1] is not ...
+            if not fixed or len(inner) == len(value):
+                hints = inner if fixed else inner[:1] * len(value)
+                parts = {f"{name}[{index}]": part for index, part in enumerate(value)}
+                return base(entry(parts, *pair, where, mend) for pair in zip(parts, hints, strict=True))
         if base is float and type(value) is int:
             return float(value)
         if kind in (Any, object) or type(value) is base or (base is Literal and value in inner):
@@ -74,4 +83,7 @@ def entry(values: Mapping[str, object], name: str, hint: Any, where: str, mend: 
 def _words(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return f"one of {', '.join(map(str, get_args(kind)))}"
-    return _KINDS[get_origin(kind) or kind]
+    base = get_origin(kind) or kind
+    if base is tuple and (parts := get_args(kind))[-1] is not ...:
+        return f"a list of {len(parts)}"
+    return _KINDS[dict if is_dataclass(base) else base]

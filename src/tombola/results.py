@@ -1,11 +1,12 @@
 """The records of a study: a row for every scored model, a verdict on every retrained ticket."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from torch import nn
 
 from tombola import statistics
+from tombola.records import FLAT
 from tombola.tasks.base import Predictions, Task
 
 
@@ -89,7 +90,7 @@ class TicketVerdict:
     pruning: str
     ticket: str
     stage: str
-    verdict: statistics.Verdict
+    verdict: statistics.Verdict = field(metadata=FLAT)
     sentence: str
 
     def entry(self) -> dict[str, object]:

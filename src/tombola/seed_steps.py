@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from tombola import controls
-from tombola.cell import COST, EVALUATION, PICTURE, SAVED, SEARCH_EVALUATION
+from tombola.cell import COST, EVALUATION, PICTURE, SAVED, SEARCH_EVALUATION, WRITING
 from tombola.checkpoint import save_shrunk
 from tombola.cost import compare
 from tombola.evaluation import Evaluation
@@ -253,6 +253,10 @@ class SeedSteps:
             self._bench.write_score(draft, subnetwork, name, "retrained", started, progress, known)
             if name in SAVED[self._setting.save]:
                 self._setting.task.save(expanded(subnetwork), draft)
+            if "writing" in self._config.analyses:
+                # Now that it is here: of most tickets no model is saved.
+                with spared(f"what the retrained {name} ticket writes was left out"):
+                    write_json(draft / WRITING, dataclasses.asdict(self._bench.writing(subnetwork.model)))
 
     def _shrunk(self, pruning: str, _: Progress) -> None:
         """The good ticket, retrained, as a model that really is smaller."""

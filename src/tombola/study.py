@@ -211,6 +211,7 @@ class Study:
             "folder": str(self.folder),
             "seeds": list(self.seeds),
             "save": self.save,
+            "known": self.task.known(),
         }
         try:
             run_steps(steps, bars, Crew(job, workers, threads(workers)), self._collect)
@@ -345,10 +346,16 @@ class Study:
                         for matrix in self.anatomy.matrices
                     ],
                 },
-                "task": {**self.task.facts(), "glue": glue_title(self.config.task)},
+                "task": {**self._judging().facts(), "glue": glue_title(self.config.task)},
                 "seconds": self._seconds(),
             },
         )
+
+    def _judging(self) -> Task:
+        """The task as it judges what is made of the full model, once there is one."""
+        found = (self.cell(seed).full / EVALUATION for seed in self.finished_seeds())
+        path = next((path for path in found if path.is_file()), None)
+        return self.task if path is None else self.task.judging(Evaluation.read(path).predictions)
 
     def _commands(self) -> list[str]:
         """The commands that this study was run with so far."""

@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from tombola.anatomy import device_of, dissect
 from tombola.errors import TombolaError
 from tombola.evaluation import on_device
+from tombola.low_rank import LowRank, adapters
 from tombola.precision import Precision, autocast
 from tombola.progress import SILENT, Progress
 from tombola.subnetwork import Subnetwork, shrunk
@@ -129,6 +131,7 @@ def retrain(
     *,
     seed: int = 0,
     start: int = 0,
+    low_rank: LowRank | None = None,
     precision: Precision = "fp32",
     progress: Progress = SILENT,
 ) -> Subnetwork:
@@ -144,6 +147,7 @@ def retrain(
         recipe: how.
         seed: of order and dropout.
         start: optimizer steps to skip, for weights rewound to that step.
+        low_rank: train adapters, with a learning rate of their own, and merge them; None to train all weights.
         precision: of the forward passes.
         progress: counts examples.
 
@@ -153,7 +157,13 @@ def retrain(
     part = shrunk(model, ticket)
     part = replace(part, model=copy.deepcopy(part.model))
     hold = ticket if ticket.pruning == "weights" else None
-    train(part.model, task, recipe, seed=seed, hold=hold, start=start, precision=precision, progress=progress)
+    recipe = recipe or Recipe()
+    options: dict[str, Any] = {"seed": seed, "start": start, "precision": precision, "progress": progress}
+    if low_rank is None:
+        train(part.model, task, recipe, hold=hold, **options)
+        return part
+    with adapters(part.model, part.anatomy, low_rank.rank, hold=hold, seed=seed):
+        train(part.model, task, replace(recipe, learning_rate=low_rank.learning_rate), **options)
     return part
 
 

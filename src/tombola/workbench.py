@@ -15,6 +15,7 @@ from torch import nn
 from tombola.anatomy import Anatomy, count_parameters
 from tombola.cell import EVALUATION, PICTURE, Cell
 from tombola.config import StudyConfig
+from tombola.creative_writing import Sampling, Writing
 from tombola.errors import TombolaError
 from tombola.evaluation import Evaluation, evaluate, judged
 from tombola.precision import Precision
@@ -101,6 +102,7 @@ class Workbench:
             config.recipe,
             seed=self.cell.seed,
             start=config.rewinding.step,
+            low_rank=config.low_rank,
             precision=setting.precision,
             progress=progress,
         )
@@ -143,6 +145,15 @@ class Workbench:
             precision=self.setting.precision,
             progress=progress,
         )
+
+    @property
+    def sampling(self) -> Sampling:
+        """How this seed's models write."""
+        return Sampling(seed=self.cell.seed)
+
+    def writing(self, model: nn.Module) -> Writing:
+        """What a model writes, judged by the full one."""
+        return self.task.writing(model, self.model(), self.sampling)
 
     def signed(self, ticket: Ticket, name: str, pruning: str) -> Ticket:
         """The ticket with where it comes from: way of pruning, task, model, seed and study."""

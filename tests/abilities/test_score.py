@@ -103,6 +103,13 @@ def test_retention_by_hand() -> None:
     assert not guessed.full.learned
     assert (guessed.share, guessed.low, guessed.high) == (None, None, None)
     assert learned(measure(abilities, full, references, resamples=100)) == ("grammar",)
+    # Unless that was decided before, as in a study by what judges.
+    kept, guessed = retention(abilities, full, pruned, references, have=("guessed",), resamples=100)
+    assert kept.share is None
+    assert guessed.share == pytest.approx(0.25 / 0.02)
+    # On other examples than those it was decided by, there may be less than nothing.
+    worse = np.array([1.0] * 180 + [0.0] * 20 + [1.0] * 90 + [0.0] * 110)
+    assert retention(abilities, worse, pruned, references, have=("guessed",), resamples=100)[1].share is None
 
 
 def test_texts_and_exact_answers_are_learned_where_their_interval_is() -> None:

@@ -157,6 +157,7 @@ def test_the_whole_comparison(tmp_path: Path) -> None:
 
     found.write(tmp_path / "representations.json")
     assert Representations.read(tmp_path / "representations.json") == found
-    (tmp_path / "representations.json").write_text('{"models": {"full": [{}]}}')
-    with pytest.raises(TombolaError, match="'cka' should be a number"):
+    text = (tmp_path / "representations.json").read_text()
+    (tmp_path / "representations.json").write_text(text.replace('"cka":', '"ckA":', 1))
+    with pytest.raises(TombolaError, match=r"models, full\[0\]: 'cka' should be a number"):
         Representations.read(tmp_path / "representations.json")

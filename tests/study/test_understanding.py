@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import html
+import io
 import json
 import shutil
 from pathlib import Path
@@ -10,21 +12,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from transformers import LlamaForCausalLM
 
 import small
 from causal import WORDS, llama, tokenizer
-from tombola.analysis.retention_profile import RetentionProfile
+from tombola import report
+from tombola.analysis.retention_profile import RetentionProfile, Scored
+from tombola.analysis.writing_profile import WritingProfile
 from tombola.anatomy import dissect
 from tombola.cell import EVALUATION
 from tombola.checkpoint import load
 from tombola.config import StudyConfig
+from tombola.creative_writing import NOTHING, Sampling
 from tombola.errors import TombolaError
 from tombola.evaluation import Evaluation, evaluate, score
+from tombola.report.terminal_abilities import recovery_table
+from tombola.report.terminal_writing import writing_table
 from tombola.search import PREDICTIONS, Search, read_predictions
-from tombola.store import read_lines
+from tombola.store import read_json, read_lines
 from tombola.study import Study
-from tombola.subnetwork import masked, whole
+from tombola.subnetwork import masked, shrunk, whole
 from tombola.ticket import Ticket
 from tombola.weight_pruning import prune_weights
 
@@ -94,6 +102,7 @@ def config(**settings: Any) -> StudyConfig:
         "max_length": 24,
         "resamples": 100,
         "precision": "fp32",
+        "analyses": ("writing",),
     }
     return StudyConfig.of("quick", **(values | settings))
 
@@ -142,6 +151,7 @@ def test_what_the_full_model_cannot_do_does_not_count(done: Study) -> None:
     ]
     assert full["score"] == pytest.approx(sum(corrected) / len(corrected))
     assert full["more"]["grammar"] > 0.9
+    assert read_json(done.folder / "study.json")["task"]["counted"] == ["grammar", "language-modelling"]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -205,10 +215,12 @@ def test_a_killed_study_goes_on_where_it_stopped(done: Study, tmp_path: Path) ->
     assert profile == RetentionProfile.read(done.cell(0).analysis("retention", "wanda"))
 
 
-def test_tickets_are_trained_again_where_asked(tmp_path: Path) -> None:
-    study = Study(
-        config(prunings=("weights",), recovery=400, learning_rate=1e-3, controls=("random", "bad")), out=tmp_path
+@pytest.mark.parametrize("adapters", [{}, {"lora_rank": 4, "lora_learning_rate": 1e-2}])
+def test_tickets_are_trained_again_where_asked(adapters: dict[str, Any], tmp_path: Path) -> None:
+    settings = config(
+        prunings=("heads", "weights"), recovery=1200, learning_rate=1e-3, controls=("random", "bad"), **adapters
     )
+    study = Study(settings, out=tmp_path)
     study.run()
     rows = {(row["ticket"], row["stage"]): row["score"] for row in study.rows()}
     assert rows["bad", "retrained"] > rows["bad", "pruned"]
@@ -218,6 +230,93 @@ def test_tickets_are_trained_again_where_asked(tmp_path: Path) -> None:
         assert bool((weight[~good.masks[name]] == 0).all())
     stages = {ticket.scored.stage for ticket in _profile(study, "weights").curves[0].tickets}
     assert stages == {"pruned", "retrained"}
+    # Both stand side by side.
+    assert "What training again brings back" in (study.folder / "report.html").read_text()
+    kept = {one.scored: one.kept.share for one in _profile(study, "weights").curves[0].tickets}
+    ends = [f"{100 * (kept[Scored('bad', stage)] or 0):.0f}" for stage in ("pruned", "retrained")]
+    table, printed = recovery_table(study.folder), io.StringIO()
+    assert table is not None
+    Console(width=200, file=printed).print(table)
+    lines = [line.replace("−", "-").split() for line in printed.getvalue().splitlines()]
+    bad = next(line for line in lines if line[:2] == ["weights", "bad"])
+    assert bad[2:5] == [ends[0], "→", ends[1]]
+    smaller = load(study.cell(0).ticket("heads", "good") / "shrunk")
+    whole_again = LlamaForCausalLM.from_pretrained(study.cell(0).ticket("heads", "good") / "retrained")
+    ids = torch.arange(8)[None]
+    torch.testing.assert_close(smaller(ids).logits, whole_again(ids).logits)
+
+
+def _written(study: Study, way: str = "") -> WritingProfile:
+    return WritingProfile.read(study.cell(0).analysis("writing", way))
+
+
+def test_the_full_model_and_tickets_continue_the_same_texts(done: Study) -> None:
+    model = done.task.load(str(language()), seed=0)
+    (full,) = _written(done).authors
+    assert (full.ticket, full.stage, full.sparsity) == ("full", "none", 0.0)
+    assert full.writing == done.task.writing(model, model, Sampling())
+    assert len(full.writing.texts) == 16
+    for name in WAYS:
+        found = _written(done, name)
+        assert [(one.ticket, one.stage) for one in found.authors] == [("good", "pruned"), ("random", "pruned")]
+        random = Ticket.load(done.cell(0).ticket(name, "random"))
+        expected = done.task.writing(shrunk(model, random).model, model, found.sampling, found.prompts)
+        assert found.authors[1].writing == expected
+        assert found.authors[1].sparsity == random.sparsity(dissect(model))
+    updated = done.cell(0).updated("sparsegpt")
+    if updated.is_dir():
+        good = Ticket.load(done.cell(0).ticket("sparsegpt", "good"))
+        cut = shrunk(done.task.load(str(updated), seed=0), good).model
+        assert _written(done, "sparsegpt").authors[0].writing == done.task.writing(cut, model, Sampling())
+    page = (done.folder / "report.html").read_text()
+    assert "What it writes" in page
+    assert html.escape(full.writing.texts[0]) in page
+    printed = io.StringIO()
+    table = writing_table(done.folder)
+    assert table is not None
+    Console(width=200, file=printed).print(table)
+    lines = [line.split() for line in printed.getvalue().splitlines()]
+    assert [line[:3] for line in lines if line[:1] == ["wanda"]] == [["wanda", t, "pruned"] for t in ("good", "random")]
+
+
+def test_what_a_model_wrote_cannot_change_the_page(done: Study, tmp_path: Path) -> None:
+    shutil.copytree(done.folder, tmp_path / "copy")
+    path = Study(config(), out=tmp_path / "copy").cell(0).analysis("writing", "wanda")
+    found = WritingProfile.read(path)
+    hostile = dataclasses.replace(found.authors[0].writing, texts=("<script>alert(1)</script> & [bold]",) * 16)
+    broken = dataclasses.replace(found.authors[1], writing=NOTHING)
+    authors = (dataclasses.replace(found.authors[0], writing=hostile), broken)
+    dataclasses.replace(found, authors=authors).write(path)
+    page = report.build(tmp_path / "copy").read_text()
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; [bold]" in page
+    assert "<script>alert(1)" not in page
+    assert "(nothing)" in page
+
+
+def test_what_tickets_wrote_when_they_were_retrained_is_kept(tmp_path: Path) -> None:
+    settings = config(prunings=("weights",), recovery=200, learning_rate=1e-3, analyses=())
+    Study(settings, out=tmp_path).run()
+    # Asked for later: only the good ticket's model was saved.
+    asked = Study(dataclasses.replace(settings, analyses=("writing",)), out=tmp_path)
+    asked.run()
+    later = _written(asked, "weights")
+    assert [(one.ticket, one.stage) for one in later.authors] == [
+        *(("good", stage) for stage in ("pruned", "retrained")),
+        ("random", "pruned"),
+    ]
+    before = Study(dataclasses.replace(settings, analyses=("writing",)), out=tmp_path / "before")
+    before.run()
+    first = _written(before, "weights")
+    assert [(one.ticket, one.stage) for one in first.authors] == [
+        (ticket, stage) for ticket in ("good", "random") for stage in ("pruned", "retrained")
+    ]
+    assert first.authors[:3] == later.authors
+
+
+@pytest.mark.parametrize(("given", "ways"), [({}, ()), ({"recovery": 100}, ("random-tickets",))])
+def test_all_that_can_be_asked_of_a_language_model(given: dict[str, int], ways: tuple[str, ...]) -> None:
+    asked = set(config(analyses=("all",), **given).analyses)
+    assert asked == {"survivors", "interactions", "representations", "writing", *ways}
 
 
 def _profile(study: Study, way: str) -> RetentionProfile:

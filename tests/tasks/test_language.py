@@ -1,5 +1,6 @@
 """The language task against loops over single sequences; the house's own search, controls and training on it."""
 
+import json
 import math
 from collections import Counter
 from pathlib import Path
@@ -531,3 +532,38 @@ def test_a_task_that_counts_fewer_abilities_is_whole_before_anything_is_encoded(
     assert other.size("dev") == made.size("dev")
     assert made.references("dev").tolist() == other.references("dev").tolist()
     assert len(made.baseline("dev")) == made.size("dev")
+
+
+def test_one_decision_says_what_the_full_model_has() -> None:
+    made = task()
+    full = made.baseline("dev")
+    numbers = np.floor(made.references("dev"))
+    full[numbers == 0] = 1.0
+    # Three of twelve: the bootstrap cannot tell, and each of its seeds says something else.
+    full[np.flatnonzero(numbers == 3)[:3]] = 1.0
+
+    def have(by: LanguageTask) -> set[frozenset[str]]:
+        found = [by.retained("dev", full, full, seed=seed, resamples=100) for seed in range(30)]
+        return {frozenset(one.full.ability for one in kept if one.full.learned) for kept in found}
+
+    judged = made.judging(full)
+    assert judged.learned is not None
+    assert len(have(made)) == 2
+    assert have(judged) == {frozenset(judged.learned)}
+    assert "counted" not in made.facts()
+    assert judged.facts()["counted"] == list(judged.learned)
+
+
+def test_what_one_process_found_out_another_need_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, again = (task(start="auto", source=str(checkpoint())) for _ in range(2))
+    made.load(str(checkpoint()), seed=0)
+    assert not again.known()
+    again.recall(json.loads(json.dumps(made.known())))
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr(language, "choose_start", refuse)
+    again.load(str(checkpoint()), seed=0)
+    assert again.start == made.start
+    assert again.size("dev") == made.size("dev")

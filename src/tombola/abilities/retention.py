@@ -1,7 +1,7 @@
 """What is left of each ability after pruning: its share of the full model's, above chance, with intervals."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,15 +80,28 @@ def retention(
     pruned: Array,
     references: Array,
     *,
+    have: Sequence[str] | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> tuple[Retained, ...]:
-    """What the pruned model has kept of each ability, from the predictions [n] of both on the split `dev`."""
+    """What the pruned model has kept of each ability, from the predictions [n] of both on one split.
+
+    Args:
+        abilities: those of the split.
+        full, pruned: predictions of either model.
+        references: of the split.
+        have: names of the abilities that the full model has, where that was decided before; None to decide by these
+            predictions, whose bootstrap may fall on either side of a narrow line.
+        seed, resamples: of the bootstrap.
+    """
     before = measure(abilities, full, references, seed=seed, resamples=resamples)
+    if have is not None:
+        before = tuple(replace(one, learned=one.ability in have) for one in before)
     after = measure(abilities, pruned, references, seed=seed, resamples=resamples)
     found = []
     for number, (ability, was, now) in enumerate(zip(abilities, before, after, strict=True)):
-        if not was.learned:
+        # What judges and what is searched on are other examples: on these there may be nothing to set a share against.
+        if not was.learned or was.corrected <= 0:
             found.append(Retained(was, now, None, None, None))
             continue
         chosen = np.floor(references) == number

@@ -14,7 +14,7 @@ from tombola.anatomy import Anatomy, dissect
 from tombola.evaluation import score
 from tombola.precision import Precision
 from tombola.progress import SILENT, Progress
-from tombola.records import entry, read
+from tombola.records import read
 from tombola.search import Search, Step
 from tombola.statistics import LEVEL
 from tombola.store import read_json, write_json
@@ -127,13 +127,7 @@ class RandomTickets:
         Raises:
             TombolaError: the file is missing or damaged.
         """
-        values, mend = read_json(path), "delete it and start again"
-        found = entry(values, "sizes", list[dict[str, object]], str(path), mend)
-        sizes = []
-        for number, one in enumerate(found):
-            scores = entry(one, "scores", list[float], f"{path}, sizes[{number}]", mend)
-            sizes.append(read(SizeScores, {**one, "scores": tuple(scores)}, f"{path}, sizes[{number}]", mend))
-        return read(cls, {**values, "sizes": tuple(sizes)}, str(path), mend)
+        return read(cls, read_json(path), str(path), "delete it and start again")
 
 
 def winning(sizes: Sequence[tuple[RandomTickets, SizeScores]]) -> Share:

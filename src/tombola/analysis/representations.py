@@ -14,7 +14,7 @@ from tombola.analysis.probing import probe
 from tombola.errors import TombolaError
 from tombola.precision import Precision
 from tombola.progress import SILENT, Progress
-from tombola.records import entry, read
+from tombola.records import read
 from tombola.store import read_json, write_json
 from tombola.subnetwork import Subnetwork
 from tombola.tasks.base import Predictions, Task
@@ -73,13 +73,7 @@ class Representations:
         Raises:
             TombolaError: the file is missing or damaged.
         """
-        values, mend = read_json(path), "delete it and start again"
-        models = entry(values, "models", dict[str, list[dict[str, object]]], str(path), mend)
-        layers = {
-            name: tuple(read(Layer, one, f"{path}, {name}[{at}]", mend) for at, one in enumerate(several))
-            for name, several in models.items()
-        }
-        return read(cls, {**values, "models": layers}, str(path), mend)
+        return read(cls, read_json(path), str(path), "delete it and start again")
 
 
 def representations_cost(models: int, inputs: int = INPUTS, training: int = TRAINING) -> float:

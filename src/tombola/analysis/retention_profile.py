@@ -3,17 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from tombola.abilities.retention import Measured, Retained
-from tombola.records import entry, read
+from tombola.records import read
 from tombola.search import Search
 from tombola.store import read_json, write_json
 from tombola.tasks.base import Predictions, Task
-
-T = TypeVar("T")
-
-_MEND = "delete it and run the study again"
 
 
 @dataclass(frozen=True)
@@ -145,14 +141,7 @@ class RetentionProfile:
         Raises:
             TombolaError: the file is missing or damaged.
         """
-        values, where = read_json(path), str(path)
-        curves = entry(values, "curves", list[dict[str, object]], where, _MEND)
-        return cls(
-            entry(values, "pruning", str, where, _MEND),
-            entry(values, "threshold", float, where, _MEND),
-            entry(values, "good", float, where, _MEND),
-            tuple(_curve(curve, f"{where}, curves[{index}]") for index, curve in enumerate(curves)),
-        )
+        return read(cls, read_json(path), str(path), "delete it and run the study again")
 
 
 def retention_profile(
@@ -234,35 +223,3 @@ def _crossing(points: Sequence[tuple[float, float | None]], threshold: float) ->
             return before + (sparsity - before) * max(0.0, (share_before - threshold) / (share_before - share))
         before, share_before = sparsity, share
     return None
-
-
-def _curve(values: Mapping[str, Any], where: str) -> AbilityCurve:
-    points = entry(values, "points", list[dict[str, object]], where, _MEND)
-    tickets = entry(values, "tickets", list[dict[str, object]], where, _MEND)
-    nested: dict[str, Any] = {
-        "points": tuple(
-            Point(
-                entry(one, "iteration", int, where, _MEND),
-                entry(one, "sparsity", float, where, _MEND),
-                entry(one, "weights", int, where, _MEND),
-                _inner(Kept, one, "kept", where),
-            )
-            for one in points
-        ),
-        "tickets": tuple(
-            TicketKept(_inner(Scored, one, "scored", where), _inner(Kept, one, "kept", where)) for one in tickets
-        ),
-        "fall": _inner(Fall, values, "fall", where),
-    }
-    flat: dict[str, Any] = {name: entry(values, name, str, where, _MEND) for name in ("name", "title", "measure")}
-    flat |= {name: entry(values, name, float, where, _MEND) for name in ("chance", "full", "full_low", "full_high")}
-    return AbilityCurve(
-        **flat,
-        **nested,
-        n=entry(values, "n", int, where, _MEND),
-        learned=entry(values, "learned", bool, where, _MEND),
-    )
-
-
-def _inner(cls: type[T], values: Mapping[str, Any], name: str, where: str) -> T:
-    return read(cls, entry(values, name, dict[str, object], where, _MEND), f"{where}, {name}", _MEND)

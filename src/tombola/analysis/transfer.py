@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from tombola import statistics
-from tombola.records import entry, read
+from tombola.records import read
 from tombola.statistics import mean_std
 from tombola.store import read_json
 from tombola.tasks.base import Predictions, Task
@@ -109,12 +109,7 @@ class Transfer:
         Raises:
             TombolaError: the file is missing or damaged.
         """
-        values, mend = read_json(path), "run `tombola transfer` again"
-        cells = entry(values, "cells", list[dict[str, object]], str(path), mend)
-        found = tuple(read(TransferCell, one, f"{path}, cells[{at}]", mend) for at, one in enumerate(cells))
-        tasks = tuple(entry(values, "tasks", list[str], str(path), mend))
-        seeds = tuple(entry(values, "seeds", list[int], str(path), mend))
-        return read(cls, {**values, "cells": found, "tasks": tasks, "seeds": seeds}, str(path), mend)
+        return read(cls, read_json(path), str(path), "run `tombola transfer` again")
 
 
 def transferred(

@@ -37,7 +37,10 @@ GROUPS: Mapping[str, tuple[tuple[str, ...], str]] = {
         "Defaults are the paper's, which prunes no neurons.",
     ),
     "language models": (
-        ("abilities", "text_tokens", "corpus", "start", "importance_rows", "importance_length", "recovery"),
+        (
+            *("abilities", "text_tokens", "corpus", "start", "importance_rows", "importance_length"),
+            *("recovery", "lora_rank", "lora_learning_rate"),
+        ),
         "Of the task understanding, which judges a model zero-shot. Abilities are grammar, language-modelling, "
         "knowledge and sentiment, or from files (cloze=FILE, grammar=FOLDER, inference=FILE, reasoning=FILE).",
     ),
@@ -88,6 +91,8 @@ _HELP: Mapping[str, str] = {
     "importance_rows": "blocks of text by whose loss heads and MLPs are ranked",
     "importance_length": "tokens of each of them",
     "recovery": "tokens that tickets are trained on again",
+    "lora_rank": "train them through low-rank adapters (LoRA) of this rank, merged afterwards; 0 for all weights",
+    "lora_learning_rate": "of the adapters, in place of --learning-rate",
     "epochs": "passes over the training rows",
     "learning_rate": "peak of the schedule",
     "batch_size": "training examples in a step",

@@ -34,7 +34,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--analyses",
         type=_analyses,
         metavar="survivors,attention",
-        help=f"what to ask of the tickets: all, none, or of {', '.join(ANALYSES)} (survivors,attention)",
+        help=f"what to ask of the tickets: all, none, or of {', '.join(ANALYSES)} (survivors,attention; of language "
+        "models writing, with --preset paper)",
     )
 
 
@@ -54,7 +55,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.allocator import keep_freed_memory
     from tombola.config import StudyConfig
     from tombola.report.terminal import table
-    from tombola.report.terminal_abilities import abilities_table
+    from tombola.report.terminal_abilities import abilities_table, recovery_table
+    from tombola.report.terminal_writing import writing_table
     from tombola.store import read_json
     from tombola.study import Study
 
@@ -78,8 +80,10 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     if not options.json:
         console = Console()
         console.print(table(study.folder))
-        if (abilities := abilities_table(study.folder)) is not None:
-            console.print(abilities)
+        for table_of in (abilities_table, recovery_table, writing_table):
+            more = table_of(study.folder)
+            if more is not None:
+                console.print(more)
         if "rows" in study.task.facts():
             console.print(_sampled(study.task.facts()), highlight=False)
         for verdict in verdicts:

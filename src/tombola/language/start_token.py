@@ -49,7 +49,7 @@ class Start:
     nats: Mapping[str, float]
 
     def facts(self) -> Mapping[str, object]:
-        """JSON values, as `of` reads them."""
+        """JSON values, as `of` takes them."""
         return {
             "name": self.name,
             "chosen": self.chosen,
@@ -57,16 +57,24 @@ class Start:
         }
 
     @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerBase, path: Path) -> Self:
+    def read(cls, tokenizer: PreTrainedTokenizerBase, path: Path) -> Self:
         """The start that a file of facts tells.
 
         Raises:
             TombolaError: the file is damaged, or the tokenizer has no such token.
         """
-        facts = read_json(path)
+        return cls.of(tokenizer, read_json(path), str(path))
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase, facts: Mapping[str, object], where: str) -> Self:
+        """The start that facts tell.
+
+        Raises:
+            TombolaError: they are damaged, or the tokenizer has no such token.
+        """
         name, chosen, nats = facts.get("name"), facts.get("chosen"), facts.get("nats")
         if not isinstance(name, str) or not isinstance(chosen, str) or not isinstance(nats, dict):
-            raise TombolaError(f"{path} is damaged; delete it, and the start token is found again")
+            raise TombolaError(f"{where} is damaged; delete it, and the start token is found again")
         known = {str(one): float("inf") if value is None else float(value) for one, value in nats.items()}
         return cls(named(tokenizer, name).token, name, chosen, known)
 

@@ -25,6 +25,7 @@ from tombola.report.render import Picture
 from tombola.report.representations import representations
 from tombola.report.retention import retention
 from tombola.report.rows import Summary
+from tombola.report.writing import writing
 from tombola.ticket import SUPER_TICKETS, TICKETS
 from tombola.ways import WAYS, in_words
 
@@ -37,6 +38,7 @@ def pictures(record: Record, gallery: Gallery) -> list[Html]:
     sections = (
         retention,
         drawings,
+        writing,
         _searches,
         _tickets,
         _finer,

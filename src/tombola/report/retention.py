@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tombola.analysis.retention_profile import AbilityCurve, Fall, Kept, RetentionProfile
+from tombola.analysis.retention_profile import AbilityCurve, Fall, Kept, RetentionProfile, Scored
 from tombola.report import charts, figures
 from tombola.report.charts.retention import RetentionPoint
 from tombola.report.gallery import Gallery
@@ -12,6 +12,7 @@ from tombola.report.names import PRUNING_TITLES, TICKET_TITLES, and_words
 from tombola.report.record import Record
 from tombola.report.tables import Column, Table
 from tombola.results import Row
+from tombola.ticket import TICKETS
 from tombola.ways import in_words
 
 
@@ -33,6 +34,7 @@ def retention(record: Record, gallery: Gallery) -> Html | None:
         beside(*figures_),
         _ways(record, profiles, full, gallery) if len(profiles) > 1 else "",
         gallery.table(_falls(profiles), "ability-falls") if known else "",
+        _recovery(profiles, gallery),
         _tickets(profiles, gallery),
         _raw(profiles, gallery),
         lead=lead,
@@ -194,6 +196,51 @@ def _falls(profiles: Sequence[RetentionProfile]) -> Table:
         rows.append((curve.title, *(fall_in_words(one.curves[number].fall) for one in profiles)))
     threshold = f"{100 * profiles[0].threshold:g} %"
     return Table.of(f"Share of the prunable weights at which each ability falls under {threshold}", columns, rows)
+
+
+def recoveries(profile: RetentionProfile) -> list[tuple[str, tuple[tuple[Kept, Kept], ...]]]:
+    """Each ticket that was trained again, with what it kept of every ability before and after, in their order."""
+    found = []
+    for ticket in TICKETS:
+        places = {one.scored: index for index, one in enumerate(profile.curves[0].tickets)}
+        before, after = (places.get(Scored(ticket, stage)) for stage in ("pruned", "retrained"))
+        if before is not None and after is not None:
+            pairs = tuple((curve.tickets[before].kept, curve.tickets[after].kept) for curve in profile.curves)
+            found.append((ticket, pairs))
+    return found
+
+
+def recovery_in_words(before: Kept, after: Kept, unit: str = " %") -> str:
+    """What is left before and after training: `31 → 78 %`."""
+    if before.share is None or after.share is None:
+        return figures.MISSING
+    # Adding 0 turns the -0.0 that rounding leaves into 0.0.
+    ends = (f"{round(100 * share) + 0:.0f}".replace("-", "−") for share in (before.share, after.share))
+    return f"{' → '.join(ends)}{unit}"
+
+
+def _recovery(profiles: Sequence[RetentionProfile], gallery: Gallery) -> Html:
+    """What training again brings back: the profile before and after."""
+    names = [curve.title for curve in profiles[0].curves]
+    columns = (Column("pruning"), Column("ticket"), *(Column(name, "number") for name in names))
+    rows = [
+        (
+            PRUNING_TITLES[profile.pruning],
+            TICKET_TITLES[ticket],
+            *(recovery_in_words(before, after) for before, after in pairs),
+        )
+        for profile in profiles
+        for ticket, pairs in recoveries(profile)
+    ]
+    if not rows:
+        return Html("")
+    title = "What training again brings back: kept above chance, pruned → retrained"
+    return element(
+        "figure",
+        element("h3", "What training again brings back"),
+        element("p", "Kept above chance of each ability: as it was pruned → after training on text.", class_="lead"),
+        gallery.table(Table.of(title, columns, rows), "ability-recovery"),
+    )
 
 
 def _tickets(profiles: Sequence[RetentionProfile], gallery: Gallery) -> Html:

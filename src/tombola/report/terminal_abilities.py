@@ -1,4 +1,4 @@
-"""Where each ability falls, as a table in the terminal."""
+"""Where each ability falls, and what training again brings back, as tables in the terminal."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from rich.text import Text
 from tombola.analysis.retention_profile import Fall
 from tombola.report import figures
 from tombola.report.record import read_record
-from tombola.report.retention import read_profiles
+from tombola.report.retention import read_profiles, recoveries, recovery_in_words
 
 
 def abilities_table(folder: Path) -> Table | None:
@@ -20,11 +20,8 @@ def abilities_table(folder: Path) -> Table | None:
     profiles = read_profiles(read_record(folder))
     if not profiles:
         return None
-    found = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", title_justify="left")
     threshold = f"{100 * profiles[0].threshold:g} %"
-    found.title = Text(
-        f"Percentage of the prunable weights at which each ability falls under {threshold}, 95 % interval"
-    )
+    found = _table(f"Percentage of the prunable weights at which each ability falls under {threshold}, 95 % interval")
     found.add_column("")
     curves = profiles[0].curves
     for curve in curves:
@@ -34,6 +31,31 @@ def abilities_table(folder: Path) -> Table | None:
     for profile in profiles:
         falls = [_short(curve.fall) if curve.learned else "–" for curve in profile.curves]
         found.add_row(*(Text(cell) for cell in (profile.pruning, *falls)))
+    return found
+
+
+def recovery_table(folder: Path) -> Table | None:
+    """A line for each ticket that was trained again, a column for each ability; None where there is none.
+
+    Args:
+        folder: of the study.
+    """
+    profiles = read_profiles(read_record(folder))
+    lines = [(profile.pruning, *one) for profile in profiles for one in recoveries(profile)]
+    if not lines:
+        return None
+    found = _table("Percentage of each ability that tickets keep, pruned → trained again")
+    for name in ("", "", *(curve.title for curve in profiles[0].curves)):
+        found.add_column(name, justify="right" if name else "left")
+    for pruning, ticket, pairs in lines:
+        cells = (pruning, ticket, *(recovery_in_words(*pair, unit="") for pair in pairs))
+        found.add_row(*(Text(cell) for cell in cells))
+    return found
+
+
+def _table(title: str) -> Table:
+    found = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", title_justify="left")
+    found.title = Text(title)
     return found
 
 

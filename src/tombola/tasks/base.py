@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from tombola.abilities.ability import Ability
 from tombola.abilities.retention import Retained
+from tombola.creative_writing import PROMPTS, Sampling, Writing
+from tombola.errors import TombolaError
 from tombola.metrics import Metric
 
 State = Literal["pretrained", "init", "trained"]
@@ -166,6 +168,30 @@ class Task(ABC):
             model: the model; None for what it is compared with.
         """
         return None
+
+    def known(self) -> Mapping[str, Any]:
+        """JSON values that this task found out with the model, for `recall` of another process: nothing by default."""
+        return {}
+
+    def recall(self, known: Mapping[str, Any]) -> None:
+        """Take over what the same task of another process found out, instead of asking the model again."""
+        return
+
+    def writing(
+        self, model: nn.Module, full: nn.Module, sampling: Sampling, prompts: Sequence[str] = PROMPTS
+    ) -> Writing:
+        """What a model writes, whole, shrunk or with zeroed weights; nothing where it is broken.
+
+        Args:
+            model: the one that writes.
+            full: the full model, which says how surprising the texts are; it may be `model` itself.
+            sampling: how; the same for all models that are compared.
+            prompts: what is continued.
+
+        Raises:
+            TombolaError: models of this task do not write, there are no prompts, or they do not fit.
+        """
+        raise TombolaError(f"models of {self.title} do not write; only causal language models do")
 
     def facts(self) -> Mapping[str, object]:
         """JSON values that describe the task in the report."""

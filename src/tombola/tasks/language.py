@@ -25,6 +25,7 @@ from tombola.abilities import catalog
 from tombola.abilities.ability import BITS, Ability
 from tombola.abilities.retention import Retained, learned, measure, retention
 from tombola.abilities.score import Scale, alone, reference, understanding
+from tombola.creative_writing import NOTHING, PROMPTS, NotFiniteError, Sampling, Writing, write
 from tombola.errors import TombolaError
 from tombola.keeping import Keeping
 from tombola.language.bounding import bounded
@@ -32,6 +33,7 @@ from tombola.language.encoding import Encoder
 from tombola.language.frequencies import guess_bits
 from tombola.language.item import RULES, Item
 from tombola.language.packing import pack
+from tombola.language.positions import positions_of
 from tombola.language.reading import Reading, causal, choose, read, sums
 from tombola.language.start_token import START_FILE, Start, conventional, named
 from tombola.language.start_token import choose as choose_start
@@ -93,6 +95,10 @@ class LanguageTask(Task):
         title: for people.
         attention: the implementation that `load` asks for.
         trust_remote_code: let `load` run code that comes with a model.
+
+    Attributes:
+        learned: names of the abilities that the full model has, as `judging` found; None before that.
+        counted: names of those that the score is the mean of.
 
     Raises:
         TombolaError: two abilities share a name, a name is unknown, or there is no text.
@@ -160,6 +166,7 @@ class LanguageTask(Task):
         self._items: dict[str, list[Item]] = {}
         self._numbers: dict[str, list[int]] = {}
         self.keep = keep or Keeping(None, 0.9)
+        self.learned: tuple[str, ...] | None = None
         self._count(names if counted is None else counted)
 
     @classmethod
@@ -228,14 +235,16 @@ class LanguageTask(Task):
                 f"the full model is at chance in {self.keep.ability}, so that none of it can be kept; name another "
                 "ability"
             )
-        return self.counting(have)
+        other = self.counting(have)
+        other.learned = have
+        return other
 
     @override
     def retained(
         self, split: str, full: Predictions, pruned: Predictions, *, seed: int, resamples: int
     ) -> Sequence[Retained]:
         references = self.references(split)
-        return retention(self.abilities, full, pruned, references, seed=seed, resamples=resamples)
+        return retention(self.abilities, full, pruned, references, have=self.learned, seed=seed, resamples=resamples)
 
     def _count(self, names: Sequence[str]) -> None:
         numbers = {ability.name: number for number, ability in enumerate(self.abilities)}
@@ -259,7 +268,8 @@ class LanguageTask(Task):
             "start": None if self.start is None else self.start.name,
             "start_chosen": None if self.start is None else self.start.chosen,
             "start_nats": {} if self.start is None else dict(self.start.nats),
-            "counted": list(self.counted),
+            # Only once the full model was judged is it known what counts.
+            **({} if self.learned is None else {"counted": list(self.counted)}),
             "abilities": [
                 {
                     "name": one.name,
@@ -360,12 +370,21 @@ class LanguageTask(Task):
             self._items, self._numbers, self._readings = {}, {}, {}
         self.start = found
 
+    @override
+    def known(self) -> Mapping[str, Any]:
+        return {} if self.start is None else {"start": self.start.facts()}
+
+    @override
+    def recall(self, known: Mapping[str, Any]) -> None:
+        if "start" in known:
+            self.fix_start(Start.of(self.tokenizer, known["start"], "the parent's start token"))
+
     def _find_start(self, source: str, state: State, model: nn.Module) -> None:
         """The start that does not depend on which model is loaded first."""
         stored = Path(sources.locate(source)) / START_FILE
         if state != "init" and stored.is_file():
             # It was found for the model that this one was made of.
-            self.fix_start(Start.of(self.tokenizer, stored))
+            self.fix_start(Start.read(self.tokenizer, stored))
         elif self._source is not None and (self._source, "pretrained") != (source, state):
             self.load(self._source, seed=0)
         elif state == "init":
@@ -434,6 +453,15 @@ class LanguageTask(Task):
             if ability.rule == "text" and tokens.sum() > 0:
                 found[ability.name] = float(np.exp((losses[own] * tokens).sum() / tokens.sum()))
         return found
+
+    @override
+    def writing(
+        self, model: nn.Module, full: nn.Module, sampling: Sampling, prompts: Sequence[str] = PROMPTS
+    ) -> Writing:
+        try:
+            return write(model, full, self.tokenizer, start=self.find_start().token, prompts=prompts, sampling=sampling)
+        except NotFiniteError:
+            return NOTHING
 
     @property
     def _trees(self) -> bool:
@@ -508,15 +536,6 @@ def _with_guess(ability: Ability, tokenizer: PreTrainedTokenizerBase, text: Sequ
         sizes = sum(size for example in ability.examples for size in example.sizes)
         guess *= sum(len(choice.encode()) for choice in judged) / sizes
     return replace(ability, guess=guess)
-
-
-def positions_of(config: object) -> int | None:
-    """Tokens that a model can read at once, by its configuration; None where it does not say."""
-    for name in ("max_position_embeddings", "n_positions", "max_seq_len"):
-        found = getattr(config, name, None)
-        if isinstance(found, int) and found > 0:
-            return found
-    return None
 
 
 def _predictions(totals: Tensor, exact: Tensor, inputs: Mapping[str, Tensor], gold: Tensor) -> Tensor:
