@@ -8,14 +8,19 @@ from typing import Any, cast
 import diffusers
 import torch
 from diffusers import DDIMPipeline, DDIMScheduler, DDPMScheduler, ModelMixin, UNet2DModel
-from safetensors import SafetensorError
+from huggingface_hub import try_to_load_from_cache
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from tombola.errors import TombolaError
+from tombola.sources import MARK
 from tombola.store import read_json
 
 PARTS = ("unet", "transformer")
 """What pipelines call their denoiser."""
+SCHEDULE = "scheduler"
+"""What they call what says the noise; also the subfolder."""
+_WEIGHTS = "diffusion_pytorch_model.safetensors"
 _TOKENS = 77
 """Length of a text that a denoiser is given: CLIP's."""
 KNOWN = (
@@ -48,17 +53,22 @@ class Preset:
         return cast(nn.Module, getattr(diffusers, self.kind)(**self.config))
 
 
-def load(source: str, *, weights: bool = True) -> nn.Module:
-    """The denoiser in a folder or at a hub id, fp32 on the CPU: of a pipeline, or a model by itself.
+def load(source: str, *, weights: bool = True, dtype: torch.dtype | None = torch.float32) -> nn.Module:
+    """The denoiser in a folder or at a hub id, on the CPU: of a pipeline, or a model by itself.
 
     Args:
         source: local folder or hub id.
         weights: read them; else the network is initialised at random, from PyTorch's own generator.
+        dtype: of the parameters; None for that of the file.
 
     Raises:
         TombolaError: there is none, it cannot be read, or its class cannot be pruned.
     """
     part = _part(source)
+    if (Path(source).expanduser() / (part or "") / MARK).is_file():
+        raise TombolaError(
+            f"{source} was shrunk already; give the model that it was made from (tombola.load opens the shrunk one)"
+        )
     try:
         # Of any class: what it reads is a file of this name.
         config = UNet2DModel.load_config(source, subfolder=part)
@@ -67,7 +77,9 @@ def load(source: str, *, weights: bool = True) -> nn.Module:
             raise TombolaError(f"{source} holds a {config.get('_class_name')}, which is no model of diffusers")
         if not weights:
             return cast(nn.Module, kind.from_config(config))
-        return cast(nn.Module, kind.from_pretrained(source, subfolder=part, torch_dtype=torch.float32))
+        # The other formats are pickles.
+        model = kind.from_pretrained(source, subfolder=part, torch_dtype=torch.float32, use_safetensors=True)
+        return cast(nn.Module, model if dtype == torch.float32 else model.to(dtype or _stored_dtype(source, part)))
     except (OSError, ValueError, RuntimeError, SafetensorError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise TombolaError(
@@ -100,7 +112,7 @@ def random_inputs(model: nn.Module, batch: int, size: int | None = None) -> dict
     def noise(*shape: int) -> Tensor:
         return torch.randn(batch, *shape, generator=generator).to(parameter.device, parameter.dtype)
 
-    size = size or config.get("sample_size") or 32
+    size = size or size_of(model)
     image = noise(config["in_channels"], size, size)
     times = torch.linspace(1, 999, batch).long().to(parameter.device)
     if name == "UNet2DModel":
@@ -147,6 +159,12 @@ def random_inputs(model: nn.Module, batch: int, size: int | None = None) -> dict
     raise TombolaError(f"it is not known what a {name} takes; Tombola knows the denoisers {', '.join(KNOWN)}")
 
 
+def size_of(model: nn.Module) -> int:
+    """The side of its images (the latent ones) in pixels, as the configuration of a denoiser says; else 32."""
+    size = cast(Mapping[str, Any], model.config).get("sample_size") or 32
+    return size if isinstance(size, int) else int(min(size))
+
+
 def _width(of: int | Sequence[int]) -> int:
     return of if isinstance(of, int) else of[0]
 
@@ -187,10 +205,10 @@ def schedule_of(source: str) -> DDPMScheduler | None:
     Raises:
         TombolaError: it cannot be read.
     """
-    if not (Path(source).expanduser() / "scheduler").is_dir():
+    if not (Path(source).expanduser() / SCHEDULE).is_dir():
         return None
     try:
-        return DDPMScheduler.from_pretrained(source, subfolder="scheduler")
+        return DDPMScheduler.from_pretrained(source, subfolder=SCHEDULE)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise TombolaError(f"the schedule in {source} cannot be read ({reason}); write the pipeline again") from error
@@ -202,7 +220,22 @@ def save(model: nn.Module, scheduler: DDIMScheduler, folder: Path) -> None:
         DDIMPipeline(unet=model, scheduler=scheduler).save_pretrained(folder)
         return
     cast(Any, model).save_pretrained(folder)
-    scheduler.save_pretrained(folder / "scheduler")
+    scheduler.save_pretrained(folder / SCHEDULE)
+
+
+def _stored_dtype(source: str, part: str | None) -> torch.dtype:
+    """The dtype of the first tensor of a denoiser's file; fp32 where it is in none that is known."""
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        files = sorted((folder / (part or "")).glob("*.safetensors"))
+    else:
+        cached = try_to_load_from_cache(source, f"{part}/{_WEIGHTS}" if part else _WEIGHTS)
+        files = [Path(cached)] if isinstance(cached, str) else []
+    for file in files:
+        with safe_open(file, "pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 - it is no mapping
+                return cast(torch.dtype, tensors.get_tensor(name).dtype)
+    return torch.float32
 
 
 def _is_model(kind: object) -> bool:
