@@ -1,6 +1,7 @@
 """Denoisers: the networks of diffusers that predict noise, from a preset, a model's folder or a pipeline's."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -69,23 +70,26 @@ def load(source: str, *, weights: bool = True, dtype: torch.dtype | None = torch
         raise TombolaError(
             f"{source} was shrunk already; give the model that it was made from (tombola.load opens the shrunk one)"
         )
-    try:
-        # Of any class: what it reads is a file of this name.
-        config = UNet2DModel.load_config(source, subfolder=part)
-        kind: Any = getattr(diffusers, str(config.get("_class_name")), None)
-        if not _is_model(kind):
-            raise TombolaError(f"{source} holds a {config.get('_class_name')}, which is no model of diffusers")
+    with _reading(source):
+        kind, config = _described(source, part)
         if not weights:
             return cast(nn.Module, kind.from_config(config))
         # The other formats are pickles.
-        model = kind.from_pretrained(source, subfolder=part, torch_dtype=torch.float32, use_safetensors=True)
-        return cast(nn.Module, model if dtype == torch.float32 else model.to(dtype or _stored_dtype(source, part)))
-    except (OSError, ValueError, RuntimeError, SafetensorError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise TombolaError(
-            f"cannot load a denoiser from {source!r}: {reason} Give the folder of a diffusers model or pipeline, or a "
-            "hub id that can be reached"
-        ) from error
+        options = {"subfolder": part, "use_safetensors": True}
+        model = kind.from_pretrained(source, torch_dtype=dtype or torch.float32, **options)
+        if dtype is None and (stored := _stored_dtype(source, part)) != torch.float32:
+            model = kind.from_pretrained(source, torch_dtype=stored, **options)
+        return cast(nn.Module, model)
+
+
+def class_of(source: str) -> type[nn.Module]:
+    """The class of the denoiser in a folder or at a hub id.
+
+    Raises:
+        TombolaError: there is none, or it cannot be read.
+    """
+    with _reading(source):
+        return cast(type[nn.Module], _described(source, _part(source))[0])
 
 
 def predict(model: nn.Module, noisy: Tensor, timesteps: Tensor) -> Tensor:
@@ -221,6 +225,29 @@ def save(model: nn.Module, scheduler: DDIMScheduler, folder: Path) -> None:
         return
     cast(Any, model).save_pretrained(folder)
     scheduler.save_pretrained(folder / SCHEDULE)
+
+
+def _described(source: str, part: str | None) -> tuple[Any, Mapping[str, Any]]:
+    """The class and the configuration of a denoiser."""
+    # Of any class: what it reads is a file of this name.
+    config = UNet2DModel.load_config(source, subfolder=part)
+    kind: Any = getattr(diffusers, str(config.get("_class_name")), None)
+    if not _is_model(kind):
+        raise TombolaError(f"{source} holds a {config.get('_class_name')}, which is no model of diffusers")
+    return kind, config
+
+
+@contextlib.contextmanager
+def _reading(source: str) -> Iterator[None]:
+    """Turn what diffusers raises for a source that it cannot load into one clear line."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, SafetensorError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise TombolaError(
+            f"cannot load a denoiser from {source!r}: {reason} Give the folder of a diffusers model or pipeline, or a "
+            "hub id that can be reached"
+        ) from error
 
 
 def _stored_dtype(source: str, part: str | None) -> torch.dtype:
