@@ -173,13 +173,23 @@ def _width(of: int | Sequence[int]) -> int:
     return of if isinstance(of, int) else of[0]
 
 
-def check(model: nn.Module, channels: int, size: tuple[int, int], schedule: DDPMScheduler) -> nn.Module:
-    """The model, if it denoises such images and needs nothing else.
+def images_of(source: str) -> tuple[int, int | None]:
+    """Channels and side, in pixels, of what the denoiser in a folder or at a hub id draws, from its configuration.
+
+    The side is None where the configuration does not say it.
 
     Raises:
-        TombolaError: it does not.
+        TombolaError: there is none, or it draws no images by itself.
     """
-    name, config = type(model).__name__, cast(Mapping[str, Any], model.config)
+    with _reading(source):
+        kind, config = _described(source, _part(source))
+    _check_unconditional(kind.__name__, config)
+    size = config.get("sample_size")
+    return int(config.get("in_channels", 3)), size if isinstance(size, int) else None
+
+
+def _check_unconditional(name: str, config: Mapping[str, Any]) -> None:
+    """Raise a TombolaError unless such a denoiser needs nothing but an image and a timestep."""
     if name not in UNCONDITIONAL:
         raise TombolaError(
             f"a {name} draws from a text or a class, which the task of images does not have; give a "
@@ -187,6 +197,16 @@ def check(model: nn.Module, channels: int, size: tuple[int, int], schedule: DDPM
         )
     if config.get("num_class_embeds") is not None:
         raise TombolaError(f"this {name} draws from a class, which the task of images does not have; give one without")
+
+
+def check(model: nn.Module, channels: int, size: tuple[int, int], schedule: DDPMScheduler) -> nn.Module:
+    """The model, if it denoises such images and needs nothing else.
+
+    Raises:
+        TombolaError: it does not.
+    """
+    name, config = type(model).__name__, cast(Mapping[str, Any], model.config)
+    _check_unconditional(name, config)
     if (config["in_channels"], config["out_channels"]) != (channels, channels):
         raise TombolaError(
             f"the images have {channels} channels, the {name} takes {config['in_channels']} and gives "

@@ -6,6 +6,8 @@ from typing import Any
 
 LANGUAGE_TASKS = ("understanding",)
 """Tasks of language models, which are judged zero-shot."""
+IMAGE_FOLDER = "images"
+"""The task of a denoiser and a folder of one's own images."""
 
 Preset = Mapping[str, Any]
 
@@ -50,6 +52,17 @@ LANGUAGE_PRESETS: Mapping[str, Preset] = MappingProxyType(
 field's 128 x 2,048 tokens of calibration text."""
 
 
+IMAGE_FOLDER_PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "quick": {"precision": "fp32", "train_rows": 512, "dev_rows": 128, "eval_batch_size": 16},
+        "paper": {"precision": "fp32", "eval_batch_size": 16},
+    }
+)
+"""`quick`: a sample of the images. What is drawn in 16 bits is another image."""
+
+
 def presets(task: str | None) -> Mapping[str, Preset]:
     """The presets of a task's regime."""
+    if task == IMAGE_FOLDER:
+        return IMAGE_FOLDER_PRESETS
     return LANGUAGE_PRESETS if task in LANGUAGE_TASKS else TEXT_PRESETS

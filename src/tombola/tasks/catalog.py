@@ -12,6 +12,9 @@ from tombola.tasks.corpus import Corpus
 from tombola.tasks.language import Blocks, LanguageTask
 from tombola.tasks.text import TextTask, tokenizer_of
 
+_SEARCHED = 128
+"""Images that are held out for a search, unless the user says how many."""
+
 
 def open_task(config: StudyConfig) -> Task:
     """Load the data that a configuration names, with the tokenizer of its model.
@@ -19,6 +22,8 @@ def open_task(config: StudyConfig) -> Task:
     Raises:
         TombolaError: unknown task, or its data or tokenizer cannot be loaded.
     """
+    if config.image_folder:
+        return _image_folder(config)
     if config.language:
         return _language(config)
     corpus, title, metrics = _corpus(config)
@@ -43,6 +48,24 @@ def open_task(config: StudyConfig) -> Task:
         title=title,
         attention="sdpa" if config.device == "cuda" else "eager",
         trust_remote_code=config.trust_remote_code,
+    )
+
+
+def _image_folder(config: StudyConfig) -> Task:
+    # Diffusers takes seconds to import, which no other task should wait for.
+    from tombola.tasks.image_folder import image_folder
+
+    assert config.data is not None
+    held_out = None
+    if config.search_split == "train":
+        held_out = config.search_rows or config.dev_rows or _SEARCHED
+    return image_folder(
+        Path(config.data).expanduser(),
+        config.model,
+        size=config.image_size,
+        train_rows=config.train_rows,
+        dev_rows=config.dev_rows,
+        search_rows=held_out,
     )
 
 
