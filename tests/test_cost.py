@@ -163,7 +163,7 @@ def test_bad_input_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ticket = Ticket.everything(dissect(other), "heads+mlps")
     with pytest.raises(TombolaError, match="another model"):
         compare(model, ticket)
-    with pytest.raises(TombolaError, match="no transformers model"):
+    with pytest.raises(TombolaError, match="no model of transformers or diffusers"):
         compare(nn.Linear(2, 2), ticket)
     failed = subprocess.CompletedProcess([], 1, stdout=b"", stderr=b"Traceback\nMemoryError: no room\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
