@@ -71,8 +71,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.ticket import every_site
     from tombola.ways import way
 
-    if options.pruning is not None:
-        _ = way(options.pruning)
+    weights = options.pruning is not None and way(options.pruning).pruning == "weights"
     if options.pattern is not None and options.pruning != "weights":
         raise TombolaError(f"{options.pattern} is a pattern of weights; add --pruning weights")
     keep = getattr(options, "keep", None)
@@ -81,7 +80,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         raise TombolaError("--keep names the kinds that are pruned; leave --pruning out")
     settings = {name: value for name, value in given_settings(options).items() if at_once is None or name != "keep"}
     pipe = Pipeline.open(settings, options.preset)
-    model = pipe.trained()
+    model = pipe.trained("sampling" if weights else "importance")
     if options.pruning is None:
         options.pruning = "+".join(at_once) if isinstance(at_once, dict) else every_site(dissect(model))
     if isinstance(at_once, dict):
