@@ -151,7 +151,7 @@ class Card:
             part = "unet" if type(self.model).__name__.startswith("UNet") else "transformer"
             text += (
                 "\n\nfrom diffusers import DiffusionPipeline\n"
-                f'pipeline = DiffusionPipeline.from_pretrained("{_ORIGINAL}", {part}=model)'
+                f'pipeline = DiffusionPipeline.from_pretrained("{hub_id(self.model) or _ORIGINAL}", {part}=model)'
             )
         return text
 
