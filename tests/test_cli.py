@@ -38,7 +38,7 @@ from tombola.ticket import Ticket
 from tombola.training import retrain
 from zoo import computed
 
-COMMANDS = ("study", "prune", "retrain", "score", "shrink", "export", "compare", "import-masks", "report")
+COMMANDS = ("study", "prune", "retrain", "score", "shrink", "export", "memory", "compare", "import-masks", "report")
 
 
 @pytest.fixture(scope="module")

@@ -93,8 +93,11 @@ def with_setting(name: str, value: Any) -> StudyConfig:
     return StudyConfig(**{**context, name: value})
 
 
+OF_IMAGES: dict[str, Any] = {"image_size": 16}
+
+
 def test_every_setting_changes_the_hash() -> None:
-    assert {*OTHER, *OF_LANGUAGE, "analyses"} == {item.name for item in fields(StudyConfig)}
+    assert {*OTHER, *OF_LANGUAGE, *OF_IMAGES, "analyses"} == {item.name for item in fields(StudyConfig)}
     plain = {StudyConfig(task=task).hash() for task in ("rotten-tomatoes", "/nowhere/mine")}
     hashes = {with_setting(name, value).hash() for name, value in OTHER.items()}
     assert len(hashes | plain) == len(OTHER) + 2
@@ -102,6 +105,9 @@ def test_every_setting_changes_the_hash() -> None:
     language = StudyConfig(task="understanding", analyses=(), recovery=500, lora_rank=2)
     hashes = {dataclasses.replace(language, **{name: value}).hash() for name, value in OF_LANGUAGE.items()}
     assert len(hashes | {language.hash()}) == len(OF_LANGUAGE) + 1
+    images = StudyConfig(task="images", data="/nowhere/mine")
+    hashes = {dataclasses.replace(images, **{name: value}).hash() for name, value in OF_IMAGES.items()}
+    assert len(hashes | {images.hash()}) == len(OF_IMAGES) + 1
 
 
 @pytest.mark.parametrize(
@@ -395,3 +401,13 @@ def test_a_name_is_one_plain_part_of_a_path(model: str, task: str, name: str) ->
 def test_settings_make_the_configuration_again() -> None:
     config = StudyConfig(**TOGETHER)
     assert StudyConfig.of("quick", **config.settings()) == config
+
+
+def test_images_need_a_folder_and_only_they_have_a_size() -> None:
+    with pytest.raises(TombolaError, match="needs the folder of your images"):
+        StudyConfig(task="images")
+    with pytest.raises(TombolaError, match="image_size is for the task images, not for 'sst2'"):
+        StudyConfig(task="sst2", image_size=32)
+    with pytest.raises(TombolaError, match="image_size must be 1 or more"):
+        StudyConfig(task="images", data="mine", image_size=0)
+    assert StudyConfig.of("quick", task="images", data="mine").precision == "fp32"

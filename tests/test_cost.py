@@ -136,7 +136,7 @@ def test_the_share_of_the_promise() -> None:
     assert latency.split()[-5:] == ["3,200.0", "4,000.0", "1.25", "1,280.0", "0.40"]
     assert "memory" not in shown(costs)
     some = {name: replace(cost, memory=10**9) for name, cost in costs.variants.items() if name != "masked"}
-    assert "peak memory, batch 32, MB" in shown(replace(costs, variants={**costs.variants, **some}))
+    assert "peak of the process, batch 32, MB" in shown(replace(costs, variants={**costs.variants, **some}))
 
 
 @pytest.mark.slow
@@ -163,7 +163,7 @@ def test_bad_input_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ticket = Ticket.everything(dissect(other), "heads+mlps")
     with pytest.raises(TombolaError, match="another model"):
         compare(model, ticket)
-    with pytest.raises(TombolaError, match="no transformers model"):
+    with pytest.raises(TombolaError, match="no model of transformers or diffusers"):
         compare(nn.Linear(2, 2), ticket)
     failed = subprocess.CompletedProcess([], 1, stdout=b"", stderr=b"Traceback\nMemoryError: no room\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)

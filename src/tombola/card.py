@@ -1,7 +1,6 @@
 """The model card, `README.md`, of every folder with a model: fit for the hub, and true to what is known."""
 
 import contextlib
-import math
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -12,26 +11,35 @@ from typing import Literal
 import torch
 from huggingface_hub import EvalResult, ModelCardData, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
-from transformers import PreTrainedModel
+from torch import nn
 
 from tombola.anatomy import count_parameters
+from tombola.library import is_denoiser, library_of
 from tombola.store import write_text
 from tombola.subnetwork import Subnetwork, expanded
 
 Form = Literal["shrunk", "sparse", "zeros", "onnx"]
 """How a ticket was written: fewer units, survivors and a mask, zeros in the original shapes, an ONNX graph."""
 
+_HEADS = ("config.json", "model_index.json")
+"""Files of a model by itself, and of a pipeline."""
 ONNX = "model.onnx"
 """The graph's file."""
 
 _LONGEST = 120
-_WORDS = {"mlps": "MLPs", "weights": "prunable weights"}
-_LIBRARIES = {"shrunk": "tombola", "sparse": "tombola", "zeros": "transformers", "onnx": "onnx"}
+_ORIGINAL = "the pipeline that this was pruned from"
+_WORDS = {"mlps": "MLPs", "channels": "groups of channels", "weights": "prunable weights"}
+_LIBRARIES = {"shrunk": "tombola", "sparse": "tombola", "onnx": "onnx"}
 _TASKS = {
     "ForSequenceClassification": "text-classification",
     "ForCausalLM": "text-generation",
     "LMHeadModel": "text-generation",
     "ForImageClassification": "image-classification",
+    "UNet2DModel": "unconditional-image-generation",
+    "UNet2DConditionModel": "text-to-image",
+    "PixArtTransformer2DModel": "text-to-image",
+    "SD3Transformer2DModel": "text-to-image",
+    "FluxTransformer2DModel": "text-to-image",
 }
 _FORMS = {
     "shrunk": "What was pruned is not in the network any more.",
@@ -55,7 +63,7 @@ class Card:
     """
 
     form: Form
-    model: PreTrainedModel
+    model: nn.Module
     small: Subnetwork
     difference: float
 
@@ -80,7 +88,7 @@ class Card:
             ]
         return ModelCardData(
             base_model=hub_id(self.model),
-            library_name=_LIBRARIES[self.form],
+            library_name=_LIBRARIES.get(self.form) or library_of(self.model).name,
             pipeline_tag=task,
             tags=["tombola", "pruning", "lottery-ticket", self.form],
             model_name=f"{type(self.model).__name__} ({self.form})" if results else None,
@@ -131,19 +139,30 @@ class Card:
                 f'session = onnxruntime.InferenceSession("{ONNX}")  # give it what session.get_inputs() names'
             )
         if self.form == "zeros":
-            kind = type(self.model).__name__
-            return f'from transformers import {kind}\nmodel = {kind}.from_pretrained(".")  # this folder, or its hub id'
-        return (
-            "import tombola\n"
-            'model = tombola.load(".")  # this folder; from the hub, that of huggingface_hub.snapshot_download'
-        )
+            kind, library = type(self.model).__name__, library_of(self.model).name
+            text = f'from {library} import {kind}\nmodel = {kind}.from_pretrained(".")  # this folder, or its hub id'
+        else:
+            text = (
+                "import tombola\n"
+                'model = tombola.load(".")  # this folder; from the hub, that of huggingface_hub.snapshot_download'
+            )
+        if is_denoiser(self.model):
+            # The pipeline takes a part that it is given as it is, whatever its shapes.
+            part = "unet" if type(self.model).__name__.startswith("UNet") else "transformer"
+            text += (
+                "\n\nfrom diffusers import DiffusionPipeline\n"
+                f'pipeline = DiffusionPipeline.from_pretrained("{hub_id(self.model) or _ORIGINAL}", {part}=model)'
+            )
+        return text
 
     def _ticket(self) -> Iterator[str]:
         ticket, anatomy = self.small.ticket, self.small.anatomy
         yield f"- pruning: {code(ticket.pruning)}; architecture: {code(ticket.architecture)}"
         for name, kept in ticket.survivors(anatomy).items():
-            total = {"heads": math.prod(anatomy.heads), "mlps": anatomy.mlps, "weights": anatomy.weights}.get(name)
-            of = "" if total is None else f" of {total:,}"
+            total = anatomy.weights if name == "weights" else sum(anatomy.sizes(name))
+            if total == 0:
+                continue
+            of = f" of {total:,}"
             yield f"- surviving {_WORDS.get(name, name)}: {kept:,}{of}"
         yield f"- sparsity: {ticket.sparsity(anatomy):.1%} of the prunable weights are gone"
         for name in ("ticket", "model", "task", "seed", "study", "threshold"):
@@ -194,13 +213,13 @@ def bytes_on_disk(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.iterdir() if file.suffix in (".safetensors", ".onnx", ".data"))
 
 
-def dense_bytes(model: PreTrainedModel) -> int:
+def dense_bytes(model: nn.Module) -> int:
     """What the model's own tensors take in a file, each once."""
     distinct = {tensor.data_ptr(): tensor for tensor in model.state_dict().values()}
     return sum(tensor.numel() * tensor.element_size() for tensor in distinct.values())
 
 
-def _cut_already(model: PreTrainedModel, small: Subnetwork) -> bool:
+def _cut_already(model: nn.Module, small: Subnetwork) -> bool:
     """Whether the model has zeros already wherever the ticket prunes."""
     cut = expanded(small).state_dict()
     return all(
@@ -208,11 +227,11 @@ def _cut_already(model: PreTrainedModel, small: Subnetwork) -> bool:
     )
 
 
-def hub_id(model: PreTrainedModel) -> str | None:
+def hub_id(model: nn.Module) -> str | None:
     """The model's name on the hub, if it came from there: the hub's cache knows it, and no local folder has it."""
-    name = str(model.name_or_path)
+    name = str(getattr(model.config, "_name_or_path", "") if is_denoiser(model) else model.name_or_path)
     with contextlib.suppress(HFValidationError, OSError):
-        if not Path(name).exists() and isinstance(try_to_load_from_cache(name, "config.json"), str):
+        if not Path(name).exists() and any(isinstance(try_to_load_from_cache(name, file), str) for file in _HEADS):
             return name
     return None
 

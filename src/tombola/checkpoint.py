@@ -4,29 +4,32 @@ Two layouts, told apart by the ticket. One of heads and MLPs: the shrunk network
 prunable matrix the values that survive ([`tombola.sparse`][]), whose places the ticket knows, and all else whole.
 """
 
-import copy
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import transformers
-from accelerate import init_empty_weights
+import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoConfig, GenerationConfig, PreTrainedModel
-from transformers.utils import GENERATION_CONFIG_NAME
+from transformers import PreTrainedModel
 
 from tombola.anatomy import dissect
 from tombola.card import Card
 from tombola.errors import TombolaError
+from tombola.library import LIBRARIES, library_of
 from tombola.recognition import recognise, relative_of
 from tombola.selfcheck import prove
-from tombola.sources import MARK, save_tokenizer
+from tombola.sources import MARK, save_companions
 from tombola.sparse import packed, unpacked
 from tombola.store import publish, read_json, write_json
 from tombola.subnetwork import Subnetwork, shrunk
 from tombola.ticket import Ticket
+
+if TYPE_CHECKING:
+    from diffusers import ModelMixin
 
 TENSORS = "shrunk.safetensors"
 """Not `model.safetensors`: plain `from_pretrained` then says that it finds no weights, not that shapes differ."""
@@ -41,10 +44,10 @@ def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokeniz
     when it is loaded.
 
     Args:
-        model: the whole model; it is not changed.
+        model: the whole model, of transformers or a denoiser of diffusers; it is not changed.
         ticket: what survives.
         folder: new; `load` reads it.
-        tokenizer: source of a tokenizer to put beside the model, where it has one.
+        tokenizer: source of a tokenizer to put beside the model, where it has one; of a denoiser, of its schedule.
 
     Returns:
         The largest difference of an output between the model that was read back and the masked one, relative to the
@@ -54,38 +57,37 @@ def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokeniz
         TombolaError: the ticket is for another model, the folder exists, or the model that was read back is another
             (nothing is written then).
     """
-    model = transformers_model(model)
+    library = library_of(model)
     small = shrunk(model, ticket)
     with publish(Path(folder)) as draft:
-        config = copy.deepcopy(model.config)
-        config.architectures = [type(model).__name__]
-        config.save_pretrained(draft)
-        if model.can_generate() and model.generation_config is not None:
-            model.generation_config.save_pretrained(draft)
+        library.write_config(model, draft)
         save_file(_tensors(small), draft / TENSORS)
         ticket.write(draft)
         write_json(
             draft / MARK,
             {
                 "format": FORMAT,
+                "library": library.name,
+                "version": library.version,
                 "class": type(model).__name__,
                 "like": relative_of(model),
-                "transformers": transformers.__version__,
                 "shared": _aliases(small.model),
+                "computed": {name: str(buffer.dtype).removeprefix("torch.") for name, buffer in _computed(small.model)},
                 "sha256": {name: _sha256(draft / name) for name in _DIGESTED},
             },
         )
-        save_tokenizer(tokenizer, draft)
+        save_companions(tokenizer, draft)
         apart = _check(model, small, draft)
         Card("sparse" if ticket.pruning == "weights" else "shrunk", model, small, apart).write(draft)
     return apart
 
 
-def load(folder: Path | str) -> PreTrainedModel:
+def load(folder: Path | str) -> "PreTrainedModel | ModelMixin":
     """The model that `save_shrunk` wrote, ready to use, in evaluation mode on the CPU.
 
-    Of a shrunk network nothing of the original size is ever allocated. The class is one of transformers' own; no code
-    of the folder runs.
+    Of a shrunk network nothing of the original size is ever allocated. The class is one of transformers' or diffusers'
+    own; no code of the folder runs. A denoiser works in the pipeline of the model that it was made from:
+    `DiffusionPipeline.from_pretrained(original, unet=load(folder))`, or `transformer=` where that is its name.
 
     Raises:
         TombolaError: no shrunk model there, or a file is damaged.
@@ -96,19 +98,19 @@ def load(folder: Path | str) -> PreTrainedModel:
     facts = read_json(folder / MARK)
     if facts.get("format") != FORMAT:
         raise TombolaError(f"{folder} has format {facts.get('format')}, this Tombola reads {FORMAT}; update Tombola")
-    kind = getattr(transformers, str(facts.get("class")), None)
-    if not (isinstance(kind, type) and issubclass(kind, PreTrainedModel)):
-        raise TombolaError(
-            f"{folder}: this transformers has no class {facts.get('class')!r}; install {facts.get('transformers')}"
-        )
+    library = LIBRARIES.get(str(facts.get("library")))
+    if library is None:
+        raise TombolaError(f"{folder}: {MARK} names no library that Tombola knows; shrink the model again")
     ticket = Ticket.load(folder)
     try:
         for name in _DIGESTED:
             if _sha256(folder / name) != facts["sha256"][name]:
                 raise ValueError(f"{name} is not the file that was written")
-        # Buffers are computed, as rotary frequencies and position ids stand in no file.
-        with init_empty_weights(include_buffers=False):
-            model: nn.Module = kind(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+        model = library.blank(str(facts.get("class")), folder)
+        if model is None:
+            raise TombolaError(
+                f"{folder}: this {library.name} has no class {facts.get('class')!r}; install {facts.get('version')}"
+            )
         # Checked when it was written; a model without memory computes nothing.
         recognise(model, check=False, like=facts["like"])
         state = load_file(folder / TENSORS)
@@ -119,35 +121,29 @@ def load(folder: Path | str) -> PreTrainedModel:
                 state[matrix.parameter] = unpacked(state[matrix.parameter], ticket.masks[matrix.name])
         else:
             model = shrunk(model, ticket).model
-        owners = {name: nn.Parameter(tensor, tensor.is_floating_point()) for name, tensor in state.items()}
+        learnt = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+        owners = {
+            # What is a buffer must stay one.
+            name: nn.Parameter(tensor, tensor.is_floating_point()) if name in learnt else tensor
+            for name, tensor in state.items()
+        }
         shared = {alias: owners[name] for alias, name in facts["shared"].items()}
         model.load_state_dict(owners | shared, assign=True)
+        for name, buffer in list(_computed(model)):
+            owner, _, attribute = name.rpartition(".")
+            setattr(model.get_submodule(owner), attribute, buffer.to(getattr(torch, facts["computed"][name])))
     except (
         *(OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError),
         *(SafetensorError, StrictDataclassError),
     ) as error:
         reason = " ".join(str(error).split())[:200]
         raise TombolaError(f"the shrunk model in {folder} is damaged ({reason}); shrink it again") from error
-    assert isinstance(model, PreTrainedModel)
-    model.tie_weights()
-    if (folder / GENERATION_CONFIG_NAME).is_file():
-        model.generation_config = GenerationConfig.from_pretrained(folder)
+    library.finish(model, folder)
     model.eval()
     return model
 
 
-def transformers_model(model: nn.Module) -> PreTrainedModel:
-    """The model, if it can be saved as transformers does.
-
-    Raises:
-        TombolaError: it is none of transformers.
-    """
-    if not isinstance(model, PreTrainedModel):
-        raise TombolaError(f"{type(model).__name__} is no transformers model, so it cannot be saved as one")
-    return model
-
-
-def _check(model: PreTrainedModel, small: Subnetwork, folder: Path) -> float:
+def _check(model: nn.Module, small: Subnetwork, folder: Path) -> float:
     """Compare what a folder holds with the masked model; the difference of their outputs."""
     again = load(folder)
     aliases = _aliases(again)
@@ -165,6 +161,14 @@ def _tensors(small: Subnetwork) -> dict[str, Tensor]:
         for matrix in small.anatomy.matrices:
             tensors[matrix.parameter] = packed(tensors[matrix.parameter], small.ticket.masks[matrix.name])
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+
+def _computed(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Buffers of floats that stand in no file, but are computed when a model is made: in fp32, which may not be its."""
+    stored = model.state_dict(keep_vars=True)
+    for name, buffer in model.named_buffers():
+        if name not in stored and buffer.is_floating_point():
+            yield name, buffer
 
 
 def _aliases(model: nn.Module) -> dict[str, str]:

@@ -18,7 +18,7 @@ from tombola.errors import TombolaError
 from tombola.keeping import Keeping
 from tombola.low_rank import LEARNING_RATE, LowRank
 from tombola.metrics import metric
-from tombola.presets import IMAGE_TASKS, LANGUAGE_TASKS, presets
+from tombola.presets import IMAGE_FOLDER, IMAGE_TASKS, LANGUAGE_TASKS, presets
 from tombola.rewinding import Rewinding
 from tombola.search import SearchOptions
 from tombola.statistics import RESAMPLES
@@ -59,9 +59,9 @@ class StudyConfig:
 
     Attributes:
         model: asset, local folder or hub id.
-        task: a GLUE name, `rotten-tomatoes`, `understanding` of a language model, `digits` for a denoiser, or the path
-            of one's own data.
-        data: folder of GLUE's original TSV files; None for the hub.
+        task: a GLUE name, `rotten-tomatoes`, `understanding` of a language model, `digits` or `images` of a denoiser,
+            or the path of one's own data.
+        data: folder of GLUE's original TSV files, None for the hub; or of one's own images, of the task `images`.
         dev: file of dev rows, where `task` is a file of training rows.
         text, text_pair, label: columns of one's own data; None to guess the usual names.
         regression: the labels of one's own data are values.
@@ -96,6 +96,7 @@ class StudyConfig:
         recovery: tokens that the tickets of a language model are trained on again; 0 for none.
         lora_rank: train them through adapters of this rank, see `tombola.low_rank`; 0 to train all their weights.
         lora_learning_rate: of the adapters, in place of `learning_rate`.
+        image_size: scale and crop one's own images to squares of so many pixels; None for images of one size.
 
     Raises:
         TombolaError: a value is none of those allowed.
@@ -155,6 +156,7 @@ class StudyConfig:
     recovery: int = 0
     lora_rank: int = 0
     lora_learning_rate: float = LEARNING_RATE
+    image_size: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prunings", tuple(way(pruning).name for pruning in self.prunings))
@@ -174,10 +176,14 @@ class StudyConfig:
             raise TombolaError(
                 f"cannot search on {self.search_split!r}; choose dev, or train for held-out training rows"
             )
-        if self.data is not None and self.task not in GLUE:
+        if self.data is not None and self.task not in GLUE and not self.image_folder:
             raise TombolaError(
                 f"data is for GLUE's TSV files, and {self.task!r} is no GLUE task; give your own data as task"
             )
+        if self.image_folder and self.data is None:
+            raise TombolaError("the task images needs the folder of your images; give it as data")
+        if self.image_size is not None and not self.image_folder:
+            raise TombolaError(f"image_size is for the task images, not for {self.task!r}")
         own = [name for name in ("dev", "text", "text_pair", "label", "metric") if getattr(self, name) is not None]
         own += ["regression"] if self.regression else []
         if own and self.task in NAMED_TASKS:
@@ -193,7 +199,7 @@ class StudyConfig:
         self._check_language()
         for name in (
             *("train_rows", "dev_rows", "search_rows", "max_length", "eval_batch_size", "resamples"),
-            "text_tokens",
+            *("text_tokens", "image_size"),
             *("calibration_rows", "calibration_length", "importance_rows", "importance_length"),
         ):
             value = getattr(self, name)
@@ -314,6 +320,11 @@ class StudyConfig:
     def images(self) -> bool:
         """Whether it is a study of a denoiser."""
         return self.task in IMAGE_TASKS
+
+    @property
+    def image_folder(self) -> bool:
+        """Whether it is about a denoiser and a folder of one's own images."""
+        return self.task == IMAGE_FOLDER
 
     @property
     def retrains(self) -> bool:

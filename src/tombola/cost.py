@@ -4,21 +4,22 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.table import Table
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch import nn
 from transformers import PreTrainedModel
 
+from tombola import memory as live
 from tombola import resident
 from tombola.anatomy import count_parameters, device_of
 from tombola.card import bytes_on_disk
 from tombola.checkpoint import save_shrunk
-from tombola.errors import TombolaError
 from tombola.gates import attach
+from tombola.library import dtype_of, is_denoiser, library_of
 from tombola.selfcheck import random_inputs
 from tombola.sources import quiet
 from tombola.subnetwork import Subnetwork, masked, shrunk, structural_copy
@@ -27,6 +28,12 @@ from tombola.ticket import Ticket
 Variant = nn.Module | Subnetwork
 """What can be run; a subnetwork brings the gates that it needs."""
 
+_BATCHES = (1, 32)
+_BATCHES_OF_IMAGES = (1, 4, 16)
+_MOST = 2e11
+"""Multiply-adds of a batch of images, at most, unless the user says which batches: seconds on a CPU."""
+STEPS = 25
+"""Passes of a denoiser that an image takes, unless the user says otherwise: those of the samples of a search."""
 _ROUNDS = 50
 """Most repeats of a pass that takes hardly any time; as many as fit into half a second."""
 
@@ -40,11 +47,15 @@ class Cost:
         disk: bytes of its files of weights (safetensors), a ticket's masks included where the model needs them.
         multiply_adds: of a forward pass of one example: every matrix product and convolution of the model, its output
             layer included. Looking up embeddings takes none; sums, norms and activations are not counted.
-        seconds: batch size → wall time of a forward pass, the fastest of the repeats.
+        seconds: batch size → wall time of a forward pass, the fastest of the repeats; of a denoiser, of one step.
         processor_seconds: the same of the time that processors worked on it, all threads together: of use where other
             processes take their share of the machine, which it hardly feels; not for a GPU.
         memory: bytes at the peak of a process that loads the model and runs the largest batch, see
             [`resident.measure`][tombola.resident.measure]; None where it was not measured.
+        weights: bytes of parameters and buffers in memory; None where it was not measured.
+        activations: batch size → the most bytes beyond the weights that live at one time of a pass, see
+            [`memory.measure`][tombola.memory.measure]. Sampling keeps nothing from step to step but the images; with
+            guidance each image is two of a batch.
     """
 
     parameters: int
@@ -53,6 +64,8 @@ class Cost:
     seconds: Mapping[int, float]
     processor_seconds: Mapping[int, float]
     memory: int | None
+    weights: int | None = None
+    activations: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def throughput(self) -> float:
@@ -69,6 +82,7 @@ class Costs:
         variants: `dense`, `masked` and, where there is one, `shrunk`.
         length: tokens of an example; None for images.
         dtype, device, threads: what it was measured in, and on.
+        steps: of a denoiser, the passes that an image takes; None for other models.
     """
 
     variants: Mapping[str, Cost]
@@ -76,6 +90,7 @@ class Costs:
     dtype: str
     device: str
     threads: int
+    steps: int | None = None
 
     def promised(self, variant: str = "shrunk") -> float:
         """How many times as fast as the dense model its share of the multiply-adds would make it."""
@@ -93,6 +108,10 @@ class Costs:
         """Share of the promised speed-up that is reached: 1 is all of it."""
         return self.reached(variant, processor=processor) / self.promised(variant)
 
+    def _seconds_per_image(self, cost: Cost) -> dict[str, float]:
+        """Batch size → seconds of all steps of one image."""
+        return {str(batch): seconds * (self.steps or 1) / batch for batch, seconds in cost.seconds.items()}
+
     def entry(self) -> dict[str, object]:
         """As JSON: a variant's fields by its name, with how much of the promised speed-up it reaches."""
         found: dict[str, object] = {
@@ -100,12 +119,15 @@ class Costs:
             "dtype": self.dtype,
             "device": self.device,
             "threads": self.threads,
+            **({} if self.steps is None else {"steps": self.steps}),
         }
         for name, cost in self.variants.items():
             found[name] = {
                 **asdict(cost),
                 "seconds": {str(batch): seconds for batch, seconds in cost.seconds.items()},
                 "processor_seconds": {str(batch): seconds for batch, seconds in cost.processor_seconds.items()},
+                "activations": {str(batch): size for batch, size in cost.activations.items()},
+                **({} if self.steps is None else {"seconds_per_image": self._seconds_per_image(cost)}),
                 "throughput": cost.throughput,
                 "promised": self.promised(name),
                 "reached": self.reached(name),
@@ -121,7 +143,8 @@ def compare(
     *,
     folder: Path | str | None = None,
     length: int = 128,
-    batches: Sequence[int] = (1, 32),
+    batches: Sequence[int] | None = None,
+    steps: int = STEPS,
     repeats: int = 5,
     memory: bool = False,
 ) -> Costs:
@@ -131,20 +154,23 @@ def compare(
     Masked means gates at zero, where sites are pruned, and zeros in the matrices, where weights are.
 
     Args:
-        model: a whole transformers model; it is not changed. It is saved to a temporary folder, for its size on disk.
+        model: a whole model of transformers, or a denoiser of diffusers; it is not changed. It is saved to a temporary
+            folder, for its size on disk.
         ticket: what survives.
         folder: what `save_shrunk` wrote of the two; without it, a ticket of sites is shrunk in a temporary folder, and
             one of weights has no variant `shrunk`.
         length: tokens of an example, where it takes tokens.
-        batches: batch sizes; the largest is that of throughput and memory.
+        batches: batch sizes; the largest is that of throughput and memory. By default 1 and 32, of images 1, 4 and
+            16 as far as that takes seconds.
+        steps: of a denoiser, passes that an image takes.
         repeats: passes of each variant and batch size, at least; quick ones are repeated more often.
-        memory: also measure peak memory, in a process of its own for each variant, which takes some seconds each.
+        memory: also measure memory: weights and activations apart, and the peak of a process of its own for each
+            variant, which takes some seconds each.
 
     Raises:
-        TombolaError: the ticket is for another model, or the model is none of transformers'.
+        TombolaError: the ticket is for another model, or the model is of neither library.
     """
-    if not isinstance(model, PreTrainedModel):
-        raise TombolaError(f"{type(model).__name__} is no transformers model, so its cost cannot be measured")
+    library, images = library_of(model), is_denoiser(model)
     found: dict[str, Variant] = {"dense": model, "masked": masked(model, ticket)}
     if ticket.pruning != "weights" or folder is not None:
         found["shrunk"] = shrunk(model, ticket)
@@ -155,16 +181,21 @@ def compare(
         with tempfile.TemporaryDirectory(prefix="tombola-cost-") as temporary:
             whole, written, masks = Path(temporary) / "whole", Path(temporary) / "shrunk", Path(temporary) / "ticket"
             with quiet():
-                model.save_pretrained(whole)
+                whole.mkdir()
+                library.save(model, whole)
                 if folder is not None:
                     written = Path(folder)
                 elif "shrunk" in found:
                     save_shrunk(model, ticket, written)
             ticket.save(masks)
             homes = {"dense": whole, "masked": whole, "shrunk": written}
+            example = random_inputs(model, 1, length)
+            operations = {name: multiply_adds(variant, example) for name, variant in found.items()}
+            if batches is None:
+                of_images = [batch for batch in _BATCHES_OF_IMAGES if batch == 1 or batch * operations["dense"] < _MOST]
+                batches = of_images if images else _BATCHES
             given = {batch: random_inputs(model, batch, length) for batch in sorted({*batches})}
             seconds = _latencies(found, given, repeats)
-            example = random_inputs(model, 1, length)
             tokens = example["input_ids"].shape[1] if "input_ids" in example else None
             needed = {
                 name: resident.measure(
@@ -172,7 +203,7 @@ def compare(
                     ticket=masks if name == "masked" else None,
                     batch=max(batches),
                     length=length,
-                    device=str(model.device),
+                    device=str(device_of(model)),
                     threads=torch.get_num_threads(),
                 )
                 if memory
@@ -183,33 +214,39 @@ def compare(
                 name: Cost(
                     parameters=count_parameters(module_of(variant)),
                     disk=bytes_on_disk(homes[name]),
-                    multiply_adds=multiply_adds(variant, example),
+                    multiply_adds=operations[name],
                     seconds={batch: least.wall for batch, least in seconds[name].items()},
                     processor_seconds={batch: least.processor for batch, least in seconds[name].items()},
                     memory=needed[name],
+                    weights=live.bytes_of(module_of(variant)) if memory else None,
+                    activations={batch: _activations(variant, inputs) for batch, inputs in given.items()}
+                    if memory
+                    else {},
                 )
                 for name, variant in found.items()
             }
     finally:
         model.train(training)
-    return Costs(costs, tokens, str(model.dtype).removeprefix("torch."), str(model.device), torch.get_num_threads())
+    dtype, device = str(dtype_of(model)).removeprefix("torch."), str(device_of(model))
+    return Costs(costs, tokens, dtype, device, torch.get_num_threads(), steps if images else None)
 
 
-def multiply_adds(variant: Variant, given: Mapping[str, Tensor]) -> int:
+def multiply_adds(variant: Variant, given: Mapping[str, Any]) -> int:
     """Multiply-adds of the matrix products and convolutions of one forward pass on `given`.
 
-    Attention is computed step by step for it, as fused kernels hide their products.
+    Where it can be, attention is computed step by step for it, as fused kernels hide their products; else their inputs
+    say how many there are.
     """
     copied = structural_copy(module_of(variant))
-    assert isinstance(copied, PreTrainedModel)
-    copied.set_attn_implementation("eager")
+    if isinstance(copied, PreTrainedModel):
+        copied.set_attn_implementation("eager")
     stepwise = replace(variant, model=copied) if isinstance(variant, Subnetwork) else copied
     trainable = [parameter for parameter in copied.parameters() if parameter.requires_grad]
     try:
         # The counter follows the gradients of whatever has some, even where none are computed.
         for parameter in trainable:
             parameter.requires_grad_(False)
-        with forward(stepwise, given) as run, FlopCounterMode(display=False) as counter:
+        with forward(stepwise, given) as run, live.counter() as counter:
             run()
     finally:
         for parameter in trainable:
@@ -219,7 +256,7 @@ def multiply_adds(variant: Variant, given: Mapping[str, Tensor]) -> int:
 
 
 @contextlib.contextmanager
-def forward(variant: Variant, given: Mapping[str, Tensor]) -> Iterator[Callable[[], object]]:
+def forward(variant: Variant, given: Mapping[str, Any]) -> Iterator[Callable[[], object]]:
     """Yield what runs the variant on `given`, without gradients, with the gates that it needs."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.no_grad())
@@ -244,7 +281,7 @@ class _Seconds:
 
 
 def _latencies(
-    variants: Mapping[str, Variant], given: Mapping[int, Mapping[str, Tensor]], repeats: int
+    variants: Mapping[str, Variant], given: Mapping[int, Mapping[str, Any]], repeats: int
 ) -> dict[str, dict[int, _Seconds]]:
     """The fastest pass of each variant, for each batch size."""
     found: dict[str, dict[int, _Seconds]] = {name: {} for name in variants}
@@ -260,7 +297,13 @@ def _latencies(
     return found
 
 
-def _time(variant: Variant, given: Mapping[str, Tensor]) -> _Seconds:
+def _activations(variant: Variant, given: Mapping[str, Any]) -> int:
+    """The most bytes that one pass allocates beyond the weights."""
+    with forward(variant, given) as run:
+        return live.measure(run, device_of(module_of(variant)))
+
+
+def _time(variant: Variant, given: Mapping[str, Any]) -> _Seconds:
     device = device_of(module_of(variant))
     with forward(variant, given) as run:
         _wait(device)
@@ -284,6 +327,8 @@ def _wait(device: torch.device) -> None:
 def table(costs: Costs) -> Table:
     """The variants side by side with their ratios to the dense model, for `rich.console.Console.print`."""
     size = "images" if costs.length is None else f"{costs.length} tokens"
+    if costs.steps is not None:
+        size = f"images of {costs.steps} steps"
     found = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", title_justify="left")
     found.title = f"{size}, {costs.dtype}, {costs.device}, {costs.threads} threads"
     found.add_column("", no_wrap=True)
@@ -311,16 +356,28 @@ def _rows(costs: Costs) -> Iterator[tuple[str, str, Mapping[str, float | None]]]
     yield "multiply-adds, M", ",.0f", {name: cost.multiply_adds / 1e6 for name, cost in variants.items()}
     for batch in batches:
         yield (
-            f"latency, batch {batch}, ms",
+            f"{'latency' if costs.steps is None else 'step'}, batch {batch}, ms",
             ",.1f",
             {name: cost.seconds[batch] * 1e3 for name, cost in variants.items()},
         )
     largest = {name: cost.processor_seconds[max(batches)] * 1e3 for name, cost in variants.items()}
     yield f"processor time, batch {max(batches)}, ms", ",.1f", largest
-    yield f"examples/s, batch {max(batches)}", ",.1f", {name: cost.throughput for name, cost in variants.items()}
+    if costs.steps is None:
+        yield f"examples/s, batch {max(batches)}", ",.1f", {name: cost.throughput for name, cost in variants.items()}
+    else:
+        a_second = {name: cost.throughput / costs.steps for name, cost in variants.items()}
+        yield f"images/s, batch {max(batches)}", ",.2f", a_second
+    weights = {name: None if cost.weights is None else cost.weights / 1e6 for name, cost in variants.items()}
+    if any(value is not None for value in weights.values()):
+        yield "weights in memory, MB", ",.1f", weights
+    for batch in batches:
+        sizes = {name: cost.activations.get(batch) for name, cost in variants.items()}
+        if any(size is not None for size in sizes.values()):
+            peaks = {name: None if size is None else size / 1e6 for name, size in sizes.items()}
+            yield f"activations, batch {batch}, MB", ",.1f", peaks
     memory = {name: None if cost.memory is None else cost.memory / 1e6 for name, cost in variants.items()}
     if any(value is not None for value in memory.values()):
-        yield f"peak memory, batch {max(batches)}, MB", ",.0f", memory
+        yield f"peak of the process, batch {max(batches)}, MB", ",.0f", memory
 
 
 def sentence(costs: Costs) -> str:

@@ -1,6 +1,7 @@
 """Denoisers: the networks of diffusers that predict noise, from a preset, a model's folder or a pipeline's."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -8,14 +9,19 @@ from typing import Any, cast
 import diffusers
 import torch
 from diffusers import DDIMPipeline, DDIMScheduler, DDPMScheduler, ModelMixin, UNet2DModel
-from safetensors import SafetensorError
+from huggingface_hub import try_to_load_from_cache
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from tombola.errors import TombolaError
+from tombola.sources import MARK
 from tombola.store import read_json
 
 PARTS = ("unet", "transformer")
 """What pipelines call their denoiser."""
+SCHEDULE = "scheduler"
+"""What they call what says the noise; also the subfolder."""
+_WEIGHTS = "diffusion_pytorch_model.safetensors"
 _TOKENS = 77
 """Length of a text that a denoiser is given: CLIP's."""
 KNOWN = (
@@ -48,34 +54,42 @@ class Preset:
         return cast(nn.Module, getattr(diffusers, self.kind)(**self.config))
 
 
-def load(source: str, *, weights: bool = True) -> nn.Module:
-    """The denoiser in a folder or at a hub id, fp32 on the CPU: of a pipeline, or a model by itself.
+def load(source: str, *, weights: bool = True, dtype: torch.dtype | None = torch.float32) -> nn.Module:
+    """The denoiser in a folder or at a hub id, on the CPU: of a pipeline, or a model by itself.
 
     Args:
         source: local folder or hub id.
         weights: read them; else the network is initialised at random, from PyTorch's own generator.
+        dtype: of the parameters; None for that of the file.
 
     Raises:
         TombolaError: there is none, it cannot be read, or its class cannot be pruned.
     """
     part = _part(source)
-    try:
-        # Of any class: what it reads is a file of this name.
-        config = UNet2DModel.load_config(source, subfolder=part)
-        kind: Any = getattr(diffusers, str(config.get("_class_name")), None)
-        if not _is_model(kind):
-            raise TombolaError(f"{source} holds a {config.get('_class_name')}, which is no model of diffusers")
+    if (Path(source).expanduser() / (part or "") / MARK).is_file():
+        raise TombolaError(
+            f"{source} was shrunk already; give the model that it was made from (tombola.load opens the shrunk one)"
+        )
+    with _reading(source):
+        kind, config = _described(source, part)
         if not weights:
             return cast(nn.Module, kind.from_config(config))
-        # Diffusers would else fall back to files that are unpickled.
-        options = {"torch_dtype": torch.float32, "use_safetensors": True}
-        return cast(nn.Module, kind.from_pretrained(source, subfolder=part, **options))
-    except (OSError, ValueError, RuntimeError, SafetensorError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise TombolaError(
-            f"cannot load a denoiser from {source!r}: {reason} Give the folder of a diffusers model or pipeline, or a "
-            "hub id that can be reached"
-        ) from error
+        # The other formats are pickles.
+        options = {"subfolder": part, "use_safetensors": True}
+        model = kind.from_pretrained(source, torch_dtype=dtype or torch.float32, **options)
+        if dtype is None and (stored := _stored_dtype(source, part)) != torch.float32:
+            model = kind.from_pretrained(source, torch_dtype=stored, **options)
+        return cast(nn.Module, model)
+
+
+def class_of(source: str) -> type[nn.Module]:
+    """The class of the denoiser in a folder or at a hub id.
+
+    Raises:
+        TombolaError: there is none, or it cannot be read.
+    """
+    with _reading(source):
+        return cast(type[nn.Module], _described(source, _part(source))[0])
 
 
 def predict(model: nn.Module, noisy: Tensor, timesteps: Tensor) -> Tensor:
@@ -102,7 +116,7 @@ def random_inputs(model: nn.Module, batch: int, size: int | None = None) -> dict
     def noise(*shape: int) -> Tensor:
         return torch.randn(batch, *shape, generator=generator).to(parameter.device, parameter.dtype)
 
-    size = size or config.get("sample_size") or 32
+    size = size or size_of(model)
     image = noise(config["in_channels"], size, size)
     times = torch.linspace(1, 999, batch).long().to(parameter.device)
     if name == "UNet2DModel":
@@ -149,8 +163,40 @@ def random_inputs(model: nn.Module, batch: int, size: int | None = None) -> dict
     raise TombolaError(f"it is not known what a {name} takes; Tombola knows the denoisers {', '.join(KNOWN)}")
 
 
+def size_of(model: nn.Module) -> int:
+    """The side of its images (the latent ones) in pixels, as the configuration of a denoiser says; else 32."""
+    size = cast(Mapping[str, Any], model.config).get("sample_size") or 32
+    return size if isinstance(size, int) else int(min(size))
+
+
 def _width(of: int | Sequence[int]) -> int:
     return of if isinstance(of, int) else of[0]
+
+
+def images_of(source: str) -> tuple[int, int | None]:
+    """Channels and side, in pixels, of what the denoiser in a folder or at a hub id draws, from its configuration.
+
+    The side is None where the configuration does not say it.
+
+    Raises:
+        TombolaError: there is none, or it draws no images by itself.
+    """
+    with _reading(source):
+        kind, config = _described(source, _part(source))
+    _check_unconditional(kind.__name__, config)
+    size = config.get("sample_size")
+    return int(config.get("in_channels", 3)), size if isinstance(size, int) else None
+
+
+def _check_unconditional(name: str, config: Mapping[str, Any]) -> None:
+    """Raise a TombolaError unless such a denoiser needs nothing but an image and a timestep."""
+    if name not in UNCONDITIONAL:
+        raise TombolaError(
+            f"a {name} draws from a text or a class, which the task of images does not have; give a "
+            f"{' or '.join(UNCONDITIONAL)}"
+        )
+    if config.get("num_class_embeds") is not None:
+        raise TombolaError(f"this {name} draws from a class, which the task of images does not have; give one without")
 
 
 def check(model: nn.Module, channels: int, size: tuple[int, int], schedule: DDPMScheduler) -> nn.Module:
@@ -160,13 +206,7 @@ def check(model: nn.Module, channels: int, size: tuple[int, int], schedule: DDPM
         TombolaError: it does not.
     """
     name, config = type(model).__name__, cast(Mapping[str, Any], model.config)
-    if name not in UNCONDITIONAL:
-        raise TombolaError(
-            f"a {name} draws from a text or a class, which the task of images does not have; give a "
-            f"{' or '.join(UNCONDITIONAL)}"
-        )
-    if config.get("num_class_embeds") is not None:
-        raise TombolaError(f"this {name} draws from a class, which the task of images does not have; give one without")
+    _check_unconditional(name, config)
     if (config["in_channels"], config["out_channels"]) != (channels, channels):
         raise TombolaError(
             f"the images have {channels} channels, the {name} takes {config['in_channels']} and gives "
@@ -189,10 +229,10 @@ def schedule_of(source: str) -> DDPMScheduler | None:
     Raises:
         TombolaError: it cannot be read.
     """
-    if not (Path(source).expanduser() / "scheduler").is_dir():
+    if not (Path(source).expanduser() / SCHEDULE).is_dir():
         return None
     try:
-        return DDPMScheduler.from_pretrained(source, subfolder="scheduler")
+        return DDPMScheduler.from_pretrained(source, subfolder=SCHEDULE)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise TombolaError(f"the schedule in {source} cannot be read ({reason}); write the pipeline again") from error
@@ -204,7 +244,45 @@ def save(model: nn.Module, scheduler: DDIMScheduler, folder: Path) -> None:
         DDIMPipeline(unet=model, scheduler=scheduler).save_pretrained(folder)
         return
     cast(Any, model).save_pretrained(folder)
-    scheduler.save_pretrained(folder / "scheduler")
+    scheduler.save_pretrained(folder / SCHEDULE)
+
+
+def _described(source: str, part: str | None) -> tuple[Any, Mapping[str, Any]]:
+    """The class and the configuration of a denoiser."""
+    # Of any class: what it reads is a file of this name.
+    config = UNet2DModel.load_config(source, subfolder=part)
+    kind: Any = getattr(diffusers, str(config.get("_class_name")), None)
+    if not _is_model(kind):
+        raise TombolaError(f"{source} holds a {config.get('_class_name')}, which is no model of diffusers")
+    return kind, config
+
+
+@contextlib.contextmanager
+def _reading(source: str) -> Iterator[None]:
+    """Turn what diffusers raises for a source that it cannot load into one clear line."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, SafetensorError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise TombolaError(
+            f"cannot load a denoiser from {source!r}: {reason} Give the folder of a diffusers model or pipeline, or a "
+            "hub id that can be reached"
+        ) from error
+
+
+def _stored_dtype(source: str, part: str | None) -> torch.dtype:
+    """The dtype of the first tensor of a denoiser's file; fp32 where it is in none that is known."""
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        files = sorted((folder / (part or "")).glob("*.safetensors"))
+    else:
+        cached = try_to_load_from_cache(source, f"{part}/{_WEIGHTS}" if part else _WEIGHTS)
+        files = [Path(cached)] if isinstance(cached, str) else []
+    for file in files:
+        with safe_open(file, "pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 - it is no mapping
+                return cast(torch.dtype, tensors.get_tensor(name).dtype)
+    return torch.float32
 
 
 def _is_model(kind: object) -> bool:

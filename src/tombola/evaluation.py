@@ -1,6 +1,7 @@
 """One pass over a split: score and, where asked, the importance of every site, in the same forward passes."""
 
 import contextlib
+import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +32,7 @@ class Evaluation:
     """What one pass found.
 
     Attributes:
-        score: the task's metric over the split.
+        score: the task's metric over the split; NaN where the split predicts nothing, as training images do.
         predictions: [examples], in the split's order.
         losses: fp32 [examples].
         importance: of every site that works, where asked for.
@@ -142,7 +143,7 @@ def evaluate(
     found = np.concatenate(predictions)[order]
     found = found.astype(np.float64 if np.issubdtype(found.dtype, np.floating) else np.int64)
     return Evaluation(
-        score=task.metric.score(found, task.references(split)),
+        score=task.metric.score(found, task.references(split)) if found.size else math.nan,
         predictions=found,
         losses=joined[order],
         # Of a model that is broken nothing is more important than the rest.

@@ -117,13 +117,14 @@ class FirstOrder:
         if self._units is not None:
             joint = losses.new_zeros(len(losses), len(self._of_units), dtype=torch.float32)
             for ((kind, row), sites), gradient in zip(self._gates.places(), gradients, strict=True):
-                of_sites = self._units[kind].reshape(len(self._units[kind]), -1)[row, sites]
+                of_sites = self._units[kind].reshape(len(self._units[kind]), -1)[row, : len(sites)][sites]
                 joint.index_add_(1, of_sites.to(joint.device), gradient.to(joint.dtype))
             self._of_units += joint.abs().sum(0).cpu().double()
             return
         sums = (gradient.abs().sum(0).cpu().double() for gradient in gradients)
         for ((kind, row), sites), total in zip(self._gates.places(), sums, strict=True):
-            self._sums[kind][row, sites] += total
+            # A row may have fewer sites than the mask is wide.
+            self._sums[kind][row, : len(sites)][sites] += total
 
     def result(self) -> Importance:
         """The mean over all examples so far; NaN for sites whose gate is zero or that are gone."""

@@ -109,13 +109,12 @@ def estimate(
     nn.Module.to(model, dtype)
     with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
         model = model.to_empty(device="cpu")
-        counter = FlopCounterMode(display=False, custom_mapping=_ATTENTION)
         live = LiveBytes()
-        with counter, live:
+        with counter() as operations, live:
             result = model(**inputs(model))
         weights = bytes_of(model)
         del result
-    return Memory(weights, live.peak, int(counter.get_total_flops()) // 2)
+    return Memory(weights, live.peak, int(operations.get_total_flops()) // 2)
 
 
 def measure(run: Callable[[], object], device: torch.device) -> int:
@@ -141,6 +140,11 @@ def measure(run: Callable[[], object], device: torch.device) -> int:
     # Where two happen in one nanosecond, what is released comes first, and nothing is counted that never was.
     peak: int = max(itertools.accumulate((change for _, change in changes), initial=0))
     return peak
+
+
+def counter() -> FlopCounterMode:
+    """What counts floating-point operations while it is entered: those of every product, in fused attention too."""
+    return FlopCounterMode(display=False, custom_mapping=_ATTENTION)
 
 
 def bytes_of(model: nn.Module) -> int:

@@ -16,10 +16,9 @@ from transformers import PreTrainedModel
 from typing_extensions import override
 
 from tombola.card import ONNX, Card
-from tombola.checkpoint import transformers_model
 from tombola.errors import TombolaError
 from tombola.selfcheck import computed, difference, meaningful, random_inputs
-from tombola.sources import save_tokenizer
+from tombola.sources import save_companions
 from tombola.store import publish
 from tombola.subnetwork import masked, shrunk
 from tombola.ticket import Ticket
@@ -54,7 +53,11 @@ def save_onnx(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer
     missing = [package for package in _PACKAGES if importlib.util.find_spec(package) is None]
     if missing:
         raise TombolaError(f"ONNX needs {', '.join(missing)}; pip install 'tombola[onnx]'")
-    model = transformers_model(model)
+    if not isinstance(model, PreTrainedModel):
+        raise TombolaError(
+            f"{type(model).__name__} is no transformers model, so Tombola cannot export it to ONNX; take another way "
+            "out, such as shrink or zeros"
+        )
     plain = model if (model.dtype, model.device.type) == (torch.float32, "cpu") else copy.deepcopy(model).float().cpu()
     # Attention over no heads becomes a reshape that ONNX Runtime refuses: such a sublayer keeps a head of zeros.
     small = shrunk(plain, ticket, empty=False)
@@ -64,7 +67,7 @@ def save_onnx(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer
         config.architectures = [type(model).__name__]
         config.save_pretrained(draft)
         ticket.write(draft)
-        save_tokenizer(tokenizer, draft)
+        save_companions(tokenizer, draft)
         reference, apart = masked(plain, ticket), 0.0
         for shape in _TRIED:
             given = _inputs(plain, *shape)

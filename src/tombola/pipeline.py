@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import nn
@@ -13,11 +13,18 @@ from tombola import statistics
 from tombola.anatomy import dissect
 from tombola.config import StudyConfig
 from tombola.evaluation import Evaluation
+from tombola.library import is_denoiser
 from tombola.precision import Precision, resolve_device, resolve_precision
 from tombola.progress import Bars, Progress
 from tombola.step import TRAINING_COST, search_cost
 from tombola.tasks.base import Task
 from tombola.tasks.catalog import open_task
+
+if TYPE_CHECKING:
+    from tombola.room import Work
+
+_LEVELS = 4
+"""Timesteps of a held-out image, whose graphs live together until the gates have their gradients."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +49,22 @@ class Pipeline:
         config = dataclasses.replace(config, device=device.type)
         return cls(config, open_task(config), device, resolve_precision(config.precision, device))
 
-    def trained(self) -> nn.Module:
-        """The fine-tuned model, checked to be of a known architecture."""
+    def trained(self, work: "Work" = "sampling") -> nn.Module:
+        """The fine-tuned model, checked to be of a known architecture, and a denoiser to fit into memory at work."""
         model = self.task.load(self.config.model, seed=0, state="trained").to(self.device)
         dissect(model)
+        self.check_room(model, work)
         return model
+
+    def check_room(self, model: nn.Module, work: "Work") -> None:
+        """Warn, or raise a TombolaError, where a denoiser's passes do not fit into memory."""
+        if not is_denoiser(model):
+            return
+        from tombola import room
+
+        batch = self.config.batch_size if work == "training" else self.config.eval_batch_size
+        levels = _LEVELS if work == "importance" else 1
+        room.check(model, batch, self.device, work, levels=levels, size=self.config.image_size)
 
     def judged(self, found: Evaluation) -> dict[str, Any]:
         """The score of an evaluation on dev with its interval, as JSON values."""

@@ -6,8 +6,10 @@ from typing import Any
 
 LANGUAGE_TASKS = ("understanding",)
 """Tasks of language models, which are judged zero-shot."""
+IMAGE_FOLDER = "images"
+"""The task of a denoiser and a folder of one's own images."""
 
-IMAGE_TASKS = ("digits",)
+IMAGE_TASKS = ("digits", IMAGE_FOLDER)
 """Tasks of denoisers, which are judged by what they draw."""
 
 Preset = Mapping[str, Any]
@@ -67,7 +69,7 @@ _IMAGES: Preset = MappingProxyType(
         "analyses": ("survivors", "random-curve"),
     }
 )
-IMAGE_PRESETS: Mapping[str, Preset] = MappingProxyType(
+DIGITS_PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "quick": {
             **_IMAGES,
@@ -91,10 +93,26 @@ IMAGE_PRESETS: Mapping[str, Preset] = MappingProxyType(
 )
 """`quick`: ten minutes on two cores, a thousand steps a training. `paper`: the larger network for 1,500 steps, up to a
 sparsity of 95.6 %."""
+_FOLDER: Preset = MappingProxyType(
+    {
+        "prunings": ("heads+channels", "weights"),
+        "precision": "fp32",
+        "eval_batch_size": 16,
+        "batch_size": 16,
+        "learning_rate": 1e-4,
+        "analyses": ("survivors",),
+    }
+)
+IMAGE_FOLDER_PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {"quick": {**_FOLDER, "train_rows": 512, "dev_rows": 128, "epochs": 1}, "paper": _FOLDER}
+)
+"""`quick`: a sample of the images. What is drawn in 16 bits is another image."""
 
 
 def presets(task: str | None) -> Mapping[str, Preset]:
     """The presets of a task's regime."""
+    if task == IMAGE_FOLDER:
+        return IMAGE_FOLDER_PRESETS
     if task in IMAGE_TASKS:
-        return IMAGE_PRESETS
+        return DIGITS_PRESETS
     return LANGUAGE_PRESETS if task in LANGUAGE_TASKS else TEXT_PRESETS

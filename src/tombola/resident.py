@@ -81,22 +81,26 @@ def _run(options: argparse.Namespace) -> int | None:
     import torch
     import transformers
 
+    from tombola import denoisers
     from tombola.checkpoint import load
     from tombola.cost import Variant, forward
     from tombola.selfcheck import random_inputs
-    from tombola.sources import MARK, load_model
+    from tombola.sources import MARK, holds_denoiser, load_any
     from tombola.subnetwork import masked
     from tombola.ticket import Ticket
 
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
-    config = transformers.AutoConfig.from_pretrained(options.folder, trust_remote_code=False)
-    getattr(transformers, (config.architectures or ["AutoModel"])[0])
+    if holds_denoiser(str(options.folder)):
+        denoisers.class_of(str(options.folder))
+    else:
+        config = transformers.AutoConfig.from_pretrained(options.folder, trust_remote_code=False)
+        getattr(transformers, (config.architectures or ["AutoModel"])[0])
     # The libraries of matrix products set themselves up at first use.
     torch.ones(64, 64) @ torch.ones(64, 64)
     before = psutil.Process().memory_info().rss
     small = (options.folder / MARK).is_file()
-    model = load(options.folder) if small else load_model(str(options.folder), check=False)
+    model = load(options.folder) if small else load_any(str(options.folder), check=False)
     torch.nn.Module.to(model, device).eval()
     variant: Variant = model if options.ticket is None else masked(model, Ticket.load(options.ticket))
     with forward(variant, random_inputs(model, options.batch, options.length)) as run:

@@ -24,8 +24,8 @@ from tombola.records import read
 from tombola.store import read_lines, write_bytes, write_lines
 from tombola.subnetwork import Subnetwork, shrunk
 from tombola.tasks.base import Predictions, Task
-from tombola.ticket import BLOCK, Pruning, Ticket
-from tombola.units import Members, count, members
+from tombola.ticket import BLOCK, Pruning, Ticket, every_site
+from tombola.units import Members, count, fitted, members
 from tombola.ways import Way, in_words, way
 from tombola.weight_methods import METHODS
 from tombola.weight_pattern import WeightPattern
@@ -387,6 +387,7 @@ def search_ticket(
     """
     options, chosen = options or SearchOptions(), way(pruning)
     anatomy = dissect(model)
+    chosen = fitted(chosen, anatomy)
     weights = chosen.pruning == "weights"
     layers = task.normalise_layers if normalise_layers is None else normalise_layers
     # The sites of a unit share one importance, which norms of single layers would tear apart.
@@ -476,7 +477,7 @@ def search_ticket(
 
 def _as_it_is(model: nn.Module, anatomy: Anatomy, ticket: Ticket) -> Subnetwork:
     """A model whose pruned weights are zero already."""
-    return Subnetwork(model, anatomy, ticket, Ticket.everything(anatomy, "heads+mlps"))
+    return Subnetwork(model, anatomy, ticket, Ticket.everything(anatomy, every_site(anatomy)))
 
 
 def _serves(full: Evaluation, everything: Ticket) -> bool:

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import torch
 import transformers
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
+from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
@@ -14,11 +17,14 @@ from tombola import assets, gguf
 from tombola.anatomy import Anatomy, dissect
 from tombola.errors import TombolaError
 from tombola.recognition import recognise
+from tombola.store import read_json
 
 MODELS = ("minilm", "smollm2")
 """The assets that are models."""
 MARK = "tombola.json"
 """The file that only a folder of `tombola shrink` has."""
+_HEADS = ("config.json", "model_index.json")
+"""Files that say what a folder holds: a model by itself, or a pipeline of diffusers."""
 
 
 def locate(source: str) -> str:
@@ -46,8 +52,22 @@ def locate(source: str) -> str:
         return str(gguf.dequantised(file))
 
 
+def load_any(source: str, *, check: bool = True) -> nn.Module:
+    """A model of transformers as `load_model` gives it, or a denoiser of diffusers, by itself or of its pipeline.
+
+    Raises:
+        TombolaError: as `load_model`, or a pipeline has no denoiser that can be pruned.
+    """
+    if not holds_denoiser(locate(source)):
+        return load_model(source, check=check)
+    from tombola import denoisers
+
+    with quiet():
+        return denoisers.load(source, dtype=None)
+
+
 def load_model(source: str, dtype: torch.dtype | None = None, *, check: bool = True) -> PreTrainedModel:
-    """A model as it was saved, of the class that its configuration names, on the CPU.
+    """A model of transformers as it was saved, of the class that its configuration names, on the CPU.
 
     Args:
         source: an asset, a local folder or a hub id.
@@ -87,11 +107,42 @@ def outline(source: str) -> Anatomy:
     return dissect(model)
 
 
-def save_tokenizer(source: str | None, folder: Path) -> None:
-    """Put the tokenizer of a model beside what was made of it, where there is one."""
-    if source is not None:
-        with contextlib.suppress(OSError, ValueError), quiet():
-            AutoTokenizer.from_pretrained(locate(source), trust_remote_code=False).save_pretrained(folder)
+def save_companions(source: str | None, folder: Path) -> None:
+    """Put the tokenizer of a model beside what was made of it, or the schedule of a denoiser, where there is one."""
+    if source is None:
+        return
+    if holds_denoiser(source):
+        from tombola import denoisers
+
+        schedule = denoisers.schedule_of(source)
+        if schedule is not None:
+            schedule.save_pretrained(folder / denoisers.SCHEDULE)
+        return
+    with contextlib.suppress(OSError, ValueError), quiet():
+        AutoTokenizer.from_pretrained(locate(source), trust_remote_code=False).save_pretrained(folder)
+
+
+def holds_denoiser(source: str) -> bool:
+    """Whether a folder, or what the hub has of this name, is a model or a pipeline of diffusers.
+
+    A folder that is both, or neither, is left to transformers to read or refuse.
+    """
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        found = {name: folder / name for name in _HEADS if (folder / name).is_file()}
+    else:
+        found = {}
+        for name in _HEADS if source not in MODELS else ():
+            # The hub, or its cache, may not be there, or not have the file: then what loads the model says so.
+            with contextlib.suppress(OSError, ValueError, HfHubHTTPError):
+                found[name] = Path(hf_hub_download(source, name))
+                break
+    if "model_index.json" in found and "config.json" not in found:
+        return True
+    if "config.json" not in found:
+        return False
+    config = read_json(found["config.json"])
+    return "_class_name" in config and "model_type" not in config
 
 
 @contextlib.contextmanager

@@ -37,6 +37,7 @@ from tombola.survivor_steps import SurvivorSteps
 from tombola.tasks.base import Task
 from tombola.tasks.catalog import glue_title, open_task
 from tombola.ticket import SUPER_TICKETS, TICKETS, Ticket
+from tombola.units import fitted
 from tombola.ways import in_words, way
 from tombola.weight_methods import WeightCut, prunable_anatomy
 from tombola.workbench import Setting, Workbench
@@ -143,7 +144,7 @@ class Study:
         _ = self.task, self.anatomy
         self._check_rewinding()
         for pruning in self.config.prunings:
-            _ = Ticket.everything(self.anatomy, way(pruning).pruning, self.config.neuron_block)
+            _ = Ticket.everything(self.anatomy, fitted(way(pruning), self.anatomy).pruning, self.config.neuron_block)
         self._check_saved()
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)

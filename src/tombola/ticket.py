@@ -23,6 +23,7 @@ Pruning = Literal[
     "heads+neurons",
     "heads+channels",
     "heads+neurons+channels",
+    "heads+mlps+channels",
     "heads",
     "mlps",
     "neurons",

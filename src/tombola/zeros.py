@@ -3,12 +3,11 @@
 from pathlib import Path
 
 from torch import nn
-from transformers import PreTrainedModel
 
 from tombola.card import Card
-from tombola.checkpoint import transformers_model
+from tombola.library import library_of
 from tombola.selfcheck import prove
-from tombola.sources import quiet, save_tokenizer
+from tombola.sources import quiet, save_companions
 from tombola.store import publish
 from tombola.subnetwork import expanded, shrunk
 from tombola.ticket import Ticket
@@ -18,10 +17,10 @@ def save_zeros(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenize
     """Write a model with zeros in place of what was pruned, for plain `from_pretrained`, and prove it on what it loads.
 
     Args:
-        model: the whole model; it is not changed.
+        model: the whole model, of transformers or a denoiser of diffusers; it is not changed.
         ticket: what survives.
         folder: new.
-        tokenizer: source of a tokenizer to put beside the model, where it has one.
+        tokenizer: source of a tokenizer to put beside the model, where it has one; of a denoiser, of its schedule.
 
     Returns:
         The largest difference of an output between the model that was read back and the masked one, relative to the
@@ -31,15 +30,13 @@ def save_zeros(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenize
         TombolaError: the ticket is for another model, the folder exists, or the model that was read back is another
             (nothing is written then).
     """
-    model = transformers_model(model)
+    library = library_of(model)
     small = shrunk(model, ticket)
     with publish(Path(folder)) as draft, quiet():
-        baked = expanded(small)
-        assert isinstance(baked, PreTrainedModel)
-        baked.save_pretrained(draft)
+        library.save(expanded(small), draft)
         ticket.write(draft)
-        save_tokenizer(tokenizer, draft)
-        again = type(model).from_pretrained(draft, dtype=model.dtype)
+        save_companions(tokenizer, draft)
+        again = library.read(model, draft)
         apart = prove(model, small, again, "the model with zeros")
         Card("zeros", model, small, apart).write(draft)
     return apart

@@ -6,6 +6,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+_COUNTS = "whole numbers from 1, such as 1,32"
+
 
 def seeds(text: str) -> tuple[int, ...]:
     """Whole numbers, separated by commas.
@@ -14,6 +16,18 @@ def seeds(text: str) -> tuple[int, ...]:
         argparse.ArgumentTypeError: a part is none.
     """
     return _parts(text, int, "whole numbers such as 0,1,2")
+
+
+def counts(text: str) -> tuple[int, ...]:
+    """Whole numbers from 1, separated by commas.
+
+    Raises:
+        argparse.ArgumentTypeError: a part is none.
+    """
+    found = _parts(text, int, _COUNTS)
+    if min(found) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of {_COUNTS}")
+    return found
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -25,8 +25,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_keep,
         default=argparse.SUPPRESS,
         metavar="SHARE",
-        help="no search: one cut that keeps this share of each kind, 0 to 1; or, of a language model, what the search "
-        "must keep, as 'grammar>=0.9'",
+        help="no search: one cut that keeps this share of each kind, 0 to 1, or a share of each kind that is named, as "
+        "heads=0.5,channels=0.8; or, of a language model, what the search must keep, as 'grammar>=0.9'",
     )
     at_once.add_argument(
         "--pattern",
@@ -42,40 +42,55 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--pruning",
-        default="heads+mlps",
         metavar="WAY",
-        help=f"what to remove, and by what, of {', '.join(WAYS)} (heads+mlps)",
+        help=f"what to remove, and by what, of {', '.join(WAYS)} (heads+mlps; of a U-net heads+channels)",
     )
 
 
-def _keep(text: str) -> float | str:
-    """A share of sites, or what must be kept of an ability, which is a setting."""
+def _keep(text: str) -> float | dict[str, float] | str:
+    """A share of sites, shares by their kinds, or what must be kept of an ability, which is a setting."""
     try:
         return float(text)
     except ValueError:
-        return text
+        parts = [part.split("=") for part in text.split(",")]
+        if any(len(part) != 2 or part[0].strip().endswith((">", "<")) for part in parts):
+            return text
+    try:
+        return {kind.strip(): float(share) for kind, share in parts}
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} gives no shares such as heads=0.5,channels=0.8") from None
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
+    from tombola.anatomy import dissect
     from tombola.evaluation import judged, score
     from tombola.pipeline import Pipeline
     from tombola.search import search_ticket
     from tombola.step import search_weight
     from tombola.store import publish
+    from tombola.ticket import every_site
     from tombola.ways import way
 
-    chosen = way(options.pruning)
-    if options.pattern is not None and chosen.name != "weights":
+    weights = options.pruning is not None and way(options.pruning).pruning == "weights"
+    if options.pattern is not None and options.pruning != "weights":
         raise TombolaError(f"{options.pattern} is a pattern of weights; add --pruning weights")
     keep = getattr(options, "keep", None)
-    at_once = keep if isinstance(keep, float) else None
+    at_once = None if isinstance(keep, str) else keep
+    if isinstance(at_once, dict) and options.pruning is not None:
+        raise TombolaError("--keep names the kinds that are pruned; leave --pruning out")
     settings = {name: value for name, value in given_settings(options).items() if at_once is None or name != "keep"}
     pipe = Pipeline.open(settings, options.preset)
-    model = pipe.trained()
+    model = pipe.trained("sampling" if weights else "importance")
+    if options.pruning is None:
+        options.pruning = "+".join(at_once) if isinstance(at_once, dict) else every_site(dissect(model))
+    if isinstance(at_once, dict):
+        return _prune_at_once(options, at_once, pipe, model)
+    chosen = way(options.pruning)
     if options.pattern is not None or at_once is not None:
         if chosen.name != chosen.pruning:
             raise TombolaError(f"{chosen.name} is found by a search; leave --keep out")
-        return _prune_at_once(options, at_once, pipe, model)
+        keep = None if at_once is None else dict.fromkeys(chosen.pruning.split("+"), at_once)
+        return _prune_at_once(options, keep, pipe, model)
     with (
         publish(options.out) as draft,
         pipe.bars(
@@ -117,9 +132,9 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _prune_at_once(
-    options: argparse.Namespace, share: float | None, pipe: "Pipeline", model: "nn.Module"
+    options: argparse.Namespace, keep: Mapping[str, float] | None, pipe: "Pipeline", model: "nn.Module"
 ) -> dict[str, Any]:
-    """A ticket without a search: of a given share, or by a pattern."""
+    """A ticket without a search: of given shares, or by a pattern."""
     from tombola.anatomy import dissect
     from tombola.evaluation import judged, score
     from tombola.one_shot_pruning import one_shot
@@ -128,14 +143,13 @@ def _prune_at_once(
     from tombola.store import publish
 
     how: dict[str, Any] = {"batch_size": pipe.config.eval_batch_size, "precision": pipe.precision}
-    measured = share is not None and options.pruning != "weights"
+    measured = keep is not None and options.pruning != "weights"
     cost = 2 * pipe.task.size("dev") + (IMPORTANCE_COST * pipe.task.size("train") if measured else 0)
     weight = cost / (2 * pipe.task.size("dev") + (pipe.task.size("train") if measured else 0))
     with publish(options.out) as draft, pipe.bars(f"prune {options.pruning}", cost, weight) as bars:
-        if share is None:
+        if keep is None:
             ticket = prune_semi_structured(model)
         else:
-            keep = dict.fromkeys(options.pruning.split("+"), share)
             # The settings' default is that of searches.
             block = getattr(options, "neuron_block", 1)
             ticket = one_shot(model, pipe.task, keep, block=block, progress=bars, **how)

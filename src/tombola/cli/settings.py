@@ -10,10 +10,11 @@ from tombola.cli.lists import names, numbers
 
 GROUPS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "what to study": (
-        ("model", "task", "data", "dev", "text", "text_pair", "label", "regression", "metric"),
+        ("model", "task", "data", "dev", "text", "text_pair", "label", "regression", "metric", "image_size"),
         "A model is an asset (minilm, smollm2), a local folder or a hub id. A task is a GLUE name (cola, sst2, mrpc, "
         "stsb, qqp, mnli, qnli, rte, wnli), rotten-tomatoes, understanding (of a language model), digits (of a "
-        "denoiser), or a folder or file of your own (TSV, CSV, JSON lines).",
+        "denoiser), images (the same with --data FOLDER of your own), or a folder or file of your own (TSV, CSV, JSON "
+        "lines).",
     ),
     "how much data": (("train_rows", "dev_rows", "max_length", "search_split", "search_rows"), ""),
     "the search": (
@@ -55,14 +56,15 @@ GROUPS: Mapping[str, tuple[tuple[str, ...], str]] = {
 
 _HELP: Mapping[str, str] = {
     "model": "asset, local folder or hub id",
-    "task": "GLUE name, rotten-tomatoes, understanding, digits, or path of your own data",
-    "data": "folder of GLUE's original TSV files, instead of the hub",
+    "task": "GLUE name, rotten-tomatoes, understanding, digits, images, or path of your own data",
+    "data": "folder of GLUE's original TSV files, instead of the hub; or of your images",
     "dev": "file of dev rows, where --task is a file of training rows",
     "text": "column of the text",
     "text_pair": "column of the second text",
     "label": "column of the label",
     "regression": "the labels are values, not classes",
     "metric": "score of your own data",
+    "image_size": "scale and crop your images to squares of so many pixels",
     "train_rows": "train on a sample of so many rows",
     "dev_rows": "judge on a sample of so many rows",
     "max_length": "tokens a text is cut to",

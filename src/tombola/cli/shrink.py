@@ -8,6 +8,7 @@ from rich.console import Console
 from safetensors import SafetensorError
 
 from tombola.cli.command import Command
+from tombola.cli.lists import counts
 from tombola.cli.written_model import add_model_and_ticket, write_model
 from tombola.errors import TombolaError
 
@@ -21,13 +22,21 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="time the model dense, masked and shrunk side by side, and its peak memory, when it is written (yes)",
     )
     parser.add_argument("--length", type=int, default=128, metavar="TOKENS", help="of a measured example (128)")
+    parser.add_argument("--steps", type=int, default=25, metavar="N", help="of a denoiser, an image (25)")
+    parser.add_argument(
+        "--batches",
+        type=counts,
+        metavar="1,32",
+        help="examples at a time that are measured (1,32; images: 1,4,16 as far as that takes seconds)",
+    )
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.checkpoint import save_shrunk
 
-    if options.length < 1:
-        raise TombolaError(f"--length must be 1 or more, not {options.length}")
+    for name in ("length", "steps"):
+        if getattr(options, name) < 1:
+            raise TombolaError(f"--{name} must be 1 or more, not {getattr(options, name)}")
     result = write_model(options, save_shrunk)
     if options.measure:
         result["cost"] = _measured(options)
@@ -37,16 +46,18 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 def _measured(options: argparse.Namespace) -> dict[str, object] | None:
     """What the model costs dense, masked and shrunk, printed; None where it could not be measured."""
     from tombola.cost import compare, sentence, table
-    from tombola.sources import load_model
+    from tombola.sources import load_any
     from tombola.ticket import Ticket
 
     try:
         with Console(stderr=True).status("measuring time and memory"):
             costs = compare(
-                load_model(options.model),
+                load_any(options.model),
                 Ticket.load(options.ticket),
                 folder=options.out,
                 length=options.length,
+                batches=options.batches,
+                steps=options.steps,
                 memory=True,
             )
     except (TombolaError, SafetensorError, OSError, MemoryError, RuntimeError, KeyboardInterrupt) as error:

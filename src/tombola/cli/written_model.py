@@ -8,7 +8,9 @@ from typing import Any
 
 def add_model_and_ticket(parser: argparse.ArgumentParser, out: str) -> None:
     """Add model, ticket and output folder, with the help of the latter."""
-    parser.add_argument("model", metavar="MODEL", help="fine-tuned model: local folder, hub id or asset")
+    parser.add_argument(
+        "model", metavar="MODEL", help="fine-tuned model, or pipeline of images: local folder, hub id or asset"
+    )
     parser.add_argument("ticket", type=Path, metavar="TICKET", help="folder of a ticket")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help=out)
 
@@ -17,12 +19,12 @@ def write_model(options: argparse.Namespace, save: Callable[..., float]) -> dict
     """Write a model under a ticket by one of the `save_…` functions, and say what became smaller."""
     from tombola.anatomy import count_parameters, dissect
     from tombola.card import bytes_on_disk, dense_bytes, surviving_parameters
-    from tombola.sources import load_model
+    from tombola.sources import load_any
     from tombola.subnetwork import shrunk
     from tombola.ticket import Ticket
 
     ticket = Ticket.load(options.ticket)
-    model = load_model(options.model)
+    model = load_any(options.model)
     difference = save(model, ticket, options.out, tokenizer=options.model)
     result: dict[str, Any] = {
         "model": str(options.out),

@@ -12,6 +12,14 @@ from tombola.metrics import Array
 _WIDTH = 32
 """Channels of the first convolution, and features."""
 _EPOCHS, _BATCH, _RATE = 40, 64, 2e-3
+_LARGEST = 32
+"""Pixels of a side that the classifier sees, at most: larger images are averaged down to it."""
+_SCALES = 3
+"""Convolutions of the random space, each at half the size of the one before."""
+
+
+_AT_ONCE = 256
+"""Images that pass together."""
 
 
 class FeatureSpace(Protocol):
@@ -66,7 +74,12 @@ class Classifier:
         _, channels, height, width = images.shape
         with torch.random.fork_rng([]), torch.enable_grad(), torch.autocast("cpu", enabled=False):
             torch.manual_seed(seed)
+            small: list[nn.Module] = []
+            if max(height, width) > _LARGEST:
+                height, width = min(height, _LARGEST), min(width, _LARGEST)
+                small.append(nn.AdaptiveAvgPool2d((height, width)))
             network = nn.Sequential(
+                *small,
                 nn.Conv2d(channels, _WIDTH, 3, padding=1),
                 nn.ReLU(),
                 nn.Conv2d(_WIDTH, 2 * _WIDTH, 3, stride=2, padding=1),
@@ -106,3 +119,45 @@ class Classifier:
         """Class ids, int64 [..., n], of features [..., n, 32]."""
         weight, bias = (parameter.numpy() for parameter in (self.output.weight, self.output.bias))
         return np.asarray((features @ weight.T + bias).argmax(-1))
+
+
+class RandomConvolutions:
+    """Convolutions that nobody trained: for images without labels, where no large network is at hand.
+
+    Three convolutions of random orthogonal filters, rectified, and averaged in each quarter of the image: features are
+    mean and standard deviation over the quarters, so how much there is of a small pattern, and how evenly. Random
+    networks tell sets of images apart (Naeem et al. 2020, section 4), by colour, edge and texture rather than by
+    content: distances are coarse, and can be compared within one space only. Its unit is that of `Classifier`.
+
+    Args:
+        images: training images, floats from -1 to 1 [n, channels, height, width]; they set the unit.
+        seed: of the filters.
+    """
+
+    name = "random convolutions, which see colours and textures rather than content"
+
+    def __init__(self, images: Tensor, *, seed: int = 0) -> None:
+        layers: list[nn.Module] = []
+        generator = torch.Generator().manual_seed(seed)
+        channels = images.shape[1]
+        for _ in range(_SCALES):
+            with torch.random.fork_rng([]):
+                layer = nn.Conv2d(channels, _WIDTH, 3, stride=2, padding=1, bias=False)
+            nn.init.orthogonal_(layer.weight.view(_WIDTH, -1), 2**0.5, generator=generator)
+            layers.append(layer.requires_grad_(False))
+            channels = _WIDTH
+        self._layers = layers
+        self._scale = 1.0
+        variance = torch.cat([self(part) for part in images.split(_AT_ONCE)]).var(0).mean()
+        self._scale = float(variance.clamp_min(1e-12).rsqrt())
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Features, fp32 [batch, 3 x 32 x 2] on the CPU, whatever the images' device and dtype."""
+        found = []
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            values = images.float().cpu()
+            for layer in self._layers:
+                values = layer(values).relu()
+                quarters = nn.functional.adaptive_avg_pool2d(values, 2).flatten(2)
+                found += [quarters.mean(2), quarters.std(2)]
+        return torch.cat(found, 1) * self._scale

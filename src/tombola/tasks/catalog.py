@@ -12,6 +12,9 @@ from tombola.tasks.corpus import Corpus
 from tombola.tasks.language import Blocks, LanguageTask
 from tombola.tasks.text import TextTask, tokenizer_of
 
+_SEARCHED = 128
+"""Images that are held out for a search, unless the user says how many."""
+
 
 def open_task(config: StudyConfig) -> Task:
     """Load the data that a configuration names, with the tokenizer of its model.
@@ -22,7 +25,7 @@ def open_task(config: StudyConfig) -> Task:
     if config.language:
         return _language(config)
     if config.images:
-        return _images(config)
+        return _image_folder(config) if config.image_folder else _digits(config)
     corpus, title, metrics = _corpus(config)
     more = dict.fromkeys(metrics[1:], "dev")
     for split in corpus.splits:
@@ -51,7 +54,7 @@ def _held_out(config: StudyConfig, train: int, dev: int) -> int | None:
     return config.search_rows or max(1, min(config.dev_rows or dev, dev, train // 5))
 
 
-def _images(config: StudyConfig) -> Task:
+def _digits(config: StudyConfig) -> Task:
     # Diffusers takes seconds to import, which no other task should wait for.
     from tombola.tasks import digits
 
@@ -59,6 +62,24 @@ def _images(config: StudyConfig) -> Task:
         train_rows=config.train_rows,
         dev_rows=config.dev_rows,
         search_rows=_held_out(config, digits.TRAIN, digits.HELD_OUT),
+    )
+
+
+def _image_folder(config: StudyConfig) -> Task:
+    # Diffusers takes seconds to import, which no other task should wait for.
+    from tombola.tasks.image_folder import image_folder
+
+    assert config.data is not None
+    held_out = None
+    if config.search_split == "train":
+        held_out = config.search_rows or config.dev_rows or _SEARCHED
+    return image_folder(
+        Path(config.data).expanduser(),
+        config.model,
+        size=config.image_size,
+        train_rows=config.train_rows,
+        dev_rows=config.dev_rows,
+        search_rows=held_out,
     )
 
 
