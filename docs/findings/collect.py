@@ -17,7 +17,7 @@ from tombola.analysis.interactions import Interactions, explained
 from tombola.analysis.patterns import AttentionPatterns
 from tombola.cell import Survivors
 from tombola.report.exporting import export
-from tombola.report.record import read_record
+from tombola.report.record import Record, read_record
 from tombola.store import read_json, write_json
 from tombola.ticket import Ticket
 
@@ -26,6 +26,11 @@ SITES = "heads+mlps"
 ABOUT = ("name", "hash", "seeds", "versions", "machine", "task", "seconds")
 LOCAL = ("data",)
 """Settings that are places on somebody's machine."""
+DRAWN = (
+    "full",
+    *(f"{pruning}/{ticket}/retrained" for pruning in ("weights", "heads+channels") for ticket in ("good", "random")),
+)
+"""The drawings that are worth keeping."""
 FIGURES = (
     "tickets-*",
     "survivors-*",
@@ -60,6 +65,14 @@ def study(folder: Path) -> None:
             _copy(path, out / f"{pruning}.json")
         _pictures(folder, out, ("retention-*",))
         return
+    if record.floors:
+        # Images: how far the searches went beside random tickets, and what is drawn.
+        write_json(out / "curves.json", _curves(record))
+        for name, path in {"real": "majority", **{name: name for name in DRAWN}}.items():
+            if (drawing := record.drawing(path)) is not None:
+                _copy(drawing, out / "drawn" / f"{name.replace('/', '-').replace('+', '-')}.png")
+        _pictures(folder, out, ("search-*", "tickets-*", "survivors-*", "density"))
+        return
     comparison = Survivors.compared(record.home).comparison
     _copy(comparison, out / "comparison.json")
     seeds = [cell for cell in record.cells if cell.analysis("attention").is_file()]
@@ -92,6 +105,25 @@ def study(folder: Path) -> None:
         if (path := cell.analysis("interactions")).is_file():
             write_json(out / f"seed-{cell.seed}" / "interactions.json", _in_short(Interactions.read(path)))
     _pictures(folder, out)
+
+
+def _curves(record: Record) -> dict[str, Any]:
+    """For every way of pruning, what is found at each size and what random tickets of that size reach, seed by seed."""
+    found: dict[str, Any] = {}
+    for pruning in record.prunings:
+        points: dict[int, dict[str, Any]] = {}
+        for search in record.searches(pruning):
+            for step in search.steps:
+                point = points.setdefault(step.iteration, {"sparsity": [], "found": [], "random": []})
+                point["sparsity"].append(step.sparsity)
+                point["found"].append(step.score)
+                point["random"] += [
+                    random.score
+                    for random in record.random_curve(pruning)
+                    if random.seed == search.seed and abs(random.sparsity - step.sparsity) < 1e-6
+                ]
+        found[pruning] = list(points.values())
+    return found
 
 
 def other(folder: Path, name: str, out: Path) -> None:

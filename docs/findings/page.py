@@ -237,6 +237,43 @@ def abilities() -> Iterator[Line]:
             yield (WAYS[profile["pruning"]].words, f"{100 * point['sparsity']:.1f}", *kept)
 
 
+def drawn() -> Iterator[Line]:
+    """What denoisers draw: every ticket of digits, pruned and retrained."""
+    rows = [json.loads(line) for line in (HERE / "digits/results.jsonl").read_text(encoding="utf-8").splitlines()]
+    floor = _json("digits/study.json")["task"]["floor"]["scores"]["frechet_distance"]
+    heads = ("parameters", "weights removed, %", "pruned", "retrained", "loss, retrained")
+    yield ("", *heads)
+    yield ("real images", "", "", "", f"{floor[0]:.3f} ± {floor[1]:.3f}", "")
+    for name, ticket in (("full model", "full"), ("guessing", "majority")):
+        own = [row for row in rows if row["ticket"] == ticket]
+        size = f"{statistics.fmean(row['parameters'] for row in own):,.0f}" if ticket == "full" else ""
+        loss = _spread((row["loss"] for row in own if row["loss"] is not None), 4)
+        yield (name, size, "0" if ticket == "full" else "", "", _spread(row["score"] for row in own), loss)
+    for pruning in ("heads+channels", "weights"):
+        yield (f"*{WAYS[pruning].words}*", *[""] * len(heads))
+        for ticket, name in list(TICKETS.items())[:4]:
+            stages = [[row for row in rows if _is(row, pruning, ticket, stage)] for stage in ("pruned", "retrained")]
+            if not all(stages):
+                continue
+            yield (
+                name,
+                f"{statistics.fmean(row['parameters'] for row in stages[1]):,.0f}",
+                _spread((100 * row["sparsity"] for row in stages[1]), 1),
+                *(_spread(row["score"] for row in stage) for stage in stages),
+                _spread((row["loss"] for row in stages[1]), 4),
+            )
+
+
+def curve() -> Iterator[Line]:
+    """Iterative pruning of digits' denoisers beside random tickets of the same sizes."""
+    yield ("", "weights removed, %", "found", "layer-matched random", "seeds")
+    for pruning, points in _json("digits/curves.json").items():
+        for point in points:
+            removed = f"{100 * statistics.fmean(point['sparsity']):.1f}"
+            seeds = str(len(point["found"]))
+            yield (WAYS[pruning].words, removed, _spread(point["found"]), _spread(point["random"]), seeds)
+
+
 TABLES: dict[str, Callable[[], Iterator[Line]]] = {
     one.__name__: one
     for one in (
@@ -252,6 +289,8 @@ TABLES: dict[str, Callable[[], Iterator[Line]]] = {
         representations,
         falls,
         abilities,
+        drawn,
+        curve,
     )
 }
 

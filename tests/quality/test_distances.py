@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.linalg import sqrtm
 from sklearn.metrics import pairwise_distances
 
 from tombola.metrics import Array, Metric
 from tombola.quality.class_balance import class_balance
+from tombola.quality.features import Classifier
 from tombola.quality.frechet import FRECHET, frechet_distance
 from tombola.quality.kernel import KERNEL, kernel_distance
 from tombola.quality.precision_recall import PRECISION, RECALL, precision, recall
@@ -161,3 +163,18 @@ def test_a_verdict_on_images() -> None:
     assert not worse.matches
     two = verdict(FRECHET, [full, gaussian(100, 4, 6)], [gaussian(100, 4, 5)] * 2, real, seed=0, resamples=100)
     assert (two.n_seeds, two.rule) == (2, "seeds")
+
+
+def test_a_classifier_is_the_same_whatever_the_number_of_threads() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images, labels = torch.rand(80, 1, 8, 8, generator=generator) * 2 - 1, torch.arange(80) % 2
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            found.append(Classifier.train(images, labels)(images))
+            assert torch.get_num_threads() == number
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*found)

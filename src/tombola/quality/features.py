@@ -1,5 +1,7 @@
 """The spaces in which images are compared: what a network that was trained to see makes of them."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Protocol, Self, cast
 
 import numpy as np
@@ -34,6 +36,17 @@ class FeatureSpace(Protocol):
     def __call__(self, images: Tensor) -> Tensor:
         """Features, fp32 [batch, features], of images, floats from -1 to 1 [batch, channels, height, width]."""
         ...
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums over several threads round otherwise: a study's workers, and its next run, must see with the same eyes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Classifier:
@@ -72,7 +85,12 @@ class Classifier:
         if classes < 2:
             raise TombolaError("a classifier needs images of at least two classes; give labelled images of more")
         _, channels, height, width = images.shape
-        with torch.random.fork_rng([]), torch.enable_grad(), torch.autocast("cpu", enabled=False):
+        with (
+            _one_thread(),
+            torch.random.fork_rng([]),
+            torch.enable_grad(),
+            torch.autocast("cpu", enabled=False),
+        ):
             torch.manual_seed(seed)
             small: list[nn.Module] = []
             if max(height, width) > _LARGEST:
