@@ -1,6 +1,5 @@
 """Tickets to compare a good one with: of exactly its size, but drawn at random, or made of the least useful."""
 
-import math
 from dataclasses import replace
 
 import torch
@@ -12,8 +11,8 @@ from tombola.search import Search
 from tombola.ticket import TICKETS, Ticket
 from tombola.units import Members, count
 
-_DRAWS = 200
-"""Draws of sites of which the one of the right size is taken."""
+_SWAPS, _CLOSE = 400, 0.005
+"""Sites that change places at most until a random draw is of the right size, and what is near enough."""
 
 
 def names(pruning: str) -> tuple[str, ...]:
@@ -28,22 +27,36 @@ def random(ticket: Ticket, seed: int, units: Members | None = None, anatomy: Ana
         ticket: whose size the draw has.
         seed: of the draw.
         units: sites that go together: as many units are drawn as `ticket` has.
-        anatomy: of the model. With it, sites that differ in size are drawn until the draw has as many weights as
-            `ticket`, or at most 200 times, when the nearest counts: channels of a wide block weigh more than others.
+        anatomy: of the model. With it, sites of the draw change places with others, at random, for as long as that
+            brings its number of weights nearer to the ticket's: channels of a wide block weigh more than others, and
+            a smaller network is a worse one whatever it keeps.
     """
     generator = torch.Generator().manual_seed(seed)
     if anatomy is None or ticket.pruning == "weights":
         return _control(ticket, _drawn(ticket, units, generator), "random", seed=seed)
-    goal, nearest = ticket.survivors(anatomy)["weights"], math.inf
-    best = ticket
-    for _ in range(_DRAWS):
-        found = _control(ticket, _drawn(ticket, units, generator), "random", seed=seed)
-        distance = abs(found.survivors(anatomy)["weights"] - goal)
-        if distance < nearest:
-            nearest, best = distance, found
-        if not distance:
+    goal = ticket.survivors(anatomy)["weights"]
+    best = _control(ticket, _drawn(ticket, units, generator), "random", seed=seed)
+    distance = abs(best.survivors(anatomy)["weights"] - goal)
+    for _ in range(_SWAPS if units is None else 0):
+        if distance <= _CLOSE * goal:
             break
+        found = replace(best, masks=_swapped(best, generator))
+        other = abs(found.survivors(anatomy)["weights"] - goal)
+        if other < distance:
+            best, distance = found, other
     return best
+
+
+def _swapped(ticket: Ticket, generator: torch.Generator) -> dict[str, Tensor]:
+    """The masks of a ticket of sites, in each of which a survivor has changed places with one that does not survive."""
+    masks = {name: mask.clone() for name, mask in ticket.masks.items()}
+    for name, mask in masks.items():
+        alive, gone = mask.nonzero(), (~mask & ticket.exists(name)).nonzero()
+        if len(alive) and len(gone):
+            for sites, survives in ((alive, False), (gone, True)):
+                site = sites[int(torch.randint(len(sites), (), generator=generator))]
+                mask[tuple(site.tolist())] = survives
+    return masks
 
 
 def _drawn(ticket: Ticket, units: Members | None, generator: torch.Generator) -> dict[str, Tensor]:

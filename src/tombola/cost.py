@@ -52,7 +52,7 @@ class Cost:
             processes take their share of the machine, which it hardly feels; not for a GPU.
         memory: bytes at the peak of a process that loads the model and runs the largest batch, see
             [`resident.measure`][tombola.resident.measure]; None where it was not measured.
-        weights: bytes of parameters and buffers in memory; None where it was not measured.
+        weights: bytes of parameters and buffers in memory.
         activations: batch size → the most bytes beyond the weights that live at one time of a pass, see
             [`memory.measure`][tombola.memory.measure]. Sampling keeps nothing from step to step but the images; with
             guidance each image is two of a batch.
@@ -64,7 +64,7 @@ class Cost:
     seconds: Mapping[int, float]
     processor_seconds: Mapping[int, float]
     memory: int | None
-    weights: int | None = None
+    weights: int = 0
     activations: Mapping[int, int] = field(default_factory=dict)
 
     @property
@@ -146,6 +146,7 @@ def compare(
     batches: Sequence[int] | None = None,
     steps: int = STEPS,
     repeats: int = 5,
+    activations: bool = True,
     memory: bool = False,
 ) -> Costs:
     """Measure a model whole, under a ticket's mask, and shrunk, on the device and in the dtype that it has.
@@ -164,8 +165,8 @@ def compare(
             16 as far as that takes seconds.
         steps: of a denoiser, passes that an image takes.
         repeats: passes of each variant and batch size, at least; quick ones are repeated more often.
-        memory: also measure memory: weights and activations apart, and the peak of a process of its own for each
-            variant, which takes some seconds each.
+        activations: also measure how much memory a pass takes beyond the weights, in one more pass of each.
+        memory: also measure the peak of a process of its own for each variant, which takes some seconds each.
 
     Raises:
         TombolaError: the ticket is for another model, or the model is of neither library.
@@ -218,9 +219,9 @@ def compare(
                     seconds={batch: least.wall for batch, least in seconds[name].items()},
                     processor_seconds={batch: least.processor for batch, least in seconds[name].items()},
                     memory=needed[name],
-                    weights=live.bytes_of(module_of(variant)) if memory else None,
+                    weights=live.bytes_of(module_of(variant)),
                     activations={batch: _activations(variant, inputs) for batch, inputs in given.items()}
-                    if memory
+                    if activations
                     else {},
                 )
                 for name, variant in found.items()
@@ -367,9 +368,7 @@ def _rows(costs: Costs) -> Iterator[tuple[str, str, Mapping[str, float | None]]]
     else:
         a_second = {name: cost.throughput / costs.steps for name, cost in variants.items()}
         yield f"images/s, batch {max(batches)}", ",.2f", a_second
-    weights = {name: None if cost.weights is None else cost.weights / 1e6 for name, cost in variants.items()}
-    if any(value is not None for value in weights.values()):
-        yield "weights in memory, MB", ",.1f", weights
+    yield "weights in memory, MB", ",.1f", {name: cost.weights / 1e6 for name, cost in variants.items()}
     for batch in batches:
         sizes = {name: cost.activations.get(batch) for name, cost in variants.items()}
         if any(size is not None for size in sizes.values()):

@@ -273,7 +273,13 @@ class SeedSteps:
         good = self._cell.ticket(pruning, "good")
         with spared("the smaller model was not timed"):
             model = self._bench.winner(pruning).to(self._setting.device)
-            repeats = 3 if self._setting.anatomy.weights < _LARGE else 1
-            length = self._config.max_length
-            costs = compare(model, Ticket.load(good), folder=good / "shrunk", length=length, repeats=repeats)
+            small = self._setting.anatomy.weights < _LARGE
+            costs = compare(
+                model,
+                Ticket.load(good),
+                folder=good / "shrunk",
+                length=self._config.max_length,
+                repeats=3 if small else 1,
+                activations=small,
+            )
             write_json(good / COST, costs.entry())

@@ -18,8 +18,11 @@ from tombola.statistics import mean_std
 from tombola.store import read_json
 from tombola.ways import WAYS, in_words
 
-_LATENCIES = ("1", "32")
-_WEIGHTS = ("model*.safetensors", "shrunk.safetensors", "masks.safetensors")
+_WEIGHTS = (
+    *("model*.safetensors", "shrunk.safetensors", "masks.safetensors"),
+    # Of diffusers, by itself or in its pipeline.
+    *("diffusion_pytorch_model*.safetensors", "*/diffusion_pytorch_model*.safetensors"),
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,16 @@ class Smaller:
                 return None
             pair.append(value)
         return pair[0], pair[1]
+
+    @property
+    def batches(self) -> tuple[str, ...]:
+        """The batch sizes that were measured, as their fields are called; the smallest first."""
+        return tuple(sorted(self.cost.inside("dense").inside("seconds").values, key=int))
+
+    @property
+    def images(self) -> int | None:
+        """Passes that an image takes; None where the model draws none."""
+        return self.cost.get("steps", int)
 
 
 def smaller(record: Record, gallery: Gallery) -> Html | None:
@@ -102,13 +115,44 @@ def _lines(record: Record, groups: Sequence[Sequence[Smaller]]) -> Iterator[tupl
     yield _pairs("weights on disk, MB", groups, lambda one: one.disk, figures.megabytes)
     work = "multiply-adds of an example, M"
     yield _pairs(work, groups, lambda one: one.measured("multiply_adds"), lambda n: figures.count(round(n / 1e6)))
-    for batch in _LATENCIES:
+    known = [one for group in groups for one in group if one.cost.values]
+    batches = known[0].batches if known else ()
+    images = known[0].images if known else None
+    for batch in batches:
         yield _pairs(
-            f"latency of a batch of {batch}, ms",
+            f"{'latency' if images is None else 'step'} of a batch of {batch}, ms",
             groups,
             lambda one, batch=batch: one.measured("seconds", batch),  # type: ignore[misc]
             lambda seconds: f"{1000 * seconds:,.1f}",
         )
+    for batch in batches if images is not None else ():
+        yield _pairs(
+            f"an image of {images} steps, {batch} at once, ms",
+            groups,
+            lambda one, batch=batch: one.measured("seconds_per_image", batch),  # type: ignore[misc]
+            lambda seconds: f"{1000 * seconds:,.1f}",
+        )
+    if known and known[0].measured("weights"):
+        yield _pairs("weights in memory, MB", groups, lambda one: one.measured("weights"), _small)
+        if known[0].cost.get("dtype", str) == "float32":
+            yield _pairs("the same in 16 bits, MB", groups, lambda one: _halved(one.measured("weights")), _small)
+    for batch in batches:
+        if known[0].measured("activations", batch):
+            yield _pairs(
+                f"activations of a batch of {batch}, MB",
+                groups,
+                lambda one, batch=batch: one.measured("activations", batch),  # type: ignore[misc]
+                _small,
+            )
+
+
+def _small(size: float) -> str:
+    """Bytes as MB, of networks that may have less than one."""
+    return f"{size / 1e6:.2f}" if size < 1e7 else figures.megabytes(size)
+
+
+def _halved(pair: tuple[float, float] | None) -> tuple[float, float] | None:
+    return None if pair is None else (pair[0] / 2, pair[1] / 2)
 
 
 def _of(summary: Summary | None, seeds: set[int]) -> Summary | None:
@@ -146,15 +190,18 @@ def _sentence(groups: Sequence[Sequence[Smaller]]) -> str:
         reached = [value for cost in known if (value := cost.inside("shrunk").get("reached", float)) is not None]
         if not shares:
             continue
+        batch = next(one.batches[-1] for one in group if one.cost.values)
         if not texts:
             length, dtype = known[0].get("length", int), known[0].get("dtype", str)
             what = f"{length} tokens, " if length is not None else ""
+            if known[0].get("steps", int) is not None:
+                what = "the denoiser alone, "
             device, threads = known[0].get("device", str), figures.plural(known[0].get("threads", int) or 1, "thread")
             texts.append(
                 f"Measured on {what}{dtype}, {device}, {threads}; a ratio is to the full model that took turns with it."
             )
         texts.append(
-            f"Without the pruned {in_words(group[0].pruning)} a batch of {_LATENCIES[-1]} runs "
+            f"Without the pruned {in_words(group[0].pruning)} a batch of {batch} runs "
             f"{mean_std(reached)[0]:.2f} times as fast: {100 * mean_std(shares)[0]:.0f} % of what the multiply-adds "
             "promise."
         )

@@ -97,7 +97,7 @@ def _best(name: str, score: float, y: alt.Y) -> list[alt.Chart]:
 
 
 def _random(points: Sequence[RandomPoint], x: alt.X, y: alt.Y, metric: str) -> list[alt.Chart]:
-    """Random tickets with their intervals, joined seed by seed, and named at the first of them."""
+    """Random tickets with their intervals, joined seed by seed, and named at the sparsest of them."""
     rows: list[Datum] = [
         {
             "seed": str(point.seed),
@@ -117,12 +117,15 @@ def _random(points: Sequence[RandomPoint], x: alt.X, y: alt.Y, metric: str) -> l
         alt.Tooltip("score_text:N", title=f"{metric} of random tickets"),
     ]
     base = alt.Chart(data(rows)).encode(x=x, y=y)
-    named = alt.Chart(data([{**rows[0], "text": "layer-matched random"}]))
+    # Where it is farthest from what was found.
+    named = alt.Chart(
+        data([{**max(rows, key=lambda row: float(str(row["sparsity"]))), "text": "layer-matched random"}])
+    )
     return [
         base.mark_rule(style="random-line").encode(y=alt.Y("low:Q"), y2="high:Q"),
         base.mark_line(style="random-line").encode(detail="seed:N"),
         base.mark_point(style="random-point", filled=True, opacity=1, size=40, shape="square").encode(tooltip=tooltip),
-        named.mark_text(style="note", align="right", baseline="bottom", dx=-6, dy=-6).encode(x=x, y=y, text="text:N"),
+        named.mark_text(style="note", align="right", baseline="middle", dx=-9).encode(x=x, y=y, text="text:N"),
     ]
 
 
@@ -134,7 +137,7 @@ def _axes(metric: str, *, logarithmic: bool = False) -> tuple[alt.X, alt.Y]:
         axis=alt.Axis(format="~%", tickCount=6, grid=False),
     )
     scale = alt.Scale(type="log" if logarithmic else "linear", zero=False, nice=True)
-    y = alt.Y("score:Q", title=metric, scale=scale, axis=alt.Axis(tickCount=6))
+    y = alt.Y("score:Q", title=metric, scale=scale, axis=alt.Axis(tickCount=6, grid=not logarithmic))
     return x, y
 
 
