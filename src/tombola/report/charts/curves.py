@@ -118,9 +118,8 @@ def _random(points: Sequence[RandomPoint], x: alt.X, y: alt.Y, metric: str) -> l
     ]
     base = alt.Chart(data(rows)).encode(x=x, y=y)
     # Where it is farthest from what was found.
-    named = alt.Chart(
-        data([{**max(rows, key=lambda row: float(str(row["sparsity"]))), "text": "layer-matched random"}])
-    )
+    sparsest = max(range(len(rows)), key=lambda number: points[number].sparsity)
+    named = alt.Chart(data([{**rows[sparsest], "text": "layer-matched random"}]))
     return [
         base.mark_rule(style="random-line").encode(y=alt.Y("low:Q"), y2="high:Q"),
         base.mark_line(style="random-line").encode(detail="seed:N"),
