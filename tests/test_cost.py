@@ -134,7 +134,7 @@ def test_the_share_of_the_promise() -> None:
     assert "83%" in sentence(costs)
     (latency,) = (line for line in shown(costs).splitlines() if line.startswith("latency, batch 32, ms"))
     assert latency.split()[-5:] == ["3,200.0", "4,000.0", "1.25", "1,280.0", "0.40"]
-    assert "memory" not in shown(costs)
+    assert "peak of the process" not in shown(costs)
     some = {name: replace(cost, memory=10**9) for name, cost in costs.variants.items() if name != "masked"}
     assert "peak of the process, batch 32, MB" in shown(replace(costs, variants={**costs.variants, **some}))
 

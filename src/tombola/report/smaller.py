@@ -114,7 +114,7 @@ def _lines(record: Record, groups: Sequence[Sequence[Smaller]]) -> Iterator[tupl
     yield "parameters that are not pruned", *(figures.short_count(value) for value in parameters)
     yield _pairs("weights on disk, MB", groups, lambda one: one.disk, figures.megabytes)
     work = "multiply-adds of an example, M"
-    yield _pairs(work, groups, lambda one: one.measured("multiply_adds"), lambda n: figures.count(round(n / 1e6)))
+    yield _pairs(work, groups, lambda one: one.measured("multiply_adds"), _millions)
     known = [one for group in groups for one in group if one.cost.values]
     batches = known[0].batches if known else ()
     images = known[0].images if known else None
@@ -144,6 +144,10 @@ def _lines(record: Record, groups: Sequence[Sequence[Smaller]]) -> Iterator[tupl
                 lambda one, batch=batch: one.measured("activations", batch),  # type: ignore[misc]
                 _small,
             )
+
+
+def _millions(number: float) -> str:
+    return f"{number / 1e6:.1f}" if number < 1e8 else figures.count(round(number / 1e6))
 
 
 def _small(size: float) -> str:
