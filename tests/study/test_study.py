@@ -166,11 +166,11 @@ class TestRows:
         for pruning in PRUNINGS:
             for stage in ("pruned", "retrained"):
                 rows = [row_of(done, pruning, ticket, stage) for ticket in TICKETS]
-                names = ("heads", "mlps", "neurons", "weights", "sparsity", "parameters")
+                names = ("heads", "mlps", "neurons", "channels", "weights", "sparsity", "parameters")
                 sizes = {tuple(row[name] for name in names) for row in rows}
                 assert len(sizes) == 1
             good = Ticket.load(done.cell(0).ticket(pruning, "good"))
-            assert sizes.pop()[:4] == tuple(good.survivors(done.anatomy).values())
+            assert sizes.pop()[:5] == tuple(good.survivors(done.anatomy).values())
 
     def test_sizes_are_those_of_the_models(self, done: Study) -> None:
         full = row_of(done, "none", "full", "none")
