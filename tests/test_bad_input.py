@@ -420,7 +420,7 @@ class TestSettings:
             ("precision", "fp8", "unknown precision 'fp8'; known: auto, fp32, bf16"),
             ("epochs", "0", "a recipe needs at least one epoch"),
             ("learning_rate", "-1", "a recipe needs at least one epoch, a batch of at least one and a positive"),
-            ("rewind", "step-x", "cannot rewind to 'step-x'; choose pretrained, init or step-K"),
+            ("rewind", "step-x", "cannot rewind to 'step-x'; choose pretrained, init, final or step-K"),
             ("rewind", "step-999", "cannot rewind to step 999: the training has 60 steps; choose an earlier one"),
             ("search_split", "test", "cannot search on 'test'; choose dev, or train"),
             ("dev_rows", "0", "dev_rows must be 1 or more, not 0"),

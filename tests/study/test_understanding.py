@@ -316,7 +316,7 @@ def test_what_tickets_wrote_when_they_were_retrained_is_kept(tmp_path: Path) -> 
 @pytest.mark.parametrize(("given", "ways"), [({}, ()), ({"recovery": 100}, ("random-tickets",))])
 def test_all_that_can_be_asked_of_a_language_model(given: dict[str, int], ways: tuple[str, ...]) -> None:
     asked = set(config(analyses=("all",), **given).analyses)
-    assert asked == {"survivors", "interactions", "representations", "writing", *ways}
+    assert asked == {"survivors", "interactions", "representations", "random-curve", "writing", *ways}
 
 
 def _profile(study: Study, way: str) -> RetentionProfile:

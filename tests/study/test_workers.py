@@ -118,7 +118,7 @@ def test_a_defect_in_a_worker_comes_with_its_traceback(
 
 
 def misnamed(study: Study, steps: Any, bars: Any) -> None:
-    job = {"config": study.config.settings(), "folder": str(study.folder), "seeds": [0, 1], "save": "good"}
+    job = {"config": study.config.settings(), "folder": str(study.folder), "seeds": [0, 1], "save": "good", "known": {}}
     with Crew(job, 1, 1) as crew:
         worker = crew.hire(bars.line())
         worker._send({"run": "no such step"})
