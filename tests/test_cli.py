@@ -393,7 +393,12 @@ class TestSteps:
         assert shrunk["disk"] == said["bytes"]
         assert main(["shrink", *map(str, arguments), "--out", str(tmp_path / "b")]) == 0
         shown = capsys.readouterr().out
-        for words in ("latency, batch 1, ms", "peak memory, batch 32, MB", "multiply-adds promise"):
+        for words in (
+            "latency, batch 1, ms",
+            "peak of the process, batch 32, MB",
+            "weights in memory, MB",
+            "multiply-adds promise",
+        ):
             assert words in shown
 
     def test_a_machine_that_cannot_measure_still_has_its_model(
