@@ -105,7 +105,7 @@ def test_every_setting_changes_the_hash() -> None:
     language = StudyConfig(task="understanding", analyses=(), recovery=500, lora_rank=2)
     hashes = {dataclasses.replace(language, **{name: value}).hash() for name, value in OF_LANGUAGE.items()}
     assert len(hashes | {language.hash()}) == len(OF_LANGUAGE) + 1
-    images = StudyConfig(task="images", data="/nowhere/mine")
+    images = StudyConfig(task="images", data="/nowhere/mine", analyses=())
     hashes = {dataclasses.replace(images, **{name: value}).hash() for name, value in OF_IMAGES.items()}
     assert len(hashes | {images.hash()}) == len(OF_IMAGES) + 1
 
@@ -405,9 +405,9 @@ def test_settings_make_the_configuration_again() -> None:
 
 def test_images_need_a_folder_and_only_they_have_a_size() -> None:
     with pytest.raises(TombolaError, match="needs the folder of your images"):
-        StudyConfig(task="images")
+        StudyConfig(task="images", analyses=())
     with pytest.raises(TombolaError, match="image_size is for the task images, not for 'sst2'"):
         StudyConfig(task="sst2", image_size=32)
     with pytest.raises(TombolaError, match="image_size must be 1 or more"):
-        StudyConfig(task="images", data="mine", image_size=0)
+        StudyConfig(task="images", data="mine", image_size=0, analyses=())
     assert StudyConfig.of("quick", task="images", data="mine").precision == "fp32"
