@@ -35,6 +35,10 @@ KNOWN = (
 """Classes of denoisers."""
 UNCONDITIONAL = ("UNet2DModel",)
 """Classes that need nothing but an image and a timestep."""
+DRAWING = (*UNCONDITIONAL, "UNet2DConditionModel")
+"""Classes that the task of images prunes: those of texts and classes with what their pipeline gives for none."""
+_NEEDS_MORE = ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type")
+"""Settings of U-nets that ask for more than a text."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def load(source: str, *, weights: bool = True, dtype: torch.dtype | None = torch
         raise TombolaError(
             f"{source} was shrunk already; give the model that it was made from (tombola.load opens the shrunk one)"
         )
-    with _reading(source):
+    with reading(source):
         kind, config = _described(source, part)
         if not weights:
             return cast(nn.Module, kind.from_config(config))
@@ -88,14 +92,19 @@ def class_of(source: str) -> type[nn.Module]:
     Raises:
         TombolaError: there is none, or it cannot be read.
     """
-    with _reading(source):
+    with reading(source):
         return cast(type[nn.Module], _described(source, _part(source))[0])
 
 
-def predict(model: nn.Module, noisy: Tensor, timesteps: Tensor) -> Tensor:
-    """What the denoiser says of noisy images [batch, channels, height, width] at timesteps, int64 [batch]."""
-    found: Tensor = model(noisy, timesteps, return_dict=False)[0]
-    return found
+def predict(model: nn.Module, noisy: Tensor, timesteps: Tensor, **condition: Any) -> Tensor:
+    """What the denoiser says of noisy images [batch, channels, height, width] at timesteps, int64 [batch].
+
+    Args:
+        condition: further arguments of the denoiser, of a text or a class.
+    """
+    found: Tensor = model(noisy, timestep=timesteps, **condition, return_dict=False)[0]
+    # Where it also says how sure it is, that comes second.
+    return found[:, : noisy.shape[1]]
 
 
 def random_inputs(model: nn.Module, batch: int, size: int | None = None) -> dict[str, Any]:
@@ -174,48 +183,57 @@ def _width(of: int | Sequence[int]) -> int:
 
 
 def images_of(source: str) -> tuple[int, int | None]:
-    """Channels and side, in pixels, of what the denoiser in a folder or at a hub id draws, from its configuration.
+    """Channels and side of what the denoiser in a folder or at a hub id draws, images or latents, by its configuration.
 
     The side is None where the configuration does not say it.
 
     Raises:
-        TombolaError: there is none, or it draws no images by itself.
+        TombolaError: there is none, or the task of images does not know what it draws from.
     """
-    with _reading(source):
+    with reading(source):
         kind, config = _described(source, _part(source))
-    _check_unconditional(kind.__name__, config)
+    _check_known(kind.__name__, config)
     size = config.get("sample_size")
     return int(config.get("in_channels", 3)), size if isinstance(size, int) else None
 
 
-def _check_unconditional(name: str, config: Mapping[str, Any]) -> None:
-    """Raise a TombolaError unless such a denoiser needs nothing but an image and a timestep."""
-    if name not in UNCONDITIONAL:
+def _check_known(name: str, config: Mapping[str, Any]) -> None:
+    """Raise a TombolaError unless the task of images knows all that such a denoiser draws from."""
+    if name not in DRAWING:
+        raise TombolaError(f"a {name} is not pruned on images; {', '.join(DRAWING)} are")
+    more = [setting for setting in _NEEDS_MORE if config.get(setting) is not None]
+    if config.get("addition_embed_type") not in (None, "text_time"):
+        more.append("addition_embed_type")
+    if more:
         raise TombolaError(
-            f"a {name} draws from a text or a class, which the task of images does not have; give a "
-            f"{' or '.join(UNCONDITIONAL)}"
+            f"this {name} draws from a class or picture ({more[0]} {config[more[0]]!r}), which the task of images does "
+            "not have; give one without"
         )
-    if config.get("num_class_embeds") is not None:
-        raise TombolaError(f"this {name} draws from a class, which the task of images does not have; give one without")
 
 
 def check(model: nn.Module, channels: int, size: tuple[int, int], schedule: DDPMScheduler) -> nn.Module:
-    """The model, if it denoises such images and needs nothing else.
+    """The model, if it denoises such images, or latents, and it is known what else it needs.
+
+    Args:
+        model: of diffusers.
+        channels, size: of what it is given: channels, height and width.
+        schedule: the noise.
 
     Raises:
         TombolaError: it does not.
     """
     name, config = type(model).__name__, cast(Mapping[str, Any], model.config)
-    _check_unconditional(name, config)
+    _check_known(name, config)
+    what = "images" if name in UNCONDITIONAL else "latents"
     if (config["in_channels"], config["out_channels"]) != (channels, channels):
         raise TombolaError(
-            f"the images have {channels} channels, the {name} takes {config['in_channels']} and gives "
+            f"the {what} have {channels} channels, the {name} takes {config['in_channels']} and gives "
             f"{config['out_channels']}; give images or a model of the other's kind"
         )
     least = 2 ** (len(config["block_out_channels"]) - 1)
     if size[0] % least or size[1] % least:
         raise TombolaError(
-            f"images of {size[0]} x {size[1]} pixels do not fit into a {name} that halves them "
+            f"{what} of {size[0]} x {size[1]} pixels do not fit into a {name} that halves them "
             f"{len(config['block_out_channels']) - 1} times; their sides must be multiples of {least}"
         )
     if schedule.config.prediction_type not in ("epsilon", "v_prediction"):
@@ -224,12 +242,13 @@ def check(model: nn.Module, channels: int, size: tuple[int, int], schedule: DDPM
 
 
 def schedule_of(source: str) -> DDPMScheduler | None:
-    """The noise that the denoiser of a pipeline was trained on; None where the folder does not say.
+    """The noise that the denoiser of a pipeline was trained on; None where the folder, or hub id, does not say.
 
     Raises:
         TombolaError: it cannot be read.
     """
-    if not (Path(source).expanduser() / SCHEDULE).is_dir():
+    folder = Path(source).expanduser()
+    if not (folder / SCHEDULE).is_dir() and (folder.is_dir() or SCHEDULE not in (index_of(source) or {})):
         return None
     try:
         return DDPMScheduler.from_pretrained(source, subfolder=SCHEDULE)
@@ -258,7 +277,7 @@ def _described(source: str, part: str | None) -> tuple[Any, Mapping[str, Any]]:
 
 
 @contextlib.contextmanager
-def _reading(source: str) -> Iterator[None]:
+def reading(source: str) -> Iterator[None]:
     """Turn what diffusers raises for a source that it cannot load into one clear line."""
     try:
         yield
@@ -296,21 +315,14 @@ def _part(source: str) -> str | None:
         TombolaError: the pipeline has none.
     """
     folder = Path(source).expanduser()
-    index = folder / "model_index.json"
-    if folder.is_dir() and not index.is_file():
-        if not (folder / "config.json").is_file():
+    config = index_of(source)
+    if config is None:
+        if folder.is_dir() and not (folder / "config.json").is_file():
             raise TombolaError(
                 f"{source} holds neither a pipeline (model_index.json) nor a model (config.json) of diffusers"
             )
+        # A model by itself, or nothing: `load` says so.
         return None
-    if not folder.is_dir():
-        try:
-            config, _ = diffusers.DiffusionPipeline.load_config(source, return_unused_kwargs=True)
-        except (OSError, ValueError):
-            # A model by itself, or nothing: `load` says so.
-            return None
-    else:
-        config = read_json(index)
     for part in PARTS:
         if config.get(part, [None])[0] is not None:
             return part
@@ -318,3 +330,20 @@ def _part(source: str) -> str | None:
         f"{source} is a {config.get('_class_name', 'pipeline')} without a denoiser that can be pruned: it has no "
         f"{' or '.join(PARTS)}"
     )
+
+
+def index_of(source: str) -> Mapping[str, Any] | None:
+    """What a pipeline in a folder or at a hub id is made of: part → library and class; None where there is none.
+
+    Raises:
+        TombolaError: it cannot be read.
+    """
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        index = folder / "model_index.json"
+        return read_json(index) if index.is_file() else None
+    try:
+        config, _ = diffusers.DiffusionPipeline.load_config(source, return_unused_kwargs=True)
+    except (OSError, ValueError):
+        return None
+    return cast(Mapping[str, Any], config)

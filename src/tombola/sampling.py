@@ -23,19 +23,22 @@ class Sampler:
     Attributes:
         schedule: the noise that the denoiser was trained on.
         steps: passes of the denoiser an image.
+        bounded: whether what is drawn lies from -1 to 1, as pixels do and latents do not.
     """
 
     schedule: DDPMScheduler
     steps: int = 25
+    bounded: bool = True
 
     def scheduler(self) -> DDIMScheduler:
         """The sampler's own scheduler, as a pipeline holds it."""
         # The last timestep is among them: from the second last, an image begins as pure noise that it was never
         # trained to see there (Lin et al. 2024, section 3.3).
-        return DDIMScheduler.from_config(self.schedule.config, timestep_spacing="trailing")
+        free = {} if self.bounded else {"clip_sample": False, "thresholding": False}
+        return DDIMScheduler.from_config(self.schedule.config, timestep_spacing="trailing", **free)
 
     def draw(self, denoise: Denoise, start: Tensor) -> Tensor:
-        """Images [batch, channels, height, width], floats from -1 to 1, from noise of their shape; no gradients.
+        """Images or latents [batch, channels, height, width], floats, from noise of their shape; no gradients.
 
         The batch does not matter: an image depends on its own start alone.
         """
@@ -47,4 +50,4 @@ class Sampler:
                 times = torch.full((len(images),), timestep, dtype=torch.int64, device=images.device)
                 # The schedule's arithmetic in fp32, whatever the model computes in.
                 images = scheduler.step(denoise(images, times).float(), timestep, images).prev_sample
-        return images.clamp(-1, 1)
+        return images.clamp(-1, 1) if self.bounded else images

@@ -167,9 +167,9 @@ def test_bad_folders_are_one_line(tmp_path: Path, pipeline: Path) -> None:
     (sized / "below").mkdir()
     picture(9).save(sized / "below" / "9.png")
     refused(sized, "both beside its subfolders and inside")
-    for kind in ("dit", "unet of texts"):
+    for kind, words in (("flux", "is not pruned on images; UNet2DModel, "), ("unet of texts", "without its pipeline")):
         cast(Any, KINDS[kind].make(torch.float32)).save_pretrained(tmp_path / kind)
-        refused(folder, "draws from a text or a class", model=tmp_path / kind)
+        refused(folder, words, model=tmp_path / kind)
 
 
 def test_images_that_do_not_fit_into_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

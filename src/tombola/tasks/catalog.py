@@ -77,6 +77,7 @@ def _image_folder(config: StudyConfig) -> Task:
         Path(config.data).expanduser(),
         config.model,
         size=config.image_size,
+        device="cuda" if config.device == "cuda" else "cpu",
         train_rows=config.train_rows,
         dev_rows=config.dev_rows,
         search_rows=held_out,
