@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline, StableDiffusionPipeline
+from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline, DiTPipeline, StableDiffusionPipeline
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from unets import made
@@ -32,6 +32,18 @@ TEXT_UNET: dict[str, Any] = {
     "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
 }
 """8 attentions of 2 heads, 4 MLPs, 8 residual blocks of 4 groups; its images are of 16 x 16 pixels."""
+DIT: dict[str, Any] = {
+    "num_attention_heads": 3,
+    "attention_head_dim": 8,
+    "num_layers": 2,
+    "patch_size": 2,
+    "sample_size": 8,
+    "in_channels": 4,
+    "out_channels": 8,
+    "num_embeds_ada_norm": 5,
+    "norm_num_groups": 4,
+}
+"""2 attentions of 3 heads, 2 MLPs, 5 classes; it also says how sure it is."""
 WORDS = ("a</w>", "b</w>", "<|startoftext|>", "<|endoftext|>")
 
 
@@ -78,6 +90,12 @@ def stable_diffusion(folder: Path, **options: Any) -> Path:
         requires_safety_checker=False,
     )
     return saved(pipeline, folder)
+
+
+def dit(folder: Path, **options: Any) -> Path:
+    """A pipeline of classes; `options` are those of its schedule."""
+    transformer = cast(Any, made("DiTTransformer2DModel", DIT, torch.float32))
+    return saved(DiTPipeline(transformer, vae(), cast(Any, schedule(**options))), folder)
 
 
 def saved(pipeline: DiffusionPipeline, folder: Path) -> Path:

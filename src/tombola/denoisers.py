@@ -35,8 +35,10 @@ KNOWN = (
 """Classes of denoisers."""
 UNCONDITIONAL = ("UNet2DModel",)
 """Classes that need nothing but an image and a timestep."""
-DRAWING = (*UNCONDITIONAL, "UNet2DConditionModel")
+DRAWING = (*UNCONDITIONAL, "UNet2DConditionModel", "DiTTransformer2DModel")
 """Classes that the task of images prunes: those of texts and classes with what their pipeline gives for none."""
+_SQUARE = ("DiTTransformer2DModel",)
+"""Classes whose images are as high as they are wide."""
 _NEEDS_MORE = ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type")
 """Settings of U-nets that ask for more than a text."""
 
@@ -94,6 +96,16 @@ def class_of(source: str) -> type[nn.Module]:
     """
     with reading(source):
         return cast(type[nn.Module], _described(source, _part(source))[0])
+
+
+def config_of(source: str) -> Mapping[str, Any]:
+    """The configuration of the denoiser in a folder or at a hub id.
+
+    Raises:
+        TombolaError: there is none, or it cannot be read.
+    """
+    with reading(source):
+        return _described(source, _part(source))[1]
 
 
 def predict(model: nn.Module, noisy: Tensor, timesteps: Tensor, **condition: Any) -> Tensor:
@@ -201,6 +213,8 @@ def _check_known(name: str, config: Mapping[str, Any]) -> None:
     """Raise a TombolaError unless the task of images knows all that such a denoiser draws from."""
     if name not in DRAWING:
         raise TombolaError(f"a {name} is not pruned on images; {', '.join(DRAWING)} are")
+    if not name.startswith("UNet"):
+        return
     more = [setting for setting in _NEEDS_MORE if config.get(setting) is not None]
     if config.get("addition_embed_type") not in (None, "text_time"):
         more.append("addition_embed_type")
@@ -225,17 +239,24 @@ def check(model: nn.Module, channels: int, size: tuple[int, int], schedule: DDPM
     name, config = type(model).__name__, cast(Mapping[str, Any], model.config)
     _check_known(name, config)
     what = "images" if name in UNCONDITIONAL else "latents"
-    if (config["in_channels"], config["out_channels"]) != (channels, channels):
+    unets = "block_out_channels" in config
+    # Transformers may also say how sure they are.
+    gives = (channels,) if unets else (channels, 2 * channels)
+    if config["in_channels"] != channels or (config["out_channels"] or config["in_channels"]) not in gives:
         raise TombolaError(
             f"the {what} have {channels} channels, the {name} takes {config['in_channels']} and gives "
             f"{config['out_channels']}; give images or a model of the other's kind"
         )
-    least = 2 ** (len(config["block_out_channels"]) - 1)
+    halvings = len(config["block_out_channels"]) - 1 if unets else 0
+    least = 2**halvings if unets else config["patch_size"]
     if size[0] % least or size[1] % least:
+        why = f"halves them {halvings} times" if unets else f"cuts them into patches of {least} x {least}"
         raise TombolaError(
-            f"{what} of {size[0]} x {size[1]} pixels do not fit into a {name} that halves them "
-            f"{len(config['block_out_channels']) - 1} times; their sides must be multiples of {least}"
+            f"{what} of {size[0]} x {size[1]} pixels do not fit into a {name} that {why}; their sides must be "
+            f"multiples of {least}"
         )
+    if name in _SQUARE and size[0] != size[1]:
+        raise TombolaError(f"{what} of {size[0]} x {size[1]} pixels do not fit into a {name}, which draws squares")
     if schedule.config.prediction_type not in ("epsilon", "v_prediction"):
         raise TombolaError(f"a denoiser that predicts {schedule.config.prediction_type!r} is not known")
     return model

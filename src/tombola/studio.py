@@ -20,6 +20,8 @@ _VAE = "vae"
 """What pipelines call it; also the subfolder."""
 _PIXELS = 2**20
 """Pixels that the VAE sees at a time: activations of a large image take gigabytes."""
+_CLASS = ("DiTTransformer2DModel",)
+"""Denoisers that draw from a class."""
 _TEXT = {
     "UNet2DConditionModel": ("StableDiffusionPipeline", "StableDiffusionXLPipeline"),
 }
@@ -149,8 +151,13 @@ def studio_of(source: str, size: tuple[int, int]) -> Studio:
         # The other formats are pickles.
         options = {"subfolder": _VAE, "use_safetensors": True, "torch_dtype": torch.float32}
         vae = cast(AutoencoderKL, cast(Any, AutoencoderKL).from_pretrained(source, **options))
-        given = _of_no_text(source, size)
+        given = _of_no_class(source) if kind in _CLASS else _of_no_text(source, size)
     return Studio(vae.eval().requires_grad_(False), given)
+
+
+def _of_no_class(source: str) -> Mapping[str, Any]:
+    """The class of none, which comes after all others (Ho, Salimans 2022)."""
+    return {"class_labels": torch.tensor([denoisers.config_of(source)["num_embeds_ada_norm"]])}
 
 
 def _of_no_text(source: str, size: tuple[int, int]) -> Mapping[str, Any]:

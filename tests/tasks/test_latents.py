@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 import tombola
-from pipelines import WORDS, stable_diffusion, vae
+from pipelines import WORDS, dit, stable_diffusion, vae
+from tombola import denoisers
 from tombola.anatomy import dissect
 from tombola.cli import main
 from tombola.errors import TombolaError
@@ -28,8 +29,8 @@ from tombola.tasks.image_folder import image_folder
 from tombola.tasks.images import ImageTask
 from tombola.ticket import Ticket
 
-KEPT = {"unet": "heads=0.5,channels=0.75,neurons=0.5"}
-MAKE = {"unet": stable_diffusion}
+KEPT = {"unet": "heads=0.5,channels=0.75,neurons=0.5", "dit": "heads=0.5,neurons=0.5"}
+MAKE = {"unet": stable_diffusion, "dit": dit}
 
 
 @pytest.fixture(params=list(MAKE))
@@ -147,7 +148,7 @@ def test_commands_prune_score_shrink_and_retrain(
     assert main(["prune", *what, "--keep", KEPT[kind], "--out", str(tmp_path / "cut")]) == 0
     result = json.loads(capsys.readouterr().out)
     ticket = Ticket.load(tmp_path / "cut" / "ticket")
-    assert ticket.counts()["heads"] == 8 if kind == "unet" else 3
+    assert ticket.counts()["heads"] == (8 if kind == "unet" else 3)
     assert np.isfinite(result["score"])
     assert ticket.provenance["metric"] == "frechet_distance"
     assert main(["score", *what, "--ticket", str(tmp_path / "cut" / "ticket")]) == 0
@@ -262,6 +263,17 @@ def test_pipelines_that_read_otherwise_are_refused(folder: Path, tmp_path: Path)
     config.write_text(json.dumps({**json.loads(config.read_text()), "class_embed_type": "timestep"}))
     with pytest.raises(TombolaError, match="draws from a class or picture"):
         images_of(str(pipeline))
+
+
+def test_transformers_that_do_not_fit_are_refused(folder: Path, tmp_path: Path) -> None:
+    one, model = opened(folder, dit(tmp_path / "pipeline"))
+    for channels, size, words in (
+        (4, (6, 8), "latents of 6 x 8 pixels do not fit into a DiTTransformer2DModel, which draws squares"),
+        (4, (7, 7), "cuts them into patches of 2 x 2; their sides must be multiples of 2"),
+        (8, (8, 8), "have 8 channels, the DiTTransformer2DModel takes 4 and gives 8"),
+    ):
+        with pytest.raises(TombolaError, match=words):
+            denoisers.check(model, channels, size, one.sampler.schedule)
 
 
 def test_the_text_encoder_is_read_as_safetensors(tmp_path: Path) -> None:
