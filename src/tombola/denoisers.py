@@ -8,12 +8,13 @@ from typing import Any, cast
 
 import diffusers
 import torch
-from diffusers import DDIMPipeline, DDIMScheduler, DDPMScheduler, ModelMixin, UNet2DModel
+from diffusers import DDIMPipeline, DDPMScheduler, FlowMatchEulerDiscreteScheduler, ModelMixin, UNet2DModel
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from tombola.errors import TombolaError
+from tombola.noise import Schedule
 from tombola.sources import MARK
 from tombola.store import read_json
 
@@ -35,8 +36,8 @@ KNOWN = (
 """Classes of denoisers."""
 UNCONDITIONAL = ("UNet2DModel",)
 """Classes that need nothing but an image and a timestep."""
-DRAWING = (*UNCONDITIONAL, "UNet2DConditionModel", "DiTTransformer2DModel")
-"""Classes that the task of images prunes: those of texts and classes with what their pipeline gives for none."""
+_FLOWS = ("SD3Transformer2DModel", "FluxTransformer2DModel")
+"""Classes that predict the direction of a flow."""
 _SQUARE = ("DiTTransformer2DModel",)
 """Classes whose images are as high as they are wide."""
 _NEEDS_MORE = ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type")
@@ -114,9 +115,32 @@ def predict(model: nn.Module, noisy: Tensor, timesteps: Tensor, **condition: Any
     Args:
         condition: further arguments of the denoiser, of a text or a class.
     """
+    if type(model).__name__ == "FluxTransformer2DModel":
+        return _predict_packed(model, noisy, timesteps, condition)
     found: Tensor = model(noisy, timestep=timesteps, **condition, return_dict=False)[0]
     # Where it also says how sure it is, that comes second.
     return found[:, : noisy.shape[1]]
+
+
+def _predict_packed(model: nn.Module, noisy: Tensor, timesteps: Tensor, condition: Mapping[str, Any]) -> Tensor:
+    """What Flux says: its tokens are squares of 2 x 2, it is told where they are, and times from 0 to 1."""
+    _, channels, height, width = noisy.shape
+    high, wide = height // 2, width // 2
+    axes = len(cast(Mapping[str, Any], model.config)["axes_dims_rope"])
+    places = torch.zeros(high, wide, axes, device=noisy.device, dtype=noisy.dtype)
+    places[..., 1] = torch.arange(high, device=noisy.device)[:, None]
+    places[..., 2] = torch.arange(wide, device=noisy.device)
+    tokens = noisy.view(-1, channels, high, 2, wide, 2).permute(0, 2, 4, 1, 3, 5).reshape(len(noisy), -1, channels * 4)
+    text = condition["encoder_hidden_states"]
+    found: Tensor = model(
+        tokens,
+        timestep=timesteps / 1000,
+        img_ids=places.view(-1, axes),
+        txt_ids=places.new_zeros(text.shape[1], axes),
+        **condition,
+        return_dict=False,
+    )[0]
+    return found.view(-1, high, wide, channels, 2, 2).permute(0, 3, 1, 4, 2, 5).reshape(noisy.shape)
 
 
 def random_inputs(model: nn.Module, batch: int, size: int | None = None) -> dict[str, Any]:
@@ -194,8 +218,8 @@ def _width(of: int | Sequence[int]) -> int:
     return of if isinstance(of, int) else of[0]
 
 
-def images_of(source: str) -> tuple[int, int | None]:
-    """Channels and side of what the denoiser in a folder or at a hub id draws, images or latents, by its configuration.
+def seen_by(source: str) -> tuple[int, int | None]:
+    """Channels and side of what the denoiser in a folder or at a hub id sees, images or latents, by its configuration.
 
     The side is None where the configuration does not say it.
 
@@ -211,8 +235,8 @@ def images_of(source: str) -> tuple[int, int | None]:
 
 def _check_known(name: str, config: Mapping[str, Any]) -> None:
     """Raise a TombolaError unless the task of images knows all that such a denoiser draws from."""
-    if name not in DRAWING:
-        raise TombolaError(f"a {name} is not pruned on images; {', '.join(DRAWING)} are")
+    if name not in KNOWN:
+        raise TombolaError(f"a {name} is not pruned on images; {', '.join(KNOWN)} are")
     if not name.startswith("UNet"):
         return
     more = [setting for setting in _NEEDS_MORE if config.get(setting) is not None]
@@ -225,7 +249,7 @@ def _check_known(name: str, config: Mapping[str, Any]) -> None:
         )
 
 
-def check(model: nn.Module, channels: int, size: tuple[int, int], schedule: DDPMScheduler) -> nn.Module:
+def check(model: nn.Module, channels: int, size: tuple[int, int], schedule: Schedule) -> nn.Module:
     """The model, if it denoises such images, or latents, and it is known what else it needs.
 
     Args:
@@ -242,13 +266,16 @@ def check(model: nn.Module, channels: int, size: tuple[int, int], schedule: DDPM
     unets = "block_out_channels" in config
     # Transformers may also say how sure they are.
     gives = (channels,) if unets else (channels, 2 * channels)
-    if config["in_channels"] != channels or (config["out_channels"] or config["in_channels"]) not in gives:
+    # The squares that are its tokens.
+    packed = 4 if name == "FluxTransformer2DModel" else 1
+    takes, found = config["in_channels"] / packed, (config["out_channels"] or config["in_channels"]) / packed
+    if takes != channels or found not in gives:
         raise TombolaError(
-            f"the {what} have {channels} channels, the {name} takes {config['in_channels']} and gives "
-            f"{config['out_channels']}; give images or a model of the other's kind"
+            f"the {what} have {channels} channels, the {name} takes {takes:g} and gives {found:g}; give images or a "
+            "model of the other's kind"
         )
     halvings = len(config["block_out_channels"]) - 1 if unets else 0
-    least = 2**halvings if unets else config["patch_size"]
+    least = 2**halvings if unets else 2 if packed > 1 else config["patch_size"]
     if size[0] % least or size[1] % least:
         why = f"halves them {halvings} times" if unets else f"cuts them into patches of {least} x {least}"
         raise TombolaError(
@@ -257,12 +284,19 @@ def check(model: nn.Module, channels: int, size: tuple[int, int], schedule: DDPM
         )
     if name in _SQUARE and size[0] != size[1]:
         raise TombolaError(f"{what} of {size[0]} x {size[1]} pixels do not fit into a {name}, which draws squares")
+    most = config.get("pos_embed_max_size")
+    if most is not None and max(size) > most * least:
+        raise TombolaError(f"{what} of {size[0]} x {size[1]} pixels are larger than the {most * least} of a {name}")
+    if isinstance(schedule, FlowMatchEulerDiscreteScheduler) != (name in _FLOWS):
+        raise TombolaError(f"the schedule, a {type(schedule).__name__}, is not that of a {name}")
+    if isinstance(schedule, FlowMatchEulerDiscreteScheduler):
+        return model
     if schedule.config.prediction_type not in ("epsilon", "v_prediction"):
         raise TombolaError(f"a denoiser that predicts {schedule.config.prediction_type!r} is not known")
     return model
 
 
-def schedule_of(source: str) -> DDPMScheduler | None:
+def schedule_of(source: str) -> Schedule | None:
     """The noise that the denoiser of a pipeline was trained on; None where the folder, or hub id, does not say.
 
     Raises:
@@ -272,13 +306,16 @@ def schedule_of(source: str) -> DDPMScheduler | None:
     if not (folder / SCHEDULE).is_dir() and (folder.is_dir() or SCHEDULE not in (index_of(source) or {})):
         return None
     try:
-        return DDPMScheduler.from_pretrained(source, subfolder=SCHEDULE)
+        config = DDPMScheduler.load_config(source, subfolder=SCHEDULE)
+        flows = str(config.get("_class_name")).startswith("FlowMatch")
+        kind: Any = FlowMatchEulerDiscreteScheduler if flows else DDPMScheduler
+        return cast(Schedule, kind.from_pretrained(source, subfolder=SCHEDULE))
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise TombolaError(f"the schedule in {source} cannot be read ({reason}); write the pipeline again") from error
 
 
-def save(model: nn.Module, scheduler: DDIMScheduler, folder: Path) -> None:
+def save(model: nn.Module, scheduler: Any, folder: Path) -> None:
     """Write a denoiser in the layout of its pipeline, or by itself with its schedule beside it."""
     if isinstance(model, UNet2DModel):
         DDIMPipeline(unet=model, scheduler=scheduler).save_pretrained(folder)

@@ -18,12 +18,17 @@ from tombola.sources import quiet
 
 _VAE = "vae"
 """What pipelines call it; also the subfolder."""
+_READERS = ("tokenizer", "text_encoder")
+"""What the parts that read a text are called, or begin with."""
 _PIXELS = 2**20
 """Pixels that the VAE sees at a time: activations of a large image take gigabytes."""
 _CLASS = ("DiTTransformer2DModel",)
 """Denoisers that draw from a class."""
 _TEXT = {
     "UNet2DConditionModel": ("StableDiffusionPipeline", "StableDiffusionXLPipeline"),
+    "PixArtTransformer2DModel": ("PixArtAlphaPipeline", "PixArtSigmaPipeline"),
+    "SD3Transformer2DModel": ("StableDiffusion3Pipeline",),
+    "FluxTransformer2DModel": ("FluxPipeline",),
 }
 """Class of a denoiser that draws from a text → pipelines whose way to read one is known."""
 
@@ -105,7 +110,7 @@ def images_of(source: str) -> tuple[int, int | None]:
     Raises:
         TombolaError: it cannot be read, or is not known to draw images by itself.
     """
-    channels, side = denoisers.images_of(source)
+    channels, side = denoisers.seen_by(source)
     kind = denoisers.class_of(source).__name__
     if kind in denoisers.UNCONDITIONAL:
         return channels, side
@@ -127,6 +132,9 @@ def images_of(source: str) -> tuple[int, int | None]:
             f"{source} is a {index.get('_class_name')}, of which it is not known how it reads a text; around a {kind} "
             f"Tombola knows {' and '.join(known)}"
         )
+    missing = [name for name, part in index.items() if name.startswith(_READERS) and part[0] is None]
+    if known is not None and missing:
+        raise TombolaError(f"the pipeline {source} has no {' or '.join(missing)}, without which it reads no text")
     with denoisers.reading(source):
         config = AutoencoderKL.load_config(source, subfolder=_VAE)
         return int(config["in_channels"]), None if side is None else side * _factor(config)
@@ -165,10 +173,9 @@ def _of_no_text(source: str, size: tuple[int, int]) -> Mapping[str, Any]:
     index = denoisers.index_of(source)
     assert index is not None
     name = index["_class_name"]
-    readers = ("tokenizer", "text_encoder")
     # Parts that read no text stay where they are.
     others = {
-        part: None for part, value in index.items() if not part.startswith(("_", *readers)) and isinstance(value, list)
+        part: None for part, value in index.items() if not part.startswith(("_", *_READERS)) and isinstance(value, list)
     }
     kind: Any = getattr(diffusers, name)
     pipeline = kind.from_pretrained(source, use_safetensors=True, torch_dtype=torch.float32, **others)
@@ -176,11 +183,33 @@ def _of_no_text(source: str, size: tuple[int, int]) -> Mapping[str, Any]:
         if name == "StableDiffusionPipeline":
             text, _ = pipeline.encode_prompt("", "cpu", 1, False)
             return {"encoder_hidden_states": text}
+        if name.startswith("PixArt"):
+            text, mask, _, _ = pipeline.encode_prompt("", do_classifier_free_guidance=False, device="cpu")
+            given = {"encoder_hidden_states": text, "encoder_attention_mask": mask}
+            return {**given, "added_cond_kwargs": _sizes(denoisers.config_of(source), size)}
+        if name == "StableDiffusion3Pipeline":
+            text, _, pooled, _ = pipeline.encode_prompt("", "", "", do_classifier_free_guidance=False, device="cpu")
+            return {"encoder_hidden_states": text, "pooled_projections": pooled}
+        if name == "FluxPipeline":
+            text, pooled, _ = pipeline.encode_prompt("", device="cpu")
+            # A guidance of 1 is none.
+            guided = {"guidance": torch.ones(1)} if denoisers.config_of(source)["guidance_embeds"] else {}
+            return {"encoder_hidden_states": text, "pooled_projections": pooled, **guided}
         # Zeros, where it was trained so.
         _, text, _, pooled = pipeline.encode_prompt("", device="cpu")
     # The original size, where the crop begins, and the size that is asked for.
     times = torch.tensor([[*size, 0, 0, *size]], dtype=torch.float32)
     return {"encoder_hidden_states": text, "added_cond_kwargs": {"text_embeds": pooled, "time_ids": times}}
+
+
+def _sizes(config: Mapping[str, Any], size: tuple[int, int]) -> Mapping[str, Tensor | None]:
+    """What PixArt is told of the size of images."""
+    told = config.get("use_additional_conditions")
+    if told is None:
+        told = config["sample_size"] == 128
+    if not told:
+        return {"resolution": None, "aspect_ratio": None}
+    return {"resolution": torch.tensor([size]).float(), "aspect_ratio": torch.tensor([[size[0] / size[1]]])}
 
 
 def _factor(config: Mapping[str, Any]) -> int:

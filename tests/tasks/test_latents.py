@@ -284,3 +284,22 @@ def test_the_text_encoder_is_read_as_safetensors(tmp_path: Path) -> None:
     with pytest.raises(TombolaError, match="cannot load a denoiser") as caught:
         studio_of(str(pipeline), (16, 16))
     assert "\n" not in str(caught.value)
+
+
+def test_memory_is_estimated_for_latents(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = dit(tmp_path / "pipeline")
+    seen: list[int] = []
+    monkeypatch.setattr("tombola.room.check", lambda *_, size, **__: seen.append(size))
+    what = ["--model", str(pipeline), "--task", "images", "--data", str(folder), "--json"]
+    assert main(["score", *what, "--image-size", "8"]) == 0
+    assert main(["score", *what]) == 0
+    assert seen == [4, 8]
+
+
+def test_memory_that_is_not_there_is_one_line(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline = stable_diffusion(tmp_path / "pipeline")
+    monkeypatch.setattr("tombola.room.free_and_most", lambda _: (1000, 1000))
+    assert main(["score", "--model", str(pipeline), "--task", "images", "--data", str(folder)]) == 2
+    assert "images at a time takes about" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from tombola import denoisers
 from tombola.contact_sheet import contact_sheet
 from tombola.errors import TombolaError
 from tombola.metrics import Metric
+from tombola.noise import Schedule, noised
 from tombola.quality.class_balance import class_balance
 from tombola.quality.features import Classifier, FeatureSpace
 from tombola.quality.frechet import FRECHET
@@ -92,7 +93,7 @@ class ImageTask(Task):
         dev: Images,
         features: FeatureSpace,
         *,
-        schedule: DDPMScheduler | None = None,
+        schedule: Schedule | None = None,
         studio: Studio | None = None,
         device: str = "cpu",
         steps: int = 25,
@@ -115,7 +116,7 @@ class ImageTask(Task):
             further.append(class_balance(features.classify, features.classes))
         self.more = {one.name: ("dev", self._against_pixels(one)) for one in further}
         self.available = {"train": len(train), "dev": len(dev)}
-        self._schedule = schedule or DDPMScheduler(beta_schedule="squaredcos_cap_v2")
+        self._schedule: Schedule = schedule or DDPMScheduler(beta_schedule="squaredcos_cap_v2")
         self._studio, self._device = studio or Studio(), device
         self.seen = self._studio.shape(train.pixels.shape[1:])
         self._latents: dict[str, Tensor] = {}
@@ -263,11 +264,8 @@ class ImageTask(Task):
         condition = self._studio.condition(len(images), images.device)
         # One level after the other: a gate belongs to an example, so every pass must have the batch's examples.
         for level in range(noise.shape[1]):
-            noisy = self._schedule.add_noise(images, noise[:, level], timesteps[:, level])
-            goal = noise[:, level]
-            if self._schedule.config.prediction_type == "v_prediction":
-                goal = self._schedule.get_velocity(images, goal, timesteps[:, level])
-            predicted = denoisers.predict(model, noisy, timesteps[:, level], **condition).float()
+            noisy, goal, times = noised(self._schedule, images, noise[:, level], timesteps[:, level])
+            predicted = denoisers.predict(model, noisy, times, **condition).float()
             losses.append((predicted - goal).square().flatten(1).mean(1))
         if "start" not in batch.inputs:
             return Output(torch.stack(losses).mean(0), images.new_empty(len(images), 0))
