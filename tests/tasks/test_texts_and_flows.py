@@ -2,12 +2,20 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
+from diffusers import (
+    DDIMScheduler,
+    DiffusionPipeline,
+    DPMSolverMultistepScheduler,
+    EDMEulerScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    PNDMScheduler,
+)
 from PIL import Image
 from torch import nn
 
@@ -20,7 +28,7 @@ from tombola.evaluation import evaluate
 from tombola.gates import attach
 from tombola.importance import FirstOrder
 from tombola.noise import noised
-from tombola.sampling import seeded_noise
+from tombola.sampling import Sampler, seeded_noise
 from tombola.sources import load_any
 from tombola.studio import images_of, studio_of
 from tombola.subnetwork import shrunk, whole
@@ -173,6 +181,31 @@ def test_schedules_of_another_kind_are_refused(folder: Path, tmp_path: Path) -> 
         other.save_pretrained(pipeline / "scheduler")
         with pytest.raises(TombolaError, match=words):
             opened(folder, pipeline)
+
+
+def test_noise_that_is_not_known_is_refused(folder: Path, tmp_path: Path) -> None:
+    pipeline = stable_diffusion(tmp_path / "pipeline")
+    for scheduler in (EDMEulerScheduler(), DPMSolverMultistepScheduler(use_flow_sigmas=True)):
+        cast(Any, scheduler).save_pretrained(pipeline / "scheduler")
+        with pytest.raises(TombolaError, match=f"a {type(scheduler).__name__}, is not known; Tombola knows"):
+            opened(folder, pipeline)
+    for path in sorted((pipeline / "scheduler").iterdir()):
+        path.unlink()
+    with pytest.raises(TombolaError, match=r"schedule in .* cannot be read"):
+        opened(folder, pipeline)
+    (pipeline / "scheduler").rmdir()
+    with pytest.raises(TombolaError, match="has no scheduler, which says what noise"):
+        opened(folder, pipeline)
+
+
+@pytest.mark.parametrize("kind", [PNDMScheduler, EulerDiscreteScheduler, DPMSolverMultistepScheduler])
+def test_the_noise_is_that_of_any_scheduler_of_betas(kind: Any, tmp_path: Path) -> None:
+    scheduler = kind(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction")
+    scheduler.save_pretrained(tmp_path / "scheduler")
+    found: Any = denoisers.schedule_of(str(tmp_path), trusted=True)
+    torch.testing.assert_close(found.alphas_cumprod, scheduler.alphas_cumprod)
+    assert found.config.prediction_type == "v_prediction"
+    assert Sampler(found, 3, bounded=False).scheduler().config["clip_sample"] is False
 
 
 def test_missing_text_encoders_are_one_line(tmp_path: Path) -> None:

@@ -49,8 +49,10 @@ def image_folder(folder: Path, model: str, *, size: int | None = None, **options
             f"the images of {folder} are {width} x {height} pixels, the model draws {side} x {side}; scale and crop "
             f"them with --image-size {side}"
         )
-    schedule = denoisers.schedule_of(model)
+    schedule = denoisers.schedule_of(model, trusted=True)
     studio = studio_of(model, (height, width))
+    if studio.vae is not None and schedule is None:
+        raise TombolaError(f"the pipeline {model} has no {denoisers.SCHEDULE}, which says what noise it was trained on")
     # Before the classifier is trained.
     studio.shape(train.pixels.shape[1:])
     space = features(train, dev)
