@@ -13,6 +13,7 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     PixArtAlphaPipeline,
+    PixArtSigmaPipeline,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
@@ -152,6 +153,13 @@ def pixart(folder: Path, **options: Any) -> Path:
     tokenizer, encoder = t5()
     transformer = cast(Any, made("PixArtTransformer2DModel", KINDS["pixart"].config, torch.float32))
     return saved(PixArtAlphaPipeline(tokenizer, encoder, vae(), transformer, cast(Any, schedule(**options))), folder)
+
+
+def pixart_sigma(folder: Path) -> Path:
+    """A pipeline like PixArt-sigma, which reads longer texts."""
+    tokenizer, encoder = t5()
+    transformer = cast(Any, made("PixArtTransformer2DModel", KINDS["pixart"].config, torch.float32))
+    return saved(PixArtSigmaPipeline(tokenizer, encoder, vae(), transformer, cast(Any, schedule())), folder)
 
 
 def stable_diffusion_3(folder: Path) -> Path:

@@ -19,7 +19,7 @@ from diffusers import (
 from PIL import Image
 from torch import nn
 
-from pipelines import flux, pixart, stable_diffusion, stable_diffusion_3, stable_diffusion_xl
+from pipelines import flux, pixart, pixart_sigma, stable_diffusion, stable_diffusion_3, stable_diffusion_xl
 from tombola import denoisers
 from tombola.anatomy import dissect
 from tombola.cli import main
@@ -36,7 +36,7 @@ from tombola.tasks.image_folder import image_folder
 from tombola.tasks.images import ImageTask
 from tombola.ticket import Ticket
 
-MAKE = {"xl": stable_diffusion_xl, "pixart": pixart, "sd3": stable_diffusion_3, "flux": flux}
+MAKE = {"xl": stable_diffusion_xl, "pixart": pixart, "sigma": pixart_sigma, "sd3": stable_diffusion_3, "flux": flux}
 CPU = torch.device("cpu")
 
 
@@ -77,7 +77,7 @@ def test_samples_are_those_of_the_pipeline_without_guidance(folder: Path, pipeli
         options["prompt_embeds"], options["pooled_prompt_embeds"] = torch.zeros(2, 7, 32), torch.zeros(2, 8)
     else:
         options["prompt"] = ["", ""]
-    if kind == "pixart":
+    if kind in ("pixart", "sigma"):
         options |= {"use_resolution_binning": False, "clean_caption": False}
     if kind in ("sd3", "flux"):
         options["sigmas"] = np.linspace(1.0, 1 / 3, 3).tolist()
@@ -105,7 +105,7 @@ def test_the_loss_is_that_of_latents(folder: Path, pipeline: Path, kind: str) ->
         for level in range(4):
             step = int(batch.inputs["timesteps"][index, level])
             noise = batch.inputs["noise"][index : index + 1, level]
-            if kind in ("xl", "pixart"):
+            if kind in ("xl", "pixart", "sigma"):
                 alpha = parts.scheduler.alphas_cumprod[step]
                 x, goal, time = alpha.sqrt() * latent + (1 - alpha).sqrt() * noise, noise, torch.tensor([step])
             else:
