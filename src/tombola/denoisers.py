@@ -8,12 +8,13 @@ from typing import Any, cast
 
 import diffusers
 import torch
-from diffusers import DDIMPipeline, DDIMScheduler, DDPMScheduler, ModelMixin, UNet2DModel
+from diffusers import DDIMPipeline, DDPMScheduler, FlowMatchEulerDiscreteScheduler, ModelMixin, UNet2DModel
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from tombola.errors import TombolaError
+from tombola.noise import Schedule
 from tombola.sources import MARK
 from tombola.store import read_json
 
@@ -35,6 +36,12 @@ KNOWN = (
 """Classes of denoisers."""
 UNCONDITIONAL = ("UNet2DModel",)
 """Classes that need nothing but an image and a timestep."""
+_FLOWS = ("SD3Transformer2DModel", "FluxTransformer2DModel")
+"""Classes that predict the direction of a flow."""
+_SQUARE = ("DiTTransformer2DModel",)
+"""Classes whose images are as high as they are wide."""
+_NEEDS_MORE = ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type")
+"""Settings of U-nets that ask for more than a text."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ def load(source: str, *, weights: bool = True, dtype: torch.dtype | None = torch
         raise TombolaError(
             f"{source} was shrunk already; give the model that it was made from (tombola.load opens the shrunk one)"
         )
-    with _reading(source):
+    with reading(source):
         kind, config = _described(source, part)
         if not weights:
             return cast(nn.Module, kind.from_config(config))
@@ -88,14 +95,52 @@ def class_of(source: str) -> type[nn.Module]:
     Raises:
         TombolaError: there is none, or it cannot be read.
     """
-    with _reading(source):
+    with reading(source):
         return cast(type[nn.Module], _described(source, _part(source))[0])
 
 
-def predict(model: nn.Module, noisy: Tensor, timesteps: Tensor) -> Tensor:
-    """What the denoiser says of noisy images [batch, channels, height, width] at timesteps, int64 [batch]."""
-    found: Tensor = model(noisy, timesteps, return_dict=False)[0]
-    return found
+def config_of(source: str) -> Mapping[str, Any]:
+    """The configuration of the denoiser in a folder or at a hub id.
+
+    Raises:
+        TombolaError: there is none, or it cannot be read.
+    """
+    with reading(source):
+        return _described(source, _part(source))[1]
+
+
+def predict(model: nn.Module, noisy: Tensor, timesteps: Tensor, **condition: Any) -> Tensor:
+    """What the denoiser says of noisy images [batch, channels, height, width] at timesteps, int64 [batch].
+
+    Args:
+        condition: further arguments of the denoiser, of a text or a class.
+    """
+    if type(model).__name__ == "FluxTransformer2DModel":
+        return _predict_packed(model, noisy, timesteps, condition)
+    found: Tensor = model(noisy, timestep=timesteps, **condition, return_dict=False)[0]
+    # Where it also says how sure it is, that comes second.
+    return found[:, : noisy.shape[1]]
+
+
+def _predict_packed(model: nn.Module, noisy: Tensor, timesteps: Tensor, condition: Mapping[str, Any]) -> Tensor:
+    """What Flux says: its tokens are squares of 2 x 2, it is told where they are, and times from 0 to 1."""
+    _, channels, height, width = noisy.shape
+    high, wide = height // 2, width // 2
+    axes = len(cast(Mapping[str, Any], model.config)["axes_dims_rope"])
+    places = torch.zeros(high, wide, axes, device=noisy.device, dtype=noisy.dtype)
+    places[..., 1] = torch.arange(high, device=noisy.device)[:, None]
+    places[..., 2] = torch.arange(wide, device=noisy.device)
+    tokens = noisy.view(-1, channels, high, 2, wide, 2).permute(0, 2, 4, 1, 3, 5).reshape(len(noisy), -1, channels * 4)
+    text = condition["encoder_hidden_states"]
+    found: Tensor = model(
+        tokens,
+        timestep=timesteps / 1000,
+        img_ids=places.view(-1, axes),
+        txt_ids=places.new_zeros(text.shape[1], axes),
+        **condition,
+        return_dict=False,
+    )[0]
+    return found.view(-1, high, wide, channels, 2, 2).permute(0, 3, 1, 4, 2, 5).reshape(noisy.shape)
 
 
 def random_inputs(model: nn.Module, batch: int, size: int | None = None) -> dict[str, Any]:
@@ -173,72 +218,116 @@ def _width(of: int | Sequence[int]) -> int:
     return of if isinstance(of, int) else of[0]
 
 
-def images_of(source: str) -> tuple[int, int | None]:
-    """Channels and side, in pixels, of what the denoiser in a folder or at a hub id draws, from its configuration.
+def seen_by(source: str) -> tuple[int, int | None]:
+    """Channels and side of what the denoiser in a folder or at a hub id sees, images or latents, by its configuration.
 
     The side is None where the configuration does not say it.
 
     Raises:
-        TombolaError: there is none, or it draws no images by itself.
+        TombolaError: there is none, or the task of images does not know what it draws from.
     """
-    with _reading(source):
+    with reading(source):
         kind, config = _described(source, _part(source))
-    _check_unconditional(kind.__name__, config)
+    _check_known(kind.__name__, config)
     size = config.get("sample_size")
     return int(config.get("in_channels", 3)), size if isinstance(size, int) else None
 
 
-def _check_unconditional(name: str, config: Mapping[str, Any]) -> None:
-    """Raise a TombolaError unless such a denoiser needs nothing but an image and a timestep."""
-    if name not in UNCONDITIONAL:
+def _check_known(name: str, config: Mapping[str, Any]) -> None:
+    """Raise a TombolaError unless the task of images knows all that such a denoiser draws from."""
+    if name not in KNOWN:
+        raise TombolaError(f"a {name} is not pruned on images; {', '.join(KNOWN)} are")
+    if not name.startswith("UNet"):
+        return
+    more = [setting for setting in _NEEDS_MORE if config.get(setting) is not None]
+    if config.get("addition_embed_type") not in (None, "text_time"):
+        more.append("addition_embed_type")
+    if more:
         raise TombolaError(
-            f"a {name} draws from a text or a class, which the task of images does not have; give a "
-            f"{' or '.join(UNCONDITIONAL)}"
+            f"this {name} draws from a class or picture ({more[0]} {config[more[0]]!r}), which the task of images does "
+            "not have; give one without"
         )
-    if config.get("num_class_embeds") is not None:
-        raise TombolaError(f"this {name} draws from a class, which the task of images does not have; give one without")
 
 
-def check(model: nn.Module, channels: int, size: tuple[int, int], schedule: DDPMScheduler) -> nn.Module:
-    """The model, if it denoises such images and needs nothing else.
+def check(model: nn.Module, channels: int, size: tuple[int, int], schedule: Schedule) -> nn.Module:
+    """The model, if it denoises such images, or latents, and it is known what else it needs.
+
+    Args:
+        model: of diffusers.
+        channels, size: of what it is given: channels, height and width.
+        schedule: the noise.
 
     Raises:
         TombolaError: it does not.
     """
     name, config = type(model).__name__, cast(Mapping[str, Any], model.config)
-    _check_unconditional(name, config)
-    if (config["in_channels"], config["out_channels"]) != (channels, channels):
+    _check_known(name, config)
+    what = "images" if name in UNCONDITIONAL else "latents"
+    unets = "block_out_channels" in config
+    # Transformers may also say how sure they are.
+    gives = (channels,) if unets else (channels, 2 * channels)
+    # The squares that are its tokens.
+    packed = 4 if name == "FluxTransformer2DModel" else 1
+    takes, found = config["in_channels"] / packed, (config["out_channels"] or config["in_channels"]) / packed
+    if takes != channels or found not in gives:
         raise TombolaError(
-            f"the images have {channels} channels, the {name} takes {config['in_channels']} and gives "
-            f"{config['out_channels']}; give images or a model of the other's kind"
+            f"the {what} have {channels} channels, the {name} takes {takes:g} and gives {found:g}; give images or a "
+            "model of the other's kind"
         )
-    least = 2 ** (len(config["block_out_channels"]) - 1)
+    halvings = len(config["block_out_channels"]) - 1 if unets else 0
+    least = 2**halvings if unets else 2 if packed > 1 else config["patch_size"]
     if size[0] % least or size[1] % least:
+        why = f"halves them {halvings} times" if unets else f"cuts them into patches of {least} x {least}"
         raise TombolaError(
-            f"images of {size[0]} x {size[1]} pixels do not fit into a {name} that halves them "
-            f"{len(config['block_out_channels']) - 1} times; their sides must be multiples of {least}"
+            f"{what} of {size[0]} x {size[1]} pixels do not fit into a {name} that {why}; their sides must be "
+            f"multiples of {least}"
         )
+    if name in _SQUARE and size[0] != size[1]:
+        raise TombolaError(f"{what} of {size[0]} x {size[1]} pixels do not fit into a {name}, which draws squares")
+    most = config.get("pos_embed_max_size")
+    if most is not None and max(size) > most * least:
+        raise TombolaError(f"{what} of {size[0]} x {size[1]} pixels are larger than the {most * least} of a {name}")
+    if isinstance(schedule, FlowMatchEulerDiscreteScheduler) != (name in _FLOWS):
+        raise TombolaError(f"the schedule, a {type(schedule).__name__}, is not that of a {name}")
+    if isinstance(schedule, FlowMatchEulerDiscreteScheduler):
+        return model
     if schedule.config.prediction_type not in ("epsilon", "v_prediction"):
         raise TombolaError(f"a denoiser that predicts {schedule.config.prediction_type!r} is not known")
     return model
 
 
-def schedule_of(source: str) -> DDPMScheduler | None:
-    """The noise that the denoiser of a pipeline was trained on; None where the folder does not say.
+def schedule_of(source: str, *, trusted: bool = False) -> Schedule | None:
+    """The noise that the denoiser of a pipeline was trained on; None where the folder, or hub id, does not say.
+
+    Args:
+        source: folder or hub id.
+        trusted: refuse a kind whose noise this would not be, rather than take what numbers they share.
 
     Raises:
-        TombolaError: it cannot be read.
+        TombolaError: it cannot be read, or cannot be trusted.
     """
-    if not (Path(source).expanduser() / SCHEDULE).is_dir():
+    folder = Path(source).expanduser()
+    if not (folder / SCHEDULE).is_dir() and (folder.is_dir() or SCHEDULE not in (index_of(source) or {})):
         return None
     try:
-        return DDPMScheduler.from_pretrained(source, subfolder=SCHEDULE)
+        config = DDPMScheduler.load_config(source, subfolder=SCHEDULE)
+        flows = str(config.get("_class_name")).startswith("FlowMatch")
+        kind: Any = FlowMatchEulerDiscreteScheduler if flows else DDPMScheduler
+        found = cast(Schedule, kind.from_pretrained(source, subfolder=SCHEDULE))
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise TombolaError(f"the schedule in {source} cannot be read ({reason}); write the pipeline again") from error
+    # Of these the steps are no sums of betas, which would be defaults then.
+    strange = not flows and (config.get("use_flow_sigmas") or not {"beta_schedule", "trained_betas"} & config.keys())
+    if trusted and strange:
+        raise TombolaError(
+            f"the noise of {source}, a {config.get('_class_name')}, is not known; Tombola knows schedules of betas and "
+            "FlowMatchEulerDiscreteScheduler"
+        )
+    return found
 
 
-def save(model: nn.Module, scheduler: DDIMScheduler, folder: Path) -> None:
+def save(model: nn.Module, scheduler: Any, folder: Path) -> None:
     """Write a denoiser in the layout of its pipeline, or by itself with its schedule beside it."""
     if isinstance(model, UNet2DModel):
         DDIMPipeline(unet=model, scheduler=scheduler).save_pretrained(folder)
@@ -258,7 +347,7 @@ def _described(source: str, part: str | None) -> tuple[Any, Mapping[str, Any]]:
 
 
 @contextlib.contextmanager
-def _reading(source: str) -> Iterator[None]:
+def reading(source: str) -> Iterator[None]:
     """Turn what diffusers raises for a source that it cannot load into one clear line."""
     try:
         yield
@@ -296,21 +385,14 @@ def _part(source: str) -> str | None:
         TombolaError: the pipeline has none.
     """
     folder = Path(source).expanduser()
-    index = folder / "model_index.json"
-    if folder.is_dir() and not index.is_file():
-        if not (folder / "config.json").is_file():
+    config = index_of(source)
+    if config is None:
+        if folder.is_dir() and not (folder / "config.json").is_file():
             raise TombolaError(
                 f"{source} holds neither a pipeline (model_index.json) nor a model (config.json) of diffusers"
             )
+        # A model by itself, or nothing: `load` says so.
         return None
-    if not folder.is_dir():
-        try:
-            config, _ = diffusers.DiffusionPipeline.load_config(source, return_unused_kwargs=True)
-        except (OSError, ValueError):
-            # A model by itself, or nothing: `load` says so.
-            return None
-    else:
-        config = read_json(index)
     for part in PARTS:
         if config.get(part, [None])[0] is not None:
             return part
@@ -318,3 +400,20 @@ def _part(source: str) -> str | None:
         f"{source} is a {config.get('_class_name', 'pipeline')} without a denoiser that can be pruned: it has no "
         f"{' or '.join(PARTS)}"
     )
+
+
+def index_of(source: str) -> Mapping[str, Any] | None:
+    """What a pipeline in a folder or at a hub id is made of: part → library and class; None where there is none.
+
+    Raises:
+        TombolaError: it cannot be read.
+    """
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        index = folder / "model_index.json"
+        return read_json(index) if index.is_file() else None
+    try:
+        config, _ = diffusers.DiffusionPipeline.load_config(source, return_unused_kwargs=True)
+    except (OSError, ValueError):
+        return None
+    return cast(Mapping[str, Any], config)

@@ -61,10 +61,12 @@ class Pipeline:
         if not is_denoiser(model):
             return
         from tombola import room
+        from tombola.tasks.images import ImageTask
 
+        size = max(self.task.seen[1:]) if isinstance(self.task, ImageTask) else None
         batch = self.config.batch_size if work == "training" else self.config.eval_batch_size
         levels = _LEVELS if work == "importance" else 1
-        room.check(model, batch, self.device, work, levels=levels, size=self.config.image_size)
+        room.check(model, batch, self.device, work, levels=levels, size=size)
 
     def judged(self, found: Evaluation) -> dict[str, Any]:
         """The score of an evaluation on dev with its interval, as JSON values."""

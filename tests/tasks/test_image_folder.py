@@ -11,6 +11,7 @@ from diffusers import DDPMPipeline, DDPMScheduler
 from PIL import Image
 
 from denoiser_zoo import KINDS
+from pipelines import vae
 from tombola.cli import main
 from tombola.errors import TombolaError
 from tombola.evaluation import score
@@ -167,9 +168,11 @@ def test_bad_folders_are_one_line(tmp_path: Path, pipeline: Path) -> None:
     (sized / "below").mkdir()
     picture(9).save(sized / "below" / "9.png")
     refused(sized, "both beside its subfolders and inside")
-    for kind in ("dit", "unet of texts"):
+    for kind in ("flux", "unet of texts"):
         cast(Any, KINDS[kind].make(torch.float32)).save_pretrained(tmp_path / kind)
-        refused(folder, "draws from a text or a class", model=tmp_path / kind)
+        refused(folder, "without its pipeline, whose VAE and condition", model=tmp_path / kind)
+    cast(Any, vae()).save_pretrained(tmp_path / "vae")
+    refused(folder, "a AutoencoderKL is not pruned on images; UNet2DModel, ", model=tmp_path / "vae")
 
 
 def test_images_that_do_not_fit_into_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

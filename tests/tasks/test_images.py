@@ -148,7 +148,7 @@ def test_velocity_is_learnt_where_the_schedule_says_so() -> None:
     class Oracle(nn.Module):
         level = 0
 
-        def forward(self, noisy: Tensor, times: Tensor, return_dict: bool) -> tuple[Tensor]:
+        def forward(self, noisy: Tensor, timestep: Tensor, return_dict: bool) -> tuple[Tensor]:
             level, self.level = self.level, self.level + 1
             if level < 2:
                 return (alphas[:, level].sqrt() * noise[:, level] - (1 - alphas[:, level]).sqrt() * images,)

@@ -6,6 +6,7 @@ from typing import Any
 from tombola.abilities import catalog as abilities
 from tombola.config import NAMED_TASKS, StudyConfig
 from tombola.errors import TombolaError
+from tombola.precision import resolve_device
 from tombola.tasks import files, glue, rotten_tomatoes
 from tombola.tasks.base import Task
 from tombola.tasks.corpus import Corpus
@@ -77,6 +78,7 @@ def _image_folder(config: StudyConfig) -> Task:
         Path(config.data).expanduser(),
         config.model,
         size=config.image_size,
+        device=resolve_device(config.device).type,
         train_rows=config.train_rows,
         dev_rows=config.dev_rows,
         search_rows=held_out,

@@ -15,6 +15,7 @@ from torch import Tensor
 from tombola import denoisers, machine
 from tombola.errors import TombolaError
 from tombola.quality.features import Classifier, FeatureSpace, RandomConvolutions
+from tombola.studio import images_of, studio_of
 from tombola.tasks.images import Images, ImageTask
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"})
@@ -32,14 +33,15 @@ def image_folder(folder: Path, model: str, *, size: int | None = None, **options
 
     Args:
         folder: see `read`.
-        model: source of the denoiser: its configuration says channels and size, its pipeline the noise.
+        model: source of the denoiser: its configuration says channels and size, its pipeline the noise, and, of one of
+            latents, the VAE and what it is given for no text or class.
         size: scale and crop the images to squares of so many pixels; by default they must be of the model's size.
         options: those of [`ImageTask`][tombola.tasks.images.ImageTask].
 
     Raises:
         TombolaError: the folder or the model does not fit, or there are too few images.
     """
-    channels, side = denoisers.images_of(model)
+    channels, side = images_of(model)
     train, dev = read(folder, channels=channels, size=size)
     height, width = train.pixels.shape[2:]
     if size is None and side is not None and (height, width) != (side, side):
@@ -47,8 +49,14 @@ def image_folder(folder: Path, model: str, *, size: int | None = None, **options
             f"the images of {folder} are {width} x {height} pixels, the model draws {side} x {side}; scale and crop "
             f"them with --image-size {side}"
         )
-    schedule = denoisers.schedule_of(model)
-    return ImageTask(train, dev, features(train, dev), schedule=schedule, title=folder.resolve().name, **options)
+    schedule = denoisers.schedule_of(model, trusted=True)
+    studio = studio_of(model, (height, width))
+    if studio.vae is not None and schedule is None:
+        raise TombolaError(f"the pipeline {model} has no {denoisers.SCHEDULE}, which says what noise it was trained on")
+    # Before the classifier is trained.
+    studio.shape(train.pixels.shape[1:])
+    space = features(train, dev)
+    return ImageTask(train, dev, space, schedule=schedule, studio=studio, title=folder.resolve().name, **options)
 
 
 def features(train: Images, dev: Images) -> FeatureSpace:

@@ -14,6 +14,7 @@ from tombola import denoisers
 from tombola.contact_sheet import contact_sheet
 from tombola.errors import TombolaError
 from tombola.metrics import Metric
+from tombola.noise import Schedule, noised
 from tombola.quality.class_balance import class_balance
 from tombola.quality.features import Classifier, FeatureSpace
 from tombola.quality.frechet import FRECHET
@@ -21,6 +22,7 @@ from tombola.quality.kernel import KERNEL
 from tombola.quality.precision_recall import PRECISION, RECALL
 from tombola.sampling import Sampler, seeded_noise
 from tombola.statistics import mean_std
+from tombola.studio import Studio
 from tombola.tasks.base import Batch, Output, Predictions, State, Task
 
 _FEWEST = 8
@@ -52,7 +54,7 @@ class Images:
 
 
 class ImageTask(Task):
-    """Unconditional diffusion on a set of images.
+    """Diffusion on a set of images, of their pixels or their latents, without a text or a class.
 
     `train`: each image with noise and a timestep of its own, drawn anew in every epoch. Every other split: example i
     is held-out image i, whose denoising loss is the mean over fixed timesteps and noise, and sample i, drawn from noise
@@ -65,6 +67,9 @@ class ImageTask(Task):
         features: the space in which images are compared.
         schedule: the noise; by default 1,000 steps of the cosine schedule, and the model predicts the noise.
         steps: of the sampler, an image.
+        studio: what stands around the denoiser: by default nothing, for one of pixels. Latents are made of a split when
+            it is first needed.
+        device: where they are made.
         levels: timesteps at which the loss of a held-out image is taken, one in each equal part of the schedule.
         train_rows, dev_rows: use a seeded sample of so many images; None for all.
         search_rows: hold so many training images out as the split `search`; None to search on `dev`.
@@ -73,6 +78,7 @@ class ImageTask(Task):
 
     Attributes:
         sampler: draws the samples.
+        seen: channels, height and width of what the denoiser sees: of the images or their latents.
 
     Raises:
         TombolaError: a split is too small, or the sizes of the images differ.
@@ -87,7 +93,9 @@ class ImageTask(Task):
         dev: Images,
         features: FeatureSpace,
         *,
-        schedule: DDPMScheduler | None = None,
+        schedule: Schedule | None = None,
+        studio: Studio | None = None,
+        device: str = "cpu",
         steps: int = 25,
         levels: int = 4,
         train_rows: int | None = None,
@@ -108,8 +116,11 @@ class ImageTask(Task):
             further.append(class_balance(features.classify, features.classes))
         self.more = {one.name: ("dev", self._against_pixels(one)) for one in further}
         self.available = {"train": len(train), "dev": len(dev)}
-        self._schedule = schedule or DDPMScheduler(beta_schedule="squaredcos_cap_v2")
-        self.sampler = Sampler(self._schedule, steps)
+        self._schedule: Schedule = schedule or DDPMScheduler(beta_schedule="squaredcos_cap_v2")
+        self._studio, self._device = studio or Studio(), device
+        self.seen = self._studio.shape(train.pixels.shape[1:])
+        self._latents: dict[str, Tensor] = {}
+        self.sampler = Sampler(self._schedule, steps, bounded=self._studio.vae is None)
         self._levels = levels
         self.passes = float(levels + steps)
         self._space = features
@@ -130,6 +141,7 @@ class ImageTask(Task):
             "rows": {split: len(images) for split, images in self._splits.items()},
             "available": self.available,
             "size": list(self._splits["train"].pixels.shape[1:]),
+            **({} if self._studio.vae is None else {"latents": list(self.seen)}),
             "features": self._space.name,
             "steps": self.sampler.steps,
             "baseline": "pixels of training images, each drawn by itself",
@@ -150,8 +162,7 @@ class ImageTask(Task):
                 model = self._presets[source].make()
             else:
                 model = denoisers.load(source, weights=state != "init")
-        pixels = self._splits["train"].pixels
-        return denoisers.check(model, pixels.shape[1], (pixels.shape[2], pixels.shape[3]), self._schedule)
+        return denoisers.check(model, self.seen[0], self.seen[1:], self._schedule)
 
     @override
     def save(self, model: nn.Module, folder: Path) -> None:
@@ -226,11 +237,11 @@ class ImageTask(Task):
     def batches(self, split: str, batch_size: int, *, shuffle: int | None = None) -> Iterator[Batch]:
         """As in `Task`. In `train`, `shuffle` is the seed of noise and timesteps too.
 
-        Inputs: `images` [batch, channels, height, width], `noise` [batch, levels, channels, height, width],
-        `timesteps` int64 [batch, levels] (one level in `train`) and, but in `train`, `start`: the noise that the sample
-        begins as.
+        Inputs: `images` (or their latents) [batch, channels, height, width], `noise` [batch, levels, channels, height,
+        width], `timesteps` int64 [batch, levels] (one level in `train`) and, but in `train`, `start`: the noise that
+        the sample begins as.
         """
-        pixels = self._images(split).pixels
+        pixels = self._encoded(split)
         order = np.arange(len(pixels)) if shuffle is None else np.random.default_rng(shuffle).permutation(len(pixels))
         generator = torch.Generator().manual_seed(0 if shuffle is None else shuffle)
         for first in range(0, len(order), batch_size):
@@ -250,13 +261,11 @@ class ImageTask(Task):
     def output(self, model: nn.Module, batch: Batch) -> Output:
         images, noise, timesteps = (batch.inputs[name] for name in ("images", "noise", "timesteps"))
         losses = []
+        condition = self._studio.condition(len(images), images.device)
         # One level after the other: a gate belongs to an example, so every pass must have the batch's examples.
         for level in range(noise.shape[1]):
-            noisy = self._schedule.add_noise(images, noise[:, level], timesteps[:, level])
-            goal = noise[:, level]
-            if self._schedule.config.prediction_type == "v_prediction":
-                goal = self._schedule.get_velocity(images, goal, timesteps[:, level])
-            predicted = denoisers.predict(model, noisy, timesteps[:, level]).float()
+            noisy, goal, times = noised(self._schedule, images, noise[:, level], timesteps[:, level])
+            predicted = denoisers.predict(model, noisy, times, **condition).float()
             losses.append((predicted - goal).square().flatten(1).mean(1))
         if "start" not in batch.inputs:
             return Output(torch.stack(losses).mean(0), images.new_empty(len(images), 0))
@@ -264,7 +273,17 @@ class ImageTask(Task):
         return Output(torch.stack(losses).mean(0), self._space(samples))
 
     def _sample(self, model: nn.Module, start: Tensor) -> Tensor:
-        return self.sampler.draw(lambda noisy, timesteps: denoisers.predict(model, noisy, timesteps), start)
+        condition = self._studio.condition(len(start), start.device)
+        drawn = self.sampler.draw(
+            lambda noisy, timesteps: denoisers.predict(model, noisy, timesteps, **condition), start
+        )
+        return self._studio.decode(drawn)
+
+    def _encoded(self, split: str) -> Tensor:
+        """What the denoiser sees of the images of a split, fp32 [n, channels, height, width]."""
+        if split not in self._latents:
+            self._latents[split] = self._studio.encode(self._images(split).pixels, self._device)
+        return self._latents[split]
 
     def _images(self, split: str) -> Images:
         if split not in self._splits:
@@ -277,11 +296,11 @@ class ImageTask(Task):
         return np.concatenate(parts)
 
     def _starts(self, split: str, indices: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Tensor:
-        return seeded_noise(self._splits["train"].pixels.shape[1:], _seeds(split, "start", indices))
+        return seeded_noise(self.seen, _seeds(split, "start", indices))
 
     def _fixed(self, split: str, indices: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> tuple[Tensor, Tensor]:
         """Noise [n, levels, channels, height, width] and timesteps, int64 [n, levels], of held-out images."""
-        shape = (self._levels, *self._splits["train"].pixels.shape[1:])
+        shape = (self._levels, *self.seen)
         noise = seeded_noise(shape, _seeds(split, "noise", indices))
         # One timestep in each equal part, so that few of them say much.
         parts = np.stack([np.random.default_rng(seed).random(self._levels) for seed in _seeds(split, "time", indices)])

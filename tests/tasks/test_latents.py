@@ -1,0 +1,305 @@
+"""Images as latents: denoisers that draw from a text or a class are pruned on a folder of images, without either."""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL, DiffusionPipeline
+from PIL import Image
+from torch import Tensor, nn
+
+import tombola
+from pipelines import WORDS, dit, stable_diffusion, vae
+from tombola import denoisers
+from tombola.anatomy import dissect
+from tombola.cli import main
+from tombola.errors import TombolaError
+from tombola.evaluation import evaluate
+from tombola.gates import attach
+from tombola.importance import FirstOrder
+from tombola.one_shot_pruning import one_shot
+from tombola.sampling import seeded_noise
+from tombola.sources import load_any
+from tombola.studio import Studio, images_of, studio_of
+from tombola.subnetwork import shrunk, whole
+from tombola.tasks.image_folder import image_folder
+from tombola.tasks.images import ImageTask
+from tombola.ticket import Ticket
+
+KEPT = {"unet": "heads=0.5,channels=0.75,neurons=0.5", "dit": "heads=0.5,neurons=0.5"}
+MAKE = {"unet": stable_diffusion, "dit": dit}
+
+
+@pytest.fixture(params=list(MAKE))
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, kind: str) -> Path:
+    return MAKE[kind](tmp_path / "pipeline")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "mine").mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(44):
+        # Stripes of colours.
+        values = rng.integers(0, 256, (1, 16, 3)).repeat(16, 0) if number % 2 else rng.integers(0, 256, (16, 16, 3))
+        Image.fromarray(values.astype(np.uint8)).save(tmp_path / "mine" / f"{number}.png")
+    return tmp_path / "mine"
+
+
+def opened(folder: Path, pipeline: Path, **options: Any) -> tuple[ImageTask, nn.Module]:
+    one = image_folder(folder, str(pipeline), steps=3, **options)
+    return one, one.load(str(pipeline), seed=0, state="trained").eval()
+
+
+def read(pipeline: Path) -> Any:
+    found = DiffusionPipeline.from_pretrained(pipeline)
+    found.set_progress_bar_config(disable=True)
+    return found
+
+
+def told(whole_pipeline: Any) -> dict[str, Tensor]:
+    """What the denoiser is given for nothing, by hand."""
+    if hasattr(whole_pipeline, "unet"):
+        start, end = WORDS.index("<|startoftext|>"), WORDS.index("<|endoftext|>")
+        return {"encoder_hidden_states": whole_pipeline.text_encoder(torch.tensor([[start] + [end] * 6]))[0]}
+    return {"class_labels": torch.tensor([whole_pipeline.transformer.config.num_embeds_ada_norm])}
+
+
+@pytest.mark.parametrize("predicted", ["epsilon", "v_prediction"])
+def test_the_loss_is_that_of_latents(folder: Path, tmp_path: Path, kind: str, predicted: str) -> None:
+    pipeline = MAKE[kind](tmp_path / "pipeline", prediction_type=predicted)
+    one, model = opened(folder, pipeline)
+    assert one.seen == (4, 8, 8)
+    assert one.facts()["latents"] == [4, 8, 8]
+    found = evaluate(whole(model), one, batch_size=5)
+    (batch,) = one.batches("dev", 99)
+    parts = read(pipeline)
+    alphas = parts.scheduler.alphas_cumprod
+    for index in (0, 7):
+        pixels = one._images("dev").pixels[index : index + 1]
+        losses = []
+        with torch.no_grad():
+            latent = parts.vae.encode(pixels).latent_dist.mean * 0.7
+            for level in range(4):
+                t = batch.inputs["timesteps"][index, level : level + 1]
+                a, b = alphas[t].sqrt(), (1 - alphas[t]).sqrt()
+                noise = batch.inputs["noise"][index, level]
+                goal = noise if predicted == "epsilon" else a * noise - b * latent
+                said = model(a * latent + b * noise, timestep=t, **told(parts)).sample[:, :4]
+                losses.append(float((said - goal).square().mean()))
+        assert float(found.losses[index]) == pytest.approx(np.mean(losses), rel=1e-4)
+    assert np.isfinite(found.score)
+
+
+def test_samples_are_those_of_the_pipeline_without_guidance(folder: Path, pipeline: Path, kind: str) -> None:
+    one, model = opened(folder, pipeline)
+    parts = read(pipeline)
+    parts.scheduler = one.sampler.scheduler()
+    start = seeded_noise((4, 8, 8), [0, 1])
+    if kind == "unet":
+        images = parts(["", ""], latents=start, guidance_scale=1.0, num_inference_steps=3, output_type="np").images
+    else:
+        none = parts.transformer.config.num_embeds_ada_norm
+        generators = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
+        options = {"generator": generators, "num_inference_steps": 3, "output_type": "np"}
+        images = parts([none, none], guidance_scale=1.0, **options).images
+    expected = torch.from_numpy(images).movedim(-1, 1) * 2 - 1
+    torch.testing.assert_close(one.draw(model, count=2), expected, rtol=0, atol=1e-4)
+    assert one.picture(model) is not None
+
+
+def test_gates_are_deletions_and_importance_is_finite(folder: Path, pipeline: Path, kind: str) -> None:
+    one, model = opened(folder, pipeline)
+    anatomy = dissect(model)
+    pruning = "heads+neurons+channels" if kind == "unet" else "heads+neurons"
+    everything = Ticket.everything(anatomy, cast(Any, pruning))
+    batch = next(one.batches("train", 6, shuffle=1))
+    with attach(model, anatomy, everything) as gates:
+        opened_gates = gates.open(6, torch.device("cpu"), grad=True)
+        first_order = FirstOrder(gates)
+        first_order.add(one.output(model, batch).losses, opened_gates)
+    importance = first_order.result()
+    for values in importance.sites.values():
+        assert values.nan_to_num().isfinite().all()
+        assert float(values.nan_to_num().max()) > 0
+    ticket = everything.without({name: [[0, 0], [1, 1]] for name in everything.masks})
+    with attach(model, anatomy, everything, ticket) as gates, torch.no_grad():
+        gates.open(6, torch.device("cpu"), grad=False)
+        gated = one.output(model, batch).losses
+    with torch.no_grad():
+        cut = one.output(shrunk(model, ticket).model, batch).losses
+        full = one.output(model, batch).losses
+    torch.testing.assert_close(gated, cut, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(full, cut, rtol=1e-4)
+
+
+def test_commands_prune_score_shrink_and_retrain(
+    folder: Path, pipeline: Path, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    what = ["--model", str(pipeline), "--task", "images", "--data", str(folder), "--json"]
+    assert main(["prune", *what, "--keep", KEPT[kind], "--out", str(tmp_path / "cut")]) == 0
+    result = json.loads(capsys.readouterr().out)
+    ticket = Ticket.load(tmp_path / "cut" / "ticket")
+    assert ticket.counts()["heads"] == (8 if kind == "unet" else 3)
+    assert np.isfinite(result["score"])
+    assert ticket.provenance["metric"] == "frechet_distance"
+    assert main(["score", *what, "--ticket", str(tmp_path / "cut" / "ticket")]) == 0
+    scored = json.loads(capsys.readouterr().out)
+    assert scored["score"] == pytest.approx(result["score"], rel=1e-4)
+    assert scored["score"] > 0
+    flags = ["--ticket", str(tmp_path / "cut" / "ticket"), "--epochs", "1", "--out", str(tmp_path / "again")]
+    assert main(["retrain", *what, *flags]) == 0
+    assert np.isfinite(json.loads(capsys.readouterr().out)["score"])
+    again, model = load_any(str(tmp_path / "again")), load_any(str(pipeline))
+    assert type(again) is type(model)
+    changed = [not torch.equal(a, b) for a, b in zip(again.parameters(), model.parameters(), strict=True)]
+    assert any(changed)
+    assert (tmp_path / "again" / "scheduler" / "scheduler_config.json").is_file()
+    shrink = ["shrink", str(pipeline), str(tmp_path / "cut" / "ticket"), "--out", str(tmp_path / "small")]
+    assert main([*shrink, "--no-measure"]) == 0
+    capsys.readouterr()
+    small = tombola.load(tmp_path / "small")
+    part = "unet" if kind == "unet" else "transformer"
+    pruned = DiffusionPipeline.from_pretrained(pipeline, **{part: small})
+    assert getattr(pruned, part) is small
+
+
+def test_searches_run(folder: Path, pipeline: Path, kind: str, tmp_path: Path) -> None:
+    what = ["--model", str(pipeline), "--task", "images", "--data", str(folder), "--json"]
+    steps = ["--threshold", "0.5", "--heads-step", "0.4", "--neurons-step", "0.4", "--no-refine"]
+    assert main(["prune", *what, *steps, "--out", str(tmp_path / "found")]) == 0
+    assert (tmp_path / "found" / "search.jsonl").is_file()
+    Ticket.load(tmp_path / "found" / "good").check(dissect(load_any(str(pipeline))))
+
+
+def test_a_cut_lowers_the_loss_that_it_is_made_for(folder: Path, pipeline: Path) -> None:
+    one, model = opened(folder, pipeline)
+    least = one_shot(model, one, {"heads": 0.5})
+    most = ~least
+    losses = [float(np.mean(evaluate(shrunk(model, ticket), one).losses)) for ticket in (least, most)]
+    full = float(np.mean(evaluate(whole(model), one).losses))
+    assert abs(losses[0] - full) < abs(losses[1] - full)
+
+
+def test_units_of_latents() -> None:
+    images = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    plain = Studio(vae(scaling_factor=1.0)).encode(images)
+    for options, shift, scale in (
+        ({"shift_factor": 0.1}, 0.1, 0.7),
+        ({"latents_mean": [0.0, 1.0, 2.0, 3.0], "latents_std": [1.0, 2.0, 3.0, 4.0]}, 0.0, 0.7),
+    ):
+        studio = Studio(vae(**options))
+        found = studio.encode(images)
+        torch.testing.assert_close(found[:, 0], (plain[:, 0] - shift) * scale)
+        if "latents_std" in options:
+            torch.testing.assert_close(found[:, 3], (plain[:, 3] - 3) * 0.7 / 4)
+        decoded = cast(AutoencoderKL, studio.vae).decode(plain).sample.clamp(-1, 1)
+        torch.testing.assert_close(studio.decode(found), decoded, rtol=0, atol=1e-5)
+    assert torch.equal(Studio().encode(images), images)
+    assert torch.equal(Studio().decode(images * 3), (images * 3).clamp(-1, 1))
+    assert Studio().condition(3, torch.device("cpu")) == {}
+
+
+def test_what_is_given_is_repeated() -> None:
+    given = {"text": torch.arange(6.0).view(1, 2, 3), "more": {"size": torch.ones(1, 2), "none": None}}
+    found = Studio(None, given).condition(4, torch.device("cpu"))
+    assert found["text"].shape == (4, 2, 3)
+    assert torch.equal(found["text"][3], given["text"][0])  # type: ignore[index]
+    assert found["more"]["size"].shape == (4, 2)
+    assert found["more"]["none"] is None
+
+
+def test_bad_pipelines_are_one_line(folder: Path, tmp_path: Path, kind: str, pipeline: Path) -> None:
+    def refused(words: str, **options: Any) -> None:
+        with pytest.raises(TombolaError, match=words) as caught:
+            opened(folder, pipeline, **options)
+        assert "\n" not in str(caught.value)
+
+    index = pipeline / "model_index.json"
+    content = index.read_text()
+
+    def change(**parts: Any) -> None:
+        changed = {**json.loads(content), **parts}
+        index.write_text(json.dumps({name: part for name, part in changed.items() if part is not None}))
+
+    # The denoiser sees 8 x 8 latents; of 7 it cannot make half, and of 15 pixels the VAE cannot.
+    refused("do not fit into the pipeline's VAE; their sides must be multiples of 2", size=15)
+    refused("multiples of 2", size=14)
+    change(vae=None)
+    refused("has no VAE; the task of images needs an AutoencoderKL")
+    change(vae=["diffusers", "VQModel"])
+    refused("has a VQModel as VAE")
+    index.write_text(content)
+    weights = pipeline / "vae" / "diffusion_pytorch_model.safetensors"
+    kept = weights.read_bytes()
+    weights.write_bytes(kept[:100])
+    refused("cannot load a denoiser")
+    weights.unlink()
+    refused("cannot load a denoiser")
+    weights.write_bytes(kept)
+    part = next(name for name in ("unet", "transformer") if (pipeline / name).is_dir())
+    with pytest.raises(TombolaError, match=r"without its pipeline, whose VAE and condition .* the whole pipeline"):
+        images_of(str(pipeline / part))
+    assert images_of(str(pipeline)) == (3, 16)
+    opened(folder, pipeline)
+
+
+def test_pipelines_that_read_otherwise_are_refused(folder: Path, tmp_path: Path) -> None:
+    pipeline = stable_diffusion(tmp_path / "pipeline")
+    index = pipeline / "model_index.json"
+    index.write_text(index.read_text().replace("StableDiffusionPipeline", "AltDiffusionPipeline"))
+    with pytest.raises(TombolaError, match="is a AltDiffusionPipeline, of which it is not known how it reads a text"):
+        images_of(str(pipeline))
+    index.write_text(index.read_text().replace("AltDiffusionPipeline", "StableDiffusionPipeline"))
+    config = pipeline / "unet" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "class_embed_type": "timestep"}))
+    with pytest.raises(TombolaError, match="draws from a class or picture"):
+        images_of(str(pipeline))
+
+
+def test_transformers_that_do_not_fit_are_refused(folder: Path, tmp_path: Path) -> None:
+    one, model = opened(folder, dit(tmp_path / "pipeline"))
+    for channels, size, words in (
+        (4, (6, 8), "latents of 6 x 8 pixels do not fit into a DiTTransformer2DModel, which draws squares"),
+        (4, (7, 7), "cuts them into patches of 2 x 2; their sides must be multiples of 2"),
+        (8, (8, 8), "have 8 channels, the DiTTransformer2DModel takes 4 and gives 8"),
+    ):
+        with pytest.raises(TombolaError, match=words):
+            denoisers.check(model, channels, size, one.sampler.schedule)
+
+
+def test_the_text_encoder_is_read_as_safetensors(tmp_path: Path) -> None:
+    pipeline = stable_diffusion(tmp_path / "pipeline")
+    weights = pipeline / "text_encoder" / "model.safetensors"
+    torch.save({}, weights.with_name("pytorch_model.bin"))
+    weights.unlink()
+    with pytest.raises(TombolaError, match="cannot load a denoiser") as caught:
+        studio_of(str(pipeline), (16, 16))
+    assert "\n" not in str(caught.value)
+
+
+def test_memory_is_estimated_for_latents(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = dit(tmp_path / "pipeline")
+    seen: list[int] = []
+    monkeypatch.setattr("tombola.room.check", lambda *_, size, **__: seen.append(size))
+    what = ["--model", str(pipeline), "--task", "images", "--data", str(folder), "--json"]
+    assert main(["score", *what, "--image-size", "8"]) == 0
+    assert main(["score", *what]) == 0
+    assert seen == [4, 8]
+
+
+def test_memory_that_is_not_there_is_one_line(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline = stable_diffusion(tmp_path / "pipeline")
+    monkeypatch.setattr("tombola.room.free_and_most", lambda _: (1000, 1000))
+    assert main(["score", "--model", str(pipeline), "--task", "images", "--data", str(folder)]) == 2
+    assert "images at a time takes about" in capsys.readouterr().err

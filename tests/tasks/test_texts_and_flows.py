@@ -1,0 +1,216 @@
+"""Denoisers of texts and of flows on a folder of images: what they are given, how they are judged, what they draw."""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DiffusionPipeline,
+    DPMSolverMultistepScheduler,
+    EDMEulerScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    PNDMScheduler,
+)
+from PIL import Image
+from torch import nn
+
+from pipelines import flux, pixart, pixart_sigma, stable_diffusion, stable_diffusion_3, stable_diffusion_xl
+from tombola import denoisers
+from tombola.anatomy import dissect
+from tombola.cli import main
+from tombola.errors import TombolaError
+from tombola.evaluation import evaluate
+from tombola.gates import attach
+from tombola.importance import FirstOrder
+from tombola.noise import noised
+from tombola.sampling import Sampler, seeded_noise
+from tombola.sources import load_any
+from tombola.studio import images_of, studio_of
+from tombola.subnetwork import shrunk, whole
+from tombola.tasks.image_folder import image_folder
+from tombola.tasks.images import ImageTask
+from tombola.ticket import Ticket
+
+MAKE = {"xl": stable_diffusion_xl, "pixart": pixart, "sigma": pixart_sigma, "sd3": stable_diffusion_3, "flux": flux}
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(params=list(MAKE))
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, kind: str) -> Path:
+    return MAKE[kind](tmp_path / "pipeline")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "mine").mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(44):
+        values = rng.integers(0, 256, (16, 16, 3)).astype(np.uint8)
+        Image.fromarray(values).save(tmp_path / "mine" / f"{number}.png")
+    return tmp_path / "mine"
+
+
+def opened(folder: Path, pipeline: Path) -> tuple[ImageTask, nn.Module]:
+    one = image_folder(folder, str(pipeline), steps=3)
+    return one, one.load(str(pipeline), seed=0, state="trained").eval()
+
+
+def test_samples_are_those_of_the_pipeline_without_guidance(folder: Path, pipeline: Path, kind: str) -> None:
+    one, model = opened(folder, pipeline)
+    parts: Any = DiffusionPipeline.from_pretrained(pipeline)
+    parts.set_progress_bar_config(disable=True)
+    parts.scheduler = one.sampler.scheduler()
+    start = seeded_noise((4, 8, 8), [0, 1])
+    options: dict[str, Any] = {"height": 16, "width": 16, "num_inference_steps": 3, "output_type": "np"}
+    if kind == "xl":
+        # Its guidance compares with zeros, not with what it reads in an empty text.
+        options["prompt_embeds"], options["pooled_prompt_embeds"] = torch.zeros(2, 7, 32), torch.zeros(2, 8)
+    else:
+        options["prompt"] = ["", ""]
+    if kind in ("pixart", "sigma"):
+        options |= {"use_resolution_binning": False, "clean_caption": False}
+    if kind in ("sd3", "flux"):
+        options["sigmas"] = np.linspace(1.0, 1 / 3, 3).tolist()
+    if kind == "sd3":
+        options["mu"] = None
+    if kind == "flux":
+        start = parts._pack_latents(start, 2, 4, 8, 8)
+    images = parts(latents=start, guidance_scale=1.0, **options).images
+    expected = torch.from_numpy(images).movedim(-1, 1) * 2 - 1
+    torch.testing.assert_close(one.draw(model, count=2), expected, rtol=0, atol=1e-4)
+
+
+def test_the_loss_is_that_of_latents(folder: Path, pipeline: Path, kind: str) -> None:
+    one, model = opened(folder, pipeline)
+    found = evaluate(whole(model), one, batch_size=5)
+    assert np.isfinite(found.score)
+    (batch,) = one.batches("dev", 99)
+    parts: Any = DiffusionPipeline.from_pretrained(pipeline)
+    given = studio_of(str(pipeline), (16, 16)).condition(1, CPU)
+    index, losses = 5, []
+    pixels = one._images("dev").pixels[index : index + 1]
+    with torch.no_grad():
+        shift = parts.vae.config.shift_factor or 0
+        latent = (parts.vae.encode(pixels).latent_dist.mean - shift) * 0.7
+        for level in range(4):
+            step = int(batch.inputs["timesteps"][index, level])
+            noise = batch.inputs["noise"][index : index + 1, level]
+            if kind in ("xl", "pixart", "sigma"):
+                alpha = parts.scheduler.alphas_cumprod[step]
+                x, goal, time = alpha.sqrt() * latent + (1 - alpha).sqrt() * noise, noise, torch.tensor([step])
+            else:
+                sigma = (step + 1) / 1000
+                sigma = 3 * sigma / (1 + 2 * sigma) if kind == "sd3" else sigma
+                x, goal, time = (1 - sigma) * latent + sigma * noise, noise - latent, torch.tensor([1000 * sigma])
+            said = denoisers.predict(model, x, time, **given)
+            losses.append(float((said - goal).square().mean()))
+    assert float(found.losses[index]) == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_gates_are_deletions_and_importance_is_finite(folder: Path, pipeline: Path, kind: str) -> None:
+    one, model = opened(folder, pipeline)
+    anatomy = dissect(model)
+    everything = Ticket.everything(anatomy, "heads+neurons")
+    batch = next(one.batches("train", 6, shuffle=1))
+    with attach(model, anatomy, everything) as gates:
+        first_order = FirstOrder(gates)
+        opened_gates = gates.open(6, CPU, grad=True)
+        first_order.add(one.output(model, batch).losses, opened_gates)
+    for values in first_order.result().sites.values():
+        assert values.nan_to_num().isfinite().all()
+        assert float(values.nan_to_num().max()) > 0
+    ticket = everything.without({name: [[0, 0], [1, 1]] for name in everything.masks})
+    with attach(model, anatomy, everything, ticket) as gates, torch.no_grad():
+        gates.open(6, CPU, grad=False)
+        gated = one.output(model, batch).losses
+    with torch.no_grad():
+        cut = one.output(shrunk(model, ticket).model, batch).losses
+    torch.testing.assert_close(gated, cut, rtol=1e-4, atol=1e-5)
+
+
+def test_the_commands_run(
+    folder: Path, pipeline: Path, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    what = ["--model", str(pipeline), "--task", "images", "--data", str(folder), "--json", "--dev-rows", "8"]
+    # Flux does not say how large its images are.
+    ticket = str(tmp_path / "cut" / "ticket")
+    assert main(["prune", *what, "--keep", "heads=0.5,neurons=0.5", "--out", str(tmp_path / "cut")]) == 0
+    assert np.isfinite(json.loads(capsys.readouterr().out)["score"])
+    flags = ["--ticket", ticket, "--epochs", "1", "--train-rows", "16", "--out", str(tmp_path / "again")]
+    assert main(["retrain", *what, *flags]) == 0
+    assert np.isfinite(json.loads(capsys.readouterr().out)["score"])
+    assert type(load_any(str(tmp_path / "again"))) is type(load_any(str(pipeline)))
+    written = json.loads((tmp_path / "again" / "scheduler" / "scheduler_config.json").read_text())
+    flows = kind in ("sd3", "flux")
+    assert written["_class_name"] == ("FlowMatchEulerDiscreteScheduler" if flows else "DDIMScheduler")
+    assert main(["shrink", str(pipeline), ticket, "--out", str(tmp_path / "small"), "--no-measure"]) == 0
+    companion = json.loads((tmp_path / "small" / "scheduler" / "scheduler_config.json").read_text())
+    assert companion["_class_name"].startswith("FlowMatch") == flows
+
+
+def test_a_flow_goes_straight() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images, noise = torch.randn(2, 3, 1, 2, 2, generator=generator)
+    schedule = FlowMatchEulerDiscreteScheduler()
+    noisy, goal, times = noised(schedule, images, noise, torch.tensor([0, 499, 999]))
+    torch.testing.assert_close(times, torch.tensor([1.0, 500.0, 1000.0]))
+    torch.testing.assert_close(noisy[2], noise[2])
+    torch.testing.assert_close(noisy - times.view(-1, 1, 1, 1) / 1000 * goal, images)
+
+
+def test_schedules_of_another_kind_are_refused(folder: Path, tmp_path: Path) -> None:
+    for made, other, words in (
+        (
+            stable_diffusion,
+            FlowMatchEulerDiscreteScheduler(),
+            "a FlowMatchEulerDiscreteScheduler, is not that of a UNet2D",
+        ),
+        (stable_diffusion_3, DDIMScheduler(), "a DDPMScheduler, is not that of a SD3Transformer2DModel"),
+    ):
+        pipeline = made(tmp_path / made.__name__)
+        other.save_pretrained(pipeline / "scheduler")
+        with pytest.raises(TombolaError, match=words):
+            opened(folder, pipeline)
+
+
+def test_noise_that_is_not_known_is_refused(folder: Path, tmp_path: Path) -> None:
+    pipeline = stable_diffusion(tmp_path / "pipeline")
+    for scheduler in (EDMEulerScheduler(), DPMSolverMultistepScheduler(use_flow_sigmas=True)):
+        cast(Any, scheduler).save_pretrained(pipeline / "scheduler")
+        with pytest.raises(TombolaError, match=f"a {type(scheduler).__name__}, is not known; Tombola knows"):
+            opened(folder, pipeline)
+    for path in sorted((pipeline / "scheduler").iterdir()):
+        path.unlink()
+    with pytest.raises(TombolaError, match=r"schedule in .* cannot be read"):
+        opened(folder, pipeline)
+    (pipeline / "scheduler").rmdir()
+    with pytest.raises(TombolaError, match="has no scheduler, which says what noise"):
+        opened(folder, pipeline)
+
+
+@pytest.mark.parametrize("kind", [PNDMScheduler, EulerDiscreteScheduler, DPMSolverMultistepScheduler])
+def test_the_noise_is_that_of_any_scheduler_of_betas(kind: Any, tmp_path: Path) -> None:
+    scheduler = kind(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction")
+    scheduler.save_pretrained(tmp_path / "scheduler")
+    found: Any = denoisers.schedule_of(str(tmp_path), trusted=True)
+    torch.testing.assert_close(found.alphas_cumprod, scheduler.alphas_cumprod)
+    assert found.config.prediction_type == "v_prediction"
+    assert Sampler(found, 3, bounded=False).scheduler().config["clip_sample"] is False
+
+
+def test_missing_text_encoders_are_one_line(tmp_path: Path) -> None:
+    pipeline = stable_diffusion_3(tmp_path / "pipeline")
+    index = pipeline / "model_index.json"
+    index.write_text(json.dumps({**json.loads(index.read_text()), "text_encoder_3": [None, None]}))
+    with pytest.raises(TombolaError, match="has no text_encoder_3, without which it reads no text"):
+        images_of(str(pipeline))
