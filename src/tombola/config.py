@@ -194,7 +194,8 @@ class StudyConfig:
             raise TombolaError("search_rows is for search_split train; the search runs on dev")
         if self.imp and not any(way(one).pruning != "weights" or way(one).iterative for one in self.prunings):
             raise TombolaError(
-                "imp trains between cuts of weights or sites; the searches named begin with the full model each time"
+                "imp trains between cuts of weights or sites; the searches named begin with the full model each time: "
+                "add --no-imp"
             )
         self._check_language()
         for name in (

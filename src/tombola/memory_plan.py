@@ -4,7 +4,9 @@ A ticket's size hardly depends on which sites it keeps, so the smaller versions 
 neurons and groups of channels of every layer.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -101,17 +103,35 @@ def needs(
         if smaller is not None:
             model = smaller(model)
         twice = 2 if guidance and type(model).__name__ not in UNCONDITIONAL else 1
-        passes = {
-            count: estimate(
-                build,
-                lambda one, count=count, twice=twice: random_inputs(one, count * twice, size),  # type: ignore[misc]
-                dtype=dtype,
-                shrink=smaller,
-            )
-            for count in images
-        }
+        with _fitting(type(model).__name__, size):
+            passes = {
+                count: estimate(
+                    build,
+                    lambda one, count=count, twice=twice: random_inputs(one, count * twice, size),  # type: ignore[misc]
+                    dtype=dtype,
+                    shrink=smaller,
+                )
+                for count in images
+            }
         found.append(Need(keep, count_parameters(model), passes))
     return tuple(found)
+
+
+@contextlib.contextmanager
+def _fitting(name: str, size: int | None) -> Iterator[None]:
+    """Turn what a denoiser raises for images that it cannot draw into one line, without the log of the shapes."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        if size is None:
+            raise
+        reason = " ".join(str(error).split())[:150]
+        raise TombolaError(f"a {name} does not draw {size} x {size} ({reason}); give another --size") from error
+    finally:
+        log.setLevel(level)
 
 
 def _check(keep: float) -> None:

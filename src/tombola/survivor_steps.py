@@ -75,7 +75,7 @@ class SurvivorSteps:
 
     def _tickets(self, pruning: Pruning, _: Progress) -> None:
         tickets = [Ticket.load(cell.ticket(pruning, "good")) for cell in self._survivors.cells]
-        made = super_survivor_controls(tickets, seed=0)
+        made = super_survivor_controls(tickets, 0, self._benches[0].setting.anatomy)
         drawn = {"super-survivors": super_survivors(tickets), "super-random": made["random"], "super-bad": made["bad"]}
         with publish(self._survivors.folder / pruning) as draft:
             for name, ticket in drawn.items():

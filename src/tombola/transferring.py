@@ -232,7 +232,8 @@ class Transferring:
         started = time.perf_counter()
         ticket = Ticket.load(source.cell(bench.cell.seed).ticket(pruning, "good"))
         if kind == "random":
-            ticket = controls.random(ticket, bench.cell.seed, members_of(bench.setting.anatomy, pruning))
+            anatomy = bench.setting.anatomy
+            ticket = controls.random(ticket, bench.cell.seed, members_of(anatomy, pruning), anatomy)
         trained = bench.trained(ticket, progress)
         with publish(place) as draft:
             bench.write_score(draft, trained, kind, "retrained", started, progress)

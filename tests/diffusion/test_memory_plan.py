@@ -104,6 +104,14 @@ def test_the_command_reads_a_folder_without_its_weights(tmp_path: Path, capsys: 
     assert "text encoders" in shown
 
 
+def test_the_command_says_what_a_denoiser_does_not_draw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"_class_name": "UNet2DModel", **UNET}))
+    assert main(["memory", str(tmp_path), "--size", "15"]) == 2
+    said = capsys.readouterr().err
+    assert "a UNet2DModel does not draw 15 x 15" in said
+    assert "Traceback" not in said
+
+
 def test_the_command_says_what_is_no_denoiser(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["memory", str(tmp_path)]) == 2
     assert "neither a pipeline" in capsys.readouterr().err

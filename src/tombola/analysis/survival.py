@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tombola import controls
 from tombola.analysis.shared import Array, Shared, all_pairs
+from tombola.anatomy import Anatomy
 from tombola.errors import TombolaError
 from tombola.ticket import Pruning, Ticket
 
@@ -106,11 +107,16 @@ def super_survivors(tickets: Sequence[Ticket]) -> Ticket:
     return reduce(and_, tickets[1:], tickets[0]).with_provenance(**_common(tickets), ticket="super-survivors")
 
 
-def super_survivor_controls(tickets: Sequence[Ticket], seed: int) -> dict[str, Ticket]:
+def super_survivor_controls(tickets: Sequence[Ticket], seed: int, anatomy: Anatomy | None = None) -> dict[str, Ticket]:
     """Tickets to hold against the super-survivors of `tickets`, each exactly as large.
 
     `random` and `random-layerwise` as for every ticket (`tombola.controls`); `bad` keeps the sites of each kind that
     survive in the fewest tickets, drawn at random among those that survive equally often.
+
+    Args:
+        tickets: of several seeds.
+        seed: of the draws.
+        anatomy: of the model, where it is at hand, for random draws of as many weights.
 
     Raises:
         TombolaError: as `super_survivors`; or these are tickets of weights, of which few ever survive as seldom.
@@ -122,6 +128,8 @@ def super_survivor_controls(tickets: Sequence[Ticket], seed: int) -> dict[str, T
     masks = {}
     for kind, count in survivors.counts().items():
         times = torch.stack([ticket.masks[kind].flatten() for ticket in tickets]).sum(0)
+        # Rows of a mask may be longer than their layer: what is no site comes last.
+        times[~survivors.exists(kind).flatten()] = len(tickets) + 1
         shuffled = torch.randperm(len(times), generator=generator)
         order = shuffled[times[shuffled].argsort(stable=True)]
         mask = torch.zeros(len(times), dtype=torch.bool)
@@ -129,7 +137,7 @@ def super_survivor_controls(tickets: Sequence[Ticket], seed: int) -> dict[str, T
         masks[kind] = mask.view_as(survivors.masks[kind])
     bad = replace(survivors, masks=masks).with_provenance(ticket="bad", seed=seed)
     drawn = {
-        "random": controls.random(survivors, seed),
+        "random": controls.random(survivors, seed, None, anatomy),
         "random-layerwise": controls.random_layerwise(survivors, seed),
         "bad": bad,
     }

@@ -166,7 +166,8 @@ class RandomConvolutions:
             channels = _WIDTH
         self._layers = layers
         self._scale = 1.0
-        variance = torch.cat([self(part) for part in images.split(_AT_ONCE)]).var(0).mean()
+        with _one_thread():
+            variance = torch.cat([self(part) for part in images.split(_AT_ONCE)]).var(0).mean()
         self._scale = float(variance.clamp_min(1e-12).rsqrt())
 
     def __call__(self, images: Tensor) -> Tensor:

@@ -51,19 +51,14 @@ def about_random_curve(record: Record, searches: Sequence[Trajectory], random: S
         for point in random
         if point.seed in seeds
     ]
-    ratios = [point.score / step.score for point, step in pairs if step.score]
-    apart = [
-        point.sparsity
-        for point, step in pairs
-        if (step.score < point.score_low if not record.higher_is_better else step.score > point.score_high)
-    ]
-    if not apart or not ratios:
-        return " Random tickets of the same size in every matrix cannot be told from those found."
-    share = f"in {len(apart)} of {len(pairs)} comparisons"
-    return (
-        f" Random tickets with as many weights in every matrix do worse {share} (the found score lies outside their "
-        f"95 % interval), with {min(ratios):.2f} to {max(ratios):.2f} times the score."
-    )
+    above = sum(step.score > point.score_high for point, step in pairs)
+    below = sum(step.score < point.score_low for point, step in pairs)
+    worse, better = (above, below) if record.higher_is_better else (below, above)
+    if not worse and not better:
+        return " Random tickets with as many weights in every matrix cannot be told from those found."
+    text = f" Random tickets with as many weights in every matrix do worse in {worse} of {len(pairs)} comparisons"
+    text += f", and better in {better}" if better else ""
+    return f"{text}: the found score lies outside their 95 % interval."
 
 
 def about_tickets(record: Record, pruning: str) -> str:

@@ -13,9 +13,6 @@ from tombola.tasks.corpus import Corpus
 from tombola.tasks.language import Blocks, LanguageTask
 from tombola.tasks.text import TextTask, tokenizer_of
 
-_SEARCHED = 128
-"""Images that are held out for a search, unless the user says how many."""
-
 
 def open_task(config: StudyConfig) -> Task:
     """Load the data that a configuration names, with the tokenizer of its model.
@@ -71,9 +68,6 @@ def _image_folder(config: StudyConfig) -> Task:
     from tombola.tasks.image_folder import image_folder
 
     assert config.data is not None
-    held_out = None
-    if config.search_split == "train":
-        held_out = config.search_rows or config.dev_rows or _SEARCHED
     return image_folder(
         Path(config.data).expanduser(),
         config.model,
@@ -81,7 +75,8 @@ def _image_folder(config: StudyConfig) -> Task:
         device=resolve_device(config.device).type,
         train_rows=config.train_rows,
         dev_rows=config.dev_rows,
-        search_rows=held_out,
+        held_out=config.search_split == "train",
+        search_rows=config.search_rows,
     )
 
 

@@ -28,7 +28,15 @@ _NAMED = 3
 """Files that an error names, at most."""
 
 
-def image_folder(folder: Path, model: str, *, size: int | None = None, **options: Any) -> ImageTask:
+def image_folder(
+    folder: Path,
+    model: str,
+    *,
+    size: int | None = None,
+    held_out: bool = False,
+    search_rows: int | None = None,
+    **options: Any,
+) -> ImageTask:
     """The task of a folder of images and the denoiser that draws such images.
 
     Args:
@@ -36,6 +44,8 @@ def image_folder(folder: Path, model: str, *, size: int | None = None, **options
         model: source of the denoiser: its configuration says channels and size, its pipeline the noise, and, of one of
             latents, the VAE and what it is given for no text or class.
         size: scale and crop the images to squares of so many pixels; by default they must be of the model's size.
+        held_out: hold training images out for the search.
+        search_rows: how many; by default as many as judge, at most a fifth.
         options: those of [`ImageTask`][tombola.tasks.images.ImageTask].
 
     Raises:
@@ -56,6 +66,9 @@ def image_folder(folder: Path, model: str, *, size: int | None = None, **options
     # Before the classifier is trained.
     studio.shape(train.pixels.shape[1:])
     space = features(train, dev)
+    if held_out:
+        judging = min(len(dev), options.get("dev_rows") or len(dev))
+        options["search_rows"] = search_rows or max(1, min(judging, len(train) // 5))
     return ImageTask(train, dev, space, schedule=schedule, studio=studio, title=folder.resolve().name, **options)
 
 
