@@ -142,9 +142,7 @@ def test_what_is_asked_of_the_tickets_does_not_change_the_hash() -> None:
 
 @pytest.mark.parametrize("settings", [{"search_rows": 5}, {"imp": True, "prunings": ("wanda",)}])
 def test_a_setting_that_another_setting_switches_off_is_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(
-        TombolaError, match=r"is for search_split train|full model each time: add --no-imp"
-    ):
+    with pytest.raises(TombolaError, match=r"is for search_split train|full model each time: add --no-imp"):
         StudyConfig(**settings)
 
 

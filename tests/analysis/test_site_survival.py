@@ -14,8 +14,10 @@ from tombola.analysis.survival import (
     super_survivor_controls,
     super_survivors,
 )
+from tombola.anatomy import dissect
 from tombola.errors import TombolaError
 from tombola.ticket import Ticket
+from unets import unet
 
 
 def tickets(count: int, share: float = 0.7, **provenance: object) -> list[Ticket]:
@@ -71,6 +73,19 @@ def test_controls_of_super_survivors_are_as_large(seed: int) -> None:
         kept, gone = times[controls["bad"].masks[kind]], times[~controls["bad"].masks[kind]]
         assert not len(kept) or not len(gone) or int(kept.max()) <= int(gone.min())
     assert super_survivor_controls(several, seed) == controls
+
+
+def test_bad_tickets_are_as_large_where_rows_differ_in_length() -> None:
+    # Attention of 2 heads at 8 channels and of 4 at 16: half of the first row of the mask is no site.
+    model = unet(down_block_types=("AttnDownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D",) * 2)
+    anatomy = dissect(model)
+    everything = Ticket.everything(anatomy, "heads")
+    assert everything.total < everything.masks["heads"].numel()
+    found = [everything.without({"heads": [[row, row % 2] for row in range(seed, 4)]}) for seed in range(2)]
+    survivors = super_survivors(found)
+    for control in super_survivor_controls(found, 0, anatomy).values():
+        assert len(control) == len(survivors)
+        control.check(anatomy)
 
 
 def test_ties_between_bad_sites_are_broken_by_the_seed() -> None:
