@@ -62,15 +62,15 @@ def _swapped(ticket: Ticket, generator: torch.Generator) -> dict[str, Tensor]:
 def _drawn(ticket: Ticket, units: Members | None, generator: torch.Generator) -> dict[str, Tensor]:
     """Masks of a uniform draw of the size of a ticket."""
     if units is not None:
-        drawn = _draw(count(units), len(_units_of(ticket, units)), generator)
+        drawn = draw(count(units), len(_units_of(ticket, units)), generator)
         masks = {kind: drawn[of_sites] for kind, of_sites in units.items()}
     elif ticket.pruning != "weights":
         masks = {name: torch.zeros_like(mask) for name, mask in ticket.masks.items()}
         for name, mask in ticket.masks.items():
             exists = ticket.exists(name)
-            masks[name][exists] = _draw(int(exists.sum()), int(mask.sum()), generator)
+            masks[name][exists] = draw(int(exists.sum()), int(mask.sum()), generator)
     else:
-        joint = _draw(ticket.total, len(ticket), generator)
+        joint = draw(ticket.total, len(ticket), generator)
         parts = joint.split([mask.numel() for mask in ticket.masks.values()])
         masks = {name: part.view_as(mask) for (name, mask), part in zip(ticket.masks.items(), parts, strict=True)}
     return masks
@@ -94,7 +94,7 @@ def random_layerwise(ticket: Ticket, seed: int, units: Members | None = None) ->
         survivors = _units_of(ticket, units)
         for row in units["heads"]:
             there = row.unique()
-            kept[there] = _draw(len(there), sum(int(unit) in survivors for unit in there), generator)
+            kept[there] = draw(len(there), sum(int(unit) in survivors for unit in there), generator)
         masks = {kind: kept[of_sites] for kind, of_sites in units.items()}
         return _control(ticket, masks, "random-layerwise", seed=seed)
     for name, mask in ticket.masks.items():
@@ -102,7 +102,7 @@ def random_layerwise(ticket: Ticket, seed: int, units: Members | None = None) ->
         rows = mask.reshape(mask.shape[0], -1) if ticket.sites else mask.reshape(1, -1)
         masks[name] = torch.zeros_like(rows)
         for drawn, row, exists in zip(masks[name], rows, ticket.exists(name).view_as(rows), strict=True):
-            drawn[exists] = _draw(int(exists.sum()), int(row.sum()), generator)
+            drawn[exists] = draw(int(exists.sum()), int(row.sum()), generator)
         masks[name] = masks[name].view_as(mask)
     return _control(ticket, masks, "random-layerwise", seed=seed)
 
@@ -129,7 +129,8 @@ def _units_of(ticket: Ticket, units: Members) -> set[int]:
     return {unit for kind, of_sites in units.items() for unit in of_sites[ticket.masks[kind]].tolist()}
 
 
-def _draw(total: int, count: int, generator: torch.Generator) -> Tensor:
+def draw(total: int, count: int, generator: torch.Generator) -> Tensor:
+    """Bool [total], of which so many are true, drawn uniformly."""
     mask = torch.zeros(total, dtype=torch.bool)
     mask[torch.randperm(total, generator=generator)[:count]] = True
     return mask

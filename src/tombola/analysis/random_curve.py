@@ -11,6 +11,7 @@ from typing import Self
 
 import torch
 
+from tombola import controls
 from tombola.anatomy import Anatomy
 from tombola.errors import TombolaError
 from tombola.records import read
@@ -90,9 +91,8 @@ def random_like(step: Step, anatomy: Anatomy, seed: int) -> Ticket:
             "its folder and start again"
         )
     generator = torch.Generator().manual_seed(seed)
-    masks = {}
-    for matrix, kept in zip(anatomy.matrices, step.matrices, strict=True):
-        mask = torch.zeros(matrix.size, dtype=torch.bool)
-        mask[torch.randperm(matrix.size, generator=generator)[:kept]] = True
-        masks[matrix.name] = mask.view(matrix.shape)
+    masks = {
+        matrix.name: controls.draw(matrix.size, kept, generator).view(matrix.shape)
+        for matrix, kept in zip(anatomy.matrices, step.matrices, strict=True)
+    }
     return Ticket("weights", anatomy.signature, masks, {"ticket": "random-layerwise", "way": "weights", "seed": seed})

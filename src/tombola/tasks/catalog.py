@@ -8,7 +8,7 @@ from tombola.config import NAMED_TASKS, StudyConfig
 from tombola.errors import TombolaError
 from tombola.precision import resolve_device
 from tombola.tasks import files, glue, rotten_tomatoes
-from tombola.tasks.base import Task
+from tombola.tasks.base import Task, rows_held_out
 from tombola.tasks.corpus import Corpus
 from tombola.tasks.language import Blocks, LanguageTask
 from tombola.tasks.text import TextTask, tokenizer_of
@@ -49,7 +49,7 @@ def _held_out(config: StudyConfig, train: int, dev: int) -> int | None:
     """How many training rows are held out for the search; None to search on the dev split."""
     if config.search_split == "dev":
         return None
-    return config.search_rows or max(1, min(config.dev_rows or dev, dev, train // 5))
+    return rows_held_out(config.search_rows, config.dev_rows, train, dev)
 
 
 def _digits(config: StudyConfig) -> Task:

@@ -16,6 +16,7 @@ from tombola import denoisers, machine
 from tombola.errors import TombolaError
 from tombola.quality.features import Classifier, FeatureSpace, RandomConvolutions
 from tombola.studio import images_of, studio_of
+from tombola.tasks.base import rows_held_out
 from tombola.tasks.images import Images, ImageTask
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"})
@@ -67,8 +68,7 @@ def image_folder(
     studio.shape(train.pixels.shape[1:])
     space = features(train, dev)
     if held_out:
-        judging = min(len(dev), options.get("dev_rows") or len(dev))
-        options["search_rows"] = search_rows or max(1, min(judging, len(train) // 5))
+        options["search_rows"] = rows_held_out(search_rows, options.get("dev_rows"), len(train), len(dev))
     return ImageTask(train, dev, space, schedule=schedule, studio=studio, title=folder.resolve().name, **options)
 
 
