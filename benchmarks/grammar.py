@@ -1,30 +1,35 @@
 """Minimal pairs our way and lm-evaluation-harness's way: same model, same pairs, same precision, one run, one ratio.
 
-Ours: a pair is one row of a batch, its shared beginning computed once, logits only where the sentences differ, rows of
-similar length together. The harness's (`pip install 'tombola[language]'`): its own `HFLM.loglikelihood` at batch 64,
-each sentence a request after the same start token, requests sorted by length as it does. Both times are those of
-tokenising and scoring; building the harness's task is left out.
+Ours: pairs that begin alike are one row of a batch, what they share is computed once, logits only where the sentences
+of a pair differ, rows of similar length together. The harness's (`pip install 'tombola[language]'`): its own
+`HFLM.loglikelihood` at batch 64, each sentence a request after the same start token, requests sorted by length as it
+does. Both times are those of tokenising and scoring; building the harness's task is left out.
 
-    python benchmarks/grammar.py [--pairs FOLDER_OR_FILE] [--rows 500] [--model smollm2] [--rounds 2]
+    python benchmarks/grammar.py [--pairs FOLDER_OR_FILE] [--rows 500] [--sharing 0] [--model smollm2] [--rounds 2]
 
-Without `--pairs` they are those of Tombola's own small grammar. The two take turns, and each counts with its best
+Without `--pairs` they are those of Tombola's own small grammar. `--sharing 0.5` takes only pairs whose sentences share
+at least half of the shorter one's tokens, the start token among them. The two take turns, and each counts with its best
 round, which another process disturbs least; seconds of processor time are given too, as that is what one counts on a
 machine that is not idle.
 """
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tombola.abilities import grammar
+from tombola.abilities.ability import Ability
 from tombola.abilities.corpus import plots
 from tombola.evaluation import evaluate
+from tombola.language.grove import plant
+from tombola.language.tree import common
 from tombola.precision import Precision, resolve_precision
 from tombola.subnetwork import whole
 from tombola.tasks.language import LanguageTask
@@ -32,6 +37,16 @@ from tombola.tasks.text import tokenizer_of
 
 Round = tuple[float, float, list[float]]
 """Wall and processor seconds, and the verdict on each pair, ties by half."""
+
+
+def sharing(ability: Ability, tokenizer: PreTrainedTokenizerBase, least: float) -> Ability:
+    """The ability with the pairs of which at least this share of tokens is common."""
+
+    def shared(choices: tuple[str, ...]) -> float:
+        tokens = [(-1, *tokenizer(text, add_special_tokens=False)["input_ids"]) for text in choices]
+        return common(tokens) / min(map(len, tokens))
+
+    return replace(ability, examples=tuple(one for one in ability.examples if shared(one.choices) >= least))
 
 
 def ours(model: PreTrainedModel, task: LanguageTask, precision: Precision) -> Round:
@@ -59,21 +74,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=Path, default=None)
     parser.add_argument("--rows", type=int, default=500)
+    parser.add_argument("--sharing", type=float, default=0.0)
     parser.add_argument("--model", default="smollm2")
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
-    ability = grammar.load(options.pairs).sample(options.rows)
-    pairs = [example.choices for example in ability.examples]
     tokenizer = tokenizer_of(options.model)
+    ability = sharing(grammar.load(options.pairs), tokenizer, options.sharing).sample(options.rows)
+    pairs = [example.choices for example in ability.examples]
     task = LanguageTask([ability], plots().train[:64], tokenizer)
     model = task.load(options.model, seed=0)
     assert isinstance(model, PreTrainedModel)
     assert task.start is not None
     items = task._encoded("dev")
-    read, plain = sum(len(item.tree) for item in items), sum(len(row) for item in items for row in item.rows)
+    plain, within, read = (
+        sum(len(row) for item in items for row in item.rows),
+        sum(len(item.tree) for item in items),
+        sum(len(row.tree) for row in plant(items, 64)),
+    )
     print(
         f"{len(pairs)} pairs after {task.start.name}, {torch.get_num_threads()} threads; {plain:,} tokens one by one, "
-        f"{read:,} with what pairs share read once ({plain / read:.2f} times fewer)",
+        f"{within:,} with what the two of a pair share read once, {read:,} with what neighbours share "
+        f"({plain / read:.2f} times fewer)",
         flush=True,
     )
     for precision in dict.fromkeys(("fp32", resolve_precision("auto", torch.device("cpu")))):

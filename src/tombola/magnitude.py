@@ -1,7 +1,7 @@
 """The largest weights of a whole model, exactly as many as asked, in two passes and next to no memory."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import torch
@@ -9,7 +9,6 @@ from torch import Tensor
 
 _LOW_BITS = 16
 _HIGH_BITS = 15  # a magnitude has no sign bit
-_DEAD = 0
 _SLAB = 1 << 20
 """Weights that are looked at together: few enough for the processor's cache."""
 
@@ -48,12 +47,13 @@ class Threshold:
     Masks are taken matrix by matrix, in the order in which the threshold was found: each uses up its share of the ties.
 
     Attributes:
-        key: of the threshold, see `_keys`.
+        key: of the threshold, see `_Keys`.
         ties: weights of this very magnitude to remove from the next matrices on.
     """
 
     key: int
     ties: int
+    _keys: "_Keys" = field(default_factory=lambda: _Keys(), repr=False, compare=False)
 
     @classmethod
     def find(cls, pairs: Callable[[], Iterable[Pair]], remove: int) -> Self:
@@ -63,7 +63,7 @@ class Threshold:
             pairs: gives the matrices; called twice, so that they need not all be in memory.
             remove: number of weights to go, the dead ones among them.
         """
-        high = _histogram(pairs(), _HIGH_BITS, lambda key: key >> _LOW_BITS)
+        high = _histogram(pairs(), _HIGH_BITS, lambda key: key.bitwise_right_shift_(_LOW_BITS))
         bin_, before = _bin_of(high, remove)
         low_mask = (1 << _LOW_BITS) - 1
         low = _histogram(pairs(), _LOW_BITS, lambda key: key[key >> _LOW_BITS == bin_] & low_mask)
@@ -74,7 +74,7 @@ class Threshold:
         """Which weights of the next matrix survive: bool, of its shape and on its device."""
         mask = torch.empty(matrix.numel(), dtype=torch.bool, device=matrix.device)
         start = 0
-        for key in _keys(matrix, alive):
+        for key in self._keys(matrix, alive):
             part = mask[start : start + len(key)]
             torch.ge(key, self.key, out=part)
             if self.ties:
@@ -85,20 +85,37 @@ class Threshold:
         return mask.reshape(matrix.shape)
 
 
-def _keys(matrix: Tensor, alive: Tensor | None) -> Iterator[Tensor]:
-    """Int32 keys that order as magnitudes do, flat, a slab at a time; dead weights come before every living one."""
-    flat = matrix.detach().flatten()
-    living = None if alive is None else alive.to(flat.device).flatten()
-    for start in range(0, len(flat), _SLAB):
-        key = flat[start : start + _SLAB].float().abs().view(torch.int32) + 1
-        yield key if living is None else key.where(living[start : start + _SLAB], _DEAD)
+class _Keys:
+    """Int32 keys that order as magnitudes do, flat, a slab at a time; dead weights come before every living one.
+
+    All slabs are in the same memory, which is not asked for again and again: use each before the next.
+    """
+
+    def __init__(self) -> None:
+        self._memory: dict[torch.device, Tensor] = {}
+
+    def __call__(self, matrix: Tensor, alive: Tensor | None) -> Iterator[Tensor]:
+        flat = matrix.detach().flatten()
+        living = None if alive is None else alive.to(flat.device).flatten()
+        if flat.device not in self._memory:
+            self._memory[flat.device] = torch.empty(_SLAB, device=flat.device, dtype=torch.float32)
+        for start in range(0, len(flat), _SLAB):
+            part = flat[start : start + _SLAB]
+            values = self._memory[flat.device][: len(part)]
+            if part.dtype == torch.float32:
+                torch.abs(part, out=values)
+            else:
+                values.copy_(part).abs_()
+            key = values.view(torch.int32).add_(1)
+            yield key if living is None else key.mul_(living[start : start + _SLAB])
 
 
 def _histogram(pairs: Iterable[Pair], bits: int, bins: Callable[[Tensor], Tensor]) -> Tensor:
     """How many keys fall into each bin: int64 [2 ** bits], on the CPU."""
     counts = torch.zeros(1 << bits, dtype=torch.int64)
+    keys = _Keys()
     for pair in pairs:
-        for key in _keys(*pair):
+        for key in keys(*pair):
             counts += torch.bincount(bins(key), minlength=1 << bits).cpu()
     return counts
 

@@ -10,6 +10,7 @@ from transformers import BertConfig, BertLMHeadModel, PreTrainedModel, T5Config,
 
 from causal import llama
 from tombola.errors import TombolaError
+from tombola.language.grove import Grove, in_order, together
 from tombola.language.item import Item
 from tombola.language.packing import pack
 from tombola.language.reading import Reading, causal, choose, read, sums
@@ -46,8 +47,10 @@ def looped(model: PreTrainedModel, item: Item) -> list[float]:
     return found
 
 
-def flat(model: PreTrainedModel, batch: list[Item], reading: Reading) -> list[list[float]]:
-    inputs = pack(batch, trees=reading.trees)
+def flat(
+    model: PreTrainedModel, batch: list[Item], reading: Reading, groves: list[Grove] | None = None
+) -> list[list[float]]:
+    inputs = pack(batch, trees=reading.trees, groves=groves)
     with torch.no_grad():
         totals = sums(read(model, inputs, reading).log_probabilities, inputs)
     return [totals[n, : item.groups, : item.choices].flatten().tolist() for n, item in enumerate(batch)]
@@ -66,6 +69,20 @@ def test_a_tree_says_what_separate_sequences_say(family: str, attention: str) ->
         for found, item in zip(flat(model, batch, reading), batch, strict=True):
             # Eager attention takes its softmax in fp32, whatever the model's precision.
             assert found == pytest.approx(looped(model, item), abs=1e-5 if attention == "eager" else 1e-10)
+
+
+@pytest.mark.parametrize("family", EXACT)
+def test_items_that_share_a_row_are_what_they_are_alone(family: str) -> None:
+    model, batch = ZOO[family].make("sdpa"), items()
+    for groves in (
+        [together(batch, range(6))],
+        [together(batch, (0, 2)), together(batch, (1,)), together(batch, (3, 4, 5))],
+    ):
+        # Of the second, items are no longer one after another in the batch.
+        order = [number for grove in groves for number in grove.items]
+        of_batch = [batch[number] for number in order]
+        for found, item in zip(flat(model, of_batch, Reading(True, True), in_order(groves)), of_batch, strict=True):
+            assert found == pytest.approx(looped(model, item), abs=1e-10)
 
 
 @pytest.mark.parametrize("family", WINDOWS)

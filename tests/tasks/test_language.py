@@ -18,6 +18,7 @@ from models import randomise
 from tombola import controls
 from tombola.abilities.ability import Ability, Example
 from tombola.abilities.retention import measure
+from tombola.anatomy import dissect
 from tombola.errors import TombolaError
 from tombola.evaluation import evaluate, score
 from tombola.keeping import Keeping
@@ -31,6 +32,7 @@ from tombola.subnetwork import masked, shrunk, whole
 from tombola.tasks import language
 from tombola.tasks.base import Batch
 from tombola.tasks.language import Blocks, LanguageTask, _predictions
+from tombola.ticket import Ticket
 from tombola.training import Recipe, retrain, train
 from tombola.weight_pruning import prune_weights
 
@@ -110,6 +112,26 @@ def test_trees_and_rows_give_the_same_verdicts_losses_and_importance() -> None:
     assert two.importance is not None
     for kind in ("heads", "mlps"):
         torch.testing.assert_close(one.importance[kind], two.importance[kind], rtol=1e-5, atol=1e-8)
+
+
+def test_rows_are_shared_where_no_gates_are() -> None:
+    model, made = llama(), task()
+    made.settle(model)
+    packed, plain = list(made.packed("dev", 16)), list(made.batches("dev", 16))
+    for batches in (packed, plain):
+        assert sorted(np.concatenate([batch.indices for batch in batches]).tolist()) == list(range(made.size("dev")))
+        assert max(len(batch.indices) for batch in batches) <= 16
+    tokens, apart = (sum(batch.inputs["input_ids"].numel() for batch in batches) for batches in (packed, plain))
+    assert tokens < 0.8 * apart
+    with torch.no_grad():
+        for batches in (packed, plain):
+            losses = np.zeros(made.size("dev"))
+            for batch in batches:
+                losses[batch.indices] = made.output(model, batch).losses
+            np.testing.assert_allclose(losses, evaluate(whole(model), made).losses, atol=1e-5)
+    # Gates find the row of each example.
+    masked_one = evaluate(masked(model, Ticket.everything(dissect(model), "heads+mlps")), made)
+    np.testing.assert_allclose(masked_one.losses, evaluate(whole(model), made).losses, atol=1e-5)
 
 
 def test_the_loss_of_text_is_transformers_own() -> None:

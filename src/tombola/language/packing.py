@@ -1,4 +1,4 @@
-"""Items into tensors: one row for each item, its tree; or, where a model cannot read trees, a row for each sequence."""
+"""Items into tensors: rows that are trees of one or several items; or, of a model that reads none, single sequences."""
 
 from collections.abc import Sequence
 
@@ -7,17 +7,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tombola.language.grove import Grove, apart
 from tombola.language.item import RULES, Item
-from tombola.language.tree import Tree
+from tombola.language.tree import EMPTY
 
 
-def pack(items: Sequence[Item], *, trees: bool) -> dict[str, Tensor]:
+def pack(items: Sequence[Item], *, trees: bool, groves: Sequence[Grove] | None = None) -> dict[str, Tensor]:
     """The inputs of a batch.
 
     Args:
         items: the batch.
         trees: one row an item; otherwise each item has as many rows as the one with most sequences, one after another,
             so that a gate for each item still finds its rows.
+        groves: rows of one or several items each, by their numbers in `items`; only of trees, and without gates.
 
     Returns:
         `input_ids` int64 [rows, length], padded with 0 at the end; `positions` and `ends` int64 [rows, length], only
@@ -27,46 +29,47 @@ def pack(items: Sequence[Item], *, trees: bool) -> dict[str, Tensor]:
         number and the scored tokens of the right choice.
     """
     groups, choices = max(item.groups for item in items), max(item.choices for item in items)
-    grown = [[item.tree] if trees else list(item.rows) for item in items]
-    rows_each = max(map(len, grown))
-    length = max(len(tree) for trees_of in grown for tree in trees_of)
-    shape = (len(items) * rows_each, length)
+    divisors = np.zeros((len(items), groups, choices), np.float32)
+    slots: list[NDArray[np.int64]] = []
+    for number, item in enumerate(items):
+        divisors[number, : item.groups, : item.choices] = item.divisors
+        group, choice = np.divmod(np.arange(len(item.sequences)), item.choices)
+        slots.append((number * groups + group) * choices + choice)
+    if trees:
+        rows = [
+            (grove.tree, np.concatenate([slots[number] for number in grove.items])) for grove in groves or apart(items)
+        ]
+    else:
+        each = max(len(item.rows) for item in items)
+        rows = [
+            (tree, slots[number][sequence : sequence + 1])
+            for number, item in enumerate(items)
+            for sequence, tree in enumerate((*item.rows, *[EMPTY] * (each - len(item.rows))))
+        ]
+    length = max(len(tree) for tree, _ in rows)
+    shape = (len(rows), length)
     ids, positions, ends = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     # Padding attends to itself and to nothing else.
     ends[:] = np.arange(1, length + 1)
-    at: list[NDArray[np.int64]] = []
     edge: list[NDArray[np.int64]] = []
-    slot: list[NDArray[np.int64]] = []
-    predicted: list[NDArray[np.int64]] = []
     edges = 0
-    for number, (item, trees_of) in enumerate(zip(items, grown, strict=True)):
-        for sequence, tree in enumerate(trees_of):
-            row = number * rows_each + sequence
-            ids[row, : len(tree)] = tree.tokens
-            positions[row, : len(tree)] = tree.depths
-            ends[row, : len(tree)] = tree.ends
-            at.append(tree.at + row * length)
-            predicted.append(tree.predicted)
-            # Of a row that is one sequence, that one.
-            which = tree.members[:, 0] + sequence
-            group, choice = np.divmod(which, item.choices)
-            edge.append(tree.members[:, 1] + edges)
-            slot.append((number * groups + group) * choices + choice)
-            edges += len(tree.at)
-    divisors = np.zeros((len(items), groups, choices), np.float32)
-    for number, item in enumerate(items):
-        divisors[number, : item.groups, : item.choices] = item.divisors
+    for row, (tree, _) in enumerate(rows):
+        ids[row, : len(tree)] = tree.tokens
+        positions[row, : len(tree)] = tree.depths
+        ends[row, : len(tree)] = tree.ends
+        edge.append(tree.members[:, 1] + edges)
+        edges += len(tree.at)
     arrays = {
         "input_ids": ids,
-        "at": np.concatenate(at),
-        "predicted": np.concatenate(predicted),
+        "at": np.concatenate([tree.at + row * length for row, (tree, _) in enumerate(rows)]),
+        "predicted": np.concatenate([tree.predicted for tree, _ in rows]),
         "edge": np.concatenate(edge),
-        "slot": np.concatenate(slot),
+        "slot": np.concatenate([of_sequences[tree.members[:, 0]] for tree, of_sequences in rows]),
         "divisors": divisors,
         "rules": np.array([RULES.index(item.rule) for item in items], np.int64),
         "counts": np.array([item.scored for item in items], np.int64),
     }
-    if not all(_plain(tree) for trees_of in grown for tree in trees_of):
+    if not all(tree.path for tree, _ in rows):
         arrays |= {"positions": positions, "ends": ends}
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
@@ -78,7 +81,3 @@ def mask(ends: Tensor, dtype: torch.dtype) -> Tensor:
     allowed = (number[None, None, :] <= number[None, :, None]) & (number[None, :, None] < ends[:, None, :])
     lowest = torch.finfo(dtype).min
     return torch.zeros(allowed.shape, dtype=dtype, device=ends.device).masked_fill(~allowed, lowest)[:, None]
-
-
-def _plain(tree: Tree) -> bool:
-    return tree.path

@@ -12,7 +12,8 @@ from transformers import PreTrainedModel
 
 from tombola.anatomy import device_of
 from tombola.errors import TombolaError
-from tombola.language.item import Item
+from tombola.language.grove import LONGEST, together
+from tombola.language.item import RULES, Item
 from tombola.language.packing import mask, pack
 
 _SLAB = 2**26
@@ -27,12 +28,14 @@ class Reading:
     """How a model is read.
 
     Attributes:
-        trees: an item is one row, with its own mask and positions; otherwise every sequence is a plain row.
+        trees: rows are trees, with a mask and positions of their own; otherwise every sequence is a plain row.
         sparing: logits are made only where something is predicted; otherwise for every token.
+        window: tokens that a tree may have; None for any number.
     """
 
     trees: bool = False
     sparing: bool = False
+    window: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +44,12 @@ class EdgeScores:
 
     Attributes:
         log_probabilities: [edges], with their graph; fp32, or fp64 of a model in fp64.
-        greedy: bool [edges], whether every other token is less probable; False where the logits are NaN.
+        greedy: bool [edges], whether every other token is less probable; False where the logits are NaN. None where
+            no item asks.
     """
 
     log_probabilities: Tensor
-    greedy: Tensor
+    greedy: Tensor | None
 
 
 def read(model: nn.Module, inputs: Mapping[str, Tensor], reading: Reading) -> EdgeScores:
@@ -59,14 +63,16 @@ def read(model: nn.Module, inputs: Mapping[str, Tensor], reading: Reading) -> Ed
         # Padding at the end is never seen by what precedes it; where nothing is masked, the fastest attention serves.
         given["attention_mask"] = torch.ones_like(ids)
     at, predicted = inputs["at"], inputs["predicted"]
+    # One more pass over all logits, which only some rules need.
+    greedy = bool((inputs["rules"] == RULES.index("exact")).any())
     if reading.sparing:
         base, head = _parts(model)
-        return _scores(head, base(**given).last_hidden_state.flatten(0, 1)[at], predicted)
-    return _scores(nn.Identity(), model(**given).logits.flatten(0, 1)[at], predicted)
+        return _scores(head, base(**given).last_hidden_state.flatten(0, 1)[at], predicted, greedy)
+    return _scores(nn.Identity(), model(**given).logits.flatten(0, 1)[at], predicted, greedy)
 
 
 def choose(model: nn.Module, items: Sequence[Item]) -> Reading:
-    """The fastest reading that gives this model's own log-probabilities, found by computing an item both ways.
+    """The fastest reading that gives this model's own log-probabilities, found by computing items both ways.
 
     Args:
         model: a whole causal model.
@@ -81,19 +87,22 @@ def choose(model: nn.Module, items: Sequence[Item]) -> Reading:
     parting = [item for item in items if len(item.sequences) > 1] or list(items[:1])
     if not parting:
         return Reading()
-    item = max(parting, key=lambda one: one.positions)
-    ways = [Reading(trees=True, sparing=True), Reading(trees=True), Reading(sparing=True)]
     window = _window(model)
+    # The longest, in one row with another one if there is room.
+    tried = sorted(parting, key=lambda one: one.positions)[-2:]
+    if sum(len(one.tree) for one in tried) > min(window or LONGEST, LONGEST):
+        del tried[:-1]
+    ways = [Reading(True, True, window), Reading(True, False, window), Reading(sparing=True)]
     if window is not None and max(len(one.tree) for one in parting) > window:
         # A tree's own mask has no window, which counts what lies between two tokens in their sequence.
         ways = ways[2:]
-    expected = _sums(exact, item, Reading())
+    expected = _sums(exact, tried, Reading())
     for reading in ways:
         try:
-            found = _sums(exact, item, reading)
+            found = _sums(exact, tried, reading)
         except Exception:  # Whatever a model runs into that does not take masks or positions of one's own.
             continue
-        if (expected - found).abs().max() <= TOLERANCE * max(1, item.positions**0.5):
+        if (expected - found).abs().max() <= TOLERANCE * max(1, tried[-1].positions ** 0.5):
             return reading
     return Reading()
 
@@ -132,9 +141,11 @@ def causal(model: nn.Module) -> None:
         )
 
 
-def _sums(model: nn.Module, item: Item, reading: Reading) -> Tensor:
-    """The log-probability of each sequence of an item, fp64 on the CPU."""
-    inputs = {name: tensor.to(device_of(model)) for name, tensor in pack([item], trees=reading.trees).items()}
+def _sums(model: nn.Module, items: Sequence[Item], reading: Reading) -> Tensor:
+    """The log-probability of each sequence of items, which are one row where trees are read, fp64 on the CPU."""
+    groves = [together(items, range(len(items)))] if reading.trees else None
+    packed = pack(items, trees=reading.trees, groves=groves)
+    inputs = {name: tensor.to(device_of(model)) for name, tensor in packed.items()}
     training = model.training
     model.eval()
     try:
@@ -160,29 +171,29 @@ def _parts(model: nn.Module) -> tuple[nn.Module, nn.Module]:
     return base, head
 
 
-def _scores(head: nn.Module, hidden: Tensor, predicted: Tensor) -> EdgeScores:
+def _scores(head: nn.Module, hidden: Tensor, predicted: Tensor, greedy: bool) -> EdgeScores:
     """Scores of hidden states [edges, hidden], a slab of logits at a time, which are made again for the gradient."""
     rows = max(1, _SLAB // max(hidden.shape[-1], getattr(head, "out_features", 1)))
 
-    def slab(states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    def slab(states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
         logits = head(states)
         # Softmax in 16 bits would round neighbouring sequences to ties.
         logits = logits if logits.dtype == torch.float64 else logits.float()
         chosen = logits.gather(-1, tokens[:, None])
         # Of several that are equally probable none is foreseen: a model that says the same of all knows nothing.
-        best = (logits >= chosen).sum(-1) == 1
+        best = (logits >= chosen).sum(-1) == 1 if greedy else None
         return (chosen - logits.logsumexp(-1, keepdim=True)).squeeze(-1), best
 
-    found: list[tuple[Tensor, Tensor]] = []
+    found: list[tuple[Tensor, Tensor | None]] = []
     for start in range(0, len(predicted), rows):
         part = hidden[start : start + rows], predicted[start : start + rows]
         if torch.is_grad_enabled() and len(predicted) > rows:
             found.append(checkpoint(slab, *part, use_reentrant=False))
         else:
             found.append(slab(*part))
-    if not found:
-        return EdgeScores(hidden.new_zeros(0), torch.zeros(0, dtype=torch.bool, device=hidden.device))
-    return EdgeScores(torch.cat([logs for logs, _ in found]), torch.cat([best for _, best in found]))
+    logs = torch.cat([hidden.new_zeros(0), *(logs for logs, _ in found)])
+    foreseen = [hidden.new_zeros(0, dtype=torch.bool), *(best for _, best in found if best is not None)]
+    return EdgeScores(logs, torch.cat(foreseen) if greedy else None)
 
 
 def _window(model: nn.Module) -> int | None:

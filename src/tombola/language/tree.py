@@ -1,4 +1,4 @@
-"""The token sequences of one item as a tree: what they share is there once, so that it is computed once.
+"""Token sequences, of one item or several, as a tree: what they share is there once, so that it is computed once.
 
 A sentence pair, a question with its choices, a prompt with its labels and the same prompt without its text: all are
 sequences that begin alike and part somewhere. The tree has one node for every distinct beginning. Laid out in depth-
@@ -45,6 +45,10 @@ class Tree:
     def path(self) -> bool:
         """Whether nothing parts, so that plain causal attention is right."""
         return bool((self.ends == len(self)).all())
+
+
+EMPTY = Tree(*np.zeros((5, 0), dtype=np.int64), np.zeros((0, 2), dtype=np.int64))
+"""No nodes, nothing asked: a row of padding."""
 
 
 def grow(sequences: Sequence[Tokens], given: Sequence[int]) -> Tree:

@@ -130,6 +130,13 @@ class Task(ABC):
                 None for a fixed order.
         """
 
+    def packed(self, split: str, batch_size: int) -> Iterator[Batch]:
+        """The split for a pass without gates, in which rows of the inputs need not belong to one example each.
+
+        By default as `batches` has it.
+        """
+        return self.batches(split, batch_size)
+
     @abstractmethod
     def output(self, model: nn.Module, batch: Batch) -> Output:
         """Run the model on a batch that is on the model's device."""

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from tombola.keeping import Keeping
 from tombola.language.bounding import bounded
 from tombola.language.encoding import Encoder
 from tombola.language.frequencies import guess_bits
+from tombola.language.grove import Grove, apart, in_order, plant
 from tombola.language.item import RULES, Item
 from tombola.language.packing import pack
 from tombola.language.positions import positions_of
@@ -415,14 +416,27 @@ class LanguageTask(Task):
     def batches(self, split: str, batch_size: int, *, shuffle: int | None = None) -> Iterator[Batch]:
         items = self._encoded(split)
         trees = self._trees
-        if shuffle is None:
-            groups = self._groups(items, batch_size, _CELLS[split], trees)
-        else:
+        if shuffle is not None:
             drawn = np.random.default_rng(shuffle).permutation(len(items))
             groups = [drawn[begin : begin + batch_size] for begin in range(0, len(items), batch_size)]
+        elif trees:
+            yield from _batches(items, apart(items), batch_size, _CELLS[split])
+            return
+        else:
+            shapes = [_Shape(False, len(item.sequences), item.positions, 1) for item in items]
+            groups = [np.array(group, dtype=np.int64) for group in _groups(shapes, batch_size, _CELLS[split])]
         for indices in groups:
             chosen = [items[index] for index in indices]
             yield Batch(indices, pack(chosen, trees=trees), torch.tensor([item.gold for item in chosen]))
+
+    @override
+    def packed(self, split: str, batch_size: int) -> Iterator[Batch]:
+        """As `batches`, with items that begin alike in one row where every model that was settled reads trees."""
+        if not self._trees:
+            return self.batches(split, batch_size)
+        items = self._encoded(split)
+        windows = [reading.window for reading in self._readings.values() if reading.window is not None]
+        return _batches(items, plant(items, batch_size, min(windows, default=None)), batch_size, _CELLS[split])
 
     @override
     def output(self, model: nn.Module, batch: Batch) -> Output:
@@ -434,11 +448,11 @@ class LanguageTask(Task):
         totals = sums(scores.log_probabilities, inputs)
         gold = totals[:, 0].gather(1, batch.targets[:, None]).squeeze(1)
         losses = -gold / inputs["counts"].clamp(min=1)
-        missed = totals.new_zeros(totals.numel()).index_add(
-            0, inputs["slot"], (~scores.greedy).to(totals.dtype)[inputs["edge"]]
-        )
         with torch.no_grad():
-            predictions = _predictions(totals.double(), missed.view(totals.shape)[:, 0, 0] == 0, inputs, batch.targets)
+            exact = torch.zeros(len(totals), dtype=torch.bool, device=totals.device)
+            if scores.greedy is not None:
+                exact = sums((~scores.greedy).to(totals.dtype), inputs)[:, 0, 0] == 0
+            predictions = _predictions(totals.double(), exact, inputs, batch.targets)
         return Output(losses, predictions)
 
     def perplexity(self, losses: NDArray[np.float32]) -> Mapping[str, float]:
@@ -467,22 +481,6 @@ class LanguageTask(Task):
     def _trees(self) -> bool:
         """Whether batches are of trees: only where every model that was settled reads them rightly."""
         return bool(self._readings) and all(reading.trees for reading in self._readings.values())
-
-    def _groups(self, items: Sequence[Item], batch_size: int, cells: int, trees: bool) -> list[NDArray[np.int64]]:
-        """Items of similar length and number of rows, at most so many examples and cells in a batch."""
-        rows = [1 if trees else len(item.sequences) for item in items]
-        lengths = [len(item.tree) if trees else item.positions for item in items]
-        groups: list[list[int]] = []
-        # A plain text beside a tree would lose the mask that the model makes for itself, a sliding window for example.
-        parts = [trees and not item.tree.path for item in items]
-        for index in sorted(range(len(items)), key=lambda one: (parts[one], rows[one], lengths[one], one)):
-            group = groups[-1] if groups else []
-            full = (len(group) + 1) * rows[index] * lengths[index] > cells
-            if group and len(group) < batch_size and not full and parts[group[0]] == parts[index]:
-                group.append(index)
-            else:
-                groups.append([index])
-        return [np.array(group, dtype=np.int64) for group in groups]
 
     def _encoded(self, split: str) -> list[Item]:
         if split not in (*self._examples, *self._blocks):
@@ -523,6 +521,44 @@ class LanguageTask(Task):
         """
         tokens = torch.tensor(self._encoder().stream(self._text), dtype=torch.int64)
         return windowing.windows(tokens, count, min(length, self.positions, len(tokens)), seed=seed)
+
+
+class _Shape(NamedTuple):
+    """What a row, or the rows of an item, are in a batch."""
+
+    parts: bool
+    rows: int
+    length: int
+    examples: int
+
+
+def _batches(items: Sequence[Item], groves: Sequence[Grove], batch_size: int, cells: int) -> Iterator[Batch]:
+    """Items, whose rows are these, in batches."""
+    shapes = [_Shape(not grove.tree.path, 1, len(grove.tree), len(grove.items)) for grove in groves]
+    for group in _groups(shapes, batch_size, cells):
+        chosen = [groves[row] for row in group]
+        indices = np.array([number for grove in chosen for number in grove.items], dtype=np.int64)
+        of_batch = [items[index] for index in indices]
+        inputs = pack(of_batch, trees=True, groves=in_order(chosen))
+        yield Batch(indices, inputs, torch.tensor([item.gold for item in of_batch]))
+
+
+def _groups(shapes: Sequence[_Shape], batch_size: int, cells: int) -> list[list[int]]:
+    """Rows of similar length, at most so many examples and cells together."""
+    groups: list[list[int]] = []
+    examples = 0
+    for index in sorted(range(len(shapes)), key=lambda one: (*shapes[one][:3], one)):
+        shape = shapes[index]
+        group = groups[-1] if groups else []
+        full = (len(group) + 1) * shape.rows * shape.length > cells or examples + shape.examples > batch_size
+        # A plain text beside a tree would lose the mask that the model makes for itself, a sliding window for example.
+        if group and not full and shapes[group[0]].parts == shape.parts:
+            group.append(index)
+            examples += shape.examples
+        else:
+            groups.append([index])
+            examples = shape.examples
+    return groups
 
 
 def _with_guess(ability: Ability, tokenizer: PreTrainedTokenizerBase, text: Sequence[str]) -> Ability:
