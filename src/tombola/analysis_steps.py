@@ -17,7 +17,6 @@ from tombola.cell import EVALUATION, WRITING
 from tombola.creative_writing import PROMPTS, Writing
 from tombola.evaluation import Evaluation
 from tombola.progress import Progress
-from tombola.records import read
 from tombola.search import PREDICTIONS, Search, read_predictions
 from tombola.step import TRAINING_COST, Step, spared
 from tombola.store import read_json
@@ -222,8 +221,7 @@ class AnalysisSteps:
         model = (bench.updated(pruning) if name == "good" else None) or bench.model()
         yield Author(name, "pruned", sparsity, bench.writing(shrunk(model, ticket).model))
         if (again / WRITING).is_file():
-            writing = read(Writing, read_json(again / WRITING), str(again / WRITING))
-            yield Author(name, "retrained", sparsity, writing)
+            yield Author(name, "retrained", sparsity, Writing.read(again / WRITING))
         elif (again / "config.json").is_file():
             # It was trained before anyone asked what it writes.
             model = self._setting.task.load(str(again), seed=self._cell.seed, state="trained")

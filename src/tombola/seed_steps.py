@@ -256,7 +256,7 @@ class SeedSteps:
             if "writing" in self._config.analyses:
                 # Now that it is here: of most tickets no model is saved.
                 with spared(f"what the retrained {name} ticket writes was left out"):
-                    write_json(draft / WRITING, dataclasses.asdict(self._bench.writing(subnetwork.model)))
+                    self._bench.writing(subnetwork.model).write(draft / WRITING)
 
     def _shrunk(self, pruning: str, _: Progress) -> None:
         """The good ticket, retrained, as a model that really is smaller."""

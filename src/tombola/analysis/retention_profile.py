@@ -1,14 +1,12 @@
 """The retention profile: what is left of each ability along a search, and in the tickets that were made of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Self
 
 from tombola.abilities.retention import Measured, Retained
-from tombola.records import read
+from tombola.records import JsonRecord
 from tombola.search import Search
-from tombola.store import read_json, write_json
 from tombola.tasks.base import Predictions, Task
 
 
@@ -115,7 +113,7 @@ class AbilityCurve:
 
 
 @dataclass(frozen=True)
-class RetentionProfile:
+class RetentionProfile(JsonRecord):
     """All abilities along one search.
 
     Attributes:
@@ -129,19 +127,6 @@ class RetentionProfile:
     threshold: float
     good: float
     curves: tuple[AbilityCurve, ...]
-
-    def write(self, path: Path) -> None:
-        """Write as JSON."""
-        write_json(path, asdict(self))
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read what `write` wrote.
-
-        Raises:
-            TombolaError: the file is missing or damaged.
-        """
-        return read(cls, read_json(path), str(path), "delete it and run the study again")
 
 
 def retention_profile(
