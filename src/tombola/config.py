@@ -16,7 +16,7 @@ import yaml
 from tombola.calibration import LENGTH, SEQUENCES
 from tombola.controls import names as control_names
 from tombola.errors import TombolaError
-from tombola.keeping import Keeping
+from tombola.keeping import share_to_keep
 from tombola.low_rank import LEARNING_RATE, LowRank
 from tombola.metrics import metric
 from tombola.regimes import NAMED_TASKS, OWN_TEXTS, REGIMES, Regime, regime_of
@@ -280,9 +280,7 @@ class StudyConfig:
     def search_options(self) -> SearchOptions:
         """Threshold and steps of the searches."""
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(SearchOptions)}
-        if self.keep is not None:
-            values["threshold"] = Keeping.parse(self.keep).share
-        return SearchOptions(**values)
+        return SearchOptions(**{**values, "threshold": share_to_keep(self.threshold, self.keep)})
 
     def controls_of(self, pruning: str) -> tuple[str, ...]:
         """The controls of a way of pruning that say something, see `tombola.controls.names`."""

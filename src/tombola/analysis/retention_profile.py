@@ -81,6 +81,15 @@ class Fall:
     low: float | None
     high: float | None
 
+    def in_words(self, form: str = "{} % ({} to {})") -> str:
+        """In percent, `31 % (25 to 38)` or in another form; to the `end` of a search where the upper end never fell."""
+        if self.sparsity is None:
+            return "never"
+        low, high = 0.0 if self.low is None else self.low, self.high
+        return form.format(
+            f"{100 * self.sparsity:.0f}", f"{100 * low:.0f}", "end" if high is None else f"{100 * high:.0f}"
+        )
+
 
 @dataclass(frozen=True)
 class AbilityCurve:
