@@ -83,7 +83,7 @@ def entry(values: Mapping[str, object], name: str, hint: Any, where: str, mend: 
 
 
 class JsonRecord:
-    """A dataclass with a JSON file of its own, which holds its fields by their names.
+    """A dataclass with a JSON file of its own, which holds its fields by their names; none of them is `FLAT`.
 
     Attributes:
         mend: what to do about a file that is damaged.
