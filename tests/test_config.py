@@ -15,6 +15,7 @@ from tombola import low_rank
 from tombola.config import ANALYSES, StudyConfig
 from tombola.errors import TombolaError
 from tombola.presets import TEXT_PRESETS
+from tombola.regimes import OWN_TEXTS, REGIMES, TEXTS, regime_of
 from tombola.search import SearchOptions
 from tombola.training import Recipe
 
@@ -134,7 +135,7 @@ def test_what_is_asked_of_the_tickets_does_not_change_the_hash() -> None:
     every = StudyConfig(analyses=("all",))
     assert every.analyses == tuple(name for name in ANALYSES if name not in ("writing", "random-curve"))
     assert every.hash() == StudyConfig(analyses=()).hash() == StudyConfig().hash()
-    with pytest.raises(TombolaError, match="writing is of language models; 'rotten-tomatoes' is none of"):
+    with pytest.raises(TombolaError, match="writing is of language models; rotten-tomatoes judges models that"):
         StudyConfig(analyses=("writing",))
     with pytest.raises(TombolaError, match="unknown analysis 'tarot'; known: survivors, attention, random-tickets"):
         StudyConfig(analyses=("tarot",))
@@ -401,6 +402,28 @@ def test_a_name_is_one_plain_part_of_a_path(model: str, task: str, name: str) ->
 def test_settings_make_the_configuration_again() -> None:
     config = StudyConfig(**TOGETHER)
     assert StudyConfig.of("quick", **config.settings()) == config
+
+
+def test_the_table_of_regimes_names_settings_and_analyses_that_there_are() -> None:
+    names = [name for regime in REGIMES for name in regime.tasks]
+    assert len(names) == len(set(names)) == 13
+    assert all(regime_of(name) is regime for regime in REGIMES for name in regime.tasks)
+    assert regime_of("/nowhere/mine") is TEXTS
+    settings = {item.name for item in fields(StudyConfig)}
+    own = [name for regime in REGIMES for name in regime.settings]
+    assert len(own) == len(set(own))
+    for regime in REGIMES:
+        assert settings >= {*regime.settings, *regime.needs, *OWN_TEXTS}
+        assert {*regime.unfit} <= {*ANALYSES}
+        assert {"quick", "paper"} == {*regime.presets}
+        assert bool(regime.settings) == bool(regime.whose)
+        needs: dict[str, Any] = dict.fromkeys(regime.needs, "/nowhere")
+        assert all(StudyConfig.of(name, task=regime.tasks[0], **needs).task for name in regime.presets)
+
+
+def test_the_table_of_regimes_loads_without_pytorch() -> None:
+    code = "import sys, tombola.regimes; print(*{'torch', 'diffusers', 'transformers'} & {*sys.modules})"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
 
 
 def test_images_need_a_folder_and_only_they_have_a_size() -> None:

@@ -1,12 +1,13 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import pytest
 
 from tombola.errors import TombolaError
-from tombola.records import FLAT, read
+from tombola.records import FLAT, JsonRecord, read
 from tombola.results import TicketVerdict
 from tombola.statistics import Verdict
 
@@ -118,6 +119,27 @@ def test_a_wrong_field_of_an_inner_record_is_named(changes: dict[str, object], m
     with pytest.raises(TombolaError) as caught:
         read(Fair, {**NESTED, **changes}, "here")
     assert str(caught.value) == f"{message}; run the study again"
+
+
+@dataclass(frozen=True)
+class Lottery(JsonRecord):
+    name: str
+    places: tuple[Place, ...]
+    mend: ClassVar[str] = "draw again"
+
+
+def test_a_record_with_a_file_of_its_own_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "lottery.json"
+    one = Lottery("Bari", (Place("Lecce", True), Place("Otranto", False)))
+    one.write(path)
+    places = [{"town": "Lecce", "open": True}, {"town": "Otranto", "open": False}]
+    assert json.loads(path.read_text()) == {"name": "Bari", "places": places}
+    assert Lottery.read(path) == one
+    path.write_text(path.read_text().replace('"Bari"', "7", 1))
+    with pytest.raises(TombolaError, match=r"lottery\.json: 'name' should be a text, but found 7; draw again$"):
+        Lottery.read(path)
+    with pytest.raises(TombolaError, match=r"nowhere\.json does not exist"):
+        Lottery.read(tmp_path / "nowhere.json")
 
 
 def test_a_verdict_is_read_as_it_was_written() -> None:

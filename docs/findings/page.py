@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tombola.analysis.retention_profile import Fall
 from tombola.ways import WAYS
 
 HERE = Path(__file__).parent
@@ -317,13 +318,7 @@ def _profiles() -> dict[str, Any]:
 
 
 def _fall(curve: dict[str, Any]) -> str:
-    if not curve["learned"]:
-        return "the full model is at chance"
-    value, low, high = (curve["fall"][name] for name in ("sparsity", "low", "high"))
-    if value is None:
-        return "never"
-    ends = ("0" if low is None else f"{100 * low:.0f}", "the end" if high is None else f"{100 * high:.0f}")
-    return f"{100 * value:.0f} [{ends[0]}, {ends[1]}]"
+    return Fall(**curve["fall"]).in_words("{} [{}, {}]") if curve["learned"] else "the full model is at chance"
 
 
 def _ends(values: dict[str, Any], name: str) -> str:

@@ -1,5 +1,6 @@
 """The steps that ask what one seed's full model and tickets mean: each publishes one file of analysis."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator
@@ -17,7 +18,6 @@ from tombola.cell import EVALUATION, WRITING
 from tombola.creative_writing import PROMPTS, Writing
 from tombola.evaluation import Evaluation
 from tombola.progress import Progress
-from tombola.records import read
 from tombola.search import PREDICTIONS, Search, read_predictions
 from tombola.step import TRAINING_COST, Step, spared
 from tombola.store import read_json
@@ -57,7 +57,14 @@ class AnalysisSteps:
         self._cell = bench.cell
 
     def steps(self) -> Iterator[Step]:
-        """All steps in order; they read what the seed's own steps published."""
+        """All steps in order; they read what the seed's own steps published.
+
+        A model that one analysis cannot look at, for want of attention maps say, keeps its study.
+        """
+        for step in self._asked():
+            yield dataclasses.replace(step, run=functools.partial(_spare, step))
+
+    def _asked(self) -> Iterator[Step]:
         if self._setting.task.abilities:
             for pruning in self._config.prunings:
                 yield self._step("retention", pruning, RETENTION_COST, self._retention)
@@ -93,52 +100,45 @@ class AnalysisSteps:
         task, config = self._setting.task, self._config
         training = TRAINING_COST * config.epochs * task.size("train") if config.imp else 0.0
         cost = training + task.size(config.searched) * task.passes
-        seed = f"seed {self._cell.seed}: " if self._setting.seeds > 1 else ""
+        weight = TRAINING_COST if config.imp else task.passes
         for pruning in config.prunings:
+            needs = (self._cell.ticket(pruning, "good"),)
             # Other ways begin with the full model at every sparsity, and have tickets of random weights beside them.
             for index, sparsity in enumerate(config.sparsities if way(pruning).iterative else ()):
                 path = self._cell.analysis(random_curve.file_name(index), pruning)
-                name = f"{seed}random {in_words(pruning)} at {100 * sparsity:g} %"
-                run = functools.partial(self._random_point, path, pruning, sparsity, name)
-                needs = (self._cell.ticket(pruning, "good"),)
-                weight = TRAINING_COST if config.imp else task.passes
-                yield Step(name, cost, weight, path, run, needs, self._bench, analysis=random_curve.NAME)
+                name = f"random {in_words(pruning)} at {100 * sparsity:g} %"
+                run = functools.partial(self._random_point, path, pruning, sparsity)
+                yield Step.of(self._bench, name, path, needs, cost, run, weight, analysis=random_curve.NAME)
 
-    def _random_point(self, path: Path, pruning: str, sparsity: float, name: str, progress: Progress) -> None:
+    def _random_point(self, path: Path, pruning: str, sparsity: float, progress: Progress) -> None:
         bench, config, task = self._bench, self._config, self._bench.task
-        with spared(f"{name} left out"):
-            step = random_curve.at(Search.load(self._cell.folder / pruning).steps, sparsity)
-            ticket = random_curve.random_like(step, self._setting.anatomy, self._cell.seed)
-            part = bench.trained(ticket, progress) if config.imp else shrunk(bench.model(), ticket)
-            found = bench.evaluate(part, config.searched, progress)
-            low, high = statistics.interval(
-                task.metric,
-                found.predictions,
-                task.references(config.searched),
-                seed=self._cell.seed,
-                resamples=config.resamples,
-            )
-            stage = "retrained" if config.imp else "pruned"
-            random_curve.RandomPoint(step.sparsity, stage, found.score, low, high, self._cell.seed).write(path)
+        step = random_curve.at(Search.load(self._cell.folder / pruning).steps, sparsity)
+        ticket = random_curve.random_like(step, self._setting.anatomy, self._cell.seed)
+        part = bench.trained(ticket, progress) if config.imp else shrunk(bench.model(), ticket)
+        found = bench.evaluate(part, config.searched, progress)
+        low, high = statistics.interval(
+            task.metric,
+            found.predictions,
+            task.references(config.searched),
+            seed=self._cell.seed,
+            resamples=config.resamples,
+        )
+        stage = "retrained" if config.imp else "pruned"
+        random_curve.RandomPoint(step.sparsity, stage, found.score, low, high, self._cell.seed).write(path)
 
     def _step(self, what: str, pruning: str | None, cost: float, run: Run, weight: float = 1.0) -> Step:
+        """An analysis of the full model, or of the tickets of a way of pruning."""
         cell = self._cell
         needs = [cell.full]
         if pruning is not None:
             # More than some of them read, and all that any does.
             tickets = [cell.ticket(pruning, name) for name in ("good", *self._config.controls_of(pruning))]
             needs += [*tickets, *(ticket / stage for ticket in tickets for stage in ("pruned", "retrained"))]
-        seed = f"seed {self._cell.seed}: " if self._setting.seeds > 1 else ""
         of = "the full model" if pruning is None else in_words(pruning)
-        path = self._cell.analysis(what, pruning or "")
-        name = f"{seed}{what.replace('-', ' ')} of {of}"
-
-        def spare(progress: Progress) -> None:
-            # A model that one analysis cannot look at, for want of attention maps say, keeps its study.
-            with spared(f"{name} left out"):
-                run(path, pruning, progress)
-
-        return Step(name, cost, weight, path, spare, tuple(needs), self._bench, analysis=what)
+        path = cell.analysis(what, pruning or "")
+        name = f"{what.replace('-', ' ')} of {of}"
+        of_these = functools.partial(run, path, pruning)
+        return Step.of(self._bench, name, path, tuple(needs), cost, of_these, weight, analysis=what)
 
     def _retention(self, path: Path, pruning: str | None, _: Progress) -> None:
         assert pruning is not None
@@ -222,8 +222,7 @@ class AnalysisSteps:
         model = (bench.updated(pruning) if name == "good" else None) or bench.model()
         yield Author(name, "pruned", sparsity, bench.writing(shrunk(model, ticket).model))
         if (again / WRITING).is_file():
-            writing = read(Writing, read_json(again / WRITING), str(again / WRITING))
-            yield Author(name, "retrained", sparsity, writing)
+            yield Author(name, "retrained", sparsity, Writing.read(again / WRITING))
         elif (again / "config.json").is_file():
             # It was trained before anyone asked what it writes.
             model = self._setting.task.load(str(again), seed=self._cell.seed, state="trained")
@@ -256,3 +255,8 @@ class AnalysisSteps:
             precision=self._setting.precision,
             progress=progress,
         ).write(path)
+
+
+def _spare(step: Step, progress: Progress) -> None:
+    with spared(f"{step.what} left out"):
+        step.run(progress)

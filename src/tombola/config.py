@@ -6,6 +6,7 @@ import hashlib
 import json
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -15,10 +16,10 @@ import yaml
 from tombola.calibration import LENGTH, SEQUENCES
 from tombola.controls import names as control_names
 from tombola.errors import TombolaError
-from tombola.keeping import Keeping
+from tombola.keeping import share_to_keep
 from tombola.low_rank import LEARNING_RATE, LowRank
 from tombola.metrics import metric
-from tombola.presets import IMAGE_FOLDER, IMAGE_TASKS, LANGUAGE_TASKS, presets
+from tombola.regimes import NAMED_TASKS, OWN_TEXTS, REGIMES, Regime, regime_of
 from tombola.rewinding import Rewinding
 from tombola.search import SearchOptions
 from tombola.statistics import RESAMPLES
@@ -27,9 +28,6 @@ from tombola.ticket import BLOCK, TICKETS
 from tombola.training import Recipe
 from tombola.ways import WAYS, way
 
-NAMED_TASKS = (*GLUE, "rotten-tomatoes", *LANGUAGE_TASKS, *IMAGE_TASKS)
-"""Tasks that have a name; any other is a path."""
-
 ANALYSES = (
     *("survivors", "attention", "random-tickets", "interactions", "representations"),
     *("random-curve", "writing"),
@@ -37,20 +35,6 @@ ANALYSES = (
 """What a study can ask of its tickets: the first two come by themselves, the others take minutes and are asked for."""
 ALL = "all"
 """In place of their names: all that there are for the study's models."""
-
-
-_OF_LANGUAGE = (
-    "abilities",
-    "text_tokens",
-    "keep",
-    "corpus",
-    "start",
-    "importance_rows",
-    "importance_length",
-    "recovery",
-    "lora_rank",
-    "lora_learning_rate",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,18 +160,7 @@ class StudyConfig:
             raise TombolaError(
                 f"cannot search on {self.search_split!r}; choose dev, or train for held-out training rows"
             )
-        if self.data is not None and self.task not in GLUE and not self.image_folder:
-            raise TombolaError(
-                f"data is for GLUE's TSV files, and {self.task!r} is no GLUE task; give your own data as task"
-            )
-        if self.image_folder and self.data is None:
-            raise TombolaError("the task images needs the folder of your images; give it as data")
-        if self.image_size is not None and not self.image_folder:
-            raise TombolaError(f"image_size is for the task images, not for {self.task!r}")
-        own = [name for name in ("dev", "text", "text_pair", "label", "metric") if getattr(self, name) is not None]
-        own += ["regression"] if self.regression else []
-        if own and self.task in NAMED_TASKS:
-            raise TombolaError(f"{own[0]} is for data of your own; {self.task} has its own columns, rows and metric")
+        self._check_regime()
         if self.metric is not None:
             _ = metric(self.metric)
         if self.search_rows is not None and self.search_split == "dev":
@@ -197,7 +170,14 @@ class StudyConfig:
                 "imp trains between cuts of weights or sites; the searches named begin with the full model each time: "
                 "add --no-imp"
             )
-        self._check_language()
+        if self.recovery < 0:
+            raise TombolaError(f"recovery must be 0 or more tokens, not {self.recovery}")
+        if self.lora_rank < 0:
+            raise TombolaError(f"lora_rank must be 0 or more, not {self.lora_rank}")
+        if self.lora_rank and not self.recovery:
+            raise TombolaError("lora_rank trains tickets again: say with recovery on how many tokens")
+        if self._changed(("lora_learning_rate",)) and not self.lora_rank:
+            raise TombolaError("lora_learning_rate is that of adapters: say with lora_rank how large they are")
         for name in (
             *("train_rows", "dev_rows", "search_rows", "max_length", "eval_batch_size", "resamples"),
             *("text_tokens", "image_size"),
@@ -209,39 +189,35 @@ class StudyConfig:
         # Made once to be checked, so that a bad value is found before the first model is trained.
         _ = self.search_options, self.recipe, self.rewinding, self.low_rank
 
-    def _check_language(self) -> None:
-        defaults = {item.name: item.default for item in dataclasses.fields(self)}
-        changed = [name for name in _OF_LANGUAGE if getattr(self, name) != defaults[name]]
-        if not self.language and changed:
+    def _check_regime(self) -> None:
+        """Settings of another regime would be ignored, and those that its own needs must be there."""
+        for other in REGIMES:
+            if other is not self.regime and (foreign := self._changed(other.settings)):
+                raise TombolaError(f"{foreign[0]} is for {other.whose}, not for {self.task!r}")
+        for name, what in self.regime.needs.items():
+            if getattr(self, name) is None:
+                raise TombolaError(f"the task {self.task} needs {what}; give it as {name}")
+        if self.data is not None and self.task not in GLUE and "data" not in self.regime.needs:
             raise TombolaError(
-                f"{changed[0]} is for language models; {self.task!r} is none of {', '.join(LANGUAGE_TASKS)}"
+                f"data is for GLUE's TSV files, and {self.task!r} is no GLUE task; give your own data as task"
             )
-        if self.recovery < 0:
-            raise TombolaError(f"recovery must be 0 or more tokens, not {self.recovery}")
-        if self.lora_rank < 0:
-            raise TombolaError(f"lora_rank must be 0 or more, not {self.lora_rank}")
-        if self.lora_rank and not self.recovery:
-            raise TombolaError("lora_rank trains tickets again: say with recovery on how many tokens")
-        if self.lora_learning_rate != defaults["lora_learning_rate"] and not self.lora_rank:
-            raise TombolaError("lora_learning_rate is that of adapters: say with lora_rank how large they are")
-        if not self.language:
-            return
-        if self.imp or self.rewinding != Rewinding():
+        if self.task in NAMED_TASKS and (own := self._changed(OWN_TEXTS)):
+            raise TombolaError(f"{own[0]} is for data of your own; {self.task} has its own columns, rows and metric")
+        if not self.regime.trains and (self.imp or self.rewinding != Rewinding()):
             raise TombolaError(f"{self.task} trains no full model, so that there is nothing to rewind to")
+
+    def _changed(self, names: Sequence[str]) -> list[str]:
+        """Those of the settings that differ from their defaults."""
+        return [name for name in names if getattr(self, name) != getattr(StudyConfig, name)]
 
     def _unfit(self, analysis: str) -> str | None:
         """Why an analysis cannot be asked of this study; None where it can."""
         if analysis == "random-curve" and not self.sparsities:
             return "random-curve goes along the sparsities of a search: name them with sparsities"
-        if not self.language and analysis == "writing":
-            return f"writing is of language models; {self.task!r} is none of {', '.join(LANGUAGE_TASKS)}"
-        if self.language and analysis == "random-tickets" and not self.recovery:
+        if analysis == "random-tickets" and not self.retrains:
             return "random-tickets trains tickets again: say with recovery on how many tokens"
-        if self.language and analysis == "attention":
-            return f"attention patterns are of encoders; {self.task} judges language models"
-        if self.images and analysis in ("attention", "interactions", "representations"):
-            return f"{analysis} is asked of models of text; {self.task} judges what is drawn"
-        return None
+        reason = self.regime.unfit.get(analysis)
+        return None if reason is None else f"{reason}; {self.task} judges {self.regime.judges}"
 
     @classmethod
     def of(cls, preset: str = "quick", **settings: Any) -> Self:
@@ -250,7 +226,7 @@ class StudyConfig:
         Raises:
             TombolaError: an unknown preset or setting, or a value of the wrong kind.
         """
-        known = presets(settings.get("task"))
+        known = regime_of(settings.get("task", cls.task)).presets
         if preset not in tuple(known):
             raise TombolaError(f"unknown preset {preset!r}; known: {', '.join(known)}")
         values = {**known[preset], **settings}
@@ -304,33 +280,21 @@ class StudyConfig:
     def search_options(self) -> SearchOptions:
         """Threshold and steps of the searches."""
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(SearchOptions)}
-        if self.keep is not None:
-            values["threshold"] = Keeping.parse(self.keep).share
-        return SearchOptions(**values)
+        return SearchOptions(**{**values, "threshold": share_to_keep(self.threshold, self.keep)})
 
     def controls_of(self, pruning: str) -> tuple[str, ...]:
         """The controls of a way of pruning that say something, see `tombola.controls.names`."""
         return tuple(name for name in control_names(pruning) if name in self.controls)
 
     @property
-    def language(self) -> bool:
-        """Whether it is a study of a language model."""
-        return self.task in LANGUAGE_TASKS
-
-    @property
-    def images(self) -> bool:
-        """Whether it is a study of a denoiser."""
-        return self.task in IMAGE_TASKS
-
-    @property
-    def image_folder(self) -> bool:
-        """Whether it is about a denoiser and a folder of one's own images."""
-        return self.task == IMAGE_FOLDER
+    def regime(self) -> Regime:
+        """What kind of model it is about, and what goes with that."""
+        return regime_of(self.task)
 
     @property
     def retrains(self) -> bool:
         """Whether tickets are trained again."""
-        return not self.language or self.recovery > 0
+        return self.regime.trains or self.recovery > 0
 
     @property
     def recipe(self) -> Recipe:

@@ -35,6 +35,7 @@ from tombola.language.item import Item
 from tombola.language.packing import pack
 from tombola.language.positions import positions_of
 from tombola.language.reading import Reading, read, sums
+from tombola.records import JsonRecord
 
 PROMPTS = (
     "Once upon a time, in a small village by the sea,",
@@ -81,7 +82,7 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class Writing:
+class Writing(JsonRecord):
     """What a model wrote, and how it looks in numbers.
 
     Attributes:

@@ -8,6 +8,15 @@ from typing import Self
 from tombola.errors import TombolaError
 
 
+def share_to_keep(threshold: float, keep: str | None) -> float:
+    """The share of the full score that a search keeps: what must not be lost goes before the threshold.
+
+    Raises:
+        TombolaError: as `Keeping.parse`.
+    """
+    return threshold if keep is None else Keeping.parse(keep).share
+
+
 @dataclass(frozen=True)
 class Keeping:
     """A threshold.

@@ -1,16 +1,8 @@
-"""Presets: settings that go together, for each regime."""
+"""Presets: settings that go together. `regimes.py` says whose they are."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
-
-LANGUAGE_TASKS = ("understanding",)
-"""Tasks of language models, which are judged zero-shot."""
-IMAGE_FOLDER = "images"
-"""The task of a denoiser and a folder of one's own images."""
-
-IMAGE_TASKS = ("digits", IMAGE_FOLDER)
-"""Tasks of denoisers, which are judged by what they draw."""
 
 Preset = Mapping[str, Any]
 
@@ -54,7 +46,6 @@ LANGUAGE_PRESETS: Mapping[str, Preset] = MappingProxyType(
 )
 """`quick`: a quarter of an hour on two cores with SmolLM2-135M. `paper`: every way to prune, all examples, and the
 field's 128 x 2,048 tokens of calibration text."""
-
 
 _IMAGES: Preset = MappingProxyType(
     {
@@ -107,12 +98,3 @@ IMAGE_FOLDER_PRESETS: Mapping[str, Preset] = MappingProxyType(
     {"quick": {**_FOLDER, "train_rows": 512, "dev_rows": 128, "epochs": 1}, "paper": _FOLDER}
 )
 """`quick`: a sample of the images. What is drawn in 16 bits is another image."""
-
-
-def presets(task: str | None) -> Mapping[str, Preset]:
-    """The presets of a task's regime."""
-    if task == IMAGE_FOLDER:
-        return IMAGE_FOLDER_PRESETS
-    if task in IMAGE_TASKS:
-        return DIGITS_PRESETS
-    return LANGUAGE_PRESETS if task in LANGUAGE_TASKS else TEXT_PRESETS

@@ -1,11 +1,13 @@
 """Records read from JSON: the type hints of a dataclass say what its fields must be, the error says which is not."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
+from pathlib import Path
 from types import MappingProxyType, NoneType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from tombola.errors import TombolaError
+from tombola.store import read_json, write_json
 
 _KINDS = {
     str: "a text",
@@ -78,6 +80,33 @@ def entry(values: Mapping[str, object], name: str, hint: Any, where: str, mend: 
     wanted = " or ".join(_words(kind) for kind in kinds if kind is not NoneType)
     there = f"found {value!r}" if name in values else "it is missing"
     raise TombolaError(f"{where}: {name!r} should be {wanted}, but {there}; {mend}")
+
+
+class JsonRecord:
+    """A dataclass with a JSON file of its own, which holds its fields by their names; none of them is `FLAT`.
+
+    Attributes:
+        mend: what to do about a file that is damaged.
+    """
+
+    mend: ClassVar[str] = "delete it and run the study again"
+
+    def entry(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self)  # type: ignore[call-overload, no-any-return]
+
+    def write(self, path: Path) -> None:
+        """Write the file, atomically."""
+        write_json(path, self.entry())
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what `write` wrote.
+
+        Raises:
+            TombolaError: the file is missing or damaged.
+        """
+        return read(cls, read_json(path), str(path), cls.mend)
 
 
 def _words(kind: Any) -> str:

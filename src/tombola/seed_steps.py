@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from torch import nn
@@ -57,20 +57,7 @@ class SeedSteps:
         task, cell = self._setting.task, self._cell
         train_cost = TRAINING_COST * self._config.epochs * task.size("train") if self._config.retrains else 0.0
         dev, searched = task.size("dev") * task.passes, task.size(self._config.searched) * task.passes
-        label = f"seed {cell.seed}: " if self._setting.seeds > 1 else ""
-
-        def step(
-            what: str,
-            result: Path,
-            needs: tuple[Path, ...],
-            cost: float,
-            run: Callable[[Progress], None],
-            weight: float = 1.0,
-            *,
-            alone: bool = False,
-        ) -> Step:
-            return Step(label + what, cost, weight, result, run, needs, self._bench, alone)
-
+        step = functools.partial(Step.of, self._bench)
         yield step("majority baseline", cell.folder / "majority", (), 1, self._majority)
         if task.trained:
             cost = train_cost + dev * IMPORTANCE_COST
@@ -256,7 +243,7 @@ class SeedSteps:
             if "writing" in self._config.analyses:
                 # Now that it is here: of most tickets no model is saved.
                 with spared(f"what the retrained {name} ticket writes was left out"):
-                    write_json(draft / WRITING, dataclasses.asdict(self._bench.writing(subnetwork.model)))
+                    self._bench.writing(subnetwork.model).write(draft / WRITING)
 
     def _shrunk(self, pruning: str, _: Progress) -> None:
         """The good ticket, retrained, as a model that really is smaller."""

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from safetensors import SafetensorError
 
@@ -60,6 +61,24 @@ class Step:
     bench: Workbench | None = None
     alone: bool = False
     analysis: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        bench: Workbench,
+        what: str,
+        result: Path,
+        needs: tuple[Path, ...],
+        cost: float,
+        run: Callable[[Progress], None],
+        weight: float = 1.0,
+        *,
+        alone: bool = False,
+        analysis: str = "",
+    ) -> Self:
+        """A step of one seed, which is named after its seed where several run together."""
+        seed = f"seed {bench.cell.seed}: " if bench.setting.seeds > 1 else ""
+        return cls(seed + what, cost, weight, result, run, needs, bench, alone, analysis)
 
     def done(self) -> bool:
         """Whether its result is there."""

@@ -187,7 +187,7 @@ class Transferring:
             run_here(steps, bars)
         found = self._found(tasks)
         write_lines(self.out / "results.jsonl", self._rows())
-        write_json(self.out / TRANSFER, found.entry())
+        found.write(self.out / TRANSFER)
         return self.out / TRANSFER
 
     def _cells(self) -> Iterator[tuple[Finished, Finished, Pruning, int]]:

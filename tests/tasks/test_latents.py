@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
-from PIL import Image
-from torch import Tensor, nn
+from latents import MAKE, check_gates, coloured, opened, parts_of
+from torch import Tensor
 
 import tombola
 from pipelines import WORDS, dit, stable_diffusion, vae
@@ -18,22 +18,17 @@ from tombola.anatomy import dissect
 from tombola.cli import main
 from tombola.errors import TombolaError
 from tombola.evaluation import evaluate
-from tombola.gates import attach
-from tombola.importance import FirstOrder
 from tombola.one_shot_pruning import one_shot
 from tombola.sampling import seeded_noise
 from tombola.sources import load_any
 from tombola.studio import Studio, images_of, studio_of
 from tombola.subnetwork import shrunk, whole
-from tombola.tasks.image_folder import image_folder
-from tombola.tasks.images import ImageTask
 from tombola.ticket import Ticket
 
 KEPT = {"unet": "heads=0.5,channels=0.75,neurons=0.5", "dit": "heads=0.5,neurons=0.5"}
-MAKE = {"unet": stable_diffusion, "dit": dit}
 
 
-@pytest.fixture(params=list(MAKE))
+@pytest.fixture(params=list(KEPT))
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -45,24 +40,7 @@ def pipeline(tmp_path: Path, kind: str) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "mine").mkdir()
-    rng = np.random.default_rng(0)
-    for number in range(44):
-        # Stripes of colours.
-        values = rng.integers(0, 256, (1, 16, 3)).repeat(16, 0) if number % 2 else rng.integers(0, 256, (16, 16, 3))
-        Image.fromarray(values.astype(np.uint8)).save(tmp_path / "mine" / f"{number}.png")
-    return tmp_path / "mine"
-
-
-def opened(folder: Path, pipeline: Path, **options: Any) -> tuple[ImageTask, nn.Module]:
-    one = image_folder(folder, str(pipeline), steps=3, **options)
-    return one, one.load(str(pipeline), seed=0, state="trained").eval()
-
-
-def read(pipeline: Path) -> Any:
-    found = DiffusionPipeline.from_pretrained(pipeline)
-    found.set_progress_bar_config(disable=True)
-    return found
+    return coloured(tmp_path / "mine")
 
 
 def told(whole_pipeline: Any) -> dict[str, Tensor]:
@@ -81,7 +59,7 @@ def test_the_loss_is_that_of_latents(folder: Path, tmp_path: Path, kind: str, pr
     assert one.facts()["latents"] == [4, 8, 8]
     found = evaluate(whole(model), one, batch_size=5)
     (batch,) = one.batches("dev", 99)
-    parts = read(pipeline)
+    parts = parts_of(pipeline)
     alphas = parts.scheduler.alphas_cumprod
     for index in (0, 7):
         pixels = one._images("dev").pixels[index : index + 1]
@@ -101,7 +79,7 @@ def test_the_loss_is_that_of_latents(folder: Path, tmp_path: Path, kind: str, pr
 
 def test_samples_are_those_of_the_pipeline_without_guidance(folder: Path, pipeline: Path, kind: str) -> None:
     one, model = opened(folder, pipeline)
-    parts = read(pipeline)
+    parts = parts_of(pipeline)
     parts.scheduler = one.sampler.scheduler()
     start = seeded_noise((4, 8, 8), [0, 1])
     if kind == "unet":
@@ -117,28 +95,7 @@ def test_samples_are_those_of_the_pipeline_without_guidance(folder: Path, pipeli
 
 
 def test_gates_are_deletions_and_importance_is_finite(folder: Path, pipeline: Path, kind: str) -> None:
-    one, model = opened(folder, pipeline)
-    anatomy = dissect(model)
-    pruning = "heads+neurons+channels" if kind == "unet" else "heads+neurons"
-    everything = Ticket.everything(anatomy, cast(Any, pruning))
-    batch = next(one.batches("train", 6, shuffle=1))
-    with attach(model, anatomy, everything) as gates:
-        opened_gates = gates.open(6, torch.device("cpu"), grad=True)
-        first_order = FirstOrder(gates)
-        first_order.add(one.output(model, batch).losses, opened_gates)
-    importance = first_order.result()
-    for values in importance.sites.values():
-        assert values.nan_to_num().isfinite().all()
-        assert float(values.nan_to_num().max()) > 0
-    ticket = everything.without({name: [[0, 0], [1, 1]] for name in everything.masks})
-    with attach(model, anatomy, everything, ticket) as gates, torch.no_grad():
-        gates.open(6, torch.device("cpu"), grad=False)
-        gated = one.output(model, batch).losses
-    with torch.no_grad():
-        cut = one.output(shrunk(model, ticket).model, batch).losses
-        full = one.output(model, batch).losses
-    torch.testing.assert_close(gated, cut, rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(full, cut, rtol=1e-4)
+    check_gates(*opened(folder, pipeline), "heads+neurons+channels" if kind == "unet" else "heads+neurons")
 
 
 def test_commands_prune_score_shrink_and_retrain(

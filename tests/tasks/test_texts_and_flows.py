@@ -9,38 +9,27 @@ import pytest
 import torch
 from diffusers import (
     DDIMScheduler,
-    DiffusionPipeline,
     DPMSolverMultistepScheduler,
     EDMEulerScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     PNDMScheduler,
 )
-from PIL import Image
-from torch import nn
+from latents import CPU, MAKE, check_gates, coloured, opened, parts_of
 
-from pipelines import flux, pixart, pixart_sigma, stable_diffusion, stable_diffusion_3, stable_diffusion_xl
+from pipelines import stable_diffusion, stable_diffusion_3
 from tombola import denoisers
-from tombola.anatomy import dissect
 from tombola.cli import main
 from tombola.errors import TombolaError
 from tombola.evaluation import evaluate
-from tombola.gates import attach
-from tombola.importance import FirstOrder
 from tombola.noise import noised
 from tombola.sampling import Sampler, seeded_noise
 from tombola.sources import load_any
 from tombola.studio import images_of, studio_of
-from tombola.subnetwork import shrunk, whole
-from tombola.tasks.image_folder import image_folder
-from tombola.tasks.images import ImageTask
-from tombola.ticket import Ticket
-
-MAKE = {"xl": stable_diffusion_xl, "pixart": pixart, "sigma": pixart_sigma, "sd3": stable_diffusion_3, "flux": flux}
-CPU = torch.device("cpu")
+from tombola.subnetwork import whole
 
 
-@pytest.fixture(params=list(MAKE))
+@pytest.fixture(params=["xl", "pixart", "sigma", "sd3", "flux"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -52,23 +41,12 @@ def pipeline(tmp_path: Path, kind: str) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "mine").mkdir()
-    rng = np.random.default_rng(0)
-    for number in range(44):
-        values = rng.integers(0, 256, (16, 16, 3)).astype(np.uint8)
-        Image.fromarray(values).save(tmp_path / "mine" / f"{number}.png")
-    return tmp_path / "mine"
-
-
-def opened(folder: Path, pipeline: Path) -> tuple[ImageTask, nn.Module]:
-    one = image_folder(folder, str(pipeline), steps=3)
-    return one, one.load(str(pipeline), seed=0, state="trained").eval()
+    return coloured(tmp_path / "mine")
 
 
 def test_samples_are_those_of_the_pipeline_without_guidance(folder: Path, pipeline: Path, kind: str) -> None:
     one, model = opened(folder, pipeline)
-    parts: Any = DiffusionPipeline.from_pretrained(pipeline)
-    parts.set_progress_bar_config(disable=True)
+    parts = parts_of(pipeline)
     parts.scheduler = one.sampler.scheduler()
     start = seeded_noise((4, 8, 8), [0, 1])
     options: dict[str, Any] = {"height": 16, "width": 16, "num_inference_steps": 3, "output_type": "np"}
@@ -95,7 +73,7 @@ def test_the_loss_is_that_of_latents(folder: Path, pipeline: Path, kind: str) ->
     found = evaluate(whole(model), one, batch_size=5)
     assert np.isfinite(found.score)
     (batch,) = one.batches("dev", 99)
-    parts: Any = DiffusionPipeline.from_pretrained(pipeline)
+    parts = parts_of(pipeline)
     given = studio_of(str(pipeline), (16, 16)).condition(1, CPU)
     index, losses = 5, []
     pixels = one._images("dev").pixels[index : index + 1]
@@ -117,25 +95,8 @@ def test_the_loss_is_that_of_latents(folder: Path, pipeline: Path, kind: str) ->
     assert float(found.losses[index]) == pytest.approx(np.mean(losses), rel=1e-4)
 
 
-def test_gates_are_deletions_and_importance_is_finite(folder: Path, pipeline: Path, kind: str) -> None:
-    one, model = opened(folder, pipeline)
-    anatomy = dissect(model)
-    everything = Ticket.everything(anatomy, "heads+neurons")
-    batch = next(one.batches("train", 6, shuffle=1))
-    with attach(model, anatomy, everything) as gates:
-        first_order = FirstOrder(gates)
-        opened_gates = gates.open(6, CPU, grad=True)
-        first_order.add(one.output(model, batch).losses, opened_gates)
-    for values in first_order.result().sites.values():
-        assert values.nan_to_num().isfinite().all()
-        assert float(values.nan_to_num().max()) > 0
-    ticket = everything.without({name: [[0, 0], [1, 1]] for name in everything.masks})
-    with attach(model, anatomy, everything, ticket) as gates, torch.no_grad():
-        gates.open(6, CPU, grad=False)
-        gated = one.output(model, batch).losses
-    with torch.no_grad():
-        cut = one.output(shrunk(model, ticket).model, batch).losses
-    torch.testing.assert_close(gated, cut, rtol=1e-4, atol=1e-5)
+def test_gates_are_deletions_and_importance_is_finite(folder: Path, pipeline: Path) -> None:
+    check_gates(*opened(folder, pipeline), "heads+neurons")
 
 
 def test_the_commands_run(

@@ -5,25 +5,23 @@ the full model's score and random ones of the same size do not, it matters *whic
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import torch
 
 from tombola import controls
 from tombola.anatomy import Anatomy
 from tombola.errors import TombolaError
-from tombola.records import read
+from tombola.records import JsonRecord
 from tombola.search import Step
-from tombola.store import read_json, write_json
 from tombola.ticket import Ticket
 
 NAME = "random-curve"
 
 
 @dataclass(frozen=True)
-class RandomPoint:
+class RandomPoint(JsonRecord):
     """A random ticket of the size of one of a search's tickets.
 
     Attributes:
@@ -41,19 +39,6 @@ class RandomPoint:
     score_high: float
     seed: int
 
-    def write(self, path: Path) -> None:
-        """Write it as JSON."""
-        write_json(path, asdict(self))
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what `write` wrote.
-
-        Raises:
-            TombolaError: the file is missing or damaged.
-        """
-        return read(cls, read_json(path), str(path), f"delete {path} and run the study again")
-
 
 def file_name(index: int) -> str:
     """What the point of the sparsity of this number is called."""
@@ -62,7 +47,7 @@ def file_name(index: int) -> str:
 
 def read_points(folder: Path) -> tuple[RandomPoint, ...]:
     """The points in a folder, those of low sparsity first; none where there are none."""
-    found = (RandomPoint.load(path) for path in folder.glob(f"{NAME}-*.json"))
+    found = (RandomPoint.read(path) for path in folder.glob(f"{NAME}-*.json"))
     return tuple(sorted(found, key=lambda point: point.sparsity))
 
 

@@ -1,9 +1,7 @@
 """How many tickets win: many random tickets at the sizes that a search passed through, beside what it found there."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any, Self
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import beta, t
@@ -14,10 +12,9 @@ from tombola.anatomy import Anatomy, dissect
 from tombola.evaluation import score
 from tombola.precision import Precision
 from tombola.progress import SILENT, Progress
-from tombola.records import read
+from tombola.records import JsonRecord
 from tombola.search import Search, Step
 from tombola.statistics import LEVEL
-from tombola.store import read_json, write_json
 from tombola.tasks.base import Task
 from tombola.ticket import Pruning, Ticket
 from tombola.units import members_of
@@ -93,7 +90,7 @@ class SizeScores:
 
 
 @dataclass(frozen=True)
-class RandomTickets:
+class RandomTickets(JsonRecord):
     """What random tickets of one seed score.
 
     Attributes:
@@ -111,23 +108,6 @@ class RandomTickets:
     floor: float
     higher_is_better: bool
     sizes: tuple[SizeScores, ...]
-
-    def lists(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
-
-    def write(self, path: Path) -> None:
-        """Write a JSON file, atomically."""
-        write_json(path, self.lists())
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read what `write` wrote.
-
-        Raises:
-            TombolaError: the file is missing or damaged.
-        """
-        return read(cls, read_json(path), str(path), "delete it and start again")
 
 
 def winning(sizes: Sequence[tuple[RandomTickets, SizeScores]]) -> Share:

@@ -1,9 +1,7 @@
 """What tickets do to representations: how close to the full model's they stay, and whether the label can be read."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Self
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,8 +12,7 @@ from tombola.analysis.probing import probe
 from tombola.errors import TombolaError
 from tombola.precision import Precision
 from tombola.progress import SILENT, Progress
-from tombola.records import read
-from tombola.store import read_json, write_json
+from tombola.records import JsonRecord
 from tombola.subnetwork import Subnetwork
 from tombola.tasks.base import Predictions, Task
 
@@ -46,7 +43,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Representations:
+class Representations(JsonRecord):
     """The layers of several models, of the same examples.
 
     Attributes:
@@ -61,19 +58,6 @@ class Representations:
     examples: int
     training: int
     models: Mapping[str, tuple[Layer, ...]]
-
-    def write(self, path: Path) -> None:
-        """Write a JSON file, atomically."""
-        write_json(path, asdict(self))
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read what `write` wrote.
-
-        Raises:
-            TombolaError: the file is missing or damaged.
-        """
-        return read(cls, read_json(path), str(path), "delete it and start again")
 
 
 def representations_cost(models: int, inputs: int = INPUTS, training: int = TRAINING) -> float:

@@ -1,14 +1,12 @@
 """The retention profile: what is left of each ability along a search, and in the tickets that were made of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Self
 
 from tombola.abilities.retention import Measured, Retained
-from tombola.records import read
+from tombola.records import JsonRecord
 from tombola.search import Search
-from tombola.store import read_json, write_json
 from tombola.tasks.base import Predictions, Task
 
 
@@ -83,6 +81,15 @@ class Fall:
     low: float | None
     high: float | None
 
+    def in_words(self, form: str = "{} % ({} to {})") -> str:
+        """In percent, `31 % (25 to 38)` or in another form; to the `end` of a search where the upper end never fell."""
+        if self.sparsity is None:
+            return "never"
+        low, high = 0.0 if self.low is None else self.low, self.high
+        return form.format(
+            f"{100 * self.sparsity:.0f}", f"{100 * low:.0f}", "end" if high is None else f"{100 * high:.0f}"
+        )
+
 
 @dataclass(frozen=True)
 class AbilityCurve:
@@ -115,7 +122,7 @@ class AbilityCurve:
 
 
 @dataclass(frozen=True)
-class RetentionProfile:
+class RetentionProfile(JsonRecord):
     """All abilities along one search.
 
     Attributes:
@@ -129,19 +136,6 @@ class RetentionProfile:
     threshold: float
     good: float
     curves: tuple[AbilityCurve, ...]
-
-    def write(self, path: Path) -> None:
-        """Write as JSON."""
-        write_json(path, asdict(self))
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read what `write` wrote.
-
-        Raises:
-            TombolaError: the file is missing or damaged.
-        """
-        return read(cls, read_json(path), str(path), "delete it and run the study again")
 
 
 def retention_profile(

@@ -1,16 +1,14 @@
 """What a ticket of one task is worth on another, between the target's own ticket and a random one."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from tombola import statistics
-from tombola.records import read
+from tombola.records import JsonRecord
 from tombola.statistics import mean_std
-from tombola.store import read_json
 from tombola.tasks.base import Predictions, Task
 
 
@@ -81,7 +79,7 @@ class TransferCell:
 
 
 @dataclass(frozen=True)
-class Transfer:
+class Transfer(JsonRecord):
     """All cells.
 
     Attributes:
@@ -98,18 +96,7 @@ class Transfer:
     metrics: Mapping[str, str]
     cells: tuple[TransferCell, ...]
 
-    def entry(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read `transfer.json`.
-
-        Raises:
-            TombolaError: the file is missing or damaged.
-        """
-        return read(cls, read_json(path), str(path), "run `tombola transfer` again")
+    mend: ClassVar[str] = "run `tombola transfer` again"
 
 
 def transferred(

@@ -1,12 +1,9 @@
 """What a full model and its tickets write, prompt by prompt."""
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Self
+from dataclasses import dataclass
 
 from tombola.creative_writing import Sampling, Writing
-from tombola.records import read
-from tombola.store import read_json, write_json
+from tombola.records import JsonRecord
 
 
 @dataclass(frozen=True)
@@ -27,7 +24,7 @@ class Author:
 
 
 @dataclass(frozen=True)
-class WritingProfile:
+class WritingProfile(JsonRecord):
     """What several models wrote on the same prompts.
 
     Attributes:
@@ -39,16 +36,3 @@ class WritingProfile:
     prompts: tuple[str, ...]
     sampling: Sampling
     authors: tuple[Author, ...]
-
-    def write(self, path: Path) -> None:
-        """Write as JSON."""
-        write_json(path, asdict(self))
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read what `write` wrote.
-
-        Raises:
-            TombolaError: the file is missing or damaged.
-        """
-        return read(cls, read_json(path), str(path), "delete it and run the study again")

@@ -16,7 +16,7 @@ from tombola.analysis.survival import (
     site_survival,
 )
 from tombola.cell import PICTURE, Cell, Survivors
-from tombola.keeping import Keeping
+from tombola.keeping import share_to_keep
 from tombola.metrics import floor
 from tombola.places import Places
 from tombola.records import entry, read
@@ -182,10 +182,8 @@ class Record:
     def threshold(self) -> float:
         """Share of the full score that a search keeps."""
         config = self.facts.inside("config")
-        if (keep := config.get("keep", str)) is not None:
-            return Keeping.parse(keep).share
-        value = config.get("threshold", float)
-        return 0.9 if value is None else value
+        threshold = config.get("threshold", float)
+        return share_to_keep(0.9 if threshold is None else threshold, config.get("keep", str))
 
     def floor(self, full: float) -> float:
         """The worst score that a search accepts."""

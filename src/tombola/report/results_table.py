@@ -9,12 +9,13 @@ from tombola.report.layout import section
 from tombola.report.markup import Html, element
 from tombola.report.names import PRUNING_TITLES, TICKET_TITLES
 from tombola.report.record import Record
-from tombola.report.rows import Summary
+from tombola.report.rows import SIZES, Summary
 from tombola.report.tables import Block, Body, Column, Table
 from tombola.results import Row
 from tombola.ways import WAYS, in_words
 
-_SIZES = ("weights", "sparsity", "size (MB)", "seconds")
+_HEADS = {"bytes": "size (MB)"}
+"""Of columns that do not have the name of what they show."""
 
 
 def results(record: Record, gallery: Gallery) -> Html:
@@ -35,14 +36,15 @@ def results(record: Record, gallery: Gallery) -> Html:
 
 
 def _table(record: Record) -> Table:
-    sizes = [*(in_words(kind) for kind in record.sites), *_SIZES]
+    sizes = (*record.sites, *SIZES)
     columns = (
         Column("pruning", "group"),
         Column("ticket", "head", shown=False),
         Column("stage", shown=False),
         Column(metric_title(record.metric), "number", strong=True),
         Column("± std" if record.seeds > 1 else "95 % interval", "interval"),
-        *(Column(name, "number", unit="%" if name == "sparsity" else "") for name in sizes),
+        *(Column(in_words(kind), "number") for kind in record.sites),
+        *(Column(_HEADS.get(name, name), "number", unit="%" if name == "sparsity" else "") for name in SIZES),
     )
     bodies = []
     for pruning in ("none", *PRUNING_TITLES):
@@ -67,18 +69,8 @@ def _block(stages: Sequence[Summary], sizes: Sequence[str]) -> Block:
 
 
 def _line(summary: Summary, sizes: Sequence[str]) -> tuple[str, ...]:
-    texts = {
-        "heads": figures.count(summary.mean("heads")),
-        "MLPs": figures.count(summary.mean("mlps")),
-        "neurons": figures.count(summary.mean("neurons")),
-        "channels": figures.count(summary.mean("channels")),
-        "weights": figures.count(summary.mean("weights")),
-        "sparsity": figures.share(summary.mean("sparsity")),
-        "size (MB)": figures.megabytes(summary.mean("bytes")),
-        "seconds": figures.seconds(summary.mean("seconds")),
-    }
     stage = "" if summary.stage == "none" else summary.stage
-    return stage, figures.score(summary.score), summary.spread, *(texts[name] for name in sizes)
+    return stage, figures.score(summary.score), summary.spread, *summary.sizes(sizes)
 
 
 def _memory(record: Record) -> Html:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tombola.analysis.retention_profile import AbilityCurve, Fall, Kept, RetentionProfile, Scored
+from tombola.analysis.retention_profile import AbilityCurve, Kept, RetentionProfile, Scored
 from tombola.report import charts, figures
 from tombola.report.charts.retention import RetentionPoint
 from tombola.report.gallery import Gallery
@@ -127,25 +127,16 @@ def _about(profile: RetentionProfile) -> str:
         return f"No ability fell under {line} here."
     order = sorted(fallen, key=lambda curve: curve.fall.sparsity or 0.0)
     first = order[0]
-    text = f"{first.title} falls under {line} first, at {fall_in_words(first.fall)} of the prunable weights"
+    text = f"{first.title} falls under {line} first, at {first.fall.in_words()} of the prunable weights"
     if len(order) > 1:
         second = order[1]
         apart = first.fall.high is not None and second.fall.low is not None and first.fall.high < second.fall.low
-        text += f"; then {second.title}, at {fall_in_words(second.fall)}"
+        text += f"; then {second.title}, at {second.fall.in_words()}"
         text += "" if apart else " (the intervals overlap)"
     holding = [curve.title for curve in learned if curve.fall.sparsity is None]
     if holding:
         text += f"; {and_words(holding)} held as far as this search went"
     return f"{text}."
-
-
-def fall_in_words(fall: Fall) -> str:
-    """Where an ability falls, with its interval: `31 % (25 to 38)`."""
-    if fall.sparsity is None:
-        return "never"
-    low = "0" if fall.low is None else f"{100 * fall.low:.0f}"
-    high = "the end" if fall.high is None else f"{100 * fall.high:.0f}"
-    return f"{100 * fall.sparsity:.0f} % ({low} to {high})"
 
 
 def _ways(record: Record, profiles: Sequence[RetentionProfile], full: Row, gallery: Gallery) -> Html:
@@ -193,7 +184,7 @@ def _falls(profiles: Sequence[RetentionProfile]) -> Table:
     for number, curve in enumerate(profiles[0].curves):
         if not curve.learned:
             continue
-        rows.append((curve.title, *(fall_in_words(one.curves[number].fall) for one in profiles)))
+        rows.append((curve.title, *(one.curves[number].fall.in_words() for one in profiles)))
     threshold = f"{100 * profiles[0].threshold:g} %"
     return Table.of(f"Share of the prunable weights at which each ability falls under {threshold}", columns, rows)
 

@@ -1,9 +1,10 @@
 """The rows of `results.jsonl`, and what several seeds say together."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from tombola.errors import TombolaError
 from tombola.records import read
@@ -15,6 +16,13 @@ from tombola.store import read_lines
 from tombola.ways import WAYS
 
 _PRUNING_ORDER = ("none", *WAYS)
+
+SIZES = ("weights", "sparsity", "bytes", "seconds")
+"""Fields of a row that every table of results shows after the sites."""
+_WRITTEN: Mapping[str, Callable[[float | None], str]] = MappingProxyType(
+    {"sparsity": figures.share, "bytes": figures.megabytes, "seconds": figures.seconds}
+)
+"""How these fields are written; all others are counts."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,16 @@ class Summary:
         if self.std is not None:
             return f"± {figures.score(self.std)}"
         return f"{figures.score(self.low)} to {figures.score(self.high)}"
+
+    def sizes(self, names: Iterable[str], *, short: bool = False) -> tuple[str, ...]:
+        """Means over the seeds in figures.
+
+        Args:
+            names: numeric fields of a row.
+            short: write large counts in three figures or so.
+        """
+        count = figures.short_count if short else figures.count
+        return tuple(_WRITTEN.get(name, count)(self.mean(name)) for name in names)
 
     def overlaps(self, other: "Summary") -> bool:
         """Whether the two intervals touch."""

@@ -5,7 +5,6 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from tombola.analysis.retention_profile import Fall
 from tombola.report import figures
 from tombola.report.record import read_record
 from tombola.report.retention import read_profiles, recoveries, recovery_in_words
@@ -29,7 +28,8 @@ def abilities_table(folder: Path) -> Table | None:
     raw = [f"{figures.score(curve.full)}" + ("" if curve.learned else " (chance)") for curve in curves]
     found.add_row(*(Text(cell) for cell in ("full model", *raw)), style="bold")
     for profile in profiles:
-        falls = [_short(curve.fall) if curve.learned else "–" for curve in profile.curves]
+        # A terminal is narrow.
+        falls = [curve.fall.in_words("{} ({}–{})") if curve.learned else figures.MISSING for curve in profile.curves]
         found.add_row(*(Text(cell) for cell in (profile.pruning, *falls)))
     return found
 
@@ -57,11 +57,3 @@ def _table(title: str) -> Table:
     found = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", title_justify="left")
     found.title = Text(title)
     return found
-
-
-def _short(fall: Fall) -> str:
-    """`31 (25–38)`: a terminal is narrow."""
-    if fall.sparsity is None:
-        return "holds"
-    low, high = ("…" if end is None else f"{100 * end:.0f}" for end in (fall.low, fall.high))
-    return f"{100 * fall.sparsity:.0f} ({low}–{high})"

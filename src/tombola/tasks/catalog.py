@@ -1,12 +1,15 @@
 """From the name of a task to the task."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tombola.abilities import catalog as abilities
-from tombola.config import NAMED_TASKS, StudyConfig
+from tombola.config import StudyConfig
 from tombola.errors import TombolaError
 from tombola.precision import resolve_device
+from tombola.regimes import DIGITS, IMAGES, LANGUAGE, NAMED_TASKS, TEXTS, Regime
 from tombola.tasks import files, glue, rotten_tomatoes
 from tombola.tasks.base import Task, rows_held_out
 from tombola.tasks.corpus import Corpus
@@ -20,10 +23,10 @@ def open_task(config: StudyConfig) -> Task:
     Raises:
         TombolaError: unknown task, or its data or tokenizer cannot be loaded.
     """
-    if config.language:
-        return _language(config)
-    if config.images:
-        return _image_folder(config) if config.image_folder else _digits(config)
+    return _OPEN[config.regime](config)
+
+
+def _texts(config: StudyConfig) -> Task:
     corpus, title, metrics = _corpus(config)
     more = dict.fromkeys(metrics[1:], "dev")
     for split in corpus.splits:
@@ -98,6 +101,11 @@ def _language(config: StudyConfig) -> LanguageTask:
     text = None if config.corpus is None else Path(config.corpus).expanduser()
     names = config.abilities or abilities.DEFAULT
     return LanguageTask.open(config.model, names, text=text, rows=config.dev_rows, **options)
+
+
+_OPEN: Mapping[Regime, Callable[[StudyConfig], Task]] = MappingProxyType(
+    {TEXTS: _texts, LANGUAGE: _language, DIGITS: _digits, IMAGES: _image_folder}
+)
 
 
 def glue_title(name: str) -> str | None:
