@@ -154,7 +154,7 @@ def _part(pipeline: str, name: str, kind: str, config: Any) -> Part:
     if kind in VAES:
         # Others leave the VAE in its dtype, whatever its configuration says.
         upcast = "StableDiffusionXL" in pipeline and bool(config.get("force_upcast", True))
-        return Part(name, kind, lambda: Decoding(cast(Any, AutoencoderKL.from_config(config))), upcast=upcast)
+        return Part(name, kind, lambda: Decoding(AutoencoderKL.from_config(config)), upcast=upcast)
     made = getattr(transformers, kind)
     if kind in T5S:
         return Part(name, kind, lambda: made(config), TEXT_TOKENS.get(pipeline, _MOST_TOKENS))
