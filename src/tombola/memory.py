@@ -7,7 +7,7 @@ for at least. The process's own size says something else: libraries, caches and 
 import itertools
 import os
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +89,7 @@ def estimate(
     *,
     dtype: torch.dtype = torch.float16,
     shrink: Callable[[nn.Module], nn.Module] | None = None,
+    keep_fp32: Collection[str] = (),
 ) -> Memory:
     """What one forward pass takes, without gradients, of a network that need not fit into this machine.
 
@@ -101,18 +102,23 @@ def estimate(
         inputs: keyword arguments of its forward pass, of its dtype and on its device.
         dtype: of its parameters and floating-point buffers.
         shrink: makes a smaller network of the one without memory.
+        keep_fp32: names of modules, wherever they are in it, that stay in fp32.
     """
     with torch.device("meta"):
         model = build()
     model = (model if shrink is None else shrink(model)).eval()
     # Not the class's own way, which warns.
     nn.Module.to(model, dtype)
+    for name, module in model.named_modules():
+        if name.rpartition(".")[2] in keep_fp32:
+            nn.Module.to(module, torch.float32)
+    # Counted here, for what several layers share is no longer shared once it has left `meta`.
+    weights = bytes_of(model)
     with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
         model = model.to_empty(device="cpu")
         live = LiveBytes()
         with counter() as operations, live:
             result = model(**inputs(model))
-        weights = bytes_of(model)
         del result
     return Memory(weights, live.peak, int(operations.get_total_flops()) // 2)
 

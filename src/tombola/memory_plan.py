@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tombola.anatomy import count_parameters, dissect
-from tombola.denoisers import UNCONDITIONAL, random_inputs
+from tombola.denoisers import UNCONDITIONAL, random_inputs, size_of
 from tombola.errors import TombolaError
 from tombola.memory import Memory, estimate
 from tombola.subnetwork import shrunk
@@ -29,11 +29,13 @@ class Need:
     Attributes:
         keep: share of the sites of each layer that it keeps.
         parameters: of all of it.
+        size: sides of the (latent) images.
         passes: images → memory of a pass for so many; with guidance, of a batch twice as large.
     """
 
     keep: float
     parameters: int
+    size: int
     passes: Mapping[int, Memory]
 
     @property
@@ -84,7 +86,8 @@ def needs(
         build: makes the denoiser; it is called where the default device is `meta`.
         keeps: shares of the sites that are kept.
         images: how many at once.
-        size: sides of the (latent) images; by default the configuration's.
+        size: sides of the (latent) images; by default the configuration's, and of Flux, which says none, the 128 that
+            its pipeline draws.
         dtype: of weights and activations.
         guidance: a denoiser that draws from a text or class looks at every image twice.
 
@@ -102,19 +105,25 @@ def needs(
             model = build()
         if smaller is not None:
             model = smaller(model)
+        sides = size or _native(model)
         twice = 2 if guidance and type(model).__name__ not in UNCONDITIONAL else 1
         with _fitting(type(model).__name__, size):
             passes = {
                 count: estimate(
                     build,
-                    lambda one, count=count, twice=twice: random_inputs(one, count * twice, size),  # type: ignore[misc]
+                    lambda one, count=count, twice=twice, sides=sides: random_inputs(one, count * twice, sides),  # type: ignore[misc]
                     dtype=dtype,
                     shrink=smaller,
                 )
                 for count in images
             }
-        found.append(Need(keep, count_parameters(model), passes))
+        found.append(Need(keep, count_parameters(model), sides, passes))
     return tuple(found)
+
+
+def _native(model: nn.Module) -> int:
+    # `FluxPipeline.default_sample_size`.
+    return 128 if type(model).__name__ == "FluxTransformer2DModel" else size_of(model)
 
 
 @contextlib.contextmanager

@@ -1,19 +1,21 @@
-"""`tombola memory`: what a denoiser and smaller tickets of it would need, before anything is downloaded or run."""
+"""`tombola memory`: what a pipeline and smaller tickets of its denoiser would need, before anything is downloaded."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from tombola.cli.command import Command
-from tombola.cli.lists import numbers, seeds
+from tombola.cli.lists import names, numbers, seeds
 
 if TYPE_CHECKING:
     from torch import nn
 
     from tombola.memory_plan import Need
+    from tombola.pipeline_memory import PartNeed, Runs
+    from tombola.pipeline_parts import Parts
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,30 +39,49 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="classifier-free guidance, which takes two passes an image, where the model draws from a text or class",
     )
+    parser.add_argument(
+        "--vae-slicing",
+        action="store_true",
+        help="the VAE decodes one image after the other, as after diffusers' enable_vae_slicing",
+    )
+    parser.add_argument(
+        "--without",
+        type=names,
+        default=(),
+        metavar="PART",
+        help="parts that the pipeline is loaded without, as text_encoder_3 of Stable Diffusion 3",
+    )
     parser.add_argument("--cards", type=numbers, default=(4.0, 6.0, 8.0), metavar="4,6,8", help="memory of cards in GB")
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.memory_plan import DTYPES, needs
+    from tombola.pipeline_memory import need_of
 
+    dtype = DTYPES[options.dtype]
     with Console(stderr=True).status("reckoning"):
+        parts = _parts(options)
         found = needs(
             _builder(options.model),
             options.keep,
             images=options.images,
             size=options.size,
-            dtype=DTYPES[options.dtype],
+            dtype=dtype,
             guidance=options.guidance,
         )
-    if not options.json:
-        console = Console()
-        console.print(_table(found, options))
-        console.print(
-            "The denoiser alone: text encoders and the image decoder come on top, unless they leave the card "
-            "meanwhile. Workspaces of a card's convolutions are not reckoned with.",
-            highlight=False,
+        around = tuple(
+            need_of(part, options.images, found[0].size, dtype=dtype, slicing=options.vae_slicing)
+            for part in (parts.counted if parts else ())
         )
-    return {"model": options.model, "dtype": options.dtype, "needs": [_entry(one) for one in found]}
+    if not options.json:
+        _print(found, around, parts, options)
+    return {
+        "model": options.model,
+        "dtype": options.dtype,
+        "needs": [_entry(one) | _together(one, around, options.cards) for one in found],
+        "parts": [_part_entry(one) for one in around],
+        "not_counted": dict(_uncounted(parts)),
+    }
 
 
 def _builder(model: str) -> "Callable[[], nn.Module]":
@@ -72,42 +93,185 @@ def _builder(model: str) -> "Callable[[], nn.Module]":
     return lambda: denoisers.load(model, weights=False)
 
 
+def _parts(options: argparse.Namespace) -> "Parts | None":
+    """What stands around the denoiser; None for a denoiser by itself."""
+    from tombola import pipeline_parts
+    from tombola.known_pipelines import SURROUNDINGS
+
+    model = options.model
+    found = pipeline_parts.known(SURROUNDINGS[model]) if model in SURROUNDINGS else pipeline_parts.of(model)
+    if options.without:
+        found = (found or pipeline_parts.Parts()).without(options.without)
+    return found
+
+
 def _entry(need: "Need") -> dict[str, Any]:
     return {
         "keep": need.keep,
         "parameters": need.parameters,
-        "weights": need.weights,
-        "activations": {str(count): one.activations for count, one in need.passes.items()},
+        "size": need.size,
+        **_memory(need),
         "peak": {str(count): one.peak for count, one in need.passes.items()},
         "multiply_adds": {str(count): one.multiply_adds for count, one in need.passes.items()},
     }
 
 
-def _table(found: "tuple[Need, ...]", options: argparse.Namespace) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", title_justify="left")
-    table.title = f"{options.model}, {options.dtype}: MiB, GMACs of a pass, images that fit on a card"
-    for name in ("keep", "parameters", "weights"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for count in options.images:
-        table.add_column(f"+ {count} image{'s' if count > 1 else ''}", justify="right", no_wrap=True)
-    table.add_column("GMACs", justify="right", no_wrap=True)
-    for card in options.cards:
-        table.add_column(f"{card:g} GB", justify="right", no_wrap=True)
+def _part_entry(need: "PartNeed") -> dict[str, Any]:
+    return {
+        "part": need.part.name,
+        "class": need.part.kind,
+        "parameters": need.parameters,
+        **_memory(need),
+        "weights_running": next(iter(need.passes.values())).weights,
+        "tokens": need.part.tokens or None,
+    }
+
+
+def _memory(need: "Runs") -> dict[str, Any]:
+    return {
+        "weights": need.weights,
+        "activations": {str(count): one.activations for count, one in need.passes.items()},
+    }
+
+
+def _together(need: "Need", around: "Sequence[PartNeed]", cards: Sequence[float]) -> dict[str, Any]:
+    """The two figures of a whole pipeline, and the most images at once that fit on each card."""
+    from tombola.pipeline_memory import all_on_card, one_at_a_time
+
+    figures = {"all_on_card": all_on_card([need, *around]), "one_part_at_a_time": one_at_a_time([need, *around])}
+    return {
+        name: {
+            "peak": {str(count): size for count, size in peaks.items()},
+            "fits": {f"{card:g}": _most(peaks, card) for card in cards},
+        }
+        for name, peaks in figures.items()
+    }
+
+
+def _most(peaks: Mapping[int, int], card: float) -> int | None:
+    """The most images at once that fit on a card of so many GB; None where not even the fewest do."""
+    return max((count for count, peak in peaks.items() if peak <= card * 2**30), default=None)
+
+
+def _uncounted(parts: "Parts | None") -> Mapping[str, str]:
+    return parts.uncounted if parts else {}
+
+
+def _print(
+    found: "Sequence[Need]", around: "Sequence[PartNeed]", parts: "Parts | None", options: argparse.Namespace
+) -> None:
+    console = Console()
+    fitting = "" if around else ", images that fit on a card"
+    _show(
+        console,
+        f"{options.model}, {options.dtype}: MiB, GMACs of a pass{fitting}",
+        _denoisers(found, options, not around),
+    )
+    said = []
+    if around:
+        console.print()
+        _show(console, "around the denoiser, never pruned: MiB", _surroundings(around, options))
+        console.print()
+        title = "the whole pipeline: MiB at its peak, images that fit on a card"
+        _show(console, title, _whole(found, around, options))
+        said.append(
+            "All on the card: every part's weights, and the largest activations of any. One at a time: the largest "
+            "part with its activations (enable_model_cpu_offload)."
+        )
+    elif parts is None:
+        said.append(
+            "The denoiser alone: text encoders and the image decoder come on top, unless they leave the card meanwhile."
+        )
+    elif parts.uncounted:
+        said.append("The denoiser alone.")
+    else:
+        said.append("The pipeline has no other part.")
+    said += [f"Not counted: {name} ({why})." for name, why in _uncounted(parts).items()]
+    if any(one.part.upcast and one.passes[options.images[0]].weights > one.weights for one in around):
+        said.append("The vae decodes in float32, as its pipeline does (force_upcast).")
+    said.append("Workspaces of a card's convolutions, and what its driver takes, are not reckoned with.")
+    console.print()
+    console.print("\n".join(said), highlight=False, markup=False)
+
+
+def _denoisers(found: "Sequence[Need]", options: argparse.Namespace, cards: bool) -> Table:
+    table = _table()
+    _columns(table, "keep", "parameters", "weights", *_counts("+ ", options), "GMACs")
+    if cards:
+        _columns(table, *_cards(options))
     for need in found:
-        cells = [f"{100 * need.keep:g} %", f"{need.parameters / 1e6:,.1f} M", f"{need.weights / 2**20:,.0f}"]
-        cells += [f"{one.activations / 2**20:,.0f}" for one in need.passes.values()]
+        cells = [f"{100 * need.keep:g} %", f"{need.parameters / 1e6:,.1f} M", _mib(need.weights)]
+        cells += [_mib(one.activations) for one in need.passes.values()]
         first, one = next(iter(need.passes.items()))
         cells.append(f"{one.multiply_adds / first / 1e9:,.1f}")
-        for card in options.cards:
-            fitting = [count for count, memory in need.passes.items() if memory.peak <= card * 2**30]
-            cells.append(str(max(fitting)) if fitting else "none")
+        if cards:
+            cells += _fits({count: memory.peak for count, memory in need.passes.items()}, options)
         table.add_row(*cells)
     return table
 
 
+def _surroundings(around: "Sequence[PartNeed]", options: argparse.Namespace) -> Table:
+    table = _table()
+    table.add_column("part", no_wrap=True)
+    _columns(table, "parameters", "weights", *_counts("+ ", options))
+    for need in around:
+        cells = [need.part.name, f"{need.parameters / 1e6:,.1f} M", _mib(need.weights)]
+        # What it takes while it runs beyond what it takes while it waits.
+        cells += [_mib(one.peak - need.weights) for one in need.passes.values()]
+        table.add_row(*cells)
+    return table
+
+
+def _whole(found: "Sequence[Need]", around: "Sequence[PartNeed]", options: argparse.Namespace) -> Table:
+    from tombola.pipeline_memory import all_on_card, one_at_a_time
+
+    table = _table()
+    _columns(table, "keep")
+    table.add_column("parts", no_wrap=True)
+    _columns(table, *_counts("", options), *_cards(options))
+    for need in found:
+        both = {"all on the card": all_on_card, "one at a time": one_at_a_time}
+        for number, (name, figure) in enumerate(both.items()):
+            peaks = figure([need, *around])
+            keep = f"{100 * need.keep:g} %" if number == 0 else ""
+            table.add_row(keep, name, *map(_mib, peaks.values()), *_fits(peaks, options))
+    return table
+
+
+def _show(console: Console, title: str, table: Table) -> None:
+    # A title of the table's own is broken where the table ends.
+    console.print(title, style="italic", highlight=False, markup=False)
+    console.print(table)
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+
+
+def _columns(table: Table, *headers: str) -> None:
+    for name in headers:
+        table.add_column(name, justify="right", no_wrap=True)
+
+
+def _counts(before: str, options: argparse.Namespace) -> list[str]:
+    return [f"{before}{count} image{'s' if count > 1 else ''}" for count in options.images]
+
+
+def _cards(options: argparse.Namespace) -> list[str]:
+    return [f"{card:g} GB" for card in options.cards]
+
+
+def _fits(peaks: Mapping[int, int], options: argparse.Namespace) -> list[str]:
+    return [str(_most(peaks, card) or "none") for card in options.cards]
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.0f}"
+
+
 COMMAND = Command(
     name="memory",
-    what="what a denoiser and smaller tickets of it would need, without weights or a GPU",
+    what="what a pipeline and smaller tickets of its denoiser would need, without weights or a GPU",
     add_arguments=_add_arguments,
     run=_run,
 )
