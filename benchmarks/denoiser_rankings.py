@@ -2,30 +2,36 @@
 
 A denoiser of digits is trained for each seed; then every ranking removes groups of channels and heads, least important
 first, until so many of the prunable weights are left, and what is left is trained again for some epochs. Chance is
-drawn over the whole model, and with as many of each residual block and attention as the first ranking keeps.
+drawn over the whole model, with the same share of each block, and with as many of each as the first ranking keeps.
+What is cut gradually is cut in four steps, with a quarter of the epochs after each.
 
-    python benchmarks/denoiser_rankings.py [--seeds 0,1,2] [--keep 0.5] [--start final]
+    python benchmarks/denoiser_rankings.py [--seeds 0,1,2] [--keep 0.5] [--start final] [--only NAMES]
 """
 
 import argparse
 import copy
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tombola import controls
-from tombola.anatomy import Anatomy, dissect
+from tombola.anatomy import Anatomy
 from tombola.evaluation import evaluate
 from tombola.gates import attach
 from tombola.importance import FirstOrder
 from tombola.statistics import mean_std
-from tombola.subnetwork import Subnetwork, shrunk, whole
+from tombola.subnetwork import Subnetwork, expanded, shrunk, whole
 from tombola.tasks.digits import digits
 from tombola.tasks.images import ImageTask
 from tombola.ticket import Ticket
 from tombola.training import Recipe, retrain, train
+
+_ROUNDS = 4
+"""Cuts of what is cut gradually."""
 
 Scores = Mapping[str, Tensor]
 """Kind of site → fp64 in the shape of its mask: the lower goes first."""
@@ -84,12 +90,46 @@ def within(scores: Scores) -> Scores:
     return {kind: of.argsort(1).argsort(1).double() for kind, of in scores.items()}
 
 
-def cut(scores: Scores, anatomy: Anatomy, keep: float) -> Ticket:
-    """The ticket that is left when the lowest have gone, kind by kind in step, until a share of the weights is left."""
-    ticket = Ticket.everything(anatomy, "heads+channels")
+def deletions(part: Subnetwork, task: ImageTask) -> Scores:
+    """How much the mean loss of training images, noise and timesteps fixed, rises when a site goes by itself."""
+    batches = list(task.batches("train", 200, shuffle=0))
+
+    def loss(model: nn.Module) -> float:
+        with torch.no_grad():
+            return float(torch.cat([task.output(model.eval(), batch).losses for batch in batches]).mean())
+
+    full, found = loss(part.model), {}
+    for kind, mask in part.ticket.masks.items():
+        found[kind] = torch.zeros(mask.shape, dtype=torch.float64)
+        for site in mask.nonzero().tolist():
+            smaller = shrunk(part.model, part.ticket.without({kind: [site]}))
+            found[kind][tuple(site)] = loss(smaller.model) - full
+    return found
+
+
+def drawn(anatomy: Anatomy, seed: int) -> Scores:
+    """Chance as a ranking."""
+    generator = torch.Generator().manual_seed(seed)
+    everything = Ticket.everything(anatomy, "heads+channels")
+    return {
+        kind: torch.rand(mask.shape, dtype=torch.float64, generator=generator)
+        for kind, mask in everything.masks.items()
+    }
+
+
+def cut(scores: Scores, anatomy: Anatomy, keep: float, ticket: Ticket | None = None) -> Ticket:
+    """The ticket that is left when the lowest have gone, kind by kind in step, until a share of the weights is left.
+
+    Args:
+        scores: of the sites; of those that are gone none counts.
+        anatomy: of the whole model.
+        keep: share of its prunable weights.
+        ticket: what is still there; None for everything.
+    """
+    ticket = ticket or Ticket.everything(anatomy, "heads+channels")
     order = []
     for kind, of in scores.items():
-        sites = np.argwhere(np.ones(of.shape, dtype=bool)).tolist()
+        sites = ticket.masks[kind].nonzero().tolist()
         ranked = sorted(sites, key=lambda site, of=of: (float(of[tuple(site)]), site))  # type: ignore[misc]
         order += [(place / len(ranked), kind, site) for place, site in enumerate(ranked)]
     for _, kind, site in sorted(order, key=lambda one: one[0]):
@@ -97,6 +137,67 @@ def cut(scores: Scores, anatomy: Anatomy, keep: float) -> Ticket:
             break
         ticket = ticket.without({kind: [site]})
     return ticket
+
+
+Rank = Callable[[Subnetwork, int], Scores]
+"""Scores of what is left, in a round."""
+
+
+def gradually(part: Subnetwork, task: ImageTask, keep: float, rank: Rank, recipe: Recipe, seed: int) -> Subnetwork:
+    """Cut by equal shares of what is left, and train after each cut."""
+    anatomy = part.anatomy
+    each = replace(recipe, epochs=recipe.epochs // _ROUNDS)
+    for number in range(1, _ROUNDS + 1):
+        ticket = cut(rank(part, number), anatomy, keep ** (number / _ROUNDS), part.present)
+        part = retrain(expanded(part), ticket, task, each, seed=seed)
+    return part
+
+
+def rankings(model: nn.Module, task: ImageTask, keep: float, seed: int) -> dict[str, Callable[[], Ticket]]:
+    """Name → the ticket that is cut at once, made when it is asked for."""
+    part = whole(model)
+    anatomy = part.anatomy
+
+    def by(scores: Callable[[], Scores]) -> Callable[[], Ticket]:
+        return lambda: cut(scores(), anatomy, keep)
+
+    def chance(number: int) -> Callable[[], Ticket]:
+        return lambda: controls.random(first_order(), number, None, anatomy)
+
+    def spread_chance(number: int) -> Callable[[], Ticket]:
+        return by(lambda: within(drawn(anatomy, number)))
+
+    def a_weight() -> Scores:
+        weigh = sizes(anatomy)
+        return {kind: of / weigh[kind] for kind, of in absolute().items()}
+
+    absolute = functools.cache(lambda: gradients(part, task, FirstOrder))
+    first_order = functools.cache(by(absolute))
+    found: dict[str, Callable[[], Ticket]] = {
+        "full model, trained on": lambda: part.ticket,
+        "first order": first_order,
+        "first order, a weight": by(a_weight),
+        "first order, block by block": by(lambda: within(absolute())),
+        "Fisher": by(lambda: gradients(part, task, Squared)),
+        "deletion": by(lambda: deletions(part, task)),
+        "norm": by(lambda: norms(model, anatomy)),
+        "norm, block by block": by(lambda: within(norms(model, anatomy))),
+        "random, layer-matched": lambda: controls.random_layerwise(first_order(), 100 * seed),
+    }
+    for draw in range(2):
+        found[f"random {draw}"] = chance(100 * seed + draw)
+        found[f"random, block by block {draw}"] = spread_chance(100 * seed + draw)
+    return found
+
+
+def ranks(task: ImageTask, seed: int) -> dict[str, Rank]:
+    """Name → by what is cut gradually."""
+    return {
+        "first order, gradually": lambda left, _: gradients(left, task, FirstOrder),
+        "first order, block by block, gradually": lambda left, _: within(gradients(left, task, FirstOrder)),
+        "random, gradually": lambda left, number: drawn(left.anatomy, 100 * seed + number),
+        "random, block by block, gradually": lambda left, number: within(drawn(left.anatomy, 100 * seed + number)),
+    }
 
 
 def main() -> None:
@@ -107,51 +208,37 @@ def main() -> None:
     parser.add_argument("--keep", type=float, default=0.5, help="share of the prunable weights")
     parser.add_argument("--epochs", type=int, default=16, help="of retraining; the full model has 53")
     parser.add_argument("--start", choices=("final", "init"), default="final", help="weights that are trained again")
+    parser.add_argument("--only", default="", help="rankings that have one of these words in their names")
     options = parser.parse_args()
     task = digits()
     recipe = Recipe(epochs=53, learning_rate=2e-3, batch_size=64, warmup=0.07)
     again = Recipe(epochs=options.epochs, learning_rate=1e-3, batch_size=64, warmup=0.07)
-    found: dict[str, list[tuple[float, float, float, int]]] = {}
+    found: dict[str, list[tuple[float, float, int]]] = {}
     for seed in map(int, options.seeds.split(",")):
         initial = task.load(options.model, seed=seed)
         model = copy.deepcopy(initial)
         train(model, task, recipe, seed=seed)
-        part = whole(model)
-        anatomy = dissect(model)
-        absolute = gradients(part, task, FirstOrder)
-        weigh = sizes(anatomy)
-        scores = {
-            "first order": absolute,
-            "first order, a weight": {kind: of / weigh[kind] for kind, of in absolute.items()},
-            "first order, block by block": within(absolute),
-            "Fisher": gradients(part, task, Squared),
-            "norm": norms(model, anatomy),
-            "norm, block by block": within(norms(model, anatomy)),
-        }
-        rankings = {"full model, trained on": part.ticket}
-        rankings |= {name: cut(ranking, anatomy, options.keep) for name, ranking in scores.items()}
-        best = rankings["first order"]
-        rankings |= {f"random {draw}": controls.random(best, 100 * seed + draw, None, anatomy) for draw in range(2)}
-        rankings["random, layer-matched"] = controls.random_layerwise(best, 100 * seed)
-        score = evaluate(part, task, batch_size=200)
-        print(f"seed {seed}: full model {score.score:.3f}, loss {score.losses.mean():.4f}", flush=True)
-        for name, ticket in rankings.items():
-            before = evaluate(shrunk(model, ticket), task, batch_size=200).score
-            base = model if options.start == "final" else initial
-            done = retrain(base, ticket, task, again, seed=seed)
+        base = model if options.start == "final" else initial
+        full = evaluate(whole(model), task, batch_size=200)
+        print(f"seed {seed}: full model {full.score:.3f}, loss {full.losses.mean():.4f}", flush=True)
+        at_once, in_steps = rankings(model, task, options.keep, seed), ranks(task, seed)
+        for name in (*at_once, *in_steps):
+            if not any(word in name for word in options.only.split(",")):
+                continue
+            if name in at_once:
+                done = retrain(base, at_once[name](), task, again, seed=seed)
+            else:
+                done = gradually(whole(base), task, options.keep, in_steps[name], again, seed)
             after = evaluate(done, task, batch_size=200)
-            kept = ticket.survivors(anatomy)["weights"]
-            found.setdefault(name.removesuffix(" 0").removesuffix(" 1"), []).append(
-                (before, after.score, float(after.losses.mean()), kept)
-            )
-            loss = after.losses.mean()
-            print(f"  {name:<30} {before:>9.2f} -> {after.score:.3f}  loss {loss:.4f}  {kept:,}", flush=True)
-    print(f"{'ranking':<30} {'Fréchet distance':>20} {'loss':>18} {'weights':>9} {'n':>3}")
+            loss, kept = float(after.losses.mean()), done.present.survivors(done.anatomy)["weights"]
+            found.setdefault(name.removesuffix(" 0").removesuffix(" 1"), []).append((after.score, loss, kept))
+            print(f"  {name:<40} {after.score:.3f}  loss {loss:.4f}  {kept:,}", flush=True)
+    print(f"{'ranking':<40} {'Fréchet distance':>20} {'loss':>18} {'weights':>9} {'n':>3}")
     for name, rows in found.items():
-        _, distances, losses, weights = zip(*rows, strict=True)
+        distances, losses, weights = zip(*rows, strict=True)
         (mean, std), (loss, spread) = mean_std(distances), mean_std(losses)
         size = f"{np.mean(weights):>9,.0f} {len(rows):>3}"
-        print(f"{name:<30} {mean:>12.3f} ± {std:.3f} {loss:>10.4f} ± {spread:.4f} {size}")
+        print(f"{name:<40} {mean:>12.3f} ± {std:.3f} {loss:>10.4f} ± {spread:.4f} {size}")
 
 
 if __name__ == "__main__":
