@@ -47,7 +47,8 @@ class Tree:
         return bool((self.ends == len(self)).all())
 
 
-EMPTY = Tree(*np.zeros((5, 0), dtype=np.int64), np.zeros((0, 2), dtype=np.int64))
+_NONE: Array = np.zeros(0, dtype=np.int64)
+EMPTY = Tree(_NONE, _NONE, _NONE, _NONE, _NONE, np.zeros((0, 2), dtype=np.int64))
 """No nodes, nothing asked: a row of padding."""
 
 
