@@ -53,6 +53,9 @@ _OF_LANGUAGE = (
 )
 
 
+_OF_IMAGE_FOLDER = ("image_size", "features", "pipeline")
+
+
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
     """Everything that decides what a study finds.
@@ -97,6 +100,9 @@ class StudyConfig:
         lora_rank: train them through adapters of this rank, see `tombola.low_rank`; 0 to train all their weights.
         lora_learning_rate: of the adapters, in place of `learning_rate`.
         image_size: scale and crop one's own images to squares of so many pixels; None for images of one size.
+        features: folder or hub id of a vision network in whose space one's own images are compared; None for a space
+            that needs no download.
+        pipeline: folder or hub id of the pipeline around `model`, where that is a denoiser by itself.
 
     Raises:
         TombolaError: a value is none of those allowed.
@@ -157,6 +163,8 @@ class StudyConfig:
     lora_rank: int = 0
     lora_learning_rate: float = LEARNING_RATE
     image_size: int | None = None
+    features: str | None = None
+    pipeline: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prunings", tuple(way(pruning).name for pruning in self.prunings))
@@ -182,8 +190,9 @@ class StudyConfig:
             )
         if self.image_folder and self.data is None:
             raise TombolaError("the task images needs the folder of your images; give it as data")
-        if self.image_size is not None and not self.image_folder:
-            raise TombolaError(f"image_size is for the task images, not for {self.task!r}")
+        for name in _OF_IMAGE_FOLDER:
+            if getattr(self, name) is not None and not self.image_folder:
+                raise TombolaError(f"{name} is for the task images, not for {self.task!r}")
         own = [name for name in ("dev", "text", "text_pair", "label", "metric") if getattr(self, name) is not None]
         own += ["regression"] if self.regression else []
         if own and self.task in NAMED_TASKS:
@@ -374,7 +383,7 @@ class StudyConfig:
         values = self.settings()
         del values["analyses"]
         local = ["model", "data", "dev"] if self.task in NAMED_TASKS else ["model", "task", "data", "dev"]
-        local += ["corpus"]
+        local += ["corpus", "features", "pipeline"]
         for name in local:
             if values[name] is not None:
                 values[name] = fingerprint(values[name])

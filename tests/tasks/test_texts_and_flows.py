@@ -148,7 +148,10 @@ def test_the_commands_run(
     assert np.isfinite(json.loads(capsys.readouterr().out)["score"])
     flags = ["--ticket", ticket, "--epochs", "1", "--train-rows", "16", "--out", str(tmp_path / "again")]
     assert main(["retrain", *what, *flags]) == 0
-    assert np.isfinite(json.loads(capsys.readouterr().out)["score"])
+    retrained = json.loads(capsys.readouterr().out)["score"]
+    assert np.isfinite(retrained)
+    assert main(["score", "--model", str(tmp_path / "again"), *what[2:], "--pipeline", str(pipeline)]) == 0
+    assert json.loads(capsys.readouterr().out)["score"] == pytest.approx(retrained, rel=1e-4)
     assert type(load_any(str(tmp_path / "again"))) is type(load_any(str(pipeline)))
     written = json.loads((tmp_path / "again" / "scheduler" / "scheduler_config.json").read_text())
     flows = kind in ("sd3", "flux")
