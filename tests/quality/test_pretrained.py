@@ -27,6 +27,7 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from tombola.errors import TombolaError
+from tombola.quality.frechet import frechet_distance
 from tombola.quality.kernel import kernel_distance
 from tombola.quality.pretrained import PretrainedNetwork
 
@@ -124,19 +125,26 @@ def expected(folder: Path, pictures: np.ndarray[Any, np.dtype[np.uint8]]) -> Ten
 @pytest.mark.parametrize(
     ("kind", "what"),
     [
-        ("clip", "the projected image embedding of clip (CLIPVisionModelWithProjection, 20 features)"),
-        ("siglip", "the pooled output of siglip (SiglipVisionModel, 32 features)"),
-        ("dinov2", "the pooled output of dinov2 (Dinov2Model, 32 features)"),
-        ("vit", "the class token of vit (ViTModel, 32 features)"),
+        ("clip", "the projected image embedding of clip (CLIPVisionModelWithProjection, 20 features, unit "),
+        ("siglip", "the pooled output of siglip (SiglipVisionModel, 32 features, unit "),
+        ("dinov2", "the pooled output of dinov2 (Dinov2Model, 32 features, unit "),
+        ("vit", "the class token of vit (ViTModel, 32 features, unit "),
     ],
 )
 def test_features_are_those_of_the_whole_model_and_its_processor(home: Path, kind: str, what: str) -> None:
-    space = PretrainedNetwork(str(home / kind))
-    assert space.name == what
     pictures = photographs(6)
+    space = PretrainedNetwork(str(home / kind), as_drawn(pictures))
+    assert space.name.startswith(what)
     found = space(as_drawn(pictures))
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found, expected(home / kind, pictures), rtol=1e-4, atol=1e-5)
+    right = expected(home / kind, pictures)
+    torch.testing.assert_close(found * space.unit + space.origin, right, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(space.origin, right.mean(0), rtol=1e-4, atol=1e-5)
+    assert float(found.var(0).mean()) == pytest.approx(1, rel=1e-4)
+    # A Fréchet distance is the network's own but for the unit.
+    one, other = found[:3].numpy(), found[3:].numpy()
+    distance = float(frechet_distance(right[:3].numpy(), right[3:].numpy()))
+    assert float(frechet_distance(one, other)) * space.unit**2 == pytest.approx(distance, rel=1e-3)
     # What reads is not even made.
     names = [name for name, _ in space._network.named_parameters()]
     assert not [name for name in names if "text" in name or "token_embedding" in name]
@@ -145,7 +153,7 @@ def test_features_are_those_of_the_whole_model_and_its_processor(home: Path, kin
 
 def test_images_are_prepared_as_by_the_processor_to_the_bit_and_as_by_pytorch_within_rounding(home: Path) -> None:
     pictures = photographs(4)
-    space = PretrainedNetwork(str(home / "clip"))
+    space = PretrainedNetwork(str(home / "clip"), as_drawn(pictures))
     found = space._pixels(as_drawn(pictures))
     processor = CLIPImageProcessorPil.from_pretrained(home / "clip")
     of_files = processor(images=[Image.fromarray(one) for one in pictures], return_tensors="pt")["pixel_values"]
@@ -162,10 +170,10 @@ def test_images_are_prepared_as_by_the_processor_to_the_bit_and_as_by_pytorch_wi
 
 
 def test_neither_batch_nor_precision_nor_gradients_matter(home: Path) -> None:
-    space = PretrainedNetwork(str(home / "clip"))
     images = as_drawn(photographs(40))
+    space = PretrainedNetwork(str(home / "clip"), images)
     found = space(images)
-    torch.testing.assert_close(torch.cat([space(one[None]) for one in images]), found, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(torch.cat([space(one[None]) for one in images]), found, rtol=1e-4, atol=1e-4)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(space(images.requires_grad_()), found)
     grey = images.detach()[:, :1]
@@ -176,26 +184,33 @@ def test_neither_batch_nor_precision_nor_gradients_matter(home: Path) -> None:
 
 
 def test_the_kernel_distance_sees_more_than_the_mean_of_such_features(home: Path) -> None:
-    """Not those of length 1, for which the cubic kernel over hundreds of features is nearly a line."""
-    images = as_drawn(photographs(200, 40, 40, step=13))
-    features = PretrainedNetwork(str(home / "clip"))(images).double().numpy()
-    real, others = features[::2], features[1::2]
-    middle = others.mean(0)
-    tame = real.mean(0) + 0.3 * (others - middle)
+    """Origin and unit are what lets it: of features as networks give them, means are all that it compares."""
+    images = as_drawn(photographs(300, 40, 40, step=13))[
+        torch.randperm(300, generator=torch.Generator().manual_seed(0))
+    ]
+    space = PretrainedNetwork(str(home / "clip"), images)
+    found = space(images).double()
 
-    def spread(features: np.ndarray[Any, np.dtype[np.float64]]) -> float:
-        parts = [np.random.default_rng(seed).permutation(len(features)) for seed in range(30)]
-        half = len(features) // 2
-        found = [float(kernel_distance(features[part[:half]], features[part[half:]])) for part in parts]
-        return float(np.std(found))
+    def deviations(features: Tensor) -> float:
+        """How far images of the same mean, but a third of the spread, lie from real ones, in units of chance."""
+        real, others = features[:150], features[150:]
+        tame = real.mean(0) + (others - others.mean(0)) / 3
+        chance = []
+        for seed in range(40):
+            order = torch.randperm(300, generator=torch.Generator().manual_seed(seed))
+            chance.append(float(kernel_distance(features[order[:150]].numpy(), features[order[150:]].numpy())))
+        return float(kernel_distance(tame.numpy(), real.numpy())) / float(np.std(chance))
 
-    assert float(kernel_distance(tame, real)) > 5 * spread(real)
+    own = found * space.unit + space.origin
+    assert deviations(found) > 10
+    assert deviations(found) > 3 * deviations(own)
+    assert deviations(found) > 3 * deviations(own / own.norm(dim=1, keepdim=True))
 
 
 def test_bad_networks_are_one_line(home: Path, tmp_path: Path) -> None:
     def refused(folder: Path | str, words: str) -> None:
         with pytest.raises(TombolaError, match=words) as caught:
-            PretrainedNetwork(str(folder))
+            PretrainedNetwork(str(folder), torch.zeros(4, 3, 16, 16))
         assert "\n" not in str(caught.value)
 
     def copy(name: str) -> Path:

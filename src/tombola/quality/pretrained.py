@@ -17,6 +17,8 @@ from tombola.sources import quiet
 
 _AT_ONCE = 32
 """Images that pass together."""
+_MEASURED = 1024
+"""Training images that set origin and unit, at most."""
 _CLIP = "clip_vision_model"
 _PROJECTION, _POOLER = "visual_projection.", "pooler."
 """Where those layers begin, which a checkpoint may lack: the network's outputs without them are features too."""
@@ -31,22 +33,28 @@ class PretrainedNetwork:
     Of CLIP the projected image embedding (as in CLIP-FID, Kynkäänniemi et al. 2023, and CMMD, Jayasumana et al. 2024;
     not normalised to length 1, as in the former), of others the pooled output, or the class token where there is none.
     Images are prepared by the network's own image processor, on the CPU: in 8 bits, as files hold them, scaled by
-    Pillow, which averages over what it makes smaller (Parmar et al. 2022). Features have the unit of the network, so
-    that their distances are comparable with others of the same network and as many images.
+    Pillow, which averages over what it makes smaller (Parmar et al. 2022).
+
+    Features have their origin at the mean of the training images, and the unit of `Classifier`. A Fréchet distance is
+    then the network's own over `unit` squared. The kernel distance needs both: the features of such networks have a
+    large mean and vary little, where its kernel is nearly a line, which compares means alone.
 
     Args:
         source: folder or hub id, in the layout of transformers, with weights as safetensors and a
             `preprocessor_config.json`.
+        images: training images, floats from -1 to 1 [n, channels, height, width], n > 1; they set origin and unit.
         device: where the network runs.
 
     Attributes:
         name: see `FeatureSpace`.
+        origin: fp32 [features], in the network's own unit, as is
+        unit: how much of it is 1 here.
 
     Raises:
         TombolaError: it is no vision model, or one of its files is missing or cannot be read.
     """
 
-    def __init__(self, source: str, *, device: torch.device | str = "cpu") -> None:
+    def __init__(self, source: str, images: Tensor, *, device: torch.device | str = "cpu") -> None:
         self._device = torch.device(device)
         folder = Path(source).expanduser()
         path = str(folder) if folder.is_dir() else source
@@ -57,19 +65,26 @@ class PretrainedNetwork:
         self._pooled = not any(name.startswith(_POOLER) for name in lacking)
         with _reading(source):
             # A file that does not fit to another is found out now, not after the first model has drawn.
-            what, blank = self._features(self._pixels(torch.zeros(1, 3, 16, 16)))
+            what, _ = self._features(self._pixels(images[:1]))
+        # Their order is that of their content's digests: the first are as good as any.
+        known = self._own(images[:_MEASURED])
+        self.origin = known.mean(0)
+        self.unit = float(known.var(0).mean().clamp_min(1e-12).sqrt())
         kind = type(self._network).__name__
-        known = folder.resolve().name if folder.is_dir() else source
-        self.name = f"{what} of {known} ({kind}, {blank.shape[1]} features)"
+        label = folder.resolve().name if folder.is_dir() else source
+        self.name = f"{what} of {label} ({kind}, {known.shape[1]} features, unit {self.unit:.3g})"
 
     def __call__(self, images: Tensor) -> Tensor:
         """Features, fp32 [batch, features] on the CPU, whatever the images' device and dtype.
 
         Images of one channel are shown as grey ones of three. What is not finite has features that are not.
         """
-        parts = [self._features(self._pixels(part))[1] for part in images.split(_AT_ONCE)]
-        broken = ~images.flatten(1).isfinite().all(1).cpu()
-        return torch.cat(parts).masked_fill(broken[:, None], torch.nan)
+        found = (self._own(images) - self.origin) / self.unit
+        return found.masked_fill(~images.flatten(1).isfinite().all(1).cpu()[:, None], torch.nan)
+
+    def _own(self, images: Tensor) -> Tensor:
+        """Features as the network gives them."""
+        return torch.cat([self._features(self._pixels(part))[1] for part in images.split(_AT_ONCE)])
 
     def _pixels(self, images: Tensor) -> Tensor:
         """What the network is shown, fp32 [batch, 3, height, width]."""

@@ -77,7 +77,10 @@ def image_folder(
         )
     # Before the classifier is trained.
     studio.shape(train.pixels.shape[1:])
-    space = features(train, dev) if network is None else PretrainedNetwork(network, device=options.get("device", "cpu"))
+    if network is None:
+        space = features(train, dev)
+    else:
+        space = PretrainedNetwork(network, train.pixels, device=options.get("device", "cpu"))
     if held_out:
         options["search_rows"] = rows_held_out(search_rows, options.get("dev_rows"), len(train), len(dev))
     return ImageTask(train, dev, space, schedule=schedule, studio=studio, title=folder.resolve().name, **options)
