@@ -197,7 +197,8 @@ def test_images_are_compared_as_a_pretrained_network_sees_them(
     tmp_path: Path, pipeline: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 16, "patch_size": 8}
+    sizes: dict[str, Any] = {"hidden_size": 16, "image_size": 16, "patch_size": 8}
+    sizes |= {"num_hidden_layers": 1, "num_attention_heads": 2}
     Dinov2Model(Dinov2Config(**sizes)).save_pretrained(tmp_path / "sees")
     square = {"height": 16, "width": 16}
     BitImageProcessorPil(size=square, crop_size=square).save_pretrained(tmp_path / "sees")
