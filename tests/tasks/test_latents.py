@@ -155,8 +155,9 @@ def test_commands_prune_score_shrink_and_retrain(
     scored = json.loads(capsys.readouterr().out)
     assert scored["score"] == pytest.approx(result["score"], rel=1e-4)
     assert scored["score"] > 0
-    flags = ["--ticket", str(tmp_path / "cut" / "ticket"), "--epochs", "1", "--out", str(tmp_path / "again")]
-    assert main(["retrain", *what, *flags]) == 0
+    # At a rate that moves the score, so that the old weights would be noticed.
+    flags = ["--ticket", str(tmp_path / "cut" / "ticket"), "--epochs", "1", "--learning-rate", "0.01"]
+    assert main(["retrain", *what, *flags, "--out", str(tmp_path / "again")]) == 0
     retrained = json.loads(capsys.readouterr().out)
     assert np.isfinite(retrained["score"])
     # What was written is the denoiser alone: with the pipeline around it, it is what was measured in memory.
@@ -169,7 +170,7 @@ def test_commands_prune_score_shrink_and_retrain(
     assert "give the folder or hub id of the whole pipeline as --pipeline" in capsys.readouterr().err
     assert main(["prune", *alone, "--keep", "heads=0.5", "--out", str(tmp_path / "cut again")]) == 0
     assert json.loads(capsys.readouterr().out)["full_score"] == pytest.approx(retrained["score"], rel=1e-4)
-    once_more = [*flags[:-1], str(tmp_path / "once more"), "--train-rows", "8"]
+    once_more = [*flags, "--out", str(tmp_path / "once more"), "--train-rows", "8"]
     assert main(["retrain", *alone, *once_more]) == 0
     capsys.readouterr()
     again, model = load_any(str(tmp_path / "again")), load_any(str(pipeline))
