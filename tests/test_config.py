@@ -94,7 +94,7 @@ def with_setting(name: str, value: Any) -> StudyConfig:
     return StudyConfig(**{**context, name: value})
 
 
-OF_IMAGES: dict[str, Any] = {"image_size": 16}
+OF_IMAGES: dict[str, Any] = {"image_size": 16, "features": "/nowhere/clip", "pipeline": "/nowhere/whole"}
 
 
 def test_every_setting_changes_the_hash() -> None:
@@ -426,11 +426,13 @@ def test_the_table_of_regimes_loads_without_pytorch() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
 
 
-def test_images_need_a_folder_and_only_they_have_a_size() -> None:
+def test_images_need_a_folder_and_only_they_have_a_size_a_space_and_a_pipeline() -> None:
     with pytest.raises(TombolaError, match="needs the folder of your images"):
         StudyConfig(task="images", analyses=())
-    with pytest.raises(TombolaError, match="image_size is for the task images, not for 'sst2'"):
-        StudyConfig(task="sst2", image_size=32)
+    for name, value in OF_IMAGES.items():
+        for task in ("sst2", "digits"):
+            with pytest.raises(TombolaError, match=f"{name} is for the task images, not for '{task}'"):
+                StudyConfig(task=task, analyses=(), **{name: value})
     with pytest.raises(TombolaError, match="image_size must be 1 or more"):
         StudyConfig(task="images", data="mine", image_size=0, analyses=())
     assert StudyConfig.of("quick", task="images", data="mine").precision == "fp32"

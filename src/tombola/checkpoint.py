@@ -7,7 +7,7 @@ prunable matrix the values that survive ([`tombola.sparse`][]), whose places the
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -26,7 +26,7 @@ from tombola.sources import MARK, save_companions
 from tombola.sparse import packed, unpacked
 from tombola.store import publish, read_json, write_json
 from tombola.subnetwork import Subnetwork, shrunk
-from tombola.ticket import Ticket
+from tombola.ticket import Ticket, every_site
 
 if TYPE_CHECKING:
     from diffusers import ModelMixin
@@ -92,6 +92,15 @@ def load(folder: Path | str) -> "PreTrainedModel | ModelMixin":
     Raises:
         TombolaError: no shrunk model there, or a file is damaged.
     """
+    return cast("PreTrainedModel | ModelMixin", load_subnetwork(folder).model)
+
+
+def load_subnetwork(folder: Path | str) -> Subnetwork:
+    """What `load` loads, with the ticket that it was made under and the anatomy of the original.
+
+    Raises:
+        TombolaError: as `load`.
+    """
     folder = Path(folder)
     if not (folder / MARK).is_file():
         raise TombolaError(f"{folder} holds no shrunk model ({MARK} is missing); make one with tombola shrink")
@@ -119,8 +128,10 @@ def load(folder: Path | str) -> "PreTrainedModel | ModelMixin":
             ticket.check(anatomy)
             for matrix in anatomy.matrices:
                 state[matrix.parameter] = unpacked(state[matrix.parameter], ticket.masks[matrix.name])
+            found = Subnetwork(model, anatomy, ticket, Ticket.everything(anatomy, every_site(anatomy)))
         else:
-            model = shrunk(model, ticket).model
+            found = shrunk(model, ticket)
+        model = found.model
         learnt = {name for name, _ in model.named_parameters(remove_duplicate=False)}
         owners = {
             # What is a buffer must stay one.
@@ -140,7 +151,7 @@ def load(folder: Path | str) -> "PreTrainedModel | ModelMixin":
         raise TombolaError(f"the shrunk model in {folder} is damaged ({reason}); shrink it again") from error
     library.finish(model, folder)
     model.eval()
-    return model
+    return found
 
 
 def _check(model: nn.Module, small: Subnetwork, folder: Path) -> float:

@@ -81,6 +81,9 @@ class StudyConfig:
         lora_rank: train them through adapters of this rank, see `tombola.low_rank`; 0 to train all their weights.
         lora_learning_rate: of the adapters, in place of `learning_rate`.
         image_size: scale and crop one's own images to squares of so many pixels; None for images of one size.
+        features: folder or hub id of a vision network in whose space one's own images are compared; None for a space
+            that needs no download.
+        pipeline: folder or hub id of the pipeline around `model`, where that is a denoiser by itself.
 
     Raises:
         TombolaError: a value is none of those allowed.
@@ -141,6 +144,8 @@ class StudyConfig:
     lora_rank: int = 0
     lora_learning_rate: float = LEARNING_RATE
     image_size: int | None = None
+    features: str | None = None
+    pipeline: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prunings", tuple(way(pruning).name for pruning in self.prunings))
@@ -338,7 +343,7 @@ class StudyConfig:
         values = self.settings()
         del values["analyses"]
         local = ["model", "data", "dev"] if self.task in NAMED_TASKS else ["model", "task", "data", "dev"]
-        local += ["corpus"]
+        local += ["corpus", "features", "pipeline"]
         for name in local:
             if values[name] is not None:
                 values[name] = fingerprint(values[name])

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -11,20 +12,22 @@ from torch import nn
 
 from tombola import statistics
 from tombola.anatomy import dissect
+from tombola.checkpoint import load_subnetwork
 from tombola.config import StudyConfig
+from tombola.errors import TombolaError
 from tombola.evaluation import Evaluation
 from tombola.library import is_denoiser
 from tombola.precision import Precision, resolve_device, resolve_precision
 from tombola.progress import Bars, Progress
+from tombola.sources import MARK
 from tombola.step import TRAINING_COST, search_cost
+from tombola.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.base import Task
 from tombola.tasks.catalog import open_task
+from tombola.ticket import Ticket
 
 if TYPE_CHECKING:
     from tombola.room import Work
-
-_LEVELS = 4
-"""Timesteps of a held-out image, whose graphs live together until the gates have their gradients."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +59,34 @@ class Pipeline:
         self.check_room(model, work)
         return model
 
-    def check_room(self, model: nn.Module, work: "Work") -> None:
-        """Warn, or raise a TombolaError, where a denoiser's passes do not fit into memory."""
-        if not is_denoiser(model):
-            return
-        from tombola import room
+    def scored(self, ticket: Ticket | None = None) -> Subnetwork:
+        """What is to be scored: the fine-tuned model, whole or under a ticket, or a denoiser that was shrunk already.
+
+        Raises:
+            TombolaError: the ticket is for another model, or for one that has one already.
+        """
+        folder = Path(self.config.model).expanduser()
+        if not (self.config.regime.draws and (folder / MARK).is_file()):
+            model = self.trained()
+            return whole(model) if ticket is None else shrunk(model, ticket)
+        if ticket is not None:
+            raise TombolaError(f"{folder} was shrunk under a ticket of its own; leave --ticket out")
+        # Diffusers takes seconds to import, which no other task should wait for.
         from tombola.tasks.images import ImageTask
 
-        size = max(self.task.seen[1:]) if isinstance(self.task, ImageTask) else None
-        batch = self.config.batch_size if work == "training" else self.config.eval_batch_size
-        levels = _LEVELS if work == "importance" else 1
-        room.check(model, batch, self.device, work, levels=levels, size=size)
+        found = load_subnetwork(folder)
+        assert isinstance(self.task, ImageTask)
+        # As denoisers are loaded, whatever they were written in.
+        self.task.checked(found.model).float().to(self.device)
+        self.check_room(found.model, "sampling")
+        return found
+
+    def check_room(self, model: nn.Module, work: "Work") -> None:
+        """Warn, or raise a TombolaError, where a denoiser's passes do not fit into memory."""
+        if is_denoiser(model):
+            from tombola import room
+
+            room.check_heaviest(model, self.task, self.config, self.device, (work,))
 
     def judged(self, found: Evaluation) -> dict[str, Any]:
         """The score of an evaluation on dev with its interval, as JSON values."""

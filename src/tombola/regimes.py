@@ -28,6 +28,7 @@ class Regime:
         unfit: analyses that cannot be asked → what they are of instead, as a clause.
         trains: whether the full model is trained on the task, so that there is something to rewind to; otherwise it is
             judged as it comes, and tickets are trained again on text only, if `recovery` says so.
+        draws: whether its models are denoisers, which are judged by what they draw.
     """
 
     tasks: tuple[str, ...]
@@ -38,6 +39,7 @@ class Regime:
     needs: Mapping[str, str] = field(default_factory=dict)
     unfit: Mapping[str, str] = field(default_factory=dict)
     trains: bool = True
+    draws: bool = False
 
 
 _WRITING = {"writing": "writing is of language models"}
@@ -65,16 +67,17 @@ LANGUAGE = Regime(
     trains=False,
 )
 """Language models, judged zero-shot."""
-DIGITS = Regime(tasks=("digits",), judges="what is drawn", presets=DIGITS_PRESETS, unfit=_DRAWN)
+DIGITS = Regime(tasks=("digits",), judges="what is drawn", presets=DIGITS_PRESETS, unfit=_DRAWN, draws=True)
 """Denoisers of small real images, trained from nothing: the classical lottery ticket."""
 IMAGES = Regime(
     tasks=("images",),
     judges="what is drawn",
     presets=IMAGE_FOLDER_PRESETS,
-    settings=("image_size",),
+    settings=("image_size", "features", "pipeline"),
     whose="the task images",
     needs={"data": "the folder of your images"},
     unfit=_DRAWN,
+    draws=True,
 )
 """Denoisers of one's own, and a folder of images."""
 

@@ -1,6 +1,7 @@
 """Whether a denoiser's passes fit into memory, asked before they begin rather than found out hours later."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import psutil
@@ -9,13 +10,18 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tombola import denoisers, machine
+from tombola.config import StudyConfig
 from tombola.errors import TombolaError
 from tombola.library import dtype_of
 from tombola.memory import LiveBytes, bytes_of
 from tombola.subnetwork import structural_copy
+from tombola.tasks.base import Task
+from tombola.tasks.images import ImageTask
 
 Work = Literal["sampling", "importance", "training"]
 """What passes are for: the images alone; gradients of gates; gradients of weights, and AdamW's two values of each."""
+_LEVELS = 4
+"""Timesteps of a held-out image, whose graphs live together until the gates have their gradients."""
 
 
 def needed(model: nn.Module, batch: int, work: Work = "sampling", *, levels: int = 1, size: int | None = None) -> int:
@@ -59,15 +65,18 @@ def check(
     *,
     levels: int = 1,
     size: int | None = None,
+    need: int | None = None,
 ) -> None:
     """Warn where a denoiser's passes may not fit into memory.
 
-    Arguments are those of `needed`; the model's weights are in memory already.
+    Arguments are those of `needed`; the model's weights are in memory already. What it returned for them goes as
+    `need`, where it was asked.
 
     Raises:
         TombolaError: they cannot fit.
     """
-    need = needed(model, batch, work, levels=levels, size=size)
+    if need is None:
+        need = needed(model, batch, work, levels=levels, size=size)
     free, most = free_and_most(device)
     what = (
         f"{work} with {batch} images at a time takes about {_gb(need)} beyond the {_gb(bytes_of(model))} of weights "
@@ -78,6 +87,32 @@ def check(
         raise TombolaError(f"{what}, and {device.type} has {_gb(most)}; {mend}, or take a larger machine")
     if need > free:
         warnings.warn(f"{what}, and {_gb(free)} of {device.type}'s memory are free; {mend} if it fails", stacklevel=2)
+
+
+def check_heaviest(
+    model: nn.Module, task: Task, config: StudyConfig, device: torch.device, works: Sequence[Work]
+) -> None:
+    """The same of all that a step, or a study, will do with a denoiser: of that which takes most.
+
+    Args:
+        model: the denoiser, on its device.
+        task: what it is judged on.
+        config: says how many images pass at a time.
+        device: where they pass.
+        works: all that is done with it.
+
+    Raises:
+        TombolaError: it cannot fit.
+    """
+    size = max(task.seen[1:]) if isinstance(task, ImageTask) else None
+
+    def passes(work: Work) -> dict[str, Any]:
+        batch = config.batch_size if work == "training" else config.eval_batch_size
+        return {"batch": batch, "work": work, "levels": _LEVELS if work == "importance" else 1, "size": size}
+
+    needs = {work: needed(model, **passes(work)) for work in works}
+    heaviest = max(needs, key=needs.__getitem__)
+    check(model, device=device, need=needs[heaviest], **passes(heaviest))
 
 
 def free_and_most(device: torch.device) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """What stands around a denoiser in its pipeline: images become latents and back, and a text or class says nothing."""
 
 import contextlib
+import inspect
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,13 @@ _TEXT = {
     "FluxTransformer2DModel": ("FluxPipeline",),
 }
 """Class of a denoiser that draws from a text → pipelines whose way to read one is known."""
+_SHARED = (
+    *("in_channels", "out_channels", "sample_size"),
+    *("cross_attention_dim", "caption_channels", "joint_attention_dim", "pooled_projection_dim"),
+    *("addition_embed_type", "addition_time_embed_dim", "projection_class_embeddings_input_dim"),
+    *("num_embeds_ada_norm", "guidance_embeds", "use_additional_conditions"),
+)
+"""Settings of denoisers that decide what a pipeline gives them, and what it takes from them."""
 
 
 @dataclass(frozen=True)
@@ -102,23 +110,30 @@ class Studio:
         return {name: _repeated(value, batch, device) for name, value in self.given.items()}
 
 
-def images_of(source: str) -> tuple[int, int | None]:
+def images_of(source: str, pipeline: str | None = None) -> tuple[int, int | None]:
     """Channels and side, in pixels, of what a pipeline or a denoiser by itself draws, from configurations alone.
 
     The side is None where the configuration does not say it.
 
+    Args:
+        source: folder or hub id.
+        pipeline: the one to stand around the denoiser, where it is not the source itself.
+
     Raises:
-        TombolaError: it cannot be read, or is not known to draw images by itself.
+        TombolaError: it cannot be read, is not known to draw images by itself, or does not fit into the pipeline.
     """
     channels, side = denoisers.seen_by(source)
     kind = denoisers.class_of(source).__name__
+    if pipeline is not None:
+        _check_fit(source, pipeline)
+        source = pipeline
     if kind in denoisers.UNCONDITIONAL:
         return channels, side
     index = denoisers.index_of(source)
     if index is None:
         raise TombolaError(
             f"{source} is a {kind} without its pipeline, whose VAE and condition the task of images needs; give the "
-            "folder or hub id of the whole pipeline"
+            "folder or hub id of the whole pipeline as --pipeline"
         )
     made = index.get(_VAE, [None, None])[1]
     if made != "AutoencoderKL":
@@ -140,7 +155,32 @@ def images_of(source: str) -> tuple[int, int | None]:
         return int(config["in_channels"]), None if side is None else side * _factor(config)
 
 
-def studio_of(source: str, size: tuple[int, int]) -> Studio:
+def _check_fit(source: str, pipeline: str) -> None:
+    """Raise a TombolaError unless a denoiser could stand where the pipeline has its own."""
+    if denoisers.index_of(pipeline) is None:
+        raise TombolaError(
+            f"{pipeline} is no pipeline of diffusers that can be read: it has no model_index.json; give the folder or "
+            "hub id of the whole pipeline as --pipeline"
+        )
+    kind, its_kind = denoisers.class_of(source), denoisers.class_of(pipeline)
+    if kind is not its_kind:
+        raise TombolaError(
+            f"{source} is a {kind.__name__}, the pipeline {pipeline} is of a {its_kind.__name__}; give the pipeline "
+            "that the model was made from"
+        )
+    # Files leave out what was the default when they were written.
+    defaults = {name: one.default for name, one in inspect.signature(kind).parameters.items()}
+    mine, its = ({**defaults, **denoisers.config_of(one)} for one in (source, pipeline))
+    for name in _SHARED:
+        a, b = (list(one) if isinstance(one, tuple) else one for one in (mine.get(name), its.get(name)))
+        if a != b:
+            raise TombolaError(
+                f"{source} does not fit into the pipeline {pipeline}: its {name} is {a}, the pipeline's {b}; give the "
+                "pipeline that the model was made from"
+            )
+
+
+def studio_of(source: str, size: tuple[int, int], pipeline: str | None = None) -> Studio:
     """What stands around the denoiser of a pipeline, on the CPU: its VAE, and its empty text or the class of none.
 
     The text encoders are read, asked once, and let go.
@@ -148,6 +188,7 @@ def studio_of(source: str, size: tuple[int, int]) -> Studio:
     Args:
         source: folder or hub id that `images_of` knows.
         size: height and width of the images in pixels.
+        pipeline: the one to stand around the denoiser, as there.
 
     Raises:
         TombolaError: it cannot be read.
@@ -155,6 +196,7 @@ def studio_of(source: str, size: tuple[int, int]) -> Studio:
     kind = denoisers.class_of(source).__name__
     if kind in denoisers.UNCONDITIONAL:
         return Studio()
+    source = pipeline or source
     with denoisers.reading(source), _quiet():
         # The other formats are pickles.
         options = {"subfolder": _VAE, "use_safetensors": True, "torch_dtype": torch.float32}

@@ -146,6 +146,7 @@ class Study:
         for pruning in self.config.prunings:
             _ = Ticket.everything(self.anatomy, fitted(way(pruning), self.anatomy).pruning, self.config.neuron_block)
         self._check_saved()
+        self._check_room()
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.folder / ".lock", timeout=0)
@@ -172,6 +173,17 @@ class Study:
                         raise TombolaError(
                             f"{done} was retrained without saving the model; delete it to retrain, or change --save"
                         )
+
+    def _check_room(self) -> None:
+        """Whether a denoiser's passes fit into memory: asked once, before the first of hours."""
+        if not self.config.regime.draws or all(step.done() for step in self.steps()):
+            return
+        # Diffusers takes seconds to import, which no other study should wait for.
+        from tombola import room
+
+        model = self.task.load(self.config.model, seed=0).to(self.device)
+        # Every such study trains, and takes the importance of the full model's sites while it draws.
+        room.check_heaviest(model, self.task, self.config, self.device, ("training", "importance", "sampling"))
 
     def _run(self) -> Path:
         sweep_drafts(self.folder)

@@ -14,9 +14,12 @@ from torch import nn
 from denoiser_zoo import KINDS
 from tombola import machine, room
 from tombola.cli import main
+from tombola.config import StudyConfig
 from tombola.denoisers import random_inputs
 from tombola.errors import TombolaError
 from tombola.memory import bytes_of, measure
+from tombola.step import Step
+from tombola.study import Study
 from unets import unet
 
 CPU = torch.device("cpu")
@@ -104,3 +107,32 @@ def test_a_command_refuses_what_cannot_fit(
         said = capsys.readouterr().err
         assert "images at a time takes about" in said
         assert not (tmp_path / "out").exists()
+
+
+def test_a_study_asks_once_for_its_heaviest_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Study, "_run", lambda _: Path("report.html"))
+    reads: list[torch.device] = []
+
+    def plenty(device: torch.device) -> tuple[int, int]:
+        reads.append(device)
+        return 10**12, 10**12
+
+    def study(name: str, **settings: Any) -> Study:
+        config = StudyConfig.of("quick", task="digits", **settings)
+        return Study(config, out=tmp_path / name, seeds=(0, 1))
+
+    monkeypatch.setattr(room, "free_and_most", plenty)
+    study("fits").run()
+    assert reads == [CPU]
+    monkeypatch.setattr(room, "free_and_most", lambda _: (10**6, 10**6))
+    for settings, words in (
+        ({"batch_size": 64, "eval_batch_size": 8}, "training with 64 images .* lower --batch-size, or take"),
+        ({"batch_size": 8, "eval_batch_size": 64}, "importance with 64 images .* lower --eval-batch-size, or take"),
+    ):
+        with pytest.raises(TombolaError, match=words) as refused:
+            study("none", **settings).run()
+        assert "\n" not in str(refused.value)
+        assert not (tmp_path / "none").exists()
+    # Of what is done nothing needs memory.
+    monkeypatch.setattr(Step, "done", lambda _: True)
+    study("none").run()

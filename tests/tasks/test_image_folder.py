@@ -9,6 +9,8 @@ import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler
 from PIL import Image
+from transformers import Dinov2Config, Dinov2Model
+from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
 
 from denoiser_zoo import KINDS
 from pipelines import vae
@@ -189,6 +191,34 @@ def test_the_noise_is_that_of_the_pipeline(tmp_path: Path, pipeline: Path) -> No
     cast(Any, unet(torch.float32)).save_pretrained(tmp_path / "alone")
     other = image_folder(tmp_path / "all", str(tmp_path / "alone"))
     assert cast(Any, other.sampler.schedule).config.num_train_timesteps == 1000
+
+
+def test_images_are_compared_as_a_pretrained_network_sees_them(
+    tmp_path: Path, pipeline: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"hidden_size": 16, "image_size": 16, "patch_size": 8}
+    sizes |= {"num_hidden_layers": 1, "num_attention_heads": 2}
+    Dinov2Model(Dinov2Config(**sizes)).save_pretrained(tmp_path / "sees")
+    square = {"height": 16, "width": 16}
+    BitImageProcessorPil(size=square, crop_size=square).save_pretrained(tmp_path / "sees")
+    # With classes too: the network that is asked for goes before their classifier.
+    for name in ("a", "bb"):
+        fill(tmp_path / "mine" / name, 30)
+    one = image_folder(tmp_path / "mine", str(pipeline), network=str(tmp_path / "sees"), steps=2)
+    assert str(one.facts()["features"]).startswith("the pooled output of sees (Dinov2Model, 16 features, unit ")
+    assert "class_imbalance" not in one.more
+    assert one.references("dev").shape == (12, 16)
+    command = ["score", "--model", str(pipeline), "--task", "images", "--data", str(tmp_path / "mine"), "--json"]
+    scores = []
+    for flags in (["--features", str(tmp_path / "sees")], []):
+        assert main([*command, *flags, "--resamples", "20"]) == 0
+        scores.append(json.loads(capsys.readouterr().out))
+    full = image_folder(tmp_path / "mine", str(pipeline), network=str(tmp_path / "sees"))
+    assert scores[0]["score"] == pytest.approx(score(load_any(str(pipeline)), full).score, rel=1e-4)
+    assert scores[0]["score"] != pytest.approx(scores[1]["score"], rel=0.01)
+    assert main([*command, "--features", str(pipeline / "unet")]) == 2
+    assert "cannot take features from" in capsys.readouterr().err
 
 
 def test_random_convolutions_tell_sets_of_images_apart() -> None:

@@ -12,7 +12,7 @@ from latents import MAKE, check_gates, coloured, opened, parts_of
 from torch import Tensor
 
 import tombola
-from pipelines import WORDS, dit, stable_diffusion, vae
+from pipelines import WORDS, dit, schedule, stable_diffusion, vae
 from tombola import denoisers
 from tombola.anatomy import dissect
 from tombola.cli import main
@@ -23,6 +23,7 @@ from tombola.sampling import seeded_noise
 from tombola.sources import load_any
 from tombola.studio import Studio, images_of, studio_of
 from tombola.subnetwork import shrunk, whole
+from tombola.tasks.image_folder import image_folder
 from tombola.ticket import Ticket
 
 KEPT = {"unet": "heads=0.5,channels=0.75,neurons=0.5", "dit": "heads=0.5,neurons=0.5"}
@@ -112,9 +113,24 @@ def test_commands_prune_score_shrink_and_retrain(
     scored = json.loads(capsys.readouterr().out)
     assert scored["score"] == pytest.approx(result["score"], rel=1e-4)
     assert scored["score"] > 0
-    flags = ["--ticket", str(tmp_path / "cut" / "ticket"), "--epochs", "1", "--out", str(tmp_path / "again")]
-    assert main(["retrain", *what, *flags]) == 0
-    assert np.isfinite(json.loads(capsys.readouterr().out)["score"])
+    # At a rate that moves the score, so that the old weights would be noticed.
+    flags = ["--ticket", str(tmp_path / "cut" / "ticket"), "--epochs", "1", "--learning-rate", "0.01"]
+    assert main(["retrain", *what, *flags, "--out", str(tmp_path / "again")]) == 0
+    retrained = json.loads(capsys.readouterr().out)
+    assert np.isfinite(retrained["score"])
+    # What was written is the denoiser alone: with the pipeline around it, it is what was measured in memory.
+    alone = ["--model", str(tmp_path / "again"), *what[2:], "--pipeline", str(pipeline)]
+    assert main(["score", *alone]) == 0
+    scored_again = json.loads(capsys.readouterr().out)
+    assert scored_again["score"] == pytest.approx(retrained["score"], rel=1e-4)
+    assert scored_again["score"] != pytest.approx(scored["score"], rel=1e-4)
+    assert main(["score", *alone[:-2]]) == 2
+    assert "give the folder or hub id of the whole pipeline as --pipeline" in capsys.readouterr().err
+    assert main(["prune", *alone, "--keep", "heads=0.5", "--out", str(tmp_path / "cut again")]) == 0
+    assert json.loads(capsys.readouterr().out)["full_score"] == pytest.approx(retrained["score"], rel=1e-4)
+    once_more = [*flags, "--out", str(tmp_path / "once more"), "--train-rows", "8"]
+    assert main(["retrain", *alone, *once_more]) == 0
+    capsys.readouterr()
     again, model = load_any(str(tmp_path / "again")), load_any(str(pipeline))
     assert type(again) is type(model)
     changed = [not torch.equal(a, b) for a, b in zip(again.parameters(), model.parameters(), strict=True)]
@@ -127,6 +143,13 @@ def test_commands_prune_score_shrink_and_retrain(
     part = "unet" if kind == "unet" else "transformer"
     pruned = DiffusionPipeline.from_pretrained(pipeline, **{part: small})
     assert getattr(pruned, part) is small
+    smaller = ["--model", str(tmp_path / "small"), *alone[2:]]
+    assert main(["score", *smaller]) == 0
+    assert json.loads(capsys.readouterr().out)["score"] == pytest.approx(scored["score"], rel=1e-4)
+    assert main(["score", *smaller, "--ticket", str(tmp_path / "cut" / "ticket")]) == 2
+    assert "was shrunk under a ticket of its own; leave --ticket out" in capsys.readouterr().err
+    assert main(["prune", *smaller, "--keep", "heads=0.5", "--out", str(tmp_path / "no")]) == 2
+    assert "was shrunk already" in capsys.readouterr().err
 
 
 def test_searches_run(folder: Path, pipeline: Path, kind: str, tmp_path: Path) -> None:
@@ -220,6 +243,42 @@ def test_pipelines_that_read_otherwise_are_refused(folder: Path, tmp_path: Path)
     config.write_text(json.dumps({**json.loads(config.read_text()), "class_embed_type": "timestep"}))
     with pytest.raises(TombolaError, match="draws from a class or picture"):
         images_of(str(pipeline))
+
+
+def test_the_noise_is_the_models_own_else_the_pipelines(folder: Path, tmp_path: Path) -> None:
+    pipeline = dit(tmp_path / "pipeline", beta_end=0.03)
+    alone = pipeline / "transformer"
+
+    def last_beta() -> float:
+        one = image_folder(folder, str(alone), pipeline=str(pipeline), steps=3)
+        return float(cast(Any, one.sampler.schedule).config.beta_end)
+
+    assert last_beta() == 0.03
+    schedule(beta_end=0.01).save_pretrained(alone / "scheduler")
+    assert last_beta() == 0.01
+
+
+def test_a_model_and_a_pipeline_that_do_not_fit_are_refused(folder: Path, tmp_path: Path) -> None:
+    pipeline, other = stable_diffusion(tmp_path / "pipeline"), dit(tmp_path / "classes")
+
+    def refused(words: str, model: Path, around: Path) -> None:
+        with pytest.raises(TombolaError, match=words) as caught:
+            image_folder(folder, str(model), pipeline=str(around))
+        assert "\n" not in str(caught.value)
+
+    refused("is a DiTTransformer2DModel, the pipeline .* is of a UNet2DConditionModel", other / "transformer", pipeline)
+    refused(r"is no pipeline .* no model_index\.json", pipeline / "unet", other / "transformer")
+    refused(r"is no pipeline .* no model_index\.json", pipeline / "unet", tmp_path / "nowhere")
+    config = json.loads((pipeline / "unet" / "config.json").read_text())
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for name, value in (("in_channels", 9), ("sample_size", 16), ("cross_attention_dim", 24)):
+        (alone / "config.json").write_text(json.dumps({**config, name: value}))
+        refused(f"its {name} is {value}, the pipeline's {config[name]}", alone, pipeline)
+    # Files of earlier versions leave out what is a default.
+    del config["addition_embed_type"], config["use_linear_projection"]
+    (alone / "config.json").write_text(json.dumps(config))
+    assert images_of(str(alone), str(pipeline)) == (3, 16)
 
 
 def test_transformers_that_do_not_fit_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -14,21 +14,17 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola.anatomy import dissect
-    from tombola.evaluation import score
+    from tombola.evaluation import evaluate
     from tombola.pipeline import Pipeline
     from tombola.ticket import Ticket
 
     ticket = None if options.ticket is None else Ticket.load(options.ticket)
     pipe = Pipeline.open(given_settings(options), options.preset)
-    model = pipe.trained()
-    if ticket is not None:
-        ticket.check(dissect(model))
+    part = pipe.scored(ticket)
     with pipe.bars("score", pipe.task.size("dev")) as bars:
-        found = score(
-            model,
+        found = evaluate(
+            part,
             pipe.task,
-            ticket,
             batch_size=pipe.config.eval_batch_size,
             precision=pipe.precision,
             progress=bars,

@@ -10,7 +10,10 @@ from tombola.cli.lists import names, numbers
 
 GROUPS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "what to study": (
-        ("model", "task", "data", "dev", "text", "text_pair", "label", "regression", "metric", "image_size"),
+        (
+            *("model", "task", "data", "dev", "text", "text_pair", "label", "regression", "metric"),
+            *("image_size", "features", "pipeline"),
+        ),
         "A model is an asset (minilm, smollm2), a local folder or a hub id. A task is a GLUE name (cola, sst2, mrpc, "
         "stsb, qqp, mnli, qnli, rte, wnli), rotten-tomatoes, understanding (of a language model), digits (of a "
         "denoiser), images (the same with --data FOLDER of your own), or a folder or file of your own (TSV, CSV, JSON "
@@ -65,6 +68,8 @@ _HELP: Mapping[str, str] = {
     "regression": "the labels are values, not classes",
     "metric": "score of your own data",
     "image_size": "scale and crop your images to squares of so many pixels",
+    "features": "compare your images in the space of this vision network (CLIP, DINOv2, ...): folder or hub id",
+    "pipeline": "what stands around a --model that is a denoiser by itself: folder or hub id of its pipeline",
     "train_rows": "train on a sample of so many rows",
     "dev_rows": "judge on a sample of so many rows",
     "max_length": "tokens a text is cut to",

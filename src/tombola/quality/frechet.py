@@ -27,11 +27,16 @@ def frechet_distance(generated: Array, real: Array) -> Array:
 
 
 def _gaussian(features: Array) -> tuple[Array, Array, Array]:
-    """Mean [..., features], R of the covariance RᵀR, and its trace [...]."""
+    """Mean [..., features], R of the covariance RᵀR, and its trace [...].
+
+    R [..., rows, features] has as few rows as can be: the images', where they are fewer than the features.
+    """
     values = np.asarray(features, dtype=np.float64)
     mean = values.mean(-2)
     centred = (values - mean[..., None, :]) / np.sqrt(max(1, values.shape[-2] - 1))
-    return mean, np.asarray(np.linalg.qr(centred, mode="r")), (centred * centred).sum((-1, -2))
+    few = values.shape[-2] <= values.shape[-1]
+    factor = centred if few else np.asarray(np.linalg.qr(centred, mode="r"))
+    return mean, factor, (centred * centred).sum((-1, -2))
 
 
 def _constant(real: Array) -> float:

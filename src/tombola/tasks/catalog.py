@@ -75,6 +75,8 @@ def _image_folder(config: StudyConfig) -> Task:
         Path(config.data).expanduser(),
         config.model,
         size=config.image_size,
+        network=config.features,
+        pipeline=config.pipeline,
         device=resolve_device(config.device).type,
         train_rows=config.train_rows,
         dev_rows=config.dev_rows,

@@ -15,6 +15,7 @@ from torch import Tensor
 from tombola import denoisers, machine
 from tombola.errors import TombolaError
 from tombola.quality.features import Classifier, FeatureSpace, RandomConvolutions
+from tombola.quality.pretrained import PretrainedNetwork
 from tombola.studio import images_of, studio_of
 from tombola.tasks.base import rows_held_out
 from tombola.tasks.images import Images, ImageTask
@@ -34,6 +35,8 @@ def image_folder(
     model: str,
     *,
     size: int | None = None,
+    network: str | None = None,
+    pipeline: str | None = None,
     held_out: bool = False,
     search_rows: int | None = None,
     **options: Any,
@@ -45,6 +48,10 @@ def image_folder(
         model: source of the denoiser: its configuration says channels and size, its pipeline the noise, and, of one of
             latents, the VAE and what it is given for no text or class.
         size: scale and crop the images to squares of so many pixels; by default they must be of the model's size.
+        network: source of a vision network in whose space images are compared, see
+            [`PretrainedNetwork`][tombola.quality.pretrained.PretrainedNetwork]; by default see `features`.
+        pipeline: what stands around a model that is a denoiser by itself: source of the pipeline that gives VAE and
+            condition, and the noise where the model comes with none.
         held_out: hold training images out for the search.
         search_rows: how many; by default as many as judge, at most a fifth.
         options: those of [`ImageTask`][tombola.tasks.images.ImageTask].
@@ -52,7 +59,7 @@ def image_folder(
     Raises:
         TombolaError: the folder or the model does not fit, or there are too few images.
     """
-    channels, side = images_of(model)
+    channels, side = images_of(model, pipeline)
     train, dev = read(folder, channels=channels, size=size)
     height, width = train.pixels.shape[2:]
     if size is None and side is not None and (height, width) != (side, side):
@@ -61,12 +68,19 @@ def image_folder(
             f"them with --image-size {side}"
         )
     schedule = denoisers.schedule_of(model, trusted=True)
-    studio = studio_of(model, (height, width))
+    if schedule is None and pipeline is not None:
+        schedule = denoisers.schedule_of(pipeline, trusted=True)
+    studio = studio_of(model, (height, width), pipeline)
     if studio.vae is not None and schedule is None:
-        raise TombolaError(f"the pipeline {model} has no {denoisers.SCHEDULE}, which says what noise it was trained on")
+        raise TombolaError(
+            f"the pipeline {pipeline or model} has no {denoisers.SCHEDULE}, which says what noise it was trained on"
+        )
     # Before the classifier is trained.
     studio.shape(train.pixels.shape[1:])
-    space = features(train, dev)
+    if network is None:
+        space = features(train, dev)
+    else:
+        space = PretrainedNetwork(network, train.pixels, device=options.get("device", "cpu"))
     if held_out:
         options["search_rows"] = rows_held_out(search_rows, options.get("dev_rows"), len(train), len(dev))
     return ImageTask(train, dev, space, schedule=schedule, studio=studio, title=folder.resolve().name, **options)

@@ -163,6 +163,14 @@ class ImageTask(Task):
                 model = self._presets[source].make()
             else:
                 model = denoisers.load(source, weights=state != "init")
+        return self.checked(model)
+
+    def checked(self, model: nn.Module) -> nn.Module:
+        """The model, if it is a denoiser of such images.
+
+        Raises:
+            TombolaError: it is not.
+        """
         return denoisers.check(model, self.seen[0], self.seen[1:], self._schedule)
 
     @override
