@@ -86,8 +86,8 @@ def norms(model: nn.Module, anatomy: Anatomy) -> Scores:
 
 
 def within(scores: Scores) -> Scores:
-    """Ranks within each block, so that every block loses the same share."""
-    return {kind: of.argsort(1).argsort(1).double() for kind, of in scores.items()}
+    """Ranks within each block, so that every block loses the same share; what is gone (NaN) went first."""
+    return {kind: of.nan_to_num(nan=-torch.inf).argsort(1).argsort(1).double() for kind, of in scores.items()}
 
 
 def deletions(part: Subnetwork, task: ImageTask) -> Scores:
@@ -143,12 +143,15 @@ Rank = Callable[[Subnetwork, int], Scores]
 """Scores of what is left, in a round."""
 
 
-def gradually(part: Subnetwork, task: ImageTask, keep: float, rank: Rank, recipe: Recipe, seed: int) -> Subnetwork:
-    """Cut by equal shares of what is left, and train after each cut."""
+def gradually(
+    part: Subnetwork, task: ImageTask, keep: float, rank: Rank, recipe: Recipe, seed: int, *, spread: bool
+) -> Subnetwork:
+    """Cut by equal shares of what is left, each block alike where they are `spread`, and train after each cut."""
     anatomy = part.anatomy
     each = replace(recipe, epochs=recipe.epochs // _ROUNDS)
     for number in range(1, _ROUNDS + 1):
-        ticket = cut(rank(part, number), anatomy, keep ** (number / _ROUNDS), part.present)
+        scores = rank(part, number)
+        ticket = cut(within(scores) if spread else scores, anatomy, keep ** (number / _ROUNDS), part.present)
         part = retrain(expanded(part), ticket, task, each, seed=seed)
     return part
 
@@ -190,13 +193,21 @@ def rankings(model: nn.Module, task: ImageTask, keep: float, seed: int) -> dict[
     return found
 
 
-def ranks(task: ImageTask, seed: int) -> dict[str, Rank]:
-    """Name → by what is cut gradually."""
+def ranks(task: ImageTask, seed: int) -> dict[str, tuple[Rank, bool]]:
+    """Name → by what is cut gradually, and whether each block alike."""
+
+    def first_order(left: Subnetwork, _: int) -> Scores:
+        return gradients(left, task, FirstOrder)
+
+    def chance(left: Subnetwork, number: int) -> Scores:
+        scores = drawn(left.anatomy, 100 * seed + number)
+        return {kind: of.masked_fill(~left.present.masks[kind], torch.nan) for kind, of in scores.items()}
+
     return {
-        "first order, gradually": lambda left, _: gradients(left, task, FirstOrder),
-        "first order, block by block, gradually": lambda left, _: within(gradients(left, task, FirstOrder)),
-        "random, gradually": lambda left, number: drawn(left.anatomy, 100 * seed + number),
-        "random, block by block, gradually": lambda left, number: within(drawn(left.anatomy, 100 * seed + number)),
+        "first order, gradually": (first_order, False),
+        "first order, block by block, gradually": (first_order, True),
+        "random, gradually": (chance, False),
+        "random, block by block, gradually": (chance, True),
     }
 
 
@@ -210,6 +221,8 @@ def main() -> None:
     parser.add_argument("--start", choices=("final", "init"), default="final", help="weights that are trained again")
     parser.add_argument("--only", default="", help="rankings that have one of these words in their names")
     options = parser.parse_args()
+    if options.epochs % _ROUNDS:
+        parser.error(f"--epochs must be a multiple of {_ROUNDS}")
     task = digits()
     recipe = Recipe(epochs=53, learning_rate=2e-3, batch_size=64, warmup=0.07)
     again = Recipe(epochs=options.epochs, learning_rate=1e-3, batch_size=64, warmup=0.07)
@@ -228,7 +241,8 @@ def main() -> None:
             if name in at_once:
                 done = retrain(base, at_once[name](), task, again, seed=seed)
             else:
-                done = gradually(whole(base), task, options.keep, in_steps[name], again, seed)
+                rank, spread = in_steps[name]
+                done = gradually(whole(base), task, options.keep, rank, again, seed, spread=spread)
             after = evaluate(done, task, batch_size=200)
             loss, kept = float(after.losses.mean()), done.present.survivors(done.anatomy)["weights"]
             found.setdefault(name.removesuffix(" 0").removesuffix(" 1"), []).append((after.score, loss, kept))

@@ -52,6 +52,7 @@ def sharing(ability: Ability, tokenizer: PreTrainedTokenizerBase, least: float) 
 def ours(model: PreTrainedModel, task: LanguageTask, precision: Precision) -> Round:
     """One round of ours."""
     task._items.clear()
+    task._rows.clear()
     started, processor = time.perf_counter(), time.process_time()
     found = evaluate(whole(model), task, precision=precision, batch_size=64)
     return time.perf_counter() - started, time.process_time() - processor, found.predictions.tolist()

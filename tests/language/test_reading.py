@@ -6,9 +6,18 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import BertConfig, BertLMHeadModel, PreTrainedModel, T5Config, T5ForConditionalGeneration
+from transformers import (
+    BertConfig,
+    BertLMHeadModel,
+    MptConfig,
+    MptForCausalLM,
+    PreTrainedModel,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
-from causal import llama
+from causal import POSITIONS, llama, task
+from models import randomise
 from tombola.errors import TombolaError
 from tombola.language.grove import Grove, in_order, together
 from tombola.language.item import Item
@@ -106,6 +115,33 @@ def test_a_window_is_looked_for_with_the_longest_item() -> None:
     assert choose(model, [short]).trees
     for order in ([short, *batch], [*batch, short]):
         assert not choose(model, order).trees
+
+
+def test_items_of_one_sequence_are_tried_in_one_row_too() -> None:
+    # MPT takes positions from where a token stands in its row, whatever it is told.
+    sizes: dict[str, Any] = {"d_model": 16, "n_heads": 2, "n_layers": 1, "expansion_ratio": 2, "max_seq_len": 64}
+    torch.manual_seed(0)
+    model = MptForCausalLM(MptConfig(vocab_size=60, attn_implementation="eager", **sizes)).eval()
+    randomise(model, 0.5)
+    prompt = tuple(range(2, 12))
+    batch = [Item("exact", ((*prompt, *range(n, n + 20)),), (11,), 1, 0, (1.0,)) for n in range(20, 26)]
+    assert not choose(model, batch).trees
+    assert choose(llama(), batch) == Reading(trees=True, sparing=True)
+
+
+def test_rows_of_several_items_stay_within_a_window() -> None:
+    kind = ZOO["mistral"]
+    options = {**kind.options, "sliding_window": 30, "max_position_embeddings": POSITIONS}
+    model = dataclasses.replace(kind, options=options).make("sdpa")
+    made = task()
+    made.settle(model)
+    (reading,) = made._readings.values()
+    assert (reading.trees, reading.window) == (True, 30)
+    rows = [batch.inputs["input_ids"].shape[1] for batch in made.packed("dev", 64) if "ends" in batch.inputs]
+    assert max(rows) <= 30
+    free = task()
+    free.settle(llama())
+    assert max(batch.inputs["input_ids"].shape[1] for batch in free.packed("dev", 64)) > 30
 
 
 def test_gradients_come_through_slabs_of_logits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Items that begin alike share a row, and what they share is read once.
+"""Prefix sharing: items that begin alike share a row, and what they share is read once.
 
 Inside of an item the tree does that already. Across items it is the start token, the first words of sentences, the
 instruction of a prompt, the examples that go before a question. Rows of several items serve passes without gates: a
@@ -12,10 +12,8 @@ from tombola.language.item import Item
 from tombola.language.tree import Tree, common, grow
 
 _WORTH = 3000
-"""Attention scores that cost as much as all else that a token asks of a model: 6 x hidden size in a classical layer
+"""Scores of attention that cost as much as all else that a token asks of a model: 6 x hidden size in a classical layer
 (12 x hidden² multiply-adds of weights, 2 x hidden of each score), of a small model."""
-
-
 LONGEST = 1024
 """Tokens of a row of several items, at most: its mask has the square of it."""
 

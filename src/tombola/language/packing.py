@@ -26,7 +26,7 @@ def pack(items: Sequence[Item], *, trees: bool, groves: Sequence[Grove] | None =
         where a row is no plain text; `at` int64 [edges], which cell of `input_ids`, flattened, predicts; `predicted`
         int64 [edges]; `edge` and `slot` int64 [pairs]: which edges add up to which cell of [items, groups, choices];
         `divisors` fp32 of that shape, 0 where there is no such choice; `rules` and `counts` int64 [items], the rule's
-        number and the scored tokens of the right choice.
+        number and the scored tokens of the right choice; `exact` int64, items of that rule, where there are any.
     """
     groups, choices = max(item.groups for item in items), max(item.choices for item in items)
     divisors = np.zeros((len(items), groups, choices), np.float32)
@@ -69,6 +69,8 @@ def pack(items: Sequence[Item], *, trees: bool, groves: Sequence[Grove] | None =
         "rules": np.array([RULES.index(item.rule) for item in items], np.int64),
         "counts": np.array([item.scored for item in items], np.int64),
     }
+    if exact := [number for number, item in enumerate(items) if item.rule == "exact"]:
+        arrays["exact"] = np.array(exact, np.int64)
     if not all(tree.path for tree, _ in rows):
         arrays |= {"positions": positions, "ends": ends}
     return {name: torch.from_numpy(array) for name, array in arrays.items()}

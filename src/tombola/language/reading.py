@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from tombola.anatomy import device_of
 from tombola.errors import TombolaError
 from tombola.language.grove import LONGEST, together
-from tombola.language.item import RULES, Item
+from tombola.language.item import Item
 from tombola.language.packing import mask, pack
 
 _SLAB = 2**26
@@ -64,7 +64,7 @@ def read(model: nn.Module, inputs: Mapping[str, Tensor], reading: Reading) -> Ed
         given["attention_mask"] = torch.ones_like(ids)
     at, predicted = inputs["at"], inputs["predicted"]
     # One more pass over all logits, which only some rules need.
-    greedy = bool((inputs["rules"] == RULES.index("exact")).any())
+    greedy = "exact" in inputs
     if reading.sparing:
         base, head = _parts(model)
         return _scores(head, base(**given).last_hidden_state.flatten(0, 1)[at], predicted, greedy)
@@ -84,7 +84,9 @@ def choose(model: nn.Module, items: Sequence[Item]) -> Reading:
     """
     causal(model)
     exact = model if _dtype(model) in _PRECISE else copy.deepcopy(model).float()
-    parting = [item for item in items if len(item.sequences) > 1] or list(items[:1])
+    # Of those that will share a row with others; texts never do.
+    parting = [item for item in items if len(item.sequences) > 1] or [item for item in items if item.rule != "text"]
+    parting = parting or list(items[:1])
     if not parting:
         return Reading()
     window = _window(model)

@@ -165,6 +165,7 @@ class LanguageTask(Task):
         self._source = source
         self._readings: dict[tuple[str, str], Reading] = {}
         self._items: dict[str, list[Item]] = {}
+        self._rows: dict[tuple[str, int, int | None], list[Grove]] = {}
         self._numbers: dict[str, list[int]] = {}
         self.keep = keep or Keeping(None, 0.9)
         self.learned: tuple[str, ...] | None = None
@@ -224,6 +225,7 @@ class LanguageTask(Task):
         other = copy.copy(self)
         # What is encoded later is each one's own; what depends on the model is found out by either for itself.
         other._items, other._readings, other._numbers = dict(self._items), dict(self._readings), dict(self._numbers)
+        other._rows = dict(self._rows)
         other._count(names)
         return other
 
@@ -368,7 +370,7 @@ class LanguageTask(Task):
         found = named(self.tokenizer, start) if isinstance(start, str) else start
         if self.start is None or found.token != self.start.token:
             # What was encoded, and tried, began otherwise.
-            self._items, self._numbers, self._readings = {}, {}, {}
+            self._items, self._numbers, self._readings, self._rows = {}, {}, {}, {}
         self.start = found
 
     @override
@@ -436,7 +438,10 @@ class LanguageTask(Task):
             return self.batches(split, batch_size)
         items = self._encoded(split)
         windows = [reading.window for reading in self._readings.values() if reading.window is not None]
-        return _batches(items, plant(items, batch_size, min(windows, default=None)), batch_size, _CELLS[split])
+        key = split, batch_size, min(windows, default=None)
+        if key not in self._rows:
+            self._rows[key] = plant(items, *key[1:])
+        return _batches(items, self._rows[key], batch_size, _CELLS[split])
 
     @override
     def output(self, model: nn.Module, batch: Batch) -> Output:
