@@ -18,13 +18,9 @@ VAES = ("AutoencoderKL",)
 """Classes of image decoders that are known."""
 CLIPS = ("CLIPTextModel", "CLIPTextModelWithProjection")
 T5S = ("T5EncoderModel",)
-TEXT_TOKENS: Mapping[str, int] = {
-    "FluxPipeline": 512,
-    "StableDiffusion3Pipeline": 256,
-    "PixArtAlphaPipeline": 120,
-    "PixArtSigmaPipeline": 300,
-}
-"""Pipeline → tokens that its T5 reads by default; every text is padded to them. CLIP reads as many as it has places."""
+TEXT_TOKENS: Mapping[str, int] = {"Flux": 512, "StableDiffusion3": 256, "PixArtAlpha": 120, "PixArtSigma": 300}
+"""How the names of pipelines begin → tokens that their T5 reads by default; every text is padded to them. CLIP reads as
+many as it has places."""
 _MOST_TOKENS = 512
 _NO_NETWORKS = ("tokenizer", "scheduler", "feature_extractor", "image_processor")
 """How the names of parts begin that take no memory of a card."""
@@ -157,7 +153,8 @@ def _part(pipeline: str, name: str, kind: str, config: Any) -> Part:
         return Part(name, kind, lambda: Decoding(AutoencoderKL.from_config(config)), upcast=upcast)
     made = getattr(transformers, kind)
     if kind in T5S:
-        return Part(name, kind, lambda: made(config), TEXT_TOKENS.get(pipeline, _MOST_TOKENS))
+        tokens = next((count for family, count in TEXT_TOKENS.items() if pipeline.startswith(family)), _MOST_TOKENS)
+        return Part(name, kind, lambda: made(config), tokens)
     hidden = any(family in pipeline for family in ("StableDiffusionXL", "StableDiffusion3"))
     return Part(name, kind, lambda: made(config), config.max_position_embeddings, hidden)
 

@@ -59,6 +59,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.pipeline_memory import need_of
 
     dtype = DTYPES[options.dtype]
+    # A column for each number.
+    options.images = tuple(dict.fromkeys(options.images))
     with Console(stderr=True).status("reckoning"):
         parts = _parts(options)
         found = needs(
@@ -182,10 +184,8 @@ def _print(
         said.append(
             "The denoiser alone: text encoders and the image decoder come on top, unless they leave the card meanwhile."
         )
-    elif parts.uncounted:
-        said.append("The denoiser alone.")
     else:
-        said.append("The pipeline has no other part.")
+        said.append("The denoiser alone." if parts.uncounted or options.without else "The pipeline has no other part.")
     said += [f"Not counted: {name} ({why})." for name, why in _uncounted(parts).items()]
     if any(one.part.upcast and one.passes[options.images[0]].weights > one.weights for one in around):
         said.append("The vae decodes in float32, as its pipeline does (force_upcast).")
