@@ -241,8 +241,8 @@ def main() -> None:
             if name in at_once:
                 done = retrain(base, at_once[name](), task, again, seed=seed)
             else:
-                rank, spread = in_steps[name]
-                done = gradually(whole(base), task, options.keep, rank, again, seed, spread=spread)
+                rank, alike = in_steps[name]
+                done = gradually(whole(base), task, options.keep, rank, again, seed, spread=alike)
             after = evaluate(done, task, batch_size=200)
             loss, kept = float(after.losses.mean()), done.present.survivors(done.anatomy)["weights"]
             found.setdefault(name.removesuffix(" 0").removesuffix(" 1"), []).append((after.score, loss, kept))

@@ -121,7 +121,7 @@ def test_items_of_one_sequence_are_tried_in_one_row_too() -> None:
     # MPT takes positions from where a token stands in its row, whatever it is told.
     sizes: dict[str, Any] = {"d_model": 16, "n_heads": 2, "n_layers": 1, "expansion_ratio": 2, "max_seq_len": 64}
     torch.manual_seed(0)
-    model = MptForCausalLM(MptConfig(vocab_size=60, attn_implementation="eager", **sizes)).eval()
+    model = MptForCausalLM(MptConfig(vocab_size=60, **sizes)).eval()
     randomise(model, 0.5)
     prompt = tuple(range(2, 12))
     batch = [Item("exact", ((*prompt, *range(n, n + 20)),), (11,), 1, 0, (1.0,)) for n in range(20, 26)]
