@@ -318,3 +318,22 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 30_000)
     if done.stdout.startswith("False"):
         pytest.skip("the C library is none that can be asked")
     assert done.stdout.split() == ["True", "True"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks glibc")
+def test_what_lies_free_between_what_is_used_goes_back_where_checkpoints_stream() -> None:
+    script = """
+import psutil
+import torch
+from tombola.allocator import keep_freed_memory, return_freed_memory
+print(keep_freed_memory())
+held = [(torch.ones(5_000_000), torch.ones(100)) for _ in range(20)]
+held = [small for large, small in held]
+before = psutil.Process().memory_info().rss
+print(return_freed_memory())
+print(before - psutil.Process().memory_info().rss > 200_000_000)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    if done.stdout.startswith("False"):
+        pytest.skip("the C library is none that can be asked")
+    assert done.stdout.split() == ["True"] * 3

@@ -1,4 +1,4 @@
-"""How the C library keeps memory: what one training step frees, the next one gets again."""
+"""How the C library keeps memory: what one training step frees, the next one gets again; what streams goes back."""
 
 import ctypes
 import sys
@@ -25,3 +25,20 @@ def keep_freed_memory() -> bool:
     except (AttributeError, OSError):
         return False
     return bool(mallopt(_M_MMAP_THRESHOLD, _KEPT)) and bool(mallopt(_M_TRIM_THRESHOLD, 2 * _KEPT - 1))
+
+
+def return_freed_memory() -> bool:
+    """Give the memory that this process has freed back to the system, from between what is still used too.
+
+    Blocks of a model that come and go leave holes which the next ones do not fit into: pruning 26 blocks of 248 MB one
+    after the other grew by 60 MB a block. It takes milliseconds; only glibc does it.
+
+    Returns:
+        Whether there was any to give back.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (AttributeError, OSError):
+        return False

@@ -22,6 +22,7 @@ from huggingface_hub import ModelCardData
 from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedModel
 
+from tombola.allocator import return_freed_memory
 from tombola.anatomy import Anatomy, Matrix
 from tombola.calibration import Calibration, calibration_inputs
 from tombola.card import plain
@@ -183,6 +184,7 @@ class _Work:
         for layer in self._present - layers:
             for name in self._layers[layer]:
                 self._put(name, None)
+        return_freed_memory()
         for layer in layers - self._present:
             pruned = layer in self._finished and self._sequential
             for name in self._layers[layer]:
