@@ -25,10 +25,10 @@ from rich.table import Table
 from torch import Tensor
 
 from attention_maps import LENGTHS, NOISES, drawn
-from tombola.analysis.attention import attention_patterns
-from tombola.analysis.pattern_classes import CLASSES, classify
-from tombola.resident import peak
-from tombola.sources import load_model
+from tombola.analysis.attention.attention_probabilities import attention_patterns
+from tombola.analysis.attention.pattern_classes import CLASSES, classify
+from tombola.checkpoints.loading import load_model
+from tombola.profiling.peak_memory import peak
 from tombola.tasks.base import Batch
 
 ACCURACY, MEMORY = 0.95, 1.5

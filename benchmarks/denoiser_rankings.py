@@ -19,16 +19,16 @@ import torch
 from torch import Tensor, nn
 
 from tombola import controls
-from tombola.anatomy import Anatomy
-from tombola.evaluation import evaluate
-from tombola.gates import attach
-from tombola.importance import FirstOrder
-from tombola.statistics import mean_std
-from tombola.subnetwork import Subnetwork, expanded, shrunk, whole
-from tombola.tasks.digits import digits
-from tombola.tasks.images import ImageTask
-from tombola.ticket import Ticket
-from tombola.training import Recipe, retrain, train
+from tombola.architectures.anatomy import Anatomy
+from tombola.metrics.statistics import mean_std
+from tombola.pruning.evaluation import evaluate
+from tombola.pruning.importance import FirstOrder
+from tombola.subnetworks.gates import attach
+from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk, whole
+from tombola.tasks.images.digits import digits
+from tombola.tasks.images.task import ImageTask
+from tombola.tickets.ticket import Ticket
+from tombola.training.loop import Recipe, retrain, train
 
 _ROUNDS = 4
 """Cuts of what is cut gradually."""

@@ -17,15 +17,15 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tombola.evaluation import evaluate
-from tombola.one_shot_pruning import one_shot
-from tombola.precision import Precision, resolve_precision
-from tombola.statistics import interval
-from tombola.subnetwork import Subnetwork, shrunk, whole
-from tombola.tasks.language import LanguageTask
-from tombola.ticket import Ticket
-from tombola.units import members
-from tombola.weight_pruning import prune_weights
+from tombola.foundations.precision import Precision, resolve_precision
+from tombola.metrics.statistics import interval
+from tombola.pruning.evaluation import evaluate
+from tombola.pruning.one_shot import one_shot
+from tombola.pruning.weight_pruning import prune_weights
+from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
+from tombola.tasks.language.task import LanguageTask
+from tombola.tickets.site_groups import members
+from tombola.tickets.ticket import Ticket
 
 Cut = Callable[[PreTrainedModel], Subnetwork]
 """Prunes the model."""

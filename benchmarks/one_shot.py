@@ -33,13 +33,13 @@ from transformers import PreTrainedModel
 from transformers.models.bert.modeling_bert import BertIntermediate, BertSelfAttention
 
 from tombola import Recipe, TextTask, Ticket, controls, evaluate, load, one_shot, save_shrunk, tokenizer_of, train
-from tombola.anatomy import count_parameters
-from tombola.precision import Precision, autocast, resolve_precision
-from tombola.selfcheck import random_inputs
-from tombola.sources import quiet
-from tombola.statistics import interval, paired_difference
-from tombola.subnetwork import shrunk, whole
-from tombola.tasks import rotten_tomatoes
+from tombola.architectures.anatomy import count_parameters
+from tombola.checkpoints.loading import quiet
+from tombola.foundations.precision import Precision, autocast, resolve_precision
+from tombola.metrics.statistics import interval, paired_difference
+from tombola.subnetworks.equivalence import random_inputs
+from tombola.subnetworks.subnetwork import shrunk, whole
+from tombola.tasks.data import rotten_tomatoes
 
 try:
     import torch_pruning

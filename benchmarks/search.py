@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from tombola import Recipe, SearchOptions, TextTask, dissect, search_ticket, tokenizer_of, train
-from tombola.precision import Precision, resolve_precision
-from tombola.tasks import rotten_tomatoes
+from tombola.foundations.precision import Precision, resolve_precision
+from tombola.tasks.data import rotten_tomatoes
 
 HEADS_STEP, MLPS_STEP = 7, 1
 

@@ -19,9 +19,9 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from tombola import Ticket, controls, dissect
-from tombola.cost import compare, sentence, table
-from tombola.sources import load_model
-from tombola.ticket import Pruning
+from tombola.checkpoints.loading import load_model
+from tombola.profiling.model_cost import compare, sentence, table
+from tombola.tickets.ticket import Pruning
 
 GOAL = 0.9
 PRUNINGS: tuple[Pruning, ...] = ("heads+mlps", "heads+neurons")

@@ -21,10 +21,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import LlamaConfig
 
-from tombola.resident import peak
-from tombola.store import write_json
-from tombola.streaming import prune_checkpoint
-from tombola.ticket import MASKS
+from tombola.foundations.atomic_files import write_json
+from tombola.profiling.peak_memory import peak
+from tombola.pruning.streamed_pruning import prune_checkpoint
+from tombola.tickets.ticket import MASKS
 
 GOAL = 2e9
 SPARSITY = 0.5

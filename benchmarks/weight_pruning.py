@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from tombola import dissect
-from tombola.anatomy import outputs_first
-from tombola.magnitude import keep_largest
-from tombola.resident import peak
-from tombola.sources import load_model
-from tombola.weight_methods import WeightCut, prune_matrix
+from tombola.architectures.anatomy import outputs_first
+from tombola.checkpoints.loading import load_model
+from tombola.profiling.peak_memory import peak
+from tombola.pruning.magnitude import keep_largest
+from tombola.pruning.weight_criteria import WeightCut, prune_matrix
 
 
 def tombola_global(model: nn.Module, sparsity: float) -> int:

@@ -13,8 +13,8 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
 
 import tombola
-from tombola import assets
-from tombola.tasks import rotten_tomatoes
+from tombola.checkpoints import assets
+from tombola.tasks.data import rotten_tomatoes
 
 # What you would bring: a pre-trained model, its tokenizer, rows for training and rows for judging.
 folder = assets.fetch("minilm")
@@ -45,7 +45,7 @@ verdict = tombola.verdict(task.metric, [full.predictions], [again.predictions], 
 
 print(found.good)
 print(verdict.sentence("the good ticket"))
-random = tombola.controls.random(found.good, seed=0)
+random = tombola.pruning.controls.random(found.good, seed=0)
 scores = [tombola.score(model, task, ticket).score for ticket in (found.good, random)]
 print(f"pruned, not retrained: good {scores[0]:.3f}, random {scores[1]:.3f}")
 with tempfile.TemporaryDirectory() as place:

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, settings
 from torch import nn
 from transformers import BertModel
 
-from models import Exact, config, synthetic, tokenizer
-from tombola.training import Recipe, train
+from builders.encoders import Exact, config, synthetic, tokenizer
+from tombola.training.loop import Recipe, train
 
 settings.register_profile("tombola", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tombola")

@@ -10,16 +10,20 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from tombola.analysis.attention_maps import WEIGHTINGS
-from tombola.analysis.attention_pooling import pooled_distribution, survival_correlation, survivors_against_pruned
-from tombola.analysis.attention_summary import Distribution
-from tombola.analysis.interactions import Interactions, explained
-from tombola.analysis.patterns import AttentionPatterns
-from tombola.cell import Survivors
-from tombola.report.exporting import export
-from tombola.report.record import Record, read_record
-from tombola.store import read_json, write_json
-from tombola.ticket import Ticket
+from tombola.analysis.attention.attention_maps import WEIGHTINGS
+from tombola.analysis.attention.attention_pooling import (
+    pooled_distribution,
+    survival_correlation,
+    survivors_against_pruned,
+)
+from tombola.analysis.attention.attention_summary import Distribution
+from tombola.analysis.attention.patterns import AttentionPatterns
+from tombola.analysis.locality.interactions import Interactions, explained
+from tombola.foundations.atomic_files import read_json, write_json
+from tombola.report.export import export
+from tombola.report.study_data import Record, read_record
+from tombola.study.folder_layout import Survivors
+from tombola.tickets.ticket import Ticket
 
 HERE = Path(__file__).parent
 SITES = "heads+mlps"

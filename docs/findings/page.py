@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tombola.analysis.retention_profile import Fall
-from tombola.ways import WAYS
+from tombola.tickets.pruning_methods import WAYS
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "findings.md"

@@ -10,27 +10,27 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tombola import controls
-    from tombola.anatomy import dissect
-    from tombola.checkpoint import load, save_shrunk
-    from tombola.config import StudyConfig
-    from tombola.errors import TombolaError
-    from tombola.evaluation import Evaluation, evaluate, score
-    from tombola.one_shot_pruning import one_shot
-    from tombola.onnx_graph import save_onnx
-    from tombola.recognition import recognise
-    from tombola.search import Search, SearchOptions, search_ticket
-    from tombola.semi_structured import not_semi_structured, prune_semi_structured, to_semi_structured
-    from tombola.statistics import Verdict, verdict
-    from tombola.streaming import prune_checkpoint
-    from tombola.study import Study
-    from tombola.subnetwork import Subnetwork, expanded, masked, shrunk, whole
+    from tombola.architectures.anatomy import dissect
+    from tombola.checkpoints.checkpoint import load, save_shrunk
+    from tombola.checkpoints.export_onnx import save_onnx
+    from tombola.checkpoints.export_zeros import save_zeros
+    from tombola.checkpoints.semi_structured import not_semi_structured, prune_semi_structured, to_semi_structured
+    from tombola.foundations.errors import TombolaError
+    from tombola.metrics.statistics import Verdict, verdict
+    from tombola.pruning import controls
+    from tombola.pruning.evaluation import Evaluation, evaluate, score
+    from tombola.pruning.one_shot import one_shot
+    from tombola.pruning.search import Search, SearchOptions, search_ticket
+    from tombola.pruning.streamed_pruning import prune_checkpoint
+    from tombola.pruning.weight_pruning import prune_weights
+    from tombola.study.config import StudyConfig
+    from tombola.study.study import Study
+    from tombola.subnetworks.recognition import recognise
+    from tombola.subnetworks.subnetwork import Subnetwork, expanded, masked, shrunk, whole
     from tombola.tasks.base import Task
-    from tombola.tasks.text import TextTask, tokenizer_of
-    from tombola.ticket import Ticket
-    from tombola.training import Recipe, retrain, train
-    from tombola.weight_pruning import prune_weights
-    from tombola.zeros import save_zeros
+    from tombola.tasks.text.task import TextTask, tokenizer_of
+    from tombola.tickets.ticket import Ticket
+    from tombola.training.loop import Recipe, retrain, train
 
 __all__ = [
     "Evaluation",
@@ -72,27 +72,27 @@ __all__ = [
 ]
 
 _HOMES = {
-    "tombola": ("controls",),
-    "tombola.anatomy": ("dissect",),
-    "tombola.checkpoint": ("load", "save_shrunk"),
-    "tombola.config": ("StudyConfig",),
-    "tombola.errors": ("TombolaError",),
-    "tombola.evaluation": ("Evaluation", "evaluate", "score"),
-    "tombola.onnx_graph": ("save_onnx",),
-    "tombola.one_shot_pruning": ("one_shot",),
-    "tombola.recognition": ("recognise",),
-    "tombola.search": ("Search", "SearchOptions", "search_ticket"),
-    "tombola.semi_structured": ("not_semi_structured", "prune_semi_structured", "to_semi_structured"),
-    "tombola.statistics": ("Verdict", "verdict"),
-    "tombola.streaming": ("prune_checkpoint",),
-    "tombola.study": ("Study",),
-    "tombola.subnetwork": ("Subnetwork", "expanded", "masked", "shrunk", "whole"),
+    "tombola.pruning": ("controls",),
+    "tombola.architectures.anatomy": ("dissect",),
+    "tombola.checkpoints.checkpoint": ("load", "save_shrunk"),
+    "tombola.study.config": ("StudyConfig",),
+    "tombola.foundations.errors": ("TombolaError",),
+    "tombola.pruning.evaluation": ("Evaluation", "evaluate", "score"),
+    "tombola.checkpoints.export_onnx": ("save_onnx",),
+    "tombola.pruning.one_shot": ("one_shot",),
+    "tombola.subnetworks.recognition": ("recognise",),
+    "tombola.pruning.search": ("Search", "SearchOptions", "search_ticket"),
+    "tombola.checkpoints.semi_structured": ("not_semi_structured", "prune_semi_structured", "to_semi_structured"),
+    "tombola.metrics.statistics": ("Verdict", "verdict"),
+    "tombola.pruning.streamed_pruning": ("prune_checkpoint",),
+    "tombola.study.study": ("Study",),
+    "tombola.subnetworks.subnetwork": ("Subnetwork", "expanded", "masked", "shrunk", "whole"),
     "tombola.tasks.base": ("Task",),
-    "tombola.tasks.text": ("TextTask", "tokenizer_of"),
-    "tombola.ticket": ("Ticket",),
-    "tombola.training": ("Recipe", "retrain", "train"),
-    "tombola.weight_pruning": ("prune_weights",),
-    "tombola.zeros": ("save_zeros",),
+    "tombola.tasks.text.task": ("TextTask", "tokenizer_of"),
+    "tombola.tickets.ticket": ("Ticket",),
+    "tombola.training.loop": ("Recipe", "retrain", "train"),
+    "tombola.pruning.weight_pruning": ("prune_weights",),
+    "tombola.checkpoints.export_zeros": ("save_zeros",),
 }
 
 
@@ -100,9 +100,8 @@ def __getattr__(name: str) -> object:
     """Import a public name on first use: PyTorch takes seconds, and `tombola --help` does without."""
     for home, names in _HOMES.items():
         if name in names:
-            value = importlib.import_module(f"tombola.{name}" if home == "tombola" else home)
-            if home != "tombola":
-                value = getattr(value, name)
+            value = importlib.import_module(f"{home}.{name}") if name == "controls" else None
+            value = value or getattr(importlib.import_module(home), name)
             globals()[name] = value
             return value
     raise AttributeError(f"module 'tombola' has no attribute {name!r}")

@@ -3,7 +3,7 @@
 import pytest
 
 from tombola.analysis.retention_profile import Fall
-from tombola.keeping import share_to_keep
+from tombola.tasks.language.retention_threshold import share_to_keep
 
 
 @pytest.mark.parametrize(

@@ -8,30 +8,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_exporting import check
+from test_export import check
 from test_report import read
 
-import small
-from small import study_in
-from tombola.analysis.agreement import STATISTICS
-from tombola.analysis.attention_pooling import (
+from builders import small_study as small
+from builders.small_study import study_in
+from tombola.analysis.agreement.coefficients import STATISTICS
+from tombola.analysis.attention.attention_pooling import (
     pooled_distribution,
     survival_correlation,
     survivors_against_pruned,
 )
-from tombola.analysis.attention_summary import correlation, distribution
-from tombola.analysis.interactions import Interactions
-from tombola.analysis.patterns import AttentionPatterns
-from tombola.analysis.random_tickets import RandomTickets, above, winning
-from tombola.analysis.representations import Representations
+from tombola.analysis.attention.attention_summary import correlation, distribution
+from tombola.analysis.attention.patterns import AttentionPatterns
+from tombola.analysis.locality.interactions import Interactions
+from tombola.analysis.locality.random_tickets import RandomTickets, above, winning
+from tombola.analysis.locality.representations import Representations
+from tombola.architectures.layer_names import Places
 from tombola.cli.study import _analyses
-from tombola.config import ANALYSES
-from tombola.errors import TombolaError
-from tombola.places import Places
-from tombola.report import build, figures
+from tombola.foundations.errors import TombolaError
+from tombola.report import build
+from tombola.report import number_format as figures
 from tombola.report.attention import attention_section
-from tombola.report.gallery import Gallery
-from tombola.study import Study
+from tombola.report.figure_registry import Gallery
+from tombola.study.config import ANALYSES
+from tombola.study.study import Study
 
 
 @pytest.fixture(scope="module")

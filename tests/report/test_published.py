@@ -2,8 +2,8 @@ import json
 from pathlib import Path
 
 import pytest
-from fake_study import fake_study
 
+from builders.fake_study import fake_study
 from tombola.report import build
 from tombola.report.published import published
 

@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 import vl_convert
-from fake_study import HOSTILE, fake_study, spoil
 
-from tombola.errors import TombolaError
-from tombola.report import build, figures, theme
+from builders.fake_study import HOSTILE, fake_study, spoil
+from tombola.foundations.errors import TombolaError
+from tombola.report import build, theme
+from tombola.report import number_format as figures
 from tombola.report.markup import element, join
-from tombola.report.record import read_record
-from tombola.report.render import bundle, svg
-from tombola.report.rows import read_rows, summarise
-from tombola.ticket import Pruning, Ticket
+from tombola.report.study_data import read_record
+from tombola.report.summary import read_rows, summarise
+from tombola.report.vega import bundle, svg
+from tombola.tickets.ticket import Pruning, Ticket
 
 
 class Reader(HTMLParser):

@@ -1,12 +1,12 @@
 from pathlib import Path
 
 import pytest
-from fake_study import HOSTILE, fake_study
 from rich.console import Console
 
-from tombola.errors import TombolaError
-from tombola.report import figures
-from tombola.report.rows import read_rows, summarise
+from builders.fake_study import HOSTILE, fake_study
+from tombola.foundations.errors import TombolaError
+from tombola.report import number_format as figures
+from tombola.report.summary import read_rows, summarise
 from tombola.report.terminal import table
 
 

@@ -10,19 +10,19 @@ import pytest
 import torch
 from diffusers import UNet2DModel
 
-from tombola.analysis import random_curve
-from tombola.anatomy import dissect
-from tombola.cell import EVALUATION, PICTURE
-from tombola.config import StudyConfig
-from tombola.errors import TombolaError
-from tombola.evaluation import Evaluation
-from tombola.quality.frechet import frechet_distance
+from builders.unets import UNET
+from tombola.analysis.locality import random_curve
+from tombola.architectures.anatomy import dissect
+from tombola.foundations.atomic_files import read_lines
+from tombola.foundations.errors import TombolaError
+from tombola.metrics.images.fid import frechet_distance
+from tombola.pruning.evaluation import Evaluation
+from tombola.pruning.search import Search
 from tombola.report import terminal
-from tombola.search import Search
-from tombola.store import read_lines
-from tombola.study import Study
-from tombola.ticket import Ticket
-from unets import UNET
+from tombola.study.config import StudyConfig
+from tombola.study.folder_layout import EVALUATION, PICTURE
+from tombola.study.study import Study
+from tombola.tickets.ticket import Ticket
 
 SPARSITIES = (0.5, 0.8)
 

@@ -14,18 +14,18 @@ from typing import Any
 import pytest
 import torch
 
-import small
-from small import read_rows, study_in, timeless
-from tombola.config import StudyConfig
-from tombola.errors import TombolaError
-from tombola.store import read_json
-from tombola.study import Study
-from tombola.ticket import Ticket
+from builders import small_study as small
+from builders.small_study import read_rows, study_in, timeless
+from tombola.foundations.atomic_files import read_json
+from tombola.foundations.errors import TombolaError
+from tombola.study.config import StudyConfig
+from tombola.study.study import Study
+from tombola.tickets.ticket import Ticket
 
 PRUNINGS = StudyConfig().prunings
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tombola.study", "small"])
+CONTEXT.set_forkserver_preload(["tombola.study.study", "small"])
 SETTINGS: dict[str, Any] = {"epochs": 3}
 
 

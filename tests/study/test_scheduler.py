@@ -6,13 +6,14 @@ from typing import Any, cast
 
 import pytest
 
-from tombola import crew_size, machine
-from tombola.crew import Crew
-from tombola.errors import TombolaError
-from tombola.progress import Bars, Line
-from tombola.scheduler import Schedule, apart, run_here, run_steps
-from tombola.step import Step
-from tombola.workbench import Workbench
+from tombola.foundations import resources as machine
+from tombola.foundations.errors import TombolaError
+from tombola.foundations.progress import Bars, Line
+from tombola.study import pool_size as crew_size
+from tombola.study.scheduler import Schedule, apart, run_here, run_steps
+from tombola.study.seed_context import Workbench
+from tombola.study.step import Step
+from tombola.study.worker_pool import Crew
 
 
 class Bench:

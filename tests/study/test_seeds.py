@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from small import read_rows, study_in, timeless
-from tombola.cell import Survivors
-from tombola.study import Study
-from tombola.ticket import SUPER_TICKETS
+from builders.small_study import read_rows, study_in, timeless
+from tombola.study.folder_layout import Survivors
+from tombola.study.study import Study
+from tombola.tickets.ticket import SUPER_TICKETS
 
 SETTINGS = {"prunings": ("heads+mlps",), "epochs": 2, "analyses": ("survivors",)}
 

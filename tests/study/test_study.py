@@ -14,26 +14,26 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
-import small
 import tombola
-import tombola.training
-import tombola.workbench
-from small import read_rows, study_in, timeless
-from tombola.analysis.random_tickets import RETRAINED, RandomTickets
-from tombola.anatomy import dissect
-from tombola.cell import EVALUATION, SEARCH_EVALUATION
-from tombola.checkpoint import load
-from tombola.config import StudyConfig
-from tombola.errors import TombolaError
-from tombola.evaluation import Evaluation
-from tombola.results import Row
-from tombola.search import Search
-from tombola.seed_steps import SeedSteps
-from tombola.store import read_lines
-from tombola.study import Study
-from tombola.tasks.text import TextTask
-from tombola.ticket import SUPER_TICKETS, TICKETS, Ticket
-from tombola.workbench import Workbench
+import tombola.study.seed_context
+import tombola.training.loop
+from builders import small_study as small
+from builders.small_study import read_rows, study_in, timeless
+from tombola.analysis.locality.random_tickets import RETRAINED, RandomTickets
+from tombola.architectures.anatomy import dissect
+from tombola.checkpoints.checkpoint import load
+from tombola.foundations.atomic_files import read_lines
+from tombola.foundations.errors import TombolaError
+from tombola.pruning.evaluation import Evaluation
+from tombola.pruning.search import Search
+from tombola.study.config import StudyConfig
+from tombola.study.folder_layout import EVALUATION, SEARCH_EVALUATION
+from tombola.study.results import Row
+from tombola.study.seed_context import Workbench
+from tombola.study.seed_steps import SeedSteps
+from tombola.study.study import Study
+from tombola.tasks.text.task import TextTask
+from tombola.tickets.ticket import SUPER_TICKETS, TICKETS, Ticket
 
 PRUNINGS = StudyConfig().prunings
 
@@ -339,8 +339,8 @@ class TestNeurons:
 
     def test_a_second_run_computes_nothing(self, both: Study, monkeypatch: pytest.MonkeyPatch) -> None:
         before = steps_of(both.folder)
-        monkeypatch.setattr("tombola.seed_steps.train", lambda *_, **__: pytest.fail("trained again"))
-        monkeypatch.setattr("tombola.workbench.evaluate", lambda *_, **__: pytest.fail("scored again"))
+        monkeypatch.setattr("tombola.study.seed_steps.train", lambda *_, **__: pytest.fail("trained again"))
+        monkeypatch.setattr("tombola.study.seed_context.evaluate", lambda *_, **__: pytest.fail("scored again"))
         assert structured().run() == both.folder / "report.html"
         assert steps_of(both.folder) == before
 
@@ -383,9 +383,9 @@ class TestAgain:
         before = steps_of(study.folder)
         rows = (study.folder / "results.jsonl").read_bytes()
         verdicts = (study.folder / "verdicts.json").read_bytes()
-        monkeypatch.setattr("tombola.seed_steps.train", lambda *_, **__: pytest.fail("trained again"))
-        monkeypatch.setattr("tombola.workbench.retrain", lambda *_, **__: pytest.fail("retrained"))
-        monkeypatch.setattr("tombola.workbench.evaluate", lambda *_, **__: pytest.fail("scored again"))
+        monkeypatch.setattr("tombola.study.seed_steps.train", lambda *_, **__: pytest.fail("trained again"))
+        monkeypatch.setattr("tombola.study.seed_context.retrain", lambda *_, **__: pytest.fail("retrained"))
+        monkeypatch.setattr("tombola.study.seed_context.evaluate", lambda *_, **__: pytest.fail("scored again"))
         assert study.run() == study.folder / "report.html"
         assert steps_of(study.folder) == before
         assert (study.folder / "results.jsonl").read_bytes() == rows
@@ -564,14 +564,14 @@ class TestSettings:
     def test_rewinding_to_a_step_of_the_training(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         starts: list[int] = []
         states: list[dict[str, torch.Tensor]] = []
-        retrain = tombola.training.retrain
+        retrain = tombola.training.loop.retrain
 
         def watched(model: Any, *rest: Any, start: int, **options: Any) -> Any:
             starts.append(start)
             states.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
             return retrain(model, *rest, start=start, **options)
 
-        monkeypatch.setattr(tombola.workbench, "retrain", watched)
+        monkeypatch.setattr(tombola.study.seed_context, "retrain", watched)
         study = study_in(tmp_path, rewind="step-3", epochs=2, prunings=("weights",))
         study.run()
         assert order_of(list(study.rows())) == [key for key in ORDER if key[0] != "heads+mlps"]
@@ -595,13 +595,13 @@ class TestSettings:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         sizes: list[int] = []
-        retrain = tombola.training.retrain
+        retrain = tombola.training.loop.retrain
 
         def counted(model: Any, ticket: Ticket, *rest: Any, **options: Any) -> Any:
             sizes.append(len(ticket))
             return retrain(model, ticket, *rest, **options)
 
-        monkeypatch.setattr(tombola.workbench, "retrain", counted)
+        monkeypatch.setattr(tombola.study.seed_context, "retrain", counted)
         study = study_in(tmp_path, imp=True, prunings=("weights",), epochs=2, weights_step=0.5)
         study.run()
         found = Search.load(study.cell(0).folder / "weights")

@@ -15,26 +15,26 @@ import torch
 from rich.console import Console
 from transformers import LlamaForCausalLM
 
-import small
-from causal import WORDS, llama, tokenizer
+from builders import small_study as small
+from builders.language_models import WORDS, llama, tokenizer
 from tombola import report
+from tombola.analysis.generation_profile import WritingProfile
 from tombola.analysis.retention_profile import RetentionProfile, Scored
-from tombola.analysis.writing_profile import WritingProfile
-from tombola.anatomy import dissect
-from tombola.cell import EVALUATION
-from tombola.checkpoint import load
-from tombola.config import StudyConfig
-from tombola.creative_writing import NOTHING, Sampling
-from tombola.errors import TombolaError
-from tombola.evaluation import Evaluation, evaluate, score
+from tombola.architectures.anatomy import dissect
+from tombola.checkpoints.checkpoint import load
+from tombola.foundations.atomic_files import read_json, read_lines
+from tombola.foundations.errors import TombolaError
+from tombola.pruning.evaluation import Evaluation, evaluate, score
+from tombola.pruning.search import PREDICTIONS, Search, read_predictions
+from tombola.pruning.weight_pruning import prune_weights
 from tombola.report.terminal_abilities import recovery_table
-from tombola.report.terminal_writing import writing_table
-from tombola.search import PREDICTIONS, Search, read_predictions
-from tombola.store import read_json, read_lines
-from tombola.study import Study
-from tombola.subnetwork import masked, shrunk, whole
-from tombola.ticket import Ticket
-from tombola.weight_pruning import prune_weights
+from tombola.report.terminal_generation import writing_table
+from tombola.study.config import StudyConfig
+from tombola.study.folder_layout import EVALUATION
+from tombola.study.study import Study
+from tombola.subnetworks.subnetwork import masked, shrunk, whole
+from tombola.tasks.language.text_generation import NOTHING, Sampling
+from tombola.tickets.ticket import Ticket
 
 WAYS = ("heads", "kv-groups", "blocks", "weights", "wanda", "sparsegpt", "wanda-2of4")
 SPARSITIES = (0.2, 0.5, 0.8)

@@ -13,13 +13,13 @@ import psutil
 import pytest
 import torch
 
-import small
-from small import command, environment, flags, read_rows, timeless
-from tombola.crew import Crew, Worker
-from tombola.errors import TombolaError
-from tombola.store import read_json
-from tombola.study import Study
-from tombola.ticket import Ticket
+from builders import small_study as small
+from builders.small_study import command, environment, flags, read_rows, timeless
+from tombola.foundations.atomic_files import read_json
+from tombola.foundations.errors import TombolaError
+from tombola.study.study import Study
+from tombola.study.worker_pool import Crew, Worker
+from tombola.tickets.ticket import Ticket
 
 AUTO: Literal["auto"] = "auto"
 SETTINGS: dict[str, Any] = {"epochs": 2, "device": "cpu", "prunings": ("heads+mlps",), "analyses": ("survivors",)}
@@ -48,7 +48,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Study:
 def one_core() -> Any:
     """Each of two workers has one thread, whatever machine this is."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tombola.machine.cores", lambda: 1)
+        patch.setattr("tombola.foundations.resources.cores", lambda: 1)
         yield
 
 
@@ -159,7 +159,7 @@ def workers_of(process: psutil.Process) -> list[psutil.Process]:
     found = []
     for child in process.children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            if "tombola.worker" in child.cmdline():
+            if "tombola.study.worker" in child.cmdline():
                 found.append(child)
     return found
 
@@ -175,8 +175,8 @@ def patiently(what: Any, seconds: float = 90) -> Any:
 
 SCRIPT = """
 import sys
-from tombola.config import StudyConfig
-from tombola.study import Study
+from tombola.study.config import StudyConfig
+from tombola.study.study import Study
 settings = dict(zip(sys.argv[2::2], sys.argv[3::2]))
 config = StudyConfig.of("quick", train_rows=192, dev_rows=96, epochs=100000, device="cpu", **settings)
 Study(config, out=sys.argv[1], seeds=(0, 1), workers=2).run()

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from tombola.abilities.retention import Measured, Retained
-from tombola.records import JsonRecord
-from tombola.search import Search
+from tombola.foundations.json_dataclasses import JsonRecord
+from tombola.pruning.search import Search
 from tombola.tasks.base import Predictions, Task
+from tombola.tasks.language.abilities.retention import Measured, Retained
 
 
 @dataclass(frozen=True)

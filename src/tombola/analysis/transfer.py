@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from tombola import statistics
-from tombola.records import JsonRecord
-from tombola.statistics import mean_std
+from tombola.foundations.json_dataclasses import JsonRecord
+from tombola.metrics import statistics
+from tombola.metrics.statistics import mean_std
 from tombola.tasks.base import Predictions, Task
 
 

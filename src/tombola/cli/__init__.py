@@ -1,5 +1,5 @@
 """The command line: thin over the library. Results go to stdout, progress to stderr; exit code 0, 1 or 2."""
 
-from tombola.cli.running import main
+from tombola.cli.main import main
 
 __all__ = ["main"]

@@ -35,9 +35,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola import report
-    from tombola.analysis.comparison import compare
-    from tombola.analysis.entry import entry
-    from tombola.analysis.writing import write
+    from tombola.analysis.agreement.comparison import compare
+    from tombola.analysis.agreement.comparison_json import entry
+    from tombola.analysis.agreement.save_comparison import write
     from tombola.cli.comparison_tables import tables
 
     comparison = compare(options.tickets, which=options.which, draws=options.draws, seed=options.seed)

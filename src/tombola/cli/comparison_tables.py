@@ -6,12 +6,12 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tombola.analysis.agreement import STATISTICS
-from tombola.analysis.chance import Chance
-from tombola.analysis.comparison import CONTROLS, Comparison, KindComparison, PruningComparison
-from tombola.analysis.overlap import Overlap
-from tombola.analysis.survival import Density
-from tombola.report import figures
+from tombola.analysis.agreement.coefficients import STATISTICS
+from tombola.analysis.agreement.comparison import CONTROLS, Comparison, KindComparison, PruningComparison
+from tombola.analysis.agreement.null_distribution import Chance
+from tombola.analysis.agreement.overlap import Overlap
+from tombola.analysis.agreement.survival import Density
+from tombola.report import number_format as figures
 
 _KINDS: Mapping[str, str] = {"heads": "heads", "mlps": "MLPs", "neurons": "blocks of neurons", "weights": "weights"}
 _COLUMNS: Mapping[str, str] = {

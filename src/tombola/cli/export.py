@@ -19,10 +19,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     if options.format == "onnx":
-        from tombola.onnx_graph import save_onnx
+        from tombola.checkpoints.export_onnx import save_onnx
 
         return write_model(options, save_onnx)
-    from tombola.zeros import save_zeros
+    from tombola.checkpoints.export_zeros import save_zeros
 
     return write_model(options, save_zeros)
 

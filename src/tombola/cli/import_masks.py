@@ -26,11 +26,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola.analysis.imported import import_masks, read_masks
+    from tombola.tickets.import_masks import import_masks, read_masks
 
     anatomy = None
     if options.model is not None:
-        from tombola.sources import outline
+        from tombola.checkpoints.loading import outline
 
         # The masks come first: a tree that is wrong needs no model.
         read_masks(options.folder)

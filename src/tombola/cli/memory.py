@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from tombola.cli.argument_types import names, numbers, seeds
 from tombola.cli.command import Command
-from tombola.cli.lists import names, numbers, seeds
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from tombola.memory_plan import Need
-    from tombola.pipeline_memory import PartNeed, Runs
-    from tombola.pipeline_parts import Parts
+    from tombola.profiling.memory_plan import Need
+    from tombola.profiling.pipeline_components import Parts
+    from tombola.profiling.pipeline_memory import PartNeed, Runs
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    from tombola.known_denoisers import DENOISERS
-    from tombola.memory_plan import DTYPES
+    from tombola.profiling.known_denoisers import DENOISERS
+    from tombola.profiling.memory_plan import DTYPES
 
     parser.add_argument(
         "model",
@@ -55,8 +55,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola.memory_plan import DTYPES, needs
-    from tombola.pipeline_memory import need_of
+    from tombola.profiling.memory_plan import DTYPES, needs
+    from tombola.profiling.pipeline_memory import need_of
 
     dtype = DTYPES[options.dtype]
     # A column for each number.
@@ -87,8 +87,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _builder(model: str) -> "Callable[[], nn.Module]":
-    from tombola import denoisers
-    from tombola.known_denoisers import DENOISERS
+    from tombola.checkpoints import denoisers
+    from tombola.profiling.known_denoisers import DENOISERS
 
     if model in DENOISERS:
         return DENOISERS[model].make
@@ -97,8 +97,8 @@ def _builder(model: str) -> "Callable[[], nn.Module]":
 
 def _parts(options: argparse.Namespace) -> "Parts | None":
     """What stands around the denoiser; None for a denoiser by itself."""
-    from tombola import pipeline_parts
-    from tombola.known_pipelines import SURROUNDINGS
+    from tombola.profiling import pipeline_components as pipeline_parts
+    from tombola.profiling.known_pipelines import SURROUNDINGS
 
     model = options.model
     found = pipeline_parts.known(SURROUNDINGS[model]) if model in SURROUNDINGS else pipeline_parts.of(model)
@@ -138,7 +138,7 @@ def _memory(need: "Runs") -> dict[str, Any]:
 
 def _together(need: "Need", around: "Sequence[PartNeed]", cards: Sequence[float]) -> dict[str, Any]:
     """The two figures of a whole pipeline, and the most images at once that fit on each card."""
-    from tombola.pipeline_memory import all_on_card, one_at_a_time
+    from tombola.profiling.pipeline_memory import all_on_card, one_at_a_time
 
     figures = {"all_on_card": all_on_card([need, *around]), "one_part_at_a_time": one_at_a_time([need, *around])}
     return {
@@ -223,7 +223,7 @@ def _surroundings(around: "Sequence[PartNeed]", options: argparse.Namespace) -> 
 
 
 def _whole(found: "Sequence[Need]", around: "Sequence[PartNeed]", options: argparse.Namespace) -> Table:
-    from tombola.pipeline_memory import all_on_card, one_at_a_time
+    from tombola.profiling.pipeline_memory import all_on_card, one_at_a_time
 
     table = _table()
     _columns(table, "keep")

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from tombola.cli.command import Command
 from tombola.cli.settings import given_settings
-from tombola.errors import TombolaError
+from tombola.foundations.errors import TombolaError
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from tombola.pipeline import Pipeline
+    from tombola.study.session import Pipeline
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    from tombola.ways import WAYS
+    from tombola.tickets.pruning_methods import WAYS
 
     at_once = parser.add_mutually_exclusive_group()
     at_once.add_argument(
@@ -62,14 +62,14 @@ def _keep(text: str) -> float | dict[str, float] | str:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola.anatomy import dissect
-    from tombola.evaluation import judged, score
-    from tombola.pipeline import Pipeline
-    from tombola.search import search_ticket
-    from tombola.step import search_weight
-    from tombola.store import publish
-    from tombola.ticket import every_site
-    from tombola.ways import way
+    from tombola.architectures.anatomy import dissect
+    from tombola.foundations.atomic_files import publish
+    from tombola.pruning.evaluation import judged, score
+    from tombola.pruning.search import search_ticket
+    from tombola.study.session import Pipeline
+    from tombola.study.step import search_weight
+    from tombola.tickets.pruning_methods import way
+    from tombola.tickets.ticket import every_site
 
     weights = options.pruning is not None and way(options.pruning).pruning == "weights"
     if options.pattern is not None and options.pruning != "weights":
@@ -135,12 +135,12 @@ def _prune_at_once(
     options: argparse.Namespace, keep: Mapping[str, float] | None, pipe: "Pipeline", model: "nn.Module"
 ) -> dict[str, Any]:
     """A ticket without a search: of given shares, or by a pattern."""
-    from tombola.anatomy import dissect
-    from tombola.evaluation import judged, score
-    from tombola.one_shot_pruning import one_shot
-    from tombola.semi_structured import prune_semi_structured
-    from tombola.step import IMPORTANCE_COST
-    from tombola.store import publish
+    from tombola.architectures.anatomy import dissect
+    from tombola.checkpoints.semi_structured import prune_semi_structured
+    from tombola.foundations.atomic_files import publish
+    from tombola.pruning.evaluation import judged, score
+    from tombola.pruning.one_shot import one_shot
+    from tombola.study.step import IMPORTANCE_COST
 
     how: dict[str, Any] = {"batch_size": pipe.config.eval_batch_size, "precision": pipe.precision}
     measured = keep is not None and options.pruning != "weights"
@@ -168,7 +168,7 @@ def _prune_at_once(
 
 def _kept(sites: Sequence[str], survivors: Mapping[str, int], sparsity: float) -> str:
     """What a ticket keeps, in words."""
-    from tombola.ways import in_words
+    from tombola.tickets.pruning_methods import in_words
 
     counted = [f"{survivors[kind]:,} {in_words(kind)}" for kind in sites]
     return " and ".join(counted) or f"{1 - sparsity:.1%} of the weights"

@@ -18,7 +18,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
     found: dict[str, Any] = {}
     if options.export is not None:
-        from tombola.report.exporting import export
+        from tombola.report.export import export
 
         # First, so that a folder that is refused leaves the page as it is.
         found = {"export": str(options.export), "files": export(options.folder, options.export)}

@@ -7,7 +7,7 @@ from typing import Any
 from tombola.cli.command import Command
 from tombola.cli.score_line import score_line
 from tombola.cli.settings import given_settings
-from tombola.errors import TombolaError
+from tombola.foundations.errors import TombolaError
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,15 +17,15 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola.allocator import keep_freed_memory
-    from tombola.anatomy import dissect
-    from tombola.evaluation import evaluate
-    from tombola.pipeline import Pipeline
-    from tombola.step import TRAINING_COST
-    from tombola.store import publish
-    from tombola.subnetwork import expanded
-    from tombola.ticket import Ticket
-    from tombola.training import retrain
+    from tombola.architectures.anatomy import dissect
+    from tombola.foundations.allocator import keep_freed_memory
+    from tombola.foundations.atomic_files import publish
+    from tombola.pruning.evaluation import evaluate
+    from tombola.study.session import Pipeline
+    from tombola.study.step import TRAINING_COST
+    from tombola.subnetworks.subnetwork import expanded
+    from tombola.tickets.ticket import Ticket
+    from tombola.training.loop import retrain
 
     keep_freed_memory()
     ticket = Ticket.load(options.ticket)

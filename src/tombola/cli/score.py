@@ -14,9 +14,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola.evaluation import evaluate
-    from tombola.pipeline import Pipeline
-    from tombola.ticket import Ticket
+    from tombola.pruning.evaluation import evaluate
+    from tombola.study.session import Pipeline
+    from tombola.tickets.ticket import Ticket
 
     ticket = None if options.ticket is None else Ticket.load(options.ticket)
     pipe = Pipeline.open(given_settings(options), options.preset)

@@ -6,7 +6,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tombola.cli.lists import names, numbers
+from tombola.cli.argument_types import names, numbers
 
 GROUPS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "what to study": (
@@ -130,8 +130,8 @@ def _listed(values: Any) -> str:
 
 def add_settings(parser: argparse.ArgumentParser, groups: Sequence[str], preset: str) -> None:
     """Add `--preset` and a flag for each setting of the groups; imports PyTorch for the defaults."""
-    from tombola.config import StudyConfig
-    from tombola.presets import TEXT_PRESETS
+    from tombola.study.config import StudyConfig
+    from tombola.tasks.presets import TEXT_PRESETS
 
     parser.add_argument(
         "--preset",
@@ -163,7 +163,7 @@ def add_settings(parser: argparse.ArgumentParser, groups: Sequence[str], preset:
 
 def given_settings(options: argparse.Namespace) -> dict[str, Any]:
     """The settings that were given as flags, by their names in a `StudyConfig`."""
-    from tombola.config import StudyConfig
+    from tombola.study.config import StudyConfig
 
     names = {field.name for field in dataclasses.fields(StudyConfig)}
     return {name: value for name, value in vars(options).items() if name in names and value is not None}

@@ -7,10 +7,10 @@ from typing import Any
 from rich.console import Console
 from safetensors import SafetensorError
 
+from tombola.cli.argument_types import counts
 from tombola.cli.command import Command
-from tombola.cli.lists import counts
 from tombola.cli.written_model import add_model_and_ticket, write_model
-from tombola.errors import TombolaError
+from tombola.foundations.errors import TombolaError
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola.checkpoint import save_shrunk
+    from tombola.checkpoints.checkpoint import save_shrunk
 
     for name in ("length", "steps"):
         if getattr(options, name) < 1:
@@ -45,9 +45,9 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 def _measured(options: argparse.Namespace) -> dict[str, object] | None:
     """What the model costs dense, masked and shrunk, printed; None where it could not be measured."""
-    from tombola.cost import compare, sentence, table
-    from tombola.sources import load_any
-    from tombola.ticket import Ticket
+    from tombola.checkpoints.loading import load_any
+    from tombola.profiling.model_cost import compare, sentence, table
+    from tombola.tickets.ticket import Ticket
 
     try:
         with Console(stderr=True).status("measuring time and memory"):

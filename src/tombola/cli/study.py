@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from tombola.cli.argument_types import names, seeds
 from tombola.cli.command import Command
-from tombola.cli.lists import names, seeds
 from tombola.cli.settings import GROUPS, given_settings
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    from tombola.config import ANALYSES
-    from tombola.ways import WAYS
+    from tombola.study.config import ANALYSES
+    from tombola.tickets.pruning_methods import WAYS
 
     parser.add_argument("config", nargs="?", type=Path, metavar="study.yaml", help="settings; flags go before them")
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of studies (runs)")
@@ -52,13 +52,13 @@ def _workers(text: str) -> int | Literal["auto"]:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola.allocator import keep_freed_memory
-    from tombola.config import StudyConfig
+    from tombola.foundations.allocator import keep_freed_memory
+    from tombola.foundations.atomic_files import read_json
     from tombola.report.terminal import table
     from tombola.report.terminal_abilities import abilities_table, recovery_table
-    from tombola.report.terminal_writing import writing_table
-    from tombola.store import read_json
-    from tombola.study import Study
+    from tombola.report.terminal_generation import writing_table
+    from tombola.study.config import StudyConfig
+    from tombola.study.study import Study
 
     keep_freed_memory()
     settings, chosen = given_settings(options), options.seeds

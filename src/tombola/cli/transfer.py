@@ -6,8 +6,8 @@ from typing import Any
 
 from rich.console import Console
 
+from tombola.cli.argument_types import names, seeds
 from tombola.cli.command import Command
-from tombola.cli.lists import names, seeds
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,10 +23,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola import report
-    from tombola.allocator import keep_freed_memory
     from tombola.analysis.transfer import Transfer
-    from tombola.estimate import in_words
-    from tombola.transferring import Transferring
+    from tombola.foundations.allocator import keep_freed_memory
+    from tombola.study.time_estimate import in_words
+    from tombola.study.transfer_study import Transferring
 
     keep_freed_memory()
     transferring = Transferring(options.studies, options.out, prunings=options.prunings, seeds=options.seeds)

@@ -17,11 +17,11 @@ def add_model_and_ticket(parser: argparse.ArgumentParser, out: str) -> None:
 
 def write_model(options: argparse.Namespace, save: Callable[..., float]) -> dict[str, Any]:
     """Write a model under a ticket by one of the `save_…` functions, and say what became smaller."""
-    from tombola.anatomy import count_parameters, dissect
-    from tombola.card import bytes_on_disk, dense_bytes, surviving_parameters
-    from tombola.sources import load_any
-    from tombola.subnetwork import shrunk
-    from tombola.ticket import Ticket
+    from tombola.architectures.anatomy import count_parameters, dissect
+    from tombola.checkpoints.loading import load_any
+    from tombola.checkpoints.model_card import bytes_on_disk, dense_bytes, surviving_parameters
+    from tombola.subnetworks.subnetwork import shrunk
+    from tombola.tickets.ticket import Ticket
 
     ticket = Ticket.load(options.ticket)
     model = load_any(options.model)

@@ -1,5 +1,5 @@
 """Reports: one HTML file that opens anywhere, and a study's figures as a table in the terminal."""
 
-from tombola.report.building import build
+from tombola.report.build import build
 
 __all__ = ["build"]

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 
-from tombola.report import charts, figures
+from tombola.report import charts
+from tombola.report import number_format as figures
 from tombola.report.chance import CONTROLS, Agreeing, Observed
-from tombola.report.gallery import Gallery
+from tombola.report.figure_registry import Gallery
+from tombola.report.labels import TICKET_TITLES, and_words, kind_title
 from tombola.report.layout import figure, section
 from tombola.report.markup import Html, element
-from tombola.report.names import TICKET_TITLES, and_words, kind_title
 from tombola.report.tables import Block, Body, Column, Noted, Table
-from tombola.ways import in_words
+from tombola.tickets.pruning_methods import in_words
 
 _STATISTICS = {
     "super_survivors": "super-survivors",

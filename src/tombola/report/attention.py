@@ -5,29 +5,30 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from tombola.analysis.attention_features import FEATURES
-from tombola.analysis.attention_maps import WEIGHTINGS
-from tombola.analysis.attention_pooling import (
+from tombola.analysis.attention.attention_features import FEATURES
+from tombola.analysis.attention.attention_maps import WEIGHTINGS
+from tombola.analysis.attention.attention_pooling import (
     Difference,
     mean_shares,
     pooled_distribution,
     survival_correlation,
     survivors_against_pruned,
 )
-from tombola.analysis.attention_summary import Correlation, Distribution
-from tombola.analysis.pattern_classes import CLASSES
-from tombola.analysis.patterns import AttentionPatterns
-from tombola.places import Places
-from tombola.report import charts, figures
-from tombola.report.gallery import Gallery
+from tombola.analysis.attention.attention_summary import Correlation, Distribution
+from tombola.analysis.attention.pattern_classes import CLASSES
+from tombola.analysis.attention.patterns import AttentionPatterns
+from tombola.architectures.layer_names import Places
+from tombola.metrics.statistics import mean_std
+from tombola.report import charts
+from tombola.report import number_format as figures
+from tombola.report.figure_registry import Gallery
+from tombola.report.labels import and_words
 from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html, element, join
-from tombola.report.names import and_words
-from tombola.report.record import Record
+from tombola.report.study_data import Record
 from tombola.report.tables import Column, Table
-from tombola.statistics import mean_std
-from tombola.ticket import PRUNINGS, Pruning, Ticket
-from tombola.ways import in_words
+from tombola.tickets.pruning_methods import in_words
+from tombola.tickets.ticket import PRUNINGS, Pruning, Ticket
 
 _TITLES = {"raw": "Raw attention", "norm": "Norm-weighted attention"}
 _WHERE = "Where attention goes"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tombola.report.fields import Fields
+from tombola.report.optional_json import Fields
 
 CONTROLS = ("random", "random-layerwise")
 
@@ -61,7 +61,7 @@ class Agreeing:
         return self.fields.get(name, float)
 
     def observed(self, name: str) -> Observed:
-        """A statistic, by its name in `tombola.analysis.agreement.Agreement`."""
+        """A statistic, by its name in `tombola.analysis.agreement.coefficients.Agreement`."""
         drawn = {}
         for control in CONTROLS:
             found = self.fields.inside("by_chance").inside(control).inside(name)

@@ -2,19 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 
-from tombola.analysis.survival import KindSurvival, SiteSurvival
-from tombola.places import Places
-from tombola.report import charts, figures
+from tombola.analysis.agreement.survival import KindSurvival, SiteSurvival
+from tombola.architectures.layer_names import Places
+from tombola.report import charts
+from tombola.report import number_format as figures
 from tombola.report.agreement import agreement
 from tombola.report.chance import kinds_of
-from tombola.report.fields import Fields
-from tombola.report.gallery import Gallery
+from tombola.report.figure_registry import Gallery
+from tombola.report.labels import PRUNING_TITLES, and_words, kind_title
 from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html, element, join
-from tombola.report.names import PRUNING_TITLES, and_words, kind_title
+from tombola.report.optional_json import Fields
 from tombola.report.page import document, ending, heading
-from tombola.ticket import PRUNINGS, Pruning
-from tombola.ways import in_words
+from tombola.tickets.pruning_methods import in_words
+from tombola.tickets.ticket import PRUNINGS, Pruning
 
 
 def comparison_page(comparison: Fields, gallery: Gallery) -> str:

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.stats import spearmanr
 
-from tombola.analysis.interactions import Floats, Interactions, Site, explained
-from tombola.places import Places
-from tombola.report import charts, figures
-from tombola.report.gallery import Gallery
+from tombola.analysis.locality.interactions import Floats, Interactions, Site, explained
+from tombola.architectures.layer_names import Places
+from tombola.report import charts
+from tombola.report import number_format as figures
+from tombola.report.figure_registry import Gallery
+from tombola.report.labels import and_words
 from tombola.report.layout import figure, section
 from tombola.report.markup import Html
-from tombola.report.names import and_words
-from tombola.report.record import Record
+from tombola.report.study_data import Record
 
 _STRONGEST = 6
 

@@ -7,9 +7,9 @@ from importlib import resources
 from string import Template
 
 from tombola.report import theme
-from tombola.report.gallery import script_json
+from tombola.report.figure_registry import script_json
 from tombola.report.markup import Html, element, escape, join
-from tombola.report.render import bundle
+from tombola.report.vega import bundle
 
 
 def document(title: str, header: Html, main: Html, footer: Html) -> str:

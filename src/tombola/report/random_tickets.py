@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 
-from tombola.analysis.random_tickets import RandomTickets, Share, SizeScores, above, winning
-from tombola.metrics import metric_title
-from tombola.report import charts, figures
-from tombola.report.gallery import Gallery
+from tombola.analysis.locality.random_tickets import RandomTickets, Share, SizeScores, above, winning
+from tombola.metrics.scores import metric_title
+from tombola.report import charts
+from tombola.report import number_format as figures
+from tombola.report.figure_registry import Gallery
+from tombola.report.labels import PRUNING_TITLES, and_words, kind_title
 from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html
-from tombola.report.names import PRUNING_TITLES, and_words, kind_title
-from tombola.report.record import Record
-from tombola.ways import in_words
+from tombola.report.study_data import Record
+from tombola.tickets.pruning_methods import in_words
 
 Sizes = list[tuple[str, list[tuple[RandomTickets, SizeScores]]]]
 

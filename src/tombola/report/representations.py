@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
-from tombola.analysis.representations import FULL, Layer, Representations
-from tombola.metrics import metric_title
-from tombola.report import charts, figures
+from tombola.analysis.locality.representations import FULL, Layer, Representations
+from tombola.metrics.scores import metric_title
+from tombola.metrics.statistics import mean_std
+from tombola.report import charts
+from tombola.report import number_format as figures
 from tombola.report.charts.representations import Point
-from tombola.report.gallery import Gallery
+from tombola.report.figure_registry import Gallery
+from tombola.report.labels import PRUNING_TITLES, TICKET_TITLES, and_words
 from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html, join
-from tombola.report.names import PRUNING_TITLES, TICKET_TITLES, and_words
-from tombola.report.record import Record
-from tombola.statistics import mean_std
+from tombola.report.study_data import Record
 
 
 def representations(record: Record, gallery: Gallery) -> Html | None:

@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 
-from tombola.metrics import metric_title
-from tombola.report import figures
-from tombola.report.gallery import Gallery
+from tombola.metrics.scores import metric_title
+from tombola.report import number_format as figures
+from tombola.report.figure_registry import Gallery
+from tombola.report.labels import PRUNING_TITLES, TICKET_TITLES
 from tombola.report.layout import section
 from tombola.report.markup import Html, element
-from tombola.report.names import PRUNING_TITLES, TICKET_TITLES
-from tombola.report.record import Record
-from tombola.report.rows import SIZES, Summary
+from tombola.report.study_data import Record
+from tombola.report.summary import SIZES, Summary
 from tombola.report.tables import Block, Body, Column, Table
-from tombola.results import Row
-from tombola.ways import WAYS, in_words
+from tombola.study.results import Row
+from tombola.tickets.pruning_methods import WAYS, in_words
 
 _HEADS = {"bytes": "size (MB)"}
 """Of columns that do not have the name of what they show."""

@@ -3,17 +3,18 @@
 from collections.abc import Sequence
 
 from tombola.analysis.retention_profile import AbilityCurve, Kept, RetentionProfile, Scored
-from tombola.report import charts, figures
+from tombola.report import charts
+from tombola.report import number_format as figures
 from tombola.report.charts.retention import RetentionPoint
-from tombola.report.gallery import Gallery
+from tombola.report.figure_registry import Gallery
+from tombola.report.labels import PRUNING_TITLES, TICKET_TITLES, and_words
 from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html, element
-from tombola.report.names import PRUNING_TITLES, TICKET_TITLES, and_words
-from tombola.report.record import Record
+from tombola.report.study_data import Record
 from tombola.report.tables import Column, Table
-from tombola.results import Row
-from tombola.ticket import TICKETS
-from tombola.ways import in_words
+from tombola.study.results import Row
+from tombola.tickets.pruning_methods import in_words
+from tombola.tickets.ticket import TICKETS
 
 
 def retention(record: Record, gallery: Gallery) -> Html | None:

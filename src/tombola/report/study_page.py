@@ -1,19 +1,19 @@
 """The page of a study: verdict first, then results, pictures and how it was made."""
 
-from tombola.metrics import metric_title
-from tombola.report import figures
-from tombola.report.gallery import Gallery
+from tombola.metrics.scores import metric_title
+from tombola.metrics.statistics import Verdict
+from tombola.report import number_format as figures
+from tombola.report.figure_registry import Gallery
+from tombola.report.labels import PRUNING_TITLES, TICKET_TITLES
 from tombola.report.layout import beside
-from tombola.report.making import making
 from tombola.report.markup import Html, element, join
-from tombola.report.names import PRUNING_TITLES, TICKET_TITLES
+from tombola.report.model_sizes import smaller
 from tombola.report.page import document, ending, heading
-from tombola.report.pictures import pictures
-from tombola.report.record import Record
+from tombola.report.provenance import making
 from tombola.report.results_table import results
-from tombola.report.smaller import smaller
-from tombola.results import TicketVerdict
-from tombola.statistics import Verdict
+from tombola.report.sections import pictures
+from tombola.report.study_data import Record
+from tombola.study.results import TicketVerdict
 
 
 def study_page(record: Record, gallery: Gallery) -> str:

@@ -6,11 +6,11 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from tombola.metrics import metric_title
-from tombola.report import figures
-from tombola.report.rows import SIZES, read_rows, sites_of, summarise
-from tombola.results import Row
-from tombola.ways import in_words
+from tombola.metrics.scores import metric_title
+from tombola.report import number_format as figures
+from tombola.report.summary import SIZES, read_rows, sites_of, summarise
+from tombola.study.results import Row
+from tombola.tickets.pruning_methods import in_words
 
 _SHORT = {"full": "full model", "random-layerwise": "layer-matched", "majority": "guessing"}
 _HEADS = {"bytes": "MB", "seconds": "s"}

@@ -5,9 +5,9 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from tombola.report import figures
-from tombola.report.record import read_record
+from tombola.report import number_format as figures
 from tombola.report.retention import read_profiles, recoveries, recovery_in_words
+from tombola.report.study_data import read_record
 
 
 def abilities_table(folder: Path) -> Table | None:

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tombola.places import Places
-from tombola.report import figures
-from tombola.report.names import SITE_NAMES
-from tombola.search import Step, read_steps
-from tombola.ways import WAYS, in_words
+from tombola.architectures.layer_names import Places
+from tombola.pruning.search import Step, read_steps
+from tombola.report import number_format as figures
+from tombola.report.labels import SITE_NAMES
+from tombola.tickets.pruning_methods import WAYS, in_words
 
 _NAMED = 8
 """Heads or MLPs that are named one by one before the rest is only counted."""

@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 
 from tombola.analysis.transfer import Transfer, TransferCell
-from tombola.metrics import metric_title
-from tombola.report import charts, figures
-from tombola.report.gallery import Gallery
+from tombola.metrics.scores import metric_title
+from tombola.report import charts
+from tombola.report import number_format as figures
+from tombola.report.figure_registry import Gallery
+from tombola.report.labels import PRUNING_TITLES
 from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html, element, join
-from tombola.report.names import PRUNING_TITLES
 from tombola.report.page import document, ending, heading
 from tombola.report.tables import Column, Table
-from tombola.ways import in_words
+from tombola.tickets.pruning_methods import in_words
 
 
 def transfer_page(found: Transfer, gallery: Gallery) -> str:

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tombola.abilities.ability import Ability
-from tombola.abilities.retention import Retained
-from tombola.creative_writing import PROMPTS, Sampling, Writing
-from tombola.errors import TombolaError
-from tombola.metrics import Metric
+from tombola.foundations.errors import TombolaError
+from tombola.metrics.scores import Metric
+from tombola.tasks.language.abilities.ability import Ability
+from tombola.tasks.language.abilities.retention import Retained
+from tombola.tasks.language.text_generation import PROMPTS, Sampling, Writing
 
 State = Literal["pretrained", "init", "trained"]
 """At which point of its life a model is loaded."""

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from tombola.report import figures
+from tombola.report import number_format as figures
 from tombola.report.chance import CONTROLS, Agreeing
 from tombola.report.charts.marks import Datum, data, overlay
-from tombola.report.names import TICKET_TITLES
+from tombola.report.labels import TICKET_TITLES
 
 _LINE = 22
 """Height of one line, in pixels."""

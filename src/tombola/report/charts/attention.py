@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 from torch import Tensor
 
-from tombola.analysis.attention_summary import Distribution
-from tombola.analysis.gallery import Picture
-from tombola.analysis.pattern_classes import CLASSES
-from tombola.places import Places
-from tombola.report import figures
+from tombola.analysis.attention.attention_summary import Distribution
+from tombola.analysis.attention.example_maps import Picture
+from tombola.analysis.attention.pattern_classes import CLASSES
+from tombola.architectures.layer_names import Places
+from tombola.report import number_format as figures
 from tombola.report.charts.marks import GAP, ROW, Datum, data, layer_axis, overlay
 
 _LONGEST = 12

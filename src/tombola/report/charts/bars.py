@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from tombola.report import figures
+from tombola.report import number_format as figures
 from tombola.report.charts.marks import Datum, Side, data, note_above, overlay, rule_at, ticket_color
-from tombola.report.names import TICKET_TITLES
-from tombola.report.rows import Summary
+from tombola.report.labels import TICKET_TITLES
+from tombola.report.summary import Summary
 
 _LOG_FROM = 30.0
 """Errors that differ by more than this factor (perplexities do) are drawn as dots on a logarithmic axis."""

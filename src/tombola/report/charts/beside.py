@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from tombola.report import figures
+from tombola.report import number_format as figures
 from tombola.report.charts.marks import Datum, data, overlay
-from tombola.report.names import TICKET_TITLES
+from tombola.report.labels import TICKET_TITLES
 from tombola.report.published import PublishedRow
-from tombola.report.rows import Summary
-from tombola.ticket import TICKETS
+from tombola.report.summary import Summary
+from tombola.tickets.ticket import TICKETS
 
 
 def beside_published(pairs: Sequence[tuple[Summary, PublishedRow]], metric: str) -> alt.LayerChart:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from tombola.analysis.random_curve import RandomPoint
-from tombola.places import Places
-from tombola.report import figures
+from tombola.analysis.locality.random_curve import RandomPoint
+from tombola.architectures.layer_names import Places
+from tombola.report import number_format as figures
 from tombola.report.charts.marks import Datum, data, overlay
-from tombola.report.names import PRUNING_TITLES
+from tombola.report.labels import PRUNING_TITLES
 from tombola.report.trajectory import Trajectory, left, phase, removed
 
 _HOLDS, _FELL, _GOOD = "holds", "fell below", "good ticket"

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from tombola.analysis.survival import Density, SiteSurvival
-from tombola.places import Places
-from tombola.report import figures
+from tombola.analysis.agreement.survival import Density, SiteSurvival
+from tombola.architectures.layer_names import Places
+from tombola.report import number_format as figures
 from tombola.report.charts.marks import GAP, ROW, Datum, data, layer_axis, overlay
-from tombola.report.names import MATRIX_TITLES
+from tombola.report.labels import MATRIX_TITLES
 
 _DARK_FROM = 0.68
 """Share of the colours' range from which the other ink is read better on a cell."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import altair as alt
 import numpy as np
 
-from tombola.analysis.interactions import Floats
+from tombola.analysis.locality.interactions import Floats
 from tombola.report.charts.marks import Datum, data, overlay
 
 UP, TOGETHER = "back each other up", "work together"

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import altair as alt
 import numpy as np
 
-from tombola.analysis.survival import KindSurvival
-from tombola.places import Places
-from tombola.report import figures
+from tombola.analysis.agreement.survival import KindSurvival
+from tombola.architectures.layer_names import Places
+from tombola.report import number_format as figures
 from tombola.report.charts.marks import ROW, Datum, data, layer_axis, overlay
 
 _MEAN, _ALWAYS = "in a seed, on average", "in every seed"

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import altair as alt
 
-from tombola.ticket import TICKETS
+from tombola.tickets.ticket import TICKETS
 
 Side = Literal["left", "right"]
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from tombola.analysis.random_tickets import RandomTickets, SizeScores
-from tombola.report import figures
+from tombola.analysis.locality.random_tickets import RandomTickets, SizeScores
+from tombola.report import number_format as figures
 from tombola.report.charts.marks import Datum, data, note_above, overlay, rule_at
 
 _LINE = 44

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from tombola.report import figures
+from tombola.report import number_format as figures
 from tombola.report.charts.marks import Datum, data, overlay, ticket_color
-from tombola.report.names import TICKET_TITLES
-from tombola.ticket import TICKETS
+from tombola.report.labels import TICKET_TITLES
+from tombola.tickets.ticket import TICKETS
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from tombola.report import figures
+from tombola.report import number_format as figures
 from tombola.report.charts.marks import GAP, Datum, data, overlay
 
 _CELL = 40

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from tombola.analysis.transfer import TransferCell
-from tombola.report import figures
+from tombola.report import number_format as figures
 from tombola.report.charts.marks import Datum, data, note_above, overlay, rule_at
 
 KINDS = ("transferred", "random of its size", "own")

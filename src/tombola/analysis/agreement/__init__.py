@@ -1,0 +1,1 @@
+"""Agreement of tickets across seeds and tasks, beside chance."""

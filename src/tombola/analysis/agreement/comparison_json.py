@@ -1,0 +1,134 @@
+"""A comparison as JSON values: what `tombola compare --json` prints (docs/formats.md)."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tombola.analysis.agreement.comparison import (
+    CONTROLS,
+    Comparison,
+    KindComparison,
+    PruningComparison,
+    TaskComparison,
+)
+from tombola.analysis.agreement.null_distribution import Chance
+from tombola.analysis.agreement.overlap import Cell, Overlap
+from tombola.analysis.agreement.pairwise_overlap import LEVEL
+from tombola.analysis.agreement.survival import KindSurvival
+
+ONE_TASK = "a single task has nothing to agree with"
+
+
+def entry(comparison: Comparison, relative_to: Path | None = None) -> dict[str, Any]:
+    """All of a comparison; what is undefined is None and has its reason under `undefined`.
+
+    Args:
+        comparison: to be written.
+        relative_to: a folder from which the tickets' folders are named; by default they are named as they were given.
+    """
+    return {
+        "draws": comparison.draws,
+        "seed": comparison.seed,
+        "level": LEVEL,
+        "prunings": {pruning: _pruning(one, relative_to) for pruning, one in comparison.prunings.items()},
+    }
+
+
+def _pruning(comparison: PruningComparison, relative_to: Path | None) -> dict[str, Any]:
+    one_task = not comparison.between
+    return {
+        "architecture": comparison.architecture,
+        "tasks": {task: _task(one, relative_to) for task, one in comparison.tasks.items()},
+        "between_tasks": None if one_task else {kind: _kind(one) for kind, one in comparison.between.items()},
+        "overlap": {kind: _overlap(one) for kind, one in comparison.overlap.items()},
+        "undefined": {"between_tasks": ONE_TASK} if one_task else {},
+    }
+
+
+def _task(comparison: TaskComparison, relative_to: Path | None) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "tickets": [
+            {
+                "folder": (one.folder if relative_to is None else one.folder.relative_to(relative_to)).as_posix(),
+                "seed": one.seed,
+            }
+            for one in comparison.found
+        ]
+    }
+    for kind, one in comparison.kinds.items():
+        found[kind] = _kind(one)
+        if kind in comparison.survival:
+            survival = comparison.survival[kind]
+            found[kind] |= {
+                "survival": _sites(kind, survival.rows),
+                "survival_deviation": _sites(kind, survival.deviations),
+                "super_survivor_sites": _super_survivors(kind, survival),
+            }
+    if comparison.density:
+        deviations = comparison.density_deviations
+        found["matrices"] = [
+            {**dataclasses.asdict(density), "deviation": deviation}
+            for density, deviation in zip(comparison.density, deviations, strict=True)
+        ]
+    return found
+
+
+def _sites(kind: str, rows: tuple[tuple[float, ...], ...]) -> list[Any]:
+    """Values in the shape of the kind's mask."""
+    return [row[0] if kind == "mlps" else list(row) for row in rows]
+
+
+def _super_survivors(kind: str, survival: KindSurvival) -> list[Any]:
+    """The sites that survive in every ticket, named as in `search.jsonl`."""
+    return [
+        row if kind == "mlps" else [row, site]
+        for row, shares in enumerate(survival.rows)
+        for site, share in enumerate(shares)
+        if share == 1
+    ]
+
+
+def _kind(comparison: KindComparison) -> dict[str, Any]:
+    found = dataclasses.asdict(comparison.agreement)
+    found["undefined"] |= comparison.no_chance
+    found["by_chance"] = {
+        name: {statistic: _chance(one) for statistic, one in comparison.by_chance[name].items()}
+        if name in comparison.by_chance
+        else None
+        for name in CONTROLS
+    }
+    return found
+
+
+def _chance(chance: Chance | None) -> dict[str, Any] | None:
+    return None if chance is None else dataclasses.asdict(chance)
+
+
+def _overlap(overlap: Overlap) -> dict[str, Any]:
+    return {
+        "tasks": list(overlap.tasks),
+        "jaccard": _matrix(overlap, lambda cell: cell.jaccard),
+        "shared": _matrix(overlap, lambda cell: cell.shared),
+        "by_chance": {name: _overlap_by_chance(overlap, name) for name in CONTROLS},
+        "undefined": [
+            {"tasks": [overlap.tasks[row], overlap.tasks[column]], "reason": cell.undefined}
+            for (row, column), cell in overlap.cells.items()
+            if cell.undefined is not None
+        ],
+    }
+
+
+def _overlap_by_chance(overlap: Overlap, control: str) -> dict[str, Any] | None:
+    """The distributions of a matrix; None where there are no such random tickets."""
+    if control not in overlap.at(0, 0).jaccard_by_chance:
+        return None
+    return {
+        "jaccard": _matrix(overlap, lambda cell: _chance(cell.jaccard_by_chance[control])),
+        "shared": _matrix(overlap, lambda cell: _chance(cell.shared_by_chance[control])),
+    }
+
+
+def _matrix(overlap: Overlap, value: Callable[[Cell], Any]) -> list[list[Any]]:
+    numbers = range(len(overlap.tasks))
+    return [[value(overlap.at(row, column)) for column in numbers] for row in numbers]

@@ -1,0 +1,144 @@
+"""What agreement there is by chance: the distribution of every statistic over random tickets of the same sizes."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tombola.analysis.agreement.coefficients import STATISTICS
+from tombola.analysis.agreement.pairwise_overlap import Array, Shared
+
+DRAWS = 1000
+INTERVAL = (0.025, 0.975)
+
+_CELLS = 2**23
+"""Sites, or pairs of tickets, that are drawn at a time."""
+_ROUNDING = 1e-9
+"""Values of one statistic may differ by this share of it and be the same: there are two ways to compute it."""
+
+
+@dataclass(frozen=True)
+class Chance:
+    """The distribution of one statistic over random tickets.
+
+    Attributes:
+        mean, low, high: its mean, and its 2.5 % and 97.5 % quantiles.
+        below: where the observed value lies: the share of the draws that are below it, draws equal to it counting
+            half; None where there is no observed value.
+        draws: how many the distribution rests on: those for which the statistic is defined.
+    """
+
+    mean: float
+    low: float
+    high: float
+    below: float | None
+    draws: int
+
+
+def chance(drawn: Array, observed: float | None) -> Chance | None:
+    """The distribution of drawn values [draws], NaN for undefined ones; None if there is no other."""
+    values = drawn[~np.isnan(drawn)]
+    if not values.size:
+        return None
+    below = None
+    if observed is not None:
+        # In units of the values themselves: p values may be as small as 1e-140 and still differ.
+        equal = np.abs(values - observed) <= _ROUNDING * (abs(observed) + np.ptp(values))
+        below = float(((values < observed) & ~equal).mean() + equal.mean() / 2)
+    low, high = np.quantile(values, INTERVAL)
+    return Chance(float(values.mean()), float(low), float(high), below, int(values.size))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some of the tickets, as numbers: `members` [n], and the `pairs` [pairs, 2] of them to hold against each other."""
+
+    members: Array
+    pairs: Array
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Statistics of random tickets.
+
+    Attributes:
+        groups: for each group, statistic → its values [draws], NaN where it is undefined.
+        jaccard, shared: for each two groups, [draws]: means over their pairs of Jaccard and of shared survivors.
+    """
+
+    groups: tuple[Mapping[str, Array], ...]
+    jaccard: Mapping[tuple[int, int], Array]
+    shared: Mapping[tuple[int, int], Array]
+
+
+Batch = tuple[Shared, Sequence[Array]]
+"""Some draws: what their tickets share [draws, tickets, tickets], and for each group its super-survivors [draws]."""
+
+
+def measure(batches: Iterable[Batch], groups: Sequence[Group], crossed: Mapping[tuple[int, int], Array]) -> Drawn:
+    """The statistics of random tickets.
+
+    Args:
+        batches: the draws.
+        groups: the statistics' tickets.
+        crossed: two numbers of groups → the pairs [pairs, 2] of tickets between them.
+    """
+    parts = [
+        (
+            [_statistics(shared, always, group) for group, always in zip(groups, everywhere, strict=True)],
+            {two: shared.jaccard(pairs) for two, pairs in crossed.items()},
+            {two: mean_shared(shared, pairs) for two, pairs in crossed.items()},
+        )
+        for shared, everywhere in batches
+    ]
+    return Drawn(
+        groups=tuple(
+            {name: np.concatenate([part[0][number][name] for part in parts]) for name in STATISTICS}
+            for number in range(len(groups))
+        ),
+        jaccard={two: np.concatenate([part[1][two] for part in parts]) for two in crossed},
+        shared={two: np.concatenate([part[2][two] for part in parts]) for two in crossed},
+    )
+
+
+def _statistics(shared: Shared, everywhere: Array, group: Group) -> dict[str, Array]:
+    among = shared.among(group.members)
+    found = {
+        "super_survivors": everywhere.astype(np.float64),
+        "jaccard": shared.jaccard(group.pairs),
+        "fleiss_kappa": among.fleiss_kappa(),
+        "krippendorff_alpha": among.krippendorff_alpha(),
+        "cochran_q_p": among.cochran_q_p(),
+        "pairs_not_rejected": shared.pairs_not_rejected(group.pairs),
+    }
+    return {name: found[name] for name in STATISTICS}
+
+
+def random_sites(
+    masks: Array, groups: Sequence[Group], *, layerwise: bool, draws: int, seed: Sequence[int]
+) -> Iterator[Batch]:
+    """Draw tickets of sites of the same sizes as some, all independently.
+
+    Args:
+        masks: bool [tickets, rows, sites of a row], of the tickets at hand.
+        groups: those whose super-survivors are counted.
+        layerwise: as many survivors in each row as the ticket has, instead of as many altogether.
+        draws: number of draws of all tickets.
+        seed: of the draws; the same seed and tickets give the same.
+    """
+    generator = np.random.default_rng(seed)
+    tickets, rows, width = masks.shape
+    sites = rows * width
+    at_a_time = max(1, _CELLS // (tickets * max(sites, tickets)))
+    for start in range(0, draws, at_a_time):
+        copies = np.repeat(masks[None], min(at_a_time, draws - start), axis=0)
+        if not layerwise:
+            copies = copies.reshape(-1, tickets, sites)
+        drawn = generator.permuted(copies, axis=-1).reshape(-1, tickets, sites)
+        yield Shared.of(drawn), [drawn[:, group.members].all(axis=1).sum(axis=-1) for group in groups]
+
+
+def mean_shared(shared: Shared, pairs: Array) -> Array:
+    """Survivors that two tickets share, mean over pairs, [...]; NaN if there is none."""
+    found = shared.counts[..., pairs[:, 0], pairs[:, 1]]
+    return found.mean(axis=-1) if len(pairs) else np.full(found.shape[:-1], np.nan)

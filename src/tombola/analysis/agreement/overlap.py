@@ -1,0 +1,81 @@
+"""How far the tickets of two tasks overlap, for every two tasks, beside random tickets of the same sizes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tombola.analysis.agreement.coefficients import EMPTY
+from tombola.analysis.agreement.null_distribution import Chance, Drawn, chance, mean_shared
+from tombola.analysis.agreement.pairwise_overlap import Array, Shared, all_pairs
+
+ONE_OF_A_TASK = "one ticket of this task only, so that there are no two to compare"
+
+Matrix = tuple[tuple[float | None, ...], ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The overlap of two tasks' tickets, or of one task's with each other: means over pairs of tickets.
+
+    Attributes:
+        jaccard: of the two sets of survivors; None if undefined.
+        shared: number of survivors that both have; None if there are no two tickets.
+        jaccard_by_chance, shared_by_chance: kind of random ticket → the distribution.
+        undefined: why a value is None.
+    """
+
+    jaccard: float | None
+    shared: float | None
+    jaccard_by_chance: Mapping[str, Chance | None]
+    shared_by_chance: Mapping[str, Chance | None]
+    undefined: str | None
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """A symmetric matrix of tasks.
+
+    Attributes:
+        tasks: its rows and columns.
+        cells: for two numbers of tasks, the lower first, their overlap.
+    """
+
+    tasks: tuple[str, ...]
+    cells: Mapping[tuple[int, int], Cell]
+
+    def at(self, row: int, column: int) -> Cell:
+        """The cell of two tasks."""
+        return self.cells[min(row, column), max(row, column)]
+
+
+def crossed_pairs(members: Sequence[Array]) -> dict[tuple[int, int], Array]:
+    """For every two groups of tickets, and every group with itself, the pairs [pairs, 2] of tickets between them."""
+    return {
+        (row, column): members[row][all_pairs(len(members[row]))]
+        if row == column
+        else np.stack(np.meshgrid(members[row], members[column], indexing="ij"), axis=-1).reshape(-1, 2)
+        for row in range(len(members))
+        for column in range(row, len(members))
+    }
+
+
+def overlap(
+    tasks: Sequence[str], shared: Shared, crossed: Mapping[tuple[int, int], Array], drawn: Mapping[str, Drawn]
+) -> Overlap:
+    """The matrix of tasks, from the shared survivors of all tickets, the pairs of tickets and random tickets."""
+    cells = {}
+    for two, pairs in crossed.items():
+        jaccard, common = _known(shared.jaccard(pairs)), _known(mean_shared(shared, pairs))
+        cells[two] = Cell(
+            jaccard=jaccard,
+            shared=common,
+            jaccard_by_chance={name: chance(one.jaccard[two], jaccard) for name, one in drawn.items()},
+            shared_by_chance={name: chance(one.shared[two], common) for name, one in drawn.items()},
+            undefined=None if jaccard is not None else EMPTY if len(pairs) else ONE_OF_A_TASK,
+        )
+    return Overlap(tuple(tasks), cells)
+
+
+def _known(value: Array) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,121 @@
+"""How many survivors each two of several tickets share, and the statistics that follow from nothing else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+LEVEL = 0.05
+"""A test rejects below this p value."""
+
+Array = NDArray[Any]
+
+
+def all_pairs(tickets: int) -> Array:
+    """Every two of so many tickets, int [pairs, 2]."""
+    return np.stack(np.triu_indices(tickets, 1), axis=-1)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Shared survivors of n tickets, for one set of tickets or, in leading dimensions, for many.
+
+    Attributes:
+        counts: [..., n, n]: survivors that two tickets share; on the diagonal, survivors of each.
+        sites: number of sites, surviving or not.
+
+    Every statistic is an array of the leading dimensions, with NaN where it is undefined. The sum of all counts is
+    the sum over sites of the squared number of tickets in which a site survives, and so kappa, alpha and Q need no
+    more than the counts. That makes a thousand draws as cheap as one; of the tickets at hand the values come from
+    statsmodels and krippendorff (`tombola.analysis.agreement.coefficients`).
+    """
+
+    counts: Array
+    sites: int
+
+    @classmethod
+    def of(cls, masks: Array) -> "Shared":
+        """Of masks [..., n, sites]."""
+        # Floating point goes through BLAS; whole numbers are exact in it up to 2**53.
+        values = masks.astype(np.float32 if masks.shape[-1] < 2**24 else np.float64)
+        counts: Array = np.matmul(values, values.swapaxes(-1, -2))
+        return cls(counts.astype(np.float64), masks.shape[-1])
+
+    def among(self, members: Sequence[int] | Array) -> "Shared":
+        """Of some of the tickets only."""
+        return Shared(self.counts[..., np.asarray(members)[:, None], np.asarray(members)], self.sites)
+
+    @property
+    def tickets(self) -> int:
+        """Number of tickets."""
+        return int(self.counts.shape[-1])
+
+    @property
+    def sizes(self) -> Array:
+        """Survivors of every ticket, [..., n]."""
+        return np.diagonal(self.counts, axis1=-2, axis2=-1)
+
+    def jaccards(self, pairs: Array) -> Array:
+        """Shared survivors as a share of those that either ticket has, [..., pairs]; NaN for two empty tickets."""
+        one, other = pairs.T
+        both = self.counts[..., one, other]
+        return _ratio(both, self.sizes[..., one] + self.sizes[..., other] - both)
+
+    def jaccard(self, pairs: Array) -> Array:
+        """Mean over pairs, [...]; NaN if it is undefined for any."""
+        found = self.jaccards(pairs)
+        return found.mean(axis=-1) if len(pairs) else np.full(found.shape[:-1], np.nan)
+
+    def fleiss_kappa(self) -> Array:
+        """Fleiss' kappa (1971): tickets are raters, sites are subjects, survival is the category."""
+        n, total = self.tickets, self.sizes.sum(axis=-1)
+        agreeing = self.sites * n * n - 2 * self._disagreements() - self.sites * n
+        observed = _ratio(agreeing, np.asarray(float(self.sites * n * (n - 1))))
+        share = total / (self.sites * n)
+        # 1 minus the agreement by chance, share² + (1 - share)².
+        return 1 - _ratio(1 - observed, 2 * share * (1 - share))
+
+    def krippendorff_alpha(self) -> Array:
+        """Krippendorff's alpha for nominal data."""
+        n, total = self.tickets, self.sizes.sum(axis=-1)
+        ratings = self.sites * n
+        return 1 - _ratio((ratings - 1) * self._disagreements(), (n - 1) * total * (ratings - total))
+
+    def cochran_q_p(self) -> Array:
+        """The p value of Cochran's Q (1950): that every ticket keeps the same share of the sites."""
+        n, total = self.tickets, self.sizes.sum(axis=-1)
+        # The textbook has a difference of squares, which loses its digits where weights are counted.
+        spread = (n - 1) * n * ((self.sizes - total[..., None] / n) ** 2).sum(axis=-1)
+        return np.asarray(chi2.sf(_ratio(spread, self._disagreements()), max(n - 1, 1)))
+
+    def pair_ps(self, pairs: Array) -> Array:
+        """The p values of Cochran's Q for two tickets each, [..., pairs]; NaN for two equal tickets."""
+        one, other = pairs.T
+        differing = self.differing(pairs)
+        return np.asarray(chi2.sf(_ratio((self.sizes[..., one] - self.sizes[..., other]) ** 2, differing), 1))
+
+    def differing(self, pairs: Array) -> Array:
+        """Sites in which one ticket of a pair survives and the other does not, [..., pairs]."""
+        one, other = pairs.T
+        found: Array = self.sizes[..., one] + self.sizes[..., other] - 2 * self.counts[..., one, other]
+        return found
+
+    def pairs_not_rejected(self, pairs: Array) -> Array:
+        """Pairs for which Cochran's Q rejects nothing, equal ones included; NaN if all are equal or there is none."""
+        rejected = (self.pair_ps(pairs) < LEVEL).sum(axis=-1)
+        return np.where((self.differing(pairs) > 0).any(axis=-1), len(pairs) - rejected, np.nan)
+
+    def _disagreements(self) -> Array:
+        """Over sites, the sum of (tickets that keep it) x (tickets that do not), [...]; 0 for equal tickets."""
+        found: Array = self.tickets * self.sizes.sum(axis=-1) - self.counts.sum(axis=(-2, -1))
+        return found
+
+
+def _ratio(part: Array, whole: Array) -> Array:
+    """Element-wise quotient; NaN, without a warning, where there is nothing to divide by."""
+    part, whole = np.broadcast_arrays(part, whole)
+    found: Array = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole != 0)
+    return found

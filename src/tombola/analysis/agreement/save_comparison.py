@@ -1,0 +1,29 @@
+"""A comparison on disk: its numbers, and the tickets of super-survivors with their controls."""
+
+from pathlib import Path
+
+from tombola.analysis.agreement.comparison import Comparison
+from tombola.analysis.agreement.comparison_json import entry
+from tombola.analysis.agreement.survival import super_survivor_controls, super_survivors
+from tombola.foundations.atomic_files import publish, write_json
+
+
+def write(comparison: Comparison, out: Path) -> None:
+    """Write `comparison.json` and `<pruning>/<task>/{super-survivors,random,random-layerwise,bad}/` as one new folder.
+
+    Weights have no such tickets: those that always survive are better taken with `&`.
+
+    Raises:
+        TombolaError: the folder exists or cannot be written, or a ticket vanished in the meantime.
+    """
+    with publish(out) as draft:
+        write_json(draft / "comparison.json", entry(comparison))
+        for pruning, of_pruning in comparison.prunings.items():
+            if pruning == "weights":
+                continue
+            for task, one in of_pruning.tasks.items():
+                tickets = [found.load() for found in one.found]
+                made = {"super-survivors": super_survivors(tickets)}
+                made |= super_survivor_controls(tickets, comparison.seed)
+                for name, ticket in made.items():
+                    ticket.save(draft / pruning / task.replace("/", "-") / name)

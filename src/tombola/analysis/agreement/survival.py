@@ -1,0 +1,194 @@
+"""What survives in several tickets: the share in which each site does, super-survivors, the density of matrices."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import and_
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tombola.analysis.agreement.pairwise_overlap import Array, Shared, all_pairs
+from tombola.architectures.anatomy import Anatomy
+from tombola.foundations.errors import TombolaError
+from tombola.pruning import controls
+from tombola.tickets.ticket import Pruning, Ticket
+
+
+def rows_of(mask: Tensor) -> Array:
+    """A mask of sites as bool [rows, sites of a row]; an MLP is a row of one site."""
+    found: Array = mask.reshape(len(mask), -1).numpy()
+    return found
+
+
+@dataclass(frozen=True)
+class KindSurvival:
+    """Survival of one kind of sites over several tickets, of the good ones of several seeds for example.
+
+    Attributes:
+        rows: share of the tickets in which a site survives: a row of heads for every attention sublayer, of blocks of
+            neurons for every MLP; an MLP is a row of one site.
+        overlap: mean Jaccard similarity of two tickets' survivors; None for one ticket, and where two have none.
+        by_chance: sites that would survive in every ticket if each drew as many at random.
+        deviation: of the number of survivors, sample standard deviation over tickets; None for one ticket.
+    """
+
+    rows: tuple[tuple[float, ...], ...]
+    overlap: float | None
+    by_chance: float
+    deviation: float | None = None
+
+    @property
+    def total(self) -> int:
+        """Number of sites."""
+        return sum(len(row) for row in self.rows)
+
+    @property
+    def mean(self) -> float:
+        """Number of survivors, mean over tickets."""
+        return math.fsum(share for row in self.rows for share in row)
+
+    @property
+    def everywhere(self) -> int:
+        """Sites that survive in every ticket: the super-survivors."""
+        return sum(share == 1 for row in self.rows for share in row)
+
+    @property
+    def deviations(self) -> tuple[tuple[float, ...], ...]:
+        """Standard deviation over these tickets of each site's survival, 0 or 1; in rows."""
+        return tuple(tuple(math.sqrt(share * (1 - share)) for share in row) for row in self.rows)
+
+
+@dataclass(frozen=True)
+class SiteSurvival:
+    """Survival of sites over several tickets.
+
+    Attributes:
+        pruning: of the tickets.
+        seeds: number of tickets.
+        kinds: kind of site → its survival; only the kinds that were pruned.
+    """
+
+    pruning: Pruning
+    seeds: int
+    kinds: Mapping[str, KindSurvival]
+
+
+def site_survival(tickets: Sequence[Ticket]) -> SiteSurvival | None:
+    """Survival over tickets of one structured pruning; None for no tickets."""
+    if not tickets:
+        return None
+    return SiteSurvival(tickets[0].pruning, len(tickets), {kind: _survival(tickets, kind) for kind in tickets[0].sites})
+
+
+def _survival(tickets: Sequence[Ticket], kind: str) -> KindSurvival:
+    masks = np.stack([rows_of(ticket.masks[kind]) for ticket in tickets])
+    n, sites = len(masks), masks[0].size
+    shared = Shared.of(masks.reshape(n, sites))
+    overlap = float(shared.jaccard(all_pairs(n)))
+    return KindSurvival(
+        rows=tuple(tuple((row / n).tolist()) for row in masks.sum(axis=0)),
+        overlap=None if math.isnan(overlap) else overlap,
+        by_chance=sites * math.prod((shared.sizes / sites).tolist()),
+        deviation=float(shared.sizes.std(ddof=1)) if n > 1 else None,
+    )
+
+
+def super_survivors(tickets: Sequence[Ticket]) -> Ticket:
+    """The ticket of what survives in every one of these tickets.
+
+    Raises:
+        TombolaError: there are no tickets, or they are not of one pruning and one architecture.
+    """
+    if not tickets:
+        raise TombolaError("no tickets, so no super-survivors; give at least one")
+    return reduce(and_, tickets[1:], tickets[0]).with_provenance(**_common(tickets), ticket="super-survivors")
+
+
+def super_survivor_controls(tickets: Sequence[Ticket], seed: int, anatomy: Anatomy | None = None) -> dict[str, Ticket]:
+    """Tickets to hold against the super-survivors of `tickets`, each exactly as large.
+
+    `random` and `random-layerwise` as for every ticket (`tombola.pruning.controls`); `bad` keeps the sites of each kind that
+    survive in the fewest tickets, drawn at random among those that survive equally often.
+
+    Args:
+        tickets: of several seeds.
+        seed: of the draws.
+        anatomy: of the model, where it is at hand, for random draws of as many weights.
+
+    Raises:
+        TombolaError: as `super_survivors`; or these are tickets of weights, of which few ever survive as seldom.
+    """
+    survivors = super_survivors(tickets)
+    if not survivors.sites:
+        raise TombolaError("controls of super-survivors are made of heads, MLPs or neurons, not of weights")
+    generator = torch.Generator().manual_seed(seed)
+    masks = {}
+    for kind, count in survivors.counts().items():
+        times = torch.stack([ticket.masks[kind].flatten() for ticket in tickets]).sum(0)
+        # Rows of a mask may be longer than their layer: what is no site comes last.
+        times[~survivors.exists(kind).flatten()] = len(tickets) + 1
+        shuffled = torch.randperm(len(times), generator=generator)
+        order = shuffled[times[shuffled].argsort(stable=True)]
+        mask = torch.zeros(len(times), dtype=torch.bool)
+        mask[order[:count]] = True
+        masks[kind] = mask.view_as(survivors.masks[kind])
+    bad = replace(survivors, masks=masks).with_provenance(ticket="bad", seed=seed)
+    drawn = {
+        "random": controls.random(survivors, seed, None, anatomy),
+        "random-layerwise": controls.random_layerwise(survivors, seed),
+        "bad": bad,
+    }
+    return {
+        name: ticket.with_provenance(**_common(tickets), ticket=name, control_of="super-survivors", seed=seed)
+        for name, ticket in drawn.items()
+    }
+
+
+def _common(tickets: Sequence[Ticket]) -> dict[str, object]:
+    """What the provenance of all says alike, and the seeds of each."""
+    first = tickets[0].provenance
+    alike = {
+        key: first[key]
+        for key in ("task", "model")
+        if key in first and all(ticket.provenance.get(key) == first[key] for ticket in tickets)
+    }
+    return {**alike, "seeds": [ticket.provenance.get("seed") for ticket in tickets]}
+
+
+@dataclass(frozen=True)
+class Density:
+    """Share of one matrix's weights that survive."""
+
+    kind: str
+    layer: int
+    share: float
+
+
+def densities(ticket: Ticket) -> tuple[Density, ...]:
+    """Density of every matrix of a ticket of weights, by its masks' names `<layer>.<kind>`."""
+    found = []
+    for name, mask in ticket.masks.items():
+        layer, _, kind = name.partition(".")
+        found.append(Density(kind, int(layer), float(mask.float().mean())))
+    return tuple(found)
+
+
+def mean_densities(tickets: Sequence[Sequence[Density]]) -> tuple[Density, ...]:
+    """Mean over tickets, matrix by matrix."""
+    return tuple(Density(*place, math.fsum(shares) / len(shares)) for place, shares in _by_matrix(tickets).items())
+
+
+def density_deviations(tickets: Sequence[Sequence[Density]]) -> tuple[float | None, ...]:
+    """Sample standard deviation over tickets, in the order of `mean_densities`; None for one ticket."""
+    return tuple(float(np.std(shares, ddof=1)) if len(shares) > 1 else None for shares in _by_matrix(tickets).values())
+
+
+def _by_matrix(tickets: Sequence[Sequence[Density]]) -> dict[tuple[str, int], list[float]]:
+    shares: dict[tuple[str, int], list[float]] = {}
+    for one in tickets:
+        for density in one:
+            shares.setdefault((density.kind, density.layer), []).append(density.share)
+    return shares

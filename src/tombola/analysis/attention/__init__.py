@@ -1,0 +1,1 @@
+"""Attention patterns of heads, and what the survivors attend to."""

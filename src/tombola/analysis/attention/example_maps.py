@@ -1,0 +1,129 @@
+"""A few real attention maps with their tokens: the clearest short one of each head and class, seen in a stream."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from tombola.analysis.attention.attention_maps import WEIGHTINGS
+from tombola.analysis.attention.pattern_classes import CLASSES, Structure
+
+SHORTEST, LONGEST = 6, 24
+"""Tokens of an input that is shown: enough to have a pattern, few enough to be read."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One map of a real input.
+
+    Attributes:
+        weighting: `raw` or `norm`.
+        pattern: its class.
+        row, head, use: of the head, and which use of its layer.
+        input: which example of the split.
+        clarity: how clearly it is of its class, see `Structure`.
+        tokens: of the input, without padding; their places where there is no tokenizer.
+        map: [tokens][tokens], rows (queries) sum to 1, three decimals.
+    """
+
+    weighting: str
+    pattern: str
+    row: int
+    head: int
+    use: int
+    input: int
+    clarity: float
+    tokens: list[str]
+    map: list[list[float]]
+
+    def lists(self) -> dict[str, Any]:
+        """As JSON."""
+        return dict(vars(self))
+
+
+class Best:
+    """Keeps, for each weighting, head and class, the clearest map of the inputs of 6 to 24 tokens so far.
+
+    In the end each class shows the heads that have the largest share of it, by their clearest map. That is a map as
+    typical of the class as the head has, not of the head; its share says how often it looks so.
+
+    Args:
+        tokenizer: how tokens read.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase | None) -> None:
+        self._tokenizer = tokenizer
+        self._found: dict[tuple[int, int, int, int], tuple[float, int, int, Tensor, Tensor | None]] = {}
+
+    def offer(
+        self,
+        place: tuple[int, int, int],
+        first_head: int,
+        structure: Structure,
+        maps: Tensor,
+        inputs: NDArray[np.int64],
+        ids: Tensor | None,
+    ) -> None:
+        """Look at the maps of some examples of one length.
+
+        Args:
+            place: weighting, row and use.
+            first_head: number of the first head of the maps.
+            structure: of the maps.
+            maps: [examples, heads, tokens, tokens].
+            inputs: which examples they are.
+            ids: [examples, tokens], if the inputs are tokens.
+        """
+        if not SHORTEST <= maps.shape[-1] <= LONGEST:
+            return
+        weighting, row, use = place
+        for label in range(len(CLASSES)):
+            clearest, example = structure.clarity.where(structure.labels == label, -1.0).max(0)
+            for offset, (clarity, index) in enumerate(zip(clearest.tolist(), example.tolist(), strict=True)):
+                key = (weighting, row, first_head + offset, label)
+                # Of equals the one with the lower number, whatever the order of batches.
+                rank = (clarity, -int(inputs[index]), -use)
+                known = self._found.get(key)
+                if clarity >= 0 and (known is None or rank > (known[0], -known[1], -known[2])):
+                    kept = maps[index, offset].cpu().clone()
+                    read = None if ids is None else ids[index].cpu().clone()
+                    self._found[key] = (clarity, int(inputs[index]), use, kept, read)
+
+    def chosen(self, shares: Tensor, heads: int) -> tuple[Picture, ...]:
+        """The pictures of each weighting and class.
+
+        Args:
+            shares: [weightings, rows, heads, classes], NaN for heads that are not shown.
+            heads: how many heads of each.
+        """
+        pictures = []
+        for weighting, name in enumerate(WEIGHTINGS):
+            for label, pattern in enumerate(CLASSES):
+                share = shares[weighting, ..., label]
+                known = [key for key in self._found if (key[0], key[3]) == (weighting, label)]
+                known = [key for key in known if not share[key[1], key[2]].isnan()]
+                ranked = sorted(known, key=lambda key: (-float(share[key[1], key[2]]), key))
+                for key in ranked[:heads]:
+                    clarity, index, use, kept, ids = self._found[key]
+                    pictures.append(
+                        Picture(
+                            name,
+                            pattern,
+                            key[1],
+                            key[2],
+                            use,
+                            index,
+                            round(clarity, 6),
+                            self._read(ids, len(kept)),
+                            [[round(float(value), 3) for value in line] for line in kept.tolist()],
+                        )
+                    )
+        return tuple(pictures)
+
+    def _read(self, ids: Tensor | None, tokens: int) -> list[str]:
+        if ids is None or self._tokenizer is None:
+            return [str(place) for place in range(tokens)] if ids is None else [str(int(one)) for one in ids]
+        return [str(token) for token in self._tokenizer.convert_ids_to_tokens(ids.tolist())]

@@ -1,0 +1,1 @@
+"""Whether knowledge is local or spread: random tickets, interactions, representations."""

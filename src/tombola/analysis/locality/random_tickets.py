@@ -1,0 +1,242 @@
+"""How many tickets win: many random tickets at the sizes that a search passed through, beside what it found there."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.stats import beta, t
+from torch import nn
+
+from tombola.architectures.anatomy import Anatomy, dissect
+from tombola.foundations.json_dataclasses import JsonRecord
+from tombola.foundations.precision import Precision
+from tombola.foundations.progress import SILENT, Progress
+from tombola.metrics.statistics import LEVEL
+from tombola.pruning import controls
+from tombola.pruning.evaluation import score
+from tombola.pruning.search import Search, Step
+from tombola.tasks.base import Task
+from tombola.tickets.site_groups import members_of
+from tombola.tickets.ticket import Pruning, Ticket
+
+DRAWS, RETRAINED, SIZES = 20, 4, 3
+"""Random tickets of each size, how many of those of the good ticket's size are retrained, and sizes."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of random tickets with its 95 % interval.
+
+    Attributes:
+        by_seed: for each seed, how many tickets are counted, and of how many.
+    """
+
+    by_seed: tuple[tuple[int, int], ...]
+
+    @property
+    def count(self) -> int:
+        """How many are counted."""
+        return sum(count for count, _ in self.by_seed)
+
+    @property
+    def n(self) -> int:
+        """Of how many."""
+        return sum(n for _, n in self.by_seed)
+
+    @property
+    def value(self) -> float:
+        """The share, 0 to 1."""
+        return self.count / self.n
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Its 95 % interval: exact for one seed (Clopper & Pearson 1934).
+
+        The tickets of a seed share one full model and one threshold, so that those of several seeds are worth fewer
+        independent ones: as many as give the variance that is seen between seeds (Korn & Graubard 1998).
+        """
+        worth, seeds, share = float(self.n), len(self.by_seed), self.value
+        if seeds > 1 and 0 < share < 1:
+            # Of a ratio: the seeds need not have the same number of tickets.
+            apart = sum((count - share * n) ** 2 for count, n in self.by_seed)
+            variance = seeds / (seeds - 1) * apart / self.n**2
+            quantile = (1 + LEVEL) / 2
+            wider = (t.ppf(quantile, seeds - 1) / t.ppf(quantile, self.n - 1)) ** 2
+            worth = min(worth, share * (1 - share) / (variance * wider)) if variance > 0 else worth
+        counted, outside = share * worth, (1 - LEVEL) / 2
+        low = float(beta.ppf(outside, counted, worth - counted + 1)) if share > 0 else 0.0
+        high = float(beta.ppf(1 - outside, counted + 1, worth - counted)) if share < 1 else 1.0
+        return low, high
+
+
+@dataclass(frozen=True)
+class SizeScores:
+    """Random tickets of one size.
+
+    Attributes:
+        stage: `pruned`: cut out of the full model; `retrained`: trained again from the rewound weights.
+        kept: kind of site, or `weights` → how many survive.
+        sparsity: share of the prunable weights that is gone in the searched ticket. Random ones keep as many sites of
+            each kind, and so as many weights, but where heads share keys and values and go in groups only.
+        searched: score of the search's own ticket of this size.
+        scores: of the random tickets.
+    """
+
+    stage: str
+    kept: Mapping[str, int]
+    sparsity: float
+    searched: float
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class RandomTickets(JsonRecord):
+    """What random tickets of one seed score.
+
+    Attributes:
+        pruning: of the tickets.
+        split: on which the pruned ones are scored: the search's own. Retrained ones are scored on dev.
+        full: score of the full model on that split.
+        floor: the worst score that the search accepted there.
+        higher_is_better: whether a larger score is a better one.
+        sizes: the smallest last, and then the retrained ones, if there are any.
+    """
+
+    pruning: Pruning
+    split: str
+    full: float
+    floor: float
+    higher_is_better: bool
+    sizes: tuple[SizeScores, ...]
+
+
+def winning(sizes: Sequence[tuple[RandomTickets, SizeScores]]) -> Share:
+    """How many random tickets hold the search's threshold, over the seeds of one size."""
+    return _counted(sizes, lambda found, _: found.floor)
+
+
+def above(sizes: Sequence[tuple[RandomTickets, SizeScores]]) -> Share:
+    """How many random tickets score at least as well as the searched one of their seed."""
+    return _counted(sizes, lambda _, at: at.searched)
+
+
+def _counted(
+    sizes: Sequence[tuple[RandomTickets, SizeScores]], bar: Callable[[RandomTickets, SizeScores], float]
+) -> Share:
+    """How many scores of each seed are as good as its bar."""
+    by_seed = []
+    for found, at in sizes:
+        level = bar(found, at)
+        reached = [one >= level if found.higher_is_better else one <= level for one in at.scores]
+        by_seed.append((sum(reached), len(reached)))
+    return Share(tuple(by_seed))
+
+
+def random_tickets(
+    model: nn.Module,
+    found: Search,
+    task: Task,
+    floor: float,
+    *,
+    split: str = "dev",
+    draws: int = DRAWS,
+    sizes: int = SIZES,
+    seed: int = 0,
+    retrained: tuple[float, Callable[[Ticket], float], int] | None = None,
+    batch_size: int = 64,
+    precision: Precision = "fp32",
+    progress: Progress = SILENT,
+) -> RandomTickets:
+    """Score random tickets of the sizes that a search passed through.
+
+    Sizes are those of states that held, so that the searched ticket's score at each is known without another pass.
+    After iterative magnitude pruning those are scores of retrained models, which random tickets that are only cut out
+    cannot be held against: then the good ticket alone is the bar, cut out too.
+
+    Args:
+        model: the fine-tuned full model that was searched; it is not changed.
+        found: the search.
+        task: gives data and metric.
+        floor: the worst score that the search accepted.
+        split: that the search ran on.
+        draws: random tickets of each size.
+        sizes: how many, spread evenly over the sparsities from the full model to the good ticket, which is the last.
+        seed: of the draws.
+        retrained: score of the retrained good ticket on dev, what trains a ticket again and scores it there, and how
+            many random ones to do that to.
+        batch_size, precision: of the passes.
+        progress: counts examples.
+
+    Raises:
+        TombolaError: the search is of another architecture.
+    """
+    anatomy = dissect(model)
+    found.good.check(anatomy)
+    units = members_of(anatomy, str(found.good.provenance.get("way", found.pruning)))
+
+    def cut_out(ticket: Ticket) -> float:
+        return score(
+            model, task, ticket, split=split, batch_size=batch_size, precision=precision, progress=progress
+        ).score
+
+    scored, steps = [], [step for step in found.steps if step.holds]
+    iterative = found.good.provenance.get("stage") == "retrained"
+    for number, step in enumerate(steps[-1:] if iterative else _spread(steps, sizes)):
+        template = found.good if iterative else _state(found, step, anatomy)
+        tickets = [controls.random(template, _seed(seed, number, draw), units, anatomy) for draw in range(draws)]
+        bar = cut_out(template) if iterative else step.score
+        scores = tuple(cut_out(ticket) for ticket in tickets)
+        scored.append(SizeScores("pruned", _kept(template), step.sparsity, bar, scores))
+    if retrained is not None:
+        good, again, several = retrained
+        tickets = [controls.random(found.good, _seed(seed, sizes, draw), units, anatomy) for draw in range(several)]
+        scores = tuple(again(ticket) for ticket in tickets)
+        scored.append(SizeScores("retrained", _kept(found.good), found.last.sparsity, good, scores))
+    return RandomTickets(
+        pruning=found.pruning,
+        split=split,
+        full=found.full_score,
+        floor=floor,
+        higher_is_better=task.metric.higher_is_better,
+        sizes=tuple(scored),
+    )
+
+
+def _spread(steps: Sequence[Step], sizes: int) -> list[Step]:
+    """States whose sparsities lie evenly between none and the last one's, which is among them; fewer if there are."""
+    last = steps[-1].sparsity
+    chosen = []
+    for number in range(1, sizes + 1):
+        near = min(steps[1:] or steps, key=lambda step: abs(step.sparsity - last * number / sizes))
+        if near not in chosen:
+            chosen.append(near)
+    return chosen
+
+
+def _state(found: Search, step: Step, anatomy: Anatomy) -> Ticket:
+    """A ticket of the size of one state of a search; for sites it is that state's own."""
+    everything = found.good | ~found.good
+    if found.pruning == "weights":
+        # Only the number counts: which weights are kept is drawn anyway.
+        left, masks = step.weights, {}
+        for name, mask in everything.masks.items():
+            kept = mask.flatten().clone()
+            kept[min(left, kept.numel()) :] = False
+            left -= int(kept.sum())
+            masks[name] = kept.view_as(mask)
+        return replace(everything, masks=masks)
+    state = everything
+    for done in found.steps[: step.iteration + 1]:
+        if done.holds:
+            state = state.without({kind: done.removed.get(kind, []) for kind in everything.sites})
+    assert state.survivors(anatomy)["heads"] == step.heads
+    return state
+
+
+def _kept(ticket: Ticket) -> dict[str, int]:
+    return {"weights": len(ticket)} if ticket.pruning == "weights" else ticket.counts()
+
+
+def _seed(*parts: int) -> int:
+    """One number for several, so that draws of two sizes or seeds have nothing in common."""
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])

@@ -1,0 +1,1 @@
+"""Where the heads, MLPs and weights of each model family lie, as data."""

@@ -1,0 +1,1 @@
+"""Models in and out: hub, folders, GGUF, assets, shards, packed weights, zeros, ONNX, model cards."""

@@ -1,0 +1,1 @@
+"""What knows nothing of models: errors, atomic files, JSON dataclasses, progress, precision, resources."""

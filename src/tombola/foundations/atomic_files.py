@@ -1,0 +1,165 @@
+"""Files that are either whole or absent: every write goes to a temporary neighbour first and is renamed."""
+
+import contextlib
+import errno
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from tombola.foundations.errors import TombolaError
+
+_DRAFT = ".draft-"
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to write `path` into one clear line."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        number = error.errno if isinstance(error, OSError) else _rust_errno(error)
+        reasons = {
+            errno.ENOSPC: "no space left on the disk; free some and start again, finished steps are kept",
+            errno.EDQUOT: "the disk quota is used up; free some space and start again, finished steps are kept",
+            errno.EFBIG: "the file would exceed the largest size allowed here (ulimit -f)",
+            errno.EROFS: "the file system is read-only; choose another folder with --out",
+            errno.EACCES: "permission denied; choose another folder with --out",
+            errno.EPERM: "permission denied; choose another folder with --out",
+            errno.ENOTDIR: "a part of the path is a file, not a folder; choose another folder with --out",
+            errno.EEXIST: "a part of the path is a file, not a folder; choose another folder with --out",
+            errno.ENOTEMPTY: "another process wrote it in the meantime; start again, finished steps are kept",
+        }
+        if number not in reasons:
+            raise
+        raise TombolaError(f"cannot write {path}: {reasons[number]}") from error
+
+
+def _rust_errno(error: SafetensorError) -> int | None:
+    """The operating system's number, which safetensors' writer, in Rust, has in the text of its error only."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return None if found is None else int(found[1])
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{_DRAFT}{path.name}-{uuid.uuid4().hex[:8]}")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically: readers see the old content or the new, never a part."""
+    draft = _beside(path)
+    try:
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with draft.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+    finally:
+        # Where the draft could not even be made, its removal must not hide why.
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file atomically."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Mapping[str, object]) -> None:
+    """Write an indented JSON file atomically; NaN and infinity are refused, as JSON has none."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_lines(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
+    """Write a JSON-lines file atomically."""
+    write_text(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        TombolaError: the file is missing or is not a JSON object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise TombolaError(f"{path} does not exist") from None
+    except ValueError as error:
+        raise TombolaError(f"{path} is damaged: {error}; delete it and start again") from None
+    if not isinstance(value, dict):
+        raise TombolaError(f"{path} holds no JSON object; delete it and start again")
+    return value
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read a JSON-lines file of objects.
+
+    Raises:
+        TombolaError: the file is missing or a line is not a JSON object.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise TombolaError(f"{path} does not exist") from None
+    except ValueError as error:
+        raise TombolaError(f"{path} is damaged: {error}; delete the file and start again") from None
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise TombolaError(f"{path}, line {number} is damaged: {error}; delete the file and start again") from None
+        if not isinstance(row, dict):
+            raise TombolaError(f"{path}, line {number} is no JSON object; delete the file and start again")
+        rows.append(row)
+    return rows
+
+
+@contextlib.contextmanager
+def publish(folder: Path) -> Iterator[Path]:
+    """Yield a draft folder that becomes `folder` when the block ends, and vanishes when it fails.
+
+    Raises:
+        TombolaError: `folder` exists and is not empty, or cannot be written.
+    """
+    with disk_errors(folder):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise TombolaError(f"{folder} exists already; delete it or choose another folder")
+        draft = _beside(folder)
+        made = [parent for parent in draft.parents if not parent.exists()]
+        try:
+            draft.mkdir(parents=True)
+            yield draft
+            draft.rename(folder)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+            for parent in made:
+                # Parents that were made for a folder that failed are empty; others refuse to go.
+                with contextlib.suppress(OSError):
+                    parent.rmdir()
+
+
+def sweep_drafts_of(folder: Path) -> None:
+    """Delete what killed processes left of `folder` itself, nothing of a neighbour whose name begins like its own."""
+    named = re.compile(rf"{re.escape(f'{_DRAFT}{folder.name}-')}[0-9a-f]{{8}}")
+    for draft in folder.parent.iterdir():
+        if named.fullmatch(draft.name):
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def sweep_drafts(folder: Path) -> None:
+    """Delete what killed processes left half-written anywhere under `folder`."""
+    for draft in list(folder.rglob(f"{_DRAFT}*")):
+        if draft.is_dir():
+            shutil.rmtree(draft, ignore_errors=True)
+        else:
+            draft.unlink(missing_ok=True)

@@ -1,0 +1,77 @@
+"""Which floating point format the forward passes use, and where they run."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+
+from tombola.foundations.errors import TombolaError
+
+Precision = Literal["fp32", "bf16"]
+"""`fp32`: everything in 32 bits. `bf16`: matrix products in bfloat16 under autocast, parameters in 32 bits."""
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` → CUDA, then Apple's MPS, then the CPU; anything else is PyTorch's own name of a device.
+
+    Raises:
+        TombolaError: this machine has no such device.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise TombolaError(f"device {name!r} cannot be used here ({reason}); try --device auto") from None
+    return device
+
+
+def resolve_precision(name: str, device: torch.device) -> Precision:
+    """`auto` → bf16 where the processor computes it natively, else fp32.
+
+    Raises:
+        TombolaError: `name` is none of auto, fp32, bf16.
+    """
+    if name == "auto":
+        if device.type == "cuda":
+            return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+        # The public torch.cpu.get_capabilities() came after our lower bound of PyTorch.
+        native = device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+        return "bf16" if native else "fp32"
+    if name == "fp32":
+        return "fp32"
+    if name == "bf16":
+        return "bf16"
+    raise TombolaError(f"unknown precision {name!r}; known: auto, fp32, bf16")
+
+
+@contextlib.contextmanager
+def deterministic(device: torch.device) -> Iterator[None]:
+    """Ask a GPU for kernels that give the same result every time; where one has none, PyTorch warns.
+
+    On a CPU the same machine and number of threads give the same result anyway.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    # cuBLAS reads it when it is first used.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[object]:
+    """The autocast context of a forward pass."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)

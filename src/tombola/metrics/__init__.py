@@ -1,0 +1,1 @@
+"""Scores of predictions, their chance levels, intervals and verdicts."""

@@ -1,0 +1,1 @@
+"""Distances between sets of images: FID, KID, precision and recall, balance of classes."""

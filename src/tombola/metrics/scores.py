@@ -1,0 +1,206 @@
+"""Metrics: how predictions are scored, which direction is better, and what guessing would reach.
+
+Every metric is vectorised over leading axes, because the bootstrap scores thousands of resamples at once.
+Ties and degenerate cases follow scikit-learn (Matthews, F1); constant predictions correlate 0 with anything
+instead of NaN.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+from tombola.foundations.errors import TombolaError
+
+Array = NDArray[Any]
+
+Kind = Literal["classes", "binary", "values", "abilities", "features"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of predictions against references.
+
+    Attributes:
+        name: as in results and on the command line.
+        higher_is_better: False for an error.
+        compute: predictions and references, class ids (int) or values (float), broadcastable to [..., n] ->
+            float64 scores [...].
+        chance: references [n] -> the best score of a guess that does not look at the inputs.
+        kind: what it scores: `classes`, `binary` (two classes, of which 1 is positive), `values`, or `abilities` of a
+            language model; `features` of generated against those of real images, where an example is a vector:
+            predictions and references are [..., n, features] then.
+        biased: it is worse the fewer different examples there are, and so on every resample: intervals make up for it.
+    """
+
+    name: str
+    higher_is_better: bool
+    kind: Kind
+    compute: Callable[[Array, Array], Array]
+    chance: Callable[[Array], float]
+    biased: bool = False
+
+    @property
+    def axes(self) -> int:
+        """Axes of the predictions of one model: examples, and their features where they have any."""
+        return 2 if self.kind == "features" else 1
+
+    def check(self, *, regression: bool, classes: int) -> None:
+        """Raise a TombolaError unless the metric fits a regression, or a classification with so many classes."""
+        fits = (
+            self.kind == "values" if regression else self.kind == "classes" or (self.kind == "binary" and classes == 2)
+        )
+        if not fits:
+            what = "values" if regression else f"{classes} classes"
+            known = [
+                m.name
+                for m in METRICS.values()
+                if (m.kind == "values") == regression and (m.kind != "binary" or classes == 2)
+            ]
+            raise TombolaError(f"{self.name} does not score {what}; choose {', '.join(known)}")
+
+    def score(self, predictions: ArrayLike, references: ArrayLike) -> float:
+        """The score of predictions [n] against references [n]; of features, [n, features] both.
+
+        Raises:
+            ValueError: they differ in shape, have another number of axes, or are empty.
+        """
+        p, r = np.asarray(predictions), np.asarray(references)
+        if p.shape != r.shape or p.ndim != self.axes or p.size == 0:
+            axes = "[n]" if self.axes == 1 else "[n, features]"
+            raise ValueError(f"predictions {p.shape} and references {r.shape} must both be {axes} with n > 0")
+        return float(self.compute(p, r))
+
+    def floor(self, full: float, threshold: float) -> float:
+        """The worst score that still counts as holding `threshold` (in (0, 1]) of the full model's; see `floor`."""
+        return floor(full, threshold, higher_is_better=self.higher_is_better)
+
+    def holds(self, score: float, floor: float) -> bool:
+        """Whether `score` is at least as good as `floor`; NaN never is."""
+        return bool(score >= floor if self.higher_is_better else score <= floor)
+
+
+def floor(full: float, threshold: float, *, higher_is_better: bool) -> float:
+    """The worst score that still counts as holding `threshold` (in (0, 1]) of the full model's score.
+
+    Higher is better: threshold x full; lower is better: full / threshold. For a negative full score the two change
+    places, so that the floor is never better than the score itself.
+
+    Raises:
+        TombolaError: the threshold is not in (0, 1].
+    """
+    if not 0 < threshold <= 1:
+        raise TombolaError(f"threshold {threshold} makes no sense; give a share of the full score above 0, at most 1")
+    return full * threshold if (full >= 0) == higher_is_better else full / threshold
+
+
+def _ratio(numerator: Array, denominator: Array) -> Array:
+    """numerator / denominator, and 0 where the denominator is 0."""
+    numerator = np.asarray(numerator, dtype=np.float64)
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator != 0)
+
+
+def _accuracy(predictions: Array, references: Array) -> Array:
+    return np.asarray(np.mean(predictions == references, axis=-1))
+
+
+def _f1(predictions: Array, references: Array) -> Array:
+    predicted, actual = np.broadcast_arrays(predictions == 1, references == 1)
+    hits = np.count_nonzero(predicted & actual, axis=-1)
+    return _ratio(np.asarray(2 * hits), np.count_nonzero(predicted, axis=-1) + np.count_nonzero(actual, axis=-1))
+
+
+def _matthews(predictions: Array, references: Array) -> Array:
+    """Matthews correlation of any number of classes: Gorodkin's R_K (2004), as in scikit-learn."""
+    p, r = np.broadcast_arrays(predictions, references)
+    n = p.shape[-1]
+    # Float64 holds these sums exactly as long as n² < 2^53, where int64 would overflow in their product.
+    agreement = np.count_nonzero(p == r, axis=-1) * float(n)
+    by_chance, p_squared, r_squared = (np.zeros(p.shape[:-1]) for _ in range(3))
+    for label in range(int(min(p.min(), r.min())), int(max(p.max(), r.max())) + 1):
+        p_count = np.count_nonzero(p == label, axis=-1)
+        r_count = np.count_nonzero(r == label, axis=-1)
+        by_chance = by_chance + p_count * r_count
+        p_squared = p_squared + p_count * p_count
+        r_squared = r_squared + r_count * r_count
+    spread = np.sqrt(n * float(n) - p_squared) * np.sqrt(n * float(n) - r_squared)
+    return _ratio(agreement - by_chance, spread)
+
+
+def _pearson(predictions: Array, references: Array) -> Array:
+    p, r = np.broadcast_arrays(np.asarray(predictions, dtype=np.float64), np.asarray(references, dtype=np.float64))
+    # Rounding can leave a constant row with a tiny deviation from its own mean, so constancy is asked for
+    # directly.
+    constant = (p.max(-1) == p.min(-1)) | (r.max(-1) == r.min(-1))
+    p, r = p - p.mean(-1, keepdims=True), r - r.mean(-1, keepdims=True)
+    spread = np.sqrt(np.einsum("...i,...i", p, p)) * np.sqrt(np.einsum("...i,...i", r, r))
+    return np.clip(_ratio(np.einsum("...i,...i", p, r), np.where(constant, 0.0, spread)), -1.0, 1.0)
+
+
+def _spearman(predictions: Array, references: Array) -> Array:
+    return _pearson(rankdata(predictions, axis=-1), rankdata(references, axis=-1))
+
+
+def _mean_squared_error(predictions: Array, references: Array) -> Array:
+    difference = np.asarray(predictions, dtype=np.float64) - references
+    return np.asarray(np.mean(difference * difference, axis=-1))
+
+
+def _most_common(references: Array) -> float:
+    return float(np.unique(references, return_counts=True)[1].max() / references.size)
+
+
+def _all_positive(references: Array) -> float:
+    """F1 of calling everything positive; calling nothing positive scores 0."""
+    return float(_f1(np.ones_like(references), references))
+
+
+METRICS: Mapping[str, Metric] = MappingProxyType(
+    {
+        metric.name: metric
+        for metric in (
+            Metric("accuracy", True, "classes", _accuracy, _most_common),
+            Metric("matthews_correlation", True, "classes", _matthews, lambda references: 0.0),
+            Metric("f1", True, "binary", _f1, _all_positive),
+            Metric("pearson", True, "values", _pearson, lambda references: 0.0),
+            Metric("spearman", True, "values", _spearman, lambda references: 0.0),
+            # The best constant guess is the mean, and its error the variance.
+            Metric(
+                "mean_squared_error", False, "values", _mean_squared_error, lambda references: float(np.var(references))
+            ),
+        )
+    }
+)
+"""Every metric by name. F1 is binary with class 1 positive, as in GLUE."""
+
+
+def metric(name: str) -> Metric:
+    """The metric of that name.
+
+    Raises:
+        TombolaError: there is none.
+    """
+    if name not in METRICS:
+        raise TombolaError(f"unknown metric {name!r}; known: {', '.join(METRICS)}")
+    return METRICS[name]
+
+
+TITLES: Mapping[str, str] = MappingProxyType(
+    {
+        "matthews_correlation": "Matthews correlation",
+        "pearson": "Pearson correlation",
+        "spearman": "Spearman correlation",
+        "f1": "F1",
+        "frechet_distance": "Fréchet distance",
+    }
+)
+"""What people call a metric whose name does not say it."""
+
+
+def metric_title(metric: str) -> str:
+    """A metric's name in words."""
+    return TITLES.get(metric, metric.replace("_", " "))

@@ -1,0 +1,263 @@
+"""What the numbers allow one to say: bootstrap intervals over examples, spread over seeds, the verdict."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import bootstrap
+
+from tombola.metrics.scores import Array, Metric, metric_title
+
+RESAMPLES = 2000
+LEVEL = 0.95
+
+_CELLS = 2**21
+"""Array cells that one batch of resamples may take: about 50 MB of working memory."""
+
+_ROUNDING = 1e-12
+"""Equal scores averaged over seeds may differ by this much."""
+
+
+def mean_std(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and sample standard deviation (n - 1 in the denominator) over seeds; 0 for a single value.
+
+    Raises:
+        ValueError: there are no values.
+    """
+    if not len(values):
+        raise ValueError("no values to average")
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+def interval(
+    metric: Metric,
+    predictions: ArrayLike,
+    references: ArrayLike,
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> tuple[float, float]:
+    """The percentile bootstrap interval of a score over the examples.
+
+    Predictions are [n], or [seeds, n] for the interval of the mean score over seeds; references are [n]. Where
+    examples are vectors, [n, features] stands for [n]. A single example gives an interval of no width.
+
+    The score of a resample holds only two thirds of the examples, some of them several times. Where that alone makes
+    it worse (`Metric.biased`), the interval is moved by as much as the resamples' mean lies off the score, so that it
+    says how the score would vary over as many new examples.
+
+    Raises:
+        ValueError: the shapes do not fit or there are no examples.
+    """
+    p, r = _seeds_by_examples(metric, predictions, references)
+    return _percentiles(
+        lambda drawn: _mean_score(metric, p, r, drawn), len(r), p.size, seed, resamples, level, centred=metric.biased
+    )
+
+
+def paired_difference(
+    metric: Metric,
+    a: ArrayLike,
+    b: ArrayLike,
+    references: ArrayLike,
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> tuple[float, float, float]:
+    """By how much `a` is better than `b`, with its percentile bootstrap interval: (difference, low, high).
+
+    Positive means that `a` is better, also where a lower score is. Both are scored on the same resampled
+    examples. `a` and `b` are [n], or [seeds, n] for the difference of mean scores; references are [n].
+
+    Raises:
+        ValueError: the shapes do not fit or there are no examples.
+    """
+    p, r = _seeds_by_examples(metric, a, references)
+    q, _ = _seeds_by_examples(metric, b, references)
+    sign = 1.0 if metric.higher_is_better else -1.0
+
+    def difference(drawn: Array) -> Array:
+        return sign * (_mean_score(metric, p, r, drawn) - _mean_score(metric, q, r, drawn))
+
+    cells = p.size + q.size
+    low, high = _percentiles(difference, len(r), cells, seed, resamples, level, centred=metric.biased)
+    return float(difference(np.arange(len(r)))), low, high
+
+
+def _seeds_by_examples(metric: Metric, predictions: ArrayLike, references: ArrayLike) -> tuple[Array, Array]:
+    p, r = np.asarray(predictions), np.asarray(references)
+    axes = metric.axes
+    if p.ndim not in (axes, axes + 1) or r.ndim != axes or r.size == 0 or p.shape[-axes:] != r.shape or p.size == 0:
+        shape = "[n]" if axes == 1 else "[n, features]"
+        raise ValueError(
+            f"predictions {p.shape} must be {shape}, or as many for each seed, where references are {r.shape}, n > 0"
+        )
+    return p if p.ndim > axes else p[None], r
+
+
+def _mean_score(metric: Metric, predictions: Array, references: Array, drawn: Array) -> Array:
+    """Scores of the drawn examples [..., n], averaged over the seeds of predictions [seeds, n, ...] -> [...]."""
+    return np.asarray(metric.compute(predictions[:, drawn], references[drawn]).mean(axis=0))
+
+
+def _percentiles(
+    statistic: Callable[[Array], Array],
+    n: int,
+    cells: int,
+    seed: int,
+    resamples: int,
+    level: float,
+    *,
+    centred: bool,
+) -> tuple[float, float]:
+    """The interval of a statistic of drawn example numbers [..., n] -> [...]; numbers pair everything.
+
+    `cells` are those of the arrays that one resample draws from; `centred` moves the interval by the resamples' bias.
+    """
+    value = float(statistic(np.arange(n)))
+    if n == 1 or math.isnan(value):  # SciPy refuses to resample the one and warns of the other.
+        return value, value
+    result = bootstrap(
+        (np.arange(n),),
+        lambda drawn, axis: statistic(drawn),
+        n_resamples=resamples,
+        batch=max(1, _CELLS // cells),
+        vectorized=True,
+        axis=-1,
+        confidence_level=level,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    bias = float(result.bootstrap_distribution.mean()) - value if centred else 0.0
+    return float(result.confidence_interval.low) - bias, float(result.confidence_interval.high) - bias
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a retrained ticket matches the full model (DESIGN, Verdict), and what that rests on.
+
+    Attributes:
+        matches: the verdict.
+        metric: the metric's name.
+        mean, std: the ticket's over seeds; `std` is the sample standard deviation, 0 for one seed.
+        full_mean, full_std: the full model's.
+        difference: ticket minus full, turned so that positive means a better ticket.
+        low, high: its 95 % paired bootstrap interval over examples (of the mean over seeds).
+        n_seeds, n_examples: how many of each.
+        chance: the score of guessing without looking at the inputs.
+        learned: whether the full model clearly beats chance: its 95 % bootstrap interval over examples lies beyond
+            it. If not, a ticket that matches it says nothing.
+        rule: `seeds`: no worse than one standard deviation of the full model below its mean; `bootstrap`: the
+            interval contains 0 or lies above it.
+    """
+
+    matches: bool
+    metric: str
+    mean: float
+    std: float
+    full_mean: float
+    full_std: float
+    difference: float
+    low: float
+    high: float
+    n_seeds: int
+    n_examples: int
+    chance: float
+    learned: bool
+    rule: Literal["seeds", "bootstrap"]
+
+    def sentence(self, name: str, *, trained: bool = True) -> str:
+        """The verdict on the ticket called `name` as one or two plain English sentences with all numbers.
+
+        Args:
+            name: of the ticket, as in "the good ticket".
+            trained: whether it was trained, which more seeds would tell more of.
+        """
+        what = metric_title(self.metric)
+        if not self.learned:
+            return (
+                f"Nothing can be said of {name}, because the full model does not clearly beat guessing: {what} "
+                f"{self.full_mean:.3f}, chance {self.chance:.3f}, the ticket {self.mean:.3f}. Train the full model on "
+                f"more rows or for longer."
+            )
+        difference = (
+            f"{abs(self.difference):.3f} {'worse' if self.difference < 0 else 'better'} (95 % interval of "
+            f"the difference {self.low:+.3f} to {self.high:+.3f} over {self.n_examples:,} examples)"
+        )
+        if self.rule == "bootstrap":
+            scores = f"{what} {self.mean:.3f} against the full model's {self.full_mean:.3f}"
+            found = (
+                f"no loss of {name} against the full model can be shown"
+                if self.matches
+                else f"{name} falls short of the full model"
+            )
+            if not trained or self.n_seeds > 1:
+                return f"{found[:1].upper()}{found[1:]}: {scores}; {difference}. It was not trained again."
+            return (
+                f"With one seed, {found}: {scores}; {difference}. How much training runs vary is unknown from one seed."
+            )
+        scores = (
+            f"mean {what} {self.mean:.3f} ± {self.std:.3f} against the full model's "
+            f"{self.full_mean:.3f} ± {self.full_std:.3f} (± sample standard deviation)"
+        )
+        found = (
+            f"Over {self.n_seeds} seeds, {name} matches the full model (no more than one of the latter's "
+            f"standard deviations worse)"
+            if self.matches
+            else f"Over {self.n_seeds} seeds, {name} does not match the full model (more than one of the "
+            f"latter's standard deviations worse)"
+        )
+        # The two criteria answer different questions; where they part, say so rather than hide one.
+        caution = ""
+        if self.matches and self.high < 0:
+            caution = " The interval lies below 0, so a small loss on these examples is likely all the same."
+        elif not self.matches and self.high >= 0:
+            caution = " The interval does not rule out that there is no loss."
+        return f"{found}: {scores}; {difference}.{caution}"
+
+
+def verdict(
+    metric: Metric,
+    full: Sequence[Array],
+    ticket: Sequence[Array],
+    references: ArrayLike,
+    seed: int,
+    resamples: int = RESAMPLES,
+) -> Verdict:
+    """Judge a ticket against the full model from the predictions of both, one array [n] for each seed.
+
+    Raises:
+        ValueError: there are no seeds, the two have different numbers of seeds, or the shapes do not fit.
+    """
+    if not len(full) or len(full) != len(ticket):
+        raise ValueError(f"{len(full)} full models and {len(ticket)} tickets: give the same seeds for both")
+    difference, low, high = paired_difference(
+        metric, np.stack(ticket), np.stack(full), references, seed=seed, resamples=resamples
+    )
+    mean, std = mean_std([metric.score(predictions, references) for predictions in ticket])
+    full_mean, full_std = mean_std([metric.score(predictions, references) for predictions in full])
+    # Seeds that share one full model, which was never trained, say nothing of how much training varies.
+    by_seeds = any(not np.array_equal(one, full[0], equal_nan=True) for one in full[1:])
+    chance = metric.chance(np.asarray(references))
+    full_low, full_high = interval(metric, np.stack(full), references, seed=seed, resamples=resamples)
+    return Verdict(
+        matches=difference >= -full_std - _ROUNDING if by_seeds else high >= 0,
+        metric=metric.name,
+        mean=mean,
+        std=std,
+        full_mean=full_mean,
+        full_std=full_std,
+        difference=difference,
+        low=low,
+        high=high,
+        n_seeds=len(full),
+        n_examples=len(np.asarray(references)),
+        chance=chance,
+        learned=full_low > chance if metric.higher_is_better else full_high < chance,
+        rule="seeds" if by_seeds else "bootstrap",
+    )

@@ -1,0 +1,1 @@
+"""Time, multiply-adds and memory of models, measured or estimated."""

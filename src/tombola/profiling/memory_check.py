@@ -1,0 +1,130 @@
+"""Whether a denoiser's passes fit into memory, asked before they begin rather than found out hours later."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import psutil
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from tombola.checkpoints import denoisers
+from tombola.checkpoints.model_libraries import dtype_of
+from tombola.foundations import resources as machine
+from tombola.foundations.errors import TombolaError
+from tombola.profiling.tensor_memory import LiveBytes, bytes_of
+from tombola.study.config import StudyConfig
+from tombola.subnetworks.subnetwork import structural_copy
+from tombola.tasks.base import Task
+from tombola.tasks.images.task import ImageTask
+
+Work = Literal["sampling", "importance", "training"]
+"""What passes are for: the images alone; gradients of gates; gradients of weights, and AdamW's two values of each."""
+_LEVELS = 4
+"""Timesteps of a held-out image, whose graphs live together until the gates have their gradients."""
+
+
+def needed(model: nn.Module, batch: int, work: Work = "sampling", *, levels: int = 1, size: int | None = None) -> int:
+    """Bytes that passes of a batch take beyond the model's weights, estimated without any being allocated.
+
+    Args:
+        model: a denoiser, of any device; it is not changed.
+        batch: images at a time.
+        work: what the passes are for.
+        levels: passes whose graphs live at one time, where there are gradients.
+        size: of the images in pixels; by default the configuration's.
+
+    Raises:
+        TombolaError: what its class takes is not known.
+    """
+    blank = structural_copy(model)
+    # New parameters without memory in the copy's modules; the model keeps its own.
+    blank = nn.Module.to(blank, "meta").train(work == "training")
+    gradients = work != "sampling"
+    with torch.set_grad_enabled(gradients), FakeTensorMode(allow_non_fake_inputs=True):
+        blank = blank.to_empty(device="cpu")
+        blank.requires_grad_(work == "training")
+        inputs: dict[str, Any] = denoisers.random_inputs(blank, batch, size)
+        if gradients:
+            first = next(iter(inputs))
+            inputs[first].requires_grad_()
+        with LiveBytes() as live:
+            outputs: list[Tensor] = [blank(**inputs, return_dict=False)[0] for _ in range(levels if gradients else 1)]
+            if gradients:
+                torch.stack([output.square().sum() for output in outputs]).sum().backward()
+            peak = live.peak
+        del outputs
+    return int(peak) + (2 * bytes_of(model) if work == "training" else 0)
+
+
+def check(
+    model: nn.Module,
+    batch: int,
+    device: torch.device,
+    work: Work = "sampling",
+    *,
+    levels: int = 1,
+    size: int | None = None,
+    need: int | None = None,
+) -> None:
+    """Warn where a denoiser's passes may not fit into memory.
+
+    Arguments are those of `needed`; the model's weights are in memory already. What it returned for them goes as
+    `need`, where it was asked.
+
+    Raises:
+        TombolaError: they cannot fit.
+    """
+    if need is None:
+        need = needed(model, batch, work, levels=levels, size=size)
+    free, most = free_and_most(device)
+    what = (
+        f"{work} with {batch} images at a time takes about {_gb(need)} beyond the {_gb(bytes_of(model))} of weights "
+        f"({dtype_of(model)})".replace("torch.", "")
+    )
+    mend = "lower --batch-size" if work == "training" else "lower --eval-batch-size"
+    if need > most:
+        raise TombolaError(f"{what}, and {device.type} has {_gb(most)}; {mend}, or take a larger machine")
+    if need > free:
+        warnings.warn(f"{what}, and {_gb(free)} of {device.type}'s memory are free; {mend} if it fails", stacklevel=2)
+
+
+def check_heaviest(
+    model: nn.Module, task: Task, config: StudyConfig, device: torch.device, works: Sequence[Work]
+) -> None:
+    """The same of all that a step, or a study, will do with a denoiser: of that which takes most.
+
+    Args:
+        model: the denoiser, on its device.
+        task: what it is judged on.
+        config: says how many images pass at a time.
+        device: where they pass.
+        works: all that is done with it.
+
+    Raises:
+        TombolaError: it cannot fit.
+    """
+    size = max(task.seen[1:]) if isinstance(task, ImageTask) else None
+
+    def passes(work: Work) -> dict[str, Any]:
+        batch = config.batch_size if work == "training" else config.eval_batch_size
+        return {"batch": batch, "work": work, "levels": _LEVELS if work == "importance" else 1, "size": size}
+
+    needs = {work: needed(model, **passes(work)) for work in works}
+    heaviest = max(needs, key=needs.__getitem__)
+    check(model, device=device, need=needs[heaviest], **passes(heaviest))
+
+
+def free_and_most(device: torch.device) -> tuple[int, int]:
+    """Bytes that are free on a device, and the most that could be: other processes may give some back on a CPU."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        # What PyTorch keeps in reserve is ours.
+        own = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return free + own, free + own
+    return min(int(psutil.virtual_memory().available), machine.memory()), machine.memory()
+
+
+def _gb(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"

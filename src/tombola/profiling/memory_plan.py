@@ -1,0 +1,152 @@
+"""What a denoiser and smaller versions of it would need, before anything is downloaded, pruned or run.
+
+A ticket's size hardly depends on which sites it keeps, so the smaller versions keep the same share of the heads,
+neurons and groups of channels of every layer.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from tombola.architectures.anatomy import count_parameters, dissect
+from tombola.checkpoints.denoisers import UNCONDITIONAL, random_inputs, size_of
+from tombola.foundations.errors import TombolaError
+from tombola.profiling.tensor_memory import Memory, estimate
+from tombola.subnetworks.subnetwork import shrunk
+from tombola.tickets.ticket import PRUNINGS, Ticket
+
+DTYPES: Mapping[str, torch.dtype] = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a denoiser needs.
+
+    Attributes:
+        keep: share of the sites of each layer that it keeps.
+        parameters: of all of it.
+        size: sides of the (latent) images.
+        passes: images → memory of a pass for so many; with guidance, of a batch twice as large.
+    """
+
+    keep: float
+    parameters: int
+    size: int
+    passes: Mapping[int, Memory]
+
+    @property
+    def weights(self) -> int:
+        """Bytes of its weights."""
+        return next(iter(self.passes.values())).weights
+
+
+def evenly(model: nn.Module, keep: float) -> Ticket:
+    """The ticket that keeps the first sites of every layer, a share of each kind that the model has, rounded up.
+
+    Raises:
+        TombolaError: unknown architecture, or a share that is none.
+    """
+    _check(keep)
+    anatomy = dissect(model)
+    kinds = [
+        kind
+        for kind, rows in (
+            ("heads", anatomy.attentions),
+            ("neurons", anatomy.feed_forwards),
+            ("channels", anatomy.residuals),
+        )
+        if rows
+    ]
+    pruning = next(one for one in PRUNINGS if one.split("+") == kinds)
+    everything = Ticket.everything(anatomy, pruning)
+    masks: dict[str, Tensor] = {}
+    for kind in everything.masks:
+        exists = everything.exists(kind)
+        place = exists.cumsum(1)
+        masks[kind] = exists & (place <= (keep * exists.sum(1, keepdim=True)).ceil())
+    return replace(everything, masks=masks).with_provenance(ticket="even", keep=keep)
+
+
+def needs(
+    build: Callable[[], nn.Module],
+    keeps: Sequence[float] = (1.0,),
+    *,
+    images: Sequence[int] = (1,),
+    size: int | None = None,
+    dtype: torch.dtype = torch.float16,
+    guidance: bool = True,
+) -> tuple[Need, ...]:
+    """What it takes to run a denoiser, and smaller versions of it, without weights or a GPU.
+
+    Args:
+        build: makes the denoiser; it is called where the default device is `meta`.
+        keeps: shares of the sites that are kept.
+        images: how many at once.
+        size: sides of the (latent) images; by default the configuration's, and of Flux, which says none, the 128 that
+            its pipeline draws.
+        dtype: of weights and activations.
+        guidance: a denoiser that draws from a text or class looks at every image twice.
+
+    Raises:
+        TombolaError: unknown architecture, a share that is none, or no image.
+    """
+    if any(count < 1 for count in images) or (size is not None and size < 1):
+        raise TombolaError(f"images and their size must be 1 or more, not {', '.join(map(str, images))} of {size}")
+    for keep in keeps:
+        _check(keep)
+    found = []
+    for keep in keeps:
+        smaller = _shrink(keep) if keep < 1 else None
+        with torch.device("meta"):
+            model = build()
+        if smaller is not None:
+            model = smaller(model)
+        sides = size or _native(model)
+        twice = 2 if guidance and type(model).__name__ not in UNCONDITIONAL else 1
+        with _fitting(type(model).__name__, size):
+            passes = {
+                count: estimate(
+                    build,
+                    lambda one, count=count, twice=twice, sides=sides: random_inputs(one, count * twice, sides),  # type: ignore[misc]
+                    dtype=dtype,
+                    shrink=smaller,
+                )
+                for count in images
+            }
+        found.append(Need(keep, count_parameters(model), sides, passes))
+    return tuple(found)
+
+
+def _native(model: nn.Module) -> int:
+    # `FluxPipeline.default_sample_size`.
+    return 128 if type(model).__name__ == "FluxTransformer2DModel" else size_of(model)
+
+
+@contextlib.contextmanager
+def _fitting(name: str, size: int | None) -> Iterator[None]:
+    """Turn what a denoiser raises for images that it cannot draw into one line, without the log of the shapes."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        if size is None:
+            raise
+        reason = " ".join(str(error).split())[:150]
+        raise TombolaError(f"a {name} does not draw {size} x {size} ({reason}); give another --size") from error
+    finally:
+        log.setLevel(level)
+
+
+def _check(keep: float) -> None:
+    if not 0 < keep <= 1:
+        raise TombolaError(f"the share to keep must lie above 0 and at most at 1, not {keep:g}")
+
+
+def _shrink(keep: float) -> Callable[[nn.Module], nn.Module]:
+    return lambda model: shrunk(model, evenly(model, keep)).model

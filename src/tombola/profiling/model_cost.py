@@ -1,0 +1,388 @@
+"""What running a model costs: dense, masked and shrunk, measured side by side in one run."""
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch import nn
+from transformers import PreTrainedModel
+
+from tombola.architectures.anatomy import count_parameters, device_of
+from tombola.checkpoints.checkpoint import save_shrunk
+from tombola.checkpoints.loading import quiet
+from tombola.checkpoints.model_card import bytes_on_disk
+from tombola.checkpoints.model_libraries import dtype_of, is_denoiser, library_of
+from tombola.profiling import peak_memory as resident
+from tombola.profiling import tensor_memory as live
+from tombola.subnetworks.equivalence import random_inputs
+from tombola.subnetworks.gates import attach
+from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk, structural_copy
+from tombola.tickets.ticket import Ticket
+
+Variant = nn.Module | Subnetwork
+"""What can be run; a subnetwork brings the gates that it needs."""
+
+_BATCHES = (1, 32)
+_BATCHES_OF_IMAGES = (1, 4, 16)
+_MOST = 2e11
+"""Multiply-adds of a batch of images, at most, unless the user says which batches: seconds on a CPU."""
+STEPS = 25
+"""Passes of a denoiser that an image takes, unless the user says otherwise: those of the samples of a search."""
+_ROUNDS = 50
+"""Most repeats of a pass that takes hardly any time; as many as fit into half a second."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one variant of a model costs.
+
+    Attributes:
+        parameters: distinct parameters of the whole model; masked ones are still there.
+        disk: bytes of its files of weights (safetensors), a ticket's masks included where the model needs them.
+        multiply_adds: of a forward pass of one example: every matrix product and convolution of the model, its output
+            layer included. Looking up embeddings takes none; sums, norms and activations are not counted.
+        seconds: batch size → wall time of a forward pass, the fastest of the repeats; of a denoiser, of one step.
+        processor_seconds: the same of the time that processors worked on it, all threads together: of use where other
+            processes take their share of the machine, which it hardly feels; not for a GPU.
+        memory: bytes at the peak of a process that loads the model and runs the largest batch, see
+            [`resident.measure`][tombola.profiling.peak_memory.measure]; None where it was not measured.
+        weights: bytes of parameters and buffers in memory.
+        activations: batch size → the most bytes beyond the weights that live at one time of a pass, see
+            [`memory.measure`][tombola.profiling.tensor_memory.measure]. Sampling keeps nothing from step to step but the images; with
+            guidance each image is two of a batch.
+    """
+
+    parameters: int
+    disk: int
+    multiply_adds: int
+    seconds: Mapping[int, float]
+    processor_seconds: Mapping[int, float]
+    memory: int | None
+    weights: int = 0
+    activations: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def throughput(self) -> float:
+        """Examples a second, at the largest batch."""
+        batch = max(self.seconds)
+        return batch / self.seconds[batch]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Variants of one model side by side.
+
+    Attributes:
+        variants: `dense`, `masked` and, where there is one, `shrunk`.
+        length: tokens of an example; None for images.
+        dtype, device, threads: what it was measured in, and on.
+        steps: of a denoiser, the passes that an image takes; None for other models.
+    """
+
+    variants: Mapping[str, Cost]
+    length: int | None
+    dtype: str
+    device: str
+    threads: int
+    steps: int | None = None
+
+    def promised(self, variant: str = "shrunk") -> float:
+        """How many times as fast as the dense model its share of the multiply-adds would make it."""
+        return self.variants["dense"].multiply_adds / self.variants[variant].multiply_adds
+
+    def reached(self, variant: str = "shrunk", *, processor: bool = False) -> float:
+        """How many times as fast as the dense model it is at the largest batch, by the clock or in processor time."""
+        dense, other = (
+            cost.processor_seconds if processor else cost.seconds
+            for cost in (self.variants["dense"], self.variants[variant])
+        )
+        return dense[max(dense)] / other[max(other)]
+
+    def share(self, variant: str = "shrunk", *, processor: bool = False) -> float:
+        """Share of the promised speed-up that is reached: 1 is all of it."""
+        return self.reached(variant, processor=processor) / self.promised(variant)
+
+    def _seconds_per_image(self, cost: Cost) -> dict[str, float]:
+        """Batch size → seconds of all steps of one image."""
+        return {str(batch): seconds * (self.steps or 1) / batch for batch, seconds in cost.seconds.items()}
+
+    def entry(self) -> dict[str, object]:
+        """As JSON: a variant's fields by its name, with how much of the promised speed-up it reaches."""
+        found: dict[str, object] = {
+            "length": self.length,
+            "dtype": self.dtype,
+            "device": self.device,
+            "threads": self.threads,
+            **({} if self.steps is None else {"steps": self.steps}),
+        }
+        for name, cost in self.variants.items():
+            found[name] = {
+                **asdict(cost),
+                "seconds": {str(batch): seconds for batch, seconds in cost.seconds.items()},
+                "processor_seconds": {str(batch): seconds for batch, seconds in cost.processor_seconds.items()},
+                "activations": {str(batch): size for batch, size in cost.activations.items()},
+                **({} if self.steps is None else {"seconds_per_image": self._seconds_per_image(cost)}),
+                "throughput": cost.throughput,
+                "promised": self.promised(name),
+                "reached": self.reached(name),
+                "share": self.share(name),
+                "processor_share": self.share(name, processor=True),
+            }
+        return found
+
+
+def compare(
+    model: nn.Module,
+    ticket: Ticket,
+    *,
+    folder: Path | str | None = None,
+    length: int = 128,
+    batches: Sequence[int] | None = None,
+    steps: int = STEPS,
+    repeats: int = 5,
+    activations: bool = True,
+    memory: bool = False,
+) -> Costs:
+    """Measure a model whole, under a ticket's mask, and shrunk, on the device and in the dtype that it has.
+
+    The variants take turns, so that whatever else the machine does hits all alike, and of each the fastest pass counts.
+    Masked means gates at zero, where sites are pruned, and zeros in the matrices, where weights are.
+
+    Args:
+        model: a whole model of transformers, or a denoiser of diffusers; it is not changed. It is saved to a temporary
+            folder, for its size on disk.
+        ticket: what survives.
+        folder: what `save_shrunk` wrote of the two; without it, a ticket of sites is shrunk in a temporary folder, and
+            one of weights has no variant `shrunk`.
+        length: tokens of an example, where it takes tokens.
+        batches: batch sizes; the largest is that of throughput and memory. By default 1 and 32, of images 1, 4 and
+            16 as far as that takes seconds.
+        steps: of a denoiser, passes that an image takes.
+        repeats: passes of each variant and batch size, at least; quick ones are repeated more often.
+        activations: also measure how much memory a pass takes beyond the weights, in one more pass of each.
+        memory: also measure the peak of a process of its own for each variant, which takes some seconds each.
+
+    Raises:
+        TombolaError: the ticket is for another model, or the model is of neither library.
+    """
+    library, images = library_of(model), is_denoiser(model)
+    found: dict[str, Variant] = {"dense": model, "masked": masked(model, ticket)}
+    if ticket.pruning != "weights" or folder is not None:
+        found["shrunk"] = shrunk(model, ticket)
+    training = model.training
+    try:
+        for variant in found.values():
+            module_of(variant).eval()
+        with tempfile.TemporaryDirectory(prefix="tombola-cost-") as temporary:
+            whole, written, masks = Path(temporary) / "whole", Path(temporary) / "shrunk", Path(temporary) / "ticket"
+            with quiet():
+                whole.mkdir()
+                library.save(model, whole)
+                if folder is not None:
+                    written = Path(folder)
+                elif "shrunk" in found:
+                    save_shrunk(model, ticket, written)
+            ticket.save(masks)
+            homes = {"dense": whole, "masked": whole, "shrunk": written}
+            example = random_inputs(model, 1, length)
+            operations = {name: multiply_adds(variant, example) for name, variant in found.items()}
+            if batches is None:
+                of_images = [batch for batch in _BATCHES_OF_IMAGES if batch == 1 or batch * operations["dense"] < _MOST]
+                batches = of_images if images else _BATCHES
+            given = {batch: random_inputs(model, batch, length) for batch in sorted({*batches})}
+            seconds = _latencies(found, given, repeats)
+            tokens = example["input_ids"].shape[1] if "input_ids" in example else None
+            needed = {
+                name: resident.measure(
+                    homes[name],
+                    ticket=masks if name == "masked" else None,
+                    batch=max(batches),
+                    length=length,
+                    device=str(device_of(model)),
+                    threads=torch.get_num_threads(),
+                )
+                if memory
+                else None
+                for name in found
+            }
+            costs = {
+                name: Cost(
+                    parameters=count_parameters(module_of(variant)),
+                    disk=bytes_on_disk(homes[name]),
+                    multiply_adds=operations[name],
+                    seconds={batch: least.wall for batch, least in seconds[name].items()},
+                    processor_seconds={batch: least.processor for batch, least in seconds[name].items()},
+                    memory=needed[name],
+                    weights=live.bytes_of(module_of(variant)),
+                    activations={batch: _activations(variant, inputs) for batch, inputs in given.items()}
+                    if activations
+                    else {},
+                )
+                for name, variant in found.items()
+            }
+    finally:
+        model.train(training)
+    dtype, device = str(dtype_of(model)).removeprefix("torch."), str(device_of(model))
+    return Costs(costs, tokens, dtype, device, torch.get_num_threads(), steps if images else None)
+
+
+def multiply_adds(variant: Variant, given: Mapping[str, Any]) -> int:
+    """Multiply-adds of the matrix products and convolutions of one forward pass on `given`.
+
+    Where it can be, attention is computed step by step for it, as fused kernels hide their products; else their inputs
+    say how many there are.
+    """
+    copied = structural_copy(module_of(variant))
+    if isinstance(copied, PreTrainedModel):
+        copied.set_attn_implementation("eager")
+    stepwise = replace(variant, model=copied) if isinstance(variant, Subnetwork) else copied
+    trainable = [parameter for parameter in copied.parameters() if parameter.requires_grad]
+    try:
+        # The counter follows the gradients of whatever has some, even where none are computed.
+        for parameter in trainable:
+            parameter.requires_grad_(False)
+        with forward(stepwise, given) as run, live.counter() as counter:
+            run()
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+    total: int = counter.get_total_flops()
+    return total // 2
+
+
+@contextlib.contextmanager
+def forward(variant: Variant, given: Mapping[str, Any]) -> Iterator[Callable[[], object]]:
+    """Yield what runs the variant on `given`, without gradients, with the gates that it needs."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        if isinstance(variant, Subnetwork) and variant.gated:
+            gates = stack.enter_context(attach(variant.model, variant.anatomy, variant.present, variant.ticket))
+            first = next(iter(given.values()))
+            gates.open(len(first), first.device, grad=False)
+        yield lambda: module_of(variant)(**given)
+
+
+def module_of(variant: Variant) -> nn.Module:
+    """The model to call."""
+    return variant.model if isinstance(variant, Subnetwork) else variant
+
+
+@dataclass(frozen=True)
+class _Seconds:
+    """Of one pass, by the clock and of all processors, or the least of several."""
+
+    wall: float
+    processor: float
+
+
+def _latencies(
+    variants: Mapping[str, Variant], given: Mapping[int, Mapping[str, Any]], repeats: int
+) -> dict[str, dict[int, _Seconds]]:
+    """The fastest pass of each variant, for each batch size."""
+    found: dict[str, dict[int, _Seconds]] = {name: {} for name in variants}
+    for batch, inputs in given.items():
+        # The first round warms up, and says how many there is time for.
+        first = sum(_time(variant, inputs).wall for variant in variants.values())
+        passes: dict[str, list[_Seconds]] = {name: [] for name in variants}
+        for _ in range(max(repeats, min(_ROUNDS, int(0.5 / first)))):
+            for name, variant in variants.items():
+                passes[name].append(_time(variant, inputs))
+        for name, all_passes in passes.items():
+            found[name][batch] = _Seconds(min(one.wall for one in all_passes), min(one.processor for one in all_passes))
+    return found
+
+
+def _activations(variant: Variant, given: Mapping[str, Any]) -> int:
+    """The most bytes that one pass allocates beyond the weights."""
+    with forward(variant, given) as run:
+        return live.measure(run, device_of(module_of(variant)))
+
+
+def _time(variant: Variant, given: Mapping[str, Any]) -> _Seconds:
+    device = device_of(module_of(variant))
+    with forward(variant, given) as run:
+        _wait(device)
+        started, worked = time.perf_counter(), time.process_time()
+        output = run()
+        _wait(device)
+        # Freed outside of the time.
+        seconds = _Seconds(time.perf_counter() - started, time.process_time() - worked)
+        del output
+    return seconds
+
+
+def _wait(device: torch.device) -> None:
+    """Until the device has done what it was asked: a GPU's work goes on after the call."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def table(costs: Costs) -> Table:
+    """The variants side by side with their ratios to the dense model, for `rich.console.Console.print`."""
+    size = "images" if costs.length is None else f"{costs.length} tokens"
+    if costs.steps is not None:
+        size = f"images of {costs.steps} steps"
+    found = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", title_justify="left")
+    found.title = f"{size}, {costs.dtype}, {costs.device}, {costs.threads} threads"
+    found.add_column("", no_wrap=True)
+    for name in costs.variants:
+        found.add_column(name, justify="right", no_wrap=True)
+        if name != "dense":
+            found.add_column("ratio", justify="right", no_wrap=True)
+    for title, shown, values in _rows(costs):
+        cells = [title]
+        for name, value in values.items():
+            whole = values["dense"]
+            cells.append("" if value is None else format(value, shown))
+            if name != "dense":
+                cells.append(f"{value / whole:.2f}" if value is not None and whole else "")
+        found.add_row(*cells)
+    return found
+
+
+def _rows(costs: Costs) -> Iterator[tuple[str, str, Mapping[str, float | None]]]:
+    """Title, format and values of each row of the table."""
+    variants = costs.variants
+    batches = variants["dense"].seconds
+    yield "parameters, M", ".2f", {name: cost.parameters / 1e6 for name, cost in variants.items()}
+    yield "weights on disk, MB", ".1f", {name: cost.disk / 1e6 for name, cost in variants.items()}
+    yield "multiply-adds, M", ",.0f", {name: cost.multiply_adds / 1e6 for name, cost in variants.items()}
+    for batch in batches:
+        yield (
+            f"{'latency' if costs.steps is None else 'step'}, batch {batch}, ms",
+            ",.1f",
+            {name: cost.seconds[batch] * 1e3 for name, cost in variants.items()},
+        )
+    largest = {name: cost.processor_seconds[max(batches)] * 1e3 for name, cost in variants.items()}
+    yield f"processor time, batch {max(batches)}, ms", ",.1f", largest
+    if costs.steps is None:
+        yield f"examples/s, batch {max(batches)}", ",.1f", {name: cost.throughput for name, cost in variants.items()}
+    else:
+        a_second = {name: cost.throughput / costs.steps for name, cost in variants.items()}
+        yield f"images/s, batch {max(batches)}", ",.2f", a_second
+    yield "weights in memory, MB", ",.1f", {name: cost.weights / 1e6 for name, cost in variants.items()}
+    for batch in batches:
+        sizes = {name: cost.activations.get(batch) for name, cost in variants.items()}
+        if any(size is not None for size in sizes.values()):
+            peaks = {name: None if size is None else size / 1e6 for name, size in sizes.items()}
+            yield f"activations, batch {batch}, MB", ",.1f", peaks
+    memory = {name: None if cost.memory is None else cost.memory / 1e6 for name, cost in variants.items()}
+    if any(value is not None for value in memory.values()):
+        yield f"peak of the process, batch {max(batches)}, MB", ",.0f", memory
+
+
+def sentence(costs: Costs) -> str:
+    """How much of the promised speed-up the shrunk model reaches, in words."""
+    return (
+        f"The shrunk model's multiply-adds promise {costs.promised():.2f} times the speed of the dense one; at batch "
+        f"{max(costs.variants['dense'].seconds)} it reaches {costs.reached():.2f}: {costs.share():.0%} of the promise "
+        f"({costs.share(processor=True):.0%} in processor time)."
+    )

@@ -1,0 +1,122 @@
+"""Peak memory of running a model: that of a fresh process which loads it from disk and runs one batch.
+
+A process of its own, since memory that was freed is rarely given back, and a model that shares tensors with another
+would look as if it cost nothing. `measure` starts it; `python -m tombola.profiling.peak_memory` is what runs in it.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tombola.foundations.errors import TombolaError
+
+
+def measure(folder: Path, *, ticket: Path | None, batch: int, length: int, device: str, threads: int) -> int | None:
+    """Bytes that a process needs beyond its imports to load a model and run one batch, at their peak.
+
+    On a GPU: the peak of what PyTorch allocated there. On a CPU: peak minus resident memory after imports; pages of a
+    file of weights that is mapped into memory count as soon as they are read.
+
+    Args:
+        folder: of a whole model, or of one that `save_shrunk` wrote.
+        ticket: folder of a ticket under which the whole model is masked; None runs it as it is.
+        batch, length: of the inputs, see `random_inputs`.
+        device: PyTorch's name of a device.
+        threads: of PyTorch.
+
+    Returns:
+        None where the operating system does not say.
+
+    Raises:
+        TombolaError: the process failed, for want of memory for example.
+    """
+    # -P: files of the working directory are not run in place of a library's.
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "tombola.profiling.peak_memory",
+        str(folder),
+        str(batch),
+        str(length),
+        device,
+        str(threads),
+    ]
+    if ticket is not None:
+        command += ["--ticket", str(ticket)]
+    # The same Tombola as here, however it was found.
+    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, env=environment, check=False)
+    if done.returncode:
+        said = (done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise TombolaError(f"the peak memory of {folder} could not be measured: {said}")
+    found: int | None = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def peak() -> int | None:
+    """The most memory, in bytes, that this process has had resident so far; None where that is not known."""
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    try:
+        # Not `getrusage`: on Linux its value outlives `exec`, so a child begins with that of its parent.
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if sys.platform == "darwin" else None
+
+
+def _run(options: argparse.Namespace) -> int | None:
+    """Load, run, and the peak; everything that any model needs comes before the first look at memory."""
+    import psutil
+    import torch
+    import transformers
+
+    from tombola.checkpoints import denoisers
+    from tombola.checkpoints.checkpoint import load
+    from tombola.checkpoints.loading import MARK, holds_denoiser, load_any
+    from tombola.profiling.model_cost import Variant, forward
+    from tombola.subnetworks.equivalence import random_inputs
+    from tombola.subnetworks.subnetwork import masked
+    from tombola.tickets.ticket import Ticket
+
+    torch.set_num_threads(options.threads)
+    device = torch.device(options.device)
+    if holds_denoiser(str(options.folder)):
+        denoisers.class_of(str(options.folder))
+    else:
+        config = transformers.AutoConfig.from_pretrained(options.folder, trust_remote_code=False)
+        getattr(transformers, (config.architectures or ["AutoModel"])[0])
+    # The libraries of matrix products set themselves up at first use.
+    torch.ones(64, 64) @ torch.ones(64, 64)
+    before = psutil.Process().memory_info().rss
+    small = (options.folder / MARK).is_file()
+    model = load(options.folder) if small else load_any(str(options.folder), check=False)
+    torch.nn.Module.to(model, device).eval()
+    variant: Variant = model if options.ticket is None else masked(model, Ticket.load(options.ticket))
+    with forward(variant, random_inputs(model, options.batch, options.length)) as run:
+        run()
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    after = peak()
+    return None if after is None or device.type != "cpu" else max(0, after - before)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m tombola.profiling.peak_memory", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("batch", type=int)
+    parser.add_argument("length", type=int)
+    parser.add_argument("device")
+    parser.add_argument("threads", type=int)
+    parser.add_argument("--ticket", type=Path)
+    print(json.dumps(_run(parser.parse_args())))  # noqa: T201

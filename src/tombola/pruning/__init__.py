@@ -1,0 +1,1 @@
+"""From a model to a ticket: evaluation, importance, search, one-shot pruning, controls."""

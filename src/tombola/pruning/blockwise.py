@@ -1,0 +1,223 @@
+"""Many batches pass through a model's blocks in step: all through one block before any enters the next.
+
+So a block can be pruned after all batches have passed it, and they go on from what the pruned one gives. What a batch
+has come to is kept; a new pass of the model runs its embeddings and masks again, hands out what is kept in place of the
+finished blocks, and stops behind the block in question: two blocks at a time, in models of every family, since nothing
+needs to know what a block is given besides. A layer that is used several times (ALBERT) is run for each use.
+"""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from tombola.architectures.anatomy import Anatomy
+from tombola.foundations.errors import TombolaError
+from tombola.foundations.progress import SILENT, Progress
+
+Output = Tensor | tuple[object, ...]
+"""What a block returns: the hidden states, alone or before other things."""
+
+
+class Watcher(Protocol):
+    """Who looks at a block while batches pass it."""
+
+    def start(self, inputs: Mapping[str, Tensor]) -> None:
+        """A batch comes next."""
+
+    def settle(self) -> None:
+        """The block has been run on it; once for each of its uses."""
+
+
+def always_there(layers: set[int]) -> None:
+    """The residence of the layers of a model that is in memory as a whole."""
+
+
+class _BehindTheBlock(Exception):  # noqa: N818 - nothing is wrong
+    """The block in question has been run: nothing that comes after it is asked for."""
+
+
+@dataclass
+class _Kept:
+    """What one batch has come to.
+
+    Attributes:
+        hidden: stack → hidden states behind the last finished use of a layer there.
+        rest: for each finished use what else its layer returned; None where it returns bare hidden states.
+    """
+
+    hidden: dict[int, Tensor] = field(default_factory=dict)
+    rest: list[tuple[object, ...] | None] = field(default_factory=list)
+
+    def add(self, stack: int, output: Output) -> None:
+        self.hidden[stack] = _hidden(output)
+        self.rest.append(None if isinstance(output, Tensor) else output[1:])
+
+    def again(self, use: int, stack: int) -> Output:
+        hidden, rest = self.hidden[stack], self.rest[use]
+        # Uses before the last one of their stack give what that gave: finished layers alone read it. The last gives a
+        # copy, as it is read again in the next pass and a layer may write into it.
+        if use == len(self.rest) - 1:
+            hidden = hidden.clone()
+        return hidden if rest is None else (hidden, *rest)
+
+
+@dataclass
+class _Pass:
+    """One pass of a batch: up to the use `last`; what uses before `final` give is final and is kept."""
+
+    kept: _Kept
+    layer: int
+    final: int
+    last: int
+    watcher: Watcher
+    use: int = 0
+
+
+class Lockstep:
+    """Made by [`lockstep`][tombola.pruning.blockwise.lockstep]; `watch` is to be called for layer after layer."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        anatomy: Anatomy,
+        batches: Sequence[Mapping[str, Tensor]],
+        *,
+        sequential: bool = True,
+        residence: Callable[[set[int]], None] = always_there,
+        progress: Progress = SILENT,
+    ) -> None:
+        self._base = base if isinstance(base := getattr(model, "base_model", model), nn.Module) else model
+        there = (parameter.device for parameter in model.parameters() if not parameter.is_meta)
+        self._device = next(there, torch.device("cpu"))
+        self._batches = batches
+        self._sequential = sequential
+        self._residence = residence
+        self._progress = progress
+        self._stacks = {row.layer: row.stack for row in anatomy.attentions}
+        self._kept = [_Kept() for _ in batches]
+        self._finished = 0
+        self._templates: dict[int, Output] = {}
+        self._route: list[int] = []
+        self._now: _Pass | None = None
+
+    def find_route(self) -> None:
+        """Find out in which order layers are used: run the model on one example, with each stack's first layer alone.
+
+        Raises:
+            TombolaError: the model does not take the batch, or does not use its layers in their order.
+        """
+        try:
+            self._run({name: tensor[:1] for name, tensor in self._batches[0].items()})
+        except (TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:150]
+            raise TombolaError(f"the model does not take the calibration batches ({reason})") from error
+        self._templates.clear()
+        if list(dict.fromkeys(self._route)) != sorted(self._stacks):
+            raise TombolaError("the model does not use its layers in their order, so it cannot be pruned one by one")
+
+    def watch(self, layer: int, watcher: Watcher) -> None:
+        """Run all batches through a layer; those before it have been watched already, and may have been changed.
+
+        With `sequential`, they come from what the layers before it give now; otherwise from what they gave when they
+        were watched.
+        """
+        first = self._route.index(layer)
+        last = len(self._route) - 1 - self._route[::-1].index(layer)
+        following = next((use for use, other in enumerate(self._route) if other > layer), len(self._route))
+        final = first if self._sequential else min(last + 1, following)
+        self._residence(set(self._route[self._finished : last + 1]))
+        for inputs, kept in zip(self._batches, self._kept, strict=True):
+            watcher.start(inputs)
+            self._now = _Pass(kept, layer, final, last, watcher)
+            with contextlib.suppress(_BehindTheBlock):
+                self._run(inputs)
+            self._progress.advance(len(next(iter(inputs.values()))))
+        self._finished = final
+
+    def forward(self, layer: int, own: Callable[..., Output], *args: object, **kwargs: object) -> Output:
+        """In place of a layer's own forward pass."""
+        now, stack = self._now, self._stacks[layer]
+        if now is None:
+            self._route.append(layer)
+            if stack not in self._templates:
+                self._residence({layer})
+                self._templates[stack] = own(*args, **kwargs)
+            return self._templates[stack]
+        use, now.use = now.use, now.use + 1
+        if use < self._finished:
+            return now.kept.again(use, stack)
+        output = own(*args, **kwargs)
+        if use < now.final:
+            now.kept.add(stack, output)
+        if layer == now.layer:
+            now.watcher.settle()
+        if use == now.last:
+            raise _BehindTheBlock
+        return output
+
+    def _run(self, inputs: Mapping[str, Tensor]) -> None:
+        try:
+            with torch.no_grad():
+                self._base(**{name: tensor.to(self._device) for name, tensor in inputs.items()})
+        except IndexError as error:
+            raise TombolaError(
+                f"a calibration batch has a token id or a position that the model does not know ({error})"
+            ) from error
+
+
+@contextlib.contextmanager
+def lockstep(
+    model: nn.Module,
+    anatomy: Anatomy,
+    batches: Sequence[Mapping[str, Tensor]],
+    *,
+    sequential: bool = True,
+    residence: Callable[[set[int]], None] = always_there,
+    progress: Progress = SILENT,
+) -> Iterator[Lockstep]:
+    """Take the layers of a model into lockstep while the block runs.
+
+    Args:
+        model: whole, in evaluation mode. The forward passes of its layers are replaced until the block ends.
+        anatomy: of the model.
+        batches: keyword arguments of the base model's forward pass, at least one.
+        sequential: see `Lockstep.watch`.
+        residence: is told which layers are going to be run, and may take all others out of memory.
+        progress: counts examples, those of every layer.
+
+    Raises:
+        TombolaError: the model does not take the batches.
+    """
+    step = Lockstep(model, anatomy, batches, sequential=sequential, residence=residence, progress=progress)
+    blocks = {row.layer: model.get_submodule(row.name) for row in anatomy.attentions}
+    before = {layer: vars(block).get("forward") for layer, block in blocks.items()}
+    config = getattr(model, "config", None)
+    cache = getattr(config, "use_cache", None)
+    try:
+        if cache is not None:
+            # Keys and values of all tokens would stay until the end of a pass.
+            vars(config)["use_cache"] = False
+        for layer, block in blocks.items():
+            vars(block)["forward"] = functools.partial(step.forward, layer, block.forward)
+        step.find_route()
+        yield step
+    finally:
+        for layer, block in blocks.items():
+            own = before[layer]
+            if own is None:
+                vars(block).pop("forward", None)
+            else:
+                vars(block)["forward"] = own
+        if cache is not None:
+            vars(config)["use_cache"] = cache
+
+
+def _hidden(output: Output) -> Tensor:
+    hidden = output if isinstance(output, Tensor) else output[0]
+    assert isinstance(hidden, Tensor)
+    return hidden

@@ -1,0 +1,117 @@
+"""Calibration text: what a model reads while the sizes of its activations are taken.
+
+Text is drawn as in the papers, in stretches of one long text. A language task draws its own
+(`LanguageTask.calibration_text`); the blocks of its splits `train` and `calibration`, which lie one after another, are
+for gradients, and are plain text too. Its examples are not: several sequences share one row there, with a mask of their
+own.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tombola.foundations.errors import TombolaError
+from tombola.tasks.base import Batch
+
+SEQUENCES, LENGTH = 128, 2048
+"""Of the field: Wanda and SparseGPT are calibrated on 128 sequences of 2,048 tokens."""
+
+Calibration = Iterable[Batch | Mapping[str, Tensor] | Tensor]
+"""Batches of a task, keyword arguments of the forward pass, or bare token ids, int64 [batch, tokens]."""
+
+
+def windows(tokens: Tensor, count: int = SEQUENCES, length: int = LENGTH, *, seed: int = 0) -> list[Tensor]:
+    """Stretches of a long text, drawn at random, as the papers draw them.
+
+    Args:
+        tokens: ids of the whole text, int64 [tokens].
+        count: number of stretches.
+        length: tokens of each.
+        seed: of the draw.
+
+    Returns:
+        `count` batches of one, int64 [1, length].
+
+    Raises:
+        TombolaError: the text is shorter than one stretch.
+    """
+    if tokens.ndim != 1 or count < 1 or length < 1 or len(tokens) < length:
+        raise TombolaError(
+            f"{count} sequences of {length:,} tokens cannot be drawn from a calibration text of {tokens.numel():,}; "
+            "give a longer text or shorter sequences"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    starts = torch.randint(len(tokens) - length + 1, (count,), generator=generator).tolist()
+    return [tokens[start : start + length][None] for start in starts]
+
+
+def calibration_inputs(calibration: Calibration | None, model: nn.Module) -> list[Mapping[str, Tensor]]:
+    """The batches as keyword arguments of the forward pass of `model`.
+
+    Raises:
+        TombolaError: there is nothing in them, or nothing that the model could read.
+    """
+    if calibration is None:
+        raise TombolaError("this way of pruning looks at activations: give it calibration text")
+    if isinstance(calibration, Tensor | Mapping):
+        calibration = [calibration]
+    found = [given for one in calibration if (given := _inputs(one)) and all(t.numel() for t in given.values())]
+    if not found:
+        raise TombolaError("the calibration text is empty; give at least one batch with tokens")
+    for given in found:
+        _check(given, model)
+    return found
+
+
+def count(inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, int]:
+    """How much there is, for a ticket's record: batches, examples, and positions (of tokens, padding too)."""
+    first = [next(iter(given.values())) for given in inputs]
+    facts = {"batches": len(inputs), "examples": sum(len(tensor) for tensor in first)}
+    if all(not tensor.is_floating_point() for tensor in first):
+        facts["tokens"] = sum(tensor.numel() for tensor in first)
+    return facts
+
+
+def _inputs(one: Batch | Mapping[str, Tensor] | Tensor) -> Mapping[str, Tensor]:
+    if isinstance(one, Batch):
+        if "predicted" in one.inputs:
+            return _plain_text(one.inputs)
+        return one.inputs
+    return {"input_ids": one} if isinstance(one, Tensor) else one
+
+
+def _plain_text(packed: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The token ids of a packed batch of a language task.
+
+    Raises:
+        TombolaError: its rows are not each one text from end to end.
+    """
+    ids = packed["input_ids"]
+    scored = torch.zeros(ids.shape[0], dtype=torch.int64).index_add(
+        0, packed["at"].cpu() // ids.shape[1], torch.ones(len(packed["at"]), dtype=torch.int64)
+    )
+    if "ends" in packed or not (scored == ids.shape[1]).all():
+        raise TombolaError(
+            "examples of a language task are no calibration text, as their choices share rows; calibrate on its "
+            "calibration_text(), or on batches of its split train"
+        )
+    return {"input_ids": ids}
+
+
+def _check(given: Mapping[str, Tensor], model: nn.Module) -> None:
+    config = getattr(model, "config", None)
+    ids = given.get("input_ids")
+    if ids is not None:
+        if ids.ndim != 2 or ids.is_floating_point():
+            raise TombolaError(
+                f"calibration ids must be whole numbers [batch, tokens], and one batch is {ids.dtype} {list(ids.shape)}"
+            )
+        size = getattr(config, "vocab_size", None)
+        if size is not None and not 0 <= int(ids.min()) <= int(ids.max()) < size:
+            raise TombolaError(
+                f"the calibration text has token id {int(ids.max())}, and the model knows 0 to {size - 1}; use the "
+                "model's own tokenizer"
+            )
+    if getattr(config, "is_encoder_decoder", False) and not {"decoder_input_ids", "labels"} & set(given):
+        raise TombolaError("an encoder-decoder model is calibrated on decoder_input_ids too, and a batch has none")

@@ -1,0 +1,141 @@
+"""Tickets to compare a good one with: of exactly its size, but drawn at random, or made of the least useful."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from tombola.architectures.anatomy import Anatomy, dissect
+from tombola.pruning.magnitude import keep_largest
+from tombola.pruning.search import Search
+from tombola.tickets.site_groups import Members, count
+from tombola.tickets.ticket import TICKETS, Ticket
+
+_SWAPS, _CLOSE = 400, 0.005
+"""Sites that change places at most until a random draw is of the right size, and what is near enough."""
+
+
+def names(pruning: str) -> tuple[str, ...]:
+    """The controls that say something: with one site a layer, a layer-matched draw is the good ticket itself."""
+    return tuple(name for name in TICKETS[1:] if name != "random-layerwise" or pruning not in ("mlps", "blocks"))
+
+
+def random(ticket: Ticket, seed: int, units: Members | None = None, anatomy: Anatomy | None = None) -> Ticket:
+    """As many sites of each kind (weights) as `ticket` has, drawn uniformly from the whole model.
+
+    Args:
+        ticket: whose size the draw has.
+        seed: of the draw.
+        units: sites that go together: as many units are drawn as `ticket` has.
+        anatomy: of the model. With it, sites of the draw change places with others, at random, for as long as that
+            brings its number of weights nearer to the ticket's: channels of a wide block weigh more than others, and
+            a smaller network is a worse one whatever it keeps.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    if anatomy is None or ticket.pruning == "weights":
+        return _control(ticket, _drawn(ticket, units, generator), "random", seed=seed)
+    goal = ticket.survivors(anatomy)["weights"]
+    best = _control(ticket, _drawn(ticket, units, generator), "random", seed=seed)
+    distance = abs(best.survivors(anatomy)["weights"] - goal)
+    for _ in range(_SWAPS if units is None else 0):
+        if distance <= _CLOSE * goal:
+            break
+        found = replace(best, masks=_swapped(best, generator))
+        other = abs(found.survivors(anatomy)["weights"] - goal)
+        if other < distance:
+            best, distance = found, other
+    return best
+
+
+def _swapped(ticket: Ticket, generator: torch.Generator) -> dict[str, Tensor]:
+    """The masks of a ticket of sites, in each of which a survivor has changed places with one that does not survive."""
+    masks = {name: mask.clone() for name, mask in ticket.masks.items()}
+    for name, mask in masks.items():
+        alive, gone = mask.nonzero(), (~mask & ticket.exists(name)).nonzero()
+        if len(alive) and len(gone):
+            for sites, survives in ((alive, False), (gone, True)):
+                site = sites[int(torch.randint(len(sites), (), generator=generator))]
+                mask[tuple(site.tolist())] = survives
+    return masks
+
+
+def _drawn(ticket: Ticket, units: Members | None, generator: torch.Generator) -> dict[str, Tensor]:
+    """Masks of a uniform draw of the size of a ticket."""
+    if units is not None:
+        drawn = draw(count(units), len(_units_of(ticket, units)), generator)
+        masks = {kind: drawn[of_sites] for kind, of_sites in units.items()}
+    elif ticket.pruning != "weights":
+        masks = {name: torch.zeros_like(mask) for name, mask in ticket.masks.items()}
+        for name, mask in ticket.masks.items():
+            exists = ticket.exists(name)
+            masks[name][exists] = draw(int(exists.sum()), int(mask.sum()), generator)
+    else:
+        joint = draw(ticket.total, len(ticket), generator)
+        parts = joint.split([mask.numel() for mask in ticket.masks.values()])
+        masks = {name: part.view_as(mask) for (name, mask), part in zip(ticket.masks.items(), parts, strict=True)}
+    return masks
+
+
+def random_layerwise(ticket: Ticket, seed: int, units: Members | None = None) -> Ticket:
+    """As many heads and neurons in each layer (weights in each matrix) as `ticket` has, drawn uniformly there.
+
+    It tells whether *these* sites matter or only their profile over depth. A layer has one MLP, so the MLPs stay
+    the same.
+
+    Args:
+        ticket: whose profile the draw has.
+        seed: of the draw.
+        units: sites that go together, each within one layer: as many units of each row of heads are drawn.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    masks = {}
+    if units is not None:
+        kept = torch.zeros(count(units), dtype=torch.bool)
+        survivors = _units_of(ticket, units)
+        for row in units["heads"]:
+            there = row.unique()
+            kept[there] = draw(len(there), sum(int(unit) in survivors for unit in there), generator)
+        masks = {kind: kept[of_sites] for kind, of_sites in units.items()}
+        return _control(ticket, masks, "random-layerwise", seed=seed)
+    for name, mask in ticket.masks.items():
+        # One row a layer for sites; one row altogether for a matrix of weights.
+        rows = mask.reshape(mask.shape[0], -1) if ticket.sites else mask.reshape(1, -1)
+        masks[name] = torch.zeros_like(rows)
+        for drawn, row, exists in zip(masks[name], rows, ticket.exists(name).view_as(rows), strict=True):
+            drawn[exists] = draw(int(exists.sum()), int(row.sum()), generator)
+        masks[name] = masks[name].view_as(mask)
+    return _control(ticket, masks, "random-layerwise", seed=seed)
+
+
+def bad(found: Search, model: nn.Module) -> Ticket:
+    """The least useful of the same size.
+
+    Sites: those that the search removed, first removed first, topped up with the survivors of least importance.
+    Weights: those of smallest magnitude in `model`, the one that was searched.
+    """
+    ticket = found.good
+    if ticket.pruning != "weights":
+        least = {kind: found.least_useful_first(kind)[:count] for kind, count in ticket.counts().items()}
+        masks = dict((~(ticket | ~ticket).without(least)).masks)
+    else:
+        anatomy = dissect(model)
+        weights = anatomy.weights_of(model)
+        masks = {name: ~mask for name, mask in keep_largest(weights, ticket.total - len(ticket)).items()}
+    return _control(ticket, masks, "bad")
+
+
+def _units_of(ticket: Ticket, units: Members) -> set[int]:
+    """The units of which something survives."""
+    return {unit for kind, of_sites in units.items() for unit in of_sites[ticket.masks[kind]].tolist()}
+
+
+def draw(total: int, count: int, generator: torch.Generator) -> Tensor:
+    """Bool [total], of which so many are true, drawn uniformly."""
+    mask = torch.zeros(total, dtype=torch.bool)
+    mask[torch.randperm(total, generator=generator)[:count]] = True
+    return mask
+
+
+def _control(ticket: Ticket, masks: dict[str, Tensor], name: str, **facts: object) -> Ticket:
+    task = {key: ticket.provenance[key] for key in ("task", "way") if key in ticket.provenance}
+    return replace(ticket, masks=masks, provenance={"ticket": name, **task, **facts})

@@ -1,0 +1,167 @@
+"""Pruning single weights of a model at once, to a given sparsity: magnitude, random, Wanda and SparseGPT, and patterns.
+
+What needs activations goes block after block: calibration text passes the blocks that are pruned already, as in the
+papers.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from tombola.architectures.anatomy import Anatomy, Matrix, outputs_first
+from tombola.foundations.progress import SILENT, Progress
+from tombola.pruning.activation_statistics import Recorder
+from tombola.pruning.blockwise import always_there, lockstep
+from tombola.pruning.calibration import Calibration, calibration_inputs, count
+from tombola.pruning.sparsegpt import BLOCK, DAMPING
+from tombola.pruning.weight_criteria import (
+    METHODS,
+    WeightCut,
+    check_finite,
+    digest,
+    masks_without_data,
+    prunable_anatomy,
+    prune_matrix,
+)
+from tombola.subnetworks.subnetwork import structural_copy
+from tombola.tickets.ticket import Ticket
+
+Done = Callable[[Matrix, Tensor, Tensor], None]
+"""Is told of a matrix that is pruned: the matrix, its mask and its new values, both as it is stored."""
+
+
+@dataclass(frozen=True, eq=False)
+class WeightPruning:
+    """What pruning gave.
+
+    Attributes:
+        ticket: of weights.
+        model: the model with +0.0 wherever the ticket prunes. With SparseGPT its surviving weights are new, so that
+            ticket and model belong together; otherwise they are those of the model that was pruned. What was not
+            touched is shared with that one.
+    """
+
+    ticket: Ticket
+    model: nn.Module
+
+
+def prune_weights(
+    model: nn.Module,
+    method: str,
+    sparsity: float | None = None,
+    *,
+    calibration: Calibration | None = None,
+    pattern: str | None = None,
+    scope: str | None = None,
+    sequential: bool = True,
+    seed: int = 0,
+    damping: float = DAMPING,
+    block: int = BLOCK,
+    progress: Progress = SILENT,
+) -> WeightPruning:
+    """Remove a share of a model's prunable weights, at once.
+
+    The count is exact: `round(sparsity x size)` weights go, of the model, of each matrix or of each row, as the scope
+    says. Among weights of equal score the later survive.
+
+    Args:
+        model: a whole model of a known family, in floating point; it is not changed.
+        method: `magnitude`, `random`, `wanda` or `sparsegpt`.
+        sparsity: share to remove, from 0 to below 1; with a pattern, the pattern's, or nothing.
+        calibration: for Wanda and SparseGPT, text in batches; the field takes 128 sequences of 2,048 tokens of
+            training text ([`windows`][tombola.pruning.calibration.windows] draws them). Padding does not count.
+        pattern: `2:4`, `4:8` or any other N:M: of every M neighbouring inputs of an output unit, N survive.
+        scope: over what weights are compared: `global`, `matrix` or `row`; by default the whole model for magnitude
+            and random, each row for Wanda. SparseGPT has its own: blocks of columns of a matrix.
+        sequential: calibration text goes through the blocks that are pruned already, as in the papers; otherwise
+            through the dense ones, in half the time.
+        seed: of random pruning.
+        damping, block: of SparseGPT, see [`tombola.pruning.sparsegpt`][].
+        progress: counts examples, those of every layer.
+
+    Raises:
+        TombolaError: unknown architecture, method or scope; a share or pattern that cannot be; a quantised model;
+            weights or activations that are not finite; no calibration text where it is needed.
+    """
+    cut = WeightCut.of(method, sparsity, pattern, scope, sequential=sequential, seed=seed, damping=damping, block=block)
+    anatomy = prunable_anatomy(model, cut)
+    inputs = calibration_inputs(calibration, model) if cut.calibrated else []
+    weights = {matrix.name: parameter.detach() for matrix, parameter in anatomy.prunable(model)}
+    for name, weight in weights.items():
+        check_finite(name, weight)
+    pruned = structural_copy(model).eval()
+    masks: dict[str, Tensor] = {}
+    later: list[tuple[Matrix, Tensor]] = []
+
+    def done(matrix: Matrix, mask: Tensor, values: Tensor) -> None:
+        masks[matrix.name] = mask.contiguous().cpu()
+        if cut.calibrated and not cut.sequential:
+            # The blocks that the text passes stay dense to the end.
+            later.append((matrix, values))
+        else:
+            _put(pruned, matrix, values)
+
+    if cut.calibrated:
+        prune_by_blocks(pruned, anatomy, inputs, cut, done, progress=progress)
+    else:
+        for matrix, mask in masks_without_data(pruned, anatomy.matrices, lambda one: weights[one.name], cut):
+            done(matrix, mask, weights[matrix.name].where(mask.to(weights[matrix.name].device), 0.0))
+    for matrix, values in later:
+        _put(pruned, matrix, values)
+    for own, copied in zip(model.modules(), pruned.modules(), strict=True):
+        copied.training = own.training
+    ordered = {matrix.name: masks[matrix.name] for matrix in anatomy.matrices}
+    return WeightPruning(Ticket("weights", anatomy.signature, ordered, record(cut, inputs)), pruned)
+
+
+def prune_by_blocks(
+    model: nn.Module,
+    anatomy: Anatomy,
+    inputs: Sequence[Mapping[str, Tensor]],
+    cut: WeightCut,
+    done: Done,
+    *,
+    residence: Callable[[set[int]], None] = always_there,
+    progress: Progress = SILENT,
+) -> None:
+    """Prune the layers of a model one after the other by a method that looks at activations.
+
+    Args:
+        model: in evaluation mode; `done` changes it, if the text shall pass pruned layers.
+        anatomy: of the model.
+        inputs: calibration text.
+        cut: what is asked.
+        done: is told of each matrix as soon as it is pruned.
+        residence: see [`lockstep`][tombola.pruning.blockwise.lockstep].
+        progress: counts examples, those of every layer.
+    """
+    statistic = METHODS[cut.method].statistic
+    assert statistic is not None
+    by_name = {matrix.name: matrix for matrix in anatomy.matrices}
+    layers = sorted({matrix.layer for matrix in anatomy.matrices})
+    with lockstep(model, anatomy, inputs, sequential=cut.sequential, residence=residence, progress=progress) as step:
+        for layer in layers:
+            recorder = Recorder(model, anatomy, layer, statistic)
+            with recorder.attached():
+                step.watch(layer, recorder)
+            residence({layer})
+            for names, found in recorder.results():
+                ready = digest(found, cut)
+                for matrix in (by_name[name] for name in names):
+                    parameter = model.get_parameter(matrix.parameter).detach()
+                    mask, values = prune_matrix(outputs_first(model, matrix, parameter), ready, cut)
+                    # Stored as it was, whichever way round, and in one piece.
+                    values = outputs_first(model, matrix, values).contiguous()
+                    done(matrix, outputs_first(model, matrix, mask), values)
+            progress.note(f"layer {layer + 1} of {len(layers)}")
+
+
+def record(cut: WeightCut, inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, object]:
+    """JSON values that say how the ticket was found."""
+    return {**cut.facts(), **({"calibration": count(inputs)} if inputs else {})}
+
+
+def _put(model: nn.Module, matrix: Matrix, values: Tensor) -> None:
+    old = model.get_parameter(matrix.parameter)
+    model.get_submodule(matrix.module).weight = nn.Parameter(values, old.requires_grad)

@@ -1,0 +1,48 @@
+"""The charts and tables of one page: each gets its place there, and is kept under a name for other ways to write it."""
+
+import json
+from dataclasses import dataclass, field
+
+from tombola.report.markup import Html, element, join
+from tombola.report.tables import Table, table_html
+from tombola.report.vega import Picture, specification
+
+
+@dataclass
+class Gallery:
+    """Takes the charts and tables of one page and turns them into HTML.
+
+    Attributes:
+        charts: name → chart and what it shows, in the order of the page.
+        tables: name → table, in the order of the page.
+    """
+
+    charts: dict[str, tuple[Picture, str]] = field(default_factory=dict)
+    tables: dict[str, Table] = field(default_factory=dict)
+
+    def plot(self, chart: Picture, name: str, label: str) -> Html:
+        """The place of a chart and its specification.
+
+        Args:
+            chart: what to draw.
+            name: file name of a saved picture, without ending.
+            label: what it shows, for people who cannot see it.
+        """
+        assert name not in self.charts, name
+        self.charts[name] = chart, label
+        key = f"spec-{len(self.charts)}"
+        return join(
+            element("div", class_="plot", role="img", aria_label=label, data_spec=key, data_name=name),
+            element("script", Html(script_json(specification(chart))), type="application/json", id=key),
+        )
+
+    def table(self, table: Table, name: str) -> Html:
+        """The table as an element that scrolls by itself; `name` is the file name of a saved one, without ending."""
+        assert name not in self.tables, name
+        self.tables[name] = table
+        return table_html(table)
+
+
+def script_json(value: object) -> str:
+    r"""JSON that cannot end the script element it stands in: every `<` is written \u003c."""
+    return json.dumps(value, allow_nan=False).replace("<", "\\u003c")

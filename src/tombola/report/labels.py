@@ -1,0 +1,71 @@
+"""What prunings, sites, tickets and stages are called before people, and the order in which they are shown."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from tombola.tickets.pruning_methods import WAYS
+from tombola.tickets.ticket import SUPER_TICKETS, TICKETS
+
+SCORED = ("full", "majority", *TICKETS, *SUPER_TICKETS)
+"""What a row may be about, in the order of tables."""
+
+STAGES = ("none", "pruned", "retrained")
+
+PRUNING_TITLES: Mapping[str, str] = MappingProxyType({name: way.title for name, way in WAYS.items()})
+SITE_NAMES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "heads": ("head", "heads"),
+        "mlps": ("MLP", "MLPs"),
+        "neurons": ("block of neurons", "blocks of neurons"),
+        "channels": ("group of channels", "groups of channels"),
+    }
+)
+"""Kind of site → what one of them and several are called."""
+
+TICKET_TITLES: Mapping[str, str] = MappingProxyType(
+    {
+        "full": "full model",
+        "majority": "guessing",
+        "good": "good",
+        "random": "random",
+        "random-layerwise": "layer-matched random",
+        "bad": "bad",
+        "super-survivors": "super-survivors",
+        "super-random": "random, as many as those",
+        "super-bad": "bad, as many as those",
+    }
+)
+MATRIX_TITLES: Mapping[str, str] = MappingProxyType(
+    {
+        "query": "query",
+        "key": "key",
+        "value": "value",
+        "query_key_value": "query, key, value",
+        "position_key": "position key",
+        "position_query": "position query",
+        "attention_output": "attention out",
+        "cross_query": "cross query",
+        "cross_key": "cross key",
+        "cross_value": "cross value",
+        "cross_attention_output": "cross attention out",
+        "mlp_gate": "MLP gate",
+        "mlp_in": "MLP in",
+        "mlp_up": "MLP up",
+        "mlp_out": "MLP out",
+        "conv_in": "conv in",
+        "conv_out": "conv out",
+        "time": "timestep",
+        "shortcut": "shortcut",
+        "resample": "resample",
+    }
+)
+
+
+def kind_title(kind: str) -> str:
+    """What several sites of a kind, or weights, are called."""
+    return SITE_NAMES[kind][1] if kind in SITE_NAMES else kind
+
+
+def and_words(parts: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -1,0 +1,183 @@
+"""What a finer site buys: neurons against whole MLPs at the same threshold, seed by seed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tombola.metrics.statistics import mean_std
+from tombola.report import number_format as figures
+from tombola.report.labels import PRUNING_TITLES
+from tombola.report.study_data import Record
+from tombola.report.summary import Summary, scored
+from tombola.report.tables import Column, Table
+from tombola.tickets.ticket import Pruning
+
+_PAIRS: tuple[tuple[Pruning, Pruning], ...] = (("heads+mlps", "heads+neurons"), ("mlps", "neurons"))
+
+
+@dataclass(frozen=True)
+class Finer:
+    """The good tickets of two prunings that differ in how finely they take MLPs apart, over the seeds that have both.
+
+    Attributes:
+        coarse, fine: the prunings.
+        pruned: their good tickets cut out, the coarse one's first.
+        retrained: the same, retrained; None while no seed has both.
+        search_seconds: seconds of the two searches, seed by seed; None where one of them is not there.
+    """
+
+    coarse: Pruning
+    fine: Pruning
+    pruned: tuple[Summary, Summary]
+    retrained: tuple[Summary, Summary] | None
+    search_seconds: tuple[Sequence[float], Sequence[float]] | None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that have both."""
+        return tuple(row.seed for row in self.pruned[0].rows)
+
+    @property
+    def saved(self) -> list[float]:
+        """Prunable weights that the finer ticket has fewer, seed by seed; negative where it has more.
+
+        They are shares of the coarse tickets' mean: the share of each seed's own would let a very small one rule.
+        """
+        coarse, fine = self.pruned
+        mean = coarse.mean("weights") or 1.0
+        return [(theirs.weights - ours.weights) / mean for theirs, ours in zip(coarse.rows, fine.rows, strict=True)]
+
+
+def finer(record: Record) -> list[Finer]:
+    """Every pair of prunings that the study has."""
+    found = []
+    for coarse, fine in _PAIRS:
+        pruned = _shared(record, coarse, fine, "pruned")
+        if pruned is not None:
+            retrained = _shared(record, coarse, fine, "retrained")
+            seeds = [row.seed for row in pruned[0].rows]
+            seconds = (_seconds(record, coarse, seeds), _seconds(record, fine, seeds))
+            found.append(Finer(coarse, fine, pruned, retrained, seconds if all(seconds) else None))
+    return found
+
+
+def _shared(record: Record, coarse: Pruning, fine: Pruning, stage: str) -> tuple[Summary, Summary] | None:
+    """The good tickets of both, in the seeds that have both: other seeds would compare luck."""
+    one, other = (record.summary(pruning, "good", stage) for pruning in (coarse, fine))
+    if one is None or other is None:
+        return None
+    seeds = {row.seed for row in one.rows} & {row.seed for row in other.rows}
+    if not seeds:
+        return None
+    first, second = (
+        Summary(each.pruning, each.ticket, each.stage, tuple(row for row in each.rows if row.seed in seeds))
+        for each in (one, other)
+    )
+    return first, second
+
+
+def _seconds(record: Record, pruning: Pruning, seeds: Sequence[int]) -> list[float]:
+    """Seconds of each search, with its pass over the full model, though searches may share that."""
+    return [sum(step.seconds for step in search.steps) for search in record.searches(pruning) if search.seed in seeds]
+
+
+def about_finer(one: Finer, higher_is_better: bool) -> str:
+    """What neurons buy in size, and whether the score pays for it; no bolder than the seeds allow."""
+    size, smaller = _about_size(one)
+    if one.retrained is None:
+        return f"{size} The two are not retrained yet."
+    coarse, fine = one.retrained
+    several = len(fine.rows) > 1
+    ranges = "ranges of one standard deviation" if several else "95 % intervals"
+    scores = f"Retrained, the ticket of neurons scores {scored(fine)} against {scored(coarse)}"
+    better = fine.score > coarse.score if higher_is_better else fine.score < coarse.score
+    if coarse.overlaps(fine):
+        text = f"{scores}: the {ranges} overlap, so that this study does not tell the scores apart."
+        text += " So it buys size at no loss that this study could see." if smaller else ""
+    else:
+        text = f"{scores}: the {ranges} do not overlap, and the finer ticket is {'better' if better else 'worse'}."
+        text += " Smaller but worse is no plain gain." if smaller and not better else ""
+    doubt = "" if several else " With one seed, chance in search and training is not measured."
+    return f"{size} {text}{doubt}"
+
+
+def _about_size(one: Finer) -> tuple[str, bool]:
+    """The sentence on size, and whether it says that the finer ticket is smaller."""
+    saved = one.saved
+    mean, std = mean_std(saved)
+    coarse, fine = (figures.short_count(summary.mean("weights")) for summary in one.pruned)
+    what = "At the same threshold, pruning neurons instead of whole MLPs leaves"
+    if round(mean, 3) == 0:
+        difference = "as many prunable weights"
+    else:
+        difference = f"{figures.share(abs(mean))} {'fewer' if mean > 0 else 'more'} prunable weights"
+    number = len(saved)
+    fewer = sum(share > 0 for share in saved)
+    if number == 1:
+        none = "" if mean > 0 else "; here the finer site buys no smaller ticket"
+        return f"{what} {difference} ({fine}, not {coarse}){none}.", mean > 0
+    spread = f"{fine}, not {coarse}; ± {figures.share(std)} over {number} seeds"
+    # A difference is called clear when every seed has it and it is larger than their deviation.
+    if fewer == number and mean > std:
+        return f"{what} {difference} on average ({spread}), and fewer in every seed.", True
+    if all(share < 0 for share in saved) and -mean > std:
+        none = "and more in every seed: the finer site buys no smaller ticket"
+        return f"{what} {difference} on average ({spread}), {none}.", False
+    doubt = "by less than the deviation" if fewer in (0, number) else f"fewer in {fewer} of {number} seeds"
+    return f"{what} {difference} on average ({spread}), {doubt}: no difference in size is clear.", False
+
+
+def finer_table(one: Finer, metric: str) -> Table:
+    """The two good tickets side by side, and their difference seed by seed."""
+    lines = [
+        _sizes(one, "prunable weights", "weights", figures.short_count),
+        _sizes(one, "parameters of the model", "parameters", figures.short_count),
+        _sizes(one, "heads", "heads", figures.count),
+        _sizes(one, "MLPs", "mlps", figures.count),
+        _sizes(one, "neurons", "neurons", lambda number: figures.count(round(number))),
+        _sizes(one, "sparsity (%)", "sparsity", lambda share: f"{100 * share:.1f}"),
+        _scores(f"{metric}, pruned", one.pruned),
+    ]
+    if one.retrained is not None:
+        lines.append(_scores(f"{metric}, retrained", one.retrained))
+    if one.search_seconds is not None:
+        lines.append(_line("seconds of the search", *one.search_seconds, figures.seconds))
+    coarse, fine = PRUNING_TITLES[one.coarse], PRUNING_TITLES[one.fine]
+    difference = "difference, ± std over seeds" if len(one.seeds) > 1 else "difference"
+    columns = (Column("good ticket", "head"), *(Column(name, "number") for name in (coarse, fine, difference)))
+    return Table.of(f"{coarse} against {fine.lower()}", columns, lines)
+
+
+def _sizes(one: Finer, title: str, name: str, written: Callable[[float], str]) -> tuple[str, ...]:
+    coarse, fine = ([float(getattr(row, name)) for row in summary.rows] for summary in one.pruned)
+    return _line(title, coarse, fine, written)
+
+
+def _scores(title: str, pair: tuple[Summary, Summary]) -> tuple[str, ...]:
+    coarse, fine = ([row.score for row in summary.rows] for summary in pair)
+    return _cells(title, scored(pair[0]), scored(pair[1]), _difference(coarse, fine, figures.score))
+
+
+def _line(
+    title: str, coarse: Sequence[float], fine: Sequence[float], written: Callable[[float], str]
+) -> tuple[str, ...]:
+    texts = (_spread(values, written) for values in (coarse, fine))
+    return _cells(title, *texts, _difference(coarse, fine, written))
+
+
+def _cells(title: str, *texts: str) -> tuple[str, ...]:
+    # On a phone a cell may break before its deviation, but not inside a number.
+    return title, *(text.replace("± ", "±\u00a0").replace(" M", "\u00a0M") for text in texts)
+
+
+def _spread(values: Sequence[float], written: Callable[[float], str]) -> str:
+    mean, std = mean_std(values)
+    return f"{written(mean)} ± {written(std)}" if len(values) > 1 else written(mean)
+
+
+def _difference(coarse: Sequence[float], fine: Sequence[float], written: Callable[[float], str]) -> str:
+    if len(coarse) != len(fine):
+        return figures.MISSING
+    mean, std = mean_std([ours - theirs for theirs, ours in zip(coarse, fine, strict=True)])
+    text = written(abs(mean))
+    sign = "" if text == written(0) else "+" if mean > 0 else "−"
+    return f"{sign}{text} ± {written(std)}" if len(coarse) > 1 else f"{sign}{text}"

@@ -1,0 +1,294 @@
+"""The report's sections of pictures: a chart each, the sentence that reads it, nothing where there is no data."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tombola.analysis.agreement.survival import SiteSurvival
+from tombola.architectures.layer_names import Places
+from tombola.metrics.scores import metric_title
+from tombola.report import captions as sentences
+from tombola.report import charts
+from tombola.report import number_format as figures
+from tombola.report.agreement import agreement
+from tombola.report.attention import attention
+from tombola.report.chance import kinds_of
+from tombola.report.figure_registry import Gallery
+from tombola.report.generated_images import drawings
+from tombola.report.interactions import interactions
+from tombola.report.labels import PRUNING_TITLES, SITE_NAMES, and_words
+from tombola.report.layout import beside, figure, section
+from tombola.report.markup import Html, join
+from tombola.report.neurons_vs_mlps import about_finer, finer, finer_table
+from tombola.report.published import PublishedRow, published
+from tombola.report.random_tickets import random_tickets
+from tombola.report.representations import representations
+from tombola.report.retention import retention
+from tombola.report.study_data import Record
+from tombola.report.summary import Summary
+from tombola.report.text_generation import writing
+from tombola.report.vega import Picture
+from tombola.tickets.pruning_methods import WAYS, in_words
+from tombola.tickets.ticket import SUPER_TICKETS, TICKETS
+
+_LIKE = dict(zip(SUPER_TICKETS, ("good", "random", "bad"), strict=True))
+"""Tickets of super-survivors take the names and colours of those of the good ticket's size."""
+
+
+def pictures(record: Record, gallery: Gallery) -> list[Html]:
+    """Every section that the study has data for, in the page's order."""
+    sections = (
+        retention,
+        drawings,
+        writing,
+        _searches,
+        _tickets,
+        _finer,
+        _survival,
+        _agreement,
+        _super_survivors,
+        random_tickets,
+        attention,
+        interactions,
+        representations,
+        _density,
+        _importance,
+        _published,
+    )
+    return [html for section in sections if (html := section(record, gallery)) is not None]
+
+
+def _searches(record: Record, gallery: Gallery) -> Html | None:
+    found = []
+    for pruning in WAYS:
+        searches = record.searches(pruning)
+        if not searches:
+            continue
+        floors = [record.floor(search.full.score) for search in searches]
+        best = record.floors.get(record.metric)
+        chart = charts.search_curves(
+            searches,
+            floors,
+            record.threshold,
+            metric_title(record.metric),
+            record.places,
+            random=(random := record.random_curve(pruning)),
+            best=(record.floor_title, best[0]) if best else None,
+            higher_is_better=record.higher_is_better,
+        )
+        label = f"{metric_title(record.metric)} against sparsity while pruning {in_words(pruning)}"
+        plot = gallery.plot(chart, f"search-{_slug(pruning)}", label)
+        caption = f"{sentences.about_search(record, searches)}{sentences.about_random_curve(record, searches, random)}"
+        found.append(figure(PRUNING_TITLES[pruning], caption, plot))
+    if not found:
+        return None
+    kept = f"{100 * record.threshold:g} % of the full score"
+    lead = f"Each pass removes the least useful part of what is left, as long as {kept} holds."
+    return section("How far each search could go", beside(*found), lead=lead)
+
+
+def _tickets(record: Record, gallery: Gallery) -> Html | None:
+    found = []
+    for pruning in record.prunings:
+        tickets = [one for one in record.summaries if one.pruning == pruning and one.ticket in TICKETS]
+        if not tickets:
+            continue
+        chart = charts.ticket_bars(
+            tickets,
+            record.full,
+            record.summary("none", "majority", "none"),
+            metric_title(record.metric),
+            record.higher_is_better,
+        )
+        label = f"{metric_title(record.metric)} of the tickets of {in_words(pruning)}, pruned and retrained"
+        plot = gallery.plot(chart, f"tickets-{_slug(pruning)}", label)
+        found.append(figure(PRUNING_TITLES[pruning], sentences.about_tickets(record, pruning), plot))
+    if not found:
+        return None
+    spread = (
+        "one standard deviation over seeds, dots are seeds"
+        if record.seeds > 1
+        else "95 % bootstrap intervals over examples"
+    )
+    lead = f"All tickets of one pruning have the same size. Lines on the bars: {spread}."
+    return section("Good tickets against random and bad ones", beside(*found), lead=lead)
+
+
+def _finer(record: Record, gallery: Gallery) -> Html | None:
+    found = []
+    for one in finer(record):
+        metric = metric_title(record.metric)
+        searches = [[s for s in record.searches(p) if s.seed in one.seeds] for p in (one.coarse, one.fine)]
+        plots = []
+        if all(searches):
+            floors = [record.floor(search.full.score) for search in searches[0]]
+            chart = charts.finer_curves(searches[0], searches[1], floors, record.threshold, metric)
+            label = f"{metric} against sparsity for {in_words(one.coarse)} and for {in_words(one.fine)}"
+            plots.append(gallery.plot(chart, f"finer-{_slug(one.fine)}", label))
+        caption = about_finer(one, record.higher_is_better)
+        table = gallery.table(finer_table(one, metric), f"finer-{_slug(one.fine)}")
+        found.append(join(figure("", caption, *plots), table))
+    if not found:
+        return None
+    block = record.facts.inside("config").get("neuron_block", int)
+    blocks = f"blocks of {figures.plural(block, 'neuron')}" if block else "blocks of neurons"
+    lead = (
+        f"One search takes whole MLPs, the other {blocks}; both stop at {100 * record.threshold:g} % of the full score."
+    )
+    return section("What pruning neurons buys", *found, lead=lead)
+
+
+def _survival(record: Record, gallery: Gallery) -> Html | None:
+    if not record.survival:
+        return None
+    found = []
+    for survival in record.survival:
+        title = PRUNING_TITLES[survival.pruning] if len(record.survival) > 1 else ""
+        caption = sentences.about_survival(survival, record.places)
+        plots = _survivors(survival, record.places, gallery)
+        found.append(figure(title, caption, *plots, layout="wide-narrow" if len(plots) > 1 else ""))
+    shown = [kind for kind in SITE_NAMES if any(kind in one.kinds for one in record.survival)]
+    kinds = and_words([in_words(kind) for kind in shown])
+    which = in_words(record.survival[0].pruning) if len(record.survival) == 1 else "each pruning"
+    return section(
+        f"{kinds[:1].upper()}{kinds[1:]} that survive",
+        *found,
+        lead=f"The good ticket of {which}. Layers and heads are counted from 0, as in the model's code.",
+    )
+
+
+def _survivors(survival: SiteSurvival, places: Places, gallery: Gallery) -> list[Html]:
+    """The plots of one pruning: heads with their layer's MLP or the share of its neurons beside them; channels."""
+    kept, name = in_words(survival.pruning), f"survivors-{_slug(survival.pruning)}"
+    if "heads" in survival.kinds:
+        grid = charts.survival_grid(survival, places)
+        plots = [
+            gallery.plot(
+                grid,
+                name,
+                f"{'Heads' if 'neurons' in kept else PRUNING_TITLES[survival.pruning]} that survive in the good ticket",
+            )
+        ]
+    elif "mlps" in survival.kinds:
+        plots = [gallery.plot(charts.survival_strip(survival, places), name, "MLPs that survive in the good ticket")]
+    else:
+        plots = []
+    if "neurons" in survival.kinds:
+        bars = charts.neuron_bars(survival.kinds["neurons"], survival.seeds, places)
+        plots.append(gallery.plot(bars, f"{name}-shares", "Share of every MLP's neurons that survives"))
+    if "channels" in survival.kinds:
+        grid = charts.channel_grid(survival, places)
+        plots.append(gallery.plot(grid, f"{name}-groups", "Groups of channels that survive in the good ticket"))
+    return plots
+
+
+def _agreement(record: Record, gallery: Gallery) -> Html | None:
+    comparison = record.comparison
+    if comparison is None:
+        return None
+    found = [one for pruning in record.prunings for one in kinds_of(comparison, pruning) if one.task]
+    # A study has one task, whose name every line would repeat.
+    return agreement(found, gallery)
+
+
+def _super_survivors(record: Record, gallery: Gallery) -> Html | None:
+    found = []
+    for pruning in record.prunings:
+        tickets = [one for one in record.summaries if one.pruning == pruning and one.ticket in SUPER_TICKETS]
+        if not tickets:
+            continue
+        chart = charts.ticket_bars(
+            [replace(one, ticket=_LIKE[one.ticket]) for one in tickets],
+            record.full,
+            record.summary("none", "majority", "none"),
+            metric_title(record.metric),
+            record.higher_is_better,
+        )
+        label = f"{metric_title(record.metric)} of the super-survivors of {in_words(pruning)}, pruned and retrained"
+        plot = gallery.plot(chart, f"super-survivors-{_slug(pruning)}", label)
+        found.append(figure(PRUNING_TITLES[pruning], sentences.about_super_survivors(record, pruning), plot))
+    if not found:
+        return None
+    lead = (
+        "Tickets of what survives in every seed (good), with random and bad ones of their size; bad ones keep what "
+        "survives in the fewest seeds."
+    )
+    return section("What the super-survivors can do", beside(*found), lead=lead)
+
+
+def _density(record: Record, gallery: Gallery) -> Html | None:
+    if not record.density:
+        return None
+    plot = gallery.plot(
+        charts.density_grid(record.density, record.density_deviations, record.places),
+        "density",
+        "Share of surviving weights in every matrix",
+    )
+    return section(
+        "Where the surviving weights lie",
+        figure("", sentences.about_density(record.density, record.places), plot),
+        lead="The good ticket of weights: percentage of each matrix that survives"
+        + (", with its standard deviation over seeds." if record.seeds > 1 else "."),
+    )
+
+
+def _importance(record: Record, gallery: Gallery) -> Html | None:
+    kinds = {kind: rows for kind in SITE_NAMES if (rows := record.importance(kind)[0])}
+    if not kinds:
+        return None
+    plots, places = [], record.places
+    if "heads" in kinds:
+        names = [places.attention(row) for row in range(len(kinds["heads"]))]
+        chart: Picture = charts.importance_grid(kinds["heads"], names)
+        plots.append(gallery.plot(chart, "importance-heads", "Importance of every head"))
+    if "mlps" in kinds:
+        chart = charts.mlp_bars([value for (value,) in kinds["mlps"]], places)
+        plots.append(gallery.plot(chart, "importance-mlps", "Importance of every MLP"))
+    if "neurons" in kinds:
+        chart = charts.neuron_boxes(kinds["neurons"], places)
+        plots.append(gallery.plot(chart, "importance-neurons", "Importance of the blocks of neurons of every MLP"))
+    if "channels" in kinds:
+        names = [places.residual(row) for row in range(len(kinds["channels"]))]
+        chart = charts.importance_grid(kinds["channels"], names, "group", "groups of channels")
+        plots.append(gallery.plot(chart, "importance-channels", "Importance of every group of channels"))
+    seeds = max(record.importance(kind)[1] for kind in kinds)
+    return section(
+        "How important every site is",
+        figure(
+            "", sentences.about_importance(kinds, seeds, places), *plots, layout="wide-narrow" if len(plots) > 1 else ""
+        ),
+        lead="In the full model, before the first cut: how much the loss of single examples would feel a small change "
+        "of the site's gate.",
+    )
+
+
+def _published(record: Record, gallery: Gallery) -> Html | None:
+    paper = published()
+    rows = paper.task(record.glue) if record.glue else ()
+    found = []
+    for pruning in record.prunings:
+        pairs = _pairs(record, rows, pruning)
+        if not pairs:
+            continue
+        chart = charts.beside_published(pairs, metric_title(record.metric))
+        label = f"{metric_title(record.metric)} of this study and of the paper, pruning {in_words(pruning)}"
+        plot = gallery.plot(chart, f"published-{_slug(pruning)}", label)
+        caption = sentences.about_published(record, pairs, paper.model)
+        found.append(figure(PRUNING_TITLES[pruning], caption, plot))
+    if not found:
+        return None
+    lead = f"{paper.source}: {paper.model}, {paper.seeds} seeds, {paper.split}; lines are ± one {paper.std}."
+    return section(f"Beside the paper’s figures for {record.glue}", beside(*found), lead=lead)
+
+
+def _pairs(record: Record, rows: Sequence[PublishedRow], pruning: str) -> list[tuple[Summary, PublishedRow]]:
+    found = []
+    for summary in record.summaries:
+        if summary.pruning in ("none", pruning):
+            place = (summary.pruning, summary.ticket, summary.stage)
+            found += [(summary, row) for row in rows if (row.pruning, row.ticket, row.stage) == place]
+    return found if any(summary.pruning == pruning for summary, _ in found) else []
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

@@ -1,0 +1,243 @@
+"""Everything that a report shows, read from a study's folder; a study in progress has parts of it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from tombola.analysis.agreement.survival import (
+    Density,
+    SiteSurvival,
+    densities,
+    density_deviations,
+    mean_densities,
+    site_survival,
+)
+from tombola.analysis.locality.random_curve import NAME, RandomPoint, read_points
+from tombola.architectures.layer_names import Places
+from tombola.foundations.atomic_files import read_json
+from tombola.foundations.json_dataclasses import entry, read
+from tombola.metrics.scores import floor
+from tombola.report.optional_json import Fields
+from tombola.report.summary import Summary, read_rows, sites_of, summarise
+from tombola.report.trajectory import Trajectory, read_trajectory
+from tombola.study.folder_layout import PICTURE, Cell, Survivors
+from tombola.study.results import Row, TicketVerdict
+from tombola.tasks.language.retention_threshold import share_to_keep
+from tombola.tickets.pruning_methods import WAYS
+from tombola.tickets.ticket import PRUNINGS, Ticket
+
+
+@dataclass(frozen=True)
+class Record:
+    """A study as it lies on disk.
+
+    Attributes:
+        folder: where it lies.
+        facts: `study.json`.
+        rows: `results.jsonl`.
+        verdicts: `verdicts.json`; empty while the study runs.
+        trajectories: the searches found so far, pruning by pruning, seed by seed.
+        survival: survival of sites in the good tickets, for every structured pruning that has one.
+        density: density of every matrix in the good tickets of weights, mean over seeds; empty until there is one.
+        density_deviations: their deviations over seeds; None for one seed.
+    """
+
+    folder: Path
+    facts: Fields
+    rows: tuple[Row, ...]
+    verdicts: tuple[TicketVerdict, ...]
+    trajectories: tuple[Trajectory, ...]
+    survival: tuple[SiteSurvival, ...]
+    density: tuple[Density, ...]
+    density_deviations: tuple[float | None, ...]
+
+    @cached_property
+    def summaries(self) -> tuple[Summary, ...]:
+        """The rows over all seeds, in the order in which they are shown."""
+        return summarise(self.rows)
+
+    def summary(self, pruning: str, ticket: str, stage: str) -> Summary | None:
+        """One model's summary; None while it is not scored."""
+        return next(
+            (one for one in self.summaries if (one.pruning, one.ticket, one.stage) == (pruning, ticket, stage)),
+            None,
+        )
+
+    @property
+    def full(self) -> Summary | None:
+        """The full model."""
+        return self.summary("none", "full", "none")
+
+    @property
+    def prunings(self) -> tuple[str, ...]:
+        """The prunings that have results."""
+        return tuple(pruning for pruning in WAYS if any(row.pruning == pruning for row in self.rows))
+
+    def searches(self, pruning: str) -> tuple[Trajectory, ...]:
+        """The searches of one pruning, a seed each."""
+        return tuple(one for one in self.trajectories if one.pruning == pruning)
+
+    def importance(self, kind: str) -> tuple[tuple[tuple[float | None, ...], ...], int]:
+        """Importance of the full model's sites of one kind, in rows, mean over seeds; and the number of those seeds.
+
+        Two prunings of a kind begin with the same model and the same importance, so that one of them tells it.
+        """
+        found: dict[int, list[list[float | None]]] = {}
+        for search in self.trajectories:
+            values = (search.full.importance or {}).get(kind)
+            if values is not None:
+                found.setdefault(search.seed, [row if isinstance(row, list) else [row] for row in values])
+        by_row = (zip(*rows, strict=True) for rows in zip(*found.values(), strict=True))
+        return tuple(tuple(_mean(site) for site in sites) for sites in by_row), len(found)
+
+    @cached_property
+    def places(self) -> Places:
+        """What the model's layers are called."""
+        architecture = self.facts.inside("architecture")
+        names = (architecture.get(f"{kind}_names", list[str]) or () for kind in ("layer", "attention", "residual"))
+        return Places(*names)
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """The folders of the seeds that have results."""
+        return tuple(Cell(seed, self.home / f"seed-{seed}") for seed in sorted({row.seed for row in self.rows}))
+
+    @cached_property
+    def comparison(self) -> Fields | None:
+        """Survival and agreement across the seeds; None where they were not compared."""
+        path = Survivors.compared(self.home).comparison
+        return Fields(read_json(path), str(path)) if path.is_file() else None
+
+    @property
+    def home(self) -> Path:
+        """The folder of the seeds."""
+        return self.folder / (self.facts.inside("task").get("name", str) or self.rows[0].task)
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The kinds of sites that the full model has and whose number is worth showing: neurons where they are pruned.
+
+        Heads and MLPs while there is no full model.
+        """
+        return sites_of(self.rows)
+
+    @property
+    def seeds(self) -> int:
+        """Number of seeds that have results."""
+        return len({row.seed for row in self.rows})
+
+    @property
+    def model(self) -> str:
+        """The model, as the user named it."""
+        return self.rows[0].model
+
+    @property
+    def task_title(self) -> str:
+        """The task in words."""
+        task = self.facts.inside("task")
+        return task.get("title", str) or task.get("name", str) or self.rows[0].task
+
+    @property
+    def glue(self) -> str | None:
+        """The name that GLUE gives the task; None for another task."""
+        return self.facts.inside("task").get("glue", str)
+
+    @property
+    def metric(self) -> str:
+        """The score's metric."""
+        return self.rows[0].metric
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a larger score is a better one."""
+        return self.facts.inside("task").get("higher_is_better", bool) is not False
+
+    @property
+    def floors(self) -> Mapping[str, tuple[float, float]]:
+        """What no model is judged better than: metric → mean and standard deviation; none where that is the bound.
+
+        Of images, what real ones reach against real ones.
+        """
+        found = self.facts.inside("task").inside("floor").get("scores", dict[str, list[float]]) or {}
+        return {metric: (mean, std) for metric, (mean, std) in found.items()}
+
+    @property
+    def floor_title(self) -> str:
+        """Whose scores the floors are."""
+        return self.facts.inside("task").inside("floor").get("title", str) or "floor"
+
+    def drawing(self, place: str) -> Path | None:
+        """What a model of the first seed drew, by its folder in the seed's; None where there is nothing."""
+        path = self.cells[0].folder / place / PICTURE
+        return path if path.is_file() else None
+
+    def random_curve(self, pruning: str) -> tuple[RandomPoint, ...]:
+        """The random tickets along the searches of a pruning, of all seeds."""
+        folders = (cell.analysis(NAME, pruning).parent for cell in self.cells)
+        return tuple(point for folder in folders for point in read_points(folder))
+
+    @property
+    def threshold(self) -> float:
+        """Share of the full score that a search keeps."""
+        config = self.facts.inside("config")
+        threshold = config.get("threshold", float)
+        return share_to_keep(0.9 if threshold is None else threshold, config.get("keep", str))
+
+    def floor(self, full: float) -> float:
+        """The worst score that a search accepts."""
+        return floor(full, self.threshold, higher_is_better=self.higher_is_better)
+
+
+def read_record(folder: Path) -> Record:
+    """Read a study's folder, finished or not.
+
+    Raises:
+        TombolaError: the folder holds no study, the study has no results yet, or a file is damaged.
+    """
+    rows = read_rows(folder)
+    facts = Fields(read_json(folder / "study.json"), str(folder / "study.json"))
+    home = folder / (facts.inside("task").get("name", str) or rows[0].task)
+    seeds = sorted({row.seed for row in rows})
+    trajectories, survival, weights = [], [], []
+    for pruning in WAYS:
+        sites = []
+        for seed in seeds:
+            place = home / f"seed-{seed}" / pruning
+            trajectory = read_trajectory(place / "search.jsonl", pruning, seed)
+            if trajectory is not None:
+                trajectories.append(trajectory)
+            # Of each kind of ticket one way is drawn unit by unit: others find the same kind by other means.
+            if pruning not in PRUNINGS or not (place / "good" / "ticket.json").is_file():
+                continue
+            ticket = Ticket.load(place / "good")
+            if pruning == "weights":
+                # Only the densities are kept: the masks of a large model over five seeds would fill the memory.
+                weights.append(densities(ticket))
+            else:
+                sites.append(ticket)
+        if (found := site_survival(sites)) is not None:
+            survival.append(found)
+    return Record(
+        folder=folder,
+        facts=facts,
+        rows=rows,
+        verdicts=_verdicts(folder / "verdicts.json"),
+        trajectories=tuple(trajectories),
+        survival=tuple(survival),
+        density=mean_densities(weights),
+        density_deviations=density_deviations(weights),
+    )
+
+
+def _verdicts(path: Path) -> tuple[TicketVerdict, ...]:
+    if not path.is_file():
+        return ()
+    found = entry(read_json(path), "verdicts", list[dict[str, object]], str(path))
+    return tuple(read(TicketVerdict, one, f"{path}, verdicts[{index}]") for index, one in enumerate(found))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known else None

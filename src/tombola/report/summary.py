@@ -1,0 +1,154 @@
+"""The rows of `results.jsonl`, and what several seeds say together."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from tombola.foundations.atomic_files import read_lines
+from tombola.foundations.errors import TombolaError
+from tombola.foundations.json_dataclasses import read
+from tombola.metrics.statistics import mean_std
+from tombola.report import number_format as figures
+from tombola.report.labels import SCORED, STAGES
+from tombola.study.results import Row
+from tombola.tickets.pruning_methods import WAYS
+
+_PRUNING_ORDER = ("none", *WAYS)
+
+SIZES = ("weights", "sparsity", "bytes", "seconds")
+"""Fields of a row that every table of results shows after the sites."""
+_WRITTEN: Mapping[str, Callable[[float | None], str]] = MappingProxyType(
+    {"sparsity": figures.share, "bytes": figures.megabytes, "seconds": figures.seconds}
+)
+"""How these fields are written; all others are counts."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One model of the study over all its seeds.
+
+    Attributes:
+        rows: one row for each seed, in the order of the seeds.
+    """
+
+    pruning: str
+    ticket: str
+    stage: str
+    rows: tuple[Row, ...]
+
+    def mean(self, name: str) -> float | None:
+        """Mean of a numeric field over the seeds; None for the majority, which is no network."""
+        return None if self.ticket == "majority" else self._mean(name)
+
+    def _mean(self, name: str) -> float:
+        return math.fsum(getattr(row, name) for row in self.rows) / len(self.rows)
+
+    @property
+    def score(self) -> float:
+        """Mean score."""
+        return self._mean("score")
+
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation over seeds, as in the verdict; None for one seed."""
+        return mean_std([row.score for row in self.rows])[1] if len(self.rows) > 1 else None
+
+    @property
+    def low(self) -> float:
+        """Lower end: of the 95 % interval for one seed, mean − std for several."""
+        return self.rows[0].score_low if self.std is None else self.score - self.std
+
+    @property
+    def high(self) -> float:
+        """Upper end: of the 95 % interval for one seed, mean + std for several."""
+        return self.rows[0].score_high if self.std is None else self.score + self.std
+
+    @property
+    def spread(self) -> str:
+        """The uncertainty in figures: `0.826 to 0.858` or `± 0.004`."""
+        if self.std is not None:
+            return f"± {figures.score(self.std)}"
+        return f"{figures.score(self.low)} to {figures.score(self.high)}"
+
+    def sizes(self, names: Iterable[str], *, short: bool = False) -> tuple[str, ...]:
+        """Means over the seeds in figures.
+
+        Args:
+            names: numeric fields of a row.
+            short: write large counts in three figures or so.
+        """
+        count = figures.short_count if short else figures.count
+        return tuple(_WRITTEN.get(name, count)(self.mean(name)) for name in names)
+
+    def overlaps(self, other: "Summary") -> bool:
+        """Whether the two intervals touch."""
+        return self.low <= other.high and other.low <= self.high
+
+
+def read_rows(folder: Path) -> tuple[Row, ...]:
+    """The rows of a study's folder.
+
+    Raises:
+        TombolaError: the folder holds no study, the study has no results yet, or a row is damaged.
+    """
+    if not (folder / "study.json").is_file():
+        raise TombolaError(f"{folder} holds no study (study.json is missing); make one with `tombola study`")
+    path = folder / "results.jsonl"
+    lines = read_lines(path) if path.is_file() else []
+    if not lines:
+        raise TombolaError(f"the study in {folder} has no results yet; let `tombola study` go on and try again")
+    return tuple(read_row(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1))
+
+
+def read_row(values: Mapping[str, object], where: str) -> Row:
+    """Read one line.
+
+    Raises:
+        TombolaError: a field is missing, of another type, or names an unknown pruning, ticket or stage.
+    """
+    row = read(Row, values, where)
+    for name, value, known in (
+        ("pruning", row.pruning, _PRUNING_ORDER),
+        ("ticket", row.ticket, SCORED),
+        ("stage", row.stage, STAGES),
+    ):
+        if value not in known:
+            raise TombolaError(
+                f"{where}: unknown {name} {value!r}; known: {', '.join(known)}; "
+                "this Tombola may be older than the study"
+            )
+    return row
+
+
+def summarise(rows: Iterable[Row]) -> tuple[Summary, ...]:
+    """Group rows over seeds: full model and majority first, then pruning by pruning, ticket by ticket, stage by stage.
+
+    A study that was resumed may have written a row twice; the last one counts.
+    """
+    groups: dict[tuple[str, str, str], dict[int, Row]] = {}
+    for row in rows:
+        groups.setdefault((row.pruning, row.ticket, row.stage), {})[row.seed] = row
+    ordered = sorted(groups, key=lambda key: (_PRUNING_ORDER.index(key[0]), SCORED.index(key[1]), STAGES.index(key[2])))
+    return tuple(
+        Summary(*key, rows=tuple(row for _, row in sorted(groups[key].items(), key=lambda item: item[0])))
+        for key in ordered
+    )
+
+
+def sites_of(rows: Iterable[Row]) -> tuple[str, ...]:
+    """The kinds of sites that the models of some rows have; neurons, which every MLP has, where they are pruned."""
+    rows = tuple(rows)
+    full = [row for row in rows if row.ticket == "full"]
+    if not full:
+        return "heads", "mlps"
+    found = [kind for kind in ("heads", "mlps", "channels") if any(getattr(row, kind) for row in full)]
+    pruned = any("neurons" in WAYS[row.pruning].kinds for row in rows if row.pruning in WAYS)
+    return tuple([*found, "neurons"] if pruned else found)
+
+
+def scored(summary: Summary) -> str:
+    """A score with its deviation over seeds, or its interval over examples in brackets."""
+    score = figures.score(summary.score)
+    return f"{score} {summary.spread}" if summary.std is not None else f"{score} ({summary.spread})"

@@ -1,0 +1,104 @@
+"""The section on creative writing: how texts of tickets look in numbers, and the same beginnings continued by all."""
+
+from collections.abc import Sequence
+
+from tombola.analysis.generation_profile import Author, WritingProfile
+from tombola.report import number_format as figures
+from tombola.report.figure_registry import Gallery
+from tombola.report.labels import PRUNING_TITLES, TICKET_TITLES
+from tombola.report.layout import section
+from tombola.report.markup import Html, element, join
+from tombola.report.study_data import Record
+from tombola.report.tables import Block, Body, Column, Table
+
+PROMPTS = 4
+"""Beginnings that are shown with what the models made of them; the numbers are of all."""
+
+Works = Sequence[tuple[str, WritingProfile]]
+
+
+def writing(record: Record, gallery: Gallery) -> Html | None:
+    """The section; None where nobody was asked to write."""
+    full, works = read_works(record)
+    if not works:
+        return None
+    sampling, prompts = works[0][1].sampling, works[0][1].prompts
+    lead = (
+        f"{len(prompts)} beginnings of stories, each continued {figures.plural(sampling.each, 'time')} by up to "
+        f"{sampling.tokens} tokens (temperature {sampling.temperature:g}, the most probable {100 * sampling.top_p:g} "
+        "%), with the same random numbers for all models. Variety is the share of different 1-, 2- and 3-grams, "
+        "repetition that of 4-grams that a text had before. Perplexity is that of the full model, which finds noise "
+        "surprising and babble not: it says little without repetition."
+    )
+    shown = [_side_by_side(pruning, profile, full) for pruning, profile in works]
+    return section("What it writes", gallery.table(_table(full, works), "writing"), join(*shown), lead=lead)
+
+
+def read_works(record: Record) -> tuple[Author | None, Works]:
+    """The full model, and the profile of every way of pruning that has one. Of several seeds the first."""
+    full, works = None, []
+    for pruning in ("", *record.prunings):
+        paths = [cell.analysis("writing", pruning) for cell in record.cells]
+        path = next((path for path in paths if path.is_file()), None)
+        if path is None:
+            continue
+        profile = WritingProfile.read(path)
+        if pruning:
+            works.append((pruning, profile))
+        else:
+            full = next(iter(profile.authors), None)
+    return full, works
+
+
+def called(author: Author) -> str:
+    """A model in words: `good, retrained`."""
+    title = TICKET_TITLES[author.ticket]
+    return title if author.stage == "none" else f"{title}, {author.stage}"
+
+
+def _table(full: Author | None, works: Works) -> Table:
+    columns = (
+        Column("pruning", "group"),
+        Column("model", "head"),
+        *(Column(name, "number") for name in ("removed", "distinct-1", "distinct-2", "distinct-3", "repetition")),
+        *(Column(name, "number") for name in ("tokens", "ended", "perplexity")),
+    )
+    bodies = [] if full is None else [Body((_line(full),), "")]
+    bodies += [Body(tuple(map(_line, profile.authors)), PRUNING_TITLES[pruning]) for pruning, profile in works]
+    return Table("What the full model and tickets write, in numbers", columns, tuple(bodies))
+
+
+def _line(author: Author) -> Block:
+    found = author.writing
+    cells = (
+        figures.share(author.sparsity),
+        *map(figures.score, found.distinct),
+        figures.score(found.repetition),
+        figures.count(found.length),
+        figures.share(found.ended),
+        figures.score(found.perplexity),
+    )
+    return Block((cells,), (called(author),))
+
+
+def _side_by_side(pruning: str, profile: WritingProfile, full: Author | None) -> Html:
+    """The first continuation of some prompts by each model."""
+    authors = [*([] if full is None else [full]), *profile.authors]
+    parts = []
+    for number, prompt in enumerate(profile.prompts[:PROMPTS]):
+        cards = (_card(author, prompt, number * profile.sampling.each) for author in authors)
+        parts.append(element("div", *cards, class_="written"))
+    summary = f"{PRUNING_TITLES[pruning]}: the same beginnings, continued by the full model and by tickets"
+    return element("details", element("summary", summary), *parts)
+
+
+def _card(author: Author, prompt: str, number: int) -> Html:
+    texts = author.writing.texts
+    rest = texts[number] if number < len(texts) else ""
+    # What broke, or ended at once, has nothing to show; the text is the model's own and may be anything.
+    text = rest if rest.strip() else "(nothing)"
+    return element(
+        "article",
+        element("h4", called(author)),
+        element("p", element("strong", prompt), " ", text),
+    )

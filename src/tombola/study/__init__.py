@@ -1,0 +1,1 @@
+"""A study of several seeds: configuration, folder layout, resumable steps, workers, results."""

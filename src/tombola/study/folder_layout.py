@@ -1,0 +1,129 @@
+"""Where a study's models, tickets, scores and analyses lie: those of one seed, and those across several."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from tombola.tickets.ticket import SUPER_TICKETS, TICKETS
+
+SAVED: Mapping[str, tuple[str, ...]] = {"none": (), "good": ("good",), "all": TICKETS}
+"""For each `save`, the tickets whose retrained models are written."""
+
+EVALUATION = "evaluation.safetensors"
+SEARCH_EVALUATION = "evaluation-search.safetensors"
+PICTURE = "drawn.png"
+"""What a scored model draws, where it draws anything; in the folder of the baseline, what is to be drawn."""
+COST = "cost.json"
+"""What the good ticket's retrained model costs dense, masked and shrunk, see `tombola.profiling.model_cost`."""
+
+WRITING = "writing.json"
+"""What a retrained ticket wrote, see `tombola.tasks.language.text_generation.Writing`, before its model was let go."""
+
+COMPARISON = "comparison.json"
+"""Survival and agreement of the good tickets, as `tombola compare --json` prints them."""
+TRANSFER = "transfer.json"
+"""What the tickets of each task are worth on the others, see `tombola.analysis.transfer`."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One seed of a study: its folder, and what is read from it."""
+
+    seed: int
+    folder: Path
+
+    @property
+    def full(self) -> Path:
+        """The fine-tuned model."""
+        return self.folder / "full"
+
+    def ticket(self, pruning: str, name: str) -> Path:
+        """The folder of a ticket."""
+        return self.folder / pruning / name
+
+    def updated(self, pruning: str) -> Path:
+        """The folder of the good ticket's model, where its way of pruning changed the weights that survive."""
+        return self.folder / pruning / "updated"
+
+    def analysis(self, what: str, pruning: str = "") -> Path:
+        """The file of an analysis: of the full model, or of the tickets of a pruning."""
+        return self.folder / "analysis" / pruning / f"{what}.json"
+
+    def scored(self, prunings: tuple[str, ...]) -> Iterator[Path]:
+        """The folder of every model that has a score, in the order of rows."""
+        places = [self.folder / "majority", self.full]
+        for pruning in prunings:
+            for name in TICKETS:
+                places += [self.ticket(pruning, name) / stage for stage in ("pruned", "retrained")]
+        return (place for place in places if (place / "score.json").is_file())
+
+
+@dataclass(frozen=True)
+class Survivors:
+    """Several seeds of a study: the folder of what is found across them.
+
+    It is named after the seeds, so that it is never that of others.
+
+    Attributes:
+        cells: the seeds, in order.
+        home: folder of the seeds.
+    """
+
+    cells: tuple[Cell, ...]
+    home: Path
+
+    @classmethod
+    def of(cls, seeds: Sequence[int], home: Path) -> Self:
+        """Those seeds of a study."""
+        return cls(tuple(Cell(seed, home / f"seed-{seed}") for seed in seeds), home)
+
+    @classmethod
+    def compared(cls, home: Path) -> Self:
+        """The most seeds that were compared so far; none if there was no comparison.
+
+        A seed that came later, and that nobody asked to compare yet, takes nothing from what is there.
+        """
+        found = [cls.of(_seeds(path.name), home) for path in home.glob("seeds-*") if path.is_dir()]
+        return max(found, key=lambda one: len(one.cells), default=cls((), home))
+
+    @property
+    def folder(self) -> Path:
+        """Such as `seeds-0..4`, or `seeds-0..2,7`."""
+        runs: list[list[int]] = []
+        for cell in self.cells:
+            if runs and cell.seed == runs[-1][-1] + 1:
+                runs[-1].append(cell.seed)
+            else:
+                runs.append([cell.seed])
+        names = [str(run[0]) if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs]
+        return self.home / f"seeds-{','.join(names)}"
+
+    @property
+    def comparison(self) -> Path:
+        """Survival and agreement of the good tickets, as `tombola compare --json` prints them."""
+        return self.folder / COMPARISON
+
+    def ticket(self, pruning: str, name: str) -> Path:
+        """The folder of the super-survivors of a pruning, or of one of their controls."""
+        return self.folder / pruning / name
+
+    def scores(self, pruning: str, name: str, seed: int) -> Path:
+        """The folder of one seed's scores of such a ticket."""
+        return self.ticket(pruning, name) / f"seed-{seed}"
+
+    def scored(self, prunings: Sequence[str], seed: int) -> Iterator[Path]:
+        """The folder of every scored model of one seed, in the order of rows."""
+        places = [
+            self.scores(pruning, name, seed) / stage
+            for pruning in prunings
+            for name in SUPER_TICKETS
+            for stage in ("pruned", "retrained")
+        ]
+        return (place for place in places if (place / "score.json").is_file())
+
+
+def _seeds(name: str) -> list[int]:
+    """The seeds that a folder of `Survivors` is named after."""
+    runs = [run.partition("..") for run in name.removeprefix("seeds-").split(",")]
+    return [seed for first, _, last in runs for seed in range(int(first), int(last or first) + 1)]

@@ -1,0 +1,153 @@
+"""The records of a study: a row for every scored model, a verdict on every retrained ticket."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from torch import nn
+
+from tombola.foundations.json_dataclasses import FLAT
+from tombola.metrics import statistics
+from tombola.tasks.base import Predictions, Task
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a scored model is.
+
+    Attributes:
+        heads, mlps, neurons, channels, weights: survivors; of channels, groups; weights are the prunable ones.
+        sparsity: share of the prunable weights that is gone, 0 to 1.
+        parameters: parameters of the whole model that are not pruned, embeddings and output layer included.
+        bytes: memory of the parameters as the model runs: removed sites take none, zeroed weights still do.
+    """
+
+    heads: int
+    mlps: int
+    neurons: int
+    channels: int
+    weights: int
+    sparsity: float
+    parameters: int
+    bytes: int
+
+
+NOTHING = Size(heads=0, mlps=0, neurons=0, channels=0, weights=0, sparsity=1.0, parameters=0, bytes=0)
+"""The size of guessing without a model."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of `results.jsonl`.
+
+    Attributes:
+        model, task, seed: of the study.
+        pruning: `none`, `heads+mlps`, `heads+neurons`, ... or `weights`.
+        ticket: `full`, `good`, `random`, `random-layerwise`, `bad` or `majority`.
+        stage: `pruned`, `retrained` or `none`.
+        metric, score: the task's metric on the dev split.
+        score_low, score_high: 95 % bootstrap interval over examples.
+        n: dev examples.
+        heads ... bytes: see `Size`.
+        loss: mean loss of the dev examples; None where nothing was computed.
+        seconds: to make and score the model: training included where it was trained.
+        more: the task's further metrics.
+    """
+
+    model: str
+    task: str
+    seed: int
+    pruning: str
+    ticket: str
+    stage: str
+    metric: str
+    score: float
+    score_low: float
+    score_high: float
+    n: int
+    heads: int
+    mlps: int
+    neurons: int
+    channels: int
+    weights: int
+    sparsity: float
+    parameters: int
+    bytes: int
+    loss: float | None
+    seconds: float
+    more: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class TicketVerdict:
+    """One entry of `verdicts.json`.
+
+    Attributes:
+        pruning, ticket, stage: as in `Row`.
+        verdict: on that ticket; its fields stand among the entry's own.
+        sentence: the verdict in words.
+    """
+
+    pruning: str
+    ticket: str
+    stage: str
+    verdict: statistics.Verdict = field(metadata=FLAT)
+    sentence: str
+
+    def entry(self) -> dict[str, object]:
+        """As JSON."""
+        place = {"pruning": self.pruning, "ticket": self.ticket, "stage": self.stage}
+        return {**place, **asdict(self.verdict), "sentence": self.sentence}
+
+
+def make_row(
+    task: Task,
+    predictions: Mapping[str, Predictions],
+    size: Size,
+    *,
+    loss: float | None,
+    model: str,
+    name: str,
+    seed: int,
+    pruning: str,
+    ticket: str,
+    stage: str,
+    seconds: float,
+    resamples: int,
+) -> Row:
+    """Score predictions, with intervals.
+
+    Args:
+        task: gives metrics and references.
+        predictions: of `dev` and of every split that the task's further metrics name.
+        size: of the model.
+        loss: mean over `dev`.
+        model, name, seed, pruning, ticket, stage, seconds: as in `Row`; `name` is the task's.
+        resamples: of the bootstrap.
+    """
+    references = task.references("dev")
+    low, high = statistics.interval(task.metric, predictions["dev"], references, seed=seed, resamples=resamples)
+    return Row(
+        model=model,
+        task=name,
+        seed=seed,
+        pruning=pruning,
+        ticket=ticket,
+        stage=stage,
+        metric=task.metric.name,
+        score=task.metric.score(predictions["dev"], references),
+        score_low=low,
+        score_high=high,
+        n=len(references),
+        **asdict(size),
+        loss=loss,
+        seconds=round(seconds, 3),
+        more={
+            what: metric.score(predictions[split], task.references(split))
+            for what, (split, metric) in task.more.items()
+        },
+    )
+
+
+def bytes_of(model: nn.Module) -> int:
+    """Memory of a model's distinct parameters."""
+    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())

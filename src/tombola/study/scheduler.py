@@ -1,0 +1,145 @@
+"""In which order the steps of a job run: one after the other, or those that may run at once in worker processes."""
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from tombola.foundations.progress import Bars, Progress
+from tombola.study.seed_context import Workbench
+from tombola.study.step import Step
+from tombola.study.worker_pool import Crew
+
+
+class Schedule:
+    """Which steps may begin: those whose needs are met, and of them first the one that most work waits for.
+
+    Args:
+        steps: those that are not done, each after those that it needs.
+    """
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._waiting = list(steps)
+        self._missing = {step.result for step in steps}
+        self._chain: dict[Path, float] = {}
+        behind: dict[Path, float] = {}
+        for step in reversed(steps):
+            length = step.cost + behind.get(step.result, 0.0)
+            self._chain[step.result] = length
+            for need in step.needs:
+                behind[need] = max(behind.get(need, 0.0), length)
+
+    def take(self, seed: int | None = None, *, only: bool = False) -> Step | None:
+        """A step that may begin now, of this seed if there is one; None if there is none.
+
+        Args:
+            seed: whose full model the worker has in memory.
+            only: take no step of another seed.
+        """
+        ready = [step for step in self._waiting if self._missing.isdisjoint(step.needs)]
+        mine = [step for step in ready if seed is not None and seed_of(step) == seed]
+        # The longest chain of steps decides when the job ends; among equals the first as listed.
+        chosen = max(mine or ([] if only else ready), key=lambda step: self._chain[step.result], default=None)
+        if chosen is not None:
+            self._waiting.remove(chosen)
+        return chosen
+
+    def finish(self, step: Step) -> None:
+        """Those that need it may begin, even if it published nothing: what a study spares, it goes on without."""
+        self._missing.discard(step.result)
+
+
+class Hands:
+    """Runs steps in this process, and holds the full model of one seed at a time."""
+
+    def __init__(self) -> None:
+        self._bench: Workbench | None = None
+
+    def run(self, step: Step, progress: Progress) -> None:
+        """Run a step; the model of another seed leaves the memory first."""
+        if self._bench is not None and self._bench is not step.bench:
+            self._bench.forget()
+        self._bench = step.bench
+        step.run(progress)
+
+
+def run_here(steps: Iterable[Step], bars: Bars, published: Callable[[], None] = lambda: None) -> None:
+    """Run what is not done, one step after the other, as listed.
+
+    Args:
+        steps: each after those that it needs.
+        bars: of the whole job.
+        published: called after each step that ran.
+    """
+    hands, line = Hands(), bars.line()
+    for step in steps:
+        if step.done():
+            bars.skip(step.cost)
+            continue
+        with line.step(step.what, cost=step.cost, weight=step.weight):
+            hands.run(step, line)
+        published()
+
+
+def run_steps(steps: Sequence[Step], bars: Bars, crew: Crew, published: Callable[[], None]) -> None:
+    """Run what is not done in worker processes, and what must run alone here, when they have ended.
+
+    Args:
+        steps: each after those that it needs.
+        bars: of the whole job; each worker has a line.
+        crew: the workers, none of them started yet.
+        published: called after each step that ran.
+
+    Raises:
+        TombolaError: a step failed by what the user can mend, or a worker ran out of memory. The other workers are
+            stopped at once.
+    """
+    shared, here = apart(steps)
+    left = [step for step in shared if not step.done()]
+    bars.skip(sum(step.cost for step in shared) - sum(step.cost for step in left))
+    schedule = Schedule(left)
+    told: set[str] = set()
+    with crew:
+        _give(schedule, crew, bars)
+        while crew.busy():
+            worker, message = crew.receive()
+            match message:
+                case {"advance": int(examples)}:
+                    worker.line.advance(examples)
+                case {"note": str(text)}:
+                    worker.line.note(text)
+                case {"warning": str(text)} if text not in told:
+                    told.add(text)
+                    warnings.warn(text, stacklevel=2)
+                case {"done": _}:
+                    step = worker.rest()
+                    schedule.finish(step)
+                    # The others have work before this process reads the results.
+                    _give(schedule, crew, bars)
+                    published()
+    run_here(here, bars, published)
+
+
+def _give(schedule: Schedule, crew: Crew, bars: Bars) -> None:
+    """Give the workers that rest what may begin: first what they have the model for, then anything."""
+    for only in (True, False):
+        for worker in crew.resting():
+            step = schedule.take(worker.seed, only=only)
+            if step is not None:
+                worker.give(step, seed_of(step))
+    while crew.vacant() and (step := schedule.take()) is not None:
+        crew.hire(bars.line()).give(step, seed_of(step))
+
+
+def apart(steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
+    """The steps that may run beside others, and those that may not, with all that need one of these."""
+    shared: list[Step] = []
+    here: list[Step] = []
+    for step in steps:
+        alone = step.alone or any(other.result in step.needs for other in here)
+        (here if alone else shared).append(step)
+    return shared, here
+
+
+def seed_of(step: Step) -> int | None:
+    """The seed whose full model a step may use; None if it uses none."""
+    return None if step.bench is None else step.bench.cell.seed

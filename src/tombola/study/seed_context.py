@@ -1,0 +1,234 @@
+"""What the steps of a study share: the task, the models of one seed, and how they are trained, scored and recorded."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from tombola.architectures.anatomy import Anatomy, count_parameters
+from tombola.foundations.atomic_files import write_bytes, write_json
+from tombola.foundations.errors import TombolaError
+from tombola.foundations.precision import Precision
+from tombola.foundations.progress import Progress
+from tombola.pruning.evaluation import Evaluation, evaluate, judged
+from tombola.study.config import StudyConfig
+from tombola.study.folder_layout import EVALUATION, PICTURE, Cell
+from tombola.study.results import Size, bytes_of, make_row
+from tombola.subnetworks.subnetwork import Subnetwork
+from tombola.tasks.base import Predictions, Task
+from tombola.tasks.language.text_generation import Sampling, Writing
+from tombola.tickets.ticket import Ticket
+from tombola.training.loop import retrain
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all seeds of a study share.
+
+    Attributes:
+        config: what is studied, with its precision resolved.
+        task: the task.
+        anatomy: of the whole model.
+        device: where models run.
+        precision: of forward passes.
+        save: which retrained models are written: `none`, `good` or `all`.
+        study: name of the study, for provenance.
+        seeds: number of seeds that run together.
+    """
+
+    config: StudyConfig
+    task: Task
+    anatomy: Anatomy
+    device: torch.device
+    precision: Precision
+    save: str
+    study: str
+    seeds: int
+
+
+class Workbench:
+    """Where one seed's models are opened, trained, scored and recorded.
+
+    Args:
+        setting: what all seeds share.
+        cell: the seed's folder.
+    """
+
+    def __init__(self, setting: Setting, cell: Cell) -> None:
+        self.setting = setting
+        self.config = setting.config
+        self.cell = cell
+        self._cached: nn.Module | None = None
+        self._task: Task | None = None
+
+    @property
+    def task(self) -> Task:
+        """The task, as it judges what is made of this seed's full model, once there is one."""
+        if self._task is None and (self.cell.full / EVALUATION).is_file():
+            self._task = self.setting.task.judging(Evaluation.read(self.cell.full / EVALUATION).predictions)
+        return self._task or self.setting.task
+
+    def winner(self, pruning: str) -> nn.Module:
+        """The good ticket's model, in the original's shapes: retrained, where tickets are and the study saved it."""
+        good = self.cell.ticket(pruning, "good")
+        if not self.config.retrains:
+            return self.updated(pruning) or self.model()
+        folder = good / "retrained"
+        return self.setting.task.load(str(folder), seed=self.cell.seed, state="trained")
+
+    def updated(self, pruning: str) -> nn.Module | None:
+        """The good ticket's model, where its way of pruning changed the weights that survive."""
+        folder = self.cell.updated(pruning)
+        if not folder.is_dir():
+            return None
+        model = self.setting.task.load(str(folder), seed=self.cell.seed, state="trained")
+        return model.to(self.setting.device)
+
+    def trained(self, ticket: Ticket, progress: Progress, start: nn.Module | None = None) -> Subnetwork:
+        """The ticket, rewound (or as it is in `start`) and trained with the study's recipe and this seed."""
+        setting, config = self.setting, self.config
+        model = start or config.rewinding.load(setting.task, config.model, seed=self.cell.seed, full=self.cell.full)
+        return retrain(
+            model.to(setting.device),
+            ticket,
+            setting.task,
+            config.recipe,
+            seed=self.cell.seed,
+            start=config.rewinding.step,
+            low_rank=config.low_rank,
+            precision=setting.precision,
+            progress=progress,
+        )
+
+    def model(self) -> nn.Module:
+        """The fine-tuned full model; kept for the steps of this seed."""
+        if self._cached is None:
+            if not self.setting.task.trained:
+                # Judged as it comes: there is no other copy of it.
+                model = self.setting.task.load(self.config.model, seed=self.cell.seed)
+                self._cached = model.to(self.setting.device)
+                return self._cached
+            full = self.cell.full
+            try:
+                model = self.setting.task.load(str(full), seed=self.cell.seed, state="trained")
+            except (TombolaError, SafetensorError) as error:
+                reason = str(error.__cause__ or error).splitlines()[0]
+                raise TombolaError(f"{full} is damaged ({reason}); delete it and start again") from error
+            self._cached = model.to(self.setting.device)
+        return self._cached
+
+    def keep(self, model: nn.Module) -> None:
+        """Remember the fine-tuned full model, so that it is not read again."""
+        self._cached = model
+
+    def forget(self) -> None:
+        """Let go of the full model: another seed's takes its place in memory."""
+        self._cached = None
+
+    def evaluate(
+        self, subnetwork: Subnetwork, split: str, progress: Progress, *, importance: bool = False
+    ) -> Evaluation:
+        """One pass over a split, in the study's precision."""
+        return evaluate(
+            subnetwork,
+            self.task,
+            split,
+            importance=importance,
+            batch_size=self.config.eval_batch_size,
+            precision=self.setting.precision,
+            progress=progress,
+        )
+
+    @property
+    def sampling(self) -> Sampling:
+        """How this seed's models write."""
+        return Sampling(seed=self.cell.seed)
+
+    def writing(self, model: nn.Module) -> Writing:
+        """What a model writes, judged by the full one."""
+        return self.task.writing(model, self.model(), self.sampling)
+
+    def signed(self, ticket: Ticket, name: str, pruning: str) -> Ticket:
+        """The ticket with where it comes from: way of pruning, task, model, seed and study."""
+        return ticket.with_provenance(
+            ticket=name,
+            way=pruning,
+            task=self.config.task_name,
+            model=self.config.model,
+            seed=self.cell.seed,
+            study=self.setting.study,
+        )
+
+    def write_score(
+        self,
+        draft: Path,
+        subnetwork: Subnetwork,
+        name: str,
+        stage: str,
+        started: float,
+        progress: Progress,
+        known: Evaluation | None = None,
+    ) -> None:
+        """Evaluate on the splits that judge, and write the row and what is behind it; `known` is on dev."""
+        setting, ticket = self.setting, subnetwork.ticket
+        task = self.task
+        # The full model's pass is also the first iteration of both searches.
+        shared = name == "full" and self.config.search_split == "dev"
+        evaluation = known or self.evaluate(subnetwork, "dev", progress, importance=shared)
+        if name == "full":
+            # Only now is it known what there is to lose.
+            task, evaluation = judged(task, evaluation)
+            self._task = task
+        evaluation.write(draft / EVALUATION)
+        predictions = {"dev": evaluation.predictions}
+        for split in {split for split, _ in task.more.values()} - {"dev"}:
+            predictions[split] = self.evaluate(subnetwork, split, progress).predictions
+        survivors = ticket.survivors(setting.anatomy)
+        zeros = setting.anatomy.weights - survivors["weights"] if ticket.pruning == "weights" else 0
+        size = Size(
+            **survivors,
+            sparsity=ticket.sparsity(setting.anatomy),
+            parameters=count_parameters(subnetwork.model) - zeros,
+            bytes=bytes_of(subnetwork.model),
+        )
+        pruning = "none" if name == "full" else str(ticket.provenance.get("way", ticket.pruning))
+        loss = float(evaluation.losses.mean(dtype=np.float64))
+        if (picture := task.picture(subnetwork.model)) is not None:
+            write_bytes(draft / PICTURE, picture)
+        self.write_row(draft, predictions, size, pruning, name, stage, started, loss)
+
+    def write_row(
+        self,
+        draft: Path,
+        predictions: Mapping[str, Predictions],
+        size: Size,
+        pruning: str,
+        name: str,
+        stage: str,
+        started: float,
+        loss: float | None = None,
+    ) -> None:
+        """Score predictions and write the row as `score.json` into a draft."""
+        row = make_row(
+            self.task,
+            predictions,
+            size,
+            # JSON has no number for a model that is broken.
+            loss=loss if loss is not None and math.isfinite(loss) else None,
+            model=self.config.model,
+            name=self.config.task_name,
+            seed=self.cell.seed,
+            pruning=pruning,
+            ticket=name,
+            stage=stage,
+            seconds=time.perf_counter() - started,
+            resamples=self.config.resamples,
+        )
+        write_json(draft / "score.json", dataclasses.asdict(row))

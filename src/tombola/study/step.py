@@ -1,0 +1,98 @@
+"""A step of a study: what it is, what it costs, what it needs, and whether it is done."""
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from safetensors import SafetensorError
+
+from tombola.foundations.errors import TombolaError
+from tombola.foundations.progress import Progress
+from tombola.study.seed_context import Workbench
+from tombola.tickets.pruning_methods import way
+
+TRAINING_COST = 2.2
+"""Cost of training on an example, in forward passes: what the bars reckon with; no result depends on it."""
+IMPORTANCE_COST = 2.0
+SITES_PASSES, WEIGHTS_PASSES = 12.0, 9.0
+"""Cost of a search in passes over the whole network, as expected."""
+SITES_WEIGHT, WEIGHTS_WEIGHT = 1.3, 1.0
+"""Cost of an example of a search: a pass with importance costs double, on a network that shrinks."""
+SHRINKING_COST, TIMING_COST, COMPARING_COST = 1000.0, 5000.0, 2000.0
+"""Cost of writing a smaller model, of timing it, and of comparing the tickets of a study's seeds, in forward passes of
+one example, as seen with MiniLM."""
+
+
+def search_cost(pruning: str, examples: float) -> float:
+    """Expected cost of a search on so many examples, in forward passes of one example."""
+    return examples * (WEIGHTS_PASSES if way(pruning).pruning == "weights" else SITES_PASSES)
+
+
+def search_weight(pruning: str) -> float:
+    """Cost of each example that a search reports."""
+    return WEIGHTS_WEIGHT if way(pruning).pruning == "weights" else SITES_WEIGHT
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a study.
+
+    Attributes:
+        what: for people; no two steps of a job have the same.
+        cost: expected, in forward passes of one example.
+        weight: cost of each example that the step reports.
+        result: what it publishes: a file, if the name has a suffix, else a folder.
+        run: compute and publish it.
+        needs: results of the steps that must come before; those that no step of the job makes are there already.
+        bench: whose full model it may leave in memory for others of the same seed.
+        alone: it measures time, so that nothing else may run beside it.
+        analysis: which of `config.ANALYSES` it belongs to; empty for what every study does.
+    """
+
+    what: str
+    cost: float
+    weight: float
+    result: Path
+    run: Callable[[Progress], None]
+    needs: tuple[Path, ...] = ()
+    bench: Workbench | None = None
+    alone: bool = False
+    analysis: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        bench: Workbench,
+        what: str,
+        result: Path,
+        needs: tuple[Path, ...],
+        cost: float,
+        run: Callable[[Progress], None],
+        weight: float = 1.0,
+        *,
+        alone: bool = False,
+        analysis: str = "",
+    ) -> Self:
+        """A step of one seed, which is named after its seed where several run together."""
+        seed = f"seed {bench.cell.seed}: " if bench.setting.seeds > 1 else ""
+        return cls(seed + what, cost, weight, result, run, needs, bench, alone, analysis)
+
+    def done(self) -> bool:
+        """Whether its result is there."""
+        return self.result.is_file() if self.result.suffix else self.result.is_dir()
+
+
+@contextlib.contextmanager
+def spared(what: str) -> Iterator[None]:
+    """What a study only offers beside its results, and must not take them along: a failure becomes a warning.
+
+    Args:
+        what: what is left out then, as the start of a sentence.
+    """
+    try:
+        yield
+    except (TombolaError, SafetensorError, OSError, MemoryError, RuntimeError) as error:
+        warnings.warn(f"{what}: {' '.join(str(error).split())[:300]}", stacklevel=2)

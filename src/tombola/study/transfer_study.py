@@ -1,0 +1,288 @@
+"""Tickets of one task retrained on another: for each two studies of one model, resumable cell by cell."""
+
+import functools
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from tombola.analysis.transfer import Scored, Transfer, transferred
+from tombola.architectures.anatomy import dissect
+from tombola.foundations.atomic_files import disk_errors, publish, read_json, sweep_drafts, write_json, write_lines
+from tombola.foundations.errors import TombolaError
+from tombola.foundations.precision import deterministic, resolve_device
+from tombola.foundations.progress import Bars, Progress
+from tombola.pruning import controls
+from tombola.pruning.evaluation import Evaluation
+from tombola.study.config import StudyConfig, fingerprint
+from tombola.study.folder_layout import EVALUATION, TRANSFER, Cell
+from tombola.study.scheduler import run_here
+from tombola.study.seed_context import Setting, Workbench
+from tombola.study.step import TRAINING_COST, Step
+from tombola.study.time_estimate import announce, in_words
+from tombola.tasks.base import Task
+from tombola.tasks.registry import open_task
+from tombola.tickets.pruning_methods import in_words as pruning_in_words
+from tombola.tickets.site_groups import members_of
+from tombola.tickets.ticket import Pruning, Ticket
+
+KINDS = ("transferred", "random")
+"""What is retrained in each cell: the ticket of the other task, and a random one of its size."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished study, as another one sees it."""
+
+    folder: Path
+    config: StudyConfig
+    signature: str
+    seeds: tuple[int, ...]
+
+    @property
+    def task(self) -> str:
+        """Its task's short name."""
+        return self.config.task_name
+
+    def cell(self, seed: int) -> Cell:
+        """The folder of one seed."""
+        return Cell(seed, self.folder / self.task / f"seed-{seed}")
+
+    def retrained(self, seed: int, pruning: Pruning) -> bool:
+        """Whether it has the retrained good ticket of a seed."""
+        return (self.cell(seed).ticket(pruning, "good") / "retrained" / "score.json").is_file()
+
+    @classmethod
+    def read(cls, folder: Path) -> "Finished":
+        """Read a study's folder.
+
+        Raises:
+            TombolaError: it holds no study, or a damaged one.
+        """
+        path = folder / "study.json"
+        if not path.is_file():
+            raise TombolaError(f"{folder} holds no study (study.json is missing); make one with `tombola study`")
+        values = read_json(path)
+        try:
+            config = StudyConfig.of("quick", **values["config"])
+            found = cls(folder, config, str(values["architecture"]["signature"]), tuple(values["seeds"]))
+            digest = values["hash"]
+        except (KeyError, TypeError) as error:
+            raise TombolaError(f"{path} is damaged ({error!r}); run the study again") from None
+        if config.hash() != digest:
+            # The hash is over the content of local files: other data would be judged by the wrong answers.
+            raise TombolaError(
+                f"the model or the data of {folder} are not there any more as the study saw them; run it again, or "
+                "call this from the folder that the study was called from"
+            )
+        return found
+
+
+class Transferring:
+    """Retrain every study's good tickets on every other study's task, beside random tickets of their sizes.
+
+    The target's own retrained good ticket is the other end of the scale, and is not trained again (Chen et al. 2020,
+    The Lottery Ticket Hypothesis for Pre-trained BERT Networks).
+
+    Args:
+        folders: of two or more finished studies of one architecture, of different tasks.
+        out: folder of the results.
+        prunings: which; by default all that every study has.
+        seeds: which; by default all that every study has.
+
+    Raises:
+        TombolaError: the studies do not go together.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        out: Path,
+        *,
+        prunings: Sequence[Pruning] = (),
+        seeds: Sequence[int] = (),
+    ) -> None:
+        self.out = out
+        self.studies = [Finished.read(folder) for folder in folders]
+        if len(self.studies) < 2:
+            raise TombolaError("transfer is between tasks; give the folders of two studies at least")
+        first = self.studies[0]
+        for other in self.studies[1:]:
+            if other.signature != first.signature:
+                raise TombolaError(
+                    f"{first.folder} is of a model {first.signature}, {other.folder} of {other.signature}; tickets fit "
+                    "one architecture only"
+                )
+        models = {fingerprint(study.config.model): study.config.model for study in self.studies}
+        if len(models) > 1:
+            raise TombolaError(
+                f"the studies are of different models ({', '.join(sorted(models.values()))}); a ticket transfers "
+                "between tasks of one pre-trained model"
+            )
+        if len({study.task for study in self.studies}) < len(self.studies):
+            raise TombolaError("two of the studies are of one task; give one study of each task")
+        self.prunings = tuple(prunings) or _common([study.config.prunings for study in self.studies])
+        done = [[s for s in one.seeds if all(one.retrained(s, p) for p in self.prunings)] for one in self.studies]
+        self.seeds = tuple(seeds) or _common(done) or _common([study.seeds for study in self.studies])
+        for what, given in (("seeds", self.seeds), ("prunings", self.prunings)):
+            if len(set(given)) < len(given):
+                raise TombolaError(f"{what} must be different, not {', '.join(map(str, given))}")
+        if not self.prunings or not self.seeds:
+            what = "pruning" if not self.prunings else "seed"
+            raise TombolaError(f"the studies have no {what} in common; run one of them for those of the other too")
+        for study, pruning, seed in itertools.product(self.studies, self.prunings, self.seeds):
+            if not study.retrained(seed, pruning):
+                raise TombolaError(
+                    f"{study.folder} has no retrained good ticket of {pruning_in_words(pruning)} for seed {seed}; let "
+                    "`tombola study` finish it"
+                )
+
+    def estimate(self) -> float:
+        """Seconds that what is left will take: as long as the targets' own retrainings took."""
+        seconds = 0.0
+        for target, source, pruning, seed in self._cells():
+            took = _row(target.cell(seed).ticket(pruning, "good") / "retrained")["seconds"]
+            left = [kind for kind in KINDS if not (self._home(target, source, pruning, seed) / kind).is_dir()]
+            seconds += took * len(left)
+        return seconds
+
+    def run(self) -> Path:
+        """Train what is missing, and return the path of `transfer.json`.
+
+        Raises:
+            TombolaError: something the user can mend; whatever was finished stays.
+        """
+        tasks = {study.task: open_task(study.config) for study in self.studies}
+        with disk_errors(self.out):
+            self.out.mkdir(parents=True, exist_ok=True)
+        try:
+            with filelock.FileLock(self.out / ".lock", timeout=0), deterministic(resolve_device(self._device())):
+                self._check_out()
+                if seconds := self.estimate():
+                    announce(f"expected time of the transfer: {in_words(seconds)}")
+                return self._run(tasks)
+        except filelock.Timeout:
+            raise TombolaError(f"another process is at work on {self.out}; wait for it, or stop it") from None
+
+    def _device(self) -> str:
+        return self.studies[0].config.device
+
+    def _check_out(self) -> None:
+        """Cells of other studies must not be taken for those of these."""
+        path = self.out / "studies.json"
+        mine: dict[str, object] = {study.task: study.config.hash() for study in self.studies}
+        there = read_json(path) if path.is_file() else mine
+        if any(mine.get(task, digest) != digest for task, digest in there.items()):
+            raise TombolaError(f"{self.out} holds a transfer between other studies; choose another folder with --out")
+        write_json(path, {**there, **mine})
+
+    def _run(self, tasks: dict[str, Task]) -> Path:
+        sweep_drafts(self.out)
+        steps = [step for target in self.studies for step in self._steps(target, tasks[target.task])]
+        with Bars("transfer", sum(step.cost for step in steps)) as bars:
+            run_here(steps, bars)
+        found = self._found(tasks)
+        write_lines(self.out / "results.jsonl", self._rows())
+        found.write(self.out / TRANSFER)
+        return self.out / TRANSFER
+
+    def _cells(self) -> Iterator[tuple[Finished, Finished, Pruning, int]]:
+        for target, source in itertools.permutations(self.studies, 2):
+            for pruning, seed in itertools.product(self.prunings, self.seeds):
+                yield target, source, pruning, seed
+
+    def _home(self, target: Finished, source: Finished, pruning: str, seed: int) -> Path:
+        return self.out / pruning / target.task / source.task / f"seed-{seed}"
+
+    def _steps(self, target: Finished, task: Task) -> Iterator[Step]:
+        device = resolve_device(target.config.device)
+        setting = Setting(
+            config=target.config,
+            task=task,
+            anatomy=dissect(task.load(target.config.model, seed=0)),
+            device=device,
+            precision="bf16" if target.config.precision == "bf16" else "fp32",
+            save="none",
+            study=target.folder.name,
+            seeds=len(self.seeds),
+        )
+        for to, source, pruning, seed in self._cells():
+            if to is not target:
+                continue
+            bench = Workbench(setting, target.cell(seed))
+            cost = TRAINING_COST * target.config.epochs * task.size("train") + task.size("dev")
+            for kind in KINDS:
+                place = self._home(target, source, pruning, seed) / kind
+                what = "its" if kind == "transferred" else "a random"
+                yield Step(
+                    f"seed {seed}: {source.task} to {target.task}, {what} ticket of {pruning_in_words(pruning)}",
+                    cost,
+                    TRAINING_COST,
+                    place,
+                    functools.partial(self._retrain, bench, source, pruning, kind, place),
+                )
+
+    def _retrain(
+        self, bench: Workbench, source: Finished, pruning: Pruning, kind: str, place: Path, progress: Progress
+    ) -> None:
+        started = time.perf_counter()
+        ticket = Ticket.load(source.cell(bench.cell.seed).ticket(pruning, "good"))
+        if kind == "random":
+            anatomy = bench.setting.anatomy
+            ticket = controls.random(ticket, bench.cell.seed, members_of(anatomy, pruning), anatomy)
+        trained = bench.trained(ticket, progress)
+        with publish(place) as draft:
+            bench.write_score(draft, trained, kind, "retrained", started, progress)
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        for target, source, pruning, seed in self._cells():
+            for kind in KINDS:
+                yield {"source": source.task, **_row(self._home(target, source, pruning, seed) / kind)}
+
+    def _found(self, tasks: dict[str, Task]) -> Transfer:
+        cells = []
+        for pruning, (target, source) in itertools.product(self.prunings, itertools.permutations(self.studies, 2)):
+            homes = [self._home(target, source, pruning, seed) for seed in self.seeds]
+            own = [target.cell(seed).ticket(pruning, "good") / "retrained" for seed in self.seeds]
+            cells.append(
+                transferred(
+                    pruning,
+                    source.task,
+                    target.task,
+                    _scored([home / "transferred" for home in homes]),
+                    _scored(own),
+                    _scored([home / "random" for home in homes]),
+                    [float(_row(target.cell(seed).full)["score"]) for seed in self.seeds],
+                    tasks[target.task],
+                    resamples=target.config.resamples,
+                )
+            )
+        config = self.studies[0].config
+        return Transfer(
+            model=config.model,
+            tasks=tuple(study.task for study in self.studies),
+            seeds=self.seeds,
+            metrics={study.task: tasks[study.task].metric.name for study in self.studies},
+            cells=tuple(cells),
+        )
+
+
+def _common(lists: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
+    """What all have, in the order of the first."""
+    return tuple(one for one in lists[0] if all(one in other for other in lists[1:]))
+
+
+def _row(place: Path) -> dict[str, Any]:
+    return read_json(place / "score.json")
+
+
+def _scored(places: Sequence[Path]) -> list[Scored]:
+    rows = [_row(place) for place in places]
+    return [
+        Scored(Evaluation.read(place / EVALUATION).predictions, float(row["score"]), float(row["sparsity"]))
+        for place, row in zip(places, rows, strict=True)
+    ]

@@ -1,0 +1,193 @@
+"""Worker processes as the study that started them sees them: given steps, listened to, and ended together.
+
+Not `multiprocessing`: its processes import the caller's script again, which must then be written for it. What runs in a
+worker is `python -m tombola.study.worker`, and all that passes between the two are lines of JSON.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, Self
+
+import torch
+
+from tombola.foundations.errors import TombolaError
+from tombola.foundations.progress import Line
+from tombola.study.step import Step
+
+_Events = queue.SimpleQueue[tuple["Worker", dict[str, Any] | None]]
+
+
+class Worker:
+    """One worker process.
+
+    Args:
+        job: what it works for, see `tombola.study.worker`.
+        threads: of PyTorch in it.
+        line: where its progress is shown.
+        events: where it puts what the process says; None when that has ended.
+
+    Attributes:
+        seed: of the step that it was given last.
+        line: where its progress is shown.
+    """
+
+    def __init__(self, job: Mapping[str, object], threads: int, line: Line, events: _Events) -> None:
+        self.line = line
+        self.seed: int | None = None
+        self._step: Step | None = None
+        # The same Tombola as here, however it was found; -P: files of the working directory are no libraries.
+        paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]
+        environment = {
+            "TOKENIZERS_PARALLELISM": "false",
+            "OMP_WAIT_POLICY": "PASSIVE",
+            **os.environ,
+            "OMP_NUM_THREADS": str(threads),
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        }
+        # What libraries print must not run through the bars; it is read when the process fails.
+        self._printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process is buried
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "tombola.study.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._printed,
+            env=environment,
+            text=True,
+            encoding="utf-8",
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._orders: IO[str] = self._process.stdin
+        threading.Thread(target=self._listen, args=(self._process.stdout, events), daemon=True).start()
+        self._send({**job, "threads": threads})
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has a step that is not done."""
+        return self._step is not None
+
+    def give(self, step: Step, seed: int | None) -> None:
+        """Let it run a step."""
+        self._step = step
+        self.seed = seed
+        self.line.start(step.what, cost=step.cost, weight=step.weight)
+        self._send({"run": step.what})
+
+    def rest(self) -> Step:
+        """Take note that its step is done."""
+        assert self._step is not None
+        step, self._step = self._step, None
+        self.line.end()
+        return step
+
+    def kill(self) -> None:
+        """End the process, without a wait."""
+        self._process.kill()
+
+    def bury(self) -> None:
+        """Wait until the process has ended, and close what was open to it."""
+        self._process.wait()
+        with contextlib.suppress(OSError):
+            self._orders.close()
+        self._printed.close()
+
+    def failure(self, message: Mapping[str, Any] | None) -> Exception:
+        """What to raise: for what the worker says of its failure, or for a process that ended without a word."""
+        at = f"at the step {self._step.what!r}" if self._step is not None else "between two steps"
+        memory = TombolaError(
+            f"memory ran out {at}, in a worker process; start again with --workers 1, finished steps are kept"
+        )
+        if message is None:
+            code = self._process.wait()
+            if hasattr(signal, "SIGKILL") and code == -signal.SIGKILL:
+                return TombolaError(
+                    f"the system killed a worker process {at}, most likely because memory ran out; start again with "
+                    "--workers 1, finished steps are kept"
+                )
+            self._printed.seek(0)
+            tail = self._printed.read().decode(errors="replace").strip()[-2000:]
+            return RuntimeError(f"a worker process ended {at} with code {code}\n{tail}")
+        kind, text = message["error"], message["text"]
+        if kind == "TombolaError":
+            return TombolaError(text)
+        if kind == "OutOfMemoryError":
+            return torch.OutOfMemoryError(text.strip().splitlines()[-1])
+        if kind == "MemoryError" or "DefaultCPUAllocator" in text:
+            return memory
+        return RuntimeError(f"a worker process failed {at}\n{text}")
+
+    def _send(self, message: Mapping[str, object]) -> None:
+        # A process that has ended is told of by the end of its messages.
+        with contextlib.suppress(BrokenPipeError):
+            self._orders.write(json.dumps(message) + "\n")
+            self._orders.flush()
+
+    def _listen(self, messages: IO[str], events: _Events) -> None:
+        with messages:
+            for line in messages:
+                events.put((self, json.loads(line)))
+        events.put((self, None))
+
+
+class Crew:
+    """The workers of one job: started as work for them comes, and all ended when the block ends, however it does.
+
+    Args:
+        job: what they work for, see `tombola.study.worker`.
+        size: how many at most.
+        threads: of PyTorch in each.
+    """
+
+    def __init__(self, job: Mapping[str, object], size: int, threads: int) -> None:
+        self._job = job
+        self._size = size
+        self._threads = threads
+        self._workers: list[Worker] = []
+        self._events: _Events = queue.SimpleQueue()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.kill()
+        for worker in self._workers:
+            worker.bury()
+
+    def resting(self) -> list[Worker]:
+        """Those without a step."""
+        return [worker for worker in self._workers if not worker.busy]
+
+    def busy(self) -> bool:
+        """Whether any has a step."""
+        return any(worker.busy for worker in self._workers)
+
+    def vacant(self) -> bool:
+        """Whether another one may be hired."""
+        return len(self._workers) < self._size
+
+    def hire(self, line: Line) -> Worker:
+        """Start another one."""
+        worker = Worker(self._job, self._threads, line, self._events)
+        self._workers.append(worker)
+        return worker
+
+    def receive(self) -> tuple[Worker, dict[str, Any]]:
+        """The next message of any worker.
+
+        Raises:
+            TombolaError: a worker failed by what the user can mend, or ran out of memory.
+        """
+        worker, message = self._events.get()
+        if message is None or "error" in message:
+            raise worker.failure(message)
+        return worker, message

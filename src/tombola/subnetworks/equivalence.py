@@ -1,0 +1,185 @@
+"""The proof that what is made of a model computes what the masked one does, on inputs that any model takes."""
+
+import contextlib
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from tombola.architectures.anatomy import device_of
+from tombola.checkpoints.model_libraries import dtype_of, is_denoiser
+from tombola.checkpoints.packed_weights import same_bits
+from tombola.foundations.errors import TombolaError
+from tombola.subnetworks.gates import attach
+from tombola.subnetworks.subnetwork import Subnetwork, masked
+
+_OUTPUTS = ("logits", "sample", "last_hidden_state")
+"""What models call what they compute."""
+
+_PRECISE = (torch.float32, torch.float64)
+
+_LARGEST = 32
+"""Sides of an image that a denoiser is checked with, at most: what is left out is left out at any size."""
+
+TOLERANCE = 1e-4
+"""Largest difference of an output in the self-check, relative to the largest output; rounding is near 1e-6 in fp32."""
+
+
+def largest_difference(gated: Subnetwork, shrunk: Subnetwork, batch: int = 4) -> float:
+    """Largest difference of an output between two forms of a ticket on random inputs, relative to the largest output.
+
+    Raises:
+        TombolaError: an output is not finite.
+    """
+    given = random_inputs(gated.model, batch)
+    return relative(computed(gated, given), computed(shrunk, given))
+
+
+def random_inputs(model: nn.Module, batch: int, length: int = 24) -> dict[str, Any]:
+    """Inputs that any model of text or images takes, the same each time.
+
+    Token ids [batch, length] with a mask that pads every second row at the end (for encoder-decoder models also
+    decoder ids), or pixels [batch, channels, size, size]. Of a denoiser see
+    [`tombola.checkpoints.denoisers.random_inputs`][tombola.checkpoints.denoisers.random_inputs].
+    """
+    if is_denoiser(model):
+        from tombola.checkpoints import denoisers
+
+        return denoisers.random_inputs(model, batch)
+    assert isinstance(model, PreTrainedModel)
+    generator = torch.Generator().manual_seed(0)
+    config = model.config
+    device = model.device
+    if model.main_input_name == "pixel_values":
+        size = config.image_size
+        pixels = torch.randn(batch, config.num_channels, size, size, generator=generator)
+        return {"pixel_values": pixels.to(device, model.dtype)}
+    longest = getattr(config, "max_position_embeddings", None)
+    length = length if longest is None or longest <= 0 else min(length, longest // 2)
+    # Low ids are special tokens, some of which a model treats in its own way.
+    ids = torch.randint(min(10, config.vocab_size // 2), config.vocab_size, (batch, length), generator=generator)
+    mask = torch.ones_like(ids)
+    mask[1::2, length // 2 :] = 0
+    classifies = type(model).__name__.endswith("ForSequenceClassification")
+    if config.is_encoder_decoder and classifies:
+        # Its answer is read off the end token, and it makes its decoder's ids itself.
+        ids[torch.arange(batch), mask.sum(1) - 1] = config.eos_token_id
+    given = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+    if config.is_encoder_decoder and not classifies:
+        given["decoder_input_ids"] = ids[:, : length // 2].to(device)
+    return given
+
+
+def computed(subnetwork: Subnetwork, given: Mapping[str, Any]) -> Tensor:
+    """Logits, the last hidden state of a model without a head, or a denoiser's prediction, fp32 on the CPU.
+
+    See `meaningful`.
+    """
+    model, device = subnetwork.model, device_of(subnetwork.model)
+    given = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in given.items()}
+    training = model.training
+    model.eval()
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(torch.no_grad())
+            if subnetwork.gated:
+                gates = stack.enter_context(attach(model, subnetwork.anatomy, subnetwork.present, subnetwork.ticket))
+                gates.open(len(next(iter(given.values()))), device, grad=False)
+            output = model(**given)
+    finally:
+        model.train(training)
+    found: Tensor = next(output[name] for name in _OUTPUTS if name in output)
+    return meaningful(found.float().cpu(), given)
+
+
+def meaningful(output: Tensor, given: Mapping[str, Tensor]) -> Tensor:
+    """An output with 0 at padding, where a model promises nothing."""
+    if output.ndim == 3 and "attention_mask" in given and "decoder_input_ids" not in given:
+        return output.where(given["attention_mask"].to(output.device).bool()[..., None], 0.0)
+    return output
+
+
+def precise(model: nn.Module) -> nn.Module:
+    """The model, or an fp32 copy of one of 16 bits, in which rounding alone would exceed the tolerance."""
+    # Not the class's own way, which in diffusers leaves some parts as they are.
+    return model if dtype_of(model) in _PRECISE else nn.Module.float(copy.deepcopy(model))
+
+
+def relative(expected: Tensor, found: Tensor) -> float:
+    """Largest difference of two outputs, relative to the largest expected one.
+
+    Raises:
+        TombolaError: one is not finite.
+    """
+    if not (expected.isfinite().all() and found.isfinite().all()):
+        raise TombolaError("the model's outputs on random inputs are not finite, so nothing can be compared")
+    return float((expected - found).abs().max() / expected.abs().max())
+
+
+def difference(expected: Tensor, found: Tensor, what: str) -> float:
+    """`relative`, if it is small enough.
+
+    Raises:
+        TombolaError: it is above `TOLERANCE`, or an output is not finite; `what` names the one that was found.
+    """
+    apart = relative(expected, found)
+    if not apart <= TOLERANCE:
+        raise TombolaError(
+            f"{what} differs from the masked model by {apart:.1e} of the largest output, so it was not saved; please "
+            "report this model and ticket"
+        )
+    return apart
+
+
+def prove(model: nn.Module, small: Subnetwork, again: nn.Module, what: str) -> float:
+    """Compare a model that was read back with the masked one.
+
+    Args:
+        model: the whole model.
+        small: its ticket made flesh; of a ticket of weights, the masked model.
+        again: what was read back; it may be changed to fp32.
+        what: names it in an error.
+
+    Returns:
+        The largest difference of an output, relative to the largest output; 0 for a ticket of weights, of which every
+        bit of every tensor was compared.
+
+    Raises:
+        TombolaError: they differ, or the one that was read back does not run.
+    """
+    if small.ticket.pruning == "weights":
+        expected, found = small.model.state_dict(), again.state_dict()
+        differing = [name for name in expected if name not in found or not same_bits(expected[name], found[name])]
+        if differing:
+            raise TombolaError(
+                f"{what} differs from the masked one in {', '.join(differing[:3])}, so it was not saved; please report "
+                "this model and ticket"
+            )
+        return 0.0
+    exact = precise(model)
+    given = _few_inputs(exact)
+    expected_output = computed(masked(exact, small.ticket), given)
+    # One fp32 copy of a model of 16 bits at a time.
+    del exact
+    exact = again if dtype_of(again) in _PRECISE else nn.Module.float(again)
+    try:
+        output = computed(replace(small, model=exact), given)
+    except (RuntimeError, ValueError, IndexError) as error:
+        reason = " ".join(str(error).split())[:150]
+        raise TombolaError(
+            f"{what} does not run ({reason}), so it was not saved; please report this model and ticket"
+        ) from error
+    return difference(expected_output, output, what)
+
+
+def _few_inputs(model: nn.Module) -> dict[str, Any]:
+    """Random inputs of a batch that also a slow machine computes: of a denoiser, of small images."""
+    if not is_denoiser(model):
+        return random_inputs(model, 4)
+    from tombola.checkpoints import denoisers
+
+    return denoisers.random_inputs(model, 2, min(_LARGEST, denoisers.size_of(model)))

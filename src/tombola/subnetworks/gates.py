@@ -1,0 +1,132 @@
+"""Gates on sites: one factor for every head, MLP, block of neurons or group of channels of every example.
+
+A head's gate multiplies the head's slice of the attention output projection's input (of both, where two streams of
+tokens attend together), that of a block of neurons its slice of the MLP output projection's input, that of a group of
+channels its slice of the second convolution's input; an MLP's gate multiplies the sublayer's whole contribution to the
+residual stream, bias included. All at one, the model computes what it always does; a gate at zero is the deletion of
+its site.
+A layer that is used several times (ALBERT) has its gates once, and their gradient sums over the uses.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from tombola.architectures.anatomy import Anatomy
+from tombola.tickets.ticket import Ticket
+
+Place = tuple[str, int]
+"""A kind of site, and the row of its mask."""
+
+
+@dataclass
+class Gates:
+    """The gates of the pass that comes next; `open` makes new ones for every batch.
+
+    Attributes:
+        present: the sites that the model physically has.
+        values: what the gates are set to when opened: one where it survives.
+        opened: for each row of a mask that has any sites, kind by kind, its gates [batch, present sites], fp32.
+    """
+
+    present: Ticket
+    values: Ticket
+    opened: dict[Place, Tensor] = field(default_factory=dict)
+
+    def places(self) -> Iterator[tuple[Place, Tensor]]:
+        """Each row of a mask that has any sites, with those that it has, bool [sites]."""
+        for kind in self.present.sites:
+            for row, sites in enumerate(self.present.rows(kind)):
+                if sites.any():
+                    yield (kind, row), sites
+
+    def open(self, batch: int, device: torch.device, *, grad: bool) -> list[Tensor]:
+        """Make fresh gates, one of each site for every example, and return them in the order of `places`."""
+        values = {kind: self.values.rows(kind) for kind in self.present.sites}
+        self.opened = {
+            (kind, row): values[kind][row][sites]
+            .to(device, torch.float32)
+            .expand(batch, -1)
+            .clone()
+            .requires_grad_(grad)
+            for (kind, row), sites in self.places()
+        }
+        return list(self.opened.values())
+
+
+@contextlib.contextmanager
+def attach(model: nn.Module, anatomy: Anatomy, present: Ticket, values: Ticket | None = None) -> Iterator[Gates]:
+    """Put gates on a model's sites while the block runs, with all parameters frozen.
+
+    Args:
+        model: the model, whole or shrunk.
+        anatomy: anatomy of the whole model.
+        present: ticket of the sites that `model` still has (everything, for a whole model).
+        values: ticket of the gates that are one; the others are zero. By default all that are present are one.
+
+    Yields:
+        Gates, to be opened before every forward pass. On the way out hooks go and `requires_grad` is restored.
+    """
+    # Asked for by name: a ticket without survivors is false.
+    gates = Gates(present, present if values is None else values)
+
+    def gate_input(place: Place, path: str, size: int, *, axis: int = -1, last: bool = False) -> RemovableHandle:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
+            (x,) = inputs
+            # fp32 gates: under autocast the product is taken in fp32, so that a gate's gradient sums in fp32 too.
+            gate = _by_example(gates.opened[place], x).repeat_interleave(size, 1)
+            own, others = gate.shape[1], x.shape[axis] - gate.shape[1]
+            if others:
+                # Units of an MLP stand beside those of heads.
+                one = gate.new_ones(len(gate), others)
+                gate = torch.cat((one, gate) if last else (gate, one), 1)
+            shape = [1] * x.ndim
+            shape[0], shape[axis] = len(gate), own + others
+            return ((x * gate.reshape(shape)).to(x.dtype),)
+
+        return model.get_submodule(path).register_forward_pre_hook(hook)
+
+    def gate_output(place: Place, path: str) -> RemovableHandle:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            gate = _by_example(gates.opened[place], output)
+            return (output * gate.reshape(output.shape[0], *[1] * (output.ndim - 1))).to(output.dtype)
+
+        return model.get_submodule(path).register_forward_hook(hook)
+
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    handles = []
+    try:
+        for place, sites in gates.places():
+            kind, row = place
+            if kind == "heads":
+                attention = anatomy.attentions[row]
+                handles += [gate_input(place, path, attention.size) for path in attention.outputs]
+            elif kind == "channels":
+                residual = anatomy.residuals[row]
+                handles.append(gate_input(place, residual.output, residual.size, axis=1))
+            elif kind == "neurons":
+                mlp = anatomy.feed_forwards[row]
+                handles.append(gate_input(place, mlp.output, mlp.neurons // len(sites), last=mlp.plan.shared_output))
+            elif anatomy.feed_forwards[row].plan.shared_output:
+                mlp = anatomy.feed_forwards[row]
+                handles.append(gate_input(place, mlp.output, mlp.neurons, last=True))
+            else:
+                handles.append(gate_output(place, anatomy.feed_forwards[row].gate))
+        for parameter in trainable:
+            parameter.requires_grad_(False)
+        yield gates
+    finally:
+        for handle in handles:
+            handle.remove()
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+
+
+def _by_example(gate: Tensor, x: Tensor) -> Tensor:
+    """The gate of each row of `x`, where a family lays the tokens of all examples in one dimension (OPT's MLP)."""
+    tokens = x.shape[0] // gate.shape[0]
+    return gate if tokens == 1 else gate.repeat_interleave(tokens, 0)

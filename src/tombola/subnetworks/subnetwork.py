@@ -1,0 +1,140 @@
+"""A ticket made flesh: a model of which only the ticket's part works, by masking it or by really removing the rest."""
+
+import copy
+import itertools
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from tombola.architectures.anatomy import Anatomy, dissect
+from tombola.subnetworks.structured_removal import (
+    cut_channels,
+    cut_heads,
+    cut_mlp,
+    join_biases,
+    restore_channels,
+    restore_heads,
+    restore_mlp,
+    separate_biases,
+)
+from tombola.tickets.ticket import BLOCK, Pruning, Ticket, every_site
+
+
+@dataclass(frozen=True)
+class Subnetwork:
+    """A model and the ticket that it realises.
+
+    Attributes:
+        model: the model to call. It shares what it can with the model that it was made from.
+        anatomy: anatomy of the whole model.
+        ticket: what of it works.
+        present: the sites that are physically there: everything, unless the model was shrunk.
+    """
+
+    model: nn.Module
+    anatomy: Anatomy
+    ticket: Ticket
+    present: Ticket
+
+    @property
+    def gated(self) -> bool:
+        """Whether sites that the ticket pruned are still there and need gates at zero."""
+        return self.ticket.pruning != "weights" and self.present != self.ticket
+
+
+def whole(model: nn.Module, pruning: Pruning | None = None, block: int = BLOCK) -> Subnetwork:
+    """The full model as a subnetwork of itself; `pruning` and `block` say which sites it is seen as.
+
+    By default heads and MLPs, in a convolutional network heads and channels.
+
+    Raises:
+        TombolaError: unknown architecture, or no such blocks of neurons.
+    """
+    anatomy = dissect(model)
+    everything = Ticket.everything(anatomy, every_site(anatomy) if pruning is None else pruning, block)
+    return Subnetwork(model, anatomy, everything, everything)
+
+
+def masked(model: nn.Module, ticket: Ticket) -> Subnetwork:
+    """The ticket with everything else switched off: gates at zero for sites, zeros for weights.
+
+    `model` itself is not changed: weights are masked in a copy that shares the parameters that no mask touches. A
+    pruned weight is +0.0, whatever it was.
+
+    Raises:
+        TombolaError: the ticket is for another architecture.
+    """
+    anatomy = dissect(model)
+    ticket.check(anatomy)
+    if ticket.pruning != "weights":
+        return Subnetwork(model, anatomy, ticket, ticket | ~ticket)
+    copied = structural_copy(model)
+    for matrix, parameter in anatomy.prunable(copied):
+        mask = ticket.masks[matrix.name].to(parameter.device)
+        module = copied.get_submodule(matrix.parameter.removesuffix(".weight"))
+        # A product would leave -0.0 where a negative weight was, and NaN where an infinite one was.
+        module.weight = nn.Parameter(parameter.detach().where(mask, 0.0), parameter.requires_grad)
+    return Subnetwork(copied, anatomy, ticket, Ticket.everything(anatomy, every_site(anatomy)))
+
+
+def shrunk(model: nn.Module, ticket: Ticket, *, empty: bool = True) -> Subnetwork:
+    """The ticket with the pruned sites removed from the network: the same function, in fewer operations.
+
+    `model` itself is not changed; parameters that no cut touches are shared with it. A sublayer that loses all its
+    heads keeps the bias of its attention output; where it does not run without heads (decoders, for their KV cache),
+    it keeps one whose weights are zeros, which training leaves at zero. A layer that loses its MLP keeps what
+    surrounds it (in BERT the layer norm); an MLP that loses all its neurons keeps the bias of its output too. Where
+    several heads share keys and values, those of a group go with its last head; uneven groups are exact too, see
+    [`tombola.subnetworks.structured_removal`][]. Weight tickets cannot be shrunk and are masked instead. With `empty` false, no sublayer is
+    left without heads: each keeps at least one of zeros.
+
+    Raises:
+        TombolaError: the ticket is for another architecture.
+    """
+    if ticket.pruning == "weights":
+        return masked(model, ticket)
+    anatomy = dissect(model)
+    ticket.check(anatomy)
+    if not empty:
+        rows = tuple(replace(row, may_be_empty=False) for row in anatomy.attentions)
+        anatomy = replace(anatomy, attentions=rows)
+    copied = structural_copy(model)
+    kept = ticket.kept(anatomy)
+    for row, heads in zip(anatomy.attentions, kept.heads, strict=True):
+        cut_heads(copied, row, heads)
+    separate_biases(copied, anatomy.attentions, kept.heads)
+    for mlp, neurons, stays in zip(anatomy.feed_forwards, kept.neurons, kept.mlps.tolist(), strict=True):
+        cut_mlp(copied, mlp, neurons, stays=stays)
+    for residual, groups in zip(anatomy.residuals, kept.channels, strict=True):
+        cut_channels(copied, residual, groups)
+    return Subnetwork(copied, anatomy, ticket, ticket)
+
+
+def expanded(subnetwork: Subnetwork) -> nn.Module:
+    """A model of the original shapes that computes what the subnetwork does: zeros where something was removed.
+
+    It loads with plain `from_pretrained` and keeps every weight of the removed sites at exactly zero. That holds for
+    every ticket, also after training: what was shared before the cut (keys and values of a group, T5's position bias)
+    is one parameter in the shrunk model too.
+    """
+    if subnetwork.gated:
+        subnetwork = shrunk(subnetwork.model, subnetwork.ticket)
+    anatomy, present = subnetwork.anatomy, subnetwork.present
+    if present.total == len(present):
+        return subnetwork.model
+    copied = structural_copy(subnetwork.model)
+    kept = present.kept(anatomy)
+    for row, heads in zip(anatomy.attentions, kept.heads, strict=True):
+        restore_heads(copied, row, heads)
+    join_biases(copied, anatomy.attentions)
+    for mlp, neurons, stays in zip(anatomy.feed_forwards, kept.neurons, kept.mlps.tolist(), strict=True):
+        restore_mlp(copied, mlp, neurons, stays=stays)
+    for residual, groups in zip(anatomy.residuals, kept.channels, strict=True):
+        restore_channels(copied, residual, groups)
+    return copied
+
+
+def structural_copy(model: nn.Module) -> nn.Module:
+    """New modules over the same tensors: nearly free, and safe as long as parameters are replaced, not written to."""
+    shared = itertools.chain(model.parameters(), model.buffers())
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in shared})

@@ -1,0 +1,1 @@
+"""Labelled texts: files of any layout, GLUE, Rotten Tomatoes."""

@@ -1,0 +1,305 @@
+"""Labelled texts, checked once on the way in: whatever is a `Corpus` can be trained on and judged."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Protocol, Self, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tombola.foundations.errors import TombolaError
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """The texts of one split.
+
+    Attributes:
+        first: the text, or the first of a pair.
+        second: the second of a pair, None for single texts.
+        labels: int64 class ids [n], or float64 values [n].
+
+    Raises:
+        ValueError: the lengths differ.
+    """
+
+    first: tuple[str, ...]
+    second: tuple[str, ...] | None
+    labels: NDArray[Any]
+
+    def __post_init__(self) -> None:
+        second = self.first if self.second is None else self.second
+        if self.labels.shape != (len(self.first),) or len(second) != len(self.first):
+            raise ValueError("texts and labels of a split differ in number")
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def select(self, indices: ArrayLike) -> Self:
+        """The texts at `indices` (int [k]), in that order."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        second = None if self.second is None else tuple(self.second[i] for i in chosen)
+        return type(self)(tuple(self.first[i] for i in chosen), second, self.labels[chosen])
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """The labelled splits of a task.
+
+    Attributes:
+        name: for messages and results.
+        splits: `train`, `dev`, and for MNLI `dev_mismatched`.
+        classes: the names of the classes by id; None for regression.
+
+    Raises:
+        TombolaError: `train` or `dev` is missing, a split is empty, training knows only one label, or another
+            split has a class that training never saw.
+    """
+
+    name: str
+    splits: Mapping[str, Texts]
+    classes: tuple[str, ...] | None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "splits", MappingProxyType(dict(self.splits)))
+        for split in ("train", "dev", *self.splits):
+            if split not in self.splits:
+                raise TombolaError(f"{self.name} has no {split} split; both train and dev are needed")
+            if not len(self.splits[split]):
+                raise TombolaError(f"the {split} split of {self.name} is empty; give it at least one labelled row")
+        seen = np.unique(self.splits["train"].labels)
+        if len(seen) < 2:
+            only = seen[0] if self.classes is None else self.classes[seen[0]]
+            raise TombolaError(
+                f"every training row of {self.name} has the label {str(only)!r}; training needs at least two"
+            )
+        if self.classes is not None:
+            for split, texts in self.splits.items():
+                for unseen in np.setdiff1d(texts.labels, seen):
+                    raise TombolaError(
+                        f"the {split} split of {self.name} has the label {self.classes[unseen]!r}, which no "
+                        f"training row has; add such rows to training or drop it from {split}"
+                    )
+
+    @property
+    def regression(self) -> bool:
+        """Whether the labels are values instead of classes."""
+        return self.classes is None
+
+    @classmethod
+    def from_rows(
+        cls,
+        train: Iterable[Mapping[str, object]],
+        dev: Iterable[Mapping[str, object]],
+        *,
+        text: str,
+        text_pair: str | None = None,
+        label: str,
+        regression: bool = False,
+        name: str = "your data",
+    ) -> "Corpus":
+        """A corpus from rows in memory: a `datasets.Dataset`, or dictionaries.
+
+        The classes are those of the column's `datasets.ClassLabel` in training, else the labels that the
+        training rows have, numbers in numerical order and names in alphabetical order.
+
+        Raises:
+            TombolaError: a row lacks a column, a text or a label; a label is -1 where GLUE hides labels so,
+                is unseen in training, or is no number in regression; or what `Corpus` refuses.
+        """
+        names = class_names(train, label)
+        tables = {
+            split: tabulate(rows, f"{name}, {split}", text=text, text_pair=text_pair, label=label, names=names)
+            for split, rows in (("train", train), ("dev", dev))
+        }
+        return assemble(name, tables, classes=names, regression=regression)
+
+
+@runtime_checkable
+class _HasFeatures(Protocol):
+    @property
+    def features(self) -> Mapping[str, object] | None: ...
+
+
+def class_names(rows: object, column: str) -> tuple[str, ...] | None:
+    """The names of a column that is a `datasets.ClassLabel`; None if it is not or `rows` is no `Dataset`."""
+    features = rows.features if isinstance(rows, _HasFeatures) else None
+    names = getattr((features or {}).get(column), "names", None)
+    return None if names is None else tuple(map(str, names))
+
+
+@dataclass(frozen=True)
+class Table:
+    """One split before its labels are understood.
+
+    Attributes:
+        first, second, labels: the columns as they were read, [n] each.
+        where: says where row i is from: `train.tsv, line 3`.
+    """
+
+    first: Sequence[object]
+    second: Sequence[object] | None
+    labels: Sequence[object]
+    where: Callable[[int], str]
+
+    def named(self, names: Sequence[str] | None) -> "Table":
+        """The same with ids of a `datasets.ClassLabel` turned into names; as it is when `names` is None.
+
+        Raises:
+            TombolaError: a label is -1, as GLUE hides those of its test split, or outside of the names.
+        """
+        if names is None:
+            return self
+        labels: list[object] = []
+        for index, value in enumerate(self.labels):
+            if value == -1:
+                raise TombolaError(_hidden(self.where(index)))
+            if isinstance(value, int) and not 0 <= value < len(names):
+                raise TombolaError(f"{self.where(index)}: label {value} is outside of 0 to {len(names) - 1}")
+            labels.append(names[value] if isinstance(value, int) else value)
+        return Table(self.first, self.second, labels, self.where)
+
+
+def tabulate(
+    rows: Iterable[Mapping[str, object]],
+    source: str,
+    *,
+    text: str,
+    text_pair: str | None,
+    label: str,
+    names: Sequence[str] | None = None,
+) -> Table:
+    """The table of rows in memory; `names` are those of the ids where the label is no `ClassLabel` itself.
+
+    Raises:
+        TombolaError: a row lacks a column, or what `Table.named` refuses.
+    """
+
+    def where(index: int) -> str:
+        return f"{source} row {index} (the first is 0)"
+
+    columns = [text, label] if text_pair is None else [text, label, text_pair]
+    cells: list[list[object]] = [[] for _ in columns]
+    for index, row in enumerate(rows):
+        for column, values in zip(columns, cells, strict=True):
+            if column not in row:
+                known = ", ".join(map(str, row)) or "none"
+                raise TombolaError(f"{where(index)} has no column {column!r}; its columns: {known}")
+            values.append(row[column])
+    table = Table(cells[0], None if text_pair is None else cells[2], cells[1], where)
+    return table.named(class_names(rows, label) or names)
+
+
+def assemble(
+    name: str,
+    tables: Mapping[str, Table],
+    *,
+    regression: bool = False,
+    values: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+) -> Corpus:
+    """A corpus from tables of raw rows.
+
+    Args:
+        name: of the corpus.
+        tables: by split; `train` decides which labels there are.
+        regression: labels are finite numbers.
+        values: how the labels are written, in the order of their ids; default: `classes`, else as training
+            has them.
+        classes: what to call them; default: `values`.
+
+    Raises:
+        TombolaError: a text or label is missing or not of its kind, a label is unknown or hidden, or what
+            `Corpus` refuses. The message says in which row.
+    """
+    if regression:
+        splits = {
+            split: Texts(*_texts(table), np.array(_numbers(table), dtype=np.float64)) for split, table in tables.items()
+        }
+        return Corpus(name, splits, None)
+    written = {split: [_label(table, i) for i in range(len(table.labels))] for split, table in tables.items()}
+    known = values or classes or sorted(set(written["train"]), key=_order)
+    ids = {label: i for i, label in enumerate(known)}
+    splits = {}
+    for split, table in tables.items():
+        for index, label in enumerate(written[split]):
+            if label not in ids:
+                raise TombolaError(
+                    _hidden(table.where(index))
+                    if label == "-1"
+                    else f"{table.where(index)}: label {label!r} is unknown in training; known: {_few(known)}"
+                )
+        splits[split] = Texts(*_texts(table), np.array([ids[label] for label in written[split]], dtype=np.int64))
+    return Corpus(name, splits, tuple(classes or known))
+
+
+def _texts(table: Table) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
+    def checked(column: Sequence[object]) -> tuple[str, ...]:
+        texts = []
+        for index, value in enumerate(column):
+            if not isinstance(value, str):
+                what = "has no text" if value is None else f"has {value!r} where a text should be"
+                raise TombolaError(f"{table.where(index)} {what}; mend or drop the row")
+            texts.append(value)
+        return tuple(texts)
+
+    return checked(table.first), None if table.second is None else checked(table.second)
+
+
+def _present(table: Table, index: int) -> object:
+    """The label, which must be there."""
+    value = table.labels[index]
+    if (
+        value is None
+        or (isinstance(value, str) and not value.strip())
+        or (isinstance(value, float) and math.isnan(value))
+    ):
+        raise TombolaError(f"{table.where(index)} has no label; add it or drop the row")
+    return value
+
+
+def _hidden(where: str) -> str:
+    return f"{where}: label -1 is how GLUE hides the labels of its test split; use a split that has labels"
+
+
+def _label(table: Table, index: int) -> str:
+    """One spelling for a label, whether it comes as text or as a number: 1, 1.0 and "1" are the same."""
+    value = _present(table, index)
+    if not isinstance(value, str | int | float | np.integer | np.floating | np.bool_):
+        raise TombolaError(f"{table.where(index)}: label {value!r} is neither a name nor a number")
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        value = int(value)
+    return str(value).strip()
+
+
+def _numbers(table: Table) -> list[float]:
+    numbers = []
+    for index in range(len(table.labels)):
+        value = _present(table, index)
+        try:
+            number = float(value)  # type: ignore[arg-type]  # whatever it is, float() decides
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise TombolaError(f"{table.where(index)}: label {value!r} is no number, which regression needs")
+        numbers.append(number)
+    # -1 may be a score like any other, but not the only one.
+    if set(numbers) == {-1.0}:
+        raise TombolaError(_hidden(table.where(0)))
+    return numbers
+
+
+def _order(label: str) -> tuple[int, float, str]:
+    """Numbers first, by value; then names."""
+    try:
+        number = float(label)
+    except ValueError:
+        number = math.nan
+    # A class may be called "nan", which has no place among numbers.
+    return (1, 0.0, label) if math.isnan(number) else (0, number, label)
+
+
+def _few(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:10]) + (f" and {len(labels) - 10} more" if len(labels) > 10 else "")

@@ -1,0 +1,301 @@
+"""The user's own labelled texts: TSV, CSV, JSON lines, a folder of them, or a folder saved by `datasets`.
+
+TSV is as in GLUE: no quoting, a `"` is an ordinary character. CSV has the usual quoting, and a quoted field
+may span lines. Text is UTF-8, with or without a byte-order mark, with either line ending; blank lines are
+skipped. Every complaint names the file and the line.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+from tombola.foundations.errors import TombolaError
+from tombola.tasks.data.corpus import Corpus, Table, assemble, class_names, tabulate
+
+SUFFIXES = (".tsv", ".csv", ".jsonl", ".json")
+
+_TEXT = ("text", "sentence", "sentence1")
+_TEXT_PAIR = ("text_pair", "sentence2")
+_LABEL = ("label",)
+_DEV = ("dev", "validation", "test")
+
+Row = Mapping[str, object]
+
+
+def read(
+    source: Path | Sequence[Path],
+    *,
+    dev: Path | None = None,
+    text: str | None = None,
+    text_pair: str | None = None,
+    label: str | None = None,
+    regression: bool = False,
+) -> Corpus:
+    """A corpus from the user's own data.
+
+    Args:
+        source: a file of training rows with `dev`, both as a pair, or a folder. A folder holds `train.*` and
+            one of `dev.*`, `validation.*`, `test.*` (the first there is), or was written by
+            `DatasetDict.save_to_disk`; the parts of a pair may be files or folders written by
+            `Dataset.save_to_disk`.
+        dev: the rows that judge.
+        text, text_pair, label: names of the columns. Default: `text`, `sentence` or `sentence1`; `text_pair`
+            or `sentence2` where there is one and `text` is not named either; `label`.
+        regression: labels are numbers to be predicted, not classes.
+
+    Raises:
+        TombolaError: a file is missing, empty, not UTF-8 or malformed, has no such column, or what `assemble`
+            refuses.
+    """
+    paths = [source] if isinstance(source, Path) else list(source)
+    if dev is not None:
+        paths.append(dev)
+    name = str(paths[0]) if paths else "your data"
+    if len(paths) == 1:
+        pair = _saved_splits(paths[0]) if _is_saved(paths[0]) else _split_files(paths[0])
+    elif len(paths) == 2:
+        pair = (paths[0], paths[1])
+    else:
+        raise TombolaError(f"{len(paths)} data files given; give one folder, or a training file and a dev file")
+    sources = [_Source.open(part) if isinstance(part, Path) else part for part in pair]
+    columns = _choose(sources[0], text, text_pair, label)
+    names = class_names(sources[0].rows, columns[2])
+    tables = {split: part.table(columns, names) for split, part in zip(("train", "dev"), sources, strict=True)}
+    return assemble(name, tables, regression=regression, classes=names)
+
+
+def records(
+    path: Path, *, header: Sequence[str] | None = None, skip_malformed: bool = False
+) -> Iterator[tuple[int, Row]]:
+    """The rows of a TSV, CSV or JSON-lines file with their line numbers (the first line is 1).
+
+    Args:
+        path: `.csv`, `.json` and `.jsonl` are what they say, anything else is read as TSV.
+        header: the columns of a file that has no header line.
+        skip_malformed: pass over rows of a TSV with a wrong number of columns instead of complaining.
+
+    Raises:
+        TombolaError: as in `read`.
+    """
+    suffix = path.suffix.lower()
+    if suffix in (".json", ".jsonl"):
+        return json_records(path)
+    return _delimited_rows(path, suffix == ".csv", header, skip_malformed)
+
+
+def read_table(
+    path: Path,
+    first: str,
+    second: str | None,
+    label: str,
+    *,
+    header: Sequence[str] | None = None,
+    skip_malformed: bool = False,
+) -> Table:
+    """Three columns of a file as a table whose complaints name file and line; options as in `records`.
+
+    Raises:
+        TombolaError: as in `read`.
+    """
+    columns = [first, label] if second is None else [first, label, second]
+    cells: list[list[object]] = [[] for _ in columns]
+    lines: list[int] = []
+    for line, row in records(path, header=header, skip_malformed=skip_malformed):
+        for column, values in zip(columns, cells, strict=True):
+            if column not in row:
+                raise TombolaError(f"{path}, line {line} has no column {column!r}; there are: {', '.join(row)}")
+            values.append(row[column])
+        lines.append(line)
+    if not lines:
+        raise TombolaError(f"{path} has no rows; give a file with at least one labelled row")
+    return Table(cells[0], None if second is None else cells[2], cells[1], lambda i: f"{path}, line {lines[i]}")
+
+
+class _Source:
+    """One split's origin: a file, or rows that `datasets` saved."""
+
+    def __init__(self, path: Path, columns: Sequence[str], rows: Iterable[Row] | None) -> None:
+        self.path, self.columns, self.rows = path, columns, rows
+
+    @classmethod
+    def open(cls, path: Path) -> "_Source":
+        """The origin at a path, with its columns read."""
+        if _is_saved(path):
+            saved = _load_saved(path)
+            if isinstance(saved, Mapping):
+                raise TombolaError(f"{path} holds several splits; give that folder alone, or one split's folder")
+            return cls(path, _column_names(saved), saved)
+        if not path.exists():
+            raise TombolaError(f"{path} does not exist; check the path")
+        if path.is_dir():
+            raise TombolaError(f"{path} is a folder; give a file ({', '.join(SUFFIXES)}) or a folder alone")
+        if path.suffix.lower() not in SUFFIXES:
+            raise TombolaError(f"{path} is of no known kind; known: {', '.join(SUFFIXES)}")
+        for _, row in records(path):
+            return cls(path, tuple(row), None)
+        raise TombolaError(f"{path} has no rows; give a file with at least one labelled row")
+
+    def table(self, columns: tuple[str, str | None, str], names: Sequence[str] | None) -> Table:
+        """The chosen columns."""
+        first, second, label = columns
+        if self.rows is None:
+            return read_table(self.path, first, second, label).named(names)
+        return tabulate(self.rows, str(self.path), text=first, text_pair=second, label=label, names=names)
+
+
+def _choose(source: _Source, text: str | None, text_pair: str | None, label: str | None) -> tuple[str, str | None, str]:
+    """The columns named by the user, or guessed from the training rows."""
+
+    def pick(what: str, named: str | None, guesses: Sequence[str]) -> str:
+        for name in [named] if named is not None else guesses:
+            if name in source.columns:
+                return name
+        sought = repr(named) if named is not None else " or ".join(map(repr, guesses))
+        raise TombolaError(
+            f"{source.path} has no column {sought} for the {what}; name one of: {', '.join(source.columns)}"
+        )
+
+    second = None
+    # A user who names one text means one text.
+    if text_pair is not None or (text is None and any(guess in source.columns for guess in _TEXT_PAIR)):
+        second = pick("second text", text_pair, _TEXT_PAIR)
+    return pick("text", text, _TEXT), second, pick("label", label, _LABEL)
+
+
+def _split_files(path: Path) -> tuple[Path, Path]:
+    """The training and dev file of a folder."""
+    if not path.exists():
+        raise TombolaError(f"{path} does not exist; give a folder with train and dev files, or the files")
+    if path.is_file():
+        raise TombolaError(f"{path} has training rows only; give a dev file too, or a folder with train.* and dev.*")
+    kinds = ", ".join(SUFFIXES)
+
+    def only(stem: str) -> Path | None:
+        found = sorted(file for file in path.glob(f"{stem}.*") if file.suffix.lower() in SUFFIXES and file.stem == stem)
+        if len(found) > 1:
+            raise TombolaError(f"{path} holds {' and '.join(f.name for f in found)}; keep one of them")
+        return found[0] if found else None
+
+    train = only("train")
+    dev = next((file for stem in _DEV if (file := only(stem)) is not None), None)
+    if train is None:
+        raise TombolaError(f"{path} holds no train file ({kinds}); add it or give the files themselves")
+    if dev is None:
+        raise TombolaError(f"{path} holds no dev file ({', '.join(f'{stem}.*' for stem in _DEV)} of {kinds}); add one")
+    return train, dev
+
+
+def _is_saved(path: Path) -> bool:
+    return (path / "dataset_dict.json").is_file() or (path / "dataset_info.json").is_file()
+
+
+def _load_saved(path: Path) -> Mapping[str, Iterable[Row]] | Iterable[Row]:
+    import datasets  # It takes a second, and few need it.
+
+    try:
+        return cast("Mapping[str, Iterable[Row]] | Iterable[Row]", datasets.load_from_disk(str(path)))
+    except Exception as error:  # pyarrow and datasets have no common error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise TombolaError(f"{path} cannot be loaded by datasets: {reason}; save it again") from error
+
+
+def _column_names(rows: object) -> list[str]:
+    return [str(name) for name in getattr(rows, "column_names", [])]
+
+
+def _saved_splits(path: Path) -> tuple["_Source", "_Source"]:
+    """Training and dev rows of a folder saved by `datasets`."""
+    splits = _load_saved(path)
+    if not isinstance(splits, Mapping):
+        raise TombolaError(f"{path} holds training rows only; give the folder or file of dev rows too")
+    dev = next((name for name in _DEV if name in splits), None)
+    if "train" not in splits or dev is None:
+        raise TombolaError(f"{path} holds the splits {', '.join(splits)}; it needs train and one of {', '.join(_DEV)}")
+    train_source, dev_source = (
+        _Source(path / name, _column_names(splits[name]), splits[name]) for name in ("train", dev)
+    )
+    return train_source, dev_source
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Decoded lines, endings kept, numbered from 1. Only a line feed ends a line, whatever Unicode says."""
+    try:
+        with path.open("rb") as file:
+            for number, raw in enumerate(file, start=1):
+                try:
+                    yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
+                except UnicodeDecodeError as error:
+                    raise TombolaError(
+                        f"{path}, line {number}, byte {error.start + 1} is not UTF-8; save the file as UTF-8"
+                    ) from None
+    except FileNotFoundError:
+        raise TombolaError(f"{path} does not exist; check the path") from None
+    except OSError as error:
+        raise TombolaError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _delimited_rows(
+    path: Path, is_csv: bool, header: Sequence[str] | None, skip_malformed: bool
+) -> Iterator[tuple[int, Row]]:
+    names = header
+    for line, fields in _csv_fields(path) if is_csv else _tsv_fields(path):
+        if names is None:
+            names = [field.strip() for field in fields]
+            if len(set(names)) < len(names):
+                twice = next(name for name in names if names.count(name) > 1)
+                raise TombolaError(f"{path}, line {line}: the header names column {twice!r} twice; rename one")
+        elif len(fields) == len(names):
+            yield line, dict(zip(names, fields, strict=True))
+        elif not skip_malformed:
+            has = f"{len(fields)} column{'' if len(fields) == 1 else 's'}"
+            raise TombolaError(
+                f"{path}, line {line} has {has} instead of {len(names)} ({', '.join(names)}); mend the line"
+            )
+    if names is None:
+        raise TombolaError(f"{path} is empty; give a file with a header line and labelled rows")
+
+
+def _tsv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
+    for number, line in _lines(path):
+        bare = line.removesuffix("\n").removesuffix("\r")
+        if bare:
+            yield number, bare.split("\t")
+
+
+def _csv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader((line for _, line in _lines(path)), strict=True)
+    start = 1
+    try:
+        for fields in reader:
+            if fields:
+                yield start, fields
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise TombolaError(f"{path}, line {start} is malformed CSV: {error}; mend the line") from None
+
+
+def json_records(path: Path) -> Iterator[tuple[int, Row]]:
+    """The objects of a JSON-lines file, whatever its suffix, with their line numbers.
+
+    Raises:
+        TombolaError: the file is missing, empty or not UTF-8, or a line is no JSON object.
+    """
+    empty = True
+    for number, line in _lines(path):
+        if not line.strip():
+            continue
+        empty = False
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            reason = f"malformed JSON: {error}"
+        else:
+            if isinstance(row, dict):
+                yield number, row
+                continue
+            reason = "no JSON object"
+        raise TombolaError(f"{path}, line {number} is {reason}; write one object a line (JSON lines)")
+    if empty:
+        raise TombolaError(f"{path} is empty; give a file with one JSON object a line")

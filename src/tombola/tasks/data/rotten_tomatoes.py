@@ -1,0 +1,56 @@
+"""Rotten Tomatoes: fresh and rotten review sentences (Pang & Lee 2005), the task that needs no hub."""
+
+import bz2
+import csv
+import hashlib
+
+import numpy as np
+
+from tombola.checkpoints.assets import fetch
+from tombola.foundations.errors import TombolaError
+from tombola.tasks.data.corpus import Corpus, Texts
+
+CLASSES = ("rotten", "fresh")
+DEV = 2000
+"""How many sentences judge; the rest, about 10,750, train."""
+
+_FILE = "rotten_tomatoes_corpus_full.csv.bz2"
+
+
+def load() -> Corpus:
+    """The corpus: 2,000 dev sentences, the rest train; the same split on every machine and for every seed.
+
+    Plot summaries are left out. Sentences that differ only in case or spacing count once, and not at all
+    where they have both labels, so that no dev sentence is trained on.
+
+    Raises:
+        TombolaError: the asset cannot be fetched, or its cached copy is damaged.
+    """
+    path = fetch("rotten-tomatoes") / _FILE
+    try:
+        with bz2.open(path, "rt", encoding="utf-8", newline="") as file:
+            rows = [(row["category"], row["text"]) for row in csv.DictReader(file)]
+    except (OSError, EOFError, KeyError, ValueError, csv.Error) as error:
+        raise TombolaError(f"{path} is damaged ({error}); delete its folder, and it is fetched again") from error
+    reviews: dict[str, tuple[str, str]] = {}
+    ambiguous = set()
+    for category, text in rows:
+        key = " ".join(text.split()).casefold()
+        if category not in CLASSES or not key:
+            continue
+        if reviews.setdefault(key, (category, text))[0] != category:
+            ambiguous.add(key)
+    kept = {key: review for key, review in reviews.items() if key not in ambiguous}
+    # Ranking by a hash is a shuffle that no library version can change.
+    ranked = sorted(kept, key=lambda key: hashlib.sha256(key.encode()).digest())
+    dev = set(ranked[:DEV])
+    splits = {
+        split: [review for key, review in kept.items() if (key in dev) == (split == "dev")]
+        for split in ("train", "dev")
+    }
+    return Corpus("Rotten Tomatoes", {split: _texts(reviews) for split, reviews in splits.items()}, CLASSES)
+
+
+def _texts(reviews: list[tuple[str, str]]) -> Texts:
+    labels = np.array([CLASSES.index(category) for category, _ in reviews], dtype=np.int64)
+    return Texts(tuple(text.strip() for _, text in reviews), None, labels)

@@ -1,0 +1,1 @@
+"""Denoisers, judged by the images that they draw."""

@@ -1,0 +1,291 @@
+"""What stands around a denoiser in its pipeline: images become latents and back, and a text or class says nothing."""
+
+import contextlib
+import inspect
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import diffusers
+import torch
+from diffusers import AutoencoderKL
+from diffusers.utils import logging
+from torch import Tensor
+
+from tombola.checkpoints import denoisers
+from tombola.checkpoints.loading import quiet
+from tombola.foundations.errors import TombolaError
+
+_VAE = "vae"
+"""What pipelines call it; also the subfolder."""
+_READERS = ("tokenizer", "text_encoder")
+"""What the parts that read a text are called, or begin with."""
+_PIXELS = 2**20
+"""Pixels that the VAE sees at a time: activations of a large image take gigabytes."""
+_CLASS = ("DiTTransformer2DModel",)
+"""Denoisers that draw from a class."""
+_TEXT = {
+    "UNet2DConditionModel": ("StableDiffusionPipeline", "StableDiffusionXLPipeline"),
+    "PixArtTransformer2DModel": ("PixArtAlphaPipeline", "PixArtSigmaPipeline"),
+    "SD3Transformer2DModel": ("StableDiffusion3Pipeline",),
+    "FluxTransformer2DModel": ("FluxPipeline",),
+}
+"""Class of a denoiser that draws from a text → pipelines whose way to read one is known."""
+_SHARED = (
+    *("in_channels", "out_channels", "sample_size"),
+    *("cross_attention_dim", "caption_channels", "joint_attention_dim", "pooled_projection_dim"),
+    *("addition_embed_type", "addition_time_embed_dim", "projection_class_embeddings_input_dim"),
+    *("num_embeds_ada_norm", "guidance_embeds", "use_additional_conditions"),
+)
+"""Settings of denoisers that decide what a pipeline gives them, and what it takes from them."""
+
+
+@dataclass(frozen=True)
+class Studio:
+    """What turns images into what a denoiser sees, and what it is told; by default neither.
+
+    Attributes:
+        vae: from images to latents and back; None for a denoiser of pixels.
+        given: further arguments of the denoiser, for one example: tensors [1, ...], None, or mappings of such.
+    """
+
+    vae: AutoencoderKL | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    def shape(self, images: Sequence[int]) -> tuple[int, int, int]:
+        """What the denoiser sees of images [channels, height, width]: channels, height and width.
+
+        Raises:
+            TombolaError: the VAE does not take them.
+        """
+        channels, height, width = images
+        if self.vae is None:
+            return channels, height, width
+        config, factor = self.vae.config, _factor(self.vae.config)
+        if channels != config["in_channels"]:
+            raise TombolaError(f"the images have {channels} channels, the pipeline's VAE takes {config['in_channels']}")
+        if height % factor or width % factor:
+            raise TombolaError(
+                f"images of {width} x {height} pixels do not fit into the pipeline's VAE; their sides must be "
+                f"multiples of {factor}"
+            )
+        return config["latent_channels"], height // factor, width // factor
+
+    def encode(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
+        """What the denoiser learns to draw: fp32 [n, channels, height, width] on the CPU, without gradients.
+
+        The mean of the VAE's posterior in units in which latents vary by about 1 (Rombach et al. 2022, appendix G).
+
+        Args:
+            images: fp32 from -1 to 1 [n, channels, height, width].
+            device: where it is computed.
+        """
+        if self.vae is None:
+            return images
+        shift, scale = _units(self.vae)
+        vae = self.vae.to(device)
+        with torch.no_grad(), torch.autocast(torch.device(device).type, enabled=False):
+            parts = [
+                ((vae.encode(part.to(device)).latent_dist.mode().cpu() - shift) * scale)
+                for part in images.split(max(1, _PIXELS // images[0, 0].numel()))
+            ]
+        self.vae.to("cpu")
+        return torch.cat(parts)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Images, fp32 from -1 to 1 [n, channels, height, width] on the latents' device, without gradients."""
+        if self.vae is None:
+            return latents.clamp(-1, 1)
+        shift, scale = (one.to(latents.device) for one in _units(self.vae))
+        vae = self.vae.to(latents.device)
+        at_once = max(1, _PIXELS // (latents[0, 0].numel() * _factor(vae.config) ** 2))
+        # In 16 bits the VAE of Stable Diffusion XL overflows.
+        with torch.no_grad(), torch.autocast(latents.device.type, enabled=False):
+            parts = [vae.decode(part / scale + shift).sample for part in latents.float().split(at_once)]
+        return torch.cat(parts).clamp(-1, 1)
+
+    def condition(self, batch: int, device: torch.device) -> dict[str, Any]:
+        """The further arguments of the denoiser for a batch of so many examples."""
+        return {name: _repeated(value, batch, device) for name, value in self.given.items()}
+
+
+def images_of(source: str, pipeline: str | None = None) -> tuple[int, int | None]:
+    """Channels and side, in pixels, of what a pipeline or a denoiser by itself draws, from configurations alone.
+
+    The side is None where the configuration does not say it.
+
+    Args:
+        source: folder or hub id.
+        pipeline: the one to stand around the denoiser, where it is not the source itself.
+
+    Raises:
+        TombolaError: it cannot be read, is not known to draw images by itself, or does not fit into the pipeline.
+    """
+    channels, side = denoisers.seen_by(source)
+    kind = denoisers.class_of(source).__name__
+    if pipeline is not None:
+        _check_fit(source, pipeline)
+        source = pipeline
+    if kind in denoisers.UNCONDITIONAL:
+        return channels, side
+    index = denoisers.index_of(source)
+    if index is None:
+        raise TombolaError(
+            f"{source} is a {kind} without its pipeline, whose VAE and condition the task of images needs; give the "
+            "folder or hub id of the whole pipeline as --pipeline"
+        )
+    made = index.get(_VAE, [None, None])[1]
+    if made != "AutoencoderKL":
+        raise TombolaError(
+            f"the pipeline {source} has {f'a {made} as' if made else 'no'} VAE; the task of images needs an "
+            f"AutoencoderKL around a {kind}"
+        )
+    known = _TEXT.get(kind)
+    if known is not None and index.get("_class_name") not in known:
+        raise TombolaError(
+            f"{source} is a {index.get('_class_name')}, of which it is not known how it reads a text; around a {kind} "
+            f"Tombola knows {' and '.join(known)}"
+        )
+    missing = [name for name, part in index.items() if name.startswith(_READERS) and part[0] is None]
+    if known is not None and missing:
+        raise TombolaError(f"the pipeline {source} has no {' or '.join(missing)}, without which it reads no text")
+    with denoisers.reading(source):
+        config = AutoencoderKL.load_config(source, subfolder=_VAE)
+        return int(config["in_channels"]), None if side is None else side * _factor(config)
+
+
+def _check_fit(source: str, pipeline: str) -> None:
+    """Raise a TombolaError unless a denoiser could stand where the pipeline has its own."""
+    if denoisers.index_of(pipeline) is None:
+        raise TombolaError(
+            f"{pipeline} is no pipeline of diffusers that can be read: it has no model_index.json; give the folder or "
+            "hub id of the whole pipeline as --pipeline"
+        )
+    kind, its_kind = denoisers.class_of(source), denoisers.class_of(pipeline)
+    if kind is not its_kind:
+        raise TombolaError(
+            f"{source} is a {kind.__name__}, the pipeline {pipeline} is of a {its_kind.__name__}; give the pipeline "
+            "that the model was made from"
+        )
+    # Files leave out what was the default when they were written.
+    defaults = {name: one.default for name, one in inspect.signature(kind).parameters.items()}
+    mine, its = ({**defaults, **denoisers.config_of(one)} for one in (source, pipeline))
+    for name in _SHARED:
+        a, b = (list(one) if isinstance(one, tuple) else one for one in (mine.get(name), its.get(name)))
+        if a != b:
+            raise TombolaError(
+                f"{source} does not fit into the pipeline {pipeline}: its {name} is {a}, the pipeline's {b}; give the "
+                "pipeline that the model was made from"
+            )
+
+
+def studio_of(source: str, size: tuple[int, int], pipeline: str | None = None) -> Studio:
+    """What stands around the denoiser of a pipeline, on the CPU: its VAE, and its empty text or the class of none.
+
+    The text encoders are read, asked once, and let go.
+
+    Args:
+        source: folder or hub id that `images_of` knows.
+        size: height and width of the images in pixels.
+        pipeline: the one to stand around the denoiser, as there.
+
+    Raises:
+        TombolaError: it cannot be read.
+    """
+    kind = denoisers.class_of(source).__name__
+    if kind in denoisers.UNCONDITIONAL:
+        return Studio()
+    source = pipeline or source
+    with denoisers.reading(source), _quiet():
+        # The other formats are pickles.
+        options = {"subfolder": _VAE, "use_safetensors": True, "torch_dtype": torch.float32}
+        vae = cast(AutoencoderKL, cast(Any, AutoencoderKL).from_pretrained(source, **options))
+        given = _of_no_class(source) if kind in _CLASS else _of_no_text(source, size)
+    return Studio(vae.eval().requires_grad_(False), given)
+
+
+def _of_no_class(source: str) -> Mapping[str, Any]:
+    """The class of none, which comes after all others (Ho, Salimans 2022)."""
+    return {"class_labels": torch.tensor([denoisers.config_of(source)["num_embeds_ada_norm"]])}
+
+
+def _of_no_text(source: str, size: tuple[int, int]) -> Mapping[str, Any]:
+    """What the denoiser of a pipeline is given for no text: what its guidance compares with."""
+    index = denoisers.index_of(source)
+    assert index is not None
+    name = index["_class_name"]
+    # Parts that read no text stay where they are.
+    others = {
+        part: None for part, value in index.items() if not part.startswith(("_", *_READERS)) and isinstance(value, list)
+    }
+    kind: Any = getattr(diffusers, name)
+    pipeline = kind.from_pretrained(source, use_safetensors=True, torch_dtype=torch.float32, **others)
+    with torch.no_grad():
+        if name == "StableDiffusionPipeline":
+            text, _ = pipeline.encode_prompt("", "cpu", 1, False)
+            return {"encoder_hidden_states": text}
+        if name.startswith("PixArt"):
+            text, mask, _, _ = pipeline.encode_prompt("", do_classifier_free_guidance=False, device="cpu")
+            given = {"encoder_hidden_states": text, "encoder_attention_mask": mask}
+            return {**given, "added_cond_kwargs": _sizes(denoisers.config_of(source), size)}
+        if name == "StableDiffusion3Pipeline":
+            text, _, pooled, _ = pipeline.encode_prompt("", "", "", do_classifier_free_guidance=False, device="cpu")
+            return {"encoder_hidden_states": text, "pooled_projections": pooled}
+        if name == "FluxPipeline":
+            text, pooled, _ = pipeline.encode_prompt("", device="cpu")
+            # A guidance of 1 is none.
+            guided = {"guidance": torch.ones(1)} if denoisers.config_of(source)["guidance_embeds"] else {}
+            return {"encoder_hidden_states": text, "pooled_projections": pooled, **guided}
+        # Zeros, where it was trained so.
+        _, text, _, pooled = pipeline.encode_prompt("", device="cpu")
+    # The original size, where the crop begins, and the size that is asked for.
+    times = torch.tensor([[*size, 0, 0, *size]], dtype=torch.float32)
+    return {"encoder_hidden_states": text, "added_cond_kwargs": {"text_embeds": pooled, "time_ids": times}}
+
+
+def _sizes(config: Mapping[str, Any], size: tuple[int, int]) -> Mapping[str, Tensor | None]:
+    """What PixArt is told of the size of images."""
+    told = config.get("use_additional_conditions")
+    if told is None:
+        told = config["sample_size"] == 128
+    if not told:
+        return {"resolution": None, "aspect_ratio": None}
+    return {"resolution": torch.tensor([size]).float(), "aspect_ratio": torch.tensor([[size[0] / size[1]]])}
+
+
+def _factor(config: Mapping[str, Any]) -> int:
+    """Pixels a side of what becomes one value of a latent."""
+    return int(2 ** (len(config["block_out_channels"]) - 1))
+
+
+def _units(vae: AutoencoderKL) -> tuple[Tensor, Tensor]:
+    """What is taken from the VAE's latents and what they are multiplied by, fp32 [1, channels or 1, 1, 1]."""
+    config = cast(Mapping[str, Any], vae.config)
+    shift = config.get("latents_mean") or [config.get("shift_factor") or 0.0]
+    deviation = config.get("latents_std") or [1.0]
+    scale = config["scaling_factor"] / torch.tensor(deviation, dtype=torch.float32)
+    return torch.tensor(shift, dtype=torch.float32).view(1, -1, 1, 1), scale.view(1, -1, 1, 1)
+
+
+def _repeated(value: Any, batch: int, device: torch.device) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _repeated(part, batch, device) for name, part in value.items()}
+    return value if value is None else value.to(device).expand(batch, *value.shape[1:])
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the bars and the advice of diffusers: parts are missing on purpose."""
+    verbosity = logging.get_verbosity()
+    shown = logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with quiet(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if shown:
+            logging.enable_progress_bar()

@@ -1,0 +1,56 @@
+"""Handwritten digits of 8 x 8 pixels, which come with scikit-learn: real images that need no download."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+
+from tombola.checkpoints.denoisers import Preset
+from tombola.tasks.images.features import Classifier
+from tombola.tasks.images.task import Images, ImageTask
+
+TRAIN, HELD_OUT = 1200, 597
+"""Images of the two splits."""
+
+
+def _unet(*channels: int) -> Preset:
+    return Preset(
+        "UNet2DModel",
+        {
+            "sample_size": 8,
+            "in_channels": 1,
+            "out_channels": 1,
+            "layers_per_block": 1,
+            "block_out_channels": channels,
+            "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
+            "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+            "attention_head_dim": 8,
+            "norm_num_groups": 8,
+        },
+    )
+
+
+PRESETS = {"unet-16-32": _unet(16, 32), "unet-32-64": _unet(32, 64)}
+"""Denoisers for them: 177 thousand and 701 thousand parameters."""
+
+
+def splits() -> tuple[Images, Images]:
+    """Training and held-out images, the same each time."""
+    found = load_digits()
+    # Values from 0 to 16.
+    pixels = torch.from_numpy(found.images / 8 - 1).float()[:, None]
+    images = Images(pixels, torch.from_numpy(found.target).long())
+    order = torch.from_numpy(np.random.default_rng(0).permutation(len(pixels)))
+    return images.select(order[:TRAIN]), images.select(order[TRAIN:])
+
+
+def digits(**options: Any) -> ImageTask:
+    """The task; `options` are those of [`ImageTask`][tombola.tasks.images.task.ImageTask].
+
+    The classifier whose features compare images is trained on all training images, within seconds.
+    """
+    train, dev = splits()
+    assert train.labels is not None
+    features = Classifier.train(train.pixels, train.labels)
+    return ImageTask(train, dev, features, presets=PRESETS, name="digits", title="Digits", **options)

@@ -1,0 +1,251 @@
+"""A folder of one's own images as the task of a denoiser: read, checked, split by content."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from tombola.checkpoints import denoisers
+from tombola.foundations import resources as machine
+from tombola.foundations.errors import TombolaError
+from tombola.tasks.base import rows_held_out
+from tombola.tasks.images.conditioning import images_of, studio_of
+from tombola.tasks.images.features import Classifier, FeatureSpace, RandomConvolutions
+from tombola.tasks.images.pretrained_features import PretrainedNetwork
+from tombola.tasks.images.task import Images, ImageTask
+
+ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"})
+"""Files that are taken for images; of an animation the first picture counts."""
+_MODES = {1: "L", 3: "RGB"}
+"""Channels of the model → Pillow's name of such images."""
+_HELD_OUT = 0.2
+_TRAIN, _DEV = ("train", "training"), ("dev", "val", "valid", "validation", "test")
+_NAMED = 3
+"""Files that an error names, at most."""
+
+
+def image_folder(
+    folder: Path,
+    model: str,
+    *,
+    size: int | None = None,
+    network: str | None = None,
+    pipeline: str | None = None,
+    held_out: bool = False,
+    search_rows: int | None = None,
+    **options: Any,
+) -> ImageTask:
+    """The task of a folder of images and the denoiser that draws such images.
+
+    Args:
+        folder: see `read`.
+        model: source of the denoiser: its configuration says channels and size, its pipeline the noise, and, of one of
+            latents, the VAE and what it is given for no text or class.
+        size: scale and crop the images to squares of so many pixels; by default they must be of the model's size.
+        network: source of a vision network in whose space images are compared, see
+            [`PretrainedNetwork`][tombola.tasks.images.pretrained_features.PretrainedNetwork]; by default see `features`.
+        pipeline: what stands around a model that is a denoiser by itself: source of the pipeline that gives VAE and
+            condition, and the noise where the model comes with none.
+        held_out: hold training images out for the search.
+        search_rows: how many; by default as many as judge, at most a fifth.
+        options: those of [`ImageTask`][tombola.tasks.images.task.ImageTask].
+
+    Raises:
+        TombolaError: the folder or the model does not fit, or there are too few images.
+    """
+    channels, side = images_of(model, pipeline)
+    train, dev = read(folder, channels=channels, size=size)
+    height, width = train.pixels.shape[2:]
+    if size is None and side is not None and (height, width) != (side, side):
+        raise TombolaError(
+            f"the images of {folder} are {width} x {height} pixels, the model draws {side} x {side}; scale and crop "
+            f"them with --image-size {side}"
+        )
+    schedule = denoisers.schedule_of(model, trusted=True)
+    if schedule is None and pipeline is not None:
+        schedule = denoisers.schedule_of(pipeline, trusted=True)
+    studio = studio_of(model, (height, width), pipeline)
+    if studio.vae is not None and schedule is None:
+        raise TombolaError(
+            f"the pipeline {pipeline or model} has no {denoisers.SCHEDULE}, which says what noise it was trained on"
+        )
+    # Before the classifier is trained.
+    studio.shape(train.pixels.shape[1:])
+    if network is None:
+        space = features(train, dev)
+    else:
+        space = PretrainedNetwork(network, train.pixels, device=options.get("device", "cpu"))
+    if held_out:
+        options["search_rows"] = rows_held_out(search_rows, options.get("dev_rows"), len(train), len(dev))
+    return ImageTask(train, dev, space, schedule=schedule, studio=studio, title=folder.resolve().name, **options)
+
+
+def features(train: Images, dev: Images) -> FeatureSpace:
+    """A space to compare images in that needs no download.
+
+    Where the images have classes, the last hidden layer of a classifier of them; else random convolutions, which see
+    colours, edges and textures, but not what a picture shows: distances there are coarse. Distances of other spaces,
+    published ones (Inception's FID) among them, cannot be compared with either.
+    """
+    if train.labels is None:
+        return RandomConvolutions(train.pixels)
+    space = Classifier.train(train.pixels, train.labels)
+    assert dev.labels is not None
+    right = space.classify(space(dev.pixels).numpy()) == dev.labels.numpy()
+    # A classifier that knows little is a space that says little.
+    space.name = f"{Classifier.name}, right for {right.mean():.0%} of the held-out ones"
+    return space
+
+
+def read(folder: Path, *, channels: int, size: int | None = None) -> tuple[Images, Images]:
+    """Training and held-out images of a folder.
+
+    Images in subfolders have the class that the subfolder names (the convention of torchvision's `ImageFolder`). Where
+    the subfolders are called `train` and `dev` (`val`, `validation`, `test`), they are the splits. Else a fifth is
+    held out, chosen by the pixels: two copies of an image are always on the same side, and names do not matter.
+
+    Args:
+        folder: of PNG, JPEG, WebP, GIF, TIFF, BMP, PPM files; hidden ones and others are left alone.
+        channels: 1 for grey, 3 for colours; images are converted. What is transparent is seen on white.
+        size: scale the shorter side to so many pixels, and crop the middle.
+
+    Raises:
+        TombolaError: there is no such folder, it holds no images, some cannot be read or differ in size, or they do
+            not fit into memory.
+    """
+    if channels not in _MODES:
+        raise TombolaError(
+            f"the model draws images of {channels} channels; a folder of images gives 1 (grey) or 3 (RGB)"
+        )
+    if not folder.is_dir():
+        raise TombolaError(f"{folder} is no folder; give the folder of your images as --data")
+    paths = _images_in(folder)
+    if not paths:
+        raise TombolaError(f"{folder} holds no images; Tombola reads {', '.join(sorted(ENDINGS))}")
+    parts = [path.relative_to(folder).parts for path in paths]
+    splits = _split_folders({part[0] for part in parts if len(part) > 1}, all(len(part) > 1 for part in parts))
+    at = 0 if splits is None else 1
+    classes = _classes([part[at:-1] for part in parts], folder)
+    found = sorted(_decoded(paths, classes, channels, size), key=lambda one: one.digest)
+    if splits is None:
+        digests = sorted({one.digest for one in found})
+        held_out = set(digests[: max(1, round(_HELD_OUT * len(digests)))])
+        dev = [one for one in found if one.digest in held_out]
+        train = [one for one in found if one.digest not in held_out]
+    else:
+        dev = [one for one in found if one.path.relative_to(folder).parts[0] == splits[1]]
+        train = [one for one in found if one.path.relative_to(folder).parts[0] == splits[0]]
+    if not train:
+        raise TombolaError(f"{folder} holds {len(found)} images that differ, too few to train and to judge on")
+    return _joined(train), _joined(dev)
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """One image: where it is, its pixels, uint8 [channels, height, width], their digest, and its class."""
+
+    path: Path
+    pixels: NDArray[np.uint8]
+    digest: str
+    label: int | None
+
+
+def _images_in(folder: Path) -> list[Path]:
+    found = []
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder).parts
+        if path.suffix.lower() in ENDINGS and path.is_file() and not any(part.startswith(".") for part in inside):
+            found.append(path)
+    return found
+
+
+def _split_folders(names: set[str], all_inside: bool) -> tuple[str, str] | None:
+    """The subfolders that are training and held-out images; None where there are no such."""
+    train = [name for name in names if name.lower() in _TRAIN]
+    dev = sorted((name for name in names if name.lower() in _DEV), key=lambda name: _DEV.index(name.lower()))
+    if not all_inside or len(train) != 1 or not dev or names - {*train, *dev}:
+        return None
+    return train[0], dev[0]
+
+
+def _classes(inside: Sequence[tuple[str, ...]], folder: Path) -> list[int | None]:
+    """The class of every image, by the first folder that it is in; None of each where there are fewer than two."""
+    if not all(inside):
+        if any(inside):
+            raise TombolaError(
+                f"{folder} holds images both beside its subfolders and inside of them; put each into the subfolder of "
+                "its class, or all into one folder"
+            )
+        return [None] * len(inside)
+    names = sorted({parts[0] for parts in inside})
+    return [names.index(parts[0]) if len(names) > 1 else None for parts in inside]
+
+
+def _decoded(
+    paths: Sequence[Path], classes: Sequence[int | None], channels: int, size: int | None
+) -> Iterator[_Decoded]:
+    """Every image; all are of one size.
+
+    Raises:
+        TombolaError: some cannot be read, or differ in size.
+    """
+    broken: list[str] = []
+    sizes: dict[tuple[int, int], Path] = {}
+    for path, label in zip(paths, classes, strict=True):
+        try:
+            pixels = _pixels(path, channels, size)
+        # Pillow raises many things for what is no picture; bombs are pictures that would fill the memory.
+        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+            broken.append(f"{path} ({' '.join(str(error).split())[:80]})")
+            continue
+        height, width = pixels.shape[1:]
+        if not sizes:
+            _check_memory(len(paths) * pixels.size * 4, len(paths), (width, height))
+        sizes.setdefault((width, height), path)
+        if len(sizes) > 1:
+            found = " and ".join(f"{w} x {h} ({one.name})" for (w, h), one in sizes.items())
+            raise TombolaError(f"the images differ in size: {found}; scale and crop them with --image-size PIXELS")
+        yield _Decoded(path, pixels, hashlib.sha256(pixels.tobytes()).hexdigest(), label)
+    if broken:
+        more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
+        raise TombolaError(f"cannot read {', '.join(broken[:_NAMED])}{more}; remove or replace these files")
+
+
+def _pixels(path: Path, channels: int, size: int | None) -> NDArray[np.uint8]:
+    with Image.open(path) as file:
+        image: Image.Image = ImageOps.exif_transpose(file)
+        if image.mode == "F":
+            raise ValueError("its pixels are floats of an unknown range")
+        if image.mode.startswith("I"):
+            # Pillow would cut 16 bits off at 255.
+            image = Image.fromarray((np.asarray(image, dtype=np.float64) / 257).clip(0, 255).astype(np.uint8))
+        if image.has_transparency_data:
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+        image = image.convert(_MODES[channels])
+        if size is not None and image.size != (size, size):
+            image = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
+        values = np.asarray(image, dtype=np.uint8)
+    return np.ascontiguousarray(values[None] if channels == 1 else values.transpose(2, 0, 1))
+
+
+def _check_memory(needed: int, count: int, size: tuple[int, int]) -> None:
+    # Half for all the rest: features, the network, its gradients.
+    if needed > machine.memory() / 2:
+        raise TombolaError(
+            f"{count:,} images of {size[0]} x {size[1]} pixels take {needed / 1e9:.1f} GB, more than half of this "
+            "machine's memory; give fewer, or smaller ones by --image-size"
+        )
+
+
+def _joined(images: Sequence[_Decoded]) -> Images:
+    pixels = torch.from_numpy(np.stack([one.pixels for one in images])).float() / 127.5 - 1
+    labels = [one.label for one in images if one.label is not None]
+    found: Tensor | None = torch.tensor(labels) if len(labels) == len(images) else None
+    return Images(pixels, found)

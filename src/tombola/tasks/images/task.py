@@ -1,0 +1,353 @@
+"""Image diffusion: a denoiser that draws images, judged by how its samples compare with held-out real ones."""
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler
+from torch import Tensor, nn
+from typing_extensions import override
+
+from tombola.checkpoints import denoisers
+from tombola.foundations.errors import TombolaError
+from tombola.metrics.images.class_balance import class_balance
+from tombola.metrics.images.fid import FRECHET
+from tombola.metrics.images.kid import KERNEL
+from tombola.metrics.images.precision_recall import PRECISION, RECALL
+from tombola.metrics.scores import Metric
+from tombola.metrics.statistics import mean_std
+from tombola.tasks.base import Batch, Output, Predictions, State, Task
+from tombola.tasks.images.conditioning import Studio
+from tombola.tasks.images.features import Classifier, FeatureSpace
+from tombola.tasks.images.image_grid import contact_sheet
+from tombola.tasks.images.noise import Schedule, noised
+from tombola.tasks.images.sampler import Sampler, seeded_noise
+
+_FEWEST = 8
+"""Images of a split, at least: of fewer there is nothing to compare."""
+_AT_ONCE = 256
+"""Images whose features are taken together."""
+_SHOWN = 40
+"""Images of a picture."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """A set of images.
+
+    Attributes:
+        pixels: fp32 from -1 to 1 [n, channels, height, width].
+        labels: int64 [n]; None where they have none.
+    """
+
+    pixels: Tensor
+    labels: Tensor | None = None
+
+    def select(self, indices: Tensor) -> "Images":
+        """Those at `indices`, int64, in that order."""
+        return Images(self.pixels[indices], None if self.labels is None else self.labels[indices])
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+class ImageTask(Task):
+    """Diffusion on a set of images, of their pixels or their latents, without a text or a class.
+
+    `train`: each image with noise and a timestep of its own, drawn anew in every epoch. Every other split: example i
+    is held-out image i, whose denoising loss is the mean over fixed timesteps and noise, and sample i, drawn from noise
+    of its own seed; its features are the prediction, and those of the held-out images the references. The metric is the
+    Fréchet distance between the two sets. A threshold goes by it and not by the loss, which barely moves when the
+    images fall apart.
+
+    Args:
+        train, dev: the images, all of one size.
+        features: the space in which images are compared.
+        schedule: the noise; by default 1,000 steps of the cosine schedule, and the model predicts the noise.
+        steps: of the sampler, an image.
+        studio: what stands around the denoiser: by default nothing, for one of pixels. Latents are made of a split when
+            it is first needed.
+        device: where they are made.
+        levels: timesteps at which the loss of a held-out image is taken, one in each equal part of the schedule.
+        train_rows, dev_rows: use a seeded sample of so many images; None for all.
+        search_rows: hold so many training images out as the split `search`; None to search on `dev`.
+        presets: model name → a denoiser that can be trained from nothing.
+        name, title: see `Task`.
+
+    Attributes:
+        sampler: draws the samples.
+        seen: channels, height and width of what the denoiser sees: of the images or their latents.
+
+    Raises:
+        TombolaError: a split is too small, or the sizes of the images differ.
+    """
+
+    # What was measured of norms is about encoders of text.
+    normalise_layers = False
+
+    def __init__(
+        self,
+        train: Images,
+        dev: Images,
+        features: FeatureSpace,
+        *,
+        schedule: Schedule | None = None,
+        studio: Studio | None = None,
+        device: str = "cpu",
+        steps: int = 25,
+        levels: int = 4,
+        train_rows: int | None = None,
+        dev_rows: int | None = None,
+        search_rows: int | None = None,
+        presets: Mapping[str, denoisers.Preset] | None = None,
+        name: str = "images",
+        title: str = "Images",
+    ) -> None:
+        if train.pixels.shape[1:] != dev.pixels.shape[1:]:
+            raise TombolaError(
+                f"training images are {_size(train)}, held-out ones {_size(dev)}; give images of one size"
+            )
+        self.name, self.title = name, title
+        self.metric = self._against_pixels(FRECHET)
+        further = [KERNEL, PRECISION, RECALL]
+        if isinstance(features, Classifier):
+            further.append(class_balance(features.classify, features.classes))
+        self.more = {one.name: ("dev", self._against_pixels(one)) for one in further}
+        self.available = {"train": len(train), "dev": len(dev)}
+        self._schedule: Schedule = schedule or DDPMScheduler(beta_schedule="squaredcos_cap_v2")
+        self._studio, self._device = studio or Studio(), device
+        self.seen = self._studio.shape(train.pixels.shape[1:])
+        self._latents: dict[str, Tensor] = {}
+        self.sampler = Sampler(self._schedule, steps, bounded=self._studio.vae is None)
+        self._levels = levels
+        self.passes = float(levels + steps)
+        self._space = features
+        self._presets = dict(presets or {})
+        self._splits = _sampled(train, dev, train_rows, dev_rows, search_rows)
+        self._features: dict[str, Predictions] = {}
+        for split, images in self._splits.items():
+            if len(images) < _FEWEST:
+                raise TombolaError(f"{title} has {len(images)} images to {split} on; give at least {_FEWEST}")
+
+    @override
+    def facts(self) -> Mapping[str, object]:
+        return {
+            "name": self.name,
+            "title": self.title,
+            "metric": self.metric.name,
+            "higher_is_better": self.metric.higher_is_better,
+            "rows": {split: len(images) for split, images in self._splits.items()},
+            "available": self.available,
+            "size": list(self._splits["train"].pixels.shape[1:]),
+            **({} if self._studio.vae is None else {"latents": list(self.seen)}),
+            "features": self._space.name,
+            "steps": self.sampler.steps,
+            "baseline": "pixels of training images, each drawn by itself",
+            "floor": {
+                "title": "real images",
+                "note": "Real images against real ones: mean and deviation over draws of as many training images.",
+                "scores": {name: list(pair) for name, pair in self._floor.items()},
+            },
+        }
+
+    @override
+    def load(self, source: str, *, seed: int, state: State = "pretrained") -> nn.Module:
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            if source in self._presets:
+                if state == "trained":
+                    raise TombolaError(f"{source} is a network without weights; give the folder of a trained one")
+                model = self._presets[source].make()
+            else:
+                model = denoisers.load(source, weights=state != "init")
+        return self.checked(model)
+
+    def checked(self, model: nn.Module) -> nn.Module:
+        """The model, if it is a denoiser of such images.
+
+        Raises:
+            TombolaError: it is not.
+        """
+        return denoisers.check(model, self.seen[0], self.seen[1:], self._schedule)
+
+    @override
+    def save(self, model: nn.Module, folder: Path) -> None:
+        denoisers.save(model, self.sampler.scheduler(), folder)
+
+    @override
+    def saved(self, folder: Path) -> bool:
+        # A denoiser in its pipeline, or by itself.
+        return (folder / "model_index.json").is_file() or super().saved(folder)
+
+    @override
+    def size(self, split: str) -> int:
+        return len(self._images(split))
+
+    @override
+    def references(self, split: str) -> Predictions:
+        if split not in self._features:
+            self._features[split] = self._of(self._images(split).pixels)
+        return self._features[split]
+
+    @override
+    def baseline(self, split: str) -> Predictions:
+        """Features of images whose pixels are drawn one by one from those of training images at their place."""
+        return self._pixels(self.size(split))
+
+    def _pixels(self, count: int) -> Predictions:
+        rng = np.random.default_rng(0)
+        known = self._splits["train"].pixels.flatten(1).numpy()
+        drawn = known[rng.integers(len(known), size=(count, known.shape[1])), np.arange(known.shape[1])]
+        return self._of(torch.from_numpy(drawn).unflatten(1, self._splits["train"].pixels.shape[1:]))
+
+    def _against_pixels(self, metric: Metric) -> Metric:
+        """The metric, with the score of `baseline` as chance: harder to beat than the metric's own, one image alone."""
+        return replace(metric, chance=lambda real: metric.score(self._pixels(len(real)), real))
+
+    def floor(self, split: str = "dev", draws: int = 10) -> Mapping[str, tuple[float, float]]:
+        """What real images reach: metric → mean and standard deviation over draws of as many training images.
+
+        No generator is judged below it; a distance of 0 is not to be had from so few images. Where there are fewer
+        training than held-out images, as many of the latter are compared.
+        """
+        rng, references = np.random.default_rng(0), self.references(split)
+        features = self._of(self._splits["train"].pixels)
+        n = min(len(features), len(references))
+        chosen = [rng.permutation(len(features))[:n] for _ in range(draws)]
+        metrics = [self.metric, *(metric for _, metric in self.more.values())]
+        return {
+            metric.name: mean_std([metric.score(features[indices], references[:n]) for indices in chosen])
+            for metric in metrics
+        }
+
+    @functools.cached_property
+    def _floor(self) -> Mapping[str, tuple[float, float]]:
+        """That of the split that judges: a study asks for it whenever it describes itself."""
+        return self.floor()
+
+    def draw(self, model: nn.Module, split: str = "dev", count: int = 16) -> Tensor:
+        """The first samples of a split, for people: fp32 from -1 to 1 [count, channels, height, width], on the CPU.
+
+        They are those whose features `evaluate` scores: of one seed, whatever the model.
+        """
+        device, training = next(model.parameters()).device, model.training
+        model.eval()
+        try:
+            return self._sample(model, self._starts(split, np.arange(count)).to(device)).cpu()
+        finally:
+            model.train(training)
+
+    @override
+    def picture(self, model: nn.Module | None) -> bytes | None:
+        count = min(_SHOWN, self.size("dev"))
+        images = self._images("dev").pixels[:count] if model is None else self.draw(model, "dev", count)
+        # Sheets are of grey or coloured images.
+        return contact_sheet(images) if images.shape[1] in (1, 3) else None
+
+    @override
+    def batches(self, split: str, batch_size: int, *, shuffle: int | None = None) -> Iterator[Batch]:
+        """As in `Task`. In `train`, `shuffle` is the seed of noise and timesteps too.
+
+        Inputs: `images` (or their latents) [batch, channels, height, width], `noise` [batch, levels, channels, height,
+        width], `timesteps` int64 [batch, levels] (one level in `train`) and, but in `train`, `start`: the noise that
+        the sample begins as.
+        """
+        pixels = self._encoded(split)
+        order = np.arange(len(pixels)) if shuffle is None else np.random.default_rng(shuffle).permutation(len(pixels))
+        generator = torch.Generator().manual_seed(0 if shuffle is None else shuffle)
+        for first in range(0, len(order), batch_size):
+            indices = order[first : first + batch_size]
+            images = pixels[torch.from_numpy(indices)]
+            inputs = {"images": images}
+            if split == "train":
+                inputs["noise"] = torch.randn(len(images), 1, *images.shape[1:], generator=generator)
+                last = self._schedule.config.num_train_timesteps
+                inputs["timesteps"] = torch.randint(last, (len(images), 1), generator=generator)
+            else:
+                inputs["noise"], inputs["timesteps"] = self._fixed(split, indices)
+                inputs["start"] = self._starts(split, indices)
+            yield Batch(indices, inputs, inputs["noise"])
+
+    @override
+    def output(self, model: nn.Module, batch: Batch) -> Output:
+        images, noise, timesteps = (batch.inputs[name] for name in ("images", "noise", "timesteps"))
+        losses = []
+        condition = self._studio.condition(len(images), images.device)
+        # One level after the other: a gate belongs to an example, so every pass must have the batch's examples.
+        for level in range(noise.shape[1]):
+            noisy, goal, times = noised(self._schedule, images, noise[:, level], timesteps[:, level])
+            predicted = denoisers.predict(model, noisy, times, **condition).float()
+            losses.append((predicted - goal).square().flatten(1).mean(1))
+        if "start" not in batch.inputs:
+            return Output(torch.stack(losses).mean(0), images.new_empty(len(images), 0))
+        samples = self._sample(model, batch.inputs["start"])
+        return Output(torch.stack(losses).mean(0), self._space(samples))
+
+    def _sample(self, model: nn.Module, start: Tensor) -> Tensor:
+        condition = self._studio.condition(len(start), start.device)
+        drawn = self.sampler.draw(
+            lambda noisy, timesteps: denoisers.predict(model, noisy, timesteps, **condition), start
+        )
+        return self._studio.decode(drawn)
+
+    def _encoded(self, split: str) -> Tensor:
+        """What the denoiser sees of the images of a split, fp32 [n, channels, height, width]."""
+        if split not in self._latents:
+            self._latents[split] = self._studio.encode(self._images(split).pixels, self._device)
+        return self._latents[split]
+
+    def _images(self, split: str) -> Images:
+        if split not in self._splits:
+            raise TombolaError(f"{self.title} has no split {split!r}; it has {', '.join(self._splits)}")
+        return self._splits[split]
+
+    def _of(self, pixels: Tensor) -> Predictions:
+        """Features, float64 [n, features]."""
+        parts = [self._space(part).cpu().double().numpy() for part in pixels.split(_AT_ONCE)]
+        return np.concatenate(parts)
+
+    def _starts(self, split: str, indices: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Tensor:
+        return seeded_noise(self.seen, _seeds(split, "start", indices))
+
+    def _fixed(self, split: str, indices: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> tuple[Tensor, Tensor]:
+        """Noise [n, levels, channels, height, width] and timesteps, int64 [n, levels], of held-out images."""
+        shape = (self._levels, *self.seen)
+        noise = seeded_noise(shape, _seeds(split, "noise", indices))
+        # One timestep in each equal part, so that few of them say much.
+        parts = np.stack([np.random.default_rng(seed).random(self._levels) for seed in _seeds(split, "time", indices)])
+        timesteps = (np.arange(self._levels) + parts) / self._levels * self._schedule.config.num_train_timesteps
+        return noise, torch.from_numpy(timesteps.astype(np.int64))
+
+
+def _seeds(split: str, what: str, indices: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> list[int]:
+    """A seed for each example of a split, of which no two are the same."""
+    stream = ("start", "noise", "time").index(what) + 3 * (split != "dev")
+    # PyTorch's generator for CPUs looks at the lowest 32 bits only.
+    return [(stream << 28) + int(index) for index in indices]
+
+
+def _size(images: Images) -> str:
+    channels, height, width = images.pixels.shape[1:]
+    return f"{height} x {width} of {channels} channels"
+
+
+def _sampled(
+    train: Images, dev: Images, train_rows: int | None, dev_rows: int | None, search_rows: int | None
+) -> dict[str, Images]:
+    """The splits with their images sampled and, where asked, some held out for the search."""
+    drawn = np.random.default_rng(0).permutation(len(train))
+    splits = {}
+    if search_rows is not None:
+        if not 0 < search_rows < len(drawn):
+            raise TombolaError(
+                f"cannot hold {search_rows} of {len(drawn)} training images out for the search; ask for fewer"
+            )
+        splits["search"] = train.select(torch.from_numpy(np.sort(drawn[:search_rows])))
+        drawn = drawn[search_rows:]
+    splits["train"] = train.select(torch.from_numpy(np.sort(drawn[:train_rows])))
+    some = np.random.default_rng(0).permutation(len(dev))[:dev_rows]
+    splits["dev"] = dev.select(torch.from_numpy(np.sort(some)))
+    return splits

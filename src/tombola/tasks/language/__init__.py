@@ -1,0 +1,1 @@
+"""Language models, judged zero-shot by what they understand."""

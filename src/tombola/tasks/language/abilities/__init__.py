@@ -1,0 +1,1 @@
+"""Abilities of a language model, each with its examples, its chance level and its score."""

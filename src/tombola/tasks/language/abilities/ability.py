@@ -1,0 +1,143 @@
+"""An ability as data: examples in plain text, how each is judged, and what guessing reaches."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import numpy as np
+
+from tombola.foundations.errors import TombolaError
+from tombola.tasks.language.item import Rule
+
+BITS = 8.0
+"""Bits per byte of a uniform guess of bytes."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One example.
+
+    Attributes:
+        choices: continuations, joined to the context as they are: with their leading space, where there is one. Of a
+            sentence pair the two sentences, of a text the text.
+        gold: which is right.
+        context: what comes before, empty where nothing does.
+        free: content-free versions of the context, by which the choices are calibrated (Zhao et al. 2021).
+        group: paradigm, relation or class; samples keep the groups' shares.
+        where: names the example in errors.
+        contexts: of choices that come after contexts of their own, one for each; `context` does not count then.
+        sizes: what log-probabilities are divided by, one for each choice, where it is not known from the choice itself:
+            characters of a choice, bytes of a text.
+    """
+
+    choices: tuple[str, ...]
+    gold: int = 0
+    context: str = ""
+    free: tuple[str, ...] = ()
+    group: str = ""
+    where: str = ""
+    contexts: tuple[str, ...] = ()
+    sizes: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ability:
+    """One ability: a curve of the retention profile.
+
+    Attributes:
+        name: for columns, flags and `--keep`.
+        title: for people.
+        rule: how an example is judged, see `tombola.tasks.language.item`.
+        examples: at least one.
+        source: where they are from, for people.
+        per_character: divide a choice's log-probability by its length in characters, so that a longer answer is not the
+            worse for it: what lm-evaluation-harness calls acc_norm.
+        guess: bits per byte of a text that guessing needs. Where the model's tokens are known, those of one who only
+            knows how frequent each token is (`tombola.tasks.language.unigram_baseline`): a model that says no more than that has
+            no understanding of text left, though it needs far fewer than 8.
+
+        harness: tokenise as lm-evaluation-harness does, whose task it is: see `tombola.tasks.language.lm_eval_encoding`.
+
+    Raises:
+        TombolaError: there are no examples.
+    """
+
+    name: str
+    title: str
+    rule: Rule
+    examples: tuple[Example, ...] = field(repr=False)
+    source: str
+    per_character: bool = False
+    guess: float = BITS
+    harness: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.examples:
+            raise TombolaError(f"{self.source} has no examples of {self.name}; give at least one")
+
+    @property
+    def measure(self) -> str:
+        """What its raw score is called."""
+        return "bits per byte" if self.rule == "text" else "accuracy"
+
+    @property
+    def chance(self) -> float:
+        """What one reaches who never looks at the context: one in so many choices, on average over the examples; where
+        all have the same choices, always the most common answer; bits per byte for a text, see `guess`.
+        """
+        if self.rule == "text":
+            return self.guess
+        if self.rule == "exact":
+            # One in a whole vocabulary, for each token.
+            return 0.0
+        golds = Counter(example.gold for example in self.examples)
+        # Labels of which only one ever occurs leave nothing to tell apart.
+        if len({example.choices for example in self.examples}) == 1 and len(golds) > 1:
+            return max(golds.values()) / len(self.examples)
+        return float(np.mean([1 / len(example.choices) for example in self.examples]))
+
+    def sample(self, rows: int | None, seed: int = 0) -> Self:
+        """So many of its examples, drawn with a seed from its groups in turn; all for None, or if it has no more."""
+        if rows is None or rows >= len(self.examples):
+            return self
+        return replace(self, examples=tuple(self.examples[index] for index in balanced(self._groups(), rows, seed)))
+
+    def parted(self, share: float, seed: int = 0) -> tuple[Self, Self]:
+        """The ability twice: with the examples that judge, and with the share of them that is held out to search on.
+
+        Every group gives the same share, so that chance is the same on both.
+
+        Raises:
+            TombolaError: one of the two would be left without examples.
+        """
+        groups, count = self._groups(), len(self.examples)
+        rank = np.random.default_rng(seed).permutation(count)
+        ordered = sorted(range(count), key=lambda index: (groups[index], rank[index]))
+        # Every so-many-th of a row of groups: rounding in one group makes good for that in another.
+        held = {index for place, index in enumerate(ordered) if int((place + 1) * share) > int(place * share)}
+        if not 0 < len(held) < count:
+            raise TombolaError(
+                f"{self.name} has {count} examples, of which a share of {share:g} cannot be held out; give more "
+                "examples, or another share"
+            )
+        judging, searching = (
+            tuple(example for index, example in enumerate(self.examples) if (index in held) is chosen)
+            for chosen in (False, True)
+        )
+        return replace(self, examples=judging), replace(self, examples=searching)
+
+    def _groups(self) -> list[str]:
+        return [example.group for example in self.examples]
+
+
+def balanced(groups: Sequence[str], rows: int, seed: int) -> list[int]:
+    """So many indices, in order: one of each group after the other, drawn at random within each."""
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(len(groups))
+    turns: dict[str, int] = {}
+    ranked: list[tuple[int, int, int]] = []
+    for index in shuffled:
+        turn = turns[groups[index]] = turns.get(groups[index], 0) + 1
+        ranked.append((turn, len(ranked), int(index)))
+    return sorted(index for _, _, index in sorted(ranked)[:rows])

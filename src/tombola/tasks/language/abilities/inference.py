@@ -1,0 +1,108 @@
+"""Inference: does a sentence follow from another (RTE, WNLI), is it a sentence at all (CoLA)? Zero-shot.
+
+Prompts are those of lm-evaluation-harness; labels are calibrated as in `sentiment`.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tombola.foundations.errors import TombolaError
+from tombola.tasks.data import glue
+from tombola.tasks.data.files import records
+from tombola.tasks.language.abilities.ability import Ability, Example
+from tombola.tasks.language.abilities.example_files import any_rows, field, text_of
+from tombola.tasks.language.abilities.sentiment import FREE
+
+
+@dataclass(frozen=True)
+class _Prompt:
+    """How a task is asked: its columns, and its label → which choice is right."""
+
+    columns: tuple[str, ...]
+    prompt: str
+    choices: tuple[str, str]
+    gold: Mapping[str, int]
+    header: tuple[str, ...] | None = None
+
+
+_FOLLOWS = "{}\nQuestion: {} True or False?\nAnswer:"
+TASKS: Mapping[str, _Prompt] = {
+    "wnli": _Prompt(("sentence1", "sentence2"), _FOLLOWS, (" False", " True"), {"0": 0, "1": 1}),
+    "rte": _Prompt(
+        ("sentence1", "sentence2"),
+        _FOLLOWS,
+        (" False", " True"),
+        # On the hub, 0 is entailment.
+        {"entailment": 1, "not_entailment": 0, "0": 1, "1": 0},
+    ),
+    "cola": _Prompt(
+        ("sentence",),
+        "{}\nQuestion: Does this sentence make sense?\nAnswer:",
+        (" no", " yes"),
+        {"0": 0, "1": 1, "unacceptable": 0, "acceptable": 1},
+        ("source", "label", "mark", "sentence"),
+    ),
+}
+
+
+def load(path: Path) -> Ability:
+    """RTE, WNLI or CoLA from a file: GLUE's TSV, CSV or JSON lines; or from the folder of GLUE's TSV files.
+
+    Which one it is, its name or its folder's says.
+
+    Raises:
+        TombolaError: the name says none of them, the file is missing or malformed, or a label is none of the task's.
+    """
+    words = [re.split(r"[^a-z]+", part.lower()) for part in (path.name, path.parent.name)]
+    name = next((name for part in words for name in TASKS if name in part), None)
+    if name is None:
+        raise TombolaError(f"{path}: name the file or its folder after its task, one of {', '.join(TASKS)}")
+    if path.is_dir():
+        return from_glue(name, path)
+    task = TASKS[name]
+    bare = task.header is not None and path.suffix.lower() == ".tsv"
+    found = []
+    for line, row in records(path, header=task.header) if bare else any_rows(path):
+        texts = [text_of(row, column, path, line) for column in task.columns]
+        label = str(field(row, "label", path, line)).strip()
+        if label not in task.gold:
+            raise TombolaError(f"{path}, line {line}: label {label!r} is none of {', '.join(task.gold)}")
+        found.append(_example(task, texts, label, f"{path}, line {line}"))
+    return Ability("inference", "Inference", "choice", tuple(found), str(path))
+
+
+def from_glue(name: str, data: Path | None = None) -> Ability:
+    """The dev examples of RTE, WNLI or CoLA from the hub, or from a folder with GLUE's TSV files.
+
+    Raises:
+        TombolaError: the files are missing or malformed, or the hub cannot be reached.
+    """
+    task = TASKS[name]
+    try:
+        split = glue.load(name, data).splits["dev"]
+    except TombolaError as error:
+        if data is not None:
+            raise
+        said = str(error).partition("; ")[0]
+        raise TombolaError(f"{said}; give GLUE's own file, as inference={name.upper()}/dev.tsv") from error
+    seconds = split.second or [None] * len(split.first)
+    found = []
+    for number, (first, second, label) in enumerate(zip(split.first, seconds, split.labels, strict=True), start=1):
+        texts = [first] if second is None else [first, second]
+        # GLUE's class ids, which are those of the hub.
+        found.append(_example(task, texts, str(int(label)), f"{name}, example {number}"))
+    source = f"{glue.HUB} ({name})" if data is None else str(data)
+    return Ability("inference", "Inference", "choice", tuple(found), source)
+
+
+def _example(task: _Prompt, texts: Sequence[str], label: str, where: str) -> Example:
+    return Example(
+        task.choices,
+        task.gold[label],
+        task.prompt.format(*texts),
+        tuple(task.prompt.format(*[text] * len(texts)) for text in FREE),
+        group=label,
+        where=where,
+    )

@@ -1,0 +1,218 @@
+"""Tasks of lm-evaluation-harness as abilities: its documents, prompts and answers, in the study's one evaluation.
+
+The harness builds the requests of a task itself. What they are judged by is then found out from the task, not from its
+name: it is asked for its verdict on made-up log-probabilities, until it is known which choice it takes for right and
+what it divides by. A task whose verdicts are not so to be had is refused. So accuracy, accuracy by length (acc_norm),
+exact continuations (LAMBADA) and bits per byte (WikiText) are as `lm_eval` gives them on the same model in fp32, with
+two exceptions that are meant: NaN is no answer here, and a tie counts in shares, where `lm_eval` takes the first.
+"""
+
+import contextlib
+import io
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tombola.foundations.errors import TombolaError
+from tombola.tasks.language import lm_eval as harness
+from tombola.tasks.language.abilities.ability import Ability, Example
+from tombola.tasks.language.item import Rule
+
+_RULES: Mapping[str, Rule] = {"multiple_choice": "choice", "loglikelihood": "exact", "loglikelihood_rolling": "text"}
+PREFERRED = ("acc_norm", "acc", "bits_per_byte")
+"""Metrics, the first that a task has is its ability's: for HellaSwag, PIQA, ARC and OpenBookQA the one by length."""
+_SEED = 1234
+"""Of few-shot samples and of numpy and torch; `lm_eval`'s own."""
+
+
+_DRAWS = 3
+"""Made-up answers to a document by which the way of judging is told."""
+
+Sizes = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A document, and how it is judged.
+
+    Attributes:
+        contexts, choices: of each choice.
+        gold: the right one.
+        ways: what log-probabilities may be divided by, one of several sets of sizes.
+        agreeing: those by which the task's own verdicts are had.
+    """
+
+    contexts: tuple[str, ...]
+    choices: tuple[str, ...]
+    gold: int
+    ways: tuple[Sizes, ...]
+    agreeing: frozenset[int]
+
+
+def load(name: str, folder: Path | None = None) -> list[Ability]:
+    """The abilities of a name: of a task or a group one, of a tag one for each of its tasks.
+
+    Args:
+        name: `TASK`, or `TASK:METRIC`.
+        folder: YAML files of tasks of one's own.
+
+    Raises:
+        TombolaError: the harness is not installed, knows no such task, cannot load its data, or judges it by what is no
+            accuracy over choices.
+    """
+    task, _, metric = name.partition(":")
+    if not harness.knows(task, folder):
+        raise TombolaError(f"lm-evaluation-harness knows no task {task!r}; lm-eval ls tasks lists them")
+    with _its_seeds():
+        try:
+            found = harness.manager(folder).load([task])
+        except Exception as error:  # It raises whatever its tasks, the data sets library and the hub's client do.
+            raise harness.explained(error, f"load {task}") from error
+        group = found.get("groups", {}).get(task)
+        leaves = list(found["tasks"].values())
+        if group is None:
+            return [_ability([leaf], _named(leaf, task, name), metric or None) for leaf in leaves]
+        return [_ability(leaves, name, _of_group(group, metric), equal=_weighs_equally(group))]
+
+
+def _named(leaf: Any, task: str, name: str) -> str:
+    """What the ability of one of several tasks of a tag is called."""
+    return name if leaf.task_name == task else name.replace(task, leaf.task_name, 1)
+
+
+def _ability(leaves: Sequence[Any], name: str, metric: str | None, *, equal: bool = False) -> Ability:
+    rules, examples, counts = set(), [], []
+    for leaf in leaves:
+        rule, found = _examples(leaf, metric, len(leaves) > 1)
+        rules.add(rule)
+        examples += found
+        counts.append(len(found))
+    if len(rules) > 1 or (equal and len(set(counts)) > 1):
+        raise TombolaError(f"{name} mixes tasks that do not add up to one accuracy; name its tasks one by one")
+    (rule,) = rules
+    return Ability(name, name, rule, tuple(examples), "lm-evaluation-harness", harness=True)
+
+
+def _of_group(group: Any, metric: str) -> str | None:
+    if metric:
+        return metric
+    there = [one.metric for one in group.aggregate_metric_list or ()]
+    return next((one for one in PREFERRED if one in there), None)
+
+
+def _weighs_equally(group: Any) -> bool:
+    """Whether the score of a group is the mean of its tasks' scores, however many documents each has."""
+    return not all(one.weight_by_size for one in group.aggregate_metric_list or ())
+
+
+def _examples(task: Any, metric: str | None, grouped: bool) -> tuple[Rule, list[Example]]:
+    """The rule and the examples of a task, by its metric of that name or the first that is preferred."""
+    name, metrics = task.task_name, list(task.aggregation())
+    if task.OUTPUT_TYPE not in _RULES:
+        raise TombolaError(f"{name} generates text, which no probability of a choice can judge; leave it out")
+    rule = _RULES[task.OUTPUT_TYPE]
+    metric = metric or next((one for one in PREFERRED if one in metrics), None)
+    if metric is None or metric not in metrics:
+        raise TombolaError(f"{name} has no {metric or 'accuracy'}; its metrics: {', '.join(metrics)}")
+    no_accuracy = TombolaError(
+        f"{metric} of {name} is no accuracy over choices, nor bits per byte; name another of its metrics, as "
+        f"{name}:acc, of {', '.join(metrics)}"
+    )
+    mean = "bits_per_byte" if rule == "text" else "mean"
+    if getattr(task.aggregation()[metric], "__name__", "") != mean:
+        raise no_accuracy
+    if task.config.num_fewshot is None:
+        task.set_config(key="num_fewshot", value=0)
+    task.set_fewshot_seed(seed=_SEED)
+    try:
+        # Its bar would run across ours.
+        with contextlib.redirect_stderr(io.StringIO()):
+            task.build_all_requests()
+        documents = [list(requests) for _, requests in groupby(task.instances, key=lambda one: one.doc_id)]
+        judged = [_judged(task, metric, rule, requests) for requests in documents]
+    except Exception as error:  # Templates and functions of the task.
+        raise harness.explained(error, f"build {name}") from error
+    known = [one for one in judged if one is not None]
+    # One way of dividing for all documents, or the metric is another.
+    ways = frozenset.intersection(*(one.agreeing for one in known)) if len(known) == len(judged) else frozenset()
+    if not ways:
+        raise no_accuracy
+    way = min(ways)
+    return rule, [
+        Example(
+            one.choices,
+            one.gold,
+            contexts=one.contexts,
+            sizes=one.ways[way],
+            group=name if grouped else "",
+            where=f"{name}, document {number}",
+        )
+        for number, one in enumerate(known, start=1)
+    ]
+
+
+def _judged(task: Any, metric: str, rule: Rule, requests: Sequence[Any]) -> _Judged | None:
+    """A document's choices and how they are judged; None where that is not by the probability of one right choice."""
+    document = requests[0].doc
+    if rule == "text":
+        found = task.process_results(document, [-1.0])[metric]
+        sized = isinstance(found, tuple) and len(found) == 2 and found[0] == -1.0
+        text = requests[0].args[0]
+        return _Judged((), (text,), 0, ((float(found[1]),),), frozenset({0})) if sized else None
+    texts = list(task.doc_to_choice(document)) if rule == "choice" else [""]
+    pairs = [request.args for request in requests[: len(texts)]]
+    if any(len(pair) != 2 for pair in pairs):
+        # Pictures, or sound.
+        return None
+    contexts, choices = (tuple(str(pair[side]) for pair in pairs) for side in (0, 1))
+
+    def right(values: Sequence[float], greedy: Sequence[bool]) -> bool:
+        # The harness may ask for more than the choices: their probabilities without context, for other metrics.
+        more = [(-1.0, False)] * (len(requests) - len(values))
+        verdict = task.process_results(document, [*zip(values, greedy, strict=True), *more])[metric]
+        if isinstance(verdict, tuple | list):
+            raise TypeError(f"{metric} is not a number for one document")
+        return bool(verdict == 1)
+
+    if rule == "exact":
+        fits = right([-1.0], [True]) and not right([-1.0], [False])
+        return _Judged(contexts, choices, 0, ((1.0,),), frozenset({0})) if fits else None
+    count = len(texts)
+    golds = [
+        one
+        for one in range(count)
+        if right([0.0 if i == one else -1000.0 for i in range(count)], [i == one for i in range(count)])
+    ]
+    if len(golds) != 1 or not all(texts):
+        return None
+    (gold,) = golds
+    lengths = tuple(float(len(text)) for text in texts)
+    ways = ((1.0,) * count, lengths, tuple(float(len(text.encode())) for text in texts))
+    draw, agreeing = random.Random(0), set(range(len(ways)))
+    for _ in range(_DRAWS):
+        values = [-draw.uniform(0.5, 1.5) * length for length in lengths]
+        verdict = right(values, [False] * count)
+        scaled = [[value / size for value, size in zip(values, way, strict=True)] for way in ways]
+        agreeing = {n for n in agreeing if (max(scaled[n]) == scaled[n][gold]) is verdict}
+    return _Judged(contexts, choices, gold, ways, frozenset(agreeing))
+
+
+@contextlib.contextmanager
+def _its_seeds() -> Iterator[None]:
+    """As `lm_eval` seeds what its tasks may draw; everything as it was afterwards."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng([]):
+        try:
+            random.seed(0)
+            np.random.seed(_SEED)
+            torch.manual_seed(_SEED)
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)

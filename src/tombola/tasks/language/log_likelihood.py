@@ -1,0 +1,209 @@
+"""Log-probabilities of packed items under a model, in the fastest of the ways that are exact for that very model."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+from tombola.architectures.anatomy import device_of
+from tombola.foundations.errors import TombolaError
+from tombola.tasks.language.item import Item
+from tombola.tasks.language.packing import mask, pack
+from tombola.tasks.language.prefix_sharing import LONGEST, together
+
+_SLAB = 2**26
+"""Logits that are there at once: 256 MiB in fp32, whatever the batch."""
+_PRECISE = (torch.float32, torch.float64)
+TOLERANCE = 1e-3
+"""Nats by which two ways may differ on one token in fp32, where rounding is near 1e-5 and a mistake near 1."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a model is read.
+
+    Attributes:
+        trees: rows are trees, with a mask and positions of their own; otherwise every sequence is a plain row.
+        sparing: logits are made only where something is predicted; otherwise for every token.
+        window: tokens that a tree may have; None for any number.
+    """
+
+    trees: bool = False
+    sparing: bool = False
+    window: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeScores:
+    """What a model says of each edge.
+
+    Attributes:
+        log_probabilities: [edges], with their graph; fp32, or fp64 of a model in fp64.
+        greedy: bool [edges], whether every other token is less probable; False where the logits are NaN. None where
+            no item asks.
+    """
+
+    log_probabilities: Tensor
+    greedy: Tensor | None
+
+
+def read(model: nn.Module, inputs: Mapping[str, Tensor], reading: Reading) -> EdgeScores:
+    """Run a model on what `pack` made, on the model's device."""
+    ids = inputs["input_ids"]
+    given: dict[str, Any] = {"input_ids": ids, "use_cache": False}
+    if "ends" in inputs:
+        dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
+        given |= {"position_ids": inputs["positions"], "attention_mask": mask(inputs["ends"], dtype)}
+    else:
+        # Padding at the end is never seen by what precedes it; where nothing is masked, the fastest attention serves.
+        given["attention_mask"] = torch.ones_like(ids)
+    at, predicted = inputs["at"], inputs["predicted"]
+    # One more pass over all logits, which only some rules need.
+    greedy = "exact" in inputs
+    if reading.sparing:
+        base, head = _parts(model)
+        return _scores(head, base(**given).last_hidden_state.flatten(0, 1)[at], predicted, greedy)
+    return _scores(nn.Identity(), model(**given).logits.flatten(0, 1)[at], predicted, greedy)
+
+
+def choose(model: nn.Module, items: Sequence[Item]) -> Reading:
+    """The fastest reading that gives this model's own log-probabilities, found by computing items both ways.
+
+    Args:
+        model: a whole causal model.
+        items: those that it will read. The longest of those that part is tried: a sliding window shows only when it is
+            overstepped.
+
+    Raises:
+        TombolaError: the model is not causal, or its outputs are not finite.
+    """
+    causal(model)
+    exact = model if _dtype(model) in _PRECISE else copy.deepcopy(model).float()
+    # Of those that will share a row with others; texts never do.
+    parting = [item for item in items if len(item.sequences) > 1] or [item for item in items if item.rule != "text"]
+    parting = parting or list(items[:1])
+    if not parting:
+        return Reading()
+    window = _window(model)
+    # The longest, in one row with another one if there is room.
+    tried = sorted(parting, key=lambda one: one.positions)[-2:]
+    if sum(len(one.tree) for one in tried) > min(window or LONGEST, LONGEST):
+        del tried[:-1]
+    ways = [Reading(True, True, window), Reading(True, False, window), Reading(sparing=True)]
+    if window is not None and max(len(one.tree) for one in parting) > window:
+        # A tree's own mask has no window, which counts what lies between two tokens in their sequence.
+        ways = ways[2:]
+    expected = _sums(exact, tried, Reading())
+    for reading in ways:
+        try:
+            found = _sums(exact, tried, reading)
+        except Exception:  # Whatever a model runs into that does not take masks or positions of one's own.
+            continue
+        if (expected - found).abs().max() <= TOLERANCE * max(1, tried[-1].positions ** 0.5):
+            return reading
+    return Reading()
+
+
+def causal(model: nn.Module) -> None:
+    """Raise a TombolaError unless the model's logits at a token depend on nothing that comes after it."""
+    name = type(model).__name__
+    config = getattr(model, "config", None)
+    if not isinstance(model, PreTrainedModel) or getattr(config, "is_encoder_decoder", False):
+        raise TombolaError(f"{name} is no causal language model; give one that predicts the next token")
+    device, vocabulary = device_of(model), int(getattr(model.get_input_embeddings(), "num_embeddings", 0))
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(vocabulary, (1, 8), generator=generator).to(device)
+    other = ids.clone()
+    other[0, -1] = (ids[0, -1] + 1) % vocabulary
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            first, second = (model(input_ids=given).logits[0, :-1].float() for given in (ids, other))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise TombolaError(
+            f"{name} is no causal language model ({error}); give one that predicts the next token"
+        ) from None
+    finally:
+        model.train(training)
+    if first.ndim != 2 or len(first) != 7:
+        raise TombolaError(f"{name} gives no logits for each token; give a model that predicts the next token")
+    if not (first.isfinite().all() and second.isfinite().all()):
+        raise TombolaError(f"the outputs of {name} are not finite; load it in fp32, or give another checkpoint")
+    # A causal model computes the same numbers for what comes before, but for rounding.
+    if (first - second).abs().max() > (1e-4 if _dtype(model) in _PRECISE else 1e-2) * first.abs().max():
+        raise TombolaError(
+            f"{name} is not causal: what it says of a token depends on later ones; give a model that was trained to "
+            "predict the next token"
+        )
+
+
+def _sums(model: nn.Module, items: Sequence[Item], reading: Reading) -> Tensor:
+    """The log-probability of each sequence of items, which are one row where trees are read, fp64 on the CPU."""
+    groves = [together(items, range(len(items)))] if reading.trees else None
+    packed = pack(items, trees=reading.trees, groves=groves)
+    inputs = {name: tensor.to(device_of(model)) for name, tensor in packed.items()}
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            scores = read(model, inputs, reading)
+    finally:
+        model.train(training)
+    return sums(scores.log_probabilities, inputs).flatten().double().cpu()
+
+
+def sums(log_probabilities: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+    """Log-probabilities of the sequences [items, groups, choices] from those of the edges; 0 where there is none."""
+    shape = inputs["divisors"].shape
+    total = log_probabilities.new_zeros(shape.numel())
+    return total.index_add(0, inputs["slot"], log_probabilities[inputs["edge"]]).view(shape)
+
+
+def _parts(model: nn.Module) -> tuple[nn.Module, nn.Module]:
+    assert isinstance(model, PreTrainedModel)
+    base, head = model.base_model, model.get_output_embeddings()
+    if base is model or head is None:
+        raise ValueError("no output layer of its own")
+    return base, head
+
+
+def _scores(head: nn.Module, hidden: Tensor, predicted: Tensor, greedy: bool) -> EdgeScores:
+    """Scores of hidden states [edges, hidden], a slab of logits at a time, which are made again for the gradient."""
+    rows = max(1, _SLAB // max(hidden.shape[-1], getattr(head, "out_features", 1)))
+
+    def slab(states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+        logits = head(states)
+        # Softmax in 16 bits would round neighbouring sequences to ties.
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        chosen = logits.gather(-1, tokens[:, None])
+        # Of several that are equally probable none is foreseen: a model that says the same of all knows nothing.
+        best = (logits >= chosen).sum(-1) == 1 if greedy else None
+        return (chosen - logits.logsumexp(-1, keepdim=True)).squeeze(-1), best
+
+    found: list[tuple[Tensor, Tensor | None]] = []
+    for start in range(0, len(predicted), rows):
+        part = hidden[start : start + rows], predicted[start : start + rows]
+        if torch.is_grad_enabled() and len(predicted) > rows:
+            found.append(checkpoint(slab, *part, use_reentrant=False))
+        else:
+            found.append(slab(*part))
+    logs = torch.cat([hidden.new_zeros(0), *(logs for logs, _ in found)])
+    foreseen = [hidden.new_zeros(0, dtype=torch.bool), *(best for _, best in found if best is not None)]
+    return EdgeScores(logs, torch.cat(foreseen) if greedy else None)
+
+
+def _window(model: nn.Module) -> int | None:
+    """The shortest sliding window of the model's attention; None where it has none."""
+    config = getattr(model, "config", None)
+    found = [getattr(config, name, None) for name in ("sliding_window", "attention_window", "window_size")]
+    return min((one for one in found if isinstance(one, int) and one > 0), default=None)
+
+
+def _dtype(model: nn.Module) -> torch.dtype:
+    return next(parameter.dtype for parameter in model.parameters() if parameter.is_floating_point())

@@ -1,0 +1,622 @@
+"""Language models: abilities measured zero-shot, and text to calibrate and to train on."""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from typing_extensions import override
+
+from tombola.checkpoints import loading as sources
+from tombola.foundations.atomic_files import write_json
+from tombola.foundations.errors import TombolaError
+from tombola.pruning import calibration as windowing
+from tombola.subnetworks.recognition import recognise
+from tombola.tasks.base import Batch, Output, Predictions, State, Task
+from tombola.tasks.language.abilities import catalog
+from tombola.tasks.language.abilities.ability import BITS, Ability
+from tombola.tasks.language.abilities.chance_corrected import Scale, alone, reference, understanding
+from tombola.tasks.language.abilities.retention import Retained, learned, measure, retention
+from tombola.tasks.language.bos_token import START_FILE, Start, conventional, named
+from tombola.tasks.language.bos_token import choose as choose_start
+from tombola.tasks.language.context_length import positions_of
+from tombola.tasks.language.encoding import Encoder
+from tombola.tasks.language.item import RULES, Item
+from tombola.tasks.language.log_likelihood import Reading, causal, choose, read, sums
+from tombola.tasks.language.packing import pack
+from tombola.tasks.language.prefix_sharing import Grove, apart, in_order, plant
+from tombola.tasks.language.retention_threshold import Keeping
+from tombola.tasks.language.text_generation import NOTHING, PROMPTS, NotFiniteError, Sampling, Writing, write
+from tombola.tasks.language.truncation import bounded
+from tombola.tasks.language.unigram_baseline import guess_bits
+from tombola.tasks.text.task import tokenizer_of
+
+AUTO = "auto"
+LONGEST = 2048
+"""Tokens read at once where the model could read more: the field's length for calibration and perplexity."""
+_CELLS = {"dev": 8192, "search": 8192, "train": 8192, "calibration": 2048}
+"""Tokens of a batch at most, padding included, whatever its number of examples: the activations of a pass must fit, and
+those of a backward pass are kept. Training is not bound by it: its batches are the recipe's."""
+_TOKENS_OF_A_ROW = 64
+"""Tokens of texts that stand for one example, where only so many are asked for."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """So many blocks of so many tokens."""
+
+    count: int
+    length: int
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.length < 1:
+            raise TombolaError(
+                f"text comes in one block or more of one token or more, not {self.count} x {self.length}"
+            )
+
+
+class LanguageTask(Task):
+    """What a causal language model understands, and the text that it is calibrated and trained on.
+
+    Splits: `dev` holds the examples of all abilities that judge, `search` those that are held out to search on, if any
+    are, `train` blocks of text for recovery, `calibration` shorter blocks of the same text, by whose loss the
+    importance of sites is measured. Statistics of activations are taken of `calibration_text`.
+
+    An output that is not finite counts as failure: a pruned model may well break, and has then understood nothing.
+
+    Args:
+        abilities: what is measured; names differ.
+        text: texts to calibrate and train on; none of them may be among the examples.
+        tokenizer: of the model; see `tokenizer_of`.
+        positions: tokens that the model can read at once; longer texts are cut into windows.
+        start: what every text begins with: `none`, `bos`, `eos`, a token as the tokenizer writes it, or `auto`, to ask
+            the weights of `source` (see `tombola.tasks.language.bos_token`).
+        source: of the pre-trained model whose weights say what a text begins with; None for the first that is settled.
+        train: blocks of the split `train`, as many as the text fills.
+        calibration: the same of the split `calibration`.
+        keep: what must be held: with a name in it, the score is that ability's alone.
+        counted: names of the abilities that the score is the mean of; None for all.
+        held_out: share of each ability's examples that is held out as the split `search`, so that nothing is chosen on
+            those that judge; 0 for none.
+        text_tokens: of an ability of texts, judge so many tokens at most, the same number of each text; None for all.
+        seed: of what is held out.
+        name: short name for folders and rows.
+        title: for people.
+        attention: the implementation that `load` asks for.
+        trust_remote_code: let `load` run code that comes with a model.
+
+    Attributes:
+        learned: names of the abilities that the full model has, as `judging` found; None before that.
+        counted: names of those that the score is the mean of.
+
+    Raises:
+        TombolaError: two abilities share a name, a name is unknown, or there is no text.
+    """
+
+    tolerates_nan = True
+
+    def __init__(
+        self,
+        abilities: Sequence[Ability],
+        text: Sequence[str],
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        positions: int = LONGEST,
+        start: str = AUTO,
+        source: str | None = None,
+        train: Blocks | None = None,
+        calibration: Blocks | None = None,
+        keep: Keeping | None = None,
+        counted: Sequence[str] | None = None,
+        held_out: float = 0.0,
+        text_tokens: int | None = None,
+        seed: int = 0,
+        name: str = "understanding",
+        title: str = "Understanding",
+        attention: str = "sdpa",
+        trust_remote_code: bool = False,
+    ) -> None:
+        if not 0 <= held_out < 1:
+            raise TombolaError(f"the share to hold out must lie between 0 and 1, not {held_out:g}")
+        if text_tokens is not None:
+            abilities = [bounded(one, tokenizer, text_tokens) for one in abilities]
+        parts = [one.parted(held_out, seed) if held_out else (one, one) for one in abilities]
+        self.abilities = tuple(_with_guess(judging, tokenizer, text) for judging, _ in parts)
+        self._examples = {"dev": self.abilities, "search": tuple(searching for _, searching in parts)}
+        if not held_out:
+            del self._examples["search"]
+        names = [ability.name for ability in self.abilities]
+        if not names or len(set(names)) < len(names):
+            raise TombolaError(f"give at least one ability, and each under a name of its own, not {names}")
+        if not any(one.strip() for one in text):
+            raise TombolaError("there is no text to calibrate and train on; give a file with text in it")
+        self.name, self.title = name, title
+        self.calibration = "calibration"
+        self.normalise_layers = False
+        self.trained = False
+        # Each ability's own raw score, for the rows.
+        self.more = {
+            ability.name: ("dev", alone(ability.name, number, Scale.of(ability)))
+            for number, ability in enumerate(self.abilities)
+        }
+        self.tokenizer = tokenizer
+        self.positions = positions
+        self._text = tuple(text)
+        train, calibration = train or Blocks(128, LONGEST), calibration or Blocks(128, 128)
+        self._blocks = {
+            split: Blocks(blocks.count, min(blocks.length, positions))
+            for split, blocks in (("train", train), ("calibration", calibration))
+        }
+        self._attention = attention
+        self._trust_remote_code = trust_remote_code
+        self.start = None if start == AUTO else named(tokenizer, start)
+        self._source = source
+        self._readings: dict[tuple[str, str], Reading] = {}
+        self._items: dict[str, list[Item]] = {}
+        self._rows: dict[tuple[str, int, int | None], list[Grove]] = {}
+        self._numbers: dict[str, list[int]] = {}
+        self.keep = keep or Keeping(None, 0.9)
+        self.learned: tuple[str, ...] | None = None
+        self._count(names if counted is None else counted)
+
+    @classmethod
+    def open(
+        cls,
+        source: str,
+        abilities: Sequence[str] = catalog.DEFAULT,
+        *,
+        text: Path | None = None,
+        rows: int | None = None,
+        seed: int = 0,
+        keep: str | None = None,
+        **options: Any,
+    ) -> Self:
+        """The task for a model, from names.
+
+        Args:
+            source: of the model: asset, local folder or hub id; its tokenizer and configuration are read.
+            abilities: `KIND` or `KIND=PATH`, see `tombola.tasks.language.abilities.catalog`.
+            text: a text file to calibrate, train and judge on instead of plot summaries; `wikitext` for the hub's.
+            rows: use a seeded sample of so many examples of each ability, spread evenly over its groups, and of texts
+                64 tokens for each of them; None for all.
+            seed: of samples, of what is held out, and of whatever is generated.
+            keep: `0.9`, or `ABILITY>=0.9`.
+            options: those of the class.
+
+        Raises:
+            TombolaError: the model or a file cannot be read, or what the class refuses.
+        """
+        trust = bool(options.get("trust_remote_code", False))
+        path = sources.locate(source)
+        with sources.quiet(), sources.loading(source):
+            config = AutoConfig.from_pretrained(path, trust_remote_code=trust)
+        _check_kind(source, config)
+        if text is not None:
+            abilities = [f"{name}={text}" if name == "language-modelling" else name for name in abilities]
+        opened = catalog.open_abilities(abilities, rows=rows, seed=seed)
+        options.setdefault("positions", min(LONGEST, positions_of(config) or LONGEST))
+        if rows is not None:
+            options.setdefault("text_tokens", rows * _TOKENS_OF_A_ROW)
+        if keep is not None:
+            options["keep"] = Keeping.parse(keep, [ability.name for ability in opened])
+        return cls(
+            opened,
+            catalog.training_text(text).train,
+            tokenizer_of(source, trust_remote_code=trust),
+            source=source,
+            seed=seed,
+            **options,
+        )
+
+    def counting(self, names: Sequence[str]) -> Self:
+        """The same task, whose score is the mean of these abilities alone: those that the full model has."""
+        other = copy.copy(self)
+        # What is encoded later is each one's own; what depends on the model is found out by either for itself.
+        other._items, other._readings, other._numbers = dict(self._items), dict(self._readings), dict(self._numbers)
+        other._rows = dict(self._rows)
+        other._count(names)
+        return other
+
+    @override
+    def judging(self, full: Predictions) -> "LanguageTask":
+        """The task whose score is the mean of the abilities that a full model with these predictions has."""
+        have = learned(measure(self.abilities, full, self.references("dev")))
+        if self.keep.ability is not None and self.keep.ability not in have:
+            raise TombolaError(
+                f"the full model is at chance in {self.keep.ability}, so that none of it can be kept; name another "
+                "ability"
+            )
+        other = self.counting(have)
+        other.learned = have
+        return other
+
+    @override
+    def retained(
+        self, split: str, full: Predictions, pruned: Predictions, *, seed: int, resamples: int
+    ) -> Sequence[Retained]:
+        references = self.references(split)
+        return retention(self.abilities, full, pruned, references, have=self.learned, seed=seed, resamples=resamples)
+
+    def _count(self, names: Sequence[str]) -> None:
+        numbers = {ability.name: number for number, ability in enumerate(self.abilities)}
+        if self.keep.ability is not None:
+            names = [self.keep.ability]
+        for name in names:
+            if name not in numbers:
+                raise TombolaError(f"unknown ability {name!r}; there are: {', '.join(numbers)}")
+        if not names:
+            raise TombolaError("no ability is left to score; the full model is at chance in all of them")
+        self.counted = tuple(names)
+        self.metric = understanding([Scale.of(one) for one in self.abilities], [numbers[name] for name in names])
+
+    @override
+    def facts(self) -> Mapping[str, object]:
+        return {
+            "name": self.name,
+            "title": self.title,
+            "metric": self.metric.name,
+            "higher_is_better": True,
+            "start": None if self.start is None else self.start.name,
+            "start_chosen": None if self.start is None else self.start.chosen,
+            "start_nats": {} if self.start is None else dict(self.start.nats),
+            # Only once the full model was judged is it known what counts.
+            **({} if self.learned is None else {"counted": list(self.counted)}),
+            "abilities": [
+                {
+                    "name": one.name,
+                    "title": one.title,
+                    "measure": one.measure,
+                    "chance": one.chance,
+                    "examples": len(one.examples),
+                    "source": one.source,
+                }
+                for one in self.abilities
+            ],
+            "train": {"blocks": self._blocks["train"].count, "tokens": self._blocks["train"].length},
+            "calibration": {"blocks": self._blocks["calibration"].count, "tokens": self._blocks["calibration"].length},
+        }
+
+    @override
+    def load(self, source: str, *, seed: int, state: State = "pretrained") -> nn.Module:
+        path = sources.locate(source)
+        options: dict[str, Any] = {"attn_implementation": self._attention, "trust_remote_code": self._trust_remote_code}
+        with sources.quiet(), sources.loading(source), torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            config = AutoConfig.from_pretrained(path, trust_remote_code=self._trust_remote_code)
+            _check_kind(source, config)
+            auto: Any = AutoModelForCausalLM
+            if state == "init":
+                model = auto.from_config(config, dtype=torch.float32, **options)
+            else:
+                model, report = auto.from_pretrained(path, output_loading_info=True, dtype=torch.float32, **options)
+                if report["missing_keys"]:
+                    raise TombolaError(
+                        f"{source} is no causal language model: it has no {min(report['missing_keys'])}; give a model "
+                        "that was trained to predict the next token"
+                    )
+        assert isinstance(model, PreTrainedModel)
+        if self.start is None:
+            self._find_start(source, state, model)
+        self.settle(model)
+        recognise(model)
+        return model
+
+    def settle(self, model: nn.Module) -> None:
+        """Find out what depends on the model: the start token, if it is to be found, and how the model is read.
+
+        `load` does it. A model that was loaded otherwise must be settled before it is scored: a whole one, as what is
+        made of it is read in the same way.
+
+        Raises:
+            TombolaError: the model is not causal, does not fit the tokenizer, or an example is longer than its context.
+        """
+        table = model.get_input_embeddings() if isinstance(model, PreTrainedModel) else None
+        size = getattr(table, "num_embeddings", None)
+        if size is not None and len(self.tokenizer) > size and max(self.tokenizer.get_vocab().values()) >= size:
+            raise TombolaError(
+                f"the tokenizer knows {len(self.tokenizer)} tokens, the model {size}; give the tokenizer of the model"
+            )
+        positions = positions_of(getattr(model, "config", None))
+        if positions is not None and self.positions > positions:
+            raise TombolaError(
+                f"texts of {self.positions} tokens do not fit into this model's {positions} positions; give positions"
+            )
+        if self.start is None:
+            causal(model)
+            self.start = choose_start(model, self.tokenizer, self._text)
+        if _key(model) not in self._readings:
+            self._readings[_key(model)] = choose(model, self._encoded("dev"))
+
+    @override
+    def save(self, model: nn.Module, folder: Path) -> None:
+        assert isinstance(model, PreTrainedModel)
+        with sources.quiet():
+            model.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
+        if self.start is not None:
+            write_json(folder / START_FILE, self.start.facts())
+
+    def find_start(self) -> Start:
+        """What every text begins with, found out now if it is not known: by the weights of the task's `source`.
+
+        Raises:
+            TombolaError: the task has no source, or its model cannot be loaded.
+        """
+        if self.start is None:
+            if self._source is None:
+                raise TombolaError("the start token depends on the model; give the task its source, or the start token")
+            self.load(self._source, seed=0)
+        assert self.start is not None
+        return self.start
+
+    def fix_start(self, start: Start | str) -> None:
+        """Use this start from now on: as it was found before, in a study that is resumed, or by its name.
+
+        Raises:
+            TombolaError: the tokenizer has no such token.
+        """
+        found = named(self.tokenizer, start) if isinstance(start, str) else start
+        if self.start is None or found.token != self.start.token:
+            # What was encoded, and tried, began otherwise.
+            self._items, self._numbers, self._readings, self._rows = {}, {}, {}, {}
+        self.start = found
+
+    @override
+    def known(self) -> Mapping[str, Any]:
+        return {} if self.start is None else {"start": self.start.facts()}
+
+    @override
+    def recall(self, known: Mapping[str, Any]) -> None:
+        if "start" in known:
+            self.fix_start(Start.of(self.tokenizer, known["start"], "the parent's start token"))
+
+    def _find_start(self, source: str, state: State, model: nn.Module) -> None:
+        """The start that does not depend on which model is loaded first."""
+        stored = Path(sources.locate(source)) / START_FILE
+        if state != "init" and stored.is_file():
+            # It was found for the model that this one was made of.
+            self.fix_start(Start.read(self.tokenizer, stored))
+        elif self._source is not None and (self._source, "pretrained") != (source, state):
+            self.load(self._source, seed=0)
+        elif state == "init":
+            # Random weights have no opinion.
+            self.start = conventional(self.tokenizer)
+
+    @override
+    def size(self, split: str) -> int:
+        return len(self._encoded(split))
+
+    @override
+    def references(self, split: str) -> Predictions:
+        items = self._encoded(split)
+        numbers = self._numbers.get(split, [len(self.abilities)] * len(items))
+        sizes = [item.divisors[0] if item.rule == "text" else 0.0 for item in items]
+        return np.array([reference(*pair) for pair in zip(numbers, sizes, strict=True)], dtype=np.float64)
+
+    @override
+    def baseline(self, split: str) -> Predictions:
+        """What scores nothing: every example as good as chance is on its ability."""
+        size = self.size(split)
+        if split not in self._examples:
+            return np.full(size, BITS)
+        chances = [ability.chance for ability in self.abilities]
+        return np.array([chances[number] for number in self._numbers[split]], dtype=np.float64)
+
+    @override
+    def batches(self, split: str, batch_size: int, *, shuffle: int | None = None) -> Iterator[Batch]:
+        items = self._encoded(split)
+        trees = self._trees
+        if shuffle is not None:
+            drawn = np.random.default_rng(shuffle).permutation(len(items))
+            groups = [drawn[begin : begin + batch_size] for begin in range(0, len(items), batch_size)]
+        elif trees:
+            yield from _batches(items, apart(items), batch_size, _CELLS[split])
+            return
+        else:
+            shapes = [_Shape(False, len(item.sequences), item.positions, 1) for item in items]
+            groups = [np.array(group, dtype=np.int64) for group in _groups(shapes, batch_size, _CELLS[split])]
+        for indices in groups:
+            chosen = [items[index] for index in indices]
+            yield Batch(indices, pack(chosen, trees=trees), torch.tensor([item.gold for item in chosen]))
+
+    @override
+    def packed(self, split: str, batch_size: int) -> Iterator[Batch]:
+        """As `batches`, with items that begin alike in one row where every model that was settled reads trees."""
+        if not self._trees:
+            return self.batches(split, batch_size)
+        items = self._encoded(split)
+        windows = [reading.window for reading in self._readings.values() if reading.window is not None]
+        key = split, batch_size, min(windows, default=None)
+        if key not in self._rows:
+            self._rows[key] = plant(items, *key[1:])
+        return _batches(items, self._rows[key], batch_size, _CELLS[split])
+
+    @override
+    def output(self, model: nn.Module, batch: Batch) -> Output:
+        """Losses: mean nats per scored token of the right choice. Predictions, fp64: see `tombola.tasks.language.abilities.chance_corrected`."""
+        inputs = batch.inputs
+        reading = self._readings.get(_key(model), Reading())
+        scores = read(model, inputs, reading)
+        # [items, groups, choices]
+        totals = sums(scores.log_probabilities, inputs)
+        gold = totals[:, 0].gather(1, batch.targets[:, None]).squeeze(1)
+        losses = -gold / inputs["counts"].clamp(min=1)
+        with torch.no_grad():
+            exact = torch.zeros(len(totals), dtype=torch.bool, device=totals.device)
+            if scores.greedy is not None:
+                exact = sums((~scores.greedy).to(totals.dtype), inputs)[:, 0, 0] == 0
+            predictions = _predictions(totals.double(), exact, inputs, batch.targets)
+        return Output(losses, predictions)
+
+    def perplexity(self, losses: NDArray[np.float32]) -> Mapping[str, float]:
+        """Name → perplexity per token of each ability of texts, from the losses [examples] of the split `dev`.
+
+        It compares models with the same tokenizer; bits per byte compare any.
+        """
+        items, found = self._encoded("dev"), {}
+        for number, ability in enumerate(self.abilities):
+            own = [index for index, one in enumerate(self._numbers["dev"]) if one == number]
+            tokens = np.array([items[index].scored for index in own], dtype=np.float64)
+            if ability.rule == "text" and tokens.sum() > 0:
+                found[ability.name] = float(np.exp((losses[own] * tokens).sum() / tokens.sum()))
+        return found
+
+    @override
+    def writing(
+        self, model: nn.Module, full: nn.Module, sampling: Sampling, prompts: Sequence[str] = PROMPTS
+    ) -> Writing:
+        try:
+            return write(model, full, self.tokenizer, start=self.find_start().token, prompts=prompts, sampling=sampling)
+        except NotFiniteError:
+            return NOTHING
+
+    @property
+    def _trees(self) -> bool:
+        """Whether batches are of trees: only where every model that was settled reads them rightly."""
+        return bool(self._readings) and all(reading.trees for reading in self._readings.values())
+
+    def _encoded(self, split: str) -> list[Item]:
+        if split not in (*self._examples, *self._blocks):
+            here = ", ".join((*self._blocks, *self._examples))
+            raise TombolaError(f"{self.title} has no split {split!r}; it has {here}; `search` is there with held_out")
+        if split not in self._items:
+            encoder = self._encoder()
+            if split in self._examples:
+                abilities = self._examples[split]
+                found = [(number, item) for number, one in enumerate(abilities) for item in encoder.items(one)]
+                self._numbers[split] = [number for number, _ in found]
+                self._items[split] = [item for _, item in found]
+            else:
+                blocks = self._blocks[split]
+                self._items[split] = encoder.blocks(self._text, blocks.length, blocks.count)
+        return self._items[split]
+
+    def _encoder(self) -> Encoder:
+        if self.start is None:
+            raise TombolaError(
+                "the start token depends on the model: load the model through the task, call settle(model), or "
+                "give the start token"
+            )
+        return Encoder(self.tokenizer, self.start.token, self.positions)
+
+    def calibration_text(
+        self, count: int = windowing.SEQUENCES, length: int = windowing.LENGTH, seed: int = 0
+    ) -> list[Tensor]:
+        """What a model reads while the sizes of its activations are taken: stretches of the training text, drawn.
+
+        Args:
+            count: number of stretches.
+            length: tokens of each, as far as the model's context and the text reach.
+            seed: of the draw.
+
+        Returns:
+            `count` batches of token ids, int64 [1, length].
+        """
+        tokens = torch.tensor(self._encoder().stream(self._text), dtype=torch.int64)
+        return windowing.windows(tokens, count, min(length, self.positions, len(tokens)), seed=seed)
+
+
+class _Shape(NamedTuple):
+    """What a row, or the rows of an item, are in a batch."""
+
+    parts: bool
+    rows: int
+    length: int
+    examples: int
+
+
+def _batches(items: Sequence[Item], groves: Sequence[Grove], batch_size: int, cells: int) -> Iterator[Batch]:
+    """Items, whose rows are these, in batches."""
+    shapes = [_Shape(not grove.tree.path, 1, len(grove.tree), len(grove.items)) for grove in groves]
+    for group in _groups(shapes, batch_size, cells):
+        chosen = [groves[row] for row in group]
+        indices = np.array([number for grove in chosen for number in grove.items], dtype=np.int64)
+        of_batch = [items[index] for index in indices]
+        inputs = pack(of_batch, trees=True, groves=in_order(chosen))
+        yield Batch(indices, inputs, torch.tensor([item.gold for item in of_batch]))
+
+
+def _groups(shapes: Sequence[_Shape], batch_size: int, cells: int) -> list[list[int]]:
+    """Rows of similar length, at most so many examples and cells together."""
+    groups: list[list[int]] = []
+    examples = 0
+    for index in sorted(range(len(shapes)), key=lambda one: (*shapes[one][:3], one)):
+        shape = shapes[index]
+        group = groups[-1] if groups else []
+        full = (len(group) + 1) * shape.rows * shape.length > cells or examples + shape.examples > batch_size
+        # A plain text beside a tree would lose the mask that the model makes for itself, a sliding window for example.
+        if group and not full and shapes[group[0]].parts == shape.parts:
+            group.append(index)
+            examples += shape.examples
+        else:
+            groups.append([index])
+            examples = shape.examples
+    return groups
+
+
+def _with_guess(ability: Ability, tokenizer: PreTrainedTokenizerBase, text: Sequence[str]) -> Ability:
+    """An ability of texts with what guessing costs in the model's tokens."""
+    judged = [choice for example in ability.examples for choice in example.choices]
+    if ability.rule != "text" or not any(judged):
+        return ability
+    guess = guess_bits(tokenizer, text, judged)
+    if all(example.sizes for example in ability.examples):
+        # Bytes of the texts before they were made readable, for one.
+        sizes = sum(size for example in ability.examples for size in example.sizes)
+        guess *= sum(len(choice.encode()) for choice in judged) / sizes
+    return replace(ability, guess=guess)
+
+
+def _predictions(totals: Tensor, exact: Tensor, inputs: Mapping[str, Tensor], gold: Tensor) -> Tensor:
+    """Verdicts, fp64 [items], from log-probabilities [items, groups, choices], and whether every token was foreseen."""
+    divisors = inputs["divisors"].double()
+    there = divisors > 0
+    values = totals[:, 0] / divisors[:, 0].clamp(min=1)
+    if totals.shape[1] > 1:
+        # Contextual calibration (Zhao et al. 2021): divide by the mean probability of each label after no input.
+        free = totals[:, 1:].masked_fill(~there[:, 1:], -torch.inf).softmax(-1)
+        contexts = there[:, 1:].any(-1)
+        likings = free.nan_to_num(0.0).sum(1) / contexts.sum(-1, keepdim=True).clamp(min=1)
+        calibrated = contexts.any(-1, keepdim=True)
+        unknown = (free.isnan().any(-1) & contexts).any(-1, keepdim=True)
+        values = torch.where(calibrated, values - likings.clamp(min=1e-300).log(), values)
+        values = values.masked_fill(unknown, torch.nan)
+    values = values.masked_fill(~there[:, 0], -torch.inf)
+    best = values.amax(-1, keepdim=True)
+    ties = (values == best).sum(-1).clamp(min=1)
+    won = (values == best).gather(1, gold[:, None]).squeeze(1) / ties
+    bits = -totals[:, 0, 0] / np.log(2) / divisors[:, 0, 0].clamp(min=1)
+    rules = inputs["rules"]
+    # A logit that overflowed is no opinion either.
+    broken = (~values.isfinite() & there[:, 0]).any(-1)
+    found = torch.where(
+        rules == RULES.index("text"), bits, torch.where(rules == RULES.index("exact"), exact.double(), won)
+    )
+    return found.masked_fill(broken, torch.nan)
+
+
+def _key(model: nn.Module) -> tuple[str, str]:
+    """What decides how a model is read: its type and its kind of attention."""
+    config = getattr(model, "config", None)
+    return str(getattr(config, "model_type", type(model).__name__)), str(getattr(config, "_attn_implementation", ""))
+
+
+def _check_kind(source: str, config: object) -> None:
+    """Raise a TombolaError for a model that is of no causal class, before its weights are read."""
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not getattr(config, "auto_map", None):
+        kind = getattr(config, "model_type", type(config).__name__)
+        raise TombolaError(
+            f"{source} is a {kind}, which is no causal language model; give one that predicts the next token"
+        )

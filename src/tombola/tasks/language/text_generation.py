@@ -1,0 +1,276 @@
+"""Creative writing: does a pruned model still write, or does it babble?
+
+Continuations of fixed prompts are sampled with a fixed seed, and measured in four ways. Variety: the share of
+different n-grams among all (distinct-n, Li et al. 2016). Repetition: the share of 4-grams of a text that were in it
+before. Length: tokens until the model ends its text. Surprise: the perplexity of the text under the full model, which
+sees through fluent-looking noise; a model that repeats itself has a low one, so that neither says much without the
+other.
+
+Every continuation has random numbers of its own, which depend on the seed and its prompt alone. A pruned model draws
+with those of the full one, so that two models differ by what they think and not by luck.
+"""
+
+import math
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from typing_extensions import override
+
+from tombola.architectures.anatomy import device_of
+from tombola.foundations.errors import TombolaError
+from tombola.foundations.json_dataclasses import JsonRecord
+from tombola.tasks.language.context_length import positions_of
+from tombola.tasks.language.item import Item
+from tombola.tasks.language.log_likelihood import Reading, read, sums
+from tombola.tasks.language.packing import pack
+
+PROMPTS = (
+    "Once upon a time, in a small village by the sea,",
+    "The old man opened the letter and read it twice.",
+    "It was raining when the train finally arrived.",
+    "My grandmother always told me that",
+    "The last thing I expected to find in the attic was",
+    "In the year 2150, people no longer",
+    "The dog looked at the door and waited, because",
+    "She had never told anyone about the island, but",
+)
+"""Beginnings of stories."""
+_ROWS = 32
+"""Continuations that are written side by side: they share the reading of the weights, which is most of the time."""
+_LIKELY = 4096
+"""Tokens that nearly always hold the share that is drawn from; to sort all of a vocabulary takes ten times as long."""
+
+
+class NotFiniteError(TombolaError):
+    """The model gives no probabilities to draw from."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How continuations are sampled.
+
+    Attributes:
+        seed: of all of them together.
+        tokens: of a continuation at most.
+        temperature: that logits are divided by.
+        top_p: share of the probability that is drawn from, from the most probable tokens on (Holtzman et al. 2020).
+        each: continuations of each prompt.
+    """
+
+    seed: int = 0
+    tokens: int = 64
+    temperature: float = 1.0
+    top_p: float = 0.95
+    each: int = 2
+
+    def __post_init__(self) -> None:
+        if self.tokens < 1 or self.each < 1 or not self.temperature > 0 or not 0 < self.top_p <= 1:
+            raise TombolaError(f"sampling needs tokens, a positive temperature and a share from 0 to 1, not {self}")
+
+
+@dataclass(frozen=True)
+class Writing(JsonRecord):
+    """What a model wrote, and how it looks in numbers.
+
+    Attributes:
+        texts: the continuations, prompt by prompt.
+        distinct: share of different 1-, 2- and 3-grams among all of the texts' tokens.
+        repetition: mean share of a text's 4-grams that were in it before.
+        length: mean tokens of a text.
+        ended: share of the texts that the model ended itself.
+        perplexity: of the continuations under the full model; None where that cannot be told.
+    """
+
+    texts: tuple[str, ...]
+    distinct: tuple[float, float, float]
+    repetition: float
+    length: float
+    ended: float
+    perplexity: float | None
+
+
+NOTHING = Writing((), (0.0, 0.0, 0.0), 0.0, 0.0, 0.0, None)
+"""What a model writes that gives no probabilities to draw from."""
+
+
+def write(
+    model: nn.Module,
+    full: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    start: int | None = None,
+    prompts: Sequence[str] = PROMPTS,
+    sampling: Sampling | None = None,
+) -> Writing:
+    """Let a model continue prompts, and measure what it wrote.
+
+    Args:
+        model: the one that writes: whole, or shrunk. A masked one writes as the whole one, as gates know no sampling.
+        full: the full model, which says how surprising the texts are.
+        tokenizer: of both.
+        start: id of the token before each prompt.
+        prompts: what is continued.
+        sampling: how.
+
+    Raises:
+        TombolaError: there are no prompts, the model cannot read one and go on, or it gives no probabilities to draw
+            from.
+    """
+    if not prompts:
+        raise TombolaError("there is nothing to continue; give at least one prompt")
+    sampling = sampling or Sampling()
+    begun = [_prompt(tokenizer, prompt, start) for prompt in prompts]
+    room = positions_of(getattr(model, "config", None))
+    if room is not None and max(map(len, begun)) >= room:
+        raise TombolaError(f"a prompt of {max(map(len, begun))} tokens leaves no room in {room} positions; shorten it")
+    contexts = [ids for ids in begun for _ in range(sampling.each)]
+    chances = np.concatenate([_chances(prompt, sampling) for prompt in prompts])
+    written = [
+        rest
+        for first in range(0, len(contexts), _ROWS)
+        for rest in _continued(
+            model, contexts[first : first + _ROWS], chances[first : first + _ROWS], tokenizer, sampling, room
+        )
+    ]
+    end = tokenizer.eos_token_id
+    bare = [[token for token in tokens if token != end] for tokens in written]
+    return Writing(
+        texts=tuple(str(tokenizer.decode(tokens)) for tokens in bare),
+        distinct=(distinct(bare, 1), distinct(bare, 2), distinct(bare, 3)),
+        repetition=float(np.mean([repetition(tokens) for tokens in bare])),
+        length=float(np.mean([len(tokens) for tokens in bare])),
+        ended=float(np.mean([end in tokens for tokens in written])),
+        perplexity=_perplexity(full, contexts, bare),
+    )
+
+
+def distinct(texts: Iterable[Sequence[int]], n: int) -> float:
+    """Share of different n-grams among those of all texts; 0 where there is none."""
+    grams = [gram for text in texts for gram in _grams(text, n)]
+    return len(set(grams)) / len(grams) if grams else 0.0
+
+
+def repetition(text: Sequence[int], n: int = 4) -> float:
+    """Share of a text's n-grams that were in it before; 0 where it is too short to have any."""
+    grams = _grams(text, n)
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def _grams(text: Sequence[int], n: int) -> list[tuple[int, ...]]:
+    return [tuple(text[i : i + n]) for i in range(len(text) - n + 1)]
+
+
+def _prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, start: int | None) -> list[int]:
+    ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    return [*([] if start is None else [start]), *ids]
+
+
+def _chances(prompt: str, sampling: Sampling) -> NDArray[np.float64]:
+    """Numbers from 0 to 1, [continuations, tokens], for one prompt: the same whatever is asked beside it."""
+    drawn = np.random.default_rng([sampling.seed, zlib.crc32(prompt.encode())])
+    return drawn.random((sampling.each, sampling.tokens))
+
+
+class _Draw(LogitsProcessor):
+    """Leaves one token of each row: the one where the row's number falls among the probabilities.
+
+    Args:
+        chances: numbers from 0 to 1, [rows, tokens].
+        first: length of the prompts.
+        sampling: temperature and share.
+    """
+
+    def __init__(self, chances: Tensor, first: int, sampling: Sampling) -> None:
+        self._chances = chances
+        self._first = first
+        self._sampling = sampling
+
+    @override
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        # Not on a GPU, whose cumulative sums differ from one time to the next.
+        tempered = scores.cpu().to(torch.promote_types(scores.dtype, torch.float32)) / self._sampling.temperature
+        every = tempered.softmax(-1).double()
+        if not every.isfinite().all():
+            raise NotFiniteError("the model's probabilities are not finite, so that it cannot write")
+        probabilities, order = every.topk(min(_LIKELY, every.shape[-1]))
+        if bool((probabilities.sum(-1) < self._sampling.top_p).any()):
+            probabilities, order = every.sort(descending=True)
+        before = probabilities.cumsum(-1) - probabilities
+        # The fewest that make up the share, the most probable always among them.
+        kept = probabilities.where(before < self._sampling.top_p, 0.0)
+        ends = kept.cumsum(-1)
+        points = self._chances[:, input_ids.shape[1] - self._first, None] * ends[:, -1:]
+        # Rounding may put a point beyond the last one.
+        last = (kept > 0).sum(-1, keepdim=True) - 1
+        chosen = order.gather(-1, torch.searchsorted(ends, points, right=True).minimum(last))
+        return torch.full_like(scores, -torch.inf).scatter(-1, chosen.to(scores.device), 0.0)
+
+
+def _continued(
+    model: nn.Module,
+    contexts: Sequence[Sequence[int]],
+    chances: NDArray[np.float64],
+    tokenizer: PreTrainedTokenizerBase,
+    sampling: Sampling,
+    room: int | None,
+) -> list[list[int]]:
+    """A continuation of each context, up to and with the end token; shorter where the model has no room for more."""
+    assert isinstance(model, PreTrainedModel)
+    device, end = device_of(model), tokenizer.eos_token_id
+    width = max(map(len, contexts))
+    pad = 0 if end is None else int(end)
+    rows = torch.tensor([[pad] * (width - len(ids)) + list(ids) for ids in contexts], device=device)
+    mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in contexts], device=device)
+    # Whatever else the model's own configuration asks for, such as a penalty on repetition, would hide how it writes.
+    options = GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        repetition_penalty=1.0,
+        no_repeat_ngram_size=0,
+        max_new_tokens=sampling.tokens if room is None else min(sampling.tokens, room - width),
+        eos_token_id=end,
+        pad_token_id=pad,
+    )
+    draw = _Draw(torch.tensor(chances), width, sampling)
+    training = model.training
+    model.eval()
+    try:
+        generate: Any = model.generate
+        made = generate(
+            rows, attention_mask=mask, generation_config=options, logits_processor=LogitsProcessorList([draw])
+        )
+    finally:
+        model.train(training)
+    return [row[: row.index(end) + 1] if end in row else row for row in made[:, width:].tolist()]
+
+
+def _perplexity(full: nn.Module, contexts: Sequence[Sequence[int]], texts: Sequence[Sequence[int]]) -> float | None:
+    pairs = [(context, text) for context, text in zip(contexts, texts, strict=True) if text]
+    if not pairs:
+        return None
+    items = [Item("text", ((*context, *text),), (len(context),), 1, 0, (1.0,)) for context, text in pairs]
+    device, training = device_of(full), full.training
+    full.eval()
+    total = 0.0
+    try:
+        with torch.no_grad():
+            for begin in range(0, len(items), 8):
+                inputs = {k: v.to(device) for k, v in pack(items[begin : begin + 8], trees=False).items()}
+                total += float(sums(read(full, inputs, Reading()).log_probabilities, inputs).double().sum())
+    finally:
+        full.train(training)
+    found = float(np.exp(-total / sum(item.scored for item in items)))
+    return found if math.isfinite(found) else None

@@ -1,0 +1,336 @@
+"""Text classification and regression: labelled texts, a tokenizer, and any encoder with a sequence head."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from typing_extensions import override
+
+from tombola.checkpoints import loading as sources
+from tombola.foundations.errors import TombolaError
+from tombola.metrics.scores import Metric, metric
+from tombola.subnetworks.recognition import recognise
+from tombola.tasks.base import Batch, Output, Predictions, State, Task
+from tombola.tasks.data.corpus import Corpus
+
+_BUCKET = 50
+"""Batches whose examples are sorted by length together: enough to waste little padding, few enough to stay random."""
+
+
+class TextTask(Task):
+    """Single texts or pairs of texts with a class or a value each.
+
+    Args:
+        corpus: the labelled splits.
+        tokenizer: of the model; local folder or hub id are resolved by `tokenizer_of`.
+        score: name of the metric; by default `accuracy`, for regression `pearson`.
+        more: further metrics: name → split; reported, never searched on.
+        max_length: tokens a text is cut to.
+        train_rows, dev_rows: use a seeded sample of so many rows; None for all.
+        search_rows: hold so many training rows out as the split `search`; None to search on `dev`.
+        name: short name for folders and rows; by default the corpus's.
+        title: name for people; by default the corpus's.
+        attention: the implementation that `load` asks for. Eager attention is the fastest on a CPU at the length of
+            sentences, where the fused kernel's backward pass takes twice as long; on a GPU `sdpa` wins.
+        trust_remote_code: let `load` run code that comes with a model.
+
+    Raises:
+        TombolaError: a sample leaves a class without training rows, or a split empty.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        score: str | None = None,
+        more: Mapping[str, str] | None = None,
+        max_length: int = 128,
+        train_rows: int | None = None,
+        dev_rows: int | None = None,
+        search_rows: int | None = None,
+        name: str | None = None,
+        title: str | None = None,
+        attention: str = "eager",
+        trust_remote_code: bool = False,
+    ) -> None:
+        self.available = {split: len(texts) for split, texts in corpus.splits.items()}
+        corpus = _sampled(corpus, train_rows, dev_rows, search_rows)
+        self.name = name or corpus.name
+        self.title = title or corpus.name
+        self.metric: Metric = metric(score or ("pearson" if corpus.regression else "accuracy"))
+        self.more = {
+            extra if split == "dev" else f"{extra}_{split.removeprefix('dev_')}": (split, metric(extra))
+            for extra, split in (more or {}).items()
+        }
+        self.corpus = corpus
+        self.tokenizer = tokenizer
+        self.max_length = min(max_length, tokenizer.model_max_length)
+        if tokenizer.pad_token_id is None:
+            # GPT-2 and its kin were trained without padding; what is padded is masked, so any token will do.
+            if tokenizer.eos_token is None:
+                raise TombolaError("the tokenizer has neither a padding nor an end token; give it a pad_token")
+            tokenizer.pad_token = tokenizer.eos_token
+        special = tokenizer.num_special_tokens_to_add(pair=corpus.splits["train"].second is not None)
+        if self.max_length <= special:
+            # The tokenizer would cut nothing at all.
+            raise TombolaError(
+                f"max_length must be over {special}, the special tokens of a text, not {self.max_length}"
+            )
+        for one in (self.metric, *(extra for _, extra in self.more.values())):
+            one.check(regression=corpus.regression, classes=len(corpus.classes or ()))
+        self._attention = attention
+        self._trust_remote_code = trust_remote_code
+        self._collate = DataCollatorWithPadding(tokenizer)
+        self._encoded: dict[str, list[dict[str, list[int]]]] = {}
+
+    @classmethod
+    def from_rows(
+        cls,
+        train: Iterable[Mapping[str, object]],
+        dev: Iterable[Mapping[str, object]],
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        text: str = "text",
+        text_pair: str | None = None,
+        label: str = "label",
+        regression: bool = False,
+        name: str = "your-data",
+        **options: Any,
+    ) -> Self:
+        """A task from rows in memory: two `datasets.Dataset`, or lists of dictionaries.
+
+        Args:
+            train, dev: the rows; label names are read from `train`.
+            tokenizer: of the model.
+            text, text_pair, label: names of the columns.
+            regression: the label is a number to be met, not a class.
+            name: of the task.
+            options: those of the class.
+
+        Raises:
+            TombolaError: a row lacks a column or has a label that training does not.
+        """
+        corpus = Corpus.from_rows(
+            train, dev, text=text, text_pair=text_pair, label=label, regression=regression, name=name
+        )
+        return cls(corpus, tokenizer, **options)
+
+    @override
+    def facts(self) -> Mapping[str, object]:
+        return {
+            "name": self.name,
+            "title": self.title,
+            "metric": self.metric.name,
+            "higher_is_better": self.metric.higher_is_better,
+            "classes": None if self.corpus.classes is None else list(self.corpus.classes),
+            "rows": {split: len(texts) for split, texts in self.corpus.splits.items()},
+            "available": self.available,
+        }
+
+    @override
+    def load(self, source: str, *, seed: int, state: State = "pretrained") -> nn.Module:
+        path = sources.locate(source)
+        classes = self.corpus.classes
+        labels: dict[str, Any] = (
+            {"num_labels": 1, "problem_type": "regression"}
+            if classes is None
+            else {
+                "id2label": dict(enumerate(classes)),
+                "label2id": {name: i for i, name in enumerate(classes)},
+            }
+        )
+        options: dict[str, Any] = {"attn_implementation": self._attention, "trust_remote_code": self._trust_remote_code}
+        with sources.quiet(), sources.loading(source), torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            if state == "init":
+                config = AutoConfig.from_pretrained(path, trust_remote_code=self._trust_remote_code, **labels)
+                return self._checked(
+                    AutoModelForSequenceClassification.from_config(config, dtype=torch.float32, **options)
+                )
+            if state == "trained":
+                model, report = AutoModelForSequenceClassification.from_pretrained(
+                    path, output_loading_info=True, dtype=torch.float32, **options
+                )
+                if report["missing_keys"]:
+                    raise TombolaError(
+                        f"{source} was not fine-tuned: it has no {min(report['missing_keys'])}; fine-tune it first "
+                        "(tombola study does), or give the folder of a fine-tuned model"
+                    )
+                self._class_order(_module(model))
+                return self._checked(model)
+            try:
+                model = AutoModelForSequenceClassification.from_pretrained(
+                    path, dtype=torch.float32, **labels, **options
+                )
+            except RuntimeError as error:
+                if "mismatch" not in str(error):
+                    raise
+                raise TombolaError(
+                    f"{source} was fine-tuned for another number of labels than {self.title} has; start from a "
+                    "pre-trained model without an output layer"
+                ) from error
+            return self._checked(model)
+
+    def _checked(self, model: object) -> nn.Module:
+        """The model, if it has positions for the longest text."""
+        module = _module(model)
+        config = getattr(module, "config", None)
+        if config is not None and getattr(config, "pad_token_id", None) is None:
+            # A decoder's classifier looks for the last token that is no padding.
+            config.pad_token_id = self.tokenizer.pad_token_id
+        positions = getattr(getattr(module, "config", None), "max_position_embeddings", None)
+        for name, table in module.named_modules():
+            if name.endswith("position_embeddings") and isinstance(table, nn.Embedding):
+                # RoBERTa's first positions, up to that of its padding, hold no text.
+                positions = table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+        if positions is not None and self.max_length > positions:
+            raise TombolaError(
+                f"texts of {self.max_length} tokens do not fit into this model's {positions} positions; "
+                f"lower --max-length"
+            )
+        recognise(module)
+        return module
+
+    @override
+    def save(self, model: nn.Module, folder: Path) -> None:
+        assert isinstance(model, PreTrainedModel)
+        with sources.quiet():
+            model.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
+
+    @override
+    def size(self, split: str) -> int:
+        return len(self.corpus.splits[self._split(split)])
+
+    @override
+    def references(self, split: str) -> Predictions:
+        return self.corpus.splits[self._split(split)].labels
+
+    @override
+    def baseline(self, split: str) -> Predictions:
+        labels = self.corpus.splits["train"].labels
+        size = self.size(split)
+        if self.corpus.regression:
+            return np.full(size, labels.mean(), dtype=np.float64)
+        return np.full(size, np.bincount(labels).argmax(), dtype=np.int64)
+
+    @override
+    def batches(self, split: str, batch_size: int, *, shuffle: int | None = None) -> Iterator[Batch]:
+        split = self._split(split)
+        encoded = self._encode(split)
+        lengths = np.array([len(example["input_ids"]) for example in encoded])
+        if shuffle is None:
+            parts = [np.argsort(lengths, kind="stable")]
+        else:
+            rng = np.random.default_rng(shuffle)
+            drawn = rng.permutation(len(encoded))
+            buckets = np.split(drawn, range(_BUCKET * batch_size, len(drawn), _BUCKET * batch_size))
+            parts = [bucket[np.argsort(lengths[bucket], kind="stable")] for bucket in buckets]
+        groups = [part[start : start + batch_size] for part in parts for start in range(0, len(part), batch_size)]
+        if shuffle is not None:
+            groups = [groups[index] for index in rng.permutation(len(groups))]
+        targets = torch.from_numpy(self.corpus.splits[split].labels)
+        if self.corpus.regression:
+            targets = targets.float()
+        for indices in groups:
+            inputs = self._collate([encoded[index] for index in indices])
+            yield Batch(indices, dict(inputs), targets[torch.from_numpy(indices)])
+
+    @override
+    def output(self, model: nn.Module, batch: Batch) -> Output:
+        logits: Tensor = model(**batch.inputs).logits.float()
+        if self.corpus.regression:
+            values = logits.squeeze(-1)
+            return Output(nn.functional.mse_loss(values, batch.targets, reduction="none"), values)
+        order = self._class_order(model)
+        if order is not None:
+            logits = logits[:, order]
+        return Output(nn.functional.cross_entropy(logits, batch.targets, reduction="none"), logits.argmax(-1))
+
+    def _split(self, split: str) -> str:
+        if split not in self.corpus.splits:
+            raise TombolaError(f"{self.title} has no split {split!r}; it has {', '.join(self.corpus.splits)}")
+        return split
+
+    def _encode(self, split: str) -> list[dict[str, list[int]]]:
+        if split not in self._encoded:
+            texts = self.corpus.splits[split]
+            second = None if texts.second is None else list(texts.second)
+            found = self.tokenizer(list(texts.first), second, truncation=True, max_length=self.max_length)
+            self._encoded[split] = [{name: found[name][i] for name in found} for i in range(len(texts))]
+        return self._encoded[split]
+
+    def _class_order(self, model: nn.Module) -> list[int] | None:
+        """Where the model has this task's classes, if its own order is another one.
+
+        Raises:
+            TombolaError: the model lacks a class.
+        """
+        classes = self.corpus.classes
+        names: dict[int, str] = getattr(getattr(model, "config", None), "id2label", None) or {}
+        wanted = 1 if classes is None else len(classes)
+        if len(names) != wanted:
+            raise TombolaError(
+                f"the model has {len(names)} outputs, {self.title} needs {wanted}; give one fine-tuned on it"
+            )
+        if classes is None or all(name == f"LABEL_{index}" for index, name in names.items()):
+            return None
+        places = {str(name).casefold(): index for index, name in names.items()}
+        missing = [name for name in classes if name.casefold() not in places]
+        if missing:
+            raise TombolaError(
+                f"the model lacks the label {missing[0]!r} of {self.title}; it knows {', '.join(names.values())}: "
+                "rename the labels, or give a model fine-tuned on this task"
+            )
+        order = [places[name.casefold()] for name in classes]
+        return None if order == list(range(wanted)) else order
+
+
+def tokenizer_of(source: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model: asset, local folder or hub id.
+
+    Raises:
+        TombolaError: it cannot be found.
+    """
+    path = sources.locate(source)
+    with sources.quiet(), sources.loading(source):
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+    assert isinstance(tokenizer, PreTrainedTokenizerBase)
+    return tokenizer
+
+
+def _sampled(corpus: Corpus, train_rows: int | None, dev_rows: int | None, search_rows: int | None) -> Corpus:
+    """The corpus with its training and dev rows sampled and, where asked, rows held out for the search."""
+    splits = dict(corpus.splits)
+    drawn: NDArray[np.int64] = np.random.default_rng(0).permutation(len(splits["train"]))
+    if search_rows is not None:
+        if not 0 < search_rows < len(drawn):
+            raise TombolaError(
+                f"cannot hold {search_rows} of {len(drawn)} training rows out for the search; ask for fewer"
+            )
+        splits["search"] = corpus.splits["train"].select(np.sort(drawn[:search_rows]))
+        drawn = drawn[search_rows:]
+    splits["train"] = corpus.splits["train"].select(np.sort(drawn[:train_rows]))
+    if dev_rows is not None:
+        for split in [name for name in splits if name.startswith("dev")]:
+            some = np.random.default_rng(0).permutation(len(splits[split]))[:dev_rows]
+            splits[split] = splits[split].select(np.sort(some))
+    return Corpus(corpus.name, splits, corpus.classes)
+
+
+def _module(model: object) -> nn.Module:
+    assert isinstance(model, nn.Module)
+    return model

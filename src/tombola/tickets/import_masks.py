@@ -1,0 +1,184 @@
+"""Other people's tickets: a tree of NumPy masks of heads and MLPs, checked and turned into tickets of ours."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from tombola.architectures.anatomy import Anatomy
+from tombola.foundations.atomic_files import publish
+from tombola.foundations.errors import TombolaError
+from tombola.tickets.ticket import Ticket
+
+HEADS, MLPS = "head_mask.npy", "mlp_mask.npy"
+LAYOUT = f"DIR/<task>/<seed>/{HEADS} and {MLPS}"
+IMPORTED = "imported"
+"""What stands for the model type in the signature of tickets that no model was checked for."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A ticket that was read from NumPy masks, and the task and seed it is of."""
+
+    task: str
+    seed: str
+    ticket: Ticket
+
+
+def imported_signature(heads: tuple[int, int], mlps: int) -> str:
+    """What stands for an architecture where only the masks' shapes are known, for example `imported-12x12-5f0c1e7a`.
+
+    Tickets of the same shapes have the same and so can be combined and compared with each other. No model has it,
+    because no model type is called so: a ticket whose model nobody named is applied to none.
+    """
+    digest = hashlib.sha256(json.dumps([IMPORTED, heads, mlps]).encode()).hexdigest()
+    return f"{IMPORTED}-{heads[0]}x{heads[1]}-{digest[:8]}"
+
+
+def read_masks(folder: Path | str, anatomy: Anatomy | None = None, model: str | None = None) -> tuple[Imported, ...]:
+    """Read a tree of NumPy masks, `<task>/<seed>/head_mask.npy` [layers, heads] and `mlp_mask.npy` [layers].
+
+    Args:
+        folder: the tree. Names that begin with a dot, and files elsewhere, are passed over.
+        anatomy: of the model that the masks are of: the tickets then fit it. Without, they fit no model.
+        model: its name, for the provenance.
+
+    A mask is of any real number type and holds 0 (pruned) and 1 (survives) only. Nothing is unpickled.
+
+    Raises:
+        TombolaError: the tree is missing or empty, a mask has no partner, lies elsewhere, cannot be read or is no
+            mask, the shapes differ within the tree, or the model has others.
+    """
+    folder = Path(folder)
+    found = [(task, seed, _read(seed)) for task, seed in _places(folder)]
+    _, first, (heads, mlps) = found[0]
+    for _, seed, (its_heads, its_mlps) in found[1:]:
+        if (its_heads.shape, its_mlps.shape) != (heads.shape, mlps.shape):
+            raise TombolaError(
+                f"the masks of {seed} are for {_shape(its_heads)}, those of {first} for {_shape(heads)}; "
+                "import the masks of one model at a time"
+            )
+    if anatomy is not None and (anatomy.heads, anatomy.mlps) != (heads.shape, len(mlps)):
+        raise TombolaError(
+            f"the masks in {folder} are for {_shape(heads)}, {model or 'the model'} has {anatomy.heads[0]} x "
+            f"{anatomy.heads[1]} heads and {anatomy.mlps} MLPs; give the model that they were made for, or none"
+        )
+    signature = (
+        imported_signature((heads.shape[0], heads.shape[1]), len(mlps)) if anatomy is None else anatomy.signature
+    )
+    return tuple(
+        Imported(task.name, _seed(seed), _ticket(signature, masks, task.name, seed, model))
+        for task, seed, masks in found
+    )
+
+
+def import_masks(
+    folder: Path | str, out: Path | str, anatomy: Anatomy | None = None, model: str | None = None
+) -> tuple[Imported, ...]:
+    """Write a tree of NumPy masks as tickets, `<out>/<task>/seed-<s>/good/`: all of them or none.
+
+    Raises:
+        TombolaError: as `read_masks`; two seeds have one name, or `out` exists or cannot be written.
+    """
+    tickets = read_masks(folder, anatomy, model)
+    with publish(Path(out)) as draft:
+        for one in tickets:
+            place = draft / one.task / f"seed-{one.seed}" / "good"
+            if place.exists():
+                raise TombolaError(f"two folders of {Path(folder) / one.task} are of seed {one.seed}; rename one")
+            place.mkdir(parents=True)
+            one.ticket.write(place)
+    return tickets
+
+
+def _ticket(
+    signature: str, masks: tuple[NDArray[np.bool_], NDArray[np.bool_]], task: str, seed: Path, model: str | None
+) -> Ticket:
+    number = _seed(seed)
+    return Ticket(
+        "heads+mlps",
+        signature,
+        {kind: torch.from_numpy(mask) for kind, mask in zip(("heads", "mlps"), masks, strict=True)},
+        {
+            "ticket": "good",
+            "task": task,
+            "seed": int(number) if number.isdecimal() else number,
+            **({} if model is None else {"model": model}),
+            "imported_from": str(seed),
+            "sha256": {name: hashlib.sha256((seed / name).read_bytes()).hexdigest() for name in (HEADS, MLPS)},
+        },
+    )
+
+
+def _seed(folder: Path) -> str:
+    """The seed that a folder is named for: `1` for `1`, `seed-1`, `seed_1` and `seed1`; any other name as it is."""
+    bare = folder.name.lower().removeprefix("seed").lstrip("-_ =")
+    return bare if bare.isdecimal() else folder.name
+
+
+def _places(folder: Path) -> Sequence[tuple[Path, Path]]:
+    """Folders of tasks and of their seeds, of which every one has both masks."""
+    if not folder.is_dir():
+        problem = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise TombolaError(f"{folder} {problem}; give the folder of a tree {LAYOUT}")
+    seeds = [(task, seed) for task in _folders(folder) for seed in _folders(task)]
+    known = {seed for _, seed in seeds}
+    for name in (HEADS, MLPS):
+        for path in sorted(folder.rglob(name)):
+            hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+            if path.parent not in known and not hidden:
+                raise TombolaError(f"{path} lies at the wrong depth; the tree is {LAYOUT}")
+    if not seeds:
+        raise TombolaError(f"there are no masks in {folder}; give the folder of a tree {LAYOUT}")
+    for _, seed in seeds:
+        missing = [name for name in (HEADS, MLPS) if not (seed / name).is_file()]
+        if missing:
+            raise TombolaError(f"{seed} has no {' and no '.join(missing)}; add the masks, or take the folder away")
+    return seeds
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _read(seed: Path) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Masks of heads [layers, heads] and of MLPs [layers]."""
+    heads, mlps = _mask(seed / HEADS, ("layers", "heads")), _mask(seed / MLPS, ("layers",))
+    if len(heads) != len(mlps):
+        raise TombolaError(
+            f"{seed / HEADS} has {len(heads)} layers, {MLPS} beside it {len(mlps)}; they must have as many"
+        )
+    return heads, mlps
+
+
+def _mask(path: Path, axes: Sequence[str]) -> NDArray[np.bool_]:
+    try:
+        with path.open("rb") as file:
+            # Not np.load: it takes archives too. MemoryError: the header of a damaged file may ask for anything.
+            values: NDArray[Any] = npy.read_array(file, allow_pickle=False)
+    except (ValueError, OSError, EOFError, MemoryError, SyntaxError, TypeError, KeyError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise TombolaError(f"{path} is no NumPy array of numbers ({reason}); save it again with numpy.save") from None
+    if values.dtype.kind not in "biuf":
+        raise TombolaError(f"{path} is of type {values.dtype}, a mask is of floats; save it again with numpy.save")
+    if values.ndim != len(axes) or not values.size:
+        raise TombolaError(f"{path} has the shape {list(values.shape)}, a mask here is [{', '.join(axes)}]")
+    wrong = np.argwhere((values != 0) & (values != 1))
+    if len(wrong):
+        at = tuple(wrong[0].tolist())
+        raise TombolaError(
+            f"{path} is no mask: it holds {values[at]} at {list(at)}, and 0 or 1 must stand everywhere "
+            f"({len(wrong):,} of {values.size:,} values are neither)"
+        )
+    return values.astype(bool)
+
+
+def _shape(heads: NDArray[np.bool_]) -> str:
+    return f"{heads.shape[0]} layers of {heads.shape[1]} heads"

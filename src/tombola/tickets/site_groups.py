@@ -1,0 +1,65 @@
+"""Sites that go together: which of them make a group of shared keys and values, or a whole layer."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from tombola.architectures.anatomy import Anatomy
+from tombola.tickets.pruning_methods import Units, Way, way
+from tombola.tickets.ticket import Pruning
+
+Members = Mapping[str, Tensor]
+"""Kind of site → int64 in the shape of its mask: the unit that each site belongs to, counted from 0."""
+
+
+def members(anatomy: Anatomy, units: Units) -> Members:
+    """The unit of every site.
+
+    Args:
+        anatomy: of the whole model.
+        units: `kv-groups`: heads that share a key/value head; `blocks`: all sites of a layer. In a U-net a layer is a
+            residual block, which without its channels is its shortcut and the bias of its last convolution, an
+            attention, or a transformer block.
+    """
+    rows, heads = anatomy.heads
+    if units == "kv-groups":
+        groups = [torch.arange(heads) // row.group for row in anatomy.attentions]
+        firsts = torch.tensor([0, *(row.kv_heads for row in anatomy.attentions[:-1])]).cumsum(0)
+        return {"heads": torch.stack(groups) + firsts[:, None]}
+    # Layers without sites, such as what changes the size of a picture, are no units.
+    of_rows = (anatomy.attentions, anatomy.feed_forwards, anatomy.residuals)
+    layers = sorted({row.layer for rows_of_kind in of_rows for row in rows_of_kind})
+    unit = {layer: number for number, layer in enumerate(layers)}
+
+    def of(layers_of_rows: Iterable[int]) -> Tensor:
+        return torch.tensor([unit[layer] for layer in layers_of_rows])
+
+    found = {
+        "heads": of(row.layer for row in anatomy.attentions)[:, None].expand(rows, heads),
+        "mlps": of(row.layer for row in anatomy.feed_forwards),
+        "channels": of(row.layer for row in anatomy.residuals)[:, None].expand(
+            -1, max(anatomy.sizes("channels"), default=0)
+        ),
+    }
+    return {kind: of_sites.clone() for kind, of_sites in found.items() if len(of_sites)}
+
+
+def fitted(chosen: Way, anatomy: Anatomy) -> Way:
+    """The way with the kinds of sites that blocks of this model are made of; of other units and none, as it is."""
+    if chosen.units != "blocks":
+        return chosen
+    return replace(chosen, pruning=cast(Pruning, "+".join(members(anatomy, "blocks"))))
+
+
+def members_of(anatomy: Anatomy, pruning: str) -> Members | None:
+    """The units of a way to prune; None where each site goes alone."""
+    units = way(pruning).units
+    return None if units is None else members(anatomy, units)
+
+
+def count(found: Members) -> int:
+    """Number of units."""
+    return 1 + max(int(of_sites.max()) for of_sites in found.values())

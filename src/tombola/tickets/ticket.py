@@ -1,0 +1,419 @@
+"""A ticket: which heads, MLPs or weights survive, as an immutable value with set algebra, saved without pickle."""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from tombola.architectures.anatomy import Anatomy, Kept
+from tombola.foundations.atomic_files import publish, write_bytes, write_json
+from tombola.foundations.errors import TombolaError
+
+Pruning = Literal[
+    "heads+mlps",
+    "heads+neurons",
+    "heads+channels",
+    "heads+neurons+channels",
+    "heads+mlps+channels",
+    "heads",
+    "mlps",
+    "neurons",
+    "channels",
+    "weights",
+]
+"""What is removed: sites of one kind or several (s-pruning) or single weights (m-pruning)."""
+
+PRUNINGS: tuple[Pruning, ...] = get_args(Pruning)
+
+
+def kinds_in_words(kinds: str) -> str:
+    """Kinds of sites for people: `heads and MLPs`."""
+    *first, last = kinds.replace("mlps", "MLPs").split("+")
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def every_site(anatomy: Anatomy) -> Pruning:
+    """The sites that a model is seen as, unless the user says otherwise."""
+    if anatomy.residuals:
+        return "heads+channels" if anatomy.attentions else "channels"
+    return "heads+mlps" if anatomy.feed_forwards else "heads"
+
+
+BLOCK = 32
+"""Neurons of a block, unless the user says otherwise."""
+
+TICKETS = ("good", "random", "random-layerwise", "bad")
+"""The tickets of each pruning in a study, in the order of rows, tables and charts."""
+
+SUPER_TICKETS = ("super-survivors", "super-random", "super-bad")
+"""The tickets of what survives in every seed of a study, with random and bad ones of their size."""
+
+FORMAT = 1
+MASKS = "masks.safetensors"
+"""The file of a ticket's masks."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ticket:
+    """A subnetwork: its masks, the architecture they fit, and where they came from.
+
+    Attributes:
+        pruning: `weights`, or the kinds of sites that are pruned: `heads+mlps`, `heads+neurons`, ...
+        architecture: `Anatomy.signature` of the model that it fits.
+        masks: bool tensors on the CPU, True survives. For each kind of site: `heads` [rows, heads] and `mlps` [MLPs],
+            as the `Anatomy` has them (one row and one MLP a layer in most families), `neurons` [MLPs, blocks], a block
+            being some neighbouring neurons of an MLP, `channels` [residual blocks, groups]. `weights`: one mask of its
+            shape for every prunable parameter, by `<layer>.<kind>`.
+        provenance: JSON values that say how it was found; not part of equality.
+        sizes: kind of site → sites of each row, where rows have unequally many. What stands in the mask beyond them is
+            no site, and False.
+
+    Two tickets are equal when pruning, architecture and masks are. `a & b`, `a | b` and `~a` are those of sets of
+    survivors. The masks must not be modified.
+
+    Raises:
+        TombolaError: a mask is not boolean, or two tickets that are combined fit different architectures.
+    """
+
+    pruning: Pruning
+    architecture: str
+    masks: Mapping[str, Tensor]
+    provenance: Mapping[str, object] = field(default_factory=dict)
+    sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.pruning not in PRUNINGS:
+            raise TombolaError(f"unknown pruning {self.pruning!r}; known: {', '.join(PRUNINGS)}")
+        if not self.masks or any(mask.dtype != torch.bool for mask in self.masks.values()):
+            raise TombolaError("a ticket's masks must be boolean tensors: True survives, False is pruned")
+        masks = {name: mask & self.exists(name) if name in self.sizes else mask for name, mask in self.masks.items()}
+        object.__setattr__(self, "masks", MappingProxyType(masks))
+        object.__setattr__(self, "sizes", MappingProxyType(dict(self.sizes)))
+        object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
+
+    @classmethod
+    def everything(cls, anatomy: Anatomy, pruning: Pruning, block: int = BLOCK) -> Self:
+        """The ticket from which nothing is pruned; `block` neurons make a block, where they are pruned.
+
+        Raises:
+            TombolaError: an MLP's neurons cannot be divided into such blocks.
+        """
+        if "neurons" in pruning:
+            _check_block(anatomy, block)
+        shapes, sizes = _shapes(anatomy, pruning, block)
+        masks = {name: torch.ones(shape).bool() for name, shape in shapes.items()}
+        return cls(pruning, anatomy.signature, masks, sizes=sizes)
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The kinds of sites that are pruned, in order; none in a ticket of weights."""
+        return () if self.pruning == "weights" else tuple(self.pruning.split("+"))
+
+    @property
+    def heads(self) -> Tensor:
+        """Surviving heads, bool [rows, heads]; only a ticket in which heads are pruned has them."""
+        return self.masks["heads"]
+
+    @property
+    def mlps(self) -> Tensor:
+        """Surviving MLPs, bool [MLPs]; only a ticket in which MLPs are pruned has them."""
+        return self.masks["mlps"]
+
+    @property
+    def neurons(self) -> Tensor:
+        """Surviving blocks of neurons, bool [MLPs, blocks]; only a ticket in which neurons are pruned has them."""
+        return self.masks["neurons"]
+
+    @property
+    def channels(self) -> Tensor:
+        """Surviving groups of channels, bool [residual blocks, groups]; only a ticket in which they are pruned."""
+        return self.masks["channels"]
+
+    def exists(self, kind: str) -> Tensor:
+        """Which places of a mask are sites: bool, of its shape."""
+        mask = self.masks[kind]
+        if kind not in self.sizes:
+            return torch.ones_like(mask)
+        return torch.arange(mask.shape[1]) < torch.tensor(self.sizes[kind])[:, None]
+
+    def rows(self, kind: str) -> list[Tensor]:
+        """The rows of the mask of a kind of site, bool [sites] each; MLPs have one to a row."""
+        mask = self.masks[kind].reshape(len(self.masks[kind]), -1)
+        sizes = self.sizes.get(kind, (mask.shape[1],) * len(mask))
+        return [row[:size] for row, size in zip(mask, sizes, strict=True)]
+
+    def kept(self, anatomy: Anatomy) -> Kept:
+        """What of the structure survives, unit by unit: all that the ticket does not prune."""
+
+        def rows(kind: str) -> list[Tensor]:
+            if kind in self.masks:
+                return self.rows(kind)
+            return [torch.ones(size, dtype=torch.bool) for size in anatomy.sizes(kind)]
+
+        mlps = self.masks.get("mlps", torch.ones(anatomy.mlps, dtype=torch.bool))
+        pairs = zip(anatomy.feed_forwards, rows("neurons") if "neurons" in self.masks else rows("mlps"), strict=True)
+        return Kept(
+            heads=tuple(rows("heads")),
+            mlps=mlps,
+            neurons=tuple(blocks.repeat_interleave(row.neurons // len(blocks)) for row, blocks in pairs),
+            channels=tuple(rows("channels")),
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Survivors of each mask."""
+        return {name: int(mask.sum()) for name, mask in self.masks.items()}
+
+    def __len__(self) -> int:
+        """Number of survivors."""
+        return sum(self.counts().values())
+
+    @property
+    def total(self) -> int:
+        """Number of sites or weights, surviving or not."""
+        return sum(sum(self.sizes[name]) if name in self.sizes else mask.numel() for name, mask in self.masks.items())
+
+    def survivors(self, anatomy: Anatomy) -> dict[str, int]:
+        """Surviving `heads`, `mlps` (those with any neurons), `neurons`, `channels` and `weights`.
+
+        A ticket of weights leaves every site standing. Of channels, groups are counted.
+        """
+        kept = self.kept(anatomy)
+        return {
+            "heads": sum(int(mask.sum()) for mask in kept.heads),
+            "mlps": sum(bool(mask.any()) for mask in kept.neurons),
+            "neurons": sum(int(mask.sum()) for mask in kept.neurons),
+            "channels": sum(int(mask.sum()) for mask in kept.channels),
+            "weights": len(self) if self.pruning == "weights" else anatomy.surviving_weights(kept),
+        }
+
+    def sparsity(self, anatomy: Anatomy) -> float:
+        """Share of the prunable weights that is removed, 0 to 1."""
+        return 1 - self.survivors(anatomy)["weights"] / anatomy.weights
+
+    def without(self, sites: Mapping[str, Iterable[Any]]) -> Self:
+        """The same ticket with some sites pruned too: kind → those to remove, as a search's step names them."""
+        masks = {kind: mask.clone() for kind, mask in self.masks.items()}
+        for kind, removed in sites.items():
+            for site in removed:
+                masks[kind][site if isinstance(site, int) else tuple(site)] = False
+        return replace(self, masks=masks)
+
+    def overlap(self, other: Self) -> float:
+        """Jaccard similarity of the two sets of survivors; 1 for two empty ones."""
+        union = len(self | other)
+        return len(self & other) / union if union else 1.0
+
+    def _combined(self, other: "Ticket", operator: Callable[[Tensor, Tensor], Tensor]) -> "Ticket":
+        if (self.pruning, self.architecture) != (other.pruning, other.architecture):
+            raise TombolaError(
+                f"tickets of {self.pruning} for {self.architecture} and of {other.pruning} for {other.architecture} "
+                "cannot be combined"
+            )
+        masks = {name: operator(mask, other.masks[name]) for name, mask in self.masks.items()}
+        return Ticket(self.pruning, self.architecture, masks, sizes=self.sizes)
+
+    def __and__(self, other: "Ticket") -> "Ticket":
+        return self._combined(other, torch.logical_and)
+
+    def __or__(self, other: "Ticket") -> "Ticket":
+        return self._combined(other, torch.logical_or)
+
+    def __invert__(self) -> "Ticket":
+        masks = {name: ~mask for name, mask in self.masks.items()}
+        return Ticket(self.pruning, self.architecture, masks, sizes=self.sizes)
+
+    def __le__(self, other: "Ticket") -> bool:
+        """Whether every survivor of this ticket survives in the other too."""
+        return (self & other) == self
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Ticket):
+            return NotImplemented
+        return (
+            (self.pruning, self.architecture) == (other.pruning, other.architecture)
+            and self.masks.keys() == other.masks.keys()
+            and all(torch.equal(mask, other.masks[name]) for name, mask in self.masks.items())
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.pruning, self.architecture, tuple(self.counts().items())))
+
+    def __repr__(self) -> str:
+        if self.pruning == "weights":
+            return f"Ticket({self.architecture}: weights {len(self)}/{self.total})"
+        kept = ", ".join(
+            f"{name} {int(mask.sum())}/{int(self.exists(name).sum())}" for name, mask in self.masks.items()
+        )
+        return f"Ticket({self.architecture}: {kept})"
+
+    def check(self, anatomy: Anatomy) -> None:
+        """Raise a TombolaError unless the ticket fits this architecture."""
+        if self.architecture != anatomy.signature:
+            # Signature of `tombola.tickets.import_masks`: of masks whose model nobody named.
+            imported = self.architecture.startswith("imported-")
+            hint = "; bind imported masks to a model by `tombola import-masks --model`" if imported else ""
+            raise TombolaError(
+                f"this ticket is for another model: it fits {self.architecture}, the model is {anatomy.signature}{hint}"
+            )
+        block = self._block(anatomy) if "neurons" in self.masks else 1
+        found = {name: tuple(mask.shape) for name, mask in self.masks.items()}, dict(self.sizes)
+        if block == 0 or _shapes(anatomy, self.pruning, block) != found:
+            raise TombolaError(
+                "this ticket is damaged: its masks do not have the shapes of its architecture; find it again"
+            )
+
+    def _block(self, anatomy: Anatomy) -> int:
+        """Neurons of a block; 0 where the mask of neurons does not fit."""
+        # The largest MLP has as many blocks as the mask is wide.
+        most, width = max((row.neurons for row in anatomy.feed_forwards), default=0), self.masks["neurons"].shape[-1]
+        block = most // width
+        return block if block * width == most and anatomy.neurons % block == 0 else 0
+
+    def with_provenance(self, **facts: object) -> "Ticket":
+        """The same ticket with more facts about its origin."""
+        return replace(self, provenance={**self.provenance, **facts})
+
+    def save(self, folder: Path | str) -> None:
+        """Write `ticket.json` and `masks.safetensors` (packed bits) as one new folder, atomically.
+
+        Raises:
+            TombolaError: the folder exists, or the disk is full.
+        """
+        with publish(Path(folder)) as draft:
+            self.write(draft)
+
+    def write(self, folder: Path) -> None:
+        """Write the two files of a ticket into an existing folder."""
+        write_bytes(folder / MASKS, save({name: bits(mask) for name, mask in self.masks.items()}))
+        shapes = {name: tuple(mask.shape) for name, mask in self.masks.items()}
+        write_head(folder, self.pruning, self.architecture, shapes, self._stated(), self.provenance, self.sizes)
+
+    def _stated(self) -> dict[str, int]:
+        """The survivors that `ticket.json` states."""
+        return {"weights": len(self)} if self.pruning == "weights" else self.counts()
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Self:
+        """Read a ticket that `save` wrote.
+
+        Raises:
+            TombolaError: no ticket there, or one of its files is damaged or of a newer format.
+        """
+        folder = Path(folder)
+        path = folder / "ticket.json"
+        try:
+            head = json.loads(path.read_text(encoding="utf-8"))
+            if head["format"] != FORMAT:
+                raise TombolaError(f"{path} has format {head['format']}, this Tombola reads {FORMAT}; update Tombola")
+            if head["pruning"] not in PRUNINGS or not head["shapes"]:
+                raise ValueError(f"no masks of {head['pruning']}")
+            masks = {}
+            with safe_open(folder / MASKS, "pt") as file:
+                for name, shape in head["shapes"].items():
+                    if not shape or any(type(size) is not int or size < 1 for size in shape):
+                        raise ValueError(f"{name} has the shape {shape}")
+                    packed, size = file.get_tensor(name).numpy(), math.prod(shape)
+                    # Unpacking would fill what lacks with zeros.
+                    if packed.shape != (-(-size // 8),):
+                        raise ValueError(f"{name} does not have {size} bits")
+                    bits = np.unpackbits(packed, count=size)
+                    masks[name] = torch.from_numpy(bits.astype(bool)).reshape(shape)
+            sizes = {name: tuple(found) for name, found in head.get("sizes", {}).items()}
+            for name, found in sizes.items():
+                rows, width = masks[name].shape
+                if len(found) != rows or any(type(size) is not int or not 0 < size <= width for size in found):
+                    raise ValueError(f"{name} has rows of {found}")
+            ticket = cls(head["pruning"], head["architecture"], masks, head["provenance"], sizes)
+            stated = head["survivors"]
+        except FileNotFoundError:
+            missing = path.name if not path.exists() else MASKS
+            raise TombolaError(
+                f"no ticket in {folder}: {missing} is missing; give the folder of a ticket, such as good/"
+            ) from None
+        except (KeyError, TypeError, ValueError, AttributeError, SafetensorError, OSError) as error:
+            raise TombolaError(
+                f"the ticket in {folder} is damaged ({type(error).__name__}: {error}); find it again"
+            ) from None
+        if stated != ticket._stated():
+            raise TombolaError(f"the ticket in {folder} is damaged: its masks do not have the survivors it states")
+        return ticket
+
+
+def bits(mask: Tensor) -> Tensor:
+    """A mask as the file of masks holds it: eight to a byte, uint8."""
+    return torch.from_numpy(np.packbits(mask.numpy()))
+
+
+def write_head(
+    folder: Path,
+    pruning: Pruning,
+    architecture: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    survivors: Mapping[str, int],
+    provenance: Mapping[str, object],
+    sizes: Mapping[str, tuple[int, ...]] | None = None,
+) -> None:
+    """Write `ticket.json`, all of a ticket but its masks."""
+    rows = {name: list(found) for name, found in (sizes or {}).items()}
+    write_json(
+        folder / "ticket.json",
+        {
+            "format": FORMAT,
+            "pruning": pruning,
+            "architecture": architecture,
+            "shapes": {name: list(shape) for name, shape in shapes.items()},
+            **({"sizes": rows} if rows else {}),
+            "survivors": dict(survivors),
+            "provenance": dict(provenance),
+        },
+    )
+
+
+def _shapes(
+    anatomy: Anatomy, pruning: Pruning, block: int
+) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+    """The shape of every mask of a ticket for this architecture, and of which kinds rows have unequally many sites.
+
+    Raises:
+        TombolaError: the architecture has no sites of a kind.
+    """
+    if pruning == "weights":
+        return {matrix.name: matrix.shape for matrix in anatomy.matrices}, {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    sizes = {}
+    for kind in pruning.split("+"):
+        rows = anatomy.sizes(kind, block)
+        if not rows:
+            known = [one for one in ("heads", "mlps", "neurons", "channels") if anatomy.sizes(one)]
+            has = kinds_in_words("+".join(known))
+            raise TombolaError(f"this {anatomy.model_type} has no {kinds_in_words(kind)} to prune; it has {has}")
+        shapes[kind] = (len(rows),) if kind == "mlps" else (len(rows), max(rows))
+        if len(set(rows)) > 1:
+            sizes[kind] = rows
+    return shapes, sizes
+
+
+def _check_block(anatomy: Anatomy, size: int) -> None:
+    """Raise a TombolaError unless the neurons of every MLP can be divided into blocks of `size`."""
+    if not anatomy.feed_forwards:
+        return
+    neurons = anatomy.neurons
+    if size < 1 or neurons % size:
+        sizes = [divisor for divisor in range(1, neurons + 1) if neurons % divisor == 0]
+        near = {
+            max((one for one in sizes if one <= size), default=1),
+            min((one for one in sizes if one > size), default=1),
+        }
+        raise TombolaError(
+            f"the {neurons} neurons of an MLP cannot be divided into blocks of {size}; blocks of "
+            f"{' or '.join(str(divisor) for divisor in sorted(near))} can"
+        )

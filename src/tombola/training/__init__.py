@@ -1,0 +1,1 @@
+"""Training of models and tickets: fine-tuning, retraining, rewinding, LoRA."""

@@ -1,0 +1,196 @@
+"""Fine-tuning, and training again under a ticket: one loop, one recipe."""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tombola.architectures.anatomy import device_of, dissect
+from tombola.foundations.errors import TombolaError
+from tombola.foundations.precision import Precision, autocast
+from tombola.foundations.progress import SILENT, Progress
+from tombola.pruning.evaluation import on_device
+from tombola.subnetworks.subnetwork import Subnetwork, shrunk
+from tombola.tasks.base import Task
+from tombola.tickets.ticket import Ticket
+from tombola.training.lora import LowRank, adapters
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is fine-tuned: AdamW, linear warm-up and decay, clipped gradients.
+
+    The defaults are usual for BERT on GLUE (Devlin et al. 2019). Biases and norms do not decay.
+    """
+
+    epochs: int = 3
+    learning_rate: float = 2e-5
+    batch_size: int = 32
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1 or not 0 < self.learning_rate < math.inf:
+            raise TombolaError(
+                f"a recipe needs at least one epoch, a batch of at least one and a positive learning rate, not {self}"
+            )
+        if not (0 <= self.weight_decay < math.inf and 0 <= self.warmup <= 1 and self.clip > 0):
+            raise TombolaError(
+                f"a recipe needs a weight decay of 0 or more, a warm-up from 0 to 1 and a positive clip, not {self}"
+            )
+
+    def steps(self, examples: int) -> int:
+        """Optimizer steps over so many training examples."""
+        return self.epochs * -(-examples // self.batch_size)
+
+
+def train(
+    model: nn.Module,
+    task: Task,
+    recipe: Recipe | None = None,
+    *,
+    seed: int = 0,
+    hold: Ticket | None = None,
+    start: int = 0,
+    at_step: tuple[int, Callable[[nn.Module], None]] | None = None,
+    precision: Precision = "fp32",
+    progress: Progress = SILENT,
+) -> None:
+    """Train a model in place on the task's training split.
+
+    Order of examples and dropout come from `seed` alone, whatever ran before.
+
+    Args:
+        model: the model, on its device.
+        task: gives data and loss.
+        recipe: how.
+        seed: of order and dropout.
+        hold: a ticket of weights whose pruned weights are zero already and stay exactly zero.
+        start: optimizer steps of the recipe to skip, for weights rewound to that step.
+        at_step: (k, callback): call back with the model as it is after k steps.
+        precision: of the forward passes.
+        progress: counts examples.
+
+    Raises:
+        TombolaError: the loss is no longer finite, or there is nothing to train.
+    """
+    recipe = recipe or Recipe()
+    total = recipe.steps(task.size("train"))
+    if start >= total:
+        raise TombolaError(f"cannot rewind to step {start}: the recipe has {total} steps; choose an earlier one")
+    if at_step is not None and not 0 <= at_step[0] < total:
+        raise TombolaError(f"cannot keep step {at_step[0]}: the recipe has {total} steps; choose an earlier one")
+    device = device_of(model)
+    masks = [] if hold is None else _masks(model, hold)
+    optimizer = _optimizer(model, recipe, device)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _linear(round(recipe.warmup * total), total, start))
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    training = model.training
+    model.train()
+    step = 0
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        for epoch in range(recipe.epochs):
+            for batch in task.batches("train", recipe.batch_size, shuffle=seed * 1009 + epoch):
+                if at_step is not None and step == at_step[0]:
+                    at_step[1](model)
+                step += 1
+                if step <= start:
+                    continue
+                with autocast(device, precision):
+                    loss = task.output(model, on_device(batch, device)).losses.mean()
+                loss.backward()
+                for parameter, mask in masks:
+                    if parameter.grad is not None:
+                        # Zero weights with zero gradients have zero moments and zero decay: AdamW leaves them at zero.
+                        parameter.grad.mul_(mask)
+                norm = nn.utils.clip_grad_norm_(parameters, recipe.clip)
+                if not torch.isfinite(norm):
+                    raise TombolaError(
+                        f"training diverged at step {step} of {total} (the gradient is not finite); "
+                        f"lower the learning rate ({recipe.learning_rate:g})"
+                    )
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                schedule.step()
+                progress.advance(len(batch.indices))
+    model.train(training)
+
+
+def retrain(
+    model: nn.Module,
+    ticket: Ticket,
+    task: Task,
+    recipe: Recipe | None = None,
+    *,
+    seed: int = 0,
+    start: int = 0,
+    low_rank: LowRank | None = None,
+    precision: Precision = "fp32",
+    progress: Progress = SILENT,
+) -> Subnetwork:
+    """Train the ticket's part of a rewound model, with the full model's recipe and seed.
+
+    A ticket of sites is trained as the shrunk network: removed sites get no gradient under a mask either, so only
+    the random numbers of dropout differ. A ticket of weights keeps every pruned weight at exactly zero.
+
+    Args:
+        model: the rewound whole model; it is not changed.
+        ticket: what of it to train.
+        task: gives data and loss.
+        recipe: how.
+        seed: of order and dropout.
+        start: optimizer steps to skip, for weights rewound to that step.
+        low_rank: train adapters, with a learning rate of their own, and merge them; None to train all weights.
+        precision: of the forward passes.
+        progress: counts examples.
+
+    Raises:
+        TombolaError: the ticket is for another architecture, or training diverged.
+    """
+    part = shrunk(model, ticket)
+    part = replace(part, model=copy.deepcopy(part.model))
+    hold = ticket if ticket.pruning == "weights" else None
+    recipe = recipe or Recipe()
+    options: dict[str, Any] = {"seed": seed, "start": start, "precision": precision, "progress": progress}
+    if low_rank is None:
+        train(part.model, task, recipe, hold=hold, **options)
+        return part
+    with adapters(part.model, part.anatomy, low_rank.rank, hold=hold, seed=seed):
+        train(part.model, task, replace(recipe, learning_rate=low_rank.learning_rate), **options)
+    return part
+
+
+def _masks(model: nn.Module, hold: Ticket) -> list[tuple[nn.Parameter, Tensor]]:
+    anatomy = dissect(model)
+    hold.check(anatomy)
+    return [
+        (parameter, hold.masks[matrix.name].to(parameter.device, parameter.dtype))
+        for matrix, parameter in anatomy.prunable(model)
+    ]
+
+
+def _optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    # The fused kernel takes a third of the time on a CPU and computes the same.
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=device.type in ("cpu", "cuda", "mps"))
+
+
+def _linear(warmup: int, total: int, start: int) -> Callable[[int], float]:
+    def factor(done: int) -> float:
+        step = done + start
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return max(0.0, (total - step) / max(1, total - warmup))
+
+    return factor

@@ -1,0 +1,259 @@
+"""A whole comparison: what is gathered, what it says of two tasks, and what it leaves on disk."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from builders.ticket_trees import tree
+from tombola.analysis.agreement.coefficients import EMPTY, ONE_TICKET, STATISTICS, agreement
+from tombola.analysis.agreement.comparison import LAYERS_OF_ONE, compare
+from tombola.analysis.agreement.comparison_json import ONE_TASK, entry
+from tombola.analysis.agreement.overlap import ONE_OF_A_TASK
+from tombola.analysis.agreement.save_comparison import write
+from tombola.foundations.errors import TombolaError
+from tombola.tickets.find_tickets import NO_TASK, gather
+from tombola.tickets.import_masks import import_masks
+from tombola.tickets.ticket import Pruning, Ticket
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+def ticket(folder: Path, pruning: Pruning = "heads+mlps", architecture: str = "toy", **facts: Any) -> Ticket:
+    """A random ticket, saved."""
+    shapes = {"heads": (3, 4), "mlps": (3,), "neurons": (3, 6), "0.query": (8, 8), "0.mlp_in": (16, 8)}
+    names = ["0.query", "0.mlp_in"] if pruning == "weights" else pruning.split("+")
+    generator = torch.Generator().manual_seed(sum(map(ord, str(folder.relative_to(folder.parents[3])))))
+    masks = {name: torch.rand(shapes[name], generator=generator) < 0.6 for name in names}
+    made = Ticket(pruning, architecture, masks, facts)
+    made.save(folder)
+    return made
+
+
+def studies(home: Path, tasks: Sequence[str] = ("a", "b"), seeds: int = 3, **kind: Any) -> dict[str, list[Ticket]]:
+    """Good and random tickets of several tasks, as studies lay them out."""
+    made: dict[str, list[Ticket]] = {task: [] for task in tasks}
+    for task in tasks:
+        for seed in range(seeds):
+            place = home / f"study-{task}" / task / f"seed-{seed}" / kind.get("pruning", "heads+mlps")
+            made[task].append(ticket(place / "good", task=task, seed=seed, **kind))
+            ticket(place / "random", task=task, seed=seed, **kind)
+    return made
+
+
+class TestGather:
+    def test_tickets_are_found_once_and_grouped_by_provenance(self, tmp_path: Path) -> None:
+        studies(tmp_path / "runs", seeds=11)
+        studies(tmp_path / "runs", pruning="weights")
+        ticket(tmp_path / "deep" / "er" / "mine")
+        (tmp_path / "runs" / ".draft-x" / "good").mkdir(parents=True)
+        (tmp_path / "runs" / ".draft-x" / "good" / "ticket.json").write_text("{")
+        found = gather(
+            [tmp_path / "runs", tmp_path / "runs" / ".." / "runs" / "study-a", tmp_path / "deep" / "er" / "mine"]
+        )
+        assert list(found) == ["heads+mlps", "weights"]
+        assert {task: len(several) for task, several in found["heads+mlps"].items()} == {"a": 11, "b": 11, NO_TASK: 1}
+        assert [one.seed for one in found["heads+mlps"]["a"]] == [str(seed) for seed in range(11)]
+        assert {one.folder.name for one in found["heads+mlps"]["b"]} == {"good"}
+        assert [one.seed for one in found["heads+mlps"][NO_TASK]] == ["–"]
+        random = gather([tmp_path / "runs"], "random")["weights"]["a"]
+        assert {one.folder.name for one in random} == {"random"}
+
+    def test_bad_places_are_one_line(self, tmp_path: Path) -> None:
+        studies(tmp_path / "runs")
+        (tmp_path / "file").write_text("")
+        (tmp_path / "empty").mkdir()
+        for place, which, said in [
+            ("nowhere", "good", "nowhere does not exist"),
+            ("file", "good", "file is a file"),
+            ("empty", "good", r"no ticket in a folder good/ anywhere under .*empty; is it"),
+            ("runs", "bad", r"bad/ anywhere under .*runs; there are others, take them with --which: good, random"),
+        ]:
+            with pytest.raises(TombolaError, match=said) as caught:
+                gather([tmp_path / place], which)
+            assert "\n" not in str(caught.value)
+
+    def test_architectures_do_not_mix(self, tmp_path: Path) -> None:
+        ticket(tmp_path / "x" / "y" / "one", architecture="bert-3x4-1")
+        ticket(tmp_path / "x" / "y" / "two", architecture="bert-3x4-2")
+        with pytest.raises(TombolaError, match=r"different architectures.*one is for bert-3x4-1.*two for bert-3x4-2"):
+            gather([tmp_path / "x" / "y" / "one", tmp_path / "x" / "y" / "two"])
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "{",
+            "[]",
+            "{}",
+            '{"pruning": "heads"}',
+            '{"format": 1, "pruning": "heads", "provenance": []}',
+            '{"format": 9, "pruning": "heads", "provenance": {}, "shapes": {"heads": [1]}}',
+        ],
+    )
+    def test_a_damaged_ticket_is_one_line(self, content: str, tmp_path: Path) -> None:
+        studies(tmp_path)
+        path = tmp_path / "study-a" / "a" / "seed-0" / "heads+mlps" / "good" / "ticket.json"
+        path.write_text(content)
+        with pytest.raises(TombolaError) as caught:
+            compare([tmp_path])
+        assert "\n" not in str(caught.value)
+        assert str(path.parent) in str(caught.value)
+
+    def test_blocks_of_other_sizes_do_not_mix(self, tmp_path: Path) -> None:
+        ticket(tmp_path / "x" / "y" / "one", "neurons")
+        mask = {"neurons": torch.ones(3, 12).bool()}
+        Ticket("neurons", "toy", mask).save(tmp_path / "x" / "y" / "two")
+        with pytest.raises(TombolaError, match="same blocks of neurons") as caught:
+            compare([tmp_path / "x" / "y" / "one", tmp_path / "x" / "y" / "two"])
+        assert "\n" not in str(caught.value)
+
+
+def flat(tickets: Sequence[Ticket], kind: str) -> Any:
+    return np.stack([one.masks[kind].flatten().numpy() for one in tickets])
+
+
+def test_what_a_comparison_says_of_every_task(tmp_path: Path) -> None:
+    made = studies(tmp_path)
+    comparison = compare([tmp_path], draws=200)
+    found = entry(comparison)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    of_pruning = found["prunings"]["heads+mlps"]
+    assert of_pruning["architecture"] == "toy"
+    assert list(of_pruning["tasks"]) == ["a", "b"]
+    for task, tickets in made.items():
+        one = of_pruning["tasks"][task]
+        assert [place["seed"] for place in one["tickets"]] == ["0", "1", "2"]
+        for kind in ("heads", "mlps"):
+            masks = flat(tickets, kind)
+            expected = agreement(masks)
+            for name in ("n", "mean_survivors", *STATISTICS):
+                assert one[kind][name] == getattr(expected, name)
+            always = masks.all(axis=0).reshape(tickets[0].masks[kind].shape)
+            sites = np.argwhere(always).tolist()
+            assert one[kind]["super_survivor_sites"] == ([site for (site,) in sites] if kind == "mlps" else sites)
+            survival = masks.mean(axis=0).reshape(always.shape)
+            assert np.allclose(one[kind]["survival"], survival)
+            assert np.allclose(one[kind]["survival_deviation"], np.sqrt(survival * (1 - survival)))
+            for name in STATISTICS:
+                chance = one[kind]["by_chance"]["random"][name]
+                if one[kind][name] is not None:
+                    assert chance["low"] <= chance["high"]
+                    assert 0 <= chance["below"] <= 1
+        assert one["mlps"]["by_chance"]["random-layerwise"] is None
+        assert one["mlps"]["undefined"]["random-layerwise"] == LAYERS_OF_ONE
+        assert one["heads"]["by_chance"]["random-layerwise"]["jaccard"]["draws"] == 200
+    together = flat([*made["a"], *made["b"]], "heads")
+    pairs = np.array([[a, b] for a in range(3) for b in range(3, 6)])
+    between = of_pruning["between_tasks"]["heads"]
+    for name in ("n", "pairs", *STATISTICS):
+        assert between[name] == getattr(agreement(together, pairs), name)
+
+
+def test_the_matrix_of_tasks(tmp_path: Path) -> None:
+    made = studies(tmp_path, tasks=("a", "b", "c"))
+    comparison = compare([tmp_path], draws=3000)
+    matrix = entry(comparison)["prunings"]["heads+mlps"]["overlap"]["heads"]
+    assert matrix["tasks"] == ["a", "b", "c"]
+    for row, (one, first) in enumerate(made.items()):
+        for column, (other, second) in enumerate(made.items()):
+            pairs = [
+                ((x & y).counts()["heads"], (x | y).counts()["heads"], x, y)
+                for i, x in enumerate(first)
+                for j, y in enumerate(second)
+                if one != other or i < j
+            ]
+            assert matrix["shared"][row][column] == pytest.approx(np.mean([both for both, *_ in pairs]))
+            assert matrix["jaccard"][row][column] == pytest.approx(np.mean([both / any_ for both, any_, *_ in pairs]))
+            # Two random tickets share as many as their sizes' product makes of the 12 heads, on average.
+            expected = np.mean([int(x.heads.sum()) * int(y.heads.sum()) / 12 for *_, x, y in pairs])
+            assert matrix["by_chance"]["random"]["shared"][row][column]["mean"] == pytest.approx(expected, abs=0.06)
+            by_layer = np.mean([float((x.heads.sum(1) * y.heads.sum(1)).sum()) / 4 for *_, x, y in pairs])
+            layerwise = matrix["by_chance"]["random-layerwise"]["shared"][row][column]["mean"]
+            assert layerwise == pytest.approx(by_layer, abs=0.06)
+    assert matrix["undefined"] == []
+
+
+def test_the_same_command_gives_the_same_numbers_and_another_seed_others(tmp_path: Path) -> None:
+    studies(tmp_path)
+    one, again, other = (entry(compare([tmp_path], draws=50, seed=seed)) for seed in (0, 0, 1))
+    assert one == again
+    assert one["prunings"] != other["prunings"]
+
+
+def test_neurons_and_weights(tmp_path: Path) -> None:
+    neurons = studies(tmp_path, pruning="heads+neurons")
+    weights = studies(tmp_path, pruning="weights")
+    found = entry(compare([tmp_path], draws=100))["prunings"]
+    assert list(found) == ["heads+neurons", "weights"]
+    expected = agreement(flat(neurons["a"], "neurons"))
+    one = found["heads+neurons"]["tasks"]["a"]["neurons"]
+    assert [one[name] for name in STATISTICS] == [getattr(expected, name) for name in STATISTICS]
+    assert one["by_chance"]["random-layerwise"]["jaccard"]["draws"] == 100
+    both = np.concatenate([flat(weights["a"], name) for name in ("0.query", "0.mlp_in")], axis=1)
+    of_weights = found["weights"]["tasks"]["a"]
+    for name in STATISTICS:
+        assert of_weights["weights"][name] == pytest.approx(getattr(agreement(both), name), abs=1e-12)
+    assert [(one["kind"], one["layer"]) for one in of_weights["matrices"]] == [("query", 0), ("mlp_in", 0)]
+    assert of_weights["matrices"][0]["share"] == pytest.approx(flat(weights["a"], "0.query").mean())
+    assert found["weights"]["overlap"]["weights"]["jaccard"][0][0] == pytest.approx(agreement(both).jaccard)
+    assert found["weights"]["between_tasks"]["weights"]["pairs"] == 9
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_masks_of_one_value_are_undefined_with_a_reason(share: float, tmp_path: Path) -> None:
+    tree(tmp_path / "in", {"a": ["0", "1"], "b": ["0", "1"]}, share=share)
+    import_masks(tmp_path / "in", tmp_path / "out")
+    found = entry(compare([tmp_path / "out"], draws=20))
+    json.dumps(found, allow_nan=False)
+    of_pruning = found["prunings"]["heads+mlps"]
+    for kind in ("heads", "mlps"):
+        for one in (of_pruning["tasks"]["a"][kind], of_pruning["between_tasks"][kind]):
+            for name in ("fleiss_kappa", "krippendorff_alpha", "cochran_q_p", "pairs_not_rejected"):
+                assert one[name] is None
+                assert one["undefined"][name]
+            assert one["jaccard"] == (1.0 if share else None)
+            assert one["super_survivors"] == share * one["sites"]
+        undefined = [] if share else [{"tasks": [*two], "reason": EMPTY} for two in ("aa", "ab", "bb")]
+        assert of_pruning["overlap"][kind]["undefined"] == undefined
+
+
+def test_single_tickets_and_single_tasks_are_undefined_with_a_reason(tmp_path: Path) -> None:
+    studies(tmp_path, tasks=("a",), seeds=1)
+    found = entry(compare([tmp_path], draws=20))["prunings"]["heads+mlps"]
+    one = found["tasks"]["a"]["heads"]
+    assert (one["n"], one["deviation"], one["pairs"]) == (1, None, 0)
+    assert {name: one["undefined"].get(name) for name in STATISTICS[1:]} == dict.fromkeys(STATISTICS[1:], ONE_TICKET)
+    assert all(one[name] is None for name in STATISTICS[1:])
+    assert found["between_tasks"] is None
+    assert found["undefined"] == {"between_tasks": ONE_TASK}
+    assert found["overlap"]["heads"]["jaccard"] == [[None]]
+    assert found["overlap"]["heads"]["undefined"] == [{"tasks": ["a", "a"], "reason": ONE_OF_A_TASK}]
+
+
+@pytest.mark.parametrize(("options", "said"), [({"draws": 0}, "0 draws"), ({"seed": -1}, "not -1")])
+def test_draws_and_their_seed_are_checked(options: dict[str, int], said: str, tmp_path: Path) -> None:
+    with pytest.raises(TombolaError, match=said):
+        compare([tmp_path], **options)  # type: ignore[arg-type]
+
+
+def test_super_survivors_are_written_as_tickets(tmp_path: Path) -> None:
+    made = studies(tmp_path / "runs")
+    studies(tmp_path / "runs", pruning="weights")
+    comparison = compare([tmp_path / "runs"], draws=20)
+    write(comparison, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "comparison.json").read_text()) == entry(comparison)
+    for task, (first, second, third) in made.items():
+        home = tmp_path / "out" / "heads+mlps" / task
+        always = Ticket.load(home / "super-survivors")
+        assert always == first & second & third
+        for name in ("random", "random-layerwise", "bad"):
+            control = Ticket.load(home / name)
+            assert control.counts() == always.counts()
+            assert control.provenance["task"] == task
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["comparison.json", "heads+mlps"]
+    with pytest.raises(TombolaError, match="exists"):
+        write(comparison, tmp_path / "out")

@@ -1,0 +1,123 @@
+"""Counts by hand, a signature that knows shapes and nothing else, and models that are refused."""
+
+import pytest
+import torch
+from torch import nn
+from transformers import (
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    BertForMaskedLM,
+    BertModel,
+    XLNetConfig,
+    XLNetModel,
+)
+
+from builders.encoders import FAMILIES, HEADS, HIDDEN, LAYERS, MLP, classifier, config, sites
+from tombola.architectures.anatomy import count_parameters, dissect
+from tombola.foundations.errors import TombolaError
+from tombola.subnetworks.subnetwork import shrunk
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_counts_are_those_by_hand(family: str) -> None:
+    model = classifier(family)
+    anatomy = dissect(model)
+    assert anatomy.model_type == family
+    assert anatomy.heads == (LAYERS, HEADS) == (3, 4)
+    assert anatomy.mlps == 3
+    # A layer: four 32 x 32 projections and two 32 x 48 ones.
+    assert anatomy.weights == 3 * (4 * 32 * 32 + 2 * 32 * 48) == 21504
+    assert [row.head_weights + row.kv_weights for row in anatomy.attentions] == [4 * 32 * 8] * 3
+    assert [row.neuron_weights * row.neurons for row in anatomy.feed_forwards] == [2 * 32 * 48] * 3
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_prunable_are_all_matrices_of_the_layers_and_no_others(family: str) -> None:
+    model = classifier(family)
+    anatomy = dissect(model)
+    expected = {name for name, p in model.named_parameters() if p.ndim == 2 and ".layer." in name}
+    assert {matrix.parameter for matrix in anatomy.matrices} == expected
+    assert len(anatomy.matrices) == len(expected) == 18
+    for matrix, parameter in anatomy.prunable(model):
+        assert parameter is model.get_parameter(matrix.parameter)
+        assert tuple(parameter.shape) == matrix.shape
+        assert f".{matrix.layer}." in matrix.parameter
+    wide = {m.kind: m.shape for m in anatomy.matrices if m.layer == 1}
+    assert wide["mlp_in"] == (MLP, HIDDEN)
+    assert wide["mlp_out"] == (HIDDEN, MLP)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_query_key_and_value_are_not_mixed_up(family: str) -> None:
+    for matrix in dissect(classifier(family)).matrices:
+        if matrix.kind in ("query", "key", "value"):
+            assert matrix.parameter.removesuffix(".weight").endswith((matrix.kind, f"{matrix.kind[0]}_lin"))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_signature_is_equal_across_tasks_seeds_and_vocabularies(family: str) -> None:
+    loaders = (AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoModelForTokenClassification)
+    signatures = set()
+    for seed, loader in enumerate(loaders):
+        torch.manual_seed(seed)
+        signatures.add(dissect(loader.from_config(config(family, vocabulary=60 + seed))).signature)
+    assert signatures == {dissect(classifier(family)).signature}
+
+
+def test_signature_differs_for_another_shape_or_family() -> None:
+    models = [classifier(family) for family in FAMILIES]
+    models += [
+        # The same matrices, cut into other heads.
+        classifier(heads=2),
+        classifier(layers=2),
+        classifier(mlp=40),
+        classifier(hidden=40),
+    ]
+    assert len({dissect(model).signature for model in models}) == len(models)
+
+
+def test_signature_stays_what_saved_tickets_have() -> None:
+    assert dissect(classifier("bert")).signature == "bert-3x4-0c94dda0"
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Linear(2, 2),
+        XLNetModel(XLNetConfig(n_layer=1, n_head=2, d_model=8, d_inner=8, vocab_size=10)),
+        BertModel(config("bert", layers=0)),
+    ],
+    ids=["no configuration", "unknown type", "no layers"],
+)
+def test_what_cannot_be_dissected_is_refused_in_one_line(model: nn.Module) -> None:
+    with pytest.raises(TombolaError) as caught:
+        dissect(model)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_type_is_told_what_is_known() -> None:
+    with pytest.raises(TombolaError, match=r"xlnet.*albert, bert,.*tombola\.recognise.*families\.register adds"):
+        dissect(XLNetModel(XLNetConfig(n_layer=1, n_head=2, d_model=8, d_inner=8, vocab_size=10)))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("lost", ["a head", "all heads of a layer", "an MLP"])
+def test_a_shrunk_model_is_refused(family: str, lost: str) -> None:
+    model = classifier(family)
+    heads, mlps = torch.ones(LAYERS, HEADS), torch.ones(LAYERS)
+    if lost == "a head":
+        heads[1, 2] = 0
+    elif lost == "an MLP":
+        mlps[2] = 0
+    else:
+        heads[1] = 0
+    with pytest.raises(TombolaError, match="shrunk"):
+        dissect(shrunk(model, sites(model, heads, mlps)).model)
+
+
+def test_tied_parameters_count_once() -> None:
+    model = BertForMaskedLM(config("bert"))
+    pointers = {p.data_ptr(): p.numel() for p in model.state_dict().values() if p.is_floating_point()}
+    assert count_parameters(model) == sum(pointers.values())

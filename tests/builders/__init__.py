@@ -1,0 +1,1 @@
+"""Small models, data and studies that tests build."""

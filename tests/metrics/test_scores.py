@@ -1,0 +1,129 @@
+"""Metrics against scikit-learn and SciPy, and what a floor means."""
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn import metrics as sk
+
+from tombola.foundations.errors import TombolaError
+from tombola.metrics.scores import METRICS, metric
+
+Array = NDArray[Any]
+
+pairs_of_classes = st.integers(1, 30).flatmap(
+    lambda n: st.tuples(*[arrays(np.int64, n, elements=st.integers(0, 3))] * 2)
+)
+pairs_of_bits = st.integers(1, 30).flatmap(lambda n: st.tuples(*[arrays(np.int64, n, elements=st.integers(0, 1))] * 2))
+# Quarters: no rounding that would make SciPy and Tombola disagree about what is constant.
+quarters = st.integers(-20, 20).map(lambda k: k / 4)
+pairs_of_values = st.integers(3, 30).flatmap(lambda n: st.tuples(*[arrays(np.float64, n, elements=quarters)] * 2))
+
+
+@given(pairs_of_classes)
+@settings(deadline=None)
+def test_accuracy_and_matthews_are_scikit_learns(pair: tuple[Array, Array]) -> None:
+    p, r = pair
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert metric("accuracy").score(p, r) == pytest.approx(sk.accuracy_score(r, p))
+        assert metric("matthews_correlation").score(p, r) == pytest.approx(sk.matthews_corrcoef(r, p), abs=1e-9)
+
+
+@given(pairs_of_bits)
+@settings(deadline=None)
+def test_f1_is_scikit_learns(pair: tuple[Array, Array]) -> None:
+    p, r = pair
+    assert metric("f1").score(p, r) == pytest.approx(sk.f1_score(r, p, zero_division=0.0))
+
+
+@given(pairs_of_values)
+@settings(deadline=None)
+def test_correlations_are_scipys_and_zero_for_constants(pair: tuple[Array, Array]) -> None:
+    p, r = pair
+    constant = len(set(p)) == 1 or len(set(r)) == 1
+    for name, expected in (("pearson", stats.pearsonr), ("spearman", stats.spearmanr)):
+        got = metric(name).score(p, r)
+        assert got == pytest.approx(0.0 if constant else expected(p, r).statistic, abs=1e-7)
+    assert metric("mean_squared_error").score(p, r) == pytest.approx(sk.mean_squared_error(r, p))
+
+
+def test_a_constant_that_rounding_hides_still_correlates_zero() -> None:
+    constant = np.full(7, 0.1)
+    assert constant.mean() - 0.1 != 0 or constant.std() > 0, "the case is no longer hard"
+    assert metric("pearson").score(constant, constant) == 0.0
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_vectorised_is_looped(name: str) -> None:
+    generator = np.random.default_rng(1)
+    p, r = generator.integers(0, 2, (2, 3, 4, 25))
+    if not name.startswith(("acc", "matt", "f1")):
+        p, r = p + generator.normal(size=p.shape), r + generator.normal(size=r.shape)
+    chosen = metric(name)
+    looped = [[chosen.score(p[i, j], r[i, j]) for j in range(4)] for i in range(3)]
+    np.testing.assert_allclose(chosen.compute(p, r), looped, rtol=1e-12)
+    broadcast = [[chosen.score(p[i, j], r[0, 0]) for j in range(4)] for i in range(3)]
+    np.testing.assert_allclose(chosen.compute(p, r[0, 0]), broadcast, rtol=1e-12)
+
+
+def test_chance_by_hand() -> None:
+    references = np.array([1, 1, 1, 0])
+    chances = {name: each.chance(references) for name, each in METRICS.items()}
+    assert chances == pytest.approx(
+        {
+            "accuracy": 0.75,
+            "matthews_correlation": 0.0,
+            "f1": 6 / 7,
+            "pearson": 0.0,
+            "spearman": 0.0,
+            "mean_squared_error": 0.1875,
+        }
+    )
+    assert metric("f1").chance(np.array([0, 0])) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("name", "full", "floor"),
+    [
+        ("accuracy", 0.8, 0.72),
+        ("matthews_correlation", -0.18, -0.2),
+        ("pearson", 0.0, 0.0),
+        ("mean_squared_error", 0.9, 1.0),
+    ],
+)
+def test_floor_by_hand(name: str, full: float, floor: float) -> None:
+    assert metric(name).floor(full, 0.9) == pytest.approx(floor)
+
+
+@given(st.sampled_from(sorted(METRICS)), st.floats(-1, 1), st.floats(0.01, 1))
+def test_the_full_score_always_holds_its_own_floor(name: str, full: float, threshold: float) -> None:
+    chosen = metric(name)
+    assert chosen.holds(full, chosen.floor(full, threshold))
+
+
+def test_holding_follows_the_direction_and_nan_never_holds() -> None:
+    accuracy, error = metric("accuracy"), metric("mean_squared_error")
+    assert accuracy.holds(0.8, 0.8)
+    assert not accuracy.holds(0.79, 0.8)
+    assert error.holds(0.8, 0.8)
+    assert not error.holds(0.81, 0.8)
+    assert not any(m.holds(a, b) for m in (accuracy, error) for a, b in ((math.nan, 0.5), (0.5, math.nan)))
+
+
+def test_wrong_use_is_refused() -> None:
+    with pytest.raises(TombolaError, match=r"unknown metric 'bleu'; known: accuracy, .*spearman"):
+        metric("bleu")
+    for threshold in (0.0, 1.1, -0.5, math.nan):
+        with pytest.raises(TombolaError, match="threshold"):
+            metric("accuracy").floor(0.8, threshold)
+    for p, r in (([], []), ([1, 0], [1]), ([[1]], [[1]])):
+        with pytest.raises(ValueError, match="must both be"):
+            metric("accuracy").score(p, r)

@@ -1,0 +1,221 @@
+"""Controls have exactly the good ticket's size, are drawn fairly, or are really the least useful."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import chi2
+from torch import Tensor
+
+from builders.encoders import classifier, sites, some_sites, some_weights
+from builders.language_models import llama
+from builders.unets import unet
+from tombola.architectures.anatomy import dissect
+from tombola.pruning.controls import bad, names, random, random_layerwise
+from tombola.pruning.search import Search, Step
+from tombola.tickets.site_groups import members_of
+from tombola.tickets.ticket import Ticket
+
+MODEL = classifier()
+ANATOMY = dissect(MODEL)
+MAKERS = {"heads+mlps": some_sites, "weights": some_weights}
+
+tickets = st.builds(
+    lambda make, seed, share: make(MODEL, seed, share),
+    st.sampled_from([some_sites, some_weights]),
+    st.integers(0, 10**6),
+    st.sampled_from([0.0, 0.01, 0.3, 0.8, 1.0]),
+)
+
+
+@given(tickets, st.integers(0, 2**32))
+def test_random_has_exactly_the_size_and_layerwise_the_profile_too(ticket: Ticket, seed: int) -> None:
+    drawn, layerwise = random(ticket, seed), random_layerwise(ticket, seed)
+    for control in (drawn, layerwise):
+        control.check(ANATOMY)
+        assert control.pruning == ticket.pruning
+        assert {n: m.shape for n, m in control.masks.items()} == {n: m.shape for n, m in ticket.masks.items()}
+        assert len(control) == len(ticket)
+    assert layerwise.counts() == ticket.counts()
+    if ticket.pruning == "heads+mlps":
+        assert drawn.counts() == ticket.counts()
+        assert torch.equal(layerwise.heads.sum(1), ticket.heads.sum(1))
+        assert torch.equal(layerwise.mlps, ticket.mlps)
+
+
+@pytest.mark.parametrize("draw", [random, random_layerwise])
+@pytest.mark.parametrize("pruning", list(MAKERS))
+def test_a_draw_is_the_seeds_alone(draw: Any, pruning: str) -> None:
+    ticket = MAKERS[pruning](MODEL, 0)
+    torch.manual_seed(1)
+    first = draw(ticket, 5)
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    assert draw(ticket, 5) == first
+    assert torch.equal(torch.get_rng_state(), state)
+    assert len({draw(ticket, seed) for seed in range(5)}) == 5
+    assert first != ticket
+
+
+def fairness(counts: Tensor, share: float, draws: int) -> float:
+    """p-value that each of n places is as likely as any other, where share x n of them are taken at a time."""
+    observed = counts.flatten().double()
+    expected = draws * share
+    n = len(observed)
+    statistic = ((observed - expected) ** 2).sum() / (expected * (1 - share)) * (n - 1) / n
+    return float(chi2.sf(float(statistic), n - 1))
+
+
+def test_random_heads_and_mlps_are_uniform_over_the_model() -> None:
+    heads = torch.zeros(3, 4)
+    heads[0] = 1
+    heads[1, 0] = 1
+    ticket = sites(MODEL, heads, [1, 0, 0])
+    found = [random(ticket, seed) for seed in range(2000)]
+    head_counts, mlp_counts = sum(t.heads.long() for t in found), sum(t.mlps.long() for t in found)
+    assert isinstance(head_counts, Tensor)
+    assert isinstance(mlp_counts, Tensor)
+    assert fairness(head_counts, 5 / 12, 2000) > 0.001
+    assert fairness(mlp_counts, 1 / 3, 2000) > 0.001
+    # Heads and MLPs are drawn apart from one another.
+    together = sum(int(t.heads[0, 0] and t.mlps[0]) for t in found) / 2000
+    assert together == pytest.approx(5 / 36, abs=4 * math.sqrt(5 / 36 / 2000))
+
+
+def test_layerwise_heads_are_uniform_in_their_layer() -> None:
+    heads = torch.zeros(3, 4)
+    heads[0, :3] = 1
+    heads[1, 0] = 1
+    counts = sum(random_layerwise(sites(MODEL, heads, [1, 1, 0]), seed).heads.long() for seed in range(2000))
+    assert isinstance(counts, Tensor)
+    assert fairness(counts[0], 3 / 4, 2000) > 0.001
+    assert fairness(counts[1], 1 / 4, 2000) > 0.001
+    assert not counts[2].any()
+
+
+def test_random_weights_are_uniform_over_all_matrices_and_layerwise_ones_within() -> None:
+    masks = {"0.query": torch.zeros(4, 5, dtype=torch.bool), "0.mlp_in": torch.zeros(10, 4, dtype=torch.bool)}
+    masks["0.query"][:3] = True
+    ticket = Ticket("weights", "toy", masks)
+    joint = [random(ticket, seed) for seed in range(2000)]
+    counts = torch.cat([torch.stack([t.masks[name] for t in joint]).sum(0).flatten() for name in masks])
+    assert fairness(counts, 15 / 60, 2000) > 0.001
+    apart = torch.stack([random_layerwise(ticket, seed).masks["0.query"] for seed in range(2000)]).sum(0)
+    assert fairness(apart, 15 / 20, 2000) > 0.001
+
+
+def found(good: Ticket, removed: list[tuple[list[list[int]], list[int], bool]], importance: dict[str, Any]) -> Search:
+    """A search that ended with `good`: what each iteration removed and whether it held."""
+    steps = [
+        Step(i, "joint", {"heads": heads, "mlps": mlps}, 0, 0, 0, 0, 0.0, 0.5, holds, 0.0, importance)
+        for i, (heads, mlps, holds) in enumerate([([], [], True), *removed])
+    ]
+    return Search(good, tuple(steps))
+
+
+def test_bad_sites_are_those_removed_first() -> None:
+    heads = torch.zeros(3, 4)
+    heads[0, 1] = heads[1, 3] = heads[2, 0] = 1
+    good = sites(MODEL, heads, [0, 1, 0])
+    removed: list[tuple[list[list[int]], list[int], bool]] = [
+        ([[2, 3], [0, 0], [1, 1], [1, 2]], [2], True),
+        ([[0, 2], [0, 3], [1, 0], [2, 1], [2, 2]], [0], True),
+        ([[1, 3]], [1], False),
+    ]
+    importance = {
+        "heads": [[None, 0.2, None, None], [None, None, None, 0.1], [1.0, None, None, None]],
+        "mlps": [None, 1, None],
+    }
+    control = bad(found(good, removed, importance), MODEL)
+    assert control.heads.nonzero().tolist() == [[0, 0], [1, 1], [2, 3]]
+    assert control.mlps.tolist() == [False, False, True]
+    assert len(control & good) == 0
+    assert control.counts() == good.counts()
+
+
+def test_bad_sites_are_topped_up_with_the_least_important_survivors() -> None:
+    heads = torch.ones(3, 4)
+    heads[0, 0] = heads[2, 3] = 0
+    good = sites(MODEL, heads, [1, 1, 0])
+    scores = [[None, 0.5, 0.6, 0.7], [0.1, 0.8, 0.9, 1.0], [0.4, 0.3, 0.2, None]]
+    search = found(good, [([[2, 3], [0, 0]], [2], True)], {"heads": scores, "mlps": [0.0, 1.0, None]})
+    control = bad(search, MODEL)
+    # The two removed, and eight of ten survivors: all but the two of greatest importance.
+    assert (~control.heads).nonzero().tolist() == [[1, 2], [1, 3]]
+    assert control.mlps.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("mask", [torch.zeros(3, 4), torch.ones(3, 4)])
+def test_bad_of_nothing_is_nothing_and_of_everything_everything(mask: Tensor) -> None:
+    everything = bool(mask.all())
+    good = sites(MODEL, mask, torch.full((3,), everything))
+    removed = [] if everything else [([[i, j] for i in range(3) for j in range(4)], [0, 1, 2], True)]
+    value = 0.5 if everything else None
+    control = bad(found(good, removed, {"heads": [[value] * 4] * 3, "mlps": [value] * 3}), MODEL)
+    assert control == good
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.4, 0.8, 1.0])
+def test_bad_weights_are_those_of_smallest_magnitude(share: float) -> None:
+    good = some_weights(MODEL, 0, share)
+    control = bad(Search(good, ()), MODEL)
+    values = np.concatenate([p.detach().float().abs().flatten().numpy() for _, p in ANATOMY.prunable(MODEL)])
+    smallest = set(np.argsort(values, kind="stable")[: len(good)])
+    kept = torch.cat([mask.flatten() for mask in control.masks.values()]).numpy()
+    assert set(np.flatnonzero(kept)) == smallest
+    assert len(control) == len(good)
+
+
+def test_controls_tell_what_they_are() -> None:
+    good = some_sites(MODEL, 0).with_provenance(ticket="good", task="cola", score=0.5)
+    assert random(good, 3).provenance == {"ticket": "random", "task": "cola", "seed": 3}
+    assert random_layerwise(good, 4).provenance == {"ticket": "random-layerwise", "task": "cola", "seed": 4}
+    weights = some_weights(MODEL, 0).with_provenance(ticket="good", task="cola")
+    assert bad(Search(weights, ()), MODEL).provenance == {"ticket": "bad", "task": "cola"}
+
+
+def test_a_random_draw_of_channels_has_as_many_weights_not_only_as_many_groups() -> None:
+    model = unet()
+    anatomy = dissect(model)
+    everything = Ticket.everything(anatomy, "heads+channels")
+    masks = {kind: mask.clone() for kind, mask in everything.masks.items()}
+    # Wide blocks lose most, so that a uniform draw of as many groups keeps too much.
+    masks["channels"][2:7, 1:] = False
+    ticket = Ticket("heads+channels", anatomy.signature, masks)
+    goal = ticket.survivors(anatomy)["weights"]
+
+    def off(drawn: Ticket) -> float:
+        assert drawn.counts() == ticket.counts()
+        return abs(drawn.survivors(anatomy)["weights"] / goal - 1)
+
+    fair = [off(random(ticket, seed, anatomy=anatomy)) for seed in range(5)]
+    assert max(fair) < 0.05
+    assert np.mean([off(random(ticket, seed)) for seed in range(5)]) > 2 * max(fair)
+    assert random(ticket, 0, anatomy=anatomy) != random(ticket, 1, anatomy=anatomy)
+    # Where all sites of a kind are alike, the first draw is taken.
+    heads = some_sites(MODEL, 0)
+    assert random(heads, 3, anatomy=ANATOMY) == random(heads, 3)
+
+
+def test_controls_of_units_are_drawn_unit_by_unit() -> None:
+    model = llama()
+    anatomy = dissect(model)
+    groups = members_of(anatomy, "kv-groups")
+    good = Ticket.everything(anatomy, "heads").without({"heads": [[0, 0], [0, 1], [2, 2], [2, 3]]})
+    for control in (random(good, seed, groups) for seed in range(5)):
+        pairs = control.heads.reshape(3, 2, 2)
+        assert bool((pairs.any(-1) == pairs.all(-1)).all())
+        assert control.survivors(anatomy)["weights"] == good.survivors(anatomy)["weights"]
+    layered = [random_layerwise(good, seed, groups) for seed in range(5)]
+    assert all(torch.equal(one.heads.sum(1), good.heads.sum(1)) for one in layered)
+    assert len({tuple(one.heads.flatten().tolist()) for one in layered}) > 1
+    blocks = members_of(anatomy, "blocks")
+    whole = Ticket.everything(anatomy, "heads+mlps").without({"heads": [[1, head] for head in range(4)], "mlps": [1]})
+    for control in (random(whole, seed, blocks) for seed in range(5)):
+        assert torch.equal(control.heads.all(1), control.mlps)
+        assert control.counts() == whole.counts()
+    assert "random-layerwise" not in names("blocks")

@@ -1,0 +1,216 @@
+"""One-shot tickets against a ranking written out in plain Python, with importances that are made up and real."""
+
+import copy
+import importlib
+import math
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from test_search import Fake, least
+from torch import Tensor, nn
+
+import tombola
+from builders.encoders import LAYERS, MLP, Exact, classifier
+from tombola.architectures.anatomy import dissect
+from tombola.foundations.errors import TombolaError
+from tombola.metrics.scores import metric
+from tombola.pruning import one_shot as one_shot_pruning
+from tombola.pruning.evaluation import evaluate
+from tombola.pruning.one_shot import one_shot
+from tombola.subnetworks.subnetwork import shrunk, whole
+from tombola.tasks.base import Task
+from tombola.tickets.ticket import PRUNINGS, Ticket
+
+BLOCK = 8
+# Models of text have no channels.
+OF_TEXT = [pruning for pruning in PRUNINGS if "channels" not in pruning]
+SITES = [pruning for pruning in OF_TEXT if pruning != "weights"]
+MODEL = classifier(layers=3, heads=10, hidden=40)
+ANATOMY = dissect(MODEL)
+
+
+def stub() -> Task:
+    return cast(
+        Task, SimpleNamespace(metric=metric("accuracy"), name="made-up", calibration=None, normalise_layers=True)
+    )
+
+
+def cut(fake: Fake, keep: Mapping[str, float], **options: Any) -> Ticket:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(one_shot_pruning, "evaluate", fake)
+        return one_shot(MODEL, stub(), keep, block=BLOCK, **options)
+
+
+def state(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def unchanged(model: nn.Module, before: Mapping[str, Tensor]) -> bool:
+    after = model.state_dict()
+    return after.keys() == before.keys() and all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+shares = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
+
+
+@given(pruning=st.sampled_from(SITES), seed=st.integers(0, 10**6), data=st.data())
+def test_the_least_important_go_and_among_equals_the_first(pruning: Any, seed: int, data: st.DataObject) -> None:
+    everything = Ticket.everything(ANATOMY, pruning, BLOCK)
+    keep = {kind: data.draw(shares, kind) for kind in everything.sites}
+    found = cut(Fake(lambda _: 0.5, seed), keep)
+    assert found.pruning == pruning
+    found.check(ANATOMY)
+    for kind, ranked in least(everything, seed).items():
+        survivors = round(keep[kind] * len(ranked))
+        gone = {site if kind == "mlps" else tuple(site) for site in ranked[: len(ranked) - survivors]}
+        mask = found.masks[kind]
+        pruned = {one[0] if kind == "mlps" else one for one in map(tuple, (~mask).nonzero().tolist())}
+        assert pruned == gone
+        assert found.counts()[kind] == survivors
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0.5, 15), (0.516, 15), (0.517, 16), (1 / 60, 0), (0.05, 2), (0.98, 29)])
+def test_the_count_is_rounded_to_the_nearest_and_of_halves_to_the_even(share: float, kept: int) -> None:
+    assert cut(Fake(lambda _: 0.5), {"heads": share}).counts() == {"heads": kept}
+
+
+@pytest.mark.parametrize("pruning", OF_TEXT)
+@pytest.mark.parametrize("share", [0, 1])
+def test_nothing_and_everything_can_be_kept(pruning: Any, share: int) -> None:
+    found = cut(Fake(lambda _: 0.5), dict.fromkeys(pruning.split("+"), share))
+    everything = Ticket.everything(ANATOMY, pruning, BLOCK)
+    assert found == (everything if share else ~everything)
+    assert len(found) == share * found.total
+
+
+def test_kinds_do_not_touch_each_other_and_their_order_is_nothing() -> None:
+    both = cut(Fake(lambda _: 0.5, 3), {"neurons": 0.5, "heads": 0.2})
+    assert both == cut(Fake(lambda _: 0.5, 3), {"heads": 0.2, "neurons": 0.5})
+    assert both.counts() == {"heads": 6, "neurons": 9}
+    assert cut(Fake(lambda _: 0.5, 3), {"heads": 0.2, "neurons": 1.0}).masks["heads"].equal(both.heads)
+
+
+def test_importance_is_asked_for_once_on_training_rows_of_the_whole_model() -> None:
+    fake = Fake(lambda _: 0.5)
+    found = cut(fake, {"neurons": 0.5}, batch_size=7, precision="bf16")
+    ((part, split, options),) = fake.asked
+    assert split == "train"
+    assert part.model is MODEL
+    assert part.ticket == Ticket.everything(ANATOMY, "neurons", BLOCK)
+    assert (options["importance"], options["batch_size"], options["precision"]) == (True, 7, "bf16")
+    assert found.provenance == {
+        "ticket": "one-shot",
+        "keep": {"neurons": 0.5},
+        "task": "made-up",
+        "split": "train",
+    }
+    cut(fake, {"heads": 0.5}, split="dev")
+    assert fake.asked[1][1] == "dev"
+
+
+@given(share=shares, ties=st.booleans(), seed=st.integers(0, 5))
+def test_the_largest_weights_of_the_whole_model_stay_and_no_data_is_read(share: float, ties: bool, seed: int) -> None:
+    model = classifier(layers=1, heads=2, hidden=8, mlp=8, seed=seed)
+    if ties:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(4).round_().div_(4)
+    anatomy, fake = dissect(model), Fake(lambda _: 0.5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(one_shot_pruning, "evaluate", fake)
+        found = one_shot(model, stub(), {"weights": share})
+    weights = anatomy.weights_of(model)
+    magnitudes = np.concatenate([weight.detach().abs().flatten().numpy() for weight in weights.values()])
+    order = sorted(range(len(magnitudes)), key=lambda index: (magnitudes[index], index))
+    kept = {*order[len(order) - round(share * len(order)) :]}
+    masks = torch.cat([found.masks[name].flatten() for name in weights])
+    assert masks.nonzero().flatten().tolist() == sorted(kept)
+    assert not fake.asked
+    assert found.provenance == {"ticket": "one-shot", "keep": {"weights": share}, "task": "made-up"}
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [
+        *({}, {"layers": 0.5}, {"heads": 0.5, "weights": 0.5}, {"mlps": 0.5, "neurons": 0.5}),
+        {"heads": 0.5, "mlps": 0.5, "neurons": 0.5},
+    ],
+)
+def test_kinds_that_cannot_be_pruned_together_are_named(keep: dict[str, float]) -> None:
+    with pytest.raises(TombolaError, match=f"cannot keep {' and '.join(keep) or 'nothing'} at once; choose of heads"):
+        cut(Fake(lambda _: 0.5), keep)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, 50, math.nan, math.inf])
+@pytest.mark.parametrize("kind", ["heads", "weights"])
+def test_a_share_that_is_none_is_named(kind: str, share: float) -> None:
+    with pytest.raises(TombolaError, match=f"the share of {kind} to keep must lie between 0 and 1, not {share}"):
+        cut(Fake(lambda _: 0.5), {kind: share})
+
+
+def test_a_block_that_does_not_fit_is_named() -> None:
+    with pytest.raises(TombolaError, match="cannot be divided into blocks of 7; blocks of 6 or 8 can"):
+        one_shot(MODEL, stub(), {"neurons": 0.5}, block=7)
+
+
+def test_neurons_are_single_unless_one_says_otherwise(trained: nn.Module, task: Exact) -> None:
+    assert one_shot(trained, task, {"neurons": 0.3}).neurons.shape == (LAYERS, MLP)
+
+
+@pytest.mark.parametrize("pruning", OF_TEXT)
+def test_a_trained_model_keeps_its_most_important_and_is_not_changed(
+    pruning: Any, trained: nn.Module, task: Exact
+) -> None:
+    before, random = state(trained), torch.get_rng_state()
+    requires = [parameter.requires_grad for parameter in trained.parameters()]
+    trained.train()
+    kinds = pruning.split("+")
+    found = one_shot(trained, task, dict.fromkeys(kinds, 0.5), block=4)
+    assert unchanged(trained, before)
+    assert trained.training
+    assert [parameter.requires_grad for parameter in trained.parameters()] == requires
+    assert all(parameter.grad is None for parameter in trained.parameters())
+    assert torch.equal(torch.get_rng_state(), random)
+    assert found.provenance["task"] == "synthetic"
+    if pruning == "weights":
+        assert len(found) == round(found.total / 2)
+        return
+    measured = evaluate(whole(trained, pruning, 4), task, "train", importance=True).importance
+    assert measured is not None
+    for kind in kinds:
+        values = measured[kind]
+        if kind == "heads":
+            values = values / values.norm(dim=1, keepdim=True)
+        mask = found.masks[kind]
+        assert int(mask.sum()) == round(mask.numel() / 2)
+        assert values[mask].min() >= values[~mask].max()
+    assert one_shot(trained, task, dict.fromkeys(kinds, 0.5), block=4) == found
+
+
+def test_a_cut_model_does_better_than_its_complement(trained: nn.Module, task: Exact) -> None:
+    found = one_shot(trained, task, {"heads": 0.5, "neurons": 0.5}, block=1)
+    better = evaluate(shrunk(trained, found), task, "dev").losses.mean()
+    assert better < evaluate(shrunk(trained, ~found), task, "dev").losses.mean()
+    assert evaluate(whole(copy.deepcopy(trained)), task, "dev").score > 0.9
+
+
+def test_no_module_hides_a_public_name() -> None:
+    modules = {module.name for module in pkgutil.iter_modules(tombola.__path__)}
+    assert {name for name in tombola.__all__ if name in modules} == {"controls"}
+
+
+def test_the_public_name_is_the_function_whatever_was_imported_before() -> None:
+    code = "import tombola, importlib; {}; assert callable(tombola.one_shot), tombola.one_shot"
+    module = "tombola.pruning.one_shot"
+    for before in (f"import {module}", f"from {module} import one_shot", f"tombola.one_shot; import {module}"):
+        subprocess.run([sys.executable, "-c", code.format(before)], check=True, timeout=120)
+    assert tombola.one_shot is importlib.import_module(module).one_shot

@@ -1,0 +1,88 @@
+"""The section on smaller models: its numbers by hand, and nothing where there is nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_report import read
+
+from builders.fake_study import fake_study
+from tombola.foundations.atomic_files import write_json
+from tombola.foundations.errors import TombolaError
+from tombola.report import build
+from tombola.report.summary import read_rows
+from tombola.study.results import Row
+
+
+def cost(seconds: tuple[float, float], adds: tuple[int, int] = (1_400_000_000, 700_000_000)) -> dict[str, Any]:
+    reached, promised = seconds[0] / seconds[1], adds[0] / adds[1]
+    found: dict[str, Any] = {"length": 128, "dtype": "float32", "device": "cpu", "threads": 2}
+    for name, second, number in (("dense", seconds[0], adds[0]), ("shrunk", seconds[1], adds[1])):
+        found[name] = {"multiply_adds": number, "seconds": {"1": second / 10, "32": second}}
+    found["shrunk"] |= {"promised": promised, "reached": reached, "share": reached / promised}
+    return found
+
+
+def add(folder: Path, seed: int, pruning: str, disk: tuple[int, int], measured: dict[str, Any] | None) -> None:
+    home = folder / "rotten-tomatoes" / f"seed-{seed}"
+    for place, size in ((home / "full", disk[0]), (home / pruning / "good" / "shrunk", disk[1])):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "model.safetensors").write_bytes(bytes(size))
+    # Its bytes are none of the weights'.
+    for other in ("evaluation", "step-10"):
+        (home / "full" / f"{other}.safetensors").write_bytes(bytes(500_000))
+    if measured is not None:
+        write_json(home / pruning / "good" / "cost.json", measured)
+
+
+def test_means_and_ratios_are_those_of_the_seeds(tmp_path: Path) -> None:
+    folder = fake_study(tmp_path, seeds=(0, 1))
+    for seed, seconds in enumerate(((0.8, 0.5), (1.2, 0.5))):
+        add(folder, seed, "heads+mlps", (2_000_000, 1_000_000 + 200_000 * seed), cost(seconds))
+        add(folder, seed, "weights", (2_000_000, 500_000), None)
+    words = read(build(folder)).words
+    # Halves, and 1.0 and 1.2 of 2 MB: ratios .5 and .6, standard deviation .0707.
+    assert "weights on disk, MB 2.0 1.1 (x 0.55 ± 0.07) 0.5 (x 0.25 ± 0.00)" in words
+    assert "multiply-adds of an example, M 1,400 700 (x 0.50 ± 0.00) as the full model's" in words
+    # .5/.8 = .625 and .5/1.2 = .4167; mean .5208, deviation .1473.
+    assert "latency of a batch of 32, ms 1,000.0 500.0 (x 0.52 ± 0.15) as the full model's" in words
+    assert "latency of a batch of 1, ms 100.0 50.0 (x 0.52 ± 0.15)" in words
+    # 1.6 and 2.4 times as fast, of 2: 80 % and 120 %.
+    assert "runs 2.00 times as fast: 100 % of what the multiply-adds promise." in words
+    assert "Measured on 128 tokens, float32, cpu, 2 threads; a ratio" in words
+    assert 'tombola.load("rotten-tomatoes/seed-0/heads+mlps/good/shrunk")' in words
+    assert "smaller on disk only: its zeros are there again when it runs" in words
+
+
+def test_only_seeds_with_a_smaller_model_count(tmp_path: Path) -> None:
+    folder = fake_study(tmp_path, seeds=(0, 1))
+    add(folder, 1, "heads+mlps", (2_000_000, 1_000_000), cost((0.8, 0.5)))
+    rows = [row for row in read_rows(folder) if row.seed == 1]
+    (full,) = (row for row in rows if row.ticket == "full")
+    (good,) = (r for r in rows if (r.pruning, r.ticket, r.stage) == ("heads+mlps", "good", "retrained"))
+    words = read(build(folder)).words
+    assert f"accuracy, retrained {scored(full)} {scored(good)}" in words
+
+
+def scored(row: Row) -> str:
+    return f"{row.score:.3f} ({row.score_low:.3f} to {row.score_high:.3f})"
+
+
+def test_weights_alone_have_sizes_and_no_times(tmp_path: Path) -> None:
+    folder = fake_study(tmp_path, prunings=("weights",))
+    add(folder, 0, "weights", (2_000_000, 500_000), None)
+    words = read(build(folder)).words
+    assert "weights on disk, MB 2.0 0.5 (x 0.25)" in words
+    assert "latency" not in words
+    assert "Measured on" not in words
+
+
+def test_without_smaller_models_there_is_no_section(tmp_path: Path) -> None:
+    assert "smaller models" not in read(build(fake_study(tmp_path))).words
+
+
+def test_a_damaged_cost_is_named(tmp_path: Path) -> None:
+    folder = fake_study(tmp_path)
+    add(folder, 0, "heads+mlps", (2_000_000, 500_000), cost((0.8, 0.5)) | {"dense": "quick"})
+    with pytest.raises(TombolaError, match=r"good/cost\.json: 'dense' should be an object, but found 'quick'"):
+        build(folder)

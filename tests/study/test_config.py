@@ -1,0 +1,438 @@
+"""A study's configuration: what changes its hash, what does not, and what it refuses."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tombola.foundations.errors import TombolaError
+from tombola.pruning.search import SearchOptions
+from tombola.study.config import ANALYSES, StudyConfig
+from tombola.tasks.presets import TEXT_PRESETS
+from tombola.tasks.regimes import OWN_TEXTS, REGIMES, TEXTS, regime_of
+from tombola.training import lora as low_rank
+from tombola.training.loop import Recipe
+
+# A value that differs from the default, for every setting.
+OTHER: dict[str, Any] = {
+    "model": "bert-base-uncased",
+    "task": "cola",
+    "data": "/nowhere/glue",
+    "dev": "/nowhere/dev.tsv",
+    "text": "sentence",
+    "text_pair": "other",
+    "label": "class",
+    "regression": True,
+    "metric": "f1",
+    "train_rows": 10,
+    "dev_rows": 10,
+    "max_length": 64,
+    "search_split": "train",
+    "search_rows": 5,
+    "prunings": ("weights",),
+    "threshold": 0.8,
+    "heads_step": 0.2,
+    "mlps_step": 2,
+    "neurons_step": 0.3,
+    "neuron_block": 8,
+    "refine": False,
+    "refine_heads_step": 0.1,
+    "refine_neurons_step": 0.15,
+    "weights_step": 0.2,
+    "sparsities": (0.3, 0.6),
+    "until": 0.4,
+    "normalise_layers": False,
+    "calibration_rows": 4,
+    "calibration_length": 32,
+    "controls": ("random",),
+    "imp": True,
+    "rewind": "step-10",
+    "epochs": 2,
+    "learning_rate": 1e-3,
+    "batch_size": 16,
+    "weight_decay": 0.1,
+    "warmup": 0.2,
+    "clip": 2.0,
+    "eval_batch_size": 32,
+    "precision": "fp32",
+    "device": "cuda",
+    "resamples": 100,
+    "trust_remote_code": True,
+}
+
+OF_LANGUAGE: Mapping[str, Any] = {
+    "abilities": ("grammar",),
+    "text_tokens": 100,
+    "keep": "grammar>=0.8",
+    "corpus": "/nowhere/text.txt",
+    "start": "none",
+    "importance_rows": 4,
+    "importance_length": 32,
+    "recovery": 1000,
+    "lora_rank": 8,
+    "lora_learning_rate": 1e-3,
+}
+
+# The same with a task that takes them all but `data`, which is for GLUE.
+TOGETHER = OTHER | {"task": "/nowhere/mine", "data": None}
+
+
+def with_setting(name: str, value: Any) -> StudyConfig:
+    """A configuration with one setting, and a task that may have it."""
+    own = {"dev", "text", "text_pair", "label", "regression", "metric"}
+    context: dict[str, Any] = {"task": "/nowhere/mine"} if name in own else {}
+    if name == "data":
+        context = {"task": "cola"}
+    if name == "search_rows":
+        context = {"search_split": "train"}
+    return StudyConfig(**{**context, name: value})
+
+
+OF_IMAGES: dict[str, Any] = {"image_size": 16, "features": "/nowhere/clip", "pipeline": "/nowhere/whole"}
+
+
+def test_every_setting_changes_the_hash() -> None:
+    assert {*OTHER, *OF_LANGUAGE, *OF_IMAGES, "analyses"} == {item.name for item in fields(StudyConfig)}
+    plain = {StudyConfig(task=task).hash() for task in ("rotten-tomatoes", "/nowhere/mine")}
+    hashes = {with_setting(name, value).hash() for name, value in OTHER.items()}
+    assert len(hashes | plain) == len(OTHER) + 2
+    # Settings of adapters are refused where there are none.
+    language = StudyConfig(task="understanding", analyses=(), recovery=500, lora_rank=2)
+    hashes = {dataclasses.replace(language, **{name: value}).hash() for name, value in OF_LANGUAGE.items()}
+    assert len(hashes | {language.hash()}) == len(OF_LANGUAGE) + 1
+    images = StudyConfig(task="images", data="/nowhere/mine", analyses=())
+    hashes = {dataclasses.replace(images, **{name: value}).hash() for name, value in OF_IMAGES.items()}
+    assert len(hashes | {images.hash()}) == len(OF_IMAGES) + 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lora_rank": 8}, "say with recovery on how many tokens"),
+        ({"recovery": 100, "lora_learning_rate": 1e-3}, "say with lora_rank how large"),
+        ({"recovery": 100, "lora_rank": -1}, "lora_rank must be 0 or more"),
+        ({"recovery": 100, "lora_rank": 4, "lora_learning_rate": 0.0}, "a positive learning rate"),
+    ],
+)
+def test_adapters_are_of_a_recovery(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(TombolaError, match=message):
+        StudyConfig(task="understanding", analyses=(), **settings)
+
+
+def test_adapters_without_their_library_are_refused_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(low_rank, "find_spec", lambda _: None)
+    with pytest.raises(TombolaError, match=r"pip install 'tombola\[language\]'"):
+        StudyConfig(task="understanding", analyses=(), recovery=100, lora_rank=4)
+
+
+def test_what_is_asked_of_the_tickets_does_not_change_the_hash() -> None:
+    every = StudyConfig(analyses=("all",))
+    assert every.analyses == tuple(name for name in ANALYSES if name not in ("writing", "random-curve"))
+    assert every.hash() == StudyConfig(analyses=()).hash() == StudyConfig().hash()
+    with pytest.raises(TombolaError, match="writing is of language models; rotten-tomatoes judges models that"):
+        StudyConfig(analyses=("writing",))
+    with pytest.raises(TombolaError, match="unknown analysis 'tarot'; known: survivors, attention, random-tickets"):
+        StudyConfig(analyses=("tarot",))
+
+
+@pytest.mark.parametrize("settings", [{"search_rows": 5}, {"imp": True, "prunings": ("wanda",)}])
+def test_a_setting_that_another_setting_switches_off_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(TombolaError, match=r"is for search_split train|full model each time: add --no-imp"):
+        StudyConfig(**settings)
+
+
+def test_the_metric_is_checked_before_anything_is_loaded() -> None:
+    with pytest.raises(TombolaError, match="unknown metric 'nonsense'"):
+        StudyConfig(task="/nowhere/mine", metric="nonsense")
+
+
+def test_the_hash_is_eight_hexadecimal_digits() -> None:
+    hashes = {StudyConfig().hash(), StudyConfig(task="cola").hash()}
+    assert all(len(value) == 8 and int(value, 16) >= 0 for value in hashes)
+
+
+@pytest.mark.parametrize("name", ["dev", "text", "text_pair", "label", "regression", "metric", "data"])
+def test_a_setting_that_the_task_would_ignore_is_refused(name: str) -> None:
+    with pytest.raises(TombolaError, match=name if name == "data" else f"{name} is for data of your own"):
+        StudyConfig(task="rotten-tomatoes", **{name: OTHER[name]})
+
+
+def test_how_a_path_is_typed_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    assert len({StudyConfig(model=model).hash() for model in ("m", "./m", str(tmp_path / "m"))}) == 1
+
+
+def test_a_folder_that_is_called_like_a_task_is_not_the_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = StudyConfig(task="cola").hash()
+    (tmp_path / "cola").mkdir()
+    (tmp_path / "cola" / "train.tsv").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    assert StudyConfig(task="cola").hash() == before
+
+
+def test_a_default_that_is_written_out_changes_nothing() -> None:
+    for name, value in StudyConfig().settings().items():
+        given: Any = tuple(value) if isinstance(value, list) else value
+        assert StudyConfig(**{name: given}).hash() == StudyConfig().hash()
+    # A whole number for a share is the same number.
+    assert StudyConfig.of("paper", clip=1).hash() == StudyConfig.of("paper").hash()
+
+
+def test_the_hash_stays_what_saved_studies_have() -> None:
+    assert StudyConfig().hash() == "44136fa3"
+    assert StudyConfig(task="cola", epochs=5, learning_rate=1e-4).hash() == "d3cf1ee1"
+
+
+def test_the_order_of_settings_does_not_matter() -> None:
+    names = list(TOGETHER)
+    forward = StudyConfig(**{name: TOGETHER[name] for name in names})
+    backward = StudyConfig(**{name: TOGETHER[name] for name in reversed(names)})
+    assert forward == backward
+    assert forward.hash() == backward.hash()
+
+
+def test_the_hash_is_the_same_in_another_process() -> None:
+    code = "from tombola.study.config import StudyConfig; print(StudyConfig.of('quick', task='cola').hash())"
+    environment = {**os.environ, "PYTHONHASHSEED": "123"}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert found.stdout.strip() == StudyConfig.of("quick", task="cola").hash()
+
+
+@pytest.mark.parametrize("name", ["model", "task", "data", "dev"])
+def test_the_content_of_local_files_is_in_the_hash(name: str, tmp_path: Path) -> None:
+    def hashed() -> str:
+        return with_setting(name, str(place)).hash()
+
+    place = tmp_path / "rows"
+    seen = [hashed()]
+    place.mkdir()
+    for path, content in (("a.tsv", "1"), ("a.tsv", "2"), ("b.tsv", "2"), ("deep/c.tsv", "2")):
+        (place / path).parent.mkdir(exist_ok=True)
+        (place / path).write_text(content)
+        seen.append(hashed())
+    (place / "b.tsv").rename(place / "d.tsv")
+    seen.append(hashed())
+    assert len(set(seen)) == len(seen)
+    # Neither when it was written nor what is hidden.
+    os.utime(place / "a.tsv", (1, 1))
+    (place / ".cache").mkdir()
+    (place / ".cache" / "lock").write_text("x")
+    (place / ".hidden").write_text("x")
+    assert hashed() == seen[-1]
+
+
+def test_a_file_is_its_content_and_a_folder_is_not_confused_by_borders(tmp_path: Path) -> None:
+    path = tmp_path / "train.tsv"
+    hashes = set()
+    for content in ("a", "b"):
+        path.write_text(content)
+        hashes.add(StudyConfig(task=str(path)).hash())
+    assert len(hashes) == 2
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for first, second in (("ab", "c"), ("a", "bc")):
+        (folder / "a").write_text(first)
+        (folder / "b").write_text(second)
+        hashes.add(StudyConfig(task="cola", data=str(folder)).hash())
+    assert len(hashes) == 4
+
+
+def test_a_local_folder_that_is_called_like_an_asset_is_hashed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = StudyConfig(model="minilm").hash()
+    (tmp_path / "minilm").mkdir()
+    (tmp_path / "minilm" / "config.json").write_text("{}")
+    assert StudyConfig(model="minilm").hash() != before
+
+
+def test_a_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "rows.tsv").write_text("a")
+    before = StudyConfig(task="~/rows.tsv").hash()
+    (tmp_path / "rows.tsv").write_text("b")
+    assert StudyConfig(task="~/rows.tsv").hash() != before
+
+
+def test_seeds_are_no_part_of_the_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    hashes = set()
+    for seeds in ("seeds: 3", "seeds: [0, 1]", "epochs: 1"):
+        path.write_text(f"task: cola\n{seeds}\n")
+        hashes.add(StudyConfig.read(path)[0].hash())
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("seeds: 3", (3,)), ("seeds: [2, 0]", (2, 0)), ("seeds:", None), ("epochs: 1", None)]
+)
+def test_seeds_are_read(text: str, seeds: object, tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    assert StudyConfig.read(path)[1] == seeds
+
+
+def test_a_file_is_a_preset_and_what_differs_and_the_call_goes_before_it(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        "preset: paper\ntask: cola\nlearning_rate: 2e-5\nclip: 1\n"
+        "prunings: [weights]\nrefine: false\ntrain_rows: null\n"
+    )
+    config, _ = StudyConfig.read(path)
+    assert config == StudyConfig(
+        task="cola", epochs=3, learning_rate=2e-5, prunings=("weights",), refine=False, train_rows=None
+    )
+    assert (type(config.learning_rate), type(config.clip)) == (float, float)
+    assert StudyConfig.read(path, "quick")[0].epochs == TEXT_PRESETS["quick"]["epochs"] == 1
+    assert StudyConfig.read(path, task="sst2", epochs=7)[0] == StudyConfig.of(
+        "paper", task="sst2", epochs=7, prunings=["weights"], refine=False
+    )
+
+
+def test_without_a_preset_a_file_is_quick(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text("dev_rows: 100")
+    assert StudyConfig.read(path)[0] == StudyConfig.of("quick", dev_rows=100)
+    assert StudyConfig.of("quick").train_rows == 6000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "- a",
+        "just words",
+        "a: [",
+        "tabs:\n\t- a",
+        "epoch: 3",
+        "1: 2",
+        "epochs: 2.5",
+        "epochs: true",
+        "epochs: '3'",
+        "learning_rate: fast",
+        "learning_rate: .nan",
+        "learning_rate: .inf",
+        "learning_rate: 0",
+        "weight_decay: -1",
+        "warmup: 3",
+        "clip: 0",
+        "epochs: 0",
+        "refine: 'no'",
+        "task: [cola, sst2]",
+        "task: 3",
+        "model: null",
+        "prunings: weights",
+        "prunings: []",
+        "prunings: [layers]",
+        "prunings: [weights, weights]",
+        "preset: huge",
+        "preset: [quick]",
+        "search_split: test",
+        "rewind: back",
+        "rewind: step-0",
+        "threshold: 0",
+        "threshold: 2",
+        "train_rows: 0",
+        "max_length: -1",
+        "eval_batch_size: 0",
+        "resamples: 0",
+        "seeds: [a]",
+        "seeds: 1.5",
+        "seeds: true",
+        "seeds: []",
+    ],
+)
+def test_a_bad_file_is_one_clear_line_that_names_it(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    with pytest.raises(TombolaError, match=r"study\.yaml") as caught:
+        StudyConfig.read(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"a: \x00"])
+def test_a_file_that_is_no_text_is_one_clear_line(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_bytes(content)
+    for place in (path, tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(TombolaError) as caught:
+            StudyConfig.read(place)
+        assert "\n" not in str(caught.value)
+        assert str(place) in str(caught.value)
+
+
+def test_the_unknown_setting_and_the_known_ones_are_named() -> None:
+    with pytest.raises(TombolaError, match=r"'epoch'.*epochs"):
+        StudyConfig.of(epoch=3)
+
+
+def test_the_parts_have_the_configurations_values() -> None:
+    config = StudyConfig(**TOGETHER)
+    assert config.search_options == SearchOptions(0.8, 0.2, 2, 0.3, 8, False, 0.1, 0.15, 0.2, (0.3, 0.6), 0.4)
+    assert config.recipe == Recipe(2, 1e-3, 16, 0.1, 0.2, 2.0)
+    assert str(config.rewinding) == "step-10"
+    assert StudyConfig().search_options == SearchOptions()
+    assert StudyConfig().recipe == Recipe()
+    with pytest.raises(FrozenInstanceError):
+        config.epochs = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("model", "task", "name"),
+    [
+        ("minilm", "cola", "minilm-cola"),
+        ("google/bert_uncased_L-2", "/a/my rows.tsv", "bert_uncased_L-2-my-rows.tsv"),
+        ("/a/b/", "..", "b-study"),
+        (".", "ü/ö", "study-ö"),
+    ],
+)
+def test_a_name_is_one_plain_part_of_a_path(model: str, task: str, name: str) -> None:
+    assert StudyConfig(model=model, task=task).name == name
+
+
+def test_settings_make_the_configuration_again() -> None:
+    config = StudyConfig(**TOGETHER)
+    assert StudyConfig.of("quick", **config.settings()) == config
+
+
+def test_the_table_of_regimes_names_settings_and_analyses_that_there_are() -> None:
+    names = [name for regime in REGIMES for name in regime.tasks]
+    assert len(names) == len(set(names)) == 13
+    assert all(regime_of(name) is regime for regime in REGIMES for name in regime.tasks)
+    assert regime_of("/nowhere/mine") is TEXTS
+    settings = {item.name for item in fields(StudyConfig)}
+    own = [name for regime in REGIMES for name in regime.settings]
+    assert len(own) == len(set(own))
+    for regime in REGIMES:
+        assert settings >= {*regime.settings, *regime.needs, *OWN_TEXTS}
+        assert {*regime.unfit} <= {*ANALYSES}
+        assert {"quick", "paper"} == {*regime.presets}
+        assert bool(regime.settings) == bool(regime.whose)
+        needs: dict[str, Any] = dict.fromkeys(regime.needs, "/nowhere")
+        assert all(StudyConfig.of(name, task=regime.tasks[0], **needs).task for name in regime.presets)
+
+
+def test_the_table_of_regimes_loads_without_pytorch() -> None:
+    code = "import sys, tombola.tasks.regimes; print(*{'torch', 'diffusers', 'transformers'} & {*sys.modules})"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
+
+
+def test_images_need_a_folder_and_only_they_have_a_size_a_space_and_a_pipeline() -> None:
+    with pytest.raises(TombolaError, match="needs the folder of your images"):
+        StudyConfig(task="images", analyses=())
+    for name, value in OF_IMAGES.items():
+        for task in ("sst2", "digits"):
+            with pytest.raises(TombolaError, match=f"{name} is for the task images, not for '{task}'"):
+                StudyConfig(task=task, analyses=(), **{name: value})
+    with pytest.raises(TombolaError, match="image_size must be 1 or more"):
+        StudyConfig(task="images", data="mine", image_size=0, analyses=())
+    assert StudyConfig.of("quick", task="images", data="mine").precision == "fp32"

@@ -1,0 +1,84 @@
+"""Sites that go together have one gate: held against scaling their weights together, example by example."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from builders.language_models import llama, task
+from tombola.architectures.anatomy import Anatomy, dissect
+from tombola.pruning.evaluation import evaluate
+from tombola.subnetworks.subnetwork import whole
+from tombola.tickets.pruning_methods import WAYS, Units, in_words, way
+from tombola.tickets.site_groups import count, members
+from tombola.tickets.ticket import Pruning, Ticket
+
+STEP = 1e-2
+UNITS: dict[Units, Pruning] = {"kv-groups": "heads", "blocks": "heads+mlps"}
+
+
+def losses(model: nn.Module) -> Tensor:
+    found = evaluate(whole(model), made, "calibration", batch_size=1)
+    return torch.from_numpy(found.losses).double()
+
+
+made = task()
+
+
+def scaled(model: nn.Module, anatomy: Anatomy, units: Units, unit: int, factor: float) -> nn.Module:
+    """A copy in which all that belongs to a unit is scaled where its gate is."""
+    copied = copy.deepcopy(model)
+    of_sites = members(anatomy, units)
+    with torch.no_grad():
+        for row, attention in enumerate(anatomy.attentions):
+            weight = copied.get_submodule(attention.output).weight
+            assert isinstance(weight, Tensor)
+            for head in (of_sites["heads"][row] == unit).nonzero().flatten().tolist():
+                weight[:, head * attention.size : (head + 1) * attention.size] *= factor
+        for number, mlp in enumerate(anatomy.feed_forwards):
+            if "mlps" in of_sites and int(of_sites["mlps"][number]) == unit:
+                weight = copied.get_submodule(mlp.gate).weight
+                assert isinstance(weight, Tensor)
+                weight *= factor
+    return copied
+
+
+@pytest.mark.parametrize("units", ["kv-groups", "blocks"])
+def test_a_unit_has_the_derivative_of_scaling_it_whole(units: Units) -> None:
+    model = llama()
+    made.settle(model)
+    anatomy = dissect(model)
+    found = evaluate(
+        whole(model, UNITS[units]), made, "calibration", importance=True, units=members(anatomy, units), batch_size=3
+    ).importance
+    assert found is not None
+    of_sites = members(anatomy, units)
+    number = count(of_sites)
+    assert number == {"kv-groups": 6, "blocks": 3}[units]
+    for unit in range(number):
+        up, down = (losses(scaled(model, anatomy, units, unit, 1 + sign * STEP)) for sign in (1, -1))
+        expected = float(((up - down) / (2 * STEP)).abs().mean())
+        for kind, unit_of in of_sites.items():
+            # The losses are kept in fp32, which the difference of two feels.
+            assert found[kind][unit_of == unit].tolist() == pytest.approx(
+                [expected] * int((unit_of == unit).sum()), rel=0.02, abs=1e-4
+            )
+
+
+def test_every_site_is_in_a_unit_of_its_own_layer() -> None:
+    anatomy = dissect(llama())
+    assert members(anatomy, "kv-groups")["heads"].tolist() == [[0, 0, 1, 1], [2, 2, 3, 3], [4, 4, 5, 5]]
+    assert members(anatomy, "blocks")["mlps"].tolist() == [0, 1, 2]
+
+
+def test_the_table_of_ways_names_what_it_finds() -> None:
+    anatomy = dissect(llama())
+    for name, one in WAYS.items():
+        assert one.name == name
+        assert ":" not in name
+        if "channels" not in one.kinds:
+            assert Ticket.everything(anatomy, one.pruning, 8).sites == one.kinds
+    assert way("wanda-2:4") is WAYS["wanda-2of4"]
+    assert in_words("heads+mlps") == "heads and MLPs"
+    assert in_words("mlps") == "MLPs"
