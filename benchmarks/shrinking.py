@@ -24,7 +24,7 @@ from tombola.profiling.model_cost import compare, sentence, table
 from tombola.tickets.ticket import TicketKind
 
 GOAL = 0.9
-TICKET_KINDS: tuple[TicketKind, ...] = ("heads+mlps", "heads+neurons")
+KINDS: tuple[TicketKind, ...] = ("heads+mlps", "heads+neurons")
 
 
 def half(model: nn.Module, kind: TicketKind, seed: int) -> Ticket:
@@ -45,7 +45,7 @@ def whole_groups(model: nn.Module, ticket: Ticket, seed: int) -> Ticket:
 
 def tickets(model: nn.Module, seed: int) -> Iterator[tuple[str, Ticket]]:
     """What is measured, with a name."""
-    for kind in TICKET_KINDS:
+    for kind in KINDS:
         ticket = half(model, kind, seed)
         yield f"half of {kind}", ticket
         if dissect(model).attentions[0].group > 1:

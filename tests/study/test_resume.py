@@ -22,7 +22,7 @@ from tombola.study.config import StudyConfig
 from tombola.study.study import Study
 from tombola.tickets.ticket import Ticket
 
-TICKET_KINDS = StudyConfig().methods
+METHODS = StudyConfig().methods
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tombola.study.study", "small"])
@@ -86,7 +86,7 @@ def assert_equal(study: Study, other: Study) -> None:
     """The same rows and tickets, and nothing half-written."""
     assert timeless(read_rows(study.folder)) == timeless(read_rows(other.folder))
     assert len(read_rows(study.folder)) == 18
-    for method in TICKET_KINDS:
+    for method in METHODS:
         for name in ("good", "random", "random-layerwise", "bad"):
             assert Ticket.load(study.cell(0).ticket(method, name)) == Ticket.load(other.cell(0).ticket(method, name))
     assert (study.folder / "verdicts.json").read_bytes() == (other.folder / "verdicts.json").read_bytes()
@@ -170,7 +170,7 @@ def test_a_damaged_file_is_named_in_one_line(
     folder = shutil.copytree(other.folder, tmp_path / other.folder.name)
     seed = folder / "moods" / "seed-0"
     # What came after the damaged step is not there yet: the study must read the file to go on.
-    for method in TICKET_KINDS:
+    for method in METHODS:
         for step in seed.glob(f"{method}/bad"):
             shutil.rmtree(step)
         for step in seed.glob(f"{method}/*/retrained"):

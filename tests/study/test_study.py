@@ -20,7 +20,7 @@ import tombola.training.loop
 from builders import small_study as small
 from builders.small_study import read_rows, study_in, timeless
 from tombola.analysis.locality.random_tickets import RETRAINED, RandomTickets
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.checkpoints.checkpoint import load
 from tombola.foundations.atomic_files import read_lines
 from tombola.foundations.errors import TombolaError
@@ -35,7 +35,7 @@ from tombola.study.study import Study
 from tombola.tasks.text.task import TextTask
 from tombola.tickets.ticket import SUPER_TICKETS, TICKETS, Ticket
 
-TICKET_KINDS = StudyConfig().methods
+METHODS = StudyConfig().methods
 
 CONTRACT = [
     *("model", "task", "seed", "method", "ticket", "stage", "metric", "score", "score_low", "score_high", "n"),
@@ -83,7 +83,7 @@ def steps_of(folder: Path) -> dict[str, int]:
 
 def tickets_of(study: Study, seed: int = 0) -> dict[tuple[str, str], Ticket]:
     cell = study.cell(seed)
-    return {(method, name): Ticket.load(cell.ticket(method, name)) for method in TICKET_KINDS for name in TICKETS}
+    return {(method, name): Ticket.load(cell.ticket(method, name)) for method in METHODS for name in TICKETS}
 
 
 def text_task(study: Study) -> TextTask:
@@ -111,7 +111,7 @@ class TestFolder:
         assert sorted(path.name for path in seed.iterdir()) == ["analysis", "full", "heads+mlps", "majority", "weights"]
         for name in ("config.json", "model.safetensors", "tokenizer.json", "score.json"):
             assert (seed / "full" / name).is_file(), name
-        for method in TICKET_KINDS:
+        for method in METHODS:
             assert (seed / method / "search.jsonl").is_file()
             for ticket in TICKETS:
                 for name in ("ticket.json", "masks.safetensors", "pruned/score.json", "retrained/score.json"):
@@ -131,7 +131,7 @@ class TestFolder:
         )
 
     def test_the_search_has_a_line_an_iteration(self, done: Study) -> None:
-        for method in TICKET_KINDS:
+        for method in METHODS:
             lines = read_lines(done.cell(0).folder / method / "search.jsonl")
             assert [line["iteration"] for line in lines] == list(range(len(lines)))
             assert len(lines) > 2
@@ -163,7 +163,7 @@ class TestRows:
             assert 0 <= row["sparsity"] <= 1
 
     def test_tickets_of_a_pruning_have_one_size(self, done: Study) -> None:
-        for method in TICKET_KINDS:
+        for method in METHODS:
             for stage in ("pruned", "retrained"):
                 rows = [row_of(done, method, ticket, stage) for ticket in TICKETS]
                 names = ("heads", "mlps", "neurons", "channels", "weights", "sparsity", "parameters")
@@ -190,19 +190,19 @@ class TestRows:
         labels = text_task(done).corpus.splits["dev"].labels
         assert majority["score"] == max(labels.mean(), 1 - labels.mean())
         assert full["score"] > majority["score"] + 0.05
-        for method in TICKET_KINDS:
+        for method in METHODS:
             assert row_of(done, method, "good", "pruned")["score"] >= 0.9 * full["score"] - 1e-9
 
     def test_scores_are_those_of_the_predictions_on_disk(self, done: Study) -> None:
         labels = text_task(done).references("dev")
-        for place in done.cell(0).scored(TICKET_KINDS):
+        for place in done.cell(0).scored(METHODS):
             if place.name != "majority":
                 found = Evaluation.read(place / EVALUATION)
                 assert json.loads((place / "score.json").read_text())["score"] == (found.predictions == labels).mean()
 
 
 class TestModels:
-    @pytest.mark.parametrize("method", TICKET_KINDS)
+    @pytest.mark.parametrize("method", METHODS)
     def test_a_retrained_winner_loads_with_transformers_alone(self, done: Study, method: str) -> None:
         row = row_of(done, method, "good", "retrained")
         predicted = predictions_of(done.cell(0).ticket(method, "good") / "retrained", done)
@@ -235,7 +235,7 @@ class TestModels:
             if matrix.kind == "mlp_out":
                 assert bool(weight.any()) == bool(ticket.mlps[matrix.layer])
 
-    @pytest.mark.parametrize("method", TICKET_KINDS)
+    @pytest.mark.parametrize("method", METHODS)
     def test_the_winner_is_there_as_a_smaller_model_that_predicts_the_same(self, done: Study, method: str) -> None:
         good = done.cell(0).ticket(method, "good")
         found = predictions_of(good / "shrunk", done, load(good / "shrunk"))
@@ -251,7 +251,7 @@ class TestModels:
             assert cost["shrunk"]["multiply_adds"] < cost["dense"]["multiply_adds"] == cost["masked"]["multiply_adds"]
 
     def test_only_winners_are_saved(self, done: Study) -> None:
-        for method in TICKET_KINDS:
+        for method in METHODS:
             for ticket in TICKETS:
                 there = (done.cell(0).ticket(method, ticket) / "retrained" / "model.safetensors").is_file()
                 assert there == (ticket == "good")
@@ -364,7 +364,7 @@ class TestNeurons:
 class TestVerdicts:
     def test_every_retrained_ticket_is_judged(self, done: Study) -> None:
         found = json.loads((done.folder / "verdicts.json").read_text())["verdicts"]
-        assert [(v["method"], v["ticket"]) for v in found] == [(p, t) for p in TICKET_KINDS for t in TICKETS]
+        assert [(v["method"], v["ticket"]) for v in found] == [(p, t) for p in METHODS for t in TICKETS]
         full = row_of(done, "none", "full", "none")["score"]
         for verdict in found:
             score = row_of(done, verdict["method"], verdict["ticket"], "retrained")["score"]
@@ -539,7 +539,7 @@ class TestSettings:
         cell = study.cell(0)
         dev, search = (Evaluation.read(cell.full / name) for name in (EVALUATION, SEARCH_EVALUATION))
         assert (len(dev.predictions), len(search.predictions)) == (96, 48)
-        for method in TICKET_KINDS:
+        for method in METHODS:
             found = Search.load(cell.folder / method)
             assert found.full_score == search.score
             assert found.good.provenance["split"] == "search"

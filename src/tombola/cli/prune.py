@@ -38,8 +38,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         metavar="NAME",
-        help=f"what to remove, and by what, of {', '.join(METHODS)} (heads+mlps; of a U-net heads+channels); those of a "
-        "pattern N:M make one cut, with no search",
+        help=f"what to remove, and by what, of {', '.join(METHODS)} (heads+mlps; of a U-net heads+channels); those "
+        "of a pattern N:M make one cut, with no search",
     )
 
 
@@ -58,7 +58,7 @@ def _keep(text: str) -> float | dict[str, float] | str:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola.architectures.anatomy import dissect
+    from tombola.architectures.dissect import dissect
     from tombola.foundations.atomic_files import publish
     from tombola.pruning.evaluation import judged, score
     from tombola.pruning.search import search_ticket
@@ -129,7 +129,7 @@ def _prune_at_once(
     options: argparse.Namespace, keep: Mapping[str, float] | None, pipe: "Pipeline", model: "nn.Module"
 ) -> dict[str, Any]:
     """A ticket without a search: of given shares, or, without them, by the pattern of the method."""
-    from tombola.architectures.anatomy import dissect
+    from tombola.architectures.dissect import dissect
     from tombola.foundations.atomic_files import publish
     from tombola.pruning.evaluation import judged, score
     from tombola.pruning.one_shot import one_shot

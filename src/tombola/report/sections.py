@@ -158,7 +158,7 @@ def _survival(record: Record, gallery: Gallery) -> Html | None:
 
 
 def _survivors(survival: SiteSurvival, places: Places, gallery: Gallery) -> list[Html]:
-    """The plots of one kind of ticket: heads with their layer's MLP or the share of its neurons beside them; channels."""
+    """The plots of one kind of ticket: heads with their MLP or the share of its neurons beside them; channels."""
     kept, name = kinds_in_words(survival.kind), f"survivors-{_slug(survival.kind)}"
     if "heads" in survival.sites:
         grid = charts.survival_grid(survival, places)

@@ -69,7 +69,8 @@ class StudyConfig:
         resamples: of each bootstrap.
         trust_remote_code: run code that comes with a model.
         controls: tickets of the good one's size that it is compared with: `random`, `random-layerwise`, `bad`.
-        abilities: of a language model, see `tombola.tasks.language.abilities.catalog`; none for those that need no files.
+        abilities: of a language model, see `tombola.tasks.language.abilities.catalog`; none for those that need no
+            files.
         text_tokens: judge so many tokens of texts at most; None for as many as rows are asked for.
         keep: what must not be lost, as `grammar>=0.9`; goes before the threshold.
         corpus: text file that a language model is calibrated, trained and judged on; None for plot summaries.
