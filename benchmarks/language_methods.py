@@ -24,7 +24,7 @@ from tombola.pruning.one_shot import one_shot
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.language.task import LanguageTask
-from tombola.tickets.site_groups import members
+from tombola.tickets.site_groups import site_groups
 from tombola.tickets.ticket import Ticket
 
 Cut = Callable[[PreTrainedModel], Subnetwork]
@@ -71,7 +71,7 @@ def sites(kind: str, layers: bool, removed: float, model: PreTrainedModel, *, ta
 def blocks(number: int, model: PreTrainedModel, *, task: LanguageTask) -> Subnetwork:
     """The layers of which heads and MLPs, under one gate, matter least to the loss."""
     part = whole(model, "heads+mlps")
-    units = members(part.anatomy, "blocks")
+    units = site_groups(part.anatomy, "blocks")
     found = evaluate(part, task, "calibration", importance=True, units=units, precision="bf16").importance
     assert found is not None
     layers = found["mlps"].argsort()[:number]

@@ -45,7 +45,7 @@ class Page(HTMLParser):
         self._label = ""
         self._lines: list[dict[int, tuple[list[str], bool]]] = []
         self._text: list[str] | None = None
-        self._cell: dict[str, str] = {}
+        self._folder_of_seed: dict[str, str] = {}
         self._row = -1
         self.feed(path.read_text(encoding="utf-8"))
 
@@ -59,14 +59,14 @@ class Page(HTMLParser):
             self._row += 1
             self._grow(self._row)
         elif tag in ("th", "td"):
-            self._text, self._cell = [""], given
+            self._text, self._folder_of_seed = [""], given
         elif tag == "br" and self._text is not None:
             self._text.append("")
 
     def handle_endtag(self, tag: str) -> None:
         if tag in ("th", "td") and self._text is not None:
-            wide, high = int(self._cell.get("colspan", 1)), int(self._cell.get("rowspan", 1))
-            figured = bool({"number", "interval"} & set(self._cell.get("class", "").split()))
+            wide, high = int(self._folder_of_seed.get("colspan", 1)), int(self._folder_of_seed.get("rowspan", 1))
+            figured = bool({"number", "interval"} & set(self._folder_of_seed.get("class", "").split()))
             self._grow(self._row + high - 1)
             at = next(column for column in range(99) if column not in self._lines[self._row])
             for line in self._lines[self._row : self._row + high]:

@@ -19,7 +19,7 @@ def cost(seconds: tuple[float, float], adds: tuple[int, int] = (1_400_000_000, 7
     found: dict[str, Any] = {"length": 128, "dtype": "float32", "device": "cpu", "threads": 2}
     for name, second, number in (("dense", seconds[0], adds[0]), ("shrunk", seconds[1], adds[1])):
         found[name] = {"multiply_adds": number, "seconds": {"1": second / 10, "32": second}}
-    found["shrunk"] |= {"promised": promised, "reached": reached, "share": reached / promised}
+    found["shrunk"] |= {"theoretical_speedup": promised, "measured_speedup": reached, "share": reached / promised}
     return found
 
 

@@ -13,7 +13,7 @@ from tombola.foundations.errors import TombolaError
 if TYPE_CHECKING:
     from torch import nn
 
-    from tombola.study.session import Pipeline
+    from tombola.study.session import Session
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +66,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.foundations.atomic_files import publish
     from tombola.pruning.evaluation import judged, score
     from tombola.pruning.search import search_ticket
-    from tombola.study.session import Pipeline
+    from tombola.study.session import Session
     from tombola.study.step import search_weight
     from tombola.tickets.pruning_methods import way
     from tombola.tickets.ticket import every_site
@@ -79,27 +79,27 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     if isinstance(at_once, dict) and options.pruning is not None:
         raise TombolaError("--keep names the kinds that are pruned; leave --pruning out")
     settings = {name: value for name, value in given_settings(options).items() if at_once is None or name != "keep"}
-    pipe = Pipeline.open(settings, options.preset)
-    model = pipe.trained("sampling" if weights else "importance")
+    session = Session.open(settings, options.preset)
+    model = session.load_model("sampling" if weights else "importance")
     if options.pruning is None:
         options.pruning = "+".join(at_once) if isinstance(at_once, dict) else every_site(dissect(model))
     if isinstance(at_once, dict):
-        return _prune_at_once(options, at_once, pipe, model)
+        return _prune_at_once(options, at_once, session, model)
     chosen = way(options.pruning)
     if options.pattern is not None or at_once is not None:
         if chosen.name != chosen.pruning:
             raise TombolaError(f"{chosen.name} is found by a search; leave --keep out")
         keep = None if at_once is None else dict.fromkeys(chosen.pruning.split("+"), at_once)
-        return _prune_at_once(options, keep, pipe, model)
+        return _prune_at_once(options, keep, session, model)
     with (
         publish(options.out) as draft,
-        pipe.bars(
-            f"search {options.pruning}", pipe.search_cost(options.pruning), search_weight(options.pruning)
+        session.bars(
+            f"search {options.pruning}", session.search_cost(options.pruning), search_weight(options.pruning)
         ) as bars,
     ):
-        config = pipe.config
-        how: dict[str, Any] = {"batch_size": config.eval_batch_size, "precision": pipe.precision, "progress": bars}
-        task, full = pipe.task, None
+        config = session.config
+        how: dict[str, Any] = {"batch_size": config.eval_batch_size, "precision": session.precision, "progress": bars}
+        task, full = session.task, None
         if task.abilities:
             # Which of them count is known only when the full model was asked.
             task, full = judged(task, score(model, task, **how))
@@ -132,7 +132,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _prune_at_once(
-    options: argparse.Namespace, keep: Mapping[str, float] | None, pipe: "Pipeline", model: "nn.Module"
+    options: argparse.Namespace, keep: Mapping[str, float] | None, session: "Session", model: "nn.Module"
 ) -> dict[str, Any]:
     """A ticket without a search: of given shares, or by a pattern."""
     from tombola.architectures.dissect import dissect
@@ -142,18 +142,18 @@ def _prune_at_once(
     from tombola.pruning.one_shot import one_shot
     from tombola.study.step import IMPORTANCE_COST
 
-    how: dict[str, Any] = {"batch_size": pipe.config.eval_batch_size, "precision": pipe.precision}
+    how: dict[str, Any] = {"batch_size": session.config.eval_batch_size, "precision": session.precision}
     measured = keep is not None and options.pruning != "weights"
-    cost = 2 * pipe.task.size("dev") + (IMPORTANCE_COST * pipe.task.size("train") if measured else 0)
-    weight = cost / (2 * pipe.task.size("dev") + (pipe.task.size("train") if measured else 0))
-    with publish(options.out) as draft, pipe.bars(f"prune {options.pruning}", cost, weight) as bars:
+    cost = 2 * session.task.size("dev") + (IMPORTANCE_COST * session.task.size("train") if measured else 0)
+    weight = cost / (2 * session.task.size("dev") + (session.task.size("train") if measured else 0))
+    with publish(options.out) as draft, session.bars(f"prune {options.pruning}", cost, weight) as bars:
         if keep is None:
             ticket = prune_semi_structured(model)
         else:
             # The settings' default is that of searches.
             block = getattr(options, "neuron_block", 1)
-            ticket = one_shot(model, pipe.task, keep, block=block, progress=bars, **how)
-        task, whole = judged(pipe.task, score(model, pipe.task, progress=bars, **how))
+            ticket = one_shot(model, session.task, keep, block=block, progress=bars, **how)
+        task, whole = judged(session.task, score(model, session.task, progress=bars, **how))
         full, found = whole.score, score(model, task, ticket, progress=bars, **how).score
         facts = {"task": task.name, "metric": task.metric.name, "split": "dev", "stage": "pruned"}
         ticket.with_provenance(**facts, full_score=full, score=found).save(draft / "ticket")

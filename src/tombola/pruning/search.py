@@ -29,7 +29,7 @@ from tombola.subnetworks.subnetwork import Subnetwork, shrunk
 from tombola.tasks.base import Predictions, Task
 from tombola.tickets.nm_sparsity import WeightPattern
 from tombola.tickets.pruning_methods import Way, in_words, way
-from tombola.tickets.site_groups import Members, count, fitted, members
+from tombola.tickets.site_groups import SiteGroups, count, fitted, site_groups
 from tombola.tickets.ticket import BLOCK, Pruning, Ticket, every_site
 
 PREDICTIONS = "predictions.safetensors"
@@ -101,7 +101,7 @@ class SearchOptions:
 
 
 @dataclass(frozen=True)
-class Step:
+class SearchPass:
     """One iteration of a search: a line of `search.jsonl`.
 
     Attributes:
@@ -144,7 +144,7 @@ class Search:
 
     Attributes:
         good: the smallest ticket found whose score holds.
-        steps: every iteration, the full model first.
+        passes: every iteration, the full model first.
         predictions: [examples] of every iteration, from which intervals are drawn; none when it was read from disk.
         evaluation: of the good ticket's state, on the search split.
         model: what the good ticket keeps, where the way of pruning changed the values of the weights that survive.
@@ -152,7 +152,7 @@ class Search:
     """
 
     good: Ticket
-    steps: tuple[Step, ...] = field(repr=False)
+    passes: tuple[SearchPass, ...] = field(repr=False)
     predictions: tuple[Predictions, ...] = field(default=(), repr=False)
     evaluation: Evaluation | None = field(default=None, repr=False)
     model: nn.Module | None = field(default=None, repr=False)
@@ -166,25 +166,25 @@ class Search:
     @property
     def full_score(self) -> float:
         """The full model's score on the search split."""
-        return self.steps[0].score
+        return self.passes[0].score
 
     @property
-    def last(self) -> Step:
+    def last(self) -> SearchPass:
         """The iteration whose state is the good ticket."""
-        return [step for step in self.steps if step.holds][-1]
+        return [step for step in self.passes if step.holds][-1]
 
     def least_useful_first(self, kind: str) -> list[Any]:
         """Every site of a kind: in the order of removal, then survivors by rising importance.
 
         Heads are [layer, head], MLPs layers, neurons [layer, block].
         """
-        removed = [site for step in self.steps if step.holds for site in step.removed.get(kind, [])]
+        removed = [site for step in self.passes if step.holds for site in step.removed.get(kind, [])]
         assert self.last.importance is not None
         return removed + Importance.from_lists(self.last.importance).least_first(kind)
 
     def save(self, folder: Path) -> None:
         """Write `search.jsonl` and predictions, then the ticket as `good/`: where that is, the search is complete."""
-        write_lines(folder / "search.jsonl", (asdict(step) for step in self.steps))
+        write_lines(folder / "search.jsonl", (asdict(step) for step in self.passes))
         if self.predictions:
             write_bytes(folder / PREDICTIONS, save({str(index): one for index, one in enumerate(self.predictions)}))
         if self.evaluation is not None:
@@ -198,7 +198,7 @@ class Search:
         Raises:
             TombolaError: a file is missing or damaged.
         """
-        return cls(Ticket.load(folder / "good"), read_steps(folder / "search.jsonl"))
+        return cls(Ticket.load(folder / "good"), read_passes(folder / "search.jsonl"))
 
 
 def read_predictions(path: Path) -> tuple[Predictions, ...]:
@@ -214,7 +214,7 @@ def read_predictions(path: Path) -> tuple[Predictions, ...]:
         raise TombolaError(f"{path} cannot be read ({error}); delete {path.parent} and start again") from None
 
 
-def read_steps(path: Path) -> tuple[Step, ...]:
+def read_passes(path: Path) -> tuple[SearchPass, ...]:
     """Read a `search.jsonl`, the full model first.
 
     Raises:
@@ -222,7 +222,7 @@ def read_steps(path: Path) -> tuple[Step, ...]:
     """
     mend = f"delete {path.parent} and start again"
     lines = enumerate(read_lines(path), start=1)
-    steps = tuple(read(Step, line, f"{path}, line {number}", mend) for number, line in lines)
+    steps = tuple(read(SearchPass, line, f"{path}, line {number}", mend) for number, line in lines)
     if not steps or not steps[0].holds:
         raise TombolaError(f"{path} does not begin with the full model; {mend}")
     return steps
@@ -259,7 +259,7 @@ class _Trail:
     progress: Progress
     normalise_layers: bool
     pass_over: Callable[[_Cut], tuple[Subnetwork, Evaluation]]
-    steps: list[Step] = field(default_factory=list)
+    steps: list[SearchPass] = field(default_factory=list)
     predictions: list[Predictions] = field(default_factory=list)
 
     def start(self, state: _State) -> _State:
@@ -318,7 +318,7 @@ class _Trail:
             if split == self.split
         }
         self.steps.append(
-            Step(
+            SearchPass(
                 iteration=len(self.steps),
                 phase=phase,
                 removed=removed,
@@ -392,8 +392,8 @@ def search_ticket(
     weights = chosen.pruning == "weights"
     layers = task.normalise_layers if normalise_layers is None else normalise_layers
     # The sites of a unit share one importance, which norms of single layers would tear apart.
-    layers = layers and chosen.units is None
-    units = None if chosen.units is None else members(anatomy, chosen.units)
+    layers = layers and chosen.site_groups is None
+    units = None if chosen.site_groups is None else site_groups(anatomy, chosen.site_groups)
     retrain = retrain if chosen.iterative or not weights else None
 
     def evaluation(subnetwork: Subnetwork) -> Evaluation:
@@ -442,8 +442,8 @@ def search_ticket(
         to_the_end = options.until is not None and bool(options.sparsities)
         state = trail.descend(chosen.method, state, cut, beyond=True, to_the_end=to_the_end)
     elif units is not None:
-        size = options.cut("heads", count(units)) if chosen.units == "kv-groups" else max(1, options.mlps_step)
-        state = trail.descend("joint", state, functools.partial(_cut_units, units=units, size=size), beyond=True)
+        size = options.cut("heads", count(units)) if chosen.site_groups == "kv-groups" else max(1, options.mlps_step)
+        state = trail.descend("joint", state, functools.partial(_cut_groups, units=units, size=size), beyond=True)
     else:
         totals = everything.counts()
         sizes = {kind: options.cut(kind, total) for kind, total in totals.items()}
@@ -497,7 +497,7 @@ def _cut_sites(state: _State, counts: Mapping[str, int], layers: bool) -> _Cut |
     return _Cut(state.ticket.without(removed), removed) if any(removed.values()) else None
 
 
-def _cut_units(state: _State, units: Members, size: int) -> _Cut | None:
+def _cut_groups(state: _State, units: SiteGroups, size: int) -> _Cut | None:
     """The ticket without so many of the units that are least important, with all that belongs to them."""
     if state.evaluation.importance is None:
         return None

@@ -46,22 +46,22 @@ _FEATURES = {
 def attention(record: Record, gallery: Gallery) -> Html | None:
     """The section; None where no attention was looked at."""
     full = {
-        cell.seed: AttentionPatterns.read(path)
-        for cell in record.cells
-        if (path := cell.analysis("attention")).is_file()
+        seed_folder.seed: AttentionPatterns.read(path)
+        for seed_folder in record.seed_folders
+        if (path := seed_folder.analysis("attention")).is_file()
     }
     if not full:
         return None
     tickets: dict[Pruning, dict[int, Ticket]] = {}
     retrained: dict[tuple[Pruning, int], AttentionPatterns] = {}
     for pruning in PRUNINGS:
-        for cell in record.cells if "heads" in pruning else ():
-            place = cell.ticket(pruning, "good")
-            if cell.seed in full and (place / "ticket.json").is_file():
-                tickets.setdefault(pruning, {})[cell.seed] = Ticket.load(place)
-            path = cell.analysis("attention", pruning)
+        for seed_folder in record.seed_folders if "heads" in pruning else ():
+            place = seed_folder.ticket(pruning, "good")
+            if seed_folder.seed in full and (place / "ticket.json").is_file():
+                tickets.setdefault(pruning, {})[seed_folder.seed] = Ticket.load(place)
+            path = seed_folder.analysis("attention", pruning)
             if path.is_file():
-                retrained[pruning, cell.seed] = AttentionPatterns.read(path)
+                retrained[pruning, seed_folder.seed] = AttentionPatterns.read(path)
     return attention_section(full, tickets, retrained, record.places, gallery)
 
 

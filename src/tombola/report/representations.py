@@ -19,8 +19,8 @@ def representations(record: Record, gallery: Gallery) -> Html | None:
     """The section; None where no seed asked for it."""
     found: dict[str, list[Representations]] = {}
     for pruning in record.prunings:
-        for cell in record.cells:
-            path = cell.analysis("representations", pruning)
+        for seed_folder in record.seed_folders:
+            path = seed_folder.analysis("representations", pruning)
             if path.is_file():
                 found.setdefault(pruning, []).append(Representations.read(path))
     return representations_section(found, gallery) if found else None

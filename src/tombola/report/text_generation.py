@@ -38,7 +38,7 @@ def read_works(record: Record) -> tuple[Author | None, Works]:
     """The full model, and the profile of every way of pruning that has one. Of several seeds the first."""
     full, works = None, []
     for pruning in ("", *record.prunings):
-        paths = [cell.analysis("writing", pruning) for cell in record.cells]
+        paths = [seed_folder.analysis("writing", pruning) for seed_folder in record.seed_folders]
         path = next((path for path in paths if path.is_file()), None)
         if path is None:
             continue

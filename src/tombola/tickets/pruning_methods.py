@@ -9,7 +9,7 @@ from typing import Literal
 from tombola.foundations.errors import TombolaError
 from tombola.tickets.ticket import PRUNINGS, Pruning, kinds_in_words
 
-Units = Literal["kv-groups", "blocks"]
+Grouping = Literal["kv-groups", "blocks"]
 """Sites that go together: the heads that share keys and values, or all of a layer."""
 
 
@@ -21,7 +21,7 @@ class Way:
         name: of its search: in settings, rows and folders.
         pruning: what kind of ticket it finds.
         words: for people.
-        units: which sites go together; None where each goes alone.
+        site_groups: which sites go together; None where each goes alone.
         method: of weights, by what they are chosen, of `weight_methods.METHODS`; empty for sites, which go by
             first-order importance.
         scope: of weights, over what they are compared; None for the method's own.
@@ -31,7 +31,7 @@ class Way:
     name: str
     pruning: Pruning
     words: str
-    units: Units | None = None
+    site_groups: Grouping | None = None
     method: str = ""
     scope: str | None = None
     pattern: str | None = None
@@ -59,8 +59,8 @@ def _ways() -> Iterator[Way]:
     for pruning in PRUNINGS:
         if pruning != "weights":
             yield Way(pruning, pruning, kinds_in_words(pruning))
-    yield Way("kv-groups", "heads", "groups of heads that share keys and values", units="kv-groups")
-    yield Way("blocks", "heads+mlps", "whole layers", units="blocks")
+    yield Way("kv-groups", "heads", "groups of heads that share keys and values", site_groups="kv-groups")
+    yield Way("blocks", "heads+mlps", "whole layers", site_groups="blocks")
     yield Way("weights", "weights", "weights", method="magnitude")
     yield Way(
         "magnitude-matrix", "weights", "weights by magnitude, each matrix alike", method="magnitude", scope="matrix"

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from tombola.architectures.anatomy import Anatomy
-from tombola.tickets.pruning_methods import Units, Way, way
+from tombola.tickets.pruning_methods import Grouping, Way, way
 from tombola.tickets.ticket import Pruning
 
-Members = Mapping[str, Tensor]
+SiteGroups = Mapping[str, Tensor]
 """Kind of site → int64 in the shape of its mask: the unit that each site belongs to, counted from 0."""
 
 
-def members(anatomy: Anatomy, units: Units) -> Members:
+def site_groups(anatomy: Anatomy, units: Grouping) -> SiteGroups:
     """The unit of every site.
 
     Args:
@@ -49,17 +49,17 @@ def members(anatomy: Anatomy, units: Units) -> Members:
 
 def fitted(chosen: Way, anatomy: Anatomy) -> Way:
     """The way with the kinds of sites that blocks of this model are made of; of other units and none, as it is."""
-    if chosen.units != "blocks":
+    if chosen.site_groups != "blocks":
         return chosen
-    return replace(chosen, pruning=cast(Pruning, "+".join(members(anatomy, "blocks"))))
+    return replace(chosen, pruning=cast(Pruning, "+".join(site_groups(anatomy, "blocks"))))
 
 
-def members_of(anatomy: Anatomy, pruning: str) -> Members | None:
+def site_groups_of(anatomy: Anatomy, pruning: str) -> SiteGroups | None:
     """The units of a way to prune; None where each site goes alone."""
-    units = way(pruning).units
-    return None if units is None else members(anatomy, units)
+    units = way(pruning).site_groups
+    return None if units is None else site_groups(anatomy, units)
 
 
-def count(found: Members) -> int:
+def count(found: SiteGroups) -> int:
     """Number of units."""
     return 1 + max(int(of_sites.max()) for of_sites in found.values())

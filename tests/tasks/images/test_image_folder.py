@@ -18,7 +18,7 @@ from builders.unets import unet
 from tombola.checkpoints.loading import load_any
 from tombola.cli import main
 from tombola.foundations.errors import TombolaError
-from tombola.metrics.images.fid import frechet_distance
+from tombola.metrics.images.fid import fid
 from tombola.pruning.evaluation import score
 from tombola.tasks.images.features import Classifier, RandomConvolutions
 from tombola.tasks.images.image_folder import features, image_folder, read
@@ -235,11 +235,11 @@ def test_random_convolutions_tell_sets_of_images_apart() -> None:
     real = space(stripes(100, 1, 0.1)).numpy()
 
     def distance(noise: float) -> float:
-        return float(frechet_distance(space(stripes(100, 2, noise)).numpy(), real))
+        return float(fid(space(stripes(100, 2, noise)).numpy(), real))
 
     assert distance(0.1) < distance(0.2) < distance(0.5)
     turned = space(stripes(100, 2, 0.1).transpose(2, 3)).numpy()
-    assert float(frechet_distance(turned, real)) > 5 * distance(0.1)
+    assert float(fid(turned, real)) > 5 * distance(0.1)
 
 
 def test_the_classifier_of_large_images_sees_them_small() -> None:

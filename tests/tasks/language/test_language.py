@@ -201,9 +201,9 @@ def test_one_shot_and_the_search_measure_on_it_without_layer_norms() -> None:
     other = one_shot(model, made, {"heads": 0.5}, normalise_layers=True)
     assert sorted(layered) == (~other).masks["heads"].nonzero().tolist()
     options = SearchOptions(threshold=0.01, heads_step=0.5, mlps_step=0, refine=False)
-    first = search_ticket(model, made, options=options).steps[1]
+    first = search_ticket(model, made, options=options).passes[1]
     assert first.removed["heads"] == plain
-    again = search_ticket(model, made, options=options, normalise_layers=True).steps[1]
+    again = search_ticket(model, made, options=options, normalise_layers=True).passes[1]
     assert again.removed["heads"] == layered
 
 
@@ -226,7 +226,7 @@ def test_search_controls_and_retraining_run_on_it_unchanged() -> None:
     assert full.score > 0.2
     found = search_ticket(model, made, options=SearchOptions(threshold=0.5, heads_step=0.2))
     assert found.full_score == pytest.approx(full.score)
-    assert len(found.steps) > 2
+    assert len(found.passes) > 2
     assert found.last.score >= 0.5 * full.score
     assert len(found.good) < 15
     # Masked, shrunk, and in another batch size: the same answers.
