@@ -93,8 +93,8 @@ def main() -> None:
         sum(len(row.tree) for row in plant(items, 64)),
     )
     print(
-        f"{len(pairs)} pairs after {task.bos_token.name}, {torch.get_num_threads()} threads; {plain:,} tokens one by one, "
-        f"{within:,} with what the two of a pair share read once, {read:,} with what neighbours share "
+        f"{len(pairs)} pairs after {task.bos_token.name}, {torch.get_num_threads()} threads; {plain:,} tokens one by "
+        f"one, {within:,} with what the two of a pair share read once, {read:,} with what neighbours share "
         f"({plain / read:.2f} times fewer)",
         flush=True,
     )

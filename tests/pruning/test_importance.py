@@ -9,7 +9,7 @@ from test_gates import CPU, parts
 from torch import Tensor, nn
 
 from builders.encoders import FAMILIES, HEAD_SIZE, HEADS, LAYERS, Exact, classifier, inputs, logits, sites, some_sites
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.pruning.evaluation import evaluate
 from tombola.pruning.importance import FirstOrder, Importance
 from tombola.subnetworks.gates import attach

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from builders.encoders import HEADS, LAYERS, Exact, classifier
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import metric
 from tombola.pruning import search as searching

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_report import MIXED, names, read
 from test_model_sizes import add, cost
+from test_report import MIXED, names, read
 
 from builders.fake_study import HOSTILE, fake_study
 from builders.small_study import listing

@@ -24,8 +24,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--density",
         type=_density,
         metavar="SHARE",
-        help="no search: one cut that leaves this share of each kind, 0 to 1, or a share of each kind that is named, as "
-        "heads=0.5,channels=0.8",
+        help="no search: one cut that leaves this share of each kind, 0 to 1, or a share of each kind that is named, "
+        "as heads=0.5,channels=0.8",
     )
     at_once.add_argument(
         "--pattern",
@@ -60,7 +60,7 @@ def _density(text: str) -> float | dict[str, float]:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola.architectures.anatomy import dissect
+    from tombola.architectures.dissect import dissect
     from tombola.foundations.atomic_files import publish
     from tombola.pruning.evaluation import judged, score
     from tombola.pruning.search import search_ticket
@@ -134,7 +134,7 @@ def _prune_at_once(
     options: argparse.Namespace, densities: Mapping[str, float] | None, pipe: "Pipeline", model: "nn.Module"
 ) -> dict[str, Any]:
     """A ticket without a search: of given shares, or by a pattern."""
-    from tombola.architectures.anatomy import dissect
+    from tombola.architectures.dissect import dissect
     from tombola.checkpoints.semi_structured import prune_semi_structured
     from tombola.foundations.atomic_files import publish
     from tombola.pruning.evaluation import judged, score
