@@ -435,7 +435,7 @@ class TestSteps:
         assert "note: the cost was not measured: no memory left" in capsys.readouterr().err
         assert load(tmp_path / "a")
 
-    def test_keep_makes_a_ticket_of_that_size_with_its_score(
+    def test_density_makes_a_ticket_of_that_size_with_its_score(
         self, capsys: pytest.CaptureFixture[str], seed_folder: SeedFolder, tmp_path: Path
     ) -> None:
         given = [
@@ -444,7 +444,7 @@ class TestSteps:
             "heads+neurons",
             "--neuron-block",
             8,
-            "--keep",
+            "--density",
             0.5,
         ]
         said = run_json(capsys, "prune", *given, "--out", tmp_path / "half")

@@ -92,10 +92,10 @@ class SeedContext:
         model = self.setting.task.load(str(folder), seed=self.seed_folder.seed, state="trained")
         return model.to(self.setting.device)
 
-    def trained(self, ticket: Ticket, progress: Progress, start: nn.Module | None = None) -> Subnetwork:
-        """The ticket, rewound (or as it is in `start`) and trained with the study's recipe and this seed."""
+    def trained(self, ticket: Ticket, progress: Progress, initial_model: nn.Module | None = None) -> Subnetwork:
+        """The ticket, rewound (or as it is in `initial_model`) and trained with the study's recipe and this seed."""
         setting, config = self.setting, self.config
-        model = start or config.rewinding.load(
+        model = initial_model or config.rewinding.load(
             setting.task, config.model, seed=self.seed_folder.seed, full=self.seed_folder.full
         )
         return retrain(
@@ -104,7 +104,7 @@ class SeedContext:
             setting.task,
             config.recipe,
             seed=self.seed_folder.seed,
-            start=config.rewinding.step,
+            first_step=config.rewinding.step,
             low_rank=config.low_rank,
             precision=setting.precision,
             progress=progress,
@@ -232,6 +232,6 @@ class SeedContext:
             ticket=name,
             stage=stage,
             seconds=time.perf_counter() - started,
-            resamples=self.config.resamples,
+            resamples=self.config.bootstrap_resamples,
         )
         write_json(draft / "score.json", dataclasses.asdict(row))
