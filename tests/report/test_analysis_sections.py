@@ -82,7 +82,7 @@ def test_its_files_say_what_the_page_says(done: Study, tmp_path: Path) -> None:
 
 def test_agreement_is_told_as_it_was_compared(done: Study) -> None:
     words = read(done.folder / "report.html").words
-    compared = json.loads(done.survivors().comparison.read_text())["prunings"]
+    compared = json.loads(done.survivors().comparison.read_text())["kinds"]
     weights = compared["weights"]["tasks"]["moods"]["weights"]
     shared, drawn = figures.share(weights["jaccard"]), weights["by_chance"]["random"]["jaccard"]
     assert weights["jaccard"] > drawn["high"]
@@ -96,8 +96,8 @@ def test_agreement_is_told_as_it_was_compared(done: Study) -> None:
 
 def test_how_many_tickets_win_is_counted_over_seeds(done: Study) -> None:
     words = read(done.folder / "report.html").words
-    for pruning in done.config.prunings:
-        found = [RandomTickets.read(done.seed_folder(seed).analysis("random-tickets", pruning)) for seed in (0, 1)]
+    for method in done.config.methods:
+        found = [RandomTickets.read(done.seed_folder(seed).analysis("random-tickets", method)) for seed in (0, 1)]
         pruned = [(one, [size for size in one.sizes if size.stage == "pruned"][-1]) for one in found]
         if len({str(size.kept) for _, size in pruned}) == 1:
             wins = winning(pruned)

@@ -23,16 +23,16 @@ def cost(seconds: tuple[float, float], adds: tuple[int, int] = (1_400_000_000, 7
     return found
 
 
-def add(folder: Path, seed: int, pruning: str, disk: tuple[int, int], measured: dict[str, Any] | None) -> None:
+def add(folder: Path, seed: int, method: str, disk: tuple[int, int], measured: dict[str, Any] | None) -> None:
     home = folder / "rotten-tomatoes" / f"seed-{seed}"
-    for place, size in ((home / "full", disk[0]), (home / pruning / "good" / "shrunk", disk[1])):
+    for place, size in ((home / "full", disk[0]), (home / method / "good" / "shrunk", disk[1])):
         place.mkdir(parents=True, exist_ok=True)
         (place / "model.safetensors").write_bytes(bytes(size))
     # Its bytes are none of the weights'.
     for other in ("evaluation", "step-10"):
         (home / "full" / f"{other}.safetensors").write_bytes(bytes(500_000))
     if measured is not None:
-        write_json(home / pruning / "good" / "cost.json", measured)
+        write_json(home / method / "good" / "cost.json", measured)
 
 
 def test_means_and_ratios_are_those_of_the_seeds(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_only_seeds_with_a_smaller_model_count(tmp_path: Path) -> None:
     add(folder, 1, "heads+mlps", (2_000_000, 1_000_000), cost((0.8, 0.5)))
     rows = [row for row in read_rows(folder) if row.seed == 1]
     (full,) = (row for row in rows if row.ticket == "full")
-    (good,) = (r for r in rows if (r.pruning, r.ticket, r.stage) == ("heads+mlps", "good", "retrained"))
+    (good,) = (r for r in rows if (r.method, r.ticket, r.stage) == ("heads+mlps", "good", "retrained"))
     words = read(build(folder)).words
     assert f"accuracy, retrained {scored(full)} {scored(good)}" in words
 
@@ -69,7 +69,7 @@ def scored(row: Row) -> str:
 
 
 def test_weights_alone_have_sizes_and_no_times(tmp_path: Path) -> None:
-    folder = fake_study(tmp_path, prunings=("weights",))
+    folder = fake_study(tmp_path, methods=("weights",))
     add(folder, 0, "weights", (2_000_000, 500_000), None)
     words = read(build(folder)).words
     assert "weights on disk, MB 2.0 0.5 (x 0.25)" in words

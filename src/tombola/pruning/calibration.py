@@ -53,7 +53,7 @@ def calibration_inputs(calibration: Calibration | None, model: nn.Module) -> lis
         TombolaError: there is nothing in them, or nothing that the model could read.
     """
     if calibration is None:
-        raise TombolaError("this way of pruning looks at activations: give it calibration text")
+        raise TombolaError("this method looks at activations: give it calibration text")
     if isinstance(calibration, Tensor | Mapping):
         calibration = [calibration]
     found = [given for one in calibration if (given := _inputs(one)) and all(t.numel() for t in given.values())]

@@ -107,9 +107,9 @@ class Session:
         """Expected cost of one training, in forward passes of one example."""
         return TRAINING_COST * self.config.epochs * self.task.size("train") + self.task.size("dev")
 
-    def search_cost(self, pruning: str) -> float:
+    def search_cost(self, method: str) -> float:
         """Expected cost of one search, in forward passes of one example."""
-        return search_cost(pruning, self.task.size(self.config.searched))
+        return search_cost(method, self.task.size(self.config.searched))
 
     @contextlib.contextmanager
     def bars(self, what: str, cost: float, weight: float = 1.0) -> Iterator[Progress]:

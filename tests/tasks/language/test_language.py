@@ -247,7 +247,7 @@ def test_search_controls_and_retraining_run_on_it_unchanged() -> None:
         evaluate(again, made, "train").losses.mean() < evaluate(shrunk(model, found.good), made, "train").losses.mean()
     )
     weights = search_ticket(model, made, "weights", options=SearchOptions(threshold=0.9, weights_step=0.2))
-    assert weights.good.pruning == "weights"
+    assert weights.good.kind == "weights"
     assert weights.last.score >= 0.9 * full.score
 
 
