@@ -15,11 +15,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from test_search import Fake, least
 from torch import Tensor, nn
 
 import tombola
 from builders.encoders import LAYERS, MLP, Exact, classifier
+from builders.made_up_scores import Fake, least
 from tombola.architectures.anatomy import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import metric

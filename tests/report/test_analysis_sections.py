@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_export import check
-from test_report import read
 
 from builders import small_study as small
+from builders.report_exports import check
+from builders.report_pages import read
 from builders.small_study import study_in
 from tombola.analysis.agreement.coefficients import STATISTICS
 from tombola.analysis.attention.attention_pooling import (
