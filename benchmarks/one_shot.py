@@ -33,7 +33,7 @@ from transformers import PreTrainedModel
 from transformers.models.bert.modeling_bert import BertIntermediate, BertSelfAttention
 
 from tombola import Recipe, TextTask, Ticket, controls, evaluate, load, one_shot, save_shrunk, tokenizer_of, train
-from tombola.architectures.anatomy import count_parameters
+from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints.loading import quiet
 from tombola.foundations.precision import Precision, autocast, resolve_precision
 from tombola.metrics.statistics import interval, paired_difference

@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tombola.architectures.anatomy import dissect
+    from tombola.architectures.dissect import dissect
     from tombola.checkpoints.checkpoint import load, save_shrunk
     from tombola.checkpoints.export_onnx import save_onnx
     from tombola.checkpoints.export_zeros import save_zeros
@@ -73,7 +73,7 @@ __all__ = [
 
 _HOMES = {
     "tombola.pruning": ("controls",),
-    "tombola.architectures.anatomy": ("dissect",),
+    "tombola.architectures.dissect": ("dissect",),
     "tombola.checkpoints.checkpoint": ("load", "save_shrunk"),
     "tombola.study.config": ("StudyConfig",),
     "tombola.foundations.errors": ("TombolaError",),

@@ -15,7 +15,8 @@ from transformers import (
 )
 
 from builders.encoders import FAMILIES, HEADS, HIDDEN, LAYERS, MLP, classifier, config, sites
-from tombola.architectures.anatomy import count_parameters, dissect
+from tombola.architectures.dissect import dissect
+from tombola.architectures.parameters import count_parameters
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import shrunk
 

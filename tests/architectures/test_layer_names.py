@@ -3,7 +3,7 @@
 import pytest
 
 from builders.families import ZOO
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.architectures.layer_names import Places
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from builders.unets import UNET, made
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.checkpoints.denoisers import random_inputs
 from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork

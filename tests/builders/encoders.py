@@ -22,7 +22,7 @@ from transformers import (
 )
 from typing_extensions import override
 
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Batch, Output

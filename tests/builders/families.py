@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from builders.encoders import inputs, randomise, sites
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tickets.ticket import Ticket

@@ -19,7 +19,7 @@ from builders.pipelines import (
     stable_diffusion_3,
     stable_diffusion_xl,
 )
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.pruning.importance import FirstOrder
 from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import shrunk

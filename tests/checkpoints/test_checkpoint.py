@@ -13,7 +13,8 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedMo
 
 from builders.encoders import some_weights
 from builders.families import ZOO, computed, tickets
-from tombola.architectures.anatomy import count_parameters, dissect
+from tombola.architectures.dissect import dissect
+from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints.checkpoint import TENSORS, load, save_shrunk
 from tombola.checkpoints.export_zeros import save_zeros
 from tombola.checkpoints.model_card import bytes_on_disk, dense_bytes

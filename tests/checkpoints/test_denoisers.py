@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from builders.denoisers import KINDS, computed, tickets
-from tombola.architectures.anatomy import count_parameters, dissect
+from tombola.architectures.dissect import dissect
+from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints.denoisers import KNOWN
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import expanded, masked, shrunk

@@ -9,7 +9,7 @@ from transformers import AutoModelForSequenceClassification
 
 from builders.encoders import some_sites, some_weights
 from builders.families import ZOO, computed, tickets
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.checkpoints.export_zeros import save_zeros
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import masked

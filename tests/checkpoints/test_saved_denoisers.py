@@ -14,7 +14,8 @@ from torch import nn
 from builders.denoisers import KINDS, computed, tickets
 from builders.encoders import some_weights
 from builders.unets import denoised, unet
-from tombola.architectures.anatomy import count_parameters, dissect
+from tombola.architectures.dissect import dissect
+from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints.checkpoint import TENSORS, load, save_shrunk
 from tombola.checkpoints.export_onnx import save_onnx
 from tombola.checkpoints.export_zeros import save_zeros

@@ -15,7 +15,7 @@ from transformers import BertConfig, BertForSequenceClassification, GPT2Config, 
 
 from builders.encoders import sites, some_weights
 from builders.families import ZOO, computed
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.checkpoints.semi_structured import not_semi_structured, prune_semi_structured, to_semi_structured
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import masked

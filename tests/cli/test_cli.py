@@ -23,7 +23,7 @@ from transformers import AutoTokenizer, pipeline
 from builders import small_study as small
 from builders.families import computed
 from builders.small_study import command, environment, flags, tombola
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.checkpoints.checkpoint import load
 from tombola.checkpoints.semi_structured import not_semi_structured
 from tombola.cli import main

@@ -16,7 +16,7 @@ from builders.small_study import environment
 from builders.ticket_trees import tree
 from tombola.analysis.agreement.coefficients import STATISTICS
 from tombola.analysis.agreement.comparison import compare
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.checkpoints.loading import load_model, outline
 from tombola.cli import main
 from tombola.cli.comparison_tables import tables

@@ -10,7 +10,8 @@ from diffusers import DDPMPipeline, DDPMScheduler
 
 from builders.denoisers import KINDS, tickets
 from builders.unets import unet
-from tombola.architectures.anatomy import count_parameters, dissect
+from tombola.architectures.dissect import dissect
+from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints.denoisers import random_inputs
 from tombola.cli import main
 from tombola.profiling.model_cost import compare, multiply_adds

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from builders.unets import UNET, unet
-from tombola.architectures.anatomy import count_parameters
+from tombola.architectures.parameters import count_parameters
 from tombola.cli import main
 from tombola.foundations.errors import TombolaError
 from tombola.profiling.known_denoisers import DENOISERS

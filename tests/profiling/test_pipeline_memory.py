@@ -16,7 +16,7 @@ from torch import nn
 from builders.denoisers import KINDS
 from builders.pipelines import dit, flux, pixart, stable_diffusion, stable_diffusion_3, stable_diffusion_xl, vae
 from builders.unets import UNET, made
-from tombola.architectures.anatomy import count_parameters
+from tombola.architectures.parameters import count_parameters
 from tombola.cli import main
 from tombola.foundations.errors import TombolaError
 from tombola.profiling.known_denoisers import DENOISERS

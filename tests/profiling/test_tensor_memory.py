@@ -7,7 +7,8 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 
 from builders.unets import unet
-from tombola.architectures.anatomy import count_parameters, dissect
+from tombola.architectures.dissect import dissect
+from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints.denoisers import random_inputs
 from tombola.profiling.tensor_memory import MIB, LiveBytes, bytes_of, estimate, measure
 from tombola.subnetworks.subnetwork import shrunk

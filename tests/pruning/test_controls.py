@@ -14,7 +14,7 @@ from torch import Tensor
 from builders.encoders import classifier, sites, some_sites, some_weights
 from builders.language_models import llama
 from builders.unets import unet
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.pruning.controls import bad, names, random, random_layerwise
 from tombola.pruning.search import Search, Step
 from tombola.tickets.site_groups import members_of

@@ -21,7 +21,7 @@ from builders.encoders import (
     sites,
     some_sites,
 )
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.pruning.evaluation import evaluate
 from tombola.pruning.importance import FirstOrder, Importance
 from tombola.subnetworks.gates import attach

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 import tombola
 from builders.encoders import LAYERS, MLP, Exact, classifier
 from builders.made_up_scores import Fake, least
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import metric
 from tombola.pruning import one_shot as one_shot_pruning

@@ -14,7 +14,7 @@ from torch import nn
 
 from builders.encoders import HEADS, LAYERS, Exact, classifier
 from builders.made_up_scores import Fake, Scores, least, made_up_scores
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import metric
 from tombola.pruning import search as searching

@@ -20,7 +20,7 @@ from transformers import AutoConfig, PreTrainedModel
 
 from builders.families import ZOO
 from builders.small_study import environment, listing
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.checkpoints.packed_weights import same_bits
 from tombola.checkpoints.safetensors_file import TensorFile
 from tombola.foundations.errors import TombolaError

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from builders.families import ZOO, Kind, computed
-from tombola.architectures.anatomy import Matrix, dissect, outputs_first
+from tombola.architectures.dissect import dissect
+from tombola.architectures.matrix_layout import outputs_first
+from tombola.architectures.sites import Matrix
 from tombola.checkpoints.semi_structured import not_semi_structured, prune_semi_structured
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.magnitude import keep_largest

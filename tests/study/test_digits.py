@@ -12,7 +12,7 @@ from diffusers import UNet2DModel
 
 from builders.unets import UNET
 from tombola.analysis.locality import random_curve
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.foundations.atomic_files import read_lines
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.images.fid import frechet_distance

@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification
 
 from builders import small_study as small
 from builders.small_study import read_rows, tombola
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.tickets.ticket import Ticket
 
 SHARED = os.environ.get("TOMBOLA_SHARED_DATA")

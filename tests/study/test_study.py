@@ -20,7 +20,7 @@ import tombola.training.loop
 from builders import small_study as small
 from builders.small_study import read_rows, study_in, timeless
 from tombola.analysis.locality.random_tickets import RETRAINED, RandomTickets
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.checkpoints.checkpoint import load
 from tombola.foundations.atomic_files import read_lines
 from tombola.foundations.errors import TombolaError

@@ -20,7 +20,7 @@ from builders.language_models import WORDS, llama, tokenizer
 from tombola import report
 from tombola.analysis.generation_profile import WritingProfile
 from tombola.analysis.retention_profile import RetentionProfile, Scored
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.checkpoints.checkpoint import load
 from tombola.foundations.atomic_files import read_json, read_lines
 from tombola.foundations.errors import TombolaError

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from builders.denoisers import KINDS, computed
 from builders.unets import UNET
 from tombola import controls
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.checkpoints.checkpoint import load, save_shrunk
 from tombola.checkpoints.denoisers import Preset, random_inputs
 from tombola.pruning.evaluation import evaluate

@@ -12,7 +12,8 @@ from transformers import BertConfig, BertLMHeadModel, Gemma3Config, PreTrainedMo
 
 from builders.encoders import sites
 from builders.families import DECODERS, GENERATORS, ZOO, Kind, computed, tickets, under
-from tombola.architectures.anatomy import Anatomy, dissect
+from tombola.architectures.anatomy import Anatomy
+from tombola.architectures.dissect import dissect
 from tombola.architectures.families import FAMILIES
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.importance import FirstOrder, Importance

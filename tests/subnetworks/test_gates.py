@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from builders.encoders import CPU, FAMILIES, HEAD_SIZE, HEADS, LAYERS, classifier, inputs, parts, sites
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.subnetworks.gates import attach
 from tombola.tickets.ticket import Ticket
 

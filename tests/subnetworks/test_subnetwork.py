@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from builders.encoders import FAMILIES, HEADS, LAYERS, classifier, inputs, logits, sites, some_sites, some_weights
 from builders.families import ZOO, computed, tickets
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, masked, shrunk, whole
 from tombola.tickets.ticket import Ticket

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from builders.unets import denoised, noisy, unet
-from tombola.architectures.anatomy import count_parameters, dissect
+from tombola.architectures.dissect import dissect
+from tombola.architectures.parameters import count_parameters
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.controls import random, random_layerwise
 from tombola.pruning.importance import FirstOrder

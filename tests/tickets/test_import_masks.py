@@ -13,7 +13,7 @@ import torch
 
 from builders.encoders import classifier
 from builders.ticket_trees import save, tree
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import shrunk
 from tombola.tickets.find_tickets import gather

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from builders.language_models import llama, task
-from tombola.architectures.anatomy import Anatomy, dissect
+from tombola.architectures.anatomy import Anatomy
+from tombola.architectures.dissect import dissect
 from tombola.pruning.evaluation import evaluate
 from tombola.subnetworks.subnetwork import whole
 from tombola.tickets.pruning_methods import WAYS, Units, in_words, way

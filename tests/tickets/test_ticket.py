@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from builders.encoders import FAMILIES, HEADS, LAYERS, classifier, sites, some_sites, some_weights
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import masked, shrunk
 from tombola.tickets.ticket import PRUNINGS, Ticket

@@ -25,7 +25,7 @@ from builders.encoders import (
     synthetic,
     tokenizer,
 )
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import evaluate, score
 from tombola.subnetworks.subnetwork import masked, shrunk, whole

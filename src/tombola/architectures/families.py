@@ -1,7 +1,7 @@
 """Families as data: for each kind of model, where heads, MLPs and channels live and how projections are laid out.
 
-A new architecture is one entry of [`FAMILIES`][tombola.architectures.families.FAMILIES] and one line in the tests that run over all
-families. Paths are those of transformers 5.
+A new architecture is one entry of [`FAMILIES`][tombola.architectures.families.FAMILIES] and one line in the tests that
+run over all families. Paths are those of transformers 5.
 """
 
 from collections.abc import Mapping

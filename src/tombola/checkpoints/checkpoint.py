@@ -1,7 +1,8 @@
 """A smaller model on disk: the original's configuration, the ticket, and the tensors or values that are left.
 
 Two layouts, told apart by the ticket. One of heads and MLPs: the shrunk network's tensors. One of weights: of every
-prunable matrix the values that survive ([`tombola.checkpoints.packed_weights`][]), whose places the ticket knows, and all else whole.
+prunable matrix the values that survive ([`tombola.checkpoints.packed_weights`][]), whose places the ticket knows, and
+all else whole.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.checkpoints.loading import MARK, save_companions
 from tombola.checkpoints.model_card import Card
 from tombola.checkpoints.model_libraries import LIBRARIES, library_of

@@ -13,7 +13,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from tombola.architectures.anatomy import Anatomy, dissect
+from tombola.architectures.anatomy import Anatomy
+from tombola.architectures.dissect import dissect
 from tombola.checkpoints import assets, gguf
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError

@@ -13,7 +13,7 @@ from huggingface_hub import EvalResult, ModelCardData, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 from torch import nn
 
-from tombola.architectures.anatomy import count_parameters
+from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints.model_libraries import is_denoiser, library_of
 from tombola.foundations.atomic_files import write_text
 from tombola.subnetworks.subnetwork import Subnetwork, expanded

@@ -1,6 +1,7 @@
 """2:4 sparsity: of every four weights that a product sums over in a row, at most two survive.
 
-The one of the [patterns][tombola.tickets.nm_sparsity] that NVIDIA's tensor cores (Ampere and later) run up to twice as fast.
+The one of the [patterns][tombola.tickets.nm_sparsity] that NVIDIA's tensor cores (Ampere and later) run up to twice as
+fast.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from torch import nn
 from torch.sparse import to_sparse_semi_structured
 from transformers.pytorch_utils import Conv1D
 
-from tombola.architectures.anatomy import Matrix, dissect, outputs_first
+from tombola.architectures.dissect import dissect
+from tombola.architectures.matrix_layout import outputs_first
+from tombola.architectures.sites import Matrix
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import Subnetwork, masked
 from tombola.tickets.nm_sparsity import WeightPattern
@@ -26,8 +29,9 @@ _ROWS, _COLUMNS = 32, 64
 def prune_semi_structured(model: nn.Module) -> Ticket:
     """The ticket of weights that keeps the two of largest magnitude of every four, at once and without a search.
 
-    Among weights of equal magnitude the later ones survive, as in [`keep_largest`][tombola.pruning.magnitude.keep_largest].
-    Matrices whose contracted size is no multiple of four stay whole.
+    Among weights of equal magnitude the later ones survive, as in
+    [`keep_largest`][tombola.pruning.magnitude.keep_largest]. Matrices whose contracted size is no multiple of four stay
+    whole.
 
     Raises:
         TombolaError: unknown architecture.

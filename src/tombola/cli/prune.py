@@ -62,7 +62,7 @@ def _keep(text: str) -> float | dict[str, float] | str:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola.architectures.anatomy import dissect
+    from tombola.architectures.dissect import dissect
     from tombola.foundations.atomic_files import publish
     from tombola.pruning.evaluation import judged, score
     from tombola.pruning.search import search_ticket
@@ -135,7 +135,7 @@ def _prune_at_once(
     options: argparse.Namespace, keep: Mapping[str, float] | None, pipe: "Pipeline", model: "nn.Module"
 ) -> dict[str, Any]:
     """A ticket without a search: of given shares, or by a pattern."""
-    from tombola.architectures.anatomy import dissect
+    from tombola.architectures.dissect import dissect
     from tombola.checkpoints.semi_structured import prune_semi_structured
     from tombola.foundations.atomic_files import publish
     from tombola.pruning.evaluation import judged, score

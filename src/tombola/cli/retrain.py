@@ -17,7 +17,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola.architectures.anatomy import dissect
+    from tombola.architectures.dissect import dissect
     from tombola.foundations.allocator import keep_freed_memory
     from tombola.foundations.atomic_files import publish
     from tombola.pruning.evaluation import evaluate

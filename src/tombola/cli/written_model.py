@@ -17,7 +17,8 @@ def add_model_and_ticket(parser: argparse.ArgumentParser, out: str) -> None:
 
 def write_model(options: argparse.Namespace, save: Callable[..., float]) -> dict[str, Any]:
     """Write a model under a ticket by one of the `save_…` functions, and say what became smaller."""
-    from tombola.architectures.anatomy import count_parameters, dissect
+    from tombola.architectures.dissect import dissect
+    from tombola.architectures.parameters import count_parameters
     from tombola.checkpoints.loading import load_any
     from tombola.checkpoints.model_card import bytes_on_disk, dense_bytes, surviving_parameters
     from tombola.subnetworks.subnetwork import shrunk

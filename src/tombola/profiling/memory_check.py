@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from tombola.architectures.parameters import dtype_of
 from tombola.checkpoints import denoisers
-from tombola.checkpoints.model_libraries import dtype_of
 from tombola.foundations import resources as machine
 from tombola.foundations.errors import TombolaError
 from tombola.profiling.tensor_memory import LiveBytes, bytes_of

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from tombola.architectures.anatomy import count_parameters, dissect
+from tombola.architectures.dissect import dissect
+from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints.denoisers import UNCONDITIONAL, random_inputs, size_of
 from tombola.foundations.errors import TombolaError
 from tombola.profiling.tensor_memory import Memory, estimate

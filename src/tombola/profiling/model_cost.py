@@ -13,11 +13,11 @@ from rich.table import Table
 from torch import nn
 from transformers import PreTrainedModel
 
-from tombola.architectures.anatomy import count_parameters, device_of
+from tombola.architectures.parameters import count_parameters, device_of, dtype_of
 from tombola.checkpoints.checkpoint import save_shrunk
 from tombola.checkpoints.loading import quiet
 from tombola.checkpoints.model_card import bytes_on_disk
-from tombola.checkpoints.model_libraries import dtype_of, is_denoiser, library_of
+from tombola.checkpoints.model_libraries import is_denoiser, library_of
 from tombola.profiling import peak_memory as resident
 from tombola.profiling import tensor_memory as live
 from tombola.subnetworks.equivalence import random_inputs
@@ -54,8 +54,8 @@ class Cost:
             [`resident.measure`][tombola.profiling.peak_memory.measure]; None where it was not measured.
         weights: bytes of parameters and buffers in memory.
         activations: batch size → the most bytes beyond the weights that live at one time of a pass, see
-            [`memory.measure`][tombola.profiling.tensor_memory.measure]. Sampling keeps nothing from step to step but the images; with
-            guidance each image is two of a batch.
+            [`memory.measure`][tombola.profiling.tensor_memory.measure]. Sampling keeps nothing from step to step but
+            the images; with guidance each image is two of a batch.
     """
 
     parameters: int

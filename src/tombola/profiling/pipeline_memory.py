@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import nn
 
-from tombola.architectures.anatomy import count_parameters
+from tombola.architectures.parameters import count_parameters
 from tombola.profiling.pipeline_components import Decoding, Part
 from tombola.profiling.tensor_memory import Memory, bytes_of, estimate
 

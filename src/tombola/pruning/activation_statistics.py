@@ -10,7 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from tombola.architectures.anatomy import Anatomy, Matrix
+from tombola.architectures.anatomy import Anatomy
+from tombola.architectures.sites import Matrix
 from tombola.foundations.errors import TombolaError
 
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from tombola.architectures.anatomy import Anatomy, dissect
+from tombola.architectures.anatomy import Anatomy
+from tombola.architectures.dissect import dissect
 from tombola.pruning.magnitude import keep_largest
 from tombola.pruning.search import Search
 from tombola.tickets.site_groups import Members, count

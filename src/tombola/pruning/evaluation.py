@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from torch import nn
 
-from tombola.architectures.anatomy import device_of
+from tombola.architectures.parameters import device_of
 from tombola.foundations.atomic_files import write_bytes
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import Precision, autocast

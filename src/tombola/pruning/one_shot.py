@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import Precision
 from tombola.foundations.progress import SILENT, Progress

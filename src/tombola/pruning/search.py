@@ -12,7 +12,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from torch import nn
 
-from tombola.architectures.anatomy import Anatomy, dissect
+from tombola.architectures.anatomy import Anatomy
+from tombola.architectures.dissect import dissect
 from tombola.foundations.atomic_files import read_lines, write_bytes, write_lines
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.json_dataclasses import read

@@ -22,7 +22,8 @@ from huggingface_hub import ModelCardData
 from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedModel
 
-from tombola.architectures.anatomy import Anatomy, Matrix
+from tombola.architectures.anatomy import Anatomy
+from tombola.architectures.sites import Matrix
 from tombola.checkpoints.loading import loading, locate, quiet
 from tombola.checkpoints.model_card import plain
 from tombola.checkpoints.safetensors_file import TensorFile
@@ -87,8 +88,8 @@ def prune_checkpoint(
         source: folder of a model in safetensors, of a known family, in one file or in shards.
         out: new folder. It appears when all is done; a run that fails or is killed leaves no such folder.
         method, sparsity, calibration, pattern, scope, sequential, seed, damping, block: as in
-            [`prune_weights`][tombola.pruning.weight_pruning.prune_weights]. All activations of the calibration text behind one
-            block are in memory: examples x tokens x hidden size, in the precision of the checkpoint.
+            [`prune_weights`][tombola.pruning.weight_pruning.prune_weights]. All activations of the calibration text
+            behind one block are in memory: examples x tokens x hidden size, in the precision of the checkpoint.
         progress: counts examples, those of every layer.
 
     Raises:

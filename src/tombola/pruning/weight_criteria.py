@@ -8,7 +8,10 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from tombola.architectures.anatomy import Anatomy, Matrix, dissect, fan_in, outputs_first
+from tombola.architectures.anatomy import Anatomy
+from tombola.architectures.dissect import dissect
+from tombola.architectures.matrix_layout import fan_in, outputs_first
+from tombola.architectures.sites import Matrix
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.activation_statistics import Gram, Norms, Statistic
 from tombola.pruning.magnitude import Threshold, keep_largest

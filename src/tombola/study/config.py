@@ -54,8 +54,8 @@ class StudyConfig:
         max_length: tokens a text is cut to.
         search_split: `dev` as in the paper, or `train` to search on held-out training rows.
         search_rows: how many training rows are held out then; None for as many as dev has, at most a fifth.
-        prunings: ways to prune, each with a search of its own, see `tombola.tickets.pruning_methods.WAYS`; the paper's are `heads+mlps`
-            and `weights`.
+        prunings: ways to prune, each with a search of its own, see `tombola.tickets.pruning_methods.WAYS`; the paper's
+            are `heads+mlps` and `weights`.
         threshold ... until: see `SearchOptions`.
         normalise_layers: divide the importance of heads by their layer's norm; None for what serves the task.
         imp: train between the cuts: a search of weights is iterative magnitude pruning then.
@@ -69,7 +69,8 @@ class StudyConfig:
         resamples: of each bootstrap.
         trust_remote_code: run code that comes with a model.
         controls: tickets of the good one's size that it is compared with: `random`, `random-layerwise`, `bad`.
-        abilities: of a language model, see `tombola.tasks.language.abilities.catalog`; none for those that need no files.
+        abilities: of a language model, see `tombola.tasks.language.abilities.catalog`; none for those that need no
+            files.
         text_tokens: judge so many tokens of texts at most; None for as many as rows are asked for.
         keep: what must not be lost, as `grammar>=0.9`; goes before the threshold.
         corpus: text file that a language model is calibrated, trained and judged on; None for plot summaries.

@@ -12,7 +12,8 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from tombola.architectures.anatomy import Anatomy, count_parameters
+from tombola.architectures.anatomy import Anatomy
+from tombola.architectures.parameters import count_parameters
 from tombola.foundations.atomic_files import write_bytes, write_json
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import Precision

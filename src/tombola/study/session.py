@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import nn
 
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.checkpoints.checkpoint import load_subnetwork
 from tombola.checkpoints.loading import MARK
 from tombola.checkpoints.model_libraries import is_denoiser

@@ -15,8 +15,10 @@ import psutil
 import torch
 
 from tombola import report
-from tombola.architectures.anatomy import Anatomy, count_parameters, dissect
+from tombola.architectures.anatomy import Anatomy
+from tombola.architectures.dissect import dissect
 from tombola.architectures.layer_names import Places
+from tombola.architectures.parameters import count_parameters
 from tombola.foundations.atomic_files import disk_errors, read_json, sweep_drafts, write_json, write_lines
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import deterministic, resolve_device, resolve_precision
@@ -291,7 +293,7 @@ class Study:
             yield read_json(place / "score.json")
 
     def verdicts(self) -> list[dict[str, object]]:
-        """The verdict on every retrained ticket, over the seeds that have it (`tombola.study.results.TicketVerdict`)."""
+        """The verdict on every retrained ticket, over the seeds that have it: each a `TicketVerdict`."""
         found: list[dict[str, object]] = []
         references = self.task.references("dev")
         stage: Literal["pruned", "retrained"] = "retrained" if self.config.retrains else "pruned"

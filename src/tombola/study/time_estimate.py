@@ -7,7 +7,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from tombola.architectures.anatomy import device_of
+from tombola.architectures.parameters import device_of
 from tombola.foundations.precision import Precision, autocast
 from tombola.pruning.evaluation import on_device
 from tombola.study.step import Step

@@ -11,7 +11,7 @@ from typing import Any
 import filelock
 
 from tombola.analysis.transfer import Scored, Transfer, transferred
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.foundations.atomic_files import disk_errors, publish, read_json, sweep_drafts, write_json, write_lines
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import deterministic, resolve_device

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from tombola.architectures.anatomy import device_of
-from tombola.checkpoints.model_libraries import dtype_of, is_denoiser
+from tombola.architectures.parameters import device_of, dtype_of
+from tombola.checkpoints.model_libraries import is_denoiser
 from tombola.checkpoints.packed_weights import same_bits
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.gates import attach

@@ -16,7 +16,8 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from tombola.architectures.anatomy import Anatomy, read
+from tombola.architectures.anatomy import Anatomy
+from tombola.architectures.dissect import read
 from tombola.architectures.families import FAMILIES, Family, register, unregister
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.equivalence import TOLERANCE, largest_difference, precise

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from tombola.architectures.anatomy import Anatomy, dissect
+from tombola.architectures.anatomy import Anatomy
+from tombola.architectures.dissect import dissect
 from tombola.subnetworks.structured_removal import (
     cut_channels,
     cut_heads,
@@ -85,8 +86,8 @@ def shrunk(model: nn.Module, ticket: Ticket, *, empty: bool = True) -> Subnetwor
     it keeps one whose weights are zeros, which training leaves at zero. A layer that loses its MLP keeps what
     surrounds it (in BERT the layer norm); an MLP that loses all its neurons keeps the bias of its output too. Where
     several heads share keys and values, those of a group go with its last head; uneven groups are exact too, see
-    [`tombola.subnetworks.structured_removal`][]. Weight tickets cannot be shrunk and are masked instead. With `empty` false, no sublayer is
-    left without heads: each keeps at least one of zeros.
+    [`tombola.subnetworks.structured_removal`][]. Weight tickets cannot be shrunk and are masked instead. With `empty`
+    false, no sublayer is left without heads: each keeps at least one of zeros.
 
     Raises:
         TombolaError: the ticket is for another architecture.

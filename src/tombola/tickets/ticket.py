@@ -14,7 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from tombola.architectures.anatomy import Anatomy, Kept
+from tombola.architectures.anatomy import Anatomy
+from tombola.architectures.sites import Kept
 from tombola.foundations.atomic_files import publish, write_bytes, write_json
 from tombola.foundations.errors import TombolaError
 

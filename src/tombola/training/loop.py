@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tombola.architectures.anatomy import device_of, dissect
+from tombola.architectures.dissect import dissect
+from tombola.architectures.parameters import device_of
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import Precision, autocast
 from tombola.foundations.progress import SILENT, Progress

@@ -21,7 +21,8 @@ from torch.func import functional_call
 from transformers.pytorch_utils import Conv1D
 from typing_extensions import override
 
-from tombola.architectures.anatomy import Anatomy, device_of
+from tombola.architectures.anatomy import Anatomy
+from tombola.architectures.parameters import device_of
 from tombola.foundations.errors import TombolaError
 from tombola.tickets.ticket import Ticket
 
@@ -59,7 +60,8 @@ class LowRank:
 class _Masked(nn.Module):
     """A map whose adapter is added to its weight instead of to its output, so that it can be masked.
 
-    It also serves maps whose outputs are not simply those of their matrix, see [`Repeated`][tombola.subnetworks.projections].
+    It also serves maps whose outputs are not simply those of their matrix, see
+    [`Repeated`][tombola.subnetworks.projections].
 
     Args:
         adapter: `peft`'s layer around the map.

@@ -15,7 +15,7 @@ from tombola.analysis.agreement.survival import (
     super_survivor_controls,
     super_survivors,
 )
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.tickets.ticket import Ticket
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedConfig
 from builders.encoders import Exact, classifier, rows, sites, some_weights, synthetic, tokenizer
 from tombola.analysis.locality.gate_hessian import interactions
 from tombola.analysis.locality.interactions import Deletions, Interactions, explained
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import score
 from tombola.tickets.ticket import Ticket

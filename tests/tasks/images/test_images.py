@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from builders.unets import UNET
 from tombola import controls
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.checkpoints.denoisers import Preset
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import Evaluation, evaluate, score

@@ -13,7 +13,7 @@ from torch import Tensor
 import tombola
 from builders.latents import MAKE, check_gates, coloured, opened, parts_of
 from builders.pipelines import WORDS, dit, schedule, stable_diffusion, vae
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.checkpoints import denoisers
 from tombola.checkpoints.loading import load_any
 from tombola.cli import main

@@ -16,7 +16,7 @@ from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel, T5C
 from builders.encoders import randomise
 from builders.language_models import POSITIONS, TEXTS, abilities, checkpoint, llama, task, tokenizer
 from tombola import controls
-from tombola.architectures.anatomy import dissect
+from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import evaluate, score
 from tombola.pruning.one_shot import one_shot

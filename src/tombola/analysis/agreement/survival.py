@@ -110,8 +110,8 @@ def super_survivors(tickets: Sequence[Ticket]) -> Ticket:
 def super_survivor_controls(tickets: Sequence[Ticket], seed: int, anatomy: Anatomy | None = None) -> dict[str, Ticket]:
     """Tickets to hold against the super-survivors of `tickets`, each exactly as large.
 
-    `random` and `random-layerwise` as for every ticket (`tombola.pruning.controls`); `bad` keeps the sites of each kind that
-    survive in the fewest tickets, drawn at random among those that survive equally often.
+    `random` and `random-layerwise` as for every ticket (`tombola.pruning.controls`); `bad` keeps the sites of each kind
+    that survive in the fewest tickets, drawn at random among those that survive equally often.
 
     Args:
         tickets: of several seeds.

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from tombola.analysis.attention.eager import eager
-from tombola.architectures.anatomy import Anatomy, HeadRow
+from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.families import Projection
+from tombola.architectures.sites import HeadRow
 from tombola.foundations.errors import TombolaError
 
 WEIGHTINGS = ("raw", "norm")

@@ -12,7 +12,7 @@ from tombola.analysis.attention.example_maps import Best
 from tombola.analysis.attention.map_reducer import Reduction
 from tombola.analysis.attention.patterns import AttentionPatterns
 from tombola.analysis.sample_batches import sampled
-from tombola.architectures.anatomy import device_of
+from tombola.architectures.parameters import device_of
 from tombola.foundations.precision import Precision, autocast
 from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.evaluation import on_device

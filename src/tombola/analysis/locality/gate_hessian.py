@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tombola.analysis.attention.eager import eager
 from tombola.analysis.locality.interactions import NOTHING, Deletions, Floats, Interactions, Site
 from tombola.analysis.sample_batches import sampled
-from tombola.architectures.anatomy import device_of
+from tombola.architectures.parameters import device_of
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.evaluation import on_device

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tombola.analysis.sample_batches import sampled
-from tombola.architectures.anatomy import device_of
+from tombola.architectures.parameters import device_of
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import Precision, autocast
 from tombola.foundations.progress import SILENT, Progress

@@ -7,7 +7,8 @@ import numpy as np
 from scipy.stats import beta, t
 from torch import nn
 
-from tombola.architectures.anatomy import Anatomy, dissect
+from tombola.architectures.anatomy import Anatomy
+from tombola.architectures.dissect import dissect
 from tombola.foundations.json_dataclasses import JsonRecord
 from tombola.foundations.precision import Precision
 from tombola.foundations.progress import SILENT, Progress

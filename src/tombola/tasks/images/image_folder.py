@@ -50,7 +50,8 @@ def image_folder(
             latents, the VAE and what it is given for no text or class.
         size: scale and crop the images to squares of so many pixels; by default they must be of the model's size.
         network: source of a vision network in whose space images are compared, see
-            [`PretrainedNetwork`][tombola.tasks.images.pretrained_features.PretrainedNetwork]; by default see `features`.
+            [`PretrainedNetwork`][tombola.tasks.images.pretrained_features.PretrainedNetwork]; by default see
+            `features`.
         pipeline: what stands around a model that is a denoiser by itself: source of the pipeline that gives VAE and
             condition, and the noise where the model comes with none.
         held_out: hold training images out for the search.

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from tombola.architectures.anatomy import device_of
+from tombola.architectures.parameters import device_of
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.language.encoding import Encoder

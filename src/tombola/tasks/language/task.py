@@ -445,7 +445,7 @@ class LanguageTask(Task):
 
     @override
     def output(self, model: nn.Module, batch: Batch) -> Output:
-        """Losses: mean nats per scored token of the right choice. Predictions, fp64: see `tombola.tasks.language.abilities.chance_corrected`."""
+        """Losses: mean nats per scored token of the right choice. Predictions, fp64: see `chance_corrected`."""
         inputs = batch.inputs
         reading = self._readings.get(_key(model), Reading())
         scores = read(model, inputs, reading)

@@ -29,7 +29,7 @@ from transformers import (
 )
 from typing_extensions import override
 
-from tombola.architectures.anatomy import device_of
+from tombola.architectures.parameters import device_of
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.json_dataclasses import JsonRecord
 from tombola.tasks.language.context_length import positions_of

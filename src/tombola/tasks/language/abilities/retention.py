@@ -67,7 +67,7 @@ class Retained:
 def measure(
     abilities: Sequence[Ability], predictions: Array, references: Array, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> tuple[Measured, ...]:
-    """Each ability from predictions [n] and references [n] of the split `dev`; see `tombola.tasks.language.abilities.chance_corrected`."""
+    """Each ability from predictions [n] and references [n] of the split `dev`, see `chance_corrected`."""
     return tuple(
         _measured(number, ability, np.asarray(predictions, dtype=np.float64), references, seed, resamples)
         for number, ability in enumerate(abilities)

@@ -1,0 +1,256 @@
+"""Dissection: from a loaded model and its family's entry to its anatomy."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from tombola.architectures.anatomy import Anatomy
+from tombola.architectures.families import FAMILIES, MLP, Attention, Family, Projection, Residual
+from tombola.architectures.matrix_layout import is_transposed, units_of
+from tombola.architectures.module_paths import has_module, joined, layers_of
+from tombola.architectures.sites import ChannelRow, HeadRow, Matrix, MLPRow
+from tombola.foundations.errors import TombolaError
+
+_SHRUNK = "a model that was shrunk already cannot be pruned again"
+
+
+def dissect(model: nn.Module) -> Anatomy:
+    """Find the heads, MLPs, channels and prunable weights of a model of transformers or diffusers.
+
+    Args:
+        model: a whole (unshrunk) model of a known family, with or without a task's output layer.
+
+    Raises:
+        TombolaError: the model is of neither library, its type is not in `FAMILIES`, or its layers do not look as the
+            table says (a shrunk model, for one).
+    """
+    model_type = type_of(model)
+    if model_type is None:
+        raise TombolaError(
+            f"{type(model).__name__} is not a transformers model (it has no config.model_type), nor one of diffusers "
+            "that Tombola knows; load it with one of the Auto classes of transformers"
+        )
+    family = FAMILIES.get(model_type)
+    if family is None:
+        raise TombolaError(
+            f"unknown architecture {model_type!r} ({type(model).__name__}): Tombola knows "
+            f"{', '.join(sorted(FAMILIES))}; tombola.recognise(model) finds out whether it is built like one of them, "
+            "tombola.architectures.families.register adds an entry"
+        )
+    return read(model, family)
+
+
+def read(model: nn.Module, family: Family) -> Anatomy:
+    """The anatomy of a model by a given entry of the table.
+
+    Raises:
+        TombolaError: its layers do not look as the entry says.
+    """
+    config = getattr(model, "config", None)
+    model_type = str(type_of(model))
+    if getattr(config, "add_cross_attention", False):
+        raise TombolaError(
+            f"this {model_type} has cross-attention layers, which its entry in "
+            "tombola.architectures.families.FAMILIES does not cover"
+        )
+    # A model of diffusers has no wrapper.
+    base = getattr(model, "base_model", model)
+    assert isinstance(base, nn.Module)
+    prefix = "" if base is model else f"{model.base_model_prefix}."
+    reader = _Reader(model_type, family, config, prefix)
+    for stack, name in layers_of(model, base, family):
+        reader.read(stack, name, base.get_submodule(name))
+    if not (reader.attentions or reader.residuals):
+        raise TombolaError(f"this {model_type} has no layers, so it has no heads to prune")
+    return Anatomy(
+        model_type,
+        tuple(reader.attentions),
+        tuple(reader.feed_forwards),
+        tuple(reader.matrices),
+        tuple(reader.residuals),
+    )
+
+
+def type_of(model: nn.Module) -> str | None:
+    """What the table of families calls the model: `config.model_type`, or for diffusers the name of its class."""
+    found = getattr(getattr(model, "config", None), "model_type", None)
+    if found is None:
+        found = next((kind.__name__ for kind in type(model).__mro__ if kind.__name__ in FAMILIES), None)
+    return found
+
+
+@dataclass
+class _Reader:
+    """Reads layers one by one and checks them against the family's entry."""
+
+    model_type: str
+    family: Family
+    config: object
+    prefix: str
+    attentions: list[HeadRow] = field(default_factory=list)
+    feed_forwards: list[MLPRow] = field(default_factory=list)
+    residuals: list[ChannelRow] = field(default_factory=list)
+    matrices: list[Matrix] = field(default_factory=list)
+    layer: int = 0
+
+    def read(self, stack: int, name: str, block: nn.Module) -> None:
+        plan, full = self.family.stacks[stack], f"{self.prefix}{name}"
+        for attention in plan.attentions:
+            if not attention.optional or has_module(block, attention.module):
+                self.attentions.append(self._attention(stack, full, block, attention))
+        for mlp in plan.mlps:
+            if not mlp.optional or has_module(block, mlp.output):
+                self.feed_forwards.append(self._mlp(full, block, mlp))
+        if plan.residual is not None:
+            self.residuals.append(self._residual(full, block, plan.residual))
+        for kind, path in plan.matrices.items():
+            if has_module(block, path):
+                self._matrix(full, path, kind, block.get_submodule(path))
+        self.layer += 1
+
+    def _attention(self, stack: int, name: str, block: nn.Module, plan: Attention) -> HeadRow:
+        module = self._module(block, plan.module)
+        heads = int(getattr(self.config, self.family.heads, 0) if plan.heads is None else getattr(module, plan.heads))
+        kv_heads = int(getattr(self.config, self.family.kv_heads, 0)) if self.family.kv_heads else heads
+        outputs = {
+            kind: self._linear(block, path)
+            for kind, path in {"attention_output": plan.output, **plan.more_outputs}.items()
+            if kind == "attention_output" or has_module(block, path)
+        }
+        units = units_of(outputs["attention_output"])[1]
+        inputs = self._inputs(block, plan.inputs)
+        if plan.shared_output:
+            # The rest of its input units are an MLP's: the heads' own are as many as there are queries.
+            units = units_of(self._linear(block, inputs[0][1].path))[0]
+        size = int(getattr(module, plan.head_size)) if plan.head_size is not None else units // max(1, heads)
+        of_part = {"key": kv_heads, "value": kv_heads}
+        head_weights, kv_weights = size * sum(units_of(output)[0] for output in outputs.values()), 0
+        matches = heads > 0 and units == heads * size
+        matches = matches and all(plan.shared_output or units_of(one)[1] == units for one in outputs.values())
+        for kind, projection in inputs:
+            linear = self._linear(block, projection.path)
+            rows, fan_in = units_of(linear)
+            matches = matches and rows == size * sum(of_part.get(part, heads) for part in projection.parts)
+            shared = sum(part in of_part for part in projection.parts)
+            head_weights += size * fan_in * (len(projection.parts) - shared)
+            kv_weights += size * fan_in * shared
+            self._matrix(name, projection.path, plan.prefix + kind, linear)
+        if not matches:
+            raise TombolaError(
+                f"layer {self.layer} of this {self.model_type} does not have the {heads} heads that its configuration "
+                f"says; {_SHRUNK}"
+            )
+        self._check(module, plan, heads, size)
+        for kind, output in outputs.items():
+            self._matrix(name, {"attention_output": plan.output, **plan.more_outputs}[kind], plan.prefix + kind, output)
+        # A decoder's KV cache needs heads to know how many tokens it has seen.
+        may_be_empty = plan.may_be_empty and not getattr(self.config, "is_decoder", False)
+        paths = (plan.output, *(path for kind, path in plan.more_outputs.items() if kind in outputs))
+        return HeadRow(
+            stack,
+            self.layer,
+            name,
+            plan,
+            heads,
+            kv_heads,
+            size,
+            inputs,
+            tuple(joined(name, path) for path in paths),
+            head_weights,
+            kv_weights,
+            may_be_empty,
+        )
+
+    def _check(self, module: nn.Module, plan: Attention, heads: int, size: int) -> None:
+        """Raise a TombolaError where removing a head would change the others, or change nothing."""
+        if plan.fused is not None and getattr(module, plan.fused, False):
+            raise TombolaError(
+                f"layer {self.layer} of this {self.model_type} computes queries, keys and values from a fused copy of "
+                "their weights; call unfuse_qkv_projections() first"
+            )
+        for path in plan.norms:
+            norm = getattr(module, path, None)
+            weight = getattr(norm, "weight", None)
+            if heads > 1 and weight is not None and weight.numel() == heads * size:
+                raise TombolaError(
+                    f"layer {self.layer} of this {self.model_type} has a norm over all heads ({path}), so that none "
+                    "can be removed without changing the others; prune its neurons, or weights"
+                )
+
+    def _mlp(self, name: str, block: nn.Module, plan: MLP) -> MLPRow:
+        output = self._linear(block, plan.output)
+        inputs = self._inputs(block, plan.inputs)
+        neurons = units_of(output)[1]
+        if plan.shared_output:
+            neurons = units_of(self._linear(block, inputs[0][1].path))[0] // len(inputs[0][1].parts)
+        neuron_weights = units_of(output)[0]
+        for kind, projection in inputs:
+            linear = self._linear(block, projection.path)
+            if neurons == 0 or units_of(linear)[0] != neurons * len(projection.parts):
+                raise TombolaError(
+                    f"layer {self.layer} of this {self.model_type} does not have a whole MLP at {projection.path}; "
+                    f"{_SHRUNK}"
+                )
+            neuron_weights += linear.weight.numel() // neurons
+            self._matrix(name, projection.path, plan.prefix + kind, linear)
+        if not plan.shared_output:
+            self._matrix(name, plan.output, f"{plan.prefix}mlp_out", output)
+        if plan.gate is not None:
+            self._module(block, plan.gate)
+        has_bias, transposed = output.bias is not None and not plan.shared_output, is_transposed(output)
+        return MLPRow(self.layer, name, plan, neurons, inputs, neuron_weights, has_bias, transposed)
+
+    def _residual(self, name: str, block: nn.Module, plan: Residual) -> ChannelRow:
+        first, norm, last = (self._module(block, path) for path in (plan.input, plan.norm, plan.output))
+        if not (isinstance(first, nn.Conv2d) and isinstance(last, nn.Conv2d) and isinstance(norm, nn.GroupNorm)):
+            raise TombolaError(
+                f"layer {self.layer} of this {self.model_type} is no residual block of two convolutions with a group "
+                "norm between them: the model differs from its family's entry in "
+                "tombola.architectures.families.FAMILIES"
+            )
+        channels, size = first.out_channels, norm.num_channels // norm.num_groups
+        time = self._linear(block, plan.time) if has_module(block, plan.time) else None
+        per_channel = 0 if time is None else units_of(time)[0] // channels
+        if (norm.num_channels, last.in_channels) != (channels, channels) or (
+            time is not None and units_of(time)[0] != per_channel * channels
+        ):
+            raise TombolaError(f"layer {self.layer} of this {self.model_type} is not a whole residual block; {_SHRUNK}")
+        weights = (first.weight.numel() + last.weight.numel()) // channels
+        self._matrix(name, plan.input, "conv_in", first)
+        if time is not None:
+            weights += per_channel * units_of(time)[1]
+            self._matrix(name, plan.time, "time", time)
+        self._matrix(name, plan.output, "conv_out", last)
+        return ChannelRow(self.layer, name, plan, norm.num_groups, size, per_channel, size * weights)
+
+    def _inputs(self, block: nn.Module, plans: Mapping[str, Projection]) -> tuple[tuple[str, Projection], ...]:
+        present = tuple(
+            (kind, plan) for kind, plan in plans.items() if not plan.optional or has_module(block, plan.path)
+        )
+        if not present:
+            self._linear(block, next(iter(plans.values())).path)
+        return present
+
+    def _matrix(self, name: str, path: str, kind: str, module: nn.Module) -> None:
+        shape = tuple(module.get_parameter("weight").shape)
+        self.matrices.append(Matrix(f"{joined(name, path)}.weight", kind, self.layer, shape))
+
+    def _module(self, block: nn.Module, path: str) -> nn.Module:
+        if not has_module(block, path):
+            raise TombolaError(
+                f"layer {self.layer} has no module at {path}: the model differs from its family's entry in "
+                "tombola.architectures.families.FAMILIES"
+            )
+        return block.get_submodule(path)
+
+    def _linear(self, block: nn.Module, path: str) -> nn.Linear:
+        module = self._module(block, path) if has_module(block, path) else None
+        if not isinstance(module, nn.Linear | Conv1D):
+            raise TombolaError(
+                f"layer {self.layer} has no linear map at {path}: the model differs from its family's entry in "
+                "tombola.architectures.families.FAMILIES"
+            )
+        # Conv1D has the same two attributes: all that is asked for here.
+        return module  # type: ignore[return-value]

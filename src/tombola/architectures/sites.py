@@ -1,0 +1,195 @@
+"""Rows of sites and prunable matrices: what an anatomy is made of."""
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from tombola.architectures.families import MLP, Attention, Projection, Residual
+from tombola.architectures.module_paths import joined
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One prunable matrix.
+
+    Attributes:
+        parameter: its name in `model.named_parameters()`.
+        kind: which of its layer's matrices it is, by the family's entry: `query`, `mlp_in`, ...
+        layer: counted over all stacks of layers, the encoder's first.
+        shape: as the parameter has it: [out, in], [in, out] in GPT-2, whose `Conv1D` is transposed, and
+            [out, in, height, width] of a convolution.
+    """
+
+    parameter: str
+    kind: str
+    layer: int
+    shape: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """What a ticket calls it, whatever the task's wrapper: `<layer>.<kind>`."""
+        return f"{self.layer}.{self.kind}"
+
+    @property
+    def module(self) -> str:
+        """Full name of the linear map or convolution that multiplies by it."""
+        return self.parameter.removesuffix(".weight")
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class HeadRow:
+    """The heads of one attention sublayer: a row of a mask of heads.
+
+    Attributes:
+        stack: index of its stack of layers in the family's entry.
+        layer: as in `Matrix`.
+        name: full name of the layer that holds the sublayer.
+        plan: the family's entry.
+        heads: number of heads.
+        kv_heads: number of key/value heads; `group` heads share one.
+        size: units of a head.
+        inputs: matrix kind → projection, those that the model has.
+        outputs: full names of the projections whose input the heads' gates multiply; of an input that an MLP shares,
+            the heads' units are the first.
+        head_weights: prunable weights that one head holds by itself.
+        kv_weights: prunable weights of one key/value head.
+        may_be_empty: whether the sublayer runs without heads.
+    """
+
+    stack: int
+    layer: int
+    name: str
+    plan: Attention
+    heads: int
+    kv_heads: int
+    size: int
+    inputs: tuple[tuple[str, Projection], ...]
+    outputs: tuple[str, ...]
+    head_weights: int
+    kv_weights: int
+    may_be_empty: bool
+
+    def path(self, part: str) -> str:
+        """Full name of a module of the layer."""
+        return joined(self.name, part)
+
+    @property
+    def module(self) -> str:
+        """Full name of the module that computes the attention."""
+        return self.path(self.plan.module)
+
+    @property
+    def output(self) -> str:
+        """Full name of the projection whose input the heads' gates multiply, the first where there are several."""
+        return self.outputs[0]
+
+    @property
+    def group(self) -> int:
+        """Heads that share a key/value head; 1 where each has its own."""
+        return self.heads // self.kv_heads
+
+    def weights(self, kept: Tensor) -> int:
+        """Prunable weights that remain when the heads of `kept`, bool [heads], do.
+
+        The weights of a key/value head are gone only when all heads of its group are.
+        """
+        groups = int(kept.reshape(self.kv_heads, self.group).any(1).sum())
+        return int(kept.sum()) * self.head_weights + groups * self.kv_weights
+
+
+@dataclass(frozen=True)
+class MLPRow:
+    """One MLP: an element of a mask of MLPs.
+
+    Attributes:
+        layer: as in `Matrix`.
+        name: full name of the layer that holds it.
+        plan: the family's entry.
+        neurons: number of hidden units.
+        inputs: matrix kind → projection, those that the model has.
+        neuron_weights: prunable weights of one hidden unit: a row of each projection in, a column of the last.
+        bias: whether the last projection has a bias of the MLP's own.
+        transposed: whether the projections are `Conv1D`.
+    """
+
+    layer: int
+    name: str
+    plan: MLP
+    neurons: int
+    inputs: tuple[tuple[str, Projection], ...]
+    neuron_weights: int
+    bias: bool
+    transposed: bool
+
+    def path(self, part: str) -> str:
+        """Full name of a module of the layer."""
+        return joined(self.name, part)
+
+    @property
+    def output(self) -> str:
+        """Full name of the last projection; of an input that heads share, the neurons' units are the last."""
+        return self.path(self.plan.output)
+
+    @property
+    def gate(self) -> str:
+        """Full name of the module whose output the gate multiplies: the contribution to the residual stream."""
+        return self.path(self.plan.gate or self.plan.output)
+
+
+@dataclass(frozen=True)
+class ChannelRow:
+    """The inner channels of one residual block, by the groups of the norm between its convolutions.
+
+    A norm takes mean and variance over its whole group: without one channel of a group the others would change, without
+    a whole group nothing else does.
+
+    Attributes:
+        layer: as in `Matrix`.
+        name: full name of the block.
+        plan: the family's entry.
+        groups: number of groups.
+        size: channels of a group.
+        time: rows of the projection of the timestep for each channel: 2 where it gives scale and shift, 0 where the
+            block has none.
+        group_weights: prunable weights of one group: its rows of the maps in, its columns of the last convolution.
+    """
+
+    layer: int
+    name: str
+    plan: Residual
+    groups: int
+    size: int
+    time: int
+    group_weights: int
+
+    def path(self, part: str) -> str:
+        """Full name of a module of the block."""
+        return joined(self.name, part)
+
+    @property
+    def output(self) -> str:
+        """Full name of the convolution whose input the groups' gates multiply."""
+        return self.path(self.plan.output)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What of a model's structure is kept, unit by unit, whichever kinds of sites were pruned.
+
+    Attributes:
+        heads: for each row bool [heads].
+        mlps: bool [MLPs]; a removed MLP has lost the bias of its output too.
+        neurons: for each MLP bool [neurons]; none of a removed MLP's.
+        channels: for each residual block bool [groups].
+    """
+
+    heads: tuple[Tensor, ...]
+    mlps: Tensor
+    neurons: tuple[Tensor, ...]
+    channels: tuple[Tensor, ...]
