@@ -24,7 +24,7 @@ from tombola.pruning.one_shot import one_shot
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.language.task import LanguageTask
-from tombola.tickets.site_groups import members
+from tombola.tickets.site_groups import site_groups
 from tombola.tickets.ticket import Ticket
 
 Cut = Callable[[PreTrainedModel], Subnetwork]
@@ -71,7 +71,7 @@ def sites(kind: str, layers: bool, removed: float, model: PreTrainedModel, *, ta
 def blocks(number: int, model: PreTrainedModel, *, task: LanguageTask) -> Subnetwork:
     """The layers of which heads and MLPs, under one gate, matter least to the loss."""
     part = whole(model, "heads+mlps")
-    units = members(part.anatomy, "blocks")
+    units = site_groups(part.anatomy, "blocks")
     found = evaluate(part, task, "calibration", importance=True, units=units, precision="bf16").importance
     assert found is not None
     layers = found["mlps"].argsort()[:number]
@@ -103,14 +103,14 @@ def main() -> None:
     parser.add_argument("--zero-shot", nargs="*", default=[], help="further abilities, KIND=FILE")
     parser.add_argument("--zero-shot-rows", type=int, default=250)
     parser.add_argument("--text-tokens", type=int, default=6000)
-    parser.add_argument("--start", default="<|endoftext|>")
+    parser.add_argument("--bos-token", default="<|endoftext|>")
     parser.add_argument("--calibration", default="32x512", help="sequences x tokens")
     parser.add_argument("--dense", action="store_true", help="activations of the dense model, not block after block")
     parser.add_argument("--only", default="", help="lines whose name begins like this")
     options = parser.parse_args()
     count, length = map(int, options.calibration.split("x"))
     grammar = "grammar" if options.grammar is None else f"grammar={options.grammar}"
-    open_task = partial(LanguageTask.open, options.model, start=options.start)
+    open_task = partial(LanguageTask.open, options.model, bos_token=options.bos_token)
     task = open_task([grammar, "language-modelling"], rows=options.rows, text_tokens=options.text_tokens)
     tasks = [task]
     if options.zero_shot:

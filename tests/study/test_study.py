@@ -29,7 +29,7 @@ from tombola.pruning.search import Search
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, SEARCH_EVALUATION
 from tombola.study.results import Row
-from tombola.study.seed_context import Workbench
+from tombola.study.seed_context import SeedContext
 from tombola.study.seed_steps import SeedSteps
 from tombola.study.study import Study
 from tombola.tasks.text.task import TextTask
@@ -82,8 +82,8 @@ def steps_of(folder: Path) -> dict[str, int]:
 
 
 def tickets_of(study: Study, seed: int = 0) -> dict[tuple[str, str], Ticket]:
-    cell = study.cell(seed)
-    return {(method, name): Ticket.load(cell.ticket(method, name)) for method in METHODS for name in TICKETS}
+    seed_folder = study.seed_folder(seed)
+    return {(method, name): Ticket.load(seed_folder.ticket(method, name)) for method in METHODS for name in TICKETS}
 
 
 def text_task(study: Study) -> TextTask:
@@ -132,7 +132,7 @@ class TestFolder:
 
     def test_the_search_has_a_line_an_iteration(self, done: Study) -> None:
         for method in METHODS:
-            lines = read_lines(done.cell(0).folder / method / "search.jsonl")
+            lines = read_lines(done.seed_folder(0).folder / method / "search.jsonl")
             assert [line["iteration"] for line in lines] == list(range(len(lines)))
             assert len(lines) > 2
             floor = 0.9 * lines[0]["score"]
@@ -169,12 +169,12 @@ class TestRows:
                 names = ("heads", "mlps", "neurons", "channels", "weights", "sparsity", "parameters")
                 sizes = {tuple(row[name] for name in names) for row in rows}
                 assert len(sizes) == 1
-            good = Ticket.load(done.cell(0).ticket(method, "good"))
+            good = Ticket.load(done.seed_folder(0).ticket(method, "good"))
             assert sizes.pop()[:5] == tuple(good.survivors(done.anatomy).values())
 
     def test_sizes_are_those_of_the_models(self, done: Study) -> None:
         full = row_of(done, "none", "full", "none")
-        whole = AutoModelForSequenceClassification.from_pretrained(done.cell(0).full)
+        whole = AutoModelForSequenceClassification.from_pretrained(done.seed_folder(0).full)
         assert full["parameters"] == sum(p.numel() for p in whole.parameters())
         assert full["bytes"] == 4 * full["parameters"]
         assert (full["heads"], full["mlps"], full["sparsity"]) == (small.LAYERS * small.HEADS, small.LAYERS, 0)
@@ -195,7 +195,7 @@ class TestRows:
 
     def test_scores_are_those_of_the_predictions_on_disk(self, done: Study) -> None:
         labels = text_task(done).references("dev")
-        for place in done.cell(0).scored(METHODS):
+        for place in done.seed_folder(0).scored(METHODS):
             if place.name != "majority":
                 found = Evaluation.read(place / EVALUATION)
                 assert json.loads((place / "score.json").read_text())["score"] == (found.predictions == labels).mean()
@@ -205,15 +205,15 @@ class TestModels:
     @pytest.mark.parametrize("method", METHODS)
     def test_a_retrained_winner_loads_with_transformers_alone(self, done: Study, method: str) -> None:
         row = row_of(done, method, "good", "retrained")
-        predicted = predictions_of(done.cell(0).ticket(method, "good") / "retrained", done)
+        predicted = predictions_of(done.seed_folder(0).ticket(method, "good") / "retrained", done)
         assert (predicted == text_task(done).references("dev")).mean() == row["score"]
 
     def test_the_full_model_loads_with_transformers_alone(self, done: Study) -> None:
-        predicted = predictions_of(done.cell(0).full, done)
+        predicted = predictions_of(done.seed_folder(0).full, done)
         assert (predicted == text_task(done).references("dev")).mean() == row_of(done, "none", "full", "none")["score"]
 
     def test_pruned_weights_are_exactly_zero_on_disk(self, done: Study) -> None:
-        place = done.cell(0).ticket("weights", "good")
+        place = done.seed_folder(0).ticket("weights", "good")
         ticket = Ticket.load(place)
         model = AutoModelForSequenceClassification.from_pretrained(place / "retrained")
         alive = 0
@@ -224,7 +224,7 @@ class TestModels:
         assert alive > 0.99 * len(ticket)
 
     def test_removed_sites_are_zero_on_disk(self, done: Study) -> None:
-        place = done.cell(0).ticket("heads+mlps", "good")
+        place = done.seed_folder(0).ticket("heads+mlps", "good")
         ticket = Ticket.load(place)
         model = AutoModelForSequenceClassification.from_pretrained(place / "retrained")
         wide = small.HIDDEN // small.HEADS
@@ -237,7 +237,7 @@ class TestModels:
 
     @pytest.mark.parametrize("method", METHODS)
     def test_the_winner_is_there_as_a_smaller_model_that_predicts_the_same(self, done: Study, method: str) -> None:
-        good = done.cell(0).ticket(method, "good")
+        good = done.seed_folder(0).ticket(method, "good")
         found = predictions_of(good / "shrunk", done, load(good / "shrunk"))
         assert np.array_equal(found, predictions_of(good / "retrained", done))
         file = (good / "shrunk" / "shrunk.safetensors").stat().st_size
@@ -253,16 +253,16 @@ class TestModels:
     def test_only_winners_are_saved(self, done: Study) -> None:
         for method in METHODS:
             for ticket in TICKETS:
-                there = (done.cell(0).ticket(method, ticket) / "retrained" / "model.safetensors").is_file()
+                there = (done.seed_folder(0).ticket(method, ticket) / "retrained" / "model.safetensors").is_file()
                 assert there == (ticket == "good")
 
     @pytest.mark.parametrize(("save", "models"), [("none", 0), ("all", 4)])
     def test_all_or_none_are_saved(self, tmp_path: Path, save: str, models: int) -> None:
         study = study_in(tmp_path, save=save, methods=("weights",), epochs=1)
         study.run()
-        assert len(list(study.cell(0).folder.glob("*/*/retrained/model.safetensors"))) == models
-        assert len(list(study.cell(0).folder.glob("*/*/shrunk"))) == min(models, 1)
-        assert len(list(study.cell(0).folder.glob("*/*/retrained/score.json"))) == 4
+        assert len(list(study.seed_folder(0).folder.glob("*/*/retrained/model.safetensors"))) == models
+        assert len(list(study.seed_folder(0).folder.glob("*/*/shrunk"))) == min(models, 1)
+        assert len(list(study.seed_folder(0).folder.glob("*/*/retrained/score.json"))) == 4
 
     def test_another_choice_of_models_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(TombolaError, match="cannot save 'some'; choose none, good, all"):
@@ -293,7 +293,7 @@ class TestNeurons:
         ]
         full = row_of(both, "none", "full", "none")
         assert full["neurons"] == small.LAYERS * small.INNER
-        ticket = Ticket.load(both.cell(0).ticket("heads+neurons", "good"))
+        ticket = Ticket.load(both.seed_folder(0).ticket("heads+neurons", "good"))
         assert ticket.neurons.shape == (small.LAYERS, small.INNER // BLOCK)
         for stage in ("pruned", "retrained"):
             row = row_of(both, "heads+neurons", "good", stage)
@@ -310,13 +310,13 @@ class TestNeurons:
         for stage in ("pruned", "retrained"):
             rows = [row_of(both, "heads+neurons", ticket, stage) for ticket in TICKETS]
             assert len({tuple(row[name] for name in names) for row in rows}) == 1
-        tickets = {name: Ticket.load(both.cell(0).ticket("heads+neurons", name)) for name in TICKETS}
+        tickets = {name: Ticket.load(both.seed_folder(0).ticket("heads+neurons", name)) for name in TICKETS}
         assert len({ticket.counts()["neurons"] for ticket in tickets.values()}) == 1
         assert torch.equal(tickets["random-layerwise"].neurons.sum(1), tickets["good"].neurons.sum(1))
         assert tickets["good"] not in (tickets["random"], tickets["bad"])
 
     def test_removed_neurons_are_exactly_zero_on_disk(self, both: Study) -> None:
-        place = both.cell(0).ticket("heads+neurons", "good")
+        place = both.seed_folder(0).ticket("heads+neurons", "good")
         alive = Ticket.load(place).neurons.repeat_interleave(BLOCK, dim=1)
         model = AutoModelForSequenceClassification.from_pretrained(place / "retrained")
         for layer, kept in zip(model.bert.encoder.layer, alive, strict=True):
@@ -330,10 +330,10 @@ class TestNeurons:
         assert score == row_of(both, "heads+neurons", "good", "retrained")["score"]
 
     def test_the_search_speaks_of_blocks(self, both: Study) -> None:
-        found = Search.load(both.cell(0).folder / "heads+neurons")
-        assert {step.phase for step in found.steps} == {"full", "joint", "heads", "neurons"}
+        found = Search.load(both.seed_folder(0).folder / "heads+neurons")
+        assert {step.phase for step in found.passes} == {"full", "joint", "heads", "neurons"}
         blocks = small.LAYERS * small.INNER // BLOCK
-        gone = [tuple(block) for step in found.steps if step.holds for block in step.removed.get("neurons", [])]
+        gone = [tuple(block) for step in found.passes if step.holds for block in step.removed.get("neurons", [])]
         assert len(set(gone)) == len(gone) == blocks - found.good.counts()["neurons"] > 0
         assert not any(bool(found.good.neurons[block]) for block in gone)
 
@@ -395,7 +395,7 @@ class TestAgain:
         study = study_in(copied)
         before = steps_of(study.folder)
         rows = read_rows(study.folder)
-        gone = study.cell(0).ticket("weights", "bad") / "retrained"
+        gone = study.seed_folder(0).ticket("weights", "bad") / "retrained"
         shutil.rmtree(gone)
         study.run()
         after = steps_of(study.folder)
@@ -460,7 +460,7 @@ class TestSeeds:
     def test_what_always_survives_is_scored_and_retrained_like_any_ticket(self, tmp_path: Path) -> None:
         study = study_in(tmp_path, seeds=(0, 1), methods=("heads+mlps",))
         study.run()
-        zero, one = (Ticket.load(study.cell(seed).ticket("heads+mlps", "good")) for seed in (0, 1))
+        zero, one = (Ticket.load(study.seed_folder(seed).ticket("heads+mlps", "good")) for seed in (0, 1))
         home = study.folder / "moods" / "seeds-0..1"
         survivors = Ticket.load(home / "heads+mlps" / "super-survivors")
         assert survivors == zero & one
@@ -501,7 +501,7 @@ class TestSeeds:
         study.run()
         told = capsys.readouterr().err
         assert told.index("expected time of the analyses: random tickets") < told.index("fine-tune the full model")
-        found = RandomTickets.read(study.cell(0).analysis("random-tickets", "heads+mlps"))
+        found = RandomTickets.read(study.seed_folder(0).analysis("random-tickets", "heads+mlps"))
         assert [len(size.scores) for size in found.sizes][-1] == RETRAINED
         assert found.full == next(row["score"] for row in study.rows() if row["ticket"] == "full")
         study.run()
@@ -514,7 +514,7 @@ class TestSeeds:
 
         def watched(self: SeedSteps, bars: Any) -> None:
             gc.collect()
-            held.append(sum(isinstance(o, Workbench) and o._cached is not None for o in gc.get_objects()))
+            held.append(sum(isinstance(o, SeedContext) and o._cached is not None for o in gc.get_objects()))
             draw(self, bars)
 
         monkeypatch.setattr(SeedSteps, "_majority", watched)
@@ -536,11 +536,11 @@ class TestSettings:
         # Every text of the small task is another, so that texts tell rows apart.
         assert not set(splits["search"].first) & set(splits["train"].first)
         assert not set(splits["search"].first) & set(splits["dev"].first)
-        cell = study.cell(0)
-        dev, search = (Evaluation.read(cell.full / name) for name in (EVALUATION, SEARCH_EVALUATION))
+        seed_folder = study.seed_folder(0)
+        dev, search = (Evaluation.read(seed_folder.full / name) for name in (EVALUATION, SEARCH_EVALUATION))
         assert (len(dev.predictions), len(search.predictions)) == (96, 48)
         for method in METHODS:
-            found = Search.load(cell.folder / method)
+            found = Search.load(seed_folder.folder / method)
             assert found.full_score == search.score
             assert found.good.provenance["split"] == "search"
         assert row_of(study, "none", "full", "none")["n"] == 96
@@ -549,12 +549,12 @@ class TestSettings:
     def test_rewinding_to_random_weights(self, tmp_path: Path) -> None:
         study = study_in(tmp_path, rewind="init", save="all")
         study.run()
-        cell = study.cell(0)
+        seed_folder = study.seed_folder(0)
         words = "embeddings.word_embeddings.weight"
         checkpoint = load_file(small.model() / "model.safetensors")[words].flatten()
         full, ticket = (
             load_file(folder / "model.safetensors")[f"bert.{words}"].flatten()
-            for folder in (cell.full, cell.ticket("weights", "good") / "retrained")
+            for folder in (seed_folder.full, seed_folder.ticket("weights", "good") / "retrained")
         )
         # The classical lottery ticket: reference and ticket start from the same random weights, not the checkpoint.
         assert torch.corrcoef(torch.stack([checkpoint, full]))[0, 1] < 0.3
@@ -566,21 +566,21 @@ class TestSettings:
         states: list[dict[str, torch.Tensor]] = []
         retrain = tombola.training.loop.retrain
 
-        def watched(model: Any, *rest: Any, start: int, **options: Any) -> Any:
-            starts.append(start)
+        def watched(model: Any, *rest: Any, first_step: int, **options: Any) -> Any:
+            starts.append(first_step)
             states.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
-            return retrain(model, *rest, start=start, **options)
+            return retrain(model, *rest, first_step=first_step, **options)
 
         monkeypatch.setattr(tombola.study.seed_context, "retrain", watched)
         study = study_in(tmp_path, rewind="step-3", epochs=2, methods=("weights",))
         study.run()
         assert order_of(list(study.rows())) == [key for key in ORDER if key[0] != "heads+mlps"]
         assert starts == [3] * 4
-        kept = load_file(study.cell(0).full / "step-3.safetensors")
+        kept = load_file(study.seed_folder(0).full / "step-3.safetensors")
         for state in states:
             assert all(torch.equal(state[name], kept[name]) for name in kept)
         # Three steps of 24 lie nearer to the start than to the end, but are neither.
-        start, end = (load_file(f / "model.safetensors") for f in (small.model(), study.cell(0).full))
+        start, end = (load_file(f / "model.safetensors") for f in (small.model(), study.seed_folder(0).full))
         name = "encoder.layer.0.attention.self.query.weight"
         there = kept[f"bert.{name}"]
         assert 0 < (there - start[name]).norm() < (there - end[f"bert.{name}"]).norm()
@@ -602,12 +602,12 @@ class TestSettings:
             return retrain(model, ticket, *rest, **options)
 
         monkeypatch.setattr(tombola.study.seed_context, "retrain", counted)
-        study = study_in(tmp_path, imp=True, methods=("weights",), epochs=2, weights_step=0.5)
+        study = study_in(tmp_path, iterative=True, methods=("weights",), epochs=2, weights_step=0.5)
         study.run()
-        found = Search.load(study.cell(0).folder / "weights")
+        found = Search.load(study.seed_folder(0).folder / "weights")
         # The good ticket was trained by the search already, unless no cut held.
-        again = 4 if found.last is found.steps[0] else 3
-        assert sizes == [step.weights for step in found.steps[1:]] + [len(found.good)] * again
+        again = 4 if found.last is found.passes[0] else 3
+        assert sizes == [step.weights for step in found.passes[1:]] + [len(found.good)] * again
         assert order_of(list(study.rows())) == [key for key in ORDER if key[0] != "heads+mlps"]
 
     def test_another_setting_is_another_folder(self, done: Study, tmp_path: Path) -> None:
@@ -615,7 +615,7 @@ class TestSettings:
             {"threshold": 0.8},
             {"epochs": 4},
             {"rewind": "init"},
-            {"imp": True},
+            {"iterative": True},
             {"precision": "bf16"},
             {"methods": ("weights",)},
             {"max_length": 8},

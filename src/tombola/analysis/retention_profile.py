@@ -174,7 +174,7 @@ def retention_profile(
     for number, ability in enumerate(task.abilities):
         points = tuple(
             Point(step.iteration, step.sparsity, step.weights, Kept.of(kept[number]))
-            for step, kept in zip(found.steps[1:], along, strict=True)
+            for step, kept in zip(found.passes[1:], along, strict=True)
         )
         was: Measured = whole[number].full
         curves.append(

@@ -24,7 +24,7 @@ from tombola.checkpoints.model_libraries import LIBRARIES, library_of
 from tombola.checkpoints.packed_weights import packed, unpacked
 from tombola.foundations.atomic_files import publish, read_json, write_json
 from tombola.foundations.errors import TombolaError
-from tombola.subnetworks.equivalence import prove
+from tombola.subnetworks.equivalence import verify_equivalent
 from tombola.subnetworks.recognition import recognise, relative_of
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk
 from tombola.tickets.ticket import Ticket, every_site
@@ -159,7 +159,7 @@ def _check(model: nn.Module, small: Subnetwork, folder: Path) -> float:
     """Compare what a folder holds with the masked model; the difference of their outputs."""
     again = load(folder)
     aliases = _aliases(again)
-    apart = prove(model, small, again, "the shrunk model")
+    apart = verify_equivalent(model, small, again, "the shrunk model")
     if small.ticket.kind == "weights" and _aliases(small.model) != aliases:
         raise TombolaError("the sparse model ties other tensors than the masked one, so it was not saved; report it")
     return apart

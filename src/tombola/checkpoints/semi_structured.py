@@ -85,7 +85,7 @@ def to_semi_structured(model: nn.Module, ticket: Ticket) -> SemiStructured:
         TombolaError: the device or the dtype cannot do it, no matrix follows 2:4, or the ticket is for another model.
     """
     _check(model, ticket)
-    _check_device(model)
+    check_device(model)
     part = masked(model, ticket)
     otherwise = set(not_semi_structured(model, ticket))
     sparse = []
@@ -123,7 +123,12 @@ def _check(model: nn.Module, ticket: Ticket) -> None:
         raise TombolaError(f"2:4 is a pattern of weights, and this ticket is one of {ticket.kind}")
 
 
-def _check_device(model: nn.Module) -> None:
+def check_device(model: nn.Module) -> None:
+    """Refuse a model that is on no GPU with 2:4 kernels, or of a precision that they lack.
+
+    Raises:
+        TombolaError: it is.
+    """
     parameter = next(model.parameters())
     if parameter.device.type != "cuda":
         raise TombolaError(f"2:4 sparse matrices need an NVIDIA GPU, and the model is on {parameter.device.type}")

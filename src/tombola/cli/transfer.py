@@ -24,10 +24,10 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.analysis.transfer import Transfer
     from tombola.foundations.allocator import keep_freed_memory
     from tombola.study.time_estimate import in_words
-    from tombola.study.transfer_study import Transferring
+    from tombola.study.transfer_study import TransferStudy
 
     keep_freed_memory()
-    transferring = Transferring(options.studies, options.out, methods=options.methods, seeds=options.seeds)
+    transferring = TransferStudy(options.studies, options.out, methods=options.methods, seeds=options.seeds)
     if options.dry_run:
         seconds = transferring.estimate()
         if not options.json:

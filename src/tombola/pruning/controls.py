@@ -9,7 +9,7 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.pruning.magnitude import keep_largest
 from tombola.pruning.search import Search
-from tombola.tickets.site_groups import Members, count
+from tombola.tickets.site_groups import SiteGroups, count
 from tombola.tickets.ticket import TICKETS, Ticket
 
 _SWAPS, _CLOSE = 400, 0.005
@@ -21,7 +21,7 @@ def names(method: str) -> tuple[str, ...]:
     return tuple(name for name in TICKETS[1:] if name != "random-layerwise" or method not in ("mlps", "blocks"))
 
 
-def random(ticket: Ticket, seed: int, units: Members | None = None, anatomy: Anatomy | None = None) -> Ticket:
+def random(ticket: Ticket, seed: int, units: SiteGroups | None = None, anatomy: Anatomy | None = None) -> Ticket:
     """As many sites of each kind (weights) as `ticket` has, drawn uniformly from the whole model.
 
     Args:
@@ -60,10 +60,10 @@ def _swapped(ticket: Ticket, generator: torch.Generator) -> dict[str, Tensor]:
     return masks
 
 
-def _drawn(ticket: Ticket, units: Members | None, generator: torch.Generator) -> dict[str, Tensor]:
+def _drawn(ticket: Ticket, units: SiteGroups | None, generator: torch.Generator) -> dict[str, Tensor]:
     """Masks of a uniform draw of the size of a ticket."""
     if units is not None:
-        drawn = draw(count(units), len(_units_of(ticket, units)), generator)
+        drawn = draw(count(units), len(_groups_of(ticket, units)), generator)
         masks = {kind: drawn[of_sites] for kind, of_sites in units.items()}
     elif ticket.kind != "weights":
         masks = {name: torch.zeros_like(mask) for name, mask in ticket.masks.items()}
@@ -77,7 +77,7 @@ def _drawn(ticket: Ticket, units: Members | None, generator: torch.Generator) ->
     return masks
 
 
-def random_layerwise(ticket: Ticket, seed: int, units: Members | None = None) -> Ticket:
+def random_layerwise(ticket: Ticket, seed: int, units: SiteGroups | None = None) -> Ticket:
     """As many heads and neurons in each layer (weights in each matrix) as `ticket` has, drawn uniformly there.
 
     It tells whether *these* sites matter or only their profile over depth. A layer has one MLP, so the MLPs stay
@@ -92,7 +92,7 @@ def random_layerwise(ticket: Ticket, seed: int, units: Members | None = None) ->
     masks = {}
     if units is not None:
         kept = torch.zeros(count(units), dtype=torch.bool)
-        survivors = _units_of(ticket, units)
+        survivors = _groups_of(ticket, units)
         for row in units["heads"]:
             there = row.unique()
             kept[there] = draw(len(there), sum(int(unit) in survivors for unit in there), generator)
@@ -125,7 +125,7 @@ def bad(found: Search, model: nn.Module) -> Ticket:
     return _control(ticket, masks, "bad")
 
 
-def _units_of(ticket: Ticket, units: Members) -> set[int]:
+def _groups_of(ticket: Ticket, units: SiteGroups) -> set[int]:
     """The units of which something survives."""
     return {unit for kind, of_sites in units.items() for unit in of_sites[ticket.masks[kind]].tolist()}
 

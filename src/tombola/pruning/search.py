@@ -19,7 +19,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.foundations.json_dataclasses import read
 from tombola.foundations.precision import Precision
 from tombola.foundations.progress import SILENT, Progress
-from tombola.pruning.calibration import LENGTH, SEQUENCES, Calibration
+from tombola.pruning.calibration import SAMPLES, SEQUENCE_LENGTH, Calibration
 from tombola.pruning.evaluation import Evaluation, evaluate
 from tombola.pruning.importance import Importance
 from tombola.pruning.magnitude import keep_largest
@@ -29,7 +29,7 @@ from tombola.subnetworks.subnetwork import Subnetwork, shrunk
 from tombola.tasks.base import Predictions, Task
 from tombola.tickets.nm_sparsity import WeightPattern
 from tombola.tickets.pruning_methods import PruningMethod, in_words, pruning_method
-from tombola.tickets.site_groups import Members, count, fitted, members
+from tombola.tickets.site_groups import SiteGroups, count, fitted, site_groups
 from tombola.tickets.ticket import BLOCK, Ticket, TicketKind, every_site
 
 PREDICTIONS = "predictions.safetensors"
@@ -54,9 +54,9 @@ class SearchOptions:
         refine_neurons_step: the same for blocks of neurons and groups of channels.
         weights_step: share of the remaining weights that an iteration of m-pruning removes.
         sparsities: the sparsities that a search of weights passes through, instead of steps.
-        until: go on, for the sake of the curve, until the score falls under this share of the full model's, or through
-            all `sparsities`; None to stop where the threshold does. What is found beyond the threshold never becomes
-            the good ticket.
+        curve_until: go on, for the sake of the curve, until the score falls under this share of the full model's, or
+            through all `sparsities`; None to stop where the threshold does. What is found beyond the threshold never
+            becomes the good ticket.
     """
 
     threshold: float = 0.9
@@ -69,7 +69,7 @@ class SearchOptions:
     refine_neurons_step: float = 0.05
     weights_step: float = 0.1
     sparsities: tuple[float, ...] = ()
-    until: float | None = None
+    curve_until: float | None = None
 
     def __post_init__(self) -> None:
         shares = ("threshold", "heads_step", "neurons_step", "refine_heads_step", "refine_neurons_step", "weights_step")
@@ -82,9 +82,9 @@ class SearchOptions:
             raise TombolaError(f"neuron_block must be 1 or more, not {self.neuron_block}")
         if self.weights_step == 1:
             raise TombolaError("weights_step must be below 1: removing all weights at once leaves no ticket")
-        if self.until is not None and not 0 < self.until <= self.threshold:
+        if self.curve_until is not None and not 0 < self.curve_until <= self.threshold:
             raise TombolaError(
-                f"until must lie above 0 and at most at the threshold {self.threshold}, not {self.until}"
+                f"curve_until must lie above 0 and at most at the threshold {self.threshold}, not {self.curve_until}"
             )
         if any(not 0 < one < 1 for one in self.sparsities) or list(self.sparsities) != sorted(set(self.sparsities)):
             raise TombolaError(
@@ -101,7 +101,7 @@ class SearchOptions:
 
 
 @dataclass(frozen=True)
-class Step:
+class SearchPass:
     """One iteration of a search: a line of `search.jsonl`.
 
     Attributes:
@@ -144,7 +144,7 @@ class Search:
 
     Attributes:
         good: the smallest ticket found whose score holds.
-        steps: every iteration, the full model first.
+        passes: every iteration, the full model first.
         predictions: [examples] of every iteration, from which intervals are drawn; none when it was read from disk.
         evaluation: of the good ticket's state, on the search split.
         model: what the good ticket keeps, where the method changed the values of the weights that survive.
@@ -152,7 +152,7 @@ class Search:
     """
 
     good: Ticket
-    steps: tuple[Step, ...] = field(repr=False)
+    passes: tuple[SearchPass, ...] = field(repr=False)
     predictions: tuple[Predictions, ...] = field(default=(), repr=False)
     evaluation: Evaluation | None = field(default=None, repr=False)
     model: nn.Module | None = field(default=None, repr=False)
@@ -166,25 +166,25 @@ class Search:
     @property
     def full_score(self) -> float:
         """The full model's score on the search split."""
-        return self.steps[0].score
+        return self.passes[0].score
 
     @property
-    def last(self) -> Step:
+    def last(self) -> SearchPass:
         """The iteration whose state is the good ticket."""
-        return [step for step in self.steps if step.holds][-1]
+        return [step for step in self.passes if step.holds][-1]
 
     def least_useful_first(self, kind: str) -> list[Any]:
         """Every site of a kind: in the order of removal, then survivors by rising importance.
 
         Heads are [layer, head], MLPs layers, neurons [layer, block].
         """
-        removed = [site for step in self.steps if step.holds for site in step.removed.get(kind, [])]
+        removed = [site for step in self.passes if step.holds for site in step.removed.get(kind, [])]
         assert self.last.importance is not None
         return removed + Importance.from_lists(self.last.importance).least_first(kind)
 
     def save(self, folder: Path) -> None:
         """Write `search.jsonl` and predictions, then the ticket as `good/`: where that is, the search is complete."""
-        write_lines(folder / "search.jsonl", (asdict(step) for step in self.steps))
+        write_lines(folder / "search.jsonl", (asdict(step) for step in self.passes))
         if self.predictions:
             write_bytes(folder / PREDICTIONS, save({str(index): one for index, one in enumerate(self.predictions)}))
         if self.evaluation is not None:
@@ -198,7 +198,7 @@ class Search:
         Raises:
             TombolaError: a file is missing or damaged.
         """
-        return cls(Ticket.load(folder / "good"), read_steps(folder / "search.jsonl"))
+        return cls(Ticket.load(folder / "good"), read_passes(folder / "search.jsonl"))
 
 
 def read_predictions(path: Path) -> tuple[Predictions, ...]:
@@ -214,7 +214,7 @@ def read_predictions(path: Path) -> tuple[Predictions, ...]:
         raise TombolaError(f"{path} cannot be read ({error}); delete {path.parent} and start again") from None
 
 
-def read_steps(path: Path) -> tuple[Step, ...]:
+def read_passes(path: Path) -> tuple[SearchPass, ...]:
     """Read a `search.jsonl`, the full model first.
 
     Raises:
@@ -222,7 +222,7 @@ def read_steps(path: Path) -> tuple[Step, ...]:
     """
     mend = f"delete {path.parent} and start again"
     lines = enumerate(read_lines(path), start=1)
-    steps = tuple(read(Step, line, f"{path}, line {number}", mend) for number, line in lines)
+    steps = tuple(read(SearchPass, line, f"{path}, line {number}", mend) for number, line in lines)
     if not steps or not steps[0].holds:
         raise TombolaError(f"{path} does not begin with the full model; {mend}")
     return steps
@@ -259,10 +259,10 @@ class _Trail:
     progress: Progress
     normalise_layers: bool
     pass_over: Callable[[_Cut], tuple[Subnetwork, Evaluation]]
-    steps: list[Step] = field(default_factory=list)
+    steps: list[SearchPass] = field(default_factory=list)
     predictions: list[Predictions] = field(default_factory=list)
 
-    def start(self, state: _State) -> _State:
+    def record_full(self, state: _State) -> _State:
         self._log("full", {}, state.ticket, state.evaluation, holds=True, seconds=state.evaluation.seconds)
         return state
 
@@ -318,7 +318,7 @@ class _Trail:
             if split == self.split
         }
         self.steps.append(
-            Step(
+            SearchPass(
                 iteration=len(self.steps),
                 phase=phase,
                 removed=removed,
@@ -392,8 +392,8 @@ def search_ticket(
     weights = chosen.kind == "weights"
     layers = task.normalise_layers if normalise_layers is None else normalise_layers
     # The sites of a unit share one importance, which norms of single layers would tear apart.
-    layers = layers and chosen.units is None
-    units = None if chosen.units is None else members(anatomy, chosen.units)
+    layers = layers and chosen.site_groups is None
+    units = None if chosen.site_groups is None else site_groups(anatomy, chosen.site_groups)
     retrain = retrain if chosen.iterative or not weights else None
 
     def evaluation(subnetwork: Subnetwork) -> Evaluation:
@@ -425,25 +425,25 @@ def search_ticket(
         split,
         anatomy,
         floor=metric.floor(full.score, options.threshold),
-        beyond=None if options.until is None else metric.floor(full.score, options.until),
+        beyond=None if options.curve_until is None else metric.floor(full.score, options.curve_until),
         progress=progress,
         normalise_layers=layers,
         pass_over=pass_over,
     )
-    state = trail.start(_State(everything, full, entire))
+    state = trail.record_full(_State(everything, full, entire))
     if weights:
         counts = iter(_remaining(chosen, everything.total, options))
         if chosen.iterative:
             cut = functools.partial(_smallest, counts=counts, anatomy=anatomy)
         else:
-            text = calibrate or functools.partial(task.calibration_text, SEQUENCES, LENGTH, seed)
+            text = calibrate or functools.partial(task.calibration_text, SAMPLES, SEQUENCE_LENGTH, seed)
             cut = functools.partial(_at_once, counts=counts, model=model, method=chosen, calibrate=text, seed=seed)
         # Sparsities that were asked for are all measured, if there is to be a curve at all.
-        to_the_end = options.until is not None and bool(options.sparsities)
+        to_the_end = options.curve_until is not None and bool(options.sparsities)
         state = trail.descend(chosen.criterion, state, cut, beyond=True, to_the_end=to_the_end)
     elif units is not None:
-        size = options.cut("heads", count(units)) if chosen.units == "kv-groups" else max(1, options.mlps_step)
-        state = trail.descend("joint", state, functools.partial(_cut_units, units=units, size=size), beyond=True)
+        size = options.cut("heads", count(units)) if chosen.site_groups == "kv-groups" else max(1, options.mlps_step)
+        state = trail.descend("joint", state, functools.partial(_cut_groups, units=units, size=size), beyond=True)
     else:
         totals = everything.counts()
         sizes = {kind: options.cut(kind, total) for kind, total in totals.items()}
@@ -497,7 +497,7 @@ def _cut_sites(state: _State, counts: Mapping[str, int], layers: bool) -> _Cut |
     return _Cut(state.ticket.without(removed), removed) if any(removed.values()) else None
 
 
-def _cut_units(state: _State, units: Members, size: int) -> _Cut | None:
+def _cut_groups(state: _State, units: SiteGroups, size: int) -> _Cut | None:
     """The ticket without so many of the units that are least important, with all that belongs to them."""
     if state.evaluation.importance is None:
         return None

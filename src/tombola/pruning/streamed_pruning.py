@@ -123,7 +123,7 @@ def prune_checkpoint(
         shapes = {matrix.name: matrix.shape for matrix in anatomy.matrices}
         masks = TensorFile.create(draft / MASKS, {matrix.name: (-(-matrix.size // 8),) for matrix in anatomy.matrices})
         stack.callback(masks.close)
-        work = _Work(model, anatomy, names, shards, written, masks, cut, dtype)
+        work = StreamedModel(model, anatomy, names, shards, written, masks, cut, dtype)
         if cut.calibrated:
             work.load_surroundings()
             prune_by_blocks(model, anatomy, inputs, cut, work.done, residence=work.residence, progress=progress)
@@ -139,8 +139,8 @@ def prune_checkpoint(
     return found
 
 
-class _Work:
-    """The model at work: what of it is in memory, and what has been written."""
+class StreamedModel:
+    """Model of which only some blocks are in memory, and the shards that its pruned matrices are written to."""
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ class _Work:
         cut: WeightCut,
         dtype: torch.dtype,
     ) -> None:
-        self._model, self._names, self._source, self._written, self._masks = model, names, source, written, masks
+        self.model, self._names, self._source, self._written, self._masks = model, names, source, written, masks
         self._sequential = cut.sequential
         self._calibrated = cut.calibrated
         self._dtype = dtype
@@ -171,14 +171,14 @@ class _Work:
     def load_surroundings(self) -> None:
         """Read what is in no block. Of tables of embeddings, only the rows that are used."""
         blocks = {name for names in self._layers.values() for name in names}
-        base = self._model.base_model
-        inside = "" if base is self._model else f"{self._model.base_model_prefix}."
+        base = self.model.base_model
+        inside = "" if base is self.model else f"{self.model.base_model_prefix}."
         for name in self._names:
             if name not in blocks and name.startswith(inside):
-                table = isinstance(self._model.get_submodule(name.rpartition(".")[0]), nn.Embedding)
+                table = isinstance(self.model.get_submodule(name.rpartition(".")[0]), nn.Embedding)
                 self._put(name, self._table(name) if table else self._read(self._source, name))
-        self._model.tie_weights()
-        for name, parameter in self._model.base_model.named_parameters():
+        self.model.tie_weights()
+        for name, parameter in self.model.base_model.named_parameters():
             if parameter.is_meta and f"{inside}{name}" not in blocks:
                 raise TombolaError(f"the checkpoint holds no tensor {inside}{name}: download it again")
 
@@ -223,7 +223,7 @@ class _Work:
 
     def _put(self, name: str, tensor: Tensor | None) -> None:
         path, _, last = name.rpartition(".")
-        module = self._model.get_submodule(path)
+        module = self.model.get_submodule(path)
         if tensor is None:
             tensor = torch.empty_like(getattr(module, last), device="meta")
         if last in module._buffers:

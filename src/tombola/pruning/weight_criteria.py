@@ -13,9 +13,9 @@ from tombola.architectures.dissect import dissect
 from tombola.architectures.matrix_layout import fan_in, outputs_first
 from tombola.architectures.sites import Matrix
 from tombola.foundations.errors import TombolaError
-from tombola.pruning.activation_statistics import Gram, Norms, Statistic
+from tombola.pruning.activation_statistics import InputHessian, Norms, Statistic
 from tombola.pruning.magnitude import Threshold, keep_largest
-from tombola.pruning.sparsegpt import BLOCK, DAMPING, Curvature, sparsegpt
+from tombola.pruning.sparsegpt import BLOCK, DAMPING, InverseHessian, sparsegpt
 from tombola.pruning.topk_per_row import keep_in_rows
 from tombola.pruning.wanda import wanda_scores
 from tombola.tickets.nm_sparsity import WeightPattern
@@ -55,7 +55,7 @@ CRITERIA: Mapping[str, Criterion] = MappingProxyType(
         "magnitude": Criterion("magnitude", ("global", "matrix", "row")),
         "random": Criterion("random", ("global", "matrix", "row")),
         "wanda": Criterion("Wanda", ("row", "matrix"), Norms),
-        "sparsegpt": Criterion("SparseGPT", ("matrix",), Gram, updates=True),
+        "sparsegpt": Criterion("SparseGPT", ("matrix",), InputHessian, updates=True),
     }
 )
 """The criteria, by the names that users give."""
@@ -224,7 +224,7 @@ def masks_without_data(
             yield matrix, outputs_first(model, matrix, _by_rows(rows, _magnitude, cut))
 
 
-def prune_matrix(weight: Tensor, statistic: Tensor | Curvature, cut: WeightCut) -> tuple[Tensor, Tensor]:
+def prune_matrix(weight: Tensor, statistic: Tensor | InverseHessian, cut: WeightCut) -> tuple[Tensor, Tensor]:
     """The mask of a matrix by a criterion that looks at activations, and its new values.
 
     Args:
@@ -238,7 +238,7 @@ def prune_matrix(weight: Tensor, statistic: Tensor | Curvature, cut: WeightCut) 
     Raises:
         TombolaError: the new values overflow.
     """
-    if isinstance(statistic, Curvature):
+    if isinstance(statistic, InverseHessian):
         mask, changed = sparsegpt(weight, statistic, cut.sparsity, cut.pattern, block=cut.block)
         if not changed.isfinite().all():
             raise TombolaError(
@@ -253,9 +253,9 @@ def prune_matrix(weight: Tensor, statistic: Tensor | Curvature, cut: WeightCut) 
     return mask, weight.where(mask, 0.0)
 
 
-def digest(statistic: Tensor, cut: WeightCut) -> Tensor | Curvature:
+def digest(statistic: Tensor, cut: WeightCut) -> Tensor | InverseHessian:
     """What `prune_matrix` wants of a statistic; the same for all matrices that share it."""
-    return Curvature.of(statistic, cut.damping) if CRITERIA[cut.criterion].updates else statistic
+    return InverseHessian.of(statistic, cut.damping) if CRITERIA[cut.criterion].updates else statistic
 
 
 def _by_rows(weight: Tensor, score: Callable[[Tensor], Tensor], cut: WeightCut) -> Tensor:

@@ -13,8 +13,8 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.matrix_layout import outputs_first
 from tombola.architectures.sites import Matrix
 from tombola.foundations.progress import SILENT, Progress
-from tombola.pruning.activation_statistics import Recorder
-from tombola.pruning.blockwise import always_there, lockstep
+from tombola.pruning.activation_statistics import ActivationObserver
+from tombola.pruning.blockwise import always_there, blockwise
 from tombola.pruning.calibration import Calibration, calibration_inputs, count
 from tombola.pruning.sparsegpt import BLOCK, DAMPING
 from tombola.pruning.weight_criteria import (
@@ -137,20 +137,20 @@ def prune_by_blocks(
         inputs: calibration text.
         cut: what is asked.
         done: is told of each matrix as soon as it is pruned.
-        residence: see [`lockstep`][tombola.pruning.blockwise.lockstep].
+        residence: see [`blockwise`][tombola.pruning.blockwise.blockwise].
         progress: counts examples, those of every layer.
     """
     statistic = CRITERIA[cut.criterion].statistic
     assert statistic is not None
     by_name = {matrix.name: matrix for matrix in anatomy.matrices}
     layers = sorted({matrix.layer for matrix in anatomy.matrices})
-    with lockstep(model, anatomy, inputs, sequential=cut.sequential, residence=residence, progress=progress) as step:
+    with blockwise(model, anatomy, inputs, sequential=cut.sequential, residence=residence, progress=progress) as step:
         for layer in layers:
-            recorder = Recorder(model, anatomy, layer, statistic)
-            with recorder.attached():
-                step.watch(layer, recorder)
+            observer = ActivationObserver(model, anatomy, layer, statistic)
+            with observer.attached():
+                step.watch(layer, observer)
             residence({layer})
-            for names, found in recorder.results():
+            for names, found in observer.results():
                 ready = digest(found, cut)
                 for matrix in (by_name[name] for name in names):
                     parameter = model.get_parameter(matrix.parameter).detach()

@@ -46,22 +46,22 @@ _FEATURES = {
 def attention(record: Record, gallery: Gallery) -> Html | None:
     """The section; None where no attention was looked at."""
     full = {
-        cell.seed: AttentionPatterns.read(path)
-        for cell in record.cells
-        if (path := cell.analysis("attention")).is_file()
+        seed_folder.seed: AttentionPatterns.read(path)
+        for seed_folder in record.seed_folders
+        if (path := seed_folder.analysis("attention")).is_file()
     }
     if not full:
         return None
     tickets: dict[str, dict[int, Ticket]] = {}
     retrained: dict[tuple[str, int], AttentionPatterns] = {}
     for method, chosen in METHODS.items():
-        for cell in record.cells if chosen.standard and "heads" in chosen.sites else ():
-            place = cell.ticket(method, "good")
-            if cell.seed in full and (place / "ticket.json").is_file():
-                tickets.setdefault(method, {})[cell.seed] = Ticket.load(place)
-            path = cell.analysis("attention", method)
+        for seed_folder in record.seed_folders if chosen.standard and "heads" in chosen.sites else ():
+            place = seed_folder.ticket(method, "good")
+            if seed_folder.seed in full and (place / "ticket.json").is_file():
+                tickets.setdefault(method, {})[seed_folder.seed] = Ticket.load(place)
+            path = seed_folder.analysis("attention", method)
             if path.is_file():
-                retrained[method, cell.seed] = AttentionPatterns.read(path)
+                retrained[method, seed_folder.seed] = AttentionPatterns.read(path)
     return attention_section(full, tickets, retrained, record.places, gallery)
 
 

@@ -24,10 +24,10 @@ def about_search(record: Record, searches: Sequence[Trajectory]) -> str:
     seeds = "" if len(searches) == 1 else f" (over {len(searches)} seeds)"
     text = f"Pruning {what} could go on until {_range(sparsities)} of the prunable weights were gone{seeds}"
     text += f"; the last state that held stood at {_range(kept)} of the full score" if kept else ""
-    unfinished = [search for search in searches if all(step.holds for step in search.steps)]
-    failed = [[index for index, step in enumerate(search.steps) if not step.holds] for search in searches]
+    unfinished = [search for search in searches if all(step.holds for step in search.passes)]
+    failed = [[index for index, step in enumerate(search.passes) if not step.holds] for search in searches]
     drops = [
-        search.before(last[-1]).score - search.steps[last[-1]].score
+        search.before(last[-1]).score - search.passes[last[-1]].score
         for search, last in zip(searches, failed, strict=True)
         if last
     ]
@@ -47,7 +47,7 @@ def about_random_curve(record: Record, searches: Sequence[Trajectory], random: S
         return ""
     seeds = {search.seed: search for search in searches}
     pairs = [
-        (point, min(seeds[point.seed].steps, key=lambda step: abs(step.sparsity - point.sparsity)))
+        (point, min(seeds[point.seed].passes, key=lambda step: abs(step.sparsity - point.sparsity)))
         for point in random
         if point.seed in seeds
     ]

@@ -29,7 +29,7 @@ def drawings(record: Record, _: Gallery) -> Html | None:
             body += [element("h3", METHOD_TITLES[method]), element("div", *found, class_="drawings")]
     if not body:
         return None
-    seed = f" Seed {record.cells[0].seed}." if record.seeds > 1 else ""
+    seed = f" Seed {record.seed_folders[0].seed}." if record.seeds > 1 else ""
     lead = f"Each model begins with the same noise, so that images at the same place are to be compared.{seed}"
     return section("What they draw", *body, lead=lead)
 

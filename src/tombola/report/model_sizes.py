@@ -191,7 +191,9 @@ def _sentence(groups: Sequence[Sequence[Smaller]]) -> str:
     for group in groups:
         known = [one.cost for one in group if one.cost.values]
         shares = [value for cost in known if (value := cost.inside("shrunk").get("share", float)) is not None]
-        reached = [value for cost in known if (value := cost.inside("shrunk").get("reached", float)) is not None]
+        reached = [
+            value for cost in known if (value := cost.inside("shrunk").get("measured_speedup", float)) is not None
+        ]
         if not shares:
             continue
         batch = next(one.batches[-1] for one in group if one.cost.values)

@@ -20,7 +20,7 @@ def random_tickets(record: Record, gallery: Gallery) -> Html | None:
     """The section; None where no seed asked for it."""
     found = []
     for method in record.methods:
-        paths = [cell.analysis("random-tickets", method) for cell in record.cells]
+        paths = [seed_folder.analysis("random-tickets", method) for seed_folder in record.seed_folders]
         seeds = [RandomTickets.read(path) for path in paths if path.is_file()]
         if not seeds:
             continue

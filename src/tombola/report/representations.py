@@ -19,8 +19,8 @@ def representations(record: Record, gallery: Gallery) -> Html | None:
     """The section; None where no seed asked for it."""
     found: dict[str, list[Representations]] = {}
     for method in record.methods:
-        for cell in record.cells:
-            path = cell.analysis("representations", method)
+        for seed_folder in record.seed_folders:
+            path = seed_folder.analysis("representations", method)
             if path.is_file():
                 found.setdefault(method, []).append(Representations.read(path))
     return representations_section(found, gallery) if found else None

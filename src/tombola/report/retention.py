@@ -46,7 +46,7 @@ def read_profiles(record: Record) -> list[RetentionProfile]:
     """The retention profile of every method that has one. Of several seeds the first: they share the model."""
     profiles = []
     for method in record.methods:
-        paths = [cell.analysis("retention", method) for cell in record.cells]
+        paths = [seed_folder.analysis("retention", method) for seed_folder in record.seed_folders]
         found = next((path for path in paths if path.is_file()), None)
         if found is not None:
             profiles.append(RetentionProfile.read(found))
@@ -146,7 +146,7 @@ def _methods(record: Record, profiles: Sequence[RetentionProfile], full: Row, ga
         searches = record.searches(profile.method)
         if not searches:
             continue
-        steps = sorted(searches[0].steps, key=lambda step: step.sparsity)
+        steps = sorted(searches[0].passes, key=lambda step: step.sparsity)
         reference = searches[0].full.score
         points += [
             RetentionPoint(

@@ -22,9 +22,9 @@ from tombola.metrics.scores import floor
 from tombola.report.optional_json import Fields
 from tombola.report.summary import Summary, read_rows, sites_of, summarise
 from tombola.report.trajectory import Trajectory, read_trajectory
-from tombola.study.folder_layout import PICTURE, Cell, Survivors
+from tombola.study.folder_layout import PICTURE, CrossSeedFolder, SeedFolder
 from tombola.study.results import Row, TicketVerdict
-from tombola.tasks.language.retention_threshold import share_to_keep
+from tombola.tasks.language.retention_threshold import retained_share
 from tombola.tickets.pruning_methods import METHODS
 from tombola.tickets.ticket import Ticket
 
@@ -100,14 +100,14 @@ class Record:
         return Places(*names)
 
     @cached_property
-    def cells(self) -> tuple[Cell, ...]:
+    def seed_folders(self) -> tuple[SeedFolder, ...]:
         """The folders of the seeds that have results."""
-        return tuple(Cell(seed, self.home / f"seed-{seed}") for seed in sorted({row.seed for row in self.rows}))
+        return tuple(SeedFolder(seed, self.home / f"seed-{seed}") for seed in sorted({row.seed for row in self.rows}))
 
     @cached_property
     def comparison(self) -> Fields | None:
         """Survival and agreement across the seeds; None where they were not compared."""
-        path = Survivors.compared(self.home).comparison
+        path = CrossSeedFolder.compared(self.home).comparison
         return Fields(read_json(path), str(path)) if path.is_file() else None
 
     @property
@@ -170,12 +170,12 @@ class Record:
 
     def drawing(self, place: str) -> Path | None:
         """What a model of the first seed drew, by its folder in the seed's; None where there is nothing."""
-        path = self.cells[0].folder / place / PICTURE
+        path = self.seed_folders[0].folder / place / PICTURE
         return path if path.is_file() else None
 
     def random_curve(self, method: str) -> tuple[RandomPoint, ...]:
         """The random tickets along the searches of a method, of all seeds."""
-        folders = (cell.analysis(NAME, method).parent for cell in self.cells)
+        folders = (seed_folder.analysis(NAME, method).parent for seed_folder in self.seed_folders)
         return tuple(point for folder in folders for point in read_points(folder))
 
     @property
@@ -183,7 +183,7 @@ class Record:
         """Share of the full score that a search keeps."""
         config = self.facts.inside("config")
         threshold = config.get("threshold", float)
-        return share_to_keep(0.9 if threshold is None else threshold, config.get("keep", str))
+        return retained_share(0.9 if threshold is None else threshold, config.get("retain", str))
 
     def floor(self, full: float) -> float:
         """The worst score that a search accepts."""

@@ -38,7 +38,7 @@ def read_works(record: Record) -> tuple[Author | None, Works]:
     """The full model, and the profile of every method that has one. Of several seeds the first."""
     full, works = None, []
     for method in ("", *record.methods):
-        paths = [cell.analysis("writing", method) for cell in record.cells]
+        paths = [seed_folder.analysis("writing", method) for seed_folder in record.seed_folders]
         path = next((path for path in paths if path.is_file()), None)
         if path is None:
             continue

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tombola.architectures.layer_names import Places
-from tombola.pruning.search import Step, read_steps
+from tombola.pruning.search import SearchPass, read_passes
 from tombola.report import number_format as figures
 from tombola.report.labels import SITE_NAMES
 from tombola.tickets.pruning_methods import METHODS, in_words
@@ -19,21 +19,21 @@ class Trajectory:
 
     method: str
     seed: int
-    steps: tuple[Step, ...]
+    passes: tuple[SearchPass, ...]
 
     @property
-    def full(self) -> Step:
+    def full(self) -> SearchPass:
         """The full model, before any cut."""
-        return self.steps[0]
+        return self.passes[0]
 
     @property
-    def good(self) -> Step:
+    def good(self) -> SearchPass:
         """The last state at or above the threshold: the good ticket, once the search is over."""
-        return self.before(len(self.steps))
+        return self.before(len(self.passes))
 
-    def before(self, index: int) -> Step:
+    def before(self, index: int) -> SearchPass:
         """The state that the step at `index` cut: the last one before it that held."""
-        return [step for step in self.steps[:index] if step.holds][-1]
+        return [step for step in self.passes[:index] if step.holds][-1]
 
 
 def read_trajectory(path: Path, method: str, seed: int) -> Trajectory | None:
@@ -42,10 +42,10 @@ def read_trajectory(path: Path, method: str, seed: int) -> Trajectory | None:
     Raises:
         TombolaError: a line is damaged.
     """
-    return Trajectory(method, seed, read_steps(path)) if path.is_file() else None
+    return Trajectory(method, seed, read_passes(path)) if path.is_file() else None
 
 
-def removed(step: Step, places: Places) -> str:
+def removed(step: SearchPass, places: Places) -> str:
     """What a step removed, in words; blocks of neurons have no names worth reading and are counted."""
     parts = []
     if weights := step.removed.get("weights"):
@@ -61,7 +61,7 @@ def removed(step: Step, places: Places) -> str:
     return "; ".join(parts) or "nothing"
 
 
-def left(method: str, step: Step) -> str:
+def left(method: str, step: SearchPass) -> str:
     """What was left after a step, in words; neurons where they are pruned."""
     parts = [figures.plural(step.heads, "head")]
     if step.channels or "channels" in METHODS[method].sites:
@@ -73,7 +73,7 @@ def left(method: str, step: Step) -> str:
     return ", ".join([*parts, figures.plural(step.weights, "weight")])
 
 
-def phase(method: str, step: Step) -> str:
+def phase(method: str, step: SearchPass) -> str:
     """What was being pruned, in words."""
     if step.phase == "full":
         return "the full model"

@@ -27,7 +27,7 @@ TRANSFER = "transfer.json"
 
 
 @dataclass(frozen=True)
-class Cell:
+class SeedFolder:
     """One seed of a study: its folder, and what is read from it."""
 
     seed: int
@@ -60,23 +60,23 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Survivors:
+class CrossSeedFolder:
     """Several seeds of a study: the folder of what is found across them.
 
     It is named after the seeds, so that it is never that of others.
 
     Attributes:
-        cells: the seeds, in order.
+        seed_folders: the seeds, in order.
         home: folder of the seeds.
     """
 
-    cells: tuple[Cell, ...]
+    seed_folders: tuple[SeedFolder, ...]
     home: Path
 
     @classmethod
     def of(cls, seeds: Sequence[int], home: Path) -> Self:
         """Those seeds of a study."""
-        return cls(tuple(Cell(seed, home / f"seed-{seed}") for seed in seeds), home)
+        return cls(tuple(SeedFolder(seed, home / f"seed-{seed}") for seed in seeds), home)
 
     @classmethod
     def compared(cls, home: Path) -> Self:
@@ -85,17 +85,17 @@ class Survivors:
         A seed that came later, and that nobody asked to compare yet, takes nothing from what is there.
         """
         found = [cls.of(_seeds(path.name), home) for path in home.glob("seeds-*") if path.is_dir()]
-        return max(found, key=lambda one: len(one.cells), default=cls((), home))
+        return max(found, key=lambda one: len(one.seed_folders), default=cls((), home))
 
     @property
     def folder(self) -> Path:
         """Such as `seeds-0..4`, or `seeds-0..2,7`."""
         runs: list[list[int]] = []
-        for cell in self.cells:
-            if runs and cell.seed == runs[-1][-1] + 1:
-                runs[-1].append(cell.seed)
+        for seed_folder in self.seed_folders:
+            if runs and seed_folder.seed == runs[-1][-1] + 1:
+                runs[-1].append(seed_folder.seed)
             else:
-                runs.append([cell.seed])
+                runs.append([seed_folder.seed])
         names = [str(run[0]) if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs]
         return self.home / f"seeds-{','.join(names)}"
 
@@ -124,6 +124,6 @@ class Survivors:
 
 
 def _seeds(name: str) -> list[int]:
-    """The seeds that a folder of `Survivors` is named after."""
+    """The seeds that a folder of `CrossSeedFolder` is named after."""
     runs = [run.partition("..") for run in name.removeprefix("seeds-").split(",")]
     return [seed for first, _, last in runs for seed in range(int(first), int(last or first) + 1)]

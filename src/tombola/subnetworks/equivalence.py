@@ -135,7 +135,7 @@ def difference(expected: Tensor, found: Tensor, what: str) -> float:
     return apart
 
 
-def prove(model: nn.Module, small: Subnetwork, again: nn.Module, what: str) -> float:
+def verify_equivalent(model: nn.Module, small: Subnetwork, again: nn.Module, what: str) -> float:
     """Compare a model that was read back with the masked one.
 
     Args:

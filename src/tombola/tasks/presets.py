@@ -15,7 +15,7 @@ TEXT_PRESETS: Mapping[str, Preset] = MappingProxyType(
 """`quick`: minutes on two cores. `paper`: all rows, three epochs (Prasanna et al. 2020, appendix)."""
 
 _LANGUAGE: Preset = MappingProxyType(
-    {"model": "smollm2", "analyses": (), "refine": False, "until": 0.05, "epochs": 1, "learning_rate": 1e-4}
+    {"model": "smollm2", "analyses": (), "refine": False, "curve_until": 0.05, "epochs": 1, "learning_rate": 1e-4}
 )
 LANGUAGE_PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
@@ -27,11 +27,11 @@ LANGUAGE_PRESETS: Mapping[str, Preset] = MappingProxyType(
             "text_tokens": 3000,
             "heads_step": 0.15,
             "mlps_step": 2,
-            "until": 0.4,
+            "curve_until": 0.4,
             "sparsities": (0.2, 0.3, 0.4, 0.5, 0.6),
-            "calibration_rows": 16,
-            "calibration_length": 512,
-            "importance_rows": 32,
+            "calibration_samples": 16,
+            "sequence_length": 512,
+            "importance_samples": 32,
         },
         "paper": {
             **_LANGUAGE,
@@ -50,12 +50,12 @@ field's 128 x 2,048 tokens of calibration text."""
 _IMAGES: Preset = MappingProxyType(
     {
         "methods": ("heads+channels", "weights"),
-        "imp": True,
+        "iterative": True,
         "rewind": "init",
         "refine": False,
-        "until": 0.05,
+        "curve_until": 0.05,
         "batch_size": 64,
-        "warmup": 0.07,
+        "warmup_ratio": 0.07,
         "precision": "fp32",
         "analyses": ("survivors", "random-curve"),
     }

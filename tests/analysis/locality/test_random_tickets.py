@@ -24,7 +24,7 @@ def done() -> Study:
 
 @pytest.mark.parametrize("kind", ["heads+mlps", "weights"])
 def test_sizes_and_scores_are_those_of_the_search(done: Study, kind: TicketKind) -> None:
-    cell = done.cell(0)
+    cell = done.seed_folder(0)
     model, found = done.task.load(str(cell.full), seed=0, state="trained"), Search.load(cell.folder / kind)
     seen: list[Ticket] = []
 
@@ -34,7 +34,7 @@ def test_sizes_and_scores_are_those_of_the_search(done: Study, kind: TicketKind)
 
     result = random_tickets(model, found, done.task, 0.7, draws=3, sizes=2, seed=5, retrained=(0.8, again, 2))
     *pruned, retrained = result.sizes
-    held = {step.sparsity: step for step in found.steps if step.holds}
+    held = {step.sparsity: step for step in found.passes if step.holds}
     for size in pruned:
         step = held[size.sparsity]
         assert size.searched == step.score
@@ -63,7 +63,7 @@ def test_sizes_and_scores_are_those_of_the_search(done: Study, kind: TicketKind)
 
 
 def test_random_tickets_are_judged_on_the_split_of_the_search(done: Study) -> None:
-    cell = done.cell(0)
+    cell = done.seed_folder(0)
     model, found = done.task.load(str(cell.full), seed=0, state="trained"), Search.load(cell.folder / "heads+mlps")
     (size,) = random_tickets(model, found, done.task, 0.7, split="train", draws=4, sizes=1, seed=5).sizes
     draws = [int(np.random.SeedSequence((5, 0, draw)).generate_state(1)[0]) for draw in range(4)]
@@ -72,7 +72,7 @@ def test_random_tickets_are_judged_on_the_split_of_the_search(done: Study) -> No
 
 
 def test_after_iterative_pruning_the_bar_is_cut_out_too(done: Study) -> None:
-    cell = done.cell(0)
+    cell = done.seed_folder(0)
     model, found = done.task.load(str(cell.full), seed=0, state="trained"), Search.load(cell.folder / "weights")
     iterative = dataclasses.replace(found, good=found.good.with_provenance(stage="retrained"))
     (size,) = random_tickets(model, iterative, done.task, 0.7, draws=2, sizes=3).sizes

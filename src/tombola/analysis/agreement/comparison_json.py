@@ -13,7 +13,7 @@ from tombola.analysis.agreement.comparison import (
     TicketKindComparison,
 )
 from tombola.analysis.agreement.null_distribution import Chance
-from tombola.analysis.agreement.overlap import Cell, Overlap
+from tombola.analysis.agreement.overlap import Overlap, TaskPairOverlap
 from tombola.analysis.agreement.pairwise_overlap import LEVEL
 from tombola.analysis.agreement.survival import KindSurvival
 
@@ -129,6 +129,6 @@ def _overlap_by_chance(overlap: Overlap, control: str) -> dict[str, Any] | None:
     }
 
 
-def _matrix(overlap: Overlap, value: Callable[[Cell], Any]) -> list[list[Any]]:
+def _matrix(overlap: Overlap, value: Callable[[TaskPairOverlap], Any]) -> list[list[Any]]:
     numbers = range(len(overlap.tasks))
     return [[value(overlap.at(row, column)) for column in numbers] for row in numbers]

@@ -15,9 +15,9 @@ from tombola.foundations.progress import SILENT, Progress
 from tombola.metrics.statistics import LEVEL
 from tombola.pruning import controls
 from tombola.pruning.evaluation import score
-from tombola.pruning.search import Search, Step
+from tombola.pruning.search import Search, SearchPass
 from tombola.tasks.base import Task
-from tombola.tickets.site_groups import members_of
+from tombola.tickets.site_groups import site_groups_of
 from tombola.tickets.ticket import Ticket, TicketKind
 
 DRAWS, RETRAINED, SIZES = 20, 4, 3
@@ -173,14 +173,14 @@ def random_tickets(
     """
     anatomy = dissect(model)
     found.good.check(anatomy)
-    units = members_of(anatomy, found.good.method)
+    units = site_groups_of(anatomy, found.good.method)
 
     def cut_out(ticket: Ticket) -> float:
         return score(
             model, task, ticket, split=split, batch_size=batch_size, precision=precision, progress=progress
         ).score
 
-    scored, steps = [], [step for step in found.steps if step.holds]
+    scored, steps = [], [step for step in found.passes if step.holds]
     iterative = found.good.provenance.get("stage") == "retrained"
     for number, step in enumerate(steps[-1:] if iterative else _spread(steps, sizes)):
         template = found.good if iterative else _state(found, step, anatomy)
@@ -203,7 +203,7 @@ def random_tickets(
     )
 
 
-def _spread(steps: Sequence[Step], sizes: int) -> list[Step]:
+def _spread(steps: Sequence[SearchPass], sizes: int) -> list[SearchPass]:
     """States whose sparsities lie evenly between none and the last one's, which is among them; fewer if there are."""
     last = steps[-1].sparsity
     chosen = []
@@ -214,7 +214,7 @@ def _spread(steps: Sequence[Step], sizes: int) -> list[Step]:
     return chosen
 
 
-def _state(found: Search, step: Step, anatomy: Anatomy) -> Ticket:
+def _state(found: Search, step: SearchPass, anatomy: Anatomy) -> Ticket:
     """A ticket of the size of one state of a search; for sites it is that state's own."""
     everything = found.good | ~found.good
     if found.kind == "weights":
@@ -227,7 +227,7 @@ def _state(found: Search, step: Step, anatomy: Anatomy) -> Ticket:
             masks[name] = kept.view_as(mask)
         return replace(everything, masks=masks)
     state = everything
-    for done in found.steps[: step.iteration + 1]:
+    for done in found.passes[: step.iteration + 1]:
         if done.holds:
             state = state.without({kind: done.removed.get(kind, []) for kind in everything.sites})
     assert state.survivors(anatomy)["heads"] == step.heads

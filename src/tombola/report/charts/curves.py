@@ -208,7 +208,7 @@ def _held(search: Trajectory, title: str) -> list[Datum]:
             "score_text": figures.score(step.score),
             "good": step is search.good,
         }
-        for step in search.steps
+        for step in search.passes
         if step.holds
     ]
 
@@ -228,13 +228,13 @@ def _points(search: Trajectory, places: Places) -> list[Datum]:
             "score_text": figures.score(step.score),
             "state": _GOOD if step is good else _HOLDS if step.holds else _FELL,
         }
-        for step in search.steps
+        for step in search.passes
     ]
 
 
 def _spurs(search: Trajectory) -> list[Datum]:
     spurs: list[Datum] = []
-    for index, step in enumerate(search.steps):
+    for index, step in enumerate(search.passes):
         if not step.holds:
             start = search.before(index)
             spurs.append(
