@@ -138,7 +138,7 @@ class TestExitCodes:
             ["report"],
             ["export", "model", "ticket", "--out", "there"],
             ["export", "model", "ticket", "--out", "there", "--format", "gguf"],
-            ["prune", "--out", "there", "--pattern", "1:2"],
+            ["prune", "--out", "there", "--pattern", "2:4"],
         ],
         ids=" ".join,
     )
@@ -200,7 +200,7 @@ class TestStudy:
                 {
                     **settings,
                     "preset": "paper",
-                    "prunings": ["heads+mlps"],
+                    "methods": ["heads+mlps"],
                     "seeds": [3],
                     "epochs": 2,
                     "threshold": 0.7,
@@ -294,32 +294,32 @@ class TestSteps:
         assert found["score_low"] <= found["score"] <= found["score_high"]
         assert found["chance"] == pytest.approx(2 / 3)
 
-    @pytest.mark.parametrize("pruning", ["heads+mlps", "weights"])
+    @pytest.mark.parametrize("method", ["heads+mlps", "weights"])
     @pytest.mark.parametrize("name", ["good", "bad"])
     def test_a_ticket_scores_what_its_row_says(
-        self, done: Study, seed_folder: SeedFolder, pruning: str, name: str, capsys: pytest.CaptureFixture[str]
+        self, done: Study, seed_folder: SeedFolder, method: str, name: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         found = run_json(
-            capsys, "score", *flags("score", model=seed_folder.full), "--ticket", seed_folder.ticket(pruning, name)
+            capsys, "score", *flags("score", model=seed_folder.full), "--ticket", seed_folder.ticket(method, name)
         )
         (row,) = (
-            row for row in done.rows() if (row["pruning"], row["ticket"], row["stage"]) == (pruning, name, "pruned")
+            row for row in done.rows() if (row["method"], row["ticket"], row["stage"]) == (method, name, "pruned")
         )
         assert found["score"] == row["score"]
 
-    @pytest.mark.parametrize("pruning", ["heads+mlps", "weights"])
+    @pytest.mark.parametrize("method", ["heads+mlps", "weights"])
     def test_prune_score_retrain_agree_with_the_study_and_the_library(
-        self, done: Study, seed_folder: SeedFolder, pruning: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, done: Study, seed_folder: SeedFolder, method: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         out = tmp_path / "deep" / "found"
-        pruned = run_json(capsys, "prune", *flags("prune", model=seed_folder.full), "--pruning", pruning, "--out", out)
+        pruned = run_json(capsys, "prune", *flags("prune", model=seed_folder.full), "--method", method, "--out", out)
         assert pruned["ticket"] == str(out / "good")
         ticket = Ticket.load(out / "good")
-        assert ticket == Ticket.load(seed_folder.ticket(pruning, "good"))
+        assert ticket == Ticket.load(seed_folder.ticket(method, "good"))
         config = small.config(model=str(seed_folder.full))
         task = open_task(config)
         full = task.load(str(seed_folder.full), seed=0, state="trained")
-        library = search_ticket(full, task, pruning, options=config.search_options)
+        library = search_ticket(full, task, method, options=config.search_options)
         assert library.good == ticket
         assert (pruned["score"], pruned["full_score"]) == (library.last.score, library.full_score)
         assert pruned["weights"] == ticket.survivors(dissect(full))["weights"]
@@ -331,9 +331,7 @@ class TestSteps:
         model = tmp_path / "again"
         again = run_json(capsys, "retrain", *flags("retrain"), "--ticket", out / "good", "--out", model)
         (row,) = (
-            row
-            for row in done.rows()
-            if (row["pruning"], row["ticket"], row["stage"]) == (pruning, "good", "retrained")
+            row for row in done.rows() if (row["method"], row["ticket"], row["stage"]) == (method, "good", "retrained")
         )
         assert again["score"] == row["score"]
         assert again["model"] == str(model)
@@ -360,16 +358,16 @@ class TestSteps:
         one, other = (load_file(tmp_path / name / "model.safetensors")["classifier.weight"] for name in "01")
         assert not one.equal(other)
 
-    @pytest.mark.parametrize("pruning", ["heads+mlps", "weights"])
+    @pytest.mark.parametrize("method", ["heads+mlps", "weights"])
     def test_a_shrunk_model_says_its_sizes_and_works_in_a_pipeline(
-        self, capsys: pytest.CaptureFixture[str], done: Study, seed_folder: SeedFolder, tmp_path: Path, pruning: str
+        self, capsys: pytest.CaptureFixture[str], done: Study, seed_folder: SeedFolder, tmp_path: Path, method: str
     ) -> None:
         out = tmp_path / "small"
         said = run_json(
-            capsys, "shrink", seed_folder.full, seed_folder.ticket(pruning, "good"), "--no-measure", "--out", out
+            capsys, "shrink", seed_folder.full, seed_folder.ticket(method, "good"), "--no-measure", "--out", out
         )
         assert "cost" not in said
-        row = next(r for r in done.rows() if (r["ticket"], r["stage"], r["pruning"]) == ("good", "pruned", pruning))
+        row = next(r for r in done.rows() if (r["ticket"], r["stage"], r["method"]) == ("good", "pruned", method))
         assert said["parameters"] == row["parameters"] < said["parameters_before"]
         assert said["sparsity"] == row["sparsity"]
         assert said["difference"] < 1e-5
@@ -435,16 +433,16 @@ class TestSteps:
         assert "note: the cost was not measured: no memory left" in capsys.readouterr().err
         assert load(tmp_path / "a")
 
-    def test_keep_makes_a_ticket_of_that_size_with_its_score(
+    def test_density_makes_a_ticket_of_that_size_with_its_score(
         self, capsys: pytest.CaptureFixture[str], seed_folder: SeedFolder, tmp_path: Path
     ) -> None:
         given = [
             *flags("prune", model=seed_folder.full),
-            "--pruning",
+            "--method",
             "heads+neurons",
             "--neuron-block",
             8,
-            "--keep",
+            "--density",
             0.5,
         ]
         said = run_json(capsys, "prune", *given, "--out", tmp_path / "half")
@@ -470,7 +468,7 @@ class TestSteps:
             capsys, "export", seed_folder.full, seed_folder.ticket("weights", "good"), "--format", "zeros", "--out", out
         )
         assert said["difference"] == 0
-        row = next(r for r in done.rows() if (r["ticket"], r["stage"], r["pruning"]) == ("good", "pruned", "weights"))
+        row = next(r for r in done.rows() if (r["ticket"], r["stage"], r["method"]) == ("good", "pruned", "weights"))
         assert run_json(capsys, "score", *flags("score", model=out))["score"] == row["score"]
 
     def test_an_exported_graph_classifies(
@@ -501,7 +499,7 @@ class TestSteps:
     def test_a_pattern_is_a_ticket_with_its_score(
         self, capsys: pytest.CaptureFixture[str], done: Study, seed_folder: SeedFolder, tmp_path: Path
     ) -> None:
-        arguments = [*flags("prune", model=seed_folder.full), "--pruning", "weights", "--pattern", "2:4"]
+        arguments = [*flags("prune", model=seed_folder.full), "--method", "magnitude-2:4"]
         said = run_json(capsys, "prune", *arguments, "--out", tmp_path / "one")
         assert said["ticket"] == str(tmp_path / "one" / "ticket")
         assert said["sparsity"] == 0.5

@@ -37,20 +37,20 @@ def test_random_has_exactly_the_size_and_layerwise_the_profile_too(ticket: Ticke
     drawn, layerwise = random(ticket, seed), random_layerwise(ticket, seed)
     for control in (drawn, layerwise):
         control.check(ANATOMY)
-        assert control.pruning == ticket.pruning
+        assert control.kind == ticket.kind
         assert {n: m.shape for n, m in control.masks.items()} == {n: m.shape for n, m in ticket.masks.items()}
         assert len(control) == len(ticket)
     assert layerwise.counts() == ticket.counts()
-    if ticket.pruning == "heads+mlps":
+    if ticket.kind == "heads+mlps":
         assert drawn.counts() == ticket.counts()
         assert torch.equal(layerwise.heads.sum(1), ticket.heads.sum(1))
         assert torch.equal(layerwise.mlps, ticket.mlps)
 
 
 @pytest.mark.parametrize("draw", [random, random_layerwise])
-@pytest.mark.parametrize("pruning", list(MAKERS))
-def test_a_draw_is_the_seeds_alone(draw: Any, pruning: str) -> None:
-    ticket = MAKERS[pruning](MODEL, 0)
+@pytest.mark.parametrize("kind", list(MAKERS))
+def test_a_draw_is_the_seeds_alone(draw: Any, kind: str) -> None:
+    ticket = MAKERS[kind](MODEL, 0)
     torch.manual_seed(1)
     first = draw(ticket, 5)
     torch.manual_seed(2)

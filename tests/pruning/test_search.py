@@ -1,7 +1,6 @@
 """The searches against the protocol written out in plain Python, with scores and importances that are made up."""
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,19 +13,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 from builders.encoders import HEADS, LAYERS, Exact, classifier
+from builders.made_up_scores import Fake, Scores, least, made_up_scores
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import metric
 from tombola.pruning import search as searching
 from tombola.pruning.evaluation import Evaluation
-from tombola.pruning.importance import Importance
 from tombola.pruning.search import Search, SearchOptions, search_ticket
 from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk
 from tombola.tasks.base import Task
-from tombola.tickets.ticket import PRUNINGS, Pruning, Ticket
-
-Site = tuple[int, int]
-Scores = Callable[[Ticket], float]
+from tombola.tickets.ticket import TICKET_KINDS, Ticket, TicketKind
 
 MODELS = {(layers, heads): classifier(layers=layers, heads=heads, hidden=40) for layers, heads in ((2, 2), (3, 10))}
 ANATOMIES = {shape: dissect(model) for shape, model in MODELS.items()}
@@ -44,82 +40,25 @@ def unrealised(model: nn.Module, ticket: Ticket) -> Subnetwork:
     return Subnetwork(model, anatomy, ticket, ticket)
 
 
-def made_up_importance(ticket: Ticket, seed: int) -> Importance:
-    """Few values, so that ties abound; other ones for every ticket."""
-    rng = np.random.default_rng([seed, len(ticket), *next(iter(ticket.masks.values())).flatten().long().tolist()])
-    values = {kind: torch.from_numpy(rng.integers(0, 6, mask.shape) / 4) for kind, mask in ticket.masks.items()}
-    return Importance({kind: value.where(ticket.masks[kind], math.nan) for kind, value in values.items()})
-
-
-class Fake:
-    """Stands in for `evaluate`: scores by a function of the ticket, and keeps what it was asked."""
-
-    def __init__(self, score: Scores, seed: int = 0) -> None:
-        self.score, self.seed, self.asked = score, seed, list[tuple[Subnetwork, str, dict[str, Any]]]()
-
-    def __call__(self, subnetwork: Subnetwork, task: Task, split: str, **options: Any) -> Evaluation:
-        self.asked.append((subnetwork, split, options))
-        ticket = subnetwork.ticket
-        importance = made_up_importance(ticket, self.seed) if ticket.sites else None
-        nothing = np.zeros(0)
-        return Evaluation(self.score(ticket), nothing, nothing.astype(np.float32), importance, 0.0)
-
-
 def run(
-    fake: Fake, shape: tuple[int, int] = (3, 10), pruning: Any = "heads+mlps", task: Task | None = None, **options: Any
+    fake: Fake, shape: tuple[int, int] = (3, 10), method: Any = "heads+mlps", task: Task | None = None, **options: Any
 ) -> Search:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(searching, "evaluate", fake)
         return search_ticket(
             MODELS[shape],
             task or stub(),
-            pruning,
+            method,
             options=SearchOptions(**options),
-            realise=shrunk if pruning == "weights" else unrealised,
+            realise=shrunk if method == "weights" else unrealised,
         )
 
 
-def made_up_scores(seed: int, kind: str) -> Scores:
-    """Scores that fall with the ticket's size, or at random, or never."""
-
-    def score(ticket: Ticket) -> float:
-        if kind == "never falls":
-            return 0.8
-        rng = np.random.default_rng([seed, len(ticket), int(ticket.masks[next(iter(ticket.masks))].sum())])
-        share = len(ticket) / ticket.total
-        return float(0.5 + 0.3 * share + 0.2 * rng.random()) if kind == "falls" else float(rng.random())
-
-    return score
-
-
-def unit(values: dict[Any, float]) -> dict[Any, float]:
-    if not values:
-        return {}
-    low, high = min(values.values()), max(values.values())
-    return {site: (value - low) / (high - low) if high > low else 0.0 for site, value in values.items()}
-
-
-def least(ticket: Ticket, seed: int) -> dict[str, list[Any]]:
-    """Living sites of each kind, least important first, by the protocol's normalisation and then by index."""
-    found: dict[str, list[Any]] = {}
-    for kind, importance in made_up_importance(ticket, seed).sites.items():
-        rows = importance.reshape(len(importance), -1)
-        # PyTorch's norm, so that both roads round alike and agree about what is a tie.
-        norms = rows.nan_to_num().norm(dim=1).tolist() if kind == "heads" else [1.0] * len(rows)
-        values: dict[Site, float] = {}
-        for layer, (row, norm) in enumerate(zip(rows.tolist(), norms, strict=True)):
-            values |= {(layer, index): v / (norm or 1.0) for index, v in enumerate(row) if not math.isnan(v)}
-        scaled = unit(values)
-        order = sorted(scaled, key=lambda site, by=scaled: (by[site], site))  # type: ignore[misc]
-        found[kind] = [layer if kind == "mlps" else [layer, index] for layer, index in order]
-    return found
-
-
 def protocol(
-    shape: tuple[int, int], pruning: Pruning, score: Scores, seed: int, options: SearchOptions
+    shape: tuple[int, int], method: TicketKind, score: Scores, seed: int, options: SearchOptions
 ) -> tuple[list[tuple[Any, ...]], Ticket]:
     """The s-search, written out: (phase, what is removed, score, holds), and what is left."""
-    ticket = Ticket.everything(ANATOMIES[shape], pruning, options.neuron_block)
+    ticket = Ticket.everything(ANATOMIES[shape], method, options.neuron_block)
     floor = options.threshold * score(ticket)
     log: list[tuple[Any, ...]] = [("full", {}, score(ticket), True)]
     joint, fine = {"mlps": options.mlps_step}, {"mlps": 1}
@@ -139,7 +78,7 @@ def protocol(
             for kind, sites in weak.items():
                 for site in sites:
                     left[kind][site if kind == "mlps" else tuple(site)] = False
-            cut = Ticket(ticket.pruning, ticket.architecture, left)
+            cut = Ticket(ticket.kind, ticket.architecture, left)
             holds = score(cut) >= floor
             log.append((phase, weak, score(cut), holds))
             if not holds:
@@ -152,7 +91,7 @@ def protocol(
     seed=st.integers(0, 10**6),
     kind=st.sampled_from(["falls", "random", "never falls"]),
     shape=st.sampled_from(sorted(MODELS)),
-    pruning=st.sampled_from([one for one in PRUNINGS[:-1] if "channels" not in one]),
+    method=st.sampled_from([one for one in TICKET_KINDS[:-1] if "channels" not in one]),
     threshold=st.sampled_from([0.5, 0.8, 0.9, 1.0]),
     steps=st.sampled_from([(0.1, 1, 0.05), (0.3, 2, 0.1), (1.0, 0, 1.0), (0.2, 3, 0.01)]),
     refine=st.booleans(),
@@ -162,7 +101,7 @@ def test_the_search_for_sites_follows_the_protocol(
     seed: int,
     kind: str,
     shape: tuple[int, int],
-    pruning: Pruning,
+    method: TicketKind,
     threshold: float,
     steps: tuple[float, int, float],
     refine: bool,
@@ -177,10 +116,10 @@ def test_the_search_for_sites_follows_the_protocol(
         "refine_neurons_step": steps[2],
     }
     # Without a step no MLP is removed; alone they would never be.
-    settings_["mlps_step"] = max(1, steps[1]) if pruning == "mlps" else steps[1]
+    settings_["mlps_step"] = max(1, steps[1]) if method == "mlps" else steps[1]
     score = made_up_scores(seed, kind)
-    log, ticket = protocol(shape, pruning, score, seed, SearchOptions(**settings_, refine=refine))
-    found = run(Fake(score, seed), shape, pruning, **settings_, refine=refine)
+    log, ticket = protocol(shape, method, score, seed, SearchOptions(**settings_, refine=refine))
+    found = run(Fake(score, seed), shape, method, **settings_, refine=refine)
     assert [(s.phase, s.removed, s.score, s.holds) for s in found.passes] == log
     assert found.good == ticket
     assert found.full_score == log[0][2]
@@ -378,7 +317,7 @@ def test_the_ticket_tells_where_it_is_from() -> None:
     found = run(Fake(made_up_scores(3, "falls")))
     assert found.good.provenance == {
         "ticket": "good",
-        "way": "heads+mlps",
+        "method": "heads+mlps",
         "task": "made-up",
         "metric": "accuracy",
         "split": "dev",
@@ -390,10 +329,10 @@ def test_the_ticket_tells_where_it_is_from() -> None:
     assert found.last.score >= 0.9 * found.full_score
 
 
-@pytest.mark.parametrize("pruning", ["heads+mlps", "weights"])
+@pytest.mark.parametrize("method", ["heads+mlps", "weights"])
 @pytest.mark.parametrize("kind", ["falls", "never falls"])
-def test_a_saved_search_is_loaded_again(pruning: str, kind: str, tmp_path: Path) -> None:
-    found = run(Fake(made_up_scores(5, kind)), (2, 2), pruning, weights_step=0.5)
+def test_a_saved_search_is_loaded_again(method: str, kind: str, tmp_path: Path) -> None:
+    found = run(Fake(made_up_scores(5, kind)), (2, 2), method, weights_step=0.5)
     found.save(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "good",
@@ -405,8 +344,8 @@ def test_a_saved_search_is_loaded_again(pruning: str, kind: str, tmp_path: Path)
     assert loaded.passes == found.passes
     assert loaded.good == found.good
     assert loaded.good.provenance == found.good.provenance
-    assert loaded.pruning == pruning
-    if pruning == "heads+mlps":
+    assert loaded.kind == method
+    if method == "heads+mlps":
         for name in ("heads", "mlps"):
             assert loaded.least_useful_first(name) == found.least_useful_first(name)
 
@@ -456,7 +395,7 @@ def test_masked_and_shrunk_searches_find_the_same(dtype: torch.dtype, trained: n
 
 def test_the_searched_model_is_not_changed(trained: nn.Module, task: Exact) -> None:
     before = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
-    for pruning in ("heads+mlps", "weights"):
-        found = search_ticket(trained, task, pruning, options=SearchOptions(weights_step=0.5))
+    for method in ("heads+mlps", "weights"):
+        found = search_ticket(trained, task, method, options=SearchOptions(weights_step=0.5))
         assert len(found.good) < found.good.total
     assert all(torch.equal(tensor, before[name]) for name, tensor in trained.state_dict().items())

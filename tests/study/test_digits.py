@@ -38,8 +38,8 @@ def config(model: Path, **settings: Any) -> StudyConfig:
         "heads_step": 0.3,
         "neurons_step": 0.3,
         "threshold": 0.5,
-        "until": 0.4,
-        "resamples": 50,
+        "curve_until": 0.4,
+        "bootstrap_resamples": 50,
     }
     return StudyConfig.of("quick", **values | settings)
 
@@ -60,26 +60,26 @@ def study(unet: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 def test_every_ticket_is_scored_and_drawn(study: Study) -> None:
-    rows = {(row["pruning"], row["ticket"], row["stage"]): row for row in study.rows()}
+    rows = {(row["method"], row["ticket"], row["stage"]): row for row in study.rows()}
     tickets = ("good", "random", "random-layerwise", "bad")
     expected = {("none", "majority", "none"), ("none", "full", "none")}
-    for pruning in ("heads+channels", "weights"):
-        expected |= {(pruning, ticket, stage) for ticket in tickets for stage in ("pruned", "retrained")}
+    for method in ("heads+channels", "weights"):
+        expected |= {(method, ticket, stage) for ticket in tickets for stage in ("pruned", "retrained")}
     assert rows.keys() == expected
     full = rows["none", "full", "none"]
     assert (full["heads"], full["channels"], full["mlps"]) == (16, 32, 0)
     assert full["metric"] == "frechet_distance"
     assert full["loss"] > 0
     assert full["more"].keys() == {"kernel_distance", "precision", "recall", "class_imbalance"}
-    # Tickets of one pruning are of one size, and those of sites really are smaller.
-    for pruning in ("heads+channels", "weights"):
-        assert len({rows[pruning, ticket, "retrained"]["heads"] for ticket in tickets}) == 1
+    # Tickets of one method are of one size, and those of sites really are smaller.
+    for method in ("heads+channels", "weights"):
+        assert len({rows[method, ticket, "retrained"]["heads"] for ticket in tickets}) == 1
     good = rows["heads+channels", "good", "retrained"]
     assert (good["parameters"] < full["parameters"]) == (good["channels"] < 32 or good["heads"] < 16)
     home = study.seed_folder(0).folder
     assert (home / "majority" / PICTURE).is_file()
-    for pruning, ticket, stage in expected - {("none", "majority", "none"), ("none", "full", "none")}:
-        assert (home / pruning / ticket / stage / PICTURE).is_file()
+    for method, ticket, stage in expected - {("none", "majority", "none"), ("none", "full", "none")}:
+        assert (home / method / ticket / stage / PICTURE).is_file()
     page = (study.folder / "report.html").read_text()
     assert page.count('<img src="data:image/png;base64,') == len(expected)
 
@@ -94,13 +94,13 @@ def test_scores_are_distances_of_what_was_drawn(study: Study) -> None:
     assert row["score_low"] < row["score"] < row["score_high"]
 
 
-@pytest.mark.parametrize("pruning", ["heads+channels", "weights"])
+@pytest.mark.parametrize("method", ["heads+channels", "weights"])
 def test_the_search_leaves_the_good_ticket_trained_as_retraining_would(
-    study: Study, pruning: str, tmp_path: Path
+    study: Study, method: str, tmp_path: Path
 ) -> None:
     home = tmp_path / study.folder.name
     shutil.copytree(study.folder, home)
-    place = Study(study.config, out=home).seed_folder(0).folder / pruning / "good"
+    place = Study(study.config, out=home).seed_folder(0).folder / method / "good"
     search = Search.load(place.parent)
     if search.last is search.passes[0]:
         pytest.skip("no cut held")

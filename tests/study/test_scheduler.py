@@ -114,7 +114,7 @@ class TestSize:
 
 
 def test_a_container_has_the_cores_and_memory_that_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_LIMITS", tmp_path)
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
     free = machine.cores(), machine.memory()
     (tmp_path / "cpu.max").write_text("max 100000\n")
     (tmp_path / "memory.max").write_text("max\n")

@@ -10,7 +10,7 @@ from tombola.study.folder_layout import CrossSeedFolder
 from tombola.study.study import Study
 from tombola.tickets.ticket import SUPER_TICKETS
 
-SETTINGS = {"prunings": ("heads+mlps",), "epochs": 2, "analyses": ("survivors",)}
+SETTINGS = {"methods": ("heads+mlps",), "epochs": 2, "analyses": ("survivors",)}
 
 
 @pytest.fixture(scope="module")

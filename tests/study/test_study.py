@@ -35,18 +35,18 @@ from tombola.study.study import Study
 from tombola.tasks.text.task import TextTask
 from tombola.tickets.ticket import SUPER_TICKETS, TICKETS, Ticket
 
-PRUNINGS = StudyConfig().prunings
+METHODS = StudyConfig().methods
 
 CONTRACT = [
-    *("model", "task", "seed", "pruning", "ticket", "stage", "metric", "score", "score_low", "score_high", "n"),
+    *("model", "task", "seed", "method", "ticket", "stage", "metric", "score", "score_low", "score_high", "n"),
     *("heads", "mlps", "neurons", "weights", "sparsity", "parameters", "bytes", "seconds"),
 ]
 ORDER = [
     ("none", "majority", "none"),
     ("none", "full", "none"),
     *(
-        (pruning, ticket, stage)
-        for pruning in ("heads+mlps", "weights")
+        (method, ticket, stage)
+        for method in ("heads+mlps", "weights")
         for ticket in ("good", "random", "random-layerwise", "bad")
         for stage in ("pruned", "retrained")
     ),
@@ -68,11 +68,11 @@ def copied(done: Study, tmp_path: Path) -> Path:
 
 
 def order_of(rows: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
-    return [(row["pruning"], row["ticket"], row["stage"]) for row in rows]
+    return [(row["method"], row["ticket"], row["stage"]) for row in rows]
 
 
-def row_of(study: Study, pruning: str, ticket: str, stage: str) -> dict[str, Any]:
-    (row,) = (r for r in study.rows() if (r["pruning"], r["ticket"], r["stage"]) == (pruning, ticket, stage))
+def row_of(study: Study, method: str, ticket: str, stage: str) -> dict[str, Any]:
+    (row,) = (r for r in study.rows() if (r["method"], r["ticket"], r["stage"]) == (method, ticket, stage))
     return row
 
 
@@ -83,7 +83,7 @@ def steps_of(folder: Path) -> dict[str, int]:
 
 def tickets_of(study: Study, seed: int = 0) -> dict[tuple[str, str], Ticket]:
     seed_folder = study.seed_folder(seed)
-    return {(pruning, name): Ticket.load(seed_folder.ticket(pruning, name)) for pruning in PRUNINGS for name in TICKETS}
+    return {(method, name): Ticket.load(seed_folder.ticket(method, name)) for method in METHODS for name in TICKETS}
 
 
 def text_task(study: Study) -> TextTask:
@@ -111,11 +111,11 @@ class TestFolder:
         assert sorted(path.name for path in seed.iterdir()) == ["analysis", "full", "heads+mlps", "majority", "weights"]
         for name in ("config.json", "model.safetensors", "tokenizer.json", "score.json"):
             assert (seed / "full" / name).is_file(), name
-        for pruning in PRUNINGS:
-            assert (seed / pruning / "search.jsonl").is_file()
+        for method in METHODS:
+            assert (seed / method / "search.jsonl").is_file()
             for ticket in TICKETS:
                 for name in ("ticket.json", "masks.safetensors", "pruned/score.json", "retrained/score.json"):
-                    assert (seed / pruning / ticket / name).is_file(), (pruning, ticket, name)
+                    assert (seed / method / ticket / name).is_file(), (method, ticket, name)
 
     def test_the_study_says_what_it_is(self, done: Study) -> None:
         said = json.loads((done.folder / "study.json").read_text())
@@ -131,8 +131,8 @@ class TestFolder:
         )
 
     def test_the_search_has_a_line_an_iteration(self, done: Study) -> None:
-        for pruning in PRUNINGS:
-            lines = read_lines(done.seed_folder(0).folder / pruning / "search.jsonl")
+        for method in METHODS:
+            lines = read_lines(done.seed_folder(0).folder / method / "search.jsonl")
             assert [line["iteration"] for line in lines] == list(range(len(lines)))
             assert len(lines) > 2
             floor = 0.9 * lines[0]["score"]
@@ -149,7 +149,7 @@ class TestRows:
 
     def test_a_row_has_every_field_of_the_contract(self, done: Study) -> None:
         kinds = {
-            **dict.fromkeys(("model", "task", "pruning", "ticket", "stage", "metric"), str),
+            **dict.fromkeys(("model", "task", "method", "ticket", "stage", "metric"), str),
             **dict.fromkeys(("seed", "n", "heads", "mlps", "neurons", "weights", "parameters", "bytes"), int),
             **dict.fromkeys(("score", "score_low", "score_high", "sparsity", "seconds"), float),
         }
@@ -163,13 +163,13 @@ class TestRows:
             assert 0 <= row["sparsity"] <= 1
 
     def test_tickets_of_a_pruning_have_one_size(self, done: Study) -> None:
-        for pruning in PRUNINGS:
+        for method in METHODS:
             for stage in ("pruned", "retrained"):
-                rows = [row_of(done, pruning, ticket, stage) for ticket in TICKETS]
+                rows = [row_of(done, method, ticket, stage) for ticket in TICKETS]
                 names = ("heads", "mlps", "neurons", "channels", "weights", "sparsity", "parameters")
                 sizes = {tuple(row[name] for name in names) for row in rows}
                 assert len(sizes) == 1
-            good = Ticket.load(done.seed_folder(0).ticket(pruning, "good"))
+            good = Ticket.load(done.seed_folder(0).ticket(method, "good"))
             assert sizes.pop()[:5] == tuple(good.survivors(done.anatomy).values())
 
     def test_sizes_are_those_of_the_models(self, done: Study) -> None:
@@ -190,22 +190,22 @@ class TestRows:
         labels = text_task(done).corpus.splits["dev"].labels
         assert majority["score"] == max(labels.mean(), 1 - labels.mean())
         assert full["score"] > majority["score"] + 0.05
-        for pruning in PRUNINGS:
-            assert row_of(done, pruning, "good", "pruned")["score"] >= 0.9 * full["score"] - 1e-9
+        for method in METHODS:
+            assert row_of(done, method, "good", "pruned")["score"] >= 0.9 * full["score"] - 1e-9
 
     def test_scores_are_those_of_the_predictions_on_disk(self, done: Study) -> None:
         labels = text_task(done).references("dev")
-        for place in done.seed_folder(0).scored(PRUNINGS):
+        for place in done.seed_folder(0).scored(METHODS):
             if place.name != "majority":
                 found = Evaluation.read(place / EVALUATION)
                 assert json.loads((place / "score.json").read_text())["score"] == (found.predictions == labels).mean()
 
 
 class TestModels:
-    @pytest.mark.parametrize("pruning", PRUNINGS)
-    def test_a_retrained_winner_loads_with_transformers_alone(self, done: Study, pruning: str) -> None:
-        row = row_of(done, pruning, "good", "retrained")
-        predicted = predictions_of(done.seed_folder(0).ticket(pruning, "good") / "retrained", done)
+    @pytest.mark.parametrize("method", METHODS)
+    def test_a_retrained_winner_loads_with_transformers_alone(self, done: Study, method: str) -> None:
+        row = row_of(done, method, "good", "retrained")
+        predicted = predictions_of(done.seed_folder(0).ticket(method, "good") / "retrained", done)
         assert (predicted == text_task(done).references("dev")).mean() == row["score"]
 
     def test_the_full_model_loads_with_transformers_alone(self, done: Study) -> None:
@@ -235,15 +235,15 @@ class TestModels:
             if matrix.kind == "mlp_out":
                 assert bool(weight.any()) == bool(ticket.mlps[matrix.layer])
 
-    @pytest.mark.parametrize("pruning", PRUNINGS)
-    def test_the_winner_is_there_as_a_smaller_model_that_predicts_the_same(self, done: Study, pruning: str) -> None:
-        good = done.seed_folder(0).ticket(pruning, "good")
+    @pytest.mark.parametrize("method", METHODS)
+    def test_the_winner_is_there_as_a_smaller_model_that_predicts_the_same(self, done: Study, method: str) -> None:
+        good = done.seed_folder(0).ticket(method, "good")
         found = predictions_of(good / "shrunk", done, load(good / "shrunk"))
         assert np.array_equal(found, predictions_of(good / "retrained", done))
         file = (good / "shrunk" / "shrunk.safetensors").stat().st_size
         assert file < (good / "retrained" / "model.safetensors").stat().st_size
-        row = row_of(done, pruning, "good", "retrained")
-        if pruning == "weights":
+        row = row_of(done, method, "good", "retrained")
+        if method == "weights":
             assert not (good / "cost.json").exists()
         else:
             cost = json.loads((good / "cost.json").read_text())
@@ -251,14 +251,14 @@ class TestModels:
             assert cost["shrunk"]["multiply_adds"] < cost["dense"]["multiply_adds"] == cost["masked"]["multiply_adds"]
 
     def test_only_winners_are_saved(self, done: Study) -> None:
-        for pruning in PRUNINGS:
+        for method in METHODS:
             for ticket in TICKETS:
-                there = (done.seed_folder(0).ticket(pruning, ticket) / "retrained" / "model.safetensors").is_file()
+                there = (done.seed_folder(0).ticket(method, ticket) / "retrained" / "model.safetensors").is_file()
                 assert there == (ticket == "good")
 
     @pytest.mark.parametrize(("save", "models"), [("none", 0), ("all", 4)])
     def test_all_or_none_are_saved(self, tmp_path: Path, save: str, models: int) -> None:
-        study = study_in(tmp_path, save=save, prunings=("weights",), epochs=1)
+        study = study_in(tmp_path, save=save, methods=("weights",), epochs=1)
         study.run()
         assert len(list(study.seed_folder(0).folder.glob("*/*/retrained/model.safetensors"))) == models
         assert len(list(study.seed_folder(0).folder.glob("*/*/shrunk"))) == min(models, 1)
@@ -274,7 +274,7 @@ BLOCK = 8
 
 
 def structured() -> Study:
-    return study_in(small.home() / "neurons", prunings=STRUCTURED, neuron_block=BLOCK)
+    return study_in(small.home() / "neurons", methods=STRUCTURED, neuron_block=BLOCK)
 
 
 @pytest.fixture(scope="module")
@@ -364,10 +364,10 @@ class TestNeurons:
 class TestVerdicts:
     def test_every_retrained_ticket_is_judged(self, done: Study) -> None:
         found = json.loads((done.folder / "verdicts.json").read_text())["verdicts"]
-        assert [(v["pruning"], v["ticket"]) for v in found] == [(p, t) for p in PRUNINGS for t in TICKETS]
+        assert [(v["method"], v["ticket"]) for v in found] == [(p, t) for p in METHODS for t in TICKETS]
         full = row_of(done, "none", "full", "none")["score"]
         for verdict in found:
-            score = row_of(done, verdict["pruning"], verdict["ticket"], "retrained")["score"]
+            score = row_of(done, verdict["method"], verdict["ticket"], "retrained")["score"]
             assert verdict["mean"] == pytest.approx(score)
             assert verdict["difference"] == pytest.approx(score - full)
             assert verdict["low"] <= verdict["difference"] <= verdict["high"]
@@ -416,7 +416,7 @@ class TestAgain:
         torch.manual_seed(5)
         expected = torch.rand(1)
         torch.manual_seed(5)
-        study_in(tmp_path, prunings=("heads+mlps",), epochs=1).run()
+        study_in(tmp_path, methods=("heads+mlps",), epochs=1).run()
         assert torch.rand(1) == expected
 
 
@@ -447,7 +447,7 @@ class TestSeeds:
             scores = [
                 row["score"]
                 for row in rows
-                if (row["pruning"], row["ticket"], row["stage"]) == (verdict["pruning"], verdict["ticket"], "retrained")
+                if (row["method"], row["ticket"], row["stage"]) == (verdict["method"], verdict["ticket"], "retrained")
             ]
             full = [row["score"] for row in rows if row["ticket"] == "full"]
             assert verdict["mean"] == pytest.approx(np.mean(scores))
@@ -458,7 +458,7 @@ class TestSeeds:
             assert "standard deviation" in str(verdict["sentence"])
 
     def test_what_always_survives_is_scored_and_retrained_like_any_ticket(self, tmp_path: Path) -> None:
-        study = study_in(tmp_path, seeds=(0, 1), prunings=("heads+mlps",))
+        study = study_in(tmp_path, seeds=(0, 1), methods=("heads+mlps",))
         study.run()
         zero, one = (Ticket.load(study.seed_folder(seed).ticket("heads+mlps", "good")) for seed in (0, 1))
         home = study.folder / "moods" / "seeds-0..1"
@@ -478,17 +478,17 @@ class TestSeeds:
         assert row["score"] == evaluation.score
         assert row["heads"] == survivors.counts()["heads"]
 
-        compared = json.loads((home / "comparison.json").read_text())["prunings"]["heads+mlps"]["tasks"]["moods"]
+        compared = json.loads((home / "comparison.json").read_text())["methods"]["heads+mlps"]["tasks"]["moods"]
         assert compared["heads"]["super_survivors"] == survivors.counts()["heads"]
         assert [one["folder"] for one in compared["tickets"]] == [f"seed-{seed}/heads+mlps/good" for seed in (0, 1)]
 
-        third = study_in(tmp_path, seeds=(2,), prunings=("heads+mlps",))
+        third = study_in(tmp_path, seeds=(2,), methods=("heads+mlps",))
         third.run()
         assert (third.folder / "moods" / "seeds-0..2" / "comparison.json").is_file()
         assert [row["seed"] for row in third.rows() if row["ticket"] == "super-bad"] == [0, 0, 1, 1, 2, 2]
 
     def test_no_analyses_are_made_that_nobody_wants(self, tmp_path: Path) -> None:
-        study = study_in(tmp_path, seeds=(0, 1), prunings=("heads+mlps",), epochs=1, analyses=())
+        study = study_in(tmp_path, seeds=(0, 1), methods=("heads+mlps",), epochs=1, analyses=())
         study.run()
         home = study.folder / "moods"
         assert sorted(path.name for path in home.iterdir()) == ["seed-0", "seed-1"]
@@ -497,7 +497,7 @@ class TestSeeds:
     def test_random_tickets_say_first_how_long_they_take(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        study = study_in(tmp_path, prunings=("heads+mlps",), epochs=1, analyses=("random-tickets",))
+        study = study_in(tmp_path, methods=("heads+mlps",), epochs=1, analyses=("random-tickets",))
         study.run()
         told = capsys.readouterr().err
         assert told.index("expected time of the analyses: random tickets") < told.index("fine-tune the full model")
@@ -518,7 +518,7 @@ class TestSeeds:
             draw(self, bars)
 
         monkeypatch.setattr(SeedSteps, "_majority", watched)
-        study_in(copied, seeds=(0, 1, 2), prunings=("heads+mlps",), epochs=1).run()
+        study_in(copied, seeds=(0, 1, 2), methods=("heads+mlps",), epochs=1).run()
         assert held == [0, 0, 0]
 
     @pytest.mark.parametrize("seeds", [(), (0, 0), (-1,)])
@@ -539,8 +539,8 @@ class TestSettings:
         seed_folder = study.seed_folder(0)
         dev, search = (Evaluation.read(seed_folder.full / name) for name in (EVALUATION, SEARCH_EVALUATION))
         assert (len(dev.predictions), len(search.predictions)) == (96, 48)
-        for pruning in PRUNINGS:
-            found = Search.load(seed_folder.folder / pruning)
+        for method in METHODS:
+            found = Search.load(seed_folder.folder / method)
             assert found.full_score == search.score
             assert found.good.provenance["split"] == "search"
         assert row_of(study, "none", "full", "none")["n"] == 96
@@ -566,13 +566,13 @@ class TestSettings:
         states: list[dict[str, torch.Tensor]] = []
         retrain = tombola.training.loop.retrain
 
-        def watched(model: Any, *rest: Any, start: int, **options: Any) -> Any:
-            starts.append(start)
+        def watched(model: Any, *rest: Any, first_step: int, **options: Any) -> Any:
+            starts.append(first_step)
             states.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
-            return retrain(model, *rest, start=start, **options)
+            return retrain(model, *rest, first_step=first_step, **options)
 
         monkeypatch.setattr(tombola.study.seed_context, "retrain", watched)
-        study = study_in(tmp_path, rewind="step-3", epochs=2, prunings=("weights",))
+        study = study_in(tmp_path, rewind="step-3", epochs=2, methods=("weights",))
         study.run()
         assert order_of(list(study.rows())) == [key for key in ORDER if key[0] != "heads+mlps"]
         assert starts == [3] * 4
@@ -602,7 +602,7 @@ class TestSettings:
             return retrain(model, ticket, *rest, **options)
 
         monkeypatch.setattr(tombola.study.seed_context, "retrain", counted)
-        study = study_in(tmp_path, imp=True, prunings=("weights",), epochs=2, weights_step=0.5)
+        study = study_in(tmp_path, iterative=True, methods=("weights",), epochs=2, weights_step=0.5)
         study.run()
         found = Search.load(study.seed_folder(0).folder / "weights")
         # The good ticket was trained by the search already, unless no cut held.
@@ -615,9 +615,9 @@ class TestSettings:
             {"threshold": 0.8},
             {"epochs": 4},
             {"rewind": "init"},
-            {"imp": True},
+            {"iterative": True},
             {"precision": "bf16"},
-            {"prunings": ("weights",)},
+            {"methods": ("weights",)},
             {"max_length": 8},
             {"dev_rows": 90},
         ]

@@ -23,7 +23,7 @@ from tombola.study.study import Study
 from tombola.study.transfer_study import TransferStudy
 from tombola.tickets.ticket import Ticket
 
-SETTINGS: dict[str, Any] = {"prunings": ("heads+mlps",), "epochs": 3, "analyses": ()}
+SETTINGS: dict[str, Any] = {"methods": ("heads+mlps",), "epochs": 3, "analyses": ()}
 
 
 @pytest.fixture(scope="module")
@@ -143,15 +143,15 @@ def test_another_model_and_missing_seeds_are_refused(studies: list[Study], tmp_p
     with pytest.raises(TombolaError, match="no retrained good ticket of heads and MLPs for seed 5"):
         TransferStudy([moods, tempers], tmp_path / "out", seeds=(5,))
     with pytest.raises(TombolaError, match="no retrained good ticket of weights"):
-        TransferStudy([moods, tempers], tmp_path / "out", prunings=("weights",))
+        TransferStudy([moods, tempers], tmp_path / "out", methods=("weights",))
 
 
 def test_what_is_given_twice_and_other_pretrained_weights_are_refused(studies: list[Study], tmp_path: Path) -> None:
     folders = [study.folder for study in studies]
     with pytest.raises(TombolaError, match=r"seeds must be different, not 0, 0"):
         TransferStudy(folders, tmp_path / "out", seeds=(0, 0))
-    with pytest.raises(TombolaError, match=r"prunings must be different"):
-        TransferStudy(folders, tmp_path / "out", prunings=("heads+mlps", "heads+mlps"))
+    with pytest.raises(TombolaError, match=r"methods must be different"):
+        TransferStudy(folders, tmp_path / "out", methods=("heads+mlps", "heads+mlps"))
     other = small.write_model(tmp_path / "other-bert", seed=9)
     study = study_in(tmp_path / "runs", model=str(other), **SETTINGS)
     study.run()

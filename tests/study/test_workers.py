@@ -22,7 +22,7 @@ from tombola.study.worker_pool import Worker, WorkerPool
 from tombola.tickets.ticket import Ticket
 
 AUTO: Literal["auto"] = "auto"
-SETTINGS: dict[str, Any] = {"epochs": 2, "device": "cpu", "prunings": ("heads+mlps",), "analyses": ("survivors",)}
+SETTINGS: dict[str, Any] = {"epochs": 2, "device": "cpu", "methods": ("heads+mlps",), "analyses": ("survivors",)}
 
 
 def shared(out: Path, workers: int = 2, **settings: Any) -> Study:

@@ -18,7 +18,7 @@ from tombola.pruning.evaluation import evaluate
 from tombola.pruning.search import SearchOptions, search_ticket
 from tombola.subnetworks.subnetwork import masked, shrunk, whole
 from tombola.tasks.images.task import Images, ImageTask
-from tombola.tickets.pruning_methods import way
+from tombola.tickets.pruning_methods import pruning_method
 from tombola.tickets.site_groups import count, fitted, site_groups, site_groups_of
 from tombola.tickets.ticket import Ticket
 
@@ -40,9 +40,12 @@ BLOCKS = {
 def without(model: nn.Module, unit: int) -> Ticket:
     """All of a model but one block."""
     anatomy = dissect(model)
-    every, units = Ticket.everything(anatomy, fitted(way("blocks"), anatomy).pruning), site_groups(anatomy, "blocks")
+    every, units = (
+        Ticket.everything(anatomy, fitted(pruning_method("blocks"), anatomy).kind),
+        site_groups(anatomy, "blocks"),
+    )
     masks = {kind: mask & (units[kind] != unit) for kind, mask in every.masks.items()}
-    return Ticket(every.pruning, every.architecture, masks, sizes=every.sizes)
+    return Ticket(every.kind, every.architecture, masks, sizes=every.sizes)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -129,8 +132,8 @@ def test_a_search_removes_whole_blocks(tmp_path: Path) -> None:
     task = _task()
     model = task.load("tiny", seed=0)
     found = search_ticket(model, task, "blocks", options=SearchOptions(threshold=0.2, mlps_step=2), batch_size=8)
-    assert found.good.pruning == "heads+channels"
-    assert found.good.provenance["way"] == "blocks"
+    assert found.good.kind == "heads+channels"
+    assert found.good.provenance["method"] == "blocks"
     assert len(found.passes) > 1
     anatomy = dissect(model)
     units = site_groups(anatomy, "blocks")
@@ -148,13 +151,13 @@ def test_a_search_removes_whole_blocks(tmp_path: Path) -> None:
     assert type(found).load(tmp_path).good == found.good
 
 
-@pytest.mark.parametrize("pruning", ["weights", "magnitude-matrix", "random-weights"])
-def test_ways_of_weights_run_on_a_model_without_mlps(pruning: str) -> None:
+@pytest.mark.parametrize("method", ["weights", "magnitude-matrix", "random-weights"])
+def test_methods_for_weights_run_on_a_model_without_mlps(method: str) -> None:
     task = _task()
     model = task.load("tiny", seed=0)
     options = SearchOptions(threshold=0.2, sparsities=(0.3, 0.6))
-    found = search_ticket(model, task, pruning, options=options, batch_size=8)
-    assert found.good.pruning == "weights"
+    found = search_ticket(model, task, method, options=options, batch_size=8)
+    assert found.good.kind == "weights"
 
 
 def test_rows_of_unequal_heads_have_their_own_importance() -> None:

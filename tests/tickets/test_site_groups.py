@@ -11,12 +11,12 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.pruning.evaluation import evaluate
 from tombola.subnetworks.subnetwork import whole
-from tombola.tickets.pruning_methods import WAYS, Grouping, in_words, way
+from tombola.tickets.pruning_methods import METHODS, Grouping, in_words, pruning_method
 from tombola.tickets.site_groups import count, site_groups
-from tombola.tickets.ticket import Pruning, Ticket
+from tombola.tickets.ticket import Ticket, TicketKind
 
 STEP = 1e-2
-UNITS: dict[Grouping, Pruning] = {"kv-groups": "heads", "blocks": "heads+mlps"}
+UNITS: dict[Grouping, TicketKind] = {"kv-groups": "heads", "blocks": "heads+mlps"}
 
 
 def losses(model: nn.Module) -> Tensor:
@@ -80,11 +80,11 @@ def test_every_site_is_in_a_unit_of_its_own_layer() -> None:
 
 def test_the_table_of_ways_names_what_it_finds() -> None:
     anatomy = dissect(llama())
-    for name, one in WAYS.items():
+    for name, one in METHODS.items():
         assert one.name == name
         assert ":" not in name
-        if "channels" not in one.kinds:
-            assert Ticket.everything(anatomy, one.pruning, 8).sites == one.kinds
-    assert way("wanda-2:4") is WAYS["wanda-2of4"]
+        if "channels" not in one.sites:
+            assert Ticket.everything(anatomy, one.kind, 8).sites == one.sites
+    assert pruning_method("wanda-2:4") is METHODS["wanda-2of4"]
     assert in_words("heads+mlps") == "heads and MLPs"
     assert in_words("mlps") == "MLPs"

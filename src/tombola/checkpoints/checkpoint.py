@@ -79,7 +79,7 @@ def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokeniz
         )
         save_companions(tokenizer, draft)
         apart = _check(model, small, draft)
-        Card("sparse" if ticket.pruning == "weights" else "shrunk", model, small, apart).write(draft)
+        Card("sparse" if ticket.kind == "weights" else "shrunk", model, small, apart).write(draft)
     return apart
 
 
@@ -124,7 +124,7 @@ def load_subnetwork(folder: Path | str) -> Subnetwork:
         # Checked when it was written; a model without memory computes nothing.
         recognise(model, check=False, like=facts["like"])
         state = load_file(folder / TENSORS)
-        if ticket.pruning == "weights":
+        if ticket.kind == "weights":
             anatomy = dissect(model)
             ticket.check(anatomy)
             for matrix in anatomy.matrices:
@@ -160,7 +160,7 @@ def _check(model: nn.Module, small: Subnetwork, folder: Path) -> float:
     again = load(folder)
     aliases = _aliases(again)
     apart = verify_equivalent(model, small, again, "the shrunk model")
-    if small.ticket.pruning == "weights" and _aliases(small.model) != aliases:
+    if small.ticket.kind == "weights" and _aliases(small.model) != aliases:
         raise TombolaError("the sparse model ties other tensors than the masked one, so it was not saved; report it")
     return apart
 
@@ -169,7 +169,7 @@ def _tensors(small: Subnetwork) -> dict[str, Tensor]:
     """What is written: the model's tensors, each once, and of those that a mask covers the survivors."""
     aliases = _aliases(small.model)
     tensors = {name: tensor.detach().cpu() for name, tensor in small.model.state_dict().items() if name not in aliases}
-    if small.ticket.pruning == "weights":
+    if small.ticket.kind == "weights":
         for matrix in small.anatomy.matrices:
             tensors[matrix.parameter] = packed(tensors[matrix.parameter], small.ticket.masks[matrix.name])
     return {name: tensor.contiguous() for name, tensor in tensors.items()}

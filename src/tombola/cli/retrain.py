@@ -35,7 +35,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         raise TombolaError(
             "step-K needs the full model's training, which only tombola study has; use it, or another --rewind"
         )
-    model = session.task.load(session.config.model, seed=options.seed, state=rewinding.start).to(session.device)
+    model = session.task.load(session.config.model, seed=options.seed, state=rewinding.initial_state).to(session.device)
     # Before the output folder is begun, so that a wrong ticket leaves no trace.
     ticket.check(dissect(model))
     session.check_memory(model, "training")

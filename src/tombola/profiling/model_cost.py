@@ -173,7 +173,7 @@ def compare(
     """
     library, images = library_of(model), is_denoiser(model)
     found: dict[str, Variant] = {"dense": model, "masked": masked(model, ticket)}
-    if ticket.pruning != "weights" or folder is not None:
+    if ticket.kind != "weights" or folder is not None:
         found["shrunk"] = shrunk(model, ticket)
     training = model.training
     try:

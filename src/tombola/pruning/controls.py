@@ -16,9 +16,9 @@ _SWAPS, _CLOSE = 400, 0.005
 """Sites that change places at most until a random draw is of the right size, and what is near enough."""
 
 
-def names(pruning: str) -> tuple[str, ...]:
+def names(method: str) -> tuple[str, ...]:
     """The controls that say something: with one site a layer, a layer-matched draw is the good ticket itself."""
-    return tuple(name for name in TICKETS[1:] if name != "random-layerwise" or pruning not in ("mlps", "blocks"))
+    return tuple(name for name in TICKETS[1:] if name != "random-layerwise" or method not in ("mlps", "blocks"))
 
 
 def random(ticket: Ticket, seed: int, units: SiteGroups | None = None, anatomy: Anatomy | None = None) -> Ticket:
@@ -33,7 +33,7 @@ def random(ticket: Ticket, seed: int, units: SiteGroups | None = None, anatomy: 
             a smaller network is a worse one whatever it keeps.
     """
     generator = torch.Generator().manual_seed(seed)
-    if anatomy is None or ticket.pruning == "weights":
+    if anatomy is None or ticket.kind == "weights":
         return _control(ticket, _drawn(ticket, units, generator), "random", seed=seed)
     goal = ticket.survivors(anatomy)["weights"]
     best = _control(ticket, _drawn(ticket, units, generator), "random", seed=seed)
@@ -65,7 +65,7 @@ def _drawn(ticket: Ticket, units: SiteGroups | None, generator: torch.Generator)
     if units is not None:
         drawn = draw(count(units), len(_groups_of(ticket, units)), generator)
         masks = {kind: drawn[of_sites] for kind, of_sites in units.items()}
-    elif ticket.pruning != "weights":
+    elif ticket.kind != "weights":
         masks = {name: torch.zeros_like(mask) for name, mask in ticket.masks.items()}
         for name, mask in ticket.masks.items():
             exists = ticket.exists(name)
@@ -115,7 +115,7 @@ def bad(found: Search, model: nn.Module) -> Ticket:
     Weights: those of smallest magnitude in `model`, the one that was searched.
     """
     ticket = found.good
-    if ticket.pruning != "weights":
+    if ticket.kind != "weights":
         least = {kind: found.least_useful_first(kind)[:count] for kind, count in ticket.counts().items()}
         masks = dict((~(ticket | ~ticket).without(least)).masks)
     else:
@@ -138,5 +138,5 @@ def draw(total: int, count: int, generator: torch.Generator) -> Tensor:
 
 
 def _control(ticket: Ticket, masks: dict[str, Tensor], name: str, **facts: object) -> Ticket:
-    task = {key: ticket.provenance[key] for key in ("task", "way") if key in ticket.provenance}
+    task = {key: ticket.provenance[key] for key in ("task", "method") if key in ticket.provenance}
     return replace(ticket, masks=masks, provenance={"ticket": name, **task, **facts})

@@ -23,7 +23,7 @@ from tombola.study.seed_context import SeedContext
 from tombola.study.step import TRAINING_COST, StudyStep, warn_on_failure
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.language.text_generation import PROMPTS, Writing
-from tombola.tickets.pruning_methods import in_words, way
+from tombola.tickets.pruning_methods import in_words, pruning_method
 from tombola.tickets.ticket import TICKETS, Ticket
 
 ATTENTION_INPUTS = 500
@@ -66,14 +66,14 @@ class AnalysisSteps:
 
     def _asked(self) -> Iterator[StudyStep]:
         if self._setting.task.abilities:
-            for pruning in self._config.prunings:
-                yield self._step("retention", pruning, RETENTION_COST, self._retention)
+            for method in self._config.methods:
+                yield self._step("retention", method, RETENTION_COST, self._retention)
         if "attention" in self._config.analyses:
             cost = ATTENTION_COST * min(ATTENTION_INPUTS, self._setting.task.size("dev"))
             yield self._step("attention", None, cost, self._attention, ATTENTION_COST)
-            for pruning in self._config.prunings if self._setting.save != "none" else ():
-                if "heads" in way(pruning).kinds:
-                    yield self._step("attention", pruning, cost, self._attention, ATTENTION_COST)
+            for method in self._config.methods if self._setting.save != "none" else ():
+                if "heads" in pruning_method(method).sites:
+                    yield self._step("attention", method, cost, self._attention, ATTENTION_COST)
         if "interactions" in self._config.analyses:
             sites = math.prod(self._setting.anatomy.heads) + self._setting.anatomy.mlps
             cost = interactions_cost(sites, min(SAMPLE, self._setting.task.size("dev")))
@@ -81,70 +81,70 @@ class AnalysisSteps:
             cost *= FULL_PRECISION_COST if self._setting.precision == "bf16" else 1.0
             yield self._step("interactions", None, cost, self._interactions)
         if "representations" in self._config.analyses:
-            for pruning in self._config.prunings:
+            for method in self._config.methods:
                 cost = representations_cost(len(TICKETS) + 2)
-                yield self._step("representations", pruning, cost, self._representations)
+                yield self._step("representations", method, cost, self._representations)
         if "writing" in self._config.analyses:
             yield self._step("writing", None, WRITING_COST, self._writing)
-            for pruning in self._config.prunings:
-                tickets = 1 + len(self._config.controls_of(pruning))
-                yield self._step("writing", pruning, WRITING_COST * tickets, self._writing)
+            for method in self._config.methods:
+                tickets = 1 + len(self._config.controls_of(method))
+                yield self._step("writing", method, WRITING_COST * tickets, self._writing)
         if "random-tickets" in self._config.analyses:
-            for pruning in self._config.prunings:
-                yield self._step("random-tickets", pruning, self._random_cost(), self._random)
+            for method in self._config.methods:
+                yield self._step("random-tickets", method, self._random_cost(), self._random)
 
         if random_curve.NAME in self._config.analyses:
             yield from self._random_curves()
 
     def _random_curves(self) -> Iterator[StudyStep]:
         task, config = self._setting.task, self._config
-        training = TRAINING_COST * config.epochs * task.size("train") if config.imp else 0.0
+        training = TRAINING_COST * config.epochs * task.size("train") if config.iterative else 0.0
         cost = training + task.size(config.searched) * task.passes
-        weight = TRAINING_COST if config.imp else task.passes
-        for pruning in config.prunings:
-            needs = (self._seed_folder.ticket(pruning, "good"),)
-            # Other ways begin with the full model at every sparsity, and have tickets of random weights beside them.
-            for index, sparsity in enumerate(config.sparsities if way(pruning).iterative else ()):
-                path = self._seed_folder.analysis(random_curve.file_name(index), pruning)
-                name = f"random {in_words(pruning)} at {100 * sparsity:g} %"
-                run = functools.partial(self._random_point, path, pruning, sparsity)
+        weight = TRAINING_COST if config.iterative else task.passes
+        for method in config.methods:
+            needs = (self._seed_folder.ticket(method, "good"),)
+            # Other methods begin with the full model at every sparsity, and have tickets of random weights beside them.
+            for index, sparsity in enumerate(config.sparsities if pruning_method(method).iterative else ()):
+                path = self._seed_folder.analysis(random_curve.file_name(index), method)
+                name = f"random {in_words(method)} at {100 * sparsity:g} %"
+                run = functools.partial(self._random_point, path, method, sparsity)
                 yield StudyStep.of(self._context, name, path, needs, cost, run, weight, analysis=random_curve.NAME)
 
-    def _random_point(self, path: Path, pruning: str, sparsity: float, progress: Progress) -> None:
+    def _random_point(self, path: Path, method: str, sparsity: float, progress: Progress) -> None:
         context, config, task = self._context, self._config, self._context.task
-        step = random_curve.at(Search.load(self._seed_folder.folder / pruning).passes, sparsity)
+        step = random_curve.at(Search.load(self._seed_folder.folder / method).passes, sparsity)
         ticket = random_curve.random_like(step, self._setting.anatomy, self._seed_folder.seed)
-        part = context.trained(ticket, progress) if config.imp else shrunk(context.model(), ticket)
+        part = context.trained(ticket, progress) if config.iterative else shrunk(context.model(), ticket)
         found = context.evaluate(part, config.searched, progress)
         low, high = statistics.interval(
             task.metric,
             found.predictions,
             task.references(config.searched),
             seed=self._seed_folder.seed,
-            resamples=config.resamples,
+            resamples=config.bootstrap_resamples,
         )
-        stage = "retrained" if config.imp else "pruned"
+        stage = "retrained" if config.iterative else "pruned"
         random_curve.RandomPoint(step.sparsity, stage, found.score, low, high, self._seed_folder.seed).write(path)
 
-    def _step(self, what: str, pruning: str | None, cost: float, run: Run, weight: float = 1.0) -> StudyStep:
-        """An analysis of the full model, or of the tickets of a way of pruning."""
+    def _step(self, what: str, method: str | None, cost: float, run: Run, weight: float = 1.0) -> StudyStep:
+        """An analysis of the full model, or of the tickets of a method."""
         seed_folder = self._seed_folder
         needs = [seed_folder.full]
-        if pruning is not None:
+        if method is not None:
             # More than some of them read, and all that any does.
-            tickets = [seed_folder.ticket(pruning, name) for name in ("good", *self._config.controls_of(pruning))]
+            tickets = [seed_folder.ticket(method, name) for name in ("good", *self._config.controls_of(method))]
             needs += [*tickets, *(ticket / stage for ticket in tickets for stage in ("pruned", "retrained"))]
-        of = "the full model" if pruning is None else in_words(pruning)
-        path = seed_folder.analysis(what, pruning or "")
+        of = "the full model" if method is None else in_words(method)
+        path = seed_folder.analysis(what, method or "")
         name = f"{what.replace('-', ' ')} of {of}"
-        of_these = functools.partial(run, path, pruning)
+        of_these = functools.partial(run, path, method)
         return StudyStep.of(self._context, name, path, tuple(needs), cost, of_these, weight, analysis=what)
 
-    def _retention(self, path: Path, pruning: str | None, _: Progress) -> None:
-        assert pruning is not None
-        home = self._seed_folder.folder / pruning
+    def _retention(self, path: Path, method: str | None, _: Progress) -> None:
+        assert method is not None
+        home = self._seed_folder.folder / method
         stages = (
-            (Scored(name, stage), self._seed_folder.ticket(pruning, name) / stage / EVALUATION)
+            (Scored(name, stage), self._seed_folder.ticket(method, name) / stage / EVALUATION)
             for name in TICKETS
             for stage in ("pruned", "retrained")
         )
@@ -155,16 +155,16 @@ class AnalysisSteps:
             {scored: Evaluation.read(file).predictions for scored, file in stages if file.is_file()},
             Evaluation.read(self._seed_folder.full / EVALUATION).predictions,
             split=self._config.searched,
-            pruning=pruning,
+            method=method,
             threshold=self._config.search_options.threshold,
             seed=self._seed_folder.seed,
-            resamples=self._config.resamples,
+            resamples=self._config.bootstrap_resamples,
         ).write(path)
 
-    def _attention(self, path: Path, pruning: str | None, progress: Progress) -> None:
+    def _attention(self, path: Path, method: str | None, progress: Progress) -> None:
         """Of the full model; or of the retrained good ticket, whose pruned heads attend to nothing."""
-        ticket = None if pruning is None else Ticket.load(self._seed_folder.ticket(pruning, "good"))
-        model = self._context.model() if pruning is None else self._context.good_model(pruning)
+        ticket = None if method is None else Ticket.load(self._seed_folder.ticket(method, "good"))
+        model = self._context.model() if method is None else self._context.good_model(method)
         attention_patterns(
             model.to(self._setting.device),
             self._setting.task,
@@ -178,20 +178,20 @@ class AnalysisSteps:
         # Of the same examples in every seed, so that seeds differ in their models only.
         interactions(self._context.model(), self._setting.task, seed=0, progress=progress).write(path)
 
-    def _representations(self, path: Path, pruning: str | None, progress: Progress) -> None:
+    def _representations(self, path: Path, method: str | None, progress: Progress) -> None:
         """Of the tickets cut out of the full model, and of the good one retrained, where the study saved it."""
-        assert pruning is not None
-        model, home = self._context.model(), self._seed_folder.folder / pruning
-        tickets = {name: Ticket.load(home / name) for name in ("good", *self._config.controls_of(pruning))}
+        assert method is not None
+        model, home = self._context.model(), self._seed_folder.folder / method
+        tickets = {name: Ticket.load(home / name) for name in ("good", *self._config.controls_of(method))}
         others: dict[str, Callable[[], Subnetwork]] = {
             f"{name} pruned": functools.partial(shrunk, model, ticket) for name, ticket in tickets.items()
         }
-        if (updated := self._context.updated(pruning)) is not None:
+        if (updated := self._context.updated(method)) is not None:
             others["good pruned"] = functools.partial(shrunk, updated, tickets["good"])
         if self._setting.save != "none" and self._config.retrains:
 
             def retrained() -> Subnetwork:
-                return shrunk(self._context.good_model(pruning).to(self._setting.device), tickets["good"])
+                return shrunk(self._context.good_model(method).to(self._setting.device), tickets["good"])
 
             others["good retrained"] = retrained
         representations(
@@ -201,25 +201,25 @@ class AnalysisSteps:
             seed=self._seed_folder.seed,
             batch_size=self._config.eval_batch_size,
             precision=self._setting.precision,
-            resamples=self._config.resamples,
+            resamples=self._config.bootstrap_resamples,
             progress=progress,
         ).write(path)
 
-    def _writing(self, path: Path, pruning: str | None, _: Progress) -> None:
+    def _writing(self, path: Path, method: str | None, _: Progress) -> None:
         context = self._context
-        if pruning is None:
+        if method is None:
             authors = [Author("full", "none", 0.0, context.writing(context.model()))]
         else:
-            names = ("good", *self._config.controls_of(pruning))
-            authors = [author for name in names for author in self._authors(pruning, name)]
+            names = ("good", *self._config.controls_of(method))
+            authors = [author for name in names for author in self._authors(method, name)]
         WritingProfile(PROMPTS, context.sampling, tuple(authors)).write(path)
 
-    def _authors(self, pruning: str, name: str) -> Iterator[Author]:
+    def _authors(self, method: str, name: str) -> Iterator[Author]:
         """A ticket as it was pruned, and retrained, if it is known what it wrote then or its model was saved."""
-        context, home = self._context, self._seed_folder.ticket(pruning, name)
+        context, home = self._context, self._seed_folder.ticket(method, name)
         ticket, again = Ticket.load(home), home / "retrained"
         sparsity = ticket.sparsity(self._setting.anatomy)
-        model = (context.updated(pruning) if name == "good" else None) or context.model()
+        model = (context.updated(method) if name == "good" else None) or context.model()
         yield Author(name, "pruned", sparsity, context.writing(shrunk(model, ticket).model))
         if (again / WRITING).is_file():
             yield Author(name, "retrained", sparsity, Writing.read(again / WRITING))
@@ -234,9 +234,9 @@ class AnalysisSteps:
         passes = DRAWS * SIZES * task.size(config.searched)
         return passes + RETRAINED * (TRAINING_COST * config.epochs * task.size("train") + task.size("dev"))
 
-    def _random(self, path: Path, pruning: str | None, progress: Progress) -> None:
-        assert pruning is not None
-        home = self._seed_folder.folder / pruning
+    def _random(self, path: Path, method: str | None, progress: Progress) -> None:
+        assert method is not None
+        home = self._seed_folder.folder / method
         found = Search.load(home)
 
         def again(ticket: Ticket) -> float:

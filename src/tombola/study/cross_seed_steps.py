@@ -15,8 +15,8 @@ from tombola.study.folder_layout import CrossSeedFolder
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import COMPARING_COST, TRAINING_COST, StudyStep
 from tombola.subnetworks.subnetwork import shrunk
-from tombola.tickets.pruning_methods import in_words
-from tombola.tickets.ticket import PRUNINGS, SUPER_TICKETS, Pruning, Ticket
+from tombola.tickets.pruning_methods import METHODS, in_words
+from tombola.tickets.ticket import SUPER_TICKETS, Ticket
 
 
 class CrossSeedSteps:
@@ -37,58 +37,58 @@ class CrossSeedSteps:
         """All steps in order; they read what the seeds' own steps published."""
         survivors, first = self._survivors, self._contexts[0]
         compare_all = "compare the tickets of all seeds"
-        good = self._good(self._prunings)
+        good = self._good(self._methods)
         yield StudyStep(compare_all, COMPARING_COST, 1.0, survivors.comparison, self._compare, good)
-        prunings = [pruning for pruning in self._prunings if pruning != "weights"]
-        for pruning in prunings:
-            place, draw = survivors.folder / pruning, functools.partial(self._tickets, pruning)
-            what = f"draw super-survivors of {in_words(pruning)}"
-            yield StudyStep(what, 1.0, 1.0, place, draw, self._good([pruning]))
+        methods = [method for method in self._methods if METHODS[method].sites]
+        for method in methods:
+            place, draw = survivors.folder / method, functools.partial(self._tickets, method)
+            what = f"draw super-survivors of {in_words(method)}"
+            yield StudyStep(what, 1.0, 1.0, place, draw, self._good([method]))
         dev = first.setting.task.size("dev")
         # They are small, so that training them costs a fraction of what the whole model's does.
         train = 0.4 * TRAINING_COST * first.config.epochs * first.setting.task.size("train")
-        for context, pruning in itertools.product(self._contexts, prunings):
+        for context, method in itertools.product(self._contexts, methods):
             for name in SUPER_TICKETS:
-                home = survivors.scores(pruning, name, context.seed_folder.seed)
-                needs = (survivors.folder / pruning, context.seed_folder.full)
-                label = f"seed {context.seed_folder.seed}: %s {name.replace('-', ' ')} of {in_words(pruning)}"
-                pruned = functools.partial(self._score, context, pruning, name)
+                home = survivors.scores(method, name, context.seed_folder.seed)
+                needs = (survivors.folder / method, context.seed_folder.full)
+                label = f"seed {context.seed_folder.seed}: %s {name.replace('-', ' ')} of {in_words(method)}"
+                pruned = functools.partial(self._score, context, method, name)
                 yield StudyStep(label % "score", dev, 1.0, home / "pruned", pruned, needs, context)
-                again = functools.partial(self._score, context, pruning, name, retrained=True)
+                again = functools.partial(self._score, context, method, name, retrained=True)
                 cost, weight = train + dev, 0.4 * TRAINING_COST
                 if not first.config.retrains:
                     continue
                 yield StudyStep(label % "retrain", cost, weight, home / "retrained", again, needs, context)
 
     @property
-    def _prunings(self) -> list[Pruning]:
-        """The ways of which there is one for each kind of ticket: others find the same kind by other means."""
-        return [pruning for pruning in PRUNINGS if pruning in self._contexts[0].config.prunings]
+    def _methods(self) -> list[str]:
+        """The study's standard methods, one for each kind of ticket: others find the same kind by other means."""
+        return [name for name, one in METHODS.items() if one.standard and name in self._contexts[0].config.methods]
 
-    def _good(self, prunings: Sequence[Pruning]) -> tuple[Path, ...]:
+    def _good(self, methods: Sequence[str]) -> tuple[Path, ...]:
         """The good tickets of all seeds."""
         return tuple(
-            seed_folder.ticket(pruning, "good") for seed_folder in self._survivors.seed_folders for pruning in prunings
+            seed_folder.ticket(method, "good") for seed_folder in self._survivors.seed_folders for method in methods
         )
 
     def _compare(self, _: Progress) -> None:
-        good = self._good(self._prunings)
+        good = self._good(self._methods)
         write_json(self._survivors.comparison, entry(compare(good), relative_to=self._survivors.home))
 
-    def _tickets(self, pruning: Pruning, _: Progress) -> None:
-        tickets = [Ticket.load(seed_folder.ticket(pruning, "good")) for seed_folder in self._survivors.seed_folders]
+    def _tickets(self, method: str, _: Progress) -> None:
+        tickets = [Ticket.load(seed_folder.ticket(method, "good")) for seed_folder in self._survivors.seed_folders]
         made = super_survivor_controls(tickets, 0, self._contexts[0].setting.anatomy)
         drawn = {"super-survivors": super_survivors(tickets), "super-random": made["random"], "super-bad": made["bad"]}
-        with publish(self._survivors.folder / pruning) as draft:
+        with publish(self._survivors.folder / method) as draft:
             for name, ticket in drawn.items():
                 ticket.with_provenance(ticket=name).save(draft / name)
 
     def _score(
-        self, context: SeedContext, pruning: Pruning, name: str, progress: Progress, *, retrained: bool = False
+        self, context: SeedContext, method: str, name: str, progress: Progress, *, retrained: bool = False
     ) -> None:
         started = time.perf_counter()
-        ticket = Ticket.load(self._survivors.ticket(pruning, name))
+        ticket = Ticket.load(self._survivors.ticket(method, name))
         part = context.trained(ticket, progress) if retrained else shrunk(context.model(), ticket)
         stage = "retrained" if retrained else "pruned"
-        with publish(self._survivors.scores(pruning, name, context.seed_folder.seed) / stage) as draft:
+        with publish(self._survivors.scores(method, name, context.seed_folder.seed) / stage) as draft:
             context.write_score(draft, part, name, stage, started, progress)

@@ -38,24 +38,24 @@ class SeedFolder:
         """The fine-tuned model."""
         return self.folder / "full"
 
-    def ticket(self, pruning: str, name: str) -> Path:
+    def ticket(self, method: str, name: str) -> Path:
         """The folder of a ticket."""
-        return self.folder / pruning / name
+        return self.folder / method / name
 
-    def updated(self, pruning: str) -> Path:
-        """The folder of the good ticket's model, where its way of pruning changed the weights that survive."""
-        return self.folder / pruning / "updated"
+    def updated(self, method: str) -> Path:
+        """The folder of the good ticket's model, where its method changed the weights that survive."""
+        return self.folder / method / "updated"
 
-    def analysis(self, what: str, pruning: str = "") -> Path:
-        """The file of an analysis: of the full model, or of the tickets of a pruning."""
-        return self.folder / "analysis" / pruning / f"{what}.json"
+    def analysis(self, what: str, method: str = "") -> Path:
+        """The file of an analysis: of the full model, or of the tickets of a method."""
+        return self.folder / "analysis" / method / f"{what}.json"
 
-    def scored(self, prunings: tuple[str, ...]) -> Iterator[Path]:
+    def scored(self, methods: tuple[str, ...]) -> Iterator[Path]:
         """The folder of every model that has a score, in the order of rows."""
         places = [self.folder / "majority", self.full]
-        for pruning in prunings:
+        for method in methods:
             for name in TICKETS:
-                places += [self.ticket(pruning, name) / stage for stage in ("pruned", "retrained")]
+                places += [self.ticket(method, name) / stage for stage in ("pruned", "retrained")]
         return (place for place in places if (place / "score.json").is_file())
 
 
@@ -104,19 +104,19 @@ class CrossSeedFolder:
         """Survival and agreement of the good tickets, as `tombola compare --json` prints them."""
         return self.folder / COMPARISON
 
-    def ticket(self, pruning: str, name: str) -> Path:
-        """The folder of the super-survivors of a pruning, or of one of their controls."""
-        return self.folder / pruning / name
+    def ticket(self, method: str, name: str) -> Path:
+        """The folder of the super-survivors of a method, or of one of their controls."""
+        return self.folder / method / name
 
-    def scores(self, pruning: str, name: str, seed: int) -> Path:
+    def scores(self, method: str, name: str, seed: int) -> Path:
         """The folder of one seed's scores of such a ticket."""
-        return self.ticket(pruning, name) / f"seed-{seed}"
+        return self.ticket(method, name) / f"seed-{seed}"
 
-    def scored(self, prunings: Sequence[str], seed: int) -> Iterator[Path]:
+    def scored(self, methods: Sequence[str], seed: int) -> Iterator[Path]:
         """The folder of every scored model of one seed, in the order of rows."""
         places = [
-            self.scores(pruning, name, seed) / stage
-            for pruning in prunings
+            self.scores(method, name, seed) / stage
+            for method in methods
             for name in SUPER_TICKETS
             for stage in ("pruned", "retrained")
         ]

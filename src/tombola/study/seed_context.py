@@ -76,26 +76,26 @@ class SeedContext:
             self._task = self.setting.task.judging(Evaluation.read(self.seed_folder.full / EVALUATION).predictions)
         return self._task or self.setting.task
 
-    def good_model(self, pruning: str) -> nn.Module:
+    def good_model(self, method: str) -> nn.Module:
         """The good ticket's model, in the original's shapes: retrained, where tickets are and the study saved it."""
-        good = self.seed_folder.ticket(pruning, "good")
+        good = self.seed_folder.ticket(method, "good")
         if not self.config.retrains:
-            return self.updated(pruning) or self.model()
+            return self.updated(method) or self.model()
         folder = good / "retrained"
         return self.setting.task.load(str(folder), seed=self.seed_folder.seed, state="trained")
 
-    def updated(self, pruning: str) -> nn.Module | None:
-        """The good ticket's model, where its way of pruning changed the weights that survive."""
-        folder = self.seed_folder.updated(pruning)
+    def updated(self, method: str) -> nn.Module | None:
+        """The good ticket's model, where its method changed the weights that survive."""
+        folder = self.seed_folder.updated(method)
         if not folder.is_dir():
             return None
         model = self.setting.task.load(str(folder), seed=self.seed_folder.seed, state="trained")
         return model.to(self.setting.device)
 
-    def trained(self, ticket: Ticket, progress: Progress, start: nn.Module | None = None) -> Subnetwork:
-        """The ticket, rewound (or as it is in `start`) and trained with the study's recipe and this seed."""
+    def trained(self, ticket: Ticket, progress: Progress, initial_model: nn.Module | None = None) -> Subnetwork:
+        """The ticket, rewound (or as it is in `initial_model`) and trained with the study's recipe and this seed."""
         setting, config = self.setting, self.config
-        model = start or config.rewinding.load(
+        model = initial_model or config.rewinding.load(
             setting.task, config.model, seed=self.seed_folder.seed, full=self.seed_folder.full
         )
         return retrain(
@@ -104,7 +104,7 @@ class SeedContext:
             setting.task,
             config.recipe,
             seed=self.seed_folder.seed,
-            start=config.rewinding.step,
+            first_step=config.rewinding.step,
             low_rank=config.low_rank,
             precision=setting.precision,
             progress=progress,
@@ -158,11 +158,11 @@ class SeedContext:
         """What a model writes, judged by the full one."""
         return self.task.writing(model, self.model(), self.sampling)
 
-    def with_provenance(self, ticket: Ticket, name: str, pruning: str) -> Ticket:
-        """The ticket with where it comes from: way of pruning, task, model, seed and study."""
+    def with_provenance(self, ticket: Ticket, name: str, method: str) -> Ticket:
+        """The ticket with where it comes from: method, task, model, seed and study."""
         return ticket.with_provenance(
             ticket=name,
-            way=pruning,
+            method=method,
             task=self.config.task_name,
             model=self.config.model,
             seed=self.seed_folder.seed,
@@ -194,25 +194,25 @@ class SeedContext:
         for split in {split for split, _ in task.more.values()} - {"dev"}:
             predictions[split] = self.evaluate(subnetwork, split, progress).predictions
         survivors = ticket.survivors(setting.anatomy)
-        zeros = setting.anatomy.weights - survivors["weights"] if ticket.pruning == "weights" else 0
+        zeros = setting.anatomy.weights - survivors["weights"] if ticket.kind == "weights" else 0
         size = Size(
             **survivors,
             sparsity=ticket.sparsity(setting.anatomy),
             parameters=count_parameters(subnetwork.model) - zeros,
             bytes=bytes_of(subnetwork.model),
         )
-        pruning = "none" if name == "full" else str(ticket.provenance.get("way", ticket.pruning))
+        method = "none" if name == "full" else ticket.method
         loss = float(evaluation.losses.mean(dtype=np.float64))
         if (picture := task.picture(subnetwork.model)) is not None:
             write_bytes(draft / PICTURE, picture)
-        self.write_row(draft, predictions, size, pruning, name, stage, started, loss)
+        self.write_row(draft, predictions, size, method, name, stage, started, loss)
 
     def write_row(
         self,
         draft: Path,
         predictions: Mapping[str, Predictions],
         size: Size,
-        pruning: str,
+        method: str,
         name: str,
         stage: str,
         started: float,
@@ -228,10 +228,10 @@ class SeedContext:
             model=self.config.model,
             name=self.config.task_name,
             seed=self.seed_folder.seed,
-            pruning=pruning,
+            method=method,
             ticket=name,
             stage=stage,
             seconds=time.perf_counter() - started,
-            resamples=self.config.resamples,
+            resamples=self.config.bootstrap_resamples,
         )
         write_json(draft / "score.json", dataclasses.asdict(row))

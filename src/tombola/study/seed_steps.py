@@ -30,7 +30,7 @@ from tombola.study.step import (
     warn_on_failure,
 )
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk, whole
-from tombola.tickets.pruning_methods import in_words, way
+from tombola.tickets.pruning_methods import in_words, pruning_method
 from tombola.tickets.site_groups import site_groups_of
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import train
@@ -64,34 +64,34 @@ class SeedSteps:
             yield step("fine-tune the full model", seed_folder.full, (), cost, self._full, TRAINING_COST)
         else:
             yield step("score the full model", seed_folder.full, (), dev * IMPORTANCE_COST, self._full)
-        for pruning in self._config.prunings:
-            name = in_words(pruning)
-            cost = search_cost(pruning, searched)
-            weights = way(pruning).pruning == "weights"
-            trains = self._config.imp and (not weights or way(pruning).iterative)
+        for method in self._config.methods:
+            name = in_words(method)
+            cost = search_cost(method, searched)
+            weights = pruning_method(method).kind == "weights"
+            trains = self._config.iterative and (not weights or pruning_method(method).iterative)
             if trains:
                 cuts = len(self._config.sparsities) if weights else 0
-                cost += (cuts or search_cost(pruning, 1)) * train_cost
+                cost += (cuts or search_cost(method, 1)) * train_cost
             yield step(
                 f"search {name}",
-                seed_folder.ticket(pruning, "good"),
+                seed_folder.ticket(method, "good"),
                 (seed_folder.full,),
                 cost,
-                functools.partial(self._search, pruning),
-                TRAINING_COST if trains else search_weight(pruning) * task.passes,
+                functools.partial(self._search, method),
+                TRAINING_COST if trains else search_weight(method) * task.passes,
             )
-            tickets = ("good", *self._config.controls_of(pruning))
+            tickets = ("good", *self._config.controls_of(method))
             for control in tickets[1:]:
-                draw = functools.partial(self._control, pruning, control)
-                found = (seed_folder.ticket(pruning, "good"),)
-                yield step(f"draw {control} {name}", seed_folder.ticket(pruning, control), found, 1, draw)
+                draw = functools.partial(self._control, method, control)
+                found = (seed_folder.ticket(method, "good"),)
+                yield step(f"draw {control} {name}", seed_folder.ticket(method, control), found, 1, draw)
             for ticket in tickets:
-                pruned = functools.partial(self._pruned, pruning, ticket)
-                drawn = seed_folder.ticket(pruning, ticket)
+                pruned = functools.partial(self._pruned, method, ticket)
+                drawn = seed_folder.ticket(method, ticket)
                 yield step(f"score {ticket} {name}", drawn / "pruned", (drawn,), dev, pruned, task.passes)
             for ticket in tickets if self._config.retrains else ():
-                again = functools.partial(self._retrained, pruning, ticket)
-                drawn = seed_folder.ticket(pruning, ticket)
+                again = functools.partial(self._retrained, method, ticket)
+                drawn = seed_folder.ticket(method, ticket)
                 # A shrunk network trains in about two thirds of the time.
                 cost = (1.0 if weights else 0.65) * (train_cost + dev)
                 if trains and ticket == "good":
@@ -106,13 +106,13 @@ class SeedSteps:
                     cost / (self._config.epochs * task.size("train")),
                 )
             if "good" in SAVED[self._setting.save]:
-                home = seed_folder.ticket(pruning, "good")
-                smaller = functools.partial(self._shrunk, pruning)
+                home = seed_folder.ticket(method, "good")
+                smaller = functools.partial(self._shrunk, method)
                 small = home / "shrunk"
                 model = home / "retrained" if self._config.retrains else home
                 yield step(f"shrink good {name}", small, (model,), SHRINKING_COST, smaller)
                 if not weights:
-                    measure = functools.partial(self._measured, pruning)
+                    measure = functools.partial(self._measured, method)
                     yield step(f"time good {name}", home / COST, (small,), TIMING_COST, measure, alone=True)
 
     def _majority(self, _: Progress) -> None:
@@ -131,15 +131,17 @@ class SeedSteps:
             return
         rewinding = config.rewinding
         # The classical lottery ticket starts, and its reference trains, from the random initialisation.
-        model = setting.task.load(config.model, seed=self._seed_folder.seed, state=rewinding.start).to(setting.device)
+        model = setting.task.load(config.model, seed=self._seed_folder.seed, state=rewinding.initial_state).to(
+            setting.device
+        )
         with publish(self._seed_folder.full) as draft:
-            keep = (rewinding.step, lambda m: rewinding.keep(m, draft)) if rewinding.to == "step" else None
+            at_step = (rewinding.step, lambda m: rewinding.save_step(m, draft)) if rewinding.to == "step" else None
             train(
                 model,
                 setting.task,
                 config.recipe,
                 seed=self._seed_folder.seed,
-                at_step=keep,
+                at_step=at_step,
                 precision=setting.precision,
                 progress=progress,
             )
@@ -153,10 +155,10 @@ class SeedSteps:
             evaluation = self._context.evaluate(whole(model), "search", progress, importance=True)
             evaluation.write(draft / SEARCH_EVALUATION)
 
-    def _search(self, pruning: str, progress: Progress) -> None:
+    def _search(self, method: str, progress: Progress) -> None:
         setting, config = self._setting, self._config
         # A killed search may have left a model that goes with no ticket.
-        shutil.rmtree(self._seed_folder.updated(pruning), ignore_errors=True)
+        shutil.rmtree(self._seed_folder.updated(method), ignore_errors=True)
         on_dev = config.search_split == "dev"
 
         def again(ticket: Ticket) -> Subnetwork:
@@ -165,16 +167,16 @@ class SeedSteps:
         found = search_ticket(
             self._context.model(),
             self._context.task,
-            pruning,
+            method,
             options=config.search_options,
             split=config.searched,
             full=Evaluation.read(self._seed_folder.full / (EVALUATION if on_dev else SEARCH_EVALUATION)),
-            retrain=again if config.imp else None,
+            retrain=again if config.iterative else None,
             normalise_layers=config.normalise_layers,
             calibrate=functools.partial(
                 setting.task.calibration_text,
-                config.calibration_rows,
-                config.calibration_length,
+                config.calibration_samples,
+                config.sequence_length,
                 self._seed_folder.seed,
             ),
             seed=self._seed_folder.seed,
@@ -182,64 +184,64 @@ class SeedSteps:
             precision=setting.precision,
             progress=progress,
         )
-        found = dataclasses.replace(found, good=self._context.with_provenance(found.good, "good", pruning))
+        found = dataclasses.replace(found, good=self._context.with_provenance(found.good, "good", method))
         if found.model is not None:
-            with publish(self._seed_folder.updated(pruning)) as draft:
+            with publish(self._seed_folder.updated(method)) as draft:
                 setting.task.save(found.model, draft)
-        found.save(self._seed_folder.folder / pruning)
+        found.save(self._seed_folder.folder / method)
         if found.trained is not None:
             # The same weights that retraining would come to. A run that is killed just here retrains.
             started = time.perf_counter() - found.last.seconds
             known = dataclasses.replace(found.evaluation, importance=None) if found.evaluation and on_dev else None
-            self._publish_retrained(pruning, "good", found.trained, started, progress, known)
+            self._publish_retrained(method, "good", found.trained, started, progress, known)
 
-    def _control(self, pruning: str, name: str, _: Progress) -> None:
-        found = Search.load(self._seed_folder.folder / pruning)
-        units = site_groups_of(self._setting.anatomy, pruning)
+    def _control(self, method: str, name: str, _: Progress) -> None:
+        found = Search.load(self._seed_folder.folder / method)
+        units = site_groups_of(self._setting.anatomy, method)
         if name == "bad":
             ticket = controls.bad(found, self._context.model())
         elif name == "random":
             ticket = controls.random(found.good, self._seed_folder.seed, units, self._setting.anatomy)
         else:
             ticket = controls.random_layerwise(found.good, self._seed_folder.seed, units)
-        self._context.with_provenance(ticket, name, pruning).save(self._seed_folder.ticket(pruning, name))
+        self._context.with_provenance(ticket, name, method).save(self._seed_folder.ticket(method, name))
 
-    def _pruned(self, pruning: str, name: str, progress: Progress) -> None:
+    def _pruned(self, method: str, name: str, progress: Progress) -> None:
         started = time.perf_counter()
-        folder = self._seed_folder.ticket(pruning, name)
+        folder = self._seed_folder.ticket(method, name)
         ticket = Ticket.load(folder)
         with publish(folder / "pruned") as draft:
-            model = (self._context.updated(pruning) if name == "good" else None) or self._context.model()
-            known = self._seen(pruning, ticket) if name == "good" else None
+            model = (self._context.updated(method) if name == "good" else None) or self._context.model()
+            known = self._seen(method, ticket) if name == "good" else None
             self._context.write_score(draft, shrunk(model, ticket), name, "pruned", started, progress, known)
 
-    def _seen(self, pruning: str, good: Ticket) -> Evaluation | None:
+    def _seen(self, method: str, good: Ticket) -> Evaluation | None:
         """The evaluation of the good ticket that its search made already, if that is of the pruned model on dev."""
-        path = self._seed_folder.folder / pruning / GOOD
+        path = self._seed_folder.folder / method / GOOD
         same = good.provenance.get("split") == "dev" and good.provenance.get("stage") == "pruned"
         return dataclasses.replace(Evaluation.read(path), importance=None) if same and path.is_file() else None
 
-    def _retrained(self, pruning: str, name: str, progress: Progress) -> None:
+    def _retrained(self, method: str, name: str, progress: Progress) -> None:
         started = time.perf_counter()
-        folder = self._seed_folder.ticket(pruning, name)
+        folder = self._seed_folder.ticket(method, name)
         if (folder / "retrained").is_dir():
             # A search that trains between its cuts leaves it.
             return
         ticket = Ticket.load(folder)
         # Nothing is rewound where nothing was fine-tuned: what pruning made of the weights is what recovers.
-        start = self._context.updated(pruning) if name == "good" and not self._setting.task.trained else None
-        self._publish_retrained(pruning, name, self._context.trained(ticket, progress, start), started, progress)
+        initial_model = self._context.updated(method) if name == "good" and not self._setting.task.trained else None
+        self._publish_retrained(method, name, self._context.trained(ticket, progress, initial_model), started, progress)
 
     def _publish_retrained(
         self,
-        pruning: str,
+        method: str,
         name: str,
         subnetwork: Subnetwork,
         started: float,
         progress: Progress,
         known: Evaluation | None = None,
     ) -> None:
-        with publish(self._seed_folder.ticket(pruning, name) / "retrained") as draft:
+        with publish(self._seed_folder.ticket(method, name) / "retrained") as draft:
             self._context.write_score(draft, subnetwork, name, "retrained", started, progress, known)
             if name in SAVED[self._setting.save]:
                 self._setting.task.save(expanded(subnetwork), draft)
@@ -248,21 +250,21 @@ class SeedSteps:
                 with warn_on_failure(f"what the retrained {name} ticket writes was left out"):
                     self._context.writing(subnetwork.model).write(draft / WRITING)
 
-    def _shrunk(self, pruning: str, _: Progress) -> None:
+    def _shrunk(self, method: str, _: Progress) -> None:
         """The good ticket, retrained, as a model that really is smaller."""
-        good = self._seed_folder.ticket(pruning, "good")
+        good = self._seed_folder.ticket(method, "good")
         with warn_on_failure("the good ticket was not written as a smaller model"):
             save_shrunk(
-                self._context.good_model(pruning), Ticket.load(good), good / "shrunk", tokenizer=self._tokenizer(good)
+                self._context.good_model(method), Ticket.load(good), good / "shrunk", tokenizer=self._tokenizer(good)
             )
 
     def _tokenizer(self, good: Path) -> str:
         return str(good / "retrained") if self._config.retrains else self._config.model
 
-    def _measured(self, pruning: str, _: Progress) -> None:
-        good = self._seed_folder.ticket(pruning, "good")
+    def _measured(self, method: str, _: Progress) -> None:
+        good = self._seed_folder.ticket(method, "good")
         with warn_on_failure("the smaller model was not timed"):
-            model = self._context.good_model(pruning).to(self._setting.device)
+            model = self._context.good_model(method).to(self._setting.device)
             small = self._setting.anatomy.weights < _LARGE
             costs = compare(
                 model,

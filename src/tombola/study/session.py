@@ -91,7 +91,8 @@ class Session:
     def score_entry(self, found: Evaluation) -> dict[str, Any]:
         """The score of an evaluation on dev with its interval, as JSON values."""
         metric, references = self.task.metric, self.task.references("dev")
-        low, high = statistics.interval(metric, found.predictions, references, seed=0, resamples=self.config.resamples)
+        resamples = self.config.bootstrap_resamples
+        low, high = statistics.interval(metric, found.predictions, references, seed=0, resamples=resamples)
         return {
             "metric": metric.name,
             "score": found.score,
@@ -106,9 +107,9 @@ class Session:
         """Expected cost of one training, in forward passes of one example."""
         return TRAINING_COST * self.config.epochs * self.task.size("train") + self.task.size("dev")
 
-    def search_cost(self, pruning: str) -> float:
+    def search_cost(self, method: str) -> float:
         """Expected cost of one search, in forward passes of one example."""
-        return search_cost(pruning, self.task.size(self.config.searched))
+        return search_cost(method, self.task.size(self.config.searched))
 
     @contextlib.contextmanager
     def bars(self, what: str, cost: float, weight: float = 1.0) -> Iterator[Progress]:

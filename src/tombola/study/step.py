@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.progress import Progress
 from tombola.study.seed_context import SeedContext
-from tombola.tickets.pruning_methods import way
+from tombola.tickets.pruning_methods import pruning_method
 
 TRAINING_COST = 2.2
 """Cost of training on an example, in forward passes: what the bars reckon with; no result depends on it."""
@@ -26,14 +26,14 @@ SHRINKING_COST, TIMING_COST, COMPARING_COST = 1000.0, 5000.0, 2000.0
 one example, as seen with MiniLM."""
 
 
-def search_cost(pruning: str, examples: float) -> float:
+def search_cost(method: str, examples: float) -> float:
     """Expected cost of a search on so many examples, in forward passes of one example."""
-    return examples * (WEIGHTS_PASSES if way(pruning).pruning == "weights" else SITES_PASSES)
+    return examples * (WEIGHTS_PASSES if pruning_method(method).kind == "weights" else SITES_PASSES)
 
 
-def search_weight(pruning: str) -> float:
+def search_weight(method: str) -> float:
     """Cost of each example that a search reports."""
-    return WEIGHTS_WEIGHT if way(pruning).pruning == "weights" else SITES_WEIGHT
+    return WEIGHTS_WEIGHT if pruning_method(method).kind == "weights" else SITES_WEIGHT
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ from tombola.study.time_estimate import announce, announcement, pass_seconds
 from tombola.study.worker_pool import WorkerPool
 from tombola.tasks.base import Task
 from tombola.tasks.registry import glue_title, open_task
-from tombola.tickets.pruning_methods import in_words, way
+from tombola.tickets.pruning_methods import in_words, pruning_method
 from tombola.tickets.site_groups import fitted
 from tombola.tickets.ticket import SUPER_TICKETS, TICKETS, Ticket
 
@@ -127,10 +127,10 @@ class Study:
     def _model(self) -> tuple[Anatomy, int]:
         """Anatomy and parameters of the whole model."""
         model = self.task.load(self.config.model, seed=0)
-        for one in map(way, self.config.prunings):
+        for one in map(pruning_method, self.config.methods):
             if one.pattern is not None:
                 # Found out before anything is trained: a pattern must divide the inputs of every matrix.
-                _ = prunable_anatomy(model, WeightCut.of(one.method, pattern=one.pattern))
+                _ = prunable_anatomy(model, WeightCut.of(one.criterion, pattern=one.pattern))
         return dissect(model), count_parameters(model)
 
     def seed_folder(self, seed: int) -> SeedFolder:
@@ -146,8 +146,10 @@ class Study:
         # Data and model are opened before anything is written: bad input leaves no trace.
         _ = self.task, self.anatomy
         self._check_rewinding()
-        for pruning in self.config.prunings:
-            _ = Ticket.everything(self.anatomy, fitted(way(pruning), self.anatomy).pruning, self.config.neuron_block)
+        for method in self.config.methods:
+            _ = Ticket.everything(
+                self.anatomy, fitted(pruning_method(method), self.anatomy).kind, self.config.neuron_block
+            )
         self._check_saved()
         self._check_room()
         with disk_errors(self.folder):
@@ -169,9 +171,9 @@ class Study:
     def _check_saved(self) -> None:
         """A finished retraining left no model if none was asked for then, and is not done again unasked."""
         for seed in self.seeds if self.config.retrains else ():
-            for pruning in self.config.prunings:
+            for method in self.config.methods:
                 for name in SAVED[self.save]:
-                    done = self.seed_folder(seed).ticket(pruning, name) / "retrained"
+                    done = self.seed_folder(seed).ticket(method, name) / "retrained"
                     if done.is_dir() and not self.task.saved(done):
                         raise TombolaError(
                             f"{done} was retrained without saving the model; delete it to retrain, or change --save"
@@ -277,20 +279,20 @@ class Study:
         return sorted(int(path.name.removeprefix("seed-")) for path in home.glob("seed-*") if (path / "full").is_dir())
 
     def searched_seeds(self) -> list[int]:
-        """Those of the finished seeds that have a good ticket of every pruning."""
+        """Those of the finished seeds that have a good ticket of every method."""
         return [
             seed
             for seed in self.finished_seeds()
             if all(
-                (self.seed_folder(seed).ticket(one, "good") / "ticket.json").is_file() for one in self.config.prunings
+                (self.seed_folder(seed).ticket(one, "good") / "ticket.json").is_file() for one in self.config.methods
             )
         ]
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows of every scored model so far, in a fixed order (fields: `tombola.study.results.Row`)."""
         survivors, seed_folders = self.survivors(), [self.seed_folder(seed) for seed in self.finished_seeds()]
-        places = [place for one in seed_folders for place in one.scored(self.config.prunings)]
-        places += [place for one in seed_folders for place in survivors.scored(self.config.prunings, one.seed)]
+        places = [place for one in seed_folders for place in one.scored(self.config.methods)]
+        places += [place for one in seed_folders for place in survivors.scored(self.config.methods, one.seed)]
         for place in places:
             yield read_json(place / "score.json")
 
@@ -300,10 +302,10 @@ class Study:
         references = self.task.references("dev")
         stage: Literal["pruned", "retrained"] = "retrained" if self.config.retrains else "pruned"
         survivors, seed_folders = self.survivors(), [self.seed_folder(seed) for seed in self.finished_seeds()]
-        for pruning in self.config.prunings:
+        for method in self.config.methods:
             for name in (*TICKETS, *SUPER_TICKETS):
                 places = {
-                    one: (one.ticket(pruning, name) if name in TICKETS else survivors.scores(pruning, name, one.seed))
+                    one: (one.ticket(method, name) if name in TICKETS else survivors.scores(method, name, one.seed))
                     / stage
                     for one in seed_folders
                 }
@@ -314,12 +316,13 @@ class Study:
                 ticket = [Evaluation.read(place / EVALUATION).predictions for place in have.values()]
                 # Of seeds that share a model zero-shot, all judge alike; otherwise there is but one metric.
                 metric = self.task.judging(full[0]).metric
-                verdict = statistics.verdict(metric, full, ticket, references, seed=0, resamples=self.config.resamples)
-                kind = f"the {name.replace('-', ' ')} ticket" if name in TICKETS else _SUPER[name]
-                what = f"{kind} of {in_words(pruning)}"
+                resamples = self.config.bootstrap_resamples
+                verdict = statistics.verdict(metric, full, ticket, references, seed=0, resamples=resamples)
+                which = f"the {name.replace('-', ' ')} ticket" if name in TICKETS else _SUPER[name]
+                what = f"{which} of {in_words(method)}"
                 found.append(
                     TicketVerdict(
-                        pruning, name, stage, verdict, verdict.sentence(what, trained=self.config.retrains)
+                        method, name, stage, verdict, verdict.sentence(what, trained=self.config.retrains)
                     ).entry()
                 )
         return found
@@ -385,13 +388,17 @@ class Study:
             what = row["ticket"] if row["stage"] == "none" else row["stage"]
             seconds[what] = seconds.get(what, 0.0) + row["seconds"]
         for seed in self.finished_seeds():
-            for pruning in self.config.prunings:
-                if (self.seed_folder(seed).ticket(pruning, "good") / "ticket.json").is_file():
-                    steps = read_passes(self.seed_folder(seed).folder / pruning / "search.jsonl")
+            for method in self.config.methods:
+                if (self.seed_folder(seed).ticket(method, "good") / "ticket.json").is_file():
+                    steps = read_passes(self.seed_folder(seed).folder / method / "search.jsonl")
                     # The pass over the full model is counted with the full model; only a search of neurons, whose
                     # importance that pass does not have, makes one of its own.
-                    own = steps if "neurons" in way(pruning).kinds or way(pruning).site_groups else steps[1:]
-                    what = f"search {pruning}"
+                    own = (
+                        steps
+                        if "neurons" in pruning_method(method).sites or pruning_method(method).site_groups
+                        else steps[1:]
+                    )
+                    what = f"search {method}"
                     seconds[what] = seconds.get(what, 0.0) + sum(step.seconds for step in own)
         return {what: round(value, 2) for what, value in {"total": sum(seconds.values()), **seconds}.items()}
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from tombola.architectures.anatomy import Anatomy
-from tombola.tickets.pruning_methods import Grouping, Way, way
-from tombola.tickets.ticket import Pruning
+from tombola.tickets.pruning_methods import Grouping, PruningMethod, pruning_method
+from tombola.tickets.ticket import TicketKind
 
 SiteGroups = Mapping[str, Tensor]
 """Kind of site → int64 in the shape of its mask: the unit that each site belongs to, counted from 0."""
@@ -47,16 +47,16 @@ def site_groups(anatomy: Anatomy, units: Grouping) -> SiteGroups:
     return {kind: of_sites.clone() for kind, of_sites in found.items() if len(of_sites)}
 
 
-def fitted(chosen: Way, anatomy: Anatomy) -> Way:
-    """The way with the kinds of sites that blocks of this model are made of; of other units and none, as it is."""
+def fitted(chosen: PruningMethod, anatomy: Anatomy) -> PruningMethod:
+    """The method with the kinds of sites that blocks of this model are made of; of other units and none, as it is."""
     if chosen.site_groups != "blocks":
         return chosen
-    return replace(chosen, pruning=cast(Pruning, "+".join(site_groups(anatomy, "blocks"))))
+    return replace(chosen, kind=cast(TicketKind, "+".join(site_groups(anatomy, "blocks"))))
 
 
-def site_groups_of(anatomy: Anatomy, pruning: str) -> SiteGroups | None:
-    """The units of a way to prune; None where each site goes alone."""
-    units = way(pruning).site_groups
+def site_groups_of(anatomy: Anatomy, method: str) -> SiteGroups | None:
+    """The units of a method method; None where each site goes alone."""
+    units = pruning_method(method).site_groups
     return None if units is None else site_groups(anatomy, units)
 
 

@@ -14,7 +14,7 @@ from tombola.analysis.locality.random_tickets import RandomTickets, Share, SizeS
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.search import Search
 from tombola.study.study import Study
-from tombola.tickets.ticket import Pruning, Ticket
+from tombola.tickets.ticket import Ticket, TicketKind
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +22,10 @@ def done() -> Study:
     return small.finished()
 
 
-@pytest.mark.parametrize("pruning", ["heads+mlps", "weights"])
-def test_sizes_and_scores_are_those_of_the_search(done: Study, pruning: Pruning) -> None:
+@pytest.mark.parametrize("kind", ["heads+mlps", "weights"])
+def test_sizes_and_scores_are_those_of_the_search(done: Study, kind: TicketKind) -> None:
     cell = done.seed_folder(0)
-    model, found = done.task.load(str(cell.full), seed=0, state="trained"), Search.load(cell.folder / pruning)
+    model, found = done.task.load(str(cell.full), seed=0, state="trained"), Search.load(cell.folder / kind)
     seen: list[Ticket] = []
 
     def again(ticket: Ticket) -> float:
@@ -39,12 +39,12 @@ def test_sizes_and_scores_are_those_of_the_search(done: Study, pruning: Pruning)
         step = held[size.sparsity]
         assert size.searched == step.score
         assert len(size.scores) == 3
-        for kind, count in size.kept.items():
-            assert count == getattr(step, kind)
+        for name, count in size.kept.items():
+            assert count == getattr(step, name)
     assert (
         pruned[-1].kept
         == retrained.kept
-        == ({"weights": len(found.good)} if pruning == "weights" else found.good.counts())
+        == ({"weights": len(found.good)} if kind == "weights" else found.good.counts())
     )
     assert (retrained.searched, retrained.scores) == (0.8, (0.25, 0.25))
     assert seen[0] != seen[1]
@@ -59,7 +59,7 @@ def test_sizes_and_scores_are_those_of_the_search(done: Study, pruning: Pruning)
         ticket = controls.random(found.good, int(np.random.SeedSequence((5, 1, draw)).generate_state(1)[0]))
         assert score == tombola.score(model, done.task, ticket).score
     # The tiny model at a quarter of its weights is at its majority, whichever they are.
-    assert pruning == "weights" or len(set(pruned[-1].scores)) > 1
+    assert kind == "weights" or len(set(pruned[-1].scores)) > 1
 
 
 def test_random_tickets_are_judged_on_the_split_of_the_search(done: Study) -> None:

@@ -146,15 +146,15 @@ def test_features_are_those_of_the_whole_model_and_its_processor(home: Path, kin
     distance = float(fid(right[:3].numpy(), right[3:].numpy()))
     assert float(fid(one, other)) * space.unit**2 == pytest.approx(distance, rel=1e-3)
     # What reads is not even made.
-    names = [name for name, _ in space._network.named_parameters()]
+    names = [name for name, _ in space.network.named_parameters()]
     assert not [name for name in names if "text" in name or "token_embedding" in name]
-    assert not any(parameter.requires_grad for parameter in space._network.parameters())
+    assert not any(parameter.requires_grad for parameter in space.network.parameters())
 
 
 def test_images_are_prepared_as_by_the_processor_to_the_bit_and_as_by_pytorch_within_rounding(home: Path) -> None:
     pictures = photographs(4)
     space = PretrainedNetwork(str(home / "clip"), as_drawn(pictures))
-    found = space._pixels(as_drawn(pictures))
+    found = space.pixels(as_drawn(pictures))
     processor = CLIPImageProcessorPil.from_pretrained(home / "clip")
     of_files = processor(images=[Image.fromarray(one) for one in pictures], return_tensors="pt")["pixel_values"]
     assert torch.equal(found, of_files)

@@ -152,7 +152,7 @@ def test_gradients_come_through_slabs_of_logits(monkeypatch: pytest.MonkeyPatch)
     reading = Reading(trees=True, sparing=True)
     gradients = []
     for slab in (2**26, 62):
-        monkeypatch.setattr("tombola.tasks.language.log_likelihood._SLAB", slab)
+        monkeypatch.setattr("tombola.tasks.language.log_likelihood.LOGITS_AT_ONCE", slab)
         model.zero_grad()
         sums(read(model, inputs, reading).log_probabilities, inputs).sum().backward()
         gradients.append([parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None])

@@ -80,4 +80,6 @@ def random_like(step: SearchPass, anatomy: Anatomy, seed: int) -> Ticket:
         matrix.name: controls.draw(matrix.size, kept, generator).view(matrix.shape)
         for matrix, kept in zip(anatomy.matrices, step.matrices, strict=True)
     }
-    return Ticket("weights", anatomy.signature, masks, {"ticket": "random-layerwise", "way": "weights", "seed": seed})
+    return Ticket(
+        "weights", anatomy.signature, masks, {"ticket": "random-layerwise", "method": "weights", "seed": seed}
+    )
