@@ -161,7 +161,7 @@ def test_peak_memory_is_that_of_a_fresh_process(tmp_path: Path) -> None:
 
 def test_bad_input_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, other = ZOO["bert"].make(dtype=torch.float32), ZOO["gpt2"].make(dtype=torch.float32)
-    ticket = Ticket.everything(dissect(other), "heads+mlps")
+    ticket = Ticket.full(dissect(other), "heads+mlps")
     with pytest.raises(TombolaError, match="another model"):
         compare(model, ticket)
     with pytest.raises(TombolaError, match="no model of transformers or diffusers"):

@@ -58,7 +58,7 @@ def protocol(
     shape: tuple[int, int], method: TicketKind, score: Scores, seed: int, options: SearchOptions
 ) -> tuple[list[tuple[Any, ...]], Ticket]:
     """The s-search, written out: (phase, what is removed, score, holds), and what is left."""
-    ticket = Ticket.everything(ANATOMIES[shape], method, options.neuron_block)
+    ticket = Ticket.full(ANATOMIES[shape], method, options.neuron_block)
     floor = options.threshold * score(ticket)
     log: list[tuple[Any, ...]] = [("full", {}, score(ticket), True)]
     joint, fine = {"mlps": options.mlps_step}, {"mlps": 1}
@@ -246,7 +246,7 @@ def test_magnitude_pruning_with_retraining_cuts_by_retrained_magnitudes() -> Non
     # What is left of each matrix, for random tickets with the same profile.
     for step, ticket in zip(found.passes[1:], asked, strict=True):
         assert step.matrices == [int(ticket.masks[matrix.name].sum()) for matrix in anatomy.matrices]
-    previous = Ticket.everything(anatomy, "weights")
+    previous = Ticket.full(anatomy, "weights")
     for by, ticket in zip([model, *retrained], asked, strict=False):
         alive = torch.cat([mask.flatten() for mask in previous.masks.values()]).numpy()
         values = np.concatenate([p.detach().float().abs().flatten().numpy() for _, p in anatomy.prunable(by)])
@@ -280,7 +280,7 @@ def test_a_search_for_sites_scores_and_ranks_what_was_trained_between_its_cuts()
     assert len(asked) == len(found.passes) - 1 > 0
     assert all(scored is part for (scored, _, _), part in zip(fake.asked[1:], parts, strict=True))
     held = [ticket for ticket, step in zip(asked, found.passes[1:], strict=True) if step.holds]
-    assert found.good == (held[-1] if held else Ticket.everything(ANATOMIES[2, 2], "heads+mlps"))
+    assert found.good == (held[-1] if held else Ticket.full(ANATOMIES[2, 2], "heads+mlps"))
     assert (found.trained is None) == (not held)
 
 
@@ -297,7 +297,7 @@ def test_ways_that_begin_with_the_full_model_do_not_train_between_their_cuts() -
 
 def test_a_full_evaluation_that_is_known_is_not_made_again() -> None:
     fake = Fake(made_up_scores(1, "falls"))
-    full = fake(unrealised(MODELS[2, 2], Ticket.everything(ANATOMIES[2, 2], "heads+mlps")), stub(), "dev")
+    full = fake(unrealised(MODELS[2, 2], Ticket.full(ANATOMIES[2, 2], "heads+mlps")), stub(), "dev")
     without = Evaluation(full.score, full.predictions, full.losses, None, 0.0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(searching, "evaluate", fake)

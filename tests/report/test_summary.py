@@ -204,8 +204,8 @@ def test_survival_of_heads_and_mlps() -> None:
     assert mlps.rows == ((1.0,), (0.5,))
     assert (heads.everywhere, mlps.everywhere) == (1, 1)
     assert (heads.mean, mlps.mean) == (2, 1.5)
-    assert heads.by_chance == pytest.approx(4 * 0.5 * 0.5)
-    assert mlps.by_chance == pytest.approx(2 * 0.5 * 1.0)
+    assert heads.expected_by_chance == pytest.approx(4 * 0.5 * 0.5)
+    assert mlps.expected_by_chance == pytest.approx(2 * 0.5 * 1.0)
     assert heads.overlap == pytest.approx(1 / 3)
     assert mlps.overlap == pytest.approx(1 / 2)
     assert site_survival([]) is None
@@ -219,7 +219,7 @@ def test_survival_of_blocks_of_neurons() -> None:
     neurons = found.sites["neurons"]
     assert neurons.rows == ((1.0, 2 / 3, 1 / 3), (1 / 3, 0.0, 0.0))
     assert (neurons.total, neurons.everywhere) == (6, 1)
-    assert neurons.by_chance == pytest.approx(6 * (2 / 6) * (2 / 6) * (3 / 6))
+    assert neurons.expected_by_chance == pytest.approx(6 * (2 / 6) * (2 / 6) * (3 / 6))
     assert neurons.overlap == pytest.approx((1 / 3 + 2 / 3 + 1 / 4) / 3)
 
 

@@ -133,10 +133,10 @@ def test_adapters_without_their_library_are_refused_before_anything_is_loaded(mo
 
 def test_what_is_asked_of_the_tickets_does_not_change_the_hash() -> None:
     every = StudyConfig(analyses=("all",))
-    assert every.analyses == tuple(name for name in ANALYSES if name not in ("writing", "random-curve"))
+    assert every.analyses == tuple(name for name in ANALYSES if name not in ("text-generation", "random-curve"))
     assert every.hash() == StudyConfig(analyses=()).hash() == StudyConfig().hash()
-    with pytest.raises(TombolaError, match="writing is of language models; rotten-tomatoes judges models that"):
-        StudyConfig(analyses=("writing",))
+    with pytest.raises(TombolaError, match="text-generation is of language models; rotten-tomatoes judges models that"):
+        StudyConfig(analyses=("text-generation",))
     with pytest.raises(TombolaError, match="unknown analysis 'tarot'; known: survivors, attention, random-tickets"):
         StudyConfig(analyses=("tarot",))
 

@@ -84,7 +84,7 @@ def test_the_table_of_ways_names_what_it_finds() -> None:
         assert one.name == name
         assert ":" not in name
         if "channels" not in one.sites:
-            assert Ticket.everything(anatomy, one.kind, 8).sites == one.sites
+            assert Ticket.full(anatomy, one.kind, 8).sites == one.sites
     assert pruning_method("wanda-2:4") is METHODS["wanda-2of4"]
     assert in_words("heads+mlps") == "heads and MLPs"
     assert in_words("mlps") == "MLPs"

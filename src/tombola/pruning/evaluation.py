@@ -152,13 +152,13 @@ def evaluate(
     )
 
 
-def judged(task: Task, full: Evaluation) -> tuple[Task, Evaluation]:
+def with_full_model(task: Task, full: Evaluation) -> tuple[Task, Evaluation]:
     """The task as it judges what is made of a full model, and the full model's own evaluation on `dev` by that.
 
     Raises:
         TombolaError: the full model has nothing that could be lost.
     """
-    task = task.judging(full.predictions)
+    task = task.with_full_model(full.predictions)
     return task, replace(full, score=task.metric.score(full.predictions, task.references("dev")))
 
 

@@ -21,7 +21,7 @@ from tombola.architectures.layer_names import Places
 from tombola.metrics.statistics import mean_std
 from tombola.report import charts
 from tombola.report import number_format as figures
-from tombola.report.figure_registry import Gallery
+from tombola.report.figure_registry import FigureRegistry
 from tombola.report.labels import and_words
 from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html, element, join
@@ -43,7 +43,7 @@ _FEATURES = {
 }
 
 
-def attention(record: Record, gallery: Gallery) -> Html | None:
+def attention(record: Record, registry: FigureRegistry) -> Html | None:
     """The section; None where no attention was looked at."""
     full = {
         seed_folder.seed: AttentionPatterns.read(path)
@@ -62,7 +62,7 @@ def attention(record: Record, gallery: Gallery) -> Html | None:
             path = seed_folder.analysis("attention", method)
             if path.is_file():
                 retrained[method, seed_folder.seed] = AttentionPatterns.read(path)
-    return attention_section(full, tickets, retrained, record.places, gallery)
+    return attention_section(full, tickets, retrained, record.places, registry)
 
 
 def attention_section(
@@ -70,7 +70,7 @@ def attention_section(
     tickets: Mapping[str, Mapping[int, Ticket]],
     retrained: Mapping[tuple[str, int], AttentionPatterns],
     places: Places,
-    gallery: Gallery,
+    registry: FigureRegistry,
 ) -> Html:
     """The section.
 
@@ -79,7 +79,7 @@ def attention_section(
         tickets: method → seed → good ticket; only methods that prune heads.
         retrained: method and seed → patterns of the retrained good ticket.
         places: names of the rows of heads.
-        gallery: takes the pictures and the table.
+        registry: takes the pictures and the table.
     """
     body: list[Html] = []
     # One method tells the story; a study of several has the others in its files.
@@ -92,7 +92,7 @@ def attention_section(
     figures_ = []
     for weighting in WEIGHTINGS:
         groups = _groups(patterns, of_tickets, masks, again, weighting)
-        plot = gallery.plot(
+        plot = registry.plot(
             charts.class_bars(groups), f"attention-classes-{weighting}", f"Classes of heads, {_TITLES[weighting]}"
         )
         difference = survivors_against_pruned(of_tickets, masks, weighting=weighting) if masks else None
@@ -100,15 +100,15 @@ def attention_section(
     body.append(beside(*figures_))
     survival = torch.stack([mask.double() for mask in masks]).mean(0) if masks else None
     shares = mean_shares(patterns, "norm")
-    grid = gallery.plot(
+    grid = registry.plot(
         charts.class_grid(shares, survival, places), "attention-heads", "Most frequent class of each head"
     )
     body.append(figure("Head by head, norm-weighted", _about_grid(shares, survival), grid))
     if survival is not None and len(masks) > 1:
-        body.append(_scatter(of_tickets, masks, shares, survival, places, gallery))
-    table = gallery.table(_features(patterns, of_tickets, masks), "attention")
+        body.append(_scatter(of_tickets, masks, shares, survival, places, registry))
+    table = registry.table(_features(patterns, of_tickets, masks), "attention")
     body.append(element("figure", element("h3", _WHERE), table))
-    body.append(_maps(patterns[0], places, gallery))
+    body.append(_maps(patterns[0], places, registry))
     inputs = len(patterns[0].inputs)
     of = f", in the good tickets of {in_words(method)}" if method else ""
     lead = (
@@ -200,7 +200,7 @@ def _scatter(
     shares: Tensor,
     survival: Tensor,
     places: Places,
-    gallery: Gallery,
+    registry: FigureRegistry,
 ) -> Html:
     label = CLASSES.index("heterogeneous")
     heads = [
@@ -208,7 +208,7 @@ def _scatter(
         for row in range(shares.shape[0])
         for head in range(shares.shape[1])
     ]
-    plot = gallery.plot(
+    plot = registry.plot(
         charts.survival_dots(heads, "heterogeneous"),
         "attention-survival",
         "Share of heterogeneous maps of every head against its survival",
@@ -258,18 +258,18 @@ def _features(
     return Table.of(_WHERE, columns, lines)
 
 
-def _maps(patterns: AttentionPatterns, places: Places, gallery: Gallery) -> Html:
+def _maps(patterns: AttentionPatterns, places: Places, registry: FigureRegistry) -> Html:
     """The clearest map of each class."""
     found = []
     for label in CLASSES:
-        known = [one for one in patterns.gallery if (one.weighting, one.pattern) == ("raw", label)]
+        known = [one for one in patterns.example_maps if (one.weighting, one.pattern) == ("raw", label)]
         if not known:
             continue
         picture = known[0]
         share = patterns.shares("raw")[picture.row, picture.head, CLASSES.index(label)]
         site = f"{places.attention(picture.row)}.{picture.head}"
         caption = f"Head {site}, of whose maps {figures.share(float(share))} are so."
-        plot = gallery.plot(
+        plot = registry.plot(
             charts.attention_map(picture), f"map-{label.replace('+', '-')}", f"An attention map: {label}"
         )
         found.append(figure(label.capitalize(), caption, plot))

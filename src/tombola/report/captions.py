@@ -120,7 +120,8 @@ def about_survival(survival: SiteSurvival, places: Places) -> str:
         other = and_words(["blocks of neurons" if kind == "neurons" else in_words(kind) for kind in kinds])
         return f"{text}. One seed shows one ticket: others may well pick other {other}."
     always = [
-        f"{one.everywhere} of {_sites(kind, one.total)} (by chance {one.by_chance:.1f})" for kind, one in kinds.items()
+        f"{one.everywhere} of {_sites(kind, one.total)} (by chance {one.expected_by_chance:.1f})"
+        for kind, one in kinds.items()
     ]
     text += (
         f". Super-survivors, which survive in every one of {seeds} seeds, are {and_words(always)}; chance is what "

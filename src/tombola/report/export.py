@@ -8,7 +8,7 @@ import pandas as pd
 from tombola.foundations.atomic_files import publish, write_text
 from tombola.report import number_format as figures
 from tombola.report.build import page_of
-from tombola.report.figure_registry import Gallery
+from tombola.report.figure_registry import FigureRegistry
 from tombola.report.latex import latex
 from tombola.report.tables import Column, Table
 from tombola.report.vega import svg
@@ -29,16 +29,16 @@ def export(folder: Path, out: Path) -> list[str]:
     Raises:
         TombolaError: as `report.build`; or `out` exists or cannot be written.
     """
-    gallery = Gallery()
-    page_of(folder, gallery)
+    registry = FigureRegistry()
+    page_of(folder, registry)
     files: list[str] = []
     index = ["# Figures and tables", ""]
     with publish(out) as draft:
-        for name, (chart, label) in gallery.charts.items():
+        for name, (chart, label) in registry.charts.items():
             files.append(f"figures/{_safe(name)}.svg")
             index.append(f"- `{files[-1]}`: {_plain(label)}")
             write_text(draft / files[-1], svg(chart))
-        for name, table in gallery.tables.items():
+        for name, table in registry.tables.items():
             files += [f"tables/{_safe(name)}{ending}" for ending in (".csv", ".tex")]
             index.append(f"- `{files[-2]}`, `.tex`: {_plain(table.title)}")
             write_text(draft / files[-2], _csv(table))

@@ -10,7 +10,7 @@ from tombola.analysis.locality.interactions import Floats, Interactions, Site, e
 from tombola.architectures.layer_names import Places
 from tombola.report import charts
 from tombola.report import number_format as figures
-from tombola.report.figure_registry import Gallery
+from tombola.report.figure_registry import FigureRegistry
 from tombola.report.labels import and_words
 from tombola.report.layout import figure, section
 from tombola.report.markup import Html
@@ -19,23 +19,23 @@ from tombola.report.study_data import Record
 _STRONGEST = 6
 
 
-def interactions(record: Record, gallery: Gallery) -> Html | None:
+def interactions(record: Record, registry: FigureRegistry) -> Html | None:
     """The section; None where no seed asked for it."""
     found = {
         one.seed: Interactions.read(path)
         for one in record.seed_folders
         if (path := one.analysis("interactions")).is_file()
     }
-    return interactions_section(found, record.places, gallery) if found else None
+    return interactions_section(found, record.places, registry) if found else None
 
 
-def interactions_section(found: Mapping[int, Interactions], places: Places, gallery: Gallery) -> Html:
+def interactions_section(found: Mapping[int, Interactions], places: Places, registry: FigureRegistry) -> Html:
     """The section.
 
     Args:
         found: seed → interactions of its full model's heads and MLPs.
         places: names of layers.
-        gallery: takes the pictures.
+        registry: takes the pictures.
     """
     several = list(found.values())
     order = sorted(range(len(several[0].sites)), key=lambda at: _depth(several[0].sites[at]))
@@ -49,8 +49,10 @@ def interactions_section(found: Mapping[int, Interactions], places: Places, gall
         (f"{names[i]} and {names[j]}", float(hessian[i, j]), float(errors[i, j]))
         for i, j in ((upper[0][at], upper[1][at]) for at in ends)
     ]
-    grid = gallery.plot(charts.interaction_grid(names, hessian), "interactions", "Second derivatives by pairs of gates")
-    bars = gallery.plot(charts.pair_bars(strongest), "interactions-pairs", "The pairs that interact most")
+    grid = registry.plot(
+        charts.interaction_grid(names, hessian), "interactions", "Second derivatives by pairs of gates"
+    )
+    bars = registry.plot(charts.pair_bars(strongest), "interactions-pairs", "The pairs that interact most")
     examples = several[0].examples
     lead = (
         f"Second derivatives of the loss by pairs of gates on {figures.plural(examples, 'example')}: above 0 two sites "

@@ -8,7 +8,7 @@ from tombola.foundations.atomic_files import read_json
 from tombola.metrics.scores import metric_title
 from tombola.metrics.statistics import mean_std
 from tombola.report import number_format as figures
-from tombola.report.figure_registry import Gallery
+from tombola.report.figure_registry import FigureRegistry
 from tombola.report.labels import METHOD_TITLES
 from tombola.report.layout import section
 from tombola.report.markup import Html, element
@@ -64,8 +64,8 @@ class Smaller:
         return self.cost.get("steps", int)
 
 
-def smaller(record: Record, gallery: Gallery) -> Html | None:
-    """The section on the smaller models; None while there is none. `gallery` takes the table."""
+def smaller(record: Record, registry: FigureRegistry) -> Html | None:
+    """The section on the smaller models; None while there is none. `registry` takes the table."""
     found = list(_found(record))
     if not found:
         return None
@@ -78,7 +78,7 @@ def smaller(record: Record, gallery: Gallery) -> Html | None:
     how = element("p", "Open one with ", element("code", f'tombola.load("{path}")'), ".", class_="note")
     return section(
         "The good tickets as smaller models",
-        gallery.table(table, "smaller"),
+        registry.table(table, "smaller"),
         element("p", _sentence(groups), class_="note"),
         how,
         lead="The retrained good tickets without what they do not need, each checked against its masked model.",

@@ -6,7 +6,7 @@ from tombola.analysis.locality.random_tickets import RandomTickets, Share, SizeS
 from tombola.metrics.scores import metric_title
 from tombola.report import charts
 from tombola.report import number_format as figures
-from tombola.report.figure_registry import Gallery
+from tombola.report.figure_registry import FigureRegistry
 from tombola.report.labels import METHOD_TITLES, and_words, kind_title
 from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html
@@ -16,7 +16,7 @@ from tombola.tickets.pruning_methods import in_words
 Sizes = list[tuple[str, list[tuple[RandomTickets, SizeScores]]]]
 
 
-def random_tickets(record: Record, gallery: Gallery) -> Html | None:
+def random_tickets(record: Record, registry: FigureRegistry) -> Html | None:
     """The section; None where no seed asked for it."""
     found = []
     for method in record.methods:
@@ -27,7 +27,7 @@ def random_tickets(record: Record, gallery: Gallery) -> Html | None:
         sizes = _sizes(seeds)
         chart = charts.random_dots(sizes, metric_title(record.metric))
         label = f"{metric_title(record.metric)} of random tickets of {in_words(method)} at several sizes"
-        plot = gallery.plot(chart, f"random-tickets-{method.replace('+', '-')}", label)
+        plot = registry.plot(chart, f"random-tickets-{method.replace('+', '-')}", label)
         found.append(figure(METHOD_TITLES[method], _sentences(sizes), plot))
     if not found:
         return None

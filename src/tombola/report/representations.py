@@ -8,14 +8,14 @@ from tombola.metrics.statistics import mean_std
 from tombola.report import charts
 from tombola.report import number_format as figures
 from tombola.report.charts.representations import Point
-from tombola.report.figure_registry import Gallery
+from tombola.report.figure_registry import FigureRegistry
 from tombola.report.labels import METHOD_TITLES, TICKET_TITLES, and_words
 from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html, join
 from tombola.report.study_data import Record
 
 
-def representations(record: Record, gallery: Gallery) -> Html | None:
+def representations(record: Record, registry: FigureRegistry) -> Html | None:
     """The section; None where no seed asked for it."""
     found: dict[str, list[Representations]] = {}
     for method in record.methods:
@@ -23,15 +23,15 @@ def representations(record: Record, gallery: Gallery) -> Html | None:
             path = seed_folder.analysis("representations", method)
             if path.is_file():
                 found.setdefault(method, []).append(Representations.read(path))
-    return representations_section(found, gallery) if found else None
+    return representations_section(found, registry) if found else None
 
 
-def representations_section(found: Mapping[str, Sequence[Representations]], gallery: Gallery) -> Html:
+def representations_section(found: Mapping[str, Sequence[Representations]], registry: FigureRegistry) -> Html:
     """The section.
 
     Args:
         found: method → what each seed found. A model is called by its ticket and stage: `good pruned`.
-        gallery: takes the pictures.
+        registry: takes the pictures.
     """
     parts = []
     for method, seeds in found.items():
@@ -44,7 +44,7 @@ def representations_section(found: Mapping[str, Sequence[Representations]], gall
             figure(
                 f"{METHOD_TITLES[method]}: likeness to the full model",
                 _about_likeness(alike),
-                gallery.plot(
+                registry.plot(
                     charts.layer_lines(alike, "linear CKA with the full model"),
                     f"cka-{slug}",
                     "Linear CKA of each layer with the full model's",
@@ -53,7 +53,7 @@ def representations_section(found: Mapping[str, Sequence[Representations]], gall
             figure(
                 f"{METHOD_TITLES[method]}: what a linear probe reads",
                 _about_probes(probes, seeds, metric),
-                gallery.plot(
+                registry.plot(
                     charts.layer_lines(probes, f"{metric} of a linear probe", chance),
                     f"probes-{slug}",
                     f"{metric} of linear probes on each layer",

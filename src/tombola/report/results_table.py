@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tombola.metrics.scores import metric_title
 from tombola.report import number_format as figures
-from tombola.report.figure_registry import Gallery
+from tombola.report.figure_registry import FigureRegistry
 from tombola.report.labels import METHOD_TITLES, TICKET_TITLES
 from tombola.report.layout import section
 from tombola.report.markup import Html, element
@@ -18,8 +18,8 @@ _HEADS = {"bytes": "size (MB)"}
 """Of columns that do not have the name of what they show."""
 
 
-def results(record: Record, gallery: Gallery) -> Html:
-    """The section with the results; `gallery` takes the tables."""
+def results(record: Record, registry: FigureRegistry) -> Html:
+    """The section with the results; `registry` takes the tables."""
     how = (
         f"mean and sample standard deviation over {record.seeds} seeds"
         if record.seeds > 1
@@ -31,8 +31,8 @@ def results(record: Record, gallery: Gallery) -> Html:
     lead = f"{title[:1].upper()}{title[1:]} on {figures.count(rows[0].n)} examples; {how}."
     if note := record.facts.inside("task").inside("floor").get("note", str):
         lead += f" {note}"
-    table = gallery.table(_table(record), "results")
-    return section("Results", table, _memory(record), _by_seed(record, gallery), lead=lead)
+    table = registry.table(_table(record), "results")
+    return section("Results", table, _memory(record), _by_seed(record, registry), lead=lead)
 
 
 def _table(record: Record) -> Table:
@@ -86,7 +86,7 @@ def _memory(record: Record) -> Html:
     return element("p", text, class_="note")
 
 
-def _by_seed(record: Record, gallery: Gallery) -> Html:
+def _by_seed(record: Record, registry: FigureRegistry) -> Html:
     names = list(dict.fromkeys(name for row in record.rows for name in row.more))
     losses = any(row.loss is not None for row in record.rows)
     if record.seeds == 1 and not names:
@@ -106,7 +106,7 @@ def _by_seed(record: Record, gallery: Gallery) -> Html:
         lines.insert(0, ("", record.floor_title, "", figures.MISSING, score, f"± {spread}", *floors, *rest))
     table = Table.of("Results seed by seed", columns, lines, style="seeds")
     title = "Seed by seed" + (", with the other metrics" if names else "")
-    return element("details", element("summary", title), gallery.table(table, "results-by-seed"))
+    return element("details", element("summary", title), registry.table(table, "results-by-seed"))
 
 
 def _seed_line(row: Row, names: Sequence[str]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from tombola.metrics.scores import metric_title
 from tombola.metrics.statistics import Verdict
 from tombola.report import number_format as figures
-from tombola.report.figure_registry import Gallery
+from tombola.report.figure_registry import FigureRegistry
 from tombola.report.labels import METHOD_TITLES, TICKET_TITLES
 from tombola.report.layout import beside
 from tombola.report.markup import Html, element, join
@@ -16,13 +16,13 @@ from tombola.report.study_data import Record
 from tombola.study.results import TicketVerdict
 
 
-def study_page(record: Record, gallery: Gallery) -> str:
-    """The report of a study as HTML; `gallery` takes its charts and tables."""
+def study_page(record: Record, registry: FigureRegistry) -> str:
+    """The report of a study as HTML; `registry` takes its charts and tables."""
     main = join(
         _verdicts(record),
-        results(record, gallery),
-        smaller(record, gallery) or "",
-        *pictures(record, gallery),
+        results(record, registry),
+        smaller(record, registry) or "",
+        *pictures(record, registry),
         making(record),
     )
     title = f"{record.model} on {record.task_title}: winning tickets"

@@ -14,7 +14,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import Metric
 from tombola.tasks.language.abilities.ability import Ability
 from tombola.tasks.language.abilities.retention import Retained
-from tombola.tasks.language.text_generation import PROMPTS, Sampling, Writing
+from tombola.tasks.language.text_generation import PROMPTS, GeneratedTexts, GenerationSettings
 
 State = Literal["pretrained", "init", "trained"]
 """At which point of its life a model is loaded."""
@@ -160,7 +160,7 @@ class Task(ABC):
                 break
         return found
 
-    def judging(self, full: Predictions) -> "Task":
+    def with_full_model(self, full: Predictions) -> "Task":
         """The task as it judges what is made of a full model that predicts this [examples] on `dev`.
 
         Itself by default. A task of several abilities counts those that the full model has.
@@ -187,23 +187,23 @@ class Task(ABC):
         """
         return None
 
-    def known(self) -> Mapping[str, Any]:
+    def shared_state(self) -> Mapping[str, Any]:
         """JSON values that this task found out with the model, for `recall` of another process: nothing by default."""
         return {}
 
-    def recall(self, known: Mapping[str, Any]) -> None:
+    def load_shared_state(self, known: Mapping[str, Any]) -> None:
         """Take over what the same task of another process found out, instead of asking the model again."""
         return
 
-    def writing(
-        self, model: nn.Module, full: nn.Module, sampling: Sampling, prompts: Sequence[str] = PROMPTS
-    ) -> Writing:
+    def generate_texts(
+        self, model: nn.Module, full: nn.Module, settings: GenerationSettings, prompts: Sequence[str] = PROMPTS
+    ) -> GeneratedTexts:
         """What a model writes, whole, shrunk or with zeroed weights; nothing where it is broken.
 
         Args:
             model: the one that writes.
             full: the full model, which says how surprising the texts are; it may be `model` itself.
-            sampling: how; the same for all models that are compared.
+            settings: how; the same for all models that are compared.
             prompts: what is continued.
 
         Raises:

@@ -121,8 +121,8 @@ def test_rows_are_shared_where_no_gates_are() -> None:
     for batches in (packed, plain):
         assert sorted(np.concatenate([batch.indices for batch in batches]).tolist()) == list(range(made.size("dev")))
         assert max(len(batch.indices) for batch in batches) <= 16
-    tokens, apart = (sum(batch.inputs["input_ids"].numel() for batch in batches) for batches in (packed, plain))
-    assert tokens < 0.8 * apart
+    tokens, separate_rows = (sum(batch.inputs["input_ids"].numel() for batch in batches) for batches in (packed, plain))
+    assert tokens < 0.8 * separate_rows
     with torch.no_grad():
         for batches in (packed, plain):
             losses = np.zeros(made.size("dev"))
@@ -130,7 +130,7 @@ def test_rows_are_shared_where_no_gates_are() -> None:
                 losses[batch.indices] = made.output(model, batch).losses
             np.testing.assert_allclose(losses, evaluate(whole(model), made).losses, atol=1e-5)
     # Gates find the row of each example.
-    masked_one = evaluate(masked(model, Ticket.everything(dissect(model), "heads+mlps")), made)
+    masked_one = evaluate(masked(model, Ticket.full(dissect(model), "heads+mlps")), made)
     np.testing.assert_allclose(masked_one.losses, evaluate(whole(model), made).losses, atol=1e-5)
 
 
@@ -509,10 +509,10 @@ def test_who_knows_only_how_frequent_tokens_are_has_no_understanding_of_text() -
     for text in TEXTS:
         counts.update(text.split())
     ability = next(one for one in task().abilities if one.name == "text")
-    judged = [choice for example in ability.examples for choice in example.choices]
+    with_full_model = [choice for example in ability.examples for choice in example.choices]
     whole_count = sum(counts.values()) + len(words)
-    bits = -sum(math.log2((counts[word] + 1) / whole_count) for text in judged for word in text.split())
-    expected_bits = bits / sum(len(text.encode()) for text in judged)
+    bits = -sum(math.log2((counts[word] + 1) / whole_count) for text in with_full_model for word in text.split())
+    expected_bits = bits / sum(len(text.encode()) for text in with_full_model)
     assert ability.chance == pytest.approx(expected_bits)
     assert ability.chance < 8
     made = task()
@@ -568,19 +568,19 @@ def test_one_decision_says_what_the_full_model_has() -> None:
         found = [by.retained("dev", full, full, seed=seed, resamples=100) for seed in range(30)]
         return {frozenset(one.full.ability for one in kept if one.full.learned) for kept in found}
 
-    judged = made.judging(full)
-    assert judged.learned is not None
+    with_full_model = made.with_full_model(full)
+    assert with_full_model.learned is not None
     assert len(have(made)) == 2
-    assert have(judged) == {frozenset(judged.learned)}
+    assert have(with_full_model) == {frozenset(with_full_model.learned)}
     assert "counted" not in made.facts()
-    assert judged.facts()["counted"] == list(judged.learned)
+    assert with_full_model.facts()["counted"] == list(with_full_model.learned)
 
 
 def test_what_one_process_found_out_another_need_not(monkeypatch: pytest.MonkeyPatch) -> None:
     made, again = (task(bos_token="auto", source=str(checkpoint())) for _ in range(2))
     made.load(str(checkpoint()), seed=0)
-    assert not again.known()
-    again.recall(json.loads(json.dumps(made.known())))
+    assert not again.shared_state()
+    again.load_shared_state(json.loads(json.dumps(made.shared_state())))
 
     def refuse(*_: object) -> None:
         raise AssertionError("asked again")

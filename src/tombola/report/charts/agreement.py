@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import altair as alt
 
 from tombola.report import number_format as figures
-from tombola.report.chance import CONTROLS, Agreeing
 from tombola.report.charts.marks import Datum, data, overlay
 from tombola.report.labels import TICKET_TITLES
+from tombola.report.null_distributions import CONTROLS, Agreeing
 
 _LINE = 22
 """Height of one line, in pixels."""
@@ -27,7 +27,7 @@ def overlap_by_chance(found: Sequence[tuple[str, Agreeing]]) -> alt.LayerChart:
             points.append(
                 {"label": label, "which": "good", "value": jaccard.value, "text": figures.share(jaccard.value)}
             )
-        for control, drawn in jaccard.by_chance.items():
+        for control, drawn in jaccard.null_distributions.items():
             rows.append(
                 {
                     "label": label,

@@ -6,7 +6,7 @@ import altair as alt
 from torch import Tensor
 
 from tombola.analysis.attention.attention_summary import Distribution
-from tombola.analysis.attention.example_maps import Picture
+from tombola.analysis.attention.example_maps import ExampleMap
 from tombola.analysis.attention.pattern_classes import CLASSES
 from tombola.architectures.layer_names import Places
 from tombola.report import number_format as figures
@@ -164,7 +164,7 @@ def survival_dots(heads: Sequence[tuple[str, float, float]], pattern: str) -> al
     return overlay(dots, height=240)
 
 
-def attention_map(picture: Picture) -> alt.LayerChart:
+def attention_map(picture: ExampleMap) -> alt.LayerChart:
     """One map with its tokens: rows attend to columns."""
     # A token may come twice: its place goes before it and is cut off where it is shown.
     names = [f"{place:03d}{_short(token)}" for place, token in enumerate(picture.tokens)]

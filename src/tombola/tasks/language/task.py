@@ -36,9 +36,16 @@ from tombola.tasks.language.encoding import Encoder
 from tombola.tasks.language.item import RULES, Item
 from tombola.tasks.language.log_likelihood import Reading, causal, choose, read, sums
 from tombola.tasks.language.packing import pack
-from tombola.tasks.language.prefix_sharing import PackedRow, apart, in_order, pack_by_prefix
+from tombola.tasks.language.prefix_sharing import PackedRow, pack_by_prefix, renumbered, separate_rows
 from tombola.tasks.language.retention_threshold import RetentionThreshold
-from tombola.tasks.language.text_generation import NOTHING, PROMPTS, NotFiniteError, Sampling, Writing, write
+from tombola.tasks.language.text_generation import (
+    NOTHING,
+    PROMPTS,
+    GeneratedTexts,
+    GenerationSettings,
+    NotFiniteError,
+    generate_texts,
+)
 from tombola.tasks.language.truncation import bounded
 from tombola.tasks.language.unigram_baseline import guess_bits
 from tombola.tasks.text.task import tokenizer_of
@@ -230,7 +237,7 @@ class LanguageTask(Task):
         return other
 
     @override
-    def judging(self, full: Predictions) -> "LanguageTask":
+    def with_full_model(self, full: Predictions) -> "LanguageTask":
         """The task whose score is the mean of the abilities that a full model with these predictions has."""
         have = learned(measure(self.abilities, full, self.references("dev")))
         if self.retain.ability is not None and self.retain.ability not in have:
@@ -374,11 +381,11 @@ class LanguageTask(Task):
         self.bos_token = found
 
     @override
-    def known(self) -> Mapping[str, Any]:
+    def shared_state(self) -> Mapping[str, Any]:
         return {} if self.bos_token is None else {"bos_token": self.bos_token.facts()}
 
     @override
-    def recall(self, known: Mapping[str, Any]) -> None:
+    def load_shared_state(self, known: Mapping[str, Any]) -> None:
         if "bos_token" in known:
             self.fix_bos_token(BosToken.of(self.tokenizer, known["bos_token"], "the parent's BOS token"))
 
@@ -422,7 +429,7 @@ class LanguageTask(Task):
             drawn = np.random.default_rng(shuffle).permutation(len(items))
             groups = [drawn[begin : begin + batch_size] for begin in range(0, len(items), batch_size)]
         elif trees:
-            yield from _batches(items, apart(items), batch_size, _CELLS[split])
+            yield from _batches(items, separate_rows(items), batch_size, _CELLS[split])
             return
         else:
             shapes = [_Shape(False, len(item.sequences), item.positions, 1) for item in items]
@@ -474,12 +481,12 @@ class LanguageTask(Task):
         return found
 
     @override
-    def writing(
-        self, model: nn.Module, full: nn.Module, sampling: Sampling, prompts: Sequence[str] = PROMPTS
-    ) -> Writing:
+    def generate_texts(
+        self, model: nn.Module, full: nn.Module, settings: GenerationSettings, prompts: Sequence[str] = PROMPTS
+    ) -> GeneratedTexts:
         try:
             bos = self.find_bos_token().token_id
-            return write(model, full, self.tokenizer, bos_token_id=bos, prompts=prompts, sampling=sampling)
+            return generate_texts(model, full, self.tokenizer, bos_token_id=bos, prompts=prompts, settings=settings)
         except NotFiniteError:
             return NOTHING
 
@@ -540,12 +547,12 @@ class _Shape(NamedTuple):
 
 def _batches(items: Sequence[Item], packed_rows: Sequence[PackedRow], batch_size: int, cells: int) -> Iterator[Batch]:
     """Items, whose rows are these, in batches."""
-    shapes = [_Shape(not packed.tree.path, 1, len(packed.tree), len(packed.items)) for packed in packed_rows]
+    shapes = [_Shape(not packed.tree.is_path, 1, len(packed.tree), len(packed.items)) for packed in packed_rows]
     for group in _groups(shapes, batch_size, cells):
         chosen = [packed_rows[row] for row in group]
         indices = np.array([number for packed in chosen for number in packed.items], dtype=np.int64)
         of_batch = [items[index] for index in indices]
-        inputs = pack(of_batch, trees=True, packed_rows=in_order(chosen))
+        inputs = pack(of_batch, trees=True, packed_rows=renumbered(chosen))
         yield Batch(indices, inputs, torch.tensor([item.gold for item in of_batch]))
 
 
