@@ -11,17 +11,17 @@ def cost(seconds: tuple[float, float], adds: tuple[int, int] = (1_400_000_000, 7
     found: dict[str, Any] = {"length": 128, "dtype": "float32", "device": "cpu", "threads": 2}
     for name, second, number in (("dense", seconds[0], adds[0]), ("shrunk", seconds[1], adds[1])):
         found[name] = {"multiply_adds": number, "seconds": {"1": second / 10, "32": second}}
-    found["shrunk"] |= {"promised": promised, "reached": reached, "share": reached / promised}
+    found["shrunk"] |= {"theoretical_speedup": promised, "measured_speedup": reached, "share": reached / promised}
     return found
 
 
-def add(folder: Path, seed: int, pruning: str, disk: tuple[int, int], measured: dict[str, Any] | None) -> None:
+def add(folder: Path, seed: int, method: str, disk: tuple[int, int], measured: dict[str, Any] | None) -> None:
     home = folder / "rotten-tomatoes" / f"seed-{seed}"
-    for place, size in ((home / "full", disk[0]), (home / pruning / "good" / "shrunk", disk[1])):
+    for place, size in ((home / "full", disk[0]), (home / method / "good" / "shrunk", disk[1])):
         place.mkdir(parents=True, exist_ok=True)
         (place / "model.safetensors").write_bytes(bytes(size))
     # Its bytes are none of the weights'.
     for other in ("evaluation", "step-10"):
         (home / "full" / f"{other}.safetensors").write_bytes(bytes(500_000))
     if measured is not None:
-        write_json(home / pruning / "good" / "cost.json", measured)
+        write_json(home / method / "good" / "cost.json", measured)

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from tombola.tickets.ticket import Pruning
+from tombola.tickets.ticket import TicketKind
 
 
 class Reader(HTMLParser):
@@ -50,7 +50,7 @@ def read(page: Path) -> Reader:
     return reader
 
 
-MIXED: tuple[Pruning, ...] = ("heads+mlps", "heads+neurons", "weights")
+MIXED: tuple[TicketKind, ...] = ("heads+mlps", "heads+neurons", "weights")
 
 
 def values(spec: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -36,27 +36,25 @@ def read(name: str) -> Any:
 
 
 @functools.cache
-def scores(task: str, pruning: str, ticket: str, stage: str, field: str = "score") -> list[float]:
+def scores(task: str, method: str, ticket: str, stage: str, field: str = "score") -> list[float]:
     """One number a seed, of `results.jsonl`."""
     lines = (RESULTS / task / "results.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
-    asked = (pruning, ticket, stage)
-    return [float(row[field]) for row in rows if (row["pruning"], row["ticket"], row["stage"]) == asked]
+    asked = (method, ticket, stage)
+    return [float(row[field]) for row in rows if (row["method"], row["ticket"], row["stage"]) == asked]
 
 
-def mean(task: str, pruning: str, ticket: str, stage: str, field: str = "score") -> float:
-    return statistics.fmean(scores(task, pruning, ticket, stage, field))
+def mean(task: str, method: str, ticket: str, stage: str, field: str = "score") -> float:
+    return statistics.fmean(scores(task, method, ticket, stage, field))
 
 
 def full(task: str) -> float:
     return mean(task, "none", "full", "none")
 
 
-def verdict(task: str, pruning: str, ticket: str) -> dict[str, Any]:
-    (found,) = (
-        v for v in read(f"{task}/verdicts.json")["verdicts"] if (v["pruning"], v["ticket"]) == (pruning, ticket)
-    )
-    assert found["difference"] == pytest.approx(mean(task, pruning, ticket, "retrained") - full(task))
+def verdict(task: str, method: str, ticket: str) -> dict[str, Any]:
+    (found,) = (v for v in read(f"{task}/verdicts.json")["verdicts"] if (v["method"], v["ticket"]) == (method, ticket))
+    assert found["difference"] == pytest.approx(mean(task, method, ticket, "retrained") - full(task))
     assert isinstance(found, dict)
     return found
 
@@ -72,13 +70,13 @@ def between(values: Sequence[float], digits: int = 2) -> str:
 
 def overlap(kind: str) -> dict[tuple[str, str], float]:
     """Jaccard similarity of two tasks' tickets; of one task's own seeds."""
-    found = read("comparison.json")["prunings"]["weights" if kind == "weights" else "heads+mlps"]["overlap"][kind]
+    found = read("comparison.json")["kinds"]["weights" if kind == "weights" else "heads+mlps"]["overlap"][kind]
     names = found["tasks"]
     return {(a, b): found["jaccard"][i][j] for i, a in enumerate(names) for j, b in enumerate(names)}
 
 
 def agreement(task: str, kind: str) -> dict[str, Any]:
-    found = read(f"{task}/comparison.json")["prunings"]["weights" if kind == "weights" else "heads+mlps"]
+    found = read(f"{task}/comparison.json")["kinds"]["weights" if kind == "weights" else "heads+mlps"]
     return dict(found["tasks"][task][kind])
 
 
@@ -226,7 +224,7 @@ def is_it_the_same_for_every_task() -> Iterator[str]:
         f"task do ({heads[rotten, rotten]:.3f} and {heads[sst, sst]:.3f}). CoLA shares less with either: "
         f"{heads[cola, rotten]:.3f} and {heads[cola, sst]:.3f}, just above the random ranges"
     )
-    drawn = read("comparison.json")["prunings"]["heads+mlps"]["overlap"]["heads"]
+    drawn = read("comparison.json")["kinds"]["heads+mlps"]["overlap"]["heads"]
     place = drawn["tasks"].index
     for other in (rotten, sst):
         chance = drawn["by_chance"]["random"]["jaccard"][place(cola)][place(other)]
@@ -275,11 +273,11 @@ def is_knowledge_local_or_spread() -> Iterator[str]:
     )
     assert pairs["pairs"] == 78 * 77 / 2
     last = {
-        pruning: {
+        method: {
             name: layers[-1]
-            for name, layers in read(f"rotten-tomatoes/seed-0/{pruning}/representations.json")["models"].items()
+            for name, layers in read(f"rotten-tomatoes/seed-0/{method}/representations.json")["models"].items()
         }
-        for pruning in ("heads+mlps", "weights")
+        for method in ("heads+mlps", "weights")
     }
     lost = [f"{ticket} pruned" for ticket in (*CONTROLS, "bad")]
     likeness = [one[name]["cka"] for one in last.values() for name in lost]

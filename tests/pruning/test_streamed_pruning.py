@@ -62,10 +62,10 @@ def same(folder: Path, ticket: Ticket, model: PreTrainedModel) -> None:
 @pytest.mark.parametrize("name", STREAMED)
 def test_the_same_as_in_memory_in_every_family(name: str, tmp_path: Path) -> None:
     model = save(name, tmp_path / "dense")
-    for method in ("magnitude", "wanda") if name not in MAIN else ("magnitude", "wanda", "sparsegpt"):
-        found = prune_weights(model, method, 0.5, calibration=text(name))
-        done = prune_checkpoint(tmp_path / "dense", tmp_path / method, method, 0.5, calibration=text(name))
-        same(tmp_path / method, found.ticket, found.model)  # type: ignore[arg-type]
+    for criterion in ("magnitude", "wanda") if name not in MAIN else ("magnitude", "wanda", "sparsegpt"):
+        found = prune_weights(model, criterion, 0.5, calibration=text(name))
+        done = prune_checkpoint(tmp_path / "dense", tmp_path / criterion, criterion, 0.5, calibration=text(name))
+        same(tmp_path / criterion, found.ticket, found.model)  # type: ignore[arg-type]
         assert (done.survivors, done.weights) == (len(found.ticket), found.ticket.total)
         assert done.architecture == found.ticket.architecture
 
@@ -73,14 +73,14 @@ def test_the_same_as_in_memory_in_every_family(name: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "how",
     [
-        {"method": "magnitude", "sparsity": 0.3, "scope": "matrix"},
-        {"method": "magnitude", "sparsity": 0.7, "scope": "global"},
-        {"method": "magnitude", "pattern": "2:4"},
-        {"method": "random", "sparsity": 0.3, "seed": 5},
-        {"method": "wanda", "pattern": "4:8"},
-        {"method": "wanda", "sparsity": 0.6, "sequential": False},
-        {"method": "sparsegpt", "sparsity": 0.6, "sequential": False},
-        {"method": "sparsegpt", "pattern": "2:4", "damping": 0.05},
+        {"criterion": "magnitude", "sparsity": 0.3, "scope": "matrix"},
+        {"criterion": "magnitude", "sparsity": 0.7, "scope": "global"},
+        {"criterion": "magnitude", "pattern": "2:4"},
+        {"criterion": "random", "sparsity": 0.3, "seed": 5},
+        {"criterion": "wanda", "pattern": "4:8"},
+        {"criterion": "wanda", "sparsity": 0.6, "sequential": False},
+        {"criterion": "sparsegpt", "sparsity": 0.6, "sequential": False},
+        {"criterion": "sparsegpt", "pattern": "2:4", "damping": 0.05},
     ],
 )
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
@@ -282,7 +282,7 @@ def test_refusals_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.Mo
         prune_checkpoint(tmp_path / "dense", tmp_path / "there", "magnitude", 0.5)
     with pytest.raises(TombolaError, match="is no local folder"):
         prune_checkpoint("some/model", tmp_path / "pruned", "magnitude", 0.5)
-    with pytest.raises(TombolaError, match="unknown way to prune"):
+    with pytest.raises(TombolaError, match="unknown criterion"):
         prune_checkpoint(tmp_path / "dense", tmp_path / "pruned", "best", 0.5)
     with pytest.raises(TombolaError, match="calibration text is empty"):
         prune_checkpoint(tmp_path / "dense", tmp_path / "pruned", "wanda", 0.5, calibration=[])

@@ -33,7 +33,7 @@ HOSTILE_LATEX = r"<script> & 50 % of _all_ \input{/etc/passwd} ~ ^ # $x$ [a] | \
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study with every table that needs no real model."""
-    folder = fake_study(tmp_path_factory.mktemp("study"), seeds=(0, 1), prunings=MIXED, glue="CoLA")
+    folder = fake_study(tmp_path_factory.mktemp("study"), seeds=(0, 1), methods=MIXED, glue="CoLA")
     (folder / "cola").rename(folder / "rotten-tomatoes")
     for seed, seconds in enumerate(((0.8, 0.5), (1.2, 0.5))):
         add(folder, seed, "heads+mlps", (2_000_000, 1_000_000 + 200_000 * seed), cost(seconds))
@@ -61,10 +61,10 @@ def transfer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("transfer")
     cells = tuple(
         TransferCell(
-            pruning, source, target, 2, 0.8, 0.01, 0.82, 0.02, 0.7, 0.03, 0.9, 0.5, 0.6,
+            method, source, target, 2, 0.8, 0.01, 0.82, 0.02, 0.7, 0.03, 0.9, 0.5, 0.6,
             0.1, 0.05, 0.15, -0.02, -0.04, 0.01, share,
         )
-        for pruning in ("heads+mlps", "weights")
+        for method in ("heads+mlps", "weights")
         for source, target, share in (("sst2", HOSTILE_LATEX, -0.25), (HOSTILE_LATEX, "sst2", None))
     )  # fmt: skip
     metrics = {"sst2": "accuracy", HOSTILE_LATEX: "f1"}
@@ -77,17 +77,17 @@ def test_a_study_says_in_files_what_its_page_says(study: Path, tmp_path: Path) -
     found = check(study, tmp_path / "out")
     assert found == ["results", "results-by-seed", "smaller", "finer-heads-neurons"]
     frame = pd.read_csv(tmp_path / "out" / "tables" / "results.csv")
-    assert list(frame.columns[:5]) == ["pruning", "ticket", "stage", "Matthews correlation", "± std"]
+    assert list(frame.columns[:5]) == ["method", "ticket", "stage", "Matthews correlation", "± std"]
     assert {str(kind) for kind in frame.dtypes[3:]} == {"float64"}
-    good = frame[(frame.pruning == "Weights") & (frame.ticket == "good") & (frame.stage == "retrained")]
+    good = frame[(frame.method == "Weights") & (frame.ticket == "good") & (frame.stage == "retrained")]
     rows = [json.loads(line) for line in (study / "results.jsonl").open()]
-    own = [r for r in rows if (r["pruning"], r["ticket"], r["stage"]) == ("weights", "good", "retrained")]
+    own = [r for r in rows if (r["method"], r["ticket"], r["stage"]) == ("weights", "good", "retrained")]
     assert good["Matthews correlation"].item() == pytest.approx(sum(r["score"] for r in own) / 2, abs=5e-4)
     assert good["sparsity (%)"].item() == pytest.approx(100 * own[0]["sparsity"], abs=0.05)
     assert good["weights"].item() == own[0]["weights"]
 
 
-@pytest.mark.parametrize("asked", [{}, {"finished": False, "prunings": ("heads+mlps",)}, {"prunings": ("neurons",)}])
+@pytest.mark.parametrize("asked", [{}, {"finished": False, "methods": ("heads+mlps",)}, {"methods": ("neurons",)}])
 def test_other_studies(tmp_path: Path, asked: dict[str, object]) -> None:
     assert check(fake_study(tmp_path / "study", **asked), tmp_path / "out") == ["results", "results-by-seed"]  # type: ignore[arg-type]
 
@@ -109,7 +109,7 @@ def test_a_transfer_says_in_files_what_its_page_says(transfer: Path, tmp_path: P
 
 
 def test_hostile_text_is_text_in_every_file(tmp_path: Path) -> None:
-    check(fake_study(tmp_path / "study", hostile=True, prunings=MIXED), tmp_path / "out")
+    check(fake_study(tmp_path / "study", hostile=True, methods=MIXED), tmp_path / "out")
     assert f"accuracy{HOSTILE}" in (tmp_path / "out" / "tables" / "results.csv").read_text()
     for path in [*(tmp_path / "out").rglob("*.svg"), *(tmp_path / "out").rglob("*.md")]:
         assert "<script" not in path.read_text().replace("\\<script", "")
@@ -132,7 +132,7 @@ def test_any_text_is_set_as_it_is(one: str, other: str) -> None:
 
 def test_a_name_of_several_lines_stands_once_in_latex() -> None:
     blocks = [Block((("cut", "1"), ("again", "2")), (name,)) for name in ("good", "bad")]
-    columns = (Column("pruning", "group"), Column("ticket", "head"), Column("stage"), Column("n", "number"))
+    columns = (Column("method", "group"), Column("ticket", "head"), Column("stage"), Column("n", "number"))
     table = Table("t", columns, tuple(Body(tuple(blocks), group) for group in ("", "Heads")))
     lines = grid(latex(table, "t"))[1:]
     assert [line[:2] for line in lines] == [
@@ -174,7 +174,7 @@ def test_what_is_no_study_is_named(tmp_path: Path) -> None:
 
 def test_names_in_foreign_files_lead_nowhere(compared: Path, tmp_path: Path) -> None:
     found = json.loads((compared / "comparison.json").read_text())
-    overlap = found["prunings"]["heads+mlps"]["overlap"]
+    overlap = found["kinds"]["heads+mlps"]["overlap"]
     overlap["/../../../evil"] = overlap["heads"]
     write_json(tmp_path / "in" / "comparison.json", found)
     files = export(tmp_path / "in", tmp_path / "deep" / "out")
@@ -183,7 +183,7 @@ def test_names_in_foreign_files_lead_nowhere(compared: Path, tmp_path: Path) -> 
 
 
 def test_the_command_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    study, out = fake_study(tmp_path / "study", finished=False, prunings=("weights",)), tmp_path / "out"
+    study, out = fake_study(tmp_path / "study", finished=False, methods=("weights",)), tmp_path / "out"
     assert main(["report", str(study), "--export", str(out), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["report"] == str(study / "report.html")

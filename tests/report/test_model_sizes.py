@@ -37,7 +37,7 @@ def test_only_seeds_with_a_smaller_model_count(tmp_path: Path) -> None:
     add(folder, 1, "heads+mlps", (2_000_000, 1_000_000), cost((0.8, 0.5)))
     rows = [row for row in read_rows(folder) if row.seed == 1]
     (full,) = (row for row in rows if row.ticket == "full")
-    (good,) = (r for r in rows if (r.pruning, r.ticket, r.stage) == ("heads+mlps", "good", "retrained"))
+    (good,) = (r for r in rows if (r.method, r.ticket, r.stage) == ("heads+mlps", "good", "retrained"))
     words = read(build(folder)).words
     assert f"accuracy, retrained {scored(full)} {scored(good)}" in words
 
@@ -47,7 +47,7 @@ def scored(row: Row) -> str:
 
 
 def test_weights_alone_have_sizes_and_no_times(tmp_path: Path) -> None:
-    folder = fake_study(tmp_path, prunings=("weights",))
+    folder = fake_study(tmp_path, methods=("weights",))
     add(folder, 0, "weights", (2_000_000, 500_000), None)
     words = read(build(folder)).words
     assert "weights on disk, MB 2.0 0.5 (x 0.25)" in words

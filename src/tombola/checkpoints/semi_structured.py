@@ -97,7 +97,7 @@ def to_semi_structured(model: nn.Module, ticket: Ticket) -> SemiStructured:
     if not sparse:
         raise TombolaError(
             "no matrix of this ticket follows 2:4 in a size that a GPU takes (multiples of 32 x 64); make such a "
-            "ticket with tombola prune --pruning weights --pattern 2:4"
+            "ticket with tombola prune --method magnitude-2of4"
         )
     dense = tuple(matrix.name for matrix in part.anatomy.matrices if matrix.name not in sparse)
     return SemiStructured(part.model, tuple(sparse), dense)
@@ -119,8 +119,8 @@ def _convert(part: Subnetwork, matrix: Matrix) -> None:
 
 def _check(model: nn.Module, ticket: Ticket) -> None:
     ticket.check(dissect(model))
-    if ticket.pruning != "weights":
-        raise TombolaError(f"2:4 is a pattern of weights, and this ticket is one of {ticket.pruning}")
+    if ticket.kind != "weights":
+        raise TombolaError(f"2:4 is a pattern of weights, and this ticket is one of {ticket.kind}")
 
 
 def check_device(model: nn.Module) -> None:

@@ -70,7 +70,7 @@ class PrunedCheckpoint:
 def prune_checkpoint(
     source: Path | str,
     out: Path | str,
-    method: str,
+    criterion: str,
     sparsity: float | None = None,
     *,
     calibration: Calibration | None = None,
@@ -87,7 +87,7 @@ def prune_checkpoint(
     Args:
         source: folder of a model in safetensors, of a known family, in one file or in shards.
         out: new folder. It appears when all is done; a run that fails or is killed leaves no such folder.
-        method, sparsity, calibration, pattern, scope, sequential, seed, damping, block: as in
+        criterion, sparsity, calibration, pattern, scope, sequential, seed, damping, block: as in
             [`prune_weights`][tombola.pruning.weight_pruning.prune_weights]. All activations of the calibration text
             behind one block are in memory: examples x tokens x hidden size, in the precision of the checkpoint.
         progress: counts examples, those of every layer.
@@ -97,7 +97,9 @@ def prune_checkpoint(
             exists, is being written, or does not fit on the disk.
     """
     started = time.perf_counter()
-    cut = WeightCut.of(method, sparsity, pattern, scope, sequential=sequential, seed=seed, damping=damping, block=block)
+    cut = WeightCut.of(
+        criterion, sparsity, pattern, scope, sequential=sequential, seed=seed, damping=damping, block=block
+    )
     folder, out = Path(locate(str(source))), Path(out).resolve()
     if not folder.is_dir():
         raise TombolaError(f"{source} is no local folder; download the checkpoint first (hf download {source})")
@@ -323,7 +325,7 @@ def _write_card(folder: Path, kind: str, cut: WeightCut, found: PrunedCheckpoint
     lines = [
         f"# A pruned {kind}",
         f"Written by Tombola: {found.survivors:,} of {found.weights:,} prunable weights survive; the others "
-        f"({found.sparsity:.1%}) are zeros. Method: {plain(cut.method)}, {how}. The shapes are the original's.",
+        f"({found.sparsity:.1%}) are zeros. Criterion: {plain(cut.criterion)}, {how}. The shapes are the original's.",
         f'```python\nfrom transformers import {kind}\nmodel = {kind}.from_pretrained(".")  # this folder\n```',
         "`tombola.Ticket.load` reads which weights survive. No scores were measured.",
     ]

@@ -145,8 +145,8 @@ def causal(model: nn.Module) -> None:
 
 def _sums(model: nn.Module, items: Sequence[Item], reading: Reading) -> Tensor:
     """The log-probability of each sequence of items, which are one row where trees are read, fp64 on the CPU."""
-    groves = [together(items, range(len(items)))] if reading.trees else None
-    packed = pack(items, trees=reading.trees, groves=groves)
+    packed_rows = [together(items, range(len(items)))] if reading.trees else None
+    packed = pack(items, trees=reading.trees, packed_rows=packed_rows)
     inputs = {name: tensor.to(device_of(model)) for name, tensor in packed.items()}
     training = model.training
     model.eval()
