@@ -27,8 +27,8 @@ from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import Evaluation, evaluate, score
 from tombola.pruning.search import PREDICTIONS, Search, read_predictions
 from tombola.pruning.weight_pruning import prune_weights
-from tombola.report.terminal_abilities import recovery_table
-from tombola.report.terminal_generation import generation_table
+from tombola.report.terminal.abilities import recovery_table
+from tombola.report.terminal.text_generation import generation_table
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION
 from tombola.study.study import Study
