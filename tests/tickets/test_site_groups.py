@@ -20,7 +20,7 @@ UNITS: dict[Units, Pruning] = {"kv-groups": "heads", "blocks": "heads+mlps"}
 
 
 def losses(model: nn.Module) -> Tensor:
-    found = evaluate(whole(model), made, "calibration", batch_size=1)
+    found = evaluate(whole(model), made, "importance", batch_size=1)
     return torch.from_numpy(found.losses).double()
 
 
@@ -51,7 +51,7 @@ def test_a_unit_has_the_derivative_of_scaling_it_whole(units: Units) -> None:
     made.settle(model)
     anatomy = dissect(model)
     found = evaluate(
-        whole(model, UNITS[units]), made, "calibration", importance=True, units=members(anatomy, units), batch_size=3
+        whole(model, UNITS[units]), made, "importance", importance=True, units=members(anatomy, units), batch_size=3
     ).importance
     assert found is not None
     of_sites = members(anatomy, units)
