@@ -30,7 +30,7 @@ from tombola.subnetworks.subnetwork import whole
 from tombola.tasks.language.abilities import grammar
 from tombola.tasks.language.abilities.ability import Ability
 from tombola.tasks.language.abilities.text_corpus import plots
-from tombola.tasks.language.prefix_sharing import plant
+from tombola.tasks.language.prefix_sharing import pack_by_prefix
 from tombola.tasks.language.prefix_tree import common
 from tombola.tasks.language.task import LanguageTask
 from tombola.tasks.text.task import tokenizer_of
@@ -90,7 +90,7 @@ def main() -> None:
     plain, within, read = (
         sum(len(row) for item in items for row in item.rows),
         sum(len(item.tree) for item in items),
-        sum(len(row.tree) for row in plant(items, 64)),
+        sum(len(row.tree) for row in pack_by_prefix(items, 64)),
     )
     print(
         f"{len(pairs)} pairs after {task.bos_token.name}, {torch.get_num_threads()} threads; {plain:,} tokens one by "

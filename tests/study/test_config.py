@@ -35,7 +35,7 @@ OTHER: dict[str, Any] = {
     "max_length": 64,
     "search_split": "train",
     "search_rows": 5,
-    "prunings": ("weights",),
+    "methods": ("weights",),
     "threshold": 0.8,
     "heads_step": 0.2,
     "mlps_step": 2,
@@ -141,7 +141,7 @@ def test_what_is_asked_of_the_tickets_does_not_change_the_hash() -> None:
         StudyConfig(analyses=("tarot",))
 
 
-@pytest.mark.parametrize("settings", [{"search_rows": 5}, {"iterative": True, "prunings": ("wanda",)}])
+@pytest.mark.parametrize("settings", [{"search_rows": 5}, {"iterative": True, "methods": ("wanda",)}])
 def test_a_setting_that_another_setting_switches_off_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(TombolaError, match=r"is for search_split train|full model each time: add --no-iterative"):
         StudyConfig(**settings)
@@ -286,17 +286,17 @@ def test_seeds_are_read(text: str, seeds: object, tmp_path: Path) -> None:
 def test_a_file_is_a_preset_and_what_differs_and_the_call_goes_before_it(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(
-        "preset: paper\ntask: cola\nlearning_rate: 2e-5\nmax_grad_norm: 1\n"
-        "prunings: [weights]\nrefine: false\ntrain_rows: null\n"
+        "preset: paper\ntask: cola\nlearning_rate: 2e-5\n"
+        "max_grad_norm: 1\nmethods: [weights]\nrefine: false\ntrain_rows: null\n"
     )
     config, _ = StudyConfig.read(path)
     assert config == StudyConfig(
-        task="cola", epochs=3, learning_rate=2e-5, prunings=("weights",), refine=False, train_rows=None
+        task="cola", epochs=3, learning_rate=2e-5, methods=("weights",), refine=False, train_rows=None
     )
     assert (type(config.learning_rate), type(config.max_grad_norm)) == (float, float)
     assert StudyConfig.read(path, "quick")[0].epochs == TEXT_PRESETS["quick"]["epochs"] == 1
     assert StudyConfig.read(path, task="sst2", epochs=7)[0] == StudyConfig.of(
-        "paper", task="sst2", epochs=7, prunings=["weights"], refine=False
+        "paper", task="sst2", epochs=7, methods=["weights"], refine=False
     )
 
 
@@ -332,10 +332,10 @@ def test_without_a_preset_a_file_is_quick(tmp_path: Path) -> None:
         "task: [cola, sst2]",
         "task: 3",
         "model: null",
-        "prunings: weights",
-        "prunings: []",
-        "prunings: [layers]",
-        "prunings: [weights, weights]",
+        "methods: weights",
+        "methods: []",
+        "methods: [layers]",
+        "methods: [weights, weights]",
         "preset: huge",
         "preset: [quick]",
         "search_split: test",

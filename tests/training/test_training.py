@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_gates import parts
 from torch import Tensor, nn
 from transformers import BertForSequenceClassification
 from typing_extensions import override
@@ -19,6 +18,7 @@ from builders.encoders import (
     Exact,
     classifier,
     config,
+    parts,
     sites,
     some_sites,
     some_weights,

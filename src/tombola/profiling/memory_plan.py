@@ -18,7 +18,7 @@ from tombola.checkpoints.denoisers import UNCONDITIONAL, random_inputs, size_of
 from tombola.foundations.errors import TombolaError
 from tombola.profiling.tensor_memory import Memory, estimate
 from tombola.subnetworks.subnetwork import shrunk
-from tombola.tickets.ticket import PRUNINGS, Ticket
+from tombola.tickets.ticket import TICKET_KINDS, Ticket
 
 DTYPES: Mapping[str, torch.dtype] = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
@@ -53,22 +53,22 @@ def evenly(model: nn.Module, density: float) -> Ticket:
     """
     _check(density)
     anatomy = dissect(model)
-    kinds = [
-        kind
-        for kind, rows in (
+    sites = [
+        site
+        for site, rows in (
             ("heads", anatomy.attentions),
             ("neurons", anatomy.feed_forwards),
             ("channels", anatomy.residuals),
         )
         if rows
     ]
-    pruning = next(one for one in PRUNINGS if one.split("+") == kinds)
-    everything = Ticket.everything(anatomy, pruning)
+    kind = next(one for one in TICKET_KINDS if one.split("+") == sites)
+    everything = Ticket.everything(anatomy, kind)
     masks: dict[str, Tensor] = {}
-    for kind in everything.masks:
-        exists = everything.exists(kind)
+    for site in everything.masks:
+        exists = everything.exists(site)
         place = exists.cumsum(1)
-        masks[kind] = exists & (place <= (density * exists.sum(1, keepdim=True)).ceil())
+        masks[site] = exists & (place <= (density * exists.sum(1, keepdim=True)).ceil())
     return replace(everything, masks=masks).with_provenance(ticket="even", density=density)
 
 

@@ -40,8 +40,8 @@ def windows(
     """
     if tokens.ndim != 1 or samples < 1 or sequence_length < 1 or len(tokens) < sequence_length:
         raise TombolaError(
-            f"{samples} sequences of {sequence_length:,} tokens cannot be drawn from a calibration text of {tokens.numel():,}; "
-            "give a longer text or shorter sequences"
+            f"{samples} sequences of {sequence_length:,} tokens cannot be drawn from a calibration text of "
+            f"{tokens.numel():,}; give a longer text or shorter sequences"
         )
     generator = torch.Generator().manual_seed(seed)
     starts = torch.randint(len(tokens) - sequence_length + 1, (samples,), generator=generator).tolist()
@@ -55,7 +55,7 @@ def calibration_inputs(calibration: Calibration | None, model: nn.Module) -> lis
         TombolaError: there is nothing in them, or nothing that the model could read.
     """
     if calibration is None:
-        raise TombolaError("this way of pruning looks at activations: give it calibration text")
+        raise TombolaError("this method looks at activations: give it calibration text")
     if isinstance(calibration, Tensor | Mapping):
         calibration = [calibration]
     found = [given for one in calibration if (given := _inputs(one)) and all(t.numel() for t in given.values())]

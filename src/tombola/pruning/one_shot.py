@@ -12,7 +12,7 @@ from tombola.pruning.evaluation import evaluate
 from tombola.pruning.magnitude import keep_largest
 from tombola.subnetworks.subnetwork import whole
 from tombola.tasks.base import Task
-from tombola.tickets.ticket import PRUNINGS, Ticket
+from tombola.tickets.ticket import TICKET_KINDS, Ticket
 
 
 def one_shot(
@@ -45,20 +45,20 @@ def one_shot(
     Raises:
         TombolaError: unknown architecture or kinds, or a share that is none.
     """
-    pruning = next((one for one in PRUNINGS if set(one.split("+")) == set(densities)), None)
-    if pruning is None:
+    kind = next((one for one in TICKET_KINDS if set(one.split("+")) == set(densities)), None)
+    if kind is None:
         raise TombolaError(
-            f"cannot prune {' and '.join(densities) or 'nothing'} at once; choose of {', '.join(PRUNINGS)}"
+            f"cannot prune {' and '.join(densities) or 'nothing'} at once; choose of {', '.join(TICKET_KINDS)}"
         )
-    for kind, share in densities.items():
+    for site, share in densities.items():
         if not 0 <= share <= 1:
-            raise TombolaError(f"the density of {kind} must lie between 0 and 1, not {share}")
+            raise TombolaError(f"the density of {site} must lie between 0 and 1, not {share}")
     facts = {"ticket": "one-shot", "density": dict(densities), "task": task.name}
-    if pruning == "weights":
+    if kind == "weights":
         anatomy = dissect(model)
         masks = keep_largest(anatomy.weights_of(model), round(densities["weights"] * anatomy.weights))
-        return Ticket(pruning, anatomy.signature, masks, facts)
-    part = whole(model, pruning, block)
+        return Ticket(kind, anatomy.signature, masks, facts)
+    part = whole(model, kind, block)
     split = task.importance_split or split
     found = evaluate(
         part, task, split, importance=True, batch_size=batch_size, precision=precision, progress=progress
@@ -66,7 +66,7 @@ def one_shot(
     assert found is not None
     layers = task.normalise_layers if normalise_layers is None else normalise_layers
     importance, removed = found.normalised(layers), {}
-    for kind, share in densities.items():
-        least = importance.least_first(kind)
-        removed[kind] = least[: len(least) - round(share * len(least))]
+    for site, share in densities.items():
+        least = importance.least_first(site)
+        removed[site] = least[: len(least) - round(share * len(least))]
     return part.ticket.without(removed).with_provenance(**facts, split=split)

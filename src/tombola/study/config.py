@@ -22,7 +22,7 @@ from tombola.pruning.search import SearchOptions
 from tombola.tasks.data.glue import GLUE
 from tombola.tasks.language.retention_threshold import retained_share
 from tombola.tasks.regimes import NAMED_TASKS, OWN_TEXTS, REGIMES, Regime, regime_of
-from tombola.tickets.pruning_methods import WAYS, way
+from tombola.tickets.pruning_methods import METHODS, pruning_method
 from tombola.tickets.ticket import BLOCK, TICKETS
 from tombola.training.loop import Recipe
 from tombola.training.lora import LEARNING_RATE, LowRank
@@ -54,8 +54,8 @@ class StudyConfig:
         max_length: tokens a text of the task is cut to.
         search_split: `dev` as in the paper, or `train` to search on held-out training rows.
         search_rows: how many training rows are held out then; None for as many as dev has, at most a fifth.
-        prunings: ways to prune, each with a search of its own, see `tombola.tickets.pruning_methods.WAYS`; the paper's
-            are `heads+mlps` and `weights`.
+        methods: pruning methods, each with a search of its own, see `tombola.tickets.pruning_methods.METHODS`; the
+            paper's are `heads+mlps` and `weights`.
         threshold ... curve_until: see `SearchOptions`.
         normalise_layers: divide the importance of heads by their layer's norm; None for what serves the task.
         iterative: train between the cuts: a search of weights is iterative magnitude pruning then.
@@ -105,7 +105,7 @@ class StudyConfig:
     max_length: int = 128
     search_split: str = "dev"
     search_rows: int | None = None
-    prunings: tuple[str, ...] = ("heads+mlps", "weights")
+    methods: tuple[str, ...] = ("heads+mlps", "weights")
     threshold: float = 0.9
     heads_step: float = 0.1
     mlps_step: int = 1
@@ -150,9 +150,9 @@ class StudyConfig:
     pipeline: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "prunings", tuple(way(pruning).name for pruning in self.prunings))
-        if not self.prunings or len(set(self.prunings)) < len(self.prunings):
-            raise TombolaError(f"name at least one pruning, and each once, of {', '.join(WAYS)}")
+        object.__setattr__(self, "methods", tuple(pruning_method(method).name for method in self.methods))
+        if not self.methods or len(set(self.methods)) < len(self.methods):
+            raise TombolaError(f"name at least one method, and each once, of {', '.join(METHODS)}")
         for control in self.controls:
             if control not in TICKETS[1:]:
                 raise TombolaError(f"unknown control {control!r}; known: {', '.join(TICKETS[1:])}")
@@ -172,7 +172,9 @@ class StudyConfig:
             _ = metric(self.metric)
         if self.search_rows is not None and self.search_split == "dev":
             raise TombolaError("search_rows is for search_split train; the search runs on dev")
-        if self.iterative and not any(way(one).pruning != "weights" or way(one).iterative for one in self.prunings):
+        if self.iterative and not any(
+            pruning_method(one).kind != "weights" or pruning_method(one).iterative for one in self.methods
+        ):
             raise TombolaError(
                 "iterative trains between cuts of weights or sites; the searches named begin with the full model each "
                 "time: add --no-iterative"
@@ -289,9 +291,9 @@ class StudyConfig:
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(SearchOptions)}
         return SearchOptions(**{**values, "threshold": retained_share(self.threshold, self.retain)})
 
-    def controls_of(self, pruning: str) -> tuple[str, ...]:
-        """The controls of a way of pruning that say something, see `tombola.pruning.controls.names`."""
-        return tuple(name for name in control_names(pruning) if name in self.controls)
+    def controls_of(self, method: str) -> tuple[str, ...]:
+        """The controls of a method that say something, see `tombola.pruning.controls.names`."""
+        return tuple(name for name in control_names(method) if name in self.controls)
 
     @property
     def regime(self) -> Regime:

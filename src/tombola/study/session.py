@@ -16,7 +16,7 @@ from tombola.checkpoints.loading import MARK
 from tombola.checkpoints.model_libraries import is_denoiser
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import Precision, resolve_device, resolve_precision
-from tombola.foundations.progress import Bars, Progress
+from tombola.foundations.progress import Progress, ProgressBars
 from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation
 from tombola.study.config import StudyConfig
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Pipeline:
+class Session:
     """An opened task and the settings around it."""
 
     config: StudyConfig
@@ -52,14 +52,14 @@ class Pipeline:
         config = dataclasses.replace(config, device=device.type)
         return cls(config, open_task(config), device, resolve_precision(config.precision, device))
 
-    def trained(self, work: "Work" = "sampling") -> nn.Module:
+    def load_model(self, work: "Work" = "sampling") -> nn.Module:
         """The fine-tuned model, checked to be of a known architecture, and a denoiser to fit into memory at work."""
         model = self.task.load(self.config.model, seed=0, state="trained").to(self.device)
         dissect(model)
-        self.check_room(model, work)
+        self.check_memory(model, work)
         return model
 
-    def scored(self, ticket: Ticket | None = None) -> Subnetwork:
+    def load_subnetwork(self, ticket: Ticket | None = None) -> Subnetwork:
         """What is to be scored: the fine-tuned model, whole or under a ticket, or a denoiser that was shrunk already.
 
         Raises:
@@ -67,7 +67,7 @@ class Pipeline:
         """
         folder = Path(self.config.model).expanduser()
         if not (self.config.regime.draws and (folder / MARK).is_file()):
-            model = self.trained()
+            model = self.load_model()
             return whole(model) if ticket is None else shrunk(model, ticket)
         if ticket is not None:
             raise TombolaError(f"{folder} was shrunk under a ticket of its own; leave --ticket out")
@@ -78,17 +78,17 @@ class Pipeline:
         assert isinstance(self.task, ImageTask)
         # As denoisers are loaded, whatever they were written in.
         self.task.checked(found.model).float().to(self.device)
-        self.check_room(found.model, "sampling")
+        self.check_memory(found.model, "sampling")
         return found
 
-    def check_room(self, model: nn.Module, work: "Work") -> None:
+    def check_memory(self, model: nn.Module, work: "Work") -> None:
         """Warn, or raise a TombolaError, where a denoiser's passes do not fit into memory."""
         if is_denoiser(model):
             from tombola.profiling import memory_check as room
 
             room.check_heaviest(model, self.task, self.config, self.device, (work,))
 
-    def judged(self, found: Evaluation) -> dict[str, Any]:
+    def score_entry(self, found: Evaluation) -> dict[str, Any]:
         """The score of an evaluation on dev with its interval, as JSON values."""
         metric, references = self.task.metric, self.task.references("dev")
         resamples = self.config.bootstrap_resamples
@@ -107,14 +107,14 @@ class Pipeline:
         """Expected cost of one training, in forward passes of one example."""
         return TRAINING_COST * self.config.epochs * self.task.size("train") + self.task.size("dev")
 
-    def search_cost(self, pruning: str) -> float:
+    def search_cost(self, method: str) -> float:
         """Expected cost of one search, in forward passes of one example."""
-        return search_cost(pruning, self.task.size(self.config.searched))
+        return search_cost(method, self.task.size(self.config.searched))
 
     @contextlib.contextmanager
     def bars(self, what: str, cost: float, weight: float = 1.0) -> Iterator[Progress]:
         """Progress bars of a job of one step, whose examples cost `weight` each."""
-        with Bars("tombola", cost) as bars:
+        with ProgressBars("tombola", cost) as bars:
             line = bars.line()
             with line.step(what, cost=cost, weight=weight):
                 yield line

@@ -69,7 +69,7 @@ class Task(ABC):
         title: the name that people know it by.
         metric: what the score is.
         more: further metrics that are reported, never searched on: column name → (split, metric).
-        importance_split: the split by whose loss the importance of sites is measured; None for the split that is scored.
+        importance_split: the split by whose loss the importance of sites is measured; None for the one that is scored.
         normalise_layers: whether a search divides the importance of heads by their layer's norm, unless it is told. It
             serves the encoders that Michel et al. pruned, and hurts a deep decoder.
         trained: whether the full model is fine-tuned on the task; otherwise it is judged as it comes, zero-shot.

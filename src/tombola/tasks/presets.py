@@ -21,7 +21,7 @@ LANGUAGE_PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "quick": {
             **_LANGUAGE,
-            "prunings": ("heads", "mlps", "weights", "wanda"),
+            "methods": ("heads", "mlps", "weights", "wanda"),
             "controls": ("random",),
             "dev_rows": 80,
             "text_tokens": 3000,
@@ -36,7 +36,7 @@ LANGUAGE_PRESETS: Mapping[str, Preset] = MappingProxyType(
         "paper": {
             **_LANGUAGE,
             "analyses": ("writing",),
-            "prunings": (
+            "methods": (
                 *("heads", "mlps", "neurons", "kv-groups", "blocks", "weights", "magnitude-matrix", "wanda"),
                 *("sparsegpt", "random-weights", "magnitude-2of4", "wanda-2of4", "sparsegpt-2of4"),
             ),
@@ -44,12 +44,12 @@ LANGUAGE_PRESETS: Mapping[str, Preset] = MappingProxyType(
         },
     }
 )
-"""`quick`: a quarter of an hour on two cores with SmolLM2-135M. `paper`: every way to prune, all examples, and the
+"""`quick`: a quarter of an hour on two cores with SmolLM2-135M. `paper`: every pruning method, all examples, and the
 field's 128 x 2,048 tokens of calibration text."""
 
 _IMAGES: Preset = MappingProxyType(
     {
-        "prunings": ("heads+channels", "weights"),
+        "methods": ("heads+channels", "weights"),
         "iterative": True,
         "rewind": "init",
         "refine": False,
@@ -86,7 +86,7 @@ DIGITS_PRESETS: Mapping[str, Preset] = MappingProxyType(
 sparsity of 95.6 %."""
 _FOLDER: Preset = MappingProxyType(
     {
-        "prunings": ("heads+channels", "weights"),
+        "methods": ("heads+channels", "weights"),
         "precision": "fp32",
         "eval_batch_size": 16,
         "batch_size": 16,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError
-from tombola.tickets.ticket import PRUNINGS, Pruning, Ticket
+from tombola.tickets.ticket import TICKET_KINDS, Ticket, TicketKind
 
 NO_TASK = "unknown task"
 """What tickets whose provenance names no task are of."""
@@ -18,14 +18,14 @@ class Found:
 
     Attributes:
         folder: where it lies.
-        pruning: what it prunes.
+        kind: what it removes.
         architecture: of the model that it fits.
         task: as its provenance says.
         seed: as its provenance says, for people: a number, or `–` where it says none.
     """
 
     folder: Path
-    pruning: Pruning
+    kind: TicketKind
     architecture: str
     task: str
     seed: str
@@ -35,8 +35,8 @@ class Found:
         return Ticket.load(self.folder)
 
 
-def gather(places: Iterable[Path | str], ticket: str = "good") -> dict[Pruning, dict[str, list[Found]]]:
-    """The tickets in some folders: pruning → task → tickets, sorted by seed.
+def gather(places: Iterable[Path | str], ticket: str = "good") -> dict[TicketKind, dict[str, list[Found]]]:
+    """The tickets in some folders: kind → task → tickets, sorted by seed.
 
     Args:
         places: folders of tickets, or folders that hold any at whatever depth: a study, a sweep, an imported tree.
@@ -46,7 +46,7 @@ def gather(places: Iterable[Path | str], ticket: str = "good") -> dict[Pruning, 
     A ticket that is named twice is taken once.
 
     Raises:
-        TombolaError: a folder is missing or holds no such ticket, a ticket is damaged, or the tickets of one pruning
+        TombolaError: a folder is missing or holds no such ticket, a ticket is damaged, or the tickets of one kind
             are for different architectures.
     """
     folders: dict[Path, Path] = {}
@@ -54,13 +54,13 @@ def gather(places: Iterable[Path | str], ticket: str = "good") -> dict[Pruning, 
         for folder in _folders(place, ticket):
             folders.setdefault(folder.resolve(), folder)
     found = [_look(folder) for folder in folders.values()]
-    groups: dict[Pruning, dict[str, list[Found]]] = {}
-    for pruning in PRUNINGS:
-        tickets = [one for one in found if one.pruning == pruning]
+    groups: dict[TicketKind, dict[str, list[Found]]] = {}
+    for kind in TICKET_KINDS:
+        tickets = [one for one in found if one.kind == kind]
         if tickets:
             _check(tickets)
             tasks = sorted({one.task for one in tickets})
-            groups[pruning] = {task: sorted((one for one in tickets if one.task == task), key=_order) for task in tasks}
+            groups[kind] = {task: sorted((one for one in tickets if one.task == task), key=_order) for task in tasks}
     return groups
 
 
@@ -84,23 +84,23 @@ def _folders(place: Path, ticket: str) -> Sequence[Path]:
 
 
 def _plain(path: Path) -> bool:
-    """Whether a ticket was found by the way of its kind: others of one study are no seeds of it."""
+    """Whether a ticket was found by the standard method of its kind: others of one study are no seeds of it."""
     head = read_json(path)
     provenance = head.get("provenance")
-    return not isinstance(provenance, Mapping) or provenance.get("way", head.get("pruning")) == head.get("pruning")
+    return not isinstance(provenance, Mapping) or provenance.get("method", head.get("kind")) == head.get("kind")
 
 
 def _look(folder: Path) -> Found:
     head = read_json(folder / "ticket.json")
     provenance = head.get("provenance")
-    if head.get("pruning") not in PRUNINGS or not isinstance(provenance, Mapping):
+    if head.get("kind") not in TICKET_KINDS or not isinstance(provenance, Mapping):
         # Loading says what is wrong with it.
         Ticket.load(folder)
         raise TombolaError(f"the ticket in {folder} is damaged: its provenance is no object; find it again")
     task, seed = provenance.get("task"), provenance.get("seed")
     return Found(
         folder=folder,
-        pruning=head["pruning"],
+        kind=head["kind"],
         architecture=str(head.get("architecture")),
         task=task if isinstance(task, str) and task else NO_TASK,
         seed=str(seed) if isinstance(seed, int | str) and seed != "" else "–",

@@ -160,7 +160,7 @@ def retrain(
     """
     part = shrunk(model, ticket)
     part = replace(part, model=copy.deepcopy(part.model))
-    hold = ticket if ticket.pruning == "weights" else None
+    hold = ticket if ticket.kind == "weights" else None
     recipe = recipe or Recipe()
     options: dict[str, Any] = {"seed": seed, "first_step": first_step, "precision": precision, "progress": progress}
     if low_rank is None:

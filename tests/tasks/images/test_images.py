@@ -209,9 +209,9 @@ def test_a_search_of_heads_and_channels(tmp_path: Path) -> None:
     model = one.load("tiny", seed=0)
     options = SearchOptions(threshold=0.3, heads_step=0.25, neurons_step=0.25, refine=False)
     found = search_ticket(model, one, "heads+channels", options=options, batch_size=16)
-    assert (found.steps[0].heads, found.steps[0].channels, found.steps[0].mlps) == (16, 32, 0)
-    assert len(found.steps) > 1
-    assert (found.steps[1].heads, found.steps[1].channels) == (12, 24)
+    assert (found.passes[0].heads, found.passes[0].channels, found.passes[0].mlps) == (16, 32, 0)
+    assert len(found.passes) > 1
+    assert (found.passes[1].heads, found.passes[1].channels) == (12, 24)
     small, gated = (
         evaluate(part, one, batch_size=16) for part in (shrunk(model, found.good), masked(model, found.good))
     )

@@ -21,7 +21,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import evaluate
 from tombola.pruning.one_shot import one_shot
 from tombola.subnetworks.subnetwork import shrunk, whole
-from tombola.tasks.images.conditioning import Studio, images_of, studio_of
+from tombola.tasks.images.conditioning import LatentConditioning, images_of, load_conditioning
 from tombola.tasks.images.image_folder import image_folder
 from tombola.tasks.images.sampler import seeded_noise
 from tombola.tickets.ticket import Ticket
@@ -171,26 +171,26 @@ def test_a_cut_lowers_the_loss_that_it_is_made_for(folder: Path, pipeline: Path)
 
 def test_units_of_latents() -> None:
     images = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    plain = Studio(vae(scaling_factor=1.0)).encode(images)
+    plain = LatentConditioning(vae(scaling_factor=1.0)).encode(images)
     for options, shift, scale in (
         ({"shift_factor": 0.1}, 0.1, 0.7),
         ({"latents_mean": [0.0, 1.0, 2.0, 3.0], "latents_std": [1.0, 2.0, 3.0, 4.0]}, 0.0, 0.7),
     ):
-        studio = Studio(vae(**options))
-        found = studio.encode(images)
+        conditioning = LatentConditioning(vae(**options))
+        found = conditioning.encode(images)
         torch.testing.assert_close(found[:, 0], (plain[:, 0] - shift) * scale)
         if "latents_std" in options:
             torch.testing.assert_close(found[:, 3], (plain[:, 3] - 3) * 0.7 / 4)
-        decoded = cast(AutoencoderKL, studio.vae).decode(plain).sample.clamp(-1, 1)
-        torch.testing.assert_close(studio.decode(found), decoded, rtol=0, atol=1e-5)
-    assert torch.equal(Studio().encode(images), images)
-    assert torch.equal(Studio().decode(images * 3), (images * 3).clamp(-1, 1))
-    assert Studio().condition(3, torch.device("cpu")) == {}
+        decoded = cast(AutoencoderKL, conditioning.vae).decode(plain).sample.clamp(-1, 1)
+        torch.testing.assert_close(conditioning.decode(found), decoded, rtol=0, atol=1e-5)
+    assert torch.equal(LatentConditioning().encode(images), images)
+    assert torch.equal(LatentConditioning().decode(images * 3), (images * 3).clamp(-1, 1))
+    assert LatentConditioning().condition(3, torch.device("cpu")) == {}
 
 
 def test_what_is_given_is_repeated() -> None:
     given = {"text": torch.arange(6.0).view(1, 2, 3), "more": {"size": torch.ones(1, 2), "none": None}}
-    found = Studio(None, given).condition(4, torch.device("cpu"))
+    found = LatentConditioning(None, given).condition(4, torch.device("cpu"))
     assert found["text"].shape == (4, 2, 3)
     assert torch.equal(found["text"][3], given["text"][0])  # type: ignore[index]
     assert found["more"]["size"].shape == (4, 2)
@@ -298,7 +298,7 @@ def test_the_text_encoder_is_read_as_safetensors(tmp_path: Path) -> None:
     torch.save({}, weights.with_name("pytorch_model.bin"))
     weights.unlink()
     with pytest.raises(TombolaError, match="cannot load a denoiser") as caught:
-        studio_of(str(pipeline), (16, 16))
+        load_conditioning(str(pipeline), (16, 16))
     assert "\n" not in str(caught.value)
 
 

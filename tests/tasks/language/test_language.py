@@ -161,7 +161,7 @@ def test_importance_is_that_of_the_calibration_text() -> None:
     model, made = llama(attention="sdpa"), task()
     made.settle(model)
     found = evaluate(whole(model), made, importance=True, batch_size=4)
-    direct = evaluate(whole(model), made, "calibration", importance=True, batch_size=3)
+    direct = evaluate(whole(model), made, "importance", importance=True, batch_size=3)
     assert found.importance is not None
     assert direct.importance is not None
     assert len(found.predictions) == made.size("dev")
@@ -183,7 +183,7 @@ def test_importance_is_that_of_the_calibration_text() -> None:
         return found
 
     made._items["importance"] = [item]
-    alone = evaluate(whole(model), made, "calibration", importance=True).importance
+    alone = evaluate(whole(model), made, "importance", importance=True).importance
     assert alone is not None
     assert alone["heads"][layer, head] == pytest.approx(abs(loss(1 + 1e-5) - loss(1 - 1e-5)) / 2e-5, rel=1e-3)
 
@@ -191,7 +191,7 @@ def test_importance_is_that_of_the_calibration_text() -> None:
 def test_one_shot_and_the_search_measure_on_it_without_layer_norms() -> None:
     model, made = llama(), task()
     made.settle(model)
-    importance = evaluate(whole(model), made, "calibration", importance=True).importance
+    importance = evaluate(whole(model), made, "importance", importance=True).importance
     assert importance is not None
     plain, layered = (importance.normalised(layers).least_first("heads")[:6] for layers in (False, True))
     assert plain != layered
@@ -201,9 +201,9 @@ def test_one_shot_and_the_search_measure_on_it_without_layer_norms() -> None:
     other = one_shot(model, made, {"heads": 0.5}, normalise_layers=True)
     assert sorted(layered) == (~other).masks["heads"].nonzero().tolist()
     options = SearchOptions(threshold=0.01, heads_step=0.5, mlps_step=0, refine=False)
-    first = search_ticket(model, made, options=options).steps[1]
+    first = search_ticket(model, made, options=options).passes[1]
     assert first.removed["heads"] == plain
-    again = search_ticket(model, made, options=options, normalise_layers=True).steps[1]
+    again = search_ticket(model, made, options=options, normalise_layers=True).passes[1]
     assert again.removed["heads"] == layered
 
 
@@ -226,7 +226,7 @@ def test_search_controls_and_retraining_run_on_it_unchanged() -> None:
     assert full.score > 0.2
     found = search_ticket(model, made, options=SearchOptions(threshold=0.5, heads_step=0.2))
     assert found.full_score == pytest.approx(full.score)
-    assert len(found.steps) > 2
+    assert len(found.passes) > 2
     assert found.last.score >= 0.5 * full.score
     assert len(found.good) < 15
     # Masked, shrunk, and in another batch size: the same answers.
@@ -247,7 +247,7 @@ def test_search_controls_and_retraining_run_on_it_unchanged() -> None:
         evaluate(again, made, "train").losses.mean() < evaluate(shrunk(model, found.good), made, "train").losses.mean()
     )
     weights = search_ticket(model, made, "weights", options=SearchOptions(threshold=0.9, weights_step=0.2))
-    assert weights.good.pruning == "weights"
+    assert weights.good.kind == "weights"
     assert weights.last.score >= 0.9 * full.score
 
 

@@ -14,7 +14,7 @@ from builders.language_models import POSITIONS, task, tokenizer
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import shrunk, whole
 from tombola.tasks.language import text_generation as creative_writing
-from tombola.tasks.language.text_generation import NOTHING, Sampling, _Draw, distinct, repetition, write
+from tombola.tasks.language.text_generation import NOTHING, DrawToken, Sampling, distinct, repetition, write
 
 # In 64 bits transformers' own attention takes a softmax in 32, in which rows of padding overflow.
 llama = functools.partial(causal.llama, attention="sdpa")
@@ -64,7 +64,7 @@ def test_perplexity_is_that_of_the_full_model() -> None:
 @pytest.mark.parametrize("likely", [3, 1024])
 def test_a_continuation_is_what_a_loop_over_one_text_draws(likely: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # Fewer than the share takes, and as many as there are.
-    monkeypatch.setattr(creative_writing, "_LIKELY", likely)
+    monkeypatch.setattr(creative_writing, "LIKELY_TOKENS", likely)
     model, words = llama(), tokenizer()
     sampling = Sampling(seed=3, tokens=9, temperature=0.7, top_p=0.8, each=2)
     found = write(model, model, words, bos_token_id=1, prompts=PROMPTS, sampling=sampling)
@@ -93,7 +93,7 @@ def test_a_continuation_is_what_a_loop_over_one_text_draws(likely: int, monkeypa
 def test_tokens_come_as_often_as_they_are_probable() -> None:
     logits = torch.tensor([0.5, 0.2, 0.2, 0.1]).log()
     chances = torch.rand(4000, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    draw = _Draw(chances, 5, Sampling(tokens=1, top_p=0.85))
+    draw = DrawToken(chances, 5, Sampling(tokens=1, top_p=0.85))
     drawn = draw(torch.zeros(4000, 5, dtype=torch.int64), logits.expand(4000, 4)).argmax(-1)
     # The last one is beyond the share.
     counts = torch.bincount(drawn, minlength=4) / 4000

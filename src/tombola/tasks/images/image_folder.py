@@ -16,7 +16,7 @@ from tombola.checkpoints import denoisers
 from tombola.foundations import resources as machine
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.base import rows_held_out
-from tombola.tasks.images.conditioning import images_of, studio_of
+from tombola.tasks.images.conditioning import images_of, load_conditioning
 from tombola.tasks.images.features import Classifier, FeatureSpace, RandomConvolutions
 from tombola.tasks.images.pretrained_features import PretrainedNetwork
 from tombola.tasks.images.task import Images, ImageTask
@@ -72,20 +72,22 @@ def image_folder(
     schedule = denoisers.schedule_of(model, trusted=True)
     if schedule is None and pipeline is not None:
         schedule = denoisers.schedule_of(pipeline, trusted=True)
-    studio = studio_of(model, (height, width), pipeline)
-    if studio.vae is not None and schedule is None:
+    conditioning = load_conditioning(model, (height, width), pipeline)
+    if conditioning.vae is not None and schedule is None:
         raise TombolaError(
             f"the pipeline {pipeline or model} has no {denoisers.SCHEDULE}, which says what noise it was trained on"
         )
     # Before the classifier is trained.
-    studio.shape(train.pixels.shape[1:])
+    conditioning.shape(train.pixels.shape[1:])
     if feature_model is None:
         space = features(train, dev)
     else:
         space = PretrainedNetwork(feature_model, train.pixels, device=options.get("device", "cpu"))
     if held_out:
         options["search_rows"] = rows_held_out(search_rows, options.get("dev_rows"), len(train), len(dev))
-    return ImageTask(train, dev, space, schedule=schedule, studio=studio, title=folder.resolve().name, **options)
+    return ImageTask(
+        train, dev, space, schedule=schedule, conditioning=conditioning, title=folder.resolve().name, **options
+    )
 
 
 def features(train: Images, dev: Images) -> FeatureSpace:

@@ -10,7 +10,7 @@ Schedule: TypeAlias = DDPMScheduler | FlowMatchEulerDiscreteScheduler
 """The noise that a denoiser was trained on."""
 
 
-def noised(schedule: Schedule, images: Tensor, noise: Tensor, steps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def add_noise(schedule: Schedule, images: Tensor, noise: Tensor, steps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """What a denoiser is shown, what it should say, and the times that it is told.
 
     In flow matching (Lipman et al. 2023) the way from image to noise is straight, and what is predicted is its

@@ -14,16 +14,16 @@ from typing_extensions import override
 from tombola.checkpoints import denoisers
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.images.class_balance import class_balance
-from tombola.metrics.images.fid import FRECHET
-from tombola.metrics.images.kid import KERNEL
+from tombola.metrics.images.fid import FID
+from tombola.metrics.images.kid import KID
 from tombola.metrics.images.precision_recall import PRECISION, RECALL
 from tombola.metrics.scores import Metric
 from tombola.metrics.statistics import mean_std
 from tombola.tasks.base import Batch, Output, Predictions, State, Task
-from tombola.tasks.images.conditioning import Studio
+from tombola.tasks.images.conditioning import LatentConditioning
 from tombola.tasks.images.features import Classifier, FeatureSpace
 from tombola.tasks.images.image_grid import contact_sheet
-from tombola.tasks.images.noise import Schedule, noised
+from tombola.tasks.images.noise import Schedule, add_noise
 from tombola.tasks.images.sampler import Sampler, seeded_noise
 
 _FEWEST = 8
@@ -95,7 +95,7 @@ class ImageTask(Task):
         features: FeatureSpace,
         *,
         schedule: Schedule | None = None,
-        studio: Studio | None = None,
+        conditioning: LatentConditioning | None = None,
         device: str = "cpu",
         steps: int = 25,
         levels: int = 4,
@@ -111,17 +111,17 @@ class ImageTask(Task):
                 f"training images are {_size(train)}, held-out ones {_size(dev)}; give images of one size"
             )
         self.name, self.title = name, title
-        self.metric = self._against_pixels(FRECHET)
-        further = [KERNEL, PRECISION, RECALL]
+        self.metric = self._against_pixels(FID)
+        further = [KID, PRECISION, RECALL]
         if isinstance(features, Classifier):
             further.append(class_balance(features.classify, features.classes))
         self.more = {one.name: ("dev", self._against_pixels(one)) for one in further}
         self.available = {"train": len(train), "dev": len(dev)}
         self._schedule: Schedule = schedule or DDPMScheduler(beta_schedule="squaredcos_cap_v2")
-        self._studio, self._device = studio or Studio(), device
-        self.seen = self._studio.shape(train.pixels.shape[1:])
+        self._conditioning, self._device = conditioning or LatentConditioning(), device
+        self.seen = self._conditioning.shape(train.pixels.shape[1:])
         self._latents: dict[str, Tensor] = {}
-        self.sampler = Sampler(self._schedule, steps, bounded=self._studio.vae is None)
+        self.sampler = Sampler(self._schedule, steps, bounded=self._conditioning.vae is None)
         self._levels = levels
         self.passes = float(levels + steps)
         self._space = features
@@ -142,7 +142,7 @@ class ImageTask(Task):
             "rows": {split: len(images) for split, images in self._splits.items()},
             "available": self.available,
             "size": list(self._splits["train"].pixels.shape[1:]),
-            **({} if self._studio.vae is None else {"latents": list(self.seen)}),
+            **({} if self._conditioning.vae is None else {"latents": list(self.seen)}),
             "features": self._space.name,
             "steps": self.sampler.steps,
             "baseline": "pixels of training images, each drawn by itself",
@@ -275,10 +275,10 @@ class ImageTask(Task):
     def output(self, model: nn.Module, batch: Batch) -> Output:
         images, noise, timesteps = (batch.inputs[name] for name in ("images", "noise", "timesteps"))
         losses = []
-        condition = self._studio.condition(len(images), images.device)
+        condition = self._conditioning.condition(len(images), images.device)
         # One level after the other: a gate belongs to an example, so every pass must have the batch's examples.
         for level in range(noise.shape[1]):
-            noisy, goal, times = noised(self._schedule, images, noise[:, level], timesteps[:, level])
+            noisy, goal, times = add_noise(self._schedule, images, noise[:, level], timesteps[:, level])
             predicted = denoisers.predict(model, noisy, times, **condition).float()
             losses.append((predicted - goal).square().flatten(1).mean(1))
         if "initial_noise" not in batch.inputs:
@@ -287,16 +287,16 @@ class ImageTask(Task):
         return Output(torch.stack(losses).mean(0), self._space(samples))
 
     def _sample(self, model: nn.Module, initial_noise: Tensor) -> Tensor:
-        condition = self._studio.condition(len(initial_noise), initial_noise.device)
+        condition = self._conditioning.condition(len(initial_noise), initial_noise.device)
         drawn = self.sampler.draw(
             lambda noisy, timesteps: denoisers.predict(model, noisy, timesteps, **condition), initial_noise
         )
-        return self._studio.decode(drawn)
+        return self._conditioning.decode(drawn)
 
     def _encoded(self, split: str) -> Tensor:
         """What the denoiser sees of the images of a split, fp32 [n, channels, height, width]."""
         if split not in self._latents:
-            self._latents[split] = self._studio.encode(self._images(split).pixels, self._device)
+            self._latents[split] = self._conditioning.encode(self._images(split).pixels, self._device)
         return self._latents[split]
 
     def _images(self, split: str) -> Images:

@@ -36,7 +36,7 @@ from tombola.tasks.language.encoding import Encoder
 from tombola.tasks.language.item import RULES, Item
 from tombola.tasks.language.log_likelihood import Reading, causal, choose, read, sums
 from tombola.tasks.language.packing import pack
-from tombola.tasks.language.prefix_sharing import Grove, apart, in_order, plant
+from tombola.tasks.language.prefix_sharing import PackedRow, apart, in_order, pack_by_prefix
 from tombola.tasks.language.retention_threshold import RetentionThreshold
 from tombola.tasks.language.text_generation import NOTHING, PROMPTS, NotFiniteError, Sampling, Writing, write
 from tombola.tasks.language.truncation import bounded
@@ -165,7 +165,7 @@ class LanguageTask(Task):
         self._source = source
         self._readings: dict[tuple[str, str], Reading] = {}
         self._items: dict[str, list[Item]] = {}
-        self._rows: dict[tuple[str, int, int | None], list[Grove]] = {}
+        self._rows: dict[tuple[str, int, int | None], list[PackedRow]] = {}
         self._numbers: dict[str, list[int]] = {}
         self.retain = retain or RetentionThreshold(None, 0.9)
         self.learned: tuple[str, ...] | None = None
@@ -440,7 +440,7 @@ class LanguageTask(Task):
         windows = [reading.window for reading in self._readings.values() if reading.window is not None]
         key = split, batch_size, min(windows, default=None)
         if key not in self._rows:
-            self._rows[key] = plant(items, *key[1:])
+            self._rows[key] = pack_by_prefix(items, *key[1:])
         return _batches(items, self._rows[key], batch_size, _CELLS[split])
 
     @override
@@ -538,14 +538,14 @@ class _Shape(NamedTuple):
     examples: int
 
 
-def _batches(items: Sequence[Item], groves: Sequence[Grove], batch_size: int, cells: int) -> Iterator[Batch]:
+def _batches(items: Sequence[Item], packed_rows: Sequence[PackedRow], batch_size: int, cells: int) -> Iterator[Batch]:
     """Items, whose rows are these, in batches."""
-    shapes = [_Shape(not grove.tree.path, 1, len(grove.tree), len(grove.items)) for grove in groves]
+    shapes = [_Shape(not packed.tree.path, 1, len(packed.tree), len(packed.items)) for packed in packed_rows]
     for group in _groups(shapes, batch_size, cells):
-        chosen = [groves[row] for row in group]
-        indices = np.array([number for grove in chosen for number in grove.items], dtype=np.int64)
+        chosen = [packed_rows[row] for row in group]
+        indices = np.array([number for packed in chosen for number in packed.items], dtype=np.int64)
         of_batch = [items[index] for index in indices]
-        inputs = pack(of_batch, trees=True, groves=in_order(chosen))
+        inputs = pack(of_batch, trees=True, packed_rows=in_order(chosen))
         yield Batch(indices, inputs, torch.tensor([item.gold for item in of_batch]))
 
 

@@ -50,7 +50,7 @@ PROMPTS = (
 """Beginnings of stories."""
 _ROWS = 32
 """Continuations that are written side by side: they share the reading of the weights, which is most of the time."""
-_LIKELY = 4096
+LIKELY_TOKENS = 4096
 """Tokens that nearly always hold the share that is drawn from; to sort all of a vocabulary takes ten times as long."""
 
 
@@ -184,7 +184,7 @@ def _chances(prompt: str, sampling: Sampling) -> NDArray[np.float64]:
     return drawn.random((sampling.each, sampling.tokens))
 
 
-class _Draw(LogitsProcessor):
+class DrawToken(LogitsProcessor):
     """Leaves one token of each row: the one where the row's number falls among the probabilities.
 
     Args:
@@ -205,7 +205,7 @@ class _Draw(LogitsProcessor):
         every = tempered.softmax(-1).double()
         if not every.isfinite().all():
             raise NotFiniteError("the model's probabilities are not finite, so that it cannot write")
-        probabilities, order = every.topk(min(_LIKELY, every.shape[-1]))
+        probabilities, order = every.topk(min(LIKELY_TOKENS, every.shape[-1]))
         if bool((probabilities.sum(-1) < self._sampling.top_p).any()):
             probabilities, order = every.sort(descending=True)
         before = probabilities.cumsum(-1) - probabilities
@@ -244,7 +244,7 @@ def _continued(
         eos_token_id=end,
         pad_token_id=pad,
     )
-    draw = _Draw(torch.tensor(chances), width, sampling)
+    draw = DrawToken(torch.tensor(chances), width, sampling)
     training = model.training
     model.eval()
     try:
