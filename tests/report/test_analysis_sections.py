@@ -29,8 +29,8 @@ from tombola.cli.parser import command_line
 from tombola.foundations.errors import TombolaError
 from tombola.report import build
 from tombola.report import number_format as figures
-from tombola.report.attention import attention_section
-from tombola.report.figure_registry import Gallery
+from tombola.report.html.figure_registry import Gallery
+from tombola.report.sections.attention import attention_section
 from tombola.study.config import ANALYSES
 from tombola.study.study import Study
 

@@ -23,8 +23,8 @@ from tombola.foundations.atomic_files import write_json
 from tombola.foundations.errors import TombolaError
 from tombola.report import export as exporting
 from tombola.report.export import export
-from tombola.report.latex import latex
-from tombola.report.tables import Block, Body, Column, Table
+from tombola.report.tables.latex import latex
+from tombola.report.tables.table import Block, Body, Column, Table
 from tombola.tickets.import_masks import import_masks
 
 HOSTILE_LATEX = r"<script> & 50 % of _all_ \input{/etc/passwd} ~ ^ # $x$ [a] | \\"

@@ -10,12 +10,13 @@ import vl_convert
 from builders.fake_study import HOSTILE, fake_study, spoil
 from builders.report_pages import MIXED, Reader, named, names, read, values
 from tombola.foundations.errors import TombolaError
-from tombola.report import build, theme
+from tombola.report import build
 from tombola.report import number_format as figures
-from tombola.report.markup import element, join
+from tombola.report.charts import theme
+from tombola.report.charts.vega import bundle, svg
+from tombola.report.html.markup import element, join
 from tombola.report.study_data import read_record
 from tombola.report.summary import read_rows, summarise
-from tombola.report.vega import bundle, svg
 from tombola.tickets.ticket import Ticket, TicketKind
 
 STUDIES: Mapping[str, Mapping[str, Any]] = {

@@ -7,7 +7,7 @@ from builders.fake_study import HOSTILE, fake_study
 from tombola.foundations.errors import TombolaError
 from tombola.report import number_format as figures
 from tombola.report.summary import read_rows, summarise
-from tombola.report.terminal import table
+from tombola.report.terminal.results import table
 
 
 def shown(folder: Path, width: int = 80) -> list[str]:

@@ -286,8 +286,8 @@ def test_seeds_are_read(text: str, seeds: object, tmp_path: Path) -> None:
 def test_a_file_is_a_preset_and_what_differs_and_the_call_goes_before_it(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(
-        "preset: paper\ntask: cola\nlearning_rate: 2e-5\n"
-        "max_grad_norm: 1\nmethods: [weights]\nrefine: false\ntrain_rows: null\n"
+        "preset: paper\ntask: cola\nlearning_rate: 2e-5\nmax_grad_norm: 1\n"
+        "methods: [weights]\nrefine: false\ntrain_rows: null\n"
     )
     config, _ = StudyConfig.read(path)
     assert config == StudyConfig(

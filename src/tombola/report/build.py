@@ -5,7 +5,7 @@ from pathlib import Path
 from tombola.analysis.transfer import Transfer
 from tombola.foundations.atomic_files import read_json, write_text
 from tombola.report.comparison_page import comparison_page
-from tombola.report.figure_registry import Gallery
+from tombola.report.html.figure_registry import Gallery
 from tombola.report.optional_json import Fields
 from tombola.report.study_data import read_record
 from tombola.report.study_page import study_page

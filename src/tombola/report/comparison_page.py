@@ -6,14 +6,14 @@ from tombola.analysis.agreement.survival import KindSurvival, SiteSurvival
 from tombola.architectures.layer_names import Places
 from tombola.report import charts
 from tombola.report import number_format as figures
-from tombola.report.agreement import agreement
 from tombola.report.chance import kinds_of
-from tombola.report.figure_registry import Gallery
+from tombola.report.html.figure_registry import Gallery
+from tombola.report.html.layout import beside, figure, section
+from tombola.report.html.markup import Html, element, join
+from tombola.report.html.page import document, ending, heading
 from tombola.report.labels import KIND_TITLES, and_words, kind_title
-from tombola.report.layout import beside, figure, section
-from tombola.report.markup import Html, element, join
 from tombola.report.optional_json import Fields
-from tombola.report.page import document, ending, heading
+from tombola.report.sections.agreement import agreement
 from tombola.tickets.ticket import TICKET_KINDS, TicketKind, kinds_in_words
 
 

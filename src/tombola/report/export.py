@@ -8,10 +8,10 @@ import pandas as pd
 from tombola.foundations.atomic_files import publish, write_text
 from tombola.report import number_format as figures
 from tombola.report.build import page_of
-from tombola.report.figure_registry import Gallery
-from tombola.report.latex import latex
-from tombola.report.tables import Column, Table
-from tombola.report.vega import svg
+from tombola.report.charts.vega import svg
+from tombola.report.html.figure_registry import Gallery
+from tombola.report.tables.latex import latex
+from tombola.report.tables.table import Column, Table
 
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3})")
 _MARKUP = re.compile(r"([\\`*_\[\]<>&])")

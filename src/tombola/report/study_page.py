@@ -3,15 +3,15 @@
 from tombola.metrics.scores import metric_title
 from tombola.metrics.statistics import Verdict
 from tombola.report import number_format as figures
-from tombola.report.figure_registry import Gallery
+from tombola.report.html.figure_registry import Gallery
+from tombola.report.html.layout import beside
+from tombola.report.html.markup import Html, element, join
+from tombola.report.html.page import document, ending, heading
 from tombola.report.labels import METHOD_TITLES, TICKET_TITLES
-from tombola.report.layout import beside
-from tombola.report.markup import Html, element, join
-from tombola.report.model_sizes import smaller
-from tombola.report.page import document, ending, heading
-from tombola.report.provenance import making
-from tombola.report.results_table import results
-from tombola.report.sections import pictures
+from tombola.report.sections.model_sizes import smaller
+from tombola.report.sections.provenance import making
+from tombola.report.sections.results import results
+from tombola.report.sections.study_sections import pictures
 from tombola.report.study_data import Record
 from tombola.study.results import TicketVerdict
 

@@ -6,12 +6,12 @@ from tombola.analysis.transfer import Transfer, TransferCell
 from tombola.metrics.scores import metric_title
 from tombola.report import charts
 from tombola.report import number_format as figures
-from tombola.report.figure_registry import Gallery
+from tombola.report.html.figure_registry import Gallery
+from tombola.report.html.layout import beside, figure, section
+from tombola.report.html.markup import Html, element, join
+from tombola.report.html.page import document, ending, heading
 from tombola.report.labels import METHOD_TITLES
-from tombola.report.layout import beside, figure, section
-from tombola.report.markup import Html, element, join
-from tombola.report.page import document, ending, heading
-from tombola.report.tables import Column, Table
+from tombola.report.tables.table import Column, Table
 from tombola.tickets.pruning_methods import in_words
 
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from tombola.report import charts
 from tombola.report import number_format as figures
 from tombola.report.chance import CONTROLS, Agreeing, Observed
-from tombola.report.figure_registry import Gallery
+from tombola.report.html.figure_registry import Gallery
+from tombola.report.html.layout import figure, section
+from tombola.report.html.markup import Html, element
 from tombola.report.labels import TICKET_TITLES, and_words, kind_title
-from tombola.report.layout import figure, section
-from tombola.report.markup import Html, element
-from tombola.report.tables import Block, Body, Column, Noted, Table
+from tombola.report.tables.table import Block, Body, Column, Noted, Table
 from tombola.tickets.ticket import kinds_in_words
 
 _STATISTICS = {

@@ -6,12 +6,12 @@ from tombola.analysis.retention_profile import AbilityCurve, Kept, RetentionProf
 from tombola.report import charts
 from tombola.report import number_format as figures
 from tombola.report.charts.retention import RetentionPoint
-from tombola.report.figure_registry import Gallery
+from tombola.report.html.figure_registry import Gallery
+from tombola.report.html.layout import beside, figure, section
+from tombola.report.html.markup import Html, element
 from tombola.report.labels import METHOD_TITLES, TICKET_TITLES, and_words
-from tombola.report.layout import beside, figure, section
-from tombola.report.markup import Html, element
 from tombola.report.study_data import Record
-from tombola.report.tables import Column, Table
+from tombola.report.tables.table import Column, Table
 from tombola.study.results import Row
 from tombola.tickets.pruning_methods import in_words
 from tombola.tickets.ticket import TICKETS

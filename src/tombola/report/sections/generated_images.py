@@ -4,10 +4,10 @@ import base64
 from pathlib import Path
 
 from tombola.metrics.scores import metric_title
-from tombola.report.figure_registry import Gallery
+from tombola.report.html.figure_registry import Gallery
+from tombola.report.html.layout import section
+from tombola.report.html.markup import Html, element
 from tombola.report.labels import METHOD_TITLES, TICKET_TITLES
-from tombola.report.layout import section
-from tombola.report.markup import Html, element
 from tombola.report.study_data import Record
 from tombola.report.summary import scored
 from tombola.tickets.ticket import TICKETS

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from tombola.report.theme import LIGHT
+from tombola.report.charts.theme import LIGHT
 
 Picture = alt.Chart | alt.LayerChart
 """A chart whose width is left to whoever shows it."""

@@ -8,14 +8,14 @@ from tombola.foundations.atomic_files import read_json
 from tombola.metrics.scores import metric_title
 from tombola.metrics.statistics import mean_std
 from tombola.report import number_format as figures
-from tombola.report.figure_registry import Gallery
+from tombola.report.html.figure_registry import Gallery
+from tombola.report.html.layout import section
+from tombola.report.html.markup import Html, element
 from tombola.report.labels import METHOD_TITLES
-from tombola.report.layout import section
-from tombola.report.markup import Html, element
 from tombola.report.optional_json import Fields
 from tombola.report.study_data import Record
 from tombola.report.summary import Summary, scored
-from tombola.report.tables import Column, Table
+from tombola.report.tables.table import Column, Table
 from tombola.tickets.pruning_methods import METHODS, in_words
 
 _WEIGHTS = (

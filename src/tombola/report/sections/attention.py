@@ -21,12 +21,12 @@ from tombola.architectures.layer_names import Places
 from tombola.metrics.statistics import mean_std
 from tombola.report import charts
 from tombola.report import number_format as figures
-from tombola.report.figure_registry import Gallery
+from tombola.report.html.figure_registry import Gallery
+from tombola.report.html.layout import beside, figure, section
+from tombola.report.html.markup import Html, element, join
 from tombola.report.labels import and_words
-from tombola.report.layout import beside, figure, section
-from tombola.report.markup import Html, element, join
 from tombola.report.study_data import Record
-from tombola.report.tables import Column, Table
+from tombola.report.tables.table import Column, Table
 from tombola.tickets.pruning_methods import METHODS, in_words
 from tombola.tickets.ticket import Ticket
 

@@ -7,27 +7,27 @@ from dataclasses import replace
 from tombola.analysis.agreement.survival import SiteSurvival
 from tombola.architectures.layer_names import Places
 from tombola.metrics.scores import metric_title
-from tombola.report import captions as sentences
 from tombola.report import charts
 from tombola.report import number_format as figures
-from tombola.report.agreement import agreement
-from tombola.report.attention import attention
 from tombola.report.chance import kinds_of
-from tombola.report.figure_registry import Gallery
-from tombola.report.generated_images import drawings
-from tombola.report.interactions import interactions
+from tombola.report.charts.vega import Picture
+from tombola.report.html.figure_registry import Gallery
+from tombola.report.html.layout import beside, figure, section
+from tombola.report.html.markup import Html, join
 from tombola.report.labels import KIND_TITLES, METHOD_TITLES, SITE_NAMES, and_words
-from tombola.report.layout import beside, figure, section
-from tombola.report.markup import Html, join
-from tombola.report.neurons_vs_mlps import about_finer, finer, finer_table
 from tombola.report.published import PublishedRow, published
-from tombola.report.random_tickets import random_tickets
-from tombola.report.representations import representations
-from tombola.report.retention import retention
+from tombola.report.sections import captions as sentences
+from tombola.report.sections.agreement import agreement
+from tombola.report.sections.attention import attention
+from tombola.report.sections.generated_images import drawings
+from tombola.report.sections.interactions import interactions
+from tombola.report.sections.neurons_vs_mlps import about_finer, finer, finer_table
+from tombola.report.sections.random_tickets import random_tickets
+from tombola.report.sections.representations import representations
+from tombola.report.sections.retention import retention
+from tombola.report.sections.text_generation import writing
 from tombola.report.study_data import Record
 from tombola.report.summary import Summary
-from tombola.report.text_generation import writing
-from tombola.report.vega import Picture
 from tombola.tickets.pruning_methods import METHODS, in_words
 from tombola.tickets.ticket import SUPER_TICKETS, TICKET_KINDS, TICKETS, kinds_in_words
 

@@ -10,10 +10,10 @@ from tombola.analysis.locality.interactions import Floats, Interactions, Site, e
 from tombola.architectures.layer_names import Places
 from tombola.report import charts
 from tombola.report import number_format as figures
-from tombola.report.figure_registry import Gallery
+from tombola.report.html.figure_registry import Gallery
+from tombola.report.html.layout import figure, section
+from tombola.report.html.markup import Html
 from tombola.report.labels import and_words
-from tombola.report.layout import figure, section
-from tombola.report.markup import Html
 from tombola.report.study_data import Record
 
 _STRONGEST = 6

@@ -7,8 +7,8 @@ from rich.text import Text
 
 from tombola.analysis.generation_profile import Author
 from tombola.report import number_format as figures
+from tombola.report.sections.text_generation import read_works
 from tombola.report.study_data import read_record
-from tombola.report.text_generation import read_works
 
 
 def writing_table(folder: Path) -> Table | None:

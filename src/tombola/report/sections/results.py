@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from tombola.metrics.scores import metric_title
 from tombola.report import number_format as figures
-from tombola.report.figure_registry import Gallery
+from tombola.report.html.figure_registry import Gallery
+from tombola.report.html.layout import section
+from tombola.report.html.markup import Html, element
 from tombola.report.labels import METHOD_TITLES, TICKET_TITLES
-from tombola.report.layout import section
-from tombola.report.markup import Html, element
 from tombola.report.study_data import Record
 from tombola.report.summary import SIZES, Summary
-from tombola.report.tables import Block, Body, Column, Table
+from tombola.report.tables.table import Block, Body, Column, Table
 from tombola.study.results import Row
 from tombola.tickets.pruning_methods import METHODS, in_words
 

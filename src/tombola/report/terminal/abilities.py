@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tombola.report import number_format as figures
-from tombola.report.retention import read_profiles, recoveries, recovery_in_words
+from tombola.report.sections.retention import read_profiles, recoveries, recovery_in_words
 from tombola.report.study_data import read_record
 
 

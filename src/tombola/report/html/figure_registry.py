@@ -3,9 +3,9 @@
 import json
 from dataclasses import dataclass, field
 
-from tombola.report.markup import Html, element, join
-from tombola.report.tables import Table, table_html
-from tombola.report.vega import Picture, specification
+from tombola.report.charts.vega import Picture, specification
+from tombola.report.html.markup import Html, element, join
+from tombola.report.tables.table import Table, table_html
 
 
 @dataclass

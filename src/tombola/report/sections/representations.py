@@ -8,10 +8,10 @@ from tombola.metrics.statistics import mean_std
 from tombola.report import charts
 from tombola.report import number_format as figures
 from tombola.report.charts.representations import Point
-from tombola.report.figure_registry import Gallery
+from tombola.report.html.figure_registry import Gallery
+from tombola.report.html.layout import beside, figure, section
+from tombola.report.html.markup import Html, join
 from tombola.report.labels import METHOD_TITLES, TICKET_TITLES, and_words
-from tombola.report.layout import beside, figure, section
-from tombola.report.markup import Html, join
 from tombola.report.study_data import Record
 
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from tombola.analysis.generation_profile import Author, WritingProfile
 from tombola.report import number_format as figures
-from tombola.report.figure_registry import Gallery
+from tombola.report.html.figure_registry import Gallery
+from tombola.report.html.layout import section
+from tombola.report.html.markup import Html, element, join
 from tombola.report.labels import METHOD_TITLES, TICKET_TITLES
-from tombola.report.layout import section
-from tombola.report.markup import Html, element, join
 from tombola.report.study_data import Record
-from tombola.report.tables import Block, Body, Column, Table
+from tombola.report.tables.table import Block, Body, Column, Table
 
 PROMPTS = 4
 """Beginnings that are shown with what the models made of them; the numbers are of all."""

@@ -8,7 +8,7 @@ from tombola.report import number_format as figures
 from tombola.report.labels import METHOD_TITLES
 from tombola.report.study_data import Record
 from tombola.report.summary import Summary, scored
-from tombola.report.tables import Column, Table
+from tombola.report.tables.table import Column, Table
 
 _PAIRS: tuple[tuple[str, str], ...] = (("heads+mlps", "heads+neurons"), ("mlps", "neurons"))
 

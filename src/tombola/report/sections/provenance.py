@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from tombola.report import number_format as figures
-from tombola.report.layout import section
-from tombola.report.markup import Html, element, escape, join
+from tombola.report.html.layout import section
+from tombola.report.html.markup import Html, element, escape, join
 from tombola.report.optional_json import Fields
 from tombola.report.study_data import Record
 

@@ -6,10 +6,10 @@ from tombola.analysis.locality.random_tickets import RandomTickets, Share, SizeS
 from tombola.metrics.scores import metric_title
 from tombola.report import charts
 from tombola.report import number_format as figures
-from tombola.report.figure_registry import Gallery
+from tombola.report.html.figure_registry import Gallery
+from tombola.report.html.layout import beside, figure, section
+from tombola.report.html.markup import Html
 from tombola.report.labels import METHOD_TITLES, and_words, kind_title
-from tombola.report.layout import beside, figure, section
-from tombola.report.markup import Html
 from tombola.report.study_data import Record
 from tombola.tickets.pruning_methods import in_words
 
