@@ -98,6 +98,6 @@ def task(**options: Any) -> LanguageTask:
         "positions": POSITIONS,
         "bos_token": "bos",
         "train": Blocks(8, 16),
-        "calibration": Blocks(6, 8),
+        "importance": Blocks(6, 8),
     }
     return LanguageTask(abilities(), TEXTS, tokenizer(), **(settings | options))

@@ -40,7 +40,7 @@ ANATOMY = dissect(MODEL)
 
 def stub() -> Task:
     return cast(
-        Task, SimpleNamespace(metric=metric("accuracy"), name="made-up", calibration=None, normalise_layers=True)
+        Task, SimpleNamespace(metric=metric("accuracy"), name="made-up", importance_split=None, normalise_layers=True)
     )
 
 

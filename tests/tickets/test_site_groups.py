@@ -20,7 +20,7 @@ UNITS: dict[Grouping, TicketKind] = {"kv-groups": "heads", "blocks": "heads+mlps
 
 
 def losses(model: nn.Module) -> Tensor:
-    found = evaluate(whole(model), made, "calibration", batch_size=1)
+    found = evaluate(whole(model), made, "importance", batch_size=1)
     return torch.from_numpy(found.losses).double()
 
 
@@ -53,7 +53,7 @@ def test_a_unit_has_the_derivative_of_scaling_it_whole(units: Grouping) -> None:
     found = evaluate(
         whole(model, UNITS[units]),
         made,
-        "calibration",
+        "importance",
         importance=True,
         units=site_groups(anatomy, units),
         batch_size=3,

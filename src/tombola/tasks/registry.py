@@ -88,7 +88,7 @@ def _image_folder(config: StudyConfig) -> Task:
 def _language(config: StudyConfig) -> LanguageTask:
     options: dict[str, Any] = {
         "bos_token": config.bos_token,
-        "calibration": Blocks(config.importance_samples, config.importance_sequence_length),
+        "importance": Blocks(config.importance_samples, config.importance_sequence_length),
         "retain": config.retain,
         "name": config.task_name,
         "trust_remote_code": config.trust_remote_code,

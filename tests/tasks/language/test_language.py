@@ -104,7 +104,7 @@ def test_trees_and_rows_give_the_same_verdicts_losses_and_importance() -> None:
     assert max(b.inputs["input_ids"].shape[0] for b in rows.batches("dev", 5)) > 5
     for made in (trees, rows):
         # Importance on the pairs and questions themselves, whose rows are several in the one and one in the other.
-        made.calibration = "dev"
+        made.importance_split = "dev"
     one, two = (evaluate(whole(model), made, importance=True, batch_size=6) for made in (trees, rows))
     np.testing.assert_allclose(one.predictions, two.predictions, atol=1e-6)
     np.testing.assert_allclose(one.losses, two.losses, atol=1e-5)
@@ -161,7 +161,7 @@ def test_importance_is_that_of_the_calibration_text() -> None:
     model, made = llama(attention="sdpa"), task()
     made.settle(model)
     found = evaluate(whole(model), made, importance=True, batch_size=4)
-    direct = evaluate(whole(model), made, "calibration", importance=True, batch_size=3)
+    direct = evaluate(whole(model), made, "importance", importance=True, batch_size=3)
     assert found.importance is not None
     assert direct.importance is not None
     assert len(found.predictions) == made.size("dev")
@@ -169,7 +169,7 @@ def test_importance_is_that_of_the_calibration_text() -> None:
         torch.testing.assert_close(found.importance[kind], direct.importance[kind])
     # Of one block, against the derivative by a difference.
     layer, head, size = 1, 2, 8
-    item = made._encoded("calibration")[0]
+    item = made._encoded("importance")[0]
 
     def loss(gate: float) -> float:
         columns = slice(head * size, (head + 1) * size)
@@ -182,8 +182,8 @@ def test_importance_is_that_of_the_calibration_text() -> None:
             weight.copy_(kept)
         return found
 
-    made._items["calibration"] = [item]
-    alone = evaluate(whole(model), made, "calibration", importance=True).importance
+    made._items["importance"] = [item]
+    alone = evaluate(whole(model), made, "importance", importance=True).importance
     assert alone is not None
     assert alone["heads"][layer, head] == pytest.approx(abs(loss(1 + 1e-5) - loss(1 - 1e-5)) / 2e-5, rel=1e-3)
 
@@ -191,12 +191,12 @@ def test_importance_is_that_of_the_calibration_text() -> None:
 def test_one_shot_and_the_search_measure_on_it_without_layer_norms() -> None:
     model, made = llama(), task()
     made.settle(model)
-    importance = evaluate(whole(model), made, "calibration", importance=True).importance
+    importance = evaluate(whole(model), made, "importance", importance=True).importance
     assert importance is not None
     plain, layered = (importance.normalised(layers).least_first("heads")[:6] for layers in (False, True))
     assert plain != layered
     kept = one_shot(model, made, {"heads": 0.5})
-    assert kept.provenance["split"] == "calibration"
+    assert kept.provenance["split"] == "importance"
     assert sorted(plain) == (~kept).masks["heads"].nonzero().tolist()
     other = one_shot(model, made, {"heads": 0.5}, normalise_layers=True)
     assert sorted(layered) == (~other).masks["heads"].nonzero().tolist()
@@ -357,7 +357,7 @@ def test_nothing_is_searched_on_the_examples_that_judge() -> None:
     assert counting.size("search") == made.size("search")
     options = SearchOptions(threshold=0.01, heads_step=0.5, mlps_step=0, refine=False)
     assert search_ticket(model, made, options=options, split="search").full_score == pytest.approx(score_there)
-    with pytest.raises(TombolaError, match="has no split 'search'; it has train, calibration, dev"):
+    with pytest.raises(TombolaError, match="has no split 'search'; it has train, importance, dev"):
         everything.size("search")
     with pytest.raises(TombolaError, match=r"pairs has 12 examples, of which a share of 0\.01 cannot be held out"):
         task(held_out=0.01)

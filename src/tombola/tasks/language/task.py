@@ -53,7 +53,7 @@ from tombola.tasks.text.task import tokenizer_of
 AUTO = "auto"
 LONGEST = 2048
 """Tokens read at once where the model could read more: the field's length for calibration and perplexity."""
-_CELLS = {"dev": 8192, "search": 8192, "train": 8192, "calibration": 2048}
+_CELLS = {"dev": 8192, "search": 8192, "train": 8192, "importance": 2048}
 """Tokens of a batch at most, padding included, whatever its number of examples: the activations of a pass must fit, and
 those of a backward pass are kept. Training is not bound by it: its batches are the recipe's."""
 _TOKENS_OF_A_ROW = 64
@@ -78,7 +78,7 @@ class LanguageTask(Task):
     """What a causal language model understands, and the text that it is calibrated and trained on.
 
     Splits: `dev` holds the examples of all abilities that judge, `search` those that are held out to search on, if any
-    are, `train` blocks of text for recovery, `calibration` shorter blocks of the same text, by whose loss the
+    are, `train` blocks of text for recovery, `importance` shorter blocks of the same text, by whose loss the
     importance of sites is measured. Statistics of activations are taken of `calibration_text`.
 
     An output that is not finite counts as failure: a pruned model may well break, and has then understood nothing.
@@ -92,7 +92,7 @@ class LanguageTask(Task):
             ask the weights of `source` (see `tombola.tasks.language.bos_token`).
         source: of the pre-trained model whose weights say what a text begins with; None for the first that is settled.
         train: blocks of the split `train`, as many as the text fills.
-        calibration: the same of the split `calibration`.
+        importance: the same of the split `importance`.
         retain: what must be held: with a name in it, the score is that ability's alone.
         counted: names of the abilities that the score is the mean of; None for all.
         held_out: share of each ability's examples that is held out as the split `search`, so that nothing is chosen on
@@ -124,7 +124,7 @@ class LanguageTask(Task):
         bos_token: str = AUTO,
         source: str | None = None,
         train: Blocks | None = None,
-        calibration: Blocks | None = None,
+        importance: Blocks | None = None,
         retain: RetentionThreshold | None = None,
         counted: Sequence[str] | None = None,
         held_out: float = 0.0,
@@ -150,7 +150,7 @@ class LanguageTask(Task):
         if not any(one.strip() for one in text):
             raise TombolaError("there is no text to calibrate and train on; give a file with text in it")
         self.name, self.title = name, title
-        self.calibration = "calibration"
+        self.importance_split = "importance"
         self.normalise_layers = False
         self.trained = False
         # Each ability's own raw score, for the rows.
@@ -161,10 +161,10 @@ class LanguageTask(Task):
         self.tokenizer = tokenizer
         self.positions = positions
         self._text = tuple(text)
-        train, calibration = train or Blocks(128, LONGEST), calibration or Blocks(128, 128)
+        train, importance = train or Blocks(128, LONGEST), importance or Blocks(128, 128)
         self._blocks = {
             split: Blocks(blocks.count, min(blocks.length, positions))
-            for split, blocks in (("train", train), ("calibration", calibration))
+            for split, blocks in (("train", train), ("importance", importance))
         }
         self._attention = attention
         self._trust_remote_code = trust_remote_code
@@ -292,7 +292,7 @@ class LanguageTask(Task):
                 for one in self.abilities
             ],
             "train": {"blocks": self._blocks["train"].count, "tokens": self._blocks["train"].length},
-            "calibration": {"blocks": self._blocks["calibration"].count, "tokens": self._blocks["calibration"].length},
+            "importance": {"blocks": self._blocks["importance"].count, "tokens": self._blocks["importance"].length},
         }
 
     @override
@@ -520,20 +520,20 @@ class LanguageTask(Task):
         return Encoder(self.tokenizer, self.bos_token.token_id, self.positions)
 
     def calibration_text(
-        self, count: int = windowing.SAMPLES, length: int = windowing.SEQUENCE_LENGTH, seed: int = 0
+        self, samples: int = windowing.SAMPLES, sequence_length: int = windowing.SEQUENCE_LENGTH, seed: int = 0
     ) -> list[Tensor]:
         """What a model reads while the sizes of its activations are taken: stretches of the training text, drawn.
 
         Args:
-            count: number of stretches.
-            length: tokens of each, as far as the model's context and the text reach.
+            samples: number of stretches.
+            sequence_length: tokens of each, as far as the model's context and the text reach.
             seed: of the draw.
 
         Returns:
-            `count` batches of token ids, int64 [1, length].
+            `samples` batches of token ids, int64 [1, sequence_length].
         """
         tokens = torch.tensor(self._encoder().stream(self._text), dtype=torch.int64)
-        return windowing.windows(tokens, count, min(length, self.positions, len(tokens)), seed=seed)
+        return windowing.windows(tokens, samples, min(sequence_length, self.positions, len(tokens)), seed=seed)
 
 
 class _Shape(NamedTuple):
