@@ -23,7 +23,6 @@ from builders.made_up_scores import Fake, least
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import metric
-from tombola.pruning import one_shot as one_shot_pruning
 from tombola.pruning.evaluation import evaluate
 from tombola.pruning.one_shot import one_shot
 from tombola.subnetworks.subnetwork import shrunk, whole
@@ -46,7 +45,7 @@ def stub() -> Task:
 
 def cut(fake: Fake, densities: Mapping[str, float], **options: Any) -> Ticket:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(one_shot_pruning, "evaluate", fake)
+        patch.setattr("tombola.pruning.one_shot.evaluate", fake)
         return one_shot(MODEL, stub(), densities, block=BLOCK, **options)
 
 
@@ -126,7 +125,7 @@ def test_the_largest_weights_of_the_whole_model_stay_and_no_data_is_read(share: 
                 parameter.mul_(4).round_().div_(4)
     anatomy, fake = dissect(model), Fake(lambda _: 0.5)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(one_shot_pruning, "evaluate", fake)
+        patch.setattr("tombola.pruning.one_shot.evaluate", fake)
         found = one_shot(model, stub(), {"weights": share})
     weights = anatomy.weights_of(model)
     magnitudes = np.concatenate([weight.detach().abs().flatten().numpy() for weight in weights.values()])

@@ -16,7 +16,7 @@ from tombola.pruning.search import SearchOptions
 from tombola.study.config import ANALYSES, StudyConfig
 from tombola.tasks.presets import TEXT_PRESETS
 from tombola.tasks.regimes import OWN_TEXTS, REGIMES, TEXTS, regime_of
-from tombola.training import lora as low_rank
+from tombola.training import lora
 from tombola.training.loop import Recipe
 
 # A value that differs from the default, for every setting.
@@ -126,7 +126,7 @@ def test_adapters_are_of_a_recovery(settings: dict[str, Any], message: str) -> N
 
 
 def test_adapters_without_their_library_are_refused_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(low_rank, "find_spec", lambda _: None)
+    monkeypatch.setattr(lora, "find_spec", lambda _: None)
     with pytest.raises(TombolaError, match=r"pip install 'tombola\[language\]'"):
         StudyConfig(task="understanding", analyses=(), recovery_tokens=100, lora_rank=4)
 

@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from transformers import LlamaForCausalLM
 
-from builders import small_study as small
+from builders import small_study
 from builders.language_models import WORDS, llama, tokenizer
 from tombola import report
 from tombola.analysis.generation_profile import GenerationProfile
@@ -49,7 +49,7 @@ def chain(first: int, length: int) -> list[str]:
 @functools.cache
 def language() -> Path:
     """A tiny Llama that has learned the chain, a corpus of it, and questions about it; nobody writes there."""
-    folder = small.home() / "chain"
+    folder = small_study.home() / "chain"
     model = llama(dtype=torch.float32)
     ids = {word: number for number, word in enumerate(WORDS)}
     rows = torch.tensor([[ids["<s>"], *(ids[word] for word in chain(first, 20))] for first in range(40)])
@@ -109,7 +109,7 @@ def config(**settings: Any) -> StudyConfig:
 
 @functools.cache
 def finished() -> Study:
-    study = Study(config(), out=small.home() / "language-runs")
+    study = Study(config(), out=small_study.home() / "language-runs")
     study.run()
     return study
 
@@ -369,7 +369,7 @@ def test_the_command_line_says_where_each_ability_falls(tmp_path: Path) -> None:
         "precision",
     )
     flags = typed({name: tuple(v) if isinstance(v := values[name], list) else v for name in names})
-    done = small.tombola("study", *flags, "--methods", "heads", "--out", tmp_path, "--sparsities", "0.5")
+    done = small_study.tombola("study", *flags, "--methods", "heads", "--out", tmp_path, "--sparsities", "0.5")
     assert done.returncode == 0, done.stderr
     # Lines are as narrow as a terminal.
     text = " ".join(done.stdout.split())
@@ -391,7 +391,7 @@ def test_single_steps_prune_language_models_too(tmp_path: Path) -> None:
     values = config(sparsities=(0.1, 0.2)).settings()
     flags = typed({name: tuple(v) if isinstance(v := values[name], list) else v for name in (*names, "sparsities")})
     for method, expected in (("sparsegpt", (0.0, 0.1, 0.2)), ("sparsegpt-2of4", (0.5,))):
-        done = small.tombola("prune", *flags, "--method", method, "--out", tmp_path / method, "--json")
+        done = small_study.tombola("prune", *flags, "--method", method, "--out", tmp_path / method, "--json")
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout)
         assert found["sparsity"] in [pytest.approx(one, abs=1e-4) for one in expected]
@@ -402,7 +402,7 @@ def test_single_steps_prune_language_models_too(tmp_path: Path) -> None:
             model = LlamaForCausalLM.from_pretrained(tmp_path / method / "updated")
             for name, weight in dissect(model).weights_of(model).items():
                 assert bool((weight[~ticket.masks[name]] == 0).all())
-    wrong = small.tombola("prune", *flags, "--method", "wandering", "--out", tmp_path / "not")
+    wrong = small_study.tombola("prune", *flags, "--method", "wandering", "--out", tmp_path / "not")
     assert wrong.returncode == 2
     assert "unknown pruning method 'wandering'" in wrong.stderr
 

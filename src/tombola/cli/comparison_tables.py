@@ -11,7 +11,7 @@ from tombola.analysis.agreement.comparison import CONTROLS, Comparison, KindComp
 from tombola.analysis.agreement.null_distribution import NullDistribution
 from tombola.analysis.agreement.overlap import Overlap
 from tombola.analysis.agreement.survival import Density
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.labels import kind_title
 
 _COLUMNS: Mapping[str, str] = {
@@ -88,7 +88,7 @@ def _value(name: str, value: float | None) -> str:
         return "undefined"
     if name in _COUNTS:
         # Heads by one decimal, weights in millions.
-        return figures.short_count(value) if value >= 10_000 else f"{value:,.1f}".removesuffix(".0")
+        return number_format.short_count(value) if value >= 10_000 else f"{value:,.1f}".removesuffix(".0")
     return f"{value:.3f}" if value >= 0.0005 or not name.endswith("_p") else f"{value:.0e}"
 
 

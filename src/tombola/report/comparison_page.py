@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from tombola.analysis.agreement.survival import KindSurvival, SiteSurvival
 from tombola.architectures.layer_names import Places
-from tombola.report import charts
-from tombola.report import number_format as figures
+from tombola.report import charts, number_format
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import beside, figure, section
 from tombola.report.html.markup import Html, element, join
@@ -35,9 +34,9 @@ def comparison_page(comparison: Fields, registry: FigureRegistry) -> str:
     n = sum(len(_tickets(comparison, kind, task)) for kind in kinds for task in tasks)
     title = join("Tickets of ", element("span", and_words(tasks)))
     facts = [
-        figures.plural(len(tasks), "task"),
-        figures.plural(n, "ticket"),
-        f"{figures.count(comparison.get('draws', int))} random tickets of each kind",
+        number_format.plural(len(tasks), "task"),
+        number_format.plural(n, "ticket"),
+        f"{number_format.count(comparison.get('draws', int))} random tickets of each kind",
     ]
     main = join(*(part for part in parts if part is not None))
     return document(f"Tickets of {and_words(tasks)}", heading(title, facts), main, ending("Made by Tombola."))
@@ -85,8 +84,8 @@ def _site_survival(comparison: Fields, kind: TicketKind, task: str) -> SiteSurvi
 
 def _about(survival: SiteSurvival) -> str:
     parts = [
-        f"{figures.count(round(one.mean, 1))} of {figures.count(one.total)} {kind_title(site)}, "
-        f"{figures.count(one.everywhere)} of them in every ticket"
+        f"{number_format.count(round(one.mean, 1))} of {number_format.count(one.total)} {kind_title(site)}, "
+        f"{number_format.count(one.everywhere)} of them in every ticket"
         for site, one in survival.sites.items()
     ]
     return f"{and_words(parts)}."
@@ -125,8 +124,8 @@ def _matrices(comparison: Fields, kind: TicketKind) -> Iterator[tuple[str, Field
 def _note(drawn: list[list[dict[str, float] | None]] | None, row: int, column: int) -> str:
     one = drawn[row][column] if drawn else None
     if one is None:
-        return figures.MISSING
-    return f"{figures.share(one['mean'])}, 95 % from {figures.share(one['low'])} to {figures.share(one['high'])}"
+        return number_format.MISSING
+    return "{}, 95 % from {} to {}".format(*(number_format.share(one[name]) for name in ("mean", "low", "high")))
 
 
 def _about_overlap(
@@ -139,7 +138,7 @@ def _about_overlap(
     between = [value for i, j in pairs if (value := values[i][j]) is not None]
     parts = []
     if within and between:
-        inner, outer = (figures.share(sum(shares) / len(shares)) for shares in (within, between))
+        inner, outer = (number_format.share(sum(shares) / len(shares)) for shares in (within, between))
         parts.append(f"On average, two seeds of one task share {inner}, two tasks {outer}.")
     beyond = sum(
         (value := values[i][j]) is not None and (one := drawn[i][j]) is not None and value > one["high"]
@@ -148,7 +147,8 @@ def _about_overlap(
     )
     if drawn:
         parts.append(
-            f"{figures.count(beyond)} of {figures.plural(len(pairs), 'pair')} of tasks share more than 97.5 % of "
+            f"{number_format.count(beyond)} of {number_format.plural(len(pairs), 'pair')} of tasks share more than "
+            "97.5 % of "
             "random tickets of their sizes do."
         )
     return " ".join(parts)

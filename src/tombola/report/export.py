@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from tombola.foundations.atomic_files import publish, write_text
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.build import page_of
 from tombola.report.charts.vega import svg
 from tombola.report.html.figure_registry import FigureRegistry
@@ -24,7 +24,7 @@ def export(folder: Path, out: Path) -> list[str]:
 
     Args:
         folder: of a study, a comparison or a transfer.
-        out: a new folder: `figures/*.svg`, `tables/*.csv` and `tables/*.tex`.
+        out: a new folder: `number_format/*.svg`, `tables/*.csv` and `tables/*.tex`.
 
     Raises:
         TombolaError: as `report.build`; or `out` exists or cannot be written.
@@ -60,7 +60,7 @@ def _value(text: str, column: Column) -> str:
     """A cell for programs; text is a user's and stays as it is."""
     if not column.numeric:
         return text
-    if text == figures.MISSING:
+    if text == number_format.MISSING:
         return ""
     plain = _THOUSANDS.sub("", text.replace("−", "-").replace("\u00a0", " "))
     return plain.removeprefix("± ").removesuffix(f" {column.unit}" if column.unit else "")

@@ -2,7 +2,7 @@
 
 from tombola.metrics.scores import metric_title
 from tombola.metrics.statistics import Verdict
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import beside
 from tombola.report.html.markup import Html, element, join
@@ -31,8 +31,8 @@ def study_page(record: Record, registry: FigureRegistry) -> str:
 
 def _header(record: Record) -> Html:
     name = record.facts.get("name", str)
-    seeds = figures.plural(record.seeds, "seed")
-    parts = [metric_title(record.metric), f"{figures.count(record.rows[0].n)} examples", seeds]
+    seeds = number_format.plural(record.seeds, "seed")
+    parts = [metric_title(record.metric), f"{number_format.count(record.rows[0].n)} examples", seeds]
     parts += [f"study {name}"] if name else []
     return heading(join(element("span", record.model), " on ", element("span", record.task_title)), parts)
 

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from tombola.analysis.transfer import Transfer, TransferCell
 from tombola.metrics.scores import metric_title
-from tombola.report import charts
-from tombola.report import number_format as figures
+from tombola.report import charts, number_format
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import beside, figure, section
 from tombola.report.html.markup import Html, element, join
@@ -20,7 +19,7 @@ def transfer_page(found: Transfer, registry: FigureRegistry) -> str:
     methods = list(dict.fromkeys(cell.method for cell in found.cells))
     main = join(*(_method(found, method, registry) for method in methods))
     title = join("Do tickets transfer? ", element("span", found.model))
-    facts = [figures.plural(len(found.tasks), "task"), figures.plural(len(found.seeds), "seed")]
+    facts = [number_format.plural(len(found.tasks), "task"), number_format.plural(len(found.seeds), "seed")]
     return document(f"Transfer of tickets, {found.model}", heading(title, facts), main, ending("Made by Tombola."))
 
 
@@ -70,12 +69,12 @@ def _line(cell: TransferCell) -> tuple[str, ...]:
         _score(cell.score, cell.std, cell.n),
         _score(cell.random, cell.random_std, cell.n),
         _score(cell.own, cell.own_std, cell.n),
-        figures.score(cell.full),
-        figures.share(cell.sparsity),
-        figures.share(cell.own_sparsity),
+        number_format.score(cell.full),
+        number_format.share(cell.sparsity),
+        number_format.share(cell.own_sparsity),
         "undefined" if cell.share is None else f"{cell.share:.2f}".replace("-", "−"),
     )
 
 
 def _score(mean: float, std: float, n: int) -> str:
-    return f"{figures.score(mean)} ± {figures.score(std)}" if n > 1 else figures.score(mean)
+    return f"{number_format.score(mean)} ± {number_format.score(std)}" if n > 1 else number_format.score(mean)

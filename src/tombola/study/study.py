@@ -182,11 +182,11 @@ class Study:
         if not self.config.regime.draws or all(step.done() for step in self.steps()):
             return
         # Diffusers takes seconds to import, which no other study should wait for.
-        from tombola.profiling import memory_check as room
+        from tombola.profiling import memory_check
 
         model = self.task.load(self.config.model, seed=0).to(self.device)
         # Every such study trains, and takes the importance of the full model's sites while it draws.
-        room.check_heaviest(model, self.task, self.config, self.device, ("training", "importance", "sampling"))
+        memory_check.check_heaviest(model, self.task, self.config, self.device, ("training", "importance", "sampling"))
 
     def _run(self) -> Path:
         sweep_drafts(self.folder)

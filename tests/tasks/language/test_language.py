@@ -24,7 +24,7 @@ from tombola.pruning.search import SearchOptions, search_ticket
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.subnetworks.subnetwork import masked, shrunk, whole
 from tombola.tasks.base import Batch
-from tombola.tasks.language import task as language
+from tombola.tasks.language import task as language_task
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.abilities.retention import measure
 from tombola.tasks.language.item import Item
@@ -493,7 +493,7 @@ def test_the_bos_token_is_that_after_which_text_surprises_least() -> None:
 def test_batches_hold_every_example_once_and_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
     made = task()
     made.settle(llama())
-    monkeypatch.setitem(language._CELLS, "dev", 60)
+    monkeypatch.setitem(language_task._CELLS, "dev", 60)
     batches = list(made.batches("dev", 8))
     assert sorted(i for b in batches for i in b.indices) == list(range(made.size("dev")))
     assert max(b.inputs["input_ids"].numel() for b in batches if len(b.indices) > 1) <= 60
@@ -585,7 +585,7 @@ def test_what_one_process_found_out_another_need_not(monkeypatch: pytest.MonkeyP
     def refuse(*_: object) -> None:
         raise AssertionError("asked again")
 
-    monkeypatch.setattr(language, "choose_bos_token", refuse)
+    monkeypatch.setattr(language_task, "choose_bos_token", refuse)
     again.load(str(checkpoint()), seed=0)
     assert again.bos_token == made.bos_token
     assert again.size("dev") == made.size("dev")

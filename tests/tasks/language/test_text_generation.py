@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from builders import language_models as causal
+from builders import language_models
 from builders.encoders import synthetic
 from builders.language_models import POSITIONS, task, tokenizer
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import shrunk, whole
-from tombola.tasks.language import text_generation as creative_writing
+from tombola.tasks.language import text_generation
 from tombola.tasks.language.text_generation import (
     NOTHING,
     DrawToken,
@@ -24,7 +24,7 @@ from tombola.tasks.language.text_generation import (
 )
 
 # In 64 bits transformers' own attention takes a softmax in 32, in which rows of padding overflow.
-llama = functools.partial(causal.llama, attention="sdpa")
+llama = functools.partial(language_models.llama, attention="sdpa")
 PROMPTS = ("w1 w2 w3", "w4", "a b c d")
 
 
@@ -82,7 +82,7 @@ def test_perplexity_is_that_of_the_full_model() -> None:
 @pytest.mark.parametrize("likely", [3, 1024])
 def test_a_continuation_is_what_a_loop_over_one_text_draws(likely: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # Fewer than the share takes, and as many as there are.
-    monkeypatch.setattr(creative_writing, "LIKELY_TOKENS", likely)
+    monkeypatch.setattr(text_generation, "LIKELY_TOKENS", likely)
     model, words = llama(), tokenizer()
     settings = GenerationSettings(seed=3, max_new_tokens=9, temperature=0.7, top_p=0.8, continuations=2)
     found = generate_texts(model, model, words, bos_token_id=1, prompts=PROMPTS, settings=settings)

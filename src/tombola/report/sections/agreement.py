@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from tombola.report import charts
-from tombola.report import number_format as figures
+from tombola.report import charts, number_format
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import figure, section
 from tombola.report.html.markup import Html, element
@@ -97,11 +96,12 @@ def _sentence(label: str, one: Agreeing) -> str:
             "within": "no more than can be expected of",
         }[drawn.word]
         parts.append(
-            f"{where} {TICKET_TITLES[control]} ones ({figures.share(drawn.mean)}, 95 % from {figures.share(drawn.low)} "
-            f"to {figures.share(drawn.high)})"
+            f"{where} {TICKET_TITLES[control]} ones ({number_format.share(drawn.mean)}, 95 % from "
+            f"{number_format.share(drawn.low)} "
+            f"to {number_format.share(drawn.high)})"
         )
     against = f", {and_words(parts)}" if parts else ""
-    return f"{what}: two good tickets share {figures.share(jaccard.value)} of their survivors{against}."
+    return f"{what}: two good tickets share {number_format.share(jaccard.value)} of their survivors{against}."
 
 
 def _table(labelled: Sequence[tuple[str, Agreeing]]) -> Table:
@@ -119,8 +119,9 @@ def _table(labelled: Sequence[tuple[str, Agreeing]]) -> Table:
 
 def _block(label: str, one: Agreeing) -> Block:
     spread = one.number("deviation")
-    deviation = "" if spread is None else f" ± {figures.short_count(round(spread, 1))}"
-    survivors = f"{figures.short_count(one.number('mean_survivors'))}{deviation} of {figures.short_count(one.sites)}"
+    deviation = "" if spread is None else f" ± {number_format.short_count(round(spread, 1))}"
+    mean, sites = number_format.short_count(one.number("mean_survivors")), number_format.short_count(one.sites)
+    survivors = f"{mean}{deviation} of {sites}"
     lines: list[tuple[str | Noted, ...]] = []
     for name, title in _STATISTICS.items():
         observed = one.observed(name)
@@ -133,14 +134,14 @@ def _value(name: str, value: float | None) -> str:
     if value is None:
         return "undefined"
     if name in _COUNTS:
-        return figures.short_count(round(value, 1))
+        return number_format.short_count(round(value, 1))
     # Counts of weights give p values that no float holds.
-    return "< 0.001" if name == "cochran_q_p" and value < 0.001 else figures.score(value)
+    return "< 0.001" if name == "cochran_q_p" and value < 0.001 else number_format.score(value)
 
 
 def _chance(name: str, observed: Observed, control: str) -> str:
     drawn = observed.null_distributions.get(control)
     if drawn is None:
-        return figures.MISSING
+        return number_format.MISSING
     mean, low, high = (_value(name, part) for part in (drawn.mean, drawn.low, drawn.high))
     return mean if mean == low == high else f"{mean} ({low} to {high})"

@@ -19,8 +19,7 @@ from tombola.analysis.attention.pattern_classes import CLASSES
 from tombola.analysis.attention.patterns import AttentionPatterns
 from tombola.architectures.layer_names import Places
 from tombola.metrics.statistics import mean_std
-from tombola.report import charts
-from tombola.report import number_format as figures
+from tombola.report import charts, number_format
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import beside, figure, section
 from tombola.report.html.markup import Html, element, join
@@ -112,7 +111,8 @@ def attention_section(
     inputs = len(patterns[0].inputs)
     of = f", in the good tickets of {in_words(method)}" if method else ""
     lead = (
-        f"Five classes of attention maps (Kovaleva et al. 2019), by rules, on {figures.plural(inputs, 'input')} of the "
+        f"Five classes of attention maps (Kovaleva et al. 2019), by rules, on {number_format.plural(inputs, 'input')} "
+        "of the "
         f"dev split; survivors are heads that survive{of}. Norm-weighted attention counts what really arrives "
         "(Kobayashi et al. 2020)."
     )
@@ -145,7 +145,7 @@ def _about_classes(groups: Mapping[str, Distribution], difference: Difference | 
     ranked = sorted(((share[0], name) for name, share in everyone.items() if share is not None), reverse=True)
     parts.append(
         "Of the maps of all heads "
-        + and_words([f"{figures.share(share)} are {name}" for share, name in ranked[:2]])
+        + and_words([f"{number_format.share(share)} are {name}" for share, name in ranked[:2]])
         + "."
     )
     if difference is not None and difference.value is not None and difference.low is not None:
@@ -165,7 +165,7 @@ def _about_classes(groups: Mapping[str, Distribution], difference: Difference | 
     best = groups.get("super-survivors")
     if best is not None and (share := best.shares["heterogeneous"]) is not None:
         parts.append(
-            f"Of the super-survivors' maps {figures.share(1 - share[0])} have one of the four readable patterns."
+            f"Of the super-survivors' maps {number_format.share(1 - share[0])} have one of the four readable patterns."
         )
     return " ".join(parts)
 
@@ -189,7 +189,7 @@ def _about_grid(shares: Tensor, survival: Tensor | None) -> str:
     if not always.any():
         return f"{text} {dots} No head is kept by every seed."
     return (
-        f"{text} {dots} Of the {figures.plural(int(always.sum()), 'head')} that every seed keeps, {readable} "
+        f"{text} {dots} Of the {number_format.plural(int(always.sum()), 'head')} that every seed keeps, {readable} "
         f"{'has' if readable == 1 else 'have'} a readable pattern most of the time."
     )
 
@@ -252,7 +252,7 @@ def _features(
             for members in groups.values():
                 values = torch.cat([one.means[weighting][feature][mask] for one, mask in members])
                 known = values[~values.isnan()].tolist()
-                parts = [figures.score(part) for part in mean_std(known)] if known else [figures.MISSING]
+                parts = [number_format.score(part) for part in mean_std(known)] if known else [number_format.MISSING]
                 cells.append(" ± ".join(parts))
         lines.append(cells)
     return Table.of(_WHERE, columns, lines)
@@ -268,7 +268,7 @@ def _maps(patterns: AttentionPatterns, places: Places, registry: FigureRegistry)
         picture = known[0]
         share = patterns.shares("raw")[picture.row, picture.head, CLASSES.index(label)]
         site = f"{places.attention(picture.row)}.{picture.head}"
-        caption = f"Head {site}, of whose maps {figures.share(float(share))} are so."
+        caption = f"Head {site}, of whose maps {number_format.share(float(share))} are so."
         plot = registry.plot(
             charts.attention_map(picture), f"map-{label.replace('+', '-')}", f"An attention map: {label}"
         )

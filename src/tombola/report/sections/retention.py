@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from tombola.analysis.retention_profile import AbilityCurve, Kept, RetentionProfile, Scored
-from tombola.report import charts
-from tombola.report import number_format as figures
+from tombola.report import charts, number_format
 from tombola.report.charts.retention import RetentionPoint
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import beside, figure, section
@@ -60,15 +59,15 @@ def _full_sentence(profile: RetentionProfile) -> str:
     text = f"The full model has {and_words(have)}." if have else "The full model is at chance in every ability."
     if lack:
         names = and_words(
-            [f"{curve.title} ({_raw_score(curve)}, chance {figures.score(curve.chance)})" for curve in lack]
+            [f"{curve.title} ({_raw_score(curve)}, chance {number_format.score(curve.chance)})" for curve in lack]
         )
         text += f" It is at chance in {names}, which nothing can be kept of and which no score counts."
     return text
 
 
 def _raw_score(curve: AbilityCurve) -> str:
-    interval = f"{figures.score(curve.full_low)} to {figures.score(curve.full_high)}"
-    return f"{curve.measure} {figures.score(curve.full)}, {interval}"
+    interval = f"{number_format.score(curve.full_low)} to {number_format.score(curve.full_high)}"
+    return f"{curve.measure} {number_format.score(curve.full)}, {interval}"
 
 
 def _points(profile: RetentionProfile, full: Row) -> list[RetentionPoint]:
@@ -89,7 +88,7 @@ def _points(profile: RetentionProfile, full: Row) -> list[RetentionPoint]:
                     point.kept.share,
                     point.kept.low,
                     point.kept.high,
-                    f"{_share(point.kept)}; {curve.measure} {figures.score(point.kept.raw)}",
+                    f"{_share(point.kept)}; {curve.measure} {number_format.score(point.kept.raw)}",
                 )
             )
     return found
@@ -156,7 +155,7 @@ def _methods(record: Record, profiles: Sequence[RetentionProfile], full: Row, re
                 step.score / reference,
                 None,
                 None,
-                f"{100 * step.score / reference:.0f} %, score {figures.score(step.score)}",
+                f"{100 * step.score / reference:.0f} %, score {number_format.score(step.score)}",
             )
             for step in steps
             if reference > 0
@@ -205,7 +204,7 @@ def recoveries(profile: RetentionProfile) -> list[tuple[str, tuple[tuple[Kept, K
 def recovery_in_words(before: Kept, after: Kept, unit: str = " %") -> str:
     """What is left before and after training: `31 → 78 %`."""
     if before.share is None or after.share is None:
-        return figures.MISSING
+        return number_format.MISSING
     # Adding 0 turns the -0.0 that rounding leaves into 0.0.
     ends = (f"{round(100 * share) + 0:.0f}".replace("-", "−") for share in (before.share, after.share))
     return f"{' → '.join(ends)}{unit}"
@@ -264,9 +263,9 @@ def _raw(profiles: Sequence[RetentionProfile], registry: FigureRegistry) -> Html
         (
             METHOD_TITLES[profile.method],
             curve.title,
-            figures.share(point.sparsity),
-            figures.score(point.kept.raw),
-            f"{figures.score(point.kept.raw_low)} to {figures.score(point.kept.raw_high)}",
+            number_format.share(point.sparsity),
+            number_format.score(point.kept.raw),
+            f"{number_format.score(point.kept.raw_low)} to {number_format.score(point.kept.raw_high)}",
             _share(point.kept),
         )
         for profile in profiles

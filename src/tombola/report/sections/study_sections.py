@@ -7,8 +7,7 @@ from dataclasses import replace
 from tombola.analysis.agreement.survival import SiteSurvival
 from tombola.architectures.layer_names import Places
 from tombola.metrics.scores import metric_title
-from tombola.report import charts
-from tombola.report import number_format as figures
+from tombola.report import charts, number_format
 from tombola.report.charts.vega import AnyChart
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import beside, figure, section
@@ -16,7 +15,7 @@ from tombola.report.html.markup import Html, join
 from tombola.report.labels import KIND_TITLES, METHOD_TITLES, SITE_NAMES, and_words
 from tombola.report.null_distributions import kinds_of
 from tombola.report.published import PublishedRow, published
-from tombola.report.sections import captions as sentences
+from tombola.report.sections import captions
 from tombola.report.sections.agreement import agreement
 from tombola.report.sections.attention import attention
 from tombola.report.sections.generated_images import drawings
@@ -78,7 +77,7 @@ def _searches(record: Record, registry: FigureRegistry) -> Html | None:
         )
         label = f"{metric_title(record.metric)} against sparsity while pruning {in_words(method)}"
         plot = registry.plot(chart, f"search-{_slug(method)}", label)
-        caption = f"{sentences.about_search(record, searches)}{sentences.about_random_curve(record, searches, random)}"
+        caption = f"{captions.about_search(record, searches)}{captions.about_random_curve(record, searches, random)}"
         found.append(figure(METHOD_TITLES[method], caption, plot))
     if not found:
         return None
@@ -102,7 +101,7 @@ def _tickets(record: Record, registry: FigureRegistry) -> Html | None:
         )
         label = f"{metric_title(record.metric)} of the tickets of {in_words(method)}, pruned and retrained"
         plot = registry.plot(chart, f"tickets-{_slug(method)}", label)
-        found.append(figure(METHOD_TITLES[method], sentences.about_tickets(record, method), plot))
+        found.append(figure(METHOD_TITLES[method], captions.about_tickets(record, method), plot))
     if not found:
         return None
     spread = (
@@ -131,7 +130,7 @@ def _finer(record: Record, registry: FigureRegistry) -> Html | None:
     if not found:
         return None
     block = record.facts.inside("config").get("neuron_block", int)
-    blocks = f"blocks of {figures.plural(block, 'neuron')}" if block else "blocks of neurons"
+    blocks = f"blocks of {number_format.plural(block, 'neuron')}" if block else "blocks of neurons"
     lead = (
         f"One search takes whole MLPs, the other {blocks}; both stop at {100 * record.threshold:g} % of the full score."
     )
@@ -144,7 +143,7 @@ def _survival(record: Record, registry: FigureRegistry) -> Html | None:
     found = []
     for survival in record.survival:
         title = KIND_TITLES[survival.kind] if len(record.survival) > 1 else ""
-        caption = sentences.about_survival(survival, record.places)
+        caption = captions.about_survival(survival, record.places)
         plots = _survivors(survival, record.places, registry)
         found.append(figure(title, caption, *plots, layout="wide-narrow" if len(plots) > 1 else ""))
     shown = [kind for kind in SITE_NAMES if any(kind in one.sites for one in record.survival)]
@@ -206,7 +205,7 @@ def _super_survivors(record: Record, registry: FigureRegistry) -> Html | None:
         )
         label = f"{metric_title(record.metric)} of the super-survivors of {in_words(method)}, pruned and retrained"
         plot = registry.plot(chart, f"super-survivors-{_slug(method)}", label)
-        found.append(figure(METHOD_TITLES[method], sentences.about_super_survivors(record, method), plot))
+        found.append(figure(METHOD_TITLES[method], captions.about_super_survivors(record, method), plot))
     if not found:
         return None
     lead = (
@@ -226,7 +225,7 @@ def _density(record: Record, registry: FigureRegistry) -> Html | None:
     )
     return section(
         "Where the surviving weights lie",
-        figure("", sentences.about_density(record.density, record.places), plot),
+        figure("", captions.about_density(record.density, record.places), plot),
         lead="The good ticket of weights: percentage of each matrix that survives"
         + (", with its standard deviation over seeds." if record.seeds > 1 else "."),
     )
@@ -255,7 +254,7 @@ def _importance(record: Record, registry: FigureRegistry) -> Html | None:
     return section(
         "How important every site is",
         figure(
-            "", sentences.about_importance(kinds, seeds, places), *plots, layout="wide-narrow" if len(plots) > 1 else ""
+            "", captions.about_importance(kinds, seeds, places), *plots, layout="wide-narrow" if len(plots) > 1 else ""
         ),
         lead="In the full model, before the first cut: how much the loss of single examples would feel a small change "
         "of the site's gate.",
@@ -273,7 +272,7 @@ def _published(record: Record, registry: FigureRegistry) -> Html | None:
         chart = charts.beside_published(pairs, metric_title(record.metric))
         label = f"{metric_title(record.metric)} of this study and of the paper, pruning {in_words(method)}"
         plot = registry.plot(chart, f"published-{_slug(method)}", label)
-        caption = sentences.about_published(record, pairs, paper.model)
+        caption = captions.about_published(record, pairs, paper.model)
         found.append(figure(METHOD_TITLES[method], caption, plot))
     if not found:
         return None

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tombola.analysis.generation_profile import GeneratingModel, GenerationProfile
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import section
 from tombola.report.html.markup import Html, element, join
@@ -24,7 +24,8 @@ def text_generation(record: Record, registry: FigureRegistry) -> Html | None:
         return None
     settings, prompts = profiles[0][1].settings, profiles[0][1].prompts
     lead = (
-        f"{len(prompts)} beginnings of stories, each continued {figures.plural(settings.continuations, 'time')} by up "
+        f"{len(prompts)} beginnings of stories, each continued {number_format.plural(settings.continuations, 'time')} "
+        "by up "
         f"to {settings.max_new_tokens} tokens (temperature {settings.temperature:g}, the most probable "
         f"{100 * settings.top_p:g} %), with the same random numbers for all models. Variety is the share of "
         "different 1-, 2- and 3-grams, repetition that of 4-grams that a text had before. Perplexity is that of the "
@@ -71,12 +72,12 @@ def _table(full: GeneratingModel | None, profiles: GenerationProfiles) -> Table:
 def _line(model: GeneratingModel) -> Block:
     found = model.generated
     cells = (
-        figures.share(model.sparsity),
-        *map(figures.score, found.distinct),
-        figures.score(found.repetition),
-        figures.count(found.length),
-        figures.share(found.ended),
-        figures.score(found.perplexity),
+        number_format.share(model.sparsity),
+        *map(number_format.score, found.distinct),
+        number_format.score(found.repetition),
+        number_format.count(found.length),
+        number_format.share(found.ended),
+        number_format.score(found.perplexity),
     )
     return Block((cells,), (called(model),))
 

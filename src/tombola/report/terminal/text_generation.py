@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tombola.analysis.generation_profile import GeneratingModel
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.sections.text_generation import read_generation_profiles
 from tombola.report.study_data import read_record
 
@@ -40,9 +40,9 @@ def _cells(name: str, model: GeneratingModel) -> tuple[Text, ...]:
         name,
         "" if whole else model.ticket,
         "" if whole else model.stage,
-        figures.score(generated.distinct[1]),
-        figures.score(generated.repetition),
-        figures.count(generated.length),
-        figures.score(generated.perplexity),
+        number_format.score(generated.distinct[1]),
+        number_format.score(generated.repetition),
+        number_format.count(generated.length),
+        number_format.score(generated.perplexity),
     )
     return tuple(Text(cell) for cell in cells)

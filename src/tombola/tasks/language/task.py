@@ -19,10 +19,10 @@ from transformers import (
 )
 from typing_extensions import override
 
-from tombola.checkpoints import loading as sources
+from tombola.checkpoints import loading
 from tombola.foundations.atomic_files import write_json
 from tombola.foundations.errors import TombolaError
-from tombola.pruning import calibration as windowing
+from tombola.pruning import calibration
 from tombola.subnetworks.recognition import recognise
 from tombola.tasks.base import Batch, Output, Predictions, State, Task
 from tombola.tasks.language.abilities import catalog
@@ -206,8 +206,8 @@ class LanguageTask(Task):
             TombolaError: the model or a file cannot be read, or what the class refuses.
         """
         trust = bool(options.get("trust_remote_code", False))
-        path = sources.locate(source)
-        with sources.quiet(), sources.loading(source):
+        path = loading.locate(source)
+        with loading.quiet(), loading.loading(source):
             config = AutoConfig.from_pretrained(path, trust_remote_code=trust)
         _check_kind(source, config)
         if text_file is not None:
@@ -297,9 +297,9 @@ class LanguageTask(Task):
 
     @override
     def load(self, source: str, *, seed: int, state: State = "pretrained") -> nn.Module:
-        path = sources.locate(source)
+        path = loading.locate(source)
         options: dict[str, Any] = {"attn_implementation": self._attention, "trust_remote_code": self._trust_remote_code}
-        with sources.quiet(), sources.loading(source), torch.random.fork_rng([]):
+        with loading.quiet(), loading.loading(source), torch.random.fork_rng([]):
             torch.manual_seed(seed)
             config = AutoConfig.from_pretrained(path, trust_remote_code=self._trust_remote_code)
             _check_kind(source, config)
@@ -349,7 +349,7 @@ class LanguageTask(Task):
     @override
     def save(self, model: nn.Module, folder: Path) -> None:
         assert isinstance(model, PreTrainedModel)
-        with sources.quiet():
+        with loading.quiet():
             model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
         if self.bos_token is not None:
@@ -391,7 +391,7 @@ class LanguageTask(Task):
 
     def _find_bos_token(self, source: str, state: State, model: nn.Module) -> None:
         """The BOS token that does not depend on which model is loaded first."""
-        stored = Path(sources.locate(source)) / BOS_TOKEN_FILE
+        stored = Path(loading.locate(source)) / BOS_TOKEN_FILE
         if state != "init" and stored.is_file():
             # It was found for the model that this one was made of.
             self.fix_bos_token(BosToken.read(self.tokenizer, stored))
@@ -520,7 +520,7 @@ class LanguageTask(Task):
         return Encoder(self.tokenizer, self.bos_token.token_id, self.positions)
 
     def calibration_text(
-        self, samples: int = windowing.SAMPLES, sequence_length: int = windowing.SEQUENCE_LENGTH, seed: int = 0
+        self, samples: int = calibration.SAMPLES, sequence_length: int = calibration.SEQUENCE_LENGTH, seed: int = 0
     ) -> list[Tensor]:
         """What a model reads while the sizes of its activations are taken: stretches of the training text, drawn.
 
@@ -533,7 +533,7 @@ class LanguageTask(Task):
             `samples` batches of token ids, int64 [1, sequence_length].
         """
         tokens = torch.tensor(self._encoder().stream(self._text), dtype=torch.int64)
-        return windowing.windows(tokens, samples, min(sequence_length, self.positions, len(tokens)), seed=seed)
+        return calibration.windows(tokens, samples, min(sequence_length, self.positions, len(tokens)), seed=seed)
 
 
 class _Shape(NamedTuple):
