@@ -86,7 +86,7 @@ class Session:
         if is_denoiser(model):
             from tombola.profiling import memory_check
 
-            memory_check.check_heaviest(model, self.task, self.config, self.device, (work,))
+            memory_check.check_heaviest_pass(model, self.task, self.config, self.device, (work,))
 
     def score_entry(self, found: Evaluation) -> dict[str, Any]:
         """The score of an evaluation on dev with its interval, as JSON values."""

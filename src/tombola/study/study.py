@@ -149,7 +149,7 @@ class Study:
         for method in self.config.methods:
             _ = Ticket.full(self.anatomy, fitted(pruning_method(method), self.anatomy).kind, self.config.neuron_block)
         self._check_saved()
-        self._check_room()
+        self._check_memory()
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.folder / ".lock", timeout=0)
@@ -177,7 +177,7 @@ class Study:
                             f"{done} was retrained without saving the model; delete it to retrain, or change --save"
                         )
 
-    def _check_room(self) -> None:
+    def _check_memory(self) -> None:
         """Whether a denoiser's passes fit into memory: asked once, before the first of hours."""
         if not self.config.regime.draws or all(step.done() for step in self.steps()):
             return
@@ -186,7 +186,9 @@ class Study:
 
         model = self.task.load(self.config.model, seed=0).to(self.device)
         # Every such study trains, and takes the importance of the full model's sites while it draws.
-        memory_check.check_heaviest(model, self.task, self.config, self.device, ("training", "importance", "sampling"))
+        memory_check.check_heaviest_pass(
+            model, self.task, self.config, self.device, ("training", "importance", "sampling")
+        )
 
     def _run(self) -> Path:
         sweep_drafts(self.folder)
@@ -393,7 +395,7 @@ class Study:
                     # importance that pass does not have, makes one of its own.
                     own = (
                         steps
-                        if "neurons" in pruning_method(method).sites or pruning_method(method).site_groups
+                        if "neurons" in pruning_method(method).sites or pruning_method(method).grouping
                         else steps[1:]
                     )
                     what = f"search {method}"
