@@ -19,7 +19,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Kept:
+class AbilityRetention:
     """One ability of one pruned model.
 
     Attributes:
@@ -51,21 +51,21 @@ class Point:
         iteration: its number.
         sparsity: share of the prunable weights that is gone.
         weights: prunable weights that are left.
-        kept: what is left of the ability.
+        retained: what is left of the ability.
     """
 
     iteration: int
     sparsity: float
     weights: int
-    kept: Kept
+    retained: AbilityRetention
 
 
 @dataclass(frozen=True)
-class TicketKept:
+class TicketRetention:
     """What a ticket has kept of an ability."""
 
     scored: Scored
-    kept: Kept
+    retained: AbilityRetention
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class AbilityCurve:
     full_low: float
     full_high: float
     points: tuple[Point, ...]
-    tickets: tuple[TicketKept, ...]
+    tickets: tuple[TicketRetention, ...]
     fall: Fall
 
 
@@ -173,7 +173,7 @@ def retention_profile(
     curves = []
     for number, ability in enumerate(task.abilities):
         points = tuple(
-            Point(step.iteration, step.sparsity, step.weights, Kept.of(kept[number]))
+            Point(step.iteration, step.sparsity, step.weights, AbilityRetention.of(kept[number]))
             for step, kept in zip(found.passes[1:], along, strict=True)
         )
         was: Measured = whole[number].full
@@ -189,31 +189,39 @@ def retention_profile(
                 full_low=was.raw_low,
                 full_high=was.raw_high,
                 points=points,
-                tickets=tuple(TicketKept(scored, Kept.of(kept[number])) for scored, kept in of_tickets.items()),
-                fall=_fall(points, threshold),
+                tickets=tuple(
+                    TicketRetention(scored, AbilityRetention.of(kept[number])) for scored, kept in of_tickets.items()
+                ),
+                fall=fall(points, threshold),
             )
         )
     return RetentionProfile(method or found.good.method, threshold, found.last.sparsity, tuple(curves))
 
 
-def _fall(points: Sequence[Point], threshold: float) -> Fall:
+def fall(points: Sequence[Point], threshold: float) -> Fall:
+    """Where the share that is kept, and either end of its interval, fall under the threshold along a search."""
     return Fall(
         *(
-            _crossing([(point.sparsity, getattr(point.kept, name)) for point in points], threshold)
+            crossing([(point.sparsity, getattr(point.retained, name)) for point in points], threshold)
             for name in ("share", "low", "high")
         )
     )
 
 
-def _crossing(points: Sequence[tuple[float, float | None]], threshold: float) -> float | None:
-    """Where a curve that starts at (0, 1) first falls under the threshold."""
+def crossing(points: Sequence[tuple[float, float | None]], threshold: float) -> float | None:
+    """Sparsity at which a curve first falls under the threshold, by straight lines from (0, 1) through its points.
+
+    Args:
+        points: sparsity and share, in any order: refining phases of a search go back to a denser state, and a curve
+            goes by sparsity. Those without a share are left out.
+        threshold: at most 1.
+
+    Returns:
+        None if the curve never falls under it.
+    """
     before, share_before = 0.0, 1.0
-    # Refining phases of a search go back to a denser state: a curve goes by sparsity.
-    for sparsity, share in sorted((one for one in points if one[1] is not None), key=lambda one: one[0]):
-        assert share is not None
+    for sparsity, share in sorted(((x, y) for x, y in points if y is not None), key=lambda point: point[0]):
         if share < threshold:
-            if share_before <= share:
-                return sparsity
-            return before + (sparsity - before) * max(0.0, (share_before - threshold) / (share_before - share))
+            return before + (sparsity - before) * (share_before - threshold) / (share_before - share)
         before, share_before = sparsity, share
     return None
