@@ -19,9 +19,9 @@ from tombola.foundations.errors import TombolaError
 from tombola.tasks.images.noise import Schedule
 
 PARTS = ("unet", "transformer")
-"""What pipelines call their denoiser."""
+"""Names of the denoiser in pipelines."""
 SCHEDULE = "scheduler"
-"""What they call what says the noise; also the subfolder."""
+"""Name of the noise schedule in pipelines; also the subfolder."""
 _WEIGHTS = "diffusion_pytorch_model.safetensors"
 _TOKENS = 77
 """Length of a text that a denoiser is given: CLIP's."""
@@ -110,7 +110,7 @@ def config_of(source: str) -> Mapping[str, Any]:
 
 
 def predict(model: nn.Module, noisy: Tensor, timesteps: Tensor, **condition: Any) -> Tensor:
-    """What the denoiser says of noisy images [batch, channels, height, width] at timesteps, int64 [batch].
+    """Prediction of the denoiser for noisy images [batch, channels, height, width] at timesteps, int64 [batch].
 
     Args:
         condition: further arguments of the denoiser, of a text or a class.
@@ -123,7 +123,7 @@ def predict(model: nn.Module, noisy: Tensor, timesteps: Tensor, **condition: Any
 
 
 def _predict_packed(model: nn.Module, noisy: Tensor, timesteps: Tensor, condition: Mapping[str, Any]) -> Tensor:
-    """What Flux says: its tokens are squares of 2 x 2, it is told where they are, and times from 0 to 1."""
+    """Prediction of Flux: its tokens are squares of 2 x 2, it is told where they are, and times from 0 to 1."""
     _, channels, height, width = noisy.shape
     high, wide = height // 2, width // 2
     axes = len(cast(Mapping[str, Any], model.config)["axes_dims_rope"])
@@ -144,7 +144,7 @@ def _predict_packed(model: nn.Module, noisy: Tensor, timesteps: Tensor, conditio
 
 
 def random_inputs(model: nn.Module, batch: int, size: int | None = None) -> dict[str, Any]:
-    """What any denoiser takes: the same noise, timesteps and conditions each time, of its dtype and device.
+    """Dummy inputs of any denoiser: the same noise, timesteps and conditions each time, of its dtype and device.
 
     Args:
         model: a denoiser of diffusers.
@@ -403,7 +403,7 @@ def _part(source: str) -> str | None:
 
 
 def index_of(source: str) -> Mapping[str, Any] | None:
-    """What a pipeline in a folder or at a hub id is made of: part → library and class; None where there is none.
+    """Index of a pipeline in a folder or at a hub id: part → library and class; None where there is none.
 
     Raises:
         TombolaError: it cannot be read.

@@ -128,7 +128,7 @@ def export_graph(model: nn.Module, given: Mapping[str, Tensor], path: Path) -> s
 
 
 def run_graph(path: Path, given: Mapping[str, Tensor], output: str) -> Tensor:
-    """What ONNX Runtime computes on the CPU.
+    """Outputs of ONNX Runtime on the CPU.
 
     Raises:
         TombolaError: it refuses the graph.

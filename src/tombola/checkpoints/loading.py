@@ -1,4 +1,4 @@
-"""Where a model comes from: an asset, a local folder, or the hub."""
+"""Loading of models from an asset, a local folder, or the hub."""
 
 import contextlib
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ _HEADS = ("config.json", "model_index.json")
 
 
 def locate(source: str) -> str:
-    """What `from_pretrained` understands: a local path, or a hub id as it is.
+    """Path or id that `from_pretrained` understands: a local path, or a hub id as it is.
 
     A local folder of the same name goes before an asset. For a folder, or asset, that holds a GGUF file instead of a
     configuration, this is the folder of the dequantised model, made on first use: see [`tombola.checkpoints.gguf`][].
@@ -124,7 +124,7 @@ def save_companions(source: str | None, folder: Path) -> None:
 
 
 def holds_denoiser(source: str) -> bool:
-    """Whether a folder, or what the hub has of this name, is a model or a pipeline of diffusers.
+    """True if a folder, or what the hub has of this name, is a model or a pipeline of diffusers.
 
     A folder that is both, or neither, is left to transformers to read or refuse.
     """

@@ -28,7 +28,7 @@ class Library(ABC):
     @property
     @abstractmethod
     def version(self) -> str:
-        """That is installed."""
+        """Version of the library that is installed."""
 
     @abstractmethod
     def write_config(self, model: nn.Module, folder: Path) -> None:
@@ -58,7 +58,7 @@ class Library(ABC):
 
     @abstractmethod
     def read(self, like: nn.Module, folder: Path) -> nn.Module:
-        """What `save` wrote of a model like this one, in its dtype."""
+        """Read what `save` wrote of a model like this one, in its dtype."""
 
 
 class _Transformers(Library):
@@ -167,7 +167,7 @@ def library_of(model: nn.Module) -> Library:
 
 
 def is_denoiser(model: nn.Module) -> bool:
-    """Whether a model is of diffusers, without an import of it."""
+    """True if a model is of diffusers, without an import of it."""
     return any(
         kind.__name__ == "ModelMixin" and kind.__module__.partition(".")[0] == "diffusers"
         for kind in type(model).__mro__

@@ -32,7 +32,7 @@ def unpacked(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def same_bits(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are equal in dtype, shape and every bit: -0.0 and 0.0 differ, and a NaN equals itself.
+    """True if two tensors are equal in dtype, shape and every bit: -0.0 and 0.0 differ, and a NaN equals itself.
 
     The devices may differ.
     """

@@ -2,7 +2,7 @@
 
 
 class TombolaError(Exception):
-    """Something the user can mend: the message says what is wrong, where, and what to do, in one line.
+    """Error that the user can mend: the message says what is wrong, where, and what to do, in one line.
 
     The command line prints the message and exits with code 2; any other exception is a defect of Tombola.
     """

@@ -1,4 +1,4 @@
-"""How long work tells of itself: what it does, how far it is, how long it will take."""
+"""Progress of long work: what it does, how far it is, how long it will take."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ from rich.progress import Progress as RichProgress
 
 
 class Progress(Protocol):
-    """What a long function tells its caller."""
+    """Receiver of progress of a long function."""
 
     def advance(self, examples: int) -> None:
-        """So many examples more have passed through the model."""
+        """Count examples that have passed through the model."""
 
     def note(self, text: str) -> None:
         """A short word on where the work stands: the iteration, the score."""
@@ -77,12 +77,12 @@ class ProgressBars:
         self.drawn.update(self._whole, total=total - cost)
 
     def advance(self, cost: float) -> None:
-        """So much of the whole is done."""
+        """Count cost that is done of the whole."""
         self.drawn.advance(self._whole, cost)
 
 
 class ProgressLine:
-    """One step at work: its bar under that of the whole, which it moves along.
+    """Bar of one step at work, under that of the whole, which it moves along.
 
     Args:
         bars: of the whole.

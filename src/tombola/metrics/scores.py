@@ -80,7 +80,7 @@ class Metric:
         return floor(full, threshold, higher_is_better=self.higher_is_better)
 
     def holds(self, score: float, floor: float) -> bool:
-        """Whether `score` is at least as good as `floor`; NaN never is."""
+        """True if `score` is at least as good as `floor`; NaN never is."""
         return bool(score >= floor if self.higher_is_better else score <= floor)
 
 
@@ -198,7 +198,7 @@ TITLES: Mapping[str, str] = MappingProxyType(
         "frechet_distance": "Fréchet distance",
     }
 )
-"""What people call a metric whose name does not say it."""
+"""Titles of metrics whose names do not say what they are."""
 
 
 def metric_title(metric: str) -> str:

@@ -1,4 +1,4 @@
-"""What the numbers allow one to say: bootstrap intervals over examples, spread over seeds, the verdict."""
+"""Statistics of scores: bootstrap intervals over examples, spread over seeds, the verdict."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -139,7 +139,7 @@ def _percentiles(
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a retrained ticket matches the full model (DESIGN, Verdict), and what that rests on.
+    """Verdict on a retrained ticket: whether it matches the full model, and what that rests on.
 
     Attributes:
         matches: the verdict.

@@ -1,4 +1,4 @@
-"""What running a model costs: dense, masked and shrunk, measured side by side in one run."""
+"""Cost of running a model: dense, masked and shrunk, measured side by side in one run."""
 
 import contextlib
 import tempfile
@@ -25,7 +25,7 @@ from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk, structura
 from tombola.tickets.ticket import Ticket
 
 Variant = nn.Module | Subnetwork
-"""What can be run; a subnetwork brings the gates that it needs."""
+"""Model that can be run; a subnetwork brings the gates that it needs."""
 
 _BATCHES = (1, 32)
 _BATCHES_OF_IMAGES = (1, 4, 16)
@@ -39,7 +39,7 @@ _ROUNDS = 50
 
 @dataclass(frozen=True)
 class Cost:
-    """What one variant of a model costs.
+    """Cost of one variant of a model.
 
     Attributes:
         parameters: distinct parameters of the whole model; masked ones are still there.
@@ -92,11 +92,11 @@ class Costs:
     steps: int | None = None
 
     def theoretical_speedup(self, variant: str = "shrunk") -> float:
-        """How many times as fast as the dense model its share of the multiply-adds would make it."""
+        """Speed-up over the dense model that its share of the multiply-adds would give."""
         return self.variants["dense"].multiply_adds / self.variants[variant].multiply_adds
 
     def measured_speedup(self, variant: str = "shrunk", *, processor: bool = False) -> float:
-        """How many times as fast as the dense model it is at the largest batch, by the clock or in processor time."""
+        """Speed-up over the dense model at the largest batch, by the clock or in processor time."""
         dense, other = (
             cost.processor_seconds if processor else cost.seconds
             for cost in (self.variants["dense"], self.variants[variant])
@@ -112,7 +112,7 @@ class Costs:
         return {str(batch): seconds * (self.steps or 1) / batch for batch, seconds in cost.seconds.items()}
 
     def entry(self) -> dict[str, object]:
-        """As JSON: a variant's fields by its name, with theoretical and measured speed-up."""
+        """JSON object: a variant's fields by its name, with theoretical and measured speed-up."""
         found: dict[str, object] = {
             "length": self.length,
             "dtype": self.dtype,
@@ -274,7 +274,7 @@ def module_of(variant: Variant) -> nn.Module:
 
 @dataclass(frozen=True)
 class _Seconds:
-    """Of one pass, by the clock and of all processors, or the least of several."""
+    """Seconds of one pass, by the clock and of all processors, or the least of several."""
 
     wall: float
     processor: float

@@ -16,13 +16,13 @@ from tombola.foundations.errors import TombolaError
 
 
 class Statistic(Protocol):
-    """What is kept of a matrix's inputs."""
+    """Running statistic of a matrix's inputs."""
 
     def add(self, rows: Tensor) -> None:
         """Add inputs, [positions, inputs]."""
 
     def result(self) -> Tensor:
-        """Of all inputs together."""
+        """Statistic of all inputs together."""
 
 
 class Norms:
@@ -148,7 +148,7 @@ class ActivationObserver:
 
 
 def _masks(anatomy: Anatomy, layer: int, matrices: Sequence[Matrix]) -> dict[str, str]:
-    """For each matrix the keyword that says which of the positions it sees are real."""
+    """Keyword of the mask of real positions, for each matrix."""
     rows = [row for row in anatomy.attentions if row.layer == layer]
     own = "attention_mask" if rows[0].stack == 0 else "decoder_attention_mask"
     # A second sublayer's keys and values are of the encoder's tokens.

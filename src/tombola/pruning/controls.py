@@ -22,7 +22,7 @@ def names(method: str) -> tuple[str, ...]:
 
 
 def random(ticket: Ticket, seed: int, groups: SiteGroups | None = None, anatomy: Anatomy | None = None) -> Ticket:
-    """As many sites of each kind (weights) as `ticket` has, drawn uniformly from the whole model.
+    """Random ticket of the same size, drawn uniformly from the whole model: as many sites of each kind, or weights.
 
     Args:
         ticket: whose size the draw has.
@@ -78,7 +78,7 @@ def _drawn(ticket: Ticket, groups: SiteGroups | None, generator: torch.Generator
 
 
 def random_layerwise(ticket: Ticket, seed: int, groups: SiteGroups | None = None) -> Ticket:
-    """As many heads and neurons in each layer (weights in each matrix) as `ticket` has, drawn uniformly there.
+    """Layer-matched random ticket: as many heads and neurons in each layer (weights in each matrix), drawn there.
 
     It tells whether *these* sites matter or only their profile over depth. A layer has one MLP, so the MLPs stay
     the same.

@@ -1,4 +1,4 @@
-"""One pass over a split: score and, where asked, the importance of every site, in the same forward passes."""
+"""Evaluation on a split: score and, where asked, the importance of every site, in the same forward passes."""
 
 import contextlib
 import math
@@ -29,7 +29,7 @@ from tombola.tickets.ticket import Ticket
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What one pass found.
+    """Result of one pass over a split.
 
     Attributes:
         score: the task's metric over the split; NaN where the split predicts nothing, as training images do.

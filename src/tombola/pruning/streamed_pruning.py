@@ -45,7 +45,7 @@ _SPARE = 1 << 26
 
 @dataclass(frozen=True)
 class PrunedCheckpoint:
-    """What was written.
+    """Checkpoint that was pruned and written.
 
     Attributes:
         folder: loads with plain `from_pretrained`, and with `Ticket.load`.

@@ -35,7 +35,7 @@ Done = Callable[[Matrix, Tensor, Tensor], None]
 
 @dataclass(frozen=True, eq=False)
 class WeightPruning:
-    """What pruning gave.
+    """Result of pruning weights.
 
     Attributes:
         ticket: of weights.

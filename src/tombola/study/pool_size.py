@@ -1,4 +1,4 @@
-"""How many worker processes a study is given when nobody says: what cores, memory and the steps themselves allow."""
+"""Number of worker processes of a study when nobody says: what cores, memory and the steps allow."""
 
 import heapq
 import itertools

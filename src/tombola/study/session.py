@@ -1,4 +1,4 @@
-"""What one step of the command line needs: a task, a model, and where they run."""
+"""Session of a command: a task, a model, and where they run."""
 
 import contextlib
 import dataclasses
@@ -60,7 +60,7 @@ class Session:
         return model
 
     def load_subnetwork(self, ticket: Ticket | None = None) -> Subnetwork:
-        """What is to be scored: the fine-tuned model, whole or under a ticket, or a denoiser that was shrunk already.
+        """Load what is scored: the fine-tuned model, whole or under a ticket, or a denoiser that was shrunk already.
 
         Raises:
             TombolaError: the ticket is for another model, or for one that has one already.

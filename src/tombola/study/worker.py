@@ -53,7 +53,7 @@ class _Parent:
         return self._orders.get()
 
     def tell(self, **message: object) -> None:
-        """One message, after the examples that came before it."""
+        """Send one message, after the examples that came before it."""
         self._flush()
         self._write(message)
 

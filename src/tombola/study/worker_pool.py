@@ -27,7 +27,7 @@ _Events = queue.SimpleQueue[tuple["Worker", dict[str, Any] | None]]
 
 
 class Worker:
-    """One worker process.
+    """Worker process.
 
     Args:
         job: what it works for, see `tombola.study.worker`.
@@ -72,7 +72,7 @@ class Worker:
 
     @property
     def busy(self) -> bool:
-        """Whether it has a step that is not done."""
+        """True if it has a step that is not done."""
         return self._step is not None
 
     def submit(self, step: StudyStep, seed: int | None) -> None:
@@ -101,7 +101,7 @@ class Worker:
         self._printed.close()
 
     def failure(self, message: Mapping[str, Any] | None) -> Exception:
-        """What to raise: for what the worker says of its failure, or for a process that ended without a word."""
+        """Error to raise: for what the worker says of its failure, or for a process that ended without a word."""
         at = f"at the step {self._step.what!r}" if self._step is not None else "between two steps"
         memory = TombolaError(
             f"memory ran out {at}, in a worker process; start again with --workers 1, finished steps are kept"
@@ -164,15 +164,15 @@ class WorkerPool:
             worker.join()
 
     def idle(self) -> list[Worker]:
-        """Those without a step."""
+        """Workers without a step."""
         return [worker for worker in self._workers if not worker.busy]
 
     def busy(self) -> bool:
-        """Whether any has a step."""
+        """True if any has a step."""
         return any(worker.busy for worker in self._workers)
 
     def can_start(self) -> bool:
-        """Whether another one may be hired."""
+        """True if another one may be started."""
         return len(self._workers) < self._size
 
     def start(self, line: ProgressLine) -> Worker:

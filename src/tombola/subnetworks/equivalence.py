@@ -18,7 +18,7 @@ from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork, masked
 
 _OUTPUTS = ("logits", "sample", "last_hidden_state")
-"""What models call what they compute."""
+"""Names of the outputs of models."""
 
 _PRECISE = (torch.float32, torch.float64)
 

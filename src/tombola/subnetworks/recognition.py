@@ -115,7 +115,7 @@ def _candidates(model: PreTrainedModel) -> Iterator[tuple[str, Family]]:
 
 
 def _gated_norms(family: Family) -> bool:
-    """Whether an entry has a gate that is not at the MLP's own output."""
+    """True if an entry has a gate that is not at the MLP's own output."""
     return any(mlp.gate is not None for stack in family.stacks for mlp in stack.mlps)
 
 
@@ -132,7 +132,7 @@ def _linear_maps(model: PreTrainedModel) -> set[str]:
 
 
 def _has_counts(model: nn.Module, anatomy: Anatomy) -> bool:
-    """Whether every attention has the attributes that are set anew when heads are removed."""
+    """True if every attention has the attributes that are set anew when heads are removed."""
     modules = [(model.get_submodule(row.module), row.plan.counts) for row in anatomy.attentions]
     return all(hasattr(module, attribute) for module, counts in modules for attribute in counts)
 

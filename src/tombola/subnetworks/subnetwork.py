@@ -39,7 +39,7 @@ class Subnetwork:
 
     @property
     def gated(self) -> bool:
-        """Whether sites that the ticket pruned are still there and need gates at zero."""
+        """True if sites that the ticket pruned are still there and need gates at zero."""
         return self.ticket.kind != "weights" and self.present != self.ticket
 
 

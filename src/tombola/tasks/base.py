@@ -1,4 +1,4 @@
-"""What the rest of Tombola knows of a task: data in batches, a loss per example, and a score."""
+"""Tasks as the rest of Tombola sees them: data in batches, a loss per example, and a score."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,14 +44,14 @@ class Batch:
 
 @dataclass(frozen=True)
 class Output:
-    """What a model says of a batch: `losses` fp32 [batch], with their graph, and `predictions` [batch]."""
+    """Output of a model for a batch: `losses` fp32 [batch], with their graph, and `predictions` [batch]."""
 
     losses: Tensor
     predictions: Tensor
 
 
 def rows_held_out(search_rows: int | None, dev_rows: int | None, train: int, dev: int) -> int:
-    """How many of so many training rows are held out for the search: as asked, or as many as judge, at most a fifth.
+    """Number of training rows held out for the search: as asked, or as many as judge, at most a fifth.
 
     Args:
         search_rows: as asked for; None for that many.
@@ -108,7 +108,7 @@ class Task(ABC):
         """Write model and preprocessing into an existing folder, in the layout that `load` reads."""
 
     def saved(self, folder: Path) -> bool:
-        """Whether `save` wrote a model into a folder."""
+        """True if `save` wrote a model into a folder."""
         return (folder / "config.json").is_file()
 
     @abstractmethod
@@ -146,7 +146,7 @@ class Task(ABC):
         """Predictions of one who never looks at the input: the most common training class, or the mean."""
 
     def calibration_text(self, samples: int, sequence_length: int, seed: int) -> Sequence[Batch | Tensor]:
-        """What a model reads while the sizes of its activations are taken: by default examples of the training split.
+        """Calibration inputs, read while the sizes of activations are taken: by default examples of the training split.
 
         Args:
             samples: examples.
@@ -173,14 +173,14 @@ class Task(ABC):
     def retained(
         self, split: str, full: Predictions, pruned: Predictions, *, seed: int, resamples: int
     ) -> Sequence[Retained]:
-        """How much of each ability a pruned model has kept, from the predictions [examples] of both on a split.
+        """Retention of each ability in a pruned model, from the predictions [examples] of both on a split.
 
         None by default: most tasks measure one thing, which is their score.
         """
         return ()
 
     def picture(self, model: nn.Module | None) -> bytes | None:
-        """What a model makes, as a PNG for people to look at; None where there is nothing to see.
+        """Images that a model generates, as a PNG for people to look at; None where there is nothing to see.
 
         Args:
             model: the model; None for what it is compared with.
@@ -198,7 +198,7 @@ class Task(ABC):
     def generate_texts(
         self, model: nn.Module, full: nn.Module, settings: GenerationSettings, prompts: Sequence[str] = PROMPTS
     ) -> GeneratedTexts:
-        """What a model writes, whole, shrunk or with zeroed weights; nothing where it is broken.
+        """Generate texts with a model, whole, shrunk or with zeroed weights; none where it is broken.
 
         Args:
             model: the one that writes.

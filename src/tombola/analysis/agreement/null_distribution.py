@@ -1,4 +1,4 @@
-"""What agreement there is by chance: the distribution of every statistic over random tickets of the same sizes."""
+"""Null distributions of agreement: every statistic over random tickets of the same sizes."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 FEATURES = ("first", "separator", "previous", "next", "same", "entropy", "entropy_share", "distance")
-"""What `features` gives, in order."""
+"""Names of what `features` returns, in order."""
 
 
 def features(maps: Tensor, separators: Tensor) -> Tensor:

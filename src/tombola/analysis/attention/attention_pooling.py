@@ -88,7 +88,7 @@ def survivors_against_pruned(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Difference:
-    """How much larger a class's share is in survivors than in the other heads; the bootstrap is over heads.
+    """Difference between survivors and other heads in a class's share; the bootstrap is over heads.
 
     Args:
         patterns: of each seed's full model.

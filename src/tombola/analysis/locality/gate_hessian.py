@@ -164,7 +164,7 @@ def _mirrored(rows: Tensor, depths: Tensor) -> Tensor:
 
 
 def _depth(place: Place) -> int:
-    """Where in the order of the layers a place is: the MLP of a layer comes after its heads."""
+    """Position of a place in the order of the layers: the MLP of a layer comes after its heads."""
     kind, row = place
     return 2 * row + (kind == "mlps")
 

@@ -1,4 +1,4 @@
-"""What is left of a model's abilities, against how much of it is gone or left."""
+"""Charts of retained abilities, against how much of the model is gone or left."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -30,12 +30,12 @@ class Column:
 
     @property
     def naming(self) -> bool:
-        """Whether its cells name lines."""
+        """True if its cells name lines."""
         return self.kind in ("group", "head", "details")
 
     @property
     def numeric(self) -> bool:
-        """Whether its cells are numbers as `figures` writes them."""
+        """True if its cells are numbers as `number_format` writes them."""
         return self.kind in ("number", "interval")
 
 

@@ -43,7 +43,7 @@ class PrefixTree:
 
     @property
     def is_path(self) -> bool:
-        """Whether nothing parts, so that plain causal attention is right."""
+        """True if nothing branches, so that plain causal attention is right."""
         return bool((self.ends == len(self)).all())
 
 
@@ -99,7 +99,7 @@ def build_prefix_tree(sequences: Sequence[Tokens], given: Sequence[int]) -> Pref
 
 
 def shared_prefix_length(sequences: Sequence[Tokens]) -> int:
-    """How many first tokens all sequences share."""
+    """Number of first tokens that all sequences share."""
     shortest, longest = min(sequences), max(sequences)
     # What the first and the last in order share, those between them share too.
     return next((i for i, (a, b) in enumerate(zip(shortest, longest, strict=False)) if a != b), len(shortest))

@@ -1,4 +1,4 @@
-"""What must not be lost: a threshold on the mean over abilities, or on one of them, as `grammar>=0.9`."""
+"""Retention threshold: on the mean over abilities, or on one of them, as `grammar>=0.9`."""
 
 import re
 from collections.abc import Sequence

@@ -31,7 +31,7 @@ DEFAULT = ("grammar", "language-modelling", "knowledge", "sentiment")
 
 @dataclass(frozen=True)
 class Kind:
-    """What an ability of the table is made from.
+    """Kind of ability: what it is made from.
 
     Attributes:
         what: one line for people.

@@ -18,7 +18,7 @@ from tombola.tasks.language.abilities.sentiment import FREE
 
 @dataclass(frozen=True)
 class _Prompt:
-    """How a task is asked: its columns, and its label → which choice is right."""
+    """Prompt of a task: its columns, and its label → which choice is right."""
 
     columns: tuple[str, ...]
     prompt: str
