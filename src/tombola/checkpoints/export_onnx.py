@@ -165,7 +165,7 @@ def _inputs(model: PreTrainedModel, batch: int, length: int) -> dict[str, Tensor
 
 @contextlib.contextmanager
 def _silently() -> Iterator[None]:
-    """Without the exporter's remarks on its own parts."""
+    """Silence the exporter's remarks on its own parts."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -148,7 +148,7 @@ def holds_denoiser(source: str) -> bool:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without transformers' own bars and reports: our steps have theirs."""
+    """Silence transformers' own bars and reports while the block runs: our steps have theirs."""
     verbosity = transformers_logging.get_verbosity()
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()

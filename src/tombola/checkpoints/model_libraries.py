@@ -1,4 +1,4 @@
-"""The two libraries that models come from: how each writes a model, and makes it again from its configuration."""
+"""Model libraries, transformers and diffusers: how each writes a model, and makes it again from its configuration."""
 
 import copy
 from abc import ABC, abstractmethod
@@ -17,7 +17,7 @@ from tombola.foundations.errors import TombolaError
 
 
 class Library(ABC):
-    """A library of models.
+    """Library that models come from.
 
     Attributes:
         name: of the package.
@@ -107,7 +107,7 @@ class _Transformers(Library):
 
 
 class _Diffusers(Library):
-    """Its import takes seconds, so that it waits until there is a model of it."""
+    """Models of diffusers. The import takes seconds, so that it waits until there is a model of it."""
 
     name = "diffusers"
 
@@ -150,7 +150,7 @@ class _Diffusers(Library):
 TRANSFORMERS: Library = _Transformers()
 DIFFUSERS: Library = _Diffusers()
 LIBRARIES = {library.name: library for library in (TRANSFORMERS, DIFFUSERS)}
-"""By name, as files have it."""
+"""Libraries by name, as files have it."""
 
 
 def library_of(model: nn.Module) -> Library:

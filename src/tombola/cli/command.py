@@ -19,7 +19,7 @@ class Command:
     add_arguments: Callable[[argparse.ArgumentParser], None]
     """Adds the command's own arguments; called for the command that was chosen only."""
     run: Callable[[argparse.Namespace], dict[str, Any]]
-    """Does it, says it to people unless `options.json`, and returns the result as JSON values."""
+    """Run the command, print for people unless `options.json`, and return the result as JSON values."""
     groups: tuple[str, ...] = ()
     """Titles of the groups of settings that it heeds; it takes no others."""
     preset: str = "paper"

@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read."""
+"""Exception that users are meant to read."""
 
 
 class TombolaError(Exception):

@@ -16,7 +16,7 @@ class Progress(Protocol):
         """Count examples that have passed through the model."""
 
     def note(self, text: str) -> None:
-        """A short word on where the work stands: the iteration, the score."""
+        """Note where the work stands: the iteration, the score."""
 
 
 class _Silent:
@@ -28,7 +28,7 @@ class _Silent:
 
 
 SILENT: Progress = _Silent()
-"""Tells nobody."""
+"""Progress that goes nowhere."""
 
 
 class ProgressBars:
@@ -72,7 +72,7 @@ class ProgressBars:
         return ProgressLine(self)
 
     def skip(self, cost: float) -> None:
-        """A step that was found done."""
+        """Skip a step that was found done."""
         total = self.drawn.tasks[self._whole].total or 0.0
         self.drawn.update(self._whole, total=total - cost)
 
@@ -117,7 +117,7 @@ class ProgressLine:
         self._print(what)
 
     def end(self) -> None:
-        """Settle what the step costs."""
+        """End the step and settle its cost."""
         self._bars.advance(self._cost - self._spent)
         self._bars.drawn.update(self._bar, visible=False)
 

@@ -69,7 +69,7 @@ def paired_difference(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> tuple[float, float, float]:
-    """By how much `a` is better than `b`, with its percentile bootstrap interval: (difference, low, high).
+    """Difference by which `a` is better than `b`, with its percentile bootstrap interval: (difference, low, high).
 
     Positive means that `a` is better, also where a lower score is. Both are scored on the same resampled
     examples. `a` and `b` are [n], or [seeds, n] for the difference of mean scores; references are [n].

@@ -317,7 +317,7 @@ def _time(variant: Variant, given: Mapping[str, Any]) -> _Seconds:
 
 
 def _wait(device: torch.device) -> None:
-    """Until the device has done what it was asked: a GPU's work goes on after the call."""
+    """Wait until the device has done what it was asked: a GPU's work goes on after the call."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

@@ -17,7 +17,7 @@ from tombola.profiling.tensor_memory import Memory, bytes_of, estimate
 
 
 class Runs(Protocol):
-    """A network of which it is known what it needs: a `memory_plan.Need` or a `PartNeed`."""
+    """Network whose memory need is known: a `memory_plan.Need` or a `PartNeed`."""
 
     @property
     def weights(self) -> int:

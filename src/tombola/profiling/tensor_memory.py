@@ -166,4 +166,4 @@ def _attention(query: Any, key: Any, value: Any, *_: Any, out_shape: Any = None,
 
 
 _ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}
-"""The counter of operations does not know the CPU's fused attention."""
+"""Fused attention of the CPU, which the counter of operations does not know."""

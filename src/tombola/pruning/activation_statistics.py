@@ -98,7 +98,7 @@ class ActivationObserver:
                 handle.remove()
 
     def start(self, inputs: Mapping[str, Tensor]) -> None:
-        """A batch comes next: which of its positions are real."""
+        """Prepare for the next batch: which of its positions are real."""
         masks = {name: inputs[name] for name in set(self._masks.values()) if name in inputs}
         self._real = {name: mask.bool() for name, mask in masks.items() if mask.ndim == 2 and not mask.all()}
 

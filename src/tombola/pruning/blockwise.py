@@ -27,18 +27,18 @@ class Watcher(Protocol):
     """Observer of a block while batches pass it."""
 
     def start(self, inputs: Mapping[str, Tensor]) -> None:
-        """A batch comes next."""
+        """Prepare for the next batch."""
 
     def settle(self) -> None:
-        """The block has been run on it; once for each of its uses."""
+        """Take note that the block has been run on the batch; once for each of its uses."""
 
 
 def always_there(layers: set[int]) -> None:
-    """The residence of the layers of a model that is in memory as a whole."""
+    """Residence callback for a model that is in memory as a whole: nothing to do."""
 
 
 class _BehindTheBlock(Exception):  # noqa: N818 - nothing is wrong
-    """The block in question has been run: nothing that comes after it is asked for."""
+    """Signal that the block in question has been run: nothing after it is needed."""
 
 
 @dataclass
@@ -79,7 +79,7 @@ class _Pass:
 
 
 class BlockwiseRun:
-    """Made by [`blockwise`][tombola.pruning.blockwise.blockwise]; `watch` is to be called for layer after layer."""
+    """Blockwise run, made by `blockwise`; `watch` is to be called for layer after layer."""
 
     def __init__(
         self,

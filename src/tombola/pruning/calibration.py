@@ -1,4 +1,4 @@
-"""Calibration text: what a model reads while the sizes of its activations are taken.
+"""Calibration text, read by a model while the sizes of its activations are taken.
 
 Text is drawn as in the papers, in stretches of one long text. A language task draws its own
 (`LanguageTask.calibration_text`); the blocks of its splits `train` and `importance`, which lie one after another, are

@@ -1,4 +1,4 @@
-"""Tickets to compare a good one with: of exactly its size, but drawn at random, or made of the least useful."""
+"""Controls of a good ticket: of exactly its size, but drawn at random, or made of the least useful sites."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ _SWAPS, _CLOSE = 400, 0.005
 
 
 def names(method: str) -> tuple[str, ...]:
-    """The controls that say something: with one site a layer, a layer-matched draw is the good ticket itself."""
+    """Controls that say something: with one site a layer, a layer-matched draw is the good ticket itself."""
     return tuple(name for name in TICKETS[1:] if name != "random-layerwise" or method not in ("mlps", "blocks"))
 
 
@@ -109,7 +109,7 @@ def random_layerwise(ticket: Ticket, seed: int, groups: SiteGroups | None = None
 
 
 def bad(found: Search, model: nn.Module) -> Ticket:
-    """The least useful of the same size.
+    """Bad ticket: the least useful sites or weights, of the same size.
 
     Sites: those that the search removed, first removed first, topped up with the survivors of least importance.
     Weights: those of smallest magnitude in `model`, the one that was searched.

@@ -153,7 +153,7 @@ def evaluate(
 
 
 def with_full_model(task: Task, full: Evaluation) -> tuple[Task, Evaluation]:
-    """The task as it judges what is made of a full model, and the full model's own evaluation on `dev` by that.
+    """Task relative to a full model, and the full model's own evaluation on `dev` by that.
 
     Raises:
         TombolaError: the full model has nothing that could be lost.

@@ -1,4 +1,4 @@
-"""Prune until the score no longer holds: the trajectory, and the smallest ticket that still holds."""
+"""Search for a ticket: prune until the score no longer holds, and keep the smallest ticket that does."""
 
 import functools
 import math
@@ -249,7 +249,7 @@ _Cutter = Callable[[_State], _Cut | None]
 
 @dataclass
 class _Trail:
-    """The loop that all searches share: cut, pass, keep the cut while the score holds."""
+    """Loop that all searches share: cut, evaluate, keep the cut while the score holds."""
 
     task: Task
     split: str
@@ -337,7 +337,7 @@ class _Trail:
 
 
 Calibrate = Callable[[], Calibration]
-"""Gives calibration text when it is needed: most methods need none."""
+"""Function that gives calibration text when it is needed: most methods need none."""
 
 
 def search_ticket(

@@ -1,4 +1,4 @@
-"""SparseGPT (Frantar, Alistarh 2023): prune a matrix column by column, and let the columns to come make good for it.
+"""SparseGPT (Frantar, Alistarh 2023): prune a matrix column by column and compensate in the columns to come.
 
 Removing a weight w of column j costs w² / [H⁻¹]ⱼⱼ of the layer's squared error on the calibration text, H being the
 Gram matrix of its inputs, and is best compensated by moving the later columns along row j of H⁻¹ (optimal brain

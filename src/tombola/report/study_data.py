@@ -31,7 +31,7 @@ from tombola.tickets.ticket import Ticket
 
 @dataclass(frozen=True)
 class Record:
-    """A study as it lies on disk.
+    """Record of a study as it lies on disk.
 
     Attributes:
         folder: where it lies.

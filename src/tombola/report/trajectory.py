@@ -1,4 +1,4 @@
-"""The path of a search: what every pass removed and what was left of the score."""
+"""Trajectory of a search: what every pass removed, and the score that was left."""
 
 from dataclasses import dataclass
 from pathlib import Path

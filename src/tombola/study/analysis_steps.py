@@ -1,4 +1,4 @@
-"""The steps that ask what one seed's full model and tickets mean: each publishes one file of analysis."""
+"""Analysis steps of one seed's full model and tickets: each publishes one file."""
 
 import dataclasses
 import functools

@@ -61,7 +61,7 @@ class SeedFolder:
 
 @dataclass(frozen=True)
 class CrossSeedFolder:
-    """Several seeds of a study: the folder of what is found across them.
+    """Folder of what is found across several seeds of a study.
 
     It is named after the seeds, so that it is never that of others.
 

@@ -1,4 +1,4 @@
-"""Number of worker processes of a study when nobody says: what cores, memory and the steps allow."""
+"""Default number of worker processes of a study: what cores, memory and the steps allow."""
 
 import heapq
 import itertools

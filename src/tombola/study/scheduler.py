@@ -120,7 +120,7 @@ def run_steps(steps: Sequence[StudyStep], bars: ProgressBars, pool: WorkerPool, 
 
 
 def _give(schedule: Schedule, pool: WorkerPool, bars: ProgressBars) -> None:
-    """Give the workers that rest what may begin: first what they have the model for, then anything."""
+    """Give idle workers what may begin: first what they have the model for, then anything."""
     for only in (True, False):
         for worker in pool.idle():
             step = schedule.take(worker.seed, only=only)

@@ -130,11 +130,11 @@ class SeedContext:
         return self._cached
 
     def cache(self, model: nn.Module) -> None:
-        """Remember the fine-tuned full model, so that it is not read again."""
+        """Cache the fine-tuned full model, so that it is not read again."""
         self._cached = model
 
     def release(self) -> None:
-        """Let go of the full model: another seed's takes its place in memory."""
+        """Release the cached full model: another seed's takes its place in memory."""
         self._cached = None
 
     def evaluate(

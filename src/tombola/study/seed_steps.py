@@ -1,4 +1,4 @@
-"""The steps of one seed of a study: each is found done, or computes its result and publishes it whole."""
+"""Steps of one seed of a study: each is found done, or computes its result and publishes it whole."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""A step of a study: what it is, what it costs, what it needs, and whether it is done."""
+"""Steps of a study: what each costs, what it needs, and whether it is done."""
 
 import contextlib
 import warnings

@@ -59,5 +59,5 @@ def in_words(seconds: float) -> str:
 
 
 def announce(text: str) -> None:
-    """Tell it on stderr, where progress is told."""
+    """Print a text on stderr, where progress is shown."""
     Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Worker processes as the study that started them sees them: given steps, listened to, and ended together.
+"""Pool of worker processes, as the study sees it: given steps, listened to, and ended together.
 
 Not `multiprocessing`: its processes import the caller's script again, which must then be written for it. What runs in a
 worker is `python -m tombola.study.worker`, and all that passes between the two are lines of JSON.
@@ -76,14 +76,14 @@ class Worker:
         return self._step is not None
 
     def submit(self, step: StudyStep, seed: int | None) -> None:
-        """Let it run a step."""
+        """Submit a step to the worker."""
         self._step = step
         self.seed = seed
         self.line.start(step.what, cost=step.cost, weight=step.weight)
         self._send({"run": step.what})
 
     def finished(self) -> StudyStep:
-        """Take note that its step is done."""
+        """Mark the worker's step as done, and return it."""
         assert self._step is not None
         step, self._step = self._step, None
         self.line.end()
@@ -139,7 +139,7 @@ class Worker:
 
 
 class WorkerPool:
-    """The workers of one job: started as work for them comes, and all ended when the block ends, however it does.
+    """Pool of the workers of one job: started as work comes, and all ended when the block ends, however it does.
 
     Args:
         job: what they work for, see `tombola.study.worker`.
@@ -176,7 +176,7 @@ class WorkerPool:
         return len(self._workers) < self._size
 
     def start(self, line: ProgressLine) -> Worker:
-        """Start another one."""
+        """Start another worker."""
         worker = Worker(self._job, self._threads, line, self._events)
         self._workers.append(worker)
         return worker

@@ -1,4 +1,4 @@
-"""The proof that what is made of a model computes what the masked one does, on inputs that any model takes."""
+"""Proof of equivalence: a model made from another computes what the masked one does, on inputs that any model takes."""
 
 import contextlib
 import copy
@@ -140,7 +140,7 @@ def verify_equivalent(model: nn.Module, small: Subnetwork, again: nn.Module, wha
 
     Args:
         model: the whole model.
-        small: its ticket made flesh; of a ticket of weights, the masked model.
+        small: the shrunk model; of a ticket of weights, the masked one.
         again: what was read back; it may be changed to fp32.
         what: names it in an error.
 

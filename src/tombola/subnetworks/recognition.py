@@ -1,4 +1,4 @@
-"""An architecture that the table does not know, but that is built like one that it does: recognised, and checked.
+"""Recognition of an architecture that the table lacks but that is built like one in it, with a check.
 
 Many model types share their layers with another (XLM-RoBERTa with BERT, OLMo with Llama). A type is taken for such a
 relative only if an entry of the table finds every linear map of its layers, each of the shape that it should have,

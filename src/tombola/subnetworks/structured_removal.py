@@ -67,7 +67,7 @@ class RemainingHeads:
 
     @classmethod
     def of(cls, row: HeadRow, kept: Tensor) -> "RemainingHeads":
-        """The cut of a row that leaves the heads of `kept`, bool [heads]."""
+        """Remaining heads of a row when those of `kept`, bool [heads], stay."""
         heads = kept.cpu().nonzero().flatten()
         blank = len(heads) == 0 and not row.may_be_empty
         if blank:

@@ -17,7 +17,7 @@ from tombola.tasks.language.abilities.retention import Retained
 from tombola.tasks.language.text_generation import PROMPTS, GeneratedTexts, GenerationSettings
 
 State = Literal["pretrained", "init", "trained"]
-"""At which point of its life a model is loaded."""
+"""State in which a model is loaded."""
 
 Predictions = NDArray[np.int64] | NDArray[np.float64]
 """[examples]: class ids (int64) or values (float64); [examples, features] of images that a model drew."""
@@ -62,7 +62,7 @@ def rows_held_out(search_rows: int | None, dev_rows: int | None, train: int, dev
 
 
 class Task(ABC):
-    """The only door to a regime: search, controls, training and report ask a task, never a model family.
+    """Task, the interface of a regime: search, controls, training and report ask it, never a model family.
 
     Attributes:
         name: short name, used for folders.
@@ -161,7 +161,7 @@ class Task(ABC):
         return found
 
     def with_full_model(self, full: Predictions) -> "Task":
-        """The task as it judges what is made of a full model that predicts this [examples] on `dev`.
+        """Task relative to a full model that predicts this [examples] on `dev`.
 
         Itself by default. A task of several abilities counts those that the full model has.
 
@@ -188,7 +188,7 @@ class Task(ABC):
         return None
 
     def shared_state(self) -> Mapping[str, Any]:
-        """JSON values that this task found out with the model, for `recall` of another process: nothing by default."""
+        """JSON values that this task found out with the model, for another process: nothing by default."""
         return {}
 
     def load_shared_state(self, known: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""From the name of a task to the task."""
+"""Registry of tasks: from a configuration to the task."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The tickets that lie in folders: single ones, studies, sweeps, imported trees."""
+"""Finding tickets in folders: single ones, studies, sweeps, imported trees."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Other people's tickets: a tree of NumPy masks of heads and MLPs, checked and turned into tickets of ours."""
+"""Import of foreign tickets: a tree of NumPy masks of heads and MLPs, checked and turned into tickets of ours."""
 
 import hashlib
 import json

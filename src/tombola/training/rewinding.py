@@ -1,4 +1,4 @@
-"""The weights that a ticket is trained from: pre-trained, random, those of a training step, or the trained ones."""
+"""Weights that a ticket is trained from: pre-trained, random, those of a training step, or the trained ones."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -126,7 +126,7 @@ def agreement_by_counts(shared: PairwiseOverlap, super_survivors: int, pairs: Ar
 def _agreement(
     shared: PairwiseOverlap, super_survivors: int, pairs: Array, values: Mapping[str, Callable[[], Array | float]]
 ) -> Agreement:
-    """Ask for the values that are defined only: libraries answer the others with NaN and a warning."""
+    """Agreement from the values that are defined: libraries answer the others with NaN and a warning."""
     equal = int((shared.differing(pairs) == 0).sum())
     undefined = dict(_undefined(shared, pairs, equal))
     known = {name: None if name in undefined else float(value()) for name, value in values.items()}

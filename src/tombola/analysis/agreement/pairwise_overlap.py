@@ -109,7 +109,7 @@ class PairwiseOverlap:
         return np.where((self.differing(pairs) > 0).any(axis=-1), len(pairs) - rejected, np.nan)
 
     def _disagreements(self) -> Array:
-        """Over sites, the sum of (tickets that keep it) x (tickets that do not), [...]; 0 for equal tickets."""
+        """Sum over sites of (tickets that keep it) x (tickets that do not), [...]; 0 for equal tickets."""
         found: Array = self.tickets * self.sizes.sum(axis=-1) - self.counts.sum(axis=(-2, -1))
         return found
 

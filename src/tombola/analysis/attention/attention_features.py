@@ -1,4 +1,4 @@
-"""Numbers that say what a head attends to: shares of its attention, entropy, distance."""
+"""Features of what a head attends to: shares of its attention, entropy, distance."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The patterns of several seeds' heads together: classes of survivors, and what they have to do with survival.
+"""Attention patterns of several seeds' heads together: classes of survivors, and what they have to do with survival.
 
 A head of a pre-trained model is the same head in every seed, so that the seeds of a head go together whenever heads are
 drawn anew; inputs are the same for all seeds and are drawn together too.
@@ -28,7 +28,7 @@ from tombola.metrics.statistics import RESAMPLES
 
 @dataclass(frozen=True)
 class Difference:
-    """By how much one mean exceeds another, with its 95 % bootstrap interval.
+    """Difference of two means with its 95 % bootstrap interval.
 
     All None where one mean is of no heads; no interval where it is of so few that over a tenth of the draws have none.
     """

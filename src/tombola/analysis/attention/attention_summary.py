@@ -163,7 +163,7 @@ def _masked(patterns: AttentionPatterns, mask: Tensor | None, beside: Tensor | N
 
 
 def _pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Row by row, NaN where one does not vary."""
+    """Pearson's correlation row by row, NaN where one does not vary."""
     x = x - x.mean(1, keepdims=True)
     y = y - y.mean(1, keepdims=True)
     scale = np.sqrt((x**2).sum(1) * (y**2).sum(1))

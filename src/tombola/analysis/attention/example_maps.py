@@ -1,4 +1,4 @@
-"""A few real attention maps with their tokens: the clearest short one of each head and class, seen in a stream."""
+"""Example maps of attention with their tokens: the clearest short one of each head and class, seen in a stream."""
 
 from dataclasses import dataclass
 from typing import Any

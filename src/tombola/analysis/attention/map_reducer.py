@@ -1,4 +1,4 @@
-"""From attention maps to classes and features, batch by batch; only the example maps are kept."""
+"""Reduction of attention maps to classes and features, batch by batch; only the example maps are kept."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Take second derivatives by pairs of gates from a model, and delete for real what they speak of."""
+"""Second derivatives of the loss by pairs of gates, and measured deletions beside them."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -102,7 +102,7 @@ def interactions(
 
 
 def _derivatives(subnetwork: Subnetwork, task: Task, batches: Sequence[Batch], progress: Progress) -> Interactions:
-    """The derivatives alone, nothing deleted yet."""
+    """Derivatives alone, nothing deleted yet."""
     sites = _sites(subnetwork.present)
     places = [site[:2] for site in sites]
     depths = torch.tensor([_depth(place) for place in places])

@@ -1,4 +1,4 @@
-"""Grids of layers: who survives, how dense the matrices are, how important every head is."""
+"""Grids of layers: survival, density of matrices, importance of heads."""
 
 import math
 from collections.abc import Sequence

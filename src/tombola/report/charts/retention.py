@@ -14,7 +14,7 @@ Against = Literal["sparsity", "parameters"]
 
 @dataclass(frozen=True)
 class RetentionPoint:
-    """A value of one line.
+    """Point of a line in the chart of retention.
 
     Attributes:
         line: what it belongs to: an ability, or a method.

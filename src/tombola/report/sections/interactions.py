@@ -1,4 +1,4 @@
-"""The section on interactions: who backs up whom, and how much of the loss single sites explain."""
+"""Section on interactions of sites, and how much of the loss single sites explain."""
 
 import itertools
 from collections.abc import Mapping

@@ -10,7 +10,7 @@ from tombola.report.html.markup import Html, element
 
 @dataclass(frozen=True)
 class Column:
-    """A column.
+    """Column of a table.
 
     Attributes:
         name: its head.
@@ -79,7 +79,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
+    """Table of a page: title, columns and lines.
 
     Attributes:
         title: what it shows, for people who cannot see it and for lists of tables.

@@ -276,7 +276,7 @@ def _repeated(value: Any, batch: int, device: torch.device) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the bars and the advice of diffusers: parts are missing on purpose."""
+    """Silence the bars and the advice of diffusers while the block runs: parts are missing on purpose."""
     verbosity = logging.get_verbosity()
     shown = logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

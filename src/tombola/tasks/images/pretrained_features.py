@@ -1,4 +1,4 @@
-"""The space of a pre-trained vision network: what it says of images that its own image processor has prepared."""
+"""Feature space of a pre-trained vision network, on images that its own image processor has prepared."""
 
 import contextlib
 from collections.abc import Iterator

@@ -28,7 +28,7 @@ TEXTS, TOKENS = 64, 24
 """Texts that are asked of, and tokens of each: it is felt most just after it."""
 NONE = "none"
 BOS_TOKEN_FILE = "bos_token.json"
-"""Lies beside a saved model, so that whoever loads it reads as before."""
+"""File beside a saved model that tells its BOS token, so that whoever loads it reads as before."""
 _KNOWN = ("<|endoftext|>", "<|begin_of_text|>", "<bos>", "<s>", "</s>")
 
 

@@ -1,4 +1,4 @@
-"""Token sequences, of one item or several, as a tree: what they share is there once, so that it is computed once.
+"""Prefix tree of token sequences, of one item or several: what they share is there once, so that it is computed once.
 
 A sentence pair, a question with its choices, a prompt with its labels and the same prompt without its text: all are
 sequences that begin alike and part somewhere. The tree has one node for every distinct beginning. Laid out in depth-

@@ -19,7 +19,7 @@ def retained_share(threshold: float, retain: str | None) -> float:
 
 @dataclass(frozen=True)
 class RetentionThreshold:
-    """A threshold.
+    """Threshold on retained abilities.
 
     Attributes:
         ability: whose; None for the mean over all that count.

@@ -105,7 +105,7 @@ class LanguageTask(Task):
         trust_remote_code: let `load` run code that comes with a model.
 
     Attributes:
-        learned: names of the abilities that the full model has, as `judging` found; None before that.
+        learned: names of the abilities that the full model has, as `with_full_model` found; None before that.
         counted: names of those that the score is the mean of.
 
     Raises:

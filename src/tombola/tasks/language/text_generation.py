@@ -1,4 +1,4 @@
-"""Creative writing: does a pruned model still write, or does it babble?
+"""Text generation: continuations of fixed prompts, measured in numbers.
 
 Continuations of fixed prompts are sampled with a fixed seed, and measured in four ways. Variety: the share of
 different n-grams among all (distinct-n, Li et al. 2016). Repetition: the share of 4-grams of a text that were in it

@@ -105,7 +105,7 @@ class Ability:
         return replace(self, examples=tuple(self.examples[index] for index in balanced(self._groups(), rows, seed)))
 
     def parted(self, share: float, seed: int = 0) -> tuple[Self, Self]:
-        """The ability twice: with the examples that judge, and with the share of them that is held out to search on.
+        """Split it in two: with the examples that judge, and with the share of them that is held out to search on.
 
         Every group gives the same share, so that chance is the same on both.
 
