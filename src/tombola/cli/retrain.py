@@ -38,7 +38,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     model = pipe.task.load(pipe.config.model, seed=options.seed, state=rewinding.start).to(pipe.device)
     # Before the output folder is begun, so that a wrong ticket leaves no trace.
     ticket.check(dissect(model))
-    pipe.check_room(model, "training")
+    pipe.check_memory(model, "training")
     with publish(options.out) as draft, pipe.bars("retrain", pipe.training_cost(), TRAINING_COST) as bars:
         part = retrain(
             model, ticket, pipe.task, pipe.config.recipe, seed=options.seed, precision=pipe.precision, progress=bars

@@ -31,6 +31,7 @@ from tombola.study.analysis_steps import AnalysisSteps
 from tombola.study.config import ANALYSES, StudyConfig
 from tombola.study.cross_seed_steps import SurvivorSteps
 from tombola.study.folder_layout import EVALUATION, SAVED, Cell, Survivors
+from tombola.study.memory_needs import check_memory
 from tombola.study.pool_size import crew_size, threads
 from tombola.study.results import TicketVerdict
 from tombola.study.scheduler import run_here, run_steps
@@ -39,7 +40,7 @@ from tombola.study.seed_steps import SeedSteps
 from tombola.study.step import Step
 from tombola.study.time_estimate import announce, announcement, pass_seconds
 from tombola.study.worker_pool import Crew
-from tombola.tasks.base import Task
+from tombola.tasks.base import GeneratesImages, Task
 from tombola.tasks.registry import glue_title, open_task
 from tombola.tickets.pruning_methods import in_words, way
 from tombola.tickets.site_groups import fitted
@@ -149,7 +150,7 @@ class Study:
         for pruning in self.config.prunings:
             _ = Ticket.everything(self.anatomy, fitted(way(pruning), self.anatomy).pruning, self.config.neuron_block)
         self._check_saved()
-        self._check_room()
+        self._check_memory()
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.folder / ".lock", timeout=0)
@@ -177,16 +178,12 @@ class Study:
                             f"{done} was retrained without saving the model; delete it to retrain, or change --save"
                         )
 
-    def _check_room(self) -> None:
-        """Whether a denoiser's passes fit into memory: asked once, before the first of hours."""
-        if not self.config.regime.draws or all(step.done() for step in self.steps()):
-            return
-        # Diffusers takes seconds to import, which no other study should wait for.
-        from tombola.profiling import memory_check as room
-
-        model = self.task.load(self.config.model, seed=0).to(self.device)
-        # Every such study trains, and takes the importance of the full model's sites while it draws.
-        room.check_heaviest(model, self.task, self.config, self.device, ("training", "importance", "sampling"))
+    def _check_memory(self) -> None:
+        """Whether the passes of models that draw images fit into memory: asked once, before the first of hours."""
+        if isinstance(self.task, GeneratesImages) and not all(step.done() for step in self.steps()):
+            model = self.task.load(self.config.model, seed=0).to(self.device)
+            # Every such study trains, and takes the importance of the full model's sites while it draws.
+            check_memory(model, self.task, self.config, self.device, ("training", "importance", "sampling"))
 
     def _run(self) -> Path:
         sweep_drafts(self.folder)

@@ -20,6 +20,7 @@ from transformers import (
 from typing_extensions import override
 
 from tombola.checkpoints import loading as sources
+from tombola.checkpoints.loading import tokenizer_of
 from tombola.foundations.atomic_files import write_json
 from tombola.foundations.errors import TombolaError
 from tombola.pruning import calibration as windowing
@@ -41,7 +42,6 @@ from tombola.tasks.language.retention_threshold import Keeping
 from tombola.tasks.language.text_generation import NOTHING, PROMPTS, NotFiniteError, Sampling, Writing, write
 from tombola.tasks.language.truncation import bounded
 from tombola.tasks.language.unigram_baseline import guess_bits
-from tombola.tasks.text.task import tokenizer_of
 
 AUTO = "auto"
 LONGEST = 2048
