@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: study test test-fast lint format bench bench-shrinking bench-one-shot bench-streaming clean
+.PHONY: study test test-fast lint format docs bench bench-shrinking bench-one-shot bench-streaming clean
 
 study: .venv/.study
 	$(BIN)/tombola study
@@ -22,6 +22,10 @@ lint: .venv/.develop
 format: .venv/.develop
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# The site of docs/ in site/; warnings are errors. The variable stands for a notice of Material that repeats itself.
+docs: .venv/.develop
+	NO_MKDOCS_2_WARNING=1 HF_HUB_OFFLINE=1 $(BIN)/mkdocs build
 
 bench: .venv/.develop
 	$(BIN)/python benchmarks/search.py

@@ -1,4 +1,4 @@
-"""What each way to prune leaves of a language model: grammar, perplexity and zero-shot tasks, a line each, in one run.
+"""What each method leaves of a language model: grammar, perplexity and zero-shot tasks, a line each, in one run.
 
 The figures to stand beside are those of Wanda and SparseGPT: at 50 % and above SparseGPT loses least. Every line is one
 cut of the whole model; nothing is trained.
@@ -24,7 +24,7 @@ from tombola.pruning.one_shot import one_shot
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.language.task import LanguageTask
-from tombola.tickets.site_groups import members
+from tombola.tickets.site_groups import site_groups
 from tombola.tickets.ticket import Ticket
 
 Cut = Callable[[PreTrainedModel], Subnetwork]
@@ -34,8 +34,8 @@ WEIGHTS = (
     *(("magnitude", share, None, None) for share in (0.3, 0.5)),
     ("magnitude", 0.5, "matrix", None),
     ("wanda", 0.3, None, None),
-    *((method, share, None, None) for share in (0.5, 0.6) for method in ("wanda", "sparsegpt")),
-    *((method, None, None, "2:4") for method in ("magnitude", "wanda", "sparsegpt")),
+    *((criterion, share, None, None) for share in (0.5, 0.6) for criterion in ("wanda", "sparsegpt")),
+    *((criterion, None, None, "2:4") for criterion in ("magnitude", "wanda", "sparsegpt")),
 )
 SITES = (
     *((kind, layers, removed) for layers in (True, False) for kind, removed in (("heads", 0.1), ("heads", 0.2))),
@@ -45,7 +45,7 @@ SITES = (
 
 
 def weights(
-    method: str,
+    criterion: str,
     share: float | None,
     scope: str | None,
     pattern: str | None,
@@ -55,9 +55,9 @@ def weights(
     sequential: bool,
 ) -> Subnetwork:
     """A share of the weights."""
-    calibration = text if method in ("wanda", "sparsegpt") else None
+    calibration = text if criterion in ("wanda", "sparsegpt") else None
     found = prune_weights(
-        model, method, share, calibration=calibration, scope=scope, pattern=pattern, sequential=sequential
+        model, criterion, share, calibration=calibration, scope=scope, pattern=pattern, sequential=sequential
     )
     part = whole(found.model, "weights")
     return Subnetwork(part.model, part.anatomy, found.ticket, part.present)
@@ -71,7 +71,7 @@ def sites(kind: str, layers: bool, removed: float, model: PreTrainedModel, *, ta
 def blocks(number: int, model: PreTrainedModel, *, task: LanguageTask) -> Subnetwork:
     """The layers of which heads and MLPs, under one gate, matter least to the loss."""
     part = whole(model, "heads+mlps")
-    units = members(part.anatomy, "blocks")
+    units = site_groups(part.anatomy, "blocks")
     found = evaluate(part, task, "calibration", importance=True, units=units, precision="bf16").importance
     assert found is not None
     layers = found["mlps"].argsort()[:number]
@@ -103,14 +103,14 @@ def main() -> None:
     parser.add_argument("--zero-shot", nargs="*", default=[], help="further abilities, KIND=FILE")
     parser.add_argument("--zero-shot-rows", type=int, default=250)
     parser.add_argument("--text-tokens", type=int, default=6000)
-    parser.add_argument("--start", default="<|endoftext|>")
+    parser.add_argument("--bos-token", default="<|endoftext|>")
     parser.add_argument("--calibration", default="32x512", help="sequences x tokens")
     parser.add_argument("--dense", action="store_true", help="activations of the dense model, not block after block")
     parser.add_argument("--only", default="", help="lines whose name begins like this")
     options = parser.parse_args()
     count, length = map(int, options.calibration.split("x"))
     grammar = "grammar" if options.grammar is None else f"grammar={options.grammar}"
-    open_task = partial(LanguageTask.open, options.model, start=options.start)
+    open_task = partial(LanguageTask.open, options.model, bos_token=options.bos_token)
     task = open_task([grammar, "language-modelling"], rows=options.rows, text_tokens=options.text_tokens)
     tasks = [task]
     if options.zero_shot:
@@ -122,9 +122,9 @@ def main() -> None:
     precision = resolve_precision("auto", torch.device("cpu"))
     text = task.calibration_text(count, length, 0)
     lines: dict[str, Cut] = {"full": whole}
-    for way in WEIGHTS:
-        name = " ".join(str(part) for part in way if part is not None)
-        lines[name] = partial(weights, *way, text=text, sequential=not options.dense)
+    for settings in WEIGHTS:
+        name = " ".join(str(part) for part in settings if part is not None)
+        lines[name] = partial(weights, *settings, text=text, sequential=not options.dense)
     for kind, layers, removed in SITES:
         name = f"{kind} {removed:.3f}" + (" by layer" if layers else "")
         lines[name] = partial(sites, kind, layers, removed, task=task)

@@ -86,10 +86,10 @@ def main() -> None:
         started = time.perf_counter()
         found = search_ticket(model, task, options=SearchOptions(refine=False), precision=kind)
         # Seconds a pass, since a rounded score may end the two searches at different iterations.
-        ours[kind] = (time.perf_counter() - started) / len(found.steps)
-        for step in found.steps:
+        ours[kind] = (time.perf_counter() - started) / len(found.passes)
+        for step in found.passes:
             print(f"  ours, {kind}: {step.score:.4f}, {step.heads} heads and {step.mlps} MLPs")
-    iterations = len(found.steps)
+    iterations = len(found.passes)
     print(f"{options.sentences} dev sentences, {iterations} iterations, {torch.get_num_threads()} threads", flush=True)
 
     texts = task.corpus.splits["dev"]

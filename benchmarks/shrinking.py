@@ -22,17 +22,17 @@ from tombola import Ticket, controls, dissect
 from tombola.checkpoints.loading import load_model
 from tombola.profiling.cost_table import sentence, table
 from tombola.profiling.model_cost import compare
-from tombola.tickets.ticket import Pruning
+from tombola.tickets.ticket import TicketKind
 
 GOAL = 0.9
-PRUNINGS: tuple[Pruning, ...] = ("heads+mlps", "heads+neurons")
+KINDS: tuple[TicketKind, ...] = ("heads+mlps", "heads+neurons")
 
 
-def half(model: nn.Module, pruning: Pruning, seed: int) -> Ticket:
+def half(model: nn.Module, kind: TicketKind, seed: int) -> Ticket:
     """A ticket of half of the sites of each kind."""
-    whole = Ticket.everything(dissect(model), pruning)
+    whole = Ticket.everything(dissect(model), kind)
     sized = {kind: (torch.arange(mask.numel()) < mask.numel() // 2).view_as(mask) for kind, mask in whole.masks.items()}
-    return controls.random(Ticket(pruning, whole.architecture, sized), seed)
+    return controls.random(Ticket(kind, whole.architecture, sized), seed)
 
 
 def whole_groups(model: nn.Module, ticket: Ticket, seed: int) -> Ticket:
@@ -41,16 +41,16 @@ def whole_groups(model: nn.Module, ticket: Ticket, seed: int) -> Ticket:
     groups = torch.tensor([row.kv_heads for row in rows])
     drawn: Tensor = torch.randperm(int(groups.sum()), generator=torch.Generator().manual_seed(seed))
     kept = (drawn < len(drawn) // 2).view(len(rows), -1).repeat_interleave(rows[0].group, 1)
-    return Ticket(ticket.pruning, ticket.architecture, {**ticket.masks, "heads": kept})
+    return Ticket(ticket.kind, ticket.architecture, {**ticket.masks, "heads": kept})
 
 
 def tickets(model: nn.Module, seed: int) -> Iterator[tuple[str, Ticket]]:
     """What is measured, with a name."""
-    for pruning in PRUNINGS:
-        ticket = half(model, pruning, seed)
-        yield f"half of {pruning}", ticket
+    for kind in KINDS:
+        ticket = half(model, kind, seed)
+        yield f"half of {kind}", ticket
         if dissect(model).attentions[0].group > 1:
-            yield f"half of {pruning}, whole groups of heads", whole_groups(model, ticket, seed)
+            yield f"half of {kind}, whole groups of heads", whole_groups(model, ticket, seed)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ Builds a Llama of random weights in bf16 (the geometry of OpenLLaMA-3B), shard b
 prunes it by magnitude over the whole model and by Wanda, each in a fresh process. Needs about 15 GB of disk. The goal:
 a peak under 2 GB.
 
-    python benchmarks/streaming.py [--layers 26] [--methods magnitude wanda] [--sequences 8] [--length 256] [--dir DIR]
+    python benchmarks/streaming.py [--layers 26] [--criteria magnitude wanda] [--sequences 8] [--length 256] [--dir DIR]
 """
 
 import argparse
@@ -75,12 +75,12 @@ def build(folder: Path, layers: int) -> None:
     )
 
 
-def prune(source: Path, out: Path, method: str, sequences: int, length: int) -> dict[str, float]:
+def prune(source: Path, out: Path, criterion: str, sequences: int, length: int) -> dict[str, float]:
     """What one fresh process does and tells."""
     imports = peak()
     generator = torch.Generator().manual_seed(1)
     text = [torch.randint(VOCABULARY, (1, length), generator=generator) for _ in range(sequences)]
-    found = prune_checkpoint(source, out, method, SPARSITY, calibration=text)
+    found = prune_checkpoint(source, out, criterion, SPARSITY, calibration=text)
     return {
         "seconds": found.seconds,
         "peak": float(peak() or 0),
@@ -90,10 +90,10 @@ def prune(source: Path, out: Path, method: str, sequences: int, length: int) -> 
     }
 
 
-def measured(source: Path, out: Path, method: str, options: argparse.Namespace) -> dict[str, float]:
+def measured(source: Path, out: Path, criterion: str, options: argparse.Namespace) -> dict[str, float]:
     """The figures of a process of its own."""
     calibration = [str(options.sequences), str(options.length)]
-    command = [sys.executable, __file__, "--prune", str(source), str(out), method, *calibration]
+    command = [sys.executable, __file__, "--prune", str(source), str(out), criterion, *calibration]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -103,7 +103,7 @@ def main() -> None:
     """Build, prune, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, default=26)
-    parser.add_argument("--methods", nargs="+", default=["magnitude", "wanda"])
+    parser.add_argument("--criteria", nargs="+", default=["magnitude", "wanda"])
     parser.add_argument("--sequences", type=int, default=8)
     parser.add_argument("--length", type=int, default=256)
     parser.add_argument("--dir", type=Path, help="where to put the checkpoints (a temporary folder)")
@@ -111,8 +111,8 @@ def main() -> None:
     parser.add_argument("--prune", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.prune is not None:
-        source, out, method, sequences, length = options.prune
-        print(json.dumps(prune(Path(source), Path(out), method, int(sequences), int(length))))
+        source, out, criterion, sequences, length = options.prune
+        print(json.dumps(prune(Path(source), Path(out), criterion, int(sequences), int(length))))
         return
     size = 2 * parameters(options.layers)
     with tempfile.TemporaryDirectory(dir=options.dir, prefix="tombola-streaming-") as temporary:
@@ -132,19 +132,19 @@ def main() -> None:
             flush=True,
         )
         found = {}
-        for method in options.methods:
-            row = measured(home / "dense", home / method, method, options)
-            ticket = (home / method / MASKS).stat().st_size
-            found[method] = row
+        for criterion in options.criteria:
+            row = measured(home / "dense", home / criterion, criterion, options)
+            ticket = (home / criterion / MASKS).stat().st_size
+            found[criterion] = row
             print(
-                f"{method}: peak {row['peak'] / 1e9:.2f} GB ({row['imports'] / 1e9:.2f} GB of it imports), "
+                f"{criterion}: peak {row['peak'] / 1e9:.2f} GB ({row['imports'] / 1e9:.2f} GB of it imports), "
                 f"{row['seconds']:.0f} s, {row['seconds'] / options.layers:.1f} s a block; "
                 f"{int(row['survivors']):,} of {int(row['weights']):,} weights survive, masks of "
                 f"{ticket / 1e6:.0f} MB; the goal of {GOAL / 1e9:.0f} GB is "
                 f"{'met' if row['peak'] < GOAL else 'missed'}",
                 flush=True,
             )
-            shutil.rmtree(home / method)
+            shutil.rmtree(home / criterion)
     if options.json is not None:
         write_json(options.json, found)
 

@@ -22,7 +22,7 @@ from tombola.analysis.locality.interactions import Interactions, explained
 from tombola.foundations.atomic_files import read_json, write_json
 from tombola.report.export import export
 from tombola.report.study_data import Record, read_record
-from tombola.study.folder_layout import Survivors
+from tombola.study.folder_layout import CrossSeedFolder
 from tombola.tickets.ticket import Ticket
 
 HERE = Path(__file__).parent
@@ -32,7 +32,7 @@ LOCAL = ("data",)
 """Settings that are places on somebody's machine."""
 DRAWN = (
     "full",
-    *(f"{pruning}/{ticket}/retrained" for pruning in ("weights", "heads+channels") for ticket in ("good", "random")),
+    *(f"{method}/{ticket}/retrained" for method in ("weights", "heads+channels") for ticket in ("good", "random")),
 )
 """The drawings that are worth keeping."""
 FIGURES = (
@@ -57,7 +57,7 @@ def study(folder: Path) -> None:
     """The rows, verdicts and comparison of a study, its attention in short, and its pictures."""
     record = read_record(folder)
     out = HERE / record.home.name
-    profiles = {pruning: record.cells[0].analysis("retention", pruning) for pruning in record.prunings}
+    profiles = {method: record.seed_folders[0].analysis("retention", method) for method in record.methods}
     for name in ("results.jsonl", "verdicts.json"):
         _copy(folder / name, out / name)
     facts = read_json(folder / "study.json")
@@ -65,8 +65,8 @@ def study(folder: Path) -> None:
     write_json(out / "study.json", {**{name: facts[name] for name in ABOUT}, "config": settings})
     if any(path.is_file() for path in profiles.values()):
         # A language model: what is left of its abilities is all that there is to tell.
-        for pruning, path in profiles.items():
-            _copy(path, out / f"{pruning}.json")
+        for method, path in profiles.items():
+            _copy(path, out / f"{method}.json")
         _pictures(folder, out, ("retention-*",))
         return
     if record.floors:
@@ -77,12 +77,16 @@ def study(folder: Path) -> None:
                 _copy(drawing, out / "drawn" / f"{name.replace('/', '-').replace('+', '-')}.png")
         _pictures(folder, out, ("search-*", "tickets-*", "survivors-*", "density"))
         return
-    comparison = Survivors.compared(record.home).comparison
+    comparison = CrossSeedFolder.compared(record.home).comparison
     _copy(comparison, out / "comparison.json")
-    seeds = [cell for cell in record.cells if cell.analysis("attention").is_file()]
-    full = [AttentionPatterns.read(cell.analysis("attention")) for cell in seeds]
-    masks = [Ticket.load(cell.ticket(SITES, "good")).heads for cell in seeds]
-    again = [AttentionPatterns.read(path) for cell in seeds if (path := cell.analysis("attention", SITES)).is_file()]
+    seeds = [seed_folder for seed_folder in record.seed_folders if seed_folder.analysis("attention").is_file()]
+    full = [AttentionPatterns.read(seed_folder.analysis("attention")) for seed_folder in seeds]
+    masks = [Ticket.load(seed_folder.ticket(SITES, "good")).heads for seed_folder in seeds]
+    again = [
+        AttentionPatterns.read(path)
+        for seed_folder in seeds
+        if (path := seed_folder.analysis("attention", SITES)).is_file()
+    ]
     always = [mask & all_masks for mask in masks] if (all_masks := _all(masks)) is not None else []
     found: dict[str, Any] = {}
     for weighting in WEIGHTINGS:
@@ -101,32 +105,32 @@ def study(folder: Path) -> None:
             "correlation": [correlation.value, correlation.low, correlation.high],
         }
     write_json(out / "attention.json", found)
-    for cell in record.cells:
-        for pruning in record.prunings:
+    for seed_folder in record.seed_folders:
+        for method in record.methods:
             for name in ("random-tickets", "representations"):
-                if (path := cell.analysis(name, pruning)).is_file():
-                    _copy(path, out / f"seed-{cell.seed}" / pruning / path.name)
-        if (path := cell.analysis("interactions")).is_file():
-            write_json(out / f"seed-{cell.seed}" / "interactions.json", _in_short(Interactions.read(path)))
+                if (path := seed_folder.analysis(name, method)).is_file():
+                    _copy(path, out / f"seed-{seed_folder.seed}" / method / path.name)
+        if (path := seed_folder.analysis("interactions")).is_file():
+            write_json(out / f"seed-{seed_folder.seed}" / "interactions.json", _in_short(Interactions.read(path)))
     _pictures(folder, out)
 
 
 def _curves(record: Record) -> dict[str, Any]:
-    """For every way of pruning, what is found at each size and what random tickets of that size reach, seed by seed."""
+    """For every method, what is found at each size and what random tickets of that size reach, seed by seed."""
     found: dict[str, Any] = {}
-    for pruning in record.prunings:
+    for method in record.methods:
         points: dict[int, dict[str, Any]] = {}
-        for search in record.searches(pruning):
-            for step in search.steps:
+        for search in record.searches(method):
+            for step in search.passes:
                 point = points.setdefault(step.iteration, {"sparsity": [], "found": [], "random": []})
                 point["sparsity"].append(step.sparsity)
                 point["found"].append(step.score)
                 point["random"] += [
                     random.score
-                    for random in record.random_curve(pruning)
+                    for random in record.random_curve(method)
                     if random.seed == search.seed and abs(random.sparsity - step.sparsity) < 1e-6
                 ]
-        found[pruning] = list(points.values())
+        found[method] = list(points.values())
     return found
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from tombola.analysis.retention_profile import Fall
-from tombola.tickets.pruning_methods import WAYS
+from tombola.tickets.pruning_methods import METHODS
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "findings.md"
 TASKS = {"rotten-tomatoes": "Rotten Tomatoes", "sst2": "SST-2", "cola": "CoLA"}
-PRUNINGS = {"heads+mlps": "heads and MLPs", "weights": "weights"}
+METHOD_WORDS = {"heads+mlps": "heads and MLPs", "weights": "weights"}
 TICKETS = {
     "good": "good",
     "random": "random",
@@ -38,10 +38,10 @@ def scores() -> Iterator[Line]:
         full += ["", _spread(row["score"] for row in _rows(task) if row["ticket"] == "full")]
     yield ("full model", *full)
     yield ("majority", *itertools.chain(*(("", _spread(_of(task, "none", "majority", "none"))) for task in TASKS)))
-    for pruning, title in PRUNINGS.items():
+    for method, title in METHOD_WORDS.items():
         yield (f"*{title}*", *[""] * 2 * len(TASKS))
         for ticket, name in TICKETS.items():
-            cells = [_spread(_of(task, pruning, ticket, stage)) for task in TASKS for stage in ("pruned", "retrained")]
+            cells = [_spread(_of(task, method, ticket, stage)) for task in TASKS for stage in ("pruned", "retrained")]
             if any(cells):
                 yield (name, *cells)
 
@@ -49,7 +49,7 @@ def scores() -> Iterator[Line]:
 def sizes() -> Iterator[Line]:
     """How large the good tickets are."""
     yield ("good ticket", *TASKS.values())
-    for pruning, field, name in (
+    for method, field, name in (
         ("heads+mlps", "heads", "heads of 72"),
         ("heads+mlps", "mlps", "MLPs of 6"),
         ("heads+mlps", "sparsity", "weights removed with them, %"),
@@ -57,7 +57,7 @@ def sizes() -> Iterator[Line]:
     ):
         cells = []
         for task in TASKS:
-            values = [row[field] for row in _rows(task) if _is(row, pruning, "good", "pruned")]
+            values = [row[field] for row in _rows(task) if _is(row, method, "good", "pruned")]
             scale = 100 if field == "sparsity" else 1
             cells.append(_spread([scale * value for value in values], digits=1))
         yield (name, *cells)
@@ -67,11 +67,11 @@ def verdicts() -> Iterator[Line]:
     """Difference of every retrained ticket to the full model, with its 95 % interval."""
     yield ("retrained, minus full", *TASKS.values())
     found = {task: _json(f"{task}/verdicts.json")["verdicts"] for task in TASKS}
-    for pruning, title in PRUNINGS.items():
+    for method, title in METHOD_WORDS.items():
         for ticket, name in TICKETS.items():
             cells = []
             for task in TASKS:
-                known = [one for one in found[task] if (one["pruning"], one["ticket"]) == (pruning, ticket)]
+                known = [one for one in found[task] if (one["method"], one["ticket"]) == (method, ticket)]
                 cells.append("".join(_difference(one) for one in known))
             if any(cells):
                 yield (f"{title}: {name}", *cells)
@@ -91,8 +91,8 @@ def agreement() -> Iterator[Line]:
         "Cochran's Q, p",
     )
     for task, title in TASKS.items():
-        prunings = _json(f"{task}/comparison.json")["prunings"]
-        for comparison in prunings.values():
+        kinds = _json(f"{task}/comparison.json")["kinds"]
+        for comparison in kinds.values():
             (name,) = comparison["tasks"]
             for kind in KINDS:
                 block = comparison["tasks"][name].get(kind)
@@ -117,8 +117,8 @@ CONTROLS = ("random", "random-layerwise")
 def between() -> Iterator[Line]:
     """What the tickets of two tasks share."""
     yield ("pairs of tasks", "heads", "MLPs", "weights")
-    prunings = _json("comparison.json")["prunings"]
-    overlaps = {kind: one for pruning in prunings.values() for kind, one in pruning["overlap"].items()}
+    kinds = _json("comparison.json")["kinds"]
+    overlaps = {site: one for of_kind in kinds.values() for site, one in of_kind["overlap"].items()}
     names = overlaps["heads"]["tasks"]
     for i, j in itertools.combinations_with_replacement(range(len(names)), 2):
         what = f"{TASKS[names[i]]}, its own seeds" if i == j else f"{TASKS[names[i]]} and {TASKS[names[j]]}"
@@ -146,12 +146,12 @@ def attention() -> Iterator[Line]:
 
 def transfer() -> Iterator[Line]:
     """Tickets of one task retrained on another."""
-    yield ("retrained on", "ticket of", "pruning", "score", "beyond random", "beyond its own", "sparsity (own)")
+    yield ("retrained on", "ticket of", "method", "score", "beyond random", "beyond its own", "sparsity (own)")
     for cell in _json("transfer.json")["cells"]:
         yield (
             TASKS[cell["target"]],
             TASKS[cell["source"]],
-            PRUNINGS[cell["pruning"]],
+            METHOD_WORDS[cell["method"]],
             f"{cell['score']:.3f}",
             _interval([cell[f"beyond_random{end}"] for end in ("", "_low", "_high")], sign=True),
             _interval([cell[f"beyond_own{end}"] for end in ("", "_low", "_high")], sign=True),
@@ -161,13 +161,13 @@ def transfer() -> Iterator[Line]:
 
 def random() -> Iterator[Line]:
     """How many random tickets win."""
-    yield ("pruning", "seed", "sparsity", "stage", "draws", "random, mean (best)", "searched", "hold the threshold")
+    yield ("method", "seed", "sparsity", "stage", "draws", "random, mean (best)", "searched", "hold the threshold")
     for path in sorted(HERE.glob("*/seed-*/*/random-tickets.json")):
         found = json.loads(path.read_text(encoding="utf-8"))
         for size in found["sizes"]:
             values = size["scores"]
             yield (
-                f"{TASKS[path.parts[-4]]}: {PRUNINGS[found['pruning']]}",
+                f"{TASKS[path.parts[-4]]}: {METHOD_WORDS[found['kind']]}",
                 path.parts[-3].removeprefix("seed-"),
                 f"{size['sparsity']:.2f}",
                 size["stage"],
@@ -203,7 +203,7 @@ def representations() -> Iterator[Line]:
         groups.setdefault((path.parts[-4], path.parts[-2]), []).append(json.loads(path.read_text(encoding="utf-8")))
     yield (
         "after the last layer",
-        *(f"{TASKS[task]}, {PRUNINGS[p]}: {w}" for task, p in groups for w in ("CKA", "probe")),
+        *(f"{TASKS[task]}, {METHOD_WORDS[p]}: {w}" for task, p in groups for w in ("CKA", "probe")),
     )
     for name in ("full", *(f"{ticket} pruned" for ticket in list(TICKETS)[:4]), "good retrained"):
         cells = []
@@ -217,12 +217,12 @@ def representations() -> Iterator[Line]:
 
 
 def falls() -> Iterator[Line]:
-    """Where each ability of the language model falls, by every way of pruning."""
+    """Where each ability of the language model falls, by every method."""
     profiles = _profiles()
     curves = next(iter(profiles.values()))["curves"]
     yield ("removed, %", *(curve["title"] for curve in curves))
     for profile in profiles.values():
-        yield (WAYS[profile["pruning"]].words, *(_fall(curve) for curve in profile["curves"]))
+        yield (METHODS[profile["method"]].words, *(_fall(curve) for curve in profile["curves"]))
 
 
 def abilities() -> Iterator[Line]:
@@ -235,7 +235,7 @@ def abilities() -> Iterator[Line]:
     for profile in profiles.values():
         for number, point in enumerate(profile["curves"][0]["points"]):
             kept = [_ends(curve["points"][number]["kept"], "raw") for curve in profile["curves"]]
-            yield (WAYS[profile["pruning"]].words, f"{100 * point['sparsity']:.1f}", *kept)
+            yield (METHODS[profile["method"]].words, f"{100 * point['sparsity']:.1f}", *kept)
 
 
 def drawn() -> Iterator[Line]:
@@ -250,10 +250,10 @@ def drawn() -> Iterator[Line]:
         size = f"{statistics.fmean(row['parameters'] for row in own):,.0f}" if ticket == "full" else ""
         loss = _spread((row["loss"] for row in own if row["loss"] is not None), 4)
         yield (name, size, "0" if ticket == "full" else "", "", _spread(row["score"] for row in own), loss)
-    for pruning in ("heads+channels", "weights"):
-        yield (f"*{WAYS[pruning].words}*", *[""] * len(heads))
+    for method in ("heads+channels", "weights"):
+        yield (f"*{METHODS[method].words}*", *[""] * len(heads))
         for ticket, name in list(TICKETS.items())[:4]:
-            stages = [[row for row in rows if _is(row, pruning, ticket, stage)] for stage in ("pruned", "retrained")]
+            stages = [[row for row in rows if _is(row, method, ticket, stage)] for stage in ("pruned", "retrained")]
             if not all(stages):
                 continue
             yield (
@@ -268,11 +268,11 @@ def drawn() -> Iterator[Line]:
 def curve() -> Iterator[Line]:
     """Iterative pruning of digits' denoisers beside random tickets of the same sizes."""
     yield ("", "weights removed, %", "found", "layer-matched random", "seeds")
-    for pruning, points in _json("digits/curves.json").items():
+    for method, points in _json("digits/curves.json").items():
         for point in points:
             removed = f"{100 * statistics.fmean(point['sparsity']):.1f}"
             seeds = str(len(point["found"]))
-            yield (WAYS[pruning].words, removed, _spread(point["found"]), _spread(point["random"]), seeds)
+            yield (METHODS[method].words, removed, _spread(point["found"]), _spread(point["random"]), seeds)
 
 
 TABLES: dict[str, Callable[[], Iterator[Line]]] = {
@@ -313,8 +313,10 @@ def filled(page: str) -> str:
 
 
 def _profiles() -> dict[str, Any]:
-    """The retention profiles, in the order of the ways of pruning."""
-    return {way: _json(f"understanding/{way}.json") for way in WAYS if (HERE / f"understanding/{way}.json").is_file()}
+    """The retention profiles, in the order of the methods."""
+    return {
+        name: _json(f"understanding/{name}.json") for name in METHODS if (HERE / f"understanding/{name}.json").is_file()
+    }
 
 
 def _fall(curve: dict[str, Any]) -> str:
@@ -333,12 +335,12 @@ def _rows(task: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (HERE / task / "results.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def _is(row: dict[str, Any], pruning: str, ticket: str, stage: str) -> bool:
-    return (row["pruning"], row["ticket"], row["stage"]) == (pruning, ticket, stage)
+def _is(row: dict[str, Any], method: str, ticket: str, stage: str) -> bool:
+    return (row["method"], row["ticket"], row["stage"]) == (method, ticket, stage)
 
 
-def _of(task: str, pruning: str, ticket: str, stage: str) -> list[float]:
-    return [row["score"] for row in _rows(task) if _is(row, pruning, ticket, stage)]
+def _of(task: str, method: str, ticket: str, stage: str) -> list[float]:
+    return [row["score"] for row in _rows(task) if _is(row, method, ticket, stage)]
 
 
 def _spread(values: Any, digits: int = 3) -> str:

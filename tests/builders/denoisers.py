@@ -13,7 +13,7 @@ from tombola.architectures.denoisers import denoiser_inputs
 from tombola.architectures.dissect import dissect
 from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork
-from tombola.tickets.ticket import Pruning, Ticket
+from tombola.tickets.ticket import Ticket, TicketKind
 
 CPU = torch.device("cpu")
 
@@ -169,7 +169,7 @@ def computed(subnetwork: Subnetwork | nn.Module, kind: Kind) -> Tensor:
     return cast(Tensor, found)
 
 
-def prunings(kind: Kind) -> tuple[Pruning, ...]:
+def ticket_kinds(kind: Kind) -> tuple[TicketKind, ...]:
     if not kind.neurons:
         return ("heads+channels",)
     return ("heads+neurons+channels", "heads+mlps") if kind.channels else ("heads+neurons", "heads+mlps")
@@ -178,15 +178,15 @@ def prunings(kind: Kind) -> tuple[Pruning, ...]:
 def tickets(model: nn.Module, kind: Kind) -> dict[str, Ticket]:
     anatomy = dissect(model)
     found = {}
-    for pruning in prunings(kind):
-        every = Ticket.everything(anatomy, pruning, 8)
-        found[f"nothing of {pruning}"] = ~every
+    for ticket_kind in ticket_kinds(kind):
+        every = Ticket.everything(anatomy, ticket_kind, 8)
+        found[f"nothing of {ticket_kind}"] = ~every
         first = {name: mask[:1].nonzero().tolist() for name, mask in every.masks.items()}
         if "mlps" in first:
             first["mlps"] = [0]
-        found[f"without the first of {pruning}"] = every.without(first)
+        found[f"without the first of {ticket_kind}"] = every.without(first)
         for seed in range(3):
             generator = torch.Generator().manual_seed(seed)
             masks = {n: mask & (torch.rand(mask.shape, generator=generator) < 0.6) for n, mask in every.masks.items()}
-            found[f"random {seed} of {pruning}"] = Ticket(pruning, anatomy.signature, masks, sizes=every.sizes)
+            found[f"random {seed} of {ticket_kind}"] = Ticket(ticket_kind, anatomy.signature, masks, sizes=every.sizes)
     return found

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from tombola.tickets.ticket import Ticket
 
 LAYERS, HEADS, HIDDEN, MLP, VOCABULARY = 3, 4, 32, 48, 64
 HEAD_SIZE = HIDDEN // HEADS
+CPU = torch.device("cpu")
 
 FAMILIES = ("bert", "roberta", "electra", "distilbert")
 
@@ -96,6 +97,19 @@ def classifier(
     return model
 
 
+def parts(model: nn.Module, family: str, layer: int) -> tuple[list[nn.Linear], nn.Linear, nn.Linear]:
+    """Query, key and value; attention output; second linear map of the MLP: written out, not asked of the anatomy."""
+    if family == "distilbert":
+        block = model.get_submodule(f"distilbert.transformer.layer.{layer}")
+        names = ["attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin", "ffn.lin2"]
+    else:
+        block = model.get_submodule(f"{family}.encoder.layer.{layer}")
+        names = [f"attention.self.{kind}" for kind in ("query", "key", "value")]
+        names += ["attention.output.dense", "output.dense"]
+    q, k, v, out, mlp = [cast(nn.Linear, block.get_submodule(name)) for name in names]
+    return [q, k, v], out, mlp
+
+
 def inputs(*, padded: bool = True, batch: int = 5, length: int = 9, seed: int = 0) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(5, VOCABULARY, (batch, length), generator=generator)
@@ -117,7 +131,7 @@ def logits(subnetwork: Subnetwork | nn.Module, given: Mapping[str, Tensor]) -> T
             gates = stack.enter_context(
                 attach(model, subnetwork.anatomy, present=subnetwork.present, values=subnetwork.ticket)
             )
-            gates.open(len(given["input_ids"]), torch.device("cpu"), grad=False)
+            gates.open(len(given["input_ids"]), CPU, grad=False)
         found = model(**given).logits
     assert isinstance(found, Tensor)
     return found

@@ -16,7 +16,7 @@ from tombola.metrics.statistics import Verdict
 from tombola.pruning.importance import Importance
 from tombola.study.results import TicketVerdict
 from tombola.tickets.pruning_methods import in_words
-from tombola.tickets.ticket import TICKETS, Pruning, Ticket
+from tombola.tickets.ticket import TICKETS, Ticket, TicketKind
 
 KINDS = ("query", "key", "value", "attention_output", "mlp_in", "mlp_out")
 HOSTILE = "<script>alert('x')</script>"
@@ -25,7 +25,7 @@ PRUNED = {"good": 0.771, "random": 0.603, "random-layerwise": 0.655, "bad": 0.53
 FULL = 0.846
 
 
-PAPERS: tuple[Pruning, ...] = ("heads+mlps", "weights")
+PAPERS: tuple[TicketKind, ...] = ("heads+mlps", "weights")
 HEAD = 4 * 384 * 384
 INNER = 1536
 MLP = 2 * 384 * INNER
@@ -64,7 +64,7 @@ def fake_study(
     folder: Path,
     *,
     seeds: Sequence[int] = (0,),
-    prunings: Sequence[Pruning] = PAPERS,
+    methods: Sequence[TicketKind] = PAPERS,
     layers: int = 6,
     heads: int = 12,
     stacks: bool = False,
@@ -79,7 +79,7 @@ def fake_study(
     Args:
         folder: where to.
         seeds: the seeds that are done.
-        prunings: the prunings that are done.
+        methods: the methods that are done.
         layers, heads: the architecture.
         stacks: an encoder and a decoder of so many layers each.
         finer: surviving weights of good tickets of neurons, as a share of those of MLPs, seed by seed.
@@ -95,32 +95,32 @@ def fake_study(
     draw = random.Random(7)
     shape = two_stacks(layers, heads) if stacks else Shape(layers, heads, layers)
     rows = [
-        row for seed in seeds for row in _rows(draw, seed, prunings, shape, finer[seed], model, name, metric, finished)
+        row for seed in seeds for row in _rows(draw, seed, methods, shape, finer[seed], model, name, metric, finished)
     ]
     if hostile:
         for row in rows:
             row["metric"] = f"accuracy{bad_text}"
     write_lines(folder / "results.jsonl", rows)
-    write_json(folder / "study.json", _facts(name, bad_text, model, metric, glue, list(seeds), prunings, shape))
+    write_json(folder / "study.json", _facts(name, bad_text, model, metric, glue, list(seeds), methods, shape))
     if finished:
-        write_json(folder / "verdicts.json", {"verdicts": _verdicts(rows, prunings, metric, bad_text)})
+        write_json(folder / "verdicts.json", {"verdicts": _verdicts(rows, methods, metric, bad_text)})
     for seed in seeds:
-        for pruning in prunings:
-            _search(draw, folder / name / f"seed-{seed}" / pruning, pruning, shape, bad_text)
+        for method in methods:
+            _search(draw, folder / name / f"seed-{seed}" / method, method, shape, bad_text)
     return folder
 
 
-def _size(pruning: str, shape: Shape, finer: float) -> dict[str, Any]:
+def _size(method: str, shape: Shape, finer: float) -> dict[str, Any]:
     heads, neurons, mlps = shape.rows * shape.heads, shape.mlps * INNER, shape.mlps
-    if "heads" in pruning:
+    if "heads" in method:
         heads = round(0.55 * heads)
-    if "mlps" in pruning:
+    if "mlps" in method:
         mlps -= 2
         neurons = mlps * INNER
-    if "neurons" in pruning:
+    if "neurons" in method:
         neurons = round((finer * shape.weights(heads, neurons - 2 * INNER) - shape.weights(heads, 0)) * INNER / MLP)
-    left = round(0.478 * shape.total) if pruning == "weights" else shape.weights(heads, neurons)
-    parameters = 22_713_986 - (0 if pruning == "weights" else shape.total - left)
+    left = round(0.478 * shape.total) if method == "weights" else shape.weights(heads, neurons)
+    parameters = 22_713_986 - (0 if method == "weights" else shape.total - left)
     return {
         "heads": heads, "mlps": mlps, "neurons": neurons, "channels": 0, "weights": left,
         "sparsity": 1 - left / shape.total, "parameters": parameters, "bytes": 4 * parameters, "loss": 0.4,
@@ -130,7 +130,7 @@ def _size(pruning: str, shape: Shape, finer: float) -> dict[str, Any]:
 def _rows(
     draw: random.Random,
     seed: int,
-    prunings: Sequence[str],
+    methods: Sequence[str],
     shape: Shape,
     finer: float,
     model: str,
@@ -138,47 +138,47 @@ def _rows(
     metric: str,
     finished: bool,
 ) -> list[dict[str, Any]]:
-    def row(pruning: str, ticket: str, stage: str, score: float, seconds: float) -> dict[str, Any]:
+    def row(method: str, ticket: str, stage: str, score: float, seconds: float) -> dict[str, Any]:
         score = round(score + draw.gauss(0, 0.004), 5) if ticket != "majority" else score
         half = 1.96 * math.sqrt(abs(score * (1 - score)) / 2000)
         return {
-            "model": model, "task": name, "seed": seed, "pruning": pruning, "ticket": ticket, "stage": stage,
+            "model": model, "task": name, "seed": seed, "method": method, "ticket": ticket, "stage": stage,
             "metric": metric, "score": score, "score_low": score - half, "score_high": score + half, "n": 2000,
-            **_size(pruning, shape, finer), "seconds": seconds, "more": {"f1": round(score - 0.012, 4)},
+            **_size(method, shape, finer), "seconds": seconds, "more": {"f1": round(score - 0.012, 4)},
         }  # fmt: skip
 
     floor = 0.0 if metric == "matthews_correlation" else 0.512
     found = [row("none", "full", "none", FULL, 241.3), row("none", "majority", "none", floor, 0.0)]
-    for pruning in prunings:
-        shift = 0.011 if pruning == "weights" else 0.0
+    for method in methods:
+        shift = 0.011 if method == "weights" else 0.0
         for ticket in TICKETS:
-            found.append(row(pruning, ticket, "pruned", PRUNED[ticket] + shift, 5.2))
+            found.append(row(method, ticket, "pruned", PRUNED[ticket] + shift, 5.2))
             if finished:
-                found.append(row(pruning, ticket, "retrained", RETRAINED[ticket] + shift / 4, 187.9))
+                found.append(row(method, ticket, "retrained", RETRAINED[ticket] + shift / 4, 187.9))
     return found
 
 
 def _verdicts(
-    rows: Sequence[Mapping[str, Any]], prunings: Sequence[str], metric: str, bad_text: str
+    rows: Sequence[Mapping[str, Any]], methods: Sequence[str], metric: str, bad_text: str
 ) -> list[dict[str, object]]:
-    def mean_std(pruning: str, ticket: str, stage: str) -> tuple[float, float]:
-        place = (pruning, ticket, stage)
-        return statistics.mean_std([r["score"] for r in rows if (r["pruning"], r["ticket"], r["stage"]) == place])
+    def mean_std(method: str, ticket: str, stage: str) -> tuple[float, float]:
+        place = (method, ticket, stage)
+        return statistics.mean_std([r["score"] for r in rows if (r["method"], r["ticket"], r["stage"]) == place])
 
     n = len({row["seed"] for row in rows})
     full_mean, full_std = mean_std("none", "full", "none")
     found = []
-    for pruning in prunings:
+    for method in methods:
         for ticket in TICKETS:
-            mean, std = mean_std(pruning, ticket, "retrained")
+            mean, std = mean_std(method, ticket, "retrained")
             difference = mean - full_mean
             verdict = Verdict(
                 matches=ticket == "good", metric=metric, mean=mean, std=std, full_mean=full_mean, full_std=full_std,
                 difference=difference, low=difference - 0.012, high=difference + 0.011, n_seeds=n, n_examples=2000,
                 chance=0.0, learned=True, rule="seeds" if n > 1 else "bootstrap",
             )  # fmt: skip
-            sentence = verdict.sentence(f"the {ticket} ticket of {in_words(pruning)}{bad_text}")
-            found.append(TicketVerdict(pruning, ticket, "retrained", verdict, sentence).entry())
+            sentence = verdict.sentence(f"the {ticket} ticket of {in_words(method)}{bad_text}")
+            found.append(TicketVerdict(method, ticket, "retrained", verdict, sentence).entry())
     return found
 
 
@@ -189,7 +189,7 @@ def _facts(
     metric: str,
     glue: str | None,
     seeds: list[int],
-    prunings: Sequence[str],
+    methods: Sequence[str],
     shape: Shape,
 ) -> dict[str, Any]:
     return {
@@ -200,7 +200,7 @@ def _facts(
             "model": model, "task": name, "threshold": 0.9, "search_split": "dev", "precision": "bf16",
             "preset": "quick", "epochs": 2, "batch_size": 32, "learning_rate": 5e-5, "rewind": "pretrained",
             "refine": True, "heads_step": 0.1, "weights_step": 0.1, "max_length": 128, "train_rows": None,
-            "prunings": list(prunings), "neuron_block": INNER // shape.blocks,
+            "methods": list(methods), "neuron_block": INNER // shape.blocks,
         },
         "seeds": seeds,
         "versions": {"tombola": "0.1.0", "torch": "2.9.1", "transformers": "5.2.0", "python": "3.11.7"},
@@ -219,15 +219,15 @@ def _facts(
             "higher_is_better": True, "classes": [f"rotten{bad_text}", "fresh"],
             "rows": {"train": 10750, "search": 2000, "dev": 2000},
         },
-        "seconds": {"fine-tune": 241.3, **{f"search {pruning}": 98.2 for pruning in prunings}, "retrain": 1503.2,
+        "seconds": {"fine-tune": 241.3, **{f"search {method}": 98.2 for method in methods}, "retrain": 1503.2,
                     "total": 1931.8},
     }  # fmt: skip
 
 
-def _search(draw: random.Random, place: Path, pruning: Pruning, shape: Shape, bad_text: str) -> None:
+def _search(draw: random.Random, place: Path, method: TicketKind, shape: Shape, bad_text: str) -> None:
     architecture = f"bert-{shape.rows}x{shape.heads}-1b2c3d4e"
     generator = torch.Generator().manual_seed(draw.randrange(10**6))
-    if pruning == "weights":
+    if method == "weights":
         steps = _weights_steps(draw, shape)
         masks = {
             f"{layer}.{kind}": torch.rand(24, 24, generator=generator) < 0.32 + 0.05 * index + 0.03 * (layer % 4)
@@ -235,9 +235,9 @@ def _search(draw: random.Random, place: Path, pruning: Pruning, shape: Shape, ba
             for index, kind in enumerate(KINDS)
         }
     else:
-        steps, masks = _Sites(draw, pruning, shape, generator).search()
+        steps, masks = _Sites(draw, method, shape, generator).search()
     write_lines(place / "search.jsonl", steps)
-    Ticket(pruning, architecture, masks).with_provenance(note=bad_text).save(place / "good")
+    Ticket(method, architecture, masks).with_provenance(note=bad_text).save(place / "good")
 
 
 def _weights_steps(draw: random.Random, shape: Shape) -> list[dict[str, Any]]:
@@ -265,9 +265,9 @@ def _weights_steps(draw: random.Random, shape: Shape) -> list[dict[str, Any]]:
 class _Sites:
     """A search of sites."""
 
-    def __init__(self, draw: random.Random, pruning: Pruning, shape: Shape, generator: torch.Generator) -> None:
+    def __init__(self, draw: random.Random, method: TicketKind, shape: Shape, generator: torch.Generator) -> None:
         self._draw, self._shape = draw, shape
-        self._kinds = pruning.split("+")
+        self._kinds = method.split("+")
         self._worth = {kind: torch.rand(shape.kept(kind), generator=generator) ** 2 for kind in self._kinds}
         self._masks = {kind: torch.ones(shape.kept(kind), dtype=torch.bool) for kind in self._kinds}
         self._score = FULL

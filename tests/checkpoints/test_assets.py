@@ -75,7 +75,7 @@ def test_a_folder_of_members_is_unpacked_once(index: Path, monkeypatch: pytest.M
     files = {str(f.relative_to(folder)): f.read_text() for f in folder.rglob("*") if f.is_file()}
     assert files == {"config.json": "{}", "deep/vocab.txt": "a\nb\n"}
     assert left_behind() == [f"test-1.0-{asset.sha256[:8]}"]
-    monkeypatch.setattr(assets, "_download", lambda *_: pytest.fail("downloaded again"))
+    monkeypatch.setattr(assets, "download", lambda *_: pytest.fail("downloaded again"))
     assert fetch("test") == folder
 
 
@@ -101,7 +101,7 @@ def test_a_truncated_download_publishes_nothing(index: Path, monkeypatch: pytest
         (into / asset.wheel).write_bytes(whole[:-20])
         return into / asset.wheel
 
-    monkeypatch.setattr(assets, "_download", cut_short)
+    monkeypatch.setattr(assets, "download", cut_short)
     with pytest.raises(TombolaError, match="cut short"):
         fetch("test")
     assert left_behind() == []
@@ -194,14 +194,14 @@ def test_a_cache_that_is_a_file_is_one_line(index: Path, monkeypatch: pytest.Mon
 def test_another_process_may_be_first(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asset = offer(index, monkeypatch)
     rival = cache() / f"test-1.0-{asset.sha256[:8]}"
-    unpack = assets._unpack
+    unpack = assets.unpack
 
     def overtaken(asset: Asset, wheel: Path, into: Path) -> None:
         unpack(asset, wheel, into)
         rival.mkdir()
         (rival / "config.json").write_text("the rival's")
 
-    monkeypatch.setattr(assets, "_unpack", overtaken)
+    monkeypatch.setattr(assets, "unpack", overtaken)
     assert fetch("test") == rival
     assert (rival / "config.json").read_text() == "the rival's"
     assert left_behind() == [rival.name]

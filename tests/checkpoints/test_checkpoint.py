@@ -92,10 +92,10 @@ def test_bad_input_is_one_line_and_writes_nothing(bert: PreTrainedModel, tmp_pat
         load(tmp_path)
 
 
-@pytest.mark.parametrize("pruning", ["heads+mlps", "weights"])
-def test_damage_of_any_file_is_found(bert: PreTrainedModel, tmp_path: Path, pruning: str) -> None:
+@pytest.mark.parametrize("kind", ["heads+mlps", "weights"])
+def test_damage_of_any_file_is_found(bert: PreTrainedModel, tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "small"
-    save_shrunk(bert, some_weights(bert, 0) if pruning == "weights" else tickets(bert)["random 0"], folder)
+    save_shrunk(bert, some_weights(bert, 0) if kind == "weights" else tickets(bert)["random 0"], folder)
     spoilt: dict[str, Callable[[bytes], bytes]] = {
         "a part is missing": lambda content: content[:-100],
         "empty": lambda _: b"",

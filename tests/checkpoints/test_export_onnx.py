@@ -101,9 +101,9 @@ def test_refusals_write_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         patch.setattr(torch.onnx, "export", refused)
         with pytest.raises(TombolaError, match=r"cannot export this BertFor.* \(a long reason\); take another"):
             save_onnx(model, ticket, tmp_path / "onnx")
-    monkeypatch.setattr("tombola.checkpoints.export_onnx._export", lambda *_: "logits")
+    monkeypatch.setattr("tombola.checkpoints.export_onnx.export_graph", lambda *_: "logits")
     with monkeypatch.context() as patch:
-        patch.setattr("tombola.checkpoints.export_onnx._run", lambda *_: torch.ones(4, 2))
+        patch.setattr("tombola.checkpoints.export_onnx.run_graph", lambda *_: torch.ones(4, 2))
         with pytest.raises(TombolaError, match="the ONNX graph differs from the masked model"):
             save_onnx(model, ticket, tmp_path / "onnx")
     with pytest.raises(TombolaError, match="ONNX Runtime cannot run this model's graph"):

@@ -42,10 +42,10 @@ def test_pruned_weights_are_zeros_and_the_others_as_they_were(tmp_path: Path) ->
         assert torch.equal(found[mask], before[mask])
 
 
-@pytest.mark.parametrize("pruning", ["heads+mlps", "weights"])
-def test_a_wrong_model_is_never_saved(pruning: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["heads+mlps", "weights"])
+def test_a_wrong_model_is_never_saved(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = ZOO["bert"].make(dtype=torch.float32)
-    ticket = some_sites(model, 0) if pruning == "heads+mlps" else some_weights(model, 0)
+    ticket = some_sites(model, 0) if kind == "heads+mlps" else some_weights(model, 0)
 
     monkeypatch.setattr(
         "tombola.checkpoints.export_zeros.expanded", lambda _: ZOO["bert"].make(dtype=torch.float32, seed=1)

@@ -131,7 +131,7 @@ def test_a_folder_with_a_gguf_file_is_a_model_like_any_other(
     assert tokenizer("cab")["input_ids"] == tokenizer_of(str(folder))("cab")["input_ids"] != []
     assert {parameter.dtype for parameter in load_model(str(folder), torch.bfloat16).parameters()} == {torch.bfloat16}
     # The slow reading happens once.
-    monkeypatch.setattr(reading, "_read", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(reading, "read_gguf", lambda *_: pytest.fail("read again"))
     assert Path(locate(str(folder))).parent == cache() / "dequantised"
 
 

@@ -83,11 +83,11 @@ def test_a_score_that_is_no_number_is_none(value: object, bert: PreTrainedModel,
     assert "No scores came with the ticket." in text
 
 
-@pytest.mark.parametrize("pruning", ["heads+mlps", "weights"])
+@pytest.mark.parametrize("kind", ["heads+mlps", "weights"])
 def test_a_score_is_not_that_of_weights_that_were_trained_again(
-    pruning: str, bert: PreTrainedModel, tmp_path: Path
+    kind: str, bert: PreTrainedModel, tmp_path: Path
 ) -> None:
-    ticket = tickets(bert)["random 0"] if pruning == "heads+mlps" else some_weights(bert, 0)
+    ticket = tickets(bert)["random 0"] if kind == "heads+mlps" else some_weights(bert, 0)
     # As a study saves a retrained model: in the original shapes, with zeros.
     again = expanded(shrunk(bert, ticket))
     ticket = ticket.with_provenance(**FACTS)

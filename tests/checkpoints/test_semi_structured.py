@@ -125,7 +125,7 @@ def test_linear_maps_are_converted_and_compute_the_same(transposed: bool, monkey
         return weight
 
     monkeypatch.setattr("tombola.checkpoints.semi_structured.to_sparse_semi_structured", sparse)
-    monkeypatch.setattr("tombola.checkpoints.semi_structured._check_device", lambda _: None)
+    monkeypatch.setattr("tombola.checkpoints.semi_structured.check_device", lambda _: None)
     made = to_semi_structured(model, ticket)
     # 72 is no multiple of 32.
     assert set(made.dense) == {"0.mlp_in", "0.mlp_out"}

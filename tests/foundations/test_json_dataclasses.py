@@ -145,5 +145,5 @@ def test_a_record_with_a_file_of_its_own_is_read_as_it_was_written(tmp_path: Pat
 def test_a_verdict_is_read_as_it_was_written() -> None:
     verdict = Verdict(True, "accuracy", 0.8, 0.0, 0.8, 0.0, 0.0, -0.1, 0.1, 1, 100, 0.5, True, "bootstrap")
     whole = TicketVerdict("weights", "good", "retrained", verdict, verdict.sentence("the good ticket"))
-    assert list(whole.entry()) == ["pruning", "ticket", "stage", *asdict(verdict), "sentence"]
+    assert list(whole.entry()) == ["method", "ticket", "stage", *asdict(verdict), "sentence"]
     assert read(TicketVerdict, json.loads(json.dumps(whole.entry())), "here") == whole

@@ -51,7 +51,7 @@ def test_the_seed_decides_the_interval() -> None:
 
 def test_batches_do_not_change_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = interval(ACCURACY, right(0.7), HALVES, seed=1)
-    monkeypatch.setattr("tombola.metrics.statistics._CELLS", 5000)
+    monkeypatch.setattr("tombola.metrics.statistics.BATCH_CELLS", 5000)
     assert interval(ACCURACY, right(0.7), HALVES, seed=1) == whole
 
 

@@ -20,7 +20,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.profiling import memory_check as room
 from tombola.profiling.tensor_memory import bytes_of, measure
 from tombola.study.config import StudyConfig
-from tombola.study.step import Step
+from tombola.study.step import StudyStep
 from tombola.study.study import Study
 
 CPU = torch.device("cpu")
@@ -135,5 +135,5 @@ def test_a_study_asks_once_for_its_heaviest_work(tmp_path: Path, monkeypatch: py
         assert "\n" not in str(refused.value)
         assert not (tmp_path / "none").exists()
     # Of what is done nothing needs memory.
-    monkeypatch.setattr(Step, "done", lambda _: True)
+    monkeypatch.setattr(StudyStep, "done", lambda _: True)
     study("none").run()

@@ -96,7 +96,7 @@ def test_any_family_can_be_measured(name: str) -> None:
     rows, heads = dissect(model).heads
     ticket = sites(model, torch.arange(heads).expand(rows, -1) < heads - 1, [1] * dissect(model).mlps)
     costs = compare(model, ticket, length=8, batches=(2,), repeats=1)
-    assert costs.promised() > 1 == costs.promised("masked")
+    assert costs.theoretical_speedup() > 1 == costs.theoretical_speedup("masked")
     assert costs.length == (None if name == "vit" else 8)
 
 
@@ -123,12 +123,12 @@ def test_the_share_of_the_promise() -> None:
     costs = Costs(
         {"dense": made(600, 3.2), "masked": made(600, 4.0), "shrunk": made(200, 1.28)}, 128, "float32", "cpu", 2
     )
-    assert costs.promised() == 3
-    assert costs.reached() == pytest.approx(2.5)
+    assert costs.theoretical_speedup() == 3
+    assert costs.measured_speedup() == pytest.approx(2.5)
     assert costs.share() == pytest.approx(2.5 / 3)
     assert costs.variants["shrunk"].throughput == pytest.approx(25)
-    assert costs.reached("masked") == pytest.approx(0.8)
-    assert costs.reached(processor=True) == pytest.approx(5.8 / 2.92)
+    assert costs.measured_speedup("masked") == pytest.approx(0.8)
+    assert costs.measured_speedup(processor=True) == pytest.approx(5.8 / 2.92)
     entry = json.loads(json.dumps(costs.entry(), allow_nan=False))
     assert entry["shrunk"]["seconds"] == {"1": 0.01, "32": 1.28}
     assert entry["shrunk"]["share"] == pytest.approx(2.5 / 3)

@@ -16,8 +16,8 @@ from builders.language_models import llama
 from builders.unets import unet
 from tombola.architectures.dissect import dissect
 from tombola.pruning.controls import bad, names, random, random_layerwise
-from tombola.pruning.search import Search, Step
-from tombola.tickets.site_groups import members_of
+from tombola.pruning.search import Search, SearchPass
+from tombola.tickets.site_groups import site_groups_of
 from tombola.tickets.ticket import Ticket
 
 MODEL = classifier()
@@ -37,20 +37,20 @@ def test_random_has_exactly_the_size_and_layerwise_the_profile_too(ticket: Ticke
     drawn, layerwise = random(ticket, seed), random_layerwise(ticket, seed)
     for control in (drawn, layerwise):
         control.check(ANATOMY)
-        assert control.pruning == ticket.pruning
+        assert control.kind == ticket.kind
         assert {n: m.shape for n, m in control.masks.items()} == {n: m.shape for n, m in ticket.masks.items()}
         assert len(control) == len(ticket)
     assert layerwise.counts() == ticket.counts()
-    if ticket.pruning == "heads+mlps":
+    if ticket.kind == "heads+mlps":
         assert drawn.counts() == ticket.counts()
         assert torch.equal(layerwise.heads.sum(1), ticket.heads.sum(1))
         assert torch.equal(layerwise.mlps, ticket.mlps)
 
 
 @pytest.mark.parametrize("draw", [random, random_layerwise])
-@pytest.mark.parametrize("pruning", list(MAKERS))
-def test_a_draw_is_the_seeds_alone(draw: Any, pruning: str) -> None:
-    ticket = MAKERS[pruning](MODEL, 0)
+@pytest.mark.parametrize("kind", list(MAKERS))
+def test_a_draw_is_the_seeds_alone(draw: Any, kind: str) -> None:
+    ticket = MAKERS[kind](MODEL, 0)
     torch.manual_seed(1)
     first = draw(ticket, 5)
     torch.manual_seed(2)
@@ -111,7 +111,7 @@ def test_random_weights_are_uniform_over_all_matrices_and_layerwise_ones_within(
 def found(good: Ticket, removed: list[tuple[list[list[int]], list[int], bool]], importance: dict[str, Any]) -> Search:
     """A search that ended with `good`: what each iteration removed and whether it held."""
     steps = [
-        Step(i, "joint", {"heads": heads, "mlps": mlps}, 0, 0, 0, 0, 0.0, 0.5, holds, 0.0, importance)
+        SearchPass(i, "joint", {"heads": heads, "mlps": mlps}, 0, 0, 0, 0, 0.0, 0.5, holds, 0.0, importance)
         for i, (heads, mlps, holds) in enumerate([([], [], True), *removed])
     ]
     return Search(good, tuple(steps))
@@ -204,7 +204,7 @@ def test_a_random_draw_of_channels_has_as_many_weights_not_only_as_many_groups()
 def test_controls_of_units_are_drawn_unit_by_unit() -> None:
     model = llama()
     anatomy = dissect(model)
-    groups = members_of(anatomy, "kv-groups")
+    groups = site_groups_of(anatomy, "kv-groups")
     good = Ticket.everything(anatomy, "heads").without({"heads": [[0, 0], [0, 1], [2, 2], [2, 3]]})
     for control in (random(good, seed, groups) for seed in range(5)):
         pairs = control.heads.reshape(3, 2, 2)
@@ -213,7 +213,7 @@ def test_controls_of_units_are_drawn_unit_by_unit() -> None:
     layered = [random_layerwise(good, seed, groups) for seed in range(5)]
     assert all(torch.equal(one.heads.sum(1), good.heads.sum(1)) for one in layered)
     assert len({tuple(one.heads.flatten().tolist()) for one in layered}) > 1
-    blocks = members_of(anatomy, "blocks")
+    blocks = site_groups_of(anatomy, "blocks")
     whole = Ticket.everything(anatomy, "heads+mlps").without({"heads": [[1, head] for head in range(4)], "mlps": [1]})
     for control in (random(whole, seed, blocks) for seed in range(5)):
         assert torch.equal(control.heads.all(1), control.mlps)

@@ -5,10 +5,22 @@ import math
 
 import pytest
 import torch
-from test_gates import CPU, parts
 from torch import Tensor, nn
 
-from builders.encoders import FAMILIES, HEAD_SIZE, HEADS, LAYERS, Exact, classifier, inputs, logits, sites, some_sites
+from builders.encoders import (
+    CPU,
+    FAMILIES,
+    HEAD_SIZE,
+    HEADS,
+    LAYERS,
+    Exact,
+    classifier,
+    inputs,
+    logits,
+    parts,
+    sites,
+    some_sites,
+)
 from tombola.architectures.dissect import dissect
 from tombola.pruning.evaluation import evaluate
 from tombola.pruning.importance import FirstOrder, Importance

@@ -15,11 +15,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from test_search import Fake, least
 from torch import Tensor, nn
 
 import tombola
 from builders.encoders import LAYERS, MLP, Exact, classifier
+from builders.made_up_scores import Fake, least
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import metric
@@ -28,12 +28,12 @@ from tombola.pruning.evaluation import evaluate
 from tombola.pruning.one_shot import one_shot
 from tombola.subnetworks.subnetwork import shrunk, whole
 from tombola.tasks.base import Task
-from tombola.tickets.ticket import PRUNINGS, Ticket
+from tombola.tickets.ticket import TICKET_KINDS, Ticket
 
 BLOCK = 8
 # Models of text have no channels.
-OF_TEXT = [pruning for pruning in PRUNINGS if "channels" not in pruning]
-SITES = [pruning for pruning in OF_TEXT if pruning != "weights"]
+OF_TEXT = [kind for kind in TICKET_KINDS if "channels" not in kind]
+SITES = [kind for kind in OF_TEXT if kind != "weights"]
 MODEL = classifier(layers=3, heads=10, hidden=40)
 ANATOMY = dissect(MODEL)
 
@@ -44,10 +44,10 @@ def stub() -> Task:
     )
 
 
-def cut(fake: Fake, keep: Mapping[str, float], **options: Any) -> Ticket:
+def cut(fake: Fake, densities: Mapping[str, float], **options: Any) -> Ticket:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(one_shot_pruning, "evaluate", fake)
-        return one_shot(MODEL, stub(), keep, block=BLOCK, **options)
+        return one_shot(MODEL, stub(), densities, block=BLOCK, **options)
 
 
 def state(model: nn.Module) -> dict[str, Tensor]:
@@ -62,15 +62,15 @@ def unchanged(model: nn.Module, before: Mapping[str, Tensor]) -> bool:
 shares = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
 
 
-@given(pruning=st.sampled_from(SITES), seed=st.integers(0, 10**6), data=st.data())
-def test_the_least_important_go_and_among_equals_the_first(pruning: Any, seed: int, data: st.DataObject) -> None:
-    everything = Ticket.everything(ANATOMY, pruning, BLOCK)
-    keep = {kind: data.draw(shares, kind) for kind in everything.sites}
-    found = cut(Fake(lambda _: 0.5, seed), keep)
-    assert found.pruning == pruning
+@given(kind=st.sampled_from(SITES), seed=st.integers(0, 10**6), data=st.data())
+def test_the_least_important_go_and_among_equals_the_first(kind: Any, seed: int, data: st.DataObject) -> None:
+    everything = Ticket.everything(ANATOMY, kind, BLOCK)
+    densities = {kind: data.draw(shares, kind) for kind in everything.sites}
+    found = cut(Fake(lambda _: 0.5, seed), densities)
+    assert found.kind == kind
     found.check(ANATOMY)
     for kind, ranked in least(everything, seed).items():
-        survivors = round(keep[kind] * len(ranked))
+        survivors = round(densities[kind] * len(ranked))
         gone = {site if kind == "mlps" else tuple(site) for site in ranked[: len(ranked) - survivors]}
         mask = found.masks[kind]
         pruned = {one[0] if kind == "mlps" else one for one in map(tuple, (~mask).nonzero().tolist())}
@@ -83,11 +83,11 @@ def test_the_count_is_rounded_to_the_nearest_and_of_halves_to_the_even(share: fl
     assert cut(Fake(lambda _: 0.5), {"heads": share}).counts() == {"heads": kept}
 
 
-@pytest.mark.parametrize("pruning", OF_TEXT)
+@pytest.mark.parametrize("kind", OF_TEXT)
 @pytest.mark.parametrize("share", [0, 1])
-def test_nothing_and_everything_can_be_kept(pruning: Any, share: int) -> None:
-    found = cut(Fake(lambda _: 0.5), dict.fromkeys(pruning.split("+"), share))
-    everything = Ticket.everything(ANATOMY, pruning, BLOCK)
+def test_nothing_and_everything_can_be_kept(kind: Any, share: int) -> None:
+    found = cut(Fake(lambda _: 0.5), dict.fromkeys(kind.split("+"), share))
+    everything = Ticket.everything(ANATOMY, kind, BLOCK)
     assert found == (everything if share else ~everything)
     assert len(found) == share * found.total
 
@@ -109,7 +109,7 @@ def test_importance_is_asked_for_once_on_training_rows_of_the_whole_model() -> N
     assert (options["importance"], options["batch_size"], options["precision"]) == (True, 7, "bf16")
     assert found.provenance == {
         "ticket": "one-shot",
-        "keep": {"neurons": 0.5},
+        "density": {"neurons": 0.5},
         "task": "made-up",
         "split": "train",
     }
@@ -135,25 +135,27 @@ def test_the_largest_weights_of_the_whole_model_stay_and_no_data_is_read(share: 
     masks = torch.cat([found.masks[name].flatten() for name in weights])
     assert masks.nonzero().flatten().tolist() == sorted(kept)
     assert not fake.asked
-    assert found.provenance == {"ticket": "one-shot", "keep": {"weights": share}, "task": "made-up"}
+    assert found.provenance == {"ticket": "one-shot", "density": {"weights": share}, "task": "made-up"}
 
 
 @pytest.mark.parametrize(
-    "keep",
+    "densities",
     [
         *({}, {"layers": 0.5}, {"heads": 0.5, "weights": 0.5}, {"mlps": 0.5, "neurons": 0.5}),
         {"heads": 0.5, "mlps": 0.5, "neurons": 0.5},
     ],
 )
-def test_kinds_that_cannot_be_pruned_together_are_named(keep: dict[str, float]) -> None:
-    with pytest.raises(TombolaError, match=f"cannot keep {' and '.join(keep) or 'nothing'} at once; choose of heads"):
-        cut(Fake(lambda _: 0.5), keep)
+def test_kinds_that_cannot_be_pruned_together_are_named(densities: dict[str, float]) -> None:
+    with pytest.raises(
+        TombolaError, match=f"cannot prune {' and '.join(densities) or 'nothing'} at once; choose of heads"
+    ):
+        cut(Fake(lambda _: 0.5), densities)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, 50, math.nan, math.inf])
 @pytest.mark.parametrize("kind", ["heads", "weights"])
 def test_a_share_that_is_none_is_named(kind: str, share: float) -> None:
-    with pytest.raises(TombolaError, match=f"the share of {kind} to keep must lie between 0 and 1, not {share}"):
+    with pytest.raises(TombolaError, match=f"the density of {kind} must lie between 0 and 1, not {share}"):
         cut(Fake(lambda _: 0.5), {kind: share})
 
 
@@ -166,14 +168,14 @@ def test_neurons_are_single_unless_one_says_otherwise(trained: nn.Module, task: 
     assert one_shot(trained, task, {"neurons": 0.3}).neurons.shape == (LAYERS, MLP)
 
 
-@pytest.mark.parametrize("pruning", OF_TEXT)
+@pytest.mark.parametrize("kind", OF_TEXT)
 def test_a_trained_model_keeps_its_most_important_and_is_not_changed(
-    pruning: Any, trained: nn.Module, task: Exact
+    kind: Any, trained: nn.Module, task: Exact
 ) -> None:
     before, random = state(trained), torch.get_rng_state()
     requires = [parameter.requires_grad for parameter in trained.parameters()]
     trained.train()
-    kinds = pruning.split("+")
+    kinds = kind.split("+")
     found = one_shot(trained, task, dict.fromkeys(kinds, 0.5), block=4)
     assert unchanged(trained, before)
     assert trained.training
@@ -181,10 +183,10 @@ def test_a_trained_model_keeps_its_most_important_and_is_not_changed(
     assert all(parameter.grad is None for parameter in trained.parameters())
     assert torch.equal(torch.get_rng_state(), random)
     assert found.provenance["task"] == "synthetic"
-    if pruning == "weights":
+    if kind == "weights":
         assert len(found) == round(found.total / 2)
         return
-    measured = evaluate(whole(trained, pruning, 4), task, "train", importance=True).importance
+    measured = evaluate(whole(trained, kind, 4), task, "train", importance=True).importance
     assert measured is not None
     for kind in kinds:
         values = measured[kind]
@@ -205,7 +207,7 @@ def test_a_cut_model_does_better_than_its_complement(trained: nn.Module, task: E
 
 def test_no_module_hides_a_public_name() -> None:
     modules = {module.name for module in pkgutil.iter_modules(tombola.__path__)}
-    assert {name for name in tombola.__all__ if name in modules} == {"controls"}
+    assert not modules & {*tombola.__all__}
 
 
 def test_the_public_name_is_the_function_whatever_was_imported_before() -> None:

@@ -1,7 +1,6 @@
 """The searches against the protocol written out in plain Python, with scores and importances that are made up."""
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,19 +13,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 from builders.encoders import HEADS, LAYERS, Exact, classifier
+from builders.made_up_scores import Fake, Scores, least, made_up_scores
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import metric
 from tombola.pruning import search as searching
 from tombola.pruning.evaluation import Evaluation
-from tombola.pruning.importance import Importance
 from tombola.pruning.search import Search, SearchOptions, search_ticket
 from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk
 from tombola.tasks.base import Task
-from tombola.tickets.ticket import PRUNINGS, Pruning, Ticket
-
-Site = tuple[int, int]
-Scores = Callable[[Ticket], float]
+from tombola.tickets.ticket import TICKET_KINDS, Ticket, TicketKind
 
 MODELS = {(layers, heads): classifier(layers=layers, heads=heads, hidden=40) for layers, heads in ((2, 2), (3, 10))}
 ANATOMIES = {shape: dissect(model) for shape, model in MODELS.items()}
@@ -44,82 +40,25 @@ def unrealised(model: nn.Module, ticket: Ticket) -> Subnetwork:
     return Subnetwork(model, anatomy, ticket, ticket)
 
 
-def made_up_importance(ticket: Ticket, seed: int) -> Importance:
-    """Few values, so that ties abound; other ones for every ticket."""
-    rng = np.random.default_rng([seed, len(ticket), *next(iter(ticket.masks.values())).flatten().long().tolist()])
-    values = {kind: torch.from_numpy(rng.integers(0, 6, mask.shape) / 4) for kind, mask in ticket.masks.items()}
-    return Importance({kind: value.where(ticket.masks[kind], math.nan) for kind, value in values.items()})
-
-
-class Fake:
-    """Stands in for `evaluate`: scores by a function of the ticket, and keeps what it was asked."""
-
-    def __init__(self, score: Scores, seed: int = 0) -> None:
-        self.score, self.seed, self.asked = score, seed, list[tuple[Subnetwork, str, dict[str, Any]]]()
-
-    def __call__(self, subnetwork: Subnetwork, task: Task, split: str, **options: Any) -> Evaluation:
-        self.asked.append((subnetwork, split, options))
-        ticket = subnetwork.ticket
-        importance = made_up_importance(ticket, self.seed) if ticket.sites else None
-        nothing = np.zeros(0)
-        return Evaluation(self.score(ticket), nothing, nothing.astype(np.float32), importance, 0.0)
-
-
 def run(
-    fake: Fake, shape: tuple[int, int] = (3, 10), pruning: Any = "heads+mlps", task: Task | None = None, **options: Any
+    fake: Fake, shape: tuple[int, int] = (3, 10), method: Any = "heads+mlps", task: Task | None = None, **options: Any
 ) -> Search:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(searching, "evaluate", fake)
         return search_ticket(
             MODELS[shape],
             task or stub(),
-            pruning,
+            method,
             options=SearchOptions(**options),
-            realise=shrunk if pruning == "weights" else unrealised,
+            realise=shrunk if method == "weights" else unrealised,
         )
 
 
-def made_up_scores(seed: int, kind: str) -> Scores:
-    """Scores that fall with the ticket's size, or at random, or never."""
-
-    def score(ticket: Ticket) -> float:
-        if kind == "never falls":
-            return 0.8
-        rng = np.random.default_rng([seed, len(ticket), int(ticket.masks[next(iter(ticket.masks))].sum())])
-        share = len(ticket) / ticket.total
-        return float(0.5 + 0.3 * share + 0.2 * rng.random()) if kind == "falls" else float(rng.random())
-
-    return score
-
-
-def unit(values: dict[Any, float]) -> dict[Any, float]:
-    if not values:
-        return {}
-    low, high = min(values.values()), max(values.values())
-    return {site: (value - low) / (high - low) if high > low else 0.0 for site, value in values.items()}
-
-
-def least(ticket: Ticket, seed: int) -> dict[str, list[Any]]:
-    """Living sites of each kind, least important first, by the protocol's normalisation and then by index."""
-    found: dict[str, list[Any]] = {}
-    for kind, importance in made_up_importance(ticket, seed).sites.items():
-        rows = importance.reshape(len(importance), -1)
-        # PyTorch's norm, so that both roads round alike and agree about what is a tie.
-        norms = rows.nan_to_num().norm(dim=1).tolist() if kind == "heads" else [1.0] * len(rows)
-        values: dict[Site, float] = {}
-        for layer, (row, norm) in enumerate(zip(rows.tolist(), norms, strict=True)):
-            values |= {(layer, index): v / (norm or 1.0) for index, v in enumerate(row) if not math.isnan(v)}
-        scaled = unit(values)
-        order = sorted(scaled, key=lambda site, by=scaled: (by[site], site))  # type: ignore[misc]
-        found[kind] = [layer if kind == "mlps" else [layer, index] for layer, index in order]
-    return found
-
-
 def protocol(
-    shape: tuple[int, int], pruning: Pruning, score: Scores, seed: int, options: SearchOptions
+    shape: tuple[int, int], method: TicketKind, score: Scores, seed: int, options: SearchOptions
 ) -> tuple[list[tuple[Any, ...]], Ticket]:
     """The s-search, written out: (phase, what is removed, score, holds), and what is left."""
-    ticket = Ticket.everything(ANATOMIES[shape], pruning, options.neuron_block)
+    ticket = Ticket.everything(ANATOMIES[shape], method, options.neuron_block)
     floor = options.threshold * score(ticket)
     log: list[tuple[Any, ...]] = [("full", {}, score(ticket), True)]
     joint, fine = {"mlps": options.mlps_step}, {"mlps": 1}
@@ -139,7 +78,7 @@ def protocol(
             for kind, sites in weak.items():
                 for site in sites:
                     left[kind][site if kind == "mlps" else tuple(site)] = False
-            cut = Ticket(ticket.pruning, ticket.architecture, left)
+            cut = Ticket(ticket.kind, ticket.architecture, left)
             holds = score(cut) >= floor
             log.append((phase, weak, score(cut), holds))
             if not holds:
@@ -152,7 +91,7 @@ def protocol(
     seed=st.integers(0, 10**6),
     kind=st.sampled_from(["falls", "random", "never falls"]),
     shape=st.sampled_from(sorted(MODELS)),
-    pruning=st.sampled_from([one for one in PRUNINGS[:-1] if "channels" not in one]),
+    method=st.sampled_from([one for one in TICKET_KINDS[:-1] if "channels" not in one]),
     threshold=st.sampled_from([0.5, 0.8, 0.9, 1.0]),
     steps=st.sampled_from([(0.1, 1, 0.05), (0.3, 2, 0.1), (1.0, 0, 1.0), (0.2, 3, 0.01)]),
     refine=st.booleans(),
@@ -162,7 +101,7 @@ def test_the_search_for_sites_follows_the_protocol(
     seed: int,
     kind: str,
     shape: tuple[int, int],
-    pruning: Pruning,
+    method: TicketKind,
     threshold: float,
     steps: tuple[float, int, float],
     refine: bool,
@@ -177,11 +116,11 @@ def test_the_search_for_sites_follows_the_protocol(
         "refine_neurons_step": steps[2],
     }
     # Without a step no MLP is removed; alone they would never be.
-    settings_["mlps_step"] = max(1, steps[1]) if pruning == "mlps" else steps[1]
+    settings_["mlps_step"] = max(1, steps[1]) if method == "mlps" else steps[1]
     score = made_up_scores(seed, kind)
-    log, ticket = protocol(shape, pruning, score, seed, SearchOptions(**settings_, refine=refine))
-    found = run(Fake(score, seed), shape, pruning, **settings_, refine=refine)
-    assert [(s.phase, s.removed, s.score, s.holds) for s in found.steps] == log
+    log, ticket = protocol(shape, method, score, seed, SearchOptions(**settings_, refine=refine))
+    found = run(Fake(score, seed), shape, method, **settings_, refine=refine)
+    assert [(s.phase, s.removed, s.score, s.holds) for s in found.passes] == log
     assert found.good == ticket
     assert found.full_score == log[0][2]
     # What the last step that holds states is what the ticket has.
@@ -190,13 +129,13 @@ def test_the_search_for_sites_follows_the_protocol(
     stated = {name: getattr(last, name) for name in ("heads", "mlps", "neurons", "channels", "weights")}
     assert stated == ticket.survivors(anatomy)
     assert last.sparsity == pytest.approx(ticket.sparsity(anatomy))
-    assert [step.iteration for step in found.steps] == list(range(len(found.steps)))
+    assert [step.iteration for step in found.passes] == list(range(len(found.passes)))
 
 
 def test_the_default_steps_are_those_of_the_paper() -> None:
     found = run(Fake(made_up_scores(0, "never falls")))
     # Thirty heads and three MLPs: three and one an iteration; then nothing but heads is left.
-    assert [(step.phase, step.heads, step.mlps) for step in found.steps] == [
+    assert [(step.phase, step.heads, step.mlps) for step in found.passes] == [
         ("full", 30, 3),
         *(("joint", heads, mlps) for heads, mlps in ((27, 2), (24, 1), (21, 0))),
         *(("joint", heads, 0) for heads in range(18, -1, -3)),
@@ -211,7 +150,7 @@ def test_refinement_removes_five_percent_of_heads_and_then_single_mlps() -> None
         return 1.0 if (mlps == 3 and heads >= 28) or (heads == 28 and mlps) else 0.0
 
     found = run(Fake(score))
-    assert [(step.phase, step.heads, step.mlps, step.holds) for step in found.steps] == [
+    assert [(step.phase, step.heads, step.mlps, step.holds) for step in found.passes] == [
         ("full", 30, 3, True),
         ("joint", 27, 2, False),
         ("heads", 29, 3, True),
@@ -225,7 +164,7 @@ def test_refinement_removes_five_percent_of_heads_and_then_single_mlps() -> None
 
 def test_a_score_at_the_floor_still_holds() -> None:
     found = run(Fake(lambda ticket: 0.9 if len(ticket) == 29 else 1.0 if len(ticket) == 33 else 0.0), refine=False)
-    assert [step.holds for step in found.steps] == [True, True, False]
+    assert [step.holds for step in found.passes] == [True, True, False]
     assert len(found.good) == 29
 
 
@@ -234,7 +173,7 @@ def test_a_metric_that_falls_may_rise_to_its_floor(error: float, holds: bool) ->
     # 0.5 / 0.9 = 0.5556
     fake = Fake(lambda ticket: 0.5 if len(ticket) == 33 else error if len(ticket) == 29 else 9.0)
     found = run(fake, task=stub("mean_squared_error"), refine=False)
-    assert [step.holds for step in found.steps][:2] == [True, holds]
+    assert [step.holds for step in found.passes][:2] == [True, holds]
 
 
 @given(seed=st.integers(0, 10**6), kind=st.sampled_from(["falls", "random", "never falls"]))
@@ -248,7 +187,7 @@ def test_least_useful_first_is_every_site_once_in_the_order_of_removal(seed: int
         order = found.least_useful_first(name)
         assert sorted(order) == everything
         assert order[len(order) - len(survivors) :] == survivors
-        removed = [site for step in found.steps if step.holds for site in step.removed.get(name, [])]
+        removed = [site for step in found.passes if step.holds for site in step.removed.get(name, [])]
         assert order[: len(removed)] == removed
 
 
@@ -261,7 +200,7 @@ def test_the_search_for_weights_removes_the_smallest_of_those_that_remain(seed: 
     score = made_up_scores(seed, "falls")
     found = run(Fake(score, seed), (2, 2), "weights", weights_step=share, threshold=0.8)
     remaining, floor, good = len(flat), 0.8 * found.full_score, len(flat)
-    for step in found.steps[1:]:
+    for step in found.passes[1:]:
         removed = max(1, math.floor(share * remaining))
         remaining -= removed
         assert step.phase == "magnitude"
@@ -270,7 +209,7 @@ def test_the_search_for_weights_removes_the_smallest_of_those_that_remain(seed: 
         assert step.holds == (step.score >= floor)
         assert step.importance is None
         good = remaining if step.holds else good
-    assert [step.holds for step in found.steps[:-1]] == [True] * (len(found.steps) - 1)
+    assert [step.holds for step in found.passes[:-1]] == [True] * (len(found.passes) - 1)
     kept = torch.cat([mask.flatten() for mask in found.good.masks.values()]).numpy()
     assert kept.sum() == good
     assert set(np.flatnonzero(kept)) == set(order[len(order) - good :])
@@ -300,12 +239,12 @@ def test_magnitude_pruning_with_retraining_cuts_by_retrained_magnitudes() -> Non
         found = search_ticket(
             model, stub(), "weights", options=SearchOptions(weights_step=0.2), retrain=retrain, realise=masked
         )
-    assert [step.holds for step in found.steps] == [True, True, True, False]
+    assert [step.holds for step in found.passes] == [True, True, True, False]
     assert found.good == asked[1]
     assert found.trained is not None
     assert found.trained.model is retrained[1]
     # What is left of each matrix, for random tickets with the same profile.
-    for step, ticket in zip(found.steps[1:], asked, strict=True):
+    for step, ticket in zip(found.passes[1:], asked, strict=True):
         assert step.matrices == [int(ticket.masks[matrix.name].sum()) for matrix in anatomy.matrices]
     previous = Ticket.everything(anatomy, "weights")
     for by, ticket in zip([model, *retrained], asked, strict=False):
@@ -338,9 +277,9 @@ def test_a_search_for_sites_scores_and_ranks_what_was_trained_between_its_cuts()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(searching, "evaluate", fake)
         found = search_ticket(MODELS[2, 2], stub(), retrain=retrain)
-    assert len(asked) == len(found.steps) - 1 > 0
+    assert len(asked) == len(found.passes) - 1 > 0
     assert all(scored is part for (scored, _, _), part in zip(fake.asked[1:], parts, strict=True))
-    held = [ticket for ticket, step in zip(asked, found.steps[1:], strict=True) if step.holds]
+    held = [ticket for ticket, step in zip(asked, found.passes[1:], strict=True) if step.holds]
     assert found.good == (held[-1] if held else Ticket.everything(ANATOMIES[2, 2], "heads+mlps"))
     assert (found.trained is None) == (not held)
 
@@ -366,7 +305,7 @@ def test_a_full_evaluation_that_is_known_is_not_made_again() -> None:
         for given_full in (full, without, None):
             fake.asked.clear()
             found = search_ticket(MODELS[2, 2], stub(), split="search", full=given_full, realise=unrealised)
-            passes.append(len(fake.asked) - len(found.steps))
+            passes.append(len(fake.asked) - len(found.passes))
             assert {split for _, split, _ in fake.asked} == {"search"}
             assert all(options["importance"] for _, _, options in fake.asked)
             assert found.full_score == full.score
@@ -378,7 +317,7 @@ def test_the_ticket_tells_where_it_is_from() -> None:
     found = run(Fake(made_up_scores(3, "falls")))
     assert found.good.provenance == {
         "ticket": "good",
-        "way": "heads+mlps",
+        "method": "heads+mlps",
         "task": "made-up",
         "metric": "accuracy",
         "split": "dev",
@@ -390,10 +329,10 @@ def test_the_ticket_tells_where_it_is_from() -> None:
     assert found.last.score >= 0.9 * found.full_score
 
 
-@pytest.mark.parametrize("pruning", ["heads+mlps", "weights"])
+@pytest.mark.parametrize("method", ["heads+mlps", "weights"])
 @pytest.mark.parametrize("kind", ["falls", "never falls"])
-def test_a_saved_search_is_loaded_again(pruning: str, kind: str, tmp_path: Path) -> None:
-    found = run(Fake(made_up_scores(5, kind)), (2, 2), pruning, weights_step=0.5)
+def test_a_saved_search_is_loaded_again(method: str, kind: str, tmp_path: Path) -> None:
+    found = run(Fake(made_up_scores(5, kind)), (2, 2), method, weights_step=0.5)
     found.save(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "good",
@@ -402,11 +341,11 @@ def test_a_saved_search_is_loaded_again(pruning: str, kind: str, tmp_path: Path)
         "search.jsonl",
     ]
     loaded = Search.load(tmp_path)
-    assert loaded.steps == found.steps
+    assert loaded.passes == found.passes
     assert loaded.good == found.good
     assert loaded.good.provenance == found.good.provenance
-    assert loaded.pruning == pruning
-    if pruning == "heads+mlps":
+    assert loaded.kind == method
+    if method == "heads+mlps":
         for name in ("heads", "mlps"):
             assert loaded.least_useful_first(name) == found.least_useful_first(name)
 
@@ -444,19 +383,19 @@ def test_masked_and_shrunk_searches_find_the_same(dtype: torch.dtype, trained: n
     model = trained.to(dtype)
     options = SearchOptions(threshold=0.7)
     runs = [search_ticket(model, task, options=options, realise=realise) for realise in (masked, shrunk)]
-    logs = [[(s.phase, s.removed, s.score, s.holds) for s in found.steps] for found in runs]
+    logs = [[(s.phase, s.removed, s.score, s.holds) for s in found.passes] for found in runs]
     assert logs[0] == logs[1]
     assert runs[0].good == runs[1].good
     # The task is learnt, and the search had something to refuse.
     assert runs[0].full_score > 0.9
-    assert {step.phase for step in runs[0].steps} >= {"full", "joint", "heads"}
-    assert not all(step.holds for step in runs[0].steps)
+    assert {step.phase for step in runs[0].passes} >= {"full", "joint", "heads"}
+    assert not all(step.holds for step in runs[0].passes)
     assert 0 < len(runs[0].good) < LAYERS * HEADS + LAYERS
 
 
 def test_the_searched_model_is_not_changed(trained: nn.Module, task: Exact) -> None:
     before = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
-    for pruning in ("heads+mlps", "weights"):
-        found = search_ticket(trained, task, pruning, options=SearchOptions(weights_step=0.5))
+    for method in ("heads+mlps", "weights"):
+        found = search_ticket(trained, task, method, options=SearchOptions(weights_step=0.5))
         assert len(found.good) < found.good.total
     assert all(torch.equal(tensor, before[name]) for name, tensor in trained.state_dict().items())

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.magnitude import keep_largest
-from tombola.pruning.sparsegpt import Curvature, sparsegpt
+from tombola.pruning.sparsegpt import InverseHessian, sparsegpt
 from tombola.pruning.wanda import wanda_scores
 from tombola.tickets.nm_sparsity import WeightPattern
 
@@ -59,10 +59,10 @@ def test_equals_columns_with_exact_inverses(pattern: tuple[int, int] | None, blo
     if pattern is not None:
         # Groups are decided when they are reached, so that the size of blocks has no say.
         mask, values = sparsegpt(
-            weight, Curvature.of(inputs.T @ inputs, damping), 0.5, WeightPattern(*pattern), block=block
+            weight, InverseHessian.of(inputs.T @ inputs, damping), 0.5, WeightPattern(*pattern), block=block
         )
     else:
-        mask, values = sparsegpt(weight, Curvature.of(inputs.T @ inputs, damping), 0.6, block=block)
+        mask, values = sparsegpt(weight, InverseHessian.of(inputs.T @ inputs, damping), 0.6, block=block)
     expected_mask, expected = by_columns(weight, inputs.T @ inputs, 0.6, pattern, damping, block)
     assert np.array_equal(mask.numpy(), expected_mask)
     np.testing.assert_allclose(values.numpy(), expected, atol=1e-9)
@@ -87,7 +87,7 @@ def test_the_layers_error_is_below_those_of_wanda_and_magnitude(seed: int, patte
         by_magnitude = keep_largest({"": weight}, weight.numel() // 2)[""]
     else:
         by_wanda, by_magnitude = (pattern.largest(scores) for scores in (wanda_scores(weight, norms), weight.abs()))
-    mask, values = sparsegpt(weight, Curvature.of(inputs.T @ inputs), 0.5, pattern)
+    mask, values = sparsegpt(weight, InverseHessian.of(inputs.T @ inputs), 0.5, pattern)
     assert int(mask.sum()) == int(by_wanda.sum()) == int(by_magnitude.sum()) == weight.numel() // 2
     ours, wanda, magnitude = error(values), error(weight.where(by_wanda, 0.0)), error(weight.where(by_magnitude, 0.0))
     assert ours < 0.9 * wanda < 0.9 * magnitude
@@ -96,7 +96,7 @@ def test_the_layers_error_is_below_those_of_wanda_and_magnitude(seed: int, patte
 def test_inputs_that_are_always_zero_lose_their_weights_first() -> None:
     weight, inputs = problem(6, 16)
     inputs[:, [3, 9]] = 0
-    mask, values = sparsegpt(weight, Curvature.of(inputs.T @ inputs), 2 / 16)
+    mask, values = sparsegpt(weight, InverseHessian.of(inputs.T @ inputs), 2 / 16)
     assert not mask[:, [3, 9]].any()
     assert mask.sum() == 6 * 14
     others = [column for column in range(16) if column not in (3, 9)]
@@ -106,7 +106,7 @@ def test_inputs_that_are_always_zero_lose_their_weights_first() -> None:
 def test_linearly_dependent_inputs_are_damped_until_they_can_be_inverted() -> None:
     weight, inputs = problem(6, 32, dtype=torch.float32)
     few = inputs[:1].expand(64, -1) * 1e4
-    mask, values = sparsegpt(weight, Curvature.of(few.T @ few, 1e-7), 0.5)
+    mask, values = sparsegpt(weight, InverseHessian.of(few.T @ few, 1e-7), 0.5)
     assert values.isfinite().all()
     assert mask.sum() == 96
 
@@ -114,10 +114,10 @@ def test_linearly_dependent_inputs_are_damped_until_they_can_be_inverted() -> No
 def test_no_inverse_is_a_clear_line() -> None:
     gram = -torch.eye(8)
     with pytest.raises(TombolaError, match="cannot be inverted"):
-        Curvature.of(gram)
+        InverseHessian.of(gram)
 
 
 def test_new_weights_have_the_old_type() -> None:
     weight, inputs = problem(6, 16, dtype=torch.float32)
-    _, values = sparsegpt(weight.bfloat16(), Curvature.of(inputs.T @ inputs), 0.5)
+    _, values = sparsegpt(weight.bfloat16(), InverseHessian.of(inputs.T @ inputs), 0.5)
     assert values.dtype == torch.bfloat16

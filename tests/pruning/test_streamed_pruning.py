@@ -62,10 +62,10 @@ def same(folder: Path, ticket: Ticket, model: PreTrainedModel) -> None:
 @pytest.mark.parametrize("name", STREAMED)
 def test_the_same_as_in_memory_in_every_family(name: str, tmp_path: Path) -> None:
     model = save(name, tmp_path / "dense")
-    for method in ("magnitude", "wanda") if name not in MAIN else ("magnitude", "wanda", "sparsegpt"):
-        found = prune_weights(model, method, 0.5, calibration=text(name))
-        done = prune_checkpoint(tmp_path / "dense", tmp_path / method, method, 0.5, calibration=text(name))
-        same(tmp_path / method, found.ticket, found.model)  # type: ignore[arg-type]
+    for criterion in ("magnitude", "wanda") if name not in MAIN else ("magnitude", "wanda", "sparsegpt"):
+        found = prune_weights(model, criterion, 0.5, calibration=text(name))
+        done = prune_checkpoint(tmp_path / "dense", tmp_path / criterion, criterion, 0.5, calibration=text(name))
+        same(tmp_path / criterion, found.ticket, found.model)  # type: ignore[arg-type]
         assert (done.survivors, done.weights) == (len(found.ticket), found.ticket.total)
         assert done.architecture == found.ticket.architecture
 
@@ -73,14 +73,14 @@ def test_the_same_as_in_memory_in_every_family(name: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "how",
     [
-        {"method": "magnitude", "sparsity": 0.3, "scope": "matrix"},
-        {"method": "magnitude", "sparsity": 0.7, "scope": "global"},
-        {"method": "magnitude", "pattern": "2:4"},
-        {"method": "random", "sparsity": 0.3, "seed": 5},
-        {"method": "wanda", "pattern": "4:8"},
-        {"method": "wanda", "sparsity": 0.6, "sequential": False},
-        {"method": "sparsegpt", "sparsity": 0.6, "sequential": False},
-        {"method": "sparsegpt", "pattern": "2:4", "damping": 0.05},
+        {"criterion": "magnitude", "sparsity": 0.3, "scope": "matrix"},
+        {"criterion": "magnitude", "sparsity": 0.7, "scope": "global"},
+        {"criterion": "magnitude", "pattern": "2:4"},
+        {"criterion": "random", "sparsity": 0.3, "seed": 5},
+        {"criterion": "wanda", "pattern": "4:8"},
+        {"criterion": "wanda", "sparsity": 0.6, "sequential": False},
+        {"criterion": "sparsegpt", "sparsity": 0.6, "sequential": False},
+        {"criterion": "sparsegpt", "pattern": "2:4", "damping": 0.05},
     ],
 )
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
@@ -135,7 +135,7 @@ def test_a_run_that_fails_half_way_leaves_nothing(tmp_path: Path, monkeypatch: p
         if matrix.layer == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(streaming._Work, "done", fail)
+    monkeypatch.setattr(streaming.StreamedModel, "done", fail)
     with pytest.raises(KeyboardInterrupt):
         prune_checkpoint(tmp_path / "dense", tmp_path / "deep" / "pruned", "wanda", 0.5, calibration=[IDS])
     assert listing(tmp_path) == before
@@ -144,12 +144,12 @@ def test_a_run_that_fails_half_way_leaves_nothing(tmp_path: Path, monkeypatch: p
 KILLED = """
 import sys, time, torch
 from tombola.pruning import streamed_pruning as streaming
-whole = streaming._Work.done
+whole = streaming.StreamedModel.done
 def slow(self, matrix, mask, values):
     whole(self, matrix, mask, values)
     print("one", flush=True)
     time.sleep(60)
-streaming._Work.done = slow
+streaming.StreamedModel.done = slow
 streaming.prune_checkpoint(sys.argv[1], sys.argv[2], "magnitude", 0.5)
 """
 
@@ -282,7 +282,7 @@ def test_refusals_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.Mo
         prune_checkpoint(tmp_path / "dense", tmp_path / "there", "magnitude", 0.5)
     with pytest.raises(TombolaError, match="is no local folder"):
         prune_checkpoint("some/model", tmp_path / "pruned", "magnitude", 0.5)
-    with pytest.raises(TombolaError, match="unknown way to prune"):
+    with pytest.raises(TombolaError, match="unknown criterion"):
         prune_checkpoint(tmp_path / "dense", tmp_path / "pruned", "best", 0.5)
     with pytest.raises(TombolaError, match="calibration text is empty"):
         prune_checkpoint(tmp_path / "dense", tmp_path / "pruned", "wanda", 0.5, calibration=[])
@@ -325,16 +325,16 @@ def test_only_two_blocks_are_in_memory(tmp_path: Path, monkeypatch: pytest.Monke
     deep = replace(ZOO["llama"], options={**ZOO["llama"].options, "num_hidden_layers": 5})
     deep.make(dtype=torch.float32).save_pretrained(tmp_path / "dense", max_shard_size="20KB")
     seen = []
-    whole = streaming._Work.residence
+    whole = streaming.StreamedModel.residence
 
     def watched(self: Any, layers: set[int]) -> None:
         whole(self, layers)
-        real = {name.split(".")[2] for name, p in self._model.named_parameters() if "layers" in name and not p.is_meta}
+        real = {name.split(".")[2] for name, p in self.model.named_parameters() if "layers" in name and not p.is_meta}
         assert real == {str(layer) for layer in layers}
-        assert all(p.is_meta for name, p in self._model.named_parameters() if "lm_head" in name)
+        assert all(p.is_meta for name, p in self.model.named_parameters() if "lm_head" in name)
         seen.append(len(real))
 
-    monkeypatch.setattr(streaming._Work, "residence", watched)
+    monkeypatch.setattr(streaming.StreamedModel, "residence", watched)
     started = time.perf_counter()
     done = prune_checkpoint(tmp_path / "dense", tmp_path / "pruned", "wanda", 0.5, calibration=[IDS])
     assert max(seen) == 2

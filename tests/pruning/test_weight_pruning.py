@@ -1,4 +1,4 @@
-"""Ways to prune weights against brute force: whole passes with hooks, rows sorted one by one, families by hand."""
+"""Pruning of weights against brute force: whole passes with hooks, rows sorted one by one, families by hand."""
 
 import copy
 import itertools
@@ -19,7 +19,7 @@ from tombola.checkpoints.semi_structured import not_semi_structured, prune_semi_
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.magnitude import keep_largest
 from tombola.pruning.one_shot import one_shot
-from tombola.pruning.weight_criteria import METHODS
+from tombola.pruning.weight_criteria import CRITERIA
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.subnetworks.subnetwork import masked
 from tombola.tasks.base import Batch
@@ -92,8 +92,8 @@ def test_sequential_and_dense_differ_from_the_second_layer_on() -> None:
 
 
 @pytest.mark.parametrize("name", PADDED)
-@pytest.mark.parametrize("method", ["wanda", "sparsegpt"])
-def test_padding_does_not_count(name: str, method: str) -> None:
+@pytest.mark.parametrize("criterion", ["wanda", "sparsegpt"])
+def test_padding_does_not_count(name: str, criterion: str) -> None:
     model = ZOO[name].make()
     padded = ZOO[name].given(padded=True)
     if "decoder_input_ids" in padded:
@@ -107,21 +107,21 @@ def test_padding_does_not_count(name: str, method: str) -> None:
                 kept = alone[mask][0].bool()
                 alone |= {ids: alone[ids][:, kept], mask: alone[mask][:, kept]}
         apart.append(alone)
-    one, other = (prune_weights(model, method, 0.5, calibration=way).ticket for way in ([padded], apart))
+    one, other = (prune_weights(model, criterion, 0.5, calibration=way).ticket for way in ([padded], apart))
     assert one == other
 
 
 @pytest.mark.parametrize("name", ZOO)
-@pytest.mark.parametrize("method", METHODS)
-def test_counts_are_exact_in_every_family(name: str, method: str) -> None:
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_counts_are_exact_in_every_family(name: str, criterion: str) -> None:
     kind = ZOO[name]
     model, batches = kind.make(dtype=torch.float32), text(kind, dtype=torch.float32)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    found = prune_weights(model, method, 0.3, calibration=batches)
+    found = prune_weights(model, criterion, 0.3, calibration=batches)
     anatomy = dissect(model)
     found.ticket.check(anatomy)
-    assert found.ticket.provenance["ticket"] == method
-    scope = METHODS[method].scopes[0]
+    assert found.ticket.provenance["ticket"] == criterion
+    scope = CRITERIA[criterion].scopes[0]
     if scope == "global":
         assert len(found.ticket) == kind.weights - round(0.3 * kind.weights)
     for matrix in anatomy.matrices:
@@ -138,20 +138,20 @@ def test_counts_are_exact_in_every_family(name: str, method: str) -> None:
         mask = found.ticket.masks[matrix.name]
         assert torch.equal(parameter != 0, mask), "no surviving weight is zero by chance"
         assert not torch.signbit(parameter[~mask]).any()
-        if not METHODS[method].updates:
+        if not CRITERIA[criterion].updates:
             assert torch.equal(parameter[mask], model.get_parameter(matrix.parameter)[mask])
-    if not METHODS[method].updates:
+    if not CRITERIA[criterion].updates:
         given = kind.given(padded=True)
         torch.testing.assert_close(computed(found.model, given), computed(masked(model, found.ticket), given))
 
 
 @pytest.mark.parametrize("pattern", ["2:4", "4:8", "1:4"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("criterion", CRITERIA)
 @pytest.mark.parametrize("name", ["llama", "gpt2", "t5"])
-def test_patterns_hold_in_every_group(name: str, method: str, pattern: str) -> None:
+def test_patterns_hold_in_every_group(name: str, criterion: str, pattern: str) -> None:
     kind = ZOO[name]
     model = kind.make(dtype=torch.float32)
-    found = prune_weights(model, method, pattern=pattern, calibration=text(kind)).ticket
+    found = prune_weights(model, criterion, pattern=pattern, calibration=text(kind)).ticket
     kept, group = map(int, pattern.split(":"))
     for matrix in dissect(model).matrices:
         rows = outputs_first(model, matrix, found.masks[matrix.name])
@@ -159,7 +159,7 @@ def test_patterns_hold_in_every_group(name: str, method: str, pattern: str) -> N
     assert found.provenance["pattern"] == pattern
     if pattern == "2:4":
         assert not_semi_structured(model, found) == ()
-        if method == "magnitude":
+        if criterion == "magnitude":
             assert found == prune_semi_structured(model)
 
 
@@ -233,8 +233,8 @@ def test_conv1d_and_linear_are_pruned_alike() -> None:
     batches = text(ZOO["gpt2"])
     torch.testing.assert_close(computed(turned, batches[0]), computed(model, batches[0]))
     for how in ({"sparsity": 0.5}, {"pattern": "2:4"}):
-        for method in ("wanda", "sparsegpt"):
-            one, other = (prune_weights(each, method, calibration=batches, **how) for each in (model, turned))
+        for criterion in ("wanda", "sparsegpt"):
+            one, other = (prune_weights(each, criterion, calibration=batches, **how) for each in (model, turned))
             for name, mask in one.ticket.masks.items():
                 assert torch.equal(mask.T, other.ticket.masks[name])
             torch.testing.assert_close(computed(one.model, batches[0]), computed(other.model, batches[0]))
@@ -295,7 +295,7 @@ IDS = torch.arange(10, 30).reshape(2, 10)
 @pytest.mark.parametrize(
     ("spoil", "settings", "says"),
     [
-        (ignore, {"method": "obs"}, "unknown way to prune weights 'obs'; known: magnitude, random, wanda, sparsegpt"),
+        (ignore, {"criterion": "obs"}, "unknown criterion 'obs'; known: magnitude, random, wanda, sparsegpt"),
         (ignore, {"sparsity": 1.0}, "between 0 and below 1, not 1.0"),
         (ignore, {"sparsity": -0.1}, "between 0 and below 1, not -0.1"),
         (ignore, {"sparsity": float("nan")}, "between 0 and below 1, not nan"),
@@ -306,7 +306,7 @@ IDS = torch.arange(10, 30).reshape(2, 10)
         (ignore, {"pattern": "2:4", "scope": "row"}, "leave the scope out"),
         (ignore, {"pattern": "2:5", "sparsity": None}, "2:5 does not divide the 48 inputs of 0.query"),
         (ignore, {"scope": "global"}, "wanda compares weights of a row or matrix, not 'global'"),
-        (ignore, {"method": "sparsegpt", "damping": 0.0}, "damping above 0"),
+        (ignore, {"criterion": "sparsegpt", "damping": 0.0}, "damping above 0"),
         (ignore, {"calibration": None}, "give it calibration text"),
         (ignore, {"calibration": []}, "calibration text is empty"),
         (ignore, {"calibration": [torch.zeros(1, 0, dtype=torch.int64)]}, "calibration text is empty"),
@@ -315,9 +315,9 @@ IDS = torch.arange(10, 30).reshape(2, 10)
         (ignore, {"calibration": [IDS[0]]}, "must be whole numbers"),
         (ignore, {"calibration": [{"words": IDS}]}, "does not take the calibration batches"),
         (not_a_number, {}, "the matrix 1.mlp_out holds NaN or infinity"),
-        (not_a_number, {"method": "magnitude"}, "the matrix 1.mlp_out holds NaN or infinity"),
+        (not_a_number, {"criterion": "magnitude"}, "the matrix 1.mlp_out holds NaN or infinity"),
         (infinite_embedding, {"calibration": [IDS % 9]}, "0.* multiplies on the calibration text is not finite"),
-        (infinite_embedding, {"method": "sparsegpt", "calibration": [IDS % 9]}, "is not finite"),
+        (infinite_embedding, {"criterion": "sparsegpt", "calibration": [IDS % 9]}, "is not finite"),
         (quantised, {}, "this model is quantised"),
         (replaced_by_a_quantiser, {}, "this model is quantised"),
     ],
@@ -326,7 +326,7 @@ def test_refusals_are_one_clear_line(spoil: Spoil, settings: Mapping[str, Any], 
     model = ZOO["llama"].make(dtype=torch.float32)
     spoil(model)
     with pytest.raises(TombolaError, match=says) as raised:
-        prune_weights(model, **{"method": "wanda", "sparsity": 0.5, "calibration": [IDS], **settings})
+        prune_weights(model, **{"criterion": "wanda", "sparsity": 0.5, "calibration": [IDS], **settings})
     assert "\n" not in str(raised.value)
 
 

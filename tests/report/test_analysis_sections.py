@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_export import check
-from test_report import read
 
 from builders import small_study as small
+from builders.report_exports import check
+from builders.report_pages import read
 from builders.small_study import study_in
 from tombola.analysis.agreement.coefficients import STATISTICS
 from tombola.analysis.attention.attention_pooling import (
@@ -25,7 +25,7 @@ from tombola.analysis.locality.interactions import Interactions
 from tombola.analysis.locality.random_tickets import RandomTickets, above, winning
 from tombola.analysis.locality.representations import Representations
 from tombola.architectures.layer_names import Places
-from tombola.cli.study import _analyses
+from tombola.cli.parser import command_line
 from tombola.foundations.errors import TombolaError
 from tombola.report import build
 from tombola.report import number_format as figures
@@ -44,7 +44,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 @pytest.fixture(scope="module")
 def patterns(done: Study) -> list[AttentionPatterns]:
-    return [AttentionPatterns.read(done.cell(seed).analysis("attention")) for seed in (0, 1)]
+    return [AttentionPatterns.read(done.seed_folder(seed).analysis("attention")) for seed in (0, 1)]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_its_files_say_what_the_page_says(done: Study, tmp_path: Path) -> None:
 
 def test_agreement_is_told_as_it_was_compared(done: Study) -> None:
     words = read(done.folder / "report.html").words
-    compared = json.loads(done.survivors().comparison.read_text())["prunings"]
+    compared = json.loads(done.survivors().comparison.read_text())["kinds"]
     weights = compared["weights"]["tasks"]["moods"]["weights"]
     shared, drawn = figures.share(weights["jaccard"]), weights["by_chance"]["random"]["jaccard"]
     assert weights["jaccard"] > drawn["high"]
@@ -96,8 +96,8 @@ def test_agreement_is_told_as_it_was_compared(done: Study) -> None:
 
 def test_how_many_tickets_win_is_counted_over_seeds(done: Study) -> None:
     words = read(done.folder / "report.html").words
-    for pruning in done.config.prunings:
-        found = [RandomTickets.read(done.cell(seed).analysis("random-tickets", pruning)) for seed in (0, 1)]
+    for method in done.config.methods:
+        found = [RandomTickets.read(done.seed_folder(seed).analysis("random-tickets", method)) for seed in (0, 1)]
         pruned = [(one, [size for size in one.sizes if size.stage == "pruned"][-1]) for one in found]
         if len({str(size.kept) for _, size in pruned}) == 1:
             wins = winning(pruned)
@@ -164,9 +164,9 @@ def test_one_seed_without_a_ticket_says_what_it_can(patterns: list[AttentionPatt
 
 
 def test_the_files_are_read_back(done: Study) -> None:
-    interactions = Interactions.read(done.cell(0).analysis("interactions"))
+    interactions = Interactions.read(done.seed_folder(0).analysis("interactions"))
     assert len(interactions.sites) == 3 * 4 + 3
-    representations = Representations.read(done.cell(0).analysis("representations", "weights"))
+    representations = Representations.read(done.seed_folder(0).analysis("representations", "weights"))
     assert list(representations.models) == [
         "full",
         *(f"{name} pruned" for name in ("good", "random", "random-layerwise", "bad")),
@@ -183,12 +183,12 @@ def test_a_damaged_analysis_is_named(done: Study, tmp_path: Path) -> None:
         build(tmp_path / "study")
 
 
-def test_all_is_asked_for_by_one_word(tmp_path: Path) -> None:
-    assert _analyses("all") == ("all",)
+def test_all_is_asked_for_by_one_word() -> None:
+    asked = command_line("study")
+    for word, expected in (("all", ("all",)), ("none", ()), ("attention,interactions", ("attention", "interactions"))):
+        assert asked.parse_args(["study", "--analyses", word]).analyses == expected
     assert small.config(analyses=("all",)).analyses == tuple(
         one for one in ANALYSES if one not in ("random-curve", "writing")
     )
     assert small.config(analyses=("all",), sparsities=(0.5,)).analyses == ANALYSES[:-1]
-    assert _analyses("none") == ()
-    assert _analyses("attention,interactions") == ("attention", "interactions")
     assert small.config(analyses=("all",)).hash() == small.config().hash()

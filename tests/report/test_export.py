@@ -1,22 +1,19 @@
 """Figures and tables as files: they say what the page says, whatever the data contain."""
 
-import csv
 import json
 import re
-from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_model_sizes import add, cost
-from test_report import MIXED, names, read
 
 from builders.fake_study import HOSTILE, fake_study
+from builders.model_costs import add, cost
+from builders.report_exports import check, grid, typed, typeset
+from builders.report_pages import MIXED
 from builders.small_study import listing
 from tombola.analysis.agreement.comparison import compare
 from tombola.analysis.agreement.comparison_json import entry
@@ -33,172 +30,10 @@ from tombola.tickets.import_masks import import_masks
 HOSTILE_LATEX = r"<script> & 50 % of _all_ \input{/etc/passwd} ~ ^ # $x$ [a] | \\"
 
 
-class Page(HTMLParser):
-    """The tables of a page as a browser lays them out: (label, heads, bodies of lines of cells).
-
-    A cell is its text, one after another where lines are broken, and whether it holds figures.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tables: list[tuple[str, list[str], list[list[tuple[list[str], bool]]]]] = []
-        self._label = ""
-        self._lines: list[dict[int, tuple[list[str], bool]]] = []
-        self._text: list[str] | None = None
-        self._cell: dict[str, str] = {}
-        self._row = -1
-        self.feed(path.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
-        if tag == "div" and given.get("class") == "scroll":
-            self._label = given["aria-label"]
-        elif tag == "table":
-            self._lines, self._row = [], -1
-        elif tag == "tr":
-            self._row += 1
-            self._grow(self._row)
-        elif tag in ("th", "td"):
-            self._text, self._cell = [""], given
-        elif tag == "br" and self._text is not None:
-            self._text.append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("th", "td") and self._text is not None:
-            wide, high = int(self._cell.get("colspan", 1)), int(self._cell.get("rowspan", 1))
-            figured = bool({"number", "interval"} & set(self._cell.get("class", "").split()))
-            self._grow(self._row + high - 1)
-            at = next(column for column in range(99) if column not in self._lines[self._row])
-            for line in self._lines[self._row : self._row + high]:
-                line |= {at + more: (self._text, figured) for more in range(wide)}
-            self._text = None
-        elif tag == "table":
-            head, *lines = [[line[at] for at in sorted(line)] for line in self._lines]
-            self.tables.append((self._label, ["".join(text) for text, _ in head], lines))
-
-    def handle_data(self, data: str) -> None:
-        if self._text is not None:
-            self._text[-1] += data
-
-    def _grow(self, row: int) -> None:
-        self._lines += [{} for _ in range(row + 1 - len(self._lines))]
-
-
-def plain(text: str, figured: bool) -> str:
-    """A cell of the page as a program wants it."""
-    if not figured:
-        return text
-    if text == "–":
-        return ""
-    text = "-".join(text.split("−")).replace("\u00a0", " ")
-    text = re.sub(r"\d[\d,]*", lambda found: found[0].replace(",", ""), text)
-    return text[2:] if text.startswith("± ") else text[:-2] if text.endswith(" %") else text
-
-
-def whole(lines: list[list[tuple[list[str], bool]]]) -> Iterator[list[tuple[str, bool]]]:
-    """The lines of a table of the page, each complete: texts, and whether they are figures."""
-    groups = [line for line in lines if len(line) > 1 and all(text is line[0][0] for text, _ in line)]
-    group = [""] if groups else []
-    for line in lines:
-        if line in groups:
-            group = line[0][0]
-        else:
-            yield [(name, False) for name in group] + [(part, figured) for text, figured in line for part in text]
-
-
-def check(folder: Path, out: Path) -> list[str]:
-    """Export, hold every file against the page, and return the tables' names."""
-    assert main(["report", str(folder), "--export", str(out)]) == 0
-    page = Page(folder / "report.html")
-    written = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
-    found = read(folder / "report.html")
-    assert {f"figures/{name}.svg" for name in names(found)} == {file for file in written if file.endswith(".svg")}
-    for path in (out / "figures").iterdir():
-        assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
-    index = (out / "index.md").read_text()
-    listed = re.findall(r"^- `(?:tables|figures)/([^`]+)\.(svg|csv)`", index, re.MULTILINE)
-    assert [name for name, kind in listed if kind == "svg"] == [
-        attributes["data-name"] for _, attributes in found.elements if attributes.get("class") == "plot"
-    ]
-    tables = [name for name, kind in listed if kind == "csv"]
-    assert len(tables) == len(page.tables) == len(set(tables))
-    ends = (".csv", ".tex")
-    assert {f"tables/{name}{end}" for name in tables for end in ends} == {f for f in written if f.endswith(ends)}
-    for name, (label, heads, lines) in zip(tables, page.tables, strict=True):
-        path = out / "tables" / f"{name}.csv"
-        with path.open(encoding="utf-8", newline="") as file:
-            head, *rows = list(csv.reader(file))
-        shown = list(whole(lines))
-        assert rows == [[plain(text, figured) for text, figured in line] for line in shown], name
-        assert all(head)
-        assert {one for one in heads if one} <= {one.removesuffix(" (%)") for one in head}
-        assert f"- `tables/{name}.csv`, `.tex`: {label}" in index
-        assert len(pd.read_csv(path)) == len(rows)
-        first, *cells = grid((out / "tables" / f"{name}.tex").read_text(encoding="utf-8"))
-        assert first == [one.removesuffix(" (%)") for one in map(typeset, head)]
-        for line, texts in zip(cells, shown, strict=True):
-            # LaTeX has a name only where it changes.
-            assert all(cell in ("", typeset(text)) for cell, (text, _) in zip(line, texts, strict=True))
-    return tables
-
-
-TYPED = {
-    r"\textbackslash{}": "\\",
-    r"\textasciitilde{}": "~",
-    r"\textasciicircum{}": "^",
-    r"$\pm$": "±",
-    r"$\times$": "×",
-    r"$\geq$": "≥",
-    r"$\leq$": "≤",
-    "$-$": "-",
-    **{f"\\{sign}": sign for sign in "&%$#_{}"},
-    **{f"${sign}$": sign for sign in "<>|"},
-    **{f"{{{sign}}}": sign for sign in "[]*"},
-}
-TOKEN = re.compile(
-    "|".join(re.escape(one) for one in sorted(TYPED, key=len, reverse=True)) + r'|[^\\{}$&#%_^~\[\]*<>|"]'
-)
-
-
-def typed(source: str) -> str:
-    """What LaTeX sets: known commands and harmless characters; anything else is an error."""
-    text = ""
-    while source:
-        token = TOKEN.match(source)
-        assert token, source
-        text += TYPED.get(token[0], token[0])
-        source = source[token.end() :]
-    return text
-
-
-def typeset(text: str) -> str:
-    """Text as LaTeX has it: signs that it has no other way to write, and no more than one space."""
-    for sign, written in (("−", "-"), ("–", "--"), ("’", "'"), ('"', "''")):
-        text = text.replace(sign, written)
-    return " ".join(text.split())
-
-
-def grid(source: str) -> list[list[str]]:
-    """The cells of a LaTeX table, head first."""
-    assert re.findall(r"\\(begin|end)\{(\w+)\}", source) == [
-        ("begin", "table"),
-        ("begin", "tabular"),
-        ("end", "tabular"),
-        ("end", "table"),
-    ]
-    (columns,) = re.findall(r"\\begin\{tabular\}\{([lr]+)\}", source)
-    body = source.split("\\toprule\n")[1].split("\\bottomrule\n")[0].replace("\\midrule\n", "")
-    lines = body.splitlines()
-    assert all(line.endswith(r" \\") for line in lines)
-    cells = [re.split(r"(?<!\\)&", line.removesuffix(r" \\")) for line in lines]
-    assert {len(line) for line in cells} == {len(columns)}
-    return [[typed(cell.strip(" ")) for cell in line] for line in cells]
-
-
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study with every table that needs no real model."""
-    folder = fake_study(tmp_path_factory.mktemp("study"), seeds=(0, 1), prunings=MIXED, glue="CoLA")
+    folder = fake_study(tmp_path_factory.mktemp("study"), seeds=(0, 1), methods=MIXED, glue="CoLA")
     (folder / "cola").rename(folder / "rotten-tomatoes")
     for seed, seconds in enumerate(((0.8, 0.5), (1.2, 0.5))):
         add(folder, seed, "heads+mlps", (2_000_000, 1_000_000 + 200_000 * seed), cost(seconds))
@@ -226,10 +61,10 @@ def transfer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("transfer")
     cells = tuple(
         TransferCell(
-            pruning, source, target, 2, 0.8, 0.01, 0.82, 0.02, 0.7, 0.03, 0.9, 0.5, 0.6,
+            method, source, target, 2, 0.8, 0.01, 0.82, 0.02, 0.7, 0.03, 0.9, 0.5, 0.6,
             0.1, 0.05, 0.15, -0.02, -0.04, 0.01, share,
         )
-        for pruning in ("heads+mlps", "weights")
+        for method in ("heads+mlps", "weights")
         for source, target, share in (("sst2", HOSTILE_LATEX, -0.25), (HOSTILE_LATEX, "sst2", None))
     )  # fmt: skip
     metrics = {"sst2": "accuracy", HOSTILE_LATEX: "f1"}
@@ -242,17 +77,17 @@ def test_a_study_says_in_files_what_its_page_says(study: Path, tmp_path: Path) -
     found = check(study, tmp_path / "out")
     assert found == ["results", "results-by-seed", "smaller", "finer-heads-neurons"]
     frame = pd.read_csv(tmp_path / "out" / "tables" / "results.csv")
-    assert list(frame.columns[:5]) == ["pruning", "ticket", "stage", "Matthews correlation", "± std"]
+    assert list(frame.columns[:5]) == ["method", "ticket", "stage", "Matthews correlation", "± std"]
     assert {str(kind) for kind in frame.dtypes[3:]} == {"float64"}
-    good = frame[(frame.pruning == "Weights") & (frame.ticket == "good") & (frame.stage == "retrained")]
+    good = frame[(frame.method == "Weights") & (frame.ticket == "good") & (frame.stage == "retrained")]
     rows = [json.loads(line) for line in (study / "results.jsonl").open()]
-    own = [r for r in rows if (r["pruning"], r["ticket"], r["stage"]) == ("weights", "good", "retrained")]
+    own = [r for r in rows if (r["method"], r["ticket"], r["stage"]) == ("weights", "good", "retrained")]
     assert good["Matthews correlation"].item() == pytest.approx(sum(r["score"] for r in own) / 2, abs=5e-4)
     assert good["sparsity (%)"].item() == pytest.approx(100 * own[0]["sparsity"], abs=0.05)
     assert good["weights"].item() == own[0]["weights"]
 
 
-@pytest.mark.parametrize("asked", [{}, {"finished": False, "prunings": ("heads+mlps",)}, {"prunings": ("neurons",)}])
+@pytest.mark.parametrize("asked", [{}, {"finished": False, "methods": ("heads+mlps",)}, {"methods": ("neurons",)}])
 def test_other_studies(tmp_path: Path, asked: dict[str, object]) -> None:
     assert check(fake_study(tmp_path / "study", **asked), tmp_path / "out") == ["results", "results-by-seed"]  # type: ignore[arg-type]
 
@@ -274,7 +109,7 @@ def test_a_transfer_says_in_files_what_its_page_says(transfer: Path, tmp_path: P
 
 
 def test_hostile_text_is_text_in_every_file(tmp_path: Path) -> None:
-    check(fake_study(tmp_path / "study", hostile=True, prunings=MIXED), tmp_path / "out")
+    check(fake_study(tmp_path / "study", hostile=True, methods=MIXED), tmp_path / "out")
     assert f"accuracy{HOSTILE}" in (tmp_path / "out" / "tables" / "results.csv").read_text()
     for path in [*(tmp_path / "out").rglob("*.svg"), *(tmp_path / "out").rglob("*.md")]:
         assert "<script" not in path.read_text().replace("\\<script", "")
@@ -297,7 +132,7 @@ def test_any_text_is_set_as_it_is(one: str, other: str) -> None:
 
 def test_a_name_of_several_lines_stands_once_in_latex() -> None:
     blocks = [Block((("cut", "1"), ("again", "2")), (name,)) for name in ("good", "bad")]
-    columns = (Column("pruning", "group"), Column("ticket", "head"), Column("stage"), Column("n", "number"))
+    columns = (Column("method", "group"), Column("ticket", "head"), Column("stage"), Column("n", "number"))
     table = Table("t", columns, tuple(Body(tuple(blocks), group) for group in ("", "Heads")))
     lines = grid(latex(table, "t"))[1:]
     assert [line[:2] for line in lines] == [
@@ -339,7 +174,7 @@ def test_what_is_no_study_is_named(tmp_path: Path) -> None:
 
 def test_names_in_foreign_files_lead_nowhere(compared: Path, tmp_path: Path) -> None:
     found = json.loads((compared / "comparison.json").read_text())
-    overlap = found["prunings"]["heads+mlps"]["overlap"]
+    overlap = found["kinds"]["heads+mlps"]["overlap"]
     overlap["/../../../evil"] = overlap["heads"]
     write_json(tmp_path / "in" / "comparison.json", found)
     files = export(tmp_path / "in", tmp_path / "deep" / "out")
@@ -348,7 +183,7 @@ def test_names_in_foreign_files_lead_nowhere(compared: Path, tmp_path: Path) -> 
 
 
 def test_the_command_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    study, out = fake_study(tmp_path / "study", finished=False, prunings=("weights",)), tmp_path / "out"
+    study, out = fake_study(tmp_path / "study", finished=False, methods=("weights",)), tmp_path / "out"
     assert main(["report", str(study), "--export", str(out), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["report"] == str(study / "report.html")

@@ -1,38 +1,16 @@
 """The section on smaller models: its numbers by hand, and nothing where there is nothing."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-from test_report import read
 
 from builders.fake_study import fake_study
-from tombola.foundations.atomic_files import write_json
+from builders.model_costs import add, cost
+from builders.report_pages import read
 from tombola.foundations.errors import TombolaError
 from tombola.report import build
 from tombola.report.summary import read_rows
 from tombola.study.results import Row
-
-
-def cost(seconds: tuple[float, float], adds: tuple[int, int] = (1_400_000_000, 700_000_000)) -> dict[str, Any]:
-    reached, promised = seconds[0] / seconds[1], adds[0] / adds[1]
-    found: dict[str, Any] = {"length": 128, "dtype": "float32", "device": "cpu", "threads": 2}
-    for name, second, number in (("dense", seconds[0], adds[0]), ("shrunk", seconds[1], adds[1])):
-        found[name] = {"multiply_adds": number, "seconds": {"1": second / 10, "32": second}}
-    found["shrunk"] |= {"promised": promised, "reached": reached, "share": reached / promised}
-    return found
-
-
-def add(folder: Path, seed: int, pruning: str, disk: tuple[int, int], measured: dict[str, Any] | None) -> None:
-    home = folder / "rotten-tomatoes" / f"seed-{seed}"
-    for place, size in ((home / "full", disk[0]), (home / pruning / "good" / "shrunk", disk[1])):
-        place.mkdir(parents=True, exist_ok=True)
-        (place / "model.safetensors").write_bytes(bytes(size))
-    # Its bytes are none of the weights'.
-    for other in ("evaluation", "step-10"):
-        (home / "full" / f"{other}.safetensors").write_bytes(bytes(500_000))
-    if measured is not None:
-        write_json(home / pruning / "good" / "cost.json", measured)
 
 
 def test_means_and_ratios_are_those_of_the_seeds(tmp_path: Path) -> None:
@@ -59,7 +37,7 @@ def test_only_seeds_with_a_smaller_model_count(tmp_path: Path) -> None:
     add(folder, 1, "heads+mlps", (2_000_000, 1_000_000), cost((0.8, 0.5)))
     rows = [row for row in read_rows(folder) if row.seed == 1]
     (full,) = (row for row in rows if row.ticket == "full")
-    (good,) = (r for r in rows if (r.pruning, r.ticket, r.stage) == ("heads+mlps", "good", "retrained"))
+    (good,) = (r for r in rows if (r.method, r.ticket, r.stage) == ("heads+mlps", "good", "retrained"))
     words = read(build(folder)).words
     assert f"accuracy, retrained {scored(full)} {scored(good)}" in words
 
@@ -69,7 +47,7 @@ def scored(row: Row) -> str:
 
 
 def test_weights_alone_have_sizes_and_no_times(tmp_path: Path) -> None:
-    folder = fake_study(tmp_path, prunings=("weights",))
+    folder = fake_study(tmp_path, methods=("weights",))
     add(folder, 0, "weights", (2_000_000, 500_000), None)
     words = read(build(folder)).words
     assert "weights on disk, MB 2.0 0.5 (x 0.25)" in words

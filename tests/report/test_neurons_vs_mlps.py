@@ -9,9 +9,9 @@ from builders.fake_study import fake_study
 from tombola.foundations.atomic_files import read_lines, write_lines
 from tombola.report.neurons_vs_mlps import about_finer, finer, finer_table
 from tombola.report.study_data import Record, read_record
-from tombola.tickets.ticket import Pruning
+from tombola.tickets.ticket import TicketKind
 
-BOTH: tuple[Pruning, ...] = ("heads+mlps", "heads+neurons")
+BOTH: tuple[TicketKind, ...] = ("heads+mlps", "heads+neurons")
 
 
 def study(
@@ -19,11 +19,11 @@ def study(
 ) -> Record:
     """A study whose tickets of neurons have `fewer` weights, seed by seed, and whose retrained tickets score so."""
     seeds = range(len(fewer))
-    fake_study(folder, seeds=seeds, prunings=BOTH, finer=[1 - share for share in fewer], finished=finished)
+    fake_study(folder, seeds=seeds, methods=BOTH, finer=[1 - share for share in fewer], finished=finished)
     rows = read_lines(folder / "results.jsonl")
     for row in rows:
         if row["ticket"] == "good" and row["stage"] == "retrained":
-            score = scores[BOTH.index(row["pruning"])] + 0.001 * row["seed"]
+            score = scores[BOTH.index(row["method"])] + 0.001 * row["seed"]
             row |= {"score": score, "score_low": score - 0.01, "score_high": score + 0.01}
     write_lines(folder / "results.jsonl", rows)
     return read_record(folder)
@@ -100,7 +100,7 @@ def test_one_seed_has_the_intervals_of_its_examples(tmp_path: Path) -> None:
 def test_only_seeds_that_have_both_are_compared(tmp_path: Path) -> None:
     study(tmp_path, [0.2, 0.25, 0.15])
     rows = read_lines(tmp_path / "results.jsonl")
-    write_lines(tmp_path / "results.jsonl", [r for r in rows if (r["seed"], r["pruning"]) != (1, "heads+neurons")])
+    write_lines(tmp_path / "results.jsonl", [r for r in rows if (r["seed"], r["method"]) != (1, "heads+neurons")])
     (one,) = finer(read_record(tmp_path))
     assert one.seeds == (0, 2)
     assert [row.seed for row in one.pruned[1].rows] == [0, 2]
@@ -109,7 +109,7 @@ def test_only_seeds_that_have_both_are_compared(tmp_path: Path) -> None:
 
 
 def test_nothing_is_said_of_one_pruning(tmp_path: Path) -> None:
-    assert finer(read_record(fake_study(tmp_path, prunings=("heads+mlps", "weights")))) == []
+    assert finer(read_record(fake_study(tmp_path, methods=("heads+mlps", "weights")))) == []
 
 
 def test_a_study_at_work(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_study_at_work(tmp_path: Path) -> None:
 
 
 def test_neurons_against_mlps_without_heads(tmp_path: Path) -> None:
-    (one,) = finer(read_record(fake_study(tmp_path, prunings=("mlps", "neurons", "heads+neurons"))))
+    (one,) = finer(read_record(fake_study(tmp_path, methods=("mlps", "neurons", "heads+neurons"))))
     assert (one.coarse, one.fine) == ("mlps", "neurons")
 
 
@@ -128,7 +128,7 @@ def test_a_very_small_ticket_does_not_rule_the_mean(tmp_path: Path) -> None:
     rows = read_lines(tmp_path / "results.jsonl")
     weights = {("heads+mlps", 0): 1000, ("heads+mlps", 1): 9000, ("heads+neurons", 0): 4000, ("heads+neurons", 1): 4000}
     for row in rows:
-        row["weights"] = weights.get((row["pruning"], row["seed"]), row["weights"])
+        row["weights"] = weights.get((row["method"], row["seed"]), row["weights"])
     write_lines(tmp_path / "results.jsonl", rows)
     text = said(read_record(tmp_path))
     # In the first seed it is four times as large, and yet smaller on average.

@@ -1,7 +1,6 @@
 import json
 import re
 from collections.abc import Mapping
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 import vl_convert
 
 from builders.fake_study import HOSTILE, fake_study, spoil
+from builders.report_pages import MIXED, Reader, named, names, read, values
 from tombola.foundations.errors import TombolaError
 from tombola.report import build, theme
 from tombola.report import number_format as figures
@@ -16,67 +16,24 @@ from tombola.report.markup import element, join
 from tombola.report.study_data import read_record
 from tombola.report.summary import read_rows, summarise
 from tombola.report.vega import bundle, svg
-from tombola.tickets.ticket import Pruning, Ticket
+from tombola.tickets.ticket import Ticket, TicketKind
 
-
-class Reader(HTMLParser):
-    """What a browser would see: elements, text outside scripts, and the content of every script."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.scripts: list[tuple[dict[str, str | None], str]] = []
-        self._open = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        self._open = tag
-        if tag == "script":
-            self.scripts.append((dict(attrs), ""))
-
-    def handle_endtag(self, tag: str) -> None:
-        self._open = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._open == "script":
-            attributes, text = self.scripts[-1]
-            self.scripts[-1] = (attributes, text + data)
-        elif self._open != "style":
-            self.text.append(data)
-
-    @property
-    def words(self) -> str:
-        return " ".join(" ".join(self.text).split())
-
-    @property
-    def specs(self) -> dict[str, dict[str, object]]:
-        return {str(a["id"]): json.loads(text) for a, text in self.scripts if str(a.get("id")).startswith("spec-")}
-
-
-def read(page: Path) -> Reader:
-    reader = Reader()
-    reader.feed(page.read_text(encoding="utf-8"))
-    return reader
-
-
-MIXED: tuple[Pruning, ...] = ("heads+mlps", "heads+neurons", "weights")
 STUDIES: Mapping[str, Mapping[str, Any]] = {
     "one seed": {},
     "three seeds": {"seeds": (0, 1, 2), "glue": "CoLA", "layers": 12, "model": "bert-base-uncased"},
-    "in progress": {"finished": False, "prunings": ("heads+mlps",)},
-    "three prunings": {"prunings": MIXED, "seeds": (0, 1, 2)},
-    "neurons alone": {"prunings": ("neurons",)},
-    "one kind at a time": {"prunings": ("heads", "mlps", "neurons"), "seeds": (0, 1)},
-    "two stacks": {"prunings": MIXED, "stacks": True, "layers": 2, "heads": 4},
-    "two stacks, MLPs alone": {"prunings": ("mlps",), "stacks": True, "layers": 2, "heads": 4},
+    "in progress": {"finished": False, "methods": ("heads+mlps",)},
+    "three methods": {"methods": MIXED, "seeds": (0, 1, 2)},
+    "neurons alone": {"methods": ("neurons",)},
+    "one kind at a time": {"methods": ("heads", "mlps", "neurons"), "seeds": (0, 1)},
+    "two stacks": {"methods": MIXED, "stacks": True, "layers": 2, "heads": 4},
+    "two stacks, MLPs alone": {"methods": ("mlps",), "stacks": True, "layers": 2, "heads": 4},
 }
 
 
 @pytest.fixture(scope="module", params=[*STUDIES, "hostile"])
 def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
-    return fake_study(folder, **STUDIES.get(request.param, {"hostile": True, "prunings": MIXED}))
+    return fake_study(folder, **STUDIES.get(request.param, {"hostile": True, "methods": MIXED}))
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +108,7 @@ def test_every_plot_has_its_specification_and_draws(page: Reader) -> None:
 
 
 def test_a_picture_under_no_data_is_not_there(tmp_path: Path) -> None:
-    page = read(build(fake_study(tmp_path, finished=False, prunings=("heads+mlps",))))
+    page = read(build(fake_study(tmp_path, finished=False, methods=("heads+mlps",))))
     assert "No verdict yet" in page.words
     assert "Where the surviving weights lie" not in page.words
     assert "Beside the paper" not in page.words
@@ -181,15 +138,15 @@ def test_it_says_how_it_was_made(page: Reader) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prunings", "words"),
+    ("methods", "words"),
     [
         (("weights",), "as large as the full model when it runs."),
         (("heads+mlps", "weights"), "Only tickets of heads and MLPs are physically smaller."),
         (MIXED, "Only tickets of heads and MLPs or of heads and neurons are physically smaller."),
     ],
 )
-def test_zeroed_weights_are_not_sold_as_memory(tmp_path: Path, prunings: tuple[Pruning, ...], words: str) -> None:
-    page = read(build(fake_study(tmp_path, prunings=prunings)))
+def test_zeroed_weights_are_not_sold_as_memory(tmp_path: Path, methods: tuple[TicketKind, ...], words: str) -> None:
+    page = read(build(fake_study(tmp_path, methods=methods)))
     assert "Zeroed weights save no memory by themselves" in page.words
     assert words in page.words
 
@@ -206,29 +163,15 @@ def test_curves_tell_what_was_removed_and_where_the_line_is(tmp_path: Path) -> N
     assert "90 % of the full score" in spec
 
 
-def values(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """All rows of data of a specification."""
-    return [row for rows in spec["datasets"].values() for row in rows]
-
-
-def named(page: Reader, name: str) -> Mapping[str, Any]:
-    (key,) = (attributes["data-spec"] for _, attributes in page.elements if attributes.get("data-name") == name)
-    return page.specs[str(key)]
-
-
-def names(page: Reader) -> set[str | None]:
-    return {attributes["data-name"] for _, attributes in page.elements if attributes.get("class") == "plot"}
-
-
 def test_every_pruning_has_its_pictures(tmp_path: Path) -> None:
-    page = read(build(fake_study(tmp_path, prunings=MIXED, seeds=(0, 1))))
+    page = read(build(fake_study(tmp_path, methods=MIXED, seeds=(0, 1))))
     slugs = ("heads-mlps", "heads-neurons", "weights")
     assert names(page) == {
-        *(f"{what}-{pruning}" for what in ("search", "tickets") for pruning in slugs),
+        *(f"{what}-{method}" for what in ("search", "tickets") for method in slugs),
         *("survivors-heads-mlps", "survivors-heads-neurons", "survivors-heads-neurons-shares"),
         *("importance-heads", "importance-mlps", "importance-neurons", "density", "finer-heads-neurons"),
     }  # fmt: skip
-    for words in ("Heads, MLPs and neurons that survive", "What pruning neurons buys", "blocks of neurons (by chance"):
+    for words in ("Heads, MLPs and neurons that survive", "What method neurons buys", "blocks of neurons (by chance"):
         assert words in page.words
     tips = {row["removed"] for row in values(named(page, "search-heads-neurons")) if "removed" in row}
     assert any(tip.endswith("; 14 blocks of neurons") for tip in tips)
@@ -236,16 +179,16 @@ def test_every_pruning_has_its_pictures(tmp_path: Path) -> None:
 
 
 def test_neurons_alone_need_no_heads(tmp_path: Path) -> None:
-    page = read(build(fake_study(tmp_path, prunings=("neurons",))))
+    page = read(build(fake_study(tmp_path, methods=("neurons",))))
     assert names(page) == {"search-neurons", "tickets-neurons", "survivors-neurons-shares", "importance-neurons"}
     assert "Neurons that survive" in page.words
     assert "Among blocks of neurons importance looks" in page.words
-    for words in ("ranks first", "Head scores", "Zeroed weights", "What pruning neurons buys"):
+    for words in ("ranks first", "Head scores", "Zeroed weights", "What method neurons buys"):
         assert words not in page.words
 
 
 def test_the_share_of_neurons_is_that_of_the_tickets(tmp_path: Path) -> None:
-    record = read_record(fake_study(tmp_path, prunings=("heads+neurons",), seeds=(0, 1)))
+    record = read_record(fake_study(tmp_path, methods=("heads+neurons",), seeds=(0, 1)))
     rows = values(named(read(build(tmp_path)), "survivors-heads-neurons-shares"))
     shares = {row["row"]: row["share"] for row in rows if row["which"] == "in a seed, on average"}
     masks = [Ticket.load(good).neurons for good in sorted(tmp_path.rglob("good"))]
@@ -253,11 +196,11 @@ def test_the_share_of_neurons_is_that_of_the_tickets(tmp_path: Path) -> None:
     assert list(shares) == [str(layer) for layer in range(6)]
     for layer, share in enumerate(shares.values()):
         assert share == pytest.approx(sum(float(mask[layer].float().mean()) for mask in masks) / 2)
-    assert record.survival[0].kinds["neurons"].everywhere == int((masks[0] & masks[1]).sum())
+    assert record.survival[0].sites["neurons"].everywhere == int((masks[0] & masks[1]).sum())
 
 
 def test_rows_of_two_stacks_are_named(tmp_path: Path) -> None:
-    page = read(build(fake_study(tmp_path, prunings=MIXED, stacks=True, layers=2, heads=4)))
+    page = read(build(fake_study(tmp_path, methods=MIXED, stacks=True, layers=2, heads=4)))
     heads = ["encoder 0", "encoder 1", "decoder 0", "decoder 0 cross", "decoder 1", "decoder 1 cross"]
     layers = [name for name in heads if "cross" not in name]
     grid = named(page, "survivors-heads-mlps")
@@ -274,10 +217,10 @@ def test_rows_of_two_stacks_are_named(tmp_path: Path) -> None:
 
 
 def test_mlps_alone_are_a_line_for_each_stack(tmp_path: Path) -> None:
-    page = read(build(fake_study(tmp_path, prunings=("mlps",), stacks=True, layers=3, heads=4)))
+    page = read(build(fake_study(tmp_path, methods=("mlps",), stacks=True, layers=3, heads=4)))
     cells = [(row["row"], row["column"]) for row in values(named(page, "survivors-mlps"))]
     assert cells == [(stack, layer) for stack in ("encoder", "decoder") for layer in ("0", "1", "2")]
-    page = read(build(fake_study(tmp_path / "one", prunings=("mlps",), layers=3)))
+    page = read(build(fake_study(tmp_path / "one", methods=("mlps",), layers=3)))
     cells = [(row["row"], row["column"]) for row in values(named(page, "survivors-mlps"))]
     assert cells == [("MLP", "0"), ("MLP", "1"), ("MLP", "2")]
 
@@ -319,8 +262,8 @@ def test_results_are_needed(tmp_path: Path, content: str | None) -> None:
 
 def test_a_damaged_field_is_named(tmp_path: Path) -> None:
     fake_study(tmp_path)
-    spoil(tmp_path / "verdicts.json", "verdicts", [{"pruning": 3}])
-    with pytest.raises(TombolaError, match=r"verdicts.json, verdicts\[0\]: 'pruning' should be a text, but found 3"):
+    spoil(tmp_path / "verdicts.json", "verdicts", [{"method": 3}])
+    with pytest.raises(TombolaError, match=r"verdicts.json, verdicts\[0\]: 'method' should be a text, but found 3"):
         build(tmp_path)
 
 

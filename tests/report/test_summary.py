@@ -10,17 +10,17 @@ from builders.fake_study import fake_study
 from tombola.analysis.agreement.survival import Density, mean_densities, site_survival
 from tombola.architectures.layer_names import Places
 from tombola.foundations.errors import TombolaError
-from tombola.pruning.search import Step
+from tombola.pruning.search import SearchPass
 from tombola.report import number_format as figures
 from tombola.report.summary import read_row, read_rows, summarise
 from tombola.report.trajectory import left, phase, read_trajectory, removed
 from tombola.study.results import Row
-from tombola.tickets.ticket import Pruning, Ticket
+from tombola.tickets.ticket import Ticket, TicketKind
 
 
 def line(**changes: object) -> dict[str, object]:
     row: dict[str, object] = {
-        "model": "m", "task": "t", "seed": 0, "pruning": "heads+mlps", "ticket": "good", "stage": "pruned",
+        "model": "m", "task": "t", "seed": 0, "method": "heads+mlps", "ticket": "good", "stage": "pruned",
         "metric": "accuracy", "score": 0.8, "score_low": 0.7, "score_high": 0.9, "n": 100, "heads": 3, "mlps": 1,
         "neurons": 8, "channels": 0, "weights": 10, "sparsity": 0.5, "parameters": 20, "bytes": 80, "loss": 0.5,
         "seconds": 1.5,
@@ -85,17 +85,17 @@ def test_the_last_row_of_a_seed_counts() -> None:
 def test_summaries_come_in_their_order() -> None:
     found = summarise(
         rows(
-            line(pruning="weights", ticket="bad"),
+            line(method="weights", ticket="bad"),
             line(ticket="bad"),
             line(ticket="good", stage="retrained"),
             line(ticket="good", stage="pruned"),
-            line(pruning="heads+neurons"),
-            line(pruning="neurons"),
-            line(ticket="majority", pruning="none", stage="none"),
-            line(ticket="full", pruning="none", stage="none"),
+            line(method="heads+neurons"),
+            line(method="neurons"),
+            line(ticket="majority", method="none", stage="none"),
+            line(ticket="full", method="none", stage="none"),
         )
     )
-    assert [(one.pruning, one.ticket, one.stage) for one in found] == [
+    assert [(one.method, one.ticket, one.stage) for one in found] == [
         ("none", "full", "none"),
         ("none", "majority", "none"),
         ("heads+mlps", "good", "pruned"),
@@ -108,7 +108,7 @@ def test_summaries_come_in_their_order() -> None:
 
 
 def test_the_majority_is_no_network() -> None:
-    (summary,) = summarise(rows(line(ticket="majority", pruning="none", stage="none")))
+    (summary,) = summarise(rows(line(ticket="majority", method="none", stage="none")))
     assert summary.mean("heads") is None
     assert summary.score == 0.8
 
@@ -141,10 +141,10 @@ def test_a_trajectory_knows_its_ticket_and_what_was_taken_back(tmp_path: Path) -
     assert search is not None
     assert search.full.sparsity == 0
     assert search.good.holds
-    assert [step.phase for step in search.steps if not step.holds] == ["joint", "heads", "mlps"]
-    assert search.before(3) is search.steps[2]
-    assert search.before(7) is search.steps[5] is search.good
-    found = removed(search.steps[1], Places())
+    assert [step.phase for step in search.passes if not step.holds] == ["joint", "heads", "mlps"]
+    assert search.before(3) is search.passes[2]
+    assert search.before(7) is search.passes[5] is search.good
+    found = removed(search.passes[1], Places())
     assert found.startswith("heads ")
     assert found.count("; MLP ") == 1
     assert removed(search.full, Places()) == "nothing"
@@ -154,8 +154,8 @@ def test_no_trajectory_yet(tmp_path: Path) -> None:
     assert read_trajectory(tmp_path / "search.jsonl", "weights", 0) is None
 
 
-def step(phase: str, **removed: object) -> Step:
-    return Step(1, phase, removed, 40, 5, 1, 1000, 0.5, 0.8, True, 1.0)
+def step(phase: str, **removed: object) -> SearchPass:
+    return SearchPass(1, phase, removed, 40, 5, 1, 1000, 0.5, 0.8, True, 1.0)
 
 
 def test_what_was_removed_is_named_or_counted() -> None:
@@ -172,7 +172,7 @@ def test_what_was_removed_is_named_or_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pruning", "words"),
+    ("method", "words"),
     [
         ("heads+mlps", ["heads and MLPs together", "heads alone", "MLPs alone"]),
         ("heads+neurons", ["heads and neurons together", "heads alone", "neurons alone"]),
@@ -180,10 +180,10 @@ def test_what_was_removed_is_named_or_counted() -> None:
         ("neurons", ["neurons", "neurons, refining"]),
     ],
 )
-def test_phases_in_words(pruning: Pruning, words: list[str]) -> None:
-    phases = ("joint", *pruning.split("+"))
-    assert [phase(pruning, step(name)) for name in phases] == words
-    assert phase(pruning, step("full")) == "the full model"
+def test_phases_in_words(method: TicketKind, words: list[str]) -> None:
+    phases = ("joint", *method.split("+"))
+    assert [phase(method, step(name)) for name in phases] == words
+    assert phase(method, step("full")) == "the full model"
 
 
 def test_what_is_left_tells_of_neurons_where_they_are_pruned() -> None:
@@ -198,8 +198,8 @@ def test_survival_of_heads_and_mlps() -> None:
 
     found = site_survival([ticket([[1, 1], [0, 0]], [1, 0]), ticket([[1, 0], [1, 0]], [1, 1])])
     assert found is not None
-    assert (found.pruning, found.seeds) == ("heads+mlps", 2)
-    heads, mlps = found.kinds["heads"], found.kinds["mlps"]
+    assert (found.kind, found.seeds) == ("heads+mlps", 2)
+    heads, mlps = found.sites["heads"], found.sites["mlps"]
     assert heads.rows == ((1.0, 0.5), (0.5, 0.0))
     assert mlps.rows == ((1.0,), (0.5,))
     assert (heads.everywhere, mlps.everywhere) == (1, 1)
@@ -215,8 +215,8 @@ def test_survival_of_blocks_of_neurons() -> None:
     masks = torch.tensor([[[1, 1, 0], [0, 0, 0]], [[1, 0, 0], [1, 0, 0]], [[1, 1, 1], [0, 0, 0]]]).bool()
     found = site_survival([Ticket("neurons", "bert-2x2-0", {"neurons": mask}) for mask in masks])
     assert found is not None
-    assert found.kinds.keys() == {"neurons"}
-    neurons = found.kinds["neurons"]
+    assert found.sites.keys() == {"neurons"}
+    neurons = found.sites["neurons"]
     assert neurons.rows == ((1.0, 2 / 3, 1 / 3), (1 / 3, 0.0, 0.0))
     assert (neurons.total, neurons.everywhere) == (6, 1)
     assert neurons.by_chance == pytest.approx(6 * (2 / 6) * (2 / 6) * (3 / 6))

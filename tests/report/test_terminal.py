@@ -41,7 +41,7 @@ def test_it_fits_into_a_terminal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
 def test_neurons_fit_too(tmp_path: Path, seeds: tuple[int, ...]) -> None:
-    fake_study(tmp_path, layers=12, seeds=seeds, prunings=("heads+mlps", "heads+neurons", "weights"))
+    fake_study(tmp_path, layers=12, seeds=seeds, methods=("heads+mlps", "heads+neurons", "weights"))
     lines = shown(tmp_path)
     assert "…" not in "".join(lines)
     assert all(len(line.rstrip()) <= 80 for line in lines)

@@ -15,7 +15,7 @@ from tombola.analysis.locality import random_curve
 from tombola.architectures.dissect import dissect
 from tombola.foundations.atomic_files import read_lines
 from tombola.foundations.errors import TombolaError
-from tombola.metrics.images.fid import frechet_distance
+from tombola.metrics.images.fid import fid
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search import Search
 from tombola.report import terminal
@@ -38,8 +38,8 @@ def config(model: Path, **settings: Any) -> StudyConfig:
         "heads_step": 0.3,
         "neurons_step": 0.3,
         "threshold": 0.5,
-        "until": 0.4,
-        "resamples": 50,
+        "curve_until": 0.4,
+        "bootstrap_resamples": 50,
     }
     return StudyConfig.of("quick", **values | settings)
 
@@ -60,49 +60,49 @@ def study(unet: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 def test_every_ticket_is_scored_and_drawn(study: Study) -> None:
-    rows = {(row["pruning"], row["ticket"], row["stage"]): row for row in study.rows()}
+    rows = {(row["method"], row["ticket"], row["stage"]): row for row in study.rows()}
     tickets = ("good", "random", "random-layerwise", "bad")
     expected = {("none", "majority", "none"), ("none", "full", "none")}
-    for pruning in ("heads+channels", "weights"):
-        expected |= {(pruning, ticket, stage) for ticket in tickets for stage in ("pruned", "retrained")}
+    for method in ("heads+channels", "weights"):
+        expected |= {(method, ticket, stage) for ticket in tickets for stage in ("pruned", "retrained")}
     assert rows.keys() == expected
     full = rows["none", "full", "none"]
     assert (full["heads"], full["channels"], full["mlps"]) == (16, 32, 0)
     assert full["metric"] == "frechet_distance"
     assert full["loss"] > 0
     assert full["more"].keys() == {"kernel_distance", "precision", "recall", "class_imbalance"}
-    # Tickets of one pruning are of one size, and those of sites really are smaller.
-    for pruning in ("heads+channels", "weights"):
-        assert len({rows[pruning, ticket, "retrained"]["heads"] for ticket in tickets}) == 1
+    # Tickets of one method are of one size, and those of sites really are smaller.
+    for method in ("heads+channels", "weights"):
+        assert len({rows[method, ticket, "retrained"]["heads"] for ticket in tickets}) == 1
     good = rows["heads+channels", "good", "retrained"]
     assert (good["parameters"] < full["parameters"]) == (good["channels"] < 32 or good["heads"] < 16)
-    home = study.cell(0).folder
+    home = study.seed_folder(0).folder
     assert (home / "majority" / PICTURE).is_file()
-    for pruning, ticket, stage in expected - {("none", "majority", "none"), ("none", "full", "none")}:
-        assert (home / pruning / ticket / stage / PICTURE).is_file()
+    for method, ticket, stage in expected - {("none", "majority", "none"), ("none", "full", "none")}:
+        assert (home / method / ticket / stage / PICTURE).is_file()
     page = (study.folder / "report.html").read_text()
     assert page.count('<img src="data:image/png;base64,') == len(expected)
 
 
 def test_scores_are_distances_of_what_was_drawn(study: Study) -> None:
-    home = study.cell(0).folder
+    home = study.seed_folder(0).folder
     found = Evaluation.read(home / "weights" / "bad" / "retrained" / EVALUATION)
     row = json.loads((home / "weights" / "bad" / "retrained" / "score.json").read_text())
     real = study.task.references("dev")
-    assert row["score"] == pytest.approx(float(frechet_distance(found.predictions, real)))
+    assert row["score"] == pytest.approx(float(fid(found.predictions, real)))
     assert row["loss"] == pytest.approx(float(np.mean(found.losses.astype(np.float64))))
     assert row["score_low"] < row["score"] < row["score_high"]
 
 
-@pytest.mark.parametrize("pruning", ["heads+channels", "weights"])
+@pytest.mark.parametrize("method", ["heads+channels", "weights"])
 def test_the_search_leaves_the_good_ticket_trained_as_retraining_would(
-    study: Study, pruning: str, tmp_path: Path
+    study: Study, method: str, tmp_path: Path
 ) -> None:
     home = tmp_path / study.folder.name
     shutil.copytree(study.folder, home)
-    place = Study(study.config, out=home).cell(0).folder / pruning / "good"
+    place = Study(study.config, out=home).seed_folder(0).folder / method / "good"
     search = Search.load(place.parent)
-    if search.last is search.steps[0]:
+    if search.last is search.passes[0]:
         pytest.skip("no cut held")
     before = json.loads((place / "retrained" / "score.json").read_text())
     assert before["score"] == search.last.score
@@ -113,16 +113,16 @@ def test_the_search_leaves_the_good_ticket_trained_as_retraining_would(
 
 
 def test_random_tickets_stand_beside_every_sparsity(study: Study) -> None:
-    home = study.cell(0).folder
+    home = study.seed_folder(0).folder
     search = Search.load(home / "weights")
     points = random_curve.read_points(home / "analysis" / "weights")
-    assert [point.sparsity for point in points] == [step.sparsity for step in search.steps[1:]]
+    assert [point.sparsity for point in points] == [step.sparsity for step in search.passes[1:]]
     assert [point.sparsity for point in points] == pytest.approx(SPARSITIES, abs=1e-3)
     assert {point.stage for point in points} == {"retrained"}
     assert all(point.score_low < point.score < point.score_high for point in points)
     model = study.task.load(study.config.model, seed=0)
     anatomy = dissect(model)
-    for step in search.steps[1:]:
+    for step in search.passes[1:]:
         drawn = random_curve.random_like(step, anatomy, 0)
         assert [int(mask.sum()) for mask in drawn.masks.values()] == step.matrices
         assert sum(step.matrices) == step.weights
@@ -130,10 +130,10 @@ def test_random_tickets_stand_beside_every_sparsity(study: Study) -> None:
         assert drawn != other
         assert drawn == random_curve.random_like(step, anatomy, 0)
     good = Ticket.load(home / "weights" / "good")
-    if search.last is not search.steps[0]:
+    if search.last is not search.passes[0]:
         assert search.last.matrices == [int(mask.sum()) for mask in good.masks.values()]
     with pytest.raises(TombolaError, match="did not go on to a sparsity of 0\\.99"):
-        random_curve.at(search.steps, 0.99)
+        random_curve.at(search.passes, 0.99)
 
 
 def test_what_real_images_reach_is_told(study: Study) -> None:
@@ -148,9 +148,11 @@ def test_what_real_images_reach_is_told(study: Study) -> None:
 
 
 def test_a_finished_study_is_not_run_again(study: Study) -> None:
-    before = {path: path.stat().st_mtime_ns for path in study.cell(0).folder.rglob("*") if path.is_file()}
+    before = {path: path.stat().st_mtime_ns for path in study.seed_folder(0).folder.rglob("*") if path.is_file()}
     Study(study.config, out=study.folder).run()
-    assert before == {path: path.stat().st_mtime_ns for path in study.cell(0).folder.rglob("*") if path.is_file()}
+    assert before == {
+        path: path.stat().st_mtime_ns for path in study.seed_folder(0).folder.rglob("*") if path.is_file()
+    }
     assert len(read_lines(study.folder / "results.jsonl")) == 18
 
 

@@ -30,19 +30,19 @@ def test_real_winners_beat_real_losers(tmp_path: Path) -> None:
     rows = read_rows(folder)
     assert found["rows"] == rows
     assert len(rows) == 18
-    score = {(row["ticket"], row["stage"]): row["score"] for row in rows if row["pruning"] != "heads+mlps"}
+    score = {(row["ticket"], row["stage"]): row["score"] for row in rows if row["method"] != "heads+mlps"}
     full = score["full", "none"]
     assert full > score["majority", "none"] + 0.1
     assert score["good", "pruned"] >= 0.9 * full
     assert score["good", "pruned"] > score["bad", "pruned"] + 0.05
     assert score["good", "retrained"] > score["bad", "retrained"] + 0.05
     assert score["good", "retrained"] > score["random", "retrained"] + 0.03
-    sites = {(row["ticket"], row["stage"]): row for row in rows if row["pruning"] == "heads+mlps"}
+    sites = {(row["ticket"], row["stage"]): row for row in rows if row["method"] == "heads+mlps"}
     assert sites["good", "pruned"]["score"] >= 0.9 * full
     assert sites["good", "pruned"]["score"] > sites["bad", "pruned"]["score"]
     assert len({(row["heads"], row["mlps"], row["weights"]) for row in sites.values()}) == 1
     assert sites["good", "pruned"]["bytes"] < next(row["bytes"] for row in rows if row["ticket"] == "full")
-    good = next(row for row in rows if row["ticket"] == "good" and row["pruning"] == "weights")
+    good = next(row for row in rows if row["ticket"] == "good" and row["method"] == "weights")
     assert 0.1 < good["sparsity"] < 0.9
     seed = folder / "rotten-tomatoes" / "seed-0"
 

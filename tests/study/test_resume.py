@@ -22,7 +22,7 @@ from tombola.study.config import StudyConfig
 from tombola.study.study import Study
 from tombola.tickets.ticket import Ticket
 
-PRUNINGS = StudyConfig().prunings
+METHODS = StudyConfig().methods
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tombola.study.study", "small"])
@@ -86,9 +86,11 @@ def assert_equal(study: Study, other: Study) -> None:
     """The same rows and tickets, and nothing half-written."""
     assert timeless(read_rows(study.folder)) == timeless(read_rows(other.folder))
     assert len(read_rows(study.folder)) == 18
-    for pruning in PRUNINGS:
+    for method in METHODS:
         for name in ("good", "random", "random-layerwise", "bad"):
-            assert Ticket.load(study.cell(0).ticket(pruning, name)) == Ticket.load(other.cell(0).ticket(pruning, name))
+            assert Ticket.load(study.seed_folder(0).ticket(method, name)) == Ticket.load(
+                other.seed_folder(0).ticket(method, name)
+            )
     assert (study.folder / "verdicts.json").read_bytes() == (other.folder / "verdicts.json").read_bytes()
     assert drafts(study.folder) == []
     files = {str(f.relative_to(study.folder)) for f in study.folder.rglob("*")}
@@ -134,7 +136,7 @@ def test_killed_while_it_publishes_it_ends_as_if_undisturbed(tmp_path: Path, und
 def test_a_second_process_is_turned_away(tmp_path: Path) -> None:
     process = start(run, tmp_path)
     study = study_in(tmp_path, **SETTINGS)
-    while not (study.cell(0).full).is_dir():
+    while not (study.seed_folder(0).full).is_dir():
         assert process.is_alive()
         time.sleep(0.01)
     os.kill(process.pid or 0, signal.SIGSTOP)
@@ -170,10 +172,10 @@ def test_a_damaged_file_is_named_in_one_line(
     folder = shutil.copytree(other.folder, tmp_path / other.folder.name)
     seed = folder / "moods" / "seed-0"
     # What came after the damaged step is not there yet: the study must read the file to go on.
-    for pruning in PRUNINGS:
-        for step in seed.glob(f"{pruning}/bad"):
+    for method in METHODS:
+        for step in seed.glob(f"{method}/bad"):
             shutil.rmtree(step)
-        for step in seed.glob(f"{pruning}/*/retrained"):
+        for step in seed.glob(f"{method}/*/retrained"):
             shutil.rmtree(step)
     damaged = seed / name
     content = damaged.read_bytes()

@@ -8,35 +8,35 @@ import pytest
 
 from tombola.foundations import resources as machine
 from tombola.foundations.errors import TombolaError
-from tombola.foundations.progress import Bars, Line
-from tombola.study import pool_size as crew_size
+from tombola.foundations.progress import ProgressBars, ProgressLine
+from tombola.study import pool_size as worker_count
 from tombola.study.scheduler import Schedule, apart, run_here, run_steps
-from tombola.study.seed_context import Workbench
-from tombola.study.step import Step
-from tombola.study.worker_pool import Crew
+from tombola.study.seed_context import SeedContext
+from tombola.study.step import StudyStep
+from tombola.study.worker_pool import WorkerPool
 
 
-class Bench:
-    """Of one seed, and whether it was told to forget."""
+class Context:
+    """Of one seed, and whether it was told to release its model."""
 
     def __init__(self, seed: int) -> None:
-        self.cell = self
+        self.seed_folder = self
         self.seed = seed
-        self.forgot = 0
+        self.released = 0
 
-    def forget(self) -> None:
-        self.forgot += 1
-
-
-BENCHES = [Bench(seed) for seed in range(3)]
+    def release(self) -> None:
+        self.released += 1
 
 
-def step(name: str, cost: float = 1.0, needs: str = "", seed: int | None = None, **more: Any) -> Step:
-    bench = None if seed is None else cast(Workbench, BENCHES[seed])
-    return Step(name, cost, 1.0, Path(name), lambda _: None, tuple(map(Path, needs.split())), bench, **more)
+CONTEXTS = [Context(seed) for seed in range(3)]
 
 
-def order(steps: list[Step], seed: int | None = None) -> list[str]:
+def step(name: str, cost: float = 1.0, needs: str = "", seed: int | None = None, **more: Any) -> StudyStep:
+    context = None if seed is None else cast(SeedContext, CONTEXTS[seed])
+    return StudyStep(name, cost, 1.0, Path(name), lambda _: None, tuple(map(Path, needs.split())), context, **more)
+
+
+def order(steps: list[StudyStep], seed: int | None = None) -> list[str]:
     """Names as one worker is given them."""
     schedule, names = Schedule(steps), []
     while (taken := schedule.take(seed)) is not None:
@@ -83,7 +83,7 @@ def test_steps_that_measure_time_are_set_apart_with_all_that_need_them() -> None
 def test_the_time_of_workers_is_that_of_a_list_schedule(workers: int, expected: float) -> None:
     # By hand, of two: a, b, e on one, f, c, d on the other.
     steps = [step("a", 2), step("b", 3, "a"), step("c", 2), step("d", 2), step("e", 1), step("f", 3)]
-    assert crew_size.makespan(steps, workers) == expected
+    assert worker_count.makespan(steps, workers) == expected
 
 
 class TestSize:
@@ -93,28 +93,28 @@ class TestSize:
         monkeypatch.setattr(machine, "memory", lambda: 64 * 10**9)
 
     def test_a_worker_for_each_core_where_there_is_work(self) -> None:
-        assert crew_size.crew_size([step(str(n), 1e6) for n in range(80)], 10**7) == 8
-        assert crew_size.threads(8) == 1
-        assert crew_size.threads(3) == 2
+        assert worker_count.worker_count([step(str(n), 1e6) for n in range(80)], 10**7) == 8
+        assert worker_count.threads(8) == 1
+        assert worker_count.threads(3) == 2
 
     def test_no_more_than_can_run_at_once(self) -> None:
-        assert crew_size.crew_size([step("a", 1e6), step("b", 1e6, "a"), step("c", 1e6, "b")], 10**7) == 1
+        assert worker_count.worker_count([step("a", 1e6), step("b", 1e6, "a"), step("c", 1e6, "b")], 10**7) == 1
         two = [step(f"{name}{n}", 1e6, f"{name}{n - 1}") for n in range(9) for name in "ab"]
-        assert crew_size.crew_size(two, 10**7) == 2
+        assert worker_count.worker_count(two, 10**7) == 2
 
     def test_no_more_than_memory_holds(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(machine, "memory", lambda: 7 * 10**9)
         steps = [step(str(n), 1e6) for n in range(80)]
         # 2.64 GB for 100 million parameters and their training, and 0.6 GB.
-        assert crew_size.crew_size(steps, 110 * 10**6) == 2
-        assert crew_size.crew_size(steps, 10**9) == 1
+        assert worker_count.worker_count(steps, 110 * 10**6) == 2
+        assert worker_count.worker_count(steps, 10**9) == 1
 
     def test_one_for_what_is_done_before_workers_have_started(self) -> None:
-        assert crew_size.crew_size([step(str(n), 100) for n in range(80)], 30_000) == 1
+        assert worker_count.worker_count([step(str(n), 100) for n in range(80)], 30_000) == 1
 
 
 def test_a_container_has_the_cores_and_memory_that_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_LIMITS", tmp_path)
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
     free = machine.cores(), machine.memory()
     (tmp_path / "cpu.max").write_text("max 100000\n")
     (tmp_path / "memory.max").write_text("max\n")
@@ -126,26 +126,26 @@ def test_a_container_has_the_cores_and_memory_that_it_is_given(tmp_path: Path, m
 
 def test_one_process_holds_the_model_of_one_seed() -> None:
     steps = [step("a", seed=0), step("b", seed=0), step("c", seed=1), step("d"), step("e", seed=2)]
-    with Bars("test", 5) as bars:
+    with ProgressBars("test", 5) as bars:
         run_here(steps, bars)
-    assert [bench.forgot for bench in BENCHES] == [1, 1, 0]
+    assert [context.released for context in CONTEXTS] == [1, 1, 0]
 
 
 class FakeWorker:
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: ProgressLine) -> None:
         self.line = line
         self.seed: int | None = None
-        self.step: Step | None = None
+        self.step: StudyStep | None = None
 
     @property
     def busy(self) -> bool:
         return self.step is not None
 
-    def give(self, step: Step, seed: int | None) -> None:
+    def give(self, step: StudyStep, seed: int | None) -> None:
         self.step, self.seed = step, seed
         self.line.start(step.what, cost=step.cost)
 
-    def rest(self) -> Step:
+    def rest(self) -> StudyStep:
         assert self.step is not None
         step, self.step = self.step, None
         self.line.end()
@@ -175,7 +175,7 @@ class FakeCrew:
     def vacant(self) -> bool:
         return len(self.workers) < 2
 
-    def hire(self, line: Line) -> FakeWorker:
+    def hire(self, line: ProgressLine) -> FakeWorker:
         self.workers.append(FakeWorker(line))
         return self.workers[-1]
 
@@ -188,12 +188,12 @@ class FakeCrew:
 
 def test_what_workers_say_is_told_once_and_with_the_name_of_the_step(capsys: pytest.CaptureFixture[str]) -> None:
     warned = {"warning": "the model is odd"}
-    crew = FakeCrew({"a": [warned, {"advance": 3}, {"note": "halfway"}], "b": [warned, {"note": "begun"}]})
+    pool = FakeCrew({"a": [warned, {"advance": 3}, {"note": "halfway"}], "b": [warned, {"note": "begun"}]})
     steps = [step("a", 4), step("b", 4), step("c", 2, "a b"), step("timed", 1, "c", alone=True)]
     collected: list[bool] = []
-    with warnings.catch_warnings(record=True) as caught, Bars("test", 11) as bars:
+    with warnings.catch_warnings(record=True) as caught, ProgressBars("test", 11) as bars:
         warnings.simplefilter("always")
-        run_steps(steps, bars, cast(Crew, crew), lambda: collected.append(crew.gone))
+        run_steps(steps, bars, cast(WorkerPool, pool), lambda: collected.append(pool.gone))
     assert [str(one.message) for one in caught] == ["the model is odd"]
     # What runs alone does so when the workers have gone.
     assert collected == [False, False, False, True]
@@ -205,7 +205,7 @@ def test_a_failure_ends_all_workers() -> None:
         def receive(self) -> tuple[FakeWorker, dict[str, Any]]:
             raise TombolaError("the file is damaged; delete it")
 
-    crew = Failing({})
-    with pytest.raises(TombolaError, match="the file is damaged"), Bars("test", 2) as bars:
-        run_steps([step("a"), step("b")], bars, cast(Crew, crew), lambda: None)
-    assert crew.gone
+    pool = Failing({})
+    with pytest.raises(TombolaError, match="the file is damaged"), ProgressBars("test", 2) as bars:
+        run_steps([step("a"), step("b")], bars, cast(WorkerPool, pool), lambda: None)
+    assert pool.gone

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from builders.small_study import read_rows, study_in, timeless
-from tombola.study.folder_layout import Survivors
+from tombola.study.folder_layout import CrossSeedFolder
 from tombola.study.study import Study
 from tombola.tickets.ticket import SUPER_TICKETS
 
-SETTINGS = {"prunings": ("heads+mlps",), "epochs": 2, "analyses": ("survivors",)}
+SETTINGS = {"methods": ("heads+mlps",), "epochs": 2, "analyses": ("survivors",)}
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def copied(study: Study, out: Path) -> Path:
 def test_a_seed_that_was_killed_early_does_not_stop_others(two: Study, tmp_path: Path) -> None:
     out = copied(two, tmp_path / "runs")
     again = study_in(out, seeds=(0, 1), save="none", **SETTINGS)
-    shutil.copytree(two.cell(1).full, again.cell(2).full)
+    shutil.copytree(two.seed_folder(1).full, again.seed_folder(2).full)
     before = timeless(read_rows(two.folder))
     again.run()
     after = timeless(read_rows(again.folder))
@@ -52,9 +52,9 @@ def test_a_seed_that_is_not_compared_leaves_the_super_survivors(two: Study, tmp_
 
 
 def test_seeds_are_read_off_the_name_of_their_folder(tmp_path: Path) -> None:
-    assert Survivors.compared(tmp_path).cells == ()
+    assert CrossSeedFolder.compared(tmp_path).seed_folders == ()
     for seeds in ([3, 4], [0, 1, 2, 7, 9, 10], [1]):
-        one = Survivors.of(seeds, tmp_path)
+        one = CrossSeedFolder.of(seeds, tmp_path)
         one.folder.mkdir()
-    assert [cell.seed for cell in Survivors.compared(tmp_path).cells] == [0, 1, 2, 7, 9, 10]
-    assert Survivors.compared(tmp_path).folder.name == "seeds-0..2,7,9..10"
+    assert [seed_folder.seed for seed_folder in CrossSeedFolder.compared(tmp_path).seed_folders] == [0, 1, 2, 7, 9, 10]
+    assert CrossSeedFolder.compared(tmp_path).folder.name == "seeds-0..2,7,9..10"

@@ -29,24 +29,24 @@ from tombola.pruning.search import Search
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, SEARCH_EVALUATION
 from tombola.study.results import Row
-from tombola.study.seed_context import Workbench
+from tombola.study.seed_context import SeedContext
 from tombola.study.seed_steps import SeedSteps
 from tombola.study.study import Study
 from tombola.tasks.text.task import TextTask
 from tombola.tickets.ticket import SUPER_TICKETS, TICKETS, Ticket
 
-PRUNINGS = StudyConfig().prunings
+METHODS = StudyConfig().methods
 
 CONTRACT = [
-    *("model", "task", "seed", "pruning", "ticket", "stage", "metric", "score", "score_low", "score_high", "n"),
+    *("model", "task", "seed", "method", "ticket", "stage", "metric", "score", "score_low", "score_high", "n"),
     *("heads", "mlps", "neurons", "weights", "sparsity", "parameters", "bytes", "seconds"),
 ]
 ORDER = [
     ("none", "majority", "none"),
     ("none", "full", "none"),
     *(
-        (pruning, ticket, stage)
-        for pruning in ("heads+mlps", "weights")
+        (method, ticket, stage)
+        for method in ("heads+mlps", "weights")
         for ticket in ("good", "random", "random-layerwise", "bad")
         for stage in ("pruned", "retrained")
     ),
@@ -68,11 +68,11 @@ def copied(done: Study, tmp_path: Path) -> Path:
 
 
 def order_of(rows: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
-    return [(row["pruning"], row["ticket"], row["stage"]) for row in rows]
+    return [(row["method"], row["ticket"], row["stage"]) for row in rows]
 
 
-def row_of(study: Study, pruning: str, ticket: str, stage: str) -> dict[str, Any]:
-    (row,) = (r for r in study.rows() if (r["pruning"], r["ticket"], r["stage"]) == (pruning, ticket, stage))
+def row_of(study: Study, method: str, ticket: str, stage: str) -> dict[str, Any]:
+    (row,) = (r for r in study.rows() if (r["method"], r["ticket"], r["stage"]) == (method, ticket, stage))
     return row
 
 
@@ -82,8 +82,8 @@ def steps_of(folder: Path) -> dict[str, int]:
 
 
 def tickets_of(study: Study, seed: int = 0) -> dict[tuple[str, str], Ticket]:
-    cell = study.cell(seed)
-    return {(pruning, name): Ticket.load(cell.ticket(pruning, name)) for pruning in PRUNINGS for name in TICKETS}
+    seed_folder = study.seed_folder(seed)
+    return {(method, name): Ticket.load(seed_folder.ticket(method, name)) for method in METHODS for name in TICKETS}
 
 
 def text_task(study: Study) -> TextTask:
@@ -111,11 +111,11 @@ class TestFolder:
         assert sorted(path.name for path in seed.iterdir()) == ["analysis", "full", "heads+mlps", "majority", "weights"]
         for name in ("config.json", "model.safetensors", "tokenizer.json", "score.json"):
             assert (seed / "full" / name).is_file(), name
-        for pruning in PRUNINGS:
-            assert (seed / pruning / "search.jsonl").is_file()
+        for method in METHODS:
+            assert (seed / method / "search.jsonl").is_file()
             for ticket in TICKETS:
                 for name in ("ticket.json", "masks.safetensors", "pruned/score.json", "retrained/score.json"):
-                    assert (seed / pruning / ticket / name).is_file(), (pruning, ticket, name)
+                    assert (seed / method / ticket / name).is_file(), (method, ticket, name)
 
     def test_the_study_says_what_it_is(self, done: Study) -> None:
         said = json.loads((done.folder / "study.json").read_text())
@@ -131,8 +131,8 @@ class TestFolder:
         )
 
     def test_the_search_has_a_line_an_iteration(self, done: Study) -> None:
-        for pruning in PRUNINGS:
-            lines = read_lines(done.cell(0).folder / pruning / "search.jsonl")
+        for method in METHODS:
+            lines = read_lines(done.seed_folder(0).folder / method / "search.jsonl")
             assert [line["iteration"] for line in lines] == list(range(len(lines)))
             assert len(lines) > 2
             floor = 0.9 * lines[0]["score"]
@@ -149,7 +149,7 @@ class TestRows:
 
     def test_a_row_has_every_field_of_the_contract(self, done: Study) -> None:
         kinds = {
-            **dict.fromkeys(("model", "task", "pruning", "ticket", "stage", "metric"), str),
+            **dict.fromkeys(("model", "task", "method", "ticket", "stage", "metric"), str),
             **dict.fromkeys(("seed", "n", "heads", "mlps", "neurons", "weights", "parameters", "bytes"), int),
             **dict.fromkeys(("score", "score_low", "score_high", "sparsity", "seconds"), float),
         }
@@ -163,18 +163,18 @@ class TestRows:
             assert 0 <= row["sparsity"] <= 1
 
     def test_tickets_of_a_pruning_have_one_size(self, done: Study) -> None:
-        for pruning in PRUNINGS:
+        for method in METHODS:
             for stage in ("pruned", "retrained"):
-                rows = [row_of(done, pruning, ticket, stage) for ticket in TICKETS]
+                rows = [row_of(done, method, ticket, stage) for ticket in TICKETS]
                 names = ("heads", "mlps", "neurons", "channels", "weights", "sparsity", "parameters")
                 sizes = {tuple(row[name] for name in names) for row in rows}
                 assert len(sizes) == 1
-            good = Ticket.load(done.cell(0).ticket(pruning, "good"))
+            good = Ticket.load(done.seed_folder(0).ticket(method, "good"))
             assert sizes.pop()[:5] == tuple(good.survivors(done.anatomy).values())
 
     def test_sizes_are_those_of_the_models(self, done: Study) -> None:
         full = row_of(done, "none", "full", "none")
-        whole = AutoModelForSequenceClassification.from_pretrained(done.cell(0).full)
+        whole = AutoModelForSequenceClassification.from_pretrained(done.seed_folder(0).full)
         assert full["parameters"] == sum(p.numel() for p in whole.parameters())
         assert full["bytes"] == 4 * full["parameters"]
         assert (full["heads"], full["mlps"], full["sparsity"]) == (small.LAYERS * small.HEADS, small.LAYERS, 0)
@@ -190,30 +190,30 @@ class TestRows:
         labels = text_task(done).corpus.splits["dev"].labels
         assert majority["score"] == max(labels.mean(), 1 - labels.mean())
         assert full["score"] > majority["score"] + 0.05
-        for pruning in PRUNINGS:
-            assert row_of(done, pruning, "good", "pruned")["score"] >= 0.9 * full["score"] - 1e-9
+        for method in METHODS:
+            assert row_of(done, method, "good", "pruned")["score"] >= 0.9 * full["score"] - 1e-9
 
     def test_scores_are_those_of_the_predictions_on_disk(self, done: Study) -> None:
         labels = text_task(done).references("dev")
-        for place in done.cell(0).scored(PRUNINGS):
+        for place in done.seed_folder(0).scored(METHODS):
             if place.name != "majority":
                 found = Evaluation.read(place / EVALUATION)
                 assert json.loads((place / "score.json").read_text())["score"] == (found.predictions == labels).mean()
 
 
 class TestModels:
-    @pytest.mark.parametrize("pruning", PRUNINGS)
-    def test_a_retrained_winner_loads_with_transformers_alone(self, done: Study, pruning: str) -> None:
-        row = row_of(done, pruning, "good", "retrained")
-        predicted = predictions_of(done.cell(0).ticket(pruning, "good") / "retrained", done)
+    @pytest.mark.parametrize("method", METHODS)
+    def test_a_retrained_winner_loads_with_transformers_alone(self, done: Study, method: str) -> None:
+        row = row_of(done, method, "good", "retrained")
+        predicted = predictions_of(done.seed_folder(0).ticket(method, "good") / "retrained", done)
         assert (predicted == text_task(done).references("dev")).mean() == row["score"]
 
     def test_the_full_model_loads_with_transformers_alone(self, done: Study) -> None:
-        predicted = predictions_of(done.cell(0).full, done)
+        predicted = predictions_of(done.seed_folder(0).full, done)
         assert (predicted == text_task(done).references("dev")).mean() == row_of(done, "none", "full", "none")["score"]
 
     def test_pruned_weights_are_exactly_zero_on_disk(self, done: Study) -> None:
-        place = done.cell(0).ticket("weights", "good")
+        place = done.seed_folder(0).ticket("weights", "good")
         ticket = Ticket.load(place)
         model = AutoModelForSequenceClassification.from_pretrained(place / "retrained")
         alive = 0
@@ -224,7 +224,7 @@ class TestModels:
         assert alive > 0.99 * len(ticket)
 
     def test_removed_sites_are_zero_on_disk(self, done: Study) -> None:
-        place = done.cell(0).ticket("heads+mlps", "good")
+        place = done.seed_folder(0).ticket("heads+mlps", "good")
         ticket = Ticket.load(place)
         model = AutoModelForSequenceClassification.from_pretrained(place / "retrained")
         wide = small.HIDDEN // small.HEADS
@@ -235,15 +235,15 @@ class TestModels:
             if matrix.kind == "mlp_out":
                 assert bool(weight.any()) == bool(ticket.mlps[matrix.layer])
 
-    @pytest.mark.parametrize("pruning", PRUNINGS)
-    def test_the_winner_is_there_as_a_smaller_model_that_predicts_the_same(self, done: Study, pruning: str) -> None:
-        good = done.cell(0).ticket(pruning, "good")
+    @pytest.mark.parametrize("method", METHODS)
+    def test_the_winner_is_there_as_a_smaller_model_that_predicts_the_same(self, done: Study, method: str) -> None:
+        good = done.seed_folder(0).ticket(method, "good")
         found = predictions_of(good / "shrunk", done, load(good / "shrunk"))
         assert np.array_equal(found, predictions_of(good / "retrained", done))
         file = (good / "shrunk" / "shrunk.safetensors").stat().st_size
         assert file < (good / "retrained" / "model.safetensors").stat().st_size
-        row = row_of(done, pruning, "good", "retrained")
-        if pruning == "weights":
+        row = row_of(done, method, "good", "retrained")
+        if method == "weights":
             assert not (good / "cost.json").exists()
         else:
             cost = json.loads((good / "cost.json").read_text())
@@ -251,18 +251,18 @@ class TestModels:
             assert cost["shrunk"]["multiply_adds"] < cost["dense"]["multiply_adds"] == cost["masked"]["multiply_adds"]
 
     def test_only_winners_are_saved(self, done: Study) -> None:
-        for pruning in PRUNINGS:
+        for method in METHODS:
             for ticket in TICKETS:
-                there = (done.cell(0).ticket(pruning, ticket) / "retrained" / "model.safetensors").is_file()
+                there = (done.seed_folder(0).ticket(method, ticket) / "retrained" / "model.safetensors").is_file()
                 assert there == (ticket == "good")
 
     @pytest.mark.parametrize(("save", "models"), [("none", 0), ("all", 4)])
     def test_all_or_none_are_saved(self, tmp_path: Path, save: str, models: int) -> None:
-        study = study_in(tmp_path, save=save, prunings=("weights",), epochs=1)
+        study = study_in(tmp_path, save=save, methods=("weights",), epochs=1)
         study.run()
-        assert len(list(study.cell(0).folder.glob("*/*/retrained/model.safetensors"))) == models
-        assert len(list(study.cell(0).folder.glob("*/*/shrunk"))) == min(models, 1)
-        assert len(list(study.cell(0).folder.glob("*/*/retrained/score.json"))) == 4
+        assert len(list(study.seed_folder(0).folder.glob("*/*/retrained/model.safetensors"))) == models
+        assert len(list(study.seed_folder(0).folder.glob("*/*/shrunk"))) == min(models, 1)
+        assert len(list(study.seed_folder(0).folder.glob("*/*/retrained/score.json"))) == 4
 
     def test_another_choice_of_models_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(TombolaError, match="cannot save 'some'; choose none, good, all"):
@@ -274,7 +274,7 @@ BLOCK = 8
 
 
 def structured() -> Study:
-    return study_in(small.home() / "neurons", prunings=STRUCTURED, neuron_block=BLOCK)
+    return study_in(small.home() / "neurons", methods=STRUCTURED, neuron_block=BLOCK)
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +293,7 @@ class TestNeurons:
         ]
         full = row_of(both, "none", "full", "none")
         assert full["neurons"] == small.LAYERS * small.INNER
-        ticket = Ticket.load(both.cell(0).ticket("heads+neurons", "good"))
+        ticket = Ticket.load(both.seed_folder(0).ticket("heads+neurons", "good"))
         assert ticket.neurons.shape == (small.LAYERS, small.INNER // BLOCK)
         for stage in ("pruned", "retrained"):
             row = row_of(both, "heads+neurons", "good", stage)
@@ -310,13 +310,13 @@ class TestNeurons:
         for stage in ("pruned", "retrained"):
             rows = [row_of(both, "heads+neurons", ticket, stage) for ticket in TICKETS]
             assert len({tuple(row[name] for name in names) for row in rows}) == 1
-        tickets = {name: Ticket.load(both.cell(0).ticket("heads+neurons", name)) for name in TICKETS}
+        tickets = {name: Ticket.load(both.seed_folder(0).ticket("heads+neurons", name)) for name in TICKETS}
         assert len({ticket.counts()["neurons"] for ticket in tickets.values()}) == 1
         assert torch.equal(tickets["random-layerwise"].neurons.sum(1), tickets["good"].neurons.sum(1))
         assert tickets["good"] not in (tickets["random"], tickets["bad"])
 
     def test_removed_neurons_are_exactly_zero_on_disk(self, both: Study) -> None:
-        place = both.cell(0).ticket("heads+neurons", "good")
+        place = both.seed_folder(0).ticket("heads+neurons", "good")
         alive = Ticket.load(place).neurons.repeat_interleave(BLOCK, dim=1)
         model = AutoModelForSequenceClassification.from_pretrained(place / "retrained")
         for layer, kept in zip(model.bert.encoder.layer, alive, strict=True):
@@ -330,10 +330,10 @@ class TestNeurons:
         assert score == row_of(both, "heads+neurons", "good", "retrained")["score"]
 
     def test_the_search_speaks_of_blocks(self, both: Study) -> None:
-        found = Search.load(both.cell(0).folder / "heads+neurons")
-        assert {step.phase for step in found.steps} == {"full", "joint", "heads", "neurons"}
+        found = Search.load(both.seed_folder(0).folder / "heads+neurons")
+        assert {step.phase for step in found.passes} == {"full", "joint", "heads", "neurons"}
         blocks = small.LAYERS * small.INNER // BLOCK
-        gone = [tuple(block) for step in found.steps if step.holds for block in step.removed.get("neurons", [])]
+        gone = [tuple(block) for step in found.passes if step.holds for block in step.removed.get("neurons", [])]
         assert len(set(gone)) == len(gone) == blocks - found.good.counts()["neurons"] > 0
         assert not any(bool(found.good.neurons[block]) for block in gone)
 
@@ -364,10 +364,10 @@ class TestNeurons:
 class TestVerdicts:
     def test_every_retrained_ticket_is_judged(self, done: Study) -> None:
         found = json.loads((done.folder / "verdicts.json").read_text())["verdicts"]
-        assert [(v["pruning"], v["ticket"]) for v in found] == [(p, t) for p in PRUNINGS for t in TICKETS]
+        assert [(v["method"], v["ticket"]) for v in found] == [(p, t) for p in METHODS for t in TICKETS]
         full = row_of(done, "none", "full", "none")["score"]
         for verdict in found:
-            score = row_of(done, verdict["pruning"], verdict["ticket"], "retrained")["score"]
+            score = row_of(done, verdict["method"], verdict["ticket"], "retrained")["score"]
             assert verdict["mean"] == pytest.approx(score)
             assert verdict["difference"] == pytest.approx(score - full)
             assert verdict["low"] <= verdict["difference"] <= verdict["high"]
@@ -395,7 +395,7 @@ class TestAgain:
         study = study_in(copied)
         before = steps_of(study.folder)
         rows = read_rows(study.folder)
-        gone = study.cell(0).ticket("weights", "bad") / "retrained"
+        gone = study.seed_folder(0).ticket("weights", "bad") / "retrained"
         shutil.rmtree(gone)
         study.run()
         after = steps_of(study.folder)
@@ -416,7 +416,7 @@ class TestAgain:
         torch.manual_seed(5)
         expected = torch.rand(1)
         torch.manual_seed(5)
-        study_in(tmp_path, prunings=("heads+mlps",), epochs=1).run()
+        study_in(tmp_path, methods=("heads+mlps",), epochs=1).run()
         assert torch.rand(1) == expected
 
 
@@ -447,7 +447,7 @@ class TestSeeds:
             scores = [
                 row["score"]
                 for row in rows
-                if (row["pruning"], row["ticket"], row["stage"]) == (verdict["pruning"], verdict["ticket"], "retrained")
+                if (row["method"], row["ticket"], row["stage"]) == (verdict["method"], verdict["ticket"], "retrained")
             ]
             full = [row["score"] for row in rows if row["ticket"] == "full"]
             assert verdict["mean"] == pytest.approx(np.mean(scores))
@@ -458,9 +458,9 @@ class TestSeeds:
             assert "standard deviation" in str(verdict["sentence"])
 
     def test_what_always_survives_is_scored_and_retrained_like_any_ticket(self, tmp_path: Path) -> None:
-        study = study_in(tmp_path, seeds=(0, 1), prunings=("heads+mlps",))
+        study = study_in(tmp_path, seeds=(0, 1), methods=("heads+mlps",))
         study.run()
-        zero, one = (Ticket.load(study.cell(seed).ticket("heads+mlps", "good")) for seed in (0, 1))
+        zero, one = (Ticket.load(study.seed_folder(seed).ticket("heads+mlps", "good")) for seed in (0, 1))
         home = study.folder / "moods" / "seeds-0..1"
         survivors = Ticket.load(home / "heads+mlps" / "super-survivors")
         assert survivors == zero & one
@@ -478,17 +478,17 @@ class TestSeeds:
         assert row["score"] == evaluation.score
         assert row["heads"] == survivors.counts()["heads"]
 
-        compared = json.loads((home / "comparison.json").read_text())["prunings"]["heads+mlps"]["tasks"]["moods"]
+        compared = json.loads((home / "comparison.json").read_text())["methods"]["heads+mlps"]["tasks"]["moods"]
         assert compared["heads"]["super_survivors"] == survivors.counts()["heads"]
         assert [one["folder"] for one in compared["tickets"]] == [f"seed-{seed}/heads+mlps/good" for seed in (0, 1)]
 
-        third = study_in(tmp_path, seeds=(2,), prunings=("heads+mlps",))
+        third = study_in(tmp_path, seeds=(2,), methods=("heads+mlps",))
         third.run()
         assert (third.folder / "moods" / "seeds-0..2" / "comparison.json").is_file()
         assert [row["seed"] for row in third.rows() if row["ticket"] == "super-bad"] == [0, 0, 1, 1, 2, 2]
 
     def test_no_analyses_are_made_that_nobody_wants(self, tmp_path: Path) -> None:
-        study = study_in(tmp_path, seeds=(0, 1), prunings=("heads+mlps",), epochs=1, analyses=())
+        study = study_in(tmp_path, seeds=(0, 1), methods=("heads+mlps",), epochs=1, analyses=())
         study.run()
         home = study.folder / "moods"
         assert sorted(path.name for path in home.iterdir()) == ["seed-0", "seed-1"]
@@ -497,11 +497,11 @@ class TestSeeds:
     def test_random_tickets_say_first_how_long_they_take(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        study = study_in(tmp_path, prunings=("heads+mlps",), epochs=1, analyses=("random-tickets",))
+        study = study_in(tmp_path, methods=("heads+mlps",), epochs=1, analyses=("random-tickets",))
         study.run()
         told = capsys.readouterr().err
         assert told.index("expected time of the analyses: random tickets") < told.index("fine-tune the full model")
-        found = RandomTickets.read(study.cell(0).analysis("random-tickets", "heads+mlps"))
+        found = RandomTickets.read(study.seed_folder(0).analysis("random-tickets", "heads+mlps"))
         assert [len(size.scores) for size in found.sizes][-1] == RETRAINED
         assert found.full == next(row["score"] for row in study.rows() if row["ticket"] == "full")
         study.run()
@@ -514,11 +514,11 @@ class TestSeeds:
 
         def watched(self: SeedSteps, bars: Any) -> None:
             gc.collect()
-            held.append(sum(isinstance(o, Workbench) and o._cached is not None for o in gc.get_objects()))
+            held.append(sum(isinstance(o, SeedContext) and o._cached is not None for o in gc.get_objects()))
             draw(self, bars)
 
         monkeypatch.setattr(SeedSteps, "_majority", watched)
-        study_in(copied, seeds=(0, 1, 2), prunings=("heads+mlps",), epochs=1).run()
+        study_in(copied, seeds=(0, 1, 2), methods=("heads+mlps",), epochs=1).run()
         assert held == [0, 0, 0]
 
     @pytest.mark.parametrize("seeds", [(), (0, 0), (-1,)])
@@ -536,11 +536,11 @@ class TestSettings:
         # Every text of the small task is another, so that texts tell rows apart.
         assert not set(splits["search"].first) & set(splits["train"].first)
         assert not set(splits["search"].first) & set(splits["dev"].first)
-        cell = study.cell(0)
-        dev, search = (Evaluation.read(cell.full / name) for name in (EVALUATION, SEARCH_EVALUATION))
+        seed_folder = study.seed_folder(0)
+        dev, search = (Evaluation.read(seed_folder.full / name) for name in (EVALUATION, SEARCH_EVALUATION))
         assert (len(dev.predictions), len(search.predictions)) == (96, 48)
-        for pruning in PRUNINGS:
-            found = Search.load(cell.folder / pruning)
+        for method in METHODS:
+            found = Search.load(seed_folder.folder / method)
             assert found.full_score == search.score
             assert found.good.provenance["split"] == "search"
         assert row_of(study, "none", "full", "none")["n"] == 96
@@ -549,12 +549,12 @@ class TestSettings:
     def test_rewinding_to_random_weights(self, tmp_path: Path) -> None:
         study = study_in(tmp_path, rewind="init", save="all")
         study.run()
-        cell = study.cell(0)
+        seed_folder = study.seed_folder(0)
         words = "embeddings.word_embeddings.weight"
         checkpoint = load_file(small.model() / "model.safetensors")[words].flatten()
         full, ticket = (
             load_file(folder / "model.safetensors")[f"bert.{words}"].flatten()
-            for folder in (cell.full, cell.ticket("weights", "good") / "retrained")
+            for folder in (seed_folder.full, seed_folder.ticket("weights", "good") / "retrained")
         )
         # The classical lottery ticket: reference and ticket start from the same random weights, not the checkpoint.
         assert torch.corrcoef(torch.stack([checkpoint, full]))[0, 1] < 0.3
@@ -566,21 +566,21 @@ class TestSettings:
         states: list[dict[str, torch.Tensor]] = []
         retrain = tombola.training.loop.retrain
 
-        def watched(model: Any, *rest: Any, start: int, **options: Any) -> Any:
-            starts.append(start)
+        def watched(model: Any, *rest: Any, first_step: int, **options: Any) -> Any:
+            starts.append(first_step)
             states.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
-            return retrain(model, *rest, start=start, **options)
+            return retrain(model, *rest, first_step=first_step, **options)
 
         monkeypatch.setattr(tombola.study.seed_context, "retrain", watched)
-        study = study_in(tmp_path, rewind="step-3", epochs=2, prunings=("weights",))
+        study = study_in(tmp_path, rewind="step-3", epochs=2, methods=("weights",))
         study.run()
         assert order_of(list(study.rows())) == [key for key in ORDER if key[0] != "heads+mlps"]
         assert starts == [3] * 4
-        kept = load_file(study.cell(0).full / "step-3.safetensors")
+        kept = load_file(study.seed_folder(0).full / "step-3.safetensors")
         for state in states:
             assert all(torch.equal(state[name], kept[name]) for name in kept)
         # Three steps of 24 lie nearer to the start than to the end, but are neither.
-        start, end = (load_file(f / "model.safetensors") for f in (small.model(), study.cell(0).full))
+        start, end = (load_file(f / "model.safetensors") for f in (small.model(), study.seed_folder(0).full))
         name = "encoder.layer.0.attention.self.query.weight"
         there = kept[f"bert.{name}"]
         assert 0 < (there - start[name]).norm() < (there - end[f"bert.{name}"]).norm()
@@ -602,12 +602,12 @@ class TestSettings:
             return retrain(model, ticket, *rest, **options)
 
         monkeypatch.setattr(tombola.study.seed_context, "retrain", counted)
-        study = study_in(tmp_path, imp=True, prunings=("weights",), epochs=2, weights_step=0.5)
+        study = study_in(tmp_path, iterative=True, methods=("weights",), epochs=2, weights_step=0.5)
         study.run()
-        found = Search.load(study.cell(0).folder / "weights")
+        found = Search.load(study.seed_folder(0).folder / "weights")
         # The good ticket was trained by the search already, unless no cut held.
-        again = 4 if found.last is found.steps[0] else 3
-        assert sizes == [step.weights for step in found.steps[1:]] + [len(found.good)] * again
+        again = 4 if found.last is found.passes[0] else 3
+        assert sizes == [step.weights for step in found.passes[1:]] + [len(found.good)] * again
         assert order_of(list(study.rows())) == [key for key in ORDER if key[0] != "heads+mlps"]
 
     def test_another_setting_is_another_folder(self, done: Study, tmp_path: Path) -> None:
@@ -615,9 +615,9 @@ class TestSettings:
             {"threshold": 0.8},
             {"epochs": 4},
             {"rewind": "init"},
-            {"imp": True},
+            {"iterative": True},
             {"precision": "bf16"},
-            {"prunings": ("weights",)},
+            {"methods": ("weights",)},
             {"max_length": 8},
             {"dev_rows": 90},
         ]

@@ -20,10 +20,10 @@ from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import Evaluation
 from tombola.study.folder_layout import EVALUATION
 from tombola.study.study import Study
-from tombola.study.transfer_study import Transferring
+from tombola.study.transfer_study import TransferStudy
 from tombola.tickets.ticket import Ticket
 
-SETTINGS: dict[str, Any] = {"prunings": ("heads+mlps",), "epochs": 3, "analyses": ()}
+SETTINGS: dict[str, Any] = {"methods": ("heads+mlps",), "epochs": 3, "analyses": ()}
 
 
 @pytest.fixture(scope="module")
@@ -39,32 +39,32 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> list[Study]:
 @pytest.fixture(scope="module")
 def done(studies: list[Study], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("done") / "transfer"
-    Transferring([study.folder for study in studies], out).run()
+    TransferStudy([study.folder for study in studies], out).run()
     return out
 
 
 def test_a_cell_is_what_retraining_by_hand_gives(studies: list[Study], done: Path) -> None:
     moods, tempers = studies
     found = Transfer.read(done / "transfer.json")
-    assert [(cell.source, cell.target, cell.n) for cell in found.cells] == [
+    assert [(seed_folder.source, seed_folder.target, seed_folder.n) for seed_folder in found.cells] == [
         ("tempers", "moods", 2),
         ("moods", "tempers", 2),
     ]
     scores: list[float] = []
     randoms: list[float] = []
     for seed in (0, 1):
-        ticket = Ticket.load(moods.cell(seed).ticket("heads+mlps", "good"))
+        ticket = Ticket.load(moods.seed_folder(seed).ticket("heads+mlps", "good"))
         for one, kept in ((ticket, scores), (tombola.pruning.controls.random(ticket, seed), randoms)):
             pretrained = tempers.task.load(tempers.config.model, seed=seed)
             again = tombola.retrain(pretrained, one, tempers.task, tempers.config.recipe, seed=seed)
             kept.append(tombola.evaluate(again, tempers.task).score)
-    cell = found.cells[1]
-    assert cell.score == pytest.approx(np.mean(scores))
-    assert cell.std == pytest.approx(np.std(scores, ddof=1))
-    assert cell.random == pytest.approx(np.mean(randoms))
+    seed_folder = found.cells[1]
+    assert seed_folder.score == pytest.approx(np.mean(scores))
+    assert seed_folder.std == pytest.approx(np.std(scores, ddof=1))
+    assert seed_folder.random == pytest.approx(np.mean(randoms))
     own = [row["score"] for row in tempers.rows() if (row["ticket"], row["stage"]) == ("good", "retrained")]
-    assert cell.own == pytest.approx(np.mean(own))
-    assert cell.beyond_own == pytest.approx(cell.score - cell.own)
+    assert seed_folder.own == pytest.approx(np.mean(own))
+    assert seed_folder.beyond_own == pytest.approx(seed_folder.score - seed_folder.own)
     rows = [json.loads(line) for line in (done / "results.jsonl").read_text().splitlines()]
     assert {(row["source"], row["task"]) for row in rows} == {("moods", "tempers"), ("tempers", "moods")}
     assert len(rows) == 8
@@ -90,7 +90,7 @@ def test_what_is_done_is_not_done_again(
         return retrain(*args, **options)
 
     monkeypatch.setattr(tombola.study.seed_context, "retrain", watched)
-    transferring = Transferring([study.folder for study in studies], out)
+    transferring = TransferStudy([study.folder for study in studies], out)
     assert transferring.estimate() > 0
     transferring.run()
     assert trained == [1]
@@ -109,8 +109,8 @@ def test_the_command(studies: list[Study], done: Path, capsys: pytest.CaptureFix
     assert main(["transfer", *folders, "--out", str(tmp_path / "t"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     page = Path(found["report"]).read_text()
-    for cell in found["cells"]:
-        assert f"Tickets of {cell['source']} are" in page
+    for seed_folder in found["cells"]:
+        assert f"Tickets of {seed_folder['source']} are" in page
     (tmp_path / "t" / "report.html").unlink()
     assert main(["report", str(tmp_path / "t")]) == 0
     assert (tmp_path / "t" / "report.html").read_text() == page
@@ -128,7 +128,7 @@ def test_studies_that_do_not_go_together(
     studies: list[Study], tmp_path: Path, given: Callable[[Path, Path], list[Path]], message: str
 ) -> None:
     with pytest.raises(TombolaError, match=message):
-        Transferring(given(*(study.folder for study in studies)), tmp_path)
+        TransferStudy(given(*(study.folder for study in studies)), tmp_path)
 
 
 def test_another_model_and_missing_seeds_are_refused(studies: list[Study], tmp_path: Path) -> None:
@@ -139,42 +139,42 @@ def test_another_model_and_missing_seeds_are_refused(studies: list[Study], tmp_p
     values["architecture"]["signature"] = "elephant-1"
     (other / "study.json").write_text(json.dumps(values))
     with pytest.raises(TombolaError, match="tickets fit one architecture only"):
-        Transferring([moods, other], tmp_path / "out")
+        TransferStudy([moods, other], tmp_path / "out")
     with pytest.raises(TombolaError, match="no retrained good ticket of heads and MLPs for seed 5"):
-        Transferring([moods, tempers], tmp_path / "out", seeds=(5,))
+        TransferStudy([moods, tempers], tmp_path / "out", seeds=(5,))
     with pytest.raises(TombolaError, match="no retrained good ticket of weights"):
-        Transferring([moods, tempers], tmp_path / "out", prunings=("weights",))
+        TransferStudy([moods, tempers], tmp_path / "out", methods=("weights",))
 
 
 def test_what_is_given_twice_and_other_pretrained_weights_are_refused(studies: list[Study], tmp_path: Path) -> None:
     folders = [study.folder for study in studies]
     with pytest.raises(TombolaError, match=r"seeds must be different, not 0, 0"):
-        Transferring(folders, tmp_path / "out", seeds=(0, 0))
-    with pytest.raises(TombolaError, match=r"prunings must be different"):
-        Transferring(folders, tmp_path / "out", prunings=("heads+mlps", "heads+mlps"))
+        TransferStudy(folders, tmp_path / "out", seeds=(0, 0))
+    with pytest.raises(TombolaError, match=r"methods must be different"):
+        TransferStudy(folders, tmp_path / "out", methods=("heads+mlps", "heads+mlps"))
     other = small.write_model(tmp_path / "other-bert", seed=9)
     study = study_in(tmp_path / "runs", model=str(other), **SETTINGS)
     study.run()
     with pytest.raises(TombolaError, match="the studies are of different models"):
-        Transferring([study.folder, folders[1]], tmp_path / "out")
+        TransferStudy([study.folder, folders[1]], tmp_path / "out")
 
 
 def test_data_that_changed_since_the_study_are_refused(studies: list[Study], tmp_path: Path) -> None:
     data = small.write_task(tmp_path / "humours")
     study = study_in(tmp_path / "runs", task=str(data), **SETTINGS)
     study.run()
-    Transferring([study.folder, studies[0].folder], tmp_path / "out")
+    TransferStudy([study.folder, studies[0].folder], tmp_path / "out")
     rows = (data / "dev.tsv").read_text().splitlines()
     (data / "dev.tsv").write_text("\n".join(rows[:-1]) + "\n")
     with pytest.raises(TombolaError, match=r"the model or the data of .* are not there any more as the study saw them"):
-        Transferring([study.folder, studies[0].folder], tmp_path / "out")
+        TransferStudy([study.folder, studies[0].folder], tmp_path / "out")
 
 
 def test_unfinished_seeds_are_passed_over(studies: list[Study], tmp_path: Path) -> None:
     half = tmp_path / "half"
     shutil.copytree(studies[0].folder, half)
     shutil.rmtree(half / studies[0].config.task_name / "seed-1" / "heads+mlps" / "good" / "retrained")
-    assert Transferring([half, studies[1].folder], tmp_path / "out").seeds == (0,)
+    assert TransferStudy([half, studies[1].folder], tmp_path / "out").seeds == (0,)
 
 
 def test_a_folder_of_other_studies_is_refused(studies: list[Study], done: Path, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_folder_of_other_studies_is_refused(studies: list[Study], done: Path, 
     digests = json.loads((out / "studies.json").read_text())
     (out / "studies.json").write_text(json.dumps({**digests, "moods": "00000000"}))
     with pytest.raises(TombolaError, match="holds a transfer between other studies"):
-        Transferring([study.folder for study in studies], out).run()
+        TransferStudy([study.folder for study in studies], out).run()
 
 
 def test_the_place_between_the_ends(studies: list[Study]) -> None:
@@ -197,16 +197,16 @@ def test_the_place_between_the_ends(studies: list[Study]) -> None:
         predictions[:lost] = wrong[:lost]
         return Scored(predictions, float((predictions == right).mean()), 0.5)
 
-    def cell(moved: float, own: float, random: float) -> Any:
+    def seed_folder(moved: float, own: float, random: float) -> Any:
         first, second, third = ([scored(one)] * 2 for one in (moved, own, random))
         return transferred("heads", "a", "b", first, second, third, [1.0, 1.0], task)
 
-    middle = cell(0.75, 1.0, 0.5)
+    middle = seed_folder(0.75, 1.0, 0.5)
     assert middle.share == pytest.approx(0.5, abs=0.02)
     assert "better than random ones" in middle.sentence()
     assert "worse than its own" in middle.sentence()
-    assert cell(0.5, 0.7, 0.7).share is None
-    same = cell(0.7, 0.7, 0.7)
+    assert seed_folder(0.5, 0.7, 0.7).share is None
+    same = seed_folder(0.7, 0.7, 0.7)
     assert same.share is None
     assert "not clearly better or worse than random" in same.sentence()
     assert "sparsity" not in same.sentence()

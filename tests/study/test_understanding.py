@@ -1,4 +1,4 @@
-"""A study of a language model: judged as it comes, pruned in many ways, ability by ability."""
+"""A study of a language model: judged as it comes, pruned by many methods, ability by ability."""
 
 import dataclasses
 import functools
@@ -36,7 +36,7 @@ from tombola.subnetworks.subnetwork import masked, shrunk, whole
 from tombola.tasks.language.text_generation import NOTHING, Sampling
 from tombola.tickets.ticket import Ticket
 
-WAYS = ("heads", "kv-groups", "blocks", "weights", "wanda", "sparsegpt", "wanda-2of4")
+METHODS = ("heads", "kv-groups", "blocks", "weights", "wanda", "sparsegpt", "wanda-2of4")
 SPARSITIES = (0.2, 0.5, 0.8)
 ROWS = 40
 
@@ -88,19 +88,19 @@ def config(**settings: Any) -> StudyConfig:
         "model": str(home / "chain"),
         "task": "understanding",
         "abilities": (f"grammar={home / 'pairs.jsonl'}", f"reasoning={home / 'guess.jsonl'}", "language-modelling"),
-        "corpus": str(home / "chain.txt"),
-        "start": "bos",
-        "prunings": WAYS,
+        "text_file": str(home / "chain.txt"),
+        "bos_token": "bos",
+        "methods": METHODS,
         "sparsities": SPARSITIES,
         "heads_step": 0.25,
         "mlps_step": 1,
         "dev_rows": ROWS,
-        "calibration_rows": 8,
-        "calibration_length": 16,
-        "importance_rows": 12,
-        "importance_length": 12,
+        "calibration_samples": 8,
+        "sequence_length": 16,
+        "importance_samples": 12,
+        "importance_sequence_length": 12,
         "max_length": 24,
-        "resamples": 100,
+        "bootstrap_resamples": 100,
         "precision": "fp32",
         "analyses": ("writing",),
     }
@@ -120,7 +120,7 @@ def done() -> Study:
 
 
 def home(study: Study) -> Path:
-    return study.cell(0).folder
+    return study.seed_folder(0).folder
 
 
 def test_a_study_judges_the_model_as_it_comes(done: Study) -> None:
@@ -128,22 +128,24 @@ def test_a_study_judges_the_model_as_it_comes(done: Study) -> None:
     assert {row["stage"] for row in rows} == {"none", "pruned"}
     assert not (home(done) / "full" / "config.json").is_file()
     model = done.task.load(str(language()), seed=0)
-    full = Evaluation.read(done.cell(0).full / EVALUATION)
+    full = Evaluation.read(done.seed_folder(0).full / EVALUATION)
     found = score(model, done.task)
     np.testing.assert_allclose(found.predictions, full.predictions, rtol=1e-5)
 
 
-def test_every_way_has_rows_of_its_own(done: Study) -> None:
-    rows = [(row["pruning"], row["ticket"]) for row in done.rows() if row["pruning"] != "none"]
-    assert rows == [(name, ticket) for name in WAYS for ticket in ("good", "random")]
-    for name in WAYS:
-        good = next(row for row in done.rows() if (row["pruning"], row["ticket"]) == (name, "good"))
+def test_every_method_has_rows_of_its_own(done: Study) -> None:
+    rows = [(row["method"], row["ticket"]) for row in done.rows() if row["method"] != "none"]
+    assert rows == [(name, ticket) for name in METHODS for ticket in ("good", "random")]
+    for name in METHODS:
+        good = next(row for row in done.rows() if (row["method"], row["ticket"]) == (name, "good"))
         assert good["score"] == pytest.approx(Search.load(home(done) / name).last.score)
 
 
 def test_what_the_full_model_cannot_do_does_not_count(done: Study) -> None:
     full = next(row for row in done.rows() if row["ticket"] == "full")
-    curves = {curve.name: curve for curve in RetentionProfile.read(done.cell(0).analysis("retention", "wanda")).curves}
+    curves = {
+        curve.name: curve for curve in RetentionProfile.read(done.seed_folder(0).analysis("retention", "wanda")).curves
+    }
     assert [name for name, curve in curves.items() if not curve.learned] == ["reasoning"]
     known = [curve for curve in curves.values() if curve.learned]
     corrected = [
@@ -154,21 +156,21 @@ def test_what_the_full_model_cannot_do_does_not_count(done: Study) -> None:
     assert read_json(done.folder / "study.json")["task"]["counted"] == ["grammar", "language-modelling"]
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_every_step_of_a_search_is_what_its_way_of_pruning_gives(done: Study, way: str) -> None:
-    found = Search.load(home(done) / way)
-    predictions = read_predictions(home(done) / way / PREDICTIONS)
-    assert len(predictions) == len(found.steps)
-    assert found.good.provenance["way"] == way
+@pytest.mark.parametrize("method", METHODS)
+def test_every_step_of_a_search_is_what_its_method_gives(done: Study, method: str) -> None:
+    found = Search.load(home(done) / method)
+    predictions = read_predictions(home(done) / method / PREDICTIONS)
+    assert len(predictions) == len(found.passes)
+    assert found.good.provenance["method"] == method
     task, model = done.task.judging(predictions[0]), done.task.load(str(language()), seed=0)
-    for step, predicted in zip(found.steps, predictions, strict=True):
+    for step, predicted in zip(found.passes, predictions, strict=True):
         assert task.metric.score(predicted, task.references("dev")) == pytest.approx(step.score)
         assert set(step.more) == {"grammar", "reasoning", "language-modelling"}
-    if way in ("wanda", "sparsegpt"):
+    if method in ("wanda", "sparsegpt"):
         # Drawn anew from the full model at every sparsity, and scored as it was pruned there.
-        assert [round(step.sparsity, 2) for step in found.steps[1:]] == pytest.approx(SPARSITIES, abs=0.02)
+        assert [round(step.sparsity, 2) for step in found.passes[1:]] == pytest.approx(SPARSITIES, abs=0.02)
         text = task.calibration_text(8, 16, 0)
-        pruned = prune_weights(model, way, SPARSITIES[1], calibration=text)
+        pruned = prune_weights(model, method, SPARSITIES[1], calibration=text)
         again = score(pruned.model, task).predictions
         np.testing.assert_allclose(again, predictions[2], rtol=1e-3, atol=1e-3)
 
@@ -182,11 +184,11 @@ def test_units_go_together(done: Study) -> None:
     assert bool((blocks.heads.any(1) == blocks.mlps).all())
 
 
-def test_a_way_that_changes_weights_keeps_them(done: Study) -> None:
+def test_a_method_that_changes_weights_keeps_them(done: Study) -> None:
     found = Search.load(home(done) / "sparsegpt")
     if found.good.sparsity(dissect(done.task.load(str(language()), seed=0))) == 0:
         pytest.skip("no sparsity held")
-    updated = done.task.load(str(done.cell(0).updated("sparsegpt")), seed=0)
+    updated = done.task.load(str(done.seed_folder(0).updated("sparsegpt")), seed=0)
     assert score(updated, done.task, found.good).predictions == pytest.approx(
         Evaluation.read(home(done) / "sparsegpt" / "good" / "pruned" / EVALUATION).predictions, rel=1e-4
     )
@@ -203,29 +205,29 @@ def test_the_report_shows_every_ability(done: Study) -> None:
 
 def test_a_killed_study_goes_on_where_it_stopped(done: Study, tmp_path: Path) -> None:
     shutil.copytree(done.folder, tmp_path / done.folder.name)
-    cell = tmp_path / done.folder.name / "understanding" / "seed-0"
-    shutil.rmtree(cell / "wanda")
-    shutil.rmtree(cell / "analysis" / "wanda")
+    seed_folder = tmp_path / done.folder.name / "understanding" / "seed-0"
+    shutil.rmtree(seed_folder / "wanda")
+    shutil.rmtree(seed_folder / "analysis" / "wanda")
     again = Study(config(), out=tmp_path)
     again.run()
     for name in ("results.jsonl", "verdicts.json"):
         first, second = (read_lines(one.folder / name) if name.endswith("l") else [] for one in (done, again))
         assert [{**row, "seconds": 0} for row in first] == [{**row, "seconds": 0} for row in second]
-    profile = RetentionProfile.read(again.cell(0).analysis("retention", "wanda"))
-    assert profile == RetentionProfile.read(done.cell(0).analysis("retention", "wanda"))
+    profile = RetentionProfile.read(again.seed_folder(0).analysis("retention", "wanda"))
+    assert profile == RetentionProfile.read(done.seed_folder(0).analysis("retention", "wanda"))
 
 
 @pytest.mark.parametrize("adapters", [{}, {"lora_rank": 4, "lora_learning_rate": 1e-2}])
 def test_tickets_are_trained_again_where_asked(adapters: dict[str, Any], tmp_path: Path) -> None:
     settings = config(
-        prunings=("heads", "weights"), recovery=1200, learning_rate=1e-3, controls=("random", "bad"), **adapters
+        methods=("heads", "weights"), recovery_tokens=1200, learning_rate=1e-3, controls=("random", "bad"), **adapters
     )
     study = Study(settings, out=tmp_path)
     study.run()
     rows = {(row["ticket"], row["stage"]): row["score"] for row in study.rows()}
     assert rows["bad", "retrained"] > rows["bad", "pruned"]
-    good = Ticket.load(study.cell(0).ticket("weights", "good"))
-    model = LlamaForCausalLM.from_pretrained(study.cell(0).ticket("weights", "good") / "retrained")
+    good = Ticket.load(study.seed_folder(0).ticket("weights", "good"))
+    model = LlamaForCausalLM.from_pretrained(study.seed_folder(0).ticket("weights", "good") / "retrained")
     for name, weight in dissect(model).weights_of(model).items():
         assert bool((weight[~good.masks[name]] == 0).all())
     stages = {ticket.scored.stage for ticket in _profile(study, "weights").curves[0].tickets}
@@ -240,14 +242,14 @@ def test_tickets_are_trained_again_where_asked(adapters: dict[str, Any], tmp_pat
     lines = [line.replace("−", "-").split() for line in printed.getvalue().splitlines()]
     bad = next(line for line in lines if line[:2] == ["weights", "bad"])
     assert bad[2:5] == [ends[0], "→", ends[1]]
-    smaller = load(study.cell(0).ticket("heads", "good") / "shrunk")
-    whole_again = LlamaForCausalLM.from_pretrained(study.cell(0).ticket("heads", "good") / "retrained")
+    smaller = load(study.seed_folder(0).ticket("heads", "good") / "shrunk")
+    whole_again = LlamaForCausalLM.from_pretrained(study.seed_folder(0).ticket("heads", "good") / "retrained")
     ids = torch.arange(8)[None]
     torch.testing.assert_close(smaller(ids).logits, whole_again(ids).logits)
 
 
-def _written(study: Study, way: str = "") -> WritingProfile:
-    return WritingProfile.read(study.cell(0).analysis("writing", way))
+def _written(study: Study, method: str = "") -> WritingProfile:
+    return WritingProfile.read(study.seed_folder(0).analysis("writing", method))
 
 
 def test_the_full_model_and_tickets_continue_the_same_texts(done: Study) -> None:
@@ -256,16 +258,16 @@ def test_the_full_model_and_tickets_continue_the_same_texts(done: Study) -> None
     assert (full.ticket, full.stage, full.sparsity) == ("full", "none", 0.0)
     assert full.writing == done.task.writing(model, model, Sampling())
     assert len(full.writing.texts) == 16
-    for name in WAYS:
+    for name in METHODS:
         found = _written(done, name)
         assert [(one.ticket, one.stage) for one in found.authors] == [("good", "pruned"), ("random", "pruned")]
-        random = Ticket.load(done.cell(0).ticket(name, "random"))
+        random = Ticket.load(done.seed_folder(0).ticket(name, "random"))
         expected = done.task.writing(shrunk(model, random).model, model, found.sampling, found.prompts)
         assert found.authors[1].writing == expected
         assert found.authors[1].sparsity == random.sparsity(dissect(model))
-    updated = done.cell(0).updated("sparsegpt")
+    updated = done.seed_folder(0).updated("sparsegpt")
     if updated.is_dir():
-        good = Ticket.load(done.cell(0).ticket("sparsegpt", "good"))
+        good = Ticket.load(done.seed_folder(0).ticket("sparsegpt", "good"))
         cut = shrunk(done.task.load(str(updated), seed=0), good).model
         assert _written(done, "sparsegpt").authors[0].writing == done.task.writing(cut, model, Sampling())
     page = (done.folder / "report.html").read_text()
@@ -281,7 +283,7 @@ def test_the_full_model_and_tickets_continue_the_same_texts(done: Study) -> None
 
 def test_what_a_model_wrote_cannot_change_the_page(done: Study, tmp_path: Path) -> None:
     shutil.copytree(done.folder, tmp_path / "copy")
-    path = Study(config(), out=tmp_path / "copy").cell(0).analysis("writing", "wanda")
+    path = Study(config(), out=tmp_path / "copy").seed_folder(0).analysis("writing", "wanda")
     found = WritingProfile.read(path)
     hostile = dataclasses.replace(found.authors[0].writing, texts=("<script>alert(1)</script> & [bold]",) * 16)
     broken = dataclasses.replace(found.authors[1], writing=NOTHING)
@@ -294,7 +296,7 @@ def test_what_a_model_wrote_cannot_change_the_page(done: Study, tmp_path: Path) 
 
 
 def test_what_tickets_wrote_when_they_were_retrained_is_kept(tmp_path: Path) -> None:
-    settings = config(prunings=("weights",), recovery=200, learning_rate=1e-3, analyses=())
+    settings = config(methods=("weights",), recovery_tokens=200, learning_rate=1e-3, analyses=())
     Study(settings, out=tmp_path).run()
     # Asked for later: only the good ticket's model was saved.
     asked = Study(dataclasses.replace(settings, analyses=("writing",)), out=tmp_path)
@@ -313,34 +315,34 @@ def test_what_tickets_wrote_when_they_were_retrained_is_kept(tmp_path: Path) -> 
     assert first.authors[:3] == later.authors
 
 
-@pytest.mark.parametrize(("given", "ways"), [({}, ()), ({"recovery": 100}, ("random-tickets",))])
-def test_all_that_can_be_asked_of_a_language_model(given: dict[str, int], ways: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("given", "more"), [({}, ()), ({"recovery_tokens": 100}, ("random-tickets",))])
+def test_all_that_can_be_asked_of_a_language_model(given: dict[str, int], more: tuple[str, ...]) -> None:
     asked = set(config(analyses=("all",), **given).analyses)
-    assert asked == {"survivors", "interactions", "representations", "random-curve", "writing", *ways}
+    assert asked == {"survivors", "interactions", "representations", "random-curve", "writing", *more}
 
 
-def _profile(study: Study, way: str) -> RetentionProfile:
-    return RetentionProfile.read(study.cell(0).analysis("retention", way))
+def _profile(study: Study, method: str) -> RetentionProfile:
+    return RetentionProfile.read(study.seed_folder(0).analysis("retention", method))
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"keep": "cloze>=0.9"}, "unknown ability"),
-        ({"keep": "reasoning>=0.9"}, "at chance in reasoning"),
+        ({"retain": "cloze>=0.9"}, "unknown ability"),
+        ({"retain": "reasoning>=0.9"}, "at chance in reasoning"),
         ({"abilities": ("grammer",)}, "unknown ability"),
-        ({"corpus": "/nowhere.txt"}, "nowhere"),
+        ({"text_file": "/nowhere.txt"}, "nowhere"),
     ],
 )
 def test_bad_input_is_one_clear_line(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(TombolaError, match=message) as caught:
-        Study(config(prunings=("heads",), **settings), out=tmp_path).run()
+        Study(config(methods=("heads",), **settings), out=tmp_path).run()
     assert "\n" not in str(caught.value)
 
 
 def test_a_setting_of_another_regime_is_one_clear_line() -> None:
-    with pytest.raises(TombolaError, match="keep is for language models"):
-        StudyConfig(keep="grammar>=0.9")
+    with pytest.raises(TombolaError, match="retain is for language models"):
+        StudyConfig(retain="grammar>=0.9")
     with pytest.raises(TombolaError, match="nothing to rewind to"):
         dataclasses.replace(config(), rewind="step-3")
 
@@ -353,9 +355,19 @@ def typed(settings: dict[str, Any]) -> list[str]:
 
 def test_the_command_line_says_where_each_ability_falls(tmp_path: Path) -> None:
     values = config().settings()
-    names = ("model", "task", "abilities", "corpus", "start", "dev_rows", "heads_step", "resamples", "precision")
+    names = (
+        "model",
+        "task",
+        "abilities",
+        "text_file",
+        "bos_token",
+        "dev_rows",
+        "heads_step",
+        "bootstrap_resamples",
+        "precision",
+    )
     flags = typed({name: tuple(v) if isinstance(v := values[name], list) else v for name in names})
-    done = small.tombola("study", *flags, "--prunings", "heads", "--out", tmp_path, "--sparsities", "0.5")
+    done = small.tombola("study", *flags, "--methods", "heads", "--out", tmp_path, "--sparsities", "0.5")
     assert done.returncode == 0, done.stderr
     # Lines are as narrow as a terminal.
     text = " ".join(done.stdout.split())
@@ -364,21 +376,33 @@ def test_the_command_line_says_where_each_ability_falls(tmp_path: Path) -> None:
 
 
 def test_single_steps_prune_language_models_too(tmp_path: Path) -> None:
-    names = ("model", "task", "abilities", "corpus", "start", "dev_rows", "calibration_rows", "calibration_length")
+    names = (
+        "model",
+        "task",
+        "abilities",
+        "text_file",
+        "bos_token",
+        "dev_rows",
+        "calibration_samples",
+        "sequence_length",
+    )
     values = config(sparsities=(0.1, 0.2)).settings()
     flags = typed({name: tuple(v) if isinstance(v := values[name], list) else v for name in (*names, "sparsities")})
-    done = small.tombola("prune", *flags, "--pruning", "sparsegpt", "--out", tmp_path / "found", "--json")
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    ticket = Ticket.load(found["ticket"])
-    assert ticket.provenance["way"] == "sparsegpt"
-    if found["sparsity"] > 0:
-        model = LlamaForCausalLM.from_pretrained(tmp_path / "found" / "updated")
-        for name, weight in dissect(model).weights_of(model).items():
-            assert bool((weight[~ticket.masks[name]] == 0).all())
-    wrong = small.tombola("prune", *flags, "--pruning", "wandering", "--out", tmp_path / "not")
+    for method, expected in (("sparsegpt", (0.0, 0.1, 0.2)), ("sparsegpt-2of4", (0.5,))):
+        done = small.tombola("prune", *flags, "--method", method, "--out", tmp_path / method, "--json")
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert found["sparsity"] in [pytest.approx(one, abs=1e-4) for one in expected]
+        ticket = Ticket.load(found["ticket"])
+        assert ticket.provenance["method"] == method
+        assert ticket.provenance["score"] == found["score"]
+        if found["sparsity"] > 0:
+            model = LlamaForCausalLM.from_pretrained(tmp_path / method / "updated")
+            for name, weight in dissect(model).weights_of(model).items():
+                assert bool((weight[~ticket.masks[name]] == 0).all())
+    wrong = small.tombola("prune", *flags, "--method", "wandering", "--out", tmp_path / "not")
     assert wrong.returncode == 2
-    assert "unknown pruning 'wandering'" in wrong.stderr
+    assert "unknown pruning method 'wandering'" in wrong.stderr
 
 
 def test_a_search_ends_where_the_model_breaks(done: Study) -> None:

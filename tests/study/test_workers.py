@@ -18,11 +18,11 @@ from builders.small_study import command, environment, flags, read_rows, timeles
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError
 from tombola.study.study import Study
-from tombola.study.worker_pool import Crew, Worker
+from tombola.study.worker_pool import Worker, WorkerPool
 from tombola.tickets.ticket import Ticket
 
 AUTO: Literal["auto"] = "auto"
-SETTINGS: dict[str, Any] = {"epochs": 2, "device": "cpu", "prunings": ("heads+mlps",), "analyses": ("survivors",)}
+SETTINGS: dict[str, Any] = {"epochs": 2, "device": "cpu", "methods": ("heads+mlps",), "analyses": ("survivors",)}
 
 
 def shared(out: Path, workers: int = 2, **settings: Any) -> Study:
@@ -60,9 +60,9 @@ def test_two_workers_find_what_one_process_finds(alone: Study, tmp_path: Path) -
     assert files(study.folder) == files(alone.folder)
     for seed in (0, 1):
         for name in ("good", "random", "bad"):
-            folders = (one.cell(seed).ticket("heads+mlps", name) for one in (study, alone))
+            folders = (one.seed_folder(seed).ticket("heads+mlps", name) for one in (study, alone))
             assert len({Ticket.load(folder) for folder in folders}) == 1
-        models = [one.cell(seed).full / "model.safetensors" for one in (study, alone)]
+        models = [one.seed_folder(seed).full / "model.safetensors" for one in (study, alone)]
         assert models[0].read_bytes() == models[1].read_bytes()
     assert read_json(study.folder / "study.json")["machine"]["workers"] == 2
     assert read_json(alone.folder / "study.json")["machine"]["workers"] == 1
@@ -93,14 +93,14 @@ def test_a_worker_that_the_system_kills_is_told_of(
     alone: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = with_a_step_missing(alone, tmp_path)
-    receive = Crew.receive
+    receive = WorkerPool.receive
 
-    def deadly(self: Crew) -> tuple[Worker, dict[str, Any]]:
+    def deadly(self: WorkerPool) -> tuple[Worker, dict[str, Any]]:
         worker, message = receive(self)
         worker.kill()
         return worker, message
 
-    monkeypatch.setattr(Crew, "receive", deadly)
+    monkeypatch.setattr(WorkerPool, "receive", deadly)
     with pytest.raises(TombolaError, match=r"^the system killed a worker .*'seed \d: retrain bad .*--workers 1[^\n]*$"):
         shared(tmp_path).run()
     assert list(folder.rglob(".draft-*")) == []
@@ -119,10 +119,10 @@ def test_a_defect_in_a_worker_comes_with_its_traceback(
 
 def misnamed(study: Study, steps: Any, bars: Any) -> None:
     job = {"config": study.config.settings(), "folder": str(study.folder), "seeds": [0, 1], "save": "good", "known": {}}
-    with Crew(job, 1, 1) as crew:
-        worker = crew.hire(bars.line())
+    with WorkerPool(job, 1, 1) as pool:
+        worker = pool.start(bars.line())
         worker._send({"run": "no such step"})
-        crew.receive()
+        pool.receive()
 
 
 def test_a_task_that_was_put_in_by_hand_stays_in_this_process(
@@ -131,7 +131,7 @@ def test_a_task_that_was_put_in_by_hand_stays_in_this_process(
     with_a_step_missing(alone, tmp_path)
     study = shared(tmp_path)
     study.task = alone.task
-    monkeypatch.setattr(Crew, "hire", lambda *_: pytest.fail("started a worker"))
+    monkeypatch.setattr(WorkerPool, "start", lambda *_: pytest.fail("started a worker"))
     with pytest.warns(UserWarning, match="runs in one process"):
         study.run()
     assert timeless(read_rows(study.folder)) == timeless(read_rows(alone.folder))
@@ -147,7 +147,7 @@ def test_a_gpu_has_one_worker_unless_more_are_asked_for(tmp_path: Path) -> None:
     for asked, expected in ((AUTO, 1), (3, 3)):
         study = Study(small.config(device="cpu"), out=tmp_path, workers=asked)
         study.device = torch.device("meta")
-        assert study._crew_size([]) == expected
+        assert study._worker_count([]) == expected
 
 
 def children() -> list[psutil.Process]:

@@ -18,8 +18,8 @@ from tombola.pruning.evaluation import evaluate
 from tombola.pruning.search import SearchOptions, search_ticket
 from tombola.subnetworks.subnetwork import masked, shrunk, whole
 from tombola.tasks.images.task import Images, ImageTask
-from tombola.tickets.pruning_methods import way
-from tombola.tickets.site_groups import count, fitted, members, members_of
+from tombola.tickets.pruning_methods import pruning_method
+from tombola.tickets.site_groups import count, fitted, site_groups, site_groups_of
 from tombola.tickets.ticket import Ticket
 
 BLOCKS = {
@@ -40,18 +40,21 @@ BLOCKS = {
 def without(model: nn.Module, unit: int) -> Ticket:
     """All of a model but one block."""
     anatomy = dissect(model)
-    every, units = Ticket.everything(anatomy, fitted(way("blocks"), anatomy).pruning), members(anatomy, "blocks")
+    every, units = (
+        Ticket.everything(anatomy, fitted(pruning_method("blocks"), anatomy).kind),
+        site_groups(anatomy, "blocks"),
+    )
     masks = {kind: mask & (units[kind] != unit) for kind, mask in every.masks.items()}
-    return Ticket(every.pruning, every.architecture, masks, sizes=every.sizes)
+    return Ticket(every.kind, every.architecture, masks, sizes=every.sizes)
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_every_site_is_in_the_unit_of_its_layer(name: str) -> None:
     kind = KINDS[name]
     anatomy = dissect(kind.make())
-    units = members(anatomy, "blocks")
+    units = site_groups(anatomy, "blocks")
     assert count(units) == BLOCKS[name]
-    assert members_of(anatomy, "blocks") is not None
+    assert site_groups_of(anatomy, "blocks") is not None
     found: dict[int, set[int]] = {}
     rows = {"heads": anatomy.attentions, "mlps": anatomy.feed_forwards, "channels": anatomy.residuals}
     for of, of_sites in units.items():
@@ -82,7 +85,7 @@ def test_a_block_that_is_cut_is_one_that_is_gated(name: str, tmp_path: Path) -> 
 def test_a_residual_block_without_channels_is_its_shortcut_and_a_bias() -> None:
     kind = KINDS["unet"]
     model = kind.make()
-    units = members(dissect(model), "blocks")
+    units = site_groups(dissect(model), "blocks")
     by_hand = kind.make()
     # The first block changes the number of channels in the third part, the second does not.
     for number in (0, 5):
@@ -129,32 +132,32 @@ def test_a_search_removes_whole_blocks(tmp_path: Path) -> None:
     task = _task()
     model = task.load("tiny", seed=0)
     found = search_ticket(model, task, "blocks", options=SearchOptions(threshold=0.2, mlps_step=2), batch_size=8)
-    assert found.good.pruning == "heads+channels"
-    assert found.good.provenance["way"] == "blocks"
-    assert len(found.steps) > 1
+    assert found.good.kind == "heads+channels"
+    assert found.good.provenance["method"] == "blocks"
+    assert len(found.passes) > 1
     anatomy = dissect(model)
-    units = members(anatomy, "blocks")
+    units = site_groups(anatomy, "blocks")
 
     def whole_units(ticket: Ticket) -> int:
         alive = [{bool(m) for kind in units for m in ticket.masks[kind][units[kind] == unit]} for unit in range(12)]
         assert all(len(ones) == 1 for ones in alive)
         return sum(True in ones for ones in alive)
 
-    assert set(found.steps[1].removed) == {"heads", "channels"}
+    assert set(found.passes[1].removed) == {"heads", "channels"}
     kept = whole_units(found.good)
-    assert kept == 12 - 2 * (len([step for step in found.steps if step.holds]) - 1)
+    assert kept == 12 - 2 * (len([step for step in found.passes if step.holds]) - 1)
     assert whole_units(controls.random(found.good, 0, units)) == kept
     found.save(tmp_path)
     assert type(found).load(tmp_path).good == found.good
 
 
-@pytest.mark.parametrize("pruning", ["weights", "magnitude-matrix", "random-weights"])
-def test_ways_of_weights_run_on_a_model_without_mlps(pruning: str) -> None:
+@pytest.mark.parametrize("method", ["weights", "magnitude-matrix", "random-weights"])
+def test_methods_for_weights_run_on_a_model_without_mlps(method: str) -> None:
     task = _task()
     model = task.load("tiny", seed=0)
     options = SearchOptions(threshold=0.2, sparsities=(0.3, 0.6))
-    found = search_ticket(model, task, pruning, options=options, batch_size=8)
-    assert found.good.pruning == "weights"
+    found = search_ticket(model, task, method, options=options, batch_size=8)
+    assert found.good.kind == "weights"
 
 
 def test_rows_of_unequal_heads_have_their_own_importance() -> None:
@@ -171,7 +174,7 @@ def test_rows_of_unequal_heads_have_their_own_importance() -> None:
 
     presets = {"tiny": DenoiserPreset("UNet2DModel", UNET)}
     task = Denoising(Images(torch.rand(8, 1, 8, 8)), Images(torch.rand(8, 1, 8, 8)), _Pooled(), presets=presets)
-    for units in (None, members(dissect(model), "blocks")):
+    for units in (None, site_groups(dissect(model), "blocks")):
         part = whole(model, "heads+mlps+channels")
         found = evaluate(part, task, importance=True, units=units, batch_size=4).importance
         assert found is not None

@@ -3,32 +3,16 @@
 import contextlib
 import copy
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from builders.encoders import FAMILIES, HEAD_SIZE, HEADS, LAYERS, classifier, inputs, sites
+from builders.encoders import CPU, FAMILIES, HEAD_SIZE, HEADS, LAYERS, classifier, inputs, parts, sites
 from tombola.architectures.dissect import dissect
 from tombola.subnetworks.gates import attach
 from tombola.tickets.ticket import Ticket
-
-CPU = torch.device("cpu")
-
-
-def parts(model: nn.Module, family: str, layer: int) -> tuple[list[nn.Linear], nn.Linear, nn.Linear]:
-    """Query, key and value; attention output; second linear map of the MLP: written out, not asked of the anatomy."""
-    if family == "distilbert":
-        block = model.get_submodule(f"distilbert.transformer.layer.{layer}")
-        names = ["attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin", "ffn.lin2"]
-    else:
-        block = model.get_submodule(f"{family}.encoder.layer.{layer}")
-        names = [f"attention.self.{kind}" for kind in ("query", "key", "value")]
-        names += ["attention.output.dense", "output.dense"]
-    q, k, v, out, mlp = [cast(nn.Linear, block.get_submodule(name)) for name in names]
-    return [q, k, v], out, mlp
 
 
 def delete_heads(model: nn.Module, family: str, layer: int, heads: Sequence[int]) -> None:

@@ -18,7 +18,7 @@ from tombola.pruning.controls import random, random_layerwise
 from tombola.pruning.importance import FirstOrder
 from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, masked, shrunk, whole
-from tombola.tickets.ticket import Pruning, Ticket
+from tombola.tickets.ticket import Ticket, TicketKind
 
 CPU = torch.device("cpu")
 TOLERANCE = 1e-10
@@ -72,9 +72,9 @@ def gated(subnetwork: Subnetwork) -> Tensor:
         return denoised(subnetwork.model)
 
 
-def drawn(model: nn.Module, seed: int, pruning: Pruning = "heads+channels") -> Ticket:
+def drawn(model: nn.Module, seed: int, kind: TicketKind = "heads+channels") -> Ticket:
     generator = torch.Generator().manual_seed(seed)
-    every = Ticket.everything(dissect(model), pruning)
+    every = Ticket.everything(dissect(model), kind)
     removed = {kind: (torch.rand(mask.shape, generator=generator) < 0.4) & mask for kind, mask in every.masks.items()}
     return every.without({kind: mask.nonzero().tolist() for kind, mask in removed.items()})
 
@@ -85,7 +85,7 @@ def corners(model: nn.Module) -> dict[str, Ticket]:
         "everything": every,
         "nothing": ~every,
         "no head": Ticket(
-            every.pruning, every.architecture, {**every.masks, "heads": every.heads & False}, sizes=every.sizes
+            every.kind, every.architecture, {**every.masks, "heads": every.heads & False}, sizes=every.sizes
         ),
         "first block emptied": every.without({"channels": [[0, group] for group in range(every.channels.shape[1])]}),
         **{f"random {seed}": drawn(model, seed) for seed in range(3)},
@@ -307,10 +307,10 @@ def test_unequal_tickets_are_saved(tmp_path: Any) -> None:
     found.check(dissect(model))
 
 
-@pytest.mark.parametrize(("pruning", "said"), [("mlps", "no MLPs to prune"), ("heads+neurons", "no neurons to prune")])
-def test_what_a_model_does_not_have_cannot_be_pruned(pruning: Pruning, said: str) -> None:
+@pytest.mark.parametrize(("kind", "said"), [("mlps", "no MLPs to prune"), ("heads+neurons", "no neurons to prune")])
+def test_what_a_model_does_not_have_cannot_be_pruned(kind: TicketKind, said: str) -> None:
     with pytest.raises(TombolaError, match=f"this UNet2DModel has {said}; it has heads and channels"):
-        whole(unet(), pruning)
+        whole(unet(), kind)
 
 
 def test_fused_projections_are_refused() -> None:

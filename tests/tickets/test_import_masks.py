@@ -38,7 +38,7 @@ def test_a_tree_becomes_tickets_with_the_same_masks(tmp_path: Path) -> None:
     for (task, seed), place in places.items():
         ticket = Ticket.load(tmp_path / "out" / place / "good")
         heads, mlps = masks[task, seed]
-        assert ticket.pruning == "heads+mlps"
+        assert ticket.kind == "heads+mlps"
         assert ticket.heads.double().numpy().tolist() == heads.tolist()
         assert ticket.mlps.double().numpy().tolist() == mlps.tolist()
         assert ticket.architecture == imported_signature((3, 4), 3)

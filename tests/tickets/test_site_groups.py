@@ -11,12 +11,12 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.pruning.evaluation import evaluate
 from tombola.subnetworks.subnetwork import whole
-from tombola.tickets.pruning_methods import WAYS, Units, in_words, way
-from tombola.tickets.site_groups import count, members
-from tombola.tickets.ticket import Pruning, Ticket
+from tombola.tickets.pruning_methods import METHODS, Grouping, in_words, pruning_method
+from tombola.tickets.site_groups import count, site_groups
+from tombola.tickets.ticket import Ticket, TicketKind
 
 STEP = 1e-2
-UNITS: dict[Units, Pruning] = {"kv-groups": "heads", "blocks": "heads+mlps"}
+UNITS: dict[Grouping, TicketKind] = {"kv-groups": "heads", "blocks": "heads+mlps"}
 
 
 def losses(model: nn.Module) -> Tensor:
@@ -27,10 +27,10 @@ def losses(model: nn.Module) -> Tensor:
 made = task()
 
 
-def scaled(model: nn.Module, anatomy: Anatomy, units: Units, unit: int, factor: float) -> nn.Module:
+def scaled(model: nn.Module, anatomy: Anatomy, units: Grouping, unit: int, factor: float) -> nn.Module:
     """A copy in which all that belongs to a unit is scaled where its gate is."""
     copied = copy.deepcopy(model)
-    of_sites = members(anatomy, units)
+    of_sites = site_groups(anatomy, units)
     with torch.no_grad():
         for row, attention in enumerate(anatomy.attentions):
             weight = copied.get_submodule(attention.output).weight
@@ -46,15 +46,20 @@ def scaled(model: nn.Module, anatomy: Anatomy, units: Units, unit: int, factor: 
 
 
 @pytest.mark.parametrize("units", ["kv-groups", "blocks"])
-def test_a_unit_has_the_derivative_of_scaling_it_whole(units: Units) -> None:
+def test_a_unit_has_the_derivative_of_scaling_it_whole(units: Grouping) -> None:
     model = llama()
     made.settle(model)
     anatomy = dissect(model)
     found = evaluate(
-        whole(model, UNITS[units]), made, "calibration", importance=True, units=members(anatomy, units), batch_size=3
+        whole(model, UNITS[units]),
+        made,
+        "calibration",
+        importance=True,
+        units=site_groups(anatomy, units),
+        batch_size=3,
     ).importance
     assert found is not None
-    of_sites = members(anatomy, units)
+    of_sites = site_groups(anatomy, units)
     number = count(of_sites)
     assert number == {"kv-groups": 6, "blocks": 3}[units]
     for unit in range(number):
@@ -69,17 +74,17 @@ def test_a_unit_has_the_derivative_of_scaling_it_whole(units: Units) -> None:
 
 def test_every_site_is_in_a_unit_of_its_own_layer() -> None:
     anatomy = dissect(llama())
-    assert members(anatomy, "kv-groups")["heads"].tolist() == [[0, 0, 1, 1], [2, 2, 3, 3], [4, 4, 5, 5]]
-    assert members(anatomy, "blocks")["mlps"].tolist() == [0, 1, 2]
+    assert site_groups(anatomy, "kv-groups")["heads"].tolist() == [[0, 0, 1, 1], [2, 2, 3, 3], [4, 4, 5, 5]]
+    assert site_groups(anatomy, "blocks")["mlps"].tolist() == [0, 1, 2]
 
 
 def test_the_table_of_ways_names_what_it_finds() -> None:
     anatomy = dissect(llama())
-    for name, one in WAYS.items():
+    for name, one in METHODS.items():
         assert one.name == name
         assert ":" not in name
-        if "channels" not in one.kinds:
-            assert Ticket.everything(anatomy, one.pruning, 8).sites == one.kinds
-    assert way("wanda-2:4") is WAYS["wanda-2of4"]
+        if "channels" not in one.sites:
+            assert Ticket.everything(anatomy, one.kind, 8).sites == one.sites
+    assert pruning_method("wanda-2:4") is METHODS["wanda-2of4"]
     assert in_words("heads+mlps") == "heads and MLPs"
     assert in_words("mlps") == "MLPs"

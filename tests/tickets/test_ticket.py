@@ -18,7 +18,7 @@ from builders.encoders import FAMILIES, HEADS, LAYERS, classifier, sites, some_s
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import masked, shrunk
-from tombola.tickets.ticket import PRUNINGS, Ticket
+from tombola.tickets.ticket import TICKET_KINDS, Ticket
 
 MODEL = classifier()
 SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
@@ -29,14 +29,14 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
 
 @st.composite
 def tickets(draw: st.DrawFn, count: int) -> list[Ticket]:
-    pruning: Any = draw(st.sampled_from(list(SHAPES)))
+    kind: Any = draw(st.sampled_from(list(SHAPES)))
     made = []
     for _ in range(count):
         masks = {}
-        for name, shape in SHAPES[pruning].items():
+        for name, shape in SHAPES[kind].items():
             size = math.prod(shape)
             masks[name] = torch.tensor(draw(st.lists(st.booleans(), min_size=size, max_size=size))).reshape(shape)
-        made.append(Ticket(pruning, "toy", masks))
+        made.append(Ticket(kind, "toy", masks))
     return made
 
 
@@ -102,20 +102,20 @@ def test_a_ticket_takes_no_new_masks_or_facts() -> None:
     with pytest.raises(TypeError):
         ticket.provenance["a"] = 1  # type: ignore[index]
     with pytest.raises(AttributeError):
-        ticket.pruning = "weights"  # type: ignore[misc]
+        ticket.kind = "weights"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
-    ("pruning", "masks"),
+    ("kind", "masks"),
     [
         ("layers", {"heads": torch.ones(2, dtype=torch.bool)}),
         ("weights", {"0.query": torch.ones(2)}),
         ("weights", {}),
     ],
 )
-def test_what_is_no_ticket_is_refused(pruning: Any, masks: Any) -> None:
+def test_what_is_no_ticket_is_refused(kind: Any, masks: Any) -> None:
     with pytest.raises(TombolaError):
-        Ticket(pruning, "toy", masks)
+        Ticket(kind, "toy", masks)
 
 
 def test_tickets_of_different_kinds_or_models_do_not_combine() -> None:
@@ -175,20 +175,20 @@ def test_everything_has_every_survivor() -> None:
     anatomy = dissect(MODEL)
     totals = {"heads+mlps": 15, "heads+neurons": 24, "heads": 12, "mlps": 3, "neurons": 12, "weights": anatomy.weights}
     # A BERT has no channels.
-    assert totals.keys() == {pruning for pruning in PRUNINGS if "channels" not in pruning}
-    for pruning in PRUNINGS:
-        if pruning not in totals:
+    assert totals.keys() == {kind for kind in TICKET_KINDS if "channels" not in kind}
+    for kind in TICKET_KINDS:
+        if kind not in totals:
             with pytest.raises(
                 TombolaError, match="this bert has no channels to prune; it has heads, MLPs and neurons"
             ):
-                Ticket.everything(anatomy, pruning, block=12)
+                Ticket.everything(anatomy, kind, block=12)
             continue
-        ticket, total = Ticket.everything(anatomy, pruning, block=12), totals[pruning]
+        ticket, total = Ticket.everything(anatomy, kind, block=12), totals[kind]
         assert len(ticket) == ticket.total == total
         assert ticket.sparsity(anatomy) == 0
         # 4 x 32 x 32 weights of heads in a layer, 2 x 32 x 48 of the MLP.
         assert (~ticket).sparsity(anatomy) == pytest.approx(
-            {"heads": 4 / 7, "mlps": 3 / 7, "neurons": 3 / 7}.get(pruning, 1)
+            {"heads": 4 / 7, "mlps": 3 / 7, "neurons": 3 / 7}.get(kind, 1)
         )
         ticket.check(anatomy)
 
@@ -266,7 +266,7 @@ def damage(folder: Path, how: str) -> None:
                 "a negative shape": ("shapes", {"heads": [-1, 4], "mlps": [3]}),
                 "no shapes": ("shapes", {}),
                 "a shape of words": ("shapes", {"heads": "a", "mlps": [3]}),
-                "unknown pruning": ("pruning", "layers"),
+                "unknown kind": ("kind", "layers"),
                 "a newer format": ("format", 2),
                 "larger shapes": ("shapes", {"heads": [6, 4], "mlps": [3]}),
             }[how]
@@ -293,7 +293,7 @@ def damage(folder: Path, how: str) -> None:
         "a negative shape",
         "no shapes",
         "a shape of words",
-        "unknown pruning",
+        "unknown kind",
         "a newer format",
         "larger shapes",
     ],

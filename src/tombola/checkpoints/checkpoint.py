@@ -24,7 +24,7 @@ from tombola.checkpoints.model_libraries import LIBRARIES, library_of, save_comp
 from tombola.checkpoints.packed_weights import packed, unpacked
 from tombola.foundations.atomic_files import publish, read_json, write_json
 from tombola.foundations.errors import TombolaError
-from tombola.subnetworks.equivalence import prove
+from tombola.subnetworks.equivalence import verify_equivalent
 from tombola.subnetworks.recognition import recognise, relative_of
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk
 from tombola.tickets.ticket import Ticket, every_site
@@ -79,7 +79,7 @@ def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokeniz
         )
         save_companions(tokenizer, draft)
         apart = _check(model, small, draft)
-        Card("sparse" if ticket.pruning == "weights" else "shrunk", model, small, apart).write(draft)
+        Card("sparse" if ticket.kind == "weights" else "shrunk", model, small, apart).write(draft)
     return apart
 
 
@@ -124,7 +124,7 @@ def load_subnetwork(folder: Path | str) -> Subnetwork:
         # Checked when it was written; a model without memory computes nothing.
         recognise(model, check=False, like=facts["like"])
         state = load_file(folder / TENSORS)
-        if ticket.pruning == "weights":
+        if ticket.kind == "weights":
             anatomy = dissect(model)
             ticket.check(anatomy)
             for matrix in anatomy.matrices:
@@ -159,8 +159,8 @@ def _check(model: nn.Module, small: Subnetwork, folder: Path) -> float:
     """Compare what a folder holds with the masked model; the difference of their outputs."""
     again = load(folder)
     aliases = _aliases(again)
-    apart = prove(model, small, again, "the shrunk model")
-    if small.ticket.pruning == "weights" and _aliases(small.model) != aliases:
+    apart = verify_equivalent(model, small, again, "the shrunk model")
+    if small.ticket.kind == "weights" and _aliases(small.model) != aliases:
         raise TombolaError("the sparse model ties other tensors than the masked one, so it was not saved; report it")
     return apart
 
@@ -169,7 +169,7 @@ def _tensors(small: Subnetwork) -> dict[str, Tensor]:
     """What is written: the model's tensors, each once, and of those that a mask covers the survivors."""
     aliases = _aliases(small.model)
     tensors = {name: tensor.detach().cpu() for name, tensor in small.model.state_dict().items() if name not in aliases}
-    if small.ticket.pruning == "weights":
+    if small.ticket.kind == "weights":
         for matrix in small.anatomy.matrices:
             tensors[matrix.parameter] = packed(tensors[matrix.parameter], small.ticket.masks[matrix.name])
     return {name: tensor.contiguous() for name, tensor in tensors.items()}

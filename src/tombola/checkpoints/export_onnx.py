@@ -24,7 +24,8 @@ from tombola.subnetworks.equivalence import computed, difference, meaningful
 from tombola.subnetworks.subnetwork import masked, shrunk
 from tombola.tickets.ticket import Ticket
 
-_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+"""Packages that the export needs: the extra `onnx`."""
 _AXES = {"pixel_values": {0: "batch"}, "decoder_input_ids": {0: "batch", 1: "decoder_sequence"}}
 _EXPORTED = (4, 24)
 """Batch and length that the graph is traced with; the others are those that it is tried on."""
@@ -51,7 +52,7 @@ def save_onnx(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer
         TombolaError: a package is missing, the ticket is for another model, the folder exists, the model cannot be
             exported, or the graph computes something else (nothing is written then).
     """
-    missing = [package for package in _PACKAGES if importlib.util.find_spec(package) is None]
+    missing = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
     if missing:
         raise TombolaError(f"ONNX needs {', '.join(missing)}; pip install 'tombola[onnx]'")
     if not isinstance(model, PreTrainedModel):
@@ -63,7 +64,7 @@ def save_onnx(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer
     # Attention over no heads becomes a reshape that ONNX Runtime refuses: such a sublayer keeps a head of zeros.
     small = shrunk(plain, ticket, empty=False)
     with publish(Path(folder)) as draft:
-        output = _export(small.model, _inputs(plain, *_EXPORTED), draft / ONNX)
+        output = export_graph(small.model, _inputs(plain, *_EXPORTED), draft / ONNX)
         config = copy.deepcopy(model.config)
         config.architectures = [type(model).__name__]
         config.save_pretrained(draft)
@@ -72,7 +73,7 @@ def save_onnx(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer
         reference, apart = masked(plain, ticket), 0.0
         for shape in _TRIED:
             given = _inputs(plain, *shape)
-            found = meaningful(_run(draft / ONNX, given, output), given)
+            found = meaningful(run_graph(draft / ONNX, given, output), given)
             apart = max(apart, difference(computed(reference, given), found, "the ONNX graph"))
         Card("onnx", model, small, apart).write(draft)
     return apart
@@ -93,7 +94,7 @@ class _Graph(nn.Module):
         return found
 
 
-def _export(model: nn.Module, given: Mapping[str, Tensor], path: Path) -> str:
+def export_graph(model: nn.Module, given: Mapping[str, Tensor], path: Path) -> str:
     """Write the graph of a model; the name of its output."""
     assert isinstance(model, PreTrainedModel)
     model.eval()
@@ -127,7 +128,7 @@ def _export(model: nn.Module, given: Mapping[str, Tensor], path: Path) -> str:
     return output
 
 
-def _run(path: Path, given: Mapping[str, Tensor], output: str) -> Tensor:
+def run_graph(path: Path, given: Mapping[str, Tensor], output: str) -> Tensor:
     """What ONNX Runtime computes on the CPU.
 
     Raises:

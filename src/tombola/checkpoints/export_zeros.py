@@ -8,7 +8,7 @@ from tombola.checkpoints.loading import quiet
 from tombola.checkpoints.model_card import Card
 from tombola.checkpoints.model_libraries import library_of, save_companions
 from tombola.foundations.atomic_files import publish
-from tombola.subnetworks.equivalence import prove
+from tombola.subnetworks.equivalence import verify_equivalent
 from tombola.subnetworks.subnetwork import expanded, shrunk
 from tombola.tickets.ticket import Ticket
 
@@ -37,6 +37,6 @@ def save_zeros(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenize
         ticket.write(draft)
         save_companions(tokenizer, draft)
         again = library.read(model, draft)
-        apart = prove(model, small, again, "the model with zeros")
+        apart = verify_equivalent(model, small, again, "the model with zeros")
         Card("zeros", model, small, apart).write(draft)
     return apart

@@ -60,7 +60,7 @@ def dequantised(file: Path) -> Path:
     try:
         if not folder.is_dir():
             try:
-                model, tokenizer = _read(file)
+                model, tokenizer = read_gguf(file)
             # Whatever the readers stumble over in a damaged file: they hardly check what they read.
             except Exception as error:
                 reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
@@ -82,7 +82,7 @@ def dequantised(file: Path) -> Path:
     return folder
 
 
-def _read(file: Path) -> tuple[PreTrainedModel, Any]:
+def read_gguf(file: Path) -> tuple[PreTrainedModel, Any]:
     """Model and tokenizer (None where the file has none), plain: nothing remembers that they came from GGUF."""
     where: dict[str, Any] = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     config = AutoConfig.from_pretrained(**where)

@@ -149,7 +149,7 @@ class Card:
 
     def _ticket(self) -> Iterator[str]:
         ticket, anatomy = self.small.ticket, self.small.anatomy
-        yield f"- pruning: {code(ticket.pruning)}; architecture: {code(ticket.architecture)}"
+        yield f"- kind: {code(ticket.kind)}; architecture: {code(ticket.architecture)}"
         for name, kept in ticket.survivors(anatomy).items():
             total = anatomy.weights if name == "weights" else sum(anatomy.sizes(name))
             if total == 0:
@@ -185,7 +185,7 @@ class Card:
         yield f"- weights on disk: {bytes_on_disk(folder):,} bytes; the original's tensors: {dense_bytes(self.model):,}"
 
     def _checked(self) -> str:
-        if self.form == "sparse" or (self.form == "zeros" and self.small.ticket.pruning == "weights"):
+        if self.form == "sparse" or (self.form == "zeros" and self.small.ticket.kind == "weights"):
             return "Passed: the folder was read back, and every tensor equals the masked model's, bit for bit."
         return (
             "Passed: the folder was read back and computes on random inputs what the masked model does. The largest "
@@ -195,7 +195,7 @@ class Card:
 
 def surviving_parameters(small: Subnetwork) -> int:
     """Parameters of the model that no ticket pruned: zeros in place of pruned weights do not count."""
-    if small.ticket.pruning == "weights":
+    if small.ticket.kind == "weights":
         return count_parameters(small.model) - small.ticket.total + len(small.ticket)
     return count_parameters(small.model)
 

@@ -85,7 +85,7 @@ def to_semi_structured(model: nn.Module, ticket: Ticket) -> SemiStructured:
         TombolaError: the device or the dtype cannot do it, no matrix follows 2:4, or the ticket is for another model.
     """
     _check(model, ticket)
-    _check_device(model)
+    check_device(model)
     part = masked(model, ticket)
     otherwise = set(not_semi_structured(model, ticket))
     sparse = []
@@ -97,7 +97,7 @@ def to_semi_structured(model: nn.Module, ticket: Ticket) -> SemiStructured:
     if not sparse:
         raise TombolaError(
             "no matrix of this ticket follows 2:4 in a size that a GPU takes (multiples of 32 x 64); make such a "
-            "ticket with tombola prune --pruning weights --pattern 2:4"
+            "ticket with tombola prune --method magnitude-2of4"
         )
     dense = tuple(matrix.name for matrix in part.anatomy.matrices if matrix.name not in sparse)
     return SemiStructured(part.model, tuple(sparse), dense)
@@ -119,11 +119,16 @@ def _convert(part: Subnetwork, matrix: Matrix) -> None:
 
 def _check(model: nn.Module, ticket: Ticket) -> None:
     ticket.check(dissect(model))
-    if ticket.pruning != "weights":
-        raise TombolaError(f"2:4 is a pattern of weights, and this ticket is one of {ticket.pruning}")
+    if ticket.kind != "weights":
+        raise TombolaError(f"2:4 is a pattern of weights, and this ticket is one of {ticket.kind}")
 
 
-def _check_device(model: nn.Module) -> None:
+def check_device(model: nn.Module) -> None:
+    """Refuse a model that is on no GPU with 2:4 kernels, or of a precision that they lack.
+
+    Raises:
+        TombolaError: it is.
+    """
     parameter = next(model.parameters())
     if parameter.device.type != "cuda":
         raise TombolaError(f"2:4 sparse matrices need an NVIDIA GPU, and the model is on {parameter.device.type}")

@@ -7,13 +7,13 @@ from rich.table import Table
 from rich.text import Text
 
 from tombola.analysis.agreement.coefficients import STATISTICS
-from tombola.analysis.agreement.comparison import CONTROLS, Comparison, KindComparison, PruningComparison
+from tombola.analysis.agreement.comparison import CONTROLS, Comparison, KindComparison, TicketKindComparison
 from tombola.analysis.agreement.null_distribution import Chance
 from tombola.analysis.agreement.overlap import Overlap
 from tombola.analysis.agreement.survival import Density
 from tombola.report import number_format as figures
+from tombola.report.labels import kind_title
 
-_KINDS: Mapping[str, str] = {"heads": "heads", "mlps": "MLPs", "neurons": "blocks of neurons", "weights": "weights"}
 _COLUMNS: Mapping[str, str] = {
     "mean_survivors": "mean\nsurvi-\nvors",
     "super_survivors": "super-\nsurvi-\nvors",
@@ -35,14 +35,14 @@ _WHAT = (
 def tables(comparison: Comparison) -> Iterator[RenderableType]:
     """What people see of a comparison, one thing after the other."""
     reasons: dict[str, None] = {}
-    for pruning, one in comparison.prunings.items():
-        yield Text(f"{pruning}, {one.architecture}", style="bold")
-        for kind in one.overlap:
-            yield Text(f"\n{_KINDS[kind]}: agreement between the tickets of a task")
-            yield _statistics(kind, one, reasons)
+    for kind, one in comparison.kinds.items():
+        yield Text(f"{kind}, {one.architecture}", style="bold")
+        for site in one.overlap:
+            yield Text(f"\n{kind_title(site)}: agreement between the tickets of a task")
+            yield _statistics(site, one, reasons)
             if len(one.tasks) > 1:
-                yield Text(f"\n{_KINDS[kind]}: Jaccard of two tasks' tickets, mean over pairs (of random ones)")
-                yield _matrix(one.overlap[kind], reasons)
+                yield Text(f"\n{kind_title(site)}: Jaccard of two tasks' tickets, mean over pairs (of random ones)")
+                yield _matrix(one.overlap[site], reasons)
         for task, found in one.tasks.items():
             if found.density:
                 number = len(found.found)
@@ -53,7 +53,7 @@ def tables(comparison: Comparison) -> Iterator[RenderableType]:
         yield Text(f"undefined: {reason}", style="dim")
 
 
-def _statistics(kind: str, comparison: PruningComparison, reasons: dict[str, None]) -> Table:
+def _statistics(kind: str, comparison: TicketKindComparison, reasons: dict[str, None]) -> Table:
     table = _table()
     table.add_column("task", overflow="fold", min_width=len("layerwise"))
     table.add_column("n", justify="right")

@@ -13,25 +13,19 @@ from tombola.foundations.errors import TombolaError
 if TYPE_CHECKING:
     from torch import nn
 
-    from tombola.study.session import Pipeline
+    from tombola.study.session import Session
+    from tombola.tickets.ticket import Ticket
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    from tombola.tickets.pruning_methods import WAYS
+    from tombola.tickets.pruning_methods import METHODS
 
-    at_once = parser.add_mutually_exclusive_group()
-    at_once.add_argument(
-        "--keep",
-        type=_keep,
-        default=argparse.SUPPRESS,
+    parser.add_argument(
+        "--density",
+        type=_density,
         metavar="SHARE",
-        help="no search: one cut that keeps this share of each kind, 0 to 1, or a share of each kind that is named, as "
-        "heads=0.5,channels=0.8; or, of a language model, what the search must keep, as 'grammar>=0.9'",
-    )
-    at_once.add_argument(
-        "--pattern",
-        choices=("2:4",),
-        help="no search: of every four weights in a row the two largest, for GPUs; needs --pruning weights",
+        help="no search: one cut that leaves this share of each kind, 0 to 1, or a share of each kind that is named, "
+        "as heads=0.5,channels=0.8",
     )
     parser.add_argument(
         "--out",
@@ -41,24 +35,24 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="new folder: search.jsonl and good/ (with SparseGPT also updated/, the model), or ticket/ with no search",
     )
     parser.add_argument(
-        "--pruning",
-        metavar="WAY",
-        help=f"what to remove, and by what, of {', '.join(WAYS)} (heads+mlps; of a U-net heads+channels)",
+        "--method",
+        metavar="NAME",
+        help=f"what to remove, and by what, of {', '.join(METHODS)} (heads+mlps; of a U-net heads+channels); those "
+        "of a pattern N:M make one cut, with no search",
     )
 
 
-def _keep(text: str) -> float | dict[str, float] | str:
-    """A share of sites, shares by their kinds, or what must be kept of an ability, which is a setting."""
+def _density(text: str) -> float | dict[str, float]:
+    """A share of sites, or shares by their kinds."""
     try:
-        return float(text)
-    except ValueError:
+        if "=" not in text:
+            return float(text)
         parts = [part.split("=") for part in text.split(",")]
-        if any(len(part) != 2 or part[0].strip().endswith((">", "<")) for part in parts):
-            return text
-    try:
         return {kind.strip(): float(share) for kind, share in parts}
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} gives no shares such as heads=0.5,channels=0.8") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} gives no share, as 0.5, nor shares such as heads=0.5,channels=0.8"
+        ) from None
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
@@ -66,40 +60,41 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.foundations.atomic_files import publish
     from tombola.pruning.evaluation import judged, score
     from tombola.pruning.search import search_ticket
-    from tombola.study.session import Pipeline
+    from tombola.study.session import Session
     from tombola.study.step import search_weight
-    from tombola.tickets.pruning_methods import way
+    from tombola.tickets.pruning_methods import pruning_method
     from tombola.tickets.ticket import every_site
 
-    weights = options.pruning is not None and way(options.pruning).pruning == "weights"
-    if options.pattern is not None and options.pruning != "weights":
-        raise TombolaError(f"{options.pattern} is a pattern of weights; add --pruning weights")
-    keep = getattr(options, "keep", None)
-    at_once = None if isinstance(keep, str) else keep
-    if isinstance(at_once, dict) and options.pruning is not None:
-        raise TombolaError("--keep names the kinds that are pruned; leave --pruning out")
-    settings = {name: value for name, value in given_settings(options).items() if at_once is None or name != "keep"}
-    pipe = Pipeline.open(settings, options.preset)
-    model = pipe.trained("sampling" if weights else "importance")
-    if options.pruning is None:
-        options.pruning = "+".join(at_once) if isinstance(at_once, dict) else every_site(dissect(model))
-    if isinstance(at_once, dict):
-        return _prune_at_once(options, at_once, pipe, model)
-    chosen = way(options.pruning)
-    if options.pattern is not None or at_once is not None:
-        if chosen.name != chosen.pruning:
-            raise TombolaError(f"{chosen.name} is found by a search; leave --keep out")
-        keep = None if at_once is None else dict.fromkeys(chosen.pruning.split("+"), at_once)
-        return _prune_at_once(options, keep, pipe, model)
+    weights = options.method is not None and pruning_method(options.method).kind == "weights"
+    density = options.density
+    if isinstance(density, dict) and options.method is not None:
+        raise TombolaError("--density names the kinds that are pruned; leave --method out")
+    settings = given_settings(options)
+    if density is not None and "retain" in settings:
+        raise TombolaError("--density cuts once, without a search that could retain anything; leave --retain out")
+    session = Session.open(settings, options.preset)
+    model = session.load_model("sampling" if weights else "importance")
+    if options.method is None:
+        options.method = "+".join(density) if isinstance(density, dict) else every_site(dissect(model))
+    if isinstance(density, dict):
+        return _prune_at_once(options, density, session, model)
+    chosen = pruning_method(options.method)
+    if density is not None:
+        if not chosen.standard:
+            how_much = "is found by a search" if chosen.pattern is None else f"keeps {chosen.pattern}"
+            raise TombolaError(f"{chosen.name} {how_much}; leave --density out")
+        return _prune_at_once(options, dict.fromkeys(chosen.kind.split("+"), density), session, model)
+    if chosen.pattern is not None:
+        return _prune_at_once(options, None, session, model)
     with (
         publish(options.out) as draft,
-        pipe.bars(
-            f"search {options.pruning}", pipe.search_cost(options.pruning), search_weight(options.pruning)
+        session.bars(
+            f"search {options.method}", session.search_cost(options.method), search_weight(options.method)
         ) as bars,
     ):
-        config = pipe.config
-        how: dict[str, Any] = {"batch_size": config.eval_batch_size, "precision": pipe.precision, "progress": bars}
-        task, full = pipe.task, None
+        config = session.config
+        how: dict[str, Any] = {"batch_size": config.eval_batch_size, "precision": session.precision, "progress": bars}
+        task, full = session.task, None
         if task.abilities:
             # Which of them count is known only when the full model was asked.
             task, full = judged(task, score(model, task, **how))
@@ -111,7 +106,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             split=config.searched,
             full=full if config.searched == "dev" else None,
             normalise_layers=config.normalise_layers,
-            calibrate=lambda: task.calibration_text(config.calibration_rows, config.calibration_length, 0),
+            calibrate=lambda: task.calibration_text(config.calibration_samples, config.sequence_length, 0),
             **how,
         )
         if found.model is not None:
@@ -132,29 +127,32 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _prune_at_once(
-    options: argparse.Namespace, keep: Mapping[str, float] | None, pipe: "Pipeline", model: "nn.Module"
+    options: argparse.Namespace, densities: Mapping[str, float] | None, session: "Session", model: "nn.Module"
 ) -> dict[str, Any]:
-    """A ticket without a search: of given shares, or by a pattern."""
+    """A ticket without a search: of given shares, or, without them, by the pattern of the method."""
     from tombola.architectures.dissect import dissect
-    from tombola.checkpoints.semi_structured import prune_semi_structured
     from tombola.foundations.atomic_files import publish
     from tombola.pruning.evaluation import judged, score
     from tombola.pruning.one_shot import one_shot
     from tombola.study.step import IMPORTANCE_COST
 
-    how: dict[str, Any] = {"batch_size": pipe.config.eval_batch_size, "precision": pipe.precision}
-    measured = keep is not None and options.pruning != "weights"
-    cost = 2 * pipe.task.size("dev") + (IMPORTANCE_COST * pipe.task.size("train") if measured else 0)
-    weight = cost / (2 * pipe.task.size("dev") + (pipe.task.size("train") if measured else 0))
-    with publish(options.out) as draft, pipe.bars(f"prune {options.pruning}", cost, weight) as bars:
-        if keep is None:
-            ticket = prune_semi_structured(model)
+    how: dict[str, Any] = {"batch_size": session.config.eval_batch_size, "precision": session.precision}
+    measured = densities is not None and options.method != "weights"
+    cost = 2 * session.task.size("dev") + (IMPORTANCE_COST * session.task.size("train") if measured else 0)
+    weight = cost / (2 * session.task.size("dev") + (session.task.size("train") if measured else 0))
+    with publish(options.out) as draft, session.bars(f"prune {options.method}", cost, weight) as bars:
+        pruned = model
+        if densities is None:
+            ticket, pruned = _by_pattern(options.method, session, model)
+            if pruned is not model:
+                (draft / "updated").mkdir()
+                session.task.save(pruned, draft / "updated")
         else:
             # The settings' default is that of searches.
             block = getattr(options, "neuron_block", 1)
-            ticket = one_shot(model, pipe.task, keep, block=block, progress=bars, **how)
-        task, whole = judged(pipe.task, score(model, pipe.task, progress=bars, **how))
-        full, found = whole.score, score(model, task, ticket, progress=bars, **how).score
+            ticket = one_shot(model, session.task, densities, block=block, progress=bars, **how)
+        task, whole = judged(session.task, score(model, session.task, progress=bars, **how))
+        full, found = whole.score, score(pruned, task, ticket, progress=bars, **how).score
         facts = {"task": task.name, "metric": task.metric.name, "split": "dev", "stage": "pruned"}
         ticket.with_provenance(**facts, full_score=full, score=found).save(draft / "ticket")
     anatomy = dissect(model)
@@ -164,6 +162,26 @@ def _prune_at_once(
         kept = _kept(ticket.sites, survivors, sparsity)
         print(f"{kept} score {found:.4f}, the full model {full:.4f}: {path}")
     return {"ticket": path, "score": found, "full_score": full, **survivors, "sparsity": sparsity}
+
+
+def _by_pattern(name: str, session: "Session", model: "nn.Module") -> "tuple[Ticket, nn.Module]":
+    """The ticket of a method with a pattern, and the model, whose weights SparseGPT changes."""
+    from tombola.checkpoints.semi_structured import PATTERN, prune_semi_structured
+    from tombola.pruning.weight_criteria import CRITERIA
+    from tombola.pruning.weight_pruning import prune_weights
+    from tombola.tickets.pruning_methods import pruning_method
+
+    method, config = pruning_method(name), session.config
+    if (method.criterion, method.pattern) == ("magnitude", PATTERN):
+        # Matrices that the pattern does not divide stay whole.
+        return prune_semi_structured(model).with_provenance(method=method.name), model
+    criterion = CRITERIA[method.criterion]
+    text = None
+    if criterion.statistic is not None:
+        text = session.task.calibration_text(config.calibration_samples, config.sequence_length, 0)
+    found = prune_weights(model, method.criterion, pattern=method.pattern, calibration=text)
+    ticket = found.ticket.with_provenance(method=method.name)
+    return ticket, found.model if criterion.updates else model
 
 
 def _kept(sites: Sequence[str], survivors: Mapping[str, int], sparsity: float) -> str:

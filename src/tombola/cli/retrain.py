@@ -21,7 +21,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.foundations.allocator import keep_freed_memory
     from tombola.foundations.atomic_files import publish
     from tombola.pruning.evaluation import evaluate
-    from tombola.study.session import Pipeline
+    from tombola.study.session import Session
     from tombola.study.step import TRAINING_COST
     from tombola.subnetworks.subnetwork import expanded
     from tombola.tickets.ticket import Ticket
@@ -29,25 +29,31 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
     keep_freed_memory()
     ticket = Ticket.load(options.ticket)
-    pipe = Pipeline.open(given_settings(options), options.preset)
-    rewinding = pipe.config.rewinding
+    session = Session.open(given_settings(options), options.preset)
+    rewinding = session.config.rewinding
     if rewinding.to == "step":
         raise TombolaError(
             "step-K needs the full model's training, which only tombola study has; use it, or another --rewind"
         )
-    model = pipe.task.load(pipe.config.model, seed=options.seed, state=rewinding.start).to(pipe.device)
+    model = session.task.load(session.config.model, seed=options.seed, state=rewinding.initial_state).to(session.device)
     # Before the output folder is begun, so that a wrong ticket leaves no trace.
     ticket.check(dissect(model))
-    pipe.check_memory(model, "training")
-    with publish(options.out) as draft, pipe.bars("retrain", pipe.training_cost(), TRAINING_COST) as bars:
+    session.check_memory(model, "training")
+    with publish(options.out) as draft, session.bars("retrain", session.training_cost(), TRAINING_COST) as bars:
         part = retrain(
-            model, ticket, pipe.task, pipe.config.recipe, seed=options.seed, precision=pipe.precision, progress=bars
+            model,
+            ticket,
+            session.task,
+            session.config.recipe,
+            seed=options.seed,
+            precision=session.precision,
+            progress=bars,
         )
         found = evaluate(
-            part, pipe.task, batch_size=pipe.config.eval_batch_size, precision=pipe.precision, progress=bars
+            part, session.task, batch_size=session.config.eval_batch_size, precision=session.precision, progress=bars
         )
-        pipe.task.save(expanded(part), draft)
-    result = {"model": str(options.out), **pipe.judged(found)}
+        session.task.save(expanded(part), draft)
+    result = {"model": str(options.out), **session.score_entry(found)}
     if not options.json:
         print(f"{score_line(result)}: {options.out}")
     return result

@@ -15,21 +15,21 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.pruning.evaluation import evaluate
-    from tombola.study.session import Pipeline
+    from tombola.study.session import Session
     from tombola.tickets.ticket import Ticket
 
     ticket = None if options.ticket is None else Ticket.load(options.ticket)
-    pipe = Pipeline.open(given_settings(options), options.preset)
-    part = pipe.scored(ticket)
-    with pipe.bars("score", pipe.task.size("dev")) as bars:
+    session = Session.open(given_settings(options), options.preset)
+    part = session.load_subnetwork(ticket)
+    with session.bars("score", session.task.size("dev")) as bars:
         found = evaluate(
             part,
-            pipe.task,
-            batch_size=pipe.config.eval_batch_size,
-            precision=pipe.precision,
+            session.task,
+            batch_size=session.config.eval_batch_size,
+            precision=session.precision,
             progress=bars,
         )
-    result = pipe.judged(found)
+    result = session.score_entry(found)
     if not options.json:
         print(score_line(result))
     return result

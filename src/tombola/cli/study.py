@@ -15,7 +15,7 @@ from tombola.cli.settings import GROUPS, given_settings
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     from tombola.study.config import ANALYSES
-    from tombola.tickets.pruning_methods import WAYS
+    from tombola.tickets.pruning_methods import METHODS
 
     parser.add_argument("config", nargs="?", type=Path, metavar="study.yaml", help="settings; flags go before them")
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of studies (runs)")
@@ -28,8 +28,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes that run independent steps side by side (auto: what cores and memory allow; 1 on a GPU)",
     )
-    known = f"searches to run, of {', '.join(WAYS)} (heads+mlps,weights)"
-    parser.add_argument("--prunings", type=names, metavar="heads+mlps,weights", help=known)
+    known = f"searches to run, of {', '.join(METHODS)} (heads+mlps,weights)"
+    parser.add_argument("--methods", type=names, metavar="heads+mlps,weights", help=known)
     parser.add_argument(
         "--analyses",
         type=_analyses,

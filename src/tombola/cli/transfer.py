@@ -14,9 +14,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     what = "folders of finished studies of one model"
     parser.add_argument("studies", nargs="+", type=Path, metavar="STUDY", help=what)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results; resumes")
-    parser.add_argument(
-        "--prunings", type=names, default=(), metavar="weights", help="which (all that every study has)"
-    )
+    parser.add_argument("--methods", type=names, default=(), metavar="weights", help="which (all that every study has)")
     parser.add_argument("--seeds", type=seeds, default=(), metavar="0,1", help="which (all that every study has)")
     parser.add_argument("--dry-run", action="store_true", help="only say how long it would take")
 
@@ -26,10 +24,10 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.analysis.transfer import Transfer
     from tombola.foundations.allocator import keep_freed_memory
     from tombola.study.time_estimate import in_words
-    from tombola.study.transfer_study import Transferring
+    from tombola.study.transfer_study import TransferStudy
 
     keep_freed_memory()
-    transferring = Transferring(options.studies, options.out, prunings=options.prunings, seeds=options.seeds)
+    transferring = TransferStudy(options.studies, options.out, methods=options.methods, seeds=options.seeds)
     if options.dry_run:
         seconds = transferring.estimate()
         if not options.json:
@@ -40,7 +38,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     if not options.json:
         console = Console()
         for cell in found.cells:
-            console.print(f"{cell.pruning}: {cell.sentence()}", highlight=False, markup=False)
+            console.print(f"{cell.method}: {cell.sentence()}", highlight=False, markup=False)
         console.print(f"report: {path}", highlight=False, markup=False, soft_wrap=True)
     return {**found.entry(), "report": str(path)}
 

@@ -31,7 +31,7 @@ SILENT: Progress = _Silent()
 """Tells nobody."""
 
 
-class Bars:
+class ProgressBars:
     """Bars on stderr: one of all steps of a job, and a line for each step at work.
 
     A terminal redraws them; a log gets a line a step.
@@ -58,7 +58,7 @@ class Bars:
         self._whole = self.drawn.add_task(job, total=cost, note="")
         self.lines = 0
 
-    def __enter__(self) -> "Bars":
+    def __enter__(self) -> "ProgressBars":
         self.drawn.start()
         return self
 
@@ -67,9 +67,9 @@ class Bars:
             self.drawn.update(self._whole, total=1.0, completed=1.0)
         self.drawn.stop()
 
-    def line(self) -> "Line":
+    def line(self) -> "ProgressLine":
         """A line for one worker, below those that there are."""
-        return Line(self)
+        return ProgressLine(self)
 
     def skip(self, cost: float) -> None:
         """A step that was found done."""
@@ -81,14 +81,14 @@ class Bars:
         self.drawn.advance(self._whole, cost)
 
 
-class Line:
+class ProgressLine:
     """One step at work: its bar under that of the whole, which it moves along.
 
     Args:
         bars: of the whole.
     """
 
-    def __init__(self, bars: Bars) -> None:
+    def __init__(self, bars: ProgressBars) -> None:
         self._bars = bars
         self._bar = bars.drawn.add_task("", total=None, note="", visible=False)
         bars.lines += 1

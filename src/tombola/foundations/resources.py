@@ -6,7 +6,8 @@ from pathlib import Path
 
 import psutil
 
-_LIMITS = Path("/sys/fs/cgroup")
+CGROUP = Path("/sys/fs/cgroup")
+"""Folder of a container's limits (cgroup v2)."""
 
 
 def cores() -> int:
@@ -34,6 +35,6 @@ def _quota() -> int:
 
 def _limit(name: str) -> list[str]:
     try:
-        return (_LIMITS / name).read_text(encoding="ascii").split()
+        return (CGROUP / name).read_text(encoding="ascii").split()
     except OSError:
         return []

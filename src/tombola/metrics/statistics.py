@@ -14,7 +14,7 @@ from tombola.metrics.scores import Array, Metric, metric_title
 RESAMPLES = 2000
 LEVEL = 0.95
 
-_CELLS = 2**21
+BATCH_CELLS = 2**21
 """Array cells that one batch of resamples may take: about 50 MB of working memory."""
 
 _ROUNDING = 1e-12
@@ -126,7 +126,7 @@ def _percentiles(
         (np.arange(n),),
         lambda drawn, axis: statistic(drawn),
         n_resamples=resamples,
-        batch=max(1, _CELLS // cells),
+        batch=max(1, BATCH_CELLS // cells),
         vectorized=True,
         axis=-1,
         confidence_level=level,

@@ -62,9 +62,10 @@ def _rows(costs: Costs) -> Iterator[tuple[str, str, Mapping[str, float | None]]]
 
 
 def sentence(costs: Costs) -> str:
-    """How much of the promised speed-up the shrunk model reaches, in words."""
+    """Theoretical and measured speed-up of the shrunk model, in words."""
+    batch = max(costs.variants["dense"].seconds)
     return (
-        f"The shrunk model's multiply-adds promise {costs.promised():.2f} times the speed of the dense one; at batch "
-        f"{max(costs.variants['dense'].seconds)} it reaches {costs.reached():.2f}: {costs.share():.0%} of the promise "
+        f"The shrunk model's multiply-adds promise {costs.theoretical_speedup():.2f} times the speed of the dense one; "
+        f"at batch {batch} it reaches {costs.measured_speedup():.2f}: {costs.share():.0%} of the promise "
         f"({costs.share(processor=True):.0%} in processor time)."
     )

@@ -80,11 +80,11 @@ class Costs:
     threads: int
     steps: int | None = None
 
-    def promised(self, variant: str = "shrunk") -> float:
+    def theoretical_speedup(self, variant: str = "shrunk") -> float:
         """How many times as fast as the dense model its share of the multiply-adds would make it."""
         return self.variants["dense"].multiply_adds / self.variants[variant].multiply_adds
 
-    def reached(self, variant: str = "shrunk", *, processor: bool = False) -> float:
+    def measured_speedup(self, variant: str = "shrunk", *, processor: bool = False) -> float:
         """How many times as fast as the dense model it is at the largest batch, by the clock or in processor time."""
         dense, other = (
             cost.processor_seconds if processor else cost.seconds
@@ -93,15 +93,15 @@ class Costs:
         return dense[max(dense)] / other[max(other)]
 
     def share(self, variant: str = "shrunk", *, processor: bool = False) -> float:
-        """Share of the promised speed-up that is reached: 1 is all of it."""
-        return self.reached(variant, processor=processor) / self.promised(variant)
+        """Share of the theoretical speed-up that is measured: 1 is all of it."""
+        return self.measured_speedup(variant, processor=processor) / self.theoretical_speedup(variant)
 
     def _seconds_per_image(self, cost: Cost) -> dict[str, float]:
         """Batch size → seconds of all steps of one image."""
         return {str(batch): seconds * (self.steps or 1) / batch for batch, seconds in cost.seconds.items()}
 
     def entry(self) -> dict[str, object]:
-        """As JSON: a variant's fields by its name, with how much of the promised speed-up it reaches."""
+        """As JSON: a variant's fields by its name, with theoretical and measured speed-up."""
         found: dict[str, object] = {
             "length": self.length,
             "dtype": self.dtype,
@@ -117,8 +117,8 @@ class Costs:
                 "activations": {str(batch): size for batch, size in cost.activations.items()},
                 **({} if self.steps is None else {"seconds_per_image": self._seconds_per_image(cost)}),
                 "throughput": cost.throughput,
-                "promised": self.promised(name),
-                "reached": self.reached(name),
+                "theoretical_speedup": self.theoretical_speedup(name),
+                "measured_speedup": self.measured_speedup(name),
                 "share": self.share(name),
                 "processor_share": self.share(name, processor=True),
             }
@@ -161,7 +161,7 @@ def compare(
     """
     library = library_of(model)
     variants: dict[str, Variant] = {"dense": model, "masked": masked(model, ticket)}
-    if ticket.pruning != "weights" or folder is not None:
+    if ticket.kind != "weights" or folder is not None:
         variants["shrunk"] = shrunk(model, ticket)
     training = model.training
     try:

@@ -45,7 +45,7 @@ class Norms:
         return self._squares.sqrt().to(self._dtype)
 
 
-class Gram:
+class InputHessian:
     """The sum over positions of the outer products of the inputs, [inputs, inputs]: the Hessian of a layer's error."""
 
     def __init__(self) -> None:
@@ -65,8 +65,8 @@ class Gram:
         return self._sum
 
 
-class Recorder:
-    """Takes a statistic of the inputs of each matrix of a layer; the layer's watcher in a lockstep.
+class ActivationObserver:
+    """Takes a statistic of the inputs of each matrix of a layer; the watcher of `BlockwiseRun`.
 
     Args:
         model: whose layer it is.

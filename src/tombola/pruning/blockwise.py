@@ -78,8 +78,8 @@ class _Pass:
     use: int = 0
 
 
-class Lockstep:
-    """Made by [`lockstep`][tombola.pruning.blockwise.lockstep]; `watch` is to be called for layer after layer."""
+class BlockwiseRun:
+    """Made by [`blockwise`][tombola.pruning.blockwise.blockwise]; `watch` is to be called for layer after layer."""
 
     def __init__(
         self,
@@ -171,7 +171,7 @@ class Lockstep:
 
 
 @contextlib.contextmanager
-def lockstep(
+def blockwise(
     model: nn.Module,
     anatomy: Anatomy,
     batches: Sequence[Mapping[str, Tensor]],
@@ -179,21 +179,21 @@ def lockstep(
     sequential: bool = True,
     residence: Callable[[set[int]], None] = always_there,
     progress: Progress = SILENT,
-) -> Iterator[Lockstep]:
-    """Take the layers of a model into lockstep while the block runs.
+) -> Iterator[BlockwiseRun]:
+    """Run the layers of a model one after the other, all batches at each, while the block runs.
 
     Args:
         model: whole, in evaluation mode. The forward passes of its layers are replaced until the block ends.
         anatomy: of the model.
         batches: keyword arguments of the base model's forward pass, at least one.
-        sequential: see `Lockstep.watch`.
+        sequential: see `BlockwiseRun.watch`.
         residence: is told which layers are going to be run, and may take all others out of memory.
         progress: counts examples, those of every layer.
 
     Raises:
         TombolaError: the model does not take the batches.
     """
-    step = Lockstep(model, anatomy, batches, sequential=sequential, residence=residence, progress=progress)
+    step = BlockwiseRun(model, anatomy, batches, sequential=sequential, residence=residence, progress=progress)
     blocks = {row.layer: model.get_submodule(row.name) for row in anatomy.attentions}
     before = {layer: vars(block).get("forward") for layer, block in blocks.items()}
     config = getattr(model, "config", None)

@@ -9,19 +9,19 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.pruning.magnitude import keep_largest
 from tombola.pruning.search import Search
-from tombola.tickets.site_groups import Members, count
+from tombola.tickets.site_groups import SiteGroups, count
 from tombola.tickets.ticket import TICKETS, Ticket
 
 _SWAPS, _CLOSE = 400, 0.005
 """Sites that change places at most until a random draw is of the right size, and what is near enough."""
 
 
-def names(pruning: str) -> tuple[str, ...]:
+def names(method: str) -> tuple[str, ...]:
     """The controls that say something: with one site a layer, a layer-matched draw is the good ticket itself."""
-    return tuple(name for name in TICKETS[1:] if name != "random-layerwise" or pruning not in ("mlps", "blocks"))
+    return tuple(name for name in TICKETS[1:] if name != "random-layerwise" or method not in ("mlps", "blocks"))
 
 
-def random(ticket: Ticket, seed: int, units: Members | None = None, anatomy: Anatomy | None = None) -> Ticket:
+def random(ticket: Ticket, seed: int, units: SiteGroups | None = None, anatomy: Anatomy | None = None) -> Ticket:
     """As many sites of each kind (weights) as `ticket` has, drawn uniformly from the whole model.
 
     Args:
@@ -33,7 +33,7 @@ def random(ticket: Ticket, seed: int, units: Members | None = None, anatomy: Ana
             a smaller network is a worse one whatever it keeps.
     """
     generator = torch.Generator().manual_seed(seed)
-    if anatomy is None or ticket.pruning == "weights":
+    if anatomy is None or ticket.kind == "weights":
         return _control(ticket, _drawn(ticket, units, generator), "random", seed=seed)
     goal = ticket.survivors(anatomy)["weights"]
     best = _control(ticket, _drawn(ticket, units, generator), "random", seed=seed)
@@ -60,12 +60,12 @@ def _swapped(ticket: Ticket, generator: torch.Generator) -> dict[str, Tensor]:
     return masks
 
 
-def _drawn(ticket: Ticket, units: Members | None, generator: torch.Generator) -> dict[str, Tensor]:
+def _drawn(ticket: Ticket, units: SiteGroups | None, generator: torch.Generator) -> dict[str, Tensor]:
     """Masks of a uniform draw of the size of a ticket."""
     if units is not None:
-        drawn = draw(count(units), len(_units_of(ticket, units)), generator)
+        drawn = draw(count(units), len(_groups_of(ticket, units)), generator)
         masks = {kind: drawn[of_sites] for kind, of_sites in units.items()}
-    elif ticket.pruning != "weights":
+    elif ticket.kind != "weights":
         masks = {name: torch.zeros_like(mask) for name, mask in ticket.masks.items()}
         for name, mask in ticket.masks.items():
             exists = ticket.exists(name)
@@ -77,7 +77,7 @@ def _drawn(ticket: Ticket, units: Members | None, generator: torch.Generator) ->
     return masks
 
 
-def random_layerwise(ticket: Ticket, seed: int, units: Members | None = None) -> Ticket:
+def random_layerwise(ticket: Ticket, seed: int, units: SiteGroups | None = None) -> Ticket:
     """As many heads and neurons in each layer (weights in each matrix) as `ticket` has, drawn uniformly there.
 
     It tells whether *these* sites matter or only their profile over depth. A layer has one MLP, so the MLPs stay
@@ -92,7 +92,7 @@ def random_layerwise(ticket: Ticket, seed: int, units: Members | None = None) ->
     masks = {}
     if units is not None:
         kept = torch.zeros(count(units), dtype=torch.bool)
-        survivors = _units_of(ticket, units)
+        survivors = _groups_of(ticket, units)
         for row in units["heads"]:
             there = row.unique()
             kept[there] = draw(len(there), sum(int(unit) in survivors for unit in there), generator)
@@ -115,7 +115,7 @@ def bad(found: Search, model: nn.Module) -> Ticket:
     Weights: those of smallest magnitude in `model`, the one that was searched.
     """
     ticket = found.good
-    if ticket.pruning != "weights":
+    if ticket.kind != "weights":
         least = {kind: found.least_useful_first(kind)[:count] for kind, count in ticket.counts().items()}
         masks = dict((~(ticket | ~ticket).without(least)).masks)
     else:
@@ -125,7 +125,7 @@ def bad(found: Search, model: nn.Module) -> Ticket:
     return _control(ticket, masks, "bad")
 
 
-def _units_of(ticket: Ticket, units: Members) -> set[int]:
+def _groups_of(ticket: Ticket, units: SiteGroups) -> set[int]:
     """The units of which something survives."""
     return {unit for kind, of_sites in units.items() for unit in of_sites[ticket.masks[kind]].tolist()}
 
@@ -138,5 +138,5 @@ def draw(total: int, count: int, generator: torch.Generator) -> Tensor:
 
 
 def _control(ticket: Ticket, masks: dict[str, Tensor], name: str, **facts: object) -> Ticket:
-    task = {key: ticket.provenance[key] for key in ("task", "way") if key in ticket.provenance}
+    task = {key: ticket.provenance[key] for key in ("task", "method") if key in ticket.provenance}
     return replace(ticket, masks=masks, provenance={"ticket": name, **task, **facts})

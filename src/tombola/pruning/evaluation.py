@@ -23,7 +23,7 @@ from tombola.pruning.importance import FirstOrder, Importance
 from tombola.subnetworks.gates import Gates, attach
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.base import Batch, Predictions, Task
-from tombola.tickets.site_groups import Members
+from tombola.tickets.site_groups import SiteGroups
 from tombola.tickets.ticket import Ticket
 
 
@@ -77,7 +77,7 @@ def evaluate(
     split: str = "dev",
     *,
     importance: bool = False,
-    units: Members | None = None,
+    units: SiteGroups | None = None,
     batch_size: int = 64,
     precision: Precision = "fp32",
     progress: Progress = SILENT,

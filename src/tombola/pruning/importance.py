@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tombola.subnetworks.gates import Gates
-from tombola.tickets.site_groups import Members, count
+from tombola.tickets.site_groups import SiteGroups, count
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,11 +97,11 @@ class FirstOrder:
             gets the importance of its unit.
     """
 
-    def __init__(self, gates: Gates, units: Members | None = None) -> None:
+    def __init__(self, gates: Gates, units: SiteGroups | None = None) -> None:
         self._gates = gates
         self._units = units
         self._examples = 0
-        self._of_units = torch.zeros(0 if units is None else count(units), dtype=torch.float64)
+        self._of_groups = torch.zeros(0 if units is None else count(units), dtype=torch.float64)
         masks = gates.present.masks
         # Rows of sites, as the gates have them.
         self._sums = {
@@ -115,11 +115,11 @@ class FirstOrder:
         gradients = torch.autograd.grad(losses.sum(), gates)
         self._examples += len(losses)
         if self._units is not None:
-            joint = losses.new_zeros(len(losses), len(self._of_units), dtype=torch.float32)
+            joint = losses.new_zeros(len(losses), len(self._of_groups), dtype=torch.float32)
             for ((kind, row), sites), gradient in zip(self._gates.places(), gradients, strict=True):
                 of_sites = self._units[kind].reshape(len(self._units[kind]), -1)[row, : len(sites)][sites]
                 joint.index_add_(1, of_sites.to(joint.device), gradient.to(joint.dtype))
-            self._of_units += joint.abs().sum(0).cpu().double()
+            self._of_groups += joint.abs().sum(0).cpu().double()
             return
         sums = (gradient.abs().sum(0).cpu().double() for gradient in gradients)
         for ((kind, row), sites), total in zip(self._gates.places(), sums, strict=True):
@@ -131,6 +131,6 @@ class FirstOrder:
         masks = self._gates.values.masks
         if self._units is not None:
             for kind, sums in self._sums.items():
-                sums.copy_(self._of_units[self._units[kind].reshape(sums.shape)])
+                sums.copy_(self._of_groups[self._units[kind].reshape(sums.shape)])
         means = {kind: (sums / self._examples).view_as(masks[kind]) for kind, sums in self._sums.items()}
         return Importance({kind: mean.where(masks[kind], torch.nan) for kind, mean in means.items()})

@@ -19,18 +19,18 @@ from tombola.foundations.errors import TombolaError
 from tombola.foundations.json_dataclasses import read
 from tombola.foundations.precision import Precision
 from tombola.foundations.progress import SILENT, Progress
-from tombola.pruning.calibration import LENGTH, SEQUENCES, Calibration
+from tombola.pruning.calibration import SAMPLES, SEQUENCE_LENGTH, Calibration
 from tombola.pruning.evaluation import Evaluation, evaluate
 from tombola.pruning.importance import Importance
 from tombola.pruning.magnitude import keep_largest
-from tombola.pruning.weight_criteria import METHODS
+from tombola.pruning.weight_criteria import CRITERIA
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk
 from tombola.tasks.base import Predictions, Task
 from tombola.tickets.nm_sparsity import WeightPattern
-from tombola.tickets.pruning_methods import Way, in_words, way
-from tombola.tickets.site_groups import Members, count, fitted, members
-from tombola.tickets.ticket import BLOCK, Pruning, Ticket, every_site
+from tombola.tickets.pruning_methods import PruningMethod, in_words, pruning_method
+from tombola.tickets.site_groups import SiteGroups, count, fitted, site_groups
+from tombola.tickets.ticket import BLOCK, Ticket, TicketKind, every_site
 
 PREDICTIONS = "predictions.safetensors"
 """The file of what every iteration of a search predicts."""
@@ -54,9 +54,9 @@ class SearchOptions:
         refine_neurons_step: the same for blocks of neurons and groups of channels.
         weights_step: share of the remaining weights that an iteration of m-pruning removes.
         sparsities: the sparsities that a search of weights passes through, instead of steps.
-        until: go on, for the sake of the curve, until the score falls under this share of the full model's, or through
-            all `sparsities`; None to stop where the threshold does. What is found beyond the threshold never becomes
-            the good ticket.
+        curve_until: go on, for the sake of the curve, until the score falls under this share of the full model's, or
+            through all `sparsities`; None to stop where the threshold does. What is found beyond the threshold never
+            becomes the good ticket.
     """
 
     threshold: float = 0.9
@@ -69,7 +69,7 @@ class SearchOptions:
     refine_neurons_step: float = 0.05
     weights_step: float = 0.1
     sparsities: tuple[float, ...] = ()
-    until: float | None = None
+    curve_until: float | None = None
 
     def __post_init__(self) -> None:
         shares = ("threshold", "heads_step", "neurons_step", "refine_heads_step", "refine_neurons_step", "weights_step")
@@ -82,9 +82,9 @@ class SearchOptions:
             raise TombolaError(f"neuron_block must be 1 or more, not {self.neuron_block}")
         if self.weights_step == 1:
             raise TombolaError("weights_step must be below 1: removing all weights at once leaves no ticket")
-        if self.until is not None and not 0 < self.until <= self.threshold:
+        if self.curve_until is not None and not 0 < self.curve_until <= self.threshold:
             raise TombolaError(
-                f"until must lie above 0 and at most at the threshold {self.threshold}, not {self.until}"
+                f"curve_until must lie above 0 and at most at the threshold {self.threshold}, not {self.curve_until}"
             )
         if any(not 0 < one < 1 for one in self.sparsities) or list(self.sparsities) != sorted(set(self.sparsities)):
             raise TombolaError(
@@ -101,12 +101,12 @@ class SearchOptions:
 
 
 @dataclass(frozen=True)
-class Step:
+class SearchPass:
     """One iteration of a search: a line of `search.jsonl`.
 
     Attributes:
         iteration: from 0, the full model.
-        phase: `full`; of sites `joint`, `heads`, `mlps`, `neurons`, `channels`; of weights the method, as `magnitude`.
+        phase: `full`; of sites `joint`, `heads`, `mlps`, `neurons`, `channels`; of weights the criterion: `magnitude`.
         removed: what this iteration removed: `heads` as [layer, head], `mlps` as layers, `neurons` as [layer, block]
             and `channels` as [residual block, group], least important first; or by how many `weights` fewer there are
             than before.
@@ -144,47 +144,47 @@ class Search:
 
     Attributes:
         good: the smallest ticket found whose score holds.
-        steps: every iteration, the full model first.
+        passes: every iteration, the full model first.
         predictions: [examples] of every iteration, from which intervals are drawn; none when it was read from disk.
         evaluation: of the good ticket's state, on the search split.
-        model: what the good ticket keeps, where the way of pruning changed the values of the weights that survive.
+        model: what the good ticket keeps, where the method changed the values of the weights that survive.
         trained: the good ticket as it was trained, where the search trains between its cuts and found one.
     """
 
     good: Ticket
-    steps: tuple[Step, ...] = field(repr=False)
+    passes: tuple[SearchPass, ...] = field(repr=False)
     predictions: tuple[Predictions, ...] = field(default=(), repr=False)
     evaluation: Evaluation | None = field(default=None, repr=False)
     model: nn.Module | None = field(default=None, repr=False)
     trained: Subnetwork | None = field(default=None, repr=False)
 
     @property
-    def pruning(self) -> Pruning:
-        """What was removed."""
-        return self.good.pruning
+    def kind(self) -> TicketKind:
+        """Kind of the good ticket: what was removed."""
+        return self.good.kind
 
     @property
     def full_score(self) -> float:
         """The full model's score on the search split."""
-        return self.steps[0].score
+        return self.passes[0].score
 
     @property
-    def last(self) -> Step:
+    def last(self) -> SearchPass:
         """The iteration whose state is the good ticket."""
-        return [step for step in self.steps if step.holds][-1]
+        return [step for step in self.passes if step.holds][-1]
 
     def least_useful_first(self, kind: str) -> list[Any]:
         """Every site of a kind: in the order of removal, then survivors by rising importance.
 
         Heads are [layer, head], MLPs layers, neurons [layer, block].
         """
-        removed = [site for step in self.steps if step.holds for site in step.removed.get(kind, [])]
+        removed = [site for step in self.passes if step.holds for site in step.removed.get(kind, [])]
         assert self.last.importance is not None
         return removed + Importance.from_lists(self.last.importance).least_first(kind)
 
     def save(self, folder: Path) -> None:
         """Write `search.jsonl` and predictions, then the ticket as `good/`: where that is, the search is complete."""
-        write_lines(folder / "search.jsonl", (asdict(step) for step in self.steps))
+        write_lines(folder / "search.jsonl", (asdict(step) for step in self.passes))
         if self.predictions:
             write_bytes(folder / PREDICTIONS, save({str(index): one for index, one in enumerate(self.predictions)}))
         if self.evaluation is not None:
@@ -198,7 +198,7 @@ class Search:
         Raises:
             TombolaError: a file is missing or damaged.
         """
-        return cls(Ticket.load(folder / "good"), read_steps(folder / "search.jsonl"))
+        return cls(Ticket.load(folder / "good"), read_passes(folder / "search.jsonl"))
 
 
 def read_predictions(path: Path) -> tuple[Predictions, ...]:
@@ -214,7 +214,7 @@ def read_predictions(path: Path) -> tuple[Predictions, ...]:
         raise TombolaError(f"{path} cannot be read ({error}); delete {path.parent} and start again") from None
 
 
-def read_steps(path: Path) -> tuple[Step, ...]:
+def read_passes(path: Path) -> tuple[SearchPass, ...]:
     """Read a `search.jsonl`, the full model first.
 
     Raises:
@@ -222,7 +222,7 @@ def read_steps(path: Path) -> tuple[Step, ...]:
     """
     mend = f"delete {path.parent} and start again"
     lines = enumerate(read_lines(path), start=1)
-    steps = tuple(read(Step, line, f"{path}, line {number}", mend) for number, line in lines)
+    steps = tuple(read(SearchPass, line, f"{path}, line {number}", mend) for number, line in lines)
     if not steps or not steps[0].holds:
         raise TombolaError(f"{path} does not begin with the full model; {mend}")
     return steps
@@ -259,10 +259,10 @@ class _Trail:
     progress: Progress
     normalise_layers: bool
     pass_over: Callable[[_Cut], tuple[Subnetwork, Evaluation]]
-    steps: list[Step] = field(default_factory=list)
+    steps: list[SearchPass] = field(default_factory=list)
     predictions: list[Predictions] = field(default_factory=list)
 
-    def start(self, state: _State) -> _State:
+    def record_full(self, state: _State) -> _State:
         self._log("full", {}, state.ticket, state.evaluation, holds=True, seconds=state.evaluation.seconds)
         return state
 
@@ -306,7 +306,7 @@ class _Trail:
     ) -> None:
         importance = evaluation.importance
         survivors, matrices = ticket.survivors(self.anatomy), list[int]()
-        if ticket.pruning == "weights":
+        if ticket.kind == "weights":
             matrices = [int(ticket.masks[matrix.name].sum()) for matrix in self.anatomy.matrices]
             kept, importance = f"{1 - ticket.sparsity(self.anatomy):.0%} of weights", None
         else:
@@ -318,7 +318,7 @@ class _Trail:
             if split == self.split
         }
         self.steps.append(
-            Step(
+            SearchPass(
                 iteration=len(self.steps),
                 phase=phase,
                 removed=removed,
@@ -337,13 +337,13 @@ class _Trail:
 
 
 Calibrate = Callable[[], Calibration]
-"""Gives calibration text when it is needed: most ways of pruning need none."""
+"""Gives calibration text when it is needed: most methods need none."""
 
 
 def search_ticket(
     model: nn.Module,
     task: Task,
-    pruning: str = "heads+mlps",
+    method: str = "heads+mlps",
     *,
     options: SearchOptions | None = None,
     split: str = "dev",
@@ -361,20 +361,20 @@ def search_ticket(
 
     Sites: each iteration passes once over the split for score and importance, then removes the least important of each
     kind; the next pass runs on the shrunk network. `weights`: each iteration removes the smallest of the remaining
-    prunable weights, whichever matrix they stand in. Other ways of pruning weights begin every iteration with the full
+    prunable weights, whichever matrix they stand in. Other methods for weights begin every iteration with the full
     model, as what Wanda or SparseGPT removes at one sparsity need not be part of what it removes at the next.
 
     Args:
         model: a fine-tuned whole model; it is not changed.
         task: gives data, loss and metric.
-        pruning: a way to prune, see `tombola.tickets.pruning_methods.WAYS`.
+        method: a pruning method, see `tombola.tickets.pruning_methods.METHODS`.
         options: threshold and steps.
         split: `dev` as in the paper, or `search` for rows held out from training.
         full: the evaluation of `model` on that split, if it is known; it serves if it has the importance of the sites.
         realise: `shrunk`, or `masked` for comparison.
         retrain: gives the ticket's part of the model, trained again from rewound weights; with it the search of
             `weights` is iterative magnitude pruning (Frankle & Carbin 2019): each cut goes by the retrained
-            magnitudes, or importances, and each score is the retrained one. Other ways of pruning weights, which begin
+            magnitudes, or importances, and each score is the retrained one. Other methods for weights, which begin
             with the full model each time, do without.
         normalise_layers: divide the importance of heads by their layer's norm; by default as the task says.
         calibrate: gives calibration text, for Wanda and SparseGPT; by default 128 x 2,048 tokens of the task's.
@@ -384,16 +384,16 @@ def search_ticket(
         progress: counts examples, notes iterations.
 
     Raises:
-        TombolaError: unknown way to prune or architecture, or the split is empty.
+        TombolaError: unknown pruning method or architecture, or the split is empty.
     """
-    options, chosen = options or SearchOptions(), way(pruning)
+    options, chosen = options or SearchOptions(), pruning_method(method)
     anatomy = dissect(model)
     chosen = fitted(chosen, anatomy)
-    weights = chosen.pruning == "weights"
+    weights = chosen.kind == "weights"
     layers = task.normalise_layers if normalise_layers is None else normalise_layers
     # The sites of a unit share one importance, which norms of single layers would tear apart.
-    layers = layers and chosen.units is None
-    units = None if chosen.units is None else members(anatomy, chosen.units)
+    layers = layers and chosen.site_groups is None
+    units = None if chosen.site_groups is None else site_groups(anatomy, chosen.site_groups)
     retrain = retrain if chosen.iterative or not weights else None
 
     def evaluation(subnetwork: Subnetwork) -> Evaluation:
@@ -415,7 +415,7 @@ def search_ticket(
             part = realise(model, cut.ticket) if retrain is None else retrain(cut.ticket)
         return part, evaluation(part)
 
-    everything = Ticket.everything(anatomy, chosen.pruning, options.neuron_block)
+    everything = Ticket.everything(anatomy, chosen.kind, options.neuron_block)
     entire = Subnetwork(model, anatomy, everything, everything)
     if full is None or units is not None or not _serves(full, everything):
         full = evaluation(entire)
@@ -425,25 +425,25 @@ def search_ticket(
         split,
         anatomy,
         floor=metric.floor(full.score, options.threshold),
-        beyond=None if options.until is None else metric.floor(full.score, options.until),
+        beyond=None if options.curve_until is None else metric.floor(full.score, options.curve_until),
         progress=progress,
         normalise_layers=layers,
         pass_over=pass_over,
     )
-    state = trail.start(_State(everything, full, entire))
+    state = trail.record_full(_State(everything, full, entire))
     if weights:
         counts = iter(_remaining(chosen, everything.total, options))
         if chosen.iterative:
             cut = functools.partial(_smallest, counts=counts, anatomy=anatomy)
         else:
-            text = calibrate or functools.partial(task.calibration_text, SEQUENCES, LENGTH, seed)
-            cut = functools.partial(_at_once, counts=counts, model=model, way=chosen, calibrate=text, seed=seed)
+            text = calibrate or functools.partial(task.calibration_text, SAMPLES, SEQUENCE_LENGTH, seed)
+            cut = functools.partial(_at_once, counts=counts, model=model, method=chosen, calibrate=text, seed=seed)
         # Sparsities that were asked for are all measured, if there is to be a curve at all.
-        to_the_end = options.until is not None and bool(options.sparsities)
-        state = trail.descend(chosen.method, state, cut, beyond=True, to_the_end=to_the_end)
+        to_the_end = options.curve_until is not None and bool(options.sparsities)
+        state = trail.descend(chosen.criterion, state, cut, beyond=True, to_the_end=to_the_end)
     elif units is not None:
-        size = options.cut("heads", count(units)) if chosen.units == "kv-groups" else max(1, options.mlps_step)
-        state = trail.descend("joint", state, functools.partial(_cut_units, units=units, size=size), beyond=True)
+        size = options.cut("heads", count(units)) if chosen.site_groups == "kv-groups" else max(1, options.mlps_step)
+        state = trail.descend("joint", state, functools.partial(_cut_groups, units=units, size=size), beyond=True)
     else:
         totals = everything.counts()
         sizes = {kind: options.cut(kind, total) for kind, total in totals.items()}
@@ -456,7 +456,7 @@ def search_ticket(
             state = trail.descend(kind, state, functools.partial(_cut_sites, counts=alone, layers=layers))
     good = state.ticket.with_provenance(
         ticket="good",
-        way=chosen.name,
+        method=chosen.name,
         task=task.name,
         metric=metric.name,
         split=split,
@@ -465,7 +465,7 @@ def search_ticket(
         full_score=full.score,
         score=state.evaluation.score,
     )
-    updated = weights and METHODS[chosen.method].updates and state.part is not entire
+    updated = weights and CRITERIA[chosen.criterion].updates and state.part is not entire
     return Search(
         good,
         tuple(trail.steps),
@@ -497,7 +497,7 @@ def _cut_sites(state: _State, counts: Mapping[str, int], layers: bool) -> _Cut |
     return _Cut(state.ticket.without(removed), removed) if any(removed.values()) else None
 
 
-def _cut_units(state: _State, units: Members, size: int) -> _Cut | None:
+def _cut_groups(state: _State, units: SiteGroups, size: int) -> _Cut | None:
     """The ticket without so many of the units that are least important, with all that belongs to them."""
     if state.evaluation.importance is None:
         return None
@@ -518,7 +518,7 @@ def _cut_units(state: _State, units: Members, size: int) -> _Cut | None:
     return _Cut(state.ticket.without(removed), removed)
 
 
-def _remaining(chosen: Way, total: int, options: SearchOptions) -> Iterator[int]:
+def _remaining(chosen: PruningMethod, total: int, options: SearchOptions) -> Iterator[int]:
     """How many weights remain after each cut."""
     if chosen.pattern is not None:
         yield total - round(WeightPattern.parse(chosen.pattern).sparsity * total)
@@ -542,7 +542,7 @@ def _smallest(state: _State, counts: Iterator[int], anatomy: Anatomy) -> _Cut | 
 
 
 def _at_once(
-    state: _State, counts: Iterator[int], model: nn.Module, way: Way, calibrate: Calibrate, seed: int
+    state: _State, counts: Iterator[int], model: nn.Module, method: PruningMethod, calibrate: Calibrate, seed: int
 ) -> _Cut | None:
     """Pruned from the full model, to the next sparsity."""
     remaining = next(counts, None)
@@ -550,11 +550,11 @@ def _at_once(
         return None
     found = prune_weights(
         model,
-        way.method,
-        None if way.pattern else 1 - remaining / state.ticket.total,
-        calibration=calibrate() if METHODS[way.method].statistic else None,
-        pattern=way.pattern,
-        scope=way.scope,
+        method.criterion,
+        None if method.pattern else 1 - remaining / state.ticket.total,
+        calibration=calibrate() if CRITERIA[method.criterion].statistic else None,
+        pattern=method.pattern,
+        scope=method.scope,
         seed=seed,
     )
     return _Cut(found.ticket, {"weights": len(state.ticket) - len(found.ticket)}, found.model)

@@ -25,7 +25,7 @@ _TRIES = 6
 
 
 @dataclass(frozen=True, eq=False)
-class Curvature:
+class InverseHessian:
     """What SparseGPT needs of a matrix's inputs; the same for all matrices that multiply the same.
 
     Attributes:
@@ -38,7 +38,7 @@ class Curvature:
 
     @classmethod
     def of(cls, gram: Tensor, damping: float = DAMPING) -> Self:
-        """From the sum over calibration positions of the outer products of the inputs, as `Gram` has it.
+        """From the sum over calibration positions of the outer products of the inputs, as `InputHessian` has it.
 
         Args:
             gram: [in, in], fp32 or fp64. It is overwritten.
@@ -67,7 +67,12 @@ class Curvature:
 
 
 def sparsegpt(
-    weight: Tensor, curvature: Curvature, sparsity: float, pattern: WeightPattern | None = None, *, block: int = BLOCK
+    weight: Tensor,
+    inverse_hessian: InverseHessian,
+    sparsity: float,
+    pattern: WeightPattern | None = None,
+    *,
+    block: int = BLOCK,
 ) -> tuple[Tensor, Tensor]:
     """Prune a matrix and update what survives.
 
@@ -88,10 +93,10 @@ def sparsegpt(
     rows, columns = weight.shape
     group = 1 if pattern is None else pattern.group
     block = max(group, block - block % group)
-    upper = curvature.factor
+    upper = inverse_hessian.factor
     # Columns along the first dimension: each is then contiguous.
     w = weight.detach().T.to(upper.dtype, copy=True).contiguous()
-    w[curvature.dead] = 0
+    w[inverse_hessian.dead] = 0
     kept = torch.empty(columns, rows, dtype=torch.bool, device=w.device)
     for start in range(0, columns, block):
         end = min(start + block, columns)

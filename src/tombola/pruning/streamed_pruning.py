@@ -70,7 +70,7 @@ class PrunedCheckpoint:
 def prune_checkpoint(
     source: Path | str,
     out: Path | str,
-    method: str,
+    criterion: str,
     sparsity: float | None = None,
     *,
     calibration: Calibration | None = None,
@@ -87,7 +87,7 @@ def prune_checkpoint(
     Args:
         source: folder of a model in safetensors, of a known family, in one file or in shards.
         out: new folder. It appears when all is done; a run that fails or is killed leaves no such folder.
-        method, sparsity, calibration, pattern, scope, sequential, seed, damping, block: as in
+        criterion, sparsity, calibration, pattern, scope, sequential, seed, damping, block: as in
             [`prune_weights`][tombola.pruning.weight_pruning.prune_weights]. All activations of the calibration text
             behind one block are in memory: examples x tokens x hidden size, in the precision of the checkpoint.
         progress: counts examples, those of every layer.
@@ -97,7 +97,9 @@ def prune_checkpoint(
             exists, is being written, or does not fit on the disk.
     """
     started = time.perf_counter()
-    cut = WeightCut.of(method, sparsity, pattern, scope, sequential=sequential, seed=seed, damping=damping, block=block)
+    cut = WeightCut.of(
+        criterion, sparsity, pattern, scope, sequential=sequential, seed=seed, damping=damping, block=block
+    )
     folder, out = Path(locate(str(source))), Path(out).resolve()
     if not folder.is_dir():
         raise TombolaError(f"{source} is no local folder; download the checkpoint first (hf download {source})")
@@ -121,7 +123,7 @@ def prune_checkpoint(
         shapes = {matrix.name: matrix.shape for matrix in anatomy.matrices}
         masks = TensorFile.create(draft / MASKS, {matrix.name: (-(-matrix.size // 8),) for matrix in anatomy.matrices})
         stack.callback(masks.close)
-        work = _Work(model, anatomy, names, shards, written, masks, cut, dtype)
+        work = StreamedModel(model, anatomy, names, shards, written, masks, cut, dtype)
         if cut.calibrated:
             work.load_surroundings()
             prune_by_blocks(model, anatomy, inputs, cut, work.done, residence=work.residence, progress=progress)
@@ -137,8 +139,8 @@ def prune_checkpoint(
     return found
 
 
-class _Work:
-    """The model at work: what of it is in memory, and what has been written."""
+class StreamedModel:
+    """Model of which only some blocks are in memory, and the shards that its pruned matrices are written to."""
 
     def __init__(
         self,
@@ -151,7 +153,7 @@ class _Work:
         cut: WeightCut,
         dtype: torch.dtype,
     ) -> None:
-        self._model, self._names, self._source, self._written, self._masks = model, names, source, written, masks
+        self.model, self._names, self._source, self._written, self._masks = model, names, source, written, masks
         self._sequential = cut.sequential
         self._calibrated = cut.calibrated
         self._dtype = dtype
@@ -169,14 +171,14 @@ class _Work:
     def load_surroundings(self) -> None:
         """Read what is in no block. Of tables of embeddings, only the rows that are used."""
         blocks = {name for names in self._layers.values() for name in names}
-        base = self._model.base_model
-        inside = "" if base is self._model else f"{self._model.base_model_prefix}."
+        base = self.model.base_model
+        inside = "" if base is self.model else f"{self.model.base_model_prefix}."
         for name in self._names:
             if name not in blocks and name.startswith(inside):
-                table = isinstance(self._model.get_submodule(name.rpartition(".")[0]), nn.Embedding)
+                table = isinstance(self.model.get_submodule(name.rpartition(".")[0]), nn.Embedding)
                 self._put(name, self._table(name) if table else self._read(self._source, name))
-        self._model.tie_weights()
-        for name, parameter in self._model.base_model.named_parameters():
+        self.model.tie_weights()
+        for name, parameter in self.model.base_model.named_parameters():
             if parameter.is_meta and f"{inside}{name}" not in blocks:
                 raise TombolaError(f"the checkpoint holds no tensor {inside}{name}: download it again")
 
@@ -221,7 +223,7 @@ class _Work:
 
     def _put(self, name: str, tensor: Tensor | None) -> None:
         path, _, last = name.rpartition(".")
-        module = self._model.get_submodule(path)
+        module = self.model.get_submodule(path)
         if tensor is None:
             tensor = torch.empty_like(getattr(module, last), device="meta")
         if last in module._buffers:
@@ -323,7 +325,7 @@ def _write_card(folder: Path, kind: str, cut: WeightCut, found: PrunedCheckpoint
     lines = [
         f"# A pruned {kind}",
         f"Written by Tombola: {found.survivors:,} of {found.weights:,} prunable weights survive; the others "
-        f"({found.sparsity:.1%}) are zeros. Method: {plain(cut.method)}, {how}. The shapes are the original's.",
+        f"({found.sparsity:.1%}) are zeros. Criterion: {plain(cut.criterion)}, {how}. The shapes are the original's.",
         f'```python\nfrom transformers import {kind}\nmodel = {kind}.from_pretrained(".")  # this folder\n```',
         "`tombola.Ticket.load` reads which weights survive. No scores were measured.",
     ]

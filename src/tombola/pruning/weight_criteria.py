@@ -1,4 +1,4 @@
-"""Ways to prune weights as data, and what each does to one matrix."""
+"""Criteria by which weights are pruned, as data, and what each does to one matrix."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,9 +13,9 @@ from tombola.architectures.dissect import dissect
 from tombola.architectures.matrix_layout import fan_in, outputs_first
 from tombola.architectures.sites import Matrix
 from tombola.foundations.errors import TombolaError
-from tombola.pruning.activation_statistics import Gram, Norms, Statistic
+from tombola.pruning.activation_statistics import InputHessian, Norms, Statistic
 from tombola.pruning.magnitude import Threshold, keep_largest
-from tombola.pruning.sparsegpt import BLOCK, DAMPING, Curvature, sparsegpt
+from tombola.pruning.sparsegpt import BLOCK, DAMPING, InverseHessian, sparsegpt
 from tombola.pruning.topk_per_row import keep_in_rows
 from tombola.pruning.wanda import wanda_scores
 from tombola.tickets.nm_sparsity import WeightPattern
@@ -33,8 +33,8 @@ _SEEDS = 2**32
 
 
 @dataclass(frozen=True)
-class Method:
-    """A way to prune weights.
+class Criterion:
+    """A criterion by which weights are chosen.
 
     Attributes:
         title: the name that people know it by.
@@ -50,15 +50,15 @@ class Method:
     updates: bool = False
 
 
-METHODS: Mapping[str, Method] = MappingProxyType(
+CRITERIA: Mapping[str, Criterion] = MappingProxyType(
     {
-        "magnitude": Method("magnitude", ("global", "matrix", "row")),
-        "random": Method("random", ("global", "matrix", "row")),
-        "wanda": Method("Wanda", ("row", "matrix"), Norms),
-        "sparsegpt": Method("SparseGPT", ("matrix",), Gram, updates=True),
+        "magnitude": Criterion("magnitude", ("global", "matrix", "row")),
+        "random": Criterion("random", ("global", "matrix", "row")),
+        "wanda": Criterion("Wanda", ("row", "matrix"), Norms),
+        "sparsegpt": Criterion("SparseGPT", ("matrix",), InputHessian, updates=True),
     }
 )
-"""The ways to prune weights, by the names that users give."""
+"""The criteria, by the names that users give."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class WeightCut:
     """What is to be done to a model's weights.
 
     Attributes:
-        method: a name of `METHODS`.
+        criterion: a name of `CRITERIA`.
         sparsity: share of the weights to remove, from 0 to below 1.
         pattern: N:M; the scope then has no meaning.
         scope: over what weights are compared.
@@ -75,7 +75,7 @@ class WeightCut:
         damping, block: of SparseGPT.
     """
 
-    method: str
+    criterion: str
     sparsity: float
     pattern: WeightPattern | None
     scope: str
@@ -87,7 +87,7 @@ class WeightCut:
     @classmethod
     def of(
         cls,
-        method: str,
+        criterion: str,
         sparsity: float | None = None,
         pattern: str | None = None,
         scope: str | None = None,
@@ -100,13 +100,13 @@ class WeightCut:
         """What a user asks for, checked.
 
         Raises:
-            TombolaError: there is no such method, share, pattern or scope, or they do not go together.
+            TombolaError: there is no such criterion, share, pattern or scope, or they do not go together.
         """
-        if method not in METHODS:
-            raise TombolaError(f"unknown way to prune weights {method!r}; known: {', '.join(METHODS)}")
-        scopes = METHODS[method].scopes
+        if criterion not in CRITERIA:
+            raise TombolaError(f"unknown criterion {criterion!r}; known: {', '.join(CRITERIA)}")
+        scopes = CRITERIA[criterion].scopes
         if scope is not None and scope not in scopes:
-            raise TombolaError(f"{method} compares weights of a {' or '.join(scopes)}, not {scope!r}")
+            raise TombolaError(f"{criterion} compares weights of a {' or '.join(scopes)}, not {scope!r}")
         shape = None if pattern is None else WeightPattern.parse(pattern)
         if shape is not None:
             if scope is not None:
@@ -120,22 +120,22 @@ class WeightCut:
             raise TombolaError(f"the seed must be a whole number from 0 to below {_SEEDS}, not {seed}")
         if not damping > 0 or block < 1:
             raise TombolaError(f"SparseGPT needs damping above 0 and blocks of columns, not {damping} and {block}")
-        return cls(method, sparsity, shape, scope or scopes[0], sequential, seed, damping, block)
+        return cls(criterion, sparsity, shape, scope or scopes[0], sequential, seed, damping, block)
 
     @property
     def calibrated(self) -> bool:
         """Whether it looks at activations."""
-        return METHODS[self.method].statistic is not None
+        return CRITERIA[self.criterion].statistic is not None
 
     def facts(self) -> dict[str, object]:
         """JSON values for a ticket's record."""
-        facts: dict[str, object] = {"ticket": self.method, "asked_sparsity": self.sparsity}
+        facts: dict[str, object] = {"ticket": self.criterion, "asked_sparsity": self.sparsity}
         facts |= {"scope": self.scope} if self.pattern is None else {"pattern": str(self.pattern)}
         if self.calibrated:
             facts["sequential"] = self.sequential
-        if self.method == "random":
+        if self.criterion == "random":
             facts["seed"] = self.seed
-        if METHODS[self.method].updates:
+        if CRITERIA[self.criterion].updates:
             facts |= {"updated_weights": True, "damping": self.damping, "block": self.block}
         return facts
 
@@ -186,7 +186,7 @@ def check_finite(name: str, weight: Tensor) -> None:
 def masks_without_data(
     model: nn.Module, matrices: Sequence[Matrix], weight: Callable[[Matrix], Tensor], cut: WeightCut
 ) -> Iterator[tuple[Matrix, Tensor]]:
-    """The masks of a method that looks at no activations, matrix by matrix, in the order of the anatomy.
+    """The masks of a criterion that looks at no activations, matrix by matrix, in the order of the anatomy.
 
     Args:
         model: whose matrices they are; only its modules are asked, it may be without memory.
@@ -201,7 +201,7 @@ def masks_without_data(
     seeds = {matrix.name: index for index, matrix in enumerate(matrices)}
 
     def scores(matrix: Matrix) -> Tensor:
-        if cut.method == "magnitude":
+        if cut.criterion == "magnitude":
             return weight(matrix)
         # The same draw whenever it is asked for, so that none is kept.
         generator = torch.Generator().manual_seed((cut.seed << 20) + seeds[matrix.name])
@@ -224,8 +224,8 @@ def masks_without_data(
             yield matrix, outputs_first(model, matrix, _by_rows(rows, _magnitude, cut))
 
 
-def prune_matrix(weight: Tensor, statistic: Tensor | Curvature, cut: WeightCut) -> tuple[Tensor, Tensor]:
-    """The mask of a matrix by a method that looks at activations, and its new values.
+def prune_matrix(weight: Tensor, statistic: Tensor | InverseHessian, cut: WeightCut) -> tuple[Tensor, Tensor]:
+    """The mask of a matrix by a criterion that looks at activations, and its new values.
 
     Args:
         weight: [out, in]; it is not changed.
@@ -238,7 +238,7 @@ def prune_matrix(weight: Tensor, statistic: Tensor | Curvature, cut: WeightCut) 
     Raises:
         TombolaError: the new values overflow.
     """
-    if isinstance(statistic, Curvature):
+    if isinstance(statistic, InverseHessian):
         mask, changed = sparsegpt(weight, statistic, cut.sparsity, cut.pattern, block=cut.block)
         if not changed.isfinite().all():
             raise TombolaError(
@@ -253,9 +253,9 @@ def prune_matrix(weight: Tensor, statistic: Tensor | Curvature, cut: WeightCut) 
     return mask, weight.where(mask, 0.0)
 
 
-def digest(statistic: Tensor, cut: WeightCut) -> Tensor | Curvature:
+def digest(statistic: Tensor, cut: WeightCut) -> Tensor | InverseHessian:
     """What `prune_matrix` wants of a statistic; the same for all matrices that share it."""
-    return Curvature.of(statistic, cut.damping) if METHODS[cut.method].updates else statistic
+    return InverseHessian.of(statistic, cut.damping) if CRITERIA[cut.criterion].updates else statistic
 
 
 def _by_rows(weight: Tensor, score: Callable[[Tensor], Tensor], cut: WeightCut) -> Tensor:

@@ -13,12 +13,12 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.matrix_layout import outputs_first
 from tombola.architectures.sites import Matrix
 from tombola.foundations.progress import SILENT, Progress
-from tombola.pruning.activation_statistics import Recorder
-from tombola.pruning.blockwise import always_there, lockstep
+from tombola.pruning.activation_statistics import ActivationObserver
+from tombola.pruning.blockwise import always_there, blockwise
 from tombola.pruning.calibration import Calibration, calibration_inputs, count
 from tombola.pruning.sparsegpt import BLOCK, DAMPING
 from tombola.pruning.weight_criteria import (
-    METHODS,
+    CRITERIA,
     WeightCut,
     check_finite,
     digest,
@@ -50,7 +50,7 @@ class WeightPruning:
 
 def prune_weights(
     model: nn.Module,
-    method: str,
+    criterion: str,
     sparsity: float | None = None,
     *,
     calibration: Calibration | None = None,
@@ -69,7 +69,7 @@ def prune_weights(
 
     Args:
         model: a whole model of a known family, in floating point; it is not changed.
-        method: `magnitude`, `random`, `wanda` or `sparsegpt`.
+        criterion: `magnitude`, `random`, `wanda` or `sparsegpt`.
         sparsity: share to remove, from 0 to below 1; with a pattern, the pattern's, or nothing.
         calibration: for Wanda and SparseGPT, text in batches; the field takes 128 sequences of 2,048 tokens of
             training text ([`windows`][tombola.pruning.calibration.windows] draws them). Padding does not count.
@@ -83,10 +83,12 @@ def prune_weights(
         progress: counts examples, those of every layer.
 
     Raises:
-        TombolaError: unknown architecture, method or scope; a share or pattern that cannot be; a quantised model;
+        TombolaError: unknown architecture, criterion or scope; a share or pattern that cannot be; a quantised model;
             weights or activations that are not finite; no calibration text where it is needed.
     """
-    cut = WeightCut.of(method, sparsity, pattern, scope, sequential=sequential, seed=seed, damping=damping, block=block)
+    cut = WeightCut.of(
+        criterion, sparsity, pattern, scope, sequential=sequential, seed=seed, damping=damping, block=block
+    )
     anatomy = prunable_anatomy(model, cut)
     inputs = calibration_inputs(calibration, model) if cut.calibrated else []
     weights = {matrix.name: parameter.detach() for matrix, parameter in anatomy.prunable(model)}
@@ -127,7 +129,7 @@ def prune_by_blocks(
     residence: Callable[[set[int]], None] = always_there,
     progress: Progress = SILENT,
 ) -> None:
-    """Prune the layers of a model one after the other by a method that looks at activations.
+    """Prune the layers of a model one after the other by a criterion that looks at activations.
 
     Args:
         model: in evaluation mode; `done` changes it, if the text shall pass pruned layers.
@@ -135,20 +137,20 @@ def prune_by_blocks(
         inputs: calibration text.
         cut: what is asked.
         done: is told of each matrix as soon as it is pruned.
-        residence: see [`lockstep`][tombola.pruning.blockwise.lockstep].
+        residence: see [`blockwise`][tombola.pruning.blockwise.blockwise].
         progress: counts examples, those of every layer.
     """
-    statistic = METHODS[cut.method].statistic
+    statistic = CRITERIA[cut.criterion].statistic
     assert statistic is not None
     by_name = {matrix.name: matrix for matrix in anatomy.matrices}
     layers = sorted({matrix.layer for matrix in anatomy.matrices})
-    with lockstep(model, anatomy, inputs, sequential=cut.sequential, residence=residence, progress=progress) as step:
+    with blockwise(model, anatomy, inputs, sequential=cut.sequential, residence=residence, progress=progress) as step:
         for layer in layers:
-            recorder = Recorder(model, anatomy, layer, statistic)
-            with recorder.attached():
-                step.watch(layer, recorder)
+            observer = ActivationObserver(model, anatomy, layer, statistic)
+            with observer.attached():
+                step.watch(layer, observer)
             residence({layer})
-            for names, found in recorder.results():
+            for names, found in observer.results():
                 ready = digest(found, cut)
                 for matrix in (by_name[name] for name in names):
                     parameter = model.get_parameter(matrix.parameter).detach()

@@ -10,7 +10,7 @@ from tombola.report.labels import TICKET_TITLES, and_words, kind_title
 from tombola.report.layout import figure, section
 from tombola.report.markup import Html, element
 from tombola.report.tables import Block, Body, Column, Noted, Table
-from tombola.tickets.pruning_methods import in_words
+from tombola.tickets.ticket import kinds_in_words
 
 _STATISTICS = {
     "super_survivors": "super-survivors",
@@ -33,7 +33,7 @@ def agreement(found: Sequence[Agreeing], gallery: Gallery, *, several: str = "se
     """The section; None where there is nothing to agree with.
 
     Args:
-        found: of each pruning and kind, and of each task where there are several.
+        found: of each kind of ticket and of site, and of each task where there are several.
         gallery: takes the picture and the table.
         several: what the tickets differ in: `seeds`, or `tasks`.
     """
@@ -56,10 +56,10 @@ def agreement(found: Sequence[Agreeing], gallery: Gallery, *, several: str = "se
 
 
 def _label(one: Agreeing, found: Sequence[Agreeing]) -> str:
-    """The kind of site, and what else tells it from the others: the pruning, the task."""
+    """The kind of site, and what else tells it from the others: the kind of ticket, the task."""
     label = kind_title(one.kind)
-    if len({other.pruning for other in found if other.kind == one.kind}) > 1:
-        label += f", pruning {in_words(one.pruning)}"
+    if len({other.ticket_kind for other in found if other.kind == one.kind}) > 1:
+        label += f", pruning {kinds_in_words(one.ticket_kind)}"
     if len({other.task for other in found}) > 1:
         label += f", {one.task or 'between tasks'}"
     return label

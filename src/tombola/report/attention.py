@@ -27,8 +27,8 @@ from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html, element, join
 from tombola.report.study_data import Record
 from tombola.report.tables import Column, Table
-from tombola.tickets.pruning_methods import in_words
-from tombola.tickets.ticket import PRUNINGS, Pruning, Ticket
+from tombola.tickets.pruning_methods import METHODS, in_words
+from tombola.tickets.ticket import Ticket
 
 _TITLES = {"raw": "Raw attention", "norm": "Norm-weighted attention"}
 _WHERE = "Where attention goes"
@@ -46,29 +46,29 @@ _FEATURES = {
 def attention(record: Record, gallery: Gallery) -> Html | None:
     """The section; None where no attention was looked at."""
     full = {
-        cell.seed: AttentionPatterns.read(path)
-        for cell in record.cells
-        if (path := cell.analysis("attention")).is_file()
+        seed_folder.seed: AttentionPatterns.read(path)
+        for seed_folder in record.seed_folders
+        if (path := seed_folder.analysis("attention")).is_file()
     }
     if not full:
         return None
-    tickets: dict[Pruning, dict[int, Ticket]] = {}
-    retrained: dict[tuple[Pruning, int], AttentionPatterns] = {}
-    for pruning in PRUNINGS:
-        for cell in record.cells if "heads" in pruning else ():
-            place = cell.ticket(pruning, "good")
-            if cell.seed in full and (place / "ticket.json").is_file():
-                tickets.setdefault(pruning, {})[cell.seed] = Ticket.load(place)
-            path = cell.analysis("attention", pruning)
+    tickets: dict[str, dict[int, Ticket]] = {}
+    retrained: dict[tuple[str, int], AttentionPatterns] = {}
+    for method, chosen in METHODS.items():
+        for seed_folder in record.seed_folders if chosen.standard and "heads" in chosen.sites else ():
+            place = seed_folder.ticket(method, "good")
+            if seed_folder.seed in full and (place / "ticket.json").is_file():
+                tickets.setdefault(method, {})[seed_folder.seed] = Ticket.load(place)
+            path = seed_folder.analysis("attention", method)
             if path.is_file():
-                retrained[pruning, cell.seed] = AttentionPatterns.read(path)
+                retrained[method, seed_folder.seed] = AttentionPatterns.read(path)
     return attention_section(full, tickets, retrained, record.places, gallery)
 
 
 def attention_section(
     full: Mapping[int, AttentionPatterns],
-    tickets: Mapping[Pruning, Mapping[int, Ticket]],
-    retrained: Mapping[tuple[Pruning, int], AttentionPatterns],
+    tickets: Mapping[str, Mapping[int, Ticket]],
+    retrained: Mapping[tuple[str, int], AttentionPatterns],
     places: Places,
     gallery: Gallery,
 ) -> Html:
@@ -76,19 +76,19 @@ def attention_section(
 
     Args:
         full: seed → patterns of its full model, of the same inputs.
-        tickets: pruning → seed → good ticket; only prunings of heads.
-        retrained: pruning and seed → patterns of the retrained good ticket.
+        tickets: method → seed → good ticket; only methods that prune heads.
+        retrained: method and seed → patterns of the retrained good ticket.
         places: names of the rows of heads.
         gallery: takes the pictures and the table.
     """
     body: list[Html] = []
-    # One pruning tells the story; a study of several has the others in its files.
-    pruning = next((one for one in PRUNINGS if tickets.get(one)), None)
+    # One method tells the story; a study of several has the others in its files.
+    method = next((one for one in METHODS if tickets.get(one)), None)
     seeds = sorted(full)
-    masks = [tickets[pruning][seed].heads for seed in seeds if seed in tickets[pruning]] if pruning else []
+    masks = [tickets[method][seed].heads for seed in seeds if seed in tickets[method]] if method else []
     patterns = [full[seed] for seed in seeds]
-    of_tickets = [full[seed] for seed in seeds if pruning is not None and seed in tickets[pruning]]
-    again = [retrained[pruning, seed] for seed in seeds if pruning is not None and (pruning, seed) in retrained]
+    of_tickets = [full[seed] for seed in seeds if method is not None and seed in tickets[method]]
+    again = [retrained[method, seed] for seed in seeds if method is not None and (method, seed) in retrained]
     figures_ = []
     for weighting in WEIGHTINGS:
         groups = _groups(patterns, of_tickets, masks, again, weighting)
@@ -110,7 +110,7 @@ def attention_section(
     body.append(element("figure", element("h3", _WHERE), table))
     body.append(_maps(patterns[0], places, gallery))
     inputs = len(patterns[0].inputs)
-    of = f", in the good tickets of {in_words(pruning)}" if pruning else ""
+    of = f", in the good tickets of {in_words(method)}" if method else ""
     lead = (
         f"Five classes of attention maps (Kovaleva et al. 2019), by rules, on {figures.plural(inputs, 'input')} of the "
         f"dev split; survivors are heads that survive{of}. Norm-weighted attention counts what really arrives "

@@ -12,22 +12,22 @@ from tombola.report.published import PublishedRow
 from tombola.report.study_data import Record
 from tombola.report.summary import Summary
 from tombola.report.trajectory import Trajectory
-from tombola.tickets.pruning_methods import WAYS, in_words
+from tombola.tickets.pruning_methods import METHODS, in_words
 from tombola.tickets.ticket import SUPER_TICKETS, TICKETS
 
 
 def about_search(record: Record, searches: Sequence[Trajectory]) -> str:
-    """How far the searches of one pruning went before the score fell."""
+    """How far the searches of one method went before the score fell."""
     sparsities = [search.good.sparsity for search in searches]
     kept = [search.good.score / search.full.score for search in searches if search.full.score]
-    what = in_words(searches[0].pruning)
+    what = in_words(searches[0].method)
     seeds = "" if len(searches) == 1 else f" (over {len(searches)} seeds)"
     text = f"Pruning {what} could go on until {_range(sparsities)} of the prunable weights were gone{seeds}"
     text += f"; the last state that held stood at {_range(kept)} of the full score" if kept else ""
-    unfinished = [search for search in searches if all(step.holds for step in search.steps)]
-    failed = [[index for index, step in enumerate(search.steps) if not step.holds] for search in searches]
+    unfinished = [search for search in searches if all(step.holds for step in search.passes)]
+    failed = [[index for index, step in enumerate(search.passes) if not step.holds] for search in searches]
     drops = [
-        search.before(last[-1]).score - search.steps[last[-1]].score
+        search.before(last[-1]).score - search.passes[last[-1]].score
         for search, last in zip(searches, failed, strict=True)
         if last
     ]
@@ -47,7 +47,7 @@ def about_random_curve(record: Record, searches: Sequence[Trajectory], random: S
         return ""
     seeds = {search.seed: search for search in searches}
     pairs = [
-        (point, min(seeds[point.seed].steps, key=lambda step: abs(step.sparsity - point.sparsity)))
+        (point, min(seeds[point.seed].passes, key=lambda step: abs(step.sparsity - point.sparsity)))
         for point in random
         if point.seed in seeds
     ]
@@ -61,9 +61,9 @@ def about_random_curve(record: Record, searches: Sequence[Trajectory], random: S
     return f"{text}: the found score lies outside their 95 % interval."
 
 
-def about_tickets(record: Record, pruning: str) -> str:
-    """What the bars of one pruning say about good against random and bad."""
-    good = record.summary(pruning, "good", "retrained") or record.summary(pruning, "good", "pruned")
+def about_tickets(record: Record, method: str) -> str:
+    """What the bars of one method say about good against random and bad."""
+    good = record.summary(method, "good", "retrained") or record.summary(method, "good", "pruned")
     if good is None:
         return "The good ticket has no score yet."
     stage = "Retrained" if good.stage == "retrained" else "Pruned and not retrained"
@@ -72,7 +72,7 @@ def about_tickets(record: Record, pruning: str) -> str:
         text += f", {_compared(good.score, record.full.score)} the full model"
     parts = [f"{text}."]
     controls = [
-        summary for ticket in TICKETS[1:] if (summary := record.summary(pruning, ticket, good.stage)) is not None
+        summary for ticket in TICKETS[1:] if (summary := record.summary(method, ticket, good.stage)) is not None
     ]
     apart, close = [], []
     ranges = "the 95 % intervals" if record.seeds == 1 else "the ranges of one standard deviation"
@@ -86,8 +86,8 @@ def about_tickets(record: Record, pruning: str) -> str:
         parts.append(f"At the same size it is set apart from {and_words(apart)}: {ranges} do not overlap.")
     if close:
         parts.append(f"From {and_words(close)} this study does not clearly tell it apart: {ranges} overlap.")
-    cut = record.summary(pruning, "good", "pruned")
-    random = record.summary(pruning, "random", "pruned")
+    cut = record.summary(method, "good", "pruned")
+    random = record.summary(method, "random", "pruned")
     if good.stage == "retrained" and cut is not None and random is not None:
         before = f"{figures.score(cut.score)} for good and {figures.score(random.score)} for random"
         parts.append(f"Before retraining it was {before}.")
@@ -100,7 +100,7 @@ def about_tickets(record: Record, pruning: str) -> str:
 
 def about_survival(survival: SiteSurvival, places: Places) -> str:
     """How many sites survive, and where; for several seeds which of them always do."""
-    seeds, kinds = survival.seeds, survival.kinds
+    seeds, kinds = survival.seeds, survival.sites
     parts = []
     for kind, one in kinds.items():
         if kind == "neurons":
@@ -134,10 +134,10 @@ def about_survival(survival: SiteSurvival, places: Places) -> str:
     return f"{text} Two seeds' tickets share {and_words(overlaps)} on average (Jaccard)." if overlaps else text
 
 
-def about_super_survivors(record: Record, pruning: str) -> str:
+def about_super_survivors(record: Record, method: str) -> str:
     """What the super-survivors keep of the score, against tickets of their size."""
     found = {
-        ticket: record.summary(pruning, ticket, "retrained") or record.summary(pruning, ticket, "pruned")
+        ticket: record.summary(method, ticket, "retrained") or record.summary(method, ticket, "pruned")
         for ticket in SUPER_TICKETS
     }
     good = found["super-survivors"]
@@ -145,7 +145,7 @@ def about_super_survivors(record: Record, pruning: str) -> str:
         return "They have no score yet."
     size = good.rows[0]
     words = {**SITE_NAMES, "neurons": ("neuron", "neurons")}
-    many = and_words([figures.plural(getattr(size, kind), *words[kind]) for kind in WAYS[pruning].kinds])
+    many = and_words([figures.plural(getattr(size, kind), *words[kind]) for kind in METHODS[method].sites])
     stage = "retrained" if good.stage == "retrained" else "cut out of the full models"
     text = f"The super-survivors, {many}, score {_scored(good)} when {stage}"
     if record.full is not None:

@@ -41,7 +41,7 @@ class Observed:
 class Agreeing:
     """The agreement of the tickets of one task, or between tasks, on one kind of site or on weights."""
 
-    pruning: str
+    ticket_kind: str
     task: str
     kind: str
     fields: Fields
@@ -72,12 +72,12 @@ class Agreeing:
         return Observed(self.fields.get(name, float), reason, drawn)
 
 
-def kinds_of(comparison: Fields, pruning: str) -> Iterator[Agreeing]:
-    """Each task's tickets of a pruning, kind by kind; those between tasks come last, under no task's name."""
-    found = comparison.inside("prunings").inside(pruning)
-    kinds = ("weights",) if pruning == "weights" else tuple(pruning.split("+"))
+def kinds_of(comparison: Fields, ticket_kind: str) -> Iterator[Agreeing]:
+    """Each task's tickets of one kind, by kinds of sites; those between tasks come last, under no task's name."""
+    found = comparison.inside("kinds").inside(ticket_kind)
+    kinds = ticket_kind.split("+")
     places = [(task, found.inside("tasks").inside(task)) for task in found.inside("tasks").values]
     for task, of_task in [*places, ("", found.inside("between_tasks"))]:
         for kind in kinds:
             if of_task.inside(kind).values:
-                yield Agreeing(pruning, task, kind, of_task.inside(kind))
+                yield Agreeing(ticket_kind, task, kind, of_task.inside(kind))

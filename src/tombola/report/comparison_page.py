@@ -9,13 +9,12 @@ from tombola.report import number_format as figures
 from tombola.report.agreement import agreement
 from tombola.report.chance import kinds_of
 from tombola.report.figure_registry import Gallery
-from tombola.report.labels import PRUNING_TITLES, and_words, kind_title
+from tombola.report.labels import KIND_TITLES, and_words, kind_title
 from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html, element, join
 from tombola.report.optional_json import Fields
 from tombola.report.page import document, ending, heading
-from tombola.tickets.pruning_methods import in_words
-from tombola.tickets.ticket import PRUNINGS, Pruning
+from tombola.tickets.ticket import TICKET_KINDS, TicketKind, kinds_in_words
 
 
 def comparison_page(comparison: Fields, gallery: Gallery) -> str:
@@ -25,17 +24,15 @@ def comparison_page(comparison: Fields, gallery: Gallery) -> str:
         comparison: `comparison.json`, as `tombola compare` writes it.
         gallery: takes the charts and tables.
     """
-    prunings = [pruning for pruning in PRUNINGS if comparison.inside("prunings").inside(pruning).values]
-    tasks = list(
-        dict.fromkeys(task for pruning in prunings for task in _of(comparison, pruning).inside("tasks").values)
-    )
-    found = [one for pruning in prunings for one in kinds_of(comparison, pruning)]
-    parts = [_survival(comparison, pruning, gallery) for pruning in prunings]
+    kinds = [kind for kind in TICKET_KINDS if comparison.inside("kinds").inside(kind).values]
+    tasks = list(dict.fromkeys(task for kind in kinds for task in _of(comparison, kind).inside("tasks").values))
+    found = [one for kind in kinds for one in kinds_of(comparison, kind)]
+    parts = [_survival(comparison, kind, gallery) for kind in kinds]
     within, between = [one for one in found if one.task], [one for one in found if not one.task]
     parts.append(agreement(within, gallery))
-    parts.append(_overlaps(comparison, prunings, gallery))
+    parts.append(_overlaps(comparison, kinds, gallery))
     parts.append(agreement(between, gallery, several="tasks"))
-    n = sum(len(_tickets(comparison, pruning, task)) for pruning in prunings for task in tasks)
+    n = sum(len(_tickets(comparison, kind, task)) for kind in kinds for task in tasks)
     title = join("Tickets of ", element("span", and_words(tasks)))
     facts = [
         figures.plural(len(tasks), "task"),
@@ -46,69 +43,69 @@ def comparison_page(comparison: Fields, gallery: Gallery) -> str:
     return document(f"Tickets of {and_words(tasks)}", heading(title, facts), main, ending("Made by Tombola."))
 
 
-def _of(comparison: Fields, pruning: str) -> Fields:
-    return comparison.inside("prunings").inside(pruning)
+def _of(comparison: Fields, kind: str) -> Fields:
+    return comparison.inside("kinds").inside(kind)
 
 
-def _tickets(comparison: Fields, pruning: str, task: str) -> Sequence[object]:
-    return _of(comparison, pruning).inside("tasks").inside(task).get("tickets", list) or []
+def _tickets(comparison: Fields, kind: str, task: str) -> Sequence[object]:
+    return _of(comparison, kind).inside("tasks").inside(task).get("tickets", list) or []
 
 
-def _survival(comparison: Fields, pruning: Pruning, gallery: Gallery) -> Html | None:
+def _survival(comparison: Fields, kind: TicketKind, gallery: Gallery) -> Html | None:
     """For each task a map of its heads with their layers' MLPs."""
-    if "heads" not in pruning:
+    if "heads" not in kind:
         return None
     found: list[Html] = []
-    for task in _of(comparison, pruning).inside("tasks").values:
-        survival = _site_survival(comparison, pruning, task)
+    for task in _of(comparison, kind).inside("tasks").values:
+        survival = _site_survival(comparison, kind, task)
         if survival is None:
             continue
         chart = charts.survival_grid(survival, Places())
-        name = f"survivors-{pruning.replace('+', '-')}-{len(found)}"
+        name = f"survivors-{kind.replace('+', '-')}-{len(found)}"
         plot = gallery.plot(chart, name, f"Heads that survive in the tickets of {task}")
         found.append(figure(task, _about(survival), plot))
     if not found:
         return None
     lead = "In which share of a task's tickets each head, and each layer's MLP, survives."
-    return section(f"What survives, pruning {in_words(pruning)}", beside(*found), lead=lead)
+    return section(f"What survives, pruning {kinds_in_words(kind)}", beside(*found), lead=lead)
 
 
-def _site_survival(comparison: Fields, pruning: Pruning, task: str) -> SiteSurvival | None:
-    of_task = _of(comparison, pruning).inside("tasks").inside(task)
-    kinds = {}
-    for kind in pruning.split("+"):
-        rows = of_task.inside(kind).get("survival", list)
+def _site_survival(comparison: Fields, kind: TicketKind, task: str) -> SiteSurvival | None:
+    of_task = _of(comparison, kind).inside("tasks").inside(task)
+    sites = {}
+    for site in kind.split("+"):
+        rows = of_task.inside(site).get("survival", list)
         if rows is None:
             return None
         shares = tuple(tuple(row) if isinstance(row, list) else (row,) for row in rows)
         # What chance would share stands in the section on agreement, drawn and not computed.
-        kinds[kind] = KindSurvival(shares, of_task.inside(kind).get("jaccard", float), by_chance=0.0)
-    return SiteSurvival(pruning, len(_tickets(comparison, pruning, task)), kinds)
+        sites[site] = KindSurvival(shares, of_task.inside(site).get("jaccard", float), by_chance=0.0)
+    return SiteSurvival(kind, len(_tickets(comparison, kind, task)), sites)
 
 
 def _about(survival: SiteSurvival) -> str:
     parts = [
-        f"{figures.count(round(one.mean, 1))} of {figures.count(one.total)} {kind_title(kind)}, "
+        f"{figures.count(round(one.mean, 1))} of {figures.count(one.total)} {kind_title(site)}, "
         f"{figures.count(one.everywhere)} of them in every ticket"
-        for kind, one in survival.kinds.items()
+        for site, one in survival.sites.items()
     ]
     return f"{and_words(parts)}."
 
 
-def _overlaps(comparison: Fields, prunings: Sequence[Pruning], gallery: Gallery) -> Html | None:
+def _overlaps(comparison: Fields, kinds: Sequence[TicketKind], gallery: Gallery) -> Html | None:
     found = []
-    for pruning in prunings:
-        for kind, overlap in _matrices(comparison, pruning):
+    for kind in kinds:
+        for site, overlap in _matrices(comparison, kind):
             tasks = overlap.get("tasks", list[str]) or []
             values = overlap.get("jaccard", list) or []
             if len(tasks) < 2:
                 continue
             drawn = overlap.inside("by_chance").inside("random").get("jaccard", list)
             notes = [[_note(drawn, i, j) for j in range(len(tasks))] for i in range(len(tasks))]
-            chart = charts.task_matrix(tasks, values, notes, f"shared {kind_title(kind)} (Jaccard)")
-            label = f"Share of {kind_title(kind)} that the tickets of two tasks have in common"
-            plot = gallery.plot(chart, f"overlap-{pruning.replace('+', '-')}-{kind}", label)
-            title = f"{PRUNING_TITLES[pruning]}: {kind_title(kind)}" if pruning != "weights" else "Weights"
+            chart = charts.task_matrix(tasks, values, notes, f"shared {kind_title(site)} (Jaccard)")
+            label = f"Share of {kind_title(site)} that the tickets of two tasks have in common"
+            plot = gallery.plot(chart, f"overlap-{kind.replace('+', '-')}-{site}", label)
+            title = f"{KIND_TITLES[kind]}: {kind_title(site)}" if kind != "weights" else "Weights"
             found.append(figure(title, _about_overlap(tasks, values, drawn), plot))
     if not found:
         return None
@@ -119,10 +116,10 @@ def _overlaps(comparison: Fields, prunings: Sequence[Pruning], gallery: Gallery)
     return section("Do two tasks keep the same?", beside(*found), lead=lead)
 
 
-def _matrices(comparison: Fields, pruning: Pruning) -> Iterator[tuple[str, Fields]]:
-    overlap = _of(comparison, pruning).inside("overlap")
-    for kind in overlap.values:
-        yield kind, overlap.inside(kind)
+def _matrices(comparison: Fields, kind: TicketKind) -> Iterator[tuple[str, Fields]]:
+    overlap = _of(comparison, kind).inside("overlap")
+    for site in overlap.values:
+        yield site, overlap.inside(site)
 
 
 def _note(drawn: list[list[dict[str, float] | None]] | None, row: int, column: int) -> str:

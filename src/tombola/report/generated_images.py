@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tombola.metrics.scores import metric_title
 from tombola.report.figure_registry import Gallery
-from tombola.report.labels import PRUNING_TITLES, TICKET_TITLES
+from tombola.report.labels import METHOD_TITLES, TICKET_TITLES
 from tombola.report.layout import section
 from tombola.report.markup import Html, element
 from tombola.report.study_data import Record
@@ -18,29 +18,29 @@ def drawings(record: Record, _: Gallery) -> Html | None:
     first = [_picture(record, "majority", record.floor_title, ""), _picture(record, "full", "full model", "none")]
     groups = [one for one in first if one]
     body = [element("div", *groups, class_="drawings")] if groups else []
-    for pruning in record.prunings:
+    for method in record.methods:
         found = [
             one
             for ticket in TICKETS
             for stage in ("pruned", "retrained")
-            if (one := _picture(record, f"{pruning}/{ticket}/{stage}", TICKET_TITLES[ticket], stage, pruning, ticket))
+            if (one := _picture(record, f"{method}/{ticket}/{stage}", TICKET_TITLES[ticket], stage, method, ticket))
         ]
         if found:
-            body += [element("h3", PRUNING_TITLES[pruning]), element("div", *found, class_="drawings")]
+            body += [element("h3", METHOD_TITLES[method]), element("div", *found, class_="drawings")]
     if not body:
         return None
-    seed = f" Seed {record.cells[0].seed}." if record.seeds > 1 else ""
+    seed = f" Seed {record.seed_folders[0].seed}." if record.seeds > 1 else ""
     lead = f"Each model begins with the same noise, so that images at the same place are to be compared.{seed}"
     return section("What they draw", *body, lead=lead)
 
 
 def _picture(
-    record: Record, place: str, title: str, stage: str, pruning: str = "none", ticket: str = "full"
+    record: Record, place: str, title: str, stage: str, method: str = "none", ticket: str = "full"
 ) -> Html | None:
     path = record.drawing(place)
     if path is None:
         return None
-    known = record.summary(pruning, ticket, stage) if stage else None
+    known = record.summary(method, ticket, stage) if stage else None
     name = f"{title}, {stage}" if stage in ("pruned", "retrained") else title
     score = [element("span", f"{metric_title(record.metric)} {scored(known)}", class_="details")] if known else []
     caption = element("figcaption", element("strong", name), *score)

@@ -22,7 +22,9 @@ _STRONGEST = 6
 def interactions(record: Record, gallery: Gallery) -> Html | None:
     """The section; None where no seed asked for it."""
     found = {
-        cell.seed: Interactions.read(path) for cell in record.cells if (path := cell.analysis("interactions")).is_file()
+        one.seed: Interactions.read(path)
+        for one in record.seed_folders
+        if (path := one.analysis("interactions")).is_file()
     }
     return interactions_section(found, record.places, gallery) if found else None
 

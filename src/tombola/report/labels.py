@@ -1,17 +1,20 @@
-"""What prunings, sites, tickets and stages are called before people, and the order in which they are shown."""
+"""What methods, kinds, sites, tickets and stages are called before people, and the order in which they are shown."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from tombola.tickets.pruning_methods import WAYS
-from tombola.tickets.ticket import SUPER_TICKETS, TICKETS
+from tombola.tickets.pruning_methods import METHODS
+from tombola.tickets.ticket import SUPER_TICKETS, TICKET_KINDS, TICKETS
 
 SCORED = ("full", "majority", *TICKETS, *SUPER_TICKETS)
 """What a row may be about, in the order of tables."""
 
 STAGES = ("none", "pruned", "retrained")
 
-PRUNING_TITLES: Mapping[str, str] = MappingProxyType({name: way.title for name, way in WAYS.items()})
+METHOD_TITLES: Mapping[str, str] = MappingProxyType({name: method.title for name, method in METHODS.items()})
+KIND_TITLES: Mapping[str, str] = MappingProxyType({kind: METHODS[kind].title for kind in TICKET_KINDS})
+"""Kind of ticket → its heading, that of its standard method."""
+
 SITE_NAMES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "heads": ("head", "heads"),

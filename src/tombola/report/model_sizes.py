@@ -9,14 +9,14 @@ from tombola.metrics.scores import metric_title
 from tombola.metrics.statistics import mean_std
 from tombola.report import number_format as figures
 from tombola.report.figure_registry import Gallery
-from tombola.report.labels import PRUNING_TITLES
+from tombola.report.labels import METHOD_TITLES
 from tombola.report.layout import section
 from tombola.report.markup import Html, element
 from tombola.report.optional_json import Fields
 from tombola.report.study_data import Record
 from tombola.report.summary import Summary, scored
 from tombola.report.tables import Column, Table
-from tombola.tickets.pruning_methods import WAYS, in_words
+from tombola.tickets.pruning_methods import METHODS, in_words
 
 _WEIGHTS = (
     *("model*.safetensors", "shrunk.safetensors", "masks.safetensors"),
@@ -27,16 +27,16 @@ _WEIGHTS = (
 
 @dataclass(frozen=True)
 class Smaller:
-    """The smaller model of one pruning and one seed.
+    """The smaller model of one method and one seed.
 
     Attributes:
-        pruning, seed: which.
+        method, seed: which.
         folder: that `tombola.load` opens, from the study's.
         disk: bytes of the full model's weights on disk, and of its own.
         cost: `cost.json`; empty for a ticket of weights, whose zeros are back when it runs.
     """
 
-    pruning: str
+    method: str
     seed: int
     folder: Path
     disk: tuple[int, int]
@@ -69,9 +69,9 @@ def smaller(record: Record, gallery: Gallery) -> Html | None:
     found = list(_found(record))
     if not found:
         return None
-    prunings = [pruning for pruning in WAYS if any(one.pruning == pruning for one in found)]
-    groups = [[one for one in found if one.pruning == pruning] for pruning in prunings]
-    models = ("full model", *(PRUNING_TITLES[pruning] for pruning in prunings))
+    methods = [method for method in METHODS if any(one.method == method for one in found)]
+    groups = [[one for one in found if one.method == method] for method in methods]
+    models = ("full model", *(METHOD_TITLES[method] for method in methods))
     columns = (Column("measure", "head", shown=False), *(Column(name, "number") for name in models))
     table = Table.of("Sizes and times of the smaller models", columns, _lines(record, groups))
     path = found[0].folder.as_posix()
@@ -86,15 +86,15 @@ def smaller(record: Record, gallery: Gallery) -> Html | None:
 
 
 def _found(record: Record) -> Iterator[Smaller]:
-    for pruning in record.prunings:
+    for method in record.methods:
         for seed in sorted({row.seed for row in record.rows}):
             home = record.home / f"seed-{seed}"
-            place = home / pruning / "good"
+            place = home / method / "good"
             disk = _bytes(home / "full"), _bytes(place / "shrunk")
             if all(disk):
                 path = place / "cost.json"
                 cost = Fields(read_json(path) if path.is_file() else {}, str(path))
-                yield Smaller(pruning, seed, (place / "shrunk").relative_to(record.folder), disk, cost)
+                yield Smaller(method, seed, (place / "shrunk").relative_to(record.folder), disk, cost)
 
 
 def _bytes(folder: Path) -> int:
@@ -106,7 +106,7 @@ def _lines(record: Record, groups: Sequence[Sequence[Smaller]]) -> Iterator[tupl
     seeds = {one.seed for group in groups for one in group}
     full = _of(record.full, seeds)
     scores = [
-        _of(record.summary(group[0].pruning, "good", "retrained"), {one.seed for one in group}) for group in groups
+        _of(record.summary(group[0].method, "good", "retrained"), {one.seed for one in group}) for group in groups
     ]
     cells = [scored(one) if one else figures.MISSING for one in (full, *scores)]
     yield f"{metric_title(record.metric)}, retrained", *cells
@@ -191,7 +191,9 @@ def _sentence(groups: Sequence[Sequence[Smaller]]) -> str:
     for group in groups:
         known = [one.cost for one in group if one.cost.values]
         shares = [value for cost in known if (value := cost.inside("shrunk").get("share", float)) is not None]
-        reached = [value for cost in known if (value := cost.inside("shrunk").get("reached", float)) is not None]
+        reached = [
+            value for cost in known if (value := cost.inside("shrunk").get("measured_speedup", float)) is not None
+        ]
         if not shares:
             continue
         batch = next(one.batches[-1] for one in group if one.cost.values)
@@ -205,10 +207,10 @@ def _sentence(groups: Sequence[Sequence[Smaller]]) -> str:
                 f"Measured on {what}{dtype}, {device}, {threads}; a ratio is to the full model that took turns with it."
             )
         texts.append(
-            f"Without the pruned {in_words(group[0].pruning)} a batch of {batch} runs "
+            f"Without the pruned {in_words(group[0].method)} a batch of {batch} runs "
             f"{mean_std(reached)[0]:.2f} times as fast: {100 * mean_std(shares)[0]:.0f} % of what the multiply-adds "
             "promise."
         )
-    if any(WAYS[group[0].pruning].pruning == "weights" for group in groups):
+    if any(METHODS[group[0].method].kind == "weights" for group in groups):
         texts.append("A ticket of weights is smaller on disk only: its zeros are there again when it runs.")
     return " ".join(texts)

@@ -5,28 +5,27 @@ from dataclasses import dataclass
 
 from tombola.metrics.statistics import mean_std
 from tombola.report import number_format as figures
-from tombola.report.labels import PRUNING_TITLES
+from tombola.report.labels import METHOD_TITLES
 from tombola.report.study_data import Record
 from tombola.report.summary import Summary, scored
 from tombola.report.tables import Column, Table
-from tombola.tickets.ticket import Pruning
 
-_PAIRS: tuple[tuple[Pruning, Pruning], ...] = (("heads+mlps", "heads+neurons"), ("mlps", "neurons"))
+_PAIRS: tuple[tuple[str, str], ...] = (("heads+mlps", "heads+neurons"), ("mlps", "neurons"))
 
 
 @dataclass(frozen=True)
 class Finer:
-    """The good tickets of two prunings that differ in how finely they take MLPs apart, over the seeds that have both.
+    """The good tickets of two methods that differ in how finely they take MLPs apart, over the seeds that have both.
 
     Attributes:
-        coarse, fine: the prunings.
+        coarse, fine: the methods.
         pruned: their good tickets cut out, the coarse one's first.
         retrained: the same, retrained; None while no seed has both.
         search_seconds: seconds of the two searches, seed by seed; None where one of them is not there.
     """
 
-    coarse: Pruning
-    fine: Pruning
+    coarse: str
+    fine: str
     pruned: tuple[Summary, Summary]
     retrained: tuple[Summary, Summary] | None
     search_seconds: tuple[Sequence[float], Sequence[float]] | None
@@ -48,7 +47,7 @@ class Finer:
 
 
 def finer(record: Record) -> list[Finer]:
-    """Every pair of prunings that the study has."""
+    """Every pair of methods that the study has."""
     found = []
     for coarse, fine in _PAIRS:
         pruned = _shared(record, coarse, fine, "pruned")
@@ -60,24 +59,24 @@ def finer(record: Record) -> list[Finer]:
     return found
 
 
-def _shared(record: Record, coarse: Pruning, fine: Pruning, stage: str) -> tuple[Summary, Summary] | None:
+def _shared(record: Record, coarse: str, fine: str, stage: str) -> tuple[Summary, Summary] | None:
     """The good tickets of both, in the seeds that have both: other seeds would compare luck."""
-    one, other = (record.summary(pruning, "good", stage) for pruning in (coarse, fine))
+    one, other = (record.summary(method, "good", stage) for method in (coarse, fine))
     if one is None or other is None:
         return None
     seeds = {row.seed for row in one.rows} & {row.seed for row in other.rows}
     if not seeds:
         return None
     first, second = (
-        Summary(each.pruning, each.ticket, each.stage, tuple(row for row in each.rows if row.seed in seeds))
+        Summary(each.method, each.ticket, each.stage, tuple(row for row in each.rows if row.seed in seeds))
         for each in (one, other)
     )
     return first, second
 
 
-def _seconds(record: Record, pruning: Pruning, seeds: Sequence[int]) -> list[float]:
+def _seconds(record: Record, method: str, seeds: Sequence[int]) -> list[float]:
     """Seconds of each search, with its pass over the full model, though searches may share that."""
-    return [sum(step.seconds for step in search.steps) for search in record.searches(pruning) if search.seed in seeds]
+    return [sum(step.seconds for step in search.passes) for search in record.searches(method) if search.seed in seeds]
 
 
 def about_finer(one: Finer, higher_is_better: bool) -> str:
@@ -141,7 +140,7 @@ def finer_table(one: Finer, metric: str) -> Table:
         lines.append(_scores(f"{metric}, retrained", one.retrained))
     if one.search_seconds is not None:
         lines.append(_line("seconds of the search", *one.search_seconds, figures.seconds))
-    coarse, fine = PRUNING_TITLES[one.coarse], PRUNING_TITLES[one.fine]
+    coarse, fine = METHOD_TITLES[one.coarse], METHOD_TITLES[one.fine]
     difference = "difference, ± std over seeds" if len(one.seeds) > 1 else "difference"
     columns = (Column("good ticket", "head"), *(Column(name, "number") for name in (coarse, fine, difference)))
     return Table.of(f"{coarse} against {fine.lower()}", columns, lines)

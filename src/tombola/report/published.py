@@ -12,7 +12,7 @@ class PublishedRow:
 
     task: str
     metric: str
-    pruning: str
+    method: str
     ticket: str
     stage: str
     mean: float

@@ -7,7 +7,7 @@ from tombola.metrics.scores import metric_title
 from tombola.report import charts
 from tombola.report import number_format as figures
 from tombola.report.figure_registry import Gallery
-from tombola.report.labels import PRUNING_TITLES, and_words, kind_title
+from tombola.report.labels import METHOD_TITLES, and_words, kind_title
 from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html
 from tombola.report.study_data import Record
@@ -19,16 +19,16 @@ Sizes = list[tuple[str, list[tuple[RandomTickets, SizeScores]]]]
 def random_tickets(record: Record, gallery: Gallery) -> Html | None:
     """The section; None where no seed asked for it."""
     found = []
-    for pruning in record.prunings:
-        paths = [cell.analysis("random-tickets", pruning) for cell in record.cells]
+    for method in record.methods:
+        paths = [seed_folder.analysis("random-tickets", method) for seed_folder in record.seed_folders]
         seeds = [RandomTickets.read(path) for path in paths if path.is_file()]
         if not seeds:
             continue
         sizes = _sizes(seeds)
         chart = charts.random_dots(sizes, metric_title(record.metric))
-        label = f"{metric_title(record.metric)} of random tickets of {in_words(pruning)} at several sizes"
-        plot = gallery.plot(chart, f"random-tickets-{pruning.replace('+', '-')}", label)
-        found.append(figure(PRUNING_TITLES[pruning], _sentences(sizes), plot))
+        label = f"{metric_title(record.metric)} of random tickets of {in_words(method)} at several sizes"
+        plot = gallery.plot(chart, f"random-tickets-{method.replace('+', '-')}", label)
+        found.append(figure(METHOD_TITLES[method], _sentences(sizes), plot))
     if not found:
         return None
     lead = (

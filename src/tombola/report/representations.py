@@ -9,7 +9,7 @@ from tombola.report import charts
 from tombola.report import number_format as figures
 from tombola.report.charts.representations import Point
 from tombola.report.figure_registry import Gallery
-from tombola.report.labels import PRUNING_TITLES, TICKET_TITLES, and_words
+from tombola.report.labels import METHOD_TITLES, TICKET_TITLES, and_words
 from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html, join
 from tombola.report.study_data import Record
@@ -18,11 +18,11 @@ from tombola.report.study_data import Record
 def representations(record: Record, gallery: Gallery) -> Html | None:
     """The section; None where no seed asked for it."""
     found: dict[str, list[Representations]] = {}
-    for pruning in record.prunings:
-        for cell in record.cells:
-            path = cell.analysis("representations", pruning)
+    for method in record.methods:
+        for seed_folder in record.seed_folders:
+            path = seed_folder.analysis("representations", method)
             if path.is_file():
-                found.setdefault(pruning, []).append(Representations.read(path))
+                found.setdefault(method, []).append(Representations.read(path))
     return representations_section(found, gallery) if found else None
 
 
@@ -30,19 +30,19 @@ def representations_section(found: Mapping[str, Sequence[Representations]], gall
     """The section.
 
     Args:
-        found: pruning → what each seed found. A model is called by its ticket and stage: `good pruned`.
+        found: method → what each seed found. A model is called by its ticket and stage: `good pruned`.
         gallery: takes the pictures.
     """
     parts = []
-    for pruning, seeds in found.items():
-        metric, slug = metric_title(seeds[0].metric), pruning.replace("+", "-")
+    for method, seeds in found.items():
+        metric, slug = metric_title(seeds[0].metric), method.replace("+", "-")
         names = [name for name in seeds[0].models if all(name in seed.models for seed in seeds)]
         alike = [point for name in names if name != FULL for point in _points(name, seeds, "cka")]
         probes = [point for name in names for point in _points(name, seeds, "probe")]
         chance = sum(seed.chance for seed in seeds) / len(seeds)
         plots = [
             figure(
-                f"{PRUNING_TITLES[pruning]}: likeness to the full model",
+                f"{METHOD_TITLES[method]}: likeness to the full model",
                 _about_likeness(alike),
                 gallery.plot(
                     charts.layer_lines(alike, "linear CKA with the full model"),
@@ -51,7 +51,7 @@ def representations_section(found: Mapping[str, Sequence[Representations]], gall
                 ),
             ),
             figure(
-                f"{PRUNING_TITLES[pruning]}: what a linear probe reads",
+                f"{METHOD_TITLES[method]}: what a linear probe reads",
                 _about_probes(probes, seeds, metric),
                 gallery.plot(
                     charts.layer_lines(probes, f"{metric} of a linear probe", chance),

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from tombola.metrics.scores import metric_title
 from tombola.report import number_format as figures
 from tombola.report.figure_registry import Gallery
-from tombola.report.labels import PRUNING_TITLES, TICKET_TITLES
+from tombola.report.labels import METHOD_TITLES, TICKET_TITLES
 from tombola.report.layout import section
 from tombola.report.markup import Html, element
 from tombola.report.study_data import Record
 from tombola.report.summary import SIZES, Summary
 from tombola.report.tables import Block, Body, Column, Table
 from tombola.study.results import Row
-from tombola.tickets.pruning_methods import WAYS, in_words
+from tombola.tickets.pruning_methods import METHODS, in_words
 
 _HEADS = {"bytes": "size (MB)"}
 """Of columns that do not have the name of what they show."""
@@ -38,7 +38,7 @@ def results(record: Record, gallery: Gallery) -> Html:
 def _table(record: Record) -> Table:
     sizes = (*record.sites, *SIZES)
     columns = (
-        Column("pruning", "group"),
+        Column("method", "group"),
         Column("ticket", "head", shown=False),
         Column("stage", shown=False),
         Column(metric_title(record.metric), "number", strong=True),
@@ -47,15 +47,15 @@ def _table(record: Record) -> Table:
         *(Column(_HEADS.get(name, name), "number", unit="%" if name == "sparsity" else "") for name in SIZES),
     )
     bodies = []
-    for pruning in ("none", *PRUNING_TITLES):
-        summaries = [one for one in record.summaries if one.pruning == pruning]
+    for method in ("none", *METHOD_TITLES):
+        summaries = [one for one in record.summaries if one.method == method]
         if summaries:
             tickets = dict.fromkeys(one.ticket for one in summaries)
             blocks = [_block([one for one in summaries if one.ticket == ticket], sizes) for ticket in tickets]
-            if pruning == "none" and (floor := record.floors.get(record.metric)):
+            if method == "none" and (floor := record.floors.get(record.metric)):
                 line = ("", figures.score(floor[0]), f"± {figures.score(floor[1])}", *[figures.MISSING] * len(sizes))
                 blocks.insert(0, Block((line,), (record.floor_title,), "majority"))
-            bodies.append(Body(tuple(blocks), group=PRUNING_TITLES.get(pruning, "")))
+            bodies.append(Body(tuple(blocks), group=METHOD_TITLES.get(method, "")))
     return Table(
         "Results", columns, tuple(bodies), style="results many" if record.floors or len(sizes) > 6 else "results"
     )
@@ -65,7 +65,7 @@ def _block(stages: Sequence[Summary], sizes: Sequence[str]) -> Block:
     """The stages of one ticket."""
     ticket = stages[0].ticket
     lines = tuple(_line(summary, sizes) for summary in stages)
-    return Block(lines, (TICKET_TITLES[ticket],), ticket, swatch=stages[0].pruning != "none")
+    return Block(lines, (TICKET_TITLES[ticket],), ticket, swatch=stages[0].method != "none")
 
 
 def _line(summary: Summary, sizes: Sequence[str]) -> tuple[str, ...]:
@@ -74,8 +74,8 @@ def _line(summary: Summary, sizes: Sequence[str]) -> tuple[str, ...]:
 
 
 def _memory(record: Record) -> Html:
-    structured = [in_words(pruning) for pruning in record.prunings if WAYS[pruning].kinds]
-    if len(structured) == len(record.prunings):
+    structured = [in_words(method) for method in record.methods if METHODS[method].sites]
+    if len(structured) == len(record.methods):
         return Html("")
     text = (
         "Zeroed weights save no memory by themselves: a ticket of weights is smaller in a sparse file, and as large as "
@@ -94,7 +94,7 @@ def _by_seed(record: Record, gallery: Gallery) -> Html:
     further = (*(metric_title(name) for name in names), *(["loss"] if losses else []))
     numbers = ("seed", metric_title(record.metric), "95 % interval", *further)
     columns = (
-        *(Column(name) for name in ("pruning", "ticket", "stage")),
+        *(Column(name) for name in ("method", "ticket", "stage")),
         *(Column(name, "number") for name in numbers),
     )
     rows = [row for summary in record.summaries for row in summary.rows]
@@ -111,7 +111,7 @@ def _by_seed(record: Record, gallery: Gallery) -> Html:
 
 def _seed_line(row: Row, names: Sequence[str]) -> tuple[str, ...]:
     return (
-        PRUNING_TITLES.get(row.pruning, ""),
+        METHOD_TITLES.get(row.method, ""),
         TICKET_TITLES[row.ticket],
         "" if row.stage == "none" else row.stage,
         str(row.seed),

@@ -1,4 +1,4 @@
-"""The section on abilities: what is left of each, where it falls, and which way of pruning keeps most."""
+"""The section on abilities: what is left of each, where it falls, and which method keeps most."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from tombola.report import charts
 from tombola.report import number_format as figures
 from tombola.report.charts.retention import RetentionPoint
 from tombola.report.figure_registry import Gallery
-from tombola.report.labels import PRUNING_TITLES, TICKET_TITLES, and_words
+from tombola.report.labels import METHOD_TITLES, TICKET_TITLES, and_words
 from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html, element
 from tombola.report.study_data import Record
@@ -33,7 +33,7 @@ def retention(record: Record, gallery: Gallery) -> Html | None:
         "What is left of each ability",
         element("p", _full_sentence(profiles[0]), class_="sentence"),
         beside(*figures_),
-        _ways(record, profiles, full, gallery) if len(profiles) > 1 else "",
+        _methods(record, profiles, full, gallery) if len(profiles) > 1 else "",
         gallery.table(_falls(profiles), "ability-falls") if known else "",
         _recovery(profiles, gallery),
         _tickets(profiles, gallery),
@@ -43,10 +43,10 @@ def retention(record: Record, gallery: Gallery) -> Html | None:
 
 
 def read_profiles(record: Record) -> list[RetentionProfile]:
-    """The retention profile of every way of pruning that has one. Of several seeds the first: they share the model."""
+    """The retention profile of every method that has one. Of several seeds the first: they share the model."""
     profiles = []
-    for pruning in record.prunings:
-        paths = [cell.analysis("retention", pruning) for cell in record.cells]
+    for method in record.methods:
+        paths = [seed_folder.analysis("retention", method) for seed_folder in record.seed_folders]
         found = next((path for path in paths if path.is_file()), None)
         if found is not None:
             profiles.append(RetentionProfile.read(found))
@@ -111,11 +111,11 @@ def _share(kept: Kept) -> str:
 def _abilities(profile: RetentionProfile, full: Row, gallery: Gallery) -> Html:
     points = _points(profile, full)
     names = [curve.title for curve in profile.curves if curve.learned]
-    title, slug = PRUNING_TITLES[profile.pruning], profile.pruning.replace("+", "-")
+    title, slug = METHOD_TITLES[profile.method], profile.method.replace("+", "-")
     if not points:
         return figure(title, "The full model is at chance in every ability.")
     chart = charts.retention_lines(points, names, profile.threshold, title="kept above chance")
-    label = f"What is left of each ability while pruning {in_words(profile.pruning)}"
+    label = f"What is left of each ability while pruning {in_words(profile.method)}"
     return figure(title, _about(profile), gallery.plot(chart, f"retention-{slug}", label))
 
 
@@ -140,17 +140,17 @@ def _about(profile: RetentionProfile) -> str:
     return f"{text}."
 
 
-def _ways(record: Record, profiles: Sequence[RetentionProfile], full: Row, gallery: Gallery) -> Html:
+def _methods(record: Record, profiles: Sequence[RetentionProfile], full: Row, gallery: Gallery) -> Html:
     points = []
     for profile in profiles:
-        searches = record.searches(profile.pruning)
+        searches = record.searches(profile.method)
         if not searches:
             continue
-        steps = sorted(searches[0].steps, key=lambda step: step.sparsity)
+        steps = sorted(searches[0].passes, key=lambda step: step.sparsity)
         reference = searches[0].full.score
         points += [
             RetentionPoint(
-                PRUNING_TITLES[profile.pruning],
+                METHOD_TITLES[profile.method],
                 step.sparsity,
                 _left(full, step.weights),
                 step.score / reference,
@@ -161,14 +161,14 @@ def _ways(record: Record, profiles: Sequence[RetentionProfile], full: Row, galle
             for step in steps
             if reference > 0
         ]
-    names = [PRUNING_TITLES[profile.pruning] for profile in profiles]
+    names = [METHOD_TITLES[profile.method] for profile in profiles]
     plots = [
         gallery.plot(
             charts.retention_lines(
                 points, names, record.threshold, title="understanding kept", against=against, height=320
             ),
-            f"retention-ways-{against}",
-            f"Understanding that is left by every way of pruning, against {against}",
+            f"retention-methods-{against}",
+            f"Understanding that is left by every method, against {against}",
         )
         for against in ("sparsity", "parameters")
     ]
@@ -176,11 +176,11 @@ def _ways(record: Record, profiles: Sequence[RetentionProfile], full: Row, galle
         "The score is the mean over abilities. Weights that are zero count as gone here; only heads, MLPs and the like "
         "make the model smaller when it runs."
     )
-    return figure("Which way of pruning keeps most", lead, *plots, layout="pair")
+    return figure("Which method keeps most", lead, *plots, layout="pair")
 
 
 def _falls(profiles: Sequence[RetentionProfile]) -> Table:
-    columns = (Column("ability"), *(Column(PRUNING_TITLES[one.pruning], "number") for one in profiles))
+    columns = (Column("ability"), *(Column(METHOD_TITLES[one.method], "number") for one in profiles))
     rows = []
     for number, curve in enumerate(profiles[0].curves):
         if not curve.learned:
@@ -214,10 +214,10 @@ def recovery_in_words(before: Kept, after: Kept, unit: str = " %") -> str:
 def _recovery(profiles: Sequence[RetentionProfile], gallery: Gallery) -> Html:
     """What training again brings back: the profile before and after."""
     names = [curve.title for curve in profiles[0].curves]
-    columns = (Column("pruning"), Column("ticket"), *(Column(name, "number") for name in names))
+    columns = (Column("method"), Column("ticket"), *(Column(name, "number") for name in names))
     rows = [
         (
-            PRUNING_TITLES[profile.pruning],
+            METHOD_TITLES[profile.method],
             TICKET_TITLES[ticket],
             *(recovery_in_words(before, after) for before, after in pairs),
         )
@@ -238,7 +238,7 @@ def _recovery(profiles: Sequence[RetentionProfile], gallery: Gallery) -> Html:
 def _tickets(profiles: Sequence[RetentionProfile], gallery: Gallery) -> Html:
     names = [curve.title for curve in profiles[0].curves]
     columns = (
-        *(Column(name) for name in ("pruning", "ticket", "stage")),
+        *(Column(name) for name in ("method", "ticket", "stage")),
         *(Column(name, "number") for name in names),
     )
     rows = []
@@ -246,7 +246,7 @@ def _tickets(profiles: Sequence[RetentionProfile], gallery: Gallery) -> Html:
         for number, ticket in enumerate(profile.curves[0].tickets):
             kept = [_share(curve.tickets[number].kept) for curve in profile.curves]
             scored = ticket.scored
-            rows.append((PRUNING_TITLES[profile.pruning], TICKET_TITLES[scored.ticket], scored.stage, *kept))
+            rows.append((METHOD_TITLES[profile.method], TICKET_TITLES[scored.ticket], scored.stage, *kept))
     if not rows:
         return Html("")
     table = gallery.table(Table.of("What tickets keep of each ability", columns, rows), "ability-tickets")
@@ -256,13 +256,13 @@ def _tickets(profiles: Sequence[RetentionProfile], gallery: Gallery) -> Html:
 def _raw(profiles: Sequence[RetentionProfile], gallery: Gallery) -> Html:
     """The numbers behind the curves."""
     columns = (
-        Column("pruning"),
+        Column("method"),
         Column("ability"),
         *(Column(name, "number") for name in ("removed", "raw score", "95 % interval", "kept above chance")),
     )
     rows = [
         (
-            PRUNING_TITLES[profile.pruning],
+            METHOD_TITLES[profile.method],
             curve.title,
             figures.share(point.sparsity),
             figures.score(point.kept.raw),

@@ -16,7 +16,7 @@ from tombola.report.chance import kinds_of
 from tombola.report.figure_registry import Gallery
 from tombola.report.generated_images import drawings
 from tombola.report.interactions import interactions
-from tombola.report.labels import PRUNING_TITLES, SITE_NAMES, and_words
+from tombola.report.labels import KIND_TITLES, METHOD_TITLES, SITE_NAMES, and_words
 from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html, join
 from tombola.report.neurons_vs_mlps import about_finer, finer, finer_table
@@ -28,8 +28,8 @@ from tombola.report.study_data import Record
 from tombola.report.summary import Summary
 from tombola.report.text_generation import writing
 from tombola.report.vega import Picture
-from tombola.tickets.pruning_methods import WAYS, in_words
-from tombola.tickets.ticket import SUPER_TICKETS, TICKETS
+from tombola.tickets.pruning_methods import METHODS, in_words
+from tombola.tickets.ticket import SUPER_TICKETS, TICKET_KINDS, TICKETS, kinds_in_words
 
 _LIKE = dict(zip(SUPER_TICKETS, ("good", "random", "bad"), strict=True))
 """Tickets of super-survivors take the names and colours of those of the good ticket's size."""
@@ -60,8 +60,8 @@ def pictures(record: Record, gallery: Gallery) -> list[Html]:
 
 def _searches(record: Record, gallery: Gallery) -> Html | None:
     found = []
-    for pruning in WAYS:
-        searches = record.searches(pruning)
+    for method in METHODS:
+        searches = record.searches(method)
         if not searches:
             continue
         floors = [record.floor(search.full.score) for search in searches]
@@ -72,14 +72,14 @@ def _searches(record: Record, gallery: Gallery) -> Html | None:
             record.threshold,
             metric_title(record.metric),
             record.places,
-            random=(random := record.random_curve(pruning)),
+            random=(random := record.random_curve(method)),
             best=(record.floor_title, best[0]) if best else None,
             higher_is_better=record.higher_is_better,
         )
-        label = f"{metric_title(record.metric)} against sparsity while pruning {in_words(pruning)}"
-        plot = gallery.plot(chart, f"search-{_slug(pruning)}", label)
+        label = f"{metric_title(record.metric)} against sparsity while pruning {in_words(method)}"
+        plot = gallery.plot(chart, f"search-{_slug(method)}", label)
         caption = f"{sentences.about_search(record, searches)}{sentences.about_random_curve(record, searches, random)}"
-        found.append(figure(PRUNING_TITLES[pruning], caption, plot))
+        found.append(figure(METHOD_TITLES[method], caption, plot))
     if not found:
         return None
     kept = f"{100 * record.threshold:g} % of the full score"
@@ -89,8 +89,8 @@ def _searches(record: Record, gallery: Gallery) -> Html | None:
 
 def _tickets(record: Record, gallery: Gallery) -> Html | None:
     found = []
-    for pruning in record.prunings:
-        tickets = [one for one in record.summaries if one.pruning == pruning and one.ticket in TICKETS]
+    for method in record.methods:
+        tickets = [one for one in record.summaries if one.method == method and one.ticket in TICKETS]
         if not tickets:
             continue
         chart = charts.ticket_bars(
@@ -100,9 +100,9 @@ def _tickets(record: Record, gallery: Gallery) -> Html | None:
             metric_title(record.metric),
             record.higher_is_better,
         )
-        label = f"{metric_title(record.metric)} of the tickets of {in_words(pruning)}, pruned and retrained"
-        plot = gallery.plot(chart, f"tickets-{_slug(pruning)}", label)
-        found.append(figure(PRUNING_TITLES[pruning], sentences.about_tickets(record, pruning), plot))
+        label = f"{metric_title(record.metric)} of the tickets of {in_words(method)}, pruned and retrained"
+        plot = gallery.plot(chart, f"tickets-{_slug(method)}", label)
+        found.append(figure(METHOD_TITLES[method], sentences.about_tickets(record, method), plot))
     if not found:
         return None
     spread = (
@@ -110,7 +110,7 @@ def _tickets(record: Record, gallery: Gallery) -> Html | None:
         if record.seeds > 1
         else "95 % bootstrap intervals over examples"
     )
-    lead = f"All tickets of one pruning have the same size. Lines on the bars: {spread}."
+    lead = f"All tickets of one method have the same size. Lines on the bars: {spread}."
     return section("Good tickets against random and bad ones", beside(*found), lead=lead)
 
 
@@ -143,13 +143,13 @@ def _survival(record: Record, gallery: Gallery) -> Html | None:
         return None
     found = []
     for survival in record.survival:
-        title = PRUNING_TITLES[survival.pruning] if len(record.survival) > 1 else ""
+        title = KIND_TITLES[survival.kind] if len(record.survival) > 1 else ""
         caption = sentences.about_survival(survival, record.places)
         plots = _survivors(survival, record.places, gallery)
         found.append(figure(title, caption, *plots, layout="wide-narrow" if len(plots) > 1 else ""))
-    shown = [kind for kind in SITE_NAMES if any(kind in one.kinds for one in record.survival)]
+    shown = [kind for kind in SITE_NAMES if any(kind in one.sites for one in record.survival)]
     kinds = and_words([in_words(kind) for kind in shown])
-    which = in_words(record.survival[0].pruning) if len(record.survival) == 1 else "each pruning"
+    which = kinds_in_words(record.survival[0].kind) if len(record.survival) == 1 else "each kind"
     return section(
         f"{kinds[:1].upper()}{kinds[1:]} that survive",
         *found,
@@ -158,25 +158,25 @@ def _survival(record: Record, gallery: Gallery) -> Html | None:
 
 
 def _survivors(survival: SiteSurvival, places: Places, gallery: Gallery) -> list[Html]:
-    """The plots of one pruning: heads with their layer's MLP or the share of its neurons beside them; channels."""
-    kept, name = in_words(survival.pruning), f"survivors-{_slug(survival.pruning)}"
-    if "heads" in survival.kinds:
+    """The plots of one kind of ticket: heads with their MLP or the share of its neurons beside them; channels."""
+    kept, name = kinds_in_words(survival.kind), f"survivors-{_slug(survival.kind)}"
+    if "heads" in survival.sites:
         grid = charts.survival_grid(survival, places)
         plots = [
             gallery.plot(
                 grid,
                 name,
-                f"{'Heads' if 'neurons' in kept else PRUNING_TITLES[survival.pruning]} that survive in the good ticket",
+                f"{'Heads' if 'neurons' in kept else KIND_TITLES[survival.kind]} that survive in the good ticket",
             )
         ]
-    elif "mlps" in survival.kinds:
+    elif "mlps" in survival.sites:
         plots = [gallery.plot(charts.survival_strip(survival, places), name, "MLPs that survive in the good ticket")]
     else:
         plots = []
-    if "neurons" in survival.kinds:
-        bars = charts.neuron_bars(survival.kinds["neurons"], survival.seeds, places)
+    if "neurons" in survival.sites:
+        bars = charts.neuron_bars(survival.sites["neurons"], survival.seeds, places)
         plots.append(gallery.plot(bars, f"{name}-shares", "Share of every MLP's neurons that survives"))
-    if "channels" in survival.kinds:
+    if "channels" in survival.sites:
         grid = charts.channel_grid(survival, places)
         plots.append(gallery.plot(grid, f"{name}-groups", "Groups of channels that survive in the good ticket"))
     return plots
@@ -186,15 +186,15 @@ def _agreement(record: Record, gallery: Gallery) -> Html | None:
     comparison = record.comparison
     if comparison is None:
         return None
-    found = [one for pruning in record.prunings for one in kinds_of(comparison, pruning) if one.task]
+    found = [one for kind in TICKET_KINDS for one in kinds_of(comparison, kind) if one.task]
     # A study has one task, whose name every line would repeat.
     return agreement(found, gallery)
 
 
 def _super_survivors(record: Record, gallery: Gallery) -> Html | None:
     found = []
-    for pruning in record.prunings:
-        tickets = [one for one in record.summaries if one.pruning == pruning and one.ticket in SUPER_TICKETS]
+    for method in record.methods:
+        tickets = [one for one in record.summaries if one.method == method and one.ticket in SUPER_TICKETS]
         if not tickets:
             continue
         chart = charts.ticket_bars(
@@ -204,9 +204,9 @@ def _super_survivors(record: Record, gallery: Gallery) -> Html | None:
             metric_title(record.metric),
             record.higher_is_better,
         )
-        label = f"{metric_title(record.metric)} of the super-survivors of {in_words(pruning)}, pruned and retrained"
-        plot = gallery.plot(chart, f"super-survivors-{_slug(pruning)}", label)
-        found.append(figure(PRUNING_TITLES[pruning], sentences.about_super_survivors(record, pruning), plot))
+        label = f"{metric_title(record.metric)} of the super-survivors of {in_words(method)}, pruned and retrained"
+        plot = gallery.plot(chart, f"super-survivors-{_slug(method)}", label)
+        found.append(figure(METHOD_TITLES[method], sentences.about_super_survivors(record, method), plot))
     if not found:
         return None
     lead = (
@@ -266,28 +266,28 @@ def _published(record: Record, gallery: Gallery) -> Html | None:
     paper = published()
     rows = paper.task(record.glue) if record.glue else ()
     found = []
-    for pruning in record.prunings:
-        pairs = _pairs(record, rows, pruning)
+    for method in record.methods:
+        pairs = _pairs(record, rows, method)
         if not pairs:
             continue
         chart = charts.beside_published(pairs, metric_title(record.metric))
-        label = f"{metric_title(record.metric)} of this study and of the paper, pruning {in_words(pruning)}"
-        plot = gallery.plot(chart, f"published-{_slug(pruning)}", label)
+        label = f"{metric_title(record.metric)} of this study and of the paper, pruning {in_words(method)}"
+        plot = gallery.plot(chart, f"published-{_slug(method)}", label)
         caption = sentences.about_published(record, pairs, paper.model)
-        found.append(figure(PRUNING_TITLES[pruning], caption, plot))
+        found.append(figure(METHOD_TITLES[method], caption, plot))
     if not found:
         return None
     lead = f"{paper.source}: {paper.model}, {paper.seeds} seeds, {paper.split}; lines are ± one {paper.std}."
     return section(f"Beside the paper’s figures for {record.glue}", beside(*found), lead=lead)
 
 
-def _pairs(record: Record, rows: Sequence[PublishedRow], pruning: str) -> list[tuple[Summary, PublishedRow]]:
+def _pairs(record: Record, rows: Sequence[PublishedRow], method: str) -> list[tuple[Summary, PublishedRow]]:
     found = []
     for summary in record.summaries:
-        if summary.pruning in ("none", pruning):
-            place = (summary.pruning, summary.ticket, summary.stage)
-            found += [(summary, row) for row in rows if (row.pruning, row.ticket, row.stage) == place]
-    return found if any(summary.pruning == pruning for summary, _ in found) else []
+        if summary.method in ("none", method):
+            place = (summary.method, summary.ticket, summary.stage)
+            found += [(summary, row) for row in rows if (row.method, row.ticket, row.stage) == place]
+    return found if any(summary.method == method for summary, _ in found) else []
 
 
 def _slug(text: str) -> str:

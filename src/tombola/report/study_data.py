@@ -22,11 +22,11 @@ from tombola.metrics.scores import floor
 from tombola.report.optional_json import Fields
 from tombola.report.summary import Summary, read_rows, sites_of, summarise
 from tombola.report.trajectory import Trajectory, read_trajectory
-from tombola.study.folder_layout import PICTURE, Cell, Survivors
+from tombola.study.folder_layout import PICTURE, CrossSeedFolder, SeedFolder
 from tombola.study.results import Row, TicketVerdict
-from tombola.tasks.language.retention_threshold import share_to_keep
-from tombola.tickets.pruning_methods import WAYS
-from tombola.tickets.ticket import PRUNINGS, Ticket
+from tombola.tasks.language.retention_threshold import retained_share
+from tombola.tickets.pruning_methods import METHODS
+from tombola.tickets.ticket import Ticket
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Record:
         facts: `study.json`.
         rows: `results.jsonl`.
         verdicts: `verdicts.json`; empty while the study runs.
-        trajectories: the searches found so far, pruning by pruning, seed by seed.
-        survival: survival of sites in the good tickets, for every structured pruning that has one.
+        trajectories: the searches found so far, method by method, seed by seed.
+        survival: survival of sites in the good tickets, of every kind that has one.
         density: density of every matrix in the good tickets of weights, mean over seeds; empty until there is one.
         density_deviations: their deviations over seeds; None for one seed.
     """
@@ -58,10 +58,10 @@ class Record:
         """The rows over all seeds, in the order in which they are shown."""
         return summarise(self.rows)
 
-    def summary(self, pruning: str, ticket: str, stage: str) -> Summary | None:
+    def summary(self, method: str, ticket: str, stage: str) -> Summary | None:
         """One model's summary; None while it is not scored."""
         return next(
-            (one for one in self.summaries if (one.pruning, one.ticket, one.stage) == (pruning, ticket, stage)),
+            (one for one in self.summaries if (one.method, one.ticket, one.stage) == (method, ticket, stage)),
             None,
         )
 
@@ -71,18 +71,18 @@ class Record:
         return self.summary("none", "full", "none")
 
     @property
-    def prunings(self) -> tuple[str, ...]:
-        """The prunings that have results."""
-        return tuple(pruning for pruning in WAYS if any(row.pruning == pruning for row in self.rows))
+    def methods(self) -> tuple[str, ...]:
+        """The methods that have results."""
+        return tuple(method for method in METHODS if any(row.method == method for row in self.rows))
 
-    def searches(self, pruning: str) -> tuple[Trajectory, ...]:
-        """The searches of one pruning, a seed each."""
-        return tuple(one for one in self.trajectories if one.pruning == pruning)
+    def searches(self, method: str) -> tuple[Trajectory, ...]:
+        """The searches of one method, a seed each."""
+        return tuple(one for one in self.trajectories if one.method == method)
 
     def importance(self, kind: str) -> tuple[tuple[tuple[float | None, ...], ...], int]:
         """Importance of the full model's sites of one kind, in rows, mean over seeds; and the number of those seeds.
 
-        Two prunings of a kind begin with the same model and the same importance, so that one of them tells it.
+        Two methods of a kind begin with the same model and the same importance, so that one of them tells it.
         """
         found: dict[int, list[list[float | None]]] = {}
         for search in self.trajectories:
@@ -100,14 +100,14 @@ class Record:
         return Places(*names)
 
     @cached_property
-    def cells(self) -> tuple[Cell, ...]:
+    def seed_folders(self) -> tuple[SeedFolder, ...]:
         """The folders of the seeds that have results."""
-        return tuple(Cell(seed, self.home / f"seed-{seed}") for seed in sorted({row.seed for row in self.rows}))
+        return tuple(SeedFolder(seed, self.home / f"seed-{seed}") for seed in sorted({row.seed for row in self.rows}))
 
     @cached_property
     def comparison(self) -> Fields | None:
         """Survival and agreement across the seeds; None where they were not compared."""
-        path = Survivors.compared(self.home).comparison
+        path = CrossSeedFolder.compared(self.home).comparison
         return Fields(read_json(path), str(path)) if path.is_file() else None
 
     @property
@@ -170,12 +170,12 @@ class Record:
 
     def drawing(self, place: str) -> Path | None:
         """What a model of the first seed drew, by its folder in the seed's; None where there is nothing."""
-        path = self.cells[0].folder / place / PICTURE
+        path = self.seed_folders[0].folder / place / PICTURE
         return path if path.is_file() else None
 
-    def random_curve(self, pruning: str) -> tuple[RandomPoint, ...]:
-        """The random tickets along the searches of a pruning, of all seeds."""
-        folders = (cell.analysis(NAME, pruning).parent for cell in self.cells)
+    def random_curve(self, method: str) -> tuple[RandomPoint, ...]:
+        """The random tickets along the searches of a method, of all seeds."""
+        folders = (seed_folder.analysis(NAME, method).parent for seed_folder in self.seed_folders)
         return tuple(point for folder in folders for point in read_points(folder))
 
     @property
@@ -183,7 +183,7 @@ class Record:
         """Share of the full score that a search keeps."""
         config = self.facts.inside("config")
         threshold = config.get("threshold", float)
-        return share_to_keep(0.9 if threshold is None else threshold, config.get("keep", str))
+        return retained_share(0.9 if threshold is None else threshold, config.get("retain", str))
 
     def floor(self, full: float) -> float:
         """The worst score that a search accepts."""
@@ -201,18 +201,18 @@ def read_record(folder: Path) -> Record:
     home = folder / (facts.inside("task").get("name", str) or rows[0].task)
     seeds = sorted({row.seed for row in rows})
     trajectories, survival, weights = [], [], []
-    for pruning in WAYS:
+    for method, chosen in METHODS.items():
         sites = []
         for seed in seeds:
-            place = home / f"seed-{seed}" / pruning
-            trajectory = read_trajectory(place / "search.jsonl", pruning, seed)
+            place = home / f"seed-{seed}" / method
+            trajectory = read_trajectory(place / "search.jsonl", method, seed)
             if trajectory is not None:
                 trajectories.append(trajectory)
-            # Of each kind of ticket one way is drawn unit by unit: others find the same kind by other means.
-            if pruning not in PRUNINGS or not (place / "good" / "ticket.json").is_file():
+            # Others find tickets of the same kind by other means.
+            if not chosen.standard or not (place / "good" / "ticket.json").is_file():
                 continue
             ticket = Ticket.load(place / "good")
-            if pruning == "weights":
+            if chosen.kind == "weights":
                 # Only the densities are kept: the masks of a large model over five seeds would fill the memory.
                 weights.append(densities(ticket))
             else:

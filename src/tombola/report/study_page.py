@@ -4,7 +4,7 @@ from tombola.metrics.scores import metric_title
 from tombola.metrics.statistics import Verdict
 from tombola.report import number_format as figures
 from tombola.report.figure_registry import Gallery
-from tombola.report.labels import PRUNING_TITLES, TICKET_TITLES
+from tombola.report.labels import METHOD_TITLES, TICKET_TITLES
 from tombola.report.layout import beside
 from tombola.report.markup import Html, element, join
 from tombola.report.model_sizes import smaller
@@ -69,7 +69,7 @@ def _verdict(one: TicketVerdict) -> Html:
     finding, _, numbers = one.sentence.partition(": ")
     return element(
         "article",
-        element("h3", PRUNING_TITLES.get(one.pruning, one.pruning)),
+        element("h3", METHOD_TITLES.get(one.method, one.method)),
         _badge(one.verdict),
         element("p", finding if finding.endswith(".") else f"{finding}.", class_="sentence"),
         element("p", f"{numbers[:1].upper()}{numbers[1:]}", class_="evidence"),
@@ -77,7 +77,7 @@ def _verdict(one: TicketVerdict) -> Html:
 
 
 def _control(one: TicketVerdict) -> Html:
-    name = f"{PRUNING_TITLES.get(one.pruning, one.pruning)}, {TICKET_TITLES.get(one.ticket, one.ticket)}"
+    name = f"{METHOD_TITLES.get(one.method, one.method)}, {TICKET_TITLES.get(one.ticket, one.ticket)}"
     return join(element("strong", name), ": ", one.sentence)
 
 

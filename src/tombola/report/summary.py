@@ -13,9 +13,9 @@ from tombola.metrics.statistics import mean_std
 from tombola.report import number_format as figures
 from tombola.report.labels import SCORED, STAGES
 from tombola.study.results import Row
-from tombola.tickets.pruning_methods import WAYS
+from tombola.tickets.pruning_methods import METHODS
 
-_PRUNING_ORDER = ("none", *WAYS)
+_METHOD_ORDER = ("none", *METHODS)
 
 SIZES = ("weights", "sparsity", "bytes", "seconds")
 """Fields of a row that every table of results shows after the sites."""
@@ -33,7 +33,7 @@ class Summary:
         rows: one row for each seed, in the order of the seeds.
     """
 
-    pruning: str
+    method: str
     ticket: str
     stage: str
     rows: tuple[Row, ...]
@@ -106,11 +106,11 @@ def read_row(values: Mapping[str, object], where: str) -> Row:
     """Read one line.
 
     Raises:
-        TombolaError: a field is missing, of another type, or names an unknown pruning, ticket or stage.
+        TombolaError: a field is missing, of another type, or names an unknown method, ticket or stage.
     """
     row = read(Row, values, where)
     for name, value, known in (
-        ("pruning", row.pruning, _PRUNING_ORDER),
+        ("method", row.method, _METHOD_ORDER),
         ("ticket", row.ticket, SCORED),
         ("stage", row.stage, STAGES),
     ):
@@ -123,14 +123,14 @@ def read_row(values: Mapping[str, object], where: str) -> Row:
 
 
 def summarise(rows: Iterable[Row]) -> tuple[Summary, ...]:
-    """Group rows over seeds: full model and majority first, then pruning by pruning, ticket by ticket, stage by stage.
+    """Group rows over seeds: full model and majority first, then method by method, ticket by ticket, stage by stage.
 
     A study that was resumed may have written a row twice; the last one counts.
     """
     groups: dict[tuple[str, str, str], dict[int, Row]] = {}
     for row in rows:
-        groups.setdefault((row.pruning, row.ticket, row.stage), {})[row.seed] = row
-    ordered = sorted(groups, key=lambda key: (_PRUNING_ORDER.index(key[0]), SCORED.index(key[1]), STAGES.index(key[2])))
+        groups.setdefault((row.method, row.ticket, row.stage), {})[row.seed] = row
+    ordered = sorted(groups, key=lambda key: (_METHOD_ORDER.index(key[0]), SCORED.index(key[1]), STAGES.index(key[2])))
     return tuple(
         Summary(*key, rows=tuple(row for _, row in sorted(groups[key].items(), key=lambda item: item[0])))
         for key in ordered
@@ -144,7 +144,7 @@ def sites_of(rows: Iterable[Row]) -> tuple[str, ...]:
     if not full:
         return "heads", "mlps"
     found = [kind for kind in ("heads", "mlps", "channels") if any(getattr(row, kind) for row in full)]
-    pruned = any("neurons" in WAYS[row.pruning].kinds for row in rows if row.pruning in WAYS)
+    pruned = any("neurons" in METHODS[row.method].sites for row in rows if row.method in METHODS)
     return tuple([*found, "neurons"] if pruned else found)
 
 

@@ -46,8 +46,8 @@ def table(source: Path | Sequence[Row]) -> Table:
         found.add_column(in_words(name) if name in sites else heads.get(name, name), justify="right", no_wrap=True)
     group = ""
     for summary in summarise(rows):
-        if summary.pruning not in ("none", group):
-            group = summary.pruning
+        if summary.method not in ("none", group):
+            group = summary.method
             found.add_row()
             # Its own name is shorter than its title, and no wider than the names of tickets below it.
             found.add_row(Text(group, style="bold underline"))

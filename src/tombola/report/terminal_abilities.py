@@ -11,7 +11,7 @@ from tombola.report.study_data import read_record
 
 
 def abilities_table(folder: Path) -> Table | None:
-    """A line for each way of pruning, a column for each ability; None where a study has no abilities.
+    """A line for each method, a column for each ability; None where a study has no abilities.
 
     Args:
         folder: of the study.
@@ -30,7 +30,7 @@ def abilities_table(folder: Path) -> Table | None:
     for profile in profiles:
         # A terminal is narrow.
         falls = [curve.fall.in_words("{} ({}–{})") if curve.learned else figures.MISSING for curve in profile.curves]
-        found.add_row(*(Text(cell) for cell in (profile.pruning, *falls)))
+        found.add_row(*(Text(cell) for cell in (profile.method, *falls)))
     return found
 
 
@@ -41,14 +41,14 @@ def recovery_table(folder: Path) -> Table | None:
         folder: of the study.
     """
     profiles = read_profiles(read_record(folder))
-    lines = [(profile.pruning, *one) for profile in profiles for one in recoveries(profile)]
+    lines = [(profile.method, *one) for profile in profiles for one in recoveries(profile)]
     if not lines:
         return None
     found = _table("Percentage of each ability that tickets keep, pruned → trained again")
     for name in ("", "", *(curve.title for curve in profiles[0].curves)):
         found.add_column(name, justify="right" if name else "left")
-    for pruning, ticket, pairs in lines:
-        cells = (pruning, ticket, *(recovery_in_words(*pair, unit="") for pair in pairs))
+    for method, ticket, pairs in lines:
+        cells = (method, ticket, *(recovery_in_words(*pair, unit="") for pair in pairs))
         found.add_row(*(Text(cell) for cell in cells))
     return found
 

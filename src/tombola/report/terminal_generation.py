@@ -28,9 +28,9 @@ def writing_table(folder: Path) -> Table | None:
         found.add_column(name, justify="right")
     if full is not None:
         found.add_row(*_cells("full model", full), style="bold")
-    for pruning, profile in works:
+    for method, profile in works:
         for author in profile.authors:
-            found.add_row(*_cells(pruning, author))
+            found.add_row(*_cells(method, author))
     return found
 
 

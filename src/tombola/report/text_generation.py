@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tombola.analysis.generation_profile import Author, WritingProfile
 from tombola.report import number_format as figures
 from tombola.report.figure_registry import Gallery
-from tombola.report.labels import PRUNING_TITLES, TICKET_TITLES
+from tombola.report.labels import METHOD_TITLES, TICKET_TITLES
 from tombola.report.layout import section
 from tombola.report.markup import Html, element, join
 from tombola.report.study_data import Record
@@ -30,21 +30,21 @@ def writing(record: Record, gallery: Gallery) -> Html | None:
         "repetition that of 4-grams that a text had before. Perplexity is that of the full model, which finds noise "
         "surprising and babble not: it says little without repetition."
     )
-    shown = [_side_by_side(pruning, profile, full) for pruning, profile in works]
+    shown = [_side_by_side(method, profile, full) for method, profile in works]
     return section("What it writes", gallery.table(_table(full, works), "writing"), join(*shown), lead=lead)
 
 
 def read_works(record: Record) -> tuple[Author | None, Works]:
-    """The full model, and the profile of every way of pruning that has one. Of several seeds the first."""
+    """The full model, and the profile of every method that has one. Of several seeds the first."""
     full, works = None, []
-    for pruning in ("", *record.prunings):
-        paths = [cell.analysis("writing", pruning) for cell in record.cells]
+    for method in ("", *record.methods):
+        paths = [seed_folder.analysis("writing", method) for seed_folder in record.seed_folders]
         path = next((path for path in paths if path.is_file()), None)
         if path is None:
             continue
         profile = WritingProfile.read(path)
-        if pruning:
-            works.append((pruning, profile))
+        if method:
+            works.append((method, profile))
         else:
             full = next(iter(profile.authors), None)
     return full, works
@@ -58,13 +58,13 @@ def called(author: Author) -> str:
 
 def _table(full: Author | None, works: Works) -> Table:
     columns = (
-        Column("pruning", "group"),
+        Column("method", "group"),
         Column("model", "head"),
         *(Column(name, "number") for name in ("removed", "distinct-1", "distinct-2", "distinct-3", "repetition")),
         *(Column(name, "number") for name in ("tokens", "ended", "perplexity")),
     )
     bodies = [] if full is None else [Body((_line(full),), "")]
-    bodies += [Body(tuple(map(_line, profile.authors)), PRUNING_TITLES[pruning]) for pruning, profile in works]
+    bodies += [Body(tuple(map(_line, profile.authors)), METHOD_TITLES[method]) for method, profile in works]
     return Table("What the full model and tickets write, in numbers", columns, tuple(bodies))
 
 
@@ -81,14 +81,14 @@ def _line(author: Author) -> Block:
     return Block((cells,), (called(author),))
 
 
-def _side_by_side(pruning: str, profile: WritingProfile, full: Author | None) -> Html:
+def _side_by_side(method: str, profile: WritingProfile, full: Author | None) -> Html:
     """The first continuation of some prompts by each model."""
     authors = [*([] if full is None else [full]), *profile.authors]
     parts = []
     for number, prompt in enumerate(profile.prompts[:PROMPTS]):
         cards = (_card(author, prompt, number * profile.sampling.each) for author in authors)
         parts.append(element("div", *cards, class_="written"))
-    summary = f"{PRUNING_TITLES[pruning]}: the same beginnings, continued by the full model and by tickets"
+    summary = f"{METHOD_TITLES[method]}: the same beginnings, continued by the full model and by tickets"
     return element("details", element("summary", summary), *parts)
 
 

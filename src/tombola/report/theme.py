@@ -52,7 +52,7 @@ def _theme(
             "titleLimit": 320,
         },
         # Categories are the found tickets in the order of names.TICKETS; an ordinal pair is pruned, survives;
-        # a diverging one a coarse and a finer pruning; symbols are the five classes of attention.
+        # a diverging one a coarser and a finer method; symbols are the five classes of attention.
         "range": {
             "category": list(tickets),
             "ordinal": [survival[0], survival[-1]],

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tombola.architectures.layer_names import Places
-from tombola.pruning.search import Step, read_steps
+from tombola.pruning.search import SearchPass, read_passes
 from tombola.report import number_format as figures
 from tombola.report.labels import SITE_NAMES
-from tombola.tickets.pruning_methods import WAYS, in_words
+from tombola.tickets.pruning_methods import METHODS, in_words
 
 _NAMED = 8
 """Heads or MLPs that are named one by one before the rest is only counted."""
@@ -17,35 +17,35 @@ _NAMED = 8
 class Trajectory:
     """The search of one seed, over or not; the first step is the full model."""
 
-    pruning: str
+    method: str
     seed: int
-    steps: tuple[Step, ...]
+    passes: tuple[SearchPass, ...]
 
     @property
-    def full(self) -> Step:
+    def full(self) -> SearchPass:
         """The full model, before any cut."""
-        return self.steps[0]
+        return self.passes[0]
 
     @property
-    def good(self) -> Step:
+    def good(self) -> SearchPass:
         """The last state at or above the threshold: the good ticket, once the search is over."""
-        return self.before(len(self.steps))
+        return self.before(len(self.passes))
 
-    def before(self, index: int) -> Step:
+    def before(self, index: int) -> SearchPass:
         """The state that the step at `index` cut: the last one before it that held."""
-        return [step for step in self.steps[:index] if step.holds][-1]
+        return [step for step in self.passes[:index] if step.holds][-1]
 
 
-def read_trajectory(path: Path, pruning: str, seed: int) -> Trajectory | None:
+def read_trajectory(path: Path, method: str, seed: int) -> Trajectory | None:
     """Read a `search.jsonl`; None where there is none yet.
 
     Raises:
         TombolaError: a line is damaged.
     """
-    return Trajectory(pruning, seed, read_steps(path)) if path.is_file() else None
+    return Trajectory(method, seed, read_passes(path)) if path.is_file() else None
 
 
-def removed(step: Step, places: Places) -> str:
+def removed(step: SearchPass, places: Places) -> str:
     """What a step removed, in words; blocks of neurons have no names worth reading and are counted."""
     parts = []
     if weights := step.removed.get("weights"):
@@ -61,27 +61,27 @@ def removed(step: Step, places: Places) -> str:
     return "; ".join(parts) or "nothing"
 
 
-def left(pruning: str, step: Step) -> str:
+def left(method: str, step: SearchPass) -> str:
     """What was left after a step, in words; neurons where they are pruned."""
     parts = [figures.plural(step.heads, "head")]
-    if step.channels or "channels" in WAYS[pruning].kinds:
+    if step.channels or "channels" in METHODS[method].sites:
         parts.append(figures.plural(step.channels, *SITE_NAMES["channels"]))
     if step.mlps or not step.channels:
         parts.append(figures.plural(step.mlps, "MLP"))
-    if "neurons" in WAYS[pruning].kinds:
+    if "neurons" in METHODS[method].sites:
         parts.append(figures.plural(step.neurons, "neuron"))
     return ", ".join([*parts, figures.plural(step.weights, "weight")])
 
 
-def phase(pruning: str, step: Step) -> str:
+def phase(method: str, step: SearchPass) -> str:
     """What was being pruned, in words."""
     if step.phase == "full":
         return "the full model"
-    if WAYS[pruning].pruning == "weights":
-        return "smallest weights of the whole model" if WAYS[pruning].iterative else in_words(pruning)
-    together = "+" in pruning
+    if METHODS[method].kind == "weights":
+        return "smallest weights of the whole model" if METHODS[method].iterative else in_words(method)
+    together = "+" in method
     if step.phase == "joint":
-        return f"{in_words(pruning)} together" if together else in_words(pruning)
+        return f"{in_words(method)} together" if together else in_words(method)
     one = in_words(step.phase)
     return f"{one} alone" if together else f"{one}, refining"
 

@@ -7,7 +7,7 @@ from tombola.metrics.scores import metric_title
 from tombola.report import charts
 from tombola.report import number_format as figures
 from tombola.report.figure_registry import Gallery
-from tombola.report.labels import PRUNING_TITLES
+from tombola.report.labels import METHOD_TITLES
 from tombola.report.layout import beside, figure, section
 from tombola.report.markup import Html, element, join
 from tombola.report.page import document, ending, heading
@@ -17,17 +17,17 @@ from tombola.tickets.pruning_methods import in_words
 
 def transfer_page(found: Transfer, gallery: Gallery) -> str:
     """The page as HTML; `gallery` takes its charts and tables."""
-    prunings = list(dict.fromkeys(cell.pruning for cell in found.cells))
-    main = join(*(_pruning(found, pruning, gallery) for pruning in prunings))
+    methods = list(dict.fromkeys(cell.method for cell in found.cells))
+    main = join(*(_method(found, method, gallery) for method in methods))
     title = join("Do tickets transfer? ", element("span", found.model))
     facts = [figures.plural(len(found.tasks), "task"), figures.plural(len(found.seeds), "seed")]
     return document(f"Transfer of tickets, {found.model}", heading(title, facts), main, ending("Made by Tombola."))
 
 
-def _pruning(found: Transfer, pruning: str, gallery: Gallery) -> Html:
-    cells = [cell for cell in found.cells if cell.pruning == pruning]
+def _method(found: Transfer, method: str, gallery: Gallery) -> Html:
+    cells = [cell for cell in found.cells if cell.method == method]
     plots: list[Html] = []
-    slug = pruning.replace("+", "-")
+    slug = method.replace("+", "-")
     for target in found.tasks:
         of_target = [cell for cell in cells if cell.target == target]
         metric = metric_title(found.metrics[target])
@@ -38,11 +38,11 @@ def _pruning(found: Transfer, pruning: str, gallery: Gallery) -> Html:
         )
         plots.append(figure(f"On {target}", " ".join(cell.sentence() for cell in of_target), plot))
     lead = (
-        f"Good tickets of {in_words(pruning)}, retrained on another task from the same rewound weights, beside the "
+        f"Good tickets of {in_words(method)}, retrained on another task from the same rewound weights, beside the "
         "task’s own tickets and random ones of the transferred tickets’ sizes (Chen et al. 2020). Lines are ± one "
         "standard deviation over seeds. Searches stop at different sizes: the table has them."
     )
-    title = PRUNING_TITLES.get(pruning, pruning)
+    title = METHOD_TITLES.get(method, method)
     table = gallery.table(_table(cells), f"transfer-{slug}")
     note = (
         "Place: 0 is as good as a random ticket, 1 as the task’s own; undefined where these two are not told apart by "

@@ -19,11 +19,11 @@ from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search import PREDICTIONS, Search, read_predictions
 from tombola.study.folder_layout import EVALUATION, WRITING
-from tombola.study.seed_context import Workbench
-from tombola.study.step import TRAINING_COST, Step, spared
+from tombola.study.seed_context import SeedContext
+from tombola.study.step import TRAINING_COST, StudyStep, warn_on_failure
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.language.text_generation import PROMPTS, Writing
-from tombola.tickets.pruning_methods import in_words, way
+from tombola.tickets.pruning_methods import in_words, pruning_method
 from tombola.tickets.ticket import TICKETS, Ticket
 
 ATTENTION_INPUTS = 500
@@ -50,30 +50,30 @@ class AnalysisSteps:
         bench: of that seed.
     """
 
-    def __init__(self, bench: Workbench) -> None:
-        self._bench = bench
-        self._setting = bench.setting
-        self._config = bench.config
-        self._cell = bench.cell
+    def __init__(self, context: SeedContext) -> None:
+        self._context = context
+        self._setting = context.setting
+        self._config = context.config
+        self._seed_folder = context.seed_folder
 
-    def steps(self) -> Iterator[Step]:
+    def steps(self) -> Iterator[StudyStep]:
         """All steps in order; they read what the seed's own steps published.
 
         A model that one analysis cannot look at, for want of attention maps say, keeps its study.
         """
         for step in self._asked():
-            yield dataclasses.replace(step, run=functools.partial(_spare, step))
+            yield dataclasses.replace(step, run=functools.partial(_run_or_warn, step))
 
-    def _asked(self) -> Iterator[Step]:
+    def _asked(self) -> Iterator[StudyStep]:
         if self._setting.task.abilities:
-            for pruning in self._config.prunings:
-                yield self._step("retention", pruning, RETENTION_COST, self._retention)
+            for method in self._config.methods:
+                yield self._step("retention", method, RETENTION_COST, self._retention)
         if "attention" in self._config.analyses:
             cost = ATTENTION_COST * min(ATTENTION_INPUTS, self._setting.task.size("dev"))
             yield self._step("attention", None, cost, self._attention, ATTENTION_COST)
-            for pruning in self._config.prunings if self._setting.save != "none" else ():
-                if "heads" in way(pruning).kinds:
-                    yield self._step("attention", pruning, cost, self._attention, ATTENTION_COST)
+            for method in self._config.methods if self._setting.save != "none" else ():
+                if "heads" in pruning_method(method).sites:
+                    yield self._step("attention", method, cost, self._attention, ATTENTION_COST)
         if "interactions" in self._config.analyses:
             sites = math.prod(self._setting.anatomy.heads) + self._setting.anatomy.mlps
             cost = interactions_cost(sites, min(SAMPLE, self._setting.task.size("dev")))
@@ -81,90 +81,90 @@ class AnalysisSteps:
             cost *= FULL_PRECISION_COST if self._setting.precision == "bf16" else 1.0
             yield self._step("interactions", None, cost, self._interactions)
         if "representations" in self._config.analyses:
-            for pruning in self._config.prunings:
+            for method in self._config.methods:
                 cost = representations_cost(len(TICKETS) + 2)
-                yield self._step("representations", pruning, cost, self._representations)
+                yield self._step("representations", method, cost, self._representations)
         if "writing" in self._config.analyses:
             yield self._step("writing", None, WRITING_COST, self._writing)
-            for pruning in self._config.prunings:
-                tickets = 1 + len(self._config.controls_of(pruning))
-                yield self._step("writing", pruning, WRITING_COST * tickets, self._writing)
+            for method in self._config.methods:
+                tickets = 1 + len(self._config.controls_of(method))
+                yield self._step("writing", method, WRITING_COST * tickets, self._writing)
         if "random-tickets" in self._config.analyses:
-            for pruning in self._config.prunings:
-                yield self._step("random-tickets", pruning, self._random_cost(), self._random)
+            for method in self._config.methods:
+                yield self._step("random-tickets", method, self._random_cost(), self._random)
 
         if random_curve.NAME in self._config.analyses:
             yield from self._random_curves()
 
-    def _random_curves(self) -> Iterator[Step]:
+    def _random_curves(self) -> Iterator[StudyStep]:
         task, config = self._setting.task, self._config
-        training = TRAINING_COST * config.epochs * task.size("train") if config.imp else 0.0
+        training = TRAINING_COST * config.epochs * task.size("train") if config.iterative else 0.0
         cost = training + task.size(config.searched) * task.passes
-        weight = TRAINING_COST if config.imp else task.passes
-        for pruning in config.prunings:
-            needs = (self._cell.ticket(pruning, "good"),)
-            # Other ways begin with the full model at every sparsity, and have tickets of random weights beside them.
-            for index, sparsity in enumerate(config.sparsities if way(pruning).iterative else ()):
-                path = self._cell.analysis(random_curve.file_name(index), pruning)
-                name = f"random {in_words(pruning)} at {100 * sparsity:g} %"
-                run = functools.partial(self._random_point, path, pruning, sparsity)
-                yield Step.of(self._bench, name, path, needs, cost, run, weight, analysis=random_curve.NAME)
+        weight = TRAINING_COST if config.iterative else task.passes
+        for method in config.methods:
+            needs = (self._seed_folder.ticket(method, "good"),)
+            # Other methods begin with the full model at every sparsity, and have tickets of random weights beside them.
+            for index, sparsity in enumerate(config.sparsities if pruning_method(method).iterative else ()):
+                path = self._seed_folder.analysis(random_curve.file_name(index), method)
+                name = f"random {in_words(method)} at {100 * sparsity:g} %"
+                run = functools.partial(self._random_point, path, method, sparsity)
+                yield StudyStep.of(self._context, name, path, needs, cost, run, weight, analysis=random_curve.NAME)
 
-    def _random_point(self, path: Path, pruning: str, sparsity: float, progress: Progress) -> None:
-        bench, config, task = self._bench, self._config, self._bench.task
-        step = random_curve.at(Search.load(self._cell.folder / pruning).steps, sparsity)
-        ticket = random_curve.random_like(step, self._setting.anatomy, self._cell.seed)
-        part = bench.trained(ticket, progress) if config.imp else shrunk(bench.model(), ticket)
-        found = bench.evaluate(part, config.searched, progress)
+    def _random_point(self, path: Path, method: str, sparsity: float, progress: Progress) -> None:
+        context, config, task = self._context, self._config, self._context.task
+        step = random_curve.at(Search.load(self._seed_folder.folder / method).passes, sparsity)
+        ticket = random_curve.random_like(step, self._setting.anatomy, self._seed_folder.seed)
+        part = context.trained(ticket, progress) if config.iterative else shrunk(context.model(), ticket)
+        found = context.evaluate(part, config.searched, progress)
         low, high = statistics.interval(
             task.metric,
             found.predictions,
             task.references(config.searched),
-            seed=self._cell.seed,
-            resamples=config.resamples,
+            seed=self._seed_folder.seed,
+            resamples=config.bootstrap_resamples,
         )
-        stage = "retrained" if config.imp else "pruned"
-        random_curve.RandomPoint(step.sparsity, stage, found.score, low, high, self._cell.seed).write(path)
+        stage = "retrained" if config.iterative else "pruned"
+        random_curve.RandomPoint(step.sparsity, stage, found.score, low, high, self._seed_folder.seed).write(path)
 
-    def _step(self, what: str, pruning: str | None, cost: float, run: Run, weight: float = 1.0) -> Step:
-        """An analysis of the full model, or of the tickets of a way of pruning."""
-        cell = self._cell
-        needs = [cell.full]
-        if pruning is not None:
+    def _step(self, what: str, method: str | None, cost: float, run: Run, weight: float = 1.0) -> StudyStep:
+        """An analysis of the full model, or of the tickets of a method."""
+        seed_folder = self._seed_folder
+        needs = [seed_folder.full]
+        if method is not None:
             # More than some of them read, and all that any does.
-            tickets = [cell.ticket(pruning, name) for name in ("good", *self._config.controls_of(pruning))]
+            tickets = [seed_folder.ticket(method, name) for name in ("good", *self._config.controls_of(method))]
             needs += [*tickets, *(ticket / stage for ticket in tickets for stage in ("pruned", "retrained"))]
-        of = "the full model" if pruning is None else in_words(pruning)
-        path = cell.analysis(what, pruning or "")
+        of = "the full model" if method is None else in_words(method)
+        path = seed_folder.analysis(what, method or "")
         name = f"{what.replace('-', ' ')} of {of}"
-        of_these = functools.partial(run, path, pruning)
-        return Step.of(self._bench, name, path, tuple(needs), cost, of_these, weight, analysis=what)
+        of_these = functools.partial(run, path, method)
+        return StudyStep.of(self._context, name, path, tuple(needs), cost, of_these, weight, analysis=what)
 
-    def _retention(self, path: Path, pruning: str | None, _: Progress) -> None:
-        assert pruning is not None
-        home = self._cell.folder / pruning
+    def _retention(self, path: Path, method: str | None, _: Progress) -> None:
+        assert method is not None
+        home = self._seed_folder.folder / method
         stages = (
-            (Scored(name, stage), self._cell.ticket(pruning, name) / stage / EVALUATION)
+            (Scored(name, stage), self._seed_folder.ticket(method, name) / stage / EVALUATION)
             for name in TICKETS
             for stage in ("pruned", "retrained")
         )
         retention_profile(
-            self._bench.task,
+            self._context.task,
             Search.load(home),
             read_predictions(home / PREDICTIONS),
             {scored: Evaluation.read(file).predictions for scored, file in stages if file.is_file()},
-            Evaluation.read(self._cell.full / EVALUATION).predictions,
+            Evaluation.read(self._seed_folder.full / EVALUATION).predictions,
             split=self._config.searched,
-            pruning=pruning,
+            method=method,
             threshold=self._config.search_options.threshold,
-            seed=self._cell.seed,
-            resamples=self._config.resamples,
+            seed=self._seed_folder.seed,
+            resamples=self._config.bootstrap_resamples,
         ).write(path)
 
-    def _attention(self, path: Path, pruning: str | None, progress: Progress) -> None:
+    def _attention(self, path: Path, method: str | None, progress: Progress) -> None:
         """Of the full model; or of the retrained good ticket, whose pruned heads attend to nothing."""
-        ticket = None if pruning is None else Ticket.load(self._cell.ticket(pruning, "good"))
-        model = self._bench.model() if pruning is None else self._bench.winner(pruning)
+        ticket = None if method is None else Ticket.load(self._seed_folder.ticket(method, "good"))
+        model = self._context.model() if method is None else self._context.good_model(method)
         attention_patterns(
             model.to(self._setting.device),
             self._setting.task,
@@ -176,80 +176,80 @@ class AnalysisSteps:
 
     def _interactions(self, path: Path, _: str | None, progress: Progress) -> None:
         # Of the same examples in every seed, so that seeds differ in their models only.
-        interactions(self._bench.model(), self._setting.task, seed=0, progress=progress).write(path)
+        interactions(self._context.model(), self._setting.task, seed=0, progress=progress).write(path)
 
-    def _representations(self, path: Path, pruning: str | None, progress: Progress) -> None:
+    def _representations(self, path: Path, method: str | None, progress: Progress) -> None:
         """Of the tickets cut out of the full model, and of the good one retrained, where the study saved it."""
-        assert pruning is not None
-        model, home = self._bench.model(), self._cell.folder / pruning
-        tickets = {name: Ticket.load(home / name) for name in ("good", *self._config.controls_of(pruning))}
+        assert method is not None
+        model, home = self._context.model(), self._seed_folder.folder / method
+        tickets = {name: Ticket.load(home / name) for name in ("good", *self._config.controls_of(method))}
         others: dict[str, Callable[[], Subnetwork]] = {
             f"{name} pruned": functools.partial(shrunk, model, ticket) for name, ticket in tickets.items()
         }
-        if (updated := self._bench.updated(pruning)) is not None:
+        if (updated := self._context.updated(method)) is not None:
             others["good pruned"] = functools.partial(shrunk, updated, tickets["good"])
         if self._setting.save != "none" and self._config.retrains:
 
             def retrained() -> Subnetwork:
-                return shrunk(self._bench.winner(pruning).to(self._setting.device), tickets["good"])
+                return shrunk(self._context.good_model(method).to(self._setting.device), tickets["good"])
 
             others["good retrained"] = retrained
         representations(
             whole(model),
             others,
-            self._bench.task,
-            seed=self._cell.seed,
+            self._context.task,
+            seed=self._seed_folder.seed,
             batch_size=self._config.eval_batch_size,
             precision=self._setting.precision,
-            resamples=self._config.resamples,
+            resamples=self._config.bootstrap_resamples,
             progress=progress,
         ).write(path)
 
-    def _writing(self, path: Path, pruning: str | None, _: Progress) -> None:
-        bench = self._bench
-        if pruning is None:
-            authors = [Author("full", "none", 0.0, bench.writing(bench.model()))]
+    def _writing(self, path: Path, method: str | None, _: Progress) -> None:
+        context = self._context
+        if method is None:
+            authors = [Author("full", "none", 0.0, context.writing(context.model()))]
         else:
-            names = ("good", *self._config.controls_of(pruning))
-            authors = [author for name in names for author in self._authors(pruning, name)]
-        WritingProfile(PROMPTS, bench.sampling, tuple(authors)).write(path)
+            names = ("good", *self._config.controls_of(method))
+            authors = [author for name in names for author in self._authors(method, name)]
+        WritingProfile(PROMPTS, context.sampling, tuple(authors)).write(path)
 
-    def _authors(self, pruning: str, name: str) -> Iterator[Author]:
+    def _authors(self, method: str, name: str) -> Iterator[Author]:
         """A ticket as it was pruned, and retrained, if it is known what it wrote then or its model was saved."""
-        bench, home = self._bench, self._cell.ticket(pruning, name)
+        context, home = self._context, self._seed_folder.ticket(method, name)
         ticket, again = Ticket.load(home), home / "retrained"
         sparsity = ticket.sparsity(self._setting.anatomy)
-        model = (bench.updated(pruning) if name == "good" else None) or bench.model()
-        yield Author(name, "pruned", sparsity, bench.writing(shrunk(model, ticket).model))
+        model = (context.updated(method) if name == "good" else None) or context.model()
+        yield Author(name, "pruned", sparsity, context.writing(shrunk(model, ticket).model))
         if (again / WRITING).is_file():
             yield Author(name, "retrained", sparsity, Writing.read(again / WRITING))
         elif (again / "config.json").is_file():
             # It was trained before anyone asked what it writes.
-            model = self._setting.task.load(str(again), seed=self._cell.seed, state="trained")
+            model = self._setting.task.load(str(again), seed=self._seed_folder.seed, state="trained")
             part = shrunk(model.to(self._setting.device), ticket)
-            yield Author(name, "retrained", sparsity, bench.writing(part.model))
+            yield Author(name, "retrained", sparsity, context.writing(part.model))
 
     def _random_cost(self) -> float:
         task, config = self._setting.task, self._config
         passes = DRAWS * SIZES * task.size(config.searched)
         return passes + RETRAINED * (TRAINING_COST * config.epochs * task.size("train") + task.size("dev"))
 
-    def _random(self, path: Path, pruning: str | None, progress: Progress) -> None:
-        assert pruning is not None
-        home = self._cell.folder / pruning
+    def _random(self, path: Path, method: str | None, progress: Progress) -> None:
+        assert method is not None
+        home = self._seed_folder.folder / method
         found = Search.load(home)
 
         def again(ticket: Ticket) -> float:
-            return self._bench.evaluate(self._bench.trained(ticket, progress), "dev", progress).score
+            return self._context.evaluate(self._context.trained(ticket, progress), "dev", progress).score
 
         good = float(read_json(home / "good" / "retrained" / "score.json")["score"])
         random_tickets(
-            self._bench.model(),
+            self._context.model(),
             found,
-            self._bench.task,
-            self._bench.task.metric.floor(found.full_score, self._config.search_options.threshold),
+            self._context.task,
+            self._context.task.metric.floor(found.full_score, self._config.search_options.threshold),
             split=self._config.searched,
-            seed=self._cell.seed,
+            seed=self._seed_folder.seed,
             retrained=(good, again, RETRAINED),
             batch_size=self._config.eval_batch_size,
             precision=self._setting.precision,
@@ -257,6 +257,6 @@ class AnalysisSteps:
         ).write(path)
 
 
-def _spare(step: Step, progress: Progress) -> None:
-    with spared(f"{step.what} left out"):
+def _run_or_warn(step: StudyStep, progress: Progress) -> None:
+    with warn_on_failure(f"{step.what} left out"):
         step.run(progress)

@@ -16,13 +16,13 @@ import yaml
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import metric
 from tombola.metrics.statistics import RESAMPLES
-from tombola.pruning.calibration import LENGTH, SEQUENCES
+from tombola.pruning.calibration import SAMPLES, SEQUENCE_LENGTH
 from tombola.pruning.controls import names as control_names
 from tombola.pruning.search import SearchOptions
 from tombola.tasks.data.glue import GLUE
-from tombola.tasks.language.retention_threshold import share_to_keep
+from tombola.tasks.language.retention_threshold import retained_share
 from tombola.tasks.regimes import NAMED_TASKS, OWN_TEXTS, REGIMES, Regime, regime_of
-from tombola.tickets.pruning_methods import WAYS, way
+from tombola.tickets.pruning_methods import METHODS, pruning_method
 from tombola.tickets.ticket import BLOCK, TICKETS
 from tombola.training.loop import Recipe
 from tombola.training.lora import LEARNING_RATE, LowRank
@@ -46,44 +46,45 @@ class StudyConfig:
         task: a GLUE name, `rotten-tomatoes`, `understanding` of a language model, `digits` or `images` of a denoiser,
             or the path of one's own data.
         data: folder of GLUE's original TSV files, None for the hub; or of one's own images, of the task `images`.
-        dev: file of dev rows, where `task` is a file of training rows.
-        text, text_pair, label: columns of one's own data; None to guess the usual names.
+        validation_file: file of dev rows, where `task` is a file of training rows.
+        text_column, text_pair_column, label_column: columns of one's own data; None to guess the usual names.
         regression: the labels of one's own data are values.
         metric: of one's own data; None for accuracy or Pearson's r.
         train_rows, dev_rows: use a sample of so many rows; None for all.
-        max_length: tokens a text is cut to.
+        max_length: tokens a text of the task is cut to.
         search_split: `dev` as in the paper, or `train` to search on held-out training rows.
         search_rows: how many training rows are held out then; None for as many as dev has, at most a fifth.
-        prunings: ways to prune, each with a search of its own, see `tombola.tickets.pruning_methods.WAYS`; the paper's
-            are `heads+mlps` and `weights`.
-        threshold ... until: see `SearchOptions`.
+        methods: pruning methods, each with a search of its own, see `tombola.tickets.pruning_methods.METHODS`; the
+            paper's are `heads+mlps` and `weights`.
+        threshold ... curve_until: see `SearchOptions`.
         normalise_layers: divide the importance of heads by their layer's norm; None for what serves the task.
-        imp: train between the cuts: a search of weights is iterative magnitude pruning then.
+        iterative: train between the cuts: a search of weights is iterative magnitude pruning then.
         rewind: `pretrained`, `init`, `step-K` or `final`.
-        epochs ... clip: see `Recipe`.
+        epochs ... max_grad_norm: see `Recipe`.
         eval_batch_size: examples at a time when scoring.
         precision: `auto`, `fp32` or `bf16`.
         analyses: what to ask of the tickets, see `ANALYSES`, or `all` alone for those that fit the study; no part of
             the hash, as the tickets stay the same.
         device: `auto`, or PyTorch's name of a device.
-        resamples: of each bootstrap.
+        bootstrap_resamples: of each bootstrap.
         trust_remote_code: run code that comes with a model.
         controls: tickets of the good one's size that it is compared with: `random`, `random-layerwise`, `bad`.
         abilities: of a language model, see `tombola.tasks.language.abilities.catalog`; none for those that need no
             files.
         text_tokens: judge so many tokens of texts at most; None for as many as rows are asked for.
-        keep: what must not be lost, as `grammar>=0.9`; goes before the threshold.
-        corpus: text file that a language model is calibrated, trained and judged on; None for plot summaries.
-        start: what every text begins with: `none`, `bos`, `eos`, a token, or `auto` for what suits the model best.
-        calibration_rows, calibration_length: examples, and tokens of each, by whose activations Wanda and SparseGPT go.
-        importance_rows, importance_length: blocks of text, and tokens of each, by whose loss sites of a language model
-            are ranked.
-        recovery: tokens that the tickets of a language model are trained on again; 0 for none.
+        retain: what must not be lost, as `grammar>=0.9`; goes before the threshold.
+        text_file: text file that a language model is calibrated, trained and judged on; None for plot summaries.
+        bos_token: what every text begins with: `none`, `bos`, `eos`, a token, or `auto` for what suits the model best.
+        calibration_samples, sequence_length: samples of text, and tokens of each, by whose activations Wanda and
+            SparseGPT go; what the texts of the task are cut to is `max_length`.
+        importance_samples, importance_sequence_length: samples of text, and tokens of each, by whose loss sites of a
+            language model are ranked.
+        recovery_tokens: tokens that the tickets of a language model are trained on again; 0 for none.
         lora_rank: train them through adapters of this rank, see `tombola.training.lora`; 0 to train all their weights.
         lora_learning_rate: of the adapters, in place of `learning_rate`.
         image_size: scale and crop one's own images to squares of so many pixels; None for images of one size.
-        features: folder or hub id of a vision network in whose space one's own images are compared; None for a space
-            that needs no download.
+        feature_model: folder or hub id of a vision network in whose space one's own images are compared; None for a
+            space that needs no download.
         pipeline: folder or hub id of the pipeline around `model`, where that is a denoiser by itself.
 
     Raises:
@@ -93,10 +94,10 @@ class StudyConfig:
     model: str = "minilm"
     task: str = "rotten-tomatoes"
     data: str | None = None
-    dev: str | None = None
-    text: str | None = None
-    text_pair: str | None = None
-    label: str | None = None
+    validation_file: str | None = None
+    text_column: str | None = None
+    text_pair_column: str | None = None
+    label_column: str | None = None
     regression: bool = False
     metric: str | None = None
     train_rows: int | None = None
@@ -104,7 +105,7 @@ class StudyConfig:
     max_length: int = 128
     search_split: str = "dev"
     search_rows: int | None = None
-    prunings: tuple[str, ...] = ("heads+mlps", "weights")
+    methods: tuple[str, ...] = ("heads+mlps", "weights")
     threshold: float = 0.9
     heads_step: float = 0.1
     mlps_step: int = 1
@@ -115,43 +116,43 @@ class StudyConfig:
     refine_neurons_step: float = 0.05
     weights_step: float = 0.1
     sparsities: tuple[float, ...] = ()
-    until: float | None = None
+    curve_until: float | None = None
     normalise_layers: bool | None = None
-    imp: bool = False
+    iterative: bool = False
     rewind: str = "pretrained"
     epochs: int = 3
     learning_rate: float = 2e-5
     batch_size: int = 32
     weight_decay: float = 0.01
-    warmup: float = 0.1
-    clip: float = 1.0
+    warmup_ratio: float = 0.1
+    max_grad_norm: float = 1.0
     eval_batch_size: int = 64
     precision: str = "auto"
     device: str = "auto"
-    resamples: int = RESAMPLES
+    bootstrap_resamples: int = RESAMPLES
     analyses: tuple[str, ...] = ANALYSES[:2]
     trust_remote_code: bool = False
     controls: tuple[str, ...] = TICKETS[1:]
     abilities: tuple[str, ...] = ()
     text_tokens: int | None = None
-    keep: str | None = None
-    corpus: str | None = None
-    start: str = "auto"
-    calibration_rows: int = SEQUENCES
-    calibration_length: int = LENGTH
-    importance_rows: int = 128
-    importance_length: int = 128
-    recovery: int = 0
+    retain: str | None = None
+    text_file: str | None = None
+    bos_token: str = "auto"
+    calibration_samples: int = SAMPLES
+    sequence_length: int = SEQUENCE_LENGTH
+    importance_samples: int = 128
+    importance_sequence_length: int = 128
+    recovery_tokens: int = 0
     lora_rank: int = 0
     lora_learning_rate: float = LEARNING_RATE
     image_size: int | None = None
-    features: str | None = None
+    feature_model: str | None = None
     pipeline: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "prunings", tuple(way(pruning).name for pruning in self.prunings))
-        if not self.prunings or len(set(self.prunings)) < len(self.prunings):
-            raise TombolaError(f"name at least one pruning, and each once, of {', '.join(WAYS)}")
+        object.__setattr__(self, "methods", tuple(pruning_method(method).name for method in self.methods))
+        if not self.methods or len(set(self.methods)) < len(self.methods):
+            raise TombolaError(f"name at least one method, and each once, of {', '.join(METHODS)}")
         for control in self.controls:
             if control not in TICKETS[1:]:
                 raise TombolaError(f"unknown control {control!r}; known: {', '.join(TICKETS[1:])}")
@@ -171,23 +172,25 @@ class StudyConfig:
             _ = metric(self.metric)
         if self.search_rows is not None and self.search_split == "dev":
             raise TombolaError("search_rows is for search_split train; the search runs on dev")
-        if self.imp and not any(way(one).pruning != "weights" or way(one).iterative for one in self.prunings):
+        if self.iterative and not any(
+            pruning_method(one).kind != "weights" or pruning_method(one).iterative for one in self.methods
+        ):
             raise TombolaError(
-                "imp trains between cuts of weights or sites; the searches named begin with the full model each time: "
-                "add --no-imp"
+                "iterative trains between cuts of weights or sites; the searches named begin with the full model each "
+                "time: add --no-iterative"
             )
-        if self.recovery < 0:
-            raise TombolaError(f"recovery must be 0 or more tokens, not {self.recovery}")
+        if self.recovery_tokens < 0:
+            raise TombolaError(f"recovery_tokens must be 0 or more tokens, not {self.recovery_tokens}")
         if self.lora_rank < 0:
             raise TombolaError(f"lora_rank must be 0 or more, not {self.lora_rank}")
-        if self.lora_rank and not self.recovery:
-            raise TombolaError("lora_rank trains tickets again: say with recovery on how many tokens")
+        if self.lora_rank and not self.recovery_tokens:
+            raise TombolaError("lora_rank trains tickets again: say with recovery_tokens on how many tokens")
         if self._changed(("lora_learning_rate",)) and not self.lora_rank:
             raise TombolaError("lora_learning_rate is that of adapters: say with lora_rank how large they are")
         for name in (
-            *("train_rows", "dev_rows", "search_rows", "max_length", "eval_batch_size", "resamples"),
+            *("train_rows", "dev_rows", "search_rows", "max_length", "eval_batch_size", "bootstrap_resamples"),
             *("text_tokens", "image_size"),
-            *("calibration_rows", "calibration_length", "importance_rows", "importance_length"),
+            *("calibration_samples", "sequence_length", "importance_samples", "importance_sequence_length"),
         ):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -209,7 +212,7 @@ class StudyConfig:
             )
         if self.task in NAMED_TASKS and (own := self._changed(OWN_TEXTS)):
             raise TombolaError(f"{own[0]} is for data of your own; {self.task} has its own columns, rows and metric")
-        if not self.regime.trains and (self.imp or self.rewinding != Rewinding()):
+        if not self.regime.trains and (self.iterative or self.rewinding != Rewinding()):
             raise TombolaError(f"{self.task} trains no full model, so that there is nothing to rewind to")
 
     def _changed(self, names: Sequence[str]) -> list[str]:
@@ -221,7 +224,7 @@ class StudyConfig:
         if analysis == "random-curve" and not self.sparsities:
             return "random-curve goes along the sparsities of a search: name them with sparsities"
         if analysis == "random-tickets" and not self.retrains:
-            return "random-tickets trains tickets again: say with recovery on how many tokens"
+            return "random-tickets trains tickets again: say with recovery_tokens on how many tokens"
         reason = self.regime.unfit.get(analysis)
         return None if reason is None else f"{reason}; {self.task} judges {self.regime.judges}"
 
@@ -286,11 +289,11 @@ class StudyConfig:
     def search_options(self) -> SearchOptions:
         """Threshold and steps of the searches."""
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(SearchOptions)}
-        return SearchOptions(**{**values, "threshold": share_to_keep(self.threshold, self.keep)})
+        return SearchOptions(**{**values, "threshold": retained_share(self.threshold, self.retain)})
 
-    def controls_of(self, pruning: str) -> tuple[str, ...]:
-        """The controls of a way of pruning that say something, see `tombola.pruning.controls.names`."""
-        return tuple(name for name in control_names(pruning) if name in self.controls)
+    def controls_of(self, method: str) -> tuple[str, ...]:
+        """The controls of a method that say something, see `tombola.pruning.controls.names`."""
+        return tuple(name for name in control_names(method) if name in self.controls)
 
     @property
     def regime(self) -> Regime:
@@ -300,7 +303,7 @@ class StudyConfig:
     @property
     def retrains(self) -> bool:
         """Whether tickets are trained again."""
-        return self.regime.trains or self.recovery > 0
+        return self.regime.trains or self.recovery_tokens > 0
 
     @property
     def recipe(self) -> Recipe:
@@ -343,8 +346,9 @@ class StudyConfig:
         """
         values = self.settings()
         del values["analyses"]
-        local = ["model", "data", "dev"] if self.task in NAMED_TASKS else ["model", "task", "data", "dev"]
-        local += ["corpus", "features", "pipeline"]
+        local = ["model", "data", "validation_file", "text_file", "feature_model", "pipeline"]
+        if self.task not in NAMED_TASKS:
+            local.append("task")
         for name in local:
             if values[name] is not None:
                 values[name] = fingerprint(values[name])

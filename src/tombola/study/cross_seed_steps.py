@@ -11,15 +11,15 @@ from tombola.analysis.agreement.comparison_json import entry
 from tombola.analysis.agreement.survival import super_survivor_controls, super_survivors
 from tombola.foundations.atomic_files import publish, write_json
 from tombola.foundations.progress import Progress
-from tombola.study.folder_layout import Survivors
-from tombola.study.seed_context import Workbench
-from tombola.study.step import COMPARING_COST, TRAINING_COST, Step
+from tombola.study.folder_layout import CrossSeedFolder
+from tombola.study.seed_context import SeedContext
+from tombola.study.step import COMPARING_COST, TRAINING_COST, StudyStep
 from tombola.subnetworks.subnetwork import shrunk
-from tombola.tickets.pruning_methods import in_words
-from tombola.tickets.ticket import PRUNINGS, SUPER_TICKETS, Pruning, Ticket
+from tombola.tickets.pruning_methods import METHODS, in_words
+from tombola.tickets.ticket import SUPER_TICKETS, Ticket
 
 
-class SurvivorSteps:
+class CrossSeedSteps:
     """Compare the good tickets of all seeds, and score and retrain their super-survivors like any ticket.
 
     Tickets of weights have no super-survivors of their own: they are compared only.
@@ -29,64 +29,66 @@ class SurvivorSteps:
         survivors: where results go.
     """
 
-    def __init__(self, benches: Sequence[Workbench], survivors: Survivors) -> None:
-        self._benches = tuple(benches)
+    def __init__(self, contexts: Sequence[SeedContext], survivors: CrossSeedFolder) -> None:
+        self._contexts = tuple(contexts)
         self._survivors = survivors
 
-    def steps(self) -> Iterator[Step]:
+    def steps(self) -> Iterator[StudyStep]:
         """All steps in order; they read what the seeds' own steps published."""
-        survivors, first = self._survivors, self._benches[0]
+        survivors, first = self._survivors, self._contexts[0]
         compare_all = "compare the tickets of all seeds"
-        good = self._good(self._prunings)
-        yield Step(compare_all, COMPARING_COST, 1.0, survivors.comparison, self._compare, good)
-        prunings = [pruning for pruning in self._prunings if pruning != "weights"]
-        for pruning in prunings:
-            place, draw = survivors.folder / pruning, functools.partial(self._tickets, pruning)
-            what = f"draw super-survivors of {in_words(pruning)}"
-            yield Step(what, 1.0, 1.0, place, draw, self._good([pruning]))
+        good = self._good(self._methods)
+        yield StudyStep(compare_all, COMPARING_COST, 1.0, survivors.comparison, self._compare, good)
+        methods = [method for method in self._methods if METHODS[method].sites]
+        for method in methods:
+            place, draw = survivors.folder / method, functools.partial(self._tickets, method)
+            what = f"draw super-survivors of {in_words(method)}"
+            yield StudyStep(what, 1.0, 1.0, place, draw, self._good([method]))
         dev = first.setting.task.size("dev")
         # They are small, so that training them costs a fraction of what the whole model's does.
         train = 0.4 * TRAINING_COST * first.config.epochs * first.setting.task.size("train")
-        for bench, pruning in itertools.product(self._benches, prunings):
+        for context, method in itertools.product(self._contexts, methods):
             for name in SUPER_TICKETS:
-                home = survivors.scores(pruning, name, bench.cell.seed)
-                needs = (survivors.folder / pruning, bench.cell.full)
-                label = f"seed {bench.cell.seed}: %s {name.replace('-', ' ')} of {in_words(pruning)}"
-                pruned = functools.partial(self._score, bench, pruning, name)
-                yield Step(label % "score", dev, 1.0, home / "pruned", pruned, needs, bench)
-                again = functools.partial(self._score, bench, pruning, name, retrained=True)
+                home = survivors.scores(method, name, context.seed_folder.seed)
+                needs = (survivors.folder / method, context.seed_folder.full)
+                label = f"seed {context.seed_folder.seed}: %s {name.replace('-', ' ')} of {in_words(method)}"
+                pruned = functools.partial(self._score, context, method, name)
+                yield StudyStep(label % "score", dev, 1.0, home / "pruned", pruned, needs, context)
+                again = functools.partial(self._score, context, method, name, retrained=True)
                 cost, weight = train + dev, 0.4 * TRAINING_COST
                 if not first.config.retrains:
                     continue
-                yield Step(label % "retrain", cost, weight, home / "retrained", again, needs, bench)
+                yield StudyStep(label % "retrain", cost, weight, home / "retrained", again, needs, context)
 
     @property
-    def _prunings(self) -> list[Pruning]:
-        """The ways of which there is one for each kind of ticket: others find the same kind by other means."""
-        return [pruning for pruning in PRUNINGS if pruning in self._benches[0].config.prunings]
+    def _methods(self) -> list[str]:
+        """The study's standard methods, one for each kind of ticket: others find the same kind by other means."""
+        return [name for name, one in METHODS.items() if one.standard and name in self._contexts[0].config.methods]
 
-    def _good(self, prunings: Sequence[Pruning]) -> tuple[Path, ...]:
+    def _good(self, methods: Sequence[str]) -> tuple[Path, ...]:
         """The good tickets of all seeds."""
-        return tuple(cell.ticket(pruning, "good") for cell in self._survivors.cells for pruning in prunings)
+        return tuple(
+            seed_folder.ticket(method, "good") for seed_folder in self._survivors.seed_folders for method in methods
+        )
 
     def _compare(self, _: Progress) -> None:
-        good = self._good(self._prunings)
+        good = self._good(self._methods)
         write_json(self._survivors.comparison, entry(compare(good), relative_to=self._survivors.home))
 
-    def _tickets(self, pruning: Pruning, _: Progress) -> None:
-        tickets = [Ticket.load(cell.ticket(pruning, "good")) for cell in self._survivors.cells]
-        made = super_survivor_controls(tickets, 0, self._benches[0].setting.anatomy)
+    def _tickets(self, method: str, _: Progress) -> None:
+        tickets = [Ticket.load(seed_folder.ticket(method, "good")) for seed_folder in self._survivors.seed_folders]
+        made = super_survivor_controls(tickets, 0, self._contexts[0].setting.anatomy)
         drawn = {"super-survivors": super_survivors(tickets), "super-random": made["random"], "super-bad": made["bad"]}
-        with publish(self._survivors.folder / pruning) as draft:
+        with publish(self._survivors.folder / method) as draft:
             for name, ticket in drawn.items():
                 ticket.with_provenance(ticket=name).save(draft / name)
 
     def _score(
-        self, bench: Workbench, pruning: Pruning, name: str, progress: Progress, *, retrained: bool = False
+        self, context: SeedContext, method: str, name: str, progress: Progress, *, retrained: bool = False
     ) -> None:
         started = time.perf_counter()
-        ticket = Ticket.load(self._survivors.ticket(pruning, name))
-        part = bench.trained(ticket, progress) if retrained else shrunk(bench.model(), ticket)
+        ticket = Ticket.load(self._survivors.ticket(method, name))
+        part = context.trained(ticket, progress) if retrained else shrunk(context.model(), ticket)
         stage = "retrained" if retrained else "pruned"
-        with publish(self._survivors.scores(pruning, name, bench.cell.seed) / stage) as draft:
-            bench.write_score(draft, part, name, stage, started, progress)
+        with publish(self._survivors.scores(method, name, context.seed_folder.seed) / stage) as draft:
+            context.write_score(draft, part, name, stage, started, progress)

@@ -27,7 +27,7 @@ TRANSFER = "transfer.json"
 
 
 @dataclass(frozen=True)
-class Cell:
+class SeedFolder:
     """One seed of a study: its folder, and what is read from it."""
 
     seed: int
@@ -38,45 +38,45 @@ class Cell:
         """The fine-tuned model."""
         return self.folder / "full"
 
-    def ticket(self, pruning: str, name: str) -> Path:
+    def ticket(self, method: str, name: str) -> Path:
         """The folder of a ticket."""
-        return self.folder / pruning / name
+        return self.folder / method / name
 
-    def updated(self, pruning: str) -> Path:
-        """The folder of the good ticket's model, where its way of pruning changed the weights that survive."""
-        return self.folder / pruning / "updated"
+    def updated(self, method: str) -> Path:
+        """The folder of the good ticket's model, where its method changed the weights that survive."""
+        return self.folder / method / "updated"
 
-    def analysis(self, what: str, pruning: str = "") -> Path:
-        """The file of an analysis: of the full model, or of the tickets of a pruning."""
-        return self.folder / "analysis" / pruning / f"{what}.json"
+    def analysis(self, what: str, method: str = "") -> Path:
+        """The file of an analysis: of the full model, or of the tickets of a method."""
+        return self.folder / "analysis" / method / f"{what}.json"
 
-    def scored(self, prunings: tuple[str, ...]) -> Iterator[Path]:
+    def scored(self, methods: tuple[str, ...]) -> Iterator[Path]:
         """The folder of every model that has a score, in the order of rows."""
         places = [self.folder / "majority", self.full]
-        for pruning in prunings:
+        for method in methods:
             for name in TICKETS:
-                places += [self.ticket(pruning, name) / stage for stage in ("pruned", "retrained")]
+                places += [self.ticket(method, name) / stage for stage in ("pruned", "retrained")]
         return (place for place in places if (place / "score.json").is_file())
 
 
 @dataclass(frozen=True)
-class Survivors:
+class CrossSeedFolder:
     """Several seeds of a study: the folder of what is found across them.
 
     It is named after the seeds, so that it is never that of others.
 
     Attributes:
-        cells: the seeds, in order.
+        seed_folders: the seeds, in order.
         home: folder of the seeds.
     """
 
-    cells: tuple[Cell, ...]
+    seed_folders: tuple[SeedFolder, ...]
     home: Path
 
     @classmethod
     def of(cls, seeds: Sequence[int], home: Path) -> Self:
         """Those seeds of a study."""
-        return cls(tuple(Cell(seed, home / f"seed-{seed}") for seed in seeds), home)
+        return cls(tuple(SeedFolder(seed, home / f"seed-{seed}") for seed in seeds), home)
 
     @classmethod
     def compared(cls, home: Path) -> Self:
@@ -85,17 +85,17 @@ class Survivors:
         A seed that came later, and that nobody asked to compare yet, takes nothing from what is there.
         """
         found = [cls.of(_seeds(path.name), home) for path in home.glob("seeds-*") if path.is_dir()]
-        return max(found, key=lambda one: len(one.cells), default=cls((), home))
+        return max(found, key=lambda one: len(one.seed_folders), default=cls((), home))
 
     @property
     def folder(self) -> Path:
         """Such as `seeds-0..4`, or `seeds-0..2,7`."""
         runs: list[list[int]] = []
-        for cell in self.cells:
-            if runs and cell.seed == runs[-1][-1] + 1:
-                runs[-1].append(cell.seed)
+        for seed_folder in self.seed_folders:
+            if runs and seed_folder.seed == runs[-1][-1] + 1:
+                runs[-1].append(seed_folder.seed)
             else:
-                runs.append([cell.seed])
+                runs.append([seed_folder.seed])
         names = [str(run[0]) if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs]
         return self.home / f"seeds-{','.join(names)}"
 
@@ -104,19 +104,19 @@ class Survivors:
         """Survival and agreement of the good tickets, as `tombola compare --json` prints them."""
         return self.folder / COMPARISON
 
-    def ticket(self, pruning: str, name: str) -> Path:
-        """The folder of the super-survivors of a pruning, or of one of their controls."""
-        return self.folder / pruning / name
+    def ticket(self, method: str, name: str) -> Path:
+        """The folder of the super-survivors of a method, or of one of their controls."""
+        return self.folder / method / name
 
-    def scores(self, pruning: str, name: str, seed: int) -> Path:
+    def scores(self, method: str, name: str, seed: int) -> Path:
         """The folder of one seed's scores of such a ticket."""
-        return self.ticket(pruning, name) / f"seed-{seed}"
+        return self.ticket(method, name) / f"seed-{seed}"
 
-    def scored(self, prunings: Sequence[str], seed: int) -> Iterator[Path]:
+    def scored(self, methods: Sequence[str], seed: int) -> Iterator[Path]:
         """The folder of every scored model of one seed, in the order of rows."""
         places = [
-            self.scores(pruning, name, seed) / stage
-            for pruning in prunings
+            self.scores(method, name, seed) / stage
+            for method in methods
             for name in SUPER_TICKETS
             for stage in ("pruned", "retrained")
         ]
@@ -124,6 +124,6 @@ class Survivors:
 
 
 def _seeds(name: str) -> list[int]:
-    """The seeds that a folder of `Survivors` is named after."""
+    """The seeds that a folder of `CrossSeedFolder` is named after."""
     runs = [run.partition("..") for run in name.removeprefix("seeds-").split(",")]
     return [seed for first, _, last in runs for seed in range(int(first), int(last or first) + 1)]

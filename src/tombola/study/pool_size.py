@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tombola.foundations import resources as machine
 from tombola.study.scheduler import Schedule, apart
-from tombola.study.step import Step
+from tombola.study.step import StudyStep
 
 COPIES = 6
 """Parameters that a worker holds, in models: the full one, the one that trains, its gradients, two moments, a copy."""
@@ -18,7 +18,7 @@ THREADS_POWER = 0.5
 """A step is as fast as so many threads to this power: what a second core gains in one process, for a small model."""
 
 
-def crew_size(steps: Sequence[Step], parameters: int) -> int:
+def worker_count(steps: Sequence[StudyStep], parameters: int) -> int:
     """The number of workers that is expected to be done first.
 
     Args:
@@ -43,7 +43,7 @@ def threads(workers: int) -> int:
     return max(1, machine.cores() // workers)
 
 
-def makespan(steps: Sequence[Step], workers: int) -> float:
+def makespan(steps: Sequence[StudyStep], workers: int) -> float:
     """Cost that passes until so many workers have run all steps.
 
     Args:
@@ -51,7 +51,7 @@ def makespan(steps: Sequence[Step], workers: int) -> float:
         workers: how many, all equally fast.
     """
     schedule, number = Schedule(steps), itertools.count()
-    running: list[tuple[float, int, Step]] = []
+    running: list[tuple[float, int, StudyStep]] = []
     now = 0.0
     while True:
         while len(running) < workers and (step := schedule.take()) is not None:

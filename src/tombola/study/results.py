@@ -41,7 +41,7 @@ class Row:
 
     Attributes:
         model, task, seed: of the study.
-        pruning: `none`, `heads+mlps`, `heads+neurons`, ... or `weights`.
+        method: `none`, or the pruning method: `heads+mlps`, `weights`, `wanda`, ...
         ticket: `full`, `good`, `random`, `random-layerwise`, `bad` or `majority`.
         stage: `pruned`, `retrained` or `none`.
         metric, score: the task's metric on the dev split.
@@ -56,7 +56,7 @@ class Row:
     model: str
     task: str
     seed: int
-    pruning: str
+    method: str
     ticket: str
     stage: str
     metric: str
@@ -82,12 +82,12 @@ class TicketVerdict:
     """One entry of `verdicts.json`.
 
     Attributes:
-        pruning, ticket, stage: as in `Row`.
+        method, ticket, stage: as in `Row`.
         verdict: on that ticket; its fields stand among the entry's own.
         sentence: the verdict in words.
     """
 
-    pruning: str
+    method: str
     ticket: str
     stage: str
     verdict: statistics.Verdict = field(metadata=FLAT)
@@ -95,7 +95,7 @@ class TicketVerdict:
 
     def entry(self) -> dict[str, object]:
         """As JSON."""
-        place = {"pruning": self.pruning, "ticket": self.ticket, "stage": self.stage}
+        place = {"method": self.method, "ticket": self.ticket, "stage": self.stage}
         return {**place, **asdict(self.verdict), "sentence": self.sentence}
 
 
@@ -108,7 +108,7 @@ def make_row(
     model: str,
     name: str,
     seed: int,
-    pruning: str,
+    method: str,
     ticket: str,
     stage: str,
     seconds: float,
@@ -121,7 +121,7 @@ def make_row(
         predictions: of `dev` and of every split that the task's further metrics name.
         size: of the model.
         loss: mean over `dev`.
-        model, name, seed, pruning, ticket, stage, seconds: as in `Row`; `name` is the task's.
+        model, name, seed, method, ticket, stage, seconds: as in `Row`; `name` is the task's.
         resamples: of the bootstrap.
     """
     references = task.references("dev")
@@ -130,7 +130,7 @@ def make_row(
         model=model,
         task=name,
         seed=seed,
-        pruning=pruning,
+        method=method,
         ticket=ticket,
         stage=stage,
         metric=task.metric.name,

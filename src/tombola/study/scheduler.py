@@ -4,10 +4,10 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from tombola.foundations.progress import Bars, Progress
-from tombola.study.seed_context import Workbench
-from tombola.study.step import Step
-from tombola.study.worker_pool import Crew
+from tombola.foundations.progress import Progress, ProgressBars
+from tombola.study.seed_context import SeedContext
+from tombola.study.step import StudyStep
+from tombola.study.worker_pool import WorkerPool
 
 
 class Schedule:
@@ -17,7 +17,7 @@ class Schedule:
         steps: those that are not done, each after those that it needs.
     """
 
-    def __init__(self, steps: Sequence[Step]) -> None:
+    def __init__(self, steps: Sequence[StudyStep]) -> None:
         self._waiting = list(steps)
         self._missing = {step.result for step in steps}
         self._chain: dict[Path, float] = {}
@@ -28,7 +28,7 @@ class Schedule:
             for need in step.needs:
                 behind[need] = max(behind.get(need, 0.0), length)
 
-    def take(self, seed: int | None = None, *, only: bool = False) -> Step | None:
+    def take(self, seed: int | None = None, *, only: bool = False) -> StudyStep | None:
         """A step that may begin now, of this seed if there is one; None if there is none.
 
         Args:
@@ -43,26 +43,26 @@ class Schedule:
             self._waiting.remove(chosen)
         return chosen
 
-    def finish(self, step: Step) -> None:
+    def finish(self, step: StudyStep) -> None:
         """Those that need it may begin, even if it published nothing: what a study spares, it goes on without."""
         self._missing.discard(step.result)
 
 
-class Hands:
+class StepRunner:
     """Runs steps in this process, and holds the full model of one seed at a time."""
 
     def __init__(self) -> None:
-        self._bench: Workbench | None = None
+        self._context: SeedContext | None = None
 
-    def run(self, step: Step, progress: Progress) -> None:
+    def run(self, step: StudyStep, progress: Progress) -> None:
         """Run a step; the model of another seed leaves the memory first."""
-        if self._bench is not None and self._bench is not step.bench:
-            self._bench.forget()
-        self._bench = step.bench
+        if self._context is not None and self._context is not step.context:
+            self._context.release()
+        self._context = step.context
         step.run(progress)
 
 
-def run_here(steps: Iterable[Step], bars: Bars, published: Callable[[], None] = lambda: None) -> None:
+def run_here(steps: Iterable[StudyStep], bars: ProgressBars, published: Callable[[], None] = lambda: None) -> None:
     """Run what is not done, one step after the other, as listed.
 
     Args:
@@ -70,23 +70,23 @@ def run_here(steps: Iterable[Step], bars: Bars, published: Callable[[], None] = 
         bars: of the whole job.
         published: called after each step that ran.
     """
-    hands, line = Hands(), bars.line()
+    runner, line = StepRunner(), bars.line()
     for step in steps:
         if step.done():
             bars.skip(step.cost)
             continue
         with line.step(step.what, cost=step.cost, weight=step.weight):
-            hands.run(step, line)
+            runner.run(step, line)
         published()
 
 
-def run_steps(steps: Sequence[Step], bars: Bars, crew: Crew, published: Callable[[], None]) -> None:
+def run_steps(steps: Sequence[StudyStep], bars: ProgressBars, pool: WorkerPool, published: Callable[[], None]) -> None:
     """Run what is not done in worker processes, and what must run alone here, when they have ended.
 
     Args:
         steps: each after those that it needs.
         bars: of the whole job; each worker has a line.
-        crew: the workers, none of them started yet.
+        pool: the workers, none of them started yet.
         published: called after each step that ran.
 
     Raises:
@@ -98,10 +98,10 @@ def run_steps(steps: Sequence[Step], bars: Bars, crew: Crew, published: Callable
     bars.skip(sum(step.cost for step in shared) - sum(step.cost for step in left))
     schedule = Schedule(left)
     told: set[str] = set()
-    with crew:
-        _give(schedule, crew, bars)
-        while crew.busy():
-            worker, message = crew.receive()
+    with pool:
+        _give(schedule, pool, bars)
+        while pool.busy():
+            worker, message = pool.receive()
             match message:
                 case {"advance": int(examples)}:
                     worker.line.advance(examples)
@@ -111,35 +111,35 @@ def run_steps(steps: Sequence[Step], bars: Bars, crew: Crew, published: Callable
                     told.add(text)
                     warnings.warn(text, stacklevel=2)
                 case {"done": _}:
-                    step = worker.rest()
+                    step = worker.finished()
                     schedule.finish(step)
                     # The others have work before this process reads the results.
-                    _give(schedule, crew, bars)
+                    _give(schedule, pool, bars)
                     published()
     run_here(here, bars, published)
 
 
-def _give(schedule: Schedule, crew: Crew, bars: Bars) -> None:
+def _give(schedule: Schedule, pool: WorkerPool, bars: ProgressBars) -> None:
     """Give the workers that rest what may begin: first what they have the model for, then anything."""
     for only in (True, False):
-        for worker in crew.resting():
+        for worker in pool.idle():
             step = schedule.take(worker.seed, only=only)
             if step is not None:
-                worker.give(step, seed_of(step))
-    while crew.vacant() and (step := schedule.take()) is not None:
-        crew.hire(bars.line()).give(step, seed_of(step))
+                worker.submit(step, seed_of(step))
+    while pool.can_start() and (step := schedule.take()) is not None:
+        pool.start(bars.line()).submit(step, seed_of(step))
 
 
-def apart(steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
+def apart(steps: Sequence[StudyStep]) -> tuple[list[StudyStep], list[StudyStep]]:
     """The steps that may run beside others, and those that may not, with all that need one of these."""
-    shared: list[Step] = []
-    here: list[Step] = []
+    shared: list[StudyStep] = []
+    here: list[StudyStep] = []
     for step in steps:
         alone = step.alone or any(other.result in step.needs for other in here)
         (here if alone else shared).append(step)
     return shared, here
 
 
-def seed_of(step: Step) -> int | None:
+def seed_of(step: StudyStep) -> int | None:
     """The seed whose full model a step may use; None if it uses none."""
-    return None if step.bench is None else step.bench.cell.seed
+    return None if step.context is None else step.context.seed_folder.seed

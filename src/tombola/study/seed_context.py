@@ -20,7 +20,7 @@ from tombola.foundations.precision import Precision
 from tombola.foundations.progress import Progress
 from tombola.pruning.evaluation import Evaluation, evaluate, judged
 from tombola.study.config import StudyConfig
-from tombola.study.folder_layout import EVALUATION, PICTURE, Cell
+from tombola.study.folder_layout import EVALUATION, PICTURE, SeedFolder
 from tombola.study.results import Size, bytes_of, make_row
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Predictions, Task
@@ -54,7 +54,7 @@ class Setting:
     seeds: int
 
 
-class Workbench:
+class SeedContext:
     """Where one seed's models are opened, trained, scored and recorded.
 
     Args:
@@ -62,47 +62,49 @@ class Workbench:
         cell: the seed's folder.
     """
 
-    def __init__(self, setting: Setting, cell: Cell) -> None:
+    def __init__(self, setting: Setting, seed_folder: SeedFolder) -> None:
         self.setting = setting
         self.config = setting.config
-        self.cell = cell
+        self.seed_folder = seed_folder
         self._cached: nn.Module | None = None
         self._task: Task | None = None
 
     @property
     def task(self) -> Task:
         """The task, as it judges what is made of this seed's full model, once there is one."""
-        if self._task is None and (self.cell.full / EVALUATION).is_file():
-            self._task = self.setting.task.judging(Evaluation.read(self.cell.full / EVALUATION).predictions)
+        if self._task is None and (self.seed_folder.full / EVALUATION).is_file():
+            self._task = self.setting.task.judging(Evaluation.read(self.seed_folder.full / EVALUATION).predictions)
         return self._task or self.setting.task
 
-    def winner(self, pruning: str) -> nn.Module:
+    def good_model(self, method: str) -> nn.Module:
         """The good ticket's model, in the original's shapes: retrained, where tickets are and the study saved it."""
-        good = self.cell.ticket(pruning, "good")
+        good = self.seed_folder.ticket(method, "good")
         if not self.config.retrains:
-            return self.updated(pruning) or self.model()
+            return self.updated(method) or self.model()
         folder = good / "retrained"
-        return self.setting.task.load(str(folder), seed=self.cell.seed, state="trained")
+        return self.setting.task.load(str(folder), seed=self.seed_folder.seed, state="trained")
 
-    def updated(self, pruning: str) -> nn.Module | None:
-        """The good ticket's model, where its way of pruning changed the weights that survive."""
-        folder = self.cell.updated(pruning)
+    def updated(self, method: str) -> nn.Module | None:
+        """The good ticket's model, where its method changed the weights that survive."""
+        folder = self.seed_folder.updated(method)
         if not folder.is_dir():
             return None
-        model = self.setting.task.load(str(folder), seed=self.cell.seed, state="trained")
+        model = self.setting.task.load(str(folder), seed=self.seed_folder.seed, state="trained")
         return model.to(self.setting.device)
 
-    def trained(self, ticket: Ticket, progress: Progress, start: nn.Module | None = None) -> Subnetwork:
-        """The ticket, rewound (or as it is in `start`) and trained with the study's recipe and this seed."""
+    def trained(self, ticket: Ticket, progress: Progress, initial_model: nn.Module | None = None) -> Subnetwork:
+        """The ticket, rewound (or as it is in `initial_model`) and trained with the study's recipe and this seed."""
         setting, config = self.setting, self.config
-        model = start or config.rewinding.load(setting.task, config.model, seed=self.cell.seed, full=self.cell.full)
+        model = initial_model or config.rewinding.load(
+            setting.task, config.model, seed=self.seed_folder.seed, full=self.seed_folder.full
+        )
         return retrain(
             model.to(setting.device),
             ticket,
             setting.task,
             config.recipe,
-            seed=self.cell.seed,
-            start=config.rewinding.step,
+            seed=self.seed_folder.seed,
+            first_step=config.rewinding.step,
             low_rank=config.low_rank,
             precision=setting.precision,
             progress=progress,
@@ -113,23 +115,23 @@ class Workbench:
         if self._cached is None:
             if not self.setting.task.trained:
                 # Judged as it comes: there is no other copy of it.
-                model = self.setting.task.load(self.config.model, seed=self.cell.seed)
+                model = self.setting.task.load(self.config.model, seed=self.seed_folder.seed)
                 self._cached = model.to(self.setting.device)
                 return self._cached
-            full = self.cell.full
+            full = self.seed_folder.full
             try:
-                model = self.setting.task.load(str(full), seed=self.cell.seed, state="trained")
+                model = self.setting.task.load(str(full), seed=self.seed_folder.seed, state="trained")
             except (TombolaError, SafetensorError) as error:
                 reason = str(error.__cause__ or error).splitlines()[0]
                 raise TombolaError(f"{full} is damaged ({reason}); delete it and start again") from error
             self._cached = model.to(self.setting.device)
         return self._cached
 
-    def keep(self, model: nn.Module) -> None:
+    def cache(self, model: nn.Module) -> None:
         """Remember the fine-tuned full model, so that it is not read again."""
         self._cached = model
 
-    def forget(self) -> None:
+    def release(self) -> None:
         """Let go of the full model: another seed's takes its place in memory."""
         self._cached = None
 
@@ -150,20 +152,20 @@ class Workbench:
     @property
     def sampling(self) -> Sampling:
         """How this seed's models write."""
-        return Sampling(seed=self.cell.seed)
+        return Sampling(seed=self.seed_folder.seed)
 
     def writing(self, model: nn.Module) -> Writing:
         """What a model writes, judged by the full one."""
         return self.task.writing(model, self.model(), self.sampling)
 
-    def signed(self, ticket: Ticket, name: str, pruning: str) -> Ticket:
-        """The ticket with where it comes from: way of pruning, task, model, seed and study."""
+    def with_provenance(self, ticket: Ticket, name: str, method: str) -> Ticket:
+        """The ticket with where it comes from: method, task, model, seed and study."""
         return ticket.with_provenance(
             ticket=name,
-            way=pruning,
+            method=method,
             task=self.config.task_name,
             model=self.config.model,
-            seed=self.cell.seed,
+            seed=self.seed_folder.seed,
             study=self.setting.study,
         )
 
@@ -192,25 +194,25 @@ class Workbench:
         for split in {split for split, _ in task.more.values()} - {"dev"}:
             predictions[split] = self.evaluate(subnetwork, split, progress).predictions
         survivors = ticket.survivors(setting.anatomy)
-        zeros = setting.anatomy.weights - survivors["weights"] if ticket.pruning == "weights" else 0
+        zeros = setting.anatomy.weights - survivors["weights"] if ticket.kind == "weights" else 0
         size = Size(
             **survivors,
             sparsity=ticket.sparsity(setting.anatomy),
             parameters=count_parameters(subnetwork.model) - zeros,
             bytes=bytes_of(subnetwork.model),
         )
-        pruning = "none" if name == "full" else str(ticket.provenance.get("way", ticket.pruning))
+        method = "none" if name == "full" else ticket.method
         loss = float(evaluation.losses.mean(dtype=np.float64))
         if (picture := task.picture(subnetwork.model)) is not None:
             write_bytes(draft / PICTURE, picture)
-        self.write_row(draft, predictions, size, pruning, name, stage, started, loss)
+        self.write_row(draft, predictions, size, method, name, stage, started, loss)
 
     def write_row(
         self,
         draft: Path,
         predictions: Mapping[str, Predictions],
         size: Size,
-        pruning: str,
+        method: str,
         name: str,
         stage: str,
         started: float,
@@ -225,11 +227,11 @@ class Workbench:
             loss=loss if loss is not None and math.isfinite(loss) else None,
             model=self.config.model,
             name=self.config.task_name,
-            seed=self.cell.seed,
-            pruning=pruning,
+            seed=self.seed_folder.seed,
+            method=method,
             ticket=name,
             stage=stage,
             seconds=time.perf_counter() - started,
-            resamples=self.config.resamples,
+            resamples=self.config.bootstrap_resamples,
         )
         write_json(draft / "score.json", dataclasses.asdict(row))

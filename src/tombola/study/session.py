@@ -11,7 +11,7 @@ from torch import nn
 
 from tombola.architectures.dissect import dissect
 from tombola.foundations.precision import Precision, resolve_device, resolve_precision
-from tombola.foundations.progress import Bars, Progress
+from tombola.foundations.progress import Progress, ProgressBars
 from tombola.metrics import statistics
 from tombola.profiling.memory_check import Work
 from tombola.pruning.evaluation import Evaluation
@@ -25,7 +25,7 @@ from tombola.tickets.ticket import Ticket
 
 
 @dataclass(frozen=True)
-class Pipeline:
+class Session:
     """An opened task and the settings around it."""
 
     config: StudyConfig
@@ -46,14 +46,14 @@ class Pipeline:
         config = dataclasses.replace(config, device=device.type)
         return cls(config, open_task(config), device, resolve_precision(config.precision, device))
 
-    def trained(self, work: Work = "sampling") -> nn.Module:
+    def load_model(self, work: Work = "sampling") -> nn.Module:
         """The fine-tuned model, checked to be of a known architecture, and a denoiser to fit into memory at work."""
         model = self.task.load(self.config.model, seed=0, state="trained").to(self.device)
         dissect(model)
         self.check_memory(model, work)
         return model
 
-    def scored(self, ticket: Ticket | None = None) -> Subnetwork:
+    def load_subnetwork(self, ticket: Ticket | None = None) -> Subnetwork:
         """The model to be scored: fine-tuned, whole or under a ticket, or a denoiser that was shrunk already.
 
         Raises:
@@ -68,10 +68,11 @@ class Pipeline:
         """Warn, or raise a TombolaError, where the passes of a model that draws images do not fit into memory."""
         check_memory(model, self.task, self.config, self.device, (work,))
 
-    def judged(self, found: Evaluation) -> dict[str, Any]:
+    def score_entry(self, found: Evaluation) -> dict[str, Any]:
         """The score of an evaluation on dev with its interval, as JSON values."""
         metric, references = self.task.metric, self.task.references("dev")
-        low, high = statistics.interval(metric, found.predictions, references, seed=0, resamples=self.config.resamples)
+        resamples = self.config.bootstrap_resamples
+        low, high = statistics.interval(metric, found.predictions, references, seed=0, resamples=resamples)
         return {
             "metric": metric.name,
             "score": found.score,
@@ -86,14 +87,14 @@ class Pipeline:
         """Expected cost of one training, in forward passes of one example."""
         return TRAINING_COST * self.config.epochs * self.task.size("train") + self.task.size("dev")
 
-    def search_cost(self, pruning: str) -> float:
+    def search_cost(self, method: str) -> float:
         """Expected cost of one search, in forward passes of one example."""
-        return search_cost(pruning, self.task.size(self.config.searched))
+        return search_cost(method, self.task.size(self.config.searched))
 
     @contextlib.contextmanager
     def bars(self, what: str, cost: float, weight: float = 1.0) -> Iterator[Progress]:
         """Progress bars of a job of one step, whose examples cost `weight` each."""
-        with Bars("tombola", cost) as bars:
+        with ProgressBars("tombola", cost) as bars:
             line = bars.line()
             with line.step(what, cost=cost, weight=weight):
                 yield line

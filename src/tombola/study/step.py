@@ -11,8 +11,8 @@ from safetensors import SafetensorError
 
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.progress import Progress
-from tombola.study.seed_context import Workbench
-from tombola.tickets.pruning_methods import way
+from tombola.study.seed_context import SeedContext
+from tombola.tickets.pruning_methods import pruning_method
 
 TRAINING_COST = 2.2
 """Cost of training on an example, in forward passes: what the bars reckon with; no result depends on it."""
@@ -26,18 +26,18 @@ SHRINKING_COST, TIMING_COST, COMPARING_COST = 1000.0, 5000.0, 2000.0
 one example, as seen with MiniLM."""
 
 
-def search_cost(pruning: str, examples: float) -> float:
+def search_cost(method: str, examples: float) -> float:
     """Expected cost of a search on so many examples, in forward passes of one example."""
-    return examples * (WEIGHTS_PASSES if way(pruning).pruning == "weights" else SITES_PASSES)
+    return examples * (WEIGHTS_PASSES if pruning_method(method).kind == "weights" else SITES_PASSES)
 
 
-def search_weight(pruning: str) -> float:
+def search_weight(method: str) -> float:
     """Cost of each example that a search reports."""
-    return WEIGHTS_WEIGHT if way(pruning).pruning == "weights" else SITES_WEIGHT
+    return WEIGHTS_WEIGHT if pruning_method(method).kind == "weights" else SITES_WEIGHT
 
 
 @dataclass(frozen=True)
-class Step:
+class StudyStep:
     """One step of a study.
 
     Attributes:
@@ -58,14 +58,14 @@ class Step:
     result: Path
     run: Callable[[Progress], None]
     needs: tuple[Path, ...] = ()
-    bench: Workbench | None = None
+    context: SeedContext | None = None
     alone: bool = False
     analysis: str = ""
 
     @classmethod
     def of(
         cls,
-        bench: Workbench,
+        context: SeedContext,
         what: str,
         result: Path,
         needs: tuple[Path, ...],
@@ -77,8 +77,8 @@ class Step:
         analysis: str = "",
     ) -> Self:
         """A step of one seed, which is named after its seed where several run together."""
-        seed = f"seed {bench.cell.seed}: " if bench.setting.seeds > 1 else ""
-        return cls(seed + what, cost, weight, result, run, needs, bench, alone, analysis)
+        seed = f"seed {context.seed_folder.seed}: " if context.setting.seeds > 1 else ""
+        return cls(seed + what, cost, weight, result, run, needs, context, alone, analysis)
 
     def done(self) -> bool:
         """Whether its result is there."""
@@ -86,7 +86,7 @@ class Step:
 
 
 @contextlib.contextmanager
-def spared(what: str) -> Iterator[None]:
+def warn_on_failure(what: str) -> Iterator[None]:
     """What a study only offers beside its results, and must not take them along: a failure becomes a warning.
 
     Args:

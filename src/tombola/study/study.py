@@ -22,27 +22,27 @@ from tombola.architectures.parameters import count_parameters
 from tombola.foundations.atomic_files import disk_errors, read_json, sweep_drafts, write_json, write_lines
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import deterministic, resolve_device, resolve_precision
-from tombola.foundations.progress import Bars
+from tombola.foundations.progress import ProgressBars
 from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation
-from tombola.pruning.search import read_steps
+from tombola.pruning.search import read_passes
 from tombola.pruning.weight_criteria import WeightCut, prunable_anatomy
 from tombola.study.analysis_steps import AnalysisSteps
 from tombola.study.config import ANALYSES, StudyConfig
-from tombola.study.cross_seed_steps import SurvivorSteps
-from tombola.study.folder_layout import EVALUATION, SAVED, Cell, Survivors
+from tombola.study.cross_seed_steps import CrossSeedSteps
+from tombola.study.folder_layout import EVALUATION, SAVED, CrossSeedFolder, SeedFolder
 from tombola.study.memory_needs import check_memory
-from tombola.study.pool_size import crew_size, threads
+from tombola.study.pool_size import threads, worker_count
 from tombola.study.results import TicketVerdict
 from tombola.study.scheduler import run_here, run_steps
-from tombola.study.seed_context import Setting, Workbench
+from tombola.study.seed_context import SeedContext, Setting
 from tombola.study.seed_steps import SeedSteps
-from tombola.study.step import Step
+from tombola.study.step import StudyStep
 from tombola.study.time_estimate import announce, announcement, pass_seconds
-from tombola.study.worker_pool import Crew
+from tombola.study.worker_pool import WorkerPool
 from tombola.tasks.base import GeneratesImages, Task
 from tombola.tasks.registry import glue_title, open_task
-from tombola.tickets.pruning_methods import in_words, way
+from tombola.tickets.pruning_methods import in_words, pruning_method
 from tombola.tickets.site_groups import fitted
 from tombola.tickets.ticket import SUPER_TICKETS, TICKETS, Ticket
 
@@ -128,15 +128,15 @@ class Study:
     def _model(self) -> tuple[Anatomy, int]:
         """Anatomy and parameters of the whole model."""
         model = self.task.load(self.config.model, seed=0)
-        for one in map(way, self.config.prunings):
+        for one in map(pruning_method, self.config.methods):
             if one.pattern is not None:
                 # Found out before anything is trained: a pattern must divide the inputs of every matrix.
-                _ = prunable_anatomy(model, WeightCut.of(one.method, pattern=one.pattern))
+                _ = prunable_anatomy(model, WeightCut.of(one.criterion, pattern=one.pattern))
         return dissect(model), count_parameters(model)
 
-    def cell(self, seed: int) -> Cell:
+    def seed_folder(self, seed: int) -> SeedFolder:
         """The folder of one seed."""
-        return Cell(seed, self.folder / self.config.task_name / f"seed-{seed}")
+        return SeedFolder(seed, self.folder / self.config.task_name / f"seed-{seed}")
 
     def run(self) -> Path:
         """Run what is missing, and return the path of the report.
@@ -147,8 +147,10 @@ class Study:
         # Data and model are opened before anything is written: bad input leaves no trace.
         _ = self.task, self.anatomy
         self._check_rewinding()
-        for pruning in self.config.prunings:
-            _ = Ticket.everything(self.anatomy, fitted(way(pruning), self.anatomy).pruning, self.config.neuron_block)
+        for method in self.config.methods:
+            _ = Ticket.everything(
+                self.anatomy, fitted(pruning_method(method), self.anatomy).kind, self.config.neuron_block
+            )
         self._check_saved()
         self._check_memory()
         with disk_errors(self.folder):
@@ -170,9 +172,9 @@ class Study:
     def _check_saved(self) -> None:
         """A finished retraining left no model if none was asked for then, and is not done again unasked."""
         for seed in self.seeds if self.config.retrains else ():
-            for pruning in self.config.prunings:
+            for method in self.config.methods:
                 for name in SAVED[self.save]:
-                    done = self.cell(seed).ticket(pruning, name) / "retrained"
+                    done = self.seed_folder(seed).ticket(method, name) / "retrained"
                     if done.is_dir() and not self.task.saved(done):
                         raise TombolaError(
                             f"{done} was retrained without saving the model; delete it to retrain, or change --save"
@@ -188,10 +190,10 @@ class Study:
     def _run(self) -> Path:
         sweep_drafts(self.folder)
         steps = self.steps()
-        workers = self._crew_size(steps)
+        workers = self._worker_count(steps)
         self._describe(workers)
         self._announce([step for step in steps if step.analysis in ASKED_FOR and not step.done()])
-        with Bars("study", sum(step.cost for step in steps)) as bars:
+        with ProgressBars("study", sum(step.cost for step in steps)) as bars:
             if workers == 1:
                 run_here(steps, bars, self._collect)
             else:
@@ -205,7 +207,7 @@ class Study:
         """Write the rows that there are so far."""
         write_lines(self.folder / "results.jsonl", self.rows())
 
-    def _crew_size(self, steps: Sequence[Step]) -> int:
+    def _worker_count(self, steps: Sequence[StudyStep]) -> int:
         """How many workers run the steps; 1 for this process."""
         # A worker makes its study of the configuration, and cannot know what was put into this one by hand.
         if type(self) is not Study or self.task is not self._opened:
@@ -214,9 +216,9 @@ class Study:
             return 1
         if self.workers != "auto":
             return self.workers
-        return crew_size(steps, self._model[1]) if self.device.type == "cpu" else 1
+        return worker_count(steps, self._model[1]) if self.device.type == "cpu" else 1
 
-    def _share(self, steps: Sequence[Step], bars: Bars, workers: int) -> None:
+    def _share(self, steps: Sequence[StudyStep], bars: ProgressBars, workers: int) -> None:
         """Run the steps in worker processes."""
         job = {
             # The device by its full name: the configuration has only its kind.
@@ -227,12 +229,12 @@ class Study:
             "known": self.task.known(),
         }
         try:
-            run_steps(steps, bars, Crew(job, workers, threads(workers)), self._collect)
+            run_steps(steps, bars, WorkerPool(job, workers, threads(workers)), self._collect)
         finally:
             # Of workers that were stopped in the middle of a step.
             sweep_drafts(self.folder)
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[StudyStep]:
         """All steps, each after those that it needs: seed by seed, and then what is asked of all seeds."""
         setting = Setting(
             config=self.config,
@@ -246,27 +248,27 @@ class Study:
         )
         return list(self._steps(setting))
 
-    def _steps(self, setting: Setting) -> Iterator[Step]:
+    def _steps(self, setting: Setting) -> Iterator[StudyStep]:
         for seed in self.seeds:
-            bench = Workbench(setting, self.cell(seed))
-            yield from SeedSteps(bench).steps()
-            yield from AnalysisSteps(bench).steps()
+            context = SeedContext(setting, self.seed_folder(seed))
+            yield from SeedSteps(context).steps()
+            yield from AnalysisSteps(context).steps()
         # Others that the folder has count only with their tickets: a killed run may have left a full model alone.
         seeds = sorted({*self.seeds, *self.searched_seeds()})
         if "survivors" in self.config.analyses and len(seeds) > 1:
-            benches = [Workbench(setting, self.cell(seed)) for seed in seeds]
-            across = Survivors.of(seeds, self.folder / self.config.task_name)
-            yield from SurvivorSteps(benches, across).steps()
+            contexts = [SeedContext(setting, self.seed_folder(seed)) for seed in seeds]
+            across = CrossSeedFolder.of(seeds, self.folder / self.config.task_name)
+            yield from CrossSeedSteps(contexts, across).steps()
 
-    def _announce(self, steps: Sequence[Step]) -> None:
+    def _announce(self, steps: Sequence[StudyStep]) -> None:
         """Say beforehand how long the analyses take that do not come by themselves."""
         if steps:
             model = self.task.load(self.config.model, seed=0).to(self.device)
             announce(announcement(steps, pass_seconds(model, self.task, self.precision)))
 
-    def survivors(self) -> Survivors:
+    def survivors(self) -> CrossSeedFolder:
         """What is found across seeds: across the most that were compared so far."""
-        return Survivors.compared(self.folder / self.config.task_name)
+        return CrossSeedFolder.compared(self.folder / self.config.task_name)
 
     def finished_seeds(self) -> list[int]:
         """All seeds that the folder has a full model of, of this run and of earlier ones."""
@@ -274,18 +276,20 @@ class Study:
         return sorted(int(path.name.removeprefix("seed-")) for path in home.glob("seed-*") if (path / "full").is_dir())
 
     def searched_seeds(self) -> list[int]:
-        """Those of the finished seeds that have a good ticket of every pruning."""
+        """Those of the finished seeds that have a good ticket of every method."""
         return [
             seed
             for seed in self.finished_seeds()
-            if all((self.cell(seed).ticket(one, "good") / "ticket.json").is_file() for one in self.config.prunings)
+            if all(
+                (self.seed_folder(seed).ticket(one, "good") / "ticket.json").is_file() for one in self.config.methods
+            )
         ]
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows of every scored model so far, in a fixed order (fields: `tombola.study.results.Row`)."""
-        survivors, cells = self.survivors(), [self.cell(seed) for seed in self.finished_seeds()]
-        places = [place for cell in cells for place in cell.scored(self.config.prunings)]
-        places += [place for cell in cells for place in survivors.scored(self.config.prunings, cell.seed)]
+        survivors, seed_folders = self.survivors(), [self.seed_folder(seed) for seed in self.finished_seeds()]
+        places = [place for one in seed_folders for place in one.scored(self.config.methods)]
+        places += [place for one in seed_folders for place in survivors.scored(self.config.methods, one.seed)]
         for place in places:
             yield read_json(place / "score.json")
 
@@ -294,29 +298,28 @@ class Study:
         found: list[dict[str, object]] = []
         references = self.task.references("dev")
         stage: Literal["pruned", "retrained"] = "retrained" if self.config.retrains else "pruned"
-        survivors, cells = self.survivors(), [self.cell(seed) for seed in self.finished_seeds()]
-        for pruning in self.config.prunings:
+        survivors, seed_folders = self.survivors(), [self.seed_folder(seed) for seed in self.finished_seeds()]
+        for method in self.config.methods:
             for name in (*TICKETS, *SUPER_TICKETS):
                 places = {
-                    cell: (
-                        cell.ticket(pruning, name) if name in TICKETS else survivors.scores(pruning, name, cell.seed)
-                    )
+                    one: (one.ticket(method, name) if name in TICKETS else survivors.scores(method, name, one.seed))
                     / stage
-                    for cell in cells
+                    for one in seed_folders
                 }
-                have = {cell: place for cell, place in places.items() if (place / "score.json").is_file()}
+                have = {one: place for one, place in places.items() if (place / "score.json").is_file()}
                 if not have:
                     continue
-                full = [Evaluation.read(cell.full / EVALUATION).predictions for cell in have]
+                full = [Evaluation.read(one.full / EVALUATION).predictions for one in have]
                 ticket = [Evaluation.read(place / EVALUATION).predictions for place in have.values()]
                 # Of seeds that share a model zero-shot, all judge alike; otherwise there is but one metric.
                 metric = self.task.judging(full[0]).metric
-                verdict = statistics.verdict(metric, full, ticket, references, seed=0, resamples=self.config.resamples)
-                kind = f"the {name.replace('-', ' ')} ticket" if name in TICKETS else _SUPER[name]
-                what = f"{kind} of {in_words(pruning)}"
+                resamples = self.config.bootstrap_resamples
+                verdict = statistics.verdict(metric, full, ticket, references, seed=0, resamples=resamples)
+                which = f"the {name.replace('-', ' ')} ticket" if name in TICKETS else _SUPER[name]
+                what = f"{which} of {in_words(method)}"
                 found.append(
                     TicketVerdict(
-                        pruning, name, stage, verdict, verdict.sentence(what, trained=self.config.retrains)
+                        method, name, stage, verdict, verdict.sentence(what, trained=self.config.retrains)
                     ).entry()
                 )
         return found
@@ -366,7 +369,7 @@ class Study:
 
     def _judging(self) -> Task:
         """The task as it judges what is made of the full model, once there is one."""
-        found = (self.cell(seed).full / EVALUATION for seed in self.finished_seeds())
+        found = (self.seed_folder(seed).full / EVALUATION for seed in self.finished_seeds())
         path = next((path for path in found if path.is_file()), None)
         return self.task if path is None else self.task.judging(Evaluation.read(path).predictions)
 
@@ -382,13 +385,17 @@ class Study:
             what = row["ticket"] if row["stage"] == "none" else row["stage"]
             seconds[what] = seconds.get(what, 0.0) + row["seconds"]
         for seed in self.finished_seeds():
-            for pruning in self.config.prunings:
-                if (self.cell(seed).ticket(pruning, "good") / "ticket.json").is_file():
-                    steps = read_steps(self.cell(seed).folder / pruning / "search.jsonl")
+            for method in self.config.methods:
+                if (self.seed_folder(seed).ticket(method, "good") / "ticket.json").is_file():
+                    steps = read_passes(self.seed_folder(seed).folder / method / "search.jsonl")
                     # The pass over the full model is counted with the full model; only a search of neurons, whose
                     # importance that pass does not have, makes one of its own.
-                    own = steps if "neurons" in way(pruning).kinds or way(pruning).units else steps[1:]
-                    what = f"search {pruning}"
+                    own = (
+                        steps
+                        if "neurons" in pruning_method(method).sites or pruning_method(method).site_groups
+                        else steps[1:]
+                    )
+                    what = f"search {method}"
                     seconds[what] = seconds.get(what, 0.0) + sum(step.seconds for step in own)
         return {what: round(value, 2) for what, value in {"total": sum(seconds.values()), **seconds}.items()}
 

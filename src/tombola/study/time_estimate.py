@@ -10,7 +10,7 @@ from torch import nn
 from tombola.architectures.parameters import device_of
 from tombola.foundations.precision import Precision, autocast
 from tombola.pruning.evaluation import on_device
-from tombola.study.step import Step
+from tombola.study.step import StudyStep
 from tombola.tasks.base import Task
 
 _BATCHES = 4
@@ -33,7 +33,7 @@ def pass_seconds(model: nn.Module, task: Task, precision: Precision, batch_size:
     return seconds / sum(len(batch.indices) for batch in chosen) / task.passes
 
 
-def announcement(steps: Iterable[Step], seconds: float) -> str:
+def announcement(steps: Iterable[StudyStep], seconds: float) -> str:
     """One line: how long each kind of analysis will take.
 
     Args:

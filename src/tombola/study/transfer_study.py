@@ -15,27 +15,27 @@ from tombola.architectures.dissect import dissect
 from tombola.foundations.atomic_files import disk_errors, publish, read_json, sweep_drafts, write_json, write_lines
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import deterministic, resolve_device
-from tombola.foundations.progress import Bars, Progress
+from tombola.foundations.progress import Progress, ProgressBars
 from tombola.pruning import controls
 from tombola.pruning.evaluation import Evaluation
 from tombola.study.config import StudyConfig, fingerprint
-from tombola.study.folder_layout import EVALUATION, TRANSFER, Cell
+from tombola.study.folder_layout import EVALUATION, TRANSFER, SeedFolder
 from tombola.study.scheduler import run_here
-from tombola.study.seed_context import Setting, Workbench
-from tombola.study.step import TRAINING_COST, Step
+from tombola.study.seed_context import SeedContext, Setting
+from tombola.study.step import TRAINING_COST, StudyStep
 from tombola.study.time_estimate import announce, in_words
 from tombola.tasks.base import Task
 from tombola.tasks.registry import open_task
-from tombola.tickets.pruning_methods import in_words as pruning_in_words
-from tombola.tickets.site_groups import members_of
-from tombola.tickets.ticket import Pruning, Ticket
+from tombola.tickets.pruning_methods import in_words as method_in_words
+from tombola.tickets.site_groups import site_groups_of
+from tombola.tickets.ticket import Ticket
 
-KINDS = ("transferred", "random")
+TICKETS = ("transferred", "random")
 """What is retrained in each cell: the ticket of the other task, and a random one of its size."""
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedStudy:
     """A finished study, as another one sees it."""
 
     folder: Path
@@ -48,16 +48,16 @@ class Finished:
         """Its task's short name."""
         return self.config.task_name
 
-    def cell(self, seed: int) -> Cell:
+    def seed_folder(self, seed: int) -> SeedFolder:
         """The folder of one seed."""
-        return Cell(seed, self.folder / self.task / f"seed-{seed}")
+        return SeedFolder(seed, self.folder / self.task / f"seed-{seed}")
 
-    def retrained(self, seed: int, pruning: Pruning) -> bool:
+    def retrained(self, seed: int, method: str) -> bool:
         """Whether it has the retrained good ticket of a seed."""
-        return (self.cell(seed).ticket(pruning, "good") / "retrained" / "score.json").is_file()
+        return (self.seed_folder(seed).ticket(method, "good") / "retrained" / "score.json").is_file()
 
     @classmethod
-    def read(cls, folder: Path) -> "Finished":
+    def read(cls, folder: Path) -> "FinishedStudy":
         """Read a study's folder.
 
         Raises:
@@ -82,7 +82,7 @@ class Finished:
         return found
 
 
-class Transferring:
+class TransferStudy:
     """Retrain every study's good tickets on every other study's task, beside random tickets of their sizes.
 
     The target's own retrained good ticket is the other end of the scale, and is not trained again (Chen et al. 2020,
@@ -91,7 +91,7 @@ class Transferring:
     Args:
         folders: of two or more finished studies of one architecture, of different tasks.
         out: folder of the results.
-        prunings: which; by default all that every study has.
+        methods: which; by default all that every study has.
         seeds: which; by default all that every study has.
 
     Raises:
@@ -103,11 +103,11 @@ class Transferring:
         folders: Sequence[Path],
         out: Path,
         *,
-        prunings: Sequence[Pruning] = (),
+        methods: Sequence[str] = (),
         seeds: Sequence[int] = (),
     ) -> None:
         self.out = out
-        self.studies = [Finished.read(folder) for folder in folders]
+        self.studies = [FinishedStudy.read(folder) for folder in folders]
         if len(self.studies) < 2:
             raise TombolaError("transfer is between tasks; give the folders of two studies at least")
         first = self.studies[0]
@@ -125,28 +125,28 @@ class Transferring:
             )
         if len({study.task for study in self.studies}) < len(self.studies):
             raise TombolaError("two of the studies are of one task; give one study of each task")
-        self.prunings = tuple(prunings) or _common([study.config.prunings for study in self.studies])
-        done = [[s for s in one.seeds if all(one.retrained(s, p) for p in self.prunings)] for one in self.studies]
+        self.methods = tuple(methods) or _common([study.config.methods for study in self.studies])
+        done = [[s for s in one.seeds if all(one.retrained(s, m) for m in self.methods)] for one in self.studies]
         self.seeds = tuple(seeds) or _common(done) or _common([study.seeds for study in self.studies])
-        for what, given in (("seeds", self.seeds), ("prunings", self.prunings)):
+        for what, given in (("seeds", self.seeds), ("methods", self.methods)):
             if len(set(given)) < len(given):
                 raise TombolaError(f"{what} must be different, not {', '.join(map(str, given))}")
-        if not self.prunings or not self.seeds:
-            what = "pruning" if not self.prunings else "seed"
+        if not self.methods or not self.seeds:
+            what = "method" if not self.methods else "seed"
             raise TombolaError(f"the studies have no {what} in common; run one of them for those of the other too")
-        for study, pruning, seed in itertools.product(self.studies, self.prunings, self.seeds):
-            if not study.retrained(seed, pruning):
+        for study, method, seed in itertools.product(self.studies, self.methods, self.seeds):
+            if not study.retrained(seed, method):
                 raise TombolaError(
-                    f"{study.folder} has no retrained good ticket of {pruning_in_words(pruning)} for seed {seed}; let "
+                    f"{study.folder} has no retrained good ticket of {method_in_words(method)} for seed {seed}; let "
                     "`tombola study` finish it"
                 )
 
     def estimate(self) -> float:
         """Seconds that what is left will take: as long as the targets' own retrainings took."""
         seconds = 0.0
-        for target, source, pruning, seed in self._cells():
-            took = _row(target.cell(seed).ticket(pruning, "good") / "retrained")["seconds"]
-            left = [kind for kind in KINDS if not (self._home(target, source, pruning, seed) / kind).is_dir()]
+        for target, source, method, seed in self._cells():
+            took = _row(target.seed_folder(seed).ticket(method, "good") / "retrained")["seconds"]
+            left = [name for name in TICKETS if not (self._home(target, source, method, seed) / name).is_dir()]
             seconds += took * len(left)
         return seconds
 
@@ -183,22 +183,22 @@ class Transferring:
     def _run(self, tasks: dict[str, Task]) -> Path:
         sweep_drafts(self.out)
         steps = [step for target in self.studies for step in self._steps(target, tasks[target.task])]
-        with Bars("transfer", sum(step.cost for step in steps)) as bars:
+        with ProgressBars("transfer", sum(step.cost for step in steps)) as bars:
             run_here(steps, bars)
         found = self._found(tasks)
         write_lines(self.out / "results.jsonl", self._rows())
         found.write(self.out / TRANSFER)
         return self.out / TRANSFER
 
-    def _cells(self) -> Iterator[tuple[Finished, Finished, Pruning, int]]:
+    def _cells(self) -> Iterator[tuple[FinishedStudy, FinishedStudy, str, int]]:
         for target, source in itertools.permutations(self.studies, 2):
-            for pruning, seed in itertools.product(self.prunings, self.seeds):
-                yield target, source, pruning, seed
+            for method, seed in itertools.product(self.methods, self.seeds):
+                yield target, source, method, seed
 
-    def _home(self, target: Finished, source: Finished, pruning: str, seed: int) -> Path:
-        return self.out / pruning / target.task / source.task / f"seed-{seed}"
+    def _home(self, target: FinishedStudy, source: FinishedStudy, method: str, seed: int) -> Path:
+        return self.out / method / target.task / source.task / f"seed-{seed}"
 
-    def _steps(self, target: Finished, task: Task) -> Iterator[Step]:
+    def _steps(self, target: FinishedStudy, task: Task) -> Iterator[StudyStep]:
         device = resolve_device(target.config.device)
         setting = Setting(
             config=target.config,
@@ -210,55 +210,55 @@ class Transferring:
             study=target.folder.name,
             seeds=len(self.seeds),
         )
-        for to, source, pruning, seed in self._cells():
+        for to, source, method, seed in self._cells():
             if to is not target:
                 continue
-            bench = Workbench(setting, target.cell(seed))
+            context = SeedContext(setting, target.seed_folder(seed))
             cost = TRAINING_COST * target.config.epochs * task.size("train") + task.size("dev")
-            for kind in KINDS:
-                place = self._home(target, source, pruning, seed) / kind
-                what = "its" if kind == "transferred" else "a random"
-                yield Step(
-                    f"seed {seed}: {source.task} to {target.task}, {what} ticket of {pruning_in_words(pruning)}",
+            for name in TICKETS:
+                place = self._home(target, source, method, seed) / name
+                what = "its" if name == "transferred" else "a random"
+                yield StudyStep(
+                    f"seed {seed}: {source.task} to {target.task}, {what} ticket of {method_in_words(method)}",
                     cost,
                     TRAINING_COST,
                     place,
-                    functools.partial(self._retrain, bench, source, pruning, kind, place),
+                    functools.partial(self._retrain, context, source, method, name, place),
                 )
 
     def _retrain(
-        self, bench: Workbench, source: Finished, pruning: Pruning, kind: str, place: Path, progress: Progress
+        self, context: SeedContext, source: FinishedStudy, method: str, name: str, place: Path, progress: Progress
     ) -> None:
         started = time.perf_counter()
-        ticket = Ticket.load(source.cell(bench.cell.seed).ticket(pruning, "good"))
-        if kind == "random":
-            anatomy = bench.setting.anatomy
-            ticket = controls.random(ticket, bench.cell.seed, members_of(anatomy, pruning), anatomy)
-        trained = bench.trained(ticket, progress)
+        ticket = Ticket.load(source.seed_folder(context.seed_folder.seed).ticket(method, "good"))
+        if name == "random":
+            anatomy = context.setting.anatomy
+            ticket = controls.random(ticket, context.seed_folder.seed, site_groups_of(anatomy, method), anatomy)
+        trained = context.trained(ticket, progress)
         with publish(place) as draft:
-            bench.write_score(draft, trained, kind, "retrained", started, progress)
+            context.write_score(draft, trained, name, "retrained", started, progress)
 
     def _rows(self) -> Iterator[dict[str, Any]]:
-        for target, source, pruning, seed in self._cells():
-            for kind in KINDS:
-                yield {"source": source.task, **_row(self._home(target, source, pruning, seed) / kind)}
+        for target, source, method, seed in self._cells():
+            for name in TICKETS:
+                yield {"source": source.task, **_row(self._home(target, source, method, seed) / name)}
 
     def _found(self, tasks: dict[str, Task]) -> Transfer:
         cells = []
-        for pruning, (target, source) in itertools.product(self.prunings, itertools.permutations(self.studies, 2)):
-            homes = [self._home(target, source, pruning, seed) for seed in self.seeds]
-            own = [target.cell(seed).ticket(pruning, "good") / "retrained" for seed in self.seeds]
+        for method, (target, source) in itertools.product(self.methods, itertools.permutations(self.studies, 2)):
+            homes = [self._home(target, source, method, seed) for seed in self.seeds]
+            own = [target.seed_folder(seed).ticket(method, "good") / "retrained" for seed in self.seeds]
             cells.append(
                 transferred(
-                    pruning,
+                    method,
                     source.task,
                     target.task,
                     _scored([home / "transferred" for home in homes]),
                     _scored(own),
                     _scored([home / "random" for home in homes]),
-                    [float(_row(target.cell(seed).full)["score"]) for seed in self.seeds],
+                    [float(_row(target.seed_folder(seed).full)["score"]) for seed in self.seeds],
                     tasks[target.task],
-                    resamples=target.config.resamples,
+                    resamples=target.config.bootstrap_resamples,
                 )
             )
         config = self.studies[0].config

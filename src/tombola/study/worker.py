@@ -24,8 +24,8 @@ from tombola.foundations.allocator import keep_freed_memory
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import deterministic
 from tombola.study.config import StudyConfig
-from tombola.study.scheduler import Hands
-from tombola.study.step import Step
+from tombola.study.scheduler import StepRunner
+from tombola.study.step import StudyStep
 from tombola.study.study import Study
 
 _PAUSE = 0.2
@@ -81,7 +81,7 @@ class _Parent:
             os._exit(1)
 
 
-def _steps(job: dict[str, Any]) -> tuple[dict[str, Step], torch.device]:
+def _steps(job: dict[str, Any]) -> tuple[dict[str, StudyStep], torch.device]:
     """The steps of the study that the parent has, by their names."""
     config = StudyConfig.of("quick", **job["config"])
     study = Study(config, out=Path(job["folder"]), seeds=job["seeds"], save=job["save"])
@@ -98,10 +98,10 @@ def _work(parent: _Parent) -> None:
         warnings.simplefilter("ignore")
         steps, device = _steps(job)
     warnings.showwarning = lambda message, *_, **__: parent.tell(warning=str(message))
-    hands = Hands()
+    runner = StepRunner()
     with deterministic(device):
         while True:
-            hands.run(steps[parent.wait()["run"]], parent)
+            runner.run(steps[parent.wait()["run"]], parent)
             parent.tell(done=True)
 
 

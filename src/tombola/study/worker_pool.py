@@ -20,8 +20,8 @@ from typing import IO, Any, Self
 import torch
 
 from tombola.foundations.errors import TombolaError
-from tombola.foundations.progress import Line
-from tombola.study.step import Step
+from tombola.foundations.progress import ProgressLine
+from tombola.study.step import StudyStep
 
 _Events = queue.SimpleQueue[tuple["Worker", dict[str, Any] | None]]
 
@@ -40,10 +40,10 @@ class Worker:
         line: where its progress is shown.
     """
 
-    def __init__(self, job: Mapping[str, object], threads: int, line: Line, events: _Events) -> None:
+    def __init__(self, job: Mapping[str, object], threads: int, line: ProgressLine, events: _Events) -> None:
         self.line = line
         self.seed: int | None = None
-        self._step: Step | None = None
+        self._step: StudyStep | None = None
         # The same Tombola as here, however it was found; -P: files of the working directory are no libraries.
         paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]
         environment = {
@@ -75,14 +75,14 @@ class Worker:
         """Whether it has a step that is not done."""
         return self._step is not None
 
-    def give(self, step: Step, seed: int | None) -> None:
+    def submit(self, step: StudyStep, seed: int | None) -> None:
         """Let it run a step."""
         self._step = step
         self.seed = seed
         self.line.start(step.what, cost=step.cost, weight=step.weight)
         self._send({"run": step.what})
 
-    def rest(self) -> Step:
+    def finished(self) -> StudyStep:
         """Take note that its step is done."""
         assert self._step is not None
         step, self._step = self._step, None
@@ -93,7 +93,7 @@ class Worker:
         """End the process, without a wait."""
         self._process.kill()
 
-    def bury(self) -> None:
+    def join(self) -> None:
         """Wait until the process has ended, and close what was open to it."""
         self._process.wait()
         with contextlib.suppress(OSError):
@@ -138,7 +138,7 @@ class Worker:
         events.put((self, None))
 
 
-class Crew:
+class WorkerPool:
     """The workers of one job: started as work for them comes, and all ended when the block ends, however it does.
 
     Args:
@@ -161,9 +161,9 @@ class Crew:
         for worker in self._workers:
             worker.kill()
         for worker in self._workers:
-            worker.bury()
+            worker.join()
 
-    def resting(self) -> list[Worker]:
+    def idle(self) -> list[Worker]:
         """Those without a step."""
         return [worker for worker in self._workers if not worker.busy]
 
@@ -171,11 +171,11 @@ class Crew:
         """Whether any has a step."""
         return any(worker.busy for worker in self._workers)
 
-    def vacant(self) -> bool:
+    def can_start(self) -> bool:
         """Whether another one may be hired."""
         return len(self._workers) < self._size
 
-    def hire(self, line: Line) -> Worker:
+    def start(self, line: ProgressLine) -> Worker:
         """Start another one."""
         worker = Worker(self._job, self._threads, line, self._events)
         self._workers.append(worker)

@@ -91,7 +91,7 @@ def difference(expected: Tensor, found: Tensor, what: str) -> float:
     return apart
 
 
-def prove(model: nn.Module, small: Subnetwork, again: nn.Module, what: str) -> float:
+def verify_equivalent(model: nn.Module, small: Subnetwork, again: nn.Module, what: str) -> float:
     """Compare a model that was read back with the masked one.
 
     Args:
@@ -107,7 +107,7 @@ def prove(model: nn.Module, small: Subnetwork, again: nn.Module, what: str) -> f
     Raises:
         TombolaError: they differ, or the one that was read back does not run.
     """
-    if small.ticket.pruning == "weights":
+    if small.ticket.kind == "weights":
         expected, found = small.model.state_dict(), again.state_dict()
         differing = [name for name in expected if name not in found or not same_bits(expected[name], found[name])]
         if differing:

@@ -13,7 +13,7 @@ from transformers.pytorch_utils import Conv1D
 from typing_extensions import override
 
 
-class Repeated(nn.Linear):
+class RepeatedHeadsLinear(nn.Linear):
     """A linear map that gives some of its blocks of output units, those of a head, more than once.
 
     The units of a key/value head that heads of unequally many groups share are stored, and trained, once.
@@ -206,7 +206,7 @@ def _replace(
             new = nn.Linear(1, 1, device="meta")
         else:
             blocks, size = repeat
-            new = Repeated(beside(blocks, weight), size)
+            new = RepeatedHeadsLinear(beside(blocks, weight), size)
         # Set afterwards, because the constructor would initialise, and warns of empty matrices.
         new.out_features, new.in_features = outputs, inputs
         new.weight = nn.Parameter(weight.contiguous(), trainable)

@@ -152,7 +152,7 @@ def _worst(model: PreTrainedModel, anatomy: Anatomy) -> float:
         ("heads+mlps", {"heads": first, "mlps": torch.arange(anatomy.mlps) > 0}),
         ("heads+neurons", {"heads": drawn(*anatomy.heads), "neurons": drawn(anatomy.mlps, blocks)}),
     ]
-    tickets = [Ticket(pruning, anatomy.signature, mask) for pruning, mask in masks]  # type: ignore[arg-type]
+    tickets = [Ticket(kind, anatomy.signature, mask) for kind, mask in masks]  # type: ignore[arg-type]
     # Rounding in 16 bits is larger than the tolerance.
     exact = precise(model)
     return max(largest_difference(masked(exact, ticket), shrunk(exact, ticket)) for ticket in tickets)

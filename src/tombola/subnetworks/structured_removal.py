@@ -3,8 +3,9 @@
 The unit of a cut is the head, also where heads share keys and values (grouped queries). A group that loses all its
 heads loses its key/value head. If the groups that stay have equally many heads, the grouping stays; if not (which the
 attention kernels would compute silently wrong), the projections of keys and values give each head its own copy of
-what its group shares, from weights that are still stored once ([`Repeated`][tombola.subnetworks.projections.Repeated]):
-exact for any set of heads, and it can be trained and undone.
+what its group shares, from weights that are still stored once
+([`RepeatedHeadsLinear`][tombola.subnetworks.projections.RepeatedHeadsLinear]): exact for any set of heads, and it can
+be trained and undone.
 """
 
 from collections.abc import Iterable, Sequence

@@ -18,7 +18,7 @@ from tombola.subnetworks.structured_removal import (
     restore_mlp,
     separate_biases,
 )
-from tombola.tickets.ticket import BLOCK, Pruning, Ticket, every_site
+from tombola.tickets.ticket import BLOCK, Ticket, TicketKind, every_site
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Subnetwork:
     @property
     def gated(self) -> bool:
         """Whether sites that the ticket pruned are still there and need gates at zero."""
-        return self.ticket.pruning != "weights" and self.present != self.ticket
+        return self.ticket.kind != "weights" and self.present != self.ticket
 
 
-def whole(model: nn.Module, pruning: Pruning | None = None, block: int = BLOCK) -> Subnetwork:
-    """The full model as a subnetwork of itself; `pruning` and `block` say which sites it is seen as.
+def whole(model: nn.Module, kind: TicketKind | None = None, block: int = BLOCK) -> Subnetwork:
+    """The full model as a subnetwork of itself; `kind` and `block` say which sites it is seen as.
 
     By default heads and MLPs, in a convolutional network heads and channels.
 
@@ -52,7 +52,7 @@ def whole(model: nn.Module, pruning: Pruning | None = None, block: int = BLOCK) 
         TombolaError: unknown architecture, or no such blocks of neurons.
     """
     anatomy = dissect(model)
-    everything = Ticket.everything(anatomy, every_site(anatomy) if pruning is None else pruning, block)
+    everything = Ticket.everything(anatomy, every_site(anatomy) if kind is None else kind, block)
     return Subnetwork(model, anatomy, everything, everything)
 
 
@@ -67,7 +67,7 @@ def masked(model: nn.Module, ticket: Ticket) -> Subnetwork:
     """
     anatomy = dissect(model)
     ticket.check(anatomy)
-    if ticket.pruning != "weights":
+    if ticket.kind != "weights":
         return Subnetwork(model, anatomy, ticket, ticket | ~ticket)
     copied = structural_copy(model)
     for matrix, parameter in anatomy.prunable(copied):
@@ -92,7 +92,7 @@ def shrunk(model: nn.Module, ticket: Ticket, *, empty: bool = True) -> Subnetwor
     Raises:
         TombolaError: the ticket is for another architecture.
     """
-    if ticket.pruning == "weights":
+    if ticket.kind == "weights":
         return masked(model, ticket)
     anatomy = dissect(model)
     ticket.check(anatomy)

@@ -15,28 +15,28 @@ TEXT_PRESETS: Mapping[str, Preset] = MappingProxyType(
 """`quick`: minutes on two cores. `paper`: all rows, three epochs (Prasanna et al. 2020, appendix)."""
 
 _LANGUAGE: Preset = MappingProxyType(
-    {"model": "smollm2", "analyses": (), "refine": False, "until": 0.05, "epochs": 1, "learning_rate": 1e-4}
+    {"model": "smollm2", "analyses": (), "refine": False, "curve_until": 0.05, "epochs": 1, "learning_rate": 1e-4}
 )
 LANGUAGE_PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "quick": {
             **_LANGUAGE,
-            "prunings": ("heads", "mlps", "weights", "wanda"),
+            "methods": ("heads", "mlps", "weights", "wanda"),
             "controls": ("random",),
             "dev_rows": 80,
             "text_tokens": 3000,
             "heads_step": 0.15,
             "mlps_step": 2,
-            "until": 0.4,
+            "curve_until": 0.4,
             "sparsities": (0.2, 0.3, 0.4, 0.5, 0.6),
-            "calibration_rows": 16,
-            "calibration_length": 512,
-            "importance_rows": 32,
+            "calibration_samples": 16,
+            "sequence_length": 512,
+            "importance_samples": 32,
         },
         "paper": {
             **_LANGUAGE,
             "analyses": ("writing",),
-            "prunings": (
+            "methods": (
                 *("heads", "mlps", "neurons", "kv-groups", "blocks", "weights", "magnitude-matrix", "wanda"),
                 *("sparsegpt", "random-weights", "magnitude-2of4", "wanda-2of4", "sparsegpt-2of4"),
             ),
@@ -44,18 +44,18 @@ LANGUAGE_PRESETS: Mapping[str, Preset] = MappingProxyType(
         },
     }
 )
-"""`quick`: a quarter of an hour on two cores with SmolLM2-135M. `paper`: every way to prune, all examples, and the
+"""`quick`: a quarter of an hour on two cores with SmolLM2-135M. `paper`: every pruning method, all examples, and the
 field's 128 x 2,048 tokens of calibration text."""
 
 _IMAGES: Preset = MappingProxyType(
     {
-        "prunings": ("heads+channels", "weights"),
-        "imp": True,
+        "methods": ("heads+channels", "weights"),
+        "iterative": True,
         "rewind": "init",
         "refine": False,
-        "until": 0.05,
+        "curve_until": 0.05,
         "batch_size": 64,
-        "warmup": 0.07,
+        "warmup_ratio": 0.07,
         "precision": "fp32",
         "analyses": ("survivors", "random-curve"),
     }
@@ -86,7 +86,7 @@ DIGITS_PRESETS: Mapping[str, Preset] = MappingProxyType(
 sparsity of 95.6 %."""
 _FOLDER: Preset = MappingProxyType(
     {
-        "prunings": ("heads+channels", "weights"),
+        "methods": ("heads+channels", "weights"),
         "precision": "fp32",
         "eval_batch_size": 16,
         "batch_size": 16,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from tombola.tasks.data.glue import GLUE
 from tombola.tasks.presets import DIGITS_PRESETS, IMAGE_FOLDER_PRESETS, LANGUAGE_PRESETS, TEXT_PRESETS, Preset
 
-OWN_TEXTS = ("dev", "text", "text_pair", "label", "metric", "regression")
+OWN_TEXTS = ("validation_file", "text_column", "text_pair_column", "label_column", "metric", "regression")
 """Settings of texts of one's own, whose task is a path; tasks with a name have their own columns, rows and metric."""
 
 
@@ -27,7 +27,7 @@ class Regime:
         needs: settings without which there is no task → what they name.
         unfit: analyses that cannot be asked → what they are of instead, as a clause.
         trains: whether the full model is trained on the task, so that there is something to rewind to; otherwise it is
-            judged as it comes, and tickets are trained again on text only, if `recovery` says so.
+            judged as it comes, and tickets are trained again on text only, if `recovery_tokens` says so.
         draws: whether its models are denoisers, which are judged by what they draw.
     """
 
@@ -59,8 +59,8 @@ LANGUAGE = Regime(
     judges="language models",
     presets=LANGUAGE_PRESETS,
     settings=(
-        *("abilities", "text_tokens", "keep", "corpus", "start", "importance_rows", "importance_length"),
-        *("recovery", "lora_rank", "lora_learning_rate"),
+        *("abilities", "text_tokens", "retain", "text_file", "bos_token"),
+        *("importance_samples", "importance_sequence_length", "recovery_tokens", "lora_rank", "lora_learning_rate"),
     ),
     whose="language models (the task understanding)",
     unfit={"attention": "attention patterns are of encoders"},
@@ -73,7 +73,7 @@ IMAGES = Regime(
     tasks=("images",),
     judges="what is drawn",
     presets=IMAGE_FOLDER_PRESETS,
-    settings=("image_size", "features", "pipeline"),
+    settings=("image_size", "feature_model", "pipeline"),
     whose="the task images",
     needs={"data": "the folder of your images"},
     unfit=_DRAWN,

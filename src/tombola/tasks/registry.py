@@ -76,7 +76,7 @@ def _image_folder(config: StudyConfig) -> Task:
         Path(config.data).expanduser(),
         config.model,
         size=config.image_size,
-        network=config.features,
+        feature_model=config.feature_model,
         pipeline=config.pipeline,
         device=resolve_device(config.device).type,
         train_rows=config.train_rows,
@@ -88,9 +88,9 @@ def _image_folder(config: StudyConfig) -> Task:
 
 def _language(config: StudyConfig) -> LanguageTask:
     options: dict[str, Any] = {
-        "start": config.start,
-        "calibration": Blocks(config.importance_rows, config.importance_length),
-        "keep": config.keep,
+        "bos_token": config.bos_token,
+        "calibration": Blocks(config.importance_samples, config.importance_sequence_length),
+        "retain": config.retain,
         "name": config.task_name,
         "trust_remote_code": config.trust_remote_code,
     }
@@ -99,11 +99,11 @@ def _language(config: StudyConfig) -> LanguageTask:
         options["held_out"] = 0.5
     if config.text_tokens is not None:
         options["text_tokens"] = config.text_tokens
-    if config.recovery:
-        options["train"] = Blocks(max(1, config.recovery // config.max_length), config.max_length)
-    text = None if config.corpus is None else Path(config.corpus).expanduser()
+    if config.recovery_tokens:
+        options["train"] = Blocks(max(1, config.recovery_tokens // config.max_length), config.max_length)
+    text_file = None if config.text_file is None else Path(config.text_file).expanduser()
     names = config.abilities or abilities.DEFAULT
-    return LanguageTask.open(config.model, names, text=text, rows=config.dev_rows, **options)
+    return LanguageTask.open(config.model, names, text_file=text_file, rows=config.dev_rows, **options)
 
 
 _OPEN: Mapping[Regime, Callable[[StudyConfig], Task]] = MappingProxyType(
@@ -133,10 +133,10 @@ def _corpus(config: StudyConfig) -> tuple[Corpus, str, tuple[str, ...]]:
         raise TombolaError(f"unknown task {name!r}: it is no file or folder, nor one of {', '.join(NAMED_TASKS)}")
     corpus = files.read(
         path,
-        dev=None if config.dev is None else Path(config.dev).expanduser(),
-        text=config.text,
-        text_pair=config.text_pair,
-        label=config.label,
+        validation_file=None if config.validation_file is None else Path(config.validation_file).expanduser(),
+        text_column=config.text_column,
+        text_pair_column=config.text_pair_column,
+        label_column=config.label_column,
         regression=config.regression,
     )
     return corpus, corpus.name, (config.metric or ("pearson" if config.regression else "accuracy"),)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError
-from tombola.tickets.ticket import PRUNINGS, Pruning, Ticket
+from tombola.tickets.ticket import TICKET_KINDS, Ticket, TicketKind
 
 NO_TASK = "unknown task"
 """What tickets whose provenance names no task are of."""
@@ -18,14 +18,14 @@ class Found:
 
     Attributes:
         folder: where it lies.
-        pruning: what it prunes.
+        kind: what it removes.
         architecture: of the model that it fits.
         task: as its provenance says.
         seed: as its provenance says, for people: a number, or `–` where it says none.
     """
 
     folder: Path
-    pruning: Pruning
+    kind: TicketKind
     architecture: str
     task: str
     seed: str
@@ -35,36 +35,36 @@ class Found:
         return Ticket.load(self.folder)
 
 
-def gather(places: Iterable[Path | str], which: str = "good") -> dict[Pruning, dict[str, list[Found]]]:
-    """The tickets in some folders: pruning → task → tickets, sorted by seed.
+def gather(places: Iterable[Path | str], ticket: str = "good") -> dict[TicketKind, dict[str, list[Found]]]:
+    """The tickets in some folders: kind → task → tickets, sorted by seed.
 
     Args:
         places: folders of tickets, or folders that hold any at whatever depth: a study, a sweep, an imported tree.
-        which: the tickets to take from the latter: those in folders of this name. A ticket that is named itself is
+        ticket: the tickets to take from the latter: those in folders of this name. A ticket that is named itself is
             taken whatever it is.
 
     A ticket that is named twice is taken once.
 
     Raises:
-        TombolaError: a folder is missing or holds no such ticket, a ticket is damaged, or the tickets of one pruning
+        TombolaError: a folder is missing or holds no such ticket, a ticket is damaged, or the tickets of one kind
             are for different architectures.
     """
     folders: dict[Path, Path] = {}
     for place in map(Path, places):
-        for folder in _folders(place, which):
+        for folder in _folders(place, ticket):
             folders.setdefault(folder.resolve(), folder)
     found = [_look(folder) for folder in folders.values()]
-    groups: dict[Pruning, dict[str, list[Found]]] = {}
-    for pruning in PRUNINGS:
-        tickets = [one for one in found if one.pruning == pruning]
+    groups: dict[TicketKind, dict[str, list[Found]]] = {}
+    for kind in TICKET_KINDS:
+        tickets = [one for one in found if one.kind == kind]
         if tickets:
             _check(tickets)
             tasks = sorted({one.task for one in tickets})
-            groups[pruning] = {task: sorted((one for one in tickets if one.task == task), key=_order) for task in tasks}
+            groups[kind] = {task: sorted((one for one in tickets if one.task == task), key=_order) for task in tasks}
     return groups
 
 
-def _folders(place: Path, which: str) -> Sequence[Path]:
+def _folders(place: Path, ticket: str) -> Sequence[Path]:
     if not place.is_dir():
         problem = "is a file, not a folder" if place.exists() else "does not exist"
         raise TombolaError(f"{place} {problem}; give folders of tickets, of studies, or of imported masks")
@@ -73,34 +73,34 @@ def _folders(place: Path, which: str) -> Sequence[Path]:
     # What a killed run left half-written begins with a dot.
     paths = [
         path.parent
-        for path in sorted(place.rglob(f"{which}/ticket.json"))
+        for path in sorted(place.rglob(f"{ticket}/ticket.json"))
         if not any(part.startswith(".") for part in path.relative_to(place).parts) and _plain(path)
     ]
     if not paths:
         other = sorted({path.parent.name for path in place.rglob("ticket.json")} - {"shrunk"})
-        hint = f"there are others, take them with --which: {', '.join(other)}" if other else "is it a study's folder?"
-        raise TombolaError(f"no ticket in a folder {which}/ anywhere under {place}; {hint}")
+        hint = f"there are others, take them with --ticket: {', '.join(other)}" if other else "is it a study's folder?"
+        raise TombolaError(f"no ticket in a folder {ticket}/ anywhere under {place}; {hint}")
     return paths
 
 
 def _plain(path: Path) -> bool:
-    """Whether a ticket was found by the way of its kind: others of one study are no seeds of it."""
+    """Whether a ticket was found by the standard method of its kind: others of one study are no seeds of it."""
     head = read_json(path)
     provenance = head.get("provenance")
-    return not isinstance(provenance, Mapping) or provenance.get("way", head.get("pruning")) == head.get("pruning")
+    return not isinstance(provenance, Mapping) or provenance.get("method", head.get("kind")) == head.get("kind")
 
 
 def _look(folder: Path) -> Found:
     head = read_json(folder / "ticket.json")
     provenance = head.get("provenance")
-    if head.get("pruning") not in PRUNINGS or not isinstance(provenance, Mapping):
+    if head.get("kind") not in TICKET_KINDS or not isinstance(provenance, Mapping):
         # Loading says what is wrong with it.
         Ticket.load(folder)
         raise TombolaError(f"the ticket in {folder} is damaged: its provenance is no object; find it again")
     task, seed = provenance.get("task"), provenance.get("seed")
     return Found(
         folder=folder,
-        pruning=head["pruning"],
+        kind=head["kind"],
         architecture=str(head.get("architecture")),
         task=task if isinstance(task, str) and task else NO_TASK,
         seed=str(seed) if isinstance(seed, int | str) and seed != "" else "–",

@@ -1,4 +1,4 @@
-"""Ways to prune as data: what goes, and by what it is chosen. A study's searches are named after them."""
+"""Pruning methods as data: what is removed, and by what it is chosen. A study's searches are named after them."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -7,32 +7,32 @@ from types import MappingProxyType
 from typing import Literal
 
 from tombola.foundations.errors import TombolaError
-from tombola.tickets.ticket import PRUNINGS, Pruning, kinds_in_words
+from tombola.tickets.ticket import TICKET_KINDS, TicketKind, kinds_in_words
 
-Units = Literal["kv-groups", "blocks"]
+Grouping = Literal["kv-groups", "blocks"]
 """Sites that go together: the heads that share keys and values, or all of a layer."""
 
 
 @dataclass(frozen=True)
-class Way:
-    """A way to prune.
+class PruningMethod:
+    """A method to prune by.
 
     Attributes:
         name: of its search: in settings, rows and folders.
-        pruning: what kind of ticket it finds.
+        kind: what its tickets remove.
         words: for people.
-        units: which sites go together; None where each goes alone.
-        method: of weights, by what they are chosen, of `weight_methods.METHODS`; empty for sites, which go by
-            first-order importance.
-        scope: of weights, over what they are compared; None for the method's own.
+        site_groups: which sites go together; None where each goes alone.
+        criterion: of weights, by what they are chosen, of `tombola.pruning.weight_criteria.CRITERIA`; empty for sites,
+            which go by first-order importance.
+        scope: of weights, over what they are compared; None for the criterion's own.
         pattern: of weights, N:M; then there is one cut, to its own sparsity.
     """
 
     name: str
-    pruning: Pruning
+    kind: TicketKind
     words: str
-    units: Units | None = None
-    method: str = ""
+    site_groups: Grouping | None = None
+    criterion: str = ""
     scope: str | None = None
     pattern: str | None = None
 
@@ -47,51 +47,60 @@ class Way:
         return self.name == "weights"
 
     @property
-    def kinds(self) -> tuple[str, ...]:
+    def standard(self) -> bool:
+        """Whether it is the standard method of its kind of ticket, and named as the kind.
+
+        It removes site by site, or the smallest weights of the whole model. Tickets of a kind are compared across seeds
+        and tasks where this method found them: another one finds the same kind by other means.
+        """
+        return self.name == self.kind
+
+    @property
+    def sites(self) -> tuple[str, ...]:
         """The kinds of sites that are pruned; none where weights are."""
-        return () if self.pruning == "weights" else tuple(self.pruning.split("+"))
+        return () if self.kind == "weights" else tuple(self.kind.split("+"))
 
 
 _PATTERNS = {"magnitude": "magnitude", "wanda": "Wanda", "sparsegpt": "SparseGPT"}
 
 
-def _ways() -> Iterator[Way]:
-    for pruning in PRUNINGS:
-        if pruning != "weights":
-            yield Way(pruning, pruning, kinds_in_words(pruning))
-    yield Way("kv-groups", "heads", "groups of heads that share keys and values", units="kv-groups")
-    yield Way("blocks", "heads+mlps", "whole layers", units="blocks")
-    yield Way("weights", "weights", "weights", method="magnitude")
-    yield Way(
-        "magnitude-matrix", "weights", "weights by magnitude, each matrix alike", method="magnitude", scope="matrix"
+def _methods() -> Iterator[PruningMethod]:
+    for kind in TICKET_KINDS:
+        if kind != "weights":
+            yield PruningMethod(kind, kind, kinds_in_words(kind))
+    yield PruningMethod("kv-groups", "heads", "groups of heads that share keys and values", site_groups="kv-groups")
+    yield PruningMethod("blocks", "heads+mlps", "whole layers", site_groups="blocks")
+    yield PruningMethod("weights", "weights", "weights", criterion="magnitude")
+    yield PruningMethod(
+        "magnitude-matrix", "weights", "weights by magnitude, each matrix alike", criterion="magnitude", scope="matrix"
     )
-    yield Way("wanda", "weights", "weights by Wanda", method="wanda")
-    yield Way("sparsegpt", "weights", "weights by SparseGPT", method="sparsegpt")
-    yield Way("random-weights", "weights", "weights at random", method="random")
-    for pattern, (method, title) in itertools.product(("2:4", "4:8"), _PATTERNS.items()):
-        name = f"{method}-{pattern.replace(':', 'of')}"
-        yield Way(name, "weights", f"weights by {title}, {pattern}", method=method, pattern=pattern)
+    yield PruningMethod("wanda", "weights", "weights by Wanda", criterion="wanda")
+    yield PruningMethod("sparsegpt", "weights", "weights by SparseGPT", criterion="sparsegpt")
+    yield PruningMethod("random-weights", "weights", "weights at random", criterion="random")
+    for pattern, (criterion, title) in itertools.product(("2:4", "4:8"), _PATTERNS.items()):
+        name = f"{criterion}-{pattern.replace(':', 'of')}"
+        yield PruningMethod(name, "weights", f"weights by {title}, {pattern}", criterion=criterion, pattern=pattern)
 
 
-WAYS: Mapping[str, Way] = MappingProxyType({way.name: way for way in _ways()})
-"""Every way by name, in the order of tables: sites first."""
+METHODS: Mapping[str, PruningMethod] = MappingProxyType({method.name: method for method in _methods()})
+"""Every method by name, in the order of tables: sites first."""
 
 
-def way(name: str) -> Way:
-    """The way of a name.
+def pruning_method(name: str) -> PruningMethod:
+    """The method of a name.
 
     Args:
-        name: as in `WAYS`; `wanda-2:4` is `wanda-2of4`, as a colon has no place in the name of a folder.
+        name: as in `METHODS`; `wanda-2:4` is `wanda-2of4`, as a colon has no place in the name of a folder.
 
     Raises:
         TombolaError: there is none.
     """
-    found = WAYS.get(name.replace(":", "of"))
+    found = METHODS.get(name.replace(":", "of"))
     if found is None:
-        raise TombolaError(f"unknown pruning {name!r}; known: {', '.join(WAYS)}")
+        raise TombolaError(f"unknown pruning method {name!r}; known: {', '.join(METHODS)}")
     return found
 
 
 def in_words(name: str) -> str:
-    """A way, or a single kind of site, for people: `heads and MLPs`."""
-    return WAYS[name].words if name in WAYS else kinds_in_words(name)
+    """A method, or a single kind of site, for people: `heads and MLPs`."""
+    return METHODS[name].words if name in METHODS else kinds_in_words(name)

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from tombola.architectures.anatomy import Anatomy
-from tombola.tickets.pruning_methods import Units, Way, way
-from tombola.tickets.ticket import Pruning
+from tombola.tickets.pruning_methods import Grouping, PruningMethod, pruning_method
+from tombola.tickets.ticket import TicketKind
 
-Members = Mapping[str, Tensor]
+SiteGroups = Mapping[str, Tensor]
 """Kind of site → int64 in the shape of its mask: the unit that each site belongs to, counted from 0."""
 
 
-def members(anatomy: Anatomy, units: Units) -> Members:
+def site_groups(anatomy: Anatomy, units: Grouping) -> SiteGroups:
     """The unit of every site.
 
     Args:
@@ -47,19 +47,19 @@ def members(anatomy: Anatomy, units: Units) -> Members:
     return {kind: of_sites.clone() for kind, of_sites in found.items() if len(of_sites)}
 
 
-def fitted(chosen: Way, anatomy: Anatomy) -> Way:
-    """The way with the kinds of sites that blocks of this model are made of; of other units and none, as it is."""
-    if chosen.units != "blocks":
+def fitted(chosen: PruningMethod, anatomy: Anatomy) -> PruningMethod:
+    """The method with the kinds of sites that blocks of this model are made of; of other units and none, as it is."""
+    if chosen.site_groups != "blocks":
         return chosen
-    return replace(chosen, pruning=cast(Pruning, "+".join(members(anatomy, "blocks"))))
+    return replace(chosen, kind=cast(TicketKind, "+".join(site_groups(anatomy, "blocks"))))
 
 
-def members_of(anatomy: Anatomy, pruning: str) -> Members | None:
-    """The units of a way to prune; None where each site goes alone."""
-    units = way(pruning).units
-    return None if units is None else members(anatomy, units)
+def site_groups_of(anatomy: Anatomy, method: str) -> SiteGroups | None:
+    """The units of a method method; None where each site goes alone."""
+    units = pruning_method(method).site_groups
+    return None if units is None else site_groups(anatomy, units)
 
 
-def count(found: Members) -> int:
+def count(found: SiteGroups) -> int:
     """Number of units."""
     return 1 + max(int(of_sites.max()) for of_sites in found.values())

@@ -19,7 +19,7 @@ from tombola.architectures.sites import Kept
 from tombola.foundations.atomic_files import publish, write_bytes, write_json
 from tombola.foundations.errors import TombolaError
 
-Pruning = Literal[
+TicketKind = Literal[
     "heads+mlps",
     "heads+neurons",
     "heads+channels",
@@ -33,7 +33,7 @@ Pruning = Literal[
 ]
 """What is removed: sites of one kind or several (s-pruning) or single weights (m-pruning)."""
 
-PRUNINGS: tuple[Pruning, ...] = get_args(Pruning)
+TICKET_KINDS: tuple[TicketKind, ...] = get_args(TicketKind)
 
 
 def kinds_in_words(kinds: str) -> str:
@@ -42,7 +42,7 @@ def kinds_in_words(kinds: str) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def every_site(anatomy: Anatomy) -> Pruning:
+def every_site(anatomy: Anatomy) -> TicketKind:
     """The sites that a model is seen as, unless the user says otherwise."""
     if anatomy.residuals:
         return "heads+channels" if anatomy.attentions else "channels"
@@ -53,7 +53,7 @@ BLOCK = 32
 """Neurons of a block, unless the user says otherwise."""
 
 TICKETS = ("good", "random", "random-layerwise", "bad")
-"""The tickets of each pruning in a study, in the order of rows, tables and charts."""
+"""The tickets of each method in a study, in the order of rows, tables and charts."""
 
 SUPER_TICKETS = ("super-survivors", "super-random", "super-bad")
 """The tickets of what survives in every seed of a study, with random and bad ones of their size."""
@@ -68,7 +68,7 @@ class Ticket:
     """A subnetwork: its masks, the architecture they fit, and where they came from.
 
     Attributes:
-        pruning: `weights`, or the kinds of sites that are pruned: `heads+mlps`, `heads+neurons`, ...
+        kind: `weights`, or the kinds of sites that are pruned: `heads+mlps`, `heads+neurons`, ...
         architecture: `Anatomy.signature` of the model that it fits.
         masks: bool tensors on the CPU, True survives. For each kind of site: `heads` [rows, heads] and `mlps` [MLPs],
             as the `Anatomy` has them (one row and one MLP a layer in most families), `neurons` [MLPs, blocks], a block
@@ -78,22 +78,22 @@ class Ticket:
         sizes: kind of site → sites of each row, where rows have unequally many. What stands in the mask beyond them is
             no site, and False.
 
-    Two tickets are equal when pruning, architecture and masks are. `a & b`, `a | b` and `~a` are those of sets of
+    Two tickets are equal when kind, architecture and masks are. `a & b`, `a | b` and `~a` are those of sets of
     survivors. The masks must not be modified.
 
     Raises:
         TombolaError: a mask is not boolean, or two tickets that are combined fit different architectures.
     """
 
-    pruning: Pruning
+    kind: TicketKind
     architecture: str
     masks: Mapping[str, Tensor]
     provenance: Mapping[str, object] = field(default_factory=dict)
     sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.pruning not in PRUNINGS:
-            raise TombolaError(f"unknown pruning {self.pruning!r}; known: {', '.join(PRUNINGS)}")
+        if self.kind not in TICKET_KINDS:
+            raise TombolaError(f"unknown kind of ticket {self.kind!r}; known: {', '.join(TICKET_KINDS)}")
         if not self.masks or any(mask.dtype != torch.bool for mask in self.masks.values()):
             raise TombolaError("a ticket's masks must be boolean tensors: True survives, False is pruned")
         masks = {name: mask & self.exists(name) if name in self.sizes else mask for name, mask in self.masks.items()}
@@ -102,22 +102,27 @@ class Ticket:
         object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
 
     @classmethod
-    def everything(cls, anatomy: Anatomy, pruning: Pruning, block: int = BLOCK) -> Self:
+    def everything(cls, anatomy: Anatomy, kind: TicketKind, block: int = BLOCK) -> Self:
         """The ticket from which nothing is pruned; `block` neurons make a block, where they are pruned.
 
         Raises:
             TombolaError: an MLP's neurons cannot be divided into such blocks.
         """
-        if "neurons" in pruning:
+        if "neurons" in kind:
             _check_block(anatomy, block)
-        shapes, sizes = _shapes(anatomy, pruning, block)
+        shapes, sizes = _shapes(anatomy, kind, block)
         masks = {name: torch.ones(shape).bool() for name, shape in shapes.items()}
-        return cls(pruning, anatomy.signature, masks, sizes=sizes)
+        return cls(kind, anatomy.signature, masks, sizes=sizes)
 
     @property
     def sites(self) -> tuple[str, ...]:
         """The kinds of sites that are pruned, in order; none in a ticket of weights."""
-        return () if self.pruning == "weights" else tuple(self.pruning.split("+"))
+        return () if self.kind == "weights" else tuple(self.kind.split("+"))
+
+    @property
+    def method(self) -> str:
+        """Name of the pruning method that found it, by its provenance; else the standard one of its kind."""
+        return str(self.provenance.get("method", self.kind))
 
     @property
     def heads(self) -> Tensor:
@@ -193,7 +198,7 @@ class Ticket:
             "mlps": sum(bool(mask.any()) for mask in kept.neurons),
             "neurons": sum(int(mask.sum()) for mask in kept.neurons),
             "channels": sum(int(mask.sum()) for mask in kept.channels),
-            "weights": len(self) if self.pruning == "weights" else anatomy.surviving_weights(kept),
+            "weights": len(self) if self.kind == "weights" else anatomy.surviving_weights(kept),
         }
 
     def sparsity(self, anatomy: Anatomy) -> float:
@@ -214,13 +219,13 @@ class Ticket:
         return len(self & other) / union if union else 1.0
 
     def _combined(self, other: "Ticket", operator: Callable[[Tensor, Tensor], Tensor]) -> "Ticket":
-        if (self.pruning, self.architecture) != (other.pruning, other.architecture):
+        if (self.kind, self.architecture) != (other.kind, other.architecture):
             raise TombolaError(
-                f"tickets of {self.pruning} for {self.architecture} and of {other.pruning} for {other.architecture} "
+                f"tickets of {self.kind} for {self.architecture} and of {other.kind} for {other.architecture} "
                 "cannot be combined"
             )
         masks = {name: operator(mask, other.masks[name]) for name, mask in self.masks.items()}
-        return Ticket(self.pruning, self.architecture, masks, sizes=self.sizes)
+        return Ticket(self.kind, self.architecture, masks, sizes=self.sizes)
 
     def __and__(self, other: "Ticket") -> "Ticket":
         return self._combined(other, torch.logical_and)
@@ -230,7 +235,7 @@ class Ticket:
 
     def __invert__(self) -> "Ticket":
         masks = {name: ~mask for name, mask in self.masks.items()}
-        return Ticket(self.pruning, self.architecture, masks, sizes=self.sizes)
+        return Ticket(self.kind, self.architecture, masks, sizes=self.sizes)
 
     def __le__(self, other: "Ticket") -> bool:
         """Whether every survivor of this ticket survives in the other too."""
@@ -240,16 +245,16 @@ class Ticket:
         if not isinstance(other, Ticket):
             return NotImplemented
         return (
-            (self.pruning, self.architecture) == (other.pruning, other.architecture)
+            (self.kind, self.architecture) == (other.kind, other.architecture)
             and self.masks.keys() == other.masks.keys()
             and all(torch.equal(mask, other.masks[name]) for name, mask in self.masks.items())
         )
 
     def __hash__(self) -> int:
-        return hash((self.pruning, self.architecture, tuple(self.counts().items())))
+        return hash((self.kind, self.architecture, tuple(self.counts().items())))
 
     def __repr__(self) -> str:
-        if self.pruning == "weights":
+        if self.kind == "weights":
             return f"Ticket({self.architecture}: weights {len(self)}/{self.total})"
         kept = ", ".join(
             f"{name} {int(mask.sum())}/{int(self.exists(name).sum())}" for name, mask in self.masks.items()
@@ -267,7 +272,7 @@ class Ticket:
             )
         block = self._block(anatomy) if "neurons" in self.masks else 1
         found = {name: tuple(mask.shape) for name, mask in self.masks.items()}, dict(self.sizes)
-        if block == 0 or _shapes(anatomy, self.pruning, block) != found:
+        if block == 0 or _shapes(anatomy, self.kind, block) != found:
             raise TombolaError(
                 "this ticket is damaged: its masks do not have the shapes of its architecture; find it again"
             )
@@ -296,11 +301,11 @@ class Ticket:
         """Write the two files of a ticket into an existing folder."""
         write_bytes(folder / MASKS, save({name: bits(mask) for name, mask in self.masks.items()}))
         shapes = {name: tuple(mask.shape) for name, mask in self.masks.items()}
-        write_head(folder, self.pruning, self.architecture, shapes, self._stated(), self.provenance, self.sizes)
+        write_head(folder, self.kind, self.architecture, shapes, self._stated(), self.provenance, self.sizes)
 
     def _stated(self) -> dict[str, int]:
         """The survivors that `ticket.json` states."""
-        return {"weights": len(self)} if self.pruning == "weights" else self.counts()
+        return {"weights": len(self)} if self.kind == "weights" else self.counts()
 
     @classmethod
     def load(cls, folder: Path | str) -> Self:
@@ -315,8 +320,8 @@ class Ticket:
             head = json.loads(path.read_text(encoding="utf-8"))
             if head["format"] != FORMAT:
                 raise TombolaError(f"{path} has format {head['format']}, this Tombola reads {FORMAT}; update Tombola")
-            if head["pruning"] not in PRUNINGS or not head["shapes"]:
-                raise ValueError(f"no masks of {head['pruning']}")
+            if head["kind"] not in TICKET_KINDS or not head["shapes"]:
+                raise ValueError(f"no masks of {head['kind']}")
             masks = {}
             with safe_open(folder / MASKS, "pt") as file:
                 for name, shape in head["shapes"].items():
@@ -333,7 +338,7 @@ class Ticket:
                 rows, width = masks[name].shape
                 if len(found) != rows or any(type(size) is not int or not 0 < size <= width for size in found):
                     raise ValueError(f"{name} has rows of {found}")
-            ticket = cls(head["pruning"], head["architecture"], masks, head["provenance"], sizes)
+            ticket = cls(head["kind"], head["architecture"], masks, head["provenance"], sizes)
             stated = head["survivors"]
         except FileNotFoundError:
             missing = path.name if not path.exists() else MASKS
@@ -356,7 +361,7 @@ def bits(mask: Tensor) -> Tensor:
 
 def write_head(
     folder: Path,
-    pruning: Pruning,
+    kind: TicketKind,
     architecture: str,
     shapes: Mapping[str, tuple[int, ...]],
     survivors: Mapping[str, int],
@@ -369,7 +374,7 @@ def write_head(
         folder / "ticket.json",
         {
             "format": FORMAT,
-            "pruning": pruning,
+            "kind": kind,
             "architecture": architecture,
             "shapes": {name: list(shape) for name, shape in shapes.items()},
             **({"sizes": rows} if rows else {}),
@@ -380,26 +385,26 @@ def write_head(
 
 
 def _shapes(
-    anatomy: Anatomy, pruning: Pruning, block: int
+    anatomy: Anatomy, kind: TicketKind, block: int
 ) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
     """The shape of every mask of a ticket for this architecture, and of which kinds rows have unequally many sites.
 
     Raises:
         TombolaError: the architecture has no sites of a kind.
     """
-    if pruning == "weights":
+    if kind == "weights":
         return {matrix.name: matrix.shape for matrix in anatomy.matrices}, {}
     shapes: dict[str, tuple[int, ...]] = {}
     sizes = {}
-    for kind in pruning.split("+"):
-        rows = anatomy.sizes(kind, block)
+    for site in kind.split("+"):
+        rows = anatomy.sizes(site, block)
         if not rows:
             known = [one for one in ("heads", "mlps", "neurons", "channels") if anatomy.sizes(one)]
             has = kinds_in_words("+".join(known))
-            raise TombolaError(f"this {anatomy.model_type} has no {kinds_in_words(kind)} to prune; it has {has}")
-        shapes[kind] = (len(rows),) if kind == "mlps" else (len(rows), max(rows))
+            raise TombolaError(f"this {anatomy.model_type} has no {kinds_in_words(site)} to prune; it has {has}")
+        shapes[site] = (len(rows),) if site == "mlps" else (len(rows), max(rows))
         if len(set(rows)) > 1:
-            sizes[kind] = rows
+            sizes[site] = rows
     return shapes, sizes
 
 

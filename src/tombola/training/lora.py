@@ -61,7 +61,7 @@ class _Masked(nn.Module):
     """A map whose adapter is added to its weight instead of to its output, so that it can be masked.
 
     It also serves maps whose outputs are not simply those of their matrix, see
-    [`Repeated`][tombola.subnetworks.projections].
+    [`RepeatedHeadsLinear`][tombola.subnetworks.projections].
 
     Args:
         adapter: `peft`'s layer around the map.

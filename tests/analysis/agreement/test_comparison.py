@@ -18,18 +18,18 @@ from tombola.analysis.agreement.save_comparison import write
 from tombola.foundations.errors import TombolaError
 from tombola.tickets.find_tickets import NO_TASK, gather
 from tombola.tickets.import_masks import import_masks
-from tombola.tickets.ticket import Pruning, Ticket
+from tombola.tickets.ticket import Ticket, TicketKind
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 
-def ticket(folder: Path, pruning: Pruning = "heads+mlps", architecture: str = "toy", **facts: Any) -> Ticket:
+def ticket(folder: Path, kind: TicketKind = "heads+mlps", architecture: str = "toy", **facts: Any) -> Ticket:
     """A random ticket, saved."""
     shapes = {"heads": (3, 4), "mlps": (3,), "neurons": (3, 6), "0.query": (8, 8), "0.mlp_in": (16, 8)}
-    names = ["0.query", "0.mlp_in"] if pruning == "weights" else pruning.split("+")
+    names = ["0.query", "0.mlp_in"] if kind == "weights" else kind.split("+")
     generator = torch.Generator().manual_seed(sum(map(ord, str(folder.relative_to(folder.parents[3])))))
     masks = {name: torch.rand(shapes[name], generator=generator) < 0.6 for name in names}
-    made = Ticket(pruning, architecture, masks, facts)
+    made = Ticket(kind, architecture, masks, facts)
     made.save(folder)
     return made
 
@@ -39,7 +39,7 @@ def studies(home: Path, tasks: Sequence[str] = ("a", "b"), seeds: int = 3, **kin
     made: dict[str, list[Ticket]] = {task: [] for task in tasks}
     for task in tasks:
         for seed in range(seeds):
-            place = home / f"study-{task}" / task / f"seed-{seed}" / kind.get("pruning", "heads+mlps")
+            place = home / f"study-{task}" / task / f"seed-{seed}" / kind.get("kind", "heads+mlps")
             made[task].append(ticket(place / "good", task=task, seed=seed, **kind))
             ticket(place / "random", task=task, seed=seed, **kind)
     return made
@@ -48,7 +48,7 @@ def studies(home: Path, tasks: Sequence[str] = ("a", "b"), seeds: int = 3, **kin
 class TestGather:
     def test_tickets_are_found_once_and_grouped_by_provenance(self, tmp_path: Path) -> None:
         studies(tmp_path / "runs", seeds=11)
-        studies(tmp_path / "runs", pruning="weights")
+        studies(tmp_path / "runs", kind="weights")
         ticket(tmp_path / "deep" / "er" / "mine")
         (tmp_path / "runs" / ".draft-x" / "good").mkdir(parents=True)
         (tmp_path / "runs" / ".draft-x" / "good" / "ticket.json").write_text("{")
@@ -67,14 +67,14 @@ class TestGather:
         studies(tmp_path / "runs")
         (tmp_path / "file").write_text("")
         (tmp_path / "empty").mkdir()
-        for place, which, said in [
+        for place, name, said in [
             ("nowhere", "good", "nowhere does not exist"),
             ("file", "good", "file is a file"),
             ("empty", "good", r"no ticket in a folder good/ anywhere under .*empty; is it"),
-            ("runs", "bad", r"bad/ anywhere under .*runs; there are others, take them with --which: good, random"),
+            ("runs", "bad", r"bad/ anywhere under .*runs; there are others, take them with --ticket: good, random"),
         ]:
             with pytest.raises(TombolaError, match=said) as caught:
-                gather([tmp_path / place], which)
+                gather([tmp_path / place], name)
             assert "\n" not in str(caught.value)
 
     def test_architectures_do_not_mix(self, tmp_path: Path) -> None:
@@ -89,9 +89,9 @@ class TestGather:
             "{",
             "[]",
             "{}",
-            '{"pruning": "heads"}',
-            '{"format": 1, "pruning": "heads", "provenance": []}',
-            '{"format": 9, "pruning": "heads", "provenance": {}, "shapes": {"heads": [1]}}',
+            '{"kind": "heads"}',
+            '{"format": 1, "kind": "heads", "provenance": []}',
+            '{"format": 9, "kind": "heads", "provenance": {}, "shapes": {"heads": [1]}}',
         ],
     )
     def test_a_damaged_ticket_is_one_line(self, content: str, tmp_path: Path) -> None:
@@ -121,11 +121,11 @@ def test_what_a_comparison_says_of_every_task(tmp_path: Path) -> None:
     comparison = compare([tmp_path], draws=200)
     found = entry(comparison)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    of_pruning = found["prunings"]["heads+mlps"]
-    assert of_pruning["architecture"] == "toy"
-    assert list(of_pruning["tasks"]) == ["a", "b"]
+    of_kind = found["kinds"]["heads+mlps"]
+    assert of_kind["architecture"] == "toy"
+    assert list(of_kind["tasks"]) == ["a", "b"]
     for task, tickets in made.items():
-        one = of_pruning["tasks"][task]
+        one = of_kind["tasks"][task]
         assert [place["seed"] for place in one["tickets"]] == ["0", "1", "2"]
         for kind in ("heads", "mlps"):
             masks = flat(tickets, kind)
@@ -148,7 +148,7 @@ def test_what_a_comparison_says_of_every_task(tmp_path: Path) -> None:
         assert one["heads"]["by_chance"]["random-layerwise"]["jaccard"]["draws"] == 200
     together = flat([*made["a"], *made["b"]], "heads")
     pairs = np.array([[a, b] for a in range(3) for b in range(3, 6)])
-    between = of_pruning["between_tasks"]["heads"]
+    between = of_kind["between_tasks"]["heads"]
     for name in ("n", "pairs", *STATISTICS):
         assert between[name] == getattr(agreement(together, pairs), name)
 
@@ -156,7 +156,7 @@ def test_what_a_comparison_says_of_every_task(tmp_path: Path) -> None:
 def test_the_matrix_of_tasks(tmp_path: Path) -> None:
     made = studies(tmp_path, tasks=("a", "b", "c"))
     comparison = compare([tmp_path], draws=3000)
-    matrix = entry(comparison)["prunings"]["heads+mlps"]["overlap"]["heads"]
+    matrix = entry(comparison)["kinds"]["heads+mlps"]["overlap"]["heads"]
     assert matrix["tasks"] == ["a", "b", "c"]
     for row, (one, first) in enumerate(made.items()):
         for column, (other, second) in enumerate(made.items()):
@@ -181,13 +181,13 @@ def test_the_same_command_gives_the_same_numbers_and_another_seed_others(tmp_pat
     studies(tmp_path)
     one, again, other = (entry(compare([tmp_path], draws=50, seed=seed)) for seed in (0, 0, 1))
     assert one == again
-    assert one["prunings"] != other["prunings"]
+    assert one["kinds"] != other["kinds"]
 
 
 def test_neurons_and_weights(tmp_path: Path) -> None:
-    neurons = studies(tmp_path, pruning="heads+neurons")
-    weights = studies(tmp_path, pruning="weights")
-    found = entry(compare([tmp_path], draws=100))["prunings"]
+    neurons = studies(tmp_path, kind="heads+neurons")
+    weights = studies(tmp_path, kind="weights")
+    found = entry(compare([tmp_path], draws=100))["kinds"]
     assert list(found) == ["heads+neurons", "weights"]
     expected = agreement(flat(neurons["a"], "neurons"))
     one = found["heads+neurons"]["tasks"]["a"]["neurons"]
@@ -209,21 +209,21 @@ def test_masks_of_one_value_are_undefined_with_a_reason(share: float, tmp_path: 
     import_masks(tmp_path / "in", tmp_path / "out")
     found = entry(compare([tmp_path / "out"], draws=20))
     json.dumps(found, allow_nan=False)
-    of_pruning = found["prunings"]["heads+mlps"]
+    of_kind = found["kinds"]["heads+mlps"]
     for kind in ("heads", "mlps"):
-        for one in (of_pruning["tasks"]["a"][kind], of_pruning["between_tasks"][kind]):
+        for one in (of_kind["tasks"]["a"][kind], of_kind["between_tasks"][kind]):
             for name in ("fleiss_kappa", "krippendorff_alpha", "cochran_q_p", "pairs_not_rejected"):
                 assert one[name] is None
                 assert one["undefined"][name]
             assert one["jaccard"] == (1.0 if share else None)
             assert one["super_survivors"] == share * one["sites"]
         undefined = [] if share else [{"tasks": [*two], "reason": EMPTY} for two in ("aa", "ab", "bb")]
-        assert of_pruning["overlap"][kind]["undefined"] == undefined
+        assert of_kind["overlap"][kind]["undefined"] == undefined
 
 
 def test_single_tickets_and_single_tasks_are_undefined_with_a_reason(tmp_path: Path) -> None:
     studies(tmp_path, tasks=("a",), seeds=1)
-    found = entry(compare([tmp_path], draws=20))["prunings"]["heads+mlps"]
+    found = entry(compare([tmp_path], draws=20))["kinds"]["heads+mlps"]
     one = found["tasks"]["a"]["heads"]
     assert (one["n"], one["deviation"], one["pairs"]) == (1, None, 0)
     assert {name: one["undefined"].get(name) for name in STATISTICS[1:]} == dict.fromkeys(STATISTICS[1:], ONE_TICKET)
@@ -242,7 +242,7 @@ def test_draws_and_their_seed_are_checked(options: dict[str, int], said: str, tm
 
 def test_super_survivors_are_written_as_tickets(tmp_path: Path) -> None:
     made = studies(tmp_path / "runs")
-    studies(tmp_path / "runs", pruning="weights")
+    studies(tmp_path / "runs", kind="weights")
     comparison = compare([tmp_path / "runs"], draws=20)
     write(comparison, tmp_path / "out")
     assert json.loads((tmp_path / "out" / "comparison.json").read_text()) == entry(comparison)

@@ -82,7 +82,7 @@ def test_what_two_tickets_share_is_hypergeometric() -> None:
 def test_the_draws_are_independent_of_their_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     masks = rows_with([[2, 1], [1, 3], [3, 3]], 4)
     whole = drawn(masks, draws=50)
-    monkeypatch.setattr("tombola.analysis.agreement.null_distribution._CELLS", 7 * 3 * 8)
+    monkeypatch.setattr("tombola.analysis.agreement.null_distribution.BATCH_CELLS", 7 * 3 * 8)
     parts = drawn(masks, draws=50)
     for name in STATISTICS:
         assert np.array_equal(whole.groups[0][name], parts.groups[0][name], equal_nan=True)
@@ -123,7 +123,7 @@ class TestWeights:
 
     def test_counts_are_those_of_the_set_algebra(self, monkeypatch: pytest.MonkeyPatch) -> None:
         # Parts that end within a matrix.
-        monkeypatch.setattr("tombola.analysis.agreement.weight_overlap._COLUMNS", 16)
+        monkeypatch.setattr("tombola.analysis.agreement.weight_overlap.BATCH_COLUMNS", 16)
         tickets = self.tickets()
         found = count([PackedMasks(ticket) for ticket in tickets], [self.group(3), self.group(2)])
         for a, one in enumerate(tickets):

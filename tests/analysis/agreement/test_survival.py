@@ -45,7 +45,7 @@ def test_super_survivors_survive_everywhere_and_remember_where_they_are_from() -
     assert found.provenance == {"task": "cola", "model": "bert", "seeds": [0, 1, 2], "ticket": "super-survivors"}
     survival = site_survival(several)
     assert survival is not None
-    assert {kind: one.everywhere for kind, one in survival.kinds.items()} == found.counts()
+    assert {kind: one.everywhere for kind, one in survival.sites.items()} == found.counts()
     assert super_survivors(several[:1]) == several[0]
     with pytest.raises(TombolaError, match="no tickets"):
         super_survivors([])
@@ -105,7 +105,7 @@ def test_deviations_over_tickets() -> None:
     several = tickets(5)
     survival = site_survival(several)
     assert survival is not None
-    heads = survival.kinds["heads"]
+    heads = survival.sites["heads"]
     counts = [int(one.heads.sum()) for one in several]
     assert heads.mean == pytest.approx(statistics.mean(counts))
     assert heads.deviation == pytest.approx(statistics.stdev(counts))
@@ -116,14 +116,14 @@ def test_deviations_over_tickets() -> None:
             assert heads.deviations[row][head] == pytest.approx(statistics.pstdev(fates))
     alone = site_survival(several[:1])
     assert alone is not None
-    assert (alone.kinds["heads"].deviation, alone.kinds["heads"].overlap) == (None, None)
+    assert (alone.sites["heads"].deviation, alone.sites["heads"].overlap) == (None, None)
 
 
 def test_two_empty_tickets_have_no_overlap_to_speak_of() -> None:
     empty = Ticket("heads", "toy", {"heads": torch.zeros(2, 2).bool()})
     found = site_survival([empty, empty])
     assert found is not None
-    assert found.kinds["heads"].overlap is None
+    assert found.sites["heads"].overlap is None
 
 
 def test_densities_count_the_surviving_weights() -> None:

@@ -14,7 +14,7 @@ from tombola.analysis.locality.random_tickets import RandomTickets, Share, SizeS
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.search import Search
 from tombola.study.study import Study
-from tombola.tickets.ticket import Pruning, Ticket
+from tombola.tickets.ticket import Ticket, TicketKind
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +22,10 @@ def done() -> Study:
     return small.finished()
 
 
-@pytest.mark.parametrize("pruning", ["heads+mlps", "weights"])
-def test_sizes_and_scores_are_those_of_the_search(done: Study, pruning: Pruning) -> None:
-    cell = done.cell(0)
-    model, found = done.task.load(str(cell.full), seed=0, state="trained"), Search.load(cell.folder / pruning)
+@pytest.mark.parametrize("kind", ["heads+mlps", "weights"])
+def test_sizes_and_scores_are_those_of_the_search(done: Study, kind: TicketKind) -> None:
+    cell = done.seed_folder(0)
+    model, found = done.task.load(str(cell.full), seed=0, state="trained"), Search.load(cell.folder / kind)
     seen: list[Ticket] = []
 
     def again(ticket: Ticket) -> float:
@@ -34,17 +34,17 @@ def test_sizes_and_scores_are_those_of_the_search(done: Study, pruning: Pruning)
 
     result = random_tickets(model, found, done.task, 0.7, draws=3, sizes=2, seed=5, retrained=(0.8, again, 2))
     *pruned, retrained = result.sizes
-    held = {step.sparsity: step for step in found.steps if step.holds}
+    held = {step.sparsity: step for step in found.passes if step.holds}
     for size in pruned:
         step = held[size.sparsity]
         assert size.searched == step.score
         assert len(size.scores) == 3
-        for kind, count in size.kept.items():
-            assert count == getattr(step, kind)
+        for name, count in size.kept.items():
+            assert count == getattr(step, name)
     assert (
         pruned[-1].kept
         == retrained.kept
-        == ({"weights": len(found.good)} if pruning == "weights" else found.good.counts())
+        == ({"weights": len(found.good)} if kind == "weights" else found.good.counts())
     )
     assert (retrained.searched, retrained.scores) == (0.8, (0.25, 0.25))
     assert seen[0] != seen[1]
@@ -59,11 +59,11 @@ def test_sizes_and_scores_are_those_of_the_search(done: Study, pruning: Pruning)
         ticket = controls.random(found.good, int(np.random.SeedSequence((5, 1, draw)).generate_state(1)[0]))
         assert score == tombola.score(model, done.task, ticket).score
     # The tiny model at a quarter of its weights is at its majority, whichever they are.
-    assert pruning == "weights" or len(set(pruned[-1].scores)) > 1
+    assert kind == "weights" or len(set(pruned[-1].scores)) > 1
 
 
 def test_random_tickets_are_judged_on_the_split_of_the_search(done: Study) -> None:
-    cell = done.cell(0)
+    cell = done.seed_folder(0)
     model, found = done.task.load(str(cell.full), seed=0, state="trained"), Search.load(cell.folder / "heads+mlps")
     (size,) = random_tickets(model, found, done.task, 0.7, split="train", draws=4, sizes=1, seed=5).sizes
     draws = [int(np.random.SeedSequence((5, 0, draw)).generate_state(1)[0]) for draw in range(4)]
@@ -72,7 +72,7 @@ def test_random_tickets_are_judged_on_the_split_of_the_search(done: Study) -> No
 
 
 def test_after_iterative_pruning_the_bar_is_cut_out_too(done: Study) -> None:
-    cell = done.cell(0)
+    cell = done.seed_folder(0)
     model, found = done.task.load(str(cell.full), seed=0, state="trained"), Search.load(cell.folder / "weights")
     iterative = dataclasses.replace(found, good=found.good.with_provenance(stage="retrained"))
     (size,) = random_tickets(model, iterative, done.task, 0.7, draws=2, sizes=3).sizes

@@ -7,8 +7,8 @@ from scipy.linalg import sqrtm
 from sklearn.metrics import pairwise_distances
 
 from tombola.metrics.images.class_balance import class_balance
-from tombola.metrics.images.fid import FRECHET, frechet_distance
-from tombola.metrics.images.kid import KERNEL, kernel_distance
+from tombola.metrics.images.fid import FID, fid
+from tombola.metrics.images.kid import KID, kid
 from tombola.metrics.images.precision_recall import PRECISION, RECALL, precision, recall
 from tombola.metrics.scores import Array, Metric
 from tombola.metrics.statistics import interval, paired_difference, verdict
@@ -16,7 +16,7 @@ from tombola.tasks.images.features import Classifier
 
 RNG = np.random.default_rng(0)
 BALANCE = class_balance(lambda features: features.argmax(-1), 4)
-ALL = (FRECHET, KERNEL, PRECISION, RECALL, BALANCE)
+ALL = (FID, KID, PRECISION, RECALL, BALANCE)
 
 
 def gaussian(n: int, d: int, seed: int, scale: float = 1.0, shift: float = 0.0) -> Array:
@@ -30,7 +30,7 @@ def test_the_frechet_distance_is_that_of_the_matrix_root(n: int, m: int, d: int)
     sigma, tau = (np.atleast_2d(np.cov(z, rowvar=False)) for z in (x, y))
     root = sqrtm(sigma @ tau)
     expected = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(sigma + tau - 2 * root.real)
-    assert float(frechet_distance(x, y)) == pytest.approx(expected, rel=1e-9)
+    assert float(fid(x, y)) == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_frechet_distance_of_axis_aligned_gaussians_is_their_closed_form() -> None:
@@ -38,7 +38,7 @@ def test_the_frechet_distance_of_axis_aligned_gaussians_is_their_closed_form() -
     base = RNG.standard_normal((50, 3))
     base = (base - base.mean(0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(base, rowvar=False))).T
     a, b = np.array([1.0, 2.0, 0.5]), np.array([3.0, 1.0, 0.5])
-    assert float(frechet_distance(base * a + 1, base * b)) == pytest.approx(3 + ((a - b) ** 2).sum(), rel=1e-9)
+    assert float(fid(base * a + 1, base * b)) == pytest.approx(3 + ((a - b) ** 2).sum(), rel=1e-9)
 
 
 def test_the_frechet_distance_with_fewer_images_than_features_is_that_of_the_root_of_singular_covariances() -> None:
@@ -47,12 +47,12 @@ def test_the_frechet_distance_with_fewer_images_than_features_is_that_of_the_roo
     values = np.linalg.eigvals(sigma @ tau)
     overlap = np.sqrt(np.maximum(values.real, 0)).sum()
     expected = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(sigma) + np.trace(tau) - 2 * overlap
-    assert float(frechet_distance(x, y)) == pytest.approx(expected, rel=1e-6)
+    assert float(fid(x, y)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_of_equal_sets_the_distance_is_nothing() -> None:
     x = gaussian(30, 6, 0)
-    assert 0 <= float(frechet_distance(x, x)) < 1e-9
+    assert 0 <= float(fid(x, x)) < 1e-9
 
 
 def test_the_kernel_distance_is_the_mean_over_pairs() -> None:
@@ -64,12 +64,12 @@ def test_the_kernel_distance_is_the_mean_over_pairs() -> None:
     within_x = np.mean([k(x[i], x[j]) for i in range(7) for j in range(7) if i != j])
     within_y = np.mean([k(y[i], y[j]) for i in range(5) for j in range(5) if i != j])
     between = np.mean([k(a, b) for a in x for b in y])
-    assert float(kernel_distance(x, y)) == pytest.approx(within_x + within_y - 2 * between, rel=1e-12)
+    assert float(kid(x, y)) == pytest.approx(within_x + within_y - 2 * between, rel=1e-12)
 
 
 def test_the_kernel_distance_of_two_draws_of_one_thing_is_zero_on_average() -> None:
     rng = np.random.default_rng(5)
-    found = kernel_distance(rng.standard_normal((2000, 12, 3)), rng.standard_normal((2000, 12, 3)))
+    found = kid(rng.standard_normal((2000, 12, 3)), rng.standard_normal((2000, 12, 3)))
     assert abs(found.mean()) < 4 * found.std() / np.sqrt(2000)
 
 
@@ -112,22 +112,22 @@ def test_every_metric_scores_resamples_as_one_by_one(metric: Metric) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize("metric", [FRECHET, KERNEL], ids=lambda metric: metric.name)
+@pytest.mark.parametrize("metric", [FID, KID], ids=lambda metric: metric.name)
 def test_chance_is_the_best_constant(metric: Metric) -> None:
     real = gaussian(50, 4, 3, 1, 1)
     chance = metric.chance(real)
     constant = np.broadcast_to(real.mean(0), real.shape)
     assert metric.score(constant, real) == pytest.approx(chance, rel=1e-9)
-    if metric is FRECHET:
+    if metric is FID:
         others = [metric.score(np.broadcast_to(one, real.shape), real) for one in real]
         assert chance < min(others)
 
 
 def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"must both be \[n, features\]"):
-        FRECHET.score(np.zeros(4), np.zeros(4))
+        FID.score(np.zeros(4), np.zeros(4))
     with pytest.raises(ValueError, match=r"must be \[n, features\]"):
-        interval(FRECHET, np.zeros((5, 2)), np.zeros((4, 2)), seed=0)
+        interval(FID, np.zeros((5, 2)), np.zeros((4, 2)), seed=0)
 
 
 def test_the_interval_covers_what_new_examples_score() -> None:
@@ -137,10 +137,10 @@ def test_the_interval_covers_what_new_examples_score() -> None:
     def drawn() -> tuple[Array, Array]:
         return rng.standard_normal((80, 6)), 1.2 * rng.standard_normal((80, 6)) + 0.2
 
-    typical = np.mean([FRECHET.score(*drawn()) for _ in range(400)])
+    typical = np.mean([FID.score(*drawn()) for _ in range(400)])
     covered = 0
     for seed in range(60):
-        low, high = interval(FRECHET, *drawn(), seed=seed, resamples=200, level=0.9)
+        low, high = interval(FID, *drawn(), seed=seed, resamples=200, level=0.9)
         covered += int(low <= typical <= high)
     # 60 trials at 90 %: 54 expected, standard deviation 2.3.
     assert covered >= 46
@@ -149,19 +149,19 @@ def test_the_interval_covers_what_new_examples_score() -> None:
 def test_paired_differences_turn_so_that_positive_is_better() -> None:
     real = gaussian(100, 4, 3)
     near, far = gaussian(100, 4, 4), gaussian(100, 4, 5, 2.0)
-    difference, low, high = paired_difference(FRECHET, near, far, real, seed=0, resamples=200)
-    assert difference == pytest.approx(FRECHET.score(far, real) - FRECHET.score(near, real))
+    difference, low, high = paired_difference(FID, near, far, real, seed=0, resamples=200)
+    assert difference == pytest.approx(FID.score(far, real) - FID.score(near, real))
     assert 0 < low < difference < high
 
 
 def test_a_verdict_on_images() -> None:
     real, full = gaussian(100, 4, 3), gaussian(100, 4, 4)
-    one = verdict(FRECHET, [full], [gaussian(100, 4, 5)], real, seed=0, resamples=100)
+    one = verdict(FID, [full], [gaussian(100, 4, 5)], real, seed=0, resamples=100)
     assert (one.n_examples, one.rule, one.learned) == (100, "bootstrap", True)
     assert one.low <= one.difference <= one.high
-    worse = verdict(FRECHET, [full], [gaussian(100, 4, 5, 3.0)], real, seed=0, resamples=100)
+    worse = verdict(FID, [full], [gaussian(100, 4, 5, 3.0)], real, seed=0, resamples=100)
     assert not worse.matches
-    two = verdict(FRECHET, [full, gaussian(100, 4, 6)], [gaussian(100, 4, 5)] * 2, real, seed=0, resamples=100)
+    two = verdict(FID, [full, gaussian(100, 4, 6)], [gaussian(100, 4, 5)] * 2, real, seed=0, resamples=100)
     assert (two.n_seeds, two.rule) == (2, "seeds")
 
 

@@ -20,7 +20,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import evaluate
 from tombola.pruning.one_shot import one_shot
 from tombola.subnetworks.subnetwork import shrunk, whole
-from tombola.tasks.images.conditioning import Studio, images_of, studio_of
+from tombola.tasks.images.conditioning import LatentConditioning, images_of, load_conditioning
 from tombola.tasks.images.denoiser_fit import check
 from tombola.tasks.images.image_folder import image_folder
 from tombola.tasks.images.sampler import seeded_noise
@@ -103,7 +103,7 @@ def test_commands_prune_score_shrink_and_retrain(
     folder: Path, pipeline: Path, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     what = ["--model", str(pipeline), "--task", "images", "--data", str(folder), "--json"]
-    assert main(["prune", *what, "--keep", KEPT[kind], "--out", str(tmp_path / "cut")]) == 0
+    assert main(["prune", *what, "--density", KEPT[kind], "--out", str(tmp_path / "cut")]) == 0
     result = json.loads(capsys.readouterr().out)
     ticket = Ticket.load(tmp_path / "cut" / "ticket")
     assert ticket.counts()["heads"] == (8 if kind == "unet" else 3)
@@ -126,7 +126,7 @@ def test_commands_prune_score_shrink_and_retrain(
     assert scored_again["score"] != pytest.approx(scored["score"], rel=1e-4)
     assert main(["score", *alone[:-2]]) == 2
     assert "give the folder or hub id of the whole pipeline as --pipeline" in capsys.readouterr().err
-    assert main(["prune", *alone, "--keep", "heads=0.5", "--out", str(tmp_path / "cut again")]) == 0
+    assert main(["prune", *alone, "--density", "heads=0.5", "--out", str(tmp_path / "cut again")]) == 0
     assert json.loads(capsys.readouterr().out)["full_score"] == pytest.approx(retrained["score"], rel=1e-4)
     once_more = [*flags, "--out", str(tmp_path / "once more"), "--train-rows", "8"]
     assert main(["retrain", *alone, *once_more]) == 0
@@ -148,7 +148,7 @@ def test_commands_prune_score_shrink_and_retrain(
     assert json.loads(capsys.readouterr().out)["score"] == pytest.approx(scored["score"], rel=1e-4)
     assert main(["score", *smaller, "--ticket", str(tmp_path / "cut" / "ticket")]) == 2
     assert "was shrunk under a ticket of its own; leave --ticket out" in capsys.readouterr().err
-    assert main(["prune", *smaller, "--keep", "heads=0.5", "--out", str(tmp_path / "no")]) == 2
+    assert main(["prune", *smaller, "--density", "heads=0.5", "--out", str(tmp_path / "no")]) == 2
     assert "was shrunk already" in capsys.readouterr().err
 
 
@@ -171,26 +171,26 @@ def test_a_cut_lowers_the_loss_that_it_is_made_for(folder: Path, pipeline: Path)
 
 def test_units_of_latents() -> None:
     images = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    plain = Studio(vae(scaling_factor=1.0)).encode(images)
+    plain = LatentConditioning(vae(scaling_factor=1.0)).encode(images)
     for options, shift, scale in (
         ({"shift_factor": 0.1}, 0.1, 0.7),
         ({"latents_mean": [0.0, 1.0, 2.0, 3.0], "latents_std": [1.0, 2.0, 3.0, 4.0]}, 0.0, 0.7),
     ):
-        studio = Studio(vae(**options))
-        found = studio.encode(images)
+        conditioning = LatentConditioning(vae(**options))
+        found = conditioning.encode(images)
         torch.testing.assert_close(found[:, 0], (plain[:, 0] - shift) * scale)
         if "latents_std" in options:
             torch.testing.assert_close(found[:, 3], (plain[:, 3] - 3) * 0.7 / 4)
-        decoded = cast(AutoencoderKL, studio.vae).decode(plain).sample.clamp(-1, 1)
-        torch.testing.assert_close(studio.decode(found), decoded, rtol=0, atol=1e-5)
-    assert torch.equal(Studio().encode(images), images)
-    assert torch.equal(Studio().decode(images * 3), (images * 3).clamp(-1, 1))
-    assert Studio().condition(3, torch.device("cpu")) == {}
+        decoded = cast(AutoencoderKL, conditioning.vae).decode(plain).sample.clamp(-1, 1)
+        torch.testing.assert_close(conditioning.decode(found), decoded, rtol=0, atol=1e-5)
+    assert torch.equal(LatentConditioning().encode(images), images)
+    assert torch.equal(LatentConditioning().decode(images * 3), (images * 3).clamp(-1, 1))
+    assert LatentConditioning().condition(3, torch.device("cpu")) == {}
 
 
 def test_what_is_given_is_repeated() -> None:
     given = {"text": torch.arange(6.0).view(1, 2, 3), "more": {"size": torch.ones(1, 2), "none": None}}
-    found = Studio(None, given).condition(4, torch.device("cpu"))
+    found = LatentConditioning(None, given).condition(4, torch.device("cpu"))
     assert found["text"].shape == (4, 2, 3)
     assert torch.equal(found["text"][3], given["text"][0])  # type: ignore[index]
     assert found["more"]["size"].shape == (4, 2)
@@ -298,7 +298,7 @@ def test_the_text_encoder_is_read_as_safetensors(tmp_path: Path) -> None:
     torch.save({}, weights.with_name("pytorch_model.bin"))
     weights.unlink()
     with pytest.raises(TombolaError, match="cannot load a denoiser") as caught:
-        studio_of(str(pipeline), (16, 16))
+        load_conditioning(str(pipeline), (16, 16))
     assert "\n" not in str(caught.value)
 
 

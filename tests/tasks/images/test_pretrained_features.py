@@ -27,8 +27,8 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from tombola.foundations.errors import TombolaError
-from tombola.metrics.images.fid import frechet_distance
-from tombola.metrics.images.kid import kernel_distance
+from tombola.metrics.images.fid import fid
+from tombola.metrics.images.kid import kid
 from tombola.tasks.images.pretrained_features import PretrainedNetwork
 
 SIDE = 32
@@ -143,18 +143,18 @@ def test_features_are_those_of_the_whole_model_and_its_processor(home: Path, kin
     assert float(found.var(0).mean()) == pytest.approx(1, rel=1e-4)
     # A Fréchet distance is the network's own but for the unit.
     one, other = found[:3].numpy(), found[3:].numpy()
-    distance = float(frechet_distance(right[:3].numpy(), right[3:].numpy()))
-    assert float(frechet_distance(one, other)) * space.unit**2 == pytest.approx(distance, rel=1e-3)
+    distance = float(fid(right[:3].numpy(), right[3:].numpy()))
+    assert float(fid(one, other)) * space.unit**2 == pytest.approx(distance, rel=1e-3)
     # What reads is not even made.
-    names = [name for name, _ in space._network.named_parameters()]
+    names = [name for name, _ in space.network.named_parameters()]
     assert not [name for name in names if "text" in name or "token_embedding" in name]
-    assert not any(parameter.requires_grad for parameter in space._network.parameters())
+    assert not any(parameter.requires_grad for parameter in space.network.parameters())
 
 
 def test_images_are_prepared_as_by_the_processor_to_the_bit_and_as_by_pytorch_within_rounding(home: Path) -> None:
     pictures = photographs(4)
     space = PretrainedNetwork(str(home / "clip"), as_drawn(pictures))
-    found = space._pixels(as_drawn(pictures))
+    found = space.pixels(as_drawn(pictures))
     processor = CLIPImageProcessorPil.from_pretrained(home / "clip")
     of_files = processor(images=[Image.fromarray(one) for one in pictures], return_tensors="pt")["pixel_values"]
     assert torch.equal(found, of_files)
@@ -198,8 +198,8 @@ def test_the_kernel_distance_sees_more_than_the_mean_of_such_features(home: Path
         chance = []
         for seed in range(40):
             order = torch.randperm(300, generator=torch.Generator().manual_seed(seed))
-            chance.append(float(kernel_distance(features[order[:150]].numpy(), features[order[150:]].numpy())))
-        return float(kernel_distance(tame.numpy(), real.numpy())) / float(np.std(chance))
+            chance.append(float(kid(features[order[:150]].numpy(), features[order[150:]].numpy())))
+        return float(kid(tame.numpy(), real.numpy())) / float(np.std(chance))
 
     own = found * space.unit + space.origin
     assert deviations(found) > 10

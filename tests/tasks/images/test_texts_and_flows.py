@@ -25,8 +25,8 @@ from tombola.cli import main
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import evaluate
 from tombola.subnetworks.subnetwork import whole
-from tombola.tasks.images.conditioning import images_of, studio_of
-from tombola.tasks.images.noise import noised
+from tombola.tasks.images.conditioning import images_of, load_conditioning
+from tombola.tasks.images.noise import add_noise
 from tombola.tasks.images.sampler import Sampler, seeded_noise
 
 
@@ -75,7 +75,7 @@ def test_the_loss_is_that_of_latents(folder: Path, pipeline: Path, kind: str) ->
     assert np.isfinite(found.score)
     (batch,) = one.batches("dev", 99)
     parts = parts_of(pipeline)
-    given = studio_of(str(pipeline), (16, 16)).condition(1, CPU)
+    given = load_conditioning(str(pipeline), (16, 16)).condition(1, CPU)
     index, losses = 5, []
     pixels = one._images("dev").pixels[index : index + 1]
     with torch.no_grad():
@@ -106,7 +106,7 @@ def test_the_commands_run(
     what = ["--model", str(pipeline), "--task", "images", "--data", str(folder), "--json", "--dev-rows", "8"]
     # Flux does not say how large its images are.
     ticket = str(tmp_path / "cut" / "ticket")
-    assert main(["prune", *what, "--keep", "heads=0.5,neurons=0.5", "--out", str(tmp_path / "cut")]) == 0
+    assert main(["prune", *what, "--density", "heads=0.5,neurons=0.5", "--out", str(tmp_path / "cut")]) == 0
     assert np.isfinite(json.loads(capsys.readouterr().out)["score"])
     flags = ["--ticket", ticket, "--epochs", "1", "--train-rows", "16", "--learning-rate", "0.01"]
     assert main(["retrain", *what, *flags, "--out", str(tmp_path / "again")]) == 0
@@ -127,7 +127,7 @@ def test_a_flow_goes_straight() -> None:
     generator = torch.Generator().manual_seed(0)
     images, noise = torch.randn(2, 3, 1, 2, 2, generator=generator)
     schedule = FlowMatchEulerDiscreteScheduler()
-    noisy, goal, times = noised(schedule, images, noise, torch.tensor([0, 499, 999]))
+    noisy, goal, times = add_noise(schedule, images, noise, torch.tensor([0, 499, 999]))
     torch.testing.assert_close(times, torch.tensor([1.0, 500.0, 1000.0]))
     torch.testing.assert_close(noisy[2], noise[2])
     torch.testing.assert_close(noisy - times.view(-1, 1, 1, 1) / 1000 * goal, images)

@@ -30,7 +30,7 @@ from tombola.tasks.language.abilities.retention import measure
 from tombola.tasks.language.item import Item
 from tombola.tasks.language.log_likelihood import Reading
 from tombola.tasks.language.packing import pack
-from tombola.tasks.language.retention_threshold import Keeping
+from tombola.tasks.language.retention_threshold import RetentionThreshold
 from tombola.tasks.language.task import Blocks, LanguageTask, _predictions
 from tombola.tasks.language.unigram_baseline import guess_bits
 from tombola.tickets.ticket import Ticket
@@ -59,7 +59,7 @@ def expected(model: nn.Module, ability: Ability, example: Example) -> tuple[floa
     if ability.rule == "exact":
         return float(exact), loss
     if ability.rule == "text":
-        # The start token is given, so that every byte counts.
+        # The BOS token is given, so that every byte counts.
         return -total / math.log(2) / len(example.choices[0].encode()), loss
     values = [one[0] for one in found]
     if ability.per_character:
@@ -149,7 +149,7 @@ def test_the_loss_of_text_is_transformers_own() -> None:
         nats += float(model(row, labels=row).loss) * (row.shape[1] - 1)
         tokens += row.shape[1] - 1
     assert made.perplexity(evaluate(whole(model), made).losses) == {"text": pytest.approx(math.exp(nats / tokens))}
-    # Blocks are the texts one after another, each after the start token, and nothing else.
+    # Blocks are the texts one after another, each after the BOS token, and nothing else.
     words = tokenizer()
     stream = [token for text in TEXTS for token in (BOS, *words(text, add_special_tokens=False)["input_ids"])]
     joined = [token for row in ids.tolist() for token in row[:-1]]
@@ -201,9 +201,9 @@ def test_one_shot_and_the_search_measure_on_it_without_layer_norms() -> None:
     other = one_shot(model, made, {"heads": 0.5}, normalise_layers=True)
     assert sorted(layered) == (~other).masks["heads"].nonzero().tolist()
     options = SearchOptions(threshold=0.01, heads_step=0.5, mlps_step=0, refine=False)
-    first = search_ticket(model, made, options=options).steps[1]
+    first = search_ticket(model, made, options=options).passes[1]
     assert first.removed["heads"] == plain
-    again = search_ticket(model, made, options=options, normalise_layers=True).steps[1]
+    again = search_ticket(model, made, options=options, normalise_layers=True).passes[1]
     assert again.removed["heads"] == layered
 
 
@@ -226,7 +226,7 @@ def test_search_controls_and_retraining_run_on_it_unchanged() -> None:
     assert full.score > 0.2
     found = search_ticket(model, made, options=SearchOptions(threshold=0.5, heads_step=0.2))
     assert found.full_score == pytest.approx(full.score)
-    assert len(found.steps) > 2
+    assert len(found.passes) > 2
     assert found.last.score >= 0.5 * full.score
     assert len(found.good) < 15
     # Masked, shrunk, and in another batch size: the same answers.
@@ -247,13 +247,13 @@ def test_search_controls_and_retraining_run_on_it_unchanged() -> None:
         evaluate(again, made, "train").losses.mean() < evaluate(shrunk(model, found.good), made, "train").losses.mean()
     )
     weights = search_ticket(model, made, "weights", options=SearchOptions(threshold=0.9, weights_step=0.2))
-    assert weights.good.pruning == "weights"
+    assert weights.good.kind == "weights"
     assert weights.last.score >= 0.9 * full.score
 
 
 def test_the_score_can_be_one_ability_alone() -> None:
     model = llama()
-    everything, one = task(), task(keep=Keeping("questions", 0.8))
+    everything, one = task(), task(retain=RetentionThreshold("questions", 0.8))
     for made in (everything, one):
         made.settle(model)
     found = evaluate(whole(model), everything)
@@ -379,10 +379,10 @@ def test_calibration_text_is_drawn_from_the_text_and_prunes() -> None:
     assert not all(torch.equal(a, b) for a, b in zip(drawn, other, strict=True))
     # Longer than the model's context, or than the text, there is none.
     assert made.calibration_text(2)[0].shape == (1, POSITIONS)
-    short = LanguageTask(abilities(), ["w1 w2"], tokenizer(), start="bos", positions=POSITIONS)
+    short = LanguageTask(abilities(), ["w1 w2"], tokenizer(), bos_token="bos", positions=POSITIONS)
     assert short.calibration_text(1, 16)[0].tolist() == [[1, 7, 8]]
     with pytest.raises(TombolaError, match="load the model through the task, call settle"):
-        task(start="auto").calibration_text(1, 4)
+        task(bos_token="auto").calibration_text(1, 4)
     pruned = prune_weights(model, "wanda", 0.5, calibration=drawn)
     # Blocks of training text are plain text too, and give what their ids give.
     blocks = list(made.batches("train", 1))
@@ -417,9 +417,9 @@ def test_bad_input_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(TombolaError, match="texts of 64 tokens do not fit into this model's 48 positions"):
         task(positions=64).settle(model)
     with pytest.raises(TombolaError, match="load the model through the task, call settle"):
-        task(start="auto").size("dev")
-    with pytest.raises(TombolaError, match=r"no start token '<x>'; choose auto, none, <s>, </s>, <unk>"):
-        task(start="<x>")
+        task(bos_token="auto").size("dev")
+    with pytest.raises(TombolaError, match=r"no BOS token '<x>'; choose auto, none, <s>, </s>, <unk>"):
+        task(bos_token="<x>")
     with pytest.raises(TombolaError, match="no text to calibrate and train on"):
         LanguageTask(abilities(), [" "], tokenizer())
     with pytest.raises(TombolaError, match="each under a name of its own"):
@@ -461,33 +461,33 @@ def test_a_model_is_loaded_saved_and_loaded_again(tmp_path: Path) -> None:
     assert not torch.equal(first[0], first[1])
     assert not torch.equal(first[1], first[3])
     facts = made.facts()
-    assert facts["start"] == "<s>"
-    assert facts["start_chosen"] == "given"
+    assert facts["bos_token"] == "<s>"
+    assert facts["bos_token_chosen"] == "given"
 
 
-def test_the_start_is_that_after_which_text_surprises_least() -> None:
-    model, made = llama(), task(start="auto")
+def test_the_bos_token_is_that_after_which_text_surprises_least() -> None:
+    model, made = llama(), task(bos_token="auto")
     made.settle(model)
-    assert made.start is not None
+    assert made.bos_token is not None
     words = tokenizer()
     options = {"none": [], "<s>": [1], "</s>": [2], "<unk>": [0]}
     nats = {}
-    for name, start in options.items():
+    for name, bos in options.items():
         found = []
         for text in TEXTS:
             ids = words(text, add_special_tokens=False)["input_ids"]
             with torch.no_grad():
-                logs = model(torch.tensor([[*start, *ids]])).logits[0].log_softmax(-1)
+                logs = model(torch.tensor([[*bos, *ids]])).logits[0].log_softmax(-1)
             # The first word of all is nobody's to predict after nothing.
-            found += [-float(logs[len(start) + i - 1, ids[i]]) for i in range(1, len(ids))]
+            found += [-float(logs[len(bos) + i - 1, ids[i]]) for i in range(1, len(ids))]
         nats[name] = np.mean(found)
-    assert dict(made.start.nats) == pytest.approx(nats, abs=1e-6)
-    assert made.start.name == min(nats, key=lambda name: nats[name])
-    assert made.start.chosen == "by held-out text"
-    fresh = task(start="auto")
+    assert dict(made.bos_token.nats) == pytest.approx(nats, abs=1e-6)
+    assert made.bos_token.name == min(nats, key=lambda name: nats[name])
+    assert made.bos_token.chosen == "by held-out text"
+    fresh = task(bos_token="auto")
     fresh.load(str(checkpoint()), seed=0, state="init")
-    assert fresh.start is not None
-    assert (fresh.start.name, fresh.start.chosen) == ("<s>", "the tokenizer's")
+    assert fresh.bos_token is not None
+    assert (fresh.bos_token.name, fresh.bos_token.chosen) == ("<s>", "the tokenizer's")
 
 
 def test_batches_hold_every_example_once_and_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -577,7 +577,7 @@ def test_one_decision_says_what_the_full_model_has() -> None:
 
 
 def test_what_one_process_found_out_another_need_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, again = (task(start="auto", source=str(checkpoint())) for _ in range(2))
+    made, again = (task(bos_token="auto", source=str(checkpoint())) for _ in range(2))
     made.load(str(checkpoint()), seed=0)
     assert not again.known()
     again.recall(json.loads(json.dumps(made.known())))
@@ -585,7 +585,7 @@ def test_what_one_process_found_out_another_need_not(monkeypatch: pytest.MonkeyP
     def refuse(*_: object) -> None:
         raise AssertionError("asked again")
 
-    monkeypatch.setattr(language, "choose_start", refuse)
+    monkeypatch.setattr(language, "choose_bos_token", refuse)
     again.load(str(checkpoint()), seed=0)
-    assert again.start == made.start
+    assert again.bos_token == made.bos_token
     assert again.size("dev") == made.size("dev")

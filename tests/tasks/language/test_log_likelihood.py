@@ -23,7 +23,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.tasks.language.item import Item
 from tombola.tasks.language.log_likelihood import Reading, causal, choose, read, sums
 from tombola.tasks.language.packing import pack
-from tombola.tasks.language.prefix_sharing import Grove, in_order, together
+from tombola.tasks.language.prefix_sharing import PackedRow, in_order, together
 
 EXACT = ("gpt2", "gpt_neox", "opt", "llama", "qwen2", "qwen3", "gemma", "phi", "phi3")
 WINDOWS = ("mistral", "gemma2", "gemma3")
@@ -57,9 +57,9 @@ def looped(model: PreTrainedModel, item: Item) -> list[float]:
 
 
 def flat(
-    model: PreTrainedModel, batch: list[Item], reading: Reading, groves: list[Grove] | None = None
+    model: PreTrainedModel, batch: list[Item], reading: Reading, packed_rows: list[PackedRow] | None = None
 ) -> list[list[float]]:
-    inputs = pack(batch, trees=reading.trees, groves=groves)
+    inputs = pack(batch, trees=reading.trees, packed_rows=packed_rows)
     with torch.no_grad():
         totals = sums(read(model, inputs, reading).log_probabilities, inputs)
     return [totals[n, : item.groups, : item.choices].flatten().tolist() for n, item in enumerate(batch)]
@@ -83,14 +83,16 @@ def test_a_tree_says_what_separate_sequences_say(family: str, attention: str) ->
 @pytest.mark.parametrize("family", EXACT)
 def test_items_that_share_a_row_are_what_they_are_alone(family: str) -> None:
     model, batch = ZOO[family].make("sdpa"), items()
-    for groves in (
+    for packed_rows in (
         [together(batch, range(6))],
         [together(batch, (0, 2)), together(batch, (1,)), together(batch, (3, 4, 5))],
     ):
         # Of the second, items are no longer one after another in the batch.
-        order = [number for grove in groves for number in grove.items]
+        order = [number for packed in packed_rows for number in packed.items]
         of_batch = [batch[number] for number in order]
-        for found, item in zip(flat(model, of_batch, Reading(True, True), in_order(groves)), of_batch, strict=True):
+        for found, item in zip(
+            flat(model, of_batch, Reading(True, True), in_order(packed_rows)), of_batch, strict=True
+        ):
             assert found == pytest.approx(looped(model, item), abs=1e-10)
 
 
@@ -150,7 +152,7 @@ def test_gradients_come_through_slabs_of_logits(monkeypatch: pytest.MonkeyPatch)
     reading = Reading(trees=True, sparing=True)
     gradients = []
     for slab in (2**26, 62):
-        monkeypatch.setattr("tombola.tasks.language.log_likelihood._SLAB", slab)
+        monkeypatch.setattr("tombola.tasks.language.log_likelihood.LOGITS_AT_ONCE", slab)
         model.zero_grad()
         sums(read(model, inputs, reading).log_probabilities, inputs).sum().backward()
         gradients.append([parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None])

@@ -24,7 +24,7 @@ from tombola.analysis.agreement.survival import (
 from tombola.analysis.agreement.weight_overlap import LARGEST, PackedMasks, count, random_weights
 from tombola.foundations.errors import TombolaError
 from tombola.tickets.find_tickets import Found, gather
-from tombola.tickets.ticket import Pruning, Ticket
+from tombola.tickets.ticket import Ticket, TicketKind
 
 CONTROLS = ("random", "random-layerwise")
 """The random tickets that every statistic stands beside."""
@@ -49,7 +49,7 @@ class KindComparison:
 
 @dataclass(frozen=True)
 class TaskComparison:
-    """The tickets of one task and one pruning.
+    """The tickets of one task and one kind.
 
     Attributes:
         found: the tickets.
@@ -67,8 +67,8 @@ class TaskComparison:
 
 
 @dataclass(frozen=True)
-class PruningComparison:
-    """The tickets of one pruning.
+class TicketKindComparison:
+    """The tickets of one kind.
 
     Attributes:
         architecture: that they fit.
@@ -88,20 +88,20 @@ class Comparison:
     """What tickets have in common.
 
     Attributes:
-        prunings: pruning → its tickets.
+        kinds: kind of ticket → the tickets of it.
         draws, seed: of the random tickets.
     """
 
-    prunings: Mapping[Pruning, PruningComparison]
+    kinds: Mapping[TicketKind, TicketKindComparison]
     draws: int
     seed: int
 
 
-def compare(places: Iterable[Path | str], *, which: str = "good", draws: int = DRAWS, seed: int = 0) -> Comparison:
+def compare(places: Iterable[Path | str], *, ticket: str = "good", draws: int = DRAWS, seed: int = 0) -> Comparison:
     """Compare the tickets in some folders; needs no model.
 
     Args:
-        places, which: as in `gather`.
+        places, ticket: as in `gather`.
         draws, seed: of the random tickets that everything is held against.
 
     Raises:
@@ -112,17 +112,17 @@ def compare(places: Iterable[Path | str], *, which: str = "good", draws: int = D
     if seed < 0:
         raise TombolaError(f"the seed of the draws must be a whole number from 0, not {seed}")
     return Comparison(
-        {pruning: _pruning(pruning, tasks, draws, seed) for pruning, tasks in gather(places, which).items()},
+        {kind: _of_kind(kind, tasks, draws, seed) for kind, tasks in gather(places, ticket).items()},
         draws,
         seed,
     )
 
 
-def _pruning(pruning: Pruning, tasks: Mapping[str, Sequence[Found]], draws: int, seed: int) -> PruningComparison:
+def _of_kind(kind: TicketKind, tasks: Mapping[str, Sequence[Found]], draws: int, seed: int) -> TicketKindComparison:
     bounds = np.cumsum([0, *(len(found) for found in tasks.values())])
     members = [np.arange(first, last) for first, last in pairwise(bounds.tolist())]
     setting = _Setting(tuple(tasks), tuple(members), draws, seed)
-    return (_of_weights if pruning == "weights" else _of_sites)(tasks, setting)
+    return (_of_weights if kind == "weights" else _of_sites)(tasks, setting)
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class _OfKind:
     overlap: Overlap
 
 
-def _of_sites(tasks: Mapping[str, Sequence[Found]], setting: _Setting) -> PruningComparison:
+def _of_sites(tasks: Mapping[str, Sequence[Found]], setting: _Setting) -> TicketKindComparison:
     tickets = {task: [one.load() for one in found] for task, found in tasks.items()}
     _check_shapes(tasks, tickets)
     everything = [ticket for several in tickets.values() for ticket in several]
@@ -169,7 +169,7 @@ def _of_sites(tasks: Mapping[str, Sequence[Found]], setting: _Setting) -> Prunin
     return _put_together(
         setting,
         {
-            task: TaskComparison(tuple(found), {}, known.kinds if (known := survival[task]) is not None else {})
+            task: TaskComparison(tuple(found), {}, known.sites if (known := survival[task]) is not None else {})
             for task, found in tasks.items()
         },
         kinds,
@@ -196,7 +196,7 @@ def _kind_of_site(masks: Array, number: int, setting: _Setting) -> _OfKind:
     return _against_chance(observed, Shared.of(flat), drawn, no_chance, setting)
 
 
-def _of_weights(tasks: Mapping[str, Sequence[Found]], setting: _Setting) -> PruningComparison:
+def _of_weights(tasks: Mapping[str, Sequence[Found]], setting: _Setting) -> TicketKindComparison:
     described, packed = {}, []
     for task, found in tasks.items():
         by_ticket = []
@@ -254,9 +254,9 @@ def _against_chance(
 
 def _put_together(
     setting: _Setting, tasks: Mapping[str, TaskComparison], kinds: Mapping[str, _OfKind]
-) -> PruningComparison:
+) -> TicketKindComparison:
     several = len(setting.tasks) > 1
-    return PruningComparison(
+    return TicketKindComparison(
         architecture=next(iter(tasks.values())).found[0].architecture,
         tasks={
             task: replace(one, kinds={kind: of_kind.groups[number] for kind, of_kind in kinds.items()})

@@ -9,11 +9,11 @@ from tombola.analysis.agreement.comparison import (
     CONTROLS,
     Comparison,
     KindComparison,
-    PruningComparison,
     TaskComparison,
+    TicketKindComparison,
 )
 from tombola.analysis.agreement.null_distribution import Chance
-from tombola.analysis.agreement.overlap import Cell, Overlap
+from tombola.analysis.agreement.overlap import Overlap, TaskPairOverlap
 from tombola.analysis.agreement.pairwise_overlap import LEVEL
 from tombola.analysis.agreement.survival import KindSurvival
 
@@ -31,11 +31,11 @@ def entry(comparison: Comparison, relative_to: Path | None = None) -> dict[str, 
         "draws": comparison.draws,
         "seed": comparison.seed,
         "level": LEVEL,
-        "prunings": {pruning: _pruning(one, relative_to) for pruning, one in comparison.prunings.items()},
+        "kinds": {kind: _of_kind(one, relative_to) for kind, one in comparison.kinds.items()},
     }
 
 
-def _pruning(comparison: PruningComparison, relative_to: Path | None) -> dict[str, Any]:
+def _of_kind(comparison: TicketKindComparison, relative_to: Path | None) -> dict[str, Any]:
     one_task = not comparison.between
     return {
         "architecture": comparison.architecture,
@@ -129,6 +129,6 @@ def _overlap_by_chance(overlap: Overlap, control: str) -> dict[str, Any] | None:
     }
 
 
-def _matrix(overlap: Overlap, value: Callable[[Cell], Any]) -> list[list[Any]]:
+def _matrix(overlap: Overlap, value: Callable[[TaskPairOverlap], Any]) -> list[list[Any]]:
     numbers = range(len(overlap.tasks))
     return [[value(overlap.at(row, column)) for column in numbers] for row in numbers]

@@ -11,7 +11,7 @@ from tombola.analysis.agreement.pairwise_overlap import Array, Shared
 DRAWS = 1000
 INTERVAL = (0.025, 0.975)
 
-_CELLS = 2**23
+BATCH_CELLS = 2**23
 """Sites, or pairs of tickets, that are drawn at a time."""
 _ROUNDING = 1e-9
 """Values of one statistic may differ by this share of it and be the same: there are two ways to compute it."""
@@ -129,7 +129,7 @@ def random_sites(
     generator = np.random.default_rng(seed)
     tickets, rows, width = masks.shape
     sites = rows * width
-    at_a_time = max(1, _CELLS // (tickets * max(sites, tickets)))
+    at_a_time = max(1, BATCH_CELLS // (tickets * max(sites, tickets)))
     for start in range(0, draws, at_a_time):
         copies = np.repeat(masks[None], min(at_a_time, draws - start), axis=0)
         if not layerwise:

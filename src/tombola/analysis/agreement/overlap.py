@@ -15,7 +15,7 @@ Matrix = tuple[tuple[float | None, ...], ...]
 
 
 @dataclass(frozen=True)
-class Cell:
+class TaskPairOverlap:
     """The overlap of two tasks' tickets, or of one task's with each other: means over pairs of tickets.
 
     Attributes:
@@ -42,9 +42,9 @@ class Overlap:
     """
 
     tasks: tuple[str, ...]
-    cells: Mapping[tuple[int, int], Cell]
+    cells: Mapping[tuple[int, int], TaskPairOverlap]
 
-    def at(self, row: int, column: int) -> Cell:
+    def at(self, row: int, column: int) -> TaskPairOverlap:
         """The cell of two tasks."""
         return self.cells[min(row, column), max(row, column)]
 
@@ -67,7 +67,7 @@ def overlap(
     cells = {}
     for two, pairs in crossed.items():
         jaccard, common = _known(shared.jaccard(pairs)), _known(mean_shared(shared, pairs))
-        cells[two] = Cell(
+        cells[two] = TaskPairOverlap(
             jaccard=jaccard,
             shared=common,
             jaccard_by_chance={name: chance(one.jaccard[two], jaccard) for name, one in drawn.items()},

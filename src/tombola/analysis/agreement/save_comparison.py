@@ -9,7 +9,7 @@ from tombola.foundations.atomic_files import publish, write_json
 
 
 def write(comparison: Comparison, out: Path) -> None:
-    """Write `comparison.json` and `<pruning>/<task>/{super-survivors,random,random-layerwise,bad}/` as one new folder.
+    """Write `comparison.json` and `<kind>/<task>/{super-survivors,random,random-layerwise,bad}/` as one new folder.
 
     Weights have no such tickets: those that always survive are better taken with `&`.
 
@@ -18,12 +18,12 @@ def write(comparison: Comparison, out: Path) -> None:
     """
     with publish(out) as draft:
         write_json(draft / "comparison.json", entry(comparison))
-        for pruning, of_pruning in comparison.prunings.items():
-            if pruning == "weights":
+        for kind, of_kind in comparison.kinds.items():
+            if kind == "weights":
                 continue
-            for task, one in of_pruning.tasks.items():
+            for task, one in of_kind.tasks.items():
                 tickets = [found.load() for found in one.found]
                 made = {"super-survivors": super_survivors(tickets)}
                 made |= super_survivor_controls(tickets, comparison.seed)
                 for name, ticket in made.items():
-                    ticket.save(draft / pruning / task.replace("/", "-") / name)
+                    ticket.save(draft / kind / task.replace("/", "-") / name)

@@ -14,7 +14,7 @@ from tombola.analysis.agreement.pairwise_overlap import Array, Shared, all_pairs
 from tombola.architectures.anatomy import Anatomy
 from tombola.foundations.errors import TombolaError
 from tombola.pruning import controls
-from tombola.tickets.ticket import Pruning, Ticket
+from tombola.tickets.ticket import Ticket, TicketKind
 
 
 def rows_of(mask: Tensor) -> Array:
@@ -66,21 +66,21 @@ class SiteSurvival:
     """Survival of sites over several tickets.
 
     Attributes:
-        pruning: of the tickets.
+        kind: of the tickets.
         seeds: number of tickets.
-        kinds: kind of site → its survival; only the kinds that were pruned.
+        sites: kind of site → its survival; only the kinds that were pruned.
     """
 
-    pruning: Pruning
+    kind: TicketKind
     seeds: int
-    kinds: Mapping[str, KindSurvival]
+    sites: Mapping[str, KindSurvival]
 
 
 def site_survival(tickets: Sequence[Ticket]) -> SiteSurvival | None:
-    """Survival over tickets of one structured pruning; None for no tickets."""
+    """Survival over tickets of one kind, one of sites; None for no tickets."""
     if not tickets:
         return None
-    return SiteSurvival(tickets[0].pruning, len(tickets), {kind: _survival(tickets, kind) for kind in tickets[0].sites})
+    return SiteSurvival(tickets[0].kind, len(tickets), {site: _survival(tickets, site) for site in tickets[0].sites})
 
 
 def _survival(tickets: Sequence[Ticket], kind: str) -> KindSurvival:
@@ -100,7 +100,7 @@ def super_survivors(tickets: Sequence[Ticket]) -> Ticket:
     """The ticket of what survives in every one of these tickets.
 
     Raises:
-        TombolaError: there are no tickets, or they are not of one pruning and one architecture.
+        TombolaError: there are no tickets, or they are not of one kind and one architecture.
     """
     if not tickets:
         raise TombolaError("no tickets, so no super-survivors; give at least one")

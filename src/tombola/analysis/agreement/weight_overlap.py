@@ -12,7 +12,7 @@ from tombola.tickets.ticket import Ticket
 LARGEST = 10**9
 """NumPy draws from sets of fewer elements only."""
 
-_COLUMNS = 2**20
+BATCH_COLUMNS = 2**20
 """Weights whose masks are unpacked at a time."""
 _CELLS = 2**22
 """Shared counts that are drawn at a time."""
@@ -26,8 +26,8 @@ class PackedMasks:
         self._bits = {name: np.packbits(mask.numpy()) for name, mask in ticket.masks.items()}
 
     def part(self, name: str, start: int) -> Array:
-        """Some weights of one matrix, bool [up to `_COLUMNS`]; `start` is a multiple of 8."""
-        count = min(_COLUMNS, self.sizes[name] - start)
+        """Some weights of one matrix, bool [up to `BATCH_COLUMNS`]; `start` is a multiple of 8."""
+        count = min(BATCH_COLUMNS, self.sizes[name] - start)
         return np.unpackbits(self._bits[name][start // 8 : (start + count + 7) // 8], count=count).astype(bool)
 
 
@@ -57,7 +57,7 @@ def count(tickets: Sequence[PackedMasks], groups: Sequence[Group]) -> WeightCoun
     counts = np.zeros((len(sizes), len(tickets), len(tickets)))
     everywhere = np.zeros(len(groups), dtype=np.int64)
     for number, (name, size) in enumerate(sizes.items()):
-        for start in range(0, size, _COLUMNS):
+        for start in range(0, size, BATCH_COLUMNS):
             masks = np.stack([ticket.part(name, start) for ticket in tickets])
             counts[number] += Shared.of(masks).counts
             everywhere += [int(masks[group.members].all(axis=0).sum()) for group in groups]

@@ -26,7 +26,7 @@ class Picture:
         input: which example of the split.
         clarity: how clearly it is of its class, see `Structure`.
         tokens: of the input, without padding; their places where there is no tokenizer.
-        map: [tokens][tokens], rows (queries) sum to 1, three decimals.
+        map: [tokens, tokens], rows (queries) sum to 1, three decimals.
     """
 
     weighting: str

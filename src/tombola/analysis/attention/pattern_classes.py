@@ -2,8 +2,8 @@
 
 The authors trained a network on maps that people had sorted. Here a map is described by how much of its attention
 lies in vertical lines, along the diagonal and in blocks, each corrected for what chance would put there (0: as if
-attention were spread evenly, 1: all of it), and a few thresholds decide. `docs/attention.md` says how often they are
-right on maps drawn from each definition.
+attention were spread evenly, 1: all of it), and a few thresholds decide. `docs/explanation/attention.md` says how often
+they are right on maps drawn from each definition.
 
 1. A column is a *vertical line* if more than half of the tokens give it at least `COLUMN` times an even share: a line
    is one that most rows cross. Vertical: what such columns receive.

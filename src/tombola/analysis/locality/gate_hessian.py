@@ -68,8 +68,8 @@ def interactions(
         TombolaError: unknown architecture, a ticket of something else or of another model, fewer than two sites, or a
             loss that is not finite.
     """
-    if ticket is not None and ticket.pruning != "heads+mlps":
-        raise TombolaError(f"interactions are between heads and MLPs; this ticket is of {ticket.pruning}")
+    if ticket is not None and ticket.kind != "heads+mlps":
+        raise TombolaError(f"interactions are between heads and MLPs; this ticket is of {ticket.kind}")
     subnetwork = whole(model) if ticket is None else shrunk(model, ticket)
     running, device = subnetwork.model, device_of(subnetwork.model)
     with contextlib.ExitStack() as stack:

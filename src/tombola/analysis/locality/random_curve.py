@@ -14,7 +14,7 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.json_dataclasses import JsonRecord
 from tombola.pruning import controls
-from tombola.pruning.search import Step
+from tombola.pruning.search import SearchPass
 from tombola.tickets.ticket import Ticket
 
 NAME = "random-curve"
@@ -51,7 +51,7 @@ def read_points(folder: Path) -> tuple[RandomPoint, ...]:
     return tuple(sorted(found, key=lambda point: point.sparsity))
 
 
-def at(steps: Sequence[Step], sparsity: float) -> Step:
+def at(steps: Sequence[SearchPass], sparsity: float) -> SearchPass:
     """The iteration of a search that stands at a sparsity.
 
     Raises:
@@ -64,7 +64,7 @@ def at(steps: Sequence[Step], sparsity: float) -> Step:
     return nearest
 
 
-def random_like(step: Step, anatomy: Anatomy, seed: int) -> Ticket:
+def random_like(step: SearchPass, anatomy: Anatomy, seed: int) -> Ticket:
     """A ticket with as many weights in every matrix as an iteration left, drawn uniformly.
 
     Raises:
@@ -80,4 +80,6 @@ def random_like(step: Step, anatomy: Anatomy, seed: int) -> Ticket:
         matrix.name: controls.draw(matrix.size, kept, generator).view(matrix.shape)
         for matrix, kept in zip(anatomy.matrices, step.matrices, strict=True)
     }
-    return Ticket("weights", anatomy.signature, masks, {"ticket": "random-layerwise", "way": "weights", "seed": seed})
+    return Ticket(
+        "weights", anatomy.signature, masks, {"ticket": "random-layerwise", "method": "weights", "seed": seed}
+    )

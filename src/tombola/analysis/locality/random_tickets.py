@@ -15,10 +15,10 @@ from tombola.foundations.progress import SILENT, Progress
 from tombola.metrics.statistics import LEVEL
 from tombola.pruning import controls
 from tombola.pruning.evaluation import score
-from tombola.pruning.search import Search, Step
+from tombola.pruning.search import Search, SearchPass
 from tombola.tasks.base import Task
-from tombola.tickets.site_groups import members_of
-from tombola.tickets.ticket import Pruning, Ticket
+from tombola.tickets.site_groups import site_groups_of
+from tombola.tickets.ticket import Ticket, TicketKind
 
 DRAWS, RETRAINED, SIZES = 20, 4, 3
 """Random tickets of each size, how many of those of the good ticket's size are retrained, and sizes."""
@@ -95,7 +95,7 @@ class RandomTickets(JsonRecord):
     """What random tickets of one seed score.
 
     Attributes:
-        pruning: of the tickets.
+        kind: of the tickets.
         split: on which the pruned ones are scored: the search's own. Retrained ones are scored on dev.
         full: score of the full model on that split.
         floor: the worst score that the search accepted there.
@@ -103,7 +103,7 @@ class RandomTickets(JsonRecord):
         sizes: the smallest last, and then the retrained ones, if there are any.
     """
 
-    pruning: Pruning
+    kind: TicketKind
     split: str
     full: float
     floor: float
@@ -173,14 +173,14 @@ def random_tickets(
     """
     anatomy = dissect(model)
     found.good.check(anatomy)
-    units = members_of(anatomy, str(found.good.provenance.get("way", found.pruning)))
+    units = site_groups_of(anatomy, found.good.method)
 
     def cut_out(ticket: Ticket) -> float:
         return score(
             model, task, ticket, split=split, batch_size=batch_size, precision=precision, progress=progress
         ).score
 
-    scored, steps = [], [step for step in found.steps if step.holds]
+    scored, steps = [], [step for step in found.passes if step.holds]
     iterative = found.good.provenance.get("stage") == "retrained"
     for number, step in enumerate(steps[-1:] if iterative else _spread(steps, sizes)):
         template = found.good if iterative else _state(found, step, anatomy)
@@ -194,7 +194,7 @@ def random_tickets(
         scores = tuple(again(ticket) for ticket in tickets)
         scored.append(SizeScores("retrained", _kept(found.good), found.last.sparsity, good, scores))
     return RandomTickets(
-        pruning=found.pruning,
+        kind=found.kind,
         split=split,
         full=found.full_score,
         floor=floor,
@@ -203,7 +203,7 @@ def random_tickets(
     )
 
 
-def _spread(steps: Sequence[Step], sizes: int) -> list[Step]:
+def _spread(steps: Sequence[SearchPass], sizes: int) -> list[SearchPass]:
     """States whose sparsities lie evenly between none and the last one's, which is among them; fewer if there are."""
     last = steps[-1].sparsity
     chosen = []
@@ -214,10 +214,10 @@ def _spread(steps: Sequence[Step], sizes: int) -> list[Step]:
     return chosen
 
 
-def _state(found: Search, step: Step, anatomy: Anatomy) -> Ticket:
+def _state(found: Search, step: SearchPass, anatomy: Anatomy) -> Ticket:
     """A ticket of the size of one state of a search; for sites it is that state's own."""
     everything = found.good | ~found.good
-    if found.pruning == "weights":
+    if found.kind == "weights":
         # Only the number counts: which weights are kept is drawn anyway.
         left, masks = step.weights, {}
         for name, mask in everything.masks.items():
@@ -227,7 +227,7 @@ def _state(found: Search, step: Step, anatomy: Anatomy) -> Ticket:
             masks[name] = kept.view_as(mask)
         return replace(everything, masks=masks)
     state = everything
-    for done in found.steps[: step.iteration + 1]:
+    for done in found.passes[: step.iteration + 1]:
         if done.holds:
             state = state.without({kind: done.removed.get(kind, []) for kind in everything.sites})
     assert state.survivors(anatomy)["heads"] == step.heads
@@ -235,7 +235,7 @@ def _state(found: Search, step: Step, anatomy: Anatomy) -> Ticket:
 
 
 def _kept(ticket: Ticket) -> dict[str, int]:
-    return {"weights": len(ticket)} if ticket.pruning == "weights" else ticket.counts()
+    return {"weights": len(ticket)} if ticket.kind == "weights" else ticket.counts()
 
 
 def _seed(*parts: int) -> int:

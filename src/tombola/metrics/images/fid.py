@@ -5,7 +5,7 @@ import numpy as np
 from tombola.metrics.scores import Array, Metric
 
 
-def frechet_distance(generated: Array, real: Array) -> Array:
+def fid(generated: Array, real: Array) -> Array:
     """|μ₁ - μ₂|² + tr(Σ₁ + Σ₂ - 2 (Σ₁ Σ₂)^½), as in Heusel et al. 2017, eq. 6, with covariances over n - 1.
 
     The trace of the root is the sum of the singular values of R₁ R₂ᵀ, where Σ = RᵀR: no root of a matrix is taken, so
@@ -44,5 +44,5 @@ def _constant(real: Array) -> float:
     return float(np.asarray(real, dtype=np.float64).var(0, ddof=1).sum())
 
 
-FRECHET = Metric("frechet_distance", False, "features", frechet_distance, _constant, biased=True)
+FID = Metric("frechet_distance", False, "features", fid, _constant, biased=True)
 """The score of images: lower is better, and what real images reach against real ones is the floor, not 0."""

@@ -5,7 +5,7 @@ import numpy as np
 from tombola.metrics.scores import Array, Metric
 
 
-def kernel_distance(generated: Array, real: Array) -> Array:
+def kid(generated: Array, real: Array) -> Array:
     """The unbiased estimate of MMD² with the kernel (xᵀy / d + 1)³ (Bińkowski et al. 2018, section 4), over all images.
 
     Args:
@@ -33,8 +33,8 @@ def _within(x: Array) -> Array:
 def _constant(real: Array) -> float:
     """The distance of one image, at the mean of the real features, that is drawn again and again."""
     values = np.asarray(real, dtype=np.float64)
-    return float(kernel_distance(np.broadcast_to(values.mean(0), values.shape), values))
+    return float(kid(np.broadcast_to(values.mean(0), values.shape), values))
 
 
-KERNEL = Metric("kernel_distance", False, "features", kernel_distance, _constant, biased=True)
+KID = Metric("kernel_distance", False, "features", kid, _constant, biased=True)
 """Resamples hold images twice, which biases them though the estimate itself is not."""

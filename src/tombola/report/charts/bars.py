@@ -1,4 +1,4 @@
-"""The tickets of one pruning side by side, pruned and retrained."""
+"""The tickets of one method side by side, pruned and retrained."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ def ticket_bars(
     """Bars with intervals, the full model and guessing as lines, and the numbers at the right.
 
     Args:
-        tickets: the summaries of one pruning.
+        tickets: the summaries of one method.
         full, majority: reference lines, where they are known.
         metric: the score's name in words.
         higher_is_better: the direction of the metric.

@@ -8,7 +8,7 @@ from tombola.analysis.locality.random_curve import RandomPoint
 from tombola.architectures.layer_names import Places
 from tombola.report import number_format as figures
 from tombola.report.charts.marks import Datum, data, overlay
-from tombola.report.labels import PRUNING_TITLES
+from tombola.report.labels import METHOD_TITLES
 from tombola.report.trajectory import Trajectory, left, phase, removed
 
 _HOLDS, _FELL, _GOOD = "holds", "fell below", "good ticket"
@@ -60,7 +60,7 @@ def search_curves(
     tooltip = [
         alt.Tooltip("seed:N", title="seed"),
         alt.Tooltip("iteration:N", title="iteration"),
-        alt.Tooltip("phase:N", title="pruning"),
+        alt.Tooltip("phase:N", title="pruned"),
         alt.Tooltip("removed:N", title="removed"),
         alt.Tooltip("left:N", title="left"),
         alt.Tooltip("sparsity_text:N", title="sparsity"),
@@ -158,7 +158,7 @@ def _floors(
 def finer_curves(
     coarse: Sequence[Trajectory], fine: Sequence[Trajectory], floors: Sequence[float], threshold: float, metric: str
 ) -> alt.LayerChart:
-    """Two prunings in one plot: at equal height, the line farther to the right has the smaller network.
+    """Two methods in one plot: at equal height, the line farther to the right has the smaller network.
 
     Args:
         coarse, fine: their searches, one for each seed.
@@ -166,14 +166,14 @@ def finer_curves(
         threshold: the share of the full score that gave the floors.
         metric: the score's name in words.
     """
-    titles = [PRUNING_TITLES[searches[0].pruning] for searches in (coarse, fine)]
+    titles = [METHOD_TITLES[searches[0].method] for searches in (coarse, fine)]
     x, y = _axes(metric)
     # The lines take their colours from their styles: in the legend their dashes would fray the symbols.
     legend = alt.Legend(title=None, orient="top", direction="horizontal", symbolSize=70)
-    shape = alt.Shape("pruning:N", scale=alt.Scale(domain=titles, range=["square", "circle"]), legend=legend)
-    color = alt.Color("pruning:N", scale=alt.Scale(domain=titles, range="diverging"), legend=legend)
+    shape = alt.Shape("method:N", scale=alt.Scale(domain=titles, range=["square", "circle"]), legend=legend)
+    color = alt.Color("method:N", scale=alt.Scale(domain=titles, range="diverging"), legend=legend)
     tooltip = [
-        alt.Tooltip("pruning:N", title="pruning"),
+        alt.Tooltip("method:N", title="method"),
         alt.Tooltip("seed:N", title="seed"),
         alt.Tooltip("left:N", title="left"),
         alt.Tooltip("sparsity_text:N", title="sparsity"),
@@ -198,17 +198,17 @@ def _held(search: Trajectory, title: str) -> list[Datum]:
     """The states that hold; the last of them is the good ticket."""
     return [
         {
-            "pruning": title,
+            "method": title,
             "seed": str(search.seed),
             "iteration": step.iteration,
-            "left": left(search.pruning, step),
+            "left": left(search.method, step),
             "sparsity": step.sparsity,
             "sparsity_text": figures.share(step.sparsity),
             "score": step.score,
             "score_text": figures.score(step.score),
             "good": step is search.good,
         }
-        for step in search.steps
+        for step in search.passes
         if step.holds
     ]
 
@@ -219,22 +219,22 @@ def _points(search: Trajectory, places: Places) -> list[Datum]:
         {
             "seed": str(search.seed),
             "iteration": step.iteration,
-            "phase": phase(search.pruning, step),
+            "phase": phase(search.method, step),
             "removed": removed(step, places),
-            "left": left(search.pruning, step),
+            "left": left(search.method, step),
             "sparsity": step.sparsity,
             "sparsity_text": figures.share(step.sparsity),
             "score": step.score,
             "score_text": figures.score(step.score),
             "state": _GOOD if step is good else _HOLDS if step.holds else _FELL,
         }
-        for step in search.steps
+        for step in search.passes
     ]
 
 
 def _spurs(search: Trajectory) -> list[Datum]:
     spurs: list[Datum] = []
-    for index, step in enumerate(search.steps):
+    for index, step in enumerate(search.passes):
         if not step.holds:
             start = search.before(index)
             spurs.append(

@@ -17,7 +17,7 @@ _DARK_FROM = 0.68
 
 def survival_grid(survival: SiteSurvival, places: Places) -> alt.LayerChart:
     """Rows of heads, with the layer's MLP, where MLPs are pruned, as a last column set apart by a gap."""
-    heads, mlps = survival.kinds["heads"].rows, survival.kinds.get("mlps")
+    heads, mlps = survival.sites["heads"].rows, survival.sites.get("mlps")
     names = [places.attention(row) for row in range(len(heads))]
     rows = [
         _cell(survival, name, str(head), f"head {name}.{head}", share)
@@ -37,7 +37,7 @@ def survival_grid(survival: SiteSurvival, places: Places) -> alt.LayerChart:
 
 def survival_strip(survival: SiteSurvival, places: Places) -> alt.LayerChart:
     """Where MLPs alone are pruned, one cell for each layer, and one line for each stack of layers."""
-    shares = [share for (share,) in survival.kinds["mlps"].rows]
+    shares = [share for (share,) in survival.sites["mlps"].rows]
     names = [places.layer(layer) for layer in range(len(shares))]
     parts = [name.rpartition(" ") for name in names]
     rows = [
@@ -52,7 +52,7 @@ def survival_strip(survival: SiteSurvival, places: Places) -> alt.LayerChart:
 
 def channel_grid(survival: SiteSurvival, places: Places) -> alt.LayerChart:
     """Rows of groups of channels, a row for each residual block."""
-    groups = survival.kinds["channels"].rows
+    groups = survival.sites["channels"].rows
     names = [places.residual(row) for row in range(len(groups))]
     rows = [
         _cell(survival, name, str(group), f"{name}, group {group}", share)

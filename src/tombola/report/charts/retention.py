@@ -17,7 +17,7 @@ class RetentionPoint:
     """A value of one line.
 
     Attributes:
-        line: what it belongs to: an ability, or a way to prune.
+        line: what it belongs to: an ability, or a method.
         sparsity: share of the prunable weights that is gone.
         parameters: millions of parameters that are left, zeros not counted.
         share: of the full model's value.

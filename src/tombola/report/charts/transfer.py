@@ -8,25 +8,25 @@ from tombola.analysis.transfer import TransferCell
 from tombola.report import number_format as figures
 from tombola.report.charts.marks import Datum, data, note_above, overlay, rule_at
 
-KINDS = ("transferred", "random of its size", "own")
+TICKETS = ("transferred", "random of its size", "own")
 
 
 def transfer_dots(cells: Sequence[TransferCell], metric: str) -> alt.LayerChart:
     """A line a source task: its tickets on the target, random ones of their sizes, the target's own; ± one deviation.
 
     Args:
-        cells: of one pruning and one target.
+        cells: of one method and one target.
         metric: the target's score in words.
     """
     rows: list[Datum] = []
     for cell in cells:
-        for kind, mean, std in zip(
-            KINDS, (cell.score, cell.random, cell.own), (cell.std, cell.random_std, cell.own_std), strict=True
+        for ticket, mean, std in zip(
+            TICKETS, (cell.score, cell.random, cell.own), (cell.std, cell.random_std, cell.own_std), strict=True
         ):
             rows.append(
                 {
                     "source": f"from {cell.source}",
-                    "kind": kind,
+                    "ticket": ticket,
                     "score": mean,
                     "low": mean - std,
                     "high": mean + std,
@@ -35,16 +35,16 @@ def transfer_dots(cells: Sequence[TransferCell], metric: str) -> alt.LayerChart:
             )
     x = alt.X("score:Q", title=metric, scale=alt.Scale(zero=False, nice=True, padding=10), axis=alt.Axis(tickCount=5))
     y = alt.Y("source:N", title=None, axis=alt.Axis(domain=False, ticks=False, labelLimit=160))
-    offset = alt.YOffset("kind:N", sort=list(KINDS), scale=alt.Scale(paddingInner=0.4))
+    offset = alt.YOffset("ticket:N", sort=list(TICKETS), scale=alt.Scale(paddingInner=0.4))
     color = alt.Color(
-        "kind:N",
+        "ticket:N",
         # The own ticket takes the good one's colour, random ones theirs.
         scale=alt.Scale(domain=["own", "random of its size", "-", "transferred"], range="category"),
-        legend=alt.Legend(title=None, orient="top", values=list(KINDS), symbolSize=90),
+        legend=alt.Legend(title=None, orient="top", values=list(TICKETS), symbolSize=90),
     )
     tooltip = [
         alt.Tooltip("source:N", title="ticket"),
-        alt.Tooltip("kind:N", title="kind"),
+        alt.Tooltip("ticket:N", title="ticket"),
         alt.Tooltip("text:N", title=metric),
     ]
     base = alt.Chart(data(rows)).encode(y=y, yOffset=offset, tooltip=tooltip)

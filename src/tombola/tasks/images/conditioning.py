@@ -45,7 +45,7 @@ _SHARED = (
 
 
 @dataclass(frozen=True)
-class Studio:
+class LatentConditioning:
     """What turns images into what a denoiser sees, and what it is told; by default neither.
 
     Attributes:
@@ -183,7 +183,7 @@ def _check_fit(source: str, pipeline: str) -> None:
             )
 
 
-def studio_of(source: str, size: tuple[int, int], pipeline: str | None = None) -> Studio:
+def load_conditioning(source: str, size: tuple[int, int], pipeline: str | None = None) -> LatentConditioning:
     """What stands around the denoiser of a pipeline, on the CPU: its VAE, and its empty text or the class of none.
 
     The text encoders are read, asked once, and let go.
@@ -198,14 +198,14 @@ def studio_of(source: str, size: tuple[int, int], pipeline: str | None = None) -
     """
     kind = denoisers.class_of(source).__name__
     if not DENOISER_CLASSES[kind].conditional:
-        return Studio()
+        return LatentConditioning()
     source = pipeline or source
     with denoisers.reading(source), _quiet():
         # The other formats are pickles.
         options = {"subfolder": _VAE, "use_safetensors": True, "torch_dtype": torch.float32}
         vae = cast(AutoencoderKL, cast(Any, AutoencoderKL).from_pretrained(source, **options))
         given = _of_no_class(source) if kind in _CLASS else _of_no_text(source, size)
-    return Studio(vae.eval().requires_grad_(False), given)
+    return LatentConditioning(vae.eval().requires_grad_(False), given)
 
 
 def _of_no_class(source: str) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from tombola.checkpoints.noise_schedules import SCHEDULE, schedule_of
 from tombola.foundations import resources as machine
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.base import rows_held_out
-from tombola.tasks.images.conditioning import images_of, studio_of
+from tombola.tasks.images.conditioning import images_of, load_conditioning
 from tombola.tasks.images.features import Classifier, FeatureSpace, RandomConvolutions
 from tombola.tasks.images.pretrained_features import PretrainedNetwork
 from tombola.tasks.images.task import Images, ImageTask
@@ -36,7 +36,7 @@ def image_folder(
     model: str,
     *,
     size: int | None = None,
-    network: str | None = None,
+    feature_model: str | None = None,
     pipeline: str | None = None,
     held_out: bool = False,
     search_rows: int | None = None,
@@ -49,7 +49,7 @@ def image_folder(
         model: source of the denoiser: its configuration says channels and size, its pipeline the noise, and, of one of
             latents, the VAE and what it is given for no text or class.
         size: scale and crop the images to squares of so many pixels; by default they must be of the model's size.
-        network: source of a vision network in whose space images are compared, see
+        feature_model: source of a vision network in whose space images are compared, see
             [`PretrainedNetwork`][tombola.tasks.images.pretrained_features.PretrainedNetwork]; by default see
             `features`.
         pipeline: what stands around a model that is a denoiser by itself: source of the pipeline that gives VAE and
@@ -72,20 +72,22 @@ def image_folder(
     schedule = schedule_of(model, trusted=True)
     if schedule is None and pipeline is not None:
         schedule = schedule_of(pipeline, trusted=True)
-    studio = studio_of(model, (height, width), pipeline)
-    if studio.vae is not None and schedule is None:
+    conditioning = load_conditioning(model, (height, width), pipeline)
+    if conditioning.vae is not None and schedule is None:
         raise TombolaError(
             f"the pipeline {pipeline or model} has no {SCHEDULE}, which says what noise it was trained on"
         )
     # Before the classifier is trained.
-    studio.shape(train.pixels.shape[1:])
-    if network is None:
+    conditioning.shape(train.pixels.shape[1:])
+    if feature_model is None:
         space = features(train, dev)
     else:
-        space = PretrainedNetwork(network, train.pixels, device=options.get("device", "cpu"))
+        space = PretrainedNetwork(feature_model, train.pixels, device=options.get("device", "cpu"))
     if held_out:
         options["search_rows"] = rows_held_out(search_rows, options.get("dev_rows"), len(train), len(dev))
-    return ImageTask(train, dev, space, schedule=schedule, studio=studio, title=folder.resolve().name, **options)
+    return ImageTask(
+        train, dev, space, schedule=schedule, conditioning=conditioning, title=folder.resolve().name, **options
+    )
 
 
 def features(train: Images, dev: Images) -> FeatureSpace:

@@ -7,7 +7,7 @@ from torch import Tensor
 from tombola.checkpoints.noise_schedules import Schedule
 
 
-def noised(schedule: Schedule, images: Tensor, noise: Tensor, steps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def add_noise(schedule: Schedule, images: Tensor, noise: Tensor, steps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """What a denoiser is shown, what it should say, and the times that it is told.
 
     In flow matching (Lipman et al. 2023) the way from image to noise is straight, and what is predicted is its

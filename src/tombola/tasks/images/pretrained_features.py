@@ -47,6 +47,7 @@ class PretrainedNetwork:
 
     Attributes:
         name: see `FeatureSpace`.
+        network: the vision network, frozen.
         origin: fp32 [features], in the network's own unit, as is
         unit: how much of it is 1 here.
 
@@ -59,18 +60,18 @@ class PretrainedNetwork:
         folder = Path(source).expanduser()
         path = str(folder) if folder.is_dir() else source
         with quiet():
-            self._network, lacking = _network(path, source)
+            self.network, lacking = _network(path, source)
             self._processor = _processor(path, source)
-        self._network.eval().requires_grad_(False).to(self._device)
+        self.network.eval().requires_grad_(False).to(self._device)
         self._pooled = not any(name.startswith(_POOLER) for name in lacking)
         with _reading(source):
             # A file that does not fit to another is found out now, not after the first model has drawn.
-            what, _ = self._features(self._pixels(images[:1]))
+            what, _ = self._features(self.pixels(images[:1]))
         # Their order is that of their content's digests: the first are as good as any.
         known = self._own(images[:_MEASURED])
         self.origin = known.mean(0)
         self.unit = float(known.var(0).mean().clamp_min(1e-12).sqrt())
-        kind = type(self._network).__name__
+        kind = type(self.network).__name__
         label = folder.resolve().name if folder.is_dir() else source
         self.name = f"{what} of {label} ({kind}, {known.shape[1]} features, unit {self.unit:.3g})"
 
@@ -84,9 +85,9 @@ class PretrainedNetwork:
 
     def _own(self, images: Tensor) -> Tensor:
         """Features as the network gives them."""
-        return torch.cat([self._features(self._pixels(part))[1] for part in images.split(_AT_ONCE)])
+        return torch.cat([self._features(self.pixels(part))[1] for part in images.split(_AT_ONCE)])
 
-    def _pixels(self, images: Tensor) -> Tensor:
+    def pixels(self, images: Tensor) -> Tensor:
         """What the network is shown, fp32 [batch, 3, height, width]."""
         levels = ((images.float().cpu().nan_to_num().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         shown = [Image.fromarray(one.numpy()) for one in levels.expand(-1, 3, -1, -1).movedim(1, -1).contiguous()]
@@ -95,16 +96,16 @@ class PretrainedNetwork:
     def _features(self, pixels: Tensor) -> tuple[str, Tensor]:
         """What the features are, for people, and those of prepared images, fp32 [batch, features]."""
         with torch.no_grad(), torch.autocast(self._device.type, enabled=False):
-            found = self._network(pixel_values=pixels.to(self._device, torch.float32))
+            found = self.network(pixel_values=pixels.to(self._device, torch.float32))
         projected, pooled = (getattr(found, name, None) for name in ("image_embeds", "pooler_output"))
         if projected is not None:
             return "the projected image embedding", projected.cpu()
         if pooled is not None and self._pooled:
             # Convolutional networks pool to a single pixel.
             return "the pooled output", pooled.flatten(1).cpu()
-        if any(name.rpartition(".")[2] in _CLASS_TOKENS for name, _ in self._network.named_parameters()):
+        if any(name.rpartition(".")[2] in _CLASS_TOKENS for name, _ in self.network.named_parameters()):
             return "the class token", found.last_hidden_state[:, 0].cpu()
-        raise TombolaError(f"a {type(self._network).__name__} gives neither a pooled output nor a class token")
+        raise TombolaError(f"a {type(self.network).__name__} gives neither a pooled output nor a class token")
 
 
 def _network(path: str, source: str) -> tuple[nn.Module, set[str]]:

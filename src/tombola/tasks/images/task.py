@@ -18,18 +18,18 @@ from tombola.checkpoints.folder_marks import MARK
 from tombola.checkpoints.noise_schedules import Schedule
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.images.class_balance import class_balance
-from tombola.metrics.images.fid import FRECHET
-from tombola.metrics.images.kid import KERNEL
+from tombola.metrics.images.fid import FID
+from tombola.metrics.images.kid import KID
 from tombola.metrics.images.precision_recall import PRECISION, RECALL
 from tombola.metrics.scores import Metric
 from tombola.metrics.statistics import mean_std
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Batch, Output, Predictions, State, Task
-from tombola.tasks.images.conditioning import Studio
+from tombola.tasks.images.conditioning import LatentConditioning
 from tombola.tasks.images.denoiser_fit import check
 from tombola.tasks.images.features import Classifier, FeatureSpace
 from tombola.tasks.images.image_grid import contact_sheet
-from tombola.tasks.images.noise import noised
+from tombola.tasks.images.noise import add_noise
 from tombola.tasks.images.sampler import Sampler, seeded_noise
 from tombola.tickets.ticket import Ticket
 
@@ -102,7 +102,7 @@ class ImageTask(Task):
         features: FeatureSpace,
         *,
         schedule: Schedule | None = None,
-        studio: Studio | None = None,
+        conditioning: LatentConditioning | None = None,
         device: str = "cpu",
         steps: int = 25,
         levels: int = 4,
@@ -118,17 +118,17 @@ class ImageTask(Task):
                 f"training images are {_size(train)}, held-out ones {_size(dev)}; give images of one size"
             )
         self.name, self.title = name, title
-        self.metric = self._against_pixels(FRECHET)
-        further = [KERNEL, PRECISION, RECALL]
+        self.metric = self._against_pixels(FID)
+        further = [KID, PRECISION, RECALL]
         if isinstance(features, Classifier):
             further.append(class_balance(features.classify, features.classes))
         self.more = {one.name: ("dev", self._against_pixels(one)) for one in further}
         self.available = {"train": len(train), "dev": len(dev)}
         self._schedule: Schedule = schedule or DDPMScheduler(beta_schedule="squaredcos_cap_v2")
-        self._studio, self._device = studio or Studio(), device
-        self.seen = self._studio.shape(train.pixels.shape[1:])
+        self._conditioning, self._device = conditioning or LatentConditioning(), device
+        self.seen = self._conditioning.shape(train.pixels.shape[1:])
         self._latents: dict[str, Tensor] = {}
-        self.sampler = Sampler(self._schedule, steps, bounded=self._studio.vae is None)
+        self.sampler = Sampler(self._schedule, steps, bounded=self._conditioning.vae is None)
         self._levels = levels
         self.passes = float(levels + steps)
         self._space = features
@@ -149,7 +149,7 @@ class ImageTask(Task):
             "rows": {split: len(images) for split, images in self._splits.items()},
             "available": self.available,
             "size": list(self._splits["train"].pixels.shape[1:]),
-            **({} if self._studio.vae is None else {"latents": list(self.seen)}),
+            **({} if self._conditioning.vae is None else {"latents": list(self.seen)}),
             "features": self._space.name,
             "steps": self.sampler.steps,
             "baseline": "pixels of training images, each drawn by itself",
@@ -260,7 +260,7 @@ class ImageTask(Task):
         device, training = next(model.parameters()).device, model.training
         model.eval()
         try:
-            return self._sample(model, self._starts(split, np.arange(count)).to(device)).cpu()
+            return self._sample(model, self._initial_noise(split, np.arange(count)).to(device)).cpu()
         finally:
             model.train(training)
 
@@ -276,8 +276,8 @@ class ImageTask(Task):
         """As in `Task`. In `train`, `shuffle` is the seed of noise and timesteps too.
 
         Inputs: `images` (or their latents) [batch, channels, height, width], `noise` [batch, levels, channels, height,
-        width], `timesteps` int64 [batch, levels] (one level in `train`) and, but in `train`, `start`: the noise that
-        the sample begins as.
+        width], `timesteps` int64 [batch, levels] (one level in `train`) and, but in `train`, `initial_noise`, which the
+        sample is drawn from.
         """
         pixels = self._encoded(split)
         order = np.arange(len(pixels)) if shuffle is None else np.random.default_rng(shuffle).permutation(len(pixels))
@@ -292,33 +292,33 @@ class ImageTask(Task):
                 inputs["timesteps"] = torch.randint(last, (len(images), 1), generator=generator)
             else:
                 inputs["noise"], inputs["timesteps"] = self._fixed(split, indices)
-                inputs["start"] = self._starts(split, indices)
+                inputs["initial_noise"] = self._initial_noise(split, indices)
             yield Batch(indices, inputs, inputs["noise"])
 
     @override
     def output(self, model: nn.Module, batch: Batch) -> Output:
         images, noise, timesteps = (batch.inputs[name] for name in ("images", "noise", "timesteps"))
         losses = []
-        condition = self._studio.condition(len(images), images.device)
+        condition = self._conditioning.condition(len(images), images.device)
         # One level after the other: a gate belongs to an example, so every pass must have the batch's examples.
         for level in range(noise.shape[1]):
-            noisy, goal, times = noised(self._schedule, images, noise[:, level], timesteps[:, level])
+            noisy, goal, times = add_noise(self._schedule, images, noise[:, level], timesteps[:, level])
             predicted = predict(model, noisy, times, **condition).float()
             losses.append((predicted - goal).square().flatten(1).mean(1))
-        if "start" not in batch.inputs:
+        if "initial_noise" not in batch.inputs:
             return Output(torch.stack(losses).mean(0), images.new_empty(len(images), 0))
-        samples = self._sample(model, batch.inputs["start"])
+        samples = self._sample(model, batch.inputs["initial_noise"])
         return Output(torch.stack(losses).mean(0), self._space(samples))
 
-    def _sample(self, model: nn.Module, start: Tensor) -> Tensor:
-        condition = self._studio.condition(len(start), start.device)
-        drawn = self.sampler.draw(lambda noisy, timesteps: predict(model, noisy, timesteps, **condition), start)
-        return self._studio.decode(drawn)
+    def _sample(self, model: nn.Module, initial_noise: Tensor) -> Tensor:
+        condition = self._conditioning.condition(len(initial_noise), initial_noise.device)
+        drawn = self.sampler.draw(lambda noisy, timesteps: predict(model, noisy, timesteps, **condition), initial_noise)
+        return self._conditioning.decode(drawn)
 
     def _encoded(self, split: str) -> Tensor:
         """What the denoiser sees of the images of a split, fp32 [n, channels, height, width]."""
         if split not in self._latents:
-            self._latents[split] = self._studio.encode(self._images(split).pixels, self._device)
+            self._latents[split] = self._conditioning.encode(self._images(split).pixels, self._device)
         return self._latents[split]
 
     def _images(self, split: str) -> Images:
@@ -331,8 +331,8 @@ class ImageTask(Task):
         parts = [self._space(part).cpu().double().numpy() for part in pixels.split(_AT_ONCE)]
         return np.concatenate(parts)
 
-    def _starts(self, split: str, indices: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Tensor:
-        return seeded_noise(self.seen, _seeds(split, "start", indices))
+    def _initial_noise(self, split: str, indices: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Tensor:
+        return seeded_noise(self.seen, _seeds(split, "initial", indices))
 
     def _fixed(self, split: str, indices: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> tuple[Tensor, Tensor]:
         """Noise [n, levels, channels, height, width] and timesteps, int64 [n, levels], of held-out images."""
@@ -346,7 +346,7 @@ class ImageTask(Task):
 
 def _seeds(split: str, what: str, indices: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> list[int]:
     """A seed for each example of a split, of which no two are the same."""
-    stream = ("start", "noise", "time").index(what) + 3 * (split != "dev")
+    stream = ("initial", "noise", "time").index(what) + 3 * (split != "dev")
     # PyTorch's generator for CPUs looks at the lowest 32 bits only.
     return [(stream << 28) + int(index) for index in indices]
 

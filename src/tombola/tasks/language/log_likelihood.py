@@ -16,7 +16,7 @@ from tombola.tasks.language.item import Item
 from tombola.tasks.language.packing import mask, pack
 from tombola.tasks.language.prefix_sharing import LONGEST, together
 
-_SLAB = 2**26
+LOGITS_AT_ONCE = 2**26
 """Logits that are there at once: 256 MiB in fp32, whatever the batch."""
 _PRECISE = (torch.float32, torch.float64)
 TOLERANCE = 1e-3
@@ -145,8 +145,8 @@ def causal(model: nn.Module) -> None:
 
 def _sums(model: nn.Module, items: Sequence[Item], reading: Reading) -> Tensor:
     """The log-probability of each sequence of items, which are one row where trees are read, fp64 on the CPU."""
-    groves = [together(items, range(len(items)))] if reading.trees else None
-    packed = pack(items, trees=reading.trees, groves=groves)
+    packed_rows = [together(items, range(len(items)))] if reading.trees else None
+    packed = pack(items, trees=reading.trees, packed_rows=packed_rows)
     inputs = {name: tensor.to(device_of(model)) for name, tensor in packed.items()}
     training = model.training
     model.eval()
@@ -175,7 +175,7 @@ def _parts(model: nn.Module) -> tuple[nn.Module, nn.Module]:
 
 def _scores(head: nn.Module, hidden: Tensor, predicted: Tensor, greedy: bool) -> EdgeScores:
     """Scores of hidden states [edges, hidden], a slab of logits at a time, which are made again for the gradient."""
-    rows = max(1, _SLAB // max(hidden.shape[-1], getattr(head, "out_features", 1)))
+    rows = max(1, LOGITS_AT_ONCE // max(hidden.shape[-1], getattr(head, "out_features", 1)))
 
     def slab(states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
         logits = head(states)

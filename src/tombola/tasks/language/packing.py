@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tombola.tasks.language.item import RULES, Item
-from tombola.tasks.language.prefix_sharing import Grove, apart
+from tombola.tasks.language.prefix_sharing import PackedRow, apart
 from tombola.tasks.language.prefix_tree import EMPTY
 
 
-def pack(items: Sequence[Item], *, trees: bool, groves: Sequence[Grove] | None = None) -> dict[str, Tensor]:
+def pack(items: Sequence[Item], *, trees: bool, packed_rows: Sequence[PackedRow] | None = None) -> dict[str, Tensor]:
     """The inputs of a batch.
 
     Args:
@@ -37,7 +37,8 @@ def pack(items: Sequence[Item], *, trees: bool, groves: Sequence[Grove] | None =
         slots.append((number * groups + group) * choices + choice)
     if trees:
         rows = [
-            (grove.tree, np.concatenate([slots[number] for number in grove.items])) for grove in groves or apart(items)
+            (packed.tree, np.concatenate([slots[number] for number in packed.items]))
+            for packed in packed_rows or apart(items)
         ]
     else:
         each = max(len(item.rows) for item in items)

@@ -1,6 +1,6 @@
 """Prefix sharing: items that begin alike share a row, and what they share is read once.
 
-Inside of an item the tree does that already. Across items it is the start token, the first words of sentences, the
+Inside of an item the tree does that already. Across items it is the BOS token, the first words of sentences, the
 instruction of a prompt, the examples that go before a question. Rows of several items serve passes without gates: a
 gate belongs to an example, and a row to one example then.
 """
@@ -19,7 +19,7 @@ LONGEST = 1024
 
 
 @dataclass(frozen=True, eq=False)
-class Grove:
+class PackedRow:
     """One row.
 
     Attributes:
@@ -31,30 +31,30 @@ class Grove:
     tree: Tree
 
 
-def apart(items: Sequence[Item]) -> list[Grove]:
+def apart(items: Sequence[Item]) -> list[PackedRow]:
     """A row for each item."""
-    return [Grove((number,), item.tree) for number, item in enumerate(items)]
+    return [PackedRow((number,), item.tree) for number, item in enumerate(items)]
 
 
-def in_order(groves: Sequence[Grove]) -> list[Grove]:
+def in_order(packed_rows: Sequence[PackedRow]) -> list[PackedRow]:
     """The same rows, by the places of their items in a batch that has them one after another."""
     found, begin = [], 0
-    for grove in groves:
-        end = begin + len(grove.items)
-        found.append(Grove(tuple(range(begin, end)), grove.tree))
+    for packed_row in packed_rows:
+        end = begin + len(packed_row.items)
+        found.append(PackedRow(tuple(range(begin, end)), packed_row.tree))
         begin = end
     return found
 
 
-def together(items: Sequence[Item], numbers: Sequence[int]) -> Grove:
+def together(items: Sequence[Item], numbers: Sequence[int]) -> PackedRow:
     """The row of the items of these numbers, whether it saves anything or not."""
     if len(numbers) == 1:
-        return Grove(tuple(numbers), items[numbers[0]].tree)
+        return PackedRow(tuple(numbers), items[numbers[0]].tree)
     sequences = [tokens for number in numbers for tokens in items[number].sequences]
-    return Grove(tuple(numbers), grow(sequences, [given for number in numbers for given in items[number].given]))
+    return PackedRow(tuple(numbers), grow(sequences, [given for number in numbers for given in items[number].given]))
 
 
-def plant(items: Sequence[Item], most: int, window: int | None = None) -> list[Grove]:
+def pack_by_prefix(items: Sequence[Item], most: int, window: int | None = None) -> list[PackedRow]:
     """Rows of items, in which neighbours in lexical order stand together while that saves more than it costs.
 
     What is saved are the tokens that they share; what it costs are the scores of attention between tokens that have
@@ -67,7 +67,7 @@ def plant(items: Sequence[Item], most: int, window: int | None = None) -> list[G
     """
     longest = LONGEST if window is None else min(window, LONGEST)
     texts = {number for number, item in enumerate(items) if item.rule == "text"}
-    found = [Grove((number,), items[number].tree) for number in sorted(texts)]
+    found = [PackedRow((number,), items[number].tree) for number in sorted(texts)]
     row: list[int] = []
     nodes = 0
     for number in sorted({*range(len(items))} - texts, key=lambda one: (items[one].sequences, one)):

@@ -12,8 +12,8 @@ from scipy.stats import binom, norm, ttest_1samp
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.abilities.chance_corrected import Scale, reference, understanding
-from tombola.tasks.language.abilities.retention import learned, measure, retention, share_interval
-from tombola.tasks.language.retention_threshold import Keeping
+from tombola.tasks.language.abilities.retention import fieller_interval, learned, measure, retention
+from tombola.tasks.language.retention_threshold import RetentionThreshold
 
 SCALES = (Scale(False, 0.5), Scale(True, 8.0), Scale(False, 0.1))
 SIZES = (0, 37, 0)
@@ -141,7 +141,7 @@ def coverage(scale: Scale, full_mean: float, kept: float, sizes: NDArray[np.floa
             # Two thresholds of correlated normal numbers, met with these probabilities.
             latent = 0.8 * hard + 0.6 * rng.normal(size=(2, n))
             full, pruned = (latent < norm.ppf(means)).astype(float)
-        low, high = share_interval(scale, full, pruned, references)
+        low, high = fieller_interval(scale, full, pruned, references)
         inside += (low is None or low <= kept) and (high is None or kept <= high)
     return inside / runs
 
@@ -169,27 +169,29 @@ def test_the_interval_is_where_the_difference_is_no_longer_found() -> None:
     full, pruned = rng.integers(0, 2, (2, 80)) * 1.0
     full[:60] = 1
     scale, references = Scale(False, 0.5), np.full(80, reference(0))
-    low, high = share_interval(scale, full, pruned, references)
+    low, high = fieller_interval(scale, full, pruned, references)
     assert low is not None
     assert high is not None
     for end in (low, high):
         differences = (pruned - 0.5) / 0.5 - end * (full - 0.5) / 0.5
         assert ttest_1samp(differences, 0).pvalue == pytest.approx(0.05, abs=1e-9)
     # The same model has kept all, and nothing else can be.
-    assert share_interval(scale, full, full, references) == pytest.approx((1, 1))
+    assert fieller_interval(scale, full, full, references) == pytest.approx((1, 1))
     # At chance, or from one example, nothing bounds a share.
     guessing = np.tile([0.0, 1.0], 40)
-    assert share_interval(scale, guessing, pruned, references) == (None, None)
-    assert share_interval(scale, full[:1], pruned[:1], references[:1]) == (None, None)
+    assert fieller_interval(scale, guessing, pruned, references) == (None, None)
+    assert fieller_interval(scale, full[:1], pruned[:1], references[:1]) == (None, None)
     # What a broken model keeps is a number too.
-    assert share_interval(scale, full, np.full(80, np.nan), references)[1] is not None
+    assert fieller_interval(scale, full, np.full(80, np.nan), references)[1] is not None
 
 
 def test_what_is_kept_is_read() -> None:
     names = ("grammar", "language-modelling")
-    assert Keeping.parse("grammar>=0.9", names) == Keeping("grammar", 0.9)
-    assert Keeping.parse(" language-modelling >= .75 ", names) == Keeping("language-modelling", 0.75)
-    assert Keeping.parse("0.95", names) == Keeping(None, 0.95)
+    assert RetentionThreshold.parse("grammar>=0.9", names) == RetentionThreshold("grammar", 0.9)
+    assert RetentionThreshold.parse(" language-modelling >= .75 ", names) == RetentionThreshold(
+        "language-modelling", 0.75
+    )
+    assert RetentionThreshold.parse("0.95", names) == RetentionThreshold(None, 0.95)
     for text, said in (
         ("grammer>=0.9", "unknown ability 'grammer'.*grammar, language-modelling"),
         ("grammar>0.9", "write what must be kept as grammar>=0.9"),
@@ -198,4 +200,4 @@ def test_what_is_kept_is_read() -> None:
         ("grammar", "write what must be kept"),
     ):
         with pytest.raises(TombolaError, match=said):
-            Keeping.parse(text, names)
+            RetentionThreshold.parse(text, names)

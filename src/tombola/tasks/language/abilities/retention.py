@@ -54,7 +54,7 @@ class Retained:
         full, pruned: the ability of each.
         share: corrected score of the pruned model in shares of the full model's; None where the full model is at
             chance, as nothing can be retained that was never there.
-        low, high: its 95 % interval, see `share_interval`; None with `share`, and where nothing bounds it.
+        low, high: its 95 % interval, see `fieller_interval`; None with `share`, and where nothing bounds it.
     """
 
     full: Measured
@@ -105,7 +105,7 @@ def retention(
             found.append(Retained(was, now, None, None, None))
             continue
         chosen = np.floor(references) == number
-        low, high = share_interval(Scale.of(ability), full[chosen], pruned[chosen], references[chosen])
+        low, high = fieller_interval(Scale.of(ability), full[chosen], pruned[chosen], references[chosen])
         found.append(Retained(was, now, now.corrected / was.corrected, low, high))
     return tuple(found)
 
@@ -149,7 +149,7 @@ def _raw(scale: Scale, corrected: float) -> float:
     return scale.chance * (1 - corrected) if scale.text else scale.chance + corrected * (1 - scale.chance)
 
 
-def share_interval(
+def fieller_interval(
     scale: Scale, full: Array, pruned: Array, references: Array, level: float = LEVEL
 ) -> tuple[float | None, float | None]:
     """The interval of the share that is kept, by Fieller's theorem (1954).

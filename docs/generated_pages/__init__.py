@@ -1,0 +1,1 @@
+"""Pages of the documentation that are made when it is built, from the code that they describe."""
