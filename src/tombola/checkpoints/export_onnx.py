@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from typing_extensions import override
 
 from tombola.architectures.dummy_inputs import dummy_inputs
-from tombola.checkpoints.model_card import ONNX, Card
+from tombola.checkpoints.model_card import ONNX, ModelCardWriter
 from tombola.checkpoints.model_libraries import save_companions
 from tombola.foundations.atomic_files import publish
 from tombola.foundations.errors import TombolaError
@@ -75,7 +75,7 @@ def save_onnx(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer
             given = _inputs(plain, *shape)
             found = meaningful(run_graph(draft / ONNX, given, output), given)
             apart = max(apart, difference(computed(reference, given), found, "the ONNX graph"))
-        Card("onnx", model, small, apart).write(draft)
+        ModelCardWriter("onnx", model, small, apart).write(draft)
     return apart
 
 

@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tombola.architectures.denoisers import denoiser_inputs
 from tombola.architectures.parameters import dtype_of
-from tombola.foundations import resources as machine
+from tombola.foundations import resources
 from tombola.foundations.errors import TombolaError
 from tombola.profiling.tensor_memory import LiveBytes, bytes_of
 from tombola.subnetworks.subnetwork import structural_copy
@@ -132,7 +132,7 @@ def free_and_most(device: torch.device) -> tuple[int, int]:
         # What PyTorch keeps in reserve is ours.
         own = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return free + own, free + own
-    return min(int(psutil.virtual_memory().available), machine.memory()), machine.memory()
+    return min(int(psutil.virtual_memory().available), resources.memory()), resources.memory()
 
 
 def _gb(size: int) -> str:

@@ -39,7 +39,7 @@ class Cost:
         processor_seconds: the same of the time that processors worked on it, all threads together: of use where other
             processes take their share of the machine, which it hardly feels; not for a GPU.
         memory: bytes at the peak of a process that loads the model and runs the largest batch, see
-            [`resident.measure`][tombola.profiling.peak_memory.measure]; None where it was not measured.
+            [`peak_memory.measure`][tombola.profiling.peak_memory.measure]; None where it was not measured.
         weights: bytes of parameters and buffers in memory.
         activations: batch size → the most bytes beyond the weights that live at one time of a pass, see
             [`memory.measure`][tombola.profiling.tensor_memory.measure]. Sampling keeps nothing from step to step but
