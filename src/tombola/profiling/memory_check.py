@@ -38,7 +38,9 @@ class BatchSizes:
     side: int | None = None
 
 
-def needed(model: nn.Module, batch: int, work: Work = "sampling", *, levels: int = 1, size: int | None = None) -> int:
+def pass_memory(
+    model: nn.Module, batch: int, work: Work = "sampling", *, levels: int = 1, size: int | None = None
+) -> int:
     """Bytes that passes of a batch take beyond the model's weights, estimated without any being allocated.
 
     Args:
@@ -83,15 +85,15 @@ def check(
 ) -> None:
     """Warn where a denoiser's passes may not fit into memory.
 
-    Arguments are those of `needed`; the model's weights are in memory already. What it returned for them goes as
+    Arguments are those of `pass_memory`; the model's weights are in memory already. What it returned for them goes as
     `need`, where it was asked.
 
     Raises:
         TombolaError: they cannot fit.
     """
     if need is None:
-        need = needed(model, batch, work, levels=levels, size=size)
-    free, most = free_and_most(device)
+        need = pass_memory(model, batch, work, levels=levels, size=size)
+    free, most = free_and_total_memory(device)
     what = (
         f"{work} with {batch} images at a time takes about {_gb(need)} beyond the {_gb(bytes_of(model))} of weights "
         f"({dtype_of(model)})".replace("torch.", "")
@@ -103,7 +105,7 @@ def check(
         warnings.warn(f"{what}, and {_gb(free)} of {device.type}'s memory are free; {mend} if it fails", stacklevel=2)
 
 
-def check_heaviest(model: nn.Module, sizes: BatchSizes, device: torch.device, works: Sequence[Work]) -> None:
+def check_heaviest_pass(model: nn.Module, sizes: BatchSizes, device: torch.device, works: Sequence[Work]) -> None:
     """The same of all that a step, or a study, will do with a denoiser: of that which takes most.
 
     Args:
@@ -120,12 +122,12 @@ def check_heaviest(model: nn.Module, sizes: BatchSizes, device: torch.device, wo
         batch = sizes.training if work == "training" else sizes.evaluation
         return {"batch": batch, "work": work, "levels": _LEVELS if work == "importance" else 1, "size": sizes.side}
 
-    needs = {work: needed(model, **passes(work)) for work in works}
+    needs = {work: pass_memory(model, **passes(work)) for work in works}
     heaviest = max(needs, key=needs.__getitem__)
     check(model, device=device, need=needs[heaviest], **passes(heaviest))
 
 
-def free_and_most(device: torch.device) -> tuple[int, int]:
+def free_and_total_memory(device: torch.device) -> tuple[int, int]:
     """Bytes that are free on a device, and the most that could be: other processes may give some back on a CPU."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)

@@ -28,4 +28,4 @@ def check_memory(
     """
     if isinstance(task, GeneratesImages):
         sizes = BatchSizes(config.batch_size, config.eval_batch_size, max(task.seen[1:]))
-        memory_check.check_heaviest(model, sizes, device, works)
+        memory_check.check_heaviest_pass(model, sizes, device, works)

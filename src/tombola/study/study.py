@@ -390,7 +390,7 @@ class Study:
                     # importance that pass does not have, makes one of its own.
                     own = (
                         steps
-                        if "neurons" in pruning_method(method).sites or pruning_method(method).site_groups
+                        if "neurons" in pruning_method(method).sites or pruning_method(method).grouping
                         else steps[1:]
                     )
                     what = f"search {method}"
