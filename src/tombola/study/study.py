@@ -31,6 +31,7 @@ from tombola.study.analysis_steps import AnalysisSteps
 from tombola.study.config import ANALYSES, StudyConfig
 from tombola.study.cross_seed_steps import CrossSeedSteps
 from tombola.study.folder_layout import EVALUATION, SAVED, CrossSeedFolder, SeedFolder
+from tombola.study.memory_needs import check_memory
 from tombola.study.pool_size import threads, worker_count
 from tombola.study.results import TicketVerdict
 from tombola.study.scheduler import run_here, run_steps
@@ -39,7 +40,7 @@ from tombola.study.seed_steps import SeedSteps
 from tombola.study.step import StudyStep
 from tombola.study.time_estimate import announce, announcement, pass_seconds
 from tombola.study.worker_pool import WorkerPool
-from tombola.tasks.base import Task
+from tombola.tasks.base import GeneratesImages, Task
 from tombola.tasks.registry import glue_title, open_task
 from tombola.tickets.pruning_methods import in_words, pruning_method
 from tombola.tickets.site_groups import fitted
@@ -178,17 +179,11 @@ class Study:
                         )
 
     def _check_memory(self) -> None:
-        """Check once, before the first step, that a denoiser's passes fit into memory."""
-        if not self.config.regime.draws or all(step.done() for step in self.steps()):
-            return
-        # Diffusers takes seconds to import, which no other study should wait for.
-        from tombola.profiling import memory_check
-
-        model = self.task.load(self.config.model, seed=0).to(self.device)
-        # Every such study trains, and takes the importance of the full model's sites while it draws.
-        memory_check.check_heaviest_pass(
-            model, self.task, self.config, self.device, ("training", "importance", "sampling")
-        )
+        """Check once, before the first step, that the passes of models that draw images fit into memory."""
+        if isinstance(self.task, GeneratesImages) and not all(step.done() for step in self.steps()):
+            model = self.task.load(self.config.model, seed=0).to(self.device)
+            # Every such study trains, and takes the importance of the full model's sites while it draws.
+            check_memory(model, self.task, self.config, self.device, ("training", "importance", "sampling"))
 
     def _run(self) -> Path:
         sweep_drafts(self.folder)

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from tombola.checkpoints.loading import tokenizer_of
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import resolve_device
 from tombola.study.config import StudyConfig
@@ -14,7 +15,7 @@ from tombola.tasks.data.corpus import Corpus
 from tombola.tasks.language.abilities import catalog
 from tombola.tasks.language.task import Blocks, LanguageTask
 from tombola.tasks.regimes import DIGITS, IMAGES, LANGUAGE, NAMED_TASKS, TEXTS, Regime
-from tombola.tasks.text.task import TextTask, tokenizer_of
+from tombola.tasks.text.task import TextTask
 
 
 def open_task(config: StudyConfig) -> Task:

@@ -20,6 +20,7 @@ from transformers import (
 from typing_extensions import override
 
 from tombola.checkpoints import loading
+from tombola.checkpoints.loading import tokenizer_of
 from tombola.foundations.atomic_files import write_json
 from tombola.foundations.errors import TombolaError
 from tombola.pruning import calibration
@@ -48,7 +49,6 @@ from tombola.tasks.language.text_generation import (
 )
 from tombola.tasks.language.truncation import bounded
 from tombola.tasks.language.unigram_baseline import guess_bits
-from tombola.tasks.text.task import tokenizer_of
 
 AUTO = "auto"
 LONGEST = 2048
