@@ -5,7 +5,7 @@ first, until so many of the prunable weights are left, and what is left is train
 drawn over the whole model, with the same share of each block, and with as many of each as the first ranking keeps.
 What is cut gradually is cut in four steps, with a quarter of the epochs after each.
 
-    python benchmarks/denoiser_rankings.py [--seeds 0,1,2] [--keep 0.5] [--start final] [--only NAMES]
+    python benchmarks/denoiser_rankings.py [--seeds 0,1,2] [--density 0.5] [--rewind final] [--only NAMES]
 """
 
 import argparse
@@ -117,13 +117,13 @@ def drawn(anatomy: Anatomy, seed: int) -> Scores:
     }
 
 
-def cut(scores: Scores, anatomy: Anatomy, keep: float, ticket: Ticket | None = None) -> Ticket:
+def cut(scores: Scores, anatomy: Anatomy, density: float, ticket: Ticket | None = None) -> Ticket:
     """The ticket that is left when the lowest have gone, kind by kind in step, until a share of the weights is left.
 
     Args:
         scores: of the sites; of those that are gone none counts.
         anatomy: of the whole model.
-        keep: share of its prunable weights.
+        density: share of its prunable weights.
         ticket: what is still there; None for everything.
     """
     ticket = ticket or Ticket.everything(anatomy, "heads+channels")
@@ -133,7 +133,7 @@ def cut(scores: Scores, anatomy: Anatomy, keep: float, ticket: Ticket | None = N
         ranked = sorted(sites, key=lambda site, of=of: (float(of[tuple(site)]), site))  # type: ignore[misc]
         order += [(place / len(ranked), kind, site) for place, site in enumerate(ranked)]
     for _, kind, site in sorted(order, key=lambda one: one[0]):
-        if ticket.survivors(anatomy)["weights"] <= keep * anatomy.weights:
+        if ticket.survivors(anatomy)["weights"] <= density * anatomy.weights:
             break
         ticket = ticket.without({kind: [site]})
     return ticket
@@ -144,25 +144,25 @@ Rank = Callable[[Subnetwork, int], Scores]
 
 
 def gradually(
-    part: Subnetwork, task: ImageTask, keep: float, rank: Rank, recipe: Recipe, seed: int, *, spread: bool
+    part: Subnetwork, task: ImageTask, density: float, rank: Rank, recipe: Recipe, seed: int, *, spread: bool
 ) -> Subnetwork:
     """Cut by equal shares of what is left, each block alike where they are `spread`, and train after each cut."""
     anatomy = part.anatomy
     each = replace(recipe, epochs=recipe.epochs // _ROUNDS)
     for number in range(1, _ROUNDS + 1):
         scores = rank(part, number)
-        ticket = cut(within(scores) if spread else scores, anatomy, keep ** (number / _ROUNDS), part.present)
+        ticket = cut(within(scores) if spread else scores, anatomy, density ** (number / _ROUNDS), part.present)
         part = retrain(expanded(part), ticket, task, each, seed=seed)
     return part
 
 
-def rankings(model: nn.Module, task: ImageTask, keep: float, seed: int) -> dict[str, Callable[[], Ticket]]:
+def rankings(model: nn.Module, task: ImageTask, density: float, seed: int) -> dict[str, Callable[[], Ticket]]:
     """Name → the ticket that is cut at once, made when it is asked for."""
     part = whole(model)
     anatomy = part.anatomy
 
     def by(scores: Callable[[], Scores]) -> Callable[[], Ticket]:
-        return lambda: cut(scores(), anatomy, keep)
+        return lambda: cut(scores(), anatomy, density)
 
     def chance(number: int) -> Callable[[], Ticket]:
         return lambda: controls.random(first_order(), number, None, anatomy)
@@ -216,25 +216,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--model", default="unet-16-32")
-    parser.add_argument("--keep", type=float, default=0.5, help="share of the prunable weights")
+    parser.add_argument("--density", type=float, default=0.5, help="share of the prunable weights")
     parser.add_argument("--epochs", type=int, default=16, help="of retraining; the full model has 53")
-    parser.add_argument("--start", choices=("final", "init"), default="final", help="weights that are trained again")
+    parser.add_argument("--rewind", choices=("final", "init"), default="final", help="weights that are trained again")
     parser.add_argument("--only", default="", help="rankings that have one of these words in their names")
     options = parser.parse_args()
     if options.epochs % _ROUNDS:
         parser.error(f"--epochs must be a multiple of {_ROUNDS}")
     task = digits()
-    recipe = Recipe(epochs=53, learning_rate=2e-3, batch_size=64, warmup=0.07)
-    again = Recipe(epochs=options.epochs, learning_rate=1e-3, batch_size=64, warmup=0.07)
+    recipe = Recipe(epochs=53, learning_rate=2e-3, batch_size=64, warmup_ratio=0.07)
+    again = Recipe(epochs=options.epochs, learning_rate=1e-3, batch_size=64, warmup_ratio=0.07)
     found: dict[str, list[tuple[float, float, int]]] = {}
     for seed in map(int, options.seeds.split(",")):
         initial = task.load(options.model, seed=seed)
         model = copy.deepcopy(initial)
         train(model, task, recipe, seed=seed)
-        base = model if options.start == "final" else initial
+        base = model if options.rewind == "final" else initial
         full = evaluate(whole(model), task, batch_size=200)
         print(f"seed {seed}: full model {full.score:.3f}, loss {full.losses.mean():.4f}", flush=True)
-        at_once, in_steps = rankings(model, task, options.keep, seed), ranks(task, seed)
+        at_once, in_steps = rankings(model, task, options.density, seed), ranks(task, seed)
         for name in (*at_once, *in_steps):
             if not any(word in name for word in options.only.split(",")):
                 continue
@@ -242,7 +242,7 @@ def main() -> None:
                 done = retrain(base, at_once[name](), task, again, seed=seed)
             else:
                 rank, alike = in_steps[name]
-                done = gradually(whole(base), task, options.keep, rank, again, seed, spread=alike)
+                done = gradually(whole(base), task, options.density, rank, again, seed, spread=alike)
             after = evaluate(done, task, batch_size=200)
             loss, kept = float(after.losses.mean()), done.present.survivors(done.anatomy)["weights"]
             found.setdefault(name.removesuffix(" 0").removesuffix(" 1"), []).append((after.score, loss, kept))

@@ -2,13 +2,13 @@
 
 Ours: pairs that begin alike are one row of a batch, what they share is computed once, logits only where the sentences
 of a pair differ, rows of similar length together. The harness's (`pip install 'tombola[language]'`): its own
-`HFLM.loglikelihood` at batch 64, each sentence a request after the same start token, requests sorted by length as it
+`HFLM.loglikelihood` at batch 64, each sentence a request after the same BOS token, requests sorted by length as it
 does. Both times are those of tokenising and scoring; building the harness's task is left out.
 
     python benchmarks/grammar.py [--pairs FOLDER_OR_FILE] [--rows 500] [--sharing 0] [--model smollm2] [--rounds 2]
 
 Without `--pairs` they are those of Tombola's own small grammar. `--sharing 0.5` takes only pairs whose sentences share
-at least half of the shorter one's tokens, the start token among them. The two take turns, and each counts with its best
+at least half of the shorter one's tokens, the BOS token among them. The two take turns, and each counts with its best
 round, which another process disturbs least; seconds of processor time are given too, as that is what one counts on a
 machine that is not idle.
 """
@@ -85,7 +85,7 @@ def main() -> None:
     task = LanguageTask([ability], plots().train[:64], tokenizer)
     model = task.load(options.model, seed=0)
     assert isinstance(model, PreTrainedModel)
-    assert task.start is not None
+    assert task.bos_token is not None
     items = task._encoded("dev")
     plain, within, read = (
         sum(len(row) for item in items for row in item.rows),
@@ -93,7 +93,7 @@ def main() -> None:
         sum(len(row.tree) for row in plant(items, 64)),
     )
     print(
-        f"{len(pairs)} pairs after {task.start.name}, {torch.get_num_threads()} threads; {plain:,} tokens one by one, "
+        f"{len(pairs)} pairs after {task.bos_token.name}, {torch.get_num_threads()} threads; {plain:,} tokens one by one, "
         f"{within:,} with what the two of a pair share read once, {read:,} with what neighbours share "
         f"({plain / read:.2f} times fewer)",
         flush=True,
@@ -104,7 +104,7 @@ def main() -> None:
             tokenizer=tokenizer,
             device="cpu",
             batch_size=64,
-            prefix_token_id=task.start.token,
+            prefix_token_id=task.bos_token.token_id,
             mixed_precision_dtype="bfloat16" if precision == "bf16" else None,
         )
         mine: list[Round] = []

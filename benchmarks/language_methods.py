@@ -103,14 +103,14 @@ def main() -> None:
     parser.add_argument("--zero-shot", nargs="*", default=[], help="further abilities, KIND=FILE")
     parser.add_argument("--zero-shot-rows", type=int, default=250)
     parser.add_argument("--text-tokens", type=int, default=6000)
-    parser.add_argument("--start", default="<|endoftext|>")
+    parser.add_argument("--bos-token", default="<|endoftext|>")
     parser.add_argument("--calibration", default="32x512", help="sequences x tokens")
     parser.add_argument("--dense", action="store_true", help="activations of the dense model, not block after block")
     parser.add_argument("--only", default="", help="lines whose name begins like this")
     options = parser.parse_args()
     count, length = map(int, options.calibration.split("x"))
     grammar = "grammar" if options.grammar is None else f"grammar={options.grammar}"
-    open_task = partial(LanguageTask.open, options.model, start=options.start)
+    open_task = partial(LanguageTask.open, options.model, bos_token=options.bos_token)
     task = open_task([grammar, "language-modelling"], rows=options.rows, text_tokens=options.text_tokens)
     tasks = [task]
     if options.zero_shot:

@@ -34,7 +34,7 @@ def pretrained() -> nn.Module:
 
 
 # From here on it is Tombola: load, score, search, ticket, retrain, compare.
-task = tombola.TextTask.from_rows(rows["train"], rows["dev"], tokenizer, text="text", label="label")
+task = tombola.TextTask.from_rows(rows["train"], rows["dev"], tokenizer, text_column="text", label_column="label")
 recipe = tombola.Recipe(epochs=1, learning_rate=1e-4)
 model = pretrained()
 tombola.train(model, task, recipe, precision="bf16")

@@ -3,7 +3,7 @@
 import pytest
 
 from tombola.analysis.retention_profile import Fall
-from tombola.tasks.language.retention_threshold import share_to_keep
+from tombola.tasks.language.retention_threshold import retained_share
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,6 @@ def test_a_fall_has_the_same_ends_in_every_form(fall: Fall, words: str, narrow: 
 
 
 def test_what_must_be_kept_goes_before_the_threshold() -> None:
-    assert share_to_keep(0.8, None) == 0.8
-    assert share_to_keep(0.8, "0.95") == 0.95
-    assert share_to_keep(0.8, "grammar >= 0.7") == 0.7
+    assert retained_share(0.8, None) == 0.8
+    assert retained_share(0.8, "0.95") == 0.95
+    assert retained_share(0.8, "grammar >= 0.7") == 0.7

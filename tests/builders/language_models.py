@@ -96,7 +96,7 @@ def task(**options: Any) -> LanguageTask:
     """The language task of the tiny Llama."""
     settings: dict[str, Any] = {
         "positions": POSITIONS,
-        "start": "bos",
+        "bos_token": "bos",
         "train": Blocks(8, 16),
         "calibration": Blocks(6, 8),
     }

@@ -37,7 +37,7 @@ SETTINGS: Mapping[str, Any] = {
     "max_length": 16,
     "weights_step": 0.3,
     "heads_step": 0.25,
-    "resamples": 200,
+    "bootstrap_resamples": 200,
     "precision": "fp32",
 }
 """The recipe under which the model learns the task, in few and large steps."""

@@ -101,7 +101,7 @@ class TestData:
         assert said == f"{data / name}, line 7 has 1 column instead of 2 (sentence, label); mend the line"
 
     def test_no_such_column(self, tmp_path: Path, capsys: Capture) -> None:
-        said = refused(capsys, tmp_path, *study(tmp_path / "runs", label="mood"))
+        said = refused(capsys, tmp_path, *study(tmp_path / "runs", label_column="mood"))
         assert said.endswith("has no column 'mood' for the label; name one of: sentence, label")
         assert str(small.task() / "train.tsv") in said
 

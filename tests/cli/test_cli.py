@@ -414,10 +414,10 @@ class TestSteps:
         assert "note: the cost was not measured: no memory left" in capsys.readouterr().err
         assert load(tmp_path / "a")
 
-    def test_keep_makes_a_ticket_of_that_size_with_its_score(
+    def test_density_makes_a_ticket_of_that_size_with_its_score(
         self, capsys: pytest.CaptureFixture[str], cell: Cell, tmp_path: Path
     ) -> None:
-        given = [*flags("prune", model=cell.full), "--pruning", "heads+neurons", "--neuron-block", 8, "--keep", 0.5]
+        given = [*flags("prune", model=cell.full), "--pruning", "heads+neurons", "--neuron-block", 8, "--density", 0.5]
         said = run_json(capsys, "prune", *given, "--out", tmp_path / "half")
         ticket = Ticket.load(tmp_path / "half" / "ticket")
         assert ticket.counts() == {

@@ -110,7 +110,7 @@ def test_bad_input_is_one_line(tmp_path: Path, imported: Path, capsys: pytest.Ca
     for arguments in (
         ["compare", tmp_path / "nowhere"],
         ["compare", tmp_path / "in"],
-        ["compare", imported, "--which", "bad"],
+        ["compare", imported, "--ticket", "bad"],
         ["compare", imported, "--draws", "0"],
         ["compare", imported, "--draws", "5", "--out", imported],
         ["import-masks", tmp_path / "nowhere", "--out", tmp_path / "new"],

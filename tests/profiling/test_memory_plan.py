@@ -75,8 +75,8 @@ def test_the_smallest_stable_diffusion_needs_what_was_measured() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"keeps": (0.0,)}, "share to keep must lie above 0"),
-        ({"keeps": (1.5,)}, "share to keep must lie above 0"),
+        ({"densities": (0.0,)}, "density must lie above 0"),
+        ({"densities": (1.5,)}, "density must lie above 0"),
         ({"images": (0,)}, "must be 1 or more"),
         ({"size": 0}, "must be 1 or more"),
     ],
@@ -89,17 +89,17 @@ def test_what_cannot_be_is_refused(arguments: dict[str, Any], words: str) -> Non
 def test_the_command_reads_a_folder_without_its_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = build()
     (tmp_path / "config.json").write_text(json.dumps({"_class_name": "UNet2DModel", **UNET}))
-    assert main(["memory", str(tmp_path), "--keep", "1,0.5", "--images", "1,2", "--json"]) == 0
+    assert main(["memory", str(tmp_path), "--density", "1,0.5", "--images", "1,2", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert [one["keep"] for one in found["needs"]] == [1.0, 0.5]
+    assert [one["density"] for one in found["needs"]] == [1.0, 0.5]
     assert found["needs"][0]["parameters"] == count_parameters(model)
     assert found["needs"][0]["weights"] == 2 * count_parameters(model)
     assert found["needs"][0]["peak"].keys() == {"1", "2"}
-    assert main(["memory", str(tmp_path), "--cards", "4"]) == 0
+    assert main(["memory", str(tmp_path), "--gpu-memory", "4"]) == 0
     shown = capsys.readouterr().out
     assert "4 GB" in shown
     assert "none" not in shown
-    assert main(["memory", str(tmp_path), "--cards", "0.00001"]) == 0
+    assert main(["memory", str(tmp_path), "--gpu-memory", "0.00001"]) == 0
     assert "none" in capsys.readouterr().out
     assert "text encoders" in shown
 

@@ -23,7 +23,7 @@ from tombola.profiling.known_denoisers import DENOISERS
 from tombola.profiling.known_pipelines import SURROUNDINGS
 from tombola.profiling.memory_plan import needs
 from tombola.profiling.pipeline_components import TEXT_TOKENS, Decoding, Part, known, of
-from tombola.profiling.pipeline_memory import all_on_card, need_of, one_at_a_time
+from tombola.profiling.pipeline_memory import all_on_gpu, need_of, one_at_a_time
 from tombola.profiling.tensor_memory import LiveBytes, Memory, bytes_of
 
 SD_VAE, WIDE_VAE, LARGE, LARGE_PROJECTED, BIG_G, XXL = (
@@ -167,16 +167,16 @@ def test_together_is_all_weights_and_one_part_s_activations() -> None:
     # It waits in fp16 and runs in fp32.
     images = Network(50, {1: Memory(100, 250, 0), 4: Memory(100, 1000, 0)})
     parts = [denoiser, text, images]
-    assert all_on_card(parts) == {1: 1350 + 50 + 250, 4: 1350 + 50 + 1000}
+    assert all_on_gpu(parts) == {1: 1350 + 50 + 250, 4: 1350 + 50 + 1000}
     assert one_at_a_time(parts) == {1: 1100, 4: 1400}
-    assert all_on_card([denoiser]) == one_at_a_time([denoiser]) == {1: 1100, 4: 1400}
+    assert all_on_gpu([denoiser]) == one_at_a_time([denoiser]) == {1: 1100, 4: 1400}
 
 
 def test_the_command_reads_a_pipeline_without_its_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = stable_diffusion_xl(tmp_path / "pipeline")
     for file in folder.rglob("*.safetensors"):
         file.unlink()
-    arguments = ["memory", str(folder), "--keep", "1,0.5", "--images", "1,2", "--cards", "0.0001,4"]
+    arguments = ["memory", str(folder), "--density", "1,0.5", "--images", "1,2", "--gpu-memory", "0.0001,4"]
     assert main([*arguments, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     parts = {one["part"]: one for one in found["parts"]}
@@ -188,11 +188,11 @@ def test_the_command_reads_a_pipeline_without_its_weights(tmp_path: Path, capsys
         for count in ("1", "2"):
             runs = [need["activations"][count]]
             runs += [one["activations"][count] + one["weights_running"] - one["weights"] for one in parts.values()]
-            assert need["all_on_card"]["peak"][count] == waiting + max(runs)
+            assert need["all_on_gpu"]["peak"][count] == waiting + max(runs)
             peaks = [one["weights_running"] + one["activations"][count] for one in parts.values()]
             assert need["one_part_at_a_time"]["peak"][count] == max(need["peak"][count], *peaks)
-        assert need["all_on_card"]["fits"] == {"0.0001": None, "4": 2}
-    whole, half = (one["all_on_card"]["peak"]["1"] for one in found["needs"])
+        assert need["all_on_gpu"]["fits"] == {"0.0001": None, "4": 2}
+    whole, half = (one["all_on_gpu"]["peak"]["1"] for one in found["needs"])
     # The denoiser alone is pruned.
     assert half < whole
     assert main(arguments) == 0
@@ -211,7 +211,7 @@ def test_the_command_says_what_it_does_not_count(tmp_path: Path, capsys: pytest.
     (folder / "model_index.json").write_text(json.dumps(index))
     (folder / "text_encoder_3" / "config.json").unlink()
     (folder / "text_encoder" / "config.json").write_text(json.dumps({"hidden_size": 16, "num_attention_heads": 3}))
-    assert main(["memory", str(folder), "--keep", "1"]) == 0
+    assert main(["memory", str(folder), "--density", "1"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "Not counted: vae (AutoencoderTiny is not known)" in shown
     assert "Not counted: text_encoder_2 (UnheardOfModel is not known)" in shown
@@ -222,24 +222,24 @@ def test_the_command_says_what_it_does_not_count(tmp_path: Path, capsys: pytest.
 
 def test_parts_can_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = stable_diffusion_3(tmp_path / "pipeline")
-    arguments = ["memory", str(folder), "--keep", "1", "--json"]
-    assert main([*arguments, "--without", "text_encoder_3,text_encoder"]) == 0
+    arguments = ["memory", str(folder), "--density", "1", "--json"]
+    assert main([*arguments, "--exclude", "text_encoder_3,text_encoder"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [one["part"] for one in found["parts"]] == ["text_encoder_2", "vae"]
-    assert main([*arguments, "--without", "unet"]) == 2
+    assert main([*arguments, "--exclude", "unet"]) == 2
     said = capsys.readouterr().err
     assert "there is no unet to leave out" in said
     assert "text_encoder_2" in said
     with pytest.raises(TombolaError, match="there is no vae to leave out"):
-        known(SURROUNDINGS["dit-xl-2"]).without(["vae"]).without(["vae"])
+        known(SURROUNDINGS["dit-xl-2"]).excluding(["vae"]).without(["vae"])
 
 
 def test_a_denoiser_by_itself_has_no_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"_class_name": "UNet2DModel", **UNET}))
     assert of(str(tmp_path)) is None
-    assert main(["memory", str(tmp_path), "--keep", "1", "--json"]) == 0
+    assert main(["memory", str(tmp_path), "--density", "1", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["parts"] == []
     (need,) = found["needs"]
-    assert need["all_on_card"] == need["one_part_at_a_time"]
-    assert need["all_on_card"]["peak"] == need["peak"]
+    assert need["all_on_gpu"] == need["one_part_at_a_time"]
+    assert need["all_on_gpu"]["peak"] == need["peak"]

@@ -44,10 +44,10 @@ def stub() -> Task:
     )
 
 
-def cut(fake: Fake, keep: Mapping[str, float], **options: Any) -> Ticket:
+def cut(fake: Fake, densities: Mapping[str, float], **options: Any) -> Ticket:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(one_shot_pruning, "evaluate", fake)
-        return one_shot(MODEL, stub(), keep, block=BLOCK, **options)
+        return one_shot(MODEL, stub(), densities, block=BLOCK, **options)
 
 
 def state(model: nn.Module) -> dict[str, Tensor]:
@@ -65,12 +65,12 @@ shares = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
 @given(pruning=st.sampled_from(SITES), seed=st.integers(0, 10**6), data=st.data())
 def test_the_least_important_go_and_among_equals_the_first(pruning: Any, seed: int, data: st.DataObject) -> None:
     everything = Ticket.everything(ANATOMY, pruning, BLOCK)
-    keep = {kind: data.draw(shares, kind) for kind in everything.sites}
-    found = cut(Fake(lambda _: 0.5, seed), keep)
+    densities = {kind: data.draw(shares, kind) for kind in everything.sites}
+    found = cut(Fake(lambda _: 0.5, seed), densities)
     assert found.pruning == pruning
     found.check(ANATOMY)
     for kind, ranked in least(everything, seed).items():
-        survivors = round(keep[kind] * len(ranked))
+        survivors = round(densities[kind] * len(ranked))
         gone = {site if kind == "mlps" else tuple(site) for site in ranked[: len(ranked) - survivors]}
         mask = found.masks[kind]
         pruned = {one[0] if kind == "mlps" else one for one in map(tuple, (~mask).nonzero().tolist())}
@@ -109,7 +109,7 @@ def test_importance_is_asked_for_once_on_training_rows_of_the_whole_model() -> N
     assert (options["importance"], options["batch_size"], options["precision"]) == (True, 7, "bf16")
     assert found.provenance == {
         "ticket": "one-shot",
-        "keep": {"neurons": 0.5},
+        "density": {"neurons": 0.5},
         "task": "made-up",
         "split": "train",
     }
@@ -135,25 +135,27 @@ def test_the_largest_weights_of_the_whole_model_stay_and_no_data_is_read(share: 
     masks = torch.cat([found.masks[name].flatten() for name in weights])
     assert masks.nonzero().flatten().tolist() == sorted(kept)
     assert not fake.asked
-    assert found.provenance == {"ticket": "one-shot", "keep": {"weights": share}, "task": "made-up"}
+    assert found.provenance == {"ticket": "one-shot", "density": {"weights": share}, "task": "made-up"}
 
 
 @pytest.mark.parametrize(
-    "keep",
+    "densities",
     [
         *({}, {"layers": 0.5}, {"heads": 0.5, "weights": 0.5}, {"mlps": 0.5, "neurons": 0.5}),
         {"heads": 0.5, "mlps": 0.5, "neurons": 0.5},
     ],
 )
-def test_kinds_that_cannot_be_pruned_together_are_named(keep: dict[str, float]) -> None:
-    with pytest.raises(TombolaError, match=f"cannot keep {' and '.join(keep) or 'nothing'} at once; choose of heads"):
-        cut(Fake(lambda _: 0.5), keep)
+def test_kinds_that_cannot_be_pruned_together_are_named(densities: dict[str, float]) -> None:
+    with pytest.raises(
+        TombolaError, match=f"cannot prune {' and '.join(densities) or 'nothing'} at once; choose of heads"
+    ):
+        cut(Fake(lambda _: 0.5), densities)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, 50, math.nan, math.inf])
 @pytest.mark.parametrize("kind", ["heads", "weights"])
 def test_a_share_that_is_none_is_named(kind: str, share: float) -> None:
-    with pytest.raises(TombolaError, match=f"the share of {kind} to keep must lie between 0 and 1, not {share}"):
+    with pytest.raises(TombolaError, match=f"the density of {kind} must lie between 0 and 1, not {share}"):
         cut(Fake(lambda _: 0.5), {kind: share})
 
 

@@ -24,10 +24,10 @@ OTHER: dict[str, Any] = {
     "model": "bert-base-uncased",
     "task": "cola",
     "data": "/nowhere/glue",
-    "dev": "/nowhere/dev.tsv",
-    "text": "sentence",
-    "text_pair": "other",
-    "label": "class",
+    "validation_file": "/nowhere/dev.tsv",
+    "text_column": "sentence",
+    "text_pair_column": "other",
+    "label_column": "class",
     "regression": True,
     "metric": "f1",
     "train_rows": 10,
@@ -46,35 +46,35 @@ OTHER: dict[str, Any] = {
     "refine_neurons_step": 0.15,
     "weights_step": 0.2,
     "sparsities": (0.3, 0.6),
-    "until": 0.4,
+    "curve_until": 0.4,
     "normalise_layers": False,
-    "calibration_rows": 4,
-    "calibration_length": 32,
+    "calibration_samples": 4,
+    "sequence_length": 32,
     "controls": ("random",),
-    "imp": True,
+    "iterative": True,
     "rewind": "step-10",
     "epochs": 2,
     "learning_rate": 1e-3,
     "batch_size": 16,
     "weight_decay": 0.1,
-    "warmup": 0.2,
-    "clip": 2.0,
+    "warmup_ratio": 0.2,
+    "max_grad_norm": 2.0,
     "eval_batch_size": 32,
     "precision": "fp32",
     "device": "cuda",
-    "resamples": 100,
+    "bootstrap_resamples": 100,
     "trust_remote_code": True,
 }
 
 OF_LANGUAGE: Mapping[str, Any] = {
     "abilities": ("grammar",),
     "text_tokens": 100,
-    "keep": "grammar>=0.8",
-    "corpus": "/nowhere/text.txt",
-    "start": "none",
-    "importance_rows": 4,
-    "importance_length": 32,
-    "recovery": 1000,
+    "retain": "grammar>=0.8",
+    "text_file": "/nowhere/text.txt",
+    "bos_token": "none",
+    "importance_samples": 4,
+    "importance_sequence_length": 32,
+    "recovery_tokens": 1000,
     "lora_rank": 8,
     "lora_learning_rate": 1e-3,
 }
@@ -85,7 +85,7 @@ TOGETHER = OTHER | {"task": "/nowhere/mine", "data": None}
 
 def with_setting(name: str, value: Any) -> StudyConfig:
     """A configuration with one setting, and a task that may have it."""
-    own = {"dev", "text", "text_pair", "label", "regression", "metric"}
+    own = {"validation_file", "text_column", "text_pair_column", "label_column", "regression", "metric"}
     context: dict[str, Any] = {"task": "/nowhere/mine"} if name in own else {}
     if name == "data":
         context = {"task": "cola"}
@@ -94,7 +94,7 @@ def with_setting(name: str, value: Any) -> StudyConfig:
     return StudyConfig(**{**context, name: value})
 
 
-OF_IMAGES: dict[str, Any] = {"image_size": 16, "features": "/nowhere/clip", "pipeline": "/nowhere/whole"}
+OF_IMAGES: dict[str, Any] = {"image_size": 16, "feature_model": "/nowhere/clip", "pipeline": "/nowhere/whole"}
 
 
 def test_every_setting_changes_the_hash() -> None:
@@ -103,7 +103,7 @@ def test_every_setting_changes_the_hash() -> None:
     hashes = {with_setting(name, value).hash() for name, value in OTHER.items()}
     assert len(hashes | plain) == len(OTHER) + 2
     # Settings of adapters are refused where there are none.
-    language = StudyConfig(task="understanding", analyses=(), recovery=500, lora_rank=2)
+    language = StudyConfig(task="understanding", analyses=(), recovery_tokens=500, lora_rank=2)
     hashes = {dataclasses.replace(language, **{name: value}).hash() for name, value in OF_LANGUAGE.items()}
     assert len(hashes | {language.hash()}) == len(OF_LANGUAGE) + 1
     images = StudyConfig(task="images", data="/nowhere/mine", analyses=())
@@ -114,10 +114,10 @@ def test_every_setting_changes_the_hash() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"lora_rank": 8}, "say with recovery on how many tokens"),
-        ({"recovery": 100, "lora_learning_rate": 1e-3}, "say with lora_rank how large"),
-        ({"recovery": 100, "lora_rank": -1}, "lora_rank must be 0 or more"),
-        ({"recovery": 100, "lora_rank": 4, "lora_learning_rate": 0.0}, "a positive learning rate"),
+        ({"lora_rank": 8}, "say with recovery_tokens on how many tokens"),
+        ({"recovery_tokens": 100, "lora_learning_rate": 1e-3}, "say with lora_rank how large"),
+        ({"recovery_tokens": 100, "lora_rank": -1}, "lora_rank must be 0 or more"),
+        ({"recovery_tokens": 100, "lora_rank": 4, "lora_learning_rate": 0.0}, "a positive learning rate"),
     ],
 )
 def test_adapters_are_of_a_recovery(settings: dict[str, Any], message: str) -> None:
@@ -128,7 +128,7 @@ def test_adapters_are_of_a_recovery(settings: dict[str, Any], message: str) -> N
 def test_adapters_without_their_library_are_refused_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(low_rank, "find_spec", lambda _: None)
     with pytest.raises(TombolaError, match=r"pip install 'tombola\[language\]'"):
-        StudyConfig(task="understanding", analyses=(), recovery=100, lora_rank=4)
+        StudyConfig(task="understanding", analyses=(), recovery_tokens=100, lora_rank=4)
 
 
 def test_what_is_asked_of_the_tickets_does_not_change_the_hash() -> None:
@@ -141,9 +141,9 @@ def test_what_is_asked_of_the_tickets_does_not_change_the_hash() -> None:
         StudyConfig(analyses=("tarot",))
 
 
-@pytest.mark.parametrize("settings", [{"search_rows": 5}, {"imp": True, "prunings": ("wanda",)}])
+@pytest.mark.parametrize("settings", [{"search_rows": 5}, {"iterative": True, "prunings": ("wanda",)}])
 def test_a_setting_that_another_setting_switches_off_is_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(TombolaError, match=r"is for search_split train|full model each time: add --no-imp"):
+    with pytest.raises(TombolaError, match=r"is for search_split train|full model each time: add --no-iterative"):
         StudyConfig(**settings)
 
 
@@ -157,7 +157,9 @@ def test_the_hash_is_eight_hexadecimal_digits() -> None:
     assert all(len(value) == 8 and int(value, 16) >= 0 for value in hashes)
 
 
-@pytest.mark.parametrize("name", ["dev", "text", "text_pair", "label", "regression", "metric", "data"])
+@pytest.mark.parametrize(
+    "name", ["validation_file", "text_column", "text_pair_column", "label_column", "regression", "metric", "data"]
+)
 def test_a_setting_that_the_task_would_ignore_is_refused(name: str) -> None:
     with pytest.raises(TombolaError, match=name if name == "data" else f"{name} is for data of your own"):
         StudyConfig(task="rotten-tomatoes", **{name: OTHER[name]})
@@ -183,7 +185,7 @@ def test_a_default_that_is_written_out_changes_nothing() -> None:
         given: Any = tuple(value) if isinstance(value, list) else value
         assert StudyConfig(**{name: given}).hash() == StudyConfig().hash()
     # A whole number for a share is the same number.
-    assert StudyConfig.of("paper", clip=1).hash() == StudyConfig.of("paper").hash()
+    assert StudyConfig.of("paper", max_grad_norm=1).hash() == StudyConfig.of("paper").hash()
 
 
 def test_the_hash_stays_what_saved_studies_have() -> None:
@@ -206,7 +208,7 @@ def test_the_hash_is_the_same_in_another_process() -> None:
     assert found.stdout.strip() == StudyConfig.of("quick", task="cola").hash()
 
 
-@pytest.mark.parametrize("name", ["model", "task", "data", "dev"])
+@pytest.mark.parametrize("name", ["model", "task", "data", "validation_file"])
 def test_the_content_of_local_files_is_in_the_hash(name: str, tmp_path: Path) -> None:
     def hashed() -> str:
         return with_setting(name, str(place)).hash()
@@ -284,14 +286,14 @@ def test_seeds_are_read(text: str, seeds: object, tmp_path: Path) -> None:
 def test_a_file_is_a_preset_and_what_differs_and_the_call_goes_before_it(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(
-        "preset: paper\ntask: cola\nlearning_rate: 2e-5\nclip: 1\n"
+        "preset: paper\ntask: cola\nlearning_rate: 2e-5\nmax_grad_norm: 1\n"
         "prunings: [weights]\nrefine: false\ntrain_rows: null\n"
     )
     config, _ = StudyConfig.read(path)
     assert config == StudyConfig(
         task="cola", epochs=3, learning_rate=2e-5, prunings=("weights",), refine=False, train_rows=None
     )
-    assert (type(config.learning_rate), type(config.clip)) == (float, float)
+    assert (type(config.learning_rate), type(config.max_grad_norm)) == (float, float)
     assert StudyConfig.read(path, "quick")[0].epochs == TEXT_PRESETS["quick"]["epochs"] == 1
     assert StudyConfig.read(path, task="sst2", epochs=7)[0] == StudyConfig.of(
         "paper", task="sst2", epochs=7, prunings=["weights"], refine=False
@@ -323,8 +325,8 @@ def test_without_a_preset_a_file_is_quick(tmp_path: Path) -> None:
         "learning_rate: .inf",
         "learning_rate: 0",
         "weight_decay: -1",
-        "warmup: 3",
-        "clip: 0",
+        "warmup_ratio: 3",
+        "max_grad_norm: 0",
         "epochs: 0",
         "refine: 'no'",
         "task: [cola, sst2]",
@@ -344,7 +346,7 @@ def test_without_a_preset_a_file_is_quick(tmp_path: Path) -> None:
         "train_rows: 0",
         "max_length: -1",
         "eval_batch_size: 0",
-        "resamples: 0",
+        "bootstrap_resamples: 0",
         "seeds: [a]",
         "seeds: 1.5",
         "seeds: true",

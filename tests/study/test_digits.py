@@ -38,8 +38,8 @@ def config(model: Path, **settings: Any) -> StudyConfig:
         "heads_step": 0.3,
         "neurons_step": 0.3,
         "threshold": 0.5,
-        "until": 0.4,
-        "resamples": 50,
+        "curve_until": 0.4,
+        "bootstrap_resamples": 50,
     }
     return StudyConfig.of("quick", **values | settings)
 

@@ -566,10 +566,10 @@ class TestSettings:
         states: list[dict[str, torch.Tensor]] = []
         retrain = tombola.training.loop.retrain
 
-        def watched(model: Any, *rest: Any, start: int, **options: Any) -> Any:
-            starts.append(start)
+        def watched(model: Any, *rest: Any, first_step: int, **options: Any) -> Any:
+            starts.append(first_step)
             states.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
-            return retrain(model, *rest, start=start, **options)
+            return retrain(model, *rest, first_step=first_step, **options)
 
         monkeypatch.setattr(tombola.study.seed_context, "retrain", watched)
         study = study_in(tmp_path, rewind="step-3", epochs=2, prunings=("weights",))
@@ -602,7 +602,7 @@ class TestSettings:
             return retrain(model, ticket, *rest, **options)
 
         monkeypatch.setattr(tombola.study.seed_context, "retrain", counted)
-        study = study_in(tmp_path, imp=True, prunings=("weights",), epochs=2, weights_step=0.5)
+        study = study_in(tmp_path, iterative=True, prunings=("weights",), epochs=2, weights_step=0.5)
         study.run()
         found = Search.load(study.cell(0).folder / "weights")
         # The good ticket was trained by the search already, unless no cut held.
@@ -615,7 +615,7 @@ class TestSettings:
             {"threshold": 0.8},
             {"epochs": 4},
             {"rewind": "init"},
-            {"imp": True},
+            {"iterative": True},
             {"precision": "bf16"},
             {"prunings": ("weights",)},
             {"max_length": 8},

@@ -88,19 +88,19 @@ def config(**settings: Any) -> StudyConfig:
         "model": str(home / "chain"),
         "task": "understanding",
         "abilities": (f"grammar={home / 'pairs.jsonl'}", f"reasoning={home / 'guess.jsonl'}", "language-modelling"),
-        "corpus": str(home / "chain.txt"),
-        "start": "bos",
+        "text_file": str(home / "chain.txt"),
+        "bos_token": "bos",
         "prunings": WAYS,
         "sparsities": SPARSITIES,
         "heads_step": 0.25,
         "mlps_step": 1,
         "dev_rows": ROWS,
-        "calibration_rows": 8,
-        "calibration_length": 16,
-        "importance_rows": 12,
-        "importance_length": 12,
+        "calibration_samples": 8,
+        "sequence_length": 16,
+        "importance_samples": 12,
+        "importance_sequence_length": 12,
         "max_length": 24,
-        "resamples": 100,
+        "bootstrap_resamples": 100,
         "precision": "fp32",
         "analyses": ("writing",),
     }
@@ -218,7 +218,7 @@ def test_a_killed_study_goes_on_where_it_stopped(done: Study, tmp_path: Path) ->
 @pytest.mark.parametrize("adapters", [{}, {"lora_rank": 4, "lora_learning_rate": 1e-2}])
 def test_tickets_are_trained_again_where_asked(adapters: dict[str, Any], tmp_path: Path) -> None:
     settings = config(
-        prunings=("heads", "weights"), recovery=1200, learning_rate=1e-3, controls=("random", "bad"), **adapters
+        prunings=("heads", "weights"), recovery_tokens=1200, learning_rate=1e-3, controls=("random", "bad"), **adapters
     )
     study = Study(settings, out=tmp_path)
     study.run()
@@ -294,7 +294,7 @@ def test_what_a_model_wrote_cannot_change_the_page(done: Study, tmp_path: Path) 
 
 
 def test_what_tickets_wrote_when_they_were_retrained_is_kept(tmp_path: Path) -> None:
-    settings = config(prunings=("weights",), recovery=200, learning_rate=1e-3, analyses=())
+    settings = config(prunings=("weights",), recovery_tokens=200, learning_rate=1e-3, analyses=())
     Study(settings, out=tmp_path).run()
     # Asked for later: only the good ticket's model was saved.
     asked = Study(dataclasses.replace(settings, analyses=("writing",)), out=tmp_path)
@@ -313,7 +313,7 @@ def test_what_tickets_wrote_when_they_were_retrained_is_kept(tmp_path: Path) -> 
     assert first.authors[:3] == later.authors
 
 
-@pytest.mark.parametrize(("given", "ways"), [({}, ()), ({"recovery": 100}, ("random-tickets",))])
+@pytest.mark.parametrize(("given", "ways"), [({}, ()), ({"recovery_tokens": 100}, ("random-tickets",))])
 def test_all_that_can_be_asked_of_a_language_model(given: dict[str, int], ways: tuple[str, ...]) -> None:
     asked = set(config(analyses=("all",), **given).analyses)
     assert asked == {"survivors", "interactions", "representations", "random-curve", "writing", *ways}
@@ -326,10 +326,10 @@ def _profile(study: Study, way: str) -> RetentionProfile:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"keep": "cloze>=0.9"}, "unknown ability"),
-        ({"keep": "reasoning>=0.9"}, "at chance in reasoning"),
+        ({"retain": "cloze>=0.9"}, "unknown ability"),
+        ({"retain": "reasoning>=0.9"}, "at chance in reasoning"),
         ({"abilities": ("grammer",)}, "unknown ability"),
-        ({"corpus": "/nowhere.txt"}, "nowhere"),
+        ({"text_file": "/nowhere.txt"}, "nowhere"),
     ],
 )
 def test_bad_input_is_one_clear_line(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -339,8 +339,8 @@ def test_bad_input_is_one_clear_line(settings: dict[str, Any], message: str, tmp
 
 
 def test_a_setting_of_another_regime_is_one_clear_line() -> None:
-    with pytest.raises(TombolaError, match="keep is for language models"):
-        StudyConfig(keep="grammar>=0.9")
+    with pytest.raises(TombolaError, match="retain is for language models"):
+        StudyConfig(retain="grammar>=0.9")
     with pytest.raises(TombolaError, match="nothing to rewind to"):
         dataclasses.replace(config(), rewind="step-3")
 
@@ -353,7 +353,17 @@ def typed(settings: dict[str, Any]) -> list[str]:
 
 def test_the_command_line_says_where_each_ability_falls(tmp_path: Path) -> None:
     values = config().settings()
-    names = ("model", "task", "abilities", "corpus", "start", "dev_rows", "heads_step", "resamples", "precision")
+    names = (
+        "model",
+        "task",
+        "abilities",
+        "text_file",
+        "bos_token",
+        "dev_rows",
+        "heads_step",
+        "bootstrap_resamples",
+        "precision",
+    )
     flags = typed({name: tuple(v) if isinstance(v := values[name], list) else v for name in names})
     done = small.tombola("study", *flags, "--prunings", "heads", "--out", tmp_path, "--sparsities", "0.5")
     assert done.returncode == 0, done.stderr
@@ -364,7 +374,16 @@ def test_the_command_line_says_where_each_ability_falls(tmp_path: Path) -> None:
 
 
 def test_single_steps_prune_language_models_too(tmp_path: Path) -> None:
-    names = ("model", "task", "abilities", "corpus", "start", "dev_rows", "calibration_rows", "calibration_length")
+    names = (
+        "model",
+        "task",
+        "abilities",
+        "text_file",
+        "bos_token",
+        "dev_rows",
+        "calibration_samples",
+        "sequence_length",
+    )
     values = config(sparsities=(0.1, 0.2)).settings()
     flags = typed({name: tuple(v) if isinstance(v := values[name], list) else v for name in (*names, "sparsities")})
     done = small.tombola("prune", *flags, "--pruning", "sparsegpt", "--out", tmp_path / "found", "--json")

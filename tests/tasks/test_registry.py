@@ -34,23 +34,25 @@ def test_an_empty_calibration_file_is_one_clear_line(tmp_path: Path, name: str) 
     empty = tmp_path / "empty.txt"
     empty.write_text(" \n\n", encoding="utf-8")
     with pytest.raises(TombolaError, match=r"empty\.txt holds no text; give a file with text in it$"):
-        LanguageTask.open(str(checkpoint()), [name], text=empty)
+        LanguageTask.open(str(checkpoint()), [name], text_file=empty)
     with pytest.raises(TombolaError, match=r"gone\.txt cannot be read: No such file"):
-        LanguageTask.open(str(checkpoint()), [name], text=tmp_path / "gone.txt")
+        LanguageTask.open(str(checkpoint()), [name], text_file=tmp_path / "gone.txt")
 
 
 def test_a_prompt_longer_than_the_context_names_its_line(tmp_path: Path, text: Path) -> None:
-    made = LanguageTask.open(str(checkpoint()), [f"reasoning={questions(tmp_path, 60)}"], text=text, start="bos")
+    made = LanguageTask.open(
+        str(checkpoint()), [f"reasoning={questions(tmp_path, 60)}"], text_file=text, bos_token="bos"
+    )
     with pytest.raises(TombolaError, match=r"reasoning, .*q\.jsonl, line 1: 62 tokens do not fit .* 48 positions"):
         made.load(str(checkpoint()), seed=0)
 
 
 def test_unknown_names_are_one_clear_line(text: Path) -> None:
     with pytest.raises(TombolaError, match="unknown ability 'gramar'; known: grammar, ") as caught:
-        LanguageTask.open(str(checkpoint()), ["gramar"], text=text)
+        LanguageTask.open(str(checkpoint()), ["gramar"], text_file=text)
     assert "\n" not in str(caught.value)
     with pytest.raises(TombolaError, match=r"unknown ability 'humour' in 'humour>=0\.9'; there are: grammar"):
-        LanguageTask.open(str(checkpoint()), ["grammar"], text=text, keep="humour>=0.9")
+        LanguageTask.open(str(checkpoint()), ["grammar"], text_file=text, retain="humour>=0.9")
 
 
 def test_a_model_that_is_not_causal_is_one_clear_line(tmp_path: Path, text: Path) -> None:
@@ -61,29 +63,31 @@ def test_a_model_that_is_not_causal_is_one_clear_line(tmp_path: Path, text: Path
     randomise(bert, 0.3)
     bert.save_pretrained(tmp_path / "bert")
     tokenizer().save_pretrained(tmp_path / "bert")
-    made = LanguageTask.open(str(tmp_path / "bert"), ["grammar"], text=text, start="bos")
+    made = LanguageTask.open(str(tmp_path / "bert"), ["grammar"], text_file=text, bos_token="bos")
     with pytest.raises(TombolaError, match="bert is no causal language model: it has no cls"):
         made.load(str(tmp_path / "bert"), seed=0)
     with pytest.raises(TombolaError, match="nowhere"):
-        LanguageTask.open(str(tmp_path / "nowhere"), ["grammar"], text=text)
+        LanguageTask.open(str(tmp_path / "nowhere"), ["grammar"], text_file=text)
     small = GPT2LMHeadModel(GPT2Config(vocab_size=62, n_embd=8, n_layer=1, n_head=2, n_positions=8))
     with pytest.raises(TombolaError, match="texts of 48 tokens do not fit into this model's 8 positions"):
-        LanguageTask.open(str(checkpoint()), ["grammar"], text=text, start="bos").settle(small)
+        LanguageTask.open(str(checkpoint()), ["grammar"], text_file=text, bos_token="bos").settle(small)
 
 
 def test_a_quick_task_is_small_and_even(tmp_path: Path, text: Path) -> None:
     made = LanguageTask.open(
-        str(checkpoint()), ["grammar", "language-modelling"], text=text, rows=2 * len(PARADIGMS), start="bos"
+        str(checkpoint()), ["grammar", "language-modelling"], text_file=text, rows=2 * len(PARADIGMS), bos_token="bos"
     )
     grammar, modelling = made.abilities
     assert Counter(example.group for example in grammar.examples) == dict.fromkeys(PARADIGMS, 2)
     # One more than goes round: one paradigm has it.
     (odd,) = LanguageTask.open(
-        str(checkpoint()), ["grammar"], text=text, rows=2 * len(PARADIGMS) + 1, start="bos"
+        str(checkpoint()), ["grammar"], text_file=text, rows=2 * len(PARADIGMS) + 1, bos_token="bos"
     ).abilities
     assert sorted(Counter(example.group for example in odd.examples).values()) == [2] * (len(PARADIGMS) - 1) + [3]
     assert len(modelling.examples) == 4
     # A book in one piece is as long as the rows allow, and no longer.
     text.write_text(" ".join(TEXTS * 40), encoding="utf-8")
-    (book,) = LanguageTask.open(str(checkpoint()), ["language-modelling"], text=text, rows=5, start="bos").abilities
+    (book,) = LanguageTask.open(
+        str(checkpoint()), ["language-modelling"], text_file=text, rows=5, bos_token="bos"
+    ).abilities
     assert [len(example.choices[0].split()) for example in book.examples] == [5 * 64]

@@ -60,12 +60,12 @@ def test_init_is_random_throughout_and_the_seeds(checkpoint: Path, task: Exact, 
 def test_step_k_is_the_full_models_weights_of_then(checkpoint: Path, task: Exact, tmp_path: Path) -> None:
     place, seen = Rewinding("step", 3), []
 
-    def keep(model: nn.Module) -> None:
-        place.keep(model, tmp_path)
+    def save(model: nn.Module) -> None:
+        place.save_step(model, tmp_path)
         seen.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
 
     model = task.load(str(checkpoint), seed=0)
-    train(model, task, Recipe(epochs=1, learning_rate=3e-3), at_step=(3, keep))
+    train(model, task, Recipe(epochs=1, learning_rate=3e-3), at_step=(3, save))
     assert [path.name for path in tmp_path.iterdir()] == ["step-3.safetensors"]
     rewound = place.load(task, str(checkpoint), seed=0, full=tmp_path)
     state = rewound.state_dict()
@@ -80,7 +80,7 @@ def test_kept_weights_are_a_copy_of_their_own(checkpoint: Path, task: Exact, tmp
     model.get_submodule("bert.encoder.layer.0.intermediate.dense").weight = model.get_parameter(
         "bert.encoder.layer.1.intermediate.dense.weight"
     )
-    Rewinding("step", 1).keep(model, tmp_path)
+    Rewinding("step", 1).save_step(model, tmp_path)
     stored = load_file(tmp_path / "step-1.safetensors")
     assert all(torch.equal(stored[name], tensor) for name, tensor in model.state_dict().items())
 
@@ -90,7 +90,7 @@ def test_weights_that_cannot_be_read_are_one_clear_line(
     damage: str, checkpoint: Path, task: Exact, tmp_path: Path
 ) -> None:
     place = Rewinding("step", 2)
-    place.keep(task.load(str(checkpoint), seed=0), tmp_path)
+    place.save_step(task.load(str(checkpoint), seed=0), tmp_path)
     path = place.step_file(tmp_path)
     content = path.read_bytes()
     match damage:
@@ -101,7 +101,7 @@ def test_weights_that_cannot_be_read_are_one_clear_line(
         case "truncated":
             path.write_bytes(content[:-100])
         case "of another model":
-            place.keep(nn.Linear(2, 2), tmp_path)
+            place.save_step(nn.Linear(2, 2), tmp_path)
         case _:
             path.write_bytes(b"")
     with pytest.raises(TombolaError, match=r"step-2\.safetensors") as caught:

@@ -32,7 +32,7 @@ from tombola.subnetworks.subnetwork import masked, shrunk, whole
 from tombola.tasks.base import Batch, Output
 from tombola.training.loop import Recipe, retrain, train
 
-RECIPE = Recipe(epochs=2, learning_rate=3e-3, batch_size=16, weight_decay=0.3, warmup=0.25, clip=0.5)
+RECIPE = Recipe(epochs=2, learning_rate=3e-3, batch_size=16, weight_decay=0.3, warmup_ratio=0.25, max_grad_norm=0.5)
 STEPS = 8
 
 
@@ -73,7 +73,7 @@ def by_hand(
             }
             norm = math.sqrt(sum(float((g * g).sum()) for g in gradients.values()))
             for name, p in named.items():
-                g = gradients[name] * min(1.0, RECIPE.clip / (norm + 1e-6))
+                g = gradients[name] * min(1.0, RECIPE.max_grad_norm / (norm + 1e-6))
                 if p.ndim > 1:
                     p.mul_(1 - rates[-1] * RECIPE.weight_decay)
                 first[name] = 0.9 * first[name] + 0.1 * g
@@ -120,7 +120,7 @@ def test_every_epoch_has_every_example_once_in_another_order(small: Exact) -> No
 def test_pruned_weights_are_exactly_zero_whatever_pulls_at_them(small: Exact) -> None:
     model = plain()
     ticket = some_weights(model, 0, 0.3)
-    part = retrain(model, ticket, small, replace(RECIPE, weight_decay=0.5, clip=1e-3), seed=0)
+    part = retrain(model, ticket, small, replace(RECIPE, weight_decay=0.5, max_grad_norm=1e-3), seed=0)
     anatomy = dissect(model)
     for (matrix, trained), (_, original) in zip(anatomy.prunable(part.model), anatomy.prunable(model), strict=True):
         mask = ticket.masks[f"{matrix.layer}.{matrix.kind}"]
@@ -184,7 +184,7 @@ def test_training_from_a_kept_step_resumes_order_and_schedule_with_a_fresh_optim
     assert_same(kept[0], partly)
     resumed, reference = copy.deepcopy(kept[0]), copy.deepcopy(kept[0])
     small.order = []
-    train(resumed, small, RECIPE, seed=5, start=step)
+    train(resumed, small, RECIPE, seed=5, first_step=step)
     assert small.order == order[step:]
     by_hand(reference, small, order[step:], {}, skipped=step)
     assert_same(resumed, reference)
@@ -193,7 +193,7 @@ def test_training_from_a_kept_step_resumes_order_and_schedule_with_a_fresh_optim
 @pytest.mark.parametrize("step", [8, 100])
 def test_a_step_that_training_never_reaches_is_refused(step: int, small: Exact) -> None:
     with pytest.raises(TombolaError, match="8 steps"):
-        train(plain(), small, RECIPE, start=step)
+        train(plain(), small, RECIPE, first_step=step)
     with pytest.raises(TombolaError, match="8 steps"):
         train(plain(), small, RECIPE, at_step=(step, lambda _: None))
 
@@ -290,10 +290,10 @@ def test_a_ticket_for_another_model_is_refused(small: Exact) -> None:
         {"learning_rate": math.inf},
         {"weight_decay": -0.1},
         {"weight_decay": math.nan},
-        {"warmup": -0.1},
-        {"warmup": 1.5},
-        {"clip": 0.0},
-        {"clip": -1.0},
+        {"warmup_ratio": -0.1},
+        {"warmup_ratio": 1.5},
+        {"max_grad_norm": 0.0},
+        {"max_grad_norm": -1.0},
     ],
 )
 def test_a_recipe_that_cannot_be_followed_is_refused_in_one_line(options: dict[str, float]) -> None:

@@ -21,7 +21,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folders of tickets, or that hold tickets: studies, sweeps, imported masks",
     )
     parser.add_argument(
-        "--which", default="good", metavar="NAME", help="tickets to take from those folders: good, random, bad… (good)"
+        "--ticket", default="good", metavar="NAME", help="tickets to take from those folders: good, random, bad… (good)"
     )
     parser.add_argument("--draws", type=int, default=1000, help="of random tickets of the same sizes (1000)")
     parser.add_argument("--seed", type=int, default=0, help="of those draws (0)")
@@ -40,7 +40,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.analysis.agreement.save_comparison import write
     from tombola.cli.comparison_tables import tables
 
-    comparison = compare(options.tickets, which=options.which, draws=options.draws, seed=options.seed)
+    comparison = compare(options.tickets, ticket=options.ticket, draws=options.draws, seed=options.seed)
     result = entry(comparison)
     if options.out is not None:
         write(comparison, options.out)

@@ -28,7 +28,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         f"{', '.join(DENOISERS)}",
     )
     parser.add_argument(
-        "--keep", type=numbers, default=(1.0, 0.75, 0.5), metavar="1,0.75", help="shares of the sites (1,0.75,0.5)"
+        "--density",
+        type=numbers,
+        default=(1.0, 0.75, 0.5),
+        metavar="1,0.75",
+        help="shares of the sites that stay (1,0.75,0.5)",
     )
     parser.add_argument("--images", type=seeds, default=(1, 4), metavar="1,4", help="images at once (1,4)")
     parser.add_argument("--size", type=int, metavar="N", help="sides of the latent images (the configuration's)")
@@ -45,13 +49,15 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the VAE decodes one image after the other, as after diffusers' enable_vae_slicing",
     )
     parser.add_argument(
-        "--without",
+        "--exclude",
         type=names,
         default=(),
         metavar="PART",
         help="parts that the pipeline is loaded without, as text_encoder_3 of Stable Diffusion 3",
     )
-    parser.add_argument("--cards", type=numbers, default=(4.0, 6.0, 8.0), metavar="4,6,8", help="memory of cards in GB")
+    parser.add_argument(
+        "--gpu-memory", type=numbers, default=(4.0, 6.0, 8.0), metavar="4,6,8", help="memory of GPUs in GB (4,6,8)"
+    )
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
@@ -65,7 +71,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         parts = _parts(options)
         found = needs(
             _builder(options.model),
-            options.keep,
+            options.density,
             images=options.images,
             size=options.size,
             dtype=dtype,
@@ -80,7 +86,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "model": options.model,
         "dtype": options.dtype,
-        "needs": [_entry(one) | _together(one, around, options.cards) for one in found],
+        "needs": [_entry(one) | _together(one, around, options.gpu_memory) for one in found],
         "parts": [_part_entry(one) for one in around],
         "not_counted": dict(_uncounted(parts)),
     }
@@ -102,14 +108,14 @@ def _parts(options: argparse.Namespace) -> "Parts | None":
 
     model = options.model
     found = pipeline_parts.known(SURROUNDINGS[model]) if model in SURROUNDINGS else pipeline_parts.of(model)
-    if options.without:
-        found = (found or pipeline_parts.Parts()).without(options.without)
+    if options.exclude:
+        found = (found or pipeline_parts.Parts()).excluding(options.exclude)
     return found
 
 
 def _entry(need: "Need") -> dict[str, Any]:
     return {
-        "keep": need.keep,
+        "density": need.density,
         "parameters": need.parameters,
         "size": need.size,
         **_memory(need),
@@ -136,23 +142,23 @@ def _memory(need: "Runs") -> dict[str, Any]:
     }
 
 
-def _together(need: "Need", around: "Sequence[PartNeed]", cards: Sequence[float]) -> dict[str, Any]:
-    """The two figures of a whole pipeline, and the most images at once that fit on each card."""
-    from tombola.profiling.pipeline_memory import all_on_card, one_at_a_time
+def _together(need: "Need", around: "Sequence[PartNeed]", gpu_memory: Sequence[float]) -> dict[str, Any]:
+    """The two figures of a whole pipeline, and the most images at once that fit on each GPU."""
+    from tombola.profiling.pipeline_memory import all_on_gpu, one_at_a_time
 
-    figures = {"all_on_card": all_on_card([need, *around]), "one_part_at_a_time": one_at_a_time([need, *around])}
+    figures = {"all_on_gpu": all_on_gpu([need, *around]), "one_part_at_a_time": one_at_a_time([need, *around])}
     return {
         name: {
             "peak": {str(count): size for count, size in peaks.items()},
-            "fits": {f"{card:g}": _most(peaks, card) for card in cards},
+            "fits": {f"{size:g}": _most(peaks, size) for size in gpu_memory},
         }
         for name, peaks in figures.items()
     }
 
 
-def _most(peaks: Mapping[int, int], card: float) -> int | None:
-    """The most images at once that fit on a card of so many GB; None where not even the fewest do."""
-    return max((count for count, peak in peaks.items() if peak <= card * 2**30), default=None)
+def _most(peaks: Mapping[int, int], gpu_memory: float) -> int | None:
+    """The most images at once that fit on a GPU of so many GB; None where not even the fewest do."""
+    return max((count for count, peak in peaks.items() if peak <= gpu_memory * 2**30), default=None)
 
 
 def _uncounted(parts: "Parts | None") -> Mapping[str, str]:
@@ -163,7 +169,7 @@ def _print(
     found: "Sequence[Need]", around: "Sequence[PartNeed]", parts: "Parts | None", options: argparse.Namespace
 ) -> None:
     console = Console()
-    fitting = "" if around else ", images that fit on a card"
+    fitting = "" if around else ", images that fit on a GPU"
     _show(
         console,
         f"{options.model}, {options.dtype}: MiB, GMACs of a pass{fitting}",
@@ -174,37 +180,37 @@ def _print(
         console.print()
         _show(console, "around the denoiser, never pruned: MiB", _surroundings(around, options))
         console.print()
-        title = "the whole pipeline: MiB at its peak, images that fit on a card"
+        title = "the whole pipeline: MiB at its peak, images that fit on a GPU"
         _show(console, title, _whole(found, around, options))
         said.append(
-            "All on the card: every part's weights, and the largest activations of any. One at a time: the largest "
+            "All on the GPU: every part's weights, and the largest activations of any. One at a time: the largest "
             "part with its activations (enable_model_cpu_offload)."
         )
     elif parts is None:
         said.append(
-            "The denoiser alone: text encoders and the image decoder come on top, unless they leave the card meanwhile."
+            "The denoiser alone: text encoders and the image decoder come on top, unless they leave the GPU meanwhile."
         )
     else:
-        said.append("The denoiser alone." if parts.uncounted or options.without else "The pipeline has no other part.")
+        said.append("The denoiser alone." if parts.uncounted or options.exclude else "The pipeline has no other part.")
     said += [f"Not counted: {name} ({why})." for name, why in _uncounted(parts).items()]
     if any(one.part.upcast and one.passes[options.images[0]].weights > one.weights for one in around):
         said.append("The vae decodes in float32, as its pipeline does (force_upcast).")
-    said.append("Workspaces of a card's convolutions, and what its driver takes, are not reckoned with.")
+    said.append("Workspaces of convolutions on a GPU, and what its driver takes, are not reckoned with.")
     console.print()
     console.print("\n".join(said), highlight=False, markup=False)
 
 
-def _denoisers(found: "Sequence[Need]", options: argparse.Namespace, cards: bool) -> Table:
+def _denoisers(found: "Sequence[Need]", options: argparse.Namespace, fits: bool) -> Table:
     table = _table()
-    _columns(table, "keep", "parameters", "weights", *_counts("+ ", options), "GMACs")
-    if cards:
-        _columns(table, *_cards(options))
+    _columns(table, "density", "parameters", "weights", *_counts("+ ", options), "GMACs")
+    if fits:
+        _columns(table, *_gpus(options))
     for need in found:
-        cells = [f"{100 * need.keep:g} %", f"{need.parameters / 1e6:,.1f} M", _mib(need.weights)]
+        cells = [f"{100 * need.density:g} %", f"{need.parameters / 1e6:,.1f} M", _mib(need.weights)]
         cells += [_mib(one.activations) for one in need.passes.values()]
         first, one = next(iter(need.passes.items()))
         cells.append(f"{one.multiply_adds / first / 1e9:,.1f}")
-        if cards:
+        if fits:
             cells += _fits({count: memory.peak for count, memory in need.passes.items()}, options)
         table.add_row(*cells)
     return table
@@ -223,18 +229,18 @@ def _surroundings(around: "Sequence[PartNeed]", options: argparse.Namespace) -> 
 
 
 def _whole(found: "Sequence[Need]", around: "Sequence[PartNeed]", options: argparse.Namespace) -> Table:
-    from tombola.profiling.pipeline_memory import all_on_card, one_at_a_time
+    from tombola.profiling.pipeline_memory import all_on_gpu, one_at_a_time
 
     table = _table()
-    _columns(table, "keep")
+    _columns(table, "density")
     table.add_column("parts", no_wrap=True)
-    _columns(table, *_counts("", options), *_cards(options))
+    _columns(table, *_counts("", options), *_gpus(options))
     for need in found:
-        both = {"all on the card": all_on_card, "one at a time": one_at_a_time}
+        both = {"all on the GPU": all_on_gpu, "one at a time": one_at_a_time}
         for number, (name, figure) in enumerate(both.items()):
             peaks = figure([need, *around])
-            keep = f"{100 * need.keep:g} %" if number == 0 else ""
-            table.add_row(keep, name, *map(_mib, peaks.values()), *_fits(peaks, options))
+            density = f"{100 * need.density:g} %" if number == 0 else ""
+            table.add_row(density, name, *map(_mib, peaks.values()), *_fits(peaks, options))
     return table
 
 
@@ -257,12 +263,12 @@ def _counts(before: str, options: argparse.Namespace) -> list[str]:
     return [f"{before}{count} image{'s' if count > 1 else ''}" for count in options.images]
 
 
-def _cards(options: argparse.Namespace) -> list[str]:
-    return [f"{card:g} GB" for card in options.cards]
+def _gpus(options: argparse.Namespace) -> list[str]:
+    return [f"{size:g} GB" for size in options.gpu_memory]
 
 
 def _fits(peaks: Mapping[int, int], options: argparse.Namespace) -> list[str]:
-    return [str(_most(peaks, card) or "none") for card in options.cards]
+    return [str(_most(peaks, size) or "none") for size in options.gpu_memory]
 
 
 def _mib(size: int) -> str:

@@ -21,12 +21,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
     at_once = parser.add_mutually_exclusive_group()
     at_once.add_argument(
-        "--keep",
-        type=_keep,
-        default=argparse.SUPPRESS,
+        "--density",
+        type=_density,
         metavar="SHARE",
-        help="no search: one cut that keeps this share of each kind, 0 to 1, or a share of each kind that is named, as "
-        "heads=0.5,channels=0.8; or, of a language model, what the search must keep, as 'grammar>=0.9'",
+        help="no search: one cut that leaves this share of each kind, 0 to 1, or a share of each kind that is named, as "
+        "heads=0.5,channels=0.8",
     )
     at_once.add_argument(
         "--pattern",
@@ -47,18 +46,17 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _keep(text: str) -> float | dict[str, float] | str:
-    """A share of sites, shares by their kinds, or what must be kept of an ability, which is a setting."""
+def _density(text: str) -> float | dict[str, float]:
+    """A share of sites, or shares by their kinds."""
     try:
-        return float(text)
-    except ValueError:
+        if "=" not in text:
+            return float(text)
         parts = [part.split("=") for part in text.split(",")]
-        if any(len(part) != 2 or part[0].strip().endswith((">", "<")) for part in parts):
-            return text
-    try:
         return {kind.strip(): float(share) for kind, share in parts}
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} gives no shares such as heads=0.5,channels=0.8") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} gives no share, as 0.5, nor shares such as heads=0.5,channels=0.8"
+        ) from None
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
@@ -74,23 +72,24 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     weights = options.pruning is not None and way(options.pruning).pruning == "weights"
     if options.pattern is not None and options.pruning != "weights":
         raise TombolaError(f"{options.pattern} is a pattern of weights; add --pruning weights")
-    keep = getattr(options, "keep", None)
-    at_once = None if isinstance(keep, str) else keep
-    if isinstance(at_once, dict) and options.pruning is not None:
-        raise TombolaError("--keep names the kinds that are pruned; leave --pruning out")
-    settings = {name: value for name, value in given_settings(options).items() if at_once is None or name != "keep"}
+    density = options.density
+    if isinstance(density, dict) and options.pruning is not None:
+        raise TombolaError("--density names the kinds that are pruned; leave --pruning out")
+    settings = given_settings(options)
+    if density is not None and "retain" in settings:
+        raise TombolaError("--density cuts once, without a search that could retain anything; leave --retain out")
     pipe = Pipeline.open(settings, options.preset)
     model = pipe.trained("sampling" if weights else "importance")
     if options.pruning is None:
-        options.pruning = "+".join(at_once) if isinstance(at_once, dict) else every_site(dissect(model))
-    if isinstance(at_once, dict):
-        return _prune_at_once(options, at_once, pipe, model)
+        options.pruning = "+".join(density) if isinstance(density, dict) else every_site(dissect(model))
+    if isinstance(density, dict):
+        return _prune_at_once(options, density, pipe, model)
     chosen = way(options.pruning)
-    if options.pattern is not None or at_once is not None:
+    if options.pattern is not None or density is not None:
         if chosen.name != chosen.pruning:
-            raise TombolaError(f"{chosen.name} is found by a search; leave --keep out")
-        keep = None if at_once is None else dict.fromkeys(chosen.pruning.split("+"), at_once)
-        return _prune_at_once(options, keep, pipe, model)
+            raise TombolaError(f"{chosen.name} is found by a search; leave --density out")
+        densities = None if density is None else dict.fromkeys(chosen.pruning.split("+"), density)
+        return _prune_at_once(options, densities, pipe, model)
     with (
         publish(options.out) as draft,
         pipe.bars(
@@ -111,7 +110,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             split=config.searched,
             full=full if config.searched == "dev" else None,
             normalise_layers=config.normalise_layers,
-            calibrate=lambda: task.calibration_text(config.calibration_rows, config.calibration_length, 0),
+            calibrate=lambda: task.calibration_text(config.calibration_samples, config.sequence_length, 0),
             **how,
         )
         if found.model is not None:
@@ -132,7 +131,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _prune_at_once(
-    options: argparse.Namespace, keep: Mapping[str, float] | None, pipe: "Pipeline", model: "nn.Module"
+    options: argparse.Namespace, densities: Mapping[str, float] | None, pipe: "Pipeline", model: "nn.Module"
 ) -> dict[str, Any]:
     """A ticket without a search: of given shares, or by a pattern."""
     from tombola.architectures.anatomy import dissect
@@ -143,16 +142,16 @@ def _prune_at_once(
     from tombola.study.step import IMPORTANCE_COST
 
     how: dict[str, Any] = {"batch_size": pipe.config.eval_batch_size, "precision": pipe.precision}
-    measured = keep is not None and options.pruning != "weights"
+    measured = densities is not None and options.pruning != "weights"
     cost = 2 * pipe.task.size("dev") + (IMPORTANCE_COST * pipe.task.size("train") if measured else 0)
     weight = cost / (2 * pipe.task.size("dev") + (pipe.task.size("train") if measured else 0))
     with publish(options.out) as draft, pipe.bars(f"prune {options.pruning}", cost, weight) as bars:
-        if keep is None:
+        if densities is None:
             ticket = prune_semi_structured(model)
         else:
             # The settings' default is that of searches.
             block = getattr(options, "neuron_block", 1)
-            ticket = one_shot(model, pipe.task, keep, block=block, progress=bars, **how)
+            ticket = one_shot(model, pipe.task, densities, block=block, progress=bars, **how)
         task, whole = judged(pipe.task, score(model, pipe.task, progress=bars, **how))
         full, found = whole.score, score(model, task, ticket, progress=bars, **how).score
         facts = {"task": task.name, "metric": task.metric.name, "split": "dev", "stage": "pruned"}

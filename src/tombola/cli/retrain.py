@@ -35,7 +35,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         raise TombolaError(
             "step-K needs the full model's training, which only tombola study has; use it, or another --rewind"
         )
-    model = pipe.task.load(pipe.config.model, seed=options.seed, state=rewinding.start).to(pipe.device)
+    model = pipe.task.load(pipe.config.model, seed=options.seed, state=rewinding.initial_state).to(pipe.device)
     # Before the output folder is begun, so that a wrong ticket leaves no trace.
     ticket.check(dissect(model))
     pipe.check_room(model, "training")

@@ -1,6 +1,6 @@
 """What a denoiser and smaller versions of it would need, before anything is downloaded, pruned or run.
 
-A ticket's size hardly depends on which sites it keeps, so the smaller versions keep the same share of the heads,
+A ticket's size hardly depends on which sites it keeps, so the smaller versions have the same density in the heads,
 neurons and groups of channels of every layer.
 """
 
@@ -27,13 +27,13 @@ class Need:
     """What a denoiser needs.
 
     Attributes:
-        keep: share of the sites of each layer that it keeps.
+        density: share of the sites of each layer that it keeps.
         parameters: of all of it.
         size: sides of the (latent) images.
         passes: images → memory of a pass for so many; with guidance, of a batch twice as large.
     """
 
-    keep: float
+    density: float
     parameters: int
     size: int
     passes: Mapping[int, Memory]
@@ -44,13 +44,13 @@ class Need:
         return next(iter(self.passes.values())).weights
 
 
-def evenly(model: nn.Module, keep: float) -> Ticket:
+def evenly(model: nn.Module, density: float) -> Ticket:
     """The ticket that keeps the first sites of every layer, a share of each kind that the model has, rounded up.
 
     Raises:
         TombolaError: unknown architecture, or a share that is none.
     """
-    _check(keep)
+    _check(density)
     anatomy = dissect(model)
     kinds = [
         kind
@@ -67,13 +67,13 @@ def evenly(model: nn.Module, keep: float) -> Ticket:
     for kind in everything.masks:
         exists = everything.exists(kind)
         place = exists.cumsum(1)
-        masks[kind] = exists & (place <= (keep * exists.sum(1, keepdim=True)).ceil())
-    return replace(everything, masks=masks).with_provenance(ticket="even", keep=keep)
+        masks[kind] = exists & (place <= (density * exists.sum(1, keepdim=True)).ceil())
+    return replace(everything, masks=masks).with_provenance(ticket="even", density=density)
 
 
 def needs(
     build: Callable[[], nn.Module],
-    keeps: Sequence[float] = (1.0,),
+    densities: Sequence[float] = (1.0,),
     *,
     images: Sequence[int] = (1,),
     size: int | None = None,
@@ -84,7 +84,7 @@ def needs(
 
     Args:
         build: makes the denoiser; it is called where the default device is `meta`.
-        keeps: shares of the sites that are kept.
+        densities: shares of the sites that are kept.
         images: how many at once.
         size: sides of the (latent) images; by default the configuration's, and of Flux, which says none, the 128 that
             its pipeline draws.
@@ -96,11 +96,11 @@ def needs(
     """
     if any(count < 1 for count in images) or (size is not None and size < 1):
         raise TombolaError(f"images and their size must be 1 or more, not {', '.join(map(str, images))} of {size}")
-    for keep in keeps:
-        _check(keep)
+    for density in densities:
+        _check(density)
     found = []
-    for keep in keeps:
-        smaller = _shrink(keep) if keep < 1 else None
+    for density in densities:
+        smaller = _shrink(density) if density < 1 else None
         with torch.device("meta"):
             model = build()
         if smaller is not None:
@@ -117,7 +117,7 @@ def needs(
                 )
                 for count in images
             }
-        found.append(Need(keep, count_parameters(model), sides, passes))
+        found.append(Need(density, count_parameters(model), sides, passes))
     return tuple(found)
 
 
@@ -143,10 +143,10 @@ def _fitting(name: str, size: int | None) -> Iterator[None]:
         log.setLevel(level)
 
 
-def _check(keep: float) -> None:
-    if not 0 < keep <= 1:
-        raise TombolaError(f"the share to keep must lie above 0 and at most at 1, not {keep:g}")
+def _check(density: float) -> None:
+    if not 0 < density <= 1:
+        raise TombolaError(f"the density must lie above 0 and at most at 1, not {density:g}")
 
 
-def _shrink(keep: float) -> Callable[[nn.Module], nn.Module]:
-    return lambda model: shrunk(model, evenly(model, keep)).model
+def _shrink(density: float) -> Callable[[nn.Module], nn.Module]:
+    return lambda model: shrunk(model, evenly(model, density)).model

@@ -23,7 +23,7 @@ TEXT_TOKENS: Mapping[str, int] = {"Flux": 512, "StableDiffusion3": 256, "PixArtA
 many as it has places."""
 _MOST_TOKENS = 512
 _NO_NETWORKS = ("tokenizer", "scheduler", "feature_extractor", "image_processor")
-"""How the names of parts begin that take no memory of a card."""
+"""How the names of parts begin that take no memory of a GPU."""
 
 _UNREADABLE = (
     OSError,
@@ -71,7 +71,7 @@ class Parts:
     counted: tuple[Part, ...] = ()
     uncounted: Mapping[str, str] = field(default_factory=dict)
 
-    def without(self, names: Sequence[str]) -> "Parts":
+    def excluding(self, names: Sequence[str]) -> "Parts":
         """The parts that are left when some are taken out of the pipeline.
 
         Raises:

@@ -1,4 +1,4 @@
-"""What a whole pipeline would need on a card: its denoiser, and the parts around it that are not pruned.
+"""What a whole pipeline would need on a GPU: its denoiser, and the parts around it that are not pruned.
 
 The parts run one after the other, so that their activations are never there together; their weights are, unless each
 waits in the machine's own memory for its turn.
@@ -81,14 +81,14 @@ def need_of(
     return PartNeed(part, parameters, reads.weights, dict.fromkeys(images, reads))
 
 
-def all_on_card(parts: Sequence[Runs]) -> dict[int, int]:
-    """Images → the most bytes at one time where the weights of all parts stay on the card."""
+def all_on_gpu(parts: Sequence[Runs]) -> dict[int, int]:
+    """Images → the most bytes at one time where the weights of all parts stay on the GPU."""
     waiting = sum(part.weights for part in parts)
     return {count: waiting + max(part.passes[count].peak - part.weights for part in parts) for count in parts[0].passes}
 
 
 def one_at_a_time(parts: Sequence[Runs]) -> dict[int, int]:
-    """Images → the most bytes at one time where only the part that runs is on the card (`enable_model_cpu_offload`).
+    """Images → the most bytes at one time where only the part that runs is on the GPU (`enable_model_cpu_offload`).
 
     What a part leaves for the next, as the features of a text, counts as the next one's input.
     """

@@ -18,7 +18,7 @@ from tombola.tickets.ticket import PRUNINGS, Ticket
 def one_shot(
     model: nn.Module,
     task: Task,
-    keep: Mapping[str, float],
+    densities: Mapping[str, float],
     *,
     block: int = 1,
     split: str = "train",
@@ -32,7 +32,8 @@ def one_shot(
     Args:
         model: a fine-tuned whole model; it is not changed.
         task: gives data and loss; a ticket of weights asks for none.
-        keep: kind of site (`heads`, `mlps`, `neurons`) or `weights` → share to keep, from 0 to 1. The count is rounded.
+        densities: kind of site (`heads`, `mlps`, `neurons`) or `weights` → share that stays, from 0 to 1. The count is
+            rounded.
         block: neurons of a block. Single ones make the better tickets; larger blocks leave MLPs of rounder sizes.
         split: where importance is measured, unless the task has a split for that; training rows by default, so that the
             dev rows can judge.
@@ -44,16 +45,18 @@ def one_shot(
     Raises:
         TombolaError: unknown architecture or kinds, or a share that is none.
     """
-    pruning = next((one for one in PRUNINGS if set(one.split("+")) == set(keep)), None)
+    pruning = next((one for one in PRUNINGS if set(one.split("+")) == set(densities)), None)
     if pruning is None:
-        raise TombolaError(f"cannot keep {' and '.join(keep) or 'nothing'} at once; choose of {', '.join(PRUNINGS)}")
-    for kind, share in keep.items():
+        raise TombolaError(
+            f"cannot prune {' and '.join(densities) or 'nothing'} at once; choose of {', '.join(PRUNINGS)}"
+        )
+    for kind, share in densities.items():
         if not 0 <= share <= 1:
-            raise TombolaError(f"the share of {kind} to keep must lie between 0 and 1, not {share}")
-    facts = {"ticket": "one-shot", "keep": dict(keep), "task": task.name}
+            raise TombolaError(f"the density of {kind} must lie between 0 and 1, not {share}")
+    facts = {"ticket": "one-shot", "density": dict(densities), "task": task.name}
     if pruning == "weights":
         anatomy = dissect(model)
-        masks = keep_largest(anatomy.weights_of(model), round(keep["weights"] * anatomy.weights))
+        masks = keep_largest(anatomy.weights_of(model), round(densities["weights"] * anatomy.weights))
         return Ticket(pruning, anatomy.signature, masks, facts)
     part = whole(model, pruning, block)
     split = task.calibration or split
@@ -63,7 +66,7 @@ def one_shot(
     assert found is not None
     layers = task.normalise_layers if normalise_layers is None else normalise_layers
     importance, removed = found.normalised(layers), {}
-    for kind, share in keep.items():
+    for kind, share in densities.items():
         least = importance.least_first(kind)
         removed[kind] = least[: len(least) - round(share * len(least))]
     return part.ticket.without(removed).with_provenance(**facts, split=split)

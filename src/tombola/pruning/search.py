@@ -18,7 +18,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.foundations.json_dataclasses import read
 from tombola.foundations.precision import Precision
 from tombola.foundations.progress import SILENT, Progress
-from tombola.pruning.calibration import LENGTH, SEQUENCES, Calibration
+from tombola.pruning.calibration import SAMPLES, SEQUENCE_LENGTH, Calibration
 from tombola.pruning.evaluation import Evaluation, evaluate
 from tombola.pruning.importance import Importance
 from tombola.pruning.magnitude import keep_largest
@@ -53,9 +53,9 @@ class SearchOptions:
         refine_neurons_step: the same for blocks of neurons and groups of channels.
         weights_step: share of the remaining weights that an iteration of m-pruning removes.
         sparsities: the sparsities that a search of weights passes through, instead of steps.
-        until: go on, for the sake of the curve, until the score falls under this share of the full model's, or through
-            all `sparsities`; None to stop where the threshold does. What is found beyond the threshold never becomes
-            the good ticket.
+        curve_until: go on, for the sake of the curve, until the score falls under this share of the full model's, or
+            through all `sparsities`; None to stop where the threshold does. What is found beyond the threshold never
+            becomes the good ticket.
     """
 
     threshold: float = 0.9
@@ -68,7 +68,7 @@ class SearchOptions:
     refine_neurons_step: float = 0.05
     weights_step: float = 0.1
     sparsities: tuple[float, ...] = ()
-    until: float | None = None
+    curve_until: float | None = None
 
     def __post_init__(self) -> None:
         shares = ("threshold", "heads_step", "neurons_step", "refine_heads_step", "refine_neurons_step", "weights_step")
@@ -81,9 +81,9 @@ class SearchOptions:
             raise TombolaError(f"neuron_block must be 1 or more, not {self.neuron_block}")
         if self.weights_step == 1:
             raise TombolaError("weights_step must be below 1: removing all weights at once leaves no ticket")
-        if self.until is not None and not 0 < self.until <= self.threshold:
+        if self.curve_until is not None and not 0 < self.curve_until <= self.threshold:
             raise TombolaError(
-                f"until must lie above 0 and at most at the threshold {self.threshold}, not {self.until}"
+                f"curve_until must lie above 0 and at most at the threshold {self.threshold}, not {self.curve_until}"
             )
         if any(not 0 < one < 1 for one in self.sparsities) or list(self.sparsities) != sorted(set(self.sparsities)):
             raise TombolaError(
@@ -261,7 +261,7 @@ class _Trail:
     steps: list[Step] = field(default_factory=list)
     predictions: list[Predictions] = field(default_factory=list)
 
-    def start(self, state: _State) -> _State:
+    def record_full(self, state: _State) -> _State:
         self._log("full", {}, state.ticket, state.evaluation, holds=True, seconds=state.evaluation.seconds)
         return state
 
@@ -424,21 +424,21 @@ def search_ticket(
         split,
         anatomy,
         floor=metric.floor(full.score, options.threshold),
-        beyond=None if options.until is None else metric.floor(full.score, options.until),
+        beyond=None if options.curve_until is None else metric.floor(full.score, options.curve_until),
         progress=progress,
         normalise_layers=layers,
         pass_over=pass_over,
     )
-    state = trail.start(_State(everything, full, entire))
+    state = trail.record_full(_State(everything, full, entire))
     if weights:
         counts = iter(_remaining(chosen, everything.total, options))
         if chosen.iterative:
             cut = functools.partial(_smallest, counts=counts, anatomy=anatomy)
         else:
-            text = calibrate or functools.partial(task.calibration_text, SEQUENCES, LENGTH, seed)
+            text = calibrate or functools.partial(task.calibration_text, SAMPLES, SEQUENCE_LENGTH, seed)
             cut = functools.partial(_at_once, counts=counts, model=model, way=chosen, calibrate=text, seed=seed)
         # Sparsities that were asked for are all measured, if there is to be a curve at all.
-        to_the_end = options.until is not None and bool(options.sparsities)
+        to_the_end = options.curve_until is not None and bool(options.sparsities)
         state = trail.descend(chosen.method, state, cut, beyond=True, to_the_end=to_the_end)
     elif units is not None:
         size = options.cut("heads", count(units)) if chosen.units == "kv-groups" else max(1, options.mlps_step)

@@ -8,7 +8,7 @@ from tombola.report.markup import Html, element, escape, join
 from tombola.report.optional_json import Fields
 from tombola.report.study_data import Record
 
-_WORDS = {"glue": "GLUE task", "memory_gib": "memory (GiB)", "imp": "iterative magnitude pruning"}
+_WORDS = {"glue": "GLUE task", "memory_gib": "memory (GiB)", "iterative": "iterative magnitude pruning"}
 _EACH = {"heads": "heads a layer", "neurons": "neurons an MLP"}
 
 

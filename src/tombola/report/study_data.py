@@ -24,7 +24,7 @@ from tombola.report.summary import Summary, read_rows, sites_of, summarise
 from tombola.report.trajectory import Trajectory, read_trajectory
 from tombola.study.folder_layout import PICTURE, Cell, Survivors
 from tombola.study.results import Row, TicketVerdict
-from tombola.tasks.language.retention_threshold import share_to_keep
+from tombola.tasks.language.retention_threshold import retained_share
 from tombola.tickets.pruning_methods import WAYS
 from tombola.tickets.ticket import PRUNINGS, Ticket
 
@@ -183,7 +183,7 @@ class Record:
         """Share of the full score that a search keeps."""
         config = self.facts.inside("config")
         threshold = config.get("threshold", float)
-        return share_to_keep(0.9 if threshold is None else threshold, config.get("keep", str))
+        return retained_share(0.9 if threshold is None else threshold, config.get("retain", str))
 
     def floor(self, full: float) -> float:
         """The worst score that a search accepts."""

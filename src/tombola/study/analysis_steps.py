@@ -98,9 +98,9 @@ class AnalysisSteps:
 
     def _random_curves(self) -> Iterator[Step]:
         task, config = self._setting.task, self._config
-        training = TRAINING_COST * config.epochs * task.size("train") if config.imp else 0.0
+        training = TRAINING_COST * config.epochs * task.size("train") if config.iterative else 0.0
         cost = training + task.size(config.searched) * task.passes
-        weight = TRAINING_COST if config.imp else task.passes
+        weight = TRAINING_COST if config.iterative else task.passes
         for pruning in config.prunings:
             needs = (self._cell.ticket(pruning, "good"),)
             # Other ways begin with the full model at every sparsity, and have tickets of random weights beside them.
@@ -114,16 +114,16 @@ class AnalysisSteps:
         bench, config, task = self._bench, self._config, self._bench.task
         step = random_curve.at(Search.load(self._cell.folder / pruning).steps, sparsity)
         ticket = random_curve.random_like(step, self._setting.anatomy, self._cell.seed)
-        part = bench.trained(ticket, progress) if config.imp else shrunk(bench.model(), ticket)
+        part = bench.trained(ticket, progress) if config.iterative else shrunk(bench.model(), ticket)
         found = bench.evaluate(part, config.searched, progress)
         low, high = statistics.interval(
             task.metric,
             found.predictions,
             task.references(config.searched),
             seed=self._cell.seed,
-            resamples=config.resamples,
+            resamples=config.bootstrap_resamples,
         )
-        stage = "retrained" if config.imp else "pruned"
+        stage = "retrained" if config.iterative else "pruned"
         random_curve.RandomPoint(step.sparsity, stage, found.score, low, high, self._cell.seed).write(path)
 
     def _step(self, what: str, pruning: str | None, cost: float, run: Run, weight: float = 1.0) -> Step:
@@ -158,7 +158,7 @@ class AnalysisSteps:
             pruning=pruning,
             threshold=self._config.search_options.threshold,
             seed=self._cell.seed,
-            resamples=self._config.resamples,
+            resamples=self._config.bootstrap_resamples,
         ).write(path)
 
     def _attention(self, path: Path, pruning: str | None, progress: Progress) -> None:
@@ -201,7 +201,7 @@ class AnalysisSteps:
             seed=self._cell.seed,
             batch_size=self._config.eval_batch_size,
             precision=self._setting.precision,
-            resamples=self._config.resamples,
+            resamples=self._config.bootstrap_resamples,
             progress=progress,
         ).write(path)
 

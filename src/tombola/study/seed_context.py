@@ -91,17 +91,19 @@ class Workbench:
         model = self.setting.task.load(str(folder), seed=self.cell.seed, state="trained")
         return model.to(self.setting.device)
 
-    def trained(self, ticket: Ticket, progress: Progress, start: nn.Module | None = None) -> Subnetwork:
-        """The ticket, rewound (or as it is in `start`) and trained with the study's recipe and this seed."""
+    def trained(self, ticket: Ticket, progress: Progress, initial_model: nn.Module | None = None) -> Subnetwork:
+        """The ticket, rewound (or as it is in `initial_model`) and trained with the study's recipe and this seed."""
         setting, config = self.setting, self.config
-        model = start or config.rewinding.load(setting.task, config.model, seed=self.cell.seed, full=self.cell.full)
+        model = initial_model or config.rewinding.load(
+            setting.task, config.model, seed=self.cell.seed, full=self.cell.full
+        )
         return retrain(
             model.to(setting.device),
             ticket,
             setting.task,
             config.recipe,
             seed=self.cell.seed,
-            start=config.rewinding.step,
+            first_step=config.rewinding.step,
             low_rank=config.low_rank,
             precision=setting.precision,
             progress=progress,
@@ -229,6 +231,6 @@ class Workbench:
             ticket=name,
             stage=stage,
             seconds=time.perf_counter() - started,
-            resamples=self.config.resamples,
+            resamples=self.config.bootstrap_resamples,
         )
         write_json(draft / "score.json", dataclasses.asdict(row))

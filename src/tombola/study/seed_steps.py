@@ -68,7 +68,7 @@ class SeedSteps:
             name = in_words(pruning)
             cost = search_cost(pruning, searched)
             weights = way(pruning).pruning == "weights"
-            trains = self._config.imp and (not weights or way(pruning).iterative)
+            trains = self._config.iterative and (not weights or way(pruning).iterative)
             if trains:
                 cuts = len(self._config.sparsities) if weights else 0
                 cost += (cuts or search_cost(pruning, 1)) * train_cost
@@ -131,15 +131,15 @@ class SeedSteps:
             return
         rewinding = config.rewinding
         # The classical lottery ticket starts, and its reference trains, from the random initialisation.
-        model = setting.task.load(config.model, seed=self._cell.seed, state=rewinding.start).to(setting.device)
+        model = setting.task.load(config.model, seed=self._cell.seed, state=rewinding.initial_state).to(setting.device)
         with publish(self._cell.full) as draft:
-            keep = (rewinding.step, lambda m: rewinding.keep(m, draft)) if rewinding.to == "step" else None
+            at_step = (rewinding.step, lambda m: rewinding.save_step(m, draft)) if rewinding.to == "step" else None
             train(
                 model,
                 setting.task,
                 config.recipe,
                 seed=self._cell.seed,
-                at_step=keep,
+                at_step=at_step,
                 precision=setting.precision,
                 progress=progress,
             )
@@ -169,10 +169,10 @@ class SeedSteps:
             options=config.search_options,
             split=config.searched,
             full=Evaluation.read(self._cell.full / (EVALUATION if on_dev else SEARCH_EVALUATION)),
-            retrain=again if config.imp else None,
+            retrain=again if config.iterative else None,
             normalise_layers=config.normalise_layers,
             calibrate=functools.partial(
-                setting.task.calibration_text, config.calibration_rows, config.calibration_length, self._cell.seed
+                setting.task.calibration_text, config.calibration_samples, config.sequence_length, self._cell.seed
             ),
             seed=self._cell.seed,
             batch_size=config.eval_batch_size,
@@ -224,8 +224,8 @@ class SeedSteps:
             return
         ticket = Ticket.load(folder)
         # Nothing is rewound where nothing was fine-tuned: what pruning made of the weights is what recovers.
-        start = self._bench.updated(pruning) if name == "good" and not self._setting.task.trained else None
-        self._publish_retrained(pruning, name, self._bench.trained(ticket, progress, start), started, progress)
+        initial_model = self._bench.updated(pruning) if name == "good" and not self._setting.task.trained else None
+        self._publish_retrained(pruning, name, self._bench.trained(ticket, progress, initial_model), started, progress)
 
     def _publish_retrained(
         self,

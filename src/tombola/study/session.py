@@ -91,7 +91,8 @@ class Pipeline:
     def judged(self, found: Evaluation) -> dict[str, Any]:
         """The score of an evaluation on dev with its interval, as JSON values."""
         metric, references = self.task.metric, self.task.references("dev")
-        low, high = statistics.interval(metric, found.predictions, references, seed=0, resamples=self.config.resamples)
+        resamples = self.config.bootstrap_resamples
+        low, high = statistics.interval(metric, found.predictions, references, seed=0, resamples=resamples)
         return {
             "metric": metric.name,
             "score": found.score,

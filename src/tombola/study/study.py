@@ -312,7 +312,8 @@ class Study:
                 ticket = [Evaluation.read(place / EVALUATION).predictions for place in have.values()]
                 # Of seeds that share a model zero-shot, all judge alike; otherwise there is but one metric.
                 metric = self.task.judging(full[0]).metric
-                verdict = statistics.verdict(metric, full, ticket, references, seed=0, resamples=self.config.resamples)
+                resamples = self.config.bootstrap_resamples
+                verdict = statistics.verdict(metric, full, ticket, references, seed=0, resamples=resamples)
                 kind = f"the {name.replace('-', ' ')} ticket" if name in TICKETS else _SUPER[name]
                 what = f"{kind} of {in_words(pruning)}"
                 found.append(

@@ -258,7 +258,7 @@ class Transferring:
                     _scored([home / "random" for home in homes]),
                     [float(_row(target.cell(seed).full)["score"]) for seed in self.seeds],
                     tasks[target.task],
-                    resamples=target.config.resamples,
+                    resamples=target.config.bootstrap_resamples,
                 )
             )
         config = self.studies[0].config

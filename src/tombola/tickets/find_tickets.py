@@ -35,12 +35,12 @@ class Found:
         return Ticket.load(self.folder)
 
 
-def gather(places: Iterable[Path | str], which: str = "good") -> dict[Pruning, dict[str, list[Found]]]:
+def gather(places: Iterable[Path | str], ticket: str = "good") -> dict[Pruning, dict[str, list[Found]]]:
     """The tickets in some folders: pruning → task → tickets, sorted by seed.
 
     Args:
         places: folders of tickets, or folders that hold any at whatever depth: a study, a sweep, an imported tree.
-        which: the tickets to take from the latter: those in folders of this name. A ticket that is named itself is
+        ticket: the tickets to take from the latter: those in folders of this name. A ticket that is named itself is
             taken whatever it is.
 
     A ticket that is named twice is taken once.
@@ -51,7 +51,7 @@ def gather(places: Iterable[Path | str], which: str = "good") -> dict[Pruning, d
     """
     folders: dict[Path, Path] = {}
     for place in map(Path, places):
-        for folder in _folders(place, which):
+        for folder in _folders(place, ticket):
             folders.setdefault(folder.resolve(), folder)
     found = [_look(folder) for folder in folders.values()]
     groups: dict[Pruning, dict[str, list[Found]]] = {}
@@ -64,7 +64,7 @@ def gather(places: Iterable[Path | str], which: str = "good") -> dict[Pruning, d
     return groups
 
 
-def _folders(place: Path, which: str) -> Sequence[Path]:
+def _folders(place: Path, ticket: str) -> Sequence[Path]:
     if not place.is_dir():
         problem = "is a file, not a folder" if place.exists() else "does not exist"
         raise TombolaError(f"{place} {problem}; give folders of tickets, of studies, or of imported masks")
@@ -73,13 +73,13 @@ def _folders(place: Path, which: str) -> Sequence[Path]:
     # What a killed run left half-written begins with a dot.
     paths = [
         path.parent
-        for path in sorted(place.rglob(f"{which}/ticket.json"))
+        for path in sorted(place.rglob(f"{ticket}/ticket.json"))
         if not any(part.startswith(".") for part in path.relative_to(place).parts) and _plain(path)
     ]
     if not paths:
         other = sorted({path.parent.name for path in place.rglob("ticket.json")} - {"shrunk"})
-        hint = f"there are others, take them with --which: {', '.join(other)}" if other else "is it a study's folder?"
-        raise TombolaError(f"no ticket in a folder {which}/ anywhere under {place}; {hint}")
+        hint = f"there are others, take them with --ticket: {', '.join(other)}" if other else "is it a study's folder?"
+        raise TombolaError(f"no ticket in a folder {ticket}/ anywhere under {place}; {hint}")
     return paths
 
 

@@ -31,17 +31,18 @@ class Recipe:
     learning_rate: float = 2e-5
     batch_size: int = 32
     weight_decay: float = 0.01
-    warmup: float = 0.1
-    clip: float = 1.0
+    warmup_ratio: float = 0.1
+    max_grad_norm: float = 1.0
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1 or not 0 < self.learning_rate < math.inf:
             raise TombolaError(
                 f"a recipe needs at least one epoch, a batch of at least one and a positive learning rate, not {self}"
             )
-        if not (0 <= self.weight_decay < math.inf and 0 <= self.warmup <= 1 and self.clip > 0):
+        if not (0 <= self.weight_decay < math.inf and 0 <= self.warmup_ratio <= 1 and self.max_grad_norm > 0):
             raise TombolaError(
-                f"a recipe needs a weight decay of 0 or more, a warm-up from 0 to 1 and a positive clip, not {self}"
+                "a recipe needs a weight_decay of 0 or more, a warmup_ratio from 0 to 1 and a max_grad_norm above 0, "
+                f"not {self}"
             )
 
     def steps(self, examples: int) -> int:
@@ -56,7 +57,7 @@ def train(
     *,
     seed: int = 0,
     hold: Ticket | None = None,
-    start: int = 0,
+    first_step: int = 0,
     at_step: tuple[int, Callable[[nn.Module], None]] | None = None,
     precision: Precision = "fp32",
     progress: Progress = SILENT,
@@ -71,7 +72,7 @@ def train(
         recipe: how.
         seed: of order and dropout.
         hold: a ticket of weights whose pruned weights are zero already and stay exactly zero.
-        start: optimizer steps of the recipe to skip, for weights rewound to that step.
+        first_step: optimizer steps of the recipe to skip, for weights rewound to that step.
         at_step: (k, callback): call back with the model as it is after k steps.
         precision: of the forward passes.
         progress: counts examples.
@@ -81,14 +82,16 @@ def train(
     """
     recipe = recipe or Recipe()
     total = recipe.steps(task.size("train"))
-    if start >= total:
-        raise TombolaError(f"cannot rewind to step {start}: the recipe has {total} steps; choose an earlier one")
+    if first_step >= total:
+        raise TombolaError(f"cannot rewind to step {first_step}: the recipe has {total} steps; choose an earlier one")
     if at_step is not None and not 0 <= at_step[0] < total:
-        raise TombolaError(f"cannot keep step {at_step[0]}: the recipe has {total} steps; choose an earlier one")
+        raise TombolaError(f"cannot save step {at_step[0]}: the recipe has {total} steps; choose an earlier one")
     device = device_of(model)
     masks = [] if hold is None else _masks(model, hold)
     optimizer = _optimizer(model, recipe, device)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _linear(round(recipe.warmup * total), total, start))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, _linear(round(recipe.warmup_ratio * total), total, first_step)
+    )
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     training = model.training
     model.train()
@@ -101,7 +104,7 @@ def train(
                 if at_step is not None and step == at_step[0]:
                     at_step[1](model)
                 step += 1
-                if step <= start:
+                if step <= first_step:
                     continue
                 with autocast(device, precision):
                     loss = task.output(model, on_device(batch, device)).losses.mean()
@@ -110,7 +113,7 @@ def train(
                     if parameter.grad is not None:
                         # Zero weights with zero gradients have zero moments and zero decay: AdamW leaves them at zero.
                         parameter.grad.mul_(mask)
-                norm = nn.utils.clip_grad_norm_(parameters, recipe.clip)
+                norm = nn.utils.clip_grad_norm_(parameters, recipe.max_grad_norm)
                 if not torch.isfinite(norm):
                     raise TombolaError(
                         f"training diverged at step {step} of {total} (the gradient is not finite); "
@@ -130,7 +133,7 @@ def retrain(
     recipe: Recipe | None = None,
     *,
     seed: int = 0,
-    start: int = 0,
+    first_step: int = 0,
     low_rank: LowRank | None = None,
     precision: Precision = "fp32",
     progress: Progress = SILENT,
@@ -146,7 +149,7 @@ def retrain(
         task: gives data and loss.
         recipe: how.
         seed: of order and dropout.
-        start: optimizer steps to skip, for weights rewound to that step.
+        first_step: optimizer steps to skip, for weights rewound to that step.
         low_rank: train adapters, with a learning rate of their own, and merge them; None to train all weights.
         precision: of the forward passes.
         progress: counts examples.
@@ -158,7 +161,7 @@ def retrain(
     part = replace(part, model=copy.deepcopy(part.model))
     hold = ticket if ticket.pruning == "weights" else None
     recipe = recipe or Recipe()
-    options: dict[str, Any] = {"seed": seed, "start": start, "precision": precision, "progress": progress}
+    options: dict[str, Any] = {"seed": seed, "first_step": first_step, "precision": precision, "progress": progress}
     if low_rank is None:
         train(part.model, task, recipe, hold=hold, **options)
         return part
@@ -186,9 +189,9 @@ def _optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=device.type in ("cpu", "cuda", "mps"))
 
 
-def _linear(warmup: int, total: int, start: int) -> Callable[[int], float]:
+def _linear(warmup: int, total: int, first_step: int) -> Callable[[int], float]:
     def factor(done: int) -> float:
-        step = done + start
+        step = done + first_step
         if step < warmup:
             return (step + 1) / (warmup + 1)
         return max(0.0, (total - step) / max(1, total - warmup))

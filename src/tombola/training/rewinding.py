@@ -47,7 +47,7 @@ class Rewinding:
         return f"step-{self.step}" if self.to == "step" else self.to
 
     @property
-    def start(self) -> State:
+    def initial_state(self) -> State:
         """Where the full model's training starts: at random for `init`, else from the pre-trained weights."""
         return "init" if self.to == "init" else "pretrained"
 
@@ -65,7 +65,7 @@ class Rewinding:
         """
         if self.to == "final":
             return task.load(str(full), seed=seed, state="trained")
-        model = task.load(source, seed=seed, state=self.start)
+        model = task.load(source, seed=seed, state=self.initial_state)
         if self.to == "step":
             path = self.step_file(full)
             try:
@@ -79,7 +79,7 @@ class Rewinding:
         """Where the full model's training leaves its weights of the step."""
         return full / f"{self}.safetensors"
 
-    def keep(self, model: nn.Module, full: Path) -> None:
+    def save_step(self, model: nn.Module, full: Path) -> None:
         """Write the weights that training has now, for `load`."""
         # Cloned, because tied parameters share memory and the format has no name for that.
         state = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}

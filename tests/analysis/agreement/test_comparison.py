@@ -67,14 +67,14 @@ class TestGather:
         studies(tmp_path / "runs")
         (tmp_path / "file").write_text("")
         (tmp_path / "empty").mkdir()
-        for place, which, said in [
+        for place, name, said in [
             ("nowhere", "good", "nowhere does not exist"),
             ("file", "good", "file is a file"),
             ("empty", "good", r"no ticket in a folder good/ anywhere under .*empty; is it"),
-            ("runs", "bad", r"bad/ anywhere under .*runs; there are others, take them with --which: good, random"),
+            ("runs", "bad", r"bad/ anywhere under .*runs; there are others, take them with --ticket: good, random"),
         ]:
             with pytest.raises(TombolaError, match=said) as caught:
-                gather([tmp_path / place], which)
+                gather([tmp_path / place], name)
             assert "\n" not in str(caught.value)
 
     def test_architectures_do_not_mix(self, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_every_kind_of_file_in_every_dress(tmp_path: Path, suffix: str, content:
     }[dress]
     write(tmp_path, **{f"train__{suffix}": raw, f"dev__{suffix}": raw})
     assert same(read(tmp_path))
-    assert same(read(tmp_path / f"train.{suffix}", dev=tmp_path / f"dev.{suffix}"))
+    assert same(read(tmp_path / f"train.{suffix}", validation_file=tmp_path / f"dev.{suffix}"))
 
 
 def test_kinds_may_be_mixed_and_given_as_a_pair(tmp_path: Path) -> None:
@@ -66,11 +66,11 @@ def test_columns_are_guessed_or_named(tmp_path: Path) -> None:
     write(tmp_path, train__tsv=pairs, dev__tsv=pairs)
     guessed = read(tmp_path).splits["train"]
     assert (guessed.first, guessed.second) == (("a", "c"), ("b", "d"))
-    assert read(tmp_path, text="sentence2").splits["train"].second is None
-    named = read(tmp_path, text="sentence2", text_pair="sentence1", label="stars", regression=True)
+    assert read(tmp_path, text_column="sentence2").splits["train"].second is None
+    named = read(tmp_path, text_column="sentence2", text_pair_column="sentence1", label_column="stars", regression=True)
     assert (named.splits["dev"].first, named.splits["dev"].second) == (("b", "d"), ("a", "c"))
     assert named.splits["dev"].labels.tolist() == [1.0, 4.5]
-    assert read(tmp_path, label="stars").classes == ("1", "4.5")
+    assert read(tmp_path, label_column="stars").classes == ("1", "4.5")
 
 
 def test_a_quoted_csv_field_may_span_lines_and_lines_still_count(tmp_path: Path) -> None:
@@ -96,9 +96,9 @@ FAULTS: list[tuple[str, str | bytes, dict[str, Any], str]] = [
     ("csv", CSV + "a,b,pos\n", {}, r", line 4 has 3 columns instead of 2"),
     ("csv", CSV + '"never closed,pos\n', {}, r", line 4 is malformed CSV: unexpected end of data"),
     ("csv", CSV + f"{'x' * 140_000},pos\n", {}, r", line 4 is malformed CSV: field larger"),
-    ("tsv", TSV, {"label": "y"}, r" has no column 'y' for the label; name one of: text, label"),
+    ("tsv", TSV, {"label_column": "y"}, r" has no column 'y' for the label; name one of: text, label"),
     ("tsv", "t\tlabel\na\tx\n", {}, r" has no column 'text' or 'sentence' or 'sentence1' for the text"),
-    ("tsv", TSV, {"text_pair": "u"}, r" has no column 'u' for the second text"),
+    ("tsv", TSV, {"text_pair_column": "u"}, r" has no column 'u' for the second text"),
     ("tsv", "text\ttext\tlabel\n", {}, r", line 1: the header names column 'text' twice"),
     ("tsv", TSV.encode() + b"caf\xe9\tpos\n", {}, r", line 4, byte 4 is not UTF-8"),
     ("csv", "text,label\n".encode("utf-16"), {}, r", line 1, byte 1 is not UTF-8"),
@@ -147,9 +147,9 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(TombolaError, match="training rows only; give a dev file"):
         read(tmp_path / "train.tsv")
     with pytest.raises(TombolaError, match=r"gone.tsv does not exist"):
-        read(tmp_path / "train.tsv", dev=tmp_path / "gone.tsv")
+        read(tmp_path / "train.tsv", validation_file=tmp_path / "gone.tsv")
     with pytest.raises(TombolaError, match="is a folder; give a file"):
-        read(tmp_path / "train.tsv", dev=tmp_path)
+        read(tmp_path / "train.tsv", validation_file=tmp_path)
     with pytest.raises(TombolaError, match="3 data files given"):
         read([tmp_path / "train.tsv"] * 3)
     write(tmp_path, train__csv=CSV)
@@ -172,13 +172,13 @@ def test_a_folder_saved_by_datasets(tmp_path: Path) -> None:
     assert corpus.classes == ("bad", "ace")
     assert corpus.splits["dev"].first == ("a", "b")
     with pytest.raises(TombolaError, match=r"has no column 'x' for the text; name one of: sentence, label"):
-        read(tmp_path / "all", text="x")
+        read(tmp_path / "all", text_column="x")
     train, test = tmp_path / "all" / "train", tmp_path / "all" / "test"
-    assert read(train, dev=test).classes == ("bad", "ace")
+    assert read(train, validation_file=test).classes == ("bad", "ace")
     with pytest.raises(TombolaError, match="training rows only"):
         read(train)
     with pytest.raises(TombolaError, match="holds several splits"):
-        read(train, dev=tmp_path / "all")
+        read(train, validation_file=tmp_path / "all")
     DatasetDict(train=saved(["n", "y"])).save_to_disk(str(tmp_path / "half"))
     with pytest.raises(TombolaError, match="holds the splits train; it needs train and one of dev"):
         read(tmp_path / "half")
@@ -188,4 +188,4 @@ def test_a_damaged_folder_of_datasets_is_one_line(tmp_path: Path) -> None:
     saved(["n", "y"]).save_to_disk(str(tmp_path / "d"))
     next((tmp_path / "d").glob("*.arrow")).write_bytes(b"junk")
     with pytest.raises(TombolaError, match=r"cannot be loaded by datasets: [^\n]*$"):
-        read(tmp_path / "d", dev=tmp_path / "d")
+        read(tmp_path / "d", validation_file=tmp_path / "d")

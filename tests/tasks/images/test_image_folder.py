@@ -211,13 +211,13 @@ def test_images_are_compared_as_a_pretrained_network_sees_them(
     assert one.references("dev").shape == (12, 16)
     command = ["score", "--model", str(pipeline), "--task", "images", "--data", str(tmp_path / "mine"), "--json"]
     scores = []
-    for flags in (["--features", str(tmp_path / "sees")], []):
-        assert main([*command, *flags, "--resamples", "20"]) == 0
+    for flags in (["--feature-model", str(tmp_path / "sees")], []):
+        assert main([*command, *flags, "--bootstrap-resamples", "20"]) == 0
         scores.append(json.loads(capsys.readouterr().out))
     full = image_folder(tmp_path / "mine", str(pipeline), network=str(tmp_path / "sees"))
     assert scores[0]["score"] == pytest.approx(score(load_any(str(pipeline)), full).score, rel=1e-4)
     assert scores[0]["score"] != pytest.approx(scores[1]["score"], rel=0.01)
-    assert main([*command, "--features", str(pipeline / "unet")]) == 2
+    assert main([*command, "--feature-model", str(pipeline / "unet")]) == 2
     assert "cannot take features from" in capsys.readouterr().err
 
 
@@ -254,7 +254,7 @@ def test_the_classifier_of_large_images_sees_them_small() -> None:
 def test_the_command_prunes_once(tmp_path: Path, pipeline: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fill(tmp_path / "mine", 60)
     command = ["prune", "--model", str(pipeline), "--task", "images", "--data", str(tmp_path / "mine"), "--json"]
-    assert main([*command, "--keep", "heads=0.5,channels=0.75", "--out", str(tmp_path / "shares")]) == 0
+    assert main([*command, "--density", "heads=0.5,channels=0.75", "--out", str(tmp_path / "shares")]) == 0
     result = json.loads(capsys.readouterr().out)
     ticket = Ticket.load(tmp_path / "shares" / "ticket")
     assert (ticket.pruning, ticket.counts()) == ("heads+channels", {"heads": 8, "channels": 24})
@@ -263,9 +263,9 @@ def test_the_command_prunes_once(tmp_path: Path, pipeline: Path, capsys: pytest.
     assert result["score"] == pytest.approx(score(model, one, ticket).score, rel=1e-4)
     assert result["full_score"] == pytest.approx(score(model, one).score, rel=1e-4)
     assert ticket.provenance["metric"] == "frechet_distance"
-    assert main([*command, "--keep", "0.5", "--out", str(tmp_path / "half")]) == 0
+    assert main([*command, "--density", "0.5", "--out", str(tmp_path / "half")]) == 0
     assert Ticket.load(tmp_path / "half" / "ticket").counts() == {"heads": 8, "channels": 16}
-    assert main([*command, "--keep", "0.3", "--pruning", "weights", "--out", str(tmp_path / "weights")]) == 0
+    assert main([*command, "--density", "0.3", "--pruning", "weights", "--out", str(tmp_path / "weights")]) == 0
     assert (
         main(
             [
@@ -281,14 +281,14 @@ def test_the_command_prunes_once(tmp_path: Path, pipeline: Path, capsys: pytest.
     )
     capsys.readouterr()
     for flags, words in (
-        (["--keep", "mlps=0.5"], "has no MLPs to prune"),
-        (["--keep", "heads=2"], "must lie between 0 and 1"),
-        (["--keep", "heads=0.5", "--pruning", "heads"], "leave --pruning out"),
-        (["--keep", "0.5", "--image-size", "7"], "multiples of 2"),
+        (["--density", "mlps=0.5"], "has no MLPs to prune"),
+        (["--density", "heads=2"], "must lie between 0 and 1"),
+        (["--density", "heads=0.5", "--pruning", "heads"], "leave --pruning out"),
+        (["--density", "0.5", "--image-size", "7"], "multiples of 2"),
     ):
         assert main([*command, *flags, "--out", str(tmp_path / "no")]) == 2
         assert words in capsys.readouterr().err
-    assert main([*command[:-3], "--keep", "0.5", "--out", str(tmp_path / "no")]) == 2
+    assert main([*command[:-3], "--density", "0.5", "--out", str(tmp_path / "no")]) == 2
     assert "needs the folder of your images" in capsys.readouterr().err
 
 

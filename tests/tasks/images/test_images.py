@@ -117,14 +117,16 @@ def test_training_noise_comes_from_the_seed_and_differs_between_epochs() -> None
         assert all(torch.equal(a.inputs[name], b.inputs[name]) for name in a.inputs)
     assert sorted(np.concatenate([batch.indices for batch in other])) == list(range(24))
     assert not torch.equal(first[0].inputs["noise"], other[0].inputs["noise"])
-    assert "start" not in first[0].inputs
+    assert "initial_noise" not in first[0].inputs
 
 
 def test_splits_have_noise_of_their_own() -> None:
     one = task(search_rows=8)
     assert [one.size(split) for split in ("train", "search", "dev")] == [16, 8, 16]
     (dev,), (search,) = one.batches("dev", 16), one.batches("search", 16)
-    noises = [batch.inputs[name][:8].flatten(1)[:, :64] for batch in (dev, search) for name in ("start", "noise")]
+    noises = [
+        batch.inputs[name][:8].flatten(1)[:, :64] for batch in (dev, search) for name in ("initial_noise", "noise")
+    ]
     assert len({tuple(row.tolist()) for noise in noises for row in noise}) == 32
 
 
@@ -161,9 +163,9 @@ def test_velocity_is_learnt_where_the_schedule_says_so() -> None:
 def test_iterative_magnitude_pruning_with_rewinding(rewinding: str, tmp_path: Path) -> None:
     one, recipe = task(), Recipe(epochs=2, learning_rate=1e-3, batch_size=8)
     rewind = Rewinding.parse(rewinding)
-    model = one.load("tiny", seed=0, state=rewind.start)
+    model = one.load("tiny", seed=0, state=rewind.initial_state)
     initial = copy.deepcopy(model.state_dict())
-    at_step = (rewind.step, lambda m: rewind.keep(m, tmp_path)) if rewind.to == "step" else None
+    at_step = (rewind.step, lambda m: rewind.save_step(m, tmp_path)) if rewind.to == "step" else None
     train(model, one, recipe, seed=0, at_step=at_step)
     rewound = rewind.load(one, "tiny", seed=0, full=tmp_path).state_dict()
     assert (rewinding == "init") == all(torch.equal(tensor, initial[name]) for name, tensor in rewound.items())
@@ -172,7 +174,7 @@ def test_iterative_magnitude_pruning_with_rewinding(rewinding: str, tmp_path: Pa
     def again(ticket: Ticket) -> Subnetwork:
         trained.append(ticket)
         whole_model = rewind.load(one, "tiny", seed=0, full=tmp_path)
-        return retrain(whole_model, ticket, one, recipe, seed=0, start=rewind.step)
+        return retrain(whole_model, ticket, one, recipe, seed=0, first_step=rewind.step)
 
     # A threshold that holds for three cuts at least: the tiny model draws noise as it is.
     options = SearchOptions(threshold=0.05, weights_step=0.5)
@@ -187,7 +189,9 @@ def test_iterative_magnitude_pruning_with_rewinding(rewinding: str, tmp_path: Pa
     mask = torch.cat([trained[0].masks[matrix.name].flatten() for matrix in anatomy.matrices])
     assert float(values[mask].min()) >= float(values[~mask].max())
     assert {matrix.shape for matrix in anatomy.matrices if len(matrix.shape) == 4}
-    part = retrain(rewind.load(one, "tiny", seed=0, full=tmp_path), trained[1], one, recipe, seed=0, start=rewind.step)
+    part = retrain(
+        rewind.load(one, "tiny", seed=0, full=tmp_path), trained[1], one, recipe, seed=0, first_step=rewind.step
+    )
     for matrix, parameter in anatomy.prunable(part.model):
         gone = ~trained[1].masks[matrix.name]
         assert (parameter[gone] == 0).all()

@@ -103,7 +103,7 @@ def test_commands_prune_score_shrink_and_retrain(
     folder: Path, pipeline: Path, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     what = ["--model", str(pipeline), "--task", "images", "--data", str(folder), "--json"]
-    assert main(["prune", *what, "--keep", KEPT[kind], "--out", str(tmp_path / "cut")]) == 0
+    assert main(["prune", *what, "--density", KEPT[kind], "--out", str(tmp_path / "cut")]) == 0
     result = json.loads(capsys.readouterr().out)
     ticket = Ticket.load(tmp_path / "cut" / "ticket")
     assert ticket.counts()["heads"] == (8 if kind == "unet" else 3)
@@ -126,7 +126,7 @@ def test_commands_prune_score_shrink_and_retrain(
     assert scored_again["score"] != pytest.approx(scored["score"], rel=1e-4)
     assert main(["score", *alone[:-2]]) == 2
     assert "give the folder or hub id of the whole pipeline as --pipeline" in capsys.readouterr().err
-    assert main(["prune", *alone, "--keep", "heads=0.5", "--out", str(tmp_path / "cut again")]) == 0
+    assert main(["prune", *alone, "--density", "heads=0.5", "--out", str(tmp_path / "cut again")]) == 0
     assert json.loads(capsys.readouterr().out)["full_score"] == pytest.approx(retrained["score"], rel=1e-4)
     once_more = [*flags, "--out", str(tmp_path / "once more"), "--train-rows", "8"]
     assert main(["retrain", *alone, *once_more]) == 0
@@ -148,7 +148,7 @@ def test_commands_prune_score_shrink_and_retrain(
     assert json.loads(capsys.readouterr().out)["score"] == pytest.approx(scored["score"], rel=1e-4)
     assert main(["score", *smaller, "--ticket", str(tmp_path / "cut" / "ticket")]) == 2
     assert "was shrunk under a ticket of its own; leave --ticket out" in capsys.readouterr().err
-    assert main(["prune", *smaller, "--keep", "heads=0.5", "--out", str(tmp_path / "no")]) == 2
+    assert main(["prune", *smaller, "--density", "heads=0.5", "--out", str(tmp_path / "no")]) == 2
     assert "was shrunk already" in capsys.readouterr().err
 
 

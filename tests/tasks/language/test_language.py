@@ -30,7 +30,7 @@ from tombola.tasks.language.abilities.retention import measure
 from tombola.tasks.language.item import Item
 from tombola.tasks.language.log_likelihood import Reading
 from tombola.tasks.language.packing import pack
-from tombola.tasks.language.retention_threshold import Keeping
+from tombola.tasks.language.retention_threshold import RetentionThreshold
 from tombola.tasks.language.task import Blocks, LanguageTask, _predictions
 from tombola.tasks.language.unigram_baseline import guess_bits
 from tombola.tickets.ticket import Ticket
@@ -253,7 +253,7 @@ def test_search_controls_and_retraining_run_on_it_unchanged() -> None:
 
 def test_the_score_can_be_one_ability_alone() -> None:
     model = llama()
-    everything, one = task(), task(keep=Keeping("questions", 0.8))
+    everything, one = task(), task(retain=RetentionThreshold("questions", 0.8))
     for made in (everything, one):
         made.settle(model)
     found = evaluate(whole(model), everything)
@@ -379,10 +379,10 @@ def test_calibration_text_is_drawn_from_the_text_and_prunes() -> None:
     assert not all(torch.equal(a, b) for a, b in zip(drawn, other, strict=True))
     # Longer than the model's context, or than the text, there is none.
     assert made.calibration_text(2)[0].shape == (1, POSITIONS)
-    short = LanguageTask(abilities(), ["w1 w2"], tokenizer(), start="bos", positions=POSITIONS)
+    short = LanguageTask(abilities(), ["w1 w2"], tokenizer(), bos_token="bos", positions=POSITIONS)
     assert short.calibration_text(1, 16)[0].tolist() == [[1, 7, 8]]
     with pytest.raises(TombolaError, match="load the model through the task, call settle"):
-        task(start="auto").calibration_text(1, 4)
+        task(bos_token="auto").calibration_text(1, 4)
     pruned = prune_weights(model, "wanda", 0.5, calibration=drawn)
     # Blocks of training text are plain text too, and give what their ids give.
     blocks = list(made.batches("train", 1))
@@ -417,9 +417,9 @@ def test_bad_input_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(TombolaError, match="texts of 64 tokens do not fit into this model's 48 positions"):
         task(positions=64).settle(model)
     with pytest.raises(TombolaError, match="load the model through the task, call settle"):
-        task(start="auto").size("dev")
+        task(bos_token="auto").size("dev")
     with pytest.raises(TombolaError, match=r"no start token '<x>'; choose auto, none, <s>, </s>, <unk>"):
-        task(start="<x>")
+        task(bos_token="<x>")
     with pytest.raises(TombolaError, match="no text to calibrate and train on"):
         LanguageTask(abilities(), [" "], tokenizer())
     with pytest.raises(TombolaError, match="each under a name of its own"):
@@ -462,13 +462,13 @@ def test_a_model_is_loaded_saved_and_loaded_again(tmp_path: Path) -> None:
     assert not torch.equal(first[1], first[3])
     facts = made.facts()
     assert facts["start"] == "<s>"
-    assert facts["start_chosen"] == "given"
+    assert facts["bos_token_chosen"] == "given"
 
 
 def test_the_start_is_that_after_which_text_surprises_least() -> None:
-    model, made = llama(), task(start="auto")
+    model, made = llama(), task(bos_token="auto")
     made.settle(model)
-    assert made.start is not None
+    assert made.bos_token is not None
     words = tokenizer()
     options = {"none": [], "<s>": [1], "</s>": [2], "<unk>": [0]}
     nats = {}
@@ -481,13 +481,13 @@ def test_the_start_is_that_after_which_text_surprises_least() -> None:
             # The first word of all is nobody's to predict after nothing.
             found += [-float(logs[len(start) + i - 1, ids[i]]) for i in range(1, len(ids))]
         nats[name] = np.mean(found)
-    assert dict(made.start.nats) == pytest.approx(nats, abs=1e-6)
-    assert made.start.name == min(nats, key=lambda name: nats[name])
-    assert made.start.chosen == "by held-out text"
-    fresh = task(start="auto")
+    assert dict(made.bos_token.nats) == pytest.approx(nats, abs=1e-6)
+    assert made.bos_token.name == min(nats, key=lambda name: nats[name])
+    assert made.bos_token.chosen == "by held-out text"
+    fresh = task(bos_token="auto")
     fresh.load(str(checkpoint()), seed=0, state="init")
-    assert fresh.start is not None
-    assert (fresh.start.name, fresh.start.chosen) == ("<s>", "the tokenizer's")
+    assert fresh.bos_token is not None
+    assert (fresh.bos_token.name, fresh.bos_token.chosen) == ("<s>", "the tokenizer's")
 
 
 def test_batches_hold_every_example_once_and_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -577,7 +577,7 @@ def test_one_decision_says_what_the_full_model_has() -> None:
 
 
 def test_what_one_process_found_out_another_need_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, again = (task(start="auto", source=str(checkpoint())) for _ in range(2))
+    made, again = (task(bos_token="auto", source=str(checkpoint())) for _ in range(2))
     made.load(str(checkpoint()), seed=0)
     assert not again.known()
     again.recall(json.loads(json.dumps(made.known())))
@@ -585,7 +585,7 @@ def test_what_one_process_found_out_another_need_not(monkeypatch: pytest.MonkeyP
     def refuse(*_: object) -> None:
         raise AssertionError("asked again")
 
-    monkeypatch.setattr(language, "choose_start", refuse)
+    monkeypatch.setattr(language, "choose_bos_token", refuse)
     again.load(str(checkpoint()), seed=0)
-    assert again.start == made.start
+    assert again.bos_token == made.bos_token
     assert again.size("dev") == made.size("dev")

@@ -32,18 +32,18 @@ def test_variety_and_repetition_by_hand() -> None:
 
 def test_the_same_seed_writes_the_same() -> None:
     model, words, sampling = llama(), tokenizer(), Sampling(tokens=12, each=2)
-    one, two = (write(model, model, words, start=1, prompts=PROMPTS, sampling=sampling) for _ in range(2))
+    one, two = (write(model, model, words, bos_token_id=1, prompts=PROMPTS, sampling=sampling) for _ in range(2))
     assert one == two
     assert len(one.texts) == 6
-    other = write(model, model, words, start=1, prompts=PROMPTS, sampling=Sampling(seed=1, tokens=12))
+    other = write(model, model, words, bos_token_id=1, prompts=PROMPTS, sampling=Sampling(seed=1, tokens=12))
     assert other.texts != one.texts
     # A prompt is continued the same way whatever is asked before it.
-    assert write(model, model, words, start=1, prompts=PROMPTS[1:], sampling=sampling).texts == one.texts[2:]
+    assert write(model, model, words, bos_token_id=1, prompts=PROMPTS[1:], sampling=sampling).texts == one.texts[2:]
 
 
 def test_perplexity_is_that_of_the_full_model() -> None:
     model, full, words = llama(seed=1), llama(seed=2), tokenizer()
-    found = write(model, full, words, start=1, prompts=PROMPTS, sampling=Sampling(tokens=9))
+    found = write(model, full, words, bos_token_id=1, prompts=PROMPTS, sampling=Sampling(tokens=9))
     nats, tokens = 0.0, 0
     for number, text in enumerate(found.texts):
         context = [1, *words(PROMPTS[number // 2], add_special_tokens=False)["input_ids"]]
@@ -55,7 +55,7 @@ def test_perplexity_is_that_of_the_full_model() -> None:
             tokens += len(rest)
     assert found.perplexity == pytest.approx(math.exp(nats / tokens), rel=1e-6)
     assert found.length == pytest.approx(tokens / 6)
-    itself = write(model, model, words, start=1, prompts=PROMPTS, sampling=Sampling(tokens=9))
+    itself = write(model, model, words, bos_token_id=1, prompts=PROMPTS, sampling=Sampling(tokens=9))
     assert itself.texts == found.texts
     assert itself.perplexity is not None
     assert itself.perplexity < math.exp(nats / tokens)
@@ -67,7 +67,7 @@ def test_a_continuation_is_what_a_loop_over_one_text_draws(likely: int, monkeypa
     monkeypatch.setattr(creative_writing, "_LIKELY", likely)
     model, words = llama(), tokenizer()
     sampling = Sampling(seed=3, tokens=9, temperature=0.7, top_p=0.8, each=2)
-    found = write(model, model, words, start=1, prompts=PROMPTS, sampling=sampling)
+    found = write(model, model, words, bos_token_id=1, prompts=PROMPTS, sampling=sampling)
     for number, text in enumerate(found.texts):
         prompt = PROMPTS[number // 2]
         chances = np.random.default_rng([3, zlib.crc32(prompt.encode())]).random((2, 9))[number % 2]
@@ -103,18 +103,18 @@ def test_tokens_come_as_often_as_they_are_probable() -> None:
 def test_a_model_writes_as_far_as_it_can_read() -> None:
     model = llama()
     long = " ".join(["w1"] * (POSITIONS - 4))
-    found = write(model, model, tokenizer(), start=1, prompts=(long,), sampling=Sampling(tokens=20))
+    found = write(model, model, tokenizer(), bos_token_id=1, prompts=(long,), sampling=Sampling(tokens=20))
     assert found.length <= 3
     with pytest.raises(TombolaError, match="leaves no room in 48 positions"):
-        write(model, model, tokenizer(), start=1, prompts=(f"{long} w1 w1 w1",))
+        write(model, model, tokenizer(), bos_token_id=1, prompts=(f"{long} w1 w1 w1",))
 
 
 def test_what_is_written_is_as_the_task_begins_texts() -> None:
     model, full, made = llama(seed=1), llama(seed=2), task()
     sampling = Sampling(seed=3, tokens=9)
     found = made.writing(model, full, sampling, PROMPTS)
-    assert found == write(model, full, tokenizer(), start=1, prompts=PROMPTS, sampling=sampling)
-    assert found != task(start="none").writing(model, full, sampling, PROMPTS)
+    assert found == write(model, full, tokenizer(), bos_token_id=1, prompts=PROMPTS, sampling=sampling)
+    assert found != task(bos_token_id="none").writing(model, full, sampling, PROMPTS)
     # A shrunk model, as a study has it, and its own texts under itself.
     ticket = whole(model).ticket.without({"heads": [(0, 1)], "mlps": [1]})
     assert made.writing(shrunk(model, ticket).model, model, sampling, PROMPTS).length > 0
@@ -122,7 +122,7 @@ def test_what_is_written_is_as_the_task_begins_texts() -> None:
         model.lm_head.weight[:] = torch.nan
     assert made.writing(model, full, sampling, PROMPTS) == NOTHING
     with pytest.raises(TombolaError, match="give the task its source, or the start token"):
-        task(start="auto").writing(full, full, sampling)
+        task(bos_token_id="auto").writing(full, full, sampling)
 
 
 def test_tasks_of_other_models_say_that_they_do_not_write() -> None:

@@ -100,7 +100,7 @@ def test_long_texts_are_cut() -> None:
 
 def test_pairs_are_both_seen() -> None:
     pairs = [{"one": f"word{i}", "two": f"fine{i % 6}", "y": i % 2} for i in range(8)]
-    task = build(pairs, pairs, text="one", text_pair="two", label="y")
+    task = build(pairs, pairs, text_column="one", text_pair_column="two", label_column="y")
     batch = next(task.batches("train", 8))
     found = {" ".join(task.tokenizer.convert_ids_to_tokens(row.tolist())) for row in batch.inputs["input_ids"]}
     assert found == {f"[CLS] word{i} [SEP] fine{i % 6} [SEP]" for i in range(8)}

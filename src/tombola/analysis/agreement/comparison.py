@@ -97,11 +97,11 @@ class Comparison:
     seed: int
 
 
-def compare(places: Iterable[Path | str], *, which: str = "good", draws: int = DRAWS, seed: int = 0) -> Comparison:
+def compare(places: Iterable[Path | str], *, ticket: str = "good", draws: int = DRAWS, seed: int = 0) -> Comparison:
     """Compare the tickets in some folders; needs no model.
 
     Args:
-        places, which: as in `gather`.
+        places, ticket: as in `gather`.
         draws, seed: of the random tickets that everything is held against.
 
     Raises:
@@ -112,7 +112,7 @@ def compare(places: Iterable[Path | str], *, which: str = "good", draws: int = D
     if seed < 0:
         raise TombolaError(f"the seed of the draws must be a whole number from 0, not {seed}")
     return Comparison(
-        {pruning: _pruning(pruning, tasks, draws, seed) for pruning, tasks in gather(places, which).items()},
+        {pruning: _pruning(pruning, tasks, draws, seed) for pruning, tasks in gather(places, ticket).items()},
         draws,
         seed,
     )

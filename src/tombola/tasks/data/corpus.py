@@ -94,9 +94,9 @@ class Corpus:
         train: Iterable[Mapping[str, object]],
         dev: Iterable[Mapping[str, object]],
         *,
-        text: str,
-        text_pair: str | None = None,
-        label: str,
+        text_column: str,
+        text_pair_column: str | None = None,
+        label_column: str,
         regression: bool = False,
         name: str = "your data",
     ) -> "Corpus":
@@ -109,9 +109,16 @@ class Corpus:
             TombolaError: a row lacks a column, a text or a label; a label is -1 where GLUE hides labels so,
                 is unseen in training, or is no number in regression; or what `Corpus` refuses.
         """
-        names = class_names(train, label)
+        names = class_names(train, label_column)
         tables = {
-            split: tabulate(rows, f"{name}, {split}", text=text, text_pair=text_pair, label=label, names=names)
+            split: tabulate(
+                rows,
+                f"{name}, {split}",
+                text_column=text_column,
+                text_pair_column=text_pair_column,
+                label_column=label_column,
+                names=names,
+            )
             for split, rows in (("train", train), ("dev", dev))
         }
         return assemble(name, tables, classes=names, regression=regression)
@@ -166,9 +173,9 @@ def tabulate(
     rows: Iterable[Mapping[str, object]],
     source: str,
     *,
-    text: str,
-    text_pair: str | None,
-    label: str,
+    text_column: str,
+    text_pair_column: str | None,
+    label_column: str,
     names: Sequence[str] | None = None,
 ) -> Table:
     """The table of rows in memory; `names` are those of the ids where the label is no `ClassLabel` itself.
@@ -180,7 +187,7 @@ def tabulate(
     def where(index: int) -> str:
         return f"{source} row {index} (the first is 0)"
 
-    columns = [text, label] if text_pair is None else [text, label, text_pair]
+    columns = [text_column, label_column, *([] if text_pair_column is None else [text_pair_column])]
     cells: list[list[object]] = [[] for _ in columns]
     for index, row in enumerate(rows):
         for column, values in zip(columns, cells, strict=True):
@@ -188,8 +195,8 @@ def tabulate(
                 known = ", ".join(map(str, row)) or "none"
                 raise TombolaError(f"{where(index)} has no column {column!r}; its columns: {known}")
             values.append(row[column])
-    table = Table(cells[0], None if text_pair is None else cells[2], cells[1], where)
-    return table.named(class_names(rows, label) or names)
+    table = Table(cells[0], None if text_pair_column is None else cells[2], cells[1], where)
+    return table.named(class_names(rows, label_column) or names)
 
 
 def assemble(

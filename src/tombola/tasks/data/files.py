@@ -27,22 +27,22 @@ Row = Mapping[str, object]
 def read(
     source: Path | Sequence[Path],
     *,
-    dev: Path | None = None,
-    text: str | None = None,
-    text_pair: str | None = None,
-    label: str | None = None,
+    validation_file: Path | None = None,
+    text_column: str | None = None,
+    text_pair_column: str | None = None,
+    label_column: str | None = None,
     regression: bool = False,
 ) -> Corpus:
     """A corpus from the user's own data.
 
     Args:
-        source: a file of training rows with `dev`, both as a pair, or a folder. A folder holds `train.*` and
-            one of `dev.*`, `validation.*`, `test.*` (the first there is), or was written by
+        source: a file of training rows with `validation_file`, both as a pair, or a folder. A folder holds `train.*`
+            and one of `dev.*`, `validation.*`, `test.*` (the first there is), or was written by
             `DatasetDict.save_to_disk`; the parts of a pair may be files or folders written by
             `Dataset.save_to_disk`.
-        dev: the rows that judge.
-        text, text_pair, label: names of the columns. Default: `text`, `sentence` or `sentence1`; `text_pair`
-            or `sentence2` where there is one and `text` is not named either; `label`.
+        validation_file: the rows that judge.
+        text_column, text_pair_column, label_column: names of the columns. Default: `text`, `sentence` or `sentence1`;
+            `text_pair` or `sentence2` where there is one and `text_column` is not given either; `label`.
         regression: labels are numbers to be predicted, not classes.
 
     Raises:
@@ -50,8 +50,8 @@ def read(
             refuses.
     """
     paths = [source] if isinstance(source, Path) else list(source)
-    if dev is not None:
-        paths.append(dev)
+    if validation_file is not None:
+        paths.append(validation_file)
     name = str(paths[0]) if paths else "your data"
     if len(paths) == 1:
         pair = _saved_splits(paths[0]) if _is_saved(paths[0]) else _split_files(paths[0])
@@ -60,7 +60,7 @@ def read(
     else:
         raise TombolaError(f"{len(paths)} data files given; give one folder, or a training file and a dev file")
     sources = [_Source.open(part) if isinstance(part, Path) else part for part in pair]
-    columns = _choose(sources[0], text, text_pair, label)
+    columns = _choose(sources[0], text_column, text_pair_column, label_column)
     names = class_names(sources[0].rows, columns[2])
     tables = {split: part.table(columns, names) for split, part in zip(("train", "dev"), sources, strict=True)}
     return assemble(name, tables, regression=regression, classes=names)
@@ -142,10 +142,14 @@ class _Source:
         first, second, label = columns
         if self.rows is None:
             return read_table(self.path, first, second, label).named(names)
-        return tabulate(self.rows, str(self.path), text=first, text_pair=second, label=label, names=names)
+        return tabulate(
+            self.rows, str(self.path), text_column=first, text_pair_column=second, label_column=label, names=names
+        )
 
 
-def _choose(source: _Source, text: str | None, text_pair: str | None, label: str | None) -> tuple[str, str | None, str]:
+def _choose(
+    source: _Source, text_column: str | None, text_pair_column: str | None, label_column: str | None
+) -> tuple[str, str | None, str]:
     """The columns named by the user, or guessed from the training rows."""
 
     def pick(what: str, named: str | None, guesses: Sequence[str]) -> str:
@@ -159,9 +163,9 @@ def _choose(source: _Source, text: str | None, text_pair: str | None, label: str
 
     second = None
     # A user who names one text means one text.
-    if text_pair is not None or (text is None and any(guess in source.columns for guess in _TEXT_PAIR)):
-        second = pick("second text", text_pair, _TEXT_PAIR)
-    return pick("text", text, _TEXT), second, pick("label", label, _LABEL)
+    if text_pair_column is not None or (text_column is None and any(guess in source.columns for guess in _TEXT_PAIR)):
+        second = pick("second text", text_pair_column, _TEXT_PAIR)
+    return pick("text", text_column, _TEXT), second, pick("label", label_column, _LABEL)
 
 
 def _split_files(path: Path) -> tuple[Path, Path]:

@@ -224,9 +224,9 @@ def _hub_tables(task: GlueTask) -> dict[str, Table]:
         split: tabulate(
             splits[there],
             f"{HUB} ({task.name}), {there}",
-            text=first,
-            text_pair=second,
-            label="label",
+            text_column=first,
+            text_pair_column=second,
+            label_column="label",
             names=task.classes or None,
         )
         for split, there in task.hub_splits.items()

@@ -36,7 +36,7 @@ def image_folder(
     model: str,
     *,
     size: int | None = None,
-    network: str | None = None,
+    feature_model: str | None = None,
     pipeline: str | None = None,
     held_out: bool = False,
     search_rows: int | None = None,
@@ -49,7 +49,7 @@ def image_folder(
         model: source of the denoiser: its configuration says channels and size, its pipeline the noise, and, of one of
             latents, the VAE and what it is given for no text or class.
         size: scale and crop the images to squares of so many pixels; by default they must be of the model's size.
-        network: source of a vision network in whose space images are compared, see
+        feature_model: source of a vision network in whose space images are compared, see
             [`PretrainedNetwork`][tombola.tasks.images.pretrained_features.PretrainedNetwork]; by default see `features`.
         pipeline: what stands around a model that is a denoiser by itself: source of the pipeline that gives VAE and
             condition, and the noise where the model comes with none.
@@ -78,10 +78,10 @@ def image_folder(
         )
     # Before the classifier is trained.
     studio.shape(train.pixels.shape[1:])
-    if network is None:
+    if feature_model is None:
         space = features(train, dev)
     else:
-        space = PretrainedNetwork(network, train.pixels, device=options.get("device", "cpu"))
+        space = PretrainedNetwork(feature_model, train.pixels, device=options.get("device", "cpu"))
     if held_out:
         options["search_rows"] = rows_held_out(search_rows, options.get("dev_rows"), len(train), len(dev))
     return ImageTask(train, dev, space, schedule=schedule, studio=studio, title=folder.resolve().name, **options)

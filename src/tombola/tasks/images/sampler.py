@@ -22,7 +22,7 @@ def seeded_noise(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
 
 @dataclass(frozen=True)
 class Sampler:
-    """DDIM (Song, Meng, Ermon 2021) without added noise, or Euler's steps of a flow: the start decides the image.
+    """DDIM (Song, Meng, Ermon 2021) without added noise, or Euler's steps of a flow: the noise decides the image.
 
     Attributes:
         schedule: the noise that the denoiser was trained on.
@@ -43,18 +43,18 @@ class Sampler:
         free = {} if self.bounded else {"clip_sample": False, "thresholding": False}
         return DDIMScheduler.from_config(self.schedule.config, timestep_spacing="trailing", **free)
 
-    def draw(self, denoise: Denoise, start: Tensor) -> Tensor:
+    def draw(self, denoise: Denoise, initial_noise: Tensor) -> Tensor:
         """Images or latents [batch, channels, height, width], floats, from noise of their shape; no gradients.
 
-        The batch does not matter: an image depends on its own start alone.
+        The batch does not matter: an image depends on its own noise alone.
         """
         scheduler = self.scheduler()
         if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
-            _set_flow(scheduler, self.steps, start)
+            _set_flow(scheduler, self.steps, initial_noise)
         else:
             scheduler.set_timesteps(self.steps)
         dtype = scheduler.timesteps.dtype
-        images = start
+        images = initial_noise
         with torch.no_grad():
             for timestep in scheduler.timesteps.tolist():
                 times = torch.full((len(images),), timestep, dtype=dtype, device=images.device)
@@ -63,13 +63,13 @@ class Sampler:
         return images.clamp(-1, 1) if self.bounded else images
 
 
-def _set_flow(scheduler: FlowMatchEulerDiscreteScheduler, steps: int, start: Tensor) -> None:
+def _set_flow(scheduler: FlowMatchEulerDiscreteScheduler, steps: int, initial_noise: Tensor) -> None:
     """Choose the steps of a flow as the pipelines of Stable Diffusion 3 and Flux do for latents of such a size."""
     config = scheduler.config
     shift = {}
     if config.use_dynamic_shifting:
         # Of patches of 2 x 2 there are so many.
-        length = (start.shape[2] // 2) * (start.shape[3] // 2)
+        length = (initial_noise.shape[2] // 2) * (initial_noise.shape[3] // 2)
         keys = ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")
         shift["mu"] = calculate_shift(length, *(config[key] for key in keys))
     scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps).tolist(), **shift)

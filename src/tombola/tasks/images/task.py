@@ -236,7 +236,7 @@ class ImageTask(Task):
         device, training = next(model.parameters()).device, model.training
         model.eval()
         try:
-            return self._sample(model, self._starts(split, np.arange(count)).to(device)).cpu()
+            return self._sample(model, self._initial_noise(split, np.arange(count)).to(device)).cpu()
         finally:
             model.train(training)
 
@@ -252,8 +252,8 @@ class ImageTask(Task):
         """As in `Task`. In `train`, `shuffle` is the seed of noise and timesteps too.
 
         Inputs: `images` (or their latents) [batch, channels, height, width], `noise` [batch, levels, channels, height,
-        width], `timesteps` int64 [batch, levels] (one level in `train`) and, but in `train`, `start`: the noise that
-        the sample begins as.
+        width], `timesteps` int64 [batch, levels] (one level in `train`) and, but in `train`, `initial_noise`, which the
+        sample is drawn from.
         """
         pixels = self._encoded(split)
         order = np.arange(len(pixels)) if shuffle is None else np.random.default_rng(shuffle).permutation(len(pixels))
@@ -268,7 +268,7 @@ class ImageTask(Task):
                 inputs["timesteps"] = torch.randint(last, (len(images), 1), generator=generator)
             else:
                 inputs["noise"], inputs["timesteps"] = self._fixed(split, indices)
-                inputs["start"] = self._starts(split, indices)
+                inputs["initial_noise"] = self._initial_noise(split, indices)
             yield Batch(indices, inputs, inputs["noise"])
 
     @override
@@ -281,15 +281,15 @@ class ImageTask(Task):
             noisy, goal, times = noised(self._schedule, images, noise[:, level], timesteps[:, level])
             predicted = denoisers.predict(model, noisy, times, **condition).float()
             losses.append((predicted - goal).square().flatten(1).mean(1))
-        if "start" not in batch.inputs:
+        if "initial_noise" not in batch.inputs:
             return Output(torch.stack(losses).mean(0), images.new_empty(len(images), 0))
-        samples = self._sample(model, batch.inputs["start"])
+        samples = self._sample(model, batch.inputs["initial_noise"])
         return Output(torch.stack(losses).mean(0), self._space(samples))
 
-    def _sample(self, model: nn.Module, start: Tensor) -> Tensor:
-        condition = self._studio.condition(len(start), start.device)
+    def _sample(self, model: nn.Module, initial_noise: Tensor) -> Tensor:
+        condition = self._studio.condition(len(initial_noise), initial_noise.device)
         drawn = self.sampler.draw(
-            lambda noisy, timesteps: denoisers.predict(model, noisy, timesteps, **condition), start
+            lambda noisy, timesteps: denoisers.predict(model, noisy, timesteps, **condition), initial_noise
         )
         return self._studio.decode(drawn)
 
@@ -309,8 +309,8 @@ class ImageTask(Task):
         parts = [self._space(part).cpu().double().numpy() for part in pixels.split(_AT_ONCE)]
         return np.concatenate(parts)
 
-    def _starts(self, split: str, indices: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Tensor:
-        return seeded_noise(self.seen, _seeds(split, "start", indices))
+    def _initial_noise(self, split: str, indices: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Tensor:
+        return seeded_noise(self.seen, _seeds(split, "initial", indices))
 
     def _fixed(self, split: str, indices: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> tuple[Tensor, Tensor]:
         """Noise [n, levels, channels, height, width] and timesteps, int64 [n, levels], of held-out images."""
@@ -324,7 +324,7 @@ class ImageTask(Task):
 
 def _seeds(split: str, what: str, indices: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> list[int]:
     """A seed for each example of a split, of which no two are the same."""
-    stream = ("start", "noise", "time").index(what) + 3 * (split != "dev")
+    stream = ("initial", "noise", "time").index(what) + 3 * (split != "dev")
     # PyTorch's generator for CPUs looks at the lowest 32 bits only.
     return [(stream << 28) + int(index) for index in indices]
 

@@ -1,8 +1,8 @@
 """What a text begins with: the token that a model saw before every document of its pre-training.
 
 It is worth points. SmolLM2 judges 77 % of BLiMP's pairs well after `<|endoftext|>`, 73 % after nothing and 71 % after
-what its tokenizer, made for chatting, calls the beginning. Since tokenizers do not know, the model is asked: the start
-is the one after which held-out text is the least surprising to it.
+what its tokenizer, made for chatting, calls the beginning. Since tokenizers do not know, the model is asked: the BOS
+token is the one after which held-out text is the least surprising to it.
 """
 
 import math
@@ -25,25 +25,25 @@ from tombola.tasks.language.log_likelihood import Reading, read
 from tombola.tasks.language.packing import pack
 
 TEXTS, TOKENS = 64, 24
-"""Texts that are asked of, and tokens of each: the start is felt most just after it."""
+"""Texts that are asked of, and tokens of each: it is felt most just after it."""
 NONE = "none"
-START_FILE = "start_token.json"
+BOS_TOKEN_FILE = "bos_token.json"
 """Lies beside a saved model, so that whoever loads it reads as before."""
 _KNOWN = ("<|endoftext|>", "<|begin_of_text|>", "<bos>", "<s>", "</s>")
 
 
 @dataclass(frozen=True)
-class Start:
-    """The start token and what it rests on.
+class BosToken:
+    """The BOS token and what it rests on.
 
     Attributes:
-        token: its id; None for nothing.
+        token_id: its id; None for nothing.
         name: as the tokenizer writes it; `none` for nothing.
         chosen: `given`, or `by held-out text`, or `the tokenizer's`.
         nats: candidate → mean nats per token of held-out text after it, empty where nothing was compared.
     """
 
-    token: int | None
+    token_id: int | None
     name: str
     chosen: str
     nats: Mapping[str, float]
@@ -58,7 +58,7 @@ class Start:
 
     @classmethod
     def read(cls, tokenizer: PreTrainedTokenizerBase, path: Path) -> Self:
-        """The start that a file of facts tells.
+        """The BOS token that a file of facts tells.
 
         Raises:
             TombolaError: the file is damaged, or the tokenizer has no such token.
@@ -67,40 +67,38 @@ class Start:
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, facts: Mapping[str, object], where: str) -> Self:
-        """The start that facts tell.
+        """The BOS token that facts tell.
 
         Raises:
             TombolaError: they are damaged, or the tokenizer has no such token.
         """
         name, chosen, nats = facts.get("name"), facts.get("chosen"), facts.get("nats")
         if not isinstance(name, str) or not isinstance(chosen, str) or not isinstance(nats, dict):
-            raise TombolaError(f"{where} is damaged; delete it, and the start token is found again")
+            raise TombolaError(f"{where} is damaged; delete it, and the BOS token is found again")
         known = {str(one): float("inf") if value is None else float(value) for one, value in nats.items()}
-        return cls(named(tokenizer, name).token, name, chosen, known)
+        return cls(named(tokenizer, name).token_id, name, chosen, known)
 
 
-def named(tokenizer: PreTrainedTokenizerBase, name: str) -> Start:
-    """The start of that name: `none`, `bos`, `eos`, or a token as the tokenizer writes it.
+def named(tokenizer: PreTrainedTokenizerBase, name: str) -> BosToken:
+    """The BOS token of that name: `none`, `bos`, `eos`, or a token as the tokenizer writes it.
 
     Raises:
         TombolaError: the tokenizer has no such token.
     """
     if name == NONE:
-        return Start(None, NONE, "given", {})
+        return BosToken(None, NONE, "given", {})
     text = {"bos": tokenizer.bos_token, "eos": tokenizer.eos_token}.get(name, name)
     token = None if text is None else tokenizer.get_vocab().get(text)
     if token is None:
-        raise TombolaError(
-            f"the tokenizer has no start token {name!r}; choose auto, {', '.join(candidates(tokenizer))}"
-        )
-    return Start(token, str(text), "given", {})
+        raise TombolaError(f"the tokenizer has no BOS token {name!r}; choose auto, {', '.join(candidates(tokenizer))}")
+    return BosToken(token, str(text), "given", {})
 
 
-def conventional(tokenizer: PreTrainedTokenizerBase) -> Start:
+def conventional(tokenizer: PreTrainedTokenizerBase) -> BosToken:
     """What the tokenizer begins with: its beginning or else its end token; for a model that knows nothing yet."""
     text = tokenizer.bos_token or tokenizer.eos_token
     token = None if text is None else tokenizer.get_vocab().get(text)
-    return Start(token, NONE if token is None else str(text), "the tokenizer's", {})
+    return BosToken(token, NONE if token is None else str(text), "the tokenizer's", {})
 
 
 def candidates(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
@@ -114,7 +112,7 @@ def candidates(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
     return found
 
 
-def choose(model: nn.Module, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Start:
+def choose(model: nn.Module, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> BosToken:
     """The candidate after which the first tokens of texts are the least surprising to the model.
 
     The first token of all is left out: after nothing, nobody can predict it.
@@ -125,17 +123,17 @@ def choose(model: nn.Module, tokenizer: PreTrainedTokenizerBase, texts: Sequence
     encoder = Encoder(tokenizer, None, TOKENS)
     beginnings = [tokens[:TOKENS] for tokens in encoder.tokens(texts[:TEXTS]) if len(tokens) > 1]
     if not beginnings:
-        raise TombolaError("there is no text to find the start token with; name one")
+        raise TombolaError("there is no text to find the BOS token with; name one")
     options = candidates(tokenizer)
     nats = {name: _nats(model, token, beginnings) for name, token in options.items()}
     # NaN is no minimum.
     name = min(nats, key=lambda one: np.nan_to_num(nats[one], nan=np.inf))
-    return Start(options[name], name, "by held-out text", nats)
+    return BosToken(options[name], name, "by held-out text", nats)
 
 
 def _nats(model: nn.Module, token: int | None, beginnings: Sequence[tuple[int, ...]]) -> float:
-    start = () if token is None else (token,)
-    items = [Item("text", ((*start, *tokens),), (len(start) + 1,), 1, 0, (1.0,)) for tokens in beginnings]
+    before = () if token is None else (token,)
+    items = [Item("text", ((*before, *tokens),), (len(before) + 1,), 1, 0, (1.0,)) for tokens in beginnings]
     device, training = device_of(model), model.training
     model.eval()
     found = []

@@ -21,13 +21,13 @@ class Encoder:
 
     Args:
         tokenizer: of the model.
-        start: the token before everything; None for nothing.
+        bos_token_id: the token before everything; None for nothing.
         positions: tokens that the model can read at once.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, start: int | None, positions: int) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, bos_token_id: int | None, positions: int) -> None:
         self._tokenizer = tokenizer
-        self._start: Tokens = () if start is None else (start,)
+        self._bos: Tokens = () if bos_token_id is None else (bos_token_id,)
         self._positions = positions
 
     def items(self, ability: Ability) -> list[Item]:
@@ -60,7 +60,7 @@ class Encoder:
     def windows(self, text: str) -> Iterator[Item]:
         """A text, cut into windows as long as the context; each begins with the last token of the one before it."""
         tokens, sizes = self._sized(text)
-        tokens, sizes = (*self._start, *tokens), [0.0] * len(self._start) + sizes
+        tokens, sizes = (*self._bos, *tokens), [0.0] * len(self._bos) + sizes
         # A text of one token, and nothing before it, leaves nothing to predict.
         for begin in range(0, len(tokens) - 1, self._positions):
             end = begin + self._positions + 1
@@ -68,7 +68,7 @@ class Encoder:
             yield Item("text", (tokens[begin:end],), (1,), 1, 0, (float(sum(sizes[begin + 1 : end])),))
 
     def blocks(self, texts: Iterable[str], length: int, count: int) -> list[Item]:
-        """Blocks of `length` tokens to read, from texts one after another with the start token before each.
+        """Blocks of `length` tokens to read, from texts one after another with the BOS token before each.
 
         Whole blocks only, unless the texts do not fill one.
         """
@@ -76,8 +76,8 @@ class Encoder:
         sizes: list[float] = []
         for text in texts:
             tokens, bytes_of = self._sized(text)
-            ids += (*self._start, *tokens)
-            sizes += (*[0] * len(self._start), *bytes_of)
+            ids += (*self._bos, *tokens)
+            sizes += (*[0] * len(self._bos), *bytes_of)
             if len(ids) > length * count:
                 break
         whole = max(1, min(count, (len(ids) - 1) // length))
@@ -89,16 +89,16 @@ class Encoder:
         return found
 
     def stream(self, texts: Iterable[str]) -> list[int]:
-        """The tokens of texts one after another, with the start token before each."""
-        return [token for tokens in self.tokens(texts) for token in (*self._start, *tokens)]
+        """The tokens of texts one after another, with the BOS token before each."""
+        return [token for tokens in self.tokens(texts) for token in (*self._bos, *tokens)]
 
     def _item(self, ability: Ability, example: Example, tokens: dict[str, Tokens]) -> Item:
         sequences, given = [], []
         for context in (example.context, *example.free):
             for choice in example.choices:
                 whole = tokens[context + choice]
-                sequences.append((*self._start, *whole))
-                given.append(len(self._start) + (common([tokens[context], whole]) if context else 0))
+                sequences.append((*self._bos, *whole))
+                given.append(len(self._bos) + (common([tokens[context], whole]) if context else 0))
         if len(sequences) > 1 and not example.context and not ability.per_character:
             # What all sentences begin with adds the same to each.
             given = [common(sequences)] * len(sequences)

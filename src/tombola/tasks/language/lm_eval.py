@@ -48,7 +48,7 @@ def score(
     folder: Path | None = None,
     limit: int | None = None,
     batch_size: int = 16,
-    start: int | None = None,
+    bos_token_id: int | None = None,
     seed: int | None = None,
 ) -> tuple[HarnessScore, ...]:
     """Evaluate a model on tasks of the harness.
@@ -61,7 +61,7 @@ def score(
         folder: YAML files of tasks of one's own, looked at before its own.
         limit: documents of each task; None for all.
         batch_size: of its model.
-        start: id of the token that it puts before texts that nothing comes before; by default its own choice.
+        bos_token_id: id of the token that it puts before texts that nothing comes before; by default its own choice.
         seed: of few-shot samples and bootstraps; None for those of the harness.
 
     Raises:
@@ -79,7 +79,7 @@ def score(
             raise TombolaError(f"lm-evaluation-harness knows no task {name!r}; lm-eval ls tasks lists them")
     # The harness takes the first of several NaN for the best, so that a broken model would answer all rightly.
     causal(model)
-    options: dict[str, Any] = {} if start is None else {"prefix_token_id": start}
+    options: dict[str, Any] = {} if bos_token_id is None else {"prefix_token_id": bos_token_id}
     training = model.training
     model.eval()
     try:

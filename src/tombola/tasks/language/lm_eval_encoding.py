@@ -1,6 +1,6 @@
 """From text to tokens as lm-evaluation-harness does it, so that its tasks have its numbers here.
 
-It differs from our own way in four things. What the tokenizer adds of itself before a text stays. The start token is
+It differs from our own way in four things. What the tokenizer adds of itself before a text stays. The BOS token is
 the tokenizer's, and is only put where nothing comes before a choice. The border between context and choice is counted
 in tokens of the context alone. What is longer than the model's context is cut on the left.
 """
@@ -34,13 +34,13 @@ def harness_items(ability: Ability, tokenizer: PreTrainedTokenizerBase, position
 
 class _HarnessEncoder:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, positions: int) -> None:
-        start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-        if start is None:
+        bos = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+        if bos is None:
             raise TombolaError(
                 "lm-evaluation-harness begins with the tokenizer's bos or eos token, and it has neither; give one"
             )
-        self._tokenizer, self._positions, self._start = tokenizer, positions, int(start)
-        self._beginning = str(tokenizer.decode(self._start))
+        self._tokenizer, self._positions, self._bos_token_id = tokenizer, positions, int(bos)
+        self._beginning = str(tokenizer.decode(self._bos_token_id))
         self._known: dict[str, Tokens] = {}
 
     def item(self, ability: Ability, example: Example) -> Item:
@@ -64,14 +64,14 @@ class _HarnessEncoder:
         size = example.sizes[0] if example.sizes else float(len(example.choices[0].encode()))
         for begin in range(0, len(tokens), each):
             end = min(begin + each, len(tokens))
-            before = (self._start,) if begin == 0 else tokens[max(0, end - each - 1) : begin]
+            before = (self._bos_token_id,) if begin == 0 else tokens[max(0, end - each - 1) : begin]
             share = (end - begin) / len(tokens)
             yield Item("text", ((*before, *tokens[begin:end]),), (len(before),), 1, 0, (size * share,))
 
     def _pair(self, context: str, choice: str) -> tuple[Tokens, Tokens]:
         if not context:
             rest = self._encode(choice, bare=True)
-            return (rest[:1], rest[1:]) if rest[:1] == (self._start,) else ((self._start,), rest)
+            return (rest[:1], rest[1:]) if rest[:1] == (self._bos_token_id,) else ((self._bos_token_id,), rest)
         # Spaces at the end of a context belong to what follows, as tokenizers join them to it.
         kept = context.rstrip()
         choice, context = context[len(kept) :] + choice, kept

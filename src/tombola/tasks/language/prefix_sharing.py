@@ -1,6 +1,6 @@
 """Prefix sharing: items that begin alike share a row, and what they share is read once.
 
-Inside of an item the tree does that already. Across items it is the start token, the first words of sentences, the
+Inside of an item the tree does that already. Across items it is the BOS token, the first words of sentences, the
 instruction of a prompt, the examples that go before a question. Rows of several items serve passes without gates: a
 gate belongs to an example, and a row to one example then.
 """

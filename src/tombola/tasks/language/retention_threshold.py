@@ -8,17 +8,17 @@ from typing import Self
 from tombola.foundations.errors import TombolaError
 
 
-def share_to_keep(threshold: float, keep: str | None) -> float:
-    """The share of the full score that a search keeps: what must not be lost goes before the threshold.
+def retained_share(threshold: float, retain: str | None) -> float:
+    """The share of the full score that a search retains: what must not be lost goes before the threshold.
 
     Raises:
-        TombolaError: as `Keeping.parse`.
+        TombolaError: as `RetentionThreshold.parse`.
     """
-    return threshold if keep is None else Keeping.parse(keep).share
+    return threshold if retain is None else RetentionThreshold.parse(retain).share
 
 
 @dataclass(frozen=True)
-class Keeping:
+class RetentionThreshold:
     """A threshold.
 
     Attributes:
@@ -42,10 +42,10 @@ class Keeping:
         """
         found = re.fullmatch(r"\s*(?:([^<>=\s]+)\s*>=\s*)?([0-9]*\.?[0-9]+)\s*", text)
         if found is None:
-            raise TombolaError(f"cannot read {text!r}; write what must be kept as grammar>=0.9, or as 0.9")
+            raise TombolaError(f"cannot read {text!r}; write what must be retained as grammar>=0.9, or as 0.9")
         ability, share = found[1], float(found[2])
         if abilities is not None and ability is not None and ability not in abilities:
             raise TombolaError(f"unknown ability {ability!r} in {text!r}; there are: {', '.join(abilities)}")
         if not 0 < share <= 1:
-            raise TombolaError(f"the share to keep must lie above 0 and at most at 1, not {found[2]}")
+            raise TombolaError(f"the share to retain must lie above 0 and at most at 1, not {found[2]}")
         return cls(ability, share)

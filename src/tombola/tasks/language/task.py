@@ -29,15 +29,15 @@ from tombola.tasks.language.abilities import catalog
 from tombola.tasks.language.abilities.ability import BITS, Ability
 from tombola.tasks.language.abilities.chance_corrected import Scale, alone, reference, understanding
 from tombola.tasks.language.abilities.retention import Retained, learned, measure, retention
-from tombola.tasks.language.bos_token import START_FILE, Start, conventional, named
-from tombola.tasks.language.bos_token import choose as choose_start
+from tombola.tasks.language.bos_token import BOS_TOKEN_FILE, BosToken, conventional, named
+from tombola.tasks.language.bos_token import choose as choose_bos_token
 from tombola.tasks.language.context_length import positions_of
 from tombola.tasks.language.encoding import Encoder
 from tombola.tasks.language.item import RULES, Item
 from tombola.tasks.language.log_likelihood import Reading, causal, choose, read, sums
 from tombola.tasks.language.packing import pack
 from tombola.tasks.language.prefix_sharing import Grove, apart, in_order, plant
-from tombola.tasks.language.retention_threshold import Keeping
+from tombola.tasks.language.retention_threshold import RetentionThreshold
 from tombola.tasks.language.text_generation import NOTHING, PROMPTS, NotFiniteError, Sampling, Writing, write
 from tombola.tasks.language.truncation import bounded
 from tombola.tasks.language.unigram_baseline import guess_bits
@@ -81,12 +81,12 @@ class LanguageTask(Task):
         text: texts to calibrate and train on; none of them may be among the examples.
         tokenizer: of the model; see `tokenizer_of`.
         positions: tokens that the model can read at once; longer texts are cut into windows.
-        start: what every text begins with: `none`, `bos`, `eos`, a token as the tokenizer writes it, or `auto`, to ask
-            the weights of `source` (see `tombola.tasks.language.bos_token`).
+        bos_token: what every text begins with: `none`, `bos`, `eos`, a token as the tokenizer writes it, or `auto`, to
+            ask the weights of `source` (see `tombola.tasks.language.bos_token`).
         source: of the pre-trained model whose weights say what a text begins with; None for the first that is settled.
         train: blocks of the split `train`, as many as the text fills.
         calibration: the same of the split `calibration`.
-        keep: what must be held: with a name in it, the score is that ability's alone.
+        retain: what must be held: with a name in it, the score is that ability's alone.
         counted: names of the abilities that the score is the mean of; None for all.
         held_out: share of each ability's examples that is held out as the split `search`, so that nothing is chosen on
             those that judge; 0 for none.
@@ -114,11 +114,11 @@ class LanguageTask(Task):
         tokenizer: PreTrainedTokenizerBase,
         *,
         positions: int = LONGEST,
-        start: str = AUTO,
+        bos_token: str = AUTO,
         source: str | None = None,
         train: Blocks | None = None,
         calibration: Blocks | None = None,
-        keep: Keeping | None = None,
+        retain: RetentionThreshold | None = None,
         counted: Sequence[str] | None = None,
         held_out: float = 0.0,
         text_tokens: int | None = None,
@@ -161,13 +161,13 @@ class LanguageTask(Task):
         }
         self._attention = attention
         self._trust_remote_code = trust_remote_code
-        self.start = None if start == AUTO else named(tokenizer, start)
+        self.bos_token = None if bos_token == AUTO else named(tokenizer, bos_token)
         self._source = source
         self._readings: dict[tuple[str, str], Reading] = {}
         self._items: dict[str, list[Item]] = {}
         self._rows: dict[tuple[str, int, int | None], list[Grove]] = {}
         self._numbers: dict[str, list[int]] = {}
-        self.keep = keep or Keeping(None, 0.9)
+        self.retain = retain or RetentionThreshold(None, 0.9)
         self.learned: tuple[str, ...] | None = None
         self._count(names if counted is None else counted)
 
@@ -177,10 +177,10 @@ class LanguageTask(Task):
         source: str,
         abilities: Sequence[str] = catalog.DEFAULT,
         *,
-        text: Path | None = None,
+        text_file: Path | None = None,
         rows: int | None = None,
         seed: int = 0,
-        keep: str | None = None,
+        retain: str | None = None,
         **options: Any,
     ) -> Self:
         """The task for a model, from names.
@@ -188,11 +188,11 @@ class LanguageTask(Task):
         Args:
             source: of the model: asset, local folder or hub id; its tokenizer and configuration are read.
             abilities: `KIND` or `KIND=PATH`, see `tombola.tasks.language.abilities.catalog`.
-            text: a text file to calibrate, train and judge on instead of plot summaries; `wikitext` for the hub's.
+            text_file: a text file to calibrate, train and judge on instead of plot summaries; `wikitext` for the hub's.
             rows: use a seeded sample of so many examples of each ability, spread evenly over its groups, and of texts
                 64 tokens for each of them; None for all.
             seed: of samples, of what is held out, and of whatever is generated.
-            keep: `0.9`, or `ABILITY>=0.9`.
+            retain: `0.9`, or `ABILITY>=0.9`.
             options: those of the class.
 
         Raises:
@@ -203,17 +203,17 @@ class LanguageTask(Task):
         with sources.quiet(), sources.loading(source):
             config = AutoConfig.from_pretrained(path, trust_remote_code=trust)
         _check_kind(source, config)
-        if text is not None:
-            abilities = [f"{name}={text}" if name == "language-modelling" else name for name in abilities]
+        if text_file is not None:
+            abilities = [f"{name}={text_file}" if name == "language-modelling" else name for name in abilities]
         opened = catalog.open_abilities(abilities, rows=rows, seed=seed)
         options.setdefault("positions", min(LONGEST, positions_of(config) or LONGEST))
         if rows is not None:
             options.setdefault("text_tokens", rows * _TOKENS_OF_A_ROW)
-        if keep is not None:
-            options["keep"] = Keeping.parse(keep, [ability.name for ability in opened])
+        if retain is not None:
+            options["retain"] = RetentionThreshold.parse(retain, [ability.name for ability in opened])
         return cls(
             opened,
-            catalog.training_text(text).train,
+            catalog.training_text(text_file).train,
             tokenizer_of(source, trust_remote_code=trust),
             source=source,
             seed=seed,
@@ -233,10 +233,10 @@ class LanguageTask(Task):
     def judging(self, full: Predictions) -> "LanguageTask":
         """The task whose score is the mean of the abilities that a full model with these predictions has."""
         have = learned(measure(self.abilities, full, self.references("dev")))
-        if self.keep.ability is not None and self.keep.ability not in have:
+        if self.retain.ability is not None and self.retain.ability not in have:
             raise TombolaError(
-                f"the full model is at chance in {self.keep.ability}, so that none of it can be kept; name another "
-                "ability"
+                f"the full model is at chance in {self.retain.ability}, so that none of it can be retained; name "
+                "another ability"
             )
         other = self.counting(have)
         other.learned = have
@@ -251,8 +251,8 @@ class LanguageTask(Task):
 
     def _count(self, names: Sequence[str]) -> None:
         numbers = {ability.name: number for number, ability in enumerate(self.abilities)}
-        if self.keep.ability is not None:
-            names = [self.keep.ability]
+        if self.retain.ability is not None:
+            names = [self.retain.ability]
         for name in names:
             if name not in numbers:
                 raise TombolaError(f"unknown ability {name!r}; there are: {', '.join(numbers)}")
@@ -268,9 +268,9 @@ class LanguageTask(Task):
             "title": self.title,
             "metric": self.metric.name,
             "higher_is_better": True,
-            "start": None if self.start is None else self.start.name,
-            "start_chosen": None if self.start is None else self.start.chosen,
-            "start_nats": {} if self.start is None else dict(self.start.nats),
+            "bos_token": None if self.bos_token is None else self.bos_token.name,
+            "bos_token_chosen": None if self.bos_token is None else self.bos_token.chosen,
+            "bos_token_nats": {} if self.bos_token is None else dict(self.bos_token.nats),
             # Only once the full model was judged is it known what counts.
             **({} if self.learned is None else {"counted": list(self.counted)}),
             "abilities": [
@@ -307,14 +307,14 @@ class LanguageTask(Task):
                         "that was trained to predict the next token"
                     )
         assert isinstance(model, PreTrainedModel)
-        if self.start is None:
-            self._find_start(source, state, model)
+        if self.bos_token is None:
+            self._find_bos_token(source, state, model)
         self.settle(model)
         recognise(model)
         return model
 
     def settle(self, model: nn.Module) -> None:
-        """Find out what depends on the model: the start token, if it is to be found, and how the model is read.
+        """Find out what depends on the model: the BOS token, if it is to be found, and how the model is read.
 
         `load` does it. A model that was loaded otherwise must be settled before it is scored: a whole one, as what is
         made of it is read in the same way.
@@ -333,9 +333,9 @@ class LanguageTask(Task):
             raise TombolaError(
                 f"texts of {self.positions} tokens do not fit into this model's {positions} positions; give positions"
             )
-        if self.start is None:
+        if self.bos_token is None:
             causal(model)
-            self.start = choose_start(model, self.tokenizer, self._text)
+            self.bos_token = choose_bos_token(model, self.tokenizer, self._text)
         if _key(model) not in self._readings:
             self._readings[_key(model)] = choose(model, self._encoded("dev"))
 
@@ -345,54 +345,54 @@ class LanguageTask(Task):
         with sources.quiet():
             model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
-        if self.start is not None:
-            write_json(folder / START_FILE, self.start.facts())
+        if self.bos_token is not None:
+            write_json(folder / BOS_TOKEN_FILE, self.bos_token.facts())
 
-    def find_start(self) -> Start:
+    def find_bos_token(self) -> BosToken:
         """What every text begins with, found out now if it is not known: by the weights of the task's `source`.
 
         Raises:
             TombolaError: the task has no source, or its model cannot be loaded.
         """
-        if self.start is None:
+        if self.bos_token is None:
             if self._source is None:
-                raise TombolaError("the start token depends on the model; give the task its source, or the start token")
+                raise TombolaError("the BOS token depends on the model; give the task its source, or the BOS token")
             self.load(self._source, seed=0)
-        assert self.start is not None
-        return self.start
+        assert self.bos_token is not None
+        return self.bos_token
 
-    def fix_start(self, start: Start | str) -> None:
-        """Use this start from now on: as it was found before, in a study that is resumed, or by its name.
+    def fix_bos_token(self, bos_token: BosToken | str) -> None:
+        """Use this BOS token from now on: as it was found before, in a study that is resumed, or by its name.
 
         Raises:
             TombolaError: the tokenizer has no such token.
         """
-        found = named(self.tokenizer, start) if isinstance(start, str) else start
-        if self.start is None or found.token != self.start.token:
+        found = named(self.tokenizer, bos_token) if isinstance(bos_token, str) else bos_token
+        if self.bos_token is None or found.token_id != self.bos_token.token_id:
             # What was encoded, and tried, began otherwise.
             self._items, self._numbers, self._readings, self._rows = {}, {}, {}, {}
-        self.start = found
+        self.bos_token = found
 
     @override
     def known(self) -> Mapping[str, Any]:
-        return {} if self.start is None else {"start": self.start.facts()}
+        return {} if self.bos_token is None else {"bos_token": self.bos_token.facts()}
 
     @override
     def recall(self, known: Mapping[str, Any]) -> None:
-        if "start" in known:
-            self.fix_start(Start.of(self.tokenizer, known["start"], "the parent's start token"))
+        if "bos_token" in known:
+            self.fix_bos_token(BosToken.of(self.tokenizer, known["bos_token"], "the parent's BOS token"))
 
-    def _find_start(self, source: str, state: State, model: nn.Module) -> None:
-        """The start that does not depend on which model is loaded first."""
-        stored = Path(sources.locate(source)) / START_FILE
+    def _find_bos_token(self, source: str, state: State, model: nn.Module) -> None:
+        """The BOS token that does not depend on which model is loaded first."""
+        stored = Path(sources.locate(source)) / BOS_TOKEN_FILE
         if state != "init" and stored.is_file():
             # It was found for the model that this one was made of.
-            self.fix_start(Start.read(self.tokenizer, stored))
+            self.fix_bos_token(BosToken.read(self.tokenizer, stored))
         elif self._source is not None and (self._source, "pretrained") != (source, state):
             self.load(self._source, seed=0)
         elif state == "init":
             # Random weights have no opinion.
-            self.start = conventional(self.tokenizer)
+            self.bos_token = conventional(self.tokenizer)
 
     @override
     def size(self, split: str) -> int:
@@ -478,7 +478,8 @@ class LanguageTask(Task):
         self, model: nn.Module, full: nn.Module, sampling: Sampling, prompts: Sequence[str] = PROMPTS
     ) -> Writing:
         try:
-            return write(model, full, self.tokenizer, start=self.find_start().token, prompts=prompts, sampling=sampling)
+            bos = self.find_bos_token().token_id
+            return write(model, full, self.tokenizer, bos_token_id=bos, prompts=prompts, sampling=sampling)
         except NotFiniteError:
             return NOTHING
 
@@ -504,15 +505,15 @@ class LanguageTask(Task):
         return self._items[split]
 
     def _encoder(self) -> Encoder:
-        if self.start is None:
+        if self.bos_token is None:
             raise TombolaError(
-                "the start token depends on the model: load the model through the task, call settle(model), or "
-                "give the start token"
+                "the BOS token depends on the model: load the model through the task, call settle(model), or "
+                "give the BOS token"
             )
-        return Encoder(self.tokenizer, self.start.token, self.positions)
+        return Encoder(self.tokenizer, self.bos_token.token_id, self.positions)
 
     def calibration_text(
-        self, count: int = windowing.SEQUENCES, length: int = windowing.LENGTH, seed: int = 0
+        self, count: int = windowing.SAMPLES, length: int = windowing.SEQUENCE_LENGTH, seed: int = 0
     ) -> list[Tensor]:
         """What a model reads while the sizes of its activations are taken: stretches of the training text, drawn.
 

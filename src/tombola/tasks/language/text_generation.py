@@ -111,7 +111,7 @@ def write(
     full: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
     *,
-    start: int | None = None,
+    bos_token_id: int | None = None,
     prompts: Sequence[str] = PROMPTS,
     sampling: Sampling | None = None,
 ) -> Writing:
@@ -121,7 +121,7 @@ def write(
         model: the one that writes: whole, or shrunk. A masked one writes as the whole one, as gates know no sampling.
         full: the full model, which says how surprising the texts are.
         tokenizer: of both.
-        start: id of the token before each prompt.
+        bos_token_id: id of the token before each prompt.
         prompts: what is continued.
         sampling: how.
 
@@ -132,7 +132,7 @@ def write(
     if not prompts:
         raise TombolaError("there is nothing to continue; give at least one prompt")
     sampling = sampling or Sampling()
-    begun = [_prompt(tokenizer, prompt, start) for prompt in prompts]
+    begun = [_prompt(tokenizer, prompt, bos_token_id) for prompt in prompts]
     room = positions_of(getattr(model, "config", None))
     if room is not None and max(map(len, begun)) >= room:
         raise TombolaError(f"a prompt of {max(map(len, begun))} tokens leaves no room in {room} positions; shorten it")
@@ -173,9 +173,9 @@ def _grams(text: Sequence[int], n: int) -> list[tuple[int, ...]]:
     return [tuple(text[i : i + n]) for i in range(len(text) - n + 1)]
 
 
-def _prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, start: int | None) -> list[int]:
+def _prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, bos_token_id: int | None) -> list[int]:
     ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    return [*([] if start is None else [start]), *ids]
+    return [*([] if bos_token_id is None else [bos_token_id]), *ids]
 
 
 def _chances(prompt: str, sampling: Sampling) -> NDArray[np.float64]:

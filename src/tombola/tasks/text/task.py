@@ -103,9 +103,9 @@ class TextTask(Task):
         dev: Iterable[Mapping[str, object]],
         tokenizer: PreTrainedTokenizerBase,
         *,
-        text: str = "text",
-        text_pair: str | None = None,
-        label: str = "label",
+        text_column: str = "text",
+        text_pair_column: str | None = None,
+        label_column: str = "label",
         regression: bool = False,
         name: str = "your-data",
         **options: Any,
@@ -115,7 +115,7 @@ class TextTask(Task):
         Args:
             train, dev: the rows; label names are read from `train`.
             tokenizer: of the model.
-            text, text_pair, label: names of the columns.
+            text_column, text_pair_column, label_column: names of the columns.
             regression: the label is a number to be met, not a class.
             name: of the task.
             options: those of the class.
@@ -124,7 +124,13 @@ class TextTask(Task):
             TombolaError: a row lacks a column or has a label that training does not.
         """
         corpus = Corpus.from_rows(
-            train, dev, text=text, text_pair=text_pair, label=label, regression=regression, name=name
+            train,
+            dev,
+            text_column=text_column,
+            text_pair_column=text_pair_column,
+            label_column=label_column,
+            regression=regression,
+            name=name,
         )
         return cls(corpus, tokenizer, **options)
 

@@ -147,7 +147,7 @@ def test_questions_endings_and_entailment_are_asked_as_documented(tmp_path: Path
 
 def test_sentiment_is_calibrated_on_content_free_inputs() -> None:
     rows = [{"text": t, "label": label} for t, label in (("awful", "rotten"), ("lovely", "zfresh"))]
-    made = sentiment.load(Corpus.from_rows(rows, rows, text="text", label="label"))
+    made = sentiment.load(Corpus.from_rows(rows, rows, text_column="text", label_column="label"))
     assert [e.choices[e.gold] for e in made.examples] == [" negative", " positive"]
     assert made.examples[0].context == "Review: awful\nSentiment:"
     assert made.examples[0].free == ("Review: N/A\nSentiment:", "Review: [MASK]\nSentiment:", "Review: \nSentiment:")

@@ -13,7 +13,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.abilities.chance_corrected import Scale, reference, understanding
 from tombola.tasks.language.abilities.retention import learned, measure, retention, share_interval
-from tombola.tasks.language.retention_threshold import Keeping
+from tombola.tasks.language.retention_threshold import RetentionThreshold
 
 SCALES = (Scale(False, 0.5), Scale(True, 8.0), Scale(False, 0.1))
 SIZES = (0, 37, 0)
@@ -187,9 +187,11 @@ def test_the_interval_is_where_the_difference_is_no_longer_found() -> None:
 
 def test_what_is_kept_is_read() -> None:
     names = ("grammar", "language-modelling")
-    assert Keeping.parse("grammar>=0.9", names) == Keeping("grammar", 0.9)
-    assert Keeping.parse(" language-modelling >= .75 ", names) == Keeping("language-modelling", 0.75)
-    assert Keeping.parse("0.95", names) == Keeping(None, 0.95)
+    assert RetentionThreshold.parse("grammar>=0.9", names) == RetentionThreshold("grammar", 0.9)
+    assert RetentionThreshold.parse(" language-modelling >= .75 ", names) == RetentionThreshold(
+        "language-modelling", 0.75
+    )
+    assert RetentionThreshold.parse("0.95", names) == RetentionThreshold(None, 0.95)
     for text, said in (
         ("grammer>=0.9", "unknown ability 'grammer'.*grammar, language-modelling"),
         ("grammar>0.9", "write what must be kept as grammar>=0.9"),
@@ -198,4 +200,4 @@ def test_what_is_kept_is_read() -> None:
         ("grammar", "write what must be kept"),
     ):
         with pytest.raises(TombolaError, match=said):
-            Keeping.parse(text, names)
+            RetentionThreshold.parse(text, names)

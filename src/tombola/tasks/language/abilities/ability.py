@@ -46,7 +46,7 @@ class Ability:
     """One ability: a curve of the retention profile.
 
     Attributes:
-        name: for columns, flags and `--keep`.
+        name: for columns, flags and `--retain`.
         title: for people.
         rule: how an example is judged, see `tombola.tasks.language.item`.
         examples: at least one.
