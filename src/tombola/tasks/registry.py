@@ -14,7 +14,7 @@ _OURS = ("text", "language", "images")
 ENTRY_POINTS = "tombola.regimes"
 """Group of the entry points by which an installed package brings regimes of its own."""
 
-_registered: dict[str, Regime] = {}
+registered: dict[str, Regime] = {}
 
 
 def register(regime: Regime) -> None:
@@ -32,17 +32,17 @@ def register(regime: Regime) -> None:
             raise TombolaError(
                 f"the regime {other.name} has the name or a task of {regime.name} already; choose others"
             )
-    _registered[regime.name] = regime
+    registered[regime.name] = regime
 
 
 def regimes() -> tuple[Regime, ...]:
     """All regimes, Tombola's first."""
-    if not _registered:
+    if not registered:
         for name in _OURS:
-            _registered[name] = import_module(f"tombola.tasks.{name}.regime").REGIME
+            registered[name] = import_module(f"tombola.tasks.{name}.regime").REGIME
         for entry in entry_points(group=ENTRY_POINTS):
             register(entry.load())
-    return tuple(_registered.values())
+    return tuple(registered.values())
 
 
 def named_tasks() -> tuple[str, ...]:
