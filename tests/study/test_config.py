@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tombola.tasks.presets import TEXT_PRESETS
+from tombola.tasks.regimes import OWN_TEXTS, REGIMES, TEXTS, regime_of
 
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.search import SearchOptions
 from tombola.study.config import ANALYSES, StudyConfig
-from tombola.tasks.presets import TEXT_PRESETS
-from tombola.tasks.regimes import OWN_TEXTS, REGIMES, TEXTS, regime_of
 from tombola.training import lora as low_rank
 from tombola.training.loop import Recipe
 
