@@ -26,7 +26,7 @@ def other(tmp_path: Path) -> Path:
             model.save_pretrained(folder)
             tokenizer().save_pretrained(folder)
             return folder
-    raise AssertionError(f"no random model prefers another start than {made.bos_token.name}")
+    raise AssertionError(f"no random model prefers another BOS token than {made.bos_token.name}")
 
 
 def test_it_is_that_of_the_source_whichever_model_is_loaded_first(tmp_path: Path) -> None:
@@ -61,11 +61,11 @@ def test_a_saved_model_brings_it_along(tmp_path: Path) -> None:
     told.load(str(tmp_path), seed=0, state="trained")
     assert told.bos_token is not None
     assert told.bos_token.name == "none"
-    file = tmp_path / "start_token.json"
+    file = tmp_path / "bos_token.json"
     record = json.loads(file.read_text(encoding="utf-8"))
     assert record == {"name": "</s>", "chosen": "given", "nats": {}}
     for content, said in (
-        ('{"name": "<x>", "chosen": "given", "nats": {}}', "no start token '<x>'"),
+        ('{"name": "<x>", "chosen": "given", "nats": {}}', "no BOS token '<x>'"),
         ("{}", "damaged"),
     ):
         file.write_text(content, encoding="utf-8")
@@ -75,17 +75,17 @@ def test_a_saved_model_brings_it_along(tmp_path: Path) -> None:
 
 def test_what_was_found_can_be_fixed_again() -> None:
     found = task(bos_token="auto", source=str(checkpoint()))
-    start = found.find_bos_token()
-    assert len(start.nats) == 4
+    bos = found.find_bos_token()
+    assert len(bos.nats) == 4
     resumed = task(bos_token="auto", source="nowhere")
-    resumed.fix_bos_token(start)
-    assert resumed.facts()["start_nats"] == dict(start.nats)
+    resumed.fix_bos_token(bos)
+    assert resumed.facts()["bos_token_nats"] == dict(bos.nats)
     # What was encoded before began otherwise.
     before = task(bos_token="none")
     bare = before._encoded("dev")[0].sequences[0]
     before.fix_bos_token("</s>")
     assert before._encoded("dev")[0].sequences[0] == (2, *bare)
-    with pytest.raises(TombolaError, match="no start token"):
+    with pytest.raises(TombolaError, match="no BOS token"):
         before.fix_bos_token("<x>")
 
 

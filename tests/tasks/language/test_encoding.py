@@ -53,18 +53,18 @@ def test_what_sentences_share_is_not_scored_and_lengths_are_characters() -> None
     assert encoder.items(ability(Example((" né", " zzz"), 0, "x:")))[0].divisors == (1.0, 1.0)
 
 
-@pytest.mark.parametrize("start", [None, 0])
+@pytest.mark.parametrize("bos_token_id", [None, 0])
 @pytest.mark.parametrize("positions", [3, 4, 7, 200])
-def test_windows_predict_every_token_once_and_count_every_byte(start: int | None, positions: int) -> None:
+def test_windows_predict_every_token_once_and_count_every_byte(bos_token_id: int | None, positions: int) -> None:
     text = "abx é cab 漢字 x c 🙂ab"
     words = byte_pairs()
     tokens = words(text, add_special_tokens=False)["input_ids"]
-    items = list(Encoder(words, start, positions).windows(text))
+    items = list(Encoder(words, bos_token_id, positions).windows(text))
     predicted = [token for item in items for token in item.sequences[0][1:]]
-    assert predicted == (tokens if start is not None else tokens[1:])
+    assert predicted == (tokens if bos_token_id is not None else tokens[1:])
     assert all(item.positions <= positions for item in items)
     first = len(str(words.decode(tokens[:1])).encode())
-    assert sum(item.divisors[0] for item in items) == len(text.encode()) - (0 if start is not None else first)
+    assert sum(item.divisors[0] for item in items) == len(text.encode()) - (0 if bos_token_id is not None else first)
     for one, other in itertools.pairwise(items):
         assert other.sequences[0][0] == one.sequences[0][-1]
 

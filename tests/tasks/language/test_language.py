@@ -59,7 +59,7 @@ def expected(model: nn.Module, ability: Ability, example: Example) -> tuple[floa
     if ability.rule == "exact":
         return float(exact), loss
     if ability.rule == "text":
-        # The start token is given, so that every byte counts.
+        # The BOS token is given, so that every byte counts.
         return -total / math.log(2) / len(example.choices[0].encode()), loss
     values = [one[0] for one in found]
     if ability.per_character:
@@ -149,7 +149,7 @@ def test_the_loss_of_text_is_transformers_own() -> None:
         nats += float(model(row, labels=row).loss) * (row.shape[1] - 1)
         tokens += row.shape[1] - 1
     assert made.perplexity(evaluate(whole(model), made).losses) == {"text": pytest.approx(math.exp(nats / tokens))}
-    # Blocks are the texts one after another, each after the start token, and nothing else.
+    # Blocks are the texts one after another, each after the BOS token, and nothing else.
     words = tokenizer()
     stream = [token for text in TEXTS for token in (BOS, *words(text, add_special_tokens=False)["input_ids"])]
     joined = [token for row in ids.tolist() for token in row[:-1]]
@@ -418,7 +418,7 @@ def test_bad_input_is_refused_in_one_line(tmp_path: Path) -> None:
         task(positions=64).settle(model)
     with pytest.raises(TombolaError, match="load the model through the task, call settle"):
         task(bos_token="auto").size("dev")
-    with pytest.raises(TombolaError, match=r"no start token '<x>'; choose auto, none, <s>, </s>, <unk>"):
+    with pytest.raises(TombolaError, match=r"no BOS token '<x>'; choose auto, none, <s>, </s>, <unk>"):
         task(bos_token="<x>")
     with pytest.raises(TombolaError, match="no text to calibrate and train on"):
         LanguageTask(abilities(), [" "], tokenizer())
@@ -461,25 +461,25 @@ def test_a_model_is_loaded_saved_and_loaded_again(tmp_path: Path) -> None:
     assert not torch.equal(first[0], first[1])
     assert not torch.equal(first[1], first[3])
     facts = made.facts()
-    assert facts["start"] == "<s>"
+    assert facts["bos_token"] == "<s>"
     assert facts["bos_token_chosen"] == "given"
 
 
-def test_the_start_is_that_after_which_text_surprises_least() -> None:
+def test_the_bos_token_is_that_after_which_text_surprises_least() -> None:
     model, made = llama(), task(bos_token="auto")
     made.settle(model)
     assert made.bos_token is not None
     words = tokenizer()
     options = {"none": [], "<s>": [1], "</s>": [2], "<unk>": [0]}
     nats = {}
-    for name, start in options.items():
+    for name, bos in options.items():
         found = []
         for text in TEXTS:
             ids = words(text, add_special_tokens=False)["input_ids"]
             with torch.no_grad():
-                logs = model(torch.tensor([[*start, *ids]])).logits[0].log_softmax(-1)
+                logs = model(torch.tensor([[*bos, *ids]])).logits[0].log_softmax(-1)
             # The first word of all is nobody's to predict after nothing.
-            found += [-float(logs[len(start) + i - 1, ids[i]]) for i in range(1, len(ids))]
+            found += [-float(logs[len(bos) + i - 1, ids[i]]) for i in range(1, len(ids))]
         nats[name] = np.mean(found)
     assert dict(made.bos_token.nats) == pytest.approx(nats, abs=1e-6)
     assert made.bos_token.name == min(nats, key=lambda name: nats[name])

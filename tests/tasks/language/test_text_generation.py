@@ -114,15 +114,15 @@ def test_what_is_written_is_as_the_task_begins_texts() -> None:
     sampling = Sampling(seed=3, tokens=9)
     found = made.writing(model, full, sampling, PROMPTS)
     assert found == write(model, full, tokenizer(), bos_token_id=1, prompts=PROMPTS, sampling=sampling)
-    assert found != task(bos_token_id="none").writing(model, full, sampling, PROMPTS)
+    assert found != task(bos_token="none").writing(model, full, sampling, PROMPTS)
     # A shrunk model, as a study has it, and its own texts under itself.
     ticket = whole(model).ticket.without({"heads": [(0, 1)], "mlps": [1]})
     assert made.writing(shrunk(model, ticket).model, model, sampling, PROMPTS).length > 0
     with torch.no_grad():
         model.lm_head.weight[:] = torch.nan
     assert made.writing(model, full, sampling, PROMPTS) == NOTHING
-    with pytest.raises(TombolaError, match="give the task its source, or the start token"):
-        task(bos_token_id="auto").writing(full, full, sampling)
+    with pytest.raises(TombolaError, match="give the task its source, or the BOS token"):
+        task(bos_token="auto").writing(full, full, sampling)
 
 
 def test_tasks_of_other_models_say_that_they_do_not_write() -> None:
