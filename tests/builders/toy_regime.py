@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification
 from typing_extensions import override
@@ -26,7 +28,7 @@ class SumTask(Task):
     def __init__(self, train_rows: int, dev_rows: int, noise: float) -> None:
         self.name, self.title, self.metric, self.more = "sums", "Sums of numbers", metric("pearson"), {}
         draw = np.random.default_rng(0)
-        self._rows = {}
+        self._rows: dict[str, tuple[NDArray[np.float32], NDArray[np.float64]]] = {}
         for split, count in (("train", train_rows), ("dev", dev_rows)):
             numbers = draw.normal(size=(count, TERMS)).astype(np.float32)
             sums = numbers.sum(1, dtype=np.float64) + noise * draw.normal(size=count)
@@ -40,18 +42,17 @@ class SumTask(Task):
             return found
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
-            return BertForSequenceClassification(
-                BertConfig(
-                    vocab_size=8,
-                    hidden_size=HIDDEN,
-                    num_hidden_layers=2,
-                    num_attention_heads=4,
-                    intermediate_size=32,
-                    max_position_embeddings=8,
-                    num_labels=1,
-                    initializer_range=0.2,
-                )
+            config = BertConfig(
+                vocab_size=8,
+                hidden_size=HIDDEN,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                intermediate_size=32,
+                max_position_embeddings=8,
+                initializer_range=0.2,
             )
+            config.num_labels = 1
+            return BertForSequenceClassification(config)
 
     @override
     def save(self, model: nn.Module, folder: Path) -> None:
@@ -100,19 +101,21 @@ class SumRegime(Regime):
     name = "numbers"
     subject = "networks that add numbers"
     judges = "sums"
-    presets = {
-        "sums": {
-            "quick": {
-                **{"model": "adder", "train_rows": 256, "dev_rows": 128, "epochs": 6, "learning_rate": 1e-2},
-                **{"batch_size": 16, "analyses": ("survivors",), "precision": "fp32", "bootstrap_resamples": 100},
-                **{"heads_step": 0.25, "weights_step": 0.3},
-            },
-            "paper": {"model": "adder"},
+    presets = MappingProxyType(
+        {
+            "sums": {
+                "quick": {
+                    **{"model": "adder", "train_rows": 256, "dev_rows": 128, "epochs": 6, "learning_rate": 1e-2},
+                    **{"batch_size": 16, "analyses": ("survivors",), "precision": "fp32", "bootstrap_resamples": 100},
+                    **{"heads_step": 0.25, "weights_step": 0.3},
+                },
+                "paper": {"model": "adder"},
+            }
         }
-    }
+    )
     settings = SumSettings
     group = "numbers"
-    unfit = {"attention": "attention patterns are of texts"}
+    unfit = MappingProxyType({"attention": "attention patterns are of texts"})
 
     @override
     def check(self, options: TaskOptions, own: SumSettings) -> None:

@@ -1,6 +1,5 @@
 """Dataclasses read from JSON: pydantic holds the values against the type hints, the error says which is wrong."""
 
-import functools
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +24,9 @@ _WORDS = {
 }
 _AGAIN = "run the study again"
 
+_adapters: dict[Any, TypeAdapter[Any]] = {}
+"""One for each class: making it takes longer than reading."""
+
 T = TypeVar("T")
 
 
@@ -44,7 +46,7 @@ def read(cls: type[T], values: object, where: str, mend: str = _AGAIN, name: str
         TombolaError: a field is missing or of another type.
     """
     try:
-        return _adapter(cls).validate_json(json.dumps(values), strict=True)
+        built: T = _adapter(cls).validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
         found = error.errors()[0]
         *path, last = (name, *found["loc"]) if name else found["loc"] or ("the record",)
@@ -56,15 +58,17 @@ def read(cls: type[T], values: object, where: str, mend: str = _AGAIN, name: str
             home += f"[{part}]" if isinstance(part, int) else f", {part}"
         if found["type"] == "missing":
             raise TombolaError(f"{home}: {f'{last}{index}'!r} is missing; {mend}") from None
-        wanted = _WORDS.get(found["type"]) or found["ctx"].get("expected") or found["msg"]
+        wanted = _WORDS.get(found["type"]) or found.get("ctx", {}).get("expected") or found["msg"]
         raise TombolaError(
             f"{home}: {f'{last}{index}'!r} should be {wanted}, but found {found['input']!r}; {mend}"
         ) from None
+    return built
 
 
-@functools.cache
-def _adapter(cls: type[T]) -> TypeAdapter[T]:
-    return TypeAdapter(cls)
+def _adapter(cls: Any) -> TypeAdapter[Any]:
+    if cls not in _adapters:
+        _adapters[cls] = TypeAdapter(cls)
+    return _adapters[cls]
 
 
 class JsonRecord:

@@ -7,7 +7,7 @@ when the value is made, and both stand in the JSON schema for editors.
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar, dataclass_transform, get_args
+from typing import Annotated, Any, TypeVar, cast, dataclass_transform, get_args
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
@@ -84,7 +84,7 @@ def settings(cls: type[T]) -> type[T]:
             raise TombolaError(_line(made, error)) from None
 
     made.__init__ = checked  # type: ignore[assignment]
-    return made
+    return cast(type[T], made)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def setting_fields(cls: type) -> list[SettingField]:
                 group=str(extra["group"]) if isinstance(extra, dict) else "",
                 kind=next(kind for kind in (bool, float, int, str) if kind in kinds),
                 listed=tuple in kinds,
-                default=field.get_default(call_default_factory=True),  # type: ignore[call-arg]
+                default=field.get_default(call_default_factory=True),
                 example=str(field.examples[0]) if field.examples else "",
             )
         )

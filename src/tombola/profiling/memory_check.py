@@ -108,7 +108,7 @@ def check_heaviest(
     size = max(task.seen[1:]) if isinstance(task, ImageTask) else None
 
     def passes(work: Work) -> dict[str, Any]:
-        batch = config.batch_size if work == "training" else config.eval_batch_size
+        batch = config.recipe.batch_size if work == "training" else config.eval_batch_size
         return {"batch": batch, "work": work, "levels": _LEVELS if work == "importance" else 1, "size": size}
 
     needs = {work: needed(model, **passes(work)) for work in works}

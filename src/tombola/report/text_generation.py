@@ -31,14 +31,14 @@ def writing(record: Record, gallery: Gallery) -> Html | None:
         "surprising and babble not: it says little without repetition."
     )
     shown = [_side_by_side(method, profile, full) for method, profile in works]
-    return section("What it writes", gallery.table(_table(full, works), "writing"), join(*shown), lead=lead)
+    return section("What it writes", gallery.table(_table(full, works), "text-generation"), join(*shown), lead=lead)
 
 
 def read_works(record: Record) -> tuple[Author | None, Works]:
     """The full model, and the profile of every method that has one. Of several seeds the first."""
     full, works = None, []
     for method in ("", *record.methods):
-        paths = [seed_folder.analysis("writing", method) for seed_folder in record.seed_folders]
+        paths = [seed_folder.analysis("text-generation", method) for seed_folder in record.seed_folders]
         path = next((path for path in paths if path.is_file()), None)
         if path is None:
             continue

@@ -15,14 +15,14 @@ from tombola.foundations.fingerprint import fingerprint
 from tombola.foundations.settings import Count, Flag, SettingField, Text, described, schema_of, setting_fields, settings
 from tombola.metrics.statistics import RESAMPLES
 from tombola.pruning.controls import names as control_names
-from tombola.pruning.search import SearchOptions
+from tombola.pruning.search_options import SearchOptions
 from tombola.tasks.base import Task
 from tombola.tasks.regime import Regime, RegimeSettings, TaskOptions
 from tombola.tasks.registry import named_tasks, open_task, owners, regime_of, regimes
 from tombola.tickets.pruning_methods import METHODS, pruning_method
 from tombola.tickets.ticket import TICKETS
-from tombola.training.loop import Recipe
 from tombola.training.lora import LowRank
+from tombola.training.recipe import Recipe
 from tombola.training.rewinding import Rewinding
 
 ANALYSES = (

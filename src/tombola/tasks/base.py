@@ -50,17 +50,6 @@ class Output:
     predictions: Tensor
 
 
-def rows_held_out(search_rows: int | None, dev_rows: int | None, train: int, dev: int) -> int:
-    """How many of so many training rows are held out for the search: as asked, or as many as judge, at most a fifth.
-
-    Args:
-        search_rows: as asked for; None for that many.
-        dev_rows: how many of the dev rows judge; None for all.
-        train, dev: rows that there are.
-    """
-    return search_rows or max(1, min(dev_rows or dev, dev, train // 5))
-
-
 class Task(ABC):
     """The only door to a regime: search, controls, training and report ask a task, never a model family.
 

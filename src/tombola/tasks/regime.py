@@ -6,12 +6,15 @@ somebody else's is a regime too, once it is registered.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.fingerprint import fingerprint
 from tombola.foundations.settings import Count, Flag, Text, described, setting_fields, settings
-from tombola.tasks.base import Task, rows_held_out
+
+if TYPE_CHECKING:
+    from tombola.tasks.base import Task
 
 Preset = Mapping[str, Any]
 """Settings that go together, shared ones and those of a regime: name → value."""
@@ -19,6 +22,17 @@ Preset = Mapping[str, Any]
 _what = described("what to study")
 _rows = described("how much data")
 _running = described("running")
+
+
+def rows_held_out(search_rows: int | None, dev_rows: int | None, train: int, dev: int) -> int:
+    """How many of so many training rows are held out for the search: as asked, or as many as judge, at most a fifth.
+
+    Args:
+        search_rows: as asked for; None for that many.
+        dev_rows: how many of the dev rows judge; None for all.
+        train, dev: rows that there are.
+    """
+    return search_rows or max(1, min(dev_rows or dev, dev, train // 5))
 
 
 @settings
@@ -89,6 +103,7 @@ class Regime(ABC):
         unfit: analyses that cannot be asked of its models → what they are of instead, as a clause.
         trains: whether the full model is trained on the task, so that there is something to rewind to; otherwise it is
             judged as it comes.
+        draws: whether its models draw images.
     """
 
     name: str
@@ -98,8 +113,9 @@ class Regime(ABC):
     settings: type[RegimeSettings] = RegimeSettings
     group: str = ""
     help: str = ""
-    unfit: Mapping[str, str] = {}
+    unfit: Mapping[str, str] = MappingProxyType({})
     trains: bool = True
+    draws: bool = False
 
     @property
     def tasks(self) -> Sequence[str]:
@@ -123,7 +139,7 @@ class Regime(ABC):
         return
 
     @abstractmethod
-    def open(self, options: TaskOptions, own: Any, name: str) -> Task:
+    def open(self, options: TaskOptions, own: Any, name: str) -> "Task":
         """Load the data that the settings name, with what its model needs to read it.
 
         Args:

@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.settings import setting_fields
-from tombola.tasks.base import Task
 from tombola.tasks.regime import Regime, RegimeSettings, TaskOptions
+
+if TYPE_CHECKING:
+    from tombola.tasks.base import Task
 
 _OURS = ("text", "language", "images")
 ENTRY_POINTS = "tombola.regimes"
@@ -60,7 +63,7 @@ def owners(setting: str) -> Iterator[Regime]:
     return (regime for regime in regimes() if setting in {one.name for one in setting_fields(regime.settings)})
 
 
-def open_task(options: TaskOptions, own: RegimeSettings, name: str) -> Task:
+def open_task(options: TaskOptions, own: RegimeSettings, name: str) -> "Task":
     """Load the data that the settings name, with the tokenizer of its model.
 
     Args:

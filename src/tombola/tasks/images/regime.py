@@ -1,15 +1,18 @@
 """Denoisers as a regime: of digits trained from nothing, or of one's own images, judged by what they draw."""
 
 from pathlib import Path
-from typing import Annotated
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated
 
 from typing_extensions import override
 
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.settings import Count, Text, described, settings
-from tombola.tasks.base import Task
 from tombola.tasks.images.presets import DIGITS, IMAGES
 from tombola.tasks.regime import Regime, RegimeSettings, TaskOptions, changed, need
+
+if TYPE_CHECKING:
+    from tombola.tasks.base import Task
 
 _GROUP = "images"
 _setting = described(_GROUP)
@@ -42,14 +45,17 @@ class ImageRegime(Regime):
     name = "images"
     subject = "denoisers (the tasks digits and images)"
     judges = "what is drawn"
-    presets = {"digits": DIGITS, "images": IMAGES}
+    presets = MappingProxyType({"digits": DIGITS, "images": IMAGES})
     settings = ImageSettings
+    draws = True
     group = _GROUP
     help = "Of the task images, with --data FOLDER of your own; the task digits brings its own images and denoiser."
-    unfit = {
-        "text-generation": "text generation is of language models",
-        **{name: f"{name} is asked of models of text" for name in ("attention", "interactions", "representations")},
-    }
+    unfit = MappingProxyType(
+        {
+            "text-generation": "text generation is of language models",
+            **{name: f"{name} is asked of models of text" for name in ("attention", "interactions", "representations")},
+        }
+    )
 
     @override
     def check(self, options: TaskOptions, own: ImageSettings) -> None:
@@ -59,7 +65,7 @@ class ImageRegime(Regime):
             raise TombolaError(f"{names[0]} is for the task images, not for {options.task!r}")
 
     @override
-    def open(self, options: TaskOptions, own: ImageSettings, name: str) -> Task:
+    def open(self, options: TaskOptions, own: ImageSettings, name: str) -> "Task":
         # Diffusers takes seconds to import, which no other task should wait for.
         if options.task == "digits":
             from tombola.tasks.images import digits

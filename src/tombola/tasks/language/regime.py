@@ -1,23 +1,27 @@
 """Language models as a regime: judged zero-shot by what they understand, trained again on text only if asked to."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typing_extensions import override
 
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.fingerprint import fingerprint
 from tombola.foundations.settings import Count, Positive, Text, Whole, described, settings
-from tombola.tasks.base import Task
 from tombola.tasks.language.presets import PRESETS
 from tombola.tasks.language.retention_threshold import RetentionThreshold
 from tombola.tasks.regime import Regime, RegimeSettings, TaskOptions, changed
+
+if TYPE_CHECKING:
+    from tombola.tasks.base import Task
 
 ADAPTER_LEARNING_RATE = 2e-4
 """That of QLoRA (Dettmers et al. 2023) for models of up to 13 billion parameters: adapters start at nothing and need a
 larger one than weights that are fine-tuned."""
 _GROUP = "language models"
 _setting = described(_GROUP)
+_training = described("training")
 
 
 @settings
@@ -33,7 +37,9 @@ class LanguageSettings(RegimeSettings):
     text_tokens: Annotated[Count | None, _setting("judge so many tokens of texts at most")] = None
     retain: Annotated[
         Text | None,
-        _setting("what the search must not lose, instead of the threshold on the mean: grammar>=0.9, or 0.9"),
+        described("the search")(
+            "what the search must not lose, instead of the threshold on the mean: grammar>=0.9, or 0.9"
+        ),
     ] = None
     text_file: Annotated[
         Text | None,
@@ -48,12 +54,12 @@ class LanguageSettings(RegimeSettings):
         _setting("blocks of text by whose loss heads and MLPs are ranked"),
     ] = 128
     importance_sequence_length: Annotated[Count, _setting("tokens of each of those blocks")] = 128
-    recovery_tokens: Annotated[Whole, _setting("tokens that tickets are trained on again")] = 0
+    recovery_tokens: Annotated[Whole, _training("tokens that tickets are trained on again")] = 0
     lora_rank: Annotated[
         Whole,
-        _setting("train them through low-rank adapters (LoRA) of this rank, merged afterwards; 0 for all weights"),
+        _training("train them through low-rank adapters (LoRA) of this rank, merged afterwards; 0 for all weights"),
     ] = 0
-    lora_learning_rate: Annotated[Positive, _setting("of the adapters, in place of --learning-rate")] = (
+    lora_learning_rate: Annotated[Positive, _training("of the adapters, in place of --learning-rate")] = (
         ADAPTER_LEARNING_RATE
     )
 
@@ -85,14 +91,14 @@ class LanguageRegime(Regime):
     name = "language"
     subject = "language models (the task understanding)"
     judges = "language models"
-    presets = {"understanding": PRESETS}
+    presets = MappingProxyType({"understanding": PRESETS})
     settings = LanguageSettings
     group = _GROUP
     help = (
         "Of the task understanding, which judges a model zero-shot. Abilities are grammar, language-modelling, "
         "knowledge and sentiment, or from files (cloze=FILE, grammar=FOLDER, inference=FILE, reasoning=FILE)."
     )
-    unfit = {"attention": "attention patterns are of encoders"}
+    unfit = MappingProxyType({"attention": "attention patterns are of encoders"})
     trains = False
 
     @override
@@ -103,7 +109,7 @@ class LanguageRegime(Regime):
             raise TombolaError("lora_learning_rate is that of adapters: say with lora_rank how large they are")
 
     @override
-    def open(self, options: TaskOptions, own: LanguageSettings, name: str) -> Task:
+    def open(self, options: TaskOptions, own: LanguageSettings, name: str) -> "Task":
         # PyTorch takes seconds to import, which no list of settings should wait for.
         from tombola.tasks.language.abilities.catalog import DEFAULT
         from tombola.tasks.language.task import Blocks, LanguageTask

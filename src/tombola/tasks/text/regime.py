@@ -1,16 +1,19 @@
 """Text classification and regression as a regime: GLUE, Rotten Tomatoes, and labelled texts of one's own."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typing_extensions import override
 
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.settings import Flag, Text, described, settings
-from tombola.tasks.base import Task
 from tombola.tasks.data.glue import GLUE
 from tombola.tasks.regime import Preset, Regime, RegimeSettings, TaskOptions, changed
 from tombola.tasks.text.presets import PRESETS
+
+if TYPE_CHECKING:
+    from tombola.tasks.base import Task
 
 OWN_DATA = ("validation_file", "text_column", "text_pair_column", "label_column", "metric", "regression")
 """Settings of texts of one's own, whose task is a path; tasks with a name have their own columns, rows and metric."""
@@ -45,14 +48,14 @@ class TextRegime(Regime):
     name = "text"
     subject = "labelled texts"
     judges = "models that label texts"
-    presets = dict.fromkeys((*GLUE, "rotten-tomatoes"), PRESETS)
+    presets = MappingProxyType(dict.fromkeys((*GLUE, "rotten-tomatoes"), PRESETS))
     settings = TextSettings
     group = _GROUP
     help = (
         "Of a GLUE task (cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli), rotten-tomatoes, or a folder or file of "
         "your own (TSV, CSV, JSON lines), whose columns are guessed."
     )
-    unfit = {"text-generation": "text generation is of language models"}
+    unfit = MappingProxyType({"text-generation": "text generation is of language models"})
 
     @override
     def presets_of(self, task: str) -> dict[str, Preset]:
@@ -74,7 +77,7 @@ class TextRegime(Regime):
             _ = metric(own.metric)
 
     @override
-    def open(self, options: TaskOptions, own: TextSettings, name: str) -> Task:
+    def open(self, options: TaskOptions, own: TextSettings, name: str) -> "Task":
         # PyTorch takes seconds to import, which no list of settings should wait for.
         from tombola.tasks.text.task import TextTask, tokenizer_of
 
