@@ -1,4 +1,4 @@
-"""A study of a language model: judged as it comes, pruned in many ways, ability by ability."""
+"""A study of a language model: judged as it comes, pruned by many methods, ability by ability."""
 
 import dataclasses
 import functools
@@ -315,10 +315,10 @@ def test_what_tickets_wrote_when_they_were_retrained_is_kept(tmp_path: Path) -> 
     assert first.authors[:3] == later.authors
 
 
-@pytest.mark.parametrize(("given", "ways"), [({}, ()), ({"recovery_tokens": 100}, ("random-tickets",))])
-def test_all_that_can_be_asked_of_a_language_model(given: dict[str, int], ways: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("given", "more"), [({}, ()), ({"recovery_tokens": 100}, ("random-tickets",))])
+def test_all_that_can_be_asked_of_a_language_model(given: dict[str, int], more: tuple[str, ...]) -> None:
     asked = set(config(analyses=("all",), **given).analyses)
-    assert asked == {"survivors", "interactions", "representations", "random-curve", "writing", *ways}
+    assert asked == {"survivors", "interactions", "representations", "random-curve", "writing", *more}
 
 
 def _profile(study: Study, method: str) -> RetentionProfile:
