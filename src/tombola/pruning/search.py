@@ -370,7 +370,10 @@ def search_ticket(
         if chosen.iterative:
             cut = functools.partial(_smallest, counts=counts, anatomy=anatomy)
         else:
-            text = functools.partial(task.calibration_text, options.calibration_samples, options.sequence_length, seed)
+
+            def text() -> Calibration:
+                return task.calibration_text(options.calibration_samples, options.sequence_length, seed)
+
             cut = functools.partial(_at_once, counts=counts, model=model, method=chosen, calibrate=text, seed=seed)
         # Sparsities that were asked for are all measured, if there is to be a curve at all.
         to_the_end = options.curve_until is not None and bool(options.sparsities)

@@ -142,6 +142,9 @@ class StudyConfig(TaskOptions):
     @classmethod
     def _assembled(cls, regime: Regime, flat: dict[str, Any]) -> Self:
         """Give each setting to the part that has it."""
+        # By default only what can be asked of the regime's models.
+        fitting = tuple(one for one in cls.analyses if one not in regime.unfit)
+        flat = {"analyses": fitting, **flat}
         parts: dict[str, dict[str, Any]] = {part: {} for part in ("", "search", "recipe", "regime_settings")}
         homes = {one.name: part for part, kind in _parts(cls, regime).items() for one in setting_fields(kind)}
         for name, value in flat.items():

@@ -83,7 +83,7 @@ class ImageRegime(Regime):
             Path(own.data).expanduser(),
             options.model,
             size=own.image_size,
-            network=own.feature_model,
+            feature_model=own.feature_model,
             pipeline=own.pipeline,
             device=resolve_device(options.device).type,
             train_rows=options.train_rows,
