@@ -19,7 +19,7 @@ from tombola.pruning.search_options import SearchOptions
 from tombola.study.config import ANALYSES, StudyConfig, json_schema, setting_groups
 from tombola.tasks.registry import named_tasks, regime_of, regimes
 from tombola.tasks.text.presets import PRESETS
-from tombola.training import lora as low_rank
+from tombola.training import lora
 from tombola.training.recipe import Recipe
 
 of = functools.partial(StudyConfig.of, None)
@@ -133,7 +133,7 @@ def test_adapters_are_of_a_recovery(settings: dict[str, Any], message: str) -> N
 
 
 def test_adapters_without_their_library_are_refused_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(low_rank, "find_spec", lambda _: None)
+    monkeypatch.setattr(lora, "find_spec", lambda _: None)
     with pytest.raises(TombolaError, match=r"pip install 'tombola\[language\]'"):
         of(task="understanding", analyses=(), recovery_tokens=100, lora_rank=4)
 
@@ -294,7 +294,8 @@ def test_a_file_is_a_preset_and_what_differs_and_the_call_goes_before_it(tmp_pat
     path = tmp_path / "study.yaml"
     path.write_text(
         "preset: paper\ntask: cola\nlearning_rate: 2e-5\nmax_grad_norm: 1\n"
-        "methods: [weights]\nrefine: false\ntrain_rows: null\n"
+        "methods: [weights]\nrefine: false\n"
+        "train_rows: null\n"
     )
     config, _ = StudyConfig.read(path)
     assert config == of(task="cola", epochs=3, learning_rate=2e-5, methods=("weights",), refine=False, train_rows=None)

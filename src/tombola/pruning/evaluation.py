@@ -99,10 +99,10 @@ def evaluate(
         TombolaError: an output is not finite, and the task does not count that as failure.
     """
     started = time.perf_counter()
-    if importance and task.calibration not in (None, split):
+    if importance and task.importance_split not in (None, split):
         options: dict[str, Any] = {"batch_size": batch_size, "precision": precision, "progress": progress}
         scored = evaluate(subnetwork, task, split, **options)
-        measured = evaluate(subnetwork, task, str(task.calibration), importance=True, units=units, **options)
+        measured = evaluate(subnetwork, task, str(task.importance_split), importance=True, units=units, **options)
         return replace(scored, importance=measured.importance, seconds=scored.seconds + measured.seconds)
     model = subnetwork.model
     device = device_of(model)
@@ -152,13 +152,13 @@ def evaluate(
     )
 
 
-def judged(task: Task, full: Evaluation) -> tuple[Task, Evaluation]:
+def with_full_model(task: Task, full: Evaluation) -> tuple[Task, Evaluation]:
     """The task as it judges what is made of a full model, and the full model's own evaluation on `dev` by that.
 
     Raises:
         TombolaError: the full model has nothing that could be lost.
     """
-    task = task.judging(full.predictions)
+    task = task.with_full_model(full.predictions)
     return task, replace(full, score=task.metric.score(full.predictions, task.references("dev")))
 
 

@@ -349,9 +349,9 @@ def search_ticket(
             part = realise(model, cut.ticket) if retrain is None else retrain(cut.ticket)
         return part, evaluation(part)
 
-    everything = Ticket.everything(anatomy, chosen.kind, options.neuron_block)
-    entire = Subnetwork(model, anatomy, everything, everything)
-    if full is None or units is not None or not _serves(full, everything):
+    full_ticket = Ticket.full(anatomy, chosen.kind, options.neuron_block)
+    entire = Subnetwork(model, anatomy, full_ticket, full_ticket)
+    if full is None or units is not None or not _serves(full, full_ticket):
         full = evaluation(entire)
     metric = task.metric
     trail = _Trail(
@@ -364,9 +364,9 @@ def search_ticket(
         normalise_layers=layers,
         pass_over=pass_over,
     )
-    state = trail.record_full(_State(everything, full, entire))
+    state = trail.record_full(_State(full_ticket, full, entire))
     if weights:
-        counts = iter(_remaining(chosen, everything.total, options))
+        counts = iter(_remaining(chosen, full_ticket.total, options))
         if chosen.iterative:
             cut = functools.partial(_smallest, counts=counts, anatomy=anatomy)
         else:
@@ -382,7 +382,7 @@ def search_ticket(
         size = options.cut("heads", count(units)) if chosen.site_groups == "kv-groups" else max(1, options.mlps_step)
         state = trail.descend("joint", state, functools.partial(_cut_groups, units=units, size=size), beyond=True)
     else:
-        totals = everything.counts()
+        totals = full_ticket.counts()
         sizes = {kind: options.cut(kind, total) for kind, total in totals.items()}
         state = trail.descend("joint", state, functools.partial(_cut_sites, counts=sizes, layers=layers), beyond=True)
         for kind, total in totals.items() if options.refine else ():
@@ -415,13 +415,13 @@ def search_ticket(
 
 def _as_it_is(model: nn.Module, anatomy: Anatomy, ticket: Ticket) -> Subnetwork:
     """A model whose pruned weights are zero already."""
-    return Subnetwork(model, anatomy, ticket, Ticket.everything(anatomy, every_site(anatomy)))
+    return Subnetwork(model, anatomy, ticket, Ticket.full(anatomy, every_site(anatomy)))
 
 
-def _serves(full: Evaluation, everything: Ticket) -> bool:
+def _serves(full: Evaluation, full_ticket: Ticket) -> bool:
     """Whether an evaluation of the full model has the importance of all sites that are pruned."""
     shapes = {} if full.importance is None else {kind: v.shape for kind, v in full.importance.sites.items()}
-    return all(shapes.get(kind) == everything.masks[kind].shape for kind in everything.sites)
+    return all(shapes.get(kind) == full_ticket.masks[kind].shape for kind in full_ticket.sites)
 
 
 def _cut_sites(state: _State, counts: Mapping[str, int], layers: bool) -> _Cut | None:

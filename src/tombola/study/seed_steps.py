@@ -16,7 +16,7 @@ from tombola.profiling.model_cost import compare
 from tombola.pruning import controls
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search import GOOD, Search, search_ticket
-from tombola.study.folder_layout import COST, EVALUATION, PICTURE, SAVED, SEARCH_EVALUATION, WRITING
+from tombola.study.folder_layout import COST, EVALUATION, PICTURE, SAVED, SEARCH_EVALUATION, TEXT_GENERATION
 from tombola.study.results import NOTHING
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import (
@@ -43,7 +43,7 @@ class SeedSteps:
     """Fine-tune, search, draw controls, score, retrain and shrink for one seed.
 
     Args:
-        bench: of that seed.
+        context: of that seed.
     """
 
     def __init__(self, context: SeedContext) -> None:
@@ -241,7 +241,7 @@ class SeedSteps:
             if "text-generation" in self._config.analyses:
                 # Now that it is here: of most tickets no model is saved.
                 with warn_on_failure(f"what the retrained {name} ticket writes was left out"):
-                    self._context.writing(subnetwork.model).write(draft / WRITING)
+                    self._context.generate_texts(subnetwork.model).write(draft / TEXT_GENERATION)
 
     def _shrunk(self, method: str, _: Progress) -> None:
         """The good ticket, retrained, as a model that really is smaller."""

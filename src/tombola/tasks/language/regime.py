@@ -128,7 +128,7 @@ class LanguageRegime(Regime):
             text=None if own.text_file is None else Path(own.text_file).expanduser(),
             rows=options.dev_rows,
             bos_token=own.bos_token,
-            calibration=Blocks(own.importance_samples, own.importance_sequence_length),
+            importance=Blocks(own.importance_samples, own.importance_sequence_length),
             retain=own.retain,
             name=name,
             trust_remote_code=options.trust_remote_code,
