@@ -80,8 +80,8 @@ class SumTask(Task):
     def output(self, model: nn.Module, batch: Batch) -> Output:
         # Every number stands in the direction that the model's width begins with.
         embeds = nn.functional.pad(batch.inputs["numbers"][:, :, None], (0, HIDDEN - 1))
-        found: Tensor = model(inputs_embeds=embeds).logits[:, 0]
-        return Output((found - batch.targets).square().float(), found)
+        found: Tensor = model(inputs_embeds=embeds).logits[:, 0].float()
+        return Output((found - batch.targets).square(), found)
 
     @override
     def baseline(self, split: str) -> Predictions:
