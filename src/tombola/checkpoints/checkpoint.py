@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tombola.architectures.dissect import dissect
-from tombola.checkpoints.loading import MARK, save_companions
+from tombola.checkpoints.folder_marks import MARK
 from tombola.checkpoints.model_card import ModelCardWriter
-from tombola.checkpoints.model_libraries import LIBRARIES, library_of
+from tombola.checkpoints.model_libraries import LIBRARIES, library_of, save_companions
 from tombola.checkpoints.packed_weights import packed, unpacked
 from tombola.foundations.atomic_files import publish, read_json, write_json
 from tombola.foundations.errors import TombolaError

@@ -10,7 +10,9 @@ from diffusers import AutoencoderKL
 from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 
-from tombola.checkpoints.denoisers import PARTS, index_of, reading
+from tombola.architectures.denoisers import PARTS
+from tombola.checkpoints.denoisers import reading
+from tombola.checkpoints.pipeline_index import index_of
 from tombola.foundations.errors import TombolaError
 from tombola.profiling.known_pipelines import Surroundings
 

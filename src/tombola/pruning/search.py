@@ -325,9 +325,9 @@ def search_ticket(
     chosen = fitted(chosen, anatomy)
     weights = chosen.kind == "weights"
     layers = task.normalise_layers if options.normalise_layers is None else options.normalise_layers
-    # The sites of a unit share one importance, which norms of single layers would tear apart.
-    layers = layers and chosen.site_groups is None
-    units = None if chosen.site_groups is None else site_groups(anatomy, chosen.site_groups)
+    # The sites of a group share one importance, which norms of single layers would tear apart.
+    layers = layers and chosen.grouping is None
+    groups = None if chosen.grouping is None else site_groups(anatomy, chosen.grouping)
     retrain = retrain if chosen.iterative or not weights else None
 
     def evaluation(subnetwork: Subnetwork) -> Evaluation:
@@ -336,7 +336,7 @@ def search_ticket(
             task,
             split,
             importance=not weights,
-            units=units,
+            groups=groups,
             batch_size=batch_size,
             precision=precision,
             progress=progress,
@@ -351,7 +351,7 @@ def search_ticket(
 
     full_ticket = Ticket.full(anatomy, chosen.kind, options.neuron_block)
     entire = Subnetwork(model, anatomy, full_ticket, full_ticket)
-    if full is None or units is not None or not _serves(full, full_ticket):
+    if full is None or groups is not None or not _serves(full, full_ticket):
         full = evaluation(entire)
     metric = task.metric
     trail = _Trail(
@@ -378,9 +378,9 @@ def search_ticket(
         # Sparsities that were asked for are all measured, if there is to be a curve at all.
         to_the_end = options.curve_until is not None and bool(options.sparsities)
         state = trail.descend(chosen.criterion, state, cut, beyond=True, to_the_end=to_the_end)
-    elif units is not None:
-        size = options.cut("heads", count(units)) if chosen.site_groups == "kv-groups" else max(1, options.mlps_step)
-        state = trail.descend("joint", state, functools.partial(_cut_groups, units=units, size=size), beyond=True)
+    elif groups is not None:
+        size = options.cut("heads", count(groups)) if chosen.grouping == "kv-groups" else max(1, options.mlps_step)
+        state = trail.descend("joint", state, functools.partial(_cut_groups, groups=groups, size=size), beyond=True)
     else:
         totals = full_ticket.counts()
         sizes = {kind: options.cut(kind, total) for kind, total in totals.items()}
@@ -434,22 +434,24 @@ def _cut_sites(state: _State, counts: Mapping[str, int], layers: bool) -> _Cut |
     return _Cut(state.ticket.without(removed), removed) if any(removed.values()) else None
 
 
-def _cut_groups(state: _State, units: SiteGroups, size: int) -> _Cut | None:
-    """The ticket without so many of the units that are least important, with all that belongs to them."""
+def _cut_groups(state: _State, groups: SiteGroups, size: int) -> _Cut | None:
+    """The ticket without so many of the groups that are least important, with all that belongs to them."""
     if state.evaluation.importance is None:
         return None
     order: dict[int, float] = {}
     for kind, values in state.evaluation.importance.sites.items():
         alive = ~values.isnan()
-        order |= dict(zip(units[kind][alive].tolist(), values[alive].tolist(), strict=True))
-    gone = sorted(order, key=lambda unit: (order[unit], unit))[:size]
-    # With the last unit nothing would be left to compare.
+        order |= dict(zip(groups[kind][alive].tolist(), values[alive].tolist(), strict=True))
+    gone = sorted(order, key=lambda group: (order[group], group))[:size]
+    # With the last group nothing would be left to compare.
     if len(gone) == len(order):
         return None
-    # Unit by unit, so that what is removed stands in the order of its importance.
+    # Group by group, so that what is removed stands in the order of its importance.
     removed = {
-        kind: [site for unit in gone for site in ((units[kind] == unit) & state.ticket.masks[kind]).nonzero().tolist()]
-        for kind in units
+        kind: [
+            site for group in gone for site in ((groups[kind] == group) & state.ticket.masks[kind]).nonzero().tolist()
+        ]
+        for kind in groups
     }
     removed = {kind: [site if len(site) > 1 else site[0] for site in sites] for kind, sites in removed.items()}
     return _Cut(state.ticket.without(removed), removed)

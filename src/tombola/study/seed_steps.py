@@ -190,13 +190,13 @@ class SeedSteps:
 
     def _control(self, method: str, name: str, _: Progress) -> None:
         found = Search.load(self._seed_folder.folder / method)
-        units = site_groups_of(self._setting.anatomy, method)
+        groups = site_groups_of(self._setting.anatomy, method)
         if name == "bad":
             ticket = controls.bad(found, self._context.model())
         elif name == "random":
-            ticket = controls.random(found.good, self._seed_folder.seed, units, self._setting.anatomy)
+            ticket = controls.random(found.good, self._seed_folder.seed, groups, self._setting.anatomy)
         else:
-            ticket = controls.random_layerwise(found.good, self._seed_folder.seed, units)
+            ticket = controls.random_layerwise(found.good, self._seed_folder.seed, groups)
         self._context.with_provenance(ticket, name, method).save(self._seed_folder.ticket(method, name))
 
     def _pruned(self, method: str, name: str, progress: Progress) -> None:

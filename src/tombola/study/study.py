@@ -31,6 +31,7 @@ from tombola.study.analysis_steps import AnalysisSteps
 from tombola.study.config import ANALYSES, StudyConfig
 from tombola.study.cross_seed_steps import CrossSeedSteps
 from tombola.study.folder_layout import EVALUATION, SAVED, CrossSeedFolder, SeedFolder
+from tombola.study.memory_needs import check_memory
 from tombola.study.pool_size import threads, worker_count
 from tombola.study.results import TicketVerdict
 from tombola.study.scheduler import run_here, run_steps
@@ -39,7 +40,7 @@ from tombola.study.seed_steps import SeedSteps
 from tombola.study.step import StudyStep
 from tombola.study.time_estimate import announce, announcement, pass_seconds
 from tombola.study.worker_pool import WorkerPool
-from tombola.tasks.base import Task
+from tombola.tasks.base import GeneratesImages, Task
 from tombola.tickets.pruning_methods import in_words, pruning_method
 from tombola.tickets.site_groups import fitted
 from tombola.tickets.ticket import SUPER_TICKETS, TICKETS, Ticket
@@ -150,7 +151,7 @@ class Study:
                 self.anatomy, fitted(pruning_method(method), self.anatomy).kind, self.config.search.neuron_block
             )
         self._check_saved()
-        self._check_room()
+        self._check_memory()
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.folder / ".lock", timeout=0)
@@ -178,16 +179,12 @@ class Study:
                             f"{done} was retrained without saving the model; delete it to retrain, or change --save"
                         )
 
-    def _check_room(self) -> None:
-        """Whether a denoiser's passes fit into memory: asked once, before the first of hours."""
-        if not self.config.regime.draws or all(step.done() for step in self.steps()):
-            return
-        # Diffusers takes seconds to import, which no other study should wait for.
-        from tombola.profiling import memory_check
-
-        model = self.task.load(self.config.model, seed=0).to(self.device)
-        # Every such study trains, and takes the importance of the full model's sites while it draws.
-        memory_check.check_heaviest(model, self.task, self.config, self.device, ("training", "importance", "sampling"))
+    def _check_memory(self) -> None:
+        """Whether the passes of models that draw images fit into memory: asked once, before the first of hours."""
+        if isinstance(self.task, GeneratesImages) and not all(step.done() for step in self.steps()):
+            model = self.task.load(self.config.model, seed=0).to(self.device)
+            # Every such study trains, and takes the importance of the full model's sites while it draws.
+            check_memory(model, self.task, self.config, self.device, ("training", "importance", "sampling"))
 
     def _run(self) -> Path:
         sweep_drafts(self.folder)
@@ -391,7 +388,7 @@ class Study:
                     # importance that pass does not have, makes one of its own.
                     own = (
                         steps
-                        if "neurons" in pruning_method(method).sites or pruning_method(method).site_groups
+                        if "neurons" in pruning_method(method).sites or pruning_method(method).grouping
                         else steps[1:]
                     )
                     what = f"search {method}"

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import Metric
+from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.language.abilities.ability import Ability
 from tombola.tasks.language.abilities.retention import Retained
 from tombola.tasks.language.text_generation import PROMPTS, GeneratedTexts, GenerationSettings
+from tombola.tickets.ticket import Ticket
 
 State = Literal["pretrained", "init", "trained"]
 """At which point of its life a model is loaded."""
@@ -48,6 +50,17 @@ class Output:
 
     losses: Tensor
     predictions: Tensor
+
+
+@runtime_checkable
+class GeneratesImages(Protocol):
+    """A task whose models draw images.
+
+    Attributes:
+        seen: channels, height and width of what the model sees: of the images or their latents.
+    """
+
+    seen: tuple[int, int, int]
 
 
 class Task(ABC):
@@ -91,6 +104,15 @@ class Task(ABC):
         Raises:
             TombolaError: the source cannot be found, or does not fit the task.
         """
+
+    def load_subnetwork(self, source: str, ticket: Ticket | None = None) -> Subnetwork:
+        """A model that was trained on this task, whole or shrunk under a ticket, on the CPU.
+
+        Raises:
+            TombolaError: as `load`, or the ticket is for another model.
+        """
+        model = self.load(source, seed=0, state="trained")
+        return whole(model) if ticket is None else shrunk(model, ticket)
 
     @abstractmethod
     def save(self, model: nn.Module, folder: Path) -> None:

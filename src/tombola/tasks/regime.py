@@ -103,7 +103,6 @@ class Regime(ABC):
         unfit: analyses that cannot be asked of its models → what they are of instead, as a clause.
         trains: whether the full model is trained on the task, so that there is something to rewind to; otherwise it is
             judged as it comes.
-        draws: whether its models draw images.
     """
 
     name: str
@@ -115,7 +114,6 @@ class Regime(ABC):
     help: str = ""
     unfit: Mapping[str, str] = MappingProxyType({})
     trains: bool = True
-    draws: bool = False
 
     @property
     def tasks(self) -> Sequence[str]:

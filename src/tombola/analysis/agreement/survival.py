@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tombola.analysis.agreement.pairwise_overlap import Array, Shared, all_pairs
+from tombola.analysis.agreement.pairwise_overlap import Array, PairwiseOverlap, all_pairs
 from tombola.architectures.anatomy import Anatomy
 from tombola.foundations.errors import TombolaError
 from tombola.pruning import controls
@@ -86,7 +86,7 @@ def site_survival(tickets: Sequence[Ticket]) -> SiteSurvival | None:
 def _survival(tickets: Sequence[Ticket], kind: str) -> KindSurvival:
     masks = np.stack([rows_of(ticket.masks[kind]) for ticket in tickets])
     n, sites = len(masks), masks[0].size
-    shared = Shared.of(masks.reshape(n, sites))
+    shared = PairwiseOverlap.of(masks.reshape(n, sites))
     overlap = float(shared.jaccard(all_pairs(n)))
     return KindSurvival(
         rows=tuple(tuple((row / n).tolist()) for row in masks.sum(axis=0)),

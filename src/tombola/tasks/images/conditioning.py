@@ -13,9 +13,12 @@ from diffusers import AutoencoderKL
 from diffusers.utils import logging
 from torch import Tensor
 
+from tombola.architectures.denoisers import DENOISER_CLASSES
 from tombola.checkpoints import denoisers
 from tombola.checkpoints.loading import quiet
+from tombola.checkpoints.pipeline_index import index_of
 from tombola.foundations.errors import TombolaError
+from tombola.tasks.images.denoiser_fit import seen_by
 
 _VAE = "vae"
 """What pipelines call it; also the subfolder."""
@@ -122,14 +125,14 @@ def images_of(source: str, pipeline: str | None = None) -> tuple[int, int | None
     Raises:
         TombolaError: it cannot be read, is not known to draw images by itself, or does not fit into the pipeline.
     """
-    channels, side = denoisers.seen_by(source)
+    channels, side = seen_by(source)
     kind = denoisers.class_of(source).__name__
     if pipeline is not None:
         _check_fit(source, pipeline)
         source = pipeline
-    if kind in denoisers.UNCONDITIONAL:
+    if not DENOISER_CLASSES[kind].conditional:
         return channels, side
-    index = denoisers.index_of(source)
+    index = index_of(source)
     if index is None:
         raise TombolaError(
             f"{source} is a {kind} without its pipeline, whose VAE and condition the task of images needs; give the "
@@ -157,7 +160,7 @@ def images_of(source: str, pipeline: str | None = None) -> tuple[int, int | None
 
 def _check_fit(source: str, pipeline: str) -> None:
     """Raise a TombolaError unless a denoiser could stand where the pipeline has its own."""
-    if denoisers.index_of(pipeline) is None:
+    if index_of(pipeline) is None:
         raise TombolaError(
             f"{pipeline} is no pipeline of diffusers that can be read: it has no model_index.json; give the folder or "
             "hub id of the whole pipeline as --pipeline"
@@ -194,7 +197,7 @@ def load_conditioning(source: str, size: tuple[int, int], pipeline: str | None =
         TombolaError: it cannot be read.
     """
     kind = denoisers.class_of(source).__name__
-    if kind in denoisers.UNCONDITIONAL:
+    if not DENOISER_CLASSES[kind].conditional:
         return LatentConditioning()
     source = pipeline or source
     with denoisers.reading(source), _quiet():
@@ -212,7 +215,7 @@ def _of_no_class(source: str) -> Mapping[str, Any]:
 
 def _of_no_text(source: str, size: tuple[int, int]) -> Mapping[str, Any]:
     """What the denoiser of a pipeline is given for no text: what its guidance compares with."""
-    index = denoisers.index_of(source)
+    index = index_of(source)
     assert index is not None
     name = index["_class_name"]
     # Parts that read no text stay where they are.

@@ -1,13 +1,10 @@
 """How images become noise, step by step of a schedule: as in diffusion, or straight as in flow matching."""
 
-from typing import TypeAlias
-
 import torch
-from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
+from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-Schedule: TypeAlias = DDPMScheduler | FlowMatchEulerDiscreteScheduler
-"""The noise that a denoiser was trained on."""
+from tombola.checkpoints.noise_schedules import Schedule
 
 
 def add_noise(schedule: Schedule, images: Tensor, noise: Tensor, steps: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -47,7 +47,6 @@ class ImageRegime(Regime):
     judges = "what is drawn"
     presets = MappingProxyType({"digits": DIGITS, "images": IMAGES})
     settings = ImageSettings
-    draws = True
     group = _GROUP
     help = "Of the task images, with --data FOLDER of your own; the task digits brings its own images and denoiser."
     unfit = MappingProxyType(

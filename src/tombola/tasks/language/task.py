@@ -20,6 +20,7 @@ from transformers import (
 from typing_extensions import override
 
 from tombola.checkpoints import loading
+from tombola.checkpoints.loading import tokenizer_of
 from tombola.foundations.atomic_files import write_json
 from tombola.foundations.errors import TombolaError
 from tombola.pruning import calibration
@@ -48,7 +49,6 @@ from tombola.tasks.language.text_generation import (
 )
 from tombola.tasks.language.truncation import bounded
 from tombola.tasks.language.unigram_baseline import guess_bits
-from tombola.tasks.text.task import tokenizer_of
 
 AUTO = "auto"
 LONGEST = 2048
@@ -227,7 +227,7 @@ class LanguageTask(Task):
             **options,
         )
 
-    def counting(self, names: Sequence[str]) -> Self:
+    def scored_on(self, names: Sequence[str]) -> Self:
         """The same task, whose score is the mean of these abilities alone: those that the full model has."""
         other = copy.copy(self)
         # What is encoded later is each one's own; what depends on the model is found out by either for itself.
@@ -245,7 +245,7 @@ class LanguageTask(Task):
                 f"the full model is at chance in {self.retain.ability}, so that none of it can be retained; name "
                 "another ability"
             )
-        other = self.counting(have)
+        other = self.scored_on(have)
         other.learned = have
         return other
 

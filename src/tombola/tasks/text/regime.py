@@ -79,7 +79,8 @@ class TextRegime(Regime):
     @override
     def open(self, options: TaskOptions, own: TextSettings, name: str) -> "Task":
         # PyTorch takes seconds to import, which no list of settings should wait for.
-        from tombola.tasks.text.task import TextTask, tokenizer_of
+        from tombola.checkpoints.loading import tokenizer_of
+        from tombola.tasks.text.task import TextTask
 
         corpus, title, metrics = _corpus(options, own)
         more = dict.fromkeys(metrics[1:], "dev")

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     DataCollatorWithPadding,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -307,19 +306,6 @@ class TextTask(Task):
             )
         order = [places[name.casefold()] for name in classes]
         return None if order == list(range(wanted)) else order
-
-
-def tokenizer_of(source: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model: asset, local folder or hub id.
-
-    Raises:
-        TombolaError: it cannot be found.
-    """
-    path = loading.locate(source)
-    with loading.quiet(), loading.loading(source):
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
-    assert isinstance(tokenizer, PreTrainedTokenizerBase)
-    return tokenizer
 
 
 def _sampled(corpus: Corpus, train_rows: int | None, dev_rows: int | None, search_rows: int | None) -> Corpus:
