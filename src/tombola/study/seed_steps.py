@@ -1,4 +1,4 @@
-"""The steps of one seed of a study: each is found done, or computes its result and publishes it whole."""
+"""Steps of one seed of a study: each is found done, or computes its result and publishes it whole."""
 
 import dataclasses
 import functools
@@ -53,7 +53,7 @@ class SeedSteps:
         self._seed_folder = context.seed_folder
 
     def steps(self) -> Iterator[StudyStep]:
-        """All steps in order; later ones read what earlier ones published."""
+        """Steps in order; later ones read what earlier ones published."""
         task, seed_folder = self._setting.task, self._seed_folder
         train_cost = TRAINING_COST * self._config.recipe.epochs * task.size("train") if self._config.retrains else 0.0
         dev, searched = task.size("dev") * task.passes, task.size(self._config.searched) * task.passes

@@ -1,4 +1,4 @@
-"""What the rest of Tombola knows of a task: data in batches, a loss per example, and a score."""
+"""Tasks as the rest of Tombola sees them: data in batches, a loss per example, and a score."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from tombola.tasks.language.text_generation import PROMPTS, GeneratedTexts, Gene
 from tombola.tickets.ticket import Ticket
 
 State = Literal["pretrained", "init", "trained"]
-"""At which point of its life a model is loaded."""
+"""State in which a model is loaded."""
 
 Predictions = NDArray[np.int64] | NDArray[np.float64]
 """[examples]: class ids (int64) or values (float64); [examples, features] of images that a model drew."""
@@ -46,7 +46,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Output:
-    """What a model says of a batch: `losses` fp32 [batch], with their graph, and `predictions` [batch]."""
+    """Output of a model for a batch: `losses` fp32 [batch], with their graph, and `predictions` [batch]."""
 
     losses: Tensor
     predictions: Tensor
@@ -64,7 +64,7 @@ class GeneratesImages(Protocol):
 
 
 class Task(ABC):
-    """The only door to a regime: search, controls, training and report ask a task, never a model family.
+    """Task, the interface of a regime: search, controls, training and report ask it, never a model family.
 
     Attributes:
         name: short name, used for folders.
@@ -119,7 +119,7 @@ class Task(ABC):
         """Write model and preprocessing into an existing folder, in the layout that `load` reads."""
 
     def saved(self, folder: Path) -> bool:
-        """Whether `save` wrote a model into a folder."""
+        """True if `save` wrote a model into a folder."""
         return (folder / "config.json").is_file()
 
     @abstractmethod
@@ -157,7 +157,7 @@ class Task(ABC):
         """Predictions of one who never looks at the input: the most common training class, or the mean."""
 
     def calibration_text(self, samples: int, sequence_length: int, seed: int) -> Sequence[Batch | Tensor]:
-        """What a model reads while the sizes of its activations are taken: by default examples of the training split.
+        """Calibration inputs, read while the sizes of activations are taken: by default examples of the training split.
 
         Args:
             samples: examples.
@@ -172,7 +172,7 @@ class Task(ABC):
         return found
 
     def with_full_model(self, full: Predictions) -> "Task":
-        """The task as it judges what is made of a full model that predicts this [examples] on `dev`.
+        """Task relative to a full model that predicts this [examples] on `dev`.
 
         Itself by default. A task of several abilities counts those that the full model has.
 
@@ -184,14 +184,14 @@ class Task(ABC):
     def retained(
         self, split: str, full: Predictions, pruned: Predictions, *, seed: int, resamples: int
     ) -> Sequence[Retained]:
-        """How much of each ability a pruned model has kept, from the predictions [examples] of both on a split.
+        """Retention of each ability in a pruned model, from the predictions [examples] of both on a split.
 
         None by default: most tasks measure one thing, which is their score.
         """
         return ()
 
     def picture(self, model: nn.Module | None) -> bytes | None:
-        """What a model makes, as a PNG for people to look at; None where there is nothing to see.
+        """Images that a model generates, as a PNG for people to look at; None where there is nothing to see.
 
         Args:
             model: the model; None for what it is compared with.
@@ -199,7 +199,7 @@ class Task(ABC):
         return None
 
     def shared_state(self) -> Mapping[str, Any]:
-        """JSON values that this task found out with the model, for `recall` of another process: nothing by default."""
+        """JSON values that this task found out with the model, for another process: nothing by default."""
         return {}
 
     def load_shared_state(self, known: Mapping[str, Any]) -> None:
@@ -209,7 +209,7 @@ class Task(ABC):
     def generate_texts(
         self, model: nn.Module, full: nn.Module, settings: GenerationSettings, prompts: Sequence[str] = PROMPTS
     ) -> GeneratedTexts:
-        """What a model writes, whole, shrunk or with zeroed weights; nothing where it is broken.
+        """Generate texts with a model, whole, shrunk or with zeroed weights; none where it is broken.
 
         Args:
             model: the one that writes.
