@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from tombola.pruning import controls
     from tombola.pruning.evaluation import Evaluation, evaluate, score
     from tombola.pruning.one_shot import one_shot
-    from tombola.pruning.search import Search, SearchOptions, search_ticket
+    from tombola.pruning.search import Search, search_ticket
+    from tombola.pruning.search_options import SearchOptions
     from tombola.pruning.streamed_pruning import prune_checkpoint
     from tombola.pruning.weight_pruning import prune_weights
     from tombola.study.config import StudyConfig
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from tombola.tasks.base import Task
     from tombola.tasks.text.task import TextTask
     from tombola.tickets.ticket import Ticket
-    from tombola.training.loop import Recipe, retrain, train
+    from tombola.training.loop import retrain, train
+    from tombola.training.recipe import Recipe
 
 __all__ = [
     "Evaluation",
@@ -82,7 +84,8 @@ _HOMES = {
     "tombola.checkpoints.export_onnx": ("save_onnx",),
     "tombola.pruning.one_shot": ("one_shot",),
     "tombola.subnetworks.recognition": ("recognise",),
-    "tombola.pruning.search": ("Search", "SearchOptions", "search_ticket"),
+    "tombola.pruning.search": ("Search", "search_ticket"),
+    "tombola.pruning.search_options": ("SearchOptions",),
     "tombola.checkpoints.semi_structured": ("not_semi_structured", "prune_semi_structured", "to_semi_structured"),
     "tombola.metrics.statistics": ("Verdict", "verdict"),
     "tombola.pruning.streamed_pruning": ("prune_checkpoint",),
@@ -92,7 +95,8 @@ _HOMES = {
     "tombola.tasks.text.task": ("TextTask",),
     "tombola.checkpoints.loading": ("tokenizer_of",),
     "tombola.tickets.ticket": ("Ticket",),
-    "tombola.training.loop": ("Recipe", "retrain", "train"),
+    "tombola.training.loop": ("retrain", "train"),
+    "tombola.training.recipe": ("Recipe",),
     "tombola.pruning.weight_pruning": ("prune_weights",),
     "tombola.checkpoints.export_zeros": ("save_zeros",),
 }

@@ -15,7 +15,8 @@ from tombola.architectures.denoisers import DenoiserPreset, denoiser_inputs
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints.checkpoint import load, save_shrunk
 from tombola.pruning.evaluation import evaluate
-from tombola.pruning.search import SearchOptions, search_ticket
+from tombola.pruning.search import search_ticket
+from tombola.pruning.search_options import SearchOptions
 from tombola.subnetworks.subnetwork import masked, shrunk, whole
 from tombola.tasks.images.task import Images, ImageTask
 from tombola.tickets.pruning_methods import pruning_method

@@ -17,13 +17,15 @@ from tombola.architectures.denoisers import DenoiserPreset
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import Evaluation, evaluate, score
-from tombola.pruning.search import SearchOptions, search_ticket
+from tombola.pruning.search import search_ticket
+from tombola.pruning.search_options import SearchOptions
 from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk, whole
 from tombola.tasks.base import Batch
 from tombola.tasks.images.digits import PRESETS, TRAIN, digits, splits
 from tombola.tasks.images.task import Images, ImageTask
 from tombola.tickets.ticket import Ticket
-from tombola.training.loop import Recipe, retrain, train
+from tombola.training.loop import retrain, train
+from tombola.training.recipe import Recipe
 from tombola.training.rewinding import Rewinding
 
 
