@@ -14,7 +14,7 @@ _setting = described("the search")
 
 @settings
 class SearchOptions:
-    """How a search proceeds; the defaults are the paper's (Prasanna et al. 2020, section 4), but for neurons.
+    """Options of a search; the defaults are the paper's (Prasanna et al. 2020, section 4), but for neurons.
 
     What is found beyond the threshold, as far as `curve_until`, never becomes the good ticket.
     """

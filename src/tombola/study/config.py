@@ -1,4 +1,4 @@
-"""What a study is: a frozen configuration with a canonical form and a short hash."""
+"""Configuration of a study: frozen, with a canonical form and a short hash."""
 
 import dataclasses
 import difflib
@@ -29,9 +29,9 @@ ANALYSES = (
     *("survivors", "attention", "random-tickets", "interactions", "representations"),
     *("random-curve", "text-generation"),
 )
-"""What a study can ask of its tickets: the first two come by themselves, the others take minutes and are asked for."""
+"""Analyses of a study: the first two come by themselves, the others take minutes and are asked for."""
 ALL = "all"
-"""In place of their names: all that there are for the study's models."""
+"""Name that stands for all analyses that there are for the study's models."""
 PRESETS = ("quick", "paper")
 """Presets that every task has."""
 _study = described("the study")
@@ -113,7 +113,7 @@ class StudyConfig(TaskOptions):
                 raise TombolaError(reason)
 
     def _unfit(self, analysis: str) -> str | None:
-        """Why an analysis cannot be asked of this study; None where it can."""
+        """Reason why an analysis cannot be asked of this study; None where it can."""
         if analysis == "random-curve" and not self.search.sparsities:
             return "random-curve goes along the sparsities of a search: name them with sparsities"
         if analysis == "random-tickets" and not self.retrains:
@@ -211,7 +211,7 @@ class StudyConfig(TaskOptions):
 
     @property
     def retrains(self) -> bool:
-        """Whether tickets are trained again."""
+        """True if tickets are trained again."""
         return self.regime_settings.retrains
 
     @property
@@ -222,7 +222,7 @@ class StudyConfig(TaskOptions):
 
     @property
     def rewinding(self) -> Rewinding:
-        """Where tickets are rewound to."""
+        """Rewinding of tickets."""
         return Rewinding.parse(self.rewind)
 
     @property

@@ -25,7 +25,7 @@ _running = described("running")
 
 
 def rows_held_out(search_rows: int | None, dev_rows: int | None, train: int, dev: int) -> int:
-    """How many of so many training rows are held out for the search: as asked, or as many as judge, at most a fifth.
+    """Number of training rows held out for the search: as asked, or as many as judge, at most a fifth.
 
     Args:
         search_rows: as asked for; None for that many.
@@ -71,7 +71,7 @@ class RegimeSettings:
 
     @property
     def retrains(self) -> bool:
-        """Whether tickets are trained again."""
+        """True if tickets are trained again."""
         return True
 
     @property

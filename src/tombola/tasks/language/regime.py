@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tombola.tasks.base import Task
 
 ADAPTER_LEARNING_RATE = 2e-4
-"""That of QLoRA (Dettmers et al. 2023) for models of up to 13 billion parameters: adapters start at nothing and need a
+"""That of QLoRA (Dettmers et al. 2023) up to 13 billion parameters: adapters start at nothing and need a
 larger one than weights that are fine-tuned."""
 _GROUP = "language models"
 _setting = described(_GROUP)
