@@ -45,7 +45,7 @@ def scaled(model: nn.Module, anatomy: Anatomy, grouping: Grouping, group: int, f
     return copied
 
 
-@pytest.mark.parametrize("units", ["kv-groups", "blocks"])
+@pytest.mark.parametrize("grouping", ["kv-groups", "blocks"])
 def test_a_group_has_the_derivative_of_scaling_it_whole(grouping: Grouping) -> None:
     model = llama()
     made.settle(model)

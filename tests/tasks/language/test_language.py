@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import evaluate, score
 from tombola.pruning.one_shot import one_shot
-from tombola.pruning.search import SearchOptions, search_ticket
+from tombola.pruning.search import search_ticket
+from tombola.pruning.search_options import SearchOptions
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.subnetworks.subnetwork import masked, shrunk, whole
 from tombola.tasks.base import Batch
@@ -34,7 +36,8 @@ from tombola.tasks.language.retention_threshold import RetentionThreshold
 from tombola.tasks.language.task import Blocks, LanguageTask, _predictions
 from tombola.tasks.language.unigram_baseline import guess_bits
 from tombola.tickets.ticket import Ticket
-from tombola.training.loop import Recipe, retrain, train
+from tombola.training.loop import retrain, train
+from tombola.training.recipe import Recipe
 
 BOS = 1
 
@@ -117,7 +120,7 @@ def test_trees_and_rows_give_the_same_verdicts_losses_and_importance() -> None:
 def test_rows_are_shared_where_no_gates_are() -> None:
     model, made = llama(), task()
     made.settle(model)
-    packed, plain = list(made.packed("dev", 16)), list(made.batches("dev", 16))
+    packed, plain = list(made.packed_batches("dev", 16)), list(made.batches("dev", 16))
     for batches in (packed, plain):
         assert sorted(np.concatenate([batch.indices for batch in batches]).tolist()) == list(range(made.size("dev")))
         assert max(len(batch.indices) for batch in batches) <= 16
@@ -203,7 +206,8 @@ def test_one_shot_and_the_search_measure_on_it_without_layer_norms() -> None:
     options = SearchOptions(threshold=0.01, heads_step=0.5, mlps_step=0, refine=False)
     first = search_ticket(model, made, options=options).passes[1]
     assert first.removed["heads"] == plain
-    again = search_ticket(model, made, options=options, normalise_layers=True).passes[1]
+    layered_options = replace(options, normalise_layers=True)
+    again = search_ticket(model, made, options=layered_options).passes[1]
     assert again.removed["heads"] == layered
 
 
