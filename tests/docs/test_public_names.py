@@ -24,7 +24,7 @@ def loaded() -> griffe.Module:
 
 def public(parent: griffe.Module | griffe.Class) -> list[griffe.Object]:
     """Modules, classes, functions and methods without an underscore, however deep; not what is imported."""
-    found = []
+    found: list[griffe.Object] = []
     for name, member in parent.members.items():
         if (
             name.startswith("_")
