@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tombola.foundations.errors import TombolaError
-from tombola.pruning.search import SearchOptions
+from tombola.pruning.search.options import SearchOptions
 from tombola.study.config import ANALYSES, StudyConfig
 from tombola.tasks.presets import TEXT_PRESETS
 from tombola.tasks.regimes import OWN_TEXTS, REGIMES, TEXTS, regime_of

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from builders.language_models import llama, task
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
-from tombola.pruning.evaluation import evaluate
+from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.subnetworks.subnetwork import whole
 from tombola.tickets.pruning_methods import METHODS, Grouping, in_words, pruning_method
 from tombola.tickets.site_groups import count, site_groups
@@ -20,7 +20,7 @@ UNITS: dict[Grouping, TicketKind] = {"kv-groups": "heads", "blocks": "heads+mlps
 
 
 def losses(model: nn.Module) -> Tensor:
-    found = evaluate(whole(model), made, "calibration", batch_size=1)
+    found = evaluate(whole(model), made, EvaluationOptions("calibration", batch_size=1))
     return torch.from_numpy(found.losses).double()
 
 
@@ -53,10 +53,9 @@ def test_a_unit_has_the_derivative_of_scaling_it_whole(units: Grouping) -> None:
     found = evaluate(
         whole(model, UNITS[units]),
         made,
-        "calibration",
+        EvaluationOptions("calibration", batch_size=3),
         importance=True,
-        units=site_groups(anatomy, units),
-        batch_size=3,
+        groups=site_groups(anatomy, units),
     ).importance
     assert found is not None
     of_sites = site_groups(anatomy, units)

@@ -15,7 +15,8 @@ from tombola.foundations.progress import Progress
 from tombola.profiling.model_cost import compare
 from tombola.pruning import controls
 from tombola.pruning.evaluation import Evaluation
-from tombola.pruning.search import GOOD, Search, search_ticket
+from tombola.pruning.search.loop import search_ticket
+from tombola.pruning.search.records import GOOD, Search
 from tombola.study.folder_layout import COST, EVALUATION, PICTURE, SAVED, SEARCH_EVALUATION, WRITING
 from tombola.study.results import NOTHING
 from tombola.study.seed_context import SeedContext
@@ -169,20 +170,10 @@ class SeedSteps:
             self._context.task,
             method,
             options=config.search_options,
-            split=config.searched,
+            evaluation=self._context.evaluation(config.searched, progress),
             full=Evaluation.read(self._seed_folder.full / (EVALUATION if on_dev else SEARCH_EVALUATION)),
             retrain=again if config.iterative else None,
-            normalise_layers=config.normalise_layers,
-            calibrate=functools.partial(
-                setting.task.calibration_text,
-                config.calibration_samples,
-                config.sequence_length,
-                self._seed_folder.seed,
-            ),
             seed=self._seed_folder.seed,
-            batch_size=config.eval_batch_size,
-            precision=setting.precision,
-            progress=progress,
         )
         found = dataclasses.replace(found, good=self._context.with_provenance(found.good, "good", method))
         if found.model is not None:

@@ -18,7 +18,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import Precision, resolve_device, resolve_precision
 from tombola.foundations.progress import Progress, ProgressBars
 from tombola.metrics import statistics
-from tombola.pruning.evaluation import Evaluation
+from tombola.pruning.evaluation import Evaluation, EvaluationOptions
 from tombola.study.config import StudyConfig
 from tombola.study.step import TRAINING_COST, search_cost
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
@@ -87,6 +87,10 @@ class Session:
             from tombola.profiling import memory_check as room
 
             room.check_heaviest(model, self.task, self.config, self.device, (work,))
+
+    def evaluation(self, progress: Progress, split: str = "dev") -> EvaluationOptions:
+        """Options of a pass over a split."""
+        return EvaluationOptions(split, self.config.eval_batch_size, self.precision, progress)
 
     def score_entry(self, found: Evaluation) -> dict[str, Any]:
         """The score of an evaluation on dev with its interval, as JSON values."""
