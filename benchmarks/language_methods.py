@@ -82,7 +82,7 @@ def blocks(number: int, model: PreTrainedModel, *, task: LanguageTask) -> Subnet
     part = whole(model, "heads+mlps")
     units = site_groups(part.anatomy, "blocks")
     found = evaluate(
-        part, task, EvaluationOptions("calibration", precision="bf16"), importance=True, groups=units
+        part, task, EvaluationOptions("importance", precision="bf16"), importance=True, groups=units
     ).importance
     assert found is not None
     layers = found["mlps"].argsort()[:number]

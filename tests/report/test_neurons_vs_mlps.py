@@ -7,7 +7,7 @@ import pytest
 
 from builders.fake_study import fake_study
 from tombola.foundations.atomic_files import read_lines, write_lines
-from tombola.report.neurons_vs_mlps import about_finer, finer, finer_table
+from tombola.report.sections.neurons_vs_mlps import about_finer, finer, finer_table
 from tombola.report.study_data import Record, read_record
 from tombola.tickets.ticket import TicketKind
 

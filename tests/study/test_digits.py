@@ -18,7 +18,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.metrics.images.fid import fid
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search.records import Search
-from tombola.report import terminal
+from tombola.report.terminal.results import table
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, PICTURE
 from tombola.study.study import Study
@@ -143,7 +143,7 @@ def test_what_real_images_reach_is_told(study: Study) -> None:
     page = (study.folder / "report.html").read_text()
     assert "real images" in page
     assert "Real images against real ones" in page
-    shown = terminal.table(study.folder)
+    shown = table(study.folder)
     assert [str(column.header) for column in shown.columns][4:6] == ["heads", "channels"]
 
 

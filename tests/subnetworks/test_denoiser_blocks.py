@@ -42,7 +42,7 @@ def without(model: nn.Module, unit: int) -> Ticket:
     """All of a model but one block."""
     anatomy = dissect(model)
     every, units = (
-        Ticket.everything(anatomy, fitted(pruning_method("blocks"), anatomy).kind),
+        Ticket.full(anatomy, fitted(pruning_method("blocks"), anatomy).kind),
         site_groups(anatomy, "blocks"),
     )
     masks = {kind: mask & (units[kind] != unit) for kind, mask in every.masks.items()}

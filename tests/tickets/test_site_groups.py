@@ -20,7 +20,7 @@ UNITS: dict[Grouping, TicketKind] = {"kv-groups": "heads", "blocks": "heads+mlps
 
 
 def losses(model: nn.Module) -> Tensor:
-    found = evaluate(whole(model), made, EvaluationOptions("calibration", batch_size=1))
+    found = evaluate(whole(model), made, EvaluationOptions("importance", batch_size=1))
     return torch.from_numpy(found.losses).double()
 
 
@@ -53,7 +53,7 @@ def test_a_unit_has_the_derivative_of_scaling_it_whole(units: Grouping) -> None:
     found = evaluate(
         whole(model, UNITS[units]),
         made,
-        EvaluationOptions("calibration", batch_size=3),
+        EvaluationOptions("importance", batch_size=3),
         importance=True,
         groups=site_groups(anatomy, units),
     ).importance
@@ -83,7 +83,7 @@ def test_the_table_of_ways_names_what_it_finds() -> None:
         assert one.name == name
         assert ":" not in name
         if "channels" not in one.sites:
-            assert Ticket.everything(anatomy, one.kind, 8).sites == one.sites
+            assert Ticket.full(anatomy, one.kind, 8).sites == one.sites
     assert pruning_method("wanda-2:4") is METHODS["wanda-2of4"]
     assert in_words("heads+mlps") == "heads and MLPs"
     assert in_words("mlps") == "MLPs"

@@ -13,7 +13,7 @@ from builders.families import ZOO, computed, tickets
 from builders.language_models import llama, task
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk, whole
-from tombola.training import lora as low_rank
+from tombola.training import lora
 from tombola.training.loop import Recipe, retrain
 from tombola.training.lora import LowRank, adapters
 
@@ -140,6 +140,6 @@ def test_what_cannot_be_adapted_is_one_clear_line(monkeypatch: pytest.MonkeyPatc
         adapters(part.model, part.anatomy, 2, hold=part.ticket, seed=0),
     ):
         pass
-    monkeypatch.setattr(low_rank, "find_spec", lambda _: None)
+    monkeypatch.setattr(lora, "find_spec", lambda _: None)
     with pytest.raises(TombolaError, match=r"pip install 'tombola\[language\]'"):
         LowRank(4)

@@ -190,30 +190,36 @@ def retention_profile(
                 full_high=was.raw_high,
                 points=points,
                 tickets=tuple(TicketKept(scored, Kept.of(kept[number])) for scored, kept in of_tickets.items()),
-                fall=_fall(points, threshold),
+                fall=fall(points, threshold),
             )
         )
     return RetentionProfile(method or found.good.method, threshold, found.last.sparsity, tuple(curves))
 
 
-def _fall(points: Sequence[Point], threshold: float) -> Fall:
+def fall(points: Sequence[Point], threshold: float) -> Fall:
+    """Where the share that is kept, and either end of its interval, fall under the threshold along a search."""
     return Fall(
         *(
-            _crossing([(point.sparsity, getattr(point.kept, name)) for point in points], threshold)
+            crossing([(point.sparsity, getattr(point.kept, name)) for point in points], threshold)
             for name in ("share", "low", "high")
         )
     )
 
 
-def _crossing(points: Sequence[tuple[float, float | None]], threshold: float) -> float | None:
-    """Where a curve that starts at (0, 1) first falls under the threshold."""
+def crossing(points: Sequence[tuple[float, float | None]], threshold: float) -> float | None:
+    """Sparsity at which a curve first falls under the threshold, by straight lines from (0, 1) through its points.
+
+    Args:
+        points: sparsity and share, in any order: refining phases of a search go back to a denser state, and a curve
+            goes by sparsity. Those without a share are left out.
+        threshold: at most 1.
+
+    Returns:
+        None if the curve never falls under it.
+    """
     before, share_before = 0.0, 1.0
-    # Refining phases of a search go back to a denser state: a curve goes by sparsity.
-    for sparsity, share in sorted((one for one in points if one[1] is not None), key=lambda one: one[0]):
-        assert share is not None
+    for sparsity, share in sorted(((x, y) for x, y in points if y is not None), key=lambda point: point[0]):
         if share < threshold:
-            if share_before <= share:
-                return sparsity
-            return before + (sparsity - before) * max(0.0, (share_before - threshold) / (share_before - share))
+            return before + (sparsity - before) * (share_before - threshold) / (share_before - share)
         before, share_before = sparsity, share
     return None

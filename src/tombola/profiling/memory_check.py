@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tombola.architectures.parameters import dtype_of
 from tombola.checkpoints import denoisers
-from tombola.foundations import resources as machine
+from tombola.foundations import resources
 from tombola.foundations.errors import TombolaError
 from tombola.profiling.tensor_memory import LiveBytes, bytes_of
 from tombola.study.config import StudyConfig
@@ -123,7 +123,7 @@ def free_and_most(device: torch.device) -> tuple[int, int]:
         # What PyTorch keeps in reserve is ours.
         own = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return free + own, free + own
-    return min(int(psutil.virtual_memory().available), machine.memory()), machine.memory()
+    return min(int(psutil.virtual_memory().available), resources.memory()), resources.memory()
 
 
 def _gb(size: int) -> str:

@@ -113,9 +113,9 @@ def evaluate(
     Raises:
         TombolaError: an output is not finite, and the task does not count that as failure.
     """
-    if importance and task.calibration not in (None, options.split):
+    if importance and task.importance_split not in (None, options.split):
         scored = evaluate(subnetwork, task, options)
-        apart = replace(options, split=str(task.calibration))
+        apart = replace(options, split=str(task.importance_split))
         measured = evaluate(subnetwork, task, apart, importance=True, groups=groups)
         return replace(scored, importance=measured.importance, seconds=scored.seconds + measured.seconds)
     started, model = time.perf_counter(), subnetwork.model
@@ -181,13 +181,13 @@ class _Outputs:
         return found.astype(np.int64), losses
 
 
-def judged(task: Task, full: Evaluation) -> tuple[Task, Evaluation]:
+def with_full_model(task: Task, full: Evaluation) -> tuple[Task, Evaluation]:
     """The task as it judges what is made of a full model, and the full model's own evaluation on `dev` by that.
 
     Raises:
         TombolaError: the full model has nothing that could be lost.
     """
-    task = task.judging(full.predictions)
+    task = task.with_full_model(full.predictions)
     return task, replace(full, score=task.metric.score(full.predictions, task.references("dev")))
 
 

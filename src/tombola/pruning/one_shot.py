@@ -55,7 +55,7 @@ def one_shot(
         masks = keep_largest(anatomy.weights_of(model), round(densities["weights"] * anatomy.weights))
         return Ticket(kind, anatomy.signature, masks, facts)
     part = whole(model, kind, block)
-    evaluation = replace(evaluation, split=task.calibration or evaluation.split)
+    evaluation = replace(evaluation, split=task.importance_split or evaluation.split)
     found = evaluate(part, task, evaluation, importance=True).importance
     assert found is not None
     layers = task.normalise_layers if normalise_layers is None else normalise_layers

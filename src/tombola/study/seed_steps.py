@@ -17,7 +17,7 @@ from tombola.pruning import controls
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search.loop import search_ticket
 from tombola.pruning.search.records import GOOD, Search
-from tombola.study.folder_layout import COST, EVALUATION, PICTURE, SAVED, SEARCH_EVALUATION, WRITING
+from tombola.study.folder_layout import COST, EVALUATION, PICTURE, SAVED, SEARCH_EVALUATION, TEXT_GENERATION
 from tombola.study.results import NOTHING
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import (
@@ -44,7 +44,7 @@ class SeedSteps:
     """Fine-tune, search, draw controls, score, retrain and shrink for one seed.
 
     Args:
-        bench: of that seed.
+        context: of that seed.
     """
 
     def __init__(self, context: SeedContext) -> None:
@@ -236,10 +236,10 @@ class SeedSteps:
             self._context.write_score(draft, subnetwork, name, "retrained", started, progress, known)
             if name in SAVED[self._setting.save]:
                 self._setting.task.save(expanded(subnetwork), draft)
-            if "writing" in self._config.analyses:
+            if "text-generation" in self._config.analyses:
                 # Now that it is here: of most tickets no model is saved.
                 with warn_on_failure(f"what the retrained {name} ticket writes was left out"):
-                    self._context.writing(subnetwork.model).write(draft / WRITING)
+                    self._context.generate_texts(subnetwork.model).write(draft / TEXT_GENERATION)
 
     def _shrunk(self, method: str, _: Progress) -> None:
         """The good ticket, retrained, as a model that really is smaller."""

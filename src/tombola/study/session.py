@@ -84,9 +84,9 @@ class Session:
     def check_memory(self, model: nn.Module, work: "Work") -> None:
         """Warn, or raise a TombolaError, where a denoiser's passes do not fit into memory."""
         if is_denoiser(model):
-            from tombola.profiling import memory_check as room
+            from tombola.profiling import memory_check
 
-            room.check_heaviest(model, self.task, self.config, self.device, (work,))
+            memory_check.check_heaviest(model, self.task, self.config, self.device, (work,))
 
     def evaluation(self, progress: Progress, split: str = "dev") -> EvaluationOptions:
         """Options of a pass over a split."""

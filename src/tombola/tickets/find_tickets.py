@@ -74,7 +74,7 @@ def _folders(place: Path, ticket: str) -> Sequence[Path]:
     paths = [
         path.parent
         for path in sorted(place.rglob(f"{ticket}/ticket.json"))
-        if not any(part.startswith(".") for part in path.relative_to(place).parts) and _plain(path)
+        if not any(part.startswith(".") for part in path.relative_to(place).parts) and _standard(path)
     ]
     if not paths:
         other = sorted({path.parent.name for path in place.rglob("ticket.json")} - {"shrunk"})
@@ -83,7 +83,7 @@ def _folders(place: Path, ticket: str) -> Sequence[Path]:
     return paths
 
 
-def _plain(path: Path) -> bool:
+def _standard(path: Path) -> bool:
     """Whether a ticket was found by the standard method of its kind: others of one study are no seeds of it."""
     head = read_json(path)
     provenance = head.get("provenance")

@@ -102,7 +102,7 @@ class Ticket:
         object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
 
     @classmethod
-    def everything(cls, anatomy: Anatomy, kind: TicketKind, block: int = BLOCK) -> Self:
+    def full(cls, anatomy: Anatomy, kind: TicketKind, block: int = BLOCK) -> Self:
         """The ticket from which nothing is pruned; `block` neurons make a block, where they are pruned.
 
         Raises:

@@ -9,7 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from tombola.analysis.agreement.coefficients import STATISTICS, Agreement, agreement, agreement_by_counts
-from tombola.analysis.agreement.null_distribution import DRAWS, Chance, Drawn, Group, chance, measure, random_sites
+from tombola.analysis.agreement.null_distribution import (
+    DRAWS,
+    Drawn,
+    Group,
+    NullDistribution,
+    measure,
+    null_distribution,
+    random_sites,
+)
 from tombola.analysis.agreement.overlap import Overlap, crossed_pairs, overlap
 from tombola.analysis.agreement.pairwise_overlap import Array, Shared, all_pairs
 from tombola.analysis.agreement.survival import (
@@ -38,13 +46,13 @@ class KindComparison:
 
     Attributes:
         agreement: of the tickets.
-        by_chance: kind of random ticket → statistic → its distribution; None where it has none.
-        no_chance: kind of random ticket → why it has no distributions.
+        null_distributions: kind of random ticket → statistic → its distribution; None where it has none.
+        no_null_distribution: kind of random ticket → why it has no distributions.
     """
 
     agreement: Agreement
-    by_chance: Mapping[str, Mapping[str, Chance | None]]
-    no_chance: Mapping[str, str]
+    null_distributions: Mapping[str, Mapping[str, NullDistribution | None]]
+    no_null_distribution: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -179,11 +187,11 @@ def _of_sites(tasks: Mapping[str, Sequence[Found]], setting: _Setting) -> Ticket
 def _kind_of_site(masks: Array, number: int, setting: _Setting) -> _OfKind:
     """Compare masks [tickets, rows, sites of a row]; `number` keeps the draws of two kinds apart."""
     flat = masks.reshape(len(masks), -1)
-    drawn, no_chance = {}, {}
+    drawn, no_null_distribution = {}, {}
     for control in CONTROLS:
         layerwise = control == "random-layerwise"
         if layerwise and masks.shape[-1] == 1:
-            no_chance[control] = LAYERS_OF_ONE
+            no_null_distribution[control] = LAYERS_OF_ONE
             continue
         seed = (setting.seed, number, int(layerwise))
         batches = random_sites(masks, setting.groups, layerwise=layerwise, draws=setting.draws, seed=seed)
@@ -193,7 +201,7 @@ def _kind_of_site(masks: Array, number: int, setting: _Setting) -> _OfKind:
         agreement(flat[group.members], group.pairs - group.members[0])
         for group in setting.groups
     ]
-    return _against_chance(observed, Shared.of(flat), drawn, no_chance, setting)
+    return _against_null(observed, Shared.of(flat), drawn, no_null_distribution, setting)
 
 
 def _of_weights(tasks: Mapping[str, Sequence[Found]], setting: _Setting) -> TicketKindComparison:
@@ -214,25 +222,25 @@ def _of_weights(tasks: Mapping[str, Sequence[Found]], setting: _Setting) -> Tick
         agreement_by_counts(counts.shared.among(group.members), always, group.pairs - group.members[0])
         for group, always in zip(setting.groups, counts.everywhere, strict=True)
     ]
-    drawn, no_chance = {}, {}
+    drawn, no_null_distribution = {}, {}
     for control in CONTROLS:
         if counts.shared.sites >= LARGEST:
-            no_chance[control] = TOO_MANY
+            no_null_distribution[control] = TOO_MANY
             continue
         layerwise = control == "random-layerwise"
         seed = (setting.seed, 0, int(layerwise))
         batches = random_weights(counts, setting.groups, layerwise=layerwise, draws=setting.draws, seed=seed)
         drawn[control] = measure(batches, setting.groups, setting.crossed)
     return _put_together(
-        setting, described, {"weights": _against_chance(observed, counts.shared, drawn, no_chance, setting)}
+        setting, described, {"weights": _against_null(observed, counts.shared, drawn, no_null_distribution, setting)}
     )
 
 
-def _against_chance(
+def _against_null(
     observed: Sequence[Agreement],
     shared: Shared,
     drawn: Mapping[str, Drawn],
-    no_chance: Mapping[str, str],
+    no_null_distribution: Mapping[str, str],
     setting: _Setting,
 ) -> _OfKind:
     """The agreement of every group beside that of random tickets, and the matrix of tasks."""
@@ -241,10 +249,12 @@ def _against_chance(
             KindComparison(
                 one,
                 {
-                    control: {name: chance(random.groups[number][name], getattr(one, name)) for name in STATISTICS}
+                    control: {
+                        name: null_distribution(random.groups[number][name], getattr(one, name)) for name in STATISTICS
+                    }
                     for control, random in drawn.items()
                 },
-                no_chance,
+                no_null_distribution,
             )
             for number, one in enumerate(observed)
         ),

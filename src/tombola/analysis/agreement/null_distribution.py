@@ -18,7 +18,7 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Chance:
+class NullDistribution:
     """The distribution of one statistic over random tickets.
 
     Attributes:
@@ -35,7 +35,7 @@ class Chance:
     draws: int
 
 
-def chance(drawn: Array, observed: float | None) -> Chance | None:
+def null_distribution(drawn: Array, observed: float | None) -> NullDistribution | None:
     """The distribution of drawn values [draws], NaN for undefined ones; None if there is no other."""
     values = drawn[~np.isnan(drawn)]
     if not values.size:
@@ -46,7 +46,7 @@ def chance(drawn: Array, observed: float | None) -> Chance | None:
         equal = np.abs(values - observed) <= _ROUNDING * (abs(observed) + np.ptp(values))
         below = float(((values < observed) & ~equal).mean() + equal.mean() / 2)
     low, high = np.quantile(values, INTERVAL)
-    return Chance(float(values.mean()), float(low), float(high), below, int(values.size))
+    return NullDistribution(float(values.mean()), float(low), float(high), below, int(values.size))
 
 
 @dataclass(frozen=True)

@@ -207,20 +207,20 @@ def _spread(steps: Sequence[SearchPass], sizes: int) -> list[SearchPass]:
 
 def _state(found: Search, step: SearchPass, anatomy: Anatomy) -> Ticket:
     """A ticket of the size of one state of a search; for sites it is that state's own."""
-    everything = found.good | ~found.good
+    full_ticket = found.good | ~found.good
     if found.kind == "weights":
         # Only the number counts: which weights are kept is drawn anyway.
         left, masks = step.weights, {}
-        for name, mask in everything.masks.items():
+        for name, mask in full_ticket.masks.items():
             kept = mask.flatten().clone()
             kept[min(left, kept.numel()) :] = False
             left -= int(kept.sum())
             masks[name] = kept.view_as(mask)
-        return replace(everything, masks=masks)
-    state = everything
+        return replace(full_ticket, masks=masks)
+    state = full_ticket
     for done in found.passes[: step.iteration + 1]:
         if done.holds:
-            state = state.without({kind: done.removed.get(kind, []) for kind in everything.sites})
+            state = state.without({kind: done.removed.get(kind, []) for kind in full_ticket.sites})
     assert state.survivors(anatomy)["heads"] == step.heads
     return state
 

@@ -56,7 +56,7 @@ def search_ticket(
     """
     options = options or SearchOptions()
     plan = plan_search(model, task, method, options, seed)
-    trains = retrain is not None and (plan.method.iterative or bool(plan.everything.sites))
+    trains = retrain is not None and (plan.method.iterative or bool(plan.full_ticket.sites))
     run = _Run(model, task, plan, options, evaluation, retrain if trains else None)
     state = entire = run.begin(full)
     for phase in plan.phases:
@@ -99,15 +99,15 @@ class _Run:
 
     def begin(self, full: Evaluation | None) -> State:
         """The full model, evaluated unless it was; its score says what must hold."""
-        everything, options = self.plan.everything, self.options
-        part = Subnetwork(self.model, self.plan.anatomy, everything, everything)
-        if full is None or self.plan.groups is not None or not _serves(full, everything):
+        full_ticket, options = self.plan.full_ticket, self.options
+        part = Subnetwork(self.model, self.plan.anatomy, full_ticket, full_ticket)
+        if full is None or self.plan.groups is not None or not _serves(full, full_ticket):
             full = self._evaluate(part)
         self.floor = self.task.metric.floor(full.score, options.threshold)
         if options.curve_until is not None:
             self.curve_floor = self.task.metric.floor(full.score, options.curve_until)
-        self._log("full", Cut(everything, {}), full, holds=True, seconds=full.seconds)
-        return State(everything, full, part)
+        self._log("full", Cut(full_ticket, {}), full, holds=True, seconds=full.seconds)
+        return State(full_ticket, full, part)
 
     def descend(self, phase: Phase, state: State) -> State:
         """Cut until the score falls, or for the curve's sake further down; the last state that held."""
@@ -130,14 +130,14 @@ class _Run:
         return holding
 
     def _evaluate(self, part: Subnetwork) -> Evaluation:
-        sites = bool(self.plan.everything.sites)
+        sites = bool(self.plan.full_ticket.sites)
         return evaluate(part, self.task, self.evaluation, importance=sites, groups=self.plan.groups)
 
     def _subnetwork(self, cut: Cut) -> Subnetwork:
         if cut.model is not None:
             # Its pruned weights are zero already.
             anatomy = self.plan.anatomy
-            return Subnetwork(cut.model, anatomy, cut.ticket, Ticket.everything(anatomy, every_site(anatomy)))
+            return Subnetwork(cut.model, anatomy, cut.ticket, Ticket.full(anatomy, every_site(anatomy)))
         return shrunk(self.model, cut.ticket) if self.retrain is None else self.retrain(cut.ticket)
 
     def _log(self, phase: str, cut: Cut, evaluation: Evaluation, *, holds: bool, seconds: float) -> None:
@@ -174,7 +174,7 @@ class _Run:
         self.evaluation.progress.note(note)
 
 
-def _serves(full: Evaluation, everything: Ticket) -> bool:
+def _serves(full: Evaluation, full_ticket: Ticket) -> bool:
     """Whether an evaluation of the full model has the importance of all sites that are pruned."""
     shapes = {} if full.importance is None else {kind: v.shape for kind, v in full.importance.sites.items()}
-    return all(shapes.get(kind) == everything.masks[kind].shape for kind in everything.sites)
+    return all(shapes.get(kind) == full_ticket.masks[kind].shape for kind in full_ticket.sites)

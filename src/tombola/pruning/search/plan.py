@@ -27,7 +27,7 @@ class SearchPlan:
     Attributes:
         method: with the kinds of sites that the model has.
         anatomy: of the model.
-        everything: the ticket that the search begins with.
+        full_ticket: the ticket that the search begins with.
         groups: sites that go together; None where each goes alone.
         normalise_layers: whether the importance of heads is divided by their layer's norm.
         phases: of the search, in order.
@@ -35,7 +35,7 @@ class SearchPlan:
 
     method: PruningMethod
     anatomy: Anatomy
-    everything: Ticket
+    full_ticket: Ticket
     groups: SiteGroups | None
     normalise_layers: bool
     phases: tuple[Phase, ...]
@@ -53,17 +53,17 @@ def plan_search(model: nn.Module, task: Task, method: str, options: SearchOption
     layers = task.normalise_layers if options.normalise_layers is None else options.normalise_layers
     # The sites of a group share one importance, which norms of single layers would tear apart.
     layers = layers and groups is None
-    everything = Ticket.everything(anatomy, chosen.kind, options.neuron_block)
+    full_ticket = Ticket.full(anatomy, chosen.kind, options.neuron_block)
     phases: Iterator[Phase]
     if chosen.kind == "weights":
         pruner = WeightPruner(model, task, chosen, options, seed)
-        phases = _weight_phases(pruner, anatomy, everything.total)
+        phases = _weight_phases(pruner, anatomy, full_ticket.total)
     elif groups is not None:
         size = options.cut("heads", count(groups)) if chosen.site_groups == "kv-groups" else max(1, options.mlps_step)
         phases = group_phases(groups, size)
     else:
-        phases = site_phases(everything, options, layers)
-    return SearchPlan(chosen, anatomy, everything, groups, layers, tuple(phases))
+        phases = site_phases(full_ticket, options, layers)
+    return SearchPlan(chosen, anatomy, full_ticket, groups, layers, tuple(phases))
 
 
 def _weight_phases(pruner: WeightPruner, anatomy: Anatomy, total: int) -> Iterator[Phase]:

@@ -29,9 +29,9 @@ class LeastImportantSites:
         return Cut(state.ticket.without(removed), removed) if any(removed.values()) else None
 
 
-def site_phases(everything: Ticket, options: SearchOptions, normalise_layers: bool) -> Iterator[Phase]:
+def site_phases(full_ticket: Ticket, options: SearchOptions, normalise_layers: bool) -> Iterator[Phase]:
     """All kinds of sites together, then, refining, each of them alone."""
-    totals = everything.counts()
+    totals = full_ticket.counts()
     joint = {kind: options.cut(kind, total) for kind, total in totals.items()}
     yield Phase("joint", LeastImportantSites(joint, normalise_layers), beyond=True)
     for kind, total in totals.items() if options.refine else ():

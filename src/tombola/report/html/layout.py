@@ -1,6 +1,6 @@
 """The parts of which the page's sections are made."""
 
-from tombola.report.markup import Html, element
+from tombola.report.html.markup import Html, element
 
 
 def section(title: str, *body: str, lead: str = "") -> Html:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from tombola.report.layout import scrolling
-from tombola.report.markup import Html, element
+from tombola.report.html.layout import scrolling
+from tombola.report.html.markup import Html, element
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class Observed:
 
     value: float | None
     reason: str
-    by_chance: dict[str, Drawn]
+    null_distributions: dict[str, Drawn]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Agreeing:
         """A statistic, by its name in `tombola.analysis.agreement.coefficients.Agreement`."""
         drawn = {}
         for control in CONTROLS:
-            found = self.fields.inside("by_chance").inside(control).inside(name)
+            found = self.fields.inside("null_distribution").inside(control).inside(name)
             mean, low, high = (found.get(part, float) for part in ("mean", "low", "high"))
             if mean is not None and low is not None and high is not None:
                 drawn[control] = Drawn(mean, low, high, found.get("below", float))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
-from tombola.report.tables import Table
+from tombola.report.tables.table import Table
 
 _WRITTEN = str.maketrans(
     {

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from importlib import resources
 from string import Template
 
-from tombola.report import theme
-from tombola.report.figure_registry import script_json
-from tombola.report.markup import Html, element, escape, join
-from tombola.report.vega import bundle
+from tombola.report.charts import theme
+from tombola.report.charts.vega import bundle
+from tombola.report.html.figure_registry import script_json
+from tombola.report.html.markup import Html, element, escape, join
 
 
 def document(title: str, header: Html, main: Html, footer: Html) -> str:
@@ -29,7 +29,7 @@ def document(title: str, header: Html, main: Html, footer: Html) -> str:
 
 
 def _own(name: str) -> str:
-    return resources.files("tombola.report").joinpath(name).read_text(encoding="utf-8")
+    return resources.files("tombola.report.html").joinpath(name).read_text(encoding="utf-8")
 
 
 def _policy(*scripts: str) -> str:

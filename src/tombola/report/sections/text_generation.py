@@ -1,0 +1,105 @@
+"""The section on creative writing: how texts of tickets look in numbers, and the same beginnings continued by all."""
+
+from collections.abc import Sequence
+
+from tombola.analysis.generation_profile import GeneratingModel, GenerationProfile
+from tombola.report import number_format
+from tombola.report.html.figure_registry import FigureRegistry
+from tombola.report.html.layout import section
+from tombola.report.html.markup import Html, element, join
+from tombola.report.labels import METHOD_TITLES, TICKET_TITLES
+from tombola.report.study_data import Record
+from tombola.report.tables.table import Block, Body, Column, Table
+
+PROMPTS = 4
+"""Beginnings that are shown with what the models made of them; the numbers are of all."""
+
+GenerationProfiles = Sequence[tuple[str, GenerationProfile]]
+
+
+def text_generation(record: Record, registry: FigureRegistry) -> Html | None:
+    """The section; None where nobody was asked to write."""
+    full, profiles = read_generation_profiles(record)
+    if not profiles:
+        return None
+    settings, prompts = profiles[0][1].settings, profiles[0][1].prompts
+    lead = (
+        f"{len(prompts)} beginnings of stories, each continued {number_format.plural(settings.continuations, 'time')} "
+        "by up "
+        f"to {settings.max_new_tokens} tokens (temperature {settings.temperature:g}, the most probable "
+        f"{100 * settings.top_p:g} %), with the same random numbers for all models. Variety is the share of "
+        "different 1-, 2- and 3-grams, repetition that of 4-grams that a text had before. Perplexity is that of the "
+        "full model, which finds noise surprising and babble not: it says little without repetition."
+    )
+    shown = [_side_by_side(method, profile, full) for method, profile in profiles]
+    return section("What it writes", registry.table(_table(full, profiles), "text-generation"), join(*shown), lead=lead)
+
+
+def read_generation_profiles(record: Record) -> tuple[GeneratingModel | None, GenerationProfiles]:
+    """The full model, and the profile of every method that has one. Of several seeds the first."""
+    full, profiles = None, []
+    for method in ("", *record.methods):
+        paths = [seed_folder.analysis("text-generation", method) for seed_folder in record.seed_folders]
+        path = next((path for path in paths if path.is_file()), None)
+        if path is None:
+            continue
+        profile = GenerationProfile.read(path)
+        if method:
+            profiles.append((method, profile))
+        else:
+            full = next(iter(profile.models), None)
+    return full, profiles
+
+
+def called(model: GeneratingModel) -> str:
+    """A model in words: `good, retrained`."""
+    title = TICKET_TITLES[model.ticket]
+    return title if model.stage == "none" else f"{title}, {model.stage}"
+
+
+def _table(full: GeneratingModel | None, profiles: GenerationProfiles) -> Table:
+    columns = (
+        Column("method", "group"),
+        Column("model", "head"),
+        *(Column(name, "number") for name in ("removed", "distinct-1", "distinct-2", "distinct-3", "repetition")),
+        *(Column(name, "number") for name in ("tokens", "ended", "perplexity")),
+    )
+    bodies = [] if full is None else [Body((_line(full),), "")]
+    bodies += [Body(tuple(map(_line, profile.models)), METHOD_TITLES[method]) for method, profile in profiles]
+    return Table("What the full model and tickets write, in numbers", columns, tuple(bodies))
+
+
+def _line(model: GeneratingModel) -> Block:
+    found = model.generated
+    cells = (
+        number_format.share(model.sparsity),
+        *map(number_format.score, found.distinct),
+        number_format.score(found.repetition),
+        number_format.count(found.length),
+        number_format.share(found.ended),
+        number_format.score(found.perplexity),
+    )
+    return Block((cells,), (called(model),))
+
+
+def _side_by_side(method: str, profile: GenerationProfile, full: GeneratingModel | None) -> Html:
+    """The first continuation of some prompts by each model."""
+    models = [*([] if full is None else [full]), *profile.models]
+    parts = []
+    for number, prompt in enumerate(profile.prompts[:PROMPTS]):
+        cards = (_card(model, prompt, number * profile.settings.continuations) for model in models)
+        parts.append(element("div", *cards, class_="written"))
+    summary = f"{METHOD_TITLES[method]}: the same beginnings, continued by the full model and by tickets"
+    return element("details", element("summary", summary), *parts)
+
+
+def _card(model: GeneratingModel, prompt: str, number: int) -> Html:
+    texts = model.generated.texts
+    rest = texts[number] if number < len(texts) else ""
+    # What broke, or ended at once, has nothing to show; the text is the model's own and may be anything.
+    text = rest if rest.strip() else "(nothing)"
+    return element(
+        "article",
+        element("h4", called(model)),
+        element("p", element("strong", prompt), " ", text),
+    )
