@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tombola.checkpoints.checkpoint import load, save_shrunk
     from tombola.checkpoints.export_onnx import save_onnx
     from tombola.checkpoints.export_zeros import save_zeros
+    from tombola.checkpoints.loading import tokenizer_of
     from tombola.checkpoints.semi_structured import not_semi_structured, prune_semi_structured, to_semi_structured
     from tombola.foundations.errors import TombolaError
     from tombola.metrics.statistics import Verdict, verdict
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from tombola.subnetworks.recognition import recognise
     from tombola.subnetworks.subnetwork import Subnetwork, expanded, masked, shrunk, whole
     from tombola.tasks.base import Task
-    from tombola.tasks.text.task import TextTask, tokenizer_of
+    from tombola.tasks.text.task import TextTask
     from tombola.tickets.ticket import Ticket
     from tombola.training.loop import Recipe, retrain, train
 
@@ -93,7 +94,8 @@ _HOMES = {
     "tombola.study.study": ("Study",),
     "tombola.subnetworks.subnetwork": ("Subnetwork", "expanded", "masked", "shrunk", "whole"),
     "tombola.tasks.base": ("Task",),
-    "tombola.tasks.text.task": ("TextTask", "tokenizer_of"),
+    "tombola.tasks.text.task": ("TextTask",),
+    "tombola.checkpoints.loading": ("tokenizer_of",),
     "tombola.tickets.ticket": ("Ticket",),
     "tombola.training.loop": ("Recipe", "retrain", "train"),
     "tombola.pruning.weight_pruning": ("prune_weights",),

@@ -181,7 +181,7 @@ def _by_pattern(name: str, session: "Session", model: "nn.Module") -> "tuple[Tic
 
 
 def _kept(sites: Sequence[str], survivors: Mapping[str, int], sparsity: float) -> str:
-    """What a ticket keeps, in words."""
+    """Survivors of a ticket, in words."""
     from tombola.tickets.pruning_methods import in_words
 
     counted = [f"{survivors[kind]:,} {in_words(kind)}" for kind in sites]

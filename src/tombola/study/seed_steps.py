@@ -1,4 +1,4 @@
-"""The steps of one seed of a study: each is found done, or computes its result and publishes it whole."""
+"""Steps of one seed of a study: each is found done, or computes its result and publishes it whole."""
 
 import dataclasses
 import functools
@@ -54,7 +54,7 @@ class SeedSteps:
         self._seed_folder = context.seed_folder
 
     def steps(self) -> Iterator[StudyStep]:
-        """All steps in order; later ones read what earlier ones published."""
+        """Steps in order; later ones read what earlier ones published."""
         task, seed_folder = self._setting.task, self._seed_folder
         train_cost = TRAINING_COST * self._config.epochs * task.size("train") if self._config.retrains else 0.0
         dev, searched = task.size("dev") * task.passes, task.size(self._config.searched) * task.passes
@@ -188,13 +188,13 @@ class SeedSteps:
 
     def _control(self, method: str, name: str, _: Progress) -> None:
         found = Search.load(self._seed_folder.folder / method)
-        units = site_groups_of(self._setting.anatomy, method)
+        groups = site_groups_of(self._setting.anatomy, method)
         if name == "bad":
             ticket = controls.bad(found, self._context.model())
         elif name == "random":
-            ticket = controls.random(found.good, self._seed_folder.seed, units, self._setting.anatomy)
+            ticket = controls.random(found.good, self._seed_folder.seed, groups, self._setting.anatomy)
         else:
-            ticket = controls.random_layerwise(found.good, self._seed_folder.seed, units)
+            ticket = controls.random_layerwise(found.good, self._seed_folder.seed, groups)
         self._context.with_provenance(ticket, name, method).save(self._seed_folder.ticket(method, name))
 
     def _pruned(self, method: str, name: str, progress: Progress) -> None:

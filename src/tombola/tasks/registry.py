@@ -1,10 +1,11 @@
-"""From the name of a task to the task."""
+"""Registry of tasks: from a configuration to the task."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from tombola.checkpoints.loading import tokenizer_of
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import resolve_device
 from tombola.study.config import StudyConfig
@@ -14,7 +15,7 @@ from tombola.tasks.data.corpus import Corpus
 from tombola.tasks.language.abilities import catalog
 from tombola.tasks.language.task import Blocks, LanguageTask
 from tombola.tasks.regimes import DIGITS, IMAGES, LANGUAGE, NAMED_TASKS, TEXTS, Regime
-from tombola.tasks.text.task import TextTask, tokenizer_of
+from tombola.tasks.text.task import TextTask
 
 
 def open_task(config: StudyConfig) -> Task:
@@ -49,7 +50,7 @@ def _texts(config: StudyConfig) -> Task:
 
 
 def _held_out(config: StudyConfig, train: int, dev: int) -> int | None:
-    """How many training rows are held out for the search; None to search on the dev split."""
+    """Number of training rows that are held out for the search; None to search on the dev split."""
     if config.search_split == "dev":
         return None
     return rows_held_out(config.search_rows, config.dev_rows, train, dev)

@@ -271,7 +271,7 @@ def test_the_score_can_be_one_ability_alone() -> None:
     }
     assert alone == pytest.approx({name: m.raw for name, m in measured.items()})
     assert {name for name, (_, metric) in everything.more.items() if not metric.higher_is_better} == {"text"}
-    few = everything.counting(["pairs", "text"])
+    few = everything.scored_on(["pairs", "text"])
     assert evaluate(whole(model), few).score == pytest.approx(
         (measured["pairs"].corrected + measured["text"].corrected) / 2
     )
@@ -279,7 +279,7 @@ def test_the_score_can_be_one_ability_alone() -> None:
     guess = everything.metric.score(everything.baseline("dev"), everything.references("dev"))
     assert guess == pytest.approx(0)
     with pytest.raises(TombolaError, match="unknown ability 'humour'; there are: pairs, labels"):
-        everything.counting(["humour"])
+        everything.scored_on(["humour"])
 
 
 def verdicts(totals: list[list[float]], gold: list[int], rule: str = "choice") -> list[float]:
@@ -358,7 +358,7 @@ def test_nothing_is_searched_on_the_examples_that_judge() -> None:
     assert score_there == pytest.approx(made.metric.score(predicted(model, made, "search"), references))
     other = task(held_out=0.5, seed=1)
     assert [a.examples for a in other.abilities] != [a.examples for a in made.abilities]
-    counting = made.counting(["pairs"])
+    counting = made.scored_on(["pairs"])
     assert counting.size("search") == made.size("search")
     options = SearchOptions(threshold=0.01, heads_step=0.5, mlps_step=0, refine=False)
     assert search_ticket(
@@ -557,7 +557,7 @@ def test_plain_texts_and_trees_never_share_a_batch() -> None:
 
 def test_a_task_that_counts_fewer_abilities_is_whole_before_anything_is_encoded() -> None:
     made = task()
-    other = made.counting(["pairs"])
+    other = made.scored_on(["pairs"])
     assert other.size("dev") == made.size("dev")
     assert made.references("dev").tolist() == other.references("dev").tolist()
     assert len(made.baseline("dev")) == made.size("dev")

@@ -37,7 +37,7 @@ class WeightPruner:
 
     @property
     def updates(self) -> bool:
-        """Whether the method changes the weights that survive."""
+        """True if the method changes the weights that survive."""
         return CRITERIA[self.method.criterion].updates
 
     def prune(self, sparsity: float | None) -> WeightPruning:

@@ -35,7 +35,7 @@ def group_phases(groups: SiteGroups, size: int) -> Iterator[Phase]:
 
 
 def least_important_groups(importance: Importance, groups: SiteGroups) -> list[int]:
-    """The groups that are not pruned, by rising importance; among equals the first of them first."""
+    """Groups that are not pruned, by rising importance; among equals the first of them first."""
     values: dict[int, float] = {}
     for kind, of_sites in importance.sites.items():
         alive = ~of_sites.isnan()
@@ -44,7 +44,7 @@ def least_important_groups(importance: Importance, groups: SiteGroups) -> list[i
 
 
 def without_groups(ticket: Ticket, groups: SiteGroups, gone: list[int]) -> Cut:
-    """The cut that removes some groups: one by one, so that its sites stand in the order of importance."""
+    """Cut that removes some groups: one by one, so that its sites stand in the order of importance."""
     sites = {
         kind: [site for group in gone for site in ((groups[kind] == group) & ticket.masks[kind]).nonzero().tolist()]
         for kind in groups

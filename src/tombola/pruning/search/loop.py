@@ -1,4 +1,4 @@
-"""Prune until the score no longer holds: the loop that all strategies share."""
+"""Search for a ticket: prune until the score no longer holds, by whatever strategy."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from tombola.tickets.pruning_methods import in_words
 from tombola.tickets.ticket import Ticket, every_site
 
 Retrain = Callable[[Ticket], Subnetwork]
-"""Gives the ticket's part of a model, trained again."""
+"""Function that gives the ticket's part of a model, trained again."""
 
 
 def search_ticket(
@@ -98,7 +98,7 @@ class _Run:
     predictions: list[Predictions] = field(default_factory=list)
 
     def begin(self, full: Evaluation | None) -> State:
-        """The full model, evaluated unless it was; its score says what must hold."""
+        """First state: the full model, evaluated unless it was; its score says what must hold."""
         full_ticket, options = self.plan.full_ticket, self.options
         part = Subnetwork(self.model, self.plan.anatomy, full_ticket, full_ticket)
         if full is None or self.plan.groups is not None or not _serves(full, full_ticket):
@@ -175,6 +175,6 @@ class _Run:
 
 
 def _serves(full: Evaluation, full_ticket: Ticket) -> bool:
-    """Whether an evaluation of the full model has the importance of all sites that are pruned."""
+    """True if an evaluation of the full model has the importance of all sites that are pruned."""
     shapes = {} if full.importance is None else {kind: v.shape for kind, v in full.importance.sites.items()}
     return all(shapes.get(kind) == full_ticket.masks[kind].shape for kind in full_ticket.sites)

@@ -31,7 +31,7 @@ class SmallestWeights:
 
 
 def remaining_weights(total: int, options: SearchOptions) -> Iterator[int]:
-    """How many weights remain after each cut: as the sparsities say, or in steps down to the last weight."""
+    """Numbers of weights that remain after each cut: as the sparsities say, or in steps down to the last weight."""
     if options.sparsities:
         yield from (total - round(sparsity * total) for sparsity in options.sparsities)
         return

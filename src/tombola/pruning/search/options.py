@@ -1,4 +1,4 @@
-"""How a search proceeds: its threshold, the sizes of its cuts, how far it goes on."""
+"""Options of a search: its threshold, the sizes of its cuts, how far it goes on."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from tombola.tickets.ticket import BLOCK
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How a search proceeds; the defaults are the paper's (Prasanna et al. 2020, section 4), but for neurons.
+    """Options of a search; the defaults are the paper's (Prasanna et al. 2020, section 4), but for neurons.
 
     Attributes:
         threshold: share of the full model's score that must hold.
@@ -68,7 +68,7 @@ class SearchOptions:
             )
 
     def cut(self, kind: str, total: int, *, refining: bool = False) -> int:
-        """How many of all `total` sites of a kind an iteration removes."""
+        """Number of sites of a kind, of all `total`, that an iteration removes."""
         if kind == "mlps":
             return 1 if refining else self.mlps_step
         # A group of channels is to a residual block what a block of neurons is to an MLP.
@@ -77,5 +77,5 @@ class SearchOptions:
 
 
 def share_of(share: float, total: int) -> int:
-    """The share of a number, rounded down, at least 1; 0.29 of 100 is 29, whatever binary fractions make of it."""
+    """Share of a number, rounded down, at least 1; 0.29 of 100 is 29, whatever binary fractions make of it."""
     return max(1, math.floor(share * total + 1e-9))

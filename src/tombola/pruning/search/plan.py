@@ -49,7 +49,7 @@ def plan_search(model: nn.Module, task: Task, method: str, options: SearchOption
     """
     anatomy = dissect(model)
     chosen = fitted(pruning_method(method), anatomy)
-    groups = None if chosen.site_groups is None else site_groups(anatomy, chosen.site_groups)
+    groups = None if chosen.grouping is None else site_groups(anatomy, chosen.grouping)
     layers = task.normalise_layers if options.normalise_layers is None else options.normalise_layers
     # The sites of a group share one importance, which norms of single layers would tear apart.
     layers = layers and groups is None
@@ -59,7 +59,7 @@ def plan_search(model: nn.Module, task: Task, method: str, options: SearchOption
         pruner = WeightPruner(model, task, chosen, options, seed)
         phases = _weight_phases(pruner, anatomy, full_ticket.total)
     elif groups is not None:
-        size = options.cut("heads", count(groups)) if chosen.site_groups == "kv-groups" else max(1, options.mlps_step)
+        size = options.cut("heads", count(groups)) if chosen.grouping == "kv-groups" else max(1, options.mlps_step)
         phases = group_phases(groups, size)
     else:
         phases = site_phases(full_ticket, options, layers)

@@ -1,4 +1,4 @@
-"""What a search found: every pass, the good ticket, and the files that both are kept in."""
+"""Record of a search: every pass, the good ticket, and the files that both are kept in."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -26,7 +26,7 @@ GOOD = "good.safetensors"
 
 @dataclass(frozen=True)
 class SearchPass:
-    """One iteration of a search: a line of `search.jsonl`.
+    """Pass of a search, one iteration: a line of `search.jsonl`.
 
     Attributes:
         iteration: from 0, the full model.

@@ -1,4 +1,4 @@
-"""What the strategies of a search and its loop have in common: a state, the cut that comes next, and phases of cuts."""
+"""Interface between the loop of a search and its strategies: a state, the next cut, phases of cuts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from tombola.tickets.ticket import Ticket
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """A ticket that the search has come to.
+    """State of a search: a ticket, evaluated.
 
     Attributes:
         ticket: what survives.
@@ -30,7 +30,7 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """A smaller ticket.
+    """Candidate for the next state: a smaller ticket.
 
     Attributes:
         ticket: what is left.
@@ -46,10 +46,10 @@ class Cut:
 
 
 class Strategy(Protocol):
-    """Chooses what to remove."""
+    """Strategy of cutting: chooses what to remove."""
 
     def next_cut(self, state: State) -> Cut | None:
-        """The cut that comes after a state; None where there is no other."""
+        """Next cut after a state; None where there is no other."""
 
 
 @dataclass(frozen=True, eq=False)

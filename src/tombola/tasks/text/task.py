@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     DataCollatorWithPadding,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -280,7 +279,7 @@ class TextTask(Task):
         return self._encoded[split]
 
     def _class_order(self, model: nn.Module) -> list[int] | None:
-        """Where the model has this task's classes, if its own order is another one.
+        """Places of this task's classes in the model's order, if that is another one.
 
         Raises:
             TombolaError: the model lacks a class.
@@ -303,19 +302,6 @@ class TextTask(Task):
             )
         order = [places[name.casefold()] for name in classes]
         return None if order == list(range(wanted)) else order
-
-
-def tokenizer_of(source: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model: asset, local folder or hub id.
-
-    Raises:
-        TombolaError: it cannot be found.
-    """
-    path = loading.locate(source)
-    with loading.quiet(), loading.loading(source):
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
-    assert isinstance(tokenizer, PreTrainedTokenizerBase)
-    return tokenizer
 
 
 def _sampled(corpus: Corpus, train_rows: int | None, dev_rows: int | None, search_rows: int | None) -> Corpus:
