@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from tombola.tasks.base import Task
     from tombola.tasks.text.task import TextTask
     from tombola.tickets.ticket import Ticket
-    from tombola.training.loop import Recipe, retrain, train
+    from tombola.training.loop import retrain, train
+    from tombola.training.recipe import Recipe
 
 __all__ = [
     "Evaluation",
@@ -97,7 +98,8 @@ _HOMES = {
     "tombola.tasks.text.task": ("TextTask",),
     "tombola.checkpoints.loading": ("tokenizer_of",),
     "tombola.tickets.ticket": ("Ticket",),
-    "tombola.training.loop": ("Recipe", "retrain", "train"),
+    "tombola.training.loop": ("retrain", "train"),
+    "tombola.training.recipe": ("Recipe",),
     "tombola.pruning.weight_pruning": ("prune_weights",),
     "tombola.checkpoints.export_zeros": ("save_zeros",),
 }

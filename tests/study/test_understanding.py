@@ -344,7 +344,7 @@ def test_bad_input_is_one_clear_line(settings: dict[str, Any], message: str, tmp
 
 def test_a_setting_of_another_regime_is_one_clear_line() -> None:
     with pytest.raises(TombolaError, match="retain is for language models"):
-        StudyConfig(retain="grammar>=0.9")
+        StudyConfig.of(retain="grammar>=0.9")
     with pytest.raises(TombolaError, match="nothing to rewind to"):
         dataclasses.replace(config(), rewind="step-3")
 

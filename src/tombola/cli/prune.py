@@ -174,7 +174,7 @@ def _by_pattern(name: str, session: "Session", model: "nn.Module") -> "tuple[Tic
     criterion = CRITERIA[method.criterion]
     text = None
     if criterion.statistic is not None:
-        text = session.task.calibration_text(config.calibration_samples, config.sequence_length, 0)
+        text = session.task.calibration_text(config.search.calibration_samples, config.search.sequence_length, 0)
     found = prune_weights(model, method.criterion, pattern=method.pattern, calibration=text)
     ticket = found.ticket.with_provenance(method=method.name)
     return ticket, found.model if criterion.updates else model
@@ -193,5 +193,5 @@ COMMAND = Command(
     what="from a fine-tuned model and a task to a good ticket",
     add_arguments=_add_arguments,
     run=_run,
-    groups=("what to study", "how much data", "the search", "language models", "running"),
+    groups=("what to study", "how much data", "the search", "running"),
 )

@@ -17,7 +17,7 @@ from tombola.analysis.agreement.survival import (
 from tombola.analysis.locality.random_curve import NAME, RandomPoint, read_points
 from tombola.architectures.layer_names import Places
 from tombola.foundations.atomic_files import read_json
-from tombola.foundations.json_dataclasses import entry, read
+from tombola.foundations.json_dataclasses import read
 from tombola.metrics.scores import floor
 from tombola.report.optional_json import Fields
 from tombola.report.summary import Summary, read_rows, sites_of, summarise
@@ -234,8 +234,8 @@ def read_record(folder: Path) -> Record:
 def _verdicts(path: Path) -> tuple[TicketVerdict, ...]:
     if not path.is_file():
         return ()
-    found = entry(read_json(path), "verdicts", list[dict[str, object]], str(path))
-    return tuple(read(TicketVerdict, one, f"{path}, verdicts[{index}]") for index, one in enumerate(found))
+    found = read(list[dict[str, object]], read_json(path).get("verdicts"), str(path), name="verdicts")
+    return tuple(TicketVerdict.of_entry(one, f"{path}, verdicts[{index}]") for index, one in enumerate(found))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -98,13 +98,13 @@ class AnalysisSteps:
 
     def _random_curves(self) -> Iterator[StudyStep]:
         task, config = self._setting.task, self._config
-        training = TRAINING_COST * config.epochs * task.size("train") if config.iterative else 0.0
+        training = TRAINING_COST * config.recipe.epochs * task.size("train") if config.iterative else 0.0
         cost = training + task.size(config.searched) * task.passes
         weight = TRAINING_COST if config.iterative else task.passes
         for method in config.methods:
             needs = (self._seed_folder.ticket(method, "good"),)
             # Other methods begin with the full model at every sparsity, and have tickets of random weights beside them.
-            for index, sparsity in enumerate(config.sparsities if pruning_method(method).iterative else ()):
+            for index, sparsity in enumerate(config.search.sparsities if pruning_method(method).iterative else ()):
                 path = self._seed_folder.analysis(random_curve.file_name(index), method)
                 name = f"random {in_words(method)} at {100 * sparsity:g} %"
                 run = functools.partial(self._random_point, path, method, sparsity)
@@ -232,7 +232,7 @@ class AnalysisSteps:
     def _random_cost(self) -> float:
         task, config = self._setting.task, self._config
         passes = DRAWS * SIZES * task.size(config.searched)
-        return passes + RETRAINED * (TRAINING_COST * config.epochs * task.size("train") + task.size("dev"))
+        return passes + RETRAINED * (TRAINING_COST * config.recipe.epochs * task.size("train") + task.size("dev"))
 
     def _random(self, path: Path, method: str | None, progress: Progress) -> None:
         assert method is not None

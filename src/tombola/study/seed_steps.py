@@ -56,7 +56,7 @@ class SeedSteps:
     def steps(self) -> Iterator[StudyStep]:
         """Steps in order; later ones read what earlier ones published."""
         task, seed_folder = self._setting.task, self._seed_folder
-        train_cost = TRAINING_COST * self._config.epochs * task.size("train") if self._config.retrains else 0.0
+        train_cost = TRAINING_COST * self._config.recipe.epochs * task.size("train") if self._config.retrains else 0.0
         dev, searched = task.size("dev") * task.passes, task.size(self._config.searched) * task.passes
         step = functools.partial(StudyStep.of, self._context)
         yield step("majority baseline", seed_folder.folder / "majority", (), 1, self._majority)
@@ -71,7 +71,7 @@ class SeedSteps:
             weights = pruning_method(method).kind == "weights"
             trains = self._config.iterative and (not weights or pruning_method(method).iterative)
             if trains:
-                cuts = len(self._config.sparsities) if weights else 0
+                cuts = len(self._config.search.sparsities) if weights else 0
                 cost += (cuts or search_cost(method, 1)) * train_cost
             yield step(
                 f"search {name}",
@@ -104,7 +104,7 @@ class SeedSteps:
                     (drawn,),
                     cost,
                     again,
-                    cost / (self._config.epochs * task.size("train")),
+                    cost / (self._config.recipe.epochs * task.size("train")),
                 )
             if "good" in SAVED[self._setting.save]:
                 home = seed_folder.ticket(method, "good")

@@ -20,7 +20,6 @@ from tombola.study.memory_needs import check_memory
 from tombola.study.step import TRAINING_COST, search_cost
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Task
-from tombola.tasks.registry import open_task
 from tombola.tickets.ticket import Ticket
 
 
@@ -44,7 +43,7 @@ class Session:
         config = StudyConfig.of(preset or "paper", **settings)
         device = resolve_device(config.device)
         config = dataclasses.replace(config, device=device.type)
-        return cls(config, open_task(config), device, resolve_precision(config.precision, device))
+        return cls(config, config.open_task(), device, resolve_precision(config.precision, device))
 
     def load_model(self, work: Work = "sampling") -> nn.Module:
         """The fine-tuned model, checked to be of a known architecture, and a denoiser to fit into memory at work."""
@@ -89,7 +88,7 @@ class Session:
 
     def training_cost(self) -> float:
         """Expected cost of one training, in forward passes of one example."""
-        return TRAINING_COST * self.config.epochs * self.task.size("train") + self.task.size("dev")
+        return TRAINING_COST * self.config.recipe.epochs * self.task.size("train") + self.task.size("dev")
 
     def search_cost(self, method: str) -> float:
         """Expected cost of one search, in forward passes of one example."""

@@ -52,17 +52,6 @@ class Output:
     predictions: Tensor
 
 
-def rows_held_out(search_rows: int | None, dev_rows: int | None, train: int, dev: int) -> int:
-    """Number of training rows held out for the search: as asked, or as many as judge, at most a fifth.
-
-    Args:
-        search_rows: as asked for; None for that many.
-        dev_rows: how many of the dev rows judge; None for all.
-        train, dev: rows that there are.
-    """
-    return search_rows or max(1, min(dev_rows or dev, dev, train // 5))
-
-
 @runtime_checkable
 class GeneratesImages(Protocol):
     """A task whose models draw images.

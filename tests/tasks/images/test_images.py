@@ -24,7 +24,8 @@ from tombola.tasks.base import Batch
 from tombola.tasks.images.digits import PRESETS, TRAIN, digits, splits
 from tombola.tasks.images.task import Images, ImageTask
 from tombola.tickets.ticket import Ticket
-from tombola.training.loop import Recipe, retrain, train
+from tombola.training.loop import retrain, train
+from tombola.training.recipe import Recipe
 from tombola.training.rewinding import Rewinding
 
 

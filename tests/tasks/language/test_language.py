@@ -36,7 +36,8 @@ from tombola.tasks.language.retention_threshold import RetentionThreshold
 from tombola.tasks.language.task import Blocks, LanguageTask, _predictions
 from tombola.tasks.language.unigram_baseline import guess_bits
 from tombola.tickets.ticket import Ticket
-from tombola.training.loop import Recipe, retrain, train
+from tombola.training.loop import retrain, train
+from tombola.training.recipe import Recipe
 
 BOS = 1
 

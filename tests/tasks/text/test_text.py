@@ -20,7 +20,8 @@ from tombola.subnetworks.subnetwork import whole
 from tombola.tasks.base import Batch
 from tombola.tasks.data.corpus import Corpus, Texts
 from tombola.tasks.text.task import TextTask
-from tombola.training.loop import Recipe, train
+from tombola.training.loop import train
+from tombola.training.recipe import Recipe
 
 
 def build(train: Any = None, dev: Any = None, **options: Any) -> TextTask:
