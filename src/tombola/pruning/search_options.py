@@ -1,4 +1,4 @@
-"""How a search proceeds: its threshold, the sizes of its cuts, how far it goes on."""
+"""Options of a search: its threshold, the sizes of its cuts, how far it goes on."""
 
 import math
 from typing import Annotated
