@@ -132,7 +132,7 @@ def evaluate(
         stack.enter_context(torch.set_grad_enabled(importance))
         # One context for all batches: it casts each weight once.
         stack.enter_context(autocast(device, options.precision))
-        batches = task.packed if gates is None else task.batches
+        batches = task.packed_batches if gates is None else task.batches
         for batch in batches(options.split, options.batch_size):
             moved = on_device(batch, device)
             opened = gates.open(len(batch.indices), device, grad=importance) if gates is not None else []
