@@ -176,8 +176,6 @@ def test_rows_of_unequal_heads_have_their_own_importance() -> None:
     presets = {"tiny": DenoiserPreset("UNet2DModel", UNET)}
     images = Images(torch.rand(8, 1, 8, 8)), Images(torch.rand(8, 1, 8, 8))
     task = Denoising(*images, _Pooled(), ImageTaskOptions(presets=presets))
-        Images(torch.rand(8, 1, 8, 8)), Images(torch.rand(8, 1, 8, 8)), _Pooled(), ImageTaskOptions(presets=presets)
-    )
     for units in (None, site_groups(dissect(model), "blocks")):
         part = whole(model, "heads+mlps+channels")
         found = evaluate(part, task, importance=True, groups=units, batch_size=4).importance

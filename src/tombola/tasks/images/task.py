@@ -4,7 +4,6 @@ import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -87,7 +86,7 @@ class ImageTaskOptions:
     train_rows: int | None = None
     dev_rows: int | None = None
     search_rows: int | None = None
-    presets: Mapping[str, DenoiserPreset] = MappingProxyType({})
+    presets: Mapping[str, DenoiserPreset] = field(default_factory=dict)
     name: str = "images"
     title: str = "Images"
 

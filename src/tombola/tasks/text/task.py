@@ -1,9 +1,8 @@
 """Text classification and regression: labelled texts, a tokenizer, and any encoder with a sequence head."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -49,7 +48,7 @@ class TextTaskOptions:
     """
 
     score: str | None = None
-    more: Mapping[str, str] = MappingProxyType({})
+    more: Mapping[str, str] = field(default_factory=dict)
     max_length: int = 128
     train_rows: int | None = None
     dev_rows: int | None = None
