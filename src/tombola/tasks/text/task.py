@@ -152,7 +152,7 @@ class TextTask(Task):
             "classes": None if self.corpus.classes is None else list(self.corpus.classes),
             "rows": {split: len(texts) for split, texts in self.corpus.splits.items()},
             "available": self.available,
-            "glue": self.title if self._options.benchmark == "glue" else None,
+            **({"glue": self.title} if self._options.benchmark == "glue" else {}),
         }
 
     @override
