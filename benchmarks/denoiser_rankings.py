@@ -28,7 +28,8 @@ from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk, whole
 from tombola.tasks.images.digits import digits
 from tombola.tasks.images.task import ImageTask
 from tombola.tickets.ticket import Ticket
-from tombola.training.loop import Recipe, retrain, train
+from tombola.training.loop import retrain, train
+from tombola.training.recipe import Recipe
 
 _ROUNDS = 4
 """Cuts of what is cut gradually."""

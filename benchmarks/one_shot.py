@@ -33,11 +33,11 @@ from transformers import PreTrainedModel
 from transformers.models.bert.modeling_bert import BertIntermediate, BertSelfAttention
 
 from tombola import Recipe, TextTask, Ticket, controls, evaluate, load, one_shot, save_shrunk, tokenizer_of, train
+from tombola.architectures.dummy_inputs import dummy_inputs
 from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints.loading import quiet
 from tombola.foundations.precision import Precision, autocast, resolve_precision
 from tombola.metrics.statistics import interval, paired_difference
-from tombola.subnetworks.equivalence import random_inputs
 from tombola.subnetworks.subnetwork import shrunk, whole
 from tombola.tasks.data import rotten_tomatoes
 
@@ -161,7 +161,7 @@ def theirs(model: PreTrainedModel, task: TextTask, importance: Callable[..., Ten
     inside = {*heads, *units}
     pruner = torch_pruning.pruner.BasePruner(
         small,
-        random_inputs(small, 1),
+        dummy_inputs(small, 1),
         importance=importance,
         global_pruning=everywhere,
         pruning_ratio=0.5,
@@ -201,7 +201,7 @@ def reloaded(model: PreTrainedModel) -> str:
 def logits(model: nn.Module, example: PreTrainedModel) -> Tensor:
     """What a model computes on random inputs."""
     with torch.no_grad():
-        found: Tensor = model.eval()(**random_inputs(example, 8)).logits
+        found: Tensor = model.eval()(**dummy_inputs(example, 8)).logits
     return found
 
 

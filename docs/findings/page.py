@@ -234,7 +234,7 @@ def abilities() -> Iterator[Line]:
     yield ("guessing", "", *(f"{curve['chance']:.3f}" for curve in curves))
     for profile in profiles.values():
         for number, point in enumerate(profile["curves"][0]["points"]):
-            kept = [_ends(curve["points"][number]["kept"], "raw") for curve in profile["curves"]]
+            kept = [_ends(curve["points"][number]["retained"], "raw") for curve in profile["curves"]]
             yield (METHODS[profile["method"]].words, f"{100 * point['sparsity']:.1f}", *kept)
 
 

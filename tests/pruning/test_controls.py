@@ -201,7 +201,7 @@ def test_a_random_draw_of_channels_has_as_many_weights_not_only_as_many_groups()
     assert random(heads, 3, anatomy=ANATOMY) == random(heads, 3)
 
 
-def test_controls_of_units_are_drawn_unit_by_unit() -> None:
+def test_controls_of_groups_are_drawn_group_by_group() -> None:
     model = llama()
     anatomy = dissect(model)
     groups = site_groups_of(anatomy, "kv-groups")

@@ -18,7 +18,8 @@ from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import metric
 from tombola.pruning.evaluation import Evaluation
-from tombola.pruning.search import Search, SearchOptions, search_ticket
+from tombola.pruning.search import Search, search_ticket
+from tombola.pruning.search_options import SearchOptions
 from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk
 from tombola.tasks.base import Task
 from tombola.tickets.ticket import TICKET_KINDS, Ticket, TicketKind
@@ -290,7 +291,7 @@ def test_ways_that_begin_with_the_full_model_do_not_train_between_their_cuts() -
     options = SearchOptions(sparsities=(0.5,))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tombola.pruning.search.evaluate", Fake(lambda ticket: 1.0))
-        found = search_ticket(MODELS[2, 2], stub(), "random-weights", options=options, retrain=retrain, calibrate=list)
+        found = search_ticket(MODELS[2, 2], stub(), "random-weights", options=options, retrain=retrain)
     assert found.trained is None
 
 

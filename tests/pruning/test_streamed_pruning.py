@@ -21,9 +21,9 @@ from transformers import AutoConfig, PreTrainedModel
 from builders.families import ZOO
 from builders.small_study import environment, listing
 from tombola.architectures.dissect import dissect
-from tombola.checkpoints.packed_weights import same_bits
 from tombola.checkpoints.safetensors_file import TensorFile
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.tensor_bits import same_bits
 from tombola.pruning import streamed_pruning
 from tombola.pruning.streamed_pruning import prune_checkpoint
 from tombola.pruning.weight_pruning import prune_weights

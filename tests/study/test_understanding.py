@@ -234,7 +234,7 @@ def test_tickets_are_trained_again_where_asked(adapters: dict[str, Any], tmp_pat
     assert stages == {"pruned", "retrained"}
     # Both stand side by side.
     assert "What training again brings back" in (study.folder / "report.html").read_text()
-    kept = {one.scored: one.kept.share for one in _profile(study, "weights").curves[0].tickets}
+    kept = {one.scored: one.retained.share for one in _profile(study, "weights").curves[0].tickets}
     ends = [f"{100 * (kept[Scored('bad', stage)] or 0):.0f}" for stage in ("pruned", "retrained")]
     table, printed = recovery_table(study.folder), io.StringIO()
     assert table is not None
@@ -344,7 +344,7 @@ def test_bad_input_is_one_clear_line(settings: dict[str, Any], message: str, tmp
 
 def test_a_setting_of_another_regime_is_one_clear_line() -> None:
     with pytest.raises(TombolaError, match="retain is for language models"):
-        StudyConfig(retain="grammar>=0.9")
+        StudyConfig.of(retain="grammar>=0.9")
     with pytest.raises(TombolaError, match="nothing to rewind to"):
         dataclasses.replace(config(), rewind="step-3")
 

@@ -105,8 +105,6 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             options=config.search_options,
             split=config.searched,
             full=full if config.searched == "dev" else None,
-            normalise_layers=config.normalise_layers,
-            calibrate=lambda: task.calibration_text(config.calibration_samples, config.sequence_length, 0),
             **how,
         )
         if found.model is not None:
@@ -178,14 +176,14 @@ def _by_pattern(name: str, session: "Session", model: "nn.Module") -> "tuple[Tic
     criterion = CRITERIA[method.criterion]
     text = None
     if criterion.statistic is not None:
-        text = session.task.calibration_text(config.calibration_samples, config.sequence_length, 0)
+        text = session.task.calibration_text(config.search.calibration_samples, config.search.sequence_length, 0)
     found = prune_weights(model, method.criterion, pattern=method.pattern, calibration=text)
     ticket = found.ticket.with_provenance(method=method.name)
     return ticket, found.model if criterion.updates else model
 
 
 def _kept(sites: Sequence[str], survivors: Mapping[str, int], sparsity: float) -> str:
-    """What a ticket keeps, in words."""
+    """Survivors of a ticket, in words."""
     from tombola.tickets.pruning_methods import in_words
 
     counted = [f"{survivors[kind]:,} {in_words(kind)}" for kind in sites]
@@ -197,5 +195,5 @@ COMMAND = Command(
     what="from a fine-tuned model and a task to a good ticket",
     add_arguments=_add_arguments,
     run=_run,
-    groups=("what to study", "how much data", "the search", "language models", "running"),
+    groups=("what to study", "how much data", "the search", "running"),
 )

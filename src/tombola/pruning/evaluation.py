@@ -1,4 +1,4 @@
-"""One pass over a split: score and, where asked, the importance of every site, in the same forward passes."""
+"""Evaluation on a split: score and, where asked, the importance of every site, in the same forward passes."""
 
 import contextlib
 import math
@@ -29,7 +29,7 @@ from tombola.tickets.ticket import Ticket
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What one pass found.
+    """Result of one pass over a split.
 
     Attributes:
         score: the task's metric over the split; NaN where the split predicts nothing, as training images do.
@@ -77,7 +77,7 @@ def evaluate(
     split: str = "dev",
     *,
     importance: bool = False,
-    units: SiteGroups | None = None,
+    groups: SiteGroups | None = None,
     batch_size: int = 64,
     precision: Precision = "fp32",
     progress: Progress = SILENT,
@@ -90,7 +90,7 @@ def evaluate(
         split: which of the task's splits.
         importance: also take every working site's importance, by a backward pass to per-example gates: in the same
             pass, or in one over the split that the task has for it.
-        units: sites that go together, and have one importance then.
+        groups: sites that go together, and have one importance then.
         batch_size: examples at a time; does not change the result but for rounding.
         precision: of the forward pass.
         progress: counts examples.
@@ -102,7 +102,7 @@ def evaluate(
     if importance and task.importance_split not in (None, split):
         options: dict[str, Any] = {"batch_size": batch_size, "precision": precision, "progress": progress}
         scored = evaluate(subnetwork, task, split, **options)
-        measured = evaluate(subnetwork, task, str(task.importance_split), importance=True, units=units, **options)
+        measured = evaluate(subnetwork, task, str(task.importance_split), importance=True, groups=groups, **options)
         return replace(scored, importance=measured.importance, seconds=scored.seconds + measured.seconds)
     model = subnetwork.model
     device = device_of(model)
@@ -117,7 +117,7 @@ def evaluate(
         if importance or subnetwork.gated:
             values = subnetwork.ticket if subnetwork.gated else subnetwork.present
             gates = stack.enter_context(attach(model, subnetwork.anatomy, subnetwork.present, values))
-        first_order = FirstOrder(gates, units) if importance and gates is not None else None
+        first_order = FirstOrder(gates, groups) if importance and gates is not None else None
         stack.enter_context(torch.set_grad_enabled(importance))
         # One context for all batches: it casts each weight once.
         stack.enter_context(autocast(device, precision))
@@ -153,7 +153,7 @@ def evaluate(
 
 
 def with_full_model(task: Task, full: Evaluation) -> tuple[Task, Evaluation]:
-    """The task as it judges what is made of a full model, and the full model's own evaluation on `dev` by that.
+    """Task relative to a full model, and the full model's own evaluation on `dev` by that.
 
     Raises:
         TombolaError: the full model has nothing that could be lost.

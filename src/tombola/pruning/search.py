@@ -1,7 +1,6 @@
 """Prune until the score no longer holds: the trajectory, and the smallest ticket that still holds."""
 
 import functools
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -19,10 +18,11 @@ from tombola.foundations.errors import TombolaError
 from tombola.foundations.json_dataclasses import read
 from tombola.foundations.precision import Precision
 from tombola.foundations.progress import SILENT, Progress
-from tombola.pruning.calibration import SAMPLES, SEQUENCE_LENGTH, Calibration
+from tombola.pruning.calibration import Calibration
 from tombola.pruning.evaluation import Evaluation, evaluate
 from tombola.pruning.importance import Importance
 from tombola.pruning.magnitude import keep_largest
+from tombola.pruning.search_options import SearchOptions, share_of
 from tombola.pruning.weight_criteria import CRITERIA
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk
@@ -30,74 +30,12 @@ from tombola.tasks.base import Predictions, Task
 from tombola.tickets.nm_sparsity import WeightPattern
 from tombola.tickets.pruning_methods import PruningMethod, in_words, pruning_method
 from tombola.tickets.site_groups import SiteGroups, count, fitted, site_groups
-from tombola.tickets.ticket import BLOCK, Ticket, TicketKind, every_site
+from tombola.tickets.ticket import Ticket, TicketKind, every_site
 
 PREDICTIONS = "predictions.safetensors"
 """The file of what every iteration of a search predicts."""
 GOOD = "good.safetensors"
 """The file of the evaluation of the good ticket's state."""
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """How a search proceeds; the defaults are the paper's (Prasanna et al. 2020, section 4), but for neurons.
-
-    Attributes:
-        threshold: share of the full model's score that must hold.
-        heads_step: share of all heads that an iteration removes, at least one head.
-        mlps_step: MLPs that an iteration removes.
-        neurons_step: share of all blocks of neurons that an iteration removes, at least one block; and of all groups of
-            channels.
-        neuron_block: neighbouring neurons that are removed together.
-        refine: after heads and MLPs (neurons) together, go on with heads alone, then with MLPs (neurons) alone.
-        refine_heads_step: share of all heads that a refining iteration removes, at least one head.
-        refine_neurons_step: the same for blocks of neurons and groups of channels.
-        weights_step: share of the remaining weights that an iteration of m-pruning removes.
-        sparsities: the sparsities that a search of weights passes through, instead of steps.
-        curve_until: go on, for the sake of the curve, until the score falls under this share of the full model's, or
-            through all `sparsities`; None to stop where the threshold does. What is found beyond the threshold never
-            becomes the good ticket.
-    """
-
-    threshold: float = 0.9
-    heads_step: float = 0.1
-    mlps_step: int = 1
-    neurons_step: float = 0.1
-    neuron_block: int = BLOCK
-    refine: bool = True
-    refine_heads_step: float = 0.05
-    refine_neurons_step: float = 0.05
-    weights_step: float = 0.1
-    sparsities: tuple[float, ...] = ()
-    curve_until: float | None = None
-
-    def __post_init__(self) -> None:
-        shares = ("threshold", "heads_step", "neurons_step", "refine_heads_step", "refine_neurons_step", "weights_step")
-        for name in shares:
-            if not 0 < getattr(self, name) <= 1:
-                raise TombolaError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
-        if self.mlps_step < 0:
-            raise TombolaError(f"mlps_step must be 0 or more, not {self.mlps_step}")
-        if self.neuron_block < 1:
-            raise TombolaError(f"neuron_block must be 1 or more, not {self.neuron_block}")
-        if self.weights_step == 1:
-            raise TombolaError("weights_step must be below 1: removing all weights at once leaves no ticket")
-        if self.curve_until is not None and not 0 < self.curve_until <= self.threshold:
-            raise TombolaError(
-                f"curve_until must lie above 0 and at most at the threshold {self.threshold}, not {self.curve_until}"
-            )
-        if any(not 0 < one < 1 for one in self.sparsities) or list(self.sparsities) != sorted(set(self.sparsities)):
-            raise TombolaError(
-                f"sparsities must rise, each above 0 and below 1, not {', '.join(map(str, self.sparsities))}"
-            )
-
-    def cut(self, kind: str, total: int, *, refining: bool = False) -> int:
-        """How many of all `total` sites of a kind an iteration removes."""
-        if kind == "mlps":
-            return 1 if refining else self.mlps_step
-        # A group of channels is to a residual block what a block of neurons is to an MLP.
-        kind = "neurons" if kind == "channels" else kind
-        return _share(getattr(self, f"refine_{kind}_step" if refining else f"{kind}_step"), total)
 
 
 @dataclass(frozen=True)
@@ -350,8 +288,6 @@ def search_ticket(
     full: Evaluation | None = None,
     realise: Callable[[nn.Module, Ticket], Subnetwork] = shrunk,
     retrain: Callable[[Ticket], Subnetwork] | None = None,
-    normalise_layers: bool | None = None,
-    calibrate: Calibrate | None = None,
     seed: int = 0,
     batch_size: int = 64,
     precision: Precision = "fp32",
@@ -368,7 +304,7 @@ def search_ticket(
         model: a fine-tuned whole model; it is not changed.
         task: gives data, loss and metric.
         method: a pruning method, see `tombola.tickets.pruning_methods.METHODS`.
-        options: threshold and steps.
+        options: threshold, steps, calibration text.
         split: `dev` as in the paper, or `search` for rows held out from training.
         full: the evaluation of `model` on that split, if it is known; it serves if it has the importance of the sites.
         realise: `shrunk`, or `masked` for comparison.
@@ -376,8 +312,6 @@ def search_ticket(
             `weights` is iterative magnitude pruning (Frankle & Carbin 2019): each cut goes by the retrained
             magnitudes, or importances, and each score is the retrained one. Other methods for weights, which begin
             with the full model each time, do without.
-        normalise_layers: divide the importance of heads by their layer's norm; by default as the task says.
-        calibrate: gives calibration text, for Wanda and SparseGPT; by default 128 x 2,048 tokens of the task's.
         seed: of calibration text and of random pruning.
         batch_size: examples at a time.
         precision: of the forward passes.
@@ -390,10 +324,10 @@ def search_ticket(
     anatomy = dissect(model)
     chosen = fitted(chosen, anatomy)
     weights = chosen.kind == "weights"
-    layers = task.normalise_layers if normalise_layers is None else normalise_layers
-    # The sites of a unit share one importance, which norms of single layers would tear apart.
-    layers = layers and chosen.site_groups is None
-    units = None if chosen.site_groups is None else site_groups(anatomy, chosen.site_groups)
+    layers = task.normalise_layers if options.normalise_layers is None else options.normalise_layers
+    # The sites of a group share one importance, which norms of single layers would tear apart.
+    layers = layers and chosen.grouping is None
+    groups = None if chosen.grouping is None else site_groups(anatomy, chosen.grouping)
     retrain = retrain if chosen.iterative or not weights else None
 
     def evaluation(subnetwork: Subnetwork) -> Evaluation:
@@ -402,7 +336,7 @@ def search_ticket(
             task,
             split,
             importance=not weights,
-            units=units,
+            groups=groups,
             batch_size=batch_size,
             precision=precision,
             progress=progress,
@@ -417,7 +351,7 @@ def search_ticket(
 
     full_ticket = Ticket.full(anatomy, chosen.kind, options.neuron_block)
     entire = Subnetwork(model, anatomy, full_ticket, full_ticket)
-    if full is None or units is not None or not _serves(full, full_ticket):
+    if full is None or groups is not None or not _serves(full, full_ticket):
         full = evaluation(entire)
     metric = task.metric
     trail = _Trail(
@@ -436,14 +370,17 @@ def search_ticket(
         if chosen.iterative:
             cut = functools.partial(_smallest, counts=counts, anatomy=anatomy)
         else:
-            text = calibrate or functools.partial(task.calibration_text, SAMPLES, SEQUENCE_LENGTH, seed)
+
+            def text() -> Calibration:
+                return task.calibration_text(options.calibration_samples, options.sequence_length, seed)
+
             cut = functools.partial(_at_once, counts=counts, model=model, method=chosen, calibrate=text, seed=seed)
         # Sparsities that were asked for are all measured, if there is to be a curve at all.
         to_the_end = options.curve_until is not None and bool(options.sparsities)
         state = trail.descend(chosen.criterion, state, cut, beyond=True, to_the_end=to_the_end)
-    elif units is not None:
-        size = options.cut("heads", count(units)) if chosen.site_groups == "kv-groups" else max(1, options.mlps_step)
-        state = trail.descend("joint", state, functools.partial(_cut_groups, units=units, size=size), beyond=True)
+    elif groups is not None:
+        size = options.cut("heads", count(groups)) if chosen.grouping == "kv-groups" else max(1, options.mlps_step)
+        state = trail.descend("joint", state, functools.partial(_cut_groups, groups=groups, size=size), beyond=True)
     else:
         totals = full_ticket.counts()
         sizes = {kind: options.cut(kind, total) for kind, total in totals.items()}
@@ -497,22 +434,24 @@ def _cut_sites(state: _State, counts: Mapping[str, int], layers: bool) -> _Cut |
     return _Cut(state.ticket.without(removed), removed) if any(removed.values()) else None
 
 
-def _cut_groups(state: _State, units: SiteGroups, size: int) -> _Cut | None:
-    """The ticket without so many of the units that are least important, with all that belongs to them."""
+def _cut_groups(state: _State, groups: SiteGroups, size: int) -> _Cut | None:
+    """The ticket without so many of the groups that are least important, with all that belongs to them."""
     if state.evaluation.importance is None:
         return None
     order: dict[int, float] = {}
     for kind, values in state.evaluation.importance.sites.items():
         alive = ~values.isnan()
-        order |= dict(zip(units[kind][alive].tolist(), values[alive].tolist(), strict=True))
-    gone = sorted(order, key=lambda unit: (order[unit], unit))[:size]
-    # With the last unit nothing would be left to compare.
+        order |= dict(zip(groups[kind][alive].tolist(), values[alive].tolist(), strict=True))
+    gone = sorted(order, key=lambda group: (order[group], group))[:size]
+    # With the last group nothing would be left to compare.
     if len(gone) == len(order):
         return None
-    # Unit by unit, so that what is removed stands in the order of its importance.
+    # Group by group, so that what is removed stands in the order of its importance.
     removed = {
-        kind: [site for unit in gone for site in ((units[kind] == unit) & state.ticket.masks[kind]).nonzero().tolist()]
-        for kind in units
+        kind: [
+            site for group in gone for site in ((groups[kind] == group) & state.ticket.masks[kind]).nonzero().tolist()
+        ]
+        for kind in groups
     }
     removed = {kind: [site if len(site) > 1 else site[0] for site in sites] for kind, sites in removed.items()}
     return _Cut(state.ticket.without(removed), removed)
@@ -527,7 +466,7 @@ def _remaining(chosen: PruningMethod, total: int, options: SearchOptions) -> Ite
         yield from (total - round(sparsity * total) for sparsity in options.sparsities)
         return
     remaining = total
-    while (removed := _share(options.weights_step, remaining)) < remaining:
+    while (removed := share_of(options.weights_step, remaining)) < remaining:
         remaining -= removed
         yield remaining
 
@@ -558,8 +497,3 @@ def _at_once(
         seed=seed,
     )
     return _Cut(found.ticket, {"weights": len(state.ticket) - len(found.ticket)}, found.model)
-
-
-def _share(share: float, total: int) -> int:
-    """The share of a number, rounded down, at least 1; 0.29 of 100 is 29, whatever binary fractions make of it."""
-    return max(1, math.floor(share * total + 1e-9))

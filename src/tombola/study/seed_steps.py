@@ -1,4 +1,4 @@
-"""The steps of one seed of a study: each is found done, or computes its result and publishes it whole."""
+"""Steps of one seed of a study: each is found done, or computes its result and publishes it whole."""
 
 import dataclasses
 import functools
@@ -53,9 +53,9 @@ class SeedSteps:
         self._seed_folder = context.seed_folder
 
     def steps(self) -> Iterator[StudyStep]:
-        """All steps in order; later ones read what earlier ones published."""
+        """Steps in order; later ones read what earlier ones published."""
         task, seed_folder = self._setting.task, self._seed_folder
-        train_cost = TRAINING_COST * self._config.epochs * task.size("train") if self._config.retrains else 0.0
+        train_cost = TRAINING_COST * self._config.recipe.epochs * task.size("train") if self._config.retrains else 0.0
         dev, searched = task.size("dev") * task.passes, task.size(self._config.searched) * task.passes
         step = functools.partial(StudyStep.of, self._context)
         yield step("majority baseline", seed_folder.folder / "majority", (), 1, self._majority)
@@ -70,7 +70,7 @@ class SeedSteps:
             weights = pruning_method(method).kind == "weights"
             trains = self._config.iterative and (not weights or pruning_method(method).iterative)
             if trains:
-                cuts = len(self._config.sparsities) if weights else 0
+                cuts = len(self._config.search.sparsities) if weights else 0
                 cost += (cuts or search_cost(method, 1)) * train_cost
             yield step(
                 f"search {name}",
@@ -103,7 +103,7 @@ class SeedSteps:
                     (drawn,),
                     cost,
                     again,
-                    cost / (self._config.epochs * task.size("train")),
+                    cost / (self._config.recipe.epochs * task.size("train")),
                 )
             if "good" in SAVED[self._setting.save]:
                 home = seed_folder.ticket(method, "good")
@@ -172,13 +172,6 @@ class SeedSteps:
             split=config.searched,
             full=Evaluation.read(self._seed_folder.full / (EVALUATION if on_dev else SEARCH_EVALUATION)),
             retrain=again if config.iterative else None,
-            normalise_layers=config.normalise_layers,
-            calibrate=functools.partial(
-                setting.task.calibration_text,
-                config.calibration_samples,
-                config.sequence_length,
-                self._seed_folder.seed,
-            ),
             seed=self._seed_folder.seed,
             batch_size=config.eval_batch_size,
             precision=setting.precision,
@@ -197,13 +190,13 @@ class SeedSteps:
 
     def _control(self, method: str, name: str, _: Progress) -> None:
         found = Search.load(self._seed_folder.folder / method)
-        units = site_groups_of(self._setting.anatomy, method)
+        groups = site_groups_of(self._setting.anatomy, method)
         if name == "bad":
             ticket = controls.bad(found, self._context.model())
         elif name == "random":
-            ticket = controls.random(found.good, self._seed_folder.seed, units, self._setting.anatomy)
+            ticket = controls.random(found.good, self._seed_folder.seed, groups, self._setting.anatomy)
         else:
-            ticket = controls.random_layerwise(found.good, self._seed_folder.seed, units)
+            ticket = controls.random_layerwise(found.good, self._seed_folder.seed, groups)
         self._context.with_provenance(ticket, name, method).save(self._seed_folder.ticket(method, name))
 
     def _pruned(self, method: str, name: str, progress: Progress) -> None:

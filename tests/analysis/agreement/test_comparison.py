@@ -16,7 +16,7 @@ from tombola.analysis.agreement.comparison_json import ONE_TASK, entry
 from tombola.analysis.agreement.overlap import ONE_OF_A_TASK
 from tombola.analysis.agreement.save_comparison import write
 from tombola.foundations.errors import TombolaError
-from tombola.tickets.find_tickets import NO_TASK, gather
+from tombola.tickets.find_tickets import NO_TASK, find_tickets
 from tombola.tickets.import_masks import import_masks
 from tombola.tickets.ticket import Ticket, TicketKind
 
@@ -52,7 +52,7 @@ class TestGather:
         ticket(tmp_path / "deep" / "er" / "mine")
         (tmp_path / "runs" / ".draft-x" / "good").mkdir(parents=True)
         (tmp_path / "runs" / ".draft-x" / "good" / "ticket.json").write_text("{")
-        found = gather(
+        found = find_tickets(
             [tmp_path / "runs", tmp_path / "runs" / ".." / "runs" / "study-a", tmp_path / "deep" / "er" / "mine"]
         )
         assert list(found) == ["heads+mlps", "weights"]
@@ -60,7 +60,7 @@ class TestGather:
         assert [one.seed for one in found["heads+mlps"]["a"]] == [str(seed) for seed in range(11)]
         assert {one.folder.name for one in found["heads+mlps"]["b"]} == {"good"}
         assert [one.seed for one in found["heads+mlps"][NO_TASK]] == ["–"]
-        random = gather([tmp_path / "runs"], "random")["weights"]["a"]
+        random = find_tickets([tmp_path / "runs"], "random")["weights"]["a"]
         assert {one.folder.name for one in random} == {"random"}
 
     def test_bad_places_are_one_line(self, tmp_path: Path) -> None:
@@ -74,14 +74,14 @@ class TestGather:
             ("runs", "bad", r"bad/ anywhere under .*runs; there are others, take them with --ticket: good, random"),
         ]:
             with pytest.raises(TombolaError, match=said) as caught:
-                gather([tmp_path / place], name)
+                find_tickets([tmp_path / place], name)
             assert "\n" not in str(caught.value)
 
     def test_architectures_do_not_mix(self, tmp_path: Path) -> None:
         ticket(tmp_path / "x" / "y" / "one", architecture="bert-3x4-1")
         ticket(tmp_path / "x" / "y" / "two", architecture="bert-3x4-2")
         with pytest.raises(TombolaError, match=r"different architectures.*one is for bert-3x4-1.*two for bert-3x4-2"):
-            gather([tmp_path / "x" / "y" / "one", tmp_path / "x" / "y" / "two"])
+            find_tickets([tmp_path / "x" / "y" / "one", tmp_path / "x" / "y" / "two"])
 
     @pytest.mark.parametrize(
         "content",

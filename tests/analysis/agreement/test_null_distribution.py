@@ -10,7 +10,13 @@ import torch
 from scipy.stats import hypergeom
 
 from tombola.analysis.agreement.coefficients import STATISTICS, agreement
-from tombola.analysis.agreement.null_distribution import Drawn, Group, measure, null_distribution, random_sites
+from tombola.analysis.agreement.null_distribution import (
+    Group,
+    RandomTicketStatistics,
+    measure,
+    null_distribution,
+    random_sites,
+)
 from tombola.analysis.agreement.pairwise_overlap import Array, all_pairs
 from tombola.analysis.agreement.weight_overlap import PackedMasks, count, random_weights
 from tombola.tickets.ticket import Ticket
@@ -23,7 +29,7 @@ def rows_with(sizes: list[list[int]], width: int) -> Array:
     return np.array([[[site < size for site in range(width)] for size in rows] for rows in sizes])
 
 
-def drawn(masks: Array, *, layerwise: bool = False, draws: int = 20_000, seed: int = 0) -> Drawn:
+def drawn(masks: Array, *, layerwise: bool = False, draws: int = 20_000, seed: int = 0) -> RandomTicketStatistics:
     n = len(masks)
     group = Group(np.arange(n), all_pairs(n))
     batches = random_sites(masks, [group], layerwise=layerwise, draws=draws, seed=(seed,))

@@ -16,7 +16,7 @@ from builders.encoders import Exact, classifier, sites, some_sites, some_weights
 from builders.families import SIZES, ZOO, computed
 from tombola import TombolaError, dissect, shrunk
 from tombola.analysis.attention.attention_features import FEATURES, features
-from tombola.analysis.attention.attention_maps import Maps, watching
+from tombola.analysis.attention.attention_maps import AttentionMaps, attention_hooks
 from tombola.analysis.attention.attention_probabilities import attention_patterns
 from tombola.analysis.attention.pattern_classes import CLASSES, classify
 from tombola.analysis.attention.patterns import AttentionPatterns
@@ -45,8 +45,8 @@ def brute(model: PreTrainedModel, inputs: list[dict[str, Tensor]], row: int, hea
     """For each weighting the maps of one head, from what transformers keeps, and f(x) from the stream."""
     found: list[list[Tensor]] = [[], []]
     for given in inputs:
-        taken: list[Maps] = []
-        with torch.no_grad(), watching(model, dissect(model), taken.append):
+        taken: list[AttentionMaps] = []
+        with torch.no_grad(), attention_hooks(model, dissect(model), taken.append):
             model(**given)
         with torch.no_grad():
             kept = model(**given, output_attentions=True).attentions

@@ -13,17 +13,19 @@ from torch import Tensor, nn
 
 from builders.unets import UNET
 from tombola import controls
+from tombola.architectures.denoisers import DenoiserPreset
 from tombola.architectures.dissect import dissect
-from tombola.checkpoints.denoisers import Preset
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import Evaluation, evaluate, score
-from tombola.pruning.search import SearchOptions, search_ticket
+from tombola.pruning.search import search_ticket
+from tombola.pruning.search_options import SearchOptions
 from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk, whole
 from tombola.tasks.base import Batch
 from tombola.tasks.images.digits import PRESETS, TRAIN, digits, splits
 from tombola.tasks.images.task import Images, ImageTask
 from tombola.tickets.ticket import Ticket
-from tombola.training.loop import Recipe, retrain, train
+from tombola.training.loop import retrain, train
+from tombola.training.recipe import Recipe
 from tombola.training.rewinding import Rewinding
 
 
@@ -44,7 +46,7 @@ def blobs(n: int, seed: int) -> Images:
 
 
 def task(**options: Any) -> ImageTask:
-    given: dict[str, Any] = {"steps": 4, "levels": 2, "presets": {"tiny": Preset("UNet2DModel", UNET)}}
+    given: dict[str, Any] = {"steps": 4, "levels": 2, "presets": {"tiny": DenoiserPreset("UNet2DModel", UNET)}}
     return ImageTask(blobs(24, 0), blobs(16, 1), Pooled(), **given | options)
 
 
@@ -297,7 +299,7 @@ def test_what_is_no_denoiser_is_refused(files: dict[str, Any], said: str, tmp_pa
 )
 def test_denoisers_of_other_images_are_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(TombolaError, match=said):
-        task(presets={"tiny": Preset("UNet2DModel", {**UNET, **options})}).load("tiny", seed=0)
+        task(presets={"tiny": DenoiserPreset("UNet2DModel", {**UNET, **options})}).load("tiny", seed=0)
 
 
 def test_a_split_that_is_not_there_is_refused() -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import evaluate, score
 from tombola.pruning.one_shot import one_shot
-from tombola.pruning.search import SearchOptions, search_ticket
+from tombola.pruning.search import search_ticket
+from tombola.pruning.search_options import SearchOptions
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.subnetworks.subnetwork import masked, shrunk, whole
 from tombola.tasks.base import Batch
@@ -34,7 +36,8 @@ from tombola.tasks.language.retention_threshold import RetentionThreshold
 from tombola.tasks.language.task import Blocks, LanguageTask, _predictions
 from tombola.tasks.language.unigram_baseline import guess_bits
 from tombola.tickets.ticket import Ticket
-from tombola.training.loop import Recipe, retrain, train
+from tombola.training.loop import retrain, train
+from tombola.training.recipe import Recipe
 
 BOS = 1
 
@@ -203,7 +206,8 @@ def test_one_shot_and_the_search_measure_on_it_without_layer_norms() -> None:
     options = SearchOptions(threshold=0.01, heads_step=0.5, mlps_step=0, refine=False)
     first = search_ticket(model, made, options=options).passes[1]
     assert first.removed["heads"] == plain
-    again = search_ticket(model, made, options=options, normalise_layers=True).passes[1]
+    layered_options = replace(options, normalise_layers=True)
+    again = search_ticket(model, made, options=layered_options).passes[1]
     assert again.removed["heads"] == layered
 
 
@@ -266,7 +270,7 @@ def test_the_score_can_be_one_ability_alone() -> None:
     }
     assert alone == pytest.approx({name: m.raw for name, m in measured.items()})
     assert {name for name, (_, metric) in everything.more.items() if not metric.higher_is_better} == {"text"}
-    few = everything.counting(["pairs", "text"])
+    few = everything.scored_on(["pairs", "text"])
     assert evaluate(whole(model), few).score == pytest.approx(
         (measured["pairs"].corrected + measured["text"].corrected) / 2
     )
@@ -274,7 +278,7 @@ def test_the_score_can_be_one_ability_alone() -> None:
     guess = everything.metric.score(everything.baseline("dev"), everything.references("dev"))
     assert guess == pytest.approx(0)
     with pytest.raises(TombolaError, match="unknown ability 'humour'; there are: pairs, labels"):
-        everything.counting(["humour"])
+        everything.scored_on(["humour"])
 
 
 def verdicts(totals: list[list[float]], gold: list[int], rule: str = "choice") -> list[float]:
@@ -353,7 +357,7 @@ def test_nothing_is_searched_on_the_examples_that_judge() -> None:
     assert score_there == pytest.approx(made.metric.score(predicted(model, made, "search"), references))
     other = task(held_out=0.5, seed=1)
     assert [a.examples for a in other.abilities] != [a.examples for a in made.abilities]
-    counting = made.counting(["pairs"])
+    counting = made.scored_on(["pairs"])
     assert counting.size("search") == made.size("search")
     options = SearchOptions(threshold=0.01, heads_step=0.5, mlps_step=0, refine=False)
     assert search_ticket(model, made, options=options, split="search").full_score == pytest.approx(score_there)
@@ -550,7 +554,7 @@ def test_plain_texts_and_trees_never_share_a_batch() -> None:
 
 def test_a_task_that_counts_fewer_abilities_is_whole_before_anything_is_encoded() -> None:
     made = task()
-    other = made.counting(["pairs"])
+    other = made.scored_on(["pairs"])
     assert other.size("dev") == made.size("dev")
     assert made.references("dev").tolist() == other.references("dev").tolist()
     assert len(made.baseline("dev")) == made.size("dev")

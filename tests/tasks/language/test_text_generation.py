@@ -154,7 +154,7 @@ def test_what_cannot_write_is_one_clear_line() -> None:
     model = llama()
     with pytest.raises(TombolaError, match="nothing to continue"):
         generate_texts(model, model, tokenizer(), prompts=())
-    with pytest.raises(TombolaError, match="positive temperature"):
+    with pytest.raises(TombolaError, match="temperature above 0"):
         GenerationSettings(temperature=0)
     with torch.no_grad():
         model.lm_head.weight[:] = torch.nan

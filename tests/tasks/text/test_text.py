@@ -13,13 +13,15 @@ from torch import nn
 from transformers import BertForSequenceClassification, BertModel, GPT2Config, GPT2Model, PreTrainedModel
 
 from builders.encoders import classifier, config, rows, synthetic, tokenizer
+from tombola.checkpoints.loading import tokenizer_of
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import evaluate, score
 from tombola.subnetworks.subnetwork import whole
 from tombola.tasks.base import Batch
 from tombola.tasks.data.corpus import Corpus, Texts
-from tombola.tasks.text.task import TextTask, tokenizer_of
-from tombola.training.loop import Recipe, train
+from tombola.tasks.text.task import TextTask
+from tombola.training.loop import train
+from tombola.training.recipe import Recipe
 
 
 def build(train: Any = None, dev: Any = None, **options: Any) -> TextTask:

@@ -1,4 +1,4 @@
-"""How far the tickets of two tasks overlap, for every two tasks, beside random tickets of the same sizes."""
+"""Overlap of the tickets of every two tasks, beside random tickets of the same sizes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,8 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from tombola.analysis.agreement.coefficients import EMPTY
-from tombola.analysis.agreement.null_distribution import Drawn, NullDistribution, mean_shared, null_distribution
-from tombola.analysis.agreement.pairwise_overlap import Array, Shared, all_pairs
+from tombola.analysis.agreement.null_distribution import (
+    NullDistribution,
+    RandomTicketStatistics,
+    mean_shared,
+    null_distribution,
+)
+from tombola.analysis.agreement.pairwise_overlap import Array, PairwiseOverlap, all_pairs
 
 ONE_OF_A_TASK = "one ticket of this task only, so that there are no two to compare"
 
@@ -50,7 +55,7 @@ class Overlap:
 
 
 def crossed_pairs(members: Sequence[Array]) -> dict[tuple[int, int], Array]:
-    """For every two groups of tickets, and every group with itself, the pairs [pairs, 2] of tickets between them."""
+    """Pairs [pairs, 2] of tickets between every two groups, and within every group."""
     return {
         (row, column): members[row][all_pairs(len(members[row]))]
         if row == column
@@ -61,7 +66,10 @@ def crossed_pairs(members: Sequence[Array]) -> dict[tuple[int, int], Array]:
 
 
 def overlap(
-    tasks: Sequence[str], shared: Shared, crossed: Mapping[tuple[int, int], Array], drawn: Mapping[str, Drawn]
+    tasks: Sequence[str],
+    shared: PairwiseOverlap,
+    crossed: Mapping[tuple[int, int], Array],
+    drawn: Mapping[str, RandomTicketStatistics],
 ) -> Overlap:
     """The matrix of tasks, from the shared survivors of all tickets, the pairs of tickets and random tickets."""
     cells = {}

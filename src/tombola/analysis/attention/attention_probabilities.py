@@ -1,4 +1,4 @@
-"""Take every head's attention patterns from a model and real inputs, in one stream of batches."""
+"""Attention patterns of every head of a model on real inputs, in one stream of batches."""
 
 import contextlib
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from tombola.analysis.attention.attention_maps import watching
+from tombola.analysis.attention.attention_maps import attention_hooks
 from tombola.analysis.attention.example_maps import BestExampleMaps
 from tombola.analysis.attention.map_reducer import Reduction
 from tombola.analysis.attention.patterns import AttentionPatterns
@@ -76,7 +76,7 @@ def attention_patterns(
         if subnetwork.gated:
             gates = stack.enter_context(attach(running, anatomy, subnetwork.present, subnetwork.ticket))
         stack.enter_context(torch.no_grad())
-        stack.enter_context(watching(running, anatomy, reduction.take))
+        stack.enter_context(attention_hooks(running, anatomy, reduction.take))
         for batch in batches:
             moved = on_device(batch, device)
             if gates is not None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tombola.analysis.retention_profile import AbilityCurve, Kept, RetentionProfile, Scored
+from tombola.analysis.retention_profile import AbilityCurve, AbilityRetention, RetentionProfile, Scored
 from tombola.report import charts, number_format
 from tombola.report.charts.retention import RetentionPoint
 from tombola.report.html.figure_registry import FigureRegistry
@@ -53,7 +53,7 @@ def read_profiles(record: Record) -> list[RetentionProfile]:
 
 
 def _full_sentence(profile: RetentionProfile) -> str:
-    """What the full model has, and what it never had."""
+    """Sentence on the abilities that the full model has, and those it never had."""
     have = [f"{curve.title} ({_raw_score(curve)})" for curve in profile.curves if curve.learned]
     lack = [curve for curve in profile.curves if not curve.learned]
     text = f"The full model has {and_words(have)}." if have else "The full model is at chance in every ability."
@@ -78,17 +78,17 @@ def _points(profile: RetentionProfile, full: Row) -> list[RetentionPoint]:
         found.append(RetentionPoint(curve.title, 0.0, full.parameters / 1e6, 1.0, None, None, "all: the full model"))
         # Refining phases of a search go back to a denser state.
         for point in sorted(curve.points, key=lambda one: one.sparsity):
-            if point.kept.share is None:
+            if point.retained.share is None:
                 continue
             found.append(
                 RetentionPoint(
                     curve.title,
                     point.sparsity,
                     _left(full, point.weights),
-                    point.kept.share,
-                    point.kept.low,
-                    point.kept.high,
-                    f"{_share(point.kept)}; {curve.measure} {number_format.score(point.kept.raw)}",
+                    point.retained.share,
+                    point.retained.low,
+                    point.retained.high,
+                    f"{_share(point.retained)}; {curve.measure} {number_format.score(point.retained.raw)}",
                 )
             )
     return found
@@ -99,7 +99,7 @@ def _left(full: Row, weights: int) -> float:
     return (full.parameters - full.weights + weights) / 1e6
 
 
-def _share(kept: Kept) -> str:
+def _share(kept: AbilityRetention) -> str:
     if kept.share is None:
         return "at chance in the full model"
     if kept.low is None or kept.high is None:
@@ -119,7 +119,7 @@ def _abilities(profile: RetentionProfile, full: Row, registry: FigureRegistry) -
 
 
 def _about(profile: RetentionProfile) -> str:
-    """Which ability goes first, and which holds longest."""
+    """Sentence on which ability goes first, and which holds longest."""
     learned = [curve for curve in profile.curves if curve.learned]
     fallen = [curve for curve in learned if curve.fall.sparsity is not None]
     line = f"{100 * profile.threshold:g} %"
@@ -189,20 +189,20 @@ def _falls(profiles: Sequence[RetentionProfile]) -> Table:
     return Table.of(f"Share of the prunable weights at which each ability falls under {threshold}", columns, rows)
 
 
-def recoveries(profile: RetentionProfile) -> list[tuple[str, tuple[tuple[Kept, Kept], ...]]]:
+def recoveries(profile: RetentionProfile) -> list[tuple[str, tuple[tuple[AbilityRetention, AbilityRetention], ...]]]:
     """Each ticket that was trained again, with what it kept of every ability before and after, in their order."""
     found = []
     for ticket in TICKETS:
         places = {one.scored: index for index, one in enumerate(profile.curves[0].tickets)}
         before, after = (places.get(Scored(ticket, stage)) for stage in ("pruned", "retrained"))
         if before is not None and after is not None:
-            pairs = tuple((curve.tickets[before].kept, curve.tickets[after].kept) for curve in profile.curves)
+            pairs = tuple((curve.tickets[before].retained, curve.tickets[after].retained) for curve in profile.curves)
             found.append((ticket, pairs))
     return found
 
 
-def recovery_in_words(before: Kept, after: Kept, unit: str = " %") -> str:
-    """What is left before and after training: `31 → 78 %`."""
+def recovery_in_words(before: AbilityRetention, after: AbilityRetention, unit: str = " %") -> str:
+    """Retained share before and after training: `31 → 78 %`."""
     if before.share is None or after.share is None:
         return number_format.MISSING
     # Adding 0 turns the -0.0 that rounding leaves into 0.0.
@@ -211,7 +211,7 @@ def recovery_in_words(before: Kept, after: Kept, unit: str = " %") -> str:
 
 
 def _recovery(profiles: Sequence[RetentionProfile], registry: FigureRegistry) -> Html:
-    """What training again brings back: the profile before and after."""
+    """Table of what retraining brings back: the profile before and after."""
     names = [curve.title for curve in profiles[0].curves]
     columns = (Column("method"), Column("ticket"), *(Column(name, "number") for name in names))
     rows = [
@@ -243,7 +243,7 @@ def _tickets(profiles: Sequence[RetentionProfile], registry: FigureRegistry) -> 
     rows = []
     for profile in profiles:
         for number, ticket in enumerate(profile.curves[0].tickets):
-            kept = [_share(curve.tickets[number].kept) for curve in profile.curves]
+            kept = [_share(curve.tickets[number].retained) for curve in profile.curves]
             scored = ticket.scored
             rows.append((METHOD_TITLES[profile.method], TICKET_TITLES[scored.ticket], scored.stage, *kept))
     if not rows:
@@ -264,9 +264,9 @@ def _raw(profiles: Sequence[RetentionProfile], registry: FigureRegistry) -> Html
             METHOD_TITLES[profile.method],
             curve.title,
             number_format.share(point.sparsity),
-            number_format.score(point.kept.raw),
-            f"{number_format.score(point.kept.raw_low)} to {number_format.score(point.kept.raw_high)}",
-            _share(point.kept),
+            number_format.score(point.retained.raw),
+            f"{number_format.score(point.retained.raw_low)} to {number_format.score(point.retained.raw_high)}",
+            _share(point.retained),
         )
         for profile in profiles
         for curve in profile.curves
