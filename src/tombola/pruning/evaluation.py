@@ -121,7 +121,7 @@ def evaluate(
         stack.enter_context(torch.set_grad_enabled(importance))
         # One context for all batches: it casts each weight once.
         stack.enter_context(autocast(device, precision))
-        for batch in task.packed(split, batch_size) if gates is None else task.batches(split, batch_size):
+        for batch in task.packed_batches(split, batch_size) if gates is None else task.batches(split, batch_size):
             moved = on_device(batch, device)
             opened = gates.open(len(batch.indices), device, grad=importance) if gates is not None else []
             output = task.output(model, moved)

@@ -1,4 +1,4 @@
-"""How a search proceeds: its threshold, the sizes of its cuts, how far it goes on."""
+"""Options of a search: its threshold, the sizes of its cuts, how far it goes on."""
 
 import math
 from typing import Annotated
@@ -14,7 +14,7 @@ _setting = described("the search")
 
 @settings
 class SearchOptions:
-    """How a search proceeds; the defaults are the paper's (Prasanna et al. 2020, section 4), but for neurons.
+    """Options of a search; the defaults are the paper's (Prasanna et al. 2020, section 4), but for neurons.
 
     What is found beyond the threshold, as far as `curve_until`, never becomes the good ticket.
     """

@@ -22,7 +22,7 @@ from tombola.metrics.scores import floor
 from tombola.report.optional_json import Fields
 from tombola.report.summary import Summary, read_rows, sites_of, summarise
 from tombola.report.trajectory import Trajectory, read_trajectory
-from tombola.study.folder_layout import PICTURE, CrossSeedFolder, SeedFolder
+from tombola.study.folder_layout import IMAGE_GRID, CrossSeedFolder, SeedFolder
 from tombola.study.results import Row, TicketVerdict
 from tombola.tasks.language.retention_threshold import retained_share
 from tombola.tickets.pruning_methods import METHODS
@@ -170,7 +170,7 @@ class Record:
 
     def drawing(self, place: str) -> Path | None:
         """Image grid of a model of the first seed, by its folder in the seed's; None where there is none."""
-        path = self.seed_folders[0].folder / place / PICTURE
+        path = self.seed_folders[0].folder / place / IMAGE_GRID
         return path if path.is_file() else None
 
     def random_curve(self, method: str) -> tuple[RandomPoint, ...]:

@@ -1,4 +1,4 @@
-"""What a study is: a frozen configuration with a canonical form and a short hash."""
+"""Configuration of a study: frozen, with a canonical form and a short hash."""
 
 import dataclasses
 import difflib
@@ -29,9 +29,9 @@ ANALYSES = (
     *("survivors", "attention", "random-tickets", "interactions", "representations"),
     *("random-curve", "text-generation"),
 )
-"""What a study can ask of its tickets: the first two come by themselves, the others take minutes and are asked for."""
+"""Analyses of a study: the first two come by themselves, the others take minutes and are asked for."""
 ALL = "all"
-"""In place of their names: all that there are for the study's models."""
+"""Name that stands for all analyses that there are for the study's models."""
 PRESETS = ("quick", "paper")
 """Presets that every task has."""
 _study = described("the study")
@@ -41,7 +41,7 @@ _running = described("running")
 
 @settings
 class StudyConfig(TaskOptions):
-    """Everything that decides what a study finds: shared settings, those of search and training, those of its regime.
+    """Configuration of a study: shared settings, those of search and training, those of its regime.
 
     All have names of their own, so that YAML keys and flags are flat: `StudyConfig.of("quick", task="cola", epochs=2)`.
     """
@@ -113,7 +113,7 @@ class StudyConfig(TaskOptions):
                 raise TombolaError(reason)
 
     def _unfit(self, analysis: str) -> str | None:
-        """Why an analysis cannot be asked of this study; None where it can."""
+        """Reason why an analysis cannot be asked of this study; None where it can."""
         if analysis == "random-curve" and not self.search.sparsities:
             return "random-curve goes along the sparsities of a search: name them with sparsities"
         if analysis == "random-tickets" and not self.retrains:
@@ -155,7 +155,7 @@ class StudyConfig(TaskOptions):
         return cls(**parts[""], **made)
 
     def replaced(self, **flat: Any) -> Self:
-        """The same configuration with some settings changed, by their flat names."""
+        """Configuration with some settings changed, by their flat names."""
         return self._assembled(self.regime, {**dict(self._values()), **flat})
 
     @classmethod
@@ -211,7 +211,7 @@ class StudyConfig(TaskOptions):
 
     @property
     def retrains(self) -> bool:
-        """Whether tickets are trained again."""
+        """True if tickets are trained again."""
         return self.regime_settings.retrains
 
     @property
@@ -222,7 +222,7 @@ class StudyConfig(TaskOptions):
 
     @property
     def rewinding(self) -> Rewinding:
-        """Where tickets are rewound to."""
+        """Rewinding of tickets."""
         return Rewinding.parse(self.rewind)
 
     @property
@@ -249,7 +249,7 @@ class StudyConfig(TaskOptions):
         return open_task(self, self.regime_settings, self.task_name)
 
     def settings(self) -> dict[str, Any]:
-        """All settings by their flat names, as JSON values."""
+        """Settings by their flat names, as JSON values."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in self._values()}
 
     def _values(self) -> Iterator[tuple[str, Any]]:
@@ -314,7 +314,7 @@ def _parts(cls: type[StudyConfig], regime: Regime) -> dict[str, type]:
 
 
 def _unknown(name: str, task: str, known: list[str]) -> str:
-    """Why a setting is none of a study's."""
+    """Reason why a setting is none of a study's."""
     if others := list(owners(name)):
         return f"{name} is for {others[0].subject}, not for {task!r}"
     like = difflib.get_close_matches(name, known, cutoff=0.5)

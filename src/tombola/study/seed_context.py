@@ -20,7 +20,7 @@ from tombola.foundations.precision import Precision
 from tombola.foundations.progress import Progress
 from tombola.pruning.evaluation import Evaluation, evaluate, with_full_model
 from tombola.study.config import StudyConfig
-from tombola.study.folder_layout import EVALUATION, PICTURE, SeedFolder
+from tombola.study.folder_layout import EVALUATION, IMAGE_GRID, SeedFolder
 from tombola.study.results import Size, bytes_of, make_row
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Predictions, Task
@@ -205,8 +205,8 @@ class SeedContext:
         )
         method = "none" if name == "full" else ticket.method
         loss = float(evaluation.losses.mean(dtype=np.float64))
-        if (picture := task.picture(subnetwork.model)) is not None:
-            write_bytes(draft / PICTURE, picture)
+        if (picture := task.image_grid(subnetwork.model)) is not None:
+            write_bytes(draft / IMAGE_GRID, picture)
         self.write_row(draft, predictions, size, method, name, stage, started, loss)
 
     def write_row(

@@ -16,7 +16,7 @@ from tombola.profiling.model_cost import compare
 from tombola.pruning import controls
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search import GOOD, Search, search_ticket
-from tombola.study.folder_layout import COST, EVALUATION, PICTURE, SAVED, SEARCH_EVALUATION, TEXT_GENERATION
+from tombola.study.folder_layout import COST, EVALUATION, IMAGE_GRID, SAVED, SEARCH_EVALUATION, TEXT_GENERATION
 from tombola.study.results import NOTHING
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import (
@@ -120,8 +120,8 @@ class SeedSteps:
         predictions = {split: task.baseline(split) for split in ("dev", *(split for split, _ in task.more.values()))}
         with publish(self._seed_folder.folder / "majority") as draft:
             self._context.write_row(draft, predictions, NOTHING, "none", "majority", "none", started)
-            if (picture := task.picture(None)) is not None:
-                write_bytes(draft / PICTURE, picture)
+            if (picture := task.image_grid(None)) is not None:
+                write_bytes(draft / IMAGE_GRID, picture)
 
     def _full(self, progress: Progress) -> None:
         setting, config, started = self._setting, self._config, time.perf_counter()

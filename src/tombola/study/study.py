@@ -225,7 +225,7 @@ class Study:
             "folder": str(self.folder),
             "seeds": list(self.seeds),
             "save": self.save,
-            "known": self.task.shared_state(),
+            "shared_state": self.task.shared_state(),
         }
         try:
             run_steps(steps, bars, WorkerPool(job, workers, threads(workers)), self._collect)

@@ -141,7 +141,7 @@ class Task(ABC):
                 None for a fixed order.
         """
 
-    def packed(self, split: str, batch_size: int) -> Iterator[Batch]:
+    def packed_batches(self, split: str, batch_size: int) -> Iterator[Batch]:
         """The split for a pass without gates, in which rows of the inputs need not belong to one example each.
 
         By default as `batches` has it.
@@ -190,7 +190,7 @@ class Task(ABC):
         """
         return ()
 
-    def picture(self, model: nn.Module | None) -> bytes | None:
+    def image_grid(self, model: nn.Module | None) -> bytes | None:
         """Images that a model generates, as a PNG for people to look at; None where there is nothing to see.
 
         Args:
@@ -202,7 +202,7 @@ class Task(ABC):
         """JSON values that this task found out with the model, for another process: nothing by default."""
         return {}
 
-    def load_shared_state(self, known: Mapping[str, Any]) -> None:
+    def load_shared_state(self, state: Mapping[str, Any]) -> None:
         """Take over what the same task of another process found out, instead of asking the model again."""
         return
 

@@ -1,4 +1,4 @@
-"""How a model is fine-tuned: the settings of the one training loop."""
+"""Recipe of fine-tuning: the settings of the one training loop."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ _setting = described("training")
 
 @settings
 class Recipe:
-    """How a model is fine-tuned: AdamW, linear warm-up and decay, clipped gradients.
+    """Recipe of fine-tuning: AdamW, linear warm-up and decay, clipped gradients.
 
     The defaults are usual for BERT on GLUE (Devlin et al. 2019). Biases and norms do not decay.
     """

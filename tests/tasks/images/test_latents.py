@@ -92,7 +92,7 @@ def test_samples_are_those_of_the_pipeline_without_guidance(folder: Path, pipeli
         images = parts([none, none], guidance_scale=1.0, **options).images
     expected = torch.from_numpy(images).movedim(-1, 1) * 2 - 1
     torch.testing.assert_close(one.draw(model, count=2), expected, rtol=0, atol=1e-4)
-    assert one.picture(model) is not None
+    assert one.image_grid(model) is not None
 
 
 def test_gates_are_deletions_and_importance_is_finite(folder: Path, pipeline: Path, kind: str) -> None:

@@ -120,7 +120,7 @@ def test_trees_and_rows_give_the_same_verdicts_losses_and_importance() -> None:
 def test_rows_are_shared_where_no_gates_are() -> None:
     model, made = llama(), task()
     made.settle(model)
-    packed, plain = list(made.packed("dev", 16)), list(made.batches("dev", 16))
+    packed, plain = list(made.packed_batches("dev", 16)), list(made.batches("dev", 16))
     for batches in (packed, plain):
         assert sorted(np.concatenate([batch.indices for batch in batches]).tolist()) == list(range(made.size("dev")))
         assert max(len(batch.indices) for batch in batches) <= 16

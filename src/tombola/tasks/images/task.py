@@ -265,7 +265,7 @@ class ImageTask(Task):
             model.train(training)
 
     @override
-    def picture(self, model: nn.Module | None) -> bytes | None:
+    def image_grid(self, model: nn.Module | None) -> bytes | None:
         count = min(_SHOWN, self.size("dev"))
         images = self._images("dev").pixels[:count] if model is None else self.draw(model, "dev", count)
         # Sheets are of grey or coloured images.

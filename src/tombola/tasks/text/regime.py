@@ -23,7 +23,7 @@ _setting = described(_GROUP)
 
 @settings
 class TextSettings(RegimeSettings):
-    """Where labelled texts come from, and how they are scored."""
+    """Settings of labelled texts: where they come from, and how they are scored."""
 
     files = ("data", "validation_file")
 
