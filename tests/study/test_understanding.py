@@ -25,7 +25,7 @@ from tombola.checkpoints.checkpoint import load
 from tombola.foundations.atomic_files import read_json, read_lines
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import Evaluation, evaluate, score
-from tombola.pruning.search import PREDICTIONS, Search, read_predictions
+from tombola.pruning.search.records import PREDICTIONS, Search, read_predictions
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.report.terminal.abilities import recovery_table
 from tombola.report.terminal.text_generation import generation_table
