@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from tombola.foundations.errors import TombolaError
     from tombola.metrics.statistics import Verdict, verdict
     from tombola.pruning import controls
-    from tombola.pruning.evaluation import Evaluation, evaluate, score
+    from tombola.pruning.evaluation import Evaluation, EvaluationOptions, evaluate, score
     from tombola.pruning.one_shot import one_shot
-    from tombola.pruning.search import Search, search_ticket
-    from tombola.pruning.search_options import SearchOptions
+    from tombola.pruning.search.loop import search_ticket
+    from tombola.pruning.search.options import SearchOptions
+    from tombola.pruning.search.records import Search
     from tombola.pruning.streamed_pruning import prune_checkpoint
     from tombola.pruning.weight_pruning import prune_weights
     from tombola.study.config import StudyConfig
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Evaluation",
+    "EvaluationOptions",
     "Recipe",
     "Search",
     "SearchOptions",
@@ -80,12 +82,13 @@ _HOMES = {
     "tombola.checkpoints.checkpoint": ("load", "save_shrunk"),
     "tombola.study.config": ("StudyConfig",),
     "tombola.foundations.errors": ("TombolaError",),
-    "tombola.pruning.evaluation": ("Evaluation", "evaluate", "score"),
+    "tombola.pruning.evaluation": ("Evaluation", "EvaluationOptions", "evaluate", "score"),
     "tombola.checkpoints.export_onnx": ("save_onnx",),
     "tombola.pruning.one_shot": ("one_shot",),
     "tombola.subnetworks.recognition": ("recognise",),
-    "tombola.pruning.search": ("Search", "search_ticket"),
-    "tombola.pruning.search_options": ("SearchOptions",),
+    "tombola.pruning.search.loop": ("search_ticket",),
+    "tombola.pruning.search.options": ("SearchOptions",),
+    "tombola.pruning.search.records": ("Search",),
     "tombola.checkpoints.semi_structured": ("not_semi_structured", "prune_semi_structured", "to_semi_structured"),
     "tombola.metrics.statistics": ("Verdict", "verdict"),
     "tombola.pruning.streamed_pruning": ("prune_checkpoint",),

@@ -15,7 +15,7 @@ from tombola.foundations.fingerprint import fingerprint
 from tombola.foundations.settings import Count, Flag, SettingField, Text, described, schema_of, setting_fields, settings
 from tombola.metrics.statistics import RESAMPLES
 from tombola.pruning.controls import names as control_names
-from tombola.pruning.search_options import SearchOptions
+from tombola.pruning.search.options import SearchOptions
 from tombola.tasks.base import Task
 from tombola.tasks.regime import Regime, RegimeSettings, TaskOptions
 from tombola.tasks.registry import named_tasks, open_task, owners, regime_of, regimes

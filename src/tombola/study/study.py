@@ -25,7 +25,7 @@ from tombola.foundations.precision import deterministic, resolve_device, resolve
 from tombola.foundations.progress import ProgressBars
 from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation
-from tombola.pruning.search import read_passes
+from tombola.pruning.search.records import read_passes
 from tombola.pruning.weight_criteria import WeightCut, prunable_anatomy
 from tombola.study.analysis_steps import AnalysisSteps
 from tombola.study.config import ANALYSES, StudyConfig
