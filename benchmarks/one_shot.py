@@ -38,8 +38,10 @@ from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints.loading import quiet
 from tombola.foundations.precision import Precision, autocast, resolve_precision
 from tombola.metrics.statistics import interval, paired_difference
+from tombola.pruning.evaluation import EvaluationOptions
 from tombola.subnetworks.subnetwork import shrunk, whole
 from tombola.tasks.data import rotten_tomatoes
+from tombola.tasks.text.task import TextTaskOptions
 
 try:
     import torch_pruning
@@ -105,7 +107,13 @@ class Row:
 def half(model: PreTrainedModel, task: TextTask, block: int, precision: Precision) -> tuple[Ticket, float]:
     """Our ticket, and the processor's seconds."""
     started = time.process_time()
-    ticket = one_shot(model, task, {"heads": 0.5, "neurons": 0.5}, block=block, precision=precision)
+    ticket = one_shot(
+        model,
+        task,
+        {"heads": 0.5, "neurons": 0.5},
+        evaluation=EvaluationOptions("train", precision=precision),
+        block=block,
+    )
     return ticket, time.process_time() - started
 
 
@@ -207,7 +215,7 @@ def logits(model: nn.Module, example: PreTrainedModel) -> Tensor:
 
 def predicted(small: nn.Module, model: PreTrainedModel, task: TextTask) -> NDArray[np.generic]:
     """The classes that a model made of `model` gives the dev sentences, in fp32."""
-    return evaluate(replace(whole(model), model=small), task, "dev").predictions
+    return evaluate(replace(whole(model), model=small), task).predictions
 
 
 def latencies(models: Mapping[str, nn.Module], repeats: int) -> dict[str, tuple[float, float]]:
@@ -253,7 +261,7 @@ def cuts(model: PreTrainedModel, task: TextTask, blocks: list[int], seeds: int, 
         if block == blocks[-1]:
             found[f"random, mean of {seeds}"] = drawn(model, task, ticket, seeds)
         print(f"  blocks of {block}: {ticket}", flush=True)
-    sample = TextTask(task.corpus, task.tokenizer, train_rows=SAMPLE)
+    sample = TextTask(task.corpus, task.tokenizer, TextTaskOptions(train_rows=SAMPLE))
     ticket, seconds = half(model, sample, blocks[0], precision)
     found[f"{title(blocks[0])}, {SAMPLE:,} sentences"] = ours(model, task, ticket, seconds)
     if torch_pruning is None:

@@ -22,7 +22,9 @@ from torch import Tensor, nn
 
 from tombola import Recipe, SearchOptions, TextTask, dissect, search_ticket, tokenizer_of, train
 from tombola.foundations.precision import Precision, resolve_precision
+from tombola.pruning.evaluation import EvaluationOptions
 from tombola.tasks.data import rotten_tomatoes
+from tombola.tasks.text.task import TextTaskOptions
 
 HEADS_STEP, MLPS_STEP = 7, 1
 
@@ -77,14 +79,18 @@ def main() -> None:
     options = parser.parse_args()
     precision = resolve_precision("auto", torch.device("cpu"))
     tokenizer = tokenizer_of("minilm")
-    task = TextTask(rotten_tomatoes.load(), tokenizer, train_rows=options.train_rows, dev_rows=options.sentences)
+    task = TextTask(
+        rotten_tomatoes.load(), tokenizer, TextTaskOptions(train_rows=options.train_rows, dev_rows=options.sentences)
+    )
     model = task.load("minilm", seed=0)
     train(model, task, Recipe(epochs=1, learning_rate=1e-4), precision=precision)
 
     ours: dict[Precision, float] = {}
     for kind in dict.fromkeys((precision, "fp32")):
         started = time.perf_counter()
-        found = search_ticket(model, task, options=SearchOptions(refine=False), precision=kind)
+        found = search_ticket(
+            model, task, evaluation=EvaluationOptions(precision=kind), options=SearchOptions(refine=False)
+        )
         # Seconds a pass, since a rounded score may end the two searches at different iterations.
         ours[kind] = (time.perf_counter() - started) / len(found.passes)
         for step in found.passes:

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from tombola.foundations.errors import TombolaError
     from tombola.metrics.statistics import Verdict, verdict
     from tombola.pruning import controls
-    from tombola.pruning.evaluation import Evaluation, evaluate, score
+    from tombola.pruning.evaluation import Evaluation, EvaluationOptions, evaluate, score
     from tombola.pruning.one_shot import one_shot
-    from tombola.pruning.search import Search, search_ticket
-    from tombola.pruning.search_options import SearchOptions
+    from tombola.pruning.search.loop import search_ticket
+    from tombola.pruning.search.options import SearchOptions
+    from tombola.pruning.search.records import Search
     from tombola.pruning.streamed_pruning import prune_checkpoint
+    from tombola.pruning.weight_criteria import WeightCut
     from tombola.pruning.weight_pruning import prune_weights
     from tombola.study.config import StudyConfig
     from tombola.study.study import Study
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Evaluation",
+    "EvaluationOptions",
     "Recipe",
     "Search",
     "SearchOptions",
@@ -48,6 +51,7 @@ __all__ = [
     "Ticket",
     "TombolaError",
     "Verdict",
+    "WeightCut",
     "controls",
     "dissect",
     "evaluate",
@@ -80,12 +84,13 @@ _HOMES = {
     "tombola.checkpoints.checkpoint": ("load", "save_shrunk"),
     "tombola.study.config": ("StudyConfig",),
     "tombola.foundations.errors": ("TombolaError",),
-    "tombola.pruning.evaluation": ("Evaluation", "evaluate", "score"),
+    "tombola.pruning.evaluation": ("Evaluation", "EvaluationOptions", "evaluate", "score"),
     "tombola.checkpoints.export_onnx": ("save_onnx",),
     "tombola.pruning.one_shot": ("one_shot",),
     "tombola.subnetworks.recognition": ("recognise",),
-    "tombola.pruning.search": ("Search", "search_ticket"),
-    "tombola.pruning.search_options": ("SearchOptions",),
+    "tombola.pruning.search.loop": ("search_ticket",),
+    "tombola.pruning.search.options": ("SearchOptions",),
+    "tombola.pruning.search.records": ("Search",),
     "tombola.checkpoints.semi_structured": ("not_semi_structured", "prune_semi_structured", "to_semi_structured"),
     "tombola.metrics.statistics": ("Verdict", "verdict"),
     "tombola.pruning.streamed_pruning": ("prune_checkpoint",),
@@ -97,6 +102,7 @@ _HOMES = {
     "tombola.tickets.ticket": ("Ticket",),
     "tombola.training.loop": ("retrain", "train"),
     "tombola.training.recipe": ("Recipe",),
+    "tombola.pruning.weight_criteria": ("WeightCut",),
     "tombola.pruning.weight_pruning": ("prune_weights",),
     "tombola.checkpoints.export_zeros": ("save_zeros",),
 }

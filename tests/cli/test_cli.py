@@ -29,7 +29,7 @@ from tombola.checkpoints.semi_structured import not_semi_structured
 from tombola.cli import main
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import score
-from tombola.pruning.search import search_ticket
+from tombola.pruning.search.loop import search_ticket
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import SeedFolder
 from tombola.study.study import Study
@@ -545,7 +545,7 @@ class TestSteps:
         def stopped(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("tombola.pruning.search.search_ticket", stopped)
+        monkeypatch.setattr("tombola.pruning.search.loop.search_ticket", stopped)
         assert main(["prune", *flags("prune", model=seed_folder.full), "--out", str(tmp_path / "found")]) == 130
         said = capsys.readouterr()
         # Only a study goes on where it was.

@@ -15,7 +15,7 @@ import pytest
 
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.settings import setting_fields
-from tombola.pruning.search_options import SearchOptions
+from tombola.pruning.search.options import SearchOptions
 from tombola.study.config import ANALYSES, StudyConfig, json_schema, setting_groups
 from tombola.tasks.registry import named_tasks, regime_of, regimes
 from tombola.tasks.text.presets import PRESETS

@@ -17,7 +17,7 @@ from tombola.foundations.atomic_files import read_lines
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.images.fid import fid
 from tombola.pruning.evaluation import Evaluation
-from tombola.pruning.search import Search
+from tombola.pruning.search.records import Search
 from tombola.report.terminal.results import table
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, IMAGE_GRID

@@ -25,7 +25,8 @@ from tombola.checkpoints.checkpoint import load
 from tombola.foundations.atomic_files import read_json, read_lines
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import Evaluation, evaluate, score
-from tombola.pruning.search import PREDICTIONS, Search, read_predictions
+from tombola.pruning.search.records import PREDICTIONS, Search, read_predictions
+from tombola.pruning.weight_criteria import WeightCut
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.report.terminal.abilities import recovery_table
 from tombola.report.terminal.text_generation import generation_table
@@ -170,7 +171,7 @@ def test_every_step_of_a_search_is_what_its_method_gives(done: Study, method: st
         # Drawn anew from the full model at every sparsity, and scored as it was pruned there.
         assert [round(step.sparsity, 2) for step in found.passes[1:]] == pytest.approx(SPARSITIES, abs=0.02)
         text = task.calibration_text(8, 16, 0)
-        pruned = prune_weights(model, method, SPARSITIES[1], calibration=text)
+        pruned = prune_weights(model, WeightCut(method, SPARSITIES[1]), calibration=text)
         again = score(pruned.model, task).predictions
         np.testing.assert_allclose(again, predictions[2], rtol=1e-3, atol=1e-3)
 
@@ -394,7 +395,7 @@ def test_single_steps_prune_language_models_too(tmp_path: Path) -> None:
         done = small_study.tombola("prune", *flags, "--method", method, "--out", tmp_path / method, "--json")
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout)
-        assert found["sparsity"] in [pytest.approx(one, abs=1e-4) for one in expected]
+        assert found["sparsity"] in [pytest.approx(one, abs=1e-3) for one in expected]
         ticket = Ticket.load(found["ticket"])
         assert ticket.provenance["method"] == method
         assert ticket.provenance["score"] == found["score"]

@@ -25,7 +25,7 @@ _WORDS = {
 _AGAIN = "run the study again"
 
 _adapters: dict[Any, TypeAdapter[Any]] = {}
-"""One for each class: making it takes longer than reading."""
+"""Adapters, one for each class: making one takes longer than reading."""
 
 T = TypeVar("T")
 

@@ -89,7 +89,7 @@ def settings(cls: type[T]) -> type[T]:
 
 @dataclass(frozen=True)
 class SettingField:
-    """One field of a settings class.
+    """Field of a settings class.
 
     Attributes:
         name: of the setting, of its YAML key and, with dashes, of its flag.
@@ -143,7 +143,7 @@ def _fields(cls: type) -> dict[str, FieldInfo]:
 
 
 def _kinds(hint: Any) -> Iterable[Any]:
-    """All plain types of a hint: `tuple[float, ...] | None` has tuple, float and NoneType."""
+    """Plain types of a hint: `tuple[float, ...] | None` has tuple, float and NoneType."""
     inner = get_args(hint)
     if not inner:
         yield hint

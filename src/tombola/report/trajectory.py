@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tombola.architectures.layer_names import Places
-from tombola.pruning.search import SearchPass, read_passes
+from tombola.pruning.search.records import SearchPass, read_passes
 from tombola.report import number_format
 from tombola.report.labels import SITE_NAMES
 from tombola.tickets.pruning_methods import METHODS, in_words

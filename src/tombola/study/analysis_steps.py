@@ -17,7 +17,7 @@ from tombola.foundations.atomic_files import read_json
 from tombola.foundations.progress import Progress
 from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation
-from tombola.pruning.search import PREDICTIONS, Search, read_predictions
+from tombola.pruning.search.records import PREDICTIONS, Search, read_predictions
 from tombola.study.folder_layout import EVALUATION, TEXT_GENERATION
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import TRAINING_COST, StudyStep, warn_on_failure
@@ -248,12 +248,9 @@ class AnalysisSteps:
             found,
             self._context.task,
             self._context.task.metric.floor(found.full_score, self._config.search_options.threshold),
-            split=self._config.searched,
+            self._context.evaluation(self._config.searched, progress),
             seed=self._seed_folder.seed,
             retrained=(good, again, RETRAINED),
-            batch_size=self._config.eval_batch_size,
-            precision=self._setting.precision,
-            progress=progress,
         ).write(path)
 
 

@@ -15,7 +15,7 @@ from tombola.foundations.fingerprint import fingerprint
 from tombola.foundations.settings import Count, Flag, SettingField, Text, described, schema_of, setting_fields, settings
 from tombola.metrics.statistics import RESAMPLES
 from tombola.pruning.controls import names as control_names
-from tombola.pruning.search_options import SearchOptions
+from tombola.pruning.search.options import SearchOptions
 from tombola.tasks.base import Task
 from tombola.tasks.regime import Regime, RegimeSettings, TaskOptions
 from tombola.tasks.registry import named_tasks, open_task, owners, regime_of, regimes
@@ -41,7 +41,7 @@ _running = described("running")
 
 @settings
 class StudyConfig(TaskOptions):
-    """Everything that decides what a study finds: shared settings, those of search and training, those of its regime.
+    """Configuration of a study: shared settings, those of search and training, those of its regime.
 
     All have names of their own, so that YAML keys and flags are flat: `StudyConfig.of("quick", task="cola", epochs=2)`.
     """
@@ -155,7 +155,7 @@ class StudyConfig(TaskOptions):
         return cls(**parts[""], **made)
 
     def replaced(self, **flat: Any) -> Self:
-        """The same configuration with some settings changed, by their flat names."""
+        """Configuration with some settings changed, by their flat names."""
         return self._assembled(self.regime, {**dict(self._values()), **flat})
 
     @classmethod
@@ -249,7 +249,7 @@ class StudyConfig(TaskOptions):
         return open_task(self, self.regime_settings, self.task_name)
 
     def settings(self) -> dict[str, Any]:
-        """All settings by their flat names, as JSON values."""
+        """Settings by their flat names, as JSON values."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in self._values()}
 
     def _values(self) -> Iterator[tuple[str, Any]]:
@@ -314,7 +314,7 @@ def _parts(cls: type[StudyConfig], regime: Regime) -> dict[str, type]:
 
 
 def _unknown(name: str, task: str, known: list[str]) -> str:
-    """Why a setting is none of a study's."""
+    """Reason why a setting is none of a study's."""
     if others := list(owners(name)):
         return f"{name} is for {others[0].subject}, not for {task!r}"
     like = difflib.get_close_matches(name, known, cutoff=0.5)

@@ -18,7 +18,7 @@ from tombola.foundations.atomic_files import write_bytes, write_json
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import Precision
 from tombola.foundations.progress import Progress
-from tombola.pruning.evaluation import Evaluation, evaluate, with_full_model
+from tombola.pruning.evaluation import Evaluation, EvaluationOptions, evaluate, with_full_model
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, IMAGE_GRID, SeedFolder
 from tombola.study.results import Size, bytes_of, make_row
@@ -141,15 +141,11 @@ class SeedContext:
         self, subnetwork: Subnetwork, split: str, progress: Progress, *, importance: bool = False
     ) -> Evaluation:
         """Evaluate a subnetwork on a split, in the study's precision."""
-        return evaluate(
-            subnetwork,
-            self.task,
-            split,
-            importance=importance,
-            batch_size=self.config.eval_batch_size,
-            precision=self.setting.precision,
-            progress=progress,
-        )
+        return evaluate(subnetwork, self.task, self.evaluation(split, progress), importance=importance)
+
+    def evaluation(self, split: str, progress: Progress) -> EvaluationOptions:
+        """Options of the study's passes over a split."""
+        return EvaluationOptions(split, self.config.eval_batch_size, self.setting.precision, progress)
 
     @property
     def generation_settings(self) -> GenerationSettings:

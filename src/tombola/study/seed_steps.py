@@ -15,7 +15,8 @@ from tombola.foundations.progress import Progress
 from tombola.profiling.model_cost import compare
 from tombola.pruning import controls
 from tombola.pruning.evaluation import Evaluation
-from tombola.pruning.search import GOOD, Search, search_ticket
+from tombola.pruning.search.loop import search_ticket
+from tombola.pruning.search.records import GOOD, Search
 from tombola.study.folder_layout import COST, EVALUATION, IMAGE_GRID, SAVED, SEARCH_EVALUATION, TEXT_GENERATION
 from tombola.study.results import NOTHING
 from tombola.study.seed_context import SeedContext
@@ -169,13 +170,10 @@ class SeedSteps:
             self._context.task,
             method,
             options=config.search_options,
-            split=config.searched,
+            evaluation=self._context.evaluation(config.searched, progress),
             full=Evaluation.read(self._seed_folder.full / (EVALUATION if on_dev else SEARCH_EVALUATION)),
             retrain=again if config.iterative else None,
             seed=self._seed_folder.seed,
-            batch_size=config.eval_batch_size,
-            precision=setting.precision,
-            progress=progress,
         )
         found = dataclasses.replace(found, good=self._context.with_provenance(found.good, "good", method))
         if found.model is not None:

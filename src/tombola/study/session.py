@@ -14,7 +14,7 @@ from tombola.foundations.precision import Precision, resolve_device, resolve_pre
 from tombola.foundations.progress import Progress, ProgressBars
 from tombola.metrics import statistics
 from tombola.profiling.memory_check import Work
-from tombola.pruning.evaluation import Evaluation
+from tombola.pruning.evaluation import Evaluation, EvaluationOptions
 from tombola.study.config import StudyConfig
 from tombola.study.memory_needs import check_memory
 from tombola.study.step import TRAINING_COST, search_cost
@@ -66,6 +66,10 @@ class Session:
     def check_memory(self, model: nn.Module, work: Work) -> None:
         """Warn, or raise a TombolaError, where the passes of a model that draws images do not fit into memory."""
         check_memory(model, self.task, self.config, self.device, (work,))
+
+    def evaluation(self, progress: Progress, split: str = "dev") -> EvaluationOptions:
+        """Options of a pass over a split."""
+        return EvaluationOptions(split, self.config.eval_batch_size, self.precision, progress)
 
     def score_entry(self, found: Evaluation) -> dict[str, Any]:
         """The score of an evaluation on dev with its interval, as JSON values."""

@@ -84,7 +84,7 @@ class RegimeSettings:
         return share
 
     def identity(self) -> dict[str, Any]:
-        """All settings, with the fingerprints of local files instead of their paths: what a study's hash is over."""
+        """Settings with the fingerprints of local files instead of their paths: what a study's hash is over."""
         values = {one.name: getattr(self, one.name) for one in setting_fields(type(self))}
         return values | {name: fingerprint(values[name]) for name in self.files if values[name] is not None}
 
@@ -151,7 +151,7 @@ class Regime(ABC):
 
 
 def changed(own: object, names: Sequence[str]) -> list[str]:
-    """Those of the names whose settings differ from their defaults."""
+    """Names whose settings differ from their defaults."""
     defaults = {one.name: one.default for one in setting_fields(type(own))}
     return [name for name in names if getattr(own, name) != defaults[name]]
 

@@ -39,7 +39,7 @@ def register(regime: Regime) -> None:
 
 
 def regimes() -> tuple[Regime, ...]:
-    """All regimes, Tombola's first."""
+    """Regimes, Tombola's first."""
     if not registered:
         for name in _OURS:
             registered[name] = import_module(f"tombola.tasks.{name}.regime").REGIME

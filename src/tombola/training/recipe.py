@@ -1,4 +1,4 @@
-"""How a model is fine-tuned: the settings of the one training loop."""
+"""Recipe of fine-tuning: the settings of the one training loop."""
 
 from typing import Annotated
 

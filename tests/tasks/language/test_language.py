@@ -19,21 +19,24 @@ from builders.language_models import POSITIONS, TEXTS, abilities, checkpoint, ll
 from tombola import controls
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
-from tombola.pruning.evaluation import evaluate, score
+from tombola.pruning.evaluation import EvaluationOptions, evaluate, score
 from tombola.pruning.one_shot import one_shot
-from tombola.pruning.search import search_ticket
-from tombola.pruning.search_options import SearchOptions
+from tombola.pruning.search.loop import search_ticket
+from tombola.pruning.search.options import SearchOptions
+from tombola.pruning.weight_criteria import WeightCut
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.subnetworks.subnetwork import masked, shrunk, whole
 from tombola.tasks.base import Batch
+from tombola.tasks.language import batching
 from tombola.tasks.language import task as language_task
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.abilities.retention import measure
+from tombola.tasks.language.example_scores import predictions
 from tombola.tasks.language.item import Item
 from tombola.tasks.language.log_likelihood import Reading
 from tombola.tasks.language.packing import pack
 from tombola.tasks.language.retention_threshold import RetentionThreshold
-from tombola.tasks.language.task import Blocks, LanguageTask, _predictions
+from tombola.tasks.language.task import Blocks, LanguageTask, LanguageTaskOptions
 from tombola.tasks.language.unigram_baseline import guess_bits
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import retrain, train
@@ -82,7 +85,7 @@ def expected(model: nn.Module, ability: Ability, example: Example) -> tuple[floa
 def test_every_ability_is_what_a_loop_over_single_sequences_says(attention: str, batch_size: int) -> None:
     model, made = llama(attention=attention), task()
     made.settle(model)
-    found = evaluate(whole(model), made, batch_size=batch_size)
+    found = evaluate(whole(model), made, EvaluationOptions(batch_size=batch_size))
     examples = [(ability, example) for ability in made.abilities for example in ability.examples]
     assert len(found.predictions) == made.size("dev") == len(examples)
     for prediction, loss, (ability, example) in zip(found.predictions, found.losses, examples, strict=True):
@@ -108,7 +111,9 @@ def test_trees_and_rows_give_the_same_verdicts_losses_and_importance() -> None:
     for made in (trees, rows):
         # Importance on the pairs and questions themselves, whose rows are several in the one and one in the other.
         made.importance_split = "dev"
-    one, two = (evaluate(whole(model), made, importance=True, batch_size=6) for made in (trees, rows))
+    one, two = (
+        evaluate(whole(model), made, EvaluationOptions(batch_size=6), importance=True) for made in (trees, rows)
+    )
     np.testing.assert_allclose(one.predictions, two.predictions, atol=1e-6)
     np.testing.assert_allclose(one.losses, two.losses, atol=1e-5)
     assert one.importance is not None
@@ -140,7 +145,7 @@ def test_rows_are_shared_where_no_gates_are() -> None:
 def test_the_loss_of_text_is_transformers_own() -> None:
     model, made = llama(), task()
     made.settle(model)
-    found = evaluate(whole(model), made, "train")
+    found = evaluate(whole(model), made, EvaluationOptions("train"))
     ids = torch.tensor([item.sequences[0] for item in made._encoded("train")])
     assert ids.shape == (8, 17)
     own = [float(model(row[None], labels=row[None]).loss) for row in ids]
@@ -163,8 +168,8 @@ def test_importance_is_that_of_the_calibration_text() -> None:
     # Eager attention rounds its softmax to fp32, which a small difference would show.
     model, made = llama(attention="sdpa"), task()
     made.settle(model)
-    found = evaluate(whole(model), made, importance=True, batch_size=4)
-    direct = evaluate(whole(model), made, "importance", importance=True, batch_size=3)
+    found = evaluate(whole(model), made, EvaluationOptions(batch_size=4), importance=True)
+    direct = evaluate(whole(model), made, EvaluationOptions("importance", batch_size=3), importance=True)
     assert found.importance is not None
     assert direct.importance is not None
     assert len(found.predictions) == made.size("dev")
@@ -186,7 +191,7 @@ def test_importance_is_that_of_the_calibration_text() -> None:
         return found
 
     made._items["importance"] = [item]
-    alone = evaluate(whole(model), made, "importance", importance=True).importance
+    alone = evaluate(whole(model), made, EvaluationOptions("importance"), importance=True).importance
     assert alone is not None
     assert alone["heads"][layer, head] == pytest.approx(abs(loss(1 + 1e-5) - loss(1 - 1e-5)) / 2e-5, rel=1e-3)
 
@@ -194,7 +199,7 @@ def test_importance_is_that_of_the_calibration_text() -> None:
 def test_one_shot_and_the_search_measure_on_it_without_layer_norms() -> None:
     model, made = llama(), task()
     made.settle(model)
-    importance = evaluate(whole(model), made, "importance", importance=True).importance
+    importance = evaluate(whole(model), made, EvaluationOptions("importance"), importance=True).importance
     assert importance is not None
     plain, layered = (importance.normalised(layers).least_first("heads")[:6] for layers in (False, True))
     assert plain != layered
@@ -206,8 +211,7 @@ def test_one_shot_and_the_search_measure_on_it_without_layer_norms() -> None:
     options = SearchOptions(threshold=0.01, heads_step=0.5, mlps_step=0, refine=False)
     first = search_ticket(model, made, options=options).passes[1]
     assert first.removed["heads"] == plain
-    layered_options = replace(options, normalise_layers=True)
-    again = search_ticket(model, made, options=layered_options).passes[1]
+    again = search_ticket(model, made, options=replace(options, normalise_layers=True)).passes[1]
     assert again.removed["heads"] == layered
 
 
@@ -235,7 +239,7 @@ def test_search_controls_and_retraining_run_on_it_unchanged() -> None:
     assert len(found.good) < 15
     # Masked, shrunk, and in another batch size: the same answers.
     one, two = (
-        evaluate(part, made, batch_size=size)
+        evaluate(part, made, EvaluationOptions(batch_size=size))
         for part, size in ((masked(model, found.good), 3), (shrunk(model, found.good), 50))
     )
     np.testing.assert_allclose(one.predictions, two.predictions, atol=1e-5)
@@ -248,7 +252,8 @@ def test_search_controls_and_retraining_run_on_it_unchanged() -> None:
         assert math.isfinite(score(model, made, control).score)
     again = retrain(model, found.good, made, Recipe(epochs=2, learning_rate=1e-3, batch_size=8))
     assert (
-        evaluate(again, made, "train").losses.mean() < evaluate(shrunk(model, found.good), made, "train").losses.mean()
+        evaluate(again, made, EvaluationOptions("train")).losses.mean()
+        < evaluate(shrunk(model, found.good), made, EvaluationOptions("train")).losses.mean()
     )
     weights = search_ticket(model, made, "weights", options=SearchOptions(threshold=0.9, weights_step=0.2))
     assert weights.good.kind == "weights"
@@ -288,7 +293,7 @@ def verdicts(totals: list[list[float]], gold: list[int], rule: str = "choice") -
     wide = max(map(len, totals))
     padded = torch.tensor([[[*row, *[0.0] * (wide - len(row))]] for row in totals], dtype=torch.float64)
     exact = torch.ones(len(items), dtype=torch.bool)
-    return _predictions(padded, exact, inputs, torch.tensor(gold)).tolist()
+    return predictions(padded, exact, inputs, torch.tensor(gold)).tolist()
 
 
 def test_ties_count_half_and_nan_is_no_answer() -> None:
@@ -353,14 +358,16 @@ def test_nothing_is_searched_on_the_examples_that_judge() -> None:
     references = made.references("search")
     assert Counter(np.floor(references).astype(int).tolist()) == dict.fromkeys(range(5), 6)
     assert made.metric.score(made.baseline("search"), references) == pytest.approx(0, abs=0.02)
-    score_there = evaluate(whole(model), made, "search").score
+    score_there = evaluate(whole(model), made, EvaluationOptions("search")).score
     assert score_there == pytest.approx(made.metric.score(predicted(model, made, "search"), references))
     other = task(held_out=0.5, seed=1)
     assert [a.examples for a in other.abilities] != [a.examples for a in made.abilities]
     counting = made.scored_on(["pairs"])
     assert counting.size("search") == made.size("search")
     options = SearchOptions(threshold=0.01, heads_step=0.5, mlps_step=0, refine=False)
-    assert search_ticket(model, made, options=options, split="search").full_score == pytest.approx(score_there)
+    assert search_ticket(
+        model, made, evaluation=EvaluationOptions("search"), options=options
+    ).full_score == pytest.approx(score_there)
     with pytest.raises(TombolaError, match="has no split 'search'; it has train, importance, dev"):
         everything.size("search")
     with pytest.raises(TombolaError, match=r"pairs has 12 examples, of which a share of 0\.01 cannot be held out"):
@@ -383,21 +390,21 @@ def test_calibration_text_is_drawn_from_the_text_and_prunes() -> None:
     assert not all(torch.equal(a, b) for a, b in zip(drawn, other, strict=True))
     # Longer than the model's context, or than the text, there is none.
     assert made.calibration_text(2)[0].shape == (1, POSITIONS)
-    short = LanguageTask(abilities(), ["w1 w2"], tokenizer(), bos_token="bos", positions=POSITIONS)
+    short = LanguageTask(abilities(), ["w1 w2"], tokenizer(), LanguageTaskOptions(bos_token="bos", positions=POSITIONS))
     assert short.calibration_text(1, 16)[0].tolist() == [[1, 7, 8]]
     with pytest.raises(TombolaError, match="load the model through the task, call settle"):
         task(bos_token="auto").calibration_text(1, 4)
-    pruned = prune_weights(model, "wanda", 0.5, calibration=drawn)
+    pruned = prune_weights(model, WeightCut("wanda", 0.5), calibration=drawn)
     # Blocks of training text are plain text too, and give what their ids give.
     blocks = list(made.batches("train", 1))
     ids = [batch.inputs["input_ids"] for batch in blocks]
     assert all("ends" not in batch.inputs for batch in blocks)
-    first, second = (prune_weights(model, "wanda", 0.5, calibration=given).ticket for given in (blocks, ids))
+    first, second = (prune_weights(model, WeightCut("wanda", 0.5), calibration=given).ticket for given in (blocks, ids))
     assert first == second
     assert first != pruned.ticket
     for batch_size in (1, 8):
         with pytest.raises(TombolaError, match=r"choices share rows; calibrate on its calibration_text\(\)"):
-            prune_weights(model, "wanda", 0.5, calibration=made.batches("dev", batch_size))
+            prune_weights(model, WeightCut("wanda", 0.5), calibration=made.batches("dev", batch_size))
 
 
 def test_texts_can_be_judged_by_their_beginnings() -> None:
@@ -497,7 +504,7 @@ def test_the_bos_token_is_that_after_which_text_surprises_least() -> None:
 def test_batches_hold_every_example_once_and_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
     made = task()
     made.settle(llama())
-    monkeypatch.setitem(language_task._CELLS, "dev", 60)
+    monkeypatch.setitem(batching.CELLS, "dev", 60)
     batches = list(made.batches("dev", 8))
     assert sorted(i for b in batches for i in b.indices) == list(range(made.size("dev")))
     assert max(b.inputs["input_ids"].numel() for b in batches if len(b.indices) > 1) <= 60

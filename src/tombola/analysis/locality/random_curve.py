@@ -14,7 +14,7 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.json_dataclasses import JsonRecord
 from tombola.pruning import controls
-from tombola.pruning.search import SearchPass
+from tombola.pruning.search.records import SearchPass
 from tombola.tickets.ticket import Ticket
 
 NAME = "random-curve"

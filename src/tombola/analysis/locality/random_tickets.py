@@ -10,12 +10,10 @@ from torch import nn
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.foundations.json_dataclasses import JsonRecord
-from tombola.foundations.precision import Precision
-from tombola.foundations.progress import SILENT, Progress
 from tombola.metrics.statistics import LEVEL
 from tombola.pruning import controls
-from tombola.pruning.evaluation import score
-from tombola.pruning.search import Search, SearchPass
+from tombola.pruning.evaluation import STANDARD, EvaluationOptions, score
+from tombola.pruning.search.records import Search, SearchPass
 from tombola.tasks.base import Task
 from tombola.tickets.site_groups import site_groups_of
 from tombola.tickets.ticket import Ticket, TicketKind
@@ -138,15 +136,12 @@ def random_tickets(
     found: Search,
     task: Task,
     floor: float,
+    options: EvaluationOptions = STANDARD,
     *,
-    split: str = "dev",
     draws: int = DRAWS,
     sizes: int = SIZES,
     seed: int = 0,
     retrained: tuple[float, Callable[[Ticket], float], int] | None = None,
-    batch_size: int = 64,
-    precision: Precision = "fp32",
-    progress: Progress = SILENT,
 ) -> RandomTickets:
     """Score random tickets of the sizes that a search passed through.
 
@@ -159,14 +154,12 @@ def random_tickets(
         found: the search.
         task: gives data and metric.
         floor: the worst score that the search accepted.
-        split: that the search ran on.
+        options: of the passes; their split is that which the search ran on.
         draws: random tickets of each size.
         sizes: how many, spread evenly over the sparsities from the full model to the good ticket, which is the last.
         seed: of the draws.
         retrained: score of the retrained good ticket on dev, what trains a ticket again and scores it there, and how
             many random ones to do that to.
-        batch_size, precision: of the passes.
-        progress: counts examples.
 
     Raises:
         TombolaError: the search is of another architecture.
@@ -176,9 +169,7 @@ def random_tickets(
     groups = site_groups_of(anatomy, found.good.method)
 
     def cut_out(ticket: Ticket) -> float:
-        return score(
-            model, task, ticket, split=split, batch_size=batch_size, precision=precision, progress=progress
-        ).score
+        return score(model, task, ticket, options).score
 
     scored, passes = [], [search_pass for search_pass in found.passes if search_pass.holds]
     iterative = found.good.provenance.get("stage") == "retrained"
@@ -195,7 +186,7 @@ def random_tickets(
         scored.append(SizeScores("retrained", _kept(found.good), found.last.sparsity, good, scores))
     return RandomTickets(
         kind=found.kind,
-        split=split,
+        split=options.split,
         full=found.full_score,
         floor=floor,
         higher_is_better=task.metric.higher_is_better,

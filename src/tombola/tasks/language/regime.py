@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tombola.tasks.base import Task
 
 ADAPTER_LEARNING_RATE = 2e-4
-"""That of QLoRA (Dettmers et al. 2023) up to 13 billion parameters: adapters start at nothing and need a
+"""Learning rate of QLoRA (Dettmers et al. 2023) up to 13 billion parameters: adapters start at nothing and need a
 larger one than weights that are fine-tuned."""
 _GROUP = "language models"
 _setting = described(_GROUP)
@@ -26,7 +26,7 @@ _training = described("training")
 
 @settings
 class LanguageSettings(RegimeSettings):
-    """What a language model is judged by, on which text it is calibrated, and how tickets are trained again."""
+    """Settings of language models: what judges them, calibration text, and retraining of tickets."""
 
     files = ("text_file",)
 
@@ -125,7 +125,7 @@ class LanguageRegime(Regime):
         return LanguageTask.open(
             options.model,
             own.abilities or DEFAULT,
-            text=None if own.text_file is None else Path(own.text_file).expanduser(),
+            text_file=None if own.text_file is None else Path(own.text_file).expanduser(),
             rows=options.dev_rows,
             bos_token=own.bos_token,
             importance=Blocks(own.importance_samples, own.importance_sequence_length),

@@ -1,4 +1,4 @@
-"""How a search proceeds: its threshold, the sizes of its cuts, how far it goes on."""
+"""Options of a search: its threshold, the sizes of its cuts, how far it goes on."""
 
 import math
 from typing import Annotated
@@ -78,5 +78,5 @@ class SearchOptions:
 
 
 def share_of(share: float, total: int) -> int:
-    """The share of a number, rounded down, at least 1; 0.29 of 100 is 29, whatever binary fractions make of it."""
+    """Share of a number, rounded down, at least 1; 0.29 of 100 is 29, whatever binary fractions make of it."""
     return max(1, math.floor(share * total + 1e-9))
