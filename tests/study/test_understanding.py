@@ -110,7 +110,7 @@ def config(**settings: Any) -> StudyConfig:
 @functools.cache
 def finished() -> Study:
     study = Study(config(), out=small_study.home() / "language-runs")
-    study.run()
+    report.build(study.run())
     return study
 
 
@@ -223,7 +223,7 @@ def test_tickets_are_trained_again_where_asked(adapters: dict[str, Any], tmp_pat
         methods=("heads", "weights"), recovery_tokens=1200, learning_rate=1e-3, controls=("random", "bad"), **adapters
     )
     study = Study(settings, out=tmp_path)
-    study.run()
+    report.build(study.run())
     rows = {(row["ticket"], row["stage"]): row["score"] for row in study.rows()}
     assert rows["bad", "retrained"] > rows["bad", "pruned"]
     good = Ticket.load(study.seed_folder(0).ticket("weights", "good"))

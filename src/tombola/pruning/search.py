@@ -19,7 +19,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.foundations.json_dataclasses import read
 from tombola.foundations.precision import Precision
 from tombola.foundations.progress import SILENT, Progress
-from tombola.pruning.calibration import SAMPLES, SEQUENCE_LENGTH, Calibration
+from tombola.pruning.calibration import Calibration
 from tombola.pruning.evaluation import Evaluation, evaluate
 from tombola.pruning.importance import Importance
 from tombola.pruning.magnitude import keep_largest
@@ -27,6 +27,7 @@ from tombola.pruning.weight_criteria import CRITERIA
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk
 from tombola.tasks.base import Predictions, Task
+from tombola.tasks.data.calibration_windows import SAMPLES, SEQUENCE_LENGTH
 from tombola.tickets.nm_sparsity import WeightPattern
 from tombola.tickets.pruning_methods import PruningMethod, in_words, pruning_method
 from tombola.tickets.site_groups import SiteGroups, count, fitted, site_groups

@@ -72,7 +72,8 @@ def prune_weights(
         criterion: `magnitude`, `random`, `wanda` or `sparsegpt`.
         sparsity: share to remove, from 0 to below 1; with a pattern, the pattern's, or nothing.
         calibration: for Wanda and SparseGPT, text in batches; the field takes 128 sequences of 2,048 tokens of
-            training text ([`windows`][tombola.pruning.calibration.windows] draws them). Padding does not count.
+            training text ([`windows`][tombola.tasks.data.calibration_windows.windows] draws them). Padding does not
+            count.
         pattern: `2:4`, `4:8` or any other N:M: of every M neighbouring inputs of an output unit, N survive.
         scope: over what weights are compared: `global`, `matrix` or `row`; by default the whole model for magnitude
             and random, each row for Wanda. SparseGPT has its own: blocks of columns of a matrix.

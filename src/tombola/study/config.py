@@ -16,9 +16,9 @@ import yaml
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import metric
 from tombola.metrics.statistics import RESAMPLES
-from tombola.pruning.calibration import SAMPLES, SEQUENCE_LENGTH
 from tombola.pruning.controls import names as control_names
 from tombola.pruning.search import SearchOptions
+from tombola.tasks.data.calibration_windows import SAMPLES, SEQUENCE_LENGTH
 from tombola.tasks.data.glue import GLUE
 from tombola.tasks.language.retention_threshold import retained_share
 from tombola.tasks.regimes import NAMED_TASKS, OWN_TEXTS, REGIMES, Regime, regime_of

@@ -16,7 +16,7 @@ from tombola.architectures.parameters import device_of
 from tombola.foundations.precision import Precision, autocast
 from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.evaluation import on_device
-from tombola.subnetworks.gates import attach
+from tombola.subnetworks.forward import ticket_gates
 from tombola.subnetworks.subnetwork import masked, whole
 from tombola.tasks.base import Batch, Task
 from tombola.tickets.ticket import Ticket
@@ -72,15 +72,12 @@ def attention_patterns(
     with contextlib.ExitStack() as stack:
         stack.callback(running.train, training)
         running.eval()
-        gates = None
-        if subnetwork.gated:
-            gates = stack.enter_context(attach(running, anatomy, subnetwork.present, subnetwork.ticket))
+        open_gates = stack.enter_context(ticket_gates(subnetwork))
         stack.enter_context(torch.no_grad())
         stack.enter_context(attention_hooks(running, anatomy, reduction.take))
         for batch in batches:
             moved = on_device(batch, device)
-            if gates is not None:
-                gates.open(len(batch.indices), device, grad=False)
+            open_gates(len(batch.indices))
             reduction.open(moved)
             with autocast(device, precision):
                 if isinstance(data, Task):

@@ -23,9 +23,9 @@ from tombola.checkpoints import loading
 from tombola.checkpoints.loading import tokenizer_of
 from tombola.foundations.atomic_files import write_json
 from tombola.foundations.errors import TombolaError
-from tombola.pruning import calibration
 from tombola.subnetworks.recognition import recognise
 from tombola.tasks.base import Batch, Output, Predictions, State, Task
+from tombola.tasks.data.calibration_windows import SAMPLES, SEQUENCE_LENGTH, windows
 from tombola.tasks.language.abilities import catalog
 from tombola.tasks.language.abilities.ability import BITS, Ability
 from tombola.tasks.language.abilities.chance_corrected import Scale, alone, reference, understanding
@@ -444,8 +444,8 @@ class LanguageTask(Task):
         if not self._trees:
             return self.batches(split, batch_size)
         items = self._encoded(split)
-        windows = [reading.window for reading in self._readings.values() if reading.window is not None]
-        key = split, batch_size, min(windows, default=None)
+        limits = [reading.window for reading in self._readings.values() if reading.window is not None]
+        key = split, batch_size, min(limits, default=None)
         if key not in self._rows:
             self._rows[key] = pack_by_prefix(items, *key[1:])
         return _batches(items, self._rows[key], batch_size, _CELLS[split])
@@ -520,7 +520,7 @@ class LanguageTask(Task):
         return Encoder(self.tokenizer, self.bos_token.token_id, self.positions)
 
     def calibration_text(
-        self, samples: int = calibration.SAMPLES, sequence_length: int = calibration.SEQUENCE_LENGTH, seed: int = 0
+        self, samples: int = SAMPLES, sequence_length: int = SEQUENCE_LENGTH, seed: int = 0
     ) -> list[Tensor]:
         """What a model reads while the sizes of its activations are taken: stretches of the training text, drawn.
 
@@ -533,7 +533,7 @@ class LanguageTask(Task):
             `samples` batches of token ids, int64 [1, sequence_length].
         """
         tokens = torch.tensor(self._encoder().stream(self._text), dtype=torch.int64)
-        return calibration.windows(tokens, samples, min(sequence_length, self.positions, len(tokens)), seed=seed)
+        return windows(tokens, samples, min(sequence_length, self.positions, len(tokens)), seed=seed)
 
 
 class _Shape(NamedTuple):
