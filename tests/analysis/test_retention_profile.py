@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tombola.analysis.retention_profile import AbilityRetention, Fall, Point, Scored, crossing, fall, retention_profile
 from tombola.pruning.search import Search
-from tombola.tasks.base import Task
+from tombola.tasks.capabilities import HasAbilities
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.abilities.chance_corrected import reference
 from tombola.tasks.language.abilities.retention import retention
@@ -128,7 +128,7 @@ def test_the_profile_falls_where_a_bootstrap_in_a_plain_loop_does() -> None:
     def retained(_: str, full: Any, pruned: Any, **options: Any) -> Any:
         return retention(abilities, full, pruned, references, **options)
 
-    task = cast(Task, SimpleNamespace(abilities=abilities, retained=retained))
+    task = cast(HasAbilities, SimpleNamespace(abilities=abilities, retained=retained))
     steps = [SimpleNamespace(iteration=n, sparsity=x, weights=1000) for n, x in enumerate((0.0, *SPARSITIES))]
     search = cast(Search, SimpleNamespace(passes=steps, last=steps[3]))
     profile = retention_profile(

@@ -132,7 +132,7 @@ def _predict_packed(model: nn.Module, noisy: Tensor, timesteps: Tensor, conditio
 
 
 def _positions(model: nn.Module, high: int, wide: int, like: Tensor) -> Tensor:
-    """Where the tokens of an image are, [high x wide, axes], of the dtype and device of `like`."""
+    """Positions of the tokens of an image, [high x wide, axes], of the dtype and device of `like`."""
     axes = len(cast(Mapping[str, Any], model.config)["axes_dims_rope"])
     places = torch.zeros(high, wide, axes, device=like.device, dtype=like.dtype)
     places[..., 1] = torch.arange(high, device=like.device)[:, None]
@@ -235,4 +235,4 @@ DENOISER_CLASSES: Mapping[str, DenoiserClass] = MappingProxyType(
 )
 """Name of a class of diffusers → what is particular to it."""
 PARTS = tuple(dict.fromkeys(one.part for one in DENOISER_CLASSES.values()))
-"""What pipelines call their denoiser."""
+"""Names of the denoiser in pipelines."""

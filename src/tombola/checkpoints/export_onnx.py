@@ -129,7 +129,7 @@ def export_graph(model: nn.Module, given: Mapping[str, Tensor], path: Path) -> s
 
 
 def run_graph(path: Path, given: Mapping[str, Tensor], output: str) -> Tensor:
-    """What ONNX Runtime computes on the CPU.
+    """Outputs of ONNX Runtime on the CPU.
 
     Raises:
         TombolaError: it refuses the graph.
@@ -166,7 +166,7 @@ def _inputs(model: PreTrainedModel, batch: int, length: int) -> dict[str, Tensor
 
 @contextlib.contextmanager
 def _silently() -> Iterator[None]:
-    """Without the exporter's remarks on its own parts."""
+    """Silence the exporter's remarks on its own parts."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -7,9 +7,9 @@ from tombola.foundations.errors import TombolaError
 MARK = "tombola.json"
 """The file that only a folder of `tombola shrink` has."""
 CONFIG = "config.json"
-"""That of a model by itself."""
+"""Configuration file of a model by itself."""
 PIPELINE = "model_index.json"
-"""That of a pipeline of diffusers."""
+"""Index file of a pipeline of diffusers."""
 
 
 def refuse_shrunk(source: str, folder: Path) -> None:

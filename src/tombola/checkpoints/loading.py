@@ -30,7 +30,7 @@ MODELS = ("minilm", "smollm2")
 
 
 def locate(source: str) -> str:
-    """What `from_pretrained` understands: a local path, or a hub id as it is.
+    """Path or id that `from_pretrained` understands: a local path, or a hub id as it is.
 
     A local folder of the same name goes before an asset. For a folder, or asset, that holds a GGUF file instead of a
     configuration, this is the folder of the dequantised model, made on first use: see [`tombola.checkpoints.gguf`][].
@@ -116,7 +116,7 @@ def outline(source: str) -> Anatomy:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without transformers' own bars and reports: our steps have theirs."""
+    """Silence transformers' own bars and reports while the block runs: our steps have theirs."""
     verbosity = transformers_logging.get_verbosity()
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()

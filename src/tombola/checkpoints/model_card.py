@@ -20,7 +20,7 @@ from tombola.foundations.atomic_files import write_text
 from tombola.subnetworks.subnetwork import Subnetwork, expanded
 
 Form = Literal["shrunk", "sparse", "zeros", "onnx"]
-"""How a ticket was written: fewer units, survivors and a mask, zeros in the original shapes, an ONNX graph."""
+"""Form of a written ticket: fewer units, survivors and a mask, zeros in the original shapes, an ONNX graph."""
 
 ONNX = "model.onnx"
 """The graph's file."""
@@ -52,7 +52,7 @@ _FORMS = {
 
 @dataclass(frozen=True)
 class ModelCardWriter:
-    """What the card of a folder says.
+    """Content of the model card of a folder.
 
     Attributes:
         form: how the ticket was written.
@@ -105,7 +105,7 @@ class ModelCardWriter:
         return float(value)
 
     def _as_scored(self) -> bool:
-        """Whether the score in the ticket's record can be that of these weights.
+        """True if the score in the ticket's record can be that of these weights.
 
         It cannot if they were trained again under the ticket, which leaves zeros where it prunes.
         """
@@ -206,13 +206,13 @@ def bytes_on_disk(folder: Path) -> int:
 
 
 def dense_bytes(model: nn.Module) -> int:
-    """What the model's own tensors take in a file, each once."""
+    """Bytes of the model's own tensors in a file, each once."""
     distinct = {tensor.data_ptr(): tensor for tensor in model.state_dict().values()}
     return sum(tensor.numel() * tensor.element_size() for tensor in distinct.values())
 
 
 def _cut_already(model: nn.Module, small: Subnetwork) -> bool:
-    """Whether the model has zeros already wherever the ticket prunes."""
+    """True if the model has zeros already wherever the ticket prunes."""
     cut = expanded(small).state_dict()
     return all(
         torch.equal(tensor.cpu().float(), cut[name].cpu().float()) for name, tensor in model.state_dict().items()

@@ -20,7 +20,7 @@ from tombola.foundations.errors import TombolaError
 TRANSFORMERS: Library = TransformersLibrary()
 DIFFUSERS: Library = DiffusersLibrary()
 LIBRARIES: Mapping[str, Library] = MappingProxyType({library.name: library for library in (TRANSFORMERS, DIFFUSERS)})
-"""By name, as files have it."""
+"""Libraries by name, as files have it."""
 
 
 def library_of(model: nn.Module) -> Library:

@@ -7,7 +7,7 @@ from torch import nn
 
 
 class Library(ABC):
-    """A library of models.
+    """Library that models come from.
 
     Attributes:
         name: of the package.
@@ -20,11 +20,11 @@ class Library(ABC):
     @property
     @abstractmethod
     def version(self) -> str:
-        """That is installed."""
+        """Version of the library that is installed."""
 
     @abstractmethod
     def owns(self, model: nn.Module) -> bool:
-        """Whether a model is of this library."""
+        """True if a model is of this library."""
 
     @abstractmethod
     def class_of(self, folder: Path) -> type[nn.Module]:
@@ -75,7 +75,7 @@ class Library(ABC):
 
     @abstractmethod
     def read(self, like: nn.Module, folder: Path) -> nn.Module:
-        """What `save` wrote of a model like this one, in its dtype."""
+        """Read what `save` wrote of a model like this one, in its dtype."""
 
     @abstractmethod
     def save_companions(self, source: str, folder: Path) -> None:

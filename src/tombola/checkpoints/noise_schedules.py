@@ -11,7 +11,7 @@ from tombola.foundations.errors import TombolaError
 Schedule: TypeAlias = DDPMScheduler | FlowMatchEulerDiscreteScheduler
 """The noise that a denoiser was trained on."""
 SCHEDULE = "scheduler"
-"""What pipelines call it; also the subfolder."""
+"""Name of the VAE in pipelines; also the subfolder."""
 
 
 def schedule_of(source: str, *, trusted: bool = False) -> Schedule | None:

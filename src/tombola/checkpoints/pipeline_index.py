@@ -11,7 +11,7 @@ from tombola.foundations.atomic_files import read_json
 
 
 def index_of(source: str) -> Mapping[str, Any] | None:
-    """What a pipeline in a folder or at a hub id is made of: part → library and class; None where there is none.
+    """Index of a pipeline in a folder or at a hub id: part → library and class; None where there is none.
 
     Raises:
         TombolaError: it cannot be read.

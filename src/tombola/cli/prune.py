@@ -62,6 +62,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.pruning.search import search_ticket
     from tombola.study.session import Session
     from tombola.study.step import search_weight
+    from tombola.tasks.capabilities import HasAbilities
     from tombola.tickets.pruning_methods import pruning_method
     from tombola.tickets.ticket import every_site
 
@@ -95,7 +96,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         config = session.config
         how: dict[str, Any] = {"batch_size": config.eval_batch_size, "precision": session.precision, "progress": bars}
         task, full = session.task, None
-        if task.abilities:
+        if isinstance(task, HasAbilities):
             # Which of them count is known only when the full model was asked.
             task, full = with_full_model(task, score(model, task, **how))
         found = search_ticket(
@@ -185,7 +186,7 @@ def _by_pattern(name: str, session: "Session", model: "nn.Module") -> "tuple[Tic
 
 
 def _kept(sites: Sequence[str], survivors: Mapping[str, int], sparsity: float) -> str:
-    """What a ticket keeps, in words."""
+    """Survivors of a ticket, in words."""
     from tombola.tickets.pruning_methods import in_words
 
     counted = [f"{survivors[kind]:,} {in_words(kind)}" for kind in sites]

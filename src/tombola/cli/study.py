@@ -95,7 +95,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _sampled(facts: Mapping[str, Any]) -> str:
-    """How many of the rows were used, and how to use them all."""
+    """Note on how many of the rows were used, and how to use them all."""
     rows, available = facts["rows"], facts["available"]
     used = ", ".join(
         f"{what} {rows[split]:,} of {available[split]:,} rows"

@@ -1,4 +1,4 @@
-"""A model written under a ticket: what `shrink` and `export` share."""
+"""Writing a model under a ticket, which `shrink` and `export` share."""
 
 import argparse
 from collections.abc import Callable

@@ -92,7 +92,7 @@ class JsonRecord:
     mend: ClassVar[str] = "delete it and run the study again"
 
     def entry(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """JSON object of the fields."""
         return asdict(self)  # type: ignore[call-overload, no-any-return]
 
     def write(self, path: Path) -> None:

@@ -7,12 +7,12 @@ _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def as_bits(tensor: Tensor) -> Tensor:
-    """The same memory, as integers of the elements' width."""
+    """Tensor over the same memory, as integers of the elements' width."""
     return tensor.view(_INTEGERS[tensor.element_size()])
 
 
 def same_bits(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are equal in dtype, shape and every bit: -0.0 and 0.0 differ, and a NaN equals itself.
+    """True if two tensors are equal in dtype, shape and every bit: -0.0 and 0.0 differ, and a NaN equals itself.
 
     The devices may differ.
     """

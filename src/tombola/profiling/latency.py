@@ -16,7 +16,7 @@ _ROUNDS = 50
 
 @dataclass(frozen=True)
 class Seconds:
-    """Of one pass, by the clock and of all processors, or the least of several."""
+    """Seconds of one pass, by the clock and of all processors, or the least of several."""
 
     wall: float
     processor: float
@@ -53,7 +53,7 @@ def _time(variant: Variant, given: Mapping[str, Any]) -> Seconds:
 
 
 def _wait(device: torch.device) -> None:
-    """Until the device has done what it was asked: a GPU's work goes on after the call."""
+    """Wait until the device has done what it was asked: a GPU's work goes on after the call."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

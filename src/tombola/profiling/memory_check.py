@@ -1,4 +1,4 @@
-"""Whether a denoiser's passes fit into memory, asked before they begin rather than found out hours later."""
+"""Memory check of a denoiser's passes before they begin, rather than a failure hours later."""
 
 import warnings
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from tombola.profiling.tensor_memory import LiveBytes, bytes_of
 from tombola.subnetworks.subnetwork import structural_copy
 
 Work = Literal["sampling", "importance", "training"]
-"""What passes are for: the images alone; gradients of gates; gradients of weights, and AdamW's two values of each."""
+"""Purpose of passes: the images alone; gradients of gates; gradients of weights, and AdamW's two values of each."""
 _LEVELS = 4
 """Timesteps of a held-out image, whose graphs live together until the gates have their gradients."""
 
@@ -106,7 +106,7 @@ def check(
 
 
 def check_heaviest_pass(model: nn.Module, sizes: BatchSizes, device: torch.device, works: Sequence[Work]) -> None:
-    """The same of all that a step, or a study, will do with a denoiser: of that which takes most.
+    """Check all that a step, or a study, will do with a denoiser: the passes that take most.
 
     Args:
         model: the denoiser, on its device.

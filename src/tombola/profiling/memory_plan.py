@@ -1,4 +1,4 @@
-"""What a denoiser and smaller versions of it would need, before anything is downloaded, pruned or run.
+"""Memory plan of a denoiser and smaller versions of it, before anything is downloaded, pruned or run.
 
 A ticket's size hardly depends on which sites it keeps, so the smaller versions have the same density in the heads,
 neurons and groups of channels of every layer.
@@ -25,7 +25,7 @@ DTYPES: Mapping[str, torch.dtype] = {"float16": torch.float16, "bfloat16": torch
 
 @dataclass(frozen=True)
 class Need:
-    """What a denoiser needs.
+    """Memory need of a denoiser.
 
     Attributes:
         density: share of the sites of each layer that it keeps.
@@ -81,7 +81,7 @@ def needs(
     dtype: torch.dtype = torch.float16,
     guidance: bool = True,
 ) -> tuple[Need, ...]:
-    """What it takes to run a denoiser, and smaller versions of it, without weights or a GPU.
+    """Memory needs of a denoiser and smaller versions of it, estimated without weights or a GPU.
 
     Args:
         build: makes the denoiser; it is called where the default device is `meta`.

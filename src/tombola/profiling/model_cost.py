@@ -1,4 +1,4 @@
-"""What running a model costs: dense, masked and shrunk, measured side by side in one run."""
+"""Cost of running a model: dense, masked and shrunk, measured side by side in one run."""
 
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
@@ -28,7 +28,7 @@ STEPS = 25
 
 @dataclass(frozen=True)
 class Cost:
-    """What one variant of a model costs.
+    """Cost of one variant of a model.
 
     Attributes:
         parameters: distinct parameters of the whole model; masked ones are still there.
@@ -81,11 +81,11 @@ class Costs:
     steps: int | None = None
 
     def theoretical_speedup(self, variant: str = "shrunk") -> float:
-        """How many times as fast as the dense model its share of the multiply-adds would make it."""
+        """Speed-up over the dense model that its share of the multiply-adds would give."""
         return self.variants["dense"].multiply_adds / self.variants[variant].multiply_adds
 
     def measured_speedup(self, variant: str = "shrunk", *, processor: bool = False) -> float:
-        """How many times as fast as the dense model it is at the largest batch, by the clock or in processor time."""
+        """Speed-up over the dense model at the largest batch, by the clock or in processor time."""
         dense, other = (
             cost.processor_seconds if processor else cost.seconds
             for cost in (self.variants["dense"], self.variants[variant])
@@ -101,7 +101,7 @@ class Costs:
         return {str(batch): seconds * (self.steps or 1) / batch for batch, seconds in cost.seconds.items()}
 
     def entry(self) -> dict[str, object]:
-        """As JSON: a variant's fields by its name, with theoretical and measured speed-up."""
+        """JSON object: a variant's fields by its name, with theoretical and measured speed-up."""
         found: dict[str, object] = {
             "length": self.length,
             "dtype": self.dtype,

@@ -76,7 +76,7 @@ def peak() -> int | None:
 
 
 def _run(options: argparse.Namespace) -> int | None:
-    """Load, run, and the peak; everything that any model needs comes before the first look at memory."""
+    """Load and run a model, and print the peak; what any model needs is loaded before the first look at memory."""
     import psutil
     import torch
 

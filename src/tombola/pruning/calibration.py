@@ -1,4 +1,4 @@
-"""Calibration text: what a model reads while the sizes of its activations are taken.
+"""Calibration text, read by a model while the sizes of its activations are taken.
 
 Text is drawn as in the papers, in stretches of one long text. A language task draws its own
 (`LanguageTask.calibration_text`); the blocks of its splits `train` and `importance`, which lie one after another, are
@@ -37,7 +37,7 @@ def calibration_inputs(calibration: Calibration | None, model: nn.Module) -> lis
 
 
 def count(inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, int]:
-    """How much there is, for a ticket's record: batches, examples, and positions (of tokens, padding too)."""
+    """Size of the calibration, for a ticket's record: batches, examples, and positions (of tokens, padding too)."""
     first = [next(iter(given.values())) for given in inputs]
     facts = {"batches": len(inputs), "examples": sum(len(tensor) for tensor in first)}
     if all(not tensor.is_floating_point() for tensor in first):

@@ -1,4 +1,4 @@
-"""One pass over a split: score and, where asked, the importance of every site, in the same forward passes."""
+"""Evaluation on a split: score and, where asked, the importance of every site, in the same forward passes."""
 
 import contextlib
 import math
@@ -29,7 +29,7 @@ from tombola.tickets.ticket import Ticket
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What one pass found.
+    """Result of one pass over a split.
 
     Attributes:
         score: the task's metric over the split; NaN where the split predicts nothing, as training images do.
@@ -153,7 +153,7 @@ def evaluate(
 
 
 def with_full_model(task: Task, full: Evaluation) -> tuple[Task, Evaluation]:
-    """The task as it judges what is made of a full model, and the full model's own evaluation on `dev` by that.
+    """Task relative to a full model, and the full model's own evaluation on `dev` by that.
 
     Raises:
         TombolaError: the full model has nothing that could be lost.

@@ -1,4 +1,4 @@
-"""A ticket of a given size by a single cut: for who knows how small the model shall be, rather than how good."""
+"""One-shot pruning: a ticket of a given size by a single cut."""
 
 from collections.abc import Mapping
 
@@ -27,7 +27,7 @@ def one_shot(
     precision: Precision = "fp32",
     progress: Progress = SILENT,
 ) -> Ticket:
-    """The most important sites of each kind, or the largest weights, of a model: so many, whatever the score.
+    """Prune once: keep the most important sites of each kind, or the largest weights, whatever the score.
 
     Args:
         model: a fine-tuned whole model; it is not changed.

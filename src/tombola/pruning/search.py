@@ -1,4 +1,4 @@
-"""Prune until the score no longer holds: the trajectory, and the smallest ticket that still holds."""
+"""Search for a ticket: prune until the score no longer holds, and keep the smallest ticket that does."""
 
 import functools
 import math
@@ -41,7 +41,7 @@ GOOD = "good.safetensors"
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How a search proceeds; the defaults are the paper's (Prasanna et al. 2020, section 4), but for neurons.
+    """Options of a search; the defaults are the paper's (Prasanna et al. 2020, section 4), but for neurons.
 
     Attributes:
         threshold: share of the full model's score that must hold.
@@ -93,7 +93,7 @@ class SearchOptions:
             )
 
     def cut(self, kind: str, total: int, *, refining: bool = False) -> int:
-        """How many of all `total` sites of a kind an iteration removes."""
+        """Number of sites of a kind, of all `total`, that an iteration removes."""
         if kind == "mlps":
             return 1 if refining else self.mlps_step
         # A group of channels is to a residual block what a block of neurons is to an MLP.
@@ -103,7 +103,7 @@ class SearchOptions:
 
 @dataclass(frozen=True)
 class SearchPass:
-    """One iteration of a search: a line of `search.jsonl`.
+    """Pass of a search, one iteration: a line of `search.jsonl`.
 
     Attributes:
         iteration: from 0, the full model.
@@ -238,7 +238,7 @@ class _State:
 
 @dataclass(frozen=True, eq=False)
 class _Cut:
-    """What comes next: a smaller ticket, what it removes, and the pruned model where there is one already."""
+    """Next candidate: a smaller ticket, what it removes, and the pruned model where there is one already."""
 
     ticket: Ticket
     removed: Mapping[str, Any]
@@ -250,7 +250,7 @@ _Cutter = Callable[[_State], _Cut | None]
 
 @dataclass
 class _Trail:
-    """The loop that all searches share: cut, pass, keep the cut while the score holds."""
+    """Loop that all searches share: cut, evaluate, keep the cut while the score holds."""
 
     task: Task
     split: str
@@ -338,7 +338,7 @@ class _Trail:
 
 
 Calibrate = Callable[[], Calibration]
-"""Gives calibration text when it is needed: most methods need none."""
+"""Function that gives calibration text when it is needed: most methods need none."""
 
 
 def search_ticket(
@@ -483,7 +483,7 @@ def _as_it_is(model: nn.Module, anatomy: Anatomy, ticket: Ticket) -> Subnetwork:
 
 
 def _serves(full: Evaluation, full_ticket: Ticket) -> bool:
-    """Whether an evaluation of the full model has the importance of all sites that are pruned."""
+    """True if an evaluation of the full model has the importance of all sites that are pruned."""
     shapes = {} if full.importance is None else {kind: v.shape for kind, v in full.importance.sites.items()}
     return all(shapes.get(kind) == full_ticket.masks[kind].shape for kind in full_ticket.sites)
 
@@ -522,7 +522,7 @@ def _cut_groups(state: _State, groups: SiteGroups, size: int) -> _Cut | None:
 
 
 def _remaining(chosen: PruningMethod, total: int, options: SearchOptions) -> Iterator[int]:
-    """How many weights remain after each cut."""
+    """Numbers of weights that remain after each cut."""
     if chosen.pattern is not None:
         yield total - round(WeightPattern.parse(chosen.pattern).sparsity * total)
         return

@@ -30,12 +30,12 @@ from tombola.subnetworks.subnetwork import structural_copy
 from tombola.tickets.ticket import Ticket
 
 Done = Callable[[Matrix, Tensor, Tensor], None]
-"""Is told of a matrix that is pruned: the matrix, its mask and its new values, both as it is stored."""
+"""Callback for a matrix that is pruned: the matrix, its mask and its new values, both as it is stored."""
 
 
 @dataclass(frozen=True, eq=False)
 class WeightPruning:
-    """What pruning gave.
+    """Result of pruning weights.
 
     Attributes:
         ticket: of weights.

@@ -51,7 +51,7 @@ def _tickets(comparison: Fields, kind: str, task: str) -> Sequence[object]:
 
 
 def _survival(comparison: Fields, kind: TicketKind, registry: FigureRegistry) -> Html | None:
-    """For each task a map of its heads with their layers' MLPs."""
+    """Survival map of each task: its heads with their layers' MLPs."""
     if "heads" not in kind:
         return None
     found: list[Html] = []

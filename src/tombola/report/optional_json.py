@@ -1,4 +1,4 @@
-"""What is no record of known fields, as `study.json`: entries are asked for one by one, and may be missing."""
+"""JSON without a record of known fields, as `study.json`: entries are asked for one by one, and may be missing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

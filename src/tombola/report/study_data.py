@@ -1,4 +1,4 @@
-"""Everything that a report shows, read from a study's folder; a study in progress has parts of it."""
+"""Data of a report, read from a study's folder; a study in progress has parts of it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ from tombola.tickets.ticket import Ticket
 
 @dataclass(frozen=True)
 class Record:
-    """A study as it lies on disk.
+    """Record of a study as it lies on disk.
 
     Attributes:
         folder: where it lies.
@@ -59,7 +59,7 @@ class Record:
         return summarise(self.rows)
 
     def summary(self, method: str, ticket: str, stage: str) -> Summary | None:
-        """One model's summary; None while it is not scored."""
+        """Summary of one model; None while it is not scored."""
         return next(
             (one for one in self.summaries if (one.method, one.ticket, one.stage) == (method, ticket, stage)),
             None,
@@ -94,7 +94,7 @@ class Record:
 
     @cached_property
     def places(self) -> Places:
-        """What the model's layers are called."""
+        """Names of the model's layers."""
         architecture = self.facts.inside("architecture")
         names = (architecture.get(f"{kind}_names", list[str]) or () for kind in ("layer", "attention", "residual"))
         return Places(*names)
@@ -151,12 +151,12 @@ class Record:
 
     @property
     def higher_is_better(self) -> bool:
-        """Whether a larger score is a better one."""
+        """True if a larger score is a better one."""
         return self.facts.inside("task").get("higher_is_better", bool) is not False
 
     @property
     def floors(self) -> Mapping[str, tuple[float, float]]:
-        """What no model is judged better than: metric → mean and standard deviation; none where that is the bound.
+        """Bound of judged scores: metric → mean and standard deviation; none where that is the bound.
 
         Of images, what real ones reach against real ones.
         """
@@ -169,7 +169,7 @@ class Record:
         return self.facts.inside("task").inside("floor").get("title", str) or "floor"
 
     def drawing(self, place: str) -> Path | None:
-        """What a model of the first seed drew, by its folder in the seed's; None where there is nothing."""
+        """Image grid of a model of the first seed, by its folder in the seed's; None where there is none."""
         path = self.seed_folders[0].folder / place / PICTURE
         return path if path.is_file() else None
 

@@ -1,4 +1,4 @@
-"""The path of a search: what every pass removed and what was left of the score."""
+"""Trajectory of a search: what every pass removed, and the score that was left."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +46,7 @@ def read_trajectory(path: Path, method: str, seed: int) -> Trajectory | None:
 
 
 def removed(step: SearchPass, places: Places) -> str:
-    """What a step removed, in words; blocks of neurons have no names worth reading and are counted."""
+    """Sites that a pass removed, in words; blocks of neurons have no names worth reading and are counted."""
     parts = []
     if weights := step.removed.get("weights"):
         parts.append(number_format.plural(weights, "weight"))
@@ -62,7 +62,7 @@ def removed(step: SearchPass, places: Places) -> str:
 
 
 def left(method: str, step: SearchPass) -> str:
-    """What was left after a step, in words; neurons where they are pruned."""
+    """Survivors after a pass, in words; neurons where they are pruned."""
     parts = [number_format.plural(step.heads, "head")]
     if step.channels or "channels" in METHODS[method].sites:
         parts.append(number_format.plural(step.channels, *SITE_NAMES["channels"]))
@@ -74,7 +74,7 @@ def left(method: str, step: SearchPass) -> str:
 
 
 def phase(method: str, step: SearchPass) -> str:
-    """What was being pruned, in words."""
+    """Phase of a pass, what was being pruned, in words."""
     if step.phase == "full":
         return "the full model"
     if METHODS[method].kind == "weights":

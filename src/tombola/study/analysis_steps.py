@@ -1,4 +1,4 @@
-"""The steps that ask what one seed's full model and tickets mean: each publishes one file of analysis."""
+"""Analysis steps of one seed's full model and tickets: each publishes one file."""
 
 import dataclasses
 import functools
@@ -22,23 +22,23 @@ from tombola.study.folder_layout import EVALUATION, TEXT_GENERATION
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import TRAINING_COST, StudyStep, warn_on_failure
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
-from tombola.tasks.language.text_generation import PROMPTS, GeneratedTexts
+from tombola.tasks.capabilities import PROMPTS, GeneratedTexts, HasAbilities
 from tombola.tickets.pruning_methods import in_words, pruning_method
 from tombola.tickets.ticket import TICKETS, Ticket
 
 ATTENTION_INPUTS = 500
 """Dev examples whose attention is looked at."""
 ATTENTION_COST = 2.5
-"""Of an example whose attention is looked at, in forward passes."""
+"""Cost of an example whose attention is looked at, in forward passes."""
 
 RETENTION_COST = 200.0
-"""Of the intervals of a retention profile, in forward passes of one example, as seen with SmolLM2."""
+"""Cost of the intervals of a retention profile, in forward passes of one example, as seen with SmolLM2."""
 
 TEXT_GENERATION_COST = 300.0
-"""Of a model that writes, in forward passes of one example, as seen with SmolLM2."""
+"""Cost of a model that writes, in forward passes of one example, as seen with SmolLM2."""
 
 FULL_PRECISION_COST = 2.0
-"""Of a pass in fp32, in passes in bf16."""
+"""Cost of a pass in fp32, in passes in bf16."""
 
 Run = Callable[[Path, str | None, Progress], None]
 
@@ -57,7 +57,7 @@ class AnalysisSteps:
         self._seed_folder = context.seed_folder
 
     def steps(self) -> Iterator[StudyStep]:
-        """All steps in order; they read what the seed's own steps published.
+        """Steps in order; they read what the seed's own steps published.
 
         A model that one analysis cannot look at, for want of attention maps say, keeps its study.
         """
@@ -65,7 +65,7 @@ class AnalysisSteps:
             yield dataclasses.replace(step, run=functools.partial(_run_or_warn, step))
 
     def _asked(self) -> Iterator[StudyStep]:
-        if self._setting.task.abilities:
+        if isinstance(self._setting.task, HasAbilities):
             for method in self._config.methods:
                 yield self._step("retention", method, RETENTION_COST, self._retention)
         if "attention" in self._config.analyses:
@@ -141,7 +141,9 @@ class AnalysisSteps:
         return StudyStep.of(self._context, name, path, tuple(needs), cost, of_these, weight, analysis=what)
 
     def _retention(self, path: Path, method: str | None, _: Progress) -> None:
+        task = self._context.task
         assert method is not None
+        assert isinstance(task, HasAbilities)
         home = self._seed_folder.folder / method
         stages = (
             (Scored(name, stage), self._seed_folder.ticket(method, name) / stage / EVALUATION)
@@ -149,7 +151,7 @@ class AnalysisSteps:
             for stage in ("pruned", "retrained")
         )
         retention_profile(
-            self._context.task,
+            task,
             Search.load(home),
             read_predictions(home / PREDICTIONS),
             {scored: Evaluation.read(file).predictions for scored, file in stages if file.is_file()},
@@ -162,7 +164,7 @@ class AnalysisSteps:
         ).write(path)
 
     def _attention(self, path: Path, method: str | None, progress: Progress) -> None:
-        """Of the full model; or of the retrained good ticket, whose pruned heads attend to nothing."""
+        """Attention patterns of the full model, or of the retrained good ticket without its pruned heads."""
         ticket = None if method is None else Ticket.load(self._seed_folder.ticket(method, "good"))
         model = self._context.model() if method is None else self._context.good_model(method)
         attention_patterns(
@@ -179,7 +181,7 @@ class AnalysisSteps:
         interactions(self._context.model(), self._setting.task, seed=0, progress=progress).write(path)
 
     def _representations(self, path: Path, method: str | None, progress: Progress) -> None:
-        """Of the tickets cut out of the full model, and of the good one retrained, where the study saved it."""
+        """Representations of tickets cut out of the full model, and of the good one retrained, where it was saved."""
         assert method is not None
         model, home = self._context.model(), self._seed_folder.folder / method
         tickets = {name: Ticket.load(home / name) for name in ("good", *self._config.controls_of(method))}

@@ -1,4 +1,4 @@
-"""What a study is: a frozen configuration with a canonical form and a short hash."""
+"""Configuration of a study: frozen, with a canonical form and a short hash."""
 
 import dataclasses
 import difflib
@@ -32,14 +32,14 @@ ANALYSES = (
     *("survivors", "attention", "random-tickets", "interactions", "representations"),
     *("random-curve", "text-generation"),
 )
-"""What a study can ask of its tickets: the first two come by themselves, the others take minutes and are asked for."""
+"""Analyses of a study: the first two come by themselves, the others take minutes and are asked for."""
 ALL = "all"
-"""In place of their names: all that there are for the study's models."""
+"""Name that stands for all analyses that there are for the study's models."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """Everything that decides what a study finds.
+    """Configuration of a study: everything that decides what it finds.
 
     Attributes:
         model: asset, local folder or hub id.
@@ -216,11 +216,11 @@ class StudyConfig:
             raise TombolaError(f"{self.task} trains no full model, so that there is nothing to rewind to")
 
     def _changed(self, names: Sequence[str]) -> list[str]:
-        """Those of the settings that differ from their defaults."""
+        """Settings that differ from their defaults."""
         return [name for name in names if getattr(self, name) != getattr(StudyConfig, name)]
 
     def _unfit(self, analysis: str) -> str | None:
-        """Why an analysis cannot be asked of this study; None where it can."""
+        """Reason why an analysis cannot be asked of this study; None where it can."""
         if analysis == "random-curve" and not self.sparsities:
             return "random-curve goes along the sparsities of a search: name them with sparsities"
         if analysis == "random-tickets" and not self.retrains:
@@ -297,17 +297,17 @@ class StudyConfig:
 
     @property
     def regime(self) -> Regime:
-        """What kind of model it is about, and what goes with that."""
+        """Regime of the task: the kind of model, and what goes with it."""
         return regime_of(self.task)
 
     @property
     def retrains(self) -> bool:
-        """Whether tickets are trained again."""
+        """True if tickets are trained again."""
         return self.regime.trains or self.recovery_tokens > 0
 
     @property
     def recipe(self) -> Recipe:
-        """How models are fine-tuned."""
+        """Recipe of fine-tuning."""
         return Recipe(**{item.name: getattr(self, item.name) for item in dataclasses.fields(Recipe)})
 
     @property
@@ -317,7 +317,7 @@ class StudyConfig:
 
     @property
     def rewinding(self) -> Rewinding:
-        """Where tickets are rewound to."""
+        """Rewinding of tickets."""
         return Rewinding.parse(self.rewind)
 
     @property
@@ -336,7 +336,7 @@ class StudyConfig:
         return _slug(Path(self.task).name)
 
     def settings(self) -> dict[str, Any]:
-        """All settings as JSON values."""
+        """Settings as JSON values."""
         return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(self).items()}
 
     def hash(self) -> str:
@@ -387,7 +387,7 @@ def _slug(text: str) -> str:
 
 
 def fingerprint(source: str) -> str:
-    """Of a local file or folder SHA-256 over names and contents (not of hidden files), of anything else its name.
+    """SHA-256 over names and contents of a local file or folder (not hidden files); of anything else its name.
 
     What lies there counts, not how the path was typed.
     """

@@ -1,4 +1,4 @@
-"""What a study finds across its seeds: how far their tickets agree, and what the super-survivors can do."""
+"""Steps across seeds: agreement of their tickets, and scores of the super-survivors."""
 
 import functools
 import itertools
@@ -34,7 +34,7 @@ class CrossSeedSteps:
         self._survivors = survivors
 
     def steps(self) -> Iterator[StudyStep]:
-        """All steps in order; they read what the seeds' own steps published."""
+        """Steps in order; they read what the seeds' own steps published."""
         survivors, first = self._survivors, self._contexts[0]
         compare_all = "compare the tickets of all seeds"
         good = self._good(self._methods)

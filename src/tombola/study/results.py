@@ -12,7 +12,7 @@ from tombola.tasks.base import Predictions, Task
 
 @dataclass(frozen=True)
 class Size:
-    """How large a scored model is.
+    """Size of a scored model.
 
     Attributes:
         heads, mlps, neurons, channels, weights: survivors; of channels, groups; weights are the prunable ones.
@@ -37,7 +37,7 @@ NOTHING = Size(heads=0, mlps=0, neurons=0, channels=0, weights=0, sparsity=1.0, 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of `results.jsonl`.
+    """Result row: a line of `results.jsonl`.
 
     Attributes:
         model, task, seed: of the study.
@@ -79,7 +79,7 @@ class Row:
 
 @dataclass(frozen=True)
 class TicketVerdict:
-    """One entry of `verdicts.json`.
+    """Verdict on a ticket: an entry of `verdicts.json`.
 
     Attributes:
         method, ticket, stage: as in `Row`.
@@ -94,7 +94,7 @@ class TicketVerdict:
     sentence: str
 
     def entry(self) -> dict[str, object]:
-        """As JSON."""
+        """JSON object."""
         place = {"method": self.method, "ticket": self.ticket, "stage": self.stage}
         return {**place, **asdict(self.verdict), "sentence": self.sentence}
 

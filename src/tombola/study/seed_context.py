@@ -1,4 +1,4 @@
-"""What the steps of a study share: the task, the models of one seed, and how they are trained, scored and recorded."""
+"""Context of a seed's steps: the task, the seed's models, and how they are trained, scored and recorded."""
 
 import dataclasses
 import math
@@ -24,14 +24,14 @@ from tombola.study.folder_layout import EVALUATION, PICTURE, SeedFolder
 from tombola.study.results import Size, bytes_of, make_row
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Predictions, Task
-from tombola.tasks.language.text_generation import GeneratedTexts, GenerationSettings
+from tombola.tasks.capabilities import GeneratedTexts, GeneratesImages, GeneratesTexts, GenerationSettings
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import retrain
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What all seeds of a study share.
+    """Setting that all seeds of a study share.
 
     Attributes:
         config: what is studied, with its precision resolved.
@@ -55,7 +55,7 @@ class Setting:
 
 
 class SeedContext:
-    """Where one seed's models are opened, trained, scored and recorded.
+    """Context in which one seed's models are opened, trained, scored and recorded.
 
     Args:
         setting: what all seeds share.
@@ -130,17 +130,17 @@ class SeedContext:
         return self._cached
 
     def cache(self, model: nn.Module) -> None:
-        """Remember the fine-tuned full model, so that it is not read again."""
+        """Cache the fine-tuned full model, so that it is not read again."""
         self._cached = model
 
     def release(self) -> None:
-        """Let go of the full model: another seed's takes its place in memory."""
+        """Release the cached full model: another seed's takes its place in memory."""
         self._cached = None
 
     def evaluate(
         self, subnetwork: Subnetwork, split: str, progress: Progress, *, importance: bool = False
     ) -> Evaluation:
-        """One pass over a split, in the study's precision."""
+        """Evaluate a subnetwork on a split, in the study's precision."""
         return evaluate(
             subnetwork,
             self.task,
@@ -153,12 +153,15 @@ class SeedContext:
 
     @property
     def generation_settings(self) -> GenerationSettings:
-        """How this seed's models write."""
+        """Settings with which this seed's models generate text."""
         return GenerationSettings(seed=self.seed_folder.seed)
 
     def generate_texts(self, model: nn.Module) -> GeneratedTexts:
-        """What a model writes, judged by the full one."""
-        return self.task.generate_texts(model, self.model(), self.generation_settings)
+        """Generate texts with a model; the full one gives their perplexity."""
+        task = self.task
+        if not isinstance(task, GeneratesTexts):
+            raise TombolaError(f"models of {task.title} do not write; only causal language models do")
+        return task.generate_texts(model, self.model(), self.generation_settings)
 
     def with_provenance(self, ticket: Ticket, name: str, method: str) -> Ticket:
         """The ticket with where it comes from: method, task, model, seed and study."""
@@ -205,9 +208,14 @@ class SeedContext:
         )
         method = "none" if name == "full" else ticket.method
         loss = float(evaluation.losses.mean(dtype=np.float64))
-        if (picture := task.picture(subnetwork.model)) is not None:
-            write_bytes(draft / PICTURE, picture)
+        self.write_picture(draft, subnetwork.model)
         self.write_row(draft, predictions, size, method, name, stage, started, loss)
+
+    def write_picture(self, draft: Path, model: nn.Module | None) -> None:
+        """Write what a model draws into a draft, where models of the task draw; None for what it is compared with."""
+        task = self.task
+        if isinstance(task, GeneratesImages) and (picture := task.picture(model)) is not None:
+            write_bytes(draft / PICTURE, picture)
 
     def write_row(
         self,

@@ -1,4 +1,4 @@
-"""The steps of one seed of a study: each is found done, or computes its result and publishes it whole."""
+"""Steps of one seed of a study: each is found done, or computes its result and publishes it whole."""
 
 import dataclasses
 import functools
@@ -10,13 +10,13 @@ from pathlib import Path
 from torch import nn
 
 from tombola.checkpoints.checkpoint import save_shrunk
-from tombola.foundations.atomic_files import publish, write_bytes, write_json
+from tombola.foundations.atomic_files import publish, write_json
 from tombola.foundations.progress import Progress
 from tombola.profiling.model_cost import compare
 from tombola.pruning import controls
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search import GOOD, Search, search_ticket
-from tombola.study.folder_layout import COST, EVALUATION, PICTURE, SAVED, SEARCH_EVALUATION, TEXT_GENERATION
+from tombola.study.folder_layout import COST, EVALUATION, SAVED, SEARCH_EVALUATION, TEXT_GENERATION
 from tombola.study.results import NOTHING
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import (
@@ -53,7 +53,7 @@ class SeedSteps:
         self._seed_folder = context.seed_folder
 
     def steps(self) -> Iterator[StudyStep]:
-        """All steps in order; later ones read what earlier ones published."""
+        """Steps in order; later ones read what earlier ones published."""
         task, seed_folder = self._setting.task, self._seed_folder
         train_cost = TRAINING_COST * self._config.epochs * task.size("train") if self._config.retrains else 0.0
         dev, searched = task.size("dev") * task.passes, task.size(self._config.searched) * task.passes
@@ -120,8 +120,7 @@ class SeedSteps:
         predictions = {split: task.baseline(split) for split in ("dev", *(split for split, _ in task.more.values()))}
         with publish(self._seed_folder.folder / "majority") as draft:
             self._context.write_row(draft, predictions, NOTHING, "none", "majority", "none", started)
-            if (picture := task.picture(None)) is not None:
-                write_bytes(draft / PICTURE, picture)
+            self._context.write_picture(draft, None)
 
     def _full(self, progress: Progress) -> None:
         setting, config, started = self._setting, self._config, time.perf_counter()

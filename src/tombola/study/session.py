@@ -1,4 +1,4 @@
-"""What one step of the command line needs: a task, a model, and where they run."""
+"""Session of a command: a task, a model, and where they run."""
 
 import contextlib
 import dataclasses

@@ -39,7 +39,8 @@ from tombola.study.seed_steps import SeedSteps
 from tombola.study.step import StudyStep
 from tombola.study.time_estimate import announce, announcement, pass_seconds
 from tombola.study.worker_pool import WorkerPool
-from tombola.tasks.base import GeneratesImages, Task
+from tombola.tasks.base import Task
+from tombola.tasks.capabilities import GeneratesImages
 from tombola.tasks.registry import glue_title, open_task
 from tombola.tickets.pruning_methods import in_words, pruning_method
 from tombola.tickets.site_groups import fitted
@@ -178,7 +179,7 @@ class Study:
                         )
 
     def _check_memory(self) -> None:
-        """Whether the passes of models that draw images fit into memory: asked once, before the first of hours."""
+        """Check once, before the first step, that the passes of models that draw images fit into memory."""
         if isinstance(self.task, GeneratesImages) and not all(step.done() for step in self.steps()):
             model = self.task.load(self.config.model, seed=0).to(self.device)
             # Every such study trains, and takes the importance of the full model's sites while it draws.
@@ -205,7 +206,7 @@ class Study:
         write_lines(self.folder / "results.jsonl", self.rows())
 
     def _worker_count(self, steps: Sequence[StudyStep]) -> int:
-        """How many workers run the steps; 1 for this process."""
+        """Number of workers that run the steps; 1 for this process."""
         # A worker makes its study of the configuration, and cannot know what was put into this one by hand.
         if type(self) is not Study or self.task is not self._opened:
             if self.workers not in ("auto", 1):
@@ -232,7 +233,7 @@ class Study:
             sweep_drafts(self.folder)
 
     def steps(self) -> list[StudyStep]:
-        """All steps, each after those that it needs: seed by seed, and then what is asked of all seeds."""
+        """Steps, each after those that it needs: seed by seed, and then what is asked of all seeds."""
         setting = Setting(
             config=self.config,
             task=self.task,
@@ -264,16 +265,16 @@ class Study:
             announce(announcement(steps, pass_seconds(model, self.task, self.precision)))
 
     def survivors(self) -> CrossSeedFolder:
-        """What is found across seeds: across the most that were compared so far."""
+        """Folder of what is found across seeds: the most that were compared so far."""
         return CrossSeedFolder.compared(self.folder / self.config.task_name)
 
     def finished_seeds(self) -> list[int]:
-        """All seeds that the folder has a full model of, of this run and of earlier ones."""
+        """Seeds of which the folder has a full model, of this run and of earlier ones."""
         home = self.folder / self.config.task_name
         return sorted(int(path.name.removeprefix("seed-")) for path in home.glob("seed-*") if (path / "full").is_dir())
 
     def searched_seeds(self) -> list[int]:
-        """Those of the finished seeds that have a good ticket of every method."""
+        """Finished seeds that have a good ticket of every method."""
         return [
             seed
             for seed in self.finished_seeds()

@@ -31,7 +31,7 @@ from tombola.tickets.site_groups import site_groups_of
 from tombola.tickets.ticket import Ticket
 
 TICKETS = ("transferred", "random")
-"""What is retrained in each cell: the ticket of the other task, and a random one of its size."""
+"""Tickets that are retrained in each cell: that of the other task, and a random one of its size."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class FinishedStudy:
         return SeedFolder(seed, self.folder / self.task / f"seed-{seed}")
 
     def retrained(self, seed: int, method: str) -> bool:
-        """Whether it has the retrained good ticket of a seed."""
+        """True if it has the retrained good ticket of a seed."""
         return (self.seed_folder(seed).ticket(method, "good") / "retrained" / "score.json").is_file()
 
     @classmethod
@@ -272,7 +272,7 @@ class TransferStudy:
 
 
 def _common(lists: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
-    """What all have, in the order of the first."""
+    """Values that all lists have, in the order of the first."""
     return tuple(one for one in lists[0] if all(one in other for other in lists[1:]))
 
 

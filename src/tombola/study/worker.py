@@ -49,11 +49,11 @@ class _Parent:
         os._exit(1)
 
     def wait(self) -> dict[str, Any]:
-        """The next thing that it wants."""
+        """Wait for the next order."""
         return self._orders.get()
 
     def tell(self, **message: object) -> None:
-        """One message, after the examples that came before it."""
+        """Send one message, after the examples that came before it."""
         self._flush()
         self._write(message)
 
@@ -64,7 +64,7 @@ class _Parent:
             self._flush()
 
     def note(self, text: str) -> None:
-        """A word on where the step stands."""
+        """Send a note on where the step stands."""
         self.tell(note=text)
 
     def _flush(self) -> None:

@@ -16,7 +16,7 @@ from tombola.subnetworks.forward import forward
 from tombola.subnetworks.subnetwork import Subnetwork, masked
 
 _OUTPUTS = ("logits", "sample", "last_hidden_state")
-"""What models call what they compute."""
+"""Names of the outputs of models."""
 
 _PRECISE = (torch.float32, torch.float64)
 

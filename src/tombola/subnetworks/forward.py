@@ -12,7 +12,7 @@ from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork
 
 Variant = nn.Module | Subnetwork
-"""What can be run; a subnetwork brings the gates that it needs."""
+"""Model that can be run; a subnetwork brings the gates that it needs."""
 
 
 def module_of(variant: Variant) -> nn.Module:

@@ -1,25 +1,21 @@
-"""What the rest of Tombola knows of a task: data in batches, a loss per example, and a score."""
+"""Tasks as the rest of Tombola sees them: data in batches, a loss per example, and a score."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import Metric
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
-from tombola.tasks.language.abilities.ability import Ability
-from tombola.tasks.language.abilities.retention import Retained
-from tombola.tasks.language.text_generation import PROMPTS, GeneratedTexts, GenerationSettings
 from tombola.tickets.ticket import Ticket
 
 State = Literal["pretrained", "init", "trained"]
-"""At which point of its life a model is loaded."""
+"""State in which a model is loaded."""
 
 Predictions = NDArray[np.int64] | NDArray[np.float64]
 """[examples]: class ids (int64) or values (float64); [examples, features] of images that a model drew."""
@@ -46,14 +42,14 @@ class Batch:
 
 @dataclass(frozen=True)
 class Output:
-    """What a model says of a batch: `losses` fp32 [batch], with their graph, and `predictions` [batch]."""
+    """Output of a model for a batch: `losses` fp32 [batch], with their graph, and `predictions` [batch]."""
 
     losses: Tensor
     predictions: Tensor
 
 
 def rows_held_out(search_rows: int | None, dev_rows: int | None, train: int, dev: int) -> int:
-    """How many of so many training rows are held out for the search: as asked, or as many as judge, at most a fifth.
+    """Number of training rows held out for the search: as asked, or as many as judge, at most a fifth.
 
     Args:
         search_rows: as asked for; None for that many.
@@ -63,19 +59,8 @@ def rows_held_out(search_rows: int | None, dev_rows: int | None, train: int, dev
     return search_rows or max(1, min(dev_rows or dev, dev, train // 5))
 
 
-@runtime_checkable
-class GeneratesImages(Protocol):
-    """A task whose models draw images.
-
-    Attributes:
-        seen: channels, height and width of what the model sees: of the images or their latents.
-    """
-
-    seen: tuple[int, int, int]
-
-
 class Task(ABC):
-    """The only door to a regime: search, controls, training and report ask a task, never a model family.
+    """Task, the interface of a regime: search, controls, training and report ask it, never a model family.
 
     Attributes:
         name: short name, used for folders.
@@ -86,7 +71,6 @@ class Task(ABC):
         normalise_layers: whether a search divides the importance of heads by their layer's norm, unless it is told. It
             serves the encoders that Michel et al. pruned, and hurts a deep decoder.
         trained: whether the full model is fine-tuned on the task; otherwise it is judged as it comes, zero-shot.
-        abilities: what a task of several abilities measures, in the order of `retained`; none for most.
         passes: forward passes of the model that an example takes when it is scored; training takes one.
         tolerates_nan: whether an output that is not finite counts as failure; otherwise it ends the evaluation.
     """
@@ -98,7 +82,6 @@ class Task(ABC):
     importance_split: str | None = None
     normalise_layers: bool = True
     trained: bool = True
-    abilities: Sequence[Ability] = ()
     passes: float = 1.0
     tolerates_nan: bool = False
 
@@ -130,7 +113,7 @@ class Task(ABC):
         """Write model and preprocessing into an existing folder, in the layout that `load` reads."""
 
     def saved(self, folder: Path) -> bool:
-        """Whether `save` wrote a model into a folder."""
+        """True if `save` wrote a model into a folder."""
         return (folder / "config.json").is_file()
 
     @abstractmethod
@@ -168,7 +151,7 @@ class Task(ABC):
         """Predictions of one who never looks at the input: the most common training class, or the mean."""
 
     def calibration_text(self, samples: int, sequence_length: int, seed: int) -> Sequence[Batch | Tensor]:
-        """What a model reads while the sizes of its activations are taken: by default examples of the training split.
+        """Calibration inputs, read while the sizes of activations are taken: by default examples of the training split.
 
         Args:
             samples: examples.
@@ -183,7 +166,7 @@ class Task(ABC):
         return found
 
     def with_full_model(self, full: Predictions) -> "Task":
-        """The task as it judges what is made of a full model that predicts this [examples] on `dev`.
+        """Task relative to a full model that predicts this [examples] on `dev`.
 
         Itself by default. A task of several abilities counts those that the full model has.
 
@@ -192,46 +175,13 @@ class Task(ABC):
         """
         return self
 
-    def retained(
-        self, split: str, full: Predictions, pruned: Predictions, *, seed: int, resamples: int
-    ) -> Sequence[Retained]:
-        """How much of each ability a pruned model has kept, from the predictions [examples] of both on a split.
-
-        None by default: most tasks measure one thing, which is their score.
-        """
-        return ()
-
-    def picture(self, model: nn.Module | None) -> bytes | None:
-        """What a model makes, as a PNG for people to look at; None where there is nothing to see.
-
-        Args:
-            model: the model; None for what it is compared with.
-        """
-        return None
-
     def shared_state(self) -> Mapping[str, Any]:
-        """JSON values that this task found out with the model, for `recall` of another process: nothing by default."""
+        """JSON values that this task found out with the model, for another process: nothing by default."""
         return {}
 
     def load_shared_state(self, known: Mapping[str, Any]) -> None:
         """Take over what the same task of another process found out, instead of asking the model again."""
         return
-
-    def generate_texts(
-        self, model: nn.Module, full: nn.Module, settings: GenerationSettings, prompts: Sequence[str] = PROMPTS
-    ) -> GeneratedTexts:
-        """What a model writes, whole, shrunk or with zeroed weights; nothing where it is broken.
-
-        Args:
-            model: the one that writes.
-            full: the full model, which says how surprising the texts are; it may be `model` itself.
-            settings: how; the same for all models that are compared.
-            prompts: what is continued.
-
-        Raises:
-            TombolaError: models of this task do not write, there are no prompts, or they do not fit.
-        """
-        raise TombolaError(f"models of {self.title} do not write; only causal language models do")
 
     def facts(self) -> Mapping[str, object]:
         """JSON values that describe the task in the report."""

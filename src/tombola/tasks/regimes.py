@@ -16,7 +16,7 @@ OWN_TEXTS = ("validation_file", "text_column", "text_pair_column", "label_column
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Regime:
-    """What a study must know of a regime.
+    """Regime of a study: what must be known of it.
 
     Attributes:
         tasks: their names.

@@ -1,4 +1,4 @@
-"""From the name of a task to the task."""
+"""Registry of tasks: from a configuration to the task."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -50,7 +50,7 @@ def _texts(config: StudyConfig) -> Task:
 
 
 def _held_out(config: StudyConfig, train: int, dev: int) -> int | None:
-    """How many training rows are held out for the search; None to search on the dev split."""
+    """Number of training rows that are held out for the search; None to search on the dev split."""
     if config.search_split == "dev":
         return None
     return rows_held_out(config.search_rows, config.dev_rows, train, dev)

@@ -23,7 +23,7 @@ from tombola.training.lora import LowRank, adapters
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is fine-tuned: AdamW, linear warm-up and decay, clipped gradients.
+    """Recipe of fine-tuning: AdamW, linear warm-up and decay, clipped gradients.
 
     The defaults are usual for BERT on GLUE (Devlin et al. 2019). Biases and norms do not decay.
     """

@@ -41,7 +41,7 @@ class RandomPoint(JsonRecord):
 
 
 def file_name(index: int) -> str:
-    """What the point of the sparsity of this number is called."""
+    """File name of the point at the sparsity of this number."""
     return f"{NAME}-{index}"
 
 

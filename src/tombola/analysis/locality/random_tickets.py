@@ -1,4 +1,4 @@
-"""How many tickets win: many random tickets at the sizes that a search passed through, beside what it found there."""
+"""Share of random tickets that win: many of them at each size that a search passed through, beside its own."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,12 +36,12 @@ class Share:
 
     @property
     def count(self) -> int:
-        """How many are counted."""
+        """Number of tickets that are counted."""
         return sum(count for count, _ in self.by_seed)
 
     @property
     def n(self) -> int:
-        """Of how many."""
+        """Number of all tickets."""
         return sum(n for _, n in self.by_seed)
 
     @property
@@ -92,7 +92,7 @@ class SizeScores:
 
 @dataclass(frozen=True)
 class RandomTickets(JsonRecord):
-    """What random tickets of one seed score.
+    """Scores of random tickets of one seed.
 
     Attributes:
         kind: of the tickets.
@@ -112,19 +112,19 @@ class RandomTickets(JsonRecord):
 
 
 def winning(sizes: Sequence[tuple[RandomTickets, SizeScores]]) -> Share:
-    """How many random tickets hold the search's threshold, over the seeds of one size."""
+    """Share of random tickets that hold the search's threshold, over the seeds of one size."""
     return _counted(sizes, lambda found, _: found.floor)
 
 
 def above(sizes: Sequence[tuple[RandomTickets, SizeScores]]) -> Share:
-    """How many random tickets score at least as well as the searched one of their seed."""
+    """Share of random tickets that score at least as well as the searched one of their seed."""
     return _counted(sizes, lambda _, at: at.searched)
 
 
 def _counted(
     sizes: Sequence[tuple[RandomTickets, SizeScores]], bar: Callable[[RandomTickets, SizeScores], float]
 ) -> Share:
-    """How many scores of each seed are as good as its bar."""
+    """Share of scores that are as good as the bar of their seed."""
     by_seed = []
     for found, at in sizes:
         level = bar(found, at)
@@ -239,5 +239,5 @@ def _kept(ticket: Ticket) -> dict[str, int]:
 
 
 def _seed(*parts: int) -> int:
-    """One number for several, so that draws of two sizes or seeds have nothing in common."""
+    """Seed made of several numbers, so that draws of two sizes or seeds have nothing in common."""
     return int(np.random.SeedSequence(parts).generate_state(1)[0])

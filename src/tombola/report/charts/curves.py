@@ -34,7 +34,7 @@ def search_curves(
     best: tuple[str, float] | None = None,
     higher_is_better: bool = True,
 ) -> alt.LayerChart:
-    """One thin line a seed through the states that hold, with the passes that fell below the threshold beside it.
+    """Chart of searches: a thin line a seed through the states that hold, and the passes below the threshold.
 
     Args:
         searches: one for each seed.

@@ -1,4 +1,4 @@
-"""The section on interactions: who backs up whom, and how much of the loss single sites explain."""
+"""Section on interactions of sites, and how much of the loss single sites explain."""
 
 import itertools
 from collections.abc import Mapping
@@ -106,7 +106,7 @@ def _about_all(several: list[Interactions], strongest: list[tuple[str, float, fl
 
 
 def _about_deletions(several: list[Interactions]) -> str:
-    """How good the local picture is, by real deletions."""
+    """Sentence on how well derivatives predict real deletions."""
     parts = []
     with_pairs = [one for one in several if len(one.pairs.sites) > 2]
     if with_pairs:

@@ -1,4 +1,4 @@
-"""What a finer site buys: neurons against whole MLPs at the same threshold, seed by seed."""
+"""Section on neurons against whole MLPs at the same threshold, seed by seed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -80,7 +80,7 @@ def _seconds(record: Record, method: str, seeds: Sequence[int]) -> list[float]:
 
 
 def about_finer(one: Finer, higher_is_better: bool) -> str:
-    """What neurons buy in size, and whether the score pays for it; no bolder than the seeds allow."""
+    """Sentences on what neurons gain in size, and whether the score pays for it; no bolder than the seeds allow."""
     size, smaller = _about_size(one)
     if one.retrained is None:
         return f"{size} The two are not retrained yet."

@@ -1,4 +1,4 @@
-"""The section on creative writing: how texts of tickets look in numbers, and the same beginnings continued by all."""
+"""Section on text generation: texts of tickets in numbers, and the same beginnings continued by all."""
 
 from collections.abc import Sequence
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from tombola.foundations.errors import TombolaError
 
 SAMPLES, SEQUENCE_LENGTH = 128, 2048
-"""Of the field: Wanda and SparseGPT are calibrated on 128 sequences of 2,048 tokens."""
+"""Calibration size of the field: Wanda and SparseGPT use 128 sequences of 2,048 tokens."""
 
 
 def windows(

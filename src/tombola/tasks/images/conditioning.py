@@ -1,4 +1,4 @@
-"""What stands around a denoiser in its pipeline: images become latents and back, and a text or class says nothing."""
+"""Conditioning of a denoiser by its pipeline: images become latents and back, with an empty text or no class."""
 
 import contextlib
 import inspect
@@ -21,9 +21,9 @@ from tombola.foundations.errors import TombolaError
 from tombola.tasks.images.denoiser_fit import seen_by
 
 _VAE = "vae"
-"""What pipelines call it; also the subfolder."""
+"""Name of the VAE in pipelines; also the subfolder."""
 _READERS = ("tokenizer", "text_encoder")
-"""What the parts that read a text are called, or begin with."""
+"""First part of the names of parts that read a text."""
 _PIXELS = 2**20
 """Pixels that the VAE sees at a time: activations of a large image take gigabytes."""
 _CLASS = ("DiTTransformer2DModel",)
@@ -46,7 +46,7 @@ _SHARED = (
 
 @dataclass(frozen=True)
 class LatentConditioning:
-    """What turns images into what a denoiser sees, and what it is told; by default neither.
+    """VAE and condition around a denoiser; by default neither.
 
     Attributes:
         vae: from images to latents and back; None for a denoiser of pixels.
@@ -57,7 +57,7 @@ class LatentConditioning:
     given: Mapping[str, Any] = field(default_factory=dict)
 
     def shape(self, images: Sequence[int]) -> tuple[int, int, int]:
-        """What the denoiser sees of images [channels, height, width]: channels, height and width.
+        """Shape of the denoiser's input for images [channels, height, width]: channels, height and width.
 
         Raises:
             TombolaError: the VAE does not take them.
@@ -76,7 +76,7 @@ class LatentConditioning:
         return config["latent_channels"], height // factor, width // factor
 
     def encode(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
-        """What the denoiser learns to draw: fp32 [n, channels, height, width] on the CPU, without gradients.
+        """Latents that the denoiser learns to draw: fp32 [n, channels, height, width] on the CPU, without gradients.
 
         The mean of the VAE's posterior in units in which latents vary by about 1 (Rombach et al. 2022, appendix G).
 
@@ -184,7 +184,7 @@ def _check_fit(source: str, pipeline: str) -> None:
 
 
 def load_conditioning(source: str, size: tuple[int, int], pipeline: str | None = None) -> LatentConditioning:
-    """What stands around the denoiser of a pipeline, on the CPU: its VAE, and its empty text or the class of none.
+    """Load what stands around the denoiser of a pipeline, on the CPU: its VAE, and its empty text or the class of none.
 
     The text encoders are read, asked once, and let go.
 
@@ -214,7 +214,7 @@ def _of_no_class(source: str) -> Mapping[str, Any]:
 
 
 def _of_no_text(source: str, size: tuple[int, int]) -> Mapping[str, Any]:
-    """What the denoiser of a pipeline is given for no text: what its guidance compares with."""
+    """Condition of the denoiser of a pipeline for no text: what its guidance compares with."""
     index = index_of(source)
     assert index is not None
     name = index["_class_name"]
@@ -248,7 +248,7 @@ def _of_no_text(source: str, size: tuple[int, int]) -> Mapping[str, Any]:
 
 
 def _sizes(config: Mapping[str, Any], size: tuple[int, int]) -> Mapping[str, Tensor | None]:
-    """What PixArt is told of the size of images."""
+    """Condition of PixArt for the size of images."""
     told = config.get("use_additional_conditions")
     if told is None:
         told = config["sample_size"] == 128
@@ -263,7 +263,7 @@ def _factor(config: Mapping[str, Any]) -> int:
 
 
 def _units(vae: AutoencoderKL) -> tuple[Tensor, Tensor]:
-    """What is taken from the VAE's latents and what they are multiplied by, fp32 [1, channels or 1, 1, 1]."""
+    """Shift and scale of the VAE's latents, fp32 [1, channels or 1, 1, 1]."""
     config = cast(Mapping[str, Any], vae.config)
     shift = config.get("latents_mean") or [config.get("shift_factor") or 0.0]
     deviation = config.get("latents_std") or [1.0]
@@ -279,7 +279,7 @@ def _repeated(value: Any, batch: int, device: torch.device) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the bars and the advice of diffusers: parts are missing on purpose."""
+    """Silence the bars and the advice of diffusers while the block runs: parts are missing on purpose."""
     verbosity = logging.get_verbosity()
     shown = logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

@@ -152,7 +152,7 @@ def read(folder: Path, *, channels: int, size: int | None = None) -> tuple[Image
 
 @dataclass(frozen=True)
 class _Decoded:
-    """One image: where it is, its pixels, uint8 [channels, height, width], their digest, and its class."""
+    """Image of a folder: where it is, its pixels, uint8 [channels, height, width], their digest, and its class."""
 
     path: Path
     pixels: NDArray[np.uint8]

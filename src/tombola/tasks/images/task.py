@@ -54,7 +54,7 @@ class Images:
     labels: Tensor | None = None
 
     def select(self, indices: Tensor) -> "Images":
-        """Those at `indices`, int64, in that order."""
+        """Images at `indices`, int64, in that order."""
         return Images(self.pixels[indices], None if self.labels is None else self.labels[indices])
 
     def __len__(self) -> int:
@@ -174,7 +174,7 @@ class ImageTask(Task):
 
     @override
     def load_subnetwork(self, source: str, ticket: Ticket | None = None) -> Subnetwork:
-        """As in `Task`, or one that was shrunk already.
+        """Load a subnetwork as in `Task`, or one that was shrunk already.
 
         Raises:
             TombolaError: as there, or a ticket for one that has its own.
@@ -232,7 +232,7 @@ class ImageTask(Task):
         return replace(metric, chance=lambda real: metric.score(self._pixels(len(real)), real))
 
     def floor(self, split: str = "dev", draws: int = 10) -> Mapping[str, tuple[float, float]]:
-        """What real images reach: metric → mean and standard deviation over draws of as many training images.
+        """Scores that real images reach: metric → mean and standard deviation over draws of as many training images.
 
         No generator is judged below it; a distance of 0 is not to be had from so few images. Where there are fewer
         training than held-out images, as many of the latter are compared.
@@ -249,7 +249,7 @@ class ImageTask(Task):
 
     @functools.cached_property
     def _floor(self) -> Mapping[str, tuple[float, float]]:
-        """That of the split that judges: a study asks for it whenever it describes itself."""
+        """Floor of the split that judges, cached: a study asks for it whenever it describes itself."""
         return self.floor()
 
     def draw(self, model: nn.Module, split: str = "dev", count: int = 16) -> Tensor:
@@ -264,8 +264,8 @@ class ImageTask(Task):
         finally:
             model.train(training)
 
-    @override
     def picture(self, model: nn.Module | None) -> bytes | None:
+        """Sheet of the first samples, or of the first real images, see `GeneratesImages`."""
         count = min(_SHOWN, self.size("dev"))
         images = self._images("dev").pixels[:count] if model is None else self.draw(model, "dev", count)
         # Sheets are of grey or coloured images.
@@ -273,7 +273,7 @@ class ImageTask(Task):
 
     @override
     def batches(self, split: str, batch_size: int, *, shuffle: int | None = None) -> Iterator[Batch]:
-        """As in `Task`. In `train`, `shuffle` is the seed of noise and timesteps too.
+        """Batches as in `Task`. In `train`, `shuffle` is the seed of noise and timesteps too.
 
         Inputs: `images` (or their latents) [batch, channels, height, width], `noise` [batch, levels, channels, height,
         width], `timesteps` int64 [batch, levels] (one level in `train`) and, but in `train`, `initial_noise`, which the
@@ -316,7 +316,7 @@ class ImageTask(Task):
         return self._conditioning.decode(drawn)
 
     def _encoded(self, split: str) -> Tensor:
-        """What the denoiser sees of the images of a split, fp32 [n, channels, height, width]."""
+        """Latents (or pixels) of the images of a split, fp32 [n, channels, height, width]."""
         if split not in self._latents:
             self._latents[split] = self._conditioning.encode(self._images(split).pixels, self._device)
         return self._latents[split]

@@ -25,11 +25,12 @@ from tombola.foundations.atomic_files import write_json
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.recognition import recognise
 from tombola.tasks.base import Batch, Output, Predictions, State, Task
+from tombola.tasks.capabilities import PROMPTS, GeneratedTexts, GenerationSettings, Retained
 from tombola.tasks.data.calibration_windows import SAMPLES, SEQUENCE_LENGTH, windows
 from tombola.tasks.language.abilities import catalog
 from tombola.tasks.language.abilities.ability import BITS, Ability
 from tombola.tasks.language.abilities.chance_corrected import Scale, alone, reference, understanding
-from tombola.tasks.language.abilities.retention import Retained, learned, measure, retention
+from tombola.tasks.language.abilities.retention import learned, measure, retention
 from tombola.tasks.language.bos_token import BOS_TOKEN_FILE, BosToken, conventional, named
 from tombola.tasks.language.bos_token import choose as choose_bos_token
 from tombola.tasks.language.context_length import positions_of
@@ -39,14 +40,7 @@ from tombola.tasks.language.log_likelihood import Reading, causal, choose, read,
 from tombola.tasks.language.packing import pack
 from tombola.tasks.language.prefix_sharing import PackedRow, pack_by_prefix, renumbered, separate_rows
 from tombola.tasks.language.retention_threshold import RetentionThreshold
-from tombola.tasks.language.text_generation import (
-    NOTHING,
-    PROMPTS,
-    GeneratedTexts,
-    GenerationSettings,
-    NotFiniteError,
-    generate_texts,
-)
+from tombola.tasks.language.text_generation import NOTHING, NotFiniteError, generate_texts
 from tombola.tasks.language.truncation import bounded
 from tombola.tasks.language.unigram_baseline import guess_bits
 
@@ -62,7 +56,7 @@ _TOKENS_OF_A_ROW = 64
 
 @dataclass(frozen=True)
 class Blocks:
-    """So many blocks of so many tokens."""
+    """Blocks of so many tokens each."""
 
     count: int
     length: int
@@ -75,7 +69,7 @@ class Blocks:
 
 
 class LanguageTask(Task):
-    """What a causal language model understands, and the text that it is calibrated and trained on.
+    """Task of a causal language model: abilities to measure, and text to calibrate and train on.
 
     Splits: `dev` holds the examples of all abilities that judge, `search` those that are held out to search on, if any
     are, `train` blocks of text for recovery, `importance` shorter blocks of the same text, by whose loss the
@@ -105,7 +99,7 @@ class LanguageTask(Task):
         trust_remote_code: let `load` run code that comes with a model.
 
     Attributes:
-        learned: names of the abilities that the full model has, as `judging` found; None before that.
+        learned: names of the abilities that the full model has, as `with_full_model` found; None before that.
         counted: names of those that the score is the mean of.
 
     Raises:
@@ -228,7 +222,7 @@ class LanguageTask(Task):
         )
 
     def scored_on(self, names: Sequence[str]) -> Self:
-        """The same task, whose score is the mean of these abilities alone: those that the full model has."""
+        """Task with the mean of these abilities alone as its score: those that the full model has."""
         other = copy.copy(self)
         # What is encoded later is each one's own; what depends on the model is found out by either for itself.
         other._items, other._readings, other._numbers = dict(self._items), dict(self._readings), dict(self._numbers)
@@ -249,10 +243,10 @@ class LanguageTask(Task):
         other.learned = have
         return other
 
-    @override
     def retained(
         self, split: str, full: Predictions, pruned: Predictions, *, seed: int, resamples: int
     ) -> Sequence[Retained]:
+        """How much of each ability a pruned model has kept, see `HasAbilities`."""
         references = self.references(split)
         return retention(self.abilities, full, pruned, references, have=self.learned, seed=seed, resamples=resamples)
 
@@ -356,7 +350,7 @@ class LanguageTask(Task):
             write_json(folder / BOS_TOKEN_FILE, self.bos_token.facts())
 
     def find_bos_token(self) -> BosToken:
-        """What every text begins with, found out now if it is not known: by the weights of the task's `source`.
+        """BOS token before every text, found out now if it is not known: by the weights of the task's `source`.
 
         Raises:
             TombolaError: the task has no source, or its model cannot be loaded.
@@ -414,7 +408,7 @@ class LanguageTask(Task):
 
     @override
     def baseline(self, split: str) -> Predictions:
-        """What scores nothing: every example as good as chance is on its ability."""
+        """Predictions of the baseline: every example as good as chance is on its ability."""
         size = self.size(split)
         if split not in self._examples:
             return np.full(size, BITS)
@@ -440,7 +434,7 @@ class LanguageTask(Task):
 
     @override
     def packed(self, split: str, batch_size: int) -> Iterator[Batch]:
-        """As `batches`, with items that begin alike in one row where every model that was settled reads trees."""
+        """Batches with items that begin alike in one row, where every settled model reads prefix trees."""
         if not self._trees:
             return self.batches(split, batch_size)
         items = self._encoded(split)
@@ -480,10 +474,10 @@ class LanguageTask(Task):
                 found[ability.name] = float(np.exp((losses[own] * tokens).sum() / tokens.sum()))
         return found
 
-    @override
     def generate_texts(
         self, model: nn.Module, full: nn.Module, settings: GenerationSettings, prompts: Sequence[str] = PROMPTS
     ) -> GeneratedTexts:
+        """What a model writes, see `GeneratesTexts`."""
         try:
             bos = self.find_bos_token().token_id
             return generate_texts(model, full, self.tokenizer, bos_token_id=bos, prompts=prompts, settings=settings)
@@ -492,7 +486,7 @@ class LanguageTask(Task):
 
     @property
     def _trees(self) -> bool:
-        """Whether batches are of trees: only where every model that was settled reads them rightly."""
+        """True if batches are of trees: only where every model that was settled reads them rightly."""
         return bool(self._readings) and all(reading.trees for reading in self._readings.values())
 
     def _encoded(self, split: str) -> list[Item]:
@@ -522,7 +516,7 @@ class LanguageTask(Task):
     def calibration_text(
         self, samples: int = SAMPLES, sequence_length: int = SEQUENCE_LENGTH, seed: int = 0
     ) -> list[Tensor]:
-        """What a model reads while the sizes of its activations are taken: stretches of the training text, drawn.
+        """Calibration text, read while the sizes of activations are taken: stretches of the training text, drawn.
 
         Args:
             samples: number of stretches.
@@ -537,7 +531,7 @@ class LanguageTask(Task):
 
 
 class _Shape(NamedTuple):
-    """What a row, or the rows of an item, are in a batch."""
+    """Shape of a row, or of the rows of an item, in a batch."""
 
     parts: bool
     rows: int
@@ -616,7 +610,7 @@ def _predictions(totals: Tensor, exact: Tensor, inputs: Mapping[str, Tensor], go
 
 
 def _key(model: nn.Module) -> tuple[str, str]:
-    """What decides how a model is read: its type and its kind of attention."""
+    """Key of how a model is read: its type and its kind of attention."""
     config = getattr(model, "config", None)
     return str(getattr(config, "model_type", type(model).__name__)), str(getattr(config, "_attn_implementation", ""))
 

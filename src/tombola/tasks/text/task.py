@@ -279,7 +279,7 @@ class TextTask(Task):
         return self._encoded[split]
 
     def _class_order(self, model: nn.Module) -> list[int] | None:
-        """Where the model has this task's classes, if its own order is another one.
+        """Places of this task's classes in the model's order, if that is another one.
 
         Raises:
             TombolaError: the model lacks a class.
