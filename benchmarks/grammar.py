@@ -26,7 +26,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tombola.checkpoints.loading import tokenizer_of
 from tombola.foundations.precision import Precision, resolve_precision
-from tombola.pruning.evaluation import evaluate
+from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.subnetworks.subnetwork import whole
 from tombola.tasks.language.abilities import grammar
 from tombola.tasks.language.abilities.ability import Ability
@@ -54,7 +54,7 @@ def ours(model: PreTrainedModel, task: LanguageTask, precision: Precision) -> Ro
     task._items.clear()
     task._rows.clear()
     started, processor = time.perf_counter(), time.process_time()
-    found = evaluate(whole(model), task, precision=precision, batch_size=64)
+    found = evaluate(whole(model), task, EvaluationOptions(precision=precision, batch_size=64))
     return time.perf_counter() - started, time.process_time() - processor, found.predictions.tolist()
 
 

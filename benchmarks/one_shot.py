@@ -38,6 +38,7 @@ from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints.loading import quiet
 from tombola.foundations.precision import Precision, autocast, resolve_precision
 from tombola.metrics.statistics import interval, paired_difference
+from tombola.pruning.evaluation import EvaluationOptions
 from tombola.subnetworks.subnetwork import shrunk, whole
 from tombola.tasks.data import rotten_tomatoes
 
@@ -105,7 +106,13 @@ class Row:
 def half(model: PreTrainedModel, task: TextTask, block: int, precision: Precision) -> tuple[Ticket, float]:
     """Our ticket, and the processor's seconds."""
     started = time.process_time()
-    ticket = one_shot(model, task, {"heads": 0.5, "neurons": 0.5}, block=block, precision=precision)
+    ticket = one_shot(
+        model,
+        task,
+        {"heads": 0.5, "neurons": 0.5},
+        evaluation=EvaluationOptions("train", precision=precision),
+        block=block,
+    )
     return ticket, time.process_time() - started
 
 
@@ -207,7 +214,7 @@ def logits(model: nn.Module, example: PreTrainedModel) -> Tensor:
 
 def predicted(small: nn.Module, model: PreTrainedModel, task: TextTask) -> NDArray[np.generic]:
     """The classes that a model made of `model` gives the dev sentences, in fp32."""
-    return evaluate(replace(whole(model), model=small), task, "dev").predictions
+    return evaluate(replace(whole(model), model=small), task).predictions
 
 
 def latencies(models: Mapping[str, nn.Module], repeats: int) -> dict[str, tuple[float, float]]:

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from tombola.foundations.errors import TombolaError
     from tombola.metrics.statistics import Verdict, verdict
     from tombola.pruning import controls
-    from tombola.pruning.evaluation import Evaluation, evaluate, score
+    from tombola.pruning.evaluation import Evaluation, EvaluationOptions, evaluate, score
     from tombola.pruning.one_shot import one_shot
-    from tombola.pruning.search import Search, SearchOptions, search_ticket
+    from tombola.pruning.search.loop import search_ticket
+    from tombola.pruning.search.options import SearchOptions
+    from tombola.pruning.search.records import Search
     from tombola.pruning.streamed_pruning import prune_checkpoint
     from tombola.pruning.weight_pruning import prune_weights
     from tombola.study.config import StudyConfig
@@ -31,10 +33,12 @@ if TYPE_CHECKING:
     from tombola.tasks.base import Task
     from tombola.tasks.text.task import TextTask
     from tombola.tickets.ticket import Ticket
-    from tombola.training.loop import Recipe, retrain, train
+    from tombola.training.loop import retrain, train
+    from tombola.training.recipe import Recipe
 
 __all__ = [
     "Evaluation",
+    "EvaluationOptions",
     "Recipe",
     "Search",
     "SearchOptions",
@@ -78,11 +82,13 @@ _HOMES = {
     "tombola.checkpoints.checkpoint": ("load", "save_shrunk"),
     "tombola.study.config": ("StudyConfig",),
     "tombola.foundations.errors": ("TombolaError",),
-    "tombola.pruning.evaluation": ("Evaluation", "evaluate", "score"),
+    "tombola.pruning.evaluation": ("Evaluation", "EvaluationOptions", "evaluate", "score"),
     "tombola.checkpoints.export_onnx": ("save_onnx",),
     "tombola.pruning.one_shot": ("one_shot",),
     "tombola.subnetworks.recognition": ("recognise",),
-    "tombola.pruning.search": ("Search", "SearchOptions", "search_ticket"),
+    "tombola.pruning.search.loop": ("search_ticket",),
+    "tombola.pruning.search.options": ("SearchOptions",),
+    "tombola.pruning.search.records": ("Search",),
     "tombola.checkpoints.semi_structured": ("not_semi_structured", "prune_semi_structured", "to_semi_structured"),
     "tombola.metrics.statistics": ("Verdict", "verdict"),
     "tombola.pruning.streamed_pruning": ("prune_checkpoint",),
@@ -92,7 +98,8 @@ _HOMES = {
     "tombola.tasks.text.task": ("TextTask",),
     "tombola.checkpoints.loading": ("tokenizer_of",),
     "tombola.tickets.ticket": ("Ticket",),
-    "tombola.training.loop": ("Recipe", "retrain", "train"),
+    "tombola.training.loop": ("retrain", "train"),
+    "tombola.training.recipe": ("Recipe",),
     "tombola.pruning.weight_pruning": ("prune_weights",),
     "tombola.checkpoints.export_zeros": ("save_zeros",),
 }

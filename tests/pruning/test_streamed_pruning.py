@@ -144,13 +144,13 @@ def test_a_run_that_fails_half_way_leaves_nothing(tmp_path: Path, monkeypatch: p
 KILLED = """
 import sys, time, torch
 from tombola.pruning import streamed_pruning
-whole = streaming.StreamedModel.done
+whole = streamed_pruning.StreamedModel.done
 def slow(self, matrix, mask, values):
     whole(self, matrix, mask, values)
     print("one", flush=True)
     time.sleep(60)
-streaming.StreamedModel.done = slow
-streaming.prune_checkpoint(sys.argv[1], sys.argv[2], "magnitude", 0.5)
+streamed_pruning.StreamedModel.done = slow
+streamed_pruning.prune_checkpoint(sys.argv[1], sys.argv[2], "magnitude", 0.5)
 """
 
 

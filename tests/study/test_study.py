@@ -25,7 +25,7 @@ from tombola.checkpoints.checkpoint import load
 from tombola.foundations.atomic_files import read_lines
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import Evaluation
-from tombola.pruning.search import Search
+from tombola.pruning.search.records import Search
 from tombola.report import build
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, SEARCH_EVALUATION

@@ -25,7 +25,7 @@ from tombola.checkpoints.checkpoint import load
 from tombola.foundations.atomic_files import read_json, read_lines
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import Evaluation, evaluate, score
-from tombola.pruning.search import PREDICTIONS, Search, read_predictions
+from tombola.pruning.search.records import PREDICTIONS, Search, read_predictions
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.report.terminal.abilities import recovery_table
 from tombola.report.terminal.text_generation import generation_table
@@ -345,7 +345,7 @@ def test_bad_input_is_one_clear_line(settings: dict[str, Any], message: str, tmp
 
 def test_a_setting_of_another_regime_is_one_clear_line() -> None:
     with pytest.raises(TombolaError, match="retain is for language models"):
-        StudyConfig(retain="grammar>=0.9")
+        StudyConfig.of(retain="grammar>=0.9")
     with pytest.raises(TombolaError, match="nothing to rewind to"):
         dataclasses.replace(config(), rewind="step-3")
 

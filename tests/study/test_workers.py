@@ -118,7 +118,13 @@ def test_a_defect_in_a_worker_comes_with_its_traceback(
 
 
 def misnamed(study: Study, steps: Any, bars: Any) -> None:
-    job = {"config": study.config.settings(), "folder": str(study.folder), "seeds": [0, 1], "save": "good", "known": {}}
+    job = {
+        "config": study.config.settings(),
+        "folder": str(study.folder),
+        "seeds": [0, 1],
+        "save": "good",
+        "shared_state": {},
+    }
     with WorkerPool(job, 1, 1) as pool:
         worker = pool.start(bars.line())
         worker._send({"run": "no such step"})

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from tombola.foundations.json_dataclasses import JsonRecord
-from tombola.pruning.search import Search
+from tombola.pruning.search.records import Search
 from tombola.tasks.base import Predictions
 from tombola.tasks.capabilities import HasAbilities, Measured, Retained
 

@@ -193,7 +193,7 @@ def blockwise(
     Raises:
         TombolaError: the model does not take the batches.
     """
-    step = BlockwiseRun(model, anatomy, batches, sequential=sequential, residence=residence, progress=progress)
+    run = BlockwiseRun(model, anatomy, batches, sequential=sequential, residence=residence, progress=progress)
     blocks = {row.layer: model.get_submodule(row.name) for row in anatomy.attentions}
     before = {layer: vars(block).get("forward") for layer, block in blocks.items()}
     config = getattr(model, "config", None)
@@ -203,9 +203,9 @@ def blockwise(
             # Keys and values of all tokens would stay until the end of a pass.
             vars(config)["use_cache"] = False
         for layer, block in blocks.items():
-            vars(block)["forward"] = functools.partial(step.forward, layer, block.forward)
-        step.find_route()
-        yield step
+            vars(block)["forward"] = functools.partial(run.forward, layer, block.forward)
+        run.find_route()
+        yield run
     finally:
         for layer, block in blocks.items():
             own = before[layer]

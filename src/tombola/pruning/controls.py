@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.pruning.magnitude import keep_largest
-from tombola.pruning.search import Search
+from tombola.pruning.search.records import Search
 from tombola.tickets.site_groups import SiteGroups, count
 from tombola.tickets.ticket import TICKETS, Ticket
 

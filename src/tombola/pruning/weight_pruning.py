@@ -145,11 +145,11 @@ def prune_by_blocks(
     assert statistic is not None
     by_name = {matrix.name: matrix for matrix in anatomy.matrices}
     layers = sorted({matrix.layer for matrix in anatomy.matrices})
-    with blockwise(model, anatomy, inputs, sequential=cut.sequential, residence=residence, progress=progress) as step:
+    with blockwise(model, anatomy, inputs, sequential=cut.sequential, residence=residence, progress=progress) as run:
         for layer in layers:
             observer = ActivationObserver(model, anatomy, layer, statistic)
             with observer.attached():
-                step.watch(layer, observer)
+                run.watch(layer, observer)
             residence({layer})
             for names, found in observer.results():
                 ready = digest(found, cut)

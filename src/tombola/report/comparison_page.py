@@ -148,7 +148,6 @@ def _about_overlap(
     if drawn:
         parts.append(
             f"{number_format.count(beyond)} of {number_format.plural(len(pairs), 'pair')} of tasks share more than "
-            "97.5 % of "
-            "random tickets of their sizes do."
+            "97.5 % of random tickets of their sizes do."
         )
     return " ".join(parts)

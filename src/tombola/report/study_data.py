@@ -17,12 +17,12 @@ from tombola.analysis.agreement.survival import (
 from tombola.analysis.locality.random_curve import NAME, RandomPoint, read_points
 from tombola.architectures.layer_names import Places
 from tombola.foundations.atomic_files import read_json
-from tombola.foundations.json_dataclasses import entry, read
+from tombola.foundations.json_dataclasses import read
 from tombola.metrics.scores import floor
 from tombola.report.optional_json import Fields
 from tombola.report.summary import Summary, read_rows, sites_of, summarise
 from tombola.report.trajectory import Trajectory, read_trajectory
-from tombola.study.folder_layout import PICTURE, CrossSeedFolder, SeedFolder
+from tombola.study.folder_layout import IMAGE_GRID, CrossSeedFolder, SeedFolder
 from tombola.study.results import Row, TicketVerdict
 from tombola.tasks.language.retention_threshold import retained_share
 from tombola.tickets.pruning_methods import METHODS
@@ -170,7 +170,7 @@ class Record:
 
     def drawing(self, place: str) -> Path | None:
         """Image grid of a model of the first seed, by its folder in the seed's; None where there is none."""
-        path = self.seed_folders[0].folder / place / PICTURE
+        path = self.seed_folders[0].folder / place / IMAGE_GRID
         return path if path.is_file() else None
 
     def random_curve(self, method: str) -> tuple[RandomPoint, ...]:
@@ -234,8 +234,8 @@ def read_record(folder: Path) -> Record:
 def _verdicts(path: Path) -> tuple[TicketVerdict, ...]:
     if not path.is_file():
         return ()
-    found = entry(read_json(path), "verdicts", list[dict[str, object]], str(path))
-    return tuple(read(TicketVerdict, one, f"{path}, verdicts[{index}]") for index, one in enumerate(found))
+    found = read(list[dict[str, object]], read_json(path).get("verdicts"), str(path), name="verdicts")
+    return tuple(TicketVerdict.of_entry(one, f"{path}, verdicts[{index}]") for index, one in enumerate(found))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

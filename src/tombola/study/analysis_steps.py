@@ -17,7 +17,7 @@ from tombola.foundations.atomic_files import read_json
 from tombola.foundations.progress import Progress
 from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation
-from tombola.pruning.search import PREDICTIONS, Search, read_predictions
+from tombola.pruning.search.records import PREDICTIONS, Search, read_predictions
 from tombola.study.folder_layout import EVALUATION, TEXT_GENERATION
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import TRAINING_COST, StudyStep, warn_on_failure
@@ -98,13 +98,13 @@ class AnalysisSteps:
 
     def _random_curves(self) -> Iterator[StudyStep]:
         task, config = self._setting.task, self._config
-        training = TRAINING_COST * config.epochs * task.size("train") if config.iterative else 0.0
+        training = TRAINING_COST * config.recipe.epochs * task.size("train") if config.iterative else 0.0
         cost = training + task.size(config.searched) * task.passes
         weight = TRAINING_COST if config.iterative else task.passes
         for method in config.methods:
             needs = (self._seed_folder.ticket(method, "good"),)
             # Other methods begin with the full model at every sparsity, and have tickets of random weights beside them.
-            for index, sparsity in enumerate(config.sparsities if pruning_method(method).iterative else ()):
+            for index, sparsity in enumerate(config.search.sparsities if pruning_method(method).iterative else ()):
                 path = self._seed_folder.analysis(random_curve.file_name(index), method)
                 name = f"random {in_words(method)} at {100 * sparsity:g} %"
                 run = functools.partial(self._random_point, path, method, sparsity)
@@ -234,7 +234,7 @@ class AnalysisSteps:
     def _random_cost(self) -> float:
         task, config = self._setting.task, self._config
         passes = DRAWS * SIZES * task.size(config.searched)
-        return passes + RETRAINED * (TRAINING_COST * config.epochs * task.size("train") + task.size("dev"))
+        return passes + RETRAINED * (TRAINING_COST * config.recipe.epochs * task.size("train") + task.size("dev"))
 
     def _random(self, path: Path, method: str | None, progress: Progress) -> None:
         assert method is not None
@@ -250,12 +250,9 @@ class AnalysisSteps:
             found,
             self._context.task,
             self._context.task.metric.floor(found.full_score, self._config.search_options.threshold),
-            split=self._config.searched,
+            self._context.evaluation(self._config.searched, progress),
             seed=self._seed_folder.seed,
             retrained=(good, again, RETRAINED),
-            batch_size=self._config.eval_batch_size,
-            precision=self._setting.precision,
-            progress=progress,
         ).write(path)
 
 

@@ -46,7 +46,7 @@ class CrossSeedSteps:
             yield StudyStep(what, 1.0, 1.0, place, draw, self._good([method]))
         dev = first.setting.task.size("dev")
         # They are small, so that training them costs a fraction of what the whole model's does.
-        train = 0.4 * TRAINING_COST * first.config.epochs * first.setting.task.size("train")
+        train = 0.4 * TRAINING_COST * first.config.recipe.epochs * first.setting.task.size("train")
         for context, method in itertools.product(self._contexts, methods):
             for name in SUPER_TICKETS:
                 home = survivors.scores(method, name, context.seed_folder.seed)

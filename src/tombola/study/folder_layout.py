@@ -12,7 +12,7 @@ SAVED: Mapping[str, tuple[str, ...]] = {"none": (), "good": ("good",), "all": TI
 
 EVALUATION = "evaluation.safetensors"
 SEARCH_EVALUATION = "evaluation-search.safetensors"
-PICTURE = "drawn.png"
+IMAGE_GRID = "drawn.png"
 """Images that a scored model draws, if it draws any; in the folder of the baseline, real ones."""
 COST = "cost.json"
 """Cost of the good ticket's retrained model dense, masked and shrunk, see `tombola.profiling.model_cost`."""

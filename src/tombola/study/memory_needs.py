@@ -28,5 +28,5 @@ def check_memory(
         TombolaError: they cannot fit.
     """
     if isinstance(task, GeneratesImages):
-        sizes = BatchSizes(config.batch_size, config.eval_batch_size, max(task.seen[1:]))
+        sizes = BatchSizes(config.recipe.batch_size, config.eval_batch_size, max(task.seen[1:]))
         memory_check.check_heaviest_pass(model, sizes, device, works)

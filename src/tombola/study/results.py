@@ -1,11 +1,11 @@
 """The records of a study: a row for every scored model, a verdict on every retrained ticket."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
 from torch import nn
 
-from tombola.foundations.json_dataclasses import FLAT
+from tombola.foundations.json_dataclasses import read
 from tombola.metrics import statistics
 from tombola.tasks.base import Predictions, Task
 
@@ -83,20 +83,29 @@ class TicketVerdict:
 
     Attributes:
         method, ticket, stage: as in `Row`.
-        verdict: on that ticket; its fields stand among the entry's own.
         sentence: the verdict in words.
+        verdict: on that ticket; in JSON its fields stand among the entry's own.
     """
 
     method: str
     ticket: str
     stage: str
-    verdict: statistics.Verdict = field(metadata=FLAT)
     sentence: str
+    verdict: statistics.Verdict
 
     def entry(self) -> dict[str, object]:
         """JSON object."""
         place = {"method": self.method, "ticket": self.ticket, "stage": self.stage}
         return {**place, **asdict(self.verdict), "sentence": self.sentence}
+
+    @classmethod
+    def of_entry(cls, values: Mapping[str, object], where: str) -> "TicketVerdict":
+        """Read what `entry` made.
+
+        Raises:
+            TombolaError: a field is missing or of another type.
+        """
+        return read(cls, {**values, "verdict": values}, where)
 
 
 def make_row(

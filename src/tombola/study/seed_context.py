@@ -18,9 +18,9 @@ from tombola.foundations.atomic_files import write_bytes, write_json
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import Precision
 from tombola.foundations.progress import Progress
-from tombola.pruning.evaluation import Evaluation, evaluate, with_full_model
+from tombola.pruning.evaluation import Evaluation, EvaluationOptions, evaluate, with_full_model
 from tombola.study.config import StudyConfig
-from tombola.study.folder_layout import EVALUATION, PICTURE, SeedFolder
+from tombola.study.folder_layout import EVALUATION, IMAGE_GRID, SeedFolder
 from tombola.study.results import Size, bytes_of, make_row
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Predictions, Task
@@ -141,15 +141,11 @@ class SeedContext:
         self, subnetwork: Subnetwork, split: str, progress: Progress, *, importance: bool = False
     ) -> Evaluation:
         """Evaluate a subnetwork on a split, in the study's precision."""
-        return evaluate(
-            subnetwork,
-            self.task,
-            split,
-            importance=importance,
-            batch_size=self.config.eval_batch_size,
-            precision=self.setting.precision,
-            progress=progress,
-        )
+        return evaluate(subnetwork, self.task, self.evaluation(split, progress), importance=importance)
+
+    def evaluation(self, split: str, progress: Progress) -> EvaluationOptions:
+        """Options of the study's passes over a split."""
+        return EvaluationOptions(split, self.config.eval_batch_size, self.setting.precision, progress)
 
     @property
     def generation_settings(self) -> GenerationSettings:
@@ -208,14 +204,14 @@ class SeedContext:
         )
         method = "none" if name == "full" else ticket.method
         loss = float(evaluation.losses.mean(dtype=np.float64))
-        self.write_picture(draft, subnetwork.model)
+        self.write_image_grid(draft, subnetwork.model)
         self.write_row(draft, predictions, size, method, name, stage, started, loss)
 
-    def write_picture(self, draft: Path, model: nn.Module | None) -> None:
+    def write_image_grid(self, draft: Path, model: nn.Module | None) -> None:
         """Write what a model draws into a draft, where models of the task draw; None for what it is compared with."""
         task = self.task
-        if isinstance(task, GeneratesImages) and (picture := task.picture(model)) is not None:
-            write_bytes(draft / PICTURE, picture)
+        if isinstance(task, GeneratesImages) and (grid := task.image_grid(model)) is not None:
+            write_bytes(draft / IMAGE_GRID, grid)
 
     def write_row(
         self,

@@ -14,13 +14,12 @@ from tombola.foundations.precision import Precision, resolve_device, resolve_pre
 from tombola.foundations.progress import Progress, ProgressBars
 from tombola.metrics import statistics
 from tombola.profiling.memory_check import Work
-from tombola.pruning.evaluation import Evaluation
+from tombola.pruning.evaluation import Evaluation, EvaluationOptions
 from tombola.study.config import StudyConfig
 from tombola.study.memory_needs import check_memory
 from tombola.study.step import TRAINING_COST, search_cost
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Task
-from tombola.tasks.registry import open_task
 from tombola.tickets.ticket import Ticket
 
 
@@ -44,7 +43,7 @@ class Session:
         config = StudyConfig.of(preset or "paper", **settings)
         device = resolve_device(config.device)
         config = dataclasses.replace(config, device=device.type)
-        return cls(config, open_task(config), device, resolve_precision(config.precision, device))
+        return cls(config, config.open_task(), device, resolve_precision(config.precision, device))
 
     def load_model(self, work: Work = "sampling") -> nn.Module:
         """The fine-tuned model, checked to be of a known architecture, and a denoiser to fit into memory at work."""
@@ -68,6 +67,10 @@ class Session:
         """Warn, or raise a TombolaError, where the passes of a model that draws images do not fit into memory."""
         check_memory(model, self.task, self.config, self.device, (work,))
 
+    def evaluation(self, progress: Progress, split: str = "dev") -> EvaluationOptions:
+        """Options of a pass over a split."""
+        return EvaluationOptions(split, self.config.eval_batch_size, self.precision, progress)
+
     def score_entry(self, found: Evaluation) -> dict[str, Any]:
         """The score of an evaluation on dev with its interval, as JSON values."""
         metric, references = self.task.metric, self.task.references("dev")
@@ -85,7 +88,7 @@ class Session:
 
     def training_cost(self) -> float:
         """Expected cost of one training, in forward passes of one example."""
-        return TRAINING_COST * self.config.epochs * self.task.size("train") + self.task.size("dev")
+        return TRAINING_COST * self.config.recipe.epochs * self.task.size("train") + self.task.size("dev")
 
     def search_cost(self, method: str) -> float:
         """Expected cost of one search, in forward passes of one example."""

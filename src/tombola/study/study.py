@@ -24,7 +24,7 @@ from tombola.foundations.precision import deterministic, resolve_device, resolve
 from tombola.foundations.progress import ProgressBars
 from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation
-from tombola.pruning.search import read_passes
+from tombola.pruning.search.records import read_passes
 from tombola.pruning.weight_criteria import WeightCut, prunable_anatomy
 from tombola.study.analysis_steps import AnalysisSteps
 from tombola.study.config import ANALYSES, StudyConfig
@@ -41,7 +41,6 @@ from tombola.study.time_estimate import announce, announcement, pass_seconds
 from tombola.study.worker_pool import WorkerPool
 from tombola.tasks.base import Task
 from tombola.tasks.capabilities import GeneratesImages
-from tombola.tasks.registry import glue_title, open_task
 from tombola.tickets.pruning_methods import in_words, pruning_method
 from tombola.tickets.site_groups import fitted
 from tombola.tickets.ticket import SUPER_TICKETS, TICKETS, Ticket
@@ -116,7 +115,7 @@ class Study:
     @functools.cached_property
     def task(self) -> Task:
         """The study's task, loaded on first use."""
-        self._opened = open_task(self.config)
+        self._opened = self.config.open_task()
         return self._opened
 
     @functools.cached_property
@@ -148,7 +147,9 @@ class Study:
         _ = self.task, self.anatomy
         self._check_rewinding()
         for method in self.config.methods:
-            _ = Ticket.full(self.anatomy, fitted(pruning_method(method), self.anatomy).kind, self.config.neuron_block)
+            _ = Ticket.full(
+                self.anatomy, fitted(pruning_method(method), self.anatomy).kind, self.config.search.neuron_block
+            )
         self._check_saved()
         self._check_memory()
         with disk_errors(self.folder):
@@ -224,7 +225,7 @@ class Study:
             "folder": str(self.folder),
             "seeds": list(self.seeds),
             "save": self.save,
-            "known": self.task.shared_state(),
+            "shared_state": self.task.shared_state(),
         }
         try:
             run_steps(steps, bars, WorkerPool(job, workers, threads(workers)), self._collect)
@@ -315,11 +316,8 @@ class Study:
                 verdict = statistics.verdict(metric, full, ticket, references, seed=0, resamples=resamples)
                 which = f"the {name.replace('-', ' ')} ticket" if name in TICKETS else _SUPER[name]
                 what = f"{which} of {in_words(method)}"
-                found.append(
-                    TicketVerdict(
-                        method, name, stage, verdict, verdict.sentence(what, trained=self.config.retrains)
-                    ).entry()
-                )
+                sentence = verdict.sentence(what, trained=self.config.retrains)
+                found.append(TicketVerdict(method, name, stage, sentence, verdict).entry())
         return found
 
     def _describe(self, workers: int) -> None:
@@ -360,7 +358,7 @@ class Study:
                         for matrix in self.anatomy.matrices
                     ],
                 },
-                "task": {**self._judging().facts(), "glue": glue_title(self.config.task)},
+                "task": dict(self._judging().facts()),
                 "seconds": self._seconds(),
             },
         )

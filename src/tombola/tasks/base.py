@@ -48,17 +48,6 @@ class Output:
     predictions: Tensor
 
 
-def rows_held_out(search_rows: int | None, dev_rows: int | None, train: int, dev: int) -> int:
-    """Number of training rows held out for the search: as asked, or as many as judge, at most a fifth.
-
-    Args:
-        search_rows: as asked for; None for that many.
-        dev_rows: how many of the dev rows judge; None for all.
-        train, dev: rows that there are.
-    """
-    return search_rows or max(1, min(dev_rows or dev, dev, train // 5))
-
-
 class Task(ABC):
     """Task, the interface of a regime: search, controls, training and report ask it, never a model family.
 
@@ -135,7 +124,7 @@ class Task(ABC):
                 None for a fixed order.
         """
 
-    def packed(self, split: str, batch_size: int) -> Iterator[Batch]:
+    def packed_batches(self, split: str, batch_size: int) -> Iterator[Batch]:
         """The split for a pass without gates, in which rows of the inputs need not belong to one example each.
 
         By default as `batches` has it.
@@ -179,7 +168,7 @@ class Task(ABC):
         """JSON values that this task found out with the model, for another process: nothing by default."""
         return {}
 
-    def load_shared_state(self, known: Mapping[str, Any]) -> None:
+    def load_shared_state(self, state: Mapping[str, Any]) -> None:
         """Take over what the same task of another process found out, instead of asking the model again."""
         return
 

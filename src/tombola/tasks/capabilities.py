@@ -180,8 +180,8 @@ class GeneratesImages(Protocol):
     def seen(self) -> tuple[int, int, int]:
         """Channels, height and width of what the model sees: of the images or their latents."""
 
-    def picture(self, model: nn.Module | None) -> bytes | None:
-        """What a model makes, as a PNG for people to look at; None where there is nothing to see.
+    def image_grid(self, model: nn.Module | None) -> bytes | None:
+        """Images that a model generates, as a PNG for people to look at; None where there is nothing to see.
 
         Args:
             model: the model; None for what it is compared with.

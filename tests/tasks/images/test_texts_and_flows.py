@@ -23,7 +23,7 @@ from tombola.checkpoints.model_libraries import load_any
 from tombola.checkpoints.noise_schedules import schedule_of
 from tombola.cli import main
 from tombola.foundations.errors import TombolaError
-from tombola.pruning.evaluation import evaluate
+from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.subnetworks.subnetwork import whole
 from tombola.tasks.images.conditioning import images_of, load_conditioning
 from tombola.tasks.images.noise import add_noise
@@ -71,7 +71,7 @@ def test_samples_are_those_of_the_pipeline_without_guidance(folder: Path, pipeli
 
 def test_the_loss_is_that_of_latents(folder: Path, pipeline: Path, kind: str) -> None:
     one, model = opened(folder, pipeline)
-    found = evaluate(whole(model), one, batch_size=5)
+    found = evaluate(whole(model), one, EvaluationOptions(batch_size=5))
     assert np.isfinite(found.score)
     (batch,) = one.batches("dev", 99)
     parts = parts_of(pipeline)

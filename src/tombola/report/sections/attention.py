@@ -112,8 +112,7 @@ def attention_section(
     of = f", in the good tickets of {in_words(method)}" if method else ""
     lead = (
         f"Five classes of attention maps (Kovaleva et al. 2019), by rules, on {number_format.plural(inputs, 'input')} "
-        "of the "
-        f"dev split; survivors are heads that survive{of}. Norm-weighted attention counts what really arrives "
+        f"of the dev split; survivors are heads that survive{of}. Norm-weighted attention counts what really arrives "
         "(Kobayashi et al. 2020)."
     )
     return section("What the survivors attend to", *body, lead=lead)

@@ -24,8 +24,10 @@ def about_search(record: Record, searches: Sequence[Trajectory]) -> str:
     seeds = "" if len(searches) == 1 else f" (over {len(searches)} seeds)"
     text = f"Pruning {what} could go on until {_range(sparsities)} of the prunable weights were gone{seeds}"
     text += f"; the last state that held stood at {_range(kept)} of the full score" if kept else ""
-    unfinished = [search for search in searches if all(step.holds for step in search.passes)]
-    failed = [[index for index, step in enumerate(search.passes) if not step.holds] for search in searches]
+    unfinished = [search for search in searches if all(search_pass.holds for search_pass in search.passes)]
+    failed = [
+        [index for index, search_pass in enumerate(search.passes) if not search_pass.holds] for search in searches
+    ]
     drops = [
         search.before(last[-1]).score - search.passes[last[-1]].score
         for search, last in zip(searches, failed, strict=True)
@@ -47,12 +49,12 @@ def about_random_curve(record: Record, searches: Sequence[Trajectory], random: S
         return ""
     seeds = {search.seed: search for search in searches}
     pairs = [
-        (point, min(seeds[point.seed].passes, key=lambda step: abs(step.sparsity - point.sparsity)))
+        (point, min(seeds[point.seed].passes, key=lambda search_pass: abs(search_pass.sparsity - point.sparsity)))
         for point in random
         if point.seed in seeds
     ]
-    above = sum(step.score > point.score_high for point, step in pairs)
-    below = sum(step.score < point.score_low for point, step in pairs)
+    above = sum(search_pass.score > point.score_high for point, search_pass in pairs)
+    below = sum(search_pass.score < point.score_low for point, search_pass in pairs)
     worse, better = (above, below) if record.higher_is_better else (below, above)
     if not worse and not better:
         return " Random tickets with as many weights in every matrix cannot be told from those found."

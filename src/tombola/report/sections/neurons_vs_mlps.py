@@ -76,7 +76,11 @@ def _shared(record: Record, coarse: str, fine: str, stage: str) -> tuple[Summary
 
 def _seconds(record: Record, method: str, seeds: Sequence[int]) -> list[float]:
     """Seconds of each search, with its pass over the full model, though searches may share that."""
-    return [sum(step.seconds for step in search.passes) for search in record.searches(method) if search.seed in seeds]
+    return [
+        sum(search_pass.seconds for search_pass in search.passes)
+        for search in record.searches(method)
+        if search.seed in seeds
+    ]
 
 
 def about_finer(one: Finer, higher_is_better: bool) -> str:

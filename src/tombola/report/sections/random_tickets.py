@@ -71,8 +71,8 @@ def _sentences(sizes: Sizes) -> str:
         wins, better = winning(pruned[-1]), above(pruned[-1])
         parts.append(
             f"Of {number_format.count(wins.n)} random tickets of the good ticket\u2019s size, cut out of the full "
-            "model, "
-            f"{_share(wins)} hold the threshold and {_share(better)} do as well as the searched one of their seed."
+            f"model, {_share(wins)} hold the threshold and {_share(better)} do as well as the searched one of their "
+            "seed."
         )
         larger = [f"{number_format.share(winning(one).value)} at a sparsity of {_sparsity(one)}" for one in pruned[:-1]]
         if larger:

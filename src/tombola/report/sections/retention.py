@@ -145,19 +145,19 @@ def _methods(record: Record, profiles: Sequence[RetentionProfile], full: Row, re
         searches = record.searches(profile.method)
         if not searches:
             continue
-        steps = sorted(searches[0].passes, key=lambda step: step.sparsity)
+        passes = sorted(searches[0].passes, key=lambda search_pass: search_pass.sparsity)
         reference = searches[0].full.score
         points += [
             RetentionPoint(
                 METHOD_TITLES[profile.method],
-                step.sparsity,
-                _left(full, step.weights),
-                step.score / reference,
+                search_pass.sparsity,
+                _left(full, search_pass.weights),
+                search_pass.score / reference,
                 None,
                 None,
-                f"{100 * step.score / reference:.0f} %, score {number_format.score(step.score)}",
+                f"{100 * search_pass.score / reference:.0f} %, score {number_format.score(search_pass.score)}",
             )
-            for step in steps
+            for search_pass in passes
             if reference > 0
         ]
     names = [METHOD_TITLES[profile.method] for profile in profiles]

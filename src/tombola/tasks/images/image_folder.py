@@ -15,11 +15,11 @@ from torch import Tensor
 from tombola.checkpoints.noise_schedules import SCHEDULE, schedule_of
 from tombola.foundations import resources
 from tombola.foundations.errors import TombolaError
-from tombola.tasks.base import rows_held_out
 from tombola.tasks.images.conditioning import images_of, load_conditioning
 from tombola.tasks.images.features import Classifier, FeatureSpace, RandomConvolutions
 from tombola.tasks.images.pretrained_features import PretrainedNetwork
 from tombola.tasks.images.task import Images, ImageTask
+from tombola.tasks.regime import rows_held_out
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"})
 """Files that are taken for images; of an animation the first picture counts."""

@@ -264,7 +264,7 @@ class ImageTask(Task):
         finally:
             model.train(training)
 
-    def picture(self, model: nn.Module | None) -> bytes | None:
+    def image_grid(self, model: nn.Module | None) -> bytes | None:
         """Sheet of the first samples, or of the first real images, see `GeneratesImages`."""
         count = min(_SHOWN, self.size("dev"))
         images = self._images("dev").pixels[:count] if model is None else self.draw(model, "dev", count)

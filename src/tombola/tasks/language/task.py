@@ -379,9 +379,9 @@ class LanguageTask(Task):
         return {} if self.bos_token is None else {"bos_token": self.bos_token.facts()}
 
     @override
-    def load_shared_state(self, known: Mapping[str, Any]) -> None:
-        if "bos_token" in known:
-            self.fix_bos_token(BosToken.of(self.tokenizer, known["bos_token"], "the parent's BOS token"))
+    def load_shared_state(self, state: Mapping[str, Any]) -> None:
+        if "bos_token" in state:
+            self.fix_bos_token(BosToken.of(self.tokenizer, state["bos_token"], "the parent's BOS token"))
 
     def _find_bos_token(self, source: str, state: State, model: nn.Module) -> None:
         """The BOS token that does not depend on which model is loaded first."""
@@ -433,7 +433,7 @@ class LanguageTask(Task):
             yield Batch(indices, pack(chosen, trees=trees), torch.tensor([item.gold for item in chosen]))
 
     @override
-    def packed(self, split: str, batch_size: int) -> Iterator[Batch]:
+    def packed_batches(self, split: str, batch_size: int) -> Iterator[Batch]:
         """Batches with items that begin alike in one row, where every settled model reads prefix trees."""
         if not self._trees:
             return self.batches(split, batch_size)

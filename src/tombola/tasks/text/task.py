@@ -41,6 +41,7 @@ class TextTask(Task):
         search_rows: hold so many training rows out as the split `search`; None to search on `dev`.
         name: short name for folders and rows; by default the corpus's.
         title: name for people; by default the corpus's.
+        benchmark: `glue`, where published figures of this task stand under its title.
         attention: the implementation that `load` asks for. Eager attention is the fastest on a CPU at the length of
             sentences, where the fused kernel's backward pass takes twice as long; on a GPU `sdpa` wins.
         trust_remote_code: let `load` run code that comes with a model.
@@ -62,6 +63,7 @@ class TextTask(Task):
         search_rows: int | None = None,
         name: str | None = None,
         title: str | None = None,
+        benchmark: str | None = None,
         attention: str = "eager",
         trust_remote_code: bool = False,
     ) -> None:
@@ -74,6 +76,7 @@ class TextTask(Task):
             extra if split == "dev" else f"{extra}_{split.removeprefix('dev_')}": (split, metric(extra))
             for extra, split in (more or {}).items()
         }
+        self._benchmark = benchmark
         self.corpus = corpus
         self.tokenizer = tokenizer
         self.max_length = min(max_length, tokenizer.model_max_length)
@@ -143,6 +146,7 @@ class TextTask(Task):
             "classes": None if self.corpus.classes is None else list(self.corpus.classes),
             "rows": {split: len(texts) for split, texts in self.corpus.splits.items()},
             "available": self.available,
+            "glue": self.title if self._benchmark == "glue" else None,
         }
 
     @override
