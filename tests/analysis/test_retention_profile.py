@@ -15,7 +15,7 @@ from tombola.tasks.capabilities import HasAbilities
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.abilities.chance_corrected import reference
 from tombola.tasks.language.abilities.retention import retention
-from tombola.tasks.language.retention_threshold import retained_share
+from tombola.tasks.language.regime import LanguageSettings
 
 
 @pytest.mark.parametrize(
@@ -33,9 +33,9 @@ def test_a_fall_has_the_same_ends_in_every_form(fall: Fall, words: str, narrow: 
 
 
 def test_what_must_be_kept_goes_before_the_threshold() -> None:
-    assert retained_share(0.8, None) == 0.8
-    assert retained_share(0.8, "0.95") == 0.95
-    assert retained_share(0.8, "grammar >= 0.7") == 0.7
+    assert LanguageSettings().threshold(0.8) == 0.8
+    assert LanguageSettings(retain="0.95").threshold(0.8) == 0.95
+    assert LanguageSettings(retain="grammar >= 0.7").threshold(0.8) == 0.7
 
 
 GRID = np.linspace(0, 1, 200_001)

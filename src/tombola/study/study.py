@@ -332,6 +332,7 @@ class Study:
                 "hash": self.hash,
                 "command": "\n".join(dict.fromkeys([*self._commands(), self.command])).strip(),
                 "config": self.config.settings(),
+                "threshold": self.config.search_options.threshold,
                 "seeds": seeds,
                 "versions": {name: version(name) for name in ("tombola", "torch", "transformers")}
                 | {"python": platform.python_version()},
