@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tombola.architectures.denoisers import PARTS
 from tombola.checkpoints.denoisers import reading
-from tombola.checkpoints.pipeline_index import index_of
+from tombola.checkpoints.pipelines import index_of
 from tombola.foundations.errors import TombolaError
 from tombola.profiling.known_pipelines import KnownPipeline
 

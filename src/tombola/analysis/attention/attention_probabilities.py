@@ -1,7 +1,8 @@
 """Attention patterns of every head of a model on real inputs, in one stream of batches."""
 
 import contextlib
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
@@ -68,7 +69,12 @@ def attention_patterns(
     if ticket is not None:
         working = ticket.masks.get("heads", working)
     reduction = Reduction(anatomy.heads, _separators(tokenizer), BestExampleMaps(tokenizer))
-    batches = sampled(data, split, sample, seed, batch_size) if isinstance(data, Task) else data
+    batches: Iterable[Batch]
+    run: Callable[[Batch], object]
+    if isinstance(data, Iterable):
+        batches, run = data, lambda batch: running(**batch.inputs)
+    else:
+        batches, run = sampled(data, split, sample, seed, batch_size), functools.partial(data.output, running)
     with contextlib.ExitStack() as stack:
         stack.callback(running.train, training)
         running.eval()
@@ -80,10 +86,7 @@ def attention_patterns(
             open_gates(len(batch.indices))
             reduction.open(moved)
             with autocast(device, precision):
-                if isinstance(data, Task):
-                    data.output(running, moved)
-                else:
-                    running(**moved.inputs)
+                run(moved)
             progress.advance(len(batch.indices))
     return reduction.result(anatomy.signature, working, example_maps)
 

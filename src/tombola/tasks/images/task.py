@@ -15,7 +15,7 @@ from tombola.architectures.denoisers import DenoiserPreset, predict
 from tombola.checkpoints import denoisers
 from tombola.checkpoints.checkpoint import load_subnetwork
 from tombola.checkpoints.folder_marks import MARK
-from tombola.checkpoints.noise_schedules import Schedule
+from tombola.checkpoints.pipelines import Schedule
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.images.class_balance import class_balance
 from tombola.metrics.images.fid import FID
