@@ -342,9 +342,9 @@ class TestTicket:
         assert said == "ONNX needs no_such_package; pip install 'tombola[onnx]'"
 
     def test_a_share_of_a_pattern(self, tmp_path: Path, full: Path, capsys: Capture) -> None:
-        given = [*flags("prune", model=full), "--method", "magnitude-2of4", "--keep", 0.5]
+        given = [*flags("prune", model=full), "--method", "magnitude-2of4", "--density", 0.5]
         said = refused(capsys, tmp_path, "prune", *given, "--out", tmp_path / "out")
-        assert said == "magnitude-2of4 keeps 2:4; leave --keep out"
+        assert said == "magnitude-2of4 keeps 2:4; leave --density out"
 
     def test_none_there(self, tmp_path: Path, full: Path, capsys: Capture) -> None:
         said = refused(capsys, tmp_path, "score", *flags("score", model=full), "--ticket", tmp_path / "none")

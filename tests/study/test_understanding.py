@@ -392,7 +392,7 @@ def test_single_steps_prune_language_models_too(tmp_path: Path) -> None:
         done = small.tombola("prune", *flags, "--method", method, "--out", tmp_path / method, "--json")
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout)
-        assert found["sparsity"] in [pytest.approx(one, abs=1e-4) for one in expected]
+        assert found["sparsity"] in [pytest.approx(one, abs=1e-3) for one in expected]
         ticket = Ticket.load(found["ticket"])
         assert ticket.provenance["method"] == method
         assert ticket.provenance["score"] == found["score"]

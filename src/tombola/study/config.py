@@ -51,7 +51,7 @@ class StudyConfig:
         regression: the labels of one's own data are values.
         metric: of one's own data; None for accuracy or Pearson's r.
         train_rows, dev_rows: use a sample of so many rows; None for all.
-        max_length: tokens a text of the task is cut to.
+        max_length: tokens that a text to train and judge on is cut to.
         search_split: `dev` as in the paper, or `train` to search on held-out training rows.
         search_rows: how many training rows are held out then; None for as many as dev has, at most a fifth.
         methods: pruning methods, each with a search of its own, see `tombola.tickets.pruning_methods.METHODS`; the
@@ -75,8 +75,8 @@ class StudyConfig:
         retain: what must not be lost, as `grammar>=0.9`; goes before the threshold.
         text_file: text file that a language model is calibrated, trained and judged on; None for plot summaries.
         bos_token: what every text begins with: `none`, `bos`, `eos`, a token, or `auto` for what suits the model best.
-        calibration_samples, sequence_length: samples of text, and tokens of each, by whose activations Wanda and
-            SparseGPT go; what the texts of the task are cut to is `max_length`.
+        calibration_samples, sequence_length: calibration samples, and tokens of each, by whose activations Wanda and
+            SparseGPT go.
         importance_samples, importance_sequence_length: samples of text, and tokens of each, by whose loss sites of a
             language model are ranked.
         recovery_tokens: tokens that the tickets of a language model are trained on again; 0 for none.
