@@ -15,7 +15,7 @@ from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPi
 from builders.denoisers import KINDS
 from builders.pipelines import vae
 from builders.unets import unet
-from tombola.checkpoints.loading import load_any
+from tombola.checkpoints.model_libraries import load_any
 from tombola.cli import main
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.images.fid import fid
