@@ -73,7 +73,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """How a model is passed over a split.
+    """Options of an evaluation: split, batch size, precision, progress.
 
     Attributes:
         split: which of the task's splits.
@@ -161,7 +161,7 @@ def evaluate(
 
 @dataclass
 class _Outputs:
-    """What a model said of the batches so far."""
+    """Outputs of a model for the batches so far."""
 
     predictions: list[NDArray[np.generic]] = field(default_factory=list)
     losses: list[NDArray[np.float32]] = field(default_factory=list)

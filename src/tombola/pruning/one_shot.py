@@ -14,7 +14,7 @@ from tombola.tasks.base import Task
 from tombola.tickets.ticket import TICKET_KINDS, Ticket
 
 ON_TRAINING_ROWS = EvaluationOptions(split="train")
-"""Of the pass that measures importance: the dev rows can judge then."""
+"""Options of the pass that measures importance, on rows that do not judge."""
 
 
 def one_shot(

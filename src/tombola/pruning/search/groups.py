@@ -30,7 +30,7 @@ class LeastImportantGroups:
 
 
 def group_phases(groups: SiteGroups, size: int) -> Iterator[Phase]:
-    """One phase: groups have no kinds that could be refined alone."""
+    """Phases of a search of groups: one, as groups have no kinds that could be refined alone."""
     yield Phase("joint", LeastImportantGroups(groups, size), beyond=True)
 
 

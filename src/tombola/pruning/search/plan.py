@@ -22,7 +22,7 @@ from tombola.tickets.ticket import Ticket
 
 @dataclass(frozen=True, eq=False)
 class SearchPlan:
-    """What a pruning method does with a model.
+    """Plan of a search.
 
     Attributes:
         method: with the kinds of sites that the model has.
@@ -67,7 +67,7 @@ def plan_search(model: nn.Module, task: Task, method: str, options: SearchOption
 
 
 def _weight_phases(pruner: WeightPruner, anatomy: Anatomy, total: int) -> Iterator[Phase]:
-    """One phase, to the pattern's sparsity or through several."""
+    """Phases of a search of weights: one, to the pattern's sparsity or through several."""
     method, options = pruner.method, pruner.options
     counts = remaining_weights(total, options)
     if method.pattern is not None:

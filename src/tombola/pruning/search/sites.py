@@ -30,7 +30,7 @@ class LeastImportantSites:
 
 
 def site_phases(full_ticket: Ticket, options: SearchOptions, normalise_layers: bool) -> Iterator[Phase]:
-    """All kinds of sites together, then, refining, each of them alone."""
+    """Phases of a search of sites: all kinds together, then, refining, each of them alone."""
     totals = full_ticket.counts()
     joint = {kind: options.cut(kind, total) for kind, total in totals.items()}
     yield Phase("joint", LeastImportantSites(joint, normalise_layers), beyond=True)

@@ -125,7 +125,7 @@ class LanguageRegime(Regime):
         return LanguageTask.open(
             options.model,
             own.abilities or DEFAULT,
-            text=None if own.text_file is None else Path(own.text_file).expanduser(),
+            text_file=None if own.text_file is None else Path(own.text_file).expanduser(),
             rows=options.dev_rows,
             bos_token=own.bos_token,
             importance=Blocks(own.importance_samples, own.importance_sequence_length),
