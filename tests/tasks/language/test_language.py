@@ -23,6 +23,7 @@ from tombola.pruning.evaluation import EvaluationOptions, evaluate, score
 from tombola.pruning.one_shot import one_shot
 from tombola.pruning.search.loop import search_ticket
 from tombola.pruning.search.options import SearchOptions
+from tombola.pruning.weight_criteria import WeightCut
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.subnetworks.subnetwork import masked, shrunk, whole
 from tombola.tasks.base import Batch
@@ -393,17 +394,17 @@ def test_calibration_text_is_drawn_from_the_text_and_prunes() -> None:
     assert short.calibration_text(1, 16)[0].tolist() == [[1, 7, 8]]
     with pytest.raises(TombolaError, match="load the model through the task, call settle"):
         task(bos_token="auto").calibration_text(1, 4)
-    pruned = prune_weights(model, "wanda", 0.5, calibration=drawn)
+    pruned = prune_weights(model, WeightCut("wanda", 0.5), calibration=drawn)
     # Blocks of training text are plain text too, and give what their ids give.
     blocks = list(made.batches("train", 1))
     ids = [batch.inputs["input_ids"] for batch in blocks]
     assert all("ends" not in batch.inputs for batch in blocks)
-    first, second = (prune_weights(model, "wanda", 0.5, calibration=given).ticket for given in (blocks, ids))
+    first, second = (prune_weights(model, WeightCut("wanda", 0.5), calibration=given).ticket for given in (blocks, ids))
     assert first == second
     assert first != pruned.ticket
     for batch_size in (1, 8):
         with pytest.raises(TombolaError, match=r"choices share rows; calibrate on its calibration_text\(\)"):
-            prune_weights(model, "wanda", 0.5, calibration=made.batches("dev", batch_size))
+            prune_weights(model, WeightCut("wanda", 0.5), calibration=made.batches("dev", batch_size))
 
 
 def test_texts_can_be_judged_by_their_beginnings() -> None:
