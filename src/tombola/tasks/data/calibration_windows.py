@@ -5,13 +5,8 @@ from torch import Tensor
 
 from tombola.foundations.errors import TombolaError
 
-SAMPLES, SEQUENCE_LENGTH = 128, 2048
-"""Calibration size of the field: Wanda and SparseGPT use 128 sequences of 2,048 tokens."""
 
-
-def windows(
-    tokens: Tensor, samples: int = SAMPLES, sequence_length: int = SEQUENCE_LENGTH, *, seed: int = 0
-) -> list[Tensor]:
+def windows(tokens: Tensor, samples: int, sequence_length: int, *, seed: int = 0) -> list[Tensor]:
     """Stretches of a long text, drawn at random, as the papers draw them.
 
     Args:

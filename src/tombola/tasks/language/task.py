@@ -26,7 +26,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.recognition import recognise
 from tombola.tasks.base import Batch, Output, Predictions, State, Task
 from tombola.tasks.capabilities import PROMPTS, GeneratedTexts, GenerationSettings, Retained
-from tombola.tasks.data.calibration_windows import SAMPLES, SEQUENCE_LENGTH, windows
+from tombola.tasks.data.calibration_windows import windows
 from tombola.tasks.language.abilities import catalog
 from tombola.tasks.language.abilities.ability import BITS, Ability
 from tombola.tasks.language.abilities.chance_corrected import Scale, alone, reference, understanding
@@ -524,9 +524,7 @@ class LanguageTask(Task):
             )
         return Encoder(self.tokenizer, self.bos_token.token_id, self.positions)
 
-    def calibration_text(
-        self, samples: int = SAMPLES, sequence_length: int = SEQUENCE_LENGTH, seed: int = 0
-    ) -> list[Tensor]:
+    def calibration_text(self, samples: int, sequence_length: int, seed: int = 0) -> list[Tensor]:
         """Calibration text, read while the sizes of activations are taken: stretches of the training text, drawn.
 
         Args:
