@@ -15,7 +15,7 @@ from tombola.tasks.base import Task
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.abilities.chance_corrected import reference
 from tombola.tasks.language.abilities.retention import retention
-from tombola.tasks.language.retention_threshold import retained_share
+from tombola.tasks.language.regime import retained_share
 
 
 @pytest.mark.parametrize(

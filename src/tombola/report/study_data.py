@@ -24,7 +24,7 @@ from tombola.report.summary import Summary, read_rows, sites_of, summarise
 from tombola.report.trajectory import Trajectory, read_trajectory
 from tombola.study.folder_layout import IMAGE_GRID, CrossSeedFolder, SeedFolder
 from tombola.study.results import Row, TicketVerdict
-from tombola.tasks.language.retention_threshold import retained_share
+from tombola.tasks.language.regime import retained_share
 from tombola.tickets.pruning_methods import METHODS
 from tombola.tickets.ticket import Ticket
 

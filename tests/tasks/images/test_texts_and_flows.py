@@ -26,8 +26,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.subnetworks.subnetwork import whole
 from tombola.tasks.images.conditioning import images_of, load_conditioning
-from tombola.tasks.images.noise import add_noise
-from tombola.tasks.images.sampler import Sampler, seeded_noise
+from tombola.tasks.images.diffusion import Sampler, add_noise, seeded_noise
 
 
 @pytest.fixture(params=["xl", "pixart", "sigma", "sd3", "flux"])
