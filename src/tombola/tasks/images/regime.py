@@ -78,10 +78,7 @@ class ImageSettings(RegimeSettings):
     files = ("data", "feature_model", "pipeline")
 
     data: Annotated[Text | None, _setting("folder of your images")] = None
-    image_size: Annotated[
-        Count | None,
-        _setting("scale and crop your images to squares of so many pixels"),
-    ] = None
+    image_size: Annotated[Count | None, _setting("scale and crop your images to squares of so many pixels")] = None
     feature_model: Annotated[
         Text | None,
         _setting("compare your images in the space of this vision network (CLIP, DINOv2, ...): folder or hub id"),

@@ -108,10 +108,7 @@ class LanguageSettings(RegimeSettings):
 
     files = ("text_file",)
 
-    abilities: Annotated[
-        tuple[Text, ...],
-        _setting("what is measured", "grammar,knowledge"),
-    ] = ()
+    abilities: Annotated[tuple[Text, ...], _setting("what is measured", "grammar,knowledge")] = ()
     text_tokens: Annotated[Count | None, _setting("judge so many tokens of texts at most")] = None
     retain: Annotated[
         Text | None,
@@ -120,17 +117,12 @@ class LanguageSettings(RegimeSettings):
         ),
     ] = None
     text_file: Annotated[
-        Text | None,
-        _setting("text file to calibrate, train and judge on, instead of plot summaries"),
+        Text | None, _setting("text file to calibrate, train and judge on, instead of plot summaries")
     ] = None
     bos_token: Annotated[
-        Text,
-        _setting("what every text begins with: none, bos, eos, a token, or auto for what suits the model best"),
+        Text, _setting("what every text begins with: none, bos, eos, a token, or auto for what suits the model best")
     ] = "auto"
-    importance_samples: Annotated[
-        Count,
-        _setting("samples of text by whose loss heads and MLPs are ranked"),
-    ] = 128
+    importance_samples: Annotated[Count, _setting("samples of text by whose loss heads and MLPs are ranked")] = 128
     importance_sequence_length: Annotated[Count, _setting("tokens of each of those samples")] = 128
     recovery_tokens: Annotated[Whole, _training("tokens that tickets are trained on again")] = 0
     lora_rank: Annotated[

@@ -36,14 +36,10 @@ class TextSettings(RegimeSettings):
 
     files = ("data", "validation_file")
 
-    data: Annotated[
-        Text | None,
-        _setting("folder of GLUE's original TSV files, instead of the hub"),
-    ] = None
-    validation_file: Annotated[
-        Text | None,
-        _setting("file of dev rows, where --task is a file of training rows"),
-    ] = None
+    data: Annotated[Text | None, _setting("folder of GLUE's original TSV files, instead of the hub")] = None
+    validation_file: Annotated[Text | None, _setting("file of dev rows, where --task is a file of training rows")] = (
+        None
+    )
     text_column: Annotated[Text | None, _setting("column of the text")] = None
     text_pair_column: Annotated[Text | None, _setting("column of the second text")] = None
     label_column: Annotated[Text | None, _setting("column of the label")] = None

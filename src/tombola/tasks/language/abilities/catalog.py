@@ -59,9 +59,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             lambda path, _: inference(path),
         ),
         "reasoning": Kind(
-            "multiple choice from JSON lines (query, choices, gold)",
-            None,
-            lambda path, _: reasoning(path),
+            "multiple choice from JSON lines (query, choices, gold)", None, lambda path, _: reasoning(path)
         ),
         "cloze": Kind("last words from JSON lines (context, continuation)", None, lambda path, _: cloze(path)),
     }
