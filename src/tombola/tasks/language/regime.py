@@ -51,15 +51,6 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 128 x 2,048 tokens of calibration text."""
 
 
-def retained_share(threshold: float, retain: str | None) -> float:
-    """The share of the full score that a search retains: what must not be lost goes before the threshold.
-
-    Raises:
-        TombolaError: as `RetentionThreshold.parse`.
-    """
-    return threshold if retain is None else RetentionThreshold.parse(retain).share
-
-
 @dataclass(frozen=True)
 class RetentionThreshold:
     """Threshold on retained abilities.
