@@ -83,12 +83,12 @@ def test_its_files_say_what_the_page_says(done: Study, tmp_path: Path) -> None:
 def test_agreement_is_told_as_it_was_compared(done: Study) -> None:
     words = read(done.folder / "report.html").words
     compared = json.loads(done.survivors().comparison.read_text())["kinds"]
-    weights = compared["weights"]["tasks"]["moods"]["weights"]
+    weights = compared["weights"]["tasks"]["moods"]["agreement"]["weights"]
     shared, drawn = figures.share(weights["jaccard"]), weights["by_chance"]["random"]["jaccard"]
     assert weights["jaccard"] > drawn["high"]
     told = f"Weights: two good tickets share {shared} of their survivors, more than random ones"
     assert f"{told} ({figures.share(drawn['mean'])}" in words
-    heads = compared["heads+mlps"]["tasks"]["moods"]["heads"]
+    heads = compared["heads+mlps"]["tasks"]["moods"]["agreement"]["heads"]
     assert all(heads[name] is not None or name in heads["undefined"] for name in STATISTICS)
     if heads["jaccard"] is None:
         assert f"Heads: undefined, as {heads['undefined']['jaccard']}" in words

@@ -227,7 +227,7 @@ def test_densities_are_averaged_over_seeds() -> None:
     one = [Density("query", 0, 0.2), Density("key", 1, 0.4)]
     other = [Density("query", 0, 0.4), Density("key", 1, 0.4)]
     query, key = mean_densities([one, other])
-    assert (query.kind, query.layer, key) == ("query", 0, Density("key", 1, 0.4))
+    assert (query.kind, query.layer, key) == ("query", 0, Density("key", 1, 0.4, 0.0))
     assert query.share == pytest.approx(0.3)
 
 

@@ -1,7 +1,8 @@
-"""How far the tickets of two tasks overlap, for every two tasks, beside random tickets of the same sizes."""
+"""Overlap of the tickets of every two tasks, beside random tickets of the same sizes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -11,42 +12,43 @@ from tombola.analysis.agreement.pairwise_overlap import Array, Shared, all_pairs
 
 ONE_OF_A_TASK = "one ticket of this task only, so that there are no two to compare"
 
-Matrix = tuple[tuple[float | None, ...], ...]
+T = TypeVar("T")
+Matrix = tuple[tuple[T, ...], ...]
 
 
 @dataclass(frozen=True)
-class TaskPairOverlap:
-    """The overlap of two tasks' tickets, or of one task's with each other: means over pairs of tickets.
+class OverlapByChance:
+    """Distributions over random tickets of the two matrices of an overlap; None where a value has none."""
 
-    Attributes:
-        jaccard: of the two sets of survivors; None if undefined.
-        shared: number of survivors that both have; None if there are no two tickets.
-        jaccard_by_chance, shared_by_chance: kind of random ticket → the distribution.
-        undefined: why a value is None.
-    """
+    jaccard: Matrix[Chance | None]
+    shared: Matrix[Chance | None]
 
-    jaccard: float | None
-    shared: float | None
-    jaccard_by_chance: Mapping[str, Chance | None]
-    shared_by_chance: Mapping[str, Chance | None]
-    undefined: str | None
+
+@dataclass(frozen=True)
+class UndefinedOverlap:
+    """Two tasks whose overlap is undefined, and why."""
+
+    tasks: tuple[str, str]
+    reason: str
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """A symmetric matrix of tasks.
+    """Symmetric matrices of tasks: means over pairs of tickets of two tasks, or of one task with each other.
 
     Attributes:
-        tasks: its rows and columns.
-        cells: for two numbers of tasks, the lower first, their overlap.
+        tasks: rows and columns.
+        jaccard: similarity of the two sets of survivors; None if undefined.
+        shared: number of survivors that both have; None if there are no two tickets.
+        by_chance: kind of random ticket → the distributions; None where none are drawn.
+        undefined: the pairs of tasks without a Jaccard similarity.
     """
 
     tasks: tuple[str, ...]
-    cells: Mapping[tuple[int, int], TaskPairOverlap]
-
-    def at(self, row: int, column: int) -> TaskPairOverlap:
-        """The cell of two tasks."""
-        return self.cells[min(row, column), max(row, column)]
+    jaccard: Matrix[float | None]
+    shared: Matrix[float | None]
+    by_chance: Mapping[str, OverlapByChance | None]
+    undefined: tuple[UndefinedOverlap, ...]
 
 
 def crossed_pairs(members: Sequence[Array]) -> dict[tuple[int, int], Array]:
@@ -61,20 +63,40 @@ def crossed_pairs(members: Sequence[Array]) -> dict[tuple[int, int], Array]:
 
 
 def overlap(
-    tasks: Sequence[str], shared: Shared, crossed: Mapping[tuple[int, int], Array], drawn: Mapping[str, Drawn]
+    tasks: Sequence[str], shared: Shared, crossed: Mapping[tuple[int, int], Array], drawn: Mapping[str, Drawn | None]
 ) -> Overlap:
-    """The matrix of tasks, from the shared survivors of all tickets, the pairs of tickets and random tickets."""
-    cells = {}
-    for two, pairs in crossed.items():
-        jaccard, common = _known(shared.jaccard(pairs)), _known(mean_shared(shared, pairs))
-        cells[two] = TaskPairOverlap(
-            jaccard=jaccard,
-            shared=common,
-            jaccard_by_chance={name: chance(one.jaccard[two], jaccard) for name, one in drawn.items()},
-            shared_by_chance={name: chance(one.shared[two], common) for name, one in drawn.items()},
-            undefined=None if jaccard is not None else EMPTY if len(pairs) else ONE_OF_A_TASK,
+    """The matrices of tasks.
+
+    Args:
+        tasks: names.
+        shared: survivors that all tickets share.
+        crossed: numbers of two tasks, the lower first → the pairs of tickets between them.
+        drawn: kind of random ticket → its statistics; None where none are drawn.
+    """
+    jaccard = {two: _known(shared.jaccard(pairs)) for two, pairs in crossed.items()}
+    common = {two: _known(mean_shared(shared, pairs)) for two, pairs in crossed.items()}
+
+    def matrix(value: Callable[[tuple[int, int]], T]) -> Matrix[T]:
+        numbers = range(len(tasks))
+        return tuple(tuple(value((min(row, column), max(row, column))) for column in numbers) for row in numbers)
+
+    def by_chance(random: Drawn) -> OverlapByChance:
+        return OverlapByChance(
+            matrix(lambda two: chance(random.jaccard[two], jaccard[two])),
+            matrix(lambda two: chance(random.shared[two], common[two])),
         )
-    return Overlap(tuple(tasks), cells)
+
+    return Overlap(
+        tuple(tasks),
+        matrix(jaccard.__getitem__),
+        matrix(common.__getitem__),
+        {control: None if random is None else by_chance(random) for control, random in drawn.items()},
+        tuple(
+            UndefinedOverlap((tasks[row], tasks[column]), EMPTY if len(crossed[row, column]) else ONE_OF_A_TASK)
+            for (row, column), value in jaccard.items()
+            if value is None
+        ),
+    )
 
 
 def _known(value: Array) -> float | None:

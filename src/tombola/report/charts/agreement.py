@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import altair as alt
 
+from tombola.analysis.agreement.comparison import CONTROLS, KindComparison
 from tombola.report import number_format as figures
-from tombola.report.chance import CONTROLS, Agreeing
 from tombola.report.charts.marks import Datum, data, overlay
 from tombola.report.labels import TICKET_TITLES
 
@@ -13,7 +13,7 @@ _LINE = 22
 """Height of one line, in pixels."""
 
 
-def overlap_by_chance(found: Sequence[tuple[str, Agreeing]]) -> alt.LayerChart:
+def overlap_by_chance(found: Sequence[tuple[str, KindComparison]]) -> alt.LayerChart:
     """For each label: the tickets' Jaccard similarity as a point, and where 95 % of random tickets' lie as bars.
 
     Args:
@@ -22,12 +22,9 @@ def overlap_by_chance(found: Sequence[tuple[str, Agreeing]]) -> alt.LayerChart:
     rows: list[Datum] = []
     points: list[Datum] = []
     for label, one in found:
-        jaccard = one.observed("jaccard")
-        if jaccard.value is not None:
-            points.append(
-                {"label": label, "which": "good", "value": jaccard.value, "text": figures.share(jaccard.value)}
-            )
-        for control, drawn in jaccard.by_chance.items():
+        if one.jaccard is not None:
+            points.append({"label": label, "which": "good", "value": one.jaccard, "text": figures.share(one.jaccard)})
+        for control, drawn in one.chances("jaccard").items():
             rows.append(
                 {
                     "label": label,

@@ -1,10 +1,12 @@
 """The section on agreement: do several seeds, or several tasks, keep the same, and is that more than chance?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+from tombola.analysis.agreement.comparison import CONTROLS, Comparison, KindComparison
+from tombola.analysis.agreement.null_distribution import Chance
 from tombola.report import charts
 from tombola.report import number_format as figures
-from tombola.report.chance import CONTROLS, Agreeing, Observed
 from tombola.report.html.figure_registry import Gallery
 from tombola.report.html.layout import figure, section
 from tombola.report.html.markup import Html, element
@@ -23,10 +25,30 @@ _STATISTICS = {
 _COUNTS = ("super_survivors", "pairs_not_rejected")
 _FEW = 4
 """Lines that get a sentence each."""
+_AGAINST = {"above": "more than", "below": "less than", "within": "no more than can be expected of"}
 _LEAD = (
     "Random tickets have exactly the sizes of the good ones; layer-matched ones have as many in each layer too. What "
     "is above the former and not above the latter is a profile over depth, not a choice of sites."
 )
+
+
+@dataclass(frozen=True)
+class Agreeing:
+    """The agreement of the tickets of one task, or (of no task) between tasks, on one kind of site or on weights."""
+
+    ticket_kind: str
+    task: str
+    kind: str
+    comparison: KindComparison
+
+
+def agreements(comparison: Comparison) -> Iterator[Agreeing]:
+    """Those of each kind of ticket: each task's by kinds of sites, and those between tasks, under no task's name."""
+    for ticket_kind, found in comparison.kinds.items():
+        places = {task: one.agreement for task, one in found.tasks.items()} | {"": found.between_tasks or {}}
+        for task, sites in places.items():
+            for kind, one in sites.items():
+                yield Agreeing(ticket_kind, task, kind, one)
 
 
 def agreement(found: Sequence[Agreeing], gallery: Gallery, *, several: str = "seeds") -> Html | None:
@@ -37,12 +59,12 @@ def agreement(found: Sequence[Agreeing], gallery: Gallery, *, several: str = "se
         gallery: takes the picture and the table.
         several: what the tickets differ in: `seeds`, or `tasks`.
     """
-    found = [one for one in found if one.n > 1]
+    found = [one for one in found if one.comparison.n > 1]
     if not found:
         return None
     body = []
-    labelled = [(_label(one, found), one) for one in found]
-    if any(one.observed("jaccard").value is not None for one in found):
+    labelled = [(_label(one, found), one.comparison) for one in found]
+    if any(one.jaccard is not None for _, one in labelled):
         chart = charts.overlap_by_chance(labelled)
         plot = gallery.plot(chart, f"agreement-{several}", "Shared survivors of two tickets beside random tickets")
         body.append(figure("", _reading(labelled), plot))
@@ -65,46 +87,34 @@ def _label(one: Agreeing, found: Sequence[Agreeing]) -> str:
     return label
 
 
-def _reading(labelled: Sequence[tuple[str, Agreeing]]) -> str:
+def _reading(labelled: Sequence[tuple[str, KindComparison]]) -> str:
     """A sentence for each line; of many lines how many stand above chance."""
     if len(labelled) <= _FEW:
         return " ".join(_sentence(label, one) for label, one in labelled)
-    parts = []
-    for control in CONTROLS:
-        drawn = [
-            observed.by_chance[control].word
-            for _, one in labelled
-            if (observed := one.observed("jaccard")).value is not None and control in observed.by_chance
-        ]
-        if drawn:
-            parts.append(
-                f"more than {TICKET_TITLES[control]} ones of their sizes in {drawn.count('above')} of {len(drawn)}"
-            )
+    known = [one.chances("jaccard") for _, one in labelled if one.jaccard is not None]
+    parts = [
+        f"more than {TICKET_TITLES[control]} ones of their sizes in {drawn.count('above')} of {len(drawn)}"
+        for control in CONTROLS
+        if (drawn := [chances[control].where for chances in known if control in chances])
+    ]
     return f"Two good tickets share {and_words(parts)} lines (above 97.5 % of the draws)." if parts else ""
 
 
-def _sentence(label: str, one: Agreeing) -> str:
+def _sentence(label: str, one: KindComparison) -> str:
     """What one kind shares, against either kind of chance."""
-    jaccard = one.observed("jaccard")
     what = label[:1].upper() + label[1:]
-    if jaccard.value is None:
-        return f"{what}: undefined, as {jaccard.reason or 'there is nothing to share'}."
-    parts = []
-    for control, drawn in jaccard.by_chance.items():
-        where = {
-            "above": "more than",
-            "below": "less than",
-            "within": "no more than can be expected of",
-        }[drawn.word]
-        parts.append(
-            f"{where} {TICKET_TITLES[control]} ones ({figures.share(drawn.mean)}, 95 % from {figures.share(drawn.low)} "
-            f"to {figures.share(drawn.high)})"
-        )
+    if one.jaccard is None:
+        return f"{what}: undefined, as {one.undefined.get('jaccard') or 'there is nothing to share'}."
+    parts = [
+        f"{_AGAINST[drawn.where]} {TICKET_TITLES[control]} ones ({figures.share(drawn.mean)}, 95 % from "
+        f"{figures.share(drawn.low)} to {figures.share(drawn.high)})"
+        for control, drawn in one.chances("jaccard").items()
+    ]
     against = f", {and_words(parts)}" if parts else ""
-    return f"{what}: two good tickets share {figures.share(jaccard.value)} of their survivors{against}."
+    return f"{what}: two good tickets share {figures.share(one.jaccard)} of their survivors{against}."
 
 
-def _table(labelled: Sequence[tuple[str, Agreeing]]) -> Table:
+def _table(labelled: Sequence[tuple[str, KindComparison]]) -> Table:
     columns = (
         Column("kind", "head", shown=False),
         Column("tickets", "details"),
@@ -117,15 +127,14 @@ def _table(labelled: Sequence[tuple[str, Agreeing]]) -> Table:
     return Table("Agreement of tickets beside random ones", columns, bodies)
 
 
-def _block(label: str, one: Agreeing) -> Block:
-    spread = one.number("deviation")
-    deviation = "" if spread is None else f" ± {figures.short_count(round(spread, 1))}"
-    survivors = f"{figures.short_count(one.number('mean_survivors'))}{deviation} of {figures.short_count(one.sites)}"
+def _block(label: str, one: KindComparison) -> Block:
+    deviation = "" if one.deviation is None else f" ± {figures.short_count(round(one.deviation, 1))}"
+    survivors = f"{figures.short_count(one.mean_survivors)}{deviation} of {figures.short_count(one.sites)}"
     lines: list[tuple[str | Noted, ...]] = []
     for name, title in _STATISTICS.items():
-        observed = one.observed(name)
-        value = Noted(_value(name, observed.value), observed.reason)
-        lines.append((title, value, *(_chance(name, observed, control) for control in CONTROLS)))
+        value = Noted(_value(name, getattr(one, name)), one.undefined.get(name, ""))
+        drawn = one.chances(name)
+        lines.append((title, value, *(_chance(name, drawn.get(control)) for control in CONTROLS)))
     return Block(tuple(lines), (label, f"{one.n} tickets", survivors))
 
 
@@ -138,8 +147,7 @@ def _value(name: str, value: float | None) -> str:
     return "< 0.001" if name == "cochran_q_p" and value < 0.001 else figures.score(value)
 
 
-def _chance(name: str, observed: Observed, control: str) -> str:
-    drawn = observed.by_chance.get(control)
+def _chance(name: str, drawn: Chance | None) -> str:
     if drawn is None:
         return figures.MISSING
     mean, low, high = (_value(name, part) for part in (drawn.mean, drawn.low, drawn.high))
