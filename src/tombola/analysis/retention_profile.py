@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from tombola.foundations.json_dataclasses import JsonRecord
-from tombola.pruning.search import Search
+from tombola.pruning.search.records import Search
 from tombola.tasks.base import Predictions, Task
 from tombola.tasks.language.abilities.retention import Measured, Retained
 
@@ -19,8 +19,8 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """One ability of one pruned model.
+class AbilityRetention:
+    """Retention of one ability in one pruned model.
 
     Attributes:
         raw, raw_low, raw_high: its raw score (accuracy, or bits per byte) with the 95 % bootstrap interval.
@@ -38,39 +38,39 @@ class Kept:
 
     @classmethod
     def of(cls, found: Retained) -> Self:
-        """From what was measured."""
+        """Build it from a measured retention."""
         pruned = found.pruned
         return cls(pruned.raw, pruned.raw_low, pruned.raw_high, found.share, found.low, found.high)
 
 
 @dataclass(frozen=True)
 class Point:
-    """One iteration of a search.
+    """Point of an ability's curve: one iteration of a search.
 
     Attributes:
         iteration: its number.
         sparsity: share of the prunable weights that is gone.
         weights: prunable weights that are left.
-        kept: what is left of the ability.
+        retained: what is left of the ability.
     """
 
     iteration: int
     sparsity: float
     weights: int
-    kept: Kept
+    retained: AbilityRetention
 
 
 @dataclass(frozen=True)
-class TicketKept:
-    """What a ticket has kept of an ability."""
+class TicketRetention:
+    """Retention of an ability in a ticket."""
 
     scored: Scored
-    kept: Kept
+    retained: AbilityRetention
 
 
 @dataclass(frozen=True)
 class Fall:
-    """Where an ability falls under a share of the full model's, by straight lines between the points of a search.
+    """Sparsity at which an ability falls under a threshold, by straight lines between the points of a search.
 
     Attributes:
         sparsity: where the share itself does; None if it never did.
@@ -82,7 +82,7 @@ class Fall:
     high: float | None
 
     def in_words(self, form: str = "{} % ({} to {})") -> str:
-        """In percent, `31 % (25 to 38)` or in another form; to the `end` of a search where the upper end never fell."""
+        """Percent, `31 % (25 to 38)` or in another form; to the `end` of a search where the upper end never fell."""
         if self.sparsity is None:
             return "never"
         low, high = 0.0 if self.low is None else self.low, self.high
@@ -93,7 +93,7 @@ class Fall:
 
 @dataclass(frozen=True)
 class AbilityCurve:
-    """One ability along a search.
+    """Curve of one ability along a search.
 
     Attributes:
         name, title: of the ability.
@@ -117,13 +117,13 @@ class AbilityCurve:
     full_low: float
     full_high: float
     points: tuple[Point, ...]
-    tickets: tuple[TicketKept, ...]
+    tickets: tuple[TicketRetention, ...]
     fall: Fall
 
 
 @dataclass(frozen=True)
 class RetentionProfile(JsonRecord):
-    """All abilities along one search.
+    """Curves of all abilities along one search.
 
     Attributes:
         method: of the search.
@@ -151,7 +151,7 @@ def retention_profile(
     seed: int = 0,
     resamples: int = 1000,
 ) -> RetentionProfile:
-    """What is left of each ability, iteration by iteration and ticket by ticket.
+    """Retention of each ability, iteration by iteration and ticket by ticket.
 
     Args:
         task: one with abilities.
@@ -173,7 +173,7 @@ def retention_profile(
     curves = []
     for number, ability in enumerate(task.abilities):
         points = tuple(
-            Point(step.iteration, step.sparsity, step.weights, Kept.of(kept[number]))
+            Point(step.iteration, step.sparsity, step.weights, AbilityRetention.of(kept[number]))
             for step, kept in zip(found.passes[1:], along, strict=True)
         )
         was: Measured = whole[number].full
@@ -189,7 +189,9 @@ def retention_profile(
                 full_low=was.raw_low,
                 full_high=was.raw_high,
                 points=points,
-                tickets=tuple(TicketKept(scored, Kept.of(kept[number])) for scored, kept in of_tickets.items()),
+                tickets=tuple(
+                    TicketRetention(scored, AbilityRetention.of(kept[number])) for scored, kept in of_tickets.items()
+                ),
                 fall=fall(points, threshold),
             )
         )
@@ -197,10 +199,10 @@ def retention_profile(
 
 
 def fall(points: Sequence[Point], threshold: float) -> Fall:
-    """Where the share that is kept, and either end of its interval, fall under the threshold along a search."""
+    """Sparsity at which the retained share, and either end of its interval, fall under the threshold along a search."""
     return Fall(
         *(
-            crossing([(point.sparsity, getattr(point.kept, name)) for point in points], threshold)
+            crossing([(point.sparsity, getattr(point.retained, name)) for point in points], threshold)
             for name in ("share", "low", "high")
         )
     )

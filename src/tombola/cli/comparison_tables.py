@@ -8,10 +8,10 @@ from rich.text import Text
 
 from tombola.analysis.agreement.coefficients import STATISTICS
 from tombola.analysis.agreement.comparison import CONTROLS, Comparison, KindComparison, TicketKindComparison
-from tombola.analysis.agreement.null_distribution import Chance
+from tombola.analysis.agreement.null_distribution import NullDistribution
 from tombola.analysis.agreement.overlap import Overlap
 from tombola.analysis.agreement.survival import Density
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.labels import kind_title
 
 _COLUMNS: Mapping[str, str] = {
@@ -33,7 +33,7 @@ _WHAT = (
 
 
 def tables(comparison: Comparison) -> Iterator[RenderableType]:
-    """What people see of a comparison, one thing after the other."""
+    """Terminal tables of a comparison, one after the other."""
     reasons: dict[str, None] = {}
     for kind, one in comparison.kinds.items():
         yield Text(f"{kind}, {one.architecture}", style="bold")
@@ -76,7 +76,7 @@ def _add(table: Table, title: str, comparison: KindComparison, reasons: dict[str
     cells[-1] += f" of {comparison.pairs}" if comparison.pairs_not_rejected is not None else ""
     table.add_row(Text(title), Text(str(comparison.n)), *map(Text, cells))
     for control in CONTROLS:
-        distributions = comparison.by_chance.get(control)
+        distributions = comparison.null_distribution.get(control)
         if distributions is not None and comparison.n > 1:
             values = ["", *(_interval(name, distributions[name]) for name in STATISTICS)]
             table.add_row(Text(_CONTROLS[control]), "", *map(Text, values), style="dim")
@@ -87,12 +87,16 @@ def _value(name: str, value: float | None) -> str:
         return "undefined"
     if name in _COUNTS:
         # Heads by one decimal, weights in millions.
-        return figures.short_count(value) if value >= 10_000 else f"{value:,.1f}".removesuffix(".0")
+        return number_format.short_count(value) if value >= 10_000 else f"{value:,.1f}".removesuffix(".0")
     return f"{value:.3f}" if value >= 0.0005 or not name.endswith("_p") else f"{value:.0e}"
 
 
-def _interval(name: str, chance: Chance | None) -> str:
-    return "" if chance is None else f"{_value(name, chance.low)} – {_value(name, chance.high)}"
+def _interval(name: str, null_distribution: NullDistribution | None) -> str:
+    return (
+        ""
+        if null_distribution is None
+        else f"{_value(name, null_distribution.low)} – {_value(name, null_distribution.high)}"
+    )
 
 
 def _matrix(overlap: Overlap, reasons: dict[str, None]) -> Table:
@@ -101,7 +105,7 @@ def _matrix(overlap: Overlap, reasons: dict[str, None]) -> Table:
     for task in overlap.tasks:
         table.add_column(Text(task), justify="right")
     reasons |= dict.fromkeys(one.reason for one in overlap.undefined)
-    random = overlap.by_chance["random"]
+    random = overlap.null_distribution["random"]
     for row, task in enumerate(overlap.tasks):
         shown = []
         for column, jaccard in enumerate(overlap.jaccard[row]):

@@ -1,7 +1,8 @@
-"""Whether a denoiser's passes fit into memory, asked before they begin rather than found out hours later."""
+"""Memory check of a denoiser's passes before they begin, rather than a failure hours later."""
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import psutil
@@ -9,23 +10,37 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from tombola.architectures.denoisers import denoiser_inputs
 from tombola.architectures.parameters import dtype_of
-from tombola.checkpoints import denoisers
-from tombola.foundations import resources as machine
+from tombola.foundations import resources
 from tombola.foundations.errors import TombolaError
 from tombola.profiling.tensor_memory import LiveBytes, bytes_of
-from tombola.study.config import StudyConfig
 from tombola.subnetworks.subnetwork import structural_copy
-from tombola.tasks.base import Task
-from tombola.tasks.images.task import ImageTask
 
 Work = Literal["sampling", "importance", "training"]
-"""What passes are for: the images alone; gradients of gates; gradients of weights, and AdamW's two values of each."""
+"""Purpose of passes: the images alone; gradients of gates; gradients of weights, and AdamW's two values of each."""
 _LEVELS = 4
 """Timesteps of a held-out image, whose graphs live together until the gates have their gradients."""
 
 
-def needed(model: nn.Module, batch: int, work: Work = "sampling", *, levels: int = 1, size: int | None = None) -> int:
+@dataclass(frozen=True)
+class BatchSizes:
+    """Images that pass at a time.
+
+    Attributes:
+        training: where weights are trained.
+        evaluation: where the model is judged, or the importance of its sites is taken.
+        side: of the images, or latents, that the model sees; None for its configuration's.
+    """
+
+    training: int
+    evaluation: int
+    side: int | None = None
+
+
+def pass_memory(
+    model: nn.Module, batch: int, work: Work = "sampling", *, levels: int = 1, size: int | None = None
+) -> int:
     """Bytes that passes of a batch take beyond the model's weights, estimated without any being allocated.
 
     Args:
@@ -45,7 +60,7 @@ def needed(model: nn.Module, batch: int, work: Work = "sampling", *, levels: int
     with torch.set_grad_enabled(gradients), FakeTensorMode(allow_non_fake_inputs=True):
         blank = blank.to_empty(device="cpu")
         blank.requires_grad_(work == "training")
-        inputs: dict[str, Any] = denoisers.random_inputs(blank, batch, size)
+        inputs: dict[str, Any] = denoiser_inputs(blank, batch, size)
         if gradients:
             first = next(iter(inputs))
             inputs[first].requires_grad_()
@@ -70,15 +85,15 @@ def check(
 ) -> None:
     """Warn where a denoiser's passes may not fit into memory.
 
-    Arguments are those of `needed`; the model's weights are in memory already. What it returned for them goes as
+    Arguments are those of `pass_memory`; the model's weights are in memory already. What it returned for them goes as
     `need`, where it was asked.
 
     Raises:
         TombolaError: they cannot fit.
     """
     if need is None:
-        need = needed(model, batch, work, levels=levels, size=size)
-    free, most = free_and_most(device)
+        need = pass_memory(model, batch, work, levels=levels, size=size)
+    free, most = free_and_total_memory(device)
     what = (
         f"{work} with {batch} images at a time takes about {_gb(need)} beyond the {_gb(bytes_of(model))} of weights "
         f"({dtype_of(model)})".replace("torch.", "")
@@ -90,40 +105,36 @@ def check(
         warnings.warn(f"{what}, and {_gb(free)} of {device.type}'s memory are free; {mend} if it fails", stacklevel=2)
 
 
-def check_heaviest(
-    model: nn.Module, task: Task, config: StudyConfig, device: torch.device, works: Sequence[Work]
-) -> None:
-    """The same of all that a step, or a study, will do with a denoiser: of that which takes most.
+def check_heaviest_pass(model: nn.Module, sizes: BatchSizes, device: torch.device, works: Sequence[Work]) -> None:
+    """Check all that a step, or a study, will do with a denoiser: the passes that take most.
 
     Args:
         model: the denoiser, on its device.
-        task: what it is judged on.
-        config: says how many images pass at a time.
-        device: where they pass.
+        sizes: what passes at a time.
+        device: where it passes.
         works: all that is done with it.
 
     Raises:
         TombolaError: it cannot fit.
     """
-    size = max(task.seen[1:]) if isinstance(task, ImageTask) else None
 
     def passes(work: Work) -> dict[str, Any]:
-        batch = config.batch_size if work == "training" else config.eval_batch_size
-        return {"batch": batch, "work": work, "levels": _LEVELS if work == "importance" else 1, "size": size}
+        batch = sizes.training if work == "training" else sizes.evaluation
+        return {"batch": batch, "work": work, "levels": _LEVELS if work == "importance" else 1, "size": sizes.side}
 
-    needs = {work: needed(model, **passes(work)) for work in works}
+    needs = {work: pass_memory(model, **passes(work)) for work in works}
     heaviest = max(needs, key=needs.__getitem__)
     check(model, device=device, need=needs[heaviest], **passes(heaviest))
 
 
-def free_and_most(device: torch.device) -> tuple[int, int]:
+def free_and_total_memory(device: torch.device) -> tuple[int, int]:
     """Bytes that are free on a device, and the most that could be: other processes may give some back on a CPU."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         # What PyTorch keeps in reserve is ours.
         own = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return free + own, free + own
-    return min(int(psutil.virtual_memory().available), machine.memory()), machine.memory()
+    return min(int(psutil.virtual_memory().available), resources.memory()), resources.memory()
 
 
 def _gb(size: int) -> str:

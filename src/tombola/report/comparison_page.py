@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 
 from tombola.analysis.agreement.comparison import Comparison, TicketKindComparison
-from tombola.analysis.agreement.null_distribution import Chance
+from tombola.analysis.agreement.null_distribution import NullDistribution
 from tombola.analysis.agreement.overlap import Overlap
 from tombola.analysis.agreement.survival import KindSurvival, SiteSurvival
 from tombola.architectures.layer_names import Places
-from tombola.report import charts
-from tombola.report import number_format as figures
-from tombola.report.html.figure_registry import Gallery
+from tombola.report import charts, number_format
+from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import beside, figure, section
 from tombola.report.html.markup import Html, element, join
 from tombola.report.html.page import document, ending, heading
@@ -18,28 +17,28 @@ from tombola.report.sections.agreement import agreement, agreements
 from tombola.tickets.ticket import TicketKind, kinds_in_words
 
 
-def comparison_page(comparison: Comparison, gallery: Gallery) -> str:
-    """The page as HTML; `gallery` takes its charts and tables."""
+def comparison_page(comparison: Comparison, registry: FigureRegistry) -> str:
+    """The page as HTML; `registry` takes its charts and tables."""
     tasks = list(dict.fromkeys(task for of_kind in comparison.kinds.values() for task in of_kind.tasks))
     found = list(agreements(comparison))
     parts = [
-        *(_survival(kind, of_kind, gallery) for kind, of_kind in comparison.kinds.items()),
-        agreement([one for one in found if one.task], gallery),
-        _overlaps(comparison, gallery),
-        agreement([one for one in found if not one.task], gallery, several="tasks"),
+        *(_survival(kind, of_kind, registry) for kind, of_kind in comparison.kinds.items()),
+        agreement([one for one in found if one.task], registry),
+        _overlaps(comparison, registry),
+        agreement([one for one in found if not one.task], registry, several="tasks"),
     ]
     n = sum(len(task.tickets) for of_kind in comparison.kinds.values() for task in of_kind.tasks.values())
     title = join("Tickets of ", element("span", and_words(tasks)))
     facts = [
-        figures.plural(len(tasks), "task"),
-        figures.plural(n, "ticket"),
-        f"{figures.count(comparison.draws)} random tickets of each kind",
+        number_format.plural(len(tasks), "task"),
+        number_format.plural(n, "ticket"),
+        f"{number_format.count(comparison.draws)} random tickets of each kind",
     ]
     main = join(*(part for part in parts if part is not None))
     return document(f"Tickets of {and_words(tasks)}", heading(title, facts), main, ending("Made by Tombola."))
 
 
-def _survival(kind: TicketKind, comparison: TicketKindComparison, gallery: Gallery) -> Html | None:
+def _survival(kind: TicketKind, comparison: TicketKindComparison, registry: FigureRegistry) -> Html | None:
     """For each task a map of its heads with their layers' MLPs."""
     if "heads" not in kind:
         return None
@@ -48,7 +47,7 @@ def _survival(kind: TicketKind, comparison: TicketKindComparison, gallery: Galle
         sites = {site: KindSurvival(its.survival or (), its.jaccard) for site, its in one.agreement.items()}
         survival = SiteSurvival(kind, len(one.tickets), sites)
         chart = charts.survival_grid(survival, Places())
-        plot = gallery.plot(
+        plot = registry.plot(
             chart, f"survivors-{kind.replace('+', '-')}-{len(found)}", f"Heads that survive in the tickets of {task}"
         )
         found.append(figure(task, _about(survival), plot))
@@ -58,23 +57,23 @@ def _survival(kind: TicketKind, comparison: TicketKindComparison, gallery: Galle
 
 def _about(survival: SiteSurvival) -> str:
     parts = [
-        f"{figures.count(round(one.mean, 1))} of {figures.count(one.total)} {kind_title(site)}, "
-        f"{figures.count(one.everywhere)} of them in every ticket"
+        f"{number_format.count(round(one.mean, 1))} of {number_format.count(one.total)} {kind_title(site)}, "
+        f"{number_format.count(one.everywhere)} of them in every ticket"
         for site, one in survival.sites.items()
     ]
     return f"{and_words(parts)}."
 
 
-def _overlaps(comparison: Comparison, gallery: Gallery) -> Html | None:
+def _overlaps(comparison: Comparison, registry: FigureRegistry) -> Html | None:
     found = []
     for kind, of_kind in comparison.kinds.items():
         for site, overlap in of_kind.overlap.items() if len(of_kind.tasks) > 1 else ():
-            random = overlap.by_chance["random"]
+            random = overlap.null_distribution["random"]
             drawn = random.jaccard if random else ((None,) * len(overlap.tasks),) * len(overlap.tasks)
             notes = [[_note(one) for one in row] for row in drawn]
             chart = charts.task_matrix(overlap.tasks, overlap.jaccard, notes, f"shared {kind_title(site)} (Jaccard)")
             label = f"Share of {kind_title(site)} that the tickets of two tasks have in common"
-            plot = gallery.plot(chart, f"overlap-{kind.replace('+', '-')}-{site}", label)
+            plot = registry.plot(chart, f"overlap-{kind.replace('+', '-')}-{site}", label)
             title = f"{KIND_TITLES[kind]}: {kind_title(site)}" if kind != "weights" else "Weights"
             found.append(figure(title, _about_overlap(overlap), plot))
     if not found:
@@ -86,10 +85,10 @@ def _overlaps(comparison: Comparison, gallery: Gallery) -> Html | None:
     return section("Do two tasks keep the same?", beside(*found), lead=lead)
 
 
-def _note(drawn: Chance | None) -> str:
+def _note(drawn: NullDistribution | None) -> str:
     if drawn is None:
-        return figures.MISSING
-    return f"{figures.share(drawn.mean)}, 95 % from {figures.share(drawn.low)} to {figures.share(drawn.high)}"
+        return number_format.MISSING
+    return "{}, 95 % from {} to {}".format(*map(number_format.share, (drawn.mean, drawn.low, drawn.high)))
 
 
 def _about_overlap(overlap: Overlap) -> str:
@@ -100,16 +99,16 @@ def _about_overlap(overlap: Overlap) -> str:
     between = [value for i, j in pairs if (value := values[i][j]) is not None]
     parts = []
     if within and between:
-        inner, outer = (figures.share(_mean(shares)) for shares in (within, between))
+        inner, outer = (number_format.share(_mean(shares)) for shares in (within, between))
         parts.append(f"On average, two seeds of one task share {inner}, two tasks {outer}.")
-    if random := overlap.by_chance["random"]:
+    if random := overlap.null_distribution["random"]:
         beyond = sum(
             (value := values[i][j]) is not None and (one := random.jaccard[i][j]) is not None and value > one.high
             for i, j in pairs
         )
         parts.append(
-            f"{figures.count(beyond)} of {figures.plural(len(pairs), 'pair')} of tasks share more than 97.5 % of "
-            "random tickets of their sizes do."
+            f"{number_format.count(beyond)} of {number_format.plural(len(pairs), 'pair')} of tasks share more than "
+            "97.5 % of random tickets of their sizes do."
         )
     return " ".join(parts)
 

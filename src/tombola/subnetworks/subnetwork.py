@@ -1,4 +1,4 @@
-"""A ticket made flesh: a model of which only the ticket's part works, by masking it or by really removing the rest."""
+"""Subnetworks: models in which only a ticket's part works, by masking the rest or by removing it."""
 
 import copy
 import itertools
@@ -9,10 +9,10 @@ from torch import nn
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.subnetworks.structured_removal import (
-    cut_channels,
-    cut_heads,
-    cut_mlp,
     join_biases,
+    remove_channels,
+    remove_heads,
+    remove_mlp,
     restore_channels,
     restore_heads,
     restore_mlp,
@@ -23,7 +23,7 @@ from tombola.tickets.ticket import BLOCK, Ticket, TicketKind, every_site
 
 @dataclass(frozen=True)
 class Subnetwork:
-    """A model and the ticket that it realises.
+    """Subnetwork: a model and the ticket that it realises.
 
     Attributes:
         model: the model to call. It shares what it can with the model that it was made from.
@@ -39,12 +39,12 @@ class Subnetwork:
 
     @property
     def gated(self) -> bool:
-        """Whether sites that the ticket pruned are still there and need gates at zero."""
+        """True if sites that the ticket pruned are still there and need gates at zero."""
         return self.ticket.kind != "weights" and self.present != self.ticket
 
 
 def whole(model: nn.Module, kind: TicketKind | None = None, block: int = BLOCK) -> Subnetwork:
-    """The full model as a subnetwork of itself; `kind` and `block` say which sites it is seen as.
+    """Whole model as a subnetwork of itself; `kind` and `block` say which sites it is seen as.
 
     By default heads and MLPs, in a convolutional network heads and channels.
 
@@ -52,12 +52,12 @@ def whole(model: nn.Module, kind: TicketKind | None = None, block: int = BLOCK) 
         TombolaError: unknown architecture, or no such blocks of neurons.
     """
     anatomy = dissect(model)
-    everything = Ticket.everything(anatomy, every_site(anatomy) if kind is None else kind, block)
-    return Subnetwork(model, anatomy, everything, everything)
+    full_ticket = Ticket.full(anatomy, every_site(anatomy) if kind is None else kind, block)
+    return Subnetwork(model, anatomy, full_ticket, full_ticket)
 
 
 def masked(model: nn.Module, ticket: Ticket) -> Subnetwork:
-    """The ticket with everything else switched off: gates at zero for sites, zeros for weights.
+    """Masked subnetwork: everything but the ticket switched off, by gates at zero for sites and zeros for weights.
 
     `model` itself is not changed: weights are masked in a copy that shares the parameters that no mask touches. A
     pruned weight is +0.0, whatever it was.
@@ -75,11 +75,11 @@ def masked(model: nn.Module, ticket: Ticket) -> Subnetwork:
         module = copied.get_submodule(matrix.parameter.removesuffix(".weight"))
         # A product would leave -0.0 where a negative weight was, and NaN where an infinite one was.
         module.weight = nn.Parameter(parameter.detach().where(mask, 0.0), parameter.requires_grad)
-    return Subnetwork(copied, anatomy, ticket, Ticket.everything(anatomy, every_site(anatomy)))
+    return Subnetwork(copied, anatomy, ticket, Ticket.full(anatomy, every_site(anatomy)))
 
 
 def shrunk(model: nn.Module, ticket: Ticket, *, empty: bool = True) -> Subnetwork:
-    """The ticket with the pruned sites removed from the network: the same function, in fewer operations.
+    """Shrunk subnetwork: pruned sites removed from the network; the same function in fewer operations.
 
     `model` itself is not changed; parameters that no cut touches are shared with it. A sublayer that loses all its
     heads keeps the bias of its attention output; where it does not run without heads (decoders, for their KV cache),
@@ -102,12 +102,12 @@ def shrunk(model: nn.Module, ticket: Ticket, *, empty: bool = True) -> Subnetwor
     copied = structural_copy(model)
     kept = ticket.kept(anatomy)
     for row, heads in zip(anatomy.attentions, kept.heads, strict=True):
-        cut_heads(copied, row, heads)
+        remove_heads(copied, row, heads)
     separate_biases(copied, anatomy.attentions, kept.heads)
     for mlp, neurons, stays in zip(anatomy.feed_forwards, kept.neurons, kept.mlps.tolist(), strict=True):
-        cut_mlp(copied, mlp, neurons, stays=stays)
+        remove_mlp(copied, mlp, neurons, stays=stays)
     for residual, groups in zip(anatomy.residuals, kept.channels, strict=True):
-        cut_channels(copied, residual, groups)
+        remove_channels(copied, residual, groups)
     return Subnetwork(copied, anatomy, ticket, ticket)
 
 

@@ -1,9 +1,8 @@
 """Fine-tuning, and training again under a ticket: one loop, one recipe."""
 
 import copy
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,36 +18,7 @@ from tombola.subnetworks.subnetwork import Subnetwork, shrunk
 from tombola.tasks.base import Task
 from tombola.tickets.ticket import Ticket
 from tombola.training.lora import LowRank, adapters
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a model is fine-tuned: AdamW, linear warm-up and decay, clipped gradients.
-
-    The defaults are usual for BERT on GLUE (Devlin et al. 2019). Biases and norms do not decay.
-    """
-
-    epochs: int = 3
-    learning_rate: float = 2e-5
-    batch_size: int = 32
-    weight_decay: float = 0.01
-    warmup_ratio: float = 0.1
-    max_grad_norm: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1 or not 0 < self.learning_rate < math.inf:
-            raise TombolaError(
-                f"a recipe needs at least one epoch, a batch of at least one and a positive learning rate, not {self}"
-            )
-        if not (0 <= self.weight_decay < math.inf and 0 <= self.warmup_ratio <= 1 and self.max_grad_norm > 0):
-            raise TombolaError(
-                "a recipe needs a weight_decay of 0 or more, a warmup_ratio from 0 to 1 and a max_grad_norm above 0, "
-                f"not {self}"
-            )
-
-    def steps(self, examples: int) -> int:
-        """Optimizer steps over so many training examples."""
-        return self.epochs * -(-examples // self.batch_size)
+from tombola.training.recipe import Recipe
 
 
 def train(
@@ -57,7 +27,7 @@ def train(
     recipe: Recipe | None = None,
     *,
     seed: int = 0,
-    hold: Ticket | None = None,
+    mask_ticket: Ticket | None = None,
     first_step: int = 0,
     at_step: tuple[int, Callable[[nn.Module], None]] | None = None,
     precision: Precision = "fp32",
@@ -72,7 +42,7 @@ def train(
         task: gives data and loss.
         recipe: how.
         seed: of order and dropout.
-        hold: a ticket of weights whose pruned weights are zero already and stay exactly zero.
+        mask_ticket: a ticket of weights whose pruned weights are zero already and stay exactly zero.
         first_step: optimizer steps of the recipe to skip, for weights rewound to that step.
         at_step: (k, callback): call back with the model as it is after k steps.
         precision: of the forward passes.
@@ -88,7 +58,7 @@ def train(
     if at_step is not None and not 0 <= at_step[0] < total:
         raise TombolaError(f"cannot save step {at_step[0]}: the recipe has {total} steps; choose an earlier one")
     device = device_of(model)
-    masks = [] if hold is None else _masks(model, hold)
+    masks = [] if mask_ticket is None else _masks(model, mask_ticket)
     optimizer = _optimizer(model, recipe, device)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, _linear(round(recipe.warmup_ratio * total), total, first_step)
@@ -160,22 +130,22 @@ def retrain(
     """
     part = shrunk(model, ticket)
     part = replace(part, model=copy.deepcopy(part.model))
-    hold = ticket if ticket.kind == "weights" else None
+    mask_ticket = ticket if ticket.kind == "weights" else None
     recipe = recipe or Recipe()
     options: dict[str, Any] = {"seed": seed, "first_step": first_step, "precision": precision, "progress": progress}
     if low_rank is None:
-        train(part.model, task, recipe, hold=hold, **options)
+        train(part.model, task, recipe, mask_ticket=mask_ticket, **options)
         return part
-    with adapters(part.model, part.anatomy, low_rank.rank, hold=hold, seed=seed):
+    with adapters(part.model, part.anatomy, low_rank.rank, mask_ticket=mask_ticket, seed=seed):
         train(part.model, task, replace(recipe, learning_rate=low_rank.learning_rate), **options)
     return part
 
 
-def _masks(model: nn.Module, hold: Ticket) -> list[tuple[nn.Parameter, Tensor]]:
+def _masks(model: nn.Module, mask_ticket: Ticket) -> list[tuple[nn.Parameter, Tensor]]:
     anatomy = dissect(model)
-    hold.check(anatomy)
+    mask_ticket.check(anatomy)
     return [
-        (parameter, hold.masks[matrix.name].to(parameter.device, parameter.dtype))
+        (parameter, mask_ticket.masks[matrix.name].to(parameter.device, parameter.dtype))
         for matrix, parameter in anatomy.prunable(model)
     ]
 

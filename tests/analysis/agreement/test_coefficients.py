@@ -21,7 +21,7 @@ from tombola.analysis.agreement.coefficients import (
     agreement,
     agreement_by_counts,
 )
-from tombola.analysis.agreement.pairwise_overlap import Shared, all_pairs
+from tombola.analysis.agreement.pairwise_overlap import PairwiseOverlap, all_pairs
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -55,8 +55,12 @@ def kappa(rows: Masks) -> float | None:
         return None
     agree = [sum(a == b for a, b in combinations(site, 2)) / math.comb(n, 2) for site in sites]
     share = sum(map(sum, rows)) / (n * len(sites))
-    by_chance = share**2 + (1 - share) ** 2
-    return None if by_chance == 1 else float((sum(agree) / len(agree) - by_chance) / (1 - by_chance))
+    null_distribution = share**2 + (1 - share) ** 2
+    return (
+        None
+        if null_distribution == 1
+        else float((sum(agree) / len(agree) - null_distribution) / (1 - null_distribution))
+    )
 
 
 def alpha(rows: Masks) -> float | None:
@@ -131,7 +135,7 @@ def test_against_plain_loops(rows: Masks) -> None:
 def test_what_tickets_share_says_the_same_as_the_libraries(rows: Masks) -> None:
     array = np.array(rows, dtype=bool)
     by_library, pairs = agreement(array), all_pairs(len(rows))
-    by_counts = agreement_by_counts(Shared.of(array), by_library.super_survivors, pairs)
+    by_counts = agreement_by_counts(PairwiseOverlap.of(array), by_library.super_survivors, pairs)
     assert by_counts.undefined == by_library.undefined
     for name in STATISTICS:
         value = getattr(by_library, name)

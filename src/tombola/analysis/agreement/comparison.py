@@ -10,14 +10,22 @@ from typing import ClassVar
 import numpy as np
 
 from tombola.analysis.agreement.coefficients import STATISTICS, Agreement, agreement, agreement_by_counts
-from tombola.analysis.agreement.null_distribution import DRAWS, Batch, Chance, Group, chance, measure, random_sites
+from tombola.analysis.agreement.null_distribution import (
+    DRAWS,
+    Batch,
+    Group,
+    NullDistribution,
+    measure,
+    null_distribution,
+    random_sites,
+)
 from tombola.analysis.agreement.overlap import Overlap, crossed_pairs, overlap
-from tombola.analysis.agreement.pairwise_overlap import LEVEL, Array, Shared, all_pairs
+from tombola.analysis.agreement.pairwise_overlap import LEVEL, Array, PairwiseOverlap, all_pairs
 from tombola.analysis.agreement.survival import Density, Rows, densities, mean_densities, rows_of
 from tombola.analysis.agreement.weight_overlap import LARGEST, PackedMasks, count, random_weights
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.json_dataclasses import JsonRecord
-from tombola.tickets.find_tickets import Found, gather
+from tombola.tickets.find_tickets import FoundTicket, find_tickets
 from tombola.tickets.ticket import Ticket, TicketKind
 
 CONTROLS = ("random", "random-layerwise")
@@ -32,22 +40,22 @@ class KindComparison(Agreement):
     """Agreement of several tickets on one kind of site, or on weights, beside that of random tickets.
 
     Attributes:
-        by_chance: kind of random ticket → statistic → its distribution, None where it has none; None for random tickets
-            that are not drawn, whose reason stands in `undefined`.
+        null_distribution: kind of random ticket → statistic → its distribution, None where it has none; None for
+            random tickets that are not drawn, whose reason stands in `undefined`.
         survival: share of the tickets in which each site survives, in rows as in the mask; None for weights, and for
             tickets of several tasks; the next two likewise.
         survival_deviation: standard deviation over the tickets of each site's survival, 0 or 1.
         super_survivor_sites: row and place there of every site that survives in all tickets.
     """
 
-    by_chance: Mapping[str, Mapping[str, Chance | None] | None]
+    null_distribution: Mapping[str, Mapping[str, NullDistribution | None] | None]
     survival: Rows | None = None
     survival_deviation: Rows | None = None
     super_survivor_sites: tuple[tuple[int, int], ...] | None = None
 
-    def chances(self, statistic: str) -> dict[str, Chance]:
+    def null_distributions(self, statistic: str) -> dict[str, NullDistribution]:
         """Kind of random ticket → distribution of a statistic; without those that have none."""
-        drawn = {control: (self.by_chance.get(control) or {}).get(statistic) for control in CONTROLS}
+        drawn = {control: (self.null_distribution.get(control) or {}).get(statistic) for control in CONTROLS}
         return {control: found for control, found in drawn.items() if found is not None}
 
 
@@ -122,24 +130,25 @@ def compare(
     """Compare the tickets in some folders; needs no model.
 
     Args:
-        places, ticket: as in `gather`.
+        places, ticket: as in `find_tickets`.
         draws, seed: of the random tickets that everything is held against.
         relative_to: folder from which the tickets' folders are named; by default they are named as they were given.
 
     Raises:
-        TombolaError: as in `gather`; a ticket is damaged; or draws or seed is no sensible number.
+        TombolaError: as in `find_tickets`; a ticket is damaged; or draws or seed is no sensible number.
     """
     if draws < 1:
         raise TombolaError(f"{draws} draws give no distribution; take 1000, or some other number from 1")
     if seed < 0:
         raise TombolaError(f"the seed of the draws must be a whole number from 0, not {seed}")
-    kinds = {kind: _of_kind(kind, tasks, draws, seed, relative_to) for kind, tasks in gather(places, ticket).items()}
+    found = find_tickets(places, ticket)
+    kinds = {kind: _of_kind(kind, tasks, draws, seed, relative_to) for kind, tasks in found.items()}
     return Comparison(draws, seed, LEVEL, kinds)
 
 
 @dataclass(frozen=True)
 class _Setting:
-    """What is compared: names of tasks, the numbers of their tickets, draws and their seed."""
+    """Tickets to compare: names of tasks, the numbers of their tickets, draws and their seed."""
 
     tasks: tuple[str, ...]
     members: tuple[Array, ...]
@@ -148,7 +157,7 @@ class _Setting:
 
     @cached_property
     def crossed(self) -> Mapping[tuple[int, int], Array]:
-        """For every two tasks, the pairs of tickets between them."""
+        """Pairs of tickets between every two tasks."""
         return crossed_pairs(self.members)
 
     @cached_property
@@ -171,7 +180,7 @@ class _OfSite:
 
 
 def _of_kind(
-    kind: TicketKind, tasks: Mapping[str, Sequence[Found]], draws: int, seed: int, home: Path | None
+    kind: TicketKind, tasks: Mapping[str, Sequence[FoundTicket]], draws: int, seed: int, home: Path | None
 ) -> TicketKindComparison:
     bounds = np.cumsum([0, *(len(found) for found in tasks.values())])
     members = [np.arange(first, last) for first, last in pairwise(bounds.tolist())]
@@ -197,7 +206,7 @@ def _from(folder: Path, home: Path | None) -> Path:
     return folder if home is None else folder.relative_to(home)
 
 
-def _of_sites(tasks: Mapping[str, Sequence[Found]], setting: _Setting) -> dict[str, _OfSite]:
+def _of_sites(tasks: Mapping[str, Sequence[FoundTicket]], setting: _Setting) -> dict[str, _OfSite]:
     found = [one for several in tasks.values() for one in several]
     tickets = [one.load() for one in found]
     _check_shapes(found, tickets)
@@ -221,7 +230,7 @@ def _of_site(masks: Array, number: int, setting: _Setting) -> _OfSite:
         for group in setting.groups
     ]
     missing = {"random-layerwise": LAYERS_OF_ONE} if masks.shape[-1] == 1 else {}
-    found = _against_chance(observed, Shared.of(flat), draw, missing, setting)
+    found = _against_null(observed, PairwiseOverlap.of(flat), draw, missing, setting)
     of_tasks = (_with_survival(found.groups[task], masks[members]) for task, members in enumerate(setting.members))
     return replace(found, groups=(*of_tasks, *found.groups[len(setting.tasks) :]))
 
@@ -236,7 +245,7 @@ def _with_survival(one: KindComparison, masks: Array) -> KindComparison:
     )
 
 
-def _of_weights(tasks: Mapping[str, Sequence[Found]], setting: _Setting) -> dict[str, _OfSite]:
+def _of_weights(tasks: Mapping[str, Sequence[FoundTicket]], setting: _Setting) -> dict[str, _OfSite]:
     matrices, packed = [], []
     for found in tasks.values():
         by_ticket = []
@@ -259,13 +268,13 @@ def _of_weights(tasks: Mapping[str, Sequence[Found]], setting: _Setting) -> dict
         for group, always in zip(setting.groups, counts.everywhere, strict=True)
     ]
     missing = dict.fromkeys(CONTROLS, TOO_MANY) if counts.shared.sites >= LARGEST else {}
-    of_weights = _against_chance(observed, counts.shared, draw, missing, setting)
+    of_weights = _against_null(observed, counts.shared, draw, missing, setting)
     return {"weights": replace(of_weights, matrices=tuple(matrices))}
 
 
-def _against_chance(
+def _against_null(
     observed: Sequence[Agreement],
-    shared: Shared,
+    shared: PairwiseOverlap,
     draw: Callable[[bool], Iterator[Batch]],
     missing: Mapping[str, str],
     setting: _Setting,
@@ -278,22 +287,24 @@ def _against_chance(
         for control in CONTROLS
     }
 
-    def by_chance(number: int, one: Agreement) -> dict[str, Mapping[str, Chance | None] | None]:
+    def beside_random(number: int, one: Agreement) -> dict[str, Mapping[str, NullDistribution | None] | None]:
         return {
             control: None
             if random is None
-            else {name: chance(random.groups[number][name], getattr(one, name)) for name in STATISTICS}
+            else {name: null_distribution(random.groups[number][name], getattr(one, name)) for name in STATISTICS}
             for control, random in drawn.items()
         }
 
     groups = (
-        KindComparison(**{**vars(one), "undefined": {**one.undefined, **missing}}, by_chance=by_chance(number, one))
+        KindComparison(
+            **{**vars(one), "undefined": {**one.undefined, **missing}}, null_distribution=beside_random(number, one)
+        )
         for number, one in enumerate(observed)
     )
     return _OfSite(tuple(groups), overlap(setting.tasks, shared, setting.crossed, drawn))
 
 
-def _check_shapes(found: Sequence[Found], tickets: Sequence[Ticket]) -> None:
+def _check_shapes(found: Sequence[FoundTicket], tickets: Sequence[Ticket]) -> None:
     """Tickets of one architecture may still differ in the size of their blocks of neurons."""
     shapes = [{kind: list(mask.shape) for kind, mask in ticket.masks.items()} for ticket in tickets]
     for one, ticket, its in zip(found, tickets, shapes, strict=True):

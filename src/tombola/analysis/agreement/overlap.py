@@ -7,8 +7,13 @@ from typing import TypeVar
 import numpy as np
 
 from tombola.analysis.agreement.coefficients import EMPTY
-from tombola.analysis.agreement.null_distribution import Chance, Drawn, chance, mean_shared
-from tombola.analysis.agreement.pairwise_overlap import Array, Shared, all_pairs
+from tombola.analysis.agreement.null_distribution import (
+    NullDistribution,
+    RandomTicketStatistics,
+    mean_shared,
+    null_distribution,
+)
+from tombola.analysis.agreement.pairwise_overlap import Array, PairwiseOverlap, all_pairs
 
 ONE_OF_A_TASK = "one ticket of this task only, so that there are no two to compare"
 
@@ -17,11 +22,11 @@ Matrix = tuple[tuple[T, ...], ...]
 
 
 @dataclass(frozen=True)
-class OverlapByChance:
+class OverlapNullDistribution:
     """Distributions over random tickets of the two matrices of an overlap; None where a value has none."""
 
-    jaccard: Matrix[Chance | None]
-    shared: Matrix[Chance | None]
+    jaccard: Matrix[NullDistribution | None]
+    shared: Matrix[NullDistribution | None]
 
 
 @dataclass(frozen=True)
@@ -40,19 +45,19 @@ class Overlap:
         tasks: rows and columns.
         jaccard: similarity of the two sets of survivors; None if undefined.
         shared: number of survivors that both have; None if there are no two tickets.
-        by_chance: kind of random ticket → the distributions; None where none are drawn.
+        null_distribution: kind of random ticket → the distributions; None where none are drawn.
         undefined: the pairs of tasks without a Jaccard similarity.
     """
 
     tasks: tuple[str, ...]
     jaccard: Matrix[float | None]
     shared: Matrix[float | None]
-    by_chance: Mapping[str, OverlapByChance | None]
+    null_distribution: Mapping[str, OverlapNullDistribution | None]
     undefined: tuple[UndefinedOverlap, ...]
 
 
 def crossed_pairs(members: Sequence[Array]) -> dict[tuple[int, int], Array]:
-    """For every two groups of tickets, and every group with itself, the pairs [pairs, 2] of tickets between them."""
+    """Pairs [pairs, 2] of tickets between every two groups, and within every group."""
     return {
         (row, column): members[row][all_pairs(len(members[row]))]
         if row == column
@@ -63,7 +68,10 @@ def crossed_pairs(members: Sequence[Array]) -> dict[tuple[int, int], Array]:
 
 
 def overlap(
-    tasks: Sequence[str], shared: Shared, crossed: Mapping[tuple[int, int], Array], drawn: Mapping[str, Drawn | None]
+    tasks: Sequence[str],
+    shared: PairwiseOverlap,
+    crossed: Mapping[tuple[int, int], Array],
+    drawn: Mapping[str, RandomTicketStatistics | None],
 ) -> Overlap:
     """The matrices of tasks.
 
@@ -80,17 +88,17 @@ def overlap(
         numbers = range(len(tasks))
         return tuple(tuple(value((min(row, column), max(row, column))) for column in numbers) for row in numbers)
 
-    def by_chance(random: Drawn) -> OverlapByChance:
-        return OverlapByChance(
-            matrix(lambda two: chance(random.jaccard[two], jaccard[two])),
-            matrix(lambda two: chance(random.shared[two], common[two])),
+    def beside_random(random: RandomTicketStatistics) -> OverlapNullDistribution:
+        return OverlapNullDistribution(
+            matrix(lambda two: null_distribution(random.jaccard[two], jaccard[two])),
+            matrix(lambda two: null_distribution(random.shared[two], common[two])),
         )
 
     return Overlap(
         tuple(tasks),
         matrix(jaccard.__getitem__),
         matrix(common.__getitem__),
-        {control: None if random is None else by_chance(random) for control, random in drawn.items()},
+        {control: None if random is None else beside_random(random) for control, random in drawn.items()},
         tuple(
             UndefinedOverlap((tasks[row], tasks[column]), EMPTY if len(crossed[row, column]) else ONE_OF_A_TASK)
             for (row, column), value in jaccard.items()

@@ -1,4 +1,4 @@
-"""How many survivors each two of several tickets share, and the statistics that follow from nothing else."""
+"""Counts of survivors that each two of several tickets share, and the statistics that follow from them alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ def all_pairs(tickets: int) -> Array:
 
 
 @dataclass(frozen=True)
-class Shared:
+class PairwiseOverlap:
     """Shared survivors of n tickets, for one set of tickets or, in leading dimensions, for many.
 
     Attributes:
@@ -37,16 +37,16 @@ class Shared:
     sites: int
 
     @classmethod
-    def of(cls, masks: Array) -> "Shared":
-        """Of masks [..., n, sites]."""
+    def of(cls, masks: Array) -> "PairwiseOverlap":
+        """Counts from masks [..., n, sites]."""
         # Floating point goes through BLAS; whole numbers are exact in it up to 2**53.
         values = masks.astype(np.float32 if masks.shape[-1] < 2**24 else np.float64)
         counts: Array = np.matmul(values, values.swapaxes(-1, -2))
         return cls(counts.astype(np.float64), masks.shape[-1])
 
-    def among(self, members: Sequence[int] | Array) -> "Shared":
-        """Of some of the tickets only."""
-        return Shared(self.counts[..., np.asarray(members)[:, None], np.asarray(members)], self.sites)
+    def among(self, members: Sequence[int] | Array) -> "PairwiseOverlap":
+        """Counts among some of the tickets only."""
+        return PairwiseOverlap(self.counts[..., np.asarray(members)[:, None], np.asarray(members)], self.sites)
 
     @property
     def tickets(self) -> int:
@@ -109,7 +109,7 @@ class Shared:
         return np.where((self.differing(pairs) > 0).any(axis=-1), len(pairs) - rejected, np.nan)
 
     def _disagreements(self) -> Array:
-        """Over sites, the sum of (tickets that keep it) x (tickets that do not), [...]; 0 for equal tickets."""
+        """Sum over sites of (tickets that keep it) x (tickets that do not), [...]; 0 for equal tickets."""
         found: Array = self.tickets * self.sizes.sum(axis=-1) - self.counts.sum(axis=(-2, -1))
         return found
 

@@ -1,4 +1,4 @@
-"""What survives in several tickets: the share in which each site does, super-survivors, the density of matrices."""
+"""Survival over several tickets: of each site, super-survivors, the density of matrices."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tombola.analysis.agreement.pairwise_overlap import Array, Shared, all_pairs
+from tombola.analysis.agreement.pairwise_overlap import Array, PairwiseOverlap, all_pairs
 from tombola.architectures.anatomy import Anatomy
 from tombola.foundations.errors import TombolaError
 from tombola.pruning import controls
@@ -34,12 +34,13 @@ class KindSurvival:
         rows: share of the tickets in which a site survives: a row of heads for every attention sublayer, of blocks of
             neurons for every MLP; an MLP is a row of one site.
         overlap: mean Jaccard similarity of two tickets' survivors; None for one ticket, and where two have none.
-        by_chance: sites that would survive in every ticket if each drew as many at random; None where nobody asked.
+        expected_by_chance: sites that would survive in every ticket if each drew as many at random; None where nobody
+            asked.
     """
 
     rows: Rows
     overlap: float | None = None
-    by_chance: float | None = None
+    expected_by_chance: float | None = None
 
     @property
     def total(self) -> int:
@@ -82,12 +83,12 @@ def site_survival(tickets: Sequence[Ticket]) -> SiteSurvival | None:
 def _survival(tickets: Sequence[Ticket], kind: str) -> KindSurvival:
     masks = np.stack([rows_of(ticket.masks[kind]) for ticket in tickets])
     n, sites = len(masks), masks[0].size
-    shared = Shared.of(masks.reshape(n, sites))
+    shared = PairwiseOverlap.of(masks.reshape(n, sites))
     overlap = float(shared.jaccard(all_pairs(n)))
     return KindSurvival(
         rows=tuple(tuple((row / n).tolist()) for row in masks.sum(axis=0)),
         overlap=None if math.isnan(overlap) else overlap,
-        by_chance=sites * math.prod((shared.sizes / sites).tolist()),
+        expected_by_chance=sites * math.prod((shared.sizes / sites).tolist()),
     )
 
 
@@ -143,7 +144,7 @@ def super_survivor_controls(tickets: Sequence[Ticket], seed: int, anatomy: Anato
 
 
 def _common(tickets: Sequence[Ticket]) -> dict[str, object]:
-    """What the provenance of all says alike, and the seeds of each."""
+    """Provenance that all tickets have in common, and the seed of each."""
     first = tickets[0].provenance
     alike = {
         key: first[key]

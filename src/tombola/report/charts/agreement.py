@@ -1,11 +1,11 @@
-"""How much tickets share beside what random ones of their sizes share."""
+"""Charts of what tickets share, beside random ones of their sizes."""
 
 from collections.abc import Sequence
 
 import altair as alt
 
 from tombola.analysis.agreement.comparison import CONTROLS, KindComparison
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.charts.marks import Datum, data, overlay
 from tombola.report.labels import TICKET_TITLES
 
@@ -23,8 +23,10 @@ def overlap_by_chance(found: Sequence[tuple[str, KindComparison]]) -> alt.LayerC
     points: list[Datum] = []
     for label, one in found:
         if one.jaccard is not None:
-            points.append({"label": label, "which": "good", "value": one.jaccard, "text": figures.share(one.jaccard)})
-        for control, drawn in one.chances("jaccard").items():
+            points.append(
+                {"label": label, "which": "good", "value": one.jaccard, "text": number_format.share(one.jaccard)}
+            )
+        for control, drawn in one.null_distributions("jaccard").items():
             rows.append(
                 {
                     "label": label,
@@ -33,7 +35,7 @@ def overlap_by_chance(found: Sequence[tuple[str, KindComparison]]) -> alt.LayerC
                     "mean": drawn.mean,
                     "low": drawn.low,
                     "high": drawn.high,
-                    "text": f"{figures.share(drawn.mean)} ({figures.share(drawn.low)} to {figures.share(drawn.high)})",
+                    "text": "{} ({} to {})".format(*map(number_format.share, (drawn.mean, drawn.low, drawn.high))),
                 }
             )
     labels = list(dict.fromkeys([str(row["label"]) for row in (*points, *rows)]))

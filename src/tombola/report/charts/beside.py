@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.charts.marks import Datum, data, overlay
 from tombola.report.labels import TICKET_TITLES
 from tombola.report.published import PublishedRow
@@ -13,7 +13,7 @@ from tombola.tickets.ticket import TICKETS
 
 
 def beside_published(pairs: Sequence[tuple[Summary, PublishedRow]], metric: str) -> alt.LayerChart:
-    """One line a ticket and stage: the paper's score as a hollow diamond with ± std, this study's as a disc.
+    """Chart beside the paper: its score of a ticket as a hollow diamond with ± std, this study's as a disc.
 
     Args:
         pairs: this study's summary and the published row of the same ticket.
@@ -71,7 +71,7 @@ def _title(summary: Summary) -> str:
 
 
 def _ours(summary: Summary) -> Datum:
-    text = f"{figures.score(summary.score)} {summary.spread}"
+    text = f"{number_format.score(summary.score)} {summary.spread}"
     return {
         "ticket": summary.ticket,
         "title": _title(summary),

@@ -6,7 +6,7 @@ import altair as alt
 
 from tombola.analysis.locality.random_curve import RandomPoint
 from tombola.architectures.layer_names import Places
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.charts.marks import Datum, data, overlay
 from tombola.report.labels import METHOD_TITLES
 from tombola.report.trajectory import Trajectory, left, phase, removed
@@ -34,7 +34,7 @@ def search_curves(
     best: tuple[str, float] | None = None,
     higher_is_better: bool = True,
 ) -> alt.LayerChart:
-    """One thin line a seed through the states that hold, with the passes that fell below the threshold beside it.
+    """Chart of searches: a thin line a seed through the states that hold, and the passes below the threshold.
 
     Args:
         searches: one for each seed.
@@ -90,7 +90,7 @@ def search_curves(
 
 def _best(name: str, score: float, y: alt.Y) -> list[alt.Chart]:
     """The line that no model is judged better than, and what it is."""
-    row: Datum = {"score": score, "text": f"{name} {figures.score(score)}"}
+    row: Datum = {"score": score, "text": f"{name} {number_format.score(score)}"}
     base = alt.Chart(data([row]))
     text = base.mark_text(style="note", align="right", baseline="top", dx=-4, dy=4)
     return [base.mark_rule(style="chance").encode(y=y), text.encode(x=alt.value("width"), y=y, text="text:N")]
@@ -105,9 +105,9 @@ def _random(points: Sequence[RandomPoint], x: alt.X, y: alt.Y, metric: str) -> l
             "score": point.score,
             "low": point.score_low,
             "high": point.score_high,
-            "sparsity_text": figures.share(point.sparsity),
-            "score_text": f"{figures.score(point.score)} ({figures.score(point.score_low)} to "
-            f"{figures.score(point.score_high)})",
+            "sparsity_text": number_format.share(point.sparsity),
+            "score_text": f"{number_format.score(point.score)} ({number_format.score(point.score_low)} to "
+            f"{number_format.score(point.score_high)})",
         }
         for point in points
     ]
@@ -200,16 +200,16 @@ def _held(search: Trajectory, title: str) -> list[Datum]:
         {
             "method": title,
             "seed": str(search.seed),
-            "iteration": step.iteration,
-            "left": left(search.method, step),
-            "sparsity": step.sparsity,
-            "sparsity_text": figures.share(step.sparsity),
-            "score": step.score,
-            "score_text": figures.score(step.score),
-            "good": step is search.good,
+            "iteration": search_pass.iteration,
+            "left": left(search.method, search_pass),
+            "sparsity": search_pass.sparsity,
+            "sparsity_text": number_format.share(search_pass.sparsity),
+            "score": search_pass.score,
+            "score_text": number_format.score(search_pass.score),
+            "good": search_pass is search.good,
         }
-        for step in search.passes
-        if step.holds
+        for search_pass in search.passes
+        if search_pass.holds
     ]
 
 
@@ -218,31 +218,31 @@ def _points(search: Trajectory, places: Places) -> list[Datum]:
     return [
         {
             "seed": str(search.seed),
-            "iteration": step.iteration,
-            "phase": phase(search.method, step),
-            "removed": removed(step, places),
-            "left": left(search.method, step),
-            "sparsity": step.sparsity,
-            "sparsity_text": figures.share(step.sparsity),
-            "score": step.score,
-            "score_text": figures.score(step.score),
-            "state": _GOOD if step is good else _HOLDS if step.holds else _FELL,
+            "iteration": search_pass.iteration,
+            "phase": phase(search.method, search_pass),
+            "removed": removed(search_pass, places),
+            "left": left(search.method, search_pass),
+            "sparsity": search_pass.sparsity,
+            "sparsity_text": number_format.share(search_pass.sparsity),
+            "score": search_pass.score,
+            "score_text": number_format.score(search_pass.score),
+            "state": _GOOD if search_pass is good else _HOLDS if search_pass.holds else _FELL,
         }
-        for step in search.passes
+        for search_pass in search.passes
     ]
 
 
 def _spurs(search: Trajectory) -> list[Datum]:
     spurs: list[Datum] = []
-    for index, step in enumerate(search.passes):
-        if not step.holds:
+    for index, search_pass in enumerate(search.passes):
+        if not search_pass.holds:
             start = search.before(index)
             spurs.append(
                 {
                     "sparsity": start.sparsity,
                     "score": start.score,
-                    "sparsity_to": step.sparsity,
-                    "score_to": step.score,
+                    "sparsity_to": search_pass.sparsity,
+                    "score_to": search_pass.score,
                 }
             )
     return spurs

@@ -1,4 +1,4 @@
-"""Grids of layers: who survives, how dense the matrices are, how important every head is."""
+"""Grids of layers: survival, density of matrices, importance of heads."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import altair as alt
 
 from tombola.analysis.agreement.survival import Density, SiteSurvival
 from tombola.architectures.layer_names import Places
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.charts.marks import GAP, ROW, Datum, data, layer_axis, overlay
 from tombola.report.labels import MATRIX_TITLES
 
@@ -36,7 +36,7 @@ def survival_grid(survival: SiteSurvival, places: Places) -> alt.LayerChart:
 
 
 def survival_strip(survival: SiteSurvival, places: Places) -> alt.LayerChart:
-    """Where MLPs alone are pruned, one cell for each layer, and one line for each stack of layers."""
+    """Survival of MLPs pruned alone: one cell for each layer, one line for each stack of layers."""
     shares = [share for (share,) in survival.sites["mlps"].rows]
     names = [places.layer(layer) for layer in range(len(shares))]
     parts = [name.rpartition(" ") for name in names]
@@ -74,7 +74,7 @@ def _cell(survival: SiteSurvival, row: str, column: str, site: str, share: float
         "share": share,
         "fate": fate
         if survival.seeds == 1
-        else f"in {number} of {figures.plural(survival.seeds, 'seed')} "
+        else f"in {number} of {number_format.plural(survival.seeds, 'seed')} "
         f"({share:.2f} ± {math.sqrt(share * (1 - share)):.2f})",
     }
 
@@ -123,7 +123,7 @@ def importance_grid(
             "number": str(number),
             "site": f"{name}.{number}",
             "importance": value,
-            "text": figures.score(value),
+            "text": number_format.score(value),
         }
         for name, values in zip(names, sites, strict=True)
         for number, value in enumerate(values)
@@ -157,7 +157,8 @@ def density_grid(density: Sequence[Density], places: Places) -> alt.LayerChart:
             "name": MATRIX_TITLES.get(one.kind, one.kind),
             "share": one.share,
             "text": f"{100 * one.share:.0f}" + ("" if one.deviation is None else f" ± {100 * one.deviation:.0f}"),
-            "exact": figures.share(one.share) + ("" if one.deviation is None else f" ± {100 * one.deviation:.1f}"),
+            "exact": number_format.share(one.share)
+            + ("" if one.deviation is None else f" ± {100 * one.deviation:.1f}"),
             "strong": one.share > low + _DARK_FROM * (high - low),
         }
         for one in density

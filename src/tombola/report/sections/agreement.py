@@ -4,10 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tombola.analysis.agreement.comparison import CONTROLS, Comparison, KindComparison
-from tombola.analysis.agreement.null_distribution import Chance
-from tombola.report import charts
-from tombola.report import number_format as figures
-from tombola.report.html.figure_registry import Gallery
+from tombola.analysis.agreement.null_distribution import NullDistribution
+from tombola.report import charts, number_format
+from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import figure, section
 from tombola.report.html.markup import Html, element
 from tombola.report.labels import TICKET_TITLES, and_words, kind_title
@@ -51,12 +50,12 @@ def agreements(comparison: Comparison) -> Iterator[Agreeing]:
                 yield Agreeing(ticket_kind, task, kind, one)
 
 
-def agreement(found: Sequence[Agreeing], gallery: Gallery, *, several: str = "seeds") -> Html | None:
+def agreement(found: Sequence[Agreeing], registry: FigureRegistry, *, several: str = "seeds") -> Html | None:
     """The section; None where there is nothing to agree with.
 
     Args:
         found: of each kind of ticket and of site, and of each task where there are several.
-        gallery: takes the picture and the table.
+        registry: takes the picture and the table.
         several: what the tickets differ in: `seeds`, or `tasks`.
     """
     found = [one for one in found if one.comparison.n > 1]
@@ -66,9 +65,9 @@ def agreement(found: Sequence[Agreeing], gallery: Gallery, *, several: str = "se
     labelled = [(_label(one, found), one.comparison) for one in found]
     if any(one.jaccard is not None for _, one in labelled):
         chart = charts.overlap_by_chance(labelled)
-        plot = gallery.plot(chart, f"agreement-{several}", "Shared survivors of two tickets beside random tickets")
+        plot = registry.plot(chart, f"agreement-{several}", "Shared survivors of two tickets beside random tickets")
         body.append(figure("", _reading(labelled), plot))
-    body.append(gallery.table(_table(labelled), f"agreement-{several}"))
+    body.append(registry.table(_table(labelled), f"agreement-{several}"))
     note = (
         "Cochran’s Q tests whether tickets keep the same share of the sites, not the same sites: it is here because "
         "the literature reports it."
@@ -91,7 +90,7 @@ def _reading(labelled: Sequence[tuple[str, KindComparison]]) -> str:
     """A sentence for each line; of many lines how many stand above chance."""
     if len(labelled) <= _FEW:
         return " ".join(_sentence(label, one) for label, one in labelled)
-    known = [one.chances("jaccard") for _, one in labelled if one.jaccard is not None]
+    known = [one.null_distributions("jaccard") for _, one in labelled if one.jaccard is not None]
     parts = [
         f"more than {TICKET_TITLES[control]} ones of their sizes in {drawn.count('above')} of {len(drawn)}"
         for control in CONTROLS
@@ -106,12 +105,12 @@ def _sentence(label: str, one: KindComparison) -> str:
     if one.jaccard is None:
         return f"{what}: undefined, as {one.undefined.get('jaccard') or 'there is nothing to share'}."
     parts = [
-        f"{_AGAINST[drawn.where]} {TICKET_TITLES[control]} ones ({figures.share(drawn.mean)}, 95 % from "
-        f"{figures.share(drawn.low)} to {figures.share(drawn.high)})"
-        for control, drawn in one.chances("jaccard").items()
+        f"{_AGAINST[drawn.where]} {TICKET_TITLES[control]} ones ({number_format.share(drawn.mean)}, 95 % from "
+        f"{number_format.share(drawn.low)} to {number_format.share(drawn.high)})"
+        for control, drawn in one.null_distributions("jaccard").items()
     ]
     against = f", {and_words(parts)}" if parts else ""
-    return f"{what}: two good tickets share {figures.share(one.jaccard)} of their survivors{against}."
+    return f"{what}: two good tickets share {number_format.share(one.jaccard)} of their survivors{against}."
 
 
 def _table(labelled: Sequence[tuple[str, KindComparison]]) -> Table:
@@ -128,12 +127,12 @@ def _table(labelled: Sequence[tuple[str, KindComparison]]) -> Table:
 
 
 def _block(label: str, one: KindComparison) -> Block:
-    deviation = "" if one.deviation is None else f" ± {figures.short_count(round(one.deviation, 1))}"
-    survivors = f"{figures.short_count(one.mean_survivors)}{deviation} of {figures.short_count(one.sites)}"
+    deviation = "" if one.deviation is None else f" ± {number_format.short_count(round(one.deviation, 1))}"
+    survivors = f"{number_format.short_count(one.mean_survivors)}{deviation} of {number_format.short_count(one.sites)}"
     lines: list[tuple[str | Noted, ...]] = []
     for name, title in _STATISTICS.items():
         value = Noted(_value(name, getattr(one, name)), one.undefined.get(name, ""))
-        drawn = one.chances(name)
+        drawn = one.null_distributions(name)
         lines.append((title, value, *(_chance(name, drawn.get(control)) for control in CONTROLS)))
     return Block(tuple(lines), (label, f"{one.n} tickets", survivors))
 
@@ -142,13 +141,13 @@ def _value(name: str, value: float | None) -> str:
     if value is None:
         return "undefined"
     if name in _COUNTS:
-        return figures.short_count(round(value, 1))
+        return number_format.short_count(round(value, 1))
     # Counts of weights give p values that no float holds.
-    return "< 0.001" if name == "cochran_q_p" and value < 0.001 else figures.score(value)
+    return "< 0.001" if name == "cochran_q_p" and value < 0.001 else number_format.score(value)
 
 
-def _chance(name: str, drawn: Chance | None) -> str:
+def _chance(name: str, drawn: NullDistribution | None) -> str:
     if drawn is None:
-        return figures.MISSING
+        return number_format.MISSING
     mean, low, high = (_value(name, part) for part in (drawn.mean, drawn.low, drawn.high))
     return mean if mean == low == high else f"{mean} ({low} to {high})"

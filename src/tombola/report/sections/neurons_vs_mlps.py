@@ -1,10 +1,10 @@
-"""What a finer site buys: neurons against whole MLPs at the same threshold, seed by seed."""
+"""Section on neurons against whole MLPs at the same threshold, seed by seed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tombola.metrics.statistics import mean_std
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.labels import METHOD_TITLES
 from tombola.report.study_data import Record
 from tombola.report.summary import Summary, scored
@@ -76,11 +76,15 @@ def _shared(record: Record, coarse: str, fine: str, stage: str) -> tuple[Summary
 
 def _seconds(record: Record, method: str, seeds: Sequence[int]) -> list[float]:
     """Seconds of each search, with its pass over the full model, though searches may share that."""
-    return [sum(step.seconds for step in search.passes) for search in record.searches(method) if search.seed in seeds]
+    return [
+        sum(search_pass.seconds for search_pass in search.passes)
+        for search in record.searches(method)
+        if search.seed in seeds
+    ]
 
 
 def about_finer(one: Finer, higher_is_better: bool) -> str:
-    """What neurons buy in size, and whether the score pays for it; no bolder than the seeds allow."""
+    """Sentences on what neurons gain in size, and whether the score pays for it; no bolder than the seeds allow."""
     size, smaller = _about_size(one)
     if one.retrained is None:
         return f"{size} The two are not retrained yet."
@@ -103,18 +107,18 @@ def _about_size(one: Finer) -> tuple[str, bool]:
     """The sentence on size, and whether it says that the finer ticket is smaller."""
     saved = one.saved
     mean, std = mean_std(saved)
-    coarse, fine = (figures.short_count(summary.mean("weights")) for summary in one.pruned)
+    coarse, fine = (number_format.short_count(summary.mean("weights")) for summary in one.pruned)
     what = "At the same threshold, pruning neurons instead of whole MLPs leaves"
     if round(mean, 3) == 0:
         difference = "as many prunable weights"
     else:
-        difference = f"{figures.share(abs(mean))} {'fewer' if mean > 0 else 'more'} prunable weights"
+        difference = f"{number_format.share(abs(mean))} {'fewer' if mean > 0 else 'more'} prunable weights"
     number = len(saved)
     fewer = sum(share > 0 for share in saved)
     if number == 1:
         none = "" if mean > 0 else "; here the finer site buys no smaller ticket"
         return f"{what} {difference} ({fine}, not {coarse}){none}.", mean > 0
-    spread = f"{fine}, not {coarse}; ± {figures.share(std)} over {number} seeds"
+    spread = f"{fine}, not {coarse}; ± {number_format.share(std)} over {number} seeds"
     # A difference is called clear when every seed has it and it is larger than their deviation.
     if fewer == number and mean > std:
         return f"{what} {difference} on average ({spread}), and fewer in every seed.", True
@@ -128,18 +132,18 @@ def _about_size(one: Finer) -> tuple[str, bool]:
 def finer_table(one: Finer, metric: str) -> Table:
     """The two good tickets side by side, and their difference seed by seed."""
     lines = [
-        _sizes(one, "prunable weights", "weights", figures.short_count),
-        _sizes(one, "parameters of the model", "parameters", figures.short_count),
-        _sizes(one, "heads", "heads", figures.count),
-        _sizes(one, "MLPs", "mlps", figures.count),
-        _sizes(one, "neurons", "neurons", lambda number: figures.count(round(number))),
+        _sizes(one, "prunable weights", "weights", number_format.short_count),
+        _sizes(one, "parameters of the model", "parameters", number_format.short_count),
+        _sizes(one, "heads", "heads", number_format.count),
+        _sizes(one, "MLPs", "mlps", number_format.count),
+        _sizes(one, "neurons", "neurons", lambda number: number_format.count(round(number))),
         _sizes(one, "sparsity (%)", "sparsity", lambda share: f"{100 * share:.1f}"),
         _scores(f"{metric}, pruned", one.pruned),
     ]
     if one.retrained is not None:
         lines.append(_scores(f"{metric}, retrained", one.retrained))
     if one.search_seconds is not None:
-        lines.append(_line("seconds of the search", *one.search_seconds, figures.seconds))
+        lines.append(_line("seconds of the search", *one.search_seconds, number_format.seconds))
     coarse, fine = METHOD_TITLES[one.coarse], METHOD_TITLES[one.fine]
     difference = "difference, ± std over seeds" if len(one.seeds) > 1 else "difference"
     columns = (Column("good ticket", "head"), *(Column(name, "number") for name in (coarse, fine, difference)))
@@ -153,7 +157,7 @@ def _sizes(one: Finer, title: str, name: str, written: Callable[[float], str]) -
 
 def _scores(title: str, pair: tuple[Summary, Summary]) -> tuple[str, ...]:
     coarse, fine = ([row.score for row in summary.rows] for summary in pair)
-    return _cells(title, scored(pair[0]), scored(pair[1]), _difference(coarse, fine, figures.score))
+    return _cells(title, scored(pair[0]), scored(pair[1]), _difference(coarse, fine, number_format.score))
 
 
 def _line(
@@ -175,7 +179,7 @@ def _spread(values: Sequence[float], written: Callable[[float], str]) -> str:
 
 def _difference(coarse: Sequence[float], fine: Sequence[float], written: Callable[[float], str]) -> str:
     if len(coarse) != len(fine):
-        return figures.MISSING
+        return number_format.MISSING
     mean, std = mean_std([ours - theirs for theirs, ours in zip(coarse, fine, strict=True)])
     text = written(abs(mean))
     sign = "" if text == written(0) else "+" if mean > 0 else "−"

@@ -1,4 +1,4 @@
-"""From text to tokens: examples into items, texts into windows and blocks.
+"""Tokenisation: examples into items, texts into windows and blocks.
 
 Context and continuation are tokenised together, as the model would meet them, and compared with the context alone token
 by token: so no boundary of a token changes, and a token that straddles the border belongs to the continuation.
@@ -13,11 +13,11 @@ from tombola.foundations.errors import TombolaError
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.item import Item
 from tombola.tasks.language.lm_eval_encoding import harness_items
-from tombola.tasks.language.prefix_tree import Tokens, common
+from tombola.tasks.language.prefix_tree import Tokens, shared_prefix_length
 
 
 class Encoder:
-    """Tokenises for one model.
+    """Tokenisation for one model.
 
     Args:
         tokenizer: of the model.
@@ -98,10 +98,10 @@ class Encoder:
             for choice in example.choices:
                 whole = tokens[context + choice]
                 sequences.append((*self._bos, *whole))
-                given.append(len(self._bos) + (common([tokens[context], whole]) if context else 0))
+                given.append(len(self._bos) + (shared_prefix_length([tokens[context], whole]) if context else 0))
         if len(sequences) > 1 and not example.context and not ability.per_character:
             # What all sentences begin with adds the same to each.
-            given = [common(sequences)] * len(sequences)
+            given = [shared_prefix_length(sequences)] * len(sequences)
         divisors = tuple(
             float(max(1, len(choice.strip()))) if ability.per_character else 1.0 for choice in example.choices
         )

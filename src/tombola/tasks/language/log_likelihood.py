@@ -14,7 +14,7 @@ from tombola.architectures.parameters import device_of
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.language.item import Item
 from tombola.tasks.language.packing import mask, pack
-from tombola.tasks.language.prefix_sharing import LONGEST, together
+from tombola.tasks.language.prefix_sharing import LONGEST, packed_row_of
 
 LOGITS_AT_ONCE = 2**26
 """Logits that are there at once: 256 MiB in fp32, whatever the batch."""
@@ -25,7 +25,7 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Reading:
-    """How a model is read.
+    """Way in which a model reads items.
 
     Attributes:
         trees: rows are trees, with a mask and positions of their own; otherwise every sequence is a plain row.
@@ -40,7 +40,7 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class EdgeScores:
-    """What a model says of each edge.
+    """Scores of each edge by a model.
 
     Attributes:
         log_probabilities: [edges], with their graph; fp32, or fp64 of a model in fp64.
@@ -145,7 +145,7 @@ def causal(model: nn.Module) -> None:
 
 def _sums(model: nn.Module, items: Sequence[Item], reading: Reading) -> Tensor:
     """The log-probability of each sequence of items, which are one row where trees are read, fp64 on the CPU."""
-    packed_rows = [together(items, range(len(items)))] if reading.trees else None
+    packed_rows = [packed_row_of(items, range(len(items)))] if reading.trees else None
     packed = pack(items, trees=reading.trees, packed_rows=packed_rows)
     inputs = {name: tensor.to(device_of(model)) for name, tensor in packed.items()}
     training = model.training

@@ -19,10 +19,11 @@ from transformers import (
 )
 from typing_extensions import override
 
-from tombola.checkpoints import loading as sources
+from tombola.checkpoints import loading
+from tombola.checkpoints.loading import tokenizer_of
 from tombola.foundations.atomic_files import write_json
 from tombola.foundations.errors import TombolaError
-from tombola.pruning import calibration as windowing
+from tombola.pruning import calibration
 from tombola.subnetworks.recognition import recognise
 from tombola.tasks.base import Batch, Output, Predictions, State, Task
 from tombola.tasks.language.abilities import catalog
@@ -36,17 +37,23 @@ from tombola.tasks.language.encoding import Encoder
 from tombola.tasks.language.item import RULES, Item
 from tombola.tasks.language.log_likelihood import Reading, causal, choose, read, sums
 from tombola.tasks.language.packing import pack
-from tombola.tasks.language.prefix_sharing import PackedRow, apart, in_order, pack_by_prefix
+from tombola.tasks.language.prefix_sharing import PackedRow, pack_by_prefix, renumbered, separate_rows
 from tombola.tasks.language.retention_threshold import RetentionThreshold
-from tombola.tasks.language.text_generation import NOTHING, PROMPTS, NotFiniteError, Sampling, Writing, write
+from tombola.tasks.language.text_generation import (
+    NOTHING,
+    PROMPTS,
+    GeneratedTexts,
+    GenerationSettings,
+    NotFiniteError,
+    generate_texts,
+)
 from tombola.tasks.language.truncation import bounded
 from tombola.tasks.language.unigram_baseline import guess_bits
-from tombola.tasks.text.task import tokenizer_of
 
 AUTO = "auto"
 LONGEST = 2048
 """Tokens read at once where the model could read more: the field's length for calibration and perplexity."""
-_CELLS = {"dev": 8192, "search": 8192, "train": 8192, "calibration": 2048}
+_CELLS = {"dev": 8192, "search": 8192, "train": 8192, "importance": 2048}
 """Tokens of a batch at most, padding included, whatever its number of examples: the activations of a pass must fit, and
 those of a backward pass are kept. Training is not bound by it: its batches are the recipe's."""
 _TOKENS_OF_A_ROW = 64
@@ -55,7 +62,7 @@ _TOKENS_OF_A_ROW = 64
 
 @dataclass(frozen=True)
 class Blocks:
-    """So many blocks of so many tokens."""
+    """Blocks of so many tokens each."""
 
     count: int
     length: int
@@ -68,10 +75,10 @@ class Blocks:
 
 
 class LanguageTask(Task):
-    """What a causal language model understands, and the text that it is calibrated and trained on.
+    """Task of a causal language model: abilities to measure, and text to calibrate and train on.
 
     Splits: `dev` holds the examples of all abilities that judge, `search` those that are held out to search on, if any
-    are, `train` blocks of text for recovery, `calibration` shorter blocks of the same text, by whose loss the
+    are, `train` blocks of text for recovery, `importance` shorter blocks of the same text, by whose loss the
     importance of sites is measured. Statistics of activations are taken of `calibration_text`.
 
     An output that is not finite counts as failure: a pruned model may well break, and has then understood nothing.
@@ -85,7 +92,7 @@ class LanguageTask(Task):
             ask the weights of `source` (see `tombola.tasks.language.bos_token`).
         source: of the pre-trained model whose weights say what a text begins with; None for the first that is settled.
         train: blocks of the split `train`, as many as the text fills.
-        calibration: the same of the split `calibration`.
+        importance: the same of the split `importance`.
         retain: what must be held: with a name in it, the score is that ability's alone.
         counted: names of the abilities that the score is the mean of; None for all.
         held_out: share of each ability's examples that is held out as the split `search`, so that nothing is chosen on
@@ -98,7 +105,7 @@ class LanguageTask(Task):
         trust_remote_code: let `load` run code that comes with a model.
 
     Attributes:
-        learned: names of the abilities that the full model has, as `judging` found; None before that.
+        learned: names of the abilities that the full model has, as `with_full_model` found; None before that.
         counted: names of those that the score is the mean of.
 
     Raises:
@@ -117,7 +124,7 @@ class LanguageTask(Task):
         bos_token: str = AUTO,
         source: str | None = None,
         train: Blocks | None = None,
-        calibration: Blocks | None = None,
+        importance: Blocks | None = None,
         retain: RetentionThreshold | None = None,
         counted: Sequence[str] | None = None,
         held_out: float = 0.0,
@@ -143,7 +150,7 @@ class LanguageTask(Task):
         if not any(one.strip() for one in text):
             raise TombolaError("there is no text to calibrate and train on; give a file with text in it")
         self.name, self.title = name, title
-        self.calibration = "calibration"
+        self.importance_split = "importance"
         self.normalise_layers = False
         self.trained = False
         # Each ability's own raw score, for the rows.
@@ -154,10 +161,10 @@ class LanguageTask(Task):
         self.tokenizer = tokenizer
         self.positions = positions
         self._text = tuple(text)
-        train, calibration = train or Blocks(128, LONGEST), calibration or Blocks(128, 128)
+        train, importance = train or Blocks(128, LONGEST), importance or Blocks(128, 128)
         self._blocks = {
             split: Blocks(blocks.count, min(blocks.length, positions))
-            for split, blocks in (("train", train), ("calibration", calibration))
+            for split, blocks in (("train", train), ("importance", importance))
         }
         self._attention = attention
         self._trust_remote_code = trust_remote_code
@@ -199,8 +206,8 @@ class LanguageTask(Task):
             TombolaError: the model or a file cannot be read, or what the class refuses.
         """
         trust = bool(options.get("trust_remote_code", False))
-        path = sources.locate(source)
-        with sources.quiet(), sources.loading(source):
+        path = loading.locate(source)
+        with loading.quiet(), loading.loading(source):
             config = AutoConfig.from_pretrained(path, trust_remote_code=trust)
         _check_kind(source, config)
         if text_file is not None:
@@ -220,8 +227,8 @@ class LanguageTask(Task):
             **options,
         )
 
-    def counting(self, names: Sequence[str]) -> Self:
-        """The same task, whose score is the mean of these abilities alone: those that the full model has."""
+    def scored_on(self, names: Sequence[str]) -> Self:
+        """Task with the mean of these abilities alone as its score: those that the full model has."""
         other = copy.copy(self)
         # What is encoded later is each one's own; what depends on the model is found out by either for itself.
         other._items, other._readings, other._numbers = dict(self._items), dict(self._readings), dict(self._numbers)
@@ -230,7 +237,7 @@ class LanguageTask(Task):
         return other
 
     @override
-    def judging(self, full: Predictions) -> "LanguageTask":
+    def with_full_model(self, full: Predictions) -> "LanguageTask":
         """The task whose score is the mean of the abilities that a full model with these predictions has."""
         have = learned(measure(self.abilities, full, self.references("dev")))
         if self.retain.ability is not None and self.retain.ability not in have:
@@ -238,7 +245,7 @@ class LanguageTask(Task):
                 f"the full model is at chance in {self.retain.ability}, so that none of it can be retained; name "
                 "another ability"
             )
-        other = self.counting(have)
+        other = self.scored_on(have)
         other.learned = have
         return other
 
@@ -285,14 +292,14 @@ class LanguageTask(Task):
                 for one in self.abilities
             ],
             "train": {"blocks": self._blocks["train"].count, "tokens": self._blocks["train"].length},
-            "calibration": {"blocks": self._blocks["calibration"].count, "tokens": self._blocks["calibration"].length},
+            "importance": {"blocks": self._blocks["importance"].count, "tokens": self._blocks["importance"].length},
         }
 
     @override
     def load(self, source: str, *, seed: int, state: State = "pretrained") -> nn.Module:
-        path = sources.locate(source)
+        path = loading.locate(source)
         options: dict[str, Any] = {"attn_implementation": self._attention, "trust_remote_code": self._trust_remote_code}
-        with sources.quiet(), sources.loading(source), torch.random.fork_rng([]):
+        with loading.quiet(), loading.loading(source), torch.random.fork_rng([]):
             torch.manual_seed(seed)
             config = AutoConfig.from_pretrained(path, trust_remote_code=self._trust_remote_code)
             _check_kind(source, config)
@@ -342,14 +349,14 @@ class LanguageTask(Task):
     @override
     def save(self, model: nn.Module, folder: Path) -> None:
         assert isinstance(model, PreTrainedModel)
-        with sources.quiet():
+        with loading.quiet():
             model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
         if self.bos_token is not None:
             write_json(folder / BOS_TOKEN_FILE, self.bos_token.facts())
 
     def find_bos_token(self) -> BosToken:
-        """What every text begins with, found out now if it is not known: by the weights of the task's `source`.
+        """BOS token before every text, found out now if it is not known: by the weights of the task's `source`.
 
         Raises:
             TombolaError: the task has no source, or its model cannot be loaded.
@@ -374,17 +381,17 @@ class LanguageTask(Task):
         self.bos_token = found
 
     @override
-    def known(self) -> Mapping[str, Any]:
+    def shared_state(self) -> Mapping[str, Any]:
         return {} if self.bos_token is None else {"bos_token": self.bos_token.facts()}
 
     @override
-    def recall(self, known: Mapping[str, Any]) -> None:
-        if "bos_token" in known:
-            self.fix_bos_token(BosToken.of(self.tokenizer, known["bos_token"], "the parent's BOS token"))
+    def load_shared_state(self, state: Mapping[str, Any]) -> None:
+        if "bos_token" in state:
+            self.fix_bos_token(BosToken.of(self.tokenizer, state["bos_token"], "the parent's BOS token"))
 
     def _find_bos_token(self, source: str, state: State, model: nn.Module) -> None:
         """The BOS token that does not depend on which model is loaded first."""
-        stored = Path(sources.locate(source)) / BOS_TOKEN_FILE
+        stored = Path(loading.locate(source)) / BOS_TOKEN_FILE
         if state != "init" and stored.is_file():
             # It was found for the model that this one was made of.
             self.fix_bos_token(BosToken.read(self.tokenizer, stored))
@@ -407,7 +414,7 @@ class LanguageTask(Task):
 
     @override
     def baseline(self, split: str) -> Predictions:
-        """What scores nothing: every example as good as chance is on its ability."""
+        """Predictions of the baseline: every example as good as chance is on its ability."""
         size = self.size(split)
         if split not in self._examples:
             return np.full(size, BITS)
@@ -422,7 +429,7 @@ class LanguageTask(Task):
             drawn = np.random.default_rng(shuffle).permutation(len(items))
             groups = [drawn[begin : begin + batch_size] for begin in range(0, len(items), batch_size)]
         elif trees:
-            yield from _batches(items, apart(items), batch_size, _CELLS[split])
+            yield from _batches(items, separate_rows(items), batch_size, _CELLS[split])
             return
         else:
             shapes = [_Shape(False, len(item.sequences), item.positions, 1) for item in items]
@@ -432,8 +439,8 @@ class LanguageTask(Task):
             yield Batch(indices, pack(chosen, trees=trees), torch.tensor([item.gold for item in chosen]))
 
     @override
-    def packed(self, split: str, batch_size: int) -> Iterator[Batch]:
-        """As `batches`, with items that begin alike in one row where every model that was settled reads trees."""
+    def packed_batches(self, split: str, batch_size: int) -> Iterator[Batch]:
+        """Batches with items that begin alike in one row, where every settled model reads prefix trees."""
         if not self._trees:
             return self.batches(split, batch_size)
         items = self._encoded(split)
@@ -474,18 +481,18 @@ class LanguageTask(Task):
         return found
 
     @override
-    def writing(
-        self, model: nn.Module, full: nn.Module, sampling: Sampling, prompts: Sequence[str] = PROMPTS
-    ) -> Writing:
+    def generate_texts(
+        self, model: nn.Module, full: nn.Module, settings: GenerationSettings, prompts: Sequence[str] = PROMPTS
+    ) -> GeneratedTexts:
         try:
             bos = self.find_bos_token().token_id
-            return write(model, full, self.tokenizer, bos_token_id=bos, prompts=prompts, sampling=sampling)
+            return generate_texts(model, full, self.tokenizer, bos_token_id=bos, prompts=prompts, settings=settings)
         except NotFiniteError:
             return NOTHING
 
     @property
     def _trees(self) -> bool:
-        """Whether batches are of trees: only where every model that was settled reads them rightly."""
+        """True if batches are of trees: only where every model that was settled reads them rightly."""
         return bool(self._readings) and all(reading.trees for reading in self._readings.values())
 
     def _encoded(self, split: str) -> list[Item]:
@@ -513,24 +520,24 @@ class LanguageTask(Task):
         return Encoder(self.tokenizer, self.bos_token.token_id, self.positions)
 
     def calibration_text(
-        self, count: int = windowing.SAMPLES, length: int = windowing.SEQUENCE_LENGTH, seed: int = 0
+        self, samples: int = calibration.SAMPLES, sequence_length: int = calibration.SEQUENCE_LENGTH, seed: int = 0
     ) -> list[Tensor]:
-        """What a model reads while the sizes of its activations are taken: stretches of the training text, drawn.
+        """Calibration text, read while the sizes of activations are taken: stretches of the training text, drawn.
 
         Args:
-            count: number of stretches.
-            length: tokens of each, as far as the model's context and the text reach.
+            samples: number of stretches.
+            sequence_length: tokens of each, as far as the model's context and the text reach.
             seed: of the draw.
 
         Returns:
-            `count` batches of token ids, int64 [1, length].
+            `samples` batches of token ids, int64 [1, sequence_length].
         """
         tokens = torch.tensor(self._encoder().stream(self._text), dtype=torch.int64)
-        return windowing.windows(tokens, count, min(length, self.positions, len(tokens)), seed=seed)
+        return calibration.windows(tokens, samples, min(sequence_length, self.positions, len(tokens)), seed=seed)
 
 
 class _Shape(NamedTuple):
-    """What a row, or the rows of an item, are in a batch."""
+    """Shape of a row, or of the rows of an item, in a batch."""
 
     parts: bool
     rows: int
@@ -540,12 +547,12 @@ class _Shape(NamedTuple):
 
 def _batches(items: Sequence[Item], packed_rows: Sequence[PackedRow], batch_size: int, cells: int) -> Iterator[Batch]:
     """Items, whose rows are these, in batches."""
-    shapes = [_Shape(not packed.tree.path, 1, len(packed.tree), len(packed.items)) for packed in packed_rows]
+    shapes = [_Shape(not packed.tree.is_path, 1, len(packed.tree), len(packed.items)) for packed in packed_rows]
     for group in _groups(shapes, batch_size, cells):
         chosen = [packed_rows[row] for row in group]
         indices = np.array([number for packed in chosen for number in packed.items], dtype=np.int64)
         of_batch = [items[index] for index in indices]
-        inputs = pack(of_batch, trees=True, packed_rows=in_order(chosen))
+        inputs = pack(of_batch, trees=True, packed_rows=renumbered(chosen))
         yield Batch(indices, inputs, torch.tensor([item.gold for item in of_batch]))
 
 
@@ -609,7 +616,7 @@ def _predictions(totals: Tensor, exact: Tensor, inputs: Mapping[str, Tensor], go
 
 
 def _key(model: nn.Module) -> tuple[str, str]:
-    """What decides how a model is read: its type and its kind of attention."""
+    """Key of how a model is read: its type and its kind of attention."""
     config = getattr(model, "config", None)
     return str(getattr(config, "model_type", type(model).__name__)), str(getattr(config, "_attn_implementation", ""))
 

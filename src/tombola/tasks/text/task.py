@@ -11,14 +11,13 @@ from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     DataCollatorWithPadding,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 from typing_extensions import override
 
-from tombola.checkpoints import loading as sources
+from tombola.checkpoints import loading
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import Metric, metric
 from tombola.subnetworks.recognition import recognise
@@ -42,6 +41,7 @@ class TextTask(Task):
         search_rows: hold so many training rows out as the split `search`; None to search on `dev`.
         name: short name for folders and rows; by default the corpus's.
         title: name for people; by default the corpus's.
+        benchmark: `glue`, where published figures of this task stand under its title.
         attention: the implementation that `load` asks for. Eager attention is the fastest on a CPU at the length of
             sentences, where the fused kernel's backward pass takes twice as long; on a GPU `sdpa` wins.
         trust_remote_code: let `load` run code that comes with a model.
@@ -63,6 +63,7 @@ class TextTask(Task):
         search_rows: int | None = None,
         name: str | None = None,
         title: str | None = None,
+        benchmark: str | None = None,
         attention: str = "eager",
         trust_remote_code: bool = False,
     ) -> None:
@@ -75,6 +76,7 @@ class TextTask(Task):
             extra if split == "dev" else f"{extra}_{split.removeprefix('dev_')}": (split, metric(extra))
             for extra, split in (more or {}).items()
         }
+        self._benchmark = benchmark
         self.corpus = corpus
         self.tokenizer = tokenizer
         self.max_length = min(max_length, tokenizer.model_max_length)
@@ -144,11 +146,12 @@ class TextTask(Task):
             "classes": None if self.corpus.classes is None else list(self.corpus.classes),
             "rows": {split: len(texts) for split, texts in self.corpus.splits.items()},
             "available": self.available,
+            "glue": self.title if self._benchmark == "glue" else None,
         }
 
     @override
     def load(self, source: str, *, seed: int, state: State = "pretrained") -> nn.Module:
-        path = sources.locate(source)
+        path = loading.locate(source)
         classes = self.corpus.classes
         labels: dict[str, Any] = (
             {"num_labels": 1, "problem_type": "regression"}
@@ -159,7 +162,7 @@ class TextTask(Task):
             }
         )
         options: dict[str, Any] = {"attn_implementation": self._attention, "trust_remote_code": self._trust_remote_code}
-        with sources.quiet(), sources.loading(source), torch.random.fork_rng([]):
+        with loading.quiet(), loading.loading(source), torch.random.fork_rng([]):
             torch.manual_seed(seed)
             if state == "init":
                 config = AutoConfig.from_pretrained(path, trust_remote_code=self._trust_remote_code, **labels)
@@ -213,7 +216,7 @@ class TextTask(Task):
     @override
     def save(self, model: nn.Module, folder: Path) -> None:
         assert isinstance(model, PreTrainedModel)
-        with sources.quiet():
+        with loading.quiet():
             model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
 
@@ -280,7 +283,7 @@ class TextTask(Task):
         return self._encoded[split]
 
     def _class_order(self, model: nn.Module) -> list[int] | None:
-        """Where the model has this task's classes, if its own order is another one.
+        """Places of this task's classes in the model's order, if that is another one.
 
         Raises:
             TombolaError: the model lacks a class.
@@ -303,19 +306,6 @@ class TextTask(Task):
             )
         order = [places[name.casefold()] for name in classes]
         return None if order == list(range(wanted)) else order
-
-
-def tokenizer_of(source: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model: asset, local folder or hub id.
-
-    Raises:
-        TombolaError: it cannot be found.
-    """
-    path = sources.locate(source)
-    with sources.quiet(), sources.loading(source):
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
-    assert isinstance(tokenizer, PreTrainedTokenizerBase)
-    return tokenizer
 
 
 def _sampled(corpus: Corpus, train_rows: int | None, dev_rows: int | None, search_rows: int | None) -> Corpus:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from tombola.foundations.errors import TombolaError
-from tombola.tasks.language import lm_eval as harness
+from tombola.tasks.language import lm_eval
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.item import Rule
 
@@ -28,7 +28,7 @@ _RULES: Mapping[str, Rule] = {"multiple_choice": "choice", "loglikelihood": "exa
 PREFERRED = ("acc_norm", "acc", "bits_per_byte")
 """Metrics, the first that a task has is its ability's: for HellaSwag, PIQA, ARC and OpenBookQA the one by length."""
 _SEED = 1234
-"""Of few-shot samples and of numpy and torch; `lm_eval`'s own."""
+"""Seed of few-shot samples and of numpy and torch; `lm_eval`'s own."""
 
 
 _DRAWS = 3
@@ -67,13 +67,13 @@ def load(name: str, folder: Path | None = None) -> list[Ability]:
             accuracy over choices.
     """
     task, _, metric = name.partition(":")
-    if not harness.knows(task, folder):
+    if not lm_eval.knows(task, folder):
         raise TombolaError(f"lm-evaluation-harness knows no task {task!r}; lm-eval ls tasks lists them")
     with _its_seeds():
         try:
-            found = harness.manager(folder).load([task])
+            found = lm_eval.manager(folder).load([task])
         except Exception as error:  # It raises whatever its tasks, the data sets library and the hub's client do.
-            raise harness.explained(error, f"load {task}") from error
+            raise lm_eval.explained(error, f"load {task}") from error
         group = found.get("groups", {}).get(task)
         leaves = list(found["tasks"].values())
         if group is None:
@@ -82,7 +82,7 @@ def load(name: str, folder: Path | None = None) -> list[Ability]:
 
 
 def _named(leaf: Any, task: str, name: str) -> str:
-    """What the ability of one of several tasks of a tag is called."""
+    """Name of the ability of one of several tasks of a tag."""
     return name if leaf.task_name == task else name.replace(task, leaf.task_name, 1)
 
 
@@ -107,7 +107,7 @@ def _of_group(group: Any, metric: str) -> str | None:
 
 
 def _weighs_equally(group: Any) -> bool:
-    """Whether the score of a group is the mean of its tasks' scores, however many documents each has."""
+    """True if the score of a group is the mean of its tasks' scores, however many documents each has."""
     return not all(one.weight_by_size for one in group.aggregate_metric_list or ())
 
 
@@ -137,7 +137,7 @@ def _examples(task: Any, metric: str | None, grouped: bool) -> tuple[Rule, list[
         documents = [list(requests) for _, requests in groupby(task.instances, key=lambda one: one.doc_id)]
         judged = [_judged(task, metric, rule, requests) for requests in documents]
     except Exception as error:  # Templates and functions of the task.
-        raise harness.explained(error, f"build {name}") from error
+        raise lm_eval.explained(error, f"build {name}") from error
     known = [one for one in judged if one is not None]
     # One way of dividing for all documents, or the metric is another.
     ways = frozenset.intersection(*(one.agreeing for one in known)) if len(known) == len(judged) else frozenset()
@@ -205,7 +205,7 @@ def _judged(task: Any, metric: str, rule: Rule, requests: Sequence[Any]) -> _Jud
 
 @contextlib.contextmanager
 def _its_seeds() -> Iterator[None]:
-    """As `lm_eval` seeds what its tasks may draw; everything as it was afterwards."""
+    """Seed what tasks may draw as `lm_eval` does; everything as it was afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng([]):
         try:
