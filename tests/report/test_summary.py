@@ -56,7 +56,7 @@ def test_a_wrong_field_is_named(changes: dict[str, object], message: str) -> Non
 def test_a_missing_field_is_named() -> None:
     incomplete = line()
     del incomplete["metric"]
-    with pytest.raises(TombolaError, match="'metric' should be a text, but it is missing"):
+    with pytest.raises(TombolaError, match="here: 'metric' is missing"):
         rows(incomplete)
 
 
