@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from builders import small_study
 from builders.encoders import randomise
 from tombola.tasks.language.abilities.ability import Ability, Example
-from tombola.tasks.language.task import Blocks, LanguageTask
+from tombola.tasks.language.task import Blocks, LanguageTask, LanguageTaskOptions
 
 WORDS = ("<unk>", "<s>", "</s>", "?", ".", ":", *(f"w{number}" for number in range(40)), *"abcdefghijklmnop")
 POSITIONS = 48
@@ -100,4 +100,4 @@ def task(**options: Any) -> LanguageTask:
         "train": Blocks(8, 16),
         "importance": Blocks(6, 8),
     }
-    return LanguageTask(abilities(), TEXTS, tokenizer(), **(settings | options))
+    return LanguageTask(abilities(), TEXTS, tokenizer(), LanguageTaskOptions(**(settings | options)))

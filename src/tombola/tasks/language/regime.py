@@ -51,9 +51,9 @@ class LanguageSettings(RegimeSettings):
     ] = "auto"
     importance_samples: Annotated[
         Count,
-        _setting("blocks of text by whose loss heads and MLPs are ranked"),
+        _setting("samples of text by whose loss heads and MLPs are ranked"),
     ] = 128
-    importance_sequence_length: Annotated[Count, _setting("tokens of each of those blocks")] = 128
+    importance_sequence_length: Annotated[Count, _setting("tokens of each of those samples")] = 128
     recovery_tokens: Annotated[Whole, _training("tokens that tickets are trained on again")] = 0
     lora_rank: Annotated[
         Whole,
@@ -125,7 +125,7 @@ class LanguageRegime(Regime):
         return LanguageTask.open(
             options.model,
             own.abilities or DEFAULT,
-            text=None if own.text_file is None else Path(own.text_file).expanduser(),
+            text_file=None if own.text_file is None else Path(own.text_file).expanduser(),
             rows=options.dev_rows,
             bos_token=own.bos_token,
             importance=Blocks(own.importance_samples, own.importance_sequence_length),
