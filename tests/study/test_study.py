@@ -484,7 +484,7 @@ class TestSeeds:
         assert row["heads"] == survivors.counts()["heads"]
 
         compared = json.loads((home / "comparison.json").read_text())["kinds"]["heads+mlps"]["tasks"]["moods"]
-        assert compared["heads"]["super_survivors"] == survivors.counts()["heads"]
+        assert compared["agreement"]["heads"]["super_survivors"] == survivors.counts()["heads"]
         assert [one["folder"] for one in compared["tickets"]] == [f"seed-{seed}/heads+mlps/good" for seed in (0, 1)]
 
         third = study_in(tmp_path, seeds=(2,), methods=("heads+mlps",))
