@@ -46,7 +46,7 @@ from tombola.tasks.text.task import tokenizer_of
 AUTO = "auto"
 LONGEST = 2048
 """Tokens read at once where the model could read more: the field's length for calibration and perplexity."""
-_CELLS = {"dev": 8192, "search": 8192, "train": 8192, "calibration": 2048}
+BATCH_TOKENS = {"dev": 8192, "search": 8192, "train": 8192, "calibration": 2048}
 """Tokens of a batch at most, padding included, whatever its number of examples: the activations of a pass must fit, and
 those of a backward pass are kept. Training is not bound by it: its batches are the recipe's."""
 _TOKENS_OF_A_ROW = 64
@@ -100,6 +100,8 @@ class LanguageTask(Task):
     Attributes:
         learned: names of the abilities that the full model has, as `judging` found; None before that.
         counted: names of those that the score is the mean of.
+        examples: split → its abilities.
+        readings: how sequences share rows, for each class of model that was settled and its attention.
 
     Raises:
         TombolaError: two abilities share a name, a name is unknown, or there is no text.
@@ -134,9 +136,9 @@ class LanguageTask(Task):
             abilities = [bounded(one, tokenizer, text_tokens) for one in abilities]
         parts = [one.parted(held_out, seed) if held_out else (one, one) for one in abilities]
         self.abilities = tuple(_with_guess(judging, tokenizer, text) for judging, _ in parts)
-        self._examples = {"dev": self.abilities, "search": tuple(searching for _, searching in parts)}
+        self.examples = {"dev": self.abilities, "search": tuple(searching for _, searching in parts)}
         if not held_out:
-            del self._examples["search"]
+            del self.examples["search"]
         names = [ability.name for ability in self.abilities]
         if not names or len(set(names)) < len(names):
             raise TombolaError(f"give at least one ability, and each under a name of its own, not {names}")
@@ -163,7 +165,7 @@ class LanguageTask(Task):
         self._trust_remote_code = trust_remote_code
         self.bos_token = None if bos_token == AUTO else named(tokenizer, bos_token)
         self._source = source
-        self._readings: dict[tuple[str, str], Reading] = {}
+        self.readings: dict[tuple[str, str], Reading] = {}
         self._items: dict[str, list[Item]] = {}
         self._rows: dict[tuple[str, int, int | None], list[PackedRow]] = {}
         self._numbers: dict[str, list[int]] = {}
@@ -224,7 +226,7 @@ class LanguageTask(Task):
         """The same task, whose score is the mean of these abilities alone: those that the full model has."""
         other = copy.copy(self)
         # What is encoded later is each one's own; what depends on the model is found out by either for itself.
-        other._items, other._readings, other._numbers = dict(self._items), dict(self._readings), dict(self._numbers)
+        other._items, other.readings, other._numbers = dict(self._items), dict(self.readings), dict(self._numbers)
         other._rows = dict(self._rows)
         other._count(names)
         return other
@@ -336,8 +338,8 @@ class LanguageTask(Task):
         if self.bos_token is None:
             causal(model)
             self.bos_token = choose_bos_token(model, self.tokenizer, self._text)
-        if _key(model) not in self._readings:
-            self._readings[_key(model)] = choose(model, self._encoded("dev"))
+        if _key(model) not in self.readings:
+            self.readings[_key(model)] = choose(model, self.items("dev"))
 
     @override
     def save(self, model: nn.Module, folder: Path) -> None:
@@ -370,7 +372,7 @@ class LanguageTask(Task):
         found = named(self.tokenizer, bos_token) if isinstance(bos_token, str) else bos_token
         if self.bos_token is None or found.token_id != self.bos_token.token_id:
             # What was encoded, and tried, began otherwise.
-            self._items, self._numbers, self._readings, self._rows = {}, {}, {}, {}
+            self._items, self._numbers, self.readings, self._rows = {}, {}, {}, {}
         self.bos_token = found
 
     @override
@@ -396,11 +398,11 @@ class LanguageTask(Task):
 
     @override
     def size(self, split: str) -> int:
-        return len(self._encoded(split))
+        return len(self.items(split))
 
     @override
     def references(self, split: str) -> Predictions:
-        items = self._encoded(split)
+        items = self.items(split)
         numbers = self._numbers.get(split, [len(self.abilities)] * len(items))
         sizes = [item.divisors[0] if item.rule == "text" else 0.0 for item in items]
         return np.array([reference(*pair) for pair in zip(numbers, sizes, strict=True)], dtype=np.float64)
@@ -409,24 +411,24 @@ class LanguageTask(Task):
     def baseline(self, split: str) -> Predictions:
         """What scores nothing: every example as good as chance is on its ability."""
         size = self.size(split)
-        if split not in self._examples:
+        if split not in self.examples:
             return np.full(size, BITS)
         chances = [ability.chance for ability in self.abilities]
         return np.array([chances[number] for number in self._numbers[split]], dtype=np.float64)
 
     @override
     def batches(self, split: str, batch_size: int, *, shuffle: int | None = None) -> Iterator[Batch]:
-        items = self._encoded(split)
+        items = self.items(split)
         trees = self._trees
         if shuffle is not None:
             drawn = np.random.default_rng(shuffle).permutation(len(items))
             groups = [drawn[begin : begin + batch_size] for begin in range(0, len(items), batch_size)]
         elif trees:
-            yield from _batches(items, apart(items), batch_size, _CELLS[split])
+            yield from _batches(items, apart(items), batch_size, BATCH_TOKENS[split])
             return
         else:
             shapes = [_Shape(False, len(item.sequences), item.positions, 1) for item in items]
-            groups = [np.array(group, dtype=np.int64) for group in _groups(shapes, batch_size, _CELLS[split])]
+            groups = [np.array(group, dtype=np.int64) for group in _groups(shapes, batch_size, BATCH_TOKENS[split])]
         for indices in groups:
             chosen = [items[index] for index in indices]
             yield Batch(indices, pack(chosen, trees=trees), torch.tensor([item.gold for item in chosen]))
@@ -436,18 +438,18 @@ class LanguageTask(Task):
         """As `batches`, with items that begin alike in one row where every model that was settled reads trees."""
         if not self._trees:
             return self.batches(split, batch_size)
-        items = self._encoded(split)
-        windows = [reading.window for reading in self._readings.values() if reading.window is not None]
+        items = self.items(split)
+        windows = [reading.window for reading in self.readings.values() if reading.window is not None]
         key = split, batch_size, min(windows, default=None)
         if key not in self._rows:
             self._rows[key] = pack_by_prefix(items, *key[1:])
-        return _batches(items, self._rows[key], batch_size, _CELLS[split])
+        return _batches(items, self._rows[key], batch_size, BATCH_TOKENS[split])
 
     @override
     def output(self, model: nn.Module, batch: Batch) -> Output:
         """Losses: mean nats per scored token of the right choice. Predictions, fp64: see `chance_corrected`."""
         inputs = batch.inputs
-        reading = self._readings.get(_key(model), Reading())
+        reading = self.readings.get(_key(model), Reading())
         scores = read(model, inputs, reading)
         # [items, groups, choices]
         totals = sums(scores.log_probabilities, inputs)
@@ -457,7 +459,7 @@ class LanguageTask(Task):
             exact = torch.zeros(len(totals), dtype=torch.bool, device=totals.device)
             if scores.greedy is not None:
                 exact = sums((~scores.greedy).to(totals.dtype), inputs)[:, 0, 0] == 0
-            predictions = _predictions(totals.double(), exact, inputs, batch.targets)
+            predictions = graded(totals.double(), exact, inputs, batch.targets)
         return Output(losses, predictions)
 
     def perplexity(self, losses: NDArray[np.float32]) -> Mapping[str, float]:
@@ -465,7 +467,7 @@ class LanguageTask(Task):
 
         It compares models with the same tokenizer; bits per byte compare any.
         """
-        items, found = self._encoded("dev"), {}
+        items, found = self.items("dev"), {}
         for number, ability in enumerate(self.abilities):
             own = [index for index, one in enumerate(self._numbers["dev"]) if one == number]
             tokens = np.array([items[index].scored for index in own], dtype=np.float64)
@@ -486,16 +488,17 @@ class LanguageTask(Task):
     @property
     def _trees(self) -> bool:
         """Whether batches are of trees: only where every model that was settled reads them rightly."""
-        return bool(self._readings) and all(reading.trees for reading in self._readings.values())
+        return bool(self.readings) and all(reading.trees for reading in self.readings.values())
 
-    def _encoded(self, split: str) -> list[Item]:
-        if split not in (*self._examples, *self._blocks):
-            here = ", ".join((*self._blocks, *self._examples))
+    def items(self, split: str) -> list[Item]:
+        """The encoded examples of a split, or its blocks of text."""
+        if split not in (*self.examples, *self._blocks):
+            here = ", ".join((*self._blocks, *self.examples))
             raise TombolaError(f"{self.title} has no split {split!r}; it has {here}; `search` is there with held_out")
         if split not in self._items:
             encoder = self._encoder()
-            if split in self._examples:
-                abilities = self._examples[split]
+            if split in self.examples:
+                abilities = self.examples[split]
                 found = [(number, item) for number, one in enumerate(abilities) for item in encoder.items(one)]
                 self._numbers[split] = [number for number, _ in found]
                 self._items[split] = [item for _, item in found]
@@ -580,7 +583,7 @@ def _with_guess(ability: Ability, tokenizer: PreTrainedTokenizerBase, text: Sequ
     return replace(ability, guess=guess)
 
 
-def _predictions(totals: Tensor, exact: Tensor, inputs: Mapping[str, Tensor], gold: Tensor) -> Tensor:
+def graded(totals: Tensor, exact: Tensor, inputs: Mapping[str, Tensor], gold: Tensor) -> Tensor:
     """Verdicts, fp64 [items], from log-probabilities [items, groups, choices], and whether every token was foreseen."""
     divisors = inputs["divisors"].double()
     there = divisors > 0
