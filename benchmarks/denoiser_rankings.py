@@ -60,7 +60,7 @@ def gradients(part: Subnetwork, task: ImageTask, kind: type[FirstOrder]) -> Scor
 
 def sizes(anatomy: Anatomy) -> Scores:
     """Prunable weights that go with each site alone."""
-    everything = Ticket.everything(anatomy, "heads+channels")
+    everything = Ticket.full(anatomy, "heads+channels")
     total = everything.survivors(anatomy)["weights"]
     found = {}
     for kind, mask in everything.masks.items():
@@ -110,7 +110,7 @@ def deletions(part: Subnetwork, task: ImageTask) -> Scores:
 def drawn(anatomy: Anatomy, seed: int) -> Scores:
     """Chance as a ranking."""
     generator = torch.Generator().manual_seed(seed)
-    everything = Ticket.everything(anatomy, "heads+channels")
+    everything = Ticket.full(anatomy, "heads+channels")
     return {
         kind: torch.rand(mask.shape, dtype=torch.float64, generator=generator)
         for kind, mask in everything.masks.items()
@@ -126,7 +126,7 @@ def cut(scores: Scores, anatomy: Anatomy, density: float, ticket: Ticket | None 
         density: share of its prunable weights.
         ticket: what is still there; None for everything.
     """
-    ticket = ticket or Ticket.everything(anatomy, "heads+channels")
+    ticket = ticket or Ticket.full(anatomy, "heads+channels")
     order = []
     for kind, of in scores.items():
         sites = ticket.masks[kind].nonzero().tolist()

@@ -31,7 +31,7 @@ from tombola.tasks.language.abilities import grammar
 from tombola.tasks.language.abilities.ability import Ability
 from tombola.tasks.language.abilities.text_corpus import plots
 from tombola.tasks.language.prefix_sharing import pack_by_prefix
-from tombola.tasks.language.prefix_tree import common
+from tombola.tasks.language.prefix_tree import shared_prefix_length
 from tombola.tasks.language.task import LanguageTask
 from tombola.tasks.text.task import tokenizer_of
 
@@ -44,7 +44,7 @@ def sharing(ability: Ability, tokenizer: PreTrainedTokenizerBase, least: float) 
 
     def shared(choices: tuple[str, ...]) -> float:
         tokens = [(-1, *tokenizer(text, add_special_tokens=False)["input_ids"]) for text in choices]
-        return common(tokens) / min(map(len, tokens))
+        return shared_prefix_length(tokens) / min(map(len, tokens))
 
     return replace(ability, examples=tuple(one for one in ability.examples if shared(one.choices) >= least))
 

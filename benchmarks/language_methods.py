@@ -72,7 +72,7 @@ def blocks(number: int, model: PreTrainedModel, *, task: LanguageTask) -> Subnet
     """The layers of which heads and MLPs, under one gate, matter least to the loss."""
     part = whole(model, "heads+mlps")
     units = site_groups(part.anatomy, "blocks")
-    found = evaluate(part, task, "calibration", importance=True, units=units, precision="bf16").importance
+    found = evaluate(part, task, "importance", importance=True, groups=units, precision="bf16").importance
     assert found is not None
     layers = found["mlps"].argsort()[:number]
     gone = units["mlps"][layers]

@@ -29,7 +29,7 @@ KINDS: tuple[TicketKind, ...] = ("heads+mlps", "heads+neurons")
 
 def half(model: nn.Module, kind: TicketKind, seed: int) -> Ticket:
     """A ticket of half of the sites of each kind."""
-    whole = Ticket.everything(dissect(model), kind)
+    whole = Ticket.full(dissect(model), kind)
     sized = {kind: (torch.arange(mask.numel()) < mask.numel() // 2).view_as(mask) for kind, mask in whole.masks.items()}
     return controls.random(Ticket(kind, whole.architecture, sized), seed)
 

@@ -98,14 +98,14 @@ def agreement() -> Iterator[Line]:
                 block = comparison["tasks"][name].get(kind)
                 if block is None:
                     continue
-                always = block["by_chance"]["random"]["super_survivors"]
+                always = block["null_distribution"]["random"]["super_survivors"]
                 yield (
                     f"{title}: {KINDS[kind]}",
                     str(block["n"]),
                     f"{_count(block['mean_survivors'])} of {_count(block['sites'])}",
                     f"{_count(block['super_survivors'])} ({_count(always['mean'])})",
                     _number(block["jaccard"]),
-                    *(_chance((block["by_chance"].get(control) or {}).get("jaccard")) for control in CONTROLS),
+                    *(_chance((block["null_distribution"].get(control) or {}).get("jaccard")) for control in CONTROLS),
                     _number(block["fleiss_kappa"]),
                     _p(block["cochran_q_p"]),
                 )
@@ -234,7 +234,7 @@ def abilities() -> Iterator[Line]:
     yield ("guessing", "", *(f"{curve['chance']:.3f}" for curve in curves))
     for profile in profiles.values():
         for number, point in enumerate(profile["curves"][0]["points"]):
-            kept = [_ends(curve["points"][number]["kept"], "raw") for curve in profile["curves"]]
+            kept = [_ends(curve["points"][number]["retained"], "raw") for curve in profile["curves"]]
             yield (METHODS[profile["method"]].words, f"{100 * point['sparsity']:.1f}", *kept)
 
 
@@ -381,7 +381,7 @@ def _chance(drawn: dict[str, float] | None) -> str:
 
 def _overlap(overlap: dict[str, Any], i: int, j: int) -> str:
     value = overlap["jaccard"][i][j]
-    drawn = overlap["by_chance"]["random"]["jaccard"][i][j]
+    drawn = overlap["null_distribution"]["random"]["jaccard"][i][j]
     return f"{_number(value)} ({_chance(drawn)})"
 
 

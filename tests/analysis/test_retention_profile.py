@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tombola.analysis.retention_profile import Fall, Kept, Point, Scored, crossing, fall, retention_profile
+from tombola.analysis.retention_profile import AbilityRetention, Fall, Point, Scored, crossing, fall, retention_profile
 from tombola.pruning.search import Search
 from tombola.tasks.base import Task
 from tombola.tasks.language.abilities.ability import Ability, Example
@@ -95,7 +95,7 @@ def test_where_a_curve_falls_by_hand(
 
 def test_each_end_of_the_interval_falls_by_itself() -> None:
     def point(sparsity: float, share: float, low: float | None, high: float | None) -> Point:
-        return Point(0, sparsity, 0, Kept(0, 0, 0, share, low, high))
+        return Point(0, sparsity, 0, AbilityRetention(0, 0, 0, share, low, high))
 
     found = fall([point(0.2, 0.9, 0.8, 1.0), point(0.4, 0.7, 0.4, 0.9), point(0.6, 0.1, None, 0.3)], 0.8)
     assert (found.sparsity, found.low, found.high) == pytest.approx((0.3, 0.2, 0.4 + 0.2 / 6))
@@ -137,8 +137,8 @@ def test_the_profile_falls_where_a_bootstrap_in_a_plain_loop_does() -> None:
     (curve,) = profile.curves
     assert [point.sparsity for point in curve.points] == list(SPARSITIES)
     shares = kept_by(rows)
-    assert [point.kept.share for point in curve.points] == pytest.approx(list(shares))
-    assert curve.tickets[0].kept == curve.points[2].kept
+    assert [point.retained.share for point in curve.points] == pytest.approx(list(shares))
+    assert curve.tickets[0].retained == curve.points[2].retained
     assert profile.good == 0.4
     assert curve.fall.sparsity == pytest.approx(by_grid(list(zip(SPARSITIES, shares, strict=True)), 0.9), abs=1e-5)
     # Shares of examples drawn again and again, both models on the same ones.
@@ -146,6 +146,6 @@ def test_the_profile_falls_where_a_bootstrap_in_a_plain_loop_does() -> None:
     drawn = [kept_by(rows[:, rng.integers(0, rows.shape[1], rows.shape[1])]) for _ in range(4000)]
     ends = np.percentile(drawn, [2.5, 97.5], axis=0)
     for name, values in zip(("low", "high"), ends, strict=True):
-        assert [getattr(point.kept, name) for point in curve.points] == pytest.approx(list(values), abs=0.01)
+        assert [getattr(point.retained, name) for point in curve.points] == pytest.approx(list(values), abs=0.01)
         falls = by_grid(list(zip(SPARSITIES, values, strict=True)), 0.9)
         assert getattr(curve.fall, name) == pytest.approx(falls, abs=0.01)

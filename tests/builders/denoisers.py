@@ -179,7 +179,7 @@ def tickets(model: nn.Module, kind: Kind) -> dict[str, Ticket]:
     anatomy = dissect(model)
     found = {}
     for ticket_kind in ticket_kinds(kind):
-        every = Ticket.everything(anatomy, ticket_kind, 8)
+        every = Ticket.full(anatomy, ticket_kind, 8)
         found[f"nothing of {ticket_kind}"] = ~every
         first = {name: mask[:1].nonzero().tolist() for name, mask in every.masks.items()}
         if "mlps" in first:

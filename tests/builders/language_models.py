@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from builders import small_study as small
+from builders import small_study
 from builders.encoders import randomise
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.task import Blocks, LanguageTask
@@ -53,7 +53,7 @@ def llama(seed: int = 0, attention: str = "eager", dtype: torch.dtype = torch.fl
 @functools.cache
 def checkpoint() -> Path:
     """The shared folder of the tiny Llama and its tokenizer; nobody writes there."""
-    folder = small.home() / "tiny-llama"
+    folder = small_study.home() / "tiny-llama"
     llama(dtype=torch.float32).save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     return folder
@@ -99,6 +99,6 @@ def task(text: Sequence[str] = TEXTS, **options: Any) -> LanguageTask:
         "positions": POSITIONS,
         "bos_token": "bos",
         "train": Blocks(8, 16),
-        "calibration": Blocks(6, 8),
+        "importance": Blocks(6, 8),
     }
     return LanguageTask(abilities(), text, tokenizer(), **(settings | options))

@@ -65,7 +65,7 @@ def parts_of(pipeline: Path) -> Any:
 def check_gates(one: ImageTask, model: nn.Module, kind: str) -> None:
     """Importance of every site is a number, and a gate that is zero does what deletion does."""
     anatomy = dissect(model)
-    everything = Ticket.everything(anatomy, cast(Any, kind))
+    everything = Ticket.full(anatomy, cast(Any, kind))
     batch = next(one.batches("train", 6, shuffle=1))
     with attach(model, anatomy, everything) as gates:
         opened_gates = gates.open(6, CPU, grad=True)

@@ -183,7 +183,7 @@ def test_infinite_weights_and_negative_zeros_keep_their_bits(bert: PreTrainedMod
     with torch.no_grad():
         weight = bert.get_parameter(matrix.parameter)
         weight[0, :8] = torch.tensor([-0.0, -0.0, torch.inf, torch.inf, torch.nan, torch.nan, -1, -1])
-    ticket = Ticket.everything(dissect(bert), "weights")
+    ticket = Ticket.full(dissect(bert), "weights")
     mask = ticket.masks[matrix.name].clone()
     mask[0, 1:8:2] = False
     ticket = replace(ticket, masks={**ticket.masks, matrix.name: mask})
@@ -227,7 +227,7 @@ def test_a_classifier_with_encoder_and_decoder_is_proved_too(tmp_path: Path) -> 
     )
     config.decoder_start_token_id = 0
     model = transformers.T5ForSequenceClassification(config).eval()
-    ticket = Ticket.everything(dissect(model), "heads+mlps").without({"heads": [[0, 1]], "mlps": [3]})
+    ticket = Ticket.full(dissect(model), "heads+mlps").without({"heads": [[0, 1]], "mlps": [3]})
     save_shrunk(model, ticket, tmp_path / "small")
     ids = torch.tensor([[5, 6, 7, 1], [8, 9, 10, 1]])
     small = load(tmp_path / "small")

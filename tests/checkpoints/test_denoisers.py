@@ -86,7 +86,7 @@ def test_heads_of_two_streams_are_deleted_by_hand() -> None:
         delete(attention.to_out[0], gone, 1)
         delete(attention.to_add_out, gone, 1)
         attention.heads = 2
-        ticket = Ticket.everything(dissect(model), "heads").without({"heads": [[0, 1]]})
+        ticket = Ticket.full(dissect(model), "heads").without({"heads": [[0, 1]]})
         for part in (masked(model, ticket), shrunk(model, ticket)):
             torch.testing.assert_close(computed(part, kind), computed(cut, kind), rtol=0, atol=TOLERANCE)
 
@@ -102,7 +102,7 @@ def test_heads_and_neurons_of_one_projection_are_deleted_by_hand() -> None:
     delete(block.proj_mlp, list(range(16, 32)), 0)
     # 24 units of heads come before those of neurons.
     delete(block.proj_out, [*range(8), *range(24 + 16, 24 + 32)], 1)
-    every = Ticket.everything(dissect(model), "heads+neurons", 16)
+    every = Ticket.full(dissect(model), "heads+neurons", 16)
     # The attentions and MLPs of two double blocks, with two MLPs each, come before those of single ones.
     ticket = every.without({"heads": [[3, 0]], "neurons": [[5, 1]]})
     for part in (masked(model, ticket), shrunk(model, ticket)):
@@ -116,7 +116,7 @@ def test_gated_neurons_are_deleted_by_hand() -> None:
     feed_forward = cast(Any, cut).down_blocks[0].attentions[0].transformer_blocks[0].ff
     delete(feed_forward.net[0].proj, [*range(8, 16), *range(32 + 8, 32 + 16)], 0)
     delete(feed_forward.net[2], list(range(8, 16)), 1)
-    ticket = Ticket.everything(dissect(model), "neurons", 8).without({"neurons": [[0, 1]]})
+    ticket = Ticket.full(dissect(model), "neurons", 8).without({"neurons": [[0, 1]]})
     for part in (masked(model, ticket), shrunk(model, ticket)):
         torch.testing.assert_close(computed(part, kind), computed(cut, kind), rtol=0, atol=TOLERANCE)
 
@@ -132,8 +132,8 @@ def test_norms_over_all_heads_are_refused() -> None:
 def test_neurons_of_unequal_mlps_come_in_blocks_that_divide_each() -> None:
     model = KINDS["unet of texts"].make()
     anatomy = dissect(model)
-    ticket = Ticket.everything(anatomy, "neurons", 16)
+    ticket = Ticket.full(anatomy, "neurons", 16)
     assert [len(row) for row in ticket.rows("neurons")] == [2, 4, 2, 2]
     ticket.check(anatomy)
     with pytest.raises(TombolaError, match="cannot be divided into blocks of 24; blocks of 16 or 32 can"):
-        Ticket.everything(anatomy, "neurons", 24)
+        Ticket.full(anatomy, "neurons", 24)

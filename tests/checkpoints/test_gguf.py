@@ -16,9 +16,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from builders.families import computed, tickets
 from tombola import dissect, load, masked, save_shrunk, shrunk
-from tombola.checkpoints import assets
-from tombola.checkpoints import gguf as reading
-from tombola.checkpoints import loading as sources
+from tombola.checkpoints import assets, gguf, loading
 from tombola.checkpoints.assets import Asset, cache
 from tombola.checkpoints.loading import load_model, locate
 from tombola.foundations.errors import TombolaError
@@ -132,7 +130,7 @@ def test_a_folder_with_a_gguf_file_is_a_model_like_any_other(
     assert tokenizer("cab")["input_ids"] == tokenizer_of(str(folder))("cab")["input_ids"] != []
     assert {parameter.dtype for parameter in load_model(str(folder), torch.bfloat16).parameters()} == {torch.bfloat16}
     # The slow reading happens once.
-    monkeypatch.setattr(reading, "read_gguf", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(gguf, "read_gguf", lambda *_: pytest.fail("read again"))
     assert Path(locate(str(folder))).parent == cache() / "dequantised"
 
 
@@ -149,7 +147,7 @@ def test_an_asset_may_be_a_gguf_file(
 ) -> None:
     asset = Asset("tiny", "tiny", "1.0", "tiny.whl", "0" * 64, "tiny/tiny.gguf", "a test")
     monkeypatch.setattr(assets, "ASSETS", {"tiny": asset})
-    monkeypatch.setattr(sources, "MODELS", ("tiny",))
+    monkeypatch.setattr(loading, "MODELS", ("tiny",))
     shutil.copytree(made[0], cache() / "tiny-1.0-00000000")
     assert dissect(load_model("tiny")).signature == dissect(made[1]).signature
     assert tokenizer_of("tiny")("ab")["input_ids"]

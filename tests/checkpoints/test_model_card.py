@@ -14,7 +14,7 @@ from builders.encoders import sites, some_weights
 from builders.families import ZOO, tickets
 from tombola.checkpoints.checkpoint import load, save_shrunk
 from tombola.checkpoints.export_zeros import save_zeros
-from tombola.checkpoints.model_card import Card, bytes_on_disk, code, dense_bytes, hub_id, plain
+from tombola.checkpoints.model_card import ModelCardWriter, bytes_on_disk, code, dense_bytes, hub_id, plain
 from tombola.subnetworks.subnetwork import expanded, shrunk
 
 FACTS = {"ticket": "good", "task": "sst2", "metric": "accuracy", "split": "dev", "full_score": 0.91, "score": 0.83}
@@ -77,7 +77,7 @@ def test_what_the_ticket_does_not_know_is_not_said(bert: PreTrainedModel, tmp_pa
 def test_a_score_that_is_no_number_is_none(value: object, bert: PreTrainedModel, tmp_path: Path) -> None:
     ticket = some_weights(bert, 0).with_provenance(**FACTS | {"score": value, "full_score": value})
     small = shrunk(bert, ticket)
-    Card("sparse", bert, small, 0.0).write(tmp_path)
+    ModelCardWriter("sparse", bert, small, 0.0).write(tmp_path)
     data, text = card(tmp_path)
     assert data.eval_results is None
     assert "No scores came with the ticket." in text

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import BertForSequenceClassification, RoFormerConfig, RoFormerForMaskedLM
 
-from builders import small_study as small
+from builders import small_study
 from builders.small_study import flags, listing, quiet, tombola
 from tombola.checkpoints import assets
 from tombola.cli import main
@@ -42,7 +42,7 @@ def refused(capsys: Capture, home: Path, *arguments: object) -> str:
 
 @pytest.fixture(scope="module")
 def done() -> Study:
-    return small.finished()
+    return small_study.finished()
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def full(done: Study) -> Path:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """A copy of the task to spoil."""
-    return shutil.copytree(small.task(), tmp_path / "data")
+    return shutil.copytree(small_study.task(), tmp_path / "data")
 
 
 def study(out: Path, **settings: Any) -> list[str]:
@@ -103,7 +103,7 @@ class TestData:
     def test_no_such_column(self, tmp_path: Path, capsys: Capture) -> None:
         said = refused(capsys, tmp_path, *study(tmp_path / "runs", label_column="mood"))
         assert said.endswith("has no column 'mood' for the label; name one of: sentence, label")
-        assert str(small.task() / "train.tsv") in said
+        assert str(small_study.task() / "train.tsv") in said
 
     def test_a_label_that_training_never_saw(self, tmp_path: Path, data: Path, capsys: Capture) -> None:
         edit(data / "dev.tsv", lambda lines: [*lines[:4], "bright word1\tmixed", *lines[4:]])
@@ -145,7 +145,7 @@ class TestModel:
         )
         with quiet():
             RoFormerForMaskedLM(made).save_pretrained(tmp_path / "roformer")
-        small.write_tokenizer(tmp_path / "roformer")
+        small_study.write_tokenizer(tmp_path / "roformer")
         said = refused(capsys, tmp_path, *study(tmp_path / "runs", model=tmp_path / "roformer"))
         assert said.startswith("unknown architecture 'roformer'")
         assert "its layers look like bert's, but cut models do not run" in said
@@ -153,20 +153,20 @@ class TestModel:
     def test_a_folder_that_is_no_model(self, tmp_path: Path, capsys: Capture) -> None:
         (tmp_path / "mlp").mkdir()
         (tmp_path / "mlp" / "config.json").write_text('{"layers": [10, 10]}')
-        small.write_tokenizer(tmp_path / "mlp")
+        small_study.write_tokenizer(tmp_path / "mlp")
         said = refused(capsys, tmp_path, *study(tmp_path / "runs", model=tmp_path / "mlp"))
         assert said.startswith(f"cannot load '{tmp_path}/mlp': ")
         assert "Give a local folder" in said
 
     @pytest.mark.parametrize("gone", ["config.json", "model.safetensors", "tokenizer.json"])
     def test_a_folder_without_one_of_its_files(self, tmp_path: Path, gone: str, capsys: Capture) -> None:
-        model = shutil.copytree(small.model(), tmp_path / "model")
+        model = shutil.copytree(small_study.model(), tmp_path / "model")
         (model / gone).unlink()
         said = refused(capsys, tmp_path, *study(tmp_path / "runs", model=model))
         assert said.startswith(f"cannot load '{model}': ")
 
     def test_damaged_weights(self, tmp_path: Path, capsys: Capture) -> None:
-        model = shutil.copytree(small.model(), tmp_path / "model")
+        model = shutil.copytree(small_study.model(), tmp_path / "model")
         weights = (model / "model.safetensors").read_bytes()
         (model / "model.safetensors").write_bytes(weights[:5000])
         said = refused(capsys, tmp_path, *study(tmp_path / "runs", model=model))
@@ -176,7 +176,9 @@ class TestModel:
     def test_a_model_that_was_never_fine_tuned(self, tmp_path: Path, name: str, capsys: Capture) -> None:
         more = ["--out", tmp_path / "a" / "b"] if name == "prune" else []
         said = refused(capsys, tmp_path, name, *flags(name), *more)
-        assert said.startswith(f"{small.model()} was not fine-tuned: it has no classifier.bias; fine-tune it first")
+        assert said.startswith(
+            f"{small_study.model()} was not fine-tuned: it has no classifier.bias; fine-tune it first"
+        )
 
     def test_a_model_with_fewer_labels(self, tmp_path: Path, data: Path, full: Path, capsys: Capture) -> None:
         edit(data / "train.tsv", lambda lines: [*lines, *["dull bright\tmixed"] * 20])
@@ -258,8 +260,8 @@ class TestTicket:
     def test_one_for_another_model(self, tmp_path: Path, done: Study, name: str, method: str, capsys: Capture) -> None:
         with quiet(), torch.random.fork_rng([]):
             labels = {"id2label": {0: "bad", 1: "good"}, "label2id": {"bad": 0, "good": 1}}
-            BertForSequenceClassification(small.bert(layers=2, **labels)).save_pretrained(tmp_path / "two")
-        small.write_tokenizer(tmp_path / "two")
+            BertForSequenceClassification(small_study.bert(layers=2, **labels)).save_pretrained(tmp_path / "two")
+        small_study.write_tokenizer(tmp_path / "two")
         more = ["--out", tmp_path / "a" / "b"] if name == "retrain" else []
         ticket = done.seed_folder(0).ticket(method, "good")
         said = refused(capsys, tmp_path, name, *flags(name, model=tmp_path / "two"), "--ticket", ticket, *more)
@@ -292,7 +294,7 @@ class TestTicket:
     def test_one_for_another_model_makes_no_model(
         self, tmp_path: Path, done: Study, command: list[str], capsys: Capture
     ) -> None:
-        small.write_model(tmp_path / "two", layers=2)
+        small_study.write_model(tmp_path / "two", layers=2)
         for method in ("heads+mlps", "weights"):
             ticket = done.seed_folder(0).ticket(method, "good")
             said = refused(capsys, tmp_path, *command, tmp_path / "two", ticket, "--out", tmp_path / "a" / "out")
@@ -342,9 +344,9 @@ class TestTicket:
         assert said == "ONNX needs no_such_package; pip install 'tombola[onnx]'"
 
     def test_a_share_of_a_pattern(self, tmp_path: Path, full: Path, capsys: Capture) -> None:
-        given = [*flags("prune", model=full), "--method", "magnitude-2of4", "--keep", 0.5]
+        given = [*flags("prune", model=full), "--method", "magnitude-2of4", "--density", 0.5]
         said = refused(capsys, tmp_path, "prune", *given, "--out", tmp_path / "out")
-        assert said == "magnitude-2of4 keeps 2:4; leave --keep out"
+        assert said == "magnitude-2of4 keeps 2:4; leave --density out"
 
     def test_none_there(self, tmp_path: Path, full: Path, capsys: Capture) -> None:
         said = refused(capsys, tmp_path, "score", *flags("score", model=full), "--ticket", tmp_path / "none")
@@ -397,7 +399,7 @@ class TestFolder:
         (tmp_path / "file").touch()
         out = {"file": tmp_path / "file", "folder": tmp_path, "under a file": tmp_path / "file" / "out"}[kind]
         ticket = ["--ticket", done.seed_folder(0).ticket("weights", "good")] if name == "retrain" else []
-        model = full if name == "prune" else small.model()
+        model = full if name == "prune" else small_study.model()
         said = refused(capsys, tmp_path, name, *flags(name, model=model), *ticket, "--out", out)
         assert str(out) in said
         assert "choose another folder" in said

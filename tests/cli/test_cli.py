@@ -20,7 +20,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, pipeline
 
-from builders import small_study as small
+from builders import small_study
 from builders.families import computed
 from builders.small_study import command, environment, flags, tombola
 from tombola.architectures.dissect import dissect
@@ -43,7 +43,7 @@ COMMANDS = ("study", "prune", "retrain", "score", "shrink", "export", "memory", 
 
 @pytest.fixture(scope="module")
 def done() -> Study:
-    return small.finished()
+    return small_study.finished()
 
 
 @pytest.fixture
@@ -180,7 +180,9 @@ class TestStudy:
         for verdict in done.verdicts():
             if verdict["ticket"] == "good":
                 assert str(verdict["sentence"]) in " ".join(ran.stdout.split())
-        assert small.timeless(small.read_rows(folder)) == small.timeless(small.read_rows(done.folder))
+        assert small_study.timeless(small_study.read_rows(folder)) == small_study.timeless(
+            small_study.read_rows(done.folder)
+        )
         assert json.loads((folder / "study.json").read_text())["command"].startswith("tombola study --model ")
 
     def test_json_is_all_that_is_on_stdout(self, done: Study, capsys: pytest.CaptureFixture[str]) -> None:
@@ -194,7 +196,7 @@ class TestStudy:
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         file = tmp_path / "study.yaml"
-        settings = {"model": str(small.model()), "task": str(small.task()), **small.SETTINGS}
+        settings = {"model": str(small_study.model()), "task": str(small_study.task()), **small_study.SETTINGS}
         file.write_text(
             yaml.safe_dump(
                 {
@@ -251,7 +253,7 @@ class TestStudy:
         )
         folder = shutil.copytree(done.folder, tmp_path / done.folder.name)
         shutil.rmtree(folder / "moods" / "seed-0" / "weights" / "bad" / "retrained")
-        small.study_in(tmp_path).run()
+        small_study.study_in(tmp_path).run()
         shown = screen.getvalue()
         assert "retrain bad weights" in shown
         assert "retrain good weights" not in shown
@@ -316,7 +318,7 @@ class TestSteps:
         assert pruned["ticket"] == str(out / "good")
         ticket = Ticket.load(out / "good")
         assert ticket == Ticket.load(seed_folder.ticket(method, "good"))
-        config = small.config(model=str(seed_folder.full))
+        config = small_study.config(model=str(seed_folder.full))
         task = open_task(config)
         full = task.load(str(seed_folder.full), seed=0, state="trained")
         library = search_ticket(full, task, method, options=config.search_options)
@@ -335,7 +337,7 @@ class TestSteps:
         )
         assert again["score"] == row["score"]
         assert again["model"] == str(model)
-        part = retrain(task.load(str(small.model()), seed=0), ticket, task, config.recipe)
+        part = retrain(task.load(str(small_study.model()), seed=0), ticket, task, config.recipe)
         assert again["score"] == score(expanded(part), task).score
         assert run_json(capsys, "score", *flags("score", model=model))["score"] == again["score"]
 
@@ -448,10 +450,13 @@ class TestSteps:
         said = run_json(capsys, "prune", *given, "--out", tmp_path / "half")
         ticket = Ticket.load(tmp_path / "half" / "ticket")
         assert ticket.counts() == {
-            "heads": small.LAYERS * small.HEADS // 2,
-            "neurons": small.LAYERS * small.INNER // 16,
+            "heads": small_study.LAYERS * small_study.HEADS // 2,
+            "neurons": small_study.LAYERS * small_study.INNER // 16,
         }
-        assert (said["heads"], said["neurons"]) == (small.LAYERS * small.HEADS // 2, small.LAYERS * small.INNER // 2)
+        assert (said["heads"], said["neurons"]) == (
+            small_study.LAYERS * small_study.HEADS // 2,
+            small_study.LAYERS * small_study.INNER // 2,
+        )
         scored = run_json(
             capsys, "score", *flags("score", model=seed_folder.full), "--ticket", tmp_path / "half" / "ticket"
         )
@@ -492,7 +497,7 @@ class TestSteps:
             found.name: tokens.get(found.name, torch.zeros_like(tokens["input_ids"])) for found in session.get_inputs()
         }
         found = session.run(None, {name: tensor.numpy() for name, tensor in given.items()})[0]
-        task = open_task(small.config())
+        task = open_task(small_study.config())
         expected = masked(task.load(str(seed_folder.full), seed=0, state="trained"), Ticket.load(ticket))
         torch.testing.assert_close(torch.from_numpy(found), computed(expected, dict(tokens)), atol=1e-4, rtol=1e-4)
 
@@ -504,7 +509,7 @@ class TestSteps:
         assert said["ticket"] == str(tmp_path / "one" / "ticket")
         assert said["sparsity"] == 0.5
         ticket = Ticket.load(said["ticket"])
-        model = open_task(small.config()).load(str(seed_folder.full), seed=0, state="trained")
+        model = open_task(small_study.config()).load(str(seed_folder.full), seed=0, state="trained")
         assert not_semi_structured(model, ticket) == ()
         assert (
             ticket.provenance["full_score"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from builders import small_study as small
+from builders import small_study
 from builders.small_study import environment
 from builders.ticket_trees import tree
 from tombola.analysis.agreement.coefficients import STATISTICS
@@ -91,10 +91,10 @@ def test_no_model_and_no_hub_are_needed(imported: Path) -> None:
 
 
 def test_masks_bound_to_a_model_by_its_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = str(small.model())
+    source = str(small_study.model())
     whole = dissect(load_model(source))
     assert outline(source) == whole
-    tree(tmp_path / "in", {"cola": ["0"]}, small.LAYERS, small.HEADS)
+    tree(tmp_path / "in", {"cola": ["0"]}, small_study.LAYERS, small_study.HEADS)
     found = run_json(capsys, "import-masks", tmp_path / "in", "--out", tmp_path / "out", "--model", source)
     assert found == {
         "out": str(tmp_path / "out"),
@@ -126,7 +126,7 @@ def test_bad_input_is_one_line(tmp_path: Path, imported: Path, capsys: pytest.Ca
 
 
 def test_a_study_is_compared(capsys: pytest.CaptureFixture[str]) -> None:
-    study = small.finished()
+    study = small_study.finished()
     found = run_json(capsys, "compare", study.folder, "--draws", "20")["kinds"]
     assert set(found) == set(study.config.methods)
     (task,) = found["heads+mlps"]["tasks"]

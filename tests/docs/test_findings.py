@@ -303,7 +303,7 @@ def curves(method: str) -> dict[str, Any]:
 def at(method: str, ability: str, percent: float) -> dict[str, float]:
     """What is kept where so many percent of the weights are gone."""
     (found,) = (
-        point["kept"] for point in curves(method)[ability]["points"] if abs(100 * point["sparsity"] - percent) < 0.5
+        point["retained"] for point in curves(method)[ability]["points"] if abs(100 * point["sparsity"] - percent) < 0.5
     )
     return dict(found)
 

@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 
 def half(model: Any) -> Ticket:
-    every = Ticket.everything(dissect(model), "heads+channels")
+    every = Ticket.full(dissect(model), "heads+channels")
     heads = [[row, head] for row in range(4) for head in (0, 3)]
     return every.without({"heads": heads, "channels": [[row, group] for row in range(8) for group in (1, 2)]})
 

@@ -17,7 +17,7 @@ from builders.encoders import sites, some_weights
 from builders.families import ZOO
 from tombola import Ticket, TombolaError, dissect, masked, save_shrunk, shrunk
 from tombola.checkpoints.checkpoint import TENSORS
-from tombola.profiling import peak_memory as resident
+from tombola.profiling import peak_memory
 from tombola.profiling.model_cost import Cost, Costs, compare, multiply_adds, sentence, table
 
 H, F, V, L = 32, 48, 64, 10  # width, hidden units of an MLP, vocabulary, tokens
@@ -161,7 +161,7 @@ def test_peak_memory_is_that_of_a_fresh_process(tmp_path: Path) -> None:
 
 def test_bad_input_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, other = ZOO["bert"].make(dtype=torch.float32), ZOO["gpt2"].make(dtype=torch.float32)
-    ticket = Ticket.everything(dissect(other), "heads+mlps")
+    ticket = Ticket.full(dissect(other), "heads+mlps")
     with pytest.raises(TombolaError, match="another model"):
         compare(model, ticket)
     with pytest.raises(TombolaError, match="no model of transformers or diffusers"):
@@ -169,4 +169,4 @@ def test_bad_input_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     failed = subprocess.CompletedProcess([], 1, stdout=b"", stderr=b"Traceback\nMemoryError: no room\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(TombolaError, match=r"^the peak memory of [^\n]*: MemoryError: no room$"):
-        resident.measure(tmp_path, ticket=None, batch=1, length=8, device="cpu", threads=1)
+        peak_memory.measure(tmp_path, ticket=None, batch=1, length=8, device="cpu", threads=1)

@@ -197,7 +197,7 @@ def test_the_command_reads_a_pipeline_without_its_weights(tmp_path: Path, capsys
     assert half < whole
     assert main(arguments) == 0
     shown = capsys.readouterr().out
-    for words in ("text_encoder_2", "all on the card", "one at a time", "decodes in float32", "none"):
+    for words in ("text_encoder_2", "all on the GPU", "one at a time", "decodes in float32", "none"):
         assert words in shown
     assert "Not counted" not in shown
     assert max(map(len, shown.splitlines())) <= 80

@@ -82,7 +82,7 @@ def test_multiply_adds_are_those_of_every_convolution_and_product() -> None:
 
 def test_a_shrunk_network_is_estimated_without_weights() -> None:
     def small(model: nn.Module) -> nn.Module:
-        every = Ticket.everything(dissect(model), "heads+channels")
+        every = Ticket.full(dissect(model), "heads+channels")
         groups = [[row, group] for row in range(8) for group in range(4)]
         return shrunk(model, every.without({"heads": [[0, 1], [2, 0]], "channels": groups})).model
 

@@ -181,7 +181,7 @@ def test_controls_tell_what_they_are() -> None:
 def test_a_random_draw_of_channels_has_as_many_weights_not_only_as_many_groups() -> None:
     model = unet()
     anatomy = dissect(model)
-    everything = Ticket.everything(anatomy, "heads+channels")
+    everything = Ticket.full(anatomy, "heads+channels")
     masks = {kind: mask.clone() for kind, mask in everything.masks.items()}
     # Wide blocks lose most, so that a uniform draw of as many groups keeps too much.
     masks["channels"][2:7, 1:] = False
@@ -201,11 +201,11 @@ def test_a_random_draw_of_channels_has_as_many_weights_not_only_as_many_groups()
     assert random(heads, 3, anatomy=ANATOMY) == random(heads, 3)
 
 
-def test_controls_of_units_are_drawn_unit_by_unit() -> None:
+def test_controls_of_groups_are_drawn_group_by_group() -> None:
     model = llama()
     anatomy = dissect(model)
     groups = site_groups_of(anatomy, "kv-groups")
-    good = Ticket.everything(anatomy, "heads").without({"heads": [[0, 0], [0, 1], [2, 2], [2, 3]]})
+    good = Ticket.full(anatomy, "heads").without({"heads": [[0, 0], [0, 1], [2, 2], [2, 3]]})
     for control in (random(good, seed, groups) for seed in range(5)):
         pairs = control.heads.reshape(3, 2, 2)
         assert bool((pairs.any(-1) == pairs.all(-1)).all())
@@ -214,7 +214,7 @@ def test_controls_of_units_are_drawn_unit_by_unit() -> None:
     assert all(torch.equal(one.heads.sum(1), good.heads.sum(1)) for one in layered)
     assert len({tuple(one.heads.flatten().tolist()) for one in layered}) > 1
     blocks = site_groups_of(anatomy, "blocks")
-    whole = Ticket.everything(anatomy, "heads+mlps").without({"heads": [[1, head] for head in range(4)], "mlps": [1]})
+    whole = Ticket.full(anatomy, "heads+mlps").without({"heads": [[1, head] for head in range(4)], "mlps": [1]})
     for control in (random(whole, seed, blocks) for seed in range(5)):
         assert torch.equal(control.heads.all(1), control.mlps)
         assert control.counts() == whole.counts()

@@ -33,7 +33,7 @@ TARGETS = torch.tensor([0, 1, 1, 0, 1])
 
 def first_order(model: nn.Module, given: dict[str, Tensor], chunk: int) -> Importance:
     anatomy = dissect(model)
-    with attach(model, anatomy, Ticket.everything(anatomy, "heads+mlps")) as gates:
+    with attach(model, anatomy, Ticket.full(anatomy, "heads+mlps")) as gates:
         measure = FirstOrder(gates)
         for start in range(0, 5, chunk):
             part = {name: tensor[start : start + chunk] for name, tensor in given.items()}

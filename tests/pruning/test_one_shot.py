@@ -23,7 +23,6 @@ from builders.made_up_scores import Fake, least
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import metric
-from tombola.pruning import one_shot as one_shot_pruning
 from tombola.pruning.evaluation import evaluate
 from tombola.pruning.one_shot import one_shot
 from tombola.subnetworks.subnetwork import shrunk, whole
@@ -40,13 +39,13 @@ ANATOMY = dissect(MODEL)
 
 def stub() -> Task:
     return cast(
-        Task, SimpleNamespace(metric=metric("accuracy"), name="made-up", calibration=None, normalise_layers=True)
+        Task, SimpleNamespace(metric=metric("accuracy"), name="made-up", importance_split=None, normalise_layers=True)
     )
 
 
 def cut(fake: Fake, densities: Mapping[str, float], **options: Any) -> Ticket:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(one_shot_pruning, "evaluate", fake)
+        patch.setattr("tombola.pruning.one_shot.evaluate", fake)
         return one_shot(MODEL, stub(), densities, block=BLOCK, **options)
 
 
@@ -64,7 +63,7 @@ shares = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
 
 @given(kind=st.sampled_from(SITES), seed=st.integers(0, 10**6), data=st.data())
 def test_the_least_important_go_and_among_equals_the_first(kind: Any, seed: int, data: st.DataObject) -> None:
-    everything = Ticket.everything(ANATOMY, kind, BLOCK)
+    everything = Ticket.full(ANATOMY, kind, BLOCK)
     densities = {kind: data.draw(shares, kind) for kind in everything.sites}
     found = cut(Fake(lambda _: 0.5, seed), densities)
     assert found.kind == kind
@@ -87,7 +86,7 @@ def test_the_count_is_rounded_to_the_nearest_and_of_halves_to_the_even(share: fl
 @pytest.mark.parametrize("share", [0, 1])
 def test_nothing_and_everything_can_be_kept(kind: Any, share: int) -> None:
     found = cut(Fake(lambda _: 0.5), dict.fromkeys(kind.split("+"), share))
-    everything = Ticket.everything(ANATOMY, kind, BLOCK)
+    everything = Ticket.full(ANATOMY, kind, BLOCK)
     assert found == (everything if share else ~everything)
     assert len(found) == share * found.total
 
@@ -105,7 +104,7 @@ def test_importance_is_asked_for_once_on_training_rows_of_the_whole_model() -> N
     ((part, split, options),) = fake.asked
     assert split == "train"
     assert part.model is MODEL
-    assert part.ticket == Ticket.everything(ANATOMY, "neurons", BLOCK)
+    assert part.ticket == Ticket.full(ANATOMY, "neurons", BLOCK)
     assert (options["importance"], options["batch_size"], options["precision"]) == (True, 7, "bf16")
     assert found.provenance == {
         "ticket": "one-shot",
@@ -126,7 +125,7 @@ def test_the_largest_weights_of_the_whole_model_stay_and_no_data_is_read(share: 
                 parameter.mul_(4).round_().div_(4)
     anatomy, fake = dissect(model), Fake(lambda _: 0.5)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(one_shot_pruning, "evaluate", fake)
+        patch.setattr("tombola.pruning.one_shot.evaluate", fake)
         found = one_shot(model, stub(), {"weights": share})
     weights = anatomy.weights_of(model)
     magnitudes = np.concatenate([weight.detach().abs().flatten().numpy() for weight in weights.values()])

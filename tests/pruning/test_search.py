@@ -17,7 +17,6 @@ from builders.made_up_scores import Fake, Scores, least, made_up_scores
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import metric
-from tombola.pruning import search as searching
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search import Search, SearchOptions, search_ticket
 from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk
@@ -44,7 +43,7 @@ def run(
     fake: Fake, shape: tuple[int, int] = (3, 10), method: Any = "heads+mlps", task: Task | None = None, **options: Any
 ) -> Search:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(searching, "evaluate", fake)
+        patch.setattr("tombola.pruning.search.evaluate", fake)
         return search_ticket(
             MODELS[shape],
             task or stub(),
@@ -58,7 +57,7 @@ def protocol(
     shape: tuple[int, int], method: TicketKind, score: Scores, seed: int, options: SearchOptions
 ) -> tuple[list[tuple[Any, ...]], Ticket]:
     """The s-search, written out: (phase, what is removed, score, holds), and what is left."""
-    ticket = Ticket.everything(ANATOMIES[shape], method, options.neuron_block)
+    ticket = Ticket.full(ANATOMIES[shape], method, options.neuron_block)
     floor = options.threshold * score(ticket)
     log: list[tuple[Any, ...]] = [("full", {}, score(ticket), True)]
     joint, fine = {"mlps": options.mlps_step}, {"mlps": 1}
@@ -235,7 +234,7 @@ def test_magnitude_pruning_with_retraining_cuts_by_retrained_magnitudes() -> Non
 
     fake = Fake(lambda ticket: 1.0 if len(ticket) > 0.6 * ticket.total else 0.0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(searching, "evaluate", fake)
+        patch.setattr("tombola.pruning.search.evaluate", fake)
         found = search_ticket(
             model, stub(), "weights", options=SearchOptions(weights_step=0.2), retrain=retrain, realise=masked
         )
@@ -246,7 +245,7 @@ def test_magnitude_pruning_with_retraining_cuts_by_retrained_magnitudes() -> Non
     # What is left of each matrix, for random tickets with the same profile.
     for step, ticket in zip(found.passes[1:], asked, strict=True):
         assert step.matrices == [int(ticket.masks[matrix.name].sum()) for matrix in anatomy.matrices]
-    previous = Ticket.everything(anatomy, "weights")
+    previous = Ticket.full(anatomy, "weights")
     for by, ticket in zip([model, *retrained], asked, strict=False):
         alive = torch.cat([mask.flatten() for mask in previous.masks.values()]).numpy()
         values = np.concatenate([p.detach().float().abs().flatten().numpy() for _, p in anatomy.prunable(by)])
@@ -275,12 +274,12 @@ def test_a_search_for_sites_scores_and_ranks_what_was_trained_between_its_cuts()
 
     fake = Fake(made_up_scores(0, "falls"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(searching, "evaluate", fake)
+        patch.setattr("tombola.pruning.search.evaluate", fake)
         found = search_ticket(MODELS[2, 2], stub(), retrain=retrain)
     assert len(asked) == len(found.passes) - 1 > 0
     assert all(scored is part for (scored, _, _), part in zip(fake.asked[1:], parts, strict=True))
     held = [ticket for ticket, step in zip(asked, found.passes[1:], strict=True) if step.holds]
-    assert found.good == (held[-1] if held else Ticket.everything(ANATOMIES[2, 2], "heads+mlps"))
+    assert found.good == (held[-1] if held else Ticket.full(ANATOMIES[2, 2], "heads+mlps"))
     assert (found.trained is None) == (not held)
 
 
@@ -290,17 +289,17 @@ def test_ways_that_begin_with_the_full_model_do_not_train_between_their_cuts() -
 
     options = SearchOptions(sparsities=(0.5,))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(searching, "evaluate", Fake(lambda ticket: 1.0))
+        patch.setattr("tombola.pruning.search.evaluate", Fake(lambda ticket: 1.0))
         found = search_ticket(MODELS[2, 2], stub(), "random-weights", options=options, retrain=retrain, calibrate=list)
     assert found.trained is None
 
 
 def test_a_full_evaluation_that_is_known_is_not_made_again() -> None:
     fake = Fake(made_up_scores(1, "falls"))
-    full = fake(unrealised(MODELS[2, 2], Ticket.everything(ANATOMIES[2, 2], "heads+mlps")), stub(), "dev")
+    full = fake(unrealised(MODELS[2, 2], Ticket.full(ANATOMIES[2, 2], "heads+mlps")), stub(), "dev")
     without = Evaluation(full.score, full.predictions, full.losses, None, 0.0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(searching, "evaluate", fake)
+        patch.setattr("tombola.pruning.search.evaluate", fake)
         passes = []
         for given_full in (full, without, None):
             fake.asked.clear()

@@ -24,7 +24,7 @@ from tombola.architectures.dissect import dissect
 from tombola.checkpoints.packed_weights import same_bits
 from tombola.checkpoints.safetensors_file import TensorFile
 from tombola.foundations.errors import TombolaError
-from tombola.pruning import streamed_pruning as streaming
+from tombola.pruning import streamed_pruning
 from tombola.pruning.streamed_pruning import prune_checkpoint
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.tickets.ticket import Ticket
@@ -135,7 +135,7 @@ def test_a_run_that_fails_half_way_leaves_nothing(tmp_path: Path, monkeypatch: p
         if matrix.layer == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(streaming.StreamedModel, "done", fail)
+    monkeypatch.setattr(streamed_pruning.StreamedModel, "done", fail)
     with pytest.raises(KeyboardInterrupt):
         prune_checkpoint(tmp_path / "dense", tmp_path / "deep" / "pruned", "wanda", 0.5, calibration=[IDS])
     assert listing(tmp_path) == before
@@ -143,7 +143,7 @@ def test_a_run_that_fails_half_way_leaves_nothing(tmp_path: Path, monkeypatch: p
 
 KILLED = """
 import sys, time, torch
-from tombola.pruning import streamed_pruning as streaming
+from tombola.pruning import streamed_pruning
 whole = streaming.StreamedModel.done
 def slow(self, matrix, mask, values):
     whole(self, matrix, mask, values)
@@ -157,7 +157,9 @@ streaming.prune_checkpoint(sys.argv[1], sys.argv[2], "magnitude", 0.5)
 def test_a_killed_run_leaves_no_folder_and_the_next_one_cleans_up(tmp_path: Path) -> None:
     dense, out = tmp_path / "dense", tmp_path / "pruned"
     model = save("llama", dense)
-    paths = os.pathsep.join(filter(None, [str(Path(streaming.__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+    paths = os.pathsep.join(
+        filter(None, [str(Path(streamed_pruning.__file__).parents[1]), os.environ.get("PYTHONPATH")])
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(dense), str(out)], stdout=subprocess.PIPE, env=environment(PYTHONPATH=paths)
     )
@@ -325,7 +327,7 @@ def test_only_two_blocks_are_in_memory(tmp_path: Path, monkeypatch: pytest.Monke
     deep = replace(ZOO["llama"], options={**ZOO["llama"].options, "num_hidden_layers": 5})
     deep.make(dtype=torch.float32).save_pretrained(tmp_path / "dense", max_shard_size="20KB")
     seen = []
-    whole = streaming.StreamedModel.residence
+    whole = streamed_pruning.StreamedModel.residence
 
     def watched(self: Any, layers: set[int]) -> None:
         whole(self, layers)
@@ -334,7 +336,7 @@ def test_only_two_blocks_are_in_memory(tmp_path: Path, monkeypatch: pytest.Monke
         assert all(p.is_meta for name, p in self.model.named_parameters() if "lm_head" in name)
         seen.append(len(real))
 
-    monkeypatch.setattr(streaming.StreamedModel, "residence", watched)
+    monkeypatch.setattr(streamed_pruning.StreamedModel, "residence", watched)
     started = time.perf_counter()
     done = prune_checkpoint(tmp_path / "dense", tmp_path / "pruned", "wanda", 0.5, calibration=[IDS])
     assert max(seen) == 2

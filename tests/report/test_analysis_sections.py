@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from builders import small_study as small
+from builders import small_study
 from builders.report_exports import check
 from builders.report_pages import read
 from builders.small_study import study_in
@@ -27,9 +27,8 @@ from tombola.analysis.locality.representations import Representations
 from tombola.architectures.layer_names import Places
 from tombola.cli.parser import command_line
 from tombola.foundations.errors import TombolaError
-from tombola.report import build
-from tombola.report import number_format as figures
-from tombola.report.html.figure_registry import Gallery
+from tombola.report import build, number_format
+from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.sections.attention import attention_section
 from tombola.study.config import ANALYSES
 from tombola.study.study import Study
@@ -84,10 +83,10 @@ def test_agreement_is_told_as_it_was_compared(done: Study) -> None:
     words = read(done.folder / "report.html").words
     compared = json.loads(done.survivors().comparison.read_text())["kinds"]
     weights = compared["weights"]["tasks"]["moods"]["weights"]
-    shared, drawn = figures.share(weights["jaccard"]), weights["by_chance"]["random"]["jaccard"]
+    shared, drawn = number_format.share(weights["jaccard"]), weights["null_distribution"]["random"]["jaccard"]
     assert weights["jaccard"] > drawn["high"]
     told = f"Weights: two good tickets share {shared} of their survivors, more than random ones"
-    assert f"{told} ({figures.share(drawn['mean'])}" in words
+    assert f"{told} ({number_format.share(drawn['mean'])}" in words
     heads = compared["heads+mlps"]["tasks"]["moods"]["heads"]
     assert all(heads[name] is not None or name in heads["undefined"] for name in STATISTICS)
     if heads["jaccard"] is None:
@@ -102,7 +101,7 @@ def test_how_many_tickets_win_is_counted_over_seeds(done: Study) -> None:
         if len({str(size.kept) for _, size in pruned}) == 1:
             wins = winning(pruned)
             assert f"Of {wins.n} random tickets of the good ticket’s size" in words
-            assert f"{figures.share(wins.value)} (95 % interval" in words
+            assert f"{number_format.share(wins.value)} (95 % interval" in words
         again = [(one, one.sizes[-1]) for one in found]
         assert f"of {above(again).n} do as well as the good ticket" in words
 
@@ -149,16 +148,18 @@ def test_survivors_are_held_against_the_other_heads(
 
 def test_tokens_cannot_break_out_of_the_page(patterns: list[AttentionPatterns], done: Study, tmp_path: Path) -> None:
     hostile = "</script><img src=x onerror=alert(1)>"
-    picture = patterns[0].gallery[0]
+    picture = patterns[0].example_maps[0]
     spoilt = dataclasses.replace(picture, tokens=[hostile[:12]] * len(picture.tokens), weighting="raw")
-    section = attention_section({0: dataclasses.replace(patterns[0], gallery=(spoilt,))}, {}, {}, Places(), Gallery())
+    section = attention_section(
+        {0: dataclasses.replace(patterns[0], example_maps=(spoilt,))}, {}, {}, Places(), FigureRegistry()
+    )
     assert "</script><im" not in section
     assert "<img" not in section
     assert "\\u003c/script>\\u003ci" in section
 
 
 def test_one_seed_without_a_ticket_says_what_it_can(patterns: list[AttentionPatterns]) -> None:
-    section = attention_section({0: patterns[0]}, {}, {}, Places(), Gallery())
+    section = attention_section({0: patterns[0]}, {}, {}, Places(), FigureRegistry())
     assert "Of the maps of all heads" in section
     assert "survivors" not in section.replace("What the survivors attend to", "").replace("survivors are heads", "")
 
@@ -187,8 +188,8 @@ def test_all_is_asked_for_by_one_word() -> None:
     asked = command_line("study")
     for word, expected in (("all", ("all",)), ("none", ()), ("attention,interactions", ("attention", "interactions"))):
         assert asked.parse_args(["study", "--analyses", word]).analyses == expected
-    assert small.config(analyses=("all",)).analyses == tuple(
-        one for one in ANALYSES if one not in ("random-curve", "writing")
+    assert small_study.config(analyses=("all",)).analyses == tuple(
+        one for one in ANALYSES if one not in ("random-curve", "text-generation")
     )
-    assert small.config(analyses=("all",), sparsities=(0.5,)).analyses == ANALYSES[:-1]
-    assert small.config(analyses=("all",)).hash() == small.config().hash()
+    assert small_study.config(analyses=("all",), sparsities=(0.5,)).analyses == ANALYSES[:-1]
+    assert small_study.config(analyses=("all",)).hash() == small_study.config().hash()

@@ -21,7 +21,6 @@ from tombola.analysis.transfer import Transfer, TransferCell
 from tombola.cli import main
 from tombola.foundations.atomic_files import write_json
 from tombola.foundations.errors import TombolaError
-from tombola.report import export as exporting
 from tombola.report.export import export
 from tombola.report.tables.latex import latex
 from tombola.report.tables.table import Block, Body, Column, Table
@@ -160,7 +159,7 @@ def test_files_are_all_there_or_none(study: Path, tmp_path: Path, monkeypatch: p
     def broken(*_: object) -> str:
         raise RuntimeError("no more")
 
-    monkeypatch.setattr(exporting, "latex", broken)
+    monkeypatch.setattr("tombola.report.export.latex", broken)
     with pytest.raises(RuntimeError, match="no more"):
         export(study, tmp_path / "new" / "out")
     assert listing(tmp_path) == {}

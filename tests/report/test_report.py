@@ -10,8 +10,7 @@ import vl_convert
 from builders.fake_study import HOSTILE, fake_study, spoil
 from builders.report_pages import MIXED, Reader, named, names, read, values
 from tombola.foundations.errors import TombolaError
-from tombola.report import build
-from tombola.report import number_format as figures
+from tombola.report import build, number_format
 from tombola.report.charts import theme
 from tombola.report.charts.vega import bundle, svg
 from tombola.report.html.markup import element, join
@@ -48,7 +47,7 @@ def test_build_returns_the_path_of_the_page(study: Path) -> None:
 
 def test_every_number_of_the_table_is_the_one_in_the_rows(study: Path, page: Reader) -> None:
     for summary in summarise(read_rows(study)):
-        numbers = [figures.score(summary.score), summary.spread, figures.share(summary.mean("sparsity"))]
+        numbers = [number_format.score(summary.score), summary.spread, number_format.share(summary.mean("sparsity"))]
         assert " ".join(numbers[:2]) in page.words
         assert numbers[2] in page.words
 

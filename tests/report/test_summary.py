@@ -11,7 +11,7 @@ from tombola.analysis.agreement.survival import Density, mean_densities, site_su
 from tombola.architectures.layer_names import Places
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.search import SearchPass
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.summary import read_row, read_rows, summarise
 from tombola.report.trajectory import left, phase, read_trajectory, removed
 from tombola.study.results import Row
@@ -204,8 +204,8 @@ def test_survival_of_heads_and_mlps() -> None:
     assert mlps.rows == ((1.0,), (0.5,))
     assert (heads.everywhere, mlps.everywhere) == (1, 1)
     assert (heads.mean, mlps.mean) == (2, 1.5)
-    assert heads.by_chance == pytest.approx(4 * 0.5 * 0.5)
-    assert mlps.by_chance == pytest.approx(2 * 0.5 * 1.0)
+    assert heads.expected_by_chance == pytest.approx(4 * 0.5 * 0.5)
+    assert mlps.expected_by_chance == pytest.approx(2 * 0.5 * 1.0)
     assert heads.overlap == pytest.approx(1 / 3)
     assert mlps.overlap == pytest.approx(1 / 2)
     assert site_survival([]) is None
@@ -219,7 +219,7 @@ def test_survival_of_blocks_of_neurons() -> None:
     neurons = found.sites["neurons"]
     assert neurons.rows == ((1.0, 2 / 3, 1 / 3), (1 / 3, 0.0, 0.0))
     assert (neurons.total, neurons.everywhere) == (6, 1)
-    assert neurons.by_chance == pytest.approx(6 * (2 / 6) * (2 / 6) * (3 / 6))
+    assert neurons.expected_by_chance == pytest.approx(6 * (2 / 6) * (2 / 6) * (3 / 6))
     assert neurons.overlap == pytest.approx((1 / 3 + 2 / 3 + 1 / 4) / 3)
 
 
@@ -235,15 +235,23 @@ def test_densities_are_averaged_over_seeds() -> None:
     ("value", "text"), [(0.84249, "0.842"), (-0.0001, "0.000"), (-0.5, "−0.500"), (None, "–"), (1234.56, "1,234.6")]
 )
 def test_scores_are_written_alike(value: float | None, text: str) -> None:
-    assert figures.score(value) == text
+    assert number_format.score(value) == text
 
 
 def test_other_figures() -> None:
-    assert [figures.count(5), figures.count(41.5), figures.count(1234567)] == ["5", "41.5", "1,234,567"]
-    assert [figures.share(0.478), figures.megabytes(90_855_944), figures.seconds(5.25)] == ["47.8 %", "90.9", "5.2"]
-    assert [figures.short_count(4608), figures.short_count(5074846), figures.short_count(85e6)] == [
+    assert [number_format.count(5), number_format.count(41.5), number_format.count(1234567)] == [
+        "5",
+        "41.5",
+        "1,234,567",
+    ]
+    assert [number_format.share(0.478), number_format.megabytes(90_855_944), number_format.seconds(5.25)] == [
+        "47.8 %",
+        "90.9",
+        "5.2",
+    ]
+    assert [number_format.short_count(4608), number_format.short_count(5074846), number_format.short_count(85e6)] == [
         "4,608",
         "5.07 M",
         "85.0 M",
     ]
-    assert [figures.plural(1, "head"), figures.plural(2, "search", "searches")] == ["1 head", "2 searches"]
+    assert [number_format.plural(1, "head"), number_format.plural(2, "search", "searches")] == ["1 head", "2 searches"]

@@ -5,7 +5,7 @@ from rich.console import Console
 
 from builders.fake_study import HOSTILE, fake_study
 from tombola.foundations.errors import TombolaError
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.summary import read_rows, summarise
 from tombola.report.terminal.results import table
 
@@ -23,9 +23,9 @@ def test_a_line_for_every_model_with_its_numbers(tmp_path: Path, seeds: tuple[in
     lines = shown(tmp_path)
     for summary in summarise(read_rows(tmp_path)):
         parts = [
-            figures.score(summary.score),
+            number_format.score(summary.score),
             summary.spread.replace(" to ", "–"),
-            figures.share(summary.mean("sparsity")),
+            number_format.share(summary.mean("sparsity")),
         ]
         assert any(all(part in line for part in parts) for line in lines), summary
     assert ("over seeds" if len(seeds) > 1 else "95 % interval over examples") in lines[0]

@@ -16,7 +16,7 @@ from tombola.pruning.search import SearchOptions
 from tombola.study.config import ANALYSES, StudyConfig
 from tombola.tasks.presets import TEXT_PRESETS
 from tombola.tasks.regimes import OWN_TEXTS, REGIMES, TEXTS, regime_of
-from tombola.training import lora as low_rank
+from tombola.training import lora
 from tombola.training.loop import Recipe
 
 # A value that differs from the default, for every setting.
@@ -126,17 +126,17 @@ def test_adapters_are_of_a_recovery(settings: dict[str, Any], message: str) -> N
 
 
 def test_adapters_without_their_library_are_refused_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(low_rank, "find_spec", lambda _: None)
+    monkeypatch.setattr(lora, "find_spec", lambda _: None)
     with pytest.raises(TombolaError, match=r"pip install 'tombola\[language\]'"):
         StudyConfig(task="understanding", analyses=(), recovery_tokens=100, lora_rank=4)
 
 
 def test_what_is_asked_of_the_tickets_does_not_change_the_hash() -> None:
     every = StudyConfig(analyses=("all",))
-    assert every.analyses == tuple(name for name in ANALYSES if name not in ("writing", "random-curve"))
+    assert every.analyses == tuple(name for name in ANALYSES if name not in ("text-generation", "random-curve"))
     assert every.hash() == StudyConfig(analyses=()).hash() == StudyConfig().hash()
-    with pytest.raises(TombolaError, match="writing is of language models; rotten-tomatoes judges models that"):
-        StudyConfig(analyses=("writing",))
+    with pytest.raises(TombolaError, match="text-generation is of language models; rotten-tomatoes judges models that"):
+        StudyConfig(analyses=("text-generation",))
     with pytest.raises(TombolaError, match="unknown analysis 'tarot'; known: survivors, attention, random-tickets"):
         StudyConfig(analyses=("tarot",))
 
@@ -287,7 +287,8 @@ def test_a_file_is_a_preset_and_what_differs_and_the_call_goes_before_it(tmp_pat
     path = tmp_path / "study.yaml"
     path.write_text(
         "preset: paper\ntask: cola\nlearning_rate: 2e-5\nmax_grad_norm: 1\n"
-        "methods: [weights]\nrefine: false\ntrain_rows: null\n"
+        "methods: [weights]\nrefine: false\n"
+        "train_rows: null\n"
     )
     config, _ = StudyConfig.read(path)
     assert config == StudyConfig(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from builders import small_study as small
+from builders import small_study
 from builders.small_study import read_rows, tombola
 from tombola.architectures.dissect import dissect
 from tombola.tickets.ticket import Ticket
@@ -63,7 +63,7 @@ def test_real_winners_beat_real_losers(tmp_path: Path) -> None:
 @pytest.mark.skipif(SHARED is None, reason="TOMBOLA_SHARED_DATA names no folder with glue/CoLA")
 def test_glue_from_its_own_files(tmp_path: Path) -> None:
     assert SHARED is not None
-    settings = small.flags(task="cola", data=Path(SHARED) / "glue", epochs=1, train_rows=100)
+    settings = small_study.flags(task="cola", data=Path(SHARED) / "glue", epochs=1, train_rows=100)
     ran = tombola("study", *settings, "--out", tmp_path, "--json")
     assert ran.returncode == 0, ran.stderr
     rows = json.loads(ran.stdout)["rows"]

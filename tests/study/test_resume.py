@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from builders import small_study as small
+from builders import small_study
 from builders.small_study import read_rows, study_in, timeless
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError
@@ -58,7 +58,7 @@ def run_until(out: Path, model: Path, task: Path, renames: int, after: bool) -> 
 
 
 def start(target: Callable[..., None], out: Path, *more: Any) -> BaseProcess:
-    process = CONTEXT.Process(target=target, args=(out, small.model(), small.task(), *more))
+    process = CONTEXT.Process(target=target, args=(out, small_study.model(), small_study.task(), *more))
     process.start()
     return process
 

@@ -22,7 +22,7 @@ from transformers import (
 import tombola
 import tombola.study.seed_context
 import tombola.training.loop
-from builders import small_study as small
+from builders import small_study
 from builders.small_study import read_rows, study_in, timeless
 from tombola.analysis.locality.random_tickets import RETRAINED, RandomTickets
 from tombola.architectures.dissect import dissect
@@ -61,7 +61,7 @@ SUPER = [("heads+mlps", ticket, stage) for ticket in SUPER_TICKETS for stage in 
 
 @pytest.fixture(scope="module")
 def done() -> Study:
-    return small.finished()
+    return small_study.finished()
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def predictions_of(folder: Path, study: Study, model: PreTrainedModel | None = N
 
 class TestFolder:
     def test_the_layout_is_that_of_the_contract(self, done: Study) -> None:
-        assert done.folder == small.home() / "runs" / f"tiny-bert-moods-{done.hash}"
+        assert done.folder == small_study.home() / "runs" / f"tiny-bert-moods-{done.hash}"
         for name in ("study.json", "results.jsonl", "verdicts.json", "report.html"):
             assert (done.folder / name).is_file(), name
         seed = done.folder / "moods" / "seed-0"
@@ -127,8 +127,8 @@ class TestFolder:
         assert said["seeds"] == [0]
         assert said["hash"] == done.hash
         assert said["versions"]["torch"] == torch.__version__
-        assert said["architecture"]["layers"] == small.LAYERS
-        assert said["architecture"]["heads"] == small.HEADS
+        assert said["architecture"]["layers"] == small_study.LAYERS
+        assert said["architecture"]["heads"] == small_study.HEADS
         assert said["task"]["rows"] == {"train": 192, "dev": 96}
         assert said["seconds"]["total"] == pytest.approx(
             sum(value for name, value in said["seconds"].items() if name != "total"), abs=0.1
@@ -181,7 +181,11 @@ class TestRows:
         whole = AutoModelForSequenceClassification.from_pretrained(done.seed_folder(0).full)
         assert full["parameters"] == sum(p.numel() for p in whole.parameters())
         assert full["bytes"] == 4 * full["parameters"]
-        assert (full["heads"], full["mlps"], full["sparsity"]) == (small.LAYERS * small.HEADS, small.LAYERS, 0)
+        assert (full["heads"], full["mlps"], full["sparsity"]) == (
+            small_study.LAYERS * small_study.HEADS,
+            small_study.LAYERS,
+            0,
+        )
         weights = row_of(done, "weights", "good", "retrained")
         assert weights["bytes"] == full["bytes"]
         assert weights["parameters"] == full["parameters"] - (full["weights"] - weights["weights"])
@@ -231,10 +235,10 @@ class TestModels:
         place = done.seed_folder(0).ticket("heads+mlps", "good")
         ticket = Ticket.load(place)
         model = AutoModelForSequenceClassification.from_pretrained(place / "retrained")
-        wide = small.HIDDEN // small.HEADS
+        wide = small_study.HIDDEN // small_study.HEADS
         for matrix, weight in dissect(model).prunable(model):
             if matrix.kind == "query":
-                blocks = weight.reshape(small.HEADS, wide, -1).abs().sum((1, 2)) > 0
+                blocks = weight.reshape(small_study.HEADS, wide, -1).abs().sum((1, 2)) > 0
                 assert torch.equal(blocks, ticket.heads[matrix.layer])
             if matrix.kind == "mlp_out":
                 assert bool(weight.any()) == bool(ticket.mlps[matrix.layer])
@@ -278,7 +282,7 @@ BLOCK = 8
 
 
 def structured() -> Study:
-    return study_in(small.home() / "neurons", methods=STRUCTURED, neuron_block=BLOCK)
+    return study_in(small_study.home() / "neurons", methods=STRUCTURED, neuron_block=BLOCK)
 
 
 @pytest.fixture(scope="module")
@@ -296,17 +300,17 @@ class TestNeurons:
             *((p, t, s) for p in STRUCTURED for t in TICKETS for s in ("pruned", "retrained")),
         ]
         full = row_of(both, "none", "full", "none")
-        assert full["neurons"] == small.LAYERS * small.INNER
+        assert full["neurons"] == small_study.LAYERS * small_study.INNER
         ticket = Ticket.load(both.seed_folder(0).ticket("heads+neurons", "good"))
-        assert ticket.neurons.shape == (small.LAYERS, small.INNER // BLOCK)
+        assert ticket.neurons.shape == (small_study.LAYERS, small_study.INNER // BLOCK)
         for stage in ("pruned", "retrained"):
             row = row_of(both, "heads+neurons", "good", stage)
             assert row["heads"] == int(ticket.heads.sum()) < full["heads"]
             assert row["neurons"] == BLOCK * int(ticket.neurons.sum()) < full["neurons"]
             assert row["mlps"] == int(ticket.neurons.any(1).sum())
             assert row["bytes"] == 4 * row["parameters"] < full["bytes"]
-            lost = BLOCK * int((~ticket.neurons).sum()) * 2 * small.HIDDEN
-            lost += int((~ticket.heads).sum()) * 4 * small.HIDDEN * small.HIDDEN // small.HEADS
+            lost = BLOCK * int((~ticket.neurons).sum()) * 2 * small_study.HIDDEN
+            lost += int((~ticket.heads).sum()) * 4 * small_study.HIDDEN * small_study.HIDDEN // small_study.HEADS
             assert row["weights"] == full["weights"] - lost
 
     def test_controls_have_the_size_of_the_good_ticket(self, both: Study) -> None:
@@ -336,7 +340,7 @@ class TestNeurons:
     def test_the_search_speaks_of_blocks(self, both: Study) -> None:
         found = Search.load(both.seed_folder(0).folder / "heads+neurons")
         assert {step.phase for step in found.passes} == {"full", "joint", "heads", "neurons"}
-        blocks = small.LAYERS * small.INNER // BLOCK
+        blocks = small_study.LAYERS * small_study.INNER // BLOCK
         gone = [tuple(block) for step in found.passes if step.holds for block in step.removed.get("neurons", [])]
         assert len(set(gone)) == len(gone) == blocks - found.good.counts()["neurons"] > 0
         assert not any(bool(found.good.neurons[block]) for block in gone)
@@ -350,7 +354,7 @@ class TestNeurons:
 
     def test_the_report_tells_of_them(self, both: Study) -> None:
         architecture = json.loads((both.folder / "study.json").read_text())["architecture"]
-        assert architecture["neurons"] == small.INNER
+        assert architecture["neurons"] == small_study.INNER
         assert architecture["layer_names"] == architecture["attention_names"] == ["0", "1", "2"]
         page = (both.folder / "report.html").read_text(encoding="utf-8")
         for words in (
@@ -559,7 +563,7 @@ class TestSettings:
         study.run()
         seed_folder = study.seed_folder(0)
         words = "embeddings.word_embeddings.weight"
-        checkpoint = load_file(small.model() / "model.safetensors")[words].flatten()
+        checkpoint = load_file(small_study.model() / "model.safetensors")[words].flatten()
         full, ticket = (
             load_file(folder / "model.safetensors")[f"bert.{words}"].flatten()
             for folder in (seed_folder.full, seed_folder.ticket("weights", "good") / "retrained")
@@ -588,7 +592,7 @@ class TestSettings:
         for state in states:
             assert all(torch.equal(state[name], kept[name]) for name in kept)
         # Three steps of 24 lie nearer to the start than to the end, but are neither.
-        start, end = (load_file(f / "model.safetensors") for f in (small.model(), study.seed_folder(0).full))
+        start, end = (load_file(f / "model.safetensors") for f in (small_study.model(), study.seed_folder(0).full))
         name = "encoder.layer.0.attention.self.query.weight"
         there = kept[f"bert.{name}"]
         assert 0 < (there - start[name]).norm() < (there - end[f"bert.{name}"]).norm()
@@ -635,7 +639,7 @@ class TestSettings:
 
     @pytest.mark.parametrize("part", ["model", "task"])
     def test_changed_content_is_another_folder(self, tmp_path: Path, part: str) -> None:
-        source = shutil.copytree(small.model() if part == "model" else small.task(), tmp_path / part)
+        source = shutil.copytree(small_study.model() if part == "model" else small_study.task(), tmp_path / part)
         changed: dict[str, Any] = {part: str(source)}
         before = study_in(tmp_path, **changed).folder
         assert study_in(tmp_path, **changed).folder == before

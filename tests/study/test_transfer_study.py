@@ -12,7 +12,7 @@ import pytest
 
 import tombola
 import tombola.study.seed_context
-from builders import small_study as small
+from builders import small_study
 from builders.small_study import study_in
 from tombola.analysis.transfer import Scored, Transfer, transferred
 from tombola.cli import main
@@ -29,8 +29,10 @@ SETTINGS: dict[str, Any] = {"methods": ("heads+mlps",), "epochs": 3, "analyses":
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory: pytest.TempPathFactory) -> list[Study]:
     home = tmp_path_factory.mktemp("transfer")
-    other = small.write_task(home / "tempers", seed=7)
-    made = [study_in(home, seeds=(0, 1), save="none", task=str(task), **SETTINGS) for task in (small.task(), other)]
+    other = small_study.write_task(home / "tempers", seed=7)
+    made = [
+        study_in(home, seeds=(0, 1), save="none", task=str(task), **SETTINGS) for task in (small_study.task(), other)
+    ]
     for study in made:
         study.run()
     return made
@@ -152,7 +154,7 @@ def test_what_is_given_twice_and_other_pretrained_weights_are_refused(studies: l
         TransferStudy(folders, tmp_path / "out", seeds=(0, 0))
     with pytest.raises(TombolaError, match=r"methods must be different"):
         TransferStudy(folders, tmp_path / "out", methods=("heads+mlps", "heads+mlps"))
-    other = small.write_model(tmp_path / "other-bert", seed=9)
+    other = small_study.write_model(tmp_path / "other-bert", seed=9)
     study = study_in(tmp_path / "runs", model=str(other), **SETTINGS)
     study.run()
     with pytest.raises(TombolaError, match="the studies are of different models"):
@@ -160,7 +162,7 @@ def test_what_is_given_twice_and_other_pretrained_weights_are_refused(studies: l
 
 
 def test_data_that_changed_since_the_study_are_refused(studies: list[Study], tmp_path: Path) -> None:
-    data = small.write_task(tmp_path / "humours")
+    data = small_study.write_task(tmp_path / "humours")
     study = study_in(tmp_path / "runs", task=str(data), **SETTINGS)
     study.run()
     TransferStudy([study.folder, studies[0].folder], tmp_path / "out")

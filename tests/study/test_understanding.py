@@ -15,10 +15,10 @@ import torch
 from rich.console import Console
 from transformers import LlamaForCausalLM
 
-from builders import small_study as small
+from builders import small_study
 from builders.language_models import WORDS, llama, tokenizer
 from tombola import report
-from tombola.analysis.generation_profile import WritingProfile
+from tombola.analysis.generation_profile import GenerationProfile
 from tombola.analysis.retention_profile import RetentionProfile, Scored
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints.checkpoint import load
@@ -28,12 +28,12 @@ from tombola.pruning.evaluation import Evaluation, evaluate, score
 from tombola.pruning.search import PREDICTIONS, Search, read_predictions
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.report.terminal.abilities import recovery_table
-from tombola.report.terminal.text_generation import writing_table
+from tombola.report.terminal.text_generation import generation_table
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION
 from tombola.study.study import Study
 from tombola.subnetworks.subnetwork import masked, shrunk, whole
-from tombola.tasks.language.text_generation import NOTHING, Sampling
+from tombola.tasks.language.text_generation import NOTHING, GenerationSettings
 from tombola.tickets.ticket import Ticket
 
 METHODS = ("heads", "kv-groups", "blocks", "weights", "wanda", "sparsegpt", "wanda-2of4")
@@ -49,7 +49,7 @@ def chain(first: int, length: int) -> list[str]:
 @functools.cache
 def language() -> Path:
     """A tiny Llama that has learned the chain, a corpus of it, and questions about it; nobody writes there."""
-    folder = small.home() / "chain"
+    folder = small_study.home() / "chain"
     model = llama(dtype=torch.float32)
     ids = {word: number for number, word in enumerate(WORDS)}
     rows = torch.tensor([[ids["<s>"], *(ids[word] for word in chain(first, 20))] for first in range(40)])
@@ -102,14 +102,14 @@ def config(**settings: Any) -> StudyConfig:
         "max_length": 24,
         "bootstrap_resamples": 100,
         "precision": "fp32",
-        "analyses": ("writing",),
+        "analyses": ("text-generation",),
     }
     return StudyConfig.of("quick", **(values | settings))
 
 
 @functools.cache
 def finished() -> Study:
-    study = Study(config(), out=small.home() / "language-runs")
+    study = Study(config(), out=small_study.home() / "language-runs")
     study.run()
     return study
 
@@ -162,7 +162,7 @@ def test_every_step_of_a_search_is_what_its_method_gives(done: Study, method: st
     predictions = read_predictions(home(done) / method / PREDICTIONS)
     assert len(predictions) == len(found.passes)
     assert found.good.provenance["method"] == method
-    task, model = done.task.judging(predictions[0]), done.task.load(str(language()), seed=0)
+    task, model = done.task.with_full_model(predictions[0]), done.task.load(str(language()), seed=0)
     for step, predicted in zip(found.passes, predictions, strict=True):
         assert task.metric.score(predicted, task.references("dev")) == pytest.approx(step.score)
         assert set(step.more) == {"grammar", "reasoning", "language-modelling"}
@@ -234,7 +234,7 @@ def test_tickets_are_trained_again_where_asked(adapters: dict[str, Any], tmp_pat
     assert stages == {"pruned", "retrained"}
     # Both stand side by side.
     assert "What training again brings back" in (study.folder / "report.html").read_text()
-    kept = {one.scored: one.kept.share for one in _profile(study, "weights").curves[0].tickets}
+    kept = {one.scored: one.retained.share for one in _profile(study, "weights").curves[0].tickets}
     ends = [f"{100 * (kept[Scored('bad', stage)] or 0):.0f}" for stage in ("pruned", "retrained")]
     table, printed = recovery_table(study.folder), io.StringIO()
     assert table is not None
@@ -248,33 +248,35 @@ def test_tickets_are_trained_again_where_asked(adapters: dict[str, Any], tmp_pat
     torch.testing.assert_close(smaller(ids).logits, whole_again(ids).logits)
 
 
-def _written(study: Study, method: str = "") -> WritingProfile:
-    return WritingProfile.read(study.seed_folder(0).analysis("writing", method))
+def _written(study: Study, method: str = "") -> GenerationProfile:
+    return GenerationProfile.read(study.seed_folder(0).analysis("text-generation", method))
 
 
 def test_the_full_model_and_tickets_continue_the_same_texts(done: Study) -> None:
     model = done.task.load(str(language()), seed=0)
-    (full,) = _written(done).authors
+    (full,) = _written(done).models
     assert (full.ticket, full.stage, full.sparsity) == ("full", "none", 0.0)
-    assert full.writing == done.task.writing(model, model, Sampling())
-    assert len(full.writing.texts) == 16
+    assert full.generated == done.task.generate_texts(model, model, GenerationSettings())
+    assert len(full.generated.texts) == 16
     for name in METHODS:
         found = _written(done, name)
-        assert [(one.ticket, one.stage) for one in found.authors] == [("good", "pruned"), ("random", "pruned")]
+        assert [(one.ticket, one.stage) for one in found.models] == [("good", "pruned"), ("random", "pruned")]
         random = Ticket.load(done.seed_folder(0).ticket(name, "random"))
-        expected = done.task.writing(shrunk(model, random).model, model, found.sampling, found.prompts)
-        assert found.authors[1].writing == expected
-        assert found.authors[1].sparsity == random.sparsity(dissect(model))
+        expected = done.task.generate_texts(shrunk(model, random).model, model, found.settings, found.prompts)
+        assert found.models[1].generated == expected
+        assert found.models[1].sparsity == random.sparsity(dissect(model))
     updated = done.seed_folder(0).updated("sparsegpt")
     if updated.is_dir():
         good = Ticket.load(done.seed_folder(0).ticket("sparsegpt", "good"))
         cut = shrunk(done.task.load(str(updated), seed=0), good).model
-        assert _written(done, "sparsegpt").authors[0].writing == done.task.writing(cut, model, Sampling())
+        assert _written(done, "sparsegpt").models[0].generated == done.task.generate_texts(
+            cut, model, GenerationSettings()
+        )
     page = (done.folder / "report.html").read_text()
     assert "What it writes" in page
-    assert html.escape(full.writing.texts[0]) in page
+    assert html.escape(full.generated.texts[0]) in page
     printed = io.StringIO()
-    table = writing_table(done.folder)
+    table = generation_table(done.folder)
     assert table is not None
     Console(width=200, file=printed).print(table)
     lines = [line.split() for line in printed.getvalue().splitlines()]
@@ -283,12 +285,12 @@ def test_the_full_model_and_tickets_continue_the_same_texts(done: Study) -> None
 
 def test_what_a_model_wrote_cannot_change_the_page(done: Study, tmp_path: Path) -> None:
     shutil.copytree(done.folder, tmp_path / "copy")
-    path = Study(config(), out=tmp_path / "copy").seed_folder(0).analysis("writing", "wanda")
-    found = WritingProfile.read(path)
-    hostile = dataclasses.replace(found.authors[0].writing, texts=("<script>alert(1)</script> & [bold]",) * 16)
-    broken = dataclasses.replace(found.authors[1], writing=NOTHING)
-    authors = (dataclasses.replace(found.authors[0], writing=hostile), broken)
-    dataclasses.replace(found, authors=authors).write(path)
+    path = Study(config(), out=tmp_path / "copy").seed_folder(0).analysis("text-generation", "wanda")
+    found = GenerationProfile.read(path)
+    hostile = dataclasses.replace(found.models[0].generated, texts=("<script>alert(1)</script> & [bold]",) * 16)
+    broken = dataclasses.replace(found.models[1], generated=NOTHING)
+    authors = (dataclasses.replace(found.models[0], generated=hostile), broken)
+    dataclasses.replace(found, models=authors).write(path)
     page = report.build(tmp_path / "copy").read_text()
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; [bold]" in page
     assert "<script>alert(1)" not in page
@@ -299,26 +301,26 @@ def test_what_tickets_wrote_when_they_were_retrained_is_kept(tmp_path: Path) -> 
     settings = config(methods=("weights",), recovery_tokens=200, learning_rate=1e-3, analyses=())
     Study(settings, out=tmp_path).run()
     # Asked for later: only the good ticket's model was saved.
-    asked = Study(dataclasses.replace(settings, analyses=("writing",)), out=tmp_path)
+    asked = Study(dataclasses.replace(settings, analyses=("text-generation",)), out=tmp_path)
     asked.run()
     later = _written(asked, "weights")
-    assert [(one.ticket, one.stage) for one in later.authors] == [
+    assert [(one.ticket, one.stage) for one in later.models] == [
         *(("good", stage) for stage in ("pruned", "retrained")),
         ("random", "pruned"),
     ]
-    before = Study(dataclasses.replace(settings, analyses=("writing",)), out=tmp_path / "before")
+    before = Study(dataclasses.replace(settings, analyses=("text-generation",)), out=tmp_path / "before")
     before.run()
     first = _written(before, "weights")
-    assert [(one.ticket, one.stage) for one in first.authors] == [
+    assert [(one.ticket, one.stage) for one in first.models] == [
         (ticket, stage) for ticket in ("good", "random") for stage in ("pruned", "retrained")
     ]
-    assert first.authors[:3] == later.authors
+    assert first.models[:3] == later.models
 
 
 @pytest.mark.parametrize(("given", "more"), [({}, ()), ({"recovery_tokens": 100}, ("random-tickets",))])
 def test_all_that_can_be_asked_of_a_language_model(given: dict[str, int], more: tuple[str, ...]) -> None:
     asked = set(config(analyses=("all",), **given).analyses)
-    assert asked == {"survivors", "interactions", "representations", "random-curve", "writing", *more}
+    assert asked == {"survivors", "interactions", "representations", "random-curve", "text-generation", *more}
 
 
 def _profile(study: Study, method: str) -> RetentionProfile:
@@ -367,7 +369,7 @@ def test_the_command_line_says_where_each_ability_falls(tmp_path: Path) -> None:
         "precision",
     )
     flags = typed({name: tuple(v) if isinstance(v := values[name], list) else v for name in names})
-    done = small.tombola("study", *flags, "--methods", "heads", "--out", tmp_path, "--sparsities", "0.5")
+    done = small_study.tombola("study", *flags, "--methods", "heads", "--out", tmp_path, "--sparsities", "0.5")
     assert done.returncode == 0, done.stderr
     # Lines are as narrow as a terminal.
     text = " ".join(done.stdout.split())
@@ -389,7 +391,7 @@ def test_single_steps_prune_language_models_too(tmp_path: Path) -> None:
     values = config(sparsities=(0.1, 0.2)).settings()
     flags = typed({name: tuple(v) if isinstance(v := values[name], list) else v for name in (*names, "sparsities")})
     for method, expected in (("sparsegpt", (0.0, 0.1, 0.2)), ("sparsegpt-2of4", (0.5,))):
-        done = small.tombola("prune", *flags, "--method", method, "--out", tmp_path / method, "--json")
+        done = small_study.tombola("prune", *flags, "--method", method, "--out", tmp_path / method, "--json")
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout)
         assert found["sparsity"] in [pytest.approx(one, abs=1e-4) for one in expected]
@@ -400,7 +402,7 @@ def test_single_steps_prune_language_models_too(tmp_path: Path) -> None:
             model = LlamaForCausalLM.from_pretrained(tmp_path / method / "updated")
             for name, weight in dissect(model).weights_of(model).items():
                 assert bool((weight[~ticket.masks[name]] == 0).all())
-    wrong = small.tombola("prune", *flags, "--method", "wandering", "--out", tmp_path / "not")
+    wrong = small_study.tombola("prune", *flags, "--method", "wandering", "--out", tmp_path / "not")
     assert wrong.returncode == 2
     assert "unknown pruning method 'wandering'" in wrong.stderr
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import torch
 
-from builders import small_study as small
+from builders import small_study
 from builders.small_study import command, environment, flags, read_rows, timeless
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError
@@ -28,7 +28,7 @@ SETTINGS: dict[str, Any] = {"epochs": 2, "device": "cpu", "methods": ("heads+mlp
 
 
 def shared(out: Path, workers: int = 2, **settings: Any) -> Study:
-    return Study(small.config(**{**SETTINGS, **settings}), out=out, seeds=(0, 1), workers=workers)
+    return Study(small_study.config(**{**SETTINGS, **settings}), out=out, seeds=(0, 1), workers=workers)
 
 
 def files(folder: Path) -> list[str]:
@@ -140,7 +140,7 @@ def test_workers_are_no_part_of_the_hash_and_must_be_some(tmp_path: Path) -> Non
 
 def test_a_gpu_has_one_worker_unless_more_are_asked_for(tmp_path: Path) -> None:
     for asked, expected in ((AUTO, 1), (3, 3)):
-        study = Study(small.config(device="cpu"), out=tmp_path, workers=asked)
+        study = Study(small_study.config(device="cpu"), out=tmp_path, workers=asked)
         study.device = torch.device("meta")
         assert study.worker_count([]) == expected
 
@@ -183,7 +183,7 @@ Study(config, out=sys.argv[1], seeds=(0, 1), workers=2).run()
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    given = [tmp_path / "runs", "model", small.model(), "task", small.task()]
+    given = [tmp_path / "runs", "model", small_study.model(), "task", small_study.task()]
     parent = subprocess.Popen([sys.executable, script, *map(str, given)], env=environment(), stderr=subprocess.DEVNULL)
     process = psutil.Process(parent.pid)
     patiently(lambda: len(workers_of(process)) == 2)

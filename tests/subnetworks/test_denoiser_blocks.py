@@ -41,7 +41,7 @@ def without(model: nn.Module, unit: int) -> Ticket:
     """All of a model but one block."""
     anatomy = dissect(model)
     every, units = (
-        Ticket.everything(anatomy, fitted(pruning_method("blocks"), anatomy).kind),
+        Ticket.full(anatomy, fitted(pruning_method("blocks"), anatomy).kind),
         site_groups(anatomy, "blocks"),
     )
     masks = {kind: mask & (units[kind] != unit) for kind, mask in every.masks.items()}
@@ -176,7 +176,7 @@ def test_rows_of_unequal_heads_have_their_own_importance() -> None:
     task = Denoising(Images(torch.rand(8, 1, 8, 8)), Images(torch.rand(8, 1, 8, 8)), _Pooled(), presets=presets)
     for units in (None, site_groups(dissect(model), "blocks")):
         part = whole(model, "heads+mlps+channels")
-        found = evaluate(part, task, importance=True, units=units, batch_size=4).importance
+        found = evaluate(part, task, importance=True, groups=units, batch_size=4).importance
         assert found is not None
         assert (found["heads"].isnan().sum(1)).tolist() == [4 - size for size in (2, 2, 4, 4, 2, 2, 2, 2)]
         assert float(found["heads"].nan_to_num().sum()) > 0

@@ -49,7 +49,7 @@ def test_counts_and_signature_by_hand(name: str) -> None:
     assert len(names) == len(set(names))
     for matrix, parameter in anatomy.prunable(model):
         assert tuple(parameter.shape) == matrix.shape
-    everything = Ticket.everything(anatomy, "heads+neurons", 12)
+    everything = Ticket.full(anatomy, "heads+neurons", 12)
     assert anatomy.surviving_weights(everything.kept(anatomy)) == kind.weights
 
 
@@ -74,7 +74,7 @@ def test_masked_and_shrunk_compute_the_same(name: str, attention: str, padded: b
     # In fp64 the eager attention of decoders turns rows of padding into NaN, which spread: no padding on the left.
     model, given = kind.make(attention), kind.given(padded, left=attention == "sdpa")
     assert model.config._attn_implementation == attention
-    seen = {Ticket.everything(dissect(model), "heads+mlps"): computed(model, given)}
+    seen = {Ticket.full(dissect(model), "heads+mlps"): computed(model, given)}
     for title, ticket in tickets(model).items():
         part = shrunk(model, ticket)
         assert not part.gated
@@ -269,7 +269,7 @@ def test_an_mlp_gate_stands_after_the_norm_of_what_the_mlp_adds(name: str) -> No
         norm = by_hand.get_parameter("model.layers.1.post_feedforward_layernorm.weight")
         # Gemma's norms multiply by 1 + weight; before the norm, a factor would be undone.
         norm.copy_((1 + norm) * 0.5 - 1)
-    with torch.no_grad(), attach(model, anatomy, Ticket.everything(anatomy, "heads+mlps")) as gates:
+    with torch.no_grad(), attach(model, anatomy, Ticket.full(anatomy, "heads+mlps")) as gates:
         gates.open(3, torch.device("cpu"), grad=False)
         gates.opened["mlps", 1].fill_(0.5)
         found = computed(model, given)
@@ -387,7 +387,7 @@ def test_importance_is_the_slope_by_finite_differences(name: str) -> None:
     kind = ZOO[name]
     model, given = kind.make("sdpa"), kind.given(padded=True)
     anatomy = dissect(model)
-    found = _importance(model, anatomy, Ticket.everything(anatomy, "heads+mlps"), given)
+    found = _importance(model, anatomy, Ticket.full(anatomy, "heads+mlps"), given)
     # Norms compute in fp32 even here, so that steps must not be too small.
     epsilon = 3e-3
     for row in range(kind.rows):

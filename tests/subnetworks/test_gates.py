@@ -26,7 +26,7 @@ def delete_heads(model: nn.Module, family: str, layer: int, heads: Sequence[int]
 
 def gated(model: nn.Module, given: dict[str, Tensor], values: Ticket | None) -> Tensor:
     anatomy = dissect(model)
-    with torch.no_grad(), attach(model, anatomy, Ticket.everything(anatomy, "heads+mlps"), values) as gates:
+    with torch.no_grad(), attach(model, anatomy, Ticket.full(anatomy, "heads+mlps"), values) as gates:
         gates.open(len(given["input_ids"]), CPU, grad=False)
         found: Tensor = model(**given).logits
     return found
@@ -80,7 +80,7 @@ def test_every_example_has_gates_of_its_own(family: str) -> None:
     model, given = classifier(family), inputs()
     anatomy = dissect(model)
     torch.manual_seed(0)
-    with torch.no_grad(), attach(model, anatomy, Ticket.everything(anatomy, "heads+mlps")) as gates:
+    with torch.no_grad(), attach(model, anatomy, Ticket.full(anatomy, "heads+mlps")) as gates:
         for gate in gates.open(5, CPU, grad=False):
             gate.copy_(torch.rand_like(gate) * 2)
         found = model(**given).logits
@@ -113,7 +113,7 @@ def test_all_gates_at_zero_are_not_taken_for_the_default() -> None:
 def test_gates_come_in_fp32_one_a_site_and_example() -> None:
     model = classifier()
     anatomy = dissect(model)
-    with attach(model, anatomy, Ticket.everything(anatomy, "heads+mlps")) as gates:
+    with attach(model, anatomy, Ticket.full(anatomy, "heads+mlps")) as gates:
         opened = gates.open(7, CPU, grad=True)
     assert [tuple(gate.shape) for gate in opened] == [(7, 4)] * 3 + [(7, 1)] * 3
     assert all(gate.dtype == torch.float32 and gate.requires_grad and gate.is_leaf for gate in opened)
@@ -128,7 +128,7 @@ def test_hooks_and_frozen_parameters_are_as_before_afterwards(fails: bool) -> No
     before = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     plain = model(**given).logits
     refused = pytest.raises(RuntimeError, match="stop") if fails else contextlib.nullcontext()
-    with refused, attach(model, anatomy, Ticket.everything(anatomy, "heads+mlps")) as gates:
+    with refused, attach(model, anatomy, Ticket.full(anatomy, "heads+mlps")) as gates:
         assert not any(parameter.requires_grad for parameter in model.parameters())
         for gate in gates.open(5, CPU, grad=False):
             gate.zero_()

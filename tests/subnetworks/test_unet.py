@@ -74,13 +74,13 @@ def gated(subnetwork: Subnetwork) -> Tensor:
 
 def drawn(model: nn.Module, seed: int, kind: TicketKind = "heads+channels") -> Ticket:
     generator = torch.Generator().manual_seed(seed)
-    every = Ticket.everything(dissect(model), kind)
+    every = Ticket.full(dissect(model), kind)
     removed = {kind: (torch.rand(mask.shape, generator=generator) < 0.4) & mask for kind, mask in every.masks.items()}
     return every.without({kind: mask.nonzero().tolist() for kind, mask in removed.items()})
 
 
 def corners(model: nn.Module) -> dict[str, Ticket]:
-    every = Ticket.everything(dissect(model), "heads+channels")
+    every = Ticket.full(dissect(model), "heads+channels")
     return {
         "everything": every,
         "nothing": ~every,
@@ -145,7 +145,7 @@ def test_layers_are_in_the_order_of_data() -> None:
 
 def test_a_head_gate_at_zero_is_the_head_deleted() -> None:
     model = unet()
-    ticket = Ticket.everything(dissect(model), "heads").without({"heads": [[0, 1], [3, 0], [3, 2]]})
+    ticket = Ticket.full(dissect(model), "heads").without({"heads": [[0, 1], [3, 0], [3, 2]]})
     cut = copy.deepcopy(model)
     delete_heads(cut, "down_blocks.1.attentions.0", [1], 4)
     delete_heads(cut, "up_blocks.0.attentions.1", [0, 2], 4)
@@ -158,7 +158,7 @@ def test_a_head_gate_at_zero_is_the_head_deleted() -> None:
 @pytest.mark.parametrize("variant", ["plain", "scale and shift"])
 def test_a_gate_of_a_group_at_zero_is_the_group_deleted(variant: str) -> None:
     model = unet(**VARIANTS[variant])
-    ticket = Ticket.everything(dissect(model), "channels").without({"channels": [[0, 1], [2, 0], [2, 3]]})
+    ticket = Ticket.full(dissect(model), "channels").without({"channels": [[0, 1], [2, 0], [2, 3]]})
     cut = copy.deepcopy(model)
     if variant == "scale and shift":
         for path in ("down_blocks.0.resnets.0", "mid_block.resnets.0"):
@@ -199,7 +199,7 @@ def test_masked_shrunk_and_expanded_compute_the_same(variant: str) -> None:
 
 def test_a_shrunk_network_has_the_parameters_of_the_survivors_only() -> None:
     model = unet()
-    ticket = Ticket.everything(dissect(model), "heads+channels").without({"heads": [[0, 1]], "channels": [[1, 0]]})
+    ticket = Ticket.full(dissect(model), "heads+channels").without({"heads": [[0, 1]], "channels": [[1, 0]]})
     gone = count_parameters(model) - count_parameters(shrunk(model, ticket).model)
     # A head of 4 units: rows with biases of three maps, columns of a fourth. A group of 4 channels of 16, from 8
     # channels in and a timestep of 32: convolutions with bias, a norm, and the map of the timestep with bias.
@@ -210,7 +210,7 @@ def test_every_example_has_gates_of_its_own() -> None:
     model = unet()
     anatomy = dissect(model)
     torch.manual_seed(0)
-    with torch.no_grad(), attach(model, anatomy, Ticket.everything(anatomy, "heads+channels")) as gates:
+    with torch.no_grad(), attach(model, anatomy, Ticket.full(anatomy, "heads+channels")) as gates:
         for gate in gates.open(3, CPU, grad=False):
             gate.copy_(torch.rand_like(gate) * 2)
         found = denoised(model)
@@ -231,7 +231,7 @@ def test_every_example_has_gates_of_its_own() -> None:
 def test_importance_is_the_mean_of_each_examples_own_gradient() -> None:
     model = unet()
     anatomy = dissect(model)
-    everything = Ticket.everything(anatomy, "channels")
+    everything = Ticket.full(anatomy, "channels")
     images, timesteps = noisy()
 
     def losses(batch: slice) -> Tensor:
@@ -279,7 +279,7 @@ def test_an_emptied_block_stays_empty_in_training() -> None:
 def test_unequal_rows_of_heads_have_masks_of_their_own_sizes() -> None:
     model = unet(**VARIANTS["unequal heads"])
     anatomy = dissect(model)
-    every = Ticket.everything(anatomy, "heads")
+    every = Ticket.full(anatomy, "heads")
     sizes = [row.heads for row in anatomy.attentions]
     assert set(sizes) == {2, 4}
     assert every.total == len(every) == sum(sizes)

@@ -16,7 +16,7 @@ from builders.ticket_trees import save, tree
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import shrunk
-from tombola.tickets.find_tickets import gather
+from tombola.tickets.find_tickets import find_tickets
 from tombola.tickets.import_masks import import_masks, imported_signature, read_masks
 from tombola.tickets.ticket import Ticket
 
@@ -44,7 +44,7 @@ def test_a_tree_becomes_tickets_with_the_same_masks(tmp_path: Path) -> None:
         assert ticket.architecture == imported_signature((3, 4), 3)
         assert ticket.provenance["task"] == task
         assert ticket.provenance["imported_from"] == str(tmp_path / "in" / task / seed)
-    found = gather([tmp_path / "out"])["heads+mlps"]
+    found = find_tickets([tmp_path / "out"])["heads+mlps"]
     assert {task: [one.seed for one in several] for task, several in found.items()} == {
         "CoLA": ["0", "1"],
         "SST-2": ["3", "10", "best"],

@@ -165,7 +165,7 @@ def test_blocks_that_do_not_divide_the_neurons_are_refused_with_those_that_do() 
     with pytest.raises(
         TombolaError, match="48 neurons of an MLP cannot be divided into blocks of 32; blocks of 24 or 48 can"
     ):
-        Ticket.everything(anatomy, "heads+neurons")
+        Ticket.full(anatomy, "heads+neurons")
     five = Ticket("neurons", anatomy.signature, {"neurons": torch.ones(3, 5, dtype=torch.bool)})
     with pytest.raises(TombolaError, match="damaged: its masks do not have the shapes"):
         five.check(anatomy)
@@ -181,9 +181,9 @@ def test_everything_has_every_survivor() -> None:
             with pytest.raises(
                 TombolaError, match="this bert has no channels to prune; it has heads, MLPs and neurons"
             ):
-                Ticket.everything(anatomy, kind, block=12)
+                Ticket.full(anatomy, kind, block=12)
             continue
-        ticket, total = Ticket.everything(anatomy, kind, block=12), totals[kind]
+        ticket, total = Ticket.full(anatomy, kind, block=12), totals[kind]
         assert len(ticket) == ticket.total == total
         assert ticket.sparsity(anatomy) == 0
         # 4 x 32 x 32 weights of heads in a layer, 2 x 32 x 48 of the MLP.

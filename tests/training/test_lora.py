@@ -13,7 +13,7 @@ from builders.families import ZOO, computed, tickets
 from builders.language_models import llama, task
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk, whole
-from tombola.training import lora as low_rank
+from tombola.training import lora
 from tombola.training.loop import Recipe, retrain
 from tombola.training.lora import LowRank, adapters
 
@@ -62,10 +62,10 @@ def by_hand(part: Subnetwork, thin: Mapping[str, tuple[Tensor, Tensor]]) -> dict
 def test_what_is_trained_is_what_is_merged(name: str, which: str) -> None:
     part, inputs = part_of(ZOO[name].make(), which), ZOO[name].given(padded=False)
     before = replace(part, model=copy.deepcopy(part.model))
-    hold = part.ticket if which == "masked" else None
+    mask_ticket = part.ticket if which == "masked" else None
     names = [name for name, _ in part.model.named_parameters()]
     kinds = {path: type(module) for path, module in part.model.named_modules()}
-    with adapters(part.model, part.anatomy, 3, hold=hold, seed=0):
+    with adapters(part.model, part.anatomy, 3, mask_ticket=mask_ticket, seed=0):
         torch.testing.assert_close(computed(part, inputs), computed(before, inputs))
         assert all(p.requires_grad == (".lora_" in name) for name, p in part.model.named_parameters())
         thin = filled(part.model)
@@ -137,9 +137,9 @@ def test_what_cannot_be_adapted_is_one_clear_line(monkeypatch: pytest.MonkeyPatc
     part = shrunk(model, replace(nothing, masks={name: mask & False for name, mask in nothing.masks.items()}))
     with (
         pytest.raises(TombolaError, match="nothing is left"),
-        adapters(part.model, part.anatomy, 2, hold=part.ticket, seed=0),
+        adapters(part.model, part.anatomy, 2, mask_ticket=part.ticket, seed=0),
     ):
         pass
-    monkeypatch.setattr(low_rank, "find_spec", lambda _: None)
+    monkeypatch.setattr(lora, "find_spec", lambda _: None)
     with pytest.raises(TombolaError, match=r"pip install 'tombola\[language\]'"):
         LowRank(4)

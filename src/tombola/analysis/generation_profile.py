@@ -3,36 +3,36 @@
 from dataclasses import dataclass
 
 from tombola.foundations.json_dataclasses import JsonRecord
-from tombola.tasks.language.text_generation import Sampling, Writing
+from tombola.tasks.language.text_generation import GeneratedTexts, GenerationSettings
 
 
 @dataclass(frozen=True)
-class Author:
+class GeneratingModel:
     """One model and what it wrote.
 
     Attributes:
         ticket: `full`, `good`, `random`, ...
         stage: `pruned`, `retrained`, or `none` of the full model.
         sparsity: share of the prunable weights that is gone.
-        writing: its texts in numbers, and themselves.
+        generated: its texts in numbers, and themselves.
     """
 
     ticket: str
     stage: str
     sparsity: float
-    writing: Writing
+    generated: GeneratedTexts
 
 
 @dataclass(frozen=True)
-class WritingProfile(JsonRecord):
+class GenerationProfile(JsonRecord):
     """What several models wrote on the same prompts.
 
     Attributes:
         prompts: what they continued.
-        sampling: how.
-        authors: the models; none of them if there was nobody to ask.
+        settings: how.
+        models: the models; none of them if there was nobody to ask.
     """
 
     prompts: tuple[str, ...]
-    sampling: Sampling
-    authors: tuple[Author, ...]
+    settings: GenerationSettings
+    models: tuple[GeneratingModel, ...]

@@ -19,7 +19,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Kept:
+class AbilityRetention:
     """One ability of one pruned model.
 
     Attributes:
@@ -51,21 +51,21 @@ class Point:
         iteration: its number.
         sparsity: share of the prunable weights that is gone.
         weights: prunable weights that are left.
-        kept: what is left of the ability.
+        retained: what is left of the ability.
     """
 
     iteration: int
     sparsity: float
     weights: int
-    kept: Kept
+    retained: AbilityRetention
 
 
 @dataclass(frozen=True)
-class TicketKept:
+class TicketRetention:
     """What a ticket has kept of an ability."""
 
     scored: Scored
-    kept: Kept
+    retained: AbilityRetention
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class AbilityCurve:
     full_low: float
     full_high: float
     points: tuple[Point, ...]
-    tickets: tuple[TicketKept, ...]
+    tickets: tuple[TicketRetention, ...]
     fall: Fall
 
 
@@ -173,7 +173,7 @@ def retention_profile(
     curves = []
     for number, ability in enumerate(task.abilities):
         points = tuple(
-            Point(step.iteration, step.sparsity, step.weights, Kept.of(kept[number]))
+            Point(step.iteration, step.sparsity, step.weights, AbilityRetention.of(kept[number]))
             for step, kept in zip(found.passes[1:], along, strict=True)
         )
         was: Measured = whole[number].full
@@ -189,7 +189,9 @@ def retention_profile(
                 full_low=was.raw_low,
                 full_high=was.raw_high,
                 points=points,
-                tickets=tuple(TicketKept(scored, Kept.of(kept[number])) for scored, kept in of_tickets.items()),
+                tickets=tuple(
+                    TicketRetention(scored, AbilityRetention.of(kept[number])) for scored, kept in of_tickets.items()
+                ),
                 fall=fall(points, threshold),
             )
         )
@@ -200,7 +202,7 @@ def fall(points: Sequence[Point], threshold: float) -> Fall:
     """Where the share that is kept, and either end of its interval, fall under the threshold along a search."""
     return Fall(
         *(
-            crossing([(point.sparsity, getattr(point.kept, name)) for point in points], threshold)
+            crossing([(point.sparsity, getattr(point.retained, name)) for point in points], threshold)
             for name in ("share", "low", "high")
         )
     )

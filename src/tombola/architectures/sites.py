@@ -180,7 +180,7 @@ class ChannelRow:
 
 @dataclass(frozen=True)
 class Kept:
-    """What of a model's structure is kept, unit by unit, whichever kinds of sites were pruned.
+    """Structure of a model that is kept, whichever kinds of sites were pruned.
 
     Attributes:
         heads: for each row bool [heads].

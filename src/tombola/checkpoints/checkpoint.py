@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints.loading import MARK, save_companions
-from tombola.checkpoints.model_card import Card
+from tombola.checkpoints.model_card import ModelCardWriter
 from tombola.checkpoints.model_libraries import LIBRARIES, library_of
 from tombola.checkpoints.packed_weights import packed, unpacked
 from tombola.foundations.atomic_files import publish, read_json, write_json
@@ -79,7 +79,7 @@ def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokeniz
         )
         save_companions(tokenizer, draft)
         apart = _check(model, small, draft)
-        Card("sparse" if ticket.kind == "weights" else "shrunk", model, small, apart).write(draft)
+        ModelCardWriter("sparse" if ticket.kind == "weights" else "shrunk", model, small, apart).write(draft)
     return apart
 
 
@@ -129,7 +129,7 @@ def load_subnetwork(folder: Path | str) -> Subnetwork:
             ticket.check(anatomy)
             for matrix in anatomy.matrices:
                 state[matrix.parameter] = unpacked(state[matrix.parameter], ticket.masks[matrix.name])
-            found = Subnetwork(model, anatomy, ticket, Ticket.everything(anatomy, every_site(anatomy)))
+            found = Subnetwork(model, anatomy, ticket, Ticket.full(anatomy, every_site(anatomy)))
         else:
             found = shrunk(model, ticket)
         model = found.model

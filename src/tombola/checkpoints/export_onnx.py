@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from typing_extensions import override
 
 from tombola.checkpoints.loading import save_companions
-from tombola.checkpoints.model_card import ONNX, Card
+from tombola.checkpoints.model_card import ONNX, ModelCardWriter
 from tombola.foundations.atomic_files import publish
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.equivalence import computed, difference, meaningful, random_inputs
@@ -74,7 +74,7 @@ def save_onnx(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer
             given = _inputs(plain, *shape)
             found = meaningful(run_graph(draft / ONNX, given, output), given)
             apart = max(apart, difference(computed(reference, given), found, "the ONNX graph"))
-        Card("onnx", model, small, apart).write(draft)
+        ModelCardWriter("onnx", model, small, apart).write(draft)
     return apart
 
 

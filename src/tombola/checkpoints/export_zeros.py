@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import nn
 
 from tombola.checkpoints.loading import quiet, save_companions
-from tombola.checkpoints.model_card import Card
+from tombola.checkpoints.model_card import ModelCardWriter
 from tombola.checkpoints.model_libraries import library_of
 from tombola.foundations.atomic_files import publish
 from tombola.subnetworks.equivalence import verify_equivalent
@@ -38,5 +38,5 @@ def save_zeros(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenize
         save_companions(tokenizer, draft)
         again = library.read(model, draft)
         apart = verify_equivalent(model, small, again, "the model with zeros")
-        Card("zeros", model, small, apart).write(draft)
+        ModelCardWriter("zeros", model, small, apart).write(draft)
     return apart

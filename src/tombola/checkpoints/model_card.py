@@ -52,7 +52,7 @@ _FORMS = {
 
 
 @dataclass(frozen=True)
-class Card:
+class ModelCardWriter:
     """What the card of a folder says.
 
     Attributes:

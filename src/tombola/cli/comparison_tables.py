@@ -8,10 +8,10 @@ from rich.text import Text
 
 from tombola.analysis.agreement.coefficients import STATISTICS
 from tombola.analysis.agreement.comparison import CONTROLS, Comparison, KindComparison, TicketKindComparison
-from tombola.analysis.agreement.null_distribution import Chance
+from tombola.analysis.agreement.null_distribution import NullDistribution
 from tombola.analysis.agreement.overlap import Overlap
 from tombola.analysis.agreement.survival import Density
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.labels import kind_title
 
 _COLUMNS: Mapping[str, str] = {
@@ -77,7 +77,7 @@ def _add(table: Table, title: str, comparison: KindComparison, reasons: dict[str
     cells[-1] += f" of {agreement.pairs}" if agreement.pairs_not_rejected is not None else ""
     table.add_row(Text(title), Text(str(agreement.n)), *map(Text, cells))
     for control in CONTROLS:
-        distributions = comparison.by_chance.get(control)
+        distributions = comparison.null_distributions.get(control)
         if distributions is not None and agreement.n > 1:
             values = ["", *(_interval(name, distributions[name]) for name in STATISTICS)]
             table.add_row(Text(_CONTROLS[control]), "", *map(Text, values), style="dim")
@@ -88,12 +88,16 @@ def _value(name: str, value: float | None) -> str:
         return "undefined"
     if name in _COUNTS:
         # Heads by one decimal, weights in millions.
-        return figures.short_count(value) if value >= 10_000 else f"{value:,.1f}".removesuffix(".0")
+        return number_format.short_count(value) if value >= 10_000 else f"{value:,.1f}".removesuffix(".0")
     return f"{value:.3f}" if value >= 0.0005 or not name.endswith("_p") else f"{value:.0e}"
 
 
-def _interval(name: str, chance: Chance | None) -> str:
-    return "" if chance is None else f"{_value(name, chance.low)} – {_value(name, chance.high)}"
+def _interval(name: str, null_distribution: NullDistribution | None) -> str:
+    return (
+        ""
+        if null_distribution is None
+        else f"{_value(name, null_distribution.low)} – {_value(name, null_distribution.high)}"
+    )
 
 
 def _matrix(overlap: Overlap, reasons: dict[str, None]) -> Table:
@@ -106,8 +110,8 @@ def _matrix(overlap: Overlap, reasons: dict[str, None]) -> Table:
         reasons |= dict.fromkeys(cell.undefined for cell in cells if cell.undefined is not None)
         shown = []
         for cell in cells:
-            chance = cell.jaccard_by_chance["random"]
-            mean = "" if chance is None else f" ({chance.mean:.2f})"
+            null_distribution = cell.jaccard_null["random"]
+            mean = "" if null_distribution is None else f" ({null_distribution.mean:.2f})"
             shown.append("undefined" if cell.jaccard is None else f"{cell.jaccard:.2f}{mean}")
         table.add_row(Text(task), *map(Text, shown))
     return table

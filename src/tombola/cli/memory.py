@@ -103,13 +103,13 @@ def _builder(model: str) -> "Callable[[], nn.Module]":
 
 def _parts(options: argparse.Namespace) -> "Parts | None":
     """What stands around the denoiser; None for a denoiser by itself."""
-    from tombola.profiling import pipeline_components as pipeline_parts
+    from tombola.profiling import pipeline_components
     from tombola.profiling.known_pipelines import SURROUNDINGS
 
     model = options.model
-    found = pipeline_parts.known(SURROUNDINGS[model]) if model in SURROUNDINGS else pipeline_parts.of(model)
+    found = pipeline_components.known(SURROUNDINGS[model]) if model in SURROUNDINGS else pipeline_components.of(model)
     if options.exclude:
-        found = (found or pipeline_parts.Parts()).excluding(options.exclude)
+        found = (found or pipeline_components.Parts()).excluding(options.exclude)
     return found
 
 

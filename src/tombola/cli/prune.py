@@ -58,7 +58,7 @@ def _density(text: str) -> float | dict[str, float]:
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.architectures.dissect import dissect
     from tombola.foundations.atomic_files import publish
-    from tombola.pruning.evaluation import judged, score
+    from tombola.pruning.evaluation import score, with_full_model
     from tombola.pruning.search import search_ticket
     from tombola.study.session import Session
     from tombola.study.step import search_weight
@@ -97,7 +97,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         task, full = session.task, None
         if task.abilities:
             # Which of them count is known only when the full model was asked.
-            task, full = judged(task, score(model, task, **how))
+            task, full = with_full_model(task, score(model, task, **how))
         found = search_ticket(
             model,
             task,
@@ -132,7 +132,7 @@ def _prune_at_once(
     """A ticket without a search: of given shares, or, without them, by the pattern of the method."""
     from tombola.architectures.dissect import dissect
     from tombola.foundations.atomic_files import publish
-    from tombola.pruning.evaluation import judged, score
+    from tombola.pruning.evaluation import score, with_full_model
     from tombola.pruning.one_shot import one_shot
     from tombola.study.step import IMPORTANCE_COST
 
@@ -151,7 +151,7 @@ def _prune_at_once(
             # The settings' default is that of searches.
             block = getattr(options, "neuron_block", 1)
             ticket = one_shot(model, session.task, densities, block=block, progress=bars, **how)
-        task, whole = judged(session.task, score(model, session.task, progress=bars, **how))
+        task, whole = with_full_model(session.task, score(model, session.task, progress=bars, **how))
         full, found = whole.score, score(pruned, task, ticket, progress=bars, **how).score
         facts = {"task": task.name, "metric": task.metric.name, "split": "dev", "stage": "pruned"}
         ticket.with_provenance(**facts, full_score=full, score=found).save(draft / "ticket")

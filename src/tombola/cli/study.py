@@ -35,7 +35,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_analyses,
         metavar="survivors,attention",
         help=f"what to ask of the tickets: all, none, or of {', '.join(ANALYSES)} (survivors,attention; of language "
-        "models writing, with --preset paper)",
+        "models text-generation, with --preset paper)",
     )
 
 
@@ -56,7 +56,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.foundations.atomic_files import read_json
     from tombola.report.terminal.abilities import abilities_table, recovery_table
     from tombola.report.terminal.results import table
-    from tombola.report.terminal.text_generation import writing_table
+    from tombola.report.terminal.text_generation import generation_table
     from tombola.study.config import StudyConfig
     from tombola.study.study import Study
 
@@ -80,7 +80,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     if not options.json:
         console = Console()
         console.print(table(study.folder))
-        for table_of in (abilities_table, recovery_table, writing_table):
+        for table_of in (abilities_table, recovery_table, generation_table):
             more = table_of(study.folder)
             if more is not None:
                 console.print(more)

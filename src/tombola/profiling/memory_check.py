@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tombola.architectures.parameters import dtype_of
 from tombola.checkpoints import denoisers
-from tombola.foundations import resources as machine
+from tombola.foundations import resources
 from tombola.foundations.errors import TombolaError
 from tombola.profiling.tensor_memory import LiveBytes, bytes_of
 from tombola.study.config import StudyConfig
@@ -25,7 +25,9 @@ _LEVELS = 4
 """Timesteps of a held-out image, whose graphs live together until the gates have their gradients."""
 
 
-def needed(model: nn.Module, batch: int, work: Work = "sampling", *, levels: int = 1, size: int | None = None) -> int:
+def pass_memory(
+    model: nn.Module, batch: int, work: Work = "sampling", *, levels: int = 1, size: int | None = None
+) -> int:
     """Bytes that passes of a batch take beyond the model's weights, estimated without any being allocated.
 
     Args:
@@ -70,15 +72,15 @@ def check(
 ) -> None:
     """Warn where a denoiser's passes may not fit into memory.
 
-    Arguments are those of `needed`; the model's weights are in memory already. What it returned for them goes as
+    Arguments are those of `pass_memory`; the model's weights are in memory already. What it returned for them goes as
     `need`, where it was asked.
 
     Raises:
         TombolaError: they cannot fit.
     """
     if need is None:
-        need = needed(model, batch, work, levels=levels, size=size)
-    free, most = free_and_most(device)
+        need = pass_memory(model, batch, work, levels=levels, size=size)
+    free, most = free_and_total_memory(device)
     what = (
         f"{work} with {batch} images at a time takes about {_gb(need)} beyond the {_gb(bytes_of(model))} of weights "
         f"({dtype_of(model)})".replace("torch.", "")
@@ -90,7 +92,7 @@ def check(
         warnings.warn(f"{what}, and {_gb(free)} of {device.type}'s memory are free; {mend} if it fails", stacklevel=2)
 
 
-def check_heaviest(
+def check_heaviest_pass(
     model: nn.Module, task: Task, config: StudyConfig, device: torch.device, works: Sequence[Work]
 ) -> None:
     """The same of all that a step, or a study, will do with a denoiser: of that which takes most.
@@ -111,19 +113,19 @@ def check_heaviest(
         batch = config.batch_size if work == "training" else config.eval_batch_size
         return {"batch": batch, "work": work, "levels": _LEVELS if work == "importance" else 1, "size": size}
 
-    needs = {work: needed(model, **passes(work)) for work in works}
+    needs = {work: pass_memory(model, **passes(work)) for work in works}
     heaviest = max(needs, key=needs.__getitem__)
     check(model, device=device, need=needs[heaviest], **passes(heaviest))
 
 
-def free_and_most(device: torch.device) -> tuple[int, int]:
+def free_and_total_memory(device: torch.device) -> tuple[int, int]:
     """Bytes that are free on a device, and the most that could be: other processes may give some back on a CPU."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         # What PyTorch keeps in reserve is ours.
         own = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return free + own, free + own
-    return min(int(psutil.virtual_memory().available), machine.memory()), machine.memory()
+    return min(int(psutil.virtual_memory().available), resources.memory()), resources.memory()
 
 
 def _gb(size: int) -> str:

@@ -63,13 +63,13 @@ def evenly(model: nn.Module, density: float) -> Ticket:
         if rows
     ]
     kind = next(one for one in TICKET_KINDS if one.split("+") == sites)
-    everything = Ticket.everything(anatomy, kind)
+    full_ticket = Ticket.full(anatomy, kind)
     masks: dict[str, Tensor] = {}
-    for site in everything.masks:
-        exists = everything.exists(site)
+    for site in full_ticket.masks:
+        exists = full_ticket.exists(site)
         place = exists.cumsum(1)
         masks[site] = exists & (place <= (density * exists.sum(1, keepdim=True)).ceil())
-    return replace(everything, masks=masks).with_provenance(ticket="even", density=density)
+    return replace(full_ticket, masks=masks).with_provenance(ticket="even", density=density)
 
 
 def needs(

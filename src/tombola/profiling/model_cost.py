@@ -18,8 +18,7 @@ from tombola.checkpoints.checkpoint import save_shrunk
 from tombola.checkpoints.loading import quiet
 from tombola.checkpoints.model_card import bytes_on_disk
 from tombola.checkpoints.model_libraries import is_denoiser, library_of
-from tombola.profiling import peak_memory as resident
-from tombola.profiling import tensor_memory as live
+from tombola.profiling import peak_memory, tensor_memory
 from tombola.subnetworks.equivalence import random_inputs
 from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk, structural_copy
@@ -51,7 +50,7 @@ class Cost:
         processor_seconds: the same of the time that processors worked on it, all threads together: of use where other
             processes take their share of the machine, which it hardly feels; not for a GPU.
         memory: bytes at the peak of a process that loads the model and runs the largest batch, see
-            [`resident.measure`][tombola.profiling.peak_memory.measure]; None where it was not measured.
+            [`peak_memory.measure`][tombola.profiling.peak_memory.measure]; None where it was not measured.
         weights: bytes of parameters and buffers in memory.
         activations: batch size → the most bytes beyond the weights that live at one time of a pass, see
             [`memory.measure`][tombola.profiling.tensor_memory.measure]. Sampling keeps nothing from step to step but
@@ -199,7 +198,7 @@ def compare(
             seconds = _latencies(found, given, repeats)
             tokens = example["input_ids"].shape[1] if "input_ids" in example else None
             needed = {
-                name: resident.measure(
+                name: peak_memory.measure(
                     homes[name],
                     ticket=masks if name == "masked" else None,
                     batch=max(batches),
@@ -219,7 +218,7 @@ def compare(
                     seconds={batch: least.wall for batch, least in seconds[name].items()},
                     processor_seconds={batch: least.processor for batch, least in seconds[name].items()},
                     memory=needed[name],
-                    weights=live.bytes_of(module_of(variant)),
+                    weights=tensor_memory.bytes_of(module_of(variant)),
                     activations={batch: _activations(variant, inputs) for batch, inputs in given.items()}
                     if activations
                     else {},
@@ -247,7 +246,7 @@ def multiply_adds(variant: Variant, given: Mapping[str, Any]) -> int:
         # The counter follows the gradients of whatever has some, even where none are computed.
         for parameter in trainable:
             parameter.requires_grad_(False)
-        with forward(stepwise, given) as run, live.counter() as counter:
+        with forward(stepwise, given) as run, tensor_memory.counter() as counter:
             run()
     finally:
         for parameter in trainable:
@@ -301,7 +300,7 @@ def _latencies(
 def _activations(variant: Variant, given: Mapping[str, Any]) -> int:
     """The most bytes that one pass allocates beyond the weights."""
     with forward(variant, given) as run:
-        return live.measure(run, device_of(module_of(variant)))
+        return tensor_memory.measure(run, device_of(module_of(variant)))
 
 
 def _time(variant: Variant, given: Mapping[str, Any]) -> _Seconds:

@@ -1,7 +1,7 @@
 """Calibration text: what a model reads while the sizes of its activations are taken.
 
 Text is drawn as in the papers, in stretches of one long text. A language task draws its own
-(`LanguageTask.calibration_text`); the blocks of its splits `train` and `calibration`, which lie one after another, are
+(`LanguageTask.calibration_text`); the blocks of its splits `train` and `importance`, which lie one after another, are
 for gradients, and are plain text too. Its examples are not: several sequences share one row there, with a mask of their
 own.
 """
@@ -21,29 +21,31 @@ Calibration = Iterable[Batch | Mapping[str, Tensor] | Tensor]
 """Batches of a task, keyword arguments of the forward pass, or bare token ids, int64 [batch, tokens]."""
 
 
-def windows(tokens: Tensor, count: int = SAMPLES, length: int = SEQUENCE_LENGTH, *, seed: int = 0) -> list[Tensor]:
+def windows(
+    tokens: Tensor, samples: int = SAMPLES, sequence_length: int = SEQUENCE_LENGTH, *, seed: int = 0
+) -> list[Tensor]:
     """Stretches of a long text, drawn at random, as the papers draw them.
 
     Args:
         tokens: ids of the whole text, int64 [tokens].
-        count: number of stretches.
-        length: tokens of each.
+        samples: number of stretches.
+        sequence_length: tokens of each.
         seed: of the draw.
 
     Returns:
-        `count` batches of one, int64 [1, length].
+        `samples` batches of one, int64 [1, sequence_length].
 
     Raises:
         TombolaError: the text is shorter than one stretch.
     """
-    if tokens.ndim != 1 or count < 1 or length < 1 or len(tokens) < length:
+    if tokens.ndim != 1 or samples < 1 or sequence_length < 1 or len(tokens) < sequence_length:
         raise TombolaError(
-            f"{count} sequences of {length:,} tokens cannot be drawn from a calibration text of {tokens.numel():,}; "
-            "give a longer text or shorter sequences"
+            f"{samples} sequences of {sequence_length:,} tokens cannot be drawn from a calibration text of "
+            f"{tokens.numel():,}; give a longer text or shorter sequences"
         )
     generator = torch.Generator().manual_seed(seed)
-    starts = torch.randint(len(tokens) - length + 1, (count,), generator=generator).tolist()
-    return [tokens[start : start + length][None] for start in starts]
+    starts = torch.randint(len(tokens) - sequence_length + 1, (samples,), generator=generator).tolist()
+    return [tokens[start : start + sequence_length][None] for start in starts]
 
 
 def calibration_inputs(calibration: Calibration | None, model: nn.Module) -> list[Mapping[str, Tensor]]:

@@ -21,24 +21,24 @@ def names(method: str) -> tuple[str, ...]:
     return tuple(name for name in TICKETS[1:] if name != "random-layerwise" or method not in ("mlps", "blocks"))
 
 
-def random(ticket: Ticket, seed: int, units: SiteGroups | None = None, anatomy: Anatomy | None = None) -> Ticket:
+def random(ticket: Ticket, seed: int, groups: SiteGroups | None = None, anatomy: Anatomy | None = None) -> Ticket:
     """As many sites of each kind (weights) as `ticket` has, drawn uniformly from the whole model.
 
     Args:
         ticket: whose size the draw has.
         seed: of the draw.
-        units: sites that go together: as many units are drawn as `ticket` has.
+        groups: sites that go together: as many groups are drawn as `ticket` has.
         anatomy: of the model. With it, sites of the draw change places with others, at random, for as long as that
             brings its number of weights nearer to the ticket's: channels of a wide block weigh more than others, and
             a smaller network is a worse one whatever it keeps.
     """
     generator = torch.Generator().manual_seed(seed)
     if anatomy is None or ticket.kind == "weights":
-        return _control(ticket, _drawn(ticket, units, generator), "random", seed=seed)
+        return _control(ticket, _drawn(ticket, groups, generator), "random", seed=seed)
     goal = ticket.survivors(anatomy)["weights"]
-    best = _control(ticket, _drawn(ticket, units, generator), "random", seed=seed)
+    best = _control(ticket, _drawn(ticket, groups, generator), "random", seed=seed)
     distance = abs(best.survivors(anatomy)["weights"] - goal)
-    for _ in range(_SWAPS if units is None else 0):
+    for _ in range(_SWAPS if groups is None else 0):
         if distance <= _CLOSE * goal:
             break
         found = replace(best, masks=_swapped(best, generator))
@@ -60,11 +60,11 @@ def _swapped(ticket: Ticket, generator: torch.Generator) -> dict[str, Tensor]:
     return masks
 
 
-def _drawn(ticket: Ticket, units: SiteGroups | None, generator: torch.Generator) -> dict[str, Tensor]:
+def _drawn(ticket: Ticket, groups: SiteGroups | None, generator: torch.Generator) -> dict[str, Tensor]:
     """Masks of a uniform draw of the size of a ticket."""
-    if units is not None:
-        drawn = draw(count(units), len(_groups_of(ticket, units)), generator)
-        masks = {kind: drawn[of_sites] for kind, of_sites in units.items()}
+    if groups is not None:
+        drawn = draw(count(groups), len(_groups_of(ticket, groups)), generator)
+        masks = {kind: drawn[of_sites] for kind, of_sites in groups.items()}
     elif ticket.kind != "weights":
         masks = {name: torch.zeros_like(mask) for name, mask in ticket.masks.items()}
         for name, mask in ticket.masks.items():
@@ -77,7 +77,7 @@ def _drawn(ticket: Ticket, units: SiteGroups | None, generator: torch.Generator)
     return masks
 
 
-def random_layerwise(ticket: Ticket, seed: int, units: SiteGroups | None = None) -> Ticket:
+def random_layerwise(ticket: Ticket, seed: int, groups: SiteGroups | None = None) -> Ticket:
     """As many heads and neurons in each layer (weights in each matrix) as `ticket` has, drawn uniformly there.
 
     It tells whether *these* sites matter or only their profile over depth. A layer has one MLP, so the MLPs stay
@@ -86,17 +86,17 @@ def random_layerwise(ticket: Ticket, seed: int, units: SiteGroups | None = None)
     Args:
         ticket: whose profile the draw has.
         seed: of the draw.
-        units: sites that go together, each within one layer: as many units of each row of heads are drawn.
+        groups: sites that go together, each within one layer: as many groups of each row of heads are drawn.
     """
     generator = torch.Generator().manual_seed(seed)
     masks = {}
-    if units is not None:
-        kept = torch.zeros(count(units), dtype=torch.bool)
-        survivors = _groups_of(ticket, units)
-        for row in units["heads"]:
+    if groups is not None:
+        kept = torch.zeros(count(groups), dtype=torch.bool)
+        survivors = _groups_of(ticket, groups)
+        for row in groups["heads"]:
             there = row.unique()
-            kept[there] = draw(len(there), sum(int(unit) in survivors for unit in there), generator)
-        masks = {kind: kept[of_sites] for kind, of_sites in units.items()}
+            kept[there] = draw(len(there), sum(int(group) in survivors for group in there), generator)
+        masks = {kind: kept[of_sites] for kind, of_sites in groups.items()}
         return _control(ticket, masks, "random-layerwise", seed=seed)
     for name, mask in ticket.masks.items():
         # One row a layer for sites; one row altogether for a matrix of weights.
@@ -125,9 +125,9 @@ def bad(found: Search, model: nn.Module) -> Ticket:
     return _control(ticket, masks, "bad")
 
 
-def _groups_of(ticket: Ticket, units: SiteGroups) -> set[int]:
-    """The units of which something survives."""
-    return {unit for kind, of_sites in units.items() for unit in of_sites[ticket.masks[kind]].tolist()}
+def _groups_of(ticket: Ticket, groups: SiteGroups) -> set[int]:
+    """Groups of which something survives."""
+    return {group for kind, of_sites in groups.items() for group in of_sites[ticket.masks[kind]].tolist()}
 
 
 def draw(total: int, count: int, generator: torch.Generator) -> Tensor:

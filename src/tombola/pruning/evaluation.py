@@ -77,7 +77,7 @@ def evaluate(
     split: str = "dev",
     *,
     importance: bool = False,
-    units: SiteGroups | None = None,
+    groups: SiteGroups | None = None,
     batch_size: int = 64,
     precision: Precision = "fp32",
     progress: Progress = SILENT,
@@ -90,7 +90,7 @@ def evaluate(
         split: which of the task's splits.
         importance: also take every working site's importance, by a backward pass to per-example gates: in the same
             pass, or in one over the split that the task has for it.
-        units: sites that go together, and have one importance then.
+        groups: sites that go together, and have one importance then.
         batch_size: examples at a time; does not change the result but for rounding.
         precision: of the forward pass.
         progress: counts examples.
@@ -99,10 +99,10 @@ def evaluate(
         TombolaError: an output is not finite, and the task does not count that as failure.
     """
     started = time.perf_counter()
-    if importance and task.calibration not in (None, split):
+    if importance and task.importance_split not in (None, split):
         options: dict[str, Any] = {"batch_size": batch_size, "precision": precision, "progress": progress}
         scored = evaluate(subnetwork, task, split, **options)
-        measured = evaluate(subnetwork, task, str(task.calibration), importance=True, units=units, **options)
+        measured = evaluate(subnetwork, task, str(task.importance_split), importance=True, groups=groups, **options)
         return replace(scored, importance=measured.importance, seconds=scored.seconds + measured.seconds)
     model = subnetwork.model
     device = device_of(model)
@@ -117,7 +117,7 @@ def evaluate(
         if importance or subnetwork.gated:
             values = subnetwork.ticket if subnetwork.gated else subnetwork.present
             gates = stack.enter_context(attach(model, subnetwork.anatomy, subnetwork.present, values))
-        first_order = FirstOrder(gates, units) if importance and gates is not None else None
+        first_order = FirstOrder(gates, groups) if importance and gates is not None else None
         stack.enter_context(torch.set_grad_enabled(importance))
         # One context for all batches: it casts each weight once.
         stack.enter_context(autocast(device, precision))
@@ -152,13 +152,13 @@ def evaluate(
     )
 
 
-def judged(task: Task, full: Evaluation) -> tuple[Task, Evaluation]:
+def with_full_model(task: Task, full: Evaluation) -> tuple[Task, Evaluation]:
     """The task as it judges what is made of a full model, and the full model's own evaluation on `dev` by that.
 
     Raises:
         TombolaError: the full model has nothing that could be lost.
     """
-    task = task.judging(full.predictions)
+    task = task.with_full_model(full.predictions)
     return task, replace(full, score=task.metric.score(full.predictions, task.references("dev")))
 
 

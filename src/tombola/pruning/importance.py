@@ -93,15 +93,15 @@ class FirstOrder:
 
     Args:
         gates: of the sites.
-        units: sites that go together. They share one gate then, whose gradient is the sum of theirs, and each of them
-            gets the importance of its unit.
+        groups: sites that go together. They share one gate then, whose gradient is the sum of theirs, and each of them
+            gets the importance of its group.
     """
 
-    def __init__(self, gates: Gates, units: SiteGroups | None = None) -> None:
+    def __init__(self, gates: Gates, groups: SiteGroups | None = None) -> None:
         self._gates = gates
-        self._units = units
+        self._groups = groups
         self._examples = 0
-        self._of_groups = torch.zeros(0 if units is None else count(units), dtype=torch.float64)
+        self._of_groups = torch.zeros(0 if groups is None else count(groups), dtype=torch.float64)
         masks = gates.present.masks
         # Rows of sites, as the gates have them.
         self._sums = {
@@ -114,10 +114,10 @@ class FirstOrder:
         # Examples do not touch each other's gates, so one backward pass of the sum gives each its own gradient.
         gradients = torch.autograd.grad(losses.sum(), gates)
         self._examples += len(losses)
-        if self._units is not None:
+        if self._groups is not None:
             joint = losses.new_zeros(len(losses), len(self._of_groups), dtype=torch.float32)
             for ((kind, row), sites), gradient in zip(self._gates.places(), gradients, strict=True):
-                of_sites = self._units[kind].reshape(len(self._units[kind]), -1)[row, : len(sites)][sites]
+                of_sites = self._groups[kind].reshape(len(self._groups[kind]), -1)[row, : len(sites)][sites]
                 joint.index_add_(1, of_sites.to(joint.device), gradient.to(joint.dtype))
             self._of_groups += joint.abs().sum(0).cpu().double()
             return
@@ -129,8 +129,8 @@ class FirstOrder:
     def result(self) -> Importance:
         """The mean over all examples so far; NaN for sites whose gate is zero or that are gone."""
         masks = self._gates.values.masks
-        if self._units is not None:
+        if self._groups is not None:
             for kind, sums in self._sums.items():
-                sums.copy_(self._of_groups[self._units[kind].reshape(sums.shape)])
+                sums.copy_(self._of_groups[self._groups[kind].reshape(sums.shape)])
         means = {kind: (sums / self._examples).view_as(masks[kind]) for kind, sums in self._sums.items()}
         return Importance({kind: mean.where(masks[kind], torch.nan) for kind, mean in means.items()})

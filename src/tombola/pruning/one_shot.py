@@ -59,7 +59,7 @@ def one_shot(
         masks = keep_largest(anatomy.weights_of(model), round(densities["weights"] * anatomy.weights))
         return Ticket(kind, anatomy.signature, masks, facts)
     part = whole(model, kind, block)
-    split = task.calibration or split
+    split = task.importance_split or split
     found = evaluate(
         part, task, split, importance=True, batch_size=batch_size, precision=precision, progress=progress
     ).importance

@@ -391,9 +391,9 @@ def search_ticket(
     chosen = fitted(chosen, anatomy)
     weights = chosen.kind == "weights"
     layers = task.normalise_layers if normalise_layers is None else normalise_layers
-    # The sites of a unit share one importance, which norms of single layers would tear apart.
-    layers = layers and chosen.site_groups is None
-    units = None if chosen.site_groups is None else site_groups(anatomy, chosen.site_groups)
+    # The sites of a group share one importance, which norms of single layers would tear apart.
+    layers = layers and chosen.grouping is None
+    groups = None if chosen.grouping is None else site_groups(anatomy, chosen.grouping)
     retrain = retrain if chosen.iterative or not weights else None
 
     def evaluation(subnetwork: Subnetwork) -> Evaluation:
@@ -402,7 +402,7 @@ def search_ticket(
             task,
             split,
             importance=not weights,
-            units=units,
+            groups=groups,
             batch_size=batch_size,
             precision=precision,
             progress=progress,
@@ -415,9 +415,9 @@ def search_ticket(
             part = realise(model, cut.ticket) if retrain is None else retrain(cut.ticket)
         return part, evaluation(part)
 
-    everything = Ticket.everything(anatomy, chosen.kind, options.neuron_block)
-    entire = Subnetwork(model, anatomy, everything, everything)
-    if full is None or units is not None or not _serves(full, everything):
+    full_ticket = Ticket.full(anatomy, chosen.kind, options.neuron_block)
+    entire = Subnetwork(model, anatomy, full_ticket, full_ticket)
+    if full is None or groups is not None or not _serves(full, full_ticket):
         full = evaluation(entire)
     metric = task.metric
     trail = _Trail(
@@ -430,9 +430,9 @@ def search_ticket(
         normalise_layers=layers,
         pass_over=pass_over,
     )
-    state = trail.record_full(_State(everything, full, entire))
+    state = trail.record_full(_State(full_ticket, full, entire))
     if weights:
-        counts = iter(_remaining(chosen, everything.total, options))
+        counts = iter(_remaining(chosen, full_ticket.total, options))
         if chosen.iterative:
             cut = functools.partial(_smallest, counts=counts, anatomy=anatomy)
         else:
@@ -441,11 +441,11 @@ def search_ticket(
         # Sparsities that were asked for are all measured, if there is to be a curve at all.
         to_the_end = options.curve_until is not None and bool(options.sparsities)
         state = trail.descend(chosen.criterion, state, cut, beyond=True, to_the_end=to_the_end)
-    elif units is not None:
-        size = options.cut("heads", count(units)) if chosen.site_groups == "kv-groups" else max(1, options.mlps_step)
-        state = trail.descend("joint", state, functools.partial(_cut_groups, units=units, size=size), beyond=True)
+    elif groups is not None:
+        size = options.cut("heads", count(groups)) if chosen.grouping == "kv-groups" else max(1, options.mlps_step)
+        state = trail.descend("joint", state, functools.partial(_cut_groups, groups=groups, size=size), beyond=True)
     else:
-        totals = everything.counts()
+        totals = full_ticket.counts()
         sizes = {kind: options.cut(kind, total) for kind, total in totals.items()}
         state = trail.descend("joint", state, functools.partial(_cut_sites, counts=sizes, layers=layers), beyond=True)
         for kind, total in totals.items() if options.refine else ():
@@ -478,13 +478,13 @@ def search_ticket(
 
 def _as_it_is(model: nn.Module, anatomy: Anatomy, ticket: Ticket) -> Subnetwork:
     """A model whose pruned weights are zero already."""
-    return Subnetwork(model, anatomy, ticket, Ticket.everything(anatomy, every_site(anatomy)))
+    return Subnetwork(model, anatomy, ticket, Ticket.full(anatomy, every_site(anatomy)))
 
 
-def _serves(full: Evaluation, everything: Ticket) -> bool:
+def _serves(full: Evaluation, full_ticket: Ticket) -> bool:
     """Whether an evaluation of the full model has the importance of all sites that are pruned."""
     shapes = {} if full.importance is None else {kind: v.shape for kind, v in full.importance.sites.items()}
-    return all(shapes.get(kind) == everything.masks[kind].shape for kind in everything.sites)
+    return all(shapes.get(kind) == full_ticket.masks[kind].shape for kind in full_ticket.sites)
 
 
 def _cut_sites(state: _State, counts: Mapping[str, int], layers: bool) -> _Cut | None:
@@ -497,22 +497,24 @@ def _cut_sites(state: _State, counts: Mapping[str, int], layers: bool) -> _Cut |
     return _Cut(state.ticket.without(removed), removed) if any(removed.values()) else None
 
 
-def _cut_groups(state: _State, units: SiteGroups, size: int) -> _Cut | None:
-    """The ticket without so many of the units that are least important, with all that belongs to them."""
+def _cut_groups(state: _State, groups: SiteGroups, size: int) -> _Cut | None:
+    """The ticket without so many of the groups that are least important, with all that belongs to them."""
     if state.evaluation.importance is None:
         return None
     order: dict[int, float] = {}
     for kind, values in state.evaluation.importance.sites.items():
         alive = ~values.isnan()
-        order |= dict(zip(units[kind][alive].tolist(), values[alive].tolist(), strict=True))
-    gone = sorted(order, key=lambda unit: (order[unit], unit))[:size]
-    # With the last unit nothing would be left to compare.
+        order |= dict(zip(groups[kind][alive].tolist(), values[alive].tolist(), strict=True))
+    gone = sorted(order, key=lambda group: (order[group], group))[:size]
+    # With the last group nothing would be left to compare.
     if len(gone) == len(order):
         return None
-    # Unit by unit, so that what is removed stands in the order of its importance.
+    # Group by group, so that what is removed stands in the order of its importance.
     removed = {
-        kind: [site for unit in gone for site in ((units[kind] == unit) & state.ticket.masks[kind]).nonzero().tolist()]
-        for kind in units
+        kind: [
+            site for group in gone for site in ((groups[kind] == group) & state.ticket.masks[kind]).nonzero().tolist()
+        ]
+        for kind in groups
     }
     removed = {kind: [site if len(site) > 1 else site[0] for site in sites] for kind, sites in removed.items()}
     return _Cut(state.ticket.without(removed), removed)

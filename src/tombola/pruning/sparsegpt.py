@@ -82,7 +82,7 @@ def sparsegpt(
 
     Args:
         weight: [out, in]; it is not changed.
-        curvature: of its inputs.
+        inverse_hessian: of its inputs.
         sparsity: share to remove; of a pattern, its own.
         pattern: N:M.
         block: columns of a block; with a pattern, rounded down to whole groups.

@@ -5,7 +5,7 @@ from pathlib import Path
 from tombola.analysis.transfer import Transfer
 from tombola.foundations.atomic_files import read_json, write_text
 from tombola.report.comparison_page import comparison_page
-from tombola.report.html.figure_registry import Gallery
+from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.optional_json import Fields
 from tombola.report.study_data import read_record
 from tombola.report.study_page import study_page
@@ -22,19 +22,19 @@ def build(folder: Path) -> Path:
         TombolaError: the folder holds none of them, the study has no results yet, or one of its files is damaged.
     """
     path = Path(folder) / "report.html"
-    write_text(path, page_of(Path(folder), Gallery()))
+    write_text(path, page_of(Path(folder), FigureRegistry()))
     return path
 
 
-def page_of(folder: Path, gallery: Gallery) -> str:
-    """The page of a folder as HTML; `gallery` takes its charts and tables.
+def page_of(folder: Path, registry: FigureRegistry) -> str:
+    """The page of a folder as HTML; `registry` takes its charts and tables.
 
     Raises:
         TombolaError: as `build`.
     """
     comparison, transfer = folder / COMPARISON, folder / TRANSFER
     if transfer.is_file():
-        return transfer_page(Transfer.read(transfer), gallery)
+        return transfer_page(Transfer.read(transfer), registry)
     if comparison.is_file() and not (folder / "study.json").is_file():
-        return comparison_page(Fields(read_json(comparison), str(comparison)), gallery)
-    return study_page(read_record(folder), gallery)
+        return comparison_page(Fields(read_json(comparison), str(comparison)), registry)
+    return study_page(read_record(folder), registry)

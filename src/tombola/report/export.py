@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from tombola.foundations.atomic_files import publish, write_text
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.build import page_of
 from tombola.report.charts.vega import svg
-from tombola.report.html.figure_registry import Gallery
+from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.tables.latex import latex
 from tombola.report.tables.table import Column, Table
 
@@ -24,21 +24,21 @@ def export(folder: Path, out: Path) -> list[str]:
 
     Args:
         folder: of a study, a comparison or a transfer.
-        out: a new folder: `figures/*.svg`, `tables/*.csv` and `tables/*.tex`.
+        out: a new folder: `number_format/*.svg`, `tables/*.csv` and `tables/*.tex`.
 
     Raises:
         TombolaError: as `report.build`; or `out` exists or cannot be written.
     """
-    gallery = Gallery()
-    page_of(folder, gallery)
+    registry = FigureRegistry()
+    page_of(folder, registry)
     files: list[str] = []
     index = ["# Figures and tables", ""]
     with publish(out) as draft:
-        for name, (chart, label) in gallery.charts.items():
+        for name, (chart, label) in registry.charts.items():
             files.append(f"figures/{_safe(name)}.svg")
             index.append(f"- `{files[-1]}`: {_plain(label)}")
             write_text(draft / files[-1], svg(chart))
-        for name, table in gallery.tables.items():
+        for name, table in registry.tables.items():
             files += [f"tables/{_safe(name)}{ending}" for ending in (".csv", ".tex")]
             index.append(f"- `{files[-2]}`, `.tex`: {_plain(table.title)}")
             write_text(draft / files[-2], _csv(table))
@@ -60,7 +60,7 @@ def _value(text: str, column: Column) -> str:
     """A cell for programs; text is a user's and stays as it is."""
     if not column.numeric:
         return text
-    if text == figures.MISSING:
+    if text == number_format.MISSING:
         return ""
     plain = _THOUSANDS.sub("", text.replace("−", "-").replace("\u00a0", " "))
     return plain.removeprefix("± ").removesuffix(f" {column.unit}" if column.unit else "")

@@ -2,8 +2,8 @@
 
 from tombola.metrics.scores import metric_title
 from tombola.metrics.statistics import Verdict
-from tombola.report import number_format as figures
-from tombola.report.html.figure_registry import Gallery
+from tombola.report import number_format
+from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import beside
 from tombola.report.html.markup import Html, element, join
 from tombola.report.html.page import document, ending, heading
@@ -16,13 +16,13 @@ from tombola.report.study_data import Record
 from tombola.study.results import TicketVerdict
 
 
-def study_page(record: Record, gallery: Gallery) -> str:
-    """The report of a study as HTML; `gallery` takes its charts and tables."""
+def study_page(record: Record, registry: FigureRegistry) -> str:
+    """The report of a study as HTML; `registry` takes its charts and tables."""
     main = join(
         _verdicts(record),
-        results(record, gallery),
-        smaller(record, gallery) or "",
-        *pictures(record, gallery),
+        results(record, registry),
+        smaller(record, registry) or "",
+        *pictures(record, registry),
         making(record),
     )
     title = f"{record.model} on {record.task_title}: winning tickets"
@@ -31,8 +31,8 @@ def study_page(record: Record, gallery: Gallery) -> str:
 
 def _header(record: Record) -> Html:
     name = record.facts.get("name", str)
-    seeds = figures.plural(record.seeds, "seed")
-    parts = [metric_title(record.metric), f"{figures.count(record.rows[0].n)} examples", seeds]
+    seeds = number_format.plural(record.seeds, "seed")
+    parts = [metric_title(record.metric), f"{number_format.count(record.rows[0].n)} examples", seeds]
     parts += [f"study {name}"] if name else []
     return heading(join(element("span", record.model), " on ", element("span", record.task_title)), parts)
 

@@ -10,7 +10,7 @@ from tombola.foundations.atomic_files import read_lines
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.json_dataclasses import read
 from tombola.metrics.statistics import mean_std
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.labels import SCORED, STAGES
 from tombola.study.results import Row
 from tombola.tickets.pruning_methods import METHODS
@@ -20,7 +20,7 @@ _METHOD_ORDER = ("none", *METHODS)
 SIZES = ("weights", "sparsity", "bytes", "seconds")
 """Fields of a row that every table of results shows after the sites."""
 _WRITTEN: Mapping[str, Callable[[float | None], str]] = MappingProxyType(
-    {"sparsity": figures.share, "bytes": figures.megabytes, "seconds": figures.seconds}
+    {"sparsity": number_format.share, "bytes": number_format.megabytes, "seconds": number_format.seconds}
 )
 """How these fields are written; all others are counts."""
 
@@ -69,8 +69,8 @@ class Summary:
     def spread(self) -> str:
         """The uncertainty in figures: `0.826 to 0.858` or `± 0.004`."""
         if self.std is not None:
-            return f"± {figures.score(self.std)}"
-        return f"{figures.score(self.low)} to {figures.score(self.high)}"
+            return f"± {number_format.score(self.std)}"
+        return f"{number_format.score(self.low)} to {number_format.score(self.high)}"
 
     def sizes(self, names: Iterable[str], *, short: bool = False) -> tuple[str, ...]:
         """Means over the seeds in figures.
@@ -79,7 +79,7 @@ class Summary:
             names: numeric fields of a row.
             short: write large counts in three figures or so.
         """
-        count = figures.short_count if short else figures.count
+        count = number_format.short_count if short else number_format.count
         return tuple(_WRITTEN.get(name, count)(self.mean(name)) for name in names)
 
     def overlaps(self, other: "Summary") -> bool:
@@ -150,5 +150,5 @@ def sites_of(rows: Iterable[Row]) -> tuple[str, ...]:
 
 def scored(summary: Summary) -> str:
     """A score with its deviation over seeds, or its interval over examples in brackets."""
-    score = figures.score(summary.score)
+    score = number_format.score(summary.score)
     return f"{score} {summary.spread}" if summary.std is not None else f"{score} ({summary.spread})"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tombola.architectures.layer_names import Places
 from tombola.pruning.search import SearchPass, read_passes
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.labels import SITE_NAMES
 from tombola.tickets.pruning_methods import METHODS, in_words
 
@@ -49,28 +49,28 @@ def removed(step: SearchPass, places: Places) -> str:
     """What a step removed, in words; blocks of neurons have no names worth reading and are counted."""
     parts = []
     if weights := step.removed.get("weights"):
-        parts.append(figures.plural(weights, "weight"))
+        parts.append(number_format.plural(weights, "weight"))
     if heads := [f"{places.attention(row)}.{head}" for row, head in step.removed.get("heads", [])]:
         parts.append(_named("head", heads))
     if mlps := [places.layer(layer) for layer in step.removed.get("mlps", [])]:
         parts.append(_named("MLP", mlps))
     if blocks := step.removed.get("neurons"):
-        parts.append(figures.plural(len(blocks), *SITE_NAMES["neurons"]))
+        parts.append(number_format.plural(len(blocks), *SITE_NAMES["neurons"]))
     if groups := step.removed.get("channels"):
-        parts.append(figures.plural(len(groups), *SITE_NAMES["channels"]))
+        parts.append(number_format.plural(len(groups), *SITE_NAMES["channels"]))
     return "; ".join(parts) or "nothing"
 
 
 def left(method: str, step: SearchPass) -> str:
     """What was left after a step, in words; neurons where they are pruned."""
-    parts = [figures.plural(step.heads, "head")]
+    parts = [number_format.plural(step.heads, "head")]
     if step.channels or "channels" in METHODS[method].sites:
-        parts.append(figures.plural(step.channels, *SITE_NAMES["channels"]))
+        parts.append(number_format.plural(step.channels, *SITE_NAMES["channels"]))
     if step.mlps or not step.channels:
-        parts.append(figures.plural(step.mlps, "MLP"))
+        parts.append(number_format.plural(step.mlps, "MLP"))
     if "neurons" in METHODS[method].sites:
-        parts.append(figures.plural(step.neurons, "neuron"))
-    return ", ".join([*parts, figures.plural(step.weights, "weight")])
+        parts.append(number_format.plural(step.neurons, "neuron"))
+    return ", ".join([*parts, number_format.plural(step.weights, "weight")])
 
 
 def phase(method: str, step: SearchPass) -> str:

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from tombola.analysis.transfer import Transfer, TransferCell
 from tombola.metrics.scores import metric_title
-from tombola.report import charts
-from tombola.report import number_format as figures
-from tombola.report.html.figure_registry import Gallery
+from tombola.report import charts, number_format
+from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import beside, figure, section
 from tombola.report.html.markup import Html, element, join
 from tombola.report.html.page import document, ending, heading
@@ -15,23 +14,23 @@ from tombola.report.tables.table import Column, Table
 from tombola.tickets.pruning_methods import in_words
 
 
-def transfer_page(found: Transfer, gallery: Gallery) -> str:
-    """The page as HTML; `gallery` takes its charts and tables."""
+def transfer_page(found: Transfer, registry: FigureRegistry) -> str:
+    """The page as HTML; `registry` takes its charts and tables."""
     methods = list(dict.fromkeys(cell.method for cell in found.cells))
-    main = join(*(_method(found, method, gallery) for method in methods))
+    main = join(*(_method(found, method, registry) for method in methods))
     title = join("Do tickets transfer? ", element("span", found.model))
-    facts = [figures.plural(len(found.tasks), "task"), figures.plural(len(found.seeds), "seed")]
+    facts = [number_format.plural(len(found.tasks), "task"), number_format.plural(len(found.seeds), "seed")]
     return document(f"Transfer of tickets, {found.model}", heading(title, facts), main, ending("Made by Tombola."))
 
 
-def _method(found: Transfer, method: str, gallery: Gallery) -> Html:
+def _method(found: Transfer, method: str, registry: FigureRegistry) -> Html:
     cells = [cell for cell in found.cells if cell.method == method]
     plots: list[Html] = []
     slug = method.replace("+", "-")
     for target in found.tasks:
         of_target = [cell for cell in cells if cell.target == target]
         metric = metric_title(found.metrics[target])
-        plot = gallery.plot(
+        plot = registry.plot(
             charts.transfer_dots(of_target, metric),
             f"transfer-{slug}-{len(plots)}",
             f"{metric} of tickets of other tasks on {target}",
@@ -43,7 +42,7 @@ def _method(found: Transfer, method: str, gallery: Gallery) -> Html:
         "standard deviation over seeds. Searches stop at different sizes: the table has them."
     )
     title = METHOD_TITLES.get(method, method)
-    table = gallery.table(_table(cells), f"transfer-{slug}")
+    table = registry.table(_table(cells), f"transfer-{slug}")
     note = (
         "Place: 0 is as good as a random ticket, 1 as the task’s own; undefined where these two are not told apart by "
         "the paired bootstrap over examples."
@@ -70,12 +69,12 @@ def _line(cell: TransferCell) -> tuple[str, ...]:
         _score(cell.score, cell.std, cell.n),
         _score(cell.random, cell.random_std, cell.n),
         _score(cell.own, cell.own_std, cell.n),
-        figures.score(cell.full),
-        figures.share(cell.sparsity),
-        figures.share(cell.own_sparsity),
+        number_format.score(cell.full),
+        number_format.share(cell.sparsity),
+        number_format.share(cell.own_sparsity),
         "undefined" if cell.share is None else f"{cell.share:.2f}".replace("-", "−"),
     )
 
 
 def _score(mean: float, std: float, n: int) -> str:
-    return f"{figures.score(mean)} ± {figures.score(std)}" if n > 1 else figures.score(mean)
+    return f"{number_format.score(mean)} ± {number_format.score(std)}" if n > 1 else number_format.score(mean)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tombola.analysis.attention.attention_probabilities import attention_patterns
-from tombola.analysis.generation_profile import Author, WritingProfile
+from tombola.analysis.generation_profile import GeneratingModel, GenerationProfile
 from tombola.analysis.locality import random_curve
 from tombola.analysis.locality.gate_hessian import SAMPLE, interactions, interactions_cost
 from tombola.analysis.locality.random_tickets import DRAWS, RETRAINED, SIZES, random_tickets
@@ -18,11 +18,11 @@ from tombola.foundations.progress import Progress
 from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search import PREDICTIONS, Search, read_predictions
-from tombola.study.folder_layout import EVALUATION, WRITING
+from tombola.study.folder_layout import EVALUATION, TEXT_GENERATION
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import TRAINING_COST, StudyStep, warn_on_failure
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
-from tombola.tasks.language.text_generation import PROMPTS, Writing
+from tombola.tasks.language.text_generation import PROMPTS, GeneratedTexts
 from tombola.tickets.pruning_methods import in_words, pruning_method
 from tombola.tickets.ticket import TICKETS, Ticket
 
@@ -34,7 +34,7 @@ ATTENTION_COST = 2.5
 RETENTION_COST = 200.0
 """Of the intervals of a retention profile, in forward passes of one example, as seen with SmolLM2."""
 
-WRITING_COST = 300.0
+TEXT_GENERATION_COST = 300.0
 """Of a model that writes, in forward passes of one example, as seen with SmolLM2."""
 
 FULL_PRECISION_COST = 2.0
@@ -47,7 +47,7 @@ class AnalysisSteps:
     """The analyses of one seed that its study asks for.
 
     Args:
-        bench: of that seed.
+        context: of that seed.
     """
 
     def __init__(self, context: SeedContext) -> None:
@@ -84,11 +84,11 @@ class AnalysisSteps:
             for method in self._config.methods:
                 cost = representations_cost(len(TICKETS) + 2)
                 yield self._step("representations", method, cost, self._representations)
-        if "writing" in self._config.analyses:
-            yield self._step("writing", None, WRITING_COST, self._writing)
+        if "text-generation" in self._config.analyses:
+            yield self._step("text-generation", None, TEXT_GENERATION_COST, self._text_generation)
             for method in self._config.methods:
                 tickets = 1 + len(self._config.controls_of(method))
-                yield self._step("writing", method, WRITING_COST * tickets, self._writing)
+                yield self._step("text-generation", method, TEXT_GENERATION_COST * tickets, self._text_generation)
         if "random-tickets" in self._config.analyses:
             for method in self._config.methods:
                 yield self._step("random-tickets", method, self._random_cost(), self._random)
@@ -205,29 +205,29 @@ class AnalysisSteps:
             progress=progress,
         ).write(path)
 
-    def _writing(self, path: Path, method: str | None, _: Progress) -> None:
+    def _text_generation(self, path: Path, method: str | None, _: Progress) -> None:
         context = self._context
         if method is None:
-            authors = [Author("full", "none", 0.0, context.writing(context.model()))]
+            authors = [GeneratingModel("full", "none", 0.0, context.generate_texts(context.model()))]
         else:
             names = ("good", *self._config.controls_of(method))
-            authors = [author for name in names for author in self._authors(method, name)]
-        WritingProfile(PROMPTS, context.sampling, tuple(authors)).write(path)
+            authors = [author for name in names for author in self._generating_models(method, name)]
+        GenerationProfile(PROMPTS, context.generation_settings, tuple(authors)).write(path)
 
-    def _authors(self, method: str, name: str) -> Iterator[Author]:
+    def _generating_models(self, method: str, name: str) -> Iterator[GeneratingModel]:
         """A ticket as it was pruned, and retrained, if it is known what it wrote then or its model was saved."""
         context, home = self._context, self._seed_folder.ticket(method, name)
         ticket, again = Ticket.load(home), home / "retrained"
         sparsity = ticket.sparsity(self._setting.anatomy)
         model = (context.updated(method) if name == "good" else None) or context.model()
-        yield Author(name, "pruned", sparsity, context.writing(shrunk(model, ticket).model))
-        if (again / WRITING).is_file():
-            yield Author(name, "retrained", sparsity, Writing.read(again / WRITING))
+        yield GeneratingModel(name, "pruned", sparsity, context.generate_texts(shrunk(model, ticket).model))
+        if (again / TEXT_GENERATION).is_file():
+            yield GeneratingModel(name, "retrained", sparsity, GeneratedTexts.read(again / TEXT_GENERATION))
         elif (again / "config.json").is_file():
             # It was trained before anyone asked what it writes.
             model = self._setting.task.load(str(again), seed=self._seed_folder.seed, state="trained")
             part = shrunk(model.to(self._setting.device), ticket)
-            yield Author(name, "retrained", sparsity, context.writing(part.model))
+            yield GeneratingModel(name, "retrained", sparsity, context.generate_texts(part.model))
 
     def _random_cost(self) -> float:
         task, config = self._setting.task, self._config

@@ -30,7 +30,7 @@ from tombola.training.rewinding import Rewinding
 
 ANALYSES = (
     *("survivors", "attention", "random-tickets", "interactions", "representations"),
-    *("random-curve", "writing"),
+    *("random-curve", "text-generation"),
 )
 """What a study can ask of its tickets: the first two come by themselves, the others take minutes and are asked for."""
 ALL = "all"

@@ -25,7 +25,7 @@ class CrossSeedSteps:
     Tickets of weights have no super-survivors of their own: they are compared only.
 
     Args:
-        benches: of the seeds, two at least.
+        contexts: of the seeds, two at least.
         survivors: where results go.
     """
 

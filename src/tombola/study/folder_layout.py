@@ -17,8 +17,8 @@ PICTURE = "drawn.png"
 COST = "cost.json"
 """What the good ticket's retrained model costs dense, masked and shrunk, see `tombola.profiling.model_cost`."""
 
-WRITING = "writing.json"
-"""What a retrained ticket wrote, see `tombola.tasks.language.text_generation.Writing`, before its model was let go."""
+TEXT_GENERATION = "text-generation.json"
+"""Texts that a retrained ticket generated, see `tombola.tasks.language.text_generation.GeneratedTexts`."""
 
 COMPARISON = "comparison.json"
 """Survival and agreement of the good tickets, as `tombola compare --json` prints them."""

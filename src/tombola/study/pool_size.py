@@ -4,7 +4,7 @@ import heapq
 import itertools
 from collections.abc import Sequence
 
-from tombola.foundations import resources as machine
+from tombola.foundations import resources
 from tombola.study.scheduler import Schedule, apart
 from tombola.study.step import StudyStep
 
@@ -29,8 +29,8 @@ def worker_count(steps: Sequence[StudyStep], parameters: int) -> int:
     cost = sum(step.cost for step in left)
     if cost * parameters < WORTH:
         return 1
-    cores = machine.cores()
-    fit = int(machine.memory() // (COPIES * 4 * parameters + IMPORTS))
+    cores = resources.cores()
+    fit = int(resources.memory() // (COPIES * 4 * parameters + IMPORTS))
     return min(
         range(1, max(1, min(cores, fit, len(left))) + 1),
         # Of equals the smallest number, which leaves each the most threads.
@@ -40,7 +40,7 @@ def worker_count(steps: Sequence[StudyStep], parameters: int) -> int:
 
 def threads(workers: int) -> int:
     """The share of the cores of each worker."""
-    return max(1, machine.cores() // workers)
+    return max(1, resources.cores() // workers)
 
 
 def makespan(steps: Sequence[StudyStep], workers: int) -> float:

@@ -18,13 +18,13 @@ from tombola.foundations.atomic_files import write_bytes, write_json
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import Precision
 from tombola.foundations.progress import Progress
-from tombola.pruning.evaluation import Evaluation, evaluate, judged
+from tombola.pruning.evaluation import Evaluation, evaluate, with_full_model
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, PICTURE, SeedFolder
 from tombola.study.results import Size, bytes_of, make_row
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Predictions, Task
-from tombola.tasks.language.text_generation import Sampling, Writing
+from tombola.tasks.language.text_generation import GeneratedTexts, GenerationSettings
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import retrain
 
@@ -59,7 +59,7 @@ class SeedContext:
 
     Args:
         setting: what all seeds share.
-        cell: the seed's folder.
+        seed_folder: the seed's folder.
     """
 
     def __init__(self, setting: Setting, seed_folder: SeedFolder) -> None:
@@ -73,7 +73,9 @@ class SeedContext:
     def task(self) -> Task:
         """The task, as it judges what is made of this seed's full model, once there is one."""
         if self._task is None and (self.seed_folder.full / EVALUATION).is_file():
-            self._task = self.setting.task.judging(Evaluation.read(self.seed_folder.full / EVALUATION).predictions)
+            self._task = self.setting.task.with_full_model(
+                Evaluation.read(self.seed_folder.full / EVALUATION).predictions
+            )
         return self._task or self.setting.task
 
     def good_model(self, method: str) -> nn.Module:
@@ -150,13 +152,13 @@ class SeedContext:
         )
 
     @property
-    def sampling(self) -> Sampling:
+    def generation_settings(self) -> GenerationSettings:
         """How this seed's models write."""
-        return Sampling(seed=self.seed_folder.seed)
+        return GenerationSettings(seed=self.seed_folder.seed)
 
-    def writing(self, model: nn.Module) -> Writing:
+    def generate_texts(self, model: nn.Module) -> GeneratedTexts:
         """What a model writes, judged by the full one."""
-        return self.task.writing(model, self.model(), self.sampling)
+        return self.task.generate_texts(model, self.model(), self.generation_settings)
 
     def with_provenance(self, ticket: Ticket, name: str, method: str) -> Ticket:
         """The ticket with where it comes from: method, task, model, seed and study."""
@@ -187,7 +189,7 @@ class SeedContext:
         evaluation = known or self.evaluate(subnetwork, "dev", progress, importance=shared)
         if name == "full":
             # Only now is it known what there is to lose.
-            task, evaluation = judged(task, evaluation)
+            task, evaluation = with_full_model(task, evaluation)
             self._task = task
         evaluation.write(draft / EVALUATION)
         predictions = {"dev": evaluation.predictions}

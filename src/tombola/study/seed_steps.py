@@ -16,7 +16,7 @@ from tombola.profiling.model_cost import compare
 from tombola.pruning import controls
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search import GOOD, Search, search_ticket
-from tombola.study.folder_layout import COST, EVALUATION, PICTURE, SAVED, SEARCH_EVALUATION, WRITING
+from tombola.study.folder_layout import COST, EVALUATION, PICTURE, SAVED, SEARCH_EVALUATION, TEXT_GENERATION
 from tombola.study.results import NOTHING
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import (
@@ -43,7 +43,7 @@ class SeedSteps:
     """Fine-tune, search, draw controls, score, retrain and shrink for one seed.
 
     Args:
-        bench: of that seed.
+        context: of that seed.
     """
 
     def __init__(self, context: SeedContext) -> None:
@@ -197,13 +197,13 @@ class SeedSteps:
 
     def _control(self, method: str, name: str, _: Progress) -> None:
         found = Search.load(self._seed_folder.folder / method)
-        units = site_groups_of(self._setting.anatomy, method)
+        groups = site_groups_of(self._setting.anatomy, method)
         if name == "bad":
             ticket = controls.bad(found, self._context.model())
         elif name == "random":
-            ticket = controls.random(found.good, self._seed_folder.seed, units, self._setting.anatomy)
+            ticket = controls.random(found.good, self._seed_folder.seed, groups, self._setting.anatomy)
         else:
-            ticket = controls.random_layerwise(found.good, self._seed_folder.seed, units)
+            ticket = controls.random_layerwise(found.good, self._seed_folder.seed, groups)
         self._context.with_provenance(ticket, name, method).save(self._seed_folder.ticket(method, name))
 
     def _pruned(self, method: str, name: str, progress: Progress) -> None:
@@ -245,10 +245,10 @@ class SeedSteps:
             self._context.write_score(draft, subnetwork, name, "retrained", started, progress, known)
             if name in SAVED[self._setting.save]:
                 self._setting.task.save(expanded(subnetwork), draft)
-            if "writing" in self._config.analyses:
+            if "text-generation" in self._config.analyses:
                 # Now that it is here: of most tickets no model is saved.
                 with warn_on_failure(f"what the retrained {name} ticket writes was left out"):
-                    self._context.writing(subnetwork.model).write(draft / WRITING)
+                    self._context.generate_texts(subnetwork.model).write(draft / TEXT_GENERATION)
 
     def _shrunk(self, method: str, _: Progress) -> None:
         """The good ticket, retrained, as a model that really is smaller."""

@@ -84,9 +84,9 @@ class Session:
     def check_memory(self, model: nn.Module, work: "Work") -> None:
         """Warn, or raise a TombolaError, where a denoiser's passes do not fit into memory."""
         if is_denoiser(model):
-            from tombola.profiling import memory_check as room
+            from tombola.profiling import memory_check
 
-            room.check_heaviest(model, self.task, self.config, self.device, (work,))
+            memory_check.check_heaviest_pass(model, self.task, self.config, self.device, (work,))
 
     def score_entry(self, found: Evaluation) -> dict[str, Any]:
         """The score of an evaluation on dev with its interval, as JSON values."""

@@ -47,7 +47,7 @@ class StudyStep:
         result: what it publishes: a file, if the name has a suffix, else a folder.
         run: compute and publish it.
         needs: results of the steps that must come before; those that no step of the job makes are there already.
-        bench: whose full model it may leave in memory for others of the same seed.
+        context: whose full model it may leave in memory for others of the same seed.
         alone: it measures time, so that nothing else may run beside it.
         analysis: which of `config.ANALYSES` it belongs to; empty for what every study does.
     """

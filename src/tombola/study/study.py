@@ -147,11 +147,9 @@ class Study:
         _ = self.task, self.anatomy
         self._check_rewinding()
         for method in self.config.methods:
-            _ = Ticket.everything(
-                self.anatomy, fitted(pruning_method(method), self.anatomy).kind, self.config.neuron_block
-            )
+            _ = Ticket.full(self.anatomy, fitted(pruning_method(method), self.anatomy).kind, self.config.neuron_block)
         self._check_saved()
-        self._check_room()
+        self._check_memory()
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.folder / ".lock", timeout=0)
@@ -179,16 +177,18 @@ class Study:
                             f"{done} was retrained without saving the model; delete it to retrain, or change --save"
                         )
 
-    def _check_room(self) -> None:
+    def _check_memory(self) -> None:
         """Whether a denoiser's passes fit into memory: asked once, before the first of hours."""
         if not self.config.regime.draws or all(step.done() for step in self.steps()):
             return
         # Diffusers takes seconds to import, which no other study should wait for.
-        from tombola.profiling import memory_check as room
+        from tombola.profiling import memory_check
 
         model = self.task.load(self.config.model, seed=0).to(self.device)
         # Every such study trains, and takes the importance of the full model's sites while it draws.
-        room.check_heaviest(model, self.task, self.config, self.device, ("training", "importance", "sampling"))
+        memory_check.check_heaviest_pass(
+            model, self.task, self.config, self.device, ("training", "importance", "sampling")
+        )
 
     def _run(self) -> Path:
         sweep_drafts(self.folder)
@@ -229,7 +229,7 @@ class Study:
             "folder": str(self.folder),
             "seeds": list(self.seeds),
             "save": self.save,
-            "known": self.task.known(),
+            "known": self.task.shared_state(),
         }
         try:
             run_steps(steps, bars, WorkerPool(job, workers, threads(workers)), self._collect)
@@ -315,7 +315,7 @@ class Study:
                 full = [Evaluation.read(one.full / EVALUATION).predictions for one in have]
                 ticket = [Evaluation.read(place / EVALUATION).predictions for place in have.values()]
                 # Of seeds that share a model zero-shot, all judge alike; otherwise there is but one metric.
-                metric = self.task.judging(full[0]).metric
+                metric = self.task.with_full_model(full[0]).metric
                 resamples = self.config.bootstrap_resamples
                 verdict = statistics.verdict(metric, full, ticket, references, seed=0, resamples=resamples)
                 which = f"the {name.replace('-', ' ')} ticket" if name in TICKETS else _SUPER[name]
@@ -374,7 +374,7 @@ class Study:
         """The task as it judges what is made of the full model, once there is one."""
         found = (self.seed_folder(seed).full / EVALUATION for seed in self.finished_seeds())
         path = next((path for path in found if path.is_file()), None)
-        return self.task if path is None else self.task.judging(Evaluation.read(path).predictions)
+        return self.task if path is None else self.task.with_full_model(Evaluation.read(path).predictions)
 
     def _commands(self) -> list[str]:
         """The commands that this study was run with so far."""
@@ -395,7 +395,7 @@ class Study:
                     # importance that pass does not have, makes one of its own.
                     own = (
                         steps
-                        if "neurons" in pruning_method(method).sites or pruning_method(method).site_groups
+                        if "neurons" in pruning_method(method).sites or pruning_method(method).grouping
                         else steps[1:]
                     )
                     what = f"search {method}"

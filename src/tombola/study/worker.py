@@ -85,7 +85,7 @@ def _steps(job: dict[str, Any]) -> tuple[dict[str, StudyStep], torch.device]:
     """The steps of the study that the parent has, by their names."""
     config = StudyConfig.of("quick", **job["config"])
     study = Study(config, out=Path(job["folder"]), seeds=job["seeds"], save=job["save"])
-    study.task.recall(job["known"])
+    study.task.load_shared_state(job["known"])
     return {step.what: step for step in study.steps()}, study.device
 
 

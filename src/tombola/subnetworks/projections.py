@@ -37,7 +37,7 @@ class RepeatedHeadsLinear(nn.Linear):
         return units.index_select(-2, self.blocks).flatten(-2)
 
 
-def keep(
+def shrink_linear(
     model: nn.Module,
     path: str,
     *,
@@ -72,7 +72,7 @@ def keep(
     _replace(model, path, weight, bias, transposed=transposed, repeat=repeat)
 
 
-def spread(
+def expand_linear(
     model: nn.Module,
     path: str,
     *,
@@ -80,7 +80,7 @@ def spread(
     columns: tuple[Tensor, int] | None = None,
     transposed: bool | None = None,
 ) -> None:
-    """Undo `keep`: a map of more units, at zero but for those that are there now.
+    """Undo `shrink_linear`: a map of more units, at zero but for those that are there now.
 
     Args:
         model: changed; the tensors of the old map are not.
@@ -101,7 +101,7 @@ def spread(
     _replace(model, path, weight, bias, transposed=now if transposed is None else transposed)
 
 
-def keep_norm(model: nn.Module, path: str, channels: Tensor, groups: int, *, blank: bool = False) -> None:
+def shrink_norm(model: nn.Module, path: str, channels: Tensor, groups: int, *, blank: bool = False) -> None:
     """Replace the group norm at `path` by one of some whole groups.
 
     Args:
@@ -119,13 +119,13 @@ def keep_norm(model: nn.Module, path: str, channels: Tensor, groups: int, *, bla
     _replace_norm(model, path, groups, kept)
 
 
-def spread_norm(model: nn.Module, path: str, channels: Tensor, size: int, groups: int) -> None:
-    """Undo `keep_norm`: a norm of `size` channels in `groups`, at zero but for `channels`."""
+def expand_norm(model: nn.Module, path: str, channels: Tensor, size: int, groups: int) -> None:
+    """Undo `shrink_norm`: a norm of `size` channels in `groups`, at zero but for `channels`."""
 
-    def spread(tensor: Tensor) -> Tensor:
+    def expand_linear(tensor: Tensor) -> Tensor:
         return tensor.new_zeros(size).index_copy(0, channels.to(tensor.device), tensor)
 
-    _replace_norm(model, path, groups, spread)
+    _replace_norm(model, path, groups, expand_linear)
 
 
 def _replace_norm(model: nn.Module, path: str, groups: int, change: Callable[[Tensor], Tensor]) -> None:

@@ -18,11 +18,11 @@ from tombola.architectures.families import Projection
 from tombola.architectures.sites import ChannelRow, HeadRow, MLPRow
 from tombola.subnetworks.position_bias import join, separate
 from tombola.subnetworks.projections import (
+    expand_linear,
+    expand_norm,
     inputs_of,
-    keep,
-    keep_norm,
-    spread,
-    spread_norm,
+    shrink_linear,
+    shrink_norm,
     with_zero_bias,
     without_bias,
 )
@@ -48,7 +48,7 @@ class OwnHeads:
 
 
 @dataclass(frozen=True)
-class Cut:
+class RemainingHeads:
     """What is left of a row of heads.
 
     Attributes:
@@ -66,7 +66,7 @@ class Cut:
     blank: bool
 
     @classmethod
-    def of(cls, row: HeadRow, kept: Tensor) -> "Cut":
+    def of(cls, row: HeadRow, kept: Tensor) -> "RemainingHeads":
         """The cut of a row that leaves the heads of `kept`, bool [heads]."""
         heads = kept.cpu().nonzero().flatten()
         blank = len(heads) == 0 and not row.may_be_empty
@@ -88,39 +88,39 @@ class Cut:
         }
 
 
-def cut_heads(model: nn.Module, row: HeadRow, kept: Tensor) -> None:
+def remove_heads(model: nn.Module, row: HeadRow, kept: Tensor) -> None:
     """Remove the heads that are not in `kept`, bool [heads], from a sublayer of `model`."""
     if kept.all():
         return
-    cut = Cut.of(row, kept)
+    remaining = RemainingHeads.of(row, kept)
     for _, projection in row.inputs:
-        rows, copies = _units(row, projection, cut)
+        rows, copies = _units(row, projection, remaining)
         repeat = None if copies is None else (copies, row.size)
-        keep(model, row.path(projection.path), rows=rows, repeat=repeat, blank=cut.blank)
-    units = _all_units(row.heads, row.size)[cut.heads].flatten()
+        shrink_linear(model, row.path(projection.path), rows=rows, repeat=repeat, blank=remaining.blank)
+    units = _units_of_heads(row.heads, row.size)[remaining.heads].flatten()
     for path in row.outputs:
         # Behind the heads' units there may be those of an MLP.
         others = torch.arange(row.heads * row.size, inputs_of(model, path))
-        blank = torch.arange(len(units)) if cut.blank else None
-        keep(model, path, columns=torch.cat([units, others]), blank_columns=blank)
-    _count(model.get_submodule(row.module), row, cut.counts(row))
+        blank = torch.arange(len(units)) if remaining.blank else None
+        shrink_linear(model, path, columns=torch.cat([units, others]), blank_columns=blank)
+    _count(model.get_submodule(row.module), row, remaining.counts(row))
 
 
 def restore_heads(model: nn.Module, row: HeadRow, kept: Tensor) -> None:
-    """Undo `cut_heads`: zeros where the others were."""
+    """Undo `remove_heads`: zeros where the others were."""
     if kept.all():
         return
-    cut = Cut.of(row, kept)
+    remaining = RemainingHeads.of(row, kept)
     for _, projection in row.inputs:
-        rows, _ = _units(row, projection, cut)
+        rows, _ = _units(row, projection, remaining)
         full = sum(_heads_of(row, part) for part in projection.parts) * row.size
-        spread(model, row.path(projection.path), rows=(rows, full))
-    width, units = row.heads * row.size, _all_units(row.heads, row.size)[cut.heads].flatten()
+        expand_linear(model, row.path(projection.path), rows=(rows, full))
+    width, units = row.heads * row.size, _units_of_heads(row.heads, row.size)[remaining.heads].flatten()
     for path in row.outputs:
         others = inputs_of(model, path) - len(units)
         columns = torch.cat([units, width + torch.arange(others)])
-        spread(model, path, columns=(columns, width + others))
-    whole = Cut.of(row, torch.ones_like(kept))
+        expand_linear(model, path, columns=(columns, width + others))
+    whole = RemainingHeads.of(row, torch.ones_like(kept))
     module = model.get_submodule(row.module)
     config = getattr(module, "config", None)
     if isinstance(config, OwnHeads):
@@ -128,22 +128,22 @@ def restore_heads(model: nn.Module, row: HeadRow, kept: Tensor) -> None:
     _count(module, row, whole.counts(row), config=False)
 
 
-def cut_mlp(model: nn.Module, row: MLPRow, kept: Tensor, *, stays: bool) -> None:
+def remove_mlp(model: nn.Module, row: MLPRow, kept: Tensor, *, stays: bool) -> None:
     """Remove the neurons that are not in `kept`, bool [neurons], from an MLP of `model`.
 
     An MLP that does not stay loses the bias of its output too, since its gate covers the whole sublayer.
     """
     if not kept.all():
         for _, projection in row.inputs:
-            keep(model, row.path(projection.path), rows=_neurons(row, projection, kept))
+            shrink_linear(model, row.path(projection.path), rows=_neurons(row, projection, kept))
         others = inputs_of(model, row.output) - row.neurons
-        keep(model, row.output, columns=_behind(others, kept))
+        shrink_linear(model, row.output, columns=_behind(others, kept))
     if row.bias and not stays:
         without_bias(model, row.output)
 
 
 def restore_mlp(model: nn.Module, row: MLPRow, kept: Tensor, *, stays: bool) -> None:
-    """Undo `cut_mlp`: zeros where the others were."""
+    """Undo `remove_mlp`: zeros where the others were."""
     if row.bias and not stays:
         with_zero_bias(model, row.output)
     if kept.all():
@@ -151,13 +151,13 @@ def restore_mlp(model: nn.Module, row: MLPRow, kept: Tensor, *, stays: bool) -> 
     for _, projection in row.inputs:
         full = row.neurons * len(projection.parts)
         rows = _neurons(row, projection, kept), full
-        spread(model, row.path(projection.path), rows=rows, transposed=row.transposed)
+        expand_linear(model, row.path(projection.path), rows=rows, transposed=row.transposed)
     others = inputs_of(model, row.output) - int(kept.sum())
     columns = _behind(others, kept), others + row.neurons
-    spread(model, row.output, columns=columns, transposed=row.transposed)
+    expand_linear(model, row.output, columns=columns, transposed=row.transposed)
 
 
-def cut_channels(model: nn.Module, row: ChannelRow, kept: Tensor) -> None:
+def remove_channels(model: nn.Module, row: ChannelRow, kept: Tensor) -> None:
     """Remove the groups of channels that are not in `kept`, bool [groups], from a residual block of `model`.
 
     A block that loses all of them keeps the bias of its last convolution, and one group of zeros, because a norm of no
@@ -166,32 +166,34 @@ def cut_channels(model: nn.Module, row: ChannelRow, kept: Tensor) -> None:
     if kept.all():
         return
     groups, blank = _groups(kept)
-    channels = _all_units(row.groups, row.size)[groups].flatten()
-    keep(model, row.path(row.plan.input), rows=channels, blank=blank)
+    channels = _units_of_heads(row.groups, row.size)[groups].flatten()
+    shrink_linear(model, row.path(row.plan.input), rows=channels, blank=blank)
     if row.time:
-        keep(model, row.path(row.plan.time), rows=_parts(channels, row.time, row.groups * row.size), blank=blank)
-    keep_norm(model, row.path(row.plan.norm), channels, len(groups), blank=blank)
-    keep(model, row.output, columns=channels, blank_columns=torch.arange(len(channels)) if blank else None)
+        shrink_linear(
+            model, row.path(row.plan.time), rows=_parts(channels, row.time, row.groups * row.size), blank=blank
+        )
+    shrink_norm(model, row.path(row.plan.norm), channels, len(groups), blank=blank)
+    shrink_linear(model, row.output, columns=channels, blank_columns=torch.arange(len(channels)) if blank else None)
 
 
 def restore_channels(model: nn.Module, row: ChannelRow, kept: Tensor) -> None:
-    """Undo `cut_channels`: zeros where the others were."""
+    """Undo `remove_channels`: zeros where the others were."""
     if kept.all():
         return
     groups, _ = _groups(kept)
-    channels, full = _all_units(row.groups, row.size)[groups].flatten(), row.groups * row.size
-    spread(model, row.path(row.plan.input), rows=(channels, full))
+    channels, full = _units_of_heads(row.groups, row.size)[groups].flatten(), row.groups * row.size
+    expand_linear(model, row.path(row.plan.input), rows=(channels, full))
     if row.time:
-        spread(model, row.path(row.plan.time), rows=(_parts(channels, row.time, full), row.time * full))
-    spread_norm(model, row.path(row.plan.norm), channels, full, row.groups)
-    spread(model, row.output, columns=(channels, full))
+        expand_linear(model, row.path(row.plan.time), rows=(_parts(channels, row.time, full), row.time * full))
+    expand_norm(model, row.path(row.plan.norm), channels, full, row.groups)
+    expand_linear(model, row.output, columns=(channels, full))
 
 
 def separate_biases(model: nn.Module, rows: Iterable[HeadRow], heads: Sequence[Tensor]) -> None:
     """Give the layers of a stack that lost heads, bool [heads] of each row, position biases of their own (T5)."""
     for alike in _alike(rows):
         if not all(heads[index].all() for index, _ in alike):
-            cuts = [Cut.of(row, heads[index]).heads for index, row in alike]
+            cuts = [RemainingHeads.of(row, heads[index]).heads for index, row in alike]
             separate([model.get_submodule(row.module) for _, row in alike], cuts)
 
 
@@ -218,7 +220,7 @@ def _count(module: nn.Module, row: HeadRow, counts: dict[str, int], *, config: b
         module.config = OwnHeads(module.config, **own)  # type: ignore[assignment]
 
 
-def _all_units(heads: int, size: int) -> Tensor:
+def _units_of_heads(heads: int, size: int) -> Tensor:
     return torch.arange(heads * size).reshape(heads, size)
 
 
@@ -247,17 +249,17 @@ def _groups(kept: Tensor) -> tuple[Tensor, bool]:
     return (groups, False) if len(groups) else (torch.tensor([0]), True)
 
 
-def _units(row: HeadRow, projection: Projection, cut: Cut) -> tuple[Tensor, Tensor | None]:
+def _units(row: HeadRow, projection: Projection, remaining: RemainingHeads) -> tuple[Tensor, Tensor | None]:
     """The output units of a projection that stay, and, if some heads are given twice, which of the stored each is."""
     if projection.interleaved:
-        return _all_units(row.heads, len(projection.parts) * row.size)[cut.heads].flatten(), None
+        return _units_of_heads(row.heads, len(projection.parts) * row.size)[remaining.heads].flatten(), None
     stay, outputs, start, position = [], [], 0, 0
     for part in projection.parts:
-        heads = cut.kv_heads if part in _SHARED else cut.heads
-        stay.append(start + _all_units(_heads_of(row, part), row.size)[heads].flatten())
+        heads = remaining.kv_heads if part in _SHARED else remaining.heads
+        stay.append(start + _units_of_heads(_heads_of(row, part), row.size)[heads].flatten())
         own = position + torch.arange(len(heads))
-        outputs.append(own[cut.copies] if part in _SHARED and cut.copies is not None else own)
+        outputs.append(own[remaining.copies] if part in _SHARED and remaining.copies is not None else own)
         start += _heads_of(row, part) * row.size
         position += len(own)
-    repeats = cut.copies is not None and any(part in _SHARED for part in projection.parts)
+    repeats = remaining.copies is not None and any(part in _SHARED for part in projection.parts)
     return torch.cat(stay), torch.cat(outputs) if repeats else None

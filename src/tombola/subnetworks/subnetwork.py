@@ -9,10 +9,10 @@ from torch import nn
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.subnetworks.structured_removal import (
-    cut_channels,
-    cut_heads,
-    cut_mlp,
     join_biases,
+    remove_channels,
+    remove_heads,
+    remove_mlp,
     restore_channels,
     restore_heads,
     restore_mlp,
@@ -52,8 +52,8 @@ def whole(model: nn.Module, kind: TicketKind | None = None, block: int = BLOCK) 
         TombolaError: unknown architecture, or no such blocks of neurons.
     """
     anatomy = dissect(model)
-    everything = Ticket.everything(anatomy, every_site(anatomy) if kind is None else kind, block)
-    return Subnetwork(model, anatomy, everything, everything)
+    full_ticket = Ticket.full(anatomy, every_site(anatomy) if kind is None else kind, block)
+    return Subnetwork(model, anatomy, full_ticket, full_ticket)
 
 
 def masked(model: nn.Module, ticket: Ticket) -> Subnetwork:
@@ -75,7 +75,7 @@ def masked(model: nn.Module, ticket: Ticket) -> Subnetwork:
         module = copied.get_submodule(matrix.parameter.removesuffix(".weight"))
         # A product would leave -0.0 where a negative weight was, and NaN where an infinite one was.
         module.weight = nn.Parameter(parameter.detach().where(mask, 0.0), parameter.requires_grad)
-    return Subnetwork(copied, anatomy, ticket, Ticket.everything(anatomy, every_site(anatomy)))
+    return Subnetwork(copied, anatomy, ticket, Ticket.full(anatomy, every_site(anatomy)))
 
 
 def shrunk(model: nn.Module, ticket: Ticket, *, empty: bool = True) -> Subnetwork:
@@ -102,12 +102,12 @@ def shrunk(model: nn.Module, ticket: Ticket, *, empty: bool = True) -> Subnetwor
     copied = structural_copy(model)
     kept = ticket.kept(anatomy)
     for row, heads in zip(anatomy.attentions, kept.heads, strict=True):
-        cut_heads(copied, row, heads)
+        remove_heads(copied, row, heads)
     separate_biases(copied, anatomy.attentions, kept.heads)
     for mlp, neurons, stays in zip(anatomy.feed_forwards, kept.neurons, kept.mlps.tolist(), strict=True):
-        cut_mlp(copied, mlp, neurons, stays=stays)
+        remove_mlp(copied, mlp, neurons, stays=stays)
     for residual, groups in zip(anatomy.residuals, kept.channels, strict=True):
-        cut_channels(copied, residual, groups)
+        remove_channels(copied, residual, groups)
     return Subnetwork(copied, anatomy, ticket, ticket)
 
 

@@ -14,7 +14,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import Metric
 from tombola.tasks.language.abilities.ability import Ability
 from tombola.tasks.language.abilities.retention import Retained
-from tombola.tasks.language.text_generation import PROMPTS, Sampling, Writing
+from tombola.tasks.language.text_generation import PROMPTS, GeneratedTexts, GenerationSettings
 
 State = Literal["pretrained", "init", "trained"]
 """At which point of its life a model is loaded."""
@@ -69,7 +69,7 @@ class Task(ABC):
         title: the name that people know it by.
         metric: what the score is.
         more: further metrics that are reported, never searched on: column name → (split, metric).
-        calibration: the split by whose loss the importance of sites is measured; None for the split that is scored.
+        importance_split: the split by whose loss the importance of sites is measured; None for the one that is scored.
         normalise_layers: whether a search divides the importance of heads by their layer's norm, unless it is told. It
             serves the encoders that Michel et al. pruned, and hurts a deep decoder.
         trained: whether the full model is fine-tuned on the task; otherwise it is judged as it comes, zero-shot.
@@ -82,7 +82,7 @@ class Task(ABC):
     title: str
     metric: Metric
     more: Mapping[str, tuple[str, Metric]]
-    calibration: str | None = None
+    importance_split: str | None = None
     normalise_layers: bool = True
     trained: bool = True
     abilities: Sequence[Ability] = ()
@@ -124,7 +124,7 @@ class Task(ABC):
         """The split in batches of examples of similar length.
 
         Args:
-            split: `train`, `search` or `dev`, or a split that `more` or `calibration` names.
+            split: `train`, `search` or `dev`, or a split that `more` or `importance_split` names.
             batch_size: examples in a batch; the last may be smaller.
             shuffle: seed of a random order (of batches, and of examples among those of similar length);
                 None for a fixed order.
@@ -145,22 +145,22 @@ class Task(ABC):
     def baseline(self, split: str) -> Predictions:
         """Predictions of one who never looks at the input: the most common training class, or the mean."""
 
-    def calibration_text(self, count: int, length: int, seed: int) -> Sequence[Batch | Tensor]:
+    def calibration_text(self, samples: int, sequence_length: int, seed: int) -> Sequence[Batch | Tensor]:
         """What a model reads while the sizes of its activations are taken: by default examples of the training split.
 
         Args:
-            count: examples.
-            length: tokens of each, where the task's text is one long one.
+            samples: examples.
+            sequence_length: tokens of each, where the task's text is one long one.
             seed: of the draw.
         """
         found: list[Batch | Tensor] = []
-        for batch in self.batches("train", min(count, _CALIBRATION_BATCH), shuffle=seed):
+        for batch in self.batches("train", min(samples, _CALIBRATION_BATCH), shuffle=seed):
             found.append(batch)
-            if sum(len(one.indices) for one in found if isinstance(one, Batch)) >= count:
+            if sum(len(one.indices) for one in found if isinstance(one, Batch)) >= samples:
                 break
         return found
 
-    def judging(self, full: Predictions) -> "Task":
+    def with_full_model(self, full: Predictions) -> "Task":
         """The task as it judges what is made of a full model that predicts this [examples] on `dev`.
 
         Itself by default. A task of several abilities counts those that the full model has.
@@ -187,23 +187,23 @@ class Task(ABC):
         """
         return None
 
-    def known(self) -> Mapping[str, Any]:
+    def shared_state(self) -> Mapping[str, Any]:
         """JSON values that this task found out with the model, for `recall` of another process: nothing by default."""
         return {}
 
-    def recall(self, known: Mapping[str, Any]) -> None:
+    def load_shared_state(self, known: Mapping[str, Any]) -> None:
         """Take over what the same task of another process found out, instead of asking the model again."""
         return
 
-    def writing(
-        self, model: nn.Module, full: nn.Module, sampling: Sampling, prompts: Sequence[str] = PROMPTS
-    ) -> Writing:
+    def generate_texts(
+        self, model: nn.Module, full: nn.Module, settings: GenerationSettings, prompts: Sequence[str] = PROMPTS
+    ) -> GeneratedTexts:
         """What a model writes, whole, shrunk or with zeroed weights; nothing where it is broken.
 
         Args:
             model: the one that writes.
             full: the full model, which says how surprising the texts are; it may be `model` itself.
-            sampling: how; the same for all models that are compared.
+            settings: how; the same for all models that are compared.
             prompts: what is continued.
 
         Raises:

@@ -35,7 +35,7 @@ LANGUAGE_PRESETS: Mapping[str, Preset] = MappingProxyType(
         },
         "paper": {
             **_LANGUAGE,
-            "analyses": ("writing",),
+            "analyses": ("text-generation",),
             "methods": (
                 *("heads", "mlps", "neurons", "kv-groups", "blocks", "weights", "magnitude-matrix", "wanda"),
                 *("sparsegpt", "random-weights", "magnitude-2of4", "wanda-2of4", "sparsegpt-2of4"),

@@ -42,8 +42,8 @@ class Regime:
     draws: bool = False
 
 
-_WRITING = {"writing": "writing is of language models"}
-_DRAWN = _WRITING | {
+_TEXT_GENERATION = {"text-generation": "text-generation is of language models"}
+_DRAWN = _TEXT_GENERATION | {
     name: f"{name} is asked of models of text" for name in ("attention", "interactions", "representations")
 }
 
@@ -51,7 +51,7 @@ TEXTS = Regime(
     tasks=(*GLUE, "rotten-tomatoes"),
     judges="models that label texts",
     presets=TEXT_PRESETS,
-    unfit=_WRITING,
+    unfit=_TEXT_GENERATION,
 )
 """Encoders, and the sequence classifiers of decoders. A task without a name is a path of texts of one's own."""
 LANGUAGE = Regime(

@@ -11,7 +11,7 @@ from tombola.study.config import StudyConfig
 from tombola.tasks.base import Task, rows_held_out
 from tombola.tasks.data import files, glue, rotten_tomatoes
 from tombola.tasks.data.corpus import Corpus
-from tombola.tasks.language.abilities import catalog as abilities
+from tombola.tasks.language.abilities import catalog
 from tombola.tasks.language.task import Blocks, LanguageTask
 from tombola.tasks.regimes import DIGITS, IMAGES, LANGUAGE, NAMED_TASKS, TEXTS, Regime
 from tombola.tasks.text.task import TextTask, tokenizer_of
@@ -88,7 +88,7 @@ def _image_folder(config: StudyConfig) -> Task:
 def _language(config: StudyConfig) -> LanguageTask:
     options: dict[str, Any] = {
         "bos_token": config.bos_token,
-        "calibration": Blocks(config.importance_samples, config.importance_sequence_length),
+        "importance": Blocks(config.importance_samples, config.importance_sequence_length),
         "retain": config.retain,
         "name": config.task_name,
         "trust_remote_code": config.trust_remote_code,
@@ -101,7 +101,7 @@ def _language(config: StudyConfig) -> LanguageTask:
     if config.recovery_tokens:
         options["train"] = Blocks(max(1, config.recovery_tokens // config.max_length), config.max_length)
     text_file = None if config.text_file is None else Path(config.text_file).expanduser()
-    names = config.abilities or abilities.DEFAULT
+    names = config.abilities or catalog.DEFAULT
     return LanguageTask.open(config.model, names, text_file=text_file, rows=config.dev_rows, **options)
 
 

@@ -13,7 +13,7 @@ NO_TASK = "unknown task"
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundTicket:
     """A ticket on disk, whose masks are not read yet.
 
     Attributes:
@@ -35,7 +35,7 @@ class Found:
         return Ticket.load(self.folder)
 
 
-def gather(places: Iterable[Path | str], ticket: str = "good") -> dict[TicketKind, dict[str, list[Found]]]:
+def find_tickets(places: Iterable[Path | str], ticket: str = "good") -> dict[TicketKind, dict[str, list[FoundTicket]]]:
     """The tickets in some folders: kind → task → tickets, sorted by seed.
 
     Args:
@@ -54,7 +54,7 @@ def gather(places: Iterable[Path | str], ticket: str = "good") -> dict[TicketKin
         for folder in _folders(place, ticket):
             folders.setdefault(folder.resolve(), folder)
     found = [_look(folder) for folder in folders.values()]
-    groups: dict[TicketKind, dict[str, list[Found]]] = {}
+    groups: dict[TicketKind, dict[str, list[FoundTicket]]] = {}
     for kind in TICKET_KINDS:
         tickets = [one for one in found if one.kind == kind]
         if tickets:
@@ -74,7 +74,7 @@ def _folders(place: Path, ticket: str) -> Sequence[Path]:
     paths = [
         path.parent
         for path in sorted(place.rglob(f"{ticket}/ticket.json"))
-        if not any(part.startswith(".") for part in path.relative_to(place).parts) and _plain(path)
+        if not any(part.startswith(".") for part in path.relative_to(place).parts) and _standard(path)
     ]
     if not paths:
         other = sorted({path.parent.name for path in place.rglob("ticket.json")} - {"shrunk"})
@@ -83,14 +83,14 @@ def _folders(place: Path, ticket: str) -> Sequence[Path]:
     return paths
 
 
-def _plain(path: Path) -> bool:
+def _standard(path: Path) -> bool:
     """Whether a ticket was found by the standard method of its kind: others of one study are no seeds of it."""
     head = read_json(path)
     provenance = head.get("provenance")
     return not isinstance(provenance, Mapping) or provenance.get("method", head.get("kind")) == head.get("kind")
 
 
-def _look(folder: Path) -> Found:
+def _look(folder: Path) -> FoundTicket:
     head = read_json(folder / "ticket.json")
     provenance = head.get("provenance")
     if head.get("kind") not in TICKET_KINDS or not isinstance(provenance, Mapping):
@@ -98,7 +98,7 @@ def _look(folder: Path) -> Found:
         Ticket.load(folder)
         raise TombolaError(f"the ticket in {folder} is damaged: its provenance is no object; find it again")
     task, seed = provenance.get("task"), provenance.get("seed")
-    return Found(
+    return FoundTicket(
         folder=folder,
         kind=head["kind"],
         architecture=str(head.get("architecture")),
@@ -107,7 +107,7 @@ def _look(folder: Path) -> Found:
     )
 
 
-def _check(tickets: Sequence[Found]) -> None:
+def _check(tickets: Sequence[FoundTicket]) -> None:
     first = tickets[0]
     for other in tickets[1:]:
         if other.architecture != first.architecture:
@@ -117,6 +117,6 @@ def _check(tickets: Sequence[Found]) -> None:
             )
 
 
-def _order(found: Found) -> tuple[bool, int, str, str]:
+def _order(found: FoundTicket) -> tuple[bool, int, str, str]:
     number = int(found.seed) if found.seed.isdecimal() else 0
     return not found.seed.isdecimal(), number, found.seed, str(found.folder)

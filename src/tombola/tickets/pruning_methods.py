@@ -21,7 +21,7 @@ class PruningMethod:
         name: of its search: in settings, rows and folders.
         kind: what its tickets remove.
         words: for people.
-        site_groups: which sites go together; None where each goes alone.
+        grouping: which sites go together; None where each goes alone.
         criterion: of weights, by what they are chosen, of `tombola.pruning.weight_criteria.CRITERIA`; empty for sites,
             which go by first-order importance.
         scope: of weights, over what they are compared; None for the criterion's own.
@@ -31,7 +31,7 @@ class PruningMethod:
     name: str
     kind: TicketKind
     words: str
-    site_groups: Grouping | None = None
+    grouping: Grouping | None = None
     criterion: str = ""
     scope: str | None = None
     pattern: str | None = None
@@ -68,8 +68,8 @@ def _methods() -> Iterator[PruningMethod]:
     for kind in TICKET_KINDS:
         if kind != "weights":
             yield PruningMethod(kind, kind, kinds_in_words(kind))
-    yield PruningMethod("kv-groups", "heads", "groups of heads that share keys and values", site_groups="kv-groups")
-    yield PruningMethod("blocks", "heads+mlps", "whole layers", site_groups="blocks")
+    yield PruningMethod("kv-groups", "heads", "groups of heads that share keys and values", grouping="kv-groups")
+    yield PruningMethod("blocks", "heads+mlps", "whole layers", grouping="blocks")
     yield PruningMethod("weights", "weights", "weights", criterion="magnitude")
     yield PruningMethod(
         "magnitude-matrix", "weights", "weights by magnitude, each matrix alike", criterion="magnitude", scope="matrix"

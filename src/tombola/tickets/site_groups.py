@@ -1,4 +1,4 @@
-"""Sites that go together: which of them make a group of shared keys and values, or a whole layer."""
+"""Groups of sites that are pruned together: heads that share keys and values, or all sites of a layer."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -12,30 +12,30 @@ from tombola.tickets.pruning_methods import Grouping, PruningMethod, pruning_met
 from tombola.tickets.ticket import TicketKind
 
 SiteGroups = Mapping[str, Tensor]
-"""Kind of site → int64 in the shape of its mask: the unit that each site belongs to, counted from 0."""
+"""Kind of site → int64 in the shape of its mask: the number of the group that each site belongs to, from 0."""
 
 
-def site_groups(anatomy: Anatomy, units: Grouping) -> SiteGroups:
-    """The unit of every site.
+def site_groups(anatomy: Anatomy, grouping: Grouping) -> SiteGroups:
+    """Group number of every site.
 
     Args:
         anatomy: of the whole model.
-        units: `kv-groups`: heads that share a key/value head; `blocks`: all sites of a layer. In a U-net a layer is a
-            residual block, which without its channels is its shortcut and the bias of its last convolution, an
+        grouping: `kv-groups`: heads that share a key/value head; `blocks`: all sites of a layer. In a U-net a layer is
+            a residual block, which without its channels is its shortcut and the bias of its last convolution, an
             attention, or a transformer block.
     """
     rows, heads = anatomy.heads
-    if units == "kv-groups":
+    if grouping == "kv-groups":
         groups = [torch.arange(heads) // row.group for row in anatomy.attentions]
         firsts = torch.tensor([0, *(row.kv_heads for row in anatomy.attentions[:-1])]).cumsum(0)
         return {"heads": torch.stack(groups) + firsts[:, None]}
-    # Layers without sites, such as what changes the size of a picture, are no units.
+    # Layers without sites, such as what changes the size of a picture, are no groups.
     of_rows = (anatomy.attentions, anatomy.feed_forwards, anatomy.residuals)
     layers = sorted({row.layer for rows_of_kind in of_rows for row in rows_of_kind})
-    unit = {layer: number for number, layer in enumerate(layers)}
+    group = {layer: number for number, layer in enumerate(layers)}
 
     def of(layers_of_rows: Iterable[int]) -> Tensor:
-        return torch.tensor([unit[layer] for layer in layers_of_rows])
+        return torch.tensor([group[layer] for layer in layers_of_rows])
 
     found = {
         "heads": of(row.layer for row in anatomy.attentions)[:, None].expand(rows, heads),
@@ -48,18 +48,18 @@ def site_groups(anatomy: Anatomy, units: Grouping) -> SiteGroups:
 
 
 def fitted(chosen: PruningMethod, anatomy: Anatomy) -> PruningMethod:
-    """The method with the kinds of sites that blocks of this model are made of; of other units and none, as it is."""
-    if chosen.site_groups != "blocks":
+    """The method with the kinds of sites that blocks of this model are made of; any other method unchanged."""
+    if chosen.grouping != "blocks":
         return chosen
     return replace(chosen, kind=cast(TicketKind, "+".join(site_groups(anatomy, "blocks"))))
 
 
 def site_groups_of(anatomy: Anatomy, method: str) -> SiteGroups | None:
-    """The units of a method method; None where each site goes alone."""
-    units = pruning_method(method).site_groups
-    return None if units is None else site_groups(anatomy, units)
+    """Site groups of a pruning method; None where each site goes alone."""
+    grouping = pruning_method(method).grouping
+    return None if grouping is None else site_groups(anatomy, grouping)
 
 
 def count(found: SiteGroups) -> int:
-    """Number of units."""
+    """Number of groups."""
     return 1 + max(int(of_sites.max()) for of_sites in found.values())

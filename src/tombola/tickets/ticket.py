@@ -102,7 +102,7 @@ class Ticket:
         object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
 
     @classmethod
-    def everything(cls, anatomy: Anatomy, kind: TicketKind, block: int = BLOCK) -> Self:
+    def full(cls, anatomy: Anatomy, kind: TicketKind, block: int = BLOCK) -> Self:
         """The ticket from which nothing is pruned; `block` neurons make a block, where they are pruned.
 
         Raises:
@@ -158,7 +158,7 @@ class Ticket:
         return [row[:size] for row, size in zip(mask, sizes, strict=True)]
 
     def kept(self, anatomy: Anatomy) -> Kept:
-        """What of the structure survives, unit by unit: all that the ticket does not prune."""
+        """Structure that survives: all that the ticket does not prune."""
 
         def rows(kind: str) -> list[Tensor]:
             if kind in self.masks:

@@ -57,7 +57,7 @@ def train(
     recipe: Recipe | None = None,
     *,
     seed: int = 0,
-    hold: Ticket | None = None,
+    mask_ticket: Ticket | None = None,
     first_step: int = 0,
     at_step: tuple[int, Callable[[nn.Module], None]] | None = None,
     precision: Precision = "fp32",
@@ -72,7 +72,7 @@ def train(
         task: gives data and loss.
         recipe: how.
         seed: of order and dropout.
-        hold: a ticket of weights whose pruned weights are zero already and stay exactly zero.
+        mask_ticket: a ticket of weights whose pruned weights are zero already and stay exactly zero.
         first_step: optimizer steps of the recipe to skip, for weights rewound to that step.
         at_step: (k, callback): call back with the model as it is after k steps.
         precision: of the forward passes.
@@ -88,7 +88,7 @@ def train(
     if at_step is not None and not 0 <= at_step[0] < total:
         raise TombolaError(f"cannot save step {at_step[0]}: the recipe has {total} steps; choose an earlier one")
     device = device_of(model)
-    masks = [] if hold is None else _masks(model, hold)
+    masks = [] if mask_ticket is None else _masks(model, mask_ticket)
     optimizer = _optimizer(model, recipe, device)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, _linear(round(recipe.warmup_ratio * total), total, first_step)
@@ -160,22 +160,22 @@ def retrain(
     """
     part = shrunk(model, ticket)
     part = replace(part, model=copy.deepcopy(part.model))
-    hold = ticket if ticket.kind == "weights" else None
+    mask_ticket = ticket if ticket.kind == "weights" else None
     recipe = recipe or Recipe()
     options: dict[str, Any] = {"seed": seed, "first_step": first_step, "precision": precision, "progress": progress}
     if low_rank is None:
-        train(part.model, task, recipe, hold=hold, **options)
+        train(part.model, task, recipe, mask_ticket=mask_ticket, **options)
         return part
-    with adapters(part.model, part.anatomy, low_rank.rank, hold=hold, seed=seed):
+    with adapters(part.model, part.anatomy, low_rank.rank, mask_ticket=mask_ticket, seed=seed):
         train(part.model, task, replace(recipe, learning_rate=low_rank.learning_rate), **options)
     return part
 
 
-def _masks(model: nn.Module, hold: Ticket) -> list[tuple[nn.Parameter, Tensor]]:
+def _masks(model: nn.Module, mask_ticket: Ticket) -> list[tuple[nn.Parameter, Tensor]]:
     anatomy = dissect(model)
-    hold.check(anatomy)
+    mask_ticket.check(anatomy)
     return [
-        (parameter, hold.masks[matrix.name].to(parameter.device, parameter.dtype))
+        (parameter, mask_ticket.masks[matrix.name].to(parameter.device, parameter.dtype))
         for matrix, parameter in anatomy.prunable(model)
     ]
 

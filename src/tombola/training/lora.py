@@ -88,7 +88,9 @@ class _Masked(nn.Module):
 
 
 @contextlib.contextmanager
-def adapters(model: nn.Module, anatomy: Anatomy, rank: int, *, hold: Ticket | None = None, seed: int) -> Iterator[None]:
+def adapters(
+    model: nn.Module, anatomy: Anatomy, rank: int, *, mask_ticket: Ticket | None = None, seed: int
+) -> Iterator[None]:
     """Put adapters beside all prunable matrices for as long as the block takes, then merge them.
 
     Within it only adapters can be trained. Afterwards the model has the modules and parameters that it had, with other
@@ -98,7 +100,7 @@ def adapters(model: nn.Module, anatomy: Anatomy, rank: int, *, hold: Ticket | No
         model: whole or shrunk; changed.
         anatomy: of the whole model.
         rank: of the adapters.
-        hold: a ticket of weights whose pruned weights are zero already and stay exactly zero.
+        mask_ticket: a ticket of weights whose pruned weights are zero already and stay exactly zero.
         seed: of A; B starts at zero, so that nothing changes at first.
 
     Raises:
@@ -127,7 +129,7 @@ def adapters(model: nn.Module, anatomy: Anatomy, rank: int, *, hold: Ticket | No
     found = {}
     for path, matrix in paths.items():
         adapter = model.get_submodule(path)
-        mask = None if hold is None else hold.masks[matrix.name].to(device)
+        mask = None if mask_ticket is None else mask_ticket.masks[matrix.name].to(device)
         found[path] = adapter, mask
         if mask is not None or type(_base(adapter)) not in (nn.Linear, Conv1D):
             model.set_submodule(path, _Masked(adapter, mask))

@@ -21,7 +21,7 @@ from tombola.analysis.agreement.coefficients import (
     agreement,
     agreement_by_counts,
 )
-from tombola.analysis.agreement.pairwise_overlap import Shared, all_pairs
+from tombola.analysis.agreement.pairwise_overlap import PairwiseOverlap, all_pairs
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -131,7 +131,7 @@ def test_against_plain_loops(rows: Masks) -> None:
 def test_what_tickets_share_says_the_same_as_the_libraries(rows: Masks) -> None:
     array = np.array(rows, dtype=bool)
     by_library, pairs = agreement(array), all_pairs(len(rows))
-    by_counts = agreement_by_counts(Shared.of(array), by_library.super_survivors, pairs)
+    by_counts = agreement_by_counts(PairwiseOverlap.of(array), by_library.super_survivors, pairs)
     assert by_counts.undefined == by_library.undefined
     for name in STATISTICS:
         value = getattr(by_library, name)

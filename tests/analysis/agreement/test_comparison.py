@@ -16,7 +16,7 @@ from tombola.analysis.agreement.comparison_json import ONE_TASK, entry
 from tombola.analysis.agreement.overlap import ONE_OF_A_TASK
 from tombola.analysis.agreement.save_comparison import write
 from tombola.foundations.errors import TombolaError
-from tombola.tickets.find_tickets import NO_TASK, gather
+from tombola.tickets.find_tickets import NO_TASK, find_tickets
 from tombola.tickets.import_masks import import_masks
 from tombola.tickets.ticket import Ticket, TicketKind
 
@@ -52,7 +52,7 @@ class TestGather:
         ticket(tmp_path / "deep" / "er" / "mine")
         (tmp_path / "runs" / ".draft-x" / "good").mkdir(parents=True)
         (tmp_path / "runs" / ".draft-x" / "good" / "ticket.json").write_text("{")
-        found = gather(
+        found = find_tickets(
             [tmp_path / "runs", tmp_path / "runs" / ".." / "runs" / "study-a", tmp_path / "deep" / "er" / "mine"]
         )
         assert list(found) == ["heads+mlps", "weights"]
@@ -60,7 +60,7 @@ class TestGather:
         assert [one.seed for one in found["heads+mlps"]["a"]] == [str(seed) for seed in range(11)]
         assert {one.folder.name for one in found["heads+mlps"]["b"]} == {"good"}
         assert [one.seed for one in found["heads+mlps"][NO_TASK]] == ["–"]
-        random = gather([tmp_path / "runs"], "random")["weights"]["a"]
+        random = find_tickets([tmp_path / "runs"], "random")["weights"]["a"]
         assert {one.folder.name for one in random} == {"random"}
 
     def test_bad_places_are_one_line(self, tmp_path: Path) -> None:
@@ -74,14 +74,14 @@ class TestGather:
             ("runs", "bad", r"bad/ anywhere under .*runs; there are others, take them with --ticket: good, random"),
         ]:
             with pytest.raises(TombolaError, match=said) as caught:
-                gather([tmp_path / place], name)
+                find_tickets([tmp_path / place], name)
             assert "\n" not in str(caught.value)
 
     def test_architectures_do_not_mix(self, tmp_path: Path) -> None:
         ticket(tmp_path / "x" / "y" / "one", architecture="bert-3x4-1")
         ticket(tmp_path / "x" / "y" / "two", architecture="bert-3x4-2")
         with pytest.raises(TombolaError, match=r"different architectures.*one is for bert-3x4-1.*two for bert-3x4-2"):
-            gather([tmp_path / "x" / "y" / "one", tmp_path / "x" / "y" / "two"])
+            find_tickets([tmp_path / "x" / "y" / "one", tmp_path / "x" / "y" / "two"])
 
     @pytest.mark.parametrize(
         "content",
@@ -139,13 +139,13 @@ def test_what_a_comparison_says_of_every_task(tmp_path: Path) -> None:
             assert np.allclose(one[kind]["survival"], survival)
             assert np.allclose(one[kind]["survival_deviation"], np.sqrt(survival * (1 - survival)))
             for name in STATISTICS:
-                chance = one[kind]["by_chance"]["random"][name]
+                chance = one[kind]["null_distribution"]["random"][name]
                 if one[kind][name] is not None:
                     assert chance["low"] <= chance["high"]
                     assert 0 <= chance["below"] <= 1
-        assert one["mlps"]["by_chance"]["random-layerwise"] is None
+        assert one["mlps"]["null_distribution"]["random-layerwise"] is None
         assert one["mlps"]["undefined"]["random-layerwise"] == LAYERS_OF_ONE
-        assert one["heads"]["by_chance"]["random-layerwise"]["jaccard"]["draws"] == 200
+        assert one["heads"]["null_distribution"]["random-layerwise"]["jaccard"]["draws"] == 200
     together = flat([*made["a"], *made["b"]], "heads")
     pairs = np.array([[a, b] for a in range(3) for b in range(3, 6)])
     between = of_kind["between_tasks"]["heads"]
@@ -170,9 +170,11 @@ def test_the_matrix_of_tasks(tmp_path: Path) -> None:
             assert matrix["jaccard"][row][column] == pytest.approx(np.mean([both / any_ for both, any_, *_ in pairs]))
             # Two random tickets share as many as their sizes' product makes of the 12 heads, on average.
             expected = np.mean([int(x.heads.sum()) * int(y.heads.sum()) / 12 for *_, x, y in pairs])
-            assert matrix["by_chance"]["random"]["shared"][row][column]["mean"] == pytest.approx(expected, abs=0.06)
+            assert matrix["null_distribution"]["random"]["shared"][row][column]["mean"] == pytest.approx(
+                expected, abs=0.06
+            )
             by_layer = np.mean([float((x.heads.sum(1) * y.heads.sum(1)).sum()) / 4 for *_, x, y in pairs])
-            layerwise = matrix["by_chance"]["random-layerwise"]["shared"][row][column]["mean"]
+            layerwise = matrix["null_distribution"]["random-layerwise"]["shared"][row][column]["mean"]
             assert layerwise == pytest.approx(by_layer, abs=0.06)
     assert matrix["undefined"] == []
 
@@ -192,7 +194,7 @@ def test_neurons_and_weights(tmp_path: Path) -> None:
     expected = agreement(flat(neurons["a"], "neurons"))
     one = found["heads+neurons"]["tasks"]["a"]["neurons"]
     assert [one[name] for name in STATISTICS] == [getattr(expected, name) for name in STATISTICS]
-    assert one["by_chance"]["random-layerwise"]["jaccard"]["draws"] == 100
+    assert one["null_distribution"]["random-layerwise"]["jaccard"]["draws"] == 100
     both = np.concatenate([flat(weights["a"], name) for name in ("0.query", "0.mlp_in")], axis=1)
     of_weights = found["weights"]["tasks"]["a"]
     for name in STATISTICS:

@@ -10,7 +10,13 @@ import torch
 from scipy.stats import hypergeom
 
 from tombola.analysis.agreement.coefficients import STATISTICS, agreement
-from tombola.analysis.agreement.null_distribution import Drawn, Group, chance, measure, random_sites
+from tombola.analysis.agreement.null_distribution import (
+    Group,
+    RandomTicketStatistics,
+    measure,
+    null_distribution,
+    random_sites,
+)
 from tombola.analysis.agreement.pairwise_overlap import Array, all_pairs
 from tombola.analysis.agreement.weight_overlap import PackedMasks, count, random_weights
 from tombola.tickets.ticket import Ticket
@@ -23,7 +29,7 @@ def rows_with(sizes: list[list[int]], width: int) -> Array:
     return np.array([[[site < size for site in range(width)] for size in rows] for rows in sizes])
 
 
-def drawn(masks: Array, *, layerwise: bool = False, draws: int = 20_000, seed: int = 0) -> Drawn:
+def drawn(masks: Array, *, layerwise: bool = False, draws: int = 20_000, seed: int = 0) -> RandomTicketStatistics:
     n = len(masks)
     group = Group(np.arange(n), all_pairs(n))
     batches = random_sites(masks, [group], layerwise=layerwise, draws=draws, seed=(seed,))
@@ -90,17 +96,17 @@ def test_the_draws_are_independent_of_their_batches(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_place_of_a_value_in_its_distribution() -> None:
-    found = chance(np.array([0.0, 1.0, 1.0, 3.0, np.nan]), 1.0 + 1e-15)
+    found = null_distribution(np.array([0.0, 1.0, 1.0, 3.0, np.nan]), 1.0 + 1e-15)
     assert found is not None
     assert (found.mean, found.draws, found.below) == (1.25, 4, 0.5)
     assert (found.low, found.high) == pytest.approx((0.075, 2.85))
-    small = chance(np.array([1e-140, 2e-140, 3e-140, 4e-140]), 3.5e-140)
+    small = null_distribution(np.array([1e-140, 2e-140, 3e-140, 4e-140]), 3.5e-140)
     assert small is not None
     assert small.below == 0.75
-    unknown = chance(np.array([1.0]), None)
+    unknown = null_distribution(np.array([1.0]), None)
     assert unknown is not None
     assert unknown.below is None
-    assert chance(np.array([np.nan, np.nan]), None) is None
+    assert null_distribution(np.array([np.nan, np.nan]), None) is None
 
 
 class TestWeights:

@@ -79,7 +79,7 @@ def test_bad_tickets_are_as_large_where_rows_differ_in_length() -> None:
     # Attention of 2 heads at 8 channels and of 4 at 16: half of the first row of the mask is no site.
     model = unet(down_block_types=("AttnDownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D",) * 2)
     anatomy = dissect(model)
-    everything = Ticket.everything(anatomy, "heads")
+    everything = Ticket.full(anatomy, "heads")
     assert everything.total < everything.masks["heads"].numel()
     found = [everything.without({"heads": [[row, row % 2] for row in range(seed, 4)]}) for seed in range(2)]
     survivors = super_survivors(found)

@@ -12,14 +12,14 @@ from transformers.pytorch_utils import Conv1D
 from builders.encoders import classifier, inputs
 from builders.families import ZOO
 from tombola import TombolaError, dissect
-from tombola.analysis.attention.attention_maps import Maps, watching
+from tombola.analysis.attention.attention_maps import AttentionMaps, attention_hooks
 
 STREAMED = (*(name for name, kind in ZOO.items() if kind.sort != "t5"), "t5's encoder")
 
 
-def streamed(model: nn.Module, given: Mapping[str, Tensor]) -> list[Maps]:
-    found: list[Maps] = []
-    with torch.no_grad(), watching(model, dissect(model), found.append):
+def streamed(model: nn.Module, given: Mapping[str, Tensor]) -> list[AttentionMaps]:
+    found: list[AttentionMaps] = []
+    with torch.no_grad(), attention_hooks(model, dissect(model), found.append):
         model(**given)
     return found
 
@@ -101,7 +101,7 @@ def test_no_map_outlives_its_layer() -> None:
     model = classifier()
     alive: list[int] = []
 
-    def count(maps: Maps) -> None:
+    def count(maps: AttentionMaps) -> None:
         alive.append(1)
         weakref.finalize(maps.weights, alive.pop)
 
@@ -110,7 +110,7 @@ def test_no_map_outlives_its_layer() -> None:
 
     for row in dissect(model).feed_forwards:
         model.get_submodule(row.output).register_forward_pre_hook(none_alive)
-    with torch.no_grad(), watching(model, dissect(model), count):
+    with torch.no_grad(), attention_hooks(model, dissect(model), count):
         model(**inputs())
     assert not alive
 

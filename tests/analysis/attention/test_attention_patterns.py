@@ -16,7 +16,7 @@ from builders.encoders import Exact, classifier, sites, some_sites, some_weights
 from builders.families import SIZES, ZOO, computed
 from tombola import TombolaError, dissect, shrunk
 from tombola.analysis.attention.attention_features import FEATURES, features
-from tombola.analysis.attention.attention_maps import Maps, watching
+from tombola.analysis.attention.attention_maps import AttentionMaps, attention_hooks
 from tombola.analysis.attention.attention_probabilities import attention_patterns
 from tombola.analysis.attention.pattern_classes import CLASSES, classify
 from tombola.analysis.attention.patterns import AttentionPatterns
@@ -45,8 +45,8 @@ def brute(model: PreTrainedModel, inputs: list[dict[str, Tensor]], row: int, hea
     """For each weighting the maps of one head, from what transformers keeps, and f(x) from the stream."""
     found: list[list[Tensor]] = [[], []]
     for given in inputs:
-        taken: list[Maps] = []
-        with torch.no_grad(), watching(model, dissect(model), taken.append):
+        taken: list[AttentionMaps] = []
+        with torch.no_grad(), attention_hooks(model, dissect(model), taken.append):
             model(**given)
         with torch.no_grad():
             kept = model(**given, output_attentions=True).attentions
@@ -131,7 +131,7 @@ def test_each_use_of_a_shared_layer_counts() -> None:
     torch.testing.assert_close(found.means["raw"]["entropy"][0], expected)
     labels = classify(kept).labels
     assert torch.equal(found.classes["raw"][0], labels.transpose(0, 1))
-    assert {picture.use for picture in found.gallery} <= {0, 1, 2}
+    assert {picture.use for picture in found.example_maps} <= {0, 1, 2}
 
 
 def test_batches_of_any_size_and_order_give_the_same(task: Exact) -> None:
@@ -144,8 +144,8 @@ def test_batches_of_any_size_and_order_give_the_same(task: Exact) -> None:
     for weighting in ("raw", "norm"):
         for mine, yours in zip(one.classes[weighting], other.classes[weighting], strict=True):
             assert torch.equal(mine, yours)
-    assert [(each.weighting, each.row, each.head, each.input) for each in one.gallery] == [
-        (each.weighting, each.row, each.head, each.input) for each in other.gallery
+    assert [(each.weighting, each.row, each.head, each.input) for each in one.example_maps] == [
+        (each.weighting, each.row, each.head, each.input) for each in other.example_maps
     ]
 
 
@@ -217,25 +217,25 @@ def test_what_is_written_is_read_again(tmp_path: Path, task: Exact) -> None:
     read = AttentionPatterns.read(tmp_path / "attention.json")
     same(found, read, 1e-5)
     assert read.lists() == found.lists()
-    assert read.gallery == found.gallery
+    assert read.example_maps == found.example_maps
     json.dumps(found.lists(), allow_nan=False)
 
 
-def test_the_gallery_shows_real_tokens_and_maps(task: Exact) -> None:
+def test_example_maps_show_real_tokens_and_maps(task: Exact) -> None:
     model = classifier()
     model.config.id2label = {0: "bad", 1: "good"}
-    found = attention_patterns(model, task, gallery=1)
-    assert found.gallery
+    found = attention_patterns(model, task, example_maps=1)
+    assert found.example_maps
     words = task.tokenizer
-    for picture in found.gallery:
+    for picture in found.example_maps:
         text = task.corpus.splits["dev"].first[picture.input]
         assert picture.tokens == ["[CLS]", *words.tokenize(text), "[SEP]"]
         assert np.sum(picture.map, axis=1) == pytest.approx(1, abs=0.02)
         maps = torch.tensor(picture.map)
         assert CLASSES[int(classify(maps / maps.sum(-1, keepdim=True)).labels)] == picture.pattern
-    shown = [(picture.weighting, picture.pattern) for picture in found.gallery]
+    shown = [(picture.weighting, picture.pattern) for picture in found.example_maps]
     assert len(set(shown)) == len(shown)
-    assert not attention_patterns(model, task, gallery=0).gallery
+    assert not attention_patterns(model, task, example_maps=0).example_maps
 
 
 def test_training_mode_and_parameters_are_left_as_they_were(task: Exact) -> None:

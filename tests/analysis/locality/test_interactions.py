@@ -95,7 +95,7 @@ def test_errors_are_those_over_single_examples(task: Exact) -> None:
 def test_deletions_are_real_ones(task: Exact) -> None:
     model = small()
     found = interactions(model, task, sample=None, pairs=5, subsets=3, deleted=0.5, seed=3)
-    everything = Ticket.everything(dissect(model), "heads+mlps")
+    everything = Ticket.full(dissect(model), "heads+mlps")
     base = loss(model, task)
 
     def cost(numbers: tuple[int, ...]) -> float:

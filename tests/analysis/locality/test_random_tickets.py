@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import beta
 
 import tombola
-from builders import small_study as small
+from builders import small_study
 from tombola import controls
 from tombola.analysis.locality.random_tickets import RandomTickets, Share, SizeScores, above, random_tickets, winning
 from tombola.foundations.errors import TombolaError
@@ -19,7 +19,7 @@ from tombola.tickets.ticket import Ticket, TicketKind
 
 @pytest.fixture(scope="module")
 def done() -> Study:
-    return small.finished()
+    return small_study.finished()
 
 
 @pytest.mark.parametrize("kind", ["heads+mlps", "weights"])

@@ -316,6 +316,6 @@ def test_memory_that_is_not_there_is_one_line(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pipeline = stable_diffusion(tmp_path / "pipeline")
-    monkeypatch.setattr("tombola.profiling.memory_check.free_and_most", lambda _: (1000, 1000))
+    monkeypatch.setattr("tombola.profiling.memory_check.free_and_total_memory", lambda _: (1000, 1000))
     assert main(["score", "--model", str(pipeline), "--task", "images", "--data", str(folder)]) == 2
     assert "images at a time takes about" in capsys.readouterr().err

@@ -24,7 +24,7 @@ from tombola.pruning.search import SearchOptions, search_ticket
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.subnetworks.subnetwork import masked, shrunk, whole
 from tombola.tasks.base import Batch
-from tombola.tasks.language import task as language
+from tombola.tasks.language import task as language_task
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.abilities.retention import measure
 from tombola.tasks.language.item import Item
@@ -104,7 +104,7 @@ def test_trees_and_rows_give_the_same_verdicts_losses_and_importance() -> None:
     assert max(b.inputs["input_ids"].shape[0] for b in rows.batches("dev", 5)) > 5
     for made in (trees, rows):
         # Importance on the pairs and questions themselves, whose rows are several in the one and one in the other.
-        made.calibration = "dev"
+        made.importance_split = "dev"
     one, two = (evaluate(whole(model), made, importance=True, batch_size=6) for made in (trees, rows))
     np.testing.assert_allclose(one.predictions, two.predictions, atol=1e-6)
     np.testing.assert_allclose(one.losses, two.losses, atol=1e-5)
@@ -121,8 +121,8 @@ def test_rows_are_shared_where_no_gates_are() -> None:
     for batches in (packed, plain):
         assert sorted(np.concatenate([batch.indices for batch in batches]).tolist()) == list(range(made.size("dev")))
         assert max(len(batch.indices) for batch in batches) <= 16
-    tokens, apart = (sum(batch.inputs["input_ids"].numel() for batch in batches) for batches in (packed, plain))
-    assert tokens < 0.8 * apart
+    tokens, separate_rows = (sum(batch.inputs["input_ids"].numel() for batch in batches) for batches in (packed, plain))
+    assert tokens < 0.8 * separate_rows
     with torch.no_grad():
         for batches in (packed, plain):
             losses = np.zeros(made.size("dev"))
@@ -130,7 +130,7 @@ def test_rows_are_shared_where_no_gates_are() -> None:
                 losses[batch.indices] = made.output(model, batch).losses
             np.testing.assert_allclose(losses, evaluate(whole(model), made).losses, atol=1e-5)
     # Gates find the row of each example.
-    masked_one = evaluate(masked(model, Ticket.everything(dissect(model), "heads+mlps")), made)
+    masked_one = evaluate(masked(model, Ticket.full(dissect(model), "heads+mlps")), made)
     np.testing.assert_allclose(masked_one.losses, evaluate(whole(model), made).losses, atol=1e-5)
 
 
@@ -161,7 +161,7 @@ def test_importance_is_that_of_the_calibration_text() -> None:
     model, made = llama(attention="sdpa"), task()
     made.settle(model)
     found = evaluate(whole(model), made, importance=True, batch_size=4)
-    direct = evaluate(whole(model), made, "calibration", importance=True, batch_size=3)
+    direct = evaluate(whole(model), made, "importance", importance=True, batch_size=3)
     assert found.importance is not None
     assert direct.importance is not None
     assert len(found.predictions) == made.size("dev")
@@ -169,7 +169,7 @@ def test_importance_is_that_of_the_calibration_text() -> None:
         torch.testing.assert_close(found.importance[kind], direct.importance[kind])
     # Of one block, against the derivative by a difference.
     layer, head, size = 1, 2, 8
-    item = made.items("calibration")[0]
+    item = made.items("importance")[0]
 
     def loss(gate: float) -> float:
         columns = slice(head * size, (head + 1) * size)
@@ -182,10 +182,10 @@ def test_importance_is_that_of_the_calibration_text() -> None:
             weight.copy_(kept)
         return found
 
-    first = task(calibration=Blocks(1, 8))
+    first = task(importance=Blocks(1, 8))
     first.settle(model)
-    assert first.items("calibration") == [item]
-    alone = evaluate(whole(model), first, "calibration", importance=True).importance
+    assert first.items("importance") == [item]
+    alone = evaluate(whole(model), first, "importance", importance=True).importance
     assert alone is not None
     assert alone["heads"][layer, head] == pytest.approx(abs(loss(1 + 1e-5) - loss(1 - 1e-5)) / 2e-5, rel=1e-3)
 
@@ -193,12 +193,12 @@ def test_importance_is_that_of_the_calibration_text() -> None:
 def test_one_shot_and_the_search_measure_on_it_without_layer_norms() -> None:
     model, made = llama(), task()
     made.settle(model)
-    importance = evaluate(whole(model), made, "calibration", importance=True).importance
+    importance = evaluate(whole(model), made, "importance", importance=True).importance
     assert importance is not None
     plain, layered = (importance.normalised(layers).least_first("heads")[:6] for layers in (False, True))
     assert plain != layered
     kept = one_shot(model, made, {"heads": 0.5})
-    assert kept.provenance["split"] == "calibration"
+    assert kept.provenance["split"] == "importance"
     assert sorted(plain) == (~kept).masks["heads"].nonzero().tolist()
     other = one_shot(model, made, {"heads": 0.5}, normalise_layers=True)
     assert sorted(layered) == (~other).masks["heads"].nonzero().tolist()
@@ -268,7 +268,7 @@ def test_the_score_can_be_one_ability_alone() -> None:
     }
     assert alone == pytest.approx({name: m.raw for name, m in measured.items()})
     assert {name for name, (_, metric) in everything.more.items() if not metric.higher_is_better} == {"text"}
-    few = everything.counting(["pairs", "text"])
+    few = everything.scored_on(["pairs", "text"])
     assert evaluate(whole(model), few).score == pytest.approx(
         (measured["pairs"].corrected + measured["text"].corrected) / 2
     )
@@ -276,7 +276,7 @@ def test_the_score_can_be_one_ability_alone() -> None:
     guess = everything.metric.score(everything.baseline("dev"), everything.references("dev"))
     assert guess == pytest.approx(0)
     with pytest.raises(TombolaError, match="unknown ability 'humour'; there are: pairs, labels"):
-        everything.counting(["humour"])
+        everything.scored_on(["humour"])
 
 
 def verdicts(totals: list[list[float]], gold: list[int], rule: str = "choice") -> list[float]:
@@ -355,11 +355,11 @@ def test_nothing_is_searched_on_the_examples_that_judge() -> None:
     assert score_there == pytest.approx(made.metric.score(predicted(model, made, "search"), references))
     other = task(held_out=0.5, seed=1)
     assert [a.examples for a in other.abilities] != [a.examples for a in made.abilities]
-    counting = made.counting(["pairs"])
+    counting = made.scored_on(["pairs"])
     assert counting.size("search") == made.size("search")
     options = SearchOptions(threshold=0.01, heads_step=0.5, mlps_step=0, refine=False)
     assert search_ticket(model, made, options=options, split="search").full_score == pytest.approx(score_there)
-    with pytest.raises(TombolaError, match="has no split 'search'; it has train, calibration, dev"):
+    with pytest.raises(TombolaError, match="has no split 'search'; it has train, importance, dev"):
         everything.size("search")
     with pytest.raises(TombolaError, match=r"pairs has 12 examples, of which a share of 0\.01 cannot be held out"):
         task(held_out=0.01)
@@ -495,7 +495,7 @@ def test_the_bos_token_is_that_after_which_text_surprises_least() -> None:
 def test_batches_hold_every_example_once_and_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
     made = task()
     made.settle(llama())
-    monkeypatch.setitem(language.BATCH_TOKENS, "dev", 60)
+    monkeypatch.setitem(language_task.BATCH_TOKENS, "dev", 60)
     batches = list(made.batches("dev", 8))
     assert sorted(i for b in batches for i in b.indices) == list(range(made.size("dev")))
     assert max(b.inputs["input_ids"].numel() for b in batches if len(b.indices) > 1) <= 60
@@ -511,10 +511,10 @@ def test_who_knows_only_how_frequent_tokens_are_has_no_understanding_of_text() -
     for text in TEXTS:
         counts.update(text.split())
     ability = next(one for one in task().abilities if one.name == "text")
-    judged = [choice for example in ability.examples for choice in example.choices]
+    with_full_model = [choice for example in ability.examples for choice in example.choices]
     whole_count = sum(counts.values()) + len(words)
-    bits = -sum(math.log2((counts[word] + 1) / whole_count) for text in judged for word in text.split())
-    expected_bits = bits / sum(len(text.encode()) for text in judged)
+    bits = -sum(math.log2((counts[word] + 1) / whole_count) for text in with_full_model for word in text.split())
+    expected_bits = bits / sum(len(text.encode()) for text in with_full_model)
     assert ability.chance == pytest.approx(expected_bits)
     assert ability.chance < 8
     made = task()
@@ -552,7 +552,7 @@ def test_plain_texts_and_trees_never_share_a_batch() -> None:
 
 def test_a_task_that_counts_fewer_abilities_is_whole_before_anything_is_encoded() -> None:
     made = task()
-    other = made.counting(["pairs"])
+    other = made.scored_on(["pairs"])
     assert other.size("dev") == made.size("dev")
     assert made.references("dev").tolist() == other.references("dev").tolist()
     assert len(made.baseline("dev")) == made.size("dev")
@@ -570,24 +570,24 @@ def test_one_decision_says_what_the_full_model_has() -> None:
         found = [by.retained("dev", full, full, seed=seed, resamples=100) for seed in range(30)]
         return {frozenset(one.full.ability for one in kept if one.full.learned) for kept in found}
 
-    judged = made.judging(full)
-    assert judged.learned is not None
+    with_full_model = made.with_full_model(full)
+    assert with_full_model.learned is not None
     assert len(have(made)) == 2
-    assert have(judged) == {frozenset(judged.learned)}
+    assert have(with_full_model) == {frozenset(with_full_model.learned)}
     assert "counted" not in made.facts()
-    assert judged.facts()["counted"] == list(judged.learned)
+    assert with_full_model.facts()["counted"] == list(with_full_model.learned)
 
 
 def test_what_one_process_found_out_another_need_not(monkeypatch: pytest.MonkeyPatch) -> None:
     made, again = (task(bos_token="auto", source=str(checkpoint())) for _ in range(2))
     made.load(str(checkpoint()), seed=0)
-    assert not again.known()
-    again.recall(json.loads(json.dumps(made.known())))
+    assert not again.shared_state()
+    again.load_shared_state(json.loads(json.dumps(made.shared_state())))
 
     def refuse(*_: object) -> None:
         raise AssertionError("asked again")
 
-    monkeypatch.setattr(language, "choose_bos_token", refuse)
+    monkeypatch.setattr(language_task, "choose_bos_token", refuse)
     again.load(str(checkpoint()), seed=0)
     assert again.bos_token == made.bos_token
     assert again.size("dev") == made.size("dev")

@@ -12,7 +12,7 @@ from builders.language_models import abilities, llama, task, tokenizer
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import evaluate
 from tombola.subnetworks.subnetwork import whole
-from tombola.tasks.language import lm_eval as harness
+from tombola.tasks.language import lm_eval
 from tombola.tasks.language.abilities.retention import measure
 
 TASK = """
@@ -47,7 +47,7 @@ def test_its_numbers_and_ours_are_the_same(folder: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("HF_DATASETS_CACHE", str(folder / "cache"))
     model, made = llama(), task()
     made.settle(model)
-    found = {one.metric: one for one in harness.score(model, tokenizer(), ["tiny_questions"], folder=folder)}
+    found = {one.metric: one for one in lm_eval.score(model, tokenizer(), ["tiny_questions"], folder=folder)}
     assert found["acc"].n == 12
     assert found["acc"].higher_is_better
     own = lm_eval.simple_evaluate(
@@ -76,23 +76,23 @@ def test_its_numbers_and_ours_are_the_same(folder: Path, monkeypatch: pytest.Mon
     ],
 )
 def test_each_sort_of_failure_has_its_own_advice(error: Exception, said: str) -> None:
-    found = str(harness.explained(error, "evaluate hellaswag"))
+    found = str(lm_eval.explained(error, "evaluate hellaswag"))
     assert "\n" not in found
     assert found.startswith(f"lm-evaluation-harness cannot evaluate hellaswag ({type(error).__name__}: ")
     assert said in found
     # Wrapped by whoever caught it first, it is the same.
     outer = ValueError("the builder failed")
     outer.__cause__ = error
-    assert said in str(harness.explained(outer, "evaluate hellaswag"))
+    assert said in str(lm_eval.explained(outer, "evaluate hellaswag"))
 
 
 def test_an_unknown_task_is_named(folder: Path) -> None:
     pytest.importorskip("lm_eval")
     with pytest.raises(TombolaError, match="knows no task 'hellaswog'"):
-        harness.score(llama(), tokenizer(), ["hellaswog"], folder=folder)
+        lm_eval.score(llama(), tokenizer(), ["hellaswog"], folder=folder)
 
 
 def test_without_it_there_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lm_eval", None)
     with pytest.raises(TombolaError, match=r"pip install 'tombola\[language\]'"):
-        harness.score(llama(), tokenizer(), ["hellaswag"])
+        lm_eval.score(llama(), tokenizer(), ["hellaswag"])

@@ -23,7 +23,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.tasks.language.item import Item
 from tombola.tasks.language.log_likelihood import Reading, causal, choose, read, sums
 from tombola.tasks.language.packing import pack
-from tombola.tasks.language.prefix_sharing import PackedRow, in_order, together
+from tombola.tasks.language.prefix_sharing import PackedRow, packed_row_of, renumbered
 
 EXACT = ("gpt2", "gpt_neox", "opt", "llama", "qwen2", "qwen3", "gemma", "phi", "phi3")
 WINDOWS = ("mistral", "gemma2", "gemma3")
@@ -84,14 +84,14 @@ def test_a_tree_says_what_separate_sequences_say(family: str, attention: str) ->
 def test_items_that_share_a_row_are_what_they_are_alone(family: str) -> None:
     model, batch = ZOO[family].make("sdpa"), items()
     for packed_rows in (
-        [together(batch, range(6))],
-        [together(batch, (0, 2)), together(batch, (1,)), together(batch, (3, 4, 5))],
+        [packed_row_of(batch, range(6))],
+        [packed_row_of(batch, (0, 2)), packed_row_of(batch, (1,)), packed_row_of(batch, (3, 4, 5))],
     ):
         # Of the second, items are no longer one after another in the batch.
         order = [number for packed in packed_rows for number in packed.items]
         of_batch = [batch[number] for number in order]
         for found, item in zip(
-            flat(model, of_batch, Reading(True, True), in_order(packed_rows)), of_batch, strict=True
+            flat(model, of_batch, Reading(True, True), renumbered(packed_rows)), of_batch, strict=True
         ):
             assert found == pytest.approx(looped(model, item), abs=1e-10)
 

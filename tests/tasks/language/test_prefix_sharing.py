@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tombola.tasks.language.item import Item
-from tombola.tasks.language.prefix_sharing import LONGEST, apart, in_order, pack_by_prefix
+from tombola.tasks.language.prefix_sharing import LONGEST, pack_by_prefix, renumbered, separate_rows
 
 START = 7
 sentence = st.lists(st.integers(0, 2), min_size=1, max_size=9).map(lambda words: (START, *words))
@@ -23,7 +23,7 @@ def test_every_item_is_in_one_row_and_every_row_has_each_beginning_once(items: l
         sequences = [tokens for number in packed.items for tokens in items[number].sequences]
         beginnings = {tokens[: k + 1] for tokens in sequences for k in range(max(1, len(tokens) - 1))}
         assert len(packed.tree) == len(beginnings)
-    assert sum(len(packed.tree) for packed in packed_rows) <= sum(len(packed.tree) for packed in apart(items))
+    assert sum(len(packed.tree) for packed in packed_rows) <= sum(len(packed.tree) for packed in separate_rows(items))
 
 
 def test_neighbours_in_lexical_order_share_a_row() -> None:
@@ -31,7 +31,7 @@ def test_neighbours_in_lexical_order_share_a_row() -> None:
     other = pair((START, 2, 1, 1), (START, 3, 1, 1))
     packed_rows = pack_by_prefix([last, other, first], 2)
     assert {frozenset(packed.items) for packed in packed_rows} == {frozenset({0, 2}), frozenset({1})}
-    assert [packed.items for packed in in_order(packed_rows)] == [(0, 1), (2,)]
+    assert [packed.items for packed in renumbered(packed_rows)] == [(0, 1), (2,)]
 
 
 def test_what_has_little_in_common_stays_apart() -> None:

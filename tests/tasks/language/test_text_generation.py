@@ -8,16 +8,23 @@ import numpy as np
 import pytest
 import torch
 
-from builders import language_models as causal
+from builders import language_models
 from builders.encoders import synthetic
 from builders.language_models import POSITIONS, task, tokenizer
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import shrunk, whole
-from tombola.tasks.language import text_generation as creative_writing
-from tombola.tasks.language.text_generation import NOTHING, DrawToken, Sampling, distinct, repetition, write
+from tombola.tasks.language import text_generation
+from tombola.tasks.language.text_generation import (
+    NOTHING,
+    DrawToken,
+    GenerationSettings,
+    distinct,
+    generate_texts,
+    repetition,
+)
 
 # In 64 bits transformers' own attention takes a softmax in 32, in which rows of padding overflow.
-llama = functools.partial(causal.llama, attention="sdpa")
+llama = functools.partial(language_models.llama, attention="sdpa")
 PROMPTS = ("w1 w2 w3", "w4", "a b c d")
 
 
@@ -31,19 +38,28 @@ def test_variety_and_repetition_by_hand() -> None:
 
 
 def test_the_same_seed_writes_the_same() -> None:
-    model, words, sampling = llama(), tokenizer(), Sampling(tokens=12, each=2)
-    one, two = (write(model, model, words, bos_token_id=1, prompts=PROMPTS, sampling=sampling) for _ in range(2))
+    model, words, settings = llama(), tokenizer(), GenerationSettings(max_new_tokens=12, continuations=2)
+    one, two = (
+        generate_texts(model, model, words, bos_token_id=1, prompts=PROMPTS, settings=settings) for _ in range(2)
+    )
     assert one == two
     assert len(one.texts) == 6
-    other = write(model, model, words, bos_token_id=1, prompts=PROMPTS, sampling=Sampling(seed=1, tokens=12))
+    other = generate_texts(
+        model, model, words, bos_token_id=1, prompts=PROMPTS, settings=GenerationSettings(seed=1, max_new_tokens=12)
+    )
     assert other.texts != one.texts
     # A prompt is continued the same way whatever is asked before it.
-    assert write(model, model, words, bos_token_id=1, prompts=PROMPTS[1:], sampling=sampling).texts == one.texts[2:]
+    assert (
+        generate_texts(model, model, words, bos_token_id=1, prompts=PROMPTS[1:], settings=settings).texts
+        == one.texts[2:]
+    )
 
 
 def test_perplexity_is_that_of_the_full_model() -> None:
     model, full, words = llama(seed=1), llama(seed=2), tokenizer()
-    found = write(model, full, words, bos_token_id=1, prompts=PROMPTS, sampling=Sampling(tokens=9))
+    found = generate_texts(
+        model, full, words, bos_token_id=1, prompts=PROMPTS, settings=GenerationSettings(max_new_tokens=9)
+    )
     nats, tokens = 0.0, 0
     for number, text in enumerate(found.texts):
         context = [1, *words(PROMPTS[number // 2], add_special_tokens=False)["input_ids"]]
@@ -55,7 +71,9 @@ def test_perplexity_is_that_of_the_full_model() -> None:
             tokens += len(rest)
     assert found.perplexity == pytest.approx(math.exp(nats / tokens), rel=1e-6)
     assert found.length == pytest.approx(tokens / 6)
-    itself = write(model, model, words, bos_token_id=1, prompts=PROMPTS, sampling=Sampling(tokens=9))
+    itself = generate_texts(
+        model, model, words, bos_token_id=1, prompts=PROMPTS, settings=GenerationSettings(max_new_tokens=9)
+    )
     assert itself.texts == found.texts
     assert itself.perplexity is not None
     assert itself.perplexity < math.exp(nats / tokens)
@@ -64,10 +82,10 @@ def test_perplexity_is_that_of_the_full_model() -> None:
 @pytest.mark.parametrize("likely", [3, 1024])
 def test_a_continuation_is_what_a_loop_over_one_text_draws(likely: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # Fewer than the share takes, and as many as there are.
-    monkeypatch.setattr(creative_writing, "LIKELY_TOKENS", likely)
+    monkeypatch.setattr(text_generation, "LIKELY_TOKENS", likely)
     model, words = llama(), tokenizer()
-    sampling = Sampling(seed=3, tokens=9, temperature=0.7, top_p=0.8, each=2)
-    found = write(model, model, words, bos_token_id=1, prompts=PROMPTS, sampling=sampling)
+    settings = GenerationSettings(seed=3, max_new_tokens=9, temperature=0.7, top_p=0.8, continuations=2)
+    found = generate_texts(model, model, words, bos_token_id=1, prompts=PROMPTS, settings=settings)
     for number, text in enumerate(found.texts):
         prompt = PROMPTS[number // 2]
         chances = np.random.default_rng([3, zlib.crc32(prompt.encode())]).random((2, 9))[number % 2]
@@ -93,7 +111,7 @@ def test_a_continuation_is_what_a_loop_over_one_text_draws(likely: int, monkeypa
 def test_tokens_come_as_often_as_they_are_probable() -> None:
     logits = torch.tensor([0.5, 0.2, 0.2, 0.1]).log()
     chances = torch.rand(4000, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    draw = DrawToken(chances, 5, Sampling(tokens=1, top_p=0.85))
+    draw = DrawToken(chances, 5, GenerationSettings(max_new_tokens=1, top_p=0.85))
     drawn = draw(torch.zeros(4000, 5, dtype=torch.int64), logits.expand(4000, 4)).argmax(-1)
     # The last one is beyond the share.
     counts = torch.bincount(drawn, minlength=4) / 4000
@@ -103,40 +121,42 @@ def test_tokens_come_as_often_as_they_are_probable() -> None:
 def test_a_model_writes_as_far_as_it_can_read() -> None:
     model = llama()
     long = " ".join(["w1"] * (POSITIONS - 4))
-    found = write(model, model, tokenizer(), bos_token_id=1, prompts=(long,), sampling=Sampling(tokens=20))
+    found = generate_texts(
+        model, model, tokenizer(), bos_token_id=1, prompts=(long,), settings=GenerationSettings(max_new_tokens=20)
+    )
     assert found.length <= 3
     with pytest.raises(TombolaError, match="leaves no room in 48 positions"):
-        write(model, model, tokenizer(), bos_token_id=1, prompts=(f"{long} w1 w1 w1",))
+        generate_texts(model, model, tokenizer(), bos_token_id=1, prompts=(f"{long} w1 w1 w1",))
 
 
 def test_what_is_written_is_as_the_task_begins_texts() -> None:
     model, full, made = llama(seed=1), llama(seed=2), task()
-    sampling = Sampling(seed=3, tokens=9)
-    found = made.writing(model, full, sampling, PROMPTS)
-    assert found == write(model, full, tokenizer(), bos_token_id=1, prompts=PROMPTS, sampling=sampling)
-    assert found != task(bos_token="none").writing(model, full, sampling, PROMPTS)
+    settings = GenerationSettings(seed=3, max_new_tokens=9)
+    found = made.generate_texts(model, full, settings, PROMPTS)
+    assert found == generate_texts(model, full, tokenizer(), bos_token_id=1, prompts=PROMPTS, settings=settings)
+    assert found != task(bos_token="none").generate_texts(model, full, settings, PROMPTS)
     # A shrunk model, as a study has it, and its own texts under itself.
     ticket = whole(model).ticket.without({"heads": [(0, 1)], "mlps": [1]})
-    assert made.writing(shrunk(model, ticket).model, model, sampling, PROMPTS).length > 0
+    assert made.generate_texts(shrunk(model, ticket).model, model, settings, PROMPTS).length > 0
     with torch.no_grad():
         model.lm_head.weight[:] = torch.nan
-    assert made.writing(model, full, sampling, PROMPTS) == NOTHING
+    assert made.generate_texts(model, full, settings, PROMPTS) == NOTHING
     with pytest.raises(TombolaError, match="give the task its source, or the BOS token"):
-        task(bos_token="auto").writing(full, full, sampling)
+        task(bos_token="auto").generate_texts(full, full, settings)
 
 
 def test_tasks_of_other_models_say_that_they_do_not_write() -> None:
     with pytest.raises(TombolaError, match="only causal language models do"):
-        synthetic(train=4, dev=4).writing(llama(), llama(), Sampling())
+        synthetic(train=4, dev=4).generate_texts(llama(), llama(), GenerationSettings())
 
 
 def test_what_cannot_write_is_one_clear_line() -> None:
     model = llama()
     with pytest.raises(TombolaError, match="nothing to continue"):
-        write(model, model, tokenizer(), prompts=())
-    with pytest.raises(TombolaError, match="positive temperature"):
-        Sampling(temperature=0)
+        generate_texts(model, model, tokenizer(), prompts=())
+    with pytest.raises(TombolaError, match="temperature above 0"):
+        GenerationSettings(temperature=0)
     with torch.no_grad():
         model.lm_head.weight[:] = torch.nan
     with pytest.raises(TombolaError, match="probabilities are not finite"):
-        write(model, model, tokenizer(), prompts=PROMPTS)
+        generate_texts(model, model, tokenizer(), prompts=PROMPTS)

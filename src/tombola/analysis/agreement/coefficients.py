@@ -8,7 +8,7 @@ import numpy as np
 from statsmodels.stats.contingency_tables import cochrans_q
 from statsmodels.stats.inter_rater import fleiss_kappa
 
-from tombola.analysis.agreement.pairwise_overlap import LEVEL, Array, Shared, all_pairs
+from tombola.analysis.agreement.pairwise_overlap import LEVEL, Array, PairwiseOverlap, all_pairs
 
 STATISTICS = (
     "super_survivors",
@@ -79,7 +79,7 @@ def agreement(masks: Array, pairs: Array | None = None) -> Agreement:
     if not n or not sites:
         raise ValueError(f"no agreement among {n} tickets of {sites} sites")
     pairs = all_pairs(n) if pairs is None else pairs
-    shared, times = Shared.of(masks), masks.sum(axis=0)
+    shared, times = PairwiseOverlap.of(masks), masks.sum(axis=0)
     table = np.stack([n - times, times], axis=-1)
 
     def not_rejected() -> float:
@@ -101,7 +101,7 @@ def agreement(masks: Array, pairs: Array | None = None) -> Agreement:
     )
 
 
-def agreement_by_counts(shared: Shared, super_survivors: int, pairs: Array) -> Agreement:
+def agreement_by_counts(shared: PairwiseOverlap, super_survivors: int, pairs: Array) -> Agreement:
     """The same from what the tickets share, for so many sites that the libraries' tables would fill the memory.
 
     Args:
@@ -124,7 +124,7 @@ def agreement_by_counts(shared: Shared, super_survivors: int, pairs: Array) -> A
 
 
 def _agreement(
-    shared: Shared, super_survivors: int, pairs: Array, values: Mapping[str, Callable[[], Array | float]]
+    shared: PairwiseOverlap, super_survivors: int, pairs: Array, values: Mapping[str, Callable[[], Array | float]]
 ) -> Agreement:
     """Ask for the values that are defined only: libraries answer the others with NaN and a warning."""
     equal = int((shared.differing(pairs) == 0).sum())
@@ -145,7 +145,7 @@ def _agreement(
     )
 
 
-def _undefined(shared: Shared, pairs: Array, equal: int) -> Iterator[tuple[str, str]]:
+def _undefined(shared: PairwiseOverlap, pairs: Array, equal: int) -> Iterator[tuple[str, str]]:
     """The statistics that these tickets do not have, each with the reason."""
     if shared.tickets == 1:
         for name in STATISTICS[1:]:

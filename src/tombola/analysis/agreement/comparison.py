@@ -9,9 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from tombola.analysis.agreement.coefficients import STATISTICS, Agreement, agreement, agreement_by_counts
-from tombola.analysis.agreement.null_distribution import DRAWS, Chance, Drawn, Group, chance, measure, random_sites
+from tombola.analysis.agreement.null_distribution import (
+    DRAWS,
+    Group,
+    NullDistribution,
+    RandomTicketStatistics,
+    measure,
+    null_distribution,
+    random_sites,
+)
 from tombola.analysis.agreement.overlap import Overlap, crossed_pairs, overlap
-from tombola.analysis.agreement.pairwise_overlap import Array, Shared, all_pairs
+from tombola.analysis.agreement.pairwise_overlap import Array, PairwiseOverlap, all_pairs
 from tombola.analysis.agreement.survival import (
     Density,
     KindSurvival,
@@ -23,7 +31,7 @@ from tombola.analysis.agreement.survival import (
 )
 from tombola.analysis.agreement.weight_overlap import LARGEST, PackedMasks, count, random_weights
 from tombola.foundations.errors import TombolaError
-from tombola.tickets.find_tickets import Found, gather
+from tombola.tickets.find_tickets import FoundTicket, find_tickets
 from tombola.tickets.ticket import Ticket, TicketKind
 
 CONTROLS = ("random", "random-layerwise")
@@ -38,13 +46,13 @@ class KindComparison:
 
     Attributes:
         agreement: of the tickets.
-        by_chance: kind of random ticket → statistic → its distribution; None where it has none.
-        no_chance: kind of random ticket → why it has no distributions.
+        null_distributions: kind of random ticket → statistic → its distribution; None where it has none.
+        no_null_distribution: kind of random ticket → why it has no distributions.
     """
 
     agreement: Agreement
-    by_chance: Mapping[str, Mapping[str, Chance | None]]
-    no_chance: Mapping[str, str]
+    null_distributions: Mapping[str, Mapping[str, NullDistribution | None]]
+    no_null_distribution: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,7 @@ class TaskComparison:
         density_deviations: its deviations over tickets.
     """
 
-    found: tuple[Found, ...]
+    found: tuple[FoundTicket, ...]
     kinds: Mapping[str, KindComparison]
     survival: Mapping[str, KindSurvival]
     density: tuple[Density, ...] = ()
@@ -101,24 +109,26 @@ def compare(places: Iterable[Path | str], *, ticket: str = "good", draws: int = 
     """Compare the tickets in some folders; needs no model.
 
     Args:
-        places, ticket: as in `gather`.
+        places, ticket: as in `find_tickets`.
         draws, seed: of the random tickets that everything is held against.
 
     Raises:
-        TombolaError: as in `gather`; a ticket is damaged; or draws or seed is no sensible number.
+        TombolaError: as in `find_tickets`; a ticket is damaged; or draws or seed is no sensible number.
     """
     if draws < 1:
         raise TombolaError(f"{draws} draws give no distribution; take 1000, or some other number from 1")
     if seed < 0:
         raise TombolaError(f"the seed of the draws must be a whole number from 0, not {seed}")
     return Comparison(
-        {kind: _of_kind(kind, tasks, draws, seed) for kind, tasks in gather(places, ticket).items()},
+        {kind: _of_kind(kind, tasks, draws, seed) for kind, tasks in find_tickets(places, ticket).items()},
         draws,
         seed,
     )
 
 
-def _of_kind(kind: TicketKind, tasks: Mapping[str, Sequence[Found]], draws: int, seed: int) -> TicketKindComparison:
+def _of_kind(
+    kind: TicketKind, tasks: Mapping[str, Sequence[FoundTicket]], draws: int, seed: int
+) -> TicketKindComparison:
     bounds = np.cumsum([0, *(len(found) for found in tasks.values())])
     members = [np.arange(first, last) for first, last in pairwise(bounds.tolist())]
     setting = _Setting(tuple(tasks), tuple(members), draws, seed)
@@ -157,7 +167,7 @@ class _OfKind:
     overlap: Overlap
 
 
-def _of_sites(tasks: Mapping[str, Sequence[Found]], setting: _Setting) -> TicketKindComparison:
+def _of_sites(tasks: Mapping[str, Sequence[FoundTicket]], setting: _Setting) -> TicketKindComparison:
     tickets = {task: [one.load() for one in found] for task, found in tasks.items()}
     _check_shapes(tasks, tickets)
     everything = [ticket for several in tickets.values() for ticket in several]
@@ -179,11 +189,11 @@ def _of_sites(tasks: Mapping[str, Sequence[Found]], setting: _Setting) -> Ticket
 def _kind_of_site(masks: Array, number: int, setting: _Setting) -> _OfKind:
     """Compare masks [tickets, rows, sites of a row]; `number` keeps the draws of two kinds apart."""
     flat = masks.reshape(len(masks), -1)
-    drawn, no_chance = {}, {}
+    drawn, no_null_distribution = {}, {}
     for control in CONTROLS:
         layerwise = control == "random-layerwise"
         if layerwise and masks.shape[-1] == 1:
-            no_chance[control] = LAYERS_OF_ONE
+            no_null_distribution[control] = LAYERS_OF_ONE
             continue
         seed = (setting.seed, number, int(layerwise))
         batches = random_sites(masks, setting.groups, layerwise=layerwise, draws=setting.draws, seed=seed)
@@ -193,10 +203,10 @@ def _kind_of_site(masks: Array, number: int, setting: _Setting) -> _OfKind:
         agreement(flat[group.members], group.pairs - group.members[0])
         for group in setting.groups
     ]
-    return _against_chance(observed, Shared.of(flat), drawn, no_chance, setting)
+    return _against_null(observed, PairwiseOverlap.of(flat), drawn, no_null_distribution, setting)
 
 
-def _of_weights(tasks: Mapping[str, Sequence[Found]], setting: _Setting) -> TicketKindComparison:
+def _of_weights(tasks: Mapping[str, Sequence[FoundTicket]], setting: _Setting) -> TicketKindComparison:
     described, packed = {}, []
     for task, found in tasks.items():
         by_ticket = []
@@ -214,25 +224,25 @@ def _of_weights(tasks: Mapping[str, Sequence[Found]], setting: _Setting) -> Tick
         agreement_by_counts(counts.shared.among(group.members), always, group.pairs - group.members[0])
         for group, always in zip(setting.groups, counts.everywhere, strict=True)
     ]
-    drawn, no_chance = {}, {}
+    drawn, no_null_distribution = {}, {}
     for control in CONTROLS:
         if counts.shared.sites >= LARGEST:
-            no_chance[control] = TOO_MANY
+            no_null_distribution[control] = TOO_MANY
             continue
         layerwise = control == "random-layerwise"
         seed = (setting.seed, 0, int(layerwise))
         batches = random_weights(counts, setting.groups, layerwise=layerwise, draws=setting.draws, seed=seed)
         drawn[control] = measure(batches, setting.groups, setting.crossed)
     return _put_together(
-        setting, described, {"weights": _against_chance(observed, counts.shared, drawn, no_chance, setting)}
+        setting, described, {"weights": _against_null(observed, counts.shared, drawn, no_null_distribution, setting)}
     )
 
 
-def _against_chance(
+def _against_null(
     observed: Sequence[Agreement],
-    shared: Shared,
-    drawn: Mapping[str, Drawn],
-    no_chance: Mapping[str, str],
+    shared: PairwiseOverlap,
+    drawn: Mapping[str, RandomTicketStatistics],
+    no_null_distribution: Mapping[str, str],
     setting: _Setting,
 ) -> _OfKind:
     """The agreement of every group beside that of random tickets, and the matrix of tasks."""
@@ -241,10 +251,12 @@ def _against_chance(
             KindComparison(
                 one,
                 {
-                    control: {name: chance(random.groups[number][name], getattr(one, name)) for name in STATISTICS}
+                    control: {
+                        name: null_distribution(random.groups[number][name], getattr(one, name)) for name in STATISTICS
+                    }
                     for control, random in drawn.items()
                 },
-                no_chance,
+                no_null_distribution,
             )
             for number, one in enumerate(observed)
         ),
@@ -267,9 +279,9 @@ def _put_together(
     )
 
 
-def _check_shapes(tasks: Mapping[str, Sequence[Found]], tickets: Mapping[str, Sequence[Ticket]]) -> None:
+def _check_shapes(tasks: Mapping[str, Sequence[FoundTicket]], tickets: Mapping[str, Sequence[Ticket]]) -> None:
     """Tickets of one architecture may still differ in the size of their blocks of neurons."""
-    first: tuple[Found, dict[str, list[int]]] | None = None
+    first: tuple[FoundTicket, dict[str, list[int]]] | None = None
     for task, several in tickets.items():
         for found, ticket in zip(tasks[task], several, strict=True):
             shapes = {kind: list(mask.shape) for kind, mask in ticket.masks.items()}

@@ -12,7 +12,7 @@ from tombola.analysis.agreement.comparison import (
     TaskComparison,
     TicketKindComparison,
 )
-from tombola.analysis.agreement.null_distribution import Chance
+from tombola.analysis.agreement.null_distribution import NullDistribution
 from tombola.analysis.agreement.overlap import Overlap, TaskPairOverlap
 from tombola.analysis.agreement.pairwise_overlap import LEVEL
 from tombola.analysis.agreement.survival import KindSurvival
@@ -91,18 +91,18 @@ def _super_survivors(kind: str, survival: KindSurvival) -> list[Any]:
 
 def _kind(comparison: KindComparison) -> dict[str, Any]:
     found = dataclasses.asdict(comparison.agreement)
-    found["undefined"] |= comparison.no_chance
-    found["by_chance"] = {
-        name: {statistic: _chance(one) for statistic, one in comparison.by_chance[name].items()}
-        if name in comparison.by_chance
+    found["undefined"] |= comparison.no_null_distribution
+    found["null_distribution"] = {
+        name: {statistic: _null_distribution(one) for statistic, one in comparison.null_distributions[name].items()}
+        if name in comparison.null_distributions
         else None
         for name in CONTROLS
     }
     return found
 
 
-def _chance(chance: Chance | None) -> dict[str, Any] | None:
-    return None if chance is None else dataclasses.asdict(chance)
+def _null_distribution(null_distribution: NullDistribution | None) -> dict[str, Any] | None:
+    return None if null_distribution is None else dataclasses.asdict(null_distribution)
 
 
 def _overlap(overlap: Overlap) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def _overlap(overlap: Overlap) -> dict[str, Any]:
         "tasks": list(overlap.tasks),
         "jaccard": _matrix(overlap, lambda cell: cell.jaccard),
         "shared": _matrix(overlap, lambda cell: cell.shared),
-        "by_chance": {name: _overlap_by_chance(overlap, name) for name in CONTROLS},
+        "null_distribution": {name: _overlap_null(overlap, name) for name in CONTROLS},
         "undefined": [
             {"tasks": [overlap.tasks[row], overlap.tasks[column]], "reason": cell.undefined}
             for (row, column), cell in overlap.cells.items()
@@ -119,13 +119,13 @@ def _overlap(overlap: Overlap) -> dict[str, Any]:
     }
 
 
-def _overlap_by_chance(overlap: Overlap, control: str) -> dict[str, Any] | None:
+def _overlap_null(overlap: Overlap, control: str) -> dict[str, Any] | None:
     """The distributions of a matrix; None where there are no such random tickets."""
-    if control not in overlap.at(0, 0).jaccard_by_chance:
+    if control not in overlap.at(0, 0).jaccard_null:
         return None
     return {
-        "jaccard": _matrix(overlap, lambda cell: _chance(cell.jaccard_by_chance[control])),
-        "shared": _matrix(overlap, lambda cell: _chance(cell.shared_by_chance[control])),
+        "jaccard": _matrix(overlap, lambda cell: _null_distribution(cell.jaccard_null[control])),
+        "shared": _matrix(overlap, lambda cell: _null_distribution(cell.shared_null[control])),
     }
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tombola.analysis.agreement.coefficients import STATISTICS
-from tombola.analysis.agreement.pairwise_overlap import Array, Shared
+from tombola.analysis.agreement.pairwise_overlap import Array, PairwiseOverlap
 
 DRAWS = 1000
 INTERVAL = (0.025, 0.975)
@@ -18,7 +18,7 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Chance:
+class NullDistribution:
     """The distribution of one statistic over random tickets.
 
     Attributes:
@@ -35,7 +35,7 @@ class Chance:
     draws: int
 
 
-def chance(drawn: Array, observed: float | None) -> Chance | None:
+def null_distribution(drawn: Array, observed: float | None) -> NullDistribution | None:
     """The distribution of drawn values [draws], NaN for undefined ones; None if there is no other."""
     values = drawn[~np.isnan(drawn)]
     if not values.size:
@@ -46,7 +46,7 @@ def chance(drawn: Array, observed: float | None) -> Chance | None:
         equal = np.abs(values - observed) <= _ROUNDING * (abs(observed) + np.ptp(values))
         below = float(((values < observed) & ~equal).mean() + equal.mean() / 2)
     low, high = np.quantile(values, INTERVAL)
-    return Chance(float(values.mean()), float(low), float(high), below, int(values.size))
+    return NullDistribution(float(values.mean()), float(low), float(high), below, int(values.size))
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class RandomTicketStatistics:
     """Statistics of random tickets.
 
     Attributes:
@@ -71,11 +71,13 @@ class Drawn:
     shared: Mapping[tuple[int, int], Array]
 
 
-Batch = tuple[Shared, Sequence[Array]]
+Batch = tuple[PairwiseOverlap, Sequence[Array]]
 """Some draws: what their tickets share [draws, tickets, tickets], and for each group its super-survivors [draws]."""
 
 
-def measure(batches: Iterable[Batch], groups: Sequence[Group], crossed: Mapping[tuple[int, int], Array]) -> Drawn:
+def measure(
+    batches: Iterable[Batch], groups: Sequence[Group], crossed: Mapping[tuple[int, int], Array]
+) -> RandomTicketStatistics:
     """The statistics of random tickets.
 
     Args:
@@ -91,7 +93,7 @@ def measure(batches: Iterable[Batch], groups: Sequence[Group], crossed: Mapping[
         )
         for shared, everywhere in batches
     ]
-    return Drawn(
+    return RandomTicketStatistics(
         groups=tuple(
             {name: np.concatenate([part[0][number][name] for part in parts]) for name in STATISTICS}
             for number in range(len(groups))
@@ -101,7 +103,7 @@ def measure(batches: Iterable[Batch], groups: Sequence[Group], crossed: Mapping[
     )
 
 
-def _statistics(shared: Shared, everywhere: Array, group: Group) -> dict[str, Array]:
+def _statistics(shared: PairwiseOverlap, everywhere: Array, group: Group) -> dict[str, Array]:
     among = shared.among(group.members)
     found = {
         "super_survivors": everywhere.astype(np.float64),
@@ -135,10 +137,10 @@ def random_sites(
         if not layerwise:
             copies = copies.reshape(-1, tickets, sites)
         drawn = generator.permuted(copies, axis=-1).reshape(-1, tickets, sites)
-        yield Shared.of(drawn), [drawn[:, group.members].all(axis=1).sum(axis=-1) for group in groups]
+        yield PairwiseOverlap.of(drawn), [drawn[:, group.members].all(axis=1).sum(axis=-1) for group in groups]
 
 
-def mean_shared(shared: Shared, pairs: Array) -> Array:
+def mean_shared(shared: PairwiseOverlap, pairs: Array) -> Array:
     """Survivors that two tickets share, mean over pairs, [...]; NaN if there is none."""
     found = shared.counts[..., pairs[:, 0], pairs[:, 1]]
     return found.mean(axis=-1) if len(pairs) else np.full(found.shape[:-1], np.nan)

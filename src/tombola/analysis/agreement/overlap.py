@@ -6,8 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from tombola.analysis.agreement.coefficients import EMPTY
-from tombola.analysis.agreement.null_distribution import Chance, Drawn, chance, mean_shared
-from tombola.analysis.agreement.pairwise_overlap import Array, Shared, all_pairs
+from tombola.analysis.agreement.null_distribution import (
+    NullDistribution,
+    RandomTicketStatistics,
+    mean_shared,
+    null_distribution,
+)
+from tombola.analysis.agreement.pairwise_overlap import Array, PairwiseOverlap, all_pairs
 
 ONE_OF_A_TASK = "one ticket of this task only, so that there are no two to compare"
 
@@ -21,14 +26,14 @@ class TaskPairOverlap:
     Attributes:
         jaccard: of the two sets of survivors; None if undefined.
         shared: number of survivors that both have; None if there are no two tickets.
-        jaccard_by_chance, shared_by_chance: kind of random ticket → the distribution.
+        jaccard_null, shared_null: kind of random ticket → the distribution.
         undefined: why a value is None.
     """
 
     jaccard: float | None
     shared: float | None
-    jaccard_by_chance: Mapping[str, Chance | None]
-    shared_by_chance: Mapping[str, Chance | None]
+    jaccard_null: Mapping[str, NullDistribution | None]
+    shared_null: Mapping[str, NullDistribution | None]
     undefined: str | None
 
 
@@ -61,7 +66,10 @@ def crossed_pairs(members: Sequence[Array]) -> dict[tuple[int, int], Array]:
 
 
 def overlap(
-    tasks: Sequence[str], shared: Shared, crossed: Mapping[tuple[int, int], Array], drawn: Mapping[str, Drawn]
+    tasks: Sequence[str],
+    shared: PairwiseOverlap,
+    crossed: Mapping[tuple[int, int], Array],
+    drawn: Mapping[str, RandomTicketStatistics],
 ) -> Overlap:
     """The matrix of tasks, from the shared survivors of all tickets, the pairs of tickets and random tickets."""
     cells = {}
@@ -70,8 +78,8 @@ def overlap(
         cells[two] = TaskPairOverlap(
             jaccard=jaccard,
             shared=common,
-            jaccard_by_chance={name: chance(one.jaccard[two], jaccard) for name, one in drawn.items()},
-            shared_by_chance={name: chance(one.shared[two], common) for name, one in drawn.items()},
+            jaccard_null={name: null_distribution(one.jaccard[two], jaccard) for name, one in drawn.items()},
+            shared_null={name: null_distribution(one.shared[two], common) for name, one in drawn.items()},
             undefined=None if jaccard is not None else EMPTY if len(pairs) else ONE_OF_A_TASK,
         )
     return Overlap(tuple(tasks), cells)

@@ -20,7 +20,7 @@ def all_pairs(tickets: int) -> Array:
 
 
 @dataclass(frozen=True)
-class Shared:
+class PairwiseOverlap:
     """Shared survivors of n tickets, for one set of tickets or, in leading dimensions, for many.
 
     Attributes:
@@ -37,16 +37,16 @@ class Shared:
     sites: int
 
     @classmethod
-    def of(cls, masks: Array) -> "Shared":
+    def of(cls, masks: Array) -> "PairwiseOverlap":
         """Of masks [..., n, sites]."""
         # Floating point goes through BLAS; whole numbers are exact in it up to 2**53.
         values = masks.astype(np.float32 if masks.shape[-1] < 2**24 else np.float64)
         counts: Array = np.matmul(values, values.swapaxes(-1, -2))
         return cls(counts.astype(np.float64), masks.shape[-1])
 
-    def among(self, members: Sequence[int] | Array) -> "Shared":
+    def among(self, members: Sequence[int] | Array) -> "PairwiseOverlap":
         """Of some of the tickets only."""
-        return Shared(self.counts[..., np.asarray(members)[:, None], np.asarray(members)], self.sites)
+        return PairwiseOverlap(self.counts[..., np.asarray(members)[:, None], np.asarray(members)], self.sites)
 
     @property
     def tickets(self) -> int:

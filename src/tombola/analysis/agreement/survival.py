@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tombola.analysis.agreement.pairwise_overlap import Array, Shared, all_pairs
+from tombola.analysis.agreement.pairwise_overlap import Array, PairwiseOverlap, all_pairs
 from tombola.architectures.anatomy import Anatomy
 from tombola.foundations.errors import TombolaError
 from tombola.pruning import controls
@@ -31,13 +31,13 @@ class KindSurvival:
         rows: share of the tickets in which a site survives: a row of heads for every attention sublayer, of blocks of
             neurons for every MLP; an MLP is a row of one site.
         overlap: mean Jaccard similarity of two tickets' survivors; None for one ticket, and where two have none.
-        by_chance: sites that would survive in every ticket if each drew as many at random.
+        expected_by_chance: sites that would survive in every ticket if each drew as many at random.
         deviation: of the number of survivors, sample standard deviation over tickets; None for one ticket.
     """
 
     rows: tuple[tuple[float, ...], ...]
     overlap: float | None
-    by_chance: float
+    expected_by_chance: float
     deviation: float | None = None
 
     @property
@@ -86,12 +86,12 @@ def site_survival(tickets: Sequence[Ticket]) -> SiteSurvival | None:
 def _survival(tickets: Sequence[Ticket], kind: str) -> KindSurvival:
     masks = np.stack([rows_of(ticket.masks[kind]) for ticket in tickets])
     n, sites = len(masks), masks[0].size
-    shared = Shared.of(masks.reshape(n, sites))
+    shared = PairwiseOverlap.of(masks.reshape(n, sites))
     overlap = float(shared.jaccard(all_pairs(n)))
     return KindSurvival(
         rows=tuple(tuple((row / n).tolist()) for row in masks.sum(axis=0)),
         overlap=None if math.isnan(overlap) else overlap,
-        by_chance=sites * math.prod((shared.sizes / sites).tolist()),
+        expected_by_chance=sites * math.prod((shared.sizes / sites).tolist()),
         deviation=float(shared.sizes.std(ddof=1)) if n > 1 else None,
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tombola.analysis.agreement.null_distribution import Batch, Group
-from tombola.analysis.agreement.pairwise_overlap import Array, Shared
+from tombola.analysis.agreement.pairwise_overlap import Array, PairwiseOverlap
 from tombola.tickets.ticket import Ticket
 
 LARGEST = 10**9
@@ -46,9 +46,9 @@ class WeightCounts:
     everywhere: tuple[int, ...]
 
     @property
-    def shared(self) -> Shared:
+    def shared(self) -> PairwiseOverlap:
         """Of all matrices together."""
-        return Shared(self.counts.sum(axis=0), int(self.totals.sum()))
+        return PairwiseOverlap(self.counts.sum(axis=0), int(self.totals.sum()))
 
 
 def count(tickets: Sequence[PackedMasks], groups: Sequence[Group]) -> WeightCounts:
@@ -59,7 +59,7 @@ def count(tickets: Sequence[PackedMasks], groups: Sequence[Group]) -> WeightCoun
     for number, (name, size) in enumerate(sizes.items()):
         for start in range(0, size, BATCH_COLUMNS):
             masks = np.stack([ticket.part(name, start) for ticket in tickets])
-            counts[number] += Shared.of(masks).counts
+            counts[number] += PairwiseOverlap.of(masks).counts
             everywhere += [int(masks[group.members].all(axis=0).sum()) for group in groups]
     return WeightCounts(counts, np.array(list(sizes.values())), tuple(everywhere.tolist()))
 
@@ -94,4 +94,4 @@ def random_weights(
                 for member in group.members[1:]:
                     always = generator.hypergeometric(always, total - always, kept[member])
                 everywhere[number] += always
-        yield Shared(drawn, int(counts.totals.sum())), everywhere
+        yield PairwiseOverlap(drawn, int(counts.totals.sum())), everywhere

@@ -21,14 +21,14 @@ WEIGHTINGS = ("raw", "norm")
 
 
 @dataclass(frozen=True)
-class Maps:
+class AttentionMaps:
     """What one use of one attention sublayer computed for a batch; padding is still in it.
 
     Attributes:
         row: which row of a mask of heads the sublayer is. A layer that is used several times (ALBERT) gives maps
             several times.
         weights: attention probabilities α [batch, heads, queries, keys].
-        norms: ‖f(x)‖ of each token as each head hands it on [batch, heads, keys], see `Handed`.
+        norms: ‖f(x)‖ of each token as each head hands it on [batch, heads, keys], see `ValueNorms`.
     """
 
     row: int
@@ -36,7 +36,7 @@ class Maps:
     norms: Tensor
 
 
-class Handed:
+class ValueNorms:
     """‖f(x)‖: how long the vector is that a head hands on from a token, before the attention weight.
 
     f(x) = (x W^V + b^V) W^O with the head's slice of the output projection (Kobayashi et al. 2020, eq. 3 to 5); the
@@ -75,7 +75,7 @@ class Handed:
 
 
 @contextlib.contextmanager
-def watching(model: nn.Module, anatomy: Anatomy, take: Callable[[Maps], None]) -> Iterator[None]:
+def attention_hooks(model: nn.Module, anatomy: Anatomy, take: Callable[[AttentionMaps], None]) -> Iterator[None]:
     """Give `take` the maps of every attention sublayer while the block runs, as soon as each is computed.
 
     A map is gone when the next sublayer's is made, unless `take` keeps it; a forward pass needs about as much memory
@@ -97,7 +97,7 @@ def watching(model: nn.Module, anatomy: Anatomy, take: Callable[[Maps], None]) -
         )
     seen: dict[int, Tensor] = {}
 
-    def values(index: int, handed: Handed) -> Callable[..., None]:
+    def values(index: int, handed: ValueNorms) -> Callable[..., None]:
         def hook(_: nn.Module, inputs: object, output: Tensor) -> None:
             with _exact(output):
                 seen[index] = handed.norms(output)
@@ -108,7 +108,7 @@ def watching(model: nn.Module, anatomy: Anatomy, take: Callable[[Maps], None]) -
         def hook(_: nn.Module, inputs: object, output: object) -> object:
             place, weights = _weights(output, row, anatomy.model_type)
             with _exact(weights):
-                take(Maps(index, weights, seen.pop(index)))
+                take(AttentionMaps(index, weights, seen.pop(index)))
             # The caller would hold the map until its layer ends; under other implementations it gets None too.
             assert isinstance(output, tuple)
             return (*output[:place], None, *output[place + 1 :])
@@ -118,7 +118,7 @@ def watching(model: nn.Module, anatomy: Anatomy, take: Callable[[Maps], None]) -
     with contextlib.ExitStack() as stack:
         stack.enter_context(eager(model))
         for index, row in enumerate(anatomy.attentions):
-            handed = Handed(model, row)
+            handed = ValueNorms(model, row)
             module = model.get_submodule(row.module)
             handles = [
                 model.get_submodule(handed.path).register_forward_hook(values(index, handed)),

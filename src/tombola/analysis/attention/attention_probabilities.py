@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from tombola.analysis.attention.attention_maps import watching
-from tombola.analysis.attention.example_maps import Best
+from tombola.analysis.attention.attention_maps import attention_hooks
+from tombola.analysis.attention.example_maps import BestExampleMaps
 from tombola.analysis.attention.map_reducer import Reduction
 from tombola.analysis.attention.patterns import AttentionPatterns
 from tombola.analysis.sample_batches import sampled
@@ -31,7 +31,7 @@ def attention_patterns(
     sample: int | None = 500,
     seed: int = 0,
     tokenizer: PreTrainedTokenizerBase | None = None,
-    gallery: int = 2,
+    example_maps: int = 2,
     batch_size: int = 32,
     precision: Precision = "fp32",
     progress: Progress = SILENT,
@@ -51,7 +51,7 @@ def attention_patterns(
         seed: of the sample.
         tokenizer: says which tokens are separators (its separator, else its end token) and how tokens read; by
             default the task's own, if it has one. Without it nothing is known to separate.
-        gallery: heads of each class whose clearest map is kept.
+        example_maps: heads of each class whose clearest map is kept.
         batch_size: of a task's batches.
         precision: of the forward pass; features are computed in 32 bits or more.
         progress: counts examples.
@@ -67,7 +67,7 @@ def attention_patterns(
     working = torch.ones(anatomy.heads, dtype=torch.bool)
     if ticket is not None:
         working = ticket.masks.get("heads", working)
-    reduction = Reduction(anatomy.heads, _separators(tokenizer), Best(tokenizer))
+    reduction = Reduction(anatomy.heads, _separators(tokenizer), BestExampleMaps(tokenizer))
     batches = sampled(data, split, sample, seed, batch_size) if isinstance(data, Task) else data
     with contextlib.ExitStack() as stack:
         stack.callback(running.train, training)
@@ -76,7 +76,7 @@ def attention_patterns(
         if subnetwork.gated:
             gates = stack.enter_context(attach(running, anatomy, subnetwork.present, subnetwork.ticket))
         stack.enter_context(torch.no_grad())
-        stack.enter_context(watching(running, anatomy, reduction.take))
+        stack.enter_context(attention_hooks(running, anatomy, reduction.take))
         for batch in batches:
             moved = on_device(batch, device)
             if gates is not None:
@@ -88,7 +88,7 @@ def attention_patterns(
                 else:
                     running(**moved.inputs)
             progress.advance(len(batch.indices))
-    return reduction.result(anatomy.signature, working, gallery)
+    return reduction.result(anatomy.signature, working, example_maps)
 
 
 def _separators(tokenizer: PreTrainedTokenizerBase | None) -> tuple[int, ...]:

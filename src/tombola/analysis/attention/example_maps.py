@@ -16,7 +16,7 @@ SHORTEST, LONGEST = 6, 24
 
 
 @dataclass(frozen=True)
-class Picture:
+class ExampleMap:
     """One map of a real input.
 
     Attributes:
@@ -44,7 +44,7 @@ class Picture:
         return dict(vars(self))
 
 
-class Best:
+class BestExampleMaps:
     """Keeps, for each weighting, head and class, the clearest map of the inputs of 6 to 24 tokens so far.
 
     In the end each class shows the heads that have the largest share of it, by their clearest map. That is a map as
@@ -92,7 +92,7 @@ class Best:
                     read = None if ids is None else ids[index].cpu().clone()
                     self._found[key] = (clarity, int(inputs[index]), use, kept, read)
 
-    def chosen(self, shares: Tensor, heads: int) -> tuple[Picture, ...]:
+    def chosen(self, shares: Tensor, heads: int) -> tuple[ExampleMap, ...]:
         """The pictures of each weighting and class.
 
         Args:
@@ -109,7 +109,7 @@ class Best:
                 for key in ranked[:heads]:
                     clarity, index, use, kept, ids = self._found[key]
                     pictures.append(
-                        Picture(
+                        ExampleMap(
                             name,
                             pattern,
                             key[1],

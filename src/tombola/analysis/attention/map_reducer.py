@@ -1,4 +1,4 @@
-"""From attention maps to classes and features, batch by batch; no map is kept but those of the gallery."""
+"""From attention maps to classes and features, batch by batch; only the example maps are kept."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tombola.analysis.attention.attention_features import FEATURES, features
-from tombola.analysis.attention.attention_maps import WEIGHTINGS, Maps
-from tombola.analysis.attention.example_maps import Best
+from tombola.analysis.attention.attention_maps import WEIGHTINGS, AttentionMaps
+from tombola.analysis.attention.example_maps import BestExampleMaps
 from tombola.analysis.attention.pattern_classes import classify
 from tombola.analysis.attention.patterns import AttentionPatterns
 from tombola.foundations.errors import TombolaError
@@ -26,10 +26,10 @@ class Reduction:
     Args:
         heads: rows, and heads of each.
         separators: ids of tokens.
-        best: collects the gallery.
+        best: collects the example maps.
     """
 
-    def __init__(self, heads: tuple[int, int], separators: Collection[int], best: Best) -> None:
+    def __init__(self, heads: tuple[int, int], separators: Collection[int], best: BestExampleMaps) -> None:
         self._heads = heads
         self._separators = separators
         self._best = best
@@ -50,7 +50,7 @@ class Reduction:
         for labels in self._labels:
             labels.append([])
 
-    def take(self, maps: Maps) -> None:
+    def take(self, maps: AttentionMaps) -> None:
         """Reduce one layer's maps."""
         assert self._batch is not None
         examples, heads, queries, keys = maps.weights.shape
@@ -71,7 +71,7 @@ class Reduction:
         self._labels[maps.row][-1].append(labels)
         self._uses[maps.row] += 1
 
-    def _reduce(self, maps: Maps, members: Tensor, tokens: Tensor, heads: slice) -> Tensor:
+    def _reduce(self, maps: AttentionMaps, members: Tensor, tokens: Tensor, heads: slice) -> Tensor:
         """Classes uint8 [weightings, members, heads] of the maps of some examples, alike in padding, and heads."""
         assert self._batch is not None
         ids = self._batch.inputs.get("input_ids")
@@ -112,7 +112,7 @@ class Reduction:
         values = values.where(there, 0.0)
         self._sums[:, weighting, row, heads] += torch.stack((there.double(), values, values.square())).sum(1)
 
-    def result(self, architecture: str, working: Tensor, gallery: int) -> AttentionPatterns:
+    def result(self, architecture: str, working: Tensor, example_maps: int) -> AttentionPatterns:
         """Everything, with the inputs in the order of their split."""
         if not self._indices:
             raise TombolaError("there are no inputs to look at; give a split, or batches, with examples")
@@ -133,7 +133,7 @@ class Reduction:
             _named(spread.where(working[..., None], torch.nan)),
         )
         shares = torch.stack([patterns.shares(kind) for kind in WEIGHTINGS])
-        return replace(patterns, gallery=self._best.chosen(shares, gallery))
+        return replace(patterns, example_maps=self._best.chosen(shares, example_maps))
 
 
 def _alike(batch: Batch, examples: int, width: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tombola.analysis.attention.example_maps import Picture
+from tombola.analysis.attention.example_maps import ExampleMap
 from tombola.analysis.attention.pattern_classes import CLASSES
 from tombola.foundations.atomic_files import read_json, write_json
 from tombola.foundations.errors import TombolaError
@@ -32,7 +32,7 @@ class AttentionPatterns:
             used several times (ALBERT) has a map for each use; others have one.
         means, deviations: weighting → feature → float64 [rows, heads], over a head's maps; the deviation has n - 1 in
             its denominator. NaN for pruned heads, and where no input has the feature.
-        gallery: the clearest short maps of each class, see `gallery.Best`.
+        example_maps: the clearest short maps of each class, see `example_maps.BestExampleMaps`.
     """
 
     architecture: str
@@ -41,7 +41,7 @@ class AttentionPatterns:
     classes: Mapping[str, tuple[Tensor, ...]]
     means: Mapping[str, Mapping[str, Tensor]]
     deviations: Mapping[str, Mapping[str, Tensor]]
-    gallery: tuple[Picture, ...] = ()
+    example_maps: tuple[ExampleMap, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("classes", "means", "deviations"):
@@ -73,7 +73,7 @@ class AttentionPatterns:
             "shares": {kind: _rounded(self.shares(kind)) for kind in self.classes},
             "means": _feature_lists(self.means),
             "deviations": _feature_lists(self.deviations),
-            "gallery": [picture.lists() for picture in self.gallery],
+            "example_maps": [picture.lists() for picture in self.example_maps],
         }
 
     @classmethod
@@ -90,7 +90,7 @@ class AttentionPatterns:
             },
             means=_feature_tensors(lists["means"]),
             deviations=_feature_tensors(lists["deviations"]),
-            gallery=tuple(Picture(**picture) for picture in lists["gallery"]),
+            example_maps=tuple(ExampleMap(**picture) for picture in lists["example_maps"]),
         )
 
     def write(self, path: Path) -> None:

@@ -173,7 +173,7 @@ def random_tickets(
     """
     anatomy = dissect(model)
     found.good.check(anatomy)
-    units = site_groups_of(anatomy, found.good.method)
+    groups = site_groups_of(anatomy, found.good.method)
 
     def cut_out(ticket: Ticket) -> float:
         return score(
@@ -184,13 +184,13 @@ def random_tickets(
     iterative = found.good.provenance.get("stage") == "retrained"
     for number, step in enumerate(steps[-1:] if iterative else _spread(steps, sizes)):
         template = found.good if iterative else _state(found, step, anatomy)
-        tickets = [controls.random(template, _seed(seed, number, draw), units, anatomy) for draw in range(draws)]
+        tickets = [controls.random(template, _seed(seed, number, draw), groups, anatomy) for draw in range(draws)]
         bar = cut_out(template) if iterative else step.score
         scores = tuple(cut_out(ticket) for ticket in tickets)
         scored.append(SizeScores("pruned", _kept(template), step.sparsity, bar, scores))
     if retrained is not None:
         good, again, several = retrained
-        tickets = [controls.random(found.good, _seed(seed, sizes, draw), units, anatomy) for draw in range(several)]
+        tickets = [controls.random(found.good, _seed(seed, sizes, draw), groups, anatomy) for draw in range(several)]
         scores = tuple(again(ticket) for ticket in tickets)
         scored.append(SizeScores("retrained", _kept(found.good), found.last.sparsity, good, scores))
     return RandomTickets(
@@ -216,20 +216,20 @@ def _spread(steps: Sequence[SearchPass], sizes: int) -> list[SearchPass]:
 
 def _state(found: Search, step: SearchPass, anatomy: Anatomy) -> Ticket:
     """A ticket of the size of one state of a search; for sites it is that state's own."""
-    everything = found.good | ~found.good
+    full_ticket = found.good | ~found.good
     if found.kind == "weights":
         # Only the number counts: which weights are kept is drawn anyway.
         left, masks = step.weights, {}
-        for name, mask in everything.masks.items():
+        for name, mask in full_ticket.masks.items():
             kept = mask.flatten().clone()
             kept[min(left, kept.numel()) :] = False
             left -= int(kept.sum())
             masks[name] = kept.view_as(mask)
-        return replace(everything, masks=masks)
-    state = everything
+        return replace(full_ticket, masks=masks)
+    state = full_ticket
     for done in found.passes[: step.iteration + 1]:
         if done.holds:
-            state = state.without({kind: done.removed.get(kind, []) for kind in everything.sites})
+            state = state.without({kind: done.removed.get(kind, []) for kind in full_ticket.sites})
     assert state.survivors(anatomy)["heads"] == step.heads
     return state
 

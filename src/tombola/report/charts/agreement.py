@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from tombola.report import number_format as figures
-from tombola.report.chance import CONTROLS, Agreeing
+from tombola.report import number_format
 from tombola.report.charts.marks import Datum, data, overlay
 from tombola.report.labels import TICKET_TITLES
+from tombola.report.null_distributions import CONTROLS, Agreeing
 
 _LINE = 22
 """Height of one line, in pixels."""
@@ -25,9 +25,9 @@ def overlap_by_chance(found: Sequence[tuple[str, Agreeing]]) -> alt.LayerChart:
         jaccard = one.observed("jaccard")
         if jaccard.value is not None:
             points.append(
-                {"label": label, "which": "good", "value": jaccard.value, "text": figures.share(jaccard.value)}
+                {"label": label, "which": "good", "value": jaccard.value, "text": number_format.share(jaccard.value)}
             )
-        for control, drawn in jaccard.by_chance.items():
+        for control, drawn in jaccard.null_distributions.items():
             rows.append(
                 {
                     "label": label,
@@ -36,7 +36,7 @@ def overlap_by_chance(found: Sequence[tuple[str, Agreeing]]) -> alt.LayerChart:
                     "mean": drawn.mean,
                     "low": drawn.low,
                     "high": drawn.high,
-                    "text": f"{figures.share(drawn.mean)} ({figures.share(drawn.low)} to {figures.share(drawn.high)})",
+                    "text": "{} ({} to {})".format(*map(number_format.share, (drawn.mean, drawn.low, drawn.high))),
                 }
             )
     labels = list(dict.fromkeys([str(row["label"]) for row in (*points, *rows)]))

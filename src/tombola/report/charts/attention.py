@@ -6,10 +6,10 @@ import altair as alt
 from torch import Tensor
 
 from tombola.analysis.attention.attention_summary import Distribution
-from tombola.analysis.attention.example_maps import Picture
+from tombola.analysis.attention.example_maps import ExampleMap
 from tombola.analysis.attention.pattern_classes import CLASSES
 from tombola.architectures.layer_names import Places
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.charts.marks import GAP, ROW, Datum, data, layer_axis, overlay
 
 _LONGEST = 12
@@ -35,7 +35,7 @@ def class_bars(groups: Mapping[str, Distribution]) -> alt.LayerChart:
             if share is None:
                 continue
             value, low, high = share
-            text = f"{figures.share(value)} ({figures.share(low)} to {figures.share(high)})"
+            text = f"{number_format.share(value)} ({number_format.share(low)} to {number_format.share(high)})"
             rows.append(
                 {
                     "group": name,
@@ -96,10 +96,10 @@ def class_grid(shares: Tensor, survival: Tensor | None, places: Places) -> alt.L
                     "site": f"{name}.{head}",
                     "class": CLASSES[most],
                     "text": ", ".join(
-                        f"{label} {figures.share(share)}" for label, share in zip(CLASSES, of_head, strict=True)
+                        f"{label} {number_format.share(share)}" for label, share in zip(CLASSES, of_head, strict=True)
                     ),
                     "kept": kept,
-                    "fate": figures.MISSING if kept is None else figures.share(kept),
+                    "fate": number_format.MISSING if kept is None else number_format.share(kept),
                 }
             )
     axis = alt.Axis(labelAngle=0, domain=False, ticks=False, labelOverlap=False, titleAnchor="start", labelPadding=4)
@@ -132,8 +132,8 @@ def survival_dots(heads: Sequence[tuple[str, float, float]], pattern: str) -> al
             "survival": survival,
             # Heads of one survival would lie on one another; a small shift that is always the same tells them apart.
             "shifted": survival + 0.05 * ((number * 0.618) % 1 - 0.5),
-            "share_text": figures.share(share),
-            "survival_text": figures.share(survival),
+            "share_text": number_format.share(share),
+            "survival_text": number_format.share(survival),
         }
         for number, (site, share, survival) in enumerate(heads)
     ]
@@ -164,7 +164,7 @@ def survival_dots(heads: Sequence[tuple[str, float, float]], pattern: str) -> al
     return overlay(dots, height=240)
 
 
-def attention_map(picture: Picture) -> alt.LayerChart:
+def attention_map(picture: ExampleMap) -> alt.LayerChart:
     """One map with its tokens: rows attend to columns."""
     # A token may come twice: its place goes before it and is cut off where it is shown.
     names = [f"{place:03d}{_short(token)}" for place, token in enumerate(picture.tokens)]

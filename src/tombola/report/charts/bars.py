@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.charts.marks import Datum, Side, data, note_above, overlay, rule_at, ticket_color
 from tombola.report.labels import TICKET_TITLES
 from tombola.report.summary import Summary
@@ -90,7 +90,7 @@ def ticket_bars(
             rule_at(majority.score, "chance"),
             note_above(
                 majority.score,
-                f"guessing {figures.score(majority.score)}",
+                f"guessing {number_format.score(majority.score)}",
                 1,
                 _side(majority.score, low, top),
             ),
@@ -98,7 +98,7 @@ def ticket_bars(
     if full is not None:
         layers += [
             rule_at(full.score, "reference"),
-            note_above(full.score, f"full model {figures.score(full.score)}", 0, _side(full.score, low, top)),
+            note_above(full.score, f"full model {number_format.score(full.score)}", 0, _side(full.score, low, top)),
         ]
     layers.append(base.mark_text(style="value", align="right").encode(x=alt.value("width"), text="score_text:N"))
     return overlay(*layers, height=_BAR * len(rows), padding={"top": 4, "left": 0, "right": 4, "bottom": 4})
@@ -131,10 +131,10 @@ def _row(summary: Summary) -> Datum:
         "score": summary.score,
         "low": summary.low,
         "high": summary.high,
-        "score_text": figures.score(summary.score),
+        "score_text": number_format.score(summary.score),
         "spread": summary.spread,
         "seeds": ", ".join(
-            f"{row.seed}: {figures.score(row.score)}" if len(summary.rows) > 1 else str(row.seed)
+            f"{row.seed}: {number_format.score(row.score)}" if len(summary.rows) > 1 else str(row.seed)
             for row in summary.rows
         ),
     }
@@ -147,7 +147,7 @@ def _seed_rows(tickets: Sequence[Summary]) -> list[Datum]:
             "stage": summary.stage,
             "seed": str(row.seed),
             "score": row.score,
-            "score_text": figures.score(row.score),
+            "score_text": number_format.score(row.score),
         }
         for summary in tickets
         for row in summary.rows

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.charts.marks import Datum, data, overlay
 from tombola.report.labels import TICKET_TITLES
 from tombola.report.published import PublishedRow
@@ -71,7 +71,7 @@ def _title(summary: Summary) -> str:
 
 
 def _ours(summary: Summary) -> Datum:
-    text = f"{figures.score(summary.score)} {summary.spread}"
+    text = f"{number_format.score(summary.score)} {summary.spread}"
     return {
         "ticket": summary.ticket,
         "title": _title(summary),

@@ -6,7 +6,7 @@ import altair as alt
 
 from tombola.analysis.locality.random_curve import RandomPoint
 from tombola.architectures.layer_names import Places
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.charts.marks import Datum, data, overlay
 from tombola.report.labels import METHOD_TITLES
 from tombola.report.trajectory import Trajectory, left, phase, removed
@@ -90,7 +90,7 @@ def search_curves(
 
 def _best(name: str, score: float, y: alt.Y) -> list[alt.Chart]:
     """The line that no model is judged better than, and what it is."""
-    row: Datum = {"score": score, "text": f"{name} {figures.score(score)}"}
+    row: Datum = {"score": score, "text": f"{name} {number_format.score(score)}"}
     base = alt.Chart(data([row]))
     text = base.mark_text(style="note", align="right", baseline="top", dx=-4, dy=4)
     return [base.mark_rule(style="chance").encode(y=y), text.encode(x=alt.value("width"), y=y, text="text:N")]
@@ -105,9 +105,9 @@ def _random(points: Sequence[RandomPoint], x: alt.X, y: alt.Y, metric: str) -> l
             "score": point.score,
             "low": point.score_low,
             "high": point.score_high,
-            "sparsity_text": figures.share(point.sparsity),
-            "score_text": f"{figures.score(point.score)} ({figures.score(point.score_low)} to "
-            f"{figures.score(point.score_high)})",
+            "sparsity_text": number_format.share(point.sparsity),
+            "score_text": f"{number_format.score(point.score)} ({number_format.score(point.score_low)} to "
+            f"{number_format.score(point.score_high)})",
         }
         for point in points
     ]
@@ -203,9 +203,9 @@ def _held(search: Trajectory, title: str) -> list[Datum]:
             "iteration": step.iteration,
             "left": left(search.method, step),
             "sparsity": step.sparsity,
-            "sparsity_text": figures.share(step.sparsity),
+            "sparsity_text": number_format.share(step.sparsity),
             "score": step.score,
-            "score_text": figures.score(step.score),
+            "score_text": number_format.score(step.score),
             "good": step is search.good,
         }
         for step in search.passes
@@ -223,9 +223,9 @@ def _points(search: Trajectory, places: Places) -> list[Datum]:
             "removed": removed(step, places),
             "left": left(search.method, step),
             "sparsity": step.sparsity,
-            "sparsity_text": figures.share(step.sparsity),
+            "sparsity_text": number_format.share(step.sparsity),
             "score": step.score,
-            "score_text": figures.score(step.score),
+            "score_text": number_format.score(step.score),
             "state": _GOOD if step is good else _HOLDS if step.holds else _FELL,
         }
         for step in search.passes

@@ -7,7 +7,7 @@ import altair as alt
 
 from tombola.analysis.agreement.survival import Density, SiteSurvival
 from tombola.architectures.layer_names import Places
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.charts.marks import GAP, ROW, Datum, data, layer_axis, overlay
 from tombola.report.labels import MATRIX_TITLES
 
@@ -74,7 +74,7 @@ def _cell(survival: SiteSurvival, row: str, column: str, site: str, share: float
         "share": share,
         "fate": fate
         if survival.seeds == 1
-        else f"in {number} of {figures.plural(survival.seeds, 'seed')} "
+        else f"in {number} of {number_format.plural(survival.seeds, 'seed')} "
         f"({share:.2f} ± {math.sqrt(share * (1 - share)):.2f})",
     }
 
@@ -123,7 +123,7 @@ def importance_grid(
             "number": str(number),
             "site": f"{name}.{number}",
             "importance": value,
-            "text": figures.score(value),
+            "text": number_format.score(value),
         }
         for name, values in zip(names, sites, strict=True)
         for number, value in enumerate(values)
@@ -157,7 +157,7 @@ def density_grid(density: Sequence[Density], deviations: Sequence[float | None],
             "name": MATRIX_TITLES.get(one.kind, one.kind),
             "share": one.share,
             "text": f"{100 * one.share:.0f}" + ("" if deviation is None else f" ± {100 * deviation:.0f}"),
-            "exact": figures.share(one.share) + ("" if deviation is None else f" ± {100 * deviation:.1f}"),
+            "exact": number_format.share(one.share) + ("" if deviation is None else f" ± {100 * deviation:.1f}"),
             "strong": one.share > low + _DARK_FROM * (high - low),
         }
         for one, deviation in zip(density, deviations, strict=True)

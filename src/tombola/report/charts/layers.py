@@ -7,7 +7,7 @@ import numpy as np
 
 from tombola.analysis.agreement.survival import KindSurvival
 from tombola.architectures.layer_names import Places
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.charts.marks import ROW, Datum, data, layer_axis, overlay
 
 _MEAN, _ALWAYS = "in a seed, on average", "in every seed"
@@ -17,7 +17,7 @@ def mlp_bars(mlps: Sequence[float | None], places: Places) -> alt.LayerChart:
     """The importance of every layer's MLP."""
     names = [places.layer(layer) for layer in range(len(mlps))]
     rows: list[Datum] = [
-        {"row": name, "importance": value, "text": figures.score(value)}
+        {"row": name, "importance": value, "text": number_format.score(value)}
         for name, value in zip(names, mlps, strict=True)
         if value is not None
     ]
@@ -42,7 +42,9 @@ def neuron_boxes(neurons: Sequence[Sequence[float | None]], places: Places) -> a
         if known := [value for value in values if value is not None]:
             parts = ("least", "lower", "median", "upper", "most")
             spread = dict(zip(parts, np.quantile(known, (0, 0.25, 0.5, 0.75, 1)).tolist(), strict=True))
-            rows.append({"row": name, **spread, "text": " · ".join(figures.score(value) for value in spread.values())})
+            rows.append(
+                {"row": name, **spread, "text": " · ".join(number_format.score(value) for value in spread.values())}
+            )
     tooltip = [
         alt.Tooltip("row:N", title="MLP of layer"),
         alt.Tooltip("text:N", title="least, quartiles, most"),
@@ -63,7 +65,11 @@ def neuron_bars(survival: KindSurvival, seeds: int, places: Places) -> alt.Layer
     rows: list[Datum] = []
     for name, shares in zip(names, survival.rows, strict=True):
         mean, always = sum(shares) / len(shares), sum(share == 1 for share in shares) / len(shares)
-        texts = {"mean_text": figures.share(mean), "always_text": figures.share(always), "label": f"{100 * mean:.0f} %"}
+        texts = {
+            "mean_text": number_format.share(mean),
+            "always_text": number_format.share(always),
+            "label": f"{100 * mean:.0f} %",
+        }
         rows += [
             {"row": name, "share": share, "which": which, **texts}
             for which, share in ((_MEAN, mean), (_ALWAYS, always))

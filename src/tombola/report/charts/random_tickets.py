@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from tombola.analysis.locality.random_tickets import RandomTickets, SizeScores
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.charts.marks import Datum, data, note_above, overlay, rule_at
 
 _LINE = 44
@@ -26,8 +26,8 @@ def random_dots(sizes: Sequence[tuple[str, Sequence[tuple[RandomTickets, SizeSco
             for draw, score in enumerate(size.scores):
                 # Dots of one size are spread over the height of their line, evenly and always in the same way.
                 spread = (draw * len(seeds) + number) * 0.618 % 1
-                drawn.append({"size": label, "score": score, "spread": spread, "text": figures.score(score)})
-            searched.append({"size": label, "score": size.searched, "text": figures.score(size.searched)})
+                drawn.append({"size": label, "score": score, "spread": spread, "text": number_format.score(score)})
+            searched.append({"size": label, "score": size.searched, "text": number_format.score(size.searched)})
     everyone = [found for _, seeds in sizes for found, _ in seeds]
     full, floor = (
         sum(values) / len(values) for values in zip(*((one.full, one.floor) for one in everyone), strict=True)
@@ -62,7 +62,7 @@ def random_dots(sizes: Sequence[tuple[str, Sequence[tuple[RandomTickets, SizeSco
         .encode(x=x, y=y, color=color, shape=shape, tooltip=tooltip),
         rule_at(floor, "threshold"),
         rule_at(full, "reference"),
-        note_above(full, f"full model {figures.score(full)}", 0, "right"),
-        note_above(floor, f"threshold {figures.score(floor)}", 1, "right"),
+        note_above(full, f"full model {number_format.score(full)}", 0, "right"),
+        note_above(floor, f"threshold {number_format.score(floor)}", 1, "right"),
         height=_LINE * len(names),
     )

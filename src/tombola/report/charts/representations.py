@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.charts.marks import Datum, data, overlay, ticket_color
 from tombola.report.labels import TICKET_TITLES
 from tombola.tickets.ticket import TICKETS
@@ -41,7 +41,7 @@ def layer_lines(points: Sequence[Point], title: str, chance: float | None = None
             "low": point.low,
             "high": point.high,
             "name": f"{TICKET_TITLES[point.ticket]}, {point.stage}" if point.stage != "none" else "full model",
-            "text": f"{figures.score(point.value)} ({figures.score(point.low)} to {figures.score(point.high)})",
+            "text": "{} ({} to {})".format(*map(number_format.score, (point.value, point.low, point.high))),
         }
         for point in points
     ]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.charts.marks import GAP, Datum, data, overlay
 
 _CELL = 40
@@ -28,7 +28,7 @@ def task_matrix(
             "column": second,
             "value": value,
             "text": f"{100 * value:.0f}",
-            "exact": figures.share(value),
+            "exact": number_format.share(value),
             "note": notes[i][j],
             "strong": value > _DARK_FROM,
         }

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from tombola.analysis.transfer import TransferCell
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.charts.marks import Datum, data, note_above, overlay, rule_at
 
 TICKETS = ("transferred", "random of its size", "own")
@@ -30,7 +30,9 @@ def transfer_dots(cells: Sequence[TransferCell], metric: str) -> alt.LayerChart:
                     "score": mean,
                     "low": mean - std,
                     "high": mean + std,
-                    "text": f"{figures.score(mean)} ± {figures.score(std)}" if cell.n > 1 else figures.score(mean),
+                    "text": f"{number_format.score(mean)} ± {number_format.score(std)}"
+                    if cell.n > 1
+                    else number_format.score(mean),
                 }
             )
     x = alt.X("score:Q", title=metric, scale=alt.Scale(zero=False, nice=True, padding=10), axis=alt.Axis(tickCount=5))
@@ -53,6 +55,6 @@ def transfer_dots(cells: Sequence[TransferCell], metric: str) -> alt.LayerChart:
         base.mark_rule(style="whisker").encode(x="low:Q", x2="high:Q"),
         base.mark_point(filled=True, size=100, opacity=1).encode(x=x, color=color),
         rule_at(full, "reference"),
-        note_above(full, f"full model {figures.score(full)}", 0, "right"),
+        note_above(full, f"full model {number_format.score(full)}", 0, "right"),
         height=64 * len(cells),
     )

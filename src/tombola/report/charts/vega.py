@@ -9,11 +9,11 @@ import vl_convert
 
 from tombola.report.charts.theme import LIGHT
 
-Picture = alt.Chart | alt.LayerChart
+AnyChart = alt.Chart | alt.LayerChart
 """A chart whose width is left to whoever shows it."""
 
 
-def specification(chart: Picture) -> dict[str, Any]:
+def specification(chart: AnyChart) -> dict[str, Any]:
     """The chart's Vega-Lite specification, validated, without colours, as wide as its container.
 
     Raises:
@@ -26,7 +26,7 @@ def specification(chart: Picture) -> dict[str, Any]:
     return {key: value for key, value in spec.items() if key not in ("config", "$schema")}
 
 
-def svg(chart: Picture, width: int = 640) -> str:
+def svg(chart: AnyChart, width: int = 640) -> str:
     """The chart as an SVG picture in the light theme, for a README or a paper.
 
     Args:

@@ -3,13 +3,13 @@
 import json
 from dataclasses import dataclass, field
 
-from tombola.report.charts.vega import Picture, specification
+from tombola.report.charts.vega import AnyChart, specification
 from tombola.report.html.markup import Html, element, join
 from tombola.report.tables.table import Table, table_html
 
 
 @dataclass
-class Gallery:
+class FigureRegistry:
     """Takes the charts and tables of one page and turns them into HTML.
 
     Attributes:
@@ -17,10 +17,10 @@ class Gallery:
         tables: name → table, in the order of the page.
     """
 
-    charts: dict[str, tuple[Picture, str]] = field(default_factory=dict)
+    charts: dict[str, tuple[AnyChart, str]] = field(default_factory=dict)
     tables: dict[str, Table] = field(default_factory=dict)
 
-    def plot(self, chart: Picture, name: str, label: str) -> Html:
+    def plot(self, chart: AnyChart, name: str, label: str) -> Html:
         """The place of a chart and its specification.
 
         Args:

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-from tombola.report import charts
-from tombola.report import number_format as figures
-from tombola.report.chance import CONTROLS, Agreeing, Observed
-from tombola.report.html.figure_registry import Gallery
+from tombola.report import charts, number_format
+from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import figure, section
 from tombola.report.html.markup import Html, element
 from tombola.report.labels import TICKET_TITLES, and_words, kind_title
+from tombola.report.null_distributions import CONTROLS, Agreeing, Observed
 from tombola.report.tables.table import Block, Body, Column, Noted, Table
 from tombola.tickets.ticket import kinds_in_words
 
@@ -29,12 +28,12 @@ _LEAD = (
 )
 
 
-def agreement(found: Sequence[Agreeing], gallery: Gallery, *, several: str = "seeds") -> Html | None:
+def agreement(found: Sequence[Agreeing], registry: FigureRegistry, *, several: str = "seeds") -> Html | None:
     """The section; None where there is nothing to agree with.
 
     Args:
         found: of each kind of ticket and of site, and of each task where there are several.
-        gallery: takes the picture and the table.
+        registry: takes the picture and the table.
         several: what the tickets differ in: `seeds`, or `tasks`.
     """
     found = [one for one in found if one.n > 1]
@@ -44,9 +43,9 @@ def agreement(found: Sequence[Agreeing], gallery: Gallery, *, several: str = "se
     labelled = [(_label(one, found), one) for one in found]
     if any(one.observed("jaccard").value is not None for one in found):
         chart = charts.overlap_by_chance(labelled)
-        plot = gallery.plot(chart, f"agreement-{several}", "Shared survivors of two tickets beside random tickets")
+        plot = registry.plot(chart, f"agreement-{several}", "Shared survivors of two tickets beside random tickets")
         body.append(figure("", _reading(labelled), plot))
-    body.append(gallery.table(_table(labelled), f"agreement-{several}"))
+    body.append(registry.table(_table(labelled), f"agreement-{several}"))
     note = (
         "Cochran’s Q tests whether tickets keep the same share of the sites, not the same sites: it is here because "
         "the literature reports it."
@@ -72,9 +71,9 @@ def _reading(labelled: Sequence[tuple[str, Agreeing]]) -> str:
     parts = []
     for control in CONTROLS:
         drawn = [
-            observed.by_chance[control].word
+            observed.null_distributions[control].word
             for _, one in labelled
-            if (observed := one.observed("jaccard")).value is not None and control in observed.by_chance
+            if (observed := one.observed("jaccard")).value is not None and control in observed.null_distributions
         ]
         if drawn:
             parts.append(
@@ -90,18 +89,19 @@ def _sentence(label: str, one: Agreeing) -> str:
     if jaccard.value is None:
         return f"{what}: undefined, as {jaccard.reason or 'there is nothing to share'}."
     parts = []
-    for control, drawn in jaccard.by_chance.items():
+    for control, drawn in jaccard.null_distributions.items():
         where = {
             "above": "more than",
             "below": "less than",
             "within": "no more than can be expected of",
         }[drawn.word]
         parts.append(
-            f"{where} {TICKET_TITLES[control]} ones ({figures.share(drawn.mean)}, 95 % from {figures.share(drawn.low)} "
-            f"to {figures.share(drawn.high)})"
+            f"{where} {TICKET_TITLES[control]} ones ({number_format.share(drawn.mean)}, 95 % from "
+            f"{number_format.share(drawn.low)} "
+            f"to {number_format.share(drawn.high)})"
         )
     against = f", {and_words(parts)}" if parts else ""
-    return f"{what}: two good tickets share {figures.share(jaccard.value)} of their survivors{against}."
+    return f"{what}: two good tickets share {number_format.share(jaccard.value)} of their survivors{against}."
 
 
 def _table(labelled: Sequence[tuple[str, Agreeing]]) -> Table:
@@ -119,8 +119,9 @@ def _table(labelled: Sequence[tuple[str, Agreeing]]) -> Table:
 
 def _block(label: str, one: Agreeing) -> Block:
     spread = one.number("deviation")
-    deviation = "" if spread is None else f" ± {figures.short_count(round(spread, 1))}"
-    survivors = f"{figures.short_count(one.number('mean_survivors'))}{deviation} of {figures.short_count(one.sites)}"
+    deviation = "" if spread is None else f" ± {number_format.short_count(round(spread, 1))}"
+    mean, sites = number_format.short_count(one.number("mean_survivors")), number_format.short_count(one.sites)
+    survivors = f"{mean}{deviation} of {sites}"
     lines: list[tuple[str | Noted, ...]] = []
     for name, title in _STATISTICS.items():
         observed = one.observed(name)
@@ -133,14 +134,14 @@ def _value(name: str, value: float | None) -> str:
     if value is None:
         return "undefined"
     if name in _COUNTS:
-        return figures.short_count(round(value, 1))
+        return number_format.short_count(round(value, 1))
     # Counts of weights give p values that no float holds.
-    return "< 0.001" if name == "cochran_q_p" and value < 0.001 else figures.score(value)
+    return "< 0.001" if name == "cochran_q_p" and value < 0.001 else number_format.score(value)
 
 
 def _chance(name: str, observed: Observed, control: str) -> str:
-    drawn = observed.by_chance.get(control)
+    drawn = observed.null_distributions.get(control)
     if drawn is None:
-        return figures.MISSING
+        return number_format.MISSING
     mean, low, high = (_value(name, part) for part in (drawn.mean, drawn.low, drawn.high))
     return mean if mean == low == high else f"{mean} ({low} to {high})"

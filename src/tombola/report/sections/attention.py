@@ -19,9 +19,8 @@ from tombola.analysis.attention.pattern_classes import CLASSES
 from tombola.analysis.attention.patterns import AttentionPatterns
 from tombola.architectures.layer_names import Places
 from tombola.metrics.statistics import mean_std
-from tombola.report import charts
-from tombola.report import number_format as figures
-from tombola.report.html.figure_registry import Gallery
+from tombola.report import charts, number_format
+from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import beside, figure, section
 from tombola.report.html.markup import Html, element, join
 from tombola.report.labels import and_words
@@ -43,7 +42,7 @@ _FEATURES = {
 }
 
 
-def attention(record: Record, gallery: Gallery) -> Html | None:
+def attention(record: Record, registry: FigureRegistry) -> Html | None:
     """The section; None where no attention was looked at."""
     full = {
         seed_folder.seed: AttentionPatterns.read(path)
@@ -62,7 +61,7 @@ def attention(record: Record, gallery: Gallery) -> Html | None:
             path = seed_folder.analysis("attention", method)
             if path.is_file():
                 retrained[method, seed_folder.seed] = AttentionPatterns.read(path)
-    return attention_section(full, tickets, retrained, record.places, gallery)
+    return attention_section(full, tickets, retrained, record.places, registry)
 
 
 def attention_section(
@@ -70,7 +69,7 @@ def attention_section(
     tickets: Mapping[str, Mapping[int, Ticket]],
     retrained: Mapping[tuple[str, int], AttentionPatterns],
     places: Places,
-    gallery: Gallery,
+    registry: FigureRegistry,
 ) -> Html:
     """The section.
 
@@ -79,7 +78,7 @@ def attention_section(
         tickets: method → seed → good ticket; only methods that prune heads.
         retrained: method and seed → patterns of the retrained good ticket.
         places: names of the rows of heads.
-        gallery: takes the pictures and the table.
+        registry: takes the pictures and the table.
     """
     body: list[Html] = []
     # One method tells the story; a study of several has the others in its files.
@@ -92,7 +91,7 @@ def attention_section(
     figures_ = []
     for weighting in WEIGHTINGS:
         groups = _groups(patterns, of_tickets, masks, again, weighting)
-        plot = gallery.plot(
+        plot = registry.plot(
             charts.class_bars(groups), f"attention-classes-{weighting}", f"Classes of heads, {_TITLES[weighting]}"
         )
         difference = survivors_against_pruned(of_tickets, masks, weighting=weighting) if masks else None
@@ -100,19 +99,20 @@ def attention_section(
     body.append(beside(*figures_))
     survival = torch.stack([mask.double() for mask in masks]).mean(0) if masks else None
     shares = mean_shares(patterns, "norm")
-    grid = gallery.plot(
+    grid = registry.plot(
         charts.class_grid(shares, survival, places), "attention-heads", "Most frequent class of each head"
     )
     body.append(figure("Head by head, norm-weighted", _about_grid(shares, survival), grid))
     if survival is not None and len(masks) > 1:
-        body.append(_scatter(of_tickets, masks, shares, survival, places, gallery))
-    table = gallery.table(_features(patterns, of_tickets, masks), "attention")
+        body.append(_scatter(of_tickets, masks, shares, survival, places, registry))
+    table = registry.table(_features(patterns, of_tickets, masks), "attention")
     body.append(element("figure", element("h3", _WHERE), table))
-    body.append(_maps(patterns[0], places, gallery))
+    body.append(_maps(patterns[0], places, registry))
     inputs = len(patterns[0].inputs)
     of = f", in the good tickets of {in_words(method)}" if method else ""
     lead = (
-        f"Five classes of attention maps (Kovaleva et al. 2019), by rules, on {figures.plural(inputs, 'input')} of the "
+        f"Five classes of attention maps (Kovaleva et al. 2019), by rules, on {number_format.plural(inputs, 'input')} "
+        "of the "
         f"dev split; survivors are heads that survive{of}. Norm-weighted attention counts what really arrives "
         "(Kobayashi et al. 2020)."
     )
@@ -145,7 +145,7 @@ def _about_classes(groups: Mapping[str, Distribution], difference: Difference | 
     ranked = sorted(((share[0], name) for name, share in everyone.items() if share is not None), reverse=True)
     parts.append(
         "Of the maps of all heads "
-        + and_words([f"{figures.share(share)} are {name}" for share, name in ranked[:2]])
+        + and_words([f"{number_format.share(share)} are {name}" for share, name in ranked[:2]])
         + "."
     )
     if difference is not None and difference.value is not None and difference.low is not None:
@@ -165,7 +165,7 @@ def _about_classes(groups: Mapping[str, Distribution], difference: Difference | 
     best = groups.get("super-survivors")
     if best is not None and (share := best.shares["heterogeneous"]) is not None:
         parts.append(
-            f"Of the super-survivors' maps {figures.share(1 - share[0])} have one of the four readable patterns."
+            f"Of the super-survivors' maps {number_format.share(1 - share[0])} have one of the four readable patterns."
         )
     return " ".join(parts)
 
@@ -189,7 +189,7 @@ def _about_grid(shares: Tensor, survival: Tensor | None) -> str:
     if not always.any():
         return f"{text} {dots} No head is kept by every seed."
     return (
-        f"{text} {dots} Of the {figures.plural(int(always.sum()), 'head')} that every seed keeps, {readable} "
+        f"{text} {dots} Of the {number_format.plural(int(always.sum()), 'head')} that every seed keeps, {readable} "
         f"{'has' if readable == 1 else 'have'} a readable pattern most of the time."
     )
 
@@ -200,7 +200,7 @@ def _scatter(
     shares: Tensor,
     survival: Tensor,
     places: Places,
-    gallery: Gallery,
+    registry: FigureRegistry,
 ) -> Html:
     label = CLASSES.index("heterogeneous")
     heads = [
@@ -208,7 +208,7 @@ def _scatter(
         for row in range(shares.shape[0])
         for head in range(shares.shape[1])
     ]
-    plot = gallery.plot(
+    plot = registry.plot(
         charts.survival_dots(heads, "heterogeneous"),
         "attention-survival",
         "Share of heterogeneous maps of every head against its survival",
@@ -252,24 +252,24 @@ def _features(
             for members in groups.values():
                 values = torch.cat([one.means[weighting][feature][mask] for one, mask in members])
                 known = values[~values.isnan()].tolist()
-                parts = [figures.score(part) for part in mean_std(known)] if known else [figures.MISSING]
+                parts = [number_format.score(part) for part in mean_std(known)] if known else [number_format.MISSING]
                 cells.append(" ± ".join(parts))
         lines.append(cells)
     return Table.of(_WHERE, columns, lines)
 
 
-def _maps(patterns: AttentionPatterns, places: Places, gallery: Gallery) -> Html:
+def _maps(patterns: AttentionPatterns, places: Places, registry: FigureRegistry) -> Html:
     """The clearest map of each class."""
     found = []
     for label in CLASSES:
-        known = [one for one in patterns.gallery if (one.weighting, one.pattern) == ("raw", label)]
+        known = [one for one in patterns.example_maps if (one.weighting, one.pattern) == ("raw", label)]
         if not known:
             continue
         picture = known[0]
         share = patterns.shares("raw")[picture.row, picture.head, CLASSES.index(label)]
         site = f"{places.attention(picture.row)}.{picture.head}"
-        caption = f"Head {site}, of whose maps {figures.share(float(share))} are so."
-        plot = gallery.plot(
+        caption = f"Head {site}, of whose maps {number_format.share(float(share))} are so."
+        plot = registry.plot(
             charts.attention_map(picture), f"map-{label.replace('+', '-')}", f"An attention map: {label}"
         )
         found.append(figure(label.capitalize(), caption, plot))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from tombola.analysis.agreement.survival import Density, SiteSurvival
 from tombola.analysis.locality.random_curve import RandomPoint
 from tombola.architectures.layer_names import Places
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.labels import MATRIX_TITLES, SITE_NAMES, TICKET_TITLES, and_words
 from tombola.report.published import PublishedRow
 from tombola.report.study_data import Record
@@ -32,11 +32,11 @@ def about_search(record: Record, searches: Sequence[Trajectory]) -> str:
         if last
     ]
     if unfinished:
-        where = figures.plural(len(unfinished), "search", "searches")
+        where = number_format.plural(len(unfinished), "search", "searches")
         return f"{text}. In {where} no pass fell below the line (yet), so more may be possible."
     worst = max((abs(drop), drop) for drop in drops)[1]
     return (
-        f"{text}. The last pass that fell below moved the score by {figures.score(-worst)} at once"
+        f"{text}. The last pass that fell below moved the score by {number_format.score(-worst)} at once"
         f"{'' if len(searches) == 1 else ' (the largest move of all seeds)'} and was taken back."
     )
 
@@ -89,7 +89,7 @@ def about_tickets(record: Record, method: str) -> str:
     cut = record.summary(method, "good", "pruned")
     random = record.summary(method, "random", "pruned")
     if good.stage == "retrained" and cut is not None and random is not None:
-        before = f"{figures.score(cut.score)} for good and {figures.score(random.score)} for random"
+        before = f"{number_format.score(cut.score)} for good and {number_format.score(random.score)} for random"
         parts.append(f"Before retraining it was {before}.")
     if record.seeds == 1:
         parts.append("With one seed, chance in training is not measured.")
@@ -104,30 +104,35 @@ def about_survival(survival: SiteSurvival, places: Places) -> str:
     parts = []
     for kind, one in kinds.items():
         if kind == "neurons":
-            parts.append(f"{figures.share(one.mean / one.total)} of the neurons")
+            parts.append(f"{number_format.share(one.mean / one.total)} of the neurons")
         else:
-            parts.append(f"{figures.count(round(one.mean, 1))} of {_sites(kind, one.total)}")
+            parts.append(f"{number_format.count(round(one.mean, 1))} of {_sites(kind, one.total)}")
     text = f"{and_words(parts)} survive{' on average' if seeds > 1 else ''}"
     text = text[:1].upper() + text[1:]
     if "heads" in kinds:
-        text += _most_and_least([sum(row) for row in kinds["heads"].rows], "heads", places.attention, figures.count)
+        text += _most_and_least(
+            [sum(row) for row in kinds["heads"].rows], "heads", places.attention, number_format.count
+        )
     if "neurons" in kinds:
         shares = [sum(row) / len(row) for row in kinds["neurons"].rows]
-        text += _most_and_least(shares, "neurons", places.layer, figures.share)
+        text += _most_and_least(shares, "neurons", places.layer, number_format.share)
     if "channels" in kinds and "heads" not in kinds:
-        text += _most_and_least([sum(row) for row in kinds["channels"].rows], "groups", places.residual, figures.count)
+        text += _most_and_least(
+            [sum(row) for row in kinds["channels"].rows], "groups", places.residual, number_format.count
+        )
     if seeds == 1:
         other = and_words(["blocks of neurons" if kind == "neurons" else in_words(kind) for kind in kinds])
         return f"{text}. One seed shows one ticket: others may well pick other {other}."
     always = [
-        f"{one.everywhere} of {_sites(kind, one.total)} (by chance {one.by_chance:.1f})" for kind, one in kinds.items()
+        f"{one.everywhere} of {_sites(kind, one.total)} (by chance {one.expected_by_chance:.1f})"
+        for kind, one in kinds.items()
     ]
     text += (
         f". Super-survivors, which survive in every one of {seeds} seeds, are {and_words(always)}; chance is what "
         "independent random tickets of these sizes would share."
     )
     overlaps = [
-        f"{figures.share(one.overlap)} of their {SITE_NAMES[kind][1]}"
+        f"{number_format.share(one.overlap)} of their {SITE_NAMES[kind][1]}"
         for kind, one in kinds.items()
         if one.overlap is not None
     ]
@@ -145,7 +150,7 @@ def about_super_survivors(record: Record, method: str) -> str:
         return "They have no score yet."
     size = good.rows[0]
     words = {**SITE_NAMES, "neurons": ("neuron", "neurons")}
-    many = and_words([figures.plural(getattr(size, kind), *words[kind]) for kind in METHODS[method].sites])
+    many = and_words([number_format.plural(getattr(size, kind), *words[kind]) for kind in METHODS[method].sites])
     stage = "retrained" if good.stage == "retrained" else "cut out of the full models"
     text = f"The super-survivors, {many}, score {_scored(good)} when {stage}"
     if record.full is not None:
@@ -161,7 +166,7 @@ def about_super_survivors(record: Record, method: str) -> str:
 
 
 def _sites(kind: str, total: int) -> str:
-    return figures.plural(total, *SITE_NAMES[kind])
+    return number_format.plural(total, *SITE_NAMES[kind])
 
 
 def _most_and_least(
@@ -188,10 +193,11 @@ def about_density(density: Sequence[Density], places: Places) -> str:
     best = max(kinds, key=lambda kind: kinds[kind])
     worst = min(kinds, key=lambda kind: kinds[kind])
     return (
-        f"The {_matrix(most, places)} keeps most of its weights ({figures.share(most.share)}), "
+        f"The {_matrix(most, places)} keeps most of its weights ({number_format.share(most.share)}), "
         f"the {_matrix(least, places)} fewest "
-        f"({figures.share(least.share)}). By kind, {MATRIX_TITLES.get(best, best)} matrices are densest "
-        f"({figures.share(kinds[best])}), {MATRIX_TITLES.get(worst, worst)} sparsest ({figures.share(kinds[worst])}). "
+        f"({number_format.share(least.share)}). By kind, {MATRIX_TITLES.get(best, best)} matrices are densest "
+        f"({number_format.share(kinds[best])}), {MATRIX_TITLES.get(worst, worst)} sparsest "
+        f"({number_format.share(kinds[worst])}). "
         "One threshold cuts the whole model, so this shows where large weights lie, not by itself what the task needs."
     )
 
@@ -244,9 +250,8 @@ def _spread(sites: Mapping[tuple[int, int], float], kind: str) -> str:
         if share > 1.6 * even
         else "spread rather evenly"
     )
-    return (
-        f"{shape}: the top {figures.plural(len(top), one, many)} of {len(sites)} hold {figures.share(share)} of the sum"
-    )
+    count, held = number_format.plural(len(top), one, many), number_format.share(share)
+    return f"{shape}: the top {count} of {len(sites)} hold {held} of the sum"
 
 
 def about_published(record: Record, pairs: Sequence[tuple[Summary, PublishedRow]], model: str) -> str:
@@ -279,7 +284,7 @@ def _compared(value: float, other: float, places: int = 3) -> str:
 
 def _scored(summary: Summary) -> str:
     spread = f" {summary.spread}" if summary.spread.startswith("±") else ""
-    return f"{figures.score(summary.score)}{spread}"
+    return f"{number_format.score(summary.score)}{spread}"
 
 
 def _matrix(density: Density, places: Places) -> str:
@@ -291,7 +296,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _range(shares: Sequence[float]) -> str:
-    low, high = figures.share(min(shares)), figures.share(max(shares))
+    low, high = number_format.share(min(shares)), number_format.share(max(shares))
     return low if low == high else f"{low.removesuffix(' %')} to {high}"
 
 

@@ -4,7 +4,7 @@ import base64
 from pathlib import Path
 
 from tombola.metrics.scores import metric_title
-from tombola.report.html.figure_registry import Gallery
+from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import section
 from tombola.report.html.markup import Html, element
 from tombola.report.labels import METHOD_TITLES, TICKET_TITLES
@@ -13,7 +13,7 @@ from tombola.report.summary import scored
 from tombola.tickets.ticket import TICKETS
 
 
-def drawings(record: Record, _: Gallery) -> Html | None:
+def drawings(record: Record, _: FigureRegistry) -> Html | None:
     """The section of pictures; None where nothing is drawn."""
     first = [_picture(record, "majority", record.floor_title, ""), _picture(record, "full", "full model", "none")]
     groups = [one for one in first if one]

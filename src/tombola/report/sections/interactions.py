@@ -8,9 +8,8 @@ from scipy.stats import spearmanr
 
 from tombola.analysis.locality.interactions import Floats, Interactions, Site, explained
 from tombola.architectures.layer_names import Places
-from tombola.report import charts
-from tombola.report import number_format as figures
-from tombola.report.html.figure_registry import Gallery
+from tombola.report import charts, number_format
+from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import figure, section
 from tombola.report.html.markup import Html
 from tombola.report.labels import and_words
@@ -19,23 +18,23 @@ from tombola.report.study_data import Record
 _STRONGEST = 6
 
 
-def interactions(record: Record, gallery: Gallery) -> Html | None:
+def interactions(record: Record, registry: FigureRegistry) -> Html | None:
     """The section; None where no seed asked for it."""
     found = {
         one.seed: Interactions.read(path)
         for one in record.seed_folders
         if (path := one.analysis("interactions")).is_file()
     }
-    return interactions_section(found, record.places, gallery) if found else None
+    return interactions_section(found, record.places, registry) if found else None
 
 
-def interactions_section(found: Mapping[int, Interactions], places: Places, gallery: Gallery) -> Html:
+def interactions_section(found: Mapping[int, Interactions], places: Places, registry: FigureRegistry) -> Html:
     """The section.
 
     Args:
         found: seed → interactions of its full model's heads and MLPs.
         places: names of layers.
-        gallery: takes the pictures.
+        registry: takes the pictures.
     """
     several = list(found.values())
     order = sorted(range(len(several[0].sites)), key=lambda at: _depth(several[0].sites[at]))
@@ -49,11 +48,14 @@ def interactions_section(found: Mapping[int, Interactions], places: Places, gall
         (f"{names[i]} and {names[j]}", float(hessian[i, j]), float(errors[i, j]))
         for i, j in ((upper[0][at], upper[1][at]) for at in ends)
     ]
-    grid = gallery.plot(charts.interaction_grid(names, hessian), "interactions", "Second derivatives by pairs of gates")
-    bars = gallery.plot(charts.pair_bars(strongest), "interactions-pairs", "The pairs that interact most")
+    grid = registry.plot(
+        charts.interaction_grid(names, hessian), "interactions", "Second derivatives by pairs of gates"
+    )
+    bars = registry.plot(charts.pair_bars(strongest), "interactions-pairs", "The pairs that interact most")
     examples = several[0].examples
     lead = (
-        f"Second derivatives of the loss by pairs of gates on {figures.plural(examples, 'example')}: above 0 two sites "
+        f"Second derivatives of the loss by pairs of gates on {number_format.plural(examples, 'example')}: above 0 "
+        "two sites "
         "back each other up (deleting both costs more than each alone in sum), below 0 they work together. Sites stand "
         "in the order of depth."
     )
@@ -82,15 +84,17 @@ def _about_all(several: list[Interactions], strongest: list[tuple[str, float, fl
     upward = [int((one.significant() & (one.hessian > 0)).sum()) // 2 for one in several]
     mean, up = sum(counts) / len(counts), sum(upward) / max(1, sum(counts))
     text = (
-        f"Of {figures.count(total)} pairs {figures.count(round(mean))} ({figures.share(mean / total)}) are told apart "
+        f"Of {number_format.count(total)} pairs {number_format.count(round(mean))} "
+        f"({number_format.share(mean / total)}) are told apart "
         f"from 0{' in a seed, on average' if len(several) > 1 else ''} (Benjamini & Hochberg, 5 %), "
-        f"{figures.share(up)} of them backing each other up; the strongest are {strongest[0][0]}."
+        f"{number_format.share(up)} of them backing each other up; the strongest are {strongest[0][0]}."
     )
     shares = [share for one in several if (share := one.share_of_single_sites()) is not None]
     if shares:
         text += (
             f" Where a tenth of the sites is deleted at random, a sum over single sites explains "
-            f"{figures.share(sum(shares) / len(shares))} of the variance of this second-order picture; the rest is in "
+            f"{number_format.share(sum(shares) / len(shares))} of the variance of this second-order picture; the rest "
+            "is in "
             "pairs."
         )
     if len(several) > 1:
@@ -113,7 +117,7 @@ def _about_deletions(several: list[Interactions]) -> str:
             correlations.append(float(spearmanr(one.hessian[at[:, 0], at[:, 1]], real).statistic))
         pairs = sum(len(one.pairs.sites) for one in with_pairs)
         parts.append(
-            f"Checked on {figures.count(pairs)} pairs that were really deleted, the second derivative and the "
+            f"Checked on {number_format.count(pairs)} pairs that were really deleted, the second derivative and the "
             f"interaction that was measured correlate by {sum(correlations) / len(correlations):.2f} (Spearman)."
         )
     with_subsets = [one for one in several if explained(one.subsets, one.subsets.apart) is not None]
@@ -125,13 +129,15 @@ def _about_deletions(several: list[Interactions]) -> str:
         lost = len(with_subsets[0].subsets.sites[0])
         shares = and_words(
             [
-                f"{figures.share(sum(apart) / len(apart))} by what each costs alone",
-                f"{figures.share(sum(local) / len(local))} by the second-order picture",
+                f"{number_format.share(sum(apart) / len(apart))} by what each costs alone",
+                f"{number_format.share(sum(local) / len(local))} by the second-order picture",
             ]
         )
         parts.append(
-            f"Deleting {lost} sites at random costs {figures.score(cost)} in loss, what each costs alone adds up to "
-            f"{figures.score(total)}; how much a deletion costs is explained to {shares} (squared correlation over "
-            f"{figures.plural(sum(len(one.subsets.sites) for one in with_subsets), 'deletion')})."
+            f"Deleting {lost} sites at random costs {number_format.score(cost)} in loss, what each costs alone adds "
+            "up to "
+            f"{number_format.score(total)}; how much a deletion costs is explained to {shares} (squared correlation "
+            "over "
+            f"{number_format.plural(sum(len(one.subsets.sites) for one in with_subsets), 'deletion')})."
         )
     return " ".join(parts)

@@ -7,8 +7,8 @@ from pathlib import Path
 from tombola.foundations.atomic_files import read_json
 from tombola.metrics.scores import metric_title
 from tombola.metrics.statistics import mean_std
-from tombola.report import number_format as figures
-from tombola.report.html.figure_registry import Gallery
+from tombola.report import number_format
+from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import section
 from tombola.report.html.markup import Html, element
 from tombola.report.labels import METHOD_TITLES
@@ -64,8 +64,8 @@ class Smaller:
         return self.cost.get("steps", int)
 
 
-def smaller(record: Record, gallery: Gallery) -> Html | None:
-    """The section on the smaller models; None while there is none. `gallery` takes the table."""
+def smaller(record: Record, registry: FigureRegistry) -> Html | None:
+    """The section on the smaller models; None while there is none. `registry` takes the table."""
     found = list(_found(record))
     if not found:
         return None
@@ -78,7 +78,7 @@ def smaller(record: Record, gallery: Gallery) -> Html | None:
     how = element("p", "Open one with ", element("code", f'tombola.load("{path}")'), ".", class_="note")
     return section(
         "The good tickets as smaller models",
-        gallery.table(table, "smaller"),
+        registry.table(table, "smaller"),
         element("p", _sentence(groups), class_="note"),
         how,
         lead="The retrained good tickets without what they do not need, each checked against its masked model.",
@@ -108,11 +108,11 @@ def _lines(record: Record, groups: Sequence[Sequence[Smaller]]) -> Iterator[tupl
     scores = [
         _of(record.summary(group[0].method, "good", "retrained"), {one.seed for one in group}) for group in groups
     ]
-    cells = [scored(one) if one else figures.MISSING for one in (full, *scores)]
+    cells = [scored(one) if one else number_format.MISSING for one in (full, *scores)]
     yield f"{metric_title(record.metric)}, retrained", *cells
     parameters = [one.mean("parameters") if one else None for one in (full, *scores)]
-    yield "parameters that are not pruned", *(figures.short_count(value) for value in parameters)
-    yield _pairs("weights on disk, MB", groups, lambda one: one.disk, figures.megabytes)
+    yield "parameters that are not pruned", *(number_format.short_count(value) for value in parameters)
+    yield _pairs("weights on disk, MB", groups, lambda one: one.disk, number_format.megabytes)
     work = "multiply-adds of an example, M"
     yield _pairs(work, groups, lambda one: one.measured("multiply_adds"), _millions)
     known = [one for group in groups for one in group if one.cost.values]
@@ -147,12 +147,12 @@ def _lines(record: Record, groups: Sequence[Sequence[Smaller]]) -> Iterator[tupl
 
 
 def _millions(number: float) -> str:
-    return f"{number / 1e6:.1f}" if number < 1e8 else figures.count(round(number / 1e6))
+    return f"{number / 1e6:.1f}" if number < 1e8 else number_format.count(round(number / 1e6))
 
 
 def _small(size: float) -> str:
     """Bytes as MB, of networks that may have less than one."""
-    return f"{size / 1e6:.2f}" if size < 1e7 else figures.megabytes(size)
+    return f"{size / 1e6:.2f}" if size < 1e7 else number_format.megabytes(size)
 
 
 def _halved(pair: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -174,10 +174,10 @@ def _pairs(
     """A line of means over seeds, with the ratio to the full model beside which each was measured."""
     found = [[known for one in group if (known := pair(one)) is not None] for group in groups]
     whole = [before for pairs in found for before, _ in pairs]
-    cells = [written(mean_std(whole)[0]) if whole else figures.MISSING]
+    cells = [written(mean_std(whole)[0]) if whole else number_format.MISSING]
     for pairs in found:
         if not pairs:
-            cells.append("as the full model's" if whole else figures.MISSING)
+            cells.append("as the full model's" if whole else number_format.MISSING)
             continue
         ratio, std = mean_std([after / before for before, after in pairs])
         spread = f" ± {std:.2f}" if len(pairs) > 1 else ""
@@ -202,7 +202,10 @@ def _sentence(groups: Sequence[Sequence[Smaller]]) -> str:
             what = f"{length} tokens, " if length is not None else ""
             if known[0].get("steps", int) is not None:
                 what = "the denoiser alone, "
-            device, threads = known[0].get("device", str), figures.plural(known[0].get("threads", int) or 1, "thread")
+            device, threads = (
+                known[0].get("device", str),
+                number_format.plural(known[0].get("threads", int) or 1, "thread"),
+            )
             texts.append(
                 f"Measured on {what}{dtype}, {device}, {threads}; a ratio is to the full model that took turns with it."
             )

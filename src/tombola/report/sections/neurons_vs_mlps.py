@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tombola.metrics.statistics import mean_std
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.labels import METHOD_TITLES
 from tombola.report.study_data import Record
 from tombola.report.summary import Summary, scored
@@ -103,18 +103,18 @@ def _about_size(one: Finer) -> tuple[str, bool]:
     """The sentence on size, and whether it says that the finer ticket is smaller."""
     saved = one.saved
     mean, std = mean_std(saved)
-    coarse, fine = (figures.short_count(summary.mean("weights")) for summary in one.pruned)
+    coarse, fine = (number_format.short_count(summary.mean("weights")) for summary in one.pruned)
     what = "At the same threshold, pruning neurons instead of whole MLPs leaves"
     if round(mean, 3) == 0:
         difference = "as many prunable weights"
     else:
-        difference = f"{figures.share(abs(mean))} {'fewer' if mean > 0 else 'more'} prunable weights"
+        difference = f"{number_format.share(abs(mean))} {'fewer' if mean > 0 else 'more'} prunable weights"
     number = len(saved)
     fewer = sum(share > 0 for share in saved)
     if number == 1:
         none = "" if mean > 0 else "; here the finer site buys no smaller ticket"
         return f"{what} {difference} ({fine}, not {coarse}){none}.", mean > 0
-    spread = f"{fine}, not {coarse}; ± {figures.share(std)} over {number} seeds"
+    spread = f"{fine}, not {coarse}; ± {number_format.share(std)} over {number} seeds"
     # A difference is called clear when every seed has it and it is larger than their deviation.
     if fewer == number and mean > std:
         return f"{what} {difference} on average ({spread}), and fewer in every seed.", True
@@ -128,18 +128,18 @@ def _about_size(one: Finer) -> tuple[str, bool]:
 def finer_table(one: Finer, metric: str) -> Table:
     """The two good tickets side by side, and their difference seed by seed."""
     lines = [
-        _sizes(one, "prunable weights", "weights", figures.short_count),
-        _sizes(one, "parameters of the model", "parameters", figures.short_count),
-        _sizes(one, "heads", "heads", figures.count),
-        _sizes(one, "MLPs", "mlps", figures.count),
-        _sizes(one, "neurons", "neurons", lambda number: figures.count(round(number))),
+        _sizes(one, "prunable weights", "weights", number_format.short_count),
+        _sizes(one, "parameters of the model", "parameters", number_format.short_count),
+        _sizes(one, "heads", "heads", number_format.count),
+        _sizes(one, "MLPs", "mlps", number_format.count),
+        _sizes(one, "neurons", "neurons", lambda number: number_format.count(round(number))),
         _sizes(one, "sparsity (%)", "sparsity", lambda share: f"{100 * share:.1f}"),
         _scores(f"{metric}, pruned", one.pruned),
     ]
     if one.retrained is not None:
         lines.append(_scores(f"{metric}, retrained", one.retrained))
     if one.search_seconds is not None:
-        lines.append(_line("seconds of the search", *one.search_seconds, figures.seconds))
+        lines.append(_line("seconds of the search", *one.search_seconds, number_format.seconds))
     coarse, fine = METHOD_TITLES[one.coarse], METHOD_TITLES[one.fine]
     difference = "difference, ± std over seeds" if len(one.seeds) > 1 else "difference"
     columns = (Column("good ticket", "head"), *(Column(name, "number") for name in (coarse, fine, difference)))
@@ -153,7 +153,7 @@ def _sizes(one: Finer, title: str, name: str, written: Callable[[float], str]) -
 
 def _scores(title: str, pair: tuple[Summary, Summary]) -> tuple[str, ...]:
     coarse, fine = ([row.score for row in summary.rows] for summary in pair)
-    return _cells(title, scored(pair[0]), scored(pair[1]), _difference(coarse, fine, figures.score))
+    return _cells(title, scored(pair[0]), scored(pair[1]), _difference(coarse, fine, number_format.score))
 
 
 def _line(
@@ -175,7 +175,7 @@ def _spread(values: Sequence[float], written: Callable[[float], str]) -> str:
 
 def _difference(coarse: Sequence[float], fine: Sequence[float], written: Callable[[float], str]) -> str:
     if len(coarse) != len(fine):
-        return figures.MISSING
+        return number_format.MISSING
     mean, std = mean_std([ours - theirs for theirs, ours in zip(coarse, fine, strict=True)])
     text = written(abs(mean))
     sign = "" if text == written(0) else "+" if mean > 0 else "−"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.html.layout import section
 from tombola.report.html.markup import Html, element, escape, join
 from tombola.report.optional_json import Fields
@@ -64,7 +64,7 @@ def _task(task: Fields, config: Fields) -> list[tuple[str, str]]:
     if isinstance(classes, list):
         pairs.append(("classes", ", ".join(str(one) for one in classes)))
     rows = task.inside("rows")
-    pairs += [(f"{name} rows", figures.count(rows.get(name, int))) for name in rows.values]
+    pairs += [(f"{name} rows", number_format.count(rows.get(name, int))) for name in rows.values]
     split = config.get("search_split", str)
     return pairs + ([("searched on", split)] if split else [])
 
@@ -79,12 +79,12 @@ def _model(record: Record) -> list[tuple[str, str]]:
     ]
     full = record.full
     parameters = full.mean("parameters") if full else None
-    return pairs + ([("parameters", figures.count(parameters))] if parameters is not None else [])
+    return pairs + ([("parameters", number_format.count(parameters))] if parameters is not None else [])
 
 
 def _seconds(seconds: Fields) -> list[tuple[str, str]]:
     names = sorted(seconds.values, key=lambda name: name == "total")
-    return [(_words(name), figures.seconds(seconds.get(name, float))) for name in names]
+    return [(_words(name), number_format.seconds(seconds.get(name, float))) for name in names]
 
 
 def _card(title: str, pairs: Iterable[tuple[str, str]]) -> Html:
@@ -100,7 +100,7 @@ def _words(name: str) -> str:
 
 def _value(value: object) -> str:
     if value is None:
-        return figures.MISSING
+        return number_format.MISSING
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int) and abs(value) >= 10_000:

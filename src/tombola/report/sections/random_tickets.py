@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from tombola.analysis.locality.random_tickets import RandomTickets, Share, SizeScores, above, winning
 from tombola.metrics.scores import metric_title
-from tombola.report import charts
-from tombola.report import number_format as figures
-from tombola.report.html.figure_registry import Gallery
+from tombola.report import charts, number_format
+from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import beside, figure, section
 from tombola.report.html.markup import Html
 from tombola.report.labels import METHOD_TITLES, and_words, kind_title
@@ -16,7 +15,7 @@ from tombola.tickets.pruning_methods import in_words
 Sizes = list[tuple[str, list[tuple[RandomTickets, SizeScores]]]]
 
 
-def random_tickets(record: Record, gallery: Gallery) -> Html | None:
+def random_tickets(record: Record, registry: FigureRegistry) -> Html | None:
     """The section; None where no seed asked for it."""
     found = []
     for method in record.methods:
@@ -27,7 +26,7 @@ def random_tickets(record: Record, gallery: Gallery) -> Html | None:
         sizes = _sizes(seeds)
         chart = charts.random_dots(sizes, metric_title(record.metric))
         label = f"{metric_title(record.metric)} of random tickets of {in_words(method)} at several sizes"
-        plot = gallery.plot(chart, f"random-tickets-{method.replace('+', '-')}", label)
+        plot = registry.plot(chart, f"random-tickets-{method.replace('+', '-')}", label)
         found.append(figure(METHOD_TITLES[method], _sentences(sizes), plot))
     if not found:
         return None
@@ -59,7 +58,7 @@ def _label(sizes: Sequence[SizeScores]) -> str:
     kinds = []
     for kind in sizes[0].kept:
         mean = sum(size.kept[kind] for size in sizes) / len(sizes)
-        kinds.append(f"{figures.short_count(round(mean, 1))} {kind_title(kind)}")
+        kinds.append(f"{number_format.short_count(round(mean, 1))} {kind_title(kind)}")
     return f"{', '.join(kinds)}~{sizes[0].stage}"
 
 
@@ -71,10 +70,11 @@ def _sentences(sizes: Sizes) -> str:
     if pruned:
         wins, better = winning(pruned[-1]), above(pruned[-1])
         parts.append(
-            f"Of {figures.count(wins.n)} random tickets of the good ticket\u2019s size, cut out of the full model, "
+            f"Of {number_format.count(wins.n)} random tickets of the good ticket\u2019s size, cut out of the full "
+            "model, "
             f"{_share(wins)} hold the threshold and {_share(better)} do as well as the searched one of their seed."
         )
-        larger = [f"{figures.share(winning(one).value)} at a sparsity of {_sparsity(one)}" for one in pruned[:-1]]
+        larger = [f"{number_format.share(winning(one).value)} at a sparsity of {_sparsity(one)}" for one in pruned[:-1]]
         if larger:
             parts.append(f"Of larger ones, {and_words(larger)} hold it.")
     if retrained:
@@ -87,8 +87,10 @@ def _sentences(sizes: Sizes) -> str:
 
 def _share(share: Share) -> str:
     low, high = share.interval
-    return f"{figures.share(share.value)} (95 % interval {figures.share(low)} to {figures.share(high)})"
+    return (
+        f"{number_format.share(share.value)} (95 % interval {number_format.share(low)} to {number_format.share(high)})"
+    )
 
 
 def _sparsity(sizes: Sequence[tuple[RandomTickets, SizeScores]]) -> str:
-    return figures.share(sum(size.sparsity for _, size in sizes) / len(sizes))
+    return number_format.share(sum(size.sparsity for _, size in sizes) / len(sizes))

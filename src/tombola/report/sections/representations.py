@@ -5,17 +5,16 @@ from collections.abc import Mapping, Sequence
 from tombola.analysis.locality.representations import FULL, Layer, Representations
 from tombola.metrics.scores import metric_title
 from tombola.metrics.statistics import mean_std
-from tombola.report import charts
-from tombola.report import number_format as figures
+from tombola.report import charts, number_format
 from tombola.report.charts.representations import Point
-from tombola.report.html.figure_registry import Gallery
+from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import beside, figure, section
 from tombola.report.html.markup import Html, join
 from tombola.report.labels import METHOD_TITLES, TICKET_TITLES, and_words
 from tombola.report.study_data import Record
 
 
-def representations(record: Record, gallery: Gallery) -> Html | None:
+def representations(record: Record, registry: FigureRegistry) -> Html | None:
     """The section; None where no seed asked for it."""
     found: dict[str, list[Representations]] = {}
     for method in record.methods:
@@ -23,15 +22,15 @@ def representations(record: Record, gallery: Gallery) -> Html | None:
             path = seed_folder.analysis("representations", method)
             if path.is_file():
                 found.setdefault(method, []).append(Representations.read(path))
-    return representations_section(found, gallery) if found else None
+    return representations_section(found, registry) if found else None
 
 
-def representations_section(found: Mapping[str, Sequence[Representations]], gallery: Gallery) -> Html:
+def representations_section(found: Mapping[str, Sequence[Representations]], registry: FigureRegistry) -> Html:
     """The section.
 
     Args:
         found: method → what each seed found. A model is called by its ticket and stage: `good pruned`.
-        gallery: takes the pictures.
+        registry: takes the pictures.
     """
     parts = []
     for method, seeds in found.items():
@@ -44,7 +43,7 @@ def representations_section(found: Mapping[str, Sequence[Representations]], gall
             figure(
                 f"{METHOD_TITLES[method]}: likeness to the full model",
                 _about_likeness(alike),
-                gallery.plot(
+                registry.plot(
                     charts.layer_lines(alike, "linear CKA with the full model"),
                     f"cka-{slug}",
                     "Linear CKA of each layer with the full model's",
@@ -53,7 +52,7 @@ def representations_section(found: Mapping[str, Sequence[Representations]], gall
             figure(
                 f"{METHOD_TITLES[method]}: what a linear probe reads",
                 _about_probes(probes, seeds, metric),
-                gallery.plot(
+                registry.plot(
                     charts.layer_lines(probes, f"{metric} of a linear probe", chance),
                     f"probes-{slug}",
                     f"{metric} of linear probes on each layer",
@@ -63,7 +62,10 @@ def representations_section(found: Mapping[str, Sequence[Representations]], gall
         parts.append(beside(*plots))
     one = next(iter(found.values()))
     spread = "one standard deviation over seeds" if len(one) > 1 else "95 % intervals over examples"
-    dev, train = figures.plural(one[0].examples, "dev example"), figures.plural(one[0].training, "training example")
+    dev, train = (
+        number_format.plural(one[0].examples, "dev example"),
+        number_format.plural(one[0].training, "training example"),
+    )
     lead = (
         f"Mean hidden states of {dev}: debiased linear CKA (Kornblith et al. 2019) with the full model's, and ridge "
         f"probes fitted to {train}. Lines at the points: {spread}."
@@ -93,14 +95,14 @@ def _about_likeness(points: Sequence[Point]) -> str:
     """Who stays closest at the last layer, and where the good ticket leaves the full model."""
     last = max(point.layer for point in points)
     ends = sorted((point for point in points if point.layer == last), key=lambda point: -point.value)
-    listed = and_words([f"{_called(point)} {figures.score(point.value)}" for point in ends])
+    listed = and_words([f"{_called(point)} {number_format.score(point.value)}" for point in ends])
     text = f"After the last layer the likeness to the full model is {listed}."
     if ends[0].low <= ends[1].high if len(ends) > 1 else False:
         text += " The first two are not told apart."
     good = [point for point in points if (point.ticket, point.stage) == ("good", "pruned")]
     if good:
         worst = min(good, key=lambda point: point.value)
-        text += f" The good ticket, pruned, is farthest after layer {worst.layer} ({figures.score(worst.value)})."
+        text += f" The good ticket, pruned, is farthest after layer {worst.layer} ({number_format.score(worst.value)})."
     return text
 
 
@@ -112,10 +114,11 @@ def _about_probes(points: Sequence[Point], seeds: Sequence[Representations], met
     enough = last.value - (last.high - last.low) / 2
     first = next(point.layer for point in full if point.value >= enough or point is last)
     others = [point for point in points if point.layer == last.layer and point.ticket != FULL]
-    listed = and_words([f"{_called(point)} {figures.score(point.value)}" for point in others])
+    listed = and_words([f"{_called(point)} {number_format.score(point.value)}" for point in others])
     controls = [layer.control for seed in seeds for layers in seed.models.values() for layer in layers]
     return (
-        f"In the full model a linear probe reads the label about as well as at the end ({figures.score(last.value)}) "
+        "In the full model a linear probe reads the label about as well as at the end "
+        f"({number_format.score(last.value)}) "
         f"from layer {first} on. At the end it reads from {listed}. Fitted to shuffled labels probes reach {metric} "
-        f"{figures.score(sum(controls) / len(controls))} on average: what they read is not their own doing."
+        f"{number_format.score(sum(controls) / len(controls))} on average: what they read is not their own doing."
     )

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from tombola.metrics.scores import metric_title
-from tombola.report import number_format as figures
-from tombola.report.html.figure_registry import Gallery
+from tombola.report import number_format
+from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import section
 from tombola.report.html.markup import Html, element
 from tombola.report.labels import METHOD_TITLES, TICKET_TITLES
@@ -18,8 +18,8 @@ _HEADS = {"bytes": "size (MB)"}
 """Of columns that do not have the name of what they show."""
 
 
-def results(record: Record, gallery: Gallery) -> Html:
-    """The section with the results; `gallery` takes the tables."""
+def results(record: Record, registry: FigureRegistry) -> Html:
+    """The section with the results; `registry` takes the tables."""
     how = (
         f"mean and sample standard deviation over {record.seeds} seeds"
         if record.seeds > 1
@@ -28,11 +28,11 @@ def results(record: Record, gallery: Gallery) -> Html:
     rows = record.rows
     # Not `capitalize`, which would take the capital from a name.
     title = metric_title(rows[0].metric)
-    lead = f"{title[:1].upper()}{title[1:]} on {figures.count(rows[0].n)} examples; {how}."
+    lead = f"{title[:1].upper()}{title[1:]} on {number_format.count(rows[0].n)} examples; {how}."
     if note := record.facts.inside("task").inside("floor").get("note", str):
         lead += f" {note}"
-    table = gallery.table(_table(record), "results")
-    return section("Results", table, _memory(record), _by_seed(record, gallery), lead=lead)
+    table = registry.table(_table(record), "results")
+    return section("Results", table, _memory(record), _by_seed(record, registry), lead=lead)
 
 
 def _table(record: Record) -> Table:
@@ -53,7 +53,12 @@ def _table(record: Record) -> Table:
             tickets = dict.fromkeys(one.ticket for one in summaries)
             blocks = [_block([one for one in summaries if one.ticket == ticket], sizes) for ticket in tickets]
             if method == "none" and (floor := record.floors.get(record.metric)):
-                line = ("", figures.score(floor[0]), f"± {figures.score(floor[1])}", *[figures.MISSING] * len(sizes))
+                line = (
+                    "",
+                    number_format.score(floor[0]),
+                    f"± {number_format.score(floor[1])}",
+                    *[number_format.MISSING] * len(sizes),
+                )
                 blocks.insert(0, Block((line,), (record.floor_title,), "majority"))
             bodies.append(Body(tuple(blocks), group=METHOD_TITLES.get(method, "")))
     return Table(
@@ -70,7 +75,7 @@ def _block(stages: Sequence[Summary], sizes: Sequence[str]) -> Block:
 
 def _line(summary: Summary, sizes: Sequence[str]) -> tuple[str, ...]:
     stage = "" if summary.stage == "none" else summary.stage
-    return stage, figures.score(summary.score), summary.spread, *summary.sizes(sizes)
+    return stage, number_format.score(summary.score), summary.spread, *summary.sizes(sizes)
 
 
 def _memory(record: Record) -> Html:
@@ -86,7 +91,7 @@ def _memory(record: Record) -> Html:
     return element("p", text, class_="note")
 
 
-def _by_seed(record: Record, gallery: Gallery) -> Html:
+def _by_seed(record: Record, registry: FigureRegistry) -> Html:
     names = list(dict.fromkeys(name for row in record.rows for name in row.more))
     losses = any(row.loss is not None for row in record.rows)
     if record.seeds == 1 and not names:
@@ -98,15 +103,18 @@ def _by_seed(record: Record, gallery: Gallery) -> Html:
         *(Column(name, "number") for name in numbers),
     )
     rows = [row for summary in record.summaries for row in summary.rows]
-    lines = [(*_seed_line(row, names), *([figures.score(row.loss)] if losses else [])) for row in rows]
+    lines = [(*_seed_line(row, names), *([number_format.score(row.loss)] if losses else [])) for row in rows]
     if record.floors:
-        floors = [figures.score(record.floors[name][0]) if name in record.floors else figures.MISSING for name in names]
-        score, spread = (figures.score(value) for value in record.floors[record.metric])
-        rest = [figures.MISSING] if losses else []
-        lines.insert(0, ("", record.floor_title, "", figures.MISSING, score, f"± {spread}", *floors, *rest))
+        floors = [
+            number_format.score(record.floors[name][0]) if name in record.floors else number_format.MISSING
+            for name in names
+        ]
+        score, spread = (number_format.score(value) for value in record.floors[record.metric])
+        rest = [number_format.MISSING] if losses else []
+        lines.insert(0, ("", record.floor_title, "", number_format.MISSING, score, f"± {spread}", *floors, *rest))
     table = Table.of("Results seed by seed", columns, lines, style="seeds")
     title = "Seed by seed" + (", with the other metrics" if names else "")
-    return element("details", element("summary", title), gallery.table(table, "results-by-seed"))
+    return element("details", element("summary", title), registry.table(table, "results-by-seed"))
 
 
 def _seed_line(row: Row, names: Sequence[str]) -> tuple[str, ...]:
@@ -115,7 +123,7 @@ def _seed_line(row: Row, names: Sequence[str]) -> tuple[str, ...]:
         TICKET_TITLES[row.ticket],
         "" if row.stage == "none" else row.stage,
         str(row.seed),
-        figures.score(row.score),
-        f"{figures.score(row.score_low)} to {figures.score(row.score_high)}",
-        *(figures.score(row.more.get(name)) for name in names),
+        number_format.score(row.score),
+        f"{number_format.score(row.score_low)} to {number_format.score(row.score_high)}",
+        *(number_format.score(row.more.get(name)) for name in names),
     )

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from tombola.analysis.retention_profile import AbilityCurve, Kept, RetentionProfile, Scored
-from tombola.report import charts
-from tombola.report import number_format as figures
+from tombola.analysis.retention_profile import AbilityCurve, AbilityRetention, RetentionProfile, Scored
+from tombola.report import charts, number_format
 from tombola.report.charts.retention import RetentionPoint
-from tombola.report.html.figure_registry import Gallery
+from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import beside, figure, section
 from tombola.report.html.markup import Html, element
 from tombola.report.labels import METHOD_TITLES, TICKET_TITLES, and_words
@@ -17,13 +16,13 @@ from tombola.tickets.pruning_methods import in_words
 from tombola.tickets.ticket import TICKETS
 
 
-def retention(record: Record, gallery: Gallery) -> Html | None:
+def retention(record: Record, registry: FigureRegistry) -> Html | None:
     """The section; None where the task has no abilities."""
     profiles = read_profiles(record)
     if not profiles or record.full is None:
         return None
     full = record.full.rows[0]
-    figures_ = [_abilities(profile, full, gallery) for profile in profiles]
+    figures_ = [_abilities(profile, full, registry) for profile in profiles]
     known = [curve for curve in profiles[0].curves if curve.learned]
     lead = (
         "Each ability in shares of what the full model has above chance: 100 % is the full model, 0 % a guess. Bands "
@@ -33,11 +32,11 @@ def retention(record: Record, gallery: Gallery) -> Html | None:
         "What is left of each ability",
         element("p", _full_sentence(profiles[0]), class_="sentence"),
         beside(*figures_),
-        _methods(record, profiles, full, gallery) if len(profiles) > 1 else "",
-        gallery.table(_falls(profiles), "ability-falls") if known else "",
-        _recovery(profiles, gallery),
-        _tickets(profiles, gallery),
-        _raw(profiles, gallery),
+        _methods(record, profiles, full, registry) if len(profiles) > 1 else "",
+        registry.table(_falls(profiles), "ability-falls") if known else "",
+        _recovery(profiles, registry),
+        _tickets(profiles, registry),
+        _raw(profiles, registry),
         lead=lead,
     )
 
@@ -60,15 +59,15 @@ def _full_sentence(profile: RetentionProfile) -> str:
     text = f"The full model has {and_words(have)}." if have else "The full model is at chance in every ability."
     if lack:
         names = and_words(
-            [f"{curve.title} ({_raw_score(curve)}, chance {figures.score(curve.chance)})" for curve in lack]
+            [f"{curve.title} ({_raw_score(curve)}, chance {number_format.score(curve.chance)})" for curve in lack]
         )
         text += f" It is at chance in {names}, which nothing can be kept of and which no score counts."
     return text
 
 
 def _raw_score(curve: AbilityCurve) -> str:
-    interval = f"{figures.score(curve.full_low)} to {figures.score(curve.full_high)}"
-    return f"{curve.measure} {figures.score(curve.full)}, {interval}"
+    interval = f"{number_format.score(curve.full_low)} to {number_format.score(curve.full_high)}"
+    return f"{curve.measure} {number_format.score(curve.full)}, {interval}"
 
 
 def _points(profile: RetentionProfile, full: Row) -> list[RetentionPoint]:
@@ -79,17 +78,17 @@ def _points(profile: RetentionProfile, full: Row) -> list[RetentionPoint]:
         found.append(RetentionPoint(curve.title, 0.0, full.parameters / 1e6, 1.0, None, None, "all: the full model"))
         # Refining phases of a search go back to a denser state.
         for point in sorted(curve.points, key=lambda one: one.sparsity):
-            if point.kept.share is None:
+            if point.retained.share is None:
                 continue
             found.append(
                 RetentionPoint(
                     curve.title,
                     point.sparsity,
                     _left(full, point.weights),
-                    point.kept.share,
-                    point.kept.low,
-                    point.kept.high,
-                    f"{_share(point.kept)}; {curve.measure} {figures.score(point.kept.raw)}",
+                    point.retained.share,
+                    point.retained.low,
+                    point.retained.high,
+                    f"{_share(point.retained)}; {curve.measure} {number_format.score(point.retained.raw)}",
                 )
             )
     return found
@@ -100,7 +99,7 @@ def _left(full: Row, weights: int) -> float:
     return (full.parameters - full.weights + weights) / 1e6
 
 
-def _share(kept: Kept) -> str:
+def _share(kept: AbilityRetention) -> str:
     if kept.share is None:
         return "at chance in the full model"
     if kept.low is None or kept.high is None:
@@ -108,7 +107,7 @@ def _share(kept: Kept) -> str:
     return f"{100 * kept.share:.0f} % ({100 * kept.low:.0f} to {100 * kept.high:.0f})"
 
 
-def _abilities(profile: RetentionProfile, full: Row, gallery: Gallery) -> Html:
+def _abilities(profile: RetentionProfile, full: Row, registry: FigureRegistry) -> Html:
     points = _points(profile, full)
     names = [curve.title for curve in profile.curves if curve.learned]
     title, slug = METHOD_TITLES[profile.method], profile.method.replace("+", "-")
@@ -116,7 +115,7 @@ def _abilities(profile: RetentionProfile, full: Row, gallery: Gallery) -> Html:
         return figure(title, "The full model is at chance in every ability.")
     chart = charts.retention_lines(points, names, profile.threshold, title="kept above chance")
     label = f"What is left of each ability while pruning {in_words(profile.method)}"
-    return figure(title, _about(profile), gallery.plot(chart, f"retention-{slug}", label))
+    return figure(title, _about(profile), registry.plot(chart, f"retention-{slug}", label))
 
 
 def _about(profile: RetentionProfile) -> str:
@@ -140,7 +139,7 @@ def _about(profile: RetentionProfile) -> str:
     return f"{text}."
 
 
-def _methods(record: Record, profiles: Sequence[RetentionProfile], full: Row, gallery: Gallery) -> Html:
+def _methods(record: Record, profiles: Sequence[RetentionProfile], full: Row, registry: FigureRegistry) -> Html:
     points = []
     for profile in profiles:
         searches = record.searches(profile.method)
@@ -156,14 +155,14 @@ def _methods(record: Record, profiles: Sequence[RetentionProfile], full: Row, ga
                 step.score / reference,
                 None,
                 None,
-                f"{100 * step.score / reference:.0f} %, score {figures.score(step.score)}",
+                f"{100 * step.score / reference:.0f} %, score {number_format.score(step.score)}",
             )
             for step in steps
             if reference > 0
         ]
     names = [METHOD_TITLES[profile.method] for profile in profiles]
     plots = [
-        gallery.plot(
+        registry.plot(
             charts.retention_lines(
                 points, names, record.threshold, title="understanding kept", against=against, height=320
             ),
@@ -190,28 +189,28 @@ def _falls(profiles: Sequence[RetentionProfile]) -> Table:
     return Table.of(f"Share of the prunable weights at which each ability falls under {threshold}", columns, rows)
 
 
-def recoveries(profile: RetentionProfile) -> list[tuple[str, tuple[tuple[Kept, Kept], ...]]]:
+def recoveries(profile: RetentionProfile) -> list[tuple[str, tuple[tuple[AbilityRetention, AbilityRetention], ...]]]:
     """Each ticket that was trained again, with what it kept of every ability before and after, in their order."""
     found = []
     for ticket in TICKETS:
         places = {one.scored: index for index, one in enumerate(profile.curves[0].tickets)}
         before, after = (places.get(Scored(ticket, stage)) for stage in ("pruned", "retrained"))
         if before is not None and after is not None:
-            pairs = tuple((curve.tickets[before].kept, curve.tickets[after].kept) for curve in profile.curves)
+            pairs = tuple((curve.tickets[before].retained, curve.tickets[after].retained) for curve in profile.curves)
             found.append((ticket, pairs))
     return found
 
 
-def recovery_in_words(before: Kept, after: Kept, unit: str = " %") -> str:
+def recovery_in_words(before: AbilityRetention, after: AbilityRetention, unit: str = " %") -> str:
     """What is left before and after training: `31 → 78 %`."""
     if before.share is None or after.share is None:
-        return figures.MISSING
+        return number_format.MISSING
     # Adding 0 turns the -0.0 that rounding leaves into 0.0.
     ends = (f"{round(100 * share) + 0:.0f}".replace("-", "−") for share in (before.share, after.share))
     return f"{' → '.join(ends)}{unit}"
 
 
-def _recovery(profiles: Sequence[RetentionProfile], gallery: Gallery) -> Html:
+def _recovery(profiles: Sequence[RetentionProfile], registry: FigureRegistry) -> Html:
     """What training again brings back: the profile before and after."""
     names = [curve.title for curve in profiles[0].curves]
     columns = (Column("method"), Column("ticket"), *(Column(name, "number") for name in names))
@@ -231,11 +230,11 @@ def _recovery(profiles: Sequence[RetentionProfile], gallery: Gallery) -> Html:
         "figure",
         element("h3", "What training again brings back"),
         element("p", "Kept above chance of each ability: as it was pruned → after training on text.", class_="lead"),
-        gallery.table(Table.of(title, columns, rows), "ability-recovery"),
+        registry.table(Table.of(title, columns, rows), "ability-recovery"),
     )
 
 
-def _tickets(profiles: Sequence[RetentionProfile], gallery: Gallery) -> Html:
+def _tickets(profiles: Sequence[RetentionProfile], registry: FigureRegistry) -> Html:
     names = [curve.title for curve in profiles[0].curves]
     columns = (
         *(Column(name) for name in ("method", "ticket", "stage")),
@@ -244,16 +243,16 @@ def _tickets(profiles: Sequence[RetentionProfile], gallery: Gallery) -> Html:
     rows = []
     for profile in profiles:
         for number, ticket in enumerate(profile.curves[0].tickets):
-            kept = [_share(curve.tickets[number].kept) for curve in profile.curves]
+            kept = [_share(curve.tickets[number].retained) for curve in profile.curves]
             scored = ticket.scored
             rows.append((METHOD_TITLES[profile.method], TICKET_TITLES[scored.ticket], scored.stage, *kept))
     if not rows:
         return Html("")
-    table = gallery.table(Table.of("What tickets keep of each ability", columns, rows), "ability-tickets")
+    table = registry.table(Table.of("What tickets keep of each ability", columns, rows), "ability-tickets")
     return element("details", element("summary", "What good, random and bad tickets keep of each ability"), table)
 
 
-def _raw(profiles: Sequence[RetentionProfile], gallery: Gallery) -> Html:
+def _raw(profiles: Sequence[RetentionProfile], registry: FigureRegistry) -> Html:
     """The numbers behind the curves."""
     columns = (
         Column("method"),
@@ -264,14 +263,14 @@ def _raw(profiles: Sequence[RetentionProfile], gallery: Gallery) -> Html:
         (
             METHOD_TITLES[profile.method],
             curve.title,
-            figures.share(point.sparsity),
-            figures.score(point.kept.raw),
-            f"{figures.score(point.kept.raw_low)} to {figures.score(point.kept.raw_high)}",
-            _share(point.kept),
+            number_format.share(point.sparsity),
+            number_format.score(point.retained.raw),
+            f"{number_format.score(point.retained.raw_low)} to {number_format.score(point.retained.raw_high)}",
+            _share(point.retained),
         )
         for profile in profiles
         for curve in profile.curves
         for point in curve.points
     ]
-    table = gallery.table(Table.of("Abilities along every search", columns, rows, style="seeds"), "abilities")
+    table = registry.table(Table.of("Abilities along every search", columns, rows, style="seeds"), "abilities")
     return element("details", element("summary", "The numbers behind the curves"), table)

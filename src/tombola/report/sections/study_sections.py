@@ -7,16 +7,15 @@ from dataclasses import replace
 from tombola.analysis.agreement.survival import SiteSurvival
 from tombola.architectures.layer_names import Places
 from tombola.metrics.scores import metric_title
-from tombola.report import charts
-from tombola.report import number_format as figures
-from tombola.report.chance import kinds_of
-from tombola.report.charts.vega import Picture
-from tombola.report.html.figure_registry import Gallery
+from tombola.report import charts, number_format
+from tombola.report.charts.vega import AnyChart
+from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import beside, figure, section
 from tombola.report.html.markup import Html, join
 from tombola.report.labels import KIND_TITLES, METHOD_TITLES, SITE_NAMES, and_words
+from tombola.report.null_distributions import kinds_of
 from tombola.report.published import PublishedRow, published
-from tombola.report.sections import captions as sentences
+from tombola.report.sections import captions
 from tombola.report.sections.agreement import agreement
 from tombola.report.sections.attention import attention
 from tombola.report.sections.generated_images import drawings
@@ -25,7 +24,7 @@ from tombola.report.sections.neurons_vs_mlps import about_finer, finer, finer_ta
 from tombola.report.sections.random_tickets import random_tickets
 from tombola.report.sections.representations import representations
 from tombola.report.sections.retention import retention
-from tombola.report.sections.text_generation import writing
+from tombola.report.sections.text_generation import text_generation
 from tombola.report.study_data import Record
 from tombola.report.summary import Summary
 from tombola.tickets.pruning_methods import METHODS, in_words
@@ -35,12 +34,12 @@ _LIKE = dict(zip(SUPER_TICKETS, ("good", "random", "bad"), strict=True))
 """Tickets of super-survivors take the names and colours of those of the good ticket's size."""
 
 
-def pictures(record: Record, gallery: Gallery) -> list[Html]:
+def pictures(record: Record, registry: FigureRegistry) -> list[Html]:
     """Every section that the study has data for, in the page's order."""
     sections = (
         retention,
         drawings,
-        writing,
+        text_generation,
         _searches,
         _tickets,
         _finer,
@@ -55,10 +54,10 @@ def pictures(record: Record, gallery: Gallery) -> list[Html]:
         _importance,
         _published,
     )
-    return [html for section in sections if (html := section(record, gallery)) is not None]
+    return [html for section in sections if (html := section(record, registry)) is not None]
 
 
-def _searches(record: Record, gallery: Gallery) -> Html | None:
+def _searches(record: Record, registry: FigureRegistry) -> Html | None:
     found = []
     for method in METHODS:
         searches = record.searches(method)
@@ -77,8 +76,8 @@ def _searches(record: Record, gallery: Gallery) -> Html | None:
             higher_is_better=record.higher_is_better,
         )
         label = f"{metric_title(record.metric)} against sparsity while pruning {in_words(method)}"
-        plot = gallery.plot(chart, f"search-{_slug(method)}", label)
-        caption = f"{sentences.about_search(record, searches)}{sentences.about_random_curve(record, searches, random)}"
+        plot = registry.plot(chart, f"search-{_slug(method)}", label)
+        caption = f"{captions.about_search(record, searches)}{captions.about_random_curve(record, searches, random)}"
         found.append(figure(METHOD_TITLES[method], caption, plot))
     if not found:
         return None
@@ -87,7 +86,7 @@ def _searches(record: Record, gallery: Gallery) -> Html | None:
     return section("How far each search could go", beside(*found), lead=lead)
 
 
-def _tickets(record: Record, gallery: Gallery) -> Html | None:
+def _tickets(record: Record, registry: FigureRegistry) -> Html | None:
     found = []
     for method in record.methods:
         tickets = [one for one in record.summaries if one.method == method and one.ticket in TICKETS]
@@ -101,8 +100,8 @@ def _tickets(record: Record, gallery: Gallery) -> Html | None:
             record.higher_is_better,
         )
         label = f"{metric_title(record.metric)} of the tickets of {in_words(method)}, pruned and retrained"
-        plot = gallery.plot(chart, f"tickets-{_slug(method)}", label)
-        found.append(figure(METHOD_TITLES[method], sentences.about_tickets(record, method), plot))
+        plot = registry.plot(chart, f"tickets-{_slug(method)}", label)
+        found.append(figure(METHOD_TITLES[method], captions.about_tickets(record, method), plot))
     if not found:
         return None
     spread = (
@@ -114,7 +113,7 @@ def _tickets(record: Record, gallery: Gallery) -> Html | None:
     return section("Good tickets against random and bad ones", beside(*found), lead=lead)
 
 
-def _finer(record: Record, gallery: Gallery) -> Html | None:
+def _finer(record: Record, registry: FigureRegistry) -> Html | None:
     found = []
     for one in finer(record):
         metric = metric_title(record.metric)
@@ -124,28 +123,28 @@ def _finer(record: Record, gallery: Gallery) -> Html | None:
             floors = [record.floor(search.full.score) for search in searches[0]]
             chart = charts.finer_curves(searches[0], searches[1], floors, record.threshold, metric)
             label = f"{metric} against sparsity for {in_words(one.coarse)} and for {in_words(one.fine)}"
-            plots.append(gallery.plot(chart, f"finer-{_slug(one.fine)}", label))
+            plots.append(registry.plot(chart, f"finer-{_slug(one.fine)}", label))
         caption = about_finer(one, record.higher_is_better)
-        table = gallery.table(finer_table(one, metric), f"finer-{_slug(one.fine)}")
+        table = registry.table(finer_table(one, metric), f"finer-{_slug(one.fine)}")
         found.append(join(figure("", caption, *plots), table))
     if not found:
         return None
     block = record.facts.inside("config").get("neuron_block", int)
-    blocks = f"blocks of {figures.plural(block, 'neuron')}" if block else "blocks of neurons"
+    blocks = f"blocks of {number_format.plural(block, 'neuron')}" if block else "blocks of neurons"
     lead = (
         f"One search takes whole MLPs, the other {blocks}; both stop at {100 * record.threshold:g} % of the full score."
     )
     return section("What pruning neurons buys", *found, lead=lead)
 
 
-def _survival(record: Record, gallery: Gallery) -> Html | None:
+def _survival(record: Record, registry: FigureRegistry) -> Html | None:
     if not record.survival:
         return None
     found = []
     for survival in record.survival:
         title = KIND_TITLES[survival.kind] if len(record.survival) > 1 else ""
-        caption = sentences.about_survival(survival, record.places)
-        plots = _survivors(survival, record.places, gallery)
+        caption = captions.about_survival(survival, record.places)
+        plots = _survivors(survival, record.places, registry)
         found.append(figure(title, caption, *plots, layout="wide-narrow" if len(plots) > 1 else ""))
     shown = [kind for kind in SITE_NAMES if any(kind in one.sites for one in record.survival)]
     kinds = and_words([in_words(kind) for kind in shown])
@@ -157,41 +156,41 @@ def _survival(record: Record, gallery: Gallery) -> Html | None:
     )
 
 
-def _survivors(survival: SiteSurvival, places: Places, gallery: Gallery) -> list[Html]:
+def _survivors(survival: SiteSurvival, places: Places, registry: FigureRegistry) -> list[Html]:
     """The plots of one kind of ticket: heads with their MLP or the share of its neurons beside them; channels."""
     kept, name = kinds_in_words(survival.kind), f"survivors-{_slug(survival.kind)}"
     if "heads" in survival.sites:
         grid = charts.survival_grid(survival, places)
         plots = [
-            gallery.plot(
+            registry.plot(
                 grid,
                 name,
                 f"{'Heads' if 'neurons' in kept else KIND_TITLES[survival.kind]} that survive in the good ticket",
             )
         ]
     elif "mlps" in survival.sites:
-        plots = [gallery.plot(charts.survival_strip(survival, places), name, "MLPs that survive in the good ticket")]
+        plots = [registry.plot(charts.survival_strip(survival, places), name, "MLPs that survive in the good ticket")]
     else:
         plots = []
     if "neurons" in survival.sites:
         bars = charts.neuron_bars(survival.sites["neurons"], survival.seeds, places)
-        plots.append(gallery.plot(bars, f"{name}-shares", "Share of every MLP's neurons that survives"))
+        plots.append(registry.plot(bars, f"{name}-shares", "Share of every MLP's neurons that survives"))
     if "channels" in survival.sites:
         grid = charts.channel_grid(survival, places)
-        plots.append(gallery.plot(grid, f"{name}-groups", "Groups of channels that survive in the good ticket"))
+        plots.append(registry.plot(grid, f"{name}-groups", "Groups of channels that survive in the good ticket"))
     return plots
 
 
-def _agreement(record: Record, gallery: Gallery) -> Html | None:
+def _agreement(record: Record, registry: FigureRegistry) -> Html | None:
     comparison = record.comparison
     if comparison is None:
         return None
     found = [one for kind in TICKET_KINDS for one in kinds_of(comparison, kind) if one.task]
     # A study has one task, whose name every line would repeat.
-    return agreement(found, gallery)
+    return agreement(found, registry)
 
 
-def _super_survivors(record: Record, gallery: Gallery) -> Html | None:
+def _super_survivors(record: Record, registry: FigureRegistry) -> Html | None:
     found = []
     for method in record.methods:
         tickets = [one for one in record.summaries if one.method == method and one.ticket in SUPER_TICKETS]
@@ -205,8 +204,8 @@ def _super_survivors(record: Record, gallery: Gallery) -> Html | None:
             record.higher_is_better,
         )
         label = f"{metric_title(record.metric)} of the super-survivors of {in_words(method)}, pruned and retrained"
-        plot = gallery.plot(chart, f"super-survivors-{_slug(method)}", label)
-        found.append(figure(METHOD_TITLES[method], sentences.about_super_survivors(record, method), plot))
+        plot = registry.plot(chart, f"super-survivors-{_slug(method)}", label)
+        found.append(figure(METHOD_TITLES[method], captions.about_super_survivors(record, method), plot))
     if not found:
         return None
     lead = (
@@ -216,53 +215,53 @@ def _super_survivors(record: Record, gallery: Gallery) -> Html | None:
     return section("What the super-survivors can do", beside(*found), lead=lead)
 
 
-def _density(record: Record, gallery: Gallery) -> Html | None:
+def _density(record: Record, registry: FigureRegistry) -> Html | None:
     if not record.density:
         return None
-    plot = gallery.plot(
+    plot = registry.plot(
         charts.density_grid(record.density, record.density_deviations, record.places),
         "density",
         "Share of surviving weights in every matrix",
     )
     return section(
         "Where the surviving weights lie",
-        figure("", sentences.about_density(record.density, record.places), plot),
+        figure("", captions.about_density(record.density, record.places), plot),
         lead="The good ticket of weights: percentage of each matrix that survives"
         + (", with its standard deviation over seeds." if record.seeds > 1 else "."),
     )
 
 
-def _importance(record: Record, gallery: Gallery) -> Html | None:
+def _importance(record: Record, registry: FigureRegistry) -> Html | None:
     kinds = {kind: rows for kind in SITE_NAMES if (rows := record.importance(kind)[0])}
     if not kinds:
         return None
     plots, places = [], record.places
     if "heads" in kinds:
         names = [places.attention(row) for row in range(len(kinds["heads"]))]
-        chart: Picture = charts.importance_grid(kinds["heads"], names)
-        plots.append(gallery.plot(chart, "importance-heads", "Importance of every head"))
+        chart: AnyChart = charts.importance_grid(kinds["heads"], names)
+        plots.append(registry.plot(chart, "importance-heads", "Importance of every head"))
     if "mlps" in kinds:
         chart = charts.mlp_bars([value for (value,) in kinds["mlps"]], places)
-        plots.append(gallery.plot(chart, "importance-mlps", "Importance of every MLP"))
+        plots.append(registry.plot(chart, "importance-mlps", "Importance of every MLP"))
     if "neurons" in kinds:
         chart = charts.neuron_boxes(kinds["neurons"], places)
-        plots.append(gallery.plot(chart, "importance-neurons", "Importance of the blocks of neurons of every MLP"))
+        plots.append(registry.plot(chart, "importance-neurons", "Importance of the blocks of neurons of every MLP"))
     if "channels" in kinds:
         names = [places.residual(row) for row in range(len(kinds["channels"]))]
         chart = charts.importance_grid(kinds["channels"], names, "group", "groups of channels")
-        plots.append(gallery.plot(chart, "importance-channels", "Importance of every group of channels"))
+        plots.append(registry.plot(chart, "importance-channels", "Importance of every group of channels"))
     seeds = max(record.importance(kind)[1] for kind in kinds)
     return section(
         "How important every site is",
         figure(
-            "", sentences.about_importance(kinds, seeds, places), *plots, layout="wide-narrow" if len(plots) > 1 else ""
+            "", captions.about_importance(kinds, seeds, places), *plots, layout="wide-narrow" if len(plots) > 1 else ""
         ),
         lead="In the full model, before the first cut: how much the loss of single examples would feel a small change "
         "of the site's gate.",
     )
 
 
-def _published(record: Record, gallery: Gallery) -> Html | None:
+def _published(record: Record, registry: FigureRegistry) -> Html | None:
     paper = published()
     rows = paper.task(record.glue) if record.glue else ()
     found = []
@@ -272,8 +271,8 @@ def _published(record: Record, gallery: Gallery) -> Html | None:
             continue
         chart = charts.beside_published(pairs, metric_title(record.metric))
         label = f"{metric_title(record.metric)} of this study and of the paper, pruning {in_words(method)}"
-        plot = gallery.plot(chart, f"published-{_slug(method)}", label)
-        caption = sentences.about_published(record, pairs, paper.model)
+        plot = registry.plot(chart, f"published-{_slug(method)}", label)
+        caption = captions.about_published(record, pairs, paper.model)
         found.append(figure(METHOD_TITLES[method], caption, plot))
     if not found:
         return None

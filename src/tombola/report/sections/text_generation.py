@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from tombola.analysis.generation_profile import Author, WritingProfile
-from tombola.report import number_format as figures
-from tombola.report.html.figure_registry import Gallery
+from tombola.analysis.generation_profile import GeneratingModel, GenerationProfile
+from tombola.report import number_format
+from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import section
 from tombola.report.html.markup import Html, element, join
 from tombola.report.labels import METHOD_TITLES, TICKET_TITLES
@@ -14,49 +14,50 @@ from tombola.report.tables.table import Block, Body, Column, Table
 PROMPTS = 4
 """Beginnings that are shown with what the models made of them; the numbers are of all."""
 
-Works = Sequence[tuple[str, WritingProfile]]
+GenerationProfiles = Sequence[tuple[str, GenerationProfile]]
 
 
-def writing(record: Record, gallery: Gallery) -> Html | None:
+def text_generation(record: Record, registry: FigureRegistry) -> Html | None:
     """The section; None where nobody was asked to write."""
-    full, works = read_works(record)
-    if not works:
+    full, profiles = read_generation_profiles(record)
+    if not profiles:
         return None
-    sampling, prompts = works[0][1].sampling, works[0][1].prompts
+    settings, prompts = profiles[0][1].settings, profiles[0][1].prompts
     lead = (
-        f"{len(prompts)} beginnings of stories, each continued {figures.plural(sampling.each, 'time')} by up to "
-        f"{sampling.tokens} tokens (temperature {sampling.temperature:g}, the most probable {100 * sampling.top_p:g} "
-        "%), with the same random numbers for all models. Variety is the share of different 1-, 2- and 3-grams, "
-        "repetition that of 4-grams that a text had before. Perplexity is that of the full model, which finds noise "
-        "surprising and babble not: it says little without repetition."
+        f"{len(prompts)} beginnings of stories, each continued {number_format.plural(settings.continuations, 'time')} "
+        "by up "
+        f"to {settings.max_new_tokens} tokens (temperature {settings.temperature:g}, the most probable "
+        f"{100 * settings.top_p:g} %), with the same random numbers for all models. Variety is the share of "
+        "different 1-, 2- and 3-grams, repetition that of 4-grams that a text had before. Perplexity is that of the "
+        "full model, which finds noise surprising and babble not: it says little without repetition."
     )
-    shown = [_side_by_side(method, profile, full) for method, profile in works]
-    return section("What it writes", gallery.table(_table(full, works), "writing"), join(*shown), lead=lead)
+    shown = [_side_by_side(method, profile, full) for method, profile in profiles]
+    return section("What it writes", registry.table(_table(full, profiles), "text-generation"), join(*shown), lead=lead)
 
 
-def read_works(record: Record) -> tuple[Author | None, Works]:
+def read_generation_profiles(record: Record) -> tuple[GeneratingModel | None, GenerationProfiles]:
     """The full model, and the profile of every method that has one. Of several seeds the first."""
-    full, works = None, []
+    full, profiles = None, []
     for method in ("", *record.methods):
-        paths = [seed_folder.analysis("writing", method) for seed_folder in record.seed_folders]
+        paths = [seed_folder.analysis("text-generation", method) for seed_folder in record.seed_folders]
         path = next((path for path in paths if path.is_file()), None)
         if path is None:
             continue
-        profile = WritingProfile.read(path)
+        profile = GenerationProfile.read(path)
         if method:
-            works.append((method, profile))
+            profiles.append((method, profile))
         else:
-            full = next(iter(profile.authors), None)
-    return full, works
+            full = next(iter(profile.models), None)
+    return full, profiles
 
 
-def called(author: Author) -> str:
+def called(model: GeneratingModel) -> str:
     """A model in words: `good, retrained`."""
-    title = TICKET_TITLES[author.ticket]
-    return title if author.stage == "none" else f"{title}, {author.stage}"
+    title = TICKET_TITLES[model.ticket]
+    return title if model.stage == "none" else f"{title}, {model.stage}"
 
 
-def _table(full: Author | None, works: Works) -> Table:
+def _table(full: GeneratingModel | None, profiles: GenerationProfiles) -> Table:
     columns = (
         Column("method", "group"),
         Column("model", "head"),
@@ -64,41 +65,41 @@ def _table(full: Author | None, works: Works) -> Table:
         *(Column(name, "number") for name in ("tokens", "ended", "perplexity")),
     )
     bodies = [] if full is None else [Body((_line(full),), "")]
-    bodies += [Body(tuple(map(_line, profile.authors)), METHOD_TITLES[method]) for method, profile in works]
+    bodies += [Body(tuple(map(_line, profile.models)), METHOD_TITLES[method]) for method, profile in profiles]
     return Table("What the full model and tickets write, in numbers", columns, tuple(bodies))
 
 
-def _line(author: Author) -> Block:
-    found = author.writing
+def _line(model: GeneratingModel) -> Block:
+    found = model.generated
     cells = (
-        figures.share(author.sparsity),
-        *map(figures.score, found.distinct),
-        figures.score(found.repetition),
-        figures.count(found.length),
-        figures.share(found.ended),
-        figures.score(found.perplexity),
+        number_format.share(model.sparsity),
+        *map(number_format.score, found.distinct),
+        number_format.score(found.repetition),
+        number_format.count(found.length),
+        number_format.share(found.ended),
+        number_format.score(found.perplexity),
     )
-    return Block((cells,), (called(author),))
+    return Block((cells,), (called(model),))
 
 
-def _side_by_side(method: str, profile: WritingProfile, full: Author | None) -> Html:
+def _side_by_side(method: str, profile: GenerationProfile, full: GeneratingModel | None) -> Html:
     """The first continuation of some prompts by each model."""
-    authors = [*([] if full is None else [full]), *profile.authors]
+    models = [*([] if full is None else [full]), *profile.models]
     parts = []
     for number, prompt in enumerate(profile.prompts[:PROMPTS]):
-        cards = (_card(author, prompt, number * profile.sampling.each) for author in authors)
+        cards = (_card(model, prompt, number * profile.settings.continuations) for model in models)
         parts.append(element("div", *cards, class_="written"))
     summary = f"{METHOD_TITLES[method]}: the same beginnings, continued by the full model and by tickets"
     return element("details", element("summary", summary), *parts)
 
 
-def _card(author: Author, prompt: str, number: int) -> Html:
-    texts = author.writing.texts
+def _card(model: GeneratingModel, prompt: str, number: int) -> Html:
+    texts = model.generated.texts
     rest = texts[number] if number < len(texts) else ""
     # What broke, or ended at once, has nothing to show; the text is the model's own and may be anything.
     text = rest if rest.strip() else "(nothing)"
     return element(
         "article",
-        element("h4", called(author)),
+        element("h4", called(model)),
         element("p", element("strong", prompt), " ", text),
     )

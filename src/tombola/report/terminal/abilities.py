@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.sections.retention import read_profiles, recoveries, recovery_in_words
 from tombola.report.study_data import read_record
 
@@ -25,11 +25,13 @@ def abilities_table(folder: Path) -> Table | None:
     curves = profiles[0].curves
     for curve in curves:
         found.add_column(curve.title, justify="right")
-    raw = [f"{figures.score(curve.full)}" + ("" if curve.learned else " (chance)") for curve in curves]
+    raw = [f"{number_format.score(curve.full)}" + ("" if curve.learned else " (chance)") for curve in curves]
     found.add_row(*(Text(cell) for cell in ("full model", *raw)), style="bold")
     for profile in profiles:
         # A terminal is narrow.
-        falls = [curve.fall.in_words("{} ({}–{})") if curve.learned else figures.MISSING for curve in profile.curves]
+        falls = [
+            curve.fall.in_words("{} ({}–{})") if curve.learned else number_format.MISSING for curve in profile.curves
+        ]
         found.add_row(*(Text(cell) for cell in (profile.method, *falls)))
     return found
 

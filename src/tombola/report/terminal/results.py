@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tombola.metrics.scores import metric_title
-from tombola.report import number_format as figures
+from tombola.report import number_format
 from tombola.report.summary import SIZES, read_rows, sites_of, summarise
 from tombola.study.results import Row
 from tombola.tickets.pruning_methods import in_words
@@ -35,7 +35,7 @@ def table(source: Path | Sequence[Row]) -> Table:
     found = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", title_justify="left")
     if rows:
         spread = "± standard deviation over seeds" if several else "with its 95 % interval over examples"
-        found.title = Text(f"{metric_title(rows[0].metric)} {spread}, n = {figures.count(rows[0].n)}")
+        found.title = Text(f"{metric_title(rows[0].metric)} {spread}, n = {number_format.count(rows[0].n)}")
     sites = sites_of(rows)
     narrow = len(sites) > _SITES
     sizes = (*sites, *(SIZES[:-1] if narrow else SIZES))
@@ -54,7 +54,7 @@ def table(source: Path | Sequence[Row]) -> Table:
         cells = (
             _SHORT.get(summary.ticket, summary.ticket),
             "" if summary.stage == "none" else summary.stage,
-            figures.score(summary.score),
+            number_format.score(summary.score),
             summary.spread.replace(" to ", "–"),
             *summary.sizes(sizes, short=True),
         )

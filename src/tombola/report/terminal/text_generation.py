@@ -5,20 +5,20 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from tombola.analysis.generation_profile import Author
-from tombola.report import number_format as figures
-from tombola.report.sections.text_generation import read_works
+from tombola.analysis.generation_profile import GeneratingModel
+from tombola.report import number_format
+from tombola.report.sections.text_generation import read_generation_profiles
 from tombola.report.study_data import read_record
 
 
-def writing_table(folder: Path) -> Table | None:
+def generation_table(folder: Path) -> Table | None:
     """A line for each model; None where nobody was asked to write.
 
     Args:
         folder: of the study.
     """
-    full, works = read_works(read_record(folder))
-    if not works:
+    full, profiles = read_generation_profiles(read_record(folder))
+    if not profiles:
         return None
     found = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", title_justify="left")
     found.title = Text("What is written: variety, repetition, tokens, perplexity under the full model")
@@ -28,21 +28,21 @@ def writing_table(folder: Path) -> Table | None:
         found.add_column(name, justify="right")
     if full is not None:
         found.add_row(*_cells("full model", full), style="bold")
-    for method, profile in works:
-        for author in profile.authors:
-            found.add_row(*_cells(method, author))
+    for method, profile in profiles:
+        for model in profile.models:
+            found.add_row(*_cells(method, model))
     return found
 
 
-def _cells(name: str, author: Author) -> tuple[Text, ...]:
-    whole, work = author.stage == "none", author.writing
+def _cells(name: str, model: GeneratingModel) -> tuple[Text, ...]:
+    whole, generated = model.stage == "none", model.generated
     cells = (
         name,
-        "" if whole else author.ticket,
-        "" if whole else author.stage,
-        figures.score(work.distinct[1]),
-        figures.score(work.repetition),
-        figures.count(work.length),
-        figures.score(work.perplexity),
+        "" if whole else model.ticket,
+        "" if whole else model.stage,
+        number_format.score(generated.distinct[1]),
+        number_format.score(generated.repetition),
+        number_format.count(generated.length),
+        number_format.score(generated.perplexity),
     )
     return tuple(Text(cell) for cell in cells)

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from tombola.checkpoints import denoisers
-from tombola.foundations import resources as machine
+from tombola.foundations import resources
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.base import rows_held_out
 from tombola.tasks.images.conditioning import images_of, load_conditioning
@@ -240,7 +240,7 @@ def _pixels(path: Path, channels: int, size: int | None) -> NDArray[np.uint8]:
 
 def _check_memory(needed: int, count: int, size: tuple[int, int]) -> None:
     # Half for all the rest: features, the network, its gradients.
-    if needed > machine.memory() / 2:
+    if needed > resources.memory() / 2:
         raise TombolaError(
             f"{count:,} images of {size[0]} x {size[1]} pixels take {needed / 1e9:.1f} GB, more than half of this "
             "machine's memory; give fewer, or smaller ones by --image-size"

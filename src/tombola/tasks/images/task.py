@@ -68,8 +68,8 @@ class ImageTask(Task):
         features: the space in which images are compared.
         schedule: the noise; by default 1,000 steps of the cosine schedule, and the model predicts the noise.
         steps: of the sampler, an image.
-        studio: what stands around the denoiser: by default nothing, for one of pixels. Latents are made of a split when
-            it is first needed.
+        conditioning: what stands around the denoiser: by default nothing, for one of pixels. Latents are made of a
+            split when it is first needed.
         device: where they are made.
         levels: timesteps at which the loss of a held-out image is taken, one in each equal part of the schedule.
         train_rows, dev_rows: use a seeded sample of so many images; None for all.

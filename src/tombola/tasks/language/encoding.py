@@ -13,7 +13,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.item import Item
 from tombola.tasks.language.lm_eval_encoding import harness_items
-from tombola.tasks.language.prefix_tree import Tokens, common
+from tombola.tasks.language.prefix_tree import Tokens, shared_prefix_length
 
 
 class Encoder:
@@ -98,10 +98,10 @@ class Encoder:
             for choice in example.choices:
                 whole = tokens[context + choice]
                 sequences.append((*self._bos, *whole))
-                given.append(len(self._bos) + (common([tokens[context], whole]) if context else 0))
+                given.append(len(self._bos) + (shared_prefix_length([tokens[context], whole]) if context else 0))
         if len(sequences) > 1 and not example.context and not ability.per_character:
             # What all sentences begin with adds the same to each.
-            given = [common(sequences)] * len(sequences)
+            given = [shared_prefix_length(sequences)] * len(sequences)
         divisors = tuple(
             float(max(1, len(choice.strip()))) if ability.per_character else 1.0 for choice in example.choices
         )

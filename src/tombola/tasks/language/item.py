@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from tombola.tasks.language.prefix_tree import Tokens, Tree, grow
+from tombola.tasks.language.prefix_tree import PrefixTree, Tokens, build_prefix_tree
 
 Rule = Literal["choice", "exact", "text"]
 RULES: tuple[Rule, ...] = ("choice", "exact", "text")
@@ -49,11 +49,13 @@ class Item:
         return max(0, len(self.sequences[self.gold]) - max(1, self.given[self.gold]))
 
     @cached_property
-    def tree(self) -> Tree:
+    def tree(self) -> PrefixTree:
         """Its sequences with what they share there once."""
-        return grow(self.sequences, self.given)
+        return build_prefix_tree(self.sequences, self.given)
 
     @cached_property
-    def rows(self) -> tuple[Tree, ...]:
+    def rows(self) -> tuple[PrefixTree, ...]:
         """Its sequences one by one."""
-        return tuple(grow([tokens], [given]) for tokens, given in zip(self.sequences, self.given, strict=True))
+        return tuple(
+            build_prefix_tree([tokens], [given]) for tokens, given in zip(self.sequences, self.given, strict=True)
+        )

@@ -14,7 +14,7 @@ from tombola.architectures.parameters import device_of
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.language.item import Item
 from tombola.tasks.language.packing import mask, pack
-from tombola.tasks.language.prefix_sharing import LONGEST, together
+from tombola.tasks.language.prefix_sharing import LONGEST, packed_row_of
 
 LOGITS_AT_ONCE = 2**26
 """Logits that are there at once: 256 MiB in fp32, whatever the batch."""
@@ -145,7 +145,7 @@ def causal(model: nn.Module) -> None:
 
 def _sums(model: nn.Module, items: Sequence[Item], reading: Reading) -> Tensor:
     """The log-probability of each sequence of items, which are one row where trees are read, fp64 on the CPU."""
-    packed_rows = [together(items, range(len(items)))] if reading.trees else None
+    packed_rows = [packed_row_of(items, range(len(items)))] if reading.trees else None
     packed = pack(items, trees=reading.trees, packed_rows=packed_rows)
     inputs = {name: tensor.to(device_of(model)) for name, tensor in packed.items()}
     training = model.training

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tombola.tasks.language.item import RULES, Item
-from tombola.tasks.language.prefix_sharing import PackedRow, apart
-from tombola.tasks.language.prefix_tree import EMPTY
+from tombola.tasks.language.prefix_sharing import PackedRow, separate_rows
+from tombola.tasks.language.prefix_tree import EMPTY_TREE
 
 
 def pack(items: Sequence[Item], *, trees: bool, packed_rows: Sequence[PackedRow] | None = None) -> dict[str, Tensor]:
@@ -19,7 +19,7 @@ def pack(items: Sequence[Item], *, trees: bool, packed_rows: Sequence[PackedRow]
         items: the batch.
         trees: one row an item; otherwise each item has as many rows as the one with most sequences, one after another,
             so that a gate for each item still finds its rows.
-        groves: rows of one or several items each, by their numbers in `items`; only of trees, and without gates.
+        packed_rows: rows of one or several items each, by their numbers in `items`; only of trees, and without gates.
 
     Returns:
         `input_ids` int64 [rows, length], padded with 0 at the end; `positions` and `ends` int64 [rows, length], only
@@ -38,14 +38,14 @@ def pack(items: Sequence[Item], *, trees: bool, packed_rows: Sequence[PackedRow]
     if trees:
         rows = [
             (packed.tree, np.concatenate([slots[number] for number in packed.items]))
-            for packed in packed_rows or apart(items)
+            for packed in packed_rows or separate_rows(items)
         ]
     else:
         each = max(len(item.rows) for item in items)
         rows = [
             (tree, slots[number][sequence : sequence + 1])
             for number, item in enumerate(items)
-            for sequence, tree in enumerate((*item.rows, *[EMPTY] * (each - len(item.rows))))
+            for sequence, tree in enumerate((*item.rows, *[EMPTY_TREE] * (each - len(item.rows))))
         ]
     length = max(len(tree) for tree, _ in rows)
     shape = (len(rows), length)
@@ -58,21 +58,21 @@ def pack(items: Sequence[Item], *, trees: bool, packed_rows: Sequence[PackedRow]
         ids[row, : len(tree)] = tree.tokens
         positions[row, : len(tree)] = tree.depths
         ends[row, : len(tree)] = tree.ends
-        edge.append(tree.members[:, 1] + edges)
+        edge.append(tree.sequence_edges[:, 1] + edges)
         edges += len(tree.at)
     arrays = {
         "input_ids": ids,
         "at": np.concatenate([tree.at + row * length for row, (tree, _) in enumerate(rows)]),
         "predicted": np.concatenate([tree.predicted for tree, _ in rows]),
         "edge": np.concatenate(edge),
-        "slot": np.concatenate([of_sequences[tree.members[:, 0]] for tree, of_sequences in rows]),
+        "slot": np.concatenate([of_sequences[tree.sequence_edges[:, 0]] for tree, of_sequences in rows]),
         "divisors": divisors,
         "rules": np.array([RULES.index(item.rule) for item in items], np.int64),
         "counts": np.array([item.scored for item in items], np.int64),
     }
     if exact := [number for number, item in enumerate(items) if item.rule == "exact"]:
         arrays["exact"] = np.array(exact, np.int64)
-    if not all(tree.path for tree, _ in rows):
+    if not all(tree.is_path for tree, _ in rows):
         arrays |= {"positions": positions, "ends": ends}
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tombola.tasks.language.item import Item
-from tombola.tasks.language.prefix_tree import Tree, common, grow
+from tombola.tasks.language.prefix_tree import PrefixTree, build_prefix_tree, shared_prefix_length
 
 _WORTH = 3000
 """Scores of attention that cost as much as all else that a token asks of a model: 6 x hidden size in a classical layer
@@ -28,15 +28,15 @@ class PackedRow:
     """
 
     items: tuple[int, ...]
-    tree: Tree
+    tree: PrefixTree
 
 
-def apart(items: Sequence[Item]) -> list[PackedRow]:
+def separate_rows(items: Sequence[Item]) -> list[PackedRow]:
     """A row for each item."""
     return [PackedRow((number,), item.tree) for number, item in enumerate(items)]
 
 
-def in_order(packed_rows: Sequence[PackedRow]) -> list[PackedRow]:
+def renumbered(packed_rows: Sequence[PackedRow]) -> list[PackedRow]:
     """The same rows, by the places of their items in a batch that has them one after another."""
     found, begin = [], 0
     for packed_row in packed_rows:
@@ -46,12 +46,14 @@ def in_order(packed_rows: Sequence[PackedRow]) -> list[PackedRow]:
     return found
 
 
-def together(items: Sequence[Item], numbers: Sequence[int]) -> PackedRow:
+def packed_row_of(items: Sequence[Item], numbers: Sequence[int]) -> PackedRow:
     """The row of the items of these numbers, whether it saves anything or not."""
     if len(numbers) == 1:
         return PackedRow(tuple(numbers), items[numbers[0]].tree)
     sequences = [tokens for number in numbers for tokens in items[number].sequences]
-    return PackedRow(tuple(numbers), grow(sequences, [given for number in numbers for given in items[number].given]))
+    return PackedRow(
+        tuple(numbers), build_prefix_tree(sequences, [given for number in numbers for given in items[number].given])
+    )
 
 
 def pack_by_prefix(items: Sequence[Item], most: int, window: int | None = None) -> list[PackedRow]:
@@ -73,13 +75,13 @@ def pack_by_prefix(items: Sequence[Item], most: int, window: int | None = None) 
     for number in sorted({*range(len(items))} - texts, key=lambda one: (items[one].sequences, one)):
         item, size = items[number], len(items[number].tree)
         if row:
-            shared = common([*items[row[-1]].sequences, *item.sequences])
+            shared = shared_prefix_length([*items[row[-1]].sequences, *item.sequences])
             dear = shared * _WORTH < 2 * nodes * (size - shared)
             if len(row) == most or nodes + size - shared > longest or dear:
-                found.append(together(items, row))
+                found.append(packed_row_of(items, row))
                 row, nodes = [], 0
             else:
                 size -= shared
         row.append(number)
         nodes += size
-    return [*found, *([together(items, row)] if row else [])]
+    return [*found, *([packed_row_of(items, row)] if row else [])]

@@ -18,7 +18,7 @@ Array = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Tree:
+class PrefixTree:
     """Nodes in depth-first order, and the predictions that are asked of them.
 
     Attributes:
@@ -28,7 +28,7 @@ class Tree:
             stands for where k <= q < ends[k].
         at: int64 [edges], the node that predicts; every edge is there once, however many sequences need it.
         predicted: int64 [edges], the token whose log-probability is asked for.
-        members: int64 [pairs, 2], (sequence, edge): the edges whose log-probabilities add up to a sequence's.
+        sequence_edges: int64 [pairs, 2], (sequence, edge): the edges whose log-probabilities add up to a sequence's.
     """
 
     tokens: Array
@@ -36,23 +36,23 @@ class Tree:
     ends: Array
     at: Array
     predicted: Array
-    members: Array
+    sequence_edges: Array
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     @property
-    def path(self) -> bool:
+    def is_path(self) -> bool:
         """Whether nothing parts, so that plain causal attention is right."""
         return bool((self.ends == len(self)).all())
 
 
 _NONE: Array = np.zeros(0, dtype=np.int64)
-EMPTY = Tree(_NONE, _NONE, _NONE, _NONE, _NONE, np.zeros((0, 2), dtype=np.int64))
+EMPTY_TREE = PrefixTree(_NONE, _NONE, _NONE, _NONE, _NONE, np.zeros((0, 2), dtype=np.int64))
 """No nodes, nothing asked: a row of padding."""
 
 
-def grow(sequences: Sequence[Tokens], given: Sequence[int]) -> Tree:
+def build_prefix_tree(sequences: Sequence[Tokens], given: Sequence[int]) -> PrefixTree:
     """The tree of token sequences.
 
     Args:
@@ -87,7 +87,7 @@ def grow(sequences: Sequence[Tokens], given: Sequence[int]) -> Tree:
         for index in range(max(1, given[number]), len(sequence))
     ]
     at, predicted = _columns(list(edges))
-    return Tree(
+    return PrefixTree(
         np.array([tokens[node] for node in order[1:]], dtype=np.int64),
         np.array(depths[1:], dtype=np.int64) - 1,
         np.array(ends[1:], dtype=np.int64) - 1,
@@ -98,19 +98,19 @@ def grow(sequences: Sequence[Tokens], given: Sequence[int]) -> Tree:
     )
 
 
-def common(sequences: Sequence[Tokens]) -> int:
+def shared_prefix_length(sequences: Sequence[Tokens]) -> int:
     """How many first tokens all sequences share."""
     shortest, longest = min(sequences), max(sequences)
     # What the first and the last in order share, those between them share too.
     return next((i for i, (a, b) in enumerate(zip(shortest, longest, strict=False)) if a != b), len(shortest))
 
 
-def _path(sequence: Tokens, given: int) -> Tree:
+def _path(sequence: Tokens, given: int) -> PrefixTree:
     tokens = np.array(sequence, dtype=np.int64)
     nodes = max(1, len(tokens) - 1)
     at = np.arange(given - 1, len(tokens) - 1)
     members = np.stack([np.zeros_like(at), np.arange(len(at))], axis=1)
-    return Tree(tokens[:nodes], np.arange(nodes), np.full(nodes, nodes), at, tokens[at + 1], members)
+    return PrefixTree(tokens[:nodes], np.arange(nodes), np.full(nodes, nodes), at, tokens[at + 1], members)
 
 
 def _depth_first(children: list[dict[int, int]]) -> tuple[list[int], list[int], list[int]]:

@@ -19,10 +19,10 @@ from transformers import (
 )
 from typing_extensions import override
 
-from tombola.checkpoints import loading as sources
+from tombola.checkpoints import loading
 from tombola.foundations.atomic_files import write_json
 from tombola.foundations.errors import TombolaError
-from tombola.pruning import calibration as windowing
+from tombola.pruning import calibration
 from tombola.subnetworks.recognition import recognise
 from tombola.tasks.base import Batch, Output, Predictions, State, Task
 from tombola.tasks.language.abilities import catalog
@@ -36,9 +36,16 @@ from tombola.tasks.language.encoding import Encoder
 from tombola.tasks.language.item import RULES, Item
 from tombola.tasks.language.log_likelihood import Reading, causal, choose, read, sums
 from tombola.tasks.language.packing import pack
-from tombola.tasks.language.prefix_sharing import PackedRow, apart, in_order, pack_by_prefix
+from tombola.tasks.language.prefix_sharing import PackedRow, pack_by_prefix, renumbered, separate_rows
 from tombola.tasks.language.retention_threshold import RetentionThreshold
-from tombola.tasks.language.text_generation import NOTHING, PROMPTS, NotFiniteError, Sampling, Writing, write
+from tombola.tasks.language.text_generation import (
+    NOTHING,
+    PROMPTS,
+    GeneratedTexts,
+    GenerationSettings,
+    NotFiniteError,
+    generate_texts,
+)
 from tombola.tasks.language.truncation import bounded
 from tombola.tasks.language.unigram_baseline import guess_bits
 from tombola.tasks.text.task import tokenizer_of
@@ -46,7 +53,7 @@ from tombola.tasks.text.task import tokenizer_of
 AUTO = "auto"
 LONGEST = 2048
 """Tokens read at once where the model could read more: the field's length for calibration and perplexity."""
-BATCH_TOKENS = {"dev": 8192, "search": 8192, "train": 8192, "calibration": 2048}
+BATCH_TOKENS = {"dev": 8192, "search": 8192, "train": 8192, "importance": 2048}
 """Tokens of a batch at most, padding included, whatever its number of examples: the activations of a pass must fit, and
 those of a backward pass are kept. Training is not bound by it: its batches are the recipe's."""
 _TOKENS_OF_A_ROW = 64
@@ -71,7 +78,7 @@ class LanguageTask(Task):
     """What a causal language model understands, and the text that it is calibrated and trained on.
 
     Splits: `dev` holds the examples of all abilities that judge, `search` those that are held out to search on, if any
-    are, `train` blocks of text for recovery, `calibration` shorter blocks of the same text, by whose loss the
+    are, `train` blocks of text for recovery, `importance` shorter blocks of the same text, by whose loss the
     importance of sites is measured. Statistics of activations are taken of `calibration_text`.
 
     An output that is not finite counts as failure: a pruned model may well break, and has then understood nothing.
@@ -85,7 +92,7 @@ class LanguageTask(Task):
             ask the weights of `source` (see `tombola.tasks.language.bos_token`).
         source: of the pre-trained model whose weights say what a text begins with; None for the first that is settled.
         train: blocks of the split `train`, as many as the text fills.
-        calibration: the same of the split `calibration`.
+        importance: the same of the split `importance`.
         retain: what must be held: with a name in it, the score is that ability's alone.
         counted: names of the abilities that the score is the mean of; None for all.
         held_out: share of each ability's examples that is held out as the split `search`, so that nothing is chosen on
@@ -119,7 +126,7 @@ class LanguageTask(Task):
         bos_token: str = AUTO,
         source: str | None = None,
         train: Blocks | None = None,
-        calibration: Blocks | None = None,
+        importance: Blocks | None = None,
         retain: RetentionThreshold | None = None,
         counted: Sequence[str] | None = None,
         held_out: float = 0.0,
@@ -145,7 +152,7 @@ class LanguageTask(Task):
         if not any(one.strip() for one in text):
             raise TombolaError("there is no text to calibrate and train on; give a file with text in it")
         self.name, self.title = name, title
-        self.calibration = "calibration"
+        self.importance_split = "importance"
         self.normalise_layers = False
         self.trained = False
         # Each ability's own raw score, for the rows.
@@ -156,10 +163,10 @@ class LanguageTask(Task):
         self.tokenizer = tokenizer
         self.positions = positions
         self._text = tuple(text)
-        train, calibration = train or Blocks(128, LONGEST), calibration or Blocks(128, 128)
+        train, importance = train or Blocks(128, LONGEST), importance or Blocks(128, 128)
         self._blocks = {
             split: Blocks(blocks.count, min(blocks.length, positions))
-            for split, blocks in (("train", train), ("calibration", calibration))
+            for split, blocks in (("train", train), ("importance", importance))
         }
         self._attention = attention
         self._trust_remote_code = trust_remote_code
@@ -201,8 +208,8 @@ class LanguageTask(Task):
             TombolaError: the model or a file cannot be read, or what the class refuses.
         """
         trust = bool(options.get("trust_remote_code", False))
-        path = sources.locate(source)
-        with sources.quiet(), sources.loading(source):
+        path = loading.locate(source)
+        with loading.quiet(), loading.loading(source):
             config = AutoConfig.from_pretrained(path, trust_remote_code=trust)
         _check_kind(source, config)
         if text_file is not None:
@@ -222,7 +229,7 @@ class LanguageTask(Task):
             **options,
         )
 
-    def counting(self, names: Sequence[str]) -> Self:
+    def scored_on(self, names: Sequence[str]) -> Self:
         """The same task, whose score is the mean of these abilities alone: those that the full model has."""
         other = copy.copy(self)
         # What is encoded later is each one's own; what depends on the model is found out by either for itself.
@@ -232,7 +239,7 @@ class LanguageTask(Task):
         return other
 
     @override
-    def judging(self, full: Predictions) -> "LanguageTask":
+    def with_full_model(self, full: Predictions) -> "LanguageTask":
         """The task whose score is the mean of the abilities that a full model with these predictions has."""
         have = learned(measure(self.abilities, full, self.references("dev")))
         if self.retain.ability is not None and self.retain.ability not in have:
@@ -240,7 +247,7 @@ class LanguageTask(Task):
                 f"the full model is at chance in {self.retain.ability}, so that none of it can be retained; name "
                 "another ability"
             )
-        other = self.counting(have)
+        other = self.scored_on(have)
         other.learned = have
         return other
 
@@ -287,14 +294,14 @@ class LanguageTask(Task):
                 for one in self.abilities
             ],
             "train": {"blocks": self._blocks["train"].count, "tokens": self._blocks["train"].length},
-            "calibration": {"blocks": self._blocks["calibration"].count, "tokens": self._blocks["calibration"].length},
+            "importance": {"blocks": self._blocks["importance"].count, "tokens": self._blocks["importance"].length},
         }
 
     @override
     def load(self, source: str, *, seed: int, state: State = "pretrained") -> nn.Module:
-        path = sources.locate(source)
+        path = loading.locate(source)
         options: dict[str, Any] = {"attn_implementation": self._attention, "trust_remote_code": self._trust_remote_code}
-        with sources.quiet(), sources.loading(source), torch.random.fork_rng([]):
+        with loading.quiet(), loading.loading(source), torch.random.fork_rng([]):
             torch.manual_seed(seed)
             config = AutoConfig.from_pretrained(path, trust_remote_code=self._trust_remote_code)
             _check_kind(source, config)
@@ -344,7 +351,7 @@ class LanguageTask(Task):
     @override
     def save(self, model: nn.Module, folder: Path) -> None:
         assert isinstance(model, PreTrainedModel)
-        with sources.quiet():
+        with loading.quiet():
             model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
         if self.bos_token is not None:
@@ -376,17 +383,17 @@ class LanguageTask(Task):
         self.bos_token = found
 
     @override
-    def known(self) -> Mapping[str, Any]:
+    def shared_state(self) -> Mapping[str, Any]:
         return {} if self.bos_token is None else {"bos_token": self.bos_token.facts()}
 
     @override
-    def recall(self, known: Mapping[str, Any]) -> None:
+    def load_shared_state(self, known: Mapping[str, Any]) -> None:
         if "bos_token" in known:
             self.fix_bos_token(BosToken.of(self.tokenizer, known["bos_token"], "the parent's BOS token"))
 
     def _find_bos_token(self, source: str, state: State, model: nn.Module) -> None:
         """The BOS token that does not depend on which model is loaded first."""
-        stored = Path(sources.locate(source)) / BOS_TOKEN_FILE
+        stored = Path(loading.locate(source)) / BOS_TOKEN_FILE
         if state != "init" and stored.is_file():
             # It was found for the model that this one was made of.
             self.fix_bos_token(BosToken.read(self.tokenizer, stored))
@@ -424,7 +431,7 @@ class LanguageTask(Task):
             drawn = np.random.default_rng(shuffle).permutation(len(items))
             groups = [drawn[begin : begin + batch_size] for begin in range(0, len(items), batch_size)]
         elif trees:
-            yield from _batches(items, apart(items), batch_size, BATCH_TOKENS[split])
+            yield from _batches(items, separate_rows(items), batch_size, BATCH_TOKENS[split])
             return
         else:
             shapes = [_Shape(False, len(item.sequences), item.positions, 1) for item in items]
@@ -476,12 +483,12 @@ class LanguageTask(Task):
         return found
 
     @override
-    def writing(
-        self, model: nn.Module, full: nn.Module, sampling: Sampling, prompts: Sequence[str] = PROMPTS
-    ) -> Writing:
+    def generate_texts(
+        self, model: nn.Module, full: nn.Module, settings: GenerationSettings, prompts: Sequence[str] = PROMPTS
+    ) -> GeneratedTexts:
         try:
             bos = self.find_bos_token().token_id
-            return write(model, full, self.tokenizer, bos_token_id=bos, prompts=prompts, sampling=sampling)
+            return generate_texts(model, full, self.tokenizer, bos_token_id=bos, prompts=prompts, settings=settings)
         except NotFiniteError:
             return NOTHING
 
@@ -516,20 +523,20 @@ class LanguageTask(Task):
         return Encoder(self.tokenizer, self.bos_token.token_id, self.positions)
 
     def calibration_text(
-        self, count: int = windowing.SAMPLES, length: int = windowing.SEQUENCE_LENGTH, seed: int = 0
+        self, samples: int = calibration.SAMPLES, sequence_length: int = calibration.SEQUENCE_LENGTH, seed: int = 0
     ) -> list[Tensor]:
         """What a model reads while the sizes of its activations are taken: stretches of the training text, drawn.
 
         Args:
-            count: number of stretches.
-            length: tokens of each, as far as the model's context and the text reach.
+            samples: number of stretches.
+            sequence_length: tokens of each, as far as the model's context and the text reach.
             seed: of the draw.
 
         Returns:
-            `count` batches of token ids, int64 [1, length].
+            `samples` batches of token ids, int64 [1, sequence_length].
         """
         tokens = torch.tensor(self._encoder().stream(self._text), dtype=torch.int64)
-        return windowing.windows(tokens, count, min(length, self.positions, len(tokens)), seed=seed)
+        return calibration.windows(tokens, samples, min(sequence_length, self.positions, len(tokens)), seed=seed)
 
 
 class _Shape(NamedTuple):
@@ -543,12 +550,12 @@ class _Shape(NamedTuple):
 
 def _batches(items: Sequence[Item], packed_rows: Sequence[PackedRow], batch_size: int, cells: int) -> Iterator[Batch]:
     """Items, whose rows are these, in batches."""
-    shapes = [_Shape(not packed.tree.path, 1, len(packed.tree), len(packed.items)) for packed in packed_rows]
+    shapes = [_Shape(not packed.tree.is_path, 1, len(packed.tree), len(packed.items)) for packed in packed_rows]
     for group in _groups(shapes, batch_size, cells):
         chosen = [packed_rows[row] for row in group]
         indices = np.array([number for packed in chosen for number in packed.items], dtype=np.int64)
         of_batch = [items[index] for index in indices]
-        inputs = pack(of_batch, trees=True, packed_rows=in_order(chosen))
+        inputs = pack(of_batch, trees=True, packed_rows=renumbered(chosen))
         yield Batch(indices, inputs, torch.tensor([item.gold for item in of_batch]))
 
 

@@ -59,30 +59,32 @@ class NotFiniteError(TombolaError):
 
 
 @dataclass(frozen=True)
-class Sampling:
+class GenerationSettings:
     """How continuations are sampled.
 
     Attributes:
         seed: of all of them together.
-        tokens: of a continuation at most.
+        max_new_tokens: of a continuation at most.
         temperature: that logits are divided by.
         top_p: share of the probability that is drawn from, from the most probable tokens on (Holtzman et al. 2020).
-        each: continuations of each prompt.
+        continuations: continuations of each prompt.
     """
 
     seed: int = 0
-    tokens: int = 64
+    max_new_tokens: int = 64
     temperature: float = 1.0
     top_p: float = 0.95
-    each: int = 2
+    continuations: int = 2
 
     def __post_init__(self) -> None:
-        if self.tokens < 1 or self.each < 1 or not self.temperature > 0 or not 0 < self.top_p <= 1:
-            raise TombolaError(f"sampling needs tokens, a positive temperature and a share from 0 to 1, not {self}")
+        if self.max_new_tokens < 1 or self.continuations < 1 or not self.temperature > 0 or not 0 < self.top_p <= 1:
+            raise TombolaError(
+                f"generation needs max_new_tokens, continuations and temperature above 0 and top_p to 1, not {self}"
+            )
 
 
 @dataclass(frozen=True)
-class Writing(JsonRecord):
+class GeneratedTexts(JsonRecord):
     """What a model wrote, and how it looks in numbers.
 
     Attributes:
@@ -102,19 +104,19 @@ class Writing(JsonRecord):
     perplexity: float | None
 
 
-NOTHING = Writing((), (0.0, 0.0, 0.0), 0.0, 0.0, 0.0, None)
+NOTHING = GeneratedTexts((), (0.0, 0.0, 0.0), 0.0, 0.0, 0.0, None)
 """What a model writes that gives no probabilities to draw from."""
 
 
-def write(
+def generate_texts(
     model: nn.Module,
     full: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
     *,
     bos_token_id: int | None = None,
     prompts: Sequence[str] = PROMPTS,
-    sampling: Sampling | None = None,
-) -> Writing:
+    settings: GenerationSettings | None = None,
+) -> GeneratedTexts:
     """Let a model continue prompts, and measure what it wrote.
 
     Args:
@@ -123,7 +125,7 @@ def write(
         tokenizer: of both.
         bos_token_id: id of the token before each prompt.
         prompts: what is continued.
-        sampling: how.
+        settings: how.
 
     Raises:
         TombolaError: there are no prompts, the model cannot read one and go on, or it gives no probabilities to draw
@@ -131,23 +133,24 @@ def write(
     """
     if not prompts:
         raise TombolaError("there is nothing to continue; give at least one prompt")
-    sampling = sampling or Sampling()
+    settings = settings or GenerationSettings()
     begun = [_prompt(tokenizer, prompt, bos_token_id) for prompt in prompts]
-    room = positions_of(getattr(model, "config", None))
-    if room is not None and max(map(len, begun)) >= room:
-        raise TombolaError(f"a prompt of {max(map(len, begun))} tokens leaves no room in {room} positions; shorten it")
-    contexts = [ids for ids in begun for _ in range(sampling.each)]
-    chances = np.concatenate([_chances(prompt, sampling) for prompt in prompts])
+    positions = positions_of(getattr(model, "config", None))
+    if positions is not None and max(map(len, begun)) >= positions:
+        longest = max(map(len, begun))
+        raise TombolaError(f"a prompt of {longest} tokens leaves no room in {positions} positions; shorten it")
+    contexts = [ids for ids in begun for _ in range(settings.continuations)]
+    uniforms = np.concatenate([_uniform_numbers(prompt, settings) for prompt in prompts])
     written = [
         rest
         for first in range(0, len(contexts), _ROWS)
-        for rest in _continued(
-            model, contexts[first : first + _ROWS], chances[first : first + _ROWS], tokenizer, sampling, room
+        for rest in _continue(
+            model, contexts[first : first + _ROWS], uniforms[first : first + _ROWS], tokenizer, settings, positions
         )
     ]
     end = tokenizer.eos_token_id
     bare = [[token for token in tokens if token != end] for tokens in written]
-    return Writing(
+    return GeneratedTexts(
         texts=tuple(str(tokenizer.decode(tokens)) for tokens in bare),
         distinct=(distinct(bare, 1), distinct(bare, 2), distinct(bare, 3)),
         repetition=float(np.mean([repetition(tokens) for tokens in bare])),
@@ -178,54 +181,54 @@ def _prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, bos_token_id: int |
     return [*([] if bos_token_id is None else [bos_token_id]), *ids]
 
 
-def _chances(prompt: str, sampling: Sampling) -> NDArray[np.float64]:
+def _uniform_numbers(prompt: str, settings: GenerationSettings) -> NDArray[np.float64]:
     """Numbers from 0 to 1, [continuations, tokens], for one prompt: the same whatever is asked beside it."""
-    drawn = np.random.default_rng([sampling.seed, zlib.crc32(prompt.encode())])
-    return drawn.random((sampling.each, sampling.tokens))
+    drawn = np.random.default_rng([settings.seed, zlib.crc32(prompt.encode())])
+    return drawn.random((settings.continuations, settings.max_new_tokens))
 
 
 class DrawToken(LogitsProcessor):
     """Leaves one token of each row: the one where the row's number falls among the probabilities.
 
     Args:
-        chances: numbers from 0 to 1, [rows, tokens].
+        uniforms: numbers from 0 to 1, [rows, tokens].
         first: length of the prompts.
-        sampling: temperature and share.
+        settings: temperature and share.
     """
 
-    def __init__(self, chances: Tensor, first: int, sampling: Sampling) -> None:
-        self._chances = chances
+    def __init__(self, uniforms: Tensor, first: int, settings: GenerationSettings) -> None:
+        self._uniforms = uniforms
         self._first = first
-        self._sampling = sampling
+        self._settings = settings
 
     @override
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         # Not on a GPU, whose cumulative sums differ from one time to the next.
-        tempered = scores.cpu().to(torch.promote_types(scores.dtype, torch.float32)) / self._sampling.temperature
+        tempered = scores.cpu().to(torch.promote_types(scores.dtype, torch.float32)) / self._settings.temperature
         every = tempered.softmax(-1).double()
         if not every.isfinite().all():
             raise NotFiniteError("the model's probabilities are not finite, so that it cannot write")
         probabilities, order = every.topk(min(LIKELY_TOKENS, every.shape[-1]))
-        if bool((probabilities.sum(-1) < self._sampling.top_p).any()):
+        if bool((probabilities.sum(-1) < self._settings.top_p).any()):
             probabilities, order = every.sort(descending=True)
         before = probabilities.cumsum(-1) - probabilities
         # The fewest that make up the share, the most probable always among them.
-        kept = probabilities.where(before < self._sampling.top_p, 0.0)
+        kept = probabilities.where(before < self._settings.top_p, 0.0)
         ends = kept.cumsum(-1)
-        points = self._chances[:, input_ids.shape[1] - self._first, None] * ends[:, -1:]
+        points = self._uniforms[:, input_ids.shape[1] - self._first, None] * ends[:, -1:]
         # Rounding may put a point beyond the last one.
         last = (kept > 0).sum(-1, keepdim=True) - 1
         chosen = order.gather(-1, torch.searchsorted(ends, points, right=True).minimum(last))
         return torch.full_like(scores, -torch.inf).scatter(-1, chosen.to(scores.device), 0.0)
 
 
-def _continued(
+def _continue(
     model: nn.Module,
     contexts: Sequence[Sequence[int]],
-    chances: NDArray[np.float64],
+    uniforms: NDArray[np.float64],
     tokenizer: PreTrainedTokenizerBase,
-    sampling: Sampling,
-    room: int | None,
+    settings: GenerationSettings,
+    positions: int | None,
 ) -> list[list[int]]:
     """A continuation of each context, up to and with the end token; shorter where the model has no room for more."""
     assert isinstance(model, PreTrainedModel)
@@ -240,11 +243,13 @@ def _continued(
         num_beams=1,
         repetition_penalty=1.0,
         no_repeat_ngram_size=0,
-        max_new_tokens=sampling.tokens if room is None else min(sampling.tokens, room - width),
+        max_new_tokens=settings.max_new_tokens
+        if positions is None
+        else min(settings.max_new_tokens, positions - width),
         eos_token_id=end,
         pad_token_id=pad,
     )
-    draw = DrawToken(torch.tensor(chances), width, sampling)
+    draw = DrawToken(torch.tensor(uniforms), width, settings)
     training = model.training
     model.eval()
     try:

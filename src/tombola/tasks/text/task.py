@@ -18,7 +18,7 @@ from transformers import (
 )
 from typing_extensions import override
 
-from tombola.checkpoints import loading as sources
+from tombola.checkpoints import loading
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import Metric, metric
 from tombola.subnetworks.recognition import recognise
@@ -148,7 +148,7 @@ class TextTask(Task):
 
     @override
     def load(self, source: str, *, seed: int, state: State = "pretrained") -> nn.Module:
-        path = sources.locate(source)
+        path = loading.locate(source)
         classes = self.corpus.classes
         labels: dict[str, Any] = (
             {"num_labels": 1, "problem_type": "regression"}
@@ -159,7 +159,7 @@ class TextTask(Task):
             }
         )
         options: dict[str, Any] = {"attn_implementation": self._attention, "trust_remote_code": self._trust_remote_code}
-        with sources.quiet(), sources.loading(source), torch.random.fork_rng([]):
+        with loading.quiet(), loading.loading(source), torch.random.fork_rng([]):
             torch.manual_seed(seed)
             if state == "init":
                 config = AutoConfig.from_pretrained(path, trust_remote_code=self._trust_remote_code, **labels)
@@ -213,7 +213,7 @@ class TextTask(Task):
     @override
     def save(self, model: nn.Module, folder: Path) -> None:
         assert isinstance(model, PreTrainedModel)
-        with sources.quiet():
+        with loading.quiet():
             model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
 
@@ -311,8 +311,8 @@ def tokenizer_of(source: str, *, trust_remote_code: bool = False) -> PreTrainedT
     Raises:
         TombolaError: it cannot be found.
     """
-    path = sources.locate(source)
-    with sources.quiet(), sources.loading(source):
+    path = loading.locate(source)
+    with loading.quiet(), loading.loading(source):
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     return tokenizer

@@ -14,8 +14,7 @@ from builders.language_models import POSITIONS, TEXTS, llama, sentence, tokenize
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import evaluate
 from tombola.subnetworks.subnetwork import whole
-from tombola.tasks.language import lm_eval as harness
-from tombola.tasks.language.abilities import lm_eval_task as harness_task
+from tombola.tasks.language.abilities import lm_eval_task
 from tombola.tasks.language.abilities.ability import Ability
 from tombola.tasks.language.abilities.catalog import open_abilities
 from tombola.tasks.language.abilities.retention import measure
@@ -160,7 +159,7 @@ def theirs(model: Any, words: Any, folder: Path, name: str) -> dict[str, Any]:
     found = lm_eval.simple_evaluate(
         HFLM(pretrained=model, tokenizer=words, device="cpu", batch_size=4),
         tasks=[name],
-        task_manager=harness.manager(folder),
+        task_manager=lm_eval.manager(folder),
         bootstrap_iters=0,
     )
     results: dict[str, Any] = found["results"]
@@ -249,7 +248,7 @@ def test_without_the_harness_its_tasks_are_unknown(monkeypatch: pytest.MonkeyPat
     with pytest.raises(TombolaError, match=r"unknown ability 'hellaswag'.*pip install 'tombola\[language\]'"):
         open_abilities(["grammar", "hellaswag", "piqa"])
     with pytest.raises(TombolaError, match=r"pip install 'tombola\[language\]'"):
-        harness_task.load("hellaswag")
+        lm_eval_task.load("hellaswag")
 
 
 def test_a_choice_that_does_not_fit_is_named(folder: Path) -> None:

@@ -9,10 +9,19 @@ from types import MappingProxyType
 
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.data import rotten_tomatoes
-from tombola.tasks.language import lm_eval as harness
-from tombola.tasks.language.abilities import cloze, grammar, inference, knowledge, reasoning, sentiment, texts, wikitext
-from tombola.tasks.language.abilities import lm_eval_task as harness_task
-from tombola.tasks.language.abilities import text_corpus as corpus
+from tombola.tasks.language import lm_eval
+from tombola.tasks.language.abilities import (
+    cloze,
+    grammar,
+    inference,
+    knowledge,
+    lm_eval_task,
+    reasoning,
+    sentiment,
+    text_corpus,
+    texts,
+    wikitext,
+)
 from tombola.tasks.language.abilities.ability import Ability
 from tombola.tasks.language.abilities.text_corpus import Text
 
@@ -120,7 +129,7 @@ def training_text(path: Path | None) -> Text:
         TombolaError: the file cannot be read or has no text, or the asset or the hub cannot be reached.
     """
     if path is None:
-        return corpus.plots()
+        return text_corpus.plots()
     if str(path) in wikitext.CONFIGURATIONS and not path.exists():
         return wikitext.load(str(path))
     found = texts.read(path)
@@ -141,13 +150,13 @@ def _parse(name: str) -> tuple[str, Path | None]:
         known = f"unknown ability {kind!r}; known: {', '.join(KINDS)}"
         if find_spec("lm_eval") is None:
             raise TombolaError(f"{known}; for a task of lm-evaluation-harness, pip install 'tombola[language]'")
-        if not harness.knows(kind.partition(":")[0], folder):
+        if not lm_eval.knows(kind.partition(":")[0], folder):
             raise TombolaError(f"{known}, and the tasks of lm-evaluation-harness (lm-eval ls tasks)")
     return kind, folder
 
 
 def _load(kind: str, path: Path | None, seed: int) -> list[Ability]:
-    return [_of_kind(kind, path, seed)] if kind in KINDS else harness_task.load(kind, path)
+    return [_of_kind(kind, path, seed)] if kind in KINDS else lm_eval_task.load(kind, path)
 
 
 def _of_kind(kind: str, path: Path | None, seed: int) -> Ability:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from tombola.foundations.errors import TombolaError
-from tombola.tasks.language import lm_eval as harness
+from tombola.tasks.language import lm_eval
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.item import Rule
 
@@ -67,13 +67,13 @@ def load(name: str, folder: Path | None = None) -> list[Ability]:
             accuracy over choices.
     """
     task, _, metric = name.partition(":")
-    if not harness.knows(task, folder):
+    if not lm_eval.knows(task, folder):
         raise TombolaError(f"lm-evaluation-harness knows no task {task!r}; lm-eval ls tasks lists them")
     with _its_seeds():
         try:
-            found = harness.manager(folder).load([task])
+            found = lm_eval.manager(folder).load([task])
         except Exception as error:  # It raises whatever its tasks, the data sets library and the hub's client do.
-            raise harness.explained(error, f"load {task}") from error
+            raise lm_eval.explained(error, f"load {task}") from error
         group = found.get("groups", {}).get(task)
         leaves = list(found["tasks"].values())
         if group is None:
@@ -137,7 +137,7 @@ def _examples(task: Any, metric: str | None, grouped: bool) -> tuple[Rule, list[
         documents = [list(requests) for _, requests in groupby(task.instances, key=lambda one: one.doc_id)]
         judged = [_judged(task, metric, rule, requests) for requests in documents]
     except Exception as error:  # Templates and functions of the task.
-        raise harness.explained(error, f"build {name}") from error
+        raise lm_eval.explained(error, f"build {name}") from error
     known = [one for one in judged if one is not None]
     # One way of dividing for all documents, or the metric is another.
     ways = frozenset.intersection(*(one.agreeing for one in known)) if len(known) == len(judged) else frozenset()

@@ -9,7 +9,7 @@ CONTROLS = ("random", "random-layerwise")
 
 
 @dataclass(frozen=True)
-class Drawn:
+class NullDistributionSummary:
     """The distribution of a statistic over random tickets: mean, 2.5 % and 97.5 % quantile.
 
     `below` is the share of the draws below the observed value.
@@ -34,7 +34,7 @@ class Observed:
 
     value: float | None
     reason: str
-    by_chance: dict[str, Drawn]
+    null_distributions: dict[str, NullDistributionSummary]
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ class Agreeing:
         """A statistic, by its name in `tombola.analysis.agreement.coefficients.Agreement`."""
         drawn = {}
         for control in CONTROLS:
-            found = self.fields.inside("by_chance").inside(control).inside(name)
+            found = self.fields.inside("null_distribution").inside(control).inside(name)
             mean, low, high = (found.get(part, float) for part in ("mean", "low", "high"))
             if mean is not None and low is not None and high is not None:
-                drawn[control] = Drawn(mean, low, high, found.get("below", float))
+                drawn[control] = NullDistributionSummary(mean, low, high, found.get("below", float))
         reason = self.fields.inside("undefined").get(name, str) or ""
         return Observed(self.fields.get(name, float), reason, drawn)
 
