@@ -21,14 +21,15 @@ from torch import Tensor, nn
 from tombola import controls
 from tombola.architectures.anatomy import Anatomy
 from tombola.metrics.statistics import mean_std
-from tombola.pruning.evaluation import evaluate
+from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.pruning.importance import FirstOrder
 from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk, whole
 from tombola.tasks.images.digits import digits
 from tombola.tasks.images.task import ImageTask
 from tombola.tickets.ticket import Ticket
-from tombola.training.loop import Recipe, retrain, train
+from tombola.training.loop import retrain, train
+from tombola.training.recipe import Recipe
 
 _ROUNDS = 4
 """Cuts of what is cut gradually."""
@@ -232,7 +233,7 @@ def main() -> None:
         model = copy.deepcopy(initial)
         train(model, task, recipe, seed=seed)
         base = model if options.rewind == "final" else initial
-        full = evaluate(whole(model), task, batch_size=200)
+        full = evaluate(whole(model), task, EvaluationOptions(batch_size=200))
         print(f"seed {seed}: full model {full.score:.3f}, loss {full.losses.mean():.4f}", flush=True)
         at_once, in_steps = rankings(model, task, options.density, seed), ranks(task, seed)
         for name in (*at_once, *in_steps):
@@ -243,7 +244,7 @@ def main() -> None:
             else:
                 rank, alike = in_steps[name]
                 done = gradually(whole(base), task, options.density, rank, again, seed, spread=alike)
-            after = evaluate(done, task, batch_size=200)
+            after = evaluate(done, task, EvaluationOptions(batch_size=200))
             loss, kept = float(after.losses.mean()), done.present.survivors(done.anatomy)["weights"]
             found.setdefault(name.removesuffix(" 0").removesuffix(" 1"), []).append((after.score, loss, kept))
             print(f"  {name:<40} {after.score:.3f}  loss {loss:.4f}  {kept:,}", flush=True)

@@ -24,8 +24,9 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from tombola.checkpoints.loading import tokenizer_of
 from tombola.foundations.precision import Precision, resolve_precision
-from tombola.pruning.evaluation import evaluate
+from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.subnetworks.subnetwork import whole
 from tombola.tasks.language.abilities import grammar
 from tombola.tasks.language.abilities.ability import Ability
@@ -33,7 +34,6 @@ from tombola.tasks.language.abilities.text_corpus import plots
 from tombola.tasks.language.prefix_sharing import pack_by_prefix
 from tombola.tasks.language.prefix_tree import shared_prefix_length
 from tombola.tasks.language.task import LanguageTask
-from tombola.tasks.text.task import tokenizer_of
 
 Round = tuple[float, float, list[float]]
 """Wall and processor seconds, and the verdict on each pair, ties by half."""
@@ -54,7 +54,7 @@ def ours(model: PreTrainedModel, task: LanguageTask, precision: Precision) -> Ro
     task._items.clear()
     task._rows.clear()
     started, processor = time.perf_counter(), time.process_time()
-    found = evaluate(whole(model), task, precision=precision, batch_size=64)
+    found = evaluate(whole(model), task, EvaluationOptions(precision=precision, batch_size=64))
     return time.perf_counter() - started, time.process_time() - processor, found.predictions.tolist()
 
 

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from tombola.foundations.precision import Precision, resolve_precision
 from tombola.metrics.statistics import interval
-from tombola.pruning.evaluation import evaluate
+from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.pruning.one_shot import one_shot
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
@@ -65,14 +65,25 @@ def weights(
 
 def sites(kind: str, layers: bool, removed: float, model: PreTrainedModel, *, task: LanguageTask) -> Subnetwork:
     """A share of the heads, MLPs or neurons, by first-order importance of the loss on calibration text."""
-    return shrunk(model, one_shot(model, task, {kind: 1 - removed}, normalise_layers=layers, precision="bf16"))
+    return shrunk(
+        model,
+        one_shot(
+            model,
+            task,
+            {kind: 1 - removed},
+            evaluation=EvaluationOptions("train", precision="bf16"),
+            normalise_layers=layers,
+        ),
+    )
 
 
 def blocks(number: int, model: PreTrainedModel, *, task: LanguageTask) -> Subnetwork:
     """The layers of which heads and MLPs, under one gate, matter least to the loss."""
     part = whole(model, "heads+mlps")
     units = site_groups(part.anatomy, "blocks")
-    found = evaluate(part, task, "importance", importance=True, groups=units, precision="bf16").importance
+    found = evaluate(
+        part, task, EvaluationOptions("importance", precision="bf16"), importance=True, groups=units
+    ).importance
     assert found is not None
     layers = found["mlps"].argsort()[:number]
     gone = units["mlps"][layers]
@@ -82,7 +93,7 @@ def blocks(number: int, model: PreTrainedModel, *, task: LanguageTask) -> Subnet
 
 def columns(task: LanguageTask, part: Subnetwork, precision: Precision) -> dict[str, str]:
     """What a model scores in each ability, with 95 % intervals; perplexity of texts."""
-    found, references = evaluate(part, task, precision=precision), task.references("dev")
+    found, references = evaluate(part, task, EvaluationOptions(precision=precision)), task.references("dev")
     cells = {}
     perplexities = task.perplexity(np.asarray(found.losses))
     for name, (_, metric) in task.more.items():

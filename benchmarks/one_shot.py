@@ -33,11 +33,12 @@ from transformers import PreTrainedModel
 from transformers.models.bert.modeling_bert import BertIntermediate, BertSelfAttention
 
 from tombola import Recipe, TextTask, Ticket, controls, evaluate, load, one_shot, save_shrunk, tokenizer_of, train
+from tombola.architectures.dummy_inputs import dummy_inputs
 from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints.loading import quiet
 from tombola.foundations.precision import Precision, autocast, resolve_precision
 from tombola.metrics.statistics import interval, paired_difference
-from tombola.subnetworks.equivalence import random_inputs
+from tombola.pruning.evaluation import EvaluationOptions
 from tombola.subnetworks.subnetwork import shrunk, whole
 from tombola.tasks.data import rotten_tomatoes
 
@@ -105,7 +106,13 @@ class Row:
 def half(model: PreTrainedModel, task: TextTask, block: int, precision: Precision) -> tuple[Ticket, float]:
     """Our ticket, and the processor's seconds."""
     started = time.process_time()
-    ticket = one_shot(model, task, {"heads": 0.5, "neurons": 0.5}, block=block, precision=precision)
+    ticket = one_shot(
+        model,
+        task,
+        {"heads": 0.5, "neurons": 0.5},
+        evaluation=EvaluationOptions("train", precision=precision),
+        block=block,
+    )
     return ticket, time.process_time() - started
 
 
@@ -161,7 +168,7 @@ def theirs(model: PreTrainedModel, task: TextTask, importance: Callable[..., Ten
     inside = {*heads, *units}
     pruner = torch_pruning.pruner.BasePruner(
         small,
-        random_inputs(small, 1),
+        dummy_inputs(small, 1),
         importance=importance,
         global_pruning=everywhere,
         pruning_ratio=0.5,
@@ -201,13 +208,13 @@ def reloaded(model: PreTrainedModel) -> str:
 def logits(model: nn.Module, example: PreTrainedModel) -> Tensor:
     """What a model computes on random inputs."""
     with torch.no_grad():
-        found: Tensor = model.eval()(**random_inputs(example, 8)).logits
+        found: Tensor = model.eval()(**dummy_inputs(example, 8)).logits
     return found
 
 
 def predicted(small: nn.Module, model: PreTrainedModel, task: TextTask) -> NDArray[np.generic]:
     """The classes that a model made of `model` gives the dev sentences, in fp32."""
-    return evaluate(replace(whole(model), model=small), task, "dev").predictions
+    return evaluate(replace(whole(model), model=small), task).predictions
 
 
 def latencies(models: Mapping[str, nn.Module], repeats: int) -> dict[str, tuple[float, float]]:

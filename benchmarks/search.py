@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from tombola import Recipe, SearchOptions, TextTask, dissect, search_ticket, tokenizer_of, train
 from tombola.foundations.precision import Precision, resolve_precision
+from tombola.pruning.evaluation import EvaluationOptions
 from tombola.tasks.data import rotten_tomatoes
 
 HEADS_STEP, MLPS_STEP = 7, 1
@@ -84,7 +85,9 @@ def main() -> None:
     ours: dict[Precision, float] = {}
     for kind in dict.fromkeys((precision, "fp32")):
         started = time.perf_counter()
-        found = search_ticket(model, task, options=SearchOptions(refine=False), precision=kind)
+        found = search_ticket(
+            model, task, evaluation=EvaluationOptions(precision=kind), options=SearchOptions(refine=False)
+        )
         # Seconds a pass, since a rounded score may end the two searches at different iterations.
         ours[kind] = (time.perf_counter() - started) / len(found.passes)
         for step in found.passes:

@@ -14,7 +14,8 @@ from torch import nn
 from transformers import BertModel
 
 from builders.encoders import Exact, config, synthetic, tokenizer
-from tombola.training.loop import Recipe, train
+from tombola.training.loop import train
+from tombola.training.recipe import Recipe
 
 settings.register_profile("tombola", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tombola")

@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from tombola.checkpoints.checkpoint import load, save_shrunk
     from tombola.checkpoints.export_onnx import save_onnx
     from tombola.checkpoints.export_zeros import save_zeros
+    from tombola.checkpoints.loading import tokenizer_of
     from tombola.checkpoints.semi_structured import not_semi_structured, prune_semi_structured, to_semi_structured
     from tombola.foundations.errors import TombolaError
     from tombola.metrics.statistics import Verdict, verdict
     from tombola.pruning import controls
-    from tombola.pruning.evaluation import Evaluation, evaluate, score
+    from tombola.pruning.evaluation import Evaluation, EvaluationOptions, evaluate, score
     from tombola.pruning.one_shot import one_shot
-    from tombola.pruning.search import Search, SearchOptions, search_ticket
+    from tombola.pruning.search.loop import search_ticket
+    from tombola.pruning.search.options import SearchOptions
+    from tombola.pruning.search.records import Search
     from tombola.pruning.streamed_pruning import prune_checkpoint
     from tombola.pruning.weight_pruning import prune_weights
     from tombola.study.config import StudyConfig
@@ -28,12 +31,14 @@ if TYPE_CHECKING:
     from tombola.subnetworks.recognition import recognise
     from tombola.subnetworks.subnetwork import Subnetwork, expanded, masked, shrunk, whole
     from tombola.tasks.base import Task
-    from tombola.tasks.text.task import TextTask, tokenizer_of
+    from tombola.tasks.text.task import TextTask
     from tombola.tickets.ticket import Ticket
-    from tombola.training.loop import Recipe, retrain, train
+    from tombola.training.loop import retrain, train
+    from tombola.training.recipe import Recipe
 
 __all__ = [
     "Evaluation",
+    "EvaluationOptions",
     "Recipe",
     "Search",
     "SearchOptions",
@@ -77,20 +82,24 @@ _HOMES = {
     "tombola.checkpoints.checkpoint": ("load", "save_shrunk"),
     "tombola.study.config": ("StudyConfig",),
     "tombola.foundations.errors": ("TombolaError",),
-    "tombola.pruning.evaluation": ("Evaluation", "evaluate", "score"),
+    "tombola.pruning.evaluation": ("Evaluation", "EvaluationOptions", "evaluate", "score"),
     "tombola.checkpoints.export_onnx": ("save_onnx",),
     "tombola.pruning.one_shot": ("one_shot",),
     "tombola.subnetworks.recognition": ("recognise",),
-    "tombola.pruning.search": ("Search", "SearchOptions", "search_ticket"),
+    "tombola.pruning.search.loop": ("search_ticket",),
+    "tombola.pruning.search.options": ("SearchOptions",),
+    "tombola.pruning.search.records": ("Search",),
     "tombola.checkpoints.semi_structured": ("not_semi_structured", "prune_semi_structured", "to_semi_structured"),
     "tombola.metrics.statistics": ("Verdict", "verdict"),
     "tombola.pruning.streamed_pruning": ("prune_checkpoint",),
     "tombola.study.study": ("Study",),
     "tombola.subnetworks.subnetwork": ("Subnetwork", "expanded", "masked", "shrunk", "whole"),
     "tombola.tasks.base": ("Task",),
-    "tombola.tasks.text.task": ("TextTask", "tokenizer_of"),
+    "tombola.tasks.text.task": ("TextTask",),
+    "tombola.checkpoints.loading": ("tokenizer_of",),
     "tombola.tickets.ticket": ("Ticket",),
-    "tombola.training.loop": ("Recipe", "retrain", "train"),
+    "tombola.training.loop": ("retrain", "train"),
+    "tombola.training.recipe": ("Recipe",),
     "tombola.pruning.weight_pruning": ("prune_weights",),
     "tombola.checkpoints.export_zeros": ("save_zeros",),
 }

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tombola.analysis.retention_profile import AbilityRetention, Fall, Point, Scored, crossing, fall, retention_profile
-from tombola.pruning.search import Search
+from tombola.pruning.search.records import Search
 from tombola.tasks.base import Task
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.abilities.chance_corrected import reference

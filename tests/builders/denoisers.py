@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from builders.unets import UNET, made
+from tombola.architectures.denoisers import denoiser_inputs
 from tombola.architectures.dissect import dissect
-from tombola.checkpoints.denoisers import random_inputs
 from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tickets.ticket import Ticket, TicketKind
@@ -164,7 +164,7 @@ def computed(subnetwork: Subnetwork | nn.Module, kind: Kind) -> Tensor:
         if isinstance(subnetwork, Subnetwork) and subnetwork.gated:
             gates = stack.enter_context(attach(model, subnetwork.anatomy, subnetwork.present, subnetwork.ticket))
             gates.open(3, CPU, grad=False)
-        found = model(**random_inputs(model, 3, kind.size), return_dict=False)[0]
+        found = model(**denoiser_inputs(model, 3, kind.size), return_dict=False)[0]
     assert found.isfinite().all()
     return cast(Tensor, found)
 

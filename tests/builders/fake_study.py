@@ -178,7 +178,7 @@ def _verdicts(
                 chance=0.0, learned=True, rule="seeds" if n > 1 else "bootstrap",
             )  # fmt: skip
             sentence = verdict.sentence(f"the {ticket} ticket of {in_words(method)}{bad_text}")
-            found.append(TicketVerdict(method, ticket, "retrained", verdict, sentence).entry())
+            found.append(TicketVerdict(method, ticket, "retrained", sentence, verdict).entry())
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tombola.pruning.evaluation import Evaluation
+from tombola.pruning.evaluation import STANDARD, Evaluation, EvaluationOptions
 from tombola.pruning.importance import Importance
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Task
@@ -30,10 +30,13 @@ class Fake:
     """Stands in for `evaluate`: scores by a function of the ticket, and keeps what it was asked."""
 
     def __init__(self, score: Scores, seed: int = 0) -> None:
-        self.score, self.seed, self.asked = score, seed, list[tuple[Subnetwork, str, dict[str, Any]]]()
+        self.score, self.seed = score, seed
+        self.asked = list[tuple[Subnetwork, EvaluationOptions, dict[str, Any]]]()
 
-    def __call__(self, subnetwork: Subnetwork, task: Task, split: str, **options: Any) -> Evaluation:
-        self.asked.append((subnetwork, split, options))
+    def __call__(
+        self, subnetwork: Subnetwork, task: Task, options: EvaluationOptions = STANDARD, **more: Any
+    ) -> Evaluation:
+        self.asked.append((subnetwork, options, more))
         ticket = subnetwork.ticket
         importance = made_up_importance(ticket, self.seed) if ticket.sites else None
         nothing = np.zeros(0)

@@ -20,8 +20,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from tombola.cli.parser import COMMANDS
-from tombola.cli.settings import GROUPS
-from tombola.study.config import StudyConfig
+from tombola.study.config import StudyConfig, setting_groups
 from tombola.study.study import Study
 
 LAYERS, HEADS, HIDDEN, INNER = 3, 4, 32, 64
@@ -83,7 +82,8 @@ def study_in(out: Path, seeds: Sequence[int] = (0,), save: str = "good", **setti
 
 def flags(command: str = "study", **settings: Any) -> list[str]:
     """The settings of the small study as a user types them: those that the command heeds."""
-    heeded = {name for title in COMMANDS[command].groups for name in GROUPS[title][0]}
+    groups = setting_groups()
+    heeded = {one.name for title in COMMANDS[command].groups for one in groups[title][1]}
     values = {"model": model(), "task": task(), **{k: v for k, v in SETTINGS.items() if k in heeded}, **settings}
     return [part for name, value in values.items() for part in (f"--{name.replace('_', '-')}", str(value))]
 

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from builders.denoisers import KINDS, computed, tickets
+from tombola.architectures.denoisers import DENOISER_CLASSES
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
-from tombola.checkpoints.denoisers import KNOWN
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import expanded, masked, shrunk
 from tombola.tickets.ticket import Ticket
@@ -20,7 +20,7 @@ TOLERANCE = 1e-10
 
 
 def test_every_known_class_is_tried() -> None:
-    assert {kind.name for kind in KINDS.values()} == set(KNOWN)
+    assert {kind.name for kind in KINDS.values()} == set(DENOISER_CLASSES)
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -18,9 +18,8 @@ from builders.families import computed, tickets
 from tombola import dissect, load, masked, save_shrunk, shrunk
 from tombola.checkpoints import assets, gguf, loading
 from tombola.checkpoints.assets import Asset, cache
-from tombola.checkpoints.loading import load_model, locate
+from tombola.checkpoints.loading import load_model, locate, tokenizer_of
 from tombola.foundations.errors import TombolaError
-from tombola.tasks.text.task import tokenizer_of
 
 TOKENS = ["<unk>", "<s>", "</s>", *"abcdefghijklmnopqrstuvwxyz", "ab"]
 SIZE, HEADS, KV_HEADS, MLP, LAYERS = 64, 4, 2, 96, 2

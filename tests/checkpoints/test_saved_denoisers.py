@@ -19,10 +19,10 @@ from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints.checkpoint import TENSORS, load, save_shrunk
 from tombola.checkpoints.export_onnx import save_onnx
 from tombola.checkpoints.export_zeros import save_zeros
-from tombola.checkpoints.loading import holds_denoiser, load_any
 from tombola.checkpoints.model_card import bytes_on_disk, dense_bytes
-from tombola.checkpoints.packed_weights import same_bits
+from tombola.checkpoints.model_libraries import DIFFUSERS, library_at, load_any
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.tensor_bits import same_bits
 from tombola.subnetworks.subnetwork import masked, shrunk
 from tombola.tickets.ticket import Ticket
 
@@ -135,7 +135,7 @@ def test_a_source_may_be_a_model_or_a_pipeline(tmp_path: Path) -> None:
     cast(Any, unet(torch.bfloat16)).save_pretrained(tmp_path / "model")
     for folder, dtype in (("pipeline", torch.float32), ("model", torch.bfloat16)):
         found = load_any(str(tmp_path / folder))
-        assert holds_denoiser(str(tmp_path / folder))
+        assert library_at(str(tmp_path / folder)) is DIFFUSERS
         assert next(found.parameters()).dtype == dtype
     assert torch.equal(denoised(load_any(str(tmp_path / "pipeline"))), denoised(model))
 

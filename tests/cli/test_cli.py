@@ -29,12 +29,11 @@ from tombola.checkpoints.semi_structured import not_semi_structured
 from tombola.cli import main
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import score
-from tombola.pruning.search import search_ticket
+from tombola.pruning.search.loop import search_ticket
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import SeedFolder
 from tombola.study.study import Study
 from tombola.subnetworks.subnetwork import expanded, masked
-from tombola.tasks.registry import open_task
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import retrain
 
@@ -240,7 +239,7 @@ class TestStudy:
         assert main(["study", *given]) == 130
         ((config, options),) = seen
         assert (config.model, config.task) == ("minilm", "rotten-tomatoes")
-        assert (config.epochs, config.train_rows) == ((3, None) if given else (1, 6000))
+        assert (config.recipe.epochs, config.train_rows) == ((3, None) if given else (1, 6000))
         assert options["seeds"] == (0,)
         assert options["out"] == Path("runs")
 
@@ -319,7 +318,7 @@ class TestSteps:
         ticket = Ticket.load(out / "good")
         assert ticket == Ticket.load(seed_folder.ticket(method, "good"))
         config = small_study.config(model=str(seed_folder.full))
-        task = open_task(config)
+        task = config.open_task()
         full = task.load(str(seed_folder.full), seed=0, state="trained")
         library = search_ticket(full, task, method, options=config.search_options)
         assert library.good == ticket
@@ -497,7 +496,7 @@ class TestSteps:
             found.name: tokens.get(found.name, torch.zeros_like(tokens["input_ids"])) for found in session.get_inputs()
         }
         found = session.run(None, {name: tensor.numpy() for name, tensor in given.items()})[0]
-        task = open_task(small_study.config())
+        task = small_study.config().open_task()
         expected = masked(task.load(str(seed_folder.full), seed=0, state="trained"), Ticket.load(ticket))
         torch.testing.assert_close(torch.from_numpy(found), computed(expected, dict(tokens)), atol=1e-4, rtol=1e-4)
 
@@ -509,7 +508,7 @@ class TestSteps:
         assert said["ticket"] == str(tmp_path / "one" / "ticket")
         assert said["sparsity"] == 0.5
         ticket = Ticket.load(said["ticket"])
-        model = open_task(small_study.config()).load(str(seed_folder.full), seed=0, state="trained")
+        model = small_study.config().open_task().load(str(seed_folder.full), seed=0, state="trained")
         assert not_semi_structured(model, ticket) == ()
         assert (
             ticket.provenance["full_score"]
@@ -546,7 +545,7 @@ class TestSteps:
         def stopped(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("tombola.pruning.search.search_ticket", stopped)
+        monkeypatch.setattr("tombola.pruning.search.loop.search_ticket", stopped)
         assert main(["prune", *flags("prune", model=seed_folder.full), "--out", str(tmp_path / "found")]) == 130
         said = capsys.readouterr()
         # Only a study goes on where it was.

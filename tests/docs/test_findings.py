@@ -116,7 +116,7 @@ def the_papers_findings() -> Iterator[str]:
         assert mean(task, "weights", "bad", "retrained") < guess + 0.08
     yield "at or near guessing on all three"
     shared = [agreement(task, "heads")["jaccard"] for task in TASKS]
-    drawn = [agreement(task, "heads")["by_chance"]["random"]["jaccard"]["mean"] for task in TASKS]
+    drawn = [agreement(task, "heads")["null_distribution"]["random"]["jaccard"]["mean"] for task in TASKS]
     of_weights = [agreement(task, "weights")["jaccard"] for task in TASKS]
     # Halves are written down, as 0.845 is 0.8450 and a little less or more.
     assert between(of_weights, 3) == "0.845 to 0.950"
@@ -207,7 +207,7 @@ def good_tickets_against_others() -> Iterator[str]:
 def is_it_the_same_in_every_seed() -> Iterator[str]:
     for task in TASKS[:2]:
         found = agreement(task, "heads")
-        ratios = [found["jaccard"] / found["by_chance"][name]["jaccard"]["mean"] for name in CONTROLS]
+        ratios = [found["jaccard"] / found["null_distribution"][name]["jaccard"]["mean"] for name in CONTROLS]
         assert all(1.6 < ratio < 2.1 for ratio in ratios)
     yield "seeds keep the same heads about twice as often as random tickets would"
     assert all(
@@ -227,7 +227,7 @@ def is_it_the_same_for_every_task() -> Iterator[str]:
     drawn = read("comparison.json")["kinds"]["heads+mlps"]["overlap"]["heads"]
     place = drawn["tasks"].index
     for other in (rotten, sst):
-        chance = drawn["by_chance"]["random"]["jaccard"][place(cola)][place(other)]
+        chance = drawn["null_distribution"]["random"]["jaccard"][place(cola)][place(other)]
         assert chance["high"] < heads[cola, other] < chance["high"] + 0.05
     yield f"weights hardly ({weights[rotten, sst]:.3f} between the sentiment tasks, as between seeds)"
 

@@ -1,13 +1,13 @@
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pytest
 
 from tombola.foundations.errors import TombolaError
-from tombola.foundations.json_dataclasses import FLAT, JsonRecord, read
+from tombola.foundations.json_dataclasses import JsonRecord, read
 from tombola.metrics.statistics import Verdict
 from tombola.study.results import TicketVerdict
 
@@ -26,7 +26,6 @@ class Draw:
     holder: str | None
     odds: Mapping[str, float]
     balls: list[int]
-    place: Place = field(metadata=FLAT)
     note: Mapping[str, Any] | None = None
 
 
@@ -40,14 +39,13 @@ class Fair:
 
 
 WRITTEN: dict[str, object] = {
-    "number": 7, "prize": 2, "kind": "win", "holder": None, "odds": {"win": 1}, "balls": [3, 1], "town": "Bari",
-    "open": True,
+    "number": 7, "prize": 2, "kind": "win", "holder": None, "odds": {"win": 1}, "balls": [3, 1],
 }  # fmt: skip
 
 
 def test_a_record_is_built_by_its_hints() -> None:
     draw = read(Draw, WRITTEN, "here")
-    assert draw == Draw(7, 2.0, "win", None, {"win": 1.0}, [3, 1], Place("Bari", True))
+    assert draw == Draw(7, 2.0, "win", None, {"win": 1.0}, [3, 1])
     assert [type(value) for value in (draw.number, draw.prize, draw.odds["win"])] == [int, float, float]
 
 
@@ -64,16 +62,15 @@ def test_a_default_may_be_missing_and_what_is_unknown_is_ignored() -> None:
         ({"number": None}, "here: 'number' should be a whole number, but found None"),
         ({"prize": "2"}, "here: 'prize' should be a number, but found '2'"),
         ({"prize": False}, "here: 'prize' should be a number, but found False"),
-        ({"kind": "draw"}, "here: 'kind' should be one of win, blank, but found 'draw'"),
-        ({"kind": []}, "here: 'kind' should be one of win, blank, but found []"),
+        ({"kind": "draw"}, "here: 'kind' should be 'win' or 'blank', but found 'draw'"),
+        ({"kind": []}, "here: 'kind' should be 'win' or 'blank', but found []"),
         ({"holder": 3}, "here: 'holder' should be a text, but found 3"),
         ({"odds": [1]}, "here: 'odds' should be an object, but found [1]"),
         ({"odds": {"win": None}}, "here, odds: 'win' should be a number, but found None"),
         ({"balls": {}}, "here: 'balls' should be a list, but found {}"),
         ({"balls": [1, "2"]}, "here: 'balls[1]' should be a whole number, but found '2'"),
-        ({"open": 1}, "here: 'open' should be true or false, but found 1"),
         ({"note": 0}, "here: 'note' should be an object, but found 0"),
-        ({"town": "a\nb", "open": "a\nb"}, "here: 'open' should be true or false, but found 'a\\nb'"),
+        ({"prize": "a\nb"}, "here: 'prize' should be a number, but found 'a\\nb'"),
     ],
 )
 def test_a_wrong_field_is_named_in_one_line(changes: dict[str, object], message: str) -> None:
@@ -85,7 +82,7 @@ def test_a_wrong_field_is_named_in_one_line(changes: dict[str, object], message:
 @pytest.mark.parametrize("name", [name for name in WRITTEN if name != "holder"])
 def test_a_missing_field_is_named(name: str) -> None:
     values = {key: value for key, value in WRITTEN.items() if key != name}
-    with pytest.raises(TombolaError, match=rf"^here: '{name}' should be .*, but it is missing; delete it$"):
+    with pytest.raises(TombolaError, match=rf"^here: '{name}' is missing; delete it$"):
         read(Draw, values, "here", "delete it")
 
 
@@ -105,13 +102,13 @@ def test_records_are_built_inside_of_others() -> None:
     [
         ({"place": "Bari"}, "here: 'place' should be an object, but found 'Bari'"),
         ({"place": {"town": 1, "open": True}}, "here, place: 'town' should be a text, but found 1"),
-        ({"place": {"town": "Bari"}}, "here, place: 'open' should be true or false, but it is missing"),
+        ({"place": {"town": "Bari"}}, "here, place: 'open' is missing"),
         ({"draws": [WRITTEN, 3]}, "here: 'draws[1]' should be an object, but found 3"),
         ({"draws": [{**WRITTEN, "prize": "2"}]}, "here, draws[0]: 'prize' should be a number, but found '2'"),
         ({"draws": {}}, "here: 'draws' should be a list, but found {}"),
-        ({"corner": [1]}, "here: 'corner' should be a list of 2, but found [1]"),
+        ({"corner": [1]}, "here: 'corner[1]' is missing"),
         ({"corner": [1, 2.5]}, "here: 'corner[1]' should be a whole number, but found 2.5"),
-        ({"stalls": {"a": [{}]}}, "here, stalls, a[0]: 'town' should be a text, but it is missing"),
+        ({"stalls": {"a": [{}]}}, "here, stalls, a[0]: 'town' is missing"),
         ({"rain": 1}, "here: 'rain' should be an object, but found 1"),
     ],
 )
@@ -144,6 +141,6 @@ def test_a_record_with_a_file_of_its_own_is_read_as_it_was_written(tmp_path: Pat
 
 def test_a_verdict_is_read_as_it_was_written() -> None:
     verdict = Verdict(True, "accuracy", 0.8, 0.0, 0.8, 0.0, 0.0, -0.1, 0.1, 1, 100, 0.5, True, "bootstrap")
-    whole = TicketVerdict("weights", "good", "retrained", verdict, verdict.sentence("the good ticket"))
+    whole = TicketVerdict("weights", "good", "retrained", verdict.sentence("the good ticket"), verdict)
     assert list(whole.entry()) == ["method", "ticket", "stage", *asdict(verdict), "sentence"]
-    assert read(TicketVerdict, json.loads(json.dumps(whole.entry())), "here") == whole
+    assert TicketVerdict.of_entry(json.loads(json.dumps(whole.entry())), "here") == whole

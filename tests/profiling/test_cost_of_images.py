@@ -10,11 +10,12 @@ from diffusers import DDPMPipeline, DDPMScheduler
 
 from builders.denoisers import KINDS, tickets
 from builders.unets import unet
+from tombola.architectures.denoisers import denoiser_inputs
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
-from tombola.checkpoints.denoisers import random_inputs
 from tombola.cli import main
-from tombola.profiling.model_cost import compare, multiply_adds
+from tombola.profiling.model_cost import compare
+from tombola.profiling.multiply_adds import multiply_adds
 from tombola.profiling.tensor_memory import bytes_of, estimate, measure
 from tombola.subnetworks.subnetwork import shrunk
 from tombola.tickets.ticket import Ticket
@@ -38,7 +39,7 @@ def test_steps_images_and_memory_of_each_variant() -> None:
     assert (costs.steps, costs.length, costs.dtype) == (10, None, "float32")
     assert small.parameters == count_parameters(part) < dense.parameters == under_mask.parameters
     assert (dense.weights, small.weights) == (bytes_of(model), bytes_of(part))
-    expected = {batch: random_inputs(part, batch) for batch in (1, 8)}
+    expected = {batch: denoiser_inputs(part, batch) for batch in (1, 8)}
     with torch.no_grad():
         for batch, given in expected.items():
             found = measure(lambda given=given: part(**given), CPU)  # type: ignore[misc]
@@ -56,8 +57,8 @@ def test_steps_images_and_memory_of_each_variant() -> None:
 def test_multiply_adds_are_those_of_the_estimate(name: str) -> None:
     kind = KINDS[name]
     model = kind.make(torch.float32)
-    given = random_inputs(model, 1)
-    found = estimate(lambda: kind.make(torch.float32), lambda m: random_inputs(m, 1), dtype=torch.float32)
+    given = denoiser_inputs(model, 1)
+    found = estimate(lambda: kind.make(torch.float32), lambda m: denoiser_inputs(m, 1), dtype=torch.float32)
     assert multiply_adds(model, given) == found.multiply_adds > 0
     smaller = shrunk(model, tickets(model, kind)[f"random 0 of {'heads+channels' if name == 'unet' else 'heads+mlps'}"])
     assert multiply_adds(smaller, given) < found.multiply_adds

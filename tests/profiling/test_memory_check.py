@@ -13,7 +13,7 @@ from torch import nn
 
 from builders.denoisers import KINDS
 from builders.unets import unet
-from tombola.checkpoints.denoisers import random_inputs
+from tombola.architectures.denoisers import denoiser_inputs
 from tombola.cli import main
 from tombola.foundations import resources
 from tombola.foundations.errors import TombolaError
@@ -34,7 +34,7 @@ WIDE: dict[str, Any] = {
 
 def passed(model: nn.Module, batch: int, levels: int, *, weights: bool) -> int:
     """Bytes at the peak of real passes, forwards and back."""
-    given = random_inputs(model, batch)
+    given = denoiser_inputs(model, batch)
     model.requires_grad_(weights)
     given["sample"].requires_grad_()
 
@@ -53,7 +53,7 @@ def passed(model: nn.Module, batch: int, levels: int, *, weights: bool) -> int:
 def test_estimates_are_near_what_passes_take() -> None:
     model = unet(torch.float32, **WIDE)
     before = {name: (tensor.data_ptr(), tensor.requires_grad) for name, tensor in model.named_parameters()}
-    given = random_inputs(model, 16)
+    given = denoiser_inputs(model, 16)
     with torch.no_grad():
         forward = measure(lambda: model(**given), CPU)
     assert memory_check.pass_memory(model, 16) == pytest.approx(forward, rel=0.15)

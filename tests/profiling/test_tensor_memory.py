@@ -7,9 +7,9 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 
 from builders.unets import unet
+from tombola.architectures.denoisers import denoiser_inputs
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
-from tombola.checkpoints.denoisers import random_inputs
 from tombola.profiling.tensor_memory import MIB, LiveBytes, bytes_of, estimate, measure
 from tombola.subnetworks.subnetwork import shrunk
 from tombola.tickets.ticket import Ticket
@@ -43,7 +43,7 @@ def test_live_bytes_are_those_of_tensors_that_live() -> None:
 
 def test_measured_and_estimated_memory_are_the_allocators_own() -> None:
     model = unet(torch.float32, **WIDE)
-    given = random_inputs(model, 16)
+    given = denoiser_inputs(model, 16)
     with torch.no_grad():
         model(**given)
         expected = measure(lambda: model(**given), CPU)
@@ -51,7 +51,7 @@ def test_measured_and_estimated_memory_are_the_allocators_own() -> None:
             model(**given)
     found = live.peak
     inputs = sum(tensor.nbytes for tensor in given.values())
-    guessed = estimate(lambda: unet(torch.float32, **WIDE), lambda m: random_inputs(m, 16), dtype=torch.float32)
+    guessed = estimate(lambda: unet(torch.float32, **WIDE), lambda m: denoiser_inputs(m, 16), dtype=torch.float32)
     # What differs is workspace inside of single operations.
     assert 0.9 * expected <= found <= expected
     assert guessed.activations - inputs <= found <= guessed.activations
@@ -74,10 +74,10 @@ def test_multiply_adds_are_those_of_every_convolution_and_product() -> None:
         if isinstance(module, nn.Linear | nn.Conv2d):
             module.register_forward_hook(count)
     with torch.no_grad():
-        model(**random_inputs(model, 2))
+        model(**denoiser_inputs(model, 2))
     # Four attentions over 4 x 4 places: queries by keys and attention by values.
     found += 4 * 2 * 2 * 16 * 16 * 16
-    assert estimate(lambda: unet(torch.float32), lambda m: random_inputs(m, 2)).multiply_adds == found
+    assert estimate(lambda: unet(torch.float32), lambda m: denoiser_inputs(m, 2)).multiply_adds == found
 
 
 def test_a_shrunk_network_is_estimated_without_weights() -> None:
@@ -90,12 +90,12 @@ def test_a_shrunk_network_is_estimated_without_weights() -> None:
         return unet(torch.float32, **WIDE)
 
     real = small(build())
-    found = estimate(build, lambda m: random_inputs(m, 4), dtype=torch.float32, shrink=small)
-    whole = estimate(build, lambda m: random_inputs(m, 4), dtype=torch.float32)
+    found = estimate(build, lambda m: denoiser_inputs(m, 4), dtype=torch.float32, shrink=small)
+    whole = estimate(build, lambda m: denoiser_inputs(m, 4), dtype=torch.float32)
     assert found.weights == bytes_of(real) < whole.weights
     assert found.multiply_adds < whole.multiply_adds
     with torch.no_grad():
-        inputs = random_inputs(real, 4)
+        inputs = denoiser_inputs(real, 4)
         with LiveBytes() as live:
             real(**inputs)
     apart = found.activations - live.peak
@@ -105,7 +105,7 @@ def test_a_shrunk_network_is_estimated_without_weights() -> None:
 def test_stable_diffusion_takes_what_was_published() -> None:
     # The configuration of version 1.5: the class's own defaults but for the size and the width of the text.
     found = estimate(
-        lambda: UNet2DConditionModel(sample_size=64, cross_attention_dim=768), lambda m: random_inputs(m, 2)
+        lambda: UNet2DConditionModel(sample_size=64, cross_attention_dim=768), lambda m: denoiser_inputs(m, 2)
     )
     assert found.weights == 2 * 859_520_964
     assert round(found.weights / MIB) == 1639

@@ -22,7 +22,7 @@ from builders.encoders import (
     some_sites,
 )
 from tombola.architectures.dissect import dissect
-from tombola.pruning.evaluation import evaluate
+from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.pruning.importance import FirstOrder, Importance
 from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import masked, shrunk, whole
@@ -107,7 +107,7 @@ def test_importance_agrees_with_central_finite_differences() -> None:
 
 def test_importance_does_not_depend_on_the_batch_size(task: Exact) -> None:
     model = classifier()
-    found = [evaluate(whole(model), task, importance=True, batch_size=size) for size in (1, 7, 60)]
+    found = [evaluate(whole(model), task, EvaluationOptions(batch_size=size), importance=True) for size in (1, 7, 60)]
     for other in found[1:]:
         assert other.score == found[0].score
         assert other.importance is not None

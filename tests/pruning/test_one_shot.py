@@ -23,7 +23,7 @@ from builders.made_up_scores import Fake, least
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import metric
-from tombola.pruning.evaluation import evaluate
+from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.pruning.one_shot import one_shot
 from tombola.subnetworks.subnetwork import shrunk, whole
 from tombola.tasks.base import Task
@@ -100,20 +100,22 @@ def test_kinds_do_not_touch_each_other_and_their_order_is_nothing() -> None:
 
 def test_importance_is_asked_for_once_on_training_rows_of_the_whole_model() -> None:
     fake = Fake(lambda _: 0.5)
-    found = cut(fake, {"neurons": 0.5}, batch_size=7, precision="bf16")
-    ((part, split, options),) = fake.asked
-    assert split == "train"
+    found = cut(fake, {"neurons": 0.5}, evaluation=EvaluationOptions("train", batch_size=7, precision="bf16"))
+    ((part, options, more),) = fake.asked
+    assert options.split == "train"
     assert part.model is MODEL
     assert part.ticket == Ticket.full(ANATOMY, "neurons", BLOCK)
-    assert (options["importance"], options["batch_size"], options["precision"]) == (True, 7, "bf16")
+    assert (more["importance"], options.batch_size, options.precision) == (True, 7, "bf16")
     assert found.provenance == {
         "ticket": "one-shot",
         "density": {"neurons": 0.5},
         "task": "made-up",
         "split": "train",
     }
-    cut(fake, {"heads": 0.5}, split="dev")
-    assert fake.asked[1][1] == "dev"
+    cut(fake, {"heads": 0.5})
+    assert fake.asked[1][1].split == "train"
+    cut(fake, {"heads": 0.5}, evaluation=EvaluationOptions("dev"))
+    assert fake.asked[2][1].split == "dev"
 
 
 @given(share=shares, ties=st.booleans(), seed=st.integers(0, 5))
@@ -185,7 +187,7 @@ def test_a_trained_model_keeps_its_most_important_and_is_not_changed(
     if kind == "weights":
         assert len(found) == round(found.total / 2)
         return
-    measured = evaluate(whole(trained, kind, 4), task, "train", importance=True).importance
+    measured = evaluate(whole(trained, kind, 4), task, EvaluationOptions("train"), importance=True).importance
     assert measured is not None
     for kind in kinds:
         values = measured[kind]
@@ -199,9 +201,9 @@ def test_a_trained_model_keeps_its_most_important_and_is_not_changed(
 
 def test_a_cut_model_does_better_than_its_complement(trained: nn.Module, task: Exact) -> None:
     found = one_shot(trained, task, {"heads": 0.5, "neurons": 0.5}, block=1)
-    better = evaluate(shrunk(trained, found), task, "dev").losses.mean()
-    assert better < evaluate(shrunk(trained, ~found), task, "dev").losses.mean()
-    assert evaluate(whole(copy.deepcopy(trained)), task, "dev").score > 0.9
+    better = evaluate(shrunk(trained, found), task).losses.mean()
+    assert better < evaluate(shrunk(trained, ~found), task).losses.mean()
+    assert evaluate(whole(copy.deepcopy(trained)), task).score > 0.9
 
 
 def test_no_module_hides_a_public_name() -> None:

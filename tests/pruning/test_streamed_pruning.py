@@ -21,9 +21,9 @@ from transformers import AutoConfig, PreTrainedModel
 from builders.families import ZOO
 from builders.small_study import environment, listing
 from tombola.architectures.dissect import dissect
-from tombola.checkpoints.packed_weights import same_bits
 from tombola.checkpoints.safetensors_file import TensorFile
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.tensor_bits import same_bits
 from tombola.pruning import streamed_pruning
 from tombola.pruning.streamed_pruning import prune_checkpoint
 from tombola.pruning.weight_pruning import prune_weights
@@ -144,13 +144,13 @@ def test_a_run_that_fails_half_way_leaves_nothing(tmp_path: Path, monkeypatch: p
 KILLED = """
 import sys, time, torch
 from tombola.pruning import streamed_pruning
-whole = streaming.StreamedModel.done
+whole = streamed_pruning.StreamedModel.done
 def slow(self, matrix, mask, values):
     whole(self, matrix, mask, values)
     print("one", flush=True)
     time.sleep(60)
-streaming.StreamedModel.done = slow
-streaming.prune_checkpoint(sys.argv[1], sys.argv[2], "magnitude", 0.5)
+streamed_pruning.StreamedModel.done = slow
+streamed_pruning.prune_checkpoint(sys.argv[1], sys.argv[2], "magnitude", 0.5)
 """
 
 

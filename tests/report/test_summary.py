@@ -10,7 +10,7 @@ from builders.fake_study import fake_study
 from tombola.analysis.agreement.survival import Density, mean_densities, site_survival
 from tombola.architectures.layer_names import Places
 from tombola.foundations.errors import TombolaError
-from tombola.pruning.search import SearchPass
+from tombola.pruning.search.records import SearchPass
 from tombola.report import number_format
 from tombola.report.summary import read_row, read_rows, summarise
 from tombola.report.trajectory import left, phase, read_trajectory, removed

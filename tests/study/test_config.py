@@ -1,23 +1,29 @@
 """A study's configuration: what changes its hash, what does not, and what it refuses."""
 
-import dataclasses
+import functools
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from tombola.foundations.errors import TombolaError
-from tombola.pruning.search import SearchOptions
-from tombola.study.config import ANALYSES, StudyConfig
-from tombola.tasks.presets import TEXT_PRESETS
-from tombola.tasks.regimes import OWN_TEXTS, REGIMES, TEXTS, regime_of
+from tombola.foundations.settings import setting_fields
+from tombola.pruning.search.options import SearchOptions
+from tombola.study.config import ANALYSES, StudyConfig, json_schema, setting_groups
+from tombola.tasks.registry import named_tasks, regime_of, regimes
+from tombola.tasks.text.presets import PRESETS
 from tombola.training import lora
-from tombola.training.loop import Recipe
+from tombola.training.recipe import Recipe
+
+of = functools.partial(StudyConfig.of, None)
+"""A configuration without a preset."""
 
 # A value that differs from the default, for every setting.
 OTHER: dict[str, Any] = {
@@ -91,23 +97,24 @@ def with_setting(name: str, value: Any) -> StudyConfig:
         context = {"task": "cola"}
     if name == "search_rows":
         context = {"search_split": "train"}
-    return StudyConfig(**{**context, name: value})
+    return of(**{**context, name: value})
 
 
 OF_IMAGES: dict[str, Any] = {"image_size": 16, "feature_model": "/nowhere/clip", "pipeline": "/nowhere/whole"}
 
 
 def test_every_setting_changes_the_hash() -> None:
-    assert {*OTHER, *OF_LANGUAGE, *OF_IMAGES, "analyses"} == {item.name for item in fields(StudyConfig)}
-    plain = {StudyConfig(task=task).hash() for task in ("rotten-tomatoes", "/nowhere/mine")}
+    everything = {one.name for _, fields in setting_groups().values() for one in fields}
+    assert {*OTHER, *OF_LANGUAGE, *OF_IMAGES, "analyses"} == everything
+    plain = {of(task=task).hash() for task in ("rotten-tomatoes", "/nowhere/mine")}
     hashes = {with_setting(name, value).hash() for name, value in OTHER.items()}
     assert len(hashes | plain) == len(OTHER) + 2
     # Settings of adapters are refused where there are none.
-    language = StudyConfig(task="understanding", analyses=(), recovery_tokens=500, lora_rank=2)
-    hashes = {dataclasses.replace(language, **{name: value}).hash() for name, value in OF_LANGUAGE.items()}
+    language = of(task="understanding", analyses=(), recovery_tokens=500, lora_rank=2)
+    hashes = {language.replaced(**{name: value}).hash() for name, value in OF_LANGUAGE.items()}
     assert len(hashes | {language.hash()}) == len(OF_LANGUAGE) + 1
-    images = StudyConfig(task="images", data="/nowhere/mine", analyses=())
-    hashes = {dataclasses.replace(images, **{name: value}).hash() for name, value in OF_IMAGES.items()}
+    images = of(task="images", data="/nowhere/mine", analyses=())
+    hashes = {images.replaced(**{name: value}).hash() for name, value in OF_IMAGES.items()}
     assert len(hashes | {images.hash()}) == len(OF_IMAGES) + 1
 
 
@@ -117,43 +124,43 @@ def test_every_setting_changes_the_hash() -> None:
         ({"lora_rank": 8}, "say with recovery_tokens on how many tokens"),
         ({"recovery_tokens": 100, "lora_learning_rate": 1e-3}, "say with lora_rank how large"),
         ({"recovery_tokens": 100, "lora_rank": -1}, "lora_rank must be 0 or more"),
-        ({"recovery_tokens": 100, "lora_rank": 4, "lora_learning_rate": 0.0}, "a positive learning rate"),
+        ({"recovery_tokens": 100, "lora_rank": 4, "lora_learning_rate": 0.0}, "lora_learning_rate must be above 0"),
     ],
 )
 def test_adapters_are_of_a_recovery(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(TombolaError, match=message):
-        StudyConfig(task="understanding", analyses=(), **settings)
+        of(task="understanding", analyses=(), **settings)
 
 
 def test_adapters_without_their_library_are_refused_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lora, "find_spec", lambda _: None)
     with pytest.raises(TombolaError, match=r"pip install 'tombola\[language\]'"):
-        StudyConfig(task="understanding", analyses=(), recovery_tokens=100, lora_rank=4)
+        of(task="understanding", analyses=(), recovery_tokens=100, lora_rank=4)
 
 
 def test_what_is_asked_of_the_tickets_does_not_change_the_hash() -> None:
-    every = StudyConfig(analyses=("all",))
+    every = of(analyses=("all",))
     assert every.analyses == tuple(name for name in ANALYSES if name not in ("text-generation", "random-curve"))
-    assert every.hash() == StudyConfig(analyses=()).hash() == StudyConfig().hash()
-    with pytest.raises(TombolaError, match="text-generation is of language models; rotten-tomatoes judges models that"):
-        StudyConfig(analyses=("text-generation",))
+    assert every.hash() == of(analyses=()).hash() == of().hash()
+    with pytest.raises(TombolaError, match="text generation is of language models; rotten-tomatoes judges models that"):
+        of(analyses=("text-generation",))
     with pytest.raises(TombolaError, match="unknown analysis 'tarot'; known: survivors, attention, random-tickets"):
-        StudyConfig(analyses=("tarot",))
+        of(analyses=("tarot",))
 
 
 @pytest.mark.parametrize("settings", [{"search_rows": 5}, {"iterative": True, "methods": ("wanda",)}])
 def test_a_setting_that_another_setting_switches_off_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(TombolaError, match=r"is for search_split train|full model each time: add --no-iterative"):
-        StudyConfig(**settings)
+        of(**settings)
 
 
 def test_the_metric_is_checked_before_anything_is_loaded() -> None:
     with pytest.raises(TombolaError, match="unknown metric 'nonsense'"):
-        StudyConfig(task="/nowhere/mine", metric="nonsense")
+        of(task="/nowhere/mine", metric="nonsense")
 
 
 def test_the_hash_is_eight_hexadecimal_digits() -> None:
-    hashes = {StudyConfig().hash(), StudyConfig(task="cola").hash()}
+    hashes = {of().hash(), of(task="cola").hash()}
     assert all(len(value) == 8 and int(value, 16) >= 0 for value in hashes)
 
 
@@ -162,41 +169,41 @@ def test_the_hash_is_eight_hexadecimal_digits() -> None:
 )
 def test_a_setting_that_the_task_would_ignore_is_refused(name: str) -> None:
     with pytest.raises(TombolaError, match=name if name == "data" else f"{name} is for data of your own"):
-        StudyConfig(task="rotten-tomatoes", **{name: OTHER[name]})
+        of(task="rotten-tomatoes", **{name: OTHER[name]})
 
 
 def test_how_a_path_is_typed_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "config.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
-    assert len({StudyConfig(model=model).hash() for model in ("m", "./m", str(tmp_path / "m"))}) == 1
+    assert len({of(model=model).hash() for model in ("m", "./m", str(tmp_path / "m"))}) == 1
 
 
 def test_a_folder_that_is_called_like_a_task_is_not_the_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = StudyConfig(task="cola").hash()
+    before = of(task="cola").hash()
     (tmp_path / "cola").mkdir()
     (tmp_path / "cola" / "train.tsv").write_text("x")
     monkeypatch.chdir(tmp_path)
-    assert StudyConfig(task="cola").hash() == before
+    assert of(task="cola").hash() == before
 
 
 def test_a_default_that_is_written_out_changes_nothing() -> None:
-    for name, value in StudyConfig().settings().items():
+    for name, value in of().settings().items():
         given: Any = tuple(value) if isinstance(value, list) else value
-        assert StudyConfig(**{name: given}).hash() == StudyConfig().hash()
+        assert of(**{name: given}).hash() == of().hash()
     # A whole number for a share is the same number.
     assert StudyConfig.of("paper", max_grad_norm=1).hash() == StudyConfig.of("paper").hash()
 
 
 def test_the_hash_stays_what_saved_studies_have() -> None:
-    assert StudyConfig().hash() == "44136fa3"
-    assert StudyConfig(task="cola", epochs=5, learning_rate=1e-4).hash() == "d3cf1ee1"
+    assert of().hash() == "44136fa3"
+    assert of(task="cola", epochs=5, learning_rate=1e-4).hash() == "d3cf1ee1"
 
 
 def test_the_order_of_settings_does_not_matter() -> None:
     names = list(TOGETHER)
-    forward = StudyConfig(**{name: TOGETHER[name] for name in names})
-    backward = StudyConfig(**{name: TOGETHER[name] for name in reversed(names)})
+    forward = of(**{name: TOGETHER[name] for name in names})
+    backward = of(**{name: TOGETHER[name] for name in reversed(names)})
     assert forward == backward
     assert forward.hash() == backward.hash()
 
@@ -236,14 +243,14 @@ def test_a_file_is_its_content_and_a_folder_is_not_confused_by_borders(tmp_path:
     hashes = set()
     for content in ("a", "b"):
         path.write_text(content)
-        hashes.add(StudyConfig(task=str(path)).hash())
+        hashes.add(of(task=str(path)).hash())
     assert len(hashes) == 2
     folder = tmp_path / "data"
     folder.mkdir()
     for first, second in (("ab", "c"), ("a", "bc")):
         (folder / "a").write_text(first)
         (folder / "b").write_text(second)
-        hashes.add(StudyConfig(task="cola", data=str(folder)).hash())
+        hashes.add(of(task="cola", data=str(folder)).hash())
     assert len(hashes) == 4
 
 
@@ -251,18 +258,18 @@ def test_a_local_folder_that_is_called_like_an_asset_is_hashed_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    before = StudyConfig(model="minilm").hash()
+    before = of(model="minilm").hash()
     (tmp_path / "minilm").mkdir()
     (tmp_path / "minilm" / "config.json").write_text("{}")
-    assert StudyConfig(model="minilm").hash() != before
+    assert of(model="minilm").hash() != before
 
 
 def test_a_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "rows.tsv").write_text("a")
-    before = StudyConfig(task="~/rows.tsv").hash()
+    before = of(task="~/rows.tsv").hash()
     (tmp_path / "rows.tsv").write_text("b")
-    assert StudyConfig(task="~/rows.tsv").hash() != before
+    assert of(task="~/rows.tsv").hash() != before
 
 
 def test_seeds_are_no_part_of_the_configuration(tmp_path: Path) -> None:
@@ -291,11 +298,9 @@ def test_a_file_is_a_preset_and_what_differs_and_the_call_goes_before_it(tmp_pat
         "train_rows: null\n"
     )
     config, _ = StudyConfig.read(path)
-    assert config == StudyConfig(
-        task="cola", epochs=3, learning_rate=2e-5, methods=("weights",), refine=False, train_rows=None
-    )
-    assert (type(config.learning_rate), type(config.max_grad_norm)) == (float, float)
-    assert StudyConfig.read(path, "quick")[0].epochs == TEXT_PRESETS["quick"]["epochs"] == 1
+    assert config == of(task="cola", epochs=3, learning_rate=2e-5, methods=("weights",), refine=False, train_rows=None)
+    assert (type(config.recipe.learning_rate), type(config.recipe.max_grad_norm)) == (float, float)
+    assert StudyConfig.read(path, "quick")[0].recipe.epochs == PRESETS["quick"]["epochs"] == 1
     assert StudyConfig.read(path, task="sst2", epochs=7)[0] == StudyConfig.of(
         "paper", task="sst2", epochs=7, methods=["weights"], refine=False
     )
@@ -379,14 +384,16 @@ def test_the_unknown_setting_and_the_known_ones_are_named() -> None:
 
 
 def test_the_parts_have_the_configurations_values() -> None:
-    config = StudyConfig(**TOGETHER)
-    assert config.search_options == SearchOptions(0.8, 0.2, 2, 0.3, 8, False, 0.1, 0.15, 0.2, (0.3, 0.6), 0.4)
-    assert config.recipe == Recipe(2, 1e-3, 16, 0.1, 0.2, 2.0)
+    config = of(**TOGETHER)
+    assert config.search_options == SearchOptions(
+        **{one.name: OTHER[one.name] for one in setting_fields(SearchOptions)}
+    )
+    assert config.recipe == Recipe(**{one.name: OTHER[one.name] for one in setting_fields(Recipe)})
     assert str(config.rewinding) == "step-10"
-    assert StudyConfig().search_options == SearchOptions()
-    assert StudyConfig().recipe == Recipe()
+    assert of().search_options == SearchOptions()
+    assert of().recipe == Recipe()
     with pytest.raises(FrozenInstanceError):
-        config.epochs = 3  # type: ignore[misc]
+        config.rewind = "init"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -399,43 +406,58 @@ def test_the_parts_have_the_configurations_values() -> None:
     ],
 )
 def test_a_name_is_one_plain_part_of_a_path(model: str, task: str, name: str) -> None:
-    assert StudyConfig(model=model, task=task).name == name
+    assert of(model=model, task=task).name == name
 
 
 def test_settings_make_the_configuration_again() -> None:
-    config = StudyConfig(**TOGETHER)
+    config = of(**TOGETHER)
     assert StudyConfig.of("quick", **config.settings()) == config
 
 
-def test_the_table_of_regimes_names_settings_and_analyses_that_there_are() -> None:
-    names = [name for regime in REGIMES for name in regime.tasks]
+def test_regimes_name_tasks_presets_and_analyses_that_there_are() -> None:
+    names = named_tasks()
     assert len(names) == len(set(names)) == 13
-    assert all(regime_of(name) is regime for regime in REGIMES for name in regime.tasks)
-    assert regime_of("/nowhere/mine") is TEXTS
-    settings = {item.name for item in fields(StudyConfig)}
-    own = [name for regime in REGIMES for name in regime.settings]
-    assert len(own) == len(set(own))
-    for regime in REGIMES:
-        assert settings >= {*regime.settings, *regime.needs, *OWN_TEXTS}
+    assert all(regime_of(name) is regime for regime in regimes() for name in regime.tasks)
+    assert regime_of("/nowhere/mine") is regimes()[0]
+    for regime in regimes():
         assert {*regime.unfit} <= {*ANALYSES}
-        assert {"quick", "paper"} == {*regime.presets}
-        assert bool(regime.settings) == bool(regime.whose)
-        needs: dict[str, Any] = dict.fromkeys(regime.needs, "/nowhere")
-        assert all(StudyConfig.of(name, task=regime.tasks[0], **needs).task for name in regime.presets)
+        for task in regime.tasks:
+            assert {"quick", "paper"} == {*regime.presets_of(task)}
+            needs: dict[str, Any] = {"data": "/nowhere"} if task == "images" else {}
+            assert all(StudyConfig.of(name, task=task, **needs).task == task for name in ("quick", "paper"))
 
 
-def test_the_table_of_regimes_loads_without_pytorch() -> None:
-    code = "import sys, tombola.tasks.regimes; print(*{'torch', 'diffusers', 'transformers'} & {*sys.modules})"
+def test_regimes_and_their_settings_load_without_pytorch() -> None:
+    code = (
+        "import sys; from tombola.tasks.registry import regimes; regimes();"
+        "print(*{'torch', 'diffusers', 'transformers', 'datasets'} & {*sys.modules})"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
+
+
+def test_the_schema_takes_what_the_configuration_takes_and_refuses_what_it_refuses() -> None:
+    schema = json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    valid = jsonschema.Draft202012Validator(schema).is_valid
+    for settings in (TOGETHER, OF_LANGUAGE, OF_IMAGES, {"preset": "paper", "seeds": [0, 1]}, {"seeds": 3}):
+        assert valid(json.loads(json.dumps(dict(settings))))
+    assert {*schema["properties"]} == {*OTHER, *OF_LANGUAGE, *OF_IMAGES, "analyses", "preset", "seeds"}
+    for name, value in (
+        *(("epochs", 0), ("epochs", "3"), ("epoch", 3), ("threshold", 0), ("threshold", 2), ("sparsities", [1])),
+        *(("search_split", "test"), ("methods", "weights"), ("refine", "no"), ("seeds", -1), ("preset", "huge")),
+        *(("learning_rate", 0), ("train_rows", 0), ("weights_step", 1)),
+    ):
+        assert not valid({name: value}), name
+        assert schema["properties"].get(name, {"description": ""})["description"] or name == "epoch"
 
 
 def test_images_need_a_folder_and_only_they_have_a_size_a_space_and_a_pipeline() -> None:
     with pytest.raises(TombolaError, match="needs the folder of your images"):
-        StudyConfig(task="images", analyses=())
+        of(task="images", analyses=())
     for name, value in OF_IMAGES.items():
-        for task in ("sst2", "digits"):
-            with pytest.raises(TombolaError, match=f"{name} is for the task images, not for '{task}'"):
-                StudyConfig(task=task, analyses=(), **{name: value})
+        for task, owner in (("sst2", r"denoisers \(the tasks digits and images\)"), ("digits", "the task images")):
+            with pytest.raises(TombolaError, match=f"{name} is for {owner}, not for '{task}'"):
+                of(task=task, analyses=(), **{name: value})
     with pytest.raises(TombolaError, match="image_size must be 1 or more"):
-        StudyConfig(task="images", data="mine", image_size=0, analyses=())
+        of(task="images", data="mine", image_size=0, analyses=())
     assert StudyConfig.of("quick", task="images", data="mine").precision == "fp32"

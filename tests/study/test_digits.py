@@ -17,10 +17,10 @@ from tombola.foundations.atomic_files import read_lines
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.images.fid import fid
 from tombola.pruning.evaluation import Evaluation
-from tombola.pruning.search import Search
+from tombola.pruning.search.records import Search
 from tombola.report.terminal.results import table
 from tombola.study.config import StudyConfig
-from tombola.study.folder_layout import EVALUATION, PICTURE
+from tombola.study.folder_layout import EVALUATION, IMAGE_GRID
 from tombola.study.study import Study
 from tombola.tickets.ticket import Ticket
 
@@ -77,9 +77,9 @@ def test_every_ticket_is_scored_and_drawn(study: Study) -> None:
     good = rows["heads+channels", "good", "retrained"]
     assert (good["parameters"] < full["parameters"]) == (good["channels"] < 32 or good["heads"] < 16)
     home = study.seed_folder(0).folder
-    assert (home / "majority" / PICTURE).is_file()
+    assert (home / "majority" / IMAGE_GRID).is_file()
     for method, ticket, stage in expected - {("none", "majority", "none"), ("none", "full", "none")}:
-        assert (home / method / ticket / stage / PICTURE).is_file()
+        assert (home / method / ticket / stage / IMAGE_GRID).is_file()
     page = (study.folder / "report.html").read_text()
     assert page.count('<img src="data:image/png;base64,') == len(expected)
 

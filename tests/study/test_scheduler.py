@@ -141,18 +141,18 @@ class FakeWorker:
     def busy(self) -> bool:
         return self.step is not None
 
-    def give(self, step: StudyStep, seed: int | None) -> None:
+    def submit(self, step: StudyStep, seed: int | None) -> None:
         self.step, self.seed = step, seed
         self.line.start(step.what, cost=step.cost)
 
-    def rest(self) -> StudyStep:
+    def finished(self) -> StudyStep:
         assert self.step is not None
         step, self.step = self.step, None
         self.line.end()
         return step
 
 
-class FakeCrew:
+class FakePool:
     """Two workers; whichever has the step that comes first in the alphabet says the next word."""
 
     def __init__(self, said: dict[str, list[dict[str, Any]]]) -> None:
@@ -160,22 +160,22 @@ class FakeCrew:
         self.workers: list[FakeWorker] = []
         self.gone = False
 
-    def __enter__(self) -> "FakeCrew":
+    def __enter__(self) -> "FakePool":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.gone = True
 
-    def resting(self) -> list[FakeWorker]:
+    def idle(self) -> list[FakeWorker]:
         return [worker for worker in self.workers if not worker.busy]
 
     def busy(self) -> bool:
         return any(worker.busy for worker in self.workers)
 
-    def vacant(self) -> bool:
+    def can_start(self) -> bool:
         return len(self.workers) < 2
 
-    def hire(self, line: ProgressLine) -> FakeWorker:
+    def start(self, line: ProgressLine) -> FakeWorker:
         self.workers.append(FakeWorker(line))
         return self.workers[-1]
 
@@ -188,7 +188,7 @@ class FakeCrew:
 
 def test_what_workers_say_is_told_once_and_with_the_name_of_the_step(capsys: pytest.CaptureFixture[str]) -> None:
     warned = {"warning": "the model is odd"}
-    pool = FakeCrew({"a": [warned, {"advance": 3}, {"note": "halfway"}], "b": [warned, {"note": "begun"}]})
+    pool = FakePool({"a": [warned, {"advance": 3}, {"note": "halfway"}], "b": [warned, {"note": "begun"}]})
     steps = [step("a", 4), step("b", 4), step("c", 2, "a b"), step("timed", 1, "c", alone=True)]
     collected: list[bool] = []
     with warnings.catch_warnings(record=True) as caught, ProgressBars("test", 11) as bars:
@@ -201,7 +201,7 @@ def test_what_workers_say_is_told_once_and_with_the_name_of_the_step(capsys: pyt
 
 
 def test_a_failure_ends_all_workers() -> None:
-    class Failing(FakeCrew):
+    class Failing(FakePool):
         def receive(self) -> tuple[FakeWorker, dict[str, Any]]:
             raise TombolaError("the file is damaged; delete it")
 

@@ -30,7 +30,7 @@ from tombola.checkpoints.checkpoint import load
 from tombola.foundations.atomic_files import read_lines
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import Evaluation
-from tombola.pruning.search import Search
+from tombola.pruning.search.records import Search
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, SEARCH_EVALUATION
 from tombola.study.results import Row
@@ -486,7 +486,7 @@ class TestSeeds:
         assert row["score"] == evaluation.score
         assert row["heads"] == survivors.counts()["heads"]
 
-        compared = json.loads((home / "comparison.json").read_text())["methods"]["heads+mlps"]["tasks"]["moods"]
+        compared = json.loads((home / "comparison.json").read_text())["kinds"]["heads+mlps"]["tasks"]["moods"]
         assert compared["heads"]["super_survivors"] == survivors.counts()["heads"]
         assert [one["folder"] for one in compared["tickets"]] == [f"seed-{seed}/heads+mlps/good" for seed in (0, 1)]
 

@@ -25,7 +25,7 @@ from tombola.checkpoints.checkpoint import load
 from tombola.foundations.atomic_files import read_json, read_lines
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import Evaluation, evaluate, score
-from tombola.pruning.search import PREDICTIONS, Search, read_predictions
+from tombola.pruning.search.records import PREDICTIONS, Search, read_predictions
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.report.terminal.abilities import recovery_table
 from tombola.report.terminal.text_generation import generation_table
@@ -344,7 +344,7 @@ def test_bad_input_is_one_clear_line(settings: dict[str, Any], message: str, tmp
 
 def test_a_setting_of_another_regime_is_one_clear_line() -> None:
     with pytest.raises(TombolaError, match="retain is for language models"):
-        StudyConfig(retain="grammar>=0.9")
+        StudyConfig.of(retain="grammar>=0.9")
     with pytest.raises(TombolaError, match="nothing to rewind to"):
         dataclasses.replace(config(), rewind="step-3")
 
@@ -394,7 +394,7 @@ def test_single_steps_prune_language_models_too(tmp_path: Path) -> None:
         done = small_study.tombola("prune", *flags, "--method", method, "--out", tmp_path / method, "--json")
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout)
-        assert found["sparsity"] in [pytest.approx(one, abs=1e-4) for one in expected]
+        assert found["sparsity"] in [pytest.approx(one, abs=1e-3) for one in expected]
         ticket = Ticket.load(found["ticket"])
         assert ticket.provenance["method"] == method
         assert ticket.provenance["score"] == found["score"]

@@ -111,7 +111,13 @@ def test_a_worker_that_the_system_kills_is_told_of(
 
 def test_a_defect_in_a_worker_comes_with_its_traceback(tmp_path: Path) -> None:
     study = shared(tmp_path)
-    job = {"config": study.config.settings(), "folder": str(study.folder), "seeds": [0, 1], "save": "good", "known": {}}
+    job = {
+        "config": study.config.settings(),
+        "folder": str(study.folder),
+        "seeds": [0, 1],
+        "save": "good",
+        "shared_state": {},
+    }
     unknown = StudyStep("no such step", 1, 1, tmp_path / "nothing", lambda _: None)
     with ProgressBars("test", 1) as bars, WorkerPool(job, 1, 1) as pool:
         pool.start(bars.line()).submit(unknown, None)

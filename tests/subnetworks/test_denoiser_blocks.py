@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from builders.denoisers import KINDS, computed
 from builders.unets import UNET
 from tombola import controls
+from tombola.architectures.denoisers import DenoiserPreset, denoiser_inputs
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints.checkpoint import load, save_shrunk
-from tombola.checkpoints.denoisers import Preset, random_inputs
-from tombola.pruning.evaluation import evaluate
-from tombola.pruning.search import SearchOptions, search_ticket
+from tombola.pruning.evaluation import EvaluationOptions, evaluate
+from tombola.pruning.search.loop import search_ticket
+from tombola.pruning.search.options import SearchOptions
 from tombola.subnetworks.subnetwork import masked, shrunk, whole
 from tombola.tasks.images.task import Images, ImageTask
 from tombola.tickets.pruning_methods import pruning_method
@@ -124,14 +125,20 @@ def _task() -> ImageTask:
     def images(seed: int, n: int) -> Images:
         return Images(torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(seed)) - 0.5)
 
-    presets = {"tiny": Preset("UNet2DModel", UNET)}
+    presets = {"tiny": DenoiserPreset("UNet2DModel", UNET)}
     return ImageTask(images(0, 16), images(1, 8), _Pooled(), steps=2, levels=1, presets=presets)
 
 
 def test_a_search_removes_whole_blocks(tmp_path: Path) -> None:
     task = _task()
     model = task.load("tiny", seed=0)
-    found = search_ticket(model, task, "blocks", options=SearchOptions(threshold=0.2, mlps_step=2), batch_size=8)
+    found = search_ticket(
+        model,
+        task,
+        "blocks",
+        evaluation=EvaluationOptions(batch_size=8),
+        options=SearchOptions(threshold=0.2, mlps_step=2),
+    )
     assert found.good.kind == "heads+channels"
     assert found.good.provenance["method"] == "blocks"
     assert len(found.passes) > 1
@@ -156,7 +163,7 @@ def test_methods_for_weights_run_on_a_model_without_mlps(method: str) -> None:
     task = _task()
     model = task.load("tiny", seed=0)
     options = SearchOptions(threshold=0.2, sparsities=(0.3, 0.6))
-    found = search_ticket(model, task, method, options=options, batch_size=8)
+    found = search_ticket(model, task, method, evaluation=EvaluationOptions(batch_size=8), options=options)
     assert found.good.kind == "weights"
 
 
@@ -168,15 +175,15 @@ def test_rows_of_unequal_heads_have_their_own_importance() -> None:
         def output(self, model: nn.Module, batch: Any) -> Any:
             from tombola.tasks.base import Output
 
-            given = random_inputs(model, len(batch.indices), kind.size)
+            given = denoiser_inputs(model, len(batch.indices), kind.size)
             losses = model(**given, return_dict=False)[0].square().flatten(1).mean(1)
             return Output(losses, losses.new_zeros(len(losses), 4))
 
-    presets = {"tiny": Preset("UNet2DModel", UNET)}
+    presets = {"tiny": DenoiserPreset("UNet2DModel", UNET)}
     task = Denoising(Images(torch.rand(8, 1, 8, 8)), Images(torch.rand(8, 1, 8, 8)), _Pooled(), presets=presets)
     for units in (None, site_groups(dissect(model), "blocks")):
         part = whole(model, "heads+mlps+channels")
-        found = evaluate(part, task, importance=True, groups=units, batch_size=4).importance
+        found = evaluate(part, task, EvaluationOptions(batch_size=4), importance=True, groups=units).importance
         assert found is not None
         assert (found["heads"].isnan().sum(1)).tolist() == [4 - size for size in (2, 2, 4, 4, 2, 2, 2, 2)]
         assert float(found["heads"].nan_to_num().sum()) > 0

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from builders.language_models import llama, task
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
-from tombola.pruning.evaluation import evaluate
+from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.subnetworks.subnetwork import whole
 from tombola.tickets.pruning_methods import METHODS, Grouping, in_words, pruning_method
 from tombola.tickets.site_groups import count, site_groups
@@ -20,7 +20,7 @@ KINDS: dict[Grouping, TicketKind] = {"kv-groups": "heads", "blocks": "heads+mlps
 
 
 def losses(model: nn.Module) -> Tensor:
-    found = evaluate(whole(model), made, "importance", batch_size=1)
+    found = evaluate(whole(model), made, EvaluationOptions("importance", batch_size=1))
     return torch.from_numpy(found.losses).double()
 
 
@@ -45,7 +45,7 @@ def scaled(model: nn.Module, anatomy: Anatomy, grouping: Grouping, group: int, f
     return copied
 
 
-@pytest.mark.parametrize("units", ["kv-groups", "blocks"])
+@pytest.mark.parametrize("grouping", ["kv-groups", "blocks"])
 def test_a_group_has_the_derivative_of_scaling_it_whole(grouping: Grouping) -> None:
     model = llama()
     made.settle(model)
@@ -53,10 +53,9 @@ def test_a_group_has_the_derivative_of_scaling_it_whole(grouping: Grouping) -> N
     found = evaluate(
         whole(model, KINDS[grouping]),
         made,
-        "importance",
+        EvaluationOptions("importance", batch_size=3),
         importance=True,
         groups=site_groups(anatomy, grouping),
-        batch_size=3,
     ).importance
     assert found is not None
     of_sites = site_groups(anatomy, grouping)

@@ -14,8 +14,9 @@ from builders.language_models import llama, task
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk, whole
 from tombola.training import lora
-from tombola.training.loop import Recipe, retrain
+from tombola.training.loop import retrain
 from tombola.training.lora import LowRank, adapters
+from tombola.training.recipe import Recipe
 
 RECIPE = Recipe(epochs=3, batch_size=4, learning_rate=1e-2)
 LORA = LowRank(3, 2e-2)

@@ -10,7 +10,8 @@ from transformers import AutoModel
 
 from builders.encoders import Exact
 from tombola.foundations.errors import TombolaError
-from tombola.training.loop import Recipe, train
+from tombola.training.loop import train
+from tombola.training.recipe import Recipe
 from tombola.training.rewinding import Rewinding
 
 

@@ -30,7 +30,8 @@ from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import evaluate, score
 from tombola.subnetworks.subnetwork import masked, shrunk, whole
 from tombola.tasks.base import Batch, Output
-from tombola.training.loop import Recipe, retrain, train
+from tombola.training.loop import retrain, train
+from tombola.training.recipe import Recipe
 
 RECIPE = Recipe(epochs=2, learning_rate=3e-3, batch_size=16, weight_decay=0.3, warmup_ratio=0.25, max_grad_norm=0.5)
 STEPS = 8

@@ -1,1 +1,1 @@
-"""What survives in tickets, and what it means."""
+"""Analyses of tickets: agreement, attention, locality, transfer, retention and generation."""

@@ -1,4 +1,4 @@
-"""What a full model and its tickets write, prompt by prompt."""
+"""Texts that a full model and its tickets generate, prompt by prompt."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from tombola.tasks.language.text_generation import GeneratedTexts, GenerationSet
 
 @dataclass(frozen=True)
 class GeneratingModel:
-    """One model and what it wrote.
+    """Model that generated texts, and the texts.
 
     Attributes:
         ticket: `full`, `good`, `random`, ...
@@ -25,7 +25,7 @@ class GeneratingModel:
 
 @dataclass(frozen=True)
 class GenerationProfile(JsonRecord):
-    """What several models wrote on the same prompts.
+    """Texts of several models on the same prompts.
 
     Attributes:
         prompts: what they continued.

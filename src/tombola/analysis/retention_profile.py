@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from tombola.foundations.json_dataclasses import JsonRecord
-from tombola.pruning.search import Search
+from tombola.pruning.search.records import Search
 from tombola.tasks.base import Predictions, Task
 from tombola.tasks.language.abilities.retention import Measured, Retained
 
@@ -20,7 +20,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class AbilityRetention:
-    """One ability of one pruned model.
+    """Retention of one ability in one pruned model.
 
     Attributes:
         raw, raw_low, raw_high: its raw score (accuracy, or bits per byte) with the 95 % bootstrap interval.
@@ -38,14 +38,14 @@ class AbilityRetention:
 
     @classmethod
     def of(cls, found: Retained) -> Self:
-        """From what was measured."""
+        """Build it from a measured retention."""
         pruned = found.pruned
         return cls(pruned.raw, pruned.raw_low, pruned.raw_high, found.share, found.low, found.high)
 
 
 @dataclass(frozen=True)
 class Point:
-    """One iteration of a search.
+    """Point of an ability's curve: one iteration of a search.
 
     Attributes:
         iteration: its number.
@@ -62,7 +62,7 @@ class Point:
 
 @dataclass(frozen=True)
 class TicketRetention:
-    """What a ticket has kept of an ability."""
+    """Retention of an ability in a ticket."""
 
     scored: Scored
     retained: AbilityRetention
@@ -70,7 +70,7 @@ class TicketRetention:
 
 @dataclass(frozen=True)
 class Fall:
-    """Where an ability falls under a share of the full model's, by straight lines between the points of a search.
+    """Sparsity at which an ability falls under a threshold, by straight lines between the points of a search.
 
     Attributes:
         sparsity: where the share itself does; None if it never did.
@@ -82,7 +82,7 @@ class Fall:
     high: float | None
 
     def in_words(self, form: str = "{} % ({} to {})") -> str:
-        """In percent, `31 % (25 to 38)` or in another form; to the `end` of a search where the upper end never fell."""
+        """Percent, `31 % (25 to 38)` or in another form; to the `end` of a search where the upper end never fell."""
         if self.sparsity is None:
             return "never"
         low, high = 0.0 if self.low is None else self.low, self.high
@@ -93,7 +93,7 @@ class Fall:
 
 @dataclass(frozen=True)
 class AbilityCurve:
-    """One ability along a search.
+    """Curve of one ability along a search.
 
     Attributes:
         name, title: of the ability.
@@ -123,7 +123,7 @@ class AbilityCurve:
 
 @dataclass(frozen=True)
 class RetentionProfile(JsonRecord):
-    """All abilities along one search.
+    """Curves of all abilities along one search.
 
     Attributes:
         method: of the search.
@@ -151,7 +151,7 @@ def retention_profile(
     seed: int = 0,
     resamples: int = 1000,
 ) -> RetentionProfile:
-    """What is left of each ability, iteration by iteration and ticket by ticket.
+    """Retention of each ability, iteration by iteration and ticket by ticket.
 
     Args:
         task: one with abilities.
@@ -199,7 +199,7 @@ def retention_profile(
 
 
 def fall(points: Sequence[Point], threshold: float) -> Fall:
-    """Where the share that is kept, and either end of its interval, fall under the threshold along a search."""
+    """Sparsity at which the retained share, and either end of its interval, fall under the threshold along a search."""
     return Fall(
         *(
             crossing([(point.sparsity, getattr(point.retained, name)) for point in points], threshold)

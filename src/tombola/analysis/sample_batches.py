@@ -1,4 +1,4 @@
-"""A random part of a split, in batches."""
+"""Random part of a split, in batches."""
 
 from collections.abc import Iterator, Mapping
 

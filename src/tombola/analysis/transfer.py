@@ -1,4 +1,4 @@
-"""What a ticket of one task is worth on another, between the target's own ticket and a random one."""
+"""Transfer of a ticket to another task, between the target's own ticket and a random one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class TransferCell:
     share: float | None
 
     def sentence(self) -> str:
-        """What it says, hedged by its intervals."""
+        """Sentence for people, hedged by the intervals."""
         better = _word(self.beyond_random_low, self.beyond_random_high)
         worse = _word(self.beyond_own_low, self.beyond_own_high)
         text = (
@@ -80,7 +80,7 @@ class TransferCell:
 
 @dataclass(frozen=True)
 class Transfer(JsonRecord):
-    """All cells.
+    """Transfer between all tasks.
 
     Attributes:
         model: that all studies are of.
@@ -158,5 +158,5 @@ def transferred(
 
 
 def _word(low: float, high: float) -> str:
-    """Where an interval of a difference lies."""
+    """Word for where the interval of a difference lies."""
     return "better" if low > 0 else "worse" if high < 0 else "not clearly better or worse"

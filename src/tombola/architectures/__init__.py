@@ -1,1 +1,1 @@
-"""Where the heads, MLPs and weights of each model family lie, as data."""
+"""Layout of each model family as data: where heads, MLPs and weights lie."""

@@ -74,7 +74,7 @@ def read(model: nn.Module, family: Family) -> Anatomy:
 
 
 def type_of(model: nn.Module) -> str | None:
-    """What the table of families calls the model: `config.model_type`, or for diffusers the name of its class."""
+    """Type of a model in the table of families: `config.model_type`, or for diffusers the name of its class."""
     found = getattr(getattr(model, "config", None), "model_type", None)
     if found is None:
         found = next((kind.__name__ for kind in type(model).__mro__ if kind.__name__ in FAMILIES), None)

@@ -1,4 +1,4 @@
-"""Families as data: for each kind of model, where heads, MLPs and channels live and how projections are laid out.
+"""Families as data: for each kind of model, where heads, MLPs and channels are and how projections are laid out.
 
 A new architecture is one entry of [`FAMILIES`][tombola.architectures.families.FAMILIES] and one line in the tests that
 run over all families. Paths are those of transformers 5.
@@ -114,7 +114,7 @@ class Residual:
 
 @dataclass(frozen=True)
 class Stack:
-    """Layers of one shape.
+    """Stack of layers of one shape.
 
     Attributes:
         layers: path of the list of layers from the base model; `*` stands for every child.
@@ -135,7 +135,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class Family:
-    """An architecture.
+    """Family of models of one architecture.
 
     Attributes:
         stacks: first to last.

@@ -1,4 +1,4 @@
-"""What layers and sublayers are called: by number, with their stack where a model has several, or by their path."""
+"""Names of layers and sublayers: by number, with their stack where a model has several, or by their path."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ def _path(module: str) -> str:
 
 
 def _words(paths: Mapping[int, Sequence[str]]) -> dict[int, str]:
-    """For each stack the first part of its path that others do not have; nothing where there is one stack only."""
+    """Name of each stack: the first part of its path that others do not have; empty where there is one stack only."""
     if len(paths) == 1:
         return dict.fromkeys(paths, "")
     part = next(index for index, names in enumerate(zip(*paths.values(), strict=False)) if len(set(names)) > 1)

@@ -13,7 +13,7 @@ def units_of(linear: nn.Linear) -> tuple[int, int]:
 
 
 def is_transposed(linear: nn.Module) -> bool:
-    """Whether a map stores its matrix as [in, out]."""
+    """True if a linear map stores its matrix as [in, out]."""
     return isinstance(linear, Conv1D)
 
 

@@ -28,7 +28,7 @@ def layers_of(model: nn.Module, base: nn.Module, family: Family) -> list[tuple[i
 
 
 def has_module(block: nn.Module, path: str) -> bool:
-    """Whether there is a module at `path`."""
+    """True if there is a module at `path`."""
     try:
         block.get_submodule(path)
     except AttributeError:

@@ -11,7 +11,7 @@ from tombola.architectures.module_paths import joined
 
 @dataclass(frozen=True)
 class Matrix:
-    """One prunable matrix.
+    """Prunable matrix of a model.
 
     Attributes:
         parameter: its name in `model.named_parameters()`.
@@ -28,7 +28,7 @@ class Matrix:
 
     @property
     def name(self) -> str:
-        """What a ticket calls it, whatever the task's wrapper: `<layer>.<kind>`."""
+        """Name in tickets, whatever the task's wrapper: `<layer>.<kind>`."""
         return f"{self.layer}.{self.kind}"
 
     @property
@@ -105,7 +105,7 @@ class HeadRow:
 
 @dataclass(frozen=True)
 class MLPRow:
-    """One MLP: an element of a mask of MLPs.
+    """MLP: an element of a mask of MLPs.
 
     Attributes:
         layer: as in `Matrix`.

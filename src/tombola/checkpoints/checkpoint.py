@@ -1,4 +1,4 @@
-"""A smaller model on disk: the original's configuration, the ticket, and the tensors or values that are left.
+"""Shrunk model on disk: the original's configuration, the ticket, and the tensors or values that are left.
 
 Two layouts, told apart by the ticket. One of heads and MLPs: the shrunk network's tensors. One of weights: of every
 prunable matrix the values that survive ([`tombola.checkpoints.packed_weights`][]), whose places the ticket knows, and
@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tombola.architectures.dissect import dissect
-from tombola.checkpoints.loading import MARK, save_companions
+from tombola.checkpoints.folder_marks import MARK
 from tombola.checkpoints.model_card import ModelCardWriter
-from tombola.checkpoints.model_libraries import LIBRARIES, library_of
+from tombola.checkpoints.model_libraries import LIBRARIES, library_of, save_companions
 from tombola.checkpoints.packed_weights import packed, unpacked
 from tombola.foundations.atomic_files import publish, read_json, write_json
 from tombola.foundations.errors import TombolaError
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from diffusers import ModelMixin
 
 TENSORS = "shrunk.safetensors"
-"""Not `model.safetensors`: plain `from_pretrained` then says that it finds no weights, not that shapes differ."""
+"""File of tensors. Without `model.safetensors`, plain `from_pretrained` says that it finds no weights."""
 FORMAT = 1
 _DIGESTED = (TENSORS, "masks.safetensors")
 
@@ -97,7 +97,7 @@ def load(folder: Path | str) -> "PreTrainedModel | ModelMixin":
 
 
 def load_subnetwork(folder: Path | str) -> Subnetwork:
-    """What `load` loads, with the ticket that it was made under and the anatomy of the original.
+    """Load a shrunk model as `load` does, with its ticket and the anatomy of the original.
 
     Raises:
         TombolaError: as `load`.
@@ -166,7 +166,7 @@ def _check(model: nn.Module, small: Subnetwork, folder: Path) -> float:
 
 
 def _tensors(small: Subnetwork) -> dict[str, Tensor]:
-    """What is written: the model's tensors, each once, and of those that a mask covers the survivors."""
+    """Tensors to write: the model's, each once, and of those that a mask covers the survivors."""
     aliases = _aliases(small.model)
     tensors = {name: tensor.detach().cpu() for name, tensor in small.model.state_dict().items() if name not in aliases}
     if small.ticket.kind == "weights":

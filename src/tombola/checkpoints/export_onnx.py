@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from typing_extensions import override
 
-from tombola.checkpoints.loading import save_companions
+from tombola.architectures.dummy_inputs import dummy_inputs
 from tombola.checkpoints.model_card import ONNX, ModelCardWriter
+from tombola.checkpoints.model_libraries import save_companions
 from tombola.foundations.atomic_files import publish
 from tombola.foundations.errors import TombolaError
-from tombola.subnetworks.equivalence import computed, difference, meaningful, random_inputs
+from tombola.subnetworks.equivalence import computed, difference, meaningful
 from tombola.subnetworks.subnetwork import masked, shrunk
 from tombola.tickets.ticket import Ticket
 
@@ -128,7 +129,7 @@ def export_graph(model: nn.Module, given: Mapping[str, Tensor], path: Path) -> s
 
 
 def run_graph(path: Path, given: Mapping[str, Tensor], output: str) -> Tensor:
-    """What ONNX Runtime computes on the CPU.
+    """Outputs of ONNX Runtime on the CPU.
 
     Raises:
         TombolaError: it refuses the graph.
@@ -154,7 +155,7 @@ def run_graph(path: Path, given: Mapping[str, Tensor], output: str) -> Tensor:
 
 def _inputs(model: PreTrainedModel, batch: int, length: int) -> dict[str, Tensor]:
     """Random inputs, with segments where the model has more than one."""
-    given = random_inputs(model, batch, length)
+    given = dummy_inputs(model, batch, length)
     segments = getattr(model.config, "type_vocab_size", 0) or 0
     if segments > 1 and "token_type_ids" in inspect.signature(model.forward).parameters:
         types = torch.zeros_like(given["input_ids"])
@@ -165,7 +166,7 @@ def _inputs(model: PreTrainedModel, batch: int, length: int) -> dict[str, Tensor
 
 @contextlib.contextmanager
 def _silently() -> Iterator[None]:
-    """Without the exporter's remarks on its own parts."""
+    """Silence the exporter's remarks on its own parts."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

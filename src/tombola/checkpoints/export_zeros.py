@@ -4,9 +4,9 @@ from pathlib import Path
 
 from torch import nn
 
-from tombola.checkpoints.loading import quiet, save_companions
+from tombola.checkpoints.loading import quiet
 from tombola.checkpoints.model_card import ModelCardWriter
-from tombola.checkpoints.model_libraries import library_of
+from tombola.checkpoints.model_libraries import library_of, save_companions
 from tombola.foundations.atomic_files import publish
 from tombola.subnetworks.equivalence import verify_equivalent
 from tombola.subnetworks.subnetwork import expanded, shrunk

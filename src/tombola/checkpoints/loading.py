@@ -1,35 +1,36 @@
-"""Where a model comes from: an asset, a local folder, or the hub."""
+"""Models and tokenizers of transformers from an asset, a local folder, or the hub."""
 
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
-from torch import nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints import assets, gguf
-from tombola.foundations.atomic_files import read_json
+from tombola.checkpoints.folder_marks import refuse_shrunk
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.recognition import recognise
 
 MODELS = ("minilm", "smollm2")
 """The assets that are models."""
-MARK = "tombola.json"
-"""The file that only a folder of `tombola shrink` has."""
-_HEADS = ("config.json", "model_index.json")
-"""Files that say what a folder holds: a model by itself, or a pipeline of diffusers."""
 
 
 def locate(source: str) -> str:
-    """What `from_pretrained` understands: a local path, or a hub id as it is.
+    """Path or id that `from_pretrained` understands: a local path, or a hub id as it is.
 
     A local folder of the same name goes before an asset. For a folder, or asset, that holds a GGUF file instead of a
     configuration, this is the folder of the dequantised model, made on first use: see [`tombola.checkpoints.gguf`][].
@@ -38,10 +39,7 @@ def locate(source: str) -> str:
         TombolaError: the asset cannot be fetched, the GGUF file cannot be read, or the folder holds a shrunk model.
     """
     path = Path(source).expanduser()
-    if (path / MARK).is_file():
-        raise TombolaError(
-            f"{source} was shrunk already; give the model that it was made from (tombola.load opens the shrunk one)"
-        )
+    refuse_shrunk(source, path)
     if not path.is_dir():
         if source not in MODELS:
             return source
@@ -51,20 +49,6 @@ def locate(source: str) -> str:
         return str(path)
     with quiet():
         return str(gguf.dequantised(file))
-
-
-def load_any(source: str, *, check: bool = True) -> nn.Module:
-    """A model of transformers as `load_model` gives it, or a denoiser of diffusers, by itself or of its pipeline.
-
-    Raises:
-        TombolaError: as `load_model`, or a pipeline has no denoiser that can be pruned.
-    """
-    if not holds_denoiser(locate(source)):
-        return load_model(source, check=check)
-    from tombola.checkpoints import denoisers
-
-    with quiet():
-        return denoisers.load(source, dtype=None)
 
 
 def load_model(source: str, dtype: torch.dtype | None = None, *, check: bool = True) -> PreTrainedModel:
@@ -81,14 +65,36 @@ def load_model(source: str, dtype: torch.dtype | None = None, *, check: bool = T
     path = locate(source)
     with quiet(), loading(source):
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
-        name = (config.architectures or ["AutoModel"])[0]
-        kind = getattr(transformers, name, None)
-        if kind is None:
-            raise TombolaError(f"{source} is of class {name}, which this transformers does not have; load it yourself")
-        model = kind.from_pretrained(path, dtype="auto" if dtype is None else dtype)
+        model = class_named(config, source).from_pretrained(path, dtype="auto" if dtype is None else dtype)
     assert isinstance(model, PreTrainedModel)
     recognise(model, check=check)
     return model
+
+
+def class_named(config: PretrainedConfig, source: str) -> Any:
+    """The class of transformers that a configuration names; `AutoModel` where it names none.
+
+    Raises:
+        TombolaError: this transformers does not have it; `source` says whose.
+    """
+    name = (config.architectures or ["AutoModel"])[0]
+    kind = getattr(transformers, name, None)
+    if kind is None:
+        raise TombolaError(f"{source} is of class {name}, which this transformers does not have; load it yourself")
+    return kind
+
+
+def tokenizer_of(source: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model: asset, local folder or hub id.
+
+    Raises:
+        TombolaError: it cannot be found.
+    """
+    path = locate(source)
+    with quiet(), loading(source):
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+    assert isinstance(tokenizer, PreTrainedTokenizerBase)
+    return tokenizer
 
 
 def outline(source: str) -> Anatomy:
@@ -108,47 +114,9 @@ def outline(source: str) -> Anatomy:
     return dissect(model)
 
 
-def save_companions(source: str | None, folder: Path) -> None:
-    """Put the tokenizer of a model beside what was made of it, or the schedule of a denoiser, where there is one."""
-    if source is None:
-        return
-    if holds_denoiser(source):
-        from tombola.checkpoints import denoisers
-
-        schedule = denoisers.schedule_of(source)
-        if schedule is not None:
-            schedule.save_pretrained(folder / denoisers.SCHEDULE)
-        return
-    with contextlib.suppress(OSError, ValueError), quiet():
-        AutoTokenizer.from_pretrained(locate(source), trust_remote_code=False).save_pretrained(folder)
-
-
-def holds_denoiser(source: str) -> bool:
-    """Whether a folder, or what the hub has of this name, is a model or a pipeline of diffusers.
-
-    A folder that is both, or neither, is left to transformers to read or refuse.
-    """
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        found = {name: folder / name for name in _HEADS if (folder / name).is_file()}
-    else:
-        found = {}
-        for name in _HEADS if source not in MODELS else ():
-            # The hub, or its cache, may not be there, or not have the file: then what loads the model says so.
-            with contextlib.suppress(OSError, ValueError, HfHubHTTPError):
-                found[name] = Path(hf_hub_download(source, name))
-                break
-    if "model_index.json" in found and "config.json" not in found:
-        return True
-    if "config.json" not in found:
-        return False
-    config = read_json(found["config.json"])
-    return "_class_name" in config and "model_type" not in config
-
-
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without transformers' own bars and reports: our steps have theirs."""
+    """Silence transformers' own bars and reports while the block runs: our steps have theirs."""
     verbosity = transformers_logging.get_verbosity()
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()

@@ -14,15 +14,14 @@ from huggingface_hub.errors import HFValidationError
 from torch import nn
 
 from tombola.architectures.parameters import count_parameters
-from tombola.checkpoints.model_libraries import is_denoiser, library_of
+from tombola.checkpoints.folder_marks import CONFIG, PIPELINE
+from tombola.checkpoints.model_libraries import library_of
 from tombola.foundations.atomic_files import write_text
 from tombola.subnetworks.subnetwork import Subnetwork, expanded
 
 Form = Literal["shrunk", "sparse", "zeros", "onnx"]
-"""How a ticket was written: fewer units, survivors and a mask, zeros in the original shapes, an ONNX graph."""
+"""Form of a written ticket: fewer units, survivors and a mask, zeros in the original shapes, an ONNX graph."""
 
-_HEADS = ("config.json", "model_index.json")
-"""Files of a model by itself, and of a pipeline."""
 ONNX = "model.onnx"
 """The graph's file."""
 
@@ -53,7 +52,7 @@ _FORMS = {
 
 @dataclass(frozen=True)
 class ModelCardWriter:
-    """What the card of a folder says.
+    """Content of the model card of a folder.
 
     Attributes:
         form: how the ticket was written.
@@ -106,7 +105,7 @@ class ModelCardWriter:
         return float(value)
 
     def _as_scored(self) -> bool:
-        """Whether the score in the ticket's record can be that of these weights.
+        """True if the score in the ticket's record can be that of these weights.
 
         It cannot if they were trained again under the ticket, which leaves zeros where it prunes.
         """
@@ -146,14 +145,7 @@ class ModelCardWriter:
                 "import tombola\n"
                 'model = tombola.load(".")  # this folder; from the hub, that of huggingface_hub.snapshot_download'
             )
-        if is_denoiser(self.model):
-            # The pipeline takes a part that it is given as it is, whatever its shapes.
-            part = "unet" if type(self.model).__name__.startswith("UNet") else "transformer"
-            text += (
-                "\n\nfrom diffusers import DiffusionPipeline\n"
-                f'pipeline = DiffusionPipeline.from_pretrained("{hub_id(self.model) or _ORIGINAL}", {part}=model)'
-            )
-        return text
+        return text + library_of(self.model).usage(self.model, hub_id(self.model) or _ORIGINAL)
 
     def _ticket(self) -> Iterator[str]:
         ticket, anatomy = self.small.ticket, self.small.anatomy
@@ -214,13 +206,13 @@ def bytes_on_disk(folder: Path) -> int:
 
 
 def dense_bytes(model: nn.Module) -> int:
-    """What the model's own tensors take in a file, each once."""
+    """Bytes of the model's own tensors in a file, each once."""
     distinct = {tensor.data_ptr(): tensor for tensor in model.state_dict().values()}
     return sum(tensor.numel() * tensor.element_size() for tensor in distinct.values())
 
 
 def _cut_already(model: nn.Module, small: Subnetwork) -> bool:
-    """Whether the model has zeros already wherever the ticket prunes."""
+    """True if the model has zeros already wherever the ticket prunes."""
     cut = expanded(small).state_dict()
     return all(
         torch.equal(tensor.cpu().float(), cut[name].cpu().float()) for name, tensor in model.state_dict().items()
@@ -229,9 +221,10 @@ def _cut_already(model: nn.Module, small: Subnetwork) -> bool:
 
 def hub_id(model: nn.Module) -> str | None:
     """The model's name on the hub, if it came from there: the hub's cache knows it, and no local folder has it."""
-    name = str(getattr(model.config, "_name_or_path", "") if is_denoiser(model) else model.name_or_path)
+    name = library_of(model).origin(model)
     with contextlib.suppress(HFValidationError, OSError):
-        if not Path(name).exists() and any(isinstance(try_to_load_from_cache(name, file), str) for file in _HEADS):
+        cached = (try_to_load_from_cache(name, file) for file in (CONFIG, PIPELINE))
+        if not Path(name).exists() and any(isinstance(path, str) for path in cached):
             return name
     return None
 

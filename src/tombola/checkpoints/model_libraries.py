@@ -1,179 +1,75 @@
-"""The two libraries that models come from: how each writes a model, and makes it again from its configuration."""
+"""The libraries that models come from, and which of them a model, or a folder, is of."""
 
-import copy
-from abc import ABC, abstractmethod
+import contextlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from types import MappingProxyType
 
-import torch
-import transformers
-from accelerate import init_empty_weights
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError
 from torch import nn
-from transformers import AutoConfig, GenerationConfig, PreTrainedModel
-from transformers.utils import GENERATION_CONFIG_NAME
-from typing_extensions import override
 
+from tombola.checkpoints.diffusers_library import DiffusersLibrary
+from tombola.checkpoints.folder_marks import CONFIG, PIPELINE
+from tombola.checkpoints.loading import MODELS, locate
+from tombola.checkpoints.model_library import Library
+from tombola.checkpoints.transformers_library import TransformersLibrary
+from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError
 
-
-class Library(ABC):
-    """A library of models.
-
-    Attributes:
-        name: of the package.
-    """
-
-    name: str
-
-    @property
-    @abstractmethod
-    def version(self) -> str:
-        """That is installed."""
-
-    @abstractmethod
-    def write_config(self, model: nn.Module, folder: Path) -> None:
-        """Write all but the weights into an existing folder."""
-
-    @abstractmethod
-    def blank(self, kind: str, folder: Path) -> nn.Module | None:
-        """A model of the original size without memory for its parameters, from what `write_config` wrote.
-
-        Buffers are computed, as rotary frequencies and position ids stand in no file. No code of the folder runs.
-
-        Args:
-            kind: name of one of the library's own classes.
-            folder: where its configuration is.
-
-        Returns:
-            None if the library has no such model.
-        """
-
-    @abstractmethod
-    def finish(self, model: nn.Module, folder: Path) -> None:
-        """Do what `blank` could not before there were weights."""
-
-    @abstractmethod
-    def save(self, model: nn.Module, folder: Path) -> None:
-        """Write a whole model, for the library's `from_pretrained`."""
-
-    @abstractmethod
-    def read(self, like: nn.Module, folder: Path) -> nn.Module:
-        """What `save` wrote of a model like this one, in its dtype."""
-
-
-class _Transformers(Library):
-    name = "transformers"
-
-    @property
-    @override
-    def version(self) -> str:
-        return str(transformers.__version__)
-
-    @override
-    def write_config(self, model: nn.Module, folder: Path) -> None:
-        assert isinstance(model, PreTrainedModel)
-        config = copy.deepcopy(model.config)
-        config.architectures = [type(model).__name__]
-        config.save_pretrained(folder)
-        if model.can_generate() and model.generation_config is not None:
-            model.generation_config.save_pretrained(folder)
-
-    @override
-    def blank(self, kind: str, folder: Path) -> nn.Module | None:
-        found = getattr(transformers, kind, None)
-        if not (isinstance(found, type) and issubclass(found, PreTrainedModel)):
-            return None
-        with init_empty_weights(include_buffers=False):
-            return found(AutoConfig.from_pretrained(folder, trust_remote_code=False))
-
-    @override
-    def finish(self, model: nn.Module, folder: Path) -> None:
-        assert isinstance(model, PreTrainedModel)
-        model.tie_weights()
-        if (folder / GENERATION_CONFIG_NAME).is_file():
-            model.generation_config = GenerationConfig.from_pretrained(folder)
-
-    @override
-    def save(self, model: nn.Module, folder: Path) -> None:
-        assert isinstance(model, PreTrainedModel)
-        model.save_pretrained(folder)
-
-    @override
-    def read(self, like: nn.Module, folder: Path) -> nn.Module:
-        assert isinstance(like, PreTrainedModel)
-        found = type(like).from_pretrained(folder, dtype=like.dtype)
-        assert isinstance(found, PreTrainedModel)
-        return found
-
-
-class _Diffusers(Library):
-    """Its import takes seconds, so that it waits until there is a model of it."""
-
-    name = "diffusers"
-
-    @property
-    @override
-    def version(self) -> str:
-        import diffusers
-
-        return str(diffusers.__version__)
-
-    @override
-    def write_config(self, model: nn.Module, folder: Path) -> None:
-        cast(Any, model).save_config(folder)
-
-    @override
-    def blank(self, kind: str, folder: Path) -> nn.Module | None:
-        import diffusers
-
-        found: Any = getattr(diffusers, kind, None)
-        if not (isinstance(found, type) and issubclass(found, diffusers.ModelMixin)):
-            return None
-        config = cast(Any, found).load_config(folder)
-        with init_empty_weights(include_buffers=False):
-            return cast(nn.Module, cast(Any, found).from_config(config))
-
-    @override
-    def finish(self, model: nn.Module, folder: Path) -> None:
-        pass
-
-    @override
-    def save(self, model: nn.Module, folder: Path) -> None:
-        cast(Any, model).save_pretrained(folder)
-
-    @override
-    def read(self, like: nn.Module, folder: Path) -> nn.Module:
-        kind: Any = type(like)
-        return cast(nn.Module, kind.from_pretrained(folder, torch_dtype=dtype_of(like), use_safetensors=True))
-
-
-TRANSFORMERS: Library = _Transformers()
-DIFFUSERS: Library = _Diffusers()
-LIBRARIES = {library.name: library for library in (TRANSFORMERS, DIFFUSERS)}
-"""By name, as files have it."""
+TRANSFORMERS: Library = TransformersLibrary()
+DIFFUSERS: Library = DiffusersLibrary()
+LIBRARIES: Mapping[str, Library] = MappingProxyType({library.name: library for library in (TRANSFORMERS, DIFFUSERS)})
+"""Libraries by name, as files have it."""
 
 
 def library_of(model: nn.Module) -> Library:
     """The library that a model is of.
 
     Raises:
-        TombolaError: it is of neither.
+        TombolaError: it is of none.
     """
-    if isinstance(model, PreTrainedModel):
-        return TRANSFORMERS
-    if is_denoiser(model):
-        return DIFFUSERS
+    for library in LIBRARIES.values():
+        if library.owns(model):
+            return library
     raise TombolaError(f"{type(model).__name__} is no model of transformers or diffusers, so it cannot be saved as one")
 
 
-def is_denoiser(model: nn.Module) -> bool:
-    """Whether a model is of diffusers, without an import of it."""
-    return any(
-        kind.__name__ == "ModelMixin" and kind.__module__.partition(".")[0] == "diffusers"
-        for kind in type(model).__mro__
-    )
+def library_at(source: str) -> Library:
+    """The library of the model in a folder, or of what the hub has of this name.
+
+    A folder that is of both, or of neither, is left to transformers to read or refuse.
+    """
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        found = {name: folder / name for name in (CONFIG, PIPELINE) if (folder / name).is_file()}
+    else:
+        found = {}
+        for name in (CONFIG, PIPELINE) if source not in MODELS else ():
+            # The hub, or its cache, may not be there, or not have the file: then what loads the model says so.
+            with contextlib.suppress(OSError, ValueError, HfHubHTTPError):
+                found[name] = Path(hf_hub_download(source, name))
+                break
+    if CONFIG not in found:
+        return DIFFUSERS if PIPELINE in found else TRANSFORMERS
+    config = read_json(found[CONFIG])
+    return DIFFUSERS if "_class_name" in config and "model_type" not in config else TRANSFORMERS
 
 
-def dtype_of(model: nn.Module) -> torch.dtype:
-    """Dtype of the model's first floating-point parameter."""
-    return next(parameter.dtype for parameter in model.parameters() if parameter.is_floating_point())
+def load_any(source: str, *, check: bool = True) -> nn.Module:
+    """A model of transformers, or a denoiser of diffusers, by itself or of its pipeline, as it was saved.
+
+    Args:
+        source: an asset, a local folder or a hub id.
+        check: see [`Library.load`][tombola.checkpoints.model_library.Library.load].
+
+    Raises:
+        TombolaError: it cannot be found, or its class cannot be pruned.
+    """
+    return library_at(locate(source)).load(source, check=check)
+
+
+def save_companions(source: str | None, folder: Path) -> None:
+    """Put the tokenizer of a model beside what was made of it, or the schedule of a denoiser, where there is one."""
+    if source is not None:
+        library_at(source).save_companions(source, folder)

@@ -39,7 +39,7 @@ _PIECE = 1 << 22
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a tensor lies.
+    """Place of a tensor in a file.
 
     Attributes:
         dtype: PyTorch's; None for one that is not known here.

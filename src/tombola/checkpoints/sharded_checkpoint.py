@@ -14,7 +14,7 @@ _WEIGHTS = frozenset({".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".m
 
 
 _OWN = frozenset({"README.md", "ticket.json"})
-"""What is true of the source only."""
+"""Files that are true of the source only."""
 
 
 class Shards:
@@ -31,7 +31,7 @@ class Shards:
 
     @classmethod
     def open(cls, folder: Path) -> "Shards":
-        """Those of an existing folder.
+        """Open the shards of an existing folder.
 
         Raises:
             TombolaError: there is no safetensors checkpoint, a shard is missing or damaged, or lacks what its index
@@ -56,7 +56,7 @@ class Shards:
         )
 
     def slot(self, tensor: str) -> Slot:
-        """Where a tensor lies in its file."""
+        """Slot of a tensor in its file."""
         return self.files[self.where[tensor]].slots[tensor]
 
     def read(self, tensor: str) -> Tensor:

@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -42,6 +42,12 @@ def numbers(text: str) -> tuple[float, ...]:
         argparse.ArgumentTypeError: a part is none.
     """
     return _parts(text, float, "numbers such as 0.2,0.5")
+
+
+def listed(kind: type) -> Callable[[str], tuple[Any, ...]]:
+    """The reader of a list whose parts are of this kind; `none` for the empty one."""
+    read = {float: numbers, int: counts}.get(kind, names)
+    return lambda text: () if text == "none" else read(text)
 
 
 def _parts(text: str, kind: Callable[[str], T], what: str) -> tuple[T, ...]:

@@ -1,4 +1,4 @@
-"""What a command is: its arguments and what runs it."""
+"""Commands of the command line: arguments, and what runs them."""
 
 import argparse
 from collections.abc import Callable
@@ -8,21 +8,21 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """One command; a module holds it as `COMMAND`, and the table in `parser.py` lists it.
+    """Command of `tombola`; a module holds it as `COMMAND`, and the table in `parser.py` lists it.
 
     Its module is imported for every `tombola --help`: what takes PyTorch is imported inside the functions.
     """
 
     name: str
     what: str
-    """What it does, in the list of commands; begins in lower case."""
+    """Purpose, in the list of commands; begins in lower case."""
     add_arguments: Callable[[argparse.ArgumentParser], None]
     """Adds the command's own arguments; called for the command that was chosen only."""
     run: Callable[[argparse.Namespace], dict[str, Any]]
-    """Does it, says it to people unless `options.json`, and returns the result as JSON values."""
+    """Run the command, print for people unless `options.json`, and return the result as JSON values."""
     groups: tuple[str, ...] = ()
     """Titles of the groups of settings that it heeds; it takes no others."""
     preset: str = "paper"
     """The preset whose values are the settings' defaults."""
     resumes: bool = False
-    """The same command goes on where it was stopped."""
+    """Running the same command again goes on where it was stopped."""

@@ -33,7 +33,7 @@ _WHAT = (
 
 
 def tables(comparison: Comparison) -> Iterator[RenderableType]:
-    """What people see of a comparison, one thing after the other."""
+    """Terminal tables of a comparison, one after the other."""
     reasons: dict[str, None] = {}
     for kind, one in comparison.kinds.items():
         yield Text(f"{kind}, {one.architecture}", style="bold")
@@ -69,7 +69,7 @@ def _statistics(kind: str, comparison: TicketKindComparison, reasons: dict[str, 
 
 
 def _add(table: Table, title: str, comparison: KindComparison, reasons: dict[str, None]) -> None:
-    """One line of values, and one for each kind of random ticket."""
+    """Add a line of values, and one for each kind of random ticket."""
     agreement = comparison.agreement
     reasons |= dict.fromkeys(agreement.undefined.values())
     # Text, not str: square brackets in a name must not be read as rich's markup.

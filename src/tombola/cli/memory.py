@@ -102,7 +102,7 @@ def _builder(model: str) -> "Callable[[], nn.Module]":
 
 
 def _parts(options: argparse.Namespace) -> "Parts | None":
-    """What stands around the denoiser; None for a denoiser by itself."""
+    """Parts around the denoiser; None for a denoiser by itself."""
     from tombola.profiling import pipeline_components
     from tombola.profiling.known_pipelines import SURROUNDINGS
 

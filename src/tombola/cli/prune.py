@@ -59,7 +59,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.architectures.dissect import dissect
     from tombola.foundations.atomic_files import publish
     from tombola.pruning.evaluation import score, with_full_model
-    from tombola.pruning.search import search_ticket
+    from tombola.pruning.search.loop import search_ticket
     from tombola.study.session import Session
     from tombola.study.step import search_weight
     from tombola.tickets.pruning_methods import pruning_method
@@ -93,21 +93,17 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         ) as bars,
     ):
         config = session.config
-        how: dict[str, Any] = {"batch_size": config.eval_batch_size, "precision": session.precision, "progress": bars}
         task, full = session.task, None
         if task.abilities:
             # Which of them count is known only when the full model was asked.
-            task, full = with_full_model(task, score(model, task, **how))
+            task, full = with_full_model(task, score(model, task, None, session.evaluation(bars)))
         found = search_ticket(
             model,
             task,
             chosen.name,
             options=config.search_options,
-            split=config.searched,
+            evaluation=session.evaluation(bars, config.searched),
             full=full if config.searched == "dev" else None,
-            normalise_layers=config.normalise_layers,
-            calibrate=lambda: task.calibration_text(config.calibration_samples, config.sequence_length, 0),
-            **how,
         )
         if found.model is not None:
             (draft / "updated").mkdir()
@@ -136,7 +132,6 @@ def _prune_at_once(
     from tombola.pruning.one_shot import one_shot
     from tombola.study.step import IMPORTANCE_COST
 
-    how: dict[str, Any] = {"batch_size": session.config.eval_batch_size, "precision": session.precision}
     measured = densities is not None and options.method != "weights"
     cost = 2 * session.task.size("dev") + (IMPORTANCE_COST * session.task.size("train") if measured else 0)
     weight = cost / (2 * session.task.size("dev") + (session.task.size("train") if measured else 0))
@@ -150,9 +145,10 @@ def _prune_at_once(
         else:
             # The settings' default is that of searches.
             block = getattr(options, "neuron_block", 1)
-            ticket = one_shot(model, session.task, densities, block=block, progress=bars, **how)
-        task, whole = with_full_model(session.task, score(model, session.task, progress=bars, **how))
-        full, found = whole.score, score(pruned, task, ticket, progress=bars, **how).score
+            how = session.evaluation(bars, "train")
+            ticket = one_shot(model, session.task, densities, block=block, evaluation=how)
+        task, whole = with_full_model(session.task, score(model, session.task, None, session.evaluation(bars)))
+        full, found = whole.score, score(pruned, task, ticket, session.evaluation(bars)).score
         facts = {"task": task.name, "metric": task.metric.name, "split": "dev", "stage": "pruned"}
         ticket.with_provenance(**facts, full_score=full, score=found).save(draft / "ticket")
     anatomy = dissect(model)
@@ -178,14 +174,14 @@ def _by_pattern(name: str, session: "Session", model: "nn.Module") -> "tuple[Tic
     criterion = CRITERIA[method.criterion]
     text = None
     if criterion.statistic is not None:
-        text = session.task.calibration_text(config.calibration_samples, config.sequence_length, 0)
+        text = session.task.calibration_text(config.search.calibration_samples, config.search.sequence_length, 0)
     found = prune_weights(model, method.criterion, pattern=method.pattern, calibration=text)
     ticket = found.ticket.with_provenance(method=method.name)
     return ticket, found.model if criterion.updates else model
 
 
 def _kept(sites: Sequence[str], survivors: Mapping[str, int], sparsity: float) -> str:
-    """What a ticket keeps, in words."""
+    """Survivors of a ticket, in words."""
     from tombola.tickets.pruning_methods import in_words
 
     counted = [f"{survivors[kind]:,} {in_words(kind)}" for kind in sites]
@@ -197,5 +193,5 @@ COMMAND = Command(
     what="from a fine-tuned model and a task to a good ticket",
     add_arguments=_add_arguments,
     run=_run,
-    groups=("what to study", "how much data", "the search", "language models", "running"),
+    groups=("what to study", "how much data", "the search", "running"),
 )

@@ -49,9 +49,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             precision=session.precision,
             progress=bars,
         )
-        found = evaluate(
-            part, session.task, batch_size=session.config.eval_batch_size, precision=session.precision, progress=bars
-        )
+        found = evaluate(part, session.task, session.evaluation(bars))
         session.task.save(expanded(part), draft)
     result = {"model": str(options.out), **session.score_entry(found)}
     if not options.json:

@@ -22,13 +22,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     session = Session.open(given_settings(options), options.preset)
     part = session.load_subnetwork(ticket)
     with session.bars("score", session.task.size("dev")) as bars:
-        found = evaluate(
-            part,
-            session.task,
-            batch_size=session.config.eval_batch_size,
-            precision=session.precision,
-            progress=bars,
-        )
+        found = evaluate(part, session.task, session.evaluation(bars))
     result = session.score_entry(found)
     if not options.json:
         print(score_line(result))

@@ -1,6 +1,7 @@
 """`tombola study`: everything, for several seeds, with a report."""
 
 import argparse
+import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,15 +9,12 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from tombola.cli.argument_types import names, seeds
+from tombola.cli.argument_types import seeds
 from tombola.cli.command import Command
-from tombola.cli.settings import GROUPS, given_settings
+from tombola.cli.settings import given_settings
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    from tombola.study.config import ANALYSES
-    from tombola.tickets.pruning_methods import METHODS
-
     parser.add_argument("config", nargs="?", type=Path, metavar="study.yaml", help="settings; flags go before them")
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of studies (runs)")
     parser.add_argument("--seeds", type=seeds, metavar="0,1,2", help="one full model and its tickets for each (0)")
@@ -28,19 +26,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes that run independent steps side by side (auto: what cores and memory allow; 1 on a GPU)",
     )
-    known = f"searches to run, of {', '.join(METHODS)} (heads+mlps,weights)"
-    parser.add_argument("--methods", type=names, metavar="heads+mlps,weights", help=known)
     parser.add_argument(
-        "--analyses",
-        type=_analyses,
-        metavar="survivors,attention",
-        help=f"what to ask of the tickets: all, none, or of {', '.join(ANALYSES)} (survivors,attention; of language "
-        "models text-generation, with --preset paper)",
+        "--schema", action="store_true", help="print the JSON schema of study.yaml, for editors, and stop"
     )
-
-
-def _analyses(text: str) -> tuple[str, ...]:
-    return () if text == "none" else names(text)
 
 
 def _workers(text: str) -> int | Literal["auto"]:
@@ -57,9 +45,14 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.report.terminal.abilities import abilities_table, recovery_table
     from tombola.report.terminal.results import table
     from tombola.report.terminal.text_generation import generation_table
-    from tombola.study.config import StudyConfig
+    from tombola.study.config import StudyConfig, json_schema
     from tombola.study.study import Study
 
+    if options.schema:
+        schema = json_schema()
+        if not options.json:
+            print(json.dumps(schema, indent=2))
+        return schema
     keep_freed_memory()
     settings, chosen = given_settings(options), options.seeds
     if options.config is not None:
@@ -94,7 +87,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _sampled(facts: Mapping[str, Any]) -> str:
-    """How many of the rows were used, and how to use them all."""
+    """Note on how many of the rows were used, and how to use them all."""
     rows, available = facts["rows"], facts["available"]
     used = ", ".join(
         f"{what} {rows[split]:,} of {available[split]:,} rows"
@@ -109,7 +102,7 @@ COMMAND = Command(
     what="the whole study: fine-tune, search, controls, retraining, report; resumes",
     add_arguments=_add_arguments,
     run=_run,
-    groups=tuple(GROUPS),
+    groups=("what to study", "how much data", "the study", "the search", "training", "running"),
     preset="quick",
     resumes=True,
 )

@@ -1,4 +1,4 @@
-"""A model written under a ticket: what `shrink` and `export` share."""
+"""Writing a model under a ticket, which `shrink` and `export` share."""
 
 import argparse
 from collections.abc import Callable
@@ -19,8 +19,8 @@ def write_model(options: argparse.Namespace, save: Callable[..., float]) -> dict
     """Write a model under a ticket by one of the `save_…` functions, and say what became smaller."""
     from tombola.architectures.dissect import dissect
     from tombola.architectures.parameters import count_parameters
-    from tombola.checkpoints.loading import load_any
     from tombola.checkpoints.model_card import bytes_on_disk, dense_bytes, surviving_parameters
+    from tombola.checkpoints.model_libraries import load_any
     from tombola.subnetworks.subnetwork import shrunk
     from tombola.tickets.ticket import Ticket
 

@@ -1,1 +1,1 @@
-"""What knows nothing of models: errors, atomic files, JSON dataclasses, progress, precision, resources."""
+"""Foundations that know nothing of models: errors, atomic files, JSON dataclasses, progress, precision, resources."""

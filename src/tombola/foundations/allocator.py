@@ -1,4 +1,4 @@
-"""How the C library keeps memory: what one training step frees, the next one gets again; what streams goes back."""
+"""Memory of the C library's allocator: kept between training steps, given back between streamed blocks."""
 
 import ctypes
 import sys

@@ -1,89 +1,78 @@
-"""Records read from JSON: the type hints of a dataclass say what its fields must be, the error says which is not."""
+"""Dataclasses read from JSON: pydantic holds the values against the type hints, the error says which is wrong."""
 
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
+import json
+from dataclasses import asdict
 from pathlib import Path
-from types import MappingProxyType, NoneType
-from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Self, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from tombola.foundations.atomic_files import read_json, write_json
 from tombola.foundations.errors import TombolaError
 
-_KINDS = {
-    str: "a text",
-    float: "a number",
-    int: "a whole number",
-    bool: "true or false",
-    Mapping: "an object",
-    dict: "an object",
-    list: "a list",
-    tuple: "a list",
+_WORDS = {
+    "string_type": "a text",
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "an object",
+    "mapping_type": "an object",
+    "dataclass_type": "an object",
 }
 _AGAIN = "run the study again"
-FLAT: Mapping[str, bool] = MappingProxyType({"flat": True})
-"""Metadata of a field that is a record itself, whose own fields stand among the others instead of under its name."""
+
+_adapters: dict[Any, TypeAdapter[Any]] = {}
+"""Adapters, one for each class: making one takes longer than reading."""
 
 T = TypeVar("T")
 
 
-def read(cls: type[T], values: Mapping[str, object], where: str, mend: str = _AGAIN) -> T:
-    """Build a dataclass from a JSON object.
+def read(cls: type[T], values: object, where: str, mend: str = _AGAIN, name: str = "") -> T:
+    """A value of a type, built from JSON values; a dataclass from an object, and what is inside likewise.
 
-    Fields may be records, and lists or tuples of them; one that is `FLAT` has its own fields among the others. A field
-    with a default may be missing, and what is no field is ignored: a newer Tombola may have written it.
+    A field with a default may be missing, and what is no field is ignored: a newer Tombola may have written it.
 
     Args:
-        cls: of the record.
-        values: the object.
-        where: it stands, `results.jsonl, line 3` for example.
+        cls: a dataclass, or any other type hint.
+        values: the JSON values.
+        where: place of the values, `results.jsonl, line 3` for example.
         mend: what to do about damage.
+        name: of the entry that the values are of, for the error; empty for a whole record.
 
     Raises:
         TombolaError: a field is missing or of another type.
     """
-    hints = get_type_hints(cls)
-    found = {}
-    for field in fields(cls):  # type: ignore[arg-type]
-        hint = hints[field.name]
-        if field.metadata.get("flat"):
-            found[field.name] = read(hint, values, where, mend)
-        elif field.name in values or field.default is field.default_factory is MISSING:
-            found[field.name] = entry(values, field.name, hint, where, mend)
-    return cls(**found)
+    try:
+        built: T = _adapter(cls).validate_json(json.dumps(values), strict=True)
+    except ValidationError as error:
+        found = error.errors()[0]
+        *path, last = (name, *found["loc"]) if name else found["loc"] or ("the record",)
+        home, index = where, ""
+        if isinstance(last, int):
+            index = f"[{last}]"
+            last = path.pop()
+        for part in path:
+            home += f"[{part}]" if isinstance(part, int) else f", {part}"
+        if found["type"] == "missing":
+            raise TombolaError(f"{home}: {f'{last}{index}'!r} is missing; {mend}") from None
+        wanted = _WORDS.get(found["type"]) or found.get("ctx", {}).get("expected") or found["msg"]
+        raise TombolaError(
+            f"{home}: {f'{last}{index}'!r} should be {wanted}, but found {found['input']!r}; {mend}"
+        ) from None
+    return built
 
 
-def entry(values: Mapping[str, object], name: str, hint: Any, where: str, mend: str = _AGAIN) -> Any:
-    """An entry of a JSON object as its type hint wants it; in `X | None` a missing one is None.
-
-    Raises:
-        TombolaError: it is missing or of another type.
-    """
-    value = values.get(name)
-    kinds = get_args(hint) if NoneType in get_args(hint) else (hint,)
-    for kind in kinds:
-        base, inner = get_origin(kind) or kind, get_args(kind)
-        if base in (dict, Mapping) and inner and isinstance(value, dict):
-            return {key: entry(value, key, inner[1], f"{where}, {name}", mend) for key in value}
-        if isinstance(base, type) and is_dataclass(base) and isinstance(value, dict):
-            return read(base, value, f"{where}, {name}", mend)
-        if base in (list, tuple) and inner and isinstance(value, list):
-            # In a tuple of a fixed length each part has a hint of its own.
-            fixed = base is tuple and inner[-1] is not ...
-            if not fixed or len(inner) == len(value):
-                hints = inner if fixed else inner[:1] * len(value)
-                parts = {f"{name}[{index}]": part for index, part in enumerate(value)}
-                return base(entry(parts, *pair, where, mend) for pair in zip(parts, hints, strict=True))
-        if base is float and type(value) is int:
-            return float(value)
-        if kind in (Any, object) or type(value) is base or (base is Literal and value in inner):
-            return value
-    wanted = " or ".join(_words(kind) for kind in kinds if kind is not NoneType)
-    there = f"found {value!r}" if name in values else "it is missing"
-    raise TombolaError(f"{where}: {name!r} should be {wanted}, but {there}; {mend}")
+def _adapter(cls: Any) -> TypeAdapter[Any]:
+    if cls not in _adapters:
+        _adapters[cls] = TypeAdapter(cls)
+    return _adapters[cls]
 
 
 class JsonRecord:
-    """A dataclass with a JSON file of its own, which holds its fields by their names; none of them is `FLAT`.
+    """A dataclass with a JSON file of its own, which holds its fields by their names.
 
     Attributes:
         mend: what to do about a file that is damaged.
@@ -92,7 +81,7 @@ class JsonRecord:
     mend: ClassVar[str] = "delete it and run the study again"
 
     def entry(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """The fields as a JSON object."""
         return asdict(self)  # type: ignore[call-overload, no-any-return]
 
     def write(self, path: Path) -> None:
@@ -107,12 +96,3 @@ class JsonRecord:
             TombolaError: the file is missing or damaged.
         """
         return read(cls, read_json(path), str(path), cls.mend)
-
-
-def _words(kind: Any) -> str:
-    if get_origin(kind) is Literal:
-        return f"one of {', '.join(map(str, get_args(kind)))}"
-    base = get_origin(kind) or kind
-    if base is tuple and (parts := get_args(kind))[-1] is not ...:
-        return f"a list of {len(parts)}"
-    return _KINDS[dict if is_dataclass(base) else base]

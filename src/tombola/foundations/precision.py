@@ -1,4 +1,4 @@
-"""Which floating point format the forward passes use, and where they run."""
+"""Floating point format of forward passes, and the device they run on."""
 
 import contextlib
 import os

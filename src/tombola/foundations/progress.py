@@ -1,4 +1,4 @@
-"""How long work tells of itself: what it does, how far it is, how long it will take."""
+"""Progress of long work: what it does, how far it is, how long it will take."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ from rich.progress import Progress as RichProgress
 
 
 class Progress(Protocol):
-    """What a long function tells its caller."""
+    """Receiver of progress of a long function."""
 
     def advance(self, examples: int) -> None:
-        """So many examples more have passed through the model."""
+        """Count examples that have passed through the model."""
 
     def note(self, text: str) -> None:
-        """A short word on where the work stands: the iteration, the score."""
+        """Note where the work stands: the iteration, the score."""
 
 
 class _Silent:
@@ -28,7 +28,7 @@ class _Silent:
 
 
 SILENT: Progress = _Silent()
-"""Tells nobody."""
+"""Progress that goes nowhere."""
 
 
 class ProgressBars:
@@ -72,17 +72,17 @@ class ProgressBars:
         return ProgressLine(self)
 
     def skip(self, cost: float) -> None:
-        """A step that was found done."""
+        """Skip a step that was found done."""
         total = self.drawn.tasks[self._whole].total or 0.0
         self.drawn.update(self._whole, total=total - cost)
 
     def advance(self, cost: float) -> None:
-        """So much of the whole is done."""
+        """Count cost that is done of the whole."""
         self.drawn.advance(self._whole, cost)
 
 
 class ProgressLine:
-    """One step at work: its bar under that of the whole, which it moves along.
+    """Bar of one step at work, under that of the whole, which it moves along.
 
     Args:
         bars: of the whole.
@@ -117,7 +117,7 @@ class ProgressLine:
         self._print(what)
 
     def end(self) -> None:
-        """Settle what the step costs."""
+        """End the step and settle its cost."""
         self._bars.advance(self._cost - self._spent)
         self._bars.drawn.update(self._bar, visible=False)
 

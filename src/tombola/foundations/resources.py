@@ -1,4 +1,4 @@
-"""What of this machine a process may use: cores and memory, as containers limit them too."""
+"""Cores and memory that this process may use, as containers limit them too."""
 
 import math
 import os

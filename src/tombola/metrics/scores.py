@@ -76,16 +76,16 @@ class Metric:
         return float(self.compute(p, r))
 
     def floor(self, full: float, threshold: float) -> float:
-        """The worst score that still counts as holding `threshold` (in (0, 1]) of the full model's; see `floor`."""
+        """Worst score that still counts as holding `threshold` (in (0, 1]) of the full model's; see `floor`."""
         return floor(full, threshold, higher_is_better=self.higher_is_better)
 
     def holds(self, score: float, floor: float) -> bool:
-        """Whether `score` is at least as good as `floor`; NaN never is."""
+        """True if `score` is at least as good as `floor`; NaN never is."""
         return bool(score >= floor if self.higher_is_better else score <= floor)
 
 
 def floor(full: float, threshold: float, *, higher_is_better: bool) -> float:
-    """The worst score that still counts as holding `threshold` (in (0, 1]) of the full model's score.
+    """Worst score that still counts as holding `threshold` (in (0, 1]) of the full model's score.
 
     Higher is better: threshold x full; lower is better: full / threshold. For a negative full score the two change
     places, so that the floor is never better than the score itself.
@@ -198,7 +198,7 @@ TITLES: Mapping[str, str] = MappingProxyType(
         "frechet_distance": "Fréchet distance",
     }
 )
-"""What people call a metric whose name does not say it."""
+"""Titles of metrics whose names do not say what they are."""
 
 
 def metric_title(metric: str) -> str:

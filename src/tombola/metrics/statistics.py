@@ -1,4 +1,4 @@
-"""What the numbers allow one to say: bootstrap intervals over examples, spread over seeds, the verdict."""
+"""Statistics of scores: bootstrap intervals over examples, spread over seeds, the verdict."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -69,7 +69,7 @@ def paired_difference(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> tuple[float, float, float]:
-    """By how much `a` is better than `b`, with its percentile bootstrap interval: (difference, low, high).
+    """Difference by which `a` is better than `b`, with its percentile bootstrap interval: (difference, low, high).
 
     Positive means that `a` is better, also where a lower score is. Both are scored on the same resampled
     examples. `a` and `b` are [n], or [seeds, n] for the difference of mean scores; references are [n].
@@ -139,7 +139,7 @@ def _percentiles(
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a retrained ticket matches the full model (DESIGN, Verdict), and what that rests on.
+    """Verdict on a retrained ticket: whether it matches the full model, and what that rests on.
 
     Attributes:
         matches: the verdict.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from tombola.checkpoints.denoisers import Preset
+from tombola.architectures.denoisers import DenoiserPreset
 
 _SD: Mapping[str, Any] = {"sample_size": 64, "cross_attention_dim": 768}
 _XL: Mapping[str, Any] = {
@@ -43,20 +43,20 @@ _SD3: Mapping[str, Any] = {
     "pos_embed_max_size": 192,
 }
 
-DENOISERS: Mapping[str, Preset] = MappingProxyType(
+DENOISERS: Mapping[str, DenoiserPreset] = MappingProxyType(
     {
-        "sd-1.5": Preset("UNet2DConditionModel", _SD),
-        "bk-sdm-base": Preset("UNet2DConditionModel", {**_SD, "layers_per_block": 1}),
-        "bk-sdm-small": Preset("UNet2DConditionModel", {**_SD, "layers_per_block": 1, "mid_block_type": None}),
-        "bk-sdm-tiny": Preset("UNet2DConditionModel", {**_SD, **_TINY}),
-        "sdxl": Preset("UNet2DConditionModel", _XL),
-        "dit-xl-2": Preset("DiTTransformer2DModel", {**_PATCHES, "sample_size": 32}),
-        "pixart-alpha": Preset(
+        "sd-1.5": DenoiserPreset("UNet2DConditionModel", _SD),
+        "bk-sdm-base": DenoiserPreset("UNet2DConditionModel", {**_SD, "layers_per_block": 1}),
+        "bk-sdm-small": DenoiserPreset("UNet2DConditionModel", {**_SD, "layers_per_block": 1, "mid_block_type": None}),
+        "bk-sdm-tiny": DenoiserPreset("UNet2DConditionModel", {**_SD, **_TINY}),
+        "sdxl": DenoiserPreset("UNet2DConditionModel", _XL),
+        "dit-xl-2": DenoiserPreset("DiTTransformer2DModel", {**_PATCHES, "sample_size": 32}),
+        "pixart-alpha": DenoiserPreset(
             "PixArtTransformer2DModel",
             {**_PATCHES, "sample_size": 128, "cross_attention_dim": 1152, "caption_channels": 4096},
         ),
-        "sd3-medium": Preset("SD3Transformer2DModel", _SD3),
-        "flux-dev": Preset("FluxTransformer2DModel", {"guidance_embeds": True}),
+        "sd3-medium": DenoiserPreset("SD3Transformer2DModel", _SD3),
+        "flux-dev": DenoiserPreset("FluxTransformer2DModel", {"guidance_embeds": True}),
     }
 )
 """Name → denoiser. Their parameters are the published ones: 860 M, 579 M, 482 M, 323 M, 2,567 M, 750 M (as diffusers

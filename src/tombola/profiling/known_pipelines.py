@@ -1,4 +1,4 @@
-"""What stands around the denoisers of well-known pipelines, by configuration: text encoders and image decoders."""
+"""Parts around the denoisers of well-known pipelines, by configuration: text encoders and image decoders."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

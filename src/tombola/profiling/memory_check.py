@@ -1,7 +1,8 @@
-"""Whether a denoiser's passes fit into memory, asked before they begin rather than found out hours later."""
+"""Memory check of a denoiser's passes before they begin, rather than a failure hours later."""
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import psutil
@@ -9,20 +10,32 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from tombola.architectures.denoisers import denoiser_inputs
 from tombola.architectures.parameters import dtype_of
-from tombola.checkpoints import denoisers
 from tombola.foundations import resources
 from tombola.foundations.errors import TombolaError
 from tombola.profiling.tensor_memory import LiveBytes, bytes_of
-from tombola.study.config import StudyConfig
 from tombola.subnetworks.subnetwork import structural_copy
-from tombola.tasks.base import Task
-from tombola.tasks.images.task import ImageTask
 
 Work = Literal["sampling", "importance", "training"]
-"""What passes are for: the images alone; gradients of gates; gradients of weights, and AdamW's two values of each."""
+"""Purpose of passes: the images alone; gradients of gates; gradients of weights, and AdamW's two values of each."""
 _LEVELS = 4
 """Timesteps of a held-out image, whose graphs live together until the gates have their gradients."""
+
+
+@dataclass(frozen=True)
+class BatchSizes:
+    """Images that pass at a time.
+
+    Attributes:
+        training: where weights are trained.
+        evaluation: where the model is judged, or the importance of its sites is taken.
+        side: of the images, or latents, that the model sees; None for its configuration's.
+    """
+
+    training: int
+    evaluation: int
+    side: int | None = None
 
 
 def pass_memory(
@@ -47,7 +60,7 @@ def pass_memory(
     with torch.set_grad_enabled(gradients), FakeTensorMode(allow_non_fake_inputs=True):
         blank = blank.to_empty(device="cpu")
         blank.requires_grad_(work == "training")
-        inputs: dict[str, Any] = denoisers.random_inputs(blank, batch, size)
+        inputs: dict[str, Any] = denoiser_inputs(blank, batch, size)
         if gradients:
             first = next(iter(inputs))
             inputs[first].requires_grad_()
@@ -92,26 +105,22 @@ def check(
         warnings.warn(f"{what}, and {_gb(free)} of {device.type}'s memory are free; {mend} if it fails", stacklevel=2)
 
 
-def check_heaviest_pass(
-    model: nn.Module, task: Task, config: StudyConfig, device: torch.device, works: Sequence[Work]
-) -> None:
-    """The same of all that a step, or a study, will do with a denoiser: of that which takes most.
+def check_heaviest_pass(model: nn.Module, sizes: BatchSizes, device: torch.device, works: Sequence[Work]) -> None:
+    """Check all that a step, or a study, will do with a denoiser: the passes that take most.
 
     Args:
         model: the denoiser, on its device.
-        task: what it is judged on.
-        config: says how many images pass at a time.
-        device: where they pass.
+        sizes: what passes at a time.
+        device: where it passes.
         works: all that is done with it.
 
     Raises:
         TombolaError: it cannot fit.
     """
-    size = max(task.seen[1:]) if isinstance(task, ImageTask) else None
 
     def passes(work: Work) -> dict[str, Any]:
-        batch = config.batch_size if work == "training" else config.eval_batch_size
-        return {"batch": batch, "work": work, "levels": _LEVELS if work == "importance" else 1, "size": size}
+        batch = sizes.training if work == "training" else sizes.evaluation
+        return {"batch": batch, "work": work, "levels": _LEVELS if work == "importance" else 1, "size": sizes.side}
 
     needs = {work: pass_memory(model, **passes(work)) for work in works}
     heaviest = max(needs, key=needs.__getitem__)

@@ -1,4 +1,4 @@
-"""What a denoiser and smaller versions of it would need, before anything is downloaded, pruned or run.
+"""Memory plan of a denoiser and smaller versions of it, before anything is downloaded, pruned or run.
 
 A ticket's size hardly depends on which sites it keeps, so the smaller versions have the same density in the heads,
 neurons and groups of channels of every layer.
@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from tombola.architectures.denoisers import class_of_denoiser, denoiser_inputs, native_side
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
-from tombola.checkpoints.denoisers import UNCONDITIONAL, random_inputs, size_of
 from tombola.foundations.errors import TombolaError
 from tombola.profiling.tensor_memory import Memory, estimate
 from tombola.subnetworks.subnetwork import shrunk
@@ -25,7 +25,7 @@ DTYPES: Mapping[str, torch.dtype] = {"float16": torch.float16, "bfloat16": torch
 
 @dataclass(frozen=True)
 class Need:
-    """What a denoiser needs.
+    """Memory need of a denoiser.
 
     Attributes:
         density: share of the sites of each layer that it keeps.
@@ -81,7 +81,7 @@ def needs(
     dtype: torch.dtype = torch.float16,
     guidance: bool = True,
 ) -> tuple[Need, ...]:
-    """What it takes to run a denoiser, and smaller versions of it, without weights or a GPU.
+    """Memory needs of a denoiser and smaller versions of it, estimated without weights or a GPU.
 
     Args:
         build: makes the denoiser; it is called where the default device is `meta`.
@@ -106,13 +106,13 @@ def needs(
             model = build()
         if smaller is not None:
             model = smaller(model)
-        sides = size or _native(model)
-        twice = 2 if guidance and type(model).__name__ not in UNCONDITIONAL else 1
+        sides = size or native_side(model)
+        twice = 2 if guidance and class_of_denoiser(model).conditional else 1
         with _fitting(type(model).__name__, size):
             passes = {
                 count: estimate(
                     build,
-                    lambda one, count=count, twice=twice, sides=sides: random_inputs(one, count * twice, sides),  # type: ignore[misc]
+                    lambda one, count=count, twice=twice, sides=sides: denoiser_inputs(one, count * twice, sides),  # type: ignore[misc]
                     dtype=dtype,
                     shrink=smaller,
                 )
@@ -120,11 +120,6 @@ def needs(
             }
         found.append(Need(density, count_parameters(model), sides, passes))
     return tuple(found)
-
-
-def _native(model: nn.Module) -> int:
-    # `FluxPipeline.default_sample_size`.
-    return 128 if type(model).__name__ == "FluxTransformer2DModel" else size_of(model)
 
 
 @contextlib.contextmanager

@@ -1,45 +1,34 @@
-"""What running a model costs: dense, masked and shrunk, measured side by side in one run."""
+"""Cost of running a model: dense, masked and shrunk, measured side by side in one run."""
 
-import contextlib
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.table import Table
 from torch import nn
-from transformers import PreTrainedModel
 
+from tombola.architectures.dummy_inputs import dummy_inputs
 from tombola.architectures.parameters import count_parameters, device_of, dtype_of
 from tombola.checkpoints.checkpoint import save_shrunk
 from tombola.checkpoints.loading import quiet
 from tombola.checkpoints.model_card import bytes_on_disk
-from tombola.checkpoints.model_libraries import is_denoiser, library_of
+from tombola.checkpoints.model_libraries import library_of
 from tombola.profiling import peak_memory, tensor_memory
-from tombola.subnetworks.equivalence import random_inputs
-from tombola.subnetworks.gates import attach
-from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk, structural_copy
+from tombola.profiling.latency import latencies
+from tombola.profiling.multiply_adds import multiply_adds
+from tombola.subnetworks.forward import Variant, forward, module_of
+from tombola.subnetworks.subnetwork import masked, shrunk
 from tombola.tickets.ticket import Ticket
 
-Variant = nn.Module | Subnetwork
-"""What can be run; a subnetwork brings the gates that it needs."""
-
-_BATCHES = (1, 32)
-_BATCHES_OF_IMAGES = (1, 4, 16)
-_MOST = 2e11
-"""Multiply-adds of a batch of images, at most, unless the user says which batches: seconds on a CPU."""
 STEPS = 25
 """Passes of a denoiser that an image takes, unless the user says otherwise: those of the samples of a search."""
-_ROUNDS = 50
-"""Most repeats of a pass that takes hardly any time; as many as fit into half a second."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one variant of a model costs.
+    """Cost of one variant of a model.
 
     Attributes:
         parameters: distinct parameters of the whole model; masked ones are still there.
@@ -92,11 +81,11 @@ class Costs:
     steps: int | None = None
 
     def theoretical_speedup(self, variant: str = "shrunk") -> float:
-        """How many times as fast as the dense model its share of the multiply-adds would make it."""
+        """Speed-up over the dense model that its share of the multiply-adds would give."""
         return self.variants["dense"].multiply_adds / self.variants[variant].multiply_adds
 
     def measured_speedup(self, variant: str = "shrunk", *, processor: bool = False) -> float:
-        """How many times as fast as the dense model it is at the largest batch, by the clock or in processor time."""
+        """Speed-up over the dense model at the largest batch, by the clock or in processor time."""
         dense, other = (
             cost.processor_seconds if processor else cost.seconds
             for cost in (self.variants["dense"], self.variants[variant])
@@ -112,7 +101,7 @@ class Costs:
         return {str(batch): seconds * (self.steps or 1) / batch for batch, seconds in cost.seconds.items()}
 
     def entry(self) -> dict[str, object]:
-        """As JSON: a variant's fields by its name, with theoretical and measured speed-up."""
+        """JSON object: a variant's fields by its name, with theoretical and measured speed-up."""
         found: dict[str, object] = {
             "length": self.length,
             "dtype": self.dtype,
@@ -170,219 +159,73 @@ def compare(
     Raises:
         TombolaError: the ticket is for another model, or the model is of neither library.
     """
-    library, images = library_of(model), is_denoiser(model)
-    found: dict[str, Variant] = {"dense": model, "masked": masked(model, ticket)}
+    library = library_of(model)
+    variants: dict[str, Variant] = {"dense": model, "masked": masked(model, ticket)}
     if ticket.kind != "weights" or folder is not None:
-        found["shrunk"] = shrunk(model, ticket)
+        variants["shrunk"] = shrunk(model, ticket)
     training = model.training
     try:
-        for variant in found.values():
+        for variant in variants.values():
             module_of(variant).eval()
         with tempfile.TemporaryDirectory(prefix="tombola-cost-") as temporary:
-            whole, written, masks = Path(temporary) / "whole", Path(temporary) / "shrunk", Path(temporary) / "ticket"
-            with quiet():
-                whole.mkdir()
-                library.save(model, whole)
-                if folder is not None:
-                    written = Path(folder)
-                elif "shrunk" in found:
-                    save_shrunk(model, ticket, written)
-            ticket.save(masks)
-            homes = {"dense": whole, "masked": whole, "shrunk": written}
-            example = random_inputs(model, 1, length)
-            operations = {name: multiply_adds(variant, example) for name, variant in found.items()}
-            if batches is None:
-                of_images = [batch for batch in _BATCHES_OF_IMAGES if batch == 1 or batch * operations["dense"] < _MOST]
-                batches = of_images if images else _BATCHES
-            given = {batch: random_inputs(model, batch, length) for batch in sorted({*batches})}
-            seconds = _latencies(found, given, repeats)
-            tokens = example["input_ids"].shape[1] if "input_ids" in example else None
-            needed = {
-                name: peak_memory.measure(
-                    homes[name],
-                    ticket=masks if name == "masked" else None,
-                    batch=max(batches),
-                    length=length,
-                    device=str(device_of(model)),
-                    threads=torch.get_num_threads(),
-                )
-                if memory
-                else None
-                for name in found
+            homes, masks = _written(model, ticket, variants, Path(temporary), folder), Path(temporary) / "ticket"
+            example = dummy_inputs(model, 1, length)
+            operations = {name: multiply_adds(variant, example) for name, variant in variants.items()}
+            chosen = library.batch_sizes(operations["dense"]) if batches is None else batches
+            given = {batch: dummy_inputs(model, batch, length) for batch in sorted({*chosen})}
+            seconds = latencies(variants, given, repeats)
+            # Of the files, so before they go.
+            peaks = {
+                name: _peak(model, homes[name], masks if name == "masked" else None, max(given), length)
+                for name in (variants if memory else ())
             }
-            costs = {
-                name: Cost(
-                    parameters=count_parameters(module_of(variant)),
-                    disk=bytes_on_disk(homes[name]),
-                    multiply_adds=operations[name],
-                    seconds={batch: least.wall for batch, least in seconds[name].items()},
-                    processor_seconds={batch: least.processor for batch, least in seconds[name].items()},
-                    memory=needed[name],
-                    weights=tensor_memory.bytes_of(module_of(variant)),
-                    activations={batch: _activations(variant, inputs) for batch, inputs in given.items()}
-                    if activations
-                    else {},
-                )
-                for name, variant in found.items()
-            }
+            disk = {name: bytes_on_disk(homes[name]) for name in variants}
+        costs = {
+            name: Cost(
+                parameters=count_parameters(module_of(variant)),
+                disk=disk[name],
+                multiply_adds=operations[name],
+                seconds={batch: least.wall for batch, least in seconds[name].items()},
+                processor_seconds={batch: least.processor for batch, least in seconds[name].items()},
+                memory=peaks.get(name),
+                weights=tensor_memory.bytes_of(module_of(variant)),
+                activations={batch: _activations(variant, one) for batch, one in given.items()} if activations else {},
+            )
+            for name, variant in variants.items()
+        }
     finally:
         model.train(training)
-    dtype, device = str(dtype_of(model)).removeprefix("torch."), str(device_of(model))
-    return Costs(costs, tokens, dtype, device, torch.get_num_threads(), steps if images else None)
+    return Costs(
+        costs,
+        length=example["input_ids"].shape[1] if "input_ids" in example else None,
+        dtype=str(dtype_of(model)).removeprefix("torch."),
+        device=str(device_of(model)),
+        threads=torch.get_num_threads(),
+        steps=steps if library.iterative else None,
+    )
 
 
-def multiply_adds(variant: Variant, given: Mapping[str, Any]) -> int:
-    """Multiply-adds of the matrix products and convolutions of one forward pass on `given`.
-
-    Where it can be, attention is computed step by step for it, as fused kernels hide their products; else their inputs
-    say how many there are.
-    """
-    copied = structural_copy(module_of(variant))
-    if isinstance(copied, PreTrainedModel):
-        copied.set_attn_implementation("eager")
-    stepwise = replace(variant, model=copied) if isinstance(variant, Subnetwork) else copied
-    trainable = [parameter for parameter in copied.parameters() if parameter.requires_grad]
-    try:
-        # The counter follows the gradients of whatever has some, even where none are computed.
-        for parameter in trainable:
-            parameter.requires_grad_(False)
-        with forward(stepwise, given) as run, tensor_memory.counter() as counter:
-            run()
-    finally:
-        for parameter in trainable:
-            parameter.requires_grad_(True)
-    total: int = counter.get_total_flops()
-    return total // 2
+def _written(
+    model: nn.Module, ticket: Ticket, variants: Collection[str], temporary: Path, folder: Path | str | None
+) -> Mapping[str, Path]:
+    """Folders of the variants, written into a temporary one where they are not there yet, with the ticket beside."""
+    whole, small = temporary / "whole", temporary / "shrunk" if folder is None else Path(folder)
+    with quiet():
+        whole.mkdir()
+        library_of(model).save(model, whole)
+        if folder is None and "shrunk" in variants:
+            save_shrunk(model, ticket, small)
+    ticket.save(temporary / "ticket")
+    return {"dense": whole, "masked": whole, "shrunk": small}
 
 
-@contextlib.contextmanager
-def forward(variant: Variant, given: Mapping[str, Any]) -> Iterator[Callable[[], object]]:
-    """Yield what runs the variant on `given`, without gradients, with the gates that it needs."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.no_grad())
-        if isinstance(variant, Subnetwork) and variant.gated:
-            gates = stack.enter_context(attach(variant.model, variant.anatomy, variant.present, variant.ticket))
-            first = next(iter(given.values()))
-            gates.open(len(first), first.device, grad=False)
-        yield lambda: module_of(variant)(**given)
-
-
-def module_of(variant: Variant) -> nn.Module:
-    """The model to call."""
-    return variant.model if isinstance(variant, Subnetwork) else variant
-
-
-@dataclass(frozen=True)
-class _Seconds:
-    """Of one pass, by the clock and of all processors, or the least of several."""
-
-    wall: float
-    processor: float
-
-
-def _latencies(
-    variants: Mapping[str, Variant], given: Mapping[int, Mapping[str, Any]], repeats: int
-) -> dict[str, dict[int, _Seconds]]:
-    """The fastest pass of each variant, for each batch size."""
-    found: dict[str, dict[int, _Seconds]] = {name: {} for name in variants}
-    for batch, inputs in given.items():
-        # The first round warms up, and says how many there is time for.
-        first = sum(_time(variant, inputs).wall for variant in variants.values())
-        passes: dict[str, list[_Seconds]] = {name: [] for name in variants}
-        for _ in range(max(repeats, min(_ROUNDS, int(0.5 / first)))):
-            for name, variant in variants.items():
-                passes[name].append(_time(variant, inputs))
-        for name, all_passes in passes.items():
-            found[name][batch] = _Seconds(min(one.wall for one in all_passes), min(one.processor for one in all_passes))
-    return found
+def _peak(model: nn.Module, home: Path, masks: Path | None, batch: int, length: int) -> int | None:
+    """Bytes at the peak of a process that loads what is at `home`, and masks it."""
+    device, threads = str(device_of(model)), torch.get_num_threads()
+    return peak_memory.measure(home, ticket=masks, batch=batch, length=length, device=device, threads=threads)
 
 
 def _activations(variant: Variant, given: Mapping[str, Any]) -> int:
     """The most bytes that one pass allocates beyond the weights."""
     with forward(variant, given) as run:
         return tensor_memory.measure(run, device_of(module_of(variant)))
-
-
-def _time(variant: Variant, given: Mapping[str, Any]) -> _Seconds:
-    device = device_of(module_of(variant))
-    with forward(variant, given) as run:
-        _wait(device)
-        started, worked = time.perf_counter(), time.process_time()
-        output = run()
-        _wait(device)
-        # Freed outside of the time.
-        seconds = _Seconds(time.perf_counter() - started, time.process_time() - worked)
-        del output
-    return seconds
-
-
-def _wait(device: torch.device) -> None:
-    """Until the device has done what it was asked: a GPU's work goes on after the call."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
-
-
-def table(costs: Costs) -> Table:
-    """The variants side by side with their ratios to the dense model, for `rich.console.Console.print`."""
-    size = "images" if costs.length is None else f"{costs.length} tokens"
-    if costs.steps is not None:
-        size = f"images of {costs.steps} steps"
-    found = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", title_justify="left")
-    found.title = f"{size}, {costs.dtype}, {costs.device}, {costs.threads} threads"
-    found.add_column("", no_wrap=True)
-    for name in costs.variants:
-        found.add_column(name, justify="right", no_wrap=True)
-        if name != "dense":
-            found.add_column("ratio", justify="right", no_wrap=True)
-    for title, shown, values in _rows(costs):
-        cells = [title]
-        for name, value in values.items():
-            whole = values["dense"]
-            cells.append("" if value is None else format(value, shown))
-            if name != "dense":
-                cells.append(f"{value / whole:.2f}" if value is not None and whole else "")
-        found.add_row(*cells)
-    return found
-
-
-def _rows(costs: Costs) -> Iterator[tuple[str, str, Mapping[str, float | None]]]:
-    """Title, format and values of each row of the table."""
-    variants = costs.variants
-    batches = variants["dense"].seconds
-    yield "parameters, M", ".2f", {name: cost.parameters / 1e6 for name, cost in variants.items()}
-    yield "weights on disk, MB", ".1f", {name: cost.disk / 1e6 for name, cost in variants.items()}
-    yield "multiply-adds, M", ",.0f", {name: cost.multiply_adds / 1e6 for name, cost in variants.items()}
-    for batch in batches:
-        yield (
-            f"{'latency' if costs.steps is None else 'step'}, batch {batch}, ms",
-            ",.1f",
-            {name: cost.seconds[batch] * 1e3 for name, cost in variants.items()},
-        )
-    largest = {name: cost.processor_seconds[max(batches)] * 1e3 for name, cost in variants.items()}
-    yield f"processor time, batch {max(batches)}, ms", ",.1f", largest
-    if costs.steps is None:
-        yield f"examples/s, batch {max(batches)}", ",.1f", {name: cost.throughput for name, cost in variants.items()}
-    else:
-        a_second = {name: cost.throughput / costs.steps for name, cost in variants.items()}
-        yield f"images/s, batch {max(batches)}", ",.2f", a_second
-    yield "weights in memory, MB", ",.1f", {name: cost.weights / 1e6 for name, cost in variants.items()}
-    for batch in batches:
-        sizes = {name: cost.activations.get(batch) for name, cost in variants.items()}
-        if any(size is not None for size in sizes.values()):
-            peaks = {name: None if size is None else size / 1e6 for name, size in sizes.items()}
-            yield f"activations, batch {batch}, MB", ",.1f", peaks
-    memory = {name: None if cost.memory is None else cost.memory / 1e6 for name, cost in variants.items()}
-    if any(value is not None for value in memory.values()):
-        yield f"peak of the process, batch {max(batches)}, MB", ",.0f", memory
-
-
-def sentence(costs: Costs) -> str:
-    """Theoretical and measured speed-up of the shrunk model, in words."""
-    batch = max(costs.variants["dense"].seconds)
-    return (
-        f"The shrunk model's multiply-adds promise {costs.theoretical_speedup():.2f} times the speed of the dense one; "
-        f"at batch {batch} it reaches {costs.measured_speedup():.2f}: {costs.share():.0%} of the promise "
-        f"({costs.share(processor=True):.0%} in processor time)."
-    )

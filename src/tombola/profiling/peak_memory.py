@@ -23,7 +23,7 @@ def measure(folder: Path, *, ticket: Path | None, batch: int, length: int, devic
     Args:
         folder: of a whole model, or of one that `save_shrunk` wrote.
         ticket: folder of a ticket under which the whole model is masked; None runs it as it is.
-        batch, length: of the inputs, see `random_inputs`.
+        batch, length: of the inputs, see `dummy_inputs`.
         device: PyTorch's name of a device.
         threads: of PyTorch.
 
@@ -76,26 +76,21 @@ def peak() -> int | None:
 
 
 def _run(options: argparse.Namespace) -> int | None:
-    """Load, run, and the peak; everything that any model needs comes before the first look at memory."""
+    """Load and run a model, and print the peak; what any model needs is loaded before the first look at memory."""
     import psutil
     import torch
-    import transformers
 
-    from tombola.checkpoints import denoisers
+    from tombola.architectures.dummy_inputs import dummy_inputs
     from tombola.checkpoints.checkpoint import load
-    from tombola.checkpoints.loading import MARK, holds_denoiser, load_any
-    from tombola.profiling.model_cost import Variant, forward
-    from tombola.subnetworks.equivalence import random_inputs
+    from tombola.checkpoints.folder_marks import MARK
+    from tombola.checkpoints.model_libraries import library_at, load_any
+    from tombola.subnetworks.forward import Variant, forward
     from tombola.subnetworks.subnetwork import masked
     from tombola.tickets.ticket import Ticket
 
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
-    if holds_denoiser(str(options.folder)):
-        denoisers.class_of(str(options.folder))
-    else:
-        config = transformers.AutoConfig.from_pretrained(options.folder, trust_remote_code=False)
-        getattr(transformers, (config.architectures or ["AutoModel"])[0])
+    library_at(str(options.folder)).class_of(options.folder)
     # The libraries of matrix products set themselves up at first use.
     torch.ones(64, 64) @ torch.ones(64, 64)
     before = psutil.Process().memory_info().rss
@@ -103,7 +98,7 @@ def _run(options: argparse.Namespace) -> int | None:
     model = load(options.folder) if small else load_any(str(options.folder), check=False)
     torch.nn.Module.to(model, device).eval()
     variant: Variant = model if options.ticket is None else masked(model, Ticket.load(options.ticket))
-    with forward(variant, random_inputs(model, options.batch, options.length)) as run:
+    with forward(variant, dummy_inputs(model, options.batch, options.length)) as run:
         run()
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)

@@ -10,7 +10,9 @@ from diffusers import AutoencoderKL
 from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 
-from tombola.checkpoints.denoisers import PARTS, index_of, reading
+from tombola.architectures.denoisers import PARTS
+from tombola.checkpoints.denoisers import reading
+from tombola.checkpoints.pipeline_index import index_of
 from tombola.foundations.errors import TombolaError
 from tombola.profiling.known_pipelines import Surroundings
 
@@ -19,11 +21,11 @@ VAES = ("AutoencoderKL",)
 CLIPS = ("CLIPTextModel", "CLIPTextModelWithProjection")
 T5S = ("T5EncoderModel",)
 TEXT_TOKENS: Mapping[str, int] = {"Flux": 512, "StableDiffusion3": 256, "PixArtAlpha": 120, "PixArtSigma": 300}
-"""How the names of pipelines begin → tokens that their T5 reads by default; every text is padded to them. CLIP reads as
+"""Beginning of pipelines' names → tokens that their T5 reads by default; every text is padded to them. CLIP reads as
 many as it has places."""
 _MOST_TOKENS = 512
 _NO_NETWORKS = ("tokenizer", "scheduler", "feature_extractor", "image_processor")
-"""How the names of parts begin that take no memory of a GPU."""
+"""First part of the names of parts that take no memory of a GPU."""
 
 _UNREADABLE = (
     OSError,
@@ -35,7 +37,7 @@ _UNREADABLE = (
     ArithmeticError,
     StrictDataclassError,
 )
-"""What diffusers and transformers raise for configurations that are missing or make no network."""
+"""Errors of diffusers and transformers for configurations that are missing or make no network."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Parts:
-    """What stands around a denoiser.
+    """Parts around a denoiser.
 
     Attributes:
         counted: known parts, in the order in which the pipeline lists them.

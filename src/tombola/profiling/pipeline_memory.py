@@ -1,4 +1,4 @@
-"""What a whole pipeline would need on a GPU: its denoiser, and the parts around it that are not pruned.
+"""Memory need of a whole pipeline on a GPU: its denoiser, and the parts around it that are not pruned.
 
 The parts run one after the other, so that their activations are never there together; their weights are, unless each
 waits in the machine's own memory for its turn.
@@ -17,7 +17,7 @@ from tombola.profiling.tensor_memory import Memory, bytes_of, estimate
 
 
 class Runs(Protocol):
-    """A network of which it is known what it needs: a `memory_plan.Need` or a `PartNeed`."""
+    """Network whose memory need is known: a `memory_plan.Need` or a `PartNeed`."""
 
     @property
     def weights(self) -> int:
@@ -30,7 +30,7 @@ class Runs(Protocol):
 
 @dataclass(frozen=True)
 class PartNeed:
-    """What a part around the denoiser needs.
+    """Memory need of a part around the denoiser.
 
     Attributes:
         part: which it is.
@@ -49,7 +49,7 @@ class PartNeed:
 def need_of(
     part: Part, images: Sequence[int], size: int, *, dtype: torch.dtype = torch.float16, slicing: bool = False
 ) -> PartNeed:
-    """What a part needs, without weights or a GPU.
+    """Memory need of a part, estimated without weights or a GPU.
 
     Its weights are of the dtype asked for, but for layers that transformers leaves in fp32 where fp16 is asked for (the
     outer projections of T5's feed-forward layers). A text is as long as the pipeline pads it to.

@@ -25,7 +25,7 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Memory:
-    """What running a network takes, in bytes.
+    """Memory of running a network, in bytes.
 
     Attributes:
         weights: parameters and buffers.
@@ -91,7 +91,7 @@ def estimate(
     shrink: Callable[[nn.Module], nn.Module] | None = None,
     keep_fp32: Collection[str] = (),
 ) -> Memory:
-    """What one forward pass takes, without gradients, of a network that need not fit into this machine.
+    """Memory of one forward pass without gradients, of a network that need not fit into this machine.
 
     No memory of the network's is ever allocated: shapes are computed, numbers are not. Attention is taken to be fused,
     as it is on GPUs and CPUs by default. Workspaces that a kernel asks for are not seen; convolutions of a GPU may take
@@ -149,7 +149,7 @@ def measure(run: Callable[[], object], device: torch.device) -> int:
 
 
 def counter() -> FlopCounterMode:
-    """What counts floating-point operations while it is entered: those of every product, in fused attention too."""
+    """Counter of floating-point operations while it is entered: those of every product, in fused attention too."""
     return FlopCounterMode(display=False, custom_mapping=_ATTENTION)
 
 
@@ -166,4 +166,4 @@ def _attention(query: Any, key: Any, value: Any, *_: Any, out_shape: Any = None,
 
 
 _ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}
-"""The counter of operations does not know the CPU's fused attention."""
+"""Fused attention of the CPU, which the counter of operations does not know."""

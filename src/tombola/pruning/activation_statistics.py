@@ -16,13 +16,13 @@ from tombola.foundations.errors import TombolaError
 
 
 class Statistic(Protocol):
-    """What is kept of a matrix's inputs."""
+    """Running statistic of a matrix's inputs."""
 
     def add(self, rows: Tensor) -> None:
         """Add inputs, [positions, inputs]."""
 
     def result(self) -> Tensor:
-        """Of all inputs together."""
+        """Statistic of all inputs together."""
 
 
 class Norms:
@@ -98,7 +98,7 @@ class ActivationObserver:
                 handle.remove()
 
     def start(self, inputs: Mapping[str, Tensor]) -> None:
-        """A batch comes next: which of its positions are real."""
+        """Prepare for the next batch: which of its positions are real."""
         masks = {name: inputs[name] for name in set(self._masks.values()) if name in inputs}
         self._real = {name: mask.bool() for name, mask in masks.items() if mask.ndim == 2 and not mask.all()}
 
@@ -148,7 +148,7 @@ class ActivationObserver:
 
 
 def _masks(anatomy: Anatomy, layer: int, matrices: Sequence[Matrix]) -> dict[str, str]:
-    """For each matrix the keyword that says which of the positions it sees are real."""
+    """Keyword of the mask of real positions, for each matrix."""
     rows = [row for row in anatomy.attentions if row.layer == layer]
     own = "attention_mask" if rows[0].stack == 0 else "decoder_attention_mask"
     # A second sublayer's keys and values are of the encoder's tokens.

@@ -1,4 +1,4 @@
-"""Many batches pass through a model's blocks in step: all through one block before any enters the next.
+"""Blockwise passes of many batches through a model: all through one block before any enters the next.
 
 So a block can be pruned after all batches have passed it, and they go on from what the pruned one gives. What a batch
 has come to is kept; a new pass of the model runs its embeddings and masks again, hands out what is kept in place of the
@@ -20,30 +20,30 @@ from tombola.foundations.errors import TombolaError
 from tombola.foundations.progress import SILENT, Progress
 
 Output = Tensor | tuple[object, ...]
-"""What a block returns: the hidden states, alone or before other things."""
+"""Output of a block: the hidden states, alone or before other things."""
 
 
 class Watcher(Protocol):
-    """Who looks at a block while batches pass it."""
+    """Observer of a block while batches pass it."""
 
     def start(self, inputs: Mapping[str, Tensor]) -> None:
-        """A batch comes next."""
+        """Prepare for the next batch."""
 
     def settle(self) -> None:
-        """The block has been run on it; once for each of its uses."""
+        """Take note that the block has been run on the batch; once for each of its uses."""
 
 
 def always_there(layers: set[int]) -> None:
-    """The residence of the layers of a model that is in memory as a whole."""
+    """Residence callback for a model that is in memory as a whole: nothing to do."""
 
 
 class _BehindTheBlock(Exception):  # noqa: N818 - nothing is wrong
-    """The block in question has been run: nothing that comes after it is asked for."""
+    """Signal that the block in question has been run: nothing after it is needed."""
 
 
 @dataclass
 class _Kept:
-    """What one batch has come to.
+    """State of one batch between blocks.
 
     Attributes:
         hidden: stack → hidden states behind the last finished use of a layer there.
@@ -68,7 +68,7 @@ class _Kept:
 
 @dataclass
 class _Pass:
-    """One pass of a batch: up to the use `last`; what uses before `final` give is final and is kept."""
+    """Pass of a batch, up to the use `last`; what uses before `final` give is final and is kept."""
 
     kept: _Kept
     layer: int
@@ -79,7 +79,7 @@ class _Pass:
 
 
 class BlockwiseRun:
-    """Made by [`blockwise`][tombola.pruning.blockwise.blockwise]; `watch` is to be called for layer after layer."""
+    """Blockwise run, made by `blockwise`; `watch` is to be called for layer after layer."""
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class BlockwiseRun:
         self._finished = final
 
     def forward(self, layer: int, own: Callable[..., Output], *args: object, **kwargs: object) -> Output:
-        """In place of a layer's own forward pass."""
+        """Forward pass in place of a layer's own."""
         now, stack = self._now, self._stacks[layer]
         if now is None:
             self._route.append(layer)
@@ -193,7 +193,7 @@ def blockwise(
     Raises:
         TombolaError: the model does not take the batches.
     """
-    step = BlockwiseRun(model, anatomy, batches, sequential=sequential, residence=residence, progress=progress)
+    run = BlockwiseRun(model, anatomy, batches, sequential=sequential, residence=residence, progress=progress)
     blocks = {row.layer: model.get_submodule(row.name) for row in anatomy.attentions}
     before = {layer: vars(block).get("forward") for layer, block in blocks.items()}
     config = getattr(model, "config", None)
@@ -203,9 +203,9 @@ def blockwise(
             # Keys and values of all tokens would stay until the end of a pass.
             vars(config)["use_cache"] = False
         for layer, block in blocks.items():
-            vars(block)["forward"] = functools.partial(step.forward, layer, block.forward)
-        step.find_route()
-        yield step
+            vars(block)["forward"] = functools.partial(run.forward, layer, block.forward)
+        run.find_route()
+        yield run
     finally:
         for layer, block in blocks.items():
             own = before[layer]

@@ -1,4 +1,4 @@
-"""Calibration text: what a model reads while the sizes of its activations are taken.
+"""Calibration text, read by a model while the sizes of its activations are taken.
 
 Text is drawn as in the papers, in stretches of one long text. A language task draws its own
 (`LanguageTask.calibration_text`); the blocks of its splits `train` and `importance`, which lie one after another, are
@@ -15,7 +15,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.tasks.base import Batch
 
 SAMPLES, SEQUENCE_LENGTH = 128, 2048
-"""Of the field: Wanda and SparseGPT are calibrated on 128 sequences of 2,048 tokens."""
+"""Calibration size of the field: Wanda and SparseGPT use 128 sequences of 2,048 tokens."""
 
 Calibration = Iterable[Batch | Mapping[str, Tensor] | Tensor]
 """Batches of a task, keyword arguments of the forward pass, or bare token ids, int64 [batch, tokens]."""
@@ -67,7 +67,7 @@ def calibration_inputs(calibration: Calibration | None, model: nn.Module) -> lis
 
 
 def count(inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, int]:
-    """How much there is, for a ticket's record: batches, examples, and positions (of tokens, padding too)."""
+    """Size of the calibration, for a ticket's record: batches, examples, and positions (of tokens, padding too)."""
     first = [next(iter(given.values())) for given in inputs]
     facts = {"batches": len(inputs), "examples": sum(len(tensor) for tensor in first)}
     if all(not tensor.is_floating_point() for tensor in first):

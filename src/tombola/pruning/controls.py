@@ -1,4 +1,4 @@
-"""Tickets to compare a good one with: of exactly its size, but drawn at random, or made of the least useful."""
+"""Controls of a good ticket: of exactly its size, but drawn at random, or made of the least useful sites."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.pruning.magnitude import keep_largest
-from tombola.pruning.search import Search
+from tombola.pruning.search.records import Search
 from tombola.tickets.site_groups import SiteGroups, count
 from tombola.tickets.ticket import TICKETS, Ticket
 
@@ -17,12 +17,12 @@ _SWAPS, _CLOSE = 400, 0.005
 
 
 def names(method: str) -> tuple[str, ...]:
-    """The controls that say something: with one site a layer, a layer-matched draw is the good ticket itself."""
+    """Controls that say something: with one site a layer, a layer-matched draw is the good ticket itself."""
     return tuple(name for name in TICKETS[1:] if name != "random-layerwise" or method not in ("mlps", "blocks"))
 
 
 def random(ticket: Ticket, seed: int, groups: SiteGroups | None = None, anatomy: Anatomy | None = None) -> Ticket:
-    """As many sites of each kind (weights) as `ticket` has, drawn uniformly from the whole model.
+    """Random ticket of the same size, drawn uniformly from the whole model: as many sites of each kind, or weights.
 
     Args:
         ticket: whose size the draw has.
@@ -78,7 +78,7 @@ def _drawn(ticket: Ticket, groups: SiteGroups | None, generator: torch.Generator
 
 
 def random_layerwise(ticket: Ticket, seed: int, groups: SiteGroups | None = None) -> Ticket:
-    """As many heads and neurons in each layer (weights in each matrix) as `ticket` has, drawn uniformly there.
+    """Layer-matched random ticket: as many heads and neurons in each layer (weights in each matrix), drawn there.
 
     It tells whether *these* sites matter or only their profile over depth. A layer has one MLP, so the MLPs stay
     the same.
@@ -109,7 +109,7 @@ def random_layerwise(ticket: Ticket, seed: int, groups: SiteGroups | None = None
 
 
 def bad(found: Search, model: nn.Module) -> Ticket:
-    """The least useful of the same size.
+    """Bad ticket: the least useful sites or weights, of the same size.
 
     Sites: those that the search removed, first removed first, topped up with the survivors of least importance.
     Weights: those of smallest magnitude in `model`, the one that was searched.

@@ -1,11 +1,11 @@
-"""One pass over a split: score and, where asked, the importance of every site, in the same forward passes."""
+"""Evaluation on a split: score and, where asked, the importance of every site, in the same forward passes."""
 
 import contextlib
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -20,16 +20,16 @@ from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import Precision, autocast
 from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.importance import FirstOrder, Importance
-from tombola.subnetworks.gates import Gates, attach
+from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
-from tombola.tasks.base import Batch, Predictions, Task
+from tombola.tasks.base import Batch, Output, Predictions, Task
 from tombola.tickets.site_groups import SiteGroups
 from tombola.tickets.ticket import Ticket
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What one pass found.
+    """Result of one pass over a split.
 
     Attributes:
         score: the task's metric over the split; NaN where the split predicts nothing, as training images do.
@@ -71,89 +71,118 @@ class Evaluation:
             raise TombolaError(f"{path} cannot be read ({error}); delete its folder and start again") from None
 
 
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """Options of an evaluation: split, batch size, precision, progress.
+
+    Attributes:
+        split: which of the task's splits.
+        batch_size: examples at a time; does not change the result but for rounding.
+        precision: of the forward pass: `fp32`, or `bf16` for autocast.
+        progress: counts examples.
+    """
+
+    split: str = "dev"
+    batch_size: int = 64
+    precision: Precision = "fp32"
+    progress: Progress = SILENT
+
+
+STANDARD = EvaluationOptions()
+"""The dev split in fp32, 64 examples at a time, in silence."""
+
+
 def evaluate(
     subnetwork: Subnetwork,
     task: Task,
-    split: str = "dev",
+    options: EvaluationOptions = STANDARD,
     *,
     importance: bool = False,
     groups: SiteGroups | None = None,
-    batch_size: int = 64,
-    precision: Precision = "fp32",
-    progress: Progress = SILENT,
 ) -> Evaluation:
     """Score a subnetwork on a split, without dropout.
 
     Args:
         subnetwork: from `whole`, `masked` or `shrunk`.
         task: gives data, loss and metric.
-        split: which of the task's splits.
+        options: split, batch size, precision, progress.
         importance: also take every working site's importance, by a backward pass to per-example gates: in the same
             pass, or in one over the split that the task has for it.
         groups: sites that go together, and have one importance then.
-        batch_size: examples at a time; does not change the result but for rounding.
-        precision: of the forward pass.
-        progress: counts examples.
 
     Raises:
         TombolaError: an output is not finite, and the task does not count that as failure.
     """
-    started = time.perf_counter()
-    if importance and task.importance_split not in (None, split):
-        options: dict[str, Any] = {"batch_size": batch_size, "precision": precision, "progress": progress}
-        scored = evaluate(subnetwork, task, split, **options)
-        measured = evaluate(subnetwork, task, str(task.importance_split), importance=True, groups=groups, **options)
+    if importance and task.importance_split not in (None, options.split):
+        scored = evaluate(subnetwork, task, options)
+        apart = replace(options, split=str(task.importance_split))
+        measured = evaluate(subnetwork, task, apart, importance=True, groups=groups)
         return replace(scored, importance=measured.importance, seconds=scored.seconds + measured.seconds)
-    model = subnetwork.model
-    device = device_of(model)
-    training = model.training
-    model.eval()
-    predictions: list[NDArray[np.generic]] = []
-    losses: list[NDArray[np.float32]] = []
-    indices: list[NDArray[np.int64]] = []
+    started, model = time.perf_counter(), subnetwork.model
+    device, outputs, first_order = device_of(model), _Outputs(), None
     with contextlib.ExitStack() as stack:
-        stack.callback(model.train, training)
-        gates: Gates | None = None
+        stack.callback(model.train, model.training)
+        model.eval()
+        gates = None
         if importance or subnetwork.gated:
             values = subnetwork.ticket if subnetwork.gated else subnetwork.present
             gates = stack.enter_context(attach(model, subnetwork.anatomy, subnetwork.present, values))
-        first_order = FirstOrder(gates, groups) if importance and gates is not None else None
+        if importance and gates is not None:
+            first_order = FirstOrder(gates, groups)
         stack.enter_context(torch.set_grad_enabled(importance))
         # One context for all batches: it casts each weight once.
-        stack.enter_context(autocast(device, precision))
-        for batch in task.packed(split, batch_size) if gates is None else task.batches(split, batch_size):
+        stack.enter_context(autocast(device, options.precision))
+        batches = task.packed_batches if gates is None else task.batches
+        for batch in batches(options.split, options.batch_size):
             moved = on_device(batch, device)
             opened = gates.open(len(batch.indices), device, grad=importance) if gates is not None else []
             output = task.output(model, moved)
             if first_order is not None and opened:
                 first_order.add(output.losses, opened)
-            predictions.append(output.predictions.detach().cpu().numpy())
-            losses.append(output.losses.detach().float().cpu().numpy())
-            indices.append(batch.indices)
-            progress.advance(len(batch.indices))
-    order = np.argsort(np.concatenate(indices))
-    joined = np.concatenate(losses)
-    finite = bool(np.isfinite(joined).all())
+            outputs.add(batch, output)
+            options.progress.advance(len(batch.indices))
+    found, losses = outputs.in_order()
+    finite = bool(np.isfinite(losses).all())
     if not finite and not task.tolerates_nan:
         # An argmax over NaN would be an answer, and sometimes a right one.
         raise TombolaError(
-            f"the model's outputs on the {split} split are not finite; train it with a lower learning rate, or score "
-            "it with --precision fp32"
+            f"the model's outputs on the {options.split} split are not finite; train it with a lower learning rate, or "
+            "score it with --precision fp32"
         )
-    found = np.concatenate(predictions)[order]
-    found = found.astype(np.float64 if np.issubdtype(found.dtype, np.floating) else np.int64)
     return Evaluation(
-        score=task.metric.score(found, task.references(split)) if found.size else math.nan,
+        score=task.metric.score(found, task.references(options.split)) if found.size else math.nan,
         predictions=found,
-        losses=joined[order],
+        losses=losses,
         # Of a model that is broken nothing is more important than the rest.
         importance=first_order.result() if first_order is not None and finite else None,
         seconds=time.perf_counter() - started,
     )
 
 
+@dataclass
+class _Outputs:
+    """Outputs of a model for the batches so far."""
+
+    predictions: list[NDArray[np.generic]] = field(default_factory=list)
+    losses: list[NDArray[np.float32]] = field(default_factory=list)
+    indices: list[NDArray[np.int64]] = field(default_factory=list)
+
+    def add(self, batch: Batch, output: Output) -> None:
+        self.predictions.append(output.predictions.detach().cpu().numpy())
+        self.losses.append(output.losses.detach().float().cpu().numpy())
+        self.indices.append(batch.indices)
+
+    def in_order(self) -> tuple[Predictions, NDArray[np.float32]]:
+        """Predictions and losses in the split's order."""
+        order = np.argsort(np.concatenate(self.indices))
+        found, losses = np.concatenate(self.predictions)[order], np.concatenate(self.losses)[order]
+        if np.issubdtype(found.dtype, np.floating):
+            return found.astype(np.float64), losses
+        return found.astype(np.int64), losses
+
+
 def with_full_model(task: Task, full: Evaluation) -> tuple[Task, Evaluation]:
-    """The task as it judges what is made of a full model, and the full model's own evaluation on `dev` by that.
+    """Task relative to a full model, and the full model's own evaluation on `dev` by that.
 
     Raises:
         TombolaError: the full model has nothing that could be lost.
@@ -166,12 +195,9 @@ def score(
     model: nn.Module,
     task: Task,
     ticket: Ticket | None = None,
+    options: EvaluationOptions = STANDARD,
     *,
-    split: str = "dev",
     importance: bool = False,
-    batch_size: int = 64,
-    precision: Precision = "fp32",
-    progress: Progress = SILENT,
 ) -> Evaluation:
     """Score a model, or the part of it that a ticket keeps, on a task's split.
 
@@ -179,25 +205,13 @@ def score(
         model: a whole model of a known family; it is not changed.
         task: gives data, loss and metric.
         ticket: what to keep; a ticket of sites is scored on the shrunk network.
-        split: which of the task's splits.
+        options: split, batch size, precision, progress.
         importance: also take every surviving site's importance.
-        batch_size: examples at a time.
-        precision: `fp32`, or `bf16` for autocast.
-        progress: counts examples.
 
     Raises:
         TombolaError: unknown architecture, or the ticket is for another one.
     """
-    subnetwork = whole(model) if ticket is None else shrunk(model, ticket)
-    return evaluate(
-        subnetwork,
-        task,
-        split,
-        importance=importance,
-        batch_size=batch_size,
-        precision=precision,
-        progress=progress,
-    )
+    return evaluate(whole(model) if ticket is None else shrunk(model, ticket), task, options, importance=importance)
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:

@@ -1,4 +1,4 @@
-"""How much the loss depends on each site: first-order importance by per-example gates."""
+"""First-order importance of each site, by per-example gates."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ class Importance:
         return [[int(index) // values.shape[1], int(index) % values.shape[1]] for index in order]
 
     def lists(self) -> dict[str, object]:
-        """As JSON: nested lists with None for the pruned."""
+        """JSON object: nested lists with None for the pruned."""
         return {kind: _nested(values.tolist()) for kind, values in self.sites.items()}
 
     @classmethod

@@ -42,7 +42,7 @@ def keep_largest(
 
 @dataclass
 class Threshold:
-    """Where magnitudes are cut, and how many of those that lie exactly on it are still to go.
+    """Threshold of magnitudes, and how many of those that lie exactly on it are still to go.
 
     Masks are taken matrix by matrix, in the order in which the threshold was found: each uses up its share of the ties.
 
@@ -71,7 +71,7 @@ class Threshold:
         return cls((bin_ << _LOW_BITS) | rest, remove - before - below)
 
     def mask(self, matrix: Tensor, alive: Tensor | None = None) -> Tensor:
-        """Which weights of the next matrix survive: bool, of its shape and on its device."""
+        """Mask of the next matrix, the weights that survive: bool, of its shape and on its device."""
         mask = torch.empty(matrix.numel(), dtype=torch.bool, device=matrix.device)
         start = 0
         for key in self._keys(matrix, alive):
@@ -111,7 +111,7 @@ class _Keys:
 
 
 def _histogram(pairs: Iterable[Pair], bits: int, bins: Callable[[Tensor], Tensor]) -> Tensor:
-    """How many keys fall into each bin: int64 [2 ** bits], on the CPU."""
+    """Histogram of keys over bins: int64 [2 ** bits], on the CPU."""
     counts = torch.zeros(1 << bits, dtype=torch.int64)
     keys = _Keys()
     for pair in pairs:

@@ -1,18 +1,20 @@
-"""A ticket of a given size by a single cut: for who knows how small the model shall be, rather than how good."""
+"""One-shot pruning: a ticket of a given size by a single cut."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from torch import nn
 
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
-from tombola.foundations.precision import Precision
-from tombola.foundations.progress import SILENT, Progress
-from tombola.pruning.evaluation import evaluate
+from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.pruning.magnitude import keep_largest
 from tombola.subnetworks.subnetwork import whole
 from tombola.tasks.base import Task
 from tombola.tickets.ticket import TICKET_KINDS, Ticket
+
+ON_TRAINING_ROWS = EvaluationOptions(split="train")
+"""Options of the pass that measures importance, on rows that do not judge."""
 
 
 def one_shot(
@@ -21,13 +23,10 @@ def one_shot(
     densities: Mapping[str, float],
     *,
     block: int = 1,
-    split: str = "train",
     normalise_layers: bool | None = None,
-    batch_size: int = 64,
-    precision: Precision = "fp32",
-    progress: Progress = SILENT,
+    evaluation: EvaluationOptions = ON_TRAINING_ROWS,
 ) -> Ticket:
-    """The most important sites of each kind, or the largest weights, of a model: so many, whatever the score.
+    """Prune once: keep the most important sites of each kind, or the largest weights, whatever the score.
 
     Args:
         model: a fine-tuned whole model; it is not changed.
@@ -35,12 +34,9 @@ def one_shot(
         densities: kind of site (`heads`, `mlps`, `neurons`) or `weights` → share that stays, from 0 to 1. The count is
             rounded.
         block: neurons of a block. Single ones make the better tickets; larger blocks leave MLPs of rounder sizes.
-        split: where importance is measured, unless the task has a split for that; training rows by default, so that the
-            dev rows can judge.
         normalise_layers: divide the importance of heads by their layer's norm; by default as the task says.
-        batch_size: examples at a time.
-        precision: of the pass.
-        progress: counts examples.
+        evaluation: of the pass that measures importance, over training rows by default, so that the dev rows can judge;
+            if the task has a split for that, over its own.
 
     Raises:
         TombolaError: unknown architecture or kinds, or a share that is none.
@@ -59,14 +55,12 @@ def one_shot(
         masks = keep_largest(anatomy.weights_of(model), round(densities["weights"] * anatomy.weights))
         return Ticket(kind, anatomy.signature, masks, facts)
     part = whole(model, kind, block)
-    split = task.importance_split or split
-    found = evaluate(
-        part, task, split, importance=True, batch_size=batch_size, precision=precision, progress=progress
-    ).importance
+    evaluation = replace(evaluation, split=task.importance_split or evaluation.split)
+    found = evaluate(part, task, evaluation, importance=True).importance
     assert found is not None
     layers = task.normalise_layers if normalise_layers is None else normalise_layers
     importance, removed = found.normalised(layers), {}
     for site, share in densities.items():
         least = importance.least_first(site)
         removed[site] = least[: len(least) - round(share * len(least))]
-    return part.ticket.without(removed).with_provenance(**facts, split=split)
+    return part.ticket.without(removed).with_provenance(**facts, split=evaluation.split)

@@ -1,4 +1,4 @@
-"""SparseGPT (Frantar, Alistarh 2023): prune a matrix column by column, and let the columns to come make good for it.
+"""SparseGPT (Frantar, Alistarh 2023): prune a matrix column by column and compensate in the columns to come.
 
 Removing a weight w of column j costs w² / [H⁻¹]ⱼⱼ of the layer's squared error on the calibration text, H being the
 Gram matrix of its inputs, and is best compensated by moving the later columns along row j of H⁻¹ (optimal brain
@@ -18,7 +18,7 @@ from tombola.pruning.magnitude import keep_largest
 from tombola.tickets.nm_sparsity import WeightPattern
 
 DAMPING = 0.01
-"""Of the paper: this share of the mean of H's diagonal is added to it."""
+"""Damping as in the paper: this share of the mean of H's diagonal is added to it."""
 BLOCK = 128
 """Columns of a block: their mask is chosen together, before any of them is pruned."""
 _TRIES = 6
@@ -26,7 +26,7 @@ _TRIES = 6
 
 @dataclass(frozen=True, eq=False)
 class InverseHessian:
-    """What SparseGPT needs of a matrix's inputs; the same for all matrices that multiply the same.
+    """Inverse Hessian of a matrix's inputs; the same for all matrices that multiply the same inputs.
 
     Attributes:
         factor: [in, in], the upper Cholesky factor of the inverse of the damped Gram matrix.

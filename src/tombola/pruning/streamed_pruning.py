@@ -45,7 +45,7 @@ _SPARE = 1 << 26
 
 @dataclass(frozen=True)
 class PrunedCheckpoint:
-    """What was written.
+    """Checkpoint that was pruned and written.
 
     Attributes:
         folder: loads with plain `from_pretrained`, and with `Ticket.load`.
@@ -183,7 +183,7 @@ class StreamedModel:
                 raise TombolaError(f"the checkpoint holds no tensor {inside}{name}: download it again")
 
     def residence(self, layers: set[int]) -> None:
-        """Have these layers in memory and no others."""
+        """Load these layers and free all others."""
         for layer in self._present - layers:
             for name in self._layers[layer]:
                 self._put(name, None)
@@ -289,7 +289,7 @@ def _stored(anatomy: Anatomy, shards: Shards, names: dict[str, str]) -> torch.dt
 
 @contextlib.contextmanager
 def _alone(out: Path) -> Iterator[None]:
-    """Nobody else writes this folder meanwhile; what a killed run left of it is deleted."""
+    """Lock the folder against other writers; what a killed run left of it is deleted."""
     lock = FileLock(out.with_name(f".{out.name}.lock"))
     made = [parent for parent in out.parents if not parent.exists()]
     with disk_errors(out):

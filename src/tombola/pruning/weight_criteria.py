@@ -63,7 +63,7 @@ CRITERIA: Mapping[str, Criterion] = MappingProxyType(
 
 @dataclass(frozen=True)
 class WeightCut:
-    """What is to be done to a model's weights.
+    """Options of pruning a model's weights.
 
     Attributes:
         criterion: a name of `CRITERIA`.
@@ -97,7 +97,7 @@ class WeightCut:
         damping: float = DAMPING,
         block: int = BLOCK,
     ) -> "WeightCut":
-        """What a user asks for, checked.
+        """Options as a user asks for them, checked.
 
         Raises:
             TombolaError: there is no such criterion, share, pattern or scope, or they do not go together.
@@ -124,7 +124,7 @@ class WeightCut:
 
     @property
     def calibrated(self) -> bool:
-        """Whether it looks at activations."""
+        """True if the method looks at activations."""
         return CRITERIA[self.criterion].statistic is not None
 
     def facts(self) -> dict[str, object]:
@@ -140,7 +140,7 @@ class WeightCut:
         return facts
 
     def remaining(self, size: int) -> int:
-        """Of so many weights, how many survive."""
+        """Number of survivors of so many weights."""
         return size - round(self.sparsity * size)
 
 
@@ -254,7 +254,7 @@ def prune_matrix(weight: Tensor, statistic: Tensor | InverseHessian, cut: Weight
 
 
 def digest(statistic: Tensor, cut: WeightCut) -> Tensor | InverseHessian:
-    """What `prune_matrix` wants of a statistic; the same for all matrices that share it."""
+    """Form in which `prune_matrix` takes a statistic; the same for all matrices that share it."""
     return InverseHessian.of(statistic, cut.damping) if CRITERIA[cut.criterion].updates else statistic
 
 

@@ -30,12 +30,12 @@ from tombola.subnetworks.subnetwork import structural_copy
 from tombola.tickets.ticket import Ticket
 
 Done = Callable[[Matrix, Tensor, Tensor], None]
-"""Is told of a matrix that is pruned: the matrix, its mask and its new values, both as it is stored."""
+"""Callback for a matrix that is pruned: the matrix, its mask and its new values, both as it is stored."""
 
 
 @dataclass(frozen=True, eq=False)
 class WeightPruning:
-    """What pruning gave.
+    """Result of pruning weights.
 
     Attributes:
         ticket: of weights.
@@ -144,11 +144,11 @@ def prune_by_blocks(
     assert statistic is not None
     by_name = {matrix.name: matrix for matrix in anatomy.matrices}
     layers = sorted({matrix.layer for matrix in anatomy.matrices})
-    with blockwise(model, anatomy, inputs, sequential=cut.sequential, residence=residence, progress=progress) as step:
+    with blockwise(model, anatomy, inputs, sequential=cut.sequential, residence=residence, progress=progress) as run:
         for layer in layers:
             observer = ActivationObserver(model, anatomy, layer, statistic)
             with observer.attached():
-                step.watch(layer, observer)
+                run.watch(layer, observer)
             residence({layer})
             for names, found in observer.results():
                 ready = digest(found, cut)

@@ -1,4 +1,4 @@
-"""From a folder of results to the page beside them."""
+"""Building the page of a folder of results."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def build(folder: Path) -> Path:
 
 
 def page_of(folder: Path, registry: FigureRegistry) -> str:
-    """The page of a folder as HTML; `registry` takes its charts and tables.
+    """Page of a folder as HTML; `registry` takes its charts and tables.
 
     Raises:
         TombolaError: as `build`.

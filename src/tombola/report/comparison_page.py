@@ -51,7 +51,7 @@ def _tickets(comparison: Fields, kind: str, task: str) -> Sequence[object]:
 
 
 def _survival(comparison: Fields, kind: TicketKind, registry: FigureRegistry) -> Html | None:
-    """For each task a map of its heads with their layers' MLPs."""
+    """Survival map of each task: its heads with their layers' MLPs."""
     if "heads" not in kind:
         return None
     found: list[Html] = []
@@ -148,7 +148,6 @@ def _about_overlap(
     if drawn:
         parts.append(
             f"{number_format.count(beyond)} of {number_format.plural(len(pairs), 'pair')} of tasks share more than "
-            "97.5 % of "
-            "random tickets of their sizes do."
+            "97.5 % of random tickets of their sizes do."
         )
     return " ".join(parts)

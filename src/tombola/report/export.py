@@ -49,7 +49,7 @@ def export(folder: Path, out: Path) -> list[str]:
 
 
 def _csv(table: Table) -> str:
-    """The table for programs: a line for each line, with plain numbers, and no cell where there is no value."""
+    """Table for programs: a line for each line, with plain numbers, and no cell where there is no value."""
     heads = [f"{column.name} ({column.unit})" if column.unit else column.name for column in table.columns]
     rows = [[_value(text, column) for text, column in zip(row, table.columns, strict=True)] for row in table.rows()]
     frame = pd.DataFrame(rows, columns=range(len(heads)))

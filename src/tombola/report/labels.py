@@ -1,4 +1,4 @@
-"""What methods, kinds, sites, tickets and stages are called before people, and the order in which they are shown."""
+"""Titles of methods, kinds, sites, tickets and stages, in the order in which they are shown."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -7,7 +7,7 @@ from tombola.tickets.pruning_methods import METHODS
 from tombola.tickets.ticket import SUPER_TICKETS, TICKET_KINDS, TICKETS
 
 SCORED = ("full", "majority", *TICKETS, *SUPER_TICKETS)
-"""What a row may be about, in the order of tables."""
+"""Tickets that a row may be about, in the order of tables."""
 
 STAGES = ("none", "pruned", "retrained")
 
@@ -65,7 +65,7 @@ MATRIX_TITLES: Mapping[str, str] = MappingProxyType(
 
 
 def kind_title(kind: str) -> str:
-    """What several sites of a kind, or weights, are called."""
+    """Title of several sites of a kind, or of weights."""
     return SITE_NAMES[kind][1] if kind in SITE_NAMES else kind
 
 

@@ -22,7 +22,7 @@ class NullDistributionSummary:
 
     @property
     def word(self) -> str:
-        """Where the observed value lies: `above`, `within` or `below` the middle 95 %."""
+        """Word for where the observed value lies: `above`, `within` or `below` the middle 95 %."""
         if self.below is None or 0.025 <= self.below <= 0.975:
             return "within"
         return "above" if self.below > 0.5 else "below"
@@ -30,7 +30,7 @@ class NullDistributionSummary:
 
 @dataclass(frozen=True)
 class Observed:
-    """One statistic of some tickets; `value` is None where it is undefined, and `reason` says why."""
+    """Observed statistic of some tickets; `value` is None where it is undefined, and `reason` says why."""
 
     value: float | None
     reason: str

@@ -1,4 +1,4 @@
-"""How numbers are written: the same number looks the same in the page, its charts and the terminal."""
+"""Format of numbers: the same number looks the same in the page, its charts and the terminal."""
 
 MISSING = "–"
 

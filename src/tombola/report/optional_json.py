@@ -1,10 +1,10 @@
-"""What is no record of known fields, as `study.json`: entries are asked for one by one, and may be missing."""
+"""JSON without a record of known fields, as `study.json`: entries are asked for one by one, and may be missing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tombola.foundations.json_dataclasses import entry
+from tombola.foundations.json_dataclasses import read
 
 T = TypeVar("T")
 
@@ -22,8 +22,8 @@ class Fields:
         Raises:
             TombolaError: it is of another type.
         """
-        found: T | None = entry(self.values, name, kind | None, self.where)
-        return found
+        value = self.values.get(name)
+        return None if value is None else read(kind, value, self.where, name=name)
 
     def inside(self, name: str) -> "Fields":
         """A nested object; empty where there is none."""

@@ -1,4 +1,4 @@
-"""Everything that a report shows, read from a study's folder; a study in progress has parts of it."""
+"""Data of a report, read from a study's folder; a study in progress has parts of it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,12 @@ from tombola.analysis.agreement.survival import (
 from tombola.analysis.locality.random_curve import NAME, RandomPoint, read_points
 from tombola.architectures.layer_names import Places
 from tombola.foundations.atomic_files import read_json
-from tombola.foundations.json_dataclasses import entry, read
+from tombola.foundations.json_dataclasses import read
 from tombola.metrics.scores import floor
 from tombola.report.optional_json import Fields
 from tombola.report.summary import Summary, read_rows, sites_of, summarise
 from tombola.report.trajectory import Trajectory, read_trajectory
-from tombola.study.folder_layout import PICTURE, CrossSeedFolder, SeedFolder
+from tombola.study.folder_layout import IMAGE_GRID, CrossSeedFolder, SeedFolder
 from tombola.study.results import Row, TicketVerdict
 from tombola.tasks.language.retention_threshold import retained_share
 from tombola.tickets.pruning_methods import METHODS
@@ -31,7 +31,7 @@ from tombola.tickets.ticket import Ticket
 
 @dataclass(frozen=True)
 class Record:
-    """A study as it lies on disk.
+    """Record of a study as it lies on disk.
 
     Attributes:
         folder: where it lies.
@@ -59,7 +59,7 @@ class Record:
         return summarise(self.rows)
 
     def summary(self, method: str, ticket: str, stage: str) -> Summary | None:
-        """One model's summary; None while it is not scored."""
+        """Summary of one model; None while it is not scored."""
         return next(
             (one for one in self.summaries if (one.method, one.ticket, one.stage) == (method, ticket, stage)),
             None,
@@ -94,7 +94,7 @@ class Record:
 
     @cached_property
     def places(self) -> Places:
-        """What the model's layers are called."""
+        """Names of the model's layers."""
         architecture = self.facts.inside("architecture")
         names = (architecture.get(f"{kind}_names", list[str]) or () for kind in ("layer", "attention", "residual"))
         return Places(*names)
@@ -151,12 +151,12 @@ class Record:
 
     @property
     def higher_is_better(self) -> bool:
-        """Whether a larger score is a better one."""
+        """True if a larger score is a better one."""
         return self.facts.inside("task").get("higher_is_better", bool) is not False
 
     @property
     def floors(self) -> Mapping[str, tuple[float, float]]:
-        """What no model is judged better than: metric → mean and standard deviation; none where that is the bound.
+        """Bound of judged scores: metric → mean and standard deviation; none where that is the bound.
 
         Of images, what real ones reach against real ones.
         """
@@ -169,8 +169,8 @@ class Record:
         return self.facts.inside("task").inside("floor").get("title", str) or "floor"
 
     def drawing(self, place: str) -> Path | None:
-        """What a model of the first seed drew, by its folder in the seed's; None where there is nothing."""
-        path = self.seed_folders[0].folder / place / PICTURE
+        """Image grid of a model of the first seed, by its folder in the seed's; None where there is none."""
+        path = self.seed_folders[0].folder / place / IMAGE_GRID
         return path if path.is_file() else None
 
     def random_curve(self, method: str) -> tuple[RandomPoint, ...]:
@@ -234,8 +234,8 @@ def read_record(folder: Path) -> Record:
 def _verdicts(path: Path) -> tuple[TicketVerdict, ...]:
     if not path.is_file():
         return ()
-    found = entry(read_json(path), "verdicts", list[dict[str, object]], str(path))
-    return tuple(read(TicketVerdict, one, f"{path}, verdicts[{index}]") for index, one in enumerate(found))
+    found = read(list[dict[str, object]], read_json(path).get("verdicts"), str(path), name="verdicts")
+    return tuple(TicketVerdict.of_entry(one, f"{path}, verdicts[{index}]") for index, one in enumerate(found))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -22,12 +22,12 @@ SIZES = ("weights", "sparsity", "bytes", "seconds")
 _WRITTEN: Mapping[str, Callable[[float | None], str]] = MappingProxyType(
     {"sparsity": number_format.share, "bytes": number_format.megabytes, "seconds": number_format.seconds}
 )
-"""How these fields are written; all others are counts."""
+"""Formats of these fields; all others are counts."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One model of the study over all its seeds.
+    """Summary of one model of the study over all its seeds.
 
     Attributes:
         rows: one row for each seed, in the order of the seeds.
@@ -83,7 +83,7 @@ class Summary:
         return tuple(_WRITTEN.get(name, count)(self.mean(name)) for name in names)
 
     def overlaps(self, other: "Summary") -> bool:
-        """Whether the two intervals touch."""
+        """True if the two intervals touch."""
         return self.low <= other.high and other.low <= self.high
 
 

@@ -1,10 +1,10 @@
-"""The path of a search: what every pass removed and what was left of the score."""
+"""Trajectory of a search: what every pass removed, and the score that was left."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from tombola.architectures.layer_names import Places
-from tombola.pruning.search import SearchPass, read_passes
+from tombola.pruning.search.records import SearchPass, read_passes
 from tombola.report import number_format
 from tombola.report.labels import SITE_NAMES
 from tombola.tickets.pruning_methods import METHODS, in_words
@@ -33,7 +33,7 @@ class Trajectory:
 
     def before(self, index: int) -> SearchPass:
         """The state that the step at `index` cut: the last one before it that held."""
-        return [step for step in self.passes[:index] if step.holds][-1]
+        return [search_pass for search_pass in self.passes[:index] if search_pass.holds][-1]
 
 
 def read_trajectory(path: Path, method: str, seed: int) -> Trajectory | None:
@@ -45,44 +45,44 @@ def read_trajectory(path: Path, method: str, seed: int) -> Trajectory | None:
     return Trajectory(method, seed, read_passes(path)) if path.is_file() else None
 
 
-def removed(step: SearchPass, places: Places) -> str:
-    """What a step removed, in words; blocks of neurons have no names worth reading and are counted."""
+def removed(search_pass: SearchPass, places: Places) -> str:
+    """Sites that a pass removed, in words; blocks of neurons have no names worth reading and are counted."""
     parts = []
-    if weights := step.removed.get("weights"):
+    if weights := search_pass.removed.get("weights"):
         parts.append(number_format.plural(weights, "weight"))
-    if heads := [f"{places.attention(row)}.{head}" for row, head in step.removed.get("heads", [])]:
+    if heads := [f"{places.attention(row)}.{head}" for row, head in search_pass.removed.get("heads", [])]:
         parts.append(_named("head", heads))
-    if mlps := [places.layer(layer) for layer in step.removed.get("mlps", [])]:
+    if mlps := [places.layer(layer) for layer in search_pass.removed.get("mlps", [])]:
         parts.append(_named("MLP", mlps))
-    if blocks := step.removed.get("neurons"):
+    if blocks := search_pass.removed.get("neurons"):
         parts.append(number_format.plural(len(blocks), *SITE_NAMES["neurons"]))
-    if groups := step.removed.get("channels"):
+    if groups := search_pass.removed.get("channels"):
         parts.append(number_format.plural(len(groups), *SITE_NAMES["channels"]))
     return "; ".join(parts) or "nothing"
 
 
-def left(method: str, step: SearchPass) -> str:
-    """What was left after a step, in words; neurons where they are pruned."""
-    parts = [number_format.plural(step.heads, "head")]
-    if step.channels or "channels" in METHODS[method].sites:
-        parts.append(number_format.plural(step.channels, *SITE_NAMES["channels"]))
-    if step.mlps or not step.channels:
-        parts.append(number_format.plural(step.mlps, "MLP"))
+def left(method: str, search_pass: SearchPass) -> str:
+    """Survivors after a pass, in words; neurons where they are pruned."""
+    parts = [number_format.plural(search_pass.heads, "head")]
+    if search_pass.channels or "channels" in METHODS[method].sites:
+        parts.append(number_format.plural(search_pass.channels, *SITE_NAMES["channels"]))
+    if search_pass.mlps or not search_pass.channels:
+        parts.append(number_format.plural(search_pass.mlps, "MLP"))
     if "neurons" in METHODS[method].sites:
-        parts.append(number_format.plural(step.neurons, "neuron"))
-    return ", ".join([*parts, number_format.plural(step.weights, "weight")])
+        parts.append(number_format.plural(search_pass.neurons, "neuron"))
+    return ", ".join([*parts, number_format.plural(search_pass.weights, "weight")])
 
 
-def phase(method: str, step: SearchPass) -> str:
-    """What was being pruned, in words."""
-    if step.phase == "full":
+def phase(method: str, search_pass: SearchPass) -> str:
+    """Phase of a pass, what was being pruned, in words."""
+    if search_pass.phase == "full":
         return "the full model"
     if METHODS[method].kind == "weights":
         return "smallest weights of the whole model" if METHODS[method].iterative else in_words(method)
     together = "+" in method
-    if step.phase == "joint":
+    if search_pass.phase == "joint":
         return f"{in_words(method)} together" if together else in_words(method)
-    one = in_words(step.phase)
+    one = in_words(search_pass.phase)
     return f"{one} alone" if together else f"{one}, refining"
 
 

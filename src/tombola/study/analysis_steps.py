@@ -1,4 +1,4 @@
-"""The steps that ask what one seed's full model and tickets mean: each publishes one file of analysis."""
+"""Analysis steps of one seed's full model and tickets: each publishes one file."""
 
 import dataclasses
 import functools
@@ -17,7 +17,7 @@ from tombola.foundations.atomic_files import read_json
 from tombola.foundations.progress import Progress
 from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation
-from tombola.pruning.search import PREDICTIONS, Search, read_predictions
+from tombola.pruning.search.records import PREDICTIONS, Search, read_predictions
 from tombola.study.folder_layout import EVALUATION, TEXT_GENERATION
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import TRAINING_COST, StudyStep, warn_on_failure
@@ -29,16 +29,16 @@ from tombola.tickets.ticket import TICKETS, Ticket
 ATTENTION_INPUTS = 500
 """Dev examples whose attention is looked at."""
 ATTENTION_COST = 2.5
-"""Of an example whose attention is looked at, in forward passes."""
+"""Cost of an example whose attention is looked at, in forward passes."""
 
 RETENTION_COST = 200.0
-"""Of the intervals of a retention profile, in forward passes of one example, as seen with SmolLM2."""
+"""Cost of the intervals of a retention profile, in forward passes of one example, as seen with SmolLM2."""
 
 TEXT_GENERATION_COST = 300.0
-"""Of a model that writes, in forward passes of one example, as seen with SmolLM2."""
+"""Cost of a model that writes, in forward passes of one example, as seen with SmolLM2."""
 
 FULL_PRECISION_COST = 2.0
-"""Of a pass in fp32, in passes in bf16."""
+"""Cost of a pass in fp32, in passes in bf16."""
 
 Run = Callable[[Path, str | None, Progress], None]
 
@@ -57,7 +57,7 @@ class AnalysisSteps:
         self._seed_folder = context.seed_folder
 
     def steps(self) -> Iterator[StudyStep]:
-        """All steps in order; they read what the seed's own steps published.
+        """Steps in order; they read what the seed's own steps published.
 
         A model that one analysis cannot look at, for want of attention maps say, keeps its study.
         """
@@ -98,13 +98,13 @@ class AnalysisSteps:
 
     def _random_curves(self) -> Iterator[StudyStep]:
         task, config = self._setting.task, self._config
-        training = TRAINING_COST * config.epochs * task.size("train") if config.iterative else 0.0
+        training = TRAINING_COST * config.recipe.epochs * task.size("train") if config.iterative else 0.0
         cost = training + task.size(config.searched) * task.passes
         weight = TRAINING_COST if config.iterative else task.passes
         for method in config.methods:
             needs = (self._seed_folder.ticket(method, "good"),)
             # Other methods begin with the full model at every sparsity, and have tickets of random weights beside them.
-            for index, sparsity in enumerate(config.sparsities if pruning_method(method).iterative else ()):
+            for index, sparsity in enumerate(config.search.sparsities if pruning_method(method).iterative else ()):
                 path = self._seed_folder.analysis(random_curve.file_name(index), method)
                 name = f"random {in_words(method)} at {100 * sparsity:g} %"
                 run = functools.partial(self._random_point, path, method, sparsity)
@@ -162,7 +162,7 @@ class AnalysisSteps:
         ).write(path)
 
     def _attention(self, path: Path, method: str | None, progress: Progress) -> None:
-        """Of the full model; or of the retrained good ticket, whose pruned heads attend to nothing."""
+        """Attention patterns of the full model, or of the retrained good ticket without its pruned heads."""
         ticket = None if method is None else Ticket.load(self._seed_folder.ticket(method, "good"))
         model = self._context.model() if method is None else self._context.good_model(method)
         attention_patterns(
@@ -179,7 +179,7 @@ class AnalysisSteps:
         interactions(self._context.model(), self._setting.task, seed=0, progress=progress).write(path)
 
     def _representations(self, path: Path, method: str | None, progress: Progress) -> None:
-        """Of the tickets cut out of the full model, and of the good one retrained, where the study saved it."""
+        """Representations of tickets cut out of the full model, and of the good one retrained, where it was saved."""
         assert method is not None
         model, home = self._context.model(), self._seed_folder.folder / method
         tickets = {name: Ticket.load(home / name) for name in ("good", *self._config.controls_of(method))}
@@ -232,7 +232,7 @@ class AnalysisSteps:
     def _random_cost(self) -> float:
         task, config = self._setting.task, self._config
         passes = DRAWS * SIZES * task.size(config.searched)
-        return passes + RETRAINED * (TRAINING_COST * config.epochs * task.size("train") + task.size("dev"))
+        return passes + RETRAINED * (TRAINING_COST * config.recipe.epochs * task.size("train") + task.size("dev"))
 
     def _random(self, path: Path, method: str | None, progress: Progress) -> None:
         assert method is not None
@@ -248,12 +248,9 @@ class AnalysisSteps:
             found,
             self._context.task,
             self._context.task.metric.floor(found.full_score, self._config.search_options.threshold),
-            split=self._config.searched,
+            self._context.evaluation(self._config.searched, progress),
             seed=self._seed_folder.seed,
             retrained=(good, again, RETRAINED),
-            batch_size=self._config.eval_batch_size,
-            precision=self._setting.precision,
-            progress=progress,
         ).write(path)
 
 

@@ -1,4 +1,4 @@
-"""Where a study's models, tickets, scores and analyses lie: those of one seed, and those across several."""
+"""Folders and files of a study: those of one seed, and those across several."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from typing import Self
 from tombola.tickets.ticket import SUPER_TICKETS, TICKETS
 
 SAVED: Mapping[str, tuple[str, ...]] = {"none": (), "good": ("good",), "all": TICKETS}
-"""For each `save`, the tickets whose retrained models are written."""
+"""Tickets whose retrained models are written, for each `save`."""
 
 EVALUATION = "evaluation.safetensors"
 SEARCH_EVALUATION = "evaluation-search.safetensors"
-PICTURE = "drawn.png"
-"""What a scored model draws, where it draws anything; in the folder of the baseline, what is to be drawn."""
+IMAGE_GRID = "drawn.png"
+"""Images that a scored model draws, if it draws any; in the folder of the baseline, real ones."""
 COST = "cost.json"
-"""What the good ticket's retrained model costs dense, masked and shrunk, see `tombola.profiling.model_cost`."""
+"""Cost of the good ticket's retrained model dense, masked and shrunk, see `tombola.profiling.model_cost`."""
 
 TEXT_GENERATION = "text-generation.json"
 """Texts that a retrained ticket generated, see `tombola.tasks.language.text_generation.GeneratedTexts`."""
@@ -23,12 +23,12 @@ TEXT_GENERATION = "text-generation.json"
 COMPARISON = "comparison.json"
 """Survival and agreement of the good tickets, as `tombola compare --json` prints them."""
 TRANSFER = "transfer.json"
-"""What the tickets of each task are worth on the others, see `tombola.analysis.transfer`."""
+"""Transfer of the tickets of each task to the others, see `tombola.analysis.transfer`."""
 
 
 @dataclass(frozen=True)
 class SeedFolder:
-    """One seed of a study: its folder, and what is read from it."""
+    """Folder of one seed of a study, and what is read from it."""
 
     seed: int
     folder: Path
@@ -61,7 +61,7 @@ class SeedFolder:
 
 @dataclass(frozen=True)
 class CrossSeedFolder:
-    """Several seeds of a study: the folder of what is found across them.
+    """Folder of what is found across several seeds of a study.
 
     It is named after the seeds, so that it is never that of others.
 
@@ -75,7 +75,7 @@ class CrossSeedFolder:
 
     @classmethod
     def of(cls, seeds: Sequence[int], home: Path) -> Self:
-        """Those seeds of a study."""
+        """Folder of these seeds of a study."""
         return cls(tuple(SeedFolder(seed, home / f"seed-{seed}") for seed in seeds), home)
 
     @classmethod
@@ -89,7 +89,7 @@ class CrossSeedFolder:
 
     @property
     def folder(self) -> Path:
-        """Such as `seeds-0..4`, or `seeds-0..2,7`."""
+        """Path of the folder, such as `seeds-0..4`, or `seeds-0..2,7`."""
         runs: list[list[int]] = []
         for seed_folder in self.seed_folders:
             if runs and seed_folder.seed == runs[-1][-1] + 1:

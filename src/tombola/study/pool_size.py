@@ -1,4 +1,4 @@
-"""How many worker processes a study is given when nobody says: what cores, memory and the steps themselves allow."""
+"""Default number of worker processes of a study: what cores, memory and the steps allow."""
 
 import heapq
 import itertools

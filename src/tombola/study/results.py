@@ -1,18 +1,18 @@
 """The records of a study: a row for every scored model, a verdict on every retrained ticket."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
 from torch import nn
 
-from tombola.foundations.json_dataclasses import FLAT
+from tombola.foundations.json_dataclasses import read
 from tombola.metrics import statistics
 from tombola.tasks.base import Predictions, Task
 
 
 @dataclass(frozen=True)
 class Size:
-    """How large a scored model is.
+    """Size of a scored model.
 
     Attributes:
         heads, mlps, neurons, channels, weights: survivors; of channels, groups; weights are the prunable ones.
@@ -37,7 +37,7 @@ NOTHING = Size(heads=0, mlps=0, neurons=0, channels=0, weights=0, sparsity=1.0, 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of `results.jsonl`.
+    """Result row: a line of `results.jsonl`.
 
     Attributes:
         model, task, seed: of the study.
@@ -79,24 +79,33 @@ class Row:
 
 @dataclass(frozen=True)
 class TicketVerdict:
-    """One entry of `verdicts.json`.
+    """Verdict on a ticket: an entry of `verdicts.json`.
 
     Attributes:
         method, ticket, stage: as in `Row`.
-        verdict: on that ticket; its fields stand among the entry's own.
         sentence: the verdict in words.
+        verdict: on that ticket; in JSON its fields stand among the entry's own.
     """
 
     method: str
     ticket: str
     stage: str
-    verdict: statistics.Verdict = field(metadata=FLAT)
     sentence: str
+    verdict: statistics.Verdict
 
     def entry(self) -> dict[str, object]:
-        """As JSON."""
+        """JSON object."""
         place = {"method": self.method, "ticket": self.ticket, "stage": self.stage}
         return {**place, **asdict(self.verdict), "sentence": self.sentence}
+
+    @classmethod
+    def of_entry(cls, values: Mapping[str, object], where: str) -> "TicketVerdict":
+        """Read what `entry` made.
+
+        Raises:
+            TombolaError: a field is missing or of another type.
+        """
+        return read(cls, {**values, "verdict": values}, where)
 
 
 def make_row(

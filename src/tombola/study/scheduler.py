@@ -1,4 +1,4 @@
-"""In which order the steps of a job run: one after the other, or those that may run at once in worker processes."""
+"""Order in which the steps of a job run: one after the other, or those that may run at once in worker processes."""
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -11,7 +11,7 @@ from tombola.study.worker_pool import WorkerPool
 
 
 class Schedule:
-    """Which steps may begin: those whose needs are met, and of them first the one that most work waits for.
+    """Schedule of steps: those whose needs are met, and of them first the one that most work waits for.
 
     Args:
         steps: those that are not done, each after those that it needs.
@@ -44,7 +44,7 @@ class Schedule:
         return chosen
 
     def finish(self, step: StudyStep) -> None:
-        """Those that need it may begin, even if it published nothing: what a study spares, it goes on without."""
+        """Let the steps that need it begin, even if it failed and published nothing."""
         self._missing.discard(step.result)
 
 
@@ -120,7 +120,7 @@ def run_steps(steps: Sequence[StudyStep], bars: ProgressBars, pool: WorkerPool, 
 
 
 def _give(schedule: Schedule, pool: WorkerPool, bars: ProgressBars) -> None:
-    """Give the workers that rest what may begin: first what they have the model for, then anything."""
+    """Give idle workers what may begin: first what they have the model for, then anything."""
     for only in (True, False):
         for worker in pool.idle():
             step = schedule.take(worker.seed, only=only)

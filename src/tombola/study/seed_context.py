@@ -1,4 +1,4 @@
-"""What the steps of a study share: the task, the models of one seed, and how they are trained, scored and recorded."""
+"""Context of a seed's steps: the task, the seed's models, and how they are trained, scored and recorded."""
 
 import dataclasses
 import math
@@ -18,9 +18,9 @@ from tombola.foundations.atomic_files import write_bytes, write_json
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import Precision
 from tombola.foundations.progress import Progress
-from tombola.pruning.evaluation import Evaluation, evaluate, with_full_model
+from tombola.pruning.evaluation import Evaluation, EvaluationOptions, evaluate, with_full_model
 from tombola.study.config import StudyConfig
-from tombola.study.folder_layout import EVALUATION, PICTURE, SeedFolder
+from tombola.study.folder_layout import EVALUATION, IMAGE_GRID, SeedFolder
 from tombola.study.results import Size, bytes_of, make_row
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Predictions, Task
@@ -31,7 +31,7 @@ from tombola.training.loop import retrain
 
 @dataclass(frozen=True)
 class Setting:
-    """What all seeds of a study share.
+    """Setting that all seeds of a study share.
 
     Attributes:
         config: what is studied, with its precision resolved.
@@ -55,7 +55,7 @@ class Setting:
 
 
 class SeedContext:
-    """Where one seed's models are opened, trained, scored and recorded.
+    """Context in which one seed's models are opened, trained, scored and recorded.
 
     Args:
         setting: what all seeds share.
@@ -130,34 +130,30 @@ class SeedContext:
         return self._cached
 
     def cache(self, model: nn.Module) -> None:
-        """Remember the fine-tuned full model, so that it is not read again."""
+        """Cache the fine-tuned full model, so that it is not read again."""
         self._cached = model
 
     def release(self) -> None:
-        """Let go of the full model: another seed's takes its place in memory."""
+        """Release the cached full model: another seed's takes its place in memory."""
         self._cached = None
 
     def evaluate(
         self, subnetwork: Subnetwork, split: str, progress: Progress, *, importance: bool = False
     ) -> Evaluation:
-        """One pass over a split, in the study's precision."""
-        return evaluate(
-            subnetwork,
-            self.task,
-            split,
-            importance=importance,
-            batch_size=self.config.eval_batch_size,
-            precision=self.setting.precision,
-            progress=progress,
-        )
+        """Evaluate a subnetwork on a split, in the study's precision."""
+        return evaluate(subnetwork, self.task, self.evaluation(split, progress), importance=importance)
+
+    def evaluation(self, split: str, progress: Progress) -> EvaluationOptions:
+        """Options of the study's passes over a split."""
+        return EvaluationOptions(split, self.config.eval_batch_size, self.setting.precision, progress)
 
     @property
     def generation_settings(self) -> GenerationSettings:
-        """How this seed's models write."""
+        """Settings with which this seed's models generate text."""
         return GenerationSettings(seed=self.seed_folder.seed)
 
     def generate_texts(self, model: nn.Module) -> GeneratedTexts:
-        """What a model writes, judged by the full one."""
+        """Generate texts with a model; the full one gives their perplexity."""
         return self.task.generate_texts(model, self.model(), self.generation_settings)
 
     def with_provenance(self, ticket: Ticket, name: str, method: str) -> Ticket:
@@ -205,8 +201,8 @@ class SeedContext:
         )
         method = "none" if name == "full" else ticket.method
         loss = float(evaluation.losses.mean(dtype=np.float64))
-        if (picture := task.picture(subnetwork.model)) is not None:
-            write_bytes(draft / PICTURE, picture)
+        if (picture := task.image_grid(subnetwork.model)) is not None:
+            write_bytes(draft / IMAGE_GRID, picture)
         self.write_row(draft, predictions, size, method, name, stage, started, loss)
 
     def write_row(

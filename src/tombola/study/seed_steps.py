@@ -1,4 +1,4 @@
-"""The steps of one seed of a study: each is found done, or computes its result and publishes it whole."""
+"""Steps of one seed of a study: each is found done, or computes its result and publishes it whole."""
 
 import dataclasses
 import functools
@@ -15,8 +15,9 @@ from tombola.foundations.progress import Progress
 from tombola.profiling.model_cost import compare
 from tombola.pruning import controls
 from tombola.pruning.evaluation import Evaluation
-from tombola.pruning.search import GOOD, Search, search_ticket
-from tombola.study.folder_layout import COST, EVALUATION, PICTURE, SAVED, SEARCH_EVALUATION, TEXT_GENERATION
+from tombola.pruning.search.loop import search_ticket
+from tombola.pruning.search.records import GOOD, Search
+from tombola.study.folder_layout import COST, EVALUATION, IMAGE_GRID, SAVED, SEARCH_EVALUATION, TEXT_GENERATION
 from tombola.study.results import NOTHING
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import (
@@ -53,9 +54,9 @@ class SeedSteps:
         self._seed_folder = context.seed_folder
 
     def steps(self) -> Iterator[StudyStep]:
-        """All steps in order; later ones read what earlier ones published."""
+        """Steps in order; later ones read what earlier ones published."""
         task, seed_folder = self._setting.task, self._seed_folder
-        train_cost = TRAINING_COST * self._config.epochs * task.size("train") if self._config.retrains else 0.0
+        train_cost = TRAINING_COST * self._config.recipe.epochs * task.size("train") if self._config.retrains else 0.0
         dev, searched = task.size("dev") * task.passes, task.size(self._config.searched) * task.passes
         step = functools.partial(StudyStep.of, self._context)
         yield step("majority baseline", seed_folder.folder / "majority", (), 1, self._majority)
@@ -70,7 +71,7 @@ class SeedSteps:
             weights = pruning_method(method).kind == "weights"
             trains = self._config.iterative and (not weights or pruning_method(method).iterative)
             if trains:
-                cuts = len(self._config.sparsities) if weights else 0
+                cuts = len(self._config.search.sparsities) if weights else 0
                 cost += (cuts or search_cost(method, 1)) * train_cost
             yield step(
                 f"search {name}",
@@ -103,7 +104,7 @@ class SeedSteps:
                     (drawn,),
                     cost,
                     again,
-                    cost / (self._config.epochs * task.size("train")),
+                    cost / (self._config.recipe.epochs * task.size("train")),
                 )
             if "good" in SAVED[self._setting.save]:
                 home = seed_folder.ticket(method, "good")
@@ -120,8 +121,8 @@ class SeedSteps:
         predictions = {split: task.baseline(split) for split in ("dev", *(split for split, _ in task.more.values()))}
         with publish(self._seed_folder.folder / "majority") as draft:
             self._context.write_row(draft, predictions, NOTHING, "none", "majority", "none", started)
-            if (picture := task.picture(None)) is not None:
-                write_bytes(draft / PICTURE, picture)
+            if (picture := task.image_grid(None)) is not None:
+                write_bytes(draft / IMAGE_GRID, picture)
 
     def _full(self, progress: Progress) -> None:
         setting, config, started = self._setting, self._config, time.perf_counter()
@@ -169,20 +170,10 @@ class SeedSteps:
             self._context.task,
             method,
             options=config.search_options,
-            split=config.searched,
+            evaluation=self._context.evaluation(config.searched, progress),
             full=Evaluation.read(self._seed_folder.full / (EVALUATION if on_dev else SEARCH_EVALUATION)),
             retrain=again if config.iterative else None,
-            normalise_layers=config.normalise_layers,
-            calibrate=functools.partial(
-                setting.task.calibration_text,
-                config.calibration_samples,
-                config.sequence_length,
-                self._seed_folder.seed,
-            ),
             seed=self._seed_folder.seed,
-            batch_size=config.eval_batch_size,
-            precision=setting.precision,
-            progress=progress,
         )
         found = dataclasses.replace(found, good=self._context.with_provenance(found.good, "good", method))
         if found.model is not None:

@@ -1,33 +1,26 @@
-"""What one step of the command line needs: a task, a model, and where they run."""
+"""Session of a command: a task, a model, and where they run."""
 
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import torch
 from torch import nn
 
 from tombola.architectures.dissect import dissect
-from tombola.checkpoints.checkpoint import load_subnetwork
-from tombola.checkpoints.loading import MARK
-from tombola.checkpoints.model_libraries import is_denoiser
-from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import Precision, resolve_device, resolve_precision
 from tombola.foundations.progress import Progress, ProgressBars
 from tombola.metrics import statistics
-from tombola.pruning.evaluation import Evaluation
+from tombola.profiling.memory_check import Work
+from tombola.pruning.evaluation import Evaluation, EvaluationOptions
 from tombola.study.config import StudyConfig
+from tombola.study.memory_needs import check_memory
 from tombola.study.step import TRAINING_COST, search_cost
-from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
+from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Task
-from tombola.tasks.registry import open_task
 from tombola.tickets.ticket import Ticket
-
-if TYPE_CHECKING:
-    from tombola.profiling.memory_check import Work
 
 
 @dataclass(frozen=True)
@@ -50,9 +43,9 @@ class Session:
         config = StudyConfig.of(preset or "paper", **settings)
         device = resolve_device(config.device)
         config = dataclasses.replace(config, device=device.type)
-        return cls(config, open_task(config), device, resolve_precision(config.precision, device))
+        return cls(config, config.open_task(), device, resolve_precision(config.precision, device))
 
-    def load_model(self, work: "Work" = "sampling") -> nn.Module:
+    def load_model(self, work: Work = "sampling") -> nn.Module:
         """The fine-tuned model, checked to be of a known architecture, and a denoiser to fit into memory at work."""
         model = self.task.load(self.config.model, seed=0, state="trained").to(self.device)
         dissect(model)
@@ -60,33 +53,23 @@ class Session:
         return model
 
     def load_subnetwork(self, ticket: Ticket | None = None) -> Subnetwork:
-        """What is to be scored: the fine-tuned model, whole or under a ticket, or a denoiser that was shrunk already.
+        """The model to be scored: fine-tuned, whole or under a ticket, or a denoiser that was shrunk already.
 
         Raises:
             TombolaError: the ticket is for another model, or for one that has one already.
         """
-        folder = Path(self.config.model).expanduser()
-        if not (self.config.regime.draws and (folder / MARK).is_file()):
-            model = self.load_model()
-            return whole(model) if ticket is None else shrunk(model, ticket)
-        if ticket is not None:
-            raise TombolaError(f"{folder} was shrunk under a ticket of its own; leave --ticket out")
-        # Diffusers takes seconds to import, which no other task should wait for.
-        from tombola.tasks.images.task import ImageTask
-
-        found = load_subnetwork(folder)
-        assert isinstance(self.task, ImageTask)
-        # As denoisers are loaded, whatever they were written in.
-        self.task.checked(found.model).float().to(self.device)
+        found = self.task.load_subnetwork(self.config.model, ticket)
+        found.model.to(self.device)
         self.check_memory(found.model, "sampling")
         return found
 
-    def check_memory(self, model: nn.Module, work: "Work") -> None:
-        """Warn, or raise a TombolaError, where a denoiser's passes do not fit into memory."""
-        if is_denoiser(model):
-            from tombola.profiling import memory_check
+    def check_memory(self, model: nn.Module, work: Work) -> None:
+        """Warn, or raise a TombolaError, where the passes of a model that draws images do not fit into memory."""
+        check_memory(model, self.task, self.config, self.device, (work,))
 
-            memory_check.check_heaviest_pass(model, self.task, self.config, self.device, (work,))
+    def evaluation(self, progress: Progress, split: str = "dev") -> EvaluationOptions:
+        """Options of a pass over a split."""
+        return EvaluationOptions(split, self.config.eval_batch_size, self.precision, progress)
 
     def score_entry(self, found: Evaluation) -> dict[str, Any]:
         """The score of an evaluation on dev with its interval, as JSON values."""
@@ -105,7 +88,7 @@ class Session:
 
     def training_cost(self) -> float:
         """Expected cost of one training, in forward passes of one example."""
-        return TRAINING_COST * self.config.epochs * self.task.size("train") + self.task.size("dev")
+        return TRAINING_COST * self.config.recipe.epochs * self.task.size("train") + self.task.size("dev")
 
     def search_cost(self, method: str) -> float:
         """Expected cost of one search, in forward passes of one example."""

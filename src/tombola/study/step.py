@@ -1,4 +1,4 @@
-"""A step of a study: what it is, what it costs, what it needs, and whether it is done."""
+"""Steps of a study: what each costs, what it needs, and whether it is done."""
 
 import contextlib
 import warnings
@@ -38,7 +38,7 @@ def search_weight(method: str) -> float:
 
 @dataclass(frozen=True)
 class StudyStep:
-    """One step of a study.
+    """Step of a study.
 
     Attributes:
         what: for people; no two steps of a job have the same.
@@ -81,13 +81,13 @@ class StudyStep:
         return cls(seed + what, cost, weight, result, run, needs, context, alone, analysis)
 
     def done(self) -> bool:
-        """Whether its result is there."""
+        """True if its result is there."""
         return self.result.is_file() if self.result.suffix else self.result.is_dir()
 
 
 @contextlib.contextmanager
 def warn_on_failure(what: str) -> Iterator[None]:
-    """What a study only offers beside its results, and must not take them along: a failure becomes a warning.
+    """Turn a failure of an optional step into a warning, so that it does not take the study along.
 
     Args:
         what: what is left out then, as the start of a sentence.

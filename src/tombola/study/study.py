@@ -25,12 +25,13 @@ from tombola.foundations.precision import deterministic, resolve_device, resolve
 from tombola.foundations.progress import ProgressBars
 from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation
-from tombola.pruning.search import read_passes
+from tombola.pruning.search.records import read_passes
 from tombola.pruning.weight_criteria import WeightCut, prunable_anatomy
 from tombola.study.analysis_steps import AnalysisSteps
 from tombola.study.config import ANALYSES, StudyConfig
 from tombola.study.cross_seed_steps import CrossSeedSteps
 from tombola.study.folder_layout import EVALUATION, SAVED, CrossSeedFolder, SeedFolder
+from tombola.study.memory_needs import check_memory
 from tombola.study.pool_size import threads, worker_count
 from tombola.study.results import TicketVerdict
 from tombola.study.scheduler import run_here, run_steps
@@ -39,8 +40,7 @@ from tombola.study.seed_steps import SeedSteps
 from tombola.study.step import StudyStep
 from tombola.study.time_estimate import announce, announcement, pass_seconds
 from tombola.study.worker_pool import WorkerPool
-from tombola.tasks.base import Task
-from tombola.tasks.registry import glue_title, open_task
+from tombola.tasks.base import GeneratesImages, Task
 from tombola.tickets.pruning_methods import in_words, pruning_method
 from tombola.tickets.site_groups import fitted
 from tombola.tickets.ticket import SUPER_TICKETS, TICKETS, Ticket
@@ -115,7 +115,7 @@ class Study:
     @functools.cached_property
     def task(self) -> Task:
         """The study's task, loaded on first use."""
-        self._opened = open_task(self.config)
+        self._opened = self.config.open_task()
         return self._opened
 
     @functools.cached_property
@@ -147,7 +147,9 @@ class Study:
         _ = self.task, self.anatomy
         self._check_rewinding()
         for method in self.config.methods:
-            _ = Ticket.full(self.anatomy, fitted(pruning_method(method), self.anatomy).kind, self.config.neuron_block)
+            _ = Ticket.full(
+                self.anatomy, fitted(pruning_method(method), self.anatomy).kind, self.config.search.neuron_block
+            )
         self._check_saved()
         self._check_memory()
         with disk_errors(self.folder):
@@ -178,17 +180,11 @@ class Study:
                         )
 
     def _check_memory(self) -> None:
-        """Whether a denoiser's passes fit into memory: asked once, before the first of hours."""
-        if not self.config.regime.draws or all(step.done() for step in self.steps()):
-            return
-        # Diffusers takes seconds to import, which no other study should wait for.
-        from tombola.profiling import memory_check
-
-        model = self.task.load(self.config.model, seed=0).to(self.device)
-        # Every such study trains, and takes the importance of the full model's sites while it draws.
-        memory_check.check_heaviest_pass(
-            model, self.task, self.config, self.device, ("training", "importance", "sampling")
-        )
+        """Check once, before the first step, that the passes of models that draw images fit into memory."""
+        if isinstance(self.task, GeneratesImages) and not all(step.done() for step in self.steps()):
+            model = self.task.load(self.config.model, seed=0).to(self.device)
+            # Every such study trains, and takes the importance of the full model's sites while it draws.
+            check_memory(model, self.task, self.config, self.device, ("training", "importance", "sampling"))
 
     def _run(self) -> Path:
         sweep_drafts(self.folder)
@@ -229,7 +225,7 @@ class Study:
             "folder": str(self.folder),
             "seeds": list(self.seeds),
             "save": self.save,
-            "known": self.task.shared_state(),
+            "shared_state": self.task.shared_state(),
         }
         try:
             run_steps(steps, bars, WorkerPool(job, workers, threads(workers)), self._collect)
@@ -238,7 +234,7 @@ class Study:
             sweep_drafts(self.folder)
 
     def steps(self) -> list[StudyStep]:
-        """All steps, each after those that it needs: seed by seed, and then what is asked of all seeds."""
+        """Steps, each after those that it needs: seed by seed, and then what is asked of all seeds."""
         setting = Setting(
             config=self.config,
             task=self.task,
@@ -270,16 +266,16 @@ class Study:
             announce(announcement(steps, pass_seconds(model, self.task, self.precision)))
 
     def survivors(self) -> CrossSeedFolder:
-        """What is found across seeds: across the most that were compared so far."""
+        """Folder of what is found across seeds: the most that were compared so far."""
         return CrossSeedFolder.compared(self.folder / self.config.task_name)
 
     def finished_seeds(self) -> list[int]:
-        """All seeds that the folder has a full model of, of this run and of earlier ones."""
+        """Seeds of which the folder has a full model, of this run and of earlier ones."""
         home = self.folder / self.config.task_name
         return sorted(int(path.name.removeprefix("seed-")) for path in home.glob("seed-*") if (path / "full").is_dir())
 
     def searched_seeds(self) -> list[int]:
-        """Those of the finished seeds that have a good ticket of every method."""
+        """Finished seeds that have a good ticket of every method."""
         return [
             seed
             for seed in self.finished_seeds()
@@ -320,11 +316,8 @@ class Study:
                 verdict = statistics.verdict(metric, full, ticket, references, seed=0, resamples=resamples)
                 which = f"the {name.replace('-', ' ')} ticket" if name in TICKETS else _SUPER[name]
                 what = f"{which} of {in_words(method)}"
-                found.append(
-                    TicketVerdict(
-                        method, name, stage, verdict, verdict.sentence(what, trained=self.config.retrains)
-                    ).entry()
-                )
+                sentence = verdict.sentence(what, trained=self.config.retrains)
+                found.append(TicketVerdict(method, name, stage, sentence, verdict).entry())
         return found
 
     def _describe(self, workers: int) -> None:
@@ -365,7 +358,7 @@ class Study:
                         for matrix in self.anatomy.matrices
                     ],
                 },
-                "task": {**self._judging().facts(), "glue": glue_title(self.config.task)},
+                "task": dict(self._judging().facts()),
                 "seconds": self._seconds(),
             },
         )

@@ -1,4 +1,4 @@
-"""How long the analyses that a user asked for will take, said before any of them starts."""
+"""Time estimate of the analyses that a user asked for, said before any of them starts."""
 
 import time
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ _BATCHES = 4
 
 def pass_seconds(model: nn.Module, task: Task, precision: Precision, batch_size: int = 64) -> float:
     """Seconds of a forward pass of one example, measured on a few batches of all lengths."""
-    batches = list(task.packed("dev", batch_size))
+    batches = list(task.packed_batches("dev", batch_size))
     # Batches are sorted by length.
     chosen = batches[:: max(1, len(batches) // _BATCHES)]
     device = device_of(model)
@@ -34,7 +34,7 @@ def pass_seconds(model: nn.Module, task: Task, precision: Precision, batch_size:
 
 
 def announcement(steps: Iterable[StudyStep], seconds: float) -> str:
-    """One line: how long each kind of analysis will take.
+    """Line that says how long each kind of analysis will take.
 
     Args:
         steps: those that are still to be done.
@@ -59,5 +59,5 @@ def in_words(seconds: float) -> str:
 
 
 def announce(text: str) -> None:
-    """Tell it on stderr, where progress is told."""
+    """Print a text on stderr, where progress is shown."""
     Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)

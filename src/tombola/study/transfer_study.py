@@ -14,24 +14,24 @@ from tombola.analysis.transfer import Scored, Transfer, transferred
 from tombola.architectures.dissect import dissect
 from tombola.foundations.atomic_files import disk_errors, publish, read_json, sweep_drafts, write_json, write_lines
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.fingerprint import fingerprint
 from tombola.foundations.precision import deterministic, resolve_device
 from tombola.foundations.progress import Progress, ProgressBars
 from tombola.pruning import controls
 from tombola.pruning.evaluation import Evaluation
-from tombola.study.config import StudyConfig, fingerprint
+from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, TRANSFER, SeedFolder
 from tombola.study.scheduler import run_here
 from tombola.study.seed_context import SeedContext, Setting
 from tombola.study.step import TRAINING_COST, StudyStep
 from tombola.study.time_estimate import announce, in_words
 from tombola.tasks.base import Task
-from tombola.tasks.registry import open_task
 from tombola.tickets.pruning_methods import in_words as method_in_words
 from tombola.tickets.site_groups import site_groups_of
 from tombola.tickets.ticket import Ticket
 
 TICKETS = ("transferred", "random")
-"""What is retrained in each cell: the ticket of the other task, and a random one of its size."""
+"""Tickets that are retrained in each cell: that of the other task, and a random one of its size."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class FinishedStudy:
         return SeedFolder(seed, self.folder / self.task / f"seed-{seed}")
 
     def retrained(self, seed: int, method: str) -> bool:
-        """Whether it has the retrained good ticket of a seed."""
+        """True if it has the retrained good ticket of a seed."""
         return (self.seed_folder(seed).ticket(method, "good") / "retrained" / "score.json").is_file()
 
     @classmethod
@@ -156,7 +156,7 @@ class TransferStudy:
         Raises:
             TombolaError: something the user can mend; whatever was finished stays.
         """
-        tasks = {study.task: open_task(study.config) for study in self.studies}
+        tasks = {study.task: study.config.open_task() for study in self.studies}
         with disk_errors(self.out):
             self.out.mkdir(parents=True, exist_ok=True)
         try:
@@ -214,7 +214,7 @@ class TransferStudy:
             if to is not target:
                 continue
             context = SeedContext(setting, target.seed_folder(seed))
-            cost = TRAINING_COST * target.config.epochs * task.size("train") + task.size("dev")
+            cost = TRAINING_COST * target.config.recipe.epochs * task.size("train") + task.size("dev")
             for name in TICKETS:
                 place = self._home(target, source, method, seed) / name
                 what = "its" if name == "transferred" else "a random"
@@ -272,7 +272,7 @@ class TransferStudy:
 
 
 def _common(lists: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
-    """What all have, in the order of the first."""
+    """Values that all lists have, in the order of the first."""
     return tuple(one for one in lists[0] if all(one in other for other in lists[1:]))
 
 

@@ -1,9 +1,10 @@
 """A process that runs steps of a study for another: `python -m tombola.study.worker`.
 
-It reads lines of JSON: first the job (`config`, `folder`, `seeds`, `save`, `known`, `threads`), of which it makes the
-same study as its parent has, then `run` with the name of a step, again and again. It writes lines of JSON: `advance`
-and `note` as in `Progress`, `warning`, `done` after each step; `error`, the exception's name, with its `text`, and then
-it ends. It ends at once when its parent does, in the middle of a step too: what is half-written is a draft, and swept.
+It reads lines of JSON: first the job (`config`, `folder`, `seeds`, `save`, `shared_state`, `threads`), of which it
+makes the same study as its parent has, then `run` with the name of a step, again and again. It writes lines of JSON:
+`advance` and `note` as in `Progress`, `warning`, `done` after each step; `error`, the exception's name, with its
+`text`, and then it ends. It ends at once when its parent does, in the middle of a step too: what is half-written is a
+draft, and swept.
 """
 
 import json
@@ -49,11 +50,11 @@ class _Parent:
         os._exit(1)
 
     def wait(self) -> dict[str, Any]:
-        """The next thing that it wants."""
+        """Wait for the next order."""
         return self._orders.get()
 
     def tell(self, **message: object) -> None:
-        """One message, after the examples that came before it."""
+        """Send one message, after the examples that came before it."""
         self._flush()
         self._write(message)
 
@@ -64,7 +65,7 @@ class _Parent:
             self._flush()
 
     def note(self, text: str) -> None:
-        """A word on where the step stands."""
+        """Send a note on where the step stands."""
         self.tell(note=text)
 
     def _flush(self) -> None:
@@ -85,7 +86,7 @@ def _steps(job: dict[str, Any]) -> tuple[dict[str, StudyStep], torch.device]:
     """The steps of the study that the parent has, by their names."""
     config = StudyConfig.of("quick", **job["config"])
     study = Study(config, out=Path(job["folder"]), seeds=job["seeds"], save=job["save"])
-    study.task.load_shared_state(job["known"])
+    study.task.load_shared_state(job["shared_state"])
     return {step.what: step for step in study.steps()}, study.device
 
 

@@ -1,4 +1,4 @@
-"""Worker processes as the study that started them sees them: given steps, listened to, and ended together.
+"""Pool of worker processes, as the study sees it: given steps, listened to, and ended together.
 
 Not `multiprocessing`: its processes import the caller's script again, which must then be written for it. What runs in a
 worker is `python -m tombola.study.worker`, and all that passes between the two are lines of JSON.
@@ -27,7 +27,7 @@ _Events = queue.SimpleQueue[tuple["Worker", dict[str, Any] | None]]
 
 
 class Worker:
-    """One worker process.
+    """Worker process.
 
     Args:
         job: what it works for, see `tombola.study.worker`.
@@ -72,18 +72,18 @@ class Worker:
 
     @property
     def busy(self) -> bool:
-        """Whether it has a step that is not done."""
+        """True if it has a step that is not done."""
         return self._step is not None
 
     def submit(self, step: StudyStep, seed: int | None) -> None:
-        """Let it run a step."""
+        """Submit a step to the worker."""
         self._step = step
         self.seed = seed
         self.line.start(step.what, cost=step.cost, weight=step.weight)
         self._send({"run": step.what})
 
     def finished(self) -> StudyStep:
-        """Take note that its step is done."""
+        """Mark the worker's step as done, and return it."""
         assert self._step is not None
         step, self._step = self._step, None
         self.line.end()
@@ -101,7 +101,7 @@ class Worker:
         self._printed.close()
 
     def failure(self, message: Mapping[str, Any] | None) -> Exception:
-        """What to raise: for what the worker says of its failure, or for a process that ended without a word."""
+        """Error to raise: for what the worker says of its failure, or for a process that ended without a word."""
         at = f"at the step {self._step.what!r}" if self._step is not None else "between two steps"
         memory = TombolaError(
             f"memory ran out {at}, in a worker process; start again with --workers 1, finished steps are kept"
@@ -139,7 +139,7 @@ class Worker:
 
 
 class WorkerPool:
-    """The workers of one job: started as work for them comes, and all ended when the block ends, however it does.
+    """Pool of the workers of one job: started as work comes, and all ended when the block ends, however it does.
 
     Args:
         job: what they work for, see `tombola.study.worker`.
@@ -164,19 +164,19 @@ class WorkerPool:
             worker.join()
 
     def idle(self) -> list[Worker]:
-        """Those without a step."""
+        """Workers without a step."""
         return [worker for worker in self._workers if not worker.busy]
 
     def busy(self) -> bool:
-        """Whether any has a step."""
+        """True if any has a step."""
         return any(worker.busy for worker in self._workers)
 
     def can_start(self) -> bool:
-        """Whether another one may be hired."""
+        """True if another one may be started."""
         return len(self._workers) < self._size
 
     def start(self, line: ProgressLine) -> Worker:
-        """Start another one."""
+        """Start another worker."""
         worker = Worker(self._job, self._threads, line, self._events)
         self._workers.append(worker)
         return worker

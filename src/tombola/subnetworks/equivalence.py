@@ -1,6 +1,5 @@
-"""The proof that what is made of a model computes what the masked one does, on inputs that any model takes."""
+"""Proof that what is made of a model computes what the masked one does, on inputs that any model takes."""
 
-import contextlib
 import copy
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,22 +7,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
+from tombola.architectures.dummy_inputs import dummy_inputs, few_dummy_inputs
 from tombola.architectures.parameters import device_of, dtype_of
-from tombola.checkpoints.model_libraries import is_denoiser
-from tombola.checkpoints.packed_weights import same_bits
 from tombola.foundations.errors import TombolaError
-from tombola.subnetworks.gates import attach
+from tombola.foundations.tensor_bits import same_bits
+from tombola.subnetworks.forward import forward
 from tombola.subnetworks.subnetwork import Subnetwork, masked
 
 _OUTPUTS = ("logits", "sample", "last_hidden_state")
-"""What models call what they compute."""
+"""Names of the outputs of models."""
 
 _PRECISE = (torch.float32, torch.float64)
-
-_LARGEST = 32
-"""Sides of an image that a denoiser is checked with, at most: what is left out is left out at any size."""
 
 TOLERANCE = 1e-4
 """Largest difference of an output in the self-check, relative to the largest output; rounding is near 1e-6 in fp32."""
@@ -35,43 +30,8 @@ def largest_difference(gated: Subnetwork, shrunk: Subnetwork, batch: int = 4) ->
     Raises:
         TombolaError: an output is not finite.
     """
-    given = random_inputs(gated.model, batch)
+    given = dummy_inputs(gated.model, batch)
     return relative(computed(gated, given), computed(shrunk, given))
-
-
-def random_inputs(model: nn.Module, batch: int, length: int = 24) -> dict[str, Any]:
-    """Inputs that any model of text or images takes, the same each time.
-
-    Token ids [batch, length] with a mask that pads every second row at the end (for encoder-decoder models also
-    decoder ids), or pixels [batch, channels, size, size]. Of a denoiser see
-    [`tombola.checkpoints.denoisers.random_inputs`][tombola.checkpoints.denoisers.random_inputs].
-    """
-    if is_denoiser(model):
-        from tombola.checkpoints import denoisers
-
-        return denoisers.random_inputs(model, batch)
-    assert isinstance(model, PreTrainedModel)
-    generator = torch.Generator().manual_seed(0)
-    config = model.config
-    device = model.device
-    if model.main_input_name == "pixel_values":
-        size = config.image_size
-        pixels = torch.randn(batch, config.num_channels, size, size, generator=generator)
-        return {"pixel_values": pixels.to(device, model.dtype)}
-    longest = getattr(config, "max_position_embeddings", None)
-    length = length if longest is None or longest <= 0 else min(length, longest // 2)
-    # Low ids are special tokens, some of which a model treats in its own way.
-    ids = torch.randint(min(10, config.vocab_size // 2), config.vocab_size, (batch, length), generator=generator)
-    mask = torch.ones_like(ids)
-    mask[1::2, length // 2 :] = 0
-    classifies = type(model).__name__.endswith("ForSequenceClassification")
-    if config.is_encoder_decoder and classifies:
-        # Its answer is read off the end token, and it makes its decoder's ids itself.
-        ids[torch.arange(batch), mask.sum(1) - 1] = config.eos_token_id
-    given = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
-    if config.is_encoder_decoder and not classifies:
-        given["decoder_input_ids"] = ids[:, : length // 2].to(device)
-    return given
 
 
 def computed(subnetwork: Subnetwork, given: Mapping[str, Any]) -> Tensor:
@@ -84,12 +44,8 @@ def computed(subnetwork: Subnetwork, given: Mapping[str, Any]) -> Tensor:
     training = model.training
     model.eval()
     try:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(torch.no_grad())
-            if subnetwork.gated:
-                gates = stack.enter_context(attach(model, subnetwork.anatomy, subnetwork.present, subnetwork.ticket))
-                gates.open(len(next(iter(given.values()))), device, grad=False)
-            output = model(**given)
+        with forward(subnetwork, given) as run:
+            output = run()
     finally:
         model.train(training)
     found: Tensor = next(output[name] for name in _OUTPUTS if name in output)
@@ -161,7 +117,7 @@ def verify_equivalent(model: nn.Module, small: Subnetwork, again: nn.Module, wha
             )
         return 0.0
     exact = precise(model)
-    given = _few_inputs(exact)
+    given = few_dummy_inputs(exact)
     expected_output = computed(masked(exact, small.ticket), given)
     # One fp32 copy of a model of 16 bits at a time.
     del exact
@@ -174,12 +130,3 @@ def verify_equivalent(model: nn.Module, small: Subnetwork, again: nn.Module, wha
             f"{what} does not run ({reason}), so it was not saved; please report this model and ticket"
         ) from error
     return difference(expected_output, output, what)
-
-
-def _few_inputs(model: nn.Module) -> dict[str, Any]:
-    """Random inputs of a batch that also a slow machine computes: of a denoiser, of small images."""
-    if not is_denoiser(model):
-        return random_inputs(model, 4)
-    from tombola.checkpoints import denoisers
-
-    return denoisers.random_inputs(model, 2, min(_LARGEST, denoisers.size_of(model)))

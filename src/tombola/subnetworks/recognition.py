@@ -1,4 +1,4 @@
-"""An architecture that the table does not know, but that is built like one that it does: recognised, and checked.
+"""Recognition of an architecture that the table lacks but that is built like one in it, with a check.
 
 Many model types share their layers with another (XLM-RoBERTa with BERT, OLMo with Llama). A type is taken for such a
 relative only if an entry of the table finds every linear map of its layers, each of the shape that it should have,
@@ -115,7 +115,7 @@ def _candidates(model: PreTrainedModel) -> Iterator[tuple[str, Family]]:
 
 
 def _gated_norms(family: Family) -> bool:
-    """Whether an entry has a gate that is not at the MLP's own output."""
+    """True if an entry has a gate that is not at the MLP's own output."""
     return any(mlp.gate is not None for stack in family.stacks for mlp in stack.mlps)
 
 
@@ -132,7 +132,7 @@ def _linear_maps(model: PreTrainedModel) -> set[str]:
 
 
 def _has_counts(model: nn.Module, anatomy: Anatomy) -> bool:
-    """Whether every attention has the attributes that are set anew when heads are removed."""
+    """True if every attention has the attributes that are set anew when heads are removed."""
     modules = [(model.get_submodule(row.module), row.plan.counts) for row in anatomy.attentions]
     return all(hasattr(module, attribute) for module, counts in modules for attribute in counts)
 

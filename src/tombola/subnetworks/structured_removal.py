@@ -49,7 +49,7 @@ class OwnHeads:
 
 @dataclass(frozen=True)
 class RemainingHeads:
-    """What is left of a row of heads.
+    """Heads that remain of a row.
 
     Attributes:
         heads: int64, the heads that are physically there.
@@ -67,7 +67,7 @@ class RemainingHeads:
 
     @classmethod
     def of(cls, row: HeadRow, kept: Tensor) -> "RemainingHeads":
-        """The cut of a row that leaves the heads of `kept`, bool [heads]."""
+        """Remaining heads of a row when those of `kept`, bool [heads], stay."""
         heads = kept.cpu().nonzero().flatten()
         blank = len(heads) == 0 and not row.may_be_empty
         if blank:
@@ -78,7 +78,7 @@ class RemainingHeads:
         return cls(heads, kv_heads, int(sizes[0]) if len(sizes) else row.group, None, blank)
 
     def counts(self, row: HeadRow) -> dict[str, int]:
-        """What attributes of the module may count: see `Attention.counts`."""
+        """Values of the attributes of the module that count heads, see `Attention.counts`."""
         heads = len(self.heads)
         return {
             "heads": heads,
@@ -234,7 +234,7 @@ def _neurons(row: MLPRow, projection: Projection, kept: Tensor) -> Tensor:
 
 
 def _parts(units: Tensor, parts: int, size: int) -> Tensor:
-    """The same units of each of several parts of a map's outputs, `size` units each."""
+    """Indices of the same units in each of several parts of a map's outputs, `size` units each."""
     return torch.cat([part * size + units for part in range(parts)])
 
 

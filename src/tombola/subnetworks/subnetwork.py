@@ -1,4 +1,4 @@
-"""A ticket made flesh: a model of which only the ticket's part works, by masking it or by really removing the rest."""
+"""Subnetworks: models in which only a ticket's part works, by masking the rest or by removing it."""
 
 import copy
 import itertools
@@ -23,7 +23,7 @@ from tombola.tickets.ticket import BLOCK, Ticket, TicketKind, every_site
 
 @dataclass(frozen=True)
 class Subnetwork:
-    """A model and the ticket that it realises.
+    """Subnetwork: a model and the ticket that it realises.
 
     Attributes:
         model: the model to call. It shares what it can with the model that it was made from.
@@ -39,12 +39,12 @@ class Subnetwork:
 
     @property
     def gated(self) -> bool:
-        """Whether sites that the ticket pruned are still there and need gates at zero."""
+        """True if sites that the ticket pruned are still there and need gates at zero."""
         return self.ticket.kind != "weights" and self.present != self.ticket
 
 
 def whole(model: nn.Module, kind: TicketKind | None = None, block: int = BLOCK) -> Subnetwork:
-    """The full model as a subnetwork of itself; `kind` and `block` say which sites it is seen as.
+    """Whole model as a subnetwork of itself; `kind` and `block` say which sites it is seen as.
 
     By default heads and MLPs, in a convolutional network heads and channels.
 
@@ -57,7 +57,7 @@ def whole(model: nn.Module, kind: TicketKind | None = None, block: int = BLOCK) 
 
 
 def masked(model: nn.Module, ticket: Ticket) -> Subnetwork:
-    """The ticket with everything else switched off: gates at zero for sites, zeros for weights.
+    """Masked subnetwork: everything but the ticket switched off, by gates at zero for sites and zeros for weights.
 
     `model` itself is not changed: weights are masked in a copy that shares the parameters that no mask touches. A
     pruned weight is +0.0, whatever it was.
@@ -79,7 +79,7 @@ def masked(model: nn.Module, ticket: Ticket) -> Subnetwork:
 
 
 def shrunk(model: nn.Module, ticket: Ticket, *, empty: bool = True) -> Subnetwork:
-    """The ticket with the pruned sites removed from the network: the same function, in fewer operations.
+    """Shrunk subnetwork: pruned sites removed from the network; the same function in fewer operations.
 
     `model` itself is not changed; parameters that no cut touches are shared with it. A sublayer that loses all its
     heads keeps the bias of its attention output; where it does not run without heads (decoders, for their KV cache),

@@ -1,1 +1,1 @@
-"""Tasks: the only door to a regime."""
+"""Tasks: data, loss and score of each regime, which the rest asks for nothing else."""

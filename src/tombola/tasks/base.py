@@ -1,10 +1,10 @@
-"""What the rest of Tombola knows of a task: data in batches, a loss per example, and a score."""
+"""Tasks as the rest of Tombola sees them: data in batches, a loss per example, and a score."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,14 @@ from torch import Tensor, nn
 
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import Metric
+from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.language.abilities.ability import Ability
 from tombola.tasks.language.abilities.retention import Retained
 from tombola.tasks.language.text_generation import PROMPTS, GeneratedTexts, GenerationSettings
+from tombola.tickets.ticket import Ticket
 
 State = Literal["pretrained", "init", "trained"]
-"""At which point of its life a model is loaded."""
+"""State in which a model is loaded."""
 
 Predictions = NDArray[np.int64] | NDArray[np.float64]
 """[examples]: class ids (int64) or values (float64); [examples, features] of images that a model drew."""
@@ -44,25 +46,25 @@ class Batch:
 
 @dataclass(frozen=True)
 class Output:
-    """What a model says of a batch: `losses` fp32 [batch], with their graph, and `predictions` [batch]."""
+    """Output of a model for a batch: `losses` fp32 [batch], with their graph, and `predictions` [batch]."""
 
     losses: Tensor
     predictions: Tensor
 
 
-def rows_held_out(search_rows: int | None, dev_rows: int | None, train: int, dev: int) -> int:
-    """How many of so many training rows are held out for the search: as asked, or as many as judge, at most a fifth.
+@runtime_checkable
+class GeneratesImages(Protocol):
+    """A task whose models draw images.
 
-    Args:
-        search_rows: as asked for; None for that many.
-        dev_rows: how many of the dev rows judge; None for all.
-        train, dev: rows that there are.
+    Attributes:
+        seen: channels, height and width of what the model sees: of the images or their latents.
     """
-    return search_rows or max(1, min(dev_rows or dev, dev, train // 5))
+
+    seen: tuple[int, int, int]
 
 
 class Task(ABC):
-    """The only door to a regime: search, controls, training and report ask a task, never a model family.
+    """Task, the interface of a regime: search, controls, training and report ask it, never a model family.
 
     Attributes:
         name: short name, used for folders.
@@ -103,12 +105,21 @@ class Task(ABC):
             TombolaError: the source cannot be found, or does not fit the task.
         """
 
+    def load_subnetwork(self, source: str, ticket: Ticket | None = None) -> Subnetwork:
+        """A model that was trained on this task, whole or shrunk under a ticket, on the CPU.
+
+        Raises:
+            TombolaError: as `load`, or the ticket is for another model.
+        """
+        model = self.load(source, seed=0, state="trained")
+        return whole(model) if ticket is None else shrunk(model, ticket)
+
     @abstractmethod
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write model and preprocessing into an existing folder, in the layout that `load` reads."""
 
     def saved(self, folder: Path) -> bool:
-        """Whether `save` wrote a model into a folder."""
+        """True if `save` wrote a model into a folder."""
         return (folder / "config.json").is_file()
 
     @abstractmethod
@@ -130,7 +141,7 @@ class Task(ABC):
                 None for a fixed order.
         """
 
-    def packed(self, split: str, batch_size: int) -> Iterator[Batch]:
+    def packed_batches(self, split: str, batch_size: int) -> Iterator[Batch]:
         """The split for a pass without gates, in which rows of the inputs need not belong to one example each.
 
         By default as `batches` has it.
@@ -146,7 +157,7 @@ class Task(ABC):
         """Predictions of one who never looks at the input: the most common training class, or the mean."""
 
     def calibration_text(self, samples: int, sequence_length: int, seed: int) -> Sequence[Batch | Tensor]:
-        """What a model reads while the sizes of its activations are taken: by default examples of the training split.
+        """Calibration inputs, read while the sizes of activations are taken: by default examples of the training split.
 
         Args:
             samples: examples.
@@ -161,7 +172,7 @@ class Task(ABC):
         return found
 
     def with_full_model(self, full: Predictions) -> "Task":
-        """The task as it judges what is made of a full model that predicts this [examples] on `dev`.
+        """Task relative to a full model that predicts this [examples] on `dev`.
 
         Itself by default. A task of several abilities counts those that the full model has.
 
@@ -173,14 +184,14 @@ class Task(ABC):
     def retained(
         self, split: str, full: Predictions, pruned: Predictions, *, seed: int, resamples: int
     ) -> Sequence[Retained]:
-        """How much of each ability a pruned model has kept, from the predictions [examples] of both on a split.
+        """Retention of each ability in a pruned model, from the predictions [examples] of both on a split.
 
         None by default: most tasks measure one thing, which is their score.
         """
         return ()
 
-    def picture(self, model: nn.Module | None) -> bytes | None:
-        """What a model makes, as a PNG for people to look at; None where there is nothing to see.
+    def image_grid(self, model: nn.Module | None) -> bytes | None:
+        """Images that a model generates, as a PNG for people to look at; None where there is nothing to see.
 
         Args:
             model: the model; None for what it is compared with.
@@ -188,17 +199,17 @@ class Task(ABC):
         return None
 
     def shared_state(self) -> Mapping[str, Any]:
-        """JSON values that this task found out with the model, for `recall` of another process: nothing by default."""
+        """JSON values that this task found out with the model, for another process: nothing by default."""
         return {}
 
-    def load_shared_state(self, known: Mapping[str, Any]) -> None:
+    def load_shared_state(self, state: Mapping[str, Any]) -> None:
         """Take over what the same task of another process found out, instead of asking the model again."""
         return
 
     def generate_texts(
         self, model: nn.Module, full: nn.Module, settings: GenerationSettings, prompts: Sequence[str] = PROMPTS
     ) -> GeneratedTexts:
-        """What a model writes, whole, shrunk or with zeroed weights; nothing where it is broken.
+        """Generate texts with a model, whole, shrunk or with zeroed weights; none where it is broken.
 
         Args:
             model: the one that writes.

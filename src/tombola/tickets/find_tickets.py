@@ -1,4 +1,4 @@
-"""The tickets that lie in folders: single ones, studies, sweeps, imported trees."""
+"""Finding tickets in folders: single ones, studies, sweeps, imported trees."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.tickets.ticket import TICKET_KINDS, Ticket, TicketKind
 
 NO_TASK = "unknown task"
-"""What tickets whose provenance names no task are of."""
+"""Name for the task of tickets whose provenance names none."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _folders(place: Path, ticket: str) -> Sequence[Path]:
 
 
 def _standard(path: Path) -> bool:
-    """Whether a ticket was found by the standard method of its kind: others of one study are no seeds of it."""
+    """True if a ticket was found by the standard method of its kind: others of one study are no seeds of it."""
     head = read_json(path)
     provenance = head.get("provenance")
     return not isinstance(provenance, Mapping) or provenance.get("method", head.get("kind")) == head.get("kind")

@@ -1,4 +1,4 @@
-"""Other people's tickets: a tree of NumPy masks of heads and MLPs, checked and turned into tickets of ours."""
+"""Import of foreign tickets: a tree of NumPy masks of heads and MLPs, checked and turned into tickets of ours."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from tombola.tickets.ticket import Ticket
 HEADS, MLPS = "head_mask.npy", "mlp_mask.npy"
 LAYOUT = f"DIR/<task>/<seed>/{HEADS} and {MLPS}"
 IMPORTED = "imported"
-"""What stands for the model type in the signature of tickets that no model was checked for."""
+"""Model type in the signature of tickets that no model was checked for."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Imported:
 
 
 def imported_signature(heads: tuple[int, int], mlps: int) -> str:
-    """What stands for an architecture where only the masks' shapes are known, for example `imported-12x12-5f0c1e7a`.
+    """Signature where only the masks' shapes are known, for example `imported-12x12-5f0c1e7a`.
 
     Tickets of the same shapes have the same and so can be combined and compared with each other. No model has it,
     because no model type is called so: a ticket whose model nobody named is applied to none.

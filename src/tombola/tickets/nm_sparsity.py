@@ -16,7 +16,7 @@ from tombola.foundations.errors import TombolaError
 
 @dataclass(frozen=True)
 class WeightPattern:
-    """Of every `group` neighbouring inputs of an output unit, `kept` weights survive.
+    """N:M pattern: of every `group` neighbouring inputs of an output unit, `kept` weights survive.
 
     Attributes:
         kept: survivors of a group, N.
@@ -48,7 +48,7 @@ class WeightPattern:
         return 1 - self.kept / self.group
 
     def divides(self, inputs: int) -> bool:
-        """Whether so many inputs are whole groups."""
+        """True if so many inputs are whole groups."""
         return inputs % self.group == 0
 
     def largest(self, scores: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ class WeightPattern:
         return (higher < self.kept).flatten(1)
 
     def holds(self, mask: Tensor) -> bool:
-        """Whether at most `kept` of each group survive in a mask, bool [rows, inputs]."""
+        """True if at most `kept` of each group survive in a mask, bool [rows, inputs]."""
         if not self.divides(mask.shape[1]):
             return False
         return bool((mask.unflatten(1, (-1, self.group)).sum(-1, dtype=torch.int16) <= self.kept).all())

@@ -43,12 +43,12 @@ class PruningMethod:
 
     @property
     def iterative(self) -> bool:
-        """Whether weights that went stay away: magnitudes of the whole model, the m-pruning of the paper."""
+        """True if weights that went stay away: magnitudes of the whole model, the m-pruning of the paper."""
         return self.name == "weights"
 
     @property
     def standard(self) -> bool:
-        """Whether it is the standard method of its kind of ticket, and named as the kind.
+        """True if it is the standard method of its kind of ticket, and named as the kind.
 
         It removes site by site, or the smallest weights of the whole model. Tickets of a kind are compared across seeds
         and tasks where this method found them: another one finds the same kind by other means.

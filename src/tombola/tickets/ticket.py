@@ -31,7 +31,7 @@ TicketKind = Literal[
     "channels",
     "weights",
 ]
-"""What is removed: sites of one kind or several (s-pruning) or single weights (m-pruning)."""
+"""Kind of ticket by what it removes: sites of one kind or several (s-pruning) or single weights (m-pruning)."""
 
 TICKET_KINDS: tuple[TicketKind, ...] = get_args(TicketKind)
 
@@ -145,7 +145,7 @@ class Ticket:
         return self.masks["channels"]
 
     def exists(self, kind: str) -> Tensor:
-        """Which places of a mask are sites: bool, of its shape."""
+        """Places of a mask that are sites: bool, of its shape."""
         mask = self.masks[kind]
         if kind not in self.sizes:
             return torch.ones_like(mask)
@@ -206,7 +206,7 @@ class Ticket:
         return 1 - self.survivors(anatomy)["weights"] / anatomy.weights
 
     def without(self, sites: Mapping[str, Iterable[Any]]) -> Self:
-        """The same ticket with some sites pruned too: kind → those to remove, as a search's step names them."""
+        """Ticket with some sites pruned too: kind → those to remove, as a search's step names them."""
         masks = {kind: mask.clone() for kind, mask in self.masks.items()}
         for kind, removed in sites.items():
             for site in removed:
@@ -238,7 +238,7 @@ class Ticket:
         return Ticket(self.kind, self.architecture, masks, sizes=self.sizes)
 
     def __le__(self, other: "Ticket") -> bool:
-        """Whether every survivor of this ticket survives in the other too."""
+        """True if every survivor of this ticket survives in the other too."""
         return (self & other) == self
 
     def __eq__(self, other: object) -> bool:
@@ -285,7 +285,7 @@ class Ticket:
         return block if block * width == most and anatomy.neurons % block == 0 else 0
 
     def with_provenance(self, **facts: object) -> "Ticket":
-        """The same ticket with more facts about its origin."""
+        """Ticket with more facts about its origin."""
         return replace(self, provenance={**self.provenance, **facts})
 
     def save(self, folder: Path | str) -> None:

@@ -1,9 +1,8 @@
 """Fine-tuning, and training again under a ticket: one loop, one recipe."""
 
 import copy
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,36 +18,7 @@ from tombola.subnetworks.subnetwork import Subnetwork, shrunk
 from tombola.tasks.base import Task
 from tombola.tickets.ticket import Ticket
 from tombola.training.lora import LowRank, adapters
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a model is fine-tuned: AdamW, linear warm-up and decay, clipped gradients.
-
-    The defaults are usual for BERT on GLUE (Devlin et al. 2019). Biases and norms do not decay.
-    """
-
-    epochs: int = 3
-    learning_rate: float = 2e-5
-    batch_size: int = 32
-    weight_decay: float = 0.01
-    warmup_ratio: float = 0.1
-    max_grad_norm: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1 or not 0 < self.learning_rate < math.inf:
-            raise TombolaError(
-                f"a recipe needs at least one epoch, a batch of at least one and a positive learning rate, not {self}"
-            )
-        if not (0 <= self.weight_decay < math.inf and 0 <= self.warmup_ratio <= 1 and self.max_grad_norm > 0):
-            raise TombolaError(
-                "a recipe needs a weight_decay of 0 or more, a warmup_ratio from 0 to 1 and a max_grad_norm above 0, "
-                f"not {self}"
-            )
-
-    def steps(self, examples: int) -> int:
-        """Optimizer steps over so many training examples."""
-        return self.epochs * -(-examples // self.batch_size)
+from tombola.training.recipe import Recipe
 
 
 def train(

@@ -29,13 +29,13 @@ from tombola.tickets.ticket import Ticket
 SCALE = 2
 """s, whatever the rank: twice the rank as `lora_alpha`, as is usual."""
 LEARNING_RATE = 2e-4
-"""That of QLoRA (Dettmers et al. 2023) for models of up to 13 billion parameters: adapters start at nothing and need a
+"""Learning rate of QLoRA (Dettmers et al. 2023) up to 13 billion parameters: adapters start at nothing and need a
 larger one than weights that are fine-tuned."""
 
 
 @dataclass(frozen=True)
 class LowRank:
-    """How a ticket is trained through adapters.
+    """Settings of training a ticket through adapters.
 
     Attributes:
         rank: columns of B, and rows of A, beside each matrix.
@@ -75,7 +75,7 @@ class _Masked(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """As the map has it: some models look at its dtype."""
+        """Weight of the map: some models look at its dtype."""
         weight: Tensor = self.adapter.get_base_layer().weight
         return weight
 

@@ -1,4 +1,4 @@
-"""The weights that a ticket is trained from: pre-trained, random, those of a training step, or the trained ones."""
+"""Weights that a ticket is trained from: pre-trained, random, those of a training step, or the trained ones."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from tombola.tasks.base import State, Task
 
 @dataclass(frozen=True)
 class Rewinding:
-    """Where to rewind: `pretrained`, `init`, `step` k of the full model's training, or not at all: `final`.
+    """Point to rewind to: `pretrained`, `init`, `step` k of the full model's training, or not at all: `final`.
 
     `init` is the classical lottery ticket (Frankle & Carbin 2019): the full model is trained from the random
     initialisation, and its tickets again from the same one. `final` keeps the trained weights and goes back with the
@@ -48,7 +48,7 @@ class Rewinding:
 
     @property
     def initial_state(self) -> State:
-        """Where the full model's training starts: at random for `init`, else from the pre-trained weights."""
+        """Initial state of the full model's training: at random for `init`, else from the pre-trained weights."""
         return "init" if self.to == "init" else "pretrained"
 
     def load(self, task: Task, source: str, *, seed: int, full: Path) -> nn.Module:
@@ -76,7 +76,7 @@ class Rewinding:
         return model
 
     def step_file(self, full: Path) -> Path:
-        """Where the full model's training leaves its weights of the step."""
+        """File in which the full model's training leaves its weights of the step."""
         return full / f"{self}.safetensors"
 
     def save_step(self, model: nn.Module, full: Path) -> None:

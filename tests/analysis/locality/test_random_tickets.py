@@ -12,7 +12,8 @@ from builders import small_study
 from tombola import controls
 from tombola.analysis.locality.random_tickets import RandomTickets, Share, SizeScores, above, random_tickets, winning
 from tombola.foundations.errors import TombolaError
-from tombola.pruning.search import Search
+from tombola.pruning.evaluation import EvaluationOptions
+from tombola.pruning.search.records import Search
 from tombola.study.study import Study
 from tombola.tickets.ticket import Ticket, TicketKind
 
@@ -65,9 +66,12 @@ def test_sizes_and_scores_are_those_of_the_search(done: Study, kind: TicketKind)
 def test_random_tickets_are_judged_on_the_split_of_the_search(done: Study) -> None:
     cell = done.seed_folder(0)
     model, found = done.task.load(str(cell.full), seed=0, state="trained"), Search.load(cell.folder / "heads+mlps")
-    (size,) = random_tickets(model, found, done.task, 0.7, split="train", draws=4, sizes=1, seed=5).sizes
+    (size,) = random_tickets(model, found, done.task, 0.7, EvaluationOptions("train"), draws=4, sizes=1, seed=5).sizes
     draws = [int(np.random.SeedSequence((5, 0, draw)).generate_state(1)[0]) for draw in range(4)]
-    scores = [tombola.score(model, done.task, controls.random(found.good, one), split="train").score for one in draws]
+    scores = [
+        tombola.score(model, done.task, controls.random(found.good, one), EvaluationOptions("train")).score
+        for one in draws
+    ]
     assert list(size.scores) == scores
 
 

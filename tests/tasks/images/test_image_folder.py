@@ -15,7 +15,7 @@ from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPi
 from builders.denoisers import KINDS
 from builders.pipelines import vae
 from builders.unets import unet
-from tombola.checkpoints.loading import load_any
+from tombola.checkpoints.model_libraries import load_any
 from tombola.cli import main
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.images.fid import fid
@@ -205,7 +205,7 @@ def test_images_are_compared_as_a_pretrained_network_sees_them(
     # With classes too: the network that is asked for goes before their classifier.
     for name in ("a", "bb"):
         fill(tmp_path / "mine" / name, 30)
-    one = image_folder(tmp_path / "mine", str(pipeline), network=str(tmp_path / "sees"), steps=2)
+    one = image_folder(tmp_path / "mine", str(pipeline), feature_model=str(tmp_path / "sees"), steps=2)
     assert str(one.facts()["features"]).startswith("the pooled output of sees (Dinov2Model, 16 features, unit ")
     assert "class_imbalance" not in one.more
     assert one.references("dev").shape == (12, 16)
@@ -214,7 +214,7 @@ def test_images_are_compared_as_a_pretrained_network_sees_them(
     for flags in (["--feature-model", str(tmp_path / "sees")], []):
         assert main([*command, *flags, "--bootstrap-resamples", "20"]) == 0
         scores.append(json.loads(capsys.readouterr().out))
-    full = image_folder(tmp_path / "mine", str(pipeline), network=str(tmp_path / "sees"))
+    full = image_folder(tmp_path / "mine", str(pipeline), feature_model=str(tmp_path / "sees"))
     assert scores[0]["score"] == pytest.approx(score(load_any(str(pipeline)), full).score, rel=1e-4)
     assert scores[0]["score"] != pytest.approx(scores[1]["score"], rel=0.01)
     assert main([*command, "--feature-model", str(pipeline / "unet")]) == 2

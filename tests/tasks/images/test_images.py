@@ -13,17 +13,19 @@ from torch import Tensor, nn
 
 from builders.unets import UNET
 from tombola import controls
+from tombola.architectures.denoisers import DenoiserPreset
 from tombola.architectures.dissect import dissect
-from tombola.checkpoints.denoisers import Preset
 from tombola.foundations.errors import TombolaError
-from tombola.pruning.evaluation import Evaluation, evaluate, score
-from tombola.pruning.search import SearchOptions, search_ticket
+from tombola.pruning.evaluation import Evaluation, EvaluationOptions, evaluate, score
+from tombola.pruning.search.loop import search_ticket
+from tombola.pruning.search.options import SearchOptions
 from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk, whole
 from tombola.tasks.base import Batch
 from tombola.tasks.images.digits import PRESETS, TRAIN, digits, splits
 from tombola.tasks.images.task import Images, ImageTask
 from tombola.tickets.ticket import Ticket
-from tombola.training.loop import Recipe, retrain, train
+from tombola.training.loop import retrain, train
+from tombola.training.recipe import Recipe
 from tombola.training.rewinding import Rewinding
 
 
@@ -44,14 +46,14 @@ def blobs(n: int, seed: int) -> Images:
 
 
 def task(**options: Any) -> ImageTask:
-    given: dict[str, Any] = {"steps": 4, "levels": 2, "presets": {"tiny": Preset("UNet2DModel", UNET)}}
+    given: dict[str, Any] = {"steps": 4, "levels": 2, "presets": {"tiny": DenoiserPreset("UNet2DModel", UNET)}}
     return ImageTask(blobs(24, 0), blobs(16, 1), Pooled(), **given | options)
 
 
 def test_the_loss_of_a_held_out_image_is_that_of_its_fixed_noise_and_timesteps() -> None:
     one = task()
     model = one.load("tiny", seed=0).eval()
-    found = evaluate(whole(model), one, batch_size=5)
+    found = evaluate(whole(model), one, EvaluationOptions(batch_size=5))
     assert found.predictions.shape == (16, 4)
     (batch,) = one.batches("dev", 16)
     alphas = cast(Any, DDPMScheduler(beta_schedule="squaredcos_cap_v2")).alphas_cumprod
@@ -86,7 +88,7 @@ def test_samples_are_those_of_the_pipeline_that_is_saved(tmp_path: Path) -> None
 def test_the_score_is_that_of_the_features_of_the_samples() -> None:
     one = task()
     model = one.load("tiny", seed=0)
-    found = score(model, one, batch_size=7)
+    found = score(model, one, options=EvaluationOptions(batch_size=7))
     features = Pooled()(one.draw(model, count=16)).double().numpy()
     np.testing.assert_allclose(found.predictions, features, atol=1e-5)
     references = Pooled()(blobs(16, 1).pixels).double().numpy()
@@ -97,9 +99,9 @@ def test_the_score_is_that_of_the_features_of_the_samples() -> None:
 def test_nothing_depends_on_batches_or_on_what_ran_before() -> None:
     one = task()
     model = one.load("tiny", seed=0)
-    first = evaluate(whole(model), one, batch_size=16)
+    first = evaluate(whole(model), one, EvaluationOptions(batch_size=16))
     torch.manual_seed(99)
-    second = evaluate(whole(model), one, batch_size=3)
+    second = evaluate(whole(model), one, EvaluationOptions(batch_size=3))
     np.testing.assert_allclose(first.predictions, second.predictions, atol=1e-5)
     np.testing.assert_allclose(first.losses, second.losses, rtol=1e-4)
 
@@ -178,7 +180,9 @@ def test_iterative_magnitude_pruning_with_rewinding(rewinding: str, tmp_path: Pa
 
     # A threshold that holds for three cuts at least: the tiny model draws noise as it is.
     options = SearchOptions(threshold=0.05, weights_step=0.5)
-    found = search_ticket(model, one, "weights", options=options, retrain=again, batch_size=16)
+    found = search_ticket(
+        model, one, "weights", evaluation=EvaluationOptions(batch_size=16), options=options, retrain=again
+    )
     anatomy = dissect(model)
     assert len(trained) >= 3
     kept = [len(ticket) / anatomy.weights for ticket in trained[:3]]
@@ -200,7 +204,7 @@ def test_iterative_magnitude_pruning_with_rewinding(rewinding: str, tmp_path: Pa
     for name in ("random", "random_layerwise"):
         control = getattr(controls, name)(found.good, 0)
         assert len(control) == len(found.good)
-        assert np.isfinite(evaluate(masked(model, control), one, batch_size=16).score)
+        assert np.isfinite(evaluate(masked(model, control), one, EvaluationOptions(batch_size=16)).score)
     assert len(controls.bad(found, model)) == len(found.good)
 
 
@@ -208,12 +212,13 @@ def test_a_search_of_heads_and_channels(tmp_path: Path) -> None:
     one = task()
     model = one.load("tiny", seed=0)
     options = SearchOptions(threshold=0.3, heads_step=0.25, neurons_step=0.25, refine=False)
-    found = search_ticket(model, one, "heads+channels", options=options, batch_size=16)
+    found = search_ticket(model, one, "heads+channels", evaluation=EvaluationOptions(batch_size=16), options=options)
     assert (found.passes[0].heads, found.passes[0].channels, found.passes[0].mlps) == (16, 32, 0)
     assert len(found.passes) > 1
     assert (found.passes[1].heads, found.passes[1].channels) == (12, 24)
     small, gated = (
-        evaluate(part, one, batch_size=16) for part in (shrunk(model, found.good), masked(model, found.good))
+        evaluate(part, one, EvaluationOptions(batch_size=16))
+        for part in (shrunk(model, found.good), masked(model, found.good))
     )
     np.testing.assert_allclose(small.predictions, gated.predictions, atol=1e-4)
     found.save(tmp_path)
@@ -239,7 +244,9 @@ def test_digits_are_scikit_learns() -> None:
     assert low < high / 5
     model = one.load("unet-16-32", seed=0)
     assert sum(parameter.numel() for parameter in model.parameters()) == 176_849
-    assert np.isfinite(evaluate(whole(model), digits(steps=1, levels=1, dev_rows=8), batch_size=8).score)
+    assert np.isfinite(
+        evaluate(whole(model), digits(steps=1, levels=1, dev_rows=8), EvaluationOptions(batch_size=8)).score
+    )
     assert set(PRESETS) == {"unet-16-32", "unet-32-64"}
 
 
@@ -297,7 +304,7 @@ def test_what_is_no_denoiser_is_refused(files: dict[str, Any], said: str, tmp_pa
 )
 def test_denoisers_of_other_images_are_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(TombolaError, match=said):
-        task(presets={"tiny": Preset("UNet2DModel", {**UNET, **options})}).load("tiny", seed=0)
+        task(presets={"tiny": DenoiserPreset("UNet2DModel", {**UNET, **options})}).load("tiny", seed=0)
 
 
 def test_a_split_that_is_not_there_is_refused() -> None:

@@ -14,14 +14,14 @@ import tombola
 from builders.latents import MAKE, check_gates, coloured, opened, parts_of
 from builders.pipelines import WORDS, dit, schedule, stable_diffusion, vae
 from tombola.architectures.dissect import dissect
-from tombola.checkpoints import denoisers
-from tombola.checkpoints.loading import load_any
+from tombola.checkpoints.model_libraries import load_any
 from tombola.cli import main
 from tombola.foundations.errors import TombolaError
-from tombola.pruning.evaluation import evaluate
+from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.pruning.one_shot import one_shot
 from tombola.subnetworks.subnetwork import shrunk, whole
 from tombola.tasks.images.conditioning import LatentConditioning, images_of, load_conditioning
+from tombola.tasks.images.denoiser_fit import check
 from tombola.tasks.images.image_folder import image_folder
 from tombola.tasks.images.sampler import seeded_noise
 from tombola.tickets.ticket import Ticket
@@ -58,7 +58,7 @@ def test_the_loss_is_that_of_latents(folder: Path, tmp_path: Path, kind: str, pr
     one, model = opened(folder, pipeline)
     assert one.seen == (4, 8, 8)
     assert one.facts()["latents"] == [4, 8, 8]
-    found = evaluate(whole(model), one, batch_size=5)
+    found = evaluate(whole(model), one, EvaluationOptions(batch_size=5))
     (batch,) = one.batches("dev", 99)
     parts = parts_of(pipeline)
     alphas = parts.scheduler.alphas_cumprod
@@ -92,7 +92,7 @@ def test_samples_are_those_of_the_pipeline_without_guidance(folder: Path, pipeli
         images = parts([none, none], guidance_scale=1.0, **options).images
     expected = torch.from_numpy(images).movedim(-1, 1) * 2 - 1
     torch.testing.assert_close(one.draw(model, count=2), expected, rtol=0, atol=1e-4)
-    assert one.picture(model) is not None
+    assert one.image_grid(model) is not None
 
 
 def test_gates_are_deletions_and_importance_is_finite(folder: Path, pipeline: Path, kind: str) -> None:
@@ -289,7 +289,7 @@ def test_transformers_that_do_not_fit_are_refused(folder: Path, tmp_path: Path) 
         (8, (8, 8), "have 8 channels, the DiTTransformer2DModel takes 4 and gives 8"),
     ):
         with pytest.raises(TombolaError, match=words):
-            denoisers.check(model, channels, size, one.sampler.schedule)
+            check(model, channels, size, one.sampler.schedule)
 
 
 def test_the_text_encoder_is_read_as_safetensors(tmp_path: Path) -> None:

@@ -18,11 +18,12 @@ from diffusers import (
 
 from builders.latents import CPU, MAKE, check_gates, coloured, opened, parts_of
 from builders.pipelines import stable_diffusion, stable_diffusion_3
-from tombola.checkpoints import denoisers
-from tombola.checkpoints.loading import load_any
+from tombola.architectures.denoisers import predict
+from tombola.checkpoints.model_libraries import load_any
+from tombola.checkpoints.noise_schedules import schedule_of
 from tombola.cli import main
 from tombola.foundations.errors import TombolaError
-from tombola.pruning.evaluation import evaluate
+from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.subnetworks.subnetwork import whole
 from tombola.tasks.images.conditioning import images_of, load_conditioning
 from tombola.tasks.images.noise import add_noise
@@ -70,7 +71,7 @@ def test_samples_are_those_of_the_pipeline_without_guidance(folder: Path, pipeli
 
 def test_the_loss_is_that_of_latents(folder: Path, pipeline: Path, kind: str) -> None:
     one, model = opened(folder, pipeline)
-    found = evaluate(whole(model), one, batch_size=5)
+    found = evaluate(whole(model), one, EvaluationOptions(batch_size=5))
     assert np.isfinite(found.score)
     (batch,) = one.batches("dev", 99)
     parts = parts_of(pipeline)
@@ -90,7 +91,7 @@ def test_the_loss_is_that_of_latents(folder: Path, pipeline: Path, kind: str) ->
                 sigma = (step + 1) / 1000
                 sigma = 3 * sigma / (1 + 2 * sigma) if kind == "sd3" else sigma
                 x, goal, time = (1 - sigma) * latent + sigma * noise, noise - latent, torch.tensor([1000 * sigma])
-            said = denoisers.predict(model, x, time, **given)
+            said = predict(model, x, time, **given)
             losses.append(float((said - goal).square().mean()))
     assert float(found.losses[index]) == pytest.approx(np.mean(losses), rel=1e-4)
 
@@ -166,7 +167,7 @@ def test_noise_that_is_not_known_is_refused(folder: Path, tmp_path: Path) -> Non
 def test_the_noise_is_that_of_any_scheduler_of_betas(kind: Any, tmp_path: Path) -> None:
     scheduler = kind(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction")
     scheduler.save_pretrained(tmp_path / "scheduler")
-    found: Any = denoisers.schedule_of(str(tmp_path), trusted=True)
+    found: Any = schedule_of(str(tmp_path), trusted=True)
     torch.testing.assert_close(found.alphas_cumprod, scheduler.alphas_cumprod)
     assert found.config.prediction_type == "v_prediction"
     assert Sampler(found, 3, bounded=False).scheduler().config["clip_sample"] is False

@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from builders.language_models import POSITIONS, TEXTS, abilities, checkpoint, ll
 from tombola import controls
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
-from tombola.pruning.evaluation import evaluate, score
+from tombola.pruning.evaluation import EvaluationOptions, evaluate, score
 from tombola.pruning.one_shot import one_shot
-from tombola.pruning.search import SearchOptions, search_ticket
+from tombola.pruning.search.loop import search_ticket
+from tombola.pruning.search.options import SearchOptions
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.subnetworks.subnetwork import masked, shrunk, whole
 from tombola.tasks.base import Batch
@@ -34,7 +36,8 @@ from tombola.tasks.language.retention_threshold import RetentionThreshold
 from tombola.tasks.language.task import Blocks, LanguageTask, graded
 from tombola.tasks.language.unigram_baseline import guess_bits
 from tombola.tickets.ticket import Ticket
-from tombola.training.loop import Recipe, retrain, train
+from tombola.training.loop import retrain, train
+from tombola.training.recipe import Recipe
 
 BOS = 1
 
@@ -79,7 +82,7 @@ def expected(model: nn.Module, ability: Ability, example: Example) -> tuple[floa
 def test_every_ability_is_what_a_loop_over_single_sequences_says(attention: str, batch_size: int) -> None:
     model, made = llama(attention=attention), task()
     made.settle(model)
-    found = evaluate(whole(model), made, batch_size=batch_size)
+    found = evaluate(whole(model), made, EvaluationOptions(batch_size=batch_size))
     examples = [(ability, example) for ability in made.abilities for example in ability.examples]
     assert len(found.predictions) == made.size("dev") == len(examples)
     for prediction, loss, (ability, example) in zip(found.predictions, found.losses, examples, strict=True):
@@ -105,7 +108,9 @@ def test_trees_and_rows_give_the_same_verdicts_losses_and_importance() -> None:
     for made in (trees, rows):
         # Importance on the pairs and questions themselves, whose rows are several in the one and one in the other.
         made.importance_split = "dev"
-    one, two = (evaluate(whole(model), made, importance=True, batch_size=6) for made in (trees, rows))
+    one, two = (
+        evaluate(whole(model), made, EvaluationOptions(batch_size=6), importance=True) for made in (trees, rows)
+    )
     np.testing.assert_allclose(one.predictions, two.predictions, atol=1e-6)
     np.testing.assert_allclose(one.losses, two.losses, atol=1e-5)
     assert one.importance is not None
@@ -117,7 +122,7 @@ def test_trees_and_rows_give_the_same_verdicts_losses_and_importance() -> None:
 def test_rows_are_shared_where_no_gates_are() -> None:
     model, made = llama(), task()
     made.settle(model)
-    packed, plain = list(made.packed("dev", 16)), list(made.batches("dev", 16))
+    packed, plain = list(made.packed_batches("dev", 16)), list(made.batches("dev", 16))
     for batches in (packed, plain):
         assert sorted(np.concatenate([batch.indices for batch in batches]).tolist()) == list(range(made.size("dev")))
         assert max(len(batch.indices) for batch in batches) <= 16
@@ -137,7 +142,7 @@ def test_rows_are_shared_where_no_gates_are() -> None:
 def test_the_loss_of_text_is_transformers_own() -> None:
     model, made = llama(), task()
     made.settle(model)
-    found = evaluate(whole(model), made, "train")
+    found = evaluate(whole(model), made, EvaluationOptions("train"))
     ids = torch.tensor([item.sequences[0] for item in made.items("train")])
     assert ids.shape == (8, 17)
     own = [float(model(row[None], labels=row[None]).loss) for row in ids]
@@ -160,8 +165,8 @@ def test_importance_is_that_of_the_calibration_text() -> None:
     # Eager attention rounds its softmax to fp32, which a small difference would show.
     model, made = llama(attention="sdpa"), task()
     made.settle(model)
-    found = evaluate(whole(model), made, importance=True, batch_size=4)
-    direct = evaluate(whole(model), made, "importance", importance=True, batch_size=3)
+    found = evaluate(whole(model), made, EvaluationOptions(batch_size=4), importance=True)
+    direct = evaluate(whole(model), made, EvaluationOptions("importance", batch_size=3), importance=True)
     assert found.importance is not None
     assert direct.importance is not None
     assert len(found.predictions) == made.size("dev")
@@ -185,7 +190,7 @@ def test_importance_is_that_of_the_calibration_text() -> None:
     first = task(importance=Blocks(1, 8))
     first.settle(model)
     assert first.items("importance") == [item]
-    alone = evaluate(whole(model), first, "importance", importance=True).importance
+    alone = evaluate(whole(model), first, EvaluationOptions("importance"), importance=True).importance
     assert alone is not None
     assert alone["heads"][layer, head] == pytest.approx(abs(loss(1 + 1e-5) - loss(1 - 1e-5)) / 2e-5, rel=1e-3)
 
@@ -193,7 +198,7 @@ def test_importance_is_that_of_the_calibration_text() -> None:
 def test_one_shot_and_the_search_measure_on_it_without_layer_norms() -> None:
     model, made = llama(), task()
     made.settle(model)
-    importance = evaluate(whole(model), made, "importance", importance=True).importance
+    importance = evaluate(whole(model), made, EvaluationOptions("importance"), importance=True).importance
     assert importance is not None
     plain, layered = (importance.normalised(layers).least_first("heads")[:6] for layers in (False, True))
     assert plain != layered
@@ -205,7 +210,7 @@ def test_one_shot_and_the_search_measure_on_it_without_layer_norms() -> None:
     options = SearchOptions(threshold=0.01, heads_step=0.5, mlps_step=0, refine=False)
     first = search_ticket(model, made, options=options).passes[1]
     assert first.removed["heads"] == plain
-    again = search_ticket(model, made, options=options, normalise_layers=True).passes[1]
+    again = search_ticket(model, made, options=replace(options, normalise_layers=True)).passes[1]
     assert again.removed["heads"] == layered
 
 
@@ -233,7 +238,7 @@ def test_search_controls_and_retraining_run_on_it_unchanged() -> None:
     assert len(found.good) < 15
     # Masked, shrunk, and in another batch size: the same answers.
     one, two = (
-        evaluate(part, made, batch_size=size)
+        evaluate(part, made, EvaluationOptions(batch_size=size))
         for part, size in ((masked(model, found.good), 3), (shrunk(model, found.good), 50))
     )
     np.testing.assert_allclose(one.predictions, two.predictions, atol=1e-5)
@@ -246,7 +251,8 @@ def test_search_controls_and_retraining_run_on_it_unchanged() -> None:
         assert math.isfinite(score(model, made, control).score)
     again = retrain(model, found.good, made, Recipe(epochs=2, learning_rate=1e-3, batch_size=8))
     assert (
-        evaluate(again, made, "train").losses.mean() < evaluate(shrunk(model, found.good), made, "train").losses.mean()
+        evaluate(again, made, EvaluationOptions("train")).losses.mean()
+        < evaluate(shrunk(model, found.good), made, EvaluationOptions("train")).losses.mean()
     )
     weights = search_ticket(model, made, "weights", options=SearchOptions(threshold=0.9, weights_step=0.2))
     assert weights.good.kind == "weights"
@@ -351,14 +357,16 @@ def test_nothing_is_searched_on_the_examples_that_judge() -> None:
     references = made.references("search")
     assert Counter(np.floor(references).astype(int).tolist()) == dict.fromkeys(range(5), 6)
     assert made.metric.score(made.baseline("search"), references) == pytest.approx(0, abs=0.02)
-    score_there = evaluate(whole(model), made, "search").score
+    score_there = evaluate(whole(model), made, EvaluationOptions("search")).score
     assert score_there == pytest.approx(made.metric.score(predicted(model, made, "search"), references))
     other = task(held_out=0.5, seed=1)
     assert [a.examples for a in other.abilities] != [a.examples for a in made.abilities]
     counting = made.scored_on(["pairs"])
     assert counting.size("search") == made.size("search")
     options = SearchOptions(threshold=0.01, heads_step=0.5, mlps_step=0, refine=False)
-    assert search_ticket(model, made, options=options, split="search").full_score == pytest.approx(score_there)
+    assert search_ticket(
+        model, made, evaluation=EvaluationOptions("search"), options=options
+    ).full_score == pytest.approx(score_there)
     with pytest.raises(TombolaError, match="has no split 'search'; it has train, importance, dev"):
         everything.size("search")
     with pytest.raises(TombolaError, match=r"pairs has 12 examples, of which a share of 0\.01 cannot be held out"):

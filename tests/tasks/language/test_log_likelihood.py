@@ -139,11 +139,11 @@ def test_rows_of_several_items_stay_within_a_window() -> None:
     made.settle(model)
     (reading,) = made.readings.values()
     assert (reading.trees, reading.window) == (True, 30)
-    rows = [batch.inputs["input_ids"].shape[1] for batch in made.packed("dev", 64) if "ends" in batch.inputs]
+    rows = [batch.inputs["input_ids"].shape[1] for batch in made.packed_batches("dev", 64) if "ends" in batch.inputs]
     assert max(rows) <= 30
     free = task()
     free.settle(llama())
-    assert max(batch.inputs["input_ids"].shape[1] for batch in free.packed("dev", 64)) > 30
+    assert max(batch.inputs["input_ids"].shape[1] for batch in free.packed_batches("dev", 64)) > 30
 
 
 def test_gradients_come_through_slabs_of_logits(monkeypatch: pytest.MonkeyPatch) -> None:

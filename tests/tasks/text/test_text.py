@@ -13,13 +13,15 @@ from torch import nn
 from transformers import BertForSequenceClassification, BertModel, GPT2Config, GPT2Model, PreTrainedModel
 
 from builders.encoders import classifier, config, rows, synthetic, tokenizer
+from tombola.checkpoints.loading import tokenizer_of
 from tombola.foundations.errors import TombolaError
-from tombola.pruning.evaluation import evaluate, score
+from tombola.pruning.evaluation import EvaluationOptions, evaluate, score
 from tombola.subnetworks.subnetwork import whole
 from tombola.tasks.base import Batch
 from tombola.tasks.data.corpus import Corpus, Texts
-from tombola.tasks.text.task import TextTask, tokenizer_of
-from tombola.training.loop import Recipe, train
+from tombola.tasks.text.task import TextTask
+from tombola.training.loop import train
+from tombola.training.recipe import Recipe
 
 
 def build(train: Any = None, dev: Any = None, **options: Any) -> TextTask:
@@ -110,14 +112,14 @@ def test_pairs_are_both_seen() -> None:
 def test_padding_does_not_change_losses_or_predictions(attention: str) -> None:
     # Float32 is what the task computes losses in.
     task, model = build(), classifier(attention=attention)
-    alone, together = (evaluate(whole(model), task, batch_size=size) for size in (1, 40))
+    alone, together = (evaluate(whole(model), task, EvaluationOptions(batch_size=size)) for size in (1, 40))
     np.testing.assert_allclose(alone.losses, together.losses, rtol=1e-6)
     assert alone.predictions.tolist() == together.predictions.tolist()
 
 
 def test_predictions_and_losses_come_in_the_order_of_the_rows() -> None:
     task, model = build(), classifier()
-    found = evaluate(whole(model), task, batch_size=7)
+    found = evaluate(whole(model), task, EvaluationOptions(batch_size=7))
     rows_ = rows(40, 2)
     for index in (0, 13, 39):
         ids = task.tokenizer(rows_[index]["text"], return_tensors="pt")
@@ -309,7 +311,7 @@ def test_a_second_dev_split_has_its_own_metric() -> None:
     assert others == []
     assert (name, split, metric.name) == ("accuracy_mismatched", "dev_mismatched", "accuracy")
     assert (task.size("dev"), task.size("dev_mismatched")) == (15, 15)
-    found = score(classifier(), task, split=split)
+    found = score(classifier(), task, options=EvaluationOptions(split))
     assert found.score == metric.score(found.predictions, task.references(split))
     assert TextTask(corpus, tokenizer(), more={"f1": "dev"}).more["f1"][0] == "dev"
 
@@ -396,7 +398,10 @@ def test_a_decoder_whose_tokenizer_has_no_padding_classifies(tmp_path: Path) -> 
     bare.save_pretrained(tmp_path)
     task = TextTask.from_rows(rows(120, 1), rows(40, 2), bare)
     model = task.load(str(tmp_path), seed=0)
-    together, apart = score(model, task, batch_size=40), score(model, task, batch_size=1)
+    together, apart = (
+        score(model, task, options=EvaluationOptions(batch_size=40)),
+        score(model, task, options=EvaluationOptions(batch_size=1)),
+    )
     np.testing.assert_allclose(together.losses, apart.losses, rtol=1e-4)
     train(model, task, Recipe(epochs=4, learning_rate=3e-3))
     assert score(model, task).score > together.score

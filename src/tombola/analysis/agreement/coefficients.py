@@ -1,4 +1,4 @@
-"""How far several tickets agree on what survives: Jaccard, Fleiss' kappa, Krippendorff's alpha, Cochran's Q."""
+"""Agreement of several tickets on what survives: Jaccard, Fleiss' kappa, Krippendorff's alpha, Cochran's Q."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ STATISTICS = (
     "cochran_q_p",
     "pairs_not_rejected",
 )
-"""What is held against chance: fields of an `Agreement`."""
+"""Statistics that are compared with random tickets: fields of an `Agreement`."""
 
 ONE_TICKET = "a single ticket agrees with nothing"
 ONE_VALUE = "every site survives in every ticket or none does in any, so that chance alone would agree too"
@@ -102,7 +102,7 @@ def agreement(masks: Array, pairs: Array | None = None) -> Agreement:
 
 
 def agreement_by_counts(shared: PairwiseOverlap, super_survivors: int, pairs: Array) -> Agreement:
-    """The same from what the tickets share, for so many sites that the libraries' tables would fill the memory.
+    """Agreement from counts of shared survivors, for so many sites that the libraries' tables would fill the memory.
 
     Args:
         shared: of the tickets.
@@ -126,7 +126,7 @@ def agreement_by_counts(shared: PairwiseOverlap, super_survivors: int, pairs: Ar
 def _agreement(
     shared: PairwiseOverlap, super_survivors: int, pairs: Array, values: Mapping[str, Callable[[], Array | float]]
 ) -> Agreement:
-    """Ask for the values that are defined only: libraries answer the others with NaN and a warning."""
+    """Agreement from the values that are defined: libraries answer the others with NaN and a warning."""
     equal = int((shared.differing(pairs) == 0).sum())
     undefined = dict(_undefined(shared, pairs, equal))
     known = {name: None if name in undefined else float(value()) for name, value in values.items()}

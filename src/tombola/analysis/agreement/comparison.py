@@ -1,4 +1,4 @@
-"""Everything that `tombola compare` says of tickets: survival and agreement within and between tasks."""
+"""Comparison of tickets, as `tombola compare` makes it: survival and agreement within and between tasks."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -42,7 +42,7 @@ TOO_MANY = f"random tickets of {LARGEST:,} weights and more are not drawn"
 
 @dataclass(frozen=True)
 class KindComparison:
-    """One kind of site, or the weights, over several tickets.
+    """Comparison of one kind of site, or of the weights, over several tickets.
 
     Attributes:
         agreement: of the tickets.
@@ -93,7 +93,7 @@ class TicketKindComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What tickets have in common.
+    """Comparison of several tickets: survival, agreement, overlap and null distributions.
 
     Attributes:
         kinds: kind of ticket → the tickets of it.
@@ -137,7 +137,7 @@ def _of_kind(
 
 @dataclass(frozen=True)
 class _Setting:
-    """What is compared: names of tasks, the numbers of their tickets, draws and their seed."""
+    """Tickets to compare: names of tasks, the numbers of their tickets, draws and their seed."""
 
     tasks: tuple[str, ...]
     members: tuple[Array, ...]
@@ -146,7 +146,7 @@ class _Setting:
 
     @cached_property
     def crossed(self) -> Mapping[tuple[int, int], Array]:
-        """For every two tasks, the pairs of tickets between them."""
+        """Pairs of tickets between every two tasks."""
         return crossed_pairs(self.members)
 
     @cached_property
@@ -161,7 +161,7 @@ class _Setting:
 
 @dataclass(frozen=True)
 class _OfKind:
-    """One kind of site: for each of the groups, and for every two tasks."""
+    """Comparison of one kind of site: for each of the groups, and for every two tasks."""
 
     groups: tuple[KindComparison, ...]
     overlap: Overlap

@@ -21,7 +21,7 @@ ONE_TASK = "a single task has nothing to agree with"
 
 
 def entry(comparison: Comparison, relative_to: Path | None = None) -> dict[str, Any]:
-    """All of a comparison; what is undefined is None and has its reason under `undefined`.
+    """JSON object of a comparison; what is undefined is None and has its reason under `undefined`.
 
     Args:
         comparison: to be written.

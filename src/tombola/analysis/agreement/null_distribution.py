@@ -1,4 +1,4 @@
-"""What agreement there is by chance: the distribution of every statistic over random tickets of the same sizes."""
+"""Null distributions of agreement: every statistic over random tickets of the same sizes."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class NullDistribution:
-    """The distribution of one statistic over random tickets.
+    """Null distribution of one statistic over random tickets.
 
     Attributes:
         mean, low, high: its mean, and its 2.5 % and 97.5 % quantiles.
@@ -36,7 +36,7 @@ class NullDistribution:
 
 
 def null_distribution(drawn: Array, observed: float | None) -> NullDistribution | None:
-    """The distribution of drawn values [draws], NaN for undefined ones; None if there is no other."""
+    """Null distribution of drawn values [draws], NaN for undefined ones; None if there is no other."""
     values = drawn[~np.isnan(drawn)]
     if not values.size:
         return None

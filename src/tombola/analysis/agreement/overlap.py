@@ -1,4 +1,4 @@
-"""How far the tickets of two tasks overlap, for every two tasks, beside random tickets of the same sizes."""
+"""Overlap of the tickets of every two tasks, beside random tickets of the same sizes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ class Overlap:
 
 
 def crossed_pairs(members: Sequence[Array]) -> dict[tuple[int, int], Array]:
-    """For every two groups of tickets, and every group with itself, the pairs [pairs, 2] of tickets between them."""
+    """Pairs [pairs, 2] of tickets between every two groups, and within every group."""
     return {
         (row, column): members[row][all_pairs(len(members[row]))]
         if row == column

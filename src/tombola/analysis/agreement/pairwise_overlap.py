@@ -1,4 +1,4 @@
-"""How many survivors each two of several tickets share, and the statistics that follow from nothing else."""
+"""Counts of survivors that each two of several tickets share, and the statistics that follow from them alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,14 +38,14 @@ class PairwiseOverlap:
 
     @classmethod
     def of(cls, masks: Array) -> "PairwiseOverlap":
-        """Of masks [..., n, sites]."""
+        """Counts from masks [..., n, sites]."""
         # Floating point goes through BLAS; whole numbers are exact in it up to 2**53.
         values = masks.astype(np.float32 if masks.shape[-1] < 2**24 else np.float64)
         counts: Array = np.matmul(values, values.swapaxes(-1, -2))
         return cls(counts.astype(np.float64), masks.shape[-1])
 
     def among(self, members: Sequence[int] | Array) -> "PairwiseOverlap":
-        """Of some of the tickets only."""
+        """Counts among some of the tickets only."""
         return PairwiseOverlap(self.counts[..., np.asarray(members)[:, None], np.asarray(members)], self.sites)
 
     @property
@@ -109,7 +109,7 @@ class PairwiseOverlap:
         return np.where((self.differing(pairs) > 0).any(axis=-1), len(pairs) - rejected, np.nan)
 
     def _disagreements(self) -> Array:
-        """Over sites, the sum of (tickets that keep it) x (tickets that do not), [...]; 0 for equal tickets."""
+        """Sum over sites of (tickets that keep it) x (tickets that do not), [...]; 0 for equal tickets."""
         found: Array = self.tickets * self.sizes.sum(axis=-1) - self.counts.sum(axis=(-2, -1))
         return found
 

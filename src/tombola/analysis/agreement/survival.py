@@ -1,4 +1,4 @@
-"""What survives in several tickets: the share in which each site does, super-survivors, the density of matrices."""
+"""Survival over several tickets: of each site, super-survivors, the density of matrices."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -148,7 +148,7 @@ def super_survivor_controls(tickets: Sequence[Ticket], seed: int, anatomy: Anato
 
 
 def _common(tickets: Sequence[Ticket]) -> dict[str, object]:
-    """What the provenance of all says alike, and the seeds of each."""
+    """Provenance that all tickets have in common, and the seed of each."""
     first = tickets[0].provenance
     alike = {
         key: first[key]

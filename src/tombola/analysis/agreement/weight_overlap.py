@@ -1,4 +1,4 @@
-"""What tickets of weights share: counted matrix by matrix, and drawn at random without drawing masks."""
+"""Overlap of tickets of weights: counted matrix by matrix, and drawn at random without drawing masks."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class PackedMasks:
 
 @dataclass(frozen=True)
 class WeightCounts:
-    """What tickets of weights share.
+    """Counts of weights that tickets share, matrix by matrix.
 
     Attributes:
         counts: [matrices, tickets, tickets]: weights that survive in both of two tickets.
@@ -47,7 +47,7 @@ class WeightCounts:
 
     @property
     def shared(self) -> PairwiseOverlap:
-        """Of all matrices together."""
+        """Counts over all matrices together."""
         return PairwiseOverlap(self.counts.sum(axis=0), int(self.totals.sum()))
 
 

@@ -1,4 +1,4 @@
-"""Numbers that say what a head attends to: shares of its attention, entropy, distance."""
+"""Features of what a head attends to: shares of its attention, entropy, distance."""
 
 import math
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 FEATURES = ("first", "separator", "previous", "next", "same", "entropy", "entropy_share", "distance")
-"""What `features` gives, in order."""
+"""Names of what `features` returns, in order."""
 
 
 def features(maps: Tensor, separators: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ WEIGHTINGS = ("raw", "norm")
 
 @dataclass(frozen=True)
 class AttentionMaps:
-    """What one use of one attention sublayer computed for a batch; padding is still in it.
+    """Attention maps of one use of one attention sublayer on a batch; padding is still in it.
 
     Attributes:
         row: which row of a mask of heads the sublayer is. A layer that is used several times (ALBERT) gives maps
@@ -145,7 +145,7 @@ def _value(row: HeadRow) -> tuple[str, Projection]:
 
 
 def _weights(output: object, row: HeadRow, model_type: str) -> tuple[int, Tensor]:
-    """Where in a module's output the attention probabilities are, and they: T5 gives its position bias before."""
+    """Attention probabilities in a module's output, and their index: T5 gives its position bias before."""
     for place, part in reversed(list(enumerate(output if isinstance(output, tuple) else ()))):
         if isinstance(part, Tensor) and part.ndim == 4 and part.shape[1] == row.heads:
             return place, part
@@ -155,7 +155,7 @@ def _weights(output: object, row: HeadRow, model_type: str) -> tuple[int, Tensor
 
 
 def _computing(tensor: Tensor) -> Tensor:
-    """In 32 bits, unless it has more."""
+    """Tensor in 32 bits, unless it has more."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 

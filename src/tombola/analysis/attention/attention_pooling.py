@@ -1,4 +1,4 @@
-"""The patterns of several seeds' heads together: classes of survivors, and what they have to do with survival.
+"""Attention patterns of several seeds' heads together: classes of survivors, and what they have to do with survival.
 
 A head of a pre-trained model is the same head in every seed, so that the seeds of a head go together whenever heads are
 drawn anew; inputs are the same for all seeds and are drawn together too.
@@ -28,7 +28,7 @@ from tombola.metrics.statistics import RESAMPLES
 
 @dataclass(frozen=True)
 class Difference:
-    """By how much one mean exceeds another, with its 95 % bootstrap interval.
+    """Difference of two means with its 95 % bootstrap interval.
 
     All None where one mean is of no heads; no interval where it is of so few that over a tenth of the draws have none.
     """
@@ -88,7 +88,7 @@ def survivors_against_pruned(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Difference:
-    """How much larger a class's share is in survivors than in the other heads; the bootstrap is over heads.
+    """Difference between survivors and other heads in a class's share; the bootstrap is over heads.
 
     Args:
         patterns: of each seed's full model.

@@ -1,4 +1,4 @@
-"""Take every head's attention patterns from a model and real inputs, in one stream of batches."""
+"""Attention patterns of every head of a model on real inputs, in one stream of batches."""
 
 import contextlib
 from collections.abc import Iterable

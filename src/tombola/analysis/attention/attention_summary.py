@@ -1,4 +1,4 @@
-"""What the patterns of many heads add up to: the classes of survivors, and whether survival has to do with them.
+"""Summary of the attention patterns of many heads: classes of survivors, and correlation of class and survival.
 
 Each head counts the same. Intervals are 95 % percentile bootstrap intervals, either over inputs (the heads are those of
 this model; would other texts give the same?) or over heads (the texts are these; would other heads of the kind?). Heads
@@ -20,7 +20,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.metrics.statistics import LEVEL, RESAMPLES
 
 Over = Literal["inputs", "heads"]
-"""What the bootstrap draws anew."""
+"""Units that the bootstrap resamples."""
 
 DEFINED = 0.9
 """Share of a bootstrap's draws that must be defined for it to give an interval."""
@@ -163,7 +163,7 @@ def _masked(patterns: AttentionPatterns, mask: Tensor | None, beside: Tensor | N
 
 
 def _pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Row by row, NaN where one does not vary."""
+    """Pearson's correlation row by row, NaN where one does not vary."""
     x = x - x.mean(1, keepdims=True)
     y = y - y.mean(1, keepdims=True)
     scale = np.sqrt((x**2).sum(1) * (y**2).sum(1))

@@ -1,4 +1,4 @@
-"""A few real attention maps with their tokens: the clearest short one of each head and class, seen in a stream."""
+"""Example maps of attention with their tokens: the clearest short one of each head and class, seen in a stream."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ SHORTEST, LONGEST = 6, 24
 
 @dataclass(frozen=True)
 class ExampleMap:
-    """One map of a real input.
+    """Attention map of a real input.
 
     Attributes:
         weighting: `raw` or `norm`.
@@ -40,7 +40,7 @@ class ExampleMap:
     map: list[list[float]]
 
     def lists(self) -> dict[str, Any]:
-        """As JSON."""
+        """JSON object."""
         return dict(vars(self))
 
 

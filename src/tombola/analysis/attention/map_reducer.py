@@ -1,4 +1,4 @@
-"""From attention maps to classes and features, batch by batch; only the example maps are kept."""
+"""Reduction of attention maps to classes and features, batch by batch; only the example maps are kept."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
@@ -113,7 +113,7 @@ class Reduction:
         self._sums[:, weighting, row, heads] += torch.stack((there.double(), values, values.square())).sum(1)
 
     def result(self, architecture: str, working: Tensor, example_maps: int) -> AttentionPatterns:
-        """Everything, with the inputs in the order of their split."""
+        """Attention patterns of all inputs, in the order of their split."""
         if not self._indices:
             raise TombolaError("there are no inputs to look at; give a split, or batches, with examples")
         indices = np.concatenate(self._indices)

@@ -29,20 +29,20 @@ _VERTICAL, _DIAGONAL, _BOTH, _BLOCK, _HETEROGENEOUS = range(5)
 COLUMN = 2.0
 """Even shares that a line's cells have at least. No column of two blocks gets there in more than half of its rows."""
 LINE = 0.2
-"""Of the attention: what makes a line. A fifth is a third of what is left when 40 % of the attention is noise."""
+"""Share of the attention that makes a line. A fifth is a third of what is left when 40 % of the attention is noise."""
 ROWS = 0.5
 """Share of the rows in which a diagonal must show with half of `LINE`: it runs through the text, not a phrase of it."""
 BLOCK = 0.4
-"""Of the attention: more than for lines, as the cut is the best of many, which chance makes look good."""
+"""Share that makes blocks: more than for lines, as the cut is the best of many, which chance makes look good."""
 FILL = 0.55
-"""Of a block's width that a row fills. A third block doubles the width of one part, of which half is then filled."""
+"""Share of a block's width that a row fills. A third block doubles one part, of which half is then filled."""
 PART = 3
 """Tokens of the smallest block: a word between two separators; an eighth of the text, if that is more."""
 
 
 @dataclass(frozen=True)
 class Structure:
-    """How much of each structure maps have, and so their classes.
+    """Strengths of each structure in maps, and the classes that follow.
 
     Attributes:
         strengths: [..., 3]: vertical, diagonal, block; 0 as by chance, 1 all attention.

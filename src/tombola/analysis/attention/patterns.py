@@ -1,4 +1,4 @@
-"""What each head's attention looks like on real inputs, as a value that is saved as JSON."""
+"""Attention patterns of each head on real inputs, as a value that is saved as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from tombola.foundations.errors import TombolaError
 
 FORMAT = 1
 _LETTERS = "vdmbh"
-"""One for each of `CLASSES`, in files; the m is for the mixed one."""
+"""Letter of each of `CLASSES` in files; the m is for the mixed one."""
 
 
 @dataclass(frozen=True, eq=False)
 class AttentionPatterns:
-    """What each head's attention looks like.
+    """Attention patterns of each head.
 
     Attributes:
         architecture: `Anatomy.signature` of the model.
@@ -61,7 +61,7 @@ class AttentionPatterns:
         return self.by_input(weighting).mean(0)
 
     def lists(self) -> dict[str, Any]:
-        """As JSON. The classes of a head's maps are a string of letters, by input and then by use."""
+        """JSON object. The classes of a head's maps are a string of letters, by input and then by use."""
         return {
             "format": FORMAT,
             "architecture": self.architecture,
@@ -118,7 +118,7 @@ class AttentionPatterns:
 
 
 def _strings(labels: Tensor) -> list[str]:
-    """For each head the letters of [inputs, uses, heads]."""
+    """Letters of the classes [inputs, uses, heads], a string for each head."""
     return ["".join(_LETTERS[label] for label in head) for head in labels.flatten(0, 1).T.tolist()]
 
 

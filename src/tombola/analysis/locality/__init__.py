@@ -1,1 +1,1 @@
-"""Whether knowledge is local or spread: random tickets, interactions, representations."""
+"""Locality of knowledge: random tickets, interactions, representations."""

@@ -1,4 +1,4 @@
-"""Take second derivatives by pairs of gates from a model, and delete for real what they speak of."""
+"""Second derivatives of the loss by pairs of gates, and measured deletions beside them."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -102,7 +102,7 @@ def interactions(
 
 
 def _derivatives(subnetwork: Subnetwork, task: Task, batches: Sequence[Batch], progress: Progress) -> Interactions:
-    """The derivatives alone, nothing deleted yet."""
+    """Derivatives alone, nothing deleted yet."""
     sites = _sites(subnetwork.present)
     places = [site[:2] for site in sites]
     depths = torch.tensor([_depth(place) for place in places])
@@ -164,7 +164,7 @@ def _mirrored(rows: Tensor, depths: Tensor) -> Tensor:
 
 
 def _depth(place: Place) -> int:
-    """Where in the order of the layers a place is: the MLP of a layer comes after its heads."""
+    """Position of a place in the order of the layers: the MLP of a layer comes after its heads."""
     kind, row = place
     return 2 * row + (kind == "mlps")
 

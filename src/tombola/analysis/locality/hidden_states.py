@@ -1,4 +1,4 @@
-"""What a model makes of each input, layer by layer: the mean hidden state of its tokens."""
+"""Hidden states of each input, layer by layer: the mean over its tokens."""
 
 import contextlib
 from dataclasses import dataclass

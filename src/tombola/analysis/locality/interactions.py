@@ -1,4 +1,4 @@
-"""Who backs up whom: second derivatives of the loss by pairs of gates, as values with their errors.
+"""Interactions of sites: second derivatives of the loss by pairs of gates, as values with their errors.
 
 A gate ξ at 1 leaves a site as it is, at 0 deletes it. Around ξ = 1 the loss is
 
@@ -34,7 +34,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Deletions:
-    """What real deletions cost, beside what two pictures of the loss say they do.
+    """Measured cost of deletions, beside what first and second derivatives of the loss predict.
 
     Attributes:
         sites: numbers of the deleted sites, for each deletion.
@@ -96,7 +96,7 @@ class Interactions:
         return found
 
     def significant(self, level: float = 1 - LEVEL) -> NDArray[np.bool_]:
-        """Which pairs are told apart from 0, bool [sites, sites]: Benjamini & Hochberg (1995) over all pairs."""
+        """Pairs that differ significantly from 0, bool [sites, sites]: Benjamini & Hochberg (1995) over all pairs."""
         upper = np.triu_indices(len(self.sites), 1)
         errors = self.errors[upper]
         z = np.divide(self.hessian[upper], errors, out=np.zeros_like(errors), where=errors > 0)

@@ -14,7 +14,7 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.json_dataclasses import JsonRecord
 from tombola.pruning import controls
-from tombola.pruning.search import SearchPass
+from tombola.pruning.search.records import SearchPass
 from tombola.tickets.ticket import Ticket
 
 NAME = "random-curve"
@@ -41,7 +41,7 @@ class RandomPoint(JsonRecord):
 
 
 def file_name(index: int) -> str:
-    """What the point of the sparsity of this number is called."""
+    """File name of the point at the sparsity of this number."""
     return f"{NAME}-{index}"
 
 
@@ -51,34 +51,34 @@ def read_points(folder: Path) -> tuple[RandomPoint, ...]:
     return tuple(sorted(found, key=lambda point: point.sparsity))
 
 
-def at(steps: Sequence[SearchPass], sparsity: float) -> SearchPass:
+def at(passes: Sequence[SearchPass], sparsity: float) -> SearchPass:
     """The iteration of a search that stands at a sparsity.
 
     Raises:
         TombolaError: the search did not go so far.
     """
-    nearest = min(steps[1:], key=lambda step: abs(step.sparsity - sparsity), default=None)
+    nearest = min(passes[1:], key=lambda search_pass: abs(search_pass.sparsity - sparsity), default=None)
     # A count of weights is rounded.
     if nearest is None or abs(nearest.sparsity - sparsity) > 5e-3:
         raise TombolaError(f"the search did not go on to a sparsity of {sparsity:g}")
     return nearest
 
 
-def random_like(step: SearchPass, anatomy: Anatomy, seed: int) -> Ticket:
+def random_like(search_pass: SearchPass, anatomy: Anatomy, seed: int) -> Ticket:
     """A ticket with as many weights in every matrix as an iteration left, drawn uniformly.
 
     Raises:
         TombolaError: the iteration is not of weights, or of another model.
     """
-    if len(step.matrices) != len(anatomy.matrices):
+    if len(search_pass.matrices) != len(anatomy.matrices):
         raise TombolaError(
-            f"the search left weights in {len(step.matrices)} matrices, the model has {len(anatomy.matrices)}; delete "
-            "its folder and start again"
+            f"the search left weights in {len(search_pass.matrices)} matrices, the model has {len(anatomy.matrices)}; "
+            "delete its folder and start again"
         )
     generator = torch.Generator().manual_seed(seed)
     masks = {
         matrix.name: controls.draw(matrix.size, kept, generator).view(matrix.shape)
-        for matrix, kept in zip(anatomy.matrices, step.matrices, strict=True)
+        for matrix, kept in zip(anatomy.matrices, search_pass.matrices, strict=True)
     }
     return Ticket(
         "weights", anatomy.signature, masks, {"ticket": "random-layerwise", "method": "weights", "seed": seed}

@@ -1,4 +1,4 @@
-"""How many tickets win: many random tickets at the sizes that a search passed through, beside what it found there."""
+"""Share of random tickets that win: many of them at each size that a search passed through, beside its own."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,12 +10,10 @@ from torch import nn
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.foundations.json_dataclasses import JsonRecord
-from tombola.foundations.precision import Precision
-from tombola.foundations.progress import SILENT, Progress
 from tombola.metrics.statistics import LEVEL
 from tombola.pruning import controls
-from tombola.pruning.evaluation import score
-from tombola.pruning.search import Search, SearchPass
+from tombola.pruning.evaluation import STANDARD, EvaluationOptions, score
+from tombola.pruning.search.records import Search, SearchPass
 from tombola.tasks.base import Task
 from tombola.tickets.site_groups import site_groups_of
 from tombola.tickets.ticket import Ticket, TicketKind
@@ -36,12 +34,12 @@ class Share:
 
     @property
     def count(self) -> int:
-        """How many are counted."""
+        """Number of tickets that are counted."""
         return sum(count for count, _ in self.by_seed)
 
     @property
     def n(self) -> int:
-        """Of how many."""
+        """Number of all tickets."""
         return sum(n for _, n in self.by_seed)
 
     @property
@@ -92,7 +90,7 @@ class SizeScores:
 
 @dataclass(frozen=True)
 class RandomTickets(JsonRecord):
-    """What random tickets of one seed score.
+    """Scores of random tickets of one seed.
 
     Attributes:
         kind: of the tickets.
@@ -112,19 +110,19 @@ class RandomTickets(JsonRecord):
 
 
 def winning(sizes: Sequence[tuple[RandomTickets, SizeScores]]) -> Share:
-    """How many random tickets hold the search's threshold, over the seeds of one size."""
+    """Share of random tickets that hold the search's threshold, over the seeds of one size."""
     return _counted(sizes, lambda found, _: found.floor)
 
 
 def above(sizes: Sequence[tuple[RandomTickets, SizeScores]]) -> Share:
-    """How many random tickets score at least as well as the searched one of their seed."""
+    """Share of random tickets that score at least as well as the searched one of their seed."""
     return _counted(sizes, lambda _, at: at.searched)
 
 
 def _counted(
     sizes: Sequence[tuple[RandomTickets, SizeScores]], bar: Callable[[RandomTickets, SizeScores], float]
 ) -> Share:
-    """How many scores of each seed are as good as its bar."""
+    """Share of scores that are as good as the bar of their seed."""
     by_seed = []
     for found, at in sizes:
         level = bar(found, at)
@@ -138,15 +136,12 @@ def random_tickets(
     found: Search,
     task: Task,
     floor: float,
+    options: EvaluationOptions = STANDARD,
     *,
-    split: str = "dev",
     draws: int = DRAWS,
     sizes: int = SIZES,
     seed: int = 0,
     retrained: tuple[float, Callable[[Ticket], float], int] | None = None,
-    batch_size: int = 64,
-    precision: Precision = "fp32",
-    progress: Progress = SILENT,
 ) -> RandomTickets:
     """Score random tickets of the sizes that a search passed through.
 
@@ -159,14 +154,12 @@ def random_tickets(
         found: the search.
         task: gives data and metric.
         floor: the worst score that the search accepted.
-        split: that the search ran on.
+        options: of the passes; their split is that which the search ran on.
         draws: random tickets of each size.
         sizes: how many, spread evenly over the sparsities from the full model to the good ticket, which is the last.
         seed: of the draws.
         retrained: score of the retrained good ticket on dev, what trains a ticket again and scores it there, and how
             many random ones to do that to.
-        batch_size, precision: of the passes.
-        progress: counts examples.
 
     Raises:
         TombolaError: the search is of another architecture.
@@ -176,18 +169,16 @@ def random_tickets(
     groups = site_groups_of(anatomy, found.good.method)
 
     def cut_out(ticket: Ticket) -> float:
-        return score(
-            model, task, ticket, split=split, batch_size=batch_size, precision=precision, progress=progress
-        ).score
+        return score(model, task, ticket, options).score
 
-    scored, steps = [], [step for step in found.passes if step.holds]
+    scored, passes = [], [search_pass for search_pass in found.passes if search_pass.holds]
     iterative = found.good.provenance.get("stage") == "retrained"
-    for number, step in enumerate(steps[-1:] if iterative else _spread(steps, sizes)):
-        template = found.good if iterative else _state(found, step, anatomy)
+    for number, search_pass in enumerate(passes[-1:] if iterative else _spread(passes, sizes)):
+        template = found.good if iterative else _state(found, search_pass, anatomy)
         tickets = [controls.random(template, _seed(seed, number, draw), groups, anatomy) for draw in range(draws)]
-        bar = cut_out(template) if iterative else step.score
+        bar = cut_out(template) if iterative else search_pass.score
         scores = tuple(cut_out(ticket) for ticket in tickets)
-        scored.append(SizeScores("pruned", _kept(template), step.sparsity, bar, scores))
+        scored.append(SizeScores("pruned", _kept(template), search_pass.sparsity, bar, scores))
     if retrained is not None:
         good, again, several = retrained
         tickets = [controls.random(found.good, _seed(seed, sizes, draw), groups, anatomy) for draw in range(several)]
@@ -195,7 +186,7 @@ def random_tickets(
         scored.append(SizeScores("retrained", _kept(found.good), found.last.sparsity, good, scores))
     return RandomTickets(
         kind=found.kind,
-        split=split,
+        split=options.split,
         full=found.full_score,
         floor=floor,
         higher_is_better=task.metric.higher_is_better,
@@ -203,23 +194,23 @@ def random_tickets(
     )
 
 
-def _spread(steps: Sequence[SearchPass], sizes: int) -> list[SearchPass]:
+def _spread(passes: Sequence[SearchPass], sizes: int) -> list[SearchPass]:
     """States whose sparsities lie evenly between none and the last one's, which is among them; fewer if there are."""
-    last = steps[-1].sparsity
+    last = passes[-1].sparsity
     chosen = []
     for number in range(1, sizes + 1):
-        near = min(steps[1:] or steps, key=lambda step: abs(step.sparsity - last * number / sizes))
+        near = min(passes[1:] or passes, key=lambda search_pass: abs(search_pass.sparsity - last * number / sizes))
         if near not in chosen:
             chosen.append(near)
     return chosen
 
 
-def _state(found: Search, step: SearchPass, anatomy: Anatomy) -> Ticket:
+def _state(found: Search, search_pass: SearchPass, anatomy: Anatomy) -> Ticket:
     """A ticket of the size of one state of a search; for sites it is that state's own."""
     full_ticket = found.good | ~found.good
     if found.kind == "weights":
         # Only the number counts: which weights are kept is drawn anyway.
-        left, masks = step.weights, {}
+        left, masks = search_pass.weights, {}
         for name, mask in full_ticket.masks.items():
             kept = mask.flatten().clone()
             kept[min(left, kept.numel()) :] = False
@@ -227,10 +218,10 @@ def _state(found: Search, step: SearchPass, anatomy: Anatomy) -> Ticket:
             masks[name] = kept.view_as(mask)
         return replace(full_ticket, masks=masks)
     state = full_ticket
-    for done in found.passes[: step.iteration + 1]:
+    for done in found.passes[: search_pass.iteration + 1]:
         if done.holds:
             state = state.without({kind: done.removed.get(kind, []) for kind in full_ticket.sites})
-    assert state.survivors(anatomy)["heads"] == step.heads
+    assert state.survivors(anatomy)["heads"] == search_pass.heads
     return state
 
 
@@ -239,5 +230,5 @@ def _kept(ticket: Ticket) -> dict[str, int]:
 
 
 def _seed(*parts: int) -> int:
-    """One number for several, so that draws of two sizes or seeds have nothing in common."""
+    """Seed made of several numbers, so that draws of two sizes or seeds have nothing in common."""
     return int(np.random.SeedSequence(parts).generate_state(1)[0])

@@ -1,4 +1,4 @@
-"""What tickets do to representations: how close to the full model's they stay, and whether the label can be read."""
+"""Representations under tickets: similarity to the full model's (CKA), and linear probes for the label."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ FEWEST = 5
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of one model.
+    """Similarity and probe of one layer of one model.
 
     Attributes:
         cka, cka_low, cka_high: debiased linear CKA with the full model's layer, see `cka.alignment`.

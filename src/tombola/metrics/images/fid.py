@@ -1,4 +1,8 @@
-"""The Fréchet distance between two sets of features, each seen as a Gaussian."""
+"""Fréchet distance between two sets of features, each seen as a Gaussian.
+
+FID is this distance in Inception's features. The feature space of a task need not be Inception's, so the metric's name
+is `frechet_distance`.
+"""
 
 import numpy as np
 
@@ -6,7 +10,7 @@ from tombola.metrics.scores import Array, Metric
 
 
 def fid(generated: Array, real: Array) -> Array:
-    """|μ₁ - μ₂|² + tr(Σ₁ + Σ₂ - 2 (Σ₁ Σ₂)^½), as in Heusel et al. 2017, eq. 6, with covariances over n - 1.
+    """Fréchet distance |μ₁ - μ₂|² + tr(Σ₁ + Σ₂ - 2 (Σ₁ Σ₂)^½) (Heusel et al. 2017, eq. 6), covariances over n - 1.
 
     The trace of the root is the sum of the singular values of R₁ R₂ᵀ, where Σ = RᵀR: no root of a matrix is taken, so
     that nothing is complex or negative, whether there are more features than images or fewer.
@@ -45,4 +49,4 @@ def _constant(real: Array) -> float:
 
 
 FID = Metric("frechet_distance", False, "features", fid, _constant, biased=True)
-"""The score of images: lower is better, and what real images reach against real ones is the floor, not 0."""
+"""Fréchet distance as a metric: lower is better, and what real images reach against real ones is the floor, not 0."""

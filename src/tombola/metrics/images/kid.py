@@ -1,4 +1,4 @@
-"""The kernel distance between two sets of features: the squared maximum mean discrepancy."""
+"""Kernel distance between two sets of features: the squared maximum mean discrepancy. In Inception's it is KID."""
 
 import numpy as np
 
@@ -37,4 +37,4 @@ def _constant(real: Array) -> float:
 
 
 KID = Metric("kernel_distance", False, "features", kid, _constant, biased=True)
-"""Resamples hold images twice, which biases them though the estimate itself is not."""
+"""Kernel distance as a metric. Resamples hold images twice, which biases them though the estimate itself is not."""

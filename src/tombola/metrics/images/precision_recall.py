@@ -5,7 +5,7 @@ import numpy as np
 from tombola.metrics.scores import Array, Metric
 
 NEIGHBOURS = 3
-"""As in the paper."""
+"""Neighbours that span a sample's region; 3 as in the paper."""
 
 
 def precision(generated: Array, real: Array) -> Array:
@@ -36,7 +36,7 @@ def recall(generated: Array, real: Array) -> Array:
 
 
 def _inside(points: Array, of: Array) -> Array:
-    """Which points [n, features] lie in the region of others: bool [n]."""
+    """Points [n, features] that lie in the region of others: bool [n]."""
     own = _squared(of, of)
     # The nearest of all is the image itself.
     radii = np.partition(own, min(NEIGHBOURS, len(of) - 1), axis=1)[:, min(NEIGHBOURS, len(of) - 1)]
@@ -50,5 +50,5 @@ def _squared(x: Array, y: Array) -> Array:
 
 
 PRECISION = Metric("precision", True, "features", precision, lambda real: 1.0, biased=True)
-"""One good image, drawn again and again, is precise: look at recall beside it."""
+"""Precision as a metric. One good image, drawn again and again, is precise: look at recall beside it."""
 RECALL = Metric("recall", True, "features", recall, lambda real: 0.0, biased=True)

@@ -1,4 +1,4 @@
-"""The report's pictures: each function takes values and gives an Altair chart without colours or width."""
+"""Charts of the report: each function takes values and gives an Altair chart without colours or width."""
 
 from tombola.report.charts.agreement import overlap_by_chance
 from tombola.report.charts.attention import attention_map, class_bars, class_grid, survival_dots

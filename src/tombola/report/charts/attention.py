@@ -1,4 +1,4 @@
-"""What heads attend to: classes of their maps, who survives among them, and a few real maps."""
+"""Charts of attention: classes of the heads' maps, survival among them, and a few real maps."""
 
 from collections.abc import Mapping, Sequence
 
@@ -165,7 +165,7 @@ def survival_dots(heads: Sequence[tuple[str, float, float]], pattern: str) -> al
 
 
 def attention_map(picture: ExampleMap) -> alt.LayerChart:
-    """One map with its tokens: rows attend to columns."""
+    """Chart of an attention map with its tokens: rows attend to columns."""
     # A token may come twice: its place goes before it and is cut off where it is shown.
     names = [f"{place:03d}{_short(token)}" for place, token in enumerate(picture.tokens)]
     rows: list[Datum] = [

@@ -34,7 +34,7 @@ def search_curves(
     best: tuple[str, float] | None = None,
     higher_is_better: bool = True,
 ) -> alt.LayerChart:
-    """One thin line a seed through the states that hold, with the passes that fell below the threshold beside it.
+    """Chart of searches: a thin line a seed through the states that hold, and the passes below the threshold.
 
     Args:
         searches: one for each seed.
@@ -200,16 +200,16 @@ def _held(search: Trajectory, title: str) -> list[Datum]:
         {
             "method": title,
             "seed": str(search.seed),
-            "iteration": step.iteration,
-            "left": left(search.method, step),
-            "sparsity": step.sparsity,
-            "sparsity_text": number_format.share(step.sparsity),
-            "score": step.score,
-            "score_text": number_format.score(step.score),
-            "good": step is search.good,
+            "iteration": search_pass.iteration,
+            "left": left(search.method, search_pass),
+            "sparsity": search_pass.sparsity,
+            "sparsity_text": number_format.share(search_pass.sparsity),
+            "score": search_pass.score,
+            "score_text": number_format.score(search_pass.score),
+            "good": search_pass is search.good,
         }
-        for step in search.passes
-        if step.holds
+        for search_pass in search.passes
+        if search_pass.holds
     ]
 
 
@@ -218,31 +218,31 @@ def _points(search: Trajectory, places: Places) -> list[Datum]:
     return [
         {
             "seed": str(search.seed),
-            "iteration": step.iteration,
-            "phase": phase(search.method, step),
-            "removed": removed(step, places),
-            "left": left(search.method, step),
-            "sparsity": step.sparsity,
-            "sparsity_text": number_format.share(step.sparsity),
-            "score": step.score,
-            "score_text": number_format.score(step.score),
-            "state": _GOOD if step is good else _HOLDS if step.holds else _FELL,
+            "iteration": search_pass.iteration,
+            "phase": phase(search.method, search_pass),
+            "removed": removed(search_pass, places),
+            "left": left(search.method, search_pass),
+            "sparsity": search_pass.sparsity,
+            "sparsity_text": number_format.share(search_pass.sparsity),
+            "score": search_pass.score,
+            "score_text": number_format.score(search_pass.score),
+            "state": _GOOD if search_pass is good else _HOLDS if search_pass.holds else _FELL,
         }
-        for step in search.passes
+        for search_pass in search.passes
     ]
 
 
 def _spurs(search: Trajectory) -> list[Datum]:
     spurs: list[Datum] = []
-    for index, step in enumerate(search.passes):
-        if not step.holds:
+    for index, search_pass in enumerate(search.passes):
+        if not search_pass.holds:
             start = search.before(index)
             spurs.append(
                 {
                     "sparsity": start.sparsity,
                     "score": start.score,
-                    "sparsity_to": step.sparsity,
-                    "score_to": step.score,
+                    "sparsity_to": search_pass.sparsity,
+                    "score_to": search_pass.score,
                 }
             )
     return spurs

@@ -1,4 +1,4 @@
-"""Grids of layers: who survives, how dense the matrices are, how important every head is."""
+"""Grids of layers: survival, density of matrices, importance of heads."""
 
 import math
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ def survival_grid(survival: SiteSurvival, places: Places) -> alt.LayerChart:
 
 
 def survival_strip(survival: SiteSurvival, places: Places) -> alt.LayerChart:
-    """Where MLPs alone are pruned, one cell for each layer, and one line for each stack of layers."""
+    """Survival of MLPs pruned alone: one cell for each layer, one line for each stack of layers."""
     shares = [share for (share,) in survival.sites["mlps"].rows]
     names = [places.layer(layer) for layer in range(len(shares))]
     parts = [name.rpartition(" ") for name in names]

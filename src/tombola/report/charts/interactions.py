@@ -1,4 +1,4 @@
-"""Who backs up whom: a square of sites by sites, and the strongest pairs."""
+"""Charts of interactions: a square of sites by sites, and the strongest pairs."""
 
 from collections.abc import Sequence
 

@@ -35,7 +35,7 @@ def mlp_bars(mlps: Sequence[float | None], places: Places) -> alt.LayerChart:
 
 
 def neuron_boxes(neurons: Sequence[Sequence[float | None]], places: Places) -> alt.LayerChart:
-    """How the importance of an MLP's blocks of neurons is spread: least, quartiles, most."""
+    """Box plots of the importance of an MLP's blocks of neurons: least, quartiles, most."""
     names = [places.layer(layer) for layer in range(len(neurons))]
     rows: list[Datum] = []
     for name, values in zip(names, neurons, strict=True):

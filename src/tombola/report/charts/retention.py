@@ -1,4 +1,4 @@
-"""What is left of a model's abilities, against how much of it is gone or left."""
+"""Charts of retained abilities, against how much of the model is gone or left."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Against = Literal["sparsity", "parameters"]
 
 @dataclass(frozen=True)
 class RetentionPoint:
-    """A value of one line.
+    """Point of a line in the chart of retention.
 
     Attributes:
         line: what it belongs to: an ability, or a method.

@@ -1,4 +1,4 @@
-"""From a chart to what shows it: a specification for the page's script, or a static SVG."""
+"""Rendering of charts: a specification for the page's script, or a static SVG."""
 
 import functools
 import json

@@ -17,7 +17,7 @@ def figure(title: str, caption: str, *plots: str, layout: str = "") -> Html:
 
 
 def beside(*pieces: str) -> Html:
-    """What is compared stands side by side, two or three in a line."""
+    """Layout side by side, two or three in a line."""
     # Two and four make full lines of two; any other number leaves a smaller hole in lines of three.
     three = len(pieces) > 2 and len(pieces) != 4
     return element("div", *pieces, class_="pair three" if three else "pair")

@@ -1,4 +1,4 @@
-"""HTML in which forgetting to escape is impossible: text is escaped unless it is known to be HTML already."""
+"""HTML that is always escaped: text is, unless it is known to be HTML already."""
 
 import html
 

@@ -1,1 +1,1 @@
-"""What a study's page shows, a section each."""
+"""Sections of a study's page."""

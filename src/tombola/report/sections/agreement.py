@@ -83,7 +83,7 @@ def _reading(labelled: Sequence[tuple[str, Agreeing]]) -> str:
 
 
 def _sentence(label: str, one: Agreeing) -> str:
-    """What one kind shares, against either kind of chance."""
+    """Sentence on what one kind shares, against either kind of random ticket."""
     jaccard = one.observed("jaccard")
     what = label[:1].upper() + label[1:]
     if jaccard.value is None:

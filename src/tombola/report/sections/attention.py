@@ -112,8 +112,7 @@ def attention_section(
     of = f", in the good tickets of {in_words(method)}" if method else ""
     lead = (
         f"Five classes of attention maps (Kovaleva et al. 2019), by rules, on {number_format.plural(inputs, 'input')} "
-        "of the "
-        f"dev split; survivors are heads that survive{of}. Norm-weighted attention counts what really arrives "
+        f"of the dev split; survivors are heads that survive{of}. Norm-weighted attention counts what really arrives "
         "(Kobayashi et al. 2020)."
     )
     return section("What the survivors attend to", *body, lead=lead)
@@ -139,7 +138,7 @@ def _groups(
 
 
 def _about_classes(groups: Mapping[str, Distribution], difference: Difference | None) -> str:
-    """How much is heterogeneous, and whether survivors differ from pruned heads."""
+    """Sentences on the share of heterogeneous heads, and the difference of survivors and pruned heads."""
     parts = []
     everyone = groups["all heads"].shares
     ranked = sorted(((share[0], name) for name, share in everyone.items() if share is not None), reverse=True)
@@ -235,7 +234,7 @@ def _correlation(found: Correlation) -> str:
 def _features(
     patterns: Sequence[AttentionPatterns], of_tickets: Sequence[AttentionPatterns], masks: Sequence[Tensor]
 ) -> Table:
-    """Where attention goes: mean and deviation over heads, all of them and survivors."""
+    """Table of where attention goes: mean and deviation over heads, all of them and survivors."""
     groups: dict[str, list[tuple[AttentionPatterns, Tensor]]] = {"all heads": [(one, one.working) for one in patterns]}
     if masks:
         groups["survivors"] = list(zip(of_tickets, masks, strict=True))

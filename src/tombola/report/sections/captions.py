@@ -17,15 +17,17 @@ from tombola.tickets.ticket import SUPER_TICKETS, TICKETS
 
 
 def about_search(record: Record, searches: Sequence[Trajectory]) -> str:
-    """How far the searches of one method went before the score fell."""
+    """Caption of the searches of one method: how far they went before the score fell."""
     sparsities = [search.good.sparsity for search in searches]
     kept = [search.good.score / search.full.score for search in searches if search.full.score]
     what = in_words(searches[0].method)
     seeds = "" if len(searches) == 1 else f" (over {len(searches)} seeds)"
     text = f"Pruning {what} could go on until {_range(sparsities)} of the prunable weights were gone{seeds}"
     text += f"; the last state that held stood at {_range(kept)} of the full score" if kept else ""
-    unfinished = [search for search in searches if all(step.holds for step in search.passes)]
-    failed = [[index for index, step in enumerate(search.passes) if not step.holds] for search in searches]
+    unfinished = [search for search in searches if all(search_pass.holds for search_pass in search.passes)]
+    failed = [
+        [index for index, search_pass in enumerate(search.passes) if not search_pass.holds] for search in searches
+    ]
     drops = [
         search.before(last[-1]).score - search.passes[last[-1]].score
         for search, last in zip(searches, failed, strict=True)
@@ -47,12 +49,12 @@ def about_random_curve(record: Record, searches: Sequence[Trajectory], random: S
         return ""
     seeds = {search.seed: search for search in searches}
     pairs = [
-        (point, min(seeds[point.seed].passes, key=lambda step: abs(step.sparsity - point.sparsity)))
+        (point, min(seeds[point.seed].passes, key=lambda search_pass: abs(search_pass.sparsity - point.sparsity)))
         for point in random
         if point.seed in seeds
     ]
-    above = sum(step.score > point.score_high for point, step in pairs)
-    below = sum(step.score < point.score_low for point, step in pairs)
+    above = sum(search_pass.score > point.score_high for point, search_pass in pairs)
+    below = sum(search_pass.score < point.score_low for point, search_pass in pairs)
     worse, better = (above, below) if record.higher_is_better else (below, above)
     if not worse and not better:
         return " Random tickets with as many weights in every matrix cannot be told from those found."
@@ -62,7 +64,7 @@ def about_random_curve(record: Record, searches: Sequence[Trajectory], random: S
 
 
 def about_tickets(record: Record, method: str) -> str:
-    """What the bars of one method say about good against random and bad."""
+    """Caption of the bars of one method: good against random and bad."""
     good = record.summary(method, "good", "retrained") or record.summary(method, "good", "pruned")
     if good is None:
         return "The good ticket has no score yet."
@@ -99,7 +101,7 @@ def about_tickets(record: Record, method: str) -> str:
 
 
 def about_survival(survival: SiteSurvival, places: Places) -> str:
-    """How many sites survive, and where; for several seeds which of them always do."""
+    """Caption of survival: how many sites survive, and where; for several seeds which always do."""
     seeds, kinds = survival.seeds, survival.sites
     parts = []
     for kind, one in kinds.items():
@@ -140,7 +142,7 @@ def about_survival(survival: SiteSurvival, places: Places) -> str:
 
 
 def about_super_survivors(record: Record, method: str) -> str:
-    """What the super-survivors keep of the score, against tickets of their size."""
+    """Caption of super-survivors: what they keep of the score, against tickets of their size."""
     found = {
         ticket: record.summary(method, ticket, "retrained") or record.summary(method, ticket, "pruned")
         for ticket in SUPER_TICKETS
@@ -172,7 +174,7 @@ def _sites(kind: str, total: int) -> str:
 def _most_and_least(
     values: Sequence[float], what: str, name: Callable[[int], str], written: Callable[[float], str]
 ) -> str:
-    """Which row keeps most and which fewest; nothing where all keep equally many."""
+    """Sentence on the rows that keep most and fewest; nothing where all keep equally many."""
     most, least = _extremes(values)
     if most == least:
         return ""
@@ -186,7 +188,7 @@ def _row(name: str) -> str:
 
 
 def about_density(density: Sequence[Density], places: Places) -> str:
-    """Where the surviving weights lie."""
+    """Caption of density: where the surviving weights lie."""
     most = max(density, key=lambda one: one.share)
     least = min(density, key=lambda one: one.share)
     kinds = {kind: _mean([one.share for one in density if one.kind == kind]) for kind in {one.kind for one in density}}
@@ -203,7 +205,7 @@ def about_density(density: Sequence[Density], places: Places) -> str:
 
 
 def about_importance(kinds: Mapping[str, Sequence[Sequence[float | None]]], seeds: int, places: Places) -> str:
-    """How unevenly importance is spread before anything is pruned: rows of sites for each kind."""
+    """Caption of importance: how unevenly it is spread before anything is pruned, by rows of sites for each kind."""
     parts = []
     heads, mlps, neurons, channels = (_flat(kinds.get(kind, ())) for kind in ("heads", "mlps", "neurons", "channels"))
     if spread := _spread(heads, "heads"):
@@ -236,7 +238,7 @@ def _flat(rows: Sequence[Sequence[float | None]]) -> dict[tuple[int, int], float
 
 
 def _spread(sites: Mapping[tuple[int, int], float], kind: str) -> str:
-    """How uneven importance is, with the share that the top tenth holds; nothing where there is no importance."""
+    """Sentence on how uneven importance is, with the share that the top tenth holds; nothing where there is none."""
     one, many = SITE_NAMES[kind]
     total = math.fsum(sites.values())
     if not total:
@@ -255,7 +257,7 @@ def _spread(sites: Mapping[tuple[int, int], float], kind: str) -> str:
 
 
 def about_published(record: Record, pairs: Sequence[tuple[Summary, PublishedRow]], model: str) -> str:
-    """What retraining keeps of the full score here and in the paper."""
+    """Caption beside the paper: what retraining keeps of the full score here and there."""
     by_ticket = {(summary.ticket, summary.stage): (summary, row) for summary, row in pairs}
     text = ""
     if ("full", "none") in by_ticket and ("good", "retrained") in by_ticket:

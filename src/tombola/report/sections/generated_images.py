@@ -1,4 +1,4 @@
-"""What each model draws, side by side: the same noise becomes an image in each of them."""
+"""Section on generated images, side by side: the same noise becomes an image in each model."""
 
 import base64
 from pathlib import Path

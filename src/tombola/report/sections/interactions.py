@@ -1,4 +1,4 @@
-"""The section on interactions: who backs up whom, and how much of the loss single sites explain."""
+"""Section on interactions of sites, and how much of the loss single sites explain."""
 
 import itertools
 from collections.abc import Mapping
@@ -54,10 +54,9 @@ def interactions_section(found: Mapping[int, Interactions], places: Places, regi
     bars = registry.plot(charts.pair_bars(strongest), "interactions-pairs", "The pairs that interact most")
     examples = several[0].examples
     lead = (
-        f"Second derivatives of the loss by pairs of gates on {number_format.plural(examples, 'example')}: above 0 "
-        "two sites "
-        "back each other up (deleting both costs more than each alone in sum), below 0 they work together. Sites stand "
-        "in the order of depth."
+        f"Second derivatives of the loss by pairs of gates on {number_format.plural(examples, 'example')}: above 0 two "
+        "sites back each other up (deleting both costs more than each alone in sum), below 0 they work together. Sites "
+        "stand in the order of depth."
     )
     return section(
         "Local or spread: who backs up whom",
@@ -92,10 +91,9 @@ def _about_all(several: list[Interactions], strongest: list[tuple[str, float, fl
     shares = [share for one in several if (share := one.share_of_single_sites()) is not None]
     if shares:
         text += (
-            f" Where a tenth of the sites is deleted at random, a sum over single sites explains "
+            " Where a tenth of the sites is deleted at random, a sum over single sites explains "
             f"{number_format.share(sum(shares) / len(shares))} of the variance of this second-order picture; the rest "
-            "is in "
-            "pairs."
+            "is in pairs."
         )
     if len(several) > 1:
         upper = np.triu_indices(n, 1)
@@ -106,7 +104,7 @@ def _about_all(several: list[Interactions], strongest: list[tuple[str, float, fl
 
 
 def _about_deletions(several: list[Interactions]) -> str:
-    """How good the local picture is, by real deletions."""
+    """Sentence on how well derivatives predict real deletions."""
     parts = []
     with_pairs = [one for one in several if len(one.pairs.sites) > 2]
     if with_pairs:
@@ -134,10 +132,8 @@ def _about_deletions(several: list[Interactions]) -> str:
             ]
         )
         parts.append(
-            f"Deleting {lost} sites at random costs {number_format.score(cost)} in loss, what each costs alone adds "
-            "up to "
-            f"{number_format.score(total)}; how much a deletion costs is explained to {shares} (squared correlation "
-            "over "
-            f"{number_format.plural(sum(len(one.subsets.sites) for one in with_subsets), 'deletion')})."
+            f"Deleting {lost} sites at random costs {number_format.score(cost)} in loss, what each costs alone adds up "
+            f"to {number_format.score(total)}; how much a deletion costs is explained to {shares} (squared correlation "
+            f"over {number_format.plural(sum(len(one.subsets.sites) for one in with_subsets), 'deletion')})."
         )
     return " ".join(parts)

@@ -1,4 +1,4 @@
-"""What the retrained good tickets save as smaller models: on disk, in work and in time."""
+"""Section on model sizes: what retrained good tickets save on disk, in multiply-adds and in time."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -186,7 +186,7 @@ def _pairs(
 
 
 def _sentence(groups: Sequence[Sequence[Smaller]]) -> str:
-    """How it was measured, and how much of the promised speed came true."""
+    """Sentence on how it was measured, and on theoretical and measured speed-up."""
     texts: list[str] = []
     for group in groups:
         known = [one.cost for one in group if one.cost.values]

@@ -1,4 +1,4 @@
-"""What a finer site buys: neurons against whole MLPs at the same threshold, seed by seed."""
+"""Section on neurons against whole MLPs at the same threshold, seed by seed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -76,11 +76,15 @@ def _shared(record: Record, coarse: str, fine: str, stage: str) -> tuple[Summary
 
 def _seconds(record: Record, method: str, seeds: Sequence[int]) -> list[float]:
     """Seconds of each search, with its pass over the full model, though searches may share that."""
-    return [sum(step.seconds for step in search.passes) for search in record.searches(method) if search.seed in seeds]
+    return [
+        sum(search_pass.seconds for search_pass in search.passes)
+        for search in record.searches(method)
+        if search.seed in seeds
+    ]
 
 
 def about_finer(one: Finer, higher_is_better: bool) -> str:
-    """What neurons buy in size, and whether the score pays for it; no bolder than the seeds allow."""
+    """Sentences on what neurons gain in size, and whether the score pays for it; no bolder than the seeds allow."""
     size, smaller = _about_size(one)
     if one.retrained is None:
         return f"{size} The two are not retrained yet."

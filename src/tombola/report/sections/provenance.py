@@ -1,4 +1,4 @@
-"""How a study was made: what one needs to judge its numbers and to make them again."""
+"""Section on provenance: what one needs to judge a study's numbers and to make them again."""
 
 from collections.abc import Iterable
 

@@ -38,7 +38,7 @@ def random_tickets(record: Record, registry: FigureRegistry) -> Html | None:
 
 
 def _sizes(seeds: Sequence[RandomTickets]) -> Sizes:
-    """The same place on each seed's way together: their sizes are about the same."""
+    """Sizes of all seeds by their place in the search, where they are about the same."""
     sizes: Sizes = []
     for number in range(max(len(seed.sizes) for seed in seeds)):
         several = [(seed, seed.sizes[number]) for seed in seeds if number < len(seed.sizes)]
@@ -63,7 +63,7 @@ def _label(sizes: Sequence[SizeScores]) -> str:
 
 
 def _sentences(sizes: Sizes) -> str:
-    """How many win at the good ticket's size, and where it stands among them."""
+    """Sentences on how many random tickets win at the good ticket's size, and its rank among them."""
     parts = []
     pruned = [one for label, one in sizes if one[0][1].stage == "pruned"]
     retrained = [one for label, one in sizes if one[0][1].stage == "retrained"]
@@ -71,8 +71,8 @@ def _sentences(sizes: Sizes) -> str:
         wins, better = winning(pruned[-1]), above(pruned[-1])
         parts.append(
             f"Of {number_format.count(wins.n)} random tickets of the good ticket\u2019s size, cut out of the full "
-            "model, "
-            f"{_share(wins)} hold the threshold and {_share(better)} do as well as the searched one of their seed."
+            f"model, {_share(wins)} hold the threshold and {_share(better)} do as well as the searched one of their "
+            "seed."
         )
         larger = [f"{number_format.share(winning(one).value)} at a sparsity of {_sparsity(one)}" for one in pruned[:-1]]
         if larger:

@@ -92,7 +92,7 @@ def _called(point: Point) -> str:
 
 
 def _about_likeness(points: Sequence[Point]) -> str:
-    """Who stays closest at the last layer, and where the good ticket leaves the full model."""
+    """Sentences on who stays closest at the last layer, and where the good ticket leaves the full model."""
     last = max(point.layer for point in points)
     ends = sorted((point for point in points if point.layer == last), key=lambda point: -point.value)
     listed = and_words([f"{_called(point)} {number_format.score(point.value)}" for point in ends])
@@ -107,7 +107,7 @@ def _about_likeness(points: Sequence[Point]) -> str:
 
 
 def _about_probes(points: Sequence[Point], seeds: Sequence[Representations], metric: str) -> str:
-    """Where the label appears in the full model, and what each ticket shows at the end."""
+    """Sentences on where probes find the label in the full model, and in each ticket's last layer."""
     full = [point for point in points if point.ticket == FULL]
     last = full[-1]
     # Nearly all: no more than one spread of the last layer below it.

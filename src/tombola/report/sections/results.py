@@ -15,7 +15,7 @@ from tombola.study.results import Row
 from tombola.tickets.pruning_methods import METHODS, in_words
 
 _HEADS = {"bytes": "size (MB)"}
-"""Of columns that do not have the name of what they show."""
+"""Heads of columns that do not have the name of what they show."""
 
 
 def results(record: Record, registry: FigureRegistry) -> Html:

@@ -53,7 +53,7 @@ def read_profiles(record: Record) -> list[RetentionProfile]:
 
 
 def _full_sentence(profile: RetentionProfile) -> str:
-    """What the full model has, and what it never had."""
+    """Sentence on the abilities that the full model has, and those it never had."""
     have = [f"{curve.title} ({_raw_score(curve)})" for curve in profile.curves if curve.learned]
     lack = [curve for curve in profile.curves if not curve.learned]
     text = f"The full model has {and_words(have)}." if have else "The full model is at chance in every ability."
@@ -119,7 +119,7 @@ def _abilities(profile: RetentionProfile, full: Row, registry: FigureRegistry) -
 
 
 def _about(profile: RetentionProfile) -> str:
-    """Which ability goes first, and which holds longest."""
+    """Sentence on which ability goes first, and which holds longest."""
     learned = [curve for curve in profile.curves if curve.learned]
     fallen = [curve for curve in learned if curve.fall.sparsity is not None]
     line = f"{100 * profile.threshold:g} %"
@@ -145,19 +145,19 @@ def _methods(record: Record, profiles: Sequence[RetentionProfile], full: Row, re
         searches = record.searches(profile.method)
         if not searches:
             continue
-        steps = sorted(searches[0].passes, key=lambda step: step.sparsity)
+        passes = sorted(searches[0].passes, key=lambda search_pass: search_pass.sparsity)
         reference = searches[0].full.score
         points += [
             RetentionPoint(
                 METHOD_TITLES[profile.method],
-                step.sparsity,
-                _left(full, step.weights),
-                step.score / reference,
+                search_pass.sparsity,
+                _left(full, search_pass.weights),
+                search_pass.score / reference,
                 None,
                 None,
-                f"{100 * step.score / reference:.0f} %, score {number_format.score(step.score)}",
+                f"{100 * search_pass.score / reference:.0f} %, score {number_format.score(search_pass.score)}",
             )
-            for step in steps
+            for search_pass in passes
             if reference > 0
         ]
     names = [METHOD_TITLES[profile.method] for profile in profiles]
@@ -202,7 +202,7 @@ def recoveries(profile: RetentionProfile) -> list[tuple[str, tuple[tuple[Ability
 
 
 def recovery_in_words(before: AbilityRetention, after: AbilityRetention, unit: str = " %") -> str:
-    """What is left before and after training: `31 → 78 %`."""
+    """Retained share before and after training: `31 → 78 %`."""
     if before.share is None or after.share is None:
         return number_format.MISSING
     # Adding 0 turns the -0.0 that rounding leaves into 0.0.
@@ -211,7 +211,7 @@ def recovery_in_words(before: AbilityRetention, after: AbilityRetention, unit: s
 
 
 def _recovery(profiles: Sequence[RetentionProfile], registry: FigureRegistry) -> Html:
-    """What training again brings back: the profile before and after."""
+    """Table of what retraining brings back: the profile before and after."""
     names = [curve.title for curve in profiles[0].curves]
     columns = (Column("method"), Column("ticket"), *(Column(name, "number") for name in names))
     rows = [

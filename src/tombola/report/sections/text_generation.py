@@ -1,4 +1,4 @@
-"""The section on creative writing: how texts of tickets look in numbers, and the same beginnings continued by all."""
+"""Section on text generation: texts of tickets in numbers, and the same beginnings continued by all."""
 
 from collections.abc import Sequence
 
@@ -25,11 +25,10 @@ def text_generation(record: Record, registry: FigureRegistry) -> Html | None:
     settings, prompts = profiles[0][1].settings, profiles[0][1].prompts
     lead = (
         f"{len(prompts)} beginnings of stories, each continued {number_format.plural(settings.continuations, 'time')} "
-        "by up "
-        f"to {settings.max_new_tokens} tokens (temperature {settings.temperature:g}, the most probable "
-        f"{100 * settings.top_p:g} %), with the same random numbers for all models. Variety is the share of "
-        "different 1-, 2- and 3-grams, repetition that of 4-grams that a text had before. Perplexity is that of the "
-        "full model, which finds noise surprising and babble not: it says little without repetition."
+        f"by up to {settings.max_new_tokens} tokens (temperature {settings.temperature:g}, the most probable "
+        f"{100 * settings.top_p:g} %), with the same random numbers for all models. Variety is the share of different "
+        "1-, 2- and 3-grams, repetition that of 4-grams that a text had before. Perplexity is that of the full model, "
+        "which finds noise surprising and babble not: it says little without repetition."
     )
     shown = [_side_by_side(method, profile, full) for method, profile in profiles]
     return section("What it writes", registry.table(_table(full, profiles), "text-generation"), join(*shown), lead=lead)

@@ -10,7 +10,7 @@ from tombola.report.html.markup import Html, element
 
 @dataclass(frozen=True)
 class Column:
-    """A column.
+    """Column of a table.
 
     Attributes:
         name: its head.
@@ -30,12 +30,12 @@ class Column:
 
     @property
     def naming(self) -> bool:
-        """Whether its cells name lines."""
+        """True if its cells name lines."""
         return self.kind in ("group", "head", "details")
 
     @property
     def numeric(self) -> bool:
-        """Whether its cells are numbers as `figures` writes them."""
+        """True if its cells are numbers as `number_format` writes them."""
         return self.kind in ("number", "interval")
 
 
@@ -79,7 +79,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
+    """Table of a page: title, columns and lines.
 
     Attributes:
         title: what it shows, for people who cannot see it and for lists of tables.

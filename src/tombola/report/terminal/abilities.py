@@ -1,4 +1,4 @@
-"""Where each ability falls, and what training again brings back, as tables in the terminal."""
+"""Terminal tables of retention: where each ability falls, and what retraining brings back."""
 
 from pathlib import Path
 

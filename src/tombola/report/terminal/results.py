@@ -14,7 +14,7 @@ from tombola.tickets.pruning_methods import in_words
 
 _SHORT = {"full": "full model", "random-layerwise": "layer-matched", "majority": "guessing"}
 _HEADS = {"bytes": "MB", "seconds": "s"}
-"""Of columns that are narrower than the names of what they show."""
+"""Heads of columns that are narrower than the names of what they show."""
 _SITES = 2
 """A terminal often has no more than 80 characters: the seconds, which are no result, make way for a third kind of site.
 """

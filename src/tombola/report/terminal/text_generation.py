@@ -1,4 +1,4 @@
-"""What a full model and its tickets write, in numbers, as a table in the terminal."""
+"""Terminal table of text generation: what a full model and its tickets write, in numbers."""
 
 from pathlib import Path
 

@@ -85,7 +85,7 @@ class Corpus:
 
     @property
     def regression(self) -> bool:
-        """Whether the labels are values instead of classes."""
+        """True if the labels are values instead of classes."""
         return self.classes is None
 
     @classmethod
@@ -139,7 +139,7 @@ def class_names(rows: object, column: str) -> tuple[str, ...] | None:
 
 @dataclass(frozen=True)
 class Table:
-    """One split before its labels are understood.
+    """Split before its labels are understood.
 
     Attributes:
         first, second, labels: the columns as they were read, [n] each.
@@ -152,7 +152,7 @@ class Table:
     where: Callable[[int], str]
 
     def named(self, names: Sequence[str] | None) -> "Table":
-        """The same with ids of a `datasets.ClassLabel` turned into names; as it is when `names` is None.
+        """Table with ids of a `datasets.ClassLabel` turned into names; as it is when `names` is None.
 
         Raises:
             TombolaError: a label is -1, as GLUE hides those of its test split, or outside of the names.
@@ -272,7 +272,7 @@ def _hidden(where: str) -> str:
 
 
 def _label(table: Table, index: int) -> str:
-    """One spelling for a label, whether it comes as text or as a number: 1, 1.0 and "1" are the same."""
+    """Label in one spelling, whether it comes as text or as a number: 1, 1.0 and "1" are the same."""
     value = _present(table, index)
     if not isinstance(value, str | int | float | np.integer | np.floating | np.bool_):
         raise TombolaError(f"{table.where(index)}: label {value!r} is neither a name nor a number")

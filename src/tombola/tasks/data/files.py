@@ -114,7 +114,7 @@ def read_table(
 
 
 class _Source:
-    """One split's origin: a file, or rows that `datasets` saved."""
+    """Origin of a split: a file, or rows that `datasets` saved."""
 
     def __init__(self, path: Path, columns: Sequence[str], rows: Iterable[Row] | None) -> None:
         self.path, self.columns, self.rows = path, columns, rows

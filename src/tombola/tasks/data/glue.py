@@ -24,7 +24,7 @@ _BINARY = ("0", "1")
 
 @dataclass(frozen=True)
 class GlueTask:
-    """One task of GLUE.
+    """Task of GLUE.
 
     Attributes:
         name: on the command line; also the configuration on the hub.
@@ -56,7 +56,7 @@ class GlueTask:
 
     @property
     def regression(self) -> bool:
-        """Whether the labels are values instead of classes."""
+        """True if the labels are values instead of classes."""
         return not self.classes
 
 

@@ -12,7 +12,7 @@ from tombola.tasks.data.corpus import Corpus, Texts
 
 CLASSES = ("rotten", "fresh")
 DEV = 2000
-"""How many sentences judge; the rest, about 10,750, train."""
+"""Number of sentences that judge; the rest, about 10,750, train."""
 
 _FILE = "rotten_tomatoes_corpus_full.csv.bz2"
 

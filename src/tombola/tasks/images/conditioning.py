@@ -1,4 +1,4 @@
-"""What stands around a denoiser in its pipeline: images become latents and back, and a text or class says nothing."""
+"""Conditioning of a denoiser by its pipeline: images become latents and back, with an empty text or no class."""
 
 import contextlib
 import inspect
@@ -13,14 +13,17 @@ from diffusers import AutoencoderKL
 from diffusers.utils import logging
 from torch import Tensor
 
+from tombola.architectures.denoisers import DENOISER_CLASSES
 from tombola.checkpoints import denoisers
 from tombola.checkpoints.loading import quiet
+from tombola.checkpoints.pipeline_index import index_of
 from tombola.foundations.errors import TombolaError
+from tombola.tasks.images.denoiser_fit import seen_by
 
 _VAE = "vae"
-"""What pipelines call it; also the subfolder."""
+"""Name of the VAE in pipelines; also the subfolder."""
 _READERS = ("tokenizer", "text_encoder")
-"""What the parts that read a text are called, or begin with."""
+"""First part of the names of parts that read a text."""
 _PIXELS = 2**20
 """Pixels that the VAE sees at a time: activations of a large image take gigabytes."""
 _CLASS = ("DiTTransformer2DModel",)
@@ -43,7 +46,7 @@ _SHARED = (
 
 @dataclass(frozen=True)
 class LatentConditioning:
-    """What turns images into what a denoiser sees, and what it is told; by default neither.
+    """VAE and condition around a denoiser; by default neither.
 
     Attributes:
         vae: from images to latents and back; None for a denoiser of pixels.
@@ -54,7 +57,7 @@ class LatentConditioning:
     given: Mapping[str, Any] = field(default_factory=dict)
 
     def shape(self, images: Sequence[int]) -> tuple[int, int, int]:
-        """What the denoiser sees of images [channels, height, width]: channels, height and width.
+        """Shape of the denoiser's input for images [channels, height, width]: channels, height and width.
 
         Raises:
             TombolaError: the VAE does not take them.
@@ -73,7 +76,7 @@ class LatentConditioning:
         return config["latent_channels"], height // factor, width // factor
 
     def encode(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
-        """What the denoiser learns to draw: fp32 [n, channels, height, width] on the CPU, without gradients.
+        """Latents that the denoiser learns to draw: fp32 [n, channels, height, width] on the CPU, without gradients.
 
         The mean of the VAE's posterior in units in which latents vary by about 1 (Rombach et al. 2022, appendix G).
 
@@ -122,14 +125,14 @@ def images_of(source: str, pipeline: str | None = None) -> tuple[int, int | None
     Raises:
         TombolaError: it cannot be read, is not known to draw images by itself, or does not fit into the pipeline.
     """
-    channels, side = denoisers.seen_by(source)
+    channels, side = seen_by(source)
     kind = denoisers.class_of(source).__name__
     if pipeline is not None:
         _check_fit(source, pipeline)
         source = pipeline
-    if kind in denoisers.UNCONDITIONAL:
+    if not DENOISER_CLASSES[kind].conditional:
         return channels, side
-    index = denoisers.index_of(source)
+    index = index_of(source)
     if index is None:
         raise TombolaError(
             f"{source} is a {kind} without its pipeline, whose VAE and condition the task of images needs; give the "
@@ -157,7 +160,7 @@ def images_of(source: str, pipeline: str | None = None) -> tuple[int, int | None
 
 def _check_fit(source: str, pipeline: str) -> None:
     """Raise a TombolaError unless a denoiser could stand where the pipeline has its own."""
-    if denoisers.index_of(pipeline) is None:
+    if index_of(pipeline) is None:
         raise TombolaError(
             f"{pipeline} is no pipeline of diffusers that can be read: it has no model_index.json; give the folder or "
             "hub id of the whole pipeline as --pipeline"
@@ -181,7 +184,7 @@ def _check_fit(source: str, pipeline: str) -> None:
 
 
 def load_conditioning(source: str, size: tuple[int, int], pipeline: str | None = None) -> LatentConditioning:
-    """What stands around the denoiser of a pipeline, on the CPU: its VAE, and its empty text or the class of none.
+    """Load what stands around the denoiser of a pipeline, on the CPU: its VAE, and its empty text or the class of none.
 
     The text encoders are read, asked once, and let go.
 
@@ -194,7 +197,7 @@ def load_conditioning(source: str, size: tuple[int, int], pipeline: str | None =
         TombolaError: it cannot be read.
     """
     kind = denoisers.class_of(source).__name__
-    if kind in denoisers.UNCONDITIONAL:
+    if not DENOISER_CLASSES[kind].conditional:
         return LatentConditioning()
     source = pipeline or source
     with denoisers.reading(source), _quiet():
@@ -211,8 +214,8 @@ def _of_no_class(source: str) -> Mapping[str, Any]:
 
 
 def _of_no_text(source: str, size: tuple[int, int]) -> Mapping[str, Any]:
-    """What the denoiser of a pipeline is given for no text: what its guidance compares with."""
-    index = denoisers.index_of(source)
+    """Condition of the denoiser of a pipeline for no text: what its guidance compares with."""
+    index = index_of(source)
     assert index is not None
     name = index["_class_name"]
     # Parts that read no text stay where they are.
@@ -245,7 +248,7 @@ def _of_no_text(source: str, size: tuple[int, int]) -> Mapping[str, Any]:
 
 
 def _sizes(config: Mapping[str, Any], size: tuple[int, int]) -> Mapping[str, Tensor | None]:
-    """What PixArt is told of the size of images."""
+    """Condition of PixArt for the size of images."""
     told = config.get("use_additional_conditions")
     if told is None:
         told = config["sample_size"] == 128
@@ -260,7 +263,7 @@ def _factor(config: Mapping[str, Any]) -> int:
 
 
 def _units(vae: AutoencoderKL) -> tuple[Tensor, Tensor]:
-    """What is taken from the VAE's latents and what they are multiplied by, fp32 [1, channels or 1, 1, 1]."""
+    """Shift and scale of the VAE's latents, fp32 [1, channels or 1, 1, 1]."""
     config = cast(Mapping[str, Any], vae.config)
     shift = config.get("latents_mean") or [config.get("shift_factor") or 0.0]
     deviation = config.get("latents_std") or [1.0]
@@ -276,7 +279,7 @@ def _repeated(value: Any, batch: int, device: torch.device) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the bars and the advice of diffusers: parts are missing on purpose."""
+    """Silence the bars and the advice of diffusers while the block runs: parts are missing on purpose."""
     verbosity = logging.get_verbosity()
     shown = logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from tombola.checkpoints.denoisers import Preset
+from tombola.architectures.denoisers import DenoiserPreset
 from tombola.tasks.images.features import Classifier
 from tombola.tasks.images.task import Images, ImageTask
 
@@ -14,8 +14,8 @@ TRAIN, HELD_OUT = 1200, 597
 """Images of the two splits."""
 
 
-def _unet(*channels: int) -> Preset:
-    return Preset(
+def _unet(*channels: int) -> DenoiserPreset:
+    return DenoiserPreset(
         "UNet2DModel",
         {
             "sample_size": 8,

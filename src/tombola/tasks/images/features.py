@@ -1,4 +1,4 @@
-"""The spaces in which images are compared: what a network that was trained to see makes of them."""
+"""Feature spaces in which images are compared: small classifiers, or random convolutions."""
 
 import contextlib
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ _AT_ONCE = 256
 
 
 class FeatureSpace(Protocol):
-    """Turns images into vectors.
+    """Feature space: turns images into vectors.
 
     Attributes:
         name: for people: what the space is made of.
@@ -40,7 +40,7 @@ class FeatureSpace(Protocol):
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Sums over several threads round otherwise: a study's workers, and its next run, must see with the same eyes."""
+    """Run on one thread: sums over several round otherwise, and every worker and run needs equal features."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -140,7 +140,7 @@ class Classifier:
 
 
 class RandomConvolutions:
-    """Convolutions that nobody trained: for images without labels, where no large network is at hand.
+    """Random convolutions, untrained: for images without labels, where no large network is at hand.
 
     Three convolutions of random orthogonal filters, rectified, and averaged in each quarter of the image: features are
     mean and standard deviation over the quarters, so how much there is of a small pattern, and how evenly. Random

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from tombola.checkpoints import denoisers
+from tombola.checkpoints.noise_schedules import SCHEDULE, schedule_of
 from tombola.foundations import resources
 from tombola.foundations.errors import TombolaError
-from tombola.tasks.base import rows_held_out
 from tombola.tasks.images.conditioning import images_of, load_conditioning
 from tombola.tasks.images.features import Classifier, FeatureSpace, RandomConvolutions
 from tombola.tasks.images.pretrained_features import PretrainedNetwork
 from tombola.tasks.images.task import Images, ImageTask
+from tombola.tasks.regime import rows_held_out
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"})
 """Files that are taken for images; of an animation the first picture counts."""
@@ -69,13 +69,13 @@ def image_folder(
             f"the images of {folder} are {width} x {height} pixels, the model draws {side} x {side}; scale and crop "
             f"them with --image-size {side}"
         )
-    schedule = denoisers.schedule_of(model, trusted=True)
+    schedule = schedule_of(model, trusted=True)
     if schedule is None and pipeline is not None:
-        schedule = denoisers.schedule_of(pipeline, trusted=True)
+        schedule = schedule_of(pipeline, trusted=True)
     conditioning = load_conditioning(model, (height, width), pipeline)
     if conditioning.vae is not None and schedule is None:
         raise TombolaError(
-            f"the pipeline {pipeline or model} has no {denoisers.SCHEDULE}, which says what noise it was trained on"
+            f"the pipeline {pipeline or model} has no {SCHEDULE}, which says what noise it was trained on"
         )
     # Before the classifier is trained.
     conditioning.shape(train.pixels.shape[1:])
@@ -152,7 +152,7 @@ def read(folder: Path, *, channels: int, size: int | None = None) -> tuple[Image
 
 @dataclass(frozen=True)
 class _Decoded:
-    """One image: where it is, its pixels, uint8 [channels, height, width], their digest, and its class."""
+    """Image of a folder: where it is, its pixels, uint8 [channels, height, width], their digest, and its class."""
 
     path: Path
     pixels: NDArray[np.uint8]

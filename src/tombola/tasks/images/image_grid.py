@@ -1,4 +1,4 @@
-"""Many small images as one picture: a sheet that one looks over at a glance."""
+"""Grid of many small images as one picture."""
 
 import io
 import math

@@ -1,17 +1,14 @@
-"""How images become noise, step by step of a schedule: as in diffusion, or straight as in flow matching."""
-
-from typing import TypeAlias
+"""Noise added to images, step by step of a schedule: as in diffusion, or straight as in flow matching."""
 
 import torch
-from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
+from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-Schedule: TypeAlias = DDPMScheduler | FlowMatchEulerDiscreteScheduler
-"""The noise that a denoiser was trained on."""
+from tombola.checkpoints.noise_schedules import Schedule
 
 
 def add_noise(schedule: Schedule, images: Tensor, noise: Tensor, steps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What a denoiser is shown, what it should say, and the times that it is told.
+    """Add noise to images: the denoiser's input, its target, and the times that it is told.
 
     In flow matching (Lipman et al. 2023) the way from image to noise is straight, and what is predicted is its
     direction, noise minus image (Esser et al. 2024, section 2).

@@ -1,4 +1,4 @@
-"""The space of a pre-trained vision network: what it says of images that its own image processor has prepared."""
+"""Feature space of a pre-trained vision network, on images that its own image processor has prepared."""
 
 import contextlib
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ _MEASURED = 1024
 """Training images that set origin and unit, at most."""
 _CLIP = "clip_vision_model"
 _PROJECTION, _POOLER = "visual_projection.", "pooler."
-"""Where those layers begin, which a checkpoint may lack: the network's outputs without them are features too."""
+"""Prefix of the layers that a checkpoint may lack: the network's outputs without them are features too."""
 _CLASS_TOKENS = ("cls_token", "class_embedding")
-"""What networks call the embedding of their class token, which is the first of a sequence."""
+"""Names of the embedding of the class token, which is the first of a sequence."""
 _INSTEAD = "give the folder or hub id of a vision model of transformers, such as CLIP, DINOv2, SigLIP or ViT"
 
 
 class PretrainedNetwork:
-    """What a vision network of transformers makes of an image, without a text tower, in fp32.
+    """Features of images by a vision network of transformers, without a text tower, in fp32.
 
     Of CLIP the projected image embedding (as in CLIP-FID, Kynkäänniemi et al. 2023, and CMMD, Jayasumana et al. 2024;
     not normalised to length 1, as in the former), of others the pooled output, or the class token where there is none.
@@ -88,13 +88,13 @@ class PretrainedNetwork:
         return torch.cat([self._features(self.pixels(part))[1] for part in images.split(_AT_ONCE)])
 
     def pixels(self, images: Tensor) -> Tensor:
-        """What the network is shown, fp32 [batch, 3, height, width]."""
+        """Pixels in the network's size and normalisation, fp32 [batch, 3, height, width]."""
         levels = ((images.float().cpu().nan_to_num().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         shown = [Image.fromarray(one.numpy()) for one in levels.expand(-1, 3, -1, -1).movedim(1, -1).contiguous()]
         return cast(Tensor, self._processor(images=shown, return_tensors="pt")["pixel_values"])
 
     def _features(self, pixels: Tensor) -> tuple[str, Tensor]:
-        """What the features are, for people, and those of prepared images, fp32 [batch, features]."""
+        """Name of the features for people, and those of prepared images, fp32 [batch, features]."""
         with torch.no_grad(), torch.autocast(self._device.type, enabled=False):
             found = self.network(pixel_values=pixels.to(self._device, torch.float32))
         projected, pooled = (getattr(found, name, None) for name in ("image_embeds", "pooler_output"))

@@ -11,7 +11,11 @@ from diffusers import DDPMScheduler
 from torch import Tensor, nn
 from typing_extensions import override
 
+from tombola.architectures.denoisers import DenoiserPreset, predict
 from tombola.checkpoints import denoisers
+from tombola.checkpoints.checkpoint import load_subnetwork
+from tombola.checkpoints.folder_marks import MARK
+from tombola.checkpoints.noise_schedules import Schedule
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.images.class_balance import class_balance
 from tombola.metrics.images.fid import FID
@@ -19,12 +23,15 @@ from tombola.metrics.images.kid import KID
 from tombola.metrics.images.precision_recall import PRECISION, RECALL
 from tombola.metrics.scores import Metric
 from tombola.metrics.statistics import mean_std
+from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Batch, Output, Predictions, State, Task
 from tombola.tasks.images.conditioning import LatentConditioning
+from tombola.tasks.images.denoiser_fit import check
 from tombola.tasks.images.features import Classifier, FeatureSpace
 from tombola.tasks.images.image_grid import contact_sheet
-from tombola.tasks.images.noise import Schedule, add_noise
+from tombola.tasks.images.noise import add_noise
 from tombola.tasks.images.sampler import Sampler, seeded_noise
+from tombola.tickets.ticket import Ticket
 
 _FEWEST = 8
 """Images of a split, at least: of fewer there is nothing to compare."""
@@ -47,7 +54,7 @@ class Images:
     labels: Tensor | None = None
 
     def select(self, indices: Tensor) -> "Images":
-        """Those at `indices`, int64, in that order."""
+        """Images at `indices`, int64, in that order."""
         return Images(self.pixels[indices], None if self.labels is None else self.labels[indices])
 
     def __len__(self) -> int:
@@ -103,7 +110,7 @@ class ImageTask(Task):
         train_rows: int | None = None,
         dev_rows: int | None = None,
         search_rows: int | None = None,
-        presets: Mapping[str, denoisers.Preset] | None = None,
+        presets: Mapping[str, DenoiserPreset] | None = None,
         name: str = "images",
         title: str = "Images",
     ) -> None:
@@ -166,13 +173,30 @@ class ImageTask(Task):
                 model = denoisers.load(source, weights=state != "init")
         return self.checked(model)
 
+    @override
+    def load_subnetwork(self, source: str, ticket: Ticket | None = None) -> Subnetwork:
+        """Load a subnetwork as in `Task`, or one that was shrunk already.
+
+        Raises:
+            TombolaError: as there, or a ticket for one that has its own.
+        """
+        folder = Path(source).expanduser()
+        if not (folder / MARK).is_file():
+            return super().load_subnetwork(source, ticket)
+        if ticket is not None:
+            raise TombolaError(f"{folder} was shrunk under a ticket of its own; leave --ticket out")
+        found = load_subnetwork(folder)
+        # As denoisers are loaded, whatever they were written in.
+        self.checked(found.model).float()
+        return found
+
     def checked(self, model: nn.Module) -> nn.Module:
         """The model, if it is a denoiser of such images.
 
         Raises:
             TombolaError: it is not.
         """
-        return denoisers.check(model, self.seen[0], self.seen[1:], self._schedule)
+        return check(model, self.seen[0], self.seen[1:], self._schedule)
 
     @override
     def save(self, model: nn.Module, folder: Path) -> None:
@@ -209,7 +233,7 @@ class ImageTask(Task):
         return replace(metric, chance=lambda real: metric.score(self._pixels(len(real)), real))
 
     def floor(self, split: str = "dev", draws: int = 10) -> Mapping[str, tuple[float, float]]:
-        """What real images reach: metric → mean and standard deviation over draws of as many training images.
+        """Scores that real images reach: metric → mean and standard deviation over draws of as many training images.
 
         No generator is judged below it; a distance of 0 is not to be had from so few images. Where there are fewer
         training than held-out images, as many of the latter are compared.
@@ -226,7 +250,7 @@ class ImageTask(Task):
 
     @functools.cached_property
     def _floor(self) -> Mapping[str, tuple[float, float]]:
-        """That of the split that judges: a study asks for it whenever it describes itself."""
+        """Floor of the split that judges, cached: a study asks for it whenever it describes itself."""
         return self.floor()
 
     def draw(self, model: nn.Module, split: str = "dev", count: int = 16) -> Tensor:
@@ -242,7 +266,7 @@ class ImageTask(Task):
             model.train(training)
 
     @override
-    def picture(self, model: nn.Module | None) -> bytes | None:
+    def image_grid(self, model: nn.Module | None) -> bytes | None:
         count = min(_SHOWN, self.size("dev"))
         images = self.images("dev").pixels[:count] if model is None else self.draw(model, "dev", count)
         # Sheets are of grey or coloured images.
@@ -250,7 +274,7 @@ class ImageTask(Task):
 
     @override
     def batches(self, split: str, batch_size: int, *, shuffle: int | None = None) -> Iterator[Batch]:
-        """As in `Task`. In `train`, `shuffle` is the seed of noise and timesteps too.
+        """Batches as in `Task`. In `train`, `shuffle` is the seed of noise and timesteps too.
 
         Inputs: `images` (or their latents) [batch, channels, height, width], `noise` [batch, levels, channels, height,
         width], `timesteps` int64 [batch, levels] (one level in `train`) and, but in `train`, `initial_noise`, which the
@@ -280,7 +304,7 @@ class ImageTask(Task):
         # One level after the other: a gate belongs to an example, so every pass must have the batch's examples.
         for level in range(noise.shape[1]):
             noisy, goal, times = add_noise(self._schedule, images, noise[:, level], timesteps[:, level])
-            predicted = denoisers.predict(model, noisy, times, **condition).float()
+            predicted = predict(model, noisy, times, **condition).float()
             losses.append((predicted - goal).square().flatten(1).mean(1))
         if "initial_noise" not in batch.inputs:
             return Output(torch.stack(losses).mean(0), images.new_empty(len(images), 0))
@@ -289,13 +313,11 @@ class ImageTask(Task):
 
     def _sample(self, model: nn.Module, initial_noise: Tensor) -> Tensor:
         condition = self._conditioning.condition(len(initial_noise), initial_noise.device)
-        drawn = self.sampler.draw(
-            lambda noisy, timesteps: denoisers.predict(model, noisy, timesteps, **condition), initial_noise
-        )
+        drawn = self.sampler.draw(lambda noisy, timesteps: predict(model, noisy, timesteps, **condition), initial_noise)
         return self._conditioning.decode(drawn)
 
     def _encoded(self, split: str) -> Tensor:
-        """What the denoiser sees of the images of a split, fp32 [n, channels, height, width]."""
+        """Latents (or pixels) of the images of a split, fp32 [n, channels, height, width]."""
         if split not in self._latents:
             self._latents[split] = self._conditioning.encode(self.images(split).pixels, self._device)
         return self._latents[split]

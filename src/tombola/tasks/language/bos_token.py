@@ -1,4 +1,4 @@
-"""What a text begins with: the token that a model saw before every document of its pre-training.
+"""BOS token: the one that a model saw before every document of its pre-training.
 
 It is worth points. SmolLM2 judges 77 % of BLiMP's pairs well after `<|endoftext|>`, 73 % after nothing and 71 % after
 what its tokenizer, made for chatting, calls the beginning. Since tokenizers do not know, the model is asked: the BOS
@@ -28,7 +28,7 @@ TEXTS, TOKENS = 64, 24
 """Texts that are asked of, and tokens of each: it is felt most just after it."""
 NONE = "none"
 BOS_TOKEN_FILE = "bos_token.json"
-"""Lies beside a saved model, so that whoever loads it reads as before."""
+"""File beside a saved model that tells its BOS token, so that whoever loads it reads as before."""
 _KNOWN = ("<|endoftext|>", "<|begin_of_text|>", "<bos>", "<s>", "</s>")
 
 
@@ -95,7 +95,7 @@ def named(tokenizer: PreTrainedTokenizerBase, name: str) -> BosToken:
 
 
 def conventional(tokenizer: PreTrainedTokenizerBase) -> BosToken:
-    """What the tokenizer begins with: its beginning or else its end token; for a model that knows nothing yet."""
+    """Conventional BOS token: the tokenizer's beginning or else its end token; for a model that knows nothing yet."""
     text = tokenizer.bos_token or tokenizer.eos_token
     token = None if text is None else tokenizer.get_vocab().get(text)
     return BosToken(token, NONE if token is None else str(text), "the tokenizer's", {})

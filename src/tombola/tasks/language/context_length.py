@@ -1,4 +1,4 @@
-"""How many tokens a model can read at once."""
+"""Context length: how many tokens a model can read at once."""
 
 
 def positions_of(config: object) -> int | None:

@@ -1,4 +1,4 @@
-"""From text to tokens: examples into items, texts into windows and blocks.
+"""Tokenisation: examples into items, texts into windows and blocks.
 
 Context and continuation are tokenised together, as the model would meet them, and compared with the context alone token
 by token: so no boundary of a token changes, and a token that straddles the border belongs to the continuation.
@@ -17,7 +17,7 @@ from tombola.tasks.language.prefix_tree import Tokens, shared_prefix_length
 
 
 class Encoder:
-    """Tokenises for one model.
+    """Tokenisation for one model.
 
     Args:
         tokenizer: of the model.

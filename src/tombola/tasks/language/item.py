@@ -1,4 +1,4 @@
-"""One item as a model sees it: token sequences, and the rule by which their log-probabilities become a verdict."""
+"""Item as a model sees it: token sequences, and the rule by which their log-probabilities become a verdict."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +14,7 @@ RULES: tuple[Rule, ...] = ("choice", "exact", "text")
 
 @dataclass(frozen=True)
 class Item:
-    """One example of an ability, in tokens.
+    """Example of an ability, in tokens.
 
     Attributes:
         rule: how it is judged.

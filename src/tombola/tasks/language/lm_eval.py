@@ -21,7 +21,7 @@ from tombola.tasks.language.log_likelihood import causal
 
 @dataclass(frozen=True)
 class HarnessScore:
-    """One metric of one of its tasks.
+    """Score of one metric of one of lm-evaluation-harness's tasks.
 
     Attributes:
         task: its name there.
@@ -138,7 +138,7 @@ def _manager(folder: Path | None, alone: bool) -> Any:
 
 
 def knows(name: str, folder: Path | None = None) -> bool:
-    """Whether the harness has a task, group or tag of that name.
+    """True if the harness has a task, group or tag of that name.
 
     Raises:
         TombolaError: as `manager`.
@@ -147,7 +147,7 @@ def knows(name: str, folder: Path | None = None) -> bool:
 
 
 def explained(error: Exception, doing: str) -> TombolaError:
-    """One line for whatever the harness raised: what went wrong, told from what it is, and what to do."""
+    """Error of one line for whatever the harness raised: what went wrong, told from what it is, and what to do."""
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     what = f"lm-evaluation-harness cannot {doing} ({reason})"
     chain = list(_chain(error))

@@ -1,4 +1,4 @@
-"""From text to tokens as lm-evaluation-harness does it, so that its tasks have its numbers here.
+"""Tokenisation as lm-evaluation-harness does it, so that its tasks have its numbers here.
 
 It differs from our own way in four things. What the tokenizer adds of itself before a text stays. The BOS token is
 the tokenizer's, and is only put where nothing comes before a choice. The border between context and choice is counted

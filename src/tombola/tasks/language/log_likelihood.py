@@ -25,7 +25,7 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Reading:
-    """How a model is read.
+    """Way in which a model reads items.
 
     Attributes:
         trees: rows are trees, with a mask and positions of their own; otherwise every sequence is a plain row.
@@ -40,7 +40,7 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class EdgeScores:
-    """What a model says of each edge.
+    """Scores of each edge by a model.
 
     Attributes:
         log_probabilities: [edges], with their graph; fp32, or fp64 of a model in fp64.

@@ -1,4 +1,4 @@
-"""Items into tensors: rows that are trees of one or several items; or, of a model that reads none, single sequences."""
+"""Packing of items into tensors: rows are trees of one or several items or, for some models, single sequences."""
 
 from collections.abc import Sequence
 

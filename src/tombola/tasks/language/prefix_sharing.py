@@ -20,7 +20,7 @@ LONGEST = 1024
 
 @dataclass(frozen=True, eq=False)
 class PackedRow:
-    """One row.
+    """Row of one or several items.
 
     Attributes:
         items: their numbers, in the order in which `tree` has their sequences.
@@ -37,7 +37,7 @@ def separate_rows(items: Sequence[Item]) -> list[PackedRow]:
 
 
 def renumbered(packed_rows: Sequence[PackedRow]) -> list[PackedRow]:
-    """The same rows, by the places of their items in a batch that has them one after another."""
+    """Rows with their items renumbered to their places in a batch that has them one after another."""
     found, begin = [], 0
     for packed_row in packed_rows:
         end = begin + len(packed_row.items)

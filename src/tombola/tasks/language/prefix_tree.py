@@ -1,4 +1,4 @@
-"""Token sequences, of one item or several, as a tree: what they share is there once, so that it is computed once.
+"""Prefix tree of token sequences, of one item or several: what they share is there once, so that it is computed once.
 
 A sentence pair, a question with its choices, a prompt with its labels and the same prompt without its text: all are
 sequences that begin alike and part somewhere. The tree has one node for every distinct beginning. Laid out in depth-
@@ -43,7 +43,7 @@ class PrefixTree:
 
     @property
     def is_path(self) -> bool:
-        """Whether nothing parts, so that plain causal attention is right."""
+        """True if nothing branches, so that plain causal attention is right."""
         return bool((self.ends == len(self)).all())
 
 
@@ -99,7 +99,7 @@ def build_prefix_tree(sequences: Sequence[Tokens], given: Sequence[int]) -> Pref
 
 
 def shared_prefix_length(sequences: Sequence[Tokens]) -> int:
-    """How many first tokens all sequences share."""
+    """Number of first tokens that all sequences share."""
     shortest, longest = min(sequences), max(sequences)
     # What the first and the last in order share, those between them share too.
     return next((i for i, (a, b) in enumerate(zip(shortest, longest, strict=False)) if a != b), len(shortest))

@@ -1,4 +1,4 @@
-"""What must not be lost: a threshold on the mean over abilities, or on one of them, as `grammar>=0.9`."""
+"""Retention threshold: on the mean over abilities, or on one of them, as `grammar>=0.9`."""
 
 import re
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ def retained_share(threshold: float, retain: str | None) -> float:
 
 @dataclass(frozen=True)
 class RetentionThreshold:
-    """A threshold.
+    """Threshold on retained abilities.
 
     Attributes:
         ability: whose; None for the mean over all that count.

@@ -20,6 +20,7 @@ from transformers import (
 from typing_extensions import override
 
 from tombola.checkpoints import loading
+from tombola.checkpoints.loading import tokenizer_of
 from tombola.foundations.atomic_files import write_json
 from tombola.foundations.errors import TombolaError
 from tombola.pruning import calibration
@@ -48,7 +49,6 @@ from tombola.tasks.language.text_generation import (
 )
 from tombola.tasks.language.truncation import bounded
 from tombola.tasks.language.unigram_baseline import guess_bits
-from tombola.tasks.text.task import tokenizer_of
 
 AUTO = "auto"
 LONGEST = 2048
@@ -62,7 +62,7 @@ _TOKENS_OF_A_ROW = 64
 
 @dataclass(frozen=True)
 class Blocks:
-    """So many blocks of so many tokens."""
+    """Blocks of so many tokens each."""
 
     count: int
     length: int
@@ -75,7 +75,7 @@ class Blocks:
 
 
 class LanguageTask(Task):
-    """What a causal language model understands, and the text that it is calibrated and trained on.
+    """Task of a causal language model: abilities to measure, and text to calibrate and train on.
 
     Splits: `dev` holds the examples of all abilities that judge, `search` those that are held out to search on, if any
     are, `train` blocks of text for recovery, `importance` shorter blocks of the same text, by whose loss the
@@ -105,7 +105,7 @@ class LanguageTask(Task):
         trust_remote_code: let `load` run code that comes with a model.
 
     Attributes:
-        learned: names of the abilities that the full model has, as `judging` found; None before that.
+        learned: names of the abilities that the full model has, as `with_full_model` found; None before that.
         counted: names of those that the score is the mean of.
         examples: split → its abilities.
         readings: how sequences share rows, for each class of model that was settled and its attention.
@@ -230,7 +230,7 @@ class LanguageTask(Task):
         )
 
     def scored_on(self, names: Sequence[str]) -> Self:
-        """The same task, whose score is the mean of these abilities alone: those that the full model has."""
+        """Task with the mean of these abilities alone as its score: those that the full model has."""
         other = copy.copy(self)
         # What is encoded later is each one's own; what depends on the model is found out by either for itself.
         other._items, other.readings, other._numbers = dict(self._items), dict(self.readings), dict(self._numbers)
@@ -358,7 +358,7 @@ class LanguageTask(Task):
             write_json(folder / BOS_TOKEN_FILE, self.bos_token.facts())
 
     def find_bos_token(self) -> BosToken:
-        """What every text begins with, found out now if it is not known: by the weights of the task's `source`.
+        """BOS token before every text, found out now if it is not known: by the weights of the task's `source`.
 
         Raises:
             TombolaError: the task has no source, or its model cannot be loaded.
@@ -387,9 +387,9 @@ class LanguageTask(Task):
         return {} if self.bos_token is None else {"bos_token": self.bos_token.facts()}
 
     @override
-    def load_shared_state(self, known: Mapping[str, Any]) -> None:
-        if "bos_token" in known:
-            self.fix_bos_token(BosToken.of(self.tokenizer, known["bos_token"], "the parent's BOS token"))
+    def load_shared_state(self, state: Mapping[str, Any]) -> None:
+        if "bos_token" in state:
+            self.fix_bos_token(BosToken.of(self.tokenizer, state["bos_token"], "the parent's BOS token"))
 
     def _find_bos_token(self, source: str, state: State, model: nn.Module) -> None:
         """The BOS token that does not depend on which model is loaded first."""
@@ -416,7 +416,7 @@ class LanguageTask(Task):
 
     @override
     def baseline(self, split: str) -> Predictions:
-        """What scores nothing: every example as good as chance is on its ability."""
+        """Predictions of the baseline: every example as good as chance is on its ability."""
         size = self.size(split)
         if split not in self.examples:
             return np.full(size, BITS)
@@ -441,8 +441,8 @@ class LanguageTask(Task):
             yield Batch(indices, pack(chosen, trees=trees), torch.tensor([item.gold for item in chosen]))
 
     @override
-    def packed(self, split: str, batch_size: int) -> Iterator[Batch]:
-        """As `batches`, with items that begin alike in one row where every model that was settled reads trees."""
+    def packed_batches(self, split: str, batch_size: int) -> Iterator[Batch]:
+        """Batches with items that begin alike in one row, where every settled model reads prefix trees."""
         if not self._trees:
             return self.batches(split, batch_size)
         items = self.items(split)
@@ -494,7 +494,7 @@ class LanguageTask(Task):
 
     @property
     def _trees(self) -> bool:
-        """Whether batches are of trees: only where every model that was settled reads them rightly."""
+        """True if batches are of trees: only where every model that was settled reads them rightly."""
         return bool(self.readings) and all(reading.trees for reading in self.readings.values())
 
     def items(self, split: str) -> list[Item]:
@@ -525,7 +525,7 @@ class LanguageTask(Task):
     def calibration_text(
         self, samples: int = calibration.SAMPLES, sequence_length: int = calibration.SEQUENCE_LENGTH, seed: int = 0
     ) -> list[Tensor]:
-        """What a model reads while the sizes of its activations are taken: stretches of the training text, drawn.
+        """Calibration text, read while the sizes of activations are taken: stretches of the training text, drawn.
 
         Args:
             samples: number of stretches.
@@ -540,7 +540,7 @@ class LanguageTask(Task):
 
 
 class _Shape(NamedTuple):
-    """What a row, or the rows of an item, are in a batch."""
+    """Shape of a row, or of the rows of an item, in a batch."""
 
     parts: bool
     rows: int
@@ -619,7 +619,7 @@ def graded(totals: Tensor, exact: Tensor, inputs: Mapping[str, Tensor], gold: Te
 
 
 def _key(model: nn.Module) -> tuple[str, str]:
-    """What decides how a model is read: its type and its kind of attention."""
+    """Key of how a model is read: its type and its kind of attention."""
     config = getattr(model, "config", None)
     return str(getattr(config, "model_type", type(model).__name__)), str(getattr(config, "_attn_implementation", ""))
 

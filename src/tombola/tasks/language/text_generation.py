@@ -1,4 +1,4 @@
-"""Creative writing: does a pruned model still write, or does it babble?
+"""Text generation: continuations of fixed prompts, measured in numbers.
 
 Continuations of fixed prompts are sampled with a fixed seed, and measured in four ways. Variety: the share of
 different n-grams among all (distinct-n, Li et al. 2016). Repetition: the share of 4-grams of a text that were in it
@@ -60,7 +60,7 @@ class NotFiniteError(TombolaError):
 
 @dataclass(frozen=True)
 class GenerationSettings:
-    """How continuations are sampled.
+    """Settings of text generation: how continuations are sampled.
 
     Attributes:
         seed: of all of them together.
@@ -85,7 +85,7 @@ class GenerationSettings:
 
 @dataclass(frozen=True)
 class GeneratedTexts(JsonRecord):
-    """What a model wrote, and how it looks in numbers.
+    """Texts that a model generated, and how they look in numbers.
 
     Attributes:
         texts: the continuations, prompt by prompt.
@@ -105,7 +105,7 @@ class GeneratedTexts(JsonRecord):
 
 
 NOTHING = GeneratedTexts((), (0.0, 0.0, 0.0), 0.0, 0.0, 0.0, None)
-"""What a model writes that gives no probabilities to draw from."""
+"""Result of a model that gives no probabilities to draw from."""
 
 
 def generate_texts(

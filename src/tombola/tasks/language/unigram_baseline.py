@@ -1,4 +1,4 @@
-"""What text costs one who knows how frequent each token is, and nothing else: chance of language modelling."""
+"""Unigram baseline of language modelling: the cost of text for one who knows token frequencies and nothing else."""
 
 import math
 from collections import Counter

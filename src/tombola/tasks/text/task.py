@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     DataCollatorWithPadding,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -42,6 +41,7 @@ class TextTask(Task):
         search_rows: hold so many training rows out as the split `search`; None to search on `dev`.
         name: short name for folders and rows; by default the corpus's.
         title: name for people; by default the corpus's.
+        benchmark: `glue`, where published figures of this task stand under its title.
         attention: the implementation that `load` asks for. Eager attention is the fastest on a CPU at the length of
             sentences, where the fused kernel's backward pass takes twice as long; on a GPU `sdpa` wins.
         trust_remote_code: let `load` run code that comes with a model.
@@ -63,6 +63,7 @@ class TextTask(Task):
         search_rows: int | None = None,
         name: str | None = None,
         title: str | None = None,
+        benchmark: str | None = None,
         attention: str = "eager",
         trust_remote_code: bool = False,
     ) -> None:
@@ -75,6 +76,7 @@ class TextTask(Task):
             extra if split == "dev" else f"{extra}_{split.removeprefix('dev_')}": (split, metric(extra))
             for extra, split in (more or {}).items()
         }
+        self._benchmark = benchmark
         self.corpus = corpus
         self.tokenizer = tokenizer
         self.max_length = min(max_length, tokenizer.model_max_length)
@@ -144,6 +146,7 @@ class TextTask(Task):
             "classes": None if self.corpus.classes is None else list(self.corpus.classes),
             "rows": {split: len(texts) for split, texts in self.corpus.splits.items()},
             "available": self.available,
+            "glue": self.title if self._benchmark == "glue" else None,
         }
 
     @override
@@ -280,7 +283,7 @@ class TextTask(Task):
         return self._encoded[split]
 
     def _class_order(self, model: nn.Module) -> list[int] | None:
-        """Where the model has this task's classes, if its own order is another one.
+        """Places of this task's classes in the model's order, if that is another one.
 
         Raises:
             TombolaError: the model lacks a class.
@@ -303,19 +306,6 @@ class TextTask(Task):
             )
         order = [places[name.casefold()] for name in classes]
         return None if order == list(range(wanted)) else order
-
-
-def tokenizer_of(source: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model: asset, local folder or hub id.
-
-    Raises:
-        TombolaError: it cannot be found.
-    """
-    path = loading.locate(source)
-    with loading.quiet(), loading.loading(source):
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
-    assert isinstance(tokenizer, PreTrainedTokenizerBase)
-    return tokenizer
 
 
 def _sampled(corpus: Corpus, train_rows: int | None, dev_rows: int | None, search_rows: int | None) -> Corpus:

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from builders.language_models import POSITIONS, TEXTS, llama, sentence, tokenizer
 from tombola.foundations.errors import TombolaError
-from tombola.pruning.evaluation import evaluate
+from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.subnetworks.subnetwork import whole
 from tombola.tasks.language.abilities import lm_eval_task
 from tombola.tasks.language.abilities.ability import Ability
@@ -169,7 +169,7 @@ def theirs(model: Any, words: Any, folder: Path, name: str) -> dict[str, Any]:
 def ours(model: Any, words: Any, abilities: tuple[Ability, ...]) -> list[float]:
     made = LanguageTask(abilities, TEXTS, words, positions=POSITIONS, bos_token="none")
     made.settle(model)
-    found = evaluate(whole(model), made, batch_size=8)
+    found = evaluate(whole(model), made, EvaluationOptions(batch_size=8))
     return [one.raw for one in measure(made.abilities, found.predictions, made.references("dev"), resamples=20)]
 
 

@@ -16,7 +16,7 @@ BITS = 8.0
 
 @dataclass(frozen=True)
 class Example:
-    """One example.
+    """Example of an ability, as text.
 
     Attributes:
         choices: continuations, joined to the context as they are: with their leading space, where there is one. Of a
@@ -43,7 +43,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Ability:
-    """One ability: a curve of the retention profile.
+    """Ability to measure: a curve of the retention profile.
 
     Attributes:
         name: for columns, flags and `--retain`.
@@ -79,12 +79,12 @@ class Ability:
 
     @property
     def measure(self) -> str:
-        """What its raw score is called."""
+        """Name of its raw score."""
         return "bits per byte" if self.rule == "text" else "accuracy"
 
     @property
     def chance(self) -> float:
-        """What one reaches who never looks at the context: one in so many choices, on average over the examples; where
+        """Score of one who never looks at the context: one in so many choices, on average over the examples; where
         all have the same choices, always the most common answer; bits per byte for a text, see `guess`.
         """
         if self.rule == "text":
@@ -99,13 +99,13 @@ class Ability:
         return float(np.mean([1 / len(example.choices) for example in self.examples]))
 
     def sample(self, rows: int | None, seed: int = 0) -> Self:
-        """So many of its examples, drawn with a seed from its groups in turn; all for None, or if it has no more."""
+        """Sample of its examples, drawn with a seed from its groups in turn; all for None, or if it has no more."""
         if rows is None or rows >= len(self.examples):
             return self
         return replace(self, examples=tuple(self.examples[index] for index in balanced(self._groups(), rows, seed)))
 
     def parted(self, share: float, seed: int = 0) -> tuple[Self, Self]:
-        """The ability twice: with the examples that judge, and with the share of them that is held out to search on.
+        """Split it in two: with the examples that judge, and with the share of them that is held out to search on.
 
         Every group gives the same share, so that chance is the same on both.
 
@@ -133,7 +133,7 @@ class Ability:
 
 
 def balanced(groups: Sequence[str], rows: int, seed: int) -> list[int]:
-    """So many indices, in order: one of each group after the other, drawn at random within each."""
+    """Indices of a balanced sample, in order: one of each group after the other, drawn at random within each."""
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(groups))
     turns: dict[str, int] = {}

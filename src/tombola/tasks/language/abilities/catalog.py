@@ -1,4 +1,4 @@
-"""From names, as on the command line, to abilities: `grammar`, `reasoning=piqa.jsonl`, `hellaswag` of lm-eval."""
+"""Abilities by their names on the command line: `grammar`, `reasoning=piqa.jsonl`, `hellaswag` of lm-eval."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,7 +31,7 @@ DEFAULT = ("grammar", "language-modelling", "knowledge", "sentiment")
 
 @dataclass(frozen=True)
 class Kind:
-    """What an ability of the table is made from.
+    """Kind of ability: what it is made from.
 
     Attributes:
         what: one line for people.

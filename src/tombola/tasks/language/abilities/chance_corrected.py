@@ -20,7 +20,7 @@ _WEIGHT = 2.0**24
 
 @dataclass(frozen=True)
 class Scale:
-    """How the raw score of an ability becomes its share of what can be reached.
+    """Scale from the raw score of an ability to its share of what can be reached.
 
     Attributes:
         text: whether examples are texts, measured in bits per byte.
@@ -32,7 +32,7 @@ class Scale:
 
     @classmethod
     def of(cls, ability: Ability) -> "Scale":
-        """That of an ability."""
+        """Scale of an ability."""
         return cls(ability.rule == "text", ability.chance)
 
     def corrected(self, raw: Array) -> Array:
@@ -61,7 +61,7 @@ def raw_score(predictions: Array, references: Array, number: int, scale: Scale) 
 
 
 def sizes_of(references: Array) -> Array:
-    """What each example weighs: the bytes of a text, otherwise 1."""
+    """Weight of each example: the bytes of a text, otherwise 1."""
     sizes = (references - np.floor(references)) * _WEIGHT
     return np.where(sizes > 0, sizes, 1.0)
 

@@ -1,4 +1,4 @@
-"""Inference: does a sentence follow from another (RTE, WNLI), is it a sentence at all (CoLA)? Zero-shot.
+"""Inference, zero-shot: whether a sentence follows from another (RTE, WNLI) or is acceptable (CoLA).
 
 Prompts are those of lm-evaluation-harness; labels are calibrated as in `sentiment`.
 """
@@ -18,7 +18,7 @@ from tombola.tasks.language.abilities.sentiment import FREE
 
 @dataclass(frozen=True)
 class _Prompt:
-    """How a task is asked: its columns, and its label → which choice is right."""
+    """Prompt of a task: its columns, and its label → which choice is right."""
 
     columns: tuple[str, ...]
     prompt: str

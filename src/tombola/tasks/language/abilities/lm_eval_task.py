@@ -28,7 +28,7 @@ _RULES: Mapping[str, Rule] = {"multiple_choice": "choice", "loglikelihood": "exa
 PREFERRED = ("acc_norm", "acc", "bits_per_byte")
 """Metrics, the first that a task has is its ability's: for HellaSwag, PIQA, ARC and OpenBookQA the one by length."""
 _SEED = 1234
-"""Of few-shot samples and of numpy and torch; `lm_eval`'s own."""
+"""Seed of few-shot samples and of numpy and torch; `lm_eval`'s own."""
 
 
 _DRAWS = 3
@@ -82,7 +82,7 @@ def load(name: str, folder: Path | None = None) -> list[Ability]:
 
 
 def _named(leaf: Any, task: str, name: str) -> str:
-    """What the ability of one of several tasks of a tag is called."""
+    """Name of the ability of one of several tasks of a tag."""
     return name if leaf.task_name == task else name.replace(task, leaf.task_name, 1)
 
 
@@ -107,7 +107,7 @@ def _of_group(group: Any, metric: str) -> str | None:
 
 
 def _weighs_equally(group: Any) -> bool:
-    """Whether the score of a group is the mean of its tasks' scores, however many documents each has."""
+    """True if the score of a group is the mean of its tasks' scores, however many documents each has."""
     return not all(one.weight_by_size for one in group.aggregate_metric_list or ())
 
 
@@ -205,7 +205,7 @@ def _judged(task: Any, metric: str, rule: Rule, requests: Sequence[Any]) -> _Jud
 
 @contextlib.contextmanager
 def _its_seeds() -> Iterator[None]:
-    """As `lm_eval` seeds what its tasks may draw; everything as it was afterwards."""
+    """Seed what tasks may draw as `lm_eval` does; everything as it was afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng([]):
         try:

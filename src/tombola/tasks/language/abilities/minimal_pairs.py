@@ -254,7 +254,7 @@ PARADIGMS: Mapping[str, tuple[str, Callable[[Draw, bool], Pair]]] = MappingProxy
 
 
 def pairs(paradigm: str, count: int, seed: int = 0) -> list[Pair]:
-    """So many different pairs of a paradigm, its two sides in turn; the first stay the same when more are asked for.
+    """Pairs of a paradigm, all different, its two sides in turn; the first stay the same when more are asked for.
 
     Raises:
         ValueError: it cannot make so many.

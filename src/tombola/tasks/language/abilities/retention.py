@@ -1,4 +1,4 @@
-"""What is left of each ability after pruning: its share of the full model's, above chance, with intervals."""
+"""Retention of each ability after pruning: its share of the full model's, above chance, with intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from tombola.tasks.language.abilities.ability import Ability
 from tombola.tasks.language.abilities.chance_corrected import Scale, answered, raw_score, sizes_of, understanding
 
 SIGNIFICANCE = 0.025
-"""Of the one-sided test that the full model has an ability at all: that of a 95 % interval which ends above chance, so
+"""Level of the test that the full model has an ability: that of a 95 % interval which ends above chance, so
 that what is kept of an ability that is there can be bounded."""
 
 Values = NDArray[np.float64]
@@ -23,7 +23,7 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Measured:
-    """One ability of one model.
+    """Score of one ability of one model.
 
     Attributes:
         ability: its name.
@@ -48,7 +48,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Retained:
-    """How much of one ability a pruned model has kept.
+    """Retention of one ability in a pruned model.
 
     Attributes:
         full, pruned: the ability of each.
@@ -84,7 +84,7 @@ def retention(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> tuple[Retained, ...]:
-    """What the pruned model has kept of each ability, from the predictions [n] of both on one split.
+    """Retention of each ability in a pruned model, from the predictions [n] of both on one split.
 
     Args:
         abilities: those of the split.

@@ -1,4 +1,4 @@
-"""Sentiment: is a review sentence positive or negative? By the probability of the label after a prompt.
+"""Sentiment of a review sentence, by the probability of the label after a prompt.
 
 A prompt has a liking of its own for one label. Contextual calibration (Zhao et al. 2021, Calibrate Before Use) measures
 it on content-free inputs and divides it out; without it, small models give nearly everything the same label.

@@ -49,7 +49,7 @@ def plots() -> Text:
 
 
 def hold_out(texts: list[str], count: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """So many texts to judge, and the others, both in their order: the same ones on every machine."""
+    """Split texts into so many that judge, and the others, both in their order: the same ones on every machine."""
     # Ranking by a hash is a shuffle that no library version can change.
     held = set(sorted(texts, key=lambda text: hashlib.sha256(text.encode()).digest())[:count])
     return tuple(text for text in texts if text in held), tuple(text for text in texts if text not in held)

@@ -12,7 +12,7 @@ CONFIGURATIONS = {
     "wikitext-2": "wikitext-2-raw-v1",
     "wikitext-103": "wikitext-103-raw-v1",
 }
-"""What it goes by here, and on the hub."""
+"""Names of the data set here → on the hub."""
 # The title of an article is a line of its own between single equals signs; those of sections have more of them.
 _TITLE = re.compile(r" ?= [^=].*[^=] = ?\n?")
 

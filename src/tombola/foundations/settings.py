@@ -1,0 +1,186 @@
+"""Settings as frozen dataclasses that pydantic checks: a wrong value is one line that names the setting.
+
+A field is `Annotated[type, Field(description=...)]`: its description is the help of its flag, its bounds are checked
+when the value is made, and both stand in the JSON schema for editors.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar, cast, dataclass_transform, get_args
+
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
+from pydantic.fields import FieldInfo
+
+from tombola.foundations.errors import TombolaError
+
+T = TypeVar("T")
+
+
+def _number(value: object) -> object:
+    """YAML reads 2e-5 as text; a truth value is no number."""
+    if isinstance(value, bool):
+        raise ValueError("no number")
+    return value
+
+
+_CHECKED = BeforeValidator(_number)
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), _CHECKED]
+"""A finite number above 0; text such as `2e-5` will do."""
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), _CHECKED]
+"""A finite number from 0."""
+Share = Annotated[float, Field(gt=0, le=1), _CHECKED]
+"""A share above 0, at most 1."""
+ProperShare = Annotated[float, Field(gt=0, lt=1), _CHECKED]
+"""A share above 0 and below 1."""
+ShareOrNone = Annotated[float, Field(ge=0, le=1), _CHECKED]
+"""A share from 0 to 1."""
+Whole = Annotated[int, Field(strict=True, ge=0)]
+"""A whole number from 0."""
+Count = Annotated[int, Field(strict=True, ge=1)]
+"""A whole number from 1."""
+Text = Annotated[str, Field(strict=True)]
+"""A text."""
+Flag = Annotated[bool, Field(strict=True)]
+"""True or false."""
+
+
+def described(group: str) -> Callable[..., FieldInfo]:
+    """Maker of the metadata of fields whose flags stand under one heading.
+
+    Args:
+        group: the heading.
+
+    Returns:
+        A function of a field's description, which is the help of its flag, and of an example for its help text.
+    """
+
+    def field(description: str, example: str = "") -> FieldInfo:
+        examples = [example] if example else None
+        made: FieldInfo = Field(description=description, examples=examples, json_schema_extra={"group": group})
+        return made
+
+    return field
+
+
+_CONFIG = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def settings(cls: type[T]) -> type[T]:
+    """Make a class a frozen dataclass of keywords only, whose values are checked when it is made.
+
+    Raises:
+        TombolaError: by the class's constructor, for a value of the wrong type or out of bounds.
+    """
+    made = checked_dataclass(frozen=True, kw_only=True, config=_CONFIG)(cls)
+    construct: Callable[..., None] = made.__init__
+
+    def checked(self: T, **values: Any) -> None:
+        try:
+            construct(self, **values)
+        except ValidationError as error:
+            raise TombolaError(_line(made, error)) from None
+
+    made.__init__ = checked  # type: ignore[assignment]
+    return cast(type[T], made)
+
+
+@dataclass(frozen=True)
+class SettingField:
+    """Field of a settings class.
+
+    Attributes:
+        name: of the setting, of its YAML key and, with dashes, of its flag.
+        description: what it is, as a phrase.
+        group: the heading that its flag stands under.
+        kind: int, float, str or bool; of a list, that of its items.
+        listed: whether it is a list.
+        default: its default.
+        example: a value, for help texts; empty for most.
+    """
+
+    name: str
+    description: str
+    group: str
+    kind: type
+    listed: bool
+    default: Any
+    example: str
+
+
+def setting_fields(cls: type) -> list[SettingField]:
+    """Fields of a settings class that have a description, in order: those without one are no flags."""
+    found = []
+    for name, field in _fields(cls).items():
+        if field.description is None:
+            continue
+        extra = field.json_schema_extra
+        kinds = list(_kinds(field.annotation))
+        found.append(
+            SettingField(
+                name=name,
+                description=field.description,
+                group=str(extra["group"]) if isinstance(extra, dict) else "",
+                kind=next(kind for kind in (bool, float, int, str) if kind in kinds),
+                listed=tuple in kinds,
+                default=field.get_default(call_default_factory=True),
+                example=str(field.examples[0]) if field.examples else "",
+            )
+        )
+    return found
+
+
+def schema_of(cls: type) -> dict[str, Any]:
+    """JSON schema of each setting of a class: name → schema."""
+    found = TypeAdapter(cls).json_schema()["properties"]
+    return {one.name: {k: v for k, v in found[one.name].items() if k != "group"} for one in setting_fields(cls)}
+
+
+def _fields(cls: type) -> dict[str, FieldInfo]:
+    return cls.__pydantic_fields__  # type: ignore[attr-defined, no-any-return]
+
+
+def _kinds(hint: Any) -> Iterable[Any]:
+    """Plain types of a hint: `tuple[float, ...] | None` has tuple, float and NoneType."""
+    inner = get_args(hint)
+    if not inner:
+        yield hint
+        return
+    origin = getattr(hint, "__origin__", None)
+    if origin is tuple:
+        yield tuple
+    if origin is not None and all(isinstance(one, str) for one in inner):
+        # Literal["a", "b"]
+        yield str
+        return
+    for one in inner:
+        yield from _kinds(one)
+
+
+_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", tuple: "a list"}
+
+
+def _line(cls: type, error: ValidationError) -> str:
+    """The first complaint, in one line."""
+    found = error.errors()[0]
+    name, given, why = str(found["loc"][0]), found["input"], found["type"]
+    context = found.get("ctx", {})
+    field = _fields(cls).get(name)
+    if field is None:
+        return f"unknown setting {name!r}"
+    bounds = {key: getattr(one, key) for one in field.metadata for key in ("ge", "gt", "le", "lt") if hasattr(one, key)}
+    if why == "literal_error":
+        return f"{name} must be {context['expected']}, not {given!r}"
+    if why.startswith(("greater_than", "less_than")):
+        bounds |= {key: value for key, value in context.items() if key in ("ge", "gt", "le", "lt")}
+        low = f"above {bounds['gt']}" if "gt" in bounds else f"{bounds['ge']} or more" if "ge" in bounds else ""
+        high = f"below {bounds['lt']}" if "lt" in bounds else f"at most {bounds['le']}" if "le" in bounds else ""
+        return f"{name} must be {' and '.join(filter(None, (low, high)))}, not {given!r}"
+    kinds = [_WORDS[kind] for kind in dict.fromkeys(_kinds(field.annotation)) if kind in _WORDS]
+    if "a list" in kinds:
+        kinds = [f"a list, each {' or '.join(kind for kind in kinds if kind != 'a list')}"]
+    if isinstance(given, float) and not math.isfinite(given):
+        kinds = ["a finite number"]
+    return f"setting {name} must be {' or '.join(kinds)}, not {given!r}"

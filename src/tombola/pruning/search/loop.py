@@ -1,0 +1,180 @@
+"""Search for a ticket: prune until the score no longer holds, by whatever strategy."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from tombola.pruning.evaluation import STANDARD, Evaluation, EvaluationOptions, evaluate
+from tombola.pruning.search.options import SearchOptions
+from tombola.pruning.search.plan import SearchPlan, plan_search
+from tombola.pruning.search.records import Search, SearchPass
+from tombola.pruning.search.strategy import Cut, Phase, State
+from tombola.subnetworks.subnetwork import Subnetwork, shrunk
+from tombola.tasks.base import Predictions, Task
+from tombola.tickets.pruning_methods import in_words
+from tombola.tickets.ticket import Ticket, every_site
+
+Retrain = Callable[[Ticket], Subnetwork]
+"""Function that gives the ticket's part of a model, trained again."""
+
+
+def search_ticket(
+    model: nn.Module,
+    task: Task,
+    method: str = "heads+mlps",
+    *,
+    options: SearchOptions | None = None,
+    evaluation: EvaluationOptions = STANDARD,
+    full: Evaluation | None = None,
+    retrain: Retrain | None = None,
+    seed: int = 0,
+) -> Search:
+    """Find the smallest ticket whose score holds.
+
+    Sites: each iteration passes once over the split for score and importance, then removes the least important of each
+    kind; the next pass runs on the shrunk network. `weights`: each iteration removes the smallest of the remaining
+    prunable weights, whichever matrix they stand in. Other methods for weights begin every iteration with the full
+    model, as what Wanda or SparseGPT removes at one sparsity need not be part of what it removes at the next.
+
+    Args:
+        model: a fine-tuned whole model; it is not changed.
+        task: gives data, loss and metric, and calibration text for Wanda and SparseGPT.
+        method: a pruning method, see `tombola.tickets.pruning_methods.METHODS`.
+        options: threshold, steps, calibration; by default the paper's.
+        evaluation: of the passes; its split is `dev` as in the paper, or `search` for rows held out from training.
+        full: the evaluation of `model` on that split, if it is known; it serves if it has the importance of the sites.
+        retrain: gives the ticket's part of the model, trained again from rewound weights; with it the search of
+            `weights` is iterative magnitude pruning (Frankle & Carbin 2019): each cut goes by the retrained
+            magnitudes, or importances, and each score is the retrained one. Other methods for weights, which begin
+            with the full model each time, do without.
+        seed: of calibration text and of random pruning.
+
+    Raises:
+        TombolaError: unknown pruning method or architecture, or the split is empty.
+    """
+    options = options or SearchOptions()
+    plan = plan_search(model, task, method, options, seed)
+    trains = retrain is not None and (plan.method.iterative or bool(plan.full_ticket.sites))
+    run = _Run(model, task, plan, options, evaluation, retrain if trains else None)
+    state = entire = run.begin(full)
+    for phase in plan.phases:
+        state = run.descend(phase, state)
+    good = state.ticket.with_provenance(
+        ticket="good",
+        method=plan.method.name,
+        task=task.name,
+        metric=task.metric.name,
+        split=evaluation.split,
+        stage="retrained" if trains else "pruned",
+        threshold=options.threshold,
+        full_score=entire.evaluation.score,
+        score=state.evaluation.score,
+    )
+    return Search(
+        good,
+        tuple(run.passes),
+        tuple(run.predictions),
+        state.evaluation,
+        state.updated,
+        state.part if trains and state is not entire else None,
+    )
+
+
+@dataclass
+class _Run:
+    """A search under way: cut, pass, keep the cut while the score holds."""
+
+    model: nn.Module
+    task: Task
+    plan: SearchPlan
+    options: SearchOptions
+    evaluation: EvaluationOptions
+    retrain: Retrain | None
+    floor: float = 0.0
+    curve_floor: float | None = None
+    passes: list[SearchPass] = field(default_factory=list)
+    predictions: list[Predictions] = field(default_factory=list)
+
+    def begin(self, full: Evaluation | None) -> State:
+        """First state: the full model, evaluated unless it was; its score says what must hold."""
+        full_ticket, options = self.plan.full_ticket, self.options
+        part = Subnetwork(self.model, self.plan.anatomy, full_ticket, full_ticket)
+        if full is None or self.plan.groups is not None or not _serves(full, full_ticket):
+            full = self._evaluate(part)
+        self.floor = self.task.metric.floor(full.score, options.threshold)
+        if options.curve_until is not None:
+            self.curve_floor = self.task.metric.floor(full.score, options.curve_until)
+        self._log("full", Cut(full_ticket, {}), full, holds=True, seconds=full.seconds)
+        return State(full_ticket, full, part)
+
+    def descend(self, phase: Phase, state: State) -> State:
+        """Cut until the score falls, or for the curve's sake further down; the last state that held."""
+        metric, holding, holds = self.task.metric, state, True
+        while (cut := phase.strategy.next_cut(state)) is not None:
+            started = time.perf_counter()
+            part = self._subnetwork(cut)
+            evaluation = self._evaluate(part)
+            holds = holds and metric.holds(evaluation.score, self.floor)
+            self._log(phase.name, cut, evaluation, holds=holds, seconds=time.perf_counter() - started)
+            state = State(cut.ticket, evaluation, part, cut.model if cut.updates else None)
+            if holds:
+                holding = state
+            elif phase.to_the_end:
+                continue
+            elif not (phase.beyond and self.curve_floor is not None) or not metric.holds(
+                evaluation.score, self.curve_floor
+            ):
+                break
+        return holding
+
+    def _evaluate(self, part: Subnetwork) -> Evaluation:
+        sites = bool(self.plan.full_ticket.sites)
+        return evaluate(part, self.task, self.evaluation, importance=sites, groups=self.plan.groups)
+
+    def _subnetwork(self, cut: Cut) -> Subnetwork:
+        if cut.model is not None:
+            # Its pruned weights are zero already.
+            anatomy = self.plan.anatomy
+            return Subnetwork(cut.model, anatomy, cut.ticket, Ticket.full(anatomy, every_site(anatomy)))
+        return shrunk(self.model, cut.ticket) if self.retrain is None else self.retrain(cut.ticket)
+
+    def _log(self, phase: str, cut: Cut, evaluation: Evaluation, *, holds: bool, seconds: float) -> None:
+        ticket, anatomy, importance = cut.ticket, self.plan.anatomy, evaluation.importance
+        survivors, sparsity, matrices = ticket.survivors(anatomy), ticket.sparsity(anatomy), list[int]()
+        if ticket.kind == "weights":
+            matrices = [int(ticket.masks[matrix.name].sum()) for matrix in anatomy.matrices]
+            kept, importance = f"{1 - sparsity:.0%} of weights", None
+        else:
+            kept = ", ".join(f"{survivors[kind]} {in_words(kind)}" for kind in ticket.sites)
+        split = self.evaluation.split
+        references = self.task.references(split)
+        self.passes.append(
+            SearchPass(
+                iteration=len(self.passes),
+                phase=phase,
+                removed=cut.removed,
+                **survivors,
+                sparsity=sparsity,
+                score=evaluation.score,
+                holds=holds,
+                seconds=seconds,
+                importance=None if importance is None else importance.normalised(self.plan.normalise_layers).lists(),
+                more={
+                    name: metric.score(evaluation.predictions, references)
+                    for name, (where, metric) in self.task.more.items()
+                    if where == split
+                },
+                matrices=matrices,
+            )
+        )
+        self.predictions.append(evaluation.predictions)
+        note = f"iteration {len(self.passes) - 1}: {kept}, {evaluation.score:.4f} (floor {self.floor:.4f})"
+        self.evaluation.progress.note(note)
+
+
+def _serves(full: Evaluation, full_ticket: Ticket) -> bool:
+    """True if an evaluation of the full model has the importance of all sites that are pruned."""
+    shapes = {} if full.importance is None else {kind: v.shape for kind, v in full.importance.sites.items()}
+    return all(shapes.get(kind) == full_ticket.masks[kind].shape for kind in full_ticket.sites)

@@ -1,0 +1,152 @@
+"""Record of a search: every pass, the good ticket, and the files that both are kept in."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+from torch import nn
+
+from tombola.foundations.atomic_files import read_lines, write_bytes, write_lines
+from tombola.foundations.errors import TombolaError
+from tombola.foundations.json_dataclasses import read
+from tombola.pruning.evaluation import Evaluation
+from tombola.pruning.importance import Importance
+from tombola.subnetworks.subnetwork import Subnetwork
+from tombola.tasks.base import Predictions
+from tombola.tickets.ticket import Ticket, TicketKind
+
+PREDICTIONS = "predictions.safetensors"
+"""The file of what every iteration of a search predicts."""
+GOOD = "good.safetensors"
+"""The file of the evaluation of the good ticket's state."""
+
+
+@dataclass(frozen=True)
+class SearchPass:
+    """Pass of a search, one iteration: a line of `search.jsonl`.
+
+    Attributes:
+        iteration: from 0, the full model.
+        phase: `full`; of sites `joint`, `heads`, `mlps`, `neurons`, `channels`; of weights the criterion: `magnitude`.
+        removed: what this iteration removed: `heads` as [layer, head], `mlps` as layers, `neurons` as [layer, block]
+            and `channels` as [residual block, group], least important first; or by how many `weights` fewer there are
+            than before.
+        heads, mlps, neurons, weights: survivors.
+        sparsity: share of the prunable weights that is gone.
+        score: on the search split.
+        holds: whether the score holds the threshold, as all before it did; if not, the state before stands.
+        seconds: of this pass.
+        importance: normalised importance of the survivors in this state, as `Importance.lists`; None for weights.
+        more: the task's further metrics, those of the search split.
+        channels: surviving groups of channels.
+        matrices: of a ticket of weights, how many survive in each matrix, in the order of the anatomy.
+    """
+
+    iteration: int
+    phase: str
+    removed: Mapping[str, Any]
+    heads: int
+    mlps: int
+    neurons: int
+    weights: int
+    sparsity: float
+    score: float
+    holds: bool
+    seconds: float
+    importance: Mapping[str, Any] | None = None
+    more: Mapping[str, float] = field(default_factory=dict)
+    channels: int = 0
+    matrices: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """A finished search.
+
+    Attributes:
+        good: the smallest ticket found whose score holds.
+        passes: every iteration, the full model first.
+        predictions: [examples] of every iteration, from which intervals are drawn; none when it was read from disk.
+        evaluation: of the good ticket's state, on the search split.
+        model: what the good ticket keeps, where the method changed the values of the weights that survive.
+        trained: the good ticket as it was trained, where the search trains between its cuts and found one.
+    """
+
+    good: Ticket
+    passes: tuple[SearchPass, ...] = field(repr=False)
+    predictions: tuple[Predictions, ...] = field(default=(), repr=False)
+    evaluation: Evaluation | None = field(default=None, repr=False)
+    model: nn.Module | None = field(default=None, repr=False)
+    trained: Subnetwork | None = field(default=None, repr=False)
+
+    @property
+    def kind(self) -> TicketKind:
+        """Kind of the good ticket: what was removed."""
+        return self.good.kind
+
+    @property
+    def full_score(self) -> float:
+        """The full model's score on the search split."""
+        return self.passes[0].score
+
+    @property
+    def last(self) -> SearchPass:
+        """The iteration whose state is the good ticket."""
+        return [step for step in self.passes if step.holds][-1]
+
+    def least_useful_first(self, kind: str) -> list[Any]:
+        """Every site of a kind: in the order of removal, then survivors by rising importance.
+
+        Heads are [layer, head], MLPs layers, neurons [layer, block].
+        """
+        removed = [site for step in self.passes if step.holds for site in step.removed.get(kind, [])]
+        assert self.last.importance is not None
+        return removed + Importance.from_lists(self.last.importance).least_first(kind)
+
+    def save(self, folder: Path) -> None:
+        """Write `search.jsonl` and predictions, then the ticket as `good/`: where that is, the search is complete."""
+        write_lines(folder / "search.jsonl", (asdict(step) for step in self.passes))
+        if self.predictions:
+            write_bytes(folder / PREDICTIONS, save({str(index): one for index, one in enumerate(self.predictions)}))
+        if self.evaluation is not None:
+            self.evaluation.write(folder / GOOD)
+        self.good.save(folder / "good")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read a search that `save` wrote.
+
+        Raises:
+            TombolaError: a file is missing or damaged.
+        """
+        return cls(Ticket.load(folder / "good"), read_passes(folder / "search.jsonl"))
+
+
+def read_predictions(path: Path) -> tuple[Predictions, ...]:
+    """Read the predictions [examples] of every iteration that a search wrote as `PREDICTIONS`.
+
+    Raises:
+        TombolaError: the file is missing or damaged.
+    """
+    try:
+        arrays = load_file(path)
+        return tuple(arrays[str(index)] for index in range(len(arrays)))
+    except (OSError, SafetensorError, KeyError) as error:
+        raise TombolaError(f"{path} cannot be read ({error}); delete {path.parent} and start again") from None
+
+
+def read_passes(path: Path) -> tuple[SearchPass, ...]:
+    """Read a `search.jsonl`, the full model first.
+
+    Raises:
+        TombolaError: it is missing or damaged.
+    """
+    mend = f"delete {path.parent} and start again"
+    lines = enumerate(read_lines(path), start=1)
+    steps = tuple(read(SearchPass, line, f"{path}, line {number}", mend) for number, line in lines)
+    if not steps or not steps[0].holds:
+        raise TombolaError(f"{path} does not begin with the full model; {mend}")
+    return steps

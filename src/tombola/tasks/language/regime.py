@@ -1,0 +1,139 @@
+"""Language models as a regime: judged zero-shot by what they understand, trained again on text only if asked to."""
+
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typing_extensions import override
+
+from tombola.foundations.errors import TombolaError
+from tombola.foundations.fingerprint import fingerprint
+from tombola.foundations.settings import Count, Positive, Text, Whole, described, settings
+from tombola.tasks.language.presets import PRESETS
+from tombola.tasks.language.retention_threshold import RetentionThreshold
+from tombola.tasks.regime import Regime, RegimeSettings, TaskOptions, changed
+
+if TYPE_CHECKING:
+    from tombola.tasks.base import Task
+
+ADAPTER_LEARNING_RATE = 2e-4
+"""Learning rate of QLoRA (Dettmers et al. 2023) up to 13 billion parameters: adapters start at nothing and need a
+larger one than weights that are fine-tuned."""
+_GROUP = "language models"
+_setting = described(_GROUP)
+_training = described("training")
+
+
+@settings
+class LanguageSettings(RegimeSettings):
+    """Settings of language models: what judges them, calibration text, and retraining of tickets."""
+
+    files = ("text_file",)
+
+    abilities: Annotated[
+        tuple[Text, ...],
+        _setting("what is measured", "grammar,knowledge"),
+    ] = ()
+    text_tokens: Annotated[Count | None, _setting("judge so many tokens of texts at most")] = None
+    retain: Annotated[
+        Text | None,
+        described("the search")(
+            "what the search must not lose, instead of the threshold on the mean: grammar>=0.9, or 0.9"
+        ),
+    ] = None
+    text_file: Annotated[
+        Text | None,
+        _setting("text file to calibrate, train and judge on, instead of plot summaries"),
+    ] = None
+    bos_token: Annotated[
+        Text,
+        _setting("what every text begins with: none, bos, eos, a token, or auto for what suits the model best"),
+    ] = "auto"
+    importance_samples: Annotated[
+        Count,
+        _setting("blocks of text by whose loss heads and MLPs are ranked"),
+    ] = 128
+    importance_sequence_length: Annotated[Count, _setting("tokens of each of those blocks")] = 128
+    recovery_tokens: Annotated[Whole, _training("tokens that tickets are trained on again")] = 0
+    lora_rank: Annotated[
+        Whole,
+        _training("train them through low-rank adapters (LoRA) of this rank, merged afterwards; 0 for all weights"),
+    ] = 0
+    lora_learning_rate: Annotated[Positive, _training("of the adapters, in place of --learning-rate")] = (
+        ADAPTER_LEARNING_RATE
+    )
+
+    @property
+    @override
+    def retrains(self) -> bool:
+        return self.recovery_tokens > 0
+
+    @property
+    @override
+    def adapter(self) -> tuple[int, float] | None:
+        return (self.lora_rank, self.lora_learning_rate) if self.lora_rank else None
+
+    @override
+    def threshold(self, share: float) -> float:
+        return share if self.retain is None else RetentionThreshold.parse(self.retain).share
+
+    @override
+    def identity(self) -> dict[str, Any]:
+        # A file of examples counts by its content too.
+        parts = [one.partition("=") for one in self.abilities]
+        abilities = tuple(f"{kind}={fingerprint(path)}" if path else kind for kind, _, path in parts)
+        return {**super().identity(), "abilities": abilities}
+
+
+class LanguageRegime(Regime):
+    """Language models, judged zero-shot."""
+
+    name = "language"
+    subject = "language models (the task understanding)"
+    judges = "language models"
+    presets = MappingProxyType({"understanding": PRESETS})
+    settings = LanguageSettings
+    group = _GROUP
+    help = (
+        "Of the task understanding, which judges a model zero-shot. Abilities are grammar, language-modelling, "
+        "knowledge and sentiment, or from files (cloze=FILE, grammar=FOLDER, inference=FILE, reasoning=FILE)."
+    )
+    unfit = MappingProxyType({"attention": "attention patterns are of encoders"})
+    trains = False
+
+    @override
+    def check(self, options: TaskOptions, own: LanguageSettings) -> None:
+        if own.lora_rank and not own.recovery_tokens:
+            raise TombolaError("lora_rank trains tickets again: say with recovery_tokens on how many tokens")
+        if changed(own, ("lora_learning_rate",)) and not own.lora_rank:
+            raise TombolaError("lora_learning_rate is that of adapters: say with lora_rank how large they are")
+
+    @override
+    def open(self, options: TaskOptions, own: LanguageSettings, name: str) -> "Task":
+        # PyTorch takes seconds to import, which no list of settings should wait for.
+        from tombola.tasks.language.abilities.catalog import DEFAULT
+        from tombola.tasks.language.task import Blocks, LanguageTask
+
+        more: dict[str, Any] = {}
+        if options.search_split == "train":
+            # There are no training rows of abilities: half of the examples judge, the other half is searched on.
+            more["held_out"] = 0.5
+        if own.text_tokens is not None:
+            more["text_tokens"] = own.text_tokens
+        if own.recovery_tokens:
+            more["train"] = Blocks(max(1, own.recovery_tokens // options.max_length), options.max_length)
+        return LanguageTask.open(
+            options.model,
+            own.abilities or DEFAULT,
+            text_file=None if own.text_file is None else Path(own.text_file).expanduser(),
+            rows=options.dev_rows,
+            bos_token=own.bos_token,
+            importance=Blocks(own.importance_samples, own.importance_sequence_length),
+            retain=own.retain,
+            name=name,
+            trust_remote_code=options.trust_remote_code,
+            **more,
+        )
+
+
+REGIME = LanguageRegime()

@@ -1,0 +1,166 @@
+"""A regime: a kind of models, the tasks that judge them, and whatever else a study must know of it.
+
+Each regime is a package of `tasks/`, which nothing but the [registry][tombola.tasks.registry] imports. A package of
+somebody else's is a regime too, once it is registered.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from tombola.foundations.errors import TombolaError
+from tombola.foundations.fingerprint import fingerprint
+from tombola.foundations.settings import Count, Flag, Text, described, setting_fields, settings
+
+if TYPE_CHECKING:
+    from tombola.tasks.base import Task
+
+Preset = Mapping[str, Any]
+"""Settings that go together, shared ones and those of a regime: name → value."""
+
+_what = described("what to study")
+_rows = described("how much data")
+_running = described("running")
+
+
+def rows_held_out(search_rows: int | None, dev_rows: int | None, train: int, dev: int) -> int:
+    """Number of training rows held out for the search: as asked, or as many as judge, at most a fifth.
+
+    Args:
+        search_rows: as asked for; None for that many.
+        dev_rows: how many of the dev rows judge; None for all.
+        train, dev: rows that there are.
+    """
+    return search_rows or max(1, min(dev_rows or dev, dev, train // 5))
+
+
+@settings
+class TaskOptions:
+    """Model, task and rows: the settings that every regime's task is opened with."""
+
+    model: Annotated[Text, _what("asset, local folder or hub id")] = "minilm"
+    task: Annotated[Text, _what("name of a task, or path of your own data")] = "rotten-tomatoes"
+    train_rows: Annotated[Count | None, _rows("train on a sample of so many rows")] = None
+    dev_rows: Annotated[Count | None, _rows("judge on a sample of so many rows")] = None
+    max_length: Annotated[Count, _rows("tokens a text is cut to")] = 128
+    search_split: Annotated[
+        Literal["dev", "train"],
+        _rows("dev as in the paper, or train for held-out training rows"),
+    ] = "dev"
+    search_rows: Annotated[Count | None, _rows("training rows held out for the search")] = None
+    device: Annotated[Text, _running("auto, or PyTorch's name of a device")] = "auto"
+    trust_remote_code: Annotated[Flag, _running("run code that comes with a model")] = False
+
+    def held_out(self, train: int, dev: int) -> int | None:
+        """Training rows that are held out for the search, of so many; None to search on the dev split."""
+        if self.search_split == "dev":
+            return None
+        return rows_held_out(self.search_rows, self.dev_rows, train, dev)
+
+
+@settings
+class RegimeSettings:
+    """Settings of one regime alone: a subclass has their fields.
+
+    Attributes:
+        files: names of the settings that may be local files or folders, whose content counts.
+    """
+
+    files: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def retrains(self) -> bool:
+        """True if tickets are trained again."""
+        return True
+
+    @property
+    def adapter(self) -> tuple[int, float] | None:
+        """Rank and learning rate of the low-rank adapters that tickets are trained through; None for all weights."""
+        return None
+
+    def threshold(self, share: float) -> float:
+        """Share of the full score that a search must hold, where the threshold is `share`."""
+        return share
+
+    def identity(self) -> dict[str, Any]:
+        """Settings with the fingerprints of local files instead of their paths: what a study's hash is over."""
+        values = {one.name: getattr(self, one.name) for one in setting_fields(type(self))}
+        return values | {name: fingerprint(values[name]) for name in self.files if values[name] is not None}
+
+
+class Regime(ABC):
+    """A kind of models and how they are judged.
+
+    Attributes:
+        name: of the package, one word.
+        subject: its models, as the start of "language models only".
+        judges: what its tasks judge, as the end of a sentence.
+        presets: name of a task → name of a preset → settings. Tasks without a name are paths of one's own data.
+        help: text under the heading of the regime's flags.
+        settings: class of its own settings; their flags stand under the heading `group`.
+        group: that heading.
+        unfit: analyses that cannot be asked of its models → what they are of instead, as a clause.
+        trains: whether the full model is trained on the task, so that there is something to rewind to; otherwise it is
+            judged as it comes.
+    """
+
+    name: str
+    subject: str
+    judges: str
+    presets: Mapping[str, Mapping[str, Preset]]
+    settings: type[RegimeSettings] = RegimeSettings
+    group: str = ""
+    help: str = ""
+    unfit: Mapping[str, str] = MappingProxyType({})
+    trains: bool = True
+
+    @property
+    def tasks(self) -> Sequence[str]:
+        """Names of its tasks."""
+        return tuple(self.presets)
+
+    def presets_of(self, task: str) -> Mapping[str, Preset]:
+        """Presets of a task, by name."""
+        return self.presets[task]
+
+    def check(self, options: TaskOptions, own: Any) -> None:
+        """Refuse settings that do not go together.
+
+        Args:
+            options: what every task is opened with.
+            own: the regime's own settings.
+
+        Raises:
+            TombolaError: they do not.
+        """
+        return
+
+    @abstractmethod
+    def open(self, options: TaskOptions, own: Any, name: str) -> "Task":
+        """Load the data that the settings name, with what its model needs to read it.
+
+        Args:
+            options: what every task is opened with.
+            own: the regime's own settings, of its class `settings`.
+            name: the task's short name, for folders and rows.
+
+        Raises:
+            TombolaError: the data, or the tokenizer, cannot be loaded.
+        """
+
+
+def changed(own: object, names: Sequence[str]) -> list[str]:
+    """Names whose settings differ from their defaults."""
+    defaults = {one.name: one.default for one in setting_fields(type(own))}
+    return [name for name in names if getattr(own, name) != defaults[name]]
+
+
+def need(own: object, name: str, task: str, what: str) -> None:
+    """Ask for a setting that has no default.
+
+    Raises:
+        TombolaError: it is not given.
+    """
+    if getattr(own, name) is None:
+        raise TombolaError(f"the task {task} needs {what}; give it as {name}")

@@ -1,0 +1,128 @@
+"""Text classification and regression as a regime: GLUE, Rotten Tomatoes, and labelled texts of one's own."""
+
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typing_extensions import override
+
+from tombola.foundations.errors import TombolaError
+from tombola.foundations.settings import Flag, Text, described, settings
+from tombola.tasks.data.glue import GLUE
+from tombola.tasks.regime import Preset, Regime, RegimeSettings, TaskOptions, changed
+from tombola.tasks.text.presets import PRESETS
+
+if TYPE_CHECKING:
+    from tombola.tasks.base import Task
+
+OWN_DATA = ("validation_file", "text_column", "text_pair_column", "label_column", "metric", "regression")
+"""Settings of texts of one's own, whose task is a path; tasks with a name have their own columns, rows and metric."""
+_GROUP = "labelled texts"
+_setting = described(_GROUP)
+
+
+@settings
+class TextSettings(RegimeSettings):
+    """Settings of labelled texts: where they come from, and how they are scored."""
+
+    files = ("data", "validation_file")
+
+    data: Annotated[
+        Text | None,
+        _setting("folder of GLUE's original TSV files, instead of the hub"),
+    ] = None
+    validation_file: Annotated[
+        Text | None,
+        _setting("file of dev rows, where --task is a file of training rows"),
+    ] = None
+    text_column: Annotated[Text | None, _setting("column of the text")] = None
+    text_pair_column: Annotated[Text | None, _setting("column of the second text")] = None
+    label_column: Annotated[Text | None, _setting("column of the label")] = None
+    regression: Annotated[Flag, _setting("the labels are values, not classes")] = False
+    metric: Annotated[Text | None, _setting("score of your own data")] = None
+
+
+class TextRegime(Regime):
+    """Encoders, and the sequence classifiers of decoders. A task without a name is a path of texts of one's own."""
+
+    name = "text"
+    subject = "labelled texts"
+    judges = "models that label texts"
+    presets = MappingProxyType(dict.fromkeys((*GLUE, "rotten-tomatoes"), PRESETS))
+    settings = TextSettings
+    group = _GROUP
+    help = (
+        "Of a GLUE task (cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli), rotten-tomatoes, or a folder or file of "
+        "your own (TSV, CSV, JSON lines), whose columns are guessed."
+    )
+    unfit = MappingProxyType({"text-generation": "text generation is of language models"})
+
+    @override
+    def presets_of(self, task: str) -> dict[str, Preset]:
+        return dict(PRESETS)
+
+    @override
+    def check(self, options: TaskOptions, own: TextSettings) -> None:
+        if own.data is not None and options.task not in GLUE:
+            raise TombolaError(
+                f"data is for GLUE's TSV files, and {options.task!r} is no GLUE task; give your own data as task"
+            )
+        if options.task in self.tasks and (names := changed(own, OWN_DATA)):
+            raise TombolaError(
+                f"{names[0]} is for data of your own; {options.task} has its own columns, rows and metric"
+            )
+        if own.metric is not None:
+            from tombola.metrics.scores import metric
+
+            _ = metric(own.metric)
+
+    @override
+    def open(self, options: TaskOptions, own: TextSettings, name: str) -> "Task":
+        # PyTorch takes seconds to import, which no list of settings should wait for.
+        from tombola.checkpoints.loading import tokenizer_of
+        from tombola.tasks.text.task import TextTask
+
+        corpus, title, metrics = _corpus(options, own)
+        more = dict.fromkeys(metrics[1:], "dev")
+        for split in corpus.splits:
+            if split.startswith("dev_"):
+                more[metrics[0]] = split
+        return TextTask(
+            corpus,
+            tokenizer_of(options.model, trust_remote_code=options.trust_remote_code),
+            score=metrics[0],
+            more=more,
+            max_length=options.max_length,
+            train_rows=options.train_rows,
+            dev_rows=options.dev_rows,
+            search_rows=options.held_out(len(corpus.splits["train"]), len(corpus.splits["dev"])),
+            name=name,
+            title=title,
+            benchmark="glue" if options.task in GLUE else None,
+            attention="sdpa" if options.device == "cuda" else "eager",
+            trust_remote_code=options.trust_remote_code,
+        )
+
+
+def _corpus(options: TaskOptions, own: TextSettings) -> tuple[Any, str, tuple[str, ...]]:
+    """The data, its title, and its metrics, the primary one first."""
+    from tombola.tasks.data import files, glue, rotten_tomatoes
+
+    name = options.task
+    if name in GLUE:
+        folder = None if own.data is None else Path(own.data).expanduser()
+        return glue.load(name, folder), GLUE[name].title, GLUE[name].metrics
+    if name == "rotten-tomatoes":
+        return rotten_tomatoes.load(), "Rotten Tomatoes", ("accuracy",)
+    corpus = files.read(
+        Path(name).expanduser(),
+        validation_file=None if own.validation_file is None else Path(own.validation_file).expanduser(),
+        text_column=own.text_column,
+        text_pair_column=own.text_pair_column,
+        label_column=own.label_column,
+        regression=own.regression,
+    )
+    return corpus, corpus.name, (own.metric or ("pearson" if own.regression else "accuracy"),)
+
+
+REGIME = TextRegime()
