@@ -21,6 +21,7 @@ from tombola.foundations.precision import Precision, resolve_precision
 from tombola.metrics.statistics import interval
 from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.pruning.one_shot import one_shot
+from tombola.pruning.weight_criteria import WeightCut
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.language.task import LanguageTask
@@ -57,7 +58,7 @@ def weights(
     """A share of the weights."""
     calibration = text if criterion in ("wanda", "sparsegpt") else None
     found = prune_weights(
-        model, criterion, share, calibration=calibration, scope=scope, pattern=pattern, sequential=sequential
+        model, WeightCut(criterion, share, scope=scope, pattern=pattern, sequential=sequential), calibration=calibration
     )
     part = whole(found.model, "weights")
     return Subnetwork(part.model, part.anatomy, found.ticket, part.present)

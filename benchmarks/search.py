@@ -24,6 +24,7 @@ from tombola import Recipe, SearchOptions, TextTask, dissect, search_ticket, tok
 from tombola.foundations.precision import Precision, resolve_precision
 from tombola.pruning.evaluation import EvaluationOptions
 from tombola.tasks.data import rotten_tomatoes
+from tombola.tasks.text.task import TextTaskOptions
 
 HEADS_STEP, MLPS_STEP = 7, 1
 
@@ -78,7 +79,9 @@ def main() -> None:
     options = parser.parse_args()
     precision = resolve_precision("auto", torch.device("cpu"))
     tokenizer = tokenizer_of("minilm")
-    task = TextTask(rotten_tomatoes.load(), tokenizer, train_rows=options.train_rows, dev_rows=options.sentences)
+    task = TextTask(
+        rotten_tomatoes.load(), tokenizer, TextTaskOptions(train_rows=options.train_rows, dev_rows=options.sentences)
+    )
     model = task.load("minilm", seed=0)
     train(model, task, Recipe(epochs=1, learning_rate=1e-4), precision=precision)
 

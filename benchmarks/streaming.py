@@ -24,6 +24,7 @@ from transformers import LlamaConfig
 from tombola.foundations.atomic_files import write_json
 from tombola.profiling.peak_memory import peak
 from tombola.pruning.streamed_pruning import prune_checkpoint
+from tombola.pruning.weight_criteria import WeightCut
 from tombola.tickets.ticket import MASKS
 
 GOAL = 2e9
@@ -80,7 +81,7 @@ def prune(source: Path, out: Path, criterion: str, sequences: int, length: int) 
     imports = peak()
     generator = torch.Generator().manual_seed(1)
     text = [torch.randint(VOCABULARY, (1, length), generator=generator) for _ in range(sequences)]
-    found = prune_checkpoint(source, out, criterion, SPARSITY, calibration=text)
+    found = prune_checkpoint(source, out, WeightCut(criterion, SPARSITY), calibration=text)
     return {
         "seconds": found.seconds,
         "peak": float(peak() or 0),

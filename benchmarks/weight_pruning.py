@@ -27,7 +27,8 @@ from tombola.architectures.matrix_layout import outputs_first
 from tombola.checkpoints.loading import load_model
 from tombola.profiling.peak_memory import peak
 from tombola.pruning.magnitude import keep_largest
-from tombola.pruning.weight_criteria import WeightCut, prune_matrix
+from tombola.pruning.weight_criteria import WeightCut
+from tombola.pruning.weight_masks import prune_matrix
 
 
 def tombola_global(model: nn.Module, sparsity: float) -> int:
@@ -51,7 +52,7 @@ def norms_of(weight: Tensor) -> Tensor:
 
 def tombola_wanda(model: nn.Module, sparsity: float) -> int:
     """Our masks by Wanda."""
-    cut, found = WeightCut.of("wanda", sparsity), 0
+    cut, found = WeightCut("wanda", sparsity), 0
     for matrix, parameter in dissect(model).prunable(model):
         weight = outputs_first(model, matrix, parameter.detach())
         found += int(prune_matrix(weight, norms_of(weight), cut)[0].sum())

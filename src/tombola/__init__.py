@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tombola.pruning.search.options import SearchOptions
     from tombola.pruning.search.records import Search
     from tombola.pruning.streamed_pruning import prune_checkpoint
+    from tombola.pruning.weight_criteria import WeightCut
     from tombola.pruning.weight_pruning import prune_weights
     from tombola.study.config import StudyConfig
     from tombola.study.study import Study
@@ -50,6 +51,7 @@ __all__ = [
     "Ticket",
     "TombolaError",
     "Verdict",
+    "WeightCut",
     "controls",
     "dissect",
     "evaluate",
@@ -100,6 +102,7 @@ _HOMES = {
     "tombola.tickets.ticket": ("Ticket",),
     "tombola.training.loop": ("retrain", "train"),
     "tombola.training.recipe": ("Recipe",),
+    "tombola.pruning.weight_criteria": ("WeightCut",),
     "tombola.pruning.weight_pruning": ("prune_weights",),
     "tombola.checkpoints.export_zeros": ("save_zeros",),
 }

@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from builders import small_study
 from builders.encoders import randomise
 from tombola.tasks.language.abilities.ability import Ability, Example
-from tombola.tasks.language.task import Blocks, LanguageTask
+from tombola.tasks.language.task import Blocks, LanguageTask, LanguageTaskOptions
 
 WORDS = ("<unk>", "<s>", "</s>", "?", ".", ":", *(f"w{number}" for number in range(40)), *"abcdefghijklmnop")
 POSITIONS = 48
@@ -101,4 +101,4 @@ def task(text: Sequence[str] = TEXTS, **options: Any) -> LanguageTask:
         "train": Blocks(8, 16),
         "importance": Blocks(6, 8),
     }
-    return LanguageTask(abilities(), text, tokenizer(), **(settings | options))
+    return LanguageTask(abilities(), text, tokenizer(), LanguageTaskOptions(**(settings | options)))

@@ -25,7 +25,9 @@ from tombola.checkpoints.safetensors_file import TensorFile
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.tensor_bits import same_bits
 from tombola.pruning import streamed_pruning
+from tombola.pruning.streamed_model import StreamedModel
 from tombola.pruning.streamed_pruning import prune_checkpoint
+from tombola.pruning.weight_criteria import WeightCut
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.tickets.ticket import Ticket
 
@@ -63,8 +65,10 @@ def same(folder: Path, ticket: Ticket, model: PreTrainedModel) -> None:
 def test_the_same_as_in_memory_in_every_family(name: str, tmp_path: Path) -> None:
     model = save(name, tmp_path / "dense")
     for criterion in ("magnitude", "wanda") if name not in MAIN else ("magnitude", "wanda", "sparsegpt"):
-        found = prune_weights(model, criterion, 0.5, calibration=text(name))
-        done = prune_checkpoint(tmp_path / "dense", tmp_path / criterion, criterion, 0.5, calibration=text(name))
+        found = prune_weights(model, WeightCut(criterion, 0.5), calibration=text(name))
+        done = prune_checkpoint(
+            tmp_path / "dense", tmp_path / criterion, WeightCut(criterion, 0.5), calibration=text(name)
+        )
         same(tmp_path / criterion, found.ticket, found.model)  # type: ignore[arg-type]
         assert (done.survivors, done.weights) == (len(found.ticket), found.ticket.total)
         assert done.architecture == found.ticket.architecture
@@ -86,8 +90,8 @@ def test_the_same_as_in_memory_in_every_family(name: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
 def test_the_same_in_bf16_whatever_is_asked(name: str, how: dict[str, Any], tmp_path: Path) -> None:
     model = save(name, tmp_path / "dense", torch.bfloat16)
-    found = prune_weights(model, calibration=[IDS], **how)
-    prune_checkpoint(tmp_path / "dense", tmp_path / "pruned", calibration=[IDS], **how)
+    found = prune_weights(model, WeightCut(**how), calibration=[IDS])
+    prune_checkpoint(tmp_path / "dense", tmp_path / "pruned", WeightCut(**how), calibration=[IDS])
     same(tmp_path / "pruned", found.ticket, found.model)  # type: ignore[arg-type]
 
 
@@ -97,7 +101,7 @@ def test_shards_index_and_companions_are_those_of_the_source(tmp_path: Path) -> 
     (dense / "tokenizer.json").write_text("{}")
     (dense / "README.md").write_text("a dense model")
     (dense / "pytorch_model.bin").write_bytes(b"old")
-    prune_checkpoint(dense, out, "magnitude", 0.5)
+    prune_checkpoint(dense, out, WeightCut("magnitude", 0.5))
     shards = sorted(file.name for file in dense.glob("*.safetensors"))
     assert len(shards) > 3
     assert {file.name for file in out.iterdir()} == {
@@ -113,7 +117,7 @@ def test_shards_index_and_companions_are_those_of_the_source(tmp_path: Path) -> 
     assert "prunable weights survive" in (out / "README.md").read_text()
     assert Ticket.load(out).masks.keys() == {matrix.name for matrix in dissect(ZOO["llama"].make()).matrices}
     # A folder that was pruned can be pruned again.
-    prune_checkpoint(out, tmp_path / "again", "magnitude", 0.6)
+    prune_checkpoint(out, tmp_path / "again", WeightCut("magnitude", 0.6))
     assert Ticket.load(tmp_path / "again") <= Ticket.load(out)
 
 
@@ -122,8 +126,8 @@ def test_a_base_model_saved_without_its_prefix(tmp_path: Path) -> None:
     model = save("gpt2", tmp_path / "dense", shard="1GB")
     file = tmp_path / "dense" / "model.safetensors"
     save_file({name.removeprefix("transformer."): t for name, t in load_file(file).items()}, file, {"format": "pt"})
-    found = prune_weights(model, "wanda", 0.5, calibration=[IDS])
-    prune_checkpoint(tmp_path / "dense", tmp_path / "pruned", "wanda", 0.5, calibration=[IDS])
+    found = prune_weights(model, WeightCut("wanda", 0.5), calibration=[IDS])
+    prune_checkpoint(tmp_path / "dense", tmp_path / "pruned", WeightCut("wanda", 0.5), calibration=[IDS])
     same(tmp_path / "pruned", found.ticket, found.model)  # type: ignore[arg-type]
 
 
@@ -135,22 +139,24 @@ def test_a_run_that_fails_half_way_leaves_nothing(tmp_path: Path, monkeypatch: p
         if matrix.layer == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(streamed_pruning.StreamedModel, "done", fail)
+    monkeypatch.setattr(StreamedModel, "done", fail)
     with pytest.raises(KeyboardInterrupt):
-        prune_checkpoint(tmp_path / "dense", tmp_path / "deep" / "pruned", "wanda", 0.5, calibration=[IDS])
+        prune_checkpoint(tmp_path / "dense", tmp_path / "deep" / "pruned", WeightCut("wanda", 0.5), calibration=[IDS])
     assert listing(tmp_path) == before
 
 
 KILLED = """
-import sys, time, torch
-from tombola.pruning import streamed_pruning
-whole = streamed_pruning.StreamedModel.done
+import sys, time
+from tombola.pruning.streamed_model import StreamedModel
+from tombola.pruning.streamed_pruning import prune_checkpoint
+from tombola.pruning.weight_criteria import WeightCut
+whole = StreamedModel.done
 def slow(self, matrix, mask, values):
     whole(self, matrix, mask, values)
     print("one", flush=True)
     time.sleep(60)
-streamed_pruning.StreamedModel.done = slow
-streamed_pruning.prune_checkpoint(sys.argv[1], sys.argv[2], "magnitude", 0.5)
+StreamedModel.done = slow
+prune_checkpoint(sys.argv[1], sys.argv[2], WeightCut("magnitude", 0.5))
 """
 
 
@@ -166,7 +172,7 @@ def test_a_killed_run_leaves_no_folder_and_the_next_one_cleans_up(tmp_path: Path
     assert process.stdout is not None
     assert process.stdout.readline() == b"one\n"
     with pytest.raises(TombolaError, match="another process is writing"):
-        prune_checkpoint(dense, out, "magnitude", 0.5)
+        prune_checkpoint(dense, out, WeightCut("magnitude", 0.5))
     neighbour = tmp_path / ".draft-pruned-wanda-0a1b2c3d"
     neighbour.mkdir()
     process.send_signal(signal.SIGKILL)
@@ -174,8 +180,8 @@ def test_a_killed_run_leaves_no_folder_and_the_next_one_cleans_up(tmp_path: Path
     process.stdout.close()
     assert not out.exists()
     assert list(tmp_path.glob(".draft-pruned-*"))
-    prune_checkpoint(dense, out, "magnitude", 0.5)
-    found = prune_weights(model, "magnitude", 0.5)
+    prune_checkpoint(dense, out, WeightCut("magnitude", 0.5))
+    found = prune_weights(model, WeightCut("magnitude", 0.5))
     same(out, found.ticket, found.model)  # type: ignore[arg-type]
     # A job that writes `pruned-wanda` is at work beside.
     assert {path.name for path in tmp_path.iterdir()} == {"dense", "pruned", neighbour.name}
@@ -271,7 +277,7 @@ def test_refusals_are_one_clear_line_and_leave_nothing(spoil: Any, says: str, tm
     spoil(tmp_path / "dense")
     before = listing(tmp_path)
     with pytest.raises(TombolaError, match=says) as raised:
-        prune_checkpoint(tmp_path / "dense", tmp_path / "pruned", "wanda", 0.5, calibration=[IDS])
+        prune_checkpoint(tmp_path / "dense", tmp_path / "pruned", WeightCut("wanda", 0.5), calibration=[IDS])
     assert "\n" not in str(raised.value)
     assert listing(tmp_path) == before
 
@@ -281,16 +287,16 @@ def test_refusals_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "file").touch()
     with pytest.raises(TombolaError, match="exists already"):
-        prune_checkpoint(tmp_path / "dense", tmp_path / "there", "magnitude", 0.5)
+        prune_checkpoint(tmp_path / "dense", tmp_path / "there", WeightCut("magnitude", 0.5))
     with pytest.raises(TombolaError, match="is no local folder"):
-        prune_checkpoint("some/model", tmp_path / "pruned", "magnitude", 0.5)
+        prune_checkpoint("some/model", tmp_path / "pruned", WeightCut("magnitude", 0.5))
     with pytest.raises(TombolaError, match="unknown criterion"):
-        prune_checkpoint(tmp_path / "dense", tmp_path / "pruned", "best", 0.5)
+        prune_checkpoint(tmp_path / "dense", tmp_path / "pruned", WeightCut("best", 0.5))
     with pytest.raises(TombolaError, match="calibration text is empty"):
-        prune_checkpoint(tmp_path / "dense", tmp_path / "pruned", "wanda", 0.5, calibration=[])
+        prune_checkpoint(tmp_path / "dense", tmp_path / "pruned", WeightCut("wanda", 0.5), calibration=[])
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
     with pytest.raises(TombolaError, match="GB are free"):
-        prune_checkpoint(tmp_path / "dense", tmp_path / "pruned", "magnitude", 0.5)
+        prune_checkpoint(tmp_path / "dense", tmp_path / "pruned", WeightCut("magnitude", 0.5))
     assert not (tmp_path / "pruned").exists()
 
 
@@ -327,7 +333,7 @@ def test_only_two_blocks_are_in_memory(tmp_path: Path, monkeypatch: pytest.Monke
     deep = replace(ZOO["llama"], options={**ZOO["llama"].options, "num_hidden_layers": 5})
     deep.make(dtype=torch.float32).save_pretrained(tmp_path / "dense", max_shard_size="20KB")
     seen = []
-    whole = streamed_pruning.StreamedModel.residence
+    whole = StreamedModel.residence
 
     def watched(self: Any, layers: set[int]) -> None:
         whole(self, layers)
@@ -336,9 +342,9 @@ def test_only_two_blocks_are_in_memory(tmp_path: Path, monkeypatch: pytest.Monke
         assert all(p.is_meta for name, p in self.model.named_parameters() if "lm_head" in name)
         seen.append(len(real))
 
-    monkeypatch.setattr(streamed_pruning.StreamedModel, "residence", watched)
+    monkeypatch.setattr(StreamedModel, "residence", watched)
     started = time.perf_counter()
-    done = prune_checkpoint(tmp_path / "dense", tmp_path / "pruned", "wanda", 0.5, calibration=[IDS])
+    done = prune_checkpoint(tmp_path / "dense", tmp_path / "pruned", WeightCut("wanda", 0.5), calibration=[IDS])
     assert max(seen) == 2
     assert 0 < done.seconds <= time.perf_counter() - started
     assert abs(done.sparsity - 0.5) < 1e-3

@@ -19,7 +19,7 @@ from tombola.checkpoints.semi_structured import not_semi_structured, prune_semi_
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.magnitude import keep_largest
 from tombola.pruning.one_shot import one_shot
-from tombola.pruning.weight_criteria import CRITERIA
+from tombola.pruning.weight_criteria import CRITERIA, WeightCut
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.subnetworks.subnetwork import masked
 from tombola.tasks.base import Batch
@@ -74,7 +74,7 @@ def weighed(model: PreTrainedModel, matrix: Matrix, batches: list[dict[str, Tens
 @pytest.mark.parametrize("name", ZOO)
 def test_wanda_is_that_of_whole_passes_and_sorted_rows(name: str, sequential: bool) -> None:
     model, batches = ZOO[name].make(), text(ZOO[name])
-    found = prune_weights(model, "wanda", 0.4, calibration=batches, sequential=sequential).ticket
+    found = prune_weights(model, WeightCut("wanda", 0.4, sequential=sequential), calibration=batches).ticket
     expected = by_hand(model, batches, 0.4, sequential=sequential)
     assert list(found.masks) == [matrix.name for matrix in dissect(model).matrices]
     for matrix, mask in found.masks.items():
@@ -84,7 +84,8 @@ def test_wanda_is_that_of_whole_passes_and_sorted_rows(name: str, sequential: bo
 def test_sequential_and_dense_differ_from_the_second_layer_on() -> None:
     model, batches = ZOO["llama"].make(), text(ZOO["llama"])
     one, other = (
-        prune_weights(model, "wanda", 0.7, calibration=batches, sequential=way).ticket for way in (True, False)
+        prune_weights(model, WeightCut("wanda", 0.7, sequential=way), calibration=batches).ticket
+        for way in (True, False)
     )
     differing = {name for name, mask in one.masks.items() if not torch.equal(mask, other.masks[name])}
     assert differing
@@ -107,7 +108,7 @@ def test_padding_does_not_count(name: str, criterion: str) -> None:
                 kept = alone[mask][0].bool()
                 alone |= {ids: alone[ids][:, kept], mask: alone[mask][:, kept]}
         apart.append(alone)
-    one, other = (prune_weights(model, criterion, 0.5, calibration=way).ticket for way in ([padded], apart))
+    one, other = (prune_weights(model, WeightCut(criterion, 0.5), calibration=way).ticket for way in ([padded], apart))
     assert one == other
 
 
@@ -117,7 +118,7 @@ def test_counts_are_exact_in_every_family(name: str, criterion: str) -> None:
     kind = ZOO[name]
     model, batches = kind.make(dtype=torch.float32), text(kind, dtype=torch.float32)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    found = prune_weights(model, criterion, 0.3, calibration=batches)
+    found = prune_weights(model, WeightCut(criterion, 0.3), calibration=batches)
     anatomy = dissect(model)
     found.ticket.check(anatomy)
     assert found.ticket.provenance["ticket"] == criterion
@@ -151,7 +152,7 @@ def test_counts_are_exact_in_every_family(name: str, criterion: str) -> None:
 def test_patterns_hold_in_every_group(name: str, criterion: str, pattern: str) -> None:
     kind = ZOO[name]
     model = kind.make(dtype=torch.float32)
-    found = prune_weights(model, criterion, pattern=pattern, calibration=text(kind)).ticket
+    found = prune_weights(model, WeightCut(criterion, pattern=pattern), calibration=text(kind)).ticket
     kept, group = map(int, pattern.split(":"))
     for matrix in dissect(model).matrices:
         rows = outputs_first(model, matrix, found.masks[matrix.name])
@@ -180,7 +181,7 @@ def test_a_pattern_keeps_the_highest_of_each_group_and_among_equals_the_later() 
 @pytest.mark.parametrize("scope", ["global", "matrix", "row"])
 def test_magnitude_by_scope(scope: str) -> None:
     model = ZOO["gpt2"].make(dtype=torch.bfloat16)  # of so few bits there are ties
-    found = prune_weights(model, "magnitude", 0.37, scope=scope).ticket
+    found = prune_weights(model, WeightCut("magnitude", 0.37, scope=scope)).ticket
     weights = {name: parameter.detach() for name, parameter in dissect(model).weights_of(model).items()}
     total = sum(weight.numel() for weight in weights.values())
     if scope == "global":
@@ -206,12 +207,12 @@ def test_magnitude_by_scope(scope: str) -> None:
 
 def test_global_magnitude_is_the_one_shot_ticket(task: Any) -> None:
     model = ZOO["bert"].make(dtype=torch.float32)
-    assert prune_weights(model, "magnitude", 0.25).ticket == one_shot(model, task, {"weights": 0.75})
+    assert prune_weights(model, WeightCut("magnitude", 0.25)).ticket == one_shot(model, task, {"weights": 0.75})
 
 
 def test_random_is_reproducible_and_uniform() -> None:
     model = ZOO["llama"].make(dtype=torch.float32)
-    one, again, other = (prune_weights(model, "random", 0.5, seed=seed).ticket for seed in (3, 3, 4))
+    one, again, other = (prune_weights(model, WeightCut("random", 0.5, seed=seed)).ticket for seed in (3, 3, 4))
     assert one == again
     assert one != other
     # Two draws of a half share a third of their union.
@@ -234,7 +235,9 @@ def test_conv1d_and_linear_are_pruned_alike() -> None:
     torch.testing.assert_close(computed(turned, batches[0]), computed(model, batches[0]))
     for how in ({"sparsity": 0.5}, {"pattern": "2:4"}):
         for criterion in ("wanda", "sparsegpt"):
-            one, other = (prune_weights(each, criterion, calibration=batches, **how) for each in (model, turned))
+            one, other = (
+                prune_weights(each, WeightCut(criterion, **how), calibration=batches) for each in (model, turned)
+            )
             for name, mask in one.ticket.masks.items():
                 assert torch.equal(mask.T, other.ticket.masks[name])
             torch.testing.assert_close(computed(one.model, batches[0]), computed(other.model, batches[0]))
@@ -244,7 +247,7 @@ def test_batches_of_a_task_tensors_and_keywords_are_the_same_text() -> None:
     model, given = ZOO["llama"].make(), ZOO["llama"].given(padded=False)
     ids = given["input_ids"]
     ways: list[Any] = [[Batch(np.arange(3), given, ids)], [given], [ids], iter([ids]), ids, [ids[:1], ids[1:]]]
-    first, *others = [prune_weights(model, "wanda", 0.5, calibration=way).ticket for way in ways]
+    first, *others = [prune_weights(model, WeightCut("wanda", 0.5), calibration=way).ticket for way in ways]
     assert all(ticket == first for ticket in others)
     assert first.provenance["calibration"] == {"batches": 1, "examples": 3, "tokens": 21}
 
@@ -253,7 +256,7 @@ def test_modes_and_settings_are_as_before() -> None:
     model = ZOO["llama"].make()
     model.train()
     model.get_submodule("model.layers.0").eval()
-    found = prune_weights(model, "wanda", 0.5, calibration=text(ZOO["llama"]))
+    found = prune_weights(model, WeightCut("wanda", 0.5), calibration=text(ZOO["llama"]))
     for one, other in zip(model.modules(), found.model.modules(), strict=True):
         assert one.training == other.training
         assert not other._forward_pre_hooks
@@ -325,16 +328,20 @@ IDS = torch.arange(10, 30).reshape(2, 10)
 def test_refusals_are_one_clear_line(spoil: Spoil, settings: Mapping[str, Any], says: str) -> None:
     model = ZOO["llama"].make(dtype=torch.float32)
     spoil(model)
+    given = {"criterion": "wanda", "sparsity": 0.5, "calibration": [IDS], **settings}
+    calibration = given.pop("calibration")
     with pytest.raises(TombolaError, match=says) as raised:
-        prune_weights(model, **{"criterion": "wanda", "sparsity": 0.5, "calibration": [IDS], **settings})
+        prune_weights(model, WeightCut(**given), calibration=calibration)
     assert "\n" not in str(raised.value)
 
 
 def test_encoder_decoders_say_what_they_miss() -> None:
     with pytest.raises(TombolaError, match="calibrated on decoder_input_ids too"):
-        prune_weights(ZOO["t5"].make(), "wanda", 0.5, calibration=[IDS])
+        prune_weights(ZOO["t5"].make(), WeightCut("wanda", 0.5), calibration=[IDS])
 
 
 def test_positions_beyond_the_models_are_named() -> None:
     with pytest.raises(TombolaError, match="position that the model does not know"):
-        prune_weights(ZOO["gpt2"].make(), "wanda", 0.5, calibration=[IDS, torch.zeros(1, 60, dtype=torch.int64)])
+        prune_weights(
+            ZOO["gpt2"].make(), WeightCut("wanda", 0.5), calibration=[IDS, torch.zeros(1, 60, dtype=torch.int64)]
+        )

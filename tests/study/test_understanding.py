@@ -26,6 +26,7 @@ from tombola.foundations.atomic_files import read_json, read_lines
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import Evaluation, evaluate, score
 from tombola.pruning.search.records import PREDICTIONS, Search, read_predictions
+from tombola.pruning.weight_criteria import WeightCut
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.report.terminal.abilities import recovery_table
 from tombola.report.terminal.text_generation import generation_table
@@ -170,7 +171,7 @@ def test_every_step_of_a_search_is_what_its_method_gives(done: Study, method: st
         # Drawn anew from the full model at every sparsity, and scored as it was pruned there.
         assert [round(step.sparsity, 2) for step in found.passes[1:]] == pytest.approx(SPARSITIES, abs=0.02)
         text = task.calibration_text(8, 16, 0)
-        pruned = prune_weights(model, method, SPARSITIES[1], calibration=text)
+        pruned = prune_weights(model, WeightCut(method, SPARSITIES[1]), calibration=text)
         again = score(pruned.model, task).predictions
         np.testing.assert_allclose(again, predictions[2], rtol=1e-3, atol=1e-3)
 

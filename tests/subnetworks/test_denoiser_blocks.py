@@ -18,7 +18,7 @@ from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.pruning.search.loop import search_ticket
 from tombola.pruning.search.options import SearchOptions
 from tombola.subnetworks.subnetwork import masked, shrunk, whole
-from tombola.tasks.images.task import Images, ImageTask
+from tombola.tasks.images.task import Images, ImageTask, ImageTaskOptions
 from tombola.tickets.pruning_methods import pruning_method
 from tombola.tickets.site_groups import count, fitted, site_groups, site_groups_of
 from tombola.tickets.ticket import Ticket
@@ -126,7 +126,7 @@ def _task() -> ImageTask:
         return Images(torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(seed)) - 0.5)
 
     presets = {"tiny": DenoiserPreset("UNet2DModel", UNET)}
-    return ImageTask(images(0, 16), images(1, 8), _Pooled(), steps=2, levels=1, presets=presets)
+    return ImageTask(images(0, 16), images(1, 8), _Pooled(), ImageTaskOptions(steps=2, levels=1, presets=presets))
 
 
 def test_a_search_removes_whole_blocks(tmp_path: Path) -> None:
@@ -180,7 +180,8 @@ def test_rows_of_unequal_heads_have_their_own_importance() -> None:
             return Output(losses, losses.new_zeros(len(losses), 4))
 
     presets = {"tiny": DenoiserPreset("UNet2DModel", UNET)}
-    task = Denoising(Images(torch.rand(8, 1, 8, 8)), Images(torch.rand(8, 1, 8, 8)), _Pooled(), presets=presets)
+    images = Images(torch.rand(8, 1, 8, 8)), Images(torch.rand(8, 1, 8, 8))
+    task = Denoising(*images, _Pooled(), ImageTaskOptions(presets=presets))
     for units in (None, site_groups(dissect(model), "blocks")):
         part = whole(model, "heads+mlps+channels")
         found = evaluate(part, task, EvaluationOptions(batch_size=4), importance=True, groups=units).importance

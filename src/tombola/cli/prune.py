@@ -163,7 +163,7 @@ def _prune_at_once(
 def _by_pattern(name: str, session: "Session", model: "nn.Module") -> "tuple[Ticket, nn.Module]":
     """The ticket of a method with a pattern, and the model, whose weights SparseGPT changes."""
     from tombola.checkpoints.semi_structured import PATTERN, prune_semi_structured
-    from tombola.pruning.weight_criteria import CRITERIA
+    from tombola.pruning.weight_criteria import CRITERIA, WeightCut
     from tombola.pruning.weight_pruning import prune_weights
     from tombola.tickets.pruning_methods import pruning_method
 
@@ -175,7 +175,7 @@ def _by_pattern(name: str, session: "Session", model: "nn.Module") -> "tuple[Tic
     text = None
     if criterion.statistic is not None:
         text = session.task.calibration_text(config.search.calibration_samples, config.search.sequence_length, 0)
-    found = prune_weights(model, method.criterion, pattern=method.pattern, calibration=text)
+    found = prune_weights(model, WeightCut(method.criterion, pattern=method.pattern), calibration=text)
     ticket = found.ticket.with_provenance(method=method.name)
     return ticket, found.model if criterion.updates else model
 

@@ -16,16 +16,9 @@ from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.activation_statistics import ActivationObserver
 from tombola.pruning.blockwise import always_there, blockwise
 from tombola.pruning.calibration import Calibration, calibration_inputs, count
-from tombola.pruning.sparsegpt import BLOCK, DAMPING
-from tombola.pruning.weight_criteria import (
-    CRITERIA,
-    WeightCut,
-    check_finite,
-    digest,
-    masks_without_data,
-    prunable_anatomy,
-    prune_matrix,
-)
+from tombola.pruning.prunable_weights import check_finite, prunable_anatomy
+from tombola.pruning.weight_criteria import CRITERIA, WeightCut
+from tombola.pruning.weight_masks import digest, masks_without_data, prune_matrix
 from tombola.subnetworks.subnetwork import structural_copy
 from tombola.tickets.ticket import Ticket
 
@@ -49,46 +42,24 @@ class WeightPruning:
 
 
 def prune_weights(
-    model: nn.Module,
-    criterion: str,
-    sparsity: float | None = None,
-    *,
-    calibration: Calibration | None = None,
-    pattern: str | None = None,
-    scope: str | None = None,
-    sequential: bool = True,
-    seed: int = 0,
-    damping: float = DAMPING,
-    block: int = BLOCK,
-    progress: Progress = SILENT,
+    model: nn.Module, cut: WeightCut, *, calibration: Calibration | None = None, progress: Progress = SILENT
 ) -> WeightPruning:
-    """Remove a share of a model's prunable weights, at once.
+    """Remove a share of a model's prunable weights, at once: `prune_weights(model, WeightCut("magnitude", 0.5))`.
 
     The count is exact: `round(sparsity x size)` weights go, of the model, of each matrix or of each row, as the scope
     says. Among weights of equal score the later survive.
 
     Args:
         model: a whole model of a known family, in floating point; it is not changed.
-        criterion: `magnitude`, `random`, `wanda` or `sparsegpt`.
-        sparsity: share to remove, from 0 to below 1; with a pattern, the pattern's, or nothing.
+        cut: criterion, sparsity or pattern, scope.
         calibration: for Wanda and SparseGPT, text in batches; the field takes 128 sequences of 2,048 tokens of
             training text ([`windows`][tombola.pruning.calibration.windows] draws them). Padding does not count.
-        pattern: `2:4`, `4:8` or any other N:M: of every M neighbouring inputs of an output unit, N survive.
-        scope: over what weights are compared: `global`, `matrix` or `row`; by default the whole model for magnitude
-            and random, each row for Wanda. SparseGPT has its own: blocks of columns of a matrix.
-        sequential: calibration text goes through the blocks that are pruned already, as in the papers; otherwise
-            through the dense ones, in half the time.
-        seed: of random pruning.
-        damping, block: of SparseGPT, see [`tombola.pruning.sparsegpt`][].
         progress: counts examples, those of every layer.
 
     Raises:
-        TombolaError: unknown architecture, criterion or scope; a share or pattern that cannot be; a quantised model;
-            weights or activations that are not finite; no calibration text where it is needed.
+        TombolaError: unknown architecture; a pattern that does not divide a matrix's inputs; a quantised model; weights
+            or activations that are not finite; no calibration text where it is needed.
     """
-    cut = WeightCut.of(
-        criterion, sparsity, pattern, scope, sequential=sequential, seed=seed, damping=damping, block=block
-    )
     anatomy = prunable_anatomy(model, cut)
     inputs = calibration_inputs(calibration, model) if cut.calibrated else []
     weights = {matrix.name: parameter.detach() for matrix, parameter in anatomy.prunable(model)}

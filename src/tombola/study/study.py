@@ -25,8 +25,9 @@ from tombola.foundations.precision import deterministic, resolve_device, resolve
 from tombola.foundations.progress import ProgressBars
 from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation
+from tombola.pruning.prunable_weights import prunable_anatomy
 from tombola.pruning.search.records import read_passes
-from tombola.pruning.weight_criteria import WeightCut, prunable_anatomy
+from tombola.pruning.weight_criteria import WeightCut
 from tombola.study.analysis_steps import AnalysisSteps
 from tombola.study.config import ANALYSES, StudyConfig
 from tombola.study.cross_seed_steps import CrossSeedSteps
@@ -130,7 +131,7 @@ class Study:
         for one in map(pruning_method, self.config.methods):
             if one.pattern is not None:
                 # Found out before anything is trained: a pattern must divide the inputs of every matrix.
-                _ = prunable_anatomy(model, WeightCut.of(one.criterion, pattern=one.pattern))
+                _ = prunable_anatomy(model, WeightCut(one.criterion, pattern=one.pattern))
         return dissect(model), count_parameters(model)
 
     def seed_folder(self, seed: int) -> SeedFolder:

@@ -22,7 +22,7 @@ from tombola.pruning.search.options import SearchOptions
 from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk, whole
 from tombola.tasks.base import Batch
 from tombola.tasks.images.digits import PRESETS, TRAIN, digits, splits
-from tombola.tasks.images.task import Images, ImageTask
+from tombola.tasks.images.task import Images, ImageTask, ImageTaskOptions
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import retrain, train
 from tombola.training.recipe import Recipe
@@ -47,7 +47,7 @@ def blobs(n: int, seed: int) -> Images:
 
 def task(**options: Any) -> ImageTask:
     given: dict[str, Any] = {"steps": 4, "levels": 2, "presets": {"tiny": DenoiserPreset("UNet2DModel", UNET)}}
-    return ImageTask(blobs(24, 0), blobs(16, 1), Pooled(), **given | options)
+    return ImageTask(blobs(24, 0), blobs(16, 1), Pooled(), ImageTaskOptions(**given | options))
 
 
 def test_the_loss_of_a_held_out_image_is_that_of_its_fixed_noise_and_timesteps() -> None:

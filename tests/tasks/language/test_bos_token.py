@@ -8,7 +8,7 @@ import torch
 
 from builders.language_models import POSITIONS, TEXTS, abilities, checkpoint, llama, task, tokenizer
 from tombola.foundations.errors import TombolaError
-from tombola.tasks.language.task import LanguageTask
+from tombola.tasks.language.task import LanguageTask, LanguageTaskOptions
 
 
 def other(tmp_path: Path) -> Path:
@@ -95,7 +95,7 @@ def test_open_asks_the_model_that_it_is_opened_for(tmp_path: Path) -> None:
     text.write_text("\n\n".join(TEXTS), encoding="utf-8")
     made = LanguageTask.open(str(checkpoint()), [f"reasoning={file}"], text_file=text)
     expected = LanguageTask(
-        abilities(), TEXTS[:-4], tokenizer(), positions=POSITIONS, source=str(checkpoint())
+        abilities(), TEXTS[:-4], tokenizer(), LanguageTaskOptions(positions=POSITIONS, source=str(checkpoint()))
     ).find_bos_token()
     made.load(str(checkpoint()), seed=0, state="init")
     assert made.bos_token == expected

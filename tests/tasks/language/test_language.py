@@ -23,17 +23,20 @@ from tombola.pruning.evaluation import EvaluationOptions, evaluate, score
 from tombola.pruning.one_shot import one_shot
 from tombola.pruning.search.loop import search_ticket
 from tombola.pruning.search.options import SearchOptions
+from tombola.pruning.weight_criteria import WeightCut
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.subnetworks.subnetwork import masked, shrunk, whole
 from tombola.tasks.base import Batch
+from tombola.tasks.language import batching
 from tombola.tasks.language import task as language_task
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.abilities.retention import measure
+from tombola.tasks.language.example_scores import predictions
 from tombola.tasks.language.item import Item
 from tombola.tasks.language.log_likelihood import Reading
 from tombola.tasks.language.packing import pack
 from tombola.tasks.language.retention_threshold import RetentionThreshold
-from tombola.tasks.language.task import Blocks, LanguageTask, graded
+from tombola.tasks.language.task import Blocks, LanguageTask, LanguageTaskOptions
 from tombola.tasks.language.unigram_baseline import guess_bits
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import retrain, train
@@ -292,7 +295,7 @@ def verdicts(totals: list[list[float]], gold: list[int], rule: str = "choice") -
     wide = max(map(len, totals))
     padded = torch.tensor([[[*row, *[0.0] * (wide - len(row))]] for row in totals], dtype=torch.float64)
     exact = torch.ones(len(items), dtype=torch.bool)
-    return graded(padded, exact, inputs, torch.tensor(gold)).tolist()
+    return predictions(padded, exact, inputs, torch.tensor(gold)).tolist()
 
 
 def test_ties_count_half_and_nan_is_no_answer() -> None:
@@ -389,21 +392,21 @@ def test_calibration_text_is_drawn_from_the_text_and_prunes() -> None:
     assert not all(torch.equal(a, b) for a, b in zip(drawn, other, strict=True))
     # Longer than the model's context, or than the text, there is none.
     assert made.calibration_text(2)[0].shape == (1, POSITIONS)
-    short = LanguageTask(abilities(), ["w1 w2"], tokenizer(), bos_token="bos", positions=POSITIONS)
+    short = LanguageTask(abilities(), ["w1 w2"], tokenizer(), LanguageTaskOptions(bos_token="bos", positions=POSITIONS))
     assert short.calibration_text(1, 16)[0].tolist() == [[1, 7, 8]]
     with pytest.raises(TombolaError, match="load the model through the task, call settle"):
         task(bos_token="auto").calibration_text(1, 4)
-    pruned = prune_weights(model, "wanda", 0.5, calibration=drawn)
+    pruned = prune_weights(model, WeightCut("wanda", 0.5), calibration=drawn)
     # Blocks of training text are plain text too, and give what their ids give.
     blocks = list(made.batches("train", 1))
     ids = [batch.inputs["input_ids"] for batch in blocks]
     assert all("ends" not in batch.inputs for batch in blocks)
-    first, second = (prune_weights(model, "wanda", 0.5, calibration=given).ticket for given in (blocks, ids))
+    first, second = (prune_weights(model, WeightCut("wanda", 0.5), calibration=given).ticket for given in (blocks, ids))
     assert first == second
     assert first != pruned.ticket
     for batch_size in (1, 8):
         with pytest.raises(TombolaError, match=r"choices share rows; calibrate on its calibration_text\(\)"):
-            prune_weights(model, "wanda", 0.5, calibration=made.batches("dev", batch_size))
+            prune_weights(model, WeightCut("wanda", 0.5), calibration=made.batches("dev", batch_size))
 
 
 def test_texts_can_be_judged_by_their_beginnings() -> None:
@@ -503,7 +506,7 @@ def test_the_bos_token_is_that_after_which_text_surprises_least() -> None:
 def test_batches_hold_every_example_once_and_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
     made = task()
     made.settle(llama())
-    monkeypatch.setitem(language_task.BATCH_TOKENS, "dev", 60)
+    monkeypatch.setitem(batching.CELLS, "dev", 60)
     batches = list(made.batches("dev", 8))
     assert sorted(i for b in batches for i in b.indices) == list(range(made.size("dev")))
     assert max(b.inputs["input_ids"].numel() for b in batches if len(b.indices) > 1) <= 60

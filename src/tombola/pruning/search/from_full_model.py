@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.calibration import Calibration
 from tombola.pruning.search.options import SearchOptions
 from tombola.pruning.search.strategy import Cut, State
-from tombola.pruning.weight_criteria import CRITERIA
+from tombola.pruning.weight_criteria import CRITERIA, WeightCut
 from tombola.pruning.weight_pruning import WeightPruning, prune_weights
 from tombola.tasks.base import Task
 from tombola.tickets.pruning_methods import PruningMethod
@@ -40,17 +41,12 @@ class WeightPruner:
         """True if the method changes the weights that survive."""
         return CRITERIA[self.method.criterion].updates
 
-    def prune(self, sparsity: float | None) -> WeightPruning:
-        """Prune to a sparsity; with a pattern, to the pattern's own."""
-        return prune_weights(
-            self.model,
-            self.method.criterion,
-            None if self.method.pattern else sparsity,
-            calibration=self._calibration(),
-            pattern=self.method.pattern,
-            scope=self.method.scope,
-            seed=self.seed,
-        )
+    def prune(self, sparsity: float | None, progress: Progress = SILENT) -> WeightPruning:
+        """Prune to a sparsity; with a pattern, to the pattern's own. `progress` counts examples of every layer."""
+        method = self.method
+        share = None if method.pattern else sparsity
+        cut = WeightCut(method.criterion, share, pattern=method.pattern, scope=method.scope, seed=self.seed)
+        return prune_weights(self.model, cut, calibration=self._calibration(), progress=progress)
 
     def _calibration(self) -> Calibration | None:
         if CRITERIA[self.method.criterion].statistic is None:

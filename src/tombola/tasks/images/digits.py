@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 
 from tombola.architectures.denoisers import DenoiserPreset
 from tombola.tasks.images.features import Classifier
-from tombola.tasks.images.task import Images, ImageTask
+from tombola.tasks.images.task import Images, ImageTask, ImageTaskOptions
 
 TRAIN, HELD_OUT = 1200, 597
 """Images of the two splits."""
@@ -46,11 +46,11 @@ def splits() -> tuple[Images, Images]:
 
 
 def digits(**options: Any) -> ImageTask:
-    """The task; `options` are those of [`ImageTask`][tombola.tasks.images.task.ImageTask].
+    """The task; `options` are fields of [`ImageTaskOptions`][tombola.tasks.images.task.ImageTaskOptions].
 
     The classifier whose features compare images is trained on all training images, within seconds.
     """
     train, dev = splits()
     assert train.labels is not None
     features = Classifier.train(train.pixels, train.labels)
-    return ImageTask(train, dev, features, presets=PRESETS, name="digits", title="Digits", **options)
+    return ImageTask(train, dev, features, ImageTaskOptions(presets=PRESETS, name="digits", title="Digits", **options))

@@ -18,7 +18,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.tasks.images.conditioning import images_of, load_conditioning
 from tombola.tasks.images.features import Classifier, FeatureSpace, RandomConvolutions
 from tombola.tasks.images.pretrained_features import PretrainedNetwork
-from tombola.tasks.images.task import Images, ImageTask
+from tombola.tasks.images.task import Images, ImageTask, ImageTaskOptions
 from tombola.tasks.regime import rows_held_out
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"})
@@ -56,7 +56,7 @@ def image_folder(
             condition, and the noise where the model comes with none.
         held_out: hold training images out for the search.
         search_rows: how many; by default as many as judge, at most a fifth.
-        options: those of [`ImageTask`][tombola.tasks.images.task.ImageTask].
+        options: other fields of [`ImageTaskOptions`][tombola.tasks.images.task.ImageTaskOptions].
 
     Raises:
         TombolaError: the folder or the model does not fit, or there are too few images.
@@ -86,7 +86,10 @@ def image_folder(
     if held_out:
         options["search_rows"] = rows_held_out(search_rows, options.get("dev_rows"), len(train), len(dev))
     return ImageTask(
-        train, dev, space, schedule=schedule, conditioning=conditioning, title=folder.resolve().name, **options
+        train,
+        dev,
+        space,
+        ImageTaskOptions(schedule=schedule, conditioning=conditioning, title=folder.resolve().name, **options),
     )
 
 

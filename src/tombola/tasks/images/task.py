@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +61,36 @@ class Images:
         return len(self.pixels)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ImageTaskOptions:
+    """Options of a task of images.
+
+    Attributes:
+        schedule: the noise; by default 1,000 steps of the cosine schedule, and the model predicts the noise.
+        conditioning: what stands around the denoiser: by default nothing, for one of pixels. Latents are made of a
+            split when it is first needed.
+        device: where they are made.
+        steps: of the sampler, an image.
+        levels: timesteps at which the loss of a held-out image is taken, one in each equal part of the schedule.
+        train_rows, dev_rows: use a seeded sample of so many images; None for all.
+        search_rows: hold so many training images out as the split `search`; None to search on `dev`.
+        presets: model name → a denoiser that can be trained from nothing.
+        name, title: see `Task`.
+    """
+
+    schedule: Schedule | None = None
+    conditioning: LatentConditioning = field(default_factory=LatentConditioning)
+    device: str = "cpu"
+    steps: int = 25
+    levels: int = 4
+    train_rows: int | None = None
+    dev_rows: int | None = None
+    search_rows: int | None = None
+    presets: Mapping[str, DenoiserPreset] = field(default_factory=dict)
+    name: str = "images"
+    title: str = "Images"
+
+
 class ImageTask(Task):
     """Diffusion on a set of images, of their pixels or their latents, without a text or a class.
 
@@ -73,16 +103,7 @@ class ImageTask(Task):
     Args:
         train, dev: the images, all of one size.
         features: the space in which images are compared.
-        schedule: the noise; by default 1,000 steps of the cosine schedule, and the model predicts the noise.
-        steps: of the sampler, an image.
-        conditioning: what stands around the denoiser: by default nothing, for one of pixels. Latents are made of a
-            split when it is first needed.
-        device: where they are made.
-        levels: timesteps at which the loss of a held-out image is taken, one in each equal part of the schedule.
-        train_rows, dev_rows: use a seeded sample of so many images; None for all.
-        search_rows: hold so many training images out as the split `search`; None to search on `dev`.
-        presets: model name → a denoiser that can be trained from nothing.
-        name, title: see `Task`.
+        options: noise, sampler, samples, names.
 
     Attributes:
         sampler: draws the samples.
@@ -97,48 +118,32 @@ class ImageTask(Task):
     normalise_layers = False
 
     def __init__(
-        self,
-        train: Images,
-        dev: Images,
-        features: FeatureSpace,
-        *,
-        schedule: Schedule | None = None,
-        conditioning: LatentConditioning | None = None,
-        device: str = "cpu",
-        steps: int = 25,
-        levels: int = 4,
-        train_rows: int | None = None,
-        dev_rows: int | None = None,
-        search_rows: int | None = None,
-        presets: Mapping[str, DenoiserPreset] | None = None,
-        name: str = "images",
-        title: str = "Images",
+        self, train: Images, dev: Images, features: FeatureSpace, options: ImageTaskOptions | None = None
     ) -> None:
+        self._options = options = options or ImageTaskOptions()
         if train.pixels.shape[1:] != dev.pixels.shape[1:]:
             raise TombolaError(
                 f"training images are {_size(train)}, held-out ones {_size(dev)}; give images of one size"
             )
-        self.name, self.title = name, title
+        self.name, self.title = options.name, options.title
         self.metric = self._against_pixels(FID)
         further = [KID, PRECISION, RECALL]
         if isinstance(features, Classifier):
             further.append(class_balance(features.classify, features.classes))
         self.more = {one.name: ("dev", self._against_pixels(one)) for one in further}
         self.available = {"train": len(train), "dev": len(dev)}
-        self._schedule: Schedule = schedule or DDPMScheduler(beta_schedule="squaredcos_cap_v2")
-        self._conditioning, self._device = conditioning or LatentConditioning(), device
+        self._schedule: Schedule = options.schedule or DDPMScheduler(beta_schedule="squaredcos_cap_v2")
+        self._conditioning = options.conditioning
         self.seen = self._conditioning.shape(train.pixels.shape[1:])
         self._latents: dict[str, Tensor] = {}
-        self.sampler = Sampler(self._schedule, steps, bounded=self._conditioning.vae is None)
-        self._levels = levels
-        self.passes = float(levels + steps)
+        self.sampler = Sampler(self._schedule, options.steps, bounded=self._conditioning.vae is None)
+        self.passes = float(options.levels + options.steps)
         self.feature_space = features
-        self._presets = dict(presets or {})
-        self._splits = _sampled(train, dev, train_rows, dev_rows, search_rows)
+        self._splits = _sampled(train, dev, options.train_rows, options.dev_rows, options.search_rows)
         self._features: dict[str, Predictions] = {}
         for split, images in self._splits.items():
             if len(images) < _FEWEST:
-                raise TombolaError(f"{title} has {len(images)} images to {split} on; give at least {_FEWEST}")
+                raise TombolaError(f"{self.title} has {len(images)} images to {split} on; give at least {_FEWEST}")
 
     @override
     def facts(self) -> Mapping[str, object]:
@@ -165,10 +170,10 @@ class ImageTask(Task):
     def load(self, source: str, *, seed: int, state: State = "pretrained") -> nn.Module:
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
-            if source in self._presets:
+            if source in self._options.presets:
                 if state == "trained":
                     raise TombolaError(f"{source} is a network without weights; give the folder of a trained one")
-                model = self._presets[source].make()
+                model = self._options.presets[source].make()
             else:
                 model = denoisers.load(source, weights=state != "init")
         return self.checked(model)
@@ -319,7 +324,7 @@ class ImageTask(Task):
     def _encoded(self, split: str) -> Tensor:
         """Latents (or pixels) of the images of a split, fp32 [n, channels, height, width]."""
         if split not in self._latents:
-            self._latents[split] = self._conditioning.encode(self.images(split).pixels, self._device)
+            self._latents[split] = self._conditioning.encode(self.images(split).pixels, self._options.device)
         return self._latents[split]
 
     def images(self, split: str) -> Images:
@@ -338,11 +343,15 @@ class ImageTask(Task):
 
     def _fixed(self, split: str, indices: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> tuple[Tensor, Tensor]:
         """Noise [n, levels, channels, height, width] and timesteps, int64 [n, levels], of held-out images."""
-        shape = (self._levels, *self.seen)
+        shape = (self._options.levels, *self.seen)
         noise = seeded_noise(shape, _seeds(split, "noise", indices))
         # One timestep in each equal part, so that few of them say much.
-        parts = np.stack([np.random.default_rng(seed).random(self._levels) for seed in _seeds(split, "time", indices)])
-        timesteps = (np.arange(self._levels) + parts) / self._levels * self._schedule.config.num_train_timesteps
+        parts = np.stack(
+            [np.random.default_rng(seed).random(self._options.levels) for seed in _seeds(split, "time", indices)]
+        )
+        timesteps = (
+            (np.arange(self._options.levels) + parts) / self._options.levels * self._schedule.config.num_train_timesteps
+        )
         return noise, torch.from_numpy(timesteps.astype(np.int64))
 
 

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -30,14 +30,16 @@ from tombola.tasks.language.abilities import catalog
 from tombola.tasks.language.abilities.ability import BITS, Ability
 from tombola.tasks.language.abilities.chance_corrected import Scale, alone, reference, understanding
 from tombola.tasks.language.abilities.retention import Retained, learned, measure, retention
+from tombola.tasks.language.batching import CELLS, item_groups, row_batches
 from tombola.tasks.language.bos_token import BOS_TOKEN_FILE, BosToken, conventional, named
 from tombola.tasks.language.bos_token import choose as choose_bos_token
 from tombola.tasks.language.context_length import positions_of
 from tombola.tasks.language.encoding import Encoder
-from tombola.tasks.language.item import RULES, Item
+from tombola.tasks.language.example_scores import predictions
+from tombola.tasks.language.item import Item
 from tombola.tasks.language.log_likelihood import Reading, causal, choose, read, sums
 from tombola.tasks.language.packing import pack
-from tombola.tasks.language.prefix_sharing import PackedRow, pack_by_prefix, renumbered, separate_rows
+from tombola.tasks.language.prefix_sharing import PackedRow, pack_by_prefix, separate_rows
 from tombola.tasks.language.retention_threshold import RetentionThreshold
 from tombola.tasks.language.text_generation import (
     NOTHING,
@@ -53,11 +55,11 @@ from tombola.tasks.language.unigram_baseline import guess_bits
 AUTO = "auto"
 LONGEST = 2048
 """Tokens read at once where the model could read more: the field's length for calibration and perplexity."""
-BATCH_TOKENS = {"dev": 8192, "search": 8192, "train": 8192, "importance": 2048}
-"""Tokens of a batch at most, padding included, whatever its number of examples: the activations of a pass must fit, and
-those of a backward pass are kept. Training is not bound by it: its batches are the recipe's."""
 _TOKENS_OF_A_ROW = 64
 """Tokens of texts that stand for one example, where only so many are asked for."""
+
+
+_MEAN = RetentionThreshold(None, 0.9)
 
 
 @dataclass(frozen=True)
@@ -74,19 +76,11 @@ class Blocks:
             )
 
 
-class LanguageTask(Task):
-    """Task of a causal language model: abilities to measure, and text to calibrate and train on.
+@dataclass(frozen=True, kw_only=True)
+class LanguageTaskOptions:
+    """Options of a task of language models.
 
-    Splits: `dev` holds the examples of all abilities that judge, `search` those that are held out to search on, if any
-    are, `train` blocks of text for recovery, `importance` shorter blocks of the same text, by whose loss the
-    importance of sites is measured. Statistics of activations are taken of `calibration_text`.
-
-    An output that is not finite counts as failure: a pruned model may well break, and has then understood nothing.
-
-    Args:
-        abilities: what is measured; names differ.
-        text: texts to calibrate and train on; none of them may be among the examples.
-        tokenizer: of the model; see `tokenizer_of`.
+    Attributes:
         positions: tokens that the model can read at once; longer texts are cut into windows.
         bos_token: what every text begins with: `none`, `bos`, `eos`, a token as the tokenizer writes it, or `auto`, to
             ask the weights of `source` (see `tombola.tasks.language.bos_token`).
@@ -103,6 +97,42 @@ class LanguageTask(Task):
         title: for people.
         attention: the implementation that `load` asks for.
         trust_remote_code: let `load` run code that comes with a model.
+    """
+
+    positions: int = LONGEST
+    bos_token: str = AUTO
+    source: str | None = None
+    train: Blocks = Blocks(128, LONGEST)
+    importance: Blocks = Blocks(128, 128)
+    retain: RetentionThreshold = _MEAN
+    counted: Sequence[str] | None = None
+    held_out: float = 0.0
+    text_tokens: int | None = None
+    seed: int = 0
+    name: str = "understanding"
+    title: str = "Understanding"
+    attention: str = "sdpa"
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.held_out < 1:
+            raise TombolaError(f"the share to hold out must lie between 0 and 1, not {self.held_out:g}")
+
+
+class LanguageTask(Task):
+    """Task of a causal language model: abilities to measure, and text to calibrate and train on.
+
+    Splits: `dev` holds the examples of all abilities that judge, `search` those that are held out to search on, if any
+    are, `train` blocks of text for recovery, `importance` shorter blocks of the same text, by whose loss the
+    importance of sites is measured. Statistics of activations are taken of `calibration_text`.
+
+    An output that is not finite counts as failure: a pruned model may well break, and has then understood nothing.
+
+    Args:
+        abilities: what is measured; names differ.
+        text: texts to calibrate and train on; none of them may be among the examples.
+        tokenizer: of the model; see `tokenizer_of`.
+        options: BOS token, blocks of text, what counts, samples, names, and how models are loaded.
 
     Attributes:
         learned: names of the abilities that the full model has, as `with_full_model` found; None before that.
@@ -121,37 +151,22 @@ class LanguageTask(Task):
         abilities: Sequence[Ability],
         text: Sequence[str],
         tokenizer: PreTrainedTokenizerBase,
-        *,
-        positions: int = LONGEST,
-        bos_token: str = AUTO,
-        source: str | None = None,
-        train: Blocks | None = None,
-        importance: Blocks | None = None,
-        retain: RetentionThreshold | None = None,
-        counted: Sequence[str] | None = None,
-        held_out: float = 0.0,
-        text_tokens: int | None = None,
-        seed: int = 0,
-        name: str = "understanding",
-        title: str = "Understanding",
-        attention: str = "sdpa",
-        trust_remote_code: bool = False,
+        options: LanguageTaskOptions | None = None,
     ) -> None:
-        if not 0 <= held_out < 1:
-            raise TombolaError(f"the share to hold out must lie between 0 and 1, not {held_out:g}")
-        if text_tokens is not None:
-            abilities = [bounded(one, tokenizer, text_tokens) for one in abilities]
-        parts = [one.parted(held_out, seed) if held_out else (one, one) for one in abilities]
+        self._options = options = options or LanguageTaskOptions()
+        if options.text_tokens is not None:
+            abilities = [bounded(one, tokenizer, options.text_tokens) for one in abilities]
+        parts = [one.parted(options.held_out, options.seed) if options.held_out else (one, one) for one in abilities]
         self.abilities = tuple(_with_guess(judging, tokenizer, text) for judging, _ in parts)
         self.examples = {"dev": self.abilities, "search": tuple(searching for _, searching in parts)}
-        if not held_out:
+        if not options.held_out:
             del self.examples["search"]
         names = [ability.name for ability in self.abilities]
         if not names or len(set(names)) < len(names):
             raise TombolaError(f"give at least one ability, and each under a name of its own, not {names}")
         if not any(one.strip() for one in text):
             raise TombolaError("there is no text to calibrate and train on; give a file with text in it")
-        self.name, self.title = name, title
+        self.name, self.title = options.name, options.title
         self.importance_split = "importance"
         self.normalise_layers = False
         self.trained = False
@@ -161,24 +176,20 @@ class LanguageTask(Task):
             for number, ability in enumerate(self.abilities)
         }
         self.tokenizer = tokenizer
-        self.positions = positions
+        self.positions = options.positions
         self._text = tuple(text)
-        train, importance = train or Blocks(128, LONGEST), importance or Blocks(128, 128)
         self._blocks = {
-            split: Blocks(blocks.count, min(blocks.length, positions))
-            for split, blocks in (("train", train), ("importance", importance))
+            split: Blocks(blocks.count, min(blocks.length, self.positions))
+            for split, blocks in (("train", options.train), ("importance", options.importance))
         }
-        self._attention = attention
-        self._trust_remote_code = trust_remote_code
-        self.bos_token = None if bos_token == AUTO else named(tokenizer, bos_token)
-        self._source = source
+        self.bos_token = None if options.bos_token == AUTO else named(tokenizer, options.bos_token)
         self.readings: dict[tuple[str, str], Reading] = {}
         self._items: dict[str, list[Item]] = {}
         self._rows: dict[tuple[str, int, int | None], list[PackedRow]] = {}
         self._numbers: dict[str, list[int]] = {}
-        self.retain = retain or RetentionThreshold(None, 0.9)
+        self.retain = options.retain
         self.learned: tuple[str, ...] | None = None
-        self._count(names if counted is None else counted)
+        self._count(names if options.counted is None else options.counted)
 
     @classmethod
     def open(
@@ -202,7 +213,7 @@ class LanguageTask(Task):
                 64 tokens for each of them; None for all.
             seed: of samples, of what is held out, and of whatever is generated.
             retain: `0.9`, or `ABILITY>=0.9`.
-            options: those of the class.
+            options: other fields of `LanguageTaskOptions`.
 
         Raises:
             TombolaError: the model or a file cannot be read, or what the class refuses.
@@ -224,9 +235,7 @@ class LanguageTask(Task):
             opened,
             catalog.training_text(text_file).train,
             tokenizer_of(source, trust_remote_code=trust),
-            source=source,
-            seed=seed,
-            **options,
+            LanguageTaskOptions(source=source, seed=seed, **options),
         )
 
     def scored_on(self, names: Sequence[str]) -> Self:
@@ -300,10 +309,13 @@ class LanguageTask(Task):
     @override
     def load(self, source: str, *, seed: int, state: State = "pretrained") -> nn.Module:
         path = loading.locate(source)
-        options: dict[str, Any] = {"attn_implementation": self._attention, "trust_remote_code": self._trust_remote_code}
+        options: dict[str, Any] = {
+            "attn_implementation": self._options.attention,
+            "trust_remote_code": self._options.trust_remote_code,
+        }
         with loading.quiet(), loading.loading(source), torch.random.fork_rng([]):
             torch.manual_seed(seed)
-            config = AutoConfig.from_pretrained(path, trust_remote_code=self._trust_remote_code)
+            config = AutoConfig.from_pretrained(path, trust_remote_code=self._options.trust_remote_code)
             _check_kind(source, config)
             auto: Any = AutoModelForCausalLM
             if state == "init":
@@ -364,9 +376,9 @@ class LanguageTask(Task):
             TombolaError: the task has no source, or its model cannot be loaded.
         """
         if self.bos_token is None:
-            if self._source is None:
+            if self._options.source is None:
                 raise TombolaError("the BOS token depends on the model; give the task its source, or the BOS token")
-            self.load(self._source, seed=0)
+            self.load(self._options.source, seed=0)
         assert self.bos_token is not None
         return self.bos_token
 
@@ -397,8 +409,8 @@ class LanguageTask(Task):
         if state != "init" and stored.is_file():
             # It was found for the model that this one was made of.
             self.fix_bos_token(BosToken.read(self.tokenizer, stored))
-        elif self._source is not None and (self._source, "pretrained") != (source, state):
-            self.load(self._source, seed=0)
+        elif self._options.source is not None and (self._options.source, "pretrained") != (source, state):
+            self.load(self._options.source, seed=0)
         elif state == "init":
             # Random weights have no opinion.
             self.bos_token = conventional(self.tokenizer)
@@ -431,11 +443,10 @@ class LanguageTask(Task):
             drawn = np.random.default_rng(shuffle).permutation(len(items))
             groups = [drawn[begin : begin + batch_size] for begin in range(0, len(items), batch_size)]
         elif trees:
-            yield from _batches(items, separate_rows(items), batch_size, BATCH_TOKENS[split])
+            yield from row_batches(items, separate_rows(items), batch_size, CELLS[split])
             return
         else:
-            shapes = [_Shape(False, len(item.sequences), item.positions, 1) for item in items]
-            groups = [np.array(group, dtype=np.int64) for group in _groups(shapes, batch_size, BATCH_TOKENS[split])]
+            groups = item_groups(items, batch_size, CELLS[split])
         for indices in groups:
             chosen = [items[index] for index in indices]
             yield Batch(indices, pack(chosen, trees=trees), torch.tensor([item.gold for item in chosen]))
@@ -450,7 +461,7 @@ class LanguageTask(Task):
         key = split, batch_size, min(windows, default=None)
         if key not in self._rows:
             self._rows[key] = pack_by_prefix(items, *key[1:])
-        return _batches(items, self._rows[key], batch_size, BATCH_TOKENS[split])
+        return row_batches(items, self._rows[key], batch_size, CELLS[split])
 
     @override
     def output(self, model: nn.Module, batch: Batch) -> Output:
@@ -466,8 +477,8 @@ class LanguageTask(Task):
             exact = torch.zeros(len(totals), dtype=torch.bool, device=totals.device)
             if scores.greedy is not None:
                 exact = sums((~scores.greedy).to(totals.dtype), inputs)[:, 0, 0] == 0
-            predictions = graded(totals.double(), exact, inputs, batch.targets)
-        return Output(losses, predictions)
+            found = predictions(totals.double(), exact, inputs, batch.targets)
+        return Output(losses, found)
 
     def perplexity(self, losses: NDArray[np.float32]) -> Mapping[str, float]:
         """Name → perplexity per token of each ability of texts, from the losses [examples] of the split `dev`.
@@ -539,44 +550,6 @@ class LanguageTask(Task):
         return calibration.windows(tokens, samples, min(sequence_length, self.positions, len(tokens)), seed=seed)
 
 
-class _Shape(NamedTuple):
-    """Shape of a row, or of the rows of an item, in a batch."""
-
-    parts: bool
-    rows: int
-    length: int
-    examples: int
-
-
-def _batches(items: Sequence[Item], packed_rows: Sequence[PackedRow], batch_size: int, cells: int) -> Iterator[Batch]:
-    """Items, whose rows are these, in batches."""
-    shapes = [_Shape(not packed.tree.is_path, 1, len(packed.tree), len(packed.items)) for packed in packed_rows]
-    for group in _groups(shapes, batch_size, cells):
-        chosen = [packed_rows[row] for row in group]
-        indices = np.array([number for packed in chosen for number in packed.items], dtype=np.int64)
-        of_batch = [items[index] for index in indices]
-        inputs = pack(of_batch, trees=True, packed_rows=renumbered(chosen))
-        yield Batch(indices, inputs, torch.tensor([item.gold for item in of_batch]))
-
-
-def _groups(shapes: Sequence[_Shape], batch_size: int, cells: int) -> list[list[int]]:
-    """Rows of similar length, at most so many examples and cells together."""
-    groups: list[list[int]] = []
-    examples = 0
-    for index in sorted(range(len(shapes)), key=lambda one: (*shapes[one][:3], one)):
-        shape = shapes[index]
-        group = groups[-1] if groups else []
-        full = (len(group) + 1) * shape.rows * shape.length > cells or examples + shape.examples > batch_size
-        # A plain text beside a tree would lose the mask that the model makes for itself, a sliding window for example.
-        if group and not full and shapes[group[0]].parts == shape.parts:
-            group.append(index)
-            examples += shape.examples
-        else:
-            groups.append([index])
-            examples = shape.examples
-    return groups
-
-
 def _with_guess(ability: Ability, tokenizer: PreTrainedTokenizerBase, text: Sequence[str]) -> Ability:
     """An ability of texts with what guessing costs in the model's tokens."""
     judged = [choice for example in ability.examples for choice in example.choices]
@@ -588,34 +561,6 @@ def _with_guess(ability: Ability, tokenizer: PreTrainedTokenizerBase, text: Sequ
         sizes = sum(size for example in ability.examples for size in example.sizes)
         guess *= sum(len(choice.encode()) for choice in judged) / sizes
     return replace(ability, guess=guess)
-
-
-def graded(totals: Tensor, exact: Tensor, inputs: Mapping[str, Tensor], gold: Tensor) -> Tensor:
-    """Verdicts, fp64 [items], from log-probabilities [items, groups, choices], and whether every token was foreseen."""
-    divisors = inputs["divisors"].double()
-    there = divisors > 0
-    values = totals[:, 0] / divisors[:, 0].clamp(min=1)
-    if totals.shape[1] > 1:
-        # Contextual calibration (Zhao et al. 2021): divide by the mean probability of each label after no input.
-        free = totals[:, 1:].masked_fill(~there[:, 1:], -torch.inf).softmax(-1)
-        contexts = there[:, 1:].any(-1)
-        likings = free.nan_to_num(0.0).sum(1) / contexts.sum(-1, keepdim=True).clamp(min=1)
-        calibrated = contexts.any(-1, keepdim=True)
-        unknown = (free.isnan().any(-1) & contexts).any(-1, keepdim=True)
-        values = torch.where(calibrated, values - likings.clamp(min=1e-300).log(), values)
-        values = values.masked_fill(unknown, torch.nan)
-    values = values.masked_fill(~there[:, 0], -torch.inf)
-    best = values.amax(-1, keepdim=True)
-    ties = (values == best).sum(-1).clamp(min=1)
-    won = (values == best).gather(1, gold[:, None]).squeeze(1) / ties
-    bits = -totals[:, 0, 0] / np.log(2) / divisors[:, 0, 0].clamp(min=1)
-    rules = inputs["rules"]
-    # A logit that overflowed is no opinion either.
-    broken = (~values.isfinite() & there[:, 0]).any(-1)
-    found = torch.where(
-        rules == RULES.index("text"), bits, torch.where(rules == RULES.index("exact"), exact.double(), won)
-    )
-    return found.masked_fill(broken, torch.nan)
 
 
 def _key(model: nn.Module) -> tuple[str, str]:

@@ -80,7 +80,7 @@ class TextRegime(Regime):
     def open(self, options: TaskOptions, own: TextSettings, name: str) -> "Task":
         # PyTorch takes seconds to import, which no list of settings should wait for.
         from tombola.checkpoints.loading import tokenizer_of
-        from tombola.tasks.text.task import TextTask
+        from tombola.tasks.text.task import TextTask, TextTaskOptions
 
         corpus, title, metrics = _corpus(options, own)
         more = dict.fromkeys(metrics[1:], "dev")
@@ -90,17 +90,19 @@ class TextRegime(Regime):
         return TextTask(
             corpus,
             tokenizer_of(options.model, trust_remote_code=options.trust_remote_code),
-            score=metrics[0],
-            more=more,
-            max_length=options.max_length,
-            train_rows=options.train_rows,
-            dev_rows=options.dev_rows,
-            search_rows=options.held_out(len(corpus.splits["train"]), len(corpus.splits["dev"])),
-            name=name,
-            title=title,
-            benchmark="glue" if options.task in GLUE else None,
-            attention="sdpa" if options.device == "cuda" else "eager",
-            trust_remote_code=options.trust_remote_code,
+            TextTaskOptions(
+                score=metrics[0],
+                more=more,
+                max_length=options.max_length,
+                train_rows=options.train_rows,
+                dev_rows=options.dev_rows,
+                search_rows=options.held_out(len(corpus.splits["train"]), len(corpus.splits["dev"])),
+                name=name,
+                title=title,
+                benchmark="glue" if options.task in GLUE else None,
+                attention="sdpa" if options.device == "cuda" else "eager",
+                trust_remote_code=options.trust_remote_code,
+            ),
         )
 
 

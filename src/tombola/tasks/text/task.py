@@ -1,6 +1,7 @@
 """Text classification and regression: labelled texts, a tokenizer, and any encoder with a sequence head."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,12 +29,11 @@ _BUCKET = 50
 """Batches whose examples are sorted by length together: enough to waste little padding, few enough to stay random."""
 
 
-class TextTask(Task):
-    """Single texts or pairs of texts with a class or a value each.
+@dataclass(frozen=True, kw_only=True)
+class TextTaskOptions:
+    """Options of a task of texts.
 
-    Args:
-        corpus: the labelled splits.
-        tokenizer: of the model; local folder or hub id are resolved by `tokenizer_of`.
+    Attributes:
         score: name of the metric; by default `accuracy`, for regression `pearson`.
         more: further metrics: name → split; reported, never searched on.
         max_length: tokens a text is cut to.
@@ -45,41 +45,49 @@ class TextTask(Task):
         attention: the implementation that `load` asks for. Eager attention is the fastest on a CPU at the length of
             sentences, where the fused kernel's backward pass takes twice as long; on a GPU `sdpa` wins.
         trust_remote_code: let `load` run code that comes with a model.
+    """
+
+    score: str | None = None
+    more: Mapping[str, str] = field(default_factory=dict)
+    max_length: int = 128
+    train_rows: int | None = None
+    dev_rows: int | None = None
+    search_rows: int | None = None
+    name: str | None = None
+    title: str | None = None
+    benchmark: str | None = None
+    attention: str = "eager"
+    trust_remote_code: bool = False
+
+
+class TextTask(Task):
+    """Single texts or pairs of texts with a class or a value each.
+
+    Args:
+        corpus: the labelled splits.
+        tokenizer: of the model; local folder or hub id are resolved by `tokenizer_of`.
+        options: metrics, samples, names, and how models are loaded.
 
     Raises:
         TombolaError: a sample leaves a class without training rows, or a split empty.
     """
 
     def __init__(
-        self,
-        corpus: Corpus,
-        tokenizer: PreTrainedTokenizerBase,
-        *,
-        score: str | None = None,
-        more: Mapping[str, str] | None = None,
-        max_length: int = 128,
-        train_rows: int | None = None,
-        dev_rows: int | None = None,
-        search_rows: int | None = None,
-        name: str | None = None,
-        title: str | None = None,
-        benchmark: str | None = None,
-        attention: str = "eager",
-        trust_remote_code: bool = False,
+        self, corpus: Corpus, tokenizer: PreTrainedTokenizerBase, options: TextTaskOptions | None = None
     ) -> None:
+        self._options = options = options or TextTaskOptions()
         self.available = {split: len(texts) for split, texts in corpus.splits.items()}
-        corpus = _sampled(corpus, train_rows, dev_rows, search_rows)
-        self.name = name or corpus.name
-        self.title = title or corpus.name
-        self.metric: Metric = metric(score or ("pearson" if corpus.regression else "accuracy"))
+        corpus = _sampled(corpus, options.train_rows, options.dev_rows, options.search_rows)
+        self.name = options.name or corpus.name
+        self.title = options.title or corpus.name
+        self.metric: Metric = metric(options.score or ("pearson" if corpus.regression else "accuracy"))
         self.more = {
             extra if split == "dev" else f"{extra}_{split.removeprefix('dev_')}": (split, metric(extra))
-            for extra, split in (more or {}).items()
+            for extra, split in options.more.items()
         }
-        self._benchmark = benchmark
         self.corpus = corpus
         self.tokenizer = tokenizer
-        self.max_length = min(max_length, tokenizer.model_max_length)
+        self.max_length = min(options.max_length, tokenizer.model_max_length)
         if tokenizer.pad_token_id is None:
             # GPT-2 and its kin were trained without padding; what is padded is masked, so any token will do.
             if tokenizer.eos_token is None:
@@ -93,8 +101,6 @@ class TextTask(Task):
             )
         for one in (self.metric, *(extra for _, extra in self.more.values())):
             one.check(regression=corpus.regression, classes=len(corpus.classes or ()))
-        self._attention = attention
-        self._trust_remote_code = trust_remote_code
         self._collate = DataCollatorWithPadding(tokenizer)
         self._encoded: dict[str, list[dict[str, list[int]]]] = {}
 
@@ -120,7 +126,7 @@ class TextTask(Task):
             text_column, text_pair_column, label_column: names of the columns.
             regression: the label is a number to be met, not a class.
             name: of the task.
-            options: those of the class.
+            options: fields of `TextTaskOptions`.
 
         Raises:
             TombolaError: a row lacks a column or has a label that training does not.
@@ -134,7 +140,7 @@ class TextTask(Task):
             regression=regression,
             name=name,
         )
-        return cls(corpus, tokenizer, **options)
+        return cls(corpus, tokenizer, TextTaskOptions(**options))
 
     @override
     def facts(self) -> Mapping[str, object]:
@@ -146,7 +152,7 @@ class TextTask(Task):
             "classes": None if self.corpus.classes is None else list(self.corpus.classes),
             "rows": {split: len(texts) for split, texts in self.corpus.splits.items()},
             "available": self.available,
-            "glue": self.title if self._benchmark == "glue" else None,
+            **({"glue": self.title} if self._options.benchmark == "glue" else {}),
         }
 
     @override
@@ -161,11 +167,14 @@ class TextTask(Task):
                 "label2id": {name: i for i, name in enumerate(classes)},
             }
         )
-        options: dict[str, Any] = {"attn_implementation": self._attention, "trust_remote_code": self._trust_remote_code}
+        options: dict[str, Any] = {
+            "attn_implementation": self._options.attention,
+            "trust_remote_code": self._options.trust_remote_code,
+        }
         with loading.quiet(), loading.loading(source), torch.random.fork_rng([]):
             torch.manual_seed(seed)
             if state == "init":
-                config = AutoConfig.from_pretrained(path, trust_remote_code=self._trust_remote_code, **labels)
+                config = AutoConfig.from_pretrained(path, trust_remote_code=self._options.trust_remote_code, **labels)
                 return self._checked(
                     AutoModelForSequenceClassification.from_config(config, dtype=torch.float32, **options)
                 )

@@ -18,7 +18,7 @@ from tombola.tasks.language.abilities import lm_eval_task
 from tombola.tasks.language.abilities.ability import Ability
 from tombola.tasks.language.abilities.catalog import open_abilities
 from tombola.tasks.language.abilities.retention import measure
-from tombola.tasks.language.task import LanguageTask
+from tombola.tasks.language.task import LanguageTask, LanguageTaskOptions
 
 HEAD = """
 task: {name}
@@ -167,7 +167,7 @@ def theirs(model: Any, words: Any, folder: Path, name: str) -> dict[str, Any]:
 
 
 def ours(model: Any, words: Any, abilities: tuple[Ability, ...]) -> list[float]:
-    made = LanguageTask(abilities, TEXTS, words, positions=POSITIONS, bos_token="none")
+    made = LanguageTask(abilities, TEXTS, words, LanguageTaskOptions(positions=POSITIONS, bos_token="none"))
     made.settle(model)
     found = evaluate(whole(model), made, EvaluationOptions(batch_size=8))
     return [one.raw for one in measure(made.abilities, found.predictions, made.references("dev"), resamples=20)]
@@ -254,8 +254,8 @@ def test_without_the_harness_its_tasks_are_unknown(monkeypatch: pytest.MonkeyPat
 def test_a_choice_that_does_not_fit_is_named(folder: Path) -> None:
     abilities = open_abilities([f"tiny_choice={folder}"])
     with pytest.raises(TombolaError, match=r"tiny_choice, document \d+: a choice of 3 tokens cannot be"):
-        LanguageTask(abilities, TEXTS, tokenizer(), positions=2, bos_token="none").size("dev")
+        LanguageTask(abilities, TEXTS, tokenizer(), LanguageTaskOptions(positions=2, bos_token="none")).size("dev")
     words = tokenizer()
     words.bos_token = words.eos_token = None
     with pytest.raises(TombolaError, match="it has neither"):
-        LanguageTask(abilities, TEXTS, words, positions=POSITIONS, bos_token="none").size("dev")
+        LanguageTask(abilities, TEXTS, words, LanguageTaskOptions(positions=POSITIONS, bos_token="none")).size("dev")

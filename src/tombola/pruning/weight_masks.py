@@ -1,0 +1,109 @@
+"""Masks of a model's matrices by each criterion, one matrix at a time."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tombola.architectures.matrix_layout import outputs_first
+from tombola.architectures.sites import Matrix
+from tombola.foundations.errors import TombolaError
+from tombola.pruning.magnitude import Threshold, keep_largest
+from tombola.pruning.sparsegpt import InverseHessian, sparsegpt
+from tombola.pruning.topk_per_row import keep_in_rows
+from tombola.pruning.wanda import wanda_scores
+from tombola.pruning.weight_criteria import CRITERIA, WeightCut
+
+_SLAB = 256
+"""Rows whose scores are held at a time."""
+
+
+def masks_without_data(
+    model: nn.Module, matrices: Sequence[Matrix], weight: Callable[[Matrix], Tensor], cut: WeightCut
+) -> Iterator[tuple[Matrix, Tensor]]:
+    """The masks of a criterion that looks at no activations, matrix by matrix, in the order of the anatomy.
+
+    Args:
+        model: whose matrices they are; only its modules are asked, it may be without memory.
+        matrices: all that are pruned.
+        weight: gives the values of a matrix as they are stored. Called three times for each where the whole model is
+            compared, so that they need not all be in memory.
+        cut: what is asked.
+
+    Yields:
+        Each matrix with its mask, bool of its shape.
+    """
+    seeds = {matrix.name: index for index, matrix in enumerate(matrices)}
+
+    def scores(matrix: Matrix) -> Tensor:
+        if cut.criterion == "magnitude":
+            return weight(matrix)
+        # The same draw whenever it is asked for, so that none is kept.
+        generator = torch.Generator().manual_seed((cut.seed << 20) + seeds[matrix.name])
+        return torch.rand(matrix.shape, generator=generator)
+
+    threshold = None
+    if cut.pattern is None and cut.scope == "global":
+        total = sum(matrix.size for matrix in matrices)
+        threshold = Threshold.find(
+            lambda: ((scores(matrix), None) for matrix in matrices), total - cut.remaining(total)
+        )
+    for matrix in matrices:
+        found = scores(matrix)
+        if threshold is not None:
+            yield matrix, threshold.mask(found)
+        elif cut.pattern is None and cut.scope == "matrix":
+            yield matrix, keep_largest({"": found}, cut.remaining(matrix.size))[""].to(found.device)
+        else:
+            rows = outputs_first(model, matrix, found)
+            yield matrix, outputs_first(model, matrix, _by_rows(rows, _magnitude, cut))
+
+
+def prune_matrix(weight: Tensor, statistic: Tensor | InverseHessian, cut: WeightCut) -> tuple[Tensor, Tensor]:
+    """The mask of a matrix by a criterion that looks at activations, and its new values.
+
+    Args:
+        weight: [out, in]; it is not changed.
+        statistic: of its inputs, as `digest` made it.
+        cut: what is asked.
+
+    Returns:
+        Bool [out, in], and values in the weight's dtype, +0.0 where pruned.
+
+    Raises:
+        TombolaError: the new values overflow.
+    """
+    if isinstance(statistic, InverseHessian):
+        mask, changed = sparsegpt(weight, statistic, cut.sparsity, cut.pattern, block=cut.block)
+        if not changed.isfinite().all():
+            raise TombolaError(
+                f"the weights that SparseGPT found overflow {weight.dtype}; load the model in fp32 or bf16"
+            )
+        return mask, changed
+    if cut.pattern is None and cut.scope == "matrix":
+        scores = wanda_scores(weight, statistic)
+        mask = keep_largest({"": scores}, cut.remaining(weight.numel()))[""].to(weight.device)
+    else:
+        mask = _by_rows(weight, lambda rows: wanda_scores(rows, statistic), cut)
+    return mask, weight.where(mask, 0.0)
+
+
+def digest(statistic: Tensor, cut: WeightCut) -> Tensor | InverseHessian:
+    """Form in which `prune_matrix` takes a statistic; the same for all matrices that share it."""
+    return InverseHessian.of(statistic, cut.damping) if CRITERIA[cut.criterion].updates else statistic
+
+
+def _by_rows(weight: Tensor, score: Callable[[Tensor], Tensor], cut: WeightCut) -> Tensor:
+    """The mask of a matrix, bool [out, in], whose rows, or groups in them, are decided one by one."""
+    masks = []
+    for rows in weight.split(_SLAB):
+        scores = score(rows)
+        if cut.pattern is not None:
+            masks.append(cut.pattern.largest(scores))
+        else:
+            masks.append(keep_in_rows(scores, scores.shape[1] - cut.remaining(scores.shape[1])))
+    return torch.cat(masks)
+
+
+def _magnitude(rows: Tensor) -> Tensor:
+    return rows.abs().to(torch.promote_types(rows.dtype, torch.float32))
