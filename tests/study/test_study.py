@@ -31,6 +31,7 @@ from tombola.foundations.atomic_files import read_lines
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search.records import Search
+from tombola.report import build
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, SEARCH_EVALUATION
 from tombola.study.results import Row
@@ -288,7 +289,7 @@ def structured() -> Study:
 @pytest.fixture(scope="module")
 def both() -> Study:
     study = structured()
-    study.run()
+    build(study.run())
     return study
 
 
@@ -349,7 +350,7 @@ class TestNeurons:
         before = steps_of(both.folder)
         monkeypatch.setattr("tombola.study.seed_steps.train", lambda *_, **__: pytest.fail("trained again"))
         monkeypatch.setattr("tombola.study.seed_context.evaluate", lambda *_, **__: pytest.fail("scored again"))
-        assert structured().run() == both.folder / "report.html"
+        assert structured().run() == both.folder
         assert steps_of(both.folder) == before
 
     def test_the_report_tells_of_them(self, both: Study) -> None:
@@ -394,7 +395,7 @@ class TestAgain:
         monkeypatch.setattr("tombola.study.seed_steps.train", lambda *_, **__: pytest.fail("trained again"))
         monkeypatch.setattr("tombola.study.seed_context.retrain", lambda *_, **__: pytest.fail("retrained"))
         monkeypatch.setattr("tombola.study.seed_context.evaluate", lambda *_, **__: pytest.fail("scored again"))
-        assert study.run() == study.folder / "report.html"
+        assert study.run() == study.folder
         assert steps_of(study.folder) == before
         assert (study.folder / "results.jsonl").read_bytes() == rows
         assert (study.folder / "verdicts.json").read_bytes() == verdicts
@@ -487,7 +488,7 @@ class TestSeeds:
         assert row["heads"] == survivors.counts()["heads"]
 
         compared = json.loads((home / "comparison.json").read_text())["kinds"]["heads+mlps"]["tasks"]["moods"]
-        assert compared["heads"]["super_survivors"] == survivors.counts()["heads"]
+        assert compared["agreement"]["heads"]["super_survivors"] == survivors.counts()["heads"]
         assert [one["folder"] for one in compared["tickets"]] == [f"seed-{seed}/heads+mlps/good" for seed in (0, 1)]
 
         third = study_in(tmp_path, seeds=(2,), methods=("heads+mlps",))
