@@ -80,13 +80,13 @@ def test_what_does_not_fit_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     model = unet(torch.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        memory_check.check(model, 4, CPU)
+        memory_check.check(model, ["sampling"], CPU, evaluation=4)
     monkeypatch.setattr(memory_check, "free_and_total_memory", lambda _: (1000, 10**12))
     with pytest.warns(UserWarning, match=r"sampling with 4 images at a time takes about .* lower --eval-batch-size"):
-        memory_check.check(model, 4, CPU)
+        memory_check.check(model, ["sampling"], CPU, evaluation=4)
     monkeypatch.setattr(memory_check, "free_and_total_memory", lambda _: (1000, 1000))
     with pytest.raises(TombolaError, match="lower --batch-size, or take a larger machine") as refused:
-        memory_check.check(model, 4, CPU, "training")
+        memory_check.check(model, ["training"], CPU, training=4)
     assert "\n" not in str(refused.value)
 
 

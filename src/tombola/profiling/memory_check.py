@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import psutil
@@ -21,21 +20,6 @@ Work = Literal["sampling", "importance", "training"]
 """Purpose of passes: the images alone; gradients of gates; gradients of weights, and AdamW's two values of each."""
 _LEVELS = 4
 """Timesteps of a held-out image, whose graphs live together until the gates have their gradients."""
-
-
-@dataclass(frozen=True)
-class BatchSizes:
-    """Images that pass at a time.
-
-    Attributes:
-        training: where weights are trained.
-        evaluation: where the model is judged, or the importance of its sites is taken.
-        side: of the images, or latents, that the model sees; None for its configuration's.
-    """
-
-    training: int
-    evaluation: int
-    side: int | None = None
 
 
 def pass_memory(
@@ -75,56 +59,42 @@ def pass_memory(
 
 def check(
     model: nn.Module,
-    batch: int,
+    works: Sequence[Work],
     device: torch.device,
-    work: Work = "sampling",
     *,
-    levels: int = 1,
+    training: int = 1,
+    evaluation: int = 1,
     size: int | None = None,
-    need: int | None = None,
 ) -> None:
-    """Warn where a denoiser's passes may not fit into memory.
+    """Warn where the heaviest passes of a denoiser may not fit into memory, in which its weights are already.
 
-    Arguments are those of `pass_memory`; the model's weights are in memory already. What it returned for them goes as
-    `need`, where it was asked.
+    Args:
+        model: the denoiser, on its device.
+        works: all that is done with it.
+        device: where it passes.
+        training: images at a time where weights are trained.
+        evaluation: images at a time where the model is judged, or the importance of its sites is taken.
+        size: as in `pass_memory`.
 
     Raises:
         TombolaError: they cannot fit.
     """
-    if need is None:
-        need = pass_memory(model, batch, work, levels=levels, size=size)
-    free, most = free_and_total_memory(device)
+    batches = {work: training if work == "training" else evaluation for work in works}
+    needs = {
+        work: pass_memory(model, batch, work, levels=_LEVELS if work == "importance" else 1, size=size)
+        for work, batch in batches.items()
+    }
+    heaviest = max(needs, key=needs.__getitem__)
+    need, (free, most) = needs[heaviest], free_and_total_memory(device)
     what = (
-        f"{work} with {batch} images at a time takes about {_gb(need)} beyond the {_gb(bytes_of(model))} of weights "
-        f"({dtype_of(model)})".replace("torch.", "")
+        f"{heaviest} with {batches[heaviest]} images at a time takes about {_gb(need)} beyond the "
+        f"{_gb(bytes_of(model))} of weights ({dtype_of(model)})".replace("torch.", "")
     )
-    mend = "lower --batch-size" if work == "training" else "lower --eval-batch-size"
+    mend = "lower --batch-size" if heaviest == "training" else "lower --eval-batch-size"
     if need > most:
         raise TombolaError(f"{what}, and {device.type} has {_gb(most)}; {mend}, or take a larger machine")
     if need > free:
         warnings.warn(f"{what}, and {_gb(free)} of {device.type}'s memory are free; {mend} if it fails", stacklevel=2)
-
-
-def check_heaviest_pass(model: nn.Module, sizes: BatchSizes, device: torch.device, works: Sequence[Work]) -> None:
-    """Check all that a step, or a study, will do with a denoiser: the passes that take most.
-
-    Args:
-        model: the denoiser, on its device.
-        sizes: what passes at a time.
-        device: where it passes.
-        works: all that is done with it.
-
-    Raises:
-        TombolaError: it cannot fit.
-    """
-
-    def passes(work: Work) -> dict[str, Any]:
-        batch = sizes.training if work == "training" else sizes.evaluation
-        return {"batch": batch, "work": work, "levels": _LEVELS if work == "importance" else 1, "size": sizes.side}
-
-    needs = {work: pass_memory(model, **passes(work)) for work in works}
-    heaviest = max(needs, key=needs.__getitem__)
-    check(model, device=device, need=needs[heaviest], **passes(heaviest))
 
 
 def free_and_total_memory(device: torch.device) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tombola.architectures.denoisers import class_of_denoiser, denoiser_inputs, native_side
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, reason
 from tombola.profiling.tensor_memory import Memory, estimate
 from tombola.subnetworks.subnetwork import shrunk
 from tombola.tickets.ticket import TICKET_KINDS, Ticket
@@ -133,8 +133,9 @@ def _fitting(name: str, size: int | None) -> Iterator[None]:
     except (RuntimeError, ValueError) as error:
         if size is None:
             raise
-        reason = " ".join(str(error).split())[:150]
-        raise TombolaError(f"a {name} does not draw {size} x {size} ({reason}); give another --size") from error
+        raise TombolaError(
+            f"a {name} does not draw {size} x {size} ({reason(error, 150)}); give another --size"
+        ) from error
     finally:
         log.setLevel(level)
 

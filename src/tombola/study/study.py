@@ -10,15 +10,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import filelock
 import psutil
 import torch
 
 from tombola.architectures.anatomy import Anatomy, Places
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
-from tombola.foundations.atomic_files import disk_errors, read_json, sweep_drafts, write_json, write_lines
+from tombola.foundations.atomic_files import read_json, sweep_drafts, write_json, write_lines
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.exclusive_folders import work_alone
 from tombola.foundations.precision import deterministic, resolve_device, resolve_precision
 from tombola.foundations.progress import ProgressBars
 from tombola.metrics import statistics
@@ -149,14 +149,8 @@ class Study:
             )
         self._check_saved()
         self._check_memory()
-        with disk_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.folder / ".lock", timeout=0)
-        try:
-            with lock, deterministic(self.device):
-                return self._run()
-        except filelock.Timeout:
-            raise TombolaError(f"another process is at work on {self.folder}; wait for it, or stop it") from None
+        with work_alone(self.folder), deterministic(self.device):
+            return self._run()
 
     def _check_rewinding(self) -> None:
         if not self.config.retrains:
