@@ -180,7 +180,7 @@ def _config_in(source: str, name: str, kind: str) -> Any:
 
 
 class Runs(Protocol):
-    """Network whose memory need is known: a `memory_plan.Need` or a `PartNeed`."""
+    """Network whose memory need is known: a `Need` of a denoiser or a `PartNeed`."""
 
     @property
     def weights(self) -> int:

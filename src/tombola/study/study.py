@@ -28,13 +28,12 @@ from tombola.pruning.search.records import read_passes
 from tombola.pruning.weight_criteria import WeightCut
 from tombola.study.analysis_steps import AnalysisSteps
 from tombola.study.config import ANALYSES, StudyConfig
-from tombola.study.cross_seed_steps import CrossSeedSteps
 from tombola.study.estimates import announce, announcement, check_memory, pass_seconds, threads, worker_count
 from tombola.study.folder_layout import EVALUATION, SAVED, CrossSeedFolder, SeedFolder
 from tombola.study.results import TicketVerdict
 from tombola.study.scheduler import run_here, run_steps
 from tombola.study.seed_context import SeedContext, Setting
-from tombola.study.seed_steps import SeedSteps
+from tombola.study.seed_steps import CrossSeedSteps, SeedSteps
 from tombola.study.step import StudyStep
 from tombola.study.worker_pool import WorkerPool
 from tombola.tasks.base import Task
