@@ -30,7 +30,7 @@ from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, SEARCH_EVALUATION
 from tombola.study.results import Row
 from tombola.study.seed_context import SeedContext
-from tombola.study.seed_steps import SeedSteps
+from tombola.study.seed_run import SeedRun
 from tombola.study.study import Study
 from tombola.tasks.text.task import TextTask
 from tombola.tickets.ticket import SUPER_TICKETS, TICKETS, Ticket
@@ -343,7 +343,7 @@ class TestNeurons:
 
     def test_a_second_run_computes_nothing(self, both: Study, monkeypatch: pytest.MonkeyPatch) -> None:
         before = steps_of(both.folder)
-        monkeypatch.setattr("tombola.study.seed_steps.train", lambda *_, **__: pytest.fail("trained again"))
+        monkeypatch.setattr("tombola.study.seed_run.train", lambda *_, **__: pytest.fail("trained again"))
         monkeypatch.setattr("tombola.study.seed_context.evaluate", lambda *_, **__: pytest.fail("scored again"))
         assert structured().run() == both.folder / "report.html"
         assert steps_of(both.folder) == before
@@ -387,7 +387,7 @@ class TestAgain:
         before = steps_of(study.folder)
         rows = (study.folder / "results.jsonl").read_bytes()
         verdicts = (study.folder / "verdicts.json").read_bytes()
-        monkeypatch.setattr("tombola.study.seed_steps.train", lambda *_, **__: pytest.fail("trained again"))
+        monkeypatch.setattr("tombola.study.seed_run.train", lambda *_, **__: pytest.fail("trained again"))
         monkeypatch.setattr("tombola.study.seed_context.retrain", lambda *_, **__: pytest.fail("retrained"))
         monkeypatch.setattr("tombola.study.seed_context.evaluate", lambda *_, **__: pytest.fail("scored again"))
         assert study.run() == study.folder / "report.html"
@@ -514,14 +514,14 @@ class TestSeeds:
     @pytest.mark.filterwarnings("ignore::FutureWarning")  # of what the garbage collector looks at
     def test_a_seed_at_work_holds_no_model_of_another(self, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         held = []
-        draw = SeedSteps._majority
+        draw = SeedRun.majority
 
-        def watched(self: SeedSteps, bars: Any) -> None:
+        def watched(self: SeedRun, bars: Any) -> None:
             gc.collect()
             held.append(sum(isinstance(o, SeedContext) and o._cached is not None for o in gc.get_objects()))
             draw(self, bars)
 
-        monkeypatch.setattr(SeedSteps, "_majority", watched)
+        monkeypatch.setattr(SeedRun, "majority", watched)
         study_in(copied, seeds=(0, 1, 2), methods=("heads+mlps",), epochs=1).run()
         assert held == [0, 0, 0]
 
