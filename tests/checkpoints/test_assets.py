@@ -66,7 +66,7 @@ def offer(
 
 def left_behind() -> list[str]:
     """Whatever lies in the cache."""
-    return sorted(path.name for path in cache().iterdir()) if cache().exists() else []
+    return sorted(path.name for path in cache().iterdir() if path.suffix != ".lock") if cache().exists() else []
 
 
 def test_a_folder_of_members_is_unpacked_once(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:

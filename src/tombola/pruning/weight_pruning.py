@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from tombola.architectures.anatomy import Anatomy
-from tombola.architectures.matrix_layout import outputs_first
-from tombola.architectures.sites import Matrix
+from tombola.architectures.sites import Matrix, outputs_first
 from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.activation_statistics import ActivationObserver
 from tombola.pruning.blockwise import always_there, blockwise
@@ -53,7 +52,8 @@ def prune_weights(
         model: a whole model of a known family, in floating point; it is not changed.
         cut: criterion, sparsity or pattern, scope.
         calibration: for Wanda and SparseGPT, text in batches; the field takes 128 sequences of 2,048 tokens of
-            training text ([`windows`][tombola.pruning.calibration.windows] draws them). Padding does not count.
+            training text ([`windows`][tombola.tasks.data.calibration_windows.windows] draws them). Padding does not
+            count.
         progress: counts examples, those of every layer.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A study: every step is loaded if it is there, else computed and published whole; rows and report come last."""
+"""A study: every step is loaded if it is there, else computed and published whole; rows and verdicts come last."""
 
 import dataclasses
 import functools
@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import filelock
 
-from tombola import report
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
@@ -22,19 +21,17 @@ from tombola.pruning.weight_criteria import WeightCut
 from tombola.study.analysis_steps import AnalysisSteps
 from tombola.study.config import ANALYSES, StudyConfig
 from tombola.study.cross_seed_steps import CrossSeedSteps
+from tombola.study.estimates import announce, announcement, check_memory, pass_seconds, threads, worker_count
 from tombola.study.folder_layout import SAVED, CrossSeedFolder, SeedFolder
-from tombola.study.memory_needs import check_memory
-from tombola.study.pool_size import threads, worker_count
 from tombola.study.scheduler import run_here, run_steps
 from tombola.study.seed_context import SeedContext, Setting
 from tombola.study.seed_steps import SeedSteps
 from tombola.study.step import StudyStep
 from tombola.study.study_folder import Stage, StudyFolder
-from tombola.study.time_estimate import announce, announcement, pass_seconds
 from tombola.study.worker_pool import WorkerPool
-from tombola.tasks.base import GeneratesImages, Task
-from tombola.tickets.pruning_methods import pruning_method
-from tombola.tickets.site_groups import fitted
+from tombola.tasks.base import Task
+from tombola.tasks.capabilities import GeneratesImages
+from tombola.tickets.pruning_methods import fitted, pruning_method
 from tombola.tickets.ticket import Ticket
 
 ASKED_FOR = frozenset(ANALYSES) - frozenset(StudyConfig().analyses)
@@ -42,7 +39,7 @@ ASKED_FOR = frozenset(ANALYSES) - frozenset(StudyConfig().analyses)
 
 
 class Study:
-    """Fine-tune, search, draw controls, score, retrain, judge, report: for each seed, resumable at every step.
+    """Fine-tune, search, draw controls, score, retrain, judge: for each seed, resumable at every step.
 
     Args:
         config: what to study.
@@ -125,7 +122,7 @@ class Study:
         return self.layout.seed_folder(seed)
 
     def run(self) -> Path:
-        """Run what is missing, and return the path of the report.
+        """Run what is missing, and return the folder: `tombola.report.build` makes its page.
 
         Raises:
             TombolaError: something the user can mend; whatever was finished stays.
@@ -176,7 +173,7 @@ class Study:
     def _run(self) -> Path:
         sweep_drafts(self.folder)
         steps = self.steps()
-        workers = self._worker_count(steps)
+        workers = self.worker_count(steps)
         self._describe(workers)
         self._announce([step for step in steps if step.analysis in ASKED_FOR and not step.done()])
         with ProgressBars("study", sum(step.cost for step in steps)) as bars:
@@ -187,9 +184,9 @@ class Study:
         self.layout.write_rows()
         self.layout.write_verdicts(self.task, self._judged)
         self._describe(workers)
-        return report.build(self.folder)
+        return self.folder
 
-    def _worker_count(self, steps: Sequence[StudyStep]) -> int:
+    def worker_count(self, steps: Sequence[StudyStep]) -> int:
         """Number of workers that run the steps; 1 for this process."""
         # A worker makes its study of the configuration, and cannot know what was put into this one by hand.
         if type(self) is not Study or self.task is not self._opened:

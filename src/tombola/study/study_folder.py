@@ -12,8 +12,7 @@ from typing import Any, Literal
 import psutil
 import torch
 
-from tombola.architectures.anatomy import Anatomy
-from tombola.architectures.layer_names import Places
+from tombola.architectures.anatomy import Anatomy, Places
 from tombola.foundations.atomic_files import read_json, write_json, write_lines
 from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation
@@ -136,6 +135,7 @@ class StudyFolder:
                 **more,
                 "command": "\n".join(dict.fromkeys([*earlier, command])).strip(),
                 "config": self.config.settings(),
+                "threshold": self.config.search_options.threshold,
                 "seeds": sorted({*seeds, *self.finished_seeds()}),
                 "versions": {name: version(name) for name in ("tombola", "torch", "transformers")}
                 | {"python": platform.python_version()},

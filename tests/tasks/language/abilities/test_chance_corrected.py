@@ -13,7 +13,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.abilities.chance_corrected import Scale, reference, understanding
 from tombola.tasks.language.abilities.retention import fieller_interval, learned, measure, retention
-from tombola.tasks.language.retention_threshold import RetentionThreshold
+from tombola.tasks.language.regime import RetentionThreshold
 
 SCALES = (Scale(False, 0.5), Scale(True, 8.0), Scale(False, 0.1))
 SIZES = (0, 37, 0)
@@ -194,10 +194,10 @@ def test_what_is_kept_is_read() -> None:
     assert RetentionThreshold.parse("0.95", names) == RetentionThreshold(None, 0.95)
     for text, said in (
         ("grammer>=0.9", "unknown ability 'grammer'.*grammar, language-modelling"),
-        ("grammar>0.9", "write what must be kept as grammar>=0.9"),
+        ("grammar>0.9", "write what must be retained as grammar>=0.9"),
         ("grammar>=1.5", "at most at 1, not 1.5"),
         ("0", "above 0"),
-        ("grammar", "write what must be kept"),
+        ("grammar", "write what must be retained"),
     ):
         with pytest.raises(TombolaError, match=said):
             RetentionThreshold.parse(text, names)
