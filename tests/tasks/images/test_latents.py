@@ -22,8 +22,8 @@ from tombola.pruning.one_shot import one_shot
 from tombola.subnetworks.subnetwork import shrunk, whole
 from tombola.tasks.images.conditioning import LatentConditioning, images_of, load_conditioning
 from tombola.tasks.images.denoiser_fit import check
+from tombola.tasks.images.diffusion import seeded_noise
 from tombola.tasks.images.image_folder import image_folder
-from tombola.tasks.images.sampler import seeded_noise
 from tombola.tickets.ticket import Ticket
 
 KEPT = {"unet": "heads=0.5,channels=0.75,neurons=0.5", "dit": "heads=0.5,neurons=0.5"}
@@ -63,7 +63,7 @@ def test_the_loss_is_that_of_latents(folder: Path, tmp_path: Path, kind: str, pr
     parts = parts_of(pipeline)
     alphas = parts.scheduler.alphas_cumprod
     for index in (0, 7):
-        pixels = one._images("dev").pixels[index : index + 1]
+        pixels = one.images("dev").pixels[index : index + 1]
         losses = []
         with torch.no_grad():
             latent = parts.vae.encode(pixels).latent_dist.mean * 0.7
