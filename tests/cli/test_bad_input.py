@@ -414,16 +414,16 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("setting", "value", "expected"),
         [
-            ("threshold", "0", "threshold must lie between 0 and 1, not 0.0"),
-            ("threshold", "1.5", "threshold must lie between 0 and 1, not 1.5"),
-            ("weights_step", "1", "weights_step must be below 1"),
+            ("threshold", "0", "threshold must be above 0 and at most 1, not 0.0"),
+            ("threshold", "1.5", "threshold must be above 0 and at most 1, not 1.5"),
+            ("weights_step", "1", "weights_step must be above 0 and below 1, not 1.0"),
             ("mlps_step", "-1", "mlps_step must be 0 or more"),
-            ("precision", "fp8", "unknown precision 'fp8'; known: auto, fp32, bf16"),
-            ("epochs", "0", "a recipe needs at least one epoch"),
-            ("learning_rate", "-1", "a recipe needs at least one epoch, a batch of at least one and a positive"),
+            ("precision", "fp8", "precision must be 'auto', 'fp32' or 'bf16', not 'fp8'"),
+            ("epochs", "0", "epochs must be 1 or more, not 0"),
+            ("learning_rate", "-1", "learning_rate must be above 0, not -1.0"),
             ("rewind", "step-x", "cannot rewind to 'step-x'; choose pretrained, init, final or step-K"),
             ("rewind", "step-999", "cannot rewind to step 999: the training has 60 steps; choose an earlier one"),
-            ("search_split", "test", "cannot search on 'test'; choose dev, or train"),
+            ("search_split", "test", "search_split must be 'dev' or 'train', not 'test'"),
             ("dev_rows", "0", "dev_rows must be 1 or more, not 0"),
             ("metric", "luck", "unknown metric 'luck'"),
             (
@@ -454,11 +454,11 @@ class TestSettings:
             ("- epochs\n", "must hold settings, one `name: value` a line"),
             ("", "must hold settings, one `name: value` a line"),
             ("epoch: 1\n", "unknown setting 'epoch'; did you mean epochs"),
-            ("epochs: many\n", "setting epochs must be int, not 'many'"),
-            ("epochs: true\n", "setting epochs must be int, not True"),
+            ("epochs: many\n", "setting epochs must be a whole number, not 'many'"),
+            ("epochs: true\n", "setting epochs must be a whole number, not True"),
             ("seeds: a\n", "seeds must be a list of whole numbers"),
             ("preset: slow\n", "unknown preset 'slow'; known: quick, paper"),
-            ("threshold: 0\n", "threshold must lie between 0 and 1"),
+            ("threshold: 0\n", "threshold must be above 0 and at most 1"),
         ],
     )
     def test_a_bad_file(self, tmp_path: Path, text: str, expected: str, capsys: Capture) -> None:

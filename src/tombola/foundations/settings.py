@@ -175,8 +175,8 @@ def _line(cls: type, error: ValidationError) -> str:
         return f"{name} must be {context['expected']}, not {given!r}"
     if why.startswith(("greater_than", "less_than")):
         bounds |= {key: value for key, value in context.items() if key in ("ge", "gt", "le", "lt")}
-        low = f"above {bounds['gt']}" if "gt" in bounds else f"{bounds['ge']} or more" if "ge" in bounds else ""
-        high = f"below {bounds['lt']}" if "lt" in bounds else f"at most {bounds['le']}" if "le" in bounds else ""
+        low = f"above {bounds['gt']:g}" if "gt" in bounds else f"{bounds['ge']:g} or more" if "ge" in bounds else ""
+        high = f"below {bounds['lt']:g}" if "lt" in bounds else f"at most {bounds['le']:g}" if "le" in bounds else ""
         return f"{name} must be {' and '.join(filter(None, (low, high)))}, not {given!r}"
     kinds = [_WORDS[kind] for kind in dict.fromkeys(_kinds(field.annotation)) if kind in _WORDS]
     if "a list" in kinds:

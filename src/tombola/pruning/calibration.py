@@ -14,16 +14,11 @@ from torch import Tensor, nn
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.base import Batch
 
-SAMPLES, SEQUENCE_LENGTH = 128, 2048
-"""Calibration size of the field: Wanda and SparseGPT use 128 sequences of 2,048 tokens."""
-
 Calibration = Iterable[Batch | Mapping[str, Tensor] | Tensor]
 """Batches of a task, keyword arguments of the forward pass, or bare token ids, int64 [batch, tokens]."""
 
 
-def windows(
-    tokens: Tensor, samples: int = SAMPLES, sequence_length: int = SEQUENCE_LENGTH, *, seed: int = 0
-) -> list[Tensor]:
+def windows(tokens: Tensor, samples: int, sequence_length: int, *, seed: int = 0) -> list[Tensor]:
     """Stretches of a long text, drawn at random, as the papers draw them.
 
     Args:

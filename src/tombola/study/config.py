@@ -60,7 +60,7 @@ class StudyConfig(TaskOptions):
     ] = ANALYSES[:2]
     iterative: Annotated[
         Flag,
-        _training("train between the cuts: iterative magnitude pruning, of the weights"),
+        _training("train between the cuts; of weights, this is iterative magnitude pruning"),
     ] = False
     rewind: Annotated[
         Text,

@@ -43,7 +43,10 @@ class TaskOptions:
     task: Annotated[Text, _what("name of a task, or path of your own data")] = "rotten-tomatoes"
     train_rows: Annotated[Count | None, _rows("train on a sample of so many rows")] = None
     dev_rows: Annotated[Count | None, _rows("judge on a sample of so many rows")] = None
-    max_length: Annotated[Count, _rows("tokens a text is cut to")] = 128
+    max_length: Annotated[
+        Count,
+        _rows("tokens that a text to train and judge on is cut to; of calibration, see --sequence-length"),
+    ] = 128
     search_split: Annotated[
         Literal["dev", "train"],
         _rows("dev as in the paper, or train for held-out training rows"),

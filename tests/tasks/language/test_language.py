@@ -164,7 +164,7 @@ def test_the_loss_of_text_is_transformers_own() -> None:
     assert joined == stream[: len(joined)]
 
 
-def test_importance_is_that_of_the_calibration_text() -> None:
+def test_importance_is_that_of_the_importance_split() -> None:
     # Eager attention rounds its softmax to fp32, which a small difference would show.
     model, made = llama(attention="sdpa"), task()
     made.settle(model)
@@ -389,7 +389,7 @@ def test_calibration_text_is_drawn_from_the_text_and_prunes() -> None:
     assert all(torch.equal(a, b) for a, b in zip(drawn, again, strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(drawn, other, strict=True))
     # Longer than the model's context, or than the text, there is none.
-    assert made.calibration_text(2)[0].shape == (1, POSITIONS)
+    assert made.calibration_text(2, 2048)[0].shape == (1, POSITIONS)
     short = LanguageTask(abilities(), ["w1 w2"], tokenizer(), LanguageTaskOptions(bos_token="bos", positions=POSITIONS))
     assert short.calibration_text(1, 16)[0].tolist() == [[1, 7, 8]]
     with pytest.raises(TombolaError, match="load the model through the task, call settle"):

@@ -7,7 +7,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.foundations.settings import Count, Flag, ProperShare, Share, Whole, described, settings
 from tombola.tickets.ticket import BLOCK
 
-SAMPLES, LENGTH = 128, 2048
+SAMPLES, SEQUENCE_LENGTH = 128, 2048
 """Calibration text of Wanda and SparseGPT (Sun et al. 2024; Frantar, Alistarh 2023): examples, and tokens of each."""
 _setting = described("the search")
 
@@ -56,9 +56,12 @@ class SearchOptions:
     ] = None
     calibration_samples: Annotated[
         Count,
-        _setting("examples by whose activations Wanda and SparseGPT go"),
+        _setting("calibration samples, by whose activations Wanda and SparseGPT go"),
     ] = SAMPLES
-    sequence_length: Annotated[Count, _setting("tokens of each of those examples, of language models")] = LENGTH
+    sequence_length: Annotated[
+        Count,
+        _setting("tokens of each of them, of language models; of the texts to train and judge on, see --max-length"),
+    ] = SEQUENCE_LENGTH
 
     def __post_init__(self) -> None:
         if self.curve_until is not None and self.curve_until > self.threshold:

@@ -51,9 +51,9 @@ class LanguageSettings(RegimeSettings):
     ] = "auto"
     importance_samples: Annotated[
         Count,
-        _setting("blocks of text by whose loss heads and MLPs are ranked"),
+        _setting("samples of text by whose loss heads and MLPs are ranked"),
     ] = 128
-    importance_sequence_length: Annotated[Count, _setting("tokens of each of those blocks")] = 128
+    importance_sequence_length: Annotated[Count, _setting("tokens of each of those samples")] = 128
     recovery_tokens: Annotated[Whole, _training("tokens that tickets are trained on again")] = 0
     lora_rank: Annotated[
         Whole,

@@ -530,9 +530,7 @@ class LanguageTask(Task):
             )
         return Encoder(self.tokenizer, self.bos_token.token_id, self.positions)
 
-    def calibration_text(
-        self, samples: int = calibration.SAMPLES, sequence_length: int = calibration.SEQUENCE_LENGTH, seed: int = 0
-    ) -> list[Tensor]:
+    def calibration_text(self, samples: int, sequence_length: int, seed: int = 0) -> list[Tensor]:
         """Calibration text, read while the sizes of activations are taken: stretches of the training text, drawn.
 
         Args:

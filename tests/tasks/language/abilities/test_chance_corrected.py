@@ -194,10 +194,10 @@ def test_what_is_kept_is_read() -> None:
     assert RetentionThreshold.parse("0.95", names) == RetentionThreshold(None, 0.95)
     for text, said in (
         ("grammer>=0.9", "unknown ability 'grammer'.*grammar, language-modelling"),
-        ("grammar>0.9", "write what must be kept as grammar>=0.9"),
+        ("grammar>0.9", "write what must be retained as grammar>=0.9"),
         ("grammar>=1.5", "at most at 1, not 1.5"),
         ("0", "above 0"),
-        ("grammar", "write what must be kept"),
+        ("grammar", "write what must be retained"),
     ):
         with pytest.raises(TombolaError, match=said):
             RetentionThreshold.parse(text, names)
