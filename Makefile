@@ -18,6 +18,7 @@ lint: .venv/.develop
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: .venv/.develop
 	$(BIN)/ruff check --fix

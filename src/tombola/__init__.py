@@ -3,7 +3,7 @@
 The way through the house: a *task* gives data, loss and score; `dissect` finds the heads, MLPs and weights of a
 model; `search_ticket` prunes until the score no longer holds and gives a `Ticket`; `controls` draws others of its size
 to compare with; `retrain` trains a ticket from rewound weights; `verdict` says whether it matches the full model.
-`Study` does all of it for several seeds, resumably, and writes the report.
+`Study` does all of it for several seeds, resumably; `tombola.report.build` makes a page of its folder.
 """
 
 import importlib

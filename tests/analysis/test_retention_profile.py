@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from tombola.analysis.retention_profile import AbilityRetention, Fall, Point, Scored, crossing, fall, retention_profile
 from tombola.pruning.search.records import Search
-from tombola.tasks.base import Task
+from tombola.tasks.capabilities import HasAbilities
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.abilities.chance_corrected import reference
 from tombola.tasks.language.abilities.retention import retention
-from tombola.tasks.language.retention_threshold import retained_share
+from tombola.tasks.language.regime import LanguageSettings
 
 
 @pytest.mark.parametrize(
@@ -33,9 +33,9 @@ def test_a_fall_has_the_same_ends_in_every_form(fall: Fall, words: str, narrow: 
 
 
 def test_what_must_be_kept_goes_before_the_threshold() -> None:
-    assert retained_share(0.8, None) == 0.8
-    assert retained_share(0.8, "0.95") == 0.95
-    assert retained_share(0.8, "grammar >= 0.7") == 0.7
+    assert LanguageSettings().threshold(0.8) == 0.8
+    assert LanguageSettings(retain="0.95").threshold(0.8) == 0.95
+    assert LanguageSettings(retain="grammar >= 0.7").threshold(0.8) == 0.7
 
 
 GRID = np.linspace(0, 1, 200_001)
@@ -128,7 +128,7 @@ def test_the_profile_falls_where_a_bootstrap_in_a_plain_loop_does() -> None:
     def retained(_: str, full: Any, pruned: Any, **options: Any) -> Any:
         return retention(abilities, full, pruned, references, **options)
 
-    task = cast(Task, SimpleNamespace(abilities=abilities, retained=retained))
+    task = cast(HasAbilities, SimpleNamespace(abilities=abilities, retained=retained))
     steps = [SimpleNamespace(iteration=n, sparsity=x, weights=1000) for n, x in enumerate((0.0, *SPARSITIES))]
     search = cast(Search, SimpleNamespace(passes=steps, last=steps[3]))
     profile = retention_profile(

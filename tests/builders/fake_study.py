@@ -197,11 +197,12 @@ def _facts(
         "hash": "1b2c3d4e",
         "command": f"tombola study --model minilm --task {name} --seeds {','.join(map(str, seeds))}{bad_text}",
         "config": {
-            "model": model, "task": name, "threshold": 0.9, "search_split": "dev", "precision": "bf16",
+            "model": model, "task": name, "search_split": "dev", "precision": "bf16",
             "preset": "quick", "epochs": 2, "batch_size": 32, "learning_rate": 5e-5, "rewind": "pretrained",
             "refine": True, "heads_step": 0.1, "weights_step": 0.1, "max_length": 128, "train_rows": None,
             "methods": list(methods), "neuron_block": INNER // shape.blocks,
         },
+        "threshold": 0.9,
         "seeds": seeds,
         "versions": {"tombola": "0.1.0", "torch": "2.9.1", "transformers": "5.2.0", "python": "3.11.7"},
         "machine": {"processor": "AMD EPYC 7B13", "cores": 2, "memory_gib": 15.6, "device": "cpu"},

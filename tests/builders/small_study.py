@@ -20,6 +20,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from tombola.cli.parser import COMMANDS
+from tombola.report import build
 from tombola.study.config import StudyConfig, setting_groups
 from tombola.study.study import Study
 
@@ -66,7 +67,7 @@ def task() -> Path:
 def finished() -> Study:
     """A finished study of the shared model and task, seed 0; nobody writes there."""
     study = study_in(home() / "runs")
-    study.run()
+    build(study.run())
     return study
 
 

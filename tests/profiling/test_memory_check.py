@@ -113,7 +113,7 @@ def test_a_command_refuses_what_cannot_fit(
 
 
 def test_a_study_asks_once_for_its_heaviest_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Study, "_run", lambda _: Path("report.html"))
+    monkeypatch.setattr(Study, "_run", lambda study: study.folder)
     reads: list[torch.device] = []
 
     def plenty(device: torch.device) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from builders.unets import UNET, unet
 from tombola.architectures.parameters import count_parameters
 from tombola.cli import main
 from tombola.foundations.errors import TombolaError
-from tombola.profiling.known_denoisers import DENOISERS
+from tombola.profiling.known_pipelines import KNOWN_PIPELINES
 from tombola.profiling.memory_plan import evenly, needs
 from tombola.profiling.tensor_memory import MIB, bytes_of
 from tombola.subnetworks.subnetwork import shrunk
@@ -36,7 +36,7 @@ def build() -> nn.Module:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_known_denoisers_are_of_the_published_size(name: str) -> None:
     with torch.device("meta"):
-        assert count_parameters(DENOISERS[name].make()) == PUBLISHED[name]
+        assert count_parameters(KNOWN_PIPELINES[name].denoiser.make()) == PUBLISHED[name]
 
 
 def test_every_layer_keeps_its_share() -> None:
@@ -65,10 +65,10 @@ def test_needs_are_those_of_models_that_are_cut() -> None:
 
 
 def test_the_smallest_stable_diffusion_needs_what_was_measured() -> None:
-    (need,) = needs(DENOISERS["bk-sdm-tiny"].make)
+    (need,) = needs(KNOWN_PIPELINES["bk-sdm-tiny"].denoiser.make)
     assert round(need.weights / MIB) == 617
     assert 115 < need.passes[1].activations / MIB < 135
-    (without,) = needs(DENOISERS["bk-sdm-tiny"].make, guidance=False)
+    (without,) = needs(KNOWN_PIPELINES["bk-sdm-tiny"].denoiser.make, guidance=False)
     assert without.passes[1].activations < 0.6 * need.passes[1].activations
 
 

@@ -19,8 +19,7 @@ from builders.unets import UNET, made
 from tombola.architectures.parameters import count_parameters
 from tombola.cli import main
 from tombola.foundations.errors import TombolaError
-from tombola.profiling.known_denoisers import DENOISERS
-from tombola.profiling.known_pipelines import SURROUNDINGS
+from tombola.profiling.known_pipelines import KNOWN_PIPELINES
 from tombola.profiling.memory_plan import needs
 from tombola.profiling.pipeline_components import TEXT_TOKENS, Decoding, Part, known, of
 from tombola.profiling.pipeline_memory import all_on_gpu, need_of, one_at_a_time
@@ -50,7 +49,7 @@ PUBLISHED = {
 
 
 def part(name: str, which: str) -> Part:
-    return next(one for one in known(SURROUNDINGS[name]).counted if one.name == which)
+    return next(one for one in known(KNOWN_PIPELINES[name]).counted if one.name == which)
 
 
 @dataclass
@@ -62,12 +61,8 @@ class Network:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_known_parts_are_of_the_published_size(name: str) -> None:
     with torch.device("meta"):
-        found = {one.name: count_parameters(one.build()) for one in known(SURROUNDINGS[name]).counted}
+        found = {one.name: count_parameters(one.build()) for one in known(KNOWN_PIPELINES[name]).counted}
     assert found == PUBLISHED[name]
-
-
-def test_every_known_denoiser_has_its_surroundings() -> None:
-    assert SURROUNDINGS.keys() == DENOISERS.keys()
 
 
 @pytest.mark.parametrize("pipeline", [*(f"{one}Pipeline" for one in TEXT_TOKENS), "StableDiffusion3Img2ImgPipeline"])
@@ -231,7 +226,7 @@ def test_parts_can_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "there is no unet to leave out" in said
     assert "text_encoder_2" in said
     with pytest.raises(TombolaError, match="there is no vae to leave out"):
-        known(SURROUNDINGS["dit-xl-2"]).excluding(["vae"]).excluding(["vae"])
+        known(KNOWN_PIPELINES["dit-xl-2"]).excluding(["vae"]).excluding(["vae"])
 
 
 def test_a_denoiser_by_itself_has_no_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,7 +37,7 @@ from tombola.study.study import Study
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Study:
     study = study_in(tmp_path_factory.mktemp("asked"), seeds=(0, 1), analyses=("all",), threshold=0.97)
-    study.run()
+    build(study.run())
     return study
 
 

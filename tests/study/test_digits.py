@@ -18,6 +18,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.metrics.images.fid import fid
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search.records import Search
+from tombola.report import build
 from tombola.report.terminal.results import table
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, IMAGE_GRID
@@ -55,7 +56,7 @@ def unet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def study(unet: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
     found = Study(config(unet), out=tmp_path_factory.mktemp("digits"))
-    found.run()
+    build(found.run())
     return found
 
 

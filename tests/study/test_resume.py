@@ -18,6 +18,7 @@ from builders import small_study
 from builders.small_study import read_rows, study_in, timeless
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError
+from tombola.report import build
 from tombola.study.config import StudyConfig
 from tombola.study.study import Study
 from tombola.tickets.ticket import Ticket
@@ -204,7 +205,7 @@ def test_results_and_report_are_never_the_only_copy(tmp_path: Path, undisturbed:
     for name in ("results.jsonl", "verdicts.json", "report.html"):
         (folder / name).write_bytes(b"")
     study = study_in(tmp_path, **SETTINGS)
-    study.run()
+    assert build(study.run()).stat().st_size > 0
     assert_equal(study, other)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from builders.small_study import read_rows, study_in, timeless
+from tombola.report import build
 from tombola.study.folder_layout import CrossSeedFolder
 from tombola.study.study import Study
 from tombola.tickets.ticket import SUPER_TICKETS
@@ -42,7 +43,7 @@ def test_a_seed_that_was_killed_early_does_not_stop_others(two: Study, tmp_path:
 def test_a_seed_that_is_not_compared_leaves_the_super_survivors(two: Study, tmp_path: Path) -> None:
     out = copied(two, tmp_path / "runs")
     study = study_in(out, seeds=(2,), save="none", **{**SETTINGS, "analyses": ()})
-    study.run()
+    build(study.run())
     rows = timeless(read_rows(study.folder))
     kept = [row for row in timeless(read_rows(two.folder)) if row["ticket"] in SUPER_TICKETS]
     assert kept

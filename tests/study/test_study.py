@@ -26,6 +26,7 @@ from tombola.foundations.atomic_files import read_lines
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search.records import Search
+from tombola.report import build
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, SEARCH_EVALUATION
 from tombola.study.results import Row
@@ -284,7 +285,7 @@ def structured() -> Study:
 @pytest.fixture(scope="module")
 def both() -> Study:
     study = structured()
-    study.run()
+    build(study.run())
     return study
 
 
@@ -345,7 +346,7 @@ class TestNeurons:
         before = steps_of(both.folder)
         monkeypatch.setattr("tombola.study.seed_steps.train", lambda *_, **__: pytest.fail("trained again"))
         monkeypatch.setattr("tombola.study.seed_context.evaluate", lambda *_, **__: pytest.fail("scored again"))
-        assert structured().run() == both.folder / "report.html"
+        assert structured().run() == both.folder
         assert steps_of(both.folder) == before
 
     def test_the_report_tells_of_them(self, both: Study) -> None:
@@ -390,7 +391,7 @@ class TestAgain:
         monkeypatch.setattr("tombola.study.seed_steps.train", lambda *_, **__: pytest.fail("trained again"))
         monkeypatch.setattr("tombola.study.seed_context.retrain", lambda *_, **__: pytest.fail("retrained"))
         monkeypatch.setattr("tombola.study.seed_context.evaluate", lambda *_, **__: pytest.fail("scored again"))
-        assert study.run() == study.folder / "report.html"
+        assert study.run() == study.folder
         assert steps_of(study.folder) == before
         assert (study.folder / "results.jsonl").read_bytes() == rows
         assert (study.folder / "verdicts.json").read_bytes() == verdicts

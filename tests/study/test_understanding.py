@@ -34,7 +34,8 @@ from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION
 from tombola.study.study import Study
 from tombola.subnetworks.subnetwork import masked, shrunk, whole
-from tombola.tasks.language.text_generation import NOTHING, GenerationSettings
+from tombola.tasks.capabilities import GeneratesTexts, GenerationSettings
+from tombola.tasks.language.text_generation import NOTHING
 from tombola.tickets.ticket import Ticket
 
 METHODS = ("heads", "kv-groups", "blocks", "weights", "wanda", "sparsegpt", "wanda-2of4")
@@ -111,7 +112,7 @@ def config(**settings: Any) -> StudyConfig:
 @functools.cache
 def finished() -> Study:
     study = Study(config(), out=small_study.home() / "language-runs")
-    study.run()
+    report.build(study.run())
     return study
 
 
@@ -224,7 +225,7 @@ def test_tickets_are_trained_again_where_asked(adapters: dict[str, Any], tmp_pat
         methods=("heads", "weights"), recovery_tokens=1200, learning_rate=1e-3, controls=("random", "bad"), **adapters
     )
     study = Study(settings, out=tmp_path)
-    study.run()
+    report.build(study.run())
     rows = {(row["ticket"], row["stage"]): row["score"] for row in study.rows()}
     assert rows["bad", "retrained"] > rows["bad", "pruned"]
     good = Ticket.load(study.seed_folder(0).ticket("weights", "good"))
@@ -254,25 +255,25 @@ def _written(study: Study, method: str = "") -> GenerationProfile:
 
 
 def test_the_full_model_and_tickets_continue_the_same_texts(done: Study) -> None:
+    task = done.task
+    assert isinstance(task, GeneratesTexts)
     model = done.task.load(str(language()), seed=0)
     (full,) = _written(done).models
     assert (full.ticket, full.stage, full.sparsity) == ("full", "none", 0.0)
-    assert full.generated == done.task.generate_texts(model, model, GenerationSettings())
+    assert full.generated == task.generate_texts(model, model, GenerationSettings())
     assert len(full.generated.texts) == 16
     for name in METHODS:
         found = _written(done, name)
         assert [(one.ticket, one.stage) for one in found.models] == [("good", "pruned"), ("random", "pruned")]
         random = Ticket.load(done.seed_folder(0).ticket(name, "random"))
-        expected = done.task.generate_texts(shrunk(model, random).model, model, found.settings, found.prompts)
+        expected = task.generate_texts(shrunk(model, random).model, model, found.settings, found.prompts)
         assert found.models[1].generated == expected
         assert found.models[1].sparsity == random.sparsity(dissect(model))
     updated = done.seed_folder(0).updated("sparsegpt")
     if updated.is_dir():
         good = Ticket.load(done.seed_folder(0).ticket("sparsegpt", "good"))
         cut = shrunk(done.task.load(str(updated), seed=0), good).model
-        assert _written(done, "sparsegpt").models[0].generated == done.task.generate_texts(
-            cut, model, GenerationSettings()
-        )
+        assert _written(done, "sparsegpt").models[0].generated == task.generate_texts(cut, model, GenerationSettings())
     page = (done.folder / "report.html").read_text()
     assert "What it writes" in page
     assert html.escape(full.generated.texts[0]) in page

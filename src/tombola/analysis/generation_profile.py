@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from tombola.foundations.json_dataclasses import JsonRecord
-from tombola.tasks.language.text_generation import GeneratedTexts, GenerationSettings
+from tombola.tasks.capabilities import GeneratedTexts, GenerationSettings
 
 
 @dataclass(frozen=True)

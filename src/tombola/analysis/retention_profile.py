@@ -6,8 +6,8 @@ from typing import Any, Self
 
 from tombola.foundations.json_dataclasses import JsonRecord
 from tombola.pruning.search.records import Search
-from tombola.tasks.base import Predictions, Task
-from tombola.tasks.language.abilities.retention import Measured, Retained
+from tombola.tasks.base import Predictions
+from tombola.tasks.capabilities import HasAbilities, Measured, Retained
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class RetentionProfile(JsonRecord):
 
 
 def retention_profile(
-    task: Task,
+    task: HasAbilities,
     found: Search,
     predictions: Sequence[Predictions],
     tickets: Mapping[Scored, Predictions],

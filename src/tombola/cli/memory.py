@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    from tombola.profiling.known_denoisers import DENOISERS
+    from tombola.profiling.known_pipelines import KNOWN_PIPELINES
     from tombola.profiling.memory_plan import DTYPES
 
     parser.add_argument(
         "model",
         help=f"a diffusers model or pipeline (folder or hub id; its weights are not read), or one of "
-        f"{', '.join(DENOISERS)}",
+        f"{', '.join(KNOWN_PIPELINES)}",
     )
     parser.add_argument(
         "--density",
@@ -94,20 +94,21 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 def _builder(model: str) -> "Callable[[], nn.Module]":
     from tombola.checkpoints import denoisers
-    from tombola.profiling.known_denoisers import DENOISERS
+    from tombola.profiling.known_pipelines import KNOWN_PIPELINES
 
-    if model in DENOISERS:
-        return DENOISERS[model].make
+    if model in KNOWN_PIPELINES:
+        return KNOWN_PIPELINES[model].denoiser.make
     return lambda: denoisers.load(model, weights=False)
 
 
 def _parts(options: argparse.Namespace) -> "Parts | None":
     """Parts around the denoiser; None for a denoiser by itself."""
     from tombola.profiling import pipeline_components
-    from tombola.profiling.known_pipelines import SURROUNDINGS
+    from tombola.profiling.known_pipelines import KNOWN_PIPELINES
 
     model = options.model
-    found = pipeline_components.known(SURROUNDINGS[model]) if model in SURROUNDINGS else pipeline_components.of(model)
+    pipeline = KNOWN_PIPELINES.get(model)
+    found = pipeline_components.of(model) if pipeline is None else pipeline_components.known(pipeline)
     if options.exclude:
         found = (found or pipeline_components.Parts()).excluding(options.exclude)
     return found

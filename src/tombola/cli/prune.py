@@ -62,6 +62,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.pruning.search.loop import search_ticket
     from tombola.study.session import Session
     from tombola.study.step import search_weight
+    from tombola.tasks.capabilities import HasAbilities
     from tombola.tickets.pruning_methods import pruning_method
     from tombola.tickets.ticket import every_site
 
@@ -94,7 +95,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     ):
         config = session.config
         task, full = session.task, None
-        if task.abilities:
+        if isinstance(task, HasAbilities):
             # Which of them count is known only when the full model was asked.
             task, full = with_full_model(task, score(model, task, None, session.evaluation(bars)))
         found = search_ticket(

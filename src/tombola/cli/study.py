@@ -40,6 +40,7 @@ def _workers(text: str) -> int | Literal["auto"]:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
+    from tombola import report
     from tombola.foundations.allocator import keep_freed_memory
     from tombola.foundations.atomic_files import read_json
     from tombola.report.terminal.abilities import abilities_table, recovery_table
@@ -68,7 +69,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         workers=options.workers,
         command=shlex.join(["tombola", *options.given]),
     )
-    path = study.run()
+    path = report.build(study.run())
     verdicts = read_json(study.folder / "verdicts.json")["verdicts"]
     if not options.json:
         console = Console()

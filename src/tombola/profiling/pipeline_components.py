@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from tombola.architectures.denoisers import PARTS
 from tombola.checkpoints.denoisers import reading
-from tombola.checkpoints.pipeline_index import index_of
+from tombola.checkpoints.pipelines import index_of
 from tombola.foundations.errors import TombolaError
-from tombola.profiling.known_pipelines import Surroundings
+from tombola.profiling.known_pipelines import KnownPipeline
 
 VAES = ("AutoencoderKL",)
 """Classes of image decoders that are known."""
@@ -102,11 +102,10 @@ class Decoding(nn.Module):
         return cast(Tensor, self.vae.decode(cast(Any, latents), return_dict=False)[0])
 
 
-def known(surroundings: Surroundings) -> Parts:
+def known(pipeline: KnownPipeline) -> Parts:
     """The parts around a well-known denoiser."""
-    pipeline = surroundings.pipeline
-    found = (_part(pipeline, name, kind, _config(kind, config)) for name, (kind, config) in surroundings.parts.items())
-    return Parts(tuple(found))
+    of = pipeline.pipeline
+    return Parts(tuple(_part(of, name, kind, _config(kind, config)) for name, (kind, config) in pipeline.parts.items()))
 
 
 def of(source: str) -> Parts | None:

@@ -9,19 +9,18 @@ Masks and weights are those of [`prune_weights`][tombola.pruning.weight_pruning.
 import contextlib
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from huggingface_hub import ModelCardData
 
 from tombola.checkpoints.loading import locate
 from tombola.checkpoints.model_card import plain
 from tombola.checkpoints.safetensors_file import TensorFile
 from tombola.checkpoints.sharded_checkpoint import Shards, companions
-from tombola.foundations.atomic_files import disk_errors, publish, sweep_drafts_of, write_text
+from tombola.foundations.atomic_files import write_text
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.exclusive_folders import publish_alone
 from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.calibration import Calibration, calibration_inputs
 from tombola.pruning.prunable_weights import prunable_anatomy
@@ -95,8 +94,7 @@ def prune_checkpoint(
         # Buffers are as they are in a model that is loaded in this precision.
         model = skeleton(folder, dtype)
         inputs = calibration_inputs(calibration, model) if cut.calibrated else []
-        stack.enter_context(_alone(out))
-        draft = stack.enter_context(publish(out))
+        draft = stack.enter_context(publish_alone(out))
         _check_space(draft, shards.bytes + anatomy.weights // 8)
         for file in companions(folder):
             shutil.copyfile(file, draft / file.name)
@@ -119,29 +117,6 @@ def prune_checkpoint(
         found = PrunedCheckpoint(out, anatomy.signature, work.survivors, anatomy.weights, time.perf_counter() - started)
         _write_card(draft, type(model).__name__, cut, found)
     return found
-
-
-@contextlib.contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Lock the folder against other writers; what a killed run left of it is deleted."""
-    lock = FileLock(out.with_name(f".{out.name}.lock"))
-    made = [parent for parent in out.parents if not parent.exists()]
-    with disk_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise TombolaError(f"another process is writing {out}; wait for it or choose another folder") from None
-    try:
-        sweep_drafts_of(out)
-        yield
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
-        for parent in made:
-            # Those that were made for a folder that failed are empty; others refuse to go.
-            with contextlib.suppress(OSError):
-                parent.rmdir()
 
 
 def _check_space(folder: Path, needed: int) -> None:

@@ -24,7 +24,6 @@ from tombola.report.summary import Summary, read_rows, sites_of, summarise
 from tombola.report.trajectory import Trajectory, read_trajectory
 from tombola.study.folder_layout import IMAGE_GRID, CrossSeedFolder, SeedFolder
 from tombola.study.results import Row, TicketVerdict
-from tombola.tasks.language.retention_threshold import retained_share
 from tombola.tickets.pruning_methods import METHODS
 from tombola.tickets.ticket import Ticket
 
@@ -181,9 +180,8 @@ class Record:
     @property
     def threshold(self) -> float:
         """Share of the full score that a search keeps."""
-        config = self.facts.inside("config")
-        threshold = config.get("threshold", float)
-        return retained_share(0.9 if threshold is None else threshold, config.get("retain", str))
+        threshold = self.facts.get("threshold", float)
+        return 0.9 if threshold is None else threshold
 
     def floor(self, full: float) -> float:
         """The worst score that a search accepts."""

@@ -22,7 +22,7 @@ from tombola.study.folder_layout import EVALUATION, TEXT_GENERATION
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import TRAINING_COST, StudyStep, warn_on_failure
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
-from tombola.tasks.language.text_generation import PROMPTS, GeneratedTexts
+from tombola.tasks.capabilities import PROMPTS, GeneratedTexts, HasAbilities
 from tombola.tickets.pruning_methods import in_words, pruning_method
 from tombola.tickets.ticket import TICKETS, Ticket
 
@@ -65,7 +65,7 @@ class AnalysisSteps:
             yield dataclasses.replace(step, run=functools.partial(_run_or_warn, step))
 
     def _asked(self) -> Iterator[StudyStep]:
-        if self._setting.task.abilities:
+        if isinstance(self._setting.task, HasAbilities):
             for method in self._config.methods:
                 yield self._step("retention", method, RETENTION_COST, self._retention)
         if "attention" in self._config.analyses:
@@ -141,7 +141,9 @@ class AnalysisSteps:
         return StudyStep.of(self._context, name, path, tuple(needs), cost, of_these, weight, analysis=what)
 
     def _retention(self, path: Path, method: str | None, _: Progress) -> None:
+        task = self._context.task
         assert method is not None
+        assert isinstance(task, HasAbilities)
         home = self._seed_folder.folder / method
         stages = (
             (Scored(name, stage), self._seed_folder.ticket(method, name) / stage / EVALUATION)
@@ -149,7 +151,7 @@ class AnalysisSteps:
             for stage in ("pruned", "retrained")
         )
         retention_profile(
-            self._context.task,
+            task,
             Search.load(home),
             read_predictions(home / PREDICTIONS),
             {scored: Evaluation.read(file).predictions for scored, file in stages if file.is_file()},

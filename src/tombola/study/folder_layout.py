@@ -18,7 +18,7 @@ COST = "cost.json"
 """Cost of the good ticket's retrained model dense, masked and shrunk, see `tombola.profiling.model_cost`."""
 
 TEXT_GENERATION = "text-generation.json"
-"""Texts that a retrained ticket generated, see `tombola.tasks.language.text_generation.GeneratedTexts`."""
+"""Texts that a retrained ticket generated, see `tombola.tasks.capabilities.GeneratedTexts`."""
 
 COMPARISON = "comparison.json"
 """Survival and agreement of the good tickets, as `tombola compare --json` prints them."""

@@ -8,7 +8,8 @@ from torch import nn
 from tombola.profiling import memory_check
 from tombola.profiling.memory_check import BatchSizes, Work
 from tombola.study.config import StudyConfig
-from tombola.tasks.base import GeneratesImages, Task
+from tombola.tasks.base import Task
+from tombola.tasks.capabilities import GeneratesImages
 
 
 def check_memory(

@@ -24,7 +24,7 @@ from tombola.study.folder_layout import EVALUATION, IMAGE_GRID, SeedFolder
 from tombola.study.results import Size, bytes_of, make_row
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Predictions, Task
-from tombola.tasks.language.text_generation import GeneratedTexts, GenerationSettings
+from tombola.tasks.capabilities import GeneratedTexts, GeneratesImages, GeneratesTexts, GenerationSettings
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import retrain
 
@@ -154,7 +154,10 @@ class SeedContext:
 
     def generate_texts(self, model: nn.Module) -> GeneratedTexts:
         """Generate texts with a model; the full one gives their perplexity."""
-        return self.task.generate_texts(model, self.model(), self.generation_settings)
+        task = self.task
+        if not isinstance(task, GeneratesTexts):
+            raise TombolaError(f"models of {task.title} do not write; only causal language models do")
+        return task.generate_texts(model, self.model(), self.generation_settings)
 
     def with_provenance(self, ticket: Ticket, name: str, method: str) -> Ticket:
         """The ticket with where it comes from: method, task, model, seed and study."""
@@ -201,9 +204,14 @@ class SeedContext:
         )
         method = "none" if name == "full" else ticket.method
         loss = float(evaluation.losses.mean(dtype=np.float64))
-        if (picture := task.image_grid(subnetwork.model)) is not None:
-            write_bytes(draft / IMAGE_GRID, picture)
+        self.write_image_grid(draft, subnetwork.model)
         self.write_row(draft, predictions, size, method, name, stage, started, loss)
+
+    def write_image_grid(self, draft: Path, model: nn.Module | None) -> None:
+        """Write what a model draws into a draft, where models of the task draw; None for what it is compared with."""
+        task = self.task
+        if isinstance(task, GeneratesImages) and (grid := task.image_grid(model)) is not None:
+            write_bytes(draft / IMAGE_GRID, grid)
 
     def write_row(
         self,

@@ -10,14 +10,14 @@ from pathlib import Path
 from torch import nn
 
 from tombola.checkpoints.checkpoint import save_shrunk
-from tombola.foundations.atomic_files import publish, write_bytes, write_json
+from tombola.foundations.atomic_files import publish, write_json
 from tombola.foundations.progress import Progress
 from tombola.profiling.model_cost import compare
 from tombola.pruning import controls
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search.loop import search_ticket
 from tombola.pruning.search.records import GOOD, Search
-from tombola.study.folder_layout import COST, EVALUATION, IMAGE_GRID, SAVED, SEARCH_EVALUATION, TEXT_GENERATION
+from tombola.study.folder_layout import COST, EVALUATION, SAVED, SEARCH_EVALUATION, TEXT_GENERATION
 from tombola.study.results import NOTHING
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import (
@@ -121,8 +121,7 @@ class SeedSteps:
         predictions = {split: task.baseline(split) for split in ("dev", *(split for split, _ in task.more.values()))}
         with publish(self._seed_folder.folder / "majority") as draft:
             self._context.write_row(draft, predictions, NOTHING, "none", "majority", "none", started)
-            if (picture := task.image_grid(None)) is not None:
-                write_bytes(draft / IMAGE_GRID, picture)
+            self._context.write_image_grid(draft, None)
 
     def _full(self, progress: Progress) -> None:
         setting, config, started = self._setting, self._config, time.perf_counter()

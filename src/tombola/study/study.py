@@ -1,4 +1,4 @@
-"""A study: every step is loaded if it is there, else computed and published whole; rows and report come last."""
+"""A study: every step is loaded if it is there, else computed and published whole; rows and verdicts come last."""
 
 import dataclasses
 import functools
@@ -14,7 +14,6 @@ import filelock
 import psutil
 import torch
 
-from tombola import report
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.architectures.layer_names import Places
@@ -41,7 +40,8 @@ from tombola.study.seed_steps import SeedSteps
 from tombola.study.step import StudyStep
 from tombola.study.time_estimate import announce, announcement, pass_seconds
 from tombola.study.worker_pool import WorkerPool
-from tombola.tasks.base import GeneratesImages, Task
+from tombola.tasks.base import Task
+from tombola.tasks.capabilities import GeneratesImages
 from tombola.tickets.pruning_methods import in_words, pruning_method
 from tombola.tickets.site_groups import fitted
 from tombola.tickets.ticket import SUPER_TICKETS, TICKETS, Ticket
@@ -57,7 +57,7 @@ _SUPER = {
 
 
 class Study:
-    """Fine-tune, search, draw controls, score, retrain, judge, report: for each seed, resumable at every step.
+    """Fine-tune, search, draw controls, score, retrain, judge: for each seed, resumable at every step.
 
     Args:
         config: what to study.
@@ -139,7 +139,7 @@ class Study:
         return SeedFolder(seed, self.folder / self.config.task_name / f"seed-{seed}")
 
     def run(self) -> Path:
-        """Run what is missing, and return the path of the report.
+        """Run what is missing, and return the folder: `tombola.report.build` makes its page.
 
         Raises:
             TombolaError: something the user can mend; whatever was finished stays.
@@ -201,7 +201,7 @@ class Study:
         self._collect()
         write_json(self.folder / "verdicts.json", {"verdicts": self.verdicts()})
         self._describe(workers)
-        return report.build(self.folder)
+        return self.folder
 
     def _collect(self) -> None:
         """Write the rows that there are so far."""
@@ -333,6 +333,7 @@ class Study:
                 "hash": self.hash,
                 "command": "\n".join(dict.fromkeys([*self._commands(), self.command])).strip(),
                 "config": self.config.settings(),
+                "threshold": self.config.search_options.threshold,
                 "seeds": seeds,
                 "versions": {name: version(name) for name in ("tombola", "torch", "transformers")}
                 | {"python": platform.python_version()},

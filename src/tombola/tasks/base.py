@@ -4,18 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import Metric
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
-from tombola.tasks.language.abilities.ability import Ability
-from tombola.tasks.language.abilities.retention import Retained
-from tombola.tasks.language.text_generation import PROMPTS, GeneratedTexts, GenerationSettings
 from tombola.tickets.ticket import Ticket
 
 State = Literal["pretrained", "init", "trained"]
@@ -52,17 +48,6 @@ class Output:
     predictions: Tensor
 
 
-@runtime_checkable
-class GeneratesImages(Protocol):
-    """A task whose models draw images.
-
-    Attributes:
-        seen: channels, height and width of what the model sees: of the images or their latents.
-    """
-
-    seen: tuple[int, int, int]
-
-
 class Task(ABC):
     """Task, the interface of a regime: search, controls, training and report ask it, never a model family.
 
@@ -75,7 +60,6 @@ class Task(ABC):
         normalise_layers: whether a search divides the importance of heads by their layer's norm, unless it is told. It
             serves the encoders that Michel et al. pruned, and hurts a deep decoder.
         trained: whether the full model is fine-tuned on the task; otherwise it is judged as it comes, zero-shot.
-        abilities: what a task of several abilities measures, in the order of `retained`; none for most.
         passes: forward passes of the model that an example takes when it is scored; training takes one.
         tolerates_nan: whether an output that is not finite counts as failure; otherwise it ends the evaluation.
     """
@@ -87,7 +71,6 @@ class Task(ABC):
     importance_split: str | None = None
     normalise_layers: bool = True
     trained: bool = True
-    abilities: Sequence[Ability] = ()
     passes: float = 1.0
     tolerates_nan: bool = False
 
@@ -181,23 +164,6 @@ class Task(ABC):
         """
         return self
 
-    def retained(
-        self, split: str, full: Predictions, pruned: Predictions, *, seed: int, resamples: int
-    ) -> Sequence[Retained]:
-        """Retention of each ability in a pruned model, from the predictions [examples] of both on a split.
-
-        None by default: most tasks measure one thing, which is their score.
-        """
-        return ()
-
-    def image_grid(self, model: nn.Module | None) -> bytes | None:
-        """Images that a model generates, as a PNG for people to look at; None where there is nothing to see.
-
-        Args:
-            model: the model; None for what it is compared with.
-        """
-        return None
-
     def shared_state(self) -> Mapping[str, Any]:
         """JSON values that this task found out with the model, for another process: nothing by default."""
         return {}
@@ -205,22 +171,6 @@ class Task(ABC):
     def load_shared_state(self, state: Mapping[str, Any]) -> None:
         """Take over what the same task of another process found out, instead of asking the model again."""
         return
-
-    def generate_texts(
-        self, model: nn.Module, full: nn.Module, settings: GenerationSettings, prompts: Sequence[str] = PROMPTS
-    ) -> GeneratedTexts:
-        """Generate texts with a model, whole, shrunk or with zeroed weights; none where it is broken.
-
-        Args:
-            model: the one that writes.
-            full: the full model, which says how surprising the texts are; it may be `model` itself.
-            settings: how; the same for all models that are compared.
-            prompts: what is continued.
-
-        Raises:
-            TombolaError: models of this task do not write, there are no prompts, or they do not fit.
-        """
-        raise TombolaError(f"models of {self.title} do not write; only causal language models do")
 
     def facts(self) -> Mapping[str, object]:
         """JSON values that describe the task in the report."""

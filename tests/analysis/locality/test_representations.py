@@ -159,5 +159,5 @@ def test_the_whole_comparison(tmp_path: Path) -> None:
     assert Representations.read(tmp_path / "representations.json") == found
     text = (tmp_path / "representations.json").read_text()
     (tmp_path / "representations.json").write_text(text.replace('"cka":', '"ckA":', 1))
-    with pytest.raises(TombolaError, match=r"models, full\[0\]: 'cka' should be a number"):
+    with pytest.raises(TombolaError, match=r"models, full\[0\]: 'cka' is missing"):
         Representations.read(tmp_path / "representations.json")

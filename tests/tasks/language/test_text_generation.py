@@ -13,15 +13,9 @@ from builders.encoders import synthetic
 from builders.language_models import POSITIONS, task, tokenizer
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import shrunk, whole
+from tombola.tasks.capabilities import GeneratesTexts, GenerationSettings
 from tombola.tasks.language import text_generation
-from tombola.tasks.language.text_generation import (
-    NOTHING,
-    DrawToken,
-    GenerationSettings,
-    distinct,
-    generate_texts,
-    repetition,
-)
+from tombola.tasks.language.text_generation import NOTHING, DrawToken, distinct, generate_texts, repetition
 
 # In 64 bits transformers' own attention takes a softmax in 32, in which rows of padding overflow.
 llama = functools.partial(language_models.llama, attention="sdpa")
@@ -145,9 +139,9 @@ def test_what_is_written_is_as_the_task_begins_texts() -> None:
         task(bos_token="auto").generate_texts(full, full, settings)
 
 
-def test_tasks_of_other_models_say_that_they_do_not_write() -> None:
-    with pytest.raises(TombolaError, match="only causal language models do"):
-        synthetic(train=4, dev=4).generate_texts(llama(), llama(), GenerationSettings())
+def test_only_tasks_of_language_models_write() -> None:
+    assert isinstance(task(), GeneratesTexts)
+    assert not isinstance(synthetic(train=4, dev=4), GeneratesTexts)
 
 
 def test_what_cannot_write_is_one_clear_line() -> None:

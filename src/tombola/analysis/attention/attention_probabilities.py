@@ -1,7 +1,8 @@
 """Attention patterns of every head of a model on real inputs, in one stream of batches."""
 
 import contextlib
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
@@ -16,7 +17,7 @@ from tombola.architectures.parameters import device_of
 from tombola.foundations.precision import Precision, autocast
 from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.evaluation import on_device
-from tombola.subnetworks.gates import attach
+from tombola.subnetworks.forward import ticket_gates
 from tombola.subnetworks.subnetwork import masked, whole
 from tombola.tasks.base import Batch, Task
 from tombola.tickets.ticket import Ticket
@@ -68,25 +69,24 @@ def attention_patterns(
     if ticket is not None:
         working = ticket.masks.get("heads", working)
     reduction = Reduction(anatomy.heads, _separators(tokenizer), BestExampleMaps(tokenizer))
-    batches = sampled(data, split, sample, seed, batch_size) if isinstance(data, Task) else data
+    batches: Iterable[Batch]
+    run: Callable[[Batch], object]
+    if isinstance(data, Iterable):
+        batches, run = data, lambda batch: running(**batch.inputs)
+    else:
+        batches, run = sampled(data, split, sample, seed, batch_size), functools.partial(data.output, running)
     with contextlib.ExitStack() as stack:
         stack.callback(running.train, training)
         running.eval()
-        gates = None
-        if subnetwork.gated:
-            gates = stack.enter_context(attach(running, anatomy, subnetwork.present, subnetwork.ticket))
+        open_gates = stack.enter_context(ticket_gates(subnetwork))
         stack.enter_context(torch.no_grad())
         stack.enter_context(attention_hooks(running, anatomy, reduction.take))
         for batch in batches:
             moved = on_device(batch, device)
-            if gates is not None:
-                gates.open(len(batch.indices), device, grad=False)
+            open_gates(len(batch.indices))
             reduction.open(moved)
             with autocast(device, precision):
-                if isinstance(data, Task):
-                    data.output(running, moved)
-                else:
-                    running(**moved.inputs)
+                run(moved)
             progress.advance(len(batch.indices))
     return reduction.result(anatomy.signature, working, example_maps)
 

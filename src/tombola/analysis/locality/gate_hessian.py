@@ -15,6 +15,7 @@ from tombola.architectures.parameters import device_of
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.evaluation import on_device
+from tombola.subnetworks.forward import ticket_gates
 from tombola.subnetworks.gates import Gates, Place, attach
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.base import Batch, Task
@@ -190,11 +191,11 @@ def _loss(
     lost: dict[str, list[object]] = {}
     for kind, row, site in (sites[number] for number in deletion):
         lost.setdefault(kind, []).append(row if kind == "mlps" else (row, site))
-    values = subnetwork.present.without(lost)
+    cut = replace(subnetwork, ticket=subnetwork.present.without(lost))
     examples, loss = 0, 0.0
-    with attach(subnetwork.model, subnetwork.anatomy, subnetwork.present, values) as gates, torch.no_grad():
+    with ticket_gates(cut) as open_gates, torch.no_grad():
         for batch in batches:
-            gates.open(len(batch.indices), device_of(subnetwork.model), grad=False)
+            open_gates(len(batch.indices))
             loss += float(task.output(subnetwork.model, batch).losses.double().sum())
             examples += len(batch.indices)
             progress.advance(len(batch.indices))

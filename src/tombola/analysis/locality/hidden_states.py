@@ -14,7 +14,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import Precision, autocast
 from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.evaluation import on_device
-from tombola.subnetworks.gates import attach
+from tombola.subnetworks.forward import ticket_gates
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Task
 
@@ -80,9 +80,7 @@ def hidden_states(
         stack.callback(model.train, model.training)
         model.eval()
         stack.enter_context(torch.no_grad())
-        gates = None
-        if subnetwork.gated:
-            gates = stack.enter_context(attach(model, anatomy, subnetwork.present, subnetwork.ticket))
+        open_gates = stack.enter_context(ticket_gates(subnetwork))
 
         def enter(_: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
             if not states:
@@ -96,8 +94,7 @@ def hidden_states(
         for batch in sampled(task, split, sample, seed, batch_size):
             moved = on_device(batch, device)
             mask = moved.inputs.get("attention_mask")
-            if gates is not None:
-                gates.open(len(batch.indices), device, grad=False)
+            open_gates(len(batch.indices))
             with autocast(device, precision):
                 task.output(model, moved)
             kept.append(torch.stack(states).cpu())

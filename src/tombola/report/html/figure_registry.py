@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from tombola.report.charts.vega import AnyChart, specification
 from tombola.report.html.markup import Html, element, join
-from tombola.report.tables.table import Table, table_html
+from tombola.report.html.table_html import table_html
+from tombola.report.tables.table import Table
 
 
 @dataclass

@@ -16,7 +16,7 @@ from torch import Tensor
 from tombola.architectures.denoisers import DENOISER_CLASSES
 from tombola.checkpoints import denoisers
 from tombola.checkpoints.loading import quiet
-from tombola.checkpoints.pipeline_index import index_of
+from tombola.checkpoints.pipelines import index_of
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.images.denoiser_fit import seen_by
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from tombola.architectures.denoisers import DENOISER_CLASSES, class_of_denoiser
 from tombola.checkpoints.denoisers import class_of, config_of
-from tombola.checkpoints.noise_schedules import Schedule
+from tombola.checkpoints.pipelines import Schedule
 from tombola.foundations.errors import TombolaError
 
 _NEEDS_MORE = ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type")

@@ -9,7 +9,7 @@ from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from torch import Tensor
 
-from tombola.checkpoints.noise_schedules import Schedule
+from tombola.checkpoints.pipelines import Schedule
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """Noisy images [batch, channels, height, width] and timesteps [batch] to the model's prediction."""

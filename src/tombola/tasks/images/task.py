@@ -15,7 +15,7 @@ from tombola.architectures.denoisers import DenoiserPreset, predict
 from tombola.checkpoints import denoisers
 from tombola.checkpoints.checkpoint import load_subnetwork
 from tombola.checkpoints.folder_marks import MARK
-from tombola.checkpoints.noise_schedules import Schedule
+from tombola.checkpoints.pipelines import Schedule
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.images.class_balance import class_balance
 from tombola.metrics.images.fid import FID
@@ -269,8 +269,8 @@ class ImageTask(Task):
         finally:
             model.train(training)
 
-    @override
     def image_grid(self, model: nn.Module | None) -> bytes | None:
+        """Sheet of the first samples, or of the first real images, see `GeneratesImages`."""
         count = min(_SHOWN, self.size("dev"))
         images = self._images("dev").pixels[:count] if model is None else self.draw(model, "dev", count)
         # Sheets are of grey or coloured images.

@@ -8,15 +8,6 @@ from typing import Self
 from tombola.foundations.errors import TombolaError
 
 
-def retained_share(threshold: float, retain: str | None) -> float:
-    """The share of the full score that a search retains: what must not be lost goes before the threshold.
-
-    Raises:
-        TombolaError: as `RetentionThreshold.parse`.
-    """
-    return threshold if retain is None else RetentionThreshold.parse(retain).share
-
-
 @dataclass(frozen=True)
 class RetentionThreshold:
     """Threshold on retained abilities.

@@ -23,13 +23,14 @@ from tombola.checkpoints import loading
 from tombola.checkpoints.loading import tokenizer_of
 from tombola.foundations.atomic_files import write_json
 from tombola.foundations.errors import TombolaError
-from tombola.pruning import calibration
 from tombola.subnetworks.recognition import recognise
 from tombola.tasks.base import Batch, Output, Predictions, State, Task
+from tombola.tasks.capabilities import PROMPTS, GeneratedTexts, GenerationSettings, Retained
+from tombola.tasks.data.calibration_windows import windows
 from tombola.tasks.language.abilities import catalog
 from tombola.tasks.language.abilities.ability import BITS, Ability
 from tombola.tasks.language.abilities.chance_corrected import Scale, alone, reference, understanding
-from tombola.tasks.language.abilities.retention import Retained, learned, measure, retention
+from tombola.tasks.language.abilities.retention import learned, measure, retention
 from tombola.tasks.language.batching import CELLS, item_groups, row_batches
 from tombola.tasks.language.bos_token import BOS_TOKEN_FILE, BosToken, conventional, named
 from tombola.tasks.language.bos_token import choose as choose_bos_token
@@ -41,14 +42,7 @@ from tombola.tasks.language.log_likelihood import Reading, causal, choose, read,
 from tombola.tasks.language.packing import pack
 from tombola.tasks.language.prefix_sharing import PackedRow, pack_by_prefix, separate_rows
 from tombola.tasks.language.retention_threshold import RetentionThreshold
-from tombola.tasks.language.text_generation import (
-    NOTHING,
-    PROMPTS,
-    GeneratedTexts,
-    GenerationSettings,
-    NotFiniteError,
-    generate_texts,
-)
+from tombola.tasks.language.text_generation import NOTHING, NotFiniteError, generate_texts
 from tombola.tasks.language.truncation import bounded
 from tombola.tasks.language.unigram_baseline import guess_bits
 
@@ -258,10 +252,10 @@ class LanguageTask(Task):
         other.learned = have
         return other
 
-    @override
     def retained(
         self, split: str, full: Predictions, pruned: Predictions, *, seed: int, resamples: int
     ) -> Sequence[Retained]:
+        """How much of each ability a pruned model has kept, see `HasAbilities`."""
         references = self.references(split)
         return retention(self.abilities, full, pruned, references, have=self.learned, seed=seed, resamples=resamples)
 
@@ -455,8 +449,8 @@ class LanguageTask(Task):
         if not self._trees:
             return self.batches(split, batch_size)
         items = self._encoded(split)
-        windows = [reading.window for reading in self._readings.values() if reading.window is not None]
-        key = split, batch_size, min(windows, default=None)
+        limits = [reading.window for reading in self._readings.values() if reading.window is not None]
+        key = split, batch_size, min(limits, default=None)
         if key not in self._rows:
             self._rows[key] = pack_by_prefix(items, *key[1:])
         return row_batches(items, self._rows[key], batch_size, CELLS[split])
@@ -491,10 +485,10 @@ class LanguageTask(Task):
                 found[ability.name] = float(np.exp((losses[own] * tokens).sum() / tokens.sum()))
         return found
 
-    @override
     def generate_texts(
         self, model: nn.Module, full: nn.Module, settings: GenerationSettings, prompts: Sequence[str] = PROMPTS
     ) -> GeneratedTexts:
+        """What a model writes, see `GeneratesTexts`."""
         try:
             bos = self.find_bos_token().token_id
             return generate_texts(model, full, self.tokenizer, bos_token_id=bos, prompts=prompts, settings=settings)
@@ -542,7 +536,7 @@ class LanguageTask(Task):
             `samples` batches of token ids, int64 [1, sequence_length].
         """
         tokens = torch.tensor(self._encoder().stream(self._text), dtype=torch.int64)
-        return calibration.windows(tokens, samples, min(sequence_length, self.positions, len(tokens)), seed=seed)
+        return windows(tokens, samples, min(sequence_length, self.positions, len(tokens)), seed=seed)
 
 
 def _with_guess(ability: Ability, tokenizer: PreTrainedTokenizerBase, text: Sequence[str]) -> Ability:

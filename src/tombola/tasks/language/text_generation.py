@@ -13,7 +13,6 @@ with those of the full one, so that two models differ by what they think and not
 import math
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,23 +30,12 @@ from typing_extensions import override
 
 from tombola.architectures.parameters import device_of
 from tombola.foundations.errors import TombolaError
-from tombola.foundations.json_dataclasses import JsonRecord
+from tombola.tasks.capabilities import PROMPTS, GeneratedTexts, GenerationSettings
 from tombola.tasks.language.context_length import positions_of
 from tombola.tasks.language.item import Item
 from tombola.tasks.language.log_likelihood import Reading, read, sums
 from tombola.tasks.language.packing import pack
 
-PROMPTS = (
-    "Once upon a time, in a small village by the sea,",
-    "The old man opened the letter and read it twice.",
-    "It was raining when the train finally arrived.",
-    "My grandmother always told me that",
-    "The last thing I expected to find in the attic was",
-    "In the year 2150, people no longer",
-    "The dog looked at the door and waited, because",
-    "She had never told anyone about the island, but",
-)
-"""Beginnings of stories."""
 _ROWS = 32
 """Continuations that are written side by side: they share the reading of the weights, which is most of the time."""
 LIKELY_TOKENS = 4096
@@ -56,52 +44,6 @@ LIKELY_TOKENS = 4096
 
 class NotFiniteError(TombolaError):
     """The model gives no probabilities to draw from."""
-
-
-@dataclass(frozen=True)
-class GenerationSettings:
-    """Settings of text generation: how continuations are sampled.
-
-    Attributes:
-        seed: of all of them together.
-        max_new_tokens: of a continuation at most.
-        temperature: that logits are divided by.
-        top_p: share of the probability that is drawn from, from the most probable tokens on (Holtzman et al. 2020).
-        continuations: continuations of each prompt.
-    """
-
-    seed: int = 0
-    max_new_tokens: int = 64
-    temperature: float = 1.0
-    top_p: float = 0.95
-    continuations: int = 2
-
-    def __post_init__(self) -> None:
-        if self.max_new_tokens < 1 or self.continuations < 1 or not self.temperature > 0 or not 0 < self.top_p <= 1:
-            raise TombolaError(
-                f"generation needs max_new_tokens, continuations and temperature above 0 and top_p to 1, not {self}"
-            )
-
-
-@dataclass(frozen=True)
-class GeneratedTexts(JsonRecord):
-    """Texts that a model generated, and how they look in numbers.
-
-    Attributes:
-        texts: the continuations, prompt by prompt.
-        distinct: share of different 1-, 2- and 3-grams among all of the texts' tokens.
-        repetition: mean share of a text's 4-grams that were in it before.
-        length: mean tokens of a text.
-        ended: share of the texts that the model ended itself.
-        perplexity: of the continuations under the full model; None where that cannot be told.
-    """
-
-    texts: tuple[str, ...]
-    distinct: tuple[float, float, float]
-    repetition: float
-    length: float
-    ended: float
-    perplexity: float | None
 
 
 NOTHING = GeneratedTexts((), (0.0, 0.0, 0.0), 0.0, 0.0, 0.0, None)

@@ -1,7 +1,7 @@
 """Retention of each ability after pruning: its share of the full model's, above chance, with intervals."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from scipy.stats import t as student
 from tombola.metrics import statistics
 from tombola.metrics.scores import Array
 from tombola.metrics.statistics import LEVEL, RESAMPLES
+from tombola.tasks.capabilities import Measured, Retained
 from tombola.tasks.language.abilities.ability import Ability
 from tombola.tasks.language.abilities.chance_corrected import Scale, answered, raw_score, sizes_of, understanding
 
@@ -19,49 +20,6 @@ SIGNIFICANCE = 0.025
 that what is kept of an ability that is there can be bounded."""
 
 Values = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Score of one ability of one model.
-
-    Attributes:
-        ability: its name.
-        measure: `accuracy` or `bits per byte`.
-        raw, raw_low, raw_high: the raw score with its 95 % bootstrap interval over examples.
-        corrected: above chance: 0 for guessing, 1 for perfection.
-        chance: what guessing reaches, of the raw score.
-        learned: whether the model is clearly better than chance.
-        n: examples.
-    """
-
-    ability: str
-    measure: str
-    raw: float
-    raw_low: float
-    raw_high: float
-    corrected: float
-    chance: float
-    learned: bool
-    n: int
-
-
-@dataclass(frozen=True)
-class Retained:
-    """Retention of one ability in a pruned model.
-
-    Attributes:
-        full, pruned: the ability of each.
-        share: corrected score of the pruned model in shares of the full model's; None where the full model is at
-            chance, as nothing can be retained that was never there.
-        low, high: its 95 % interval, see `fieller_interval`; None with `share`, and where nothing bounds it.
-    """
-
-    full: Measured
-    pruned: Measured
-    share: float | None
-    low: float | None
-    high: float | None
 
 
 def measure(

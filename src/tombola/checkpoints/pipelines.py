@@ -1,17 +1,36 @@
-"""Noise schedules of diffusers: the noise that a denoiser was trained on."""
+"""Pipelines of diffusers on disk and at the hub: which parts they are made of, and the noise that they undo."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
+from diffusers import DDPMScheduler, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 
-from tombola.checkpoints.pipeline_index import index_of
+from tombola.checkpoints.folder_marks import PIPELINE
+from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError
 
 Schedule: TypeAlias = DDPMScheduler | FlowMatchEulerDiscreteScheduler
 """The noise that a denoiser was trained on."""
 SCHEDULE = "scheduler"
 """Name of the VAE in pipelines; also the subfolder."""
+
+
+def index_of(source: str) -> Mapping[str, Any] | None:
+    """Index of a pipeline in a folder or at a hub id: part → library and class; None where there is none.
+
+    Raises:
+        TombolaError: it cannot be read.
+    """
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        index = folder / PIPELINE
+        return read_json(index) if index.is_file() else None
+    try:
+        config, _ = DiffusionPipeline.load_config(source, return_unused_kwargs=True)
+    except (OSError, ValueError):
+        return None
+    return cast(Mapping[str, Any], config)
 
 
 def schedule_of(source: str, *, trusted: bool = False) -> Schedule | None:
