@@ -86,7 +86,7 @@ def main() -> None:
     model = task.load(options.model, seed=0)
     assert isinstance(model, PreTrainedModel)
     assert task.bos_token is not None
-    items = task._encoded("dev")
+    items = task.items("dev")
     plain, within, read = (
         sum(len(row) for item in items for row in item.rows),
         sum(len(item.tree) for item in items),

@@ -11,12 +11,12 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from tombola.analysis.attention.attention_maps import WEIGHTINGS
-from tombola.analysis.attention.attention_pooling import (
-    pooled_distribution,
+from tombola.analysis.attention.attention_summary import (
+    Distribution,
+    class_distribution,
     survival_correlation,
     survivors_against_pruned,
 )
-from tombola.analysis.attention.attention_summary import Distribution
 from tombola.analysis.attention.patterns import AttentionPatterns
 from tombola.analysis.locality.interactions import Interactions, explained
 from tombola.foundations.atomic_files import read_json, write_json
@@ -91,11 +91,11 @@ def study(folder: Path) -> None:
     found: dict[str, Any] = {}
     for weighting in WEIGHTINGS:
         groups = {
-            "all heads": pooled_distribution(full, [None] * len(full), weighting=weighting),
-            "survivors": pooled_distribution(full, masks, weighting=weighting),
-            "pruned heads": pooled_distribution(full, [~mask for mask in masks], weighting=weighting),
-            "super-survivors": pooled_distribution(full, always, weighting=weighting),
-            "survivors, retrained": pooled_distribution(again, [None] * len(again), weighting=weighting),
+            "all heads": class_distribution(full, [None] * len(full), weighting=weighting),
+            "survivors": class_distribution(full, masks, weighting=weighting),
+            "pruned heads": class_distribution(full, [~mask for mask in masks], weighting=weighting),
+            "super-survivors": class_distribution(full, always, weighting=weighting),
+            "survivors, retrained": class_distribution(again, [None] * len(again), weighting=weighting),
         }
         difference = survivors_against_pruned(full, masks, weighting=weighting)
         correlation = survival_correlation(full, masks, weighting=weighting)

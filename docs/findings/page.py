@@ -95,7 +95,7 @@ def agreement() -> Iterator[Line]:
         for comparison in kinds.values():
             (name,) = comparison["tasks"]
             for kind in KINDS:
-                block = comparison["tasks"][name].get(kind)
+                block = comparison["tasks"][name]["agreement"].get(kind)
                 if block is None:
                     continue
                 always = block["null_distribution"]["random"]["super_survivors"]

@@ -45,7 +45,7 @@ def test_json_has_the_stated_fields(imported: Path, capsys: pytest.CaptureFixtur
     of_kind = found["kinds"]["heads+mlps"]
     for task in ("cola", "rte [x]"):
         for kind in ("heads", "mlps"):
-            assert {"n", "mean_survivors", *STATISTICS} <= of_kind["tasks"][task][kind].keys()
+            assert {"n", "mean_survivors", *STATISTICS} <= of_kind["tasks"][task]["agreement"][kind].keys()
     assert of_kind["overlap"]["heads"]["tasks"] == ["cola", "rte [x]"]
     assert len(of_kind["overlap"]["heads"]["jaccard"]) == 2
     assert found["draws"] == 50

@@ -77,7 +77,7 @@ def overlap(kind: str) -> dict[tuple[str, str], float]:
 
 def agreement(task: str, kind: str) -> dict[str, Any]:
     found = read(f"{task}/comparison.json")["kinds"]["weights" if kind == "weights" else "heads+mlps"]
-    return dict(found["tasks"][task][kind])
+    return dict(found["tasks"][task]["agreement"][kind])
 
 
 def attention(task: str) -> dict[str, Any]:

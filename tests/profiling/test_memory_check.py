@@ -113,7 +113,13 @@ def test_a_command_refuses_what_cannot_fit(
 
 
 def test_a_study_asks_once_for_its_heaviest_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Study, "_run", lambda study: study.folder)
+    class StartedError(Exception):
+        """The checks are over, and the first step is about to run."""
+
+    def start(*_: object) -> None:
+        raise StartedError
+
+    monkeypatch.setattr("tombola.study.study.run_here", start)
     reads: list[torch.device] = []
 
     def plenty(device: torch.device) -> tuple[int, int]:
@@ -122,10 +128,11 @@ def test_a_study_asks_once_for_its_heaviest_work(tmp_path: Path, monkeypatch: py
 
     def study(name: str, **settings: Any) -> Study:
         config = StudyConfig.of("quick", task="digits", **settings)
-        return Study(config, out=tmp_path / name, seeds=(0, 1))
+        return Study(config, out=tmp_path / name, seeds=(0, 1), workers=1)
 
     monkeypatch.setattr(memory_check, "free_and_total_memory", plenty)
-    study("fits").run()
+    with pytest.raises(StartedError):
+        study("fits").run()
     assert reads == [CPU]
     monkeypatch.setattr(memory_check, "free_and_total_memory", lambda _: (10**6, 10**6))
     for settings, words in (
@@ -138,4 +145,5 @@ def test_a_study_asks_once_for_its_heaviest_work(tmp_path: Path, monkeypatch: py
         assert not (tmp_path / "none").exists()
     # Of what is done nothing needs memory.
     monkeypatch.setattr(StudyStep, "done", lambda _: True)
-    study("none").run()
+    with pytest.raises(StartedError):
+        study("none").run()

@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from builders import small_study
 from builders.report_exports import check
 from builders.report_pages import read
 from builders.small_study import study_in
 from tombola.analysis.agreement.coefficients import STATISTICS
-from tombola.analysis.attention.attention_pooling import (
-    pooled_distribution,
+from tombola.analysis.attention.attention_summary import (
+    class_distribution,
     survival_correlation,
     survivors_against_pruned,
 )
-from tombola.analysis.attention.attention_summary import correlation, distribution
 from tombola.analysis.attention.patterns import AttentionPatterns
 from tombola.analysis.locality.interactions import Interactions
 from tombola.analysis.locality.random_tickets import RandomTickets, above, winning
@@ -82,12 +82,12 @@ def test_its_files_say_what_the_page_says(done: Study, tmp_path: Path) -> None:
 def test_agreement_is_told_as_it_was_compared(done: Study) -> None:
     words = read(done.folder / "report.html").words
     compared = json.loads(done.survivors().comparison.read_text())["kinds"]
-    weights = compared["weights"]["tasks"]["moods"]["weights"]
+    weights = compared["weights"]["tasks"]["moods"]["agreement"]["weights"]
     shared, drawn = number_format.share(weights["jaccard"]), weights["null_distribution"]["random"]["jaccard"]
     assert weights["jaccard"] > drawn["high"]
     told = f"Weights: two good tickets share {shared} of their survivors, more than random ones"
     assert f"{told} ({number_format.share(drawn['mean'])}" in words
-    heads = compared["heads+mlps"]["tasks"]["moods"]["heads"]
+    heads = compared["heads+mlps"]["tasks"]["moods"]["agreement"]["heads"]
     assert all(heads[name] is not None or name in heads["undefined"] for name in STATISTICS)
     if heads["jaccard"] is None:
         assert f"Heads: undefined, as {heads['undefined']['jaccard']}" in words
@@ -106,27 +106,29 @@ def test_how_many_tickets_win_is_counted_over_seeds(done: Study) -> None:
         assert f"of {above(again).n} do as well as the good ticket" in words
 
 
-def test_pooling_one_seed_is_that_seed(patterns: list[AttentionPatterns], masks: list[torch.Tensor]) -> None:
-    one, mask = patterns[0], masks[0]
-    for weighting in ("raw", "norm"):
-        assert pooled_distribution([one], [mask], weighting=weighting) == distribution(one, mask, weighting=weighting)
-        found = survival_correlation([one], [mask], weighting=weighting)
-        assert found == correlation(one, mask, weighting=weighting)
-
-
-def test_pooled_shares_are_means_over_seeds(patterns: list[AttentionPatterns], masks: list[torch.Tensor]) -> None:
-    found = pooled_distribution(patterns, masks)
-    single = [distribution(one, mask) for one, mask in zip(patterns, masks, strict=True)]
-    for name, share in found.shares.items():
-        parts = [one.shares[name] for one in single]
-        assert share is not None
-        assert share[0] == pytest.approx(np.mean([part[0] for part in parts if part is not None]))
+def test_distribution_of_several_seeds_is_the_mean_of_theirs(
+    patterns: list[AttentionPatterns], masks: list[torch.Tensor]
+) -> None:
+    found = class_distribution(patterns, masks)
+    for label, (name, share) in enumerate(found.shares.items()):
+        parts = [float(one.shares("raw")[mask][:, label].mean()) for one, mask in zip(patterns, masks, strict=True)]
+        assert share is not None, name
+        assert share[0] == pytest.approx(np.mean(parts))
         assert share[1] <= share[0] <= share[2]
     assert found.heads == sum(int(mask.sum()) for mask in masks)
     with pytest.raises(TombolaError, match="different inputs cannot be pooled"):
-        pooled_distribution([patterns[0], dataclasses.replace(patterns[1], inputs=(0,))], masks)
+        class_distribution([patterns[0], dataclasses.replace(patterns[1], inputs=(0,))], masks)
     nobody = [torch.zeros_like(mask) for mask in masks]
-    assert set(pooled_distribution(patterns, nobody).shares.values()) == {None}
+    assert set(class_distribution(patterns, nobody).shares.values()) == {None}
+
+
+def test_correlation_of_several_seeds_is_of_their_means(
+    patterns: list[AttentionPatterns], masks: list[torch.Tensor]
+) -> None:
+    share = torch.stack([one.shares("norm")[..., -1] for one in patterns]).mean(0)
+    survival = torch.stack([mask.double() for mask in masks]).mean(0)
+    found = survival_correlation(patterns, masks, weighting="norm").value
+    assert found == pytest.approx(spearmanr(share.flatten(), survival.flatten()).statistic)
 
 
 def test_survivors_are_held_against_the_other_heads(

@@ -16,7 +16,6 @@ from builders.report_exports import check, grid, typed, typeset
 from builders.report_pages import MIXED
 from builders.small_study import listing
 from tombola.analysis.agreement.comparison import compare
-from tombola.analysis.agreement.comparison_json import entry
 from tombola.analysis.transfer import Transfer, TransferCell
 from tombola.cli import main
 from tombola.foundations.atomic_files import write_json
@@ -51,7 +50,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for name, shape in (("head", (3, 4)), ("mlp", (3,))):
                 np.save(place / f"{name}_mask.npy", (draw.random(shape) < 0.6).astype(float))
     import_masks(home / "in", home / "tickets")
-    write_json(home / "comparison.json", entry(compare([home / "tickets"], draws=20)))
+    compare([home / "tickets"], draws=20).write(home / "comparison.json")
     return home
 
 

@@ -171,7 +171,7 @@ def test_every_pruning_has_its_pictures(tmp_path: Path) -> None:
         *("survivors-heads-mlps", "survivors-heads-neurons", "survivors-heads-neurons-shares"),
         *("importance-heads", "importance-mlps", "importance-neurons", "density", "finer-heads-neurons"),
     }  # fmt: skip
-    for words in ("Heads, MLPs and neurons that survive", "What method neurons buys", "blocks of neurons (by chance"):
+    for words in ("Heads, MLPs and neurons that survive", "What pruning neurons buys", "blocks of neurons (by chance"):
         assert words in page.words
     tips = {row["removed"] for row in values(named(page, "search-heads-neurons")) if "removed" in row}
     assert any(tip.endswith("; 14 blocks of neurons") for tip in tips)
@@ -183,7 +183,7 @@ def test_neurons_alone_need_no_heads(tmp_path: Path) -> None:
     assert names(page) == {"search-neurons", "tickets-neurons", "survivors-neurons-shares", "importance-neurons"}
     assert "Neurons that survive" in page.words
     assert "Among blocks of neurons importance looks" in page.words
-    for words in ("ranks first", "Head scores", "Zeroed weights", "What method neurons buys"):
+    for words in ("ranks first", "Head scores", "Zeroed weights", "What pruning neurons buys"):
         assert words not in page.words
 
 

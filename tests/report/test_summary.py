@@ -56,7 +56,7 @@ def test_a_wrong_field_is_named(changes: dict[str, object], message: str) -> Non
 def test_a_missing_field_is_named() -> None:
     incomplete = line()
     del incomplete["metric"]
-    with pytest.raises(TombolaError, match="'metric' should be a text, but it is missing"):
+    with pytest.raises(TombolaError, match="here: 'metric' is missing"):
         rows(incomplete)
 
 
@@ -227,7 +227,7 @@ def test_densities_are_averaged_over_seeds() -> None:
     one = [Density("query", 0, 0.2), Density("key", 1, 0.4)]
     other = [Density("query", 0, 0.4), Density("key", 1, 0.4)]
     query, key = mean_densities([one, other])
-    assert (query.kind, query.layer, key) == ("query", 0, Density("key", 1, 0.4))
+    assert (query.kind, query.layer, key) == ("query", 0, Density("key", 1, 0.4, 0.0))
     assert query.share == pytest.approx(0.3)
 
 

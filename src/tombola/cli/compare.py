@@ -36,14 +36,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola import report
     from tombola.analysis.agreement.comparison import compare
-    from tombola.analysis.agreement.comparison_json import entry
-    from tombola.analysis.agreement.save_comparison import write
+    from tombola.analysis.agreement.save_comparison import save_comparison
     from tombola.cli.comparison_tables import tables
 
     comparison = compare(options.tickets, ticket=options.ticket, draws=options.draws, seed=options.seed)
-    result = entry(comparison)
+    result = comparison.entry()
     if options.out is not None:
-        write(comparison, options.out)
+        save_comparison(comparison, options.out)
         result["report"] = str(report.build(options.out))
     if not options.json:
         console = Console()

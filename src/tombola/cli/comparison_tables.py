@@ -44,10 +44,10 @@ def tables(comparison: Comparison) -> Iterator[RenderableType]:
                 yield Text(f"\n{kind_title(site)}: Jaccard of two tasks' tickets, mean over pairs (of random ones)")
                 yield _matrix(one.overlap[site], reasons)
         for task, found in one.tasks.items():
-            if found.density:
-                number = len(found.found)
+            if found.matrices:
+                number = len(found.tickets)
                 yield Text(f"\n{task}: share of the weights that survive in each matrix, mean over {number} tickets")
-                yield _densities(found.density)
+                yield _densities(found.matrices)
     yield Text(f"\n{_WHAT.format(draws=comparison.draws)}", style="dim")
     for reason in reasons:
         yield Text(f"undefined: {reason}", style="dim")
@@ -61,24 +61,23 @@ def _statistics(kind: str, comparison: TicketKindComparison, reasons: dict[str, 
         width = len("undefined") if name in STATISTICS[1:] else None
         table.add_column(title, justify="right", overflow="fold", min_width=width)
     for task, found in comparison.tasks.items():
-        _add(table, task, found.kinds[kind], reasons)
-    if kind in comparison.between:
+        _add(table, task, found.agreement[kind], reasons)
+    if comparison.between_tasks is not None:
         table.add_section()
-        _add(table, "between tasks", comparison.between[kind], reasons)
+        _add(table, "between tasks", comparison.between_tasks[kind], reasons)
     return table
 
 
 def _add(table: Table, title: str, comparison: KindComparison, reasons: dict[str, None]) -> None:
-    """Add a line of values, and one for each kind of random ticket."""
-    agreement = comparison.agreement
-    reasons |= dict.fromkeys(agreement.undefined.values())
+    """One line of values, and one for each kind of random ticket."""
+    reasons |= {reason: None for name, reason in comparison.undefined.items() if name not in CONTROLS}
     # Text, not str: square brackets in a name must not be read as rich's markup.
-    cells = [_value(name, getattr(agreement, name)) for name in _COLUMNS]
-    cells[-1] += f" of {agreement.pairs}" if agreement.pairs_not_rejected is not None else ""
-    table.add_row(Text(title), Text(str(agreement.n)), *map(Text, cells))
+    cells = [_value(name, getattr(comparison, name)) for name in _COLUMNS]
+    cells[-1] += f" of {comparison.pairs}" if comparison.pairs_not_rejected is not None else ""
+    table.add_row(Text(title), Text(str(comparison.n)), *map(Text, cells))
     for control in CONTROLS:
-        distributions = comparison.null_distributions.get(control)
-        if distributions is not None and agreement.n > 1:
+        distributions = comparison.null_distribution.get(control)
+        if distributions is not None and comparison.n > 1:
             values = ["", *(_interval(name, distributions[name]) for name in STATISTICS)]
             table.add_row(Text(_CONTROLS[control]), "", *map(Text, values), style="dim")
 
@@ -105,14 +104,14 @@ def _matrix(overlap: Overlap, reasons: dict[str, None]) -> Table:
     table.add_column("")
     for task in overlap.tasks:
         table.add_column(Text(task), justify="right")
+    reasons |= dict.fromkeys(one.reason for one in overlap.undefined)
+    random = overlap.null_distribution["random"]
     for row, task in enumerate(overlap.tasks):
-        cells = [overlap.at(row, column) for column in range(len(overlap.tasks))]
-        reasons |= dict.fromkeys(cell.undefined for cell in cells if cell.undefined is not None)
         shown = []
-        for cell in cells:
-            null_distribution = cell.jaccard_null["random"]
-            mean = "" if null_distribution is None else f" ({null_distribution.mean:.2f})"
-            shown.append("undefined" if cell.jaccard is None else f"{cell.jaccard:.2f}{mean}")
+        for column, jaccard in enumerate(overlap.jaccard[row]):
+            chance = None if random is None else random.jaccard[row][column]
+            mean = "" if chance is None else f" ({chance.mean:.2f})"
+            shown.append("undefined" if jaccard is None else f"{jaccard:.2f}{mean}")
         table.add_row(Text(task), *map(Text, shown))
     return table
 

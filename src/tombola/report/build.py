@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from tombola.analysis.agreement.comparison import Comparison
 from tombola.analysis.transfer import Transfer
-from tombola.foundations.atomic_files import read_json, write_text
+from tombola.foundations.atomic_files import write_text
 from tombola.report.comparison_page import comparison_page
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.optional_json import Fields
 from tombola.report.study_data import read_record
 from tombola.report.study_page import study_page
 from tombola.report.transfer_page import transfer_page
@@ -36,5 +36,5 @@ def page_of(folder: Path, registry: FigureRegistry) -> str:
     if transfer.is_file():
         return transfer_page(Transfer.read(transfer), registry)
     if comparison.is_file() and not (folder / "study.json").is_file():
-        return comparison_page(Fields(read_json(comparison), str(comparison)), registry)
+        return comparison_page(Comparison.read(comparison), registry)
     return study_page(read_record(folder), registry)

@@ -1,7 +1,10 @@
 """The page of a comparison of tickets: what survives for each task, and whether tasks share more of it than chance."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
+from tombola.analysis.agreement.comparison import Comparison, TicketKindComparison
+from tombola.analysis.agreement.null_distribution import NullDistribution
+from tombola.analysis.agreement.overlap import Overlap
 from tombola.analysis.agreement.survival import KindSurvival, SiteSurvival
 from tombola.architectures.layer_names import Places
 from tombola.report import charts, number_format
@@ -10,76 +13,46 @@ from tombola.report.html.layout import beside, figure, section
 from tombola.report.html.markup import Html, element, join
 from tombola.report.html.page import document, ending, heading
 from tombola.report.labels import KIND_TITLES, and_words, kind_title
-from tombola.report.null_distributions import kinds_of
-from tombola.report.optional_json import Fields
-from tombola.report.sections.agreement import agreement
-from tombola.tickets.ticket import TICKET_KINDS, TicketKind, kinds_in_words
+from tombola.report.sections.agreement import agreement, agreements
+from tombola.tickets.ticket import TicketKind, kinds_in_words
 
 
-def comparison_page(comparison: Fields, registry: FigureRegistry) -> str:
-    """The page as HTML.
-
-    Args:
-        comparison: `comparison.json`, as `tombola compare` writes it.
-        registry: takes the charts and tables.
-    """
-    kinds = [kind for kind in TICKET_KINDS if comparison.inside("kinds").inside(kind).values]
-    tasks = list(dict.fromkeys(task for kind in kinds for task in _of(comparison, kind).inside("tasks").values))
-    found = [one for kind in kinds for one in kinds_of(comparison, kind)]
-    parts = [_survival(comparison, kind, registry) for kind in kinds]
-    within, between = [one for one in found if one.task], [one for one in found if not one.task]
-    parts.append(agreement(within, registry))
-    parts.append(_overlaps(comparison, kinds, registry))
-    parts.append(agreement(between, registry, several="tasks"))
-    n = sum(len(_tickets(comparison, kind, task)) for kind in kinds for task in tasks)
+def comparison_page(comparison: Comparison, registry: FigureRegistry) -> str:
+    """The page as HTML; `registry` takes its charts and tables."""
+    tasks = list(dict.fromkeys(task for of_kind in comparison.kinds.values() for task in of_kind.tasks))
+    found = list(agreements(comparison))
+    parts = [
+        *(_survival(kind, of_kind, registry) for kind, of_kind in comparison.kinds.items()),
+        agreement([one for one in found if one.task], registry),
+        _overlaps(comparison, registry),
+        agreement([one for one in found if not one.task], registry, several="tasks"),
+    ]
+    n = sum(len(task.tickets) for of_kind in comparison.kinds.values() for task in of_kind.tasks.values())
     title = join("Tickets of ", element("span", and_words(tasks)))
     facts = [
         number_format.plural(len(tasks), "task"),
         number_format.plural(n, "ticket"),
-        f"{number_format.count(comparison.get('draws', int))} random tickets of each kind",
+        f"{number_format.count(comparison.draws)} random tickets of each kind",
     ]
     main = join(*(part for part in parts if part is not None))
     return document(f"Tickets of {and_words(tasks)}", heading(title, facts), main, ending("Made by Tombola."))
 
 
-def _of(comparison: Fields, kind: str) -> Fields:
-    return comparison.inside("kinds").inside(kind)
-
-
-def _tickets(comparison: Fields, kind: str, task: str) -> Sequence[object]:
-    return _of(comparison, kind).inside("tasks").inside(task).get("tickets", list) or []
-
-
-def _survival(comparison: Fields, kind: TicketKind, registry: FigureRegistry) -> Html | None:
-    """Survival map of each task: its heads with their layers' MLPs."""
+def _survival(kind: TicketKind, comparison: TicketKindComparison, registry: FigureRegistry) -> Html | None:
+    """For each task a map of its heads with their layers' MLPs."""
     if "heads" not in kind:
         return None
     found: list[Html] = []
-    for task in _of(comparison, kind).inside("tasks").values:
-        survival = _site_survival(comparison, kind, task)
-        if survival is None:
-            continue
+    for task, one in comparison.tasks.items():
+        sites = {site: KindSurvival(its.survival or (), its.jaccard) for site, its in one.agreement.items()}
+        survival = SiteSurvival(kind, len(one.tickets), sites)
         chart = charts.survival_grid(survival, Places())
-        name = f"survivors-{kind.replace('+', '-')}-{len(found)}"
-        plot = registry.plot(chart, name, f"Heads that survive in the tickets of {task}")
+        plot = registry.plot(
+            chart, f"survivors-{kind.replace('+', '-')}-{len(found)}", f"Heads that survive in the tickets of {task}"
+        )
         found.append(figure(task, _about(survival), plot))
-    if not found:
-        return None
     lead = "In which share of a task's tickets each head, and each layer's MLP, survives."
     return section(f"What survives, pruning {kinds_in_words(kind)}", beside(*found), lead=lead)
-
-
-def _site_survival(comparison: Fields, kind: TicketKind, task: str) -> SiteSurvival | None:
-    of_task = _of(comparison, kind).inside("tasks").inside(task)
-    sites = {}
-    for site in kind.split("+"):
-        rows = of_task.inside(site).get("survival", list)
-        if rows is None:
-            return None
-        shares = tuple(tuple(row) if isinstance(row, list) else (row,) for row in rows)
-        # What chance would share stands in the section on agreement, drawn and not computed.
-        sites[site] = KindSurvival(shares, of_task.inside(site).get("jaccard", float), expected_by_chance=0.0)
-    return SiteSurvival(kind, len(_tickets(comparison, kind, task)), sites)
 
 
 def _about(survival: SiteSurvival) -> str:
@@ -91,21 +64,18 @@ def _about(survival: SiteSurvival) -> str:
     return f"{and_words(parts)}."
 
 
-def _overlaps(comparison: Fields, kinds: Sequence[TicketKind], registry: FigureRegistry) -> Html | None:
+def _overlaps(comparison: Comparison, registry: FigureRegistry) -> Html | None:
     found = []
-    for kind in kinds:
-        for site, overlap in _matrices(comparison, kind):
-            tasks = overlap.get("tasks", list[str]) or []
-            values = overlap.get("jaccard", list) or []
-            if len(tasks) < 2:
-                continue
-            drawn = overlap.inside("null_distribution").inside("random").get("jaccard", list)
-            notes = [[_note(drawn, i, j) for j in range(len(tasks))] for i in range(len(tasks))]
-            chart = charts.task_matrix(tasks, values, notes, f"shared {kind_title(site)} (Jaccard)")
+    for kind, of_kind in comparison.kinds.items():
+        for site, overlap in of_kind.overlap.items() if len(of_kind.tasks) > 1 else ():
+            random = overlap.null_distribution["random"]
+            drawn = random.jaccard if random else ((None,) * len(overlap.tasks),) * len(overlap.tasks)
+            notes = [[_note(one) for one in row] for row in drawn]
+            chart = charts.task_matrix(overlap.tasks, overlap.jaccard, notes, f"shared {kind_title(site)} (Jaccard)")
             label = f"Share of {kind_title(site)} that the tickets of two tasks have in common"
             plot = registry.plot(chart, f"overlap-{kind.replace('+', '-')}-{site}", label)
             title = f"{KIND_TITLES[kind]}: {kind_title(site)}" if kind != "weights" else "Weights"
-            found.append(figure(title, _about_overlap(tasks, values, drawn), plot))
+            found.append(figure(title, _about_overlap(overlap), plot))
     if not found:
         return None
     lead = (
@@ -115,39 +85,33 @@ def _overlaps(comparison: Fields, kinds: Sequence[TicketKind], registry: FigureR
     return section("Do two tasks keep the same?", beside(*found), lead=lead)
 
 
-def _matrices(comparison: Fields, kind: TicketKind) -> Iterator[tuple[str, Fields]]:
-    overlap = _of(comparison, kind).inside("overlap")
-    for site in overlap.values:
-        yield site, overlap.inside(site)
-
-
-def _note(drawn: list[list[dict[str, float] | None]] | None, row: int, column: int) -> str:
-    one = drawn[row][column] if drawn else None
-    if one is None:
+def _note(drawn: NullDistribution | None) -> str:
+    if drawn is None:
         return number_format.MISSING
-    return "{}, 95 % from {} to {}".format(*(number_format.share(one[name]) for name in ("mean", "low", "high")))
+    return "{}, 95 % from {} to {}".format(*map(number_format.share, (drawn.mean, drawn.low, drawn.high)))
 
 
-def _about_overlap(
-    tasks: Sequence[str], values: Sequence[Sequence[float | None]], drawn: list[list[dict[str, float] | None]] | None
-) -> str:
+def _about_overlap(overlap: Overlap) -> str:
     """Within against between, and how many pairs of tasks share more than random tickets do."""
-    numbers = range(len(tasks))
-    within = [value for i in numbers if (value := values[i][i]) is not None]
+    values, numbers = overlap.jaccard, range(len(overlap.tasks))
     pairs = [(i, j) for i in numbers for j in numbers if i < j]
+    within = [value for i in numbers if (value := values[i][i]) is not None]
     between = [value for i, j in pairs if (value := values[i][j]) is not None]
     parts = []
     if within and between:
-        inner, outer = (number_format.share(sum(shares) / len(shares)) for shares in (within, between))
+        inner, outer = (number_format.share(_mean(shares)) for shares in (within, between))
         parts.append(f"On average, two seeds of one task share {inner}, two tasks {outer}.")
-    beyond = sum(
-        (value := values[i][j]) is not None and (one := drawn[i][j]) is not None and value > one["high"]
-        for i, j in pairs
-        if drawn
-    )
-    if drawn:
+    if random := overlap.null_distribution["random"]:
+        beyond = sum(
+            (value := values[i][j]) is not None and (one := random.jaccard[i][j]) is not None and value > one.high
+            for i, j in pairs
+        )
         parts.append(
             f"{number_format.count(beyond)} of {number_format.plural(len(pairs), 'pair')} of tasks share more than "
             "97.5 % of random tickets of their sizes do."
         )
     return " ".join(parts)
+
+
+def _mean(shares: Sequence[float]) -> float:
+    return sum(shares) / len(shares)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from tombola.analysis.agreement.comparison import Comparison
 from tombola.analysis.agreement.survival import (
     Density,
     SiteSurvival,
     densities,
-    density_deviations,
     mean_densities,
     site_survival,
 )
@@ -39,8 +39,7 @@ class Record:
         verdicts: `verdicts.json`; empty while the study runs.
         trajectories: the searches found so far, method by method, seed by seed.
         survival: survival of sites in the good tickets, of every kind that has one.
-        density: density of every matrix in the good tickets of weights, mean over seeds; empty until there is one.
-        density_deviations: their deviations over seeds; None for one seed.
+        density: density of every matrix in the good tickets of weights, over seeds; empty until there is one.
     """
 
     folder: Path
@@ -50,7 +49,6 @@ class Record:
     trajectories: tuple[Trajectory, ...]
     survival: tuple[SiteSurvival, ...]
     density: tuple[Density, ...]
-    density_deviations: tuple[float | None, ...]
 
     @cached_property
     def summaries(self) -> tuple[Summary, ...]:
@@ -104,10 +102,10 @@ class Record:
         return tuple(SeedFolder(seed, self.home / f"seed-{seed}") for seed in sorted({row.seed for row in self.rows}))
 
     @cached_property
-    def comparison(self) -> Fields | None:
+    def comparison(self) -> Comparison | None:
         """Survival and agreement across the seeds; None where they were not compared."""
         path = CrossSeedFolder.compared(self.home).comparison
-        return Fields(read_json(path), str(path)) if path.is_file() else None
+        return Comparison.read(path) if path.is_file() else None
 
     @property
     def home(self) -> Path:
@@ -225,7 +223,6 @@ def read_record(folder: Path) -> Record:
         trajectories=tuple(trajectories),
         survival=tuple(survival),
         density=mean_densities(weights),
-        density_deviations=density_deviations(weights),
     )
 
 

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tombola.analysis.agreement.comparison import compare
-from tombola.analysis.agreement.comparison_json import entry
 from tombola.analysis.agreement.survival import super_survivor_controls, super_survivors
-from tombola.foundations.atomic_files import publish, write_json
+from tombola.foundations.atomic_files import publish
 from tombola.foundations.progress import Progress
 from tombola.study.folder_layout import CrossSeedFolder
 from tombola.study.seed_context import SeedContext
@@ -72,8 +71,7 @@ class CrossSeedSteps:
         )
 
     def _compare(self, _: Progress) -> None:
-        good = self._good(self._methods)
-        write_json(self._survivors.comparison, entry(compare(good), relative_to=self._survivors.home))
+        compare(self._good(self._methods), relative_to=self._survivors.home).write(self._survivors.comparison)
 
     def _tickets(self, method: str, _: Progress) -> None:
         tickets = [Ticket.load(seed_folder.ticket(method, "good")) for seed_folder in self._survivors.seed_folders]

@@ -190,7 +190,7 @@ class Study:
     def _run(self) -> Path:
         sweep_drafts(self.folder)
         steps = self.steps()
-        workers = self._worker_count(steps)
+        workers = self.worker_count(steps)
         self._describe(workers)
         self._announce([step for step in steps if step.analysis in ASKED_FOR and not step.done()])
         with ProgressBars("study", sum(step.cost for step in steps)) as bars:
@@ -207,7 +207,7 @@ class Study:
         """Write the rows that there are so far."""
         write_lines(self.folder / "results.jsonl", self.rows())
 
-    def _worker_count(self, steps: Sequence[StudyStep]) -> int:
+    def worker_count(self, steps: Sequence[StudyStep]) -> int:
         """Number of workers that run the steps; 1 for this process."""
         # A worker makes its study of the configuration, and cannot know what was put into this one by hand.
         if type(self) is not Study or self.task is not self._opened:

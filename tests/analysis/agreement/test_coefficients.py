@@ -55,8 +55,12 @@ def kappa(rows: Masks) -> float | None:
         return None
     agree = [sum(a == b for a, b in combinations(site, 2)) / math.comb(n, 2) for site in sites]
     share = sum(map(sum, rows)) / (n * len(sites))
-    by_chance = share**2 + (1 - share) ** 2
-    return None if by_chance == 1 else float((sum(agree) / len(agree) - by_chance) / (1 - by_chance))
+    null_distribution = share**2 + (1 - share) ** 2
+    return (
+        None
+        if null_distribution == 1
+        else float((sum(agree) / len(agree) - null_distribution) / (1 - null_distribution))
+    )
 
 
 def alpha(rows: Masks) -> float | None:

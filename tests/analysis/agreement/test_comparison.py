@@ -11,10 +11,9 @@ import torch
 
 from builders.ticket_trees import tree
 from tombola.analysis.agreement.coefficients import EMPTY, ONE_TICKET, STATISTICS, agreement
-from tombola.analysis.agreement.comparison import LAYERS_OF_ONE, compare
-from tombola.analysis.agreement.comparison_json import ONE_TASK, entry
+from tombola.analysis.agreement.comparison import LAYERS_OF_ONE, ONE_TASK, Comparison, compare
 from tombola.analysis.agreement.overlap import ONE_OF_A_TASK
-from tombola.analysis.agreement.save_comparison import write
+from tombola.analysis.agreement.save_comparison import save_comparison
 from tombola.foundations.errors import TombolaError
 from tombola.tickets.find_tickets import NO_TASK, find_tickets
 from tombola.tickets.import_masks import import_masks
@@ -119,22 +118,22 @@ def flat(tickets: Sequence[Ticket], kind: str) -> Any:
 def test_what_a_comparison_says_of_every_task(tmp_path: Path) -> None:
     made = studies(tmp_path)
     comparison = compare([tmp_path], draws=200)
-    found = entry(comparison)
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    comparison.write(tmp_path / "comparison.json")
+    assert Comparison.read(tmp_path / "comparison.json") == comparison
+    found = json.loads((tmp_path / "comparison.json").read_text())
     of_kind = found["kinds"]["heads+mlps"]
     assert of_kind["architecture"] == "toy"
     assert list(of_kind["tasks"]) == ["a", "b"]
     for task, tickets in made.items():
-        one = of_kind["tasks"][task]
-        assert [place["seed"] for place in one["tickets"]] == ["0", "1", "2"]
+        assert [place["seed"] for place in of_kind["tasks"][task]["tickets"]] == ["0", "1", "2"]
+        one = of_kind["tasks"][task]["agreement"]
         for kind in ("heads", "mlps"):
             masks = flat(tickets, kind)
             expected = agreement(masks)
             for name in ("n", "mean_survivors", *STATISTICS):
                 assert one[kind][name] == getattr(expected, name)
-            always = masks.all(axis=0).reshape(tickets[0].masks[kind].shape)
-            sites = np.argwhere(always).tolist()
-            assert one[kind]["super_survivor_sites"] == ([site for (site,) in sites] if kind == "mlps" else sites)
+            always = masks.all(axis=0).reshape(len(tickets[0].masks[kind]), -1)
+            assert one[kind]["super_survivor_sites"] == np.argwhere(always).tolist()
             survival = masks.mean(axis=0).reshape(always.shape)
             assert np.allclose(one[kind]["survival"], survival)
             assert np.allclose(one[kind]["survival_deviation"], np.sqrt(survival * (1 - survival)))
@@ -156,8 +155,8 @@ def test_what_a_comparison_says_of_every_task(tmp_path: Path) -> None:
 def test_the_matrix_of_tasks(tmp_path: Path) -> None:
     made = studies(tmp_path, tasks=("a", "b", "c"))
     comparison = compare([tmp_path], draws=3000)
-    matrix = entry(comparison)["kinds"]["heads+mlps"]["overlap"]["heads"]
-    assert matrix["tasks"] == ["a", "b", "c"]
+    matrix = comparison.entry()["kinds"]["heads+mlps"]["overlap"]["heads"]
+    assert matrix["tasks"] == ("a", "b", "c")
     for row, (one, first) in enumerate(made.items()):
         for column, (other, second) in enumerate(made.items()):
             pairs = [
@@ -176,29 +175,29 @@ def test_the_matrix_of_tasks(tmp_path: Path) -> None:
             by_layer = np.mean([float((x.heads.sum(1) * y.heads.sum(1)).sum()) / 4 for *_, x, y in pairs])
             layerwise = matrix["null_distribution"]["random-layerwise"]["shared"][row][column]["mean"]
             assert layerwise == pytest.approx(by_layer, abs=0.06)
-    assert matrix["undefined"] == []
+    assert matrix["undefined"] == ()
 
 
 def test_the_same_command_gives_the_same_numbers_and_another_seed_others(tmp_path: Path) -> None:
     studies(tmp_path)
-    one, again, other = (entry(compare([tmp_path], draws=50, seed=seed)) for seed in (0, 0, 1))
+    one, again, other = (compare([tmp_path], draws=50, seed=seed) for seed in (0, 0, 1))
     assert one == again
-    assert one["kinds"] != other["kinds"]
+    assert one.kinds != other.kinds
 
 
 def test_neurons_and_weights(tmp_path: Path) -> None:
     neurons = studies(tmp_path, kind="heads+neurons")
     weights = studies(tmp_path, kind="weights")
-    found = entry(compare([tmp_path], draws=100))["kinds"]
+    found = compare([tmp_path], draws=100).entry()["kinds"]
     assert list(found) == ["heads+neurons", "weights"]
     expected = agreement(flat(neurons["a"], "neurons"))
-    one = found["heads+neurons"]["tasks"]["a"]["neurons"]
+    one = found["heads+neurons"]["tasks"]["a"]["agreement"]["neurons"]
     assert [one[name] for name in STATISTICS] == [getattr(expected, name) for name in STATISTICS]
     assert one["null_distribution"]["random-layerwise"]["jaccard"]["draws"] == 100
     both = np.concatenate([flat(weights["a"], name) for name in ("0.query", "0.mlp_in")], axis=1)
     of_weights = found["weights"]["tasks"]["a"]
     for name in STATISTICS:
-        assert of_weights["weights"][name] == pytest.approx(getattr(agreement(both), name), abs=1e-12)
+        assert of_weights["agreement"]["weights"][name] == pytest.approx(getattr(agreement(both), name), abs=1e-12)
     assert [(one["kind"], one["layer"]) for one in of_weights["matrices"]] == [("query", 0), ("mlp_in", 0)]
     assert of_weights["matrices"][0]["share"] == pytest.approx(flat(weights["a"], "0.query").mean())
     assert found["weights"]["overlap"]["weights"]["jaccard"][0][0] == pytest.approx(agreement(both).jaccard)
@@ -209,31 +208,31 @@ def test_neurons_and_weights(tmp_path: Path) -> None:
 def test_masks_of_one_value_are_undefined_with_a_reason(share: float, tmp_path: Path) -> None:
     tree(tmp_path / "in", {"a": ["0", "1"], "b": ["0", "1"]}, share=share)
     import_masks(tmp_path / "in", tmp_path / "out")
-    found = entry(compare([tmp_path / "out"], draws=20))
+    found = compare([tmp_path / "out"], draws=20).entry()
     json.dumps(found, allow_nan=False)
     of_kind = found["kinds"]["heads+mlps"]
     for kind in ("heads", "mlps"):
-        for one in (of_kind["tasks"]["a"][kind], of_kind["between_tasks"][kind]):
+        for one in (of_kind["tasks"]["a"]["agreement"][kind], of_kind["between_tasks"][kind]):
             for name in ("fleiss_kappa", "krippendorff_alpha", "cochran_q_p", "pairs_not_rejected"):
                 assert one[name] is None
                 assert one["undefined"][name]
             assert one["jaccard"] == (1.0 if share else None)
             assert one["super_survivors"] == share * one["sites"]
-        undefined = [] if share else [{"tasks": [*two], "reason": EMPTY} for two in ("aa", "ab", "bb")]
+        undefined = () if share else tuple({"tasks": (*two,), "reason": EMPTY} for two in ("aa", "ab", "bb"))
         assert of_kind["overlap"][kind]["undefined"] == undefined
 
 
 def test_single_tickets_and_single_tasks_are_undefined_with_a_reason(tmp_path: Path) -> None:
     studies(tmp_path, tasks=("a",), seeds=1)
-    found = entry(compare([tmp_path], draws=20))["kinds"]["heads+mlps"]
-    one = found["tasks"]["a"]["heads"]
+    found = compare([tmp_path], draws=20).entry()["kinds"]["heads+mlps"]
+    one = found["tasks"]["a"]["agreement"]["heads"]
     assert (one["n"], one["deviation"], one["pairs"]) == (1, None, 0)
     assert {name: one["undefined"].get(name) for name in STATISTICS[1:]} == dict.fromkeys(STATISTICS[1:], ONE_TICKET)
     assert all(one[name] is None for name in STATISTICS[1:])
     assert found["between_tasks"] is None
     assert found["undefined"] == {"between_tasks": ONE_TASK}
-    assert found["overlap"]["heads"]["jaccard"] == [[None]]
-    assert found["overlap"]["heads"]["undefined"] == [{"tasks": ["a", "a"], "reason": ONE_OF_A_TASK}]
+    assert found["overlap"]["heads"]["jaccard"] == ((None,),)
+    assert found["overlap"]["heads"]["undefined"] == ({"tasks": ("a", "a"), "reason": ONE_OF_A_TASK},)
 
 
 @pytest.mark.parametrize(("options", "said"), [({"draws": 0}, "0 draws"), ({"seed": -1}, "not -1")])
@@ -246,8 +245,8 @@ def test_super_survivors_are_written_as_tickets(tmp_path: Path) -> None:
     made = studies(tmp_path / "runs")
     studies(tmp_path / "runs", kind="weights")
     comparison = compare([tmp_path / "runs"], draws=20)
-    write(comparison, tmp_path / "out")
-    assert json.loads((tmp_path / "out" / "comparison.json").read_text()) == entry(comparison)
+    save_comparison(comparison, tmp_path / "out")
+    assert Comparison.read(tmp_path / "out" / "comparison.json") == comparison
     for task, (first, second, third) in made.items():
         home = tmp_path / "out" / "heads+mlps" / task
         always = Ticket.load(home / "super-survivors")
@@ -258,4 +257,4 @@ def test_super_survivors_are_written_as_tickets(tmp_path: Path) -> None:
             assert control.provenance["task"] == task
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["comparison.json", "heads+mlps"]
     with pytest.raises(TombolaError, match="exists"):
-        write(comparison, tmp_path / "out")
+        save_comparison(comparison, tmp_path / "out")

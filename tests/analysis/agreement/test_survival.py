@@ -9,7 +9,6 @@ from builders.unets import unet
 from tombola.analysis.agreement.survival import (
     Density,
     densities,
-    density_deviations,
     mean_densities,
     site_survival,
     super_survivor_controls,
@@ -101,22 +100,20 @@ def test_weights_have_no_such_controls() -> None:
         super_survivor_controls([one], 0)
 
 
-def test_deviations_over_tickets() -> None:
+def test_survival_over_tickets() -> None:
     several = tickets(5)
     survival = site_survival(several)
     assert survival is not None
     heads = survival.sites["heads"]
     counts = [int(one.heads.sum()) for one in several]
     assert heads.mean == pytest.approx(statistics.mean(counts))
-    assert heads.deviation == pytest.approx(statistics.stdev(counts))
     for row in range(4):
         for head in range(5):
             fates = [int(one.heads[row, head]) for one in several]
             assert heads.rows[row][head] == statistics.mean(fates)
-            assert heads.deviations[row][head] == pytest.approx(statistics.pstdev(fates))
     alone = site_survival(several[:1])
     assert alone is not None
-    assert (alone.sites["heads"].deviation, alone.sites["heads"].overlap) == (None, None)
+    assert alone.sites["heads"].overlap is None
 
 
 def test_two_empty_tickets_have_no_overlap_to_speak_of() -> None:
@@ -135,5 +132,5 @@ def test_densities_count_the_surviving_weights() -> None:
     query, mlp_in = mean_densities(found)
     assert (query.share, mlp_in.share) == pytest.approx((2 / 3, 1 / 3))
     deviation = statistics.stdev([0.5, 1, 0.5])
-    assert density_deviations(found) == pytest.approx((deviation, deviation))
-    assert density_deviations(found[:1]) == (None, None)
+    assert (query.deviation, mlp_in.deviation) == pytest.approx((deviation, deviation))
+    assert mean_densities(found[:1]) == found[0]

@@ -6,7 +6,7 @@ import scipy.stats
 import torch
 
 from tombola import TombolaError
-from tombola.analysis.attention.attention_summary import Over, correlation, distribution
+from tombola.analysis.attention.attention_summary import class_distribution, survival_correlation
 from tombola.analysis.attention.pattern_classes import CLASSES
 from tombola.analysis.attention.patterns import AttentionPatterns
 
@@ -25,22 +25,20 @@ def patterns(seed: int = 0, uses: int = 1) -> AttentionPatterns:
     return AttentionPatterns("some", tuple(range(INPUTS)), working, {"raw": tuple(rows)}, {}, {})
 
 
-@pytest.mark.parametrize("over", ["inputs", "heads"])
-def test_distribution(over: Over) -> None:
+def test_distribution() -> None:
     found = patterns()
     mask = torch.zeros(ROWS, HEADS, dtype=torch.bool)
     mask[0, :3] = mask[2, 4] = True
-    summary = distribution(found, mask, over=over)
-    assert (summary.heads, summary.inputs) == (4, INPUTS)
+    summary = class_distribution([found], [mask])
+    assert summary.heads == 4
     labels = torch.stack(found.classes["raw"])[:, :, 0].transpose(1, 2)[mask].numpy()
-    axis = 1 if over == "inputs" else 0
     for number, name in enumerate(CLASSES):
         is_it = labels == number
         share = summary.shares[name]
         assert share is not None
         assert share[0] == pytest.approx(is_it.mean())
         drawn = scipy.stats.bootstrap(
-            (is_it.mean(1 - axis),), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(1)
+            (is_it.mean(0),), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(1)
         )
         assert share[1:] == pytest.approx(tuple(drawn.confidence_interval), abs=0.02)
 
@@ -50,12 +48,12 @@ def test_shares_add_up_and_uses_are_averaged() -> None:
     torch.testing.assert_close(found.shares("raw").sum(-1), torch.ones(ROWS, HEADS).double())
     expected = (found.classes["raw"][1][..., 2] == 4).double().mean()
     assert float(found.shares("raw")[1, 2, 4]) == pytest.approx(float(expected))
-    summary = distribution(found)
+    summary = class_distribution([found], [None])
     assert sum(share[0] for share in summary.shares.values() if share) == pytest.approx(1)
 
 
 def test_no_heads_have_no_distribution() -> None:
-    summary = distribution(patterns(), torch.zeros(ROWS, HEADS, dtype=torch.bool))
+    summary = class_distribution([patterns()], [torch.zeros(ROWS, HEADS, dtype=torch.bool)])
     assert summary.heads == 0
     assert set(summary.shares.values()) == {None}
 
@@ -63,7 +61,7 @@ def test_no_heads_have_no_distribution() -> None:
 def test_correlation_is_spearmans() -> None:
     found = patterns()
     survival = torch.rand(ROWS, HEADS, generator=torch.Generator().manual_seed(3))
-    result = correlation(found, survival)
+    result = survival_correlation([found], [survival])
     expected = scipy.stats.spearmanr(found.shares("raw")[..., 4].flatten(), survival.flatten())
     assert result.value == pytest.approx(expected.statistic)
     assert result.p == pytest.approx(expected.pvalue)
@@ -79,16 +77,16 @@ def test_correlation_is_spearmans() -> None:
     ).confidence_interval
     assert result.low == pytest.approx(drawn.low, abs=0.08)
     assert result.high == pytest.approx(drawn.high, abs=0.08)
-    perfect = correlation(found, found.shares("raw")[..., 4])
+    perfect = survival_correlation([found], [found.shares("raw")[..., 4]])
     assert perfect.value == pytest.approx(1)
     assert perfect.low == pytest.approx(1)
 
 
 def test_what_does_not_vary_has_no_correlation() -> None:
-    assert correlation(patterns(), torch.ones(ROWS, HEADS)).value is None
+    assert survival_correlation([patterns()], [torch.ones(ROWS, HEADS)]).value is None
     single = torch.zeros(ROWS, HEADS)
     single[0, 0] = 1
-    lonely = correlation(patterns(), single)
+    lonely = survival_correlation([patterns()], [single])
     assert lonely.value is not None
     # One survivor is missing from a third of the draws.
     assert lonely.low is lonely.high is None
@@ -96,12 +94,10 @@ def test_what_does_not_vary_has_no_correlation() -> None:
 
 def test_bad_input() -> None:
     with pytest.raises(TombolaError, match=r"\[3, 5\] heads"):
-        distribution(patterns(), torch.ones(2, 2))
+        class_distribution([patterns()], [torch.ones(2, 2)])
     with pytest.raises(TombolaError, match=r"\[3, 5\] heads"):
-        correlation(patterns(), torch.ones(2, 2))
+        survival_correlation([patterns()], [torch.ones(2, 2)])
     with pytest.raises(TombolaError, match="unknown pattern"):
-        correlation(patterns(), torch.ones(ROWS, HEADS), pattern="round")
+        survival_correlation([patterns()], [torch.ones(ROWS, HEADS)], pattern="round")
     with pytest.raises(TombolaError, match="unknown weighting"):
-        distribution(patterns(), weighting="heavy")
-    with pytest.raises(TombolaError, match="inputs or heads"):
-        distribution(patterns(), over="layers")  # type: ignore[arg-type]
+        class_distribution([patterns()], [None], weighting="heavy")

@@ -63,7 +63,7 @@ def test_the_loss_is_that_of_latents(folder: Path, tmp_path: Path, kind: str, pr
     parts = parts_of(pipeline)
     alphas = parts.scheduler.alphas_cumprod
     for index in (0, 7):
-        pixels = one._images("dev").pixels[index : index + 1]
+        pixels = one.images("dev").pixels[index : index + 1]
         losses = []
         with torch.no_grad():
             latent = parts.vae.encode(pixels).latent_dist.mean * 0.7

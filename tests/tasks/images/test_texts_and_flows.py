@@ -77,7 +77,7 @@ def test_the_loss_is_that_of_latents(folder: Path, pipeline: Path, kind: str) ->
     parts = parts_of(pipeline)
     given = load_conditioning(str(pipeline), (16, 16)).condition(1, CPU)
     index, losses = 5, []
-    pixels = one._images("dev").pixels[index : index + 1]
+    pixels = one.images("dev").pixels[index : index + 1]
     with torch.no_grad():
         shift = parts.vae.config.shift_factor or 0
         latent = (parts.vae.encode(pixels).latent_dist.mean - shift) * 0.7

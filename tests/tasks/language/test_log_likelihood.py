@@ -137,7 +137,7 @@ def test_rows_of_several_items_stay_within_a_window() -> None:
     model = dataclasses.replace(kind, options=options).make("sdpa")
     made = task()
     made.settle(model)
-    (reading,) = made._readings.values()
+    (reading,) = made.readings.values()
     assert (reading.trees, reading.window) == (True, 30)
     rows = [batch.inputs["input_ids"].shape[1] for batch in made.packed_batches("dev", 64) if "ends" in batch.inputs]
     assert max(rows) <= 30

@@ -1,58 +1,70 @@
 """Comparison of tickets, as `tombola compare` makes it: survival and agreement within and between tasks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from tombola.analysis.agreement.coefficients import STATISTICS, Agreement, agreement, agreement_by_counts
 from tombola.analysis.agreement.null_distribution import (
     DRAWS,
+    Batch,
     Group,
     NullDistribution,
-    RandomTicketStatistics,
     measure,
     null_distribution,
     random_sites,
 )
 from tombola.analysis.agreement.overlap import Overlap, crossed_pairs, overlap
-from tombola.analysis.agreement.pairwise_overlap import Array, PairwiseOverlap, all_pairs
-from tombola.analysis.agreement.survival import (
-    Density,
-    KindSurvival,
-    densities,
-    density_deviations,
-    mean_densities,
-    rows_of,
-    site_survival,
-)
+from tombola.analysis.agreement.pairwise_overlap import LEVEL, Array, PairwiseOverlap, all_pairs
+from tombola.analysis.agreement.survival import Density, Rows, densities, mean_densities, rows_of
 from tombola.analysis.agreement.weight_overlap import LARGEST, PackedMasks, count, random_weights
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.json_dataclasses import JsonRecord
 from tombola.tickets.find_tickets import FoundTicket, find_tickets
 from tombola.tickets.ticket import Ticket, TicketKind
 
 CONTROLS = ("random", "random-layerwise")
-"""The random tickets that every statistic stands beside."""
+"""Random tickets that every statistic stands beside."""
 LAYERS_OF_ONE = "every layer has one site, so that a layer-matched random ticket is the ticket itself"
 TOO_MANY = f"random tickets of {LARGEST:,} weights and more are not drawn"
+ONE_TASK = "a single task has nothing to agree with"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KindComparison(Agreement):
+    """Agreement of several tickets on one kind of site, or on weights, beside that of random tickets.
+
+    Attributes:
+        null_distribution: kind of random ticket → statistic → its distribution, None where it has none; None for
+            random tickets that are not drawn, whose reason stands in `undefined`.
+        survival: share of the tickets in which each site survives, in rows as in the mask; None for weights, and for
+            tickets of several tasks; the next two likewise.
+        survival_deviation: standard deviation over the tickets of each site's survival, 0 or 1.
+        super_survivor_sites: row and place there of every site that survives in all tickets.
+    """
+
+    null_distribution: Mapping[str, Mapping[str, NullDistribution | None] | None]
+    survival: Rows | None = None
+    survival_deviation: Rows | None = None
+    super_survivor_sites: tuple[tuple[int, int], ...] | None = None
+
+    def null_distributions(self, statistic: str) -> dict[str, NullDistribution]:
+        """Kind of random ticket → distribution of a statistic; without those that have none."""
+        drawn = {control: (self.null_distribution.get(control) or {}).get(statistic) for control in CONTROLS}
+        return {control: found for control, found in drawn.items() if found is not None}
 
 
 @dataclass(frozen=True)
-class KindComparison:
-    """Comparison of one kind of site, or of the weights, over several tickets.
+class TicketPlace:
+    """Where a ticket lies, and of which seed it is: a number, or `–` where its provenance says none."""
 
-    Attributes:
-        agreement: of the tickets.
-        null_distributions: kind of random ticket → statistic → its distribution; None where it has none.
-        no_null_distribution: kind of random ticket → why it has no distributions.
-    """
-
-    agreement: Agreement
-    null_distributions: Mapping[str, Mapping[str, NullDistribution | None]]
-    no_null_distribution: Mapping[str, str]
+    folder: str
+    seed: str
 
 
 @dataclass(frozen=True)
@@ -60,18 +72,14 @@ class TaskComparison:
     """The tickets of one task and one kind.
 
     Attributes:
-        found: the tickets.
-        kinds: kind of site, or `weights` → agreement.
-        survival: kind of site → survival of every site; empty for weights.
-        density: of every matrix of tickets of weights, mean over tickets.
-        density_deviations: its deviations over tickets.
+        tickets: that are compared.
+        agreement: kind of site, or `weights` → their agreement.
+        matrices: density of every matrix of tickets of weights, over tickets.
     """
 
-    found: tuple[FoundTicket, ...]
-    kinds: Mapping[str, KindComparison]
-    survival: Mapping[str, KindSurvival]
-    density: tuple[Density, ...] = ()
-    density_deviations: tuple[float | None, ...] = ()
+    tickets: tuple[TicketPlace, ...]
+    agreement: Mapping[str, KindComparison]
+    matrices: tuple[Density, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,36 +89,50 @@ class TicketKindComparison:
     Attributes:
         architecture: that they fit.
         tasks: task → its tickets.
-        between: kind of site → agreement of the tickets of all tasks, over pairs of different tasks; empty for one.
+        between_tasks: kind of site → agreement of all tickets, over pairs of different tasks; None for one task.
         overlap: kind of site → the matrix of tasks.
+        undefined: why `between_tasks` is None.
     """
 
     architecture: str
     tasks: Mapping[str, TaskComparison]
-    between: Mapping[str, KindComparison]
+    between_tasks: Mapping[str, KindComparison] | None
     overlap: Mapping[str, Overlap]
+    undefined: Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Comparison of several tickets: survival, agreement, overlap and null distributions.
+class Comparison(JsonRecord):
+    """What tickets have in common; `comparison.json`.
 
     Attributes:
-        kinds: kind of ticket → the tickets of it.
         draws, seed: of the random tickets.
+        level: p value below which pairs are rejected.
+        kinds: kind of ticket → the tickets of it.
     """
 
-    kinds: Mapping[TicketKind, TicketKindComparison]
     draws: int
     seed: int
+    level: float
+    kinds: Mapping[TicketKind, TicketKindComparison]
+
+    mend: ClassVar[str] = "run `tombola compare` again"
 
 
-def compare(places: Iterable[Path | str], *, ticket: str = "good", draws: int = DRAWS, seed: int = 0) -> Comparison:
+def compare(
+    places: Iterable[Path | str],
+    *,
+    ticket: str = "good",
+    draws: int = DRAWS,
+    seed: int = 0,
+    relative_to: Path | None = None,
+) -> Comparison:
     """Compare the tickets in some folders; needs no model.
 
     Args:
         places, ticket: as in `find_tickets`.
         draws, seed: of the random tickets that everything is held against.
+        relative_to: folder from which the tickets' folders are named; by default they are named as they were given.
 
     Raises:
         TombolaError: as in `find_tickets`; a ticket is damaged; or draws or seed is no sensible number.
@@ -119,20 +141,9 @@ def compare(places: Iterable[Path | str], *, ticket: str = "good", draws: int = 
         raise TombolaError(f"{draws} draws give no distribution; take 1000, or some other number from 1")
     if seed < 0:
         raise TombolaError(f"the seed of the draws must be a whole number from 0, not {seed}")
-    return Comparison(
-        {kind: _of_kind(kind, tasks, draws, seed) for kind, tasks in find_tickets(places, ticket).items()},
-        draws,
-        seed,
-    )
-
-
-def _of_kind(
-    kind: TicketKind, tasks: Mapping[str, Sequence[FoundTicket]], draws: int, seed: int
-) -> TicketKindComparison:
-    bounds = np.cumsum([0, *(len(found) for found in tasks.values())])
-    members = [np.arange(first, last) for first, last in pairwise(bounds.tolist())]
-    setting = _Setting(tuple(tasks), tuple(members), draws, seed)
-    return (_of_weights if kind == "weights" else _of_sites)(tasks, setting)
+    found = find_tickets(places, ticket)
+    kinds = {kind: _of_kind(kind, tasks, draws, seed, relative_to) for kind, tasks in found.items()}
+    return Comparison(draws, seed, LEVEL, kinds)
 
 
 @dataclass(frozen=True)
@@ -160,55 +171,83 @@ class _Setting:
 
 
 @dataclass(frozen=True)
-class _OfKind:
-    """Comparison of one kind of site: for each of the groups, and for every two tasks."""
+class _OfSite:
+    """One kind of site: for each of the groups, for every two tasks, and the matrices of each task's weights."""
 
     groups: tuple[KindComparison, ...]
     overlap: Overlap
+    matrices: tuple[tuple[Density, ...], ...] = ()
 
 
-def _of_sites(tasks: Mapping[str, Sequence[FoundTicket]], setting: _Setting) -> TicketKindComparison:
-    tickets = {task: [one.load() for one in found] for task, found in tasks.items()}
-    _check_shapes(tasks, tickets)
-    everything = [ticket for several in tickets.values() for ticket in several]
-    kinds = {}
-    for number, kind in enumerate(everything[0].sites):
-        masks = np.stack([rows_of(ticket.masks[kind]) for ticket in everything])
-        kinds[kind] = _kind_of_site(masks, number, setting)
-    survival = {task: site_survival(several) for task, several in tickets.items()}
-    return _put_together(
-        setting,
-        {
-            task: TaskComparison(tuple(found), {}, known.sites if (known := survival[task]) is not None else {})
-            for task, found in tasks.items()
+def _of_kind(
+    kind: TicketKind, tasks: Mapping[str, Sequence[FoundTicket]], draws: int, seed: int, home: Path | None
+) -> TicketKindComparison:
+    bounds = np.cumsum([0, *(len(found) for found in tasks.values())])
+    members = [np.arange(first, last) for first, last in pairwise(bounds.tolist())]
+    setting, several = _Setting(tuple(tasks), tuple(members), draws, seed), len(tasks) > 1
+    sites = (_of_weights if kind == "weights" else _of_sites)(tasks, setting)
+    return TicketKindComparison(
+        architecture=next(iter(tasks.values()))[0].architecture,
+        tasks={
+            task: TaskComparison(
+                tuple(TicketPlace((_from(one.folder, home)).as_posix(), one.seed) for one in found),
+                {site: one.groups[number] for site, one in sites.items()},
+                next((one.matrices[number] for one in sites.values() if one.matrices), ()),
+            )
+            for number, (task, found) in enumerate(tasks.items())
         },
-        kinds,
+        between_tasks={site: one.groups[-1] for site, one in sites.items()} if several else None,
+        overlap={site: one.overlap for site, one in sites.items()},
+        undefined={} if several else {"between_tasks": ONE_TASK},
     )
 
 
-def _kind_of_site(masks: Array, number: int, setting: _Setting) -> _OfKind:
+def _from(folder: Path, home: Path | None) -> Path:
+    return folder if home is None else folder.relative_to(home)
+
+
+def _of_sites(tasks: Mapping[str, Sequence[FoundTicket]], setting: _Setting) -> dict[str, _OfSite]:
+    found = [one for several in tasks.values() for one in several]
+    tickets = [one.load() for one in found]
+    _check_shapes(found, tickets)
+    return {
+        kind: _of_site(np.stack([rows_of(ticket.masks[kind]) for ticket in tickets]), number, setting)
+        for number, kind in enumerate(tickets[0].sites)
+    }
+
+
+def _of_site(masks: Array, number: int, setting: _Setting) -> _OfSite:
     """Compare masks [tickets, rows, sites of a row]; `number` keeps the draws of two kinds apart."""
     flat = masks.reshape(len(masks), -1)
-    drawn, no_null_distribution = {}, {}
-    for control in CONTROLS:
-        layerwise = control == "random-layerwise"
-        if layerwise and masks.shape[-1] == 1:
-            no_null_distribution[control] = LAYERS_OF_ONE
-            continue
+
+    def draw(layerwise: bool) -> Iterator[Batch]:
         seed = (setting.seed, number, int(layerwise))
-        batches = random_sites(masks, setting.groups, layerwise=layerwise, draws=setting.draws, seed=seed)
-        drawn[control] = measure(batches, setting.groups, setting.crossed)
+        return random_sites(masks, setting.groups, layerwise=layerwise, draws=setting.draws, seed=seed)
+
     observed = [
         # The group's tickets are counted from its own first.
         agreement(flat[group.members], group.pairs - group.members[0])
         for group in setting.groups
     ]
-    return _against_null(observed, PairwiseOverlap.of(flat), drawn, no_null_distribution, setting)
+    missing = {"random-layerwise": LAYERS_OF_ONE} if masks.shape[-1] == 1 else {}
+    found = _against_null(observed, PairwiseOverlap.of(flat), draw, missing, setting)
+    of_tasks = (_with_survival(found.groups[task], masks[members]) for task, members in enumerate(setting.members))
+    return replace(found, groups=(*of_tasks, *found.groups[len(setting.tasks) :]))
 
 
-def _of_weights(tasks: Mapping[str, Sequence[FoundTicket]], setting: _Setting) -> TicketKindComparison:
-    described, packed = {}, []
-    for task, found in tasks.items():
+def _with_survival(one: KindComparison, masks: Array) -> KindComparison:
+    shares = masks.mean(axis=0)
+    return replace(
+        one,
+        survival=tuple(map(tuple, shares.tolist())),
+        survival_deviation=tuple(map(tuple, np.sqrt(shares * (1 - shares)).tolist())),
+        super_survivor_sites=tuple((row, site) for row, site in np.argwhere(masks.all(axis=0)).tolist()),
+    )
+
+
+def _of_weights(tasks: Mapping[str, Sequence[FoundTicket]], setting: _Setting) -> dict[str, _OfSite]:
+    matrices, packed = [], []
+    for found in tasks.values():
         by_ticket = []
         for one in found:
             # One whole ticket at a time: the masks of a large model over five seeds would fill the memory.
@@ -217,78 +256,60 @@ def _of_weights(tasks: Mapping[str, Sequence[FoundTicket]], setting: _Setting) -
             packed.append(PackedMasks(ticket))
             if packed[-1].sizes != packed[0].sizes:
                 raise TombolaError(f"the ticket in {one.folder} has other matrices than the first; find it again")
-        deviations = density_deviations(by_ticket)
-        described[task] = TaskComparison(tuple(found), {}, {}, mean_densities(by_ticket), deviations)
+        matrices.append(mean_densities(by_ticket))
     counts = count(packed, setting.groups)
+
+    def draw(layerwise: bool) -> Iterator[Batch]:
+        seed = (setting.seed, 0, int(layerwise))
+        return random_weights(counts, setting.groups, layerwise=layerwise, draws=setting.draws, seed=seed)
+
     observed = [
         agreement_by_counts(counts.shared.among(group.members), always, group.pairs - group.members[0])
         for group, always in zip(setting.groups, counts.everywhere, strict=True)
     ]
-    drawn, no_null_distribution = {}, {}
-    for control in CONTROLS:
-        if counts.shared.sites >= LARGEST:
-            no_null_distribution[control] = TOO_MANY
-            continue
-        layerwise = control == "random-layerwise"
-        seed = (setting.seed, 0, int(layerwise))
-        batches = random_weights(counts, setting.groups, layerwise=layerwise, draws=setting.draws, seed=seed)
-        drawn[control] = measure(batches, setting.groups, setting.crossed)
-    return _put_together(
-        setting, described, {"weights": _against_null(observed, counts.shared, drawn, no_null_distribution, setting)}
-    )
+    missing = dict.fromkeys(CONTROLS, TOO_MANY) if counts.shared.sites >= LARGEST else {}
+    of_weights = _against_null(observed, counts.shared, draw, missing, setting)
+    return {"weights": replace(of_weights, matrices=tuple(matrices))}
 
 
 def _against_null(
     observed: Sequence[Agreement],
     shared: PairwiseOverlap,
-    drawn: Mapping[str, RandomTicketStatistics],
-    no_null_distribution: Mapping[str, str],
+    draw: Callable[[bool], Iterator[Batch]],
+    missing: Mapping[str, str],
     setting: _Setting,
-) -> _OfKind:
+) -> _OfSite:
     """The agreement of every group beside that of random tickets, and the matrix of tasks."""
-    return _OfKind(
-        tuple(
-            KindComparison(
-                one,
-                {
-                    control: {
-                        name: null_distribution(random.groups[number][name], getattr(one, name)) for name in STATISTICS
-                    }
-                    for control, random in drawn.items()
-                },
-                no_null_distribution,
-            )
-            for number, one in enumerate(observed)
-        ),
-        overlap(setting.tasks, shared, setting.crossed, drawn),
+    drawn = {
+        control: None
+        if control in missing
+        else measure(draw(control == "random-layerwise"), setting.groups, setting.crossed)
+        for control in CONTROLS
+    }
+
+    def beside_random(number: int, one: Agreement) -> dict[str, Mapping[str, NullDistribution | None] | None]:
+        return {
+            control: None
+            if random is None
+            else {name: null_distribution(random.groups[number][name], getattr(one, name)) for name in STATISTICS}
+            for control, random in drawn.items()
+        }
+
+    groups = (
+        KindComparison(
+            **{**vars(one), "undefined": {**one.undefined, **missing}}, null_distribution=beside_random(number, one)
+        )
+        for number, one in enumerate(observed)
     )
+    return _OfSite(tuple(groups), overlap(setting.tasks, shared, setting.crossed, drawn))
 
 
-def _put_together(
-    setting: _Setting, tasks: Mapping[str, TaskComparison], kinds: Mapping[str, _OfKind]
-) -> TicketKindComparison:
-    several = len(setting.tasks) > 1
-    return TicketKindComparison(
-        architecture=next(iter(tasks.values())).found[0].architecture,
-        tasks={
-            task: replace(one, kinds={kind: of_kind.groups[number] for kind, of_kind in kinds.items()})
-            for number, (task, one) in enumerate(tasks.items())
-        },
-        between={kind: one.groups[-1] for kind, one in kinds.items()} if several else {},
-        overlap={kind: one.overlap for kind, one in kinds.items()},
-    )
-
-
-def _check_shapes(tasks: Mapping[str, Sequence[FoundTicket]], tickets: Mapping[str, Sequence[Ticket]]) -> None:
+def _check_shapes(found: Sequence[FoundTicket], tickets: Sequence[Ticket]) -> None:
     """Tickets of one architecture may still differ in the size of their blocks of neurons."""
-    first: tuple[FoundTicket, dict[str, list[int]]] | None = None
-    for task, several in tickets.items():
-        for found, ticket in zip(tasks[task], several, strict=True):
-            shapes = {kind: list(mask.shape) for kind, mask in ticket.masks.items()}
-            if first is None:
-                first = found, shapes
-            if shapes != first[1] or shapes.keys() != set(ticket.sites):
-                raise TombolaError(
-                    f"the masks of {found.folder} have the shapes {shapes}, those of {first[0].folder} {first[1]}; "
-                    "compare tickets of the same blocks of neurons only"
-                )
+    shapes = [{kind: list(mask.shape) for kind, mask in ticket.masks.items()} for ticket in tickets]
+    for one, ticket, its in zip(found, tickets, shapes, strict=True):
+        if its != shapes[0] or its.keys() != set(ticket.sites):
+            raise TombolaError(
+                f"the masks of {one.folder} have the shapes {its}, those of {found[0].folder} {shapes[0]}; "
+                "compare tickets of the same blocks of neurons only"
+            )

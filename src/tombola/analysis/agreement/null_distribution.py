@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -33,6 +34,14 @@ class NullDistribution:
     high: float
     below: float | None
     draws: int
+
+    @property
+    def where(self) -> Literal["above", "within", "below"]:
+        """Where the observed value lies: `above`, `within` or `below` the middle 95 %."""
+        low, high = INTERVAL
+        if self.below is None or low <= self.below <= high:
+            return "within"
+        return "above" if self.below > high else "below"
 
 
 def null_distribution(drawn: Array, observed: float | None) -> NullDistribution | None:

@@ -1,7 +1,8 @@
 """Overlap of the tickets of every two tasks, beside random tickets of the same sizes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,42 +17,43 @@ from tombola.analysis.agreement.pairwise_overlap import Array, PairwiseOverlap, 
 
 ONE_OF_A_TASK = "one ticket of this task only, so that there are no two to compare"
 
-Matrix = tuple[tuple[float | None, ...], ...]
+T = TypeVar("T")
+Matrix = tuple[tuple[T, ...], ...]
 
 
 @dataclass(frozen=True)
-class TaskPairOverlap:
-    """The overlap of two tasks' tickets, or of one task's with each other: means over pairs of tickets.
+class OverlapNullDistribution:
+    """Distributions over random tickets of the two matrices of an overlap; None where a value has none."""
 
-    Attributes:
-        jaccard: of the two sets of survivors; None if undefined.
-        shared: number of survivors that both have; None if there are no two tickets.
-        jaccard_null, shared_null: kind of random ticket → the distribution.
-        undefined: why a value is None.
-    """
+    jaccard: Matrix[NullDistribution | None]
+    shared: Matrix[NullDistribution | None]
 
-    jaccard: float | None
-    shared: float | None
-    jaccard_null: Mapping[str, NullDistribution | None]
-    shared_null: Mapping[str, NullDistribution | None]
-    undefined: str | None
+
+@dataclass(frozen=True)
+class UndefinedOverlap:
+    """Two tasks whose overlap is undefined, and why."""
+
+    tasks: tuple[str, str]
+    reason: str
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """A symmetric matrix of tasks.
+    """Symmetric matrices of tasks: means over pairs of tickets of two tasks, or of one task with each other.
 
     Attributes:
-        tasks: its rows and columns.
-        cells: for two numbers of tasks, the lower first, their overlap.
+        tasks: rows and columns.
+        jaccard: similarity of the two sets of survivors; None if undefined.
+        shared: number of survivors that both have; None if there are no two tickets.
+        null_distribution: kind of random ticket → the distributions; None where none are drawn.
+        undefined: the pairs of tasks without a Jaccard similarity.
     """
 
     tasks: tuple[str, ...]
-    cells: Mapping[tuple[int, int], TaskPairOverlap]
-
-    def at(self, row: int, column: int) -> TaskPairOverlap:
-        """The cell of two tasks."""
-        return self.cells[min(row, column), max(row, column)]
+    jaccard: Matrix[float | None]
+    shared: Matrix[float | None]
+    null_distribution: Mapping[str, OverlapNullDistribution | None]
+    undefined: tuple[UndefinedOverlap, ...]
 
 
 def crossed_pairs(members: Sequence[Array]) -> dict[tuple[int, int], Array]:
@@ -69,20 +71,40 @@ def overlap(
     tasks: Sequence[str],
     shared: PairwiseOverlap,
     crossed: Mapping[tuple[int, int], Array],
-    drawn: Mapping[str, RandomTicketStatistics],
+    drawn: Mapping[str, RandomTicketStatistics | None],
 ) -> Overlap:
-    """The matrix of tasks, from the shared survivors of all tickets, the pairs of tickets and random tickets."""
-    cells = {}
-    for two, pairs in crossed.items():
-        jaccard, common = _known(shared.jaccard(pairs)), _known(mean_shared(shared, pairs))
-        cells[two] = TaskPairOverlap(
-            jaccard=jaccard,
-            shared=common,
-            jaccard_null={name: null_distribution(one.jaccard[two], jaccard) for name, one in drawn.items()},
-            shared_null={name: null_distribution(one.shared[two], common) for name, one in drawn.items()},
-            undefined=None if jaccard is not None else EMPTY if len(pairs) else ONE_OF_A_TASK,
+    """The matrices of tasks.
+
+    Args:
+        tasks: names.
+        shared: survivors that all tickets share.
+        crossed: numbers of two tasks, the lower first → the pairs of tickets between them.
+        drawn: kind of random ticket → its statistics; None where none are drawn.
+    """
+    jaccard = {two: _known(shared.jaccard(pairs)) for two, pairs in crossed.items()}
+    common = {two: _known(mean_shared(shared, pairs)) for two, pairs in crossed.items()}
+
+    def matrix(value: Callable[[tuple[int, int]], T]) -> Matrix[T]:
+        numbers = range(len(tasks))
+        return tuple(tuple(value((min(row, column), max(row, column))) for column in numbers) for row in numbers)
+
+    def beside_random(random: RandomTicketStatistics) -> OverlapNullDistribution:
+        return OverlapNullDistribution(
+            matrix(lambda two: null_distribution(random.jaccard[two], jaccard[two])),
+            matrix(lambda two: null_distribution(random.shared[two], common[two])),
         )
-    return Overlap(tuple(tasks), cells)
+
+    return Overlap(
+        tuple(tasks),
+        matrix(jaccard.__getitem__),
+        matrix(common.__getitem__),
+        {control: None if random is None else beside_random(random) for control, random in drawn.items()},
+        tuple(
+            UndefinedOverlap((tasks[row], tasks[column]), EMPTY if len(crossed[row, column]) else ONE_OF_A_TASK)
+            for (row, column), value in jaccard.items()
+            if value is None
+        ),
+    )
 
 
 def _known(value: Array) -> float | None:

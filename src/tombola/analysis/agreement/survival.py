@@ -16,6 +16,9 @@ from tombola.foundations.errors import TombolaError
 from tombola.pruning import controls
 from tombola.tickets.ticket import Ticket, TicketKind
 
+Rows = tuple[tuple[float, ...], ...]
+"""A number for each site, in rows as in a mask; an MLP is a row of one site."""
+
 
 def rows_of(mask: Tensor) -> Array:
     """A mask of sites as bool [rows, sites of a row]; an MLP is a row of one site."""
@@ -31,14 +34,13 @@ class KindSurvival:
         rows: share of the tickets in which a site survives: a row of heads for every attention sublayer, of blocks of
             neurons for every MLP; an MLP is a row of one site.
         overlap: mean Jaccard similarity of two tickets' survivors; None for one ticket, and where two have none.
-        expected_by_chance: sites that would survive in every ticket if each drew as many at random.
-        deviation: of the number of survivors, sample standard deviation over tickets; None for one ticket.
+        expected_by_chance: sites that would survive in every ticket if each drew as many at random; None where nobody
+            asked.
     """
 
-    rows: tuple[tuple[float, ...], ...]
-    overlap: float | None
-    expected_by_chance: float
-    deviation: float | None = None
+    rows: Rows
+    overlap: float | None = None
+    expected_by_chance: float | None = None
 
     @property
     def total(self) -> int:
@@ -54,11 +56,6 @@ class KindSurvival:
     def everywhere(self) -> int:
         """Sites that survive in every ticket: the super-survivors."""
         return sum(share == 1 for row in self.rows for share in row)
-
-    @property
-    def deviations(self) -> tuple[tuple[float, ...], ...]:
-        """Standard deviation over these tickets of each site's survival, 0 or 1; in rows."""
-        return tuple(tuple(math.sqrt(share * (1 - share)) for share in row) for row in self.rows)
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,6 @@ def _survival(tickets: Sequence[Ticket], kind: str) -> KindSurvival:
         rows=tuple(tuple((row / n).tolist()) for row in masks.sum(axis=0)),
         overlap=None if math.isnan(overlap) else overlap,
         expected_by_chance=sites * math.prod((shared.sizes / sites).tolist()),
-        deviation=float(shared.sizes.std(ddof=1)) if n > 1 else None,
     )
 
 
@@ -160,11 +156,12 @@ def _common(tickets: Sequence[Ticket]) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Density:
-    """Share of one matrix's weights that survive."""
+    """Share of one matrix's weights that survive; over several tickets its mean, with the sample standard deviation."""
 
     kind: str
     layer: int
     share: float
+    deviation: float | None = None
 
 
 def densities(ticket: Ticket) -> tuple[Density, ...]:
@@ -177,18 +174,12 @@ def densities(ticket: Ticket) -> tuple[Density, ...]:
 
 
 def mean_densities(tickets: Sequence[Sequence[Density]]) -> tuple[Density, ...]:
-    """Mean over tickets, matrix by matrix."""
-    return tuple(Density(*place, math.fsum(shares) / len(shares)) for place, shares in _by_matrix(tickets).items())
-
-
-def density_deviations(tickets: Sequence[Sequence[Density]]) -> tuple[float | None, ...]:
-    """Sample standard deviation over tickets, in the order of `mean_densities`; None for one ticket."""
-    return tuple(float(np.std(shares, ddof=1)) if len(shares) > 1 else None for shares in _by_matrix(tickets).values())
-
-
-def _by_matrix(tickets: Sequence[Sequence[Density]]) -> dict[tuple[str, int], list[float]]:
+    """Mean and deviation over tickets, matrix by matrix; no deviation for one ticket."""
     shares: dict[tuple[str, int], list[float]] = {}
     for one in tickets:
         for density in one:
             shares.setdefault((density.kind, density.layer), []).append(density.share)
-    return shares
+    return tuple(
+        Density(*matrix, math.fsum(found) / len(found), float(np.std(found, ddof=1)) if len(found) > 1 else None)
+        for matrix, found in shares.items()
+    )

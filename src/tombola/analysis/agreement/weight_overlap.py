@@ -15,7 +15,7 @@ LARGEST = 10**9
 BATCH_COLUMNS = 2**20
 """Weights whose masks are unpacked at a time."""
 _CELLS = 2**22
-"""Shared counts that are drawn at a time."""
+"""PairwiseOverlap counts that are drawn at a time."""
 
 
 class PackedMasks:

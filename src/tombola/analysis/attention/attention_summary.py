@@ -1,15 +1,18 @@
-"""Summary of the attention patterns of many heads: classes of survivors, and correlation of class and survival.
+"""What the patterns of the heads of several seeds add up to: classes of survivors, and what they say of survival.
 
-Each head counts the same. Intervals are 95 % percentile bootstrap intervals, either over inputs (the heads are those of
-this model; would other texts give the same?) or over heads (the texts are these; would other heads of the kind?). Heads
-of one model are no independent sample of anything, so the second interval is a measure of spread.
+Each head counts the same. A head of a pre-trained model is the same head in every seed, so that the seeds of a head go
+together whenever heads are drawn anew; inputs are the same for all seeds and are drawn together too. Intervals are 95 %
+percentile bootstrap intervals, over inputs (the heads are those of this model; would other texts give the same?) or
+over heads (the texts are these; would other heads of the kind?). Heads of one model are no independent sample of
+anything, so the second interval is a measure of spread.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata, spearmanr
 from torch import Tensor
@@ -19,11 +22,10 @@ from tombola.analysis.attention.patterns import AttentionPatterns
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.statistics import LEVEL, RESAMPLES
 
-Over = Literal["inputs", "heads"]
-"""Units that the bootstrap resamples."""
-
-DEFINED = 0.9
+_DEFINED = 0.9
 """Share of a bootstrap's draws that must be defined for it to give an interval."""
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -31,18 +33,24 @@ class Distribution:
     """Mean share of each class over some heads.
 
     Attributes:
-        weighting: `raw` or `norm`.
         heads: how many heads; with none, the shares are None: undefined.
-        inputs: how many inputs.
-        over: what the intervals are over.
-        shares: class → (share, low, high).
+        shares: class → (share, low, high), with the 95 % interval over inputs.
     """
 
-    weighting: str
     heads: int
-    inputs: int
-    over: Over
     shares: dict[str, tuple[float, float, float] | None]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """By how much one mean exceeds another, with its 95 % bootstrap interval.
+
+    All None where one mean is of no heads; no interval where it is of so few that over a tenth of the draws have none.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -63,116 +71,148 @@ class Correlation:
     heads: int
 
 
-def distribution(
-    patterns: AttentionPatterns,
-    mask: Tensor | None = None,
+def class_distribution(
+    patterns: Sequence[AttentionPatterns],
+    masks: Sequence[Tensor | None],
     *,
     weighting: str = "raw",
-    over: Over = "inputs",
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Distribution:
-    """The distribution over classes of all heads, or of those of a mask.
+    """Mean share of each class over the heads of several models, each model counting the same.
 
     Args:
-        patterns: of a model.
-        mask: bool [rows, heads]: a ticket's survivors, super-survivors, or what else. Heads that were pruned when
-            the patterns were taken are left out.
+        patterns: one of each seed, of the same inputs.
+        masks: bool [rows, heads] for each: which of its heads; None for all that work.
         weighting: `raw` or `norm`.
-        over: what the bootstrap draws anew.
-        seed: of the bootstrap.
-        resamples: of the bootstrap.
+        seed, resamples: of the bootstrap over inputs.
 
     Raises:
-        TombolaError: the mask has another shape, or the weighting or `over` is unknown.
+        TombolaError: the patterns are of different inputs, a mask is of other heads, or the weighting is unknown.
     """
-    if over not in ("inputs", "heads"):
-        raise TombolaError(f"intervals are over inputs or heads, not {over!r}")
-    kept = _masked(patterns, mask)
-    # [inputs, heads, classes]
-    shares = patterns.by_input(weighting)[:, kept].numpy()
-    inputs, heads = shares.shape[:2]
-    if not heads:
-        return Distribution(weighting, 0, inputs, over, dict.fromkeys(CLASSES))
-    means = shares.mean(1 if over == "inputs" else 0)
-    drawn = np.random.default_rng(seed).multinomial(len(means), np.full(len(means), 1 / len(means)), size=resamples)
-    low, high = percentiles(drawn @ means / len(means))
-    found: dict[str, tuple[float, float, float] | None] = {
-        name: (float(share), float(bottom), float(top))
-        for name, share, bottom, top in zip(CLASSES, means.mean(0), low, high, strict=True)
-    }
-    return Distribution(weighting, heads, inputs, over, found)
+    if len({one.inputs for one in patterns}) > 1:
+        raise TombolaError("attention patterns of different inputs cannot be pooled; take them from the same examples")
+    heads, means = 0, []
+    for one, mask in zip(patterns, masks, strict=True):
+        kept = one.working if mask is None else one.working & _fitting(one, mask)
+        heads += int(kept.sum())
+        if kept.any():
+            # [inputs, classes]
+            means.append(one.by_input(weighting)[:, kept].mean(1).numpy())
+    if not means:
+        return Distribution(0, dict.fromkeys(CLASSES))
+    by_input, inputs = np.mean(means, axis=0), len(patterns[0].inputs)
+    drawn = np.random.default_rng(seed).multinomial(inputs, np.full(inputs, 1 / inputs), size=resamples)
+    ends = zip(CLASSES, by_input.mean(0), *_percentiles(drawn @ by_input / inputs), strict=True)
+    return Distribution(heads, {name: (float(share), float(low), float(high)) for name, share, low, high in ends})
 
 
-def correlation(
-    patterns: AttentionPatterns,
-    survival: Tensor,
+def survivors_against_pruned(
+    patterns: Sequence[AttentionPatterns],
+    masks: Sequence[Tensor],
+    *,
+    pattern: str = "heterogeneous",
+    weighting: str = "raw",
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Difference:
+    """How much larger a class's share is in survivors than in the other heads; the bootstrap is over heads.
+
+    Args:
+        patterns: of each seed's full model.
+        masks: bool [rows, heads], the survivors of each seed.
+        pattern: the class.
+        weighting: `raw` or `norm`.
+        seed, resamples: of the bootstrap.
+    """
+    label = CLASSES.index(pattern)
+    # [seeds, heads]
+    share = np.stack([one.shares(weighting)[..., label].flatten().numpy() for one in patterns])
+    survive = np.stack([mask.flatten().numpy() for mask in masks])
+
+    def difference(numbers: NDArray[np.int64]) -> Floats:
+        x, y = share[:, numbers], survive[:, numbers]
+        with np.errstate(invalid="ignore"):
+            found = (x * y).sum((0, -1)) / y.sum((0, -1)) - (x * ~y).sum((0, -1)) / (~y).sum((0, -1))
+        return np.asarray(found)
+
+    heads = share.shape[1]
+    value = float(difference(np.arange(heads)))
+    if math.isnan(value):
+        return Difference(None, None, None)
+    drawn = difference(np.random.default_rng(seed).integers(0, heads, size=(resamples, heads)))
+    return Difference(value, *_ends(drawn))
+
+
+def survival_correlation(
+    patterns: Sequence[AttentionPatterns],
+    survival: Sequence[Tensor],
     *,
     pattern: str = "heterogeneous",
     weighting: str = "raw",
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Correlation:
-    """Spearman's correlation between a class's share and survival, over heads.
+    """Spearman's correlation over heads, of a class's mean share over seeds with their mean survival.
 
     Args:
-        patterns: of a model; best of the full one, as a pruned head has none.
-        survival: [rows, heads]: in what share of tickets, or whether, each head survives.
+        patterns: of each seed; best of full models, as a pruned head has no patterns. Those count that work in all.
+        survival: [rows, heads] of each seed: whether each head survives, or in what share of tickets.
         pattern: the class.
         weighting: `raw` or `norm`.
-        seed: of the bootstrap.
-        resamples: of the bootstrap.
+        seed, resamples: of the bootstrap over heads.
 
     Raises:
-        TombolaError: `survival` has another shape, or the weighting or pattern is unknown.
+        TombolaError: survival is of other heads, or the weighting or pattern is unknown.
     """
     if pattern not in CLASSES:
         raise TombolaError(f"unknown pattern {pattern!r}; known: {', '.join(CLASSES)}")
-    kept = _masked(patterns, None, survival)
-    x = patterns.shares(weighting)[..., CLASSES.index(pattern)][kept].numpy()
-    y = survival[kept].double().numpy()
-    return rank_correlation(x, y, seed=seed, resamples=resamples)
-
-
-def rank_correlation(
-    x: NDArray[np.float64], y: NDArray[np.float64], *, seed: int = 0, resamples: int = RESAMPLES
-) -> Correlation:
-    """Spearman's correlation of two values of each head [heads], with a bootstrap over heads."""
+    kept = torch.stack([one.working for one in patterns]).all(0)
+    x = mean_shares(patterns, weighting)[..., CLASSES.index(pattern)][kept].numpy()
+    y = torch.stack([_fitting(*pair).double() for pair in zip(patterns, survival, strict=True)]).mean(0)[kept].numpy()
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return Correlation(None, None, None, None, len(x))
     whole = spearmanr(x, y)
     drawn = np.random.default_rng(seed).integers(0, len(x), size=(resamples, len(x)))
-    found = _pearson(rankdata(x[drawn], axis=1), rankdata(y[drawn], axis=1))
-    found = found[~np.isnan(found)]
-    # A draw in which one side does not vary has no correlation; with many of them the rest are no fair sample.
-    if len(found) < DEFINED * resamples:
-        return Correlation(float(whole.statistic), None, None, float(whole.pvalue), len(x))
-    low, high = percentiles(found)
-    return Correlation(float(whole.statistic), float(low), float(high), float(whole.pvalue), len(x))
+    low, high = _ends(_pearson(rankdata(x[drawn], axis=1), rankdata(y[drawn], axis=1)))
+    return Correlation(float(whole.statistic), low, high, float(whole.pvalue), len(x))
 
 
-def _masked(patterns: AttentionPatterns, mask: Tensor | None, beside: Tensor | None = None) -> Tensor:
-    """The working heads of a mask, bool [rows, heads]; `beside` must have their shape too."""
-    for given in (mask, beside):
-        if given is not None and given.shape != patterns.working.shape:
-            raise TombolaError(
-                f"the patterns are of {list(patterns.working.shape)} heads (rows, heads), what goes with them is "
-                f"{list(given.shape)}"
-            )
-    return patterns.working if mask is None else patterns.working & mask.bool()
+def mean_shares(patterns: Sequence[AttentionPatterns], weighting: str) -> Tensor:
+    """Share of each class in each head's maps, mean over seeds, float64 [rows, heads, classes]."""
+    return torch.stack([one.shares(weighting) for one in patterns]).mean(0)
 
 
-def _pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Pearson's correlation row by row, NaN where one does not vary."""
+def _fitting(patterns: AttentionPatterns, values: Tensor) -> Tensor:
+    """Values of each head, which must be those of the patterns."""
+    if values.shape != patterns.working.shape:
+        raise TombolaError(
+            f"the patterns are of {list(patterns.working.shape)} heads (rows, heads), what goes with them is of "
+            f"{list(values.shape)}"
+        )
+    return values
+
+
+def _pearson(x: Floats, y: Floats) -> Floats:
+    """Row by row, NaN where one does not vary."""
     x = x - x.mean(1, keepdims=True)
     y = y - y.mean(1, keepdims=True)
     scale = np.sqrt((x**2).sum(1) * (y**2).sum(1))
     scale[scale == 0] = math.nan
-    found: NDArray[np.float64] = (x * y).sum(1) / scale
+    found: Floats = (x * y).sum(1) / scale
     return found
 
 
-def percentiles(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _ends(drawn: Floats) -> tuple[float, float] | tuple[None, None]:
+    """The 95 % interval of drawn values; None where many are undefined: the rest are no fair sample."""
+    defined = drawn[~np.isnan(drawn)]
+    if len(defined) < _DEFINED * len(drawn):
+        return None, None
+    low, high = _percentiles(defined)
+    return float(low), float(high)
+
+
+def _percentiles(values: Floats) -> tuple[Floats, Floats]:
     """Ends of the middle `LEVEL` of values, along the first axis."""
     outside = (1 - LEVEL) / 2
     low, high = np.quantile(values, (outside, 1 - outside), axis=0)

@@ -11,6 +11,8 @@ from tombola.metrics.statistics import LEVEL
 Floats = NDArray[np.float64]
 BLOCKS = 20
 """Parts of the examples that the jackknife leaves out one after the other."""
+FEWEST = 5
+"""Examples: the jackknife leaves one out, and the unbiased estimate needs four."""
 
 
 @dataclass(frozen=True)
@@ -22,32 +24,26 @@ class Alignment:
     high: float
 
 
-def linear_cka(x: NDArray[np.floating], y: NDArray[np.floating], *, debiased: bool = True) -> float:
-    """Linear CKA (Kornblith et al. 2019) of representations [examples, width] of the same examples.
+def alignment(x: NDArray[np.floating], y: NDArray[np.floating]) -> Alignment:
+    """Debiased linear CKA (Kornblith et al. 2019) of representations [examples, width], with a jackknife interval.
 
     The plain estimate grows with the width over the number of examples, whatever the representations; the debiased one
-    uses the unbiased HSIC of Song et al. (2012, eq. 5), as Nguyen et al. (2021) do, and may be a little below 0.
-
-    Raises:
-        ValueError: other numbers of examples, or fewer than four.
-    """
-    return _cka(_gram(x), _gram(y), debiased)
-
-
-def alignment(x: NDArray[np.floating], y: NDArray[np.floating]) -> Alignment:
-    """Debiased linear CKA with a jackknife interval over examples.
+    uses the unbiased HSIC of Song et al. (2012, eq. 5), as Nguyen et al. (2021) do, and may be a little below 0. A
+    representation that never varies is aligned with nothing: 0.
 
     A bootstrap would draw examples twice, whose similarity to themselves is no estimate of anything; the jackknife
     leaves out one of 20 parts of the examples at a time (of as many as there are, if fewer).
 
     Raises:
-        ValueError: as `linear_cka`.
+        ValueError: the representations are of different examples, or of fewer than five.
     """
+    if len(x) != len(y) or len(x) < FEWEST:
+        raise ValueError(f"representations of {len(x)} and {len(y)} examples; take the same {FEWEST} or more")
     k, m = _gram(x), _gram(y)
-    value = _cka(k, m, debiased=True)
+    value = _cka(k, m)
     blocks = np.arange(len(k)) % min(BLOCKS, len(k))
     kept = [np.flatnonzero(blocks != block) for block in np.unique(blocks)]
-    left = np.array([_cka(k[np.ix_(part, part)], m[np.ix_(part, part)], debiased=True) for part in kept])
+    left = np.array([_cka(k[np.ix_(part, part)], m[np.ix_(part, part)]) for part in kept])
     error = np.sqrt((len(left) - 1) / len(left) * ((left - left.mean()) ** 2).sum())
     reach = float(norm.ppf(0.5 + LEVEL / 2) * error)
     return Alignment(value, value - reach, value + reach)
@@ -59,20 +55,9 @@ def _gram(x: NDArray[np.floating]) -> Floats:
     return np.asarray(centred @ centred.T)
 
 
-def _cka(k: Floats, m: Floats, debiased: bool) -> float:
-    if len(k) != len(m) or len(k) < 4:
-        raise ValueError(f"representations of {len(k)} and {len(m)} examples; they must be of the same four or more")
-    hsic = _unbiased_hsic if debiased else _plain_hsic
-    scale = hsic(k, k) * hsic(m, m)
-    # A representation that never varies is aligned with nothing.
-    return hsic(k, m) / float(np.sqrt(scale)) if scale > 0 else 0.0
-
-
-def _plain_hsic(k: Floats, m: Floats) -> float:
-    def centred(gram: Floats) -> Floats:
-        return np.asarray(gram - gram.mean(0) - gram.mean(1)[:, None] + gram.mean())
-
-    return float((centred(k) * centred(m)).sum())
+def _cka(k: Floats, m: Floats) -> float:
+    scale = _unbiased_hsic(k, k) * _unbiased_hsic(m, m)
+    return _unbiased_hsic(k, m) / float(np.sqrt(scale)) if scale > 0 else 0.0
 
 
 def _unbiased_hsic(k: Floats, m: Floats) -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tombola.analysis.locality.cka import Alignment, alignment
+from tombola.analysis.locality.cka import FEWEST, Alignment, alignment
 from tombola.analysis.locality.hidden_states import HiddenStates, hidden_states
 from tombola.analysis.locality.probing import probe
 from tombola.foundations.errors import TombolaError
@@ -19,8 +19,6 @@ from tombola.tasks.base import Predictions, Task
 INPUTS, TRAINING = 500, 1000
 """Dev examples whose representations are compared and probed, and training examples that probes are fitted to."""
 FULL = "full"
-FEWEST = 5
-"""Dev examples: the jackknife leaves one out, and the unbiased estimate needs four."""
 
 
 @dataclass(frozen=True)

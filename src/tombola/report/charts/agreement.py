@@ -4,17 +4,17 @@ from collections.abc import Sequence
 
 import altair as alt
 
+from tombola.analysis.agreement.comparison import CONTROLS, KindComparison
 from tombola.report import number_format
 from tombola.report.charts.marks import Datum, data, overlay
 from tombola.report.labels import TICKET_TITLES
-from tombola.report.null_distributions import CONTROLS, Agreeing
 
 _LINE = 22
 """Height of one line, in pixels."""
 
 
-def overlap_by_chance(found: Sequence[tuple[str, Agreeing]]) -> alt.LayerChart:
-    """Chart of the tickets' Jaccard similarity as a point for each label, and 95 % of random tickets' as bars.
+def overlap_by_chance(found: Sequence[tuple[str, KindComparison]]) -> alt.LayerChart:
+    """For each label: the tickets' Jaccard similarity as a point, and where 95 % of random tickets' lie as bars.
 
     Args:
         found: label of a line, and the agreement that it shows.
@@ -22,12 +22,11 @@ def overlap_by_chance(found: Sequence[tuple[str, Agreeing]]) -> alt.LayerChart:
     rows: list[Datum] = []
     points: list[Datum] = []
     for label, one in found:
-        jaccard = one.observed("jaccard")
-        if jaccard.value is not None:
+        if one.jaccard is not None:
             points.append(
-                {"label": label, "which": "good", "value": jaccard.value, "text": number_format.share(jaccard.value)}
+                {"label": label, "which": "good", "value": one.jaccard, "text": number_format.share(one.jaccard)}
             )
-        for control, drawn in jaccard.null_distributions.items():
+        for control, drawn in one.null_distributions("jaccard").items():
             rows.append(
                 {
                     "label": label,

@@ -142,7 +142,7 @@ def importance_grid(
     return overlay(cells, height=ROW * len(sites))
 
 
-def density_grid(density: Sequence[Density], deviations: Sequence[float | None], places: Places) -> alt.LayerChart:
+def density_grid(density: Sequence[Density], places: Places) -> alt.LayerChart:
     """Layers x kinds of matrix, coloured and labelled by the share of weights that survives, with its deviation."""
     kinds = [kind for kind in MATRIX_TITLES if any(one.kind == kind for one in density)]
     kinds += sorted({one.kind for one in density} - set(kinds))
@@ -156,11 +156,12 @@ def density_grid(density: Sequence[Density], deviations: Sequence[float | None],
             "kind": titles[one.kind],
             "name": MATRIX_TITLES.get(one.kind, one.kind),
             "share": one.share,
-            "text": f"{100 * one.share:.0f}" + ("" if deviation is None else f" ± {100 * deviation:.0f}"),
-            "exact": number_format.share(one.share) + ("" if deviation is None else f" ± {100 * deviation:.1f}"),
+            "text": f"{100 * one.share:.0f}" + ("" if one.deviation is None else f" ± {100 * one.deviation:.0f}"),
+            "exact": number_format.share(one.share)
+            + ("" if one.deviation is None else f" ± {100 * one.deviation:.1f}"),
             "strong": one.share > low + _DARK_FROM * (high - low),
         }
-        for one, deviation in zip(density, deviations, strict=True)
+        for one in density
     ]
     x = alt.X(
         "kind:N",

@@ -1,13 +1,15 @@
 """The section on agreement: do several seeds, or several tasks, keep the same, and is that more than chance?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+from tombola.analysis.agreement.comparison import CONTROLS, Comparison, KindComparison
+from tombola.analysis.agreement.null_distribution import NullDistribution
 from tombola.report import charts, number_format
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import figure, section
 from tombola.report.html.markup import Html, element
 from tombola.report.labels import TICKET_TITLES, and_words, kind_title
-from tombola.report.null_distributions import CONTROLS, Agreeing, Observed
 from tombola.report.tables.table import Block, Body, Column, Noted, Table
 from tombola.tickets.ticket import kinds_in_words
 
@@ -22,10 +24,30 @@ _STATISTICS = {
 _COUNTS = ("super_survivors", "pairs_not_rejected")
 _FEW = 4
 """Lines that get a sentence each."""
+_AGAINST = {"above": "more than", "below": "less than", "within": "no more than can be expected of"}
 _LEAD = (
     "Random tickets have exactly the sizes of the good ones; layer-matched ones have as many in each layer too. What "
     "is above the former and not above the latter is a profile over depth, not a choice of sites."
 )
+
+
+@dataclass(frozen=True)
+class Agreeing:
+    """The agreement of the tickets of one task, or (of no task) between tasks, on one kind of site or on weights."""
+
+    ticket_kind: str
+    task: str
+    kind: str
+    comparison: KindComparison
+
+
+def agreements(comparison: Comparison) -> Iterator[Agreeing]:
+    """Those of each kind of ticket: each task's by kinds of sites, and those between tasks, under no task's name."""
+    for ticket_kind, found in comparison.kinds.items():
+        places = {task: one.agreement for task, one in found.tasks.items()} | {"": found.between_tasks or {}}
+        for task, sites in places.items():
+            for kind, one in sites.items():
+                yield Agreeing(ticket_kind, task, kind, one)
 
 
 def agreement(found: Sequence[Agreeing], registry: FigureRegistry, *, several: str = "seeds") -> Html | None:
@@ -36,12 +58,12 @@ def agreement(found: Sequence[Agreeing], registry: FigureRegistry, *, several: s
         registry: takes the picture and the table.
         several: what the tickets differ in: `seeds`, or `tasks`.
     """
-    found = [one for one in found if one.n > 1]
+    found = [one for one in found if one.comparison.n > 1]
     if not found:
         return None
     body = []
-    labelled = [(_label(one, found), one) for one in found]
-    if any(one.observed("jaccard").value is not None for one in found):
+    labelled = [(_label(one, found), one.comparison) for one in found]
+    if any(one.jaccard is not None for _, one in labelled):
         chart = charts.overlap_by_chance(labelled)
         plot = registry.plot(chart, f"agreement-{several}", "Shared survivors of two tickets beside random tickets")
         body.append(figure("", _reading(labelled), plot))
@@ -64,47 +86,34 @@ def _label(one: Agreeing, found: Sequence[Agreeing]) -> str:
     return label
 
 
-def _reading(labelled: Sequence[tuple[str, Agreeing]]) -> str:
+def _reading(labelled: Sequence[tuple[str, KindComparison]]) -> str:
     """A sentence for each line; of many lines how many stand above chance."""
     if len(labelled) <= _FEW:
         return " ".join(_sentence(label, one) for label, one in labelled)
-    parts = []
-    for control in CONTROLS:
-        drawn = [
-            observed.null_distributions[control].word
-            for _, one in labelled
-            if (observed := one.observed("jaccard")).value is not None and control in observed.null_distributions
-        ]
-        if drawn:
-            parts.append(
-                f"more than {TICKET_TITLES[control]} ones of their sizes in {drawn.count('above')} of {len(drawn)}"
-            )
+    known = [one.null_distributions("jaccard") for _, one in labelled if one.jaccard is not None]
+    parts = [
+        f"more than {TICKET_TITLES[control]} ones of their sizes in {drawn.count('above')} of {len(drawn)}"
+        for control in CONTROLS
+        if (drawn := [chances[control].where for chances in known if control in chances])
+    ]
     return f"Two good tickets share {and_words(parts)} lines (above 97.5 % of the draws)." if parts else ""
 
 
-def _sentence(label: str, one: Agreeing) -> str:
-    """Sentence on what one kind shares, against either kind of random ticket."""
-    jaccard = one.observed("jaccard")
+def _sentence(label: str, one: KindComparison) -> str:
+    """What one kind shares, against either kind of chance."""
     what = label[:1].upper() + label[1:]
-    if jaccard.value is None:
-        return f"{what}: undefined, as {jaccard.reason or 'there is nothing to share'}."
-    parts = []
-    for control, drawn in jaccard.null_distributions.items():
-        where = {
-            "above": "more than",
-            "below": "less than",
-            "within": "no more than can be expected of",
-        }[drawn.word]
-        parts.append(
-            f"{where} {TICKET_TITLES[control]} ones ({number_format.share(drawn.mean)}, 95 % from "
-            f"{number_format.share(drawn.low)} "
-            f"to {number_format.share(drawn.high)})"
-        )
+    if one.jaccard is None:
+        return f"{what}: undefined, as {one.undefined.get('jaccard') or 'there is nothing to share'}."
+    parts = [
+        f"{_AGAINST[drawn.where]} {TICKET_TITLES[control]} ones ({number_format.share(drawn.mean)}, 95 % from "
+        f"{number_format.share(drawn.low)} to {number_format.share(drawn.high)})"
+        for control, drawn in one.null_distributions("jaccard").items()
+    ]
     against = f", {and_words(parts)}" if parts else ""
-    return f"{what}: two good tickets share {number_format.share(jaccard.value)} of their survivors{against}."
+    return f"{what}: two good tickets share {number_format.share(one.jaccard)} of their survivors{against}."
 
 
-def _table(labelled: Sequence[tuple[str, Agreeing]]) -> Table:
+def _table(labelled: Sequence[tuple[str, KindComparison]]) -> Table:
     columns = (
         Column("kind", "head", shown=False),
         Column("tickets", "details"),
@@ -117,16 +126,14 @@ def _table(labelled: Sequence[tuple[str, Agreeing]]) -> Table:
     return Table("Agreement of tickets beside random ones", columns, bodies)
 
 
-def _block(label: str, one: Agreeing) -> Block:
-    spread = one.number("deviation")
-    deviation = "" if spread is None else f" ± {number_format.short_count(round(spread, 1))}"
-    mean, sites = number_format.short_count(one.number("mean_survivors")), number_format.short_count(one.sites)
-    survivors = f"{mean}{deviation} of {sites}"
+def _block(label: str, one: KindComparison) -> Block:
+    deviation = "" if one.deviation is None else f" ± {number_format.short_count(round(one.deviation, 1))}"
+    survivors = f"{number_format.short_count(one.mean_survivors)}{deviation} of {number_format.short_count(one.sites)}"
     lines: list[tuple[str | Noted, ...]] = []
     for name, title in _STATISTICS.items():
-        observed = one.observed(name)
-        value = Noted(_value(name, observed.value), observed.reason)
-        lines.append((title, value, *(_chance(name, observed, control) for control in CONTROLS)))
+        value = Noted(_value(name, getattr(one, name)), one.undefined.get(name, ""))
+        drawn = one.null_distributions(name)
+        lines.append((title, value, *(_chance(name, drawn.get(control)) for control in CONTROLS)))
     return Block(tuple(lines), (label, f"{one.n} tickets", survivors))
 
 
@@ -139,8 +146,7 @@ def _value(name: str, value: float | None) -> str:
     return "< 0.001" if name == "cochran_q_p" and value < 0.001 else number_format.score(value)
 
 
-def _chance(name: str, observed: Observed, control: str) -> str:
-    drawn = observed.null_distributions.get(control)
+def _chance(name: str, drawn: NullDistribution | None) -> str:
     if drawn is None:
         return number_format.MISSING
     mean, low, high = (_value(name, part) for part in (drawn.mean, drawn.low, drawn.high))

@@ -7,14 +7,15 @@ from torch import Tensor
 
 from tombola.analysis.attention.attention_features import FEATURES
 from tombola.analysis.attention.attention_maps import WEIGHTINGS
-from tombola.analysis.attention.attention_pooling import (
+from tombola.analysis.attention.attention_summary import (
+    Correlation,
     Difference,
+    Distribution,
+    class_distribution,
     mean_shares,
-    pooled_distribution,
     survival_correlation,
     survivors_against_pruned,
 )
-from tombola.analysis.attention.attention_summary import Correlation, Distribution
 from tombola.analysis.attention.pattern_classes import CLASSES
 from tombola.analysis.attention.patterns import AttentionPatterns
 from tombola.architectures.layer_names import Places
@@ -125,15 +126,15 @@ def _groups(
     again: Sequence[AttentionPatterns],
     weighting: str,
 ) -> dict[str, Distribution]:
-    groups = {"all heads": pooled_distribution(patterns, [None] * len(patterns), weighting=weighting)}
+    groups = {"all heads": class_distribution(patterns, [None] * len(patterns), weighting=weighting)}
     if masks:
-        groups["survivors"] = pooled_distribution(of_tickets, masks, weighting=weighting)
-        groups["pruned heads"] = pooled_distribution(of_tickets, [~mask for mask in masks], weighting=weighting)
+        groups["survivors"] = class_distribution(of_tickets, masks, weighting=weighting)
+        groups["pruned heads"] = class_distribution(of_tickets, [~mask for mask in masks], weighting=weighting)
     if len(masks) > 1:
         always = torch.stack(list(masks)).all(0)
-        groups["super-survivors"] = pooled_distribution(of_tickets, [always] * len(masks), weighting=weighting)
+        groups["super-survivors"] = class_distribution(of_tickets, [always] * len(masks), weighting=weighting)
     if again:
-        groups["survivors, retrained"] = pooled_distribution(again, [None] * len(again), weighting=weighting)
+        groups["survivors, retrained"] = class_distribution(again, [None] * len(again), weighting=weighting)
     return {name: found for name, found in groups.items() if found.heads}
 
 

@@ -13,10 +13,9 @@ from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import beside, figure, section
 from tombola.report.html.markup import Html, join
 from tombola.report.labels import KIND_TITLES, METHOD_TITLES, SITE_NAMES, and_words
-from tombola.report.null_distributions import kinds_of
 from tombola.report.published import PublishedRow, published
 from tombola.report.sections import captions
-from tombola.report.sections.agreement import agreement
+from tombola.report.sections.agreement import agreement, agreements
 from tombola.report.sections.attention import attention
 from tombola.report.sections.generated_images import drawings
 from tombola.report.sections.interactions import interactions
@@ -28,7 +27,7 @@ from tombola.report.sections.text_generation import text_generation
 from tombola.report.study_data import Record
 from tombola.report.summary import Summary
 from tombola.tickets.pruning_methods import METHODS, in_words
-from tombola.tickets.ticket import SUPER_TICKETS, TICKET_KINDS, TICKETS, kinds_in_words
+from tombola.tickets.ticket import SUPER_TICKETS, TICKETS, kinds_in_words
 
 _LIKE = dict(zip(SUPER_TICKETS, ("good", "random", "bad"), strict=True))
 """Tickets of super-survivors take the names and colours of those of the good ticket's size."""
@@ -185,9 +184,7 @@ def _agreement(record: Record, registry: FigureRegistry) -> Html | None:
     comparison = record.comparison
     if comparison is None:
         return None
-    found = [one for kind in TICKET_KINDS for one in kinds_of(comparison, kind) if one.task]
-    # A study has one task, whose name every line would repeat.
-    return agreement(found, registry)
+    return agreement([one for one in agreements(comparison) if one.task], registry)
 
 
 def _super_survivors(record: Record, registry: FigureRegistry) -> Html | None:
@@ -219,7 +216,7 @@ def _density(record: Record, registry: FigureRegistry) -> Html | None:
     if not record.density:
         return None
     plot = registry.plot(
-        charts.density_grid(record.density, record.density_deviations, record.places),
+        charts.density_grid(record.density, record.places),
         "density",
         "Share of surviving weights in every matrix",
     )

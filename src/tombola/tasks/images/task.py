@@ -108,6 +108,7 @@ class ImageTask(Task):
     Attributes:
         sampler: draws the samples.
         seen: channels, height and width of what the denoiser sees: of the images or their latents.
+        feature_space: where images are compared.
 
     Raises:
         TombolaError: a split is too small, or the sizes of the images differ.
@@ -137,7 +138,7 @@ class ImageTask(Task):
         self._latents: dict[str, Tensor] = {}
         self.sampler = Sampler(self._schedule, options.steps, bounded=self._conditioning.vae is None)
         self.passes = float(options.levels + options.steps)
-        self._space = features
+        self.feature_space = features
         self._splits = _sampled(train, dev, options.train_rows, options.dev_rows, options.search_rows)
         self._features: dict[str, Predictions] = {}
         for split, images in self._splits.items():
@@ -155,7 +156,7 @@ class ImageTask(Task):
             "available": self.available,
             "size": list(self._splits["train"].pixels.shape[1:]),
             **({} if self._conditioning.vae is None else {"latents": list(self.seen)}),
-            "features": self._space.name,
+            "features": self.feature_space.name,
             "steps": self.sampler.steps,
             "baseline": "pixels of training images, each drawn by itself",
             "floor": {
@@ -213,12 +214,12 @@ class ImageTask(Task):
 
     @override
     def size(self, split: str) -> int:
-        return len(self._images(split))
+        return len(self.images(split))
 
     @override
     def references(self, split: str) -> Predictions:
         if split not in self._features:
-            self._features[split] = self._of(self._images(split).pixels)
+            self._features[split] = self.features_of(self.images(split).pixels)
         return self._features[split]
 
     @override
@@ -230,7 +231,7 @@ class ImageTask(Task):
         rng = np.random.default_rng(0)
         known = self._splits["train"].pixels.flatten(1).numpy()
         drawn = known[rng.integers(len(known), size=(count, known.shape[1])), np.arange(known.shape[1])]
-        return self._of(torch.from_numpy(drawn).unflatten(1, self._splits["train"].pixels.shape[1:]))
+        return self.features_of(torch.from_numpy(drawn).unflatten(1, self._splits["train"].pixels.shape[1:]))
 
     def _against_pixels(self, metric: Metric) -> Metric:
         """The metric, with the score of `baseline` as chance: harder to beat than the metric's own, one image alone."""
@@ -243,7 +244,7 @@ class ImageTask(Task):
         training than held-out images, as many of the latter are compared.
         """
         rng, references = np.random.default_rng(0), self.references(split)
-        features = self._of(self._splits["train"].pixels)
+        features = self.features_of(self._splits["train"].pixels)
         n = min(len(features), len(references))
         chosen = [rng.permutation(len(features))[:n] for _ in range(draws)]
         metrics = [self.metric, *(metric for _, metric in self.more.values())]
@@ -272,7 +273,7 @@ class ImageTask(Task):
     def image_grid(self, model: nn.Module | None) -> bytes | None:
         """Sheet of the first samples, or of the first real images, see `GeneratesImages`."""
         count = min(_SHOWN, self.size("dev"))
-        images = self._images("dev").pixels[:count] if model is None else self.draw(model, "dev", count)
+        images = self.images("dev").pixels[:count] if model is None else self.draw(model, "dev", count)
         # Sheets are of grey or coloured images.
         return contact_sheet(images) if images.shape[1] in (1, 3) else None
 
@@ -313,7 +314,7 @@ class ImageTask(Task):
         if "initial_noise" not in batch.inputs:
             return Output(torch.stack(losses).mean(0), images.new_empty(len(images), 0))
         samples = self._sample(model, batch.inputs["initial_noise"])
-        return Output(torch.stack(losses).mean(0), self._space(samples))
+        return Output(torch.stack(losses).mean(0), self.feature_space(samples))
 
     def _sample(self, model: nn.Module, initial_noise: Tensor) -> Tensor:
         condition = self._conditioning.condition(len(initial_noise), initial_noise.device)
@@ -323,17 +324,18 @@ class ImageTask(Task):
     def _encoded(self, split: str) -> Tensor:
         """Latents (or pixels) of the images of a split, fp32 [n, channels, height, width]."""
         if split not in self._latents:
-            self._latents[split] = self._conditioning.encode(self._images(split).pixels, self._options.device)
+            self._latents[split] = self._conditioning.encode(self.images(split).pixels, self._options.device)
         return self._latents[split]
 
-    def _images(self, split: str) -> Images:
+    def images(self, split: str) -> Images:
+        """The images of a split."""
         if split not in self._splits:
             raise TombolaError(f"{self.title} has no split {split!r}; it has {', '.join(self._splits)}")
         return self._splits[split]
 
-    def _of(self, pixels: Tensor) -> Predictions:
+    def features_of(self, pixels: Tensor) -> Predictions:
         """Features, float64 [n, features]."""
-        parts = [self._space(part).cpu().double().numpy() for part in pixels.split(_AT_ONCE)]
+        parts = [self.feature_space(part).cpu().double().numpy() for part in pixels.split(_AT_ONCE)]
         return np.concatenate(parts)
 
     def _initial_noise(self, split: str, indices: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Tensor:
