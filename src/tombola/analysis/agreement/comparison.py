@@ -61,7 +61,7 @@ class KindComparison(Agreement):
 
 @dataclass(frozen=True)
 class TicketPlace:
-    """Where a ticket lies, and of which seed it is: a number, or `–` where its provenance says none."""
+    """Place of a ticket, and its seed: a number, or `–` where its provenance says none."""
 
     folder: str
     seed: str
