@@ -30,9 +30,9 @@ from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.subnetworks.subnetwork import whole
 from tombola.tasks.language.abilities import grammar
 from tombola.tasks.language.abilities.ability import Ability
-from tombola.tasks.language.abilities.text_corpus import plots
-from tombola.tasks.language.prefix_sharing import pack_by_prefix
-from tombola.tasks.language.prefix_tree import shared_prefix_length
+from tombola.tasks.language.abilities.language_modelling import plots
+from tombola.tasks.language.item import shared_prefix_length
+from tombola.tasks.language.packing import pack_by_prefix
 from tombola.tasks.language.task import LanguageTask
 
 Round = tuple[float, float, list[float]]

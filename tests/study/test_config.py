@@ -18,7 +18,7 @@ from tombola.foundations.settings import setting_fields
 from tombola.pruning.search.options import SearchOptions
 from tombola.study.config import ANALYSES, StudyConfig, json_schema, setting_groups
 from tombola.tasks.registry import named_tasks, regime_of, regimes
-from tombola.tasks.text.presets import PRESETS
+from tombola.tasks.text.regime import PRESETS
 from tombola.training import lora
 from tombola.training.recipe import Recipe
 

@@ -44,12 +44,10 @@ class TaskOptions:
     train_rows: Annotated[Count | None, _rows("train on a sample of so many rows")] = None
     dev_rows: Annotated[Count | None, _rows("judge on a sample of so many rows")] = None
     max_length: Annotated[
-        Count,
-        _rows("tokens that a text to train and judge on is cut to; of calibration, see --sequence-length"),
+        Count, _rows("tokens that a text to train and judge on is cut to; of calibration, see --sequence-length")
     ] = 128
     search_split: Annotated[
-        Literal["dev", "train"],
-        _rows("dev as in the paper, or train for held-out training rows"),
+        Literal["dev", "train"], _rows("dev as in the paper, or train for held-out training rows")
     ] = "dev"
     search_rows: Annotated[Count | None, _rows("training rows held out for the search")] = None
     device: Annotated[Text, _running("auto, or PyTorch's name of a device")] = "auto"

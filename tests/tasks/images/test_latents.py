@@ -22,8 +22,8 @@ from tombola.pruning.one_shot import one_shot
 from tombola.subnetworks.subnetwork import shrunk, whole
 from tombola.tasks.images.conditioning import LatentConditioning, images_of, load_conditioning
 from tombola.tasks.images.denoiser_fit import check
+from tombola.tasks.images.diffusion import seeded_noise
 from tombola.tasks.images.image_folder import image_folder
-from tombola.tasks.images.sampler import seeded_noise
 from tombola.tickets.ticket import Ticket
 
 KEPT = {"unet": "heads=0.5,channels=0.75,neurons=0.5", "dit": "heads=0.5,neurons=0.5"}

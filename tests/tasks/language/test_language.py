@@ -30,14 +30,13 @@ from tombola.tasks.base import Batch
 from tombola.tasks.language import batching
 from tombola.tasks.language import task as language_task
 from tombola.tasks.language.abilities.ability import Ability, Example
+from tombola.tasks.language.abilities.language_modelling import guess_bits
 from tombola.tasks.language.abilities.retention import measure
-from tombola.tasks.language.example_scores import predictions
 from tombola.tasks.language.item import Item
-from tombola.tasks.language.log_likelihood import Reading
+from tombola.tasks.language.log_likelihood import Reading, predictions
 from tombola.tasks.language.packing import pack
-from tombola.tasks.language.retention_threshold import RetentionThreshold
+from tombola.tasks.language.regime import RetentionThreshold
 from tombola.tasks.language.task import Blocks, LanguageTask, LanguageTaskOptions
-from tombola.tasks.language.unigram_baseline import guess_bits
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import retrain, train
 from tombola.training.recipe import Recipe

@@ -22,8 +22,7 @@ from builders.language_models import POSITIONS, llama, task
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.language.item import Item
 from tombola.tasks.language.log_likelihood import Reading, causal, choose, read, sums
-from tombola.tasks.language.packing import pack
-from tombola.tasks.language.prefix_sharing import PackedRow, packed_row_of, renumbered
+from tombola.tasks.language.packing import PackedRow, pack, packed_row_of, renumbered
 
 EXACT = ("gpt2", "gpt_neox", "opt", "llama", "qwen2", "qwen3", "gemma", "phi", "phi3")
 WINDOWS = ("mistral", "gemma2", "gemma3")

@@ -103,7 +103,7 @@ class TicketKindComparison:
 
 @dataclass(frozen=True)
 class Comparison(JsonRecord):
-    """What tickets have in common; `comparison.json`.
+    """Comparison of tickets, kind by kind and task by task: `comparison.json`.
 
     Attributes:
         draws, seed: of the random tickets.
@@ -172,7 +172,7 @@ class _Setting:
 
 @dataclass(frozen=True)
 class _OfSite:
-    """One kind of site: for each of the groups, for every two tasks, and the matrices of each task's weights."""
+    """Agreement on one kind of site: for each of the groups, for every two tasks, and the matrices of each task's weights."""
 
     groups: tuple[KindComparison, ...]
     overlap: Overlap

@@ -85,12 +85,7 @@ class Classifier:
         if classes < 2:
             raise TombolaError("a classifier needs images of at least two classes; give labelled images of more")
         _, channels, height, width = images.shape
-        with (
-            _one_thread(),
-            torch.random.fork_rng([]),
-            torch.enable_grad(),
-            torch.autocast("cpu", enabled=False),
-        ):
+        with _one_thread(), torch.random.fork_rng([]), torch.enable_grad(), torch.autocast("cpu", enabled=False):
             torch.manual_seed(seed)
             small: list[nn.Module] = []
             if max(height, width) > _LARGEST:

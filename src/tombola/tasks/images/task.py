@@ -14,23 +14,19 @@ from typing_extensions import override
 from tombola.architectures.denoisers import DenoiserPreset, predict
 from tombola.checkpoints import denoisers
 from tombola.checkpoints.checkpoint import load_subnetwork
-from tombola.checkpoints.folder_marks import MARK
-from tombola.checkpoints.pipelines import Schedule
+from tombola.checkpoints.denoisers import Schedule
+from tombola.checkpoints.loading import MARK
 from tombola.foundations.errors import TombolaError
-from tombola.metrics.images.class_balance import class_balance
-from tombola.metrics.images.fid import FID
-from tombola.metrics.images.kid import KID
-from tombola.metrics.images.precision_recall import PRECISION, RECALL
+from tombola.metrics.image_metrics import FID, KID, PRECISION, RECALL, class_balance
 from tombola.metrics.scores import Metric
 from tombola.metrics.statistics import mean_std
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Batch, Output, Predictions, State, Task
 from tombola.tasks.images.conditioning import LatentConditioning
 from tombola.tasks.images.denoiser_fit import check
+from tombola.tasks.images.diffusion import Sampler, add_noise, seeded_noise
 from tombola.tasks.images.features import Classifier, FeatureSpace
 from tombola.tasks.images.image_grid import contact_sheet
-from tombola.tasks.images.noise import add_noise
-from tombola.tasks.images.sampler import Sampler, seeded_noise
 from tombola.tickets.ticket import Ticket
 
 _FEWEST = 8

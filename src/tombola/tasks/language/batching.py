@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from tombola.tasks.base import Batch
 from tombola.tasks.language.item import Item
-from tombola.tasks.language.packing import pack
-from tombola.tasks.language.prefix_sharing import PackedRow, renumbered
+from tombola.tasks.language.packing import PackedRow, pack, renumbered
 
 CELLS = {"dev": 8192, "search": 8192, "train": 8192, "importance": 2048}
 """Tokens of a batch at most, padding included, whatever its number of examples: the activations of a pass must fit, and

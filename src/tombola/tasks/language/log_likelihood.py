@@ -1,10 +1,13 @@
-"""Log-probabilities of packed items under a model, in the fastest of the ways that are exact for that very model."""
+"""Log-probabilities of packed items under a model, in the fastest of the ways that are exact for that very model, and
+the verdicts that follow from them.
+"""
 
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -12,9 +15,8 @@ from transformers import PreTrainedModel
 
 from tombola.architectures.parameters import device_of
 from tombola.foundations.errors import TombolaError
-from tombola.tasks.language.item import Item
-from tombola.tasks.language.packing import mask, pack
-from tombola.tasks.language.prefix_sharing import LONGEST, packed_row_of
+from tombola.tasks.language.item import RULES, Item
+from tombola.tasks.language.packing import LONGEST, mask, pack, packed_row_of
 
 LOGITS_AT_ONCE = 2**26
 """Logits that are there at once: 256 MiB in fp32, whatever the batch."""
@@ -207,3 +209,40 @@ def _window(model: nn.Module) -> int | None:
 
 def _dtype(model: nn.Module) -> torch.dtype:
     return next(parameter.dtype for parameter in model.parameters() if parameter.is_floating_point())
+
+
+def positions_of(config: object) -> int | None:
+    """Tokens that a model can read at once, by its configuration; None where it does not say."""
+    for name in ("max_position_embeddings", "n_positions", "max_seq_len"):
+        found = getattr(config, name, None)
+        if isinstance(found, int) and found > 0:
+            return found
+    return None
+
+
+def predictions(totals: Tensor, exact: Tensor, inputs: Mapping[str, Tensor], gold: Tensor) -> Tensor:
+    """Verdicts, fp64 [items], from log-probabilities [items, groups, choices], and whether every token was foreseen."""
+    divisors = inputs["divisors"].double()
+    there = divisors > 0
+    values = totals[:, 0] / divisors[:, 0].clamp(min=1)
+    if totals.shape[1] > 1:
+        # Contextual calibration (Zhao et al. 2021): divide by the mean probability of each label after no input.
+        free = totals[:, 1:].masked_fill(~there[:, 1:], -torch.inf).softmax(-1)
+        contexts = there[:, 1:].any(-1)
+        likings = free.nan_to_num(0.0).sum(1) / contexts.sum(-1, keepdim=True).clamp(min=1)
+        calibrated = contexts.any(-1, keepdim=True)
+        unknown = (free.isnan().any(-1) & contexts).any(-1, keepdim=True)
+        values = torch.where(calibrated, values - likings.clamp(min=1e-300).log(), values)
+        values = values.masked_fill(unknown, torch.nan)
+    values = values.masked_fill(~there[:, 0], -torch.inf)
+    best = values.amax(-1, keepdim=True)
+    ties = (values == best).sum(-1).clamp(min=1)
+    won = (values == best).gather(1, gold[:, None]).squeeze(1) / ties
+    bits = -totals[:, 0, 0] / np.log(2) / divisors[:, 0, 0].clamp(min=1)
+    rules = inputs["rules"]
+    # A logit that overflowed is no opinion either.
+    broken = (~values.isfinite() & there[:, 0]).any(-1)
+    found = torch.where(
+        rules == RULES.index("text"), bits, torch.where(rules == RULES.index("exact"), exact.double(), won)
+    )
+    return found.masked_fill(broken, torch.nan)

@@ -30,21 +30,17 @@ from tombola.tasks.data.calibration_windows import windows
 from tombola.tasks.language.abilities import catalog
 from tombola.tasks.language.abilities.ability import BITS, Ability
 from tombola.tasks.language.abilities.chance_corrected import Scale, alone, reference, understanding
+from tombola.tasks.language.abilities.language_modelling import bounded, guess_bits, training_text
 from tombola.tasks.language.abilities.retention import learned, measure, retention
 from tombola.tasks.language.batching import CELLS, item_groups, row_batches
 from tombola.tasks.language.bos_token import BOS_TOKEN_FILE, BosToken, conventional, named
 from tombola.tasks.language.bos_token import choose as choose_bos_token
-from tombola.tasks.language.context_length import positions_of
 from tombola.tasks.language.encoding import Encoder
-from tombola.tasks.language.example_scores import predictions
 from tombola.tasks.language.item import Item
-from tombola.tasks.language.log_likelihood import Reading, causal, choose, read, sums
-from tombola.tasks.language.packing import pack
-from tombola.tasks.language.prefix_sharing import PackedRow, pack_by_prefix, separate_rows
-from tombola.tasks.language.retention_threshold import RetentionThreshold
+from tombola.tasks.language.log_likelihood import Reading, causal, choose, positions_of, predictions, read, sums
+from tombola.tasks.language.packing import PackedRow, pack, pack_by_prefix, separate_rows
+from tombola.tasks.language.regime import RetentionThreshold
 from tombola.tasks.language.text_generation import NOTHING, NotFiniteError, generate_texts
-from tombola.tasks.language.truncation import bounded
-from tombola.tasks.language.unigram_baseline import guess_bits
 
 AUTO = "auto"
 LONGEST = 2048
@@ -227,7 +223,7 @@ class LanguageTask(Task):
             options["retain"] = RetentionThreshold.parse(retain, [ability.name for ability in opened])
         return cls(
             opened,
-            catalog.training_text(text_file).train,
+            training_text(text_file).train,
             tokenizer_of(source, trust_remote_code=trust),
             LanguageTaskOptions(source=source, seed=seed, **options),
         )

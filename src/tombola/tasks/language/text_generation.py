@@ -31,9 +31,8 @@ from typing_extensions import override
 from tombola.architectures.parameters import device_of
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.capabilities import PROMPTS, GeneratedTexts, GenerationSettings
-from tombola.tasks.language.context_length import positions_of
 from tombola.tasks.language.item import Item
-from tombola.tasks.language.log_likelihood import Reading, read, sums
+from tombola.tasks.language.log_likelihood import Reading, positions_of, read, sums
 from tombola.tasks.language.packing import pack
 
 _ROWS = 32

@@ -162,10 +162,7 @@ class TextTask(Task):
         labels: dict[str, Any] = (
             {"num_labels": 1, "problem_type": "regression"}
             if classes is None
-            else {
-                "id2label": dict(enumerate(classes)),
-                "label2id": {name: i for i, name in enumerate(classes)},
-            }
+            else {"id2label": dict(enumerate(classes)), "label2id": {name: i for i, name in enumerate(classes)}}
         )
         options: dict[str, Any] = {
             "attn_implementation": self._options.attention,
