@@ -253,7 +253,7 @@ class LanguageTask(Task):
     def retained(
         self, split: str, full: Predictions, pruned: Predictions, *, seed: int, resamples: int
     ) -> Sequence[Retained]:
-        """How much of each ability a pruned model has kept, see `HasAbilities`."""
+        """Retention of each ability in a pruned model, see `HasAbilities`."""
         references = self.references(split)
         return retention(self.abilities, full, pruned, references, have=self.learned, seed=seed, resamples=resamples)
 
@@ -486,7 +486,7 @@ class LanguageTask(Task):
     def generate_texts(
         self, model: nn.Module, full: nn.Module, settings: GenerationSettings, prompts: Sequence[str] = PROMPTS
     ) -> GeneratedTexts:
-        """What a model writes, see `GeneratesTexts`."""
+        """Generate texts with a model, see `GeneratesTexts`."""
         try:
             bos = self.find_bos_token().token_id
             return generate_texts(model, full, self.tokenizer, bos_token_id=bos, prompts=prompts, settings=settings)
