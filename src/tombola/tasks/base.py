@@ -174,4 +174,9 @@ class Task(ABC):
 
     def facts(self) -> Mapping[str, object]:
         """JSON values that describe the task in the report."""
-        return {"name": self.name, "title": self.title, "metric": self.metric.name}
+        return {
+            "name": self.name,
+            "title": self.title,
+            "metric": self.metric.name,
+            "higher_is_better": self.metric.higher_is_better,
+        }

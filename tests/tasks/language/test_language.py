@@ -30,8 +30,8 @@ from tombola.tasks.base import Batch
 from tombola.tasks.language import batching
 from tombola.tasks.language import task as language_task
 from tombola.tasks.language.abilities.ability import Ability, Example
+from tombola.tasks.language.abilities.chance_corrected import measure
 from tombola.tasks.language.abilities.language_modelling import guess_bits
-from tombola.tasks.language.abilities.retention import measure
 from tombola.tasks.language.item import Item
 from tombola.tasks.language.log_likelihood import Reading, predictions
 from tombola.tasks.language.packing import pack

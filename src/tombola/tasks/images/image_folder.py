@@ -16,8 +16,7 @@ from tombola.checkpoints.pipelines import SCHEDULE, schedule_of
 from tombola.foundations import resources
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.images.conditioning import images_of, load_conditioning
-from tombola.tasks.images.features import Classifier, FeatureSpace, RandomConvolutions
-from tombola.tasks.images.pretrained_features import PretrainedNetwork
+from tombola.tasks.images.features import Classifier, FeatureSpace, PretrainedNetwork, RandomConvolutions
 from tombola.tasks.images.task import Images, ImageTask, ImageTaskOptions
 from tombola.tasks.regime import rows_held_out
 
@@ -50,7 +49,7 @@ def image_folder(
             latents, the VAE and what it is given for no text or class.
         size: scale and crop the images to squares of so many pixels; by default they must be of the model's size.
         feature_model: source of a vision network in whose space images are compared, see
-            [`PretrainedNetwork`][tombola.tasks.images.pretrained_features.PretrainedNetwork]; by default see
+            [`PretrainedNetwork`][tombola.tasks.images.features.PretrainedNetwork]; by default see
             `features`.
         pipeline: what stands around a model that is a denoiser by itself: source of the pipeline that gives VAE and
             condition, and the noise where the model comes with none.

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import DDPMScheduler
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from typing_extensions import override
 
 from tombola.architectures.denoisers import DenoiserPreset, predict
+from tombola.architectures.parameters import device_of, evaluating
 from tombola.checkpoints import denoisers
 from tombola.checkpoints.checkpoint import load_subnetwork
 from tombola.checkpoints.folder_marks import MARK
@@ -144,10 +146,7 @@ class ImageTask(Task):
     @override
     def facts(self) -> Mapping[str, object]:
         return {
-            "name": self.name,
-            "title": self.title,
-            "metric": self.metric.name,
-            "higher_is_better": self.metric.higher_is_better,
+            **super().facts(),
             "rows": {split: len(images) for split, images in self._splits.items()},
             "available": self.available,
             "size": list(self._splits["train"].pixels.shape[1:]),
@@ -259,12 +258,8 @@ class ImageTask(Task):
 
         They are those whose features `evaluate` scores: of one seed, whatever the model.
         """
-        device, training = next(model.parameters()).device, model.training
-        model.eval()
-        try:
-            return self._sample(model, self._initial_noise(split, np.arange(count)).to(device)).cpu()
-        finally:
-            model.train(training)
+        with evaluating(model):
+            return self._sample(model, self._initial_noise(split, np.arange(count)).to(device_of(model))).cpu()
 
     def image_grid(self, model: nn.Module | None) -> bytes | None:
         """Sheet of the first samples, or of the first real images, see `GeneratesImages`."""
@@ -334,10 +329,10 @@ class ImageTask(Task):
         parts = [self.feature_space(part).cpu().double().numpy() for part in pixels.split(_AT_ONCE)]
         return np.concatenate(parts)
 
-    def _initial_noise(self, split: str, indices: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Tensor:
+    def _initial_noise(self, split: str, indices: NDArray[np.int64]) -> Tensor:
         return seeded_noise(self.seen, _seeds(split, "initial", indices))
 
-    def _fixed(self, split: str, indices: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> tuple[Tensor, Tensor]:
+    def _fixed(self, split: str, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Noise [n, levels, channels, height, width] and timesteps, int64 [n, levels], of held-out images."""
         shape = (self._options.levels, *self.seen)
         noise = seeded_noise(shape, _seeds(split, "noise", indices))
@@ -351,7 +346,7 @@ class ImageTask(Task):
         return noise, torch.from_numpy(timesteps.astype(np.int64))
 
 
-def _seeds(split: str, what: str, indices: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> list[int]:
+def _seeds(split: str, what: str, indices: NDArray[np.int64]) -> list[int]:
     """A seed for each example of a split, of which no two are the same."""
     stream = ("initial", "noise", "time").index(what) + 3 * (split != "dev")
     # PyTorch's generator for CPUs looks at the lowest 32 bits only.

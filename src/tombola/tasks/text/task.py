@@ -145,10 +145,7 @@ class TextTask(Task):
     @override
     def facts(self) -> Mapping[str, object]:
         return {
-            "name": self.name,
-            "title": self.title,
-            "metric": self.metric.name,
-            "higher_is_better": self.metric.higher_is_better,
+            **super().facts(),
             "classes": None if self.corpus.classes is None else list(self.corpus.classes),
             "rows": {split: len(texts) for split, texts in self.corpus.splits.items()},
             "available": self.available,
