@@ -17,8 +17,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from builders.families import computed, tickets
 from tombola import dissect, load, masked, save_shrunk, shrunk
 from tombola.checkpoints import assets, gguf, loading
-from tombola.checkpoints.assets import Asset
-from tombola.checkpoints.cache import cache
+from tombola.checkpoints.assets import Asset, cache
 from tombola.checkpoints.loading import load_model, locate, tokenizer_of
 from tombola.foundations.errors import TombolaError
 

@@ -13,8 +13,7 @@ from transformers import PreTrainedModel
 
 from builders.families import ZOO, Kind, computed
 from tombola.architectures.dissect import dissect
-from tombola.architectures.matrix_layout import outputs_first
-from tombola.architectures.sites import Matrix
+from tombola.architectures.sites import Matrix, outputs_first
 from tombola.checkpoints.semi_structured import not_semi_structured, prune_semi_structured
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.magnitude import keep_largest

@@ -24,7 +24,7 @@ from tombola.analysis.attention.patterns import AttentionPatterns
 from tombola.analysis.locality.interactions import Interactions
 from tombola.analysis.locality.random_tickets import RandomTickets, above, winning
 from tombola.analysis.locality.representations import Representations
-from tombola.architectures.layer_names import Places
+from tombola.architectures.anatomy import Places
 from tombola.cli.parser import command_line
 from tombola.foundations.errors import TombolaError
 from tombola.report import build, number_format

@@ -8,9 +8,8 @@ from transformers.pytorch_utils import Conv1D
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.families import FAMILIES, MLP, Attention, Family, Projection, Residual
-from tombola.architectures.matrix_layout import is_transposed, units_of
 from tombola.architectures.module_paths import has_module, joined, layers_of
-from tombola.architectures.sites import ChannelRow, HeadRow, Matrix, MLPRow
+from tombola.architectures.sites import ChannelRow, HeadRow, Matrix, MLPRow, is_transposed, units_of
 from tombola.foundations.errors import TombolaError
 
 _SHRUNK = "a model that was shrunk already cannot be pruned again"

@@ -14,7 +14,7 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel
 
-from tombola.checkpoints.cache import cached
+from tombola.checkpoints.assets import cached
 from tombola.foundations.errors import TombolaError
 
 

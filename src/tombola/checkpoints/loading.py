@@ -21,9 +21,24 @@ from transformers.utils import logging as transformers_logging
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints import assets, gguf
-from tombola.checkpoints.folder_marks import refuse_shrunk
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.recognition import recognise
+
+MARK = "tombola.json"
+"""The file that only a folder of `tombola shrink` has."""
+CONFIG = "config.json"
+"""Configuration file of a model by itself."""
+PIPELINE = "model_index.json"
+"""Index file of a pipeline of diffusers."""
+
+
+def refuse_shrunk(source: str, folder: Path) -> None:
+    """Raise a TombolaError where a folder, that of `source`, holds a shrunk model."""
+    if (folder / MARK).is_file():
+        raise TombolaError(
+            f"{source} was shrunk already; give the model that it was made from (tombola.load opens the shrunk one)"
+        )
+
 
 MODELS = ("minilm", "smollm2")
 """The assets that are models."""

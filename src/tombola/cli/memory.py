@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tombola.profiling.memory_plan import Need
-    from tombola.profiling.pipeline_components import Parts
-    from tombola.profiling.pipeline_memory import PartNeed, Runs
+    from tombola.profiling.pipeline_memory import PartNeed, Parts, Runs
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,14 +102,14 @@ def _builder(model: str) -> "Callable[[], nn.Module]":
 
 def _parts(options: argparse.Namespace) -> "Parts | None":
     """Parts around the denoiser; None for a denoiser by itself."""
-    from tombola.profiling import pipeline_components
     from tombola.profiling.known_pipelines import KNOWN_PIPELINES
+    from tombola.profiling.pipeline_memory import Parts, known_parts, parts_of
 
     model = options.model
     pipeline = KNOWN_PIPELINES.get(model)
-    found = pipeline_components.of(model) if pipeline is None else pipeline_components.known(pipeline)
+    found = parts_of(model) if pipeline is None else known_parts(pipeline)
     if options.exclude:
-        found = (found or pipeline_components.Parts()).excluding(options.exclude)
+        found = (found or Parts()).excluding(options.exclude)
     return found
 
 

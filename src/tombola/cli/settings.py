@@ -42,6 +42,8 @@ def _options(one: SettingField, default: Any) -> dict[str, Any]:
     options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": text.replace("%", "%%")}
     if one.kind is bool:
         return options | {"action": argparse.BooleanOptionalAction}
+    if one.choices:
+        return options | {"choices": one.choices}
     metavar = one.example or one.name.rsplit("_", maxsplit=1)[-1].upper()
     return options | {"type": listed(one.kind) if one.listed else one.kind, "metavar": metavar}
 

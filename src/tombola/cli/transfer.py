@@ -23,7 +23,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola import report
     from tombola.analysis.transfer import Transfer
     from tombola.foundations.resources import keep_freed_memory
-    from tombola.study.time_estimate import in_words
+    from tombola.study.estimates import in_words
     from tombola.study.transfer_study import TransferStudy
 
     keep_freed_memory()

@@ -82,9 +82,9 @@ def _run(options: argparse.Namespace) -> int | None:
 
     from tombola.architectures.dummy_inputs import dummy_inputs
     from tombola.checkpoints.checkpoint import load
-    from tombola.checkpoints.folder_marks import MARK
+    from tombola.checkpoints.loading import MARK
     from tombola.checkpoints.model_libraries import library_at, load_any
-    from tombola.subnetworks.forward import Variant, forward
+    from tombola.subnetworks.gates import Variant, forward
     from tombola.subnetworks.subnetwork import masked
     from tombola.tickets.ticket import Ticket
 

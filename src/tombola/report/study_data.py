@@ -15,7 +15,7 @@ from tombola.analysis.agreement.survival import (
     site_survival,
 )
 from tombola.analysis.locality.random_curve import NAME, RandomPoint, read_points
-from tombola.architectures.layer_names import Places
+from tombola.architectures.anatomy import Places
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.json_dataclasses import read
 from tombola.metrics.scores import floor

@@ -31,8 +31,7 @@ from tombola.study.step import (
     warn_on_failure,
 )
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk, whole
-from tombola.tickets.pruning_methods import in_words, pruning_method
-from tombola.tickets.site_groups import site_groups_of
+from tombola.tickets.pruning_methods import in_words, pruning_method, site_groups_of
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import train
 

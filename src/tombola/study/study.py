@@ -14,9 +14,8 @@ import filelock
 import psutil
 import torch
 
-from tombola.architectures.anatomy import Anatomy
+from tombola.architectures.anatomy import Anatomy, Places
 from tombola.architectures.dissect import dissect
-from tombola.architectures.layer_names import Places
 from tombola.architectures.parameters import count_parameters
 from tombola.foundations.atomic_files import disk_errors, read_json, sweep_drafts, write_json, write_lines
 from tombola.foundations.errors import TombolaError
@@ -30,20 +29,17 @@ from tombola.pruning.weight_criteria import WeightCut
 from tombola.study.analysis_steps import AnalysisSteps
 from tombola.study.config import ANALYSES, StudyConfig
 from tombola.study.cross_seed_steps import CrossSeedSteps
+from tombola.study.estimates import announce, announcement, check_memory, pass_seconds, threads, worker_count
 from tombola.study.folder_layout import EVALUATION, SAVED, CrossSeedFolder, SeedFolder
-from tombola.study.memory_needs import check_memory
-from tombola.study.pool_size import threads, worker_count
 from tombola.study.results import TicketVerdict
 from tombola.study.scheduler import run_here, run_steps
 from tombola.study.seed_context import SeedContext, Setting
 from tombola.study.seed_steps import SeedSteps
 from tombola.study.step import StudyStep
-from tombola.study.time_estimate import announce, announcement, pass_seconds
 from tombola.study.worker_pool import WorkerPool
 from tombola.tasks.base import Task
 from tombola.tasks.capabilities import GeneratesImages
-from tombola.tickets.pruning_methods import in_words, pruning_method
-from tombola.tickets.site_groups import fitted
+from tombola.tickets.pruning_methods import fitted, in_words, pruning_method
 from tombola.tickets.ticket import SUPER_TICKETS, TICKETS, Ticket
 
 ASKED_FOR = frozenset(ANALYSES) - frozenset(StudyConfig().analyses)

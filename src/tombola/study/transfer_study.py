@@ -20,14 +20,14 @@ from tombola.foundations.progress import Progress, ProgressBars
 from tombola.pruning import controls
 from tombola.pruning.evaluation import Evaluation
 from tombola.study.config import StudyConfig
+from tombola.study.estimates import announce, in_words
 from tombola.study.folder_layout import EVALUATION, TRANSFER, SeedFolder
 from tombola.study.scheduler import run_here
 from tombola.study.seed_context import SeedContext, Setting
 from tombola.study.step import TRAINING_COST, StudyStep
-from tombola.study.time_estimate import announce, in_words
 from tombola.tasks.base import Task
 from tombola.tickets.pruning_methods import in_words as method_in_words
-from tombola.tickets.site_groups import site_groups_of
+from tombola.tickets.pruning_methods import site_groups_of
 from tombola.tickets.ticket import Ticket
 
 TICKETS = ("transferred", "random")

@@ -12,7 +12,7 @@ from tombola.architectures.dummy_inputs import dummy_inputs, few_dummy_inputs
 from tombola.architectures.parameters import device_of, dtype_of, evaluating
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.tensor_bits import same_bits
-from tombola.subnetworks.forward import forward
+from tombola.subnetworks.gates import forward
 from tombola.subnetworks.subnetwork import Subnetwork, masked
 
 _OUTPUTS = ("logits", "sample", "last_hidden_state")

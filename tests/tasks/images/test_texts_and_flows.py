@@ -19,8 +19,8 @@ from diffusers import (
 from builders.latents import CPU, MAKE, check_gates, coloured, opened, parts_of
 from builders.pipelines import stable_diffusion, stable_diffusion_3
 from tombola.architectures.denoisers import predict
+from tombola.checkpoints.denoisers import schedule_of
 from tombola.checkpoints.model_libraries import load_any
-from tombola.checkpoints.pipelines import schedule_of
 from tombola.cli import main
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import EvaluationOptions, evaluate

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from tombola.analysis.locality.random_curve import RandomPoint
-from tombola.architectures.layer_names import Places
+from tombola.architectures.anatomy import Places
 from tombola.report import number_format
 from tombola.report.charts.marks import Datum, data, overlay
 from tombola.report.labels import METHOD_TITLES

@@ -6,7 +6,7 @@ import altair as alt
 import numpy as np
 
 from tombola.analysis.agreement.survival import KindSurvival
-from tombola.architectures.layer_names import Places
+from tombola.architectures.anatomy import Places
 from tombola.report import number_format
 from tombola.report.charts.marks import ROW, Datum, data, layer_axis, overlay
 

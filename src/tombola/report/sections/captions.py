@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tombola.analysis.agreement.survival import Density, SiteSurvival
 from tombola.analysis.locality.random_curve import RandomPoint
-from tombola.architectures.layer_names import Places
+from tombola.architectures.anatomy import Places
 from tombola.report import number_format
 from tombola.report.labels import MATRIX_TITLES, SITE_NAMES, TICKET_TITLES, and_words
 from tombola.report.published import PublishedRow

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tombola.analysis.agreement.survival import SiteSurvival
-from tombola.architectures.layer_names import Places
+from tombola.architectures.anatomy import Places
 from tombola.metrics.scores import metric_title
 from tombola.report import charts, number_format
 from tombola.report.charts.vega import AnyChart

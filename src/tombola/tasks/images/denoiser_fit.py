@@ -7,8 +7,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import nn
 
 from tombola.architectures.denoisers import DENOISER_CLASSES, class_of_denoiser
-from tombola.checkpoints.denoisers import class_of, config_of
-from tombola.checkpoints.pipelines import Schedule
+from tombola.checkpoints.denoisers import Schedule, class_of, config_of
 from tombola.foundations.errors import TombolaError
 
 _NEEDS_MORE = ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type")

@@ -12,7 +12,7 @@ from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from torch import Tensor
 
-from tombola.checkpoints.pipelines import Schedule
+from tombola.checkpoints.denoisers import Schedule
 
 
 def add_noise(schedule: Schedule, images: Tensor, noise: Tensor, steps: Tensor) -> tuple[Tensor, Tensor, Tensor]:

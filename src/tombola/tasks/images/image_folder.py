@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from tombola.checkpoints.pipelines import SCHEDULE, schedule_of
+from tombola.checkpoints.denoisers import SCHEDULE, schedule_of
 from tombola.foundations import resources
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.images.conditioning import images_of, load_conditioning

@@ -16,8 +16,8 @@ from tombola.architectures.denoisers import DenoiserPreset, predict
 from tombola.architectures.parameters import device_of, evaluating
 from tombola.checkpoints import denoisers
 from tombola.checkpoints.checkpoint import load_subnetwork
-from tombola.checkpoints.folder_marks import MARK
-from tombola.checkpoints.pipelines import Schedule
+from tombola.checkpoints.denoisers import Schedule
+from tombola.checkpoints.loading import MARK
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.image_metrics import FID, KID, PRECISION, RECALL, class_balance
 from tombola.metrics.scores import Metric
