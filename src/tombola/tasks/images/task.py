@@ -23,7 +23,7 @@ from tombola.metrics.image_metrics import FID, KID, PRECISION, RECALL, class_bal
 from tombola.metrics.scores import Metric
 from tombola.metrics.statistics import mean_std
 from tombola.subnetworks.subnetwork import Subnetwork
-from tombola.tasks.base import Batch, Output, Predictions, State, Task
+from tombola.tasks.base import Batch, Output, Predictions, State, Task, sampled_rows
 from tombola.tasks.images.conditioning import LatentConditioning
 from tombola.tasks.images.denoiser_fit import check
 from tombola.tasks.images.diffusion import Sampler, add_noise, seeded_noise
@@ -137,7 +137,10 @@ class ImageTask(Task):
         self.sampler = Sampler(self._schedule, options.steps, bounded=self._conditioning.vae is None)
         self.passes = float(options.levels + options.steps)
         self.feature_space = features
-        self._splits = _sampled(train, dev, options.train_rows, options.dev_rows, options.search_rows)
+        rows = sampled_rows(self.available, options.train_rows, options.dev_rows, options.search_rows)
+        self._splits = {
+            split: (dev if split == "dev" else train).select(torch.from_numpy(rows[split])) for split in rows
+        }
         self._features: dict[str, Predictions] = {}
         for split, images in self._splits.items():
             if len(images) < _FEWEST:
@@ -356,22 +359,3 @@ def _seeds(split: str, what: str, indices: NDArray[np.int64]) -> list[int]:
 def _size(images: Images) -> str:
     channels, height, width = images.pixels.shape[1:]
     return f"{height} x {width} of {channels} channels"
-
-
-def _sampled(
-    train: Images, dev: Images, train_rows: int | None, dev_rows: int | None, search_rows: int | None
-) -> dict[str, Images]:
-    """The splits with their images sampled and, where asked, some held out for the search."""
-    drawn = np.random.default_rng(0).permutation(len(train))
-    splits = {}
-    if search_rows is not None:
-        if not 0 < search_rows < len(drawn):
-            raise TombolaError(
-                f"cannot hold {search_rows} of {len(drawn)} training images out for the search; ask for fewer"
-            )
-        splits["search"] = train.select(torch.from_numpy(np.sort(drawn[:search_rows])))
-        drawn = drawn[search_rows:]
-    splits["train"] = train.select(torch.from_numpy(np.sort(drawn[:train_rows])))
-    some = np.random.default_rng(0).permutation(len(dev))[:dev_rows]
-    splits["dev"] = dev.select(torch.from_numpy(np.sort(some)))
-    return splits
