@@ -9,7 +9,7 @@ where nothing comes before a choice. The border between context and choice is co
 What is longer than the model's context is cut on the left.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -43,7 +43,12 @@ class Encoder:
             return HarnessEncoder(self._tokenizer, self._positions).items(ability)
         if ability.rule == "text":
             return [item for example in ability.examples for item in self.windows(example.choices[0])]
-        strings = {text: None for example in ability.examples for text in _strings(example)}
+        strings = dict.fromkeys(
+            text
+            for example in ability.examples
+            for context in (example.context, *example.free)
+            for text in (context, *(context + choice for choice in example.choices))
+        )
         tokens = dict(zip(strings, self.tokens(strings), strict=True))
         items = [self._item(ability, example, tokens) for example in ability.examples]
         for number, (item, example) in enumerate(zip(items, ability.examples, strict=True), start=1):
@@ -124,11 +129,6 @@ class Encoder:
         reached = bytes_to[np.maximum.accumulate(ends)]
         reached[-1] = bytes_to[-1]
         return tuple(found["input_ids"]), np.diff(reached, prepend=0).astype(float).tolist()
-
-
-def _strings(example: Example) -> Sequence[str]:
-    contexts = (example.context, *example.free)
-    return [*(context + choice for context in contexts for choice in example.choices), *contexts]
 
 
 class HarnessEncoder:

@@ -74,7 +74,8 @@ def generate_texts(
     if not prompts:
         raise TombolaError("there is nothing to continue; give at least one prompt")
     settings = settings or GenerationSettings()
-    begun = [_prompt(tokenizer, prompt, bos_token_id) for prompt in prompts]
+    bos = [] if bos_token_id is None else [bos_token_id]
+    begun = [[*bos, *tokenizer(prompt, add_special_tokens=False)["input_ids"]] for prompt in prompts]
     positions = positions_of(getattr(model, "config", None))
     if positions is not None and max(map(len, begun)) >= positions:
         longest = max(map(len, begun))
@@ -114,11 +115,6 @@ def repetition(text: Sequence[int], n: int = 4) -> float:
 
 def _grams(text: Sequence[int], n: int) -> list[tuple[int, ...]]:
     return [tuple(text[i : i + n]) for i in range(len(text) - n + 1)]
-
-
-def _prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, bos_token_id: int | None) -> list[int]:
-    ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    return [*([] if bos_token_id is None else [bos_token_id]), *ids]
 
 
 def _uniform_numbers(prompt: str, settings: GenerationSettings) -> NDArray[np.float64]:

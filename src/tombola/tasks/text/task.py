@@ -281,11 +281,7 @@ class TextTask(Task):
         return self._encoded[split]
 
     def _class_order(self, model: nn.Module) -> list[int] | None:
-        """Places of this task's classes in the model's order, if that is another one.
-
-        Raises:
-            TombolaError: the model lacks a class.
-        """
+        """Places of this task's classes in the model's order, if that is another one."""
         classes = self.corpus.classes
         names: dict[int, str] = getattr(getattr(model, "config", None), "id2label", None) or {}
         wanted = 1 if classes is None else len(classes)
