@@ -24,17 +24,21 @@ def write_once(folder: Path, write: Callable[[Path], None]) -> Path:
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the final folder, so that publishing is a rename within one file system.
-    with _lock(folder), tempfile.TemporaryDirectory(dir=folder.parent, prefix=".draft-") as temporary:
-        if not folder.is_dir():
-            draft = Path(temporary) / "folder"
-            write(draft)
-            try:
-                draft.rename(folder)
-            except OSError:
-                # Another process was first, on a file system without locks.
-                if not folder.is_dir():
-                    raise
+    lock = _lock(folder)
+    try:
+        # Beside the final folder, so that publishing is a rename within one file system.
+        with lock, tempfile.TemporaryDirectory(dir=folder.parent, prefix=".draft-") as temporary:
+            if not folder.is_dir():
+                draft = Path(temporary) / "folder"
+                write(draft)
+                try:
+                    draft.rename(folder)
+                except OSError:
+                    # Another process was first, on a file system without locks.
+                    if not folder.is_dir():
+                        raise
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
     return folder
 
 

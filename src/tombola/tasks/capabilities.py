@@ -71,7 +71,7 @@ class Retained:
 
 
 class AbilityFacts(Protocol):
-    """Ability, as far as reports name it."""
+    """Facts about an ability for reports."""
 
     @property
     def name(self) -> str:
@@ -79,7 +79,7 @@ class AbilityFacts(Protocol):
 
     @property
     def title(self) -> str:
-        """Name for people."""
+        """Title for people."""
 
     @property
     def measure(self) -> str:
@@ -159,7 +159,7 @@ class GeneratesTexts(Protocol):
     def generate_texts(
         self, model: nn.Module, full: nn.Module, settings: GenerationSettings, prompts: Sequence[str] = PROMPTS
     ) -> GeneratedTexts:
-        """Texts that a model generates, whole, shrunk or with zeroed weights; nothing where it is broken.
+        """Generate texts with a model, whole, shrunk or with zeroed weights; none where it is broken.
 
         Args:
             model: the one that writes.

@@ -496,7 +496,7 @@ class LanguageTask(Task):
     def generate_texts(
         self, model: nn.Module, full: nn.Module, settings: GenerationSettings, prompts: Sequence[str] = PROMPTS
     ) -> GeneratedTexts:
-        """Texts that a model generates, see `GeneratesTexts`."""
+        """Generate texts with a model, see `GeneratesTexts`."""
         try:
             bos = self.find_bos_token().token_id
             return generate_texts(model, full, self.tokenizer, bos_token_id=bos, prompts=prompts, settings=settings)
