@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tombola.architectures.dummy_inputs import dummy_inputs, few_dummy_inputs
-from tombola.architectures.parameters import device_of, dtype_of
+from tombola.architectures.parameters import device_of, dtype_of, evaluating
 from tombola.foundations.errors import TombolaError, reason
 from tombola.foundations.tensor_bits import same_bits
 from tombola.subnetworks.gates import forward
@@ -41,13 +41,8 @@ def computed(subnetwork: Subnetwork, given: Mapping[str, Any]) -> Tensor:
     """
     model, device = subnetwork.model, device_of(subnetwork.model)
     given = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in given.items()}
-    training = model.training
-    model.eval()
-    try:
-        with forward(subnetwork, given) as run:
-            output = run()
-    finally:
-        model.train(training)
+    with evaluating(model), forward(subnetwork, given) as run:
+        output = run()
     found: Tensor = next(output[name] for name in _OUTPUTS if name in output)
     return meaningful(found.float().cpu(), given)
 
