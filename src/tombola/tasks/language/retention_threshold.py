@@ -1,4 +1,4 @@
-"""Threshold on retained abilities, as the command line names it."""
+"""Threshold of what must not be lost, on the mean over abilities, or on one of them, as `grammar>=0.9`."""
 
 import re
 from collections.abc import Sequence
