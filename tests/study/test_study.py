@@ -348,7 +348,7 @@ class TestNeurons:
 
     def test_a_second_run_computes_nothing(self, both: Study, monkeypatch: pytest.MonkeyPatch) -> None:
         before = steps_of(both.folder)
-        monkeypatch.setattr("tombola.study.seed_steps.train", lambda *_, **__: pytest.fail("trained again"))
+        monkeypatch.setattr("tombola.study.seed_run.train", lambda *_, **__: pytest.fail("trained again"))
         monkeypatch.setattr("tombola.study.seed_context.evaluate", lambda *_, **__: pytest.fail("scored again"))
         assert structured().run() == both.folder
         assert steps_of(both.folder) == before
@@ -392,7 +392,7 @@ class TestAgain:
         before = steps_of(study.folder)
         rows = (study.folder / "results.jsonl").read_bytes()
         verdicts = (study.folder / "verdicts.json").read_bytes()
-        monkeypatch.setattr("tombola.study.seed_steps.train", lambda *_, **__: pytest.fail("trained again"))
+        monkeypatch.setattr("tombola.study.seed_run.train", lambda *_, **__: pytest.fail("trained again"))
         monkeypatch.setattr("tombola.study.seed_context.retrain", lambda *_, **__: pytest.fail("retrained"))
         monkeypatch.setattr("tombola.study.seed_context.evaluate", lambda *_, **__: pytest.fail("scored again"))
         assert study.run() == study.folder

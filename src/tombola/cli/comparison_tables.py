@@ -69,7 +69,7 @@ def _statistics(kind: str, comparison: TicketKindComparison, reasons: dict[str, 
 
 
 def _add(table: Table, title: str, comparison: KindComparison, reasons: dict[str, None]) -> None:
-    """One line of values, and one for each kind of random ticket."""
+    """Add a line of values, and one for each kind of random ticket."""
     reasons |= {reason: None for name, reason in comparison.undefined.items() if name not in CONTROLS}
     # Text, not str: square brackets in a name must not be read as rich's markup.
     cells = [_value(name, getattr(comparison, name)) for name in _COLUMNS]

@@ -39,7 +39,7 @@ def comparison_page(comparison: Comparison, registry: FigureRegistry) -> str:
 
 
 def _survival(kind: TicketKind, comparison: TicketKindComparison, registry: FigureRegistry) -> Html | None:
-    """For each task a map of its heads with their layers' MLPs."""
+    """Survival map of each task: its heads with their layers' MLPs."""
     if "heads" not in kind:
         return None
     found: list[Html] = []
