@@ -150,6 +150,15 @@ class TestExitCodes:
         assert re.search(r"^tombola.*: error: ", said.err, re.MULTILINE)
         assert "_seeds" not in said.err
 
+    def test_a_defect_is_no_error_of_the_user(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def broken(folder: Path) -> None:
+            raise AssertionError("a defect")
+
+        monkeypatch.setattr("tombola.report.build", broken)
+        with pytest.raises(AssertionError, match="a defect"):
+            main(["report", str(tmp_path)])
+
+    @pytest.mark.exhaustive
     def test_a_defect_is_1_with_its_traceback(self, tmp_path: Path) -> None:
         code = (
             "import sys; import tombola.report; from tombola.cli import main\n"
@@ -165,6 +174,7 @@ class TestExitCodes:
 
 
 class TestStudy:
+    @pytest.mark.slow
     def test_a_whole_study_in_a_process_of_its_own(self, tmp_path: Path, done: Study) -> None:
         ran = tombola("study", *flags(), "--out", tmp_path, "--device", "cpu")
         assert ran.returncode == 0, ran.stderr
@@ -191,6 +201,7 @@ class TestStudy:
         assert found["rows"] == list(done.rows())
         assert found["verdicts"] == json.loads((done.folder / "verdicts.json").read_text())["verdicts"]
 
+    @pytest.mark.slow
     def test_the_file_goes_before_the_preset_and_flags_before_the_file(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -258,6 +269,7 @@ class TestStudy:
         assert "retrain good weights" not in shown
         assert "100%" in shown.splitlines()[-1] + shown.splitlines()[-2]
 
+    @pytest.mark.exhaustive
     def test_stopped_by_the_keyboard(self, tmp_path: Path) -> None:
         process = subprocess.Popen(
             command("study", *flags(epochs=200), "--out", tmp_path),

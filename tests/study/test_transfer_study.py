@@ -23,7 +23,9 @@ from tombola.study.study import Study
 from tombola.study.transfer_study import TransferStudy
 from tombola.tickets.ticket import Ticket
 
-SETTINGS: dict[str, Any] = {"methods": ("heads+mlps",), "epochs": 3, "analyses": ()}
+pytestmark = pytest.mark.slow
+
+SETTINGS: dict[str, Any] = {"methods": ("heads+mlps",), "analyses": ()}
 
 
 @pytest.fixture(scope="module")
