@@ -13,13 +13,13 @@ from tombola.cli.command import Command
 if TYPE_CHECKING:
     from torch import nn
 
-    from tombola.profiling.memory_plan import Need
+    from tombola.profiling.denoiser_memory import Need
     from tombola.profiling.pipeline_memory import PartNeed, Parts, Runs
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    from tombola.profiling.denoiser_memory import DTYPES
     from tombola.profiling.known_pipelines import KNOWN_PIPELINES
-    from tombola.profiling.memory_plan import DTYPES
 
     parser.add_argument(
         "model",
@@ -60,7 +60,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola.profiling.memory_plan import DTYPES, needs
+    from tombola.profiling.denoiser_memory import DTYPES, needs
     from tombola.profiling.pipeline_memory import need_of
 
     dtype = DTYPES[options.dtype]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tombola.architectures.dummy_inputs import dummy_inputs, few_dummy_inputs
 from tombola.architectures.parameters import device_of, dtype_of, evaluating
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, reason
 from tombola.foundations.tensor_bits import same_bits
 from tombola.subnetworks.gates import forward
 from tombola.subnetworks.subnetwork import Subnetwork, masked
@@ -120,8 +120,7 @@ def verify_equivalent(model: nn.Module, small: Subnetwork, again: nn.Module, wha
     try:
         output = computed(replace(small, model=exact), given)
     except (RuntimeError, ValueError, IndexError) as error:
-        reason = " ".join(str(error).split())[:150]
         raise TombolaError(
-            f"{what} does not run ({reason}), so it was not saved; please report this model and ticket"
+            f"{what} does not run ({reason(error, 150)}), so it was not saved; please report this model and ticket"
         ) from error
     return difference(expected_output, output, what)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tombola.checkpoints.denoisers import SCHEDULE, schedule_of
 from tombola.foundations import resources
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, reason
 from tombola.tasks.images.conditioning import images_of, load_conditioning
 from tombola.tasks.images.features import Classifier, FeatureSpace, PretrainedNetwork, RandomConvolutions
 from tombola.tasks.images.task import Images, ImageTask, ImageTaskOptions
@@ -204,7 +204,7 @@ def _decoded(
             pixels = _pixels(path, channels, size)
         # Pillow raises many things for what is no picture; bombs are pictures that would fill the memory.
         except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-            broken.append(f"{path} ({' '.join(str(error).split())[:80]})")
+            broken.append(f"{path} ({reason(error, 80)})")
             continue
         height, width = pixels.shape[1:]
         if not sizes:

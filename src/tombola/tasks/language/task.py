@@ -53,7 +53,7 @@ from tombola.tasks.language.packing import (
     row_batches,
     separate_rows,
 )
-from tombola.tasks.language.regime import RetentionThreshold
+from tombola.tasks.language.retention_threshold import RetentionThreshold
 from tombola.tasks.language.text_generation import NOTHING, NotFiniteError, generate_texts
 
 AUTO = "auto"

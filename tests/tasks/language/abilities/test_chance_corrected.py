@@ -20,7 +20,7 @@ from tombola.tasks.language.abilities.chance_corrected import (
     retention,
     understanding,
 )
-from tombola.tasks.language.regime import RetentionThreshold
+from tombola.tasks.language.retention_threshold import RetentionThreshold
 
 SCALES = (Scale(False, 0.5), Scale(True, 8.0), Scale(False, 0.1))
 SIZES = (0, 37, 0)
