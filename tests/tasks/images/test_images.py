@@ -253,7 +253,7 @@ def test_digits_are_scikit_learns() -> None:
     ("change", "said"),
     [
         ({"train_rows": 4}, "has 4 images to train on; give at least 8"),
-        ({"search_rows": 24}, "cannot hold 24 of 24 training images out"),
+        ({"search_rows": 24}, "cannot hold 24 of 24 training rows out"),
     ],
 )
 def test_too_few_images_are_refused(change: dict[str, int], said: str) -> None:
