@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification
 from builders.encoders import some_sites, some_weights
 from builders.families import ZOO, computed, tickets
 from tombola.architectures.dissect import dissect
-from tombola.checkpoints.checkpoint import save_zeros
+from tombola.checkpoints.export_zeros import save_zeros
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import masked
 from tombola.tickets.ticket import Ticket
