@@ -48,7 +48,7 @@ def test_a_wrong_model_is_never_saved(kind: str, tmp_path: Path, monkeypatch: py
     ticket = some_sites(model, 0) if kind == "heads+mlps" else some_weights(model, 0)
 
     monkeypatch.setattr(
-        "tombola.checkpoints.checkpoint.expanded", lambda _: ZOO["bert"].make(dtype=torch.float32, seed=1)
+        "tombola.checkpoints.export_zeros.expanded", lambda _: ZOO["bert"].make(dtype=torch.float32, seed=1)
     )
     with pytest.raises(TombolaError, match="differs from the masked"):
         save_zeros(model, ticket, tmp_path / "zeros")
