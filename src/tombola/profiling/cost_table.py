@@ -2,18 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 
-from rich.table import Table
-
+from tombola.foundations.plain_table import PlainTable
 from tombola.profiling.model_cost import Costs
 
 
-def table(costs: Costs) -> Table:
+def table(costs: Costs) -> PlainTable:
     """The variants side by side with their ratios to the dense model, for `rich.console.Console.print`."""
     size = "images" if costs.length is None else f"{costs.length} tokens"
     if costs.steps is not None:
         size = f"images of {costs.steps} steps"
-    found = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", title_justify="left")
-    found.title = f"{size}, {costs.dtype}, {costs.device}, {costs.threads} threads"
+    found = PlainTable(f"{size}, {costs.dtype}, {costs.device}, {costs.threads} threads")
     found.add_column("", no_wrap=True)
     for name in costs.variants:
         found.add_column(name, justify="right", no_wrap=True)

@@ -2,12 +2,13 @@
 
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from typing_extensions import override
 
 from tombola.architectures.dummy_inputs import dummy_inputs
 from tombola.architectures.parameters import count_parameters, device_of, dtype_of
@@ -15,6 +16,7 @@ from tombola.checkpoints.checkpoint import save_shrunk
 from tombola.checkpoints.loading import quiet
 from tombola.checkpoints.model_card import bytes_on_disk
 from tombola.checkpoints.model_libraries import library_of
+from tombola.foundations.json_dataclasses import JsonRecord
 from tombola.profiling import peak_memory, tensor_memory
 from tombola.profiling.latency import latencies
 from tombola.profiling.multiply_adds import multiply_adds
@@ -63,7 +65,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Costs:
+class Costs(JsonRecord):
     """Variants of one model side by side.
 
     Attributes:
@@ -96,26 +98,17 @@ class Costs:
         """Share of the theoretical speed-up that is measured: 1 is all of it."""
         return self.measured_speedup(variant, processor=processor) / self.theoretical_speedup(variant)
 
-    def _seconds_per_image(self, cost: Cost) -> dict[str, float]:
+    def seconds_per_image(self, variant: str) -> dict[int, float]:
         """Batch size → seconds of all steps of one image."""
-        return {str(batch): seconds * (self.steps or 1) / batch for batch, seconds in cost.seconds.items()}
+        return {batch: second * (self.steps or 1) / batch for batch, second in self.variants[variant].seconds.items()}
 
-    def entry(self) -> dict[str, object]:
-        """JSON object: a variant's fields by its name, with theoretical and measured speed-up."""
-        found: dict[str, object] = {
-            "length": self.length,
-            "dtype": self.dtype,
-            "device": self.device,
-            "threads": self.threads,
-            **({} if self.steps is None else {"steps": self.steps}),
-        }
+    @override
+    def entry(self) -> dict[str, Any]:
+        """The fields as a JSON object, and what follows from them for each variant."""
+        found = super().entry()
         for name, cost in self.variants.items():
-            found[name] = {
-                **asdict(cost),
-                "seconds": {str(batch): seconds for batch, seconds in cost.seconds.items()},
-                "processor_seconds": {str(batch): seconds for batch, seconds in cost.processor_seconds.items()},
-                "activations": {str(batch): size for batch, size in cost.activations.items()},
-                **({} if self.steps is None else {"seconds_per_image": self._seconds_per_image(cost)}),
+            found["variants"][name] |= {
+                **({} if self.steps is None else {"seconds_per_image": self.seconds_per_image(name)}),
                 "throughput": cost.throughput,
                 "theoretical_speedup": self.theoretical_speedup(name),
                 "measured_speedup": self.measured_speedup(name),

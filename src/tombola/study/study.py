@@ -2,21 +2,15 @@
 
 import dataclasses
 import functools
-import os
-import platform
 import warnings
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import filelock
-import psutil
-import torch
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
-from tombola.architectures.layer_names import Places
 from tombola.architectures.parameters import count_parameters
 from tombola.foundations.atomic_files import disk_errors, read_json, sweep_drafts, write_json, write_lines
 from tombola.foundations.errors import TombolaError
@@ -38,6 +32,7 @@ from tombola.study.scheduler import run_here, run_steps
 from tombola.study.seed_context import SeedContext, Setting
 from tombola.study.seed_steps import SeedSteps
 from tombola.study.step import StudyStep
+from tombola.study.study_facts import ArchitectureFacts, StudyFacts, machine_facts, versions
 from tombola.study.time_estimate import announce, announcement, pass_seconds
 from tombola.study.worker_pool import WorkerPool
 from tombola.tasks.base import Task
@@ -324,57 +319,26 @@ class Study:
     def _describe(self, workers: int) -> None:
         """Write `study.json`: what is studied, and with what."""
         path = self.folder / "study.json"
-        seeds = sorted({*self.seeds, *self.finished_seeds()})
-        places, neurons = Places.of(self.anatomy), {row.neurons for row in self.anatomy.feed_forwards}
-        write_json(
-            path,
-            {
-                "name": self.config.name,
-                "hash": self.hash,
-                "command": "\n".join(dict.fromkeys([*self._commands(), self.command])).strip(),
-                "config": self.config.settings(),
-                "threshold": self.config.search_options.threshold,
-                "seeds": seeds,
-                "versions": {name: version(name) for name in ("tombola", "torch", "transformers")}
-                | {"python": platform.python_version()},
-                "machine": {
-                    "processor": _processor(),
-                    "cores": os.cpu_count(),
-                    "workers": workers,
-                    "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-                    "device": torch.cuda.get_device_name(self.device)
-                    if self.device.type == "cuda"
-                    else str(self.device),
-                },
-                "architecture": {
-                    "signature": self.anatomy.signature,
-                    "model_type": self.anatomy.model_type,
-                    "layers": len(places.layers),
-                    "heads": self.anatomy.heads[1],
-                    "neurons": neurons.pop() if len(neurons) == 1 else None,
-                    "layer_names": list(places.layers),
-                    "attention_names": list(places.attentions),
-                    "residual_names": list(places.residuals),
-                    "matrices": [
-                        {"kind": matrix.kind, "layer": matrix.layer, "shape": list(matrix.shape)}
-                        for matrix in self.anatomy.matrices
-                    ],
-                },
-                "task": dict(self._judging().facts()),
-                "seconds": self._seconds(),
-            },
-        )
+        commands = StudyFacts.read(path).command.split("\n") if path.is_file() else []
+        StudyFacts(
+            name=self.config.name,
+            hash=self.hash,
+            command="\n".join(dict.fromkeys([*commands, self.command])).strip(),
+            config=self.config.settings(),
+            threshold=self.config.search_options.threshold,
+            seeds=tuple(sorted({*self.seeds, *self.finished_seeds()})),
+            versions=versions(),
+            machine=machine_facts(self.device, workers),
+            architecture=ArchitectureFacts.of(self.anatomy),
+            task=dict(self._judging().facts()),
+            seconds=self._seconds(),
+        ).write(path)
 
     def _judging(self) -> Task:
         """The task as it judges what is made of the full model, once there is one."""
         found = (self.seed_folder(seed).full / EVALUATION for seed in self.finished_seeds())
         path = next((path for path in found if path.is_file()), None)
         return self.task if path is None else self.task.with_full_model(Evaluation.read(path).predictions)
-
-    def _commands(self) -> list[str]:
-        """The commands that this study was run with so far."""
-        path = self.folder / "study.json"
-        return str(read_json(path).get("command", "")).split("\n") if path.is_file() else []
 
     def _seconds(self) -> dict[str, float]:
         """Seconds of each kind of step, over all seeds and however often the study was resumed."""
@@ -396,13 +360,3 @@ class Study:
                     what = f"search {method}"
                     seconds[what] = seconds.get(what, 0.0) + sum(step.seconds for step in own)
         return {what: round(value, 2) for what, value in {"total": sum(seconds.values()), **seconds}.items()}
-
-
-def _processor() -> str:
-    """The processor's own name where the system tells it, else its architecture."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
