@@ -30,9 +30,9 @@ from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.subnetworks.subnetwork import whole
 from tombola.tasks.language.abilities import grammar
 from tombola.tasks.language.abilities.ability import Ability
-from tombola.tasks.language.abilities.text_corpus import plots
-from tombola.tasks.language.prefix_sharing import pack_by_prefix
-from tombola.tasks.language.prefix_tree import shared_prefix_length
+from tombola.tasks.language.abilities.language_modelling import plots
+from tombola.tasks.language.item import shared_prefix_length
+from tombola.tasks.language.packing import pack_by_prefix
 from tombola.tasks.language.task import LanguageTask
 
 Round = tuple[float, float, list[float]]
@@ -86,7 +86,7 @@ def main() -> None:
     model = task.load(options.model, seed=0)
     assert isinstance(model, PreTrainedModel)
     assert task.bos_token is not None
-    items = task._encoded("dev")
+    items = task.items("dev")
     plain, within, read = (
         sum(len(row) for item in items for row in item.rows),
         sum(len(item.tree) for item in items),

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 
 from tombola import Ticket, controls, dissect
 from tombola.checkpoints.loading import load_model
-from tombola.profiling.cost_table import sentence, table
-from tombola.profiling.model_cost import compare
+from tombola.profiling.model_cost import compare, sentence, table
 from tombola.tickets.ticket import TicketKind
 
 GOAL = 0.9

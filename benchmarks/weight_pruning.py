@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from tombola import dissect
-from tombola.architectures.matrix_layout import outputs_first
+from tombola.architectures.sites import outputs_first
 from tombola.checkpoints.loading import load_model
 from tombola.profiling.peak_memory import peak
 from tombola.pruning.magnitude import keep_largest

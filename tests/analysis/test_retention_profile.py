@@ -13,8 +13,7 @@ from tombola.analysis.retention_profile import AbilityRetention, Fall, Point, Sc
 from tombola.pruning.search.records import Search
 from tombola.tasks.capabilities import HasAbilities
 from tombola.tasks.language.abilities.ability import Ability, Example
-from tombola.tasks.language.abilities.chance_corrected import reference
-from tombola.tasks.language.abilities.retention import retention
+from tombola.tasks.language.abilities.chance_corrected import reference, retention
 from tombola.tasks.language.regime import LanguageSettings
 
 

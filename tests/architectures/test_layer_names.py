@@ -3,8 +3,8 @@
 import pytest
 
 from builders.families import ZOO
+from tombola.architectures.anatomy import Places
 from tombola.architectures.dissect import dissect
-from tombola.architectures.layer_names import Places
 
 
 @pytest.mark.parametrize("name", [name for name in ZOO if name not in ("t5", "t5 of version 1.1")])

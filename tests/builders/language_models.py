@@ -1,6 +1,7 @@
 """A tiny random Llama with a tokenizer and a language task, made without the hub."""
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,12 +93,12 @@ def abilities(count: int = 12) -> tuple[Ability, ...]:
     )
 
 
-def task(**options: Any) -> LanguageTask:
-    """The language task of the tiny Llama."""
+def task(text: Sequence[str] = TEXTS, **options: Any) -> LanguageTask:
+    """The language task of the tiny Llama, with texts to calibrate and train on."""
     settings: dict[str, Any] = {
         "positions": POSITIONS,
         "bos_token": "bos",
         "train": Blocks(8, 16),
         "importance": Blocks(6, 8),
     }
-    return LanguageTask(abilities(), TEXTS, tokenizer(), LanguageTaskOptions(**(settings | options)))
+    return LanguageTask(abilities(), text, tokenizer(), LanguageTaskOptions(**(settings | options)))

@@ -14,8 +14,7 @@ from typing import NoReturn
 import pytest
 
 from tombola.checkpoints import assets
-from tombola.checkpoints.assets import ASSETS, Asset, fetch
-from tombola.checkpoints.cache import cache
+from tombola.checkpoints.assets import ASSETS, Asset, cache, fetch
 from tombola.foundations.errors import TombolaError
 
 WHEEL = "tombola_test_asset-1.0-py3-none-any.whl"

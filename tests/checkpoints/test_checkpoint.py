@@ -15,12 +15,10 @@ from builders.encoders import some_weights
 from builders.families import ZOO, computed, tickets
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
-from tombola.checkpoints.checkpoint import TENSORS, load, save_shrunk
-from tombola.checkpoints.export_zeros import save_zeros
+from tombola.checkpoints.checkpoint import TENSORS, load, save_shrunk, save_zeros
 from tombola.checkpoints.model_card import bytes_on_disk, dense_bytes
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.magnitude import keep_largest
-from tombola.study.results import bytes_of
 from tombola.subnetworks.subnetwork import masked, shrunk
 from tombola.tickets.ticket import Ticket
 
@@ -48,6 +46,10 @@ def test_what_is_loaded_computes_what_the_masked_model_does(name: str, tmp_path:
 @pytest.fixture
 def bert() -> PreTrainedModel:
     return ZOO["bert"].make(dtype=torch.float32)
+
+
+def bytes_of(model: torch.nn.Module) -> int:
+    return sum(parameter.nbytes for parameter in model.parameters())
 
 
 def test_the_file_is_smaller_and_the_folder_holds_the_ticket(bert: PreTrainedModel, tmp_path: Path) -> None:

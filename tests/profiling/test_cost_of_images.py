@@ -15,8 +15,7 @@ from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
 from tombola.cli import main
 from tombola.profiling.model_cost import compare
-from tombola.profiling.multiply_adds import multiply_adds
-from tombola.profiling.tensor_memory import bytes_of, estimate, measure
+from tombola.profiling.tensor_memory import bytes_of, estimate, measure, multiply_adds
 from tombola.subnetworks.subnetwork import shrunk
 from tombola.tickets.ticket import Ticket
 

@@ -18,9 +18,8 @@ from builders.families import ZOO
 from tombola import Ticket, TombolaError, dissect, masked, save_shrunk, shrunk
 from tombola.checkpoints.checkpoint import TENSORS
 from tombola.profiling import peak_memory
-from tombola.profiling.cost_table import sentence, table
-from tombola.profiling.model_cost import Cost, Costs, compare
-from tombola.profiling.multiply_adds import multiply_adds
+from tombola.profiling.model_cost import Cost, Costs, compare, sentence, table
+from tombola.profiling.tensor_memory import multiply_adds
 
 H, F, V, L = 32, 48, 64, 10  # width, hidden units of an MLP, vocabulary, tokens
 

@@ -19,10 +19,18 @@ from builders.unets import UNET, made
 from tombola.architectures.parameters import count_parameters
 from tombola.cli import main
 from tombola.foundations.errors import TombolaError
+from tombola.profiling.denoiser_memory import needs
 from tombola.profiling.known_pipelines import KNOWN_PIPELINES
-from tombola.profiling.memory_plan import needs
-from tombola.profiling.pipeline_components import TEXT_TOKENS, Decoding, Part, known, of
-from tombola.profiling.pipeline_memory import all_on_gpu, need_of, one_at_a_time
+from tombola.profiling.pipeline_memory import (
+    TEXT_TOKENS,
+    Decoding,
+    Part,
+    all_on_gpu,
+    known_parts,
+    need_of,
+    one_at_a_time,
+    parts_of,
+)
 from tombola.profiling.tensor_memory import LiveBytes, Memory, bytes_of
 
 SD_VAE, WIDE_VAE, LARGE, LARGE_PROJECTED, BIG_G, XXL = (
@@ -49,7 +57,7 @@ PUBLISHED = {
 
 
 def part(name: str, which: str) -> Part:
-    return next(one for one in known(KNOWN_PIPELINES[name]).counted if one.name == which)
+    return next(one for one in known_parts(KNOWN_PIPELINES[name]).counted if one.name == which)
 
 
 @dataclass
@@ -61,7 +69,7 @@ class Network:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_known_parts_are_of_the_published_size(name: str) -> None:
     with torch.device("meta"):
-        found = {one.name: count_parameters(one.build()) for one in known(KNOWN_PIPELINES[name]).counted}
+        found = {one.name: count_parameters(one.build()) for one in known_parts(KNOWN_PIPELINES[name]).counted}
     assert found == PUBLISHED[name]
 
 
@@ -117,7 +125,7 @@ def test_decoding_is_estimated_as_it_is(slicing: bool) -> None:
 )
 def test_parts_weigh_what_their_pipelines_load(make: Callable[[Path], Path], tmp_path: Path) -> None:
     folder = make(tmp_path / "pipeline")
-    parts = of(str(folder))
+    parts = parts_of(str(folder))
     assert parts is not None
     pipeline = DiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float16)
     networks = {name: one for name, one in pipeline.components.items() if isinstance(one, nn.Module)}
@@ -134,7 +142,7 @@ def test_parts_weigh_what_their_pipelines_load(make: Callable[[Path], Path], tmp
 @pytest.mark.parametrize("name", ["text_encoder", "text_encoder_2"])
 def test_reading_a_text_is_estimated_as_it_is(name: str, tmp_path: Path) -> None:
     folder = flux(tmp_path / "pipeline")
-    parts = of(str(folder))
+    parts = parts_of(str(folder))
     assert parts is not None
     (one,) = (one for one in parts.counted if one.name == name)
     found = need_of(one, (1, 4), 8, dtype=torch.float32)
@@ -226,12 +234,12 @@ def test_parts_can_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "there is no unet to leave out" in said
     assert "text_encoder_2" in said
     with pytest.raises(TombolaError, match="there is no vae to leave out"):
-        known(KNOWN_PIPELINES["dit-xl-2"]).excluding(["vae"]).excluding(["vae"])
+        known_parts(KNOWN_PIPELINES["dit-xl-2"]).excluding(["vae"]).excluding(["vae"])
 
 
 def test_a_denoiser_by_itself_has_no_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"_class_name": "UNet2DModel", **UNET}))
-    assert of(str(tmp_path)) is None
+    assert parts_of(str(tmp_path)) is None
     assert main(["memory", str(tmp_path), "--density", "1", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["parts"] == []

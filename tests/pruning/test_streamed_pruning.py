@@ -21,7 +21,7 @@ from transformers import AutoConfig, PreTrainedModel
 from builders.families import ZOO
 from builders.small_study import environment, listing
 from tombola.architectures.dissect import dissect
-from tombola.checkpoints.safetensors_file import TensorFile
+from tombola.checkpoints.sharded_checkpoint import TensorFile
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.tensor_bits import same_bits
 from tombola.pruning import streamed_pruning

@@ -24,7 +24,7 @@ from tombola.analysis.attention.patterns import AttentionPatterns
 from tombola.analysis.locality.interactions import Interactions
 from tombola.analysis.locality.random_tickets import RandomTickets, above, winning
 from tombola.analysis.locality.representations import Representations
-from tombola.architectures.layer_names import Places
+from tombola.architectures.anatomy import Places
 from tombola.cli.parser import command_line
 from tombola.foundations.errors import TombolaError
 from tombola.report import build, number_format
@@ -81,7 +81,7 @@ def test_its_files_say_what_the_page_says(done: Study, tmp_path: Path) -> None:
 
 def test_agreement_is_told_as_it_was_compared(done: Study) -> None:
     words = read(done.folder / "report.html").words
-    compared = json.loads(done.survivors().comparison.read_text())["kinds"]
+    compared = json.loads(done.layout.survivors().comparison.read_text())["kinds"]
     weights = compared["weights"]["tasks"]["moods"]["agreement"]["weights"]
     shared, drawn = number_format.share(weights["jaccard"]), weights["null_distribution"]["random"]["jaccard"]
     assert weights["jaccard"] > drawn["high"]

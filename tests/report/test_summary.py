@@ -8,7 +8,7 @@ import torch
 
 from builders.fake_study import fake_study
 from tombola.analysis.agreement.survival import Density, mean_densities, site_survival
-from tombola.architectures.layer_names import Places
+from tombola.architectures.anatomy import Places
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.search.records import SearchPass
 from tombola.report import number_format

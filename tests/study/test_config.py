@@ -18,7 +18,7 @@ from tombola.foundations.settings import setting_fields
 from tombola.pruning.search.options import SearchOptions
 from tombola.study.config import ANALYSES, StudyConfig, json_schema, setting_groups
 from tombola.tasks.registry import named_tasks, regime_of, regimes
-from tombola.tasks.text.presets import PRESETS
+from tombola.tasks.text.regime import PRESETS
 from tombola.training import lora
 from tombola.training.recipe import Recipe
 
@@ -111,10 +111,10 @@ def test_every_setting_changes_the_hash() -> None:
     assert len(hashes | plain) == len(OTHER) + 2
     # Settings of adapters are refused where there are none.
     language = of(task="understanding", analyses=(), recovery_tokens=500, lora_rank=2)
-    hashes = {language.replaced(**{name: value}).hash() for name, value in OF_LANGUAGE.items()}
+    hashes = {StudyConfig.of(None, **language.settings() | {name: value}).hash() for name, value in OF_LANGUAGE.items()}
     assert len(hashes | {language.hash()}) == len(OF_LANGUAGE) + 1
     images = of(task="images", data="/nowhere/mine", analyses=())
-    hashes = {images.replaced(**{name: value}).hash() for name, value in OF_IMAGES.items()}
+    hashes = {StudyConfig.of(None, **images.settings() | {name: value}).hash() for name, value in OF_IMAGES.items()}
     assert len(hashes | {images.hash()}) == len(OF_IMAGES) + 1
 
 

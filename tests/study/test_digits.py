@@ -15,7 +15,7 @@ from tombola.analysis.locality import random_curve
 from tombola.architectures.dissect import dissect
 from tombola.foundations.atomic_files import read_lines
 from tombola.foundations.errors import TombolaError
-from tombola.metrics.images.fid import fid
+from tombola.metrics.image_metrics import fid
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search.records import Search
 from tombola.report import build

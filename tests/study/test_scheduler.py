@@ -9,7 +9,7 @@ import pytest
 from tombola.foundations import resources
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.progress import ProgressBars, ProgressLine
-from tombola.study import pool_size
+from tombola.study import estimates
 from tombola.study.scheduler import Schedule, apart, run_here, run_steps
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import StudyStep
@@ -83,7 +83,7 @@ def test_steps_that_measure_time_are_set_apart_with_all_that_need_them() -> None
 def test_the_time_of_workers_is_that_of_a_list_schedule(workers: int, expected: float) -> None:
     # By hand, of two: a, b, e on one, f, c, d on the other.
     steps = [step("a", 2), step("b", 3, "a"), step("c", 2), step("d", 2), step("e", 1), step("f", 3)]
-    assert pool_size.makespan(steps, workers) == expected
+    assert estimates.makespan(steps, workers) == expected
 
 
 class TestSize:
@@ -93,24 +93,24 @@ class TestSize:
         monkeypatch.setattr(resources, "memory", lambda: 64 * 10**9)
 
     def test_a_worker_for_each_core_where_there_is_work(self) -> None:
-        assert pool_size.worker_count([step(str(n), 1e6) for n in range(80)], 10**7) == 8
-        assert pool_size.threads(8) == 1
-        assert pool_size.threads(3) == 2
+        assert estimates.worker_count([step(str(n), 1e6) for n in range(80)], 10**7) == 8
+        assert estimates.threads(8) == 1
+        assert estimates.threads(3) == 2
 
     def test_no_more_than_can_run_at_once(self) -> None:
-        assert pool_size.worker_count([step("a", 1e6), step("b", 1e6, "a"), step("c", 1e6, "b")], 10**7) == 1
+        assert estimates.worker_count([step("a", 1e6), step("b", 1e6, "a"), step("c", 1e6, "b")], 10**7) == 1
         two = [step(f"{name}{n}", 1e6, f"{name}{n - 1}") for n in range(9) for name in "ab"]
-        assert pool_size.worker_count(two, 10**7) == 2
+        assert estimates.worker_count(two, 10**7) == 2
 
     def test_no_more_than_memory_holds(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(resources, "memory", lambda: 7 * 10**9)
         steps = [step(str(n), 1e6) for n in range(80)]
         # 2.64 GB for 100 million parameters and their training, and 0.6 GB.
-        assert pool_size.worker_count(steps, 110 * 10**6) == 2
-        assert pool_size.worker_count(steps, 10**9) == 1
+        assert estimates.worker_count(steps, 110 * 10**6) == 2
+        assert estimates.worker_count(steps, 10**9) == 1
 
     def test_one_for_what_is_done_before_workers_have_started(self) -> None:
-        assert pool_size.worker_count([step(str(n), 100) for n in range(80)], 30_000) == 1
+        assert estimates.worker_count([step(str(n), 100) for n in range(80)], 30_000) == 1
 
 
 def test_a_container_has_the_cores_and_memory_that_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

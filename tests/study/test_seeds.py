@@ -36,7 +36,7 @@ def test_a_seed_that_was_killed_early_does_not_stop_others(two: Study, tmp_path:
     assert [row for row in after if row["seed"] != 2 and row["ticket"] != "full"] == [
         row for row in before if row["ticket"] != "full"
     ]
-    assert again.searched_seeds() == [0, 1]
+    assert again.layout.searched_seeds() == [0, 1]
     assert again.finished_seeds() == [0, 1, 2]
 
 

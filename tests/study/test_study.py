@@ -12,7 +12,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertForSequenceClassification,
+    PreTrainedModel,
+)
 
 import tombola
 import tombola.study.seed_context
@@ -31,7 +36,6 @@ from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, SEARCH_EVALUATION
 from tombola.study.results import Row
 from tombola.study.seed_context import SeedContext
-from tombola.study.seed_steps import SeedSteps
 from tombola.study.study import Study
 from tombola.tasks.text.task import TextTask
 from tombola.tickets.ticket import SUPER_TICKETS, TICKETS, Ticket
@@ -344,7 +348,7 @@ class TestNeurons:
 
     def test_a_second_run_computes_nothing(self, both: Study, monkeypatch: pytest.MonkeyPatch) -> None:
         before = steps_of(both.folder)
-        monkeypatch.setattr("tombola.study.seed_steps.train", lambda *_, **__: pytest.fail("trained again"))
+        monkeypatch.setattr("tombola.study.seed_run.train", lambda *_, **__: pytest.fail("trained again"))
         monkeypatch.setattr("tombola.study.seed_context.evaluate", lambda *_, **__: pytest.fail("scored again"))
         assert structured().run() == both.folder
         assert steps_of(both.folder) == before
@@ -388,7 +392,7 @@ class TestAgain:
         before = steps_of(study.folder)
         rows = (study.folder / "results.jsonl").read_bytes()
         verdicts = (study.folder / "verdicts.json").read_bytes()
-        monkeypatch.setattr("tombola.study.seed_steps.train", lambda *_, **__: pytest.fail("trained again"))
+        monkeypatch.setattr("tombola.study.seed_run.train", lambda *_, **__: pytest.fail("trained again"))
         monkeypatch.setattr("tombola.study.seed_context.retrain", lambda *_, **__: pytest.fail("retrained"))
         monkeypatch.setattr("tombola.study.seed_context.evaluate", lambda *_, **__: pytest.fail("scored again"))
         assert study.run() == study.folder
@@ -514,17 +518,21 @@ class TestSeeds:
 
     @pytest.mark.filterwarnings("ignore::FutureWarning")  # of what the garbage collector looks at
     def test_a_seed_at_work_holds_no_model_of_another(self, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        held = []
-        draw = SeedSteps._majority
-
-        def watched(self: SeedSteps, bars: Any) -> None:
+        def models() -> int:
             gc.collect()
-            held.append(sum(isinstance(o, SeedContext) and o._cached is not None for o in gc.get_objects()))
-            draw(self, bars)
+            return sum(isinstance(one, BertForSequenceClassification) for one in gc.get_objects())
 
-        monkeypatch.setattr(SeedSteps, "_majority", watched)
+        held, write = [], SeedContext.write_row
+
+        def watched(self: SeedContext, *row: Any, **more: Any) -> None:
+            if "majority" in row:
+                held.append(models())
+            write(self, *row, **more)
+
+        monkeypatch.setattr(SeedContext, "write_row", watched)
+        before = models()
         study_in(copied, seeds=(0, 1, 2), methods=("heads+mlps",), epochs=1).run()
-        assert held == [0, 0, 0]
+        assert held == [before] * 3
 
     @pytest.mark.parametrize("seeds", [(), (0, 0), (-1,)])
     def test_bad_seeds_are_refused(self, tmp_path: Path, seeds: tuple[int, ...]) -> None:

@@ -17,6 +17,8 @@ from builders import small_study
 from builders.small_study import command, environment, flags, read_rows, timeless
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.progress import ProgressBars
+from tombola.study.step import StudyStep
 from tombola.study.study import Study
 from tombola.study.worker_pool import Worker, WorkerPool
 from tombola.tickets.ticket import Ticket
@@ -107,17 +109,8 @@ def test_a_worker_that_the_system_kills_is_told_of(
     assert children() == []
 
 
-def test_a_defect_in_a_worker_comes_with_its_traceback(
-    alone: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with_a_step_missing(alone, tmp_path)
-    monkeypatch.setattr(Study, "_share", lambda self, steps, bars, workers: misnamed(self, steps, bars))
-    with pytest.raises(RuntimeError, match=r"KeyError: 'no such step'"):
-        shared(tmp_path).run()
-    assert children() == []
-
-
-def misnamed(study: Study, steps: Any, bars: Any) -> None:
+def test_a_defect_in_a_worker_comes_with_its_traceback(tmp_path: Path) -> None:
+    study = shared(tmp_path)
     job = {
         "config": study.config.settings(),
         "folder": str(study.folder),
@@ -125,10 +118,12 @@ def misnamed(study: Study, steps: Any, bars: Any) -> None:
         "save": "good",
         "shared_state": {},
     }
-    with WorkerPool(job, 1, 1) as pool:
-        worker = pool.start(bars.line())
-        worker._send({"run": "no such step"})
-        pool.receive()
+    unknown = StudyStep("no such step", 1, 1, tmp_path / "nothing", lambda _: None)
+    with ProgressBars("test", 1) as bars, WorkerPool(job, 1, 1) as pool:
+        pool.start(bars.line()).submit(unknown, None)
+        with pytest.raises(RuntimeError, match=r"KeyError: 'no such step'"):
+            pool.receive()
+    assert children() == []
 
 
 def test_a_task_that_was_put_in_by_hand_stays_in_this_process(
@@ -153,7 +148,7 @@ def test_a_gpu_has_one_worker_unless_more_are_asked_for(tmp_path: Path) -> None:
     for asked, expected in ((AUTO, 1), (3, 3)):
         study = Study(small_study.config(device="cpu"), out=tmp_path, workers=asked)
         study.device = torch.device("meta")
-        assert study._worker_count([]) == expected
+        assert study.worker_count([]) == expected
 
 
 def children() -> list[psutil.Process]:
@@ -182,6 +177,7 @@ def patiently(what: Any, seconds: float = 90) -> Any:
 SCRIPT = """
 import sys
 from tombola.study.config import StudyConfig
+from tombola.study.step import StudyStep
 from tombola.study.study import Study
 settings = dict(zip(sys.argv[2::2], sys.argv[3::2]))
 config = StudyConfig.of("quick", train_rows=192, dev_rows=96, epochs=100000, device="cpu", **settings)

@@ -11,7 +11,7 @@ from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel
 from builders.encoders import randomise
 from builders.language_models import TEXTS, checkpoint, tokenizer
 from tombola.foundations.errors import TombolaError
-from tombola.tasks.language.abilities.minimal_pairs import PARADIGMS
+from tombola.tasks.language.abilities.grammar import PARADIGMS
 from tombola.tasks.language.task import LanguageTask
 
 

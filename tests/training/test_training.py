@@ -315,7 +315,7 @@ def test_freed_memory_is_used_again_where_the_command_line_asks_for_it() -> None
     script = """
 import resource
 import torch
-from tombola.foundations.allocator import keep_freed_memory
+from tombola.foundations.resources import keep_freed_memory
 print(keep_freed_memory())
 # glibc before 2.38 takes a freed block for an aligned one of the same size only once it lies beside another.
 for _ in range(30):
@@ -336,7 +336,7 @@ def test_what_lies_free_between_what_is_used_goes_back_where_checkpoints_stream(
     script = """
 import psutil
 import torch
-from tombola.foundations.allocator import keep_freed_memory, return_freed_memory
+from tombola.foundations.resources import keep_freed_memory, return_freed_memory
 print(keep_freed_memory())
 held = [(torch.ones(5_000_000), torch.ones(100)) for _ in range(20)]
 held = [small for large, small in held]

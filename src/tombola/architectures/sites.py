@@ -1,12 +1,15 @@
-"""Rows of sites and prunable matrices: what an anatomy is made of."""
+"""Rows of sites and prunable matrices, what an anatomy is made of, and their layout in memory.
+
+`nn.Linear` stores [out, in], GPT-2's `Conv1D` [in, out].
+"""
 
 import math
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from tombola.architectures.families import MLP, Attention, Projection, Residual
-from tombola.architectures.module_paths import joined
 
 
 @dataclass(frozen=True)
@@ -193,3 +196,29 @@ class Kept:
     mlps: Tensor
     neurons: tuple[Tensor, ...]
     channels: tuple[Tensor, ...]
+
+
+def units_of(linear: nn.Linear) -> tuple[int, int]:
+    """Units out and in, whichever way round the matrix is stored."""
+    rows, columns = linear.weight.shape
+    return (columns, rows) if is_transposed(linear) else (rows, columns)
+
+
+def is_transposed(linear: nn.Module) -> bool:
+    """True if a linear map stores its matrix as [in, out]."""
+    return isinstance(linear, Conv1D)
+
+
+def outputs_first(model: nn.Module, matrix: Matrix, tensor: Tensor) -> Tensor:
+    """A weight or mask of a matrix as [out, in], whichever way round it is stored; done twice it is as it was."""
+    return tensor.T if is_transposed(model.get_submodule(matrix.module)) else tensor
+
+
+def fan_in(model: nn.Module, matrix: Matrix) -> int:
+    """Input units of a matrix, over which its product sums."""
+    return matrix.shape[0] if is_transposed(model.get_submodule(matrix.module)) else matrix.shape[1]
+
+
+def joined(name: str, part: str) -> str:
+    """Full name of a part of a module, which may be the module itself."""
+    return f"{name}.{part}" if part else name

@@ -1,8 +1,8 @@
 """Shrunk model on disk: the original's configuration, the ticket, and the tensors or values that are left.
 
 Two layouts, told apart by the ticket. One of heads and MLPs: the shrunk network's tensors. One of weights: of every
-prunable matrix the values that survive ([`tombola.checkpoints.packed_weights`][]), whose places the ticket knows, and
-all else whole.
+prunable matrix the values that survive, whose places the ticket knows, and
+all else whole; `save_zeros` writes the original shapes with zeros, for tools that know nothing of tickets.
 """
 
 import hashlib
@@ -18,19 +18,41 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tombola.architectures.dissect import dissect
-from tombola.checkpoints.folder_marks import MARK
+from tombola.checkpoints.loading import MARK, quiet
 from tombola.checkpoints.model_card import ModelCardWriter
 from tombola.checkpoints.model_libraries import LIBRARIES, library_of, save_companions
-from tombola.checkpoints.packed_weights import packed, unpacked
 from tombola.foundations.atomic_files import publish, read_json, write_json
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, reason
+from tombola.foundations.tensor_bits import as_bits
 from tombola.subnetworks.equivalence import verify_equivalent
 from tombola.subnetworks.recognition import recognise, relative_of
-from tombola.subnetworks.subnetwork import Subnetwork, shrunk
+from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk
 from tombola.tickets.ticket import Ticket, every_site
 
 if TYPE_CHECKING:
     from diffusers import ModelMixin
+
+
+def packed(matrix: Tensor, mask: Tensor) -> Tensor:
+    """The values of `matrix` where `mask`, bool of its shape, is True: row by row, 1-D, on the CPU."""
+    # NumPy picks by a boolean mask without a list of 64-bit positions, which would be four times the weights' size.
+    values = as_bits(matrix.detach().cpu().contiguous()).numpy()[mask.cpu().numpy()]
+    return torch.from_numpy(values).view(matrix.dtype)
+
+
+def unpacked(values: Tensor, mask: Tensor) -> Tensor:
+    """Undo `packed`: a matrix of the mask's shape, +0.0 where it is False.
+
+    Raises:
+        ValueError: there are not as many values as the mask has survivors.
+    """
+    survivors = int(mask.sum())
+    if values.shape != (survivors,):
+        raise ValueError(f"{list(values.shape)} values for {survivors} survivors")
+    matrix = torch.zeros(mask.shape, dtype=values.dtype)
+    as_bits(matrix).numpy()[mask.numpy()] = as_bits(values).numpy()
+    return matrix
+
 
 TENSORS = "shrunk.safetensors"
 """File of tensors. Without `model.safetensors`, plain `from_pretrained` says that it finds no weights."""
@@ -148,8 +170,7 @@ def load_subnetwork(folder: Path | str) -> Subnetwork:
         *(OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError),
         *(SafetensorError, StrictDataclassError),
     ) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise TombolaError(f"the shrunk model in {folder} is damaged ({reason}); shrink it again") from error
+        raise TombolaError(f"the shrunk model in {folder} is damaged ({reason(error)}); shrink it again") from error
     library.finish(model, folder)
     model.eval()
     return found
@@ -198,3 +219,20 @@ def _aliases(model: nn.Module) -> dict[str, str]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_zeros(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: str | None = None) -> float:
+    """Write a model with zeros in place of what was pruned, for plain `from_pretrained`, and prove it on what it loads.
+
+    Arguments, what it returns, and errors are those of `save_shrunk`.
+    """
+    library = library_of(model)
+    small = shrunk(model, ticket)
+    with publish(Path(folder)) as draft, quiet():
+        library.save(expanded(small), draft)
+        ticket.write(draft)
+        save_companions(tokenizer, draft)
+        again = library.read(model, draft)
+        apart = verify_equivalent(model, small, again, "the model with zeros")
+        ModelCardWriter("zeros", model, small, apart).write(draft)
+    return apart

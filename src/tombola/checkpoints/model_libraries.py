@@ -1,21 +1,276 @@
-"""The libraries that models come from, and which of them a model, or a folder, is of."""
+"""Model libraries: what differs between models of transformers and of diffusers, and which of the two a model is of.
+
+The import of diffusers takes seconds, so that it waits until there is a denoiser.
+"""
 
 import contextlib
+import copy
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any, cast
 
+import transformers
+from accelerate import init_empty_weights
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
 from torch import nn
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PreTrainedModel
+from transformers.utils import GENERATION_CONFIG_NAME
+from typing_extensions import override
 
-from tombola.checkpoints.diffusers_library import DiffusersLibrary
-from tombola.checkpoints.folder_marks import CONFIG, PIPELINE
-from tombola.checkpoints.loading import MODELS, locate
-from tombola.checkpoints.model_library import Library
-from tombola.checkpoints.transformers_library import TransformersLibrary
+from tombola.architectures.denoisers import class_of_denoiser
+from tombola.architectures.parameters import dtype_of
+from tombola.checkpoints.loading import CONFIG, MODELS, PIPELINE, class_named, load_model, loading, locate, quiet
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError
+
+
+class Library(ABC):
+    """Library that models come from.
+
+    Attributes:
+        name: of the package.
+        iterative: whether an example takes many passes of its models, as an image does of a denoiser.
+    """
+
+    name: str
+    iterative: bool = False
+
+    @property
+    def version(self) -> str:
+        """Version of the library that is installed."""
+        return version(self.name)
+
+    @abstractmethod
+    def owns(self, model: nn.Module) -> bool:
+        """True if a model is of this library."""
+
+    @abstractmethod
+    def class_of(self, folder: Path) -> type[nn.Module]:
+        """The class that the configuration in a folder names, imported.
+
+        Raises:
+            TombolaError: it cannot be read.
+        """
+
+    @abstractmethod
+    def load(self, source: str, *, check: bool = True) -> nn.Module:
+        """A model as it was saved, in its own dtype, on the CPU.
+
+        Args:
+            source: an asset, a local folder or a hub id.
+            check: of a type that the table of families lacks, see
+                [`recognise`][tombola.subnetworks.recognition.recognise].
+
+        Raises:
+            TombolaError: it cannot be found, or is not known.
+        """
+
+    @abstractmethod
+    def write_config(self, model: nn.Module, folder: Path) -> None:
+        """Write all but the weights into an existing folder."""
+
+    @abstractmethod
+    def blank(self, kind: str, folder: Path) -> nn.Module | None:
+        """A model of the original size without memory for its parameters, from what `write_config` wrote.
+
+        Buffers are computed, as rotary frequencies and position ids stand in no file. No code of the folder runs.
+
+        Args:
+            kind: name of one of the library's own classes.
+            folder: where its configuration is.
+
+        Returns:
+            None if the library has no such model.
+        """
+
+    def finish(self, model: nn.Module, folder: Path) -> None:  # noqa: B027 - most have nothing left to do
+        """Do what `blank` could not before there were weights."""
+
+    @abstractmethod
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write a whole model, for the library's `from_pretrained`."""
+
+    @abstractmethod
+    def read(self, like: nn.Module, folder: Path) -> nn.Module:
+        """Read what `save` wrote of a model like this one, in its dtype."""
+
+    @abstractmethod
+    def save_companions(self, source: str, folder: Path) -> None:
+        """Write what stands beside the model of a source into a folder, where there is any: tokenizer or schedule."""
+
+    @abstractmethod
+    def origin(self, model: nn.Module) -> str:
+        """The folder or hub id that a model was loaded from; empty where it was not."""
+
+    def usage(self, model: nn.Module, original: str) -> str:
+        """Further lines of Python for a model card, after those that load `model`.
+
+        Args:
+            model: one of this library.
+            original: hub id, or description, of what it was pruned from.
+        """
+        return ""
+
+    @abstractmethod
+    def batch_sizes(self, multiply_adds: int) -> tuple[int, ...]:
+        """Batch sizes at which a model's cost is measured by default; one example takes so many multiply-adds."""
+
+
+class TransformersLibrary(Library):
+    """Models of transformers."""
+
+    name = "transformers"
+
+    @override
+    def owns(self, model: nn.Module) -> bool:
+        return isinstance(model, PreTrainedModel)
+
+    @override
+    def class_of(self, folder: Path) -> type[nn.Module]:
+        with quiet(), loading(str(folder)):
+            kind: type[nn.Module] = class_named(
+                AutoConfig.from_pretrained(folder, trust_remote_code=False), str(folder)
+            )
+        return kind
+
+    @override
+    def load(self, source: str, *, check: bool = True) -> nn.Module:
+        return load_model(source, check=check)
+
+    @override
+    def write_config(self, model: nn.Module, folder: Path) -> None:
+        assert isinstance(model, PreTrainedModel)
+        config = copy.deepcopy(model.config)
+        config.architectures = [type(model).__name__]
+        config.save_pretrained(folder)
+        if model.can_generate() and model.generation_config is not None:
+            model.generation_config.save_pretrained(folder)
+
+    @override
+    def blank(self, kind: str, folder: Path) -> nn.Module | None:
+        found = getattr(transformers, kind, None)
+        if not (isinstance(found, type) and issubclass(found, PreTrainedModel)):
+            return None
+        with init_empty_weights(include_buffers=False):
+            return found(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+
+    @override
+    def finish(self, model: nn.Module, folder: Path) -> None:
+        assert isinstance(model, PreTrainedModel)
+        model.tie_weights()
+        if (folder / GENERATION_CONFIG_NAME).is_file():
+            model.generation_config = GenerationConfig.from_pretrained(folder)
+
+    @override
+    def save(self, model: nn.Module, folder: Path) -> None:
+        assert isinstance(model, PreTrainedModel)
+        model.save_pretrained(folder)
+
+    @override
+    def read(self, like: nn.Module, folder: Path) -> nn.Module:
+        assert isinstance(like, PreTrainedModel)
+        found = type(like).from_pretrained(folder, dtype=like.dtype)
+        assert isinstance(found, PreTrainedModel)
+        return found
+
+    @override
+    def save_companions(self, source: str, folder: Path) -> None:
+        with contextlib.suppress(OSError, ValueError), quiet():
+            AutoTokenizer.from_pretrained(locate(source), trust_remote_code=False).save_pretrained(folder)
+
+    @override
+    def origin(self, model: nn.Module) -> str:
+        assert isinstance(model, PreTrainedModel)
+        return model.name_or_path or ""
+
+    @override
+    def batch_sizes(self, multiply_adds: int) -> tuple[int, ...]:
+        return 1, 32
+
+
+_BATCHES = (1, 4, 16)
+_MOST = 2e11
+"""Multiply-adds of a batch of images, at most, unless the user says which batches: seconds on a CPU."""
+
+
+class DiffusersLibrary(Library):
+    """Models of diffusers."""
+
+    name = "diffusers"
+    iterative = True
+
+    @override
+    def owns(self, model: nn.Module) -> bool:
+        return any(
+            kind.__name__ == "ModelMixin" and kind.__module__.partition(".")[0] == "diffusers"
+            for kind in type(model).__mro__
+        )
+
+    @override
+    def class_of(self, folder: Path) -> type[nn.Module]:
+        from tombola.checkpoints import denoisers
+
+        return denoisers.class_of(str(folder))
+
+    @override
+    def load(self, source: str, *, check: bool = True) -> nn.Module:
+        from tombola.checkpoints import denoisers
+
+        with quiet():
+            return denoisers.load(source, dtype=None)
+
+    @override
+    def write_config(self, model: nn.Module, folder: Path) -> None:
+        cast(Any, model).save_config(folder)
+
+    @override
+    def blank(self, kind: str, folder: Path) -> nn.Module | None:
+        import diffusers
+
+        found: Any = getattr(diffusers, kind, None)
+        if not (isinstance(found, type) and issubclass(found, diffusers.ModelMixin)):
+            return None
+        config = cast(Any, found).load_config(folder)
+        with init_empty_weights(include_buffers=False):
+            return cast(nn.Module, cast(Any, found).from_config(config))
+
+    @override
+    def save(self, model: nn.Module, folder: Path) -> None:
+        cast(Any, model).save_pretrained(folder)
+
+    @override
+    def read(self, like: nn.Module, folder: Path) -> nn.Module:
+        kind: Any = type(like)
+        return cast(nn.Module, kind.from_pretrained(folder, torch_dtype=dtype_of(like), use_safetensors=True))
+
+    @override
+    def save_companions(self, source: str, folder: Path) -> None:
+        from tombola.checkpoints.denoisers import SCHEDULE, schedule_of
+
+        schedule = schedule_of(source)
+        if schedule is not None:
+            schedule.save_pretrained(folder / SCHEDULE)
+
+    @override
+    def origin(self, model: nn.Module) -> str:
+        return str(getattr(model.config, "_name_or_path", ""))
+
+    @override
+    def usage(self, model: nn.Module, original: str) -> str:
+        # The pipeline takes a part that it is given as it is, whatever its shapes.
+        return (
+            "\n\nfrom diffusers import DiffusionPipeline\n"
+            f'pipeline = DiffusionPipeline.from_pretrained("{original}", {class_of_denoiser(model).part}=model)'
+        )
+
+    @override
+    def batch_sizes(self, multiply_adds: int) -> tuple[int, ...]:
+        return tuple(batch for batch in _BATCHES if batch == 1 or batch * multiply_adds < _MOST)
+
 
 TRANSFORMERS: Library = TransformersLibrary()
 DIFFUSERS: Library = DiffusersLibrary()
@@ -61,7 +316,7 @@ def load_any(source: str, *, check: bool = True) -> nn.Module:
 
     Args:
         source: an asset, a local folder or a hub id.
-        check: see [`Library.load`][tombola.checkpoints.model_library.Library.load].
+        check: see [`Library.load`][tombola.checkpoints.model_libraries.Library.load].
 
     Raises:
         TombolaError: it cannot be found, or its class cannot be pruned.

@@ -12,8 +12,7 @@ from torch.sparse import to_sparse_semi_structured
 from transformers.pytorch_utils import Conv1D
 
 from tombola.architectures.dissect import dissect
-from tombola.architectures.matrix_layout import outputs_first
-from tombola.architectures.sites import Matrix
+from tombola.architectures.sites import Matrix, outputs_first
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import Subnetwork, masked
 from tombola.tickets.nm_sparsity import WeightPattern

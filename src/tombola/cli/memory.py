@@ -14,14 +14,13 @@ from tombola.foundations.plain_table import PlainTable
 if TYPE_CHECKING:
     from torch import nn
 
-    from tombola.profiling.memory_plan import Need
-    from tombola.profiling.pipeline_components import Parts
-    from tombola.profiling.pipeline_memory import PartNeed, Runs
+    from tombola.profiling.denoiser_memory import Need
+    from tombola.profiling.pipeline_memory import PartNeed, Parts, Runs
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    from tombola.profiling.denoiser_memory import DTYPES
     from tombola.profiling.known_pipelines import KNOWN_PIPELINES
-    from tombola.profiling.memory_plan import DTYPES
 
     parser.add_argument(
         "model",
@@ -62,7 +61,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola.profiling.memory_plan import DTYPES, needs
+    from tombola.profiling.denoiser_memory import DTYPES, needs
     from tombola.profiling.pipeline_memory import need_of
 
     dtype = DTYPES[options.dtype]
@@ -104,14 +103,14 @@ def _builder(model: str) -> "Callable[[], nn.Module]":
 
 def _parts(options: argparse.Namespace) -> "Parts | None":
     """Parts around the denoiser; None for a denoiser by itself."""
-    from tombola.profiling import pipeline_components
     from tombola.profiling.known_pipelines import KNOWN_PIPELINES
+    from tombola.profiling.pipeline_memory import Parts, known_parts, parts_of
 
     model = options.model
     pipeline = KNOWN_PIPELINES.get(model)
-    found = pipeline_components.of(model) if pipeline is None else pipeline_components.known(pipeline)
+    found = parts_of(model) if pipeline is None else known_parts(pipeline)
     if options.exclude:
-        found = (found or pipeline_components.Parts()).excluding(options.exclude)
+        found = (found or Parts()).excluding(options.exclude)
     return found
 
 

@@ -18,8 +18,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.architectures.dissect import dissect
-    from tombola.foundations.allocator import keep_freed_memory
     from tombola.foundations.atomic_files import publish
+    from tombola.foundations.resources import keep_freed_memory
     from tombola.pruning.evaluation import evaluate
     from tombola.study.session import Session
     from tombola.study.step import TRAINING_COST

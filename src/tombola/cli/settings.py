@@ -42,7 +42,12 @@ def _options(one: SettingField, default: Any) -> dict[str, Any]:
     options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": text.replace("%", "%%")}
     if one.kind is bool:
         return options | {"action": argparse.BooleanOptionalAction}
-    metavar = one.example or one.name.rsplit("_", maxsplit=1)[-1].upper()
+    # The configuration refuses what is no choice, in one line instead of argparse's usage.
+    metavar = (
+        "{" + ",".join(one.choices) + "}"
+        if one.choices
+        else one.example or one.name.rsplit("_", maxsplit=1)[-1].upper()
+    )
     return options | {"type": listed(one.kind) if one.listed else one.kind, "metavar": metavar}
 
 

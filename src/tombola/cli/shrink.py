@@ -46,8 +46,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 def _measured(options: argparse.Namespace) -> dict[str, object] | None:
     """Cost of the model dense, masked and shrunk, printed; None where it could not be measured."""
     from tombola.checkpoints.model_libraries import load_any
-    from tombola.profiling.cost_table import sentence, table
-    from tombola.profiling.model_cost import compare
+    from tombola.profiling.model_cost import compare, sentence, table
     from tombola.tickets.ticket import Ticket
 
     try:

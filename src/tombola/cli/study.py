@@ -41,8 +41,8 @@ def _workers(text: str) -> int | Literal["auto"]:
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola import report
-    from tombola.foundations.allocator import keep_freed_memory
     from tombola.foundations.atomic_files import read_json
+    from tombola.foundations.resources import keep_freed_memory
     from tombola.report.study_data import read_study
     from tombola.report.terminal.abilities import abilities_table, recovery_table
     from tombola.report.terminal.results import table

@@ -22,8 +22,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola import report
     from tombola.analysis.transfer import Transfer
-    from tombola.foundations.allocator import keep_freed_memory
-    from tombola.study.time_estimate import in_words
+    from tombola.foundations.resources import keep_freed_memory
+    from tombola.study.estimates import in_words
     from tombola.study.transfer_study import TransferStudy
 
     keep_freed_memory()

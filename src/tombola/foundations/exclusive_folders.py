@@ -24,17 +24,21 @@ def write_once(folder: Path, write: Callable[[Path], None]) -> Path:
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the final folder, so that publishing is a rename within one file system.
-    with _lock(folder), tempfile.TemporaryDirectory(dir=folder.parent, prefix=".draft-") as temporary:
-        if not folder.is_dir():
-            draft = Path(temporary) / "folder"
-            write(draft)
-            try:
-                draft.rename(folder)
-            except OSError:
-                # Another process was first, on a file system without locks.
-                if not folder.is_dir():
-                    raise
+    lock = _lock(folder)
+    try:
+        # Beside the final folder, so that publishing is a rename within one file system.
+        with lock, tempfile.TemporaryDirectory(dir=folder.parent, prefix=".draft-") as temporary:
+            if not folder.is_dir():
+                draft = Path(temporary) / "folder"
+                write(draft)
+                try:
+                    draft.rename(folder)
+                except OSError:
+                    # Another process was first, on a file system without locks.
+                    if not folder.is_dir():
+                        raise
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
     return folder
 
 
@@ -64,6 +68,26 @@ def publish_alone(folder: Path) -> Iterator[Path]:
             # Those that were made for a folder that failed are empty; others refuse to go.
             with contextlib.suppress(OSError):
                 parent.rmdir()
+
+
+@contextlib.contextmanager
+def work_alone(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder, made where it is missing, that fills up step by step.
+
+    Raises:
+        TombolaError: another process is at work on it, or the disk is full.
+    """
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise TombolaError(f"another process is at work on {folder}; wait for it, or stop it") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _lock(folder: Path) -> FileLock:

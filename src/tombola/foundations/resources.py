@@ -1,7 +1,9 @@
-"""Cores and memory that this process may use, as containers limit them too."""
+"""Cores and memory that this process may use, as containers limit them too, and what its allocator keeps."""
 
+import ctypes
 import math
 import os
+import sys
 from pathlib import Path
 
 import psutil
@@ -38,3 +40,44 @@ def _limit(name: str) -> list[str]:
         return (CGROUP / name).read_text(encoding="ascii").split()
     except OSError:
         return []
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT = 1 << 30
+"""Bytes of the largest tensor that is kept; larger ones go back to the system at once, as they always did."""
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep the memory that it frees, for its own next use; only glibc knows how.
+
+    By default it returns every large tensor to the system, and the gradient of an embedding is then paged in and zeroed
+    anew by each step: 7 % of the time of a training step of MiniLM. It is for the whole process, so that only
+    the command line and its workers ask for it.
+
+    Returns:
+        Whether the C library took it.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return False
+    return bool(mallopt(_M_MMAP_THRESHOLD, _KEPT)) and bool(mallopt(_M_TRIM_THRESHOLD, 2 * _KEPT - 1))
+
+
+def return_freed_memory() -> bool:
+    """Give the memory that this process has freed back to the system, from between what is still used too.
+
+    Blocks of a model that come and go leave holes which the next ones do not fit into: pruning 26 blocks of 248 MB one
+    after the other grew by 60 MB a block. It takes milliseconds; only glibc does it.
+
+    Returns:
+        Whether there was any to give back.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (AttributeError, OSError):
+        return False

@@ -7,7 +7,7 @@ when the value is made, and both stand in the JSON schema for editors.
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar, cast, dataclass_transform, get_args
+from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform, get_args, get_origin
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
@@ -98,6 +98,7 @@ class SettingField:
         kind: int, float, str or bool; of a list, that of its items.
         listed: whether it is a list.
         default: its default.
+        choices: values that there are; none where any of its kind will do.
         example: a value, for help texts; empty for most.
     """
 
@@ -107,6 +108,7 @@ class SettingField:
     kind: type
     listed: bool
     default: Any
+    choices: tuple[str, ...]
     example: str
 
 
@@ -126,6 +128,7 @@ def setting_fields(cls: type) -> list[SettingField]:
                 kind=next(kind for kind in (bool, float, int, str) if kind in kinds),
                 listed=tuple in kinds,
                 default=field.get_default(call_default_factory=True),
+                choices=get_args(field.annotation) if get_origin(field.annotation) is Literal else (),
                 example=str(field.examples[0]) if field.examples else "",
             )
         )
@@ -148,7 +151,7 @@ def _kinds(hint: Any) -> Iterable[Any]:
     if not inner:
         yield hint
         return
-    origin = getattr(hint, "__origin__", None)
+    origin = get_origin(hint)
     if origin is tuple:
         yield tuple
     if origin is not None and all(isinstance(one, str) for one in inner):

@@ -106,14 +106,7 @@ def _mean_score(metric: Metric, predictions: Array, references: Array, drawn: Ar
 
 
 def _percentiles(
-    statistic: Callable[[Array], Array],
-    n: int,
-    cells: int,
-    seed: int,
-    resamples: int,
-    level: float,
-    *,
-    centred: bool,
+    statistic: Callable[[Array], Array], n: int, cells: int, seed: int, resamples: int, level: float, *, centred: bool
 ) -> tuple[float, float]:
     """The interval of a statistic of drawn example numbers [..., n] -> [...]; numbers pair everything.
 

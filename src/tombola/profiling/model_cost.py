@@ -1,7 +1,8 @@
 """Cost of running a model: dense, masked and shrunk, measured side by side in one run."""
 
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,62 @@ from tombola.checkpoints.loading import quiet
 from tombola.checkpoints.model_card import bytes_on_disk
 from tombola.checkpoints.model_libraries import library_of
 from tombola.foundations.json_dataclasses import JsonRecord
+from tombola.foundations.plain_table import PlainTable
 from tombola.profiling import peak_memory, tensor_memory
-from tombola.profiling.latency import latencies
-from tombola.profiling.multiply_adds import multiply_adds
-from tombola.subnetworks.forward import Variant, forward, module_of
+from tombola.profiling.tensor_memory import multiply_adds
+from tombola.subnetworks.gates import Variant, forward, module_of
 from tombola.subnetworks.subnetwork import masked, shrunk
 from tombola.tickets.ticket import Ticket
+
+_ROUNDS = 50
+"""Most repeats of a pass that takes hardly any time; as many as fit into half a second."""
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Seconds of one pass, by the clock and of all processors, or the least of several."""
+
+    wall: float
+    processor: float
+
+
+def latencies(
+    variants: Mapping[str, Variant], given: Mapping[int, Mapping[str, Any]], repeats: int
+) -> dict[str, dict[int, Seconds]]:
+    """The fastest pass of each variant, for each batch size."""
+    found: dict[str, dict[int, Seconds]] = {name: {} for name in variants}
+    for batch, inputs in given.items():
+        # The first round warms up, and says how many there is time for.
+        first = sum(_time(variant, inputs).wall for variant in variants.values())
+        passes: dict[str, list[Seconds]] = {name: [] for name in variants}
+        for _ in range(max(repeats, min(_ROUNDS, int(0.5 / first)))):
+            for name, variant in variants.items():
+                passes[name].append(_time(variant, inputs))
+        for name, all_passes in passes.items():
+            found[name][batch] = Seconds(min(one.wall for one in all_passes), min(one.processor for one in all_passes))
+    return found
+
+
+def _time(variant: Variant, given: Mapping[str, Any]) -> Seconds:
+    device = device_of(module_of(variant))
+    with forward(variant, given) as run:
+        _wait(device)
+        started, worked = time.perf_counter(), time.process_time()
+        output = run()
+        _wait(device)
+        # Freed outside of the time.
+        seconds = Seconds(time.perf_counter() - started, time.process_time() - worked)
+        del output
+    return seconds
+
+
+def _wait(device: torch.device) -> None:
+    """Wait until the device has done what it was asked: a GPU's work goes on after the call."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
 
 STEPS = 25
 """Passes of a denoiser that an image takes, unless the user says otherwise: those of the samples of a search."""
@@ -222,3 +273,66 @@ def _activations(variant: Variant, given: Mapping[str, Any]) -> int:
     """The most bytes that one pass allocates beyond the weights."""
     with forward(variant, given) as run:
         return tensor_memory.measure(run, device_of(module_of(variant)))
+
+
+def table(costs: Costs) -> PlainTable:
+    """The variants side by side with their ratios to the dense model, for `rich.console.Console.print`."""
+    size = "images" if costs.length is None else f"{costs.length} tokens"
+    if costs.steps is not None:
+        size = f"images of {costs.steps} steps"
+    found = PlainTable(f"{size}, {costs.dtype}, {costs.device}, {costs.threads} threads")
+    found.add_column("", no_wrap=True)
+    for name in costs.variants:
+        found.add_column(name, justify="right", no_wrap=True)
+        if name != "dense":
+            found.add_column("ratio", justify="right", no_wrap=True)
+    for title, shown, values in _rows(costs):
+        cells = [title]
+        for name, value in values.items():
+            whole = values["dense"]
+            cells.append("" if value is None else format(value, shown))
+            if name != "dense":
+                cells.append(f"{value / whole:.2f}" if value is not None and whole else "")
+        found.add_row(*cells)
+    return found
+
+
+def _rows(costs: Costs) -> Iterator[tuple[str, str, Mapping[str, float | None]]]:
+    """Title, format and values of each row of the table."""
+    variants = costs.variants
+    batches = variants["dense"].seconds
+    yield "parameters, M", ".2f", {name: cost.parameters / 1e6 for name, cost in variants.items()}
+    yield "weights on disk, MB", ".1f", {name: cost.disk / 1e6 for name, cost in variants.items()}
+    yield "multiply-adds, M", ",.0f", {name: cost.multiply_adds / 1e6 for name, cost in variants.items()}
+    for batch in batches:
+        yield (
+            f"{'latency' if costs.steps is None else 'step'}, batch {batch}, ms",
+            ",.1f",
+            {name: cost.seconds[batch] * 1e3 for name, cost in variants.items()},
+        )
+    largest = {name: cost.processor_seconds[max(batches)] * 1e3 for name, cost in variants.items()}
+    yield f"processor time, batch {max(batches)}, ms", ",.1f", largest
+    if costs.steps is None:
+        yield f"examples/s, batch {max(batches)}", ",.1f", {name: cost.throughput for name, cost in variants.items()}
+    else:
+        a_second = {name: cost.throughput / costs.steps for name, cost in variants.items()}
+        yield f"images/s, batch {max(batches)}", ",.2f", a_second
+    yield "weights in memory, MB", ",.1f", {name: cost.weights / 1e6 for name, cost in variants.items()}
+    for batch in batches:
+        sizes = {name: cost.activations.get(batch) for name, cost in variants.items()}
+        if any(size is not None for size in sizes.values()):
+            peaks = {name: None if size is None else size / 1e6 for name, size in sizes.items()}
+            yield f"activations, batch {batch}, MB", ",.1f", peaks
+    memory = {name: None if cost.memory is None else cost.memory / 1e6 for name, cost in variants.items()}
+    if any(value is not None for value in memory.values()):
+        yield f"peak of the process, batch {max(batches)}, MB", ",.0f", memory
+
+
+def sentence(costs: Costs) -> str:
+    """Theoretical and measured speed-up of the shrunk model, in words."""
+    batch = max(costs.variants["dense"].seconds)
+    return (
+        f"The shrunk model's multiply-adds promise {costs.theoretical_speedup():.2f} times the speed of the dense one; "
+        f"at batch {batch} it reaches {costs.measured_speedup():.2f}: {costs.share():.0%} of the promise "
+        f"({costs.share(processor=True):.0%} in processor time)."
+    )

@@ -1,4 +1,4 @@
-"""Memory that a network takes: estimated without weights or a GPU, or measured while it runs.
+"""Memory and multiply-adds that a network takes: estimated without weights or a GPU, or measured while it runs.
 
 What counts is live bytes: of every tensor that exists at one time, each storage once. It is what an allocator is asked
 for at least. The process's own size says something else: libraries, caches and freed memory are in it.
@@ -8,7 +8,7 @@ import itertools
 import os
 import weakref
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,11 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+from transformers import PreTrainedModel
 from typing_extensions import override
+
+from tombola.subnetworks.gates import Variant, forward, module_of
+from tombola.subnetworks.subnetwork import Subnetwork, structural_copy
 
 MIB = 2**20
 
@@ -167,3 +171,27 @@ def _attention(query: Any, key: Any, value: Any, *_: Any, out_shape: Any = None,
 
 _ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}
 """Fused attention of the CPU, which the counter of operations does not know."""
+
+
+def multiply_adds(variant: Variant, given: Mapping[str, Any]) -> int:
+    """Multiply-adds of the matrix products and convolutions of one forward pass on `given`.
+
+    Where it can be, attention is computed step by step for it, as fused kernels hide their products; else their inputs
+    say how many there are.
+    """
+    copied = structural_copy(module_of(variant))
+    if isinstance(copied, PreTrainedModel):
+        copied.set_attn_implementation("eager")
+    stepwise = replace(variant, model=copied) if isinstance(variant, Subnetwork) else copied
+    trainable = [parameter for parameter in copied.parameters() if parameter.requires_grad]
+    try:
+        # The counter follows the gradients of whatever has some, even where none are computed.
+        for parameter in trainable:
+            parameter.requires_grad_(False)
+        with forward(stepwise, given) as run, counter() as operations:
+            run()
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+    total: int = operations.get_total_flops()
+    return total // 2

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
-from tombola.architectures.matrix_layout import fan_in
+from tombola.architectures.sites import fan_in
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.weight_criteria import WeightCut
 

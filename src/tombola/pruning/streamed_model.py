@@ -12,10 +12,9 @@ from transformers import AutoConfig, PreTrainedModel
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.sites import Matrix
 from tombola.checkpoints.loading import loading, quiet
-from tombola.checkpoints.safetensors_file import TensorFile
-from tombola.checkpoints.sharded_checkpoint import Shards
-from tombola.foundations.allocator import return_freed_memory
+from tombola.checkpoints.sharded_checkpoint import Shards, TensorFile
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.resources import return_freed_memory
 from tombola.pruning.prunable_weights import check_finite, check_stored
 from tombola.pruning.weight_criteria import WeightCut
 from tombola.subnetworks.recognition import recognise

@@ -16,8 +16,7 @@ from huggingface_hub import ModelCardData
 
 from tombola.checkpoints.loading import locate
 from tombola.checkpoints.model_card import plain
-from tombola.checkpoints.safetensors_file import TensorFile
-from tombola.checkpoints.sharded_checkpoint import Shards, companions
+from tombola.checkpoints.sharded_checkpoint import Shards, TensorFile, companions
 from tombola.foundations.atomic_files import write_text
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.exclusive_folders import publish_alone

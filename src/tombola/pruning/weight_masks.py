@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from tombola.architectures.matrix_layout import outputs_first
-from tombola.architectures.sites import Matrix
+from tombola.architectures.sites import Matrix, outputs_first
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.magnitude import Threshold, keep_largest
 from tombola.pruning.sparsegpt import InverseHessian, sparsegpt

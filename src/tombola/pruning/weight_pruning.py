@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from tombola.architectures.anatomy import Anatomy
-from tombola.architectures.matrix_layout import outputs_first
-from tombola.architectures.sites import Matrix
+from tombola.architectures.sites import Matrix, outputs_first
 from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.activation_statistics import ActivationObserver
 from tombola.pruning.blockwise import always_there, blockwise

@@ -6,7 +6,7 @@ from tombola.analysis.agreement.comparison import Comparison, TicketKindComparis
 from tombola.analysis.agreement.null_distribution import NullDistribution
 from tombola.analysis.agreement.overlap import Overlap
 from tombola.analysis.agreement.survival import KindSurvival, SiteSurvival
-from tombola.architectures.layer_names import Places
+from tombola.architectures.anatomy import Places
 from tombola.report import charts, number_format
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import beside, figure, section
@@ -39,7 +39,7 @@ def comparison_page(comparison: Comparison, registry: FigureRegistry) -> str:
 
 
 def _survival(kind: TicketKind, comparison: TicketKindComparison, registry: FigureRegistry) -> Html | None:
-    """For each task a map of its heads with their layers' MLPs."""
+    """Survival map of each task: its heads with their layers' MLPs."""
     if "heads" not in kind:
         return None
     found: list[Html] = []

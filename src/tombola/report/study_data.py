@@ -10,7 +10,7 @@ from typing import Protocol, Self, TypeVar
 from tombola.analysis.agreement.comparison import Comparison
 from tombola.analysis.agreement.survival import Density, SiteSurvival, densities, mean_densities, site_survival
 from tombola.analysis.locality.random_curve import NAME, RandomPoint, read_points
-from tombola.architectures.layer_names import Places
+from tombola.architectures.anatomy import Places
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.json_dataclasses import read
 from tombola.metrics.scores import floor, metric_title

@@ -53,9 +53,9 @@ def study_page(study: StudyData, registry: FigureRegistry) -> str:
     sections = [html for section in SECTIONS if (html := section(study, registry)) is not None]
     title = f"{study.model} on {study.task.title}: winning tickets"
     main = join(verdicts(study), *sections, provenance(study))
-    version = study.facts.versions.get("tombola", "")
-    footer = ending(f"Made by Tombola{f' {version}' if version else ''} from study {study.facts.hash}.")
-    return document(title, _header(study), main, footer)
+    version, digest = study.facts.versions.get("tombola", ""), study.facts.hash
+    made = f"Made by Tombola{f' {version}' if version else ''}{f' from study {digest}' if digest else ''}."
+    return document(title, _header(study), main, ending(made))
 
 
 def _header(study: StudyData) -> Html:

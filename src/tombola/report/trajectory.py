@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tombola.architectures.layer_names import Places
+from tombola.architectures.anatomy import Places
 from tombola.pruning.search.records import SearchPass, read_passes
 from tombola.report import number_format
 from tombola.report.labels import SITE_NAMES

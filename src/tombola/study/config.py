@@ -22,8 +22,7 @@ from tombola.tasks.registry import named_tasks, open_task, owners, regime_of, re
 from tombola.tickets.pruning_methods import METHODS, pruning_method
 from tombola.tickets.ticket import TICKETS
 from tombola.training.lora import LowRank
-from tombola.training.recipe import Recipe
-from tombola.training.rewinding import Rewinding
+from tombola.training.recipe import Recipe, Rewinding
 
 ANALYSES = (
     *("survivors", "attention", "random-tickets", "interactions", "representations"),
@@ -154,10 +153,6 @@ class StudyConfig(TaskOptions):
         made = {part: kind(**parts[part]) for part, kind in _parts(cls, regime).items() if part}
         return cls(**parts[""], **made)
 
-    def replaced(self, **flat: Any) -> Self:
-        """Configuration with some settings changed, by their flat names."""
-        return self._assembled(self.regime, {**dict(self._values()), **flat})
-
     @classmethod
     def read(cls, path: Path, preset: str | None = None, **flat: Any) -> tuple[Self, tuple[int, ...] | None]:
         """A configuration from a YAML file of settings, which may also name a `preset` and `seeds`.
@@ -276,15 +271,16 @@ class StudyConfig(TaskOptions):
 
 def setting_groups() -> dict[str, tuple[str, list[SettingField]]]:
     """Heading of each group of settings, those of all regimes too: a text, and the settings under it."""
-    found: dict[str, tuple[str, list[SettingField]]] = {}
-    helps = {regime.group: regime.help for regime in regimes()}
-    seen: set[str] = set()
+    merged: dict[str, SettingField] = {}
     for kind in (StudyConfig, SearchOptions, Recipe, *(regime.settings for regime in regimes())):
         for one in setting_fields(kind):
-            # `data` is a setting of two regimes, and one flag.
-            if one.name not in seen:
-                seen.add(one.name)
-                found.setdefault(one.group, (helps.get(one.group, ""), []))[1].append(one)
+            if (first := merged.get(one.name)) is not None:
+                # `data` is a setting of two regimes, and one flag.
+                one = dataclasses.replace(first, description=f"{first.description}; or {one.description}")
+            merged[one.name] = one
+    helps, found = {regime.group: regime.help for regime in regimes()}, dict[str, tuple[str, list[SettingField]]]()
+    for one in merged.values():
+        found.setdefault(one.group, (helps.get(one.group, ""), []))[1].append(one)
     return found
 
 

@@ -1,26 +1,20 @@
-"""Steps of one seed of a study: each is found done, or computes its result and publishes it whole."""
+"""Steps of one seed of a study, and across seeds, with what they cost and what they need."""
 
-import dataclasses
 import functools
-import shutil
+import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from torch import nn
-
-from tombola.checkpoints.checkpoint import save_shrunk
+from tombola.analysis.agreement.comparison import compare
+from tombola.analysis.agreement.survival import super_survivor_controls, super_survivors
 from tombola.foundations.atomic_files import publish
 from tombola.foundations.progress import Progress
-from tombola.profiling.model_cost import compare
-from tombola.pruning import controls
-from tombola.pruning.evaluation import Evaluation
-from tombola.pruning.search.loop import search_ticket
-from tombola.pruning.search.records import GOOD, Search
-from tombola.study.folder_layout import COST, EVALUATION, SAVED, SEARCH_EVALUATION, TEXT_GENERATION
-from tombola.study.results import NOTHING
+from tombola.study.folder_layout import COST, SAVED, CrossSeedFolder
 from tombola.study.seed_context import SeedContext
+from tombola.study.seed_run import SeedRun
 from tombola.study.step import (
+    COMPARING_COST,
     IMPORTANCE_COST,
     SHRINKING_COST,
     TIMING_COST,
@@ -28,20 +22,14 @@ from tombola.study.step import (
     StudyStep,
     search_cost,
     search_weight,
-    warn_on_failure,
 )
-from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk, whole
-from tombola.tickets.pruning_methods import in_words, pruning_method
-from tombola.tickets.site_groups import site_groups_of
-from tombola.tickets.ticket import Ticket
-from tombola.training.loop import train
-
-_LARGE = 50_000_000
-"""Prunable weights from which a model is timed once only: a pass takes seconds then, which a disturbance does not."""
+from tombola.subnetworks.subnetwork import shrunk
+from tombola.tickets.pruning_methods import METHODS, in_words, pruning_method
+from tombola.tickets.ticket import SUPER_TICKETS, Ticket
 
 
 class SeedSteps:
-    """Fine-tune, search, draw controls, score, retrain and shrink for one seed.
+    """Steps of one seed: fine-tune, search, draw controls, score, retrain and shrink.
 
     Args:
         context: of that seed.
@@ -49,219 +37,158 @@ class SeedSteps:
 
     def __init__(self, context: SeedContext) -> None:
         self._context = context
-        self._setting = context.setting
         self._config = context.config
         self._seed_folder = context.seed_folder
+        self._run = SeedRun(context)
+        self._step = functools.partial(StudyStep.of, context)
 
     def steps(self) -> Iterator[StudyStep]:
         """Steps in order; later ones read what earlier ones published."""
-        task, seed_folder = self._setting.task, self._seed_folder
-        train_cost = TRAINING_COST * self._config.recipe.epochs * task.size("train") if self._config.retrains else 0.0
-        dev, searched = task.size("dev") * task.passes, task.size(self._config.searched) * task.passes
-        step = functools.partial(StudyStep.of, self._context)
-        yield step("majority baseline", seed_folder.folder / "majority", (), 1, self._majority)
+        task, seed_folder, run = self._context.setting.task, self._seed_folder, self._run
+        yield self._step("majority baseline", seed_folder.folder / "majority", (), 1, run.majority)
+        cost = self._dev * IMPORTANCE_COST
         if task.trained:
-            cost = train_cost + dev * IMPORTANCE_COST
-            yield step("fine-tune the full model", seed_folder.full, (), cost, self._full, TRAINING_COST)
+            what = "fine-tune the full model"
+            yield self._step(what, seed_folder.full, (), self._training + cost, run.full, TRAINING_COST)
         else:
-            yield step("score the full model", seed_folder.full, (), dev * IMPORTANCE_COST, self._full)
+            yield self._step("score the full model", seed_folder.full, (), cost, run.full)
         for method in self._config.methods:
-            name = in_words(method)
-            cost = search_cost(method, searched)
-            weights = pruning_method(method).kind == "weights"
-            trains = self._config.iterative and (not weights or pruning_method(method).iterative)
-            if trains:
-                cuts = len(self._config.search.sparsities) if weights else 0
-                cost += (cuts or search_cost(method, 1)) * train_cost
-            yield step(
-                f"search {name}",
-                seed_folder.ticket(method, "good"),
-                (seed_folder.full,),
-                cost,
-                functools.partial(self._search, method),
-                TRAINING_COST if trains else search_weight(method) * task.passes,
-            )
+            yield self._search(method)
             tickets = ("good", *self._config.controls_of(method))
             for control in tickets[1:]:
-                draw = functools.partial(self._control, method, control)
-                found = (seed_folder.ticket(method, "good"),)
-                yield step(f"draw {control} {name}", seed_folder.ticket(method, control), found, 1, draw)
+                draw = functools.partial(run.control, method, control)
+                good, drawn = (seed_folder.ticket(method, name) for name in ("good", control))
+                yield self._step(f"draw {control} {in_words(method)}", drawn, (good,), 1, draw)
             for ticket in tickets:
-                pruned = functools.partial(self._pruned, method, ticket)
-                drawn = seed_folder.ticket(method, ticket)
-                yield step(f"score {ticket} {name}", drawn / "pruned", (drawn,), dev, pruned, task.passes)
+                yield self._score(method, ticket)
             for ticket in tickets if self._config.retrains else ():
-                again = functools.partial(self._retrained, method, ticket)
-                drawn = seed_folder.ticket(method, ticket)
-                # A shrunk network trains in about two thirds of the time.
-                cost = (1.0 if weights else 0.65) * (train_cost + dev)
-                if trains and ticket == "good":
-                    # Its search has trained it.
-                    cost = 1.0
-                yield step(
-                    f"retrain {ticket} {name}",
-                    drawn / "retrained",
-                    (drawn,),
-                    cost,
-                    again,
-                    cost / (self._config.recipe.epochs * task.size("train")),
-                )
-            if "good" in SAVED[self._setting.save]:
-                home = seed_folder.ticket(method, "good")
-                smaller = functools.partial(self._shrunk, method)
-                small = home / "shrunk"
-                model = home / "retrained" if self._config.retrains else home
-                yield step(f"shrink good {name}", small, (model,), SHRINKING_COST, smaller)
-                if not weights:
-                    measure = functools.partial(self._measured, method)
-                    yield step(f"time good {name}", home / COST, (small,), TIMING_COST, measure, alone=True)
+                yield self._retrain(method, ticket)
+            if "good" in SAVED[self._context.setting.save]:
+                yield from self._shrink(method)
 
-    def _majority(self, _: Progress) -> None:
-        task, started = self._setting.task, time.perf_counter()
-        predictions = {split: task.baseline(split) for split in ("dev", *(split for split, _ in task.more.values()))}
-        with publish(self._seed_folder.folder / "majority") as draft:
-            self._context.write_row(draft, predictions, NOTHING, "none", "majority", "none", started)
-            self._context.write_image_grid(draft, None)
+    @property
+    def _training(self) -> float:
+        """Cost of one training."""
+        size = self._context.setting.task.size("train")
+        return TRAINING_COST * self._config.recipe.epochs * size if self._config.retrains else 0.0
 
-    def _full(self, progress: Progress) -> None:
-        setting, config, started = self._setting, self._config, time.perf_counter()
-        if not setting.task.trained:
-            with publish(self._seed_folder.full) as draft:
-                self._score_full(draft, self._context.model(), started, progress)
-            return
-        rewinding = config.rewinding
-        # The classical lottery ticket starts, and its reference trains, from the random initialisation.
-        model = setting.task.load(config.model, seed=self._seed_folder.seed, state=rewinding.initial_state).to(
-            setting.device
-        )
-        with publish(self._seed_folder.full) as draft:
-            at_step = (rewinding.step, lambda m: rewinding.save_step(m, draft)) if rewinding.to == "step" else None
-            train(
-                model,
-                setting.task,
-                config.recipe,
-                seed=self._seed_folder.seed,
-                at_step=at_step,
-                precision=setting.precision,
-                progress=progress,
-            )
-            self._score_full(draft, model, started, progress)
-            setting.task.save(model, draft)
-        self._context.cache(model)
+    @property
+    def _dev(self) -> float:
+        """Cost of one pass over the dev rows."""
+        task = self._context.setting.task
+        return task.size("dev") * task.passes
 
-    def _score_full(self, draft: Path, model: nn.Module, started: float, progress: Progress) -> None:
-        self._context.write_score(draft, whole(model), "full", "none", started, progress)
-        if self._config.search_split == "train":
-            evaluation = self._context.evaluate(whole(model), "search", progress, importance=True)
-            evaluation.write(draft / SEARCH_EVALUATION)
+    def _trains(self, method: str) -> bool:
+        """True if a search trains between its cuts."""
+        chosen = pruning_method(method)
+        return self._config.iterative and (chosen.kind != "weights" or chosen.iterative)
 
-    def _search(self, method: str, progress: Progress) -> None:
-        setting, config = self._setting, self._config
-        # A killed search may have left a model that goes with no ticket.
-        shutil.rmtree(self._seed_folder.updated(method), ignore_errors=True)
-        on_dev = config.search_split == "dev"
-
-        def again(ticket: Ticket) -> Subnetwork:
-            return self._context.trained(ticket, progress)
-
-        found = search_ticket(
-            self._context.model(),
-            self._context.task,
-            method,
-            options=config.search_options,
-            evaluation=self._context.evaluation(config.searched, progress),
-            full=Evaluation.read(self._seed_folder.full / (EVALUATION if on_dev else SEARCH_EVALUATION)),
-            retrain=again if config.iterative else None,
-            seed=self._seed_folder.seed,
-        )
-        found = dataclasses.replace(found, good=self._context.with_provenance(found.good, "good", method))
-        if found.model is not None:
-            with publish(self._seed_folder.updated(method)) as draft:
-                setting.task.save(found.model, draft)
-        found.save(self._seed_folder.folder / method)
-        if found.trained is not None:
-            # The same weights that retraining would come to. A run that is killed just here retrains.
-            started = time.perf_counter() - found.last.seconds
-            known = dataclasses.replace(found.evaluation, importance=None) if found.evaluation and on_dev else None
-            self._publish_retrained(method, "good", found.trained, started, progress, known)
-
-    def _control(self, method: str, name: str, _: Progress) -> None:
-        found = Search.load(self._seed_folder.folder / method)
-        groups = site_groups_of(self._setting.anatomy, method)
-        if name == "bad":
-            ticket = controls.bad(found, self._context.model())
-        elif name == "random":
-            ticket = controls.random(found.good, self._seed_folder.seed, groups, self._setting.anatomy)
+    def _search(self, method: str) -> StudyStep:
+        task, good = self._context.setting.task, self._seed_folder.ticket(method, "good")
+        cost, weight = search_cost(method, task.size(self._config.searched) * task.passes), TRAINING_COST
+        if self._trains(method):
+            cuts = len(self._config.search.sparsities) if pruning_method(method).kind == "weights" else 0
+            cost += (cuts or search_cost(method, 1)) * self._training
         else:
-            ticket = controls.random_layerwise(found.good, self._seed_folder.seed, groups)
-        self._context.with_provenance(ticket, name, method).save(self._seed_folder.ticket(method, name))
+            weight = search_weight(method) * task.passes
+        search = functools.partial(self._run.search, method)
+        return self._step(f"search {in_words(method)}", good, (self._seed_folder.full,), cost, search, weight)
 
-    def _pruned(self, method: str, name: str, progress: Progress) -> None:
-        started = time.perf_counter()
-        folder = self._seed_folder.ticket(method, name)
-        ticket = Ticket.load(folder)
-        with publish(folder / "pruned") as draft:
-            model = (self._context.updated(method) if name == "good" else None) or self._context.model()
-            known = self._seen(method, ticket) if name == "good" else None
-            self._context.write_score(draft, shrunk(model, ticket), name, "pruned", started, progress, known)
+    def _score(self, method: str, ticket: str) -> StudyStep:
+        drawn, passes = self._seed_folder.ticket(method, ticket), self._context.setting.task.passes
+        score = functools.partial(self._run.pruned, method, ticket)
+        return self._step(f"score {ticket} {in_words(method)}", drawn / "pruned", (drawn,), self._dev, score, passes)
 
-    def _seen(self, method: str, good: Ticket) -> Evaluation | None:
-        """The evaluation of the good ticket that its search made already, if that is of the pruned model on dev."""
-        path = self._seed_folder.folder / method / GOOD
-        same = good.provenance.get("split") == "dev" and good.provenance.get("stage") == "pruned"
-        return dataclasses.replace(Evaluation.read(path), importance=None) if same and path.is_file() else None
+    def _retrain(self, method: str, ticket: str) -> StudyStep:
+        drawn, again = self._seed_folder.ticket(method, ticket), functools.partial(self._run.retrained, method, ticket)
+        # A shrunk network trains in about two thirds of the time.
+        cost = (1.0 if pruning_method(method).kind == "weights" else 0.65) * (self._training + self._dev)
+        if ticket == "good" and self._trains(method):
+            # Its search has trained it.
+            cost = 1.0
+        weight = cost / (self._config.recipe.epochs * self._context.setting.task.size("train"))
+        return self._step(f"retrain {ticket} {in_words(method)}", drawn / "retrained", (drawn,), cost, again, weight)
 
-    def _retrained(self, method: str, name: str, progress: Progress) -> None:
-        started = time.perf_counter()
-        folder = self._seed_folder.ticket(method, name)
-        if (folder / "retrained").is_dir():
-            # A search that trains between its cuts leaves it.
-            return
-        ticket = Ticket.load(folder)
-        # Nothing is rewound where nothing was fine-tuned: what pruning made of the weights is what recovers.
-        initial_model = self._context.updated(method) if name == "good" and not self._setting.task.trained else None
-        self._publish_retrained(method, name, self._context.trained(ticket, progress, initial_model), started, progress)
+    def _shrink(self, method: str) -> Iterator[StudyStep]:
+        """Steps that make the good ticket really small, and time it."""
+        good, name = self._seed_folder.ticket(method, "good"), in_words(method)
+        model, small = good / "retrained" if self._config.retrains else good, good / "shrunk"
+        shrink = functools.partial(self._run.shrunk, method)
+        yield self._step(f"shrink good {name}", small, (model,), SHRINKING_COST, shrink)
+        if pruning_method(method).kind != "weights":
+            measure = functools.partial(self._run.measured, method)
+            yield self._step(f"time good {name}", good / COST, (small,), TIMING_COST, measure, alone=True)
 
-    def _publish_retrained(
-        self,
-        method: str,
-        name: str,
-        subnetwork: Subnetwork,
-        started: float,
-        progress: Progress,
-        known: Evaluation | None = None,
+
+class CrossSeedSteps:
+    """Compare the good tickets of all seeds, and score and retrain their super-survivors like any ticket.
+
+    Tickets of weights have no super-survivors of their own: they are compared only.
+
+    Args:
+        contexts: of the seeds, two at least.
+        survivors: where results go.
+    """
+
+    def __init__(self, contexts: Sequence[SeedContext], survivors: CrossSeedFolder) -> None:
+        self._contexts = tuple(contexts)
+        self._survivors = survivors
+
+    def steps(self) -> Iterator[StudyStep]:
+        """Steps in order; they read what the seeds' own steps published."""
+        survivors, first = self._survivors, self._contexts[0]
+        compare_all = "compare the tickets of all seeds"
+        good = self._good(self._methods)
+        yield StudyStep(compare_all, COMPARING_COST, 1.0, survivors.comparison, self._compare, good)
+        methods = [method for method in self._methods if METHODS[method].sites]
+        for method in methods:
+            place, draw = survivors.folder / method, functools.partial(self._tickets, method)
+            what = f"draw super-survivors of {in_words(method)}"
+            yield StudyStep(what, 1.0, 1.0, place, draw, self._good([method]))
+        dev = first.setting.task.size("dev")
+        # They are small, so that training them costs a fraction of what the whole model's does.
+        train = 0.4 * TRAINING_COST * first.config.recipe.epochs * first.setting.task.size("train")
+        for context, method in itertools.product(self._contexts, methods):
+            for name in SUPER_TICKETS:
+                home = survivors.scores(method, name, context.seed_folder.seed)
+                needs = (survivors.folder / method, context.seed_folder.full)
+                label = f"seed {context.seed_folder.seed}: %s {name.replace('-', ' ')} of {in_words(method)}"
+                pruned = functools.partial(self._score, context, method, name)
+                yield StudyStep(label % "score", dev, 1.0, home / "pruned", pruned, needs, context)
+                again = functools.partial(self._score, context, method, name, retrained=True)
+                cost, weight = train + dev, 0.4 * TRAINING_COST
+                if not first.config.retrains:
+                    continue
+                yield StudyStep(label % "retrain", cost, weight, home / "retrained", again, needs, context)
+
+    @property
+    def _methods(self) -> list[str]:
+        """The study's standard methods, one for each kind of ticket: others find the same kind by other means."""
+        return [name for name, one in METHODS.items() if one.standard and name in self._contexts[0].config.methods]
+
+    def _good(self, methods: Sequence[str]) -> tuple[Path, ...]:
+        """The good tickets of all seeds."""
+        return tuple(
+            seed_folder.ticket(method, "good") for seed_folder in self._survivors.seed_folders for method in methods
+        )
+
+    def _compare(self, _: Progress) -> None:
+        compare(self._good(self._methods), relative_to=self._survivors.home).write(self._survivors.comparison)
+
+    def _tickets(self, method: str, _: Progress) -> None:
+        tickets = [Ticket.load(seed_folder.ticket(method, "good")) for seed_folder in self._survivors.seed_folders]
+        made = super_survivor_controls(tickets, 0, self._contexts[0].setting.anatomy)
+        drawn = {"super-survivors": super_survivors(tickets), "super-random": made["random"], "super-bad": made["bad"]}
+        with publish(self._survivors.folder / method) as draft:
+            for name, ticket in drawn.items():
+                ticket.with_provenance(ticket=name).save(draft / name)
+
+    def _score(
+        self, context: SeedContext, method: str, name: str, progress: Progress, *, retrained: bool = False
     ) -> None:
-        with publish(self._seed_folder.ticket(method, name) / "retrained") as draft:
-            self._context.write_score(draft, subnetwork, name, "retrained", started, progress, known)
-            if name in SAVED[self._setting.save]:
-                self._setting.task.save(expanded(subnetwork), draft)
-            if "text-generation" in self._config.analyses:
-                # Now that it is here: of most tickets no model is saved.
-                with warn_on_failure(f"what the retrained {name} ticket writes was left out"):
-                    self._context.generate_texts(subnetwork.model).write(draft / TEXT_GENERATION)
-
-    def _shrunk(self, method: str, _: Progress) -> None:
-        """The good ticket, retrained, as a model that really is smaller."""
-        good = self._seed_folder.ticket(method, "good")
-        with warn_on_failure("the good ticket was not written as a smaller model"):
-            save_shrunk(
-                self._context.good_model(method), Ticket.load(good), good / "shrunk", tokenizer=self._tokenizer(good)
-            )
-
-    def _tokenizer(self, good: Path) -> str:
-        return str(good / "retrained") if self._config.retrains else self._config.model
-
-    def _measured(self, method: str, _: Progress) -> None:
-        good = self._seed_folder.ticket(method, "good")
-        with warn_on_failure("the smaller model was not timed"):
-            model = self._context.good_model(method).to(self._setting.device)
-            small = self._setting.anatomy.weights < _LARGE
-            costs = compare(
-                model,
-                Ticket.load(good),
-                folder=good / "shrunk",
-                length=self._config.max_length,
-                repeats=3 if small else 1,
-                activations=small,
-            )
-            costs.write(good / COST)
+        started = time.perf_counter()
+        ticket = Ticket.load(self._survivors.ticket(method, name))
+        part = context.trained(ticket, progress) if retrained else shrunk(context.model(), ticket)
+        stage = "retrained" if retrained else "pruned"
+        with publish(self._survivors.scores(method, name, context.seed_folder.seed) / stage) as draft:
+            context.write_score(draft, part, name, stage, started, progress)

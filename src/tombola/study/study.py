@@ -7,48 +7,33 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import filelock
-
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
-from tombola.foundations.atomic_files import disk_errors, read_json, sweep_drafts, write_json, write_lines
+from tombola.foundations.atomic_files import read_json, sweep_drafts
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.exclusive_folders import work_alone
 from tombola.foundations.precision import deterministic, resolve_device, resolve_precision
 from tombola.foundations.progress import ProgressBars
-from tombola.metrics import statistics
-from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.prunable_weights import prunable_anatomy
-from tombola.pruning.search.records import read_passes
 from tombola.pruning.weight_criteria import WeightCut
 from tombola.study.analysis_steps import AnalysisSteps
 from tombola.study.config import ANALYSES, StudyConfig
-from tombola.study.cross_seed_steps import CrossSeedSteps
-from tombola.study.folder_layout import EVALUATION, SAVED, CrossSeedFolder, SeedFolder
-from tombola.study.memory_needs import check_memory
-from tombola.study.pool_size import threads, worker_count
-from tombola.study.results import TicketVerdict
+from tombola.study.estimates import announce, announcement, check_memory, pass_seconds, threads, worker_count
+from tombola.study.folder_layout import SAVED, CrossSeedFolder, SeedFolder
 from tombola.study.scheduler import run_here, run_steps
 from tombola.study.seed_context import SeedContext, Setting
-from tombola.study.seed_steps import SeedSteps
+from tombola.study.seed_steps import CrossSeedSteps, SeedSteps
 from tombola.study.step import StudyStep
-from tombola.study.study_facts import ArchitectureFacts, StudyFacts, machine_facts, versions
-from tombola.study.time_estimate import announce, announcement, pass_seconds
+from tombola.study.study_folder import Stage, StudyFolder
 from tombola.study.worker_pool import WorkerPool
 from tombola.tasks.base import Task
 from tombola.tasks.capabilities import GeneratesImages
-from tombola.tickets.pruning_methods import in_words, pruning_method
-from tombola.tickets.site_groups import fitted
-from tombola.tickets.ticket import SUPER_TICKETS, TICKETS, Ticket
+from tombola.tickets.pruning_methods import fitted, pruning_method
+from tombola.tickets.ticket import Ticket
 
 ASKED_FOR = frozenset(ANALYSES) - frozenset(StudyConfig().analyses)
 """Analyses that take so long that they say so first."""
-
-_SUPER = {
-    "super-survivors": "the ticket of the super-survivors",
-    "super-random": "a random ticket of the super-survivors' size",
-    "super-bad": "a bad ticket of the super-survivors' size",
-}
 
 
 class Study:
@@ -95,9 +80,10 @@ class Study:
         self.save = save
         self.workers = workers
         self._opened: Task | None = None
-        self.folder = self._folder(Path(out))
+        self.folder = self._place(Path(out))
+        self.layout = StudyFolder(self.folder, self.config)
 
-    def _folder(self, out: Path) -> Path:
+    def _place(self, out: Path) -> Path:
         folder = out if (out / "study.json").is_file() else out / f"{self.config.name}-{self.hash}"
         if (folder / "study.json").is_file():
             there = read_json(folder / "study.json")
@@ -131,7 +117,7 @@ class Study:
 
     def seed_folder(self, seed: int) -> SeedFolder:
         """The folder of one seed."""
-        return SeedFolder(seed, self.folder / self.config.task_name / f"seed-{seed}")
+        return self.layout.seed_folder(seed)
 
     def run(self) -> Path:
         """Run what is missing, and return the folder: `tombola.report.build` makes its page.
@@ -148,14 +134,8 @@ class Study:
             )
         self._check_saved()
         self._check_memory()
-        with disk_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.folder / ".lock", timeout=0)
-        try:
-            with lock, deterministic(self.device):
-                return self._run()
-        except filelock.Timeout:
-            raise TombolaError(f"another process is at work on {self.folder}; wait for it, or stop it") from None
+        with work_alone(self.folder), deterministic(self.device):
+            return self._run()
 
     def _check_rewinding(self) -> None:
         if not self.config.retrains:
@@ -185,24 +165,20 @@ class Study:
     def _run(self) -> Path:
         sweep_drafts(self.folder)
         steps = self.steps()
-        workers = self._worker_count(steps)
+        workers = self.worker_count(steps)
         self._describe(workers)
         self._announce([step for step in steps if step.analysis in ASKED_FOR and not step.done()])
         with ProgressBars("study", sum(step.cost for step in steps)) as bars:
             if workers == 1:
-                run_here(steps, bars, self._collect)
+                run_here(steps, bars, self.layout.write_rows)
             else:
                 self._share(steps, bars, workers)
-        self._collect()
-        write_json(self.folder / "verdicts.json", {"verdicts": self.verdicts()})
+        self.layout.write_rows()
+        self.layout.write_verdicts(self.task, self._judged)
         self._describe(workers)
         return self.folder
 
-    def _collect(self) -> None:
-        """Write the rows that there are so far."""
-        write_lines(self.folder / "results.jsonl", self.rows())
-
-    def _worker_count(self, steps: Sequence[StudyStep]) -> int:
+    def worker_count(self, steps: Sequence[StudyStep]) -> int:
         """Number of workers that run the steps; 1 for this process."""
         # A worker makes its study of the configuration, and cannot know what was put into this one by hand.
         if type(self) is not Study or self.task is not self._opened:
@@ -224,14 +200,17 @@ class Study:
             "shared_state": self.task.shared_state(),
         }
         try:
-            run_steps(steps, bars, WorkerPool(job, workers, threads(workers)), self._collect)
+            run_steps(steps, bars, WorkerPool(job, workers, threads(workers)), self.layout.write_rows)
         finally:
             # Of workers that were stopped in the middle of a step.
             sweep_drafts(self.folder)
 
     def steps(self) -> list[StudyStep]:
         """Steps, each after those that it needs: seed by seed, and then what is asked of all seeds."""
-        setting = Setting(
+        return list(self._steps(self._setting()))
+
+    def _setting(self) -> Setting:
+        return Setting(
             config=self.config,
             task=self.task,
             anatomy=self.anatomy,
@@ -241,7 +220,6 @@ class Study:
             study=f"{self.config.name}-{self.hash}",
             seeds=len(self.seeds),
         )
-        return list(self._steps(setting))
 
     def _steps(self, setting: Setting) -> Iterator[StudyStep]:
         for seed in self.seeds:
@@ -249,10 +227,10 @@ class Study:
             yield from SeedSteps(context).steps()
             yield from AnalysisSteps(context).steps()
         # Others that the folder has count only with their tickets: a killed run may have left a full model alone.
-        seeds = sorted({*self.seeds, *self.searched_seeds()})
+        seeds = sorted({*self.seeds, *self.layout.searched_seeds()})
         if "survivors" in self.config.analyses and len(seeds) > 1:
             contexts = [SeedContext(setting, self.seed_folder(seed)) for seed in seeds]
-            across = CrossSeedFolder.of(seeds, self.folder / self.config.task_name)
+            across = CrossSeedFolder.of(seeds, self.layout.home)
             yield from CrossSeedSteps(contexts, across).steps()
 
     def _announce(self, steps: Sequence[StudyStep]) -> None:
@@ -261,102 +239,22 @@ class Study:
             model = self.task.load(self.config.model, seed=0).to(self.device)
             announce(announcement(steps, pass_seconds(model, self.task, self.precision)))
 
-    def survivors(self) -> CrossSeedFolder:
-        """Folder of what is found across seeds: the most that were compared so far."""
-        return CrossSeedFolder.compared(self.folder / self.config.task_name)
-
     def finished_seeds(self) -> list[int]:
         """Seeds of which the folder has a full model, of this run and of earlier ones."""
-        home = self.folder / self.config.task_name
-        return sorted(int(path.name.removeprefix("seed-")) for path in home.glob("seed-*") if (path / "full").is_dir())
-
-    def searched_seeds(self) -> list[int]:
-        """Finished seeds that have a good ticket of every method."""
-        return [
-            seed
-            for seed in self.finished_seeds()
-            if all(
-                (self.seed_folder(seed).ticket(one, "good") / "ticket.json").is_file() for one in self.config.methods
-            )
-        ]
+        return self.layout.finished_seeds()
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows of every scored model so far, in a fixed order (fields: `tombola.study.results.Row`)."""
-        survivors, seed_folders = self.survivors(), [self.seed_folder(seed) for seed in self.finished_seeds()]
-        places = [place for one in seed_folders for place in one.scored(self.config.methods)]
-        places += [place for one in seed_folders for place in survivors.scored(self.config.methods, one.seed)]
-        for place in places:
-            yield read_json(place / "score.json")
+        return self.layout.rows()
 
     def verdicts(self) -> list[dict[str, object]]:
         """The verdict on every retrained ticket, over the seeds that have it: each a `TicketVerdict`."""
-        found: list[dict[str, object]] = []
-        references = self.task.references("dev")
-        stage: Literal["pruned", "retrained"] = "retrained" if self.config.retrains else "pruned"
-        survivors, seed_folders = self.survivors(), [self.seed_folder(seed) for seed in self.finished_seeds()]
-        for method in self.config.methods:
-            for name in (*TICKETS, *SUPER_TICKETS):
-                places = {
-                    one: (one.ticket(method, name) if name in TICKETS else survivors.scores(method, name, one.seed))
-                    / stage
-                    for one in seed_folders
-                }
-                have = {one: place for one, place in places.items() if (place / "score.json").is_file()}
-                if not have:
-                    continue
-                full = [Evaluation.read(one.full / EVALUATION).predictions for one in have]
-                ticket = [Evaluation.read(place / EVALUATION).predictions for place in have.values()]
-                # Of seeds that share a model zero-shot, all judge alike; otherwise there is but one metric.
-                metric = self.task.with_full_model(full[0]).metric
-                resamples = self.config.bootstrap_resamples
-                verdict = statistics.verdict(metric, full, ticket, references, seed=0, resamples=resamples)
-                which = f"the {name.replace('-', ' ')} ticket" if name in TICKETS else _SUPER[name]
-                what = f"{which} of {in_words(method)}"
-                sentence = verdict.sentence(what, trained=self.config.retrains)
-                found.append(TicketVerdict(method, name, stage, sentence, verdict).entry())
-        return found
+        return self.layout.verdicts(self.task, self._judged)
+
+    @property
+    def _judged(self) -> Stage:
+        return "retrained" if self.config.retrains else "pruned"
 
     def _describe(self, workers: int) -> None:
         """Write `study.json`: what is studied, and with what."""
-        path = self.folder / "study.json"
-        commands = StudyFacts.read(path).command.split("\n") if path.is_file() else []
-        StudyFacts(
-            name=self.config.name,
-            hash=self.hash,
-            command="\n".join(dict.fromkeys([*commands, self.command])).strip(),
-            config=self.config.settings(),
-            threshold=self.config.search_options.threshold,
-            seeds=tuple(sorted({*self.seeds, *self.finished_seeds()})),
-            versions=versions(),
-            machine=machine_facts(self.device, workers),
-            architecture=ArchitectureFacts.of(self.anatomy),
-            task=dict(self._judging().facts()),
-            seconds=self._seconds(),
-        ).write(path)
-
-    def _judging(self) -> Task:
-        """The task as it judges what is made of the full model, once there is one."""
-        found = (self.seed_folder(seed).full / EVALUATION for seed in self.finished_seeds())
-        path = next((path for path in found if path.is_file()), None)
-        return self.task if path is None else self.task.with_full_model(Evaluation.read(path).predictions)
-
-    def _seconds(self) -> dict[str, float]:
-        """Seconds of each kind of step, over all seeds and however often the study was resumed."""
-        seconds: dict[str, float] = {}
-        for row in self.rows():
-            what = row["ticket"] if row["stage"] == "none" else row["stage"]
-            seconds[what] = seconds.get(what, 0.0) + row["seconds"]
-        for seed in self.finished_seeds():
-            for method in self.config.methods:
-                if (self.seed_folder(seed).ticket(method, "good") / "ticket.json").is_file():
-                    steps = read_passes(self.seed_folder(seed).folder / method / "search.jsonl")
-                    # The pass over the full model is counted with the full model; only a search of neurons, whose
-                    # importance that pass does not have, makes one of its own.
-                    own = (
-                        steps
-                        if "neurons" in pruning_method(method).sites or pruning_method(method).grouping
-                        else steps[1:]
-                    )
-                    what = f"search {method}"
-                    seconds[what] = seconds.get(what, 0.0) + sum(step.seconds for step in own)
-        return {what: round(value, 2) for what, value in {"total": sum(seconds.values()), **seconds}.items()}
+        self.layout.describe(self._setting(), self.seeds, self.command, workers, hash=self.hash)

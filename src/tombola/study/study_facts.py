@@ -11,8 +11,7 @@ from typing import Self
 import psutil
 import torch
 
-from tombola.architectures.anatomy import Anatomy
-from tombola.architectures.layer_names import Places
+from tombola.architectures.anatomy import Anatomy, Places
 from tombola.foundations.json_dataclasses import JsonRecord
 
 
@@ -108,7 +107,7 @@ class StudyFacts(JsonRecord):
     """What a study is of; `study.json`.
 
     Attributes:
-        name, hash: of the study.
+        name, hash: of the study; a single step has no hash.
         command: the commands that it was run with so far, a line each.
         config: its settings.
         threshold: share of the full score that a search keeps.
@@ -121,7 +120,6 @@ class StudyFacts(JsonRecord):
     """
 
     name: str
-    hash: str
     command: str
     config: Mapping[str, object]
     seeds: tuple[int, ...]
@@ -130,6 +128,7 @@ class StudyFacts(JsonRecord):
     architecture: ArchitectureFacts
     task: Mapping[str, object]
     seconds: Mapping[str, float]
+    hash: str = ""
     threshold: float = 0.9
 
 

@@ -21,9 +21,9 @@ from typing import IO, Any
 
 import torch
 
-from tombola.foundations.allocator import keep_freed_memory
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import deterministic
+from tombola.foundations.resources import keep_freed_memory
 from tombola.study.config import StudyConfig
 from tombola.study.scheduler import StepRunner
 from tombola.study.step import StudyStep

@@ -71,15 +71,15 @@ class Retained:
 
 
 class AbilityFacts(Protocol):
-    """One ability, as far as reports name it."""
+    """Facts about an ability for reports."""
 
     @property
     def name(self) -> str:
-        """For columns and flags."""
+        """Name for columns and flags."""
 
     @property
     def title(self) -> str:
-        """For people."""
+        """Title for people."""
 
     @property
     def measure(self) -> str:
@@ -92,12 +92,12 @@ class HasAbilities(Protocol):
 
     @property
     def abilities(self) -> Sequence[AbilityFacts]:
-        """What is measured, in the order of `retained`."""
+        """Abilities that are measured, in the order of `retained`."""
 
     def retained(
         self, split: str, full: Predictions, pruned: Predictions, *, seed: int, resamples: int
     ) -> Sequence[Retained]:
-        """How much of each ability a pruned model has kept, from the predictions [examples] of both on a split.
+        """Retention of each ability in a pruned model, from the predictions [examples] of both on a split.
 
         Args:
             split: `dev` or `search`.
@@ -159,7 +159,7 @@ class GeneratesTexts(Protocol):
     def generate_texts(
         self, model: nn.Module, full: nn.Module, settings: GenerationSettings, prompts: Sequence[str] = PROMPTS
     ) -> GeneratedTexts:
-        """What a model writes, whole, shrunk or with zeroed weights; nothing where it is broken.
+        """Generate texts with a model, whole, shrunk or with zeroed weights; none where it is broken.
 
         Args:
             model: the one that writes.

@@ -6,10 +6,7 @@ import torch
 from scipy.linalg import sqrtm
 from sklearn.metrics import pairwise_distances
 
-from tombola.metrics.images.class_balance import class_balance
-from tombola.metrics.images.fid import FID, fid
-from tombola.metrics.images.kid import KID, kid
-from tombola.metrics.images.precision_recall import PRECISION, RECALL, precision, recall
+from tombola.metrics.image_metrics import FID, KID, PRECISION, RECALL, class_balance, fid, kid, precision, recall
 from tombola.metrics.scores import Array, Metric
 from tombola.metrics.statistics import interval, paired_difference, verdict
 from tombola.tasks.images.features import Classifier

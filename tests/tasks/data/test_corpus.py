@@ -110,7 +110,7 @@ def test_plain_ids_go_by_the_class_label_of_training() -> None:
             rows(("d", "maybe")),
             r"dev row 0 \(the first is 0\): label 'maybe' is unknown .*known: no, yes",
         ),
-        ([*TRAIN, {"t": "d"}], DEV, r"your data, train row 3 .*no column 'y'; its columns: t"),
+        ([*TRAIN, {"t": "d"}], DEV, r"your data, train row 3 .*no column 'y'; there are: t"),
         (rows(("a", "no"), ("b", None)), DEV, "train row 1 .*has no label"),
         (rows(("a", "no"), ("b", float("nan"))), DEV, "train row 1 .*has no label"),
         (rows(("a", "no"), ("b", " ")), DEV, "train row 1 .*has no label"),

@@ -18,7 +18,7 @@ from builders.unets import unet
 from tombola.checkpoints.model_libraries import load_any
 from tombola.cli import main
 from tombola.foundations.errors import TombolaError
-from tombola.metrics.images.fid import fid
+from tombola.metrics.image_metrics import fid
 from tombola.pruning.evaluation import score
 from tombola.tasks.images.features import Classifier, RandomConvolutions
 from tombola.tasks.images.image_folder import features, image_folder, read

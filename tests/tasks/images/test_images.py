@@ -25,8 +25,7 @@ from tombola.tasks.images.digits import PRESETS, TRAIN, digits, splits
 from tombola.tasks.images.task import Images, ImageTask, ImageTaskOptions
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import retrain, train
-from tombola.training.recipe import Recipe
-from tombola.training.rewinding import Rewinding
+from tombola.training.recipe import Recipe, Rewinding
 
 
 class Pooled:
@@ -234,12 +233,12 @@ def test_digits_are_scikit_learns() -> None:
     assert (len(train_images), len(dev)) == (TRAIN, 597)
     assert (float(train_images.pixels.min()), float(train_images.pixels.max())) == (-1.0, 1.0)
     one = digits(steps=2, dev_rows=200)
-    space = cast(Any, one._space)
-    right = space.classify(one._of(dev.pixels)) == cast(Tensor, dev.labels).numpy()
+    space = cast(Any, one.feature_space)
+    right = space.classify(one.features_of(dev.pixels)) == cast(Tensor, dev.labels).numpy()
     assert right.mean() > 0.96
     # The unit of the features.
-    assert one._of(train_images.pixels).var(0).mean() == pytest.approx(1, abs=0.01)
-    assert (one._of(dev.pixels) == digits(steps=2)._of(dev.pixels)).all()
+    assert one.features_of(train_images.pixels).var(0).mean() == pytest.approx(1, abs=0.01)
+    assert (one.features_of(dev.pixels) == digits(steps=2).features_of(dev.pixels)).all()
     low, high = one.floor(draws=4)["frechet_distance"][0], one.metric.chance(cast(Any, one.references("dev")))
     assert low < high / 5
     model = one.load("unet-16-32", seed=0)

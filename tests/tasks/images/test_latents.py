@@ -22,8 +22,8 @@ from tombola.pruning.one_shot import one_shot
 from tombola.subnetworks.subnetwork import shrunk, whole
 from tombola.tasks.images.conditioning import LatentConditioning, images_of, load_conditioning
 from tombola.tasks.images.denoiser_fit import check
+from tombola.tasks.images.diffusion import seeded_noise
 from tombola.tasks.images.image_folder import image_folder
-from tombola.tasks.images.sampler import seeded_noise
 from tombola.tickets.ticket import Ticket
 
 KEPT = {"unet": "heads=0.5,channels=0.75,neurons=0.5", "dit": "heads=0.5,neurons=0.5"}
@@ -63,7 +63,7 @@ def test_the_loss_is_that_of_latents(folder: Path, tmp_path: Path, kind: str, pr
     parts = parts_of(pipeline)
     alphas = parts.scheduler.alphas_cumprod
     for index in (0, 7):
-        pixels = one._images("dev").pixels[index : index + 1]
+        pixels = one.images("dev").pixels[index : index + 1]
         losses = []
         with torch.no_grad():
             latent = parts.vae.encode(pixels).latent_dist.mean * 0.7
@@ -305,7 +305,7 @@ def test_the_text_encoder_is_read_as_safetensors(tmp_path: Path) -> None:
 def test_memory_is_estimated_for_latents(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = dit(tmp_path / "pipeline")
     seen: list[int] = []
-    monkeypatch.setattr("tombola.profiling.memory_check.check", lambda *_, size, **__: seen.append(size))
+    monkeypatch.setattr("tombola.profiling.denoiser_memory.check", lambda *_, size, **__: seen.append(size))
     what = ["--model", str(pipeline), "--task", "images", "--data", str(folder), "--json"]
     assert main(["score", *what, "--image-size", "8"]) == 0
     assert main(["score", *what]) == 0
@@ -316,6 +316,6 @@ def test_memory_that_is_not_there_is_one_line(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pipeline = stable_diffusion(tmp_path / "pipeline")
-    monkeypatch.setattr("tombola.profiling.memory_check.free_and_total_memory", lambda _: (1000, 1000))
+    monkeypatch.setattr("tombola.profiling.denoiser_memory.free_and_total_memory", lambda _: (1000, 1000))
     assert main(["score", "--model", str(pipeline), "--task", "images", "--data", str(folder)]) == 2
     assert "images at a time takes about" in capsys.readouterr().err

@@ -27,9 +27,8 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from tombola.foundations.errors import TombolaError
-from tombola.metrics.images.fid import fid
-from tombola.metrics.images.kid import kid
-from tombola.tasks.images.pretrained_features import PretrainedNetwork
+from tombola.metrics.image_metrics import fid, kid
+from tombola.tasks.images.features import PretrainedNetwork
 
 SIDE = 32
 TOWER: dict[str, Any] = {

@@ -19,15 +19,14 @@ from diffusers import (
 from builders.latents import CPU, MAKE, check_gates, coloured, opened, parts_of
 from builders.pipelines import stable_diffusion, stable_diffusion_3
 from tombola.architectures.denoisers import predict
+from tombola.checkpoints.denoisers import schedule_of
 from tombola.checkpoints.model_libraries import load_any
-from tombola.checkpoints.pipelines import schedule_of
 from tombola.cli import main
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.subnetworks.subnetwork import whole
 from tombola.tasks.images.conditioning import images_of, load_conditioning
-from tombola.tasks.images.noise import add_noise
-from tombola.tasks.images.sampler import Sampler, seeded_noise
+from tombola.tasks.images.diffusion import Sampler, add_noise, seeded_noise
 
 
 @pytest.fixture(params=["xl", "pixart", "sigma", "sd3", "flux"])
@@ -77,7 +76,7 @@ def test_the_loss_is_that_of_latents(folder: Path, pipeline: Path, kind: str) ->
     parts = parts_of(pipeline)
     given = load_conditioning(str(pipeline), (16, 16)).condition(1, CPU)
     index, losses = 5, []
-    pixels = one._images("dev").pixels[index : index + 1]
+    pixels = one.images("dev").pixels[index : index + 1]
     with torch.no_grad():
         shift = parts.vae.config.shift_factor or 0
         latent = (parts.vae.encode(pixels).latent_dist.mean - shift) * 0.7

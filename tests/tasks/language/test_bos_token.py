@@ -82,9 +82,9 @@ def test_what_was_found_can_be_fixed_again() -> None:
     assert resumed.facts()["bos_token_nats"] == dict(bos.nats)
     # What was encoded before began otherwise.
     before = task(bos_token="none")
-    bare = before._encoded("dev")[0].sequences[0]
+    bare = before.items("dev")[0].sequences[0]
     before.fix_bos_token("</s>")
-    assert before._encoded("dev")[0].sequences[0] == (2, *bare)
+    assert before.items("dev")[0].sequences[0] == (2, *bare)
     with pytest.raises(TombolaError, match="no BOS token"):
         before.fix_bos_token("<x>")
 

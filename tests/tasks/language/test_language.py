@@ -27,17 +27,16 @@ from tombola.pruning.weight_criteria import WeightCut
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.subnetworks.subnetwork import masked, shrunk, whole
 from tombola.tasks.base import Batch
-from tombola.tasks.language import batching
+from tombola.tasks.language import packing
 from tombola.tasks.language import task as language_task
 from tombola.tasks.language.abilities.ability import Ability, Example
-from tombola.tasks.language.abilities.retention import measure
-from tombola.tasks.language.example_scores import predictions
+from tombola.tasks.language.abilities.chance_corrected import measure
+from tombola.tasks.language.abilities.language_modelling import guess_bits
 from tombola.tasks.language.item import Item
-from tombola.tasks.language.log_likelihood import Reading
+from tombola.tasks.language.log_likelihood import Reading, predictions
 from tombola.tasks.language.packing import pack
 from tombola.tasks.language.retention_threshold import RetentionThreshold
 from tombola.tasks.language.task import Blocks, LanguageTask, LanguageTaskOptions
-from tombola.tasks.language.unigram_baseline import guess_bits
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import retrain, train
 from tombola.training.recipe import Recipe
@@ -104,8 +103,8 @@ def test_trees_and_rows_give_the_same_verdicts_losses_and_importance() -> None:
     trees, rows = task(), task()
     for made, reading in ((trees, Reading(trees=True, sparing=True)), (rows, Reading())):
         made.settle(model)
-        assert made._readings == {("llama", "eager"): Reading(trees=True, sparing=True)}
-        made._readings = dict.fromkeys(made._readings, reading)
+        assert made.readings == {("llama", "eager"): Reading(trees=True, sparing=True)}
+        made.readings = dict.fromkeys(made.readings, reading)
     assert next(iter(trees.batches("dev", 5))).inputs["input_ids"].shape[0] == 5
     assert max(b.inputs["input_ids"].shape[0] for b in rows.batches("dev", 5)) > 5
     for made in (trees, rows):
@@ -146,7 +145,7 @@ def test_the_loss_of_text_is_transformers_own() -> None:
     model, made = llama(), task()
     made.settle(model)
     found = evaluate(whole(model), made, EvaluationOptions("train"))
-    ids = torch.tensor([item.sequences[0] for item in made._encoded("train")])
+    ids = torch.tensor([item.sequences[0] for item in made.items("train")])
     assert ids.shape == (8, 17)
     own = [float(model(row[None], labels=row[None]).loss) for row in ids]
     np.testing.assert_allclose(found.losses, own, atol=1e-5)
@@ -177,7 +176,7 @@ def test_importance_is_that_of_the_importance_split() -> None:
         torch.testing.assert_close(found.importance[kind], direct.importance[kind])
     # Of one block, against the derivative by a difference.
     layer, head, size = 1, 2, 8
-    item = made._encoded("importance")[0]
+    item = made.items("importance")[0]
 
     def loss(gate: float) -> float:
         columns = slice(head * size, (head + 1) * size)
@@ -190,8 +189,10 @@ def test_importance_is_that_of_the_importance_split() -> None:
             weight.copy_(kept)
         return found
 
-    made._items["importance"] = [item]
-    alone = evaluate(whole(model), made, EvaluationOptions("importance"), importance=True).importance
+    first = task(importance=Blocks(1, 8))
+    first.settle(model)
+    assert first.items("importance") == [item]
+    alone = evaluate(whole(model), first, EvaluationOptions("importance"), importance=True).importance
     assert alone is not None
     assert alone["heads"][layer, head] == pytest.approx(abs(loss(1 + 1e-5) - loss(1 - 1e-5)) / 2e-5, rel=1e-3)
 
@@ -217,13 +218,13 @@ def test_one_shot_and_the_search_measure_on_it_without_layer_norms() -> None:
 
 def trained_model() -> tuple[nn.Module, LanguageTask]:
     """A model that has learned the examples of its task by heart, so that a search has something to lose."""
-    made = task(train=Blocks(30, 12))
-    model = made.load(str(checkpoint()), seed=0)
-    made._text = tuple(
+    answers = tuple(
         f"{example.context} {example.choices[example.gold]}".strip()
-        for ability in made.abilities
+        for ability in abilities()
         for example in ability.examples
     )
+    made = task(answers, train=Blocks(30, 12))
+    model = made.load(str(checkpoint()), seed=0)
     train(model, made, Recipe(epochs=30, learning_rate=5e-3, batch_size=8), seed=0)
     return model, made
 
@@ -347,7 +348,7 @@ def test_nothing_is_searched_on_the_examples_that_judge() -> None:
         one.settle(model)
     assert [len(a.examples) for a in made.abilities] == [6] * 5
     whole_set = [set(a.examples) for a in everything.abilities]
-    parts = [[set(a.examples) for a in made._examples[split]] for split in ("dev", "search")]
+    parts = [[set(a.examples) for a in made.examples[split]] for split in ("dev", "search")]
     for judging, searching, both in zip(*parts, whole_set, strict=True):
         assert not judging & searching
         assert judging | searching == both
@@ -504,7 +505,7 @@ def test_the_bos_token_is_that_after_which_text_surprises_least() -> None:
 def test_batches_hold_every_example_once_and_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
     made = task()
     made.settle(llama())
-    monkeypatch.setitem(batching.CELLS, "dev", 60)
+    monkeypatch.setitem(packing.CELLS, "dev", 60)
     batches = list(made.batches("dev", 8))
     assert sorted(i for b in batches for i in b.indices) == list(range(made.size("dev")))
     assert max(b.inputs["input_ids"].numel() for b in batches if len(b.indices) > 1) <= 60

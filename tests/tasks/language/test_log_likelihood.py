@@ -22,8 +22,7 @@ from builders.language_models import POSITIONS, llama, task
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.language.item import Item
 from tombola.tasks.language.log_likelihood import Reading, causal, choose, read, sums
-from tombola.tasks.language.packing import pack
-from tombola.tasks.language.prefix_sharing import PackedRow, packed_row_of, renumbered
+from tombola.tasks.language.packing import PackedRow, pack, packed_row_of, renumbered
 
 EXACT = ("gpt2", "gpt_neox", "opt", "llama", "qwen2", "qwen3", "gemma", "phi", "phi3")
 WINDOWS = ("mistral", "gemma2", "gemma3")
@@ -137,7 +136,7 @@ def test_rows_of_several_items_stay_within_a_window() -> None:
     model = dataclasses.replace(kind, options=options).make("sdpa")
     made = task()
     made.settle(model)
-    (reading,) = made._readings.values()
+    (reading,) = made.readings.values()
     assert (reading.trees, reading.window) == (True, 30)
     rows = [batch.inputs["input_ids"].shape[1] for batch in made.packed_batches("dev", 64) if "ends" in batch.inputs]
     assert max(rows) <= 30

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tombola.tasks.language.item import Item
-from tombola.tasks.language.prefix_sharing import LONGEST, pack_by_prefix, renumbered, separate_rows
+from tombola.tasks.language.packing import LONGEST, pack_by_prefix, renumbered, separate_rows
 
 START = 7
 sentence = st.lists(st.integers(0, 2), min_size=1, max_size=9).map(lambda words: (START, *words))

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tombola.tasks.language.prefix_tree import build_prefix_tree, shared_prefix_length
+from tombola.tasks.language.item import build_prefix_tree, shared_prefix_length
 
 tokens = st.lists(st.integers(0, 3), min_size=1, max_size=7).map(tuple)
 several = st.lists(tokens, min_size=1, max_size=5)

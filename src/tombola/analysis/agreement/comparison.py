@@ -61,7 +61,7 @@ class KindComparison(Agreement):
 
 @dataclass(frozen=True)
 class TicketPlace:
-    """Where a ticket lies, and of which seed it is: a number, or `–` where its provenance says none."""
+    """Folder of a ticket, and its seed: a number, or `–` where its provenance says none."""
 
     folder: str
     seed: str
@@ -103,7 +103,7 @@ class TicketKindComparison:
 
 @dataclass(frozen=True)
 class Comparison(JsonRecord):
-    """What tickets have in common; `comparison.json`.
+    """Comparison of several tickets, as `comparison.json` has it.
 
     Attributes:
         draws, seed: of the random tickets.
@@ -172,7 +172,7 @@ class _Setting:
 
 @dataclass(frozen=True)
 class _OfSite:
-    """One kind of site: for each of the groups, for every two tasks, and the matrices of each task's weights."""
+    """Comparison of one kind of site: for each group, for every two tasks, and the matrices of each task's weights."""
 
     groups: tuple[KindComparison, ...]
     overlap: Overlap

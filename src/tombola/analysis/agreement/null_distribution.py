@@ -37,7 +37,7 @@ class NullDistribution:
 
     @property
     def where(self) -> Literal["above", "within", "below"]:
-        """Where the observed value lies: `above`, `within` or `below` the middle 95 %."""
+        """Word for where the observed value lies: `above`, `within` or `below` the middle 95 %."""
         low, high = INTERVAL
         if self.below is None or low <= self.below <= high:
             return "within"

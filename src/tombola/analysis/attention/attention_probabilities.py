@@ -17,7 +17,7 @@ from tombola.architectures.parameters import device_of
 from tombola.foundations.precision import Precision, autocast
 from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.evaluation import on_device
-from tombola.subnetworks.forward import ticket_gates
+from tombola.subnetworks.gates import ticket_gates
 from tombola.subnetworks.subnetwork import masked, whole
 from tombola.tasks.base import Batch, Task
 from tombola.tickets.ticket import Ticket

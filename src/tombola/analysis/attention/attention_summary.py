@@ -1,4 +1,4 @@
-"""What the patterns of the heads of several seeds add up to: classes of survivors, and what they say of survival.
+"""Summary of the attention patterns of several seeds: classes of survivors, and correlation with survival.
 
 Each head counts the same. A head of a pre-trained model is the same head in every seed, so that the seeds of a head go
 together whenever heads are drawn anew; inputs are the same for all seeds and are drawn together too. Intervals are 95 %
@@ -43,7 +43,7 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Difference:
-    """By how much one mean exceeds another, with its 95 % bootstrap interval.
+    """Difference of two means with its 95 % bootstrap interval.
 
     All None where one mean is of no heads; no interval where it is of so few that over a tenth of the draws have none.
     """
@@ -116,7 +116,7 @@ def survivors_against_pruned(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Difference:
-    """How much larger a class's share is in survivors than in the other heads; the bootstrap is over heads.
+    """Difference between survivors and other heads in a class's share; the bootstrap is over heads.
 
     Args:
         patterns: of each seed's full model.
@@ -194,7 +194,7 @@ def _fitting(patterns: AttentionPatterns, values: Tensor) -> Tensor:
 
 
 def _pearson(x: Floats, y: Floats) -> Floats:
-    """Row by row, NaN where one does not vary."""
+    """Pearson's correlation row by row, NaN where one does not vary."""
     x = x - x.mean(1, keepdims=True)
     y = y - y.mean(1, keepdims=True)
     scale = np.sqrt((x**2).sum(1) * (y**2).sum(1))

@@ -15,8 +15,7 @@ from tombola.architectures.parameters import device_of
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.evaluation import on_device
-from tombola.subnetworks.forward import ticket_gates
-from tombola.subnetworks.gates import Gates, Place, attach
+from tombola.subnetworks.gates import Gates, Place, attach, ticket_gates
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.base import Batch, Task
 from tombola.tickets.ticket import Ticket

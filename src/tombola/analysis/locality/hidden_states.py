@@ -14,7 +14,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import Precision, autocast
 from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.evaluation import on_device
-from tombola.subnetworks.forward import ticket_gates
+from tombola.subnetworks.gates import ticket_gates
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Task
 

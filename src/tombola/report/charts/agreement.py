@@ -16,7 +16,7 @@ _LINE = 22
 
 
 def overlap_by_chance(found: Sequence[tuple[str, KindComparison]]) -> alt.LayerChart:
-    """For each label: the tickets' Jaccard similarity as a point, and where 95 % of random tickets' lie as bars.
+    """Chart of the tickets' Jaccard similarity as a point for each label, and 95 % of random tickets' as bars.
 
     Args:
         found: label of a line, and the agreement that it shows.

@@ -9,7 +9,7 @@ from torch import Tensor
 from tombola.analysis.attention.attention_summary import Distribution
 from tombola.analysis.attention.example_maps import ExampleMap
 from tombola.analysis.attention.pattern_classes import CLASSES
-from tombola.architectures.layer_names import Places
+from tombola.architectures.anatomy import Places
 from tombola.report import number_format
 from tombola.report.charts.axes import ROW, layer_axis, share_axis, site_columns, square_legend
 from tombola.report.charts.marks import Datum, data, heat_map, overlay, tips

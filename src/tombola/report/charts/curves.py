@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import altair as alt
 
 from tombola.analysis.locality.random_curve import RandomPoint
-from tombola.architectures.layer_names import Places
+from tombola.architectures.anatomy import Places
 from tombola.pruning.search.records import SearchPass
 from tombola.report import number_format
 from tombola.report.charts.axes import ScoreAxis, removed_axis, top_legend

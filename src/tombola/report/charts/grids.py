@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from tombola.analysis.agreement.survival import Density, SiteSurvival
-from tombola.architectures.layer_names import Places
+from tombola.architectures.anatomy import Places
 from tombola.report import number_format
 from tombola.report.charts.axes import (
     BROKEN,

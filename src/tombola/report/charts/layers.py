@@ -7,7 +7,7 @@ import altair as alt
 import numpy as np
 
 from tombola.analysis.agreement.survival import KindSurvival
-from tombola.architectures.layer_names import Places
+from tombola.architectures.anatomy import Places
 from tombola.report import number_format
 from tombola.report.charts.axes import ROW, layer_axis, square_legend
 from tombola.report.charts.marks import Datum, data, overlay, tips

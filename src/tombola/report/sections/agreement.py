@@ -44,7 +44,7 @@ class Agreeing:
 
 
 def agreements(comparison: Comparison) -> Iterator[Agreeing]:
-    """Those of each kind of ticket: each task's by kinds of sites, and those between tasks, under no task's name."""
+    """Agreements of each kind of ticket: each task's by kinds of sites, and those between tasks, under no name."""
     for ticket_kind, found in comparison.kinds.items():
         places = {task: one.agreement for task, one in found.tasks.items()} | {"": found.between_tasks or {}}
         for task, sites in places.items():
@@ -110,7 +110,7 @@ def _reading(labelled: Sequence[tuple[str, KindComparison]]) -> str:
 
 
 def _sentence(label: str, one: KindComparison) -> str:
-    """What one kind shares, against either kind of chance."""
+    """Sentence on what one kind shares, against either kind of random ticket."""
     what = capitalised(label)
     if one.jaccard is None:
         return f"{what}: undefined, as {one.undefined.get('jaccard') or 'there is nothing to share'}."

@@ -18,7 +18,7 @@ from tombola.analysis.attention.attention_summary import (
 )
 from tombola.analysis.attention.pattern_classes import CLASSES
 from tombola.analysis.attention.patterns import AttentionPatterns
-from tombola.architectures.layer_names import Places
+from tombola.architectures.anatomy import Places
 from tombola.report import charts, number_format
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import beside, figure, section, table_figure

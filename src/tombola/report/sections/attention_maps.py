@@ -8,7 +8,7 @@ from torch import Tensor
 from tombola.analysis.attention.attention_maps import WEIGHTINGS
 from tombola.analysis.attention.pattern_classes import CLASSES
 from tombola.analysis.attention.patterns import AttentionPatterns
-from tombola.architectures.layer_names import Places
+from tombola.architectures.anatomy import Places
 from tombola.metrics.statistics import mean_std
 from tombola.report import charts, number_format
 from tombola.report.html.figure_registry import FigureRegistry

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from tombola.analysis.locality.interactions import Floats, Interactions, Site, explained
-from tombola.architectures.layer_names import Places
+from tombola.architectures.anatomy import Places
 from tombola.report import charts, number_format
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import figure, section

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from tombola.analysis.agreement.survival import SiteSurvival
-from tombola.architectures.layer_names import Places
+from tombola.architectures.anatomy import Places
 from tombola.report import charts, number_format
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import figure, section

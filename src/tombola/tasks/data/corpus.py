@@ -110,15 +110,9 @@ class Corpus:
                 is unseen in training, or is no number in regression; or what `Corpus` refuses.
         """
         names = class_names(train, label_column)
+        columns = text_column, text_pair_column, label_column
         tables = {
-            split: tabulate(
-                rows,
-                f"{name}, {split}",
-                text_column=text_column,
-                text_pair_column=text_pair_column,
-                label_column=label_column,
-                names=names,
-            )
+            split: tabulate(rows, row_in(f"{name}, {split}"), columns, names)
             for split, rows in (("train", train), ("dev", dev))
         }
         return assemble(name, tables, classes=names, regression=regression)
@@ -151,52 +145,48 @@ class Table:
     labels: Sequence[object]
     where: Callable[[int], str]
 
-    def named(self, names: Sequence[str] | None) -> "Table":
-        """Table with ids of a `datasets.ClassLabel` turned into names; as it is when `names` is None.
 
-        Raises:
-            TombolaError: a label is -1, as GLUE hides those of its test split, or outside of the names.
-        """
-        if names is None:
-            return self
-        labels: list[object] = []
-        for index, value in enumerate(self.labels):
-            if value == -1:
-                raise TombolaError(_hidden(self.where(index)))
-            if isinstance(value, int) and not 0 <= value < len(names):
-                raise TombolaError(f"{self.where(index)}: label {value} is outside of 0 to {len(names) - 1}")
-            labels.append(names[value] if isinstance(value, int) else value)
-        return Table(self.first, self.second, labels, self.where)
+def row_in(source: str) -> Callable[[int], str]:
+    """Place of row i of rows in memory, for messages."""
+    return lambda index: f"{source} row {index} (the first is 0)"
 
 
 def tabulate(
     rows: Iterable[Mapping[str, object]],
-    source: str,
-    *,
-    text_column: str,
-    text_pair_column: str | None,
-    label_column: str,
+    where: Callable[[int], str],
+    columns: tuple[str, str | None, str],
     names: Sequence[str] | None = None,
 ) -> Table:
-    """The table of rows in memory; `names` are those of the ids where the label is no `ClassLabel` itself.
+    """The table of rows.
+
+    Args:
+        rows: mappings from column to value.
+        where: see `Table`.
+        columns: of the text, of the second text of a pair, of the label.
+        names: of the classes by id, where the label is an id and no `datasets.ClassLabel` itself.
 
     Raises:
-        TombolaError: a row lacks a column, or what `Table.named` refuses.
+        TombolaError: a row lacks a column, or a label is -1, as GLUE hides those of its test split, or outside of the
+            names.
     """
-
-    def where(index: int) -> str:
-        return f"{source} row {index} (the first is 0)"
-
-    columns = [text_column, label_column, *([] if text_pair_column is None else [text_pair_column])]
-    cells: list[list[object]] = [[] for _ in columns]
+    first, second, label = columns
+    wanted = [first, label, *([] if second is None else [second])]
+    cells: list[list[object]] = [[] for _ in wanted]
     for index, row in enumerate(rows):
-        for column, values in zip(columns, cells, strict=True):
+        for column, values in zip(wanted, cells, strict=True):
             if column not in row:
                 known = ", ".join(map(str, row)) or "none"
-                raise TombolaError(f"{where(index)} has no column {column!r}; its columns: {known}")
+                raise TombolaError(f"{where(index)} has no column {column!r}; there are: {known}")
             values.append(row[column])
-    table = Table(cells[0], None if text_pair_column is None else cells[2], cells[1], where)
-    return table.named(class_names(rows, label_column) or names)
+    known_names = class_names(rows, label) or names
+    if known_names is not None:
+        for index, value in enumerate(cells[1]):
+            if value == -1:
+                raise TombolaError(_hidden(where(index)))
+            if isinstance(value, int) and not 0 <= value < len(known_names):
+                raise TombolaError(f"{where(index)}: label {value} is outside of 0 to {len(known_names) - 1}")
+            cells[1][index] = known_names[value] if isinstance(value, int) else value
+    return Table(cells[0], None if second is None else cells[2], cells[1], where)
 
 
 def assemble(

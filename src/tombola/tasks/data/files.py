@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from tombola.foundations.errors import TombolaError
-from tombola.tasks.data.corpus import Corpus, Table, assemble, class_names, tabulate
+from tombola.tasks.data.corpus import Corpus, Table, assemble, class_names, row_in, tabulate
 
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json")
 
@@ -87,30 +87,28 @@ def records(
 
 def read_table(
     path: Path,
-    first: str,
-    second: str | None,
-    label: str,
+    columns: tuple[str, str | None, str],
+    names: Sequence[str] | None = None,
     *,
     header: Sequence[str] | None = None,
     skip_malformed: bool = False,
 ) -> Table:
-    """Three columns of a file as a table whose complaints name file and line; options as in `records`.
+    """Columns of a file (see `tabulate`) as a table whose complaints name file and line; options as in `records`.
 
     Raises:
         TombolaError: as in `read`.
     """
-    columns = [first, label] if second is None else [first, label, second]
-    cells: list[list[object]] = [[] for _ in columns]
     lines: list[int] = []
-    for line, row in records(path, header=header, skip_malformed=skip_malformed):
-        for column, values in zip(columns, cells, strict=True):
-            if column not in row:
-                raise TombolaError(f"{path}, line {line} has no column {column!r}; there are: {', '.join(row)}")
-            values.append(row[column])
-        lines.append(line)
+
+    def rows() -> Iterator[Row]:
+        for line, row in records(path, header=header, skip_malformed=skip_malformed):
+            lines.append(line)
+            yield row
+
+    table = tabulate(rows(), lambda index: f"{path}, line {lines[index]}", columns, names)
     if not lines:
         raise TombolaError(f"{path} has no rows; give a file with at least one labelled row")
-    return Table(cells[0], None if second is None else cells[2], cells[1], lambda i: f"{path}, line {lines[i]}")
+    return table
 
 
 class _Source:
@@ -139,12 +137,9 @@ class _Source:
 
     def table(self, columns: tuple[str, str | None, str], names: Sequence[str] | None) -> Table:
         """The chosen columns."""
-        first, second, label = columns
         if self.rows is None:
-            return read_table(self.path, first, second, label).named(names)
-        return tabulate(
-            self.rows, str(self.path), text_column=first, text_pair_column=second, label_column=label, names=names
-        )
+            return read_table(self.path, columns, names)
+        return tabulate(self.rows, row_in(str(self.path)), columns, names)
 
 
 def _choose(
@@ -209,7 +204,7 @@ def _column_names(rows: object) -> list[str]:
     return [str(name) for name in getattr(rows, "column_names", [])]
 
 
-def _saved_splits(path: Path) -> tuple["_Source", "_Source"]:
+def _saved_splits(path: Path) -> tuple[_Source, _Source]:
     """Training and dev rows of a folder saved by `datasets`."""
     splits = _load_saved(path)
     if not isinstance(splits, Mapping):
@@ -217,10 +212,8 @@ def _saved_splits(path: Path) -> tuple["_Source", "_Source"]:
     dev = next((name for name in _DEV if name in splits), None)
     if "train" not in splits or dev is None:
         raise TombolaError(f"{path} holds the splits {', '.join(splits)}; it needs train and one of {', '.join(_DEV)}")
-    train_source, dev_source = (
-        _Source(path / name, _column_names(splits[name]), splits[name]) for name in ("train", dev)
-    )
-    return train_source, dev_source
+    train, held_out = (_Source(path / name, _column_names(splits[name]), splits[name]) for name in ("train", dev))
+    return train, held_out
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -292,14 +285,11 @@ def json_records(path: Path) -> Iterator[tuple[int, Row]]:
             continue
         empty = False
         try:
-            row = json.loads(line)
+            row, reason = json.loads(line), "no JSON object"
         except ValueError as error:
-            reason = f"malformed JSON: {error}"
-        else:
-            if isinstance(row, dict):
-                yield number, row
-                continue
-            reason = "no JSON object"
-        raise TombolaError(f"{path}, line {number} is {reason}; write one object a line (JSON lines)")
+            row, reason = None, f"malformed JSON: {error}"
+        if not isinstance(row, dict):
+            raise TombolaError(f"{path}, line {number} is {reason}; write one object a line (JSON lines)")
+        yield number, row
     if empty:
         raise TombolaError(f"{path} is empty; give a file with one JSON object a line")

@@ -13,27 +13,26 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tombola.foundations.errors import TombolaError
-from tombola.tasks.data.corpus import Corpus, Table, assemble, tabulate
+from tombola.tasks.data.corpus import Corpus, Table, assemble, row_in, tabulate
 from tombola.tasks.data.files import read_table
 
 HUB = "nyu-mll/glue"
 
 _ENTAILMENT = ("entailment", "not_entailment")
-_BINARY = ("0", "1")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GlueTask:
     """Task of GLUE.
 
     Attributes:
         name: on the command line; also the configuration on the hub.
         title: the name in GLUE; without case and hyphens also that of its folder.
-        metrics: the primary one first.
-        hub_columns: the text columns on the hub.
-        columns: the text columns and the label column of the TSV files.
-        values: the labels as the TSV files write them, by class id; empty for regression.
         classes: the names of the classes on the hub, by id; empty for regression.
+        values: the labels as the TSV files write them, by class id.
+        hub_columns: the text columns on the hub.
+        columns: the text columns and the label column of the TSV files; by default as on the hub, and `label`.
+        metrics: the primary one first.
         header: the columns of TSV files that have no header line.
         files: TSV file of each split.
         other_files: the same under older names, tried when `files` are not there.
@@ -43,125 +42,68 @@ class GlueTask:
 
     name: str
     title: str
-    metrics: tuple[str, ...]
-    hub_columns: tuple[str, str | None]
-    columns: tuple[str, str | None, str]
-    values: tuple[str, ...]
     classes: tuple[str, ...]
+    values: tuple[str, ...] = ("0", "1")
+    hub_columns: tuple[str, str | None] = ("sentence1", "sentence2")
+    columns: tuple[str, str | None, str] | None = None
+    metrics: tuple[str, ...] = ("accuracy",)
     header: tuple[str, ...] | None = None
     files: Mapping[str, str] = field(default_factory=lambda: {"train": "train.tsv", "dev": "dev.tsv"})
     other_files: Mapping[str, str] = field(default_factory=dict)
     hub_splits: Mapping[str, str] = field(default_factory=lambda: {"train": "train", "dev": "validation"})
     skip_malformed: bool = False
 
-    @property
-    def regression(self) -> bool:
-        """True if the labels are values instead of classes."""
-        return not self.classes
 
-
-GLUE: Mapping[str, GlueTask] = MappingProxyType(
-    {
-        task.name: task
-        for task in (
-            GlueTask(
-                name="cola",
-                title="CoLA",
-                metrics=("matthews_correlation",),
-                hub_columns=("sentence", None),
-                columns=("sentence", None, "label"),
-                values=_BINARY,
-                classes=("unacceptable", "acceptable"),
-                header=("source", "label", "mark", "sentence"),
-            ),
-            GlueTask(
-                name="sst2",
-                title="SST-2",
-                metrics=("accuracy",),
-                hub_columns=("sentence", None),
-                columns=("sentence", None, "label"),
-                values=_BINARY,
-                classes=("negative", "positive"),
-            ),
-            GlueTask(
-                name="mrpc",
-                title="MRPC",
-                metrics=("accuracy", "f1"),
-                hub_columns=("sentence1", "sentence2"),
-                columns=("#1 String", "#2 String", "Quality"),
-                values=_BINARY,
-                classes=("not_equivalent", "equivalent"),
-                # Microsoft's own split, which has no dev: its labelled test split judges (1,725 rows).
-                other_files={"train": "msr_paraphrase_train.txt", "dev": "msr_paraphrase_test.txt"},
-            ),
-            GlueTask(
-                name="stsb",
-                title="STS-B",
-                metrics=("pearson", "spearman"),
-                hub_columns=("sentence1", "sentence2"),
-                columns=("sentence1", "sentence2", "score"),
-                values=(),
-                classes=(),
-            ),
-            GlueTask(
-                name="qqp",
-                title="QQP",
-                metrics=("accuracy", "f1"),
-                hub_columns=("question1", "question2"),
-                columns=("question1", "question2", "is_duplicate"),
-                values=_BINARY,
-                classes=("not_duplicate", "duplicate"),
-                skip_malformed=True,
-            ),
-            GlueTask(
-                name="mnli",
-                title="MNLI",
-                metrics=("accuracy",),
-                hub_columns=("premise", "hypothesis"),
-                columns=("sentence1", "sentence2", "gold_label"),
-                values=("entailment", "neutral", "contradiction"),
-                classes=("entailment", "neutral", "contradiction"),
-                files={
-                    "train": "train.tsv",
-                    "dev": "dev_matched.tsv",
-                    "dev_mismatched": "dev_mismatched.tsv",
-                },
-                hub_splits={
-                    "train": "train",
-                    "dev": "validation_matched",
-                    "dev_mismatched": "validation_mismatched",
-                },
-            ),
-            GlueTask(
-                name="qnli",
-                title="QNLI",
-                metrics=("accuracy",),
-                hub_columns=("question", "sentence"),
-                columns=("question", "sentence", "label"),
-                values=_ENTAILMENT,
-                classes=_ENTAILMENT,
-            ),
-            GlueTask(
-                name="rte",
-                title="RTE",
-                metrics=("accuracy",),
-                hub_columns=("sentence1", "sentence2"),
-                columns=("sentence1", "sentence2", "label"),
-                values=_ENTAILMENT,
-                classes=_ENTAILMENT,
-            ),
-            GlueTask(
-                name="wnli",
-                title="WNLI",
-                metrics=("accuracy",),
-                hub_columns=("sentence1", "sentence2"),
-                columns=("sentence1", "sentence2", "label"),
-                values=_BINARY,
-                classes=("not_entailment", "entailment"),
-            ),
-        )
-    }
+_TASKS = (
+    GlueTask(
+        name="cola",
+        title="CoLA",
+        classes=("unacceptable", "acceptable"),
+        hub_columns=("sentence", None),
+        metrics=("matthews_correlation",),
+        header=("source", "label", "mark", "sentence"),
+    ),
+    GlueTask(name="sst2", title="SST-2", classes=("negative", "positive"), hub_columns=("sentence", None)),
+    GlueTask(
+        name="mrpc",
+        title="MRPC",
+        classes=("not_equivalent", "equivalent"),
+        columns=("#1 String", "#2 String", "Quality"),
+        metrics=("accuracy", "f1"),
+        # Microsoft's own split, which has no dev: its labelled test split judges (1,725 rows).
+        other_files={"train": "msr_paraphrase_train.txt", "dev": "msr_paraphrase_test.txt"},
+    ),
+    GlueTask(
+        name="stsb",
+        title="STS-B",
+        classes=(),
+        columns=("sentence1", "sentence2", "score"),
+        metrics=("pearson", "spearman"),
+    ),
+    GlueTask(
+        name="qqp",
+        title="QQP",
+        classes=("not_duplicate", "duplicate"),
+        hub_columns=("question1", "question2"),
+        columns=("question1", "question2", "is_duplicate"),
+        metrics=("accuracy", "f1"),
+        skip_malformed=True,
+    ),
+    GlueTask(
+        name="mnli",
+        title="MNLI",
+        classes=("entailment", "neutral", "contradiction"),
+        values=("entailment", "neutral", "contradiction"),
+        hub_columns=("premise", "hypothesis"),
+        columns=("sentence1", "sentence2", "gold_label"),
+        files={"train": "train.tsv", "dev": "dev_matched.tsv", "dev_mismatched": "dev_mismatched.tsv"},
+        hub_splits={"train": "train", "dev": "validation_matched", "dev_mismatched": "validation_mismatched"},
+    ),
+    GlueTask(name="qnli", title="QNLI", classes=_ENTAILMENT, values=_ENTAILMENT, hub_columns=("question", "sentence")),
+    GlueTask(name="rte", title="RTE", classes=_ENTAILMENT, values=_ENTAILMENT),
+    GlueTask(name="wnli", title="WNLI", classes=_ENTAILMENT[::-1]),
 )
+GLUE: Mapping[str, GlueTask] = MappingProxyType({task.name: task for task in _TASKS})
 """Every task by its name on the command line."""
 
 
@@ -179,16 +121,18 @@ def load(name: str, data: Path | None = None) -> Corpus:
         raise TombolaError(f"unknown GLUE task {name!r}; known: {', '.join(GLUE)}")
     task = GLUE[name]
     if data is None:
-        return assemble(task.title, _hub_tables(task), regression=task.regression, classes=task.classes or None)
-    tables = {
-        split: read_table(path, *task.columns, header=task.header, skip_malformed=task.skip_malformed)
-        for split, path in _locate(task, data).items()
-    }
+        tables = _hub_tables(task)
+    else:
+        columns = task.columns or (*task.hub_columns, "label")
+        tables = {
+            split: read_table(path, columns, header=task.header, skip_malformed=task.skip_malformed)
+            for split, path in _locate(task, data).items()
+        }
     return assemble(
         task.title,
         tables,
-        regression=task.regression,
-        values=task.values or None,
+        regression=not task.classes,
+        values=None if data is None else task.values,
         classes=task.classes or None,
     )
 
@@ -219,15 +163,8 @@ def _hub_tables(task: GlueTask) -> dict[str, Table]:
             f"cannot load {HUB} ({task.name}) from the hub: {reason}; give GLUE's original TSV files "
             f"with --data DIR, or take --task rotten-tomatoes, which needs no hub"
         ) from error
-    first, second = task.hub_columns
+    columns, names = (*task.hub_columns, "label"), task.classes or None
     return {
-        split: tabulate(
-            splits[there],
-            f"{HUB} ({task.name}), {there}",
-            text_column=first,
-            text_pair_column=second,
-            label_column="label",
-            names=task.classes or None,
-        )
+        split: tabulate(splits[there], row_in(f"{HUB} ({task.name}), {there}"), columns, names)
         for split, there in task.hub_splits.items()
     }

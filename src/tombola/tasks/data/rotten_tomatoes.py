@@ -14,7 +14,19 @@ CLASSES = ("rotten", "fresh")
 DEV = 2000
 """Number of sentences that judge; the rest, about 10,750, train."""
 
-_FILE = "rotten_tomatoes_corpus_full.csv.bz2"
+
+def rows() -> list[tuple[str, str]]:
+    """Category (`rotten`, `fresh` or `plot`) and text of every row of the asset.
+
+    Raises:
+        TombolaError: it cannot be fetched, or its cached copy is damaged.
+    """
+    path = fetch("rotten-tomatoes") / "rotten_tomatoes_corpus_full.csv.bz2"
+    try:
+        with bz2.open(path, "rt", encoding="utf-8", newline="") as file:
+            return [(row["category"], row["text"]) for row in csv.DictReader(file)]
+    except (OSError, EOFError, KeyError, ValueError, csv.Error) as error:
+        raise TombolaError(f"{path} is damaged ({error}); delete its folder, and it is fetched again") from error
 
 
 def load() -> Corpus:
@@ -24,17 +36,11 @@ def load() -> Corpus:
     where they have both labels, so that no dev sentence is trained on.
 
     Raises:
-        TombolaError: the asset cannot be fetched, or its cached copy is damaged.
+        TombolaError: as `rows`.
     """
-    path = fetch("rotten-tomatoes") / _FILE
-    try:
-        with bz2.open(path, "rt", encoding="utf-8", newline="") as file:
-            rows = [(row["category"], row["text"]) for row in csv.DictReader(file)]
-    except (OSError, EOFError, KeyError, ValueError, csv.Error) as error:
-        raise TombolaError(f"{path} is damaged ({error}); delete its folder, and it is fetched again") from error
     reviews: dict[str, tuple[str, str]] = {}
     ambiguous = set()
-    for category, text in rows:
+    for category, text in rows():
         key = " ".join(text.split()).casefold()
         if category not in CLASSES or not key:
             continue

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from tombola.architectures.denoisers import DENOISER_CLASSES
 from tombola.checkpoints import denoisers
+from tombola.checkpoints.denoisers import index_of
 from tombola.checkpoints.loading import quiet
-from tombola.checkpoints.pipelines import index_of
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.images.denoiser_fit import seen_by
 

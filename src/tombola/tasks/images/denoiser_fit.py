@@ -7,8 +7,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import nn
 
 from tombola.architectures.denoisers import DENOISER_CLASSES, class_of_denoiser
-from tombola.checkpoints.denoisers import class_of, config_of
-from tombola.checkpoints.pipelines import Schedule
+from tombola.checkpoints.denoisers import Schedule, class_of, config_of
 from tombola.foundations.errors import TombolaError
 
 _NEEDS_MORE = ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type")
@@ -86,8 +85,6 @@ def check(model: nn.Module, channels: int, size: tuple[int, int], schedule: Sche
         raise TombolaError(f"{what} of {size[0]} x {size[1]} pixels are larger than the {most * least} of a {name}")
     if isinstance(schedule, FlowMatchEulerDiscreteScheduler) != known.flow:
         raise TombolaError(f"the schedule, a {type(schedule).__name__}, is not that of a {name}")
-    if isinstance(schedule, FlowMatchEulerDiscreteScheduler):
-        return model
-    if schedule.config.prediction_type not in ("epsilon", "v_prediction"):
+    if not known.flow and schedule.config.prediction_type not in ("epsilon", "v_prediction"):
         raise TombolaError(f"a denoiser that predicts {schedule.config.prediction_type!r} is not known")
     return model

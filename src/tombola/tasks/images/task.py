@@ -8,29 +8,27 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import DDPMScheduler
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from typing_extensions import override
 
 from tombola.architectures.denoisers import DenoiserPreset, predict
+from tombola.architectures.parameters import device_of, evaluating
 from tombola.checkpoints import denoisers
 from tombola.checkpoints.checkpoint import load_subnetwork
-from tombola.checkpoints.folder_marks import MARK
-from tombola.checkpoints.pipelines import Schedule
+from tombola.checkpoints.denoisers import Schedule
+from tombola.checkpoints.loading import MARK
 from tombola.foundations.errors import TombolaError
-from tombola.metrics.images.class_balance import class_balance
-from tombola.metrics.images.fid import FID
-from tombola.metrics.images.kid import KID
-from tombola.metrics.images.precision_recall import PRECISION, RECALL
+from tombola.metrics.image_metrics import FID, KID, PRECISION, RECALL, class_balance
 from tombola.metrics.scores import Metric
 from tombola.metrics.statistics import mean_std
 from tombola.subnetworks.subnetwork import Subnetwork
-from tombola.tasks.base import Batch, Output, Predictions, State, Task
+from tombola.tasks.base import Batch, Output, Predictions, State, Task, sampled_rows
 from tombola.tasks.images.conditioning import LatentConditioning
 from tombola.tasks.images.denoiser_fit import check
+from tombola.tasks.images.diffusion import Sampler, add_noise, seeded_noise
 from tombola.tasks.images.features import Classifier, FeatureSpace
 from tombola.tasks.images.image_grid import contact_sheet
-from tombola.tasks.images.noise import add_noise
-from tombola.tasks.images.sampler import Sampler, seeded_noise
 from tombola.tickets.ticket import Ticket
 
 _FEWEST = 8
@@ -108,6 +106,7 @@ class ImageTask(Task):
     Attributes:
         sampler: draws the samples.
         seen: channels, height and width of what the denoiser sees: of the images or their latents.
+        feature_space: where images are compared.
 
     Raises:
         TombolaError: a split is too small, or the sizes of the images differ.
@@ -137,8 +136,11 @@ class ImageTask(Task):
         self._latents: dict[str, Tensor] = {}
         self.sampler = Sampler(self._schedule, options.steps, bounded=self._conditioning.vae is None)
         self.passes = float(options.levels + options.steps)
-        self._space = features
-        self._splits = _sampled(train, dev, options.train_rows, options.dev_rows, options.search_rows)
+        self.feature_space = features
+        rows = sampled_rows(self.available, options.train_rows, options.dev_rows, options.search_rows)
+        self._splits = {
+            split: (dev if split == "dev" else train).select(torch.from_numpy(rows[split])) for split in rows
+        }
         self._features: dict[str, Predictions] = {}
         for split, images in self._splits.items():
             if len(images) < _FEWEST:
@@ -147,15 +149,12 @@ class ImageTask(Task):
     @override
     def facts(self) -> Mapping[str, object]:
         return {
-            "name": self.name,
-            "title": self.title,
-            "metric": self.metric.name,
-            "higher_is_better": self.metric.higher_is_better,
+            **super().facts(),
             "rows": {split: len(images) for split, images in self._splits.items()},
             "available": self.available,
             "size": list(self._splits["train"].pixels.shape[1:]),
             **({} if self._conditioning.vae is None else {"latents": list(self.seen)}),
-            "features": self._space.name,
+            "features": self.feature_space.name,
             "steps": self.sampler.steps,
             "baseline": "pixels of training images, each drawn by itself",
             "floor": {
@@ -213,12 +212,12 @@ class ImageTask(Task):
 
     @override
     def size(self, split: str) -> int:
-        return len(self._images(split))
+        return len(self.images(split))
 
     @override
     def references(self, split: str) -> Predictions:
         if split not in self._features:
-            self._features[split] = self._of(self._images(split).pixels)
+            self._features[split] = self.features_of(self.images(split).pixels)
         return self._features[split]
 
     @override
@@ -230,7 +229,7 @@ class ImageTask(Task):
         rng = np.random.default_rng(0)
         known = self._splits["train"].pixels.flatten(1).numpy()
         drawn = known[rng.integers(len(known), size=(count, known.shape[1])), np.arange(known.shape[1])]
-        return self._of(torch.from_numpy(drawn).unflatten(1, self._splits["train"].pixels.shape[1:]))
+        return self.features_of(torch.from_numpy(drawn).unflatten(1, self._splits["train"].pixels.shape[1:]))
 
     def _against_pixels(self, metric: Metric) -> Metric:
         """The metric, with the score of `baseline` as chance: harder to beat than the metric's own, one image alone."""
@@ -243,7 +242,7 @@ class ImageTask(Task):
         training than held-out images, as many of the latter are compared.
         """
         rng, references = np.random.default_rng(0), self.references(split)
-        features = self._of(self._splits["train"].pixels)
+        features = self.features_of(self._splits["train"].pixels)
         n = min(len(features), len(references))
         chosen = [rng.permutation(len(features))[:n] for _ in range(draws)]
         metrics = [self.metric, *(metric for _, metric in self.more.values())]
@@ -262,17 +261,13 @@ class ImageTask(Task):
 
         They are those whose features `evaluate` scores: of one seed, whatever the model.
         """
-        device, training = next(model.parameters()).device, model.training
-        model.eval()
-        try:
-            return self._sample(model, self._initial_noise(split, np.arange(count)).to(device)).cpu()
-        finally:
-            model.train(training)
+        with evaluating(model):
+            return self._sample(model, self._initial_noise(split, np.arange(count)).to(device_of(model))).cpu()
 
     def image_grid(self, model: nn.Module | None) -> bytes | None:
         """Sheet of the first samples, or of the first real images, see `GeneratesImages`."""
         count = min(_SHOWN, self.size("dev"))
-        images = self._images("dev").pixels[:count] if model is None else self.draw(model, "dev", count)
+        images = self.images("dev").pixels[:count] if model is None else self.draw(model, "dev", count)
         # Sheets are of grey or coloured images.
         return contact_sheet(images) if images.shape[1] in (1, 3) else None
 
@@ -313,7 +308,7 @@ class ImageTask(Task):
         if "initial_noise" not in batch.inputs:
             return Output(torch.stack(losses).mean(0), images.new_empty(len(images), 0))
         samples = self._sample(model, batch.inputs["initial_noise"])
-        return Output(torch.stack(losses).mean(0), self._space(samples))
+        return Output(torch.stack(losses).mean(0), self.feature_space(samples))
 
     def _sample(self, model: nn.Module, initial_noise: Tensor) -> Tensor:
         condition = self._conditioning.condition(len(initial_noise), initial_noise.device)
@@ -323,23 +318,24 @@ class ImageTask(Task):
     def _encoded(self, split: str) -> Tensor:
         """Latents (or pixels) of the images of a split, fp32 [n, channels, height, width]."""
         if split not in self._latents:
-            self._latents[split] = self._conditioning.encode(self._images(split).pixels, self._options.device)
+            self._latents[split] = self._conditioning.encode(self.images(split).pixels, self._options.device)
         return self._latents[split]
 
-    def _images(self, split: str) -> Images:
+    def images(self, split: str) -> Images:
+        """The images of a split."""
         if split not in self._splits:
             raise TombolaError(f"{self.title} has no split {split!r}; it has {', '.join(self._splits)}")
         return self._splits[split]
 
-    def _of(self, pixels: Tensor) -> Predictions:
+    def features_of(self, pixels: Tensor) -> Predictions:
         """Features, float64 [n, features]."""
-        parts = [self._space(part).cpu().double().numpy() for part in pixels.split(_AT_ONCE)]
+        parts = [self.feature_space(part).cpu().double().numpy() for part in pixels.split(_AT_ONCE)]
         return np.concatenate(parts)
 
-    def _initial_noise(self, split: str, indices: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Tensor:
+    def _initial_noise(self, split: str, indices: NDArray[np.int64]) -> Tensor:
         return seeded_noise(self.seen, _seeds(split, "initial", indices))
 
-    def _fixed(self, split: str, indices: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> tuple[Tensor, Tensor]:
+    def _fixed(self, split: str, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Noise [n, levels, channels, height, width] and timesteps, int64 [n, levels], of held-out images."""
         shape = (self._options.levels, *self.seen)
         noise = seeded_noise(shape, _seeds(split, "noise", indices))
@@ -353,7 +349,7 @@ class ImageTask(Task):
         return noise, torch.from_numpy(timesteps.astype(np.int64))
 
 
-def _seeds(split: str, what: str, indices: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> list[int]:
+def _seeds(split: str, what: str, indices: NDArray[np.int64]) -> list[int]:
     """A seed for each example of a split, of which no two are the same."""
     stream = ("initial", "noise", "time").index(what) + 3 * (split != "dev")
     # PyTorch's generator for CPUs looks at the lowest 32 bits only.
@@ -363,22 +359,3 @@ def _seeds(split: str, what: str, indices: np.ndarray[tuple[int, ...], np.dtype[
 def _size(images: Images) -> str:
     channels, height, width = images.pixels.shape[1:]
     return f"{height} x {width} of {channels} channels"
-
-
-def _sampled(
-    train: Images, dev: Images, train_rows: int | None, dev_rows: int | None, search_rows: int | None
-) -> dict[str, Images]:
-    """The splits with their images sampled and, where asked, some held out for the search."""
-    drawn = np.random.default_rng(0).permutation(len(train))
-    splits = {}
-    if search_rows is not None:
-        if not 0 < search_rows < len(drawn):
-            raise TombolaError(
-                f"cannot hold {search_rows} of {len(drawn)} training images out for the search; ask for fewer"
-            )
-        splits["search"] = train.select(torch.from_numpy(np.sort(drawn[:search_rows])))
-        drawn = drawn[search_rows:]
-    splits["train"] = train.select(torch.from_numpy(np.sort(drawn[:train_rows])))
-    some = np.random.default_rng(0).permutation(len(dev))[:dev_rows]
-    splits["dev"] = dev.select(torch.from_numpy(np.sort(some)))
-    return splits

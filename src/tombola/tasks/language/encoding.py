@@ -2,18 +2,21 @@
 
 Context and continuation are tokenised together, as the model would meet them, and compared with the context alone token
 by token: so no boundary of a token changes, and a token that straddles the border belongs to the continuation.
+
+Tasks of lm-evaluation-harness are tokenised as the harness does it, so that they have its numbers here. It differs in
+four things. What the tokenizer adds of itself before a text stays. The BOS token is the tokenizer's, and is only put
+where nothing comes before a choice. The border between context and choice is counted in tokens of the context alone.
+What is longer than the model's context is cut on the left.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.language.abilities.ability import Ability, Example
-from tombola.tasks.language.item import Item
-from tombola.tasks.language.lm_eval_encoding import harness_items
-from tombola.tasks.language.prefix_tree import Tokens, shared_prefix_length
+from tombola.tasks.language.item import Item, Tokens, shared_prefix_length
 
 
 class Encoder:
@@ -37,10 +40,15 @@ class Encoder:
             TombolaError: an example is longer than the context.
         """
         if ability.harness:
-            return harness_items(ability, self._tokenizer, self._positions)
+            return HarnessEncoder(self._tokenizer, self._positions).items(ability)
         if ability.rule == "text":
             return [item for example in ability.examples for item in self.windows(example.choices[0])]
-        strings = {text: None for example in ability.examples for text in _strings(example)}
+        strings = dict.fromkeys(
+            text
+            for example in ability.examples
+            for context in (example.context, *example.free)
+            for text in (context, *(context + choice for choice in example.choices))
+        )
         tokens = dict(zip(strings, self.tokens(strings), strict=True))
         items = [self._item(ability, example, tokens) for example in ability.examples]
         for number, (item, example) in enumerate(zip(items, ability.examples, strict=True), start=1):
@@ -123,6 +131,76 @@ class Encoder:
         return tuple(found["input_ids"]), np.diff(reached, prepend=0).astype(float).tolist()
 
 
-def _strings(example: Example) -> Sequence[str]:
-    contexts = (example.context, *example.free)
-    return [*(context + choice for context in contexts for choice in example.choices), *contexts]
+class HarnessEncoder:
+    """Tokenisation as lm-evaluation-harness does it.
+
+    Args:
+        tokenizer: of the model.
+        positions: tokens that the model can read at once.
+
+    Raises:
+        TombolaError: the tokenizer has no token to begin with.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, positions: int) -> None:
+        bos = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+        if bos is None:
+            raise TombolaError(
+                "lm-evaluation-harness begins with the tokenizer's bos or eos token, and it has neither; give one"
+            )
+        self._tokenizer, self._positions, self._bos_token_id = tokenizer, positions, int(bos)
+        self._beginning = str(tokenizer.decode(self._bos_token_id))
+        self._known: dict[str, Tokens] = {}
+
+    def items(self, ability: Ability) -> list[Item]:
+        """The items of an ability that is a task of the harness.
+
+        Raises:
+            TombolaError: a choice is empty, or longer than the context.
+        """
+        if ability.rule == "text":
+            return [item for example in ability.examples for item in self._windows(example)]
+        return [self._item(ability, example) for example in ability.examples]
+
+    def _item(self, ability: Ability, example: Example) -> Item:
+        contexts = example.contexts or (example.context,) * len(example.choices)
+        pairs = [self._pair(*pair) for pair in zip(contexts, example.choices, strict=True)]
+        for _, rest in pairs:
+            if not 0 < len(rest) <= self._positions:
+                raise TombolaError(
+                    f"{example.where}: a choice of {len(rest)} tokens cannot be scored with "
+                    f"{self._positions} positions; leave the task out, or give another model"
+                )
+        # The last token is only predicted, so that one more than the model reads has room.
+        whole = [(context + rest)[-self._positions - 1 :] for context, rest in pairs]
+        given = tuple(len(tokens) - len(rest) for tokens, (_, rest) in zip(whole, pairs, strict=True))
+        divisors = example.sizes or (1.0,) * len(example.choices)
+        return Item(ability.rule, tuple(whole), given, len(example.choices), example.gold, divisors)
+
+    def _windows(self, example: Example) -> Iterator[Item]:
+        """A text in windows of as many tokens as there are positions; the last looks back as far as it can."""
+        tokens, each = self._encode(example.choices[0]), self._positions
+        size = example.sizes[0] if example.sizes else float(len(example.choices[0].encode()))
+        for begin in range(0, len(tokens), each):
+            end = min(begin + each, len(tokens))
+            before = (self._bos_token_id,) if begin == 0 else tokens[max(0, end - each - 1) : begin]
+            share = (end - begin) / len(tokens)
+            yield Item("text", ((*before, *tokens[begin:end]),), (len(before),), 1, 0, (size * share,))
+
+    def _pair(self, context: str, choice: str) -> tuple[Tokens, Tokens]:
+        if not context:
+            rest = self._encode(choice, bare=True)
+            return (rest[:1], rest[1:]) if rest[:1] == (self._bos_token_id,) else ((self._bos_token_id,), rest)
+        # Spaces at the end of a context belong to what follows, as tokenizers join them to it.
+        kept = context.rstrip()
+        choice, context = context[len(kept) :] + choice, kept
+        known = self._encode(context)
+        return known, self._encode(context + choice)[len(known) :]
+
+    def _encode(self, text: str, bare: bool = False) -> Tokens:
+        if bare:
+            return tuple(self._tokenizer.encode(text, add_special_tokens=False))
+        if text not in self._known:
+            options = {"add_special_tokens": False} if text.startswith(self._beginning) else {}
+            self._known[text] = tuple(self._tokenizer.encode(text, **options))
+        return self._known[text]

@@ -1,20 +1,22 @@
-"""Log-probabilities of packed items under a model, in the fastest of the ways that are exact for that very model."""
+"""Log-probabilities of packed items under a model, in the fastest of the ways that are exact for that very model, and
+the verdicts that follow from them.
+"""
 
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from tombola.architectures.parameters import device_of
+from tombola.architectures.parameters import device_of, dtype_of, evaluating
 from tombola.foundations.errors import TombolaError
-from tombola.tasks.language.item import Item
-from tombola.tasks.language.packing import mask, pack
-from tombola.tasks.language.prefix_sharing import LONGEST, packed_row_of
+from tombola.tasks.language.item import RULES, Item
+from tombola.tasks.language.packing import LONGEST, mask, pack, packed_row_of
 
 LOGITS_AT_ONCE = 2**26
 """Logits that are there at once: 256 MiB in fp32, whatever the batch."""
@@ -57,8 +59,7 @@ def read(model: nn.Module, inputs: Mapping[str, Tensor], reading: Reading) -> Ed
     ids = inputs["input_ids"]
     given: dict[str, Any] = {"input_ids": ids, "use_cache": False}
     if "ends" in inputs:
-        dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
-        given |= {"position_ids": inputs["positions"], "attention_mask": mask(inputs["ends"], dtype)}
+        given |= {"position_ids": inputs["positions"], "attention_mask": mask(inputs["ends"], dtype_of(model))}
     else:
         # Padding at the end is never seen by what precedes it; where nothing is masked, the fastest attention serves.
         given["attention_mask"] = torch.ones_like(ids)
@@ -83,7 +84,7 @@ def choose(model: nn.Module, items: Sequence[Item]) -> Reading:
         TombolaError: the model is not causal, or its outputs are not finite.
     """
     causal(model)
-    exact = model if _dtype(model) in _PRECISE else copy.deepcopy(model).float()
+    exact = model if dtype_of(model) in _PRECISE else copy.deepcopy(model).float()
     # Of those that will share a row with others; texts never do.
     parting = [item for item in items if len(item.sequences) > 1] or [item for item in items if item.rule != "text"]
     parting = parting or list(items[:1])
@@ -120,23 +121,19 @@ def causal(model: nn.Module) -> None:
     ids = torch.randint(vocabulary, (1, 8), generator=generator).to(device)
     other = ids.clone()
     other[0, -1] = (ids[0, -1] + 1) % vocabulary
-    training = model.training
-    model.eval()
     try:
-        with torch.no_grad():
+        with evaluating(model):
             first, second = (model(input_ids=given).logits[0, :-1].float() for given in (ids, other))
     except (AttributeError, TypeError, ValueError) as error:
         raise TombolaError(
             f"{name} is no causal language model ({error}); give one that predicts the next token"
         ) from None
-    finally:
-        model.train(training)
     if first.ndim != 2 or len(first) != 7:
         raise TombolaError(f"{name} gives no logits for each token; give a model that predicts the next token")
     if not (first.isfinite().all() and second.isfinite().all()):
         raise TombolaError(f"the outputs of {name} are not finite; load it in fp32, or give another checkpoint")
     # A causal model computes the same numbers for what comes before, but for rounding.
-    if (first - second).abs().max() > (1e-4 if _dtype(model) in _PRECISE else 1e-2) * first.abs().max():
+    if (first - second).abs().max() > (1e-4 if dtype_of(model) in _PRECISE else 1e-2) * first.abs().max():
         raise TombolaError(
             f"{name} is not causal: what it says of a token depends on later ones; give a model that was trained to "
             "predict the next token"
@@ -148,14 +145,20 @@ def _sums(model: nn.Module, items: Sequence[Item], reading: Reading) -> Tensor:
     packed_rows = [packed_row_of(items, range(len(items)))] if reading.trees else None
     packed = pack(items, trees=reading.trees, packed_rows=packed_rows)
     inputs = {name: tensor.to(device_of(model)) for name, tensor in packed.items()}
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            scores = read(model, inputs, reading)
-    finally:
-        model.train(training)
+    with evaluating(model):
+        scores = read(model, inputs, reading)
     return sums(scores.log_probabilities, inputs).flatten().double().cpu()
+
+
+def read_plainly(model: nn.Module, items: Sequence[Item], at_once: int) -> list[tuple[Tensor, dict[str, Tensor]]]:
+    """Log-probabilities [edges] of items under a model, in plain rows without gradients, and each batch's inputs."""
+    found = []
+    with evaluating(model):
+        for begin in range(0, len(items), at_once):
+            packed = pack(items[begin : begin + at_once], trees=False)
+            inputs = {name: tensor.to(device_of(model)) for name, tensor in packed.items()}
+            found.append((read(model, inputs, Reading()).log_probabilities, inputs))
+    return found
 
 
 def sums(log_probabilities: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -205,5 +208,38 @@ def _window(model: nn.Module) -> int | None:
     return min((one for one in found if isinstance(one, int) and one > 0), default=None)
 
 
-def _dtype(model: nn.Module) -> torch.dtype:
-    return next(parameter.dtype for parameter in model.parameters() if parameter.is_floating_point())
+def positions_of(config: object) -> int | None:
+    """Tokens that a model can read at once, by its configuration; None where it does not say."""
+    for name in ("max_position_embeddings", "n_positions", "max_seq_len"):
+        found = getattr(config, name, None)
+        if isinstance(found, int) and found > 0:
+            return found
+    return None
+
+
+def predictions(totals: Tensor, exact: Tensor, inputs: Mapping[str, Tensor], gold: Tensor) -> Tensor:
+    """Verdicts, fp64 [items], from log-probabilities [items, groups, choices], and whether every token was foreseen."""
+    divisors = inputs["divisors"].double()
+    there = divisors > 0
+    values = totals[:, 0] / divisors[:, 0].clamp(min=1)
+    if totals.shape[1] > 1:
+        # Contextual calibration (Zhao et al. 2021): divide by the mean probability of each label after no input.
+        free = totals[:, 1:].masked_fill(~there[:, 1:], -torch.inf).softmax(-1)
+        contexts = there[:, 1:].any(-1)
+        likings = free.nan_to_num(0.0).sum(1) / contexts.sum(-1, keepdim=True).clamp(min=1)
+        calibrated = contexts.any(-1, keepdim=True)
+        unknown = (free.isnan().any(-1) & contexts).any(-1, keepdim=True)
+        values = torch.where(calibrated, values - likings.clamp(min=1e-300).log(), values)
+        values = values.masked_fill(unknown, torch.nan)
+    values = values.masked_fill(~there[:, 0], -torch.inf)
+    best = values.amax(-1, keepdim=True)
+    ties = (values == best).sum(-1).clamp(min=1)
+    won = (values == best).gather(1, gold[:, None]).squeeze(1) / ties
+    bits = -totals[:, 0, 0] / np.log(2) / divisors[:, 0, 0].clamp(min=1)
+    rules = inputs["rules"]
+    # A logit that overflowed is no opinion either.
+    broken = (~values.isfinite() & there[:, 0]).any(-1)
+    found = torch.where(
+        rules == RULES.index("text"), bits, torch.where(rules == RULES.index("exact"), exact.double(), won)
+    )
+    return found.masked_fill(broken, torch.nan)

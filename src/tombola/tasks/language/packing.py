@@ -1,15 +1,97 @@
-"""Packing of items into tensors: rows are trees of one or several items or, for some models, single sequences."""
+"""Packing of items into tensors and batches: rows are trees of one or several items, or single sequences.
 
-from collections.abc import Sequence
+Items that begin alike may share a row, and what they share is read once. Inside of an item the tree does that already.
+Across items it is the BOS token, the first words of sentences, the instruction of a prompt, the examples that go before
+a question. Rows of several items serve passes without gates: a gate belongs to an example, and a row to one example
+then.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tombola.tasks.language.item import RULES, Item
-from tombola.tasks.language.prefix_sharing import PackedRow, separate_rows
-from tombola.tasks.language.prefix_tree import EMPTY_TREE
+from tombola.tasks.base import Batch
+from tombola.tasks.language.item import EMPTY_TREE, RULES, Item, PrefixTree, build_prefix_tree, shared_prefix_length
+
+_WORTH = 3000
+"""Scores of attention that cost as much as all else that a token asks of a model: 6 x hidden size in a classical layer
+(12 x hidden² multiply-adds of weights, 2 x hidden of each score), of a small model."""
+LONGEST = 1024
+"""Tokens of a row of several items, at most: its mask has the square of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class PackedRow:
+    """Row of one or several items.
+
+    Attributes:
+        items: their numbers, in the order in which `tree` has their sequences.
+        tree: of all sequences of all of them.
+    """
+
+    items: tuple[int, ...]
+    tree: PrefixTree
+
+
+def separate_rows(items: Sequence[Item]) -> list[PackedRow]:
+    """A row for each item."""
+    return [PackedRow((number,), item.tree) for number, item in enumerate(items)]
+
+
+def renumbered(packed_rows: Sequence[PackedRow]) -> list[PackedRow]:
+    """Rows with their items renumbered to their places in a batch that has them one after another."""
+    found, begin = [], 0
+    for packed_row in packed_rows:
+        end = begin + len(packed_row.items)
+        found.append(PackedRow(tuple(range(begin, end)), packed_row.tree))
+        begin = end
+    return found
+
+
+def packed_row_of(items: Sequence[Item], numbers: Sequence[int]) -> PackedRow:
+    """The row of the items of these numbers, whether it saves anything or not."""
+    if len(numbers) == 1:
+        return PackedRow(tuple(numbers), items[numbers[0]].tree)
+    sequences = [tokens for number in numbers for tokens in items[number].sequences]
+    return PackedRow(
+        tuple(numbers), build_prefix_tree(sequences, [given for number in numbers for given in items[number].given])
+    )
+
+
+def pack_by_prefix(items: Sequence[Item], most: int, window: int | None = None) -> list[PackedRow]:
+    """Rows of items, in which neighbours in lexical order stand together while that saves more than it costs.
+
+    What is saved are the tokens that they share; what it costs are the scores of attention between tokens that have
+    nothing to do with each other, which are computed and masked. Texts stay alone: plain rows are read faster.
+
+    Args:
+        items: in any order.
+        most: items of a row.
+        window: tokens of the longest row of several items, where the model has a shorter one than `LONGEST`.
+    """
+    longest = LONGEST if window is None else min(window, LONGEST)
+    texts = {number for number, item in enumerate(items) if item.rule == "text"}
+    found = [PackedRow((number,), items[number].tree) for number in sorted(texts)]
+    row: list[int] = []
+    nodes = 0
+    for number in sorted({*range(len(items))} - texts, key=lambda one: (items[one].sequences, one)):
+        item, size = items[number], len(items[number].tree)
+        if row:
+            shared = shared_prefix_length([*items[row[-1]].sequences, *item.sequences])
+            dear = shared * _WORTH < 2 * nodes * (size - shared)
+            if len(row) == most or nodes + size - shared > longest or dear:
+                found.append(packed_row_of(items, row))
+                row, nodes = [], 0
+            else:
+                size -= shared
+        row.append(number)
+        nodes += size
+    return [*found, *([packed_row_of(items, row)] if row else [])]
 
 
 def pack(items: Sequence[Item], *, trees: bool, packed_rows: Sequence[PackedRow] | None = None) -> dict[str, Tensor]:
@@ -84,3 +166,54 @@ def mask(ends: Tensor, dtype: torch.dtype) -> Tensor:
     allowed = (number[None, None, :] <= number[None, :, None]) & (number[None, :, None] < ends[:, None, :])
     lowest = torch.finfo(dtype).min
     return torch.zeros(allowed.shape, dtype=dtype, device=ends.device).masked_fill(~allowed, lowest)[:, None]
+
+
+CELLS = {"dev": 8192, "search": 8192, "train": 8192, "importance": 2048}
+"""Tokens of a batch at most, padding included, whatever its number of examples: the activations of a pass must fit, and
+those of a backward pass are kept. Training is not bound by it: its batches are the recipe's."""
+
+
+class Shape(NamedTuple):
+    """Shape of a row, or of the rows of an item, in a batch."""
+
+    parts: bool
+    rows: int
+    length: int
+    examples: int
+
+
+def row_batches(
+    items: Sequence[Item], packed_rows: Sequence[PackedRow], batch_size: int, cells: int
+) -> Iterator[Batch]:
+    """Batches of items, whose rows are these, at most so many examples and cells together."""
+    shapes = [Shape(not packed.tree.is_path, 1, len(packed.tree), len(packed.items)) for packed in packed_rows]
+    for group in groups_of(shapes, batch_size, cells):
+        chosen = [packed_rows[row] for row in group]
+        indices = np.array([number for packed in chosen for number in packed.items], dtype=np.int64)
+        of_batch = [items[index] for index in indices]
+        inputs = pack(of_batch, trees=True, packed_rows=renumbered(chosen))
+        yield Batch(indices, inputs, torch.tensor([item.gold for item in of_batch]))
+
+
+def item_groups(items: Sequence[Item], batch_size: int, cells: int) -> list[NDArray[np.int64]]:
+    """Items of similar length together, each in rows of its own: int64 numbers of each batch."""
+    shapes = [Shape(False, len(item.sequences), item.positions, 1) for item in items]
+    return [np.array(group, dtype=np.int64) for group in groups_of(shapes, batch_size, cells)]
+
+
+def groups_of(shapes: Sequence[Shape], batch_size: int, cells: int) -> list[list[int]]:
+    """Rows of similar length, at most so many examples and cells together."""
+    groups: list[list[int]] = []
+    examples = 0
+    for index in sorted(range(len(shapes)), key=lambda one: (*shapes[one][:3], one)):
+        shape = shapes[index]
+        group = groups[-1] if groups else []
+        full = (len(group) + 1) * shape.rows * shape.length > cells or examples + shape.examples > batch_size
+        # A plain text beside a tree would lose the mask that the model makes for itself, a sliding window for example.
+        if group and not full and shapes[group[0]].parts == shape.parts:
+            group.append(index)
+            examples += shape.examples
+        else:
+            groups.append([index])
+            examples = shape.examples
+    return groups

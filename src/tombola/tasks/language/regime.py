@@ -1,5 +1,6 @@
 """Language models as a regime: judged zero-shot by what they understand, trained again on text only if asked to."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,12 +10,45 @@ from typing_extensions import override
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.fingerprint import fingerprint
 from tombola.foundations.settings import Count, Positive, Text, Whole, described, settings
-from tombola.tasks.language.presets import PRESETS
 from tombola.tasks.language.retention_threshold import RetentionThreshold
-from tombola.tasks.regime import Regime, RegimeSettings, TaskOptions, changed
+from tombola.tasks.regime import Preset, Regime, RegimeSettings, TaskOptions, changed
 
 if TYPE_CHECKING:
     from tombola.tasks.base import Task
+
+_SHARED: Preset = MappingProxyType(
+    {"model": "smollm2", "analyses": (), "refine": False, "curve_until": 0.05, "epochs": 1, "learning_rate": 1e-4}
+)
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "quick": {
+            **_SHARED,
+            "methods": ("heads", "mlps", "weights", "wanda"),
+            "controls": ("random",),
+            "dev_rows": 80,
+            "text_tokens": 3000,
+            "heads_step": 0.15,
+            "mlps_step": 2,
+            "curve_until": 0.4,
+            "sparsities": (0.2, 0.3, 0.4, 0.5, 0.6),
+            "calibration_samples": 16,
+            "sequence_length": 512,
+            "importance_samples": 32,
+        },
+        "paper": {
+            **_SHARED,
+            "analyses": ("text-generation",),
+            "methods": (
+                *("heads", "mlps", "neurons", "kv-groups", "blocks", "weights", "magnitude-matrix", "wanda"),
+                *("sparsegpt", "random-weights", "magnitude-2of4", "wanda-2of4", "sparsegpt-2of4"),
+            ),
+            "sparsities": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
+        },
+    }
+)
+"""`quick`: a quarter of an hour on two cores with SmolLM2-135M. `paper`: every method, all examples, and the field's
+128 x 2,048 tokens of calibration text."""
+
 
 ADAPTER_LEARNING_RATE = 2e-4
 """Learning rate of QLoRA (Dettmers et al. 2023) up to 13 billion parameters: adapters start at nothing and need a
@@ -30,10 +64,7 @@ class LanguageSettings(RegimeSettings):
 
     files = ("text_file",)
 
-    abilities: Annotated[
-        tuple[Text, ...],
-        _setting("what is measured", "grammar,knowledge"),
-    ] = ()
+    abilities: Annotated[tuple[Text, ...], _setting("what is measured", "grammar,knowledge")] = ()
     text_tokens: Annotated[Count | None, _setting("judge so many tokens of texts at most")] = None
     retain: Annotated[
         Text | None,
@@ -42,17 +73,12 @@ class LanguageSettings(RegimeSettings):
         ),
     ] = None
     text_file: Annotated[
-        Text | None,
-        _setting("text file to calibrate, train and judge on, instead of plot summaries"),
+        Text | None, _setting("text file to calibrate, train and judge on, instead of plot summaries")
     ] = None
     bos_token: Annotated[
-        Text,
-        _setting("what every text begins with: none, bos, eos, a token, or auto for what suits the model best"),
+        Text, _setting("what every text begins with: none, bos, eos, a token, or auto for what suits the model best")
     ] = "auto"
-    importance_samples: Annotated[
-        Count,
-        _setting("samples of text by whose loss heads and MLPs are ranked"),
-    ] = 128
+    importance_samples: Annotated[Count, _setting("samples of text by whose loss heads and MLPs are ranked")] = 128
     importance_sequence_length: Annotated[Count, _setting("tokens of each of those samples")] = 128
     recovery_tokens: Annotated[Whole, _training("tokens that tickets are trained on again")] = 0
     lora_rank: Annotated[

@@ -1,4 +1,4 @@
-"""Retention threshold: on the mean over abilities, or on one of them, as `grammar>=0.9`."""
+"""Threshold of what must not be lost, on the mean over abilities, or on one of them, as `grammar>=0.9`."""
 
 import re
 from collections.abc import Sequence

@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from tombola.checkpoints import loading
 from tombola.checkpoints.loading import tokenizer_of
-from tombola.foundations.atomic_files import write_json
+from tombola.foundations.atomic_files import read_json, write_json
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.recognition import recognise
 from tombola.tasks.base import Batch, Output, Predictions, State, Task
@@ -29,22 +29,32 @@ from tombola.tasks.capabilities import PROMPTS, GeneratedTexts, GenerationSettin
 from tombola.tasks.data.calibration_windows import windows
 from tombola.tasks.language.abilities import catalog
 from tombola.tasks.language.abilities.ability import BITS, Ability
-from tombola.tasks.language.abilities.chance_corrected import Scale, alone, reference, understanding
-from tombola.tasks.language.abilities.retention import learned, measure, retention
-from tombola.tasks.language.batching import CELLS, item_groups, row_batches
+from tombola.tasks.language.abilities.chance_corrected import (
+    Scale,
+    alone,
+    learned,
+    measure,
+    reference,
+    retention,
+    understanding,
+)
+from tombola.tasks.language.abilities.language_modelling import bounded, guess_bits, training_text
 from tombola.tasks.language.bos_token import BOS_TOKEN_FILE, BosToken, conventional, named
 from tombola.tasks.language.bos_token import choose as choose_bos_token
-from tombola.tasks.language.context_length import positions_of
 from tombola.tasks.language.encoding import Encoder
-from tombola.tasks.language.example_scores import predictions
 from tombola.tasks.language.item import Item
-from tombola.tasks.language.log_likelihood import Reading, causal, choose, read, sums
-from tombola.tasks.language.packing import pack
-from tombola.tasks.language.prefix_sharing import PackedRow, pack_by_prefix, separate_rows
+from tombola.tasks.language.log_likelihood import Reading, causal, choose, positions_of, predictions, read, sums
+from tombola.tasks.language.packing import (
+    CELLS,
+    PackedRow,
+    item_groups,
+    pack,
+    pack_by_prefix,
+    row_batches,
+    separate_rows,
+)
 from tombola.tasks.language.retention_threshold import RetentionThreshold
 from tombola.tasks.language.text_generation import NOTHING, NotFiniteError, generate_texts
-from tombola.tasks.language.truncation import bounded
-from tombola.tasks.language.unigram_baseline import guess_bits
 
 AUTO = "auto"
 LONGEST = 2048
@@ -131,6 +141,8 @@ class LanguageTask(Task):
     Attributes:
         learned: names of the abilities that the full model has, as `with_full_model` found; None before that.
         counted: names of those that the score is the mean of.
+        examples: split → its abilities.
+        readings: how sequences share rows, for each class of model that was settled and its attention.
 
     Raises:
         TombolaError: two abilities share a name, a name is unknown, or there is no text.
@@ -150,9 +162,9 @@ class LanguageTask(Task):
             abilities = [bounded(one, tokenizer, options.text_tokens) for one in abilities]
         parts = [one.parted(options.held_out, options.seed) if options.held_out else (one, one) for one in abilities]
         self.abilities = tuple(_with_guess(judging, tokenizer, text) for judging, _ in parts)
-        self._examples = {"dev": self.abilities, "search": tuple(searching for _, searching in parts)}
+        self.examples = {"dev": self.abilities, "search": tuple(searching for _, searching in parts)}
         if not options.held_out:
-            del self._examples["search"]
+            del self.examples["search"]
         names = [ability.name for ability in self.abilities]
         if not names or len(set(names)) < len(names):
             raise TombolaError(f"give at least one ability, and each under a name of its own, not {names}")
@@ -175,7 +187,7 @@ class LanguageTask(Task):
             for split, blocks in (("train", options.train), ("importance", options.importance))
         }
         self.bos_token = None if options.bos_token == AUTO else named(tokenizer, options.bos_token)
-        self._readings: dict[tuple[str, str], Reading] = {}
+        self.readings: dict[tuple[str, str], Reading] = {}
         self._items: dict[str, list[Item]] = {}
         self._rows: dict[tuple[str, int, int | None], list[PackedRow]] = {}
         self._numbers: dict[str, list[int]] = {}
@@ -225,7 +237,7 @@ class LanguageTask(Task):
             options["retain"] = RetentionThreshold.parse(retain, [ability.name for ability in opened])
         return cls(
             opened,
-            catalog.training_text(text_file).train,
+            training_text(text_file).train,
             tokenizer_of(source, trust_remote_code=trust),
             LanguageTaskOptions(source=source, seed=seed, **options),
         )
@@ -234,7 +246,7 @@ class LanguageTask(Task):
         """Task with the mean of these abilities alone as its score: those that the full model has."""
         other = copy.copy(self)
         # What is encoded later is each one's own; what depends on the model is found out by either for itself.
-        other._items, other._readings, other._numbers = dict(self._items), dict(self._readings), dict(self._numbers)
+        other._items, other.readings, other._numbers = dict(self._items), dict(self.readings), dict(self._numbers)
         other._rows = dict(self._rows)
         other._count(names)
         return other
@@ -255,7 +267,7 @@ class LanguageTask(Task):
     def retained(
         self, split: str, full: Predictions, pruned: Predictions, *, seed: int, resamples: int
     ) -> Sequence[Retained]:
-        """How much of each ability a pruned model has kept, see `HasAbilities`."""
+        """Retention of each ability in a pruned model, see `HasAbilities`."""
         references = self.references(split)
         return retention(self.abilities, full, pruned, references, have=self.learned, seed=seed, resamples=resamples)
 
@@ -274,10 +286,7 @@ class LanguageTask(Task):
     @override
     def facts(self) -> Mapping[str, object]:
         return {
-            "name": self.name,
-            "title": self.title,
-            "metric": self.metric.name,
-            "higher_is_better": True,
+            **super().facts(),
             "bos_token": None if self.bos_token is None else self.bos_token.name,
             "bos_token_chosen": None if self.bos_token is None else self.bos_token.chosen,
             "bos_token_nats": {} if self.bos_token is None else dict(self.bos_token.nats),
@@ -294,8 +303,7 @@ class LanguageTask(Task):
                 }
                 for one in self.abilities
             ],
-            "train": {"blocks": self._blocks["train"].count, "tokens": self._blocks["train"].length},
-            "importance": {"blocks": self._blocks["importance"].count, "tokens": self._blocks["importance"].length},
+            **{split: {"blocks": each.count, "tokens": each.length} for split, each in self._blocks.items()},
         }
 
     @override
@@ -349,8 +357,8 @@ class LanguageTask(Task):
         if self.bos_token is None:
             causal(model)
             self.bos_token = choose_bos_token(model, self.tokenizer, self._text)
-        if _key(model) not in self._readings:
-            self._readings[_key(model)] = choose(model, self._encoded("dev"))
+        if _key(model) not in self.readings:
+            self.readings[_key(model)] = choose(model, self.items("dev"))
 
     @override
     def save(self, model: nn.Module, folder: Path) -> None:
@@ -383,7 +391,7 @@ class LanguageTask(Task):
         found = named(self.tokenizer, bos_token) if isinstance(bos_token, str) else bos_token
         if self.bos_token is None or found.token_id != self.bos_token.token_id:
             # What was encoded, and tried, began otherwise.
-            self._items, self._numbers, self._readings, self._rows = {}, {}, {}, {}
+            self._items, self._numbers, self.readings, self._rows = {}, {}, {}, {}
         self.bos_token = found
 
     @override
@@ -400,7 +408,7 @@ class LanguageTask(Task):
         stored = Path(loading.locate(source)) / BOS_TOKEN_FILE
         if state != "init" and stored.is_file():
             # It was found for the model that this one was made of.
-            self.fix_bos_token(BosToken.read(self.tokenizer, stored))
+            self.fix_bos_token(BosToken.of(self.tokenizer, read_json(stored), str(stored)))
         elif self._options.source is not None and (self._options.source, "pretrained") != (source, state):
             self.load(self._options.source, seed=0)
         elif state == "init":
@@ -409,11 +417,11 @@ class LanguageTask(Task):
 
     @override
     def size(self, split: str) -> int:
-        return len(self._encoded(split))
+        return len(self.items(split))
 
     @override
     def references(self, split: str) -> Predictions:
-        items = self._encoded(split)
+        items = self.items(split)
         numbers = self._numbers.get(split, [len(self.abilities)] * len(items))
         sizes = [item.divisors[0] if item.rule == "text" else 0.0 for item in items]
         return np.array([reference(*pair) for pair in zip(numbers, sizes, strict=True)], dtype=np.float64)
@@ -422,14 +430,14 @@ class LanguageTask(Task):
     def baseline(self, split: str) -> Predictions:
         """Predictions of the baseline: every example as good as chance is on its ability."""
         size = self.size(split)
-        if split not in self._examples:
+        if split not in self.examples:
             return np.full(size, BITS)
         chances = [ability.chance for ability in self.abilities]
         return np.array([chances[number] for number in self._numbers[split]], dtype=np.float64)
 
     @override
     def batches(self, split: str, batch_size: int, *, shuffle: int | None = None) -> Iterator[Batch]:
-        items = self._encoded(split)
+        items = self.items(split)
         trees = self._trees
         if shuffle is not None:
             drawn = np.random.default_rng(shuffle).permutation(len(items))
@@ -448,8 +456,8 @@ class LanguageTask(Task):
         """Batches with items that begin alike in one row, where every settled model reads prefix trees."""
         if not self._trees:
             return self.batches(split, batch_size)
-        items = self._encoded(split)
-        limits = [reading.window for reading in self._readings.values() if reading.window is not None]
+        items = self.items(split)
+        limits = [reading.window for reading in self.readings.values() if reading.window is not None]
         key = split, batch_size, min(limits, default=None)
         if key not in self._rows:
             self._rows[key] = pack_by_prefix(items, *key[1:])
@@ -459,7 +467,7 @@ class LanguageTask(Task):
     def output(self, model: nn.Module, batch: Batch) -> Output:
         """Losses: mean nats per scored token of the right choice. Predictions, fp64: see `chance_corrected`."""
         inputs = batch.inputs
-        reading = self._readings.get(_key(model), Reading())
+        reading = self.readings.get(_key(model), Reading())
         scores = read(model, inputs, reading)
         # [items, groups, choices]
         totals = sums(scores.log_probabilities, inputs)
@@ -477,7 +485,7 @@ class LanguageTask(Task):
 
         It compares models with the same tokenizer; bits per byte compare any.
         """
-        items, found = self._encoded("dev"), {}
+        items, found = self.items("dev"), {}
         for number, ability in enumerate(self.abilities):
             own = [index for index, one in enumerate(self._numbers["dev"]) if one == number]
             tokens = np.array([items[index].scored for index in own], dtype=np.float64)
@@ -488,7 +496,7 @@ class LanguageTask(Task):
     def generate_texts(
         self, model: nn.Module, full: nn.Module, settings: GenerationSettings, prompts: Sequence[str] = PROMPTS
     ) -> GeneratedTexts:
-        """What a model writes, see `GeneratesTexts`."""
+        """Generate texts with a model, see `GeneratesTexts`."""
         try:
             bos = self.find_bos_token().token_id
             return generate_texts(model, full, self.tokenizer, bos_token_id=bos, prompts=prompts, settings=settings)
@@ -498,16 +506,17 @@ class LanguageTask(Task):
     @property
     def _trees(self) -> bool:
         """True if batches are of trees: only where every model that was settled reads them rightly."""
-        return bool(self._readings) and all(reading.trees for reading in self._readings.values())
+        return bool(self.readings) and all(reading.trees for reading in self.readings.values())
 
-    def _encoded(self, split: str) -> list[Item]:
-        if split not in (*self._examples, *self._blocks):
-            here = ", ".join((*self._blocks, *self._examples))
+    def items(self, split: str) -> list[Item]:
+        """The encoded examples of a split, or its blocks of text."""
+        if split not in (*self.examples, *self._blocks):
+            here = ", ".join((*self._blocks, *self.examples))
             raise TombolaError(f"{self.title} has no split {split!r}; it has {here}; `search` is there with held_out")
         if split not in self._items:
             encoder = self._encoder()
-            if split in self._examples:
-                abilities = self._examples[split]
+            if split in self.examples:
+                abilities = self.examples[split]
                 found = [(number, item) for number, one in enumerate(abilities) for item in encoder.items(one)]
                 self._numbers[split] = [number for number, _ in found]
                 self._items[split] = [item for _, item in found]

@@ -1,5 +1,6 @@
 """Text classification and regression as a regime: GLUE, Rotten Tomatoes, and labelled texts of one's own."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,10 +11,18 @@ from tombola.foundations.errors import TombolaError
 from tombola.foundations.settings import Flag, Text, described, settings
 from tombola.tasks.data.glue import GLUE
 from tombola.tasks.regime import Preset, Regime, RegimeSettings, TaskOptions, changed
-from tombola.tasks.text.presets import PRESETS
 
 if TYPE_CHECKING:
     from tombola.tasks.base import Task
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "quick": {"train_rows": 6000, "dev_rows": 2000, "epochs": 1, "learning_rate": 1e-4},
+        "paper": {"epochs": 3, "learning_rate": 2e-5},
+    }
+)
+"""`quick`: minutes on two cores. `paper`: all rows, three epochs (Prasanna et al. 2020, appendix)."""
+
 
 OWN_DATA = ("validation_file", "text_column", "text_pair_column", "label_column", "metric", "regression")
 """Settings of texts of one's own, whose task is a path; tasks with a name have their own columns, rows and metric."""
@@ -27,14 +36,10 @@ class TextSettings(RegimeSettings):
 
     files = ("data", "validation_file")
 
-    data: Annotated[
-        Text | None,
-        _setting("folder of GLUE's original TSV files, instead of the hub"),
-    ] = None
-    validation_file: Annotated[
-        Text | None,
-        _setting("file of dev rows, where --task is a file of training rows"),
-    ] = None
+    data: Annotated[Text | None, _setting("folder of GLUE's original TSV files, instead of the hub")] = None
+    validation_file: Annotated[Text | None, _setting("file of dev rows, where --task is a file of training rows")] = (
+        None
+    )
     text_column: Annotated[Text | None, _setting("column of the text")] = None
     text_pair_column: Annotated[Text | None, _setting("column of the second text")] = None
     label_column: Annotated[Text | None, _setting("column of the label")] = None

@@ -8,11 +8,13 @@ import pytest
 
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.data.corpus import Corpus
-from tombola.tasks.language.abilities import cloze, grammar, inference, knowledge, reasoning, sentiment, texts
+from tombola.tasks.language.abilities import grammar, knowledge
 from tombola.tasks.language.abilities.ability import Ability, Example, balanced
-from tombola.tasks.language.abilities.catalog import DEFAULT, KINDS, open_abilities, training_text
-from tombola.tasks.language.abilities.minimal_pairs import PARADIGMS, pairs
-from tombola.tasks.language.abilities.text_corpus import hold_out
+from tombola.tasks.language.abilities.catalog import DEFAULT, KINDS, open_abilities
+from tombola.tasks.language.abilities.example_files import cloze, reasoning
+from tombola.tasks.language.abilities.grammar import PARADIGMS, pairs
+from tombola.tasks.language.abilities.language_modelling import hold_out, paragraphs, training_text
+from tombola.tasks.language.abilities.prompted_labels import inference, sentiment
 
 
 @pytest.mark.parametrize("name", PARADIGMS)
@@ -127,27 +129,27 @@ def test_several_files_of_one_kind_are_abilities_of_their_own(tmp_path: Path) ->
 
 
 def test_questions_endings_and_entailment_are_asked_as_documented(tmp_path: Path) -> None:
-    (question,) = reasoning.load(
+    (question,) = reasoning(
         write(tmp_path / "r.jsonl", {"query": "Question: why?\n", "choices": ["so ", "not so"], "gold": 1})
     ).examples
     assert (question.context, question.choices) == ("Question: why?\nAnswer:", (" so", " not so"))
-    (ending,) = cloze.load(write(tmp_path / "c.jsonl", {"context": "He said ", "continuation": "yes"})).examples
+    (ending,) = cloze(write(tmp_path / "c.jsonl", {"context": "He said ", "continuation": "yes"})).examples
     assert (ending.context, ending.choices) == ("He said", (" yes",))
-    rte = inference.load(write(tmp_path / "rte.jsonl", {"sentence1": "A", "sentence2": "B", "label": "not_entailment"}))
+    rte = inference(write(tmp_path / "rte.jsonl", {"sentence1": "A", "sentence2": "B", "label": "not_entailment"}))
     assert rte.examples[0].context == "A\nQuestion: B True or False?\nAnswer:"
     assert rte.examples[0].choices[rte.examples[0].gold] == " False"
     assert rte.examples[0].free[0] == "N/A\nQuestion: N/A True or False?\nAnswer:"
-    hub = inference.load(write(tmp_path / "rte2.jsonl", {"sentence1": "A", "sentence2": "B", "label": 0}))
+    hub = inference(write(tmp_path / "rte2.jsonl", {"sentence1": "A", "sentence2": "B", "label": 0}))
     assert hub.examples[0].choices[hub.examples[0].gold] == " True"
     cola = tmp_path / "CoLA"
     cola.mkdir()
     (cola / "dev.tsv").write_text("x\t1\t\tIt works.\nx\t0\t*\tIt work.\n", encoding="utf-8")
-    assert [e.choices[e.gold] for e in inference.load(cola / "dev.tsv").examples] == [" yes", " no"]
+    assert [e.choices[e.gold] for e in inference(cola / "dev.tsv").examples] == [" yes", " no"]
 
 
 def test_sentiment_is_calibrated_on_content_free_inputs() -> None:
     rows = [{"text": t, "label": label} for t, label in (("awful", "rotten"), ("lovely", "zfresh"))]
-    made = sentiment.load(Corpus.from_rows(rows, rows, text_column="text", label_column="label"))
+    made = sentiment(Corpus.from_rows(rows, rows, text_column="text", label_column="label"))
     assert [e.choices[e.gold] for e in made.examples] == [" negative", " positive"]
     assert made.examples[0].context == "Review: awful\nSentiment:"
     assert made.examples[0].free == ("Review: N/A\nSentiment:", "Review: [MASK]\nSentiment:", "Review: \nSentiment:")
@@ -215,7 +217,7 @@ def test_samples_take_from_every_group_in_turn() -> None:
 def test_a_text_file_is_parted_and_its_last_tenth_held_out(tmp_path: Path) -> None:
     file = tmp_path / "text.txt"
     file.write_text("\ufeff" + "\r\n\r\n".join(f"Text {i}." for i in range(20)), encoding="utf-8")
-    assert texts.read(file)[:2] == ["Text 0.", "Text 1."]
+    assert paragraphs(file)[:2] == ["Text 0.", "Text 1."]
     made = training_text(file)
     assert (len(made.train), made.dev) == (18, ("Text 18.", "Text 19."))
     file.write_text(" ".join(f"word{i}" for i in range(40)), encoding="utf-8")

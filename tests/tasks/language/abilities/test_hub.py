@@ -8,8 +8,8 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from tombola.foundations.errors import TombolaError
-from tombola.tasks.language.abilities import wikitext
-from tombola.tasks.language.abilities.catalog import open_abilities, training_text
+from tombola.tasks.language.abilities.catalog import open_abilities
+from tombola.tasks.language.abilities.language_modelling import HUB, training_text
 
 LINES = {
     "test": [
@@ -47,7 +47,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, str]
 
     def load_dataset(path: str, name: str) -> DatasetDict:
         asked.append((path, name))
-        if path == wikitext.HUB:
+        if path == HUB:
             return DatasetDict({split: Dataset.from_dict({"text": lines}) for split, lines in LINES.items()})
         return sentences() if name == "cola" else pairs(name)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub.errors import OfflineModeIsEnabled
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
@@ -17,7 +18,7 @@ from tombola.subnetworks.subnetwork import whole
 from tombola.tasks.language.abilities import lm_eval_task
 from tombola.tasks.language.abilities.ability import Ability
 from tombola.tasks.language.abilities.catalog import open_abilities
-from tombola.tasks.language.abilities.retention import measure
+from tombola.tasks.language.abilities.chance_corrected import measure
 from tombola.tasks.language.task import LanguageTask, LanguageTaskOptions
 
 HEAD = """
@@ -155,11 +156,12 @@ def adds_bos() -> PreTrainedTokenizerFast:
 def theirs(model: Any, words: Any, folder: Path, name: str) -> dict[str, Any]:
     import lm_eval
     from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
 
     found = lm_eval.simple_evaluate(
         HFLM(pretrained=model, tokenizer=words, device="cpu", batch_size=4),
         tasks=[name],
-        task_manager=lm_eval.manager(folder),
+        task_manager=TaskManager(include_path=str(folder), include_defaults=False),
         bootstrap_iters=0,
     )
     results: dict[str, Any] = found["results"]
@@ -241,14 +243,15 @@ def test_what_cannot_be_an_ability_is_one_clear_line(folder: Path, name: str, sa
     assert "\n" not in str(caught.value)
 
 
-def test_without_the_harness_its_tasks_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_harness_its_tasks_are_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for module in ("lm_eval", "lm_eval.tasks"):
         monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setattr("tombola.tasks.language.abilities.catalog.find_spec", lambda name: None)
     with pytest.raises(TombolaError, match=r"unknown ability 'hellaswag'.*pip install 'tombola\[language\]'"):
         open_abilities(["grammar", "hellaswag", "piqa"])
+    # No folder of another test, whose tasks are known already.
     with pytest.raises(TombolaError, match=r"pip install 'tombola\[language\]'"):
-        lm_eval_task.load("hellaswag")
+        lm_eval_task.load("hellaswag", tmp_path)
 
 
 def test_a_choice_that_does_not_fit_is_named(folder: Path) -> None:
@@ -259,3 +262,32 @@ def test_a_choice_that_does_not_fit_is_named(folder: Path) -> None:
     words.bos_token = words.eos_token = None
     with pytest.raises(TombolaError, match="it has neither"):
         LanguageTask(abilities, TEXTS, words, LanguageTaskOptions(positions=POSITIONS, bos_token="none")).size("dev")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ConnectionError("Couldn't reach 'x' on the Hub"), "its data sets come from the hub"),
+        (OfflineModeIsEnabled("offline"), "its data sets come from the hub"),
+        (ModuleNotFoundError("No module named 'sacrebleu'"), "install what it asks for"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "give a smaller batch size"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: out of memory"), "give a smaller batch size"),
+        (FileNotFoundError("no file.jsonl"), "check the files of the task"),
+        (KeyError("answer"), "mend the task, or leave it out"),
+        (IndexError("index\nout of range"), "mend the task, or leave it out"),
+    ],
+)
+def test_each_sort_of_failure_has_its_own_advice(error: Exception, said: str) -> None:
+    found = str(lm_eval_task.explained(error, "evaluate hellaswag"))
+    assert "\n" not in found
+    assert found.startswith(f"lm-evaluation-harness cannot evaluate hellaswag ({type(error).__name__}: ")
+    assert said in found
+    # Wrapped by whoever caught it first, it is the same.
+    outer = ValueError("the builder failed")
+    outer.__cause__ = error
+    assert said in str(lm_eval_task.explained(outer, "evaluate hellaswag"))
+
+
+def test_an_unknown_task_is_named(folder: Path) -> None:
+    with pytest.raises(TombolaError, match="knows no task 'hellaswog'"):
+        lm_eval_task.load("hellaswog", folder)

@@ -9,7 +9,7 @@ import pytest
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.data import rotten_tomatoes
 from tombola.tasks.language.abilities import knowledge
-from tombola.tasks.language.abilities.text_corpus import DEV, plots
+from tombola.tasks.language.abilities.language_modelling import PLOTS, plots
 
 pytestmark = pytest.mark.slow
 
@@ -42,11 +42,11 @@ def test_facts_of_the_analogies() -> None:
 
 def test_plot_summaries_are_parted_and_none_is_missing() -> None:
     text = fetched(plots)
-    assert len(text.dev) == len(set(text.dev)) == DEV
+    assert len(text.dev) == len(set(text.dev)) == PLOTS
     assert all(one.strip() for one in (*text.dev, *text.train))
     # 1,097 with 14 missing values; the rest of the training text are review sentences.
     sentences = rotten_tomatoes.load()
-    assert len(text.train) == 1083 - DEV + len(sentences.splits["train"])
+    assert len(text.train) == 1083 - PLOTS + len(sentences.splits["train"])
     assert not set(text.dev) & set(text.train)
     # What judges sentiment is not trained on.
     assert not set(sentences.splits["dev"].first) & set(text.train)

@@ -54,11 +54,9 @@ class Ability:
         per_character: divide a choice's log-probability by its length in characters, so that a longer answer is not the
             worse for it: what lm-evaluation-harness calls acc_norm.
         guess: bits per byte of a text that guessing needs. Where the model's tokens are known, those of one who only
-            knows how frequent each token is (`tombola.tasks.language.unigram_baseline`): a model that says no more than
-            that has no understanding of text left, though it needs far fewer than 8.
-
-        harness: tokenise as lm-evaluation-harness does, whose task it is: see
-            `tombola.tasks.language.lm_eval_encoding`.
+            knows how frequent each token is (`guess_bits` of `language_modelling`): a model that says no more than that
+            has no understanding of text left, though it needs far fewer than 8.
+        harness: tokenise as lm-evaluation-harness does, whose task it is: see `tombola.tasks.language.encoding`.
 
     Raises:
         TombolaError: there are no examples.

@@ -1,7 +1,7 @@
 """Abilities by their names on the command line: `grammar`, `reasoning=piqa.jsonl`, `hellaswag` of lm-eval."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,21 +9,11 @@ from types import MappingProxyType
 
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.data import rotten_tomatoes
-from tombola.tasks.language import lm_eval
-from tombola.tasks.language.abilities import (
-    cloze,
-    grammar,
-    inference,
-    knowledge,
-    lm_eval_task,
-    reasoning,
-    sentiment,
-    text_corpus,
-    texts,
-    wikitext,
-)
+from tombola.tasks.language.abilities import grammar, knowledge, lm_eval_task
 from tombola.tasks.language.abilities.ability import Ability
-from tombola.tasks.language.abilities.text_corpus import Text
+from tombola.tasks.language.abilities.example_files import cloze, reasoning
+from tombola.tasks.language.abilities.language_modelling import language_modelling
+from tombola.tasks.language.abilities.prompted_labels import inference, sentiment
 
 DEFAULT = ("grammar", "language-modelling", "knowledge", "sentiment")
 """Abilities that need neither hub nor files."""
@@ -36,54 +26,42 @@ class Kind:
     Attributes:
         what: one line for people.
         bundled: without a file, from what Tombola brings or makes; None where a file is needed.
-        from_file: from a file or folder; None where there is no such thing.
-        hub: names of what is on the hub, which are given like a file; a file of that name goes before.
+        from_file: from a file or folder, or a name of the hub's, which a file of that name goes before; None where
+            there is no such thing.
     """
 
     what: str
     bundled: Callable[[int], Ability] | None
     from_file: Callable[[Path, int], Ability] | None
-    hub: Mapping[str, Callable[[], Ability]] = field(default_factory=dict)
-
-
-def _language(path: Path | None) -> Ability:
-    text = training_text(path)
-    return texts.load(text.dev, text.source)
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "grammar": Kind(
             "minimal pairs: generated, or BLiMP's JSON lines (sentence_good, sentence_bad)",
-            lambda seed: grammar.load(None, seed),
+            partial(grammar.load, None),
             grammar.load,
         ),
         "language-modelling": Kind(
             "bits per byte of plot summaries, of a text file, or of wikitext from the hub",
-            lambda _: _language(None),
-            lambda path, _: _language(path),
-            {name: partial(_language, Path(name)) for name in wikitext.CONFIGURATIONS},
+            lambda _: language_modelling(),
+            lambda path, _: language_modelling(path),
         ),
         "knowledge": Kind(
-            "capitals, currencies, nationalities among ten candidates",
-            lambda seed: knowledge.load(None, seed),
-            knowledge.load,
+            "capitals, currencies, nationalities among ten candidates", partial(knowledge.load, None), knowledge.load
         ),
         "sentiment": Kind(
-            "Rotten Tomatoes by label log-probability, calibrated",
-            lambda _: sentiment.load(rotten_tomatoes.load()),
-            None,
+            "Rotten Tomatoes by label log-probability, calibrated", lambda _: sentiment(rotten_tomatoes.load()), None
         ),
         "inference": Kind(
             "RTE, WNLI or CoLA from GLUE's files, or rte, wnli or cola from the hub",
             None,
-            lambda path, _: inference.load(path),
-            {name: partial(inference.from_glue, name) for name in inference.TASKS},
+            lambda path, _: inference(path),
         ),
         "reasoning": Kind(
-            "multiple choice from JSON lines (query, choices, gold)", None, lambda path, _: reasoning.load(path)
+            "multiple choice from JSON lines (query, choices, gold)", None, lambda path, _: reasoning(path)
         ),
-        "cloze": Kind("last words from JSON lines (context, continuation)", None, lambda path, _: cloze.load(path)),
+        "cloze": Kind("last words from JSON lines (context, continuation)", None, lambda path, _: cloze(path)),
     }
 )
 """Every kind of ability by name."""
@@ -119,30 +97,6 @@ def open_abilities(names: Sequence[str] = DEFAULT, *, rows: int | None = None, s
     return tuple(found.values())
 
 
-def training_text(path: Path | None) -> Text:
-    """The text of a file, the last tenth of its texts held out (of a single one, its last tenth), or plot summaries.
-
-    Args:
-        path: the file, or `wikitext` for the hub's; None for plot summaries.
-
-    Raises:
-        TombolaError: the file cannot be read or has no text, or the asset or the hub cannot be reached.
-    """
-    if path is None:
-        return text_corpus.plots()
-    if str(path) in wikitext.CONFIGURATIONS and not path.exists():
-        return wikitext.load(str(path))
-    found = texts.read(path)
-    if len(found) == 1:
-        words = found[0].split(" ")
-        cut = len(words) - max(1, len(words) // 10)
-        found = [" ".join(words[:cut]), " ".join(words[cut:])]
-        if not found[0]:
-            raise TombolaError(f"{path} holds a single word; give a file with more text in it")
-    held = max(1, len(found) // 10)
-    return Text(tuple(found[:-held]), tuple(found[-held:]), str(path))
-
-
 def _parse(name: str) -> tuple[str, Path | None]:
     kind, given, path = name.partition("=")
     folder = Path(path).expanduser() if given else None
@@ -150,23 +104,19 @@ def _parse(name: str) -> tuple[str, Path | None]:
         known = f"unknown ability {kind!r}; known: {', '.join(KINDS)}"
         if find_spec("lm_eval") is None:
             raise TombolaError(f"{known}; for a task of lm-evaluation-harness, pip install 'tombola[language]'")
-        if not lm_eval.knows(kind.partition(":")[0], folder):
+        if not lm_eval_task.knows(kind.partition(":")[0], folder):
             raise TombolaError(f"{known}, and the tasks of lm-evaluation-harness (lm-eval ls tasks)")
     return kind, folder
 
 
 def _load(kind: str, path: Path | None, seed: int) -> list[Ability]:
-    return [_of_kind(kind, path, seed)] if kind in KINDS else lm_eval_task.load(kind, path)
-
-
-def _of_kind(kind: str, path: Path | None, seed: int) -> Ability:
+    if kind not in KINDS:
+        return lm_eval_task.load(kind, path)
     entry = KINDS[kind]
     if path is None:
         if entry.bundled is None:
             raise TombolaError(f"{kind} needs a file ({entry.what}); give {kind}=FILE")
-        return entry.bundled(seed)
-    if str(path) in entry.hub and not path.exists():
-        return entry.hub[str(path)]()
+        return [entry.bundled(seed)]
     if entry.from_file is None:
         raise TombolaError(f"{kind} takes no file ({entry.what}); give {kind} alone")
-    return entry.from_file(path, seed)
+    return [entry.from_file(path, seed)]

@@ -1,32 +1,10 @@
-"""Rows of files of examples, checked field by field; every complaint names file and line."""
+"""Abilities from JSON lines of one's own, cloze and reasoning, and rows that are checked field by field."""
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tombola.foundations.errors import TombolaError
-from tombola.tasks.data.files import json_records, records
-
-Row = Mapping[str, object]
-
-
-def json_rows(path: Path) -> Iterator[tuple[int, Row]]:
-    """The objects of a JSON-lines file with their line numbers.
-
-    Raises:
-        TombolaError: the file is missing, empty or not UTF-8, or a line is no JSON object.
-    """
-    _exists(path)
-    yield from json_records(path)
-
-
-def any_rows(path: Path) -> Iterator[tuple[int, Row]]:
-    """The rows of a TSV, CSV or JSON-lines file, by its suffix.
-
-    Raises:
-        TombolaError: as `json_rows`.
-    """
-    _exists(path)
-    yield from records(path)
+from tombola.tasks.data.files import Row, json_records
+from tombola.tasks.language.abilities.ability import Ability, Example
 
 
 def text_of(row: Row, column: str, path: Path, line: int) -> str:
@@ -54,6 +32,39 @@ def field(row: Row, column: str, path: Path, line: int) -> object:
     return row[column]
 
 
-def _exists(path: Path) -> None:
-    if not path.is_file():
-        raise TombolaError(f"{path} does not exist or is no file; check the path")
+def cloze(path: Path) -> Ability:
+    """Passages and their last words; right is who writes all tokens of the word, each time the most probable one.
+
+    Raises:
+        TombolaError: the file is missing, or a line is malformed.
+    """
+    found = []
+    for line, row in json_records(path):
+        context, continuation = (text_of(row, name, path, line) for name in ("context", "continuation"))
+        found.append(Example((f" {continuation.strip()}",), 0, context.rstrip(), where=f"{path}, line {line}"))
+    return Ability("cloze", "Cloze", "exact", tuple(found), str(path))
+
+
+def reasoning(path: Path) -> Ability:
+    """Questions with their choices. `Answer:` is put after a query that does not end with a colon.
+
+    Raises:
+        TombolaError: the file is missing, or a line is malformed.
+    """
+    found = []
+    for line, row in json_records(path):
+        query, choices, gold = (field(row, name, path, line) for name in ("query", "choices", "gold"))
+        if (
+            not isinstance(choices, list)
+            or len(choices) < 2
+            or not all(isinstance(c, str) and c.strip() for c in choices)
+        ):
+            raise TombolaError(f"{path}, line {line}: choices must be two texts or more; mend or drop the line")
+        if isinstance(gold, bool) or not isinstance(gold, int) or not 0 <= gold < len(choices):
+            raise TombolaError(f"{path}, line {line}: gold must be a number from 0 to {len(choices) - 1}, not {gold!r}")
+        context = text_of({"query": query}, "query", path, line).rstrip()
+        if not context.endswith(":"):
+            context = f"{context}\nAnswer:"
+        answers = tuple(f" {choice.strip()}" for choice in choices)
+        found.append(Example(answers, gold, context, where=f"{path}, line {line}"))
+    return Ability("reasoning", "Reasoning", "choice", tuple(found), str(path), per_character=True)

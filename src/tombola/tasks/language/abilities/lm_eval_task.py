@@ -1,13 +1,15 @@
 """Tasks of lm-evaluation-harness as abilities: its documents, prompts and answers, in the study's one evaluation.
 
-The harness builds the requests of a task itself. What they are judged by is then found out from the task, not from its
-name: it is asked for its verdict on made-up log-probabilities, until it is known which choice it takes for right and
-what it divides by. A task whose verdicts are not so to be had is refused. So accuracy, accuracy by length (acc_norm),
-exact continuations (LAMBADA) and bits per byte (WikiText) are as `lm_eval` gives them on the same model in fp32, with
-two exceptions that are meant: NaN is no answer here, and a tie counts in shares, where `lm_eval` takes the first.
+An optional dependency: `pip install 'tombola[language]'`. The harness builds the requests of a task itself. What they
+are judged by is then found out from the task, not from its name: it is asked for its verdict on made-up
+log-probabilities, until it is known which choice it takes for right and what it divides by. A task whose verdicts are
+not so to be had is refused. So accuracy, accuracy by length (acc_norm), exact continuations (LAMBADA) and bits per byte
+(WikiText) are as `lm_eval` gives them on the same model in fp32, with two exceptions that are meant: NaN is no answer
+here, and a tie counts in shares, where `lm_eval` takes the first.
 """
 
 import contextlib
+import functools
 import io
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +22,6 @@ import numpy as np
 import torch
 
 from tombola.foundations.errors import TombolaError
-from tombola.tasks.language import lm_eval
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.item import Rule
 
@@ -29,8 +30,6 @@ PREFERRED = ("acc_norm", "acc", "bits_per_byte")
 """Metrics, the first that a task has is its ability's: for HellaSwag, PIQA, ARC and OpenBookQA the one by length."""
 _SEED = 1234
 """Seed of few-shot samples and of numpy and torch; `lm_eval`'s own."""
-
-
 _DRAWS = 3
 """Made-up answers to a document by which the way of judging is told."""
 
@@ -67,23 +66,23 @@ def load(name: str, folder: Path | None = None) -> list[Ability]:
             accuracy over choices.
     """
     task, _, metric = name.partition(":")
-    if not lm_eval.knows(task, folder):
+    if not knows(task, folder):
         raise TombolaError(f"lm-evaluation-harness knows no task {task!r}; lm-eval ls tasks lists them")
     with _its_seeds():
         try:
-            found = lm_eval.manager(folder).load([task])
+            found = manager(folder).load([task])
         except Exception as error:  # It raises whatever its tasks, the data sets library and the hub's client do.
-            raise lm_eval.explained(error, f"load {task}") from error
+            raise explained(error, f"load {task}") from error
         group = found.get("groups", {}).get(task)
         leaves = list(found["tasks"].values())
         if group is None:
-            return [_ability([leaf], _named(leaf, task, name), metric or None) for leaf in leaves]
-        return [_ability(leaves, name, _of_group(group, metric), equal=_weighs_equally(group))]
-
-
-def _named(leaf: Any, task: str, name: str) -> str:
-    """Name of the ability of one of several tasks of a tag."""
-    return name if leaf.task_name == task else name.replace(task, leaf.task_name, 1)
+            # Of a tag, each of its tasks by its own name.
+            return [_ability([leaf], name.replace(task, leaf.task_name, 1), metric or None) for leaf in leaves]
+        aggregated = group.aggregate_metric_list or ()
+        there = {one.metric for one in aggregated}
+        # The score of a group may be the mean of its tasks' scores, however many documents each has.
+        equal = not all(one.weight_by_size for one in aggregated)
+        return [_ability(leaves, name, metric or next((one for one in PREFERRED if one in there), None), equal=equal)]
 
 
 def _ability(leaves: Sequence[Any], name: str, metric: str | None, *, equal: bool = False) -> Ability:
@@ -97,18 +96,6 @@ def _ability(leaves: Sequence[Any], name: str, metric: str | None, *, equal: boo
         raise TombolaError(f"{name} mixes tasks that do not add up to one accuracy; name its tasks one by one")
     (rule,) = rules
     return Ability(name, name, rule, tuple(examples), "lm-evaluation-harness", harness=True)
-
-
-def _of_group(group: Any, metric: str) -> str | None:
-    if metric:
-        return metric
-    there = [one.metric for one in group.aggregate_metric_list or ()]
-    return next((one for one in PREFERRED if one in there), None)
-
-
-def _weighs_equally(group: Any) -> bool:
-    """True if the score of a group is the mean of its tasks' scores, however many documents each has."""
-    return not all(one.weight_by_size for one in group.aggregate_metric_list or ())
 
 
 def _examples(task: Any, metric: str | None, grouped: bool) -> tuple[Rule, list[Example]]:
@@ -137,7 +124,7 @@ def _examples(task: Any, metric: str | None, grouped: bool) -> tuple[Rule, list[
         documents = [list(requests) for _, requests in groupby(task.instances, key=lambda one: one.doc_id)]
         judged = [_judged(task, metric, rule, requests) for requests in documents]
     except Exception as error:  # Templates and functions of the task.
-        raise lm_eval.explained(error, f"build {name}") from error
+        raise explained(error, f"build {name}") from error
     known = [one for one in judged if one is not None]
     # One way of dividing for all documents, or the metric is another.
     ways = frozenset.intersection(*(one.agreeing for one in known)) if len(known) == len(judged) else frozenset()
@@ -216,3 +203,67 @@ def _its_seeds() -> Iterator[None]:
         finally:
             random.setstate(python)
             np.random.set_state(numpy)
+
+
+@functools.cache
+def manager(folder: Path | None = None) -> Any:
+    """The harness's TaskManager; to look through its own thousands of task files takes seconds, once.
+
+    Args:
+        folder: YAML files of tasks of one's own, which stand alone then.
+
+    Raises:
+        TombolaError: the harness is not installed, or there is no such folder.
+    """
+    try:
+        from lm_eval.tasks import TaskManager
+    except ImportError as error:
+        raise TombolaError(
+            f"tasks of lm-evaluation-harness need it ({error}); pip install 'tombola[language]', or name abilities "
+            "that Tombola measures itself"
+        ) from None
+    if folder is not None and not folder.is_dir():
+        raise TombolaError(f"{folder} is no folder; give the one with the YAML files of your tasks")
+    return TaskManager() if folder is None else TaskManager(include_path=str(folder), include_defaults=False)
+
+
+def knows(name: str, folder: Path | None = None) -> bool:
+    """True if the harness has a task, group or tag of that name.
+
+    Raises:
+        TombolaError: as `manager`.
+    """
+    return name in manager(folder).all_tasks
+
+
+def explained(error: Exception, doing: str) -> TombolaError:
+    """Error of one line for whatever the harness raised: what went wrong, told from what it is, and what to do."""
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    what = f"lm-evaluation-harness cannot {doing} ({reason})"
+    chain = list(_chain(error))
+    if any(isinstance(one, torch.OutOfMemoryError | MemoryError) or "out of memory" in str(one) for one in chain):
+        return TombolaError(f"{what}; give a smaller batch size, or a limit")
+    if any(isinstance(one, ImportError) for one in chain):
+        return TombolaError(f"{what}; install what it asks for, or leave the task out")
+    if any(_of_the_hub(one) for one in chain):
+        return TombolaError(
+            f"{what}; its data sets come from the hub: check that it can be reached, or name abilities that Tombola "
+            "measures itself"
+        )
+    if any(isinstance(one, OSError) for one in chain):
+        return TombolaError(f"{what}; check the files of the task")
+    return TombolaError(f"{what}; mend the task, or leave it out")
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and those that it came of."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+
+
+def _of_the_hub(error: BaseException) -> bool:
+    # Its client and the data sets library have errors of their own, below those of Python.
+    ours = type(error).__module__.split(".")[0]
+    return isinstance(error, ConnectionError | TimeoutError) or ours in ("huggingface_hub", "httpx", "requests")

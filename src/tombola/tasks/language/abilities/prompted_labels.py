@@ -1,6 +1,10 @@
-"""Inference, zero-shot: whether a sentence follows from another (RTE, WNLI) or is acceptable (CoLA).
+"""Labels of sentences by their probability after a prompt: sentiment, and inference.
 
-Prompts are those of lm-evaluation-harness; labels are calibrated as in `sentiment`.
+A prompt has a liking of its own for one label. Contextual calibration (Zhao et al. 2021, Calibrate Before Use) measures
+it on content-free inputs and divides it out; without it, small models give nearly everything the same label.
+
+Inference is whether a sentence follows from another (RTE, WNLI) or is acceptable (CoLA), by the prompts of
+lm-evaluation-harness.
 """
 
 import re
@@ -10,10 +14,26 @@ from pathlib import Path
 
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.data import glue
+from tombola.tasks.data.corpus import Corpus
 from tombola.tasks.data.files import records
 from tombola.tasks.language.abilities.ability import Ability, Example
-from tombola.tasks.language.abilities.example_files import any_rows, field, text_of
-from tombola.tasks.language.abilities.sentiment import FREE
+from tombola.tasks.language.abilities.example_files import field, text_of
+
+FREE = ("N/A", "[MASK]", "")
+"""Content-free inputs, those of Zhao et al."""
+PROMPT = "Review: {}\nSentiment:"
+LABELS = (" negative", " positive")
+
+
+def sentiment(corpus: Corpus) -> Ability:
+    """The dev sentences of Rotten Tomatoes, of which class 1 is positive."""
+    free = tuple(PROMPT.format(text) for text in FREE)
+    texts = corpus.splits["dev"]
+    examples = tuple(
+        Example(LABELS, int(label), PROMPT.format(text), free, group=LABELS[label].strip(), where=f"sentence {number}")
+        for number, (text, label) in enumerate(zip(texts.first, texts.labels, strict=True), start=1)
+    )
+    return Ability("sentiment", "Sentiment", "choice", examples, f"{corpus.name}, dev")
 
 
 @dataclass(frozen=True)
@@ -28,7 +48,7 @@ class _Prompt:
 
 
 _FOLLOWS = "{}\nQuestion: {} True or False?\nAnswer:"
-TASKS: Mapping[str, _Prompt] = {
+INFERENCE: Mapping[str, _Prompt] = {
     "wnli": _Prompt(("sentence1", "sentence2"), _FOLLOWS, (" False", " True"), {"0": 0, "1": 1}),
     "rte": _Prompt(
         ("sentence1", "sentence2"),
@@ -47,24 +67,26 @@ TASKS: Mapping[str, _Prompt] = {
 }
 
 
-def load(path: Path) -> Ability:
-    """RTE, WNLI or CoLA from a file: GLUE's TSV, CSV or JSON lines; or from the folder of GLUE's TSV files.
+def inference(path: Path) -> Ability:
+    """RTE, WNLI or CoLA from a file: GLUE's TSV, CSV or JSON lines; or from the folder of GLUE's TSV files, or the hub.
 
-    Which one it is, its name or its folder's says.
+    Which one it is, its name or its folder's says; `rte`, `wnli` or `cola` alone is the hub's.
 
     Raises:
         TombolaError: the name says none of them, the file is missing or malformed, or a label is none of the task's.
     """
+    if str(path) in INFERENCE and not path.exists():
+        return from_glue(str(path))
     words = [re.split(r"[^a-z]+", part.lower()) for part in (path.name, path.parent.name)]
-    name = next((name for part in words for name in TASKS if name in part), None)
+    name = next((name for part in words for name in INFERENCE if name in part), None)
     if name is None:
-        raise TombolaError(f"{path}: name the file or its folder after its task, one of {', '.join(TASKS)}")
+        raise TombolaError(f"{path}: name the file or its folder after its task, one of {', '.join(INFERENCE)}")
     if path.is_dir():
         return from_glue(name, path)
-    task = TASKS[name]
+    task = INFERENCE[name]
     bare = task.header is not None and path.suffix.lower() == ".tsv"
     found = []
-    for line, row in records(path, header=task.header) if bare else any_rows(path):
+    for line, row in records(path, header=task.header if bare else None):
         texts = [text_of(row, column, path, line) for column in task.columns]
         label = str(field(row, "label", path, line)).strip()
         if label not in task.gold:
@@ -79,7 +101,7 @@ def from_glue(name: str, data: Path | None = None) -> Ability:
     Raises:
         TombolaError: the files are missing or malformed, or the hub cannot be reached.
     """
-    task = TASKS[name]
+    task = INFERENCE[name]
     try:
         split = glue.load(name, data).splits["dev"]
     except TombolaError as error:

@@ -1,1 +1,0 @@
-"""Distances between sets of images: FID, KID, precision and recall, balance of classes."""

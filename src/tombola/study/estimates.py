@@ -1,0 +1,146 @@
+"""Estimates before the first step runs: memory of passes, number of workers, time of the analyses asked for."""
+
+import heapq
+import itertools
+import time
+from collections.abc import Iterable, Sequence
+
+import torch
+from rich.console import Console
+from torch import nn
+
+from tombola.architectures.parameters import device_of
+from tombola.foundations import resources
+from tombola.foundations.precision import Precision, autocast
+from tombola.profiling import denoiser_memory
+from tombola.profiling.denoiser_memory import Work
+from tombola.pruning.evaluation import on_device
+from tombola.study.config import StudyConfig
+from tombola.study.scheduler import Schedule, apart
+from tombola.study.step import StudyStep
+from tombola.tasks.base import Task
+from tombola.tasks.capabilities import GeneratesImages
+
+
+def check_memory(
+    model: nn.Module, task: Task, config: StudyConfig, device: torch.device, works: Sequence[Work]
+) -> None:
+    """Warn where the passes of a model that draws images may not fit into memory; of others nothing is known.
+
+    Args:
+        model: what is run, on its device.
+        task: what it is judged on.
+        config: says how many examples pass at a time.
+        device: where they pass.
+        works: all that is done with it.
+
+    Raises:
+        TombolaError: they cannot fit.
+    """
+    if isinstance(task, GeneratesImages):
+        training, evaluation, size = config.recipe.batch_size, config.eval_batch_size, max(task.seen[1:])
+        denoiser_memory.check(model, works, device, training=training, evaluation=evaluation, size=size)
+
+
+COPIES = 6
+"""Parameters that a worker holds, in models: the full one, the one that trains, its gradients, two moments, a copy."""
+IMPORTS = 600_000_000
+"""Bytes that a worker takes for PyTorch and the data."""
+WORTH = 1e11
+"""Forward passes of an example times parameters below which a study is over about as soon as workers have started."""
+THREADS_POWER = 0.5
+"""A step is as fast as so many threads to this power: what a second core gains in one process, for a small model."""
+
+
+def worker_count(steps: Sequence[StudyStep], parameters: int) -> int:
+    """The number of workers that is expected to be done first.
+
+    Args:
+        steps: all of the study.
+        parameters: of the whole model.
+    """
+    left = [step for step in apart(steps)[0] if not step.done()]
+    cost = sum(step.cost for step in left)
+    if cost * parameters < WORTH:
+        return 1
+    cores = resources.cores()
+    fit = int(resources.memory() // (COPIES * 4 * parameters + IMPORTS))
+    return min(
+        range(1, max(1, min(cores, fit, len(left))) + 1),
+        # Of equals the smallest number, which leaves each the most threads.
+        key=lambda workers: makespan(left, workers) / threads(workers) ** THREADS_POWER,
+    )
+
+
+def threads(workers: int) -> int:
+    """The share of the cores of each worker."""
+    return max(1, resources.cores() // workers)
+
+
+def makespan(steps: Sequence[StudyStep], workers: int) -> float:
+    """Cost that passes until so many workers have run all steps.
+
+    Args:
+        steps: those that are not done.
+        workers: how many, all equally fast.
+    """
+    schedule, number = Schedule(steps), itertools.count()
+    running: list[tuple[float, int, StudyStep]] = []
+    now = 0.0
+    while True:
+        while len(running) < workers and (step := schedule.take()) is not None:
+            heapq.heappush(running, (now + step.cost, next(number), step))
+        if not running:
+            return now
+        now, _, done = heapq.heappop(running)
+        schedule.finish(done)
+
+
+_BATCHES = 4
+
+
+def pass_seconds(model: nn.Module, task: Task, precision: Precision, batch_size: int = 64) -> float:
+    """Seconds of a forward pass of one example, measured on a few batches of all lengths."""
+    batches = list(task.packed_batches("dev", batch_size))
+    # Batches are sorted by length.
+    chosen = batches[:: max(1, len(batches) // _BATCHES)]
+    device = device_of(model)
+    model.eval()
+    with torch.no_grad(), autocast(device, precision):
+        task.output(model, on_device(chosen[0], device))
+        started = time.perf_counter()
+        for batch in chosen:
+            # The predictions are asked for, so that a device that runs ahead has come to the end.
+            task.output(model, on_device(batch, device)).predictions.cpu()
+        seconds = time.perf_counter() - started
+    return seconds / sum(len(batch.indices) for batch in chosen) / task.passes
+
+
+def announcement(steps: Iterable[StudyStep], seconds: float) -> str:
+    """Line that says how long each kind of analysis will take.
+
+    Args:
+        steps: those that are still to be done.
+        seconds: of a forward pass of one example.
+    """
+    costs: dict[str, float] = {}
+    for step in steps:
+        costs[step.analysis] = costs.get(step.analysis, 0.0) + step.cost * seconds
+    parts = ", ".join(f"{what.replace('-', ' ')} {in_words(cost)}" for what, cost in costs.items())
+    whole = f", {in_words(sum(costs.values()))} together" if len(costs) > 1 else ""
+    return f"expected time of the analyses: {parts}{whole}"
+
+
+def in_words(seconds: float) -> str:
+    """A rough time: `under a minute`, `about 12 minutes`, `about 3.5 hours`."""
+    if seconds < 45:
+        return "under a minute"
+    minutes = max(1, round(seconds / 60))
+    if minutes < 100:
+        return f"about {minutes} minute{'s' if minutes > 1 else ''}"
+    return f"about {seconds / 3600:.1f} hours"
+
+
+def announce(text: str) -> None:
+    """Print a text on stderr, where progress is shown."""
+    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,161 @@
+"""Folder of a study: its seeds, and the files at its top, `study.json`, `results.jsonl` and `verdicts.json`."""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tombola.foundations.atomic_files import read_json, write_json, write_lines
+from tombola.metrics import statistics
+from tombola.pruning.evaluation import Evaluation
+from tombola.pruning.search.records import read_passes
+from tombola.study.config import StudyConfig
+from tombola.study.folder_layout import EVALUATION, CrossSeedFolder, SeedFolder
+from tombola.study.results import TicketVerdict
+from tombola.study.seed_context import Setting
+from tombola.study.study_facts import ArchitectureFacts, StudyFacts, machine_facts, versions
+from tombola.tasks.base import Task
+from tombola.tickets.pruning_methods import in_words, pruning_method
+from tombola.tickets.ticket import SUPER_TICKETS, TICKETS
+
+_SUPER = {
+    "super-survivors": "the ticket of the super-survivors",
+    "super-random": "a random ticket of the super-survivors' size",
+    "super-bad": "a bad ticket of the super-survivors' size",
+}
+Stage = Literal["pruned", "retrained"]
+"""Stage at which a ticket is judged."""
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """Folder of a study, or of one step in a study's layout."""
+
+    folder: Path
+    config: StudyConfig
+
+    @property
+    def home(self) -> Path:
+        """Folder of the seeds."""
+        return self.folder / self.config.task_name
+
+    def seed_folder(self, seed: int) -> SeedFolder:
+        """The folder of one seed."""
+        return SeedFolder(seed, self.home / f"seed-{seed}")
+
+    def survivors(self) -> CrossSeedFolder:
+        """Folder of what is found across seeds: the most that were compared so far."""
+        return CrossSeedFolder.compared(self.home)
+
+    def finished_seeds(self) -> list[int]:
+        """Seeds of which the folder has a full model, of this run and of earlier ones."""
+        folders = (path for path in self.home.glob("seed-*") if (path / "full").is_dir())
+        return sorted(int(path.name.removeprefix("seed-")) for path in folders)
+
+    def searched_seeds(self) -> list[int]:
+        """Finished seeds that have a good ticket of every method."""
+        return [
+            seed
+            for seed in self.finished_seeds()
+            if all((self._good(seed, method) / "ticket.json").is_file() for method in self.config.methods)
+        ]
+
+    def _good(self, seed: int, method: str) -> Path:
+        return self.seed_folder(seed).ticket(method, "good")
+
+    def rows(self, seeds: Sequence[int] | None = None) -> Iterator[dict[str, Any]]:
+        """The rows of every scored model so far, in a fixed order (fields: `tombola.study.results.Row`).
+
+        Args:
+            seeds: whose; by default those that are finished.
+        """
+        chosen = self.finished_seeds() if seeds is None else seeds
+        survivors, seed_folders = self.survivors(), [self.seed_folder(seed) for seed in chosen]
+        places = [place for one in seed_folders for place in one.scored(self.config.methods)]
+        places += [place for one in seed_folders for place in survivors.scored(self.config.methods, one.seed)]
+        for place in places:
+            yield read_json(place / "score.json")
+
+    def write_rows(self, seeds: Sequence[int] | None = None) -> None:
+        """Write the rows that there are so far as `results.jsonl`."""
+        write_lines(self.folder / "results.jsonl", self.rows(seeds))
+
+    def verdicts(self, task: Task, stage: Stage) -> list[dict[str, object]]:
+        """The verdict on every ticket of a stage, over the finished seeds that have it: each a `TicketVerdict`."""
+        tickets = itertools.product(self.config.methods, (*TICKETS, *SUPER_TICKETS))
+        found = (self._verdict(task, stage, method, name) for method, name in tickets)
+        return [verdict.entry() for verdict in found if verdict is not None]
+
+    def _verdict(self, task: Task, stage: Stage, method: str, name: str) -> TicketVerdict | None:
+        survivors, seed_folders = self.survivors(), [self.seed_folder(seed) for seed in self.finished_seeds()]
+        places = {
+            one: (one.ticket(method, name) if name in TICKETS else survivors.scores(method, name, one.seed)) / stage
+            for one in seed_folders
+        }
+        have = {one: place for one, place in places.items() if (place / "score.json").is_file()}
+        if not have:
+            return None
+        full = [Evaluation.read(one.full / EVALUATION).predictions for one in have]
+        ticket = [Evaluation.read(place / EVALUATION).predictions for place in have.values()]
+        # Of seeds that share a model zero-shot, all judge alike; otherwise there is but one metric.
+        metric, resamples = task.with_full_model(full[0]).metric, self.config.bootstrap_resamples
+        verdict = statistics.verdict(metric, full, ticket, task.references("dev"), seed=0, resamples=resamples)
+        which = f"the {name.replace('-', ' ')} ticket" if name in TICKETS else _SUPER[name]
+        sentence = verdict.sentence(f"{which} of {in_words(method)}", trained=stage == "retrained")
+        return TicketVerdict(method, name, stage, sentence, verdict)
+
+    def write_verdicts(self, task: Task, stage: Stage) -> None:
+        """Write the verdicts that there are so far as `verdicts.json`."""
+        write_json(self.folder / "verdicts.json", {"verdicts": self.verdicts(task, stage)})
+
+    def describe(self, setting: Setting, seeds: Sequence[int], command: str, workers: int, hash: str = "") -> None:
+        """Write `study.json`: what is studied, and with what.
+
+        Args:
+            setting: of the study.
+            seeds: of this run; those that are finished are added.
+            command: what the user typed; the commands of earlier runs stay.
+            workers: processes that run steps.
+            hash: of the study; empty for one step.
+        """
+        path = self.folder / "study.json"
+        earlier = StudyFacts.read(path).command.split("\n") if path.is_file() else []
+        known = sorted({*seeds, *self.finished_seeds()})
+        StudyFacts(
+            name=self.config.name,
+            hash=hash,
+            command="\n".join(dict.fromkeys([*earlier, command])).strip(),
+            config=self.config.settings(),
+            threshold=self.config.search_options.threshold,
+            seeds=tuple(known),
+            versions=versions(),
+            machine=machine_facts(setting.device, workers),
+            architecture=ArchitectureFacts.of(setting.anatomy),
+            task=dict(self._relative(setting.task).facts()),
+            seconds=self._seconds(list(self.rows(known))),
+        ).write(path)
+
+    def _relative(self, task: Task) -> Task:
+        """The task as it judges what is made of the full model, once there is one."""
+        found = (self.seed_folder(seed).full / EVALUATION for seed in self.finished_seeds())
+        path = next((path for path in found if path.is_file()), None)
+        return task if path is None else task.with_full_model(Evaluation.read(path).predictions)
+
+    def _seconds(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        """Seconds of each kind of step, over all seeds and however often the study was resumed."""
+        seconds: dict[str, float] = {}
+        for row in rows:
+            what = row["ticket"] if row["stage"] == "none" else row["stage"]
+            seconds[what] = seconds.get(what, 0.0) + row["seconds"]
+        for seed in self.finished_seeds():
+            for method in self.config.methods:
+                path = self.seed_folder(seed).folder / method / "search.jsonl"
+                if path.is_file() and (self._good(seed, method) / "ticket.json").is_file():
+                    passes, chosen = read_passes(path), pruning_method(method)
+                    # The pass over the full model is counted with the full model; only a search of neurons or groups,
+                    # whose importance that pass does not have, makes one of its own.
+                    own = passes if "neurons" in chosen.sites or chosen.grouping else passes[1:]
+                    what = f"search {method}"
+                    seconds[what] = seconds.get(what, 0.0) + sum(step.seconds for step in own)
+        return {what: round(value, 2) for what, value in {"total": sum(seconds.values()), **seconds}.items()}

@@ -1,0 +1,211 @@
+"""Language modelling: how many bits per byte of real text the model needs, and the texts that need no file.
+
+Plot summaries of Rotten Tomatoes need no hub; WikiText from the hub has whole articles of Wikipedia (Merity et al.
+2016), on which the field gives perplexities.
+"""
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from tombola.foundations.errors import TombolaError
+from tombola.tasks.data import rotten_tomatoes
+from tombola.tasks.language.abilities.ability import Ability, Example
+
+PLOTS = 200
+"""Plot summaries that judge, about 30,000 tokens; the other 880 train."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """Texts of which some are held out.
+
+    Attributes:
+        train: texts that the model may be calibrated and trained on.
+        dev: those that judge; none of them is in `train`.
+        source: for people.
+    """
+
+    train: tuple[str, ...]
+    dev: tuple[str, ...]
+    source: str
+
+
+def plots() -> Text:
+    """Plot summaries, then review sentences of the training split, which fill up what the summaries leave.
+
+    14 summaries of the corpus are missing values, and one film's may be there twice; both are left out.
+
+    Raises:
+        TombolaError: the asset cannot be fetched, or its cached copy is damaged.
+    """
+    found = {" ".join(text.split()): None for category, text in rotten_tomatoes.rows() if category == "plot"}
+    found.pop("", None)
+    dev, train = hold_out(list(found), PLOTS)
+    sentences = rotten_tomatoes.load().splits["train"].first
+    return Text((*train, *sentences), dev, "plot summaries (rotten-tomatoes)")
+
+
+def hold_out(texts: list[str], count: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Split texts into so many that judge, and the others, both in their order: the same ones on every machine."""
+    # Ranking by a hash is a shuffle that no library version can change.
+    held = set(sorted(texts, key=lambda text: hashlib.sha256(text.encode()).digest())[:count])
+    return tuple(text for text in texts if text in held), tuple(text for text in texts if text not in held)
+
+
+HUB = "Salesforce/wikitext"
+WIKITEXT = dict.fromkeys(("wikitext", "wikitext-2"), "wikitext-2-raw-v1") | {"wikitext-103": "wikitext-103-raw-v1"}
+"""Names of the data set here → on the hub."""
+# The title of an article is a line of its own between single equals signs; those of sections have more of them.
+_TITLE = re.compile(r" ?= [^=].*[^=] = ?\n?")
+
+
+def wikitext(name: str = "wikitext") -> Text:
+    """The articles: those of the test split judge, those of the training split are trained on.
+
+    Args:
+        name: a key of `WIKITEXT`.
+
+    Raises:
+        TombolaError: the hub cannot be reached, or has other columns.
+    """
+    import datasets  # It takes a second, and nothing else needs it.
+
+    configuration = WIKITEXT[name]
+    try:
+        splits = datasets.load_dataset(HUB, configuration)
+        train, dev = (articles(splits[split]["text"]) for split in ("train", "test"))
+    except Exception as error:  # the hub's client, datasets and the network have no common error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise TombolaError(
+            f"cannot load {HUB} ({configuration}) from the hub: {reason}; give a text file, as "
+            "language-modelling=FILE, or take the plot summaries, which need no hub"
+        ) from error
+    return Text(tuple(train), tuple(dev), f"{HUB} ({configuration})")
+
+
+def articles(lines: Iterable[str]) -> list[str]:
+    """The articles of its lines, as they are, but for what is empty around them."""
+    found: list[list[str]] = [[]]
+    for line in lines:
+        if _TITLE.fullmatch(line):
+            found.append([])
+        found[-1].append(line if line.endswith("\n") else f"{line}\n")
+    return [text for part in found if (text := "".join(part).strip())]
+
+
+def language_modelling(path: Path | None = None) -> Ability:
+    """Texts to be predicted, each from its beginning: those that `training_text` holds out.
+
+    Raises:
+        TombolaError: as there.
+    """
+    text = training_text(path)
+    examples = tuple(
+        Example((one,), where=f"{text.source}, text {number}") for number, one in enumerate(text.dev, start=1)
+    )
+    return Ability("language-modelling", "Language modelling", "text", examples, text.source)
+
+
+def training_text(path: Path | None) -> Text:
+    """The text of a file, the last tenth of its texts held out (of a single one, its last tenth), or plot summaries.
+
+    Args:
+        path: the file, or `wikitext` for the hub's; None for plot summaries.
+
+    Raises:
+        TombolaError: the file cannot be read or has no text, or the asset or the hub cannot be reached.
+    """
+    if path is None:
+        return plots()
+    if str(path) in WIKITEXT and not path.exists():
+        return wikitext(str(path))
+    found = paragraphs(path)
+    if len(found) == 1:
+        words = found[0].split(" ")
+        cut = len(words) - max(1, len(words) // 10)
+        found = [" ".join(words[:cut]), " ".join(words[cut:])]
+        if not found[0]:
+            raise TombolaError(f"{path} holds a single word; give a file with more text in it")
+    held = max(1, len(found) // 10)
+    return Text(tuple(found[:-held]), tuple(found[-held:]), str(path))
+
+
+def paragraphs(path: Path) -> list[str]:
+    """The texts of a file: paragraphs, parted by empty lines; a file without an empty line is one text.
+
+    Raises:
+        TombolaError: the file cannot be read, is not UTF-8, or has no text.
+    """
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TombolaError(f"{path}, byte {error.start + 1} is not UTF-8; save the file as UTF-8") from None
+    except OSError as error:
+        raise TombolaError(f"{path} cannot be read: {error.strerror or error}; give a text file") from None
+    texts = [text.strip() for text in content.replace("\r\n", "\n").split("\n\n")]
+    found = [text for text in texts if text]
+    if not found:
+        raise TombolaError(f"{path} holds no text; give a file with text in it")
+    return found
+
+
+def bounded(ability: Ability, tokenizer: PreTrainedTokenizerBase, tokens: int) -> Ability:
+    """An ability of texts, with so many tokens in all: of each text the same number, from its beginning.
+
+    Any other ability stays as it is.
+
+    Raises:
+        TombolaError: there is nothing to be left.
+    """
+    if tokens < 1:
+        raise TombolaError(f"texts are judged by one token or more, not {tokens}")
+    if ability.rule != "text":
+        return ability
+    found, each = [], math.ceil(tokens / len(ability.examples))
+    for example in ability.examples:
+        text = _beginning(example.choices[0], tokenizer, each)
+        share = len(text) / max(1, len(example.choices[0]))
+        found.append(replace(example, choices=(text,), sizes=tuple(size * share for size in example.sizes)))
+    return replace(ability, examples=tuple(found))
+
+
+def _beginning(text: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> str:
+    # A token is no longer than some characters, so that a book need not be read for its first page.
+    head = text[: tokens * 32]
+    if not getattr(tokenizer, "is_fast", False):
+        ids = tokenizer(head, add_special_tokens=False, verbose=False)["input_ids"]
+        # Such a tokenizer does not say where its tokens end; their share of the characters is near it.
+        return head if len(ids) <= tokens else head[: math.ceil(len(head) * tokens / len(ids))]
+    ends = tokenizer(head, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
+    if not ends or (len(ends) <= tokens and len(head) == len(text)):
+        return text
+    return head[: ends[:tokens][-1][1]]
+
+
+def guess_bits(tokenizer: PreTrainedTokenizerBase, known: Iterable[str], judged: Iterable[str]) -> float:
+    """Bits per byte of `judged` by the frequencies of tokens in `known`, with one added to each (Laplace).
+
+    Raises:
+        ValueError: there is no text to judge.
+    """
+
+    def tokens(text: str) -> list[int]:
+        found: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return found
+
+    counts = Counter(token for text in known for token in tokens(text))
+    whole = sum(counts.values()) + len(tokenizer)
+    bits, size = 0.0, 0
+    for text in judged:
+        bits -= sum(math.log2((counts[token] + 1) / whole) for token in tokens(text))
+        size += len(text.encode())
+    if not size:
+        raise ValueError("no text to judge")
+    return bits / size
