@@ -8,7 +8,7 @@ import transformers
 from transformers import AutoModelForSequenceClassification
 
 from builders.encoders import some_sites, some_weights
-from builders.families import ZOO, computed, tickets
+from builders.families import ZOO, computed, sampled, tickets
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints.export_zeros import save_zeros
 from tombola.foundations.errors import TombolaError
@@ -16,7 +16,7 @@ from tombola.subnetworks.subnetwork import masked
 from tombola.tickets.ticket import Ticket
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", sampled())
 def test_plain_transformers_loads_what_the_masked_model_is(name: str, tmp_path: Path) -> None:
     model = ZOO[name].make(dtype=torch.float32)
     given = ZOO[name].given(padded=True)
