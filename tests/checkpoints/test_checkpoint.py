@@ -12,10 +12,11 @@ import transformers
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
 
 from builders.encoders import some_weights
-from builders.families import ZOO, computed, tickets
+from builders.families import ZOO, computed, sampled, tickets
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
-from tombola.checkpoints.checkpoint import TENSORS, load, save_shrunk, save_zeros
+from tombola.checkpoints.checkpoint import TENSORS, load, save_shrunk
+from tombola.checkpoints.export_zeros import save_zeros
 from tombola.checkpoints.model_card import bytes_on_disk, dense_bytes
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.magnitude import keep_largest
@@ -27,7 +28,7 @@ def given_to(name: str, model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return dict(ZOO[name].given(padded=True))
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", sampled())
 def test_what_is_loaded_computes_what_the_masked_model_does(name: str, tmp_path: Path) -> None:
     model = ZOO[name].make(dtype=torch.float32).eval()
     for index, (_, ticket) in enumerate(tickets(model).items()):
@@ -135,7 +136,7 @@ def test_damage_of_any_file_is_found(bert: PreTrainedModel, tmp_path: Path, kind
             load(folder)
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", sampled())
 def test_a_sparse_model_equals_the_masked_one_bit_for_bit(name: str, tmp_path: Path) -> None:
     model = ZOO[name].make(dtype=torch.float32)
     ticket = some_weights(model, 1, 0.4)

@@ -19,7 +19,7 @@ from tombola.subnetworks.subnetwork import masked
 from tombola.tickets.ticket import Ticket
 
 QUICK = (("bert", "corners"), ("gpt2", "random neurons 0"), ("llama", "uneven groups"), ("vit", "first layer emptied"))
-"""The families and tickets of every run; all others are slow."""
+"""The families and tickets of `make test`; all others are exhaustive."""
 
 OTHERS = (
     *((name, "random 0") for name in ZOO if name not in dict(QUICK)),

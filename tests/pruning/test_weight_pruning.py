@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from builders.families import ZOO, Kind, computed
+from builders.families import ZOO, Kind, computed, sampled
 from tombola.architectures.dissect import dissect
 from tombola.architectures.sites import Matrix, outputs_first
 from tombola.checkpoints.semi_structured import not_semi_structured, prune_semi_structured
@@ -70,7 +70,7 @@ def weighed(model: PreTrainedModel, matrix: Matrix, batches: list[dict[str, Tens
 
 
 @pytest.mark.parametrize("sequential", [True, False])
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", sampled())
 def test_wanda_is_that_of_whole_passes_and_sorted_rows(name: str, sequential: bool) -> None:
     model, batches = ZOO[name].make(), text(ZOO[name])
     found = prune_weights(model, WeightCut("wanda", 0.4, sequential=sequential), calibration=batches).ticket
@@ -111,7 +111,7 @@ def test_padding_does_not_count(name: str, criterion: str) -> None:
     assert one == other
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", sampled())
 @pytest.mark.parametrize("criterion", CRITERIA)
 def test_counts_are_exact_in_every_family(name: str, criterion: str) -> None:
     kind = ZOO[name]

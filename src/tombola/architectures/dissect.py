@@ -158,11 +158,9 @@ class _Reader:
         module = self._module(block, plan.module)
         heads = int(getattr(self.config, self.family.heads, 0) if plan.heads is None else getattr(module, plan.heads))
         kv_heads = int(getattr(self.config, self.family.kv_heads, 0)) if self.family.kv_heads else heads
-        outputs = {
-            kind: self._linear(block, path)
-            for kind, path in {"attention_output": plan.output, **plan.more_outputs}.items()
-            if kind == "attention_output" or has_module(block, path)
-        }
+        paths = {"attention_output": plan.output}
+        paths |= {kind: path for kind, path in plan.more_outputs.items() if has_module(block, path)}
+        outputs = {kind: self._linear(block, path) for kind, path in paths.items()}
         units = units_of(outputs["attention_output"])[1]
         inputs = self._inputs(block, plan.inputs)
         if plan.shared_output:
@@ -188,10 +186,9 @@ class _Reader:
             )
         self._check(module, plan, heads, size)
         for kind, output in outputs.items():
-            self._matrix(name, {"attention_output": plan.output, **plan.more_outputs}[kind], plan.prefix + kind, output)
+            self._matrix(name, paths[kind], plan.prefix + kind, output)
         # A decoder's KV cache needs heads to know how many tokens it has seen.
         may_be_empty = plan.may_be_empty and not getattr(self.config, "is_decoder", False)
-        paths = (plan.output, *(path for kind, path in plan.more_outputs.items() if kind in outputs))
         return HeadRow(
             stack,
             self.layer,
@@ -201,7 +198,7 @@ class _Reader:
             kv_heads,
             size,
             inputs,
-            tuple(joined(name, path) for path in paths),
+            tuple(joined(name, path) for path in paths.values()),
             head_weights,
             kv_weights,
             may_be_empty,
@@ -281,20 +278,20 @@ class _Reader:
         shape = tuple(module.get_parameter("weight").shape)
         self.matrices.append(Matrix(f"{joined(name, path)}.weight", kind, self.layer, shape))
 
-    def _module(self, block: nn.Module, path: str) -> nn.Module:
+    def _module(self, block: nn.Module, path: str, what: str = "module") -> nn.Module:
         if not has_module(block, path):
-            raise TombolaError(
-                f"layer {self.layer} has no module at {path}: the model differs from its family's entry in "
-                "tombola.architectures.families.FAMILIES"
-            )
+            raise self._differing(what, path)
         return block.get_submodule(path)
 
+    def _differing(self, what: str, path: str) -> TombolaError:
+        return TombolaError(
+            f"layer {self.layer} has no {what} at {path}: the model differs from its family's entry in "
+            "tombola.architectures.families.FAMILIES"
+        )
+
     def _linear(self, block: nn.Module, path: str) -> nn.Linear:
-        module = self._module(block, path) if has_module(block, path) else None
+        module = self._module(block, path, "linear map")
         if not isinstance(module, nn.Linear | Conv1D):
-            raise TombolaError(
-                f"layer {self.layer} has no linear map at {path}: the model differs from its family's entry in "
-                "tombola.architectures.families.FAMILIES"
-            )
+            raise self._differing("linear map", path)
         # Conv1D has the same two attributes: all that is asked for here.
         return module  # type: ignore[return-value]

@@ -37,7 +37,7 @@ Analysis = TypeVar("Analysis", bound=Readable)
 
 @dataclass(frozen=True)
 class StudyData:
-    """A study as it lies on disk.
+    """Record of a study as it lies on disk.
 
     Attributes:
         folder: where it lies.

@@ -99,9 +99,9 @@ def makespan(steps: Sequence[StudyStep], workers: int) -> float:
 _BATCHES = 4
 
 
-def pass_seconds(model: nn.Module, task: Task, precision: Precision, batch_size: int = 64) -> float:
+def pass_seconds(model: nn.Module, task: Task, precision: Precision) -> float:
     """Seconds of a forward pass of one example, measured on a few batches of all lengths."""
-    batches = list(task.packed_batches("dev", batch_size))
+    batches = list(task.packed_batches("dev", 64))
     # Batches are sorted by length.
     chosen = batches[:: max(1, len(batches) // _BATCHES)]
     device = device_of(model)

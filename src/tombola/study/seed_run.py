@@ -20,7 +20,7 @@ from tombola.study.results import NOTHING
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import warn_on_failure
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk, whole
-from tombola.tickets.pruning_methods import site_groups_of
+from tombola.tickets.site_groups import site_groups_of
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import train
 

@@ -104,7 +104,7 @@ class TaskFacts:
 
 @dataclass(frozen=True)
 class StudyFacts(JsonRecord):
-    """What a study is of; `study.json`.
+    """Facts about a study, as `study.json` has them.
 
     Attributes:
         name, hash: of the study; a single step has no hash.

@@ -24,13 +24,13 @@ TOLERANCE = 1e-4
 """Largest difference of an output in the self-check, relative to the largest output; rounding is near 1e-6 in fp32."""
 
 
-def largest_difference(gated: Subnetwork, shrunk: Subnetwork, batch: int = 4) -> float:
+def largest_difference(gated: Subnetwork, shrunk: Subnetwork) -> float:
     """Largest difference of an output between two forms of a ticket on random inputs, relative to the largest output.
 
     Raises:
         TombolaError: an output is not finite.
     """
-    given = dummy_inputs(gated.model, batch)
+    given = dummy_inputs(gated.model, 4)
     return relative(computed(gated, given), computed(shrunk, given))
 
 

@@ -13,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 from transformers import PreTrainedModel
 
 from builders.encoders import Exact, classifier, sites, some_sites, some_weights, synthetic, tokenizer
-from builders.families import SIZES, ZOO, computed
+from builders.families import SIZES, ZOO, computed, sampled
 from tombola import TombolaError, dissect, shrunk
 from tombola.analysis.attention.attention_features import FEATURES, features
 from tombola.analysis.attention.attention_maps import AttentionMaps, attention_hooks
@@ -69,7 +69,7 @@ def same(one: AttentionPatterns, other: AttentionPatterns, tolerance: float = 1e
                 )
 
 
-@pytest.mark.parametrize("name", STREAMED)
+@pytest.mark.parametrize("name", sampled(STREAMED))
 def test_the_stream_equals_one_by_one(name: str) -> None:
     kind = ZOO[name]
     model = kind.make()
@@ -90,7 +90,7 @@ def test_the_stream_equals_one_by_one(name: str) -> None:
         assert found.labels(weighting)[row][..., head].flatten().tolist() == labels
 
 
-@pytest.mark.parametrize("name", [name for name in STREAMED if ZOO[name].sort != "image"])
+@pytest.mark.parametrize("name", sampled(name for name in STREAMED if ZOO[name].sort != "image"))
 def test_more_padding_changes_nothing(name: str) -> None:
     kind = ZOO[name]
     # With 64 bits transformers makes NaN of a padded query whose window holds only padding.

@@ -133,7 +133,7 @@ def survival_dots(heads: Sequence[tuple[str, float, float]], pattern: str) -> al
 
 
 def attention_map(example: ExampleMap) -> alt.LayerChart:
-    """One map with its tokens: rows attend to columns."""
+    """Chart of an attention map with its tokens: rows attend to columns."""
     tokens = [_short(token) for token in example.tokens]
     # A token may come twice: its place goes before it and is cut off where it is shown.
     names = [f"{place:03d}{token}" for place, token in enumerate(tokens)]

@@ -15,7 +15,7 @@ from tombola.tickets.ticket import TICKETS
 
 
 def beside_published(pairs: Sequence[tuple[Summary, PublishedRow]], metric: str) -> alt.LayerChart:
-    """One line a ticket and stage: the paper's score as a hollow diamond with ± std, this study's as a disc.
+    """Chart beside the paper: its score of a ticket as a hollow diamond with ± std, this study's as a disc.
 
     Args:
         pairs: this study's summary and the published row of the same ticket.

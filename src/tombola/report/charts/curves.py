@@ -43,7 +43,7 @@ def search_curves(
     random: Sequence[RandomPoint] = (),
     best: tuple[str, float] | None = None,
 ) -> alt.LayerChart:
-    """One thin line a seed through the states that hold, with the passes that fell below the threshold beside it.
+    """Chart of searches: a thin line a seed through the states that hold, and the passes below the threshold.
 
     Args:
         searches: one for each seed.

@@ -46,7 +46,7 @@ def survival_grid(survival: SiteSurvival, places: Places) -> alt.LayerChart:
 
 
 def survival_strip(survival: SiteSurvival, places: Places) -> alt.LayerChart:
-    """Where MLPs alone are pruned, one cell for each layer, and one line for each stack of layers."""
+    """Survival of MLPs pruned alone: one cell for each layer, one line for each stack of layers."""
     shares = [share for (share,) in survival.sites["mlps"].rows]
     names = [places.layer(layer) for layer in range(len(shares))]
     parts = [name.rpartition(" ") for name in names]

@@ -37,7 +37,7 @@ def beside(*pieces: str) -> Html:
 
 
 def folded(summary: str, *body: str) -> Html:
-    """What is shown when its summary is pointed at."""
+    """Folded part of the page, shown when its summary is opened."""
     return element("details", element("summary", summary), *body)
 
 

@@ -1,4 +1,4 @@
-"""Where attention goes, in numbers, and the clearest map of each class: parts of the section on attention."""
+"""Parts of the section on attention: where attention goes, in numbers, and the clearest map of each class."""
 
 from collections.abc import Sequence
 

@@ -47,7 +47,7 @@ def _plots(kinds: Mapping[str, Rows], places: Places, registry: FigureRegistry) 
 
 
 def _about(kinds: Mapping[str, Rows], seeds: int, places: Places) -> str:
-    """How unevenly importance is spread, by rows of sites for each kind."""
+    """Sentences on how unevenly importance is spread, by rows of sites for each kind."""
     parts = []
     heads, mlps, neurons, channels = (_flat(kinds.get(kind, ())) for kind in SITE_NAMES)
     if spread := _spread(heads, "heads"):

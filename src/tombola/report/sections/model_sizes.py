@@ -176,7 +176,7 @@ def _line(
 
 
 def _sentence(groups: Groups) -> str:
-    """How it was measured, and theoretical and measured speed-up."""
+    """Sentences on how it was measured, and on theoretical and measured speed-up."""
     texts: list[str] = []
     for group in groups:
         known = [one.costs for one in group if one.costs]

@@ -38,7 +38,7 @@ def _figure(study: StudyData, found: Sequence[Trajectory], registry: FigureRegis
 
 
 def _about_search(searches: Sequence[Trajectory]) -> str:
-    """How far the searches of one method went before the score fell."""
+    """Caption of the searches of one method: how far they went before the score fell."""
     kept = [search.good.score / search.full.score for search in searches if search.full.score]
     several = len(searches) > 1
     gone = _range([search.good.sparsity for search in searches])

@@ -47,7 +47,7 @@ def _plots(survival: SiteSurvival, places: Places, registry: FigureRegistry) -> 
 
 
 def _about(survival: SiteSurvival, places: Places) -> str:
-    """How many sites survive, and where; for several seeds which always do."""
+    """Sentences on how many sites survive, and where; for several seeds which always do."""
     seeds, kinds = survival.seeds, survival.sites
     parts = [
         f"{number_format.share(one.mean / one.total)} of the neurons"

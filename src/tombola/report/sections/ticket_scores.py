@@ -89,7 +89,7 @@ def _about_tickets(study: StudyData, method: str) -> str:
 
 
 def _about_super_survivors(study: StudyData, method: str) -> str:
-    """What super-survivors keep of the score, against tickets of their size."""
+    """Sentences on what super-survivors keep of the score, against tickets of their size."""
     good = study.final(method, "super-survivors")
     if good is None:
         return "They have no score yet."
