@@ -14,6 +14,8 @@ import pytest
 
 from tombola.cli import main
 
+pytestmark = pytest.mark.slow
+
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "tutorials").glob("*.md"))
 BLOCK = re.compile(
     r"^(?P<indent> *)```(?P<kind>\w+)(?: title=\"(?P<title>[^\"]*)\")?\n(?P<body>.*?)^(?P=indent)```$", re.M | re.S

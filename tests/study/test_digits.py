@@ -25,6 +25,8 @@ from tombola.study.folder_layout import EVALUATION, IMAGE_GRID
 from tombola.study.study import Study
 from tombola.tickets.ticket import Ticket
 
+pytestmark = pytest.mark.slow
+
 SPARSITIES = (0.5, 0.8)
 
 
