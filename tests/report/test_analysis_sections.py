@@ -184,7 +184,7 @@ def test_a_damaged_analysis_is_named(done: Study, tmp_path: Path) -> None:
     shutil.copytree(done.folder, tmp_path / "study")
     path = tmp_path / "study" / "moods" / "seed-0" / "analysis" / "interactions.json"
     path.write_text("{}")
-    with pytest.raises(TombolaError, match=r"interactions.json is damaged .*; delete it and start again"):
+    with pytest.raises(TombolaError, match=r"interactions.json: 'architecture' is missing; delete it and start again"):
         build(tmp_path / "study")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from tombola.analysis.locality.interactions import Floats
+from tombola.analysis.array_record import Floats
 from tombola.report import number_format
 from tombola.report.charts.axes import name_axis, square_legend
 from tombola.report.charts.marks import Datum, data, overlay, tips

@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 from scipy.stats import spearmanr
 
-from tombola.analysis.locality.interactions import Floats, Interactions, Site, explained
+from tombola.analysis.array_record import Floats
+from tombola.analysis.locality.interactions import Interactions, Site, explained
 from tombola.architectures.anatomy import Places
 from tombola.report import charts, number_format
 from tombola.report.html.figure_registry import FigureRegistry
