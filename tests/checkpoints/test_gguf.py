@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from builders.families import computed, tickets
 from tombola import dissect, load, masked, save_shrunk, shrunk
-from tombola.checkpoints import assets, loading
+from tombola.checkpoints import assets, gguf, loading
 from tombola.checkpoints.assets import Asset, cache
 from tombola.checkpoints.loading import load_model, locate, tokenizer_of
 from tombola.foundations.errors import TombolaError
@@ -129,7 +129,7 @@ def test_a_folder_with_a_gguf_file_is_a_model_like_any_other(
     assert tokenizer("cab")["input_ids"] == tokenizer_of(str(folder))("cab")["input_ids"] != []
     assert {parameter.dtype for parameter in load_model(str(folder), torch.bfloat16).parameters()} == {torch.bfloat16}
     # The slow reading happens once.
-    monkeypatch.setattr(loading, "read_gguf", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(gguf, "read_gguf", lambda *_: pytest.fail("read again"))
     assert Path(locate(str(folder))).parent == cache() / "dequantised"
 
 

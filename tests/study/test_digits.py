@@ -163,7 +163,7 @@ def test_a_finished_study_is_not_run_again(study: Study) -> None:
     ("settings", "words"),
     [
         ({"analyses": ("attention",)}, "attention is asked of models of text; digits judges what is drawn"),
-        ({"data": "/nowhere"}, "data is for GLUE"),
+        ({"data": "/nowhere"}, "data is for the task images, not for"),
         ({"abilities": ("grammar",)}, "abilities is for language models"),
         ({"sparsities": ()}, "random-curve goes along the sparsities"),
     ],

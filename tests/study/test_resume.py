@@ -24,6 +24,8 @@ from tombola.study.config import StudyConfig
 from tombola.study.study import Study
 from tombola.tickets.ticket import Ticket
 
+pytestmark = pytest.mark.slow
+
 METHODS = StudyConfig().methods
 
 CONTEXT = multiprocessing.get_context("forkserver")

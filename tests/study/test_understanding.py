@@ -28,6 +28,7 @@ from tombola.pruning.evaluation import Evaluation, evaluate, score
 from tombola.pruning.search.records import PREDICTIONS, Search, read_predictions
 from tombola.pruning.weight_criteria import WeightCut
 from tombola.pruning.weight_pruning import prune_weights
+from tombola.report.study_data import read_study
 from tombola.report.terminal.abilities import recovery_table
 from tombola.report.terminal.text_generation import generation_table
 from tombola.study.config import StudyConfig
@@ -240,7 +241,7 @@ def test_tickets_are_trained_again_where_asked(adapters: dict[str, Any], tmp_pat
     assert "What training again brings back" in (study.folder / "report.html").read_text()
     kept = {one.scored: one.retained.share for one in _profile(study, "weights").curves[0].tickets}
     ends = [f"{100 * (kept[Scored('bad', stage)] or 0):.0f}" for stage in ("pruned", "retrained")]
-    table, printed = recovery_table(study.folder), io.StringIO()
+    table, printed = recovery_table(read_study(study.folder)), io.StringIO()
     assert table is not None
     Console(width=200, file=printed).print(table)
     lines = [line.replace("−", "-").split() for line in printed.getvalue().splitlines()]
@@ -280,7 +281,7 @@ def test_the_full_model_and_tickets_continue_the_same_texts(done: Study) -> None
     assert "What it writes" in page
     assert html.escape(full.generated.texts[0]) in page
     printed = io.StringIO()
-    table = generation_table(done.folder)
+    table = generation_table(read_study(done.folder))
     assert table is not None
     Console(width=200, file=printed).print(table)
     lines = [line.split() for line in printed.getvalue().splitlines()]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tombola.architectures.dissect import dissect
-from tombola.checkpoints.loading import MARK, quiet
+from tombola.checkpoints.loading import MARK
 from tombola.checkpoints.model_card import ModelCardWriter
 from tombola.checkpoints.model_libraries import LIBRARIES, library_of, save_companions
 from tombola.foundations.atomic_files import publish, read_json, write_json
@@ -26,7 +26,7 @@ from tombola.foundations.errors import TombolaError, reason
 from tombola.foundations.tensor_bits import as_bits
 from tombola.subnetworks.equivalence import verify_equivalent
 from tombola.subnetworks.recognition import recognise, relative_of
-from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk
+from tombola.subnetworks.subnetwork import Subnetwork, shrunk
 from tombola.tickets.ticket import Ticket, every_site
 
 if TYPE_CHECKING:
@@ -219,20 +219,3 @@ def _aliases(model: nn.Module) -> dict[str, str]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def save_zeros(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: str | None = None) -> float:
-    """Write a model with zeros in place of what was pruned, for plain `from_pretrained`, and prove it on what it loads.
-
-    Arguments, what it returns, and errors are those of `save_shrunk`.
-    """
-    library = library_of(model)
-    small = shrunk(model, ticket)
-    with publish(Path(folder)) as draft, quiet():
-        library.save(expanded(small), draft)
-        ticket.write(draft)
-        save_companions(tokenizer, draft)
-        again = library.read(model, draft)
-        apart = verify_equivalent(model, small, again, "the model with zeros")
-        ModelCardWriter("zeros", model, small, apart).write(draft)
-    return apart

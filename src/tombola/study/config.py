@@ -22,7 +22,8 @@ from tombola.tasks.registry import named_tasks, open_task, owners, regime_of, re
 from tombola.tickets.pruning_methods import METHODS, pruning_method
 from tombola.tickets.ticket import TICKETS
 from tombola.training.lora import LowRank
-from tombola.training.recipe import Recipe, Rewinding
+from tombola.training.recipe import Recipe
+from tombola.training.rewinding import Rewinding
 
 ANALYSES = (
     *("survivors", "attention", "random-tickets", "interactions", "representations"),

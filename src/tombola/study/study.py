@@ -29,7 +29,8 @@ from tombola.study.study_folder import Stage, StudyFolder
 from tombola.study.worker_pool import WorkerPool
 from tombola.tasks.base import Task
 from tombola.tasks.capabilities import GeneratesImages
-from tombola.tickets.pruning_methods import fitted, pruning_method
+from tombola.tickets.pruning_methods import pruning_method
+from tombola.tickets.site_groups import fitted
 from tombola.tickets.ticket import Ticket
 
 ASKED_FOR = frozenset(ANALYSES) - frozenset(StudyConfig().analyses)

@@ -26,7 +26,7 @@ from tombola.study.seed_context import SeedContext, Setting
 from tombola.study.step import TRAINING_COST, StudyStep
 from tombola.tasks.base import Task
 from tombola.tickets.pruning_methods import in_words as method_in_words
-from tombola.tickets.pruning_methods import site_groups_of
+from tombola.tickets.site_groups import site_groups_of
 from tombola.tickets.ticket import Ticket
 
 TICKETS = ("transferred", "random")

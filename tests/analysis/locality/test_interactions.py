@@ -232,14 +232,6 @@ def _normal(z: float) -> float:
     return float(torch.special.ndtr(torch.tensor(z, dtype=torch.float64)))
 
 
-def test_the_strongest_pairs_come_first() -> None:
-    found = made_up()
-    up, down = found.strongest(3)
-    values = sorted((found.hessian[i, j] for i in range(5) for j in range(i + 1, 5)), reverse=True)
-    assert [found.hessian[two] for two in up] == [value for value in values[:3] if value > 0]
-    assert [found.hessian[two] for two in down] == [value for value in values[::-1][:3] if value < 0]
-
-
 def test_what_is_explained_is_the_squared_correlation() -> None:
     deletions = Deletions(((0, 1),) * 4, np.array([1.0, 2.0, 3.0, 5.0]), np.zeros(4), np.zeros(4))
     assert explained(deletions, [2.0, 4.0, 6.0, 10.0]) == pytest.approx(1)

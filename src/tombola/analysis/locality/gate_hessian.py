@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tombola.analysis.array_record import Floats
 from tombola.analysis.attention.eager import eager
-from tombola.analysis.locality.interactions import NOTHING, Deletions, Floats, Interactions, Site
+from tombola.analysis.locality.interactions import NOTHING, Deletions, Interactions, Site
 from tombola.analysis.sample_batches import sampled
 from tombola.architectures.parameters import device_of
 from tombola.foundations.errors import TombolaError

@@ -15,7 +15,7 @@ from tombola.pruning import controls
 from tombola.pruning.evaluation import STANDARD, EvaluationOptions, score
 from tombola.pruning.search.records import Search, SearchPass
 from tombola.tasks.base import Task
-from tombola.tickets.pruning_methods import site_groups_of
+from tombola.tickets.site_groups import site_groups_of
 from tombola.tickets.ticket import Ticket, TicketKind
 
 DRAWS, RETRAINED, SIZES = 20, 4, 3

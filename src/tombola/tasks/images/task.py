@@ -337,15 +337,11 @@ class ImageTask(Task):
 
     def _fixed(self, split: str, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Noise [n, levels, channels, height, width] and timesteps, int64 [n, levels], of held-out images."""
-        shape = (self._options.levels, *self.seen)
-        noise = seeded_noise(shape, _seeds(split, "noise", indices))
+        levels, last = self._options.levels, self._schedule.config.num_train_timesteps
+        noise = seeded_noise((levels, *self.seen), _seeds(split, "noise", indices))
         # One timestep in each equal part, so that few of them say much.
-        parts = np.stack(
-            [np.random.default_rng(seed).random(self._options.levels) for seed in _seeds(split, "time", indices)]
-        )
-        timesteps = (
-            (np.arange(self._options.levels) + parts) / self._options.levels * self._schedule.config.num_train_timesteps
-        )
+        parts = np.stack([np.random.default_rng(seed).random(levels) for seed in _seeds(split, "time", indices)])
+        timesteps = (np.arange(levels) + parts) / levels * last
         return noise, torch.from_numpy(timesteps.astype(np.int64))
 
 

@@ -294,10 +294,7 @@ class LanguageTask(Task):
             **({} if self.learned is None else {"counted": list(self.counted)}),
             "abilities": [
                 {
-                    "name": one.name,
-                    "title": one.title,
-                    "measure": one.measure,
-                    "chance": one.chance,
+                    **{name: getattr(one, name) for name in ("name", "title", "measure", "chance")},
                     "examples": len(one.examples),
                     "source": one.source,
                 }

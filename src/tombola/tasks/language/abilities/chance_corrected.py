@@ -182,17 +182,8 @@ def _measured(
         better = bool(binomtest(hits, len(p), scale.chance, alternative="greater").pvalue < SIGNIFICANCE)
     else:
         better = ends[0] > 0
-    return Measured(
-        ability.name,
-        ability.measure,
-        raw,
-        low,
-        high,
-        float(scale.corrected(np.array(raw))),
-        scale.chance,
-        better,
-        len(p),
-    )
+    corrected = float(scale.corrected(np.array(raw)))
+    return Measured(ability.name, ability.measure, raw, low, high, corrected, scale.chance, better, len(p))
 
 
 def _raw(scale: Scale, corrected: float) -> float:

@@ -1,0 +1,91 @@
+"""GGUF files (llama.cpp's format): quantised weights made fp32 once, as a folder that `from_pretrained` reads.
+
+Reading one is slow: SmolLM2-135M takes 15 seconds with its configuration and tokenizer, nearly all of it for metadata,
+at every start; the plain folder loads in well under a second. It holds fp32: the values of quantised blocks, a scale
+times a small integer plus an offset, fit into neither bf16 nor fp16 without rounding.
+"""
+
+import contextlib
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    PreTrainedModel,
+)
+
+from tombola.checkpoints.assets import cached
+from tombola.foundations.errors import TombolaError
+
+
+def gguf_in(folder: Path) -> Path | None:
+    """The GGUF file of a folder that is no Hugging Face folder (it has no `config.json`), if there is one.
+
+    Raises:
+        TombolaError: there are several.
+    """
+    if (folder / "config.json").exists():
+        return None
+    files = sorted(folder.glob("*.gguf"))
+    if len(files) > 1:
+        raise TombolaError(
+            f"{folder} holds {len(files)} GGUF files ({', '.join(file.name for file in files)}); give a folder with "
+            "one, in a single part"
+        )
+    return files[0] if files else None
+
+
+def dequantised(file: Path) -> Path:
+    """The folder of the file's model, in fp32, and its tokenizer, in the cache; written on first use.
+
+    Several processes may ask at once. A folder appears whole or not at all; a changed file gets a new one.
+
+    Raises:
+        TombolaError: the file cannot be read, or the cache cannot be written.
+    """
+    facts = file.stat()
+    # Not of the contents, which are large and would be read at every start.
+    digest = hashlib.sha256(f"{file.resolve()} {facts.st_size} {facts.st_mtime_ns}".encode()).hexdigest()
+
+    def write(draft: Path) -> None:
+        try:
+            model, tokenizer = read_gguf(file)
+        # Whatever the readers stumble over in a damaged file: they hardly check what they read.
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise TombolaError(
+                f"cannot read the GGUF file {file} ({reason}); it is damaged, or of an architecture that this "
+                "transformers does not read from GGUF: give a Hugging Face folder instead"
+            ) from error
+        model.save_pretrained(draft)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(draft)
+
+    return cached(f"dequantised/{file.stem}-{digest[:12]}", write, "the dequantised model")
+
+
+def read_gguf(file: Path) -> tuple[PreTrainedModel, Any]:
+    """Model and tokenizer (None where the file has none), plain: nothing remembers that they came from GGUF."""
+    where: dict[str, Any] = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+    config = AutoConfig.from_pretrained(**where)
+    # Without it, newer versions may leave the weights packed, for kernels that cannot be trained or pruned.
+    packing = getattr(transformers, "GgufConfig", None)
+    if packing is not None:
+        where["quantization_config"] = packing(dequantize=True)
+    auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    model = auto.from_pretrained(**where, config=config, dtype=torch.float32)
+    where.pop("quantization_config", None)
+    # A model that knows a quantiser refuses to be saved.
+    for owner, name in ((model, "hf_quantizer"), (model.config, "quantization_config")):
+        vars(owner).pop(name, None)
+    tokenizer = None
+    # A file of weights alone has none.
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        tokenizer = AutoTokenizer.from_pretrained(**where)
+    return model, tokenizer
