@@ -196,10 +196,13 @@ class TestStudy:
         )
         assert json.loads((folder / "study.json").read_text())["command"].startswith("tombola study --model ")
 
-    def test_json_is_all_that_is_on_stdout(self, done: Study, capsys: pytest.CaptureFixture[str]) -> None:
-        found = run_json(capsys, "study", *flags(), "--out", done.folder.parent)
-        assert found["folder"] == str(done.folder)
-        assert found["report"] == str(done.folder / "report.html")
+    def test_json_is_all_that_is_on_stdout(
+        self, done: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder = shutil.copytree(done.folder, tmp_path / done.folder.name)
+        found = run_json(capsys, "study", *flags(), "--out", tmp_path)
+        assert found["folder"] == str(folder)
+        assert found["report"] == str(folder / "report.html")
         assert found["rows"] == list(done.rows())
         assert found["verdicts"] == json.loads((done.folder / "verdicts.json").read_text())["verdicts"]
 
