@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tombola.analysis.transfer import Scored, Transfer, transferred
+from tombola.analysis.transfer import Scored, Transfer, TransferScores, transferred
 from tombola.architectures.dissect import dissect
 from tombola.foundations.atomic_files import publish, read_json, sweep_drafts, write_json, write_lines
 from tombola.foundations.errors import TombolaError
@@ -244,10 +244,12 @@ class TransferStudy:
                     method,
                     source.task,
                     target.task,
-                    _scored([home / "transferred" for home in homes]),
-                    _scored(own),
-                    _scored([home / "random" for home in homes]),
-                    [float(_row(target.seed_folder(seed).full)["score"]) for seed in self.seeds],
+                    TransferScores(
+                        _scored([home / "transferred" for home in homes]),
+                        _scored(own),
+                        _scored([home / "random" for home in homes]),
+                        [float(_row(target.seed_folder(seed).full)["score"]) for seed in self.seeds],
+                    ),
                     tasks[target.task],
                     resamples=target.config.bootstrap_resamples,
                 )
