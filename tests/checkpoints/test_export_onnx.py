@@ -18,6 +18,8 @@ from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import masked
 from tombola.tickets.ticket import Ticket
 
+pytestmark = pytest.mark.slow
+
 QUICK = (("bert", "corners"), ("gpt2", "random neurons 0"), ("llama", "uneven groups"), ("vit", "first layer emptied"))
 """The families and tickets of `make test`; all others are exhaustive."""
 

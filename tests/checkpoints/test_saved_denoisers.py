@@ -26,6 +26,8 @@ from tombola.foundations.tensor_bits import same_bits
 from tombola.subnetworks.subnetwork import masked, shrunk
 from tombola.tickets.ticket import Ticket
 
+pytestmark = pytest.mark.slow
+
 
 def one_of(model: nn.Module, kind: str) -> Ticket:
     """A random ticket of heads with channels or neurons."""

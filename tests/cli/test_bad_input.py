@@ -20,6 +20,8 @@ from tombola.checkpoints import assets
 from tombola.cli import main
 from tombola.study.study import Study
 
+pytestmark = pytest.mark.slow
+
 Capture = pytest.CaptureFixture[str]
 
 WAYS_OUT = (["shrink"], ["export", "--format", "zeros"], ["export", "--format", "onnx"])

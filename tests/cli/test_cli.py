@@ -37,6 +37,8 @@ from tombola.subnetworks.subnetwork import expanded, masked
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import retrain
 
+pytestmark = pytest.mark.slow
+
 COMMANDS = ("study", "prune", "retrain", "score", "shrink", "export", "memory", "compare", "import-masks", "report")
 
 

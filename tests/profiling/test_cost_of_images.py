@@ -19,6 +19,8 @@ from tombola.profiling.tensor_memory import bytes_of, estimate, measure, multipl
 from tombola.subnetworks.subnetwork import shrunk
 from tombola.tickets.ticket import Ticket
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

@@ -23,6 +23,8 @@ from tombola.study.config import StudyConfig
 from tombola.study.step import StudyStep
 from tombola.study.study import Study
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 WIDE: dict[str, Any] = {
     "block_out_channels": (32, 64),

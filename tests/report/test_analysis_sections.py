@@ -33,6 +33,8 @@ from tombola.report.sections.attention import StudyPatterns, attention_section
 from tombola.study.config import ANALYSES
 from tombola.study.study import Study
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Study:

@@ -23,6 +23,8 @@ from tombola.study.config import StudyConfig
 from tombola.study.study import Study
 from tombola.tickets.ticket import Ticket
 
+pytestmark = pytest.mark.slow
+
 METHODS = StudyConfig().methods
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -98,6 +100,7 @@ def assert_equal(study: Study, other: Study) -> None:
     assert files == {str(f.relative_to(other.folder)) for f in other.folder.rglob("*")}
 
 
+@pytest.mark.exhaustive
 def test_killed_at_random_moments_it_ends_as_if_undisturbed(tmp_path: Path, undisturbed: tuple[Study, float]) -> None:
     other, takes = undisturbed
     seed = random.randrange(1000)

@@ -11,6 +11,8 @@ from tombola.study.folder_layout import CrossSeedFolder
 from tombola.study.study import Study
 from tombola.tickets.ticket import SUPER_TICKETS
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {"methods": ("heads+mlps",), "epochs": 2, "analyses": ("survivors",)}
 
 

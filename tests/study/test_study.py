@@ -40,6 +40,8 @@ from tombola.study.study import Study
 from tombola.tasks.text.task import TextTask
 from tombola.tickets.ticket import SUPER_TICKETS, TICKETS, Ticket
 
+pytestmark = pytest.mark.slow
+
 METHODS = StudyConfig().methods
 
 CONTRACT = [

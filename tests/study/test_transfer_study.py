@@ -23,6 +23,8 @@ from tombola.study.study import Study
 from tombola.study.transfer_study import TransferStudy
 from tombola.tickets.ticket import Ticket
 
+pytestmark = pytest.mark.slow
+
 SETTINGS: dict[str, Any] = {"methods": ("heads+mlps",), "epochs": 3, "analyses": ()}
 
 

@@ -39,6 +39,8 @@ from tombola.tasks.capabilities import GeneratesTexts, GenerationSettings
 from tombola.tasks.language.text_generation import NOTHING
 from tombola.tickets.ticket import Ticket
 
+pytestmark = pytest.mark.slow
+
 METHODS = ("heads", "kv-groups", "blocks", "weights", "wanda", "sparsegpt", "wanda-2of4")
 SPARSITIES = (0.2, 0.5, 0.8)
 ROWS = 40

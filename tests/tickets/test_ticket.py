@@ -57,6 +57,8 @@ def test_operators_are_those_of_sets(pair: list[Ticket]) -> None:
     assert len(a) == len(members(a)) == sum(a.counts().values())
     assert (a <= b) == (members(a) <= members(b))
     assert (a == b) == (members(a) == members(b))
+    union = members(a) | members(b)
+    assert a.overlap(b) == (len(members(a) & members(b)) / len(union) if union else 1.0)
 
 
 @given(tickets(count=3))
@@ -120,7 +122,7 @@ def test_tickets_of_different_kinds_or_models_do_not_combine() -> None:
     a, b = some_sites(MODEL, 0), some_weights(MODEL, 0)
     c = some_sites(classifier("roberta"), 0)
     for left, right in ((a, b), (b, a), (a, c)):
-        for combine in (operator.and_, operator.or_, operator.le):
+        for combine in (operator.and_, operator.or_, operator.le, Ticket.overlap):
             with pytest.raises(TombolaError, match="combined"):
                 combine(left, right)
 

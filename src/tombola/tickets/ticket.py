@@ -213,6 +213,11 @@ class Ticket:
                 masks[kind][site if isinstance(site, int) else tuple(site)] = False
         return replace(self, masks=masks)
 
+    def overlap(self, other: Self) -> float:
+        """Jaccard similarity of the two sets of survivors; 1 for two empty ones."""
+        union = len(self | other)
+        return len(self & other) / union if union else 1.0
+
     def _combined(self, other: "Ticket", operator: Callable[[Tensor, Tensor], Tensor]) -> "Ticket":
         if (self.kind, self.architecture) != (other.kind, other.architecture):
             raise TombolaError(

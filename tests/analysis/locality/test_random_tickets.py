@@ -25,6 +25,8 @@ from tombola.pruning.search.records import Search
 from tombola.study.study import Study
 from tombola.tickets.ticket import Ticket, TicketKind
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def done() -> Study:

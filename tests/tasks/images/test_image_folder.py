@@ -25,6 +25,8 @@ from tombola.tasks.images.image_folder import features, image_folder, read
 from tombola.tasks.images.task import Images
 from tombola.tickets.ticket import Ticket
 
+pytestmark = pytest.mark.slow
+
 
 def picture(number: int, size: tuple[int, int] = (8, 8), bands: int = 1) -> Image.Image:
     rng = np.random.default_rng(number)

@@ -26,6 +26,8 @@ from tombola.tasks.images.diffusion import seeded_noise
 from tombola.tasks.images.image_folder import image_folder
 from tombola.tickets.ticket import Ticket
 
+pytestmark = pytest.mark.slow
+
 KEPT = {"unet": "heads=0.5,channels=0.75,neurons=0.5", "dit": "heads=0.5,neurons=0.5"}
 
 

@@ -30,6 +30,8 @@ from tombola.foundations.errors import TombolaError
 from tombola.metrics.image_metrics import fid, kid
 from tombola.tasks.images.features import PretrainedNetwork
 
+pytestmark = pytest.mark.slow
+
 SIDE = 32
 TOWER: dict[str, Any] = {
     "hidden_size": 32,
