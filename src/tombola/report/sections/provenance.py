@@ -23,7 +23,8 @@ def provenance(study: StudyData) -> Html:
         _card("Seconds", [(_words(name), number_format.seconds(value)) for name, value in seconds]),
     ]
     command = [element("pre", element("code", facts.command), tabindex="0")] if facts.command else []
-    return section("How it was made", *command, element("div", *cards, class_="cards"), _settings(study), _split(study))
+    split = _split(study) if study.trajectories else Html("")
+    return section("How it was made", *command, element("div", *cards, class_="cards"), _settings(study), split)
 
 
 def _settings(study: StudyData) -> Html:
