@@ -29,7 +29,8 @@ from tombola.study.study_folder import Stage, StudyFolder
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.base import Task
 from tombola.tasks.registry import named_tasks
-from tombola.tickets.pruning_methods import fitted, pruning_method
+from tombola.tickets.pruning_methods import pruning_method
+from tombola.tickets.site_groups import fitted
 from tombola.tickets.ticket import SUPER_TICKETS, TICKETS, Ticket
 
 _SCORE = ("score.json", EVALUATION, IMAGE_GRID)
