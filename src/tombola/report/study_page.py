@@ -41,7 +41,7 @@ def _verdicts(record: Record) -> Html:
     good = [one for one in record.verdicts if one.ticket == "good"]
     controls = [one for one in record.verdicts if one.ticket != "good"]
     if not record.verdicts:
-        text = "No verdict yet: the study is not finished. What follows is what it has so far."
+        text = "No verdict yet. What follows is what there is so far."
         return element("section", element("p", text, class_="sentence"), class_="verdicts unfinished")
     cards = [_verdict(one) for one in good]
     body = [beside(*cards)] if cards else []

@@ -29,7 +29,8 @@ def making(record: Record) -> Html:
     ]
     command = facts.get("command", str)
     body = [element("pre", element("code", command), tabindex="0")] if command else []
-    return section("How it was made", *body, element("div", *cards, class_="cards"), _settings(config), _split(config))
+    split = _split(config) if record.trajectories else Html("")
+    return section("How it was made", *body, element("div", *cards, class_="cards"), _settings(config), split)
 
 
 def _settings(config: Fields) -> Html:
