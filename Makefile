@@ -2,17 +2,29 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: study test test-fast lint format docs bench bench-shrinking bench-one-shot bench-streaming clean
+.PHONY: study test test-fast test-all check lint format docs bench bench-shrinking bench-one-shot bench-streaming clean
 
 study: .venv/.study
 	$(BIN)/tombola study
 
-# In the order of the files: those with the fewest tests, which are the slowest, must not come last.
-test: .venv/.develop
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder
+# Three tiers. In the order of the files: those with the fewest tests, which are the slowest, must not come last.
+PYTEST := HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder
 
+# Minutes: all that guards behaviour, families sampled by structure.
+test: .venv/.develop
+	$(PYTEST) -m "not exhaustive"
+
+# Without whole studies and processes of their own.
 test-fast: .venv/.develop
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder -m "not slow"
+	$(PYTEST) -m "not slow and not exhaustive"
+
+# With real weights end to end, kills, and every family with every attention and padding.
+test-all: .venv/.develop
+	$(PYTEST)
+
+# What CI runs.
+check:
+	.ci/run
 
 lint: .venv/.develop
 	$(BIN)/ruff check

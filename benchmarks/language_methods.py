@@ -25,7 +25,7 @@ from tombola.pruning.weight_criteria import WeightCut
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.language.task import LanguageTask
-from tombola.tickets.pruning_methods import site_groups
+from tombola.tickets.site_groups import site_groups
 from tombola.tickets.ticket import Ticket
 
 Cut = Callable[[PreTrainedModel], Subnetwork]

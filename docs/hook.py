@@ -10,7 +10,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from generated_pages import api_reference, command_line, project_files, rooms
+from generated_pages import api_reference, command_line, project_files, pruning_methods, rooms
 from generated_pages.built_site import faults
 
 LOG = logging.getLogger("mkdocs.hooks.tombola")
@@ -30,8 +30,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Put the picture and the contents of the rooms where the page of the house has its marks."""
-    return rooms.fill(markdown) if page.file.src_uri == "house.md" else markdown
+    """Replace the marks of pages that are written by hand but for one part."""
+    fill = {"house.md": rooms.fill, "glossary.md": pruning_methods.fill}.get(page.file.src_uri)
+    return markdown if fill is None else fill(markdown)
 
 
 def on_post_build(config: MkDocsConfig) -> None:

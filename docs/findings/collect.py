@@ -21,7 +21,7 @@ from tombola.analysis.attention.patterns import AttentionPatterns
 from tombola.analysis.locality.interactions import Interactions, explained
 from tombola.foundations.atomic_files import read_json, write_json
 from tombola.report.export import export
-from tombola.report.study_data import Record, read_record
+from tombola.report.study_data import StudyData, read_study
 from tombola.study.folder_layout import CrossSeedFolder
 from tombola.tickets.ticket import Ticket
 
@@ -55,7 +55,7 @@ FIGURES = (
 
 def study(folder: Path) -> None:
     """The rows, verdicts and comparison of a study, its attention in short, and its pictures."""
-    record = read_record(folder)
+    record = read_study(folder)
     out = HERE / record.home.name
     profiles = {method: record.seed_folders[0].analysis("retention", method) for method in record.methods}
     for name in ("results.jsonl", "verdicts.json"):
@@ -73,7 +73,7 @@ def study(folder: Path) -> None:
         # Images: how far the searches went beside random tickets, and what is drawn.
         write_json(out / "curves.json", _curves(record))
         for name, place in {"real": "majority", **{name: name for name in DRAWN}}.items():
-            if (drawing := record.drawing(place)) is not None:
+            if (drawing := record.image_grid(place)) is not None:
                 _copy(drawing, out / "drawn" / f"{name.replace('/', '-').replace('+', '-')}.png")
         _pictures(folder, out, ("search-*", "tickets-*", "survivors-*", "density"))
         return
@@ -115,7 +115,7 @@ def study(folder: Path) -> None:
     _pictures(folder, out)
 
 
-def _curves(record: Record) -> dict[str, Any]:
+def _curves(record: StudyData) -> dict[str, Any]:
     """For every method, what is found at each size and what random tickets of that size reach, seed by seed."""
     found: dict[str, Any] = {}
     for method in record.methods:

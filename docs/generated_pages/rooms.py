@@ -10,7 +10,7 @@ import grimp
 from generated_pages.api_reference import HIDDEN_ROOMS, page_of
 from generated_pages.sources import ROOMS, Package, packages
 
-IMAGE_GRID = "<!-- rooms: picture -->"
+PICTURE = "<!-- rooms: picture -->"
 CONTENTS = "<!-- rooms: contents -->"
 
 _ROW, _TOP, _WALL, _BOX = 46, 120, 10, 530
@@ -21,7 +21,7 @@ _HEIGHT = _TOP + _ROW * len(ROOMS) + 10
 
 def fill(markdown: str) -> str:
     """The page with its two marks replaced."""
-    return markdown.replace(IMAGE_GRID, picture()).replace(CONTENTS, contents())
+    return markdown.replace(PICTURE, picture()).replace(CONTENTS, contents())
 
 
 def imports() -> Mapping[tuple[str, str], int]:

@@ -1,6 +1,7 @@
 """Packages and modules of Tombola, their docstrings and imports: read from the source, nothing is run."""
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +9,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
 
-ROOMS = (
-    *("foundations", "metrics", "architectures", "tickets", "subnetworks", "checkpoints", "tasks", "pruning"),
-    *("training", "profiling", "analysis", "study", "report", "cli"),
-)
-"""The packages of Tombola in the order of imports: each imports only those before it."""
+
+def _rooms() -> tuple[str, ...]:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    (layers,) = (one["layers"] for one in settings["contracts"] if one["type"] == "layers")
+    return tuple(reversed(layers))
+
+
+ROOMS = _rooms()
+"""The packages of Tombola in the order of imports, as the contract that `make lint` checks has them."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 """A tiny model with random weights of every family, what is in it counted by hand, and inputs for it."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 import transformers
 from torch import Tensor, nn
@@ -251,6 +252,34 @@ ZOO: Mapping[str, Kind] = {
         _each("text_model.encoder.layers.{}.self_attn.out_proj"),
     ),
 }
+
+FIRST: Mapping[str, str] = {
+    "bert": "encoder with biases, a matrix for each of query, key and value",
+    "gpt2": "decoder with weights [in, out], in which query, key and value are one",
+    "llama": "groups of heads that share a key/value head, gated MLP, no biases",
+    "t5 of version 1.1": "encoder and decoder with attention across, gated MLP",
+}
+"""Families that every run of the tests meets, `make test-fast` too, and what each stands for."""
+
+REPRESENTATIVE: Mapping[str, str] = {
+    **FIRST,
+    "albert": "one layer that is used several times",
+    "deberta": "matrices of positions, no attention of PyTorch's own",
+    "modernbert": "encoder in which projections are one, and gate and MLP too",
+    "gpt_neox": "projections that are one head by head, MLP beside the attention",
+    "gemma": "one key/value head for all",
+    "gemma2": "norms behind the sublayers, attention in windows",
+    "phi3": "groups of heads in one projection, gate and MLP in another",
+    "vit": "images",
+}
+"""Families that `make test` meets, one of each structure; the others are left to `make test-all`."""
+
+
+def sampled(names: Iterable[str] = ZOO) -> list[Any]:
+    """Names of families for `parametrize`, marked by the first run of the tests that meets them."""
+    beyond = {name: pytest.mark.slow if name in REPRESENTATIVE else pytest.mark.exhaustive for name in ZOO}
+    return [name if name in FIRST else pytest.param(name, marks=beyond[name]) for name in names]
+
 
 DECODERS = tuple(name for name, kind in ZOO.items() if kind.sort == "decoder")
 GENERATORS = (*DECODERS, "t5", "t5 of version 1.1")

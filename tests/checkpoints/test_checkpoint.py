@@ -12,14 +12,14 @@ import transformers
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
 
 from builders.encoders import some_weights
-from builders.families import ZOO, computed, tickets
+from builders.families import ZOO, computed, sampled, tickets
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
-from tombola.checkpoints.checkpoint import TENSORS, load, save_shrunk, save_zeros
+from tombola.checkpoints.checkpoint import TENSORS, load, save_shrunk
+from tombola.checkpoints.export_zeros import save_zeros
 from tombola.checkpoints.model_card import bytes_on_disk, dense_bytes
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.magnitude import keep_largest
-from tombola.study.results import bytes_of
 from tombola.subnetworks.subnetwork import masked, shrunk
 from tombola.tickets.ticket import Ticket
 
@@ -28,7 +28,7 @@ def given_to(name: str, model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return dict(ZOO[name].given(padded=True))
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", sampled())
 def test_what_is_loaded_computes_what_the_masked_model_does(name: str, tmp_path: Path) -> None:
     model = ZOO[name].make(dtype=torch.float32).eval()
     for index, (_, ticket) in enumerate(tickets(model).items()):
@@ -47,6 +47,10 @@ def test_what_is_loaded_computes_what_the_masked_model_does(name: str, tmp_path:
 @pytest.fixture
 def bert() -> PreTrainedModel:
     return ZOO["bert"].make(dtype=torch.float32)
+
+
+def bytes_of(model: torch.nn.Module) -> int:
+    return sum(parameter.nbytes for parameter in model.parameters())
 
 
 def test_the_file_is_smaller_and_the_folder_holds_the_ticket(bert: PreTrainedModel, tmp_path: Path) -> None:
@@ -132,7 +136,7 @@ def test_damage_of_any_file_is_found(bert: PreTrainedModel, tmp_path: Path, kind
             load(folder)
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", sampled())
 def test_a_sparse_model_equals_the_masked_one_bit_for_bit(name: str, tmp_path: Path) -> None:
     model = ZOO[name].make(dtype=torch.float32)
     ticket = some_weights(model, 1, 0.4)

@@ -180,7 +180,7 @@ def test_a_cache_that_cannot_be_written_is_one_line(made: tuple[Path, LlamaForCa
         locate(str(made[0]))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_smollm2_speaks_english(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # In the user's cache, or a hundred megabytes would come anew.
     monkeypatch.delenv("TOMBOLA_CACHE")

@@ -16,14 +16,17 @@ from builders.encoders import some_weights
 from builders.unets import denoised, unet
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
-from tombola.checkpoints.checkpoint import TENSORS, load, save_shrunk, save_zeros
+from tombola.checkpoints.checkpoint import TENSORS, load, save_shrunk
 from tombola.checkpoints.export_onnx import save_onnx
+from tombola.checkpoints.export_zeros import save_zeros
 from tombola.checkpoints.model_card import bytes_on_disk, dense_bytes
 from tombola.checkpoints.model_libraries import DIFFUSERS, library_at, load_any
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.tensor_bits import same_bits
 from tombola.subnetworks.subnetwork import masked, shrunk
 from tombola.tickets.ticket import Ticket
+
+pytestmark = pytest.mark.slow
 
 
 def one_of(model: nn.Module, kind: str) -> Ticket:

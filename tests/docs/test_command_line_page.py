@@ -1,6 +1,7 @@
-"""The page of the command line knows every command and every flag that `--help` shows."""
+"""The page of the command line knows every command and flag that `--help` shows, and other pages name no others."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,10 @@ from tombola.cli import main
 from tombola.cli.parser import COMMANDS
 
 PAGE = command_line.page()
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
+OTHERS = {"--check"}
+"""Flags of scripts beside the pages."""
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 
 
@@ -20,3 +25,19 @@ def test_every_flag_stands_in_the_section_of_its_command(name: str, capsys: pyte
     section = PAGE.split(f"{{ #tombola-{name} }}")[1].split("\n## ")[0]
     assert {"--help", "--json"} <= shown
     assert shown <= set(FLAG.findall(section))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pages_name_only_flags_that_there_are(path: Path) -> None:
+    assert set(FLAG.findall(path.read_text(encoding="utf-8"))) - set(FLAG.findall(PAGE)) - OTHERS == set()
+
+
+def test_the_changelog_tells_of_flags_that_are_new_and_of_flags_that_are_gone() -> None:
+    table = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("| **Files** |")[0]
+    lines = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("| `")]
+    now = set(FLAG.findall(PAGE))
+    assert len(lines) > 15
+    for before, after in lines:
+        assert set(FLAG.findall(after)) <= now
+        # `prune --keep` became `prune --density`; only `--analyses` and `--method` stand on both sides.
+        assert set(FLAG.findall(before)) & now <= {"--analyses"}

@@ -1,6 +1,7 @@
 """Every public name has a docstring and its place in the reference."""
 
 import re
+from pathlib import Path
 
 import griffe
 import pytest
@@ -8,11 +9,16 @@ import pytest
 import tombola
 from generated_pages import api_reference
 from generated_pages.docstrings import split_entries
-from generated_pages.sources import ROOMS, SOURCE, packages
+from generated_pages.sources import ROOMS, ROOT, SOURCE, packages
 
 PAGES = api_reference.pages()
 HOME = re.compile(r"^::: (\S+)$", re.M)
 """How a page asks for everything public in a module."""
+
+TEXTS = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"])
+NAME = re.compile(r"\btombola\.\w+(?:\.\w+)*")
+NOT_PYTHON = {"tombola.json", "tombola.md", "tombola.regimes"}
+"""Files, and a group of entry points."""
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +71,14 @@ def test_the_public_face_is_complete() -> None:
         module = target if target.endswith(".controls") else target.rpartition(".")[0]
         assert f"::: {module}\n" in "".join(PAGES.values())
         assert summary.endswith(".")
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pages_name_only_what_there_is(path: Path, loaded: griffe.Module) -> None:
+    for name in set(NAME.findall(path.read_text(encoding="utf-8"))) - NOT_PYTHON:
+        first, _, rest = name.removeprefix("tombola.").partition(".")
+        found = loaded[first]
+        assert not rest or (found.final_target if isinstance(found, griffe.Alias) else found)[rest], name
 
 
 def test_rooms_are_the_folders_of_the_source() -> None:

@@ -19,6 +19,8 @@ from tombola.profiling.tensor_memory import bytes_of, estimate, measure, multipl
 from tombola.subnetworks.subnetwork import shrunk
 from tombola.tickets.ticket import Ticket
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 
@@ -48,6 +50,7 @@ def test_steps_images_and_memory_of_each_variant() -> None:
     assert dense.memory is None or dense.memory > 0
     entry = json.loads(json.dumps(costs.entry(), allow_nan=False))
     assert entry["steps"] == 10
+    entry = entry["variants"]
     assert entry["shrunk"]["seconds_per_image"]["8"] == pytest.approx(small.seconds[8] * 10 / 8)
     assert entry["dense"]["activations"]["8"] == dense.activations[8]
 

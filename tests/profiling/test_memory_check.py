@@ -17,11 +17,13 @@ from tombola.architectures.denoisers import denoiser_inputs
 from tombola.cli import main
 from tombola.foundations import resources
 from tombola.foundations.errors import TombolaError
-from tombola.profiling import memory_check
+from tombola.profiling import denoiser_memory
 from tombola.profiling.tensor_memory import bytes_of, measure
 from tombola.study.config import StudyConfig
 from tombola.study.step import StudyStep
 from tombola.study.study import Study
+
+pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
 WIDE: dict[str, Any] = {
@@ -56,13 +58,13 @@ def test_estimates_are_near_what_passes_take() -> None:
     given = denoiser_inputs(model, 16)
     with torch.no_grad():
         forward = measure(lambda: model(**given), CPU)
-    assert memory_check.pass_memory(model, 16) == pytest.approx(forward, rel=0.15)
+    assert denoiser_memory.pass_memory(model, 16) == pytest.approx(forward, rel=0.15)
     importance = passed(model, 16, 2, weights=False)
-    assert memory_check.pass_memory(model, 16, "importance", levels=2) == pytest.approx(importance, rel=0.25)
+    assert denoiser_memory.pass_memory(model, 16, "importance", levels=2) == pytest.approx(importance, rel=0.25)
     training = passed(model.train(), 16, 1, weights=True) + 2 * bytes_of(model)
-    assert memory_check.pass_memory(model, 16, "training") == pytest.approx(training, rel=0.25)
-    assert memory_check.pass_memory(model, 32) == pytest.approx(2 * memory_check.pass_memory(model, 16), rel=0.1)
-    assert memory_check.pass_memory(model, 16, size=8) < memory_check.pass_memory(model, 16) / 3
+    assert denoiser_memory.pass_memory(model, 16, "training") == pytest.approx(training, rel=0.25)
+    assert denoiser_memory.pass_memory(model, 32) == pytest.approx(2 * denoiser_memory.pass_memory(model, 16), rel=0.1)
+    assert denoiser_memory.pass_memory(model, 16, size=8) < denoiser_memory.pass_memory(model, 16) / 3
     assert {name: (one.data_ptr(), one.requires_grad) for name, one in model.named_parameters()} == before
 
 
@@ -71,27 +73,27 @@ def test_every_class_can_be_estimated(name: str) -> None:
     kind = KINDS[name]
     model = kind.make(torch.float32)
     sampling, importance = (
-        memory_check.pass_memory(model, 2, work, size=kind.size) for work in ("sampling", "importance")
+        denoiser_memory.pass_memory(model, 2, work, size=kind.size) for work in ("sampling", "importance")
     )
-    assert 0 < sampling < importance < memory_check.pass_memory(model, 2, "training", size=kind.size)
+    assert 0 < sampling < importance < denoiser_memory.pass_memory(model, 2, "training", size=kind.size)
 
 
 def test_what_does_not_fit_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     model = unet(torch.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        memory_check.check(model, 4, CPU)
-    monkeypatch.setattr(memory_check, "free_and_total_memory", lambda _: (1000, 10**12))
+        denoiser_memory.check(model, ["sampling"], CPU, evaluation=4)
+    monkeypatch.setattr(denoiser_memory, "free_and_total_memory", lambda _: (1000, 10**12))
     with pytest.warns(UserWarning, match=r"sampling with 4 images at a time takes about .* lower --eval-batch-size"):
-        memory_check.check(model, 4, CPU)
-    monkeypatch.setattr(memory_check, "free_and_total_memory", lambda _: (1000, 1000))
+        denoiser_memory.check(model, ["sampling"], CPU, evaluation=4)
+    monkeypatch.setattr(denoiser_memory, "free_and_total_memory", lambda _: (1000, 1000))
     with pytest.raises(TombolaError, match="lower --batch-size, or take a larger machine") as refused:
-        memory_check.check(model, 4, CPU, "training")
+        denoiser_memory.check(model, ["training"], CPU, training=4)
     assert "\n" not in str(refused.value)
 
 
 def test_the_machine_says_what_is_free() -> None:
-    free, most = memory_check.free_and_total_memory(CPU)
+    free, most = denoiser_memory.free_and_total_memory(CPU)
     assert 0 < free <= most == resources.memory()
 
 
@@ -104,7 +106,7 @@ def test_a_command_refuses_what_cannot_fit(
     for number in range(60):
         Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(tmp_path / "mine" / f"{number}.png")
     command = ["--model", str(tmp_path / "pipeline"), "--task", "images", "--data", str(tmp_path / "mine")]
-    monkeypatch.setattr(memory_check, "free_and_total_memory", lambda _: (1000, 1000))
+    monkeypatch.setattr(denoiser_memory, "free_and_total_memory", lambda _: (1000, 1000))
     for words in (["score"], ["prune", "--out", str(tmp_path / "out")]):
         assert main([*words, *command]) == 2
         said = capsys.readouterr().err
@@ -130,11 +132,11 @@ def test_a_study_asks_once_for_its_heaviest_work(tmp_path: Path, monkeypatch: py
         config = StudyConfig.of("quick", task="digits", **settings)
         return Study(config, out=tmp_path / name, seeds=(0, 1), workers=1)
 
-    monkeypatch.setattr(memory_check, "free_and_total_memory", plenty)
+    monkeypatch.setattr(denoiser_memory, "free_and_total_memory", plenty)
     with pytest.raises(StartedError):
         study("fits").run()
     assert reads == [CPU]
-    monkeypatch.setattr(memory_check, "free_and_total_memory", lambda _: (10**6, 10**6))
+    monkeypatch.setattr(denoiser_memory, "free_and_total_memory", lambda _: (10**6, 10**6))
     for settings, words in (
         ({"batch_size": 64, "eval_batch_size": 8}, "training with 64 images .* lower --batch-size, or take"),
         ({"batch_size": 8, "eval_batch_size": 64}, "importance with 64 images .* lower --eval-batch-size, or take"),

@@ -12,8 +12,8 @@ from builders.unets import UNET, unet
 from tombola.architectures.parameters import count_parameters
 from tombola.cli import main
 from tombola.foundations.errors import TombolaError
+from tombola.profiling.denoiser_memory import evenly, needs
 from tombola.profiling.known_pipelines import KNOWN_PIPELINES
-from tombola.profiling.memory_plan import evenly, needs
 from tombola.profiling.tensor_memory import MIB, bytes_of
 from tombola.subnetworks.subnetwork import shrunk
 

@@ -19,8 +19,8 @@ from builders.unets import UNET, made
 from tombola.architectures.parameters import count_parameters
 from tombola.cli import main
 from tombola.foundations.errors import TombolaError
+from tombola.profiling.denoiser_memory import needs
 from tombola.profiling.known_pipelines import KNOWN_PIPELINES
-from tombola.profiling.memory_plan import needs
 from tombola.profiling.pipeline_memory import (
     TEXT_TOKENS,
     Decoding,

@@ -17,7 +17,7 @@ from builders.unets import unet
 from tombola.architectures.dissect import dissect
 from tombola.pruning.controls import bad, names, random, random_layerwise
 from tombola.pruning.search.records import Search, SearchPass
-from tombola.tickets.pruning_methods import site_groups_of
+from tombola.tickets.site_groups import site_groups_of
 from tombola.tickets.ticket import Ticket
 
 MODEL = classifier()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from builders.families import ZOO, Kind, computed
+from builders.families import ZOO, Kind, computed, sampled
 from tombola.architectures.dissect import dissect
 from tombola.architectures.sites import Matrix, outputs_first
 from tombola.checkpoints.semi_structured import not_semi_structured, prune_semi_structured
@@ -70,7 +70,7 @@ def weighed(model: PreTrainedModel, matrix: Matrix, batches: list[dict[str, Tens
 
 
 @pytest.mark.parametrize("sequential", [True, False])
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", sampled())
 def test_wanda_is_that_of_whole_passes_and_sorted_rows(name: str, sequential: bool) -> None:
     model, batches = ZOO[name].make(), text(ZOO[name])
     found = prune_weights(model, WeightCut("wanda", 0.4, sequential=sequential), calibration=batches).ticket
@@ -111,7 +111,7 @@ def test_padding_does_not_count(name: str, criterion: str) -> None:
     assert one == other
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", sampled())
 @pytest.mark.parametrize("criterion", CRITERIA)
 def test_counts_are_exact_in_every_family(name: str, criterion: str) -> None:
     kind = ZOO[name]
@@ -215,7 +215,7 @@ def test_random_is_reproducible_and_uniform() -> None:
     assert one == again
     assert one != other
     # Two draws of a half share a third of their union.
-    assert abs(one.overlap(other) - 1 / 3) < 0.02
+    assert abs(len(one & other) / len(one | other) - 1 / 3) < 0.02
     # Each matrix loses about its share, and matrices of one shape not the same weights.
     assert all(abs(float(mask.float().mean()) - 0.5) < 0.06 for mask in one.masks.values())
     assert not torch.equal(one.masks["0.query"], one.masks["1.query"])

@@ -29,9 +29,11 @@ from tombola.cli.parser import command_line
 from tombola.foundations.errors import TombolaError
 from tombola.report import build, number_format
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.sections.attention import attention_section
+from tombola.report.sections.attention import StudyPatterns, attention_section
 from tombola.study.config import ANALYSES
 from tombola.study.study import Study
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +155,7 @@ def test_tokens_cannot_break_out_of_the_page(patterns: list[AttentionPatterns], 
     picture = patterns[0].example_maps[0]
     spoilt = dataclasses.replace(picture, tokens=[hostile[:12]] * len(picture.tokens), weighting="raw")
     section = attention_section(
-        {0: dataclasses.replace(patterns[0], example_maps=(spoilt,))}, {}, {}, Places(), FigureRegistry()
+        StudyPatterns((dataclasses.replace(patterns[0], example_maps=(spoilt,)),)), Places(), FigureRegistry()
     )
     assert "</script><im" not in section
     assert "<img" not in section
@@ -161,7 +163,7 @@ def test_tokens_cannot_break_out_of_the_page(patterns: list[AttentionPatterns], 
 
 
 def test_one_seed_without_a_ticket_says_what_it_can(patterns: list[AttentionPatterns]) -> None:
-    section = attention_section({0: patterns[0]}, {}, {}, Places(), FigureRegistry())
+    section = attention_section(StudyPatterns((patterns[0],)), Places(), FigureRegistry())
     assert "Of the maps of all heads" in section
     assert "survivors" not in section.replace("What the survivors attend to", "").replace("survivors are heads", "")
 
@@ -182,7 +184,7 @@ def test_a_damaged_analysis_is_named(done: Study, tmp_path: Path) -> None:
     shutil.copytree(done.folder, tmp_path / "study")
     path = tmp_path / "study" / "moods" / "seed-0" / "analysis" / "interactions.json"
     path.write_text("{}")
-    with pytest.raises(TombolaError, match=r"interactions.json is damaged .*; delete it and start again"):
+    with pytest.raises(TombolaError, match=r"interactions.json: 'architecture' is missing; delete it and start again"):
         build(tmp_path / "study")
 
 

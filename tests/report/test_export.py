@@ -25,6 +25,8 @@ from tombola.report.tables.latex import latex
 from tombola.report.tables.table import Block, Body, Column, Table
 from tombola.tickets.import_masks import import_masks
 
+pytestmark = pytest.mark.slow
+
 HOSTILE_LATEX = r"<script> & 50 % of _all_ \input{/etc/passwd} ~ ^ # $x$ [a] | \\"
 
 

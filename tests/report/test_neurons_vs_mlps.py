@@ -7,8 +7,8 @@ import pytest
 
 from builders.fake_study import fake_study
 from tombola.foundations.atomic_files import read_lines, write_lines
-from tombola.report.sections.neurons_vs_mlps import about_finer, finer, finer_table
-from tombola.report.study_data import Record, read_record
+from tombola.report.sections.neurons_vs_mlps import about_pair, method_pairs, pair_table
+from tombola.report.study_data import StudyData, read_study
 from tombola.tickets.ticket import TicketKind
 
 BOTH: tuple[TicketKind, ...] = ("heads+mlps", "heads+neurons")
@@ -16,7 +16,7 @@ BOTH: tuple[TicketKind, ...] = ("heads+mlps", "heads+neurons")
 
 def study(
     folder: Path, fewer: Sequence[float], scores: tuple[float, float] = (0.84, 0.84), finished: bool = True
-) -> Record:
+) -> StudyData:
     """A study whose tickets of neurons have `fewer` weights, seed by seed, and whose retrained tickets score so."""
     seeds = range(len(fewer))
     fake_study(folder, seeds=seeds, methods=BOTH, finer=[1 - share for share in fewer], finished=finished)
@@ -26,17 +26,17 @@ def study(
             score = scores[BOTH.index(row["method"])] + 0.001 * row["seed"]
             row |= {"score": score, "score_low": score - 0.01, "score_high": score + 0.01}
     write_lines(folder / "results.jsonl", rows)
-    return read_record(folder)
+    return read_study(folder)
 
 
-def said(record: Record) -> str:
-    (one,) = finer(record)
-    return about_finer(one, record.higher_is_better)
+def said(record: StudyData) -> str:
+    (one,) = method_pairs(record)
+    return about_pair(one, record.task.higher_is_better)
 
 
-def cells(record: Record) -> dict[str, list[str]]:
-    (one,) = finer(record)
-    table = finer_table(one, "accuracy")
+def cells(record: StudyData) -> dict[str, list[str]]:
+    (one,) = method_pairs(record)
+    table = pair_table(one, "accuracy")
     lines = [tuple(column.name for column in table.columns), *table.rows()]
     return {name: [text.replace("\u00a0", " ") for text in texts] for name, *texts in lines}
 
@@ -56,8 +56,8 @@ def test_smaller_but_worse(tmp_path: Path) -> None:
 
 
 def test_worse_is_higher_where_lower_is_better(tmp_path: Path) -> None:
-    (one,) = finer(study(tmp_path, [0.2, 0.25], (0.84, 0.80)))
-    assert "the finer ticket is better." in about_finer(one, higher_is_better=False)
+    (one,) = method_pairs(study(tmp_path, [0.2, 0.25], (0.84, 0.80)))
+    assert "the finer ticket is better." in about_pair(one, higher_is_better=False)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_only_seeds_that_have_both_are_compared(tmp_path: Path) -> None:
     study(tmp_path, [0.2, 0.25, 0.15])
     rows = read_lines(tmp_path / "results.jsonl")
     write_lines(tmp_path / "results.jsonl", [r for r in rows if (r["seed"], r["method"]) != (1, "heads+neurons")])
-    (one,) = finer(read_record(tmp_path))
+    (one,) = method_pairs(read_study(tmp_path))
     assert one.seeds == (0, 2)
     assert [row.seed for row in one.pruned[1].rows] == [0, 2]
     assert one.search_seconds is not None
@@ -109,7 +109,7 @@ def test_only_seeds_that_have_both_are_compared(tmp_path: Path) -> None:
 
 
 def test_nothing_is_said_of_one_pruning(tmp_path: Path) -> None:
-    assert finer(read_record(fake_study(tmp_path, methods=("heads+mlps", "weights")))) == []
+    assert method_pairs(read_study(fake_study(tmp_path, methods=("heads+mlps", "weights")))) == []
 
 
 def test_a_study_at_work(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_study_at_work(tmp_path: Path) -> None:
 
 
 def test_neurons_against_mlps_without_heads(tmp_path: Path) -> None:
-    (one,) = finer(read_record(fake_study(tmp_path, methods=("mlps", "neurons", "heads+neurons"))))
+    (one,) = method_pairs(read_study(fake_study(tmp_path, methods=("mlps", "neurons", "heads+neurons"))))
     assert (one.coarse, one.fine) == ("mlps", "neurons")
 
 
@@ -130,7 +130,7 @@ def test_a_very_small_ticket_does_not_rule_the_mean(tmp_path: Path) -> None:
     for row in rows:
         row["weights"] = weights.get((row["method"], row["seed"]), row["weights"])
     write_lines(tmp_path / "results.jsonl", rows)
-    text = said(read_record(tmp_path))
+    text = said(read_study(tmp_path))
     # In the first seed it is four times as large, and yet smaller on average.
     assert "leaves 20.0 % fewer prunable weights on average (4,000, not 5,000; ± 113.1 % over 2 seeds)" in text
     assert "fewer in 1 of 2 seeds: no difference in size is clear." in text

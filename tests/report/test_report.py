@@ -14,7 +14,7 @@ from tombola.report import build, number_format
 from tombola.report.charts import theme
 from tombola.report.charts.vega import bundle, svg
 from tombola.report.html.markup import element, join
-from tombola.report.study_data import read_record
+from tombola.report.study_data import read_study
 from tombola.report.summary import read_rows, summarise
 from tombola.tickets.ticket import Ticket, TicketKind
 
@@ -188,7 +188,7 @@ def test_neurons_alone_need_no_heads(tmp_path: Path) -> None:
 
 
 def test_the_share_of_neurons_is_that_of_the_tickets(tmp_path: Path) -> None:
-    record = read_record(fake_study(tmp_path, methods=("heads+neurons",), seeds=(0, 1)))
+    record = read_study(fake_study(tmp_path, methods=("heads+neurons",), seeds=(0, 1)))
     rows = values(named(read(build(tmp_path)), "survivors-heads-neurons-shares"))
     shares = {row["row"]: row["share"] for row in rows if row["which"] == "in a seed, on average"}
     masks = [Ticket.load(good).neurons for good in sorted(tmp_path.rglob("good"))]
@@ -239,7 +239,7 @@ def test_a_lower_metric_turns_the_line_round(tmp_path: Path) -> None:
     fake_study(tmp_path)
     task = json.loads((tmp_path / "study.json").read_text())["task"]
     spoil(tmp_path / "study.json", "task", {**task, "higher_is_better": False})
-    record = read_record(tmp_path)
+    record = read_study(tmp_path)
     assert record.floor(9.0) == pytest.approx(10.0)
     assert read(build(tmp_path)).specs
 
@@ -270,7 +270,7 @@ def test_a_damaged_field_is_named(tmp_path: Path) -> None:
 def test_a_chart_can_be_exported_as_svg(tmp_path: Path) -> None:
     from tombola.report.charts import survival_grid
 
-    record = read_record(fake_study(tmp_path, seeds=(0, 1)))
+    record = read_study(fake_study(tmp_path, seeds=(0, 1)))
     picture = svg(survival_grid(record.survival[0], record.places), width=300)
     assert picture.startswith("<svg")
     assert 'fill="white"' in picture

@@ -25,6 +25,8 @@ from tombola.study.folder_layout import EVALUATION, IMAGE_GRID
 from tombola.study.study import Study
 from tombola.tickets.ticket import Ticket
 
+pytestmark = pytest.mark.slow
+
 SPARSITIES = (0.5, 0.8)
 
 
@@ -161,7 +163,7 @@ def test_a_finished_study_is_not_run_again(study: Study) -> None:
     ("settings", "words"),
     [
         ({"analyses": ("attention",)}, "attention is asked of models of text; digits judges what is drawn"),
-        ({"data": "/nowhere"}, "data is for GLUE"),
+        ({"data": "/nowhere"}, "data is for the task images, not for"),
         ({"abilities": ("grammar",)}, "abilities is for language models"),
         ({"sparsities": ()}, "random-curve goes along the sparsities"),
     ],

@@ -19,7 +19,7 @@ SETTINGS = ("--train-rows", 1440, "--batch-size", 16, "--dev-rows", 400, "--max-
 THREADS = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(1200)
 def test_real_winners_beat_real_losers(tmp_path: Path) -> None:
     ran = tombola("study", "--seeds", 0, *SETTINGS, "--out", tmp_path, "--json", timeout=1000, **THREADS)

@@ -17,6 +17,8 @@ from tombola.study.study import Study
 from tombola.tasks import registry
 from tombola.tickets.ticket import Ticket
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _regime(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,9 @@ from tombola.study.folder_layout import CrossSeedFolder
 from tombola.study.study import Study
 from tombola.tickets.ticket import SUPER_TICKETS
 
-SETTINGS = {"methods": ("heads+mlps",), "epochs": 2, "analyses": ("survivors",)}
+pytestmark = pytest.mark.slow
+
+SETTINGS = {"methods": ("heads+mlps",), "analyses": ("survivors",)}
 
 
 @pytest.fixture(scope="module")

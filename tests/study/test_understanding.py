@@ -22,12 +22,14 @@ from tombola.analysis.generation_profile import GenerationProfile
 from tombola.analysis.retention_profile import RetentionProfile, Scored
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints.checkpoint import load
+from tombola.cli import main
 from tombola.foundations.atomic_files import read_json, read_lines
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import Evaluation, evaluate, score
 from tombola.pruning.search.records import PREDICTIONS, Search, read_predictions
 from tombola.pruning.weight_criteria import WeightCut
 from tombola.pruning.weight_pruning import prune_weights
+from tombola.report.study_data import read_study
 from tombola.report.terminal.abilities import recovery_table
 from tombola.report.terminal.text_generation import generation_table
 from tombola.study.config import StudyConfig
@@ -37,6 +39,8 @@ from tombola.subnetworks.subnetwork import masked, shrunk, whole
 from tombola.tasks.capabilities import GeneratesTexts, GenerationSettings
 from tombola.tasks.language.text_generation import NOTHING
 from tombola.tickets.ticket import Ticket
+
+pytestmark = pytest.mark.slow
 
 METHODS = ("heads", "kv-groups", "blocks", "weights", "wanda", "sparsegpt", "wanda-2of4")
 SPARSITIES = (0.2, 0.5, 0.8)
@@ -238,7 +242,7 @@ def test_tickets_are_trained_again_where_asked(adapters: dict[str, Any], tmp_pat
     assert "What training again brings back" in (study.folder / "report.html").read_text()
     kept = {one.scored: one.retained.share for one in _profile(study, "weights").curves[0].tickets}
     ends = [f"{100 * (kept[Scored('bad', stage)] or 0):.0f}" for stage in ("pruned", "retrained")]
-    table, printed = recovery_table(study.folder), io.StringIO()
+    table, printed = recovery_table(read_study(study.folder)), io.StringIO()
     assert table is not None
     Console(width=200, file=printed).print(table)
     lines = [line.replace("−", "-").split() for line in printed.getvalue().splitlines()]
@@ -278,7 +282,7 @@ def test_the_full_model_and_tickets_continue_the_same_texts(done: Study) -> None
     assert "What it writes" in page
     assert html.escape(full.generated.texts[0]) in page
     printed = io.StringIO()
-    table = generation_table(done.folder)
+    table = generation_table(read_study(done.folder))
     assert table is not None
     Console(width=200, file=printed).print(table)
     lines = [line.split() for line in printed.getvalue().splitlines()]
@@ -357,7 +361,7 @@ def typed(settings: dict[str, Any]) -> list[str]:
     return [part for name, value in text.items() for part in (f"--{name.replace('_', '-')}", value)]
 
 
-def test_the_command_line_says_where_each_ability_falls(tmp_path: Path) -> None:
+def test_the_command_line_says_where_each_ability_falls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     values = config().settings()
     names = (
         "model",
@@ -371,15 +375,14 @@ def test_the_command_line_says_where_each_ability_falls(tmp_path: Path) -> None:
         "precision",
     )
     flags = typed({name: tuple(v) if isinstance(v := values[name], list) else v for name in names})
-    done = small_study.tombola("study", *flags, "--methods", "heads", "--out", tmp_path, "--sparsities", "0.5")
-    assert done.returncode == 0, done.stderr
+    assert main(["study", *flags, "--methods", "heads", "--out", str(tmp_path), "--sparsities", "0.5"]) == 0
     # Lines are as narrow as a terminal.
-    text = " ".join(done.stdout.split())
+    text = " ".join(capsys.readouterr().out.split())
     assert "at which each ability falls under 90 %" in text
     assert "Grammar" in text
 
 
-def test_single_steps_prune_language_models_too(tmp_path: Path) -> None:
+def test_single_steps_prune_language_models_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = (
         "model",
         "task",
@@ -393,9 +396,8 @@ def test_single_steps_prune_language_models_too(tmp_path: Path) -> None:
     values = config(sparsities=(0.1, 0.2)).settings()
     flags = typed({name: tuple(v) if isinstance(v := values[name], list) else v for name in (*names, "sparsities")})
     for method, expected in (("sparsegpt", (0.0, 0.1, 0.2)), ("sparsegpt-2of4", (0.5,))):
-        done = small_study.tombola("prune", *flags, "--method", method, "--out", tmp_path / method, "--json")
-        assert done.returncode == 0, done.stderr
-        found = json.loads(done.stdout)
+        assert main(["prune", *flags, "--method", method, "--out", str(tmp_path / method), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
         assert found["sparsity"] in [pytest.approx(one, abs=1e-3) for one in expected]
         ticket = Ticket.load(found["ticket"])
         assert ticket.provenance["method"] == method
@@ -404,9 +406,8 @@ def test_single_steps_prune_language_models_too(tmp_path: Path) -> None:
             model = LlamaForCausalLM.from_pretrained(found["model"])
             for name, weight in dissect(model).weights_of(model).items():
                 assert bool((weight[~ticket.masks[name]] == 0).all())
-    wrong = small_study.tombola("prune", *flags, "--method", "wandering", "--out", tmp_path / "not")
-    assert wrong.returncode == 2
-    assert "unknown pruning method 'wandering'" in wrong.stderr
+    assert main(["prune", *flags, "--method", "wandering", "--out", str(tmp_path / "not")]) == 2
+    assert "unknown pruning method 'wandering'" in capsys.readouterr().err
 
 
 def test_a_search_ends_where_the_model_breaks(done: Study) -> None:

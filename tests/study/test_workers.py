@@ -23,8 +23,10 @@ from tombola.study.study import Study
 from tombola.study.worker_pool import Worker, WorkerPool
 from tombola.tickets.ticket import Ticket
 
+pytestmark = pytest.mark.slow
+
 AUTO: Literal["auto"] = "auto"
-SETTINGS: dict[str, Any] = {"epochs": 2, "device": "cpu", "methods": ("heads+mlps",), "analyses": ("survivors",)}
+SETTINGS: dict[str, Any] = {"device": "cpu", "methods": ("heads+mlps",), "analyses": ("survivors",)}
 
 
 def shared(out: Path, workers: int = 2, **settings: Any) -> Study:
@@ -91,6 +93,7 @@ def test_what_a_user_can_mend_is_said_in_the_same_line(alone: Study, tmp_path: P
     assert children() == []
 
 
+@pytest.mark.exhaustive
 def test_a_worker_that_the_system_kills_is_told_of(
     alone: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +189,7 @@ Study(config, out=sys.argv[1], seeds=(0, 1), workers=2).run()
 """As people write them: without a guard of `__main__`."""
 
 
+@pytest.mark.exhaustive
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
@@ -201,6 +205,7 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     assert psutil.wait_procs(workers, timeout=60)[1] == []
 
 
+@pytest.mark.exhaustive
 def test_the_keyboard_ends_all(tmp_path: Path) -> None:
     process = subprocess.Popen(
         command("study", *flags(epochs=100000), "--seeds", "0,1", "--workers", "2", "--out", tmp_path),

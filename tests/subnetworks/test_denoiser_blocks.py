@@ -19,7 +19,8 @@ from tombola.pruning.search.loop import search_ticket
 from tombola.pruning.search.options import SearchOptions
 from tombola.subnetworks.subnetwork import masked, shrunk, whole
 from tombola.tasks.images.task import Images, ImageTask, ImageTaskOptions
-from tombola.tickets.pruning_methods import count, fitted, pruning_method, site_groups, site_groups_of
+from tombola.tickets.pruning_methods import pruning_method
+from tombola.tickets.site_groups import count, fitted, site_groups, site_groups_of
 from tombola.tickets.ticket import Ticket
 
 BLOCKS = {

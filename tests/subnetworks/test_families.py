@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertLMHeadModel, Gemma3Config, PreTrainedModel
 
 from builders.encoders import sites
-from builders.families import DECODERS, GENERATORS, ZOO, Kind, computed, tickets, under
+from builders.families import DECODERS, FIRST, GENERATORS, REPRESENTATIVE, ZOO, Kind, computed, sampled, tickets, under
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.architectures.families import FAMILIES
@@ -21,12 +22,15 @@ from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, masked, shrunk
 from tombola.tickets.ticket import Ticket
 
-CASES = [
-    pytest.param(name, attention, id=f"{name}-{attention}")
-    for name, kind in ZOO.items()
-    for attention in ("eager", "sdpa")
-    if kind.sdpa or attention == "eager"
-]
+
+def cases(names: Iterable[str] = ZOO) -> list[Any]:
+    """Families with each attention that they have."""
+    return [
+        pytest.param(name, attention, id=f"{name}-{attention}", marks=getattr(one, "marks", ()))
+        for name, one in zip(names, sampled(names), strict=True)
+        for attention in ("eager", "sdpa")
+        if ZOO[name].sdpa or attention == "eager"
+    ]
 
 
 def test_every_family_of_the_table_is_in_the_zoo() -> None:
@@ -67,8 +71,18 @@ def test_prunable_are_all_matrices_of_the_layers(name: str) -> None:
     assert {matrix.parameter for matrix in dissect(model).matrices} == expected
 
 
-@pytest.mark.parametrize(("name", "attention"), CASES)
-@pytest.mark.parametrize("padded", [False, True])
+def once_in_each(padded: bool) -> list[Any]:
+    """As `cases`, but that `make test` meets every family, if only without padding and with eager attention."""
+    found = []
+    for case in cases():
+        name, attention = case.values
+        meets = name in REPRESENTATIVE or (attention == "eager" and not padded)
+        marks = case.marks if name in FIRST else pytest.mark.slow if meets else pytest.mark.exhaustive
+        found.append(pytest.param(name, attention, padded, id=f"{case.id}{'-padded' * padded}", marks=marks))
+    return found
+
+
+@pytest.mark.parametrize(("name", "attention", "padded"), [*once_in_each(False), *once_in_each(True)])
 def test_masked_and_shrunk_compute_the_same(name: str, attention: str, padded: bool) -> None:
     kind = ZOO[name]
     # In fp64 the eager attention of decoders turns rows of padding into NaN, which spread: no padding on the left.
@@ -85,7 +99,7 @@ def test_masked_and_shrunk_compute_the_same(name: str, attention: str, padded: b
     assert min(float((a - b).abs().max()) for a, b in itertools.combinations(seen.values(), 2)) > 1e-4
 
 
-@pytest.mark.parametrize(("name", "attention"), CASES)
+@pytest.mark.parametrize(("name", "attention"), cases())
 def test_masked_and_shrunk_are_near_in_single_precision(name: str, attention: str) -> None:
     kind = ZOO[name]
     model, given = kind.make(attention, torch.float32), kind.given(padded=True, left=True)
@@ -96,7 +110,7 @@ def test_masked_and_shrunk_are_near_in_single_precision(name: str, attention: st
         torch.testing.assert_close(found, expected, rtol=0, atol=tolerance, msg=title)
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", sampled())
 def test_expanded_is_the_same_in_the_original_shapes_with_exact_zeros(name: str, tmp_path: Path) -> None:
     kind = ZOO[name]
     model, given = kind.make(), kind.given(padded=True)
@@ -125,7 +139,7 @@ def _numbers(module: nn.Module) -> dict[str, object]:
     return {name: value for name, value in vars(module).items() if isinstance(value, int | float) and name[0] != "_"}
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", sampled())
 def test_the_shrunk_model_has_no_weights_of_what_is_gone(name: str) -> None:
     model = ZOO[name].make()
     anatomy = dissect(model)
@@ -142,7 +156,7 @@ def test_the_shrunk_model_has_no_weights_of_what_is_gone(name: str) -> None:
         assert left == ticket.survivors(anatomy)["weights"] + blanks, title
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", sampled())
 def test_the_original_is_left_alone_and_copies_of_the_shrunk_compute_the_same(name: str) -> None:
     kind = ZOO[name]
     model, given = kind.make(), kind.given(padded=True)
@@ -160,7 +174,7 @@ def test_the_original_is_left_alone_and_copies_of_the_shrunk_compute_the_same(na
     assert torch.equal(computed(model, given), expected)
 
 
-@pytest.mark.parametrize("name", [name for name, kind in ZOO.items() if kind.sdpa])
+@pytest.mark.parametrize("name", sampled(name for name, kind in ZOO.items() if kind.sdpa))
 def test_a_shrunk_model_follows_when_its_attention_implementation_is_changed(name: str) -> None:
     kind = ZOO[name]
     model, given = kind.make("eager"), kind.given(padded=False)
@@ -173,7 +187,7 @@ def test_a_shrunk_model_follows_when_its_attention_implementation_is_changed(nam
     assert model.config._attn_implementation == "eager"
 
 
-@pytest.mark.parametrize(("name", "attention"), [case for case in CASES if case.values[0] in GENERATORS])
+@pytest.mark.parametrize(("name", "attention"), cases(GENERATORS))
 @pytest.mark.parametrize("padded", [False, True])
 def test_greedy_generation_with_a_cache_is_the_same(name: str, attention: str, padded: bool) -> None:
     kind = ZOO[name]
@@ -215,7 +229,7 @@ def _scale(model: nn.Module, kind: Kind, row: int, head: int, factor: float) -> 
     columns[head * size : (head + 1) * size] *= factor
 
 
-@pytest.mark.parametrize(("name", "attention"), CASES)
+@pytest.mark.parametrize(("name", "attention"), cases())
 def test_a_head_gate_at_zero_is_its_columns_at_zero(name: str, attention: str) -> None:
     kind = ZOO[name]
     model, given = kind.make(attention), kind.given(padded=True)
@@ -277,7 +291,7 @@ def test_an_mlp_gate_stands_after_the_norm_of_what_the_mlp_adds(name: str) -> No
     assert not torch.allclose(found, computed(model, given), atol=1e-3)
 
 
-@pytest.mark.parametrize(("name", "attention"), CASES)
+@pytest.mark.parametrize(("name", "attention"), cases())
 def test_shrunk_models_run_under_bf16_autocast(name: str, attention: str) -> None:
     kind = ZOO[name]
     model, given = kind.make(attention, torch.float32), kind.given(padded=True, left=True)
@@ -403,7 +417,7 @@ def test_importance_is_the_slope_by_finite_differences(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, kind in ZOO.items() if not kind.model.endswith(("Model", "Projection"))]
+    "name", sampled(name for name, kind in ZOO.items() if not kind.model.endswith(("Model", "Projection")))
 )
 def test_importance_is_the_same_masked_and_shrunk(name: str) -> None:
     kind = ZOO[name]
@@ -450,7 +464,7 @@ def _without_memory(model: PreTrainedModel) -> PreTrainedModel:
     return copy.deepcopy(model, dict(empty))
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", sampled())
 def test_an_empty_model_can_be_shrunk_and_then_given_the_weights_of_the_shrunk(name: str) -> None:
     kind = ZOO[name]
     model, given = kind.make(), kind.given(padded=True)

@@ -20,6 +20,8 @@ from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, masked, shrunk, whole
 from tombola.tickets.ticket import Ticket, TicketKind
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 TOLERANCE = 1e-10
 VARIANTS: dict[str, dict[str, Any]] = {

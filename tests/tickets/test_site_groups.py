@@ -11,7 +11,8 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.subnetworks.subnetwork import whole
-from tombola.tickets.pruning_methods import METHODS, Grouping, count, in_words, pruning_method, site_groups
+from tombola.tickets.pruning_methods import METHODS, Grouping, in_words, pruning_method
+from tombola.tickets.site_groups import count, site_groups
 from tombola.tickets.ticket import Ticket, TicketKind
 
 STEP = 1e-2

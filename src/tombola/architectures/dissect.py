@@ -1,6 +1,6 @@
 """Dissection: from a loaded model and its family's entry to its anatomy."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -8,9 +8,54 @@ from transformers.pytorch_utils import Conv1D
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.families import FAMILIES, MLP, Attention, Family, Projection, Residual
-from tombola.architectures.module_paths import has_module, joined, layers_of
-from tombola.architectures.sites import ChannelRow, HeadRow, Matrix, MLPRow, is_transposed, units_of
+from tombola.architectures.sites import ChannelRow, HeadRow, Matrix, MLPRow, is_transposed, joined, units_of
 from tombola.foundations.errors import TombolaError
+
+
+def layers_of(model: nn.Module, base: nn.Module, family: Family) -> list[tuple[int, str]]:
+    """Every layer: its stack in the family's entry, and its name from the base model.
+
+    Stacks are read one after the other, but those that begin at the same module take turns there: the residual blocks
+    and attentions of a U-net.
+
+    Raises:
+        TombolaError: there is no layer of a stack that has to be there.
+    """
+    found = []
+    first = [stack.layers.partition(".")[0] for stack in family.stacks]
+    for index, stack in enumerate(family.stacks):
+        children = list(_children(base, stack.layers))
+        if not children and not stack.optional and not has_module(base, stack.layers):
+            raise TombolaError(f"{type(model).__name__} has no {stack.layers}: it holds no heads to prune")
+        found += [((first.index(first[index]), places, index), name) for places, name in children]
+    return [(key[-1], name) for key, name in sorted(found)]
+
+
+def has_module(block: nn.Module, path: str) -> bool:
+    """True if there is a module at `path`."""
+    try:
+        block.get_submodule(path)
+    except AttributeError:
+        return False
+    return True
+
+
+def _children(base: nn.Module, path: str) -> Iterator[tuple[tuple[int, ...], str]]:
+    """The children of the module at `path`, in which `*` stands for every child that has what comes after.
+
+    Each with its place among its siblings, and the places of its parents that `*` stands for, and its name from `base`.
+    """
+    found: list[tuple[tuple[int, ...], str]] = [((), "")]
+    for part in path.split(".*."):
+        parents = [(places, f"{name}.{part}".removeprefix(".")) for places, name in found]
+        found = [
+            ((*places, place), f"{parent}.{child}")
+            for places, parent in parents
+            if has_module(base, parent)
+            for place, (child, _) in enumerate(base.get_submodule(parent).named_children())
+        ]
+    yield from found
+
 
 _SHRUNK = "a model that was shrunk already cannot be pruned again"
 
@@ -113,11 +158,9 @@ class _Reader:
         module = self._module(block, plan.module)
         heads = int(getattr(self.config, self.family.heads, 0) if plan.heads is None else getattr(module, plan.heads))
         kv_heads = int(getattr(self.config, self.family.kv_heads, 0)) if self.family.kv_heads else heads
-        outputs = {
-            kind: self._linear(block, path)
-            for kind, path in {"attention_output": plan.output, **plan.more_outputs}.items()
-            if kind == "attention_output" or has_module(block, path)
-        }
+        paths = {"attention_output": plan.output}
+        paths |= {kind: path for kind, path in plan.more_outputs.items() if has_module(block, path)}
+        outputs = {kind: self._linear(block, path) for kind, path in paths.items()}
         units = units_of(outputs["attention_output"])[1]
         inputs = self._inputs(block, plan.inputs)
         if plan.shared_output:
@@ -143,10 +186,9 @@ class _Reader:
             )
         self._check(module, plan, heads, size)
         for kind, output in outputs.items():
-            self._matrix(name, {"attention_output": plan.output, **plan.more_outputs}[kind], plan.prefix + kind, output)
+            self._matrix(name, paths[kind], plan.prefix + kind, output)
         # A decoder's KV cache needs heads to know how many tokens it has seen.
         may_be_empty = plan.may_be_empty and not getattr(self.config, "is_decoder", False)
-        paths = (plan.output, *(path for kind, path in plan.more_outputs.items() if kind in outputs))
         return HeadRow(
             stack,
             self.layer,
@@ -156,7 +198,7 @@ class _Reader:
             kv_heads,
             size,
             inputs,
-            tuple(joined(name, path) for path in paths),
+            tuple(joined(name, path) for path in paths.values()),
             head_weights,
             kv_weights,
             may_be_empty,
@@ -236,20 +278,20 @@ class _Reader:
         shape = tuple(module.get_parameter("weight").shape)
         self.matrices.append(Matrix(f"{joined(name, path)}.weight", kind, self.layer, shape))
 
-    def _module(self, block: nn.Module, path: str) -> nn.Module:
+    def _module(self, block: nn.Module, path: str, what: str = "module") -> nn.Module:
         if not has_module(block, path):
-            raise TombolaError(
-                f"layer {self.layer} has no module at {path}: the model differs from its family's entry in "
-                "tombola.architectures.families.FAMILIES"
-            )
+            raise self._differing(what, path)
         return block.get_submodule(path)
 
+    def _differing(self, what: str, path: str) -> TombolaError:
+        return TombolaError(
+            f"layer {self.layer} has no {what} at {path}: the model differs from its family's entry in "
+            "tombola.architectures.families.FAMILIES"
+        )
+
     def _linear(self, block: nn.Module, path: str) -> nn.Linear:
-        module = self._module(block, path) if has_module(block, path) else None
+        module = self._module(block, path, "linear map")
         if not isinstance(module, nn.Linear | Conv1D):
-            raise TombolaError(
-                f"layer {self.layer} has no linear map at {path}: the model differs from its family's entry in "
-                "tombola.architectures.families.FAMILIES"
-            )
+            raise self._differing("linear map", path)
         # Conv1D has the same two attributes: all that is asked for here.
         return module  # type: ignore[return-value]

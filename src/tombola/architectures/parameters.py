@@ -1,4 +1,7 @@
-"""Number, device and dtype of a model's parameters."""
+"""Number, device and dtype of a model's parameters, and the mode that it computes in."""
+
+import contextlib
+from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -17,3 +20,15 @@ def device_of(model: nn.Module) -> torch.device:
 def dtype_of(model: nn.Module) -> torch.dtype:
     """Dtype of the model's first floating-point parameter."""
     return next(parameter.dtype for parameter in model.parameters() if parameter.is_floating_point())
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients, while the block runs."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from tombola.architectures.families import MLP, Attention, Projection, Residual
-from tombola.architectures.module_paths import joined
 
 
 @dataclass(frozen=True)
@@ -218,3 +217,8 @@ def outputs_first(model: nn.Module, matrix: Matrix, tensor: Tensor) -> Tensor:
 def fan_in(model: nn.Module, matrix: Matrix) -> int:
     """Input units of a matrix, over which its product sums."""
     return matrix.shape[0] if is_transposed(model.get_submodule(matrix.module)) else matrix.shape[1]
+
+
+def joined(name: str, part: str) -> str:
+    """Full name of a part of a module, which may be the module itself."""
+    return f"{name}.{part}" if part else name

@@ -18,15 +18,15 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tombola.architectures.dissect import dissect
-from tombola.checkpoints.loading import MARK, quiet
+from tombola.checkpoints.loading import MARK
 from tombola.checkpoints.model_card import ModelCardWriter
 from tombola.checkpoints.model_libraries import LIBRARIES, library_of, save_companions
 from tombola.foundations.atomic_files import publish, read_json, write_json
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, reason
 from tombola.foundations.tensor_bits import as_bits
 from tombola.subnetworks.equivalence import verify_equivalent
 from tombola.subnetworks.recognition import recognise, relative_of
-from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk
+from tombola.subnetworks.subnetwork import Subnetwork, shrunk
 from tombola.tickets.ticket import Ticket, every_site
 
 if TYPE_CHECKING:
@@ -170,8 +170,7 @@ def load_subnetwork(folder: Path | str) -> Subnetwork:
         *(OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError),
         *(SafetensorError, StrictDataclassError),
     ) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise TombolaError(f"the shrunk model in {folder} is damaged ({reason}); shrink it again") from error
+        raise TombolaError(f"the shrunk model in {folder} is damaged ({reason(error)}); shrink it again") from error
     library.finish(model, folder)
     model.eval()
     return found
@@ -220,32 +219,3 @@ def _aliases(model: nn.Module) -> dict[str, str]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def save_zeros(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: str | None = None) -> float:
-    """Write a model with zeros in place of what was pruned, for plain `from_pretrained`, and prove it on what it loads.
-
-    Args:
-        model: the whole model, of transformers or a denoiser of diffusers; it is not changed.
-        ticket: what survives.
-        folder: new.
-        tokenizer: source of a tokenizer to put beside the model, where it has one; of a denoiser, of its schedule.
-
-    Returns:
-        The largest difference of an output between the model that was read back and the masked one, relative to the
-        largest output. With a ticket of weights it is 0: there every bit of every tensor was compared.
-
-    Raises:
-        TombolaError: the ticket is for another model, the folder exists, or the model that was read back is another
-            (nothing is written then).
-    """
-    library = library_of(model)
-    small = shrunk(model, ticket)
-    with publish(Path(folder)) as draft, quiet():
-        library.save(expanded(small), draft)
-        ticket.write(draft)
-        save_companions(tokenizer, draft)
-        again = library.read(model, draft)
-        apart = verify_equivalent(model, small, again, "the model with zeros")
-        ModelCardWriter("zeros", model, small, apart).write(draft)
-    return apart

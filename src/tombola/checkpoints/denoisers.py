@@ -22,7 +22,7 @@ from torch import nn
 from tombola.architectures.denoisers import PARTS
 from tombola.checkpoints.loading import CONFIG, PIPELINE, refuse_shrunk
 from tombola.foundations.atomic_files import read_json
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, reason
 
 Schedule: TypeAlias = DDPMScheduler | FlowMatchEulerDiscreteScheduler
 """The noise that a denoiser was trained on."""
@@ -66,8 +66,9 @@ def schedule_of(source: str, *, trusted: bool = False) -> Schedule | None:
         kind: Any = FlowMatchEulerDiscreteScheduler if flows else DDPMScheduler
         found = cast(Schedule, kind.from_pretrained(source, subfolder=SCHEDULE))
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise TombolaError(f"the schedule in {source} cannot be read ({reason}); write the pipeline again") from error
+        raise TombolaError(
+            f"the schedule in {source} cannot be read ({reason(error)}); write the pipeline again"
+        ) from error
     # Of these the steps are no sums of betas, which would be defaults then.
     strange = not flows and (config.get("use_flow_sigmas") or not {"beta_schedule", "trained_betas"} & config.keys())
     if trusted and strange:
@@ -151,10 +152,9 @@ def reading(source: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, RuntimeError, SafetensorError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise TombolaError(
-            f"cannot load a denoiser from {source!r}: {reason} Give the folder of a diffusers model or pipeline, or a "
-            "hub id that can be reached"
+            f"cannot load a denoiser from {source!r}: {reason(error)} Give the folder of a diffusers model or "
+            "pipeline, or a hub id that can be reached"
         ) from error
 
 

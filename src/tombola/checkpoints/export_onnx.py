@@ -19,7 +19,7 @@ from tombola.architectures.dummy_inputs import dummy_inputs
 from tombola.checkpoints.model_card import ONNX, ModelCardWriter
 from tombola.checkpoints.model_libraries import save_companions
 from tombola.foundations.atomic_files import publish
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, reason
 from tombola.subnetworks.equivalence import computed, difference, meaningful
 from tombola.subnetworks.subnetwork import masked, shrunk
 from tombola.tickets.ticket import Ticket
@@ -121,9 +121,9 @@ def export_graph(model: nn.Module, given: Mapping[str, Tensor], path: Path) -> s
                     value.metadata_props.clear()
             program.save(path)
     except torch.onnx.OnnxExporterError as error:
-        reason = " ".join(str(error).split())[:200]
         raise TombolaError(
-            f"PyTorch cannot export this {type(model).__name__} to ONNX ({reason}); take another way out, such as zeros"
+            f"PyTorch cannot export this {type(model).__name__} to ONNX ({reason(error)}); take another way out, "
+            "such as zeros"
         ) from error
     return output
 
@@ -145,10 +145,9 @@ def run_graph(path: Path, given: Mapping[str, Tensor], output: str) -> Tensor:
         found = session.run([output], {name: tensor.numpy() for name, tensor in given.items()})
     # Its errors have no class in common.
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
         raise TombolaError(
-            f"ONNX Runtime cannot run this model's graph ({reason}), so it was not saved; take another way out, such "
-            "as zeros"
+            f"ONNX Runtime cannot run this model's graph ({reason(error)}), so it was not saved; take another way "
+            "out, such as zeros"
         ) from error
     return torch.from_numpy(found[0])
 

@@ -1,8 +1,8 @@
-"""Models in GGUF files (llama.cpp's format), made into plain Hugging Face folders once, so that all else reads those.
+"""GGUF files (llama.cpp's format): quantised weights made fp32 once, as a folder that `from_pretrained` reads.
 
-Reading a GGUF file is slow: SmolLM2-135M takes 15 seconds with its configuration and tokenizer, nearly all of it for
-metadata, at every start. The dequantised folder loads in well under a second. It holds fp32: the values of quantised
-blocks, a scale times a small integer plus an offset, fit into neither bf16 nor fp16 without rounding.
+Reading one is slow: SmolLM2-135M takes 15 seconds with its configuration and tokenizer, nearly all of it for metadata,
+at every start; the plain folder loads in well under a second. It holds fp32: the values of quantised blocks, a scale
+times a small integer plus an offset, fit into neither bf16 nor fp16 without rounding.
 """
 
 import contextlib
@@ -12,13 +12,19 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    PreTrainedModel,
+)
 
 from tombola.checkpoints.assets import cached
 from tombola.foundations.errors import TombolaError
 
 
-def find(folder: Path) -> Path | None:
+def gguf_in(folder: Path) -> Path | None:
     """The GGUF file of a folder that is no Hugging Face folder (it has no `config.json`), if there is one.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Models and tokenizers of transformers from an asset, a local folder, or the hub."""
+"""Models and tokenizers of transformers from an asset, a local folder, the hub, or a GGUF file."""
 
 import contextlib
 from collections.abc import Iterator
@@ -20,7 +20,8 @@ from transformers.utils import logging as transformers_logging
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
-from tombola.checkpoints import assets, gguf
+from tombola.checkpoints import assets
+from tombola.checkpoints.gguf import dequantised, gguf_in
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.recognition import recognise
 
@@ -48,7 +49,7 @@ def locate(source: str) -> str:
     """Path or id that `from_pretrained` understands: a local path, or a hub id as it is.
 
     A local folder of the same name goes before an asset. For a folder, or asset, that holds a GGUF file instead of a
-    configuration, this is the folder of the dequantised model, made on first use: see [`tombola.checkpoints.gguf`][].
+    configuration, this is the folder of the dequantised model, made on first use.
 
     Raises:
         TombolaError: the asset cannot be fetched, the GGUF file cannot be read, or the folder holds a shrunk model.
@@ -59,11 +60,11 @@ def locate(source: str) -> str:
         if source not in MODELS:
             return source
         path = assets.fetch(source)
-    file = gguf.find(path)
+    file = gguf_in(path)
     if file is None:
         return str(path)
     with quiet():
-        return str(gguf.dequantised(file))
+        return str(dequantised(file))
 
 
 def load_model(source: str, dtype: torch.dtype | None = None, *, check: bool = True) -> PreTrainedModel:

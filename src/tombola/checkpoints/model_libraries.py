@@ -7,6 +7,7 @@ import contextlib
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -39,9 +40,9 @@ class Library(ABC):
     iterative: bool = False
 
     @property
-    @abstractmethod
     def version(self) -> str:
         """Version of the library that is installed."""
+        return version(self.name)
 
     @abstractmethod
     def owns(self, model: nn.Module) -> bool:
@@ -86,8 +87,7 @@ class Library(ABC):
             None if the library has no such model.
         """
 
-    @abstractmethod
-    def finish(self, model: nn.Module, folder: Path) -> None:
+    def finish(self, model: nn.Module, folder: Path) -> None:  # noqa: B027 - most have nothing left to do
         """Do what `blank` could not before there were weights."""
 
     @abstractmethod
@@ -106,7 +106,6 @@ class Library(ABC):
     def origin(self, model: nn.Module) -> str:
         """The folder or hub id that a model was loaded from; empty where it was not."""
 
-    @abstractmethod
     def usage(self, model: nn.Module, original: str) -> str:
         """Further lines of Python for a model card, after those that load `model`.
 
@@ -114,6 +113,7 @@ class Library(ABC):
             model: one of this library.
             original: hub id, or description, of what it was pruned from.
         """
+        return ""
 
     @abstractmethod
     def batch_sizes(self, multiply_adds: int) -> tuple[int, ...]:
@@ -124,11 +124,6 @@ class TransformersLibrary(Library):
     """Models of transformers."""
 
     name = "transformers"
-
-    @property
-    @override
-    def version(self) -> str:
-        return str(transformers.__version__)
 
     @override
     def owns(self, model: nn.Module) -> bool:
@@ -193,10 +188,6 @@ class TransformersLibrary(Library):
         return model.name_or_path or ""
 
     @override
-    def usage(self, model: nn.Module, original: str) -> str:
-        return ""
-
-    @override
     def batch_sizes(self, multiply_adds: int) -> tuple[int, ...]:
         return 1, 32
 
@@ -211,13 +202,6 @@ class DiffusersLibrary(Library):
 
     name = "diffusers"
     iterative = True
-
-    @property
-    @override
-    def version(self) -> str:
-        import diffusers
-
-        return str(diffusers.__version__)
 
     @override
     def owns(self, model: nn.Module) -> bool:
@@ -253,10 +237,6 @@ class DiffusersLibrary(Library):
         config = cast(Any, found).load_config(folder)
         with init_empty_weights(include_buffers=False):
             return cast(nn.Module, cast(Any, found).from_config(config))
-
-    @override
-    def finish(self, model: nn.Module, folder: Path) -> None:
-        pass
 
     @override
     def save(self, model: nn.Module, folder: Path) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from tombola.analysis.agreement.coefficients import STATISTICS
@@ -11,6 +10,7 @@ from tombola.analysis.agreement.comparison import CONTROLS, Comparison, KindComp
 from tombola.analysis.agreement.null_distribution import NullDistribution
 from tombola.analysis.agreement.overlap import Overlap
 from tombola.analysis.agreement.survival import Density
+from tombola.foundations.plain_table import PlainTable
 from tombola.report import number_format
 from tombola.report.labels import kind_title
 
@@ -53,8 +53,8 @@ def tables(comparison: Comparison) -> Iterator[RenderableType]:
         yield Text(f"undefined: {reason}", style="dim")
 
 
-def _statistics(kind: str, comparison: TicketKindComparison, reasons: dict[str, None]) -> Table:
-    table = _table()
+def _statistics(kind: str, comparison: TicketKindComparison, reasons: dict[str, None]) -> PlainTable:
+    table = PlainTable()
     table.add_column("task", overflow="fold", min_width=len("layerwise"))
     table.add_column("n", justify="right")
     for name, title in _COLUMNS.items():
@@ -68,18 +68,17 @@ def _statistics(kind: str, comparison: TicketKindComparison, reasons: dict[str, 
     return table
 
 
-def _add(table: Table, title: str, comparison: KindComparison, reasons: dict[str, None]) -> None:
+def _add(table: PlainTable, title: str, comparison: KindComparison, reasons: dict[str, None]) -> None:
     """Add a line of values, and one for each kind of random ticket."""
     reasons |= {reason: None for name, reason in comparison.undefined.items() if name not in CONTROLS}
-    # Text, not str: square brackets in a name must not be read as rich's markup.
     cells = [_value(name, getattr(comparison, name)) for name in _COLUMNS]
     cells[-1] += f" of {comparison.pairs}" if comparison.pairs_not_rejected is not None else ""
-    table.add_row(Text(title), Text(str(comparison.n)), *map(Text, cells))
+    table.line(title, str(comparison.n), *cells)
     for control in CONTROLS:
         distributions = comparison.null_distribution.get(control)
         if distributions is not None and comparison.n > 1:
-            values = ["", *(_interval(name, distributions[name]) for name in STATISTICS)]
-            table.add_row(Text(_CONTROLS[control]), "", *map(Text, values), style="dim")
+            values = (_interval(name, distributions[name]) for name in STATISTICS)
+            table.line(_CONTROLS[control], "", "", *values, style="dim")
 
 
 def _value(name: str, value: float | None) -> str:
@@ -91,19 +90,13 @@ def _value(name: str, value: float | None) -> str:
     return f"{value:.3f}" if value >= 0.0005 or not name.endswith("_p") else f"{value:.0e}"
 
 
-def _interval(name: str, null_distribution: NullDistribution | None) -> str:
-    return (
-        ""
-        if null_distribution is None
-        else f"{_value(name, null_distribution.low)} – {_value(name, null_distribution.high)}"
-    )
+def _interval(name: str, found: NullDistribution | None) -> str:
+    return "" if found is None else f"{_value(name, found.low)} – {_value(name, found.high)}"
 
 
-def _matrix(overlap: Overlap, reasons: dict[str, None]) -> Table:
-    table = _table()
-    table.add_column("")
-    for task in overlap.tasks:
-        table.add_column(Text(task), justify="right")
+def _matrix(overlap: Overlap, reasons: dict[str, None]) -> PlainTable:
+    table = PlainTable()
+    table.heads("", numbers=overlap.tasks)
     reasons |= dict.fromkeys(one.reason for one in overlap.undefined)
     random = overlap.null_distribution["random"]
     for row, task in enumerate(overlap.tasks):
@@ -112,23 +105,17 @@ def _matrix(overlap: Overlap, reasons: dict[str, None]) -> Table:
             chance = None if random is None else random.jaccard[row][column]
             mean = "" if chance is None else f" ({chance.mean:.2f})"
             shown.append("undefined" if jaccard is None else f"{jaccard:.2f}{mean}")
-        table.add_row(Text(task), *map(Text, shown))
+        table.line(task, *shown)
     return table
 
 
-def _densities(density: Sequence[Density]) -> Table:
-    table = _table()
+def _densities(density: Sequence[Density]) -> PlainTable:
+    table = PlainTable()
     kinds = list(dict.fromkeys(one.kind for one in density))
     layers = list(dict.fromkeys(one.layer for one in density))
     shares = {(one.layer, one.kind): one.share for one in density}
-    table.add_column("layer", justify="right")
-    for kind in kinds:
-        table.add_column(kind, justify="right")
+    table.heads(numbers=("layer", *kinds))
     for layer in layers:
         cells = (shares.get((layer, kind)) for kind in kinds)
-        table.add_row(str(layer), *("" if share is None else f"{share:.3f}" for share in cells))
+        table.line(str(layer), *("" if share is None else f"{share:.3f}" for share in cells))
     return table
-
-
-def _table() -> Table:
-    return Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")

@@ -9,17 +9,18 @@ from rich.table import Table
 
 from tombola.cli.argument_types import names, numbers, seeds
 from tombola.cli.command import Command
+from tombola.foundations.plain_table import PlainTable
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from tombola.profiling.memory_plan import Need
+    from tombola.profiling.denoiser_memory import Need
     from tombola.profiling.pipeline_memory import PartNeed, Parts, Runs
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    from tombola.profiling.denoiser_memory import DTYPES
     from tombola.profiling.known_pipelines import KNOWN_PIPELINES
-    from tombola.profiling.memory_plan import DTYPES
 
     parser.add_argument(
         "model",
@@ -60,7 +61,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola.profiling.memory_plan import DTYPES, needs
+    from tombola.profiling.denoiser_memory import DTYPES, needs
     from tombola.profiling.pipeline_memory import need_of
 
     dtype = DTYPES[options.dtype]
@@ -201,7 +202,7 @@ def _print(
 
 
 def _denoisers(found: "Sequence[Need]", options: argparse.Namespace, fits: bool) -> Table:
-    table = _table()
+    table = PlainTable(gap=2)
     _columns(table, "density", "parameters", "weights", *_counts("+ ", options), "GMACs")
     if fits:
         _columns(table, *_gpus(options))
@@ -217,7 +218,7 @@ def _denoisers(found: "Sequence[Need]", options: argparse.Namespace, fits: bool)
 
 
 def _surroundings(around: "Sequence[PartNeed]", options: argparse.Namespace) -> Table:
-    table = _table()
+    table = PlainTable(gap=2)
     table.add_column("part", no_wrap=True)
     _columns(table, "parameters", "weights", *_counts("+ ", options))
     for need in around:
@@ -231,7 +232,7 @@ def _surroundings(around: "Sequence[PartNeed]", options: argparse.Namespace) -> 
 def _whole(found: "Sequence[Need]", around: "Sequence[PartNeed]", options: argparse.Namespace) -> Table:
     from tombola.profiling.pipeline_memory import all_on_gpu, one_at_a_time
 
-    table = _table()
+    table = PlainTable(gap=2)
     _columns(table, "density")
     table.add_column("parts", no_wrap=True)
     _columns(table, *_counts("", options), *_gpus(options))
@@ -248,10 +249,6 @@ def _show(console: Console, title: str, table: Table) -> None:
     # A title of the table's own is broken where the table ends.
     console.print(title, style="italic", highlight=False, markup=False)
     console.print(table)
-
-
-def _table() -> Table:
-    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
 
 
 def _columns(table: Table, *headers: str) -> None:

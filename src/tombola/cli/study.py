@@ -43,6 +43,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola import report
     from tombola.foundations.atomic_files import read_json
     from tombola.foundations.resources import keep_freed_memory
+    from tombola.report.study_data import read_study
     from tombola.report.terminal.abilities import abilities_table, recovery_table
     from tombola.report.terminal.results import table
     from tombola.report.terminal.text_generation import generation_table
@@ -73,9 +74,10 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     verdicts = read_json(study.folder / "verdicts.json")["verdicts"]
     if not options.json:
         console = Console()
-        console.print(table(study.folder))
+        data = read_study(study.folder)
+        console.print(table(data.rows))
         for table_of in (abilities_table, recovery_table, generation_table):
-            more = table_of(study.folder)
+            more = table_of(data)
             if more is not None:
                 console.print(more)
         if "rows" in study.task.facts():

@@ -89,15 +89,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         TombolaError: the file is missing or is not a JSON object.
     """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise TombolaError(f"{path} does not exist") from None
-    except ValueError as error:
-        raise TombolaError(f"{path} is damaged: {error}; delete it and start again") from None
-    if not isinstance(value, dict):
-        raise TombolaError(f"{path} holds no JSON object; delete it and start again")
-    return value
+    return _object(_content(path), str(path))
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -106,22 +98,27 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     Raises:
         TombolaError: the file is missing or a line is not a JSON object.
     """
+    lines = _content(path).splitlines()
+    return [_object(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+
+
+def _content(path: Path) -> str:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise TombolaError(f"{path} does not exist") from None
     except ValueError as error:
-        raise TombolaError(f"{path} is damaged: {error}; delete the file and start again") from None
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise TombolaError(f"{path}, line {number} is damaged: {error}; delete the file and start again") from None
-        if not isinstance(row, dict):
-            raise TombolaError(f"{path}, line {number} is no JSON object; delete the file and start again")
-        rows.append(row)
-    return rows
+        raise TombolaError(f"{path} is damaged: {error}; delete it and start again") from None
+
+
+def _object(text: str, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise TombolaError(f"{where} is damaged: {error}; delete it and start again") from None
+    if not isinstance(value, dict):
+        raise TombolaError(f"{where} is no JSON object; delete it and start again")
+    return value
 
 
 @contextlib.contextmanager

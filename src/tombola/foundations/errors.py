@@ -1,4 +1,4 @@
-"""Exception that users are meant to read."""
+"""Exception that users are meant to read, and reasons in one line."""
 
 
 class TombolaError(Exception):
@@ -6,3 +6,8 @@ class TombolaError(Exception):
 
     The command line prints the message and exits with code 2; any other exception is a defect of Tombola.
     """
+
+
+def reason(error: BaseException, longest: int = 200) -> str:
+    """Text of another error as part of one line, cut where it is too long."""
+    return " ".join(str(error).split())[:longest]

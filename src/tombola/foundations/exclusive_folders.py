@@ -70,5 +70,25 @@ def publish_alone(folder: Path) -> Iterator[Path]:
                 parent.rmdir()
 
 
+@contextlib.contextmanager
+def work_alone(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder, made where it is missing, that fills up step by step.
+
+    Raises:
+        TombolaError: another process is at work on it, or the disk is full.
+    """
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise TombolaError(f"another process is at work on {folder}; wait for it, or stop it") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _lock(folder: Path) -> FileLock:
     return FileLock(folder.with_name(f".{folder.name}.lock"))

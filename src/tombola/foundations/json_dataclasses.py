@@ -1,6 +1,8 @@
 """Dataclasses read from JSON: pydantic holds the values against the type hints, the error says which is wrong."""
 
+import functools
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -24,8 +26,8 @@ _WORDS = {
 }
 _AGAIN = "run the study again"
 
-_adapters: dict[Any, TypeAdapter[Any]] = {}
-"""Adapters, one for each class: making one takes longer than reading."""
+_adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)
+"""Adapter of a type, made once: making one takes longer than reading."""
 
 T = TypeVar("T")
 
@@ -63,12 +65,6 @@ def read(cls: type[T], values: object, where: str, mend: str = _AGAIN, name: str
             f"{home}: {f'{last}{index}'!r} should be {wanted}, but found {found['input']!r}; {mend}"
         ) from None
     return built
-
-
-def _adapter(cls: Any) -> TypeAdapter[Any]:
-    if cls not in _adapters:
-        _adapters[cls] = TypeAdapter(cls)
-    return _adapters[cls]
 
 
 class JsonRecord:

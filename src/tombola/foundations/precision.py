@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, cast, get_args
 
 import torch
 
@@ -44,11 +44,9 @@ def resolve_precision(name: str, device: torch.device) -> Precision:
         # The public torch.cpu.get_capabilities() came after our lower bound of PyTorch.
         native = device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
         return "bf16" if native else "fp32"
-    if name == "fp32":
-        return "fp32"
-    if name == "bf16":
-        return "bf16"
-    raise TombolaError(f"unknown precision {name!r}; known: auto, fp32, bf16")
+    if name not in get_args(Precision):
+        raise TombolaError(f"unknown precision {name!r}; known: auto, fp32, bf16")
+    return cast(Precision, name)
 
 
 @contextlib.contextmanager

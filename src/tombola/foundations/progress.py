@@ -20,11 +20,8 @@ class Progress(Protocol):
 
 
 class _Silent:
-    def advance(self, examples: int) -> None:
-        pass
-
-    def note(self, text: str) -> None:
-        pass
+    def advance(self, examples: int) -> None: ...
+    def note(self, text: str) -> None: ...
 
 
 SILENT: Progress = _Silent()

@@ -51,16 +51,10 @@ class Metric:
 
     def check(self, *, regression: bool, classes: int) -> None:
         """Raise a TombolaError unless the metric fits a regression, or a classification with so many classes."""
-        fits = (
-            self.kind == "values" if regression else self.kind == "classes" or (self.kind == "binary" and classes == 2)
-        )
-        if not fits:
+        kinds = ["values"] if regression else ["classes", "binary"] if classes == 2 else ["classes"]
+        if self.kind not in kinds:
             what = "values" if regression else f"{classes} classes"
-            known = [
-                m.name
-                for m in METRICS.values()
-                if (m.kind == "values") == regression and (m.kind != "binary" or classes == 2)
-            ]
+            known = [one.name for one in METRICS.values() if one.kind in kinds]
             raise TombolaError(f"{self.name} does not score {what}; choose {', '.join(known)}")
 
     def score(self, predictions: ArrayLike, references: ArrayLike) -> float:

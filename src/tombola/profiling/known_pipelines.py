@@ -10,7 +10,7 @@ from tombola.architectures.denoisers import DenoiserPreset
 
 @dataclass(frozen=True)
 class KnownPipeline:
-    """A pipeline whose configurations are known.
+    """A pipeline whose configurations are known, as far as they differ from the defaults of their classes.
 
     Attributes:
         denoiser: what is pruned.
@@ -45,17 +45,8 @@ _TINY_UNET: Mapping[str, Any] = {
     "down_block_types": ("CrossAttnDownBlock2D",) * 3,
     "up_block_types": ("CrossAttnUpBlock2D",) * 3,
 }
-_PATCHES: Mapping[str, Any] = {
-    "num_attention_heads": 16,
-    "attention_head_dim": 72,
-    "in_channels": 4,
-    "out_channels": 8,
-    "num_layers": 28,
-}
 _SD3_TRANSFORMER: Mapping[str, Any] = {
-    "sample_size": 128,
     "num_layers": 24,
-    "attention_head_dim": 64,
     "num_attention_heads": 24,
     "caption_projection_dim": 1536,
     "pos_embed_max_size": 192,
@@ -75,12 +66,9 @@ _VAE_16: Mapping[str, Any] = {
     "use_post_quant_conv": False,
 }
 _CLIP_L: Mapping[str, Any] = {
-    "vocab_size": 49408,
     "hidden_size": 768,
     "intermediate_size": 3072,
-    "num_hidden_layers": 12,
     "num_attention_heads": 12,
-    "max_position_embeddings": 77,
     "projection_dim": 768,
 }
 _CLIP_BIG_G: Mapping[str, Any] = {
@@ -93,9 +81,7 @@ _CLIP_BIG_G: Mapping[str, Any] = {
     "hidden_act": "gelu",
 }
 _T5_XXL: Mapping[str, Any] = {
-    "vocab_size": 32128,
     "d_model": 4096,
-    "d_kv": 64,
     "d_ff": 10240,
     "num_layers": 24,
     "num_heads": 64,
@@ -128,15 +114,12 @@ KNOWN_PIPELINES: Mapping[str, KnownPipeline] = MappingProxyType(
             },
         ),
         "dit-xl-2": KnownPipeline(
-            DenoiserPreset("DiTTransformer2DModel", {**_PATCHES, "sample_size": 32}),
+            DenoiserPreset("DiTTransformer2DModel", {"out_channels": 8}),
             "DiTPipeline",
             {"vae": ("AutoencoderKL", _VAE)},
         ),
         "pixart-alpha": KnownPipeline(
-            DenoiserPreset(
-                "PixArtTransformer2DModel",
-                {**_PATCHES, "sample_size": 128, "cross_attention_dim": 1152, "caption_channels": 4096},
-            ),
+            DenoiserPreset("PixArtTransformer2DModel", {"caption_channels": 4096}),
             "PixArtAlphaPipeline",
             {"text_encoder": ("T5EncoderModel", _T5_XXL), "vae": ("AutoencoderKL", _VAE)},
         ),

@@ -3,13 +3,13 @@
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.table import Table
 from torch import nn
+from typing_extensions import override
 
 from tombola.architectures.dummy_inputs import dummy_inputs
 from tombola.architectures.parameters import count_parameters, device_of, dtype_of
@@ -17,6 +17,8 @@ from tombola.checkpoints.checkpoint import save_shrunk
 from tombola.checkpoints.loading import quiet
 from tombola.checkpoints.model_card import bytes_on_disk
 from tombola.checkpoints.model_libraries import library_of
+from tombola.foundations.json_dataclasses import JsonRecord
+from tombola.foundations.plain_table import PlainTable
 from tombola.profiling import peak_memory, tensor_memory
 from tombola.profiling.tensor_memory import multiply_adds
 from tombola.subnetworks.gates import Variant, forward, module_of
@@ -114,7 +116,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Costs:
+class Costs(JsonRecord):
     """Variants of one model side by side.
 
     Attributes:
@@ -147,26 +149,17 @@ class Costs:
         """Share of the theoretical speed-up that is measured: 1 is all of it."""
         return self.measured_speedup(variant, processor=processor) / self.theoretical_speedup(variant)
 
-    def _seconds_per_image(self, cost: Cost) -> dict[str, float]:
+    def seconds_per_image(self, variant: str) -> dict[int, float]:
         """Batch size → seconds of all steps of one image."""
-        return {str(batch): seconds * (self.steps or 1) / batch for batch, seconds in cost.seconds.items()}
+        return {batch: second * (self.steps or 1) / batch for batch, second in self.variants[variant].seconds.items()}
 
-    def entry(self) -> dict[str, object]:
-        """JSON object: a variant's fields by its name, with theoretical and measured speed-up."""
-        found: dict[str, object] = {
-            "length": self.length,
-            "dtype": self.dtype,
-            "device": self.device,
-            "threads": self.threads,
-            **({} if self.steps is None else {"steps": self.steps}),
-        }
+    @override
+    def entry(self) -> dict[str, Any]:
+        """The fields as a JSON object, and what follows from them for each variant."""
+        found = super().entry()
         for name, cost in self.variants.items():
-            found[name] = {
-                **asdict(cost),
-                "seconds": {str(batch): seconds for batch, seconds in cost.seconds.items()},
-                "processor_seconds": {str(batch): seconds for batch, seconds in cost.processor_seconds.items()},
-                "activations": {str(batch): size for batch, size in cost.activations.items()},
-                **({} if self.steps is None else {"seconds_per_image": self._seconds_per_image(cost)}),
+            found["variants"][name] |= {
+                **({} if self.steps is None else {"seconds_per_image": self.seconds_per_image(name)}),
                 "throughput": cost.throughput,
                 "theoretical_speedup": self.theoretical_speedup(name),
                 "measured_speedup": self.measured_speedup(name),
@@ -282,13 +275,12 @@ def _activations(variant: Variant, given: Mapping[str, Any]) -> int:
         return tensor_memory.measure(run, device_of(module_of(variant)))
 
 
-def table(costs: Costs) -> Table:
+def table(costs: Costs) -> PlainTable:
     """The variants side by side with their ratios to the dense model, for `rich.console.Console.print`."""
     size = "images" if costs.length is None else f"{costs.length} tokens"
     if costs.steps is not None:
         size = f"images of {costs.steps} steps"
-    found = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", title_justify="left")
-    found.title = f"{size}, {costs.dtype}, {costs.device}, {costs.threads} threads"
+    found = PlainTable(f"{size}, {costs.dtype}, {costs.device}, {costs.threads} threads")
     found.add_column("", no_wrap=True)
     for name in costs.variants:
         found.add_column(name, justify="right", no_wrap=True)

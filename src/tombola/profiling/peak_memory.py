@@ -4,12 +4,13 @@ A process of its own, since memory that was freed is rarely given back, and a mo
 would look as if it cost nothing. `measure` starts it; `python -m tombola.profiling.peak_memory` is what runs in it.
 """
 
-import argparse
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tombola.foundations.errors import TombolaError
 
@@ -33,20 +34,10 @@ def measure(folder: Path, *, ticket: Path | None, batch: int, length: int, devic
     Raises:
         TombolaError: the process failed, for want of memory for example.
     """
+    values = {"ticket": ticket, "folder": folder, "batch": batch, "length": length, "device": device}
+    job = json.dumps(values | {"threads": threads}, default=str)
     # -P: files of the working directory are not run in place of a library's.
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "tombola.profiling.peak_memory",
-        str(folder),
-        str(batch),
-        str(length),
-        device,
-        str(threads),
-    ]
-    if ticket is not None:
-        command += ["--ticket", str(ticket)]
+    command = [sys.executable, "-P", "-m", "tombola.profiling.peak_memory", job]
     # The same Tombola as here, however it was found.
     paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "HF_HUB_OFFLINE": "1"}
@@ -75,8 +66,8 @@ def peak() -> int | None:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if sys.platform == "darwin" else None
 
 
-def _run(options: argparse.Namespace) -> int | None:
-    """Load and run a model, and print the peak; what any model needs is loaded before the first look at memory."""
+def _run(job: Mapping[str, Any]) -> int | None:
+    """Load and run a model, and return the peak; what any model needs is loaded before the first look at memory."""
     import psutil
     import torch
 
@@ -88,17 +79,17 @@ def _run(options: argparse.Namespace) -> int | None:
     from tombola.subnetworks.subnetwork import masked
     from tombola.tickets.ticket import Ticket
 
-    torch.set_num_threads(options.threads)
-    device = torch.device(options.device)
-    library_at(str(options.folder)).class_of(options.folder)
+    torch.set_num_threads(job["threads"])
+    device, folder = torch.device(job["device"]), Path(job["folder"])
+    library_at(str(folder)).class_of(folder)
     # The libraries of matrix products set themselves up at first use.
     torch.ones(64, 64) @ torch.ones(64, 64)
     before = psutil.Process().memory_info().rss
-    small = (options.folder / MARK).is_file()
-    model = load(options.folder) if small else load_any(str(options.folder), check=False)
+    small = (folder / MARK).is_file()
+    model = load(folder) if small else load_any(str(folder), check=False)
     torch.nn.Module.to(model, device).eval()
-    variant: Variant = model if options.ticket is None else masked(model, Ticket.load(options.ticket))
-    with forward(variant, dummy_inputs(model, options.batch, options.length)) as run:
+    variant: Variant = model if job["ticket"] is None else masked(model, Ticket.load(job["ticket"]))
+    with forward(variant, dummy_inputs(model, job["batch"], job["length"])) as run:
         run()
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
@@ -107,11 +98,4 @@ def _run(options: argparse.Namespace) -> int | None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m tombola.profiling.peak_memory", description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("batch", type=int)
-    parser.add_argument("length", type=int)
-    parser.add_argument("device")
-    parser.add_argument("threads", type=int)
-    parser.add_argument("--ticket", type=Path)
-    print(json.dumps(_run(parser.parse_args())))  # noqa: T201
+    print(json.dumps(_run(json.loads(sys.argv[1]))))  # noqa: T201

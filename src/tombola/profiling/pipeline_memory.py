@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tombola.architectures.denoisers import PARTS
 from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints.denoisers import index_of, reading
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, reason
 from tombola.profiling.known_pipelines import KnownPipeline
 from tombola.profiling.tensor_memory import Memory, bytes_of, estimate
 
@@ -146,7 +146,7 @@ def parts_of(source: str) -> Parts | None:
             with torch.device("meta"):
                 part.build()
         except _UNREADABLE as error:
-            uncounted[name] = f"the configuration of its {kind}: {' '.join(str(error).split())[:100]}"
+            uncounted[name] = f"the configuration of its {kind}: {reason(error, 100)}"
         else:
             counted.append(part)
     return Parts(tuple(counted), uncounted)
@@ -180,7 +180,7 @@ def _config_in(source: str, name: str, kind: str) -> Any:
 
 
 class Runs(Protocol):
-    """Network whose memory need is known: a `memory_plan.Need` or a `PartNeed`."""
+    """Network whose memory need is known: a `Need` of a denoiser or a `PartNeed`."""
 
     @property
     def weights(self) -> int:

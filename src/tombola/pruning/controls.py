@@ -9,7 +9,7 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.pruning.magnitude import keep_largest
 from tombola.pruning.search.records import Search
-from tombola.tickets.pruning_methods import SiteGroups, count
+from tombola.tickets.site_groups import SiteGroups, count
 from tombola.tickets.ticket import TICKETS, Ticket
 
 _SWAPS, _CLOSE = 400, 0.005

@@ -23,7 +23,7 @@ from tombola.pruning.importance import FirstOrder, Importance
 from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.base import Batch, Output, Predictions, Task
-from tombola.tickets.pruning_methods import SiteGroups
+from tombola.tickets.site_groups import SiteGroups
 from tombola.tickets.ticket import Ticket
 
 
@@ -89,7 +89,7 @@ class EvaluationOptions:
 
 
 STANDARD = EvaluationOptions()
-"""The dev split in fp32, 64 examples at a time, in silence."""
+"""Options of a pass over the dev split, in fp32, 64 examples at a time, in silence."""
 
 
 def evaluate(

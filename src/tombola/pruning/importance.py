@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tombola.subnetworks.gates import Gates
-from tombola.tickets.pruning_methods import SiteGroups, count
+from tombola.tickets.site_groups import SiteGroups, count
 
 
 @dataclass(frozen=True, eq=False)

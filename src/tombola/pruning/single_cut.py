@@ -16,7 +16,8 @@ from tombola.pruning.search.groups import least_important_groups, without_groups
 from tombola.pruning.search.options import SearchOptions
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Task
-from tombola.tickets.pruning_methods import PruningMethod, count, fitted, pruning_method, site_groups
+from tombola.tickets.pruning_methods import PruningMethod, pruning_method
+from tombola.tickets.site_groups import count, fitted, site_groups
 from tombola.tickets.ticket import Ticket
 
 

@@ -7,7 +7,7 @@ from tombola.analysis.transfer import Transfer
 from tombola.foundations.atomic_files import write_text
 from tombola.report.comparison_page import comparison_page
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.study_data import read_record
+from tombola.report.study_data import read_study
 from tombola.report.study_page import study_page
 from tombola.report.transfer_page import transfer_page
 from tombola.study.folder_layout import COMPARISON, TRANSFER
@@ -37,4 +37,4 @@ def page_of(folder: Path, registry: FigureRegistry) -> str:
         return transfer_page(Transfer.read(transfer), registry)
     if comparison.is_file() and not (folder / "study.json").is_file():
         return comparison_page(Comparison.read(comparison), registry)
-    return study_page(read_record(folder), registry)
+    return study_page(read_study(folder), registry)

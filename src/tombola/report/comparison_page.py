@@ -13,7 +13,7 @@ from tombola.report.html.layout import beside, figure, section
 from tombola.report.html.markup import Html, element, join
 from tombola.report.html.page import document, ending, heading
 from tombola.report.labels import KIND_TITLES, and_words, kind_title
-from tombola.report.sections.agreement import agreement, agreements
+from tombola.report.sections.agreement import agreement_section, agreements
 from tombola.tickets.ticket import TicketKind, kinds_in_words
 
 
@@ -23,9 +23,9 @@ def comparison_page(comparison: Comparison, registry: FigureRegistry) -> str:
     found = list(agreements(comparison))
     parts = [
         *(_survival(kind, of_kind, registry) for kind, of_kind in comparison.kinds.items()),
-        agreement([one for one in found if one.task], registry),
+        agreement_section([one for one in found if one.task], registry),
         _overlaps(comparison, registry),
-        agreement([one for one in found if not one.task], registry, several="tasks"),
+        agreement_section([one for one in found if not one.task], registry, several="task"),
     ]
     n = sum(len(task.tickets) for of_kind in comparison.kinds.values() for task in of_kind.tasks.values())
     title = join("Tickets of ", element("span", and_words(tasks)))
@@ -47,9 +47,7 @@ def _survival(kind: TicketKind, comparison: TicketKindComparison, registry: Figu
         sites = {site: KindSurvival(its.survival or (), its.jaccard) for site, its in one.agreement.items()}
         survival = SiteSurvival(kind, len(one.tickets), sites)
         chart = charts.survival_grid(survival, Places())
-        plot = registry.plot(
-            chart, f"survivors-{kind.replace('+', '-')}-{len(found)}", f"Heads that survive in the tickets of {task}"
-        )
+        plot = registry.plot(chart, f"survivors-{kind}-{len(found)}", f"Heads that survive in the tickets of {task}")
         found.append(figure(task, _about(survival), plot))
     lead = "In which share of a task's tickets each head, and each layer's MLP, survives."
     return section(f"What survives, pruning {kinds_in_words(kind)}", beside(*found), lead=lead)
@@ -73,7 +71,7 @@ def _overlaps(comparison: Comparison, registry: FigureRegistry) -> Html | None:
             notes = [[_note(one) for one in row] for row in drawn]
             chart = charts.task_matrix(overlap.tasks, overlap.jaccard, notes, f"shared {kind_title(site)} (Jaccard)")
             label = f"Share of {kind_title(site)} that the tickets of two tasks have in common"
-            plot = registry.plot(chart, f"overlap-{kind.replace('+', '-')}-{site}", label)
+            plot = registry.plot(chart, f"overlap-{kind}-{site}", label)
             title = f"{KIND_TITLES[kind]}: {kind_title(site)}" if kind != "weights" else "Weights"
             found.append(figure(title, _about_overlap(overlap), plot))
     if not found:

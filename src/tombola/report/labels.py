@@ -72,3 +72,23 @@ def kind_title(kind: str) -> str:
 def and_words(parts: Sequence[str]) -> str:
     """`a, b and c`."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def row_title(name: str) -> str:
+    """`layer 3`; a name that is no number stands for itself."""
+    return f"layer {name}" if name.isdecimal() else name
+
+
+def stage_title(stage: str) -> str:
+    """Title of a stage; empty for models that have none."""
+    return "" if stage == "none" else stage
+
+
+def model_title(ticket: str, stage: str) -> str:
+    """`good, retrained`; `full model`."""
+    return TICKET_TITLES[ticket] if stage == "none" else f"{TICKET_TITLES[ticket]}, {stage}"
+
+
+def capitalised(text: str) -> str:
+    """Text with a capital at its beginning; capitals inside stay, which `str.capitalize` would take from a name."""
+    return text[:1].upper() + text[1:]

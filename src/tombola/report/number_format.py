@@ -1,5 +1,7 @@
 """Format of numbers: the same number looks the same in the page, its charts and the terminal."""
 
+from collections.abc import Callable
+
 MISSING = "–"
 
 
@@ -48,3 +50,24 @@ def seconds(value: float | None) -> str:
 def plural(number: float, one: str, many: str | None = None) -> str:
     """`1 head`, `2 heads`."""
     return f"{count(number)} {one if number == 1 else many or one + 's'}"
+
+
+def interval(low: float, high: float, written: Callable[[float], str] = score) -> str:
+    """`0.826 to 0.858`."""
+    return f"{written(low)} to {written(high)}"
+
+
+def spread(mean: float, std: float, written: Callable[[float], str] = score) -> str:
+    """`0.842 ± 0.004`."""
+    return f"{written(mean)} ± {written(std)}"
+
+
+def difference(value: float, other: float, places: int = 3) -> str:
+    """`0.012 above`, `0.012 below` or `level with`."""
+    apart = round(value - other, places)
+    return f"{abs(apart):.{places}f} {'above' if apart > 0 else 'below'}" if apart else "level with"
+
+
+def minus(text: str) -> str:
+    """Text with a minus sign for each hyphen."""
+    return text.replace("-", "−")

@@ -5,36 +5,44 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol, Self, TypeVar
 
 from tombola.analysis.agreement.comparison import Comparison
-from tombola.analysis.agreement.survival import (
-    Density,
-    SiteSurvival,
-    densities,
-    mean_densities,
-    site_survival,
-)
+from tombola.analysis.agreement.survival import Density, SiteSurvival, densities, mean_densities, site_survival
 from tombola.analysis.locality.random_curve import NAME, RandomPoint, read_points
 from tombola.architectures.anatomy import Places
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.json_dataclasses import read
-from tombola.metrics.scores import floor
-from tombola.report.optional_json import Fields
+from tombola.metrics.scores import floor, metric_title
 from tombola.report.summary import Summary, read_rows, sites_of, summarise
 from tombola.report.trajectory import Trajectory, read_trajectory
 from tombola.study.folder_layout import IMAGE_GRID, CrossSeedFolder, SeedFolder
 from tombola.study.results import Row, TicketVerdict
+from tombola.study.study_facts import StudyFacts, TaskFacts
 from tombola.tickets.pruning_methods import METHODS
 from tombola.tickets.ticket import Ticket
 
 
+class Readable(Protocol):
+    """A record with a JSON file of its own."""
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the file."""
+        ...
+
+
+Analysis = TypeVar("Analysis", bound=Readable)
+
+
 @dataclass(frozen=True)
-class Record:
+class StudyData:
     """Record of a study as it lies on disk.
 
     Attributes:
         folder: where it lies.
         facts: `study.json`.
+        task: what it says of the task.
         rows: `results.jsonl`.
         verdicts: `verdicts.json`; empty while the study runs.
         trajectories: the searches found so far, method by method, seed by seed.
@@ -43,7 +51,8 @@ class Record:
     """
 
     folder: Path
-    facts: Fields
+    facts: StudyFacts
+    task: TaskFacts
     rows: tuple[Row, ...]
     verdicts: tuple[TicketVerdict, ...]
     trajectories: tuple[Trajectory, ...]
@@ -58,9 +67,12 @@ class Record:
     def summary(self, method: str, ticket: str, stage: str) -> Summary | None:
         """Summary of one model; None while it is not scored."""
         return next(
-            (one for one in self.summaries if (one.method, one.ticket, one.stage) == (method, ticket, stage)),
-            None,
+            (one for one in self.summaries if (one.method, one.ticket, one.stage) == (method, ticket, stage)), None
         )
+
+    def final(self, method: str, ticket: str) -> Summary | None:
+        """Summary of a ticket retrained, or pruned while it is not retrained; None while it is not scored."""
+        return self.summary(method, ticket, "retrained") or self.summary(method, ticket, "pruned")
 
     @property
     def full(self) -> Summary | None:
@@ -92,14 +104,18 @@ class Record:
     @cached_property
     def places(self) -> Places:
         """Names of the model's layers."""
-        architecture = self.facts.inside("architecture")
-        names = (architecture.get(f"{kind}_names", list[str]) or () for kind in ("layer", "attention", "residual"))
-        return Places(*names)
+        found = self.facts.architecture
+        return Places(found.layer_names, found.attention_names, found.residual_names)
 
     @cached_property
     def seed_folders(self) -> tuple[SeedFolder, ...]:
         """The folders of the seeds that have results."""
         return tuple(SeedFolder(seed, self.home / f"seed-{seed}") for seed in sorted({row.seed for row in self.rows}))
+
+    def analyses(self, record: type[Analysis], name: str, method: str = "") -> dict[int, Analysis]:
+        """Seed → what an analysis found of its full model, or of a method's tickets; without seeds that have none."""
+        paths = {one.seed: one.analysis(name, method) for one in self.seed_folders}
+        return {seed: record.read(path) for seed, path in paths.items() if path.is_file()}
 
     @cached_property
     def comparison(self) -> Comparison | None:
@@ -110,7 +126,7 @@ class Record:
     @property
     def home(self) -> Path:
         """The folder of the seeds."""
-        return self.folder / (self.facts.inside("task").get("name", str) or self.rows[0].task)
+        return self.folder / self.task.name
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -123,7 +139,7 @@ class Record:
     @property
     def seeds(self) -> int:
         """Number of seeds that have results."""
-        return len({row.seed for row in self.rows})
+        return len(self.seed_folders)
 
     @property
     def model(self) -> str:
@@ -131,41 +147,26 @@ class Record:
         return self.rows[0].model
 
     @property
-    def task_title(self) -> str:
-        """The task in words."""
-        task = self.facts.inside("task")
-        return task.get("title", str) or task.get("name", str) or self.rows[0].task
-
-    @property
-    def glue(self) -> str | None:
-        """The name that GLUE gives the task; None for another task."""
-        return self.facts.inside("task").get("glue", str)
-
-    @property
     def metric(self) -> str:
         """The score's metric."""
         return self.rows[0].metric
 
     @property
-    def higher_is_better(self) -> bool:
-        """True if a larger score is a better one."""
-        return self.facts.inside("task").get("higher_is_better", bool) is not False
+    def metric_title(self) -> str:
+        """The score's metric in words."""
+        return metric_title(self.metric)
 
     @property
     def floors(self) -> Mapping[str, tuple[float, float]]:
-        """Bound of judged scores: metric → mean and standard deviation; none where that is the bound.
-
-        Of images, what real ones reach against real ones.
-        """
-        found = self.facts.inside("task").inside("floor").get("scores", dict[str, list[float]]) or {}
-        return {metric: (mean, std) for metric, (mean, std) in found.items()}
+        """Bound of judged scores: metric → mean and standard deviation; none where guessing is the bound."""
+        return self.task.floor.scores if self.task.floor else {}
 
     @property
     def floor_title(self) -> str:
         """Whose scores the floors are."""
-        return self.facts.inside("task").inside("floor").get("title", str) or "floor"
+        return self.task.floor.title if self.task.floor else "floor"
 
-    def drawing(self, place: str) -> Path | None:
+    def image_grid(self, place: str) -> Path | None:
         """Image grid of a model of the first seed, by its folder in the seed's; None where there is none."""
         path = self.seed_folders[0].folder / place / IMAGE_GRID
         return path if path.is_file() else None
@@ -175,32 +176,26 @@ class Record:
         folders = (seed_folder.analysis(NAME, method).parent for seed_folder in self.seed_folders)
         return tuple(point for folder in folders for point in read_points(folder))
 
-    @property
-    def threshold(self) -> float:
-        """Share of the full score that a search keeps."""
-        threshold = self.facts.get("threshold", float)
-        return 0.9 if threshold is None else threshold
-
     def floor(self, full: float) -> float:
         """The worst score that a search accepts."""
-        return floor(full, self.threshold, higher_is_better=self.higher_is_better)
+        return floor(full, self.facts.threshold, higher_is_better=self.task.higher_is_better)
 
 
-def read_record(folder: Path) -> Record:
+def read_study(folder: Path) -> StudyData:
     """Read a study's folder, finished or not.
 
     Raises:
         TombolaError: the folder holds no study, the study has no results yet, or a file is damaged.
     """
-    rows = read_rows(folder)
-    facts = Fields(read_json(folder / "study.json"), str(folder / "study.json"))
-    home = folder / (facts.inside("task").get("name", str) or rows[0].task)
+    rows, path = read_rows(folder), folder / "study.json"
+    facts = StudyFacts.read(path)
+    task = read(TaskFacts, facts.task, f"{path}, task")
     seeds = sorted({row.seed for row in rows})
     trajectories, survival, weights = [], [], []
     for method, chosen in METHODS.items():
         sites = []
         for seed in seeds:
-            place = home / f"seed-{seed}" / method
+            place = folder / task.name / f"seed-{seed}" / method
             trajectory = read_trajectory(place / "search.jsonl", method, seed)
             if trajectory is not None:
                 trajectories.append(trajectory)
@@ -215,9 +210,10 @@ def read_record(folder: Path) -> Record:
                 sites.append(ticket)
         if (found := site_survival(sites)) is not None:
             survival.append(found)
-    return Record(
+    return StudyData(
         folder=folder,
         facts=facts,
+        task=task,
         rows=rows,
         verdicts=_verdicts(folder / "verdicts.json"),
         trajectories=tuple(trajectories),

@@ -1,88 +1,65 @@
 """The page of a study: verdict first, then results, pictures and how it was made."""
 
-from tombola.metrics.scores import metric_title
-from tombola.metrics.statistics import Verdict
 from tombola.report import number_format
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import beside
 from tombola.report.html.markup import Html, element, join
 from tombola.report.html.page import document, ending, heading
-from tombola.report.labels import METHOD_TITLES, TICKET_TITLES
-from tombola.report.sections.model_sizes import smaller
-from tombola.report.sections.provenance import making
+from tombola.report.sections.agreement import agreement
+from tombola.report.sections.attention import attention
+from tombola.report.sections.density import density
+from tombola.report.sections.generated_images import generated_images
+from tombola.report.sections.importance import importance
+from tombola.report.sections.interactions import interactions
+from tombola.report.sections.model_sizes import model_sizes
+from tombola.report.sections.neurons_vs_mlps import neurons_vs_mlps
+from tombola.report.sections.provenance import provenance
+from tombola.report.sections.published_scores import published_scores
+from tombola.report.sections.random_tickets import random_tickets
+from tombola.report.sections.representations import representations
 from tombola.report.sections.results import results
-from tombola.report.sections.study_sections import pictures
-from tombola.report.study_data import Record
-from tombola.study.results import TicketVerdict
+from tombola.report.sections.retention import retention
+from tombola.report.sections.searches import searches
+from tombola.report.sections.survival import survival
+from tombola.report.sections.text_generation import text_generation
+from tombola.report.sections.ticket_scores import super_survivors, ticket_scores
+from tombola.report.sections.verdicts import verdicts
+from tombola.report.study_data import StudyData
+
+SECTIONS = (
+    results,
+    model_sizes,
+    retention,
+    generated_images,
+    text_generation,
+    searches,
+    ticket_scores,
+    neurons_vs_mlps,
+    survival,
+    agreement,
+    super_survivors,
+    random_tickets,
+    attention,
+    interactions,
+    representations,
+    density,
+    importance,
+    published_scores,
+)
+"""Sections between the verdict and the provenance, in the page's order; each is None where it has no data."""
 
 
-def study_page(record: Record, registry: FigureRegistry) -> str:
+def study_page(study: StudyData, registry: FigureRegistry) -> str:
     """The report of a study as HTML; `registry` takes its charts and tables."""
-    main = join(
-        _verdicts(record),
-        results(record, registry),
-        smaller(record, registry) or "",
-        *pictures(record, registry),
-        making(record),
-    )
-    title = f"{record.model} on {record.task_title}: winning tickets"
-    return document(title, _header(record), main, _footer(record))
+    sections = [html for section in SECTIONS if (html := section(study, registry)) is not None]
+    title = f"{study.model} on {study.task.title}: winning tickets"
+    main = join(verdicts(study), *sections, provenance(study))
+    version, digest = study.facts.versions.get("tombola", ""), study.facts.hash
+    made = f"Made by Tombola{f' {version}' if version else ''}{f' from study {digest}' if digest else ''}."
+    return document(title, _header(study), main, ending(made))
 
 
-def _header(record: Record) -> Html:
-    name = record.facts.get("name", str)
-    seeds = number_format.plural(record.seeds, "seed")
-    parts = [metric_title(record.metric), f"{number_format.count(record.rows[0].n)} examples", seeds]
-    parts += [f"study {name}"] if name else []
-    return heading(join(element("span", record.model), " on ", element("span", record.task_title)), parts)
-
-
-def _verdicts(record: Record) -> Html:
-    good = [one for one in record.verdicts if one.ticket == "good"]
-    controls = [one for one in record.verdicts if one.ticket != "good"]
-    if not record.verdicts:
-        text = "No verdict yet. What follows is what there is so far."
-        return element("section", element("p", text, class_="sentence"), class_="verdicts unfinished")
-    cards = [_verdict(one) for one in good]
-    body = [beside(*cards)] if cards else []
-    if controls:
-        items = [element("li", _badge(one.verdict), " ", _control(one)) for one in controls]
-        body.append(
-            element(
-                "details",
-                element("summary", "The verdict on random and bad tickets of the same size"),
-                element("ul", *items),
-            )
-        )
-    return element("section", element("h2", "Verdict"), *body, class_="verdicts")
-
-
-def _badge(verdict: Verdict) -> Html:
-    if not verdict.learned:
-        return element("span", "? the full model did not learn", class_="badge no")
-    text = "✓ matches the full model" if verdict.matches else "✗ does not match the full model"
-    return element("span", text, class_=f"badge {'yes' if verdict.matches else 'no'}")
-
-
-def _verdict(one: TicketVerdict) -> Html:
-    # A verdict's sentence states its finding before the first colon and the numbers behind it.
-    finding, _, numbers = one.sentence.partition(": ")
-    return element(
-        "article",
-        element("h3", METHOD_TITLES.get(one.method, one.method)),
-        _badge(one.verdict),
-        element("p", finding if finding.endswith(".") else f"{finding}.", class_="sentence"),
-        element("p", f"{numbers[:1].upper()}{numbers[1:]}", class_="evidence"),
-    )
-
-
-def _control(one: TicketVerdict) -> Html:
-    name = f"{METHOD_TITLES.get(one.method, one.method)}, {TICKET_TITLES.get(one.ticket, one.ticket)}"
-    return join(element("strong", name), ": ", one.sentence)
-
-
-def _footer(record: Record) -> Html:
-    versions = record.facts.inside("versions")
-    version = versions.get("tombola", str)
-    digest = record.facts.get("hash", str)
-    return ending(f"Made by Tombola{f' {version}' if version else ''}{f' from study {digest}' if digest else ''}.")
+def _header(study: StudyData) -> Html:
+    seeds = number_format.plural(study.seeds, "seed")
+    examples = f"{number_format.count(study.rows[0].n)} examples"
+    facts = (study.metric_title, examples, seeds, f"study {study.facts.name}")
+    return heading(join(element("span", study.model), " on ", element("span", study.task.title)), facts)

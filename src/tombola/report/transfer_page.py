@@ -6,11 +6,11 @@ from tombola.analysis.transfer import Transfer, TransferCell
 from tombola.metrics.scores import metric_title
 from tombola.report import charts, number_format
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import beside, figure, section
+from tombola.report.html.layout import beside, figure, note, section
 from tombola.report.html.markup import Html, element, join
 from tombola.report.html.page import document, ending, heading
 from tombola.report.labels import METHOD_TITLES
-from tombola.report.tables.table import Column, Table
+from tombola.report.tables.table import Column, Table, numbers, texts
 from tombola.tickets.pruning_methods import in_words
 
 
@@ -26,13 +26,12 @@ def transfer_page(found: Transfer, registry: FigureRegistry) -> str:
 def _method(found: Transfer, method: str, registry: FigureRegistry) -> Html:
     cells = [cell for cell in found.cells if cell.method == method]
     plots: list[Html] = []
-    slug = method.replace("+", "-")
     for target in found.tasks:
         of_target = [cell for cell in cells if cell.target == target]
         metric = metric_title(found.metrics[target])
         plot = registry.plot(
             charts.transfer_dots(of_target, metric),
-            f"transfer-{slug}-{len(plots)}",
+            f"transfer-{method}-{len(plots)}",
             f"{metric} of tickets of other tasks on {target}",
         )
         plots.append(figure(f"On {target}", " ".join(cell.sentence() for cell in of_target), plot))
@@ -42,22 +41,20 @@ def _method(found: Transfer, method: str, registry: FigureRegistry) -> Html:
         "standard deviation over seeds. Searches stop at different sizes: the table has them."
     )
     title = METHOD_TITLES.get(method, method)
-    table = registry.table(_table(cells), f"transfer-{slug}")
-    note = (
+    table = registry.table(_table(cells), f"transfer-{method}")
+    place = (
         "Place: 0 is as good as a random ticket, 1 as the task’s own; undefined where these two are not told apart by "
         "the paired bootstrap over examples."
     )
-    return section(title, beside(*plots), table, element("p", note, class_="note"), lead=lead)
+    return section(title, beside(*plots), table, note(place), lead=lead)
 
 
 def _table(cells: Sequence[TransferCell]) -> Table:
-    scores = ("transferred", "random of its size", "own ticket", "full model")
     columns = (
-        Column("ticket of"),
-        Column("on"),
-        *(Column(name, "number") for name in scores),
+        *texts("ticket of", "on"),
+        *numbers("transferred", "random of its size", "own ticket", "full model"),
         *(Column(name, "number", unit="%") for name in ("sparsity", "own sparsity")),
-        Column("place", "number"),
+        *numbers("place"),
     )
     return Table.of("Transfer between tasks", columns, [_line(cell) for cell in cells])
 
@@ -72,9 +69,9 @@ def _line(cell: TransferCell) -> tuple[str, ...]:
         number_format.score(cell.full),
         number_format.share(cell.sparsity),
         number_format.share(cell.own_sparsity),
-        "undefined" if cell.share is None else f"{cell.share:.2f}".replace("-", "−"),
+        "undefined" if cell.share is None else number_format.minus(f"{cell.share:.2f}"),
     )
 
 
 def _score(mean: float, std: float, n: int) -> str:
-    return f"{number_format.score(mean)} ± {number_format.score(std)}" if n > 1 else number_format.score(mean)
+    return number_format.spread(mean, std) if n > 1 else number_format.score(mean)

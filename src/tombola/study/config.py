@@ -22,7 +22,8 @@ from tombola.tasks.registry import named_tasks, open_task, owners, regime_of, re
 from tombola.tickets.pruning_methods import METHODS, pruning_method
 from tombola.tickets.ticket import TICKETS
 from tombola.training.lora import LowRank
-from tombola.training.recipe import Recipe, Rewinding
+from tombola.training.recipe import Recipe
+from tombola.training.rewinding import Rewinding
 
 ANALYSES = (
     *("survivors", "attention", "random-tickets", "interactions", "representations"),
@@ -152,10 +153,6 @@ class StudyConfig(TaskOptions):
             parts[homes[name]][name] = value
         made = {part: kind(**parts[part]) for part, kind in _parts(cls, regime).items() if part}
         return cls(**parts[""], **made)
-
-    def replaced(self, **flat: Any) -> Self:
-        """Configuration with some settings changed, by their flat names."""
-        return self._assembled(self.regime, {**dict(self._values()), **flat})
 
     @classmethod
     def read(cls, path: Path, preset: str | None = None, **flat: Any) -> tuple[Self, tuple[int, ...] | None]:

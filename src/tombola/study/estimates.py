@@ -12,8 +12,8 @@ from torch import nn
 from tombola.architectures.parameters import device_of
 from tombola.foundations import resources
 from tombola.foundations.precision import Precision, autocast
-from tombola.profiling import memory_check
-from tombola.profiling.memory_check import BatchSizes, Work
+from tombola.profiling import denoiser_memory
+from tombola.profiling.denoiser_memory import Work
 from tombola.pruning.evaluation import on_device
 from tombola.study.config import StudyConfig
 from tombola.study.scheduler import Schedule, apart
@@ -38,8 +38,8 @@ def check_memory(
         TombolaError: they cannot fit.
     """
     if isinstance(task, GeneratesImages):
-        sizes = BatchSizes(config.recipe.batch_size, config.eval_batch_size, max(task.seen[1:]))
-        memory_check.check_heaviest_pass(model, sizes, device, works)
+        training, evaluation, size = config.recipe.batch_size, config.eval_batch_size, max(task.seen[1:])
+        denoiser_memory.check(model, works, device, training=training, evaluation=evaluation, size=size)
 
 
 COPIES = 6
@@ -99,9 +99,9 @@ def makespan(steps: Sequence[StudyStep], workers: int) -> float:
 _BATCHES = 4
 
 
-def pass_seconds(model: nn.Module, task: Task, precision: Precision, batch_size: int = 64) -> float:
+def pass_seconds(model: nn.Module, task: Task, precision: Precision) -> float:
     """Seconds of a forward pass of one example, measured on a few batches of all lengths."""
-    batches = list(task.packed_batches("dev", batch_size))
+    batches = list(task.packed_batches("dev", 64))
     # Batches are sorted by length.
     chosen = batches[:: max(1, len(batches) // _BATCHES)]
     device = device_of(model)

@@ -3,11 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from torch import nn
-
 from tombola.foundations.json_dataclasses import read
 from tombola.metrics import statistics
-from tombola.tasks.base import Predictions, Task
 
 
 @dataclass(frozen=True)
@@ -106,57 +103,3 @@ class TicketVerdict:
             TombolaError: a field is missing or of another type.
         """
         return read(cls, {**values, "verdict": values}, where)
-
-
-def make_row(
-    task: Task,
-    predictions: Mapping[str, Predictions],
-    size: Size,
-    *,
-    loss: float | None,
-    model: str,
-    name: str,
-    seed: int,
-    method: str,
-    ticket: str,
-    stage: str,
-    seconds: float,
-    resamples: int,
-) -> Row:
-    """Score predictions, with intervals.
-
-    Args:
-        task: gives metrics and references.
-        predictions: of `dev` and of every split that the task's further metrics name.
-        size: of the model.
-        loss: mean over `dev`.
-        model, name, seed, method, ticket, stage, seconds: as in `Row`; `name` is the task's.
-        resamples: of the bootstrap.
-    """
-    references = task.references("dev")
-    low, high = statistics.interval(task.metric, predictions["dev"], references, seed=seed, resamples=resamples)
-    return Row(
-        model=model,
-        task=name,
-        seed=seed,
-        method=method,
-        ticket=ticket,
-        stage=stage,
-        metric=task.metric.name,
-        score=task.metric.score(predictions["dev"], references),
-        score_low=low,
-        score_high=high,
-        n=len(references),
-        **asdict(size),
-        loss=loss,
-        seconds=round(seconds, 3),
-        more={
-            what: metric.score(predictions[split], task.references(split))
-            for what, (split, metric) in task.more.items()
-        },
-    )
-
-
-def bytes_of(model: nn.Module) -> int:
-    """Memory of a model's distinct parameters."""
-    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())

@@ -18,10 +18,11 @@ from tombola.foundations.atomic_files import write_bytes, write_json
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import Precision
 from tombola.foundations.progress import Progress
+from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation, EvaluationOptions, evaluate, with_full_model
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, IMAGE_GRID, SeedFolder
-from tombola.study.results import Size, bytes_of, make_row
+from tombola.study.results import Row, Size
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Predictions, Task
 from tombola.tasks.capabilities import GeneratedTexts, GeneratesImages, GeneratesTexts, GenerationSettings
@@ -200,7 +201,7 @@ class SeedContext:
             **survivors,
             sparsity=ticket.sparsity(setting.anatomy),
             parameters=count_parameters(subnetwork.model) - zeros,
-            bytes=bytes_of(subnetwork.model),
+            bytes=sum(parameter.numel() * parameter.element_size() for parameter in subnetwork.model.parameters()),
         )
         method = "none" if name == "full" else ticket.method
         loss = float(evaluation.losses.mean(dtype=np.float64))
@@ -224,20 +225,35 @@ class SeedContext:
         started: float,
         loss: float | None = None,
     ) -> None:
-        """Score predictions and write the row as `score.json` into a draft."""
-        row = make_row(
-            self.task,
-            predictions,
-            size,
-            # JSON has no number for a model that is broken.
-            loss=loss if loss is not None and math.isfinite(loss) else None,
-            model=self.config.model,
-            name=self.config.task_name,
-            seed=self.seed_folder.seed,
+        """Score predictions, with intervals, and write the row as `score.json` into a draft.
+
+        Args:
+            predictions: of `dev` and of every split that the task's further metrics name.
+            loss: mean over `dev`.
+        """
+        seconds = time.perf_counter() - started
+        task, config, seed = self.task, self.config, self.seed_folder.seed
+        references, resamples = task.references("dev"), config.bootstrap_resamples
+        low, high = statistics.interval(task.metric, predictions["dev"], references, seed=seed, resamples=resamples)
+        row = Row(
+            model=config.model,
+            task=config.task_name,
+            seed=seed,
             method=method,
             ticket=name,
             stage=stage,
-            seconds=time.perf_counter() - started,
-            resamples=self.config.bootstrap_resamples,
+            metric=task.metric.name,
+            score=task.metric.score(predictions["dev"], references),
+            score_low=low,
+            score_high=high,
+            n=len(references),
+            **dataclasses.asdict(size),
+            # JSON has no number for a model that is broken.
+            loss=loss if loss is not None and math.isfinite(loss) else None,
+            seconds=round(seconds, 3),
+            more={
+                what: metric.score(predictions[split], task.references(split))
+                for what, (split, metric) in task.more.items()
+            },
         )
         write_json(draft / "score.json", dataclasses.asdict(row))

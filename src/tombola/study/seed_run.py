@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from tombola.checkpoints.checkpoint import save_shrunk
-from tombola.foundations.atomic_files import publish, write_json
+from tombola.foundations.atomic_files import publish
 from tombola.foundations.progress import Progress
 from tombola.profiling.model_cost import compare
 from tombola.pruning import controls
@@ -20,7 +20,7 @@ from tombola.study.results import NOTHING
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import warn_on_failure
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk, whole
-from tombola.tickets.pruning_methods import site_groups_of
+from tombola.tickets.site_groups import site_groups_of
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import train
 
@@ -198,4 +198,4 @@ class SeedRun:
                 repeats=3 if small else 1,
                 activations=small,
             )
-            write_json(good / COST, costs.entry())
+            costs.write(good / COST)

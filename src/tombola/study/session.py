@@ -13,7 +13,7 @@ from tombola.architectures.dissect import dissect
 from tombola.foundations.precision import Precision, resolve_device, resolve_precision
 from tombola.foundations.progress import Progress, ProgressBars
 from tombola.metrics import statistics
-from tombola.profiling.memory_check import Work
+from tombola.profiling.denoiser_memory import Work
 from tombola.pruning.evaluation import Evaluation, EvaluationOptions
 from tombola.study.config import StudyConfig
 from tombola.study.estimates import check_memory

@@ -9,7 +9,7 @@ from typing import Self
 
 from safetensors import SafetensorError
 
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, reason
 from tombola.foundations.progress import Progress
 from tombola.study.seed_context import SeedContext
 from tombola.tickets.pruning_methods import pruning_method
@@ -95,4 +95,4 @@ def warn_on_failure(what: str) -> Iterator[None]:
     try:
         yield
     except (TombolaError, SafetensorError, OSError, MemoryError, RuntimeError) as error:
-        warnings.warn(f"{what}: {' '.join(str(error).split())[:300]}", stacklevel=2)
+        warnings.warn(f"{what}: {reason(error, 300)}", stacklevel=2)

@@ -7,31 +7,30 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import filelock
-
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
-from tombola.foundations.atomic_files import disk_errors, read_json, sweep_drafts
+from tombola.foundations.atomic_files import read_json, sweep_drafts
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.exclusive_folders import work_alone
 from tombola.foundations.precision import deterministic, resolve_device, resolve_precision
 from tombola.foundations.progress import ProgressBars
 from tombola.pruning.prunable_weights import prunable_anatomy
 from tombola.pruning.weight_criteria import WeightCut
 from tombola.study.analysis_steps import AnalysisSteps
 from tombola.study.config import ANALYSES, StudyConfig
-from tombola.study.cross_seed_steps import CrossSeedSteps
 from tombola.study.estimates import announce, announcement, check_memory, pass_seconds, threads, worker_count
 from tombola.study.folder_layout import SAVED, CrossSeedFolder, SeedFolder
 from tombola.study.scheduler import run_here, run_steps
 from tombola.study.seed_context import SeedContext, Setting
-from tombola.study.seed_steps import SeedSteps
+from tombola.study.seed_steps import CrossSeedSteps, SeedSteps
 from tombola.study.step import StudyStep
 from tombola.study.study_folder import Stage, StudyFolder
 from tombola.study.worker_pool import WorkerPool
 from tombola.tasks.base import Task
 from tombola.tasks.capabilities import GeneratesImages
-from tombola.tickets.pruning_methods import fitted, pruning_method
+from tombola.tickets.pruning_methods import pruning_method
+from tombola.tickets.site_groups import fitted
 from tombola.tickets.ticket import Ticket
 
 ASKED_FOR = frozenset(ANALYSES) - frozenset(StudyConfig().analyses)
@@ -89,6 +88,8 @@ class Study:
         folder = out if (out / "study.json").is_file() else out / f"{self.config.name}-{self.hash}"
         if (folder / "study.json").is_file():
             there = read_json(folder / "study.json")
+            if not there.get("hash"):
+                raise TombolaError(f"{folder} holds a single step, and no study; choose another folder with --out")
             if there.get("hash") != self.hash:
                 raise TombolaError(
                     f"{folder} holds another study ({there.get('name')}-{there.get('hash')}, this one is "
@@ -136,14 +137,8 @@ class Study:
             )
         self._check_saved()
         self._check_memory()
-        with disk_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.folder / ".lock", timeout=0)
-        try:
-            with lock, deterministic(self.device):
-                return self._run()
-        except filelock.Timeout:
-            raise TombolaError(f"another process is at work on {self.folder}; wait for it, or stop it") from None
+        with work_alone(self.folder), deterministic(self.device):
+            return self._run()
 
     def _check_rewinding(self) -> None:
         if not self.config.retrains:

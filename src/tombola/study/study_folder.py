@@ -1,18 +1,11 @@
 """Folder of a study: its seeds, and the files at its top, `study.json`, `results.jsonl` and `verdicts.json`."""
 
 import itertools
-import os
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
-import torch
-
-from tombola.architectures.anatomy import Anatomy, Places
 from tombola.foundations.atomic_files import read_json, write_json, write_lines
 from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation
@@ -21,6 +14,7 @@ from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, CrossSeedFolder, SeedFolder
 from tombola.study.results import TicketVerdict
 from tombola.study.seed_context import Setting
+from tombola.study.study_facts import ArchitectureFacts, StudyFacts, machine_facts, versions
 from tombola.tasks.base import Task
 from tombola.tickets.pruning_methods import in_words, pruning_method
 from tombola.tickets.ticket import SUPER_TICKETS, TICKETS
@@ -115,7 +109,7 @@ class StudyFolder:
         """Write the verdicts that there are so far as `verdicts.json`."""
         write_json(self.folder / "verdicts.json", {"verdicts": self.verdicts(task, stage)})
 
-    def describe(self, setting: Setting, seeds: Sequence[int], command: str, workers: int, **more: object) -> None:
+    def describe(self, setting: Setting, seeds: Sequence[int], command: str, workers: int, hash: str = "") -> None:
         """Write `study.json`: what is studied, and with what.
 
         Args:
@@ -123,28 +117,24 @@ class StudyFolder:
             seeds: of this run; those that are finished are added.
             command: what the user typed; the commands of earlier runs stay.
             workers: processes that run steps.
-            more: further entries, such as the hash.
+            hash: of the study; empty for one step.
         """
         path = self.folder / "study.json"
-        earlier = str(read_json(path).get("command", "")).split("\n") if path.is_file() else []
-        rows = list(self.rows(sorted({*seeds, *self.finished_seeds()})))
-        write_json(
-            path,
-            {
-                "name": self.config.name,
-                **more,
-                "command": "\n".join(dict.fromkeys([*earlier, command])).strip(),
-                "config": self.config.settings(),
-                "threshold": self.config.search_options.threshold,
-                "seeds": sorted({*seeds, *self.finished_seeds()}),
-                "versions": {name: version(name) for name in ("tombola", "torch", "transformers")}
-                | {"python": platform.python_version()},
-                "machine": _machine(setting.device, workers),
-                "architecture": _architecture(setting.anatomy),
-                "task": dict(self._relative(setting.task).facts()),
-                "seconds": self._seconds(rows),
-            },
-        )
+        earlier = StudyFacts.read(path).command.split("\n") if path.is_file() else []
+        known = sorted({*seeds, *self.finished_seeds()})
+        StudyFacts(
+            name=self.config.name,
+            hash=hash,
+            command="\n".join(dict.fromkeys([*earlier, command])).strip(),
+            config=self.config.settings(),
+            threshold=self.config.search_options.threshold,
+            seeds=tuple(known),
+            versions=versions(),
+            machine=machine_facts(setting.device, workers),
+            architecture=ArchitectureFacts.of(setting.anatomy),
+            task=dict(self._relative(setting.task).facts()),
+            seconds=self._seconds(list(self.rows(known))),
+        ).write(path)
 
     def _relative(self, task: Task) -> Task:
         """The task as it judges what is made of the full model, once there is one."""
@@ -169,40 +159,3 @@ class StudyFolder:
                     what = f"search {method}"
                     seconds[what] = seconds.get(what, 0.0) + sum(step.seconds for step in own)
         return {what: round(value, 2) for what, value in {"total": sum(seconds.values()), **seconds}.items()}
-
-
-def _machine(device: torch.device, workers: int) -> dict[str, object]:
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "workers": workers,
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
-    }
-
-
-def _architecture(anatomy: Anatomy) -> dict[str, object]:
-    places, neurons = Places.of(anatomy), {row.neurons for row in anatomy.feed_forwards}
-    return {
-        "signature": anatomy.signature,
-        "model_type": anatomy.model_type,
-        "layers": len(places.layers),
-        "heads": anatomy.heads[1],
-        "neurons": neurons.pop() if len(neurons) == 1 else None,
-        "layer_names": list(places.layers),
-        "attention_names": list(places.attentions),
-        "residual_names": list(places.residuals),
-        "matrices": [
-            {"kind": matrix.kind, "layer": matrix.layer, "shape": list(matrix.shape)} for matrix in anatomy.matrices
-        ],
-    }
-
-
-def _processor() -> str:
-    """The processor's own name where the system tells it, else its architecture."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -29,7 +29,8 @@ from tombola.study.study_folder import Stage, StudyFolder
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.base import Task
 from tombola.tasks.registry import named_tasks
-from tombola.tickets.pruning_methods import fitted, pruning_method
+from tombola.tickets.pruning_methods import pruning_method
+from tombola.tickets.site_groups import fitted
 from tombola.tickets.ticket import SUPER_TICKETS, TICKETS, Ticket
 
 _SCORE = ("score.json", EVALUATION, IMAGE_GRID)
@@ -49,7 +50,7 @@ class Trail:
 
     def __init__(self, session: Session, folder: Path, anatomy: Anatomy, method: str, seed: int) -> None:
         self.method = method
-        self.layout = StudyFolder(folder, session.config.replaced(methods=(method,)))
+        self.layout = StudyFolder(folder, replace(session.config, methods=(method,)))
         self.setting = Setting(
             config=self.layout.config,
             task=session.task,

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
-
-from tombola.analysis.transfer import Scored, Transfer, transferred
+from tombola.analysis.transfer import Scored, Transfer, TransferScores, transferred
 from tombola.architectures.dissect import dissect
-from tombola.foundations.atomic_files import disk_errors, publish, read_json, sweep_drafts, write_json, write_lines
+from tombola.foundations.atomic_files import publish, read_json, sweep_drafts, write_json, write_lines
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.exclusive_folders import work_alone
 from tombola.foundations.fingerprint import fingerprint
 from tombola.foundations.precision import deterministic, resolve_device
 from tombola.foundations.progress import Progress, ProgressBars
@@ -27,7 +26,7 @@ from tombola.study.seed_context import SeedContext, Setting
 from tombola.study.step import TRAINING_COST, StudyStep
 from tombola.tasks.base import Task
 from tombola.tickets.pruning_methods import in_words as method_in_words
-from tombola.tickets.pruning_methods import site_groups_of
+from tombola.tickets.site_groups import site_groups_of
 from tombola.tickets.ticket import Ticket
 
 TICKETS = ("transferred", "random")
@@ -67,6 +66,8 @@ class FinishedStudy:
         if not path.is_file():
             raise TombolaError(f"{folder} holds no study (study.json is missing); make one with `tombola study`")
         values = read_json(path)
+        if not values.get("hash"):
+            raise TombolaError(f"{folder} holds a single step, and no study; make one with `tombola study`")
         try:
             config = StudyConfig.of("quick", **values["config"])
             found = cls(folder, config, str(values["architecture"]["signature"]), tuple(values["seeds"]))
@@ -157,19 +158,11 @@ class TransferStudy:
             TombolaError: something the user can mend; whatever was finished stays.
         """
         tasks = {study.task: study.config.open_task() for study in self.studies}
-        with disk_errors(self.out):
-            self.out.mkdir(parents=True, exist_ok=True)
-        try:
-            with filelock.FileLock(self.out / ".lock", timeout=0), deterministic(resolve_device(self._device())):
-                self._check_out()
-                if seconds := self.estimate():
-                    announce(f"expected time of the transfer: {in_words(seconds)}")
-                return self._run(tasks)
-        except filelock.Timeout:
-            raise TombolaError(f"another process is at work on {self.out}; wait for it, or stop it") from None
-
-    def _device(self) -> str:
-        return self.studies[0].config.device
+        with work_alone(self.out), deterministic(resolve_device(self.studies[0].config.device)):
+            self._check_out()
+            if seconds := self.estimate():
+                announce(f"expected time of the transfer: {in_words(seconds)}")
+            return self._run(tasks)
 
     def _check_out(self) -> None:
         """Cells of other studies must not be taken for those of these."""
@@ -253,10 +246,12 @@ class TransferStudy:
                     method,
                     source.task,
                     target.task,
-                    _scored([home / "transferred" for home in homes]),
-                    _scored(own),
-                    _scored([home / "random" for home in homes]),
-                    [float(_row(target.seed_folder(seed).full)["score"]) for seed in self.seeds],
+                    TransferScores(
+                        _scored([home / "transferred" for home in homes]),
+                        _scored(own),
+                        _scored([home / "random" for home in homes]),
+                        [float(_row(target.seed_folder(seed).full)["score"]) for seed in self.seeds],
+                    ),
                     tasks[target.task],
                     resamples=target.config.bootstrap_resamples,
                 )

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from tombola.architectures.dummy_inputs import dummy_inputs, few_dummy_inputs
-from tombola.architectures.parameters import device_of, dtype_of
-from tombola.foundations.errors import TombolaError
+from tombola.architectures.parameters import device_of, dtype_of, evaluating
+from tombola.foundations.errors import TombolaError, reason
 from tombola.foundations.tensor_bits import same_bits
 from tombola.subnetworks.gates import forward
 from tombola.subnetworks.subnetwork import Subnetwork, masked
@@ -24,13 +24,13 @@ TOLERANCE = 1e-4
 """Largest difference of an output in the self-check, relative to the largest output; rounding is near 1e-6 in fp32."""
 
 
-def largest_difference(gated: Subnetwork, shrunk: Subnetwork, batch: int = 4) -> float:
+def largest_difference(gated: Subnetwork, shrunk: Subnetwork) -> float:
     """Largest difference of an output between two forms of a ticket on random inputs, relative to the largest output.
 
     Raises:
         TombolaError: an output is not finite.
     """
-    given = dummy_inputs(gated.model, batch)
+    given = dummy_inputs(gated.model, 4)
     return relative(computed(gated, given), computed(shrunk, given))
 
 
@@ -41,13 +41,8 @@ def computed(subnetwork: Subnetwork, given: Mapping[str, Any]) -> Tensor:
     """
     model, device = subnetwork.model, device_of(subnetwork.model)
     given = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in given.items()}
-    training = model.training
-    model.eval()
-    try:
-        with forward(subnetwork, given) as run:
-            output = run()
-    finally:
-        model.train(training)
+    with evaluating(model), forward(subnetwork, given) as run:
+        output = run()
     found: Tensor = next(output[name] for name in _OUTPUTS if name in output)
     return meaningful(found.float().cpu(), given)
 
@@ -125,8 +120,7 @@ def verify_equivalent(model: nn.Module, small: Subnetwork, again: nn.Module, wha
     try:
         output = computed(replace(small, model=exact), given)
     except (RuntimeError, ValueError, IndexError) as error:
-        reason = " ".join(str(error).split())[:150]
         raise TombolaError(
-            f"{what} does not run ({reason}), so it was not saved; please report this model and ticket"
+            f"{what} does not run ({reason(error, 150)}), so it was not saved; please report this model and ticket"
         ) from error
     return difference(expected_output, output, what)

@@ -19,7 +19,7 @@ from transformers.pytorch_utils import Conv1D
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import read
 from tombola.architectures.families import FAMILIES, Family, register, unregister
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, reason
 from tombola.subnetworks.equivalence import TOLERANCE, largest_difference, precise
 from tombola.subnetworks.subnetwork import masked, shrunk
 from tombola.tickets.ticket import Ticket
@@ -62,7 +62,7 @@ def recognise(model: nn.Module, *, check: bool = True, like: str | None = None) 
             worst = _worst(model, read(model, family)) if check else 0.0
             why = f"its layers look like {name}'s, but cut models differ from masked ones by {worst:.0e}"
         except Exception as error:  # Whatever a wrong cut runs into says that this entry is not the right one.
-            why = f"its layers look like {name}'s, but cut models do not run ({' '.join(str(error).split())[:150]})"
+            why = f"its layers look like {name}'s, but cut models do not run ({reason(error, 150)})"
         finally:
             # Also when it was interrupted: nothing unchecked stays.
             if not worst <= TOLERANCE and entry is None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import Metric
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
 from tombola.tickets.ticket import Ticket
@@ -174,4 +175,35 @@ class Task(ABC):
 
     def facts(self) -> Mapping[str, object]:
         """JSON values that describe the task in the report."""
-        return {"name": self.name, "title": self.title, "metric": self.metric.name}
+        return {
+            "name": self.name,
+            "title": self.title,
+            "metric": self.metric.name,
+            "higher_is_better": self.metric.higher_is_better,
+        }
+
+
+def sampled_rows(
+    sizes: Mapping[str, int], train_rows: int | None, dev_rows: int | None, search_rows: int | None
+) -> dict[str, NDArray[np.int64]]:
+    """Seeded sample of the rows of each split, in order, and of training rows that are held out as the split `search`.
+
+    Args:
+        sizes: rows of `train`, `dev`, and of further splits that judge.
+        train_rows, dev_rows: of either, at most; None for all.
+        search_rows: held out; None for no such split.
+
+    Raises:
+        TombolaError: nothing would be left to train on.
+    """
+    found, held = {}, {}
+    for split, size in sizes.items():
+        drawn = np.random.default_rng(0).permutation(size)
+        if split == "train" and search_rows is not None:
+            if not 0 < search_rows < size:
+                raise TombolaError(
+                    f"cannot hold {search_rows} of {size} training rows out for the search; ask for fewer"
+                )
+            held, drawn = {"search": np.sort(drawn[:search_rows])}, drawn[search_rows:]
+        found[split] = np.sort(drawn[: train_rows if split == "train" else dev_rows])
+    return found | held

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from tombola.foundations.errors import TombolaError
 from tombola.foundations.fingerprint import fingerprint
 from tombola.foundations.settings import Count, Flag, Text, described, setting_fields, settings
 
@@ -155,13 +154,3 @@ def changed(own: object, names: Sequence[str]) -> list[str]:
     """Names whose settings differ from their defaults."""
     defaults = {one.name: one.default for one in setting_fields(type(own))}
     return [name for name in names if getattr(own, name) != defaults[name]]
-
-
-def need(own: object, name: str, task: str, what: str) -> None:
-    """Ask for a setting that has no default.
-
-    Raises:
-        TombolaError: it is not given.
-    """
-    if getattr(own, name) is None:
-        raise TombolaError(f"the task {task} needs {what}; give it as {name}")

@@ -1,15 +1,11 @@
 """Pruning methods: what is removed, by what it is chosen, which sites go together. Searches bear their names."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, cast
+from typing import Literal
 
-import torch
-from torch import Tensor
-
-from tombola.architectures.anatomy import Anatomy
 from tombola.foundations.errors import TombolaError
 from tombola.tickets.ticket import TICKET_KINDS, TicketKind, kinds_in_words
 
@@ -108,57 +104,3 @@ def pruning_method(name: str) -> PruningMethod:
 def in_words(name: str) -> str:
     """A method, or a single kind of site, for people: `heads and MLPs`."""
     return METHODS[name].words if name in METHODS else kinds_in_words(name)
-
-
-SiteGroups = Mapping[str, Tensor]
-"""Kind of site → int64 in the shape of its mask: the number of the group that each site belongs to, from 0."""
-
-
-def site_groups(anatomy: Anatomy, grouping: Grouping) -> SiteGroups:
-    """Group number of every site.
-
-    Args:
-        anatomy: of the whole model.
-        grouping: `kv-groups`: heads that share a key/value head; `blocks`: all sites of a layer. In a U-net a layer is
-            a residual block, which without its channels is its shortcut and the bias of its last convolution, an
-            attention, or a transformer block.
-    """
-    rows, heads = anatomy.heads
-    if grouping == "kv-groups":
-        groups = [torch.arange(heads) // row.group for row in anatomy.attentions]
-        firsts = torch.tensor([0, *(row.kv_heads for row in anatomy.attentions[:-1])]).cumsum(0)
-        return {"heads": torch.stack(groups) + firsts[:, None]}
-    # Layers without sites, such as what changes the size of a picture, are no groups.
-    of_rows = (anatomy.attentions, anatomy.feed_forwards, anatomy.residuals)
-    layers = sorted({row.layer for rows_of_kind in of_rows for row in rows_of_kind})
-    group = {layer: number for number, layer in enumerate(layers)}
-
-    def of(layers_of_rows: Iterable[int]) -> Tensor:
-        return torch.tensor([group[layer] for layer in layers_of_rows])
-
-    found = {
-        "heads": of(row.layer for row in anatomy.attentions)[:, None].expand(rows, heads),
-        "mlps": of(row.layer for row in anatomy.feed_forwards),
-        "channels": of(row.layer for row in anatomy.residuals)[:, None].expand(
-            -1, max(anatomy.sizes("channels"), default=0)
-        ),
-    }
-    return {kind: of_sites.clone() for kind, of_sites in found.items() if len(of_sites)}
-
-
-def fitted(chosen: PruningMethod, anatomy: Anatomy) -> PruningMethod:
-    """The method with the kinds of sites that blocks of this model are made of; any other method unchanged."""
-    if chosen.grouping != "blocks":
-        return chosen
-    return replace(chosen, kind=cast(TicketKind, "+".join(site_groups(anatomy, "blocks"))))
-
-
-def site_groups_of(anatomy: Anatomy, method: str) -> SiteGroups | None:
-    """Site groups of a pruning method; None where each site goes alone."""
-    grouping = pruning_method(method).grouping
-    return None if grouping is None else site_groups(anatomy, grouping)
-
-
-def count(found: SiteGroups) -> int:
-    """Number of groups."""
-    return 1 + max(int(of_sites.max()) for of_sites in found.values())

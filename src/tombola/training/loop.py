@@ -117,13 +117,9 @@ def retrain(
     Args:
         model: the rewound whole model; it is not changed.
         ticket: what of it to train.
-        task: gives data and loss.
-        recipe: how.
-        seed: of order and dropout.
-        first_step: optimizer steps to skip, for weights rewound to that step.
         low_rank: train adapters, with a learning rate of their own, and merge them; None to train all weights.
-        precision: of the forward passes.
-        progress: counts examples.
+
+    Other arguments are those of `train`.
 
     Raises:
         TombolaError: the ticket is for another architecture, or training diverged.

@@ -108,7 +108,7 @@ def adapters(
     """
     from peft.tuners.lora import LoraConfig, LoraModel
 
-    paths = {matrix.module: matrix for matrix in anatomy.matrices if bool(_map(model, matrix.module).weight.any())}
+    paths = {matrix.module: matrix for matrix in anatomy.matrices if bool(model.get_parameter(matrix.parameter).any())}
     if not paths:
         raise TombolaError("nothing is left of the ticket that adapters could train")
     trainable = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
@@ -141,10 +141,6 @@ def adapters(
     tuner.unload()
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(trainable[name])
-
-
-def _map(model: nn.Module, path: str) -> Any:
-    return model.get_submodule(path)
 
 
 def _base(adapter: Any) -> Any:

@@ -13,13 +13,14 @@ from torch.profiler import ProfilerActivity, profile
 from transformers import PreTrainedModel
 
 from builders.encoders import Exact, classifier, sites, some_sites, some_weights, synthetic, tokenizer
-from builders.families import SIZES, ZOO, computed
+from builders.families import SIZES, ZOO, computed, sampled
 from tombola import TombolaError, dissect, shrunk
 from tombola.analysis.attention.attention_features import FEATURES, features
 from tombola.analysis.attention.attention_maps import AttentionMaps, attention_hooks
 from tombola.analysis.attention.attention_probabilities import attention_patterns
 from tombola.analysis.attention.pattern_classes import CLASSES, classify
 from tombola.analysis.attention.patterns import AttentionPatterns
+from tombola.analysis.forward_passes import SampleOptions
 from tombola.subnetworks.subnetwork import masked
 from tombola.tasks.base import Batch
 
@@ -69,7 +70,7 @@ def same(one: AttentionPatterns, other: AttentionPatterns, tolerance: float = 1e
                 )
 
 
-@pytest.mark.parametrize("name", STREAMED)
+@pytest.mark.parametrize("name", sampled(STREAMED))
 def test_the_stream_equals_one_by_one(name: str) -> None:
     kind = ZOO[name]
     model = kind.make()
@@ -87,10 +88,10 @@ def test_the_stream_equals_one_by_one(name: str) -> None:
             mean, deviation = found.means[weighting][feature], found.deviations[weighting][feature]
             torch.testing.assert_close(mean[row, head], values[:, index].mean(), rtol=1e-7, atol=1e-9)
             torch.testing.assert_close(deviation[row, head], values[:, index].std(), rtol=1e-5, atol=1e-7)
-        assert found.classes[weighting][row][..., head].flatten().tolist() == labels
+        assert found.labels(weighting)[row][..., head].flatten().tolist() == labels
 
 
-@pytest.mark.parametrize("name", [name for name in STREAMED if ZOO[name].sort != "image"])
+@pytest.mark.parametrize("name", sampled(name for name in STREAMED if ZOO[name].sort != "image"))
 def test_more_padding_changes_nothing(name: str) -> None:
     kind = ZOO[name]
     # With 64 bits transformers makes NaN of a padded query whose window holds only padding.
@@ -122,7 +123,7 @@ def test_each_use_of_a_shared_layer_counts() -> None:
     model = kind.make()
     given = kind.given(padded=False)
     found = attention_patterns(model, [batch(given)])
-    assert found.classes["raw"][0].shape == (3, 3, 4)
+    assert found.labels("raw")[0].shape == (3, 3, 4)
     assert found.by_input("raw").shape == (3, 1, 4, 5)
     with torch.no_grad():
         kept = torch.stack(model(**given, output_attentions=True).attentions)
@@ -130,19 +131,19 @@ def test_each_use_of_a_shared_layer_counts() -> None:
     expected = values[..., FEATURES.index("entropy")].mean((0, 1))
     torch.testing.assert_close(found.means["raw"]["entropy"][0], expected)
     labels = classify(kept).labels
-    assert torch.equal(found.classes["raw"][0], labels.transpose(0, 1))
+    assert torch.equal(found.labels("raw")[0], labels.transpose(0, 1))
     assert {picture.use for picture in found.example_maps} <= {0, 1, 2}
 
 
 def test_batches_of_any_size_and_order_give_the_same(task: Exact) -> None:
     model = classifier()
     model.config.id2label = {0: "bad", 1: "good"}
-    one = attention_patterns(model, task, batch_size=64)
-    other = attention_patterns(model, task, batch_size=7)
+    one = attention_patterns(model, task, SampleOptions(batch_size=64, sample=500))
+    other = attention_patterns(model, task, SampleOptions(batch_size=7, sample=500))
     same(one, other)
     assert one.inputs == other.inputs == tuple(range(task.size("dev")))
     for weighting in ("raw", "norm"):
-        for mine, yours in zip(one.classes[weighting], other.classes[weighting], strict=True):
+        for mine, yours in zip(one.labels(weighting), other.labels(weighting), strict=True):
             assert torch.equal(mine, yours)
     assert [(each.weighting, each.row, each.head, each.input) for each in one.example_maps] == [
         (each.weighting, each.row, each.head, each.input) for each in other.example_maps
@@ -165,12 +166,12 @@ def test_separators_are_those_of_the_tokenizer(task: Exact) -> None:
 def test_a_sample_is_random_and_repeatable(task: Exact) -> None:
     model = classifier()
     model.config.id2label = {0: "bad", 1: "good"}
-    found = attention_patterns(model, task, sample=10, batch_size=4)
+    found = attention_patterns(model, task, SampleOptions(batch_size=4, sample=10))
     assert len(found.inputs) == 10
-    assert found.inputs == attention_patterns(model, task, sample=10, batch_size=64).inputs
-    assert found.inputs != attention_patterns(model, task, sample=10, seed=1).inputs
-    every = attention_patterns(model, task, sample=None)
-    for mine, yours in zip(found.classes["raw"], every.classes["raw"], strict=True):
+    assert found.inputs == attention_patterns(model, task, SampleOptions(batch_size=64, sample=10)).inputs
+    assert found.inputs != attention_patterns(model, task, SampleOptions(sample=10, seed=1)).inputs
+    every = attention_patterns(model, task, SampleOptions(sample=None))
+    for mine, yours in zip(found.labels("raw"), every.labels("raw"), strict=True):
         assert torch.equal(mine, yours[list(found.inputs)])
 
 
@@ -216,9 +217,9 @@ def test_what_is_written_is_read_again(tmp_path: Path, task: Exact) -> None:
     found.write(tmp_path / "attention.json")
     read = AttentionPatterns.read(tmp_path / "attention.json")
     same(found, read, 1e-5)
-    assert read.lists() == found.lists()
+    assert read.entry() == found.entry()
     assert read.example_maps == found.example_maps
-    json.dumps(found.lists(), allow_nan=False)
+    json.dumps(found.entry(), allow_nan=False)
 
 
 def test_example_maps_show_real_tokens_and_maps(task: Exact) -> None:
@@ -242,10 +243,10 @@ def test_training_mode_and_parameters_are_left_as_they_were(task: Exact) -> None
     model = classifier(dropout=0.5)
     model.config.id2label = {0: "bad", 1: "good"}
     model.train()
-    expected = attention_patterns(model, task).lists()
+    expected = attention_patterns(model, task).entry()
     assert model.training
     assert all(parameter.requires_grad for parameter in model.parameters())
-    assert attention_patterns(model.eval(), task).lists() == expected
+    assert attention_patterns(model.eval(), task).entry() == expected
 
 
 def test_what_is_not_finite_is_refused() -> None:
@@ -262,20 +263,21 @@ def test_bad_input(tmp_path: Path) -> None:
     with pytest.raises(TombolaError, match="no inputs"):
         attention_patterns(model, [])
     with pytest.raises(TombolaError, match="says nothing"):
-        attention_patterns(model, synthetic(), sample=0)
+        attention_patterns(model, synthetic(), SampleOptions(sample=0))
     with pytest.raises(TombolaError, match="padding alone"):
         attention_patterns(model, [batch({**given, "attention_mask": torch.zeros_like(given["input_ids"])})])
     with pytest.raises(TombolaError, match="another model"):
         attention_patterns(model, [batch(given)], ticket=sites(classifier(layers=2), torch.ones(2, 4), torch.ones(2)))
     with pytest.raises(TombolaError, match="not a transformers model"):
         attention_patterns(nn.Linear(2, 2), [batch(given)])
+    found = attention_patterns(model, [batch(given)], tokenizer=tokenizer())
     with pytest.raises(TombolaError, match="unknown weighting"):
-        attention_patterns(model, [batch(given)], tokenizer=tokenizer()).shares("heavy")
+        found.shares("heavy")
     (tmp_path / "bad.json").write_text('{"format": 1, "inputs": [0]}')
-    with pytest.raises(TombolaError, match="damaged"):
+    with pytest.raises(TombolaError, match=r"bad\.json: 'architecture' is missing; delete it"):
         AttentionPatterns.read(tmp_path / "bad.json")
-    (tmp_path / "new.json").write_text('{"format": 2}')
-    with pytest.raises(TombolaError, match="format 2"):
+    (tmp_path / "new.json").write_text(json.dumps({**found.entry(), "format": 2}))
+    with pytest.raises(TombolaError, match="'format' should be 1, but found 2"):
         AttentionPatterns.read(tmp_path / "new.json")
 
 

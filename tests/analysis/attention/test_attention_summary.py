@@ -8,7 +8,7 @@ import torch
 from tombola import TombolaError
 from tombola.analysis.attention.attention_summary import class_distribution, survival_correlation
 from tombola.analysis.attention.pattern_classes import CLASSES
-from tombola.analysis.attention.patterns import AttentionPatterns
+from tombola.analysis.attention.patterns import AttentionPatterns, letters
 
 ROWS, HEADS, INPUTS = 3, 5, 40
 
@@ -22,7 +22,7 @@ def patterns(seed: int = 0, uses: int = 1) -> AttentionPatterns:
     )
     rows = labels.view(ROWS, HEADS, INPUTS, uses).permute(0, 2, 3, 1).unbind(0)
     working = torch.ones(ROWS, HEADS, dtype=torch.bool)
-    return AttentionPatterns("some", tuple(range(INPUTS)), working, {"raw": tuple(rows)}, {}, {})
+    return AttentionPatterns("some", tuple(range(INPUTS)), working, {"raw": tuple(map(letters, rows))}, {}, {})
 
 
 def test_distribution() -> None:
@@ -31,7 +31,7 @@ def test_distribution() -> None:
     mask[0, :3] = mask[2, 4] = True
     summary = class_distribution([found], [mask])
     assert summary.heads == 4
-    labels = torch.stack(found.classes["raw"])[:, :, 0].transpose(1, 2)[mask].numpy()
+    labels = torch.stack(found.labels("raw"))[:, :, 0].transpose(1, 2)[mask].numpy()
     for number, name in enumerate(CLASSES):
         is_it = labels == number
         share = summary.shares[name]
@@ -46,7 +46,7 @@ def test_distribution() -> None:
 def test_shares_add_up_and_uses_are_averaged() -> None:
     found = patterns(uses=3)
     torch.testing.assert_close(found.shares("raw").sum(-1), torch.ones(ROWS, HEADS).double())
-    expected = (found.classes["raw"][1][..., 2] == 4).double().mean()
+    expected = (found.labels("raw")[1][..., 2] == 4).double().mean()
     assert float(found.shares("raw")[1, 2, 4]) == pytest.approx(float(expected))
     summary = class_distribution([found], [None])
     assert sum(share[0] for share in summary.shares.values() if share) == pytest.approx(1)

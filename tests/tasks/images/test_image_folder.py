@@ -26,6 +26,8 @@ from tombola.tasks.images.task import Images
 from tombola.tickets.find_tickets import ticket_folder
 from tombola.tickets.ticket import Ticket
 
+pytestmark = pytest.mark.slow
+
 
 def picture(number: int, size: tuple[int, int] = (8, 8), bands: int = 1) -> Image.Image:
     rng = np.random.default_rng(number)

@@ -25,7 +25,8 @@ from tombola.tasks.images.digits import PRESETS, TRAIN, digits, splits
 from tombola.tasks.images.task import Images, ImageTask, ImageTaskOptions
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import retrain, train
-from tombola.training.recipe import Recipe, Rewinding
+from tombola.training.recipe import Recipe
+from tombola.training.rewinding import Rewinding
 
 
 class Pooled:
@@ -253,7 +254,7 @@ def test_digits_are_scikit_learns() -> None:
     ("change", "said"),
     [
         ({"train_rows": 4}, "has 4 images to train on; give at least 8"),
-        ({"search_rows": 24}, "cannot hold 24 of 24 training images out"),
+        ({"search_rows": 24}, "cannot hold 24 of 24 training rows out"),
     ],
 )
 def test_too_few_images_are_refused(change: dict[str, int], said: str) -> None:

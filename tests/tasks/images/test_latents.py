@@ -27,6 +27,8 @@ from tombola.tasks.images.image_folder import image_folder
 from tombola.tickets.find_tickets import ticket_folder
 from tombola.tickets.ticket import Ticket
 
+pytestmark = pytest.mark.slow
+
 KEPT = {"unet": "heads=0.5,channels=0.75,neurons=0.5", "dit": "heads=0.5,neurons=0.5"}
 
 
@@ -306,7 +308,7 @@ def test_the_text_encoder_is_read_as_safetensors(tmp_path: Path) -> None:
 def test_memory_is_estimated_for_latents(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = dit(tmp_path / "pipeline")
     seen: list[int] = []
-    monkeypatch.setattr("tombola.profiling.memory_check.check", lambda *_, size, **__: seen.append(size))
+    monkeypatch.setattr("tombola.profiling.denoiser_memory.check", lambda *_, size, **__: seen.append(size))
     what = ["--model", str(pipeline), "--task", "images", "--data", str(folder), "--json"]
     assert main(["score", *what, "--image-size", "8"]) == 0
     assert main(["score", *what]) == 0
@@ -317,6 +319,6 @@ def test_memory_that_is_not_there_is_one_line(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pipeline = stable_diffusion(tmp_path / "pipeline")
-    monkeypatch.setattr("tombola.profiling.memory_check.free_and_total_memory", lambda _: (1000, 1000))
+    monkeypatch.setattr("tombola.profiling.denoiser_memory.free_and_total_memory", lambda _: (1000, 1000))
     assert main(["score", "--model", str(pipeline), "--task", "images", "--data", str(folder)]) == 2
     assert "images at a time takes about" in capsys.readouterr().err

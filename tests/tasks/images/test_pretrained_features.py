@@ -28,7 +28,9 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.image_metrics import fid, kid
-from tombola.tasks.images.pretrained_features import PretrainedNetwork
+from tombola.tasks.images.features import PretrainedNetwork
+
+pytestmark = pytest.mark.slow
 
 SIDE = 32
 TOWER: dict[str, Any] = {

@@ -28,6 +28,8 @@ from tombola.subnetworks.subnetwork import whole
 from tombola.tasks.images.conditioning import images_of, load_conditioning
 from tombola.tasks.images.diffusion import Sampler, add_noise, seeded_noise
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=["xl", "pixart", "sigma", "sd3", "flux"])
 def kind(request: pytest.FixtureRequest) -> str:

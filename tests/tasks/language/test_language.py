@@ -27,15 +27,15 @@ from tombola.pruning.weight_criteria import WeightCut
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.subnetworks.subnetwork import masked, shrunk, whole
 from tombola.tasks.base import Batch
-from tombola.tasks.language import batching
+from tombola.tasks.language import packing
 from tombola.tasks.language import task as language_task
 from tombola.tasks.language.abilities.ability import Ability, Example
+from tombola.tasks.language.abilities.chance_corrected import measure
 from tombola.tasks.language.abilities.language_modelling import guess_bits
-from tombola.tasks.language.abilities.retention import measure
 from tombola.tasks.language.item import Item
 from tombola.tasks.language.log_likelihood import Reading, predictions
 from tombola.tasks.language.packing import pack
-from tombola.tasks.language.regime import RetentionThreshold
+from tombola.tasks.language.retention_threshold import RetentionThreshold
 from tombola.tasks.language.task import Blocks, LanguageTask, LanguageTaskOptions
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import retrain, train
@@ -505,7 +505,7 @@ def test_the_bos_token_is_that_after_which_text_surprises_least() -> None:
 def test_batches_hold_every_example_once_and_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
     made = task()
     made.settle(llama())
-    monkeypatch.setitem(batching.CELLS, "dev", 60)
+    monkeypatch.setitem(packing.CELLS, "dev", 60)
     batches = list(made.batches("dev", 8))
     assert sorted(i for b in batches for i in b.indices) == list(range(made.size("dev")))
     assert max(b.inputs["input_ids"].numel() for b in batches if len(b.indices) > 1) <= 60

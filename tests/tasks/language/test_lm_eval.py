@@ -8,7 +8,7 @@ import pytest
 from builders.language_models import abilities, llama, task, tokenizer
 from tombola.pruning.evaluation import evaluate
 from tombola.subnetworks.subnetwork import whole
-from tombola.tasks.language.abilities.retention import measure
+from tombola.tasks.language.abilities.chance_corrected import measure
 
 TASK = """
 task: {name}

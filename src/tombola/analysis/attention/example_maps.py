@@ -1,7 +1,6 @@
 """Example maps of attention with their tokens: the clearest short one of each head and class, seen in a stream."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,10 +37,6 @@ class ExampleMap:
     clarity: float
     tokens: list[str]
     map: list[list[float]]
-
-    def lists(self) -> dict[str, Any]:
-        """JSON object."""
-        return dict(vars(self))
 
 
 class BestExampleMaps:

@@ -12,7 +12,7 @@ from tombola.analysis.attention.attention_features import FEATURES, features
 from tombola.analysis.attention.attention_maps import WEIGHTINGS, AttentionMaps
 from tombola.analysis.attention.example_maps import BestExampleMaps
 from tombola.analysis.attention.pattern_classes import classify
-from tombola.analysis.attention.patterns import AttentionPatterns
+from tombola.analysis.attention.patterns import AttentionPatterns, letters
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.base import Batch
 
@@ -128,7 +128,7 @@ class Reduction:
             architecture,
             tuple(int(index) for index in indices[order.numpy()]),
             working,
-            {kind: tuple(row[weighting] for row in joined) for weighting, kind in enumerate(WEIGHTINGS)},
+            {kind: tuple(letters(row[weighting]) for row in joined) for weighting, kind in enumerate(WEIGHTINGS)},
             _named(mean.where(working[..., None], torch.nan)),
             _named(spread.where(working[..., None], torch.nan)),
         )

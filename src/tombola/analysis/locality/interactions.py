@@ -10,26 +10,21 @@ worth less. The derivatives are exact, but what they say of a deletion, a change
 stand beside it (`tombola.analysis.locality.gate_hessian`). A derivative does not see the kinks of ReLU.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, norm
+from typing_extensions import override
 
-from tombola.foundations.atomic_files import read_json, write_json
+from tombola.analysis.array_record import ArrayRecord, Floats
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.statistics import LEVEL
 
-FORMAT = 2
-
-_ARRAYS = ("gradients", "hessians", "errors", "alone")
-
 Site = tuple[str, int, int]
 """A kind of site, the row of its mask, and its place there; an MLP is the only one of its row."""
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +48,11 @@ NOTHING = Deletions((), np.empty(0), np.empty(0), np.empty(0))
 
 
 @dataclass(frozen=True, eq=False)
-class Interactions:
+class Interactions(ArrayRecord):
     """First and second derivatives of the mean loss by the gates of sites.
 
     Attributes:
+        format: of the file.
         architecture: `Anatomy.signature` of the model.
         sites: the sites, in the order of everything below.
         examples: how many were looked at.
@@ -68,6 +64,7 @@ class Interactions:
         pairs, subsets: real deletions of two sites, and of many at random; empty where they were not asked for.
     """
 
+    format: Literal[2] = field(default=2, kw_only=True)
     architecture: str
     sites: tuple[Site, ...]
     examples: int
@@ -78,6 +75,20 @@ class Interactions:
     alone: Floats
     pairs: Deletions
     subsets: Deletions
+
+    def __post_init__(self) -> None:
+        # JSON has no infinity: a missing error was one.
+        object.__setattr__(self, "errors", np.nan_to_num(self.errors, nan=np.inf, posinf=np.inf))
+
+    @override
+    def check(self) -> None:
+        n = len(self.sites)
+        arrays = (self.gradients, self.hessians, self.errors, self.alone)
+        if [array.shape for array in arrays] != [(2, n), (2, n, n), (n, n), (n,)]:
+            raise ValueError("its arrays do not have a number for each site")
+        for one in (self.pairs, self.subsets):
+            if any(array.shape != (len(one.sites),) for array in (one.cost, one.predicted, one.apart)):
+                raise ValueError("its deletions do not have a number each")
 
     @property
     def gradient(self) -> Floats:
@@ -138,61 +149,6 @@ class Interactions:
         pairs = max(0.0, spread**2 * float(np.triu(off[0] * off[1], 1).sum()))
         return single / (single + pairs) if single + pairs else None
 
-    def strongest(self, count: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-        """The pairs with the largest and with the smallest H_ij: who back each other up, who work together."""
-        rows, columns = np.triu_indices(len(self.sites), 1)
-        order = np.argsort(self.hessian[rows, columns], kind="stable")
-        ranked = [(int(rows[at]), int(columns[at])) for at in order]
-        return (
-            [two for two in ranked[::-1][:count] if self.hessian[two] > 0],
-            [two for two in ranked[:count] if self.hessian[two] < 0],
-        )
-
-    def write(self, path: Path) -> None:
-        """Write a JSON file, atomically."""
-        write_json(
-            path,
-            {
-                "format": FORMAT,
-                "architecture": self.architecture,
-                "sites": [list(site) for site in self.sites],
-                "examples": self.examples,
-                "loss": self.loss,
-                **{name: _lists(getattr(self, name)) for name in _ARRAYS},
-                **{name: _deletions(getattr(self, name)) for name in ("pairs", "subsets")},
-            },
-        )
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read what `write` wrote; numbers come back with seven digits.
-
-        Raises:
-            TombolaError: the file is missing or damaged.
-        """
-        values = read_json(path)
-        try:
-            if values["format"] != FORMAT:
-                raise TombolaError(f"{path} has format {values['format']}; this version of Tombola reads {FORMAT}")
-            arrays = {name: np.array(values[name], float) for name in _ARRAYS}
-            n = len(values["sites"])
-            shapes = ((2, n), (2, n, n), (n, n), (n,))
-            if any(array.shape != shape for array, shape in zip(arrays.values(), shapes, strict=True)):
-                raise ValueError("its arrays do not have a number for each site")
-            # JSON has no infinity, and what is no number was written as null.
-            arrays["errors"] = np.nan_to_num(arrays["errors"], nan=np.inf)
-            return cls(
-                architecture=values["architecture"],
-                sites=tuple((str(kind), int(row), int(site)) for kind, row, site in values["sites"]),
-                examples=int(values["examples"]),
-                loss=float(values["loss"]),
-                pairs=_read_deletions(values["pairs"]),
-                subsets=_read_deletions(values["subsets"]),
-                **arrays,
-            )
-        except (KeyError, ValueError, TypeError) as error:
-            raise TombolaError(f"{path} is damaged ({error!r}); delete it and start again") from None
-
 
 def explained(deletions: Deletions, by: Sequence[float] | Floats) -> float | None:
     """Share of the variance of real deletions' costs that is explained by as many predictions: squared correlation.
@@ -203,26 +159,3 @@ def explained(deletions: Deletions, by: Sequence[float] | Floats) -> float | Non
     if len(x) < 3 or not np.ptp(x) or not np.ptp(y):
         return None
     return max(0.0, float(np.corrcoef(x, y)[0, 1])) ** 2
-
-
-def _lists(values: Floats) -> list[Any]:
-    """Nested lists of seven significant digits; null for what is not finite."""
-    return [
-        _lists(value) if isinstance(value, np.ndarray) else float(f"{value:.7g}") if np.isfinite(value) else None
-        for value in values
-    ]
-
-
-def _deletions(deletions: Deletions) -> dict[str, Any]:
-    return {
-        "sites": [list(sites) for sites in deletions.sites],
-        **{name: _lists(getattr(deletions, name)) for name in ("cost", "predicted", "apart")},
-    }
-
-
-def _read_deletions(values: Mapping[str, Any]) -> Deletions:
-    arrays = {name: np.array(values[name], float) for name in ("cost", "predicted", "apart")}
-    sites = tuple(tuple(int(site) for site in one) for one in values["sites"])
-    if any(array.shape != (len(sites),) for array in arrays.values()):
-        raise ValueError("its deletions do not have a number each")
-    return Deletions(sites, **arrays)

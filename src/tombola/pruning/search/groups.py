@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tombola.pruning.importance import Importance
 from tombola.pruning.search.strategy import Cut, Phase, State
-from tombola.tickets.pruning_methods import SiteGroups
+from tombola.tickets.site_groups import SiteGroups
 from tombola.tickets.ticket import Ticket
 
 

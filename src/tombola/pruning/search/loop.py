@@ -60,7 +60,7 @@ def search_ticket(
     run = _Run(model, task, plan, options, evaluation, retrain if trains else None)
     state = entire = run.begin(full)
     for phase in plan.phases:
-        state = run.descend(phase, state)
+        state = run.run_phase(phase, state)
     good = state.ticket.with_provenance(
         ticket="good",
         method=plan.method.name,
@@ -109,7 +109,7 @@ class _Run:
         self._log("full", Cut(full_ticket, {}), full, holds=True, seconds=full.seconds)
         return State(full_ticket, full, part)
 
-    def descend(self, phase: Phase, state: State) -> State:
+    def run_phase(self, phase: Phase, state: State) -> State:
         """Cut until the score falls, or for the curve's sake further down; the last state that held."""
         metric, holding, holds = self.task.metric, state, True
         while (cut := phase.strategy.next_cut(state)) is not None:

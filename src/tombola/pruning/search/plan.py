@@ -15,7 +15,8 @@ from tombola.pruning.search.sites import site_phases
 from tombola.pruning.search.strategy import Phase, Strategy
 from tombola.tasks.base import Task
 from tombola.tickets.nm_sparsity import WeightPattern
-from tombola.tickets.pruning_methods import PruningMethod, SiteGroups, count, fitted, pruning_method, site_groups
+from tombola.tickets.pruning_methods import PruningMethod, pruning_method
+from tombola.tickets.site_groups import SiteGroups, count, fitted, site_groups
 from tombola.tickets.ticket import Ticket
 
 

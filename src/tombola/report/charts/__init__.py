@@ -2,9 +2,10 @@
 
 from tombola.report.charts.agreement import overlap_by_chance
 from tombola.report.charts.attention import attention_map, class_bars, class_grid, survival_dots
+from tombola.report.charts.axes import ScoreAxis
 from tombola.report.charts.bars import ticket_bars
 from tombola.report.charts.beside import beside_published
-from tombola.report.charts.curves import finer_curves, search_curves
+from tombola.report.charts.curves import Threshold, finer_curves, search_curves
 from tombola.report.charts.grids import channel_grid, density_grid, importance_grid, survival_grid, survival_strip
 from tombola.report.charts.interactions import interaction_grid, pair_bars
 from tombola.report.charts.layers import mlp_bars, neuron_bars, neuron_boxes
@@ -15,6 +16,8 @@ from tombola.report.charts.tasks import task_matrix
 from tombola.report.charts.transfer import transfer_dots
 
 __all__ = [
+    "ScoreAxis",
+    "Threshold",
     "attention_map",
     "beside_published",
     "channel_grid",

@@ -1,12 +1,14 @@
 """Charts of what tickets share, beside random ones of their sizes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 
 from tombola.analysis.agreement.comparison import CONTROLS, KindComparison
 from tombola.report import number_format
-from tombola.report.charts.marks import Datum, data, overlay
+from tombola.report.charts.axes import name_axis, share_axis, top_legend
+from tombola.report.charts.marks import Datum, data, overlay, tips
 from tombola.report.labels import TICKET_TITLES
 
 _LINE = 22
@@ -39,37 +41,28 @@ def overlap_by_chance(found: Sequence[tuple[str, KindComparison]]) -> alt.LayerC
                 }
             )
     labels = list(dict.fromkeys([str(row["label"]) for row in (*points, *rows)]))
-    x = alt.X(
-        "low:Q",
-        title="shared survivors of two tickets (Jaccard)",
-        scale=alt.Scale(domain=[0, 1], nice=False),
-        axis=alt.Axis(format=".0%", tickCount=5),
+    which = ["good", *CONTROLS]
+    titles = (
+        "{'good': 'good tickets', 'random': 'random ones, 95 %', "
+        "'random-layerwise': 'layer-matched random ones, 95 %'}[datum.label]"
     )
-    y = alt.Y("label:N", title=None, sort=labels, axis=alt.Axis(domain=False, ticks=False, labelLimit=220))
-    color = alt.Color(
-        "which:N",
-        scale=alt.Scale(domain=["good", *CONTROLS], range="category"),
-        legend=alt.Legend(
-            title=None,
-            orient="top",
-            labelLimit=260,
-            labelExpr="{'good': 'good tickets', 'random': 'random ones, 95 %', "
-            "'random-layerwise': 'layer-matched random ones, 95 %'}[datum.label]",
+    looks: dict[str, Any] = {
+        "y": name_axis("label", 220, labels),
+        "yOffset": alt.YOffset("which:N", sort=which, scale=alt.Scale(paddingInner=0.2)),
+        "color": alt.Color(
+            "which:N",
+            scale=alt.Scale(domain=which, range="category"),
+            legend=top_legend(labelLimit=260, labelExpr=titles),
         ),
-    )
-    offset = alt.YOffset("which:N", sort=["good", *CONTROLS], scale=alt.Scale(paddingInner=0.2))
-    ranges = [alt.Tooltip("title:N", title="tickets"), alt.Tooltip("text:N", title="mean, 95 %")]
-    shared = [alt.Tooltip("label:N", title="of"), alt.Tooltip("text:N", title="shared by two good tickets")]
+    }
+    ranges = tips(title="tickets", text="mean, 95 %")
+    x = share_axis("low", "shared survivors of two tickets (Jaccard)")
     return overlay(
-        alt.Chart(data(rows))
-        .mark_bar(height=8, cornerRadius=4)
-        .encode(x=x, x2="high:Q", y=y, yOffset=offset, color=color, tooltip=ranges),
+        alt.Chart(data(rows)).mark_bar(height=8, cornerRadius=4).encode(x=x, x2="high:Q", tooltip=ranges, **looks),
         # A distribution may be narrower than a pixel.
-        alt.Chart(data(rows))
-        .mark_tick(height=14, thickness=3)
-        .encode(x="mean:Q", y=y, yOffset=offset, color=color, tooltip=ranges),
+        alt.Chart(data(rows)).mark_tick(height=14, thickness=3).encode(x="mean:Q", tooltip=ranges, **looks),
         alt.Chart(data(points))
         .mark_point(filled=True, size=110, opacity=1)
-        .encode(x="value:Q", y=y, yOffset=offset, color=color, tooltip=shared),
+        .encode(x="value:Q", tooltip=tips(label="of", text="shared by two good tickets"), **looks),
         height=_LINE * 3 * len(labels),
     )

@@ -1,4 +1,4 @@
-"""Grids of layers: survival, density of matrices, importance of heads."""
+"""Heat maps of layers: who survives, how dense the matrices are, how important every site is."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,17 @@ import altair as alt
 from tombola.analysis.agreement.survival import Density, SiteSurvival
 from tombola.architectures.anatomy import Places
 from tombola.report import number_format
-from tombola.report.charts.marks import GAP, ROW, Datum, data, layer_axis, overlay
+from tombola.report.charts.axes import (
+    BROKEN,
+    GAP,
+    ROW,
+    layer_axis,
+    share_colors,
+    site_columns,
+    square_legend,
+    top_legend,
+)
+from tombola.report.charts.marks import Datum, heat_map, tips
 from tombola.report.labels import MATRIX_TITLES
 
 _DARK_FROM = 0.68
@@ -19,7 +29,7 @@ def survival_grid(survival: SiteSurvival, places: Places) -> alt.LayerChart:
     """Rows of heads, with the layer's MLP, where MLPs are pruned, as a last column set apart by a gap."""
     heads, mlps = survival.sites["heads"].rows, survival.sites.get("mlps")
     names = [places.attention(row) for row in range(len(heads))]
-    rows = [
+    cells = [
         _cell(survival, name, str(head), f"head {name}.{head}", share)
         for name, shares in zip(names, heads, strict=True)
         for head, share in enumerate(shares)
@@ -28,11 +38,11 @@ def survival_grid(survival: SiteSurvival, places: Places) -> alt.LayerChart:
     if mlps is not None:
         # A layer of several attention sublayers has its MLP in the row of the first, which has the layer's name.
         layers = [places.layer(layer) for layer in range(len(mlps.rows))]
-        shares = (share for (share,) in mlps.rows)
-        rows += [_cell(survival, name, "MLP", f"MLP {name}", share) for name, share in zip(layers, shares, strict=True)]
+        cells += [
+            _cell(survival, name, "MLP", f"MLP {name}", share) for name, (share,) in zip(layers, mlps.rows, strict=True)
+        ]
         columns += ["", "MLP"]
-    x = alt.X("column:N", title="head", scale=alt.Scale(domain=columns, padding=GAP), axis=_columns())
-    return overlay(_cells(survival, rows, x, layer_axis(names)), height=ROW * len(heads))
+    return _survival_map(survival, cells, site_columns("head", columns), names)
 
 
 def survival_strip(survival: SiteSurvival, places: Places) -> alt.LayerChart:
@@ -40,75 +50,47 @@ def survival_strip(survival: SiteSurvival, places: Places) -> alt.LayerChart:
     shares = [share for (share,) in survival.sites["mlps"].rows]
     names = [places.layer(layer) for layer in range(len(shares))]
     parts = [name.rpartition(" ") for name in names]
-    rows = [
+    cells = [
         _cell(survival, stack or "MLP", layer, f"MLP {name}", share)
         for name, (stack, _, layer), share in zip(names, parts, shares, strict=True)
     ]
     columns = list(dict.fromkeys(layer for _, _, layer in parts))
-    stacks = list(dict.fromkeys(str(row["row"]) for row in rows))
-    x = alt.X("column:N", title="layer", scale=alt.Scale(domain=columns, padding=GAP), axis=_columns())
-    return overlay(_cells(survival, rows, x, layer_axis(stacks)), height=ROW * len(stacks))
+    stacks = list(dict.fromkeys(str(cell["row"]) for cell in cells))
+    return _survival_map(survival, cells, site_columns("layer", columns), stacks)
 
 
 def channel_grid(survival: SiteSurvival, places: Places) -> alt.LayerChart:
     """Rows of groups of channels, a row for each residual block."""
     groups = survival.sites["channels"].rows
     names = [places.residual(row) for row in range(len(groups))]
-    rows = [
+    cells = [
         _cell(survival, name, str(group), f"{name}, group {group}", share)
         for name, shares in zip(names, groups, strict=True)
         for group, share in enumerate(shares)
     ]
     columns = [str(group) for group in range(max(map(len, groups)))]
-    x = alt.X("column:N", title="group of channels", scale=alt.Scale(domain=columns, padding=GAP), axis=_columns())
-    return overlay(_cells(survival, rows, x, layer_axis(names)), height=ROW * len(groups))
+    return _survival_map(survival, cells, site_columns("group of channels", columns), names)
 
 
 def _cell(survival: SiteSurvival, row: str, column: str, site: str, share: float) -> Datum:
-    number = round(share * survival.seeds)
     fate = "survives" if share == 1 else "pruned"
-    return {
-        "row": row,
-        "column": column,
-        "site": site,
-        "share": share,
-        "fate": fate
-        if survival.seeds == 1
-        else f"in {number} of {number_format.plural(survival.seeds, 'seed')} "
-        f"({share:.2f} ± {math.sqrt(share * (1 - share)):.2f})",
-    }
+    if survival.seeds > 1:
+        seeds = number_format.plural(survival.seeds, "seed")
+        fate = f"in {round(share * survival.seeds)} of {seeds} ({share:.2f} ± {math.sqrt(share * (1 - share)):.2f})"
+    return {"row": row, "column": column, "site": site, "share": share, "fate": fate}
 
 
-def _cells(survival: SiteSurvival, rows: Sequence[Datum], x: alt.X, y: alt.Y) -> alt.Chart:
+def _survival_map(survival: SiteSurvival, cells: Sequence[Datum], x: alt.X, names: Sequence[str]) -> alt.LayerChart:
+    color = share_colors("survives in this share of seeds")
     if survival.seeds == 1:
-        color = alt.Color(
-            "fate:O",
-            scale=alt.Scale(domain=["pruned", "survives"], range="ordinal"),
-            legend=alt.Legend(title=None, orient="top", symbolType="square", symbolSize=140),
-        )
-    else:
-        color = alt.Color(
-            "share:Q",
-            scale=alt.Scale(domain=[0, 1], range="heatmap"),
-            legend=alt.Legend(
-                title="survives in this share of seeds",
-                orient="top",
-                format=".0%",
-                gradientLength=180,
-                tickCount=3,
-            ),
-        )
-    tooltip = [alt.Tooltip("site:N", title="site"), alt.Tooltip("fate:N", title="good ticket")]
-    chart: alt.Chart = alt.Chart(data(rows)).mark_rect(cornerRadius=2).encode(x=x, y=y, color=color, tooltip=tooltip)
-    return chart
-
-
-def _columns() -> alt.Axis:
-    return alt.Axis(labelAngle=0, domain=False, ticks=False, labelOverlap=False, titleAnchor="start", labelPadding=4)
+        scale = alt.Scale(domain=["pruned", "survives"], range="ordinal")
+        color = alt.Color("fate:O", scale=scale, legend=square_legend())
+    tooltip = tips(site="site", fate="good ticket")
+    return heat_map(cells, (x, layer_axis(names)), color, tooltip, height=ROW * len(names))
 
 
 def importance_grid(
-    sites: Sequence[Sequence[float | None]], names: Sequence[str], one: str = "head", many: str = "heads"
+    sites: Sequence[Sequence[float | None]], names: Sequence[str], one: str, many: str
 ) -> alt.LayerChart:
     """Rows of sites, coloured by importance.
 
@@ -117,10 +99,10 @@ def importance_grid(
         names: of the rows.
         one, many: what one of the sites and several are called.
     """
-    rows: list[Datum] = [
+    cells: list[Datum] = [
         {
             "row": name,
-            "number": str(number),
+            "column": str(number),
             "site": f"{name}.{number}",
             "importance": value,
             "text": number_format.score(value),
@@ -129,17 +111,10 @@ def importance_grid(
         for number, value in enumerate(values)
         if value is not None
     ]
-    x = alt.X("number:N", title=one, sort=None, scale=alt.Scale(padding=GAP), axis=_columns())
-    color = alt.Color(
-        "importance:Q",
-        scale=alt.Scale(domain=[0, 1], range="ramp"),
-        legend=alt.Legend(title=f"importance of {many}", orient="top", gradientLength=160, tickCount=3),
-    )
-    tooltip = [alt.Tooltip("site:N", title=one), alt.Tooltip("text:N", title="importance")]
-    cells = (
-        alt.Chart(data(rows)).mark_rect(cornerRadius=2).encode(x=x, y=layer_axis(names), color=color, tooltip=tooltip)
-    )
-    return overlay(cells, height=ROW * len(sites))
+    legend = top_legend(f"importance of {many}", gradientLength=160, tickCount=3)
+    color = alt.Color("importance:Q", scale=alt.Scale(domain=[0, 1], range="ramp"), legend=legend)
+    axes = site_columns(one), layer_axis(names)
+    return heat_map(cells, axes, color, tips(site=one, text="importance"), height=ROW * len(sites))
 
 
 def density_grid(density: Sequence[Density], places: Places) -> alt.LayerChart:
@@ -150,7 +125,7 @@ def density_grid(density: Sequence[Density], places: Places) -> alt.LayerChart:
     # The colours span the densities that there are, rounded outwards to 5 %: on 0 to 100 % all would look alike.
     low = math.floor(20 * min(one.share for one in density) + 1e-9) / 20
     high = max(math.ceil(20 * max(one.share for one in density) - 1e-9) / 20, low + 0.05)
-    rows: list[Datum] = [
+    cells: list[Datum] = [
         {
             "row": places.layer(one.layer),
             "kind": titles[one.kind],
@@ -163,33 +138,11 @@ def density_grid(density: Sequence[Density], places: Places) -> alt.LayerChart:
         }
         for one in density
     ]
-    x = alt.X(
-        "kind:N",
-        title=None,
-        scale=alt.Scale(domain=list(titles.values()), padding=GAP),
-        axis=alt.Axis(labelAngle=0, domain=False, ticks=False, labelOverlap=False, labelExpr="split(datum.label, '~')"),
-    )
-    color = alt.Color(
-        "share:Q",
-        scale=alt.Scale(domain=[low, high], range="heatmap"),
-        legend=alt.Legend(
-            title="weights that survive",
-            orient="top",
-            format=".0%",
-            gradientLength=180,
-            values=[low, (low + high) / 2, high],
-        ),
-    )
-    tooltip = [
-        alt.Tooltip("row:N", title="layer"),
-        alt.Tooltip("name:N", title="matrix"),
-        alt.Tooltip("exact:N", title="survive"),
-    ]
+    axis = alt.Axis(labelAngle=0, domain=False, ticks=False, labelOverlap=False, **BROKEN)
+    x = alt.X("kind:N", title=None, scale=alt.Scale(domain=list(titles.values()), padding=GAP), axis=axis)
+    shown = [low, (low + high) / 2, high]
+    legend = top_legend("weights that survive", format=".0%", gradientLength=180, values=shown)
+    color = alt.Color("share:Q", scale=alt.Scale(domain=[low, high], range="heatmap"), legend=legend)
     layers = [places.layer(number) for number in sorted({one.layer for one in density})]
-    base = alt.Chart(data(rows)).encode(x=x, y=layer_axis(layers), tooltip=tooltip)
-    return overlay(
-        base.mark_rect(cornerRadius=2).encode(color=color),
-        base.transform_filter(alt.datum.strong == False).mark_text(style="on-low").encode(text="text:N"),  # noqa: E712
-        base.transform_filter(alt.datum.strong == True).mark_text(style="on-high").encode(text="text:N"),  # noqa: E712,
-        height=ROW * len(layers),
-    )
+    tooltip = tips(row="layer", name="matrix", exact="survive")
+    return heat_map(cells, (x, layer_axis(layers)), color, tooltip, height=ROW * len(layers), labelled=True)

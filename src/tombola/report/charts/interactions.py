@@ -1,12 +1,15 @@
 """Charts of interactions: a square of sites by sites, and the strongest pairs."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 import numpy as np
 
-from tombola.analysis.locality.interactions import Floats
-from tombola.report.charts.marks import Datum, data, overlay
+from tombola.analysis.array_record import Floats
+from tombola.report import number_format
+from tombola.report.charts.axes import name_axis, square_legend
+from tombola.report.charts.marks import Datum, data, overlay, tips
 
 UP, TOGETHER = "back each other up", "work together"
 
@@ -23,22 +26,10 @@ def interaction_grid(names: Sequence[str], hessian: Floats) -> alt.LayerChart:
         if i != j and abs(value := float(f"{hessian[i, j]:.3g}")) >= 0.02 * top
     ]
     listed = "[" + ",".join(f"'{name}'" for name in names) + "]"
-    every = max(1, len(names) // 26)
-    axis = alt.Axis(
-        values=list(range(0, len(names), every)),
-        labelExpr=f"{listed}[datum.value]",
-        domain=False,
-        ticks=False,
-        grid=False,
-        labelFontSize=10,
-    )
+    values = list(range(0, len(names), max(1, len(names) // 26)))
+    plain: dict[str, Any] = {"domain": False, "ticks": False, "grid": False, "labelFontSize": 10}
+    axis = alt.Axis(values=values, labelExpr=f"{listed}[datum.value]", **plain)
     scale = alt.Scale(domain=list(range(len(names))), padding=0)
-    color = alt.Color(
-        "w:N",
-        scale=alt.Scale(domain=[TOGETHER, UP], range="diverging"),
-        legend=alt.Legend(title=None, orient="top", symbolType="square", symbolSize=140),
-    )
-    tooltip = [alt.Tooltip("na:N", title="site"), alt.Tooltip("nb:N", title="and"), alt.Tooltip("h:Q", title="H")]
     chart = (
         alt.Chart(data(rows))
         .transform_calculate(na=f"{listed}[datum.a]", nb=f"{listed}[datum.b]")
@@ -46,12 +37,16 @@ def interaction_grid(names: Sequence[str], hessian: Floats) -> alt.LayerChart:
         .encode(
             x=alt.X("b:O", title=None, scale=scale, axis=axis),
             y=alt.Y("a:O", title=None, scale=scale, axis=axis),
-            color=color,
+            color=_color("w", square_legend()),
             opacity=alt.Opacity("v:Q", scale=alt.Scale(domain=[0, 1], range=[0, 1]), legend=None),
-            tooltip=tooltip,
+            tooltip=[*tips(na="site", nb="and"), alt.Tooltip("h:Q", title="H")],
         )
     )
     return overlay(chart, height=560)
+
+
+def _color(field: str, legend: alt.Legend | None) -> alt.Color:
+    return alt.Color(f"{field}:N", scale=alt.Scale(domain=[TOGETHER, UP], range="diverging"), legend=legend)
 
 
 def pair_bars(pairs: Sequence[tuple[str, float, float]]) -> alt.LayerChart:
@@ -67,18 +62,15 @@ def pair_bars(pairs: Sequence[tuple[str, float, float]]) -> alt.LayerChart:
             "low": value - 1.96 * error,
             "high": value + 1.96 * error,
             "which": UP if value > 0 else TOGETHER,
-            "text": f"{value:+.4f} ± {1.96 * error:.4f}".replace("-", "−"),
+            "text": number_format.minus(f"{value:+.4f} ± {1.96 * error:.4f}"),
         }
         for name, value, error in pairs
     ]
-    names = [str(row["pair"]) for row in rows]
-    y = alt.Y("pair:N", title=None, sort=names, axis=alt.Axis(domain=False, ticks=False, labelLimit=220))
+    base = alt.Chart(data(rows)).encode(y=name_axis("pair", 220, [str(row["pair"]) for row in rows]))
     x = alt.X("value:Q", title="second derivative of the loss by both gates", axis=alt.Axis(tickCount=5))
-    color = alt.Color("which:N", scale=alt.Scale(domain=[TOGETHER, UP], range="diverging"), legend=None)
-    base = alt.Chart(data(rows)).encode(y=y)
-    tooltip = [alt.Tooltip("pair:N", title="sites"), alt.Tooltip("text:N", title="second derivative, 95 %")]
+    tooltip = tips(pair="sites", text="second derivative, 95 %")
     return overlay(
-        base.mark_bar(cornerRadiusEnd=2).encode(x=x, color=color, tooltip=tooltip),
+        base.mark_bar(cornerRadiusEnd=2).encode(x=x, color=_color("which", None), tooltip=tooltip),
         base.mark_rule(style="whisker").encode(x="low:Q", x2="high:Q", tooltip=tooltip),
         height=24 * len(rows),
     )

@@ -1,6 +1,7 @@
 """Bars of layers: how important MLPs and their neurons are, and how many neurons survive."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 import numpy as np
@@ -8,7 +9,8 @@ import numpy as np
 from tombola.analysis.agreement.survival import KindSurvival
 from tombola.architectures.anatomy import Places
 from tombola.report import number_format
-from tombola.report.charts.marks import ROW, Datum, data, layer_axis, overlay
+from tombola.report.charts.axes import ROW, layer_axis, square_legend
+from tombola.report.charts.marks import Datum, data, overlay, tips
 
 _MEAN, _ALWAYS = "in a seed, on average", "in every seed"
 
@@ -21,7 +23,7 @@ def mlp_bars(mlps: Sequence[float | None], places: Places) -> alt.LayerChart:
         for name, value in zip(names, mlps, strict=True)
         if value is not None
     ]
-    tooltip = [alt.Tooltip("row:N", title="MLP of layer"), alt.Tooltip("text:N", title="importance")]
+    tooltip = tips(row="MLP of layer", text="importance")
     base = alt.Chart(data(rows)).encode(y=layer_axis(names))
     return overlay(
         base.mark_bar(style="site-bar", cornerRadiusEnd=2).encode(
@@ -45,10 +47,7 @@ def neuron_boxes(neurons: Sequence[Sequence[float | None]], places: Places) -> a
             rows.append(
                 {"row": name, **spread, "text": " · ".join(number_format.score(value) for value in spread.values())}
             )
-    tooltip = [
-        alt.Tooltip("row:N", title="MLP of layer"),
-        alt.Tooltip("text:N", title="least, quartiles, most"),
-    ]
+    tooltip = tips(row="MLP of layer", text="least, quartiles, most")
     base = alt.Chart(data(rows)).encode(y=layer_axis(names), tooltip=tooltip)
     title = "importance of blocks of neurons"
     return overlay(
@@ -70,25 +69,18 @@ def neuron_bars(survival: KindSurvival, seeds: int, places: Places) -> alt.Layer
             "always_text": number_format.share(always),
             "label": f"{100 * mean:.0f} %",
         }
-        rows += [
-            {"row": name, "share": share, "which": which, **texts}
-            for which, share in ((_MEAN, mean), (_ALWAYS, always))
-        ]
-    tooltip = [alt.Tooltip("row:N", title="MLP of layer"), alt.Tooltip("mean_text:N", title="neurons that survive")]
-    if seeds > 1:
-        tooltip.append(alt.Tooltip("always_text:N", title=_ALWAYS))
+        bars = ((_MEAN, mean), (_ALWAYS, always))
+        rows += [{"row": name, "share": share, "which": which, **texts} for which, share in bars]
+    tooltip = tips(row="MLP of layer", mean_text="neurons that survive")
     base = alt.Chart(data(rows if seeds > 1 else [row for row in rows if row["which"] == _MEAN]))
-    bars = base.mark_bar(style="survival-bar", cornerRadiusEnd=2)
+    bar = base.mark_bar(style="survival-bar", cornerRadiusEnd=2)
     if seeds > 1:
-        opacity = alt.Opacity(
-            "which:N",
-            scale=alt.Scale(domain=[_MEAN, _ALWAYS], range=[0.42, 1]),
-            legend=alt.Legend(title=None, orient="top", symbolType="square", symbolSize=140),
-        )
-        bars = bars.encode(opacity=opacity)
+        tooltip += tips(always_text=_ALWAYS)
+        scale = alt.Scale(domain=[_MEAN, _ALWAYS], range=[0.42, 1])
+        bar = bar.encode(opacity=alt.Opacity("which:N", scale=scale, legend=square_legend()))
     x = _from_zero("share", "neurons of the MLP that survive", format="~%")
     return overlay(
-        bars.encode(x=x.stack(None), y=layer_axis(names), tooltip=tooltip),
+        bar.encode(x=x.stack(None), y=layer_axis(names), tooltip=tooltip),
         base.transform_filter(alt.datum.which == _MEAN)
         .mark_text(style="value", align="left", dx=5)
         .encode(x="share:Q", y=layer_axis(names), text="label:N"),
@@ -98,14 +90,7 @@ def neuron_bars(survival: KindSurvival, seeds: int, places: Places) -> alt.Layer
 
 def _from_zero(field: str, title: str, top: float = 1.2, format: str = ".1f") -> alt.X:
     """An axis from 0 to 1, with room for a number at its end."""
-    axis = alt.Axis(
-        values=[0, 0.5, 1],
-        grid=False,
-        format=format,
-        domain=False,
-        ticks=False,
-        # As tall as the axis of the heads beside it, so that the layers of both stand in line.
-        labelPadding=4,
-        titleAnchor="start",
-    )
+    # As tall as the axis of the heads beside it, so that the layers of both stand in line.
+    place: dict[str, Any] = {"labelPadding": 4, "titleAnchor": "start"}
+    axis = alt.Axis(values=[0, 0.5, 1], grid=False, format=format, domain=False, ticks=False, **place)
     return alt.X(f"{field}:Q", title=title, scale=alt.Scale(domain=[0, top], nice=False), axis=axis)

@@ -1,4 +1,4 @@
-"""Words and marks that several charts share."""
+"""Data, marks and tooltips that several charts share."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -8,12 +8,6 @@ import altair as alt
 from tombola.tickets.ticket import TICKETS
 
 Side = Literal["left", "right"]
-
-ROW = 26
-"""Height of a layer in pixels."""
-
-GAP = 0.06
-"""Space between cells, as a share of a cell."""
 
 Datum = dict[str, str | float | int | bool | None]
 
@@ -28,17 +22,41 @@ def overlay(*layers: alt.Chart, height: int, **properties: Any) -> alt.LayerChar
     return alt.LayerChart(layer=list(layers), height=height, **properties)
 
 
+def tips(**titles: str) -> list[alt.Tooltip]:
+    """Tooltips of texts: field → title."""
+    return [alt.Tooltip(f"{field}:N", title=title) for field, title in titles.items()]
+
+
 def ticket_color(field: str = "ticket") -> alt.Color:
     """A ticket's colour, the same in every chart; the axis names the tickets, so there is no legend."""
     return alt.Color(f"{field}:N", scale=alt.Scale(domain=list(TICKETS), range="category"), legend=None)
 
 
-def layer_axis(names: Sequence[str]) -> alt.Y:
-    """The field `row` as rows of these names, top to bottom."""
-    # A name that is no number says for itself what it names.
-    title = "layer" if all(name.isdecimal() for name in names) else None
-    axis = alt.Axis(domain=False, ticks=False, labelOverlap=False)
-    return alt.Y("row:N", title=title, scale=alt.Scale(domain=list(names), padding=GAP), axis=axis)
+def heat_map(
+    cells: Sequence[Datum],
+    axes: tuple[alt.X, alt.Y],
+    color: alt.Color,
+    tooltip: Sequence[alt.Tooltip],
+    *marks: alt.Chart,
+    height: int,
+    labelled: bool = False,
+) -> alt.LayerChart:
+    """Cells in rows and columns, coloured.
+
+    Args:
+        cells: their data; where they are labelled, with a `text`, and `strong` where the colour is dark.
+        axes, color, tooltip: of the cells.
+        marks: over the cells.
+        height: in pixels.
+        labelled: write the text into each cell, in the ink that is read better on its colour.
+    """
+    base = alt.Chart(data(cells)).encode(x=axes[0], y=axes[1], tooltip=list(tooltip))
+    texts = [
+        base.transform_filter(alt.datum.strong == strong).mark_text(style=style).encode(text="text:N")
+        for strong, style in ((False, "on-low"), (True, "on-high"))
+        if labelled
+    ]
+    return overlay(base.mark_rect(cornerRadius=2).encode(color=color), *texts, *marks, height=height)
 
 
 def rule_at(value: float, style: str) -> alt.Chart:

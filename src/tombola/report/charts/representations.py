@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import altair as alt
 
 from tombola.report import number_format
-from tombola.report.charts.marks import Datum, data, overlay, ticket_color
-from tombola.report.labels import TICKET_TITLES
+from tombola.report.charts.axes import top_legend
+from tombola.report.charts.marks import Datum, data, overlay, ticket_color, tips
+from tombola.report.labels import model_title
 from tombola.tickets.ticket import TICKETS
 
 
@@ -40,7 +41,7 @@ def layer_lines(points: Sequence[Point], title: str, chance: float | None = None
             "value": point.value,
             "low": point.low,
             "high": point.high,
-            "name": f"{TICKET_TITLES[point.ticket]}, {point.stage}" if point.stage != "none" else "full model",
+            "name": model_title(point.ticket, point.stage),
             "text": "{} ({} to {})".format(*map(number_format.score, (point.value, point.low, point.high))),
         }
         for point in points
@@ -60,13 +61,10 @@ def layer_lines(points: Sequence[Point], title: str, chance: float | None = None
         scale=alt.Scale(domain=["pruned", "retrained"], range=[[1, 0], [5, 4]]),
         legend=alt.Legend(title=None, orient="bottom", symbolStrokeWidth=2),
     )
-    tooltip = [
-        alt.Tooltip("name:N", title="model"),
-        alt.Tooltip("layer:Q", title="layers passed"),
-        alt.Tooltip("text:N", title=title),
-    ]
+    passed = alt.Tooltip("layer:Q", title="layers passed")
+    tooltip = [*tips(name="model"), passed, *tips(text=title)]
     base = alt.Chart(data(found)).encode(x=x, detail="line:N", tooltip=tooltip)
-    color = ticket_color().legend(alt.Legend(title=None, orient="top", symbolType="circle"))
+    color = ticket_color().legend(top_legend(symbolType="circle"))
     layers = [
         base.mark_rule(opacity=0.35).encode(y=alt.Y("low:Q"), y2="high:Q", color=color),
         base.mark_line(strokeWidth=2).encode(y=y, color=color, strokeDash=dash),
@@ -79,6 +77,5 @@ def layer_lines(points: Sequence[Point], title: str, chance: float | None = None
             full.mark_point(style="seed", filled=True, size=30, opacity=1).encode(y=y),
         ]
     if chance is not None:
-        at: list[Datum] = [{"chance": chance}]
-        layers.append(alt.Chart(data(at)).mark_rule(style="chance").encode(y="chance:Q"))
+        layers.append(alt.Chart(data([{"chance": chance}])).mark_rule(style="chance").encode(y="chance:Q"))
     return overlay(*layers, height=260)

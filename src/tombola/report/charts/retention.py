@@ -6,6 +6,7 @@ from typing import Literal
 
 import altair as alt
 
+from tombola.report.charts.axes import removed_axis, top_legend
 from tombola.report.charts.marks import Datum, data, overlay
 
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
@@ -67,32 +68,20 @@ def retention_lines(
         }
         for point in points
     ]
-    if against == "sparsity":
-        x = alt.X(
-            "sparsity:Q",
-            title="prunable weights removed",
-            scale=alt.Scale(domainMin=0, nice=True),
-            axis=alt.Axis(format="~%", tickCount=6, grid=False),
-        )
-    else:
-        x = alt.X(
-            "parameters:Q",
-            title="million parameters left",
-            scale=alt.Scale(zero=False, nice=True, reverse=True),
-            axis=alt.Axis(tickCount=6, grid=False),
-        )
+    x = removed_axis()
+    if against == "parameters":
+        scale = alt.Scale(zero=False, nice=True, reverse=True)
+        axis = alt.Axis(tickCount=6, grid=False)
+        x = alt.X("parameters:Q", title="million parameters left", scale=scale, axis=axis)
     y = alt.Y(
         "shown:Q",
         title=title,
         scale=alt.Scale(domainMin=-0.1, domainMax=1.15, nice=False, clamp=True),
         axis=alt.Axis(format="~%", values=[0, 0.25, 0.5, 0.75, 1]),
     )
-    count = len(names)
-    legend = alt.Legend(
-        title=None, orient="top", direction="horizontal", columns=2, symbolSize=80, symbolOpacity=1, labelLimit=260
-    )
+    legend = top_legend(direction="horizontal", columns=2, symbolSize=80, symbolOpacity=1, labelLimit=260)
     color = alt.Color("line:N", scale=alt.Scale(domain=list(names), range="symbol"), legend=legend)
-    shapes = [_SHAPES[number % len(_SHAPES)] for number in range(count)]
+    shapes = [_SHAPES[number % len(_SHAPES)] for number in range(len(names))]
     shape = alt.Shape("line:N", scale=alt.Scale(domain=list(names), range=shapes), legend=legend)
     tooltip = [
         alt.Tooltip("line:N", title=" "),

@@ -1,18 +1,20 @@
-"""Tasks by tasks: what their tickets share."""
+"""Heat map of tasks by tasks: what their tickets share."""
 
 from collections.abc import Sequence
 
 import altair as alt
 
+from tombola.analysis.agreement.overlap import Matrix
 from tombola.report import number_format
-from tombola.report.charts.marks import GAP, Datum, data, overlay
+from tombola.report.charts.axes import GAP, share_colors
+from tombola.report.charts.marks import Datum, heat_map, tips
 
 _CELL = 40
 _DARK_FROM = 0.6
 
 
 def task_matrix(
-    tasks: Sequence[str], values: Sequence[Sequence[float | None]], notes: Sequence[Sequence[str]], title: str
+    tasks: Sequence[str], values: Matrix[float | None], notes: Sequence[Sequence[str]], title: str
 ) -> alt.LayerChart:
     """A square of shares, coloured and labelled; undefined cells are left out.
 
@@ -22,11 +24,11 @@ def task_matrix(
         notes: what a cell's tooltip says beside its value.
         title: of the colours.
     """
-    rows: list[Datum] = [
+    cells: list[Datum] = [
         {
             "row": first,
             "column": second,
-            "value": value,
+            "share": value,
             "text": f"{100 * value:.0f}",
             "exact": number_format.share(value),
             "note": notes[i][j],
@@ -37,23 +39,10 @@ def task_matrix(
         if (value := values[i][j]) is not None
     ]
     axis = alt.Axis(labelAngle=0, domain=False, ticks=False, labelLimit=160)
-    x = alt.X("column:N", title=None, scale=alt.Scale(domain=list(tasks), padding=GAP), axis=axis)
-    y = alt.Y("row:N", title=None, scale=alt.Scale(domain=list(tasks), padding=GAP), axis=axis)
-    color = alt.Color(
-        "value:Q",
-        scale=alt.Scale(domain=[0, 1], range="heatmap"),
-        legend=alt.Legend(title=title, orient="top", format=".0%", gradientLength=180, tickCount=3),
+    scale = alt.Scale(domain=list(tasks), padding=GAP)
+    axes = (
+        alt.X("column:N", title=None, scale=scale, axis=axis),
+        alt.Y("row:N", title=None, scale=scale, axis=axis),
     )
-    tooltip = [
-        alt.Tooltip("row:N", title="task"),
-        alt.Tooltip("column:N", title="and"),
-        alt.Tooltip("exact:N", title="share"),
-        alt.Tooltip("note:N", title="random tickets"),
-    ]
-    base = alt.Chart(data(rows)).encode(x=x, y=y, tooltip=tooltip)
-    return overlay(
-        base.mark_rect(cornerRadius=2).encode(color=color),
-        base.transform_filter(alt.datum.strong == False).mark_text(style="on-low").encode(text="text:N"),  # noqa: E712
-        base.transform_filter(alt.datum.strong == True).mark_text(style="on-high").encode(text="text:N"),  # noqa: E712
-        height=_CELL * len(tasks),
-    )
+    tooltip = tips(row="task", column="and", exact="share", note="random tickets")
+    return heat_map(cells, axes, share_colors(title), tooltip, height=_CELL * len(tasks), labelled=True)

@@ -1,6 +1,7 @@
 """The charts and tables of one page: each gets its place there, and is kept under a name for other ways to write it."""
 
 import json
+import re
 from dataclasses import dataclass, field
 
 from tombola.report.charts.vega import AnyChart, specification
@@ -26,9 +27,10 @@ class FigureRegistry:
 
         Args:
             chart: what to draw.
-            name: file name of a saved picture, without ending.
+            name: file name of a saved picture, without ending; what no such name should have becomes a hyphen.
             label: what it shows, for people who cannot see it.
         """
+        name = _slug(name)
         assert name not in self.charts, name
         self.charts[name] = chart, label
         key = f"spec-{len(self.charts)}"
@@ -38,7 +40,8 @@ class FigureRegistry:
         )
 
     def table(self, table: Table, name: str) -> Html:
-        """The table as an element that scrolls by itself; `name` is the file name of a saved one, without ending."""
+        """The table as an element that scrolls by itself; `name` is the file name of a saved one, as for `plot`."""
+        name = _slug(name)
         assert name not in self.tables, name
         self.tables[name] = table
         return table_html(table)
@@ -47,3 +50,8 @@ class FigureRegistry:
 def script_json(value: object) -> str:
     r"""JSON that cannot end the script element it stands in: every `<` is written \u003c."""
     return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
+
+
+def _slug(name: str) -> str:
+    """A name that leads to no other folder: parts of it may come from the JSON of others."""
+    return re.sub(r"[^a-z0-9-]+", "-", name.lower())

@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from tombola.analysis.agreement.comparison import CONTROLS, Comparison, KindComparison
 from tombola.analysis.agreement.null_distribution import NullDistribution
 from tombola.report import charts, number_format
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import figure, section
-from tombola.report.html.markup import Html, element
-from tombola.report.labels import TICKET_TITLES, and_words, kind_title
-from tombola.report.tables.table import Block, Body, Column, Noted, Table
+from tombola.report.html.layout import figure, note, section
+from tombola.report.html.markup import Html
+from tombola.report.labels import TICKET_TITLES, and_words, capitalised, kind_title
+from tombola.report.study_data import StudyData
+from tombola.report.tables.table import Block, Body, Column, Noted, Table, numbers
 from tombola.tickets.ticket import kinds_in_words
 
 _STATISTICS = {
@@ -50,30 +52,38 @@ def agreements(comparison: Comparison) -> Iterator[Agreeing]:
                 yield Agreeing(ticket_kind, task, kind, one)
 
 
-def agreement(found: Sequence[Agreeing], registry: FigureRegistry, *, several: str = "seeds") -> Html | None:
+def agreement(study: StudyData, registry: FigureRegistry) -> Html | None:
+    """The section of a study; None where its seeds were not compared."""
+    if study.comparison is None:
+        return None
+    return agreement_section([one for one in agreements(study.comparison) if one.task], registry)
+
+
+def agreement_section(
+    found: Sequence[Agreeing], registry: FigureRegistry, *, several: Literal["seed", "task"] = "seed"
+) -> Html | None:
     """The section; None where there is nothing to agree with.
 
     Args:
         found: of each kind of ticket and of site, and of each task where there are several.
         registry: takes the picture and the table.
-        several: what the tickets differ in: `seeds`, or `tasks`.
+        several: what the tickets differ in.
     """
     found = [one for one in found if one.comparison.n > 1]
     if not found:
         return None
-    body = []
+    body, name = [], f"agreement-{several}s"
     labelled = [(_label(one, found), one.comparison) for one in found]
     if any(one.jaccard is not None for _, one in labelled):
         chart = charts.overlap_by_chance(labelled)
-        plot = registry.plot(chart, f"agreement-{several}", "Shared survivors of two tickets beside random tickets")
+        plot = registry.plot(chart, name, "Shared survivors of two tickets beside random tickets")
         body.append(figure("", _reading(labelled), plot))
-    body.append(registry.table(_table(labelled), f"agreement-{several}"))
-    note = (
+    text = (
         "Cochran’s Q tests whether tickets keep the same share of the sites, not the same sites: it is here because "
         "the literature reports it."
     )
-    title = f"Is it the same in every {'seed' if several == 'seeds' else 'task'}?"
-    return section(title, *body, element("p", note, class_="note"), lead=_LEAD)
+    body += [registry.table(_table(labelled), name), note(text)]
+    return section(f"Is it the same in every {several}?", *body, lead=_LEAD)
 
 
 def _label(one: Agreeing, found: Sequence[Agreeing]) -> str:
@@ -101,7 +111,7 @@ def _reading(labelled: Sequence[tuple[str, KindComparison]]) -> str:
 
 def _sentence(label: str, one: KindComparison) -> str:
     """Sentence on what one kind shares, against either kind of random ticket."""
-    what = label[:1].upper() + label[1:]
+    what = capitalised(label)
     if one.jaccard is None:
         return f"{what}: undefined, as {one.undefined.get('jaccard') or 'there is nothing to share'}."
     parts = [
@@ -120,7 +130,7 @@ def _table(labelled: Sequence[tuple[str, KindComparison]]) -> Table:
         Column("survivors", "details"),
         Column("statistic"),
         Column("good tickets", "number", strong=True),
-        *(Column(f"{TICKET_TITLES[one]} (95 %)", "number") for one in CONTROLS),
+        *numbers(*(f"{TICKET_TITLES[one]} (95 %)" for one in CONTROLS)),
     )
     bodies = tuple(Body((_block(label, one),)) for label, one in labelled)
     return Table("Agreement of tickets beside random ones", columns, bodies)

@@ -1,50 +1,54 @@
 """Section on generated images, side by side: the same noise becomes an image in each model."""
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 
-from tombola.metrics.scores import metric_title
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import section
 from tombola.report.html.markup import Html, element
-from tombola.report.labels import METHOD_TITLES, TICKET_TITLES
-from tombola.report.study_data import Record
-from tombola.report.summary import scored
+from tombola.report.labels import METHOD_TITLES, model_title
+from tombola.report.study_data import StudyData
+from tombola.report.summary import Summary, scored
 from tombola.tickets.ticket import TICKETS
 
 
-def drawings(record: Record, _: FigureRegistry) -> Html | None:
-    """The section of pictures; None where nothing is drawn."""
-    first = [_picture(record, "majority", record.floor_title, ""), _picture(record, "full", "full model", "none")]
-    groups = [one for one in first if one]
-    body = [element("div", *groups, class_="drawings")] if groups else []
-    for method in record.methods:
-        found = [
-            one
-            for ticket in TICKETS
-            for stage in ("pruned", "retrained")
-            if (one := _picture(record, f"{method}/{ticket}/{stage}", TICKET_TITLES[ticket], stage, method, ticket))
-        ]
-        if found:
-            body += [element("h3", METHOD_TITLES[method]), element("div", *found, class_="drawings")]
-    if not body:
-        return None
-    seed = f" Seed {record.seed_folders[0].seed}." if record.seeds > 1 else ""
+def generated_images(study: StudyData, _: FigureRegistry) -> Html | None:
+    """The section; None where nothing is drawn."""
+    full = _image_grid(study, "full", "full model", study.full)
+    body = _row([_image_grid(study, "majority", study.floor_title), full])
+    for method in study.methods:
+        row = _row(
+            [
+                _image_grid(
+                    study,
+                    f"{method}/{ticket}/{stage}",
+                    model_title(ticket, stage),
+                    study.summary(method, ticket, stage),
+                )
+                for ticket in TICKETS
+                for stage in ("pruned", "retrained")
+            ]
+        )
+        body += [element("h3", METHOD_TITLES[method]), *row] if row else []
+    seed = f" Seed {study.seed_folders[0].seed}." if study.seeds > 1 else ""
     lead = f"Each model begins with the same noise, so that images at the same place are to be compared.{seed}"
-    return section("What they draw", *body, lead=lead)
+    return section("What they draw", *body, lead=lead) if body else None
 
 
-def _picture(
-    record: Record, place: str, title: str, stage: str, method: str = "none", ticket: str = "full"
-) -> Html | None:
-    path = record.drawing(place)
+def _row(images: Sequence[Html | None]) -> list[Html]:
+    """The images that there are, side by side; nothing where there are none."""
+    known = [one for one in images if one is not None]
+    return [element("div", *known, class_="drawings")] if known else []
+
+
+def _image_grid(study: StudyData, place: str, title: str, known: Summary | None = None) -> Html | None:
+    path = study.image_grid(place)
     if path is None:
         return None
-    known = record.summary(method, ticket, stage) if stage else None
-    name = f"{title}, {stage}" if stage in ("pruned", "retrained") else title
-    score = [element("span", f"{metric_title(record.metric)} {scored(known)}", class_="details")] if known else []
-    caption = element("figcaption", element("strong", name), *score)
-    return element("figure", element("img", src=_embedded(path), alt=f"Images: {name}"), caption)
+    score = [element("span", f"{study.metric_title} {scored(known)}", class_="details")] if known else []
+    caption = element("figcaption", element("strong", title), *score)
+    return element("figure", element("img", src=_embedded(path), alt=f"Images: {title}"), caption)
 
 
 def _embedded(path: Path) -> str:

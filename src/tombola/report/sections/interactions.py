@@ -1,42 +1,28 @@
 """Section on interactions of sites, and how much of the loss single sites explain."""
 
 import itertools
-from collections.abc import Mapping
 
 import numpy as np
 from scipy.stats import spearmanr
 
-from tombola.analysis.locality.interactions import Floats, Interactions, Site, explained
+from tombola.analysis.array_record import Floats
+from tombola.analysis.locality.interactions import Interactions, Site, explained
 from tombola.architectures.anatomy import Places
 from tombola.report import charts, number_format
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import figure, section
 from tombola.report.html.markup import Html
 from tombola.report.labels import and_words
-from tombola.report.study_data import Record
+from tombola.report.study_data import StudyData
 
 _STRONGEST = 6
 
 
-def interactions(record: Record, registry: FigureRegistry) -> Html | None:
+def interactions(study: StudyData, registry: FigureRegistry) -> Html | None:
     """The section; None where no seed asked for it."""
-    found = {
-        one.seed: Interactions.read(path)
-        for one in record.seed_folders
-        if (path := one.analysis("interactions")).is_file()
-    }
-    return interactions_section(found, record.places, registry) if found else None
-
-
-def interactions_section(found: Mapping[int, Interactions], places: Places, registry: FigureRegistry) -> Html:
-    """The section.
-
-    Args:
-        found: seed → interactions of its full model's heads and MLPs.
-        places: names of layers.
-        registry: takes the pictures.
-    """
-    several = list(found.values())
+    several, places = list(study.analyses(Interactions, "interactions").values()), study.places
+    if not several:
+        return None
     order = sorted(range(len(several[0].sites)), key=lambda at: _depth(several[0].sites[at]))
     names = [_name(several[0].sites[at], places) for at in order]
     hessian: Floats = np.mean([one.hessian for one in several], axis=0)[np.ix_(order, order)]

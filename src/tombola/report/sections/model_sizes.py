@@ -4,18 +4,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tombola.foundations.atomic_files import read_json
-from tombola.metrics.scores import metric_title
 from tombola.metrics.statistics import mean_std
+from tombola.profiling.model_cost import Costs
 from tombola.report import number_format
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import section
+from tombola.report.html.layout import note, section
 from tombola.report.html.markup import Html, element
 from tombola.report.labels import METHOD_TITLES
-from tombola.report.optional_json import Fields
-from tombola.report.study_data import Record
+from tombola.report.study_data import StudyData
 from tombola.report.summary import Summary, scored
-from tombola.report.tables.table import Column, Table
+from tombola.report.tables.table import Column, Table, numbers
+from tombola.study.folder_layout import COST
 from tombola.tickets.pruning_methods import METHODS, in_words
 
 _WEIGHTS = (
@@ -24,77 +23,77 @@ _WEIGHTS = (
     *("diffusion_pytorch_model*.safetensors", "*/diffusion_pytorch_model*.safetensors"),
 )
 
+Pair = tuple[float, float]
+"""A measure of the full model, and of the smaller one."""
+
 
 @dataclass(frozen=True)
-class Smaller:
+class SmallerModel:
     """The smaller model of one method and one seed.
 
     Attributes:
         method, seed: which.
         folder: that `tombola.load` opens, from the study's.
-        disk: bytes of the full model's weights on disk, and of its own.
-        cost: `cost.json`; empty for a ticket of weights, whose zeros are back when it runs.
+        disk: bytes of the weights on disk.
+        costs: `cost.json`; None for a ticket of weights, whose zeros are back when it runs.
     """
 
     method: str
     seed: int
     folder: Path
-    disk: tuple[int, int]
-    cost: Fields
+    disk: Pair
+    costs: Costs | None
 
-    def measured(self, name: str, batch: str | None = None) -> tuple[float, float] | None:
-        """A field of the full model's cost and of its own."""
-        pair = []
-        for variant in ("dense", "shrunk"):
-            fields = self.cost.inside(variant)
-            value = fields.get(name, float) if batch is None else fields.inside(name).get(batch, float)
-            if value is None:
-                return None
-            pair.append(value)
-        return pair[0], pair[1]
+    def measured(self, name: str, batch: int | None = None) -> Pair | None:
+        """A field of a model's cost, at a batch size where it has several; None where it was not measured."""
+        if self.costs is None:
+            return None
+        values = [getattr(self.costs.variants[variant], name) for variant in ("dense", "shrunk")]
+        before, after = values if batch is None else (value.get(batch) for value in values)
+        return None if before is None or after is None else (before, after)
 
-    @property
-    def batches(self) -> tuple[str, ...]:
-        """The batch sizes that were measured, as their fields are called; the smallest first."""
-        return tuple(sorted(self.cost.inside("dense").inside("seconds").values, key=int))
-
-    @property
-    def images(self) -> int | None:
-        """Passes that an image takes; None where the model draws none."""
-        return self.cost.get("steps", int)
+    def per_image(self, batch: int) -> Pair | None:
+        """Seconds of all steps of an image."""
+        if self.costs is None:
+            return None
+        before, after = (self.costs.seconds_per_image(variant)[batch] for variant in ("dense", "shrunk"))
+        return before, after
 
 
-def smaller(record: Record, registry: FigureRegistry) -> Html | None:
-    """The section on the smaller models; None while there is none. `registry` takes the table."""
-    found = list(_found(record))
+Groups = Sequence[Sequence[SmallerModel]]
+"""Smaller models, method by method."""
+
+
+def model_sizes(study: StudyData, registry: FigureRegistry) -> Html | None:
+    """The section; None while there is no smaller model. `registry` takes the table."""
+    found = list(_found(study))
     if not found:
         return None
     methods = [method for method in METHODS if any(one.method == method for one in found)]
     groups = [[one for one in found if one.method == method] for method in methods]
-    models = ("full model", *(METHOD_TITLES[method] for method in methods))
-    columns = (Column("measure", "head", shown=False), *(Column(name, "number") for name in models))
-    table = Table.of("Sizes and times of the smaller models", columns, _lines(record, groups))
+    columns = (
+        Column("measure", "head", shown=False),
+        *numbers("full model", *(METHOD_TITLES[method] for method in methods)),
+    )
+    table = Table.of("Sizes and times of the smaller models", columns, _lines(study, groups))
     path = found[0].folder.as_posix()
-    how = element("p", "Open one with ", element("code", f'tombola.load("{path}")'), ".", class_="note")
     return section(
         "The good tickets as smaller models",
         registry.table(table, "smaller"),
-        element("p", _sentence(groups), class_="note"),
-        how,
+        note(_sentence(groups)),
+        note("Open one with ", element("code", f'tombola.load("{path}")'), "."),
         lead="The retrained good tickets without what they do not need, each checked against its masked model.",
     )
 
 
-def _found(record: Record) -> Iterator[Smaller]:
-    for method in record.methods:
-        for seed in sorted({row.seed for row in record.rows}):
-            home = record.home / f"seed-{seed}"
-            place = home / method / "good"
-            disk = _bytes(home / "full"), _bytes(place / "shrunk")
+def _found(study: StudyData) -> Iterator[SmallerModel]:
+    for method in study.methods:
+        for one in study.seed_folders:
+            place = one.ticket(method, "good")
+            disk = _bytes(one.full), _bytes(place / "shrunk")
             if all(disk):
-                path = place / "cost.json"
-                cost = Fields(read_json(path) if path.is_file() else {}, str(path))
-                yield Smaller(method, seed, (place / "shrunk").relative_to(record.folder), disk, cost)
+                costs = Costs.read(place / COST) if (place / COST).is_file() else None
+                yield SmallerModel(method, one.seed, (place / "shrunk").relative_to(study.folder), disk, costs)
 
 
 def _bytes(folder: Path) -> int:
@@ -102,48 +101,42 @@ def _bytes(folder: Path) -> int:
     return sum(file.stat().st_size for name in _WEIGHTS for file in folder.glob(name))
 
 
-def _lines(record: Record, groups: Sequence[Sequence[Smaller]]) -> Iterator[tuple[str, ...]]:
-    seeds = {one.seed for group in groups for one in group}
-    full = _of(record.full, seeds)
-    scores = [
-        _of(record.summary(group[0].method, "good", "retrained"), {one.seed for one in group}) for group in groups
+def _lines(study: StudyData, groups: Groups) -> Iterator[tuple[str, ...]]:
+    full = _of(study.full, {one.seed for group in groups for one in group})
+    tickets = [
+        _of(study.summary(group[0].method, "good", "retrained"), {one.seed for one in group}) for group in groups
     ]
-    cells = [scored(one) if one else number_format.MISSING for one in (full, *scores)]
-    yield f"{metric_title(record.metric)}, retrained", *cells
-    parameters = [one.mean("parameters") if one else None for one in (full, *scores)]
-    yield "parameters that are not pruned", *(number_format.short_count(value) for value in parameters)
-    yield _pairs("weights on disk, MB", groups, lambda one: one.disk, number_format.megabytes)
-    work = "multiply-adds of an example, M"
-    yield _pairs(work, groups, lambda one: one.measured("multiply_adds"), _millions)
-    known = [one for group in groups for one in group if one.cost.values]
-    batches = known[0].batches if known else ()
-    images = known[0].images if known else None
+    cells = [scored(one) if one else number_format.MISSING for one in (full, *tickets)]
+    yield f"{study.metric_title}, retrained", *cells
+    parameters = [one.mean("parameters") if one else None for one in (full, *tickets)]
+    yield "parameters that are not pruned", *map(number_format.short_count, parameters)
+    yield _line("weights on disk, MB", groups, lambda one: one.disk, number_format.megabytes)
+    yield _line("multiply-adds of an example, M", groups, lambda one: one.measured("multiply_adds"), _millions)
+    costs = next((one.costs for group in groups for one in group if one.costs), None)
+    if costs is None:
+        return
+    batches = sorted(costs.variants["dense"].seconds)
+    what = "latency" if costs.steps is None else "step"
     for batch in batches:
-        yield _pairs(
-            f"{'latency' if images is None else 'step'} of a batch of {batch}, ms",
-            groups,
-            lambda one, batch=batch: one.measured("seconds", batch),  # type: ignore[misc]
-            lambda seconds: f"{1000 * seconds:,.1f}",
-        )
-    for batch in batches if images is not None else ():
-        yield _pairs(
-            f"an image of {images} steps, {batch} at once, ms",
-            groups,
-            lambda one, batch=batch: one.measured("seconds_per_image", batch),  # type: ignore[misc]
-            lambda seconds: f"{1000 * seconds:,.1f}",
-        )
-    if known and known[0].measured("weights"):
-        yield _pairs("weights in memory, MB", groups, lambda one: one.measured("weights"), _small)
-        if known[0].cost.get("dtype", str) == "float32":
-            yield _pairs("the same in 16 bits, MB", groups, lambda one: _halved(one.measured("weights")), _small)
+        yield _line(f"{what} of a batch of {batch}, ms", groups, _at("seconds", batch), _milliseconds)
+    for batch in batches if costs.steps is not None else ():
+        title = f"an image of {costs.steps} steps, {batch} at once, ms"
+        yield _line(title, groups, lambda one, batch=batch: one.per_image(batch), _milliseconds)  # type: ignore[misc]
+    if costs.variants["dense"].weights:
+        yield _line("weights in memory, MB", groups, lambda one: one.measured("weights"), _small)
+        if costs.dtype == "float32":
+            yield _line("the same in 16 bits, MB", groups, lambda one: _halved(one.measured("weights")), _small)
     for batch in batches:
-        if known[0].measured("activations", batch):
-            yield _pairs(
-                f"activations of a batch of {batch}, MB",
-                groups,
-                lambda one, batch=batch: one.measured("activations", batch),  # type: ignore[misc]
-                _small,
-            )
+        if batch in costs.variants["dense"].activations:
+            yield _line(f"activations of a batch of {batch}, MB", groups, _at("activations", batch), _small)
+
+
+def _at(name: str, batch: int) -> Callable[[SmallerModel], Pair | None]:
+    return lambda one: one.measured(name, batch)
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:,.1f}"
 
 
 def _millions(number: float) -> str:
@@ -155,7 +148,7 @@ def _small(size: float) -> str:
     return f"{size / 1e6:.2f}" if size < 1e7 else number_format.megabytes(size)
 
 
-def _halved(pair: tuple[float, float] | None) -> tuple[float, float] | None:
+def _halved(pair: Pair | None) -> Pair | None:
     return None if pair is None else (pair[0] / 2, pair[1] / 2)
 
 
@@ -165,13 +158,10 @@ def _of(summary: Summary | None, seeds: set[int]) -> Summary | None:
     return replace(summary, rows=rows) if summary and rows else None
 
 
-def _pairs(
-    title: str,
-    groups: Sequence[Sequence[Smaller]],
-    pair: Callable[[Smaller], tuple[float, float] | None],
-    written: Callable[[float], str],
+def _line(
+    title: str, groups: Groups, pair: Callable[[SmallerModel], Pair | None], written: Callable[[float], str]
 ) -> tuple[str, ...]:
-    """A line of means over seeds, with the ratio to the full model beside which each was measured."""
+    """Means over seeds, with the ratio to the full model beside which each was measured."""
     found = [[known for one in group if (known := pair(one)) is not None] for group in groups]
     whole = [before for pairs in found for before, _ in pairs]
     cells = [written(mean_std(whole)[0]) if whole else number_format.MISSING]
@@ -185,34 +175,27 @@ def _pairs(
     return title, *cells
 
 
-def _sentence(groups: Sequence[Sequence[Smaller]]) -> str:
-    """Sentence on how it was measured, and on theoretical and measured speed-up."""
+def _sentence(groups: Groups) -> str:
+    """Sentences on how it was measured, and on theoretical and measured speed-up."""
     texts: list[str] = []
     for group in groups:
-        known = [one.cost for one in group if one.cost.values]
-        shares = [value for cost in known if (value := cost.inside("shrunk").get("share", float)) is not None]
-        reached = [
-            value for cost in known if (value := cost.inside("shrunk").get("measured_speedup", float)) is not None
-        ]
-        if not shares:
+        known = [one.costs for one in group if one.costs]
+        if not known:
             continue
-        batch = next(one.batches[-1] for one in group if one.cost.values)
+        first = known[0]
         if not texts:
-            length, dtype = known[0].get("length", int), known[0].get("dtype", str)
-            what = f"{length} tokens, " if length is not None else ""
-            if known[0].get("steps", int) is not None:
+            what = f"{first.length} tokens, " if first.length is not None else ""
+            if first.steps is not None:
                 what = "the denoiser alone, "
-            device, threads = (
-                known[0].get("device", str),
-                number_format.plural(known[0].get("threads", int) or 1, "thread"),
-            )
+            threads = number_format.plural(first.threads, "thread")
             texts.append(
-                f"Measured on {what}{dtype}, {device}, {threads}; a ratio is to the full model that took turns with it."
+                f"Measured on {what}{first.dtype}, {first.device}, {threads}; a ratio is to the full model that took "
+                "turns with it."
             )
+        reached, share = (mean_std([ratio(one) for one in known])[0] for ratio in (Costs.measured_speedup, Costs.share))
         texts.append(
-            f"Without the pruned {in_words(group[0].method)} a batch of {batch} runs "
-            f"{mean_std(reached)[0]:.2f} times as fast: {100 * mean_std(shares)[0]:.0f} % of what the multiply-adds "
-            "promise."
+            f"Without the pruned {in_words(group[0].method)} a batch of {max(first.variants['dense'].seconds)} runs "
+            f"{reached:.2f} times as fast: {100 * share:.0f} % of what the multiply-adds promise."
         )
     if any(METHODS[group[0].method].kind == "weights" for group in groups):
         texts.append("A ticket of weights is smaller on disk only: its zeros are there again when it runs.")

@@ -1,20 +1,24 @@
 """Section on neurons against whole MLPs at the same threshold, seed by seed."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tombola.metrics.statistics import mean_std
-from tombola.report import number_format
+from tombola.report import charts, number_format
+from tombola.report.html.figure_registry import FigureRegistry
+from tombola.report.html.layout import figure, section
+from tombola.report.html.markup import Html, join
 from tombola.report.labels import METHOD_TITLES
-from tombola.report.study_data import Record
+from tombola.report.study_data import StudyData
 from tombola.report.summary import Summary, scored
-from tombola.report.tables.table import Column, Table
+from tombola.report.tables.table import Column, Table, numbers
+from tombola.tickets.pruning_methods import in_words
 
 _PAIRS: tuple[tuple[str, str], ...] = (("heads+mlps", "heads+neurons"), ("mlps", "neurons"))
 
 
 @dataclass(frozen=True)
-class Finer:
+class MethodPair:
     """The good tickets of two methods that differ in how finely they take MLPs apart, over the seeds that have both.
 
     Attributes:
@@ -46,44 +50,65 @@ class Finer:
         return [(theirs.weights - ours.weights) / mean for theirs, ours in zip(coarse.rows, fine.rows, strict=True)]
 
 
-def finer(record: Record) -> list[Finer]:
+def neurons_vs_mlps(study: StudyData, registry: FigureRegistry) -> Html | None:
+    """The section; None where no two methods differ in how finely they take MLPs apart."""
+    figures = [_figure(study, one, registry) for one in method_pairs(study)]
+    if not figures:
+        return None
+    block = study.facts.config.get("neuron_block")
+    blocks = f"blocks of {number_format.plural(block, 'neuron')}" if isinstance(block, int) else "blocks of neurons"
+    kept = f"{100 * study.facts.threshold:g} % of the full score"
+    lead = f"One search takes whole MLPs, the other {blocks}; both stop at {kept}."
+    return section("What pruning neurons buys", *figures, lead=lead)
+
+
+def _figure(study: StudyData, one: MethodPair, registry: FigureRegistry) -> Html:
+    metric, plots = study.metric_title, []
+    coarse, fine = ([s for s in study.searches(p) if s.seed in one.seeds] for p in (one.coarse, one.fine))
+    if coarse and fine:
+        floors = [study.floor(search.full.score) for search in coarse]
+        chart = charts.finer_curves(coarse, fine, charts.Threshold(study.facts.threshold, floors), metric)
+        label = f"{metric} against sparsity for {in_words(one.coarse)} and for {in_words(one.fine)}"
+        plots.append(registry.plot(chart, f"finer-{one.fine}", label))
+    table = registry.table(pair_table(one, metric), f"finer-{one.fine}")
+    return join(figure("", about_pair(one, study.task.higher_is_better), *plots), table)
+
+
+def method_pairs(study: StudyData) -> list[MethodPair]:
     """Every pair of methods that the study has."""
     found = []
     for coarse, fine in _PAIRS:
-        pruned = _shared(record, coarse, fine, "pruned")
+        pruned = _shared(study, coarse, fine, "pruned")
         if pruned is not None:
-            retrained = _shared(record, coarse, fine, "retrained")
+            retrained = _shared(study, coarse, fine, "retrained")
             seeds = [row.seed for row in pruned[0].rows]
-            seconds = (_seconds(record, coarse, seeds), _seconds(record, fine, seeds))
-            found.append(Finer(coarse, fine, pruned, retrained, seconds if all(seconds) else None))
+            seconds = (_seconds(study, coarse, seeds), _seconds(study, fine, seeds))
+            found.append(MethodPair(coarse, fine, pruned, retrained, seconds if all(seconds) else None))
     return found
 
 
-def _shared(record: Record, coarse: str, fine: str, stage: str) -> tuple[Summary, Summary] | None:
+def _shared(study: StudyData, coarse: str, fine: str, stage: str) -> tuple[Summary, Summary] | None:
     """The good tickets of both, in the seeds that have both: other seeds would compare luck."""
-    one, other = (record.summary(method, "good", stage) for method in (coarse, fine))
+    one, other = (study.summary(method, "good", stage) for method in (coarse, fine))
     if one is None or other is None:
         return None
     seeds = {row.seed for row in one.rows} & {row.seed for row in other.rows}
     if not seeds:
         return None
-    first, second = (
-        Summary(each.method, each.ticket, each.stage, tuple(row for row in each.rows if row.seed in seeds))
-        for each in (one, other)
-    )
+    first, second = (replace(each, rows=tuple(row for row in each.rows if row.seed in seeds)) for each in (one, other))
     return first, second
 
 
-def _seconds(record: Record, method: str, seeds: Sequence[int]) -> list[float]:
+def _seconds(study: StudyData, method: str, seeds: Sequence[int]) -> list[float]:
     """Seconds of each search, with its pass over the full model, though searches may share that."""
     return [
         sum(search_pass.seconds for search_pass in search.passes)
-        for search in record.searches(method)
+        for search in study.searches(method)
         if search.seed in seeds
     ]
 
 
-def about_finer(one: Finer, higher_is_better: bool) -> str:
+def about_pair(one: MethodPair, higher_is_better: bool) -> str:
     """Sentences on what neurons gain in size, and whether the score pays for it; no bolder than the seeds allow."""
     size, smaller = _about_size(one)
     if one.retrained is None:
@@ -103,7 +128,7 @@ def about_finer(one: Finer, higher_is_better: bool) -> str:
     return f"{size} {text}{doubt}"
 
 
-def _about_size(one: Finer) -> tuple[str, bool]:
+def _about_size(one: MethodPair) -> tuple[str, bool]:
     """The sentence on size, and whether it says that the finer ticket is smaller."""
     saved = one.saved
     mean, std = mean_std(saved)
@@ -129,7 +154,7 @@ def _about_size(one: Finer) -> tuple[str, bool]:
     return f"{what} {difference} on average ({spread}), {doubt}: no difference in size is clear.", False
 
 
-def finer_table(one: Finer, metric: str) -> Table:
+def pair_table(one: MethodPair, metric: str) -> Table:
     """The two good tickets side by side, and their difference seed by seed."""
     lines = [
         _sizes(one, "prunable weights", "weights", number_format.short_count),
@@ -146,11 +171,11 @@ def finer_table(one: Finer, metric: str) -> Table:
         lines.append(_line("seconds of the search", *one.search_seconds, number_format.seconds))
     coarse, fine = METHOD_TITLES[one.coarse], METHOD_TITLES[one.fine]
     difference = "difference, ± std over seeds" if len(one.seeds) > 1 else "difference"
-    columns = (Column("good ticket", "head"), *(Column(name, "number") for name in (coarse, fine, difference)))
+    columns = (Column("good ticket", "head"), *numbers(coarse, fine, difference))
     return Table.of(f"{coarse} against {fine.lower()}", columns, lines)
 
 
-def _sizes(one: Finer, title: str, name: str, written: Callable[[float], str]) -> tuple[str, ...]:
+def _sizes(one: MethodPair, title: str, name: str, written: Callable[[float], str]) -> tuple[str, ...]:
     coarse, fine = ([float(getattr(row, name)) for row in summary.rows] for summary in one.pruned)
     return _line(title, coarse, fine, written)
 

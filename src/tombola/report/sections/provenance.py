@@ -3,89 +3,69 @@
 from collections.abc import Iterable
 
 from tombola.report import number_format
-from tombola.report.html.layout import section
-from tombola.report.html.markup import Html, element, escape, join
-from tombola.report.optional_json import Fields
-from tombola.report.study_data import Record
+from tombola.report.html.layout import note, section
+from tombola.report.html.markup import Html, element, join
+from tombola.report.study_data import StudyData
 
 _WORDS = {"glue": "GLUE task", "memory_gib": "memory (GiB)", "iterative": "iterative magnitude pruning"}
 _EACH = {"heads": "heads a layer", "neurons": "neurons an MLP"}
 
 
-def making(record: Record) -> Html:
+def provenance(study: StudyData) -> Html:
     """The section with configuration, versions, machine, split, precision, seconds and command."""
-    facts = record.facts
-    task = facts.inside("task")
-    config = facts.inside("config")
+    facts = study.facts
+    seconds = sorted(facts.seconds.items(), key=lambda item: item[0] == "total")
     cards = [
-        _card("Task", _task(task, config)),
-        _card("Model", _model(record)),
-        _card(
-            "Machine",
-            [(_words(name), _value(value)) for name, value in facts.inside("machine").values.items()],
-        ),
-        _card("Versions", [(name, _value(value)) for name, value in facts.inside("versions").values.items()]),
-        _card("Seconds", _seconds(facts.inside("seconds"))),
+        _card("Task", _task(study)),
+        _card("Model", _model(study)),
+        _card("Machine", [(_words(name), _value(value)) for name, value in facts.machine.items()]),
+        _card("Versions", facts.versions.items()),
+        _card("Seconds", [(_words(name), number_format.seconds(value)) for name, value in seconds]),
     ]
-    command = facts.get("command", str)
-    body = [element("pre", element("code", command), tabindex="0")] if command else []
-    split = _split(config) if record.trajectories else Html("")
-    return section("How it was made", *body, element("div", *cards, class_="cards"), _settings(config), split)
+    command = [element("pre", element("code", facts.command), tabindex="0")] if facts.command else []
+    return section("How it was made", *command, element("div", *cards, class_="cards"), _settings(study), _split(study))
 
 
-def _settings(config: Fields) -> Html:
-    pairs = [(_words(name), _value(value)) for name, value in config.values.items() if value is not None]
-    unset = [_words(name) for name, value in config.values.items() if value is None]
-    note = element("p", f"Not set: {', '.join(unset)}.", class_="note") if unset else Html("")
-    return join(_card("Configuration", pairs), note)
+def _settings(study: StudyData) -> Html:
+    config = study.facts.config
+    pairs = [(_words(name), _value(value)) for name, value in config.items() if value is not None]
+    unset = [_words(name) for name, value in config.items() if value is None]
+    return join(_card("Configuration", pairs), note(f"Not set: {', '.join(unset)}.") if unset else "")
 
 
-def _split(config: Fields) -> Html:
-    split = config.get("search_split", str)
+def _split(study: StudyData) -> Html:
+    # A ticket of a single cut was searched for nowhere.
+    split = study.facts.config.get("search_split") if study.trajectories else None
     if split == "train":
-        text = escape(
+        return note(
             "The tickets were searched on held-out training rows, so that nothing was chosen on the dev split, "
             "which judges them."
         )
-    elif split == "dev":
-        text = join(
+    if split == "dev":
+        return note(
             "The tickets were searched on the dev split, which judges them too, as in the paper: scores of pruned good "
             "tickets are somewhat optimistic. ",
             element("code", "search_split: train"),
             " keeps the two apart.",
         )
-    else:
-        return Html("")
-    return element("p", text, class_="note")
+    return Html("")
 
 
-def _task(task: Fields, config: Fields) -> list[tuple[str, str]]:
-    pairs = [(_words(name), text) for name in ("title", "metric", "glue") if (text := task.get(name, str))]
-    classes = task.values.get("classes")
-    if isinstance(classes, list):
-        pairs.append(("classes", ", ".join(str(one) for one in classes)))
-    rows = task.inside("rows")
-    pairs += [(f"{name} rows", number_format.count(rows.get(name, int))) for name in rows.values]
-    split = config.get("search_split", str)
-    return pairs + ([("searched on", split)] if split else [])
+def _task(study: StudyData) -> list[tuple[str, str]]:
+    task, split = study.task, study.facts.config.get("search_split")
+    pairs = [(_words(name), text) for name in ("title", "metric", "glue") if (text := getattr(task, name))]
+    pairs += [("classes", ", ".join(task.classes))] if task.classes is not None else []
+    pairs += [(f"{name} rows", number_format.count(rows)) for name, rows in task.rows.items()]
+    return pairs + ([("searched on", str(split))] if split else [])
 
 
-def _model(record: Record) -> list[tuple[str, str]]:
-    architecture = record.facts.inside("architecture")
-    pairs = [("model", record.model)]
-    pairs += [
-        (_EACH.get(name, _words(name)), _value(architecture.values[name]))
-        for name in ("model_type", "layers", "heads", "neurons", "signature")
-        if architecture.values.get(name) is not None
-    ]
-    full = record.full
-    parameters = full.mean("parameters") if full else None
+def _model(study: StudyData) -> list[tuple[str, str]]:
+    names = ("model_type", "layers", "heads", "neurons", "signature")
+    known = {name: getattr(study.facts.architecture, name) for name in names}
+    pairs = [("model", study.model)]
+    pairs += [(_EACH.get(name, _words(name)), _value(value)) for name, value in known.items() if value is not None]
+    parameters = study.full.mean("parameters") if study.full else None
     return pairs + ([("parameters", number_format.count(parameters))] if parameters is not None else [])
-
-
-def _seconds(seconds: Fields) -> list[tuple[str, str]]:
-    names = sorted(seconds.values, key=lambda name: name == "total")
-    return [(_words(name), number_format.seconds(seconds.get(name, float))) for name in names]
 
 
 def _card(title: str, pairs: Iterable[tuple[str, str]]) -> Html:

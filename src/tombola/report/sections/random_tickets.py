@@ -3,38 +3,32 @@
 from collections.abc import Sequence
 
 from tombola.analysis.locality.random_tickets import RandomTickets, Share, SizeScores, above, winning
-from tombola.metrics.scores import metric_title
 from tombola.report import charts, number_format
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import beside, figure, section
+from tombola.report.html.layout import figure, figures_section
 from tombola.report.html.markup import Html
 from tombola.report.labels import METHOD_TITLES, and_words, kind_title
-from tombola.report.study_data import Record
+from tombola.report.study_data import StudyData
 from tombola.tickets.pruning_methods import in_words
 
 Sizes = list[tuple[str, list[tuple[RandomTickets, SizeScores]]]]
 
 
-def random_tickets(record: Record, registry: FigureRegistry) -> Html | None:
+def random_tickets(study: StudyData, registry: FigureRegistry) -> Html | None:
     """The section; None where no seed asked for it."""
-    found = []
-    for method in record.methods:
-        paths = [seed_folder.analysis("random-tickets", method) for seed_folder in record.seed_folders]
-        seeds = [RandomTickets.read(path) for path in paths if path.is_file()]
-        if not seeds:
-            continue
-        sizes = _sizes(seeds)
-        chart = charts.random_dots(sizes, metric_title(record.metric))
-        label = f"{metric_title(record.metric)} of random tickets of {in_words(method)} at several sizes"
-        plot = registry.plot(chart, f"random-tickets-{method.replace('+', '-')}", label)
-        found.append(figure(METHOD_TITLES[method], _sentences(sizes), plot))
-    if not found:
-        return None
+    figures = []
+    for method in study.methods:
+        if seeds := list(study.analyses(RandomTickets, "random-tickets", method).values()):
+            sizes = _sizes(seeds)
+            chart = charts.random_dots(sizes, study.metric_title)
+            label = f"{study.metric_title} of random tickets of {in_words(method)} at several sizes"
+            plot = registry.plot(chart, f"random-tickets-{method}", label)
+            figures.append(figure(METHOD_TITLES[method], _sentences(sizes), plot))
     lead = (
         "Random tickets of the sizes that the search passed through, beside the state that it had found there. Dots "
         "are random tickets, diamonds the searched one of each seed."
     )
-    return section("How many tickets win", beside(*found), lead=lead)
+    return figures_section("How many tickets win", figures, lead)
 
 
 def _sizes(seeds: Sequence[RandomTickets]) -> Sizes:

@@ -1,6 +1,6 @@
 """The section on representations: what tickets keep of the full model's geometry, and where the label can be read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from tombola.analysis.locality.representations import FULL, Layer, Representations
 from tombola.metrics.scores import metric_title
@@ -9,68 +9,47 @@ from tombola.report import charts, number_format
 from tombola.report.charts.representations import Point
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import beside, figure, section
-from tombola.report.html.markup import Html, join
+from tombola.report.html.markup import Html
 from tombola.report.labels import METHOD_TITLES, TICKET_TITLES, and_words
-from tombola.report.study_data import Record
+from tombola.report.study_data import StudyData
 
 
-def representations(record: Record, registry: FigureRegistry) -> Html | None:
+def representations(study: StudyData, registry: FigureRegistry) -> Html | None:
     """The section; None where no seed asked for it."""
-    found: dict[str, list[Representations]] = {}
-    for method in record.methods:
-        for seed_folder in record.seed_folders:
-            path = seed_folder.analysis("representations", method)
-            if path.is_file():
-                found.setdefault(method, []).append(Representations.read(path))
-    return representations_section(found, registry) if found else None
-
-
-def representations_section(found: Mapping[str, Sequence[Representations]], registry: FigureRegistry) -> Html:
-    """The section.
-
-    Args:
-        found: method → what each seed found. A model is called by its ticket and stage: `good pruned`.
-        registry: takes the pictures.
-    """
-    parts = []
-    for method, seeds in found.items():
-        metric, slug = metric_title(seeds[0].metric), method.replace("+", "-")
-        names = [name for name in seeds[0].models if all(name in seed.models for seed in seeds)]
-        alike = [point for name in names if name != FULL for point in _points(name, seeds, "cka")]
-        probes = [point for name in names for point in _points(name, seeds, "probe")]
-        chance = sum(seed.chance for seed in seeds) / len(seeds)
-        plots = [
-            figure(
-                f"{METHOD_TITLES[method]}: likeness to the full model",
-                _about_likeness(alike),
-                registry.plot(
-                    charts.layer_lines(alike, "linear CKA with the full model"),
-                    f"cka-{slug}",
-                    "Linear CKA of each layer with the full model's",
-                ),
-            ),
-            figure(
-                f"{METHOD_TITLES[method]}: what a linear probe reads",
-                _about_probes(probes, seeds, metric),
-                registry.plot(
-                    charts.layer_lines(probes, f"{metric} of a linear probe", chance),
-                    f"probes-{slug}",
-                    f"{metric} of linear probes on each layer",
-                ),
-            ),
-        ]
-        parts.append(beside(*plots))
-    one = next(iter(found.values()))
-    spread = "one standard deviation over seeds" if len(one) > 1 else "95 % intervals over examples"
-    dev, train = (
-        number_format.plural(one[0].examples, "dev example"),
-        number_format.plural(one[0].training, "training example"),
-    )
+    found = {
+        method: seeds
+        for method in study.methods
+        if (seeds := list(study.analyses(Representations, "representations", method).values()))
+    }
+    if not found:
+        return None
+    parts = [beside(*_figures(method, seeds, registry)) for method, seeds in found.items()]
+    seeds = next(iter(found.values()))
+    spread = "one standard deviation over seeds" if len(seeds) > 1 else "95 % intervals over examples"
+    dev = number_format.plural(seeds[0].examples, "dev example")
+    train = number_format.plural(seeds[0].training, "training example")
     lead = (
         f"Mean hidden states of {dev}: debiased linear CKA (Kornblith et al. 2019) with the full model's, and ridge "
         f"probes fitted to {train}. Lines at the points: {spread}."
     )
-    return section("What happens to representations", join(*parts), lead=lead)
+    return section("What happens to representations", *parts, lead=lead)
+
+
+def _figures(method: str, seeds: Sequence[Representations], registry: FigureRegistry) -> tuple[Html, Html]:
+    """Figures of what each seed found; a model is called by its ticket and stage: `good pruned`."""
+    metric, title = metric_title(seeds[0].metric), METHOD_TITLES[method]
+    names = [name for name in seeds[0].models if all(name in seed.models for seed in seeds)]
+    alike = [point for name in names if name != FULL for point in _points(name, seeds, "cka")]
+    probes = [point for name in names for point in _points(name, seeds, "probe")]
+    chance = sum(seed.chance for seed in seeds) / len(seeds)
+    lines = charts.layer_lines(alike, "linear CKA with the full model")
+    cka = registry.plot(lines, f"cka-{method}", "Linear CKA of each layer with the full model's")
+    lines = charts.layer_lines(probes, f"{metric} of a linear probe", chance)
+    probe = registry.plot(lines, f"probes-{method}", f"{metric} of linear probes on each layer")
+    return (
+        figure(f"{title}: likeness to the full model", _about_likeness(alike), cka),
+        figure(f"{title}: what a linear probe reads", _about_probes(probes, seeds, metric), probe),
+    )
 
 
 def _points(name: str, seeds: Sequence[Representations], what: str) -> list[Point]:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from tombola.analysis.generation_profile import GeneratingModel, GenerationProfile
 from tombola.report import number_format
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import section
+from tombola.report.html.layout import folded, section
 from tombola.report.html.markup import Html, element, join
-from tombola.report.labels import METHOD_TITLES, TICKET_TITLES
-from tombola.report.study_data import Record
-from tombola.report.tables.table import Block, Body, Column, Table
+from tombola.report.labels import METHOD_TITLES, model_title
+from tombola.report.study_data import StudyData
+from tombola.report.tables.table import Block, Body, Column, Table, numbers
 
 PROMPTS = 4
 """Beginnings that are shown with what the models made of them; the numbers are of all."""
@@ -17,9 +17,9 @@ PROMPTS = 4
 GenerationProfiles = Sequence[tuple[str, GenerationProfile]]
 
 
-def text_generation(record: Record, registry: FigureRegistry) -> Html | None:
+def text_generation(study: StudyData, registry: FigureRegistry) -> Html | None:
     """The section; None where nobody was asked to write."""
-    full, profiles = read_generation_profiles(record)
+    full, profiles = read_generation_profiles(study)
     if not profiles:
         return None
     settings, prompts = profiles[0][1].settings, profiles[0][1].prompts
@@ -34,34 +34,22 @@ def text_generation(record: Record, registry: FigureRegistry) -> Html | None:
     return section("What it writes", registry.table(_table(full, profiles), "text-generation"), join(*shown), lead=lead)
 
 
-def read_generation_profiles(record: Record) -> tuple[GeneratingModel | None, GenerationProfiles]:
+def read_generation_profiles(study: StudyData) -> tuple[GeneratingModel | None, GenerationProfiles]:
     """The full model, and the profile of every method that has one. Of several seeds the first."""
-    full, profiles = None, []
-    for method in ("", *record.methods):
-        paths = [seed_folder.analysis("text-generation", method) for seed_folder in record.seed_folders]
-        path = next((path for path in paths if path.is_file()), None)
-        if path is None:
-            continue
-        profile = GenerationProfile.read(path)
-        if method:
-            profiles.append((method, profile))
-        else:
-            full = next(iter(profile.models), None)
-    return full, profiles
-
-
-def called(model: GeneratingModel) -> str:
-    """A model in words: `good, retrained`."""
-    title = TICKET_TITLES[model.ticket]
-    return title if model.stage == "none" else f"{title}, {model.stage}"
+    found = {
+        method: next(iter(study.analyses(GenerationProfile, "text-generation", method).values()), None)
+        for method in ("", *study.methods)
+    }
+    whole = found.pop("")
+    full = whole.models[0] if whole is not None and whole.models else None
+    return full, [(method, profile) for method, profile in found.items() if profile is not None]
 
 
 def _table(full: GeneratingModel | None, profiles: GenerationProfiles) -> Table:
     columns = (
         Column("method", "group"),
         Column("model", "head"),
-        *(Column(name, "number") for name in ("removed", "distinct-1", "distinct-2", "distinct-3", "repetition")),
-        *(Column(name, "number") for name in ("tokens", "ended", "perplexity")),
+        *numbers("removed", "distinct-1", "distinct-2", "distinct-3", "repetition", "tokens", "ended", "perplexity"),
     )
     bodies = [] if full is None else [Body((_line(full),), "")]
     bodies += [Body(tuple(map(_line, profile.models)), METHOD_TITLES[method]) for method, profile in profiles]
@@ -78,7 +66,7 @@ def _line(model: GeneratingModel) -> Block:
         number_format.share(found.ended),
         number_format.score(found.perplexity),
     )
-    return Block((cells,), (called(model),))
+    return Block((cells,), (model_title(model.ticket, model.stage),))
 
 
 def _side_by_side(method: str, profile: GenerationProfile, full: GeneratingModel | None) -> Html:
@@ -89,7 +77,7 @@ def _side_by_side(method: str, profile: GenerationProfile, full: GeneratingModel
         cards = (_card(model, prompt, number * profile.settings.continuations) for model in models)
         parts.append(element("div", *cards, class_="written"))
     summary = f"{METHOD_TITLES[method]}: the same beginnings, continued by the full model and by tickets"
-    return element("details", element("summary", summary), *parts)
+    return folded(summary, *parts)
 
 
 def _card(model: GeneratingModel, prompt: str, number: int) -> Html:
@@ -97,8 +85,5 @@ def _card(model: GeneratingModel, prompt: str, number: int) -> Html:
     rest = texts[number] if number < len(texts) else ""
     # What broke, or ended at once, has nothing to show; the text is the model's own and may be anything.
     text = rest if rest.strip() else "(nothing)"
-    return element(
-        "article",
-        element("h4", called(model)),
-        element("p", element("strong", prompt), " ", text),
-    )
+    title = element("h4", model_title(model.ticket, model.stage))
+    return element("article", title, element("p", element("strong", prompt), " ", text))

@@ -36,6 +36,16 @@ class Column:
         return self.kind in ("number", "interval")
 
 
+def texts(*names: str) -> tuple[Column, ...]:
+    """Columns of texts."""
+    return tuple(Column(name) for name in names)
+
+
+def numbers(*names: str) -> tuple[Column, ...]:
+    """Columns of numbers."""
+    return tuple(Column(name, "number") for name in names)
+
+
 @dataclass(frozen=True)
 class Noted:
     """A cell with a note that is shown when it is pointed at."""

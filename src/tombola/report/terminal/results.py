@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.table import Table
 from rich.text import Text
 
+from tombola.foundations.plain_table import PlainTable
 from tombola.metrics.scores import metric_title
 from tombola.report import number_format
 from tombola.report.summary import SIZES, read_rows, sites_of, summarise
@@ -21,7 +21,7 @@ _SITES = 2
 _STYLES = {"full": "bold", "majority": "dim", "good": "bold green", "bad": "red"}
 
 
-def table(source: Path | Sequence[Row]) -> Table:
+def table(source: Path | Sequence[Row]) -> PlainTable:
     """A summary for people, to be printed by `rich.console.Console.print`.
 
     Args:
@@ -32,10 +32,9 @@ def table(source: Path | Sequence[Row]) -> Table:
     """
     rows = read_rows(source) if isinstance(source, Path) else tuple(source)
     several = len({row.seed for row in rows}) > 1
-    found = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", title_justify="left")
-    if rows:
-        spread = "± standard deviation over seeds" if several else "with its 95 % interval over examples"
-        found.title = Text(f"{metric_title(rows[0].metric)} {spread}, n = {number_format.count(rows[0].n)}")
+    spread = "± standard deviation over seeds" if several else "with its 95 % interval over examples"
+    title = f"{metric_title(rows[0].metric)} {spread}, n = {number_format.count(rows[0].n)}" if rows else ""
+    found = PlainTable(title)
     sites = sites_of(rows)
     narrow = len(sites) > _SITES
     sizes = (*sites, *(SIZES[:-1] if narrow else SIZES))
@@ -51,13 +50,12 @@ def table(source: Path | Sequence[Row]) -> Table:
             found.add_row()
             # Its own name is shorter than its title, and no wider than the names of tickets below it.
             found.add_row(Text(group, style="bold underline"))
-        cells = (
+        found.line(
             _SHORT.get(summary.ticket, summary.ticket),
             "" if summary.stage == "none" else summary.stage,
             number_format.score(summary.score),
             summary.spread.replace(" to ", "–"),
             *summary.sizes(sizes, short=True),
+            style=_STYLES.get(summary.ticket, ""),
         )
-        # Text, not str: square brackets in a name must not be read as rich's markup.
-        found.add_row(*map(Text, cells), style=_STYLES.get(summary.ticket, ""))
     return found

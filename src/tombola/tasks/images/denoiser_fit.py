@@ -85,8 +85,6 @@ def check(model: nn.Module, channels: int, size: tuple[int, int], schedule: Sche
         raise TombolaError(f"{what} of {size[0]} x {size[1]} pixels are larger than the {most * least} of a {name}")
     if isinstance(schedule, FlowMatchEulerDiscreteScheduler) != known.flow:
         raise TombolaError(f"the schedule, a {type(schedule).__name__}, is not that of a {name}")
-    if isinstance(schedule, FlowMatchEulerDiscreteScheduler):
-        return model
-    if schedule.config.prediction_type not in ("epsilon", "v_prediction"):
+    if not known.flow and schedule.config.prediction_type not in ("epsilon", "v_prediction"):
         raise TombolaError(f"a denoiser that predicts {schedule.config.prediction_type!r} is not known")
     return model

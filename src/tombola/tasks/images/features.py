@@ -1,13 +1,19 @@
-"""Feature spaces in which images are compared: small classifiers, or random convolutions."""
+"""Feature spaces in which images are compared: small classifiers, random convolutions, or a large network."""
 
 import contextlib
 from collections.abc import Iterator
-from typing import Protocol, Self, cast
+from pathlib import Path
+from typing import Any, Protocol, Self, cast
 
 import numpy as np
 import torch
+from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor, nn
+from transformers import AutoConfig, AutoImageProcessor, CLIPVisionModelWithProjection, PreTrainedConfig
+from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
+from tombola.checkpoints.loading import quiet
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import Array
 
@@ -175,3 +181,156 @@ class RandomConvolutions:
                 quarters = nn.functional.adaptive_avg_pool2d(values, 2).flatten(2)
                 found += [quarters.mean(2), quarters.std(2)]
         return torch.cat(found, 1) * self._scale
+
+
+_PREPARED_AT_ONCE = 32
+"""Images that pass together."""
+_MEASURED = 1024
+"""Training images that set origin and unit, at most."""
+_CLIP = "clip_vision_model"
+_PROJECTION, _POOLER = "visual_projection.", "pooler."
+"""Prefix of the layers that a checkpoint may lack: the network's outputs without them are features too."""
+_CLASS_TOKENS = ("cls_token", "class_embedding")
+"""Names of the embedding of the class token, which is the first of a sequence."""
+_INSTEAD = "give the folder or hub id of a vision model of transformers, such as CLIP, DINOv2, SigLIP or ViT"
+
+
+class PretrainedNetwork:
+    """Features of images by a vision network of transformers, without a text tower, in fp32.
+
+    Of CLIP the projected image embedding (as in CLIP-FID, Kynkäänniemi et al. 2023, and CMMD, Jayasumana et al. 2024;
+    not normalised to length 1, as in the former), of others the pooled output, or the class token where there is none.
+    Images are prepared by the network's own image processor, on the CPU: in 8 bits, as files hold them, scaled by
+    Pillow, which averages over what it makes smaller (Parmar et al. 2022).
+
+    Features have their origin at the mean of the training images, and the unit of `Classifier`. A Fréchet distance is
+    then the network's own over `unit` squared. The kernel distance needs both: the features of such networks have a
+    large mean and vary little, where its kernel is nearly a line, which compares means alone.
+
+    Args:
+        source: folder or hub id, in the layout of transformers, with weights as safetensors and a
+            `preprocessor_config.json`.
+        images: training images, floats from -1 to 1 [n, channels, height, width], n > 1; they set origin and unit.
+        device: where the network runs.
+
+    Attributes:
+        name: see `FeatureSpace`.
+        network: the vision network, frozen.
+        origin: fp32 [features], in the network's own unit, as is
+        unit: how much of it is 1 here.
+
+    Raises:
+        TombolaError: it is no vision model, or one of its files is missing or cannot be read.
+    """
+
+    def __init__(self, source: str, images: Tensor, *, device: torch.device | str = "cpu") -> None:
+        self._device = torch.device(device)
+        folder = Path(source).expanduser()
+        path = str(folder) if folder.is_dir() else source
+        with quiet():
+            self.network, lacking = _network(path, source)
+            self._processor = _processor(path, source)
+        self.network.eval().requires_grad_(False).to(self._device)
+        self._pooled = not any(name.startswith(_POOLER) for name in lacking)
+        with _reading(source):
+            # A file that does not fit to another is found out now, not after the first model has drawn.
+            what, _ = self._features(self.pixels(images[:1]))
+        # Their order is that of their content's digests: the first are as good as any.
+        known = self._own(images[:_MEASURED])
+        self.origin = known.mean(0)
+        self.unit = float(known.var(0).mean().clamp_min(1e-12).sqrt())
+        kind = type(self.network).__name__
+        label = folder.resolve().name if folder.is_dir() else source
+        self.name = f"{what} of {label} ({kind}, {known.shape[1]} features, unit {self.unit:.3g})"
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Features, fp32 [batch, features] on the CPU, whatever the images' device and dtype.
+
+        Images of one channel are shown as grey ones of three. What is not finite has features that are not.
+        """
+        found = (self._own(images) - self.origin) / self.unit
+        return found.masked_fill(~images.flatten(1).isfinite().all(1).cpu()[:, None], torch.nan)
+
+    def _own(self, images: Tensor) -> Tensor:
+        """Features as the network gives them."""
+        return torch.cat([self._features(self.pixels(part))[1] for part in images.split(_PREPARED_AT_ONCE)])
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """Pixels in the network's size and normalisation, fp32 [batch, 3, height, width]."""
+        levels = ((images.float().cpu().nan_to_num().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        shown = [Image.fromarray(one.numpy()) for one in levels.expand(-1, 3, -1, -1).movedim(1, -1).contiguous()]
+        return cast(Tensor, self._processor(images=shown, return_tensors="pt")["pixel_values"])
+
+    def _features(self, pixels: Tensor) -> tuple[str, Tensor]:
+        """Name of the features for people, and those of prepared images, fp32 [batch, features]."""
+        with torch.no_grad(), torch.autocast(self._device.type, enabled=False):
+            found = self.network(pixel_values=pixels.to(self._device, torch.float32))
+        projected, pooled = (getattr(found, name, None) for name in ("image_embeds", "pooler_output"))
+        if projected is not None:
+            return "the projected image embedding", projected.cpu()
+        if pooled is not None and self._pooled:
+            # Convolutional networks pool to a single pixel.
+            return "the pooled output", pooled.flatten(1).cpu()
+        if any(name.rpartition(".")[2] in _CLASS_TOKENS for name, _ in self.network.named_parameters()):
+            return "the class token", found.last_hidden_state[:, 0].cpu()
+        raise TombolaError(f"a {type(self.network).__name__} gives neither a pooled output nor a class token")
+
+
+def _network(path: str, source: str) -> tuple[nn.Module, set[str]]:
+    """The vision network, on the CPU, and the names of parameters that its file lacks: of its pooler at most."""
+    with _reading(source):
+        config: Any = AutoConfig.from_pretrained(path, trust_remote_code=False)
+    width = getattr(config, "projection_dim", None)
+    # Of models that see and read, only the tower that sees is made.
+    if isinstance(getattr(config, "vision_config", None), PreTrainedConfig):
+        config = config.vision_config
+    kind: Any = MODEL_MAPPING.get(type(config), None)
+    if config.model_type == _CLIP:
+        # The vision tower's configuration has a width of its own, which the whole model does not look at.
+        config.projection_dim = width or config.projection_dim
+        kind = CLIPVisionModelWithProjection
+    if not isinstance(kind, type) or getattr(kind, "main_input_name", None) != "pixel_values":
+        raise TombolaError(f"{source} is a {config.model_type}, which is no vision model; {_INSTEAD}")
+    options = {"config": config, "use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
+    try:
+        with _reading(source):
+            network, info = cast(Any, kind).from_pretrained(path, **options)
+    except TombolaError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        reason = " ".join(str(error.__cause__).split())[:200]
+        raise TombolaError(
+            f"{source} has no weights as safetensors ({reason.rstrip('.')}); other formats are pickles, which Tombola "
+            "does not open"
+        ) from error
+    lacking = set(info["missing_keys"])
+    if lacking and all(name.startswith(_PROJECTION) for name in lacking):
+        return network.vision_model, set()
+    if others := sorted(name for name in lacking if not name.startswith(_POOLER)):
+        raise TombolaError(
+            f"{source} lacks {len(others)} tensors of a {kind.__name__}, {others[0]} among them, which would be "
+            "random; give a folder with all weights"
+        )
+    return network, lacking
+
+
+def _processor(path: str, source: str) -> Any:
+    try:
+        # Of the two ways to scale, that which rounds the same on every machine.
+        return AutoImageProcessor.from_pretrained(path, backend="pil", trust_remote_code=False)
+    except (OSError, ValueError, ImportError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise TombolaError(
+            f"{source} has no preprocessor_config.json, or none that transformers can read ({reason.rstrip('.')}): put "
+            "the one that comes with the network there, as it says how images are scaled"
+        ) from error
+
+
+@contextlib.contextmanager
+def _reading(source: str) -> Iterator[None]:
+    """Turn what transformers raises for a source that is no vision model into one clear line."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, SafetensorError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise TombolaError(f"cannot take features from {source!r}: {reason.rstrip('.')}; {_INSTEAD}") from error

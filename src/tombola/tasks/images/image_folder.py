@@ -14,10 +14,9 @@ from torch import Tensor
 
 from tombola.checkpoints.denoisers import SCHEDULE, schedule_of
 from tombola.foundations import resources
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, reason
 from tombola.tasks.images.conditioning import images_of, load_conditioning
-from tombola.tasks.images.features import Classifier, FeatureSpace, RandomConvolutions
-from tombola.tasks.images.pretrained_features import PretrainedNetwork
+from tombola.tasks.images.features import Classifier, FeatureSpace, PretrainedNetwork, RandomConvolutions
 from tombola.tasks.images.task import Images, ImageTask, ImageTaskOptions
 from tombola.tasks.regime import rows_held_out
 
@@ -50,7 +49,7 @@ def image_folder(
             latents, the VAE and what it is given for no text or class.
         size: scale and crop the images to squares of so many pixels; by default they must be of the model's size.
         feature_model: source of a vision network in whose space images are compared, see
-            [`PretrainedNetwork`][tombola.tasks.images.pretrained_features.PretrainedNetwork]; by default see
+            [`PretrainedNetwork`][tombola.tasks.images.features.PretrainedNetwork]; by default see
             `features`.
         pipeline: what stands around a model that is a denoiser by itself: source of the pipeline that gives VAE and
             condition, and the noise where the model comes with none.
@@ -197,11 +196,7 @@ def _classes(inside: Sequence[tuple[str, ...]], folder: Path) -> list[int | None
 def _decoded(
     paths: Sequence[Path], classes: Sequence[int | None], channels: int, size: int | None
 ) -> Iterator[_Decoded]:
-    """Every image; all are of one size.
-
-    Raises:
-        TombolaError: some cannot be read, or differ in size.
-    """
+    """Every image; all are of one size."""
     broken: list[str] = []
     sizes: dict[tuple[int, int], Path] = {}
     for path, label in zip(paths, classes, strict=True):
@@ -209,11 +204,17 @@ def _decoded(
             pixels = _pixels(path, channels, size)
         # Pillow raises many things for what is no picture; bombs are pictures that would fill the memory.
         except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-            broken.append(f"{path} ({' '.join(str(error).split())[:80]})")
+            broken.append(f"{path} ({reason(error, 80)})")
             continue
         height, width = pixels.shape[1:]
         if not sizes:
-            _check_memory(len(paths) * pixels.size * 4, len(paths), (width, height))
+            needed = len(paths) * pixels.size * 4
+            # Half for all the rest: features, the network, its gradients.
+            if needed > resources.memory() / 2:
+                raise TombolaError(
+                    f"{len(paths):,} images of {width} x {height} pixels take {needed / 1e9:.1f} GB, more than half of "
+                    "this machine's memory; give fewer, or smaller ones by --image-size"
+                )
         sizes.setdefault((width, height), path)
         if len(sizes) > 1:
             found = " and ".join(f"{w} x {h} ({one.name})" for (w, h), one in sizes.items())
@@ -239,15 +240,6 @@ def _pixels(path: Path, channels: int, size: int | None) -> NDArray[np.uint8]:
             image = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
         values = np.asarray(image, dtype=np.uint8)
     return np.ascontiguousarray(values[None] if channels == 1 else values.transpose(2, 0, 1))
-
-
-def _check_memory(needed: int, count: int, size: tuple[int, int]) -> None:
-    # Half for all the rest: features, the network, its gradients.
-    if needed > resources.memory() / 2:
-        raise TombolaError(
-            f"{count:,} images of {size[0]} x {size[1]} pixels take {needed / 1e9:.1f} GB, more than half of this "
-            "machine's memory; give fewer, or smaller ones by --image-size"
-        )
 
 
 def _joined(images: Sequence[_Decoded]) -> Images:

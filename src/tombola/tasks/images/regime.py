@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.settings import Count, Text, described, settings
-from tombola.tasks.regime import Preset, Regime, RegimeSettings, TaskOptions, changed, need
+from tombola.tasks.regime import Preset, Regime, RegimeSettings, TaskOptions, changed
 
 if TYPE_CHECKING:
     from tombola.tasks.base import Task
@@ -109,7 +109,8 @@ class ImageRegime(Regime):
     @override
     def check(self, options: TaskOptions, own: ImageSettings) -> None:
         if options.task == "images":
-            need(own, "data", options.task, "the folder of your images")
+            if own.data is None:
+                raise TombolaError("the task images needs the folder of your images; give it as data")
         elif names := changed(own, ("data", "image_size", "feature_model", "pipeline")):
             raise TombolaError(f"{names[0]} is for the task images, not for {options.task!r}")
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import DDPMScheduler
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from typing_extensions import override
 
 from tombola.architectures.denoisers import DenoiserPreset, predict
+from tombola.architectures.parameters import device_of, evaluating
 from tombola.checkpoints import denoisers
 from tombola.checkpoints.checkpoint import load_subnetwork
 from tombola.checkpoints.denoisers import Schedule
@@ -21,7 +23,7 @@ from tombola.metrics.image_metrics import FID, KID, PRECISION, RECALL, class_bal
 from tombola.metrics.scores import Metric
 from tombola.metrics.statistics import mean_std
 from tombola.subnetworks.subnetwork import Subnetwork
-from tombola.tasks.base import Batch, Output, Predictions, State, Task
+from tombola.tasks.base import Batch, Output, Predictions, State, Task, sampled_rows
 from tombola.tasks.images.conditioning import LatentConditioning
 from tombola.tasks.images.denoiser_fit import check
 from tombola.tasks.images.diffusion import Sampler, add_noise, seeded_noise
@@ -135,7 +137,10 @@ class ImageTask(Task):
         self.sampler = Sampler(self._schedule, options.steps, bounded=self._conditioning.vae is None)
         self.passes = float(options.levels + options.steps)
         self.feature_space = features
-        self._splits = _sampled(train, dev, options.train_rows, options.dev_rows, options.search_rows)
+        rows = sampled_rows(self.available, options.train_rows, options.dev_rows, options.search_rows)
+        self._splits = {
+            split: (dev if split == "dev" else train).select(torch.from_numpy(rows[split])) for split in rows
+        }
         self._features: dict[str, Predictions] = {}
         for split, images in self._splits.items():
             if len(images) < _FEWEST:
@@ -144,10 +149,7 @@ class ImageTask(Task):
     @override
     def facts(self) -> Mapping[str, object]:
         return {
-            "name": self.name,
-            "title": self.title,
-            "metric": self.metric.name,
-            "higher_is_better": self.metric.higher_is_better,
+            **super().facts(),
             "rows": {split: len(images) for split, images in self._splits.items()},
             "available": self.available,
             "size": list(self._splits["train"].pixels.shape[1:]),
@@ -259,12 +261,8 @@ class ImageTask(Task):
 
         They are those whose features `evaluate` scores: of one seed, whatever the model.
         """
-        device, training = next(model.parameters()).device, model.training
-        model.eval()
-        try:
-            return self._sample(model, self._initial_noise(split, np.arange(count)).to(device)).cpu()
-        finally:
-            model.train(training)
+        with evaluating(model):
+            return self._sample(model, self._initial_noise(split, np.arange(count)).to(device_of(model))).cpu()
 
     def image_grid(self, model: nn.Module | None) -> bytes | None:
         """Sheet of the first samples, or of the first real images, see `GeneratesImages`."""
@@ -334,24 +332,20 @@ class ImageTask(Task):
         parts = [self.feature_space(part).cpu().double().numpy() for part in pixels.split(_AT_ONCE)]
         return np.concatenate(parts)
 
-    def _initial_noise(self, split: str, indices: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Tensor:
+    def _initial_noise(self, split: str, indices: NDArray[np.int64]) -> Tensor:
         return seeded_noise(self.seen, _seeds(split, "initial", indices))
 
-    def _fixed(self, split: str, indices: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> tuple[Tensor, Tensor]:
+    def _fixed(self, split: str, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Noise [n, levels, channels, height, width] and timesteps, int64 [n, levels], of held-out images."""
-        shape = (self._options.levels, *self.seen)
-        noise = seeded_noise(shape, _seeds(split, "noise", indices))
+        levels, last = self._options.levels, self._schedule.config.num_train_timesteps
+        noise = seeded_noise((levels, *self.seen), _seeds(split, "noise", indices))
         # One timestep in each equal part, so that few of them say much.
-        parts = np.stack(
-            [np.random.default_rng(seed).random(self._options.levels) for seed in _seeds(split, "time", indices)]
-        )
-        timesteps = (
-            (np.arange(self._options.levels) + parts) / self._options.levels * self._schedule.config.num_train_timesteps
-        )
+        parts = np.stack([np.random.default_rng(seed).random(levels) for seed in _seeds(split, "time", indices)])
+        timesteps = (np.arange(levels) + parts) / levels * last
         return noise, torch.from_numpy(timesteps.astype(np.int64))
 
 
-def _seeds(split: str, what: str, indices: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> list[int]:
+def _seeds(split: str, what: str, indices: NDArray[np.int64]) -> list[int]:
     """A seed for each example of a split, of which no two are the same."""
     stream = ("initial", "noise", "time").index(what) + 3 * (split != "dev")
     # PyTorch's generator for CPUs looks at the lowest 32 bits only.
@@ -361,22 +355,3 @@ def _seeds(split: str, what: str, indices: np.ndarray[tuple[int, ...], np.dtype[
 def _size(images: Images) -> str:
     channels, height, width = images.pixels.shape[1:]
     return f"{height} x {width} of {channels} channels"
-
-
-def _sampled(
-    train: Images, dev: Images, train_rows: int | None, dev_rows: int | None, search_rows: int | None
-) -> dict[str, Images]:
-    """The splits with their images sampled and, where asked, some held out for the search."""
-    drawn = np.random.default_rng(0).permutation(len(train))
-    splits = {}
-    if search_rows is not None:
-        if not 0 < search_rows < len(drawn):
-            raise TombolaError(
-                f"cannot hold {search_rows} of {len(drawn)} training images out for the search; ask for fewer"
-            )
-        splits["search"] = train.select(torch.from_numpy(np.sort(drawn[:search_rows])))
-        drawn = drawn[search_rows:]
-    splits["train"] = train.select(torch.from_numpy(np.sort(drawn[:train_rows])))
-    some = np.random.default_rng(0).permutation(len(dev))[:dev_rows]
-    splits["dev"] = dev.select(torch.from_numpy(np.sort(some)))
-    return splits

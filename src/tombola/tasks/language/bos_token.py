@@ -8,21 +8,16 @@ token is the one after which held-out text is the least surprising to it.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import numpy as np
-import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from tombola.architectures.parameters import device_of
-from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.language.encoding import Encoder
 from tombola.tasks.language.item import Item
-from tombola.tasks.language.log_likelihood import Reading, read
-from tombola.tasks.language.packing import pack
+from tombola.tasks.language.log_likelihood import read_plainly
 
 TEXTS, TOKENS = 64, 24
 """Texts that are asked of, and tokens of each: it is felt most just after it."""
@@ -55,15 +50,6 @@ class BosToken:
             "chosen": self.chosen,
             "nats": {name: nats if math.isfinite(nats) else None for name, nats in self.nats.items()},
         }
-
-    @classmethod
-    def read(cls, tokenizer: PreTrainedTokenizerBase, path: Path) -> Self:
-        """The BOS token that a file of facts tells.
-
-        Raises:
-            TombolaError: the file is damaged, or the tokenizer has no such token.
-        """
-        return cls.of(tokenizer, read_json(path), str(path))
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, facts: Mapping[str, object], where: str) -> Self:
@@ -106,7 +92,7 @@ def candidates(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
     vocabulary = tokenizer.get_vocab()
     named_tokens = (getattr(tokenizer, f"{kind}_token", None) for kind in ("bos", "eos", "unk", "pad", "cls", "sep"))
     found: dict[str, int | None] = {NONE: None}
-    for text in (*named_tokens, *(text for text in _KNOWN)):
+    for text in (*named_tokens, *_KNOWN):
         if text is not None and text in vocabulary:
             found[str(text)] = vocabulary[text]
     return found
@@ -134,14 +120,5 @@ def choose(model: nn.Module, tokenizer: PreTrainedTokenizerBase, texts: Sequence
 def _nats(model: nn.Module, token: int | None, beginnings: Sequence[tuple[int, ...]]) -> float:
     before = () if token is None else (token,)
     items = [Item("text", ((*before, *tokens),), (len(before) + 1,), 1, 0, (1.0,)) for tokens in beginnings]
-    device, training = device_of(model), model.training
-    model.eval()
-    found = []
-    try:
-        with torch.no_grad():
-            for begin in range(0, len(items), 16):
-                inputs = {key: value.to(device) for key, value in pack(items[begin : begin + 16], trees=False).items()}
-                found.append(read(model, inputs, Reading()).log_probabilities.double().cpu().numpy())
-    finally:
-        model.train(training)
+    found = [logs.double().cpu().numpy() for logs, _ in read_plainly(model, items, 16)]
     return float(-np.concatenate(found).mean())

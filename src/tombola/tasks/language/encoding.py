@@ -9,7 +9,7 @@ where nothing comes before a choice. The border between context and choice is co
 What is longer than the model's context is cut on the left.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -40,10 +40,15 @@ class Encoder:
             TombolaError: an example is longer than the context.
         """
         if ability.harness:
-            return harness_items(ability, self._tokenizer, self._positions)
+            return HarnessEncoder(self._tokenizer, self._positions).items(ability)
         if ability.rule == "text":
             return [item for example in ability.examples for item in self.windows(example.choices[0])]
-        strings = {text: None for example in ability.examples for text in _strings(example)}
+        strings = dict.fromkeys(
+            text
+            for example in ability.examples
+            for context in (example.context, *example.free)
+            for text in (context, *(context + choice for choice in example.choices))
+        )
         tokens = dict(zip(strings, self.tokens(strings), strict=True))
         items = [self._item(ability, example, tokens) for example in ability.examples]
         for number, (item, example) in enumerate(zip(items, ability.examples, strict=True), start=1):
@@ -126,29 +131,17 @@ class Encoder:
         return tuple(found["input_ids"]), np.diff(reached, prepend=0).astype(float).tolist()
 
 
-def _strings(example: Example) -> Sequence[str]:
-    contexts = (example.context, *example.free)
-    return [*(context + choice for context in contexts for choice in example.choices), *contexts]
-
-
-def harness_items(ability: Ability, tokenizer: PreTrainedTokenizerBase, positions: int) -> list[Item]:
-    """The items of an ability that is a task of the harness.
+class HarnessEncoder:
+    """Tokenisation as lm-evaluation-harness does it.
 
     Args:
-        ability: its examples are in order.
         tokenizer: of the model.
         positions: tokens that the model can read at once.
 
     Raises:
-        TombolaError: a choice is empty, or longer than the context; or the tokenizer has no token to begin with.
+        TombolaError: the tokenizer has no token to begin with.
     """
-    encoder = _HarnessEncoder(tokenizer, positions)
-    if ability.rule == "text":
-        return [item for example in ability.examples for item in encoder.windows(example)]
-    return [encoder.item(ability, example) for example in ability.examples]
 
-
-class _HarnessEncoder:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, positions: int) -> None:
         bos = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
         if bos is None:
@@ -159,7 +152,17 @@ class _HarnessEncoder:
         self._beginning = str(tokenizer.decode(self._bos_token_id))
         self._known: dict[str, Tokens] = {}
 
-    def item(self, ability: Ability, example: Example) -> Item:
+    def items(self, ability: Ability) -> list[Item]:
+        """The items of an ability that is a task of the harness.
+
+        Raises:
+            TombolaError: a choice is empty, or longer than the context.
+        """
+        if ability.rule == "text":
+            return [item for example in ability.examples for item in self._windows(example)]
+        return [self._item(ability, example) for example in ability.examples]
+
+    def _item(self, ability: Ability, example: Example) -> Item:
         contexts = example.contexts or (example.context,) * len(example.choices)
         pairs = [self._pair(*pair) for pair in zip(contexts, example.choices, strict=True)]
         for _, rest in pairs:
@@ -174,7 +177,7 @@ class _HarnessEncoder:
         divisors = example.sizes or (1.0,) * len(example.choices)
         return Item(ability.rule, tuple(whole), given, len(example.choices), example.gold, divisors)
 
-    def windows(self, example: Example) -> Iterator[Item]:
+    def _windows(self, example: Example) -> Iterator[Item]:
         """A text in windows of as many tokens as there are positions; the last looks back as far as it can."""
         tokens, each = self._encode(example.choices[0]), self._positions
         size = example.sizes[0] if example.sizes else float(len(example.choices[0].encode()))

@@ -88,7 +88,7 @@ def build_prefix_tree(sequences: Sequence[Tokens], given: Sequence[int]) -> Pref
         for number, (sequence, path) in enumerate(zip(sequences, paths, strict=True))
         for index in range(max(1, given[number]), len(sequence))
     ]
-    at, predicted = _columns(list(edges))
+    at, predicted = np.array(list(edges), dtype=np.int64).reshape(-1, 2).T
     return PrefixTree(
         np.array([tokens[node] for node in order[1:]], dtype=np.int64),
         np.array(depths[1:], dtype=np.int64) - 1,
@@ -134,11 +134,6 @@ def _depth_first(children: list[dict[int, int]]) -> tuple[list[int], list[int], 
     for number in open_nodes:
         ends[number] = len(order)
     return order, depths, ends
-
-
-def _columns(pairs: list[tuple[int, int]]) -> tuple[Array, Array]:
-    array = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-    return array[:, 0], array[:, 1]
 
 
 Rule = Literal["choice", "exact", "text"]

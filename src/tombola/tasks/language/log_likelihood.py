@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from tombola.architectures.parameters import device_of
+from tombola.architectures.parameters import device_of, dtype_of, evaluating
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.language.item import RULES, Item
 from tombola.tasks.language.packing import LONGEST, mask, pack, packed_row_of
@@ -59,8 +59,7 @@ def read(model: nn.Module, inputs: Mapping[str, Tensor], reading: Reading) -> Ed
     ids = inputs["input_ids"]
     given: dict[str, Any] = {"input_ids": ids, "use_cache": False}
     if "ends" in inputs:
-        dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
-        given |= {"position_ids": inputs["positions"], "attention_mask": mask(inputs["ends"], dtype)}
+        given |= {"position_ids": inputs["positions"], "attention_mask": mask(inputs["ends"], dtype_of(model))}
     else:
         # Padding at the end is never seen by what precedes it; where nothing is masked, the fastest attention serves.
         given["attention_mask"] = torch.ones_like(ids)
@@ -85,7 +84,7 @@ def choose(model: nn.Module, items: Sequence[Item]) -> Reading:
         TombolaError: the model is not causal, or its outputs are not finite.
     """
     causal(model)
-    exact = model if _dtype(model) in _PRECISE else copy.deepcopy(model).float()
+    exact = model if dtype_of(model) in _PRECISE else copy.deepcopy(model).float()
     # Of those that will share a row with others; texts never do.
     parting = [item for item in items if len(item.sequences) > 1] or [item for item in items if item.rule != "text"]
     parting = parting or list(items[:1])
@@ -122,23 +121,19 @@ def causal(model: nn.Module) -> None:
     ids = torch.randint(vocabulary, (1, 8), generator=generator).to(device)
     other = ids.clone()
     other[0, -1] = (ids[0, -1] + 1) % vocabulary
-    training = model.training
-    model.eval()
     try:
-        with torch.no_grad():
+        with evaluating(model):
             first, second = (model(input_ids=given).logits[0, :-1].float() for given in (ids, other))
     except (AttributeError, TypeError, ValueError) as error:
         raise TombolaError(
             f"{name} is no causal language model ({error}); give one that predicts the next token"
         ) from None
-    finally:
-        model.train(training)
     if first.ndim != 2 or len(first) != 7:
         raise TombolaError(f"{name} gives no logits for each token; give a model that predicts the next token")
     if not (first.isfinite().all() and second.isfinite().all()):
         raise TombolaError(f"the outputs of {name} are not finite; load it in fp32, or give another checkpoint")
     # A causal model computes the same numbers for what comes before, but for rounding.
-    if (first - second).abs().max() > (1e-4 if _dtype(model) in _PRECISE else 1e-2) * first.abs().max():
+    if (first - second).abs().max() > (1e-4 if dtype_of(model) in _PRECISE else 1e-2) * first.abs().max():
         raise TombolaError(
             f"{name} is not causal: what it says of a token depends on later ones; give a model that was trained to "
             "predict the next token"
@@ -150,14 +145,20 @@ def _sums(model: nn.Module, items: Sequence[Item], reading: Reading) -> Tensor:
     packed_rows = [packed_row_of(items, range(len(items)))] if reading.trees else None
     packed = pack(items, trees=reading.trees, packed_rows=packed_rows)
     inputs = {name: tensor.to(device_of(model)) for name, tensor in packed.items()}
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            scores = read(model, inputs, reading)
-    finally:
-        model.train(training)
+    with evaluating(model):
+        scores = read(model, inputs, reading)
     return sums(scores.log_probabilities, inputs).flatten().double().cpu()
+
+
+def read_plainly(model: nn.Module, items: Sequence[Item], at_once: int) -> list[tuple[Tensor, dict[str, Tensor]]]:
+    """Log-probabilities [edges] of items under a model, in plain rows without gradients, and each batch's inputs."""
+    found = []
+    with evaluating(model):
+        for begin in range(0, len(items), at_once):
+            packed = pack(items[begin : begin + at_once], trees=False)
+            inputs = {name: tensor.to(device_of(model)) for name, tensor in packed.items()}
+            found.append((read(model, inputs, Reading()).log_probabilities, inputs))
+    return found
 
 
 def sums(log_probabilities: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -205,10 +206,6 @@ def _window(model: nn.Module) -> int | None:
     config = getattr(model, "config", None)
     found = [getattr(config, name, None) for name in ("sliding_window", "attention_window", "window_size")]
     return min((one for one in found if isinstance(one, int) and one > 0), default=None)
-
-
-def _dtype(model: nn.Module) -> torch.dtype:
-    return next(parameter.dtype for parameter in model.parameters() if parameter.is_floating_point())
 
 
 def positions_of(config: object) -> int | None:

@@ -1,17 +1,16 @@
 """Language models as a regime: judged zero-shot by what they understand, trained again on text only if asked to."""
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typing_extensions import override
 
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.fingerprint import fingerprint
 from tombola.foundations.settings import Count, Positive, Text, Whole, described, settings
+from tombola.tasks.language.retention_threshold import RetentionThreshold
 from tombola.tasks.regime import Preset, Regime, RegimeSettings, TaskOptions, changed
 
 if TYPE_CHECKING:
@@ -49,40 +48,6 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 )
 """`quick`: a quarter of an hour on two cores with SmolLM2-135M. `paper`: every method, all examples, and the field's
 128 x 2,048 tokens of calibration text."""
-
-
-@dataclass(frozen=True)
-class RetentionThreshold:
-    """Threshold on retained abilities.
-
-    Attributes:
-        ability: whose; None for the mean over all that count.
-        share: of the full model's chance-corrected score that must hold, above 0 and at most 1.
-    """
-
-    ability: str | None
-    share: float
-
-    @classmethod
-    def parse(cls, text: str, abilities: Sequence[str] | None = None) -> Self:
-        """Read `0.9`, or `ABILITY>=0.9`.
-
-        Args:
-            text: as on the command line.
-            abilities: the names that there are; None where they are not known yet.
-
-        Raises:
-            TombolaError: it is neither, the ability is unknown, or the share is out of range.
-        """
-        found = re.fullmatch(r"\s*(?:([^<>=\s]+)\s*>=\s*)?([0-9]*\.?[0-9]+)\s*", text)
-        if found is None:
-            raise TombolaError(f"cannot read {text!r}; write what must be retained as grammar>=0.9, or as 0.9")
-        ability, share = found[1], float(found[2])
-        if abilities is not None and ability is not None and ability not in abilities:
-            raise TombolaError(f"unknown ability {ability!r} in {text!r}; there are: {', '.join(abilities)}")
-        if not 0 < share <= 1:
-            raise TombolaError(f"the share to retain must lie above 0 and at most at 1, not {found[2]}")
-        return cls(ability, share)
 
 
 ADAPTER_LEARNING_RATE = 2e-4

@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from tombola.checkpoints import loading
 from tombola.checkpoints.loading import tokenizer_of
-from tombola.foundations.atomic_files import write_json
+from tombola.foundations.atomic_files import read_json, write_json
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.recognition import recognise
 from tombola.tasks.base import Batch, Output, Predictions, State, Task
@@ -29,17 +29,31 @@ from tombola.tasks.capabilities import PROMPTS, GeneratedTexts, GenerationSettin
 from tombola.tasks.data.calibration_windows import windows
 from tombola.tasks.language.abilities import catalog
 from tombola.tasks.language.abilities.ability import BITS, Ability
-from tombola.tasks.language.abilities.chance_corrected import Scale, alone, reference, understanding
+from tombola.tasks.language.abilities.chance_corrected import (
+    Scale,
+    alone,
+    learned,
+    measure,
+    reference,
+    retention,
+    understanding,
+)
 from tombola.tasks.language.abilities.language_modelling import bounded, guess_bits, training_text
-from tombola.tasks.language.abilities.retention import learned, measure, retention
-from tombola.tasks.language.batching import CELLS, item_groups, row_batches
 from tombola.tasks.language.bos_token import BOS_TOKEN_FILE, BosToken, conventional, named
 from tombola.tasks.language.bos_token import choose as choose_bos_token
 from tombola.tasks.language.encoding import Encoder
 from tombola.tasks.language.item import Item
 from tombola.tasks.language.log_likelihood import Reading, causal, choose, positions_of, predictions, read, sums
-from tombola.tasks.language.packing import PackedRow, pack, pack_by_prefix, separate_rows
-from tombola.tasks.language.regime import RetentionThreshold
+from tombola.tasks.language.packing import (
+    CELLS,
+    PackedRow,
+    item_groups,
+    pack,
+    pack_by_prefix,
+    row_batches,
+    separate_rows,
+)
+from tombola.tasks.language.retention_threshold import RetentionThreshold
 from tombola.tasks.language.text_generation import NOTHING, NotFiniteError, generate_texts
 
 AUTO = "auto"
@@ -272,10 +286,7 @@ class LanguageTask(Task):
     @override
     def facts(self) -> Mapping[str, object]:
         return {
-            "name": self.name,
-            "title": self.title,
-            "metric": self.metric.name,
-            "higher_is_better": True,
+            **super().facts(),
             "bos_token": None if self.bos_token is None else self.bos_token.name,
             "bos_token_chosen": None if self.bos_token is None else self.bos_token.chosen,
             "bos_token_nats": {} if self.bos_token is None else dict(self.bos_token.nats),
@@ -283,17 +294,13 @@ class LanguageTask(Task):
             **({} if self.learned is None else {"counted": list(self.counted)}),
             "abilities": [
                 {
-                    "name": one.name,
-                    "title": one.title,
-                    "measure": one.measure,
-                    "chance": one.chance,
+                    **{name: getattr(one, name) for name in ("name", "title", "measure", "chance")},
                     "examples": len(one.examples),
                     "source": one.source,
                 }
                 for one in self.abilities
             ],
-            "train": {"blocks": self._blocks["train"].count, "tokens": self._blocks["train"].length},
-            "importance": {"blocks": self._blocks["importance"].count, "tokens": self._blocks["importance"].length},
+            **{split: {"blocks": each.count, "tokens": each.length} for split, each in self._blocks.items()},
         }
 
     @override
@@ -398,7 +405,7 @@ class LanguageTask(Task):
         stored = Path(loading.locate(source)) / BOS_TOKEN_FILE
         if state != "init" and stored.is_file():
             # It was found for the model that this one was made of.
-            self.fix_bos_token(BosToken.read(self.tokenizer, stored))
+            self.fix_bos_token(BosToken.of(self.tokenizer, read_json(stored), str(stored)))
         elif self._options.source is not None and (self._options.source, "pretrained") != (source, state):
             self.load(self._options.source, seed=0)
         elif state == "init":

@@ -28,12 +28,11 @@ from transformers import (
 )
 from typing_extensions import override
 
-from tombola.architectures.parameters import device_of
+from tombola.architectures.parameters import device_of, evaluating
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.capabilities import PROMPTS, GeneratedTexts, GenerationSettings
 from tombola.tasks.language.item import Item
-from tombola.tasks.language.log_likelihood import Reading, positions_of, read, sums
-from tombola.tasks.language.packing import pack
+from tombola.tasks.language.log_likelihood import positions_of, read_plainly, sums
 
 _ROWS = 32
 """Continuations that are written side by side: they share the reading of the weights, which is most of the time."""
@@ -75,7 +74,8 @@ def generate_texts(
     if not prompts:
         raise TombolaError("there is nothing to continue; give at least one prompt")
     settings = settings or GenerationSettings()
-    begun = [_prompt(tokenizer, prompt, bos_token_id) for prompt in prompts]
+    bos = [] if bos_token_id is None else [bos_token_id]
+    begun = [[*bos, *tokenizer(prompt, add_special_tokens=False)["input_ids"]] for prompt in prompts]
     positions = positions_of(getattr(model, "config", None))
     if positions is not None and max(map(len, begun)) >= positions:
         longest = max(map(len, begun))
@@ -115,11 +115,6 @@ def repetition(text: Sequence[int], n: int = 4) -> float:
 
 def _grams(text: Sequence[int], n: int) -> list[tuple[int, ...]]:
     return [tuple(text[i : i + n]) for i in range(len(text) - n + 1)]
-
-
-def _prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, bos_token_id: int | None) -> list[int]:
-    ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    return [*([] if bos_token_id is None else [bos_token_id]), *ids]
 
 
 def _uniform_numbers(prompt: str, settings: GenerationSettings) -> NDArray[np.float64]:
@@ -178,28 +173,23 @@ def _continue(
     pad = 0 if end is None else int(end)
     rows = torch.tensor([[pad] * (width - len(ids)) + list(ids) for ids in contexts], device=device)
     mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in contexts], device=device)
+    room = settings.max_new_tokens if positions is None else min(settings.max_new_tokens, positions - width)
     # Whatever else the model's own configuration asks for, such as a penalty on repetition, would hide how it writes.
     options = GenerationConfig(
         do_sample=False,
         num_beams=1,
         repetition_penalty=1.0,
         no_repeat_ngram_size=0,
-        max_new_tokens=settings.max_new_tokens
-        if positions is None
-        else min(settings.max_new_tokens, positions - width),
+        max_new_tokens=room,
         eos_token_id=end,
         pad_token_id=pad,
     )
     draw = DrawToken(torch.tensor(uniforms), width, settings)
-    training = model.training
-    model.eval()
-    try:
-        generate: Any = model.generate
+    generate: Any = model.generate
+    with evaluating(model):
         made = generate(
             rows, attention_mask=mask, generation_config=options, logits_processor=LogitsProcessorList([draw])
         )
-    finally:
-        model.train(training)
     return [row[: row.index(end) + 1] if end in row else row for row in made[:, width:].tolist()]
 
 
@@ -208,15 +198,8 @@ def _perplexity(full: nn.Module, contexts: Sequence[Sequence[int]], texts: Seque
     if not pairs:
         return None
     items = [Item("text", ((*context, *text),), (len(context),), 1, 0, (1.0,)) for context, text in pairs]
-    device, training = device_of(full), full.training
-    full.eval()
     total = 0.0
-    try:
-        with torch.no_grad():
-            for begin in range(0, len(items), 8):
-                inputs = {k: v.to(device) for k, v in pack(items[begin : begin + 8], trees=False).items()}
-                total += float(sums(read(full, inputs, Reading()).log_probabilities, inputs).double().sum())
-    finally:
-        full.train(training)
+    for logs, inputs in read_plainly(full, items, 8):
+        total += float(sums(logs, inputs).double().sum())
     found = float(np.exp(-total / sum(item.scored for item in items)))
     return found if math.isfinite(found) else None

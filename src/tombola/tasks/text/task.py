@@ -7,7 +7,6 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -22,7 +21,7 @@ from tombola.checkpoints import loading
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import Metric, metric
 from tombola.subnetworks.recognition import recognise
-from tombola.tasks.base import Batch, Output, Predictions, State, Task
+from tombola.tasks.base import Batch, Output, Predictions, State, Task, sampled_rows
 from tombola.tasks.data.corpus import Corpus
 
 _BUCKET = 50
@@ -77,7 +76,9 @@ class TextTask(Task):
     ) -> None:
         self._options = options = options or TextTaskOptions()
         self.available = {split: len(texts) for split, texts in corpus.splits.items()}
-        corpus = _sampled(corpus, options.train_rows, options.dev_rows, options.search_rows)
+        rows = sampled_rows(self.available, options.train_rows, options.dev_rows, options.search_rows)
+        chosen = {split: corpus.splits[split if split != "search" else "train"].select(rows[split]) for split in rows}
+        corpus = Corpus(corpus.name, chosen, corpus.classes)
         self.name = options.name or corpus.name
         self.title = options.title or corpus.name
         self.metric: Metric = metric(options.score or ("pearson" if corpus.regression else "accuracy"))
@@ -145,10 +146,7 @@ class TextTask(Task):
     @override
     def facts(self) -> Mapping[str, object]:
         return {
-            "name": self.name,
-            "title": self.title,
-            "metric": self.metric.name,
-            "higher_is_better": self.metric.higher_is_better,
+            **super().facts(),
             "classes": None if self.corpus.classes is None else list(self.corpus.classes),
             "rows": {split: len(texts) for split, texts in self.corpus.splits.items()},
             "available": self.available,
@@ -167,29 +165,25 @@ class TextTask(Task):
         options: dict[str, Any] = {
             "attn_implementation": self._options.attention,
             "trust_remote_code": self._options.trust_remote_code,
+            "dtype": torch.float32,
         }
+        auto: Any = AutoModelForSequenceClassification
         with loading.quiet(), loading.loading(source), torch.random.fork_rng([]):
             torch.manual_seed(seed)
             if state == "init":
                 config = AutoConfig.from_pretrained(path, trust_remote_code=self._options.trust_remote_code, **labels)
-                return self._checked(
-                    AutoModelForSequenceClassification.from_config(config, dtype=torch.float32, **options)
-                )
+                return self._checked(auto.from_config(config, **options))
             if state == "trained":
-                model, report = AutoModelForSequenceClassification.from_pretrained(
-                    path, output_loading_info=True, dtype=torch.float32, **options
-                )
+                model, report = auto.from_pretrained(path, output_loading_info=True, **options)
                 if report["missing_keys"]:
                     raise TombolaError(
                         f"{source} was not fine-tuned: it has no {min(report['missing_keys'])}; fine-tune it first "
                         "(tombola study does), or give the folder of a fine-tuned model"
                     )
-                self._class_order(_module(model))
+                self._class_order(model)
                 return self._checked(model)
             try:
-                model = AutoModelForSequenceClassification.from_pretrained(
-                    path, dtype=torch.float32, **labels, **options
-                )
+                return self._checked(auto.from_pretrained(path, **labels, **options))
             except RuntimeError as error:
                 if "mismatch" not in str(error):
                     raise
@@ -197,17 +191,15 @@ class TextTask(Task):
                     f"{source} was fine-tuned for another number of labels than {self.title} has; start from a "
                     "pre-trained model without an output layer"
                 ) from error
-            return self._checked(model)
 
-    def _checked(self, model: object) -> nn.Module:
+    def _checked(self, model: nn.Module) -> nn.Module:
         """The model, if it has positions for the longest text."""
-        module = _module(model)
-        config = getattr(module, "config", None)
+        config = getattr(model, "config", None)
         if config is not None and getattr(config, "pad_token_id", None) is None:
             # A decoder's classifier looks for the last token that is no padding.
             config.pad_token_id = self.tokenizer.pad_token_id
-        positions = getattr(getattr(module, "config", None), "max_position_embeddings", None)
-        for name, table in module.named_modules():
+        positions = getattr(config, "max_position_embeddings", None)
+        for name, table in model.named_modules():
             if name.endswith("position_embeddings") and isinstance(table, nn.Embedding):
                 # RoBERTa's first positions, up to that of its padding, hold no text.
                 positions = table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
@@ -216,8 +208,8 @@ class TextTask(Task):
                 f"texts of {self.max_length} tokens do not fit into this model's {positions} positions; "
                 f"lower --max-length"
             )
-        recognise(module)
-        return module
+        recognise(model)
+        return model
 
     @override
     def save(self, model: nn.Module, folder: Path) -> None:
@@ -289,11 +281,7 @@ class TextTask(Task):
         return self._encoded[split]
 
     def _class_order(self, model: nn.Module) -> list[int] | None:
-        """Places of this task's classes in the model's order, if that is another one.
-
-        Raises:
-            TombolaError: the model lacks a class.
-        """
+        """Places of this task's classes in the model's order, if that is another one."""
         classes = self.corpus.classes
         names: dict[int, str] = getattr(getattr(model, "config", None), "id2label", None) or {}
         wanted = 1 if classes is None else len(classes)
@@ -312,27 +300,3 @@ class TextTask(Task):
             )
         order = [places[name.casefold()] for name in classes]
         return None if order == list(range(wanted)) else order
-
-
-def _sampled(corpus: Corpus, train_rows: int | None, dev_rows: int | None, search_rows: int | None) -> Corpus:
-    """The corpus with its training and dev rows sampled and, where asked, rows held out for the search."""
-    splits = dict(corpus.splits)
-    drawn: NDArray[np.int64] = np.random.default_rng(0).permutation(len(splits["train"]))
-    if search_rows is not None:
-        if not 0 < search_rows < len(drawn):
-            raise TombolaError(
-                f"cannot hold {search_rows} of {len(drawn)} training rows out for the search; ask for fewer"
-            )
-        splits["search"] = corpus.splits["train"].select(np.sort(drawn[:search_rows]))
-        drawn = drawn[search_rows:]
-    splits["train"] = corpus.splits["train"].select(np.sort(drawn[:train_rows]))
-    if dev_rows is not None:
-        for split in [name for name in splits if name.startswith("dev")]:
-            some = np.random.default_rng(0).permutation(len(splits[split]))[:dev_rows]
-            splits[split] = splits[split].select(np.sort(some))
-    return Corpus(corpus.name, splits, corpus.classes)
-
-
-def _module(model: object) -> nn.Module:
-    assert isinstance(model, nn.Module)
-    return model

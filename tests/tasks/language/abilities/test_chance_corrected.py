@@ -11,9 +11,16 @@ from scipy.stats import binom, norm, ttest_1samp
 
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.language.abilities.ability import Ability, Example
-from tombola.tasks.language.abilities.chance_corrected import Scale, reference, understanding
-from tombola.tasks.language.abilities.retention import fieller_interval, learned, measure, retention
-from tombola.tasks.language.regime import RetentionThreshold
+from tombola.tasks.language.abilities.chance_corrected import (
+    Scale,
+    fieller_interval,
+    learned,
+    measure,
+    reference,
+    retention,
+    understanding,
+)
+from tombola.tasks.language.retention_threshold import RetentionThreshold
 
 SCALES = (Scale(False, 0.5), Scale(True, 8.0), Scale(False, 0.1))
 SIZES = (0, 37, 0)

@@ -18,7 +18,7 @@ from tombola.subnetworks.subnetwork import whole
 from tombola.tasks.language.abilities import lm_eval_task
 from tombola.tasks.language.abilities.ability import Ability
 from tombola.tasks.language.abilities.catalog import open_abilities
-from tombola.tasks.language.abilities.retention import measure
+from tombola.tasks.language.abilities.chance_corrected import measure
 from tombola.tasks.language.task import LanguageTask, LanguageTaskOptions
 
 HEAD = """

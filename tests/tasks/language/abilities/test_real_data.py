@@ -11,7 +11,7 @@ from tombola.tasks.data import rotten_tomatoes
 from tombola.tasks.language.abilities import knowledge
 from tombola.tasks.language.abilities.language_modelling import PLOTS, plots
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 
 T = TypeVar("T")
 

@@ -132,11 +132,9 @@ class Ability:
 
 def balanced(groups: Sequence[str], rows: int, seed: int) -> list[int]:
     """Indices of a balanced sample, in order: one of each group after the other, drawn at random within each."""
-    rng = np.random.default_rng(seed)
-    shuffled = rng.permutation(len(groups))
-    turns: dict[str, int] = {}
+    turns: Counter[str] = Counter()
     ranked: list[tuple[int, int, int]] = []
-    for index in shuffled:
-        turn = turns[groups[index]] = turns.get(groups[index], 0) + 1
-        ranked.append((turn, len(ranked), int(index)))
+    for place, index in enumerate(np.random.default_rng(seed).permutation(len(groups))):
+        turns[groups[index]] += 1
+        ranked.append((turns[groups[index]], place, int(index)))
     return sorted(index for _, _, index in sorted(ranked)[:rows])

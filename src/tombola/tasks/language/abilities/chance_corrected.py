@@ -1,4 +1,4 @@
-"""The score of a language model: the mean over its abilities of what each is above chance, from 0 to 1.
+"""Score of a language model: the mean over its abilities of what each is above chance, and what pruning leaves of each.
 
 An example's prediction is 1 where the model is right, 0 where it is wrong and a half where two choices tie; NaN, which
 is what a broken model says, is wrong. Of a text it is bits per byte. An example's reference is the number of its
@@ -7,11 +7,17 @@ that of the whole.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from scipy.stats import t as student
 
+from tombola.metrics import statistics
 from tombola.metrics.scores import Array, Metric
+from tombola.metrics.statistics import LEVEL, RESAMPLES
+from tombola.tasks.capabilities import Measured, Retained
 from tombola.tasks.language.abilities.ability import BITS, Ability
 
 NAME = "understanding"
@@ -100,3 +106,126 @@ def understanding(scales: Sequence[Scale], counted: Sequence[int] | None = None)
         return np.asarray(np.where(there, values, 0.0).sum(0) / np.maximum(1, there.sum(0)))
 
     return Metric(NAME, True, "abilities", compute, lambda references: 0.0)
+
+
+SIGNIFICANCE = 0.025
+"""Level of the test that the full model has an ability: that of a 95 % interval which ends above chance, so
+that what is kept of an ability that is there can be bounded."""
+
+Values = NDArray[np.float64]
+
+
+def measure(
+    abilities: Sequence[Ability], predictions: Array, references: Array, *, seed: int = 0, resamples: int = RESAMPLES
+) -> tuple[Measured, ...]:
+    """Each ability from predictions [n] and references [n] of the split `dev`, see `chance_corrected`."""
+    return tuple(
+        _measured(number, ability, np.asarray(predictions, dtype=np.float64), references, seed, resamples)
+        for number, ability in enumerate(abilities)
+    )
+
+
+def retention(
+    abilities: Sequence[Ability],
+    full: Array,
+    pruned: Array,
+    references: Array,
+    *,
+    have: Sequence[str] | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> tuple[Retained, ...]:
+    """Retention of each ability in a pruned model, from the predictions [n] of both on one split.
+
+    Args:
+        abilities: those of the split.
+        full, pruned: predictions of either model.
+        references: of the split.
+        have: names of the abilities that the full model has, where that was decided before; None to decide by these
+            predictions, whose bootstrap may fall on either side of a narrow line.
+        seed, resamples: of the bootstrap.
+    """
+    before = measure(abilities, full, references, seed=seed, resamples=resamples)
+    if have is not None:
+        before = tuple(replace(one, learned=one.ability in have) for one in before)
+    after = measure(abilities, pruned, references, seed=seed, resamples=resamples)
+    found = []
+    for number, (ability, was, now) in enumerate(zip(abilities, before, after, strict=True)):
+        # What judges and what is searched on are other examples: on these there may be nothing to set a share against.
+        if not was.learned or was.corrected <= 0:
+            found.append(Retained(was, now, None, None, None))
+            continue
+        chosen = np.floor(references) == number
+        low, high = fieller_interval(Scale.of(ability), full[chosen], pruned[chosen], references[chosen])
+        found.append(Retained(was, now, now.corrected / was.corrected, low, high))
+    return tuple(found)
+
+
+def learned(measured: Sequence[Measured]) -> tuple[str, ...]:
+    """Names of the abilities that a model has: those whose retention can be told, and that a score should count."""
+    return tuple(one.ability for one in measured if one.learned)
+
+
+def _measured(
+    number: int, ability: Ability, predictions: Values, references: Array, seed: int, resamples: int
+) -> Measured:
+    chosen = np.floor(references) == number
+    p, r, scale = predictions[chosen], np.asarray(references)[chosen], Scale.of(ability)
+    raw = float(raw_score(p, r, number, scale))
+    # The interval of the score of this ability alone, turned back into the raw one.
+    metric = understanding([scale] * (number + 1), [number])
+    ends = statistics.interval(metric, p, r, seed=seed, resamples=resamples)
+    low, high = sorted(_raw(scale, end) for end in ends)
+    if ability.rule == "choice":
+        # Ties count half; what half a hit is left over is no hit.
+        hits = int(np.nan_to_num(p).sum())
+        better = bool(binomtest(hits, len(p), scale.chance, alternative="greater").pvalue < SIGNIFICANCE)
+    else:
+        better = ends[0] > 0
+    corrected = float(scale.corrected(np.array(raw)))
+    return Measured(ability.name, ability.measure, raw, low, high, corrected, scale.chance, better, len(p))
+
+
+def _raw(scale: Scale, corrected: float) -> float:
+    """The raw score of a corrected one."""
+    return scale.chance * (1 - corrected) if scale.text else scale.chance + corrected * (1 - scale.chance)
+
+
+def fieller_interval(
+    scale: Scale, full: Array, pruned: Array, references: Array, level: float = LEVEL
+) -> tuple[float | None, float | None]:
+    """The interval of the share that is kept, by Fieller's theorem (1954).
+
+    The share is a ratio of two means over the same examples, and its lower part, what the full model has above chance,
+    may be small. Resampled ratios explode where it comes near zero, and to drop those where it is below would be
+    biased. Fieller's interval instead holds all shares r for which (pruned - r x full) does not differ from zero, by a
+    t test on the examples, both models' together. It is exact for normal means, and tells where nothing bounds a share.
+
+    In simulations of paired answers it held the truth in 94.8 to 95.4 % of the draws where the full model was well
+    above chance. Of one at 55 % on 100 pairs it bounds 19 % of the draws, and holds the truth in 92 % of these.
+
+    Args:
+        scale: of the ability; its chance is taken as known.
+        full, pruned: predictions [n] of both models on its examples.
+        references: [n].
+        level: of confidence.
+
+    Returns:
+        Low and high; both None where the full model is not clearly better than chance.
+    """
+    weights = sizes_of(references)
+    n, share = len(weights), weights / weights.sum()
+    if n < 2:
+        return None, None
+    # [2, n]: what each example adds to the corrected scores of the pruned and of the full model.
+    values = np.stack([scale.corrected(answered(one, scale)) for one in (pruned, full)])
+    now, was = values @ share
+    errors = (values - [[now], [was]]) * share
+    (now_var, covariance), (_, was_var) = errors @ errors.T * n / (n - 1)
+    t = float(student.ppf((1 + level) / 2, n - 1)) ** 2
+    # (now - r was)² <= t (now_var - 2 r covariance + r² was_var), solved for r.
+    a, b, c = was**2 - t * was_var, now * was - t * covariance, now**2 - t * now_var
+    if a <= 0 or was <= 0:
+        return None, None
+    root = float(np.sqrt(max(0.0, b**2 - a * c)))
+    return float((b - root) / a), float((b + root) / a)

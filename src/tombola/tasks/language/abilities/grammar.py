@@ -22,6 +22,7 @@ Draw = random.Random
 
 WOMEN = ("Anna", "Maria", "Susan", "Emma", "Laura", "Helen", "Sarah", "Rachel")
 MEN = ("John", "Peter", "David", "Robert", "Thomas", "Paul", "Mark", "James")
+NAMES = WOMEN + MEN
 PEOPLE = ("teacher", "doctor", "student", "lawyer", "farmer", "singer", "driver", "nurse", "writer", "painter")
 THINGS = ("book", "picture", "letter", "chair", "lamp", "bottle", "hat", "coat", "ring", "clock")
 PLACES = ("garden", "house", "park", "kitchen", "station", "office", "museum", "hotel")
@@ -66,14 +67,6 @@ def _plural(noun: str) -> str:
     return f"{noun}s"
 
 
-def _name(draw: Draw) -> str:
-    return draw.choice(WOMEN + MEN)
-
-
-def _two_names(draw: Draw) -> list[str]:
-    return draw.sample(WOMEN + MEN, 2)
-
-
 def _subject_verb(draw: Draw, side: bool) -> Pair:
     noun, (bare, third, _) = draw.choice(PEOPLE), draw.choice(INTRANSITIVE)
     adjective = draw.choice(("young", "old", "tall", "famous", "poor"))
@@ -105,7 +98,7 @@ def _determiner_noun(draw: Draw, side: bool) -> Pair:
     noun, (_, _, _, past, _) = draw.choice(THINGS), draw.choice(TRANSITIVE[:1] + TRANSITIVE[3:4] + TRANSITIVE[5:6])
     determiner = draw.choice(("this", "that") if side else ("these", "those"))
     good, bad = (noun, _plural(noun)) if side else (_plural(noun), noun)
-    start = f"{_name(draw)} {past} {determiner}"
+    start = f"{draw.choice(NAMES)} {past} {determiner}"
     return f"{start} {good}.", f"{start} {bad}."
 
 
@@ -113,7 +106,7 @@ def _determiner_adjective_noun(draw: Draw, side: bool) -> Pair:
     noun, adjective = draw.choice(THINGS), draw.choice(ADJECTIVES)
     good, bad = draw.choice((("this", "these"), ("that", "those")))
     good, bad = (good, bad) if side else (bad, good)
-    start, rest = f"{_name(draw)} bought", f"{adjective} {noun if side else _plural(noun)}."
+    start, rest = f"{draw.choice(NAMES)} bought", f"{adjective} {noun if side else _plural(noun)}."
     return f"{start} {good} {rest}", f"{start} {bad} {rest}"
 
 
@@ -125,10 +118,8 @@ def _anaphor_gender(draw: Draw, side: bool) -> Pair:
 
 
 def _anaphor_number(draw: Draw, side: bool) -> Pair:
-    noun, (_, _, _, past, _) = (
-        draw.choice(("boy", "man", "king", "brother", "uncle", "father")),
-        draw.choice(TRANSITIVE),
-    )
+    noun = draw.choice(("boy", "man", "king", "brother", "uncle", "father"))
+    past = draw.choice(TRANSITIVE)[3]
     plural = {"man": "men"}.get(noun, _plural(noun))
     good, bad = ("himself", "themselves") if side else ("themselves", "himself")
     subject = f"The {noun if side else plural} {past}"
@@ -137,30 +128,25 @@ def _anaphor_number(draw: Draw, side: bool) -> Pair:
 
 
 def _anaphor_c_command(draw: Draw, side: bool) -> Pair:
-    relative = draw.choice(
-        ("sister", "mother", "daughter", "wife") if side else ("brother", "father", "son", "husband")
-    )
+    women, men = ("sister", "mother", "daughter", "wife"), ("brother", "father", "son", "husband")
+    relative = draw.choice(women if side else men)
     name, (_, _, _, past, _) = draw.choice(MEN if side else WOMEN), draw.choice(TRANSITIVE)
     good, bad = ("herself", "himself") if side else ("himself", "herself")
     return f"The {relative} of {name} {past} {good}.", f"The {relative} of {name} {past} {bad}."
 
 
 def _pronoun_case(draw: Draw, side: bool) -> Pair:
-    (nominative, accusative), verb = (
-        draw.choice((("he", "him"), ("she", "her"), ("they", "them"))),
-        draw.choice(TRANSITIVE),
-    )
-    name, when = _name(draw), draw.choice(PAST)
+    nominative, accusative = draw.choice((("he", "him"), ("she", "her"), ("they", "them")))
+    verb = draw.choice(TRANSITIVE)
+    name, when = draw.choice(NAMES), draw.choice(PAST)
     if side:
         return f"{name} {verb[3]} {accusative} {when}.", f"{name} {verb[3]} {nominative} {when}."
-    return (
-        f"{nominative.capitalize()} {verb[3]} {name} {when}.",
-        f"{accusative.capitalize()} {verb[3]} {name} {when}.",
-    )
+    rest = f"{verb[3]} {name} {when}."
+    return f"{nominative.capitalize()} {rest}", f"{accusative.capitalize()} {rest}"
 
 
 def _npi_licensor(draw: Draw, side: bool) -> Pair:
-    (_, _, _, _, participle), name = draw.choice(TRANSITIVE), _name(draw)
+    (_, _, _, _, participle), name = draw.choice(TRANSITIVE), draw.choice(NAMES)
     if side:
         return f"Nobody has ever {participle} {name}.", f"Somebody has ever {participle} {name}."
     noun = _plural(draw.choice(PEOPLE))
@@ -176,25 +162,25 @@ def _npi_scope(draw: Draw, side: bool) -> Pair:
 
 
 def _adjunct_island(draw: Draw, side: bool) -> Pair:
-    (one, two), (a, b) = _two_names(draw), draw.sample(TRANSITIVE, 2)
+    (one, two), (a, b) = draw.sample(NAMES, 2), draw.sample(TRANSITIVE, 2)
     when = "before" if side else "after"
     return f"Who did {one} {a[0]} {when} {b[2]} {two}?", f"Who did {one} {a[0]} {two} {when} {b[2]}?"
 
 
 def _coordinate_island(draw: Draw, side: bool) -> Pair:
-    (one, two), verb = _two_names(draw), draw.choice(TRANSITIVE)
+    (one, two), verb = draw.sample(NAMES, 2), draw.choice(TRANSITIVE)
     who = "Who" if side else f"Which {draw.choice(PEOPLE)}"
     return f"{who} did {one} and {two} {verb[0]}?", f"{who} did {one} {verb[0]} {two} and?"
 
 
 def _left_branch_island(draw: Draw, side: bool) -> Pair:
-    thing, name = draw.choice(THINGS), _name(draw)
+    thing, name = draw.choice(THINGS), draw.choice(NAMES)
     verb, who = draw.choice(("buy", "find", "sell", "lose", "borrow")), "Whose" if side else "Which"
     return f"{who} {thing} did {name} {verb}?", f"{who} did {name} {verb} {thing}?"
 
 
 def _wh_gap(draw: Draw, side: bool) -> Pair:
-    (one, two), verb = _two_names(draw), draw.choice(TRANSITIVE)
+    (one, two), verb = draw.sample(NAMES, 2), draw.choice(TRANSITIVE)
     knows = draw.choice(("knows", "remembers", "forgot"))
     if side:
         return f"{one} {knows} who {two} {verb[3]}.", f"{one} {knows} that {two} {verb[3]}."
@@ -204,20 +190,20 @@ def _wh_gap(draw: Draw, side: bool) -> Pair:
 
 def _transitive(draw: Draw, side: bool) -> Pair:
     verb, (_, _, past), noun = draw.choice(TRANSITIVE), draw.choice(INTRANSITIVE), draw.choice(PEOPLE)
-    subject = _name(draw) if side else f"The {draw.choice([one for one in PEOPLE if one != noun])}"
+    subject = draw.choice(NAMES) if side else f"The {draw.choice([one for one in PEOPLE if one != noun])}"
     return f"{subject} {verb[3]} the {noun}.", f"{subject} {past} the {noun}."
 
 
 def _passive(draw: Draw, side: bool) -> Pair:
     verb, (_, _, past), noun = draw.choice(TRANSITIVE), draw.choice(INTRANSITIVE[:-1]), draw.choice(PEOPLE)
     subject, was = (f"The {noun}", "was") if side else (f"The {_plural(noun)}", "were")
-    name = _name(draw)
+    name = draw.choice(NAMES)
     return f"{subject} {was} {verb[4]} by {name}.", f"{subject} {was} {past} by {name}."
 
 
 def _participle(draw: Draw, side: bool) -> Pair:
     past, participle, thing = draw.choice(IRREGULAR)
-    name = _name(draw)
+    name = draw.choice(NAMES)
     if side:
         return f"{name} has {participle} {thing}.", f"{name} has {past} {thing}."
     when = draw.choice(PAST)
@@ -228,10 +214,8 @@ def _existential(draw: Draw, side: bool) -> Pair:
     thing, place = draw.choice(THINGS if side else PEOPLE), draw.choice(PLACES)
     good, bad = ("a", "every") if side else ("no", "each")
     adjective = draw.choice(("new", "young", "famous", "beautiful", "tall"))
-    return (
-        f"There was {good} {adjective} {thing} in the {place}.",
-        f"There was {bad} {adjective} {thing} in the {place}.",
-    )
+    rest = f"{adjective} {thing} in the {place}."
+    return f"There was {good} {rest}", f"There was {bad} {rest}"
 
 
 PARADIGMS: Mapping[str, tuple[str, Callable[[Draw, bool], Pair]]] = MappingProxyType(

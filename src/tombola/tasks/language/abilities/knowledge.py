@@ -54,20 +54,11 @@ def _examples(pairs: list[tuple[str, str]], name: str, prompt: str, forward: boo
     for pair in pairs:
         asked, answer = pair[not forward], pair[forward]
         right = {other[forward] for other in pairs if other[not forward] == asked}
-        wrong = draw.sample(
-            [one for one in answers if one not in right], min(CANDIDATES - 1, len(answers) - len(right))
-        )
+        others = [one for one in answers if one not in right]
+        wrong = draw.sample(others, min(CANDIDATES - 1, len(others)))
         gold = draw.randrange(len(wrong) + 1)
-        choices = [*wrong[:gold], answer, *wrong[gold:]]
-        found.append(
-            Example(
-                tuple(f" {choice}" for choice in choices),
-                gold,
-                prompt.format(*pair),
-                group=name,
-                where=f"{name} of {asked}",
-            )
-        )
+        choices = tuple(f" {choice}" for choice in (*wrong[:gold], answer, *wrong[gold:]))
+        found.append(Example(choices, gold, prompt.format(*pair), group=name, where=f"{name} of {asked}"))
     return found
 
 

@@ -168,16 +168,12 @@ def bounded(ability: Ability, tokenizer: PreTrainedTokenizerBase, tokens: int) -
         raise TombolaError(f"texts are judged by one token or more, not {tokens}")
     if ability.rule != "text":
         return ability
-    each = math.ceil(tokens / len(ability.examples))
-    return replace(
-        ability,
-        examples=tuple(_cut(example, _beginning(example.choices[0], tokenizer, each)) for example in ability.examples),
-    )
-
-
-def _cut(example: Example, text: str) -> Example:
-    share = len(text) / max(1, len(example.choices[0]))
-    return replace(example, choices=(text,), sizes=tuple(size * share for size in example.sizes))
+    found, each = [], math.ceil(tokens / len(ability.examples))
+    for example in ability.examples:
+        text = _beginning(example.choices[0], tokenizer, each)
+        share = len(text) / max(1, len(example.choices[0]))
+        found.append(replace(example, choices=(text,), sizes=tuple(size * share for size in example.sizes)))
+    return replace(ability, examples=tuple(found))
 
 
 def _beginning(text: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> str:

@@ -76,13 +76,13 @@ def load(name: str, folder: Path | None = None) -> list[Ability]:
         group = found.get("groups", {}).get(task)
         leaves = list(found["tasks"].values())
         if group is None:
-            return [_ability([leaf], _named(leaf, task, name), metric or None) for leaf in leaves]
-        return [_ability(leaves, name, _of_group(group, metric), equal=_weighs_equally(group))]
-
-
-def _named(leaf: Any, task: str, name: str) -> str:
-    """Name of the ability of one of several tasks of a tag."""
-    return name if leaf.task_name == task else name.replace(task, leaf.task_name, 1)
+            # Of a tag, each of its tasks by its own name.
+            return [_ability([leaf], name.replace(task, leaf.task_name, 1), metric or None) for leaf in leaves]
+        aggregated = group.aggregate_metric_list or ()
+        there = {one.metric for one in aggregated}
+        # The score of a group may be the mean of its tasks' scores, however many documents each has.
+        equal = not all(one.weight_by_size for one in aggregated)
+        return [_ability(leaves, name, metric or next((one for one in PREFERRED if one in there), None), equal=equal)]
 
 
 def _ability(leaves: Sequence[Any], name: str, metric: str | None, *, equal: bool = False) -> Ability:
@@ -96,18 +96,6 @@ def _ability(leaves: Sequence[Any], name: str, metric: str | None, *, equal: boo
         raise TombolaError(f"{name} mixes tasks that do not add up to one accuracy; name its tasks one by one")
     (rule,) = rules
     return Ability(name, name, rule, tuple(examples), "lm-evaluation-harness", harness=True)
-
-
-def _of_group(group: Any, metric: str) -> str | None:
-    if metric:
-        return metric
-    there = [one.metric for one in group.aggregate_metric_list or ()]
-    return next((one for one in PREFERRED if one in there), None)
-
-
-def _weighs_equally(group: Any) -> bool:
-    """True if the score of a group is the mean of its tasks' scores, however many documents each has."""
-    return not all(one.weight_by_size for one in group.aggregate_metric_list or ())
 
 
 def _examples(task: Any, metric: str | None, grouped: bool) -> tuple[Rule, list[Example]]:

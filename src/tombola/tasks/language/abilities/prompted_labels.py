@@ -120,11 +120,5 @@ def from_glue(name: str, data: Path | None = None) -> Ability:
 
 
 def _example(task: _Prompt, texts: Sequence[str], label: str, where: str) -> Example:
-    return Example(
-        task.choices,
-        task.gold[label],
-        task.prompt.format(*texts),
-        tuple(task.prompt.format(*[text] * len(texts)) for text in FREE),
-        group=label,
-        where=where,
-    )
+    free = tuple(task.prompt.format(*[text] * len(texts)) for text in FREE)
+    return Example(task.choices, task.gold[label], task.prompt.format(*texts), free, group=label, where=where)

@@ -1,0 +1,86 @@
+"""Section on searches: how far each could go, and what random tickets of the same sizes score."""
+
+from collections.abc import Sequence
+
+from tombola.analysis.locality.random_curve import RandomPoint
+from tombola.report import charts, number_format
+from tombola.report.html.figure_registry import FigureRegistry
+from tombola.report.html.layout import figure, figures_section
+from tombola.report.html.markup import Html
+from tombola.report.labels import METHOD_TITLES
+from tombola.report.study_data import StudyData
+from tombola.report.trajectory import Trajectory
+from tombola.tickets.pruning_methods import METHODS, in_words
+
+
+def searches(study: StudyData, registry: FigureRegistry) -> Html | None:
+    """The section; None while no search has begun."""
+    figures = [_figure(study, found, registry) for method in METHODS if (found := study.searches(method))]
+    kept = f"{100 * study.facts.threshold:g} % of the full score"
+    lead = f"Each pass removes the least useful part of what is left, as long as {kept} holds."
+    return figures_section("How far each search could go", figures, lead)
+
+
+def _figure(study: StudyData, found: Sequence[Trajectory], registry: FigureRegistry) -> Html:
+    method = found[0].method
+    best, random = study.floors.get(study.metric), study.random_curve(method)
+    chart = charts.search_curves(
+        found,
+        charts.ScoreAxis(study.metric_title, study.task.higher_is_better),
+        charts.Threshold(study.facts.threshold, [study.floor(search.full.score) for search in found]),
+        study.places,
+        random=random,
+        best=(study.floor_title, best[0]) if best else None,
+    )
+    label = f"{study.metric_title} against sparsity while pruning {in_words(method)}"
+    caption = f"{_about_search(found)}{_about_random_curve(study.task.higher_is_better, found, random)}"
+    return figure(METHOD_TITLES[method], caption, registry.plot(chart, f"search-{method}", label))
+
+
+def _about_search(searches: Sequence[Trajectory]) -> str:
+    """Caption of the searches of one method: how far they went before the score fell."""
+    kept = [search.good.score / search.full.score for search in searches if search.full.score]
+    several = len(searches) > 1
+    gone = _range([search.good.sparsity for search in searches])
+    text = f"Pruning {in_words(searches[0].method)} could go on until {gone} of the prunable weights were gone"
+    text += f" (over {len(searches)} seeds)" if several else ""
+    text += f"; the last state that held stood at {_range(kept)} of the full score" if kept else ""
+    failed = [
+        [index for index, search_pass in enumerate(search.passes) if not search_pass.holds] for search in searches
+    ]
+    if unfinished := failed.count([]):
+        where = number_format.plural(unfinished, "search", "searches")
+        return f"{text}. In {where} no pass fell below the line (yet), so more may be possible."
+    drops = [
+        search.before(last).score - search.passes[last].score
+        for search, (*_, last) in zip(searches, failed, strict=True)
+    ]
+    return (
+        f"{text}. The last pass that fell below moved the score by {number_format.score(-max(drops, key=abs))} at once"
+        f"{' (the largest move of all seeds)' if several else ''} and was taken back."
+    )
+
+
+def _about_random_curve(higher_is_better: bool, searches: Sequence[Trajectory], random: Sequence[RandomPoint]) -> str:
+    """From where on random tickets of the same size do worse; a sentence that begins with a space, or nothing."""
+    if not random:
+        return ""
+    seeds = {search.seed: search for search in searches}
+    pairs = [
+        (point, min(seeds[point.seed].passes, key=lambda search_pass: abs(search_pass.sparsity - point.sparsity)))
+        for point in random
+        if point.seed in seeds
+    ]
+    above = sum(search_pass.score > point.score_high for point, search_pass in pairs)
+    below = sum(search_pass.score < point.score_low for point, search_pass in pairs)
+    worse, better = (above, below) if higher_is_better else (below, above)
+    if not worse and not better:
+        return " Random tickets with as many weights in every matrix cannot be told from those found."
+    text = f" Random tickets with as many weights in every matrix do worse in {worse} of {len(pairs)} comparisons"
+    text += f", and better in {better}" if better else ""
+    return f"{text}: the found score lies outside their 95 % interval."
+
+
+def _range(shares: Sequence[float]) -> str:
+    low, high = number_format.share(min(shares)), number_format.share(max(shares))
+    return low if low == high else f"{low.removesuffix(' %')} to {high}"

@@ -1,0 +1,98 @@
+"""Section on survival: which heads, MLPs, neurons and channels survive."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from tombola.analysis.agreement.survival import SiteSurvival
+from tombola.architectures.anatomy import Places
+from tombola.report import charts, number_format
+from tombola.report.html.figure_registry import FigureRegistry
+from tombola.report.html.layout import figure, section
+from tombola.report.html.markup import Html
+from tombola.report.labels import KIND_TITLES, SITE_NAMES, and_words, capitalised, row_title
+from tombola.report.study_data import StudyData
+from tombola.tickets.pruning_methods import in_words
+from tombola.tickets.ticket import kinds_in_words
+
+
+def survival(study: StudyData, registry: FigureRegistry) -> Html | None:
+    """The section; None while no good ticket is found."""
+    if not study.survival:
+        return None
+    figures = []
+    for one in study.survival:
+        title = KIND_TITLES[one.kind] if len(study.survival) > 1 else ""
+        plots = list(_plots(one, study.places, registry))
+        layout = "wide-narrow" if len(plots) > 1 else ""
+        figures.append(figure(title, _about(one, study.places), *plots, layout=layout))
+    shown = [in_words(kind) for kind in SITE_NAMES if any(kind in one.sites for one in study.survival)]
+    which = kinds_in_words(study.survival[0].kind) if len(study.survival) == 1 else "each kind"
+    lead = f"The good ticket of {which}. Layers and heads are counted from 0, as in the model's code."
+    return section(f"{capitalised(and_words(shown))} that survive", *figures, lead=lead)
+
+
+def _plots(survival: SiteSurvival, places: Places, registry: FigureRegistry) -> Iterator[Html]:
+    """Plots of one kind of ticket: heads with their MLP or the share of its neurons beside them; channels."""
+    name, ends = f"survivors-{survival.kind}", "survive in the good ticket"
+    if "heads" in survival.sites:
+        what = "Heads" if "neurons" in survival.sites else KIND_TITLES[survival.kind]
+        yield registry.plot(charts.survival_grid(survival, places), name, f"{what} that {ends}")
+    elif "mlps" in survival.sites:
+        yield registry.plot(charts.survival_strip(survival, places), name, f"MLPs that {ends}")
+    if "neurons" in survival.sites:
+        bars = charts.neuron_bars(survival.sites["neurons"], survival.seeds, places)
+        yield registry.plot(bars, f"{name}-shares", "Share of every MLP's neurons that survives")
+    if "channels" in survival.sites:
+        grid = charts.channel_grid(survival, places)
+        yield registry.plot(grid, f"{name}-groups", f"Groups of channels that {ends}")
+
+
+def _about(survival: SiteSurvival, places: Places) -> str:
+    """Sentences on how many sites survive, and where; for several seeds which always do."""
+    seeds, kinds = survival.seeds, survival.sites
+    parts = [
+        f"{number_format.share(one.mean / one.total)} of the neurons"
+        if kind == "neurons"
+        else f"{number_format.count(round(one.mean, 1))} of {_sites(kind, one.total)}"
+        for kind, one in kinds.items()
+    ]
+    text = capitalised(f"{and_words(parts)} survive{' on average' if seeds > 1 else ''}")
+    if "heads" in kinds:
+        text += _most_and_least([*map(sum, kinds["heads"].rows)], "heads", places.attention, number_format.count)
+    if "neurons" in kinds:
+        shares = [sum(row) / len(row) for row in kinds["neurons"].rows]
+        text += _most_and_least(shares, "neurons", places.layer, number_format.share)
+    if "channels" in kinds and "heads" not in kinds:
+        text += _most_and_least([*map(sum, kinds["channels"].rows)], "groups", places.residual, number_format.count)
+    if seeds == 1:
+        other = and_words(["blocks of neurons" if kind == "neurons" else in_words(kind) for kind in kinds])
+        return f"{text}. One seed shows one ticket: others may well pick other {other}."
+    always = [
+        f"{one.everywhere} of {_sites(kind, one.total)} (by chance {one.expected_by_chance:.1f})"
+        for kind, one in kinds.items()
+    ]
+    text += (
+        f". Super-survivors, which survive in every one of {seeds} seeds, are {and_words(always)}; chance is what "
+        "independent random tickets of these sizes would share."
+    )
+    overlaps = [
+        f"{number_format.share(one.overlap)} of their {SITE_NAMES[kind][1]}"
+        for kind, one in kinds.items()
+        if one.overlap is not None
+    ]
+    return f"{text} Two seeds' tickets share {and_words(overlaps)} on average (Jaccard)." if overlaps else text
+
+
+def _sites(kind: str, total: int) -> str:
+    return number_format.plural(total, *SITE_NAMES[kind])
+
+
+def _most_and_least(
+    values: Sequence[float], what: str, name: Callable[[int], str], written: Callable[[float], str]
+) -> str:
+    """Sentence on the rows that keep most and fewest; nothing where all keep equally many."""
+    if max(values) == min(values):
+        return ""
+    (high, most), (low, least) = (
+        (written(round(value, 4)), row_title(name(values.index(value)))) for value in (max(values), min(values))
+    )
+    return f"; {most} keeps most {what} ({high}), {least} fewest ({low})"

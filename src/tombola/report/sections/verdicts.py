@@ -1,0 +1,47 @@
+"""Section on the verdict: whether the good tickets match the full model, and controls of their size."""
+
+from tombola.metrics.statistics import Verdict
+from tombola.report.html.layout import beside, folded
+from tombola.report.html.markup import Html, element, join
+from tombola.report.labels import METHOD_TITLES, TICKET_TITLES, capitalised
+from tombola.report.study_data import StudyData
+from tombola.study.results import TicketVerdict
+
+
+def verdicts(study: StudyData) -> Html:
+    """The section: good tickets on cards, controls folded away."""
+    good = [one for one in study.verdicts if one.ticket == "good"]
+    controls = [one for one in study.verdicts if one.ticket != "good"]
+    if not study.verdicts:
+        text = "No verdict yet. What follows is what there is so far."
+        return element("section", element("p", text, class_="sentence"), class_="verdicts unfinished")
+    cards = [_card(one) for one in good]
+    body = [beside(*cards)] if cards else []
+    if controls:
+        items = [element("li", _badge(one.verdict), " ", _control(one)) for one in controls]
+        body.append(folded("The verdict on random and bad tickets of the same size", element("ul", *items)))
+    return element("section", element("h2", "Verdict"), *body, class_="verdicts")
+
+
+def _badge(verdict: Verdict) -> Html:
+    if not verdict.learned:
+        return element("span", "? the full model did not learn", class_="badge no")
+    text = "✓ matches the full model" if verdict.matches else "✗ does not match the full model"
+    return element("span", text, class_=f"badge {'yes' if verdict.matches else 'no'}")
+
+
+def _card(one: TicketVerdict) -> Html:
+    # A verdict's sentence states its finding before the first colon and the numbers behind it.
+    finding, _, numbers = one.sentence.partition(": ")
+    return element(
+        "article",
+        element("h3", METHOD_TITLES.get(one.method, one.method)),
+        _badge(one.verdict),
+        element("p", finding if finding.endswith(".") else f"{finding}.", class_="sentence"),
+        element("p", capitalised(numbers), class_="evidence"),
+    )
+
+
+def _control(one: TicketVerdict) -> Html:
+    name = f"{METHOD_TITLES.get(one.method, one.method)}, {TICKET_TITLES.get(one.ticket, one.ticket)}"
+    return join(element("strong", name), ": ", one.sentence)

@@ -1,0 +1,34 @@
+"""The glossary knows the words that the program writes into its files and prints."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from generated_pages import pruning_methods
+from tombola.report.labels import SCORED, STAGES
+from tombola.study.config import ANALYSES
+from tombola.tasks.registry import regimes
+from tombola.tickets.pruning_methods import METHODS
+from tombola.tickets.ticket import TICKET_KINDS
+
+TEXT = (Path(__file__).parents[2] / "docs" / "glossary.md").read_text(encoding="utf-8")
+PAGE = pruning_methods.fill(TEXT)
+SITES = {site for kind in TICKET_KINDS for site in kind.split("+")}
+
+
+@pytest.mark.parametrize("word", sorted({*SCORED, *STAGES, *METHODS, *SITES}))
+def test_values_of_rows_are_explained(word: str) -> None:
+    assert re.search(rf"(^\| |`|, ){re.escape(word)}(`| \||,)", PAGE, re.M), word
+
+
+@pytest.mark.parametrize("word", [*ANALYSES, *(regime.name for regime in regimes())])
+def test_analyses_and_regimes_are_named(word: str) -> None:
+    assert re.search(rf"\b{word.replace('-', '[ -]').rstrip('s')}", PAGE, re.I), word
+
+
+def test_a_word_has_one_meaning() -> None:
+    words = [word.strip() for words in re.findall(r"^\| ([^|`]+) \|", TEXT, re.M) for word in words.split(",")]
+    words = [word for word in words if word not in ("word", "---")]
+    assert len(words) > 80
+    assert sorted(words) == sorted(set(words))
