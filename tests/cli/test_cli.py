@@ -412,7 +412,7 @@ class TestSteps:
         monkeypatch.setattr("tombola.profiling.peak_memory.measure", lambda *_, **__: 1_000_000)
         arguments = [seed_folder.full, seed_folder.ticket("heads+mlps", "good"), "--length", 8]
         said = run_json(capsys, "shrink", *arguments, "--out", tmp_path / "a")
-        dense, shrunk = said["cost"]["dense"], said["cost"]["shrunk"]
+        dense, shrunk = (said["cost"]["variants"][name] for name in ("dense", "shrunk"))
         assert (said["cost"]["length"], dense["memory"]) == (8, 1_000_000)
         assert (dense["parameters"], shrunk["parameters"]) == (said["parameters_before"], said["parameters"])
         assert shrunk["disk"] == said["bytes"]

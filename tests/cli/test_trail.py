@@ -207,3 +207,13 @@ def test_several_tickets_of_a_folder_are_named(done: Study, tmp_path: Path, caps
     arguments = ["score", *flags("score", model=done.seed_folder(0).full), "--ticket", str(done.folder)]
     assert main(arguments) == 2
     assert re.search(rf"{done.folder} holds 2 good tickets; name one of them, such as .*good", capsys.readouterr().err)
+
+
+def test_a_trail_is_no_study_to_go_on_with(seed_folder: SeedFolder, tmp_path: Path, capsys: Capture) -> None:
+    prune(capsys, seed_folder.full, tmp_path / "cut", "--density", 0.5)
+    for arguments in (
+        ["study", *flags(), "--out", str(tmp_path / "cut")],
+        ["transfer", str(tmp_path / "cut"), str(tmp_path / "cut"), "--out", str(tmp_path / "transferred")],
+    ):
+        assert main(arguments) == 2
+        assert "holds a single step, and no study" in capsys.readouterr().err

@@ -50,7 +50,7 @@ class Trail:
 
     def __init__(self, session: Session, folder: Path, anatomy: Anatomy, method: str, seed: int) -> None:
         self.method = method
-        self.layout = StudyFolder(folder, session.config.replaced(methods=(method,)))
+        self.layout = StudyFolder(folder, replace(session.config, methods=(method,)))
         self.setting = Setting(
             config=self.layout.config,
             task=session.task,

@@ -35,7 +35,8 @@ def _settings(study: StudyData) -> Html:
 
 
 def _split(study: StudyData) -> Html:
-    split = study.facts.config.get("search_split")
+    # A ticket of a single cut was searched for nowhere.
+    split = study.facts.config.get("search_split") if study.trajectories else None
     if split == "train":
         return note(
             "The tickets were searched on held-out training rows, so that nothing was chosen on the dev split, "
