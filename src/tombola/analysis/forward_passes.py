@@ -31,7 +31,7 @@ class SampleOptions(EvaluationOptions):
 
 
 WHOLE = SampleOptions()
-"""All of the dev split in fp32, 64 examples at a time, in silence."""
+"""Options of all of the dev split in fp32, 64 examples at a time, in silence."""
 
 
 @contextlib.contextmanager
