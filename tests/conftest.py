@@ -5,7 +5,10 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import copy
+import shutil
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,12 +17,22 @@ from torch import nn
 from transformers import BertModel
 
 from builders.encoders import Exact, config, synthetic, tokenizer
+from builders.small_study import SHARED_FOLDER
 from tombola.training.loop import train
 from tombola.training.recipe import Recipe
 
-settings.register_profile("tombola", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+QUIET: Any = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("tombola", max_examples=25, **QUIET)
+settings.register_profile("exhaustive", max_examples=100, **QUIET)
 settings.load_profile("tombola")
 torch.set_num_threads(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The processes of the tests share a folder, so that what takes long is made once."""
+    if SHARED_FOLDER not in os.environ:
+        os.environ[SHARED_FOLDER] = tempfile.mkdtemp(prefix="tombola-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(SHARED_FOLDER)))
 
 
 @pytest.fixture(scope="session")

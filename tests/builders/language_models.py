@@ -52,11 +52,13 @@ def llama(seed: int = 0, attention: str = "eager", dtype: torch.dtype = torch.fl
 
 @functools.cache
 def checkpoint() -> Path:
-    """The shared folder of the tiny Llama and its tokenizer; nobody writes there."""
-    folder = small_study.home() / "tiny-llama"
-    llama(dtype=torch.float32).save_pretrained(folder)
-    tokenizer().save_pretrained(folder)
-    return folder
+    """The shared folder of the tiny Llama and its tokenizer."""
+
+    def make(folder: Path) -> None:
+        llama(dtype=torch.float32).save_pretrained(folder)
+        tokenizer().save_pretrained(folder)
+
+    return small_study.once("tiny-llama", make)
 
 
 def sentence(seed: int, length: int) -> str:

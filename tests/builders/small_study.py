@@ -1,20 +1,18 @@
 """A model of 30,000 parameters and a task that it learns in a second, as folders: what studies are tested on."""
 
-import atexit
 import contextlib
 import functools
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
@@ -28,12 +26,14 @@ LAYERS, HEADS, HIDDEN, INNER = 3, 4, 32, 64
 GOOD = ("bright", "warm", "funny", "lovely", "moving")
 BAD = ("dull", "cold", "boring", "ugly", "tired")
 FILLING = tuple(f"word{number}" for number in range(30))
+SHARED_FOLDER = "TOMBOLA_TESTS_FOLDER"
+"""Environment variable with the folder of `home`, set where the tests begin."""
 SETTINGS: Mapping[str, Any] = {
     "train_rows": 192,
     "dev_rows": 96,
-    "epochs": 5,
-    "batch_size": 16,
-    "learning_rate": 5e-3,
+    "epochs": 4,
+    "batch_size": 32,
+    "learning_rate": 1e-2,
     "max_length": 16,
     "weights_step": 0.3,
     "heads_step": 0.25,
@@ -43,31 +43,45 @@ SETTINGS: Mapping[str, Any] = {
 """The recipe under which the model learns the task, in few and large steps."""
 
 
-@functools.cache
 def home() -> Path:
-    """A folder that lives as long as the tests do."""
-    folder = Path(tempfile.mkdtemp(prefix="tombola-small-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    """Folder that lives as long as the tests do, and that their processes share."""
+    return Path(os.environ[SHARED_FOLDER])
+
+
+def once(name: str, make: Callable[[Path], object]) -> Path:
+    """A folder of `home`, made by the first process of the tests that asks for it; nobody else writes there."""
+    folder = home() / name
+    with FileLock(home() / f".{name}.lock"):
+        if not folder.exists():
+            draft = home() / f".{name}.draft"
+            make(draft)
+            draft.rename(folder)
     return folder
 
 
 @functools.cache
 def model() -> Path:
-    """The shared folder of the tiny BERT; nobody writes there."""
-    return write_model(home() / "tiny-bert")
+    """The shared folder of the tiny BERT."""
+    return once("tiny-bert", write_model)
 
 
 @functools.cache
 def task() -> Path:
-    """The shared folder of the task; nobody writes there."""
-    return write_task(home() / "moods")
+    """The shared folder of the task."""
+    return once("moods", write_task)
 
 
 @functools.cache
 def finished() -> Study:
-    """A finished study of the shared model and task, seed 0; nobody writes there."""
-    study = study_in(home() / "runs")
-    build(study.run())
+    """A finished study of the shared model and task, seed 0, with its report."""
+    return run_once(study_in(home() / "runs"))
+
+
+def run_once(study: Study) -> Study:
+    """A study of `home` that has run, with its report: run by the first process of the tests that asks for it."""
+    with FileLock(home() / f".{study.folder.name}.lock"):
+        if not (study.folder / "report.html").is_file():
+            build(study.run())
     return study
 
 

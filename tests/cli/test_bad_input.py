@@ -316,7 +316,7 @@ class TestTicket:
         self, tmp_path: Path, done: Study, full: Path, method: str, capsys: Capture
     ) -> None:
         ticket, model = done.seed_folder(0).ticket(method, "good"), tmp_path / "small"
-        assert main(["shrink", str(full), str(ticket), "--out", str(model)]) == 0
+        assert main(["shrink", str(full), str(ticket), "--no-measure", "--out", str(model)]) == 0
         capsys.readouterr()
         expected = (
             f"{model} was shrunk already; give the model that it was made from (tombola.load opens the shrunk one)"
@@ -522,6 +522,7 @@ class TestDisk:
         assert [place.parent.name for place in tmp_path.rglob("score.json")] == ["majority"] * (name == "study")
 
 
+@pytest.mark.slow
 def test_in_a_process_of_its_own_it_is_one_line_too(tmp_path: Path) -> None:
     """No warning of a library, no bar, no traceback joins the line."""
     ran = tombola("prune", *flags("prune"), "--out", tmp_path / "out")

@@ -152,6 +152,15 @@ class TestExitCodes:
         assert re.search(r"^tombola.*: error: ", said.err, re.MULTILINE)
         assert "_seeds" not in said.err
 
+    def test_a_defect_is_no_error_of_the_user(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def broken(folder: Path) -> None:
+            raise AssertionError("a defect")
+
+        monkeypatch.setattr("tombola.report.build", broken)
+        with pytest.raises(AssertionError, match="a defect"):
+            main(["report", str(tmp_path)])
+
+    @pytest.mark.exhaustive
     def test_a_defect_is_1_with_its_traceback(self, tmp_path: Path) -> None:
         code = (
             "import sys; import tombola.report; from tombola.cli import main\n"
@@ -167,6 +176,7 @@ class TestExitCodes:
 
 
 class TestStudy:
+    @pytest.mark.slow
     def test_a_whole_study_in_a_process_of_its_own(self, tmp_path: Path, done: Study) -> None:
         ran = tombola("study", *flags(), "--out", tmp_path, "--device", "cpu")
         assert ran.returncode == 0, ran.stderr
@@ -186,13 +196,17 @@ class TestStudy:
         )
         assert json.loads((folder / "study.json").read_text())["command"].startswith("tombola study --model ")
 
-    def test_json_is_all_that_is_on_stdout(self, done: Study, capsys: pytest.CaptureFixture[str]) -> None:
-        found = run_json(capsys, "study", *flags(), "--out", done.folder.parent)
-        assert found["folder"] == str(done.folder)
-        assert found["report"] == str(done.folder / "report.html")
+    def test_json_is_all_that_is_on_stdout(
+        self, done: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder = shutil.copytree(done.folder, tmp_path / done.folder.name)
+        found = run_json(capsys, "study", *flags(), "--out", tmp_path)
+        assert found["folder"] == str(folder)
+        assert found["report"] == str(folder / "report.html")
         assert found["rows"] == list(done.rows())
         assert found["verdicts"] == json.loads((done.folder / "verdicts.json").read_text())["verdicts"]
 
+    @pytest.mark.slow
     def test_the_file_goes_before_the_preset_and_flags_before_the_file(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -260,6 +274,7 @@ class TestStudy:
         assert "retrain good weights" not in shown
         assert "100%" in shown.splitlines()[-1] + shown.splitlines()[-2]
 
+    @pytest.mark.exhaustive
     def test_stopped_by_the_keyboard(self, tmp_path: Path) -> None:
         process = subprocess.Popen(
             command("study", *flags(epochs=200), "--out", tmp_path),

@@ -78,6 +78,7 @@ def test_tables_are_whole_in_80_characters(imported: Path) -> None:
         assert re.search(rf"{word}\s", said)
 
 
+@pytest.mark.slow
 def test_no_model_and_no_hub_are_needed(imported: Path) -> None:
     code = (
         "import sys, transformers; from tombola.cli import main\n"

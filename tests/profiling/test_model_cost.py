@@ -141,7 +141,7 @@ def test_the_share_of_the_promise() -> None:
     assert "peak of the process, batch 32, MB" in shown(replace(costs, variants={**costs.variants, **some}))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_peak_memory_is_that_of_a_fresh_process(tmp_path: Path) -> None:
     config = BertConfig(
         vocab_size=V, hidden_size=256, intermediate_size=16384, num_hidden_layers=2, num_attention_heads=4

@@ -211,6 +211,7 @@ def test_no_module_hides_a_public_name() -> None:
     assert not modules & {*tombola.__all__}
 
 
+@pytest.mark.exhaustive
 def test_the_public_name_is_the_function_whatever_was_imported_before() -> None:
     code = "import tombola, importlib; {}; assert callable(tombola.one_shot), tombola.one_shot"
     module = "tombola.pruning.one_shot"

@@ -160,6 +160,7 @@ prune_checkpoint(sys.argv[1], sys.argv[2], WeightCut("magnitude", 0.5))
 """
 
 
+@pytest.mark.exhaustive
 def test_a_killed_run_leaves_no_folder_and_the_next_one_cleans_up(tmp_path: Path) -> None:
     dense, out = tmp_path / "dense", tmp_path / "pruned"
     model = save("llama", dense)

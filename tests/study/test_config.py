@@ -208,6 +208,7 @@ def test_the_order_of_settings_does_not_matter() -> None:
     assert forward.hash() == backward.hash()
 
 
+@pytest.mark.slow
 def test_the_hash_is_the_same_in_another_process() -> None:
     code = "from tombola.study.config import StudyConfig; print(StudyConfig.of('quick', task='cola').hash())"
     environment = {**os.environ, "PYTHONHASHSEED": "123"}

@@ -13,7 +13,7 @@ from tombola.tickets.ticket import SUPER_TICKETS
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = {"methods": ("heads+mlps",), "epochs": 2, "analyses": ("survivors",)}
+SETTINGS = {"methods": ("heads+mlps",), "analyses": ("survivors",)}
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,6 @@ from tombola.foundations.atomic_files import read_lines
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search.records import Search
-from tombola.report import build
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, SEARCH_EVALUATION
 from tombola.study.results import Row
@@ -268,6 +267,7 @@ class TestModels:
                 assert there == (ticket == "good")
 
     @pytest.mark.parametrize(("save", "models"), [("none", 0), ("all", 4)])
+    @pytest.mark.slow
     def test_all_or_none_are_saved(self, tmp_path: Path, save: str, models: int) -> None:
         study = study_in(tmp_path, save=save, methods=("weights",), epochs=1)
         study.run()
@@ -290,11 +290,10 @@ def structured() -> Study:
 
 @pytest.fixture(scope="module")
 def both() -> Study:
-    study = structured()
-    build(study.run())
-    return study
+    return small_study.run_once(structured())
 
 
+@pytest.mark.slow
 class TestNeurons:
     def test_rows_have_the_sizes_of_the_tickets(self, both: Study) -> None:
         rows = read_rows(both.folder)
@@ -402,6 +401,7 @@ class TestAgain:
         assert (study.folder / "results.jsonl").read_bytes() == rows
         assert (study.folder / "verdicts.json").read_bytes() == verdicts
 
+    @pytest.mark.slow
     def test_a_missing_step_alone_is_made_again(self, copied: Path) -> None:
         study = study_in(copied)
         before = steps_of(study.folder)
@@ -415,6 +415,7 @@ class TestAgain:
         }
         assert timeless(read_rows(study.folder)) == timeless(rows)
 
+    @pytest.mark.slow
     def test_the_same_seed_elsewhere_finds_the_same(self, done: Study, tmp_path: Path) -> None:
         torch.manual_seed(99)  # the state of the caller's generator must not matter
         other = study_in(tmp_path)
@@ -423,6 +424,7 @@ class TestAgain:
         assert timeless(read_rows(other.folder)) == timeless(read_rows(done.folder))
         assert (other.folder / "verdicts.json").read_bytes() == (done.folder / "verdicts.json").read_bytes()
 
+    @pytest.mark.slow
     def test_the_callers_random_numbers_are_left_alone(self, tmp_path: Path) -> None:
         torch.manual_seed(5)
         expected = torch.rand(1)
@@ -431,6 +433,7 @@ class TestAgain:
         assert torch.rand(1) == expected
 
 
+@pytest.mark.slow
 class TestSeeds:
     def test_seeds_add_up(self, done: Study, copied: Path) -> None:
         first = steps_of(copied / done.folder.name)
@@ -542,6 +545,7 @@ class TestSeeds:
             study_in(tmp_path, seeds=seeds)
 
 
+@pytest.mark.slow
 class TestSettings:
     def test_the_search_can_stay_off_the_dev_rows(self, tmp_path: Path) -> None:
         study = study_in(tmp_path, search_split="train", search_rows=48, epochs=2)

@@ -22,6 +22,7 @@ from tombola.analysis.generation_profile import GenerationProfile
 from tombola.analysis.retention_profile import RetentionProfile, Scored
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints.checkpoint import load
+from tombola.cli import main
 from tombola.foundations.atomic_files import read_json, read_lines
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import Evaluation, evaluate, score
@@ -360,7 +361,7 @@ def typed(settings: dict[str, Any]) -> list[str]:
     return [part for name, value in text.items() for part in (f"--{name.replace('_', '-')}", value)]
 
 
-def test_the_command_line_says_where_each_ability_falls(tmp_path: Path) -> None:
+def test_the_command_line_says_where_each_ability_falls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     values = config().settings()
     names = (
         "model",
@@ -374,15 +375,14 @@ def test_the_command_line_says_where_each_ability_falls(tmp_path: Path) -> None:
         "precision",
     )
     flags = typed({name: tuple(v) if isinstance(v := values[name], list) else v for name in names})
-    done = small_study.tombola("study", *flags, "--methods", "heads", "--out", tmp_path, "--sparsities", "0.5")
-    assert done.returncode == 0, done.stderr
+    assert main(["study", *flags, "--methods", "heads", "--out", str(tmp_path), "--sparsities", "0.5"]) == 0
     # Lines are as narrow as a terminal.
-    text = " ".join(done.stdout.split())
+    text = " ".join(capsys.readouterr().out.split())
     assert "at which each ability falls under 90 %" in text
     assert "Grammar" in text
 
 
-def test_single_steps_prune_language_models_too(tmp_path: Path) -> None:
+def test_single_steps_prune_language_models_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = (
         "model",
         "task",
@@ -396,9 +396,8 @@ def test_single_steps_prune_language_models_too(tmp_path: Path) -> None:
     values = config(sparsities=(0.1, 0.2)).settings()
     flags = typed({name: tuple(v) if isinstance(v := values[name], list) else v for name in (*names, "sparsities")})
     for method, expected in (("sparsegpt", (0.0, 0.1, 0.2)), ("sparsegpt-2of4", (0.5,))):
-        done = small_study.tombola("prune", *flags, "--method", method, "--out", tmp_path / method, "--json")
-        assert done.returncode == 0, done.stderr
-        found = json.loads(done.stdout)
+        assert main(["prune", *flags, "--method", method, "--out", str(tmp_path / method), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
         assert found["sparsity"] in [pytest.approx(one, abs=1e-3) for one in expected]
         ticket = Ticket.load(found["ticket"])
         assert ticket.provenance["method"] == method
@@ -407,9 +406,8 @@ def test_single_steps_prune_language_models_too(tmp_path: Path) -> None:
             model = LlamaForCausalLM.from_pretrained(tmp_path / method / "updated")
             for name, weight in dissect(model).weights_of(model).items():
                 assert bool((weight[~ticket.masks[name]] == 0).all())
-    wrong = small_study.tombola("prune", *flags, "--method", "wandering", "--out", tmp_path / "not")
-    assert wrong.returncode == 2
-    assert "unknown pruning method 'wandering'" in wrong.stderr
+    assert main(["prune", *flags, "--method", "wandering", "--out", str(tmp_path / "not")]) == 2
+    assert "unknown pruning method 'wandering'" in capsys.readouterr().err
 
 
 def test_a_search_ends_where_the_model_breaks(done: Study) -> None:

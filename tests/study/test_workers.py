@@ -26,7 +26,7 @@ from tombola.tickets.ticket import Ticket
 pytestmark = pytest.mark.slow
 
 AUTO: Literal["auto"] = "auto"
-SETTINGS: dict[str, Any] = {"epochs": 2, "device": "cpu", "methods": ("heads+mlps",), "analyses": ("survivors",)}
+SETTINGS: dict[str, Any] = {"device": "cpu", "methods": ("heads+mlps",), "analyses": ("survivors",)}
 
 
 def shared(out: Path, workers: int = 2, **settings: Any) -> Study:

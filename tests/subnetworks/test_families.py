@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertLMHeadModel, Gemma3Config, PreTrainedModel
 
 from builders.encoders import sites
-from builders.families import DECODERS, GENERATORS, ZOO, Kind, computed, sampled, tickets, under
+from builders.families import DECODERS, FIRST, GENERATORS, REPRESENTATIVE, ZOO, Kind, computed, sampled, tickets, under
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.architectures.families import FAMILIES
@@ -71,8 +71,18 @@ def test_prunable_are_all_matrices_of_the_layers(name: str) -> None:
     assert {matrix.parameter for matrix in dissect(model).matrices} == expected
 
 
-@pytest.mark.parametrize(("name", "attention"), cases())
-@pytest.mark.parametrize("padded", [False, True])
+def once_in_each(padded: bool) -> list[Any]:
+    """As `cases`, but that `make test` meets every family, if only without padding and with eager attention."""
+    found = []
+    for case in cases():
+        name, attention = case.values
+        meets = name in REPRESENTATIVE or (attention == "eager" and not padded)
+        marks = case.marks if name in FIRST else pytest.mark.slow if meets else pytest.mark.exhaustive
+        found.append(pytest.param(name, attention, padded, id=f"{case.id}{'-padded' * padded}", marks=marks))
+    return found
+
+
+@pytest.mark.parametrize(("name", "attention", "padded"), [*once_in_each(False), *once_in_each(True)])
 def test_masked_and_shrunk_compute_the_same(name: str, attention: str, padded: bool) -> None:
     kind = ZOO[name]
     # In fp64 the eager attention of decoders turns rows of padding into NaN, which spread: no padding on the left.
