@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tombola.analysis.retention_profile import AbilityRetention, Fall, Point, Scored, crossing, fall, retention_profile
+from tombola.analysis.retention_profile import (
+    AbilityRetention,
+    Fall,
+    Point,
+    ProfileOptions,
+    Scored,
+    crossing,
+    fall,
+    retention_profile,
+)
 from tombola.pruning.search.records import Search
 from tombola.tasks.capabilities import HasAbilities
 from tombola.tasks.language.abilities.ability import Ability, Example
@@ -131,7 +140,12 @@ def test_the_profile_falls_where_a_bootstrap_in_a_plain_loop_does() -> None:
     steps = [SimpleNamespace(iteration=n, sparsity=x, weights=1000) for n, x in enumerate((0.0, *SPARSITIES))]
     search = cast(Search, SimpleNamespace(passes=steps, last=steps[3]))
     profile = retention_profile(
-        task, search, list(rows), {Scored("good", "pruned"): rows[3]}, rows[0], method="wanda", resamples=200
+        task,
+        search,
+        list(rows),
+        {Scored("good", "pruned"): rows[3]},
+        rows[0],
+        ProfileOptions(method="wanda", resamples=200),
     )
     (curve,) = profile.curves
     assert [point.sparsity for point in curve.points] == list(SPARSITIES)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.fake_study import fake_study
+from builders.fake_study import fake_study, spoil
 from builders.model_costs import add, cost
 from builders.report_pages import read
 from tombola.foundations.errors import TombolaError
@@ -61,6 +61,9 @@ def test_without_smaller_models_there_is_no_section(tmp_path: Path) -> None:
 
 def test_a_damaged_cost_is_named(tmp_path: Path) -> None:
     folder = fake_study(tmp_path)
-    add(folder, 0, "heads+mlps", (2_000_000, 500_000), cost((0.8, 0.5)) | {"dense": "quick"})
-    with pytest.raises(TombolaError, match=r"good/cost\.json: 'dense' should be an object, but found 'quick'"):
+    add(folder, 0, "heads+mlps", (2_000_000, 500_000), cost((0.8, 0.5)))
+    spoil(next(folder.rglob("cost.json")), "variants", {"dense": "quick"})
+    with pytest.raises(
+        TombolaError, match=r"good/cost\.json, variants: 'dense' should be an object, but found 'quick'"
+    ):
         build(folder)

@@ -256,7 +256,7 @@ class TestModels:
         if method == "weights":
             assert not (good / "cost.json").exists()
         else:
-            cost = json.loads((good / "cost.json").read_text())
+            cost = json.loads((good / "cost.json").read_text())["variants"]
             assert cost["shrunk"]["parameters"] == row["parameters"] < cost["dense"]["parameters"]
             assert cost["shrunk"]["multiply_adds"] < cost["dense"]["multiply_adds"] == cost["masked"]["multiply_adds"]
 

@@ -14,7 +14,7 @@ import tombola
 import tombola.study.seed_context
 from builders import small_study
 from builders.small_study import study_in
-from tombola.analysis.transfer import Scored, Transfer, transferred
+from tombola.analysis.transfer import Scored, Transfer, TransferScores, transferred
 from tombola.cli import main
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import Evaluation
@@ -203,7 +203,7 @@ def test_the_place_between_the_ends(studies: list[Study]) -> None:
 
     def seed_folder(moved: float, own: float, random: float) -> Any:
         first, second, third = ([scored(one)] * 2 for one in (moved, own, random))
-        return transferred("heads", "a", "b", first, second, third, [1.0, 1.0], task)
+        return transferred("heads", "a", "b", TransferScores(first, second, third, [1.0, 1.0]), task)
 
     middle = seed_folder(0.75, 1.0, 0.5)
     assert middle.share == pytest.approx(0.5, abs=0.02)

@@ -1,8 +1,9 @@
 """The retention profile: what is left of each ability along a search, and in the tickets that were made of it."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from tombola.foundations.json_dataclasses import JsonRecord
 from tombola.pruning.search.records import Search
@@ -138,38 +139,50 @@ class RetentionProfile(JsonRecord):
     curves: tuple[AbilityCurve, ...]
 
 
+@dataclass(frozen=True)
+class ProfileOptions:
+    """Options of a retention profile.
+
+    Attributes:
+        split: on which the search ran.
+        threshold: the share under which an ability counts as fallen.
+        method: of the search; by default as its good ticket says.
+        seed, resamples: of the bootstrap.
+    """
+
+    split: str = "dev"
+    threshold: float = 0.9
+    method: str = ""
+    seed: int = 0
+    resamples: int = 1000
+
+
+ON_DEV = ProfileOptions()
+
+
 def retention_profile(
     task: HasAbilities,
     found: Search,
     predictions: Sequence[Predictions],
     tickets: Mapping[Scored, Predictions],
     full: Predictions,
-    *,
-    split: str = "dev",
-    threshold: float = 0.9,
-    method: str | None = None,
-    seed: int = 0,
-    resamples: int = 1000,
+    options: ProfileOptions = ON_DEV,
 ) -> RetentionProfile:
     """Retention of each ability, iteration by iteration and ticket by ticket.
 
     Args:
         task: one with abilities.
         found: the search.
-        predictions: [examples] of each of its iterations, on `split`; the first are the full model's.
+        predictions: [examples] of each of its iterations, on the options' split; the first are the full model's.
         tickets: those of tickets, on `dev`.
         full: those of the full model, on `dev`.
-        split: on which the search ran.
-        threshold: the share under which an ability counts as fallen.
-        method: of the search; by default as its good ticket says.
-        seed: of the bootstrap.
-        resamples: of the bootstrap.
+        options: split, threshold and bootstrap.
     """
-    options: dict[str, Any] = {"seed": seed, "resamples": resamples}
-    along = [task.retained(split, predictions[0], one, **options) for one in predictions[1:]]
-    of_tickets = {scored: task.retained("dev", full, one, **options) for scored, one in tickets.items()}
+    retained = functools.partial(task.retained, seed=options.seed, resamples=options.resamples)
+    along = [retained(options.split, predictions[0], one) for one in predictions[1:]]
+    of_tickets = {scored: retained("dev", full, one) for scored, one in tickets.items()}
     # A search that could not cut once leaves the full model alone.
-    whole = along[0] if along else task.retained(split, predictions[0], predictions[0], **options)
+    whole = along[0] if along else retained(options.split, predictions[0], predictions[0])
     curves = []
     for number, ability in enumerate(task.abilities):
         points = tuple(
@@ -192,10 +205,10 @@ def retention_profile(
                 tickets=tuple(
                     TicketRetention(scored, AbilityRetention.of(kept[number])) for scored, kept in of_tickets.items()
                 ),
-                fall=fall(points, threshold),
+                fall=fall(points, options.threshold),
             )
         )
-    return RetentionProfile(method or found.good.method, threshold, found.last.sparsity, tuple(curves))
+    return RetentionProfile(options.method or found.good.method, options.threshold, found.last.sparsity, tuple(curves))
 
 
 def fall(points: Sequence[Point], threshold: float) -> Fall:

@@ -99,24 +99,31 @@ class Transfer(JsonRecord):
     mend: ClassVar[str] = "run `tombola transfer` again"
 
 
+@dataclass(frozen=True, eq=False)
+class TransferScores:
+    """Retrained tickets on one target, one for each seed.
+
+    Attributes:
+        moved: of the source.
+        own: the target's own.
+        random: of the sizes of the source's.
+        full: scores of the target's full models.
+    """
+
+    moved: Sequence[Scored]
+    own: Sequence[Scored]
+    random: Sequence[Scored]
+    full: Sequence[float]
+
+
 def transferred(
-    method: str,
-    source: str,
-    target: str,
-    moved: Sequence[Scored],
-    own: Sequence[Scored],
-    random: Sequence[Scored],
-    full: Sequence[float],
-    task: Task,
-    *,
-    resamples: int = statistics.RESAMPLES,
+    method: str, source: str, target: str, found: TransferScores, task: Task, *, resamples: int = statistics.RESAMPLES
 ) -> TransferCell:
-    """Put one cell together from the same seeds of all three kinds.
+    """Put one cell together from the same seeds of all kinds of tickets.
 
     Args:
         method, source, target: of the cell.
-        moved, own, random: one for each seed.
-        full: scores of the target's full models.
+        found: the tickets.
         task: the target: gives metric and references.
         resamples: of the bootstrap.
     """
@@ -126,27 +133,27 @@ def transferred(
         a, b = (np.stack([scored.predictions for scored in several]) for several in (one, other))
         return statistics.paired_difference(task.metric, a, b, references, seed=0, resamples=resamples)
 
-    above, above_low, above_high = difference(moved, random)
-    below, below_low, below_high = difference(moved, own)
+    above, above_low, above_high = difference(found.moved, found.random)
+    below, below_low, below_high = difference(found.moved, found.own)
     # Where the ends of the scale may be the same point, no place between them means anything.
-    scale, scale_low, _ = difference(own, random)
-    score, std = mean_std([one.score for one in moved])
-    own_score, own_std = mean_std([one.score for one in own])
-    random_score, random_std = mean_std([one.score for one in random])
+    scale, scale_low, _ = difference(found.own, found.random)
+    (score, std), (own, own_std), (random, random_std) = (
+        mean_std([one.score for one in several]) for several in (found.moved, found.own, found.random)
+    )
     return TransferCell(
         method=method,
         source=source,
         target=target,
-        n=len(moved),
+        n=len(found.moved),
         score=score,
         std=std,
-        own=own_score,
+        own=own,
         own_std=own_std,
-        random=random_score,
+        random=random,
         random_std=random_std,
-        full=mean_std(full)[0],
-        sparsity=mean_std([one.sparsity for one in moved])[0],
-        own_sparsity=mean_std([one.sparsity for one in own])[0],
+        full=mean_std(found.full)[0],
+        sparsity=mean_std([one.sparsity for one in found.moved])[0],
+        own_sparsity=mean_std([one.sparsity for one in found.own])[0],
         beyond_random=above,
         beyond_random_low=above_low,
         beyond_random_high=above_high,

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tombola.analysis.attention.attention_probabilities import attention_patterns
+from tombola.analysis.forward_passes import SampleOptions
 from tombola.analysis.generation_profile import GeneratingModel, GenerationProfile
-from tombola.analysis.locality import random_curve
+from tombola.analysis.locality import gate_hessian, random_curve
 from tombola.analysis.locality.gate_hessian import SAMPLE, interactions, interactions_cost
-from tombola.analysis.locality.random_tickets import DRAWS, RETRAINED, SIZES, random_tickets
-from tombola.analysis.locality.representations import representations, representations_cost
-from tombola.analysis.retention_profile import Scored, retention_profile
+from tombola.analysis.locality.random_tickets import DRAWS, RETRAINED, SIZES, DrawOptions, random_tickets
+from tombola.analysis.locality.representations import INPUTS, representations, representations_cost
+from tombola.analysis.retention_profile import ProfileOptions, Scored, retention_profile
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.progress import Progress
 from tombola.metrics import statistics
@@ -156,29 +157,26 @@ class AnalysisSteps:
             read_predictions(home / PREDICTIONS),
             {scored: Evaluation.read(file).predictions for scored, file in stages if file.is_file()},
             Evaluation.read(self._seed_folder.full / EVALUATION).predictions,
-            split=self._config.searched,
-            method=method,
-            threshold=self._config.search_options.threshold,
-            seed=self._seed_folder.seed,
-            resamples=self._config.bootstrap_resamples,
+            ProfileOptions(
+                split=self._config.searched,
+                method=method,
+                threshold=self._config.search_options.threshold,
+                seed=self._seed_folder.seed,
+                resamples=self._config.bootstrap_resamples,
+            ),
         ).write(path)
 
     def _attention(self, path: Path, method: str | None, progress: Progress) -> None:
         """Attention patterns of the full model, or of the retrained good ticket without its pruned heads."""
         ticket = None if method is None else Ticket.load(self._seed_folder.ticket(method, "good"))
         model = self._context.model() if method is None else self._context.good_model(method)
-        attention_patterns(
-            model.to(self._setting.device),
-            self._setting.task,
-            ticket=ticket,
-            sample=ATTENTION_INPUTS,
-            precision=self._setting.precision,
-            progress=progress,
-        ).write(path)
+        options = SampleOptions("dev", 32, self._setting.precision, progress, ATTENTION_INPUTS)
+        attention_patterns(model.to(self._setting.device), self._setting.task, options, ticket=ticket).write(path)
 
     def _interactions(self, path: Path, _: str | None, progress: Progress) -> None:
         # Of the same examples in every seed, so that seeds differ in their models only.
-        interactions(self._context.model(), self._setting.task, seed=0, progress=progress).write(path)
+        options = dataclasses.replace(gate_hessian.SOME, progress=progress)
+        interactions(self._context.model(), self._setting.task, options).write(path)
 
     def _representations(self, path: Path, method: str | None, progress: Progress) -> None:
         """Representations of tickets cut out of the full model, and of the good one retrained, where it was saved."""
@@ -196,16 +194,11 @@ class AnalysisSteps:
                 return shrunk(self._context.good_model(method).to(self._setting.device), tickets["good"])
 
             others["good retrained"] = retrained
-        representations(
-            whole(model),
-            others,
-            self._context.task,
-            seed=self._seed_folder.seed,
-            batch_size=self._config.eval_batch_size,
-            precision=self._setting.precision,
-            resamples=self._config.bootstrap_resamples,
-            progress=progress,
-        ).write(path)
+        options = SampleOptions(
+            "dev", self._config.eval_batch_size, self._setting.precision, progress, INPUTS, self._seed_folder.seed
+        )
+        resamples = self._config.bootstrap_resamples
+        representations(whole(model), others, self._context.task, options, resamples=resamples).write(path)
 
     def _text_generation(self, path: Path, method: str | None, _: Progress) -> None:
         context = self._context
@@ -251,7 +244,7 @@ class AnalysisSteps:
             self._context.task,
             self._context.task.metric.floor(found.full_score, self._config.search_options.threshold),
             self._context.evaluation(self._config.searched, progress),
-            seed=self._seed_folder.seed,
+            DrawOptions(seed=self._seed_folder.seed),
             retrained=(good, again, RETRAINED),
         ).write(path)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tombola.analysis.transfer import Scored, Transfer, transferred
+from tombola.analysis.transfer import Scored, Transfer, TransferScores, transferred
 from tombola.architectures.dissect import dissect
 from tombola.foundations.atomic_files import publish, read_json, sweep_drafts, write_json, write_lines
 from tombola.foundations.errors import TombolaError
@@ -66,6 +66,8 @@ class FinishedStudy:
         if not path.is_file():
             raise TombolaError(f"{folder} holds no study (study.json is missing); make one with `tombola study`")
         values = read_json(path)
+        if not values.get("hash"):
+            raise TombolaError(f"{folder} holds a single step, and no study; make one with `tombola study`")
         try:
             config = StudyConfig.of("quick", **values["config"])
             found = cls(folder, config, str(values["architecture"]["signature"]), tuple(values["seeds"]))
@@ -244,10 +246,12 @@ class TransferStudy:
                     method,
                     source.task,
                     target.task,
-                    _scored([home / "transferred" for home in homes]),
-                    _scored(own),
-                    _scored([home / "random" for home in homes]),
-                    [float(_row(target.seed_folder(seed).full)["score"]) for seed in self.seeds],
+                    TransferScores(
+                        _scored([home / "transferred" for home in homes]),
+                        _scored(own),
+                        _scored([home / "random" for home in homes]),
+                        [float(_row(target.seed_folder(seed).full)["score"]) for seed in self.seeds],
+                    ),
                     tasks[target.task],
                     resamples=target.config.bootstrap_resamples,
                 )

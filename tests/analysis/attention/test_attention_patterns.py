@@ -20,6 +20,7 @@ from tombola.analysis.attention.attention_maps import AttentionMaps, attention_h
 from tombola.analysis.attention.attention_probabilities import attention_patterns
 from tombola.analysis.attention.pattern_classes import CLASSES, classify
 from tombola.analysis.attention.patterns import AttentionPatterns
+from tombola.analysis.forward_passes import SampleOptions
 from tombola.subnetworks.subnetwork import masked
 from tombola.tasks.base import Batch
 
@@ -137,8 +138,8 @@ def test_each_use_of_a_shared_layer_counts() -> None:
 def test_batches_of_any_size_and_order_give_the_same(task: Exact) -> None:
     model = classifier()
     model.config.id2label = {0: "bad", 1: "good"}
-    one = attention_patterns(model, task, batch_size=64)
-    other = attention_patterns(model, task, batch_size=7)
+    one = attention_patterns(model, task, SampleOptions(batch_size=64, sample=500))
+    other = attention_patterns(model, task, SampleOptions(batch_size=7, sample=500))
     same(one, other)
     assert one.inputs == other.inputs == tuple(range(task.size("dev")))
     for weighting in ("raw", "norm"):
@@ -165,11 +166,11 @@ def test_separators_are_those_of_the_tokenizer(task: Exact) -> None:
 def test_a_sample_is_random_and_repeatable(task: Exact) -> None:
     model = classifier()
     model.config.id2label = {0: "bad", 1: "good"}
-    found = attention_patterns(model, task, sample=10, batch_size=4)
+    found = attention_patterns(model, task, SampleOptions(batch_size=4, sample=10))
     assert len(found.inputs) == 10
-    assert found.inputs == attention_patterns(model, task, sample=10, batch_size=64).inputs
-    assert found.inputs != attention_patterns(model, task, sample=10, seed=1).inputs
-    every = attention_patterns(model, task, sample=None)
+    assert found.inputs == attention_patterns(model, task, SampleOptions(batch_size=64, sample=10)).inputs
+    assert found.inputs != attention_patterns(model, task, SampleOptions(sample=10, seed=1)).inputs
+    every = attention_patterns(model, task, SampleOptions(sample=None))
     for mine, yours in zip(found.labels("raw"), every.labels("raw"), strict=True):
         assert torch.equal(mine, yours[list(found.inputs)])
 
@@ -262,7 +263,7 @@ def test_bad_input(tmp_path: Path) -> None:
     with pytest.raises(TombolaError, match="no inputs"):
         attention_patterns(model, [])
     with pytest.raises(TombolaError, match="says nothing"):
-        attention_patterns(model, synthetic(), sample=0)
+        attention_patterns(model, synthetic(), SampleOptions(sample=0))
     with pytest.raises(TombolaError, match="padding alone"):
         attention_patterns(model, [batch({**given, "attention_mask": torch.zeros_like(given["input_ids"])})])
     with pytest.raises(TombolaError, match="another model"):

@@ -11,6 +11,7 @@ from torch import nn
 from transformers import PreTrainedConfig
 
 from builders.encoders import Exact, classifier, rows, sites, some_weights, synthetic, tokenizer
+from tombola.analysis.forward_passes import SampleOptions
 from tombola.analysis.locality.gate_hessian import interactions
 from tombola.analysis.locality.interactions import Deletions, Interactions, explained
 from tombola.architectures.dissect import dissect
@@ -56,7 +57,7 @@ def precise_loss(model: nn.Module, task: Exact) -> float:
 
 def test_the_hessian_is_that_of_finite_differences(task: Exact) -> None:
     model = small()
-    found = interactions(model, task, sample=None, pairs=0, subsets=0, batch_size=3)
+    found = interactions(model, task, SampleOptions(batch_size=3, sample=None), pairs=0, subsets=0)
     assert [site[:2] for site in found.sites] == [*[("heads", 0)] * 2, *[("heads", 1)] * 2, ("mlps", 0), ("mlps", 1)]
     n = len(found.sites)
     for one, other in itertools.combinations_with_replacement(range(n), 2):
@@ -78,11 +79,11 @@ def test_the_hessian_is_that_of_finite_differences(task: Exact) -> None:
 
 def test_errors_are_those_over_single_examples(task: Exact) -> None:
     model = small()
-    found = interactions(model, task, sample=None, pairs=0, subsets=0, batch_size=4)
+    found = interactions(model, task, SampleOptions(batch_size=4, sample=None), pairs=0, subsets=0)
     single = []
     for row in rows(6, 2):
         alone = Exact.from_rows(rows(4, 1), [row], tokenizer(), name="one")
-        single.append(interactions(model, alone, sample=None, pairs=0, subsets=0))
+        single.append(interactions(model, alone, SampleOptions(sample=None), pairs=0, subsets=0))
     hessians = np.stack([one.hessian for one in single])
     assert found.examples == 6
     assert found.loss == pytest.approx(np.mean([one.loss for one in single]), rel=1e-6)
@@ -94,7 +95,7 @@ def test_errors_are_those_over_single_examples(task: Exact) -> None:
 
 def test_deletions_are_real_ones(task: Exact) -> None:
     model = small()
-    found = interactions(model, task, sample=None, pairs=5, subsets=3, deleted=0.5, seed=3)
+    found = interactions(model, task, SampleOptions(sample=None, seed=3), pairs=5, subsets=3, deleted=0.5)
     everything = Ticket.full(dissect(model), "heads+mlps")
     base = loss(model, task)
 
@@ -121,7 +122,7 @@ def test_deletions_are_real_ones(task: Exact) -> None:
 def test_under_a_ticket_only_survivors_interact(task: Exact) -> None:
     model = small()
     ticket = sites(model, [[True, False], [True, True]], [False, True])
-    found = interactions(model, task, ticket=ticket, sample=None, pairs=0, subsets=0)
+    found = interactions(model, task, SampleOptions(sample=None), ticket=ticket, pairs=0, subsets=0)
     assert found.sites == (("heads", 0, 0), ("heads", 1, 0), ("heads", 1, 1), ("mlps", 1, 0))
     assert found.loss == pytest.approx(loss(model, task, ticket), rel=1e-6)
     lone = sites(model, [[True, False], [False, False]], [False, False])
@@ -130,13 +131,13 @@ def test_under_a_ticket_only_survivors_interact(task: Exact) -> None:
     with pytest.raises(TombolaError, match=r"between heads and MLPs; this ticket is of weights"):
         interactions(model, task, ticket=some_weights(model, 0))
     with pytest.raises(TombolaError, match="a sample of 0"):
-        interactions(model, task, sample=0)
+        interactions(model, task, SampleOptions(sample=0))
 
 
 def test_the_implementation_of_attention_comes_back(task: Exact) -> None:
     model = small("sdpa")
-    plain = interactions(small(), task, sample=4, pairs=0, subsets=0)
-    found = interactions(model, task, sample=4, pairs=0, subsets=0)
+    plain = interactions(small(), task, SampleOptions(sample=4), pairs=0, subsets=0)
+    found = interactions(model, task, SampleOptions(sample=4), pairs=0, subsets=0)
     assert isinstance(model.config, PreTrainedConfig)
     assert model.config._attn_implementation == "sdpa"
     np.testing.assert_allclose(found.hessian, plain.hessian, rtol=1e-5, atol=1e-9)
@@ -203,7 +204,7 @@ def test_noise_of_the_estimates_is_no_share_of_pairs() -> None:
 
 def test_halves_are_of_every_second_example(task: Exact) -> None:
     model = small()
-    found = interactions(model, task, sample=None, pairs=0, subsets=0, batch_size=4)
+    found = interactions(model, task, SampleOptions(batch_size=4, sample=None), pairs=0, subsets=0)
     assert found.hessians.shape == (2, 6, 6)
     np.testing.assert_allclose(found.hessians.mean(0), found.hessian)
     assert not np.allclose(found.hessians[0], found.hessians[1])
@@ -211,7 +212,7 @@ def test_halves_are_of_every_second_example(task: Exact) -> None:
     for batch in task.batches("dev", 4):
         for at in batch.indices:
             alone = Exact.from_rows(rows(4, 1), [rows(6, 2)[at]], tokenizer(), name="one")
-            single.append(interactions(model, alone, sample=None, pairs=0, subsets=0).hessian)
+            single.append(interactions(model, alone, SampleOptions(sample=None), pairs=0, subsets=0).hessian)
     np.testing.assert_allclose(found.hessians[0], np.mean(single[::2], axis=0), rtol=1e-4, atol=1e-7)
 
 

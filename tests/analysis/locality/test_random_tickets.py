@@ -10,7 +10,15 @@ from scipy.stats import beta
 import tombola
 from builders import small_study
 from tombola import controls
-from tombola.analysis.locality.random_tickets import RandomTickets, Share, SizeScores, above, random_tickets, winning
+from tombola.analysis.locality.random_tickets import (
+    DrawOptions,
+    RandomTickets,
+    Share,
+    SizeScores,
+    above,
+    random_tickets,
+    winning,
+)
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import EvaluationOptions
 from tombola.pruning.search.records import Search
@@ -35,7 +43,7 @@ def test_sizes_and_scores_are_those_of_the_search(done: Study, kind: TicketKind)
         seen.append(ticket)
         return 0.25
 
-    result = random_tickets(model, found, done.task, 0.7, draws=3, sizes=2, seed=5, retrained=(0.8, again, 2))
+    result = random_tickets(model, found, done.task, 0.7, drawing=DrawOptions(3, 2, 5), retrained=(0.8, again, 2))
     *pruned, retrained = result.sizes
     held = {step.sparsity: step for step in found.passes if step.holds}
     for size in pruned:
@@ -53,9 +61,9 @@ def test_sizes_and_scores_are_those_of_the_search(done: Study, kind: TicketKind)
     assert seen[0] != seen[1]
     assert all(ticket.counts() == found.good.counts() or len(ticket) == len(found.good) for ticket in seen)
     # The draws come from the seed alone, and their scores are those that anybody gets.
-    same = random_tickets(model, found, done.task, 0.7, draws=3, sizes=2, seed=5)
+    same = random_tickets(model, found, done.task, 0.7, drawing=DrawOptions(3, 2, 5))
     assert same.sizes == result.sizes[:-1]
-    other = random_tickets(model, found, done.task, 0.7, draws=3, sizes=2, seed=6)
+    other = random_tickets(model, found, done.task, 0.7, drawing=DrawOptions(3, 2, 6))
     assert other.sizes != same.sizes
     # The bottom size is the good ticket's: its draws can be drawn again, and scored by anybody.
     for draw, score in enumerate(pruned[-1].scores):
@@ -68,7 +76,9 @@ def test_sizes_and_scores_are_those_of_the_search(done: Study, kind: TicketKind)
 def test_random_tickets_are_judged_on_the_split_of_the_search(done: Study) -> None:
     cell = done.seed_folder(0)
     model, found = done.task.load(str(cell.full), seed=0, state="trained"), Search.load(cell.folder / "heads+mlps")
-    (size,) = random_tickets(model, found, done.task, 0.7, EvaluationOptions("train"), draws=4, sizes=1, seed=5).sizes
+    (size,) = random_tickets(
+        model, found, done.task, 0.7, EvaluationOptions("train"), drawing=DrawOptions(4, 1, 5)
+    ).sizes
     draws = [int(np.random.SeedSequence((5, 0, draw)).generate_state(1)[0]) for draw in range(4)]
     scores = [
         tombola.score(model, done.task, controls.random(found.good, one), EvaluationOptions("train")).score
@@ -81,7 +91,7 @@ def test_after_iterative_pruning_the_bar_is_cut_out_too(done: Study) -> None:
     cell = done.seed_folder(0)
     model, found = done.task.load(str(cell.full), seed=0, state="trained"), Search.load(cell.folder / "weights")
     iterative = dataclasses.replace(found, good=found.good.with_provenance(stage="retrained"))
-    (size,) = random_tickets(model, iterative, done.task, 0.7, draws=2, sizes=3).sizes
+    (size,) = random_tickets(model, iterative, done.task, 0.7, drawing=DrawOptions(2, 3)).sizes
     assert size.searched == tombola.score(model, done.task, found.good).score
     assert size.kept == {"weights": len(found.good)}
 

@@ -9,6 +9,7 @@ import torch
 from scipy.stats import ortho_group
 
 from builders.encoders import FAMILIES, classifier, some_sites, some_weights, synthetic
+from tombola.analysis.forward_passes import SampleOptions
 from tombola.analysis.locality.cka import alignment
 from tombola.analysis.locality.hidden_states import hidden_states
 from tombola.analysis.locality.probing import probe
@@ -106,7 +107,7 @@ def test_a_probe_reads_what_is_linear_and_nothing_else() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_hidden_states_are_the_models_own(family: str) -> None:
     model, task = classifier(family, dtype=torch.float32), synthetic(train=8, dev=30)
-    found = hidden_states(whole(model), task, "dev", batch_size=7)
+    found = hidden_states(whole(model), task, SampleOptions(batch_size=7))
     assert found.indices.tolist() == list(range(30))
     for batch in task.batches("dev", 5):
         with torch.no_grad():
@@ -115,14 +116,14 @@ def test_hidden_states_are_the_models_own(family: str) -> None:
         for at, state in enumerate(states):
             expected = torch.stack([row[keep.bool()[:, 0]].mean(0) for row, keep in zip(state, mask, strict=True)])
             np.testing.assert_allclose(found.layers[at][batch.indices], expected, rtol=1e-4, atol=1e-5)
-    some = hidden_states(whole(model), task, "dev", sample=9, seed=4)
+    some = hidden_states(whole(model), task, SampleOptions(sample=9, seed=4))
     np.testing.assert_allclose(some.layers, found.layers[:, some.indices], rtol=1e-4, atol=1e-5)
 
 
 def test_masked_and_shrunk_states_agree() -> None:
     model, task = classifier(dtype=torch.float32), synthetic(train=8, dev=12)
     ticket = some_sites(model, 3)
-    one, other = (hidden_states(made(model, ticket), task, "dev") for made in (masked, shrunk))
+    one, other = (hidden_states(made(model, ticket), task) for made in (masked, shrunk))
     np.testing.assert_allclose(one.layers, other.layers, rtol=1e-4, atol=1e-5)
 
 
@@ -143,18 +144,18 @@ def test_the_whole_comparison(tmp_path: Path) -> None:
         "random pruned": masked(model, some_weights(model, 1)),
     }
     makers = {name: functools.partial(_same, one) for name, one in others.items()}
-    found = representations(whole(model), makers, task, inputs=None, training=None, resamples=50)
+    found = representations(whole(model), makers, task, SampleOptions(), training=None, resamples=50)
     assert list(found.models) == ["full", *others]
     assert (found.examples, found.training) == (40, 60)
     full = found.models["full"]
     assert [layer.cka for layer in full] == pytest.approx([1.0] * 4)
-    states = {name: hidden_states(one, task, "dev").layers for name, one in {"full": whole(model), **others}.items()}
+    states = {name: hidden_states(one, task).layers for name, one in {"full": whole(model), **others}.items()}
     for name in others:
         for at, layer in enumerate(found.models[name]):
             assert layer.cka == pytest.approx(alignment(states["full"][at], states[name][at]).value, abs=1e-6)
     # The embeddings are the same whatever is pruned later.
     assert found.models["good pruned"][0] == full[0]
-    train = hidden_states(whole(model), task, "train").layers
+    train = hidden_states(whole(model), task, SampleOptions("train")).layers
     predicted = probe(train[2], task.references("train"), states["full"][2])
     assert full[2].probe == pytest.approx((predicted == task.references("dev")).mean())
 

@@ -1,6 +1,5 @@
 """Second derivatives of the loss by pairs of gates, and measured deletions beside them."""
 
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -10,11 +9,11 @@ from torch import Tensor, nn
 
 from tombola.analysis.array_record import Floats
 from tombola.analysis.attention.eager import eager
+from tombola.analysis.forward_passes import SampleOptions, evaluating, sampled
 from tombola.analysis.locality.interactions import NOTHING, Deletions, Interactions, Site
-from tombola.analysis.sample_batches import sampled
 from tombola.architectures.parameters import device_of
 from tombola.foundations.errors import TombolaError
-from tombola.foundations.progress import SILENT, Progress
+from tombola.foundations.progress import Progress
 from tombola.pruning.evaluation import on_device
 from tombola.subnetworks.gates import Gates, Place, attach, ticket_gates
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
@@ -23,6 +22,7 @@ from tombola.tickets.ticket import Ticket
 
 SAMPLE, PAIRS, SUBSETS, DELETED = 100, 60, 40, 0.1
 """Examples, pairs and random subsets that are deleted for real, and the share of the sites that a subset loses."""
+SOME = SampleOptions(batch_size=16, sample=SAMPLE)
 PASS_COST = 2.5
 """Cost of one row of the Hessian, in forward passes of one example, as seen with MiniLM."""
 
@@ -35,16 +35,12 @@ def interactions_cost(sites: int, examples: int, *, pairs: int = PAIRS, subsets:
 def interactions(
     model: nn.Module,
     task: Task,
-    split: str = "dev",
+    options: SampleOptions = SOME,
     *,
     ticket: Ticket | None = None,
-    sample: int | None = SAMPLE,
     pairs: int = PAIRS,
     subsets: int = SUBSETS,
     deleted: float = DELETED,
-    seed: int = 0,
-    batch_size: int = 16,
-    progress: Progress = SILENT,
 ) -> Interactions:
     """First and second derivatives of the loss by the gates of heads and MLPs, exactly, and deletions beside them.
 
@@ -55,15 +51,12 @@ def interactions(
     Args:
         model: a whole fine-tuned model of a known family.
         task: gives data and loss.
-        split: which of the task's splits.
+        options: split and sample of the examples; batch size, with which memory grows; a seed, of pairs and subsets
+            too; progress, which counts examples for each row of the Hessian and each deletion. All is in fp32.
         ticket: look at its surviving heads and MLPs only, in the network without the others; by default at all.
-        sample: use so many examples at random (all of fewer); None for all.
         pairs: how many pairs to delete for real, drawn at random; 0 for none.
         subsets: how many random subsets to delete for real.
         deleted: share of the sites that each subset loses, at least two.
-        seed: of the sample, of pairs and of subsets.
-        batch_size: examples at a time: memory grows with it.
-        progress: counts examples, one for each row of the Hessian and each deletion.
 
     Raises:
         TombolaError: unknown architecture, a ticket of something else or of another model, fewer than two sites, or a
@@ -72,26 +65,22 @@ def interactions(
     if ticket is not None and ticket.kind != "heads+mlps":
         raise TombolaError(f"interactions are between heads and MLPs; this ticket is of {ticket.kind}")
     subnetwork = whole(model) if ticket is None else shrunk(model, ticket)
-    running, device = subnetwork.model, device_of(subnetwork.model)
-    with contextlib.ExitStack() as stack:
-        stack.callback(running.train, running.training)
-        running.eval()
-        stack.enter_context(eager(running))
-        batches = [on_device(batch, device) for batch in sampled(task, split, sample, seed, batch_size)]
+    device, progress = device_of(subnetwork.model), options.progress
+    with evaluating(subnetwork.model), eager(subnetwork.model):
+        batches = [on_device(batch, device) for batch in sampled(task, options)]
         sites = _sites(subnetwork.present)
         if len(sites) < 2:
             raise TombolaError("one site has nobody to interact with; take a ticket of two heads or MLPs at least")
         found = _derivatives(subnetwork, task, batches, progress)
         if not np.isfinite(found.hessian).all():
-            raise TombolaError(
-                f"the loss or its derivatives on the {split} split are not finite; train the model again"
-            )
+            what = f"the loss or its derivatives on the {options.split} split"
+            raise TombolaError(f"{what} are not finite; train the model again")
 
         def cost(deletion: Sequence[int]) -> float:
             return _loss(subnetwork, task, batches, sites, deletion, progress) - found.loss
 
         alone = np.array([cost([site]) for site in range(len(sites))])
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(options.seed)
         lost = max(2, round(deleted * len(sites)))
         drawn = [tuple(sorted(rng.choice(len(sites), lost, replace=False).tolist())) for _ in range(subsets)]
         return replace(

@@ -1,6 +1,7 @@
-"""Hidden states of each input, layer by layer: the mean over its tokens."""
+"""Hidden states of a model layer by layer: the mean over the tokens of each input."""
 
 import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,13 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tombola.analysis.sample_batches import sampled
-from tombola.architectures.parameters import device_of
+from tombola.analysis.forward_passes import WHOLE, SampleOptions, forward_passes, sampled
 from tombola.foundations.errors import TombolaError
-from tombola.foundations.precision import Precision, autocast
-from tombola.foundations.progress import SILENT, Progress
-from tombola.pruning.evaluation import on_device
-from tombola.subnetworks.gates import ticket_gates
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Task
 
@@ -33,80 +29,74 @@ class HiddenStates:
     layers: NDArray[np.float32]
 
 
-def hidden_states(
-    subnetwork: Subnetwork,
-    task: Task,
-    split: str,
-    *,
-    sample: int | None = None,
-    seed: int = 0,
-    batch_size: int = 64,
-    precision: Precision = "fp32",
-    progress: Progress = SILENT,
-) -> HiddenStates:
+def hidden_states(subnetwork: Subnetwork, task: Task, options: SampleOptions = WHOLE) -> HiddenStates:
     """Run a subnetwork, without dropout, and keep the mean hidden state of every layer.
 
     Args:
         subnetwork: from `whole`, `masked` or `shrunk`; of one stack of layers.
         task: gives data.
-        split: which of its splits.
-        sample: use so many examples at random (all of fewer); None for all.
-        seed: of the sample: the same examples for every model.
-        batch_size, precision: of the passes; states are kept in 32 bits.
-        progress: counts examples.
+        options: of the passes; states are kept in 32 bits.
 
     Raises:
         TombolaError: the model has several stacks of layers, or a state is not finite.
     """
-    anatomy, model = subnetwork.anatomy, subnetwork.model
+    anatomy = subnetwork.anatomy
     if len({row.stack for row in anatomy.attentions}) > 1:
         raise TombolaError(
             f"this {anatomy.model_type} has an encoder and a decoder, whose layers are not one sequence; look at the "
             "hidden states of its encoder alone"
         )
     names = list(dict.fromkeys(row.name for row in anatomy.feed_forwards))
-    device = device_of(model)
     states: list[Tensor] = []
     kept: list[Tensor] = []
     indices: list[NDArray[np.int64]] = []
     mask: Tensor | None = None
 
-    def keep(hidden: object) -> None:
-        first = hidden[0] if isinstance(hidden, tuple) else hidden
-        assert isinstance(first, Tensor)
-        states.append(_mean(first.float(), mask))
+    def keep(hidden: Tensor, entering: bool) -> None:
+        # A layer that is used several times is entered several times.
+        if not (entering and states):
+            states.append(_mean(hidden.float(), mask))
 
-    with contextlib.ExitStack() as stack:
-        stack.callback(model.train, model.training)
-        model.eval()
-        stack.enter_context(torch.no_grad())
-        open_gates = stack.enter_context(ticket_gates(subnetwork))
-
-        def enter(_: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
-            if not states:
-                keep(args[0] if args else kwargs["hidden_states"])
-
-        for name in names:
-            layer = model.get_submodule(name)
-            if name == names[0]:
-                stack.callback(layer.register_forward_pre_hook(enter, with_kwargs=True).remove)
-            stack.callback(layer.register_forward_hook(lambda _, __, output: keep(output)).remove)
-        for batch in sampled(task, split, sample, seed, batch_size):
-            moved = on_device(batch, device)
-            mask = moved.inputs.get("attention_mask")
-            open_gates(len(batch.indices))
-            with autocast(device, precision):
-                task.output(model, moved)
+    with _layer_hooks(subnetwork.model, names, keep):
+        for batch, forward in forward_passes(subnetwork, sampled(task, options), task.output, options):
+            mask = batch.inputs.get("attention_mask")
+            forward()
             kept.append(torch.stack(states).cpu())
             indices.append(batch.indices)
             states.clear()
-            progress.advance(len(batch.indices))
     joined = np.concatenate(indices)
     order = np.argsort(joined)
     layers = torch.cat(kept, 1).numpy()[:, order]
     if not np.isfinite(layers).all():
-        raise TombolaError(f"hidden states on the {split} split are not finite; use --precision fp32")
+        raise TombolaError(f"hidden states on the {options.split} split are not finite; use --precision fp32")
     return HiddenStates(joined[order], layers)
+
+
+@contextlib.contextmanager
+def _layer_hooks(model: nn.Module, names: list[str], keep: Callable[[Tensor, bool], None]) -> Iterator[None]:
+    """Give `keep` the first layer's input (True) and the output of every layer (False) while the block runs."""
+
+    def enter(_: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
+        keep(_tensor(args[0] if args else kwargs["hidden_states"]), True)
+
+    def leave(_: nn.Module, __: object, output: object) -> None:
+        keep(_tensor(output), False)
+
+    layers = [model.get_submodule(name) for name in names]
+    handles = [layer.register_forward_hook(leave) for layer in layers]
+    handles.append(layers[0].register_forward_pre_hook(enter, with_kwargs=True))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _tensor(hidden: object) -> Tensor:
+    """A hidden state; some layers return more beside it."""
+    first = hidden[0] if isinstance(hidden, tuple) else hidden
+    assert isinstance(first, Tensor)
+    return first
 
 
 def _mean(hidden: Tensor, mask: Tensor | None) -> Tensor:

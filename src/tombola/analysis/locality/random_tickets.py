@@ -109,6 +109,24 @@ class RandomTickets(JsonRecord):
     sizes: tuple[SizeScores, ...]
 
 
+@dataclass(frozen=True)
+class DrawOptions:
+    """Draws of random tickets.
+
+    Attributes:
+        draws: random tickets of each size.
+        sizes: how many, spread evenly over the sparsities from the full model to the good ticket, which is the last.
+        seed: of the draws.
+    """
+
+    draws: int = DRAWS
+    sizes: int = SIZES
+    seed: int = 0
+
+
+DRAWING = DrawOptions()
+
+
 def winning(sizes: Sequence[tuple[RandomTickets, SizeScores]]) -> Share:
     """Share of random tickets that hold the search's threshold, over the seeds of one size."""
     return _counted(sizes, lambda found, _: found.floor)
@@ -137,10 +155,8 @@ def random_tickets(
     task: Task,
     floor: float,
     options: EvaluationOptions = STANDARD,
+    drawing: DrawOptions = DRAWING,
     *,
-    draws: int = DRAWS,
-    sizes: int = SIZES,
-    seed: int = 0,
     retrained: tuple[float, Callable[[Ticket], float], int] | None = None,
 ) -> RandomTickets:
     """Score random tickets of the sizes that a search passed through.
@@ -155,9 +171,7 @@ def random_tickets(
         task: gives data and metric.
         floor: the worst score that the search accepted.
         options: of the passes; their split is that which the search ran on.
-        draws: random tickets of each size.
-        sizes: how many, spread evenly over the sparsities from the full model to the good ticket, which is the last.
-        seed: of the draws.
+        drawing: how many are drawn.
         retrained: score of the retrained good ticket on dev, what trains a ticket again and scores it there, and how
             many random ones to do that to.
 
@@ -171,18 +185,20 @@ def random_tickets(
     def cut_out(ticket: Ticket) -> float:
         return score(model, task, ticket, options).score
 
+    def draw(template: Ticket, size: int, several: int) -> list[Ticket]:
+        seeds = (_seed(drawing.seed, size, number) for number in range(several))
+        return [controls.random(template, seed, groups, anatomy) for seed in seeds]
+
     scored, passes = [], [search_pass for search_pass in found.passes if search_pass.holds]
     iterative = found.good.provenance.get("stage") == "retrained"
-    for number, search_pass in enumerate(passes[-1:] if iterative else _spread(passes, sizes)):
+    for number, search_pass in enumerate(passes[-1:] if iterative else _spread(passes, drawing.sizes)):
         template = found.good if iterative else _state(found, search_pass, anatomy)
-        tickets = [controls.random(template, _seed(seed, number, draw), groups, anatomy) for draw in range(draws)]
         bar = cut_out(template) if iterative else search_pass.score
-        scores = tuple(cut_out(ticket) for ticket in tickets)
+        scores = tuple(map(cut_out, draw(template, number, drawing.draws)))
         scored.append(SizeScores("pruned", _kept(template), search_pass.sparsity, bar, scores))
     if retrained is not None:
         good, again, several = retrained
-        tickets = [controls.random(found.good, _seed(seed, sizes, draw), groups, anatomy) for draw in range(several)]
-        scores = tuple(again(ticket) for ticket in tickets)
+        scores = tuple(map(again, draw(found.good, drawing.sizes, several)))
         scored.append(SizeScores("retrained", _kept(found.good), found.last.sparsity, good, scores))
     return RandomTickets(
         kind=found.kind,

@@ -1,23 +1,23 @@
 """Representations under tickets: similarity to the full model's (CKA), and linear probes for the label."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tombola.analysis.locality.cka import FEWEST, Alignment, alignment
-from tombola.analysis.locality.hidden_states import HiddenStates, hidden_states
+from tombola.analysis.forward_passes import SampleOptions
+from tombola.analysis.locality.cka import FEWEST, alignment
+from tombola.analysis.locality.hidden_states import hidden_states
 from tombola.analysis.locality.probing import probe
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.json_dataclasses import JsonRecord
-from tombola.foundations.precision import Precision
-from tombola.foundations.progress import SILENT, Progress
 from tombola.metrics import statistics
 from tombola.subnetworks.subnetwork import Subnetwork
-from tombola.tasks.base import Predictions, Task
+from tombola.tasks.base import Task
 
 INPUTS, TRAINING = 500, 1000
 """Dev examples whose representations are compared and probed, and training examples that probes are fitted to."""
+SOME = SampleOptions(sample=INPUTS)
 FULL = "full"
 
 
@@ -67,14 +67,10 @@ def representations(
     full: Subnetwork,
     others: Mapping[str, Callable[[], Subnetwork]],
     task: Task,
+    options: SampleOptions = SOME,
     *,
-    inputs: int | None = INPUTS,
     training: int | None = TRAINING,
-    seed: int = 0,
-    batch_size: int = 64,
-    precision: Precision = "fp32",
     resamples: int = statistics.RESAMPLES,
-    progress: Progress = SILENT,
 ) -> Representations:
     """Compare the hidden states of several models with the full model's, and probe all of them for the label.
 
@@ -82,78 +78,34 @@ def representations(
         full: the full model.
         others: name → what makes a subnetwork with as many layers; one after the other, so that memory holds two.
         task: gives data, metric and labels.
-        inputs: dev examples, at random; None for all.
+        options: of the passes, with the split that is compared and probed and a sample of it; the seed is also that of
+            the training examples, of the shuffled labels and of the bootstrap.
         training: training examples of the probes, at random; None for all.
-        seed: of both samples, of the shuffled labels and of the bootstrap.
-        batch_size, precision: of the passes.
         resamples: of the bootstrap.
-        progress: counts examples.
 
     Raises:
-        TombolaError: as `hidden_states`; or there are fewer than five dev examples.
+        TombolaError: as `hidden_states`; or there are fewer than five examples.
     """
-
-    def states(subnetwork: Subnetwork, split: str, sample: int | None) -> HiddenStates:
-        return hidden_states(
-            subnetwork,
-            task,
-            split,
-            sample=sample,
-            seed=seed,
-            batch_size=batch_size,
-            precision=precision,
-            progress=progress,
-        )
-
-    if (found := min(task.size("dev"), inputs or task.size("dev"))) < FEWEST:
-        raise TombolaError(f"{found} dev examples have no geometry to compare; take {FEWEST} or more")
-    reference = states(full, "dev", inputs)
-    references = task.references("dev")[reference.indices]
+    split, seed = options.split, options.seed
+    if (found := min(task.size(split), options.sample or task.size(split))) < FEWEST:
+        raise TombolaError(f"{found} {split} examples have no geometry to compare; take {FEWEST} or more")
+    reference = hidden_states(full, task, options)
+    references = task.references(split)[reference.indices]
     models = {}
     makers: dict[str, Callable[[], Subnetwork]] = {FULL: lambda: full, **others}
     for name, make in makers.items():
         subnetwork = make()
-        dev = reference if name == FULL else states(subnetwork, "dev", inputs)
-        train = states(subnetwork, "train", training)
+        judged = reference if name == FULL else hidden_states(subnetwork, task, options)
+        train = hidden_states(subnetwork, task, replace(options, split="train", sample=training))
         labels = task.references("train")[train.indices]
         shuffled = np.random.default_rng(seed).permutation(labels)
-        models[name] = tuple(
-            _layer(
-                alignment(reference.layers[at], dev.layers[at]),
-                probe(train.layers[at], labels, dev.layers[at]),
-                probe(train.layers[at], shuffled, dev.layers[at]),
-                references,
-                task,
-                seed,
-                resamples,
-            )
-            for at in range(len(dev.layers))
-        )
-    return Representations(
-        metric=task.metric.name,
-        chance=task.metric.chance(references),
-        examples=len(references),
-        training=len(labels),
-        models=models,
-    )
-
-
-def _layer(
-    aligned: Alignment,
-    read_off: Predictions,
-    from_nothing: Predictions,
-    references: Predictions,
-    task: Task,
-    seed: int,
-    resamples: int,
-) -> Layer:
-    low, high = statistics.interval(task.metric, read_off, references, seed=seed, resamples=resamples)
-    return Layer(
-        cka=aligned.value,
-        cka_low=aligned.low,
-        cka_high=aligned.high,
-        probe=task.metric.score(read_off, references),
-        probe_low=low,
-        probe_high=high,
-        control=task.metric.score(from_nothing, references),
-    )
+        layers = []
+        for whole, layer, fitted in zip(reference.layers, judged.layers, train.layers, strict=True):
+            read_off, from_nothing = probe(fitted, labels, layer), probe(fitted, shuffled, layer)
+            ends = statistics.interval(task.metric, read_off, references, seed=seed, resamples=resamples)
+            score = task.metric.score(read_off, references)
+            aligned = alignment(whole, layer)
+            control = task.metric.score(from_nothing, references)
+            layers.append(Layer(aligned.value, aligned.low, aligned.high, score, *ends, control))
+        models[name] = tuple(layers)
+    return Representations(task.metric.name, task.metric.chance(references), len(references), len(labels), models)

@@ -1,0 +1,111 @@
+"""Forward passes of an analysis: a random part of a split, batch by batch, without dropout and gradients."""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tombola.architectures.parameters import device_of
+from tombola.foundations.errors import TombolaError
+from tombola.foundations.precision import autocast
+from tombola.pruning.evaluation import EvaluationOptions, on_device
+from tombola.subnetworks.gates import ticket_gates
+from tombola.subnetworks.subnetwork import Subnetwork
+from tombola.tasks.base import Batch, Task
+
+
+@dataclass(frozen=True)
+class SampleOptions(EvaluationOptions):
+    """Options of the passes over a random part of a split.
+
+    Attributes:
+        sample: use so many examples at random (all of fewer); None for all.
+        seed: of the sample: the same examples for every model.
+    """
+
+    sample: int | None = None
+    seed: int = 0
+
+
+WHOLE = SampleOptions()
+"""Options of a pass over all of the dev split, in fp32, 64 examples at a time, in silence."""
+
+
+@contextlib.contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Run a model without dropout while the block runs."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def forward_passes(
+    subnetwork: Subnetwork,
+    batches: Iterable[Batch],
+    run: Callable[[torch.nn.Module, Batch], object],
+    options: EvaluationOptions,
+) -> Iterator[tuple[Batch, Callable[[], object]]]:
+    """Batches on the model's device, each with what runs it, under the subnetwork's ticket.
+
+    Args:
+        subnetwork: from `whole`, `masked` or `shrunk`.
+        batches: of examples.
+        run: the model on a batch.
+        options: precision and progress.
+    """
+    model, device = subnetwork.model, device_of(subnetwork.model)
+    with evaluating(model), ticket_gates(subnetwork) as open_gates, torch.no_grad():
+        for batch in batches:
+            moved = on_device(batch, device)
+
+            def forward(moved: Batch = moved) -> object:
+                open_gates(len(moved.indices))
+                with autocast(device, options.precision):
+                    return run(model, moved)
+
+            yield moved, forward
+            options.progress.advance(len(batch.indices))
+
+
+def sampled(task: Task, options: SampleOptions) -> Iterator[Batch]:
+    """Batches of a random part of a split; batches are sorted by length, so their first would not be random.
+
+    Raises:
+        TombolaError: the sample is empty.
+    """
+    size, sample, batch_size = task.size(options.split), options.sample, options.batch_size
+    if sample is not None and sample < 1:
+        raise TombolaError(f"a sample of {sample} inputs says nothing; ask for one or more")
+    if sample is None or sample >= size:
+        yield from task.batches(options.split, batch_size)
+        return
+    drawn = np.zeros(size, dtype=bool)
+    drawn[np.random.default_rng(options.seed).permutation(size)[:sample]] = True
+    # Larger, so that about as many are left.
+    for batch in task.batches(options.split, batch_size * size // sample):
+        kept = drawn[batch.indices]
+        if kept.any():
+            index = torch.from_numpy(kept.nonzero()[0])
+            inputs = {name: tensor[index] for name, tensor in batch.inputs.items()}
+            for start in range(0, len(index), batch_size):
+                part = slice(start, start + batch_size)
+                yield Batch(
+                    batch.indices[kept][part],
+                    _trimmed({name: tensor[part] for name, tensor in inputs.items()}),
+                    batch.targets[index][part],
+                )
+
+
+def _trimmed(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Inputs without the columns that are padding in every row: their batch was padded to its longest."""
+    mask = inputs.get("attention_mask")
+    if mask is None:
+        return dict(inputs)
+    used = mask.bool().any(0)
+    return {name: tensor[:, used] if tensor.shape == mask.shape else tensor for name, tensor in inputs.items()}
