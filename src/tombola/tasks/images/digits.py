@@ -60,4 +60,6 @@ def digits(**options: Any) -> ImageTask:
     Its [features][tombola.tasks.images.digits.features] take seconds to train.
     """
     train, dev = splits()
-    return ImageTask(train, dev, features(), ImageTaskOptions(presets=PRESETS, name="digits", title="Digits", **options))
+    return ImageTask(
+        train, dev, features(), ImageTaskOptions(presets=PRESETS, name="digits", title="Digits", **options)
+    )
