@@ -155,7 +155,7 @@ class StudyConfig(TaskOptions):
         return cls(**parts[""], **made)
 
     def replaced(self, **flat: Any) -> Self:
-        """The same configuration with some settings changed, by their flat names."""
+        """Configuration with some settings changed, by their flat names."""
         return self._assembled(self.regime, {**dict(self._values()), **flat})
 
     @classmethod
