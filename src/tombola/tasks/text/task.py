@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
-    DataCollatorWithPadding,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -23,6 +22,7 @@ from tombola.metrics.scores import Metric, metric
 from tombola.subnetworks.recognition import recognise
 from tombola.tasks.base import Batch, Output, Predictions, State, Task, sampled_rows
 from tombola.tasks.data.corpus import Corpus
+from tombola.tasks.padding import first_position, padding_token, position_table
 
 _BUCKET = 50
 """Batches whose examples are sorted by length together: enough to waste little padding, few enough to stay random."""
@@ -102,7 +102,6 @@ class TextTask(Task):
             )
         for one in (self.metric, *(extra for _, extra in self.more.values())):
             one.check(regression=corpus.regression, classes=len(corpus.classes or ()))
-        self._collate = DataCollatorWithPadding(tokenizer)
         self._encoded: dict[str, list[dict[str, list[int]]]] = {}
 
     @classmethod
@@ -194,15 +193,13 @@ class TextTask(Task):
 
     def _checked(self, model: nn.Module) -> nn.Module:
         """The model, if it has positions for the longest text."""
-        config = getattr(model, "config", None)
-        if config is not None and getattr(config, "pad_token_id", None) is None:
-            # A decoder's classifier looks for the last token that is no padding.
+        config: Any = getattr(model, "config", None)
+        first, table = first_position(model), position_table(model)
+        if config is not None and not first:
+            # A decoder's classifier looks for the last token that is no padding, also where others open the model.
             config.pad_token_id = self.tokenizer.pad_token_id
-        positions = getattr(config, "max_position_embeddings", None)
-        for name, table in model.named_modules():
-            if name.endswith("position_embeddings") and isinstance(table, nn.Embedding):
-                # RoBERTa's first positions, up to that of its padding, hold no text.
-                positions = table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+        # RoBERTa's first positions, up to that of its padding, hold no text.
+        positions = table.num_embeddings - first if table else getattr(config, "max_position_embeddings", None)
         if positions is not None and self.max_length > positions:
             raise TombolaError(
                 f"texts of {self.max_length} tokens do not fit into this model's {positions} positions; "
@@ -253,12 +250,16 @@ class TextTask(Task):
         if self.corpus.regression:
             targets = targets.float()
         for indices in groups:
-            inputs = self._collate([encoded[index] for index in indices])
+            # The tokenizer's own side may be the left, where a text's positions depend on its neighbours.
+            inputs = self.tokenizer.pad(
+                [encoded[index] for index in indices], padding_side="right", return_tensors="pt"
+            )
             yield Batch(indices, dict(inputs), targets[torch.from_numpy(indices)])
 
     @override
     def output(self, model: nn.Module, batch: Batch) -> Output:
-        logits: Tensor = model(**batch.inputs).logits.float()
+        with padding_token(model, self.tokenizer.pad_token_id):
+            logits: Tensor = model(**batch.inputs).logits.float()
         if self.corpus.regression:
             values = logits.squeeze(-1)
             return Output(nn.functional.mse_loss(values, batch.targets, reduction="none"), values)
