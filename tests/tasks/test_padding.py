@@ -43,7 +43,8 @@ def decoder(name: str, pad: int | None) -> PreTrainedModel:
     model = transformers.AutoModelForSequenceClassification.from_config(config, attn_implementation="eager")
     assert isinstance(model, PreTrainedModel)
     randomise(model, 0.2)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def losses(model: torch.nn.Module, task: TextTask, batch_size: int) -> Any:

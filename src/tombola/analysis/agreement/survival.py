@@ -13,6 +13,7 @@ from torch import Tensor
 from tombola.analysis.agreement.pairwise_overlap import Array, PairwiseOverlap, all_pairs
 from tombola.architectures.anatomy import Anatomy
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.random_streams import random_stream
 from tombola.pruning import controls
 from tombola.tickets.ticket import Ticket, TicketKind
 
@@ -120,7 +121,7 @@ def super_survivor_controls(tickets: Sequence[Ticket], seed: int, anatomy: Anato
     survivors = super_survivors(tickets)
     if not survivors.sites:
         raise TombolaError("controls of super-survivors are made of heads, MLPs or neurons, not of weights")
-    generator = torch.Generator().manual_seed(seed)
+    generator = random_stream(seed, "super-bad", survivors.kind, survivors.provenance.get("task"))
     masks = {}
     for kind, count in survivors.counts().items():
         times = torch.stack([ticket.masks[kind].flatten() for ticket in tickets]).sum(0)
