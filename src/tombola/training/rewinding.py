@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
 from tombola.foundations.atomic_files import write_bytes
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, check_choice
 from tombola.tasks.base import State, Task
+
+Point = Literal["pretrained", "init", "step", "final"]
+"""Point that training rewinds to."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,11 @@ class Rewinding:
     schedule of the learning rate alone (Renda, Frankle, Carbin 2020).
     """
 
-    to: Literal["pretrained", "init", "step", "final"] = "pretrained"
+    to: Point = "pretrained"
     step: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("point to rewind to", self.to, get_args(Point))
 
     @classmethod
     def parse(cls, text: str) -> Self:

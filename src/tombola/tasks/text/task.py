@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from transformers import (
 from typing_extensions import override
 
 from tombola.checkpoints import loading
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, check_choice
 from tombola.metrics.scores import Metric, metric
 from tombola.subnetworks.recognition import recognise
 from tombola.tasks.base import Batch, Output, Predictions, State, Task, sampled_rows
@@ -100,6 +100,8 @@ class TextTask(Task):
             raise TombolaError(
                 f"max_length must be over {special}, the special tokens of a text, not {self.max_length}"
             )
+        for split, _ in self.more.values():
+            self._split(split)
         for one in (self.metric, *(extra for _, extra in self.more.values())):
             one.check(regression=corpus.regression, classes=len(corpus.classes or ()))
         self._encoded: dict[str, list[dict[str, list[int]]]] = {}
@@ -154,6 +156,7 @@ class TextTask(Task):
 
     @override
     def load(self, source: str, *, seed: int, state: State = "pretrained") -> nn.Module:
+        check_choice("state of a model", state, get_args(State))
         path = loading.locate(source)
         classes = self.corpus.classes
         labels: dict[str, Any] = (
