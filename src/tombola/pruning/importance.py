@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from tombola.foundations.frozen_dict import FrozenDict
 from tombola.subnetworks.gates import Gates
 from tombola.tickets.site_groups import SiteGroups, count
 
@@ -25,7 +25,7 @@ class Importance:
     sites: Mapping[str, Tensor]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sites", MappingProxyType(dict(self.sites)))
+        object.__setattr__(self, "sites", FrozenDict(self.sites))
 
     def __getitem__(self, kind: str) -> Tensor:
         return self.sites[kind]
