@@ -28,6 +28,7 @@ def task(**options: Any) -> TextTask:
     return TextTask.from_rows(rows(60, 1), rows(40, 2), tokenizer(), **options)
 
 
+MODEL = classifier(dtype=torch.float32)
 CALLS: dict[str, Callable[[], object]] = {
     "precision of a score": lambda: score(MODEL, task(), options=EvaluationOptions(precision=WRONG)),
     "precision of a training": lambda: train(MODEL, task(), ONCE, precision=WRONG),
@@ -46,7 +47,6 @@ CALLS: dict[str, Callable[[], object]] = {
     "precision of a study": lambda: StudyConfig.of(precision=WRONG),
     "split to search on": lambda: StudyConfig.of(search_split=WRONG),
 }
-MODEL = classifier(dtype=torch.float32)
 
 
 @pytest.mark.parametrize("what", list(CALLS))

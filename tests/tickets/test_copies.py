@@ -52,11 +52,11 @@ COPIES: dict[str, Callable[[Any], Any]] = {
 def same(one: Any, other: Any) -> bool:
     if isinstance(one, Subnetwork):
         given = next(TASK.batches("dev", 8)).inputs
-        return one.ticket == other.ticket and torch.equal(one.model(**given).logits, other.model(**given).logits)
+        return bool(one.ticket == other.ticket) and torch.equal(one.model(**given).logits, other.model(**given).logits)
     if isinstance(one, TextTask):
         return bool((score(MODEL, one).losses == score(MODEL, other).losses).all())
     if isinstance(one, EvaluationOptions):
-        return replace(other, progress=one.progress) == one
+        return bool(replace(other, progress=one.progress) == one)
     return repr(one) == repr(other) and (not isinstance(one, Ticket) or one == other)
 
 
