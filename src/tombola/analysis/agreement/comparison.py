@@ -9,11 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from tombola.analysis.agreement.coefficients import STATISTICS, Agreement, agreement, agreement_by_counts
+from tombola.analysis.agreement.coefficients import STATISTICS, Agreement, Group, agreement
 from tombola.analysis.agreement.null_distribution import (
     DRAWS,
     Batch,
-    Group,
     NullDistribution,
     measure,
     null_distribution,
@@ -224,13 +223,9 @@ def _of_site(masks: Array, number: int, setting: _Setting) -> _OfSite:
         seed = (setting.seed, number, int(layerwise))
         return random_sites(masks, setting.groups, layerwise=layerwise, draws=setting.draws, seed=seed)
 
-    observed = [
-        # The group's tickets are counted from its own first.
-        agreement(flat[group.members], group.pairs - group.members[0])
-        for group in setting.groups
-    ]
+    always = [int(flat[group.members].all(axis=0).sum()) for group in setting.groups]
     missing = {"random-layerwise": LAYERS_OF_ONE} if masks.shape[-1] == 1 else {}
-    found = _against_null(observed, PairwiseOverlap.of(flat), draw, missing, setting)
+    found = _against_null(PairwiseOverlap.of(flat), always, draw, missing, setting)
     of_tasks = (_with_survival(found.groups[task], masks[members]) for task, members in enumerate(setting.members))
     return replace(found, groups=(*of_tasks, *found.groups[len(setting.tasks) :]))
 
@@ -263,18 +258,14 @@ def _of_weights(tasks: Mapping[str, Sequence[FoundTicket]], setting: _Setting) -
         seed = (setting.seed, 0, int(layerwise))
         return random_weights(counts, setting.groups, layerwise=layerwise, draws=setting.draws, seed=seed)
 
-    observed = [
-        agreement_by_counts(counts.shared.among(group.members), always, group.pairs - group.members[0])
-        for group, always in zip(setting.groups, counts.everywhere, strict=True)
-    ]
     missing = dict.fromkeys(CONTROLS, TOO_MANY) if counts.shared.sites >= LARGEST else {}
-    of_weights = _against_null(observed, counts.shared, draw, missing, setting)
+    of_weights = _against_null(counts.shared, counts.everywhere, draw, missing, setting)
     return {"weights": replace(of_weights, matrices=tuple(matrices))}
 
 
 def _against_null(
-    observed: Sequence[Agreement],
     shared: PairwiseOverlap,
+    super_survivors: Sequence[int],
     draw: Callable[[bool], Iterator[Batch]],
     missing: Mapping[str, str],
     setting: _Setting,
@@ -287,21 +278,18 @@ def _against_null(
         for control in CONTROLS
     }
 
-    def beside_random(number: int, one: Agreement) -> dict[str, Mapping[str, NullDistribution | None] | None]:
-        return {
+    def beside_random(number: int) -> KindComparison:
+        one = agreement(shared, super_survivors[number], setting.groups[number])
+        nulls = {
             control: None
             if random is None
             else {name: null_distribution(random.groups[number][name], getattr(one, name)) for name in STATISTICS}
             for control, random in drawn.items()
         }
+        return KindComparison(**{**vars(one), "undefined": {**one.undefined, **missing}}, null_distribution=nulls)
 
-    groups = (
-        KindComparison(
-            **{**vars(one), "undefined": {**one.undefined, **missing}}, null_distribution=beside_random(number, one)
-        )
-        for number, one in enumerate(observed)
-    )
-    return _OfSite(tuple(groups), overlap(setting.tasks, shared, setting.crossed, drawn))
+    groups = tuple(map(beside_random, range(len(setting.groups))))
+    return _OfSite(groups, overlap(setting.tasks, shared, setting.crossed, drawn))
 
 
 def _check_shapes(found: Sequence[FoundTicket], tickets: Sequence[Ticket]) -> None:

@@ -29,8 +29,8 @@ class PairwiseOverlap:
 
     Every statistic is an array of the leading dimensions, with NaN where it is undefined. The sum of all counts is
     the sum over sites of the squared number of tickets in which a site survives, and so kappa, alpha and Q need no
-    more than the counts. That makes a thousand draws as cheap as one; of the tickets at hand the values come from
-    statsmodels and krippendorff (`tombola.analysis.agreement.coefficients`).
+    more than the counts: a thousand draws are as cheap as one, and masks of a billion weights need not be in memory
+    together, as statsmodels and krippendorff would have it.
     """
 
     counts: Array
