@@ -7,7 +7,9 @@ from tombola.analysis.agreement.null_distribution import NullDistribution
 from tombola.analysis.agreement.overlap import Overlap
 from tombola.analysis.agreement.survival import KindSurvival, SiteSurvival
 from tombola.architectures.anatomy import Places
-from tombola.report import charts, number_format
+from tombola.report import number_format
+from tombola.report.charts.grids import survival_grid
+from tombola.report.charts.tasks import task_matrix
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import beside, figure, section
 from tombola.report.html.markup import Html, element, join
@@ -46,7 +48,7 @@ def _survival(kind: TicketKind, comparison: TicketKindComparison, registry: Figu
     for task, one in comparison.tasks.items():
         sites = {site: KindSurvival(its.survival or (), its.jaccard) for site, its in one.agreement.items()}
         survival = SiteSurvival(kind, len(one.tickets), sites)
-        chart = charts.survival_grid(survival, Places())
+        chart = survival_grid(survival, Places())
         plot = registry.plot(chart, f"survivors-{kind}-{len(found)}", f"Heads that survive in the tickets of {task}")
         found.append(figure(task, _about(survival), plot))
     lead = "In which share of a task's tickets each head, and each layer's MLP, survives."
@@ -69,7 +71,7 @@ def _overlaps(comparison: Comparison, registry: FigureRegistry) -> Html | None:
             random = overlap.null_distribution["random"]
             drawn = random.jaccard if random else ((None,) * len(overlap.tasks),) * len(overlap.tasks)
             notes = [[_note(one) for one in row] for row in drawn]
-            chart = charts.task_matrix(overlap.tasks, overlap.jaccard, notes, f"shared {kind_title(site)} (Jaccard)")
+            chart = task_matrix(overlap.tasks, overlap.jaccard, notes, f"shared {kind_title(site)} (Jaccard)")
             label = f"Share of {kind_title(site)} that the tickets of two tasks have in common"
             plot = registry.plot(chart, f"overlap-{kind}-{site}", label)
             title = f"{KIND_TITLES[kind]}: {kind_title(site)}" if kind != "weights" else "Weights"

@@ -6,7 +6,8 @@ from typing import Literal
 
 from tombola.analysis.agreement.comparison import CONTROLS, Comparison, KindComparison
 from tombola.analysis.agreement.null_distribution import NullDistribution
-from tombola.report import charts, number_format
+from tombola.report import number_format
+from tombola.report.charts.agreement import overlap_by_chance
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import figure, note, section
 from tombola.report.html.markup import Html
@@ -75,7 +76,7 @@ def agreement_section(
     body, name = [], f"agreement-{several}s"
     labelled = [(_label(one, found), one.comparison) for one in found]
     if any(one.jaccard is not None for _, one in labelled):
-        chart = charts.overlap_by_chance(labelled)
+        chart = overlap_by_chance(labelled)
         plot = registry.plot(chart, name, "Shared survivors of two tickets beside random tickets")
         body.append(figure("", _reading(labelled), plot))
     text = (

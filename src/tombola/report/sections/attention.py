@@ -19,7 +19,8 @@ from tombola.analysis.attention.attention_summary import (
 from tombola.analysis.attention.pattern_classes import CLASSES
 from tombola.analysis.attention.patterns import AttentionPatterns
 from tombola.architectures.anatomy import Places
-from tombola.report import charts, number_format
+from tombola.report import number_format
+from tombola.report.charts.attention import class_bars, class_grid, survival_dots
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import beside, figure, section, table_figure
 from tombola.report.html.markup import Html
@@ -77,7 +78,7 @@ def attention_section(patterns: StudyPatterns, places: Places, registry: FigureR
     survival = torch.stack([mask.double() for mask in masks]).mean(0) if masks else None
     shares = mean_shares(patterns.full, "norm")
     figures = beside(*_class_figures(patterns, registry))
-    chart = charts.class_grid(shares, survival, places)
+    chart = class_grid(shares, survival, places)
     grid = registry.plot(chart, "attention-heads", "Most frequent class of each head")
     inputs = number_format.plural(len(patterns.full[0].inputs), "input")
     of = f", in the good tickets of {in_words(patterns.method)}" if patterns.method else ""
@@ -97,7 +98,7 @@ def attention_section(patterns: StudyPatterns, places: Places, registry: FigureR
 def _class_figures(patterns: StudyPatterns, registry: FigureRegistry) -> Iterator[Html]:
     for weighting in WEIGHTINGS:
         groups, title = _groups(patterns, weighting), _TITLES[weighting]
-        plot = registry.plot(charts.class_bars(groups), f"attention-classes-{weighting}", f"Classes of heads, {title}")
+        plot = registry.plot(class_bars(groups), f"attention-classes-{weighting}", f"Classes of heads, {title}")
         known = patterns.masks
         difference = survivors_against_pruned(patterns.pruned, known, weighting=weighting) if known else None
         yield figure(title, _about_classes(groups, difference), plot)
@@ -171,7 +172,7 @@ def _scatter(
         for head in range(shares.shape[1])
     ]
     plot = registry.plot(
-        charts.survival_dots(heads, CLASSES[_UNREADABLE]),
+        survival_dots(heads, CLASSES[_UNREADABLE]),
         "attention-survival",
         "Share of heterogeneous maps of every head against its survival",
     )

@@ -10,7 +10,8 @@ from tombola.analysis.attention.pattern_classes import CLASSES
 from tombola.analysis.attention.patterns import AttentionPatterns
 from tombola.architectures.anatomy import Places
 from tombola.metrics.statistics import mean_std
-from tombola.report import charts, number_format
+from tombola.report import number_format
+from tombola.report.charts.attention import attention_map
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import beside, figure, note
 from tombola.report.html.markup import Html, element, join
@@ -64,7 +65,7 @@ def example_maps(patterns: AttentionPatterns, places: Places, registry: FigureRe
             example = known[0]
             share = number_format.share(float(patterns.shares("raw")[example.row, example.head, label]))
             caption = f"Head {places.attention(example.row)}.{example.head}, of whose maps {share} are so."
-            plot = registry.plot(charts.attention_map(example), f"map-{name}", f"An attention map: {name}")
+            plot = registry.plot(attention_map(example), f"map-{name}", f"An attention map: {name}")
             figures.append(figure(name.capitalize(), caption, plot))
     if not figures:
         return Html("")

@@ -5,7 +5,8 @@ from statistics import fmean
 
 from tombola.analysis.agreement.survival import Density
 from tombola.architectures.anatomy import Places
-from tombola.report import charts, number_format
+from tombola.report import number_format
+from tombola.report.charts.grids import density_grid
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import figure, section
 from tombola.report.html.markup import Html
@@ -17,7 +18,7 @@ def density(study: StudyData, registry: FigureRegistry) -> Html | None:
     """The section; None while no good ticket of weights is found."""
     if not study.density:
         return None
-    chart = charts.density_grid(study.density, study.places)
+    chart = density_grid(study.density, study.places)
     plot = registry.plot(chart, "density", "Share of surviving weights in every matrix")
     spread = ", with its standard deviation over seeds" if study.seeds > 1 else ""
     return section(

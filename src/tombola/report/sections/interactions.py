@@ -8,7 +8,8 @@ from scipy.stats import spearmanr
 from tombola.analysis.array_record import Floats
 from tombola.analysis.locality.interactions import Interactions, Site, explained
 from tombola.architectures.anatomy import Places
-from tombola.report import charts, number_format
+from tombola.report import number_format
+from tombola.report.charts.interactions import interaction_grid, pair_bars
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import figure, section
 from tombola.report.html.markup import Html
@@ -34,10 +35,8 @@ def interactions(study: StudyData, registry: FigureRegistry) -> Html | None:
         (f"{names[i]} and {names[j]}", float(hessian[i, j]), float(errors[i, j]))
         for i, j in ((upper[0][at], upper[1][at]) for at in ends)
     ]
-    grid = registry.plot(
-        charts.interaction_grid(names, hessian), "interactions", "Second derivatives by pairs of gates"
-    )
-    bars = registry.plot(charts.pair_bars(strongest), "interactions-pairs", "The pairs that interact most")
+    grid = registry.plot(interaction_grid(names, hessian), "interactions", "Second derivatives by pairs of gates")
+    bars = registry.plot(pair_bars(strongest), "interactions-pairs", "The pairs that interact most")
     examples = several[0].examples
     lead = (
         f"Second derivatives of the loss by pairs of gates on {number_format.plural(examples, 'example')}: above 0 two "

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from tombola.analysis.locality.random_tickets import RandomTickets, Share, SizeScores, above, winning
-from tombola.report import charts, number_format
+from tombola.report import number_format
+from tombola.report.charts.random_tickets import random_dots
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import figure, figures_section
 from tombola.report.html.markup import Html
@@ -20,7 +21,7 @@ def random_tickets(study: StudyData, registry: FigureRegistry) -> Html | None:
     for method in study.methods:
         if seeds := list(study.analyses(RandomTickets, "random-tickets", method).values()):
             sizes = _sizes(seeds)
-            chart = charts.random_dots(sizes, study.metric_title)
+            chart = random_dots(sizes, study.metric_title)
             label = f"{study.metric_title} of random tickets of {in_words(method)} at several sizes"
             plot = registry.plot(chart, f"random-tickets-{method}", label)
             figures.append(figure(METHOD_TITLES[method], _sentences(sizes), plot))

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from tombola.analysis.retention_profile import AbilityCurve, RetentionProfile
-from tombola.report import charts, number_format
-from tombola.report.charts.retention import Against, RetentionPoint
+from tombola.report import number_format
+from tombola.report.charts.retention import Against, RetentionPoint, retention_lines
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import beside, figure, section
 from tombola.report.html.markup import Html, element
@@ -75,7 +75,7 @@ def _figure(profile: RetentionProfile, full: Row, registry: FigureRegistry) -> H
     if not names:
         return figure(title, "The full model is at chance in every ability.")
     points = list(_points(profile, full))
-    chart = charts.retention_lines(points, names, profile.threshold, title="kept above chance")
+    chart = retention_lines(points, names, profile.threshold, title="kept above chance")
     label = f"What is left of each ability while pruning {in_words(profile.method)}"
     return figure(title, _about(profile), registry.plot(chart, f"retention-{profile.method}", label))
 
@@ -125,7 +125,7 @@ def _methods(study: StudyData, profiles: Sequence[RetentionProfile], full: Row, 
     plots: list[Html] = []
     sides: tuple[Against, ...] = ("sparsity", "parameters")
     for against in sides:
-        chart = charts.retention_lines(
+        chart = retention_lines(
             points, names, study.facts.threshold, title="understanding kept", against=against, height=320
         )
         label = f"Understanding that is left by every method, against {against}"

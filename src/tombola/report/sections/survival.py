@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from tombola.analysis.agreement.survival import SiteSurvival
 from tombola.architectures.anatomy import Places
-from tombola.report import charts, number_format
+from tombola.report import number_format
+from tombola.report.charts.grids import channel_grid, survival_grid, survival_strip
+from tombola.report.charts.layers import neuron_bars
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.layout import figure, section
 from tombola.report.html.markup import Html
@@ -35,14 +37,14 @@ def _plots(survival: SiteSurvival, places: Places, registry: FigureRegistry) -> 
     name, ends = f"survivors-{survival.kind}", "survive in the good ticket"
     if "heads" in survival.sites:
         what = "Heads" if "neurons" in survival.sites else KIND_TITLES[survival.kind]
-        yield registry.plot(charts.survival_grid(survival, places), name, f"{what} that {ends}")
+        yield registry.plot(survival_grid(survival, places), name, f"{what} that {ends}")
     elif "mlps" in survival.sites:
-        yield registry.plot(charts.survival_strip(survival, places), name, f"MLPs that {ends}")
+        yield registry.plot(survival_strip(survival, places), name, f"MLPs that {ends}")
     if "neurons" in survival.sites:
-        bars = charts.neuron_bars(survival.sites["neurons"], survival.seeds, places)
+        bars = neuron_bars(survival.sites["neurons"], survival.seeds, places)
         yield registry.plot(bars, f"{name}-shares", "Share of every MLP's neurons that survives")
     if "channels" in survival.sites:
-        grid = charts.channel_grid(survival, places)
+        grid = channel_grid(survival, places)
         yield registry.plot(grid, f"{name}-groups", f"Groups of channels that {ends}")
 
 
