@@ -97,7 +97,5 @@ def test_bad_input() -> None:
         class_distribution([patterns()], [torch.ones(2, 2)])
     with pytest.raises(TombolaError, match=r"\[3, 5\] heads"):
         survival_correlation([patterns()], [torch.ones(2, 2)])
-    with pytest.raises(TombolaError, match="unknown pattern"):
-        survival_correlation([patterns()], [torch.ones(ROWS, HEADS)], pattern="round")
     with pytest.raises(TombolaError, match="unknown weighting"):
         class_distribution([patterns()], [None], weighting="heavy")

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from tombola.analysis.array_record import Floats
 from tombola.metrics.statistics import LEVEL
 
-Floats = NDArray[np.float64]
 BLOCKS = 20
 """Parts of the examples that the jackknife leaves out one after the other."""
 FEWEST = 5
