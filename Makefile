@@ -8,19 +8,21 @@ study: .venv/.study
 	$(BIN)/tombola study
 
 # Three tiers. In the order of the files: those with the fewest tests, which are the slowest, must not come last.
-PYTEST := HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder
+# Bytecode is kept, whatever the environment says: the tests start many processes that import the same.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto --dist loadscope \
+	--no-loadscope-reorder
 
-# Minutes: all that guards behaviour, families sampled by structure.
+# All that guards behaviour, families sampled by structure: eight minutes on two cores at most.
 test: .venv/.develop
 	$(PYTEST) -m "not exhaustive"
 
-# Without whole studies and processes of their own.
+# Without whole studies and processes of their own: two minutes at most.
 test-fast: .venv/.develop
 	$(PYTEST) -m "not slow and not exhaustive"
 
 # With real weights end to end, kills, and every family with every attention and padding.
 test-all: .venv/.develop
-	$(PYTEST)
+	$(PYTEST) --hypothesis-profile exhaustive
 
 # What CI runs.
 check:

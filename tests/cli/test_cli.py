@@ -34,6 +34,7 @@ from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import SeedFolder
 from tombola.study.study import Study
 from tombola.subnetworks.subnetwork import expanded, masked
+from tombola.tickets.find_tickets import ticket_folder
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import retrain
 
@@ -331,8 +332,8 @@ class TestSteps:
     ) -> None:
         out = tmp_path / "deep" / "found"
         pruned = run_json(capsys, "prune", *flags("prune", model=seed_folder.full), "--method", method, "--out", out)
-        assert pruned["ticket"] == str(out / "good")
-        ticket = Ticket.load(out / "good")
+        assert pruned["ticket"] == str(out / "moods" / "seed-0" / method / "good")
+        ticket = Ticket.load(pruned["ticket"])
         assert ticket == Ticket.load(seed_folder.ticket(method, "good"))
         config = small_study.config(model=str(seed_folder.full))
         task = config.open_task()
@@ -343,11 +344,11 @@ class TestSteps:
         assert pruned["weights"] == ticket.survivors(dissect(full))["weights"]
         assert pruned["sparsity"] == ticket.sparsity(dissect(full))
 
-        scored = run_json(capsys, "score", *flags("score", model=seed_folder.full), "--ticket", out / "good")
+        scored = run_json(capsys, "score", *flags("score", model=seed_folder.full), "--ticket", pruned["ticket"])
         assert scored["score"] == pruned["score"] == score(full, task, ticket).score
 
         model = tmp_path / "again"
-        again = run_json(capsys, "retrain", *flags("retrain"), "--ticket", out / "good", "--out", model)
+        again = run_json(capsys, "retrain", *flags("retrain"), "--ticket", out, "--out", model)
         (row,) = (
             row for row in done.rows() if (row["method"], row["ticket"], row["stage"]) == (method, "good", "retrained")
         )
@@ -411,7 +412,7 @@ class TestSteps:
         monkeypatch.setattr("tombola.profiling.peak_memory.measure", lambda *_, **__: 1_000_000)
         arguments = [seed_folder.full, seed_folder.ticket("heads+mlps", "good"), "--length", 8]
         said = run_json(capsys, "shrink", *arguments, "--out", tmp_path / "a")
-        dense, shrunk = said["cost"]["dense"], said["cost"]["shrunk"]
+        dense, shrunk = (said["cost"]["variants"][name] for name in ("dense", "shrunk"))
         assert (said["cost"]["length"], dense["memory"]) == (8, 1_000_000)
         assert (dense["parameters"], shrunk["parameters"]) == (said["parameters_before"], said["parameters"])
         assert shrunk["disk"] == said["bytes"]
@@ -464,7 +465,7 @@ class TestSteps:
             0.5,
         ]
         said = run_json(capsys, "prune", *given, "--out", tmp_path / "half")
-        ticket = Ticket.load(tmp_path / "half" / "ticket")
+        ticket = Ticket.load(ticket_folder(tmp_path / "half"))
         assert ticket.counts() == {
             "heads": small_study.LAYERS * small_study.HEADS // 2,
             "neurons": small_study.LAYERS * small_study.INNER // 16,
@@ -473,9 +474,7 @@ class TestSteps:
             small_study.LAYERS * small_study.HEADS // 2,
             small_study.LAYERS * small_study.INNER // 2,
         )
-        scored = run_json(
-            capsys, "score", *flags("score", model=seed_folder.full), "--ticket", tmp_path / "half" / "ticket"
-        )
+        scored = run_json(capsys, "score", *flags("score", model=seed_folder.full), "--ticket", tmp_path / "half")
         assert scored["score"] == said["score"] == ticket.provenance["score"]
         assert main([*map(str, ["prune", *given[:-1], 1.5]), "--out", str(tmp_path / "no")]) == 2
         assert "must lie between 0 and 1, not 1.5" in capsys.readouterr().err
@@ -522,7 +521,7 @@ class TestSteps:
     ) -> None:
         arguments = [*flags("prune", model=seed_folder.full), "--method", "magnitude-2:4"]
         said = run_json(capsys, "prune", *arguments, "--out", tmp_path / "one")
-        assert said["ticket"] == str(tmp_path / "one" / "ticket")
+        assert said["ticket"] == str(tmp_path / "one" / "moods" / "seed-0" / "magnitude-2of4" / "good")
         assert said["sparsity"] == 0.5
         ticket = Ticket.load(said["ticket"])
         model = small_study.config().open_task().load(str(seed_folder.full), seed=0, state="trained")
@@ -548,7 +547,8 @@ class TestSteps:
         assert said.err == "score\n"
         assert main(["prune", *flags("prune", model=seed_folder.full), "--out", str(tmp_path / "found")]) == 0
         said = capsys.readouterr()
-        pattern = rf"\d+ heads and \d MLPs? score 0\.\d{{4}}, the full model 0\.\d{{4}}: {tmp_path}/found/good\n"
+        place = f"{tmp_path}/found/moods/seed-0/heads[+]mlps/good"
+        pattern = rf"\d+ heads and \d MLPs? score 0\.\d{{4}}, the full model 0\.\d{{4}}: {place}\n"
         assert re.fullmatch(pattern, said.out)
         assert "iteration 1" in said.err
 
@@ -562,7 +562,7 @@ class TestSteps:
         def stopped(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("tombola.pruning.search.loop.search_ticket", stopped)
+        monkeypatch.setattr("tombola.study.seed_run.search_ticket", stopped)
         assert main(["prune", *flags("prune", model=seed_folder.full), "--out", str(tmp_path / "found")]) == 130
         said = capsys.readouterr()
         # Only a study goes on where it was.

@@ -403,7 +403,7 @@ def test_single_steps_prune_language_models_too(tmp_path: Path, capsys: pytest.C
         assert ticket.provenance["method"] == method
         assert ticket.provenance["score"] == found["score"]
         if found["sparsity"] > 0:
-            model = LlamaForCausalLM.from_pretrained(tmp_path / method / "updated")
+            model = LlamaForCausalLM.from_pretrained(found["model"])
             for name, weight in dissect(model).weights_of(model).items():
                 assert bool((weight[~ticket.masks[name]] == 0).all())
     assert main(["prune", *flags, "--method", "wandering", "--out", str(tmp_path / "not")]) == 2

@@ -31,7 +31,7 @@ class SampleOptions(EvaluationOptions):
 
 
 WHOLE = SampleOptions()
-"""Options of all of the dev split in fp32, 64 examples at a time, in silence."""
+"""Options of a pass over all of the dev split, in fp32, 64 examples at a time, in silence."""
 
 
 @contextlib.contextmanager

@@ -1,18 +1,20 @@
-"""`tombola prune`: from a fine-tuned model to a ticket, by a search or at once."""
+"""`tombola prune`: from a fine-tuned model to a ticket, by a search or by a single cut."""
 
 import argparse
-import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tombola.cli.command import Command
 from tombola.cli.settings import given_settings
+from tombola.cli.trail import finish
 from tombola.foundations.errors import TombolaError
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from tombola.foundations.progress import Progress
     from tombola.study.session import Session
     from tombola.tickets.ticket import Ticket
 
@@ -32,8 +34,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="new folder: search.jsonl and good/ (with SparseGPT also updated/, the model), or ticket/ with no search",
+        help="new folder, in a study's layout: the ticket as good/, scores, search.jsonl (with SparseGPT also "
+        "updated/, the model); report, compare, retrain and score read it",
     )
+    parser.add_argument("--seed", type=int, default=0, help="of calibration text and of random pruning (0)")
     parser.add_argument(
         "--method",
         metavar="NAME",
@@ -58,135 +62,111 @@ def _density(text: str) -> float | dict[str, float]:
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.architectures.dissect import dissect
     from tombola.foundations.atomic_files import publish
-    from tombola.pruning.evaluation import score, with_full_model
-    from tombola.pruning.search.loop import search_ticket
     from tombola.study.session import Session
-    from tombola.study.step import search_weight
-    from tombola.tasks.capabilities import HasAbilities
+    from tombola.study.trail import Trail
     from tombola.tickets.pruning_methods import pruning_method
-    from tombola.tickets.ticket import every_site
+    from tombola.tickets.ticket import Ticket, every_site
 
-    weights = options.method is not None and pruning_method(options.method).kind == "weights"
-    density = options.density
+    density, settings = options.density, given_settings(options)
     if isinstance(density, dict) and options.method is not None:
         raise TombolaError("--density names the kinds that are pruned; leave --method out")
-    settings = given_settings(options)
     if density is not None and "retain" in settings:
         raise TombolaError("--density cuts once, without a search that could retain anything; leave --retain out")
+    given = None if options.method is None else pruning_method(options.method)
+    if density is not None and given is not None and given.pattern is not None:
+        raise TombolaError(f"{given.name} keeps {given.pattern}; leave --density out")
+    weights = given is not None and given.kind == "weights"
     session = Session.open(settings, options.preset)
     model = session.load_model("sampling" if weights else "importance")
-    if options.method is None:
-        options.method = "+".join(density) if isinstance(density, dict) else every_site(dissect(model))
-    if isinstance(density, dict):
-        return _prune_at_once(options, density, session, model)
-    chosen = pruning_method(options.method)
-    if density is not None:
-        if not chosen.standard:
-            how_much = "is found by a search" if chosen.pattern is None else f"keeps {chosen.pattern}"
-            raise TombolaError(f"{chosen.name} {how_much}; leave --density out")
-        return _prune_at_once(options, dict.fromkeys(chosen.kind.split("+"), density), session, model)
-    if chosen.pattern is not None:
-        return _prune_at_once(options, None, session, model)
+    anatomy = dissect(model)
+    method = _method(density) if isinstance(density, dict) else options.method or every_site(anatomy)
+    chosen = pruning_method(method)
+    once = density is not None or chosen.pattern is not None
+    cost, weight = _cut_cost(session, method) if once else _search_cost(session, method)
     with (
         publish(options.out) as draft,
-        session.bars(
-            f"search {options.method}", session.search_cost(options.method), search_weight(options.method)
-        ) as bars,
+        session.bars(f"{'prune' if once else 'search'} {method}", cost, weight) as bars,
     ):
-        config = session.config
-        task, full = session.task, None
-        if isinstance(task, HasAbilities):
-            # Which of them count is known only when the full model was asked.
-            task, full = with_full_model(task, score(model, task, None, session.evaluation(bars)))
-        found = search_ticket(
-            model,
-            task,
-            chosen.name,
-            options=config.search_options,
-            evaluation=session.evaluation(bars, config.searched),
-            full=full if config.searched == "dev" else None,
-        )
-        if found.model is not None:
-            (draft / "updated").mkdir()
-            task.save(found.model, draft / "updated")
-        found.save(draft)
-    last = found.last
-    result = {
-        "ticket": str(options.out / "good"),
-        "score": last.score,
-        "full_score": found.full_score,
-        **{name: getattr(last, name) for name in ("heads", "mlps", "neurons", "weights", "sparsity")},
-    }
+        trail = Trail(session, draft, anatomy, chosen.name, options.seed)
+        if once:
+            # Before the full model is scored, so that a density that cannot be is found at once.
+            ticket, updated = _cut(options, chosen.name, session, model, bars)
+            trail.score_full(model, bars)
+            trail.add_cut(ticket, updated, bars)
+        else:
+            trail.score_full(model, bars, importance=session.config.searched == "dev")
+            trail.run.search(chosen.name, bars)
+        trail.run.pruned(chosen.name, "good", bars)
+        finish(trail, options, "pruned")
+        good = Ticket.load(trail.seed_folder.ticket(chosen.name, "good"))
+        model_folder = trail.seed_folder.updated(chosen.name)
+        result = {
+            "ticket": str(options.out / trail.seed_folder.ticket(chosen.name, "good").relative_to(draft)),
+            **({"model": str(options.out / model_folder.relative_to(draft))} if model_folder.is_dir() else {}),
+            "score": good.provenance["score"],
+            "full_score": good.provenance["full_score"],
+            **good.survivors(anatomy),
+            "sparsity": good.sparsity(anatomy),
+        }
     if not options.json:
-        kept = _kept(found.good.sites, dataclasses.asdict(last), last.sparsity)
-        print(f"{kept} score {last.score:.4f}, the full model {found.full_score:.4f}: {result['ticket']}")
+        scores = f"score {result['score']:.4f}, the full model {result['full_score']:.4f}"
+        print(f"{_kept(good.sites, result)} {scores}: {result['ticket']}")
     return result
 
 
-def _prune_at_once(
-    options: argparse.Namespace, densities: Mapping[str, float] | None, session: "Session", model: "nn.Module"
-) -> dict[str, Any]:
-    """A ticket without a search: of given shares, or, without them, by the pattern of the method."""
-    from tombola.architectures.dissect import dissect
-    from tombola.foundations.atomic_files import publish
-    from tombola.pruning.evaluation import score, with_full_model
-    from tombola.pruning.one_shot import one_shot
+def _method(densities: Mapping[str, float]) -> str:
+    """The method of the kinds that densities are given for."""
+    from tombola.tickets.ticket import TICKET_KINDS
+
+    for kind in TICKET_KINDS:
+        if set(kind.split("+")) == set(densities):
+            return kind
+    raise TombolaError(
+        f"cannot prune {' and '.join(densities) or 'nothing'} at once; choose of {', '.join(TICKET_KINDS)}"
+    )
+
+
+def _cut(
+    options: argparse.Namespace, method: str, session: "Session", model: "nn.Module", progress: "Progress"
+) -> "tuple[Ticket, nn.Module | None]":
+    """Prune without a search: to given shares, or by the pattern of the method."""
+    from tombola.pruning.single_cut import single_cut
+
+    # The settings' default is that of searches.
+    search = replace(session.config.search, neuron_block=getattr(options, "neuron_block", 1))
+    return single_cut(
+        model,
+        session.task,
+        method,
+        options.density,
+        options=search,
+        evaluation=session.evaluation(progress, "train"),
+        seed=options.seed,
+    )
+
+
+def _search_cost(session: "Session", method: str) -> tuple[float, float]:
+    from tombola.study.step import search_weight
+
+    return session.search_cost(method), search_weight(method)
+
+
+def _cut_cost(session: "Session", method: str) -> tuple[float, float]:
     from tombola.study.step import IMPORTANCE_COST
-
-    measured = densities is not None and options.method != "weights"
-    cost = 2 * session.task.size("dev") + (IMPORTANCE_COST * session.task.size("train") if measured else 0)
-    weight = cost / (2 * session.task.size("dev") + (session.task.size("train") if measured else 0))
-    with publish(options.out) as draft, session.bars(f"prune {options.method}", cost, weight) as bars:
-        pruned = model
-        if densities is None:
-            ticket, pruned = _by_pattern(options.method, session, model)
-            if pruned is not model:
-                (draft / "updated").mkdir()
-                session.task.save(pruned, draft / "updated")
-        else:
-            # The settings' default is that of searches.
-            block = getattr(options, "neuron_block", 1)
-            how = session.evaluation(bars, "train")
-            ticket = one_shot(model, session.task, densities, block=block, evaluation=how)
-        task, whole = with_full_model(session.task, score(model, session.task, None, session.evaluation(bars)))
-        full, found = whole.score, score(pruned, task, ticket, session.evaluation(bars)).score
-        facts = {"task": task.name, "metric": task.metric.name, "split": "dev", "stage": "pruned"}
-        ticket.with_provenance(**facts, full_score=full, score=found).save(draft / "ticket")
-    anatomy = dissect(model)
-    survivors, sparsity = ticket.survivors(anatomy), ticket.sparsity(anatomy)
-    path = str(options.out / "ticket")
-    if not options.json:
-        kept = _kept(ticket.sites, survivors, sparsity)
-        print(f"{kept} score {found:.4f}, the full model {full:.4f}: {path}")
-    return {"ticket": path, "score": found, "full_score": full, **survivors, "sparsity": sparsity}
-
-
-def _by_pattern(name: str, session: "Session", model: "nn.Module") -> "tuple[Ticket, nn.Module]":
-    """The ticket of a method with a pattern, and the model, whose weights SparseGPT changes."""
-    from tombola.checkpoints.semi_structured import PATTERN, prune_semi_structured
-    from tombola.pruning.weight_criteria import CRITERIA, WeightCut
-    from tombola.pruning.weight_pruning import prune_weights
     from tombola.tickets.pruning_methods import pruning_method
 
-    method, config = pruning_method(name), session.config
-    if (method.criterion, method.pattern) == ("magnitude", PATTERN):
-        # Matrices that the pattern does not divide stay whole.
-        return prune_semi_structured(model).with_provenance(method=method.name), model
-    criterion = CRITERIA[method.criterion]
-    text = None
-    if criterion.statistic is not None:
-        text = session.task.calibration_text(config.search.calibration_samples, config.search.sequence_length, 0)
-    found = prune_weights(model, WeightCut(method.criterion, pattern=method.pattern), calibration=text)
-    ticket = found.ticket.with_provenance(method=method.name)
-    return ticket, found.model if criterion.updates else model
+    dev, train = session.task.size("dev"), session.task.size("train")
+    measured = train if pruning_method(method).kind != "weights" else 0
+    cost = 2 * dev + IMPORTANCE_COST * measured
+    return cost, cost / (2 * dev + measured)
 
 
-def _kept(sites: Sequence[str], survivors: Mapping[str, int], sparsity: float) -> str:
+def _kept(sites: Sequence[str], survivors: Mapping[str, Any]) -> str:
     """Survivors of a ticket, in words."""
     from tombola.tickets.pruning_methods import in_words
 
     counted = [f"{survivors[kind]:,} {in_words(kind)}" for kind in sites]
-    return " and ".join(counted) or f"{1 - sparsity:.1%} of the weights"
+    return " and ".join(counted) or f"{1 - survivors['sparsity']:.1%} of the weights"
 
 
 COMMAND = Command(

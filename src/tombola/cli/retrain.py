@@ -1,57 +1,66 @@
 """`tombola retrain`: from a ticket to a retrained model."""
 
 import argparse
+import time
 from pathlib import Path
 from typing import Any
 
 from tombola.cli.command import Command
 from tombola.cli.score_line import score_line
 from tombola.cli.settings import given_settings
+from tombola.cli.trail import add_ticket, finish, load_ticket, method_of, seed_of
 from tombola.foundations.errors import TombolaError
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--ticket", type=Path, required=True, metavar="DIR", help="folder of the ticket")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder of the model")
-    parser.add_argument("--seed", type=int, default=0, help="of output layer, order and dropout (0)")
+    add_ticket(parser, required=True)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="new folder of the model, with its scores in a study's layout: report and score read it",
+    )
+    parser.add_argument("--seed", type=int, help="of output layer, order and dropout (the ticket's own, else 0)")
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.architectures.dissect import dissect
     from tombola.foundations.atomic_files import publish
     from tombola.foundations.resources import keep_freed_memory
-    from tombola.pruning.evaluation import evaluate
+    from tombola.pruning.evaluation import Evaluation
+    from tombola.study.folder_layout import EVALUATION
     from tombola.study.session import Session
     from tombola.study.step import TRAINING_COST
+    from tombola.study.trail import Trail
     from tombola.subnetworks.subnetwork import expanded
-    from tombola.tickets.ticket import Ticket
-    from tombola.training.loop import retrain
 
     keep_freed_memory()
-    ticket = Ticket.load(options.ticket)
-    session = Session.open(given_settings(options), options.preset)
+    folder, ticket = load_ticket(options.ticket)
+    seed, session = seed_of(options, ticket), Session.open(given_settings(options), options.preset)
     rewinding = session.config.rewinding
     if rewinding.to == "step":
         raise TombolaError(
             "step-K needs the full model's training, which only tombola study has; use it, or another --rewind"
         )
-    model = session.task.load(session.config.model, seed=options.seed, state=rewinding.initial_state).to(session.device)
+    model = session.task.load(session.config.model, seed=seed, state=rewinding.initial_state).to(session.device)
     # Before the output folder is begun, so that a wrong ticket leaves no trace.
-    ticket.check(dissect(model))
+    ticket.check(anatomy := dissect(model))
     session.check_memory(model, "training")
     with publish(options.out) as draft, session.bars("retrain", session.training_cost(), TRAINING_COST) as bars:
-        part = retrain(
-            model,
-            ticket,
-            session.task,
-            session.config.recipe,
-            seed=options.seed,
-            precision=session.precision,
-            progress=bars,
-        )
-        found = evaluate(part, session.task, session.evaluation(bars))
+        trail, started = Trail(session, draft, anatomy, method_of(ticket), seed), time.perf_counter()
+        name = trail.add_ticket(ticket)
+        if not trail.take_over(folder):
+            trail.run.majority(bars)
+        part = trail.context.trained(ticket, bars, model)
+        trail.run.publish_retrained(trail.method, name, part, started, bars)
         session.task.save(expanded(part), draft)
-    result = {"model": str(options.out), **session.score_entry(found)}
+        finish(trail, options, "retrained")
+        place = trail.seed_folder.ticket(trail.method, name) / "retrained"
+        result = {
+            "model": str(options.out),
+            **session.score_entry(Evaluation.read(place / EVALUATION), trail.context.task),
+        }
     if not options.json:
         print(f"{score_line(result)}: {options.out}")
     return result

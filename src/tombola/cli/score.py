@@ -2,31 +2,80 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tombola.cli.command import Command
 from tombola.cli.score_line import score_line
 from tombola.cli.settings import given_settings
+from tombola.cli.trail import add_ticket, finish, load_ticket, method_of, seed_of
+
+if TYPE_CHECKING:
+    from tombola.foundations.progress import Progress
+    from tombola.study.session import Session
+    from tombola.subnetworks.subnetwork import Subnetwork
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--ticket", type=Path, metavar="DIR", help="folder of the ticket; whole model without")
+    add_ticket(parser, required=False)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="new folder of the scores, in a study's layout, with those of the full model and of guessing; report and "
+        "compare read it",
+    )
+    parser.add_argument("--seed", type=int, help="that --out is named after (the ticket's own, else 0)")
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
+    from tombola.foundations.atomic_files import publish
     from tombola.pruning.evaluation import evaluate
     from tombola.study.session import Session
-    from tombola.tickets.ticket import Ticket
 
-    ticket = None if options.ticket is None else Ticket.load(options.ticket)
+    folder, ticket = (None, None) if options.ticket is None else load_ticket(options.ticket)
     session = Session.open(given_settings(options), options.preset)
     part = session.load_subnetwork(ticket)
-    with session.bars("score", session.task.size("dev")) as bars:
-        found = evaluate(part, session.task, session.evaluation(bars))
-    result = session.score_entry(found)
+    if options.out is None:
+        with session.bars("score", session.task.size("dev")) as bars:
+            result = session.score_entry(evaluate(part, session.task, session.evaluation(bars)))
+    else:
+        with publish(options.out) as draft, session.bars("score", 2 * session.task.size("dev")) as bars:
+            result = {**_trail(options, session, draft, part, folder, bars), "folder": str(options.out)}
     if not options.json:
-        print(score_line(result))
+        print(score_line(result) if options.out is None else f"{score_line(result)}: {options.out}")
     return result
+
+
+def _trail(
+    options: argparse.Namespace,
+    session: "Session",
+    draft: Path,
+    part: "Subnetwork",
+    folder: Path | None,
+    progress: "Progress",
+) -> dict[str, Any]:
+    """Write the scores of a subnetwork, and of its full model, as a trail; `folder` is that of its ticket."""
+    from tombola.pruning.evaluation import Evaluation
+    from tombola.study.folder_layout import EVALUATION
+    from tombola.study.trail import Trail
+
+    # Without a ticket it is a whole model, or one that was shrunk under a ticket of its own.
+    entire = len(part.ticket) == part.ticket.total and folder is None
+    seed = seed_of(options, part.ticket)
+    trail = Trail(session, draft, part.anatomy, method_of(part.ticket), seed)
+    if entire:
+        trail.score_full(part.model, progress)
+        place = trail.seed_folder.full
+    else:
+        name = trail.add_ticket(part.ticket)
+        if folder is None:
+            trail.run.majority(progress)
+        elif not trail.take_over(folder, model=session.config.model):
+            trail.score_full(session.load_subnetwork().model, progress)
+        trail.score(part, name, progress)
+        place = trail.seed_folder.ticket(trail.method, name) / "pruned"
+    finish(trail, options, "pruned")
+    return session.score_entry(Evaluation.read(place / EVALUATION), trail.context.task)
 
 
 COMMAND = Command(

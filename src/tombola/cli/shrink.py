@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 
 from tombola.cli.argument_types import counts
 from tombola.cli.command import Command
+from tombola.cli.trail import load_ticket
 from tombola.cli.written_model import add_model_and_ticket, write_model
 from tombola.foundations.errors import TombolaError
 
@@ -47,13 +48,12 @@ def _measured(options: argparse.Namespace) -> dict[str, object] | None:
     """Cost of the model dense, masked and shrunk, printed; None where it could not be measured."""
     from tombola.checkpoints.model_libraries import load_any
     from tombola.profiling.model_cost import compare, sentence, table
-    from tombola.tickets.ticket import Ticket
 
     try:
         with Console(stderr=True).status("measuring time and memory"):
             costs = compare(
                 load_any(options.model),
-                Ticket.load(options.ticket),
+                load_ticket(options.ticket)[1],
                 folder=options.out,
                 length=options.length,
                 batches=options.batches,

@@ -5,13 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tombola.cli.trail import load_ticket
+
 
 def add_model_and_ticket(parser: argparse.ArgumentParser, out: str) -> None:
     """Add model, ticket and output folder, with the help of the latter."""
     parser.add_argument(
         "model", metavar="MODEL", help="fine-tuned model, or pipeline of images: local folder, hub id or asset"
     )
-    parser.add_argument("ticket", type=Path, metavar="TICKET", help="folder of a ticket")
+    parser.add_argument(
+        "ticket", type=Path, metavar="TICKET", help="folder of a ticket, or one that holds a single good ticket"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help=out)
 
 
@@ -22,9 +26,8 @@ def write_model(options: argparse.Namespace, save: Callable[..., float]) -> dict
     from tombola.checkpoints.model_card import bytes_on_disk, dense_bytes, surviving_parameters
     from tombola.checkpoints.model_libraries import load_any
     from tombola.subnetworks.subnetwork import shrunk
-    from tombola.tickets.ticket import Ticket
 
-    ticket = Ticket.load(options.ticket)
+    _, ticket = load_ticket(options.ticket)
     model = load_any(options.model)
     difference = save(model, ticket, options.out, tokenizer=options.model)
     result: dict[str, Any] = {

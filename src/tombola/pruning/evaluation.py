@@ -89,7 +89,7 @@ class EvaluationOptions:
 
 
 STANDARD = EvaluationOptions()
-"""The dev split in fp32, 64 examples at a time, in silence."""
+"""Options of a pass over the dev split, in fp32, 64 examples at a time, in silence."""
 
 
 def evaluate(

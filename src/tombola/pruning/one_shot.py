@@ -47,8 +47,7 @@ def one_shot(
             f"cannot prune {' and '.join(densities) or 'nothing'} at once; choose of {', '.join(TICKET_KINDS)}"
         )
     for site, share in densities.items():
-        if not 0 <= share <= 1:
-            raise TombolaError(f"the density of {site} must lie between 0 and 1, not {share}")
+        check_density(site, share)
     facts = {"ticket": "one-shot", "density": dict(densities), "task": task.name}
     if kind == "weights":
         anatomy = dissect(model)
@@ -64,3 +63,9 @@ def one_shot(
         least = importance.least_first(site)
         removed[site] = least[: len(least) - round(share * len(least))]
     return part.ticket.without(removed).with_provenance(**facts, split=evaluation.split)
+
+
+def check_density(what: str, density: float) -> None:
+    """Raise a TombolaError unless a density is a share."""
+    if not 0 <= density <= 1:
+        raise TombolaError(f"the density of {what} must lie between 0 and 1, not {density}")

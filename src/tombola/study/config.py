@@ -154,6 +154,10 @@ class StudyConfig(TaskOptions):
         made = {part: kind(**parts[part]) for part, kind in _parts(cls, regime).items() if part}
         return cls(**parts[""], **made)
 
+    def replaced(self, **flat: Any) -> Self:
+        """Copy of the configuration with some settings changed, by their flat names."""
+        return self._assembled(self.regime, {**dict(self._values()), **flat})
+
     @classmethod
     def read(cls, path: Path, preset: str | None = None, **flat: Any) -> tuple[Self, tuple[int, ...] | None]:
         """A configuration from a YAML file of settings, which may also name a `preset` and `seeds`.

@@ -54,7 +54,7 @@ class SeedFolder:
         """The folder of every model that has a score, in the order of rows."""
         places = [self.folder / "majority", self.full]
         for method in methods:
-            for name in TICKETS:
+            for name in (*TICKETS, *SUPER_TICKETS):
                 places += [self.ticket(method, name) / stage for stage in ("pruned", "retrained")]
         return (place for place in places if (place / "score.json").is_file())
 

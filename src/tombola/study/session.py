@@ -40,10 +40,11 @@ class Session:
             TombolaError: a setting, the device, the data or the tokenizer is at fault.
         """
         # One step takes all rows, unless told otherwise.
-        config = StudyConfig.of(preset or "paper", **settings)
+        config = StudyConfig.of(preset or "paper", **settings, controls=(), analyses=())
         device = resolve_device(config.device)
-        config = dataclasses.replace(config, device=device.type)
-        return cls(config, config.open_task(), device, resolve_precision(config.precision, device))
+        precision = resolve_precision(config.precision, device)
+        config = dataclasses.replace(config, device=device.type, precision=precision)
+        return cls(config, config.open_task(), device, precision)
 
     def load_model(self, work: Work = "sampling") -> nn.Module:
         """The fine-tuned model, checked to be of a known architecture, and a denoiser to fit into memory at work."""
@@ -71,9 +72,10 @@ class Session:
         """Options of a pass over a split."""
         return EvaluationOptions(split, self.config.eval_batch_size, self.precision, progress)
 
-    def score_entry(self, found: Evaluation) -> dict[str, Any]:
-        """The score of an evaluation on dev with its interval, as JSON values."""
-        metric, references = self.task.metric, self.task.references("dev")
+    def score_entry(self, found: Evaluation, task: Task | None = None) -> dict[str, Any]:
+        """The score of an evaluation on dev with its interval, as JSON values; `task` is relative to a full model."""
+        task = task or self.task
+        metric, references = task.metric, task.references("dev")
         resamples = self.config.bootstrap_resamples
         low, high = statistics.interval(metric, found.predictions, references, seed=0, resamples=resamples)
         return {

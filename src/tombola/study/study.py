@@ -88,6 +88,8 @@ class Study:
         folder = out if (out / "study.json").is_file() else out / f"{self.config.name}-{self.hash}"
         if (folder / "study.json").is_file():
             there = read_json(folder / "study.json")
+            if not there.get("hash"):
+                raise TombolaError(f"{folder} holds a single step, and no study; choose another folder with --out")
             if there.get("hash") != self.hash:
                 raise TombolaError(
                     f"{folder} holds another study ({there.get('name')}-{there.get('hash')}, this one is "

@@ -66,6 +66,8 @@ class FinishedStudy:
         if not path.is_file():
             raise TombolaError(f"{folder} holds no study (study.json is missing); make one with `tombola study`")
         values = read_json(path)
+        if not values.get("hash"):
+            raise TombolaError(f"{folder} holds a single step, and no study; make one with `tombola study`")
         try:
             config = StudyConfig.of("quick", **values["config"])
             found = cls(folder, config, str(values["architecture"]["signature"]), tuple(values["seeds"]))

@@ -64,18 +64,36 @@ def find_tickets(places: Iterable[Path | str], ticket: str = "good") -> dict[Tic
     return groups
 
 
+def ticket_folder(place: Path) -> Path:
+    """Folder of a ticket, by that or by a folder that holds one good ticket at whatever depth, as `prune` writes it.
+
+    Raises:
+        TombolaError: there are several.
+    """
+    if (place / "ticket.json").is_file():
+        return place
+    found = _inside(place, "good") if place.is_dir() else []
+    if len(found) > 1:
+        raise TombolaError(f"{place} holds {len(found)} good tickets; name one of them, such as {found[0]}")
+    return found[0] if found else place
+
+
 def _folders(place: Path, ticket: str) -> Sequence[Path]:
     if not place.is_dir():
         problem = "is a file, not a folder" if place.exists() else "does not exist"
         raise TombolaError(f"{place} {problem}; give folders of tickets, of studies, or of imported masks")
     if (place / "ticket.json").is_file():
         return [place]
-    # What a killed run left half-written begins with a dot.
-    paths = [
-        path.parent
-        for path in sorted(place.rglob(f"{ticket}/ticket.json"))
-        if not any(part.startswith(".") for part in path.relative_to(place).parts) and _standard(path)
-    ]
+    found = _inside(place, ticket)
+    methods = {path: _method(path) for path in found}
+    # Other methods find tickets of the same kind, which are no seeds of one another's.
+    paths = [path for path, (method, kind) in methods.items() if method == kind]
+    if found and not paths:
+        several = set(methods.values())
+        if len(several) > len({kind for _, kind in several}):
+            names = ", ".join(sorted(str(method) for method, _ in several))
+            raise TombolaError(f"{place} holds tickets of several methods ({names}); give the folders of one of them")
+        paths = found
     if not paths:
         other = sorted({path.parent.name for path in place.rglob("ticket.json")} - {"shrunk"})
         hint = f"there are others, take them with --ticket: {', '.join(other)}" if other else "is it a study's folder?"
@@ -83,11 +101,17 @@ def _folders(place: Path, ticket: str) -> Sequence[Path]:
     return paths
 
 
-def _standard(path: Path) -> bool:
-    """True if a ticket was found by the standard method of its kind: others of one study are no seeds of it."""
-    head = read_json(path)
-    provenance = head.get("provenance")
-    return not isinstance(provenance, Mapping) or provenance.get("method", head.get("kind")) == head.get("kind")
+def _inside(place: Path, ticket: str) -> list[Path]:
+    """Folders of tickets of a name anywhere under a folder; what a killed run left half-written begins with a dot."""
+    paths = (path.parent for path in sorted(place.rglob(f"{ticket}/ticket.json")))
+    return [path for path in paths if not any(part.startswith(".") for part in path.relative_to(place).parts)]
+
+
+def _method(folder: Path) -> tuple[object, object]:
+    """Method that found a ticket, and its kind; the standard method is called like the kind."""
+    head = read_json(folder / "ticket.json")
+    provenance, kind = head.get("provenance"), head.get("kind")
+    return (provenance.get("method", kind) if isinstance(provenance, Mapping) else kind), kind
 
 
 def _look(folder: Path) -> FoundTicket:

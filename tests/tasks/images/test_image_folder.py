@@ -23,6 +23,7 @@ from tombola.pruning.evaluation import score
 from tombola.tasks.images.features import Classifier, RandomConvolutions
 from tombola.tasks.images.image_folder import features, image_folder, read
 from tombola.tasks.images.task import Images
+from tombola.tickets.find_tickets import ticket_folder
 from tombola.tickets.ticket import Ticket
 
 pytestmark = pytest.mark.slow
@@ -258,7 +259,7 @@ def test_the_command_prunes_once(tmp_path: Path, pipeline: Path, capsys: pytest.
     command = ["prune", "--model", str(pipeline), "--task", "images", "--data", str(tmp_path / "mine"), "--json"]
     assert main([*command, "--density", "heads=0.5,channels=0.75", "--out", str(tmp_path / "shares")]) == 0
     result = json.loads(capsys.readouterr().out)
-    ticket = Ticket.load(tmp_path / "shares" / "ticket")
+    ticket = Ticket.load(ticket_folder(tmp_path / "shares"))
     assert (ticket.kind, ticket.counts()) == ("heads+channels", {"heads": 8, "channels": 24})
     model = load_any(str(pipeline))
     one = image_folder(tmp_path / "mine", str(pipeline))
@@ -266,14 +267,14 @@ def test_the_command_prunes_once(tmp_path: Path, pipeline: Path, capsys: pytest.
     assert result["full_score"] == pytest.approx(score(model, one).score, rel=1e-4)
     assert ticket.provenance["metric"] == "frechet_distance"
     assert main([*command, "--density", "0.5", "--out", str(tmp_path / "half")]) == 0
-    assert Ticket.load(tmp_path / "half" / "ticket").counts() == {"heads": 8, "channels": 16}
+    assert Ticket.load(ticket_folder(tmp_path / "half")).counts() == {"heads": 8, "channels": 16}
     assert main([*command, "--density", "0.3", "--method", "weights", "--out", str(tmp_path / "weights")]) == 0
     assert (
         main(
             [
                 "shrink",
                 str(pipeline),
-                str(tmp_path / "half" / "ticket"),
+                str(tmp_path / "half"),
                 "--out",
                 str(tmp_path / "small"),
                 "--no-measure",
@@ -300,6 +301,6 @@ def test_the_command_searches(tmp_path: Path, pipeline: Path, capsys: pytest.Cap
     options = ["--threshold", "0.5", "--heads-step", "0.25", "--neurons-step", "0.25", "--no-refine"]
     assert main([*command, *options, "--out", str(tmp_path / "found")]) == 0
     result = json.loads(capsys.readouterr().out)
-    ticket = Ticket.load(tmp_path / "found" / "good")
+    ticket = Ticket.load(ticket_folder(tmp_path / "found"))
     assert ticket.kind == "heads+channels"
     assert result["heads"] == ticket.counts()["heads"]

@@ -24,6 +24,7 @@ from tombola.tasks.images.conditioning import LatentConditioning, images_of, loa
 from tombola.tasks.images.denoiser_fit import check
 from tombola.tasks.images.diffusion import seeded_noise
 from tombola.tasks.images.image_folder import image_folder
+from tombola.tickets.find_tickets import ticket_folder
 from tombola.tickets.ticket import Ticket
 
 pytestmark = pytest.mark.slow
@@ -107,16 +108,16 @@ def test_commands_prune_score_shrink_and_retrain(
     what = ["--model", str(pipeline), "--task", "images", "--data", str(folder), "--json"]
     assert main(["prune", *what, "--density", KEPT[kind], "--out", str(tmp_path / "cut")]) == 0
     result = json.loads(capsys.readouterr().out)
-    ticket = Ticket.load(tmp_path / "cut" / "ticket")
+    ticket = Ticket.load(ticket_folder(tmp_path / "cut"))
     assert ticket.counts()["heads"] == (8 if kind == "unet" else 3)
     assert np.isfinite(result["score"])
     assert ticket.provenance["metric"] == "frechet_distance"
-    assert main(["score", *what, "--ticket", str(tmp_path / "cut" / "ticket")]) == 0
+    assert main(["score", *what, "--ticket", str(tmp_path / "cut")]) == 0
     scored = json.loads(capsys.readouterr().out)
     assert scored["score"] == pytest.approx(result["score"], rel=1e-4)
     assert scored["score"] > 0
     # At a rate that moves the score, so that the old weights would be noticed.
-    flags = ["--ticket", str(tmp_path / "cut" / "ticket"), "--epochs", "1", "--learning-rate", "0.01"]
+    flags = ["--ticket", str(tmp_path / "cut"), "--epochs", "1", "--learning-rate", "0.01"]
     assert main(["retrain", *what, *flags, "--out", str(tmp_path / "again")]) == 0
     retrained = json.loads(capsys.readouterr().out)
     assert np.isfinite(retrained["score"])
@@ -138,7 +139,7 @@ def test_commands_prune_score_shrink_and_retrain(
     changed = [not torch.equal(a, b) for a, b in zip(again.parameters(), model.parameters(), strict=True)]
     assert any(changed)
     assert (tmp_path / "again" / "scheduler" / "scheduler_config.json").is_file()
-    shrink = ["shrink", str(pipeline), str(tmp_path / "cut" / "ticket"), "--out", str(tmp_path / "small")]
+    shrink = ["shrink", str(pipeline), str(tmp_path / "cut"), "--out", str(tmp_path / "small")]
     assert main([*shrink, "--no-measure"]) == 0
     capsys.readouterr()
     small = tombola.load(tmp_path / "small")
@@ -148,7 +149,7 @@ def test_commands_prune_score_shrink_and_retrain(
     smaller = ["--model", str(tmp_path / "small"), *alone[2:]]
     assert main(["score", *smaller]) == 0
     assert json.loads(capsys.readouterr().out)["score"] == pytest.approx(scored["score"], rel=1e-4)
-    assert main(["score", *smaller, "--ticket", str(tmp_path / "cut" / "ticket")]) == 2
+    assert main(["score", *smaller, "--ticket", str(tmp_path / "cut")]) == 2
     assert "was shrunk under a ticket of its own; leave --ticket out" in capsys.readouterr().err
     assert main(["prune", *smaller, "--density", "heads=0.5", "--out", str(tmp_path / "no")]) == 2
     assert "was shrunk already" in capsys.readouterr().err
@@ -158,8 +159,8 @@ def test_searches_run(folder: Path, pipeline: Path, kind: str, tmp_path: Path) -
     what = ["--model", str(pipeline), "--task", "images", "--data", str(folder), "--json"]
     steps = ["--threshold", "0.5", "--heads-step", "0.4", "--neurons-step", "0.4", "--no-refine"]
     assert main(["prune", *what, *steps, "--out", str(tmp_path / "found")]) == 0
-    assert (tmp_path / "found" / "search.jsonl").is_file()
-    Ticket.load(tmp_path / "found" / "good").check(dissect(load_any(str(pipeline))))
+    assert (ticket_folder(tmp_path / "found").parent / "search.jsonl").is_file()
+    Ticket.load(ticket_folder(tmp_path / "found")).check(dissect(load_any(str(pipeline))))
 
 
 def test_a_cut_lowers_the_loss_that_it_is_made_for(folder: Path, pipeline: Path) -> None:

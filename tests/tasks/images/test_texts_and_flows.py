@@ -106,7 +106,7 @@ def test_the_commands_run(
 ) -> None:
     what = ["--model", str(pipeline), "--task", "images", "--data", str(folder), "--json", "--dev-rows", "8"]
     # Flux does not say how large its images are.
-    ticket = str(tmp_path / "cut" / "ticket")
+    ticket = str(tmp_path / "cut")
     assert main(["prune", *what, "--density", "heads=0.5,neurons=0.5", "--out", str(tmp_path / "cut")]) == 0
     assert np.isfinite(json.loads(capsys.readouterr().out)["score"])
     flags = ["--ticket", ticket, "--epochs", "1", "--train-rows", "16", "--learning-rate", "0.01"]

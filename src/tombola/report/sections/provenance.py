@@ -23,7 +23,8 @@ def provenance(study: StudyData) -> Html:
         _card("Seconds", [(_words(name), number_format.seconds(value)) for name, value in seconds]),
     ]
     command = [element("pre", element("code", facts.command), tabindex="0")] if facts.command else []
-    return section("How it was made", *command, element("div", *cards, class_="cards"), _settings(study), _split(study))
+    split = _split(study) if study.trajectories else Html("")
+    return section("How it was made", *command, element("div", *cards, class_="cards"), _settings(study), split)
 
 
 def _settings(study: StudyData) -> Html:
@@ -34,7 +35,8 @@ def _settings(study: StudyData) -> Html:
 
 
 def _split(study: StudyData) -> Html:
-    split = study.facts.config.get("search_split")
+    # A ticket of a single cut was searched for nowhere.
+    split = study.facts.config.get("search_split") if study.trajectories else None
     if split == "train":
         return note(
             "The tickets were searched on held-out training rows, so that nothing was chosen on the dev split, "

@@ -13,7 +13,7 @@ def verdicts(study: StudyData) -> Html:
     good = [one for one in study.verdicts if one.ticket == "good"]
     controls = [one for one in study.verdicts if one.ticket != "good"]
     if not study.verdicts:
-        text = "No verdict yet: the study is not finished. What follows is what it has so far."
+        text = "No verdict yet. What follows is what there is so far."
         return element("section", element("p", text, class_="sentence"), class_="verdicts unfinished")
     cards = [_card(one) for one in good]
     body = [beside(*cards)] if cards else []

@@ -1,5 +1,6 @@
 """Handwritten digits of 8 x 8 pixels, which come with scikit-learn: real images that need no download."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -45,12 +46,20 @@ def splits() -> tuple[Images, Images]:
     return images.select(order[:TRAIN]), images.select(order[TRAIN:])
 
 
+@functools.cache
+def features() -> Classifier:
+    """The classifier whose features compare images: trained on all training images, once in a process."""
+    train, _ = splits()
+    assert train.labels is not None
+    return Classifier.train(train.pixels, train.labels)
+
+
 def digits(**options: Any) -> ImageTask:
     """The task; `options` are fields of [`ImageTaskOptions`][tombola.tasks.images.task.ImageTaskOptions].
 
-    The classifier whose features compare images is trained on all training images, within seconds.
+    Its [features][tombola.tasks.images.digits.features] take seconds to train.
     """
     train, dev = splits()
-    assert train.labels is not None
-    features = Classifier.train(train.pixels, train.labels)
-    return ImageTask(train, dev, features, ImageTaskOptions(presets=PRESETS, name="digits", title="Digits", **options))
+    return ImageTask(
+        train, dev, features(), ImageTaskOptions(presets=PRESETS, name="digits", title="Digits", **options)
+    )

@@ -1,0 +1,47 @@
+"""Trail of a command: the tickets that it is given, and the folder in a study's layout that it writes."""
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tombola.study.study_folder import Stage
+    from tombola.study.trail import Trail
+    from tombola.tickets.ticket import Ticket
+
+
+def add_ticket(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """Add `--ticket`."""
+    which = "ticket, by its folder or by one that holds a single good ticket, such as what prune wrote"
+    parser.add_argument(
+        "--ticket", type=Path, required=required, metavar="DIR", help=which if required else f"{which}; none: all of it"
+    )
+
+
+def load_ticket(place: Path) -> "tuple[Path, Ticket]":
+    """Load the ticket that `--ticket` names, and say in which folder it lies."""
+    from tombola.tickets.find_tickets import ticket_folder
+    from tombola.tickets.ticket import Ticket
+
+    folder = ticket_folder(place)
+    return folder, Ticket.load(folder)
+
+
+def method_of(ticket: "Ticket") -> str:
+    """Pruning method of a ticket; of one that nobody knows, the standard method of its kind."""
+    from tombola.tickets.pruning_methods import METHODS
+
+    return ticket.method if ticket.method in METHODS else ticket.kind
+
+
+def seed_of(options: argparse.Namespace, ticket: "Ticket | None") -> int:
+    """The seed that was given, else that of the ticket, else 0."""
+    own = None if ticket is None else ticket.provenance.get("seed")
+    given: int | None = options.seed
+    return given if given is not None else own if isinstance(own, int) else 0
+
+
+def finish(trail: "Trail", options: argparse.Namespace, stage: "Stage") -> None:
+    """Write the files at the top of a trail, with the command that made it."""
+    trail.finish(shlex.join(["tombola", *options.given]), stage)

@@ -1,0 +1,219 @@
+"""Trail from step to step: prune, retrain and score write folders that report and compare read, and the next step."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoModelForSequenceClassification
+
+from builders import small_study
+from builders.report_pages import read
+from builders.small_study import flags
+from tombola.analysis.agreement.comparison import compare
+from tombola.cli import main
+from tombola.report import build
+from tombola.study.folder_layout import SeedFolder
+from tombola.study.study import Study
+from tombola.tickets.find_tickets import ticket_folder
+from tombola.tickets.pruning_methods import METHODS
+from tombola.tickets.ticket import Ticket
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def done() -> Study:
+    return small_study.finished()
+
+
+@pytest.fixture
+def seed_folder(done: Study) -> SeedFolder:
+    return done.seed_folder(0)
+
+
+def run(capsys: Capture, *arguments: object) -> dict[str, Any]:
+    assert main([*map(str, arguments), "--json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def prune(capsys: Capture, full: Path, out: Path, *more: object) -> dict[str, Any]:
+    return run(capsys, "prune", *flags("prune", model=full), *more, "--out", out)
+
+
+def rows(folder: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
+    found = small_study.timeless(small_study.read_rows(folder))
+    return {(row["method"], row["ticket"], row["stage"]): row for row in found}
+
+
+def study_row(done: Study, *key: str) -> dict[str, Any]:
+    return rows(done.folder)[key[0], key[1], key[2]]
+
+
+FULL, GUESSING = ("none", "full", "none"), ("none", "majority", "none")
+
+
+@pytest.mark.parametrize("method", ["heads+mlps", "weights"])
+def test_the_trail_from_prune_to_compare_agrees_with_the_study(
+    method: str, done: Study, seed_folder: SeedFolder, tmp_path: Path, capsys: Capture
+) -> None:
+    pruned, retrained = (method, "good", "pruned"), (method, "good", "retrained")
+    found, again, scored = tmp_path / "found", tmp_path / "again", tmp_path / "scored"
+
+    # Prune: the ticket, its search and its scores beside those of the full model and of guessing.
+    prune(capsys, seed_folder.full, found, "--method", method)
+    assert list(rows(found)) == [GUESSING, FULL, pruned]
+    for key in rows(found):
+        expected = study_row(done, *key)
+        assert rows(found)[key] == {**expected, "model": str(seed_folder.full)}
+    page = read(build(found))
+    assert "How far each search could go" in page.words
+    survivors = "Heads and MLPs that survive" if method == "heads+mlps" else "Where the surviving weights lie"
+    assert survivors in page.words
+    (verdict,) = json.loads((found / "verdicts.json").read_text())["verdicts"]
+    assert (verdict["ticket"], verdict["stage"], verdict["mean"]) == ("good", "pruned", rows(found)[pruned]["score"])
+    assert verdict["sentence"].endswith("It was not trained again.")
+
+    # Retrain: what was known goes along.
+    run(capsys, "retrain", *flags("retrain"), "--ticket", found, "--out", again)
+    assert list(rows(again)) == [GUESSING, FULL, pruned, retrained]
+    assert {key: rows(again)[key] for key in rows(found)} == rows(found)
+    assert rows(again)[retrained] == study_row(done, *retrained)
+    (verdict,) = json.loads((again / "verdicts.json").read_text())["verdicts"]
+    of_study = next(one for one in done.verdicts() if (one["method"], one["ticket"]) == (method, "good"))
+    assert verdict == of_study
+    page = read(build(again))
+    assert "How far each search could go" in page.words
+    assert str(of_study["sentence"]).partition(":")[0] in page.words
+
+    # Score: the model that was written, and the ticket on the full model.
+    model = AutoModelForSequenceClassification.from_pretrained(again)
+    assert model.config.num_labels == 2
+    whole = run(capsys, "score", *flags("score", model=again), "--out", tmp_path / "whole")
+    assert whole["score"] == rows(again)[retrained]["score"]
+    assert list(rows(tmp_path / "whole")) == [GUESSING, FULL]
+    assert "No verdict yet" in read(build(tmp_path / "whole")).words
+    run(capsys, "score", *flags("score", model=seed_folder.full), "--ticket", again, "--out", scored)
+    assert rows(scored) == rows(found)
+    assert "It was not trained again" in read(build(scored)).words
+
+    # Compare: all three hold the study's ticket.
+    for folder in (found, again, scored):
+        assert Ticket.load(ticket_folder(folder)) == Ticket.load(seed_folder.ticket(method, "good"))
+    compared = compare([done.folder / "moods" / "seed-0" / method, found, again, scored], draws=10)
+    ((kind, tasks),) = ((kind, one.tasks) for kind, one in compared.kinds.items())
+    assert kind == method
+    assert {task: [one.seed for one in part.tickets] for task, part in tasks.items()} == {"moods": ["0"] * 4}
+
+
+def test_the_trail_begins_in_a_study_too(done: Study, seed_folder: SeedFolder, tmp_path: Path, capsys: Capture) -> None:
+    ticket = seed_folder.ticket("heads+mlps", "bad")
+    run(capsys, "retrain", *flags("retrain"), "--ticket", ticket, "--out", tmp_path / "again")
+    keys = [GUESSING, FULL, ("heads+mlps", "bad", "pruned"), ("heads+mlps", "bad", "retrained")]
+    assert list(rows(tmp_path / "again")) == keys
+    assert rows(tmp_path / "again") == {key: study_row(done, *key) for key in keys}
+    # The study's full model is there, so that only the ticket is scored.
+    given = flags("score", model=seed_folder.full)
+    run(capsys, "score", *given, "--ticket", ticket, "--out", tmp_path / "scored")
+    assert rows(tmp_path / "scored")[FULL] == study_row(done, *FULL)
+    assert rows(tmp_path / "scored")["heads+mlps", "bad", "pruned"]["score"] == study_row(done, *keys[2])["score"]
+    build(tmp_path / "scored")
+
+
+def test_other_rows_are_not_mixed_in(seed_folder: SeedFolder, tmp_path: Path, capsys: Capture) -> None:
+    ticket = seed_folder.ticket("heads+mlps", "good")
+    given = flags("score", model=seed_folder.full, dev_rows=48)
+    assert main(["score", *given, "--ticket", str(ticket), "--out", str(tmp_path / "scored")]) == 0
+    said = capsys.readouterr()
+    assert "are not taken over: dev_rows is 96 there and 48 here" in said.err
+    assert said.out.endswith(f": {tmp_path / 'scored'}\n")
+    assert {row["n"] for row in rows(tmp_path / "scored").values()} == {48}
+    assert list(rows(tmp_path / "scored")) == [GUESSING, FULL, ("heads+mlps", "good", "pruned")]
+
+
+def test_a_ticket_from_elsewhere_has_a_trail_without_a_full_model(
+    seed_folder: SeedFolder, tmp_path: Path, capsys: Capture
+) -> None:
+    ticket = Ticket.load(seed_folder.ticket("heads+mlps", "good"))
+    Ticket(ticket.kind, ticket.architecture, ticket.masks).save(tmp_path / "theirs")
+    short = flags("retrain", epochs=1)
+    run(capsys, "retrain", *short, "--ticket", tmp_path / "theirs", "--out", tmp_path / "again", "--seed", 3)
+    assert list(rows(tmp_path / "again")) == [GUESSING, ("heads+mlps", "good", "retrained")]
+    page = read(build(tmp_path / "again"))
+    assert "No verdict yet" in page.words
+    assert "retrained" in page.words
+    found = Ticket.load(tmp_path / "again" / "moods" / "seed-3" / "heads+mlps" / "good")
+    assert (found, found.provenance["task"], found.provenance["seed"]) == (ticket, "moods", 3)
+
+
+ONCE = [name for name, one in METHODS.items() if "channels" not in one.kind]
+
+
+@pytest.mark.parametrize("method", ONCE)
+def test_every_method_makes_one_cut(method: str, seed_folder: SeedFolder, tmp_path: Path, capsys: Capture) -> None:
+    chosen = METHODS[method]
+    density = [] if chosen.pattern else ["--density", 0.5]
+    said = prune(capsys, seed_folder.full, tmp_path / "cut", "--method", method, "--neuron-block", 8, *density)
+    ticket = Ticket.load(said["ticket"])
+    assert Path(said["ticket"]) == tmp_path / "cut" / "moods" / "seed-0" / method / "good"
+    assert (ticket.kind, ticket.provenance["ticket"], ticket.method) == (chosen.kind, "good", method)
+    if chosen.kind == "weights":
+        assert len(ticket) == pytest.approx(ticket.total / 2, abs=len(ticket.masks))
+    elif method == "blocks":
+        # Of three layers, two: with all heads and the MLP of each.
+        assert ticket.counts() == {"heads": 8, "mlps": 2}
+    else:
+        totals = {kind: mask.numel() for kind, mask in ticket.masks.items()}
+        assert ticket.counts() == {kind: round(total / 2) for kind, total in totals.items()}
+    pruned = rows(tmp_path / "cut")[method, "good", "pruned"]
+    assert (pruned["score"], pruned["sparsity"]) == (said["score"], said["sparsity"])
+    assert ("model" in said) == method.startswith("sparsegpt")
+    assert "How far each search could go" not in read(build(tmp_path / "cut")).words
+    (kind,) = compare([tmp_path / "cut"], draws=10).kinds
+    assert kind == chosen.kind
+
+
+def test_weights_that_a_method_left_are_scored_from_its_model(
+    seed_folder: SeedFolder, tmp_path: Path, capsys: Capture
+) -> None:
+    said = prune(capsys, seed_folder.full, tmp_path / "cut", "--method", "sparsegpt", "--density", 0.4)
+    scored = run(
+        capsys,
+        "score",
+        *flags("score", model=said["model"]),
+        "--ticket",
+        tmp_path / "cut",
+        "--out",
+        tmp_path / "scored",
+    )
+    assert scored["score"] == said["score"]
+    assert rows(tmp_path / "scored")[FULL] == rows(tmp_path / "cut")[FULL]
+
+
+def test_seeds_name_folders_and_rows(seed_folder: SeedFolder, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "cut"
+    said = prune(capsys, seed_folder.full, out, "--method", "random-weights", "--density", 0.5, "--seed", 2)
+    assert Path(said["ticket"]) == out / "moods" / "seed-2" / "random-weights" / "good"
+    assert {row["seed"] for row in rows(out).values()} == {2}
+    other = prune(capsys, seed_folder.full, tmp_path / "o", "--method", "random-weights", "--density", 0.5, "--seed", 1)
+    assert Ticket.load(said["ticket"]) != Ticket.load(other["ticket"])
+    (part,) = compare([out, tmp_path / "o"], draws=10).kinds["weights"].tasks.values()
+    assert [one.seed for one in part.tickets] == ["1", "2"]
+
+
+def test_several_tickets_of_a_folder_are_named(done: Study, tmp_path: Path, capsys: Capture) -> None:
+    arguments = ["score", *flags("score", model=done.seed_folder(0).full), "--ticket", str(done.folder)]
+    assert main(arguments) == 2
+    assert re.search(rf"{done.folder} holds 2 good tickets; name one of them, such as .*good", capsys.readouterr().err)
+
+
+def test_a_trail_is_no_study_to_go_on_with(seed_folder: SeedFolder, tmp_path: Path, capsys: Capture) -> None:
+    prune(capsys, seed_folder.full, tmp_path / "cut", "--density", 0.5)
+    for arguments in (
+        ["study", *flags(), "--out", str(tmp_path / "cut")],
+        ["transfer", str(tmp_path / "cut"), str(tmp_path / "cut"), "--out", str(tmp_path / "transferred")],
+    ):
+        assert main(arguments) == 2
+        assert "holds a single step, and no study" in capsys.readouterr().err
