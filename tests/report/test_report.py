@@ -14,7 +14,7 @@ from tombola.report import build, number_format
 from tombola.report.charts import theme
 from tombola.report.charts.grids import survival_grid
 from tombola.report.charts.vega import bundle, svg
-from tombola.report.html.markup import element, join
+from tombola.report.html.elements import element, join
 from tombola.report.study_data import read_study
 from tombola.report.summary import read_rows, summarise
 from tombola.tickets.ticket import Ticket, TicketKind

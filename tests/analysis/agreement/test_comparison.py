@@ -12,9 +12,8 @@ import torch
 from builders.agreement import agreement_of
 from builders.ticket_trees import tree
 from tombola.analysis.agreement.coefficients import EMPTY, ONE_TICKET, STATISTICS
-from tombola.analysis.agreement.comparison import LAYERS_OF_ONE, ONE_TASK, Comparison, compare
+from tombola.analysis.agreement.comparison import LAYERS_OF_ONE, ONE_TASK, Comparison, compare, save_comparison
 from tombola.analysis.agreement.overlap import ONE_OF_A_TASK
-from tombola.analysis.agreement.save_comparison import save_comparison
 from tombola.foundations.errors import TombolaError
 from tombola.tickets.find_tickets import NO_TASK, find_tickets
 from tombola.tickets.import_masks import import_masks

@@ -64,7 +64,6 @@ def test_correlation_is_spearmans() -> None:
     result = survival_correlation([found], [survival])
     expected = scipy.stats.spearmanr(found.shares("raw")[..., 4].flatten(), survival.flatten())
     assert result.value == pytest.approx(expected.statistic)
-    assert result.p == pytest.approx(expected.pvalue)
     x, y = found.shares("raw")[..., 4].flatten().numpy(), survival.flatten().numpy()
     drawn = scipy.stats.bootstrap(
         (x, y),

@@ -79,18 +79,12 @@ Batch = tuple[PairwiseOverlap, Sequence[Array]]
 def measure(
     batches: Iterable[Batch], groups: Sequence[Group], crossed: Mapping[tuple[int, int], Array]
 ) -> RandomTicketStatistics:
-    """The statistics of random tickets.
-
-    Args:
-        batches: the draws.
-        groups: the statistics' tickets.
-        crossed: two numbers of groups → the pairs [pairs, 2] of tickets between them.
-    """
+    """The statistics of random tickets of groups; `crossed` has the pairs [pairs, 2] of tickets between two of them."""
     parts = [
         (
             [statistics(shared, always, group) for group, always in zip(groups, everywhere, strict=True)],
             {two: shared.jaccard(pairs) for two, pairs in crossed.items()},
-            {two: mean_shared(shared, pairs) for two, pairs in crossed.items()},
+            {two: shared.shared(pairs) for two, pairs in crossed.items()},
         )
         for shared, everywhere in batches
     ]
@@ -126,9 +120,3 @@ def random_sites(
             copies = copies.reshape(-1, tickets, sites)
         drawn = generator.permuted(copies, axis=-1).reshape(-1, tickets, sites)
         yield PairwiseOverlap.of(drawn), [drawn[:, group.members].all(axis=1).sum(axis=-1) for group in groups]
-
-
-def mean_shared(shared: PairwiseOverlap, pairs: Array) -> Array:
-    """Survivors that two tickets share, mean over pairs, [...]; NaN if there is none."""
-    found = shared.counts[..., pairs[:, 0], pairs[:, 1]]
-    return found.mean(axis=-1) if len(pairs) else np.full(found.shape[:-1], np.nan)

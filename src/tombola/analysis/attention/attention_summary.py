@@ -60,14 +60,12 @@ class Correlation:
     Attributes:
         value: None where it is undefined: fewer than three heads, or one side never varies.
         low, high: 95 % percentile bootstrap over heads; None where the value is undefined, or nearly all draws are.
-        p: two-sided, of no correlation.
         heads: how many.
     """
 
     value: float | None
     low: float | None
     high: float | None
-    p: float | None
     heads: int
 
 
@@ -106,10 +104,7 @@ def survivors_against_pruned(
 ) -> Difference:
     """Difference between survivors and other heads in the share of heterogeneous maps; the bootstrap is over heads.
 
-    Args:
-        patterns: of each seed's full model.
-        masks: bool [rows, heads], the survivors of each seed.
-        weighting: `raw` or `norm`.
+    `patterns` are those of each seed's full model, `masks` bool [rows, heads] its survivors.
     """
     # [seeds, heads]
     share = np.stack([one.shares(weighting)[..., _HETEROGENEOUS].flatten().numpy() for one in patterns])
@@ -146,11 +141,10 @@ def survival_correlation(
     x = mean_shares(patterns, weighting)[..., _HETEROGENEOUS][kept].numpy()
     y = torch.stack([_fitting(*pair).double() for pair in zip(patterns, survival, strict=True)]).mean(0)[kept].numpy()
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return Correlation(None, None, None, None, len(x))
-    whole = spearmanr(x, y)
+        return Correlation(None, None, None, len(x))
     drawn = np.random.default_rng(0).integers(0, len(x), size=(RESAMPLES, len(x)))
     low, high = _ends(_pearson(rankdata(x[drawn], axis=1), rankdata(y[drawn], axis=1)))
-    return Correlation(float(whole.statistic), low, high, float(whole.pvalue), len(x))
+    return Correlation(float(spearmanr(x, y).statistic), low, high, len(x))
 
 
 def mean_shares(patterns: Sequence[AttentionPatterns], weighting: str) -> Tensor:

@@ -45,10 +45,8 @@ class BestExampleMaps:
     """Keeps, for each weighting, head and class, the clearest map of the inputs of 6 to 24 tokens so far.
 
     In the end each class shows the heads that have the largest share of it, by their clearest map. That is a map as
-    typical of the class as the head has, not of the head; its share says how often it looks so.
-
-    Args:
-        tokenizer: how tokens read.
+    typical of the class as the head has, not of the head; its share says how often it looks so. Tokens read as the
+    tokenizer says.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase | None) -> None:
@@ -99,11 +97,9 @@ class BestExampleMaps:
                     )
 
     def chosen(self, shares: Tensor, heads: int) -> tuple[ExampleMap, ...]:
-        """The pictures of each weighting and class.
+        """The pictures of as many heads of each weighting and class.
 
-        Args:
-            shares: [weightings, rows, heads, classes], NaN for heads that are not shown.
-            heads: how many heads of each.
+        `shares` are [weightings, rows, heads, classes], NaN for heads that are not shown.
         """
         pictures: list[ExampleMap] = []
         for place in itertools.product(range(len(WEIGHTINGS)), range(len(CLASSES))):

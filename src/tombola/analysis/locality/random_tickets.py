@@ -167,11 +167,8 @@ def random_tickets(
 
     Args:
         model: the fine-tuned full model that was searched; it is not changed.
-        found: the search.
-        task: gives data and metric.
         floor: the worst score that the search accepted.
         options: of the passes; their split is that which the search ran on.
-        drawing: how many are drawn.
         retrained: score of the retrained good ticket on dev, what trains a ticket again and scores it there, and how
             many random ones to do that to.
 

@@ -11,8 +11,18 @@ from tombola.analysis.attention.example_maps import ExampleMap
 from tombola.analysis.attention.pattern_classes import CLASSES
 from tombola.architectures.anatomy import Places
 from tombola.report import number_format
-from tombola.report.charts.axes import ROW, layer_axis, share_axis, site_columns, square_legend
-from tombola.report.charts.marks import Datum, data, heat_map, overlay, tips
+from tombola.report.charts.parts import (
+    ROW,
+    Datum,
+    data,
+    heat_map,
+    layer_axis,
+    overlay,
+    share_axis,
+    site_columns,
+    square_legend,
+    tips,
+)
 
 _LONGEST = 12
 """Letters of a token that are shown."""
@@ -24,11 +34,7 @@ def _class_color(legend: alt.Legend) -> alt.Color:
 
 
 def class_bars(groups: Mapping[str, Distribution]) -> alt.LayerChart:
-    """Stacked bars: the mean share of each class over the heads of each group.
-
-    Args:
-        groups: what a group of heads is called → its distribution; groups without heads are left out.
-    """
+    """Stacked bars: the mean share of each class over the heads of each group; groups without heads are left out."""
     rows: list[Datum] = []
     for name, found in groups.items():
         start = 0.0
@@ -103,12 +109,7 @@ def class_grid(shares: Tensor, survival: Tensor | None, places: Places) -> alt.L
 
 
 def survival_dots(heads: Sequence[tuple[str, float, float]], pattern: str) -> alt.LayerChart:
-    """A dot for every head: the share of a class in its maps, against the share of seeds that keep it.
-
-    Args:
-        heads: name, share of the class, survival.
-        pattern: the class.
-    """
+    """A dot for every head: its name, the share of a class in its maps, against the share of seeds that keep it."""
     rows: list[Datum] = [
         {
             "site": site,

@@ -6,8 +6,7 @@ from typing import Literal
 
 import altair as alt
 
-from tombola.report.charts.axes import removed_axis, top_legend
-from tombola.report.charts.marks import Datum, data, overlay
+from tombola.report.charts.parts import Datum, data, overlay, removed_axis, top_legend
 
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
 _LEFT = "million parameters left"
@@ -49,13 +48,7 @@ def retention_lines(
 ) -> alt.LayerChart:
     """A line for each name, with its interval as a band; 1 is the full model, 0 chance.
 
-    Args:
-        points: of all lines.
-        names: the lines, in the order of the legend.
-        threshold: a line at the share that should be kept.
-        title: of the values.
-        against: what the other axis has.
-        height: in pixels.
+    The legend has the order of `names`; `threshold` is a line at the share that should be kept, `title` of the values.
     """
     rows: list[Datum] = [
         {

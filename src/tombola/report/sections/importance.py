@@ -7,9 +7,8 @@ from tombola.architectures.anatomy import Places
 from tombola.report import number_format
 from tombola.report.charts.grids import importance_grid
 from tombola.report.charts.layers import mlp_bars, neuron_boxes
+from tombola.report.html.elements import Html, figure, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import figure, section
-from tombola.report.html.markup import Html
 from tombola.report.labels import SITE_NAMES, capitalised, row_title
 from tombola.report.study_data import StudyData
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 from tombola.metrics.statistics import mean_std
 from tombola.report import number_format
 from tombola.report.charts.curves import Threshold, finer_curves
+from tombola.report.html.elements import Html, figure, join, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import figure, section
-from tombola.report.html.markup import Html, join
 from tombola.report.labels import METHOD_TITLES
 from tombola.report.study_data import StudyData
 from tombola.report.summary import Summary, scored
-from tombola.report.tables.table import Column, Table, numbers
+from tombola.report.table import Column, Table, numbers
 from tombola.tickets.pruning_methods import in_words
 
 Written = Callable[[float], str]

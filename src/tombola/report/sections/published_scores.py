@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 from tombola.report import number_format
-from tombola.report.charts.beside import beside_published
+from tombola.report.charts.dots import beside_published
+from tombola.report.html.elements import Html, figure, figures_section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import figure, figures_section
-from tombola.report.html.markup import Html
 from tombola.report.labels import METHOD_TITLES
 from tombola.report.published import PublishedRow, published
 from tombola.report.study_data import StudyData

@@ -7,9 +7,8 @@ from tombola.metrics.scores import metric_title
 from tombola.metrics.statistics import mean_std
 from tombola.report import number_format
 from tombola.report.charts.representations import Point, layer_lines
+from tombola.report.html.elements import Html, beside, figure, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import beside, figure, section
-from tombola.report.html.markup import Html
 from tombola.report.labels import METHOD_TITLES, TICKET_TITLES, and_words
 from tombola.report.study_data import StudyData
 

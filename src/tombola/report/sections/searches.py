@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 from tombola.analysis.locality.random_curve import RandomPoint
 from tombola.report import number_format
-from tombola.report.charts.axes import ScoreAxis
 from tombola.report.charts.curves import Threshold, search_curves
+from tombola.report.charts.parts import ScoreAxis
+from tombola.report.html.elements import Html, figure, figures_section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import figure, figures_section
-from tombola.report.html.markup import Html
 from tombola.report.labels import METHOD_TITLES
 from tombola.report.study_data import StudyData
 from tombola.report.trajectory import Trajectory

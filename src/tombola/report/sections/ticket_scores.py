@@ -3,11 +3,10 @@
 from dataclasses import replace
 
 from tombola.report import number_format
-from tombola.report.charts.axes import ScoreAxis
 from tombola.report.charts.bars import ticket_bars
+from tombola.report.charts.parts import ScoreAxis
+from tombola.report.html.elements import Html, figure, figures_section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import figure, figures_section
-from tombola.report.html.markup import Html
 from tombola.report.labels import METHOD_TITLES, SITE_NAMES, TICKET_TITLES, and_words
 from tombola.report.study_data import StudyData
 from tombola.report.summary import Summary
