@@ -7,7 +7,7 @@ MISSING = "–"
 
 
 def _or_missing(written: Callable[[float], str]) -> Callable[[float | None], str]:
-    """The same format, with a dash for what is missing."""
+    """Format with a dash for what is missing."""
     return functools.wraps(written)(lambda value: MISSING if value is None else written(value))
 
 

@@ -12,7 +12,6 @@ from transformers.pytorch_utils import Conv1D
 
 from tombola.analysis.forward_passes import eager
 from tombola.architectures.anatomy import Anatomy
-from tombola.architectures.families import Projection
 from tombola.architectures.sites import HeadRow
 from tombola.foundations.errors import TombolaError
 
@@ -46,7 +45,8 @@ class ValueNorms:
 
     def __init__(self, model: nn.Module, row: HeadRow) -> None:
         self._row = row
-        self.path, self._projection = _value(row)
+        self._projection = next(projection for _, projection in row.inputs if "value" in projection.parts)
+        self.path = row.path(self._projection.path)
         output = model.get_submodule(row.output)
         weight = output.weight
         assert isinstance(weight, Tensor)
@@ -129,12 +129,6 @@ def _ask_for_maps(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, An
     bound = inspect.signature(module.forward).bind(*args, **kwargs)
     bound.arguments["output_attentions"] = True
     return bound.args, bound.kwargs
-
-
-def _value(row: HeadRow) -> tuple[str, Projection]:
-    """Full name and entry of the projection that makes the values."""
-    plan = next(projection for _, projection in row.inputs if "value" in projection.parts)
-    return row.path(plan.path), plan
 
 
 def _weights(output: object, row: HeadRow, model_type: str) -> tuple[int, Tensor]:

@@ -135,12 +135,7 @@ def _block(maps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _filled(maps: Tensor, cut: Tensor) -> Tensor:
-    """Share of its part that a row fills, mean over rows: the exponential of its entropy there, by the part's width.
-
-    Args:
-        maps: [maps, tokens, tokens].
-        cut: int64 [maps], where the second part begins.
-    """
+    """Share of its part that a row fills, mean over rows: the exponential of its entropy there, by the part's width."""
     tokens = maps.shape[-1]
     in_first = torch.arange(tokens, device=maps.device) < cut[:, None]
     kept = maps * (in_first[:, :, None] == in_first[:, None, :])

@@ -183,7 +183,9 @@ def random_tickets(
         return score(model, task, ticket, options).score
 
     def draw(template: Ticket, size: int, several: int) -> list[Ticket]:
-        seeds = (_seed(drawing.seed, size, number) for number in range(several))
+        # Draws of two sizes or seeds have nothing in common.
+        parts = ((drawing.seed, size, number) for number in range(several))
+        seeds = (int(np.random.SeedSequence(part).generate_state(1)[0]) for part in parts)
         return [controls.random(template, seed, groups, anatomy) for seed in seeds]
 
     scored, passes = [], [search_pass for search_pass in found.passes if search_pass.holds]
@@ -240,8 +242,3 @@ def _state(found: Search, search_pass: SearchPass, anatomy: Anatomy) -> Ticket:
 
 def _kept(ticket: Ticket) -> dict[str, int]:
     return {"weights": len(ticket)} if ticket.kind == "weights" else ticket.counts()
-
-
-def _seed(*parts: int) -> int:
-    """Seed made of several numbers, so that draws of two sizes or seeds have nothing in common."""
-    return int(np.random.SeedSequence(parts).generate_state(1)[0])

@@ -135,7 +135,7 @@ def survival_dots(heads: Sequence[tuple[str, float, float]], pattern: str) -> al
 
 def attention_map(example: ExampleMap) -> alt.LayerChart:
     """Chart of an attention map with its tokens: rows attend to columns."""
-    tokens = [_short(token) for token in example.tokens]
+    tokens = [token if len(token) <= _LONGEST else f"{token[: _LONGEST - 1]}…" for token in example.tokens]
     # A token may come twice: its place goes before it and is cut off where it is shown.
     names = [f"{place:03d}{token}" for place, token in enumerate(tokens)]
     rows: list[Datum] = [
@@ -153,7 +153,3 @@ def attention_map(example: ExampleMap) -> alt.LayerChart:
     return overlay(
         alt.Chart(data(rows)).mark_rect().encode(x=x, y=y, color=color, tooltip=tooltip), height=13 * len(names)
     )
-
-
-def _short(token: str) -> str:
-    return token if len(token) <= _LONGEST else f"{token[: _LONGEST - 1]}…"

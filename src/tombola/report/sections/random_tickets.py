@@ -64,7 +64,11 @@ def _sentences(sizes: Sizes) -> str:
             f"model, {_share(wins)} hold the threshold and {_share(better)} do as well as the searched one of their "
             "seed."
         )
-        larger = [f"{number_format.share(winning(one).value)} at a sparsity of {_sparsity(one)}" for one in pruned[:-1]]
+        larger = [
+            f"{number_format.share(winning(one).value)} at a sparsity of "
+            f"{number_format.share(fmean(size.sparsity for _, size in one))}"
+            for one in pruned[:-1]
+        ]
         if larger:
             parts.append(f"Of larger ones, {and_words(larger)} hold it.")
     if retrained:
@@ -78,7 +82,3 @@ def _sentences(sizes: Sizes) -> str:
 def _share(share: Share) -> str:
     ends = number_format.interval(*share.interval, number_format.share)
     return f"{number_format.share(share.value)} (95 % interval {ends})"
-
-
-def _sparsity(sizes: Sequence[tuple[RandomTickets, SizeScores]]) -> str:
-    return number_format.share(fmean(size.sparsity for _, size in sizes))
