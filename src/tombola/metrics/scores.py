@@ -69,26 +69,34 @@ class Metric:
             raise ValueError(f"predictions {p.shape} and references {r.shape} must both be {axes} with n > 0")
         return float(self.compute(p, r))
 
-    def floor(self, full: float, threshold: float) -> float:
+    def floor(self, full: float, threshold: float, chance: float | None = None) -> float:
         """Worst score that still counts as holding `threshold` (in (0, 1]) of the full model's; see `floor`."""
-        return floor(full, threshold, higher_is_better=self.higher_is_better)
+        return floor(full, threshold, chance, higher_is_better=self.higher_is_better)
 
     def holds(self, score: float, floor: float) -> bool:
         """True if `score` is at least as good as `floor`; NaN never is."""
         return bool(score >= floor if self.higher_is_better else score <= floor)
 
 
-def floor(full: float, threshold: float, *, higher_is_better: bool) -> float:
+def floor(full: float, threshold: float, chance: float | None = None, *, higher_is_better: bool) -> float:
     """Worst score that still counts as holding `threshold` (in (0, 1]) of the full model's score.
 
     Higher is better: threshold x full; lower is better: full / threshold. For a negative full score the two change
-    places, so that the floor is never better than the score itself.
+    places, so that the floor is never better than the score itself. With `chance`, what guessing scores, the threshold
+    is of the distance between the two.
 
     Raises:
-        TombolaError: the threshold is not in (0, 1].
+        TombolaError: the threshold is not in (0, 1], or the full model is not better than chance.
     """
     if not 0 < threshold <= 1:
         raise TombolaError(f"threshold {threshold} makes no sense; give a share of the full score above 0, at most 1")
+    if chance is not None:
+        if full == chance or (full > chance) != higher_is_better:
+            raise TombolaError(
+                f"the full model scores {full:.4g} and guessing {chance:.4g}, so that there is nothing over chance; "
+                "train it for longer, or leave over_chance out"
+            )
+        return chance + threshold * (full - chance)
     return full * threshold if (full >= 0) == higher_is_better else full / threshold
 
 

@@ -140,6 +140,13 @@ class Task(ABC):
     def baseline(self, split: str) -> Predictions:
         """Predictions of one who never looks at the input: the most common training class, or the mean."""
 
+    def misread(self, predictions: Predictions, split: str) -> str | None:
+        """Why a full model's predictions [examples] seem to mean something else than the labels; None if they do not.
+
+        One line that says what to do.
+        """
+        return None
+
     def calibration_text(self, samples: int, sequence_length: int, seed: int) -> Sequence[Batch | Tensor]:
         """Calibration inputs, read while the sizes of activations are taken: by default examples of the training split.
 

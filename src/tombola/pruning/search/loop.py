@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from tombola.pruning.evaluation import STANDARD, Evaluation, EvaluationOptions, evaluate
+from tombola.pruning.search.guessing import check_full_model, warnings
 from tombola.pruning.search.options import SearchOptions
 from tombola.pruning.search.plan import SearchPlan, plan_search
 from tombola.pruning.search.records import Search, SearchPass
@@ -52,7 +53,8 @@ def search_ticket(
         seed: of calibration text and of random pruning.
 
     Raises:
-        TombolaError: unknown pruning method or architecture, or the split is empty.
+        TombolaError: unknown pruning method or architecture; the split is empty, or has one label alone; the model's
+            outputs mean something else than the task's labels; or `over_chance` of a model that does not beat guessing.
     """
     options = options or SearchOptions()
     plan = plan_search(model, task, method, options, seed)
@@ -103,9 +105,15 @@ class _Run:
         part = Subnetwork(self.model, self.plan.anatomy, full_ticket, full_ticket)
         if full is None or self.plan.groups is not None or not _serves(full, full_ticket):
             full = self._evaluate(part)
-        self.floor = self.task.metric.floor(full.score, options.threshold)
+        split, chance = self.evaluation.split, None
+        check_full_model(self.task, full.predictions, split)
+        if options.over_chance:
+            chance = self.task.metric.chance(self.task.references(split))
+        self.floor = self.task.metric.floor(full.score, options.threshold, chance)
         if options.curve_until is not None:
-            self.curve_floor = self.task.metric.floor(full.score, options.curve_until)
+            self.curve_floor = self.task.metric.floor(full.score, options.curve_until, chance)
+        for warning in warnings(self.task, full.predictions, split, self.floor):
+            self.evaluation.progress.note(warning)
         self._log("full", Cut(full_ticket, {}), full, holds=True, seconds=full.seconds)
         return State(full_ticket, full, part)
 

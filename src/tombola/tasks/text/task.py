@@ -7,6 +7,7 @@ from typing import Any, Self, get_args
 
 import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -19,6 +20,7 @@ from typing_extensions import override
 from tombola.checkpoints import loading
 from tombola.foundations.errors import TombolaError, check_choice
 from tombola.metrics.scores import Metric, metric
+from tombola.metrics.statistics import interval, paired_difference
 from tombola.subnetworks.recognition import recognise
 from tombola.tasks.base import Batch, Output, Predictions, State, Task, sampled_rows
 from tombola.tasks.data.corpus import Corpus
@@ -26,6 +28,9 @@ from tombola.tasks.padding import first_position, padding_token, position_table
 
 _BUCKET = 50
 """Batches whose examples are sorted by length together: enough to waste little padding, few enough to stay random."""
+
+_SURE = 0.999
+"""Level at which a model's outputs are said to mean something else: a model at chance must not be accused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,6 +238,34 @@ class TextTask(Task):
         if self.corpus.regression:
             return np.full(size, labels.mean(), dtype=np.float64)
         return np.full(size, np.bincount(labels).argmax(), dtype=np.int64)
+
+    @override
+    def misread(self, predictions: Predictions, split: str) -> str | None:
+        references, metric, classes = self.references(split), self.metric, self.corpus.classes
+        score, chance = metric.score(predictions, references), metric.chance(references)
+        if classes is None:
+            _, high = interval(metric, predictions, references, seed=0, level=_SURE)
+            if metric.chance(references) == 0 and high < 0:
+                return (
+                    f"the model's values run against those of {self.title} ({metric.name} {score:.3f}), as if it was "
+                    "trained on the opposite; turn the labels round, or give a model fine-tuned on this task"
+                )
+            return None
+        counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
+        np.add.at(counts, (predictions.astype(np.int64), references.astype(np.int64)), 1)
+        _, best = linear_sum_assignment(counts, maximize=True)
+        renamed = best[predictions.astype(np.int64)]
+        low, _ = interval(metric, renamed, references, seed=0, level=_SURE)
+        _, _, high = paired_difference(metric, predictions, renamed, references, seed=0, level=_SURE)
+        # Clearly worse than with its outputs renamed, which are better than guessing, while its own are not.
+        if score > chance or low <= chance or high >= 0:
+            return None
+        names = ", ".join(f"{index}: {classes[label]}" for index, label in enumerate(best))
+        return (
+            f"the model scores {score:.3f} on {self.title}, below guessing ({chance:.3f}), and "
+            f"{metric.score(renamed, references):.3f} with its outputs in another order: name them in id2label of its "
+            f"config.json ({names}), or give a model fine-tuned on this task"
+        )
 
     @override
     def batches(self, split: str, batch_size: int, *, shuffle: int | None = None) -> Iterator[Batch]:
