@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tombola.foundations.errors import TombolaError
-from tombola.pruning.topk_per_row import keep_in_rows
+from tombola.pruning.magnitude import keep_in_rows
 from tombola.tasks.data.calibration_windows import windows
 
 

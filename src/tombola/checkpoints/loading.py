@@ -22,7 +22,7 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints import assets
 from tombola.checkpoints.gguf import dequantised, gguf_in
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, reason
 from tombola.subnetworks.recognition import recognise
 
 MARK = "tombola.json"
@@ -151,10 +151,7 @@ def loading(source: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
-        if len(reason) > 200:
-            reason = f"{reason[:200]}…"
         raise TombolaError(
-            f"cannot load {source!r}: {reason} Give a local folder, a hub id that can be reached, or one of the "
+            f"cannot load {source!r}: {reason(error)} Give a local folder, a hub id that can be reached, or one of the "
             f"assets that need no hub: {', '.join(MODELS)}"
         ) from error

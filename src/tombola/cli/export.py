@@ -22,7 +22,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         from tombola.checkpoints.export_onnx import save_onnx
 
         return write_model(options, save_onnx)
-    from tombola.checkpoints.export_zeros import save_zeros
+    from tombola.checkpoints.checkpoint import save_zeros
 
     return write_model(options, save_zeros)
 

@@ -130,7 +130,7 @@ def _cut(
     options: argparse.Namespace, method: str, session: "Session", model: "nn.Module", progress: "Progress"
 ) -> "tuple[Ticket, nn.Module | None]":
     """Prune without a search: to given shares, or by the pattern of the method."""
-    from tombola.pruning.single_cut import single_cut
+    from tombola.pruning.one_shot import single_cut
 
     # The settings' default is that of searches.
     search = replace(session.config.search, neuron_block=getattr(options, "neuron_block", 1))

@@ -7,14 +7,25 @@ from torch import Tensor, nn
 
 from tombola.architectures.sites import Matrix, outputs_first
 from tombola.foundations.errors import TombolaError
-from tombola.pruning.magnitude import Threshold, keep_largest
+from tombola.pruning.magnitude import Threshold, keep_in_rows, keep_largest
 from tombola.pruning.sparsegpt import InverseHessian, sparsegpt
-from tombola.pruning.topk_per_row import keep_in_rows
-from tombola.pruning.wanda import wanda_scores
 from tombola.pruning.weight_criteria import CRITERIA, WeightCut
 
 _SLAB = 256
 """Rows whose scores are held at a time."""
+
+
+def wanda_scores(weight: Tensor, norms: Tensor) -> Tensor:
+    """|W| x ‖X‖₂ (Sun, Liu, Bair, Kolter 2023), to be compared within each output unit's row.
+
+    Args:
+        weight: [out, in].
+        norms: [in], of each input unit over all calibration positions, as `Norms` has them.
+
+    Returns:
+        [out, in], fp32 or fp64 as the norms are.
+    """
+    return weight.abs().to(norms.dtype).mul_(norms)
 
 
 def masks_without_data(

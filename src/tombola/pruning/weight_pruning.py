@@ -13,7 +13,7 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.sites import Matrix, outputs_first
 from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.activation_statistics import ActivationObserver
-from tombola.pruning.blockwise import always_there, blockwise
+from tombola.pruning.blockwise import BlockwiseRun, always_there
 from tombola.pruning.calibration import Calibration, calibration_inputs, count
 from tombola.pruning.prunable_weights import check_finite, prunable_anatomy
 from tombola.pruning.weight_criteria import CRITERIA, WeightCut
@@ -108,14 +108,15 @@ def prune_by_blocks(
         inputs: calibration text.
         cut: what is asked.
         done: is told of each matrix as soon as it is pruned.
-        residence: see [`blockwise`][tombola.pruning.blockwise.blockwise].
+        residence: see [`BlockwiseRun`][tombola.pruning.blockwise.BlockwiseRun].
         progress: counts examples, those of every layer.
     """
     statistic = CRITERIA[cut.criterion].statistic
     assert statistic is not None
     by_name = {matrix.name: matrix for matrix in anatomy.matrices}
     layers = sorted({matrix.layer for matrix in anatomy.matrices})
-    with blockwise(model, anatomy, inputs, sequential=cut.sequential, residence=residence, progress=progress) as run:
+    run = BlockwiseRun(model, anatomy, inputs, sequential=cut.sequential, residence=residence, progress=progress)
+    with run.attached():
         for layer in layers:
             observer = ActivationObserver(model, anatomy, layer, statistic)
             with observer.attached():
