@@ -209,9 +209,9 @@ class DiffusersLibrary(Library):
         found: Any = getattr(diffusers, kind, None)
         if not (isinstance(found, type) and issubclass(found, diffusers.ModelMixin)):
             return None
-        config = found.load_config(folder)
+        config = cast(Any, found).load_config(folder)
         with init_empty_weights(include_buffers=False):
-            return cast(nn.Module, found.from_config(config))
+            return cast(nn.Module, cast(Any, found).from_config(config))
 
     @override
     def read(self, like: Any, folder: Path) -> nn.Module:

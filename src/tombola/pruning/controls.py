@@ -33,12 +33,12 @@ def random(ticket: Ticket, seed: int, groups: SiteGroups | None = None, anatomy:
             a smaller network is a worse one whatever it keeps.
     """
     generator = torch.Generator().manual_seed(seed)
-    if anatomy is None or ticket.kind == "weights":
-        return _control(ticket, _drawn(ticket, groups, generator), "random", seed=seed)
-    goal = ticket.survivors(anatomy)["weights"]
     best = _control(ticket, _drawn(ticket, groups, generator), "random", seed=seed)
+    if anatomy is None or groups is not None or ticket.kind == "weights":
+        return best
+    goal = ticket.survivors(anatomy)["weights"]
     distance = abs(best.survivors(anatomy)["weights"] - goal)
-    for _ in range(_SWAPS if groups is None else 0):
+    for _ in range(_SWAPS):
         if distance <= _CLOSE * goal:
             break
         found = replace(best, masks=_swapped(best, generator))
@@ -64,16 +64,14 @@ def _drawn(ticket: Ticket, groups: SiteGroups | None, generator: torch.Generator
     """Masks of a uniform draw of the size of a ticket."""
     if groups is not None:
         drawn = draw(count(groups), len(_groups_of(ticket, groups)), generator)
-        masks = {kind: drawn[of_sites] for kind, of_sites in groups.items()}
-    elif ticket.kind != "weights":
-        masks = {name: torch.zeros_like(mask) for name, mask in ticket.masks.items()}
-        for name, mask in ticket.masks.items():
-            exists = ticket.exists(name)
-            masks[name][exists] = draw(int(exists.sum()), int(mask.sum()), generator)
-    else:
-        joint = draw(ticket.total, len(ticket), generator)
-        parts = joint.split([mask.numel() for mask in ticket.masks.values()])
-        masks = {name: part.view_as(mask) for (name, mask), part in zip(ticket.masks.items(), parts, strict=True)}
+        return {kind: drawn[of_sites] for kind, of_sites in groups.items()}
+    if ticket.kind == "weights":
+        parts = draw(ticket.total, len(ticket), generator).split([mask.numel() for mask in ticket.masks.values()])
+        return {name: part.view_as(mask) for (name, mask), part in zip(ticket.masks.items(), parts, strict=True)}
+    masks = {name: torch.zeros_like(mask) for name, mask in ticket.masks.items()}
+    for name, mask in ticket.masks.items():
+        exists = ticket.exists(name)
+        masks[name][exists] = draw(int(exists.sum()), int(mask.sum()), generator)
     return masks
 
 

@@ -60,7 +60,7 @@ class Importance:
     def lists(self) -> dict[str, object]:
         """JSON object: nested lists with None for the pruned."""
         arrays = {kind: values.numpy() for kind, values in self.sites.items()}
-        return {kind: np.where(np.isnan(array), None, array).tolist() for kind, array in arrays.items()}
+        return {kind: np.where(np.isnan(array), np.array(None), array).tolist() for kind, array in arrays.items()}
 
     @classmethod
     def from_lists(cls, lists: Mapping[str, Any]) -> Self:

@@ -11,9 +11,9 @@ from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.pruning.importance import Importance
 from tombola.pruning.magnitude import keep_largest
-from tombola.pruning.search.from_full_model import WeightPruner
-from tombola.pruning.search.groups import least_important_groups, without_groups
 from tombola.pruning.search.options import SearchOptions
+from tombola.pruning.search.sites import least_important_groups, without_groups
+from tombola.pruning.search.weights import WeightPruner
 from tombola.subnetworks.subnetwork import Subnetwork, whole
 from tombola.tasks.base import Task
 from tombola.tickets.pruning_methods import pruning_method

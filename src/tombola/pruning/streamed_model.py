@@ -4,19 +4,17 @@ import functools
 from pathlib import Path
 
 import torch
-import transformers
-from accelerate import init_empty_weights
 from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedModel
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.sites import Matrix
 from tombola.checkpoints.loading import loading, quiet
+from tombola.checkpoints.model_libraries import TRANSFORMERS
 from tombola.checkpoints.sharded_checkpoint import Shards, TensorFile
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.resources import return_freed_memory
-from tombola.pruning.prunable_weights import check_finite, check_stored
-from tombola.pruning.weight_criteria import WeightCut
+from tombola.pruning.weight_criteria import WeightCut, check_finite, check_stored
 from tombola.subnetworks.recognition import recognise
 from tombola.tickets.ticket import bits
 
@@ -118,17 +116,14 @@ def skeleton(folder: Path, dtype: torch.dtype | None = None) -> PreTrainedModel:
     """The folder's model without memory but for what it computes itself (rotary frequencies, position ids)."""
     before = torch.get_default_dtype()
     with quiet(), loading(str(folder)):
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        name = (config.architectures or [""])[0]
-        kind = getattr(transformers, name, None)
-        if not (isinstance(kind, type) and issubclass(kind, PreTrainedModel)):
-            raise TombolaError(f"{folder} is of class {name or 'unknown'}, which is no model of this transformers")
+        name = (AutoConfig.from_pretrained(folder, trust_remote_code=False).architectures or [""])[0]
         try:
             torch.set_default_dtype(dtype or before)
-            with init_empty_weights(include_buffers=False):
-                model = kind(config)
+            model = TRANSFORMERS.blank(name, folder)
         finally:
             torch.set_default_dtype(before)
+    if model is None:
+        raise TombolaError(f"{folder} is of class {name or 'unknown'}, which is no model of this transformers")
     assert isinstance(model, PreTrainedModel)
     # A model without memory computes nothing that could be checked.
     recognise(model, check=False)

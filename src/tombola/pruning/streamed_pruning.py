@@ -22,9 +22,8 @@ from tombola.foundations.errors import TombolaError
 from tombola.foundations.exclusive_folders import publish_alone
 from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.calibration import Calibration, calibration_inputs
-from tombola.pruning.prunable_weights import prunable_anatomy
 from tombola.pruning.streamed_model import StreamedModel, skeleton, stored_dtype, stored_names
-from tombola.pruning.weight_criteria import WeightCut
+from tombola.pruning.weight_criteria import WeightCut, prunable_anatomy
 from tombola.pruning.weight_masks import masks_without_data
 from tombola.pruning.weight_pruning import prune_by_blocks, record
 from tombola.tickets.ticket import MASKS, write_head

@@ -15,8 +15,7 @@ from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.activation_statistics import ActivationObserver
 from tombola.pruning.blockwise import BlockwiseRun, always_there
 from tombola.pruning.calibration import Calibration, calibration_inputs, count
-from tombola.pruning.prunable_weights import check_finite, prunable_anatomy
-from tombola.pruning.weight_criteria import CRITERIA, WeightCut
+from tombola.pruning.weight_criteria import CRITERIA, WeightCut, check_finite, prunable_anatomy
 from tombola.pruning.weight_masks import digest, masks_without_data, prune_matrix
 from tombola.subnetworks.subnetwork import structural_copy
 from tombola.tickets.ticket import Ticket

@@ -15,8 +15,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.foundations.exclusive_folders import work_alone
 from tombola.foundations.precision import deterministic, resolve_device, resolve_precision
 from tombola.foundations.progress import ProgressBars
-from tombola.pruning.prunable_weights import prunable_anatomy
-from tombola.pruning.weight_criteria import WeightCut
+from tombola.pruning.weight_criteria import WeightCut, prunable_anatomy
 from tombola.study.analysis_steps import AnalysisSteps
 from tombola.study.config import ANALYSES, StudyConfig
 from tombola.study.estimates import announce, announcement, check_memory, pass_seconds, threads, worker_count
