@@ -77,11 +77,6 @@ def image_side(model: nn.Module) -> int:
     return size if isinstance(size, int) else int(min(size))
 
 
-def native_side(model: nn.Module) -> int:
-    """The side of the (latent) images that a denoiser draws by default."""
-    return class_of_denoiser(model).side or image_side(model)
-
-
 def denoiser_inputs(model: nn.Module, batch: int, size: int | None = None) -> dict[str, Any]:
     """Dummy inputs of a denoiser: the same noise, timesteps and conditions each time, of its dtype and device.
 

@@ -260,10 +260,7 @@ _KNOWN: dict[str, Family] = {
     "gpt_neox": _uniform(
         "layers",
         Attention(
-            "attention",
-            _joint("attention.query_key_value", interleaved=True),
-            "attention.dense",
-            head_size="head_size",
+            "attention", _joint("attention.query_key_value", interleaved=True), "attention.dense", head_size="head_size"
         ),
         _two("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"),
     ),

@@ -97,11 +97,6 @@ class HeadRow(SiteRow):
         return self.path(self.plan.module)
 
     @property
-    def output(self) -> str:
-        """Full name of the projection whose input the heads' gates multiply, the first where there are several."""
-        return self.outputs[0]
-
-    @property
     def group(self) -> int:
         """Heads that share a key/value head; 1 where each has its own."""
         return self.heads // self.kv_heads
@@ -205,11 +200,6 @@ def is_transposed(linear: nn.Module) -> bool:
 def outputs_first(model: nn.Module, matrix: Matrix, tensor: Tensor) -> Tensor:
     """A weight or mask of a matrix as [out, in], whichever way round it is stored; done twice it is as it was."""
     return tensor.T if is_transposed(model.get_submodule(matrix.module)) else tensor
-
-
-def fan_in(model: nn.Module, matrix: Matrix) -> int:
-    """Input units of a matrix, over which its product sums."""
-    return matrix.shape[0] if is_transposed(model.get_submodule(matrix.module)) else matrix.shape[1]
 
 
 def joined(name: str, part: str) -> str:

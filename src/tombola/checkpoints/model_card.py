@@ -152,10 +152,8 @@ class ModelCardWriter:
         yield f"- kind: {code(ticket.kind)}; architecture: {code(ticket.architecture)}"
         for name, kept in ticket.survivors(anatomy).items():
             total = anatomy.weights if name == "weights" else sum(anatomy.sizes(name))
-            if total == 0:
-                continue
-            of = f" of {total:,}"
-            yield f"- surviving {_WORDS.get(name, name)}: {kept:,}{of}"
+            if total:
+                yield f"- surviving {_WORDS.get(name, name)}: {kept:,} of {total:,}"
         yield f"- sparsity: {ticket.sparsity(anatomy):.1%} of the prunable weights are gone"
         for name in ("ticket", "model", "task", "seed", "study", "threshold"):
             if name in ticket.provenance:

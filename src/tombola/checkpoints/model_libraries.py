@@ -122,10 +122,8 @@ class TransformersLibrary(Library):
     @override
     def class_of(self, folder: Path) -> type[nn.Module]:
         with quiet(), loading(str(folder)):
-            kind: type[nn.Module] = class_named(
-                AutoConfig.from_pretrained(folder, trust_remote_code=False), str(folder)
-            )
-        return kind
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            return cast(type[nn.Module], class_named(config, str(folder)))
 
     @override
     def load(self, source: str, *, check: bool = True) -> nn.Module:

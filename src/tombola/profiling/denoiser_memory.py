@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from tombola.architectures.denoisers import class_of_denoiser, denoiser_inputs, native_side
+from tombola.architectures.denoisers import class_of_denoiser, denoiser_inputs, image_side
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters, dtype_of
 from tombola.foundations import resources
@@ -111,7 +111,7 @@ def needs(
             model = build()
         if smaller is not None:
             model = smaller(model)
-        sides = size or native_side(model)
+        sides = size or class_of_denoiser(model).side or image_side(model)
         twice = 2 if guidance and class_of_denoiser(model).conditional else 1
         with _fitting(type(model).__name__, size):
             passes = {

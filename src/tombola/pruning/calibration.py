@@ -60,9 +60,7 @@ def _plain_text(packed: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         TombolaError: its rows are not each one text from end to end.
     """
     ids = packed["input_ids"]
-    scored = torch.zeros(ids.shape[0], dtype=torch.int64).index_add(
-        0, packed["at"].cpu() // ids.shape[1], torch.ones(len(packed["at"]), dtype=torch.int64)
-    )
+    scored = torch.bincount(packed["at"].cpu() // ids.shape[1], minlength=len(ids))
     if "ends" in packed or not (scored == ids.shape[1]).all():
         raise TombolaError(
             "examples of a language task are no calibration text, as their choices share rows; calibrate on its "

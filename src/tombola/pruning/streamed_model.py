@@ -11,7 +11,7 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.sites import Matrix
 from tombola.checkpoints.loading import loading, quiet
 from tombola.checkpoints.model_libraries import TRANSFORMERS
-from tombola.checkpoints.sharded_checkpoint import Shards, TensorFile
+from tombola.checkpoints.sharded_checkpoint import TensorFiles
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.resources import return_freed_memory
 from tombola.pruning.weight_criteria import WeightCut, check_finite, check_stored
@@ -27,9 +27,9 @@ class StreamedModel:
         model: PreTrainedModel,
         anatomy: Anatomy,
         names: dict[str, str],
-        source: Shards,
-        written: Shards,
-        masks: TensorFile,
+        source: TensorFiles,
+        written: TensorFiles,
+        masks: TensorFiles,
         cut: WeightCut,
         dtype: torch.dtype,
     ) -> None:
@@ -97,7 +97,7 @@ class StreamedModel:
             self._checked.add(matrix.name)
         return tensor
 
-    def _read(self, shards: Shards, name: str) -> Tensor:
+    def _read(self, shards: TensorFiles, name: str) -> Tensor:
         tensor = shards.read(self._names[name])
         return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
 
@@ -131,14 +131,14 @@ def skeleton(folder: Path, dtype: torch.dtype | None = None) -> PreTrainedModel:
     return model
 
 
-def stored_names(model: PreTrainedModel, anatomy: Anatomy, shards: Shards) -> dict[str, str]:
+def stored_names(model: PreTrainedModel, anatomy: Anatomy, shards: TensorFiles) -> dict[str, str]:
     """Parameter or buffer of the model → what the shards call it, for all that they hold."""
     prefix = f"{model.base_model_prefix}."
     found = {}
     for name in model.state_dict():
         # A base model is saved without the prefix of its name, and may be loaded with it.
         ways = (name, name.removeprefix(prefix) if name.startswith(prefix) else f"{prefix}{name}")
-        known = next((way for way in ways if way in shards.where), None)
+        known = next((way for way in ways if way in shards.slots), None)
         if known is not None:
             found[name] = known
     for matrix in anatomy.matrices:
@@ -147,14 +147,14 @@ def stored_names(model: PreTrainedModel, anatomy: Anatomy, shards: Shards) -> di
                 f"the checkpoint holds no tensor {matrix.parameter}: it is incomplete, or named otherwise than this "
                 "transformers names it; load it, save it with save_pretrained, or prune it in memory"
             )
-        if shards.slot(found[matrix.parameter]).shape != matrix.shape:
+        if shards.slots[found[matrix.parameter]].shape != matrix.shape:
             raise TombolaError(f"{matrix.parameter} has another shape in the checkpoint than config.json says")
     return found
 
 
-def stored_dtype(anatomy: Anatomy, shards: Shards, names: dict[str, str]) -> torch.dtype:
+def stored_dtype(anatomy: Anatomy, shards: TensorFiles, names: dict[str, str]) -> torch.dtype:
     """The type of the checkpoint's prunable matrices."""
-    found = {shards.slot(names[matrix.parameter]).dtype for matrix in anatomy.matrices}
+    found = {shards.slots[names[matrix.parameter]].dtype for matrix in anatomy.matrices}
     for dtype in found:
         check_stored(dtype or torch.uint8)
     if len(found) > 1:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
-from tombola.architectures.sites import fan_in
+from tombola.architectures.sites import outputs_first
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.activation_statistics import InputHessian, Norms, Statistic
 from tombola.pruning.sparsegpt import BLOCK, DAMPING
@@ -32,14 +32,12 @@ class Criterion:
     """A criterion by which weights are chosen.
 
     Attributes:
-        title: the name that people know it by.
         scopes: over what weights may be compared, the default first: `global`, the whole model; `matrix`, each matrix,
             which all lose the same share; `row`, the inputs of each output unit.
         statistic: what it wants to know of a matrix's inputs; None if nothing.
         updates: whether it changes the weights that survive.
     """
 
-    title: str
     scopes: tuple[str, ...]
     statistic: Callable[[], Statistic] | None = None
     updates: bool = False
@@ -47,10 +45,10 @@ class Criterion:
 
 CRITERIA: Mapping[str, Criterion] = MappingProxyType(
     {
-        "magnitude": Criterion("magnitude", ("global", "matrix", "row")),
-        "random": Criterion("random", ("global", "matrix", "row")),
-        "wanda": Criterion("Wanda", ("row", "matrix"), Norms),
-        "sparsegpt": Criterion("SparseGPT", ("matrix",), InputHessian, updates=True),
+        "magnitude": Criterion(("global", "matrix", "row")),
+        "random": Criterion(("global", "matrix", "row")),
+        "wanda": Criterion(("row", "matrix"), Norms),
+        "sparsegpt": Criterion(("matrix",), InputHessian, updates=True),
     }
 )
 """The criteria, by the names that users give."""
@@ -158,7 +156,7 @@ def prunable_anatomy(model: nn.Module, cut: WeightCut) -> Anatomy:
         # Others pack codes into a tensor of their own kind, which says that it is fp32.
         if type(parameter.data) is not Tensor:
             raise TombolaError(_QUANTISED)
-        inputs = fan_in(model, matrix)
+        inputs = outputs_first(model, matrix, parameter).shape[1]
         if cut.pattern is not None and not cut.pattern.divides(inputs):
             raise TombolaError(
                 f"{cut.pattern} does not divide the {inputs} inputs of {matrix.name}; choose another pattern, or a "

@@ -9,7 +9,7 @@ from tombola.architectures.sites import Matrix, outputs_first
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.magnitude import Threshold, keep_in_rows, keep_largest
 from tombola.pruning.sparsegpt import InverseHessian, sparsegpt
-from tombola.pruning.weight_criteria import CRITERIA, WeightCut
+from tombola.pruning.weight_criteria import WeightCut
 
 _SLAB = 256
 """Rows whose scores are held at a time."""
@@ -66,7 +66,8 @@ def masks_without_data(
             yield matrix, keep_largest({"": found}, cut.remaining(matrix.size))[""].to(found.device)
         else:
             rows = outputs_first(model, matrix, found)
-            yield matrix, outputs_first(model, matrix, _by_rows(rows, _magnitude, cut))
+            mask = _by_rows(rows, lambda part: part.abs().to(torch.promote_types(part.dtype, torch.float32)), cut)
+            yield matrix, outputs_first(model, matrix, mask)
 
 
 def prune_matrix(weight: Tensor, statistic: Tensor | InverseHessian, cut: WeightCut) -> tuple[Tensor, Tensor]:
@@ -74,7 +75,7 @@ def prune_matrix(weight: Tensor, statistic: Tensor | InverseHessian, cut: Weight
 
     Args:
         weight: [out, in]; it is not changed.
-        statistic: of its inputs, as `digest` made it.
+        statistic: of its inputs; of SparseGPT its inverse, the same for all matrices that share it.
         cut: what is asked.
 
     Returns:
@@ -98,11 +99,6 @@ def prune_matrix(weight: Tensor, statistic: Tensor | InverseHessian, cut: Weight
     return mask, weight.where(mask, 0.0)
 
 
-def digest(statistic: Tensor, cut: WeightCut) -> Tensor | InverseHessian:
-    """Form in which `prune_matrix` takes a statistic; the same for all matrices that share it."""
-    return InverseHessian.of(statistic, cut.damping) if CRITERIA[cut.criterion].updates else statistic
-
-
 def _by_rows(weight: Tensor, score: Callable[[Tensor], Tensor], cut: WeightCut) -> Tensor:
     """The mask of a matrix, bool [out, in], whose rows, or groups in them, are decided one by one."""
     masks = []
@@ -113,7 +109,3 @@ def _by_rows(weight: Tensor, score: Callable[[Tensor], Tensor], cut: WeightCut) 
         else:
             masks.append(keep_in_rows(scores, scores.shape[1] - cut.remaining(scores.shape[1])))
     return torch.cat(masks)
-
-
-def _magnitude(rows: Tensor) -> Tensor:
-    return rows.abs().to(torch.promote_types(rows.dtype, torch.float32))

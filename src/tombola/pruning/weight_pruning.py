@@ -15,8 +15,9 @@ from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.activation_statistics import ActivationObserver
 from tombola.pruning.blockwise import BlockwiseRun, always_there
 from tombola.pruning.calibration import Calibration, calibration_inputs, count
+from tombola.pruning.sparsegpt import InverseHessian
 from tombola.pruning.weight_criteria import CRITERIA, WeightCut, check_finite, prunable_anatomy
-from tombola.pruning.weight_masks import digest, masks_without_data, prune_matrix
+from tombola.pruning.weight_masks import masks_without_data, prune_matrix
 from tombola.subnetworks.subnetwork import structural_copy
 from tombola.tickets.ticket import Ticket
 
@@ -122,7 +123,7 @@ def prune_by_blocks(
                 run.watch(layer, observer)
             residence({layer})
             for names, found in observer.results():
-                ready = digest(found, cut)
+                ready = InverseHessian.of(found, cut.damping) if CRITERIA[cut.criterion].updates else found
                 for matrix in (by_name[name] for name in names):
                     parameter = model.get_parameter(matrix.parameter).detach()
                     mask, values = prune_matrix(outputs_first(model, matrix, parameter), ready, cut)

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import Precision
 from tombola.foundations.progress import Progress
 from tombola.metrics import statistics
-from tombola.pruning.evaluation import Evaluation, EvaluationOptions, evaluate, with_full_model
+from tombola.pruning.evaluation import Evaluation, EvaluationOptions, evaluate
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, IMAGE_GRID, SeedFolder
 from tombola.study.results import Row, Size
@@ -189,8 +189,8 @@ class SeedContext:
         evaluation = known or self.evaluate(subnetwork, "dev", progress, importance=shared)
         if name == "full":
             # Only now is it known what there is to lose.
-            task, evaluation = with_full_model(task, evaluation)
-            self._task = task
+            task = self._task = task.with_full_model(evaluation.predictions)
+            evaluation = replace(evaluation, score=task.metric.score(evaluation.predictions, task.references("dev")))
         evaluation.write(draft / EVALUATION)
         predictions = {"dev": evaluation.predictions}
         for split in {split for split, _ in task.more.values()} - {"dev"}:

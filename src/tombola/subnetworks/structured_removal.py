@@ -73,12 +73,7 @@ class RemainingHeads:
     def counts(self, row: HeadRow) -> dict[str, int]:
         """Values of the attributes of the module that count heads, see `Attention.counts`."""
         heads = len(self.heads)
-        return {
-            "heads": heads,
-            "width": heads * row.size,
-            "kv_heads": heads // self.group,
-            "group": self.group,
-        }
+        return {"heads": heads, "width": heads * row.size, "kv_heads": heads // self.group, "group": self.group}
 
 
 def remove(model: nn.Module, anatomy: Anatomy, kept: Kept) -> None:

@@ -369,19 +369,10 @@ def write_head(
     sizes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> None:
     """Write `ticket.json`, all of a ticket but its masks."""
-    rows = {name: list(found) for name, found in (sizes or {}).items()}
-    write_json(
-        folder / "ticket.json",
-        {
-            "format": FORMAT,
-            "kind": kind,
-            "architecture": architecture,
-            "shapes": {name: list(shape) for name, shape in shapes.items()},
-            **({"sizes": rows} if rows else {}),
-            "survivors": dict(survivors),
-            "provenance": dict(provenance),
-        },
-    )
+    facts: dict[str, object] = {"format": FORMAT, "kind": kind, "architecture": architecture, "shapes": dict(shapes)}
+    if sizes:
+        facts["sizes"] = dict(sizes)
+    write_json(folder / "ticket.json", {**facts, "survivors": dict(survivors), "provenance": dict(provenance)})
 
 
 def _shapes(

@@ -51,7 +51,7 @@ class ValueNorms:
     def __init__(self, model: nn.Module, row: HeadRow) -> None:
         self._row = row
         self.path, self._projection = _value(row)
-        output = model.get_submodule(row.output)
+        output = model.get_submodule(row.outputs[0])
         weight = output.weight
         assert isinstance(weight, Tensor)
         units_in_first = weight if isinstance(output, Conv1D) else weight.T
