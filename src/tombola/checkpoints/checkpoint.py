@@ -218,14 +218,9 @@ def _computed(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 def _aliases(model: nn.Module) -> dict[str, str]:
     """Names of tensors that are the same parameter or buffer as an earlier one → that one's name."""
-    first: dict[int, str] = {}
-    found = {}
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        if id(tensor) in first:
-            found[name] = first[id(tensor)]
-        else:
-            first[id(tensor)] = name
-    return found
+    owners: dict[int, str] = {}
+    tensors = model.state_dict(keep_vars=True).items()
+    return {name: owner for name, tensor in tensors if (owner := owners.setdefault(id(tensor), name)) != name}
 
 
 def _sha256(path: Path) -> str:

@@ -193,9 +193,8 @@ class ModelCardWriter:
 
 def surviving_parameters(small: Subnetwork) -> int:
     """Parameters of the model that no ticket pruned: zeros in place of pruned weights do not count."""
-    if small.ticket.kind == "weights":
-        return count_parameters(small.model) - small.ticket.total + len(small.ticket)
-    return count_parameters(small.model)
+    zeros = small.ticket.total - len(small.ticket) if small.ticket.kind == "weights" else 0
+    return count_parameters(small.model) - zeros
 
 
 def bytes_on_disk(folder: Path) -> int:

@@ -10,6 +10,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -93,7 +94,7 @@ class BlockwiseRun:
         progress: Progress = SILENT,
     ) -> None:
         self._base = base if isinstance(base := getattr(model, "base_model", model), nn.Module) else model
-        self._config = getattr(model, "config", None)
+        self._config: Any = getattr(model, "config", None)
         there = (parameter.device for parameter in model.parameters() if not parameter.is_meta)
         self._device = next(there, torch.device("cpu"))
         self._batches = batches
@@ -115,25 +116,18 @@ class BlockwiseRun:
         Raises:
             TombolaError: the model does not take the batches, or does not use its layers in their order.
         """
-        before = {layer: vars(block).get("forward") for layer, block in self._blocks.items()}
-        cache = getattr(self._config, "use_cache", None)
-        try:
-            if cache is not None:
+        with contextlib.ExitStack() as stack:
+            if getattr(self._config, "use_cache", None) is not None:
+                stack.callback(vars(self._config).update, use_cache=self._config.use_cache)
                 # Keys and values of all tokens would stay until the end of a pass.
                 vars(self._config)["use_cache"] = False
             for layer, block in self._blocks.items():
+                own = {name: value for name, value in vars(block).items() if name == "forward"}
+                stack.callback(vars(block).update, own)
+                stack.callback(vars(block).pop, "forward")
                 vars(block)["forward"] = functools.partial(self._forward, layer, block.forward)
             self._find_route()
             yield
-        finally:
-            for layer, block in self._blocks.items():
-                own = before[layer]
-                if own is None:
-                    vars(block).pop("forward", None)
-                else:
-                    vars(block)["forward"] = own
-            if cache is not None:
-                vars(self._config)["use_cache"] = cache
 
     def _find_route(self) -> None:
         """Find out in which order layers are used, by one example, in which only each stack's first layer is run."""

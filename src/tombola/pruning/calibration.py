@@ -46,22 +46,14 @@ def count(inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, int]:
 
 
 def _inputs(one: Batch | Mapping[str, Tensor] | Tensor) -> Mapping[str, Tensor]:
-    if isinstance(one, Batch):
-        if "predicted" in one.inputs:
-            return _plain_text(one.inputs)
+    if not isinstance(one, Batch):
+        return {"input_ids": one} if isinstance(one, Tensor) else one
+    if "predicted" not in one.inputs:
         return one.inputs
-    return {"input_ids": one} if isinstance(one, Tensor) else one
-
-
-def _plain_text(packed: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The token ids of a packed batch of a language task.
-
-    Raises:
-        TombolaError: its rows are not each one text from end to end.
-    """
-    ids = packed["input_ids"]
-    scored = torch.bincount(packed["at"].cpu() // ids.shape[1], minlength=len(ids))
-    if "ends" in packed or not (scored == ids.shape[1]).all():
+    # A packed batch of a language task: each of its rows must be one text from end to end.
+    ids = one.inputs["input_ids"]
+    scored = torch.bincount(one.inputs["at"].cpu() // ids.shape[1], minlength=len(ids))
+    if "ends" in one.inputs or not (scored == ids.shape[1]).all():
         raise TombolaError(
             "examples of a language task are no calibration text, as their choices share rows; calibrate on its "
             "calibration_text(), or on batches of its split train"

@@ -87,15 +87,16 @@ def random_layerwise(ticket: Ticket, seed: int, groups: SiteGroups | None = None
         groups: sites that go together, each within one layer: as many groups of each row of heads are drawn.
     """
     generator = torch.Generator().manual_seed(seed)
-    masks = {}
     if groups is not None:
         kept = torch.zeros(count(groups), dtype=torch.bool)
         survivors = _groups_of(ticket, groups)
         for row in groups["heads"]:
             there = row.unique()
             kept[there] = draw(len(there), sum(int(group) in survivors for group in there), generator)
-        masks = {kind: kept[of_sites] for kind, of_sites in groups.items()}
-        return _control(ticket, masks, "random-layerwise", seed=seed)
+        return _control(
+            ticket, {kind: kept[of_sites] for kind, of_sites in groups.items()}, "random-layerwise", seed=seed
+        )
+    masks = {}
     for name, mask in ticket.masks.items():
         # One row a layer for sites; one row altogether for a matrix of weights.
         rows = mask.reshape(mask.shape[0], -1) if ticket.sites else mask.reshape(1, -1)
@@ -117,8 +118,7 @@ def bad(found: Search, model: nn.Module) -> Ticket:
         least = {kind: found.least_useful_first(kind)[:count] for kind, count in ticket.counts().items()}
         masks = dict((~(ticket | ~ticket).without(least)).masks)
     else:
-        anatomy = dissect(model)
-        weights = anatomy.weights_of(model)
+        weights = dissect(model).weights_of(model)
         masks = {name: ~mask for name, mask in keep_largest(weights, ticket.total - len(ticket)).items()}
     return _control(ticket, masks, "bad")
 

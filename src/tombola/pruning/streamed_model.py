@@ -34,8 +34,7 @@ class StreamedModel:
         dtype: torch.dtype,
     ) -> None:
         self.model, self._names, self._source, self._written, self._masks = model, names, source, written, masks
-        self._sequential = cut.sequential
-        self._calibrated = cut.calibrated
+        self._cut = cut
         self._dtype = dtype
         self._layers = {
             row.layer: [name for name in names if name.startswith(f"{row.name}.")] for row in anatomy.attentions
@@ -69,7 +68,7 @@ class StreamedModel:
                 self._put(name, None)
         return_freed_memory()
         for layer in layers - self._present:
-            pruned = layer in self._finished and self._sequential
+            pruned = layer in self._finished and self._cut.sequential
             for name in self._layers[layer]:
                 tensor = self._read(self._written if pruned else self._source, name)
                 if not pruned and name in self._matrices:
@@ -83,7 +82,7 @@ class StreamedModel:
         self._masks.write(matrix.name, bits(mask.contiguous()))
         self.survivors += int(mask.sum())
         self._finished.add(matrix.layer)
-        if self._calibrated and self._sequential:
+        if self._cut.calibrated and self._cut.sequential:
             self._put(matrix.parameter, values)
 
     def _table(self, name: str) -> Tensor:

@@ -9,6 +9,7 @@ A layer that is used several times (ALBERT) has its gates once, and their gradie
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -138,7 +139,7 @@ def module_of(variant: Variant) -> nn.Module:
 
 
 @contextlib.contextmanager
-def ticket_gates(variant: Variant) -> Iterator[Callable[[int], None]]:
+def ticket_gates(variant: Variant) -> Iterator[Callable[[int], object]]:
     """Gates at zero on every site that a subnetwork still has and its ticket pruned, while the block runs.
 
     Yields:
@@ -149,11 +150,7 @@ def ticket_gates(variant: Variant) -> Iterator[Callable[[int], None]]:
         return
     device = device_of(variant.model)
     with attach(variant.model, variant.anatomy, variant.present, variant.ticket) as gates:
-
-        def open_gates(batch: int) -> None:
-            gates.open(batch, device, grad=False)
-
-        yield open_gates
+        yield functools.partial(gates.open, device=device, grad=False)
 
 
 @contextlib.contextmanager

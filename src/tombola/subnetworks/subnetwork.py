@@ -63,7 +63,7 @@ def masked(model: nn.Module, ticket: Ticket) -> Subnetwork:
     copied = structural_copy(model)
     for matrix, parameter in anatomy.prunable(copied):
         mask = ticket.masks[matrix.name].to(parameter.device)
-        module = copied.get_submodule(matrix.parameter.removesuffix(".weight"))
+        module = copied.get_submodule(matrix.module)
         # A product would leave -0.0 where a negative weight was, and NaN where an infinite one was.
         module.weight = nn.Parameter(parameter.detach().where(mask, 0.0), parameter.requires_grad)
     return Subnetwork(copied, anatomy, ticket, Ticket.full(anatomy, every_site(anatomy)))
