@@ -93,9 +93,8 @@ def random_layerwise(ticket: Ticket, seed: int, groups: SiteGroups | None = None
         for row in groups["heads"]:
             there = row.unique()
             kept[there] = draw(len(there), sum(int(group) in survivors for group in there), generator)
-        return _control(
-            ticket, {kind: kept[of_sites] for kind, of_sites in groups.items()}, "random-layerwise", seed=seed
-        )
+        masks = {kind: kept[of_sites] for kind, of_sites in groups.items()}
+        return _control(ticket, masks, "random-layerwise", seed=seed)
     masks = {}
     for name, mask in ticket.masks.items():
         # One row a layer for sites; one row altogether for a matrix of weights.
