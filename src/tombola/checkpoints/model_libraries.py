@@ -97,12 +97,7 @@ class Library(ABC):
         """Write what stands beside the model of a source into a folder, where there is any: tokenizer or schedule."""
 
     def usage(self, model: nn.Module, original: str) -> str:
-        """Further lines of Python for a model card, after those that load `model`.
-
-        Args:
-            model: one of this library.
-            original: hub id, or description, of what it was pruned from.
-        """
+        """Further lines of Python for a model card, after those that load `model`; `original` names the whole one."""
         return ""
 
     @abstractmethod

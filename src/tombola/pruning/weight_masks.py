@@ -38,7 +38,6 @@ def masks_without_data(
         matrices: all that are pruned.
         weight: gives the values of a matrix as they are stored. Called three times for each where the whole model is
             compared, so that they need not all be in memory.
-        cut: what is asked.
 
     Yields:
         Each matrix with its mask, bool of its shape.
@@ -76,7 +75,6 @@ def prune_matrix(weight: Tensor, statistic: Tensor | InverseHessian, cut: Weight
     Args:
         weight: [out, in]; it is not changed.
         statistic: of its inputs; of SparseGPT its inverse, the same for all matrices that share it.
-        cut: what is asked.
 
     Returns:
         Bool [out, in], and values in the weight's dtype, +0.0 where pruned.

@@ -104,9 +104,6 @@ def prune_by_blocks(
 
     Args:
         model: in evaluation mode; `done` changes it, if the text shall pass pruned layers.
-        anatomy: of the model.
-        inputs: calibration text.
-        cut: what is asked.
         done: is told of each matrix as soon as it is pruned.
         residence: see [`BlockwiseRun`][tombola.pruning.blockwise.BlockwiseRun].
         progress: counts examples, those of every layer.
