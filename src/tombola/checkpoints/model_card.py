@@ -218,7 +218,7 @@ def _cut_already(model: nn.Module, small: Subnetwork) -> bool:
 
 def hub_id(model: nn.Module) -> str | None:
     """The model's name on the hub, if it came from there: the hub's cache knows it, and no local folder has it."""
-    name = str(getattr(getattr(model, "config", None), "_name_or_path", None) or "")
+    name = getattr(model, "name_or_path", None) or getattr(getattr(model, "config", None), "_name_or_path", None) or ""
     with contextlib.suppress(HFValidationError, OSError):
         cached = (try_to_load_from_cache(name, file) for file in (CONFIG, PIPELINE))
         if not Path(name).exists() and any(isinstance(path, str) for path in cached):
