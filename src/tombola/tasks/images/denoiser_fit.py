@@ -15,15 +15,14 @@ _NEEDS_MORE = ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type")
 
 
 def seen_by(source: str) -> tuple[int, int | None]:
-    """Channels and side of what the denoiser in a folder or at a hub id sees, images or latents, by its configuration.
-
-    The side is None where the configuration does not say it.
+    """Channels and side (None where that is not said) of the images or latents that a denoiser sees.
 
     Raises:
         TombolaError: there is none, or the task of images does not know what it draws from.
     """
     config = config_of(source)
     _check_class(class_of(source).__name__, config)
+    # Of another shape than a square it is a list.
     size = config.get("sample_size")
     return int(config.get("in_channels", 3)), size if isinstance(size, int) else None
 
@@ -45,15 +44,10 @@ def _check_class(name: str, config: Mapping[str, Any]) -> None:
 
 
 def check(model: nn.Module, channels: int, size: tuple[int, int], schedule: Schedule) -> nn.Module:
-    """The model, if it denoises such images, or latents, and it is known what else it needs.
-
-    Args:
-        model: of diffusers.
-        channels, size: of what it is given: channels, height and width.
-        schedule: the noise.
+    """The model of diffusers, if it denoises images, or latents, of such channels, height and width, and such noise.
 
     Raises:
-        TombolaError: it does not.
+        TombolaError: it does not, or it is not known what else it needs.
     """
     name, config = type(model).__name__, cast(Mapping[str, Any], model.config)
     _check_class(name, config)

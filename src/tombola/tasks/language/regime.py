@@ -131,7 +131,7 @@ class LanguageRegime(Regime):
     def check(self, options: TaskOptions, own: LanguageSettings) -> None:
         if own.lora_rank and not own.recovery_tokens:
             raise TombolaError("lora_rank trains tickets again: say with recovery_tokens on how many tokens")
-        if changed(own, ("lora_learning_rate",)) and not own.lora_rank:
+        if "lora_learning_rate" in changed(own) and not own.lora_rank:
             raise TombolaError("lora_learning_rate is that of adapters: say with lora_rank how large they are")
 
     @override
