@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -118,16 +118,10 @@ class Corpus:
         return assemble(name, tables, classes=names, regression=regression)
 
 
-@runtime_checkable
-class _HasFeatures(Protocol):
-    @property
-    def features(self) -> Mapping[str, object] | None: ...
-
-
 def class_names(rows: object, column: str) -> tuple[str, ...] | None:
     """The names of a column that is a `datasets.ClassLabel`; None if it is not or `rows` is no `Dataset`."""
-    features = rows.features if isinstance(rows, _HasFeatures) else None
-    names = getattr((features or {}).get(column), "names", None)
+    features: Mapping[str, object] = getattr(rows, "features", None) or {}
+    names = getattr(features.get(column), "names", None)
     return None if names is None else tuple(map(str, names))
 
 
@@ -166,8 +160,7 @@ def tabulate(
         names: of the classes by id, where the label is an id and no `datasets.ClassLabel` itself.
 
     Raises:
-        TombolaError: a row lacks a column, or a label is -1, as GLUE hides those of its test split, or outside of the
-            names.
+        TombolaError: a row lacks a column, or a label is -1 or outside of the names.
     """
     first, second, label = columns
     wanted = [first, label, *([] if second is None else [second])]
@@ -211,48 +204,45 @@ def assemble(
         TombolaError: a text or label is missing or not of its kind, a label is unknown or hidden, or what
             `Corpus` refuses. The message says in which row.
     """
+    labels: dict[str, NDArray[Any]]
     if regression:
-        splits = {
-            split: Texts(*_texts(table), np.array(_numbers(table), dtype=np.float64)) for split, table in tables.items()
-        }
-        return Corpus(name, splits, None)
-    written = {split: [_label(table, i) for i in range(len(table.labels))] for split, table in tables.items()}
-    known = values or classes or sorted(set(written["train"]), key=_order)
-    ids = {label: i for i, label in enumerate(known)}
-    splits = {}
-    for split, table in tables.items():
-        for index, label in enumerate(written[split]):
-            if label not in ids:
-                raise TombolaError(
-                    _hidden(table.where(index))
-                    if label == "-1"
-                    else f"{table.where(index)}: label {label!r} is unknown in training; known: {_few(known)}"
-                )
-        splits[split] = Texts(*_texts(table), np.array([ids[label] for label in written[split]], dtype=np.int64))
-    return Corpus(name, splits, tuple(classes or known))
+        labels = {split: np.array(_numbers(table), dtype=np.float64) for split, table in tables.items()}
+    else:
+        written = {split: [_label(table, i) for i in range(len(table.labels))] for split, table in tables.items()}
+        known = values or classes or sorted(set(written["train"]), key=_order)
+        ids = {label: i for i, label in enumerate(known)}
+        for split, table in tables.items():
+            for index, label in enumerate(written[split]):
+                if label not in ids:
+                    raise TombolaError(
+                        _hidden(table.where(index))
+                        if label == "-1"
+                        else f"{table.where(index)}: label {label!r} is unknown in training; known: {_few(known)}"
+                    )
+        labels = {split: np.array([ids[label] for label in found], dtype=np.int64) for split, found in written.items()}
+        classes = classes or known
+    splits = {
+        split: Texts(
+            _texts(table, table.first), None if table.second is None else _texts(table, table.second), labels[split]
+        )
+        for split, table in tables.items()
+    }
+    return Corpus(name, splits, None if regression else tuple(classes or ()))
 
 
-def _texts(table: Table) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
-    def checked(column: Sequence[object]) -> tuple[str, ...]:
-        texts = []
-        for index, value in enumerate(column):
-            if not isinstance(value, str):
-                what = "has no text" if value is None else f"has {value!r} where a text should be"
-                raise TombolaError(f"{table.where(index)} {what}; mend or drop the row")
-            texts.append(value)
-        return tuple(texts)
-
-    return checked(table.first), None if table.second is None else checked(table.second)
+def _texts(table: Table, column: Sequence[object]) -> tuple[str, ...]:
+    for index, value in enumerate(column):
+        if not isinstance(value, str):
+            what = "has no text" if value is None else f"has {value!r} where a text should be"
+            raise TombolaError(f"{table.where(index)} {what}; mend or drop the row")
+    return tuple(map(str, column))
 
 
 def _present(table: Table, index: int) -> object:
     """The label, which must be there."""
     value = table.labels[index]
-    if (
-        value is None
-        or (isinstance(value, str) and not value.strip())
-        or (isinstance(value, float) and math.isnan(value))
-    ):
+    blank = not value.strip() if isinstance(value, str) else isinstance(value, float) and math.isnan(value)
+    if value is None or blank:
         raise TombolaError(f"{table.where(index)} has no label; add it or drop the row")
     return value
 
@@ -288,14 +278,14 @@ def _numbers(table: Table) -> list[float]:
     return numbers
 
 
-def _order(label: str) -> tuple[int, float, str]:
-    """Numbers first, by value; then names."""
+def _order(label: str) -> tuple[bool, float, str]:
+    """Numbers first, by value; then names, "nan" among them."""
     try:
         number = float(label)
     except ValueError:
         number = math.nan
-    # A class may be called "nan", which has no place among numbers.
-    return (1, 0.0, label) if math.isnan(number) else (0, number, label)
+    named = math.isnan(number)
+    return named, 0.0 if named else number, label
 
 
 def _few(labels: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.data import rotten_tomatoes
+from tombola.tasks.data.files import hub_splits
 from tombola.tasks.language.abilities.ability import Ability, Example
 
 PLOTS = 200
@@ -73,31 +74,23 @@ def wikitext(name: str = "wikitext") -> Text:
         name: a key of `WIKITEXT`.
 
     Raises:
-        TombolaError: the hub cannot be reached, or has other columns.
+        TombolaError: the hub cannot be reached.
     """
-    import datasets  # It takes a second, and nothing else needs it.
-
     configuration = WIKITEXT[name]
-    try:
-        splits = datasets.load_dataset(HUB, configuration)
-        train, dev = (articles(splits[split]["text"]) for split in ("train", "test"))
-    except Exception as error:  # the hub's client, datasets and the network have no common error
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise TombolaError(
-            f"cannot load {HUB} ({configuration}) from the hub: {reason}; give a text file, as "
-            "language-modelling=FILE, or take the plot summaries, which need no hub"
-        ) from error
-    return Text(tuple(train), tuple(dev), f"{HUB} ({configuration})")
+    instead = "give a text file, as language-modelling=FILE, or take the plot summaries, which need no hub"
+    splits = hub_splits(HUB, configuration, instead)
+    train, dev = (_articles(splits[split]["text"]) for split in ("train", "test"))
+    return Text(train, dev, f"{HUB} ({configuration})")
 
 
-def articles(lines: Iterable[str]) -> list[str]:
+def _articles(lines: Iterable[str]) -> tuple[str, ...]:
     """The articles of its lines, as they are, but for what is empty around them."""
     found: list[list[str]] = [[]]
     for line in lines:
         if _TITLE.fullmatch(line):
             found.append([])
         found[-1].append(line if line.endswith("\n") else f"{line}\n")
-    return [text for part in found if (text := "".join(part).strip())]
+    return tuple(text for part in found if (text := "".join(part).strip()))
 
 
 def language_modelling(path: Path | None = None) -> Ability:
