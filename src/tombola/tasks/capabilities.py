@@ -32,7 +32,7 @@ class Measured:
     """Score of one ability of one model.
 
     Attributes:
-        ability: its name.
+        ability, title: its name for columns and flags, and for people.
         measure: `accuracy` or `bits per byte`.
         raw, raw_low, raw_high: the raw score with its 95 % bootstrap interval over examples.
         corrected: above chance: 0 for guessing, 1 for perfection.
@@ -42,6 +42,7 @@ class Measured:
     """
 
     ability: str
+    title: str
     measure: str
     raw: float
     raw_low: float
@@ -70,29 +71,9 @@ class Retained:
     high: float | None
 
 
-class AbilityFacts(Protocol):
-    """Facts about an ability for reports."""
-
-    @property
-    def name(self) -> str:
-        """Name for columns and flags."""
-
-    @property
-    def title(self) -> str:
-        """Title for people."""
-
-    @property
-    def measure(self) -> str:
-        """`accuracy` or `bits per byte`."""
-
-
 @runtime_checkable
 class HasAbilities(Protocol):
     """A task of several abilities, of which a model may lose one and keep another."""
-
-    @property
-    def abilities(self) -> Sequence[AbilityFacts]:
-        """Abilities that are measured, in the order of `retained`."""
 
     def retained(
         self, split: str, full: Predictions, pruned: Predictions, *, seed: int, resamples: int

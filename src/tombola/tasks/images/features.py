@@ -140,7 +140,7 @@ class RandomConvolutions:
     content: distances are coarse, and can be compared within one space only.
 
     Args:
-        images: training images, floats from -1 to 1 [n, channels, height, width]; they set the unit, as of `Classifier`.
+        images: training images, floats from -1 to 1 [n, channels, height, width]; they set the unit, `Classifier`'s.
         seed: of the filters.
     """
 

@@ -41,7 +41,7 @@ _SHOWN = 40
 
 @dataclass(frozen=True)
 class Images:
-    """Images, fp32 `pixels` from -1 to 1 [n, channels, height, width], and their `labels`, int64 [n], if they have any."""
+    """Images: fp32 `pixels` from -1 to 1 [n, channels, height, width], and their `labels`, int64 [n], or None."""
 
     pixels: Tensor
     labels: Tensor | None = None

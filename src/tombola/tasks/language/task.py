@@ -24,15 +24,13 @@ from tombola.checkpoints.loading import tokenizer_of
 from tombola.foundations.atomic_files import read_json, write_json
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.recognition import recognise
-from tombola.tasks.base import Batch, Output, Predictions, State, Task
+from tombola.tasks.base import Batch, Output, Predictions, State, Task, windows
 from tombola.tasks.capabilities import PROMPTS, GeneratedTexts, GenerationSettings, Retained
-from tombola.tasks.data.calibration_windows import windows
 from tombola.tasks.language.abilities import catalog
 from tombola.tasks.language.abilities.ability import BITS, Ability
 from tombola.tasks.language.abilities.chance_corrected import (
     Scale,
     alone,
-    learned,
     measure,
     reference,
     retention,
@@ -61,8 +59,6 @@ LONGEST = 2048
 """Tokens read at once where the model could read more: the field's length for calibration and perplexity."""
 _TOKENS_OF_A_ROW = 64
 """Tokens of texts that stand for one example, where only so many are asked for."""
-
-
 _MEAN = RetentionThreshold(None, 0.9)
 
 
@@ -92,13 +88,11 @@ class LanguageTaskOptions:
         train: blocks of the split `train`, as many as the text fills.
         importance: the same of the split `importance`.
         retain: what must be held: with a name in it, the score is that ability's alone.
-        counted: names of the abilities that the score is the mean of; None for all.
         held_out: share of each ability's examples that is held out as the split `search`, so that nothing is chosen on
             those that judge; 0 for none.
         text_tokens: of an ability of texts, judge so many tokens at most, the same number of each text; None for all.
         seed: of what is held out.
-        name: short name for folders and rows.
-        title: for people.
+        name, title: see `Task`.
         attention: the implementation that `load` asks for.
         trust_remote_code: let `load` run code that comes with a model.
     """
@@ -109,7 +103,6 @@ class LanguageTaskOptions:
     train: Blocks = Blocks(128, LONGEST)
     importance: Blocks = Blocks(128, 128)
     retain: RetentionThreshold = _MEAN
-    counted: Sequence[str] | None = None
     held_out: float = 0.0
     text_tokens: int | None = None
     seed: int = 0
@@ -148,6 +141,9 @@ class LanguageTask(Task):
         TombolaError: two abilities share a name, a name is unknown, or there is no text.
     """
 
+    importance_split = "importance"
+    normalise_layers = False
+    trained = False
     tolerates_nan = True
 
     def __init__(
@@ -171,9 +167,6 @@ class LanguageTask(Task):
         if not any(one.strip() for one in text):
             raise TombolaError("there is no text to calibrate and train on; give a file with text in it")
         self.name, self.title = options.name, options.title
-        self.importance_split = "importance"
-        self.normalise_layers = False
-        self.trained = False
         # Each ability's own raw score, for the rows.
         self.more = {
             ability.name: ("dev", alone(ability.name, number, Scale.of(ability)))
@@ -188,12 +181,11 @@ class LanguageTask(Task):
         }
         self.bos_token = None if options.bos_token == AUTO else named(tokenizer, options.bos_token)
         self.readings: dict[tuple[str, str], Reading] = {}
-        self._items: dict[str, list[Item]] = {}
+        self._items: dict[str, tuple[list[int], list[Item]]] = {}
         self._rows: dict[tuple[str, int, int | None], list[PackedRow]] = {}
-        self._numbers: dict[str, list[int]] = {}
         self.retain = options.retain
         self.learned: tuple[str, ...] | None = None
-        self._count(names if options.counted is None else options.counted)
+        self._count(names)
 
     @classmethod
     def open(
@@ -246,15 +238,15 @@ class LanguageTask(Task):
         """Task with the mean of these abilities alone as its score: those that the full model has."""
         other = copy.copy(self)
         # What is encoded later is each one's own; what depends on the model is found out by either for itself.
-        other._items, other.readings, other._numbers = dict(self._items), dict(self.readings), dict(self._numbers)
-        other._rows = dict(self._rows)
+        other._items, other.readings, other._rows = dict(self._items), dict(self.readings), dict(self._rows)
         other._count(names)
         return other
 
     @override
     def with_full_model(self, full: Predictions) -> "LanguageTask":
         """The task whose score is the mean of the abilities that a full model with these predictions has."""
-        have = learned(measure(self.abilities, full, self.references("dev")))
+        measured = measure(self.abilities, full, self.references("dev"))
+        have = tuple(one.ability for one in measured if one.learned)
         if self.retain.ability is not None and self.retain.ability not in have:
             raise TombolaError(
                 f"the full model is at chance in {self.retain.ability}, so that none of it can be retained; name "
@@ -332,10 +324,9 @@ class LanguageTask(Task):
         return model
 
     def settle(self, model: nn.Module) -> None:
-        """Find out what depends on the model: the BOS token, if it is to be found, and how the model is read.
+        """Find out what depends on a whole model: the BOS token, if it is to be found, and how the model is read.
 
-        `load` does it. A model that was loaded otherwise must be settled before it is scored: a whole one, as what is
-        made of it is read in the same way.
+        `load` does it. A model that was loaded otherwise must be settled before it, or what is made of it, is scored.
 
         Raises:
             TombolaError: the model is not causal, does not fit the tokenizer, or an example is longer than its context.
@@ -388,7 +379,7 @@ class LanguageTask(Task):
         found = named(self.tokenizer, bos_token) if isinstance(bos_token, str) else bos_token
         if self.bos_token is None or found.token_id != self.bos_token.token_id:
             # What was encoded, and tried, began otherwise.
-            self._items, self._numbers, self.readings, self._rows = {}, {}, {}, {}
+            self._items, self.readings, self._rows = {}, {}, {}
         self.bos_token = found
 
     @override
@@ -418,19 +409,15 @@ class LanguageTask(Task):
 
     @override
     def references(self, split: str) -> Predictions:
-        items = self.items(split)
-        numbers = self._numbers.get(split, [len(self.abilities)] * len(items))
-        sizes = [item.divisors[0] if item.rule == "text" else 0.0 for item in items]
-        return np.array([reference(*pair) for pair in zip(numbers, sizes, strict=True)], dtype=np.float64)
+        pairs = zip(*self._numbered(split), strict=True)
+        sized = [(number, item.divisors[0] if item.rule == "text" else 0.0) for number, item in pairs]
+        return np.array([reference(*one) for one in sized], dtype=np.float64)
 
     @override
     def baseline(self, split: str) -> Predictions:
         """Predictions of the baseline: every example as good as chance is on its ability."""
-        size = self.size(split)
-        if split not in self.examples:
-            return np.full(size, BITS)
-        chances = [ability.chance for ability in self.abilities]
-        return np.array([chances[number] for number in self._numbers[split]], dtype=np.float64)
+        chances = [*(ability.chance for ability in self.abilities), BITS]
+        return np.array([chances[number] for number in self._numbered(split)[0]], dtype=np.float64)
 
     @override
     def batches(self, split: str, batch_size: int, *, shuffle: int | None = None) -> Iterator[Batch]:
@@ -464,30 +451,28 @@ class LanguageTask(Task):
     def output(self, model: nn.Module, batch: Batch) -> Output:
         """Losses: mean nats per scored token of the right choice. Predictions, fp64: see `chance_corrected`."""
         inputs = batch.inputs
-        reading = self.readings.get(_key(model), Reading())
-        scores = read(model, inputs, reading)
+        log_probabilities, greedy = read(model, inputs, self.readings.get(_key(model), Reading()))
         # [items, groups, choices]
-        totals = sums(scores.log_probabilities, inputs)
+        totals = sums(log_probabilities, inputs)
         gold = totals[:, 0].gather(1, batch.targets[:, None]).squeeze(1)
         losses = -gold / inputs["counts"].clamp(min=1)
         with torch.no_grad():
             exact = torch.zeros(len(totals), dtype=torch.bool, device=totals.device)
-            if scores.greedy is not None:
-                exact = sums((~scores.greedy).to(totals.dtype), inputs)[:, 0, 0] == 0
-            found = predictions(totals.double(), exact, inputs, batch.targets)
-        return Output(losses, found)
+            if greedy is not None:
+                exact = sums((~greedy).to(totals.dtype), inputs)[:, 0, 0] == 0
+            return Output(losses, predictions(totals.double(), exact, inputs, batch.targets))
 
     def perplexity(self, losses: NDArray[np.float32]) -> Mapping[str, float]:
         """Name → perplexity per token of each ability of texts, from the losses [examples] of the split `dev`.
 
         It compares models with the same tokenizer; bits per byte compare any.
         """
-        items, found = self.items("dev"), {}
+        numbers, items = self._numbered("dev")
+        tokens, found = np.array([item.scored for item in items], dtype=np.float64), {}
         for number, ability in enumerate(self.abilities):
-            own = [index for index, one in enumerate(self._numbers["dev"]) if one == number]
-            tokens = np.array([items[index].scored for index in own], dtype=np.float64)
-            if ability.rule == "text" and tokens.sum() > 0:
-                found[ability.name] = float(np.exp((losses[own] * tokens).sum() / tokens.sum()))
+            own = np.array(numbers) == number
+            if ability.rule == "text" and tokens[own].sum() > 0:
+                found[ability.name] = float(np.exp(np.average(losses[own], weights=tokens[own])))
         return found
 
     def generate_texts(
@@ -507,19 +492,23 @@ class LanguageTask(Task):
 
     def items(self, split: str) -> list[Item]:
         """The encoded examples of a split, or its blocks of text."""
+        return self._numbered(split)[1]
+
+    def _numbered(self, split: str) -> tuple[list[int], list[Item]]:
+        """The items of a split, and before them the number of the ability of each; of text the one after the last."""
         if split not in (*self.examples, *self._blocks):
             here = ", ".join((*self._blocks, *self.examples))
             raise TombolaError(f"{self.title} has no split {split!r}; it has {here}; `search` is there with held_out")
         if split not in self._items:
             encoder = self._encoder()
             if split in self.examples:
-                abilities = self.examples[split]
-                found = [(number, item) for number, one in enumerate(abilities) for item in encoder.items(one)]
-                self._numbers[split] = [number for number, _ in found]
-                self._items[split] = [item for _, item in found]
+                abilities = enumerate(self.examples[split])
+                found = [(number, item) for number, one in abilities for item in encoder.items(one)]
             else:
                 blocks = self._blocks[split]
-                self._items[split] = encoder.blocks(self._text, blocks.length, blocks.count)
+                of_text = encoder.blocks(self._text, blocks.length, blocks.count)
+                found = [(len(self.abilities), item) for item in of_text]
+            self._items[split] = [number for number, _ in found], [item for _, item in found]
         return self._items[split]
 
     def _encoder(self) -> Encoder:
@@ -530,17 +519,9 @@ class LanguageTask(Task):
             )
         return Encoder(self.tokenizer, self.bos_token.token_id, self.positions)
 
+    @override
     def calibration_text(self, samples: int, sequence_length: int, seed: int = 0) -> list[Tensor]:
-        """Calibration text, read while the sizes of activations are taken: stretches of the training text, drawn.
-
-        Args:
-            samples: number of stretches.
-            sequence_length: tokens of each, as far as the model's context and the text reach.
-            seed: of the draw.
-
-        Returns:
-            `samples` batches of token ids, int64 [1, sequence_length].
-        """
+        """Stretches of the training text, drawn: `samples` batches of token ids, int64 [1, up to sequence_length]."""
         tokens = torch.tensor(self._encoder().stream(self._text), dtype=torch.int64)
         return windows(tokens, samples, min(sequence_length, self.positions, len(tokens)), seed=seed)
 

@@ -116,7 +116,7 @@ def test_names_of_abilities_are_checked(tmp_path: Path) -> None:
         open_abilities([f"cloze={tmp_path / 'gone.jsonl'}"])
     with pytest.raises(TombolaError, match="at least one ability"):
         open_abilities([])
-    assert set(DEFAULT) <= {name for name, kind in KINDS.items() if kind.bundled is not None}
+    assert set(DEFAULT) <= {name for name, kind in KINDS.items() if kind.bundled}
 
 
 def test_several_files_of_one_kind_are_abilities_of_their_own(tmp_path: Path) -> None:
