@@ -25,12 +25,12 @@ Predictions = NDArray[np.int64] | NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Batch:
-    """A few examples, ready for the model.
+    """A few examples, ready for the model, on the CPU.
 
     Attributes:
         indices: int64 [batch], the examples' positions in their split.
-        inputs: keyword arguments of the model's forward pass, on the CPU.
-        targets: what the loss compares with, on the CPU.
+        inputs: keyword arguments of the model's forward pass.
+        targets: what the loss compares with.
     """
 
     indices: NDArray[np.int64]
@@ -50,8 +50,7 @@ class Task(ABC):
     """Task, the interface of a regime: search, controls, training and report ask it, never a model family.
 
     Attributes:
-        name: short name, used for folders.
-        title: the name that people know it by.
+        name, title: short name, used for folders; and the name that people know it by.
         metric: what the score is.
         more: further metrics that are reported, never searched on: column name → (split, metric).
         importance_split: the split by whose loss the importance of sites is measured; None for the one that is scored.
@@ -137,10 +136,7 @@ class Task(ABC):
     def calibration_text(self, samples: int, sequence_length: int, seed: int) -> Sequence[Batch | Tensor]:
         """Calibration inputs, read while the sizes of activations are taken: by default examples of the training split.
 
-        Args:
-            samples: examples.
-            sequence_length: tokens of each, where the task's text is one long one.
-            seed: of the draw.
+        There are so many `samples`, drawn with a seed, each of so many tokens where the task's text is one long one.
         """
         found: list[Batch] = []
         for batch in self.batches("train", min(samples, 16), shuffle=seed):

@@ -1,8 +1,4 @@
-"""Optional capabilities of tasks, as protocols, and the values that they speak in.
-
-A task that has abilities, or whose models generate texts or images, has the members of a protocol; whoever needs them
-asks with `isinstance`, and so no regime is named outside of `tasks/`.
-"""
+"""Optional capabilities of tasks, as protocols to ask for with `isinstance`, and the values that they speak in."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,13 +74,7 @@ class HasAbilities(Protocol):
     def retained(
         self, split: str, full: Predictions, pruned: Predictions, *, seed: int, resamples: int
     ) -> Sequence[Retained]:
-        """Retention of each ability in a pruned model, from the predictions [examples] of both on a split.
-
-        Args:
-            split: `dev` or `search`.
-            full, pruned: predictions of either model.
-            seed, resamples: of the bootstrap.
-        """
+        """Retention of each ability in a pruned model, from the predictions [examples] of both on `dev` or `search`."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +135,7 @@ class GeneratesTexts(Protocol):
         Args:
             model: the one that writes.
             full: the full model, which says how surprising the texts are; it may be `model` itself.
-            settings: how; the same for all models that are compared.
+            settings: the same for all models that are compared.
             prompts: what is continued.
 
         Raises:
@@ -162,8 +152,4 @@ class GeneratesImages(Protocol):
         """Channels, height and width of what the model sees: of the images or their latents."""
 
     def image_grid(self, model: nn.Module | None) -> bytes | None:
-        """Images that a model generates, as a PNG for people to look at; None where there is nothing to see.
-
-        Args:
-            model: the model; None for what it is compared with.
-        """
+        """Images of a model, or for None of what it is compared with, as a PNG; None where there is nothing to see."""

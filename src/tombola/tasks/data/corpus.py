@@ -14,22 +14,14 @@ from tombola.foundations.errors import TombolaError
 
 @dataclass(frozen=True, eq=False)
 class Texts:
-    """The texts of one split.
-
-    Attributes:
-        first: the text, or the first of a pair.
-        second: the second of a pair, None for single texts.
-        labels: int64 class ids [n], or float64 values [n].
-
-    Raises:
-        ValueError: the lengths differ.
-    """
+    """The texts of one split, single ones or pairs, and their labels: int64 class ids [n], or float64 values [n]."""
 
     first: tuple[str, ...]
     second: tuple[str, ...] | None
     labels: NDArray[Any]
 
     def __post_init__(self) -> None:
+        """Raise a ValueError where the lengths differ."""
         second = self.first if self.second is None else self.second
         if self.labels.shape != (len(self.first),) or len(second) != len(self.first):
             raise ValueError("texts and labels of a split differ in number")
@@ -93,10 +85,8 @@ class Corpus:
         cls,
         train: Iterable[Mapping[str, object]],
         dev: Iterable[Mapping[str, object]],
+        columns: "Columns",
         *,
-        text_column: str,
-        text_pair_column: str | None = None,
-        label_column: str,
         regression: bool = False,
         name: str = "your data",
     ) -> "Corpus":
@@ -109,13 +99,13 @@ class Corpus:
             TombolaError: a row lacks a column, a text or a label; a label is -1 where GLUE hides labels so,
                 is unseen in training, or is no number in regression; or what `Corpus` refuses.
         """
-        names = class_names(train, label_column)
-        columns = text_column, text_pair_column, label_column
-        tables = {
-            split: tabulate(rows, row_in(f"{name}, {split}"), columns, names)
-            for split, rows in (("train", train), ("dev", dev))
-        }
+        names, splits = class_names(train, columns[2]), {"train": train, "dev": dev}
+        tables = {one: tabulate(rows, row_in(f"{name}, {one}"), columns, names) for one, rows in splits.items()}
         return assemble(name, tables, classes=names, regression=regression)
+
+
+Columns = tuple[str, str | None, str]
+"""Columns of the text, of the second text of a pair, and of the label."""
 
 
 def class_names(rows: object, column: str) -> tuple[str, ...] | None:
@@ -127,12 +117,7 @@ def class_names(rows: object, column: str) -> tuple[str, ...] | None:
 
 @dataclass(frozen=True)
 class Table:
-    """Split before its labels are understood.
-
-    Attributes:
-        first, second, labels: the columns as they were read, [n] each.
-        where: says where row i is from: `train.tsv, line 3`.
-    """
+    """Split before its labels are understood: columns as they were read, [n] each, and `where` row i is from."""
 
     first: Sequence[object]
     second: Sequence[object] | None
@@ -148,7 +133,7 @@ def row_in(source: str) -> Callable[[int], str]:
 def tabulate(
     rows: Iterable[Mapping[str, object]],
     where: Callable[[int], str],
-    columns: tuple[str, str | None, str],
+    columns: Columns,
     names: Sequence[str] | None = None,
 ) -> Table:
     """The table of rows.
@@ -156,7 +141,7 @@ def tabulate(
     Args:
         rows: mappings from column to value.
         where: see `Table`.
-        columns: of the text, of the second text of a pair, of the label.
+        columns: those that are taken.
         names: of the classes by id, where the label is an id and no `datasets.ClassLabel` itself.
 
     Raises:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from tombola.foundations.errors import TombolaError, reason
-from tombola.tasks.data.corpus import Corpus, Table, assemble, class_names, row_in, tabulate
+from tombola.tasks.data.corpus import Columns, Corpus, Table, assemble, class_names, row_in, tabulate
 
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json")
 
@@ -80,21 +80,15 @@ def records(
 
 def read_table(
     path: Path,
-    columns: tuple[str, str | None, str],
+    columns: Columns,
     names: Sequence[str] | None = None,
-    *,
-    header: Sequence[str] | None = None,
-    skip_malformed: bool = False,
+    **options: Any,
 ) -> Table:
-    """Columns of a file (see `tabulate`) as a table whose complaints name file and line; options as in `records`.
-
-    Raises:
-        TombolaError: as in `read`.
-    """
+    """Columns of a file, see `tabulate`, as a table whose complaints name file and line; options as in `records`."""
     lines: list[int] = []
 
     def rows() -> Iterator[Row]:
-        for line, row in records(path, header=header, skip_malformed=skip_malformed):
+        for line, row in records(path, **options):
             lines.append(line)
             yield row
 
@@ -129,7 +123,7 @@ class _Source:
             return cls(path, tuple(row), None)
         raise TombolaError(f"{path} has no rows; give a file with at least one labelled row")
 
-    def table(self, columns: tuple[str, str | None, str], names: Sequence[str] | None) -> Table:
+    def table(self, columns: Columns, names: Sequence[str] | None) -> Table:
         if self.rows is None:
             return read_table(self.path, columns, names)
         return tabulate(self.rows, row_in(str(self.path)), columns, names)
@@ -137,7 +131,7 @@ class _Source:
 
 def _choose(
     source: _Source, text_column: str | None, text_pair_column: str | None, label_column: str | None
-) -> tuple[str, str | None, str]:
+) -> Columns:
     """The columns named by the user, or guessed from the training rows."""
 
     def pick(what: str, named: str | None, guesses: Sequence[str]) -> str:

@@ -1,10 +1,4 @@
-"""GLUE's nine tasks as data, from the hub or from the benchmark's own TSV files.
-
-The TSV files (Wang et al. 2018, gluebenchmark.com) are tab-separated without quoting. A malformed row is an
-error that names file and line, except in QQP: its `train.tsv` has a few questions with line breaks inside,
-whose fragments have a wrong number of columns (nyu-mll/GLUE-baselines issue 5). They are passed over; too few
-to matter among 364,000.
-"""
+"""GLUE's nine tasks as data (Wang et al. 2018), from the hub or from the benchmark's own TSV files, without quoting."""
 
 import re
 from collections.abc import Mapping
@@ -37,7 +31,7 @@ class GlueTask:
         files: TSV file of each split.
         other_files: the same under older names, tried when `files` are not there.
         hub_splits: split on the hub of each split.
-        skip_malformed: rows with a wrong number of columns are known and passed over.
+        skip_malformed: pass over rows with a wrong number of columns.
     """
 
     name: str
@@ -87,6 +81,7 @@ _TASKS = (
         hub_columns=("question1", "question2"),
         columns=("question1", "question2", "is_duplicate"),
         metrics=("accuracy", "f1"),
+        # A few of 364,000 questions have line breaks inside (nyu-mll/GLUE-baselines issue 5).
         skip_malformed=True,
     ),
     GlueTask(

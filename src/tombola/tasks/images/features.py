@@ -71,10 +71,7 @@ class Classifier:
     def train(cls, images: Tensor, labels: Tensor, *, seed: int = 0) -> Self:
         """Train it, in seconds: the same for the same images, labels and seed, whatever ran before.
 
-        Args:
-            images: floats from -1 to 1 [n, channels, height, width], both sides at least 4.
-            labels: int64 [n], from 0.
-            seed: of weights and order.
+        Images are floats from -1 to 1 [n, channels, height, width], both sides at least 4; labels int64 [n], from 0.
 
         Raises:
             TombolaError: there are fewer than two classes.

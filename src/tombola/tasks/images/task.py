@@ -98,7 +98,6 @@ class ImageTask(Task):
         options: noise, sampler, samples, names.
 
     Attributes:
-        sampler: draws the samples.
         seen: channels, height and width of what the denoiser sees: of the images or their latents.
 
     Raises:
@@ -170,11 +169,7 @@ class ImageTask(Task):
 
     @override
     def load_subnetwork(self, source: str, ticket: Ticket | None = None) -> Subnetwork:
-        """Load a subnetwork as in `Task`, or one that was shrunk already.
-
-        Raises:
-            TombolaError: as there, or a ticket for one that has its own.
-        """
+        """Load a subnetwork as in `Task`, or one that was shrunk already, which takes no ticket."""
         folder = Path(source).expanduser()
         if not (folder / MARK).is_file():
             return super().load_subnetwork(source, ticket)

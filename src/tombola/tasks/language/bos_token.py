@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.language.encoding import Encoder
-from tombola.tasks.language.item import Item
+from tombola.tasks.language.item import Item, Tokens
 from tombola.tasks.language.log_likelihood import read_plainly
 
 TEXTS, TOKENS = 64, 24
@@ -113,7 +113,7 @@ def choose(model: nn.Module, tokenizer: PreTrainedTokenizerBase, texts: Sequence
     return BosToken(options[name], name, "by held-out text", nats)
 
 
-def _nats(model: nn.Module, token: int | None, beginnings: Sequence[tuple[int, ...]]) -> float:
+def _nats(model: nn.Module, token: int | None, beginnings: Sequence[Tokens]) -> float:
     before = () if token is None else (token,)
     items = [Item("text", ((*before, *tokens),), (len(before) + 1,), 1, 0, (1.0,)) for tokens in beginnings]
     found = [logs.double().cpu().numpy() for logs, _ in read_plainly(model, items, 16)]

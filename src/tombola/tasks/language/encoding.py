@@ -20,18 +20,11 @@ from tombola.tasks.language.item import Item, Tokens, shared_prefix_length
 
 
 class Encoder:
-    """Tokenisation for one model.
-
-    Args:
-        tokenizer: of the model.
-        bos_token_id: the token before everything; None for nothing.
-        positions: tokens that the model can read at once.
-    """
+    """Tokenisation for one model, which reads so many `positions` at once, with the BOS token, if any, before all."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, bos_token_id: int | None, positions: int) -> None:
-        self._tokenizer = tokenizer
+        self._tokenizer, self._positions = tokenizer, positions
         self._bos: Tokens = () if bos_token_id is None else (bos_token_id,)
-        self._positions = positions
 
     def items(self, ability: Ability) -> list[Item]:
         """The items of an ability: one for each example; of a text longer than the model's context several.
@@ -89,12 +82,12 @@ class Encoder:
             if len(ids) > length * count:
                 break
         whole = max(1, min(count, (len(ids) - 1) // length))
-        found = []
-        for begin in range(0, whole * length, length):
-            # One more than is read: the last is only predicted.
-            end = begin + length + 1
-            found.append(Item("text", (tuple(ids[begin:end]),), (1,), 1, 0, (max(1.0, sum(sizes[begin + 1 : end])),)))
-        return found
+        # One more than is read: the last is only predicted.
+        spans = [(begin, begin + length + 1) for begin in range(0, whole * length, length)]
+        return [
+            Item("text", (tuple(ids[begin:end]),), (1,), 1, 0, (max(1.0, sum(sizes[begin + 1 : end])),))
+            for begin, end in spans
+        ]
 
     def stream(self, texts: Iterable[str]) -> list[int]:
         """The tokens of texts one after another, with the BOS token before each."""
@@ -132,11 +125,7 @@ class Encoder:
 
 
 class HarnessEncoder:
-    """Tokenisation as lm-evaluation-harness does it.
-
-    Args:
-        tokenizer: of the model.
-        positions: tokens that the model can read at once.
+    """Tokenisation as lm-evaluation-harness does it, for a model that reads so many `positions` at once.
 
     Raises:
         TombolaError: the tokenizer has no token to begin with.

@@ -205,8 +205,8 @@ class LanguageTask(Task):
             source: of the model: asset, local folder or hub id; its tokenizer and configuration are read.
             abilities: `KIND` or `KIND=PATH`, see `tombola.tasks.language.abilities.catalog`.
             text_file: a text file to calibrate, train and judge on instead of plot summaries; `wikitext` for the hub's.
-            rows: use a seeded sample of so many examples of each ability, spread evenly over its groups, and of texts
-                64 tokens for each of them; None for all.
+            rows: use a sample of so many examples of each ability, spread evenly over its groups, and of texts 64
+                tokens for each of them; None for all.
             seed: of samples, of what is held out, and of whatever is generated.
             retain: `0.9`, or `ABILITY>=0.9`.
             options: other fields of `LanguageTaskOptions`.
@@ -256,12 +256,9 @@ class LanguageTask(Task):
         other.learned = have
         return other
 
-    def retained(
-        self, split: str, full: Predictions, pruned: Predictions, *, seed: int, resamples: int
-    ) -> Sequence[Retained]:
+    def retained(self, split: str, full: Predictions, pruned: Predictions, **bootstrap: int) -> Sequence[Retained]:
         """Retention of each ability in a pruned model, see `HasAbilities`."""
-        references = self.references(split)
-        return retention(self.abilities, full, pruned, references, have=self.learned, seed=seed, resamples=resamples)
+        return retention(self.abilities, full, pruned, self.references(split), have=self.learned, **bootstrap)
 
     def _count(self, names: Sequence[str]) -> None:
         numbers = {ability.name: number for number, ability in enumerate(self.abilities)}

@@ -177,6 +177,8 @@ def _perplexity(full: nn.Module, contexts: Sequence[Sequence[int]], texts: Seque
     if not pairs:
         return None
     items = [Item("text", ((*context, *text),), (len(context),), 1, 0, (1.0,)) for context, text in pairs]
-    total = sum(float(sums(logs, inputs).double().sum()) for logs, inputs in read_plainly(full, items, 8))
+    total = 0.0
+    for logs, inputs in read_plainly(full, items, 8):
+        total += float(sums(logs, inputs).double().sum())
     found = float(np.exp(-total / sum(item.scored for item in items)))
     return found if math.isfinite(found) else None

@@ -25,13 +25,7 @@ PLOTS = 200
 
 @dataclass(frozen=True)
 class Text:
-    """Texts of which some are held out.
-
-    Attributes:
-        train: texts that the model may be calibrated and trained on.
-        dev: those that judge; none of them is in `train`.
-        source: for people.
-    """
+    """Texts to calibrate and train on, and others that judge; `source` is for people."""
 
     train: tuple[str, ...]
     dev: tuple[str, ...]
@@ -100,10 +94,8 @@ def language_modelling(path: Path | None = None) -> Ability:
         TombolaError: as there.
     """
     text = training_text(path)
-    examples = tuple(
-        Example((one,), where=f"{text.source}, text {number}") for number, one in enumerate(text.dev, start=1)
-    )
-    return Ability("language-modelling", "Language modelling", "text", examples, text.source)
+    examples = [Example((one,), where=f"{text.source}, text {number}") for number, one in enumerate(text.dev, start=1)]
+    return Ability("language-modelling", "Language modelling", "text", tuple(examples), text.source)
 
 
 def training_text(path: Path | None) -> Text:
@@ -142,8 +134,7 @@ def paragraphs(path: Path) -> list[str]:
         raise TombolaError(f"{path}, byte {error.start + 1} is not UTF-8; save the file as UTF-8") from None
     except OSError as error:
         raise TombolaError(f"{path} cannot be read: {error.strerror or error}; give a text file") from None
-    texts = [text.strip() for text in content.replace("\r\n", "\n").split("\n\n")]
-    found = [text for text in texts if text]
+    found = [text for part in content.replace("\r\n", "\n").split("\n\n") if (text := part.strip())]
     if not found:
         raise TombolaError(f"{path} holds no text; give a file with text in it")
     return found
@@ -183,11 +174,7 @@ def _beginning(text: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> st
 
 
 def guess_bits(tokenizer: PreTrainedTokenizerBase, known: Iterable[str], judged: Iterable[str]) -> float:
-    """Bits per byte of `judged` by the frequencies of tokens in `known`, with one added to each (Laplace).
-
-    Raises:
-        ValueError: there is no text to judge.
-    """
+    """Bits per byte of `judged` by the frequencies of tokens in `known`, with one added to each (Laplace)."""
 
     def tokens(text: str) -> list[int]:
         found: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
@@ -199,6 +186,4 @@ def guess_bits(tokenizer: PreTrainedTokenizerBase, known: Iterable[str], judged:
     for text in judged:
         bits -= sum(math.log2((counts[token] + 1) / whole) for token in tokens(text))
         size += len(text.encode())
-    if not size:
-        raise ValueError("no text to judge")
     return bits / size
