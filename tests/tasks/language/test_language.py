@@ -35,7 +35,7 @@ from tombola.tasks.language.abilities.language_modelling import guess_bits
 from tombola.tasks.language.item import Item
 from tombola.tasks.language.log_likelihood import Reading, predictions
 from tombola.tasks.language.packing import pack
-from tombola.tasks.language.retention_threshold import RetentionThreshold
+from tombola.tasks.language.regime import RetentionThreshold
 from tombola.tasks.language.task import Blocks, LanguageTask, LanguageTaskOptions
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import retrain, train

@@ -78,12 +78,7 @@ def records(
     return _delimited_rows(path, suffix == ".csv", header, skip_malformed)
 
 
-def read_table(
-    path: Path,
-    columns: Columns,
-    names: Sequence[str] | None = None,
-    **options: Any,
-) -> Table:
+def read_table(path: Path, columns: Columns, names: Sequence[str] | None = None, **options: Any) -> Table:
     """Columns of a file, see `tabulate`, as a table whose complaints name file and line; options as in `records`."""
     lines: list[int] = []
 

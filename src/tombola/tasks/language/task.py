@@ -28,14 +28,7 @@ from tombola.tasks.base import Batch, Output, Predictions, State, Task, windows
 from tombola.tasks.capabilities import PROMPTS, GeneratedTexts, GenerationSettings, Retained
 from tombola.tasks.language.abilities import catalog
 from tombola.tasks.language.abilities.ability import BITS, Ability
-from tombola.tasks.language.abilities.chance_corrected import (
-    Scale,
-    alone,
-    measure,
-    reference,
-    retention,
-    understanding,
-)
+from tombola.tasks.language.abilities.chance_corrected import Scale, alone, measure, reference, retention, understanding
 from tombola.tasks.language.abilities.language_modelling import bounded, guess_bits, training_text
 from tombola.tasks.language.bos_token import BOS_TOKEN_FILE, BosToken, conventional, named
 from tombola.tasks.language.bos_token import choose as choose_bos_token
@@ -51,7 +44,7 @@ from tombola.tasks.language.packing import (
     row_batches,
     separate_rows,
 )
-from tombola.tasks.language.retention_threshold import RetentionThreshold
+from tombola.tasks.language.regime import RetentionThreshold
 from tombola.tasks.language.text_generation import NOTHING, NotFiniteError, generate_texts
 
 AUTO = "auto"
@@ -226,7 +219,7 @@ class LanguageTask(Task):
         if rows is not None:
             options.setdefault("text_tokens", rows * _TOKENS_OF_A_ROW)
         if retain is not None:
-            options["retain"] = RetentionThreshold.parse(retain, [ability.name for ability in opened])
+            options["retain"] = RetentionThreshold.parse(retain)
         return cls(
             opened,
             training_text(text_file).train,
@@ -295,19 +288,17 @@ class LanguageTask(Task):
     @override
     def load(self, source: str, *, seed: int, state: State = "pretrained") -> nn.Module:
         path = loading.locate(source)
-        options: dict[str, Any] = {
-            "attn_implementation": self._options.attention,
-            "trust_remote_code": self._options.trust_remote_code,
-        }
+        trusted = {"trust_remote_code": self._options.trust_remote_code}
+        options: dict[str, Any] = {"attn_implementation": self._options.attention, "dtype": torch.float32, **trusted}
         with loading.quiet(), loading.loading(source), torch.random.fork_rng([]):
             torch.manual_seed(seed)
-            config = AutoConfig.from_pretrained(path, trust_remote_code=self._options.trust_remote_code)
+            config = AutoConfig.from_pretrained(path, **trusted)
             _check_kind(source, config)
             auto: Any = AutoModelForCausalLM
             if state == "init":
-                model = auto.from_config(config, dtype=torch.float32, **options)
+                model = auto.from_config(config, **options)
             else:
-                model, report = auto.from_pretrained(path, output_loading_info=True, dtype=torch.float32, **options)
+                model, report = auto.from_pretrained(path, output_loading_info=True, **options)
                 if report["missing_keys"]:
                     raise TombolaError(
                         f"{source} is no causal language model: it has no {min(report['missing_keys'])}; give a model "
@@ -367,17 +358,12 @@ class LanguageTask(Task):
         assert self.bos_token is not None
         return self.bos_token
 
-    def fix_bos_token(self, bos_token: BosToken | str) -> None:
-        """Use this BOS token from now on: as it was found before, in a study that is resumed, or by its name.
-
-        Raises:
-            TombolaError: the tokenizer has no such token.
-        """
-        found = named(self.tokenizer, bos_token) if isinstance(bos_token, str) else bos_token
-        if self.bos_token is None or found.token_id != self.bos_token.token_id:
+    def fix_bos_token(self, bos_token: BosToken) -> None:
+        """Use this BOS token from now on, as it was found before: in a study that is resumed, for one."""
+        if self.bos_token is None or bos_token.token_id != self.bos_token.token_id:
             # What was encoded, and tried, began otherwise.
             self._items, self.readings, self._rows = {}, {}, {}
-        self.bos_token = found
+        self.bos_token = bos_token
 
     @override
     def shared_state(self) -> Mapping[str, Any]:
