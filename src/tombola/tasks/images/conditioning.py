@@ -17,7 +17,7 @@ from tombola.checkpoints import denoisers
 from tombola.checkpoints.denoisers import index_of
 from tombola.checkpoints.loading import quiet
 from tombola.foundations.errors import TombolaError
-from tombola.tasks.images.denoiser_fit import seen_by
+from tombola.tasks.images.denoiser_fit import check_class
 
 _VAE = "vae"
 """Name of the VAE in pipelines; also the subfolder."""
@@ -43,15 +43,11 @@ _SHARED = (
 
 @dataclass(frozen=True)
 class LatentConditioning:
-    """VAE and condition around a denoiser; by default neither.
-
-    Attributes:
-        vae: from images to latents and back; None for a denoiser of pixels.
-        given: further arguments of the denoiser, for one example: tensors [1, ...], None, or mappings of such.
-    """
+    """VAE (None for a denoiser of pixels) and further arguments of a denoiser, for one example; by default neither."""
 
     vae: AutoencoderKL | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
+    """Tensors [1, ...], None, or mappings of such."""
 
     def shape(self, images: Sequence[int]) -> tuple[int, int, int]:
         """Shape of the denoiser's input for images [channels, height, width]: channels, height and width.
@@ -73,13 +69,9 @@ class LatentConditioning:
         return config["latent_channels"], height // factor, width // factor
 
     def encode(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
-        """Latents that the denoiser learns to draw: fp32 [n, channels, height, width] on the CPU, without gradients.
+        """Latents of images, fp32 from -1 to 1, both [n, channels, height, width] on the CPU; computed on the device.
 
         The mean of the VAE's posterior in units in which latents vary by about 1 (Rombach et al. 2022, appendix G).
-
-        Args:
-            images: fp32 from -1 to 1 [n, channels, height, width].
-            device: where it is computed.
         """
         if self.vae is None:
             return images
@@ -118,13 +110,16 @@ def images_of(source: str, pipeline: str | None = None) -> tuple[int, int | None
     Raises:
         TombolaError: it cannot be read, is not known to draw images by itself, or does not fit into the pipeline.
     """
-    channels, side = seen_by(source)
-    kind = denoisers.class_of(source).__name__
+    seen, kind = denoisers.config_of(source), denoisers.class_of(source).__name__
+    check_class(kind, seen)
+    # Of another shape than a square it is a list.
+    size = seen.get("sample_size")
+    side = size if isinstance(size, int) else None
     if pipeline is not None:
         _check_fit(source, pipeline)
         source = pipeline
     if not DENOISER_CLASSES[kind].conditional:
-        return channels, side
+        return int(seen.get("in_channels", 3)), side
     index = index_of(source)
     if index is None:
         raise TombolaError(

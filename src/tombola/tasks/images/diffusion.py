@@ -34,10 +34,6 @@ def add_noise(schedule: Schedule, images: Tensor, noise: Tensor, steps: Tensor) 
     return noisy, noise, steps
 
 
-Denoise = Callable[[Tensor, Tensor], Tensor]
-"""Noisy images [batch, channels, height, width] and timesteps [batch] to the model's prediction."""
-
-
 def seeded_noise(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
     """Standard normal fp32 [seeds, *shape], on the CPU: each row from its own seed, whatever stands beside it."""
     return torch.stack([torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
@@ -66,10 +62,10 @@ class Sampler:
         free = {} if self.bounded else {"clip_sample": False, "thresholding": False}
         return DDIMScheduler.from_config(self.schedule.config, timestep_spacing="trailing", **free)
 
-    def draw(self, denoise: Denoise, initial_noise: Tensor) -> Tensor:
-        """Images or latents [batch, channels, height, width], floats, from noise of their shape; no gradients.
+    def draw(self, denoise: Callable[[Tensor, Tensor], Tensor], initial_noise: Tensor) -> Tensor:
+        """Images or latents [batch, channels, height, width], floats, each from its own noise; no gradients.
 
-        The batch does not matter: an image depends on its own noise alone.
+        `denoise` predicts from noisy images and their timesteps [batch].
         """
         scheduler, images = self.scheduler(), initial_noise
         if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):

@@ -55,10 +55,7 @@ class Classifier:
     Two convolutions, of which the second halves the size, and a hidden layer of 32 units, whose rectified values are
     the features, in units in which those of the training images have a variance of 1 on average.
 
-    Attributes:
-        network: images to features.
-        output: features to logits.
-        classes: number of classes.
+    The network makes features of images, and the output layer logits of features.
     """
 
     name = "the last hidden layer of a classifier of the training images"
@@ -184,20 +181,15 @@ class PretrainedNetwork:
     Images are prepared by the network's own image processor, on the CPU: in 8 bits, as files hold them, scaled by
     Pillow, which averages over what it makes smaller (Parmar et al. 2022).
 
-    Features have their origin at the mean of the training images, and the unit of `Classifier`. A Fréchet distance is
-    then the network's own over `unit` squared. The kernel distance needs both: the features of such networks have a
-    large mean and vary little, where its kernel is nearly a line, which compares means alone.
+    Features have their origin at the mean of the training images, and the unit of `Classifier`: of the network's own it
+    is `unit`. The kernel distance needs both: the features of such networks have a large mean and vary little, where
+    its kernel is nearly a line, which compares means alone.
 
     Args:
         source: folder or hub id, in the layout of transformers, with weights as safetensors and a
             `preprocessor_config.json`.
         images: training images, floats from -1 to 1 [n, channels, height, width], n > 1; they set origin and unit.
         device: where the network runs.
-
-    Attributes:
-        network: the vision network, frozen.
-        origin: fp32 [features], in the network's own unit.
-        unit: how much of the network's own unit is 1 here.
 
     Raises:
         TombolaError: it is no vision model, or one of its files is missing or cannot be read.
@@ -206,7 +198,7 @@ class PretrainedNetwork:
     def __init__(self, source: str, images: Tensor, *, device: torch.device | str = "cpu") -> None:
         self._device = torch.device(device)
         folder = Path(source).expanduser()
-        path = str(folder) if folder.is_dir() else source
+        path, label = (str(folder), folder.resolve().name) if folder.is_dir() else (source, source)
         with quiet():
             self.network, lacking = _network(path, source)
             self._processor = _processor(path, source)
@@ -217,10 +209,8 @@ class PretrainedNetwork:
             what, _ = self._features(self.pixels(images[:1]))
         # Their order is that of their content's digests: the first are as good as any.
         known = self._own(images[:_MEASURED])
-        self.origin = known.mean(0)
-        self.unit = float(known.var(0).mean().clamp_min(1e-12).sqrt())
+        self.origin, self.unit = known.mean(0), float(known.var(0).mean().clamp_min(1e-12).sqrt())
         kind = type(self.network).__name__
-        label = folder.resolve().name if folder.is_dir() else source
         self.name = f"{what} of {label} ({kind}, {known.shape[1]} features, unit {self.unit:.3g})"
 
     def __call__(self, images: Tensor) -> Tensor:

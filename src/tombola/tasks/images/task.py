@@ -35,8 +35,6 @@ _FEWEST = 8
 """Images of a split, at least: of fewer there is nothing to compare."""
 _AT_ONCE = 256
 """Images whose features are taken together."""
-_SHOWN = 40
-"""Images of a picture."""
 
 
 @dataclass(frozen=True)
@@ -204,10 +202,10 @@ class ImageTask(Task):
 
     @override
     def baseline(self, split: str) -> Predictions:
-        """Features of images whose pixels are drawn one by one from those of training images at their place."""
         return self._pixels(self.size(split))
 
     def _pixels(self, count: int) -> Predictions:
+        """Features of images whose pixels are drawn one by one from those of training images at their place."""
         rng = np.random.default_rng(0)
         known = self._splits["train"].pixels.flatten(1).numpy()
         drawn = known[rng.integers(len(known), size=(count, known.shape[1])), np.arange(known.shape[1])]
@@ -234,19 +232,15 @@ class ImageTask(Task):
             for metric in metrics
         }
 
-    def draw(self, model: nn.Module, split: str = "dev", count: int = 16) -> Tensor:
-        """The first samples of a split, for people: fp32 from -1 to 1 [count, channels, height, width], on the CPU.
-
-        They are those whose features `evaluate` scores: of one seed, whatever the model.
-        """
+    def draw(self, model: nn.Module, count: int = 16) -> Tensor:
+        """The first samples of `dev`, whose features are scored: fp32 from -1 to 1 [count, channels, height, width]."""
         with evaluating(model):
-            return self._sample(model, self._initial_noise(split, np.arange(count)).to(device_of(model))).cpu()
+            return self._sample(model, self._initial_noise("dev", np.arange(count)).to(device_of(model))).cpu()
 
     def image_grid(self, model: nn.Module | None) -> bytes | None:
-        """Sheet of the first samples, or of the first real images, see `GeneratesImages`."""
-        count = min(_SHOWN, self.size("dev"))
-        images = self.images("dev").pixels[:count] if model is None else self.draw(model, "dev", count)
-        # Sheets are of grey or coloured images.
+        """Sheet of the first 40 samples, or real images, if they are grey or coloured; see `GeneratesImages`."""
+        count = min(40, self.size("dev"))
+        images = self.images("dev").pixels[:count] if model is None else self.draw(model, count)
         return contact_sheet(images) if images.shape[1] in (1, 3) else None
 
     @override
@@ -303,8 +297,7 @@ class ImageTask(Task):
 
     def features_of(self, pixels: Tensor) -> Predictions:
         """Features, float64 [n, features]."""
-        parts = [self.feature_space(part).cpu().double().numpy() for part in pixels.split(_AT_ONCE)]
-        return np.concatenate(parts)
+        return np.concatenate([self.feature_space(part).cpu().double().numpy() for part in pixels.split(_AT_ONCE)])
 
     def _initial_noise(self, split: str, indices: NDArray[np.int64]) -> Tensor:
         return seeded_noise(self.seen, _seeds(split, "initial", indices))

@@ -32,8 +32,7 @@ class BosToken:
     """The BOS token and what it rests on.
 
     Attributes:
-        token_id: its id; None for nothing.
-        name: as the tokenizer writes it; `none` for nothing.
+        token_id, name: its id, and as the tokenizer writes it; None and `none` for nothing.
         chosen: `given`, or `by held-out text`, or `the tokenizer's`.
         nats: candidate → mean nats per token of held-out text after it, empty where nothing was compared.
     """

@@ -192,7 +192,7 @@ def row_batches(
 def item_groups(items: Sequence[Item], batch_size: int, cells: int) -> list[NDArray[np.int64]]:
     """Items of similar length together, each in rows of its own: int64 numbers of each batch."""
     shapes = [_Shape(False, len(item.sequences), item.positions, 1) for item in items]
-    return [np.array(group, dtype=np.int64) for group in _groups_of(shapes, batch_size, cells)]
+    return list(map(np.array, _groups_of(shapes, batch_size, cells)))
 
 
 def _groups_of(shapes: Sequence[_Shape], batch_size: int, cells: int) -> list[list[int]]:

@@ -85,7 +85,7 @@ class LanguageTaskOptions:
             those that judge; 0 for none.
         text_tokens: of an ability of texts, judge so many tokens at most, the same number of each text; None for all.
         seed: of what is held out.
-        name, title: see `Task`.
+        name: short name for folders and rows.
         attention: the implementation that `load` asks for.
         trust_remote_code: let `load` run code that comes with a model.
     """
@@ -100,7 +100,6 @@ class LanguageTaskOptions:
     text_tokens: int | None = None
     seed: int = 0
     name: str = "understanding"
-    title: str = "Understanding"
     attention: str = "sdpa"
     trust_remote_code: bool = False
 
@@ -134,6 +133,7 @@ class LanguageTask(Task):
         TombolaError: two abilities share a name, a name is unknown, or there is no text.
     """
 
+    title = "Understanding"
     importance_split = "importance"
     normalise_layers = False
     trained = False
@@ -159,7 +159,7 @@ class LanguageTask(Task):
             raise TombolaError(f"give at least one ability, and each under a name of its own, not {names}")
         if not any(one.strip() for one in text):
             raise TombolaError("there is no text to calibrate and train on; give a file with text in it")
-        self.name, self.title = options.name, options.title
+        self.name = options.name
         # Each ability's own raw score, for the rows.
         self.more = {
             ability.name: ("dev", alone(ability.name, number, Scale.of(ability)))

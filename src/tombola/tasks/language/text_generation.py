@@ -56,15 +56,13 @@ def generate_texts(
     prompts: Sequence[str] = PROMPTS,
     settings: GenerationSettings | None = None,
 ) -> GeneratedTexts:
-    """Let a model continue prompts, and measure what it wrote.
+    """Let a model continue prompts, after the BOS token if there is one, and measure what it wrote.
 
     Args:
         model: the one that writes: whole, or shrunk. A masked one writes as the whole one, as gates know no sampling.
         full: the full model, which says how surprising the texts are.
-        tokenizer: of both.
-        bos_token_id: id of the token before each prompt.
-        prompts: what is continued.
-        settings: how.
+        tokenizer, bos_token_id: of both.
+        prompts, settings: what is continued, and how.
 
     Raises:
         TombolaError: there are no prompts, the model cannot read one and go on, or it gives no probabilities to draw
@@ -114,13 +112,7 @@ def _uniform_numbers(prompt: str, settings: GenerationSettings) -> NDArray[np.fl
 
 
 class DrawToken(LogitsProcessor):
-    """Leaves one token of each row: the one where the row's number falls among the probabilities.
-
-    Args:
-        uniforms: numbers from 0 to 1, [rows, tokens].
-        first: length of the prompts.
-        settings: temperature and share.
-    """
+    """Leaves one token of each row: where its number from 0 to 1, of `uniforms` [rows, tokens], falls among them."""
 
     def __init__(self, uniforms: Tensor, first: int, settings: GenerationSettings) -> None:
         self._uniforms, self._first, self._settings = uniforms, first, settings

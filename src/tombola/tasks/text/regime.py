@@ -84,7 +84,7 @@ class TextRegime(Regime):
         from tombola.checkpoints.loading import tokenizer_of
         from tombola.tasks.text.task import TextTask, TextTaskOptions
 
-        corpus, title, metrics = _corpus(options, own)
+        corpus, metrics = _corpus(options, own)
         more = dict.fromkeys(metrics[1:], "dev")
         for split in corpus.splits:
             if split.startswith("dev_"):
@@ -100,7 +100,6 @@ class TextRegime(Regime):
                 dev_rows=options.dev_rows,
                 search_rows=options.held_out(len(corpus.splits["train"]), len(corpus.splits["dev"])),
                 name=name,
-                title=title,
                 benchmark="glue" if options.task in GLUE else None,
                 attention="sdpa" if options.device == "cuda" else "eager",
                 trust_remote_code=options.trust_remote_code,
@@ -108,16 +107,15 @@ class TextRegime(Regime):
         )
 
 
-def _corpus(options: TaskOptions, own: TextSettings) -> tuple[Any, str, tuple[str, ...]]:
-    """The data, its title, and its metrics, the primary one first."""
+def _corpus(options: TaskOptions, own: TextSettings) -> tuple[Any, tuple[str, ...]]:
+    """The data, and its metrics, the primary one first."""
     from tombola.tasks.data import files, glue, rotten_tomatoes
 
     name = options.task
     if name in GLUE:
-        folder = None if own.data is None else Path(own.data).expanduser()
-        return glue.load(name, folder), GLUE[name].title, GLUE[name].metrics
+        return glue.load(name, None if own.data is None else Path(own.data).expanduser()), GLUE[name].metrics
     if name == "rotten-tomatoes":
-        return rotten_tomatoes.load(), "Rotten Tomatoes", ("accuracy",)
+        return rotten_tomatoes.load(), ("accuracy",)
     corpus = files.read(
         Path(name).expanduser(),
         validation_file=None if own.validation_file is None else Path(own.validation_file).expanduser(),
@@ -126,7 +124,7 @@ def _corpus(options: TaskOptions, own: TextSettings) -> tuple[Any, str, tuple[st
         label_column=own.label_column,
         regression=own.regression,
     )
-    return corpus, corpus.name, (own.metric or ("pearson" if own.regression else "accuracy"),)
+    return corpus, (own.metric or ("pearson" if own.regression else "accuracy"),)
 
 
 REGIME = TextRegime()

@@ -78,8 +78,7 @@ class TextTask(Task):
         rows = sampled_rows(self.available, options.train_rows, options.dev_rows, options.search_rows)
         chosen = {split: corpus.splits[split if split != "search" else "train"].select(rows[split]) for split in rows}
         corpus = Corpus(corpus.name, chosen, corpus.classes)
-        self.name = options.name or corpus.name
-        self.title = options.title or corpus.name
+        self.name, self.title = options.name or corpus.name, options.title or corpus.name
         self.metric: Metric = metric(options.score or ("pearson" if corpus.regression else "accuracy"))
         self.more = {
             extra if split == "dev" else f"{extra}_{split.removeprefix('dev_')}": (split, metric(extra))
@@ -183,8 +182,8 @@ class TextTask(Task):
     def _checked(self, model: nn.Module) -> nn.Module:
         """The model, if it has positions for the longest text."""
         config = getattr(model, "config", None)
+        # A decoder's classifier looks for the last token that is no padding.
         if config is not None and getattr(config, "pad_token_id", None) is None:
-            # A decoder's classifier looks for the last token that is no padding.
             config.pad_token_id = self.tokenizer.pad_token_id
         positions = getattr(config, "max_position_embeddings", None)
         for name, table in model.named_modules():
@@ -215,10 +214,7 @@ class TextTask(Task):
     @override
     def baseline(self, split: str) -> Predictions:
         labels = self.corpus.splits["train"].labels
-        size = self.size(split)
-        if self.corpus.regression:
-            return np.full(size, labels.mean(), dtype=np.float64)
-        return np.full(size, np.bincount(labels).argmax(), dtype=np.int64)
+        return np.full(self.size(split), labels.mean() if self.corpus.regression else np.bincount(labels).argmax())
 
     @override
     def batches(self, split: str, batch_size: int, *, shuffle: int | None = None) -> Iterator[Batch]:
@@ -277,8 +273,7 @@ class TextTask(Task):
         if classes is None or all(name == f"LABEL_{index}" for index, name in names.items()):
             return None
         places = {str(name).casefold(): index for index, name in names.items()}
-        missing = [name for name in classes if name.casefold() not in places]
-        if missing:
+        if missing := [name for name in classes if name.casefold() not in places]:
             raise TombolaError(
                 f"the model lacks the label {missing[0]!r} of {self.title}; it knows {', '.join(names.values())}: "
                 "rename the labels, or give a model fine-tuned on this task"

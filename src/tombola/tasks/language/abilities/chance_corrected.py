@@ -81,12 +81,9 @@ def alone(name: str, number: int, scale: Scale) -> Metric:
 
 
 def understanding(scales: Sequence[Scale], counted: Sequence[int] | None = None) -> Metric:
-    """The metric over abilities.
+    """The metric over abilities, of these scales in the order of their numbers, of which these or all are counted.
 
-    Args:
-        scales: that of each ability, in the order of their numbers.
-        counted: numbers of the abilities that count; by default all. Text that is none of the abilities, as training
-            text, has the number after the last, and always counts.
+    Text that is none of the abilities, as training text, has the number after the last, and always counts.
     """
     numbered = [*enumerate(scales), (len(scales), TEXT)]
     counting = [(number, scale) for number, scale in numbered if counted is None or number in {*counted, len(scales)}]

@@ -241,9 +241,7 @@ PAIRS = 50
 def load(path: Path | None, seed: int = 0) -> Ability:
     """Minimal pairs from JSON lines of `sentence_good` and `sentence_bad`, or from our own small grammar.
 
-    Args:
-        path: a file, or a folder of `.jsonl` files, each a paradigm; None to generate 50 pairs of each of ours.
-        seed: of generated pairs.
+    They are in a file, or a folder of `.jsonl` files, each a paradigm; for None, 50 pairs of each of ours are made.
 
     Raises:
         TombolaError: there is no such file, or a line is malformed or has two equal sentences.

@@ -62,10 +62,7 @@ _TITLE = re.compile(r" ?= [^=].*[^=] = ?\n?")
 
 
 def wikitext(name: str = "wikitext") -> Text:
-    """The articles: those of the test split judge, those of the training split are trained on.
-
-    Args:
-        name: a key of `WIKITEXT`.
+    """The articles of a key of `WIKITEXT`: those of the test split judge, those of the training split are trained on.
 
     Raises:
         TombolaError: the hub cannot be reached.
