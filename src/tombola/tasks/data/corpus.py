@@ -38,12 +38,9 @@ class Texts:
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """The labelled splits of a task.
+    """The labelled splits of a task: `train`, `dev`, and for MNLI `dev_mismatched`.
 
-    Attributes:
-        name: for messages and results.
-        splits: `train`, `dev`, and for MNLI `dev_mismatched`.
-        classes: the names of the classes by id; None for regression.
+    The classes are names by id; None for regression.
 
     Raises:
         TombolaError: `train` or `dev` is missing, a split is empty, training knows only one label, or another
@@ -175,11 +172,11 @@ def assemble(
     values: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
 ) -> Corpus:
-    """A corpus from tables of raw rows.
+    """A corpus from tables of raw rows, by split, of which `train` decides which labels there are.
 
     Args:
         name: of the corpus.
-        tables: by split; `train` decides which labels there are.
+        tables: by split.
         regression: labels are finite numbers.
         values: how the labels are written, in the order of their ids; default: `classes`, else as training
             has them.

@@ -72,10 +72,9 @@ def records(
     Raises:
         TombolaError: as in `read`.
     """
-    suffix = path.suffix.lower()
-    if suffix in (".json", ".jsonl"):
+    if path.suffix.lower() in (".json", ".jsonl"):
         return json_records(path)
-    return _delimited_rows(path, suffix == ".csv", header, skip_malformed)
+    return _delimited_rows(path, header, skip_malformed)
 
 
 def read_table(path: Path, columns: Columns, names: Sequence[str] | None = None, **options: Any) -> Table:
@@ -222,11 +221,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise TombolaError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _delimited_rows(
-    path: Path, is_csv: bool, header: Sequence[str] | None, skip_malformed: bool
-) -> Iterator[tuple[int, Row]]:
-    names = header
-    for line, fields in _csv_fields(path) if is_csv else _tsv_fields(path):
+def _delimited_rows(path: Path, names: Sequence[str] | None, skip_malformed: bool) -> Iterator[tuple[int, Row]]:
+    for line, fields in _csv_fields(path) if path.suffix.lower() == ".csv" else _tsv_fields(path):
         if names is None:
             names = [field.strip() for field in fields]
             if len(set(names)) < len(names):

@@ -178,7 +178,7 @@ class HarnessEncoder:
 
     def _pair(self, context: str, choice: str) -> tuple[Tokens, Tokens]:
         if not context:
-            rest = self._encode(choice, bare=True)
+            rest = tuple(self._tokenizer.encode(choice, add_special_tokens=False))
             return (rest[:1], rest[1:]) if rest[:1] == (self._bos_token_id,) else ((self._bos_token_id,), rest)
         # Spaces at the end of a context belong to what follows, as tokenizers join them to it.
         kept = context.rstrip()
@@ -186,9 +186,7 @@ class HarnessEncoder:
         known = self._encode(context)
         return known, self._encode(context + choice)[len(known) :]
 
-    def _encode(self, text: str, bare: bool = False) -> Tokens:
-        if bare:
-            return tuple(self._tokenizer.encode(text, add_special_tokens=False))
+    def _encode(self, text: str) -> Tokens:
         if text not in self._known:
             options = {"add_special_tokens": False} if text.startswith(self._beginning) else {}
             self._known[text] = tuple(self._tokenizer.encode(text, **options))

@@ -113,9 +113,7 @@ class LanguageTask(Task):
 
     Splits: `dev` holds the examples of all abilities that judge, `search` those that are held out to search on, if any
     are, `train` blocks of text for recovery, `importance` shorter blocks of the same text, by whose loss the
-    importance of sites is measured. Statistics of activations are taken of `calibration_text`.
-
-    An output that is not finite counts as failure: a pruned model may well break, and has then understood nothing.
+    importance of sites is measured. A pruned model may well break, and has then understood nothing.
 
     Args:
         abilities: what is measured; names differ.
@@ -149,15 +147,13 @@ class LanguageTask(Task):
         self._options = options = options or LanguageTaskOptions()
         if options.text_tokens is not None:
             abilities = [bounded(one, tokenizer, options.text_tokens) for one in abilities]
-        parts = [one.parted(options.held_out, options.seed) if options.held_out else (one, one) for one in abilities]
-        self.abilities = tuple(_with_guess(judging, tokenizer, text) for judging, _ in parts)
-        self.examples = {"dev": self.abilities, "search": tuple(searching for _, searching in parts)}
-        if not options.held_out:
-            del self.examples["search"]
+        held = [one.parted(options.held_out, options.seed) for one in abilities] if options.held_out else []
+        self.abilities = tuple(_with_guess(one, tokenizer, text) for one in ([one for one, _ in held] or abilities))
+        self.examples = {"dev": self.abilities} | ({"search": tuple(one for _, one in held)} if held else {})
         names = [ability.name for ability in self.abilities]
         if not names or len(set(names)) < len(names):
             raise TombolaError(f"give at least one ability, and each under a name of its own, not {names}")
-        if not any(one.strip() for one in text):
+        if not "".join(text).strip():
             raise TombolaError("there is no text to calibrate and train on; give a file with text in it")
         self.name = options.name
         # Each ability's own raw score, for the rows.
@@ -306,7 +302,7 @@ class LanguageTask(Task):
                     )
         assert isinstance(model, PreTrainedModel)
         if self.bos_token is None:
-            self._find_bos_token(source, state, model)
+            self._find_bos_token(source, state)
         self.settle(model)
         recognise(model)
         return model
@@ -374,7 +370,7 @@ class LanguageTask(Task):
         if "bos_token" in state:
             self.fix_bos_token(BosToken.of(self.tokenizer, state["bos_token"], "the parent's BOS token"))
 
-    def _find_bos_token(self, source: str, state: State, model: nn.Module) -> None:
+    def _find_bos_token(self, source: str, state: State) -> None:
         """The BOS token that does not depend on which model is loaded first."""
         stored = Path(loading.locate(source)) / BOS_TOKEN_FILE
         if state != "init" and stored.is_file():
