@@ -77,7 +77,7 @@ def _within(x: Array) -> Array:
 
 
 def _kid_of_one(real: Array) -> float:
-    """The same by the kernel."""
+    """Kernel distance of the same image."""
     values = np.asarray(real, dtype=np.float64)
     return float(kid(np.broadcast_to(values.mean(0), values.shape), values))
 

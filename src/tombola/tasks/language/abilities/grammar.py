@@ -214,7 +214,7 @@ PHENOMENA: Mapping[str, tuple[Callable[[Draw, bool], Pair], ...]] = {
     "irregular forms": (_irregular_participle,),
     "quantifiers": (_existential_quantifier,),
 }
-"""What makes pairs (grammatical, ungrammatical) for a side of each rule, by the phenomenon."""
+"""Makers of pairs (grammatical, ungrammatical) for a side of a rule, by phenomenon."""
 PARADIGMS = MappingProxyType({make.__name__[1:]: make for makers in PHENOMENA.values() for make in makers})
 """Every paradigm by name."""
 
