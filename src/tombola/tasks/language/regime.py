@@ -178,7 +178,7 @@ class LanguageRegime(Regime):
             rows=options.dev_rows,
             bos_token=own.bos_token,
             importance=Blocks(own.importance_samples, own.importance_sequence_length),
-            retain=own.retain,
+            retain=None if own.retain is None else RetentionThreshold.parse(own.retain).ability,
             name=name,
             trust_remote_code=options.trust_remote_code,
             **more,

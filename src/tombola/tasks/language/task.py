@@ -44,7 +44,6 @@ from tombola.tasks.language.packing import (
     row_batches,
     separate_rows,
 )
-from tombola.tasks.language.regime import RetentionThreshold
 from tombola.tasks.language.text_generation import NOTHING, NotFiniteError, generate_texts
 
 AUTO = "auto"
@@ -52,7 +51,6 @@ LONGEST = 2048
 """Tokens read at once where the model could read more: the field's length for calibration and perplexity."""
 _TOKENS_OF_A_ROW = 64
 """Tokens of texts that stand for one example, where only so many are asked for."""
-_MEAN = RetentionThreshold(None, 0.9)
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ class LanguageTaskOptions:
         source: of the pre-trained model whose weights say what a text begins with; None for the first that is settled.
         train: blocks of the split `train`, as many as the text fills.
         importance: the same of the split `importance`.
-        retain: what must be held: with a name in it, the score is that ability's alone.
+        retain: name of the ability that must be held, whose score is the task's alone; None for the mean over all.
         held_out: share of each ability's examples that is held out as the split `search`, so that nothing is chosen on
             those that judge; 0 for none.
         text_tokens: of an ability of texts, judge so many tokens at most, the same number of each text; None for all.
@@ -95,7 +93,7 @@ class LanguageTaskOptions:
     source: str | None = None
     train: Blocks = Blocks(128, LONGEST)
     importance: Blocks = Blocks(128, 128)
-    retain: RetentionThreshold = _MEAN
+    retain: str | None = None
     held_out: float = 0.0
     text_tokens: int | None = None
     seed: int = 0
@@ -185,7 +183,6 @@ class LanguageTask(Task):
         text_file: Path | None = None,
         rows: int | None = None,
         seed: int = 0,
-        retain: str | None = None,
         **options: Any,
     ) -> Self:
         """The task for a model, from names.
@@ -197,7 +194,6 @@ class LanguageTask(Task):
             rows: use a sample of so many examples of each ability, spread evenly over its groups, and of texts 64
                 tokens for each of them; None for all.
             seed: of samples, of what is held out, and of whatever is generated.
-            retain: `0.9`, or `ABILITY>=0.9`.
             options: other fields of `LanguageTaskOptions`.
 
         Raises:
@@ -214,8 +210,6 @@ class LanguageTask(Task):
         options.setdefault("positions", min(LONGEST, positions_of(config) or LONGEST))
         if rows is not None:
             options.setdefault("text_tokens", rows * _TOKENS_OF_A_ROW)
-        if retain is not None:
-            options["retain"] = RetentionThreshold.parse(retain)
         return cls(
             opened,
             training_text(text_file).train,
@@ -236,11 +230,9 @@ class LanguageTask(Task):
         """The task whose score is the mean of the abilities that a full model with these predictions has."""
         measured = measure(self.abilities, full, self.references("dev"))
         have = tuple(one.ability for one in measured if one.learned)
-        if self.retain.ability is not None and self.retain.ability not in have:
-            raise TombolaError(
-                f"the full model is at chance in {self.retain.ability}, so that none of it can be retained; name "
-                "another ability"
-            )
+        if self.retain is not None and self.retain not in have:
+            chance = f"the full model is at chance in {self.retain}"
+            raise TombolaError(f"{chance}, so that none of it can be retained; name another ability")
         other = self.scored_on(have)
         other.learned = have
         return other
@@ -251,8 +243,8 @@ class LanguageTask(Task):
 
     def _count(self, names: Sequence[str]) -> None:
         numbers = {ability.name: number for number, ability in enumerate(self.abilities)}
-        if self.retain.ability is not None:
-            names = [self.retain.ability]
+        if self.retain is not None:
+            names = [self.retain]
         for name in names:
             if name not in numbers:
                 raise TombolaError(f"unknown ability {name!r}; there are: {', '.join(numbers)}")
