@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tombola.foundations import resources
 from tombola.foundations.errors import TombolaError
 
 
@@ -38,9 +39,7 @@ def measure(folder: Path, *, ticket: Path | None, batch: int, length: int, devic
     job = json.dumps(values | {"threads": threads}, default=str)
     # -P: files of the working directory are not run in place of a library's.
     command = [sys.executable, "-P", "-m", "tombola.profiling.peak_memory", job]
-    # The same Tombola as here, however it was found.
-    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "HF_HUB_OFFLINE": "1"}
+    environment = os.environ | {"PYTHONPATH": resources.python_path(), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, env=environment, check=False)
     if done.returncode:
         said = (done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"])[-1]
