@@ -25,7 +25,7 @@ from tombola.analysis.locality.interactions import Interactions
 from tombola.analysis.locality.random_tickets import RandomTickets, above, winning
 from tombola.analysis.locality.representations import Representations
 from tombola.architectures.anatomy import Places
-from tombola.cli.parser import command_line
+from tombola.cli.main import command_line
 from tombola.foundations.errors import TombolaError
 from tombola.report import build, number_format
 from tombola.report.html.figure_registry import FigureRegistry

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Command:
-    """Command of `tombola`; a module holds it as `COMMAND`, and the table in `parser.py` lists it.
+    """Command of `tombola`; a module holds it as `COMMAND`, and the table in `main.py` lists it.
 
     Its module is imported for every `tombola --help`: what takes PyTorch is imported inside the functions.
     """

@@ -1,11 +1,12 @@
-"""The settings of a study as flags: in groups, with help, and read back."""
+"""Settings of a study as flags, in groups, with help, and read back; lists as values of flags: `0,1,2`."""
 
 import argparse
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
-from tombola.cli.argument_types import listed
 from tombola.foundations.settings import SettingField
+
+T = TypeVar("T")
 
 
 def add_settings(parser: argparse.ArgumentParser, groups: Sequence[str], preset: str) -> None:
@@ -55,5 +56,35 @@ def given_settings(options: argparse.Namespace) -> dict[str, Any]:
     """The settings that were given as flags, by their names in a `StudyConfig`."""
     from tombola.study.config import setting_groups
 
-    names = {one.name for _, fields in setting_groups().values() for one in fields}
-    return {name: value for name, value in vars(options).items() if name in names and value is not None}
+    known = {one.name for _, fields in setting_groups().values() for one in fields}
+    return {name: value for name, value in vars(options).items() if name in known and value is not None}
+
+
+def listed(kind: type) -> Callable[[str], tuple[Any, ...]]:
+    """The reader of a list whose parts are of this kind; `none` for the empty one."""
+    read: Callable[[str], tuple[Any, ...]] = {float: numbers, int: counts}.get(kind, names)
+    return lambda text: () if text == "none" else read(text)
+
+
+def _parts(kind: Callable[[str], T], what: str) -> Callable[[str], tuple[T, ...]]:
+    """Reader of values of one kind, separated by commas."""
+
+    def read(text: str) -> tuple[T, ...]:
+        try:
+            return tuple(kind(part) for part in text.split(","))
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no list of {what}") from None
+
+    return read
+
+
+def _count(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
+names = _parts(str.strip, "names")
+numbers = _parts(float, "numbers such as 0.2,0.5")
+seeds = _parts(int, "whole numbers such as 0,1,2")
+counts = _parts(_count, "whole numbers from 1, such as 1,32")

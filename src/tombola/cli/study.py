@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from tombola.cli.argument_types import seeds
 from tombola.cli.command import Command
-from tombola.cli.settings import given_settings
+from tombola.cli.settings import given_settings, seeds
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,10 +100,10 @@ def _sampled(facts: Mapping[str, Any]) -> str:
 
 
 COMMAND = Command(
-    name="study",
-    what="the whole study: fine-tune, search, controls, retraining, report; resumes",
-    add_arguments=_add_arguments,
-    run=_run,
+    "study",
+    "the whole study: fine-tune, search, controls, retraining, report; resumes",
+    _add_arguments,
+    _run,
     groups=("what to study", "how much data", "the study", "the search", "training", "running"),
     preset="quick",
     resumes=True,
