@@ -79,11 +79,7 @@ class ProgressBars:
 
 
 class ProgressLine:
-    """Bar of one step at work, under that of the whole, which it moves along.
-
-    Args:
-        bars: of the whole.
-    """
+    """Bar of one step at work, under that of the whole, which it moves along."""
 
     def __init__(self, bars: ProgressBars) -> None:
         self._bars = bars

@@ -13,17 +13,18 @@ from tombola.architectures.parameters import count_parameters
 from tombola.foundations.atomic_files import read_json, sweep_drafts
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.exclusive_folders import work_alone
-from tombola.foundations.precision import deterministic, resolve_device, resolve_precision
+from tombola.foundations.precision import deterministic
 from tombola.foundations.progress import ProgressBars
 from tombola.pruning.prunable_weights import prunable_anatomy
 from tombola.pruning.weight_criteria import WeightCut
-from tombola.study.analysis_steps import AnalysisSteps
+from tombola.study.analysis_steps import analysis_steps
 from tombola.study.config import ANALYSES, StudyConfig
-from tombola.study.estimates import announce, announcement, check_memory, pass_seconds, threads, worker_count
+from tombola.study.estimates import announce, announcement, pass_seconds, threads, worker_count
 from tombola.study.folder_layout import SAVED, CrossSeedFolder, SeedFolder
 from tombola.study.scheduler import run_here, run_steps
 from tombola.study.seed_context import SeedContext, Setting
-from tombola.study.seed_steps import CrossSeedSteps, SeedSteps
+from tombola.study.seed_run import SeedRun
+from tombola.study.seed_steps import CrossSeedSteps, seed_steps
 from tombola.study.step import StudyStep
 from tombola.study.study_folder import Stage, StudyFolder
 from tombola.study.worker_pool import WorkerPool
@@ -69,10 +70,8 @@ class Study:
             raise TombolaError(f"workers must be auto, or 1 or more, not {workers}")
         if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
             raise TombolaError(f"seeds must be different whole numbers from 0, not {list(seeds)}")
-        self.device = resolve_device(config.device)
-        self.precision = resolve_precision(config.precision, self.device)
         # Resolved before hashing: a study mixes neither precisions nor kinds of device, wherever it is resumed.
-        self.config = dataclasses.replace(config, precision=self.precision, device=self.device.type)
+        self.config, self.device = config.resolved()
         self.hash = self.config.hash()
         self.seeds = tuple(seeds)
         self.command = command
@@ -163,7 +162,7 @@ class Study:
         if isinstance(self.task, GeneratesImages) and not all(step.done() for step in self.steps()):
             model = self.task.load(self.config.model, seed=0).to(self.device)
             # Every such study trains, and takes the importance of the full model's sites while it draws.
-            check_memory(model, self.task, self.config, self.device, ("training", "importance", "sampling"))
+            self._setting.check_memory(model, "training", "importance", "sampling")
 
     def _run(self) -> Path:
         sweep_drafts(self.folder)
@@ -210,25 +209,19 @@ class Study:
 
     def steps(self) -> list[StudyStep]:
         """Steps, each after those that it needs: seed by seed, and then what is asked of all seeds."""
-        return list(self._steps(self._setting()))
+        return list(self._steps(self._setting))
 
+    @property
     def _setting(self) -> Setting:
-        return Setting(
-            config=self.config,
-            task=self.task,
-            anatomy=self.anatomy,
-            device=self.device,
-            precision=self.precision,
-            save=self.save,
-            study=f"{self.config.name}-{self.hash}",
-            seeds=len(self.seeds),
-        )
+        study = f"{self.config.name}-{self.hash}"
+        return Setting(self.config, self.task, self.device, self.anatomy, self.save, study)
 
     def _steps(self, setting: Setting) -> Iterator[StudyStep]:
         for seed in self.seeds:
-            context = SeedContext(setting, self.seed_folder(seed))
-            yield from SeedSteps(context).steps()
-            yield from AnalysisSteps(context).steps()
+            run = SeedRun(setting, self.seed_folder(seed))
+            label = f"seed {seed}: " if len(self.seeds) > 1 else ""
+            for step in (*seed_steps(run), *analysis_steps(run)):
+                yield dataclasses.replace(step, what=label + step.what)
         # Others that the folder has count only with their tickets: a killed run may have left a full model alone.
         seeds = sorted({*self.seeds, *self.layout.searched_seeds()})
         if "survivors" in self.config.analyses and len(seeds) > 1:
@@ -240,11 +233,7 @@ class Study:
         """Say beforehand how long the analyses take that do not come by themselves."""
         if steps:
             model = self.task.load(self.config.model, seed=0).to(self.device)
-            announce(announcement(steps, pass_seconds(model, self.task, self.precision)))
-
-    def finished_seeds(self) -> list[int]:
-        """Seeds of which the folder has a full model, of this run and of earlier ones."""
-        return self.layout.finished_seeds()
+            announce(announcement(steps, pass_seconds(model, self.task, self._setting.precision)))
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows of every scored model so far, in a fixed order (fields: `tombola.study.results.Row`)."""
@@ -260,4 +249,4 @@ class Study:
 
     def _describe(self, workers: int) -> None:
         """Write `study.json`: what is studied, and with what."""
-        self.layout.describe(self._setting(), self.seeds, self.command, workers, hash=self.hash)
+        self.layout.describe(self._setting, self.seeds, self.command, workers, hash=self.hash)

@@ -14,11 +14,11 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import IO, Any, Self
 
 import torch
 
+from tombola.foundations import resources
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.progress import ProgressLine
 from tombola.study.step import StudyStep
@@ -44,14 +44,13 @@ class Worker:
         self.line = line
         self.seed: int | None = None
         self._step: StudyStep | None = None
-        # The same Tombola as here, however it was found; -P: files of the working directory are no libraries.
-        paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]
+        # -P: files of the working directory are no libraries.
         environment = {
             "TOKENIZERS_PARALLELISM": "false",
             "OMP_WAIT_POLICY": "PASSIVE",
             **os.environ,
             "OMP_NUM_THREADS": str(threads),
-            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "PYTHONPATH": resources.python_path(),
         }
         # What libraries print must not run through the bars; it is read when the process fails.
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process is buried
