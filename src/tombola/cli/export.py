@@ -60,13 +60,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    if options.format == "onnx":
-        from tombola.checkpoints.export_onnx import save_onnx
-
-        return write_model(options, save_onnx)
+    from tombola.checkpoints.export_onnx import save_onnx
     from tombola.checkpoints.export_zeros import save_zeros
 
-    return write_model(options, save_zeros)
+    return write_model(options, save_onnx if options.format == "onnx" else save_zeros)
 
 
 COMMAND = Command(

@@ -10,12 +10,9 @@ T = TypeVar("T")
 
 
 def add_settings(parser: argparse.ArgumentParser, groups: Sequence[str], preset: str) -> None:
-    """Add `--preset` and a flag for each setting of the groups; imports PyTorch for the defaults.
+    """Add `--preset` and a flag for each setting of the groups, and of the regimes; imports PyTorch for the defaults.
 
-    Args:
-        parser: of a command.
-        groups: headings of the groups of shared settings that it heeds; those of the regimes come after them.
-        preset: whose values are the defaults that help texts show, those of studies of labelled texts.
+    The preset is the one whose values help texts show, those of studies of labelled texts.
     """
     from tombola.study.config import PRESETS, StudyConfig, setting_groups
     from tombola.tasks.registry import named_tasks, regimes

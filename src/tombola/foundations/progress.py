@@ -31,11 +31,7 @@ SILENT: Progress = _Silent()
 class ProgressBars:
     """Bars on stderr: one of all steps of a job, and a line for each step at work.
 
-    A terminal redraws them; a log gets a line a step.
-
-    Args:
-        job: what the whole is called.
-        cost: expected cost of the whole, in forward passes of one example; drives the time left.
+    A terminal redraws them; a log gets a line a step. Costs are in forward passes of one example.
     """
 
     def __init__(self, job: str, cost: float) -> None:
@@ -90,13 +86,7 @@ class ProgressLine:
 
     @contextlib.contextmanager
     def step(self, what: str, *, cost: float, weight: float = 1.0) -> Iterator[None]:
-        """A step from `start` to `end`.
-
-        Args:
-            what: shown beside its bar.
-            cost: expected cost, in the units of the whole; settled when the step ends, however many it took.
-            weight: cost of one example that `advance` reports.
-        """
+        """Show a step from `start` to `end`, when its cost is settled; an example of `advance` costs `weight`."""
         self.start(what, cost=cost, weight=weight)
         try:
             yield

@@ -172,13 +172,12 @@ def pass_memory(
 def check(
     model: nn.Module, works: Sequence[Work], *, training: int = 1, evaluation: int = 1, size: int | None = None
 ) -> None:
-    """Warn where the heaviest passes of a denoiser may not fit into memory, in which its weights are already.
+    """Warn where the heaviest of some passes of a denoiser may not fit into memory, in which its weights are already.
 
     Args:
         model: the denoiser, on its device.
         works: all that is done with it.
-        training: images at a time where weights are trained.
-        evaluation: images at a time where the model is judged, or the importance of its sites is taken.
+        training, evaluation: images at a time where weights are trained, and in all other passes.
         size: as in `pass_memory`.
 
     Raises:

@@ -20,17 +20,13 @@ def measure(folder: Path, *, ticket: Path | None, batch: int, length: int, devic
     """Bytes that a process needs beyond its imports to load a model and run one batch, at their peak.
 
     On a GPU: the peak of what PyTorch allocated there. On a CPU: peak minus resident memory after imports; pages of a
-    file of weights that is mapped into memory count as soon as they are read.
+    file of weights that is mapped into memory count as soon as they are read. None where the system does not say.
 
     Args:
         folder: of a whole model, or of one that `save_shrunk` wrote.
         ticket: folder of a ticket under which the whole model is masked; None runs it as it is.
         batch, length: of the inputs, see `dummy_inputs`.
-        device: PyTorch's name of a device.
-        threads: of PyTorch.
-
-    Returns:
-        None where the operating system does not say.
+        device, threads: of PyTorch.
 
     Raises:
         TombolaError: the process failed, for want of memory for example.

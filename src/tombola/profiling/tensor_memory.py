@@ -64,12 +64,7 @@ class Need:
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of the tensors that operations make, for as long as they live, while the block runs.
-
-    Attributes:
-        now: bytes alive that were made in the block.
-        peak: the most there were.
-    """
+    """Count bytes of tensors made in the block for as long as they live: those of `now`, and the most, the `peak`."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -23,7 +23,7 @@ from tombola.study.folder_layout import EVALUATION, TEXT_GENERATION
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import TRAINING_COST, StudyStep
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
-from tombola.tasks.capabilities import PROMPTS, GeneratedTexts, HasAbilities
+from tombola.tasks.capabilities import PROMPTS, GeneratedTexts, GenerationSettings, HasAbilities
 from tombola.tickets.pruning_methods import in_words, pruning_method
 from tombola.tickets.ticket import TICKETS, Ticket
 
@@ -179,7 +179,8 @@ def _text_generation(context: SeedContext, path: Path, method: str, _: Progress)
         authors = [author for name in names for author in _generating_models(context, method, name)]
     else:
         authors = [GeneratingModel("full", "none", 0.0, context.generate_texts(context.model()))]
-    GenerationProfile(PROMPTS, context.generation_settings, tuple(authors)).write(path)
+    settings = GenerationSettings(seed=context.seed_folder.seed)
+    GenerationProfile(PROMPTS, settings, tuple(authors)).write(path)
 
 
 def _generating_models(context: SeedContext, method: str, name: str) -> Iterator[GeneratingModel]:

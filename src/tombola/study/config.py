@@ -120,11 +120,7 @@ class StudyConfig(TaskOptions):
 
     @classmethod
     def of(cls, preset: str | None = "quick", **flat: Any) -> Self:
-        """A configuration from a preset and what differs from it, all settings by their flat names.
-
-        Args:
-            preset: None for the settings' own defaults.
-            flat: settings, whichever part of the configuration has them.
+        """A configuration from a preset (None: the settings' own defaults) and what differs, all by their flat names.
 
         Raises:
             TombolaError: an unknown preset or setting, or a value of the wrong kind.
@@ -157,15 +153,9 @@ class StudyConfig(TaskOptions):
 
     @classmethod
     def read(cls, path: Path, preset: str | None = None, **flat: Any) -> tuple[Self, tuple[int, ...] | None]:
-        """A configuration from a YAML file of settings, which may also name a `preset` and `seeds`.
+        """A configuration from a YAML file of settings, which may also name a `preset` and `seeds`; and these seeds.
 
-        Args:
-            path: the file.
-            preset: goes before the file's.
-            flat: settings that go before the file's.
-
-        Returns:
-            The configuration, and the file's seeds if it names any.
+        A preset, and settings, that are given go before the file's.
 
         Raises:
             TombolaError: the file is missing, is no YAML mapping, or has a setting that is unknown or wrong.

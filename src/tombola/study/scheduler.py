@@ -11,11 +11,7 @@ from tombola.study.worker_pool import WorkerPool
 
 
 class Schedule:
-    """Schedule of steps: those whose needs are met, and of them first the one that most work waits for.
-
-    Args:
-        steps: those that are not done, each after those that it needs.
-    """
+    """Schedule of steps not done: those whose needs are met, and of them first the one that most work waits for."""
 
     def __init__(self, steps: Sequence[StudyStep]) -> None:
         self._waiting = list(steps)

@@ -44,12 +44,7 @@ class Setting(Session):
 
 
 class SeedContext:
-    """Context in which one seed's models are opened, trained, scored and recorded.
-
-    Args:
-        setting: what all seeds share.
-        seed_folder: the seed's folder.
-    """
+    """Context in which one seed's models are opened, trained, scored and recorded."""
 
     def __init__(self, setting: Setting, seed_folder: SeedFolder) -> None:
         self.setting = setting
@@ -133,17 +128,12 @@ class SeedContext:
         """Options of the study's passes over a split."""
         return self.setting.evaluation(progress, split)
 
-    @property
-    def generation_settings(self) -> GenerationSettings:
-        """Settings with which this seed's models generate text."""
-        return GenerationSettings(seed=self.seed_folder.seed)
-
     def generate_texts(self, model: nn.Module) -> GeneratedTexts:
         """Generate texts with a model; the full one gives their perplexity."""
         task = self.task
         if not isinstance(task, GeneratesTexts):
             raise TombolaError(f"models of {task.title} do not write; only causal language models do")
-        return task.generate_texts(model, self.model(), self.generation_settings)
+        return task.generate_texts(model, self.model(), GenerationSettings(seed=self.seed_folder.seed))
 
     def with_provenance(self, ticket: Ticket, name: str, method: str) -> Ticket:
         """The ticket with where it comes from: method, task, model, seed and study."""
@@ -192,12 +182,9 @@ class SeedContext:
         started: float,
         loss: float | None = None,
     ) -> None:
-        """Score predictions, with intervals, and write the row, and what models draw, if they do, into a draft.
+        """Score predictions of `dev` and of the splits that further metrics name, and write the row into a draft.
 
-        Args:
-            predictions: of `dev` and of every split that the task's further metrics name.
-            subnetwork: whose they are; None for guessing.
-            loss: mean over `dev`.
+        Beside it, what models draw, if they do. Guessing has no `subnetwork`; `loss` is the mean over `dev`.
         """
         task, config, seed = self.task, self.config, self.seed_folder.seed
         model = None if subnetwork is None else subnetwork.model

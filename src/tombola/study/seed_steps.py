@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tombola.analysis.agreement.comparison import compare
 from tombola.analysis.agreement.survival import super_survivor_controls, super_survivors
+from tombola.architectures.anatomy import Anatomy
 from tombola.foundations.atomic_files import publish
 from tombola.foundations.progress import Progress
 from tombola.study.folder_layout import COST, SAVED, CrossSeedFolder
@@ -73,66 +74,55 @@ def seed_steps(run: SeedRun) -> Iterator[StudyStep]:
                 yield step(f"time good {of_method}", TIMING_COST, 1.0, good / COST, measure, (small,), alone=True)
 
 
-class CrossSeedSteps:
-    """Compare the good tickets of all seeds, and score and retrain their super-survivors like any ticket.
+def cross_seed_steps(contexts: Sequence[SeedContext], survivors: CrossSeedFolder) -> Iterator[StudyStep]:
+    """Compare the good tickets of two or more seeds, and score and retrain their super-survivors like any ticket.
 
     Tickets of weights have no super-survivors of their own: they are compared only.
-
-    Args:
-        contexts: of the seeds, two at least.
-        survivors: where results go.
     """
+    config, setting = contexts[0].config, contexts[0].setting
+    # The standard methods, one for each kind of ticket: others find the same kind by other means.
+    standard = [name for name, one in METHODS.items() if one.standard and name in config.methods]
+    good = {method: tuple(one.ticket(method, "good") for one in survivors.seed_folders) for method in standard}
+    every = tuple(itertools.chain.from_iterable(zip(*good.values(), strict=True)))
+    what, comparing = "compare the tickets of all seeds", functools.partial(_compare, every, survivors)
+    yield StudyStep(what, COMPARING_COST, 1.0, survivors.comparison, comparing, every)
+    methods = [method for method in standard if METHODS[method].sites]
+    for method in methods:
+        place = survivors.folder / method
+        draw = functools.partial(_draw, good[method], setting.anatomy, place)
+        yield StudyStep(f"draw super-survivors of {in_words(method)}", 1.0, 1.0, place, draw, good[method])
+    dev = setting.task.size("dev")
+    # They are small, so that training them costs a fraction of what the whole model's does.
+    weight = 0.4 * TRAINING_COST
+    train = weight * config.recipe.epochs * setting.task.size("train")
+    for context, method, name in itertools.product(contexts, methods, SUPER_TICKETS):
+        home = survivors.scores(method, name, context.seed_folder.seed)
+        needs = (survivors.folder / method, context.seed_folder.full)
+        label = f"seed {context.seed_folder.seed}: %s {name.replace('-', ' ')} of {in_words(method)}"
+        score = functools.partial(_score, context, survivors.ticket(method, name), home)
+        pruned, retrained = (functools.partial(score, stage) for stage in ("pruned", "retrained"))
+        yield StudyStep(label % "score", dev, 1.0, home / "pruned", pruned, needs, context)
+        if config.retrains:
+            yield StudyStep(label % "retrain", train + dev, weight, home / "retrained", retrained, needs, context)
 
-    def __init__(self, contexts: Sequence[SeedContext], survivors: CrossSeedFolder) -> None:
-        self._contexts = tuple(contexts)
-        self._survivors = survivors
-        # The study's standard methods, one for each kind of ticket: others find the same kind by other means.
-        asked = contexts[0].config.methods
-        self._methods = [name for name, one in METHODS.items() if one.standard and name in asked]
 
-    def steps(self) -> Iterator[StudyStep]:
-        """Steps in order; they read what the seeds' own steps published."""
-        survivors, config, task = self._survivors, self._contexts[0].config, self._contexts[0].setting.task
-        good = self._good(self._methods)
-        what = "compare the tickets of all seeds"
-        yield StudyStep(what, COMPARING_COST, 1.0, survivors.comparison, self._compare, good)
-        methods = [method for method in self._methods if METHODS[method].sites]
-        for method in methods:
-            place, draw = survivors.folder / method, functools.partial(self._tickets, method)
-            what = f"draw super-survivors of {in_words(method)}"
-            yield StudyStep(what, 1.0, 1.0, place, draw, self._good([method]))
-        dev = task.size("dev")
-        # They are small, so that training them costs a fraction of what the whole model's does.
-        weight = 0.4 * TRAINING_COST
-        train = weight * config.recipe.epochs * task.size("train")
-        for context, method, name in itertools.product(self._contexts, methods, SUPER_TICKETS):
-            home = survivors.scores(method, name, context.seed_folder.seed)
-            needs = (survivors.folder / method, context.seed_folder.full)
-            label = f"seed {context.seed_folder.seed}: %s {name.replace('-', ' ')} of {in_words(method)}"
-            score = functools.partial(self._score, context, method, name)
-            pruned, retrained = (functools.partial(score, stage) for stage in ("pruned", "retrained"))
-            yield StudyStep(label % "score", dev, 1.0, home / "pruned", pruned, needs, context)
-            if config.retrains:
-                yield StudyStep(label % "retrain", train + dev, weight, home / "retrained", retrained, needs, context)
+def _compare(good: Sequence[Path], survivors: CrossSeedFolder, _: Progress) -> None:
+    compare(good, relative_to=survivors.home).write(survivors.comparison)
 
-    def _good(self, methods: Sequence[str]) -> tuple[Path, ...]:
-        """The good tickets of all seeds."""
-        return tuple(one.ticket(method, "good") for one in self._survivors.seed_folders for method in methods)
 
-    def _compare(self, _: Progress) -> None:
-        compare(self._good(self._methods), relative_to=self._survivors.home).write(self._survivors.comparison)
+def _draw(good: Sequence[Path], anatomy: Anatomy, place: Path, _: Progress) -> None:
+    tickets = [Ticket.load(one) for one in good]
+    made = super_survivor_controls(tickets, 0, anatomy)
+    drawn = {"super-survivors": super_survivors(tickets), "super-random": made["random"], "super-bad": made["bad"]}
+    with publish(place) as draft:
+        for name, ticket in drawn.items():
+            ticket.with_provenance(ticket=name).save(draft / name)
 
-    def _tickets(self, method: str, _: Progress) -> None:
-        tickets = [Ticket.load(place) for place in self._good([method])]
-        made = super_survivor_controls(tickets, 0, self._contexts[0].setting.anatomy)
-        drawn = {"super-survivors": super_survivors(tickets), "super-random": made["random"], "super-bad": made["bad"]}
-        with publish(self._survivors.folder / method) as draft:
-            for name, ticket in drawn.items():
-                ticket.with_provenance(ticket=name).save(draft / name)
 
-    def _score(self, context: SeedContext, method: str, name: str, stage: str, progress: Progress) -> None:
-        started = time.perf_counter()
-        ticket = Ticket.load(self._survivors.ticket(method, name))
-        part = context.trained(ticket, progress) if stage == "retrained" else shrunk(context.model(), ticket)
-        with publish(self._survivors.scores(method, name, context.seed_folder.seed) / stage) as draft:
-            context.write_score(draft, part, name, stage, started, progress)
+def _score(context: SeedContext, place: Path, home: Path, stage: str, progress: Progress) -> None:
+    """Score a ticket, which lies at `place`, for one seed."""
+    started = time.perf_counter()
+    ticket = Ticket.load(place)
+    part = context.trained(ticket, progress) if stage == "retrained" else shrunk(context.model(), ticket)
+    with publish(home / stage) as draft:
+        context.write_score(draft, part, place.name, stage, started, progress)

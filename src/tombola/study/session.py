@@ -65,7 +65,7 @@ class Session:
         return found
 
     def check_memory(self, model: nn.Module, *works: Work) -> None:
-        """Warn where the passes of a model that draws images may not fit into memory; of others nothing is known.
+        """Warn where the passes of a model that draws images may not fit into memory.
 
         Raises:
             TombolaError: they cannot fit.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from tombola.study.folder_layout import SAVED, CrossSeedFolder, SeedFolder
 from tombola.study.scheduler import run_here, run_steps
 from tombola.study.seed_context import SeedContext, Setting
 from tombola.study.seed_run import SeedRun
-from tombola.study.seed_steps import CrossSeedSteps, seed_steps
+from tombola.study.seed_steps import cross_seed_steps, seed_steps
 from tombola.study.step import StudyStep
 from tombola.study.study_folder import Stage, StudyFolder
 from tombola.study.worker_pool import WorkerPool
@@ -148,14 +149,13 @@ class Study:
 
     def _check_saved(self) -> None:
         """A finished retraining left no model if none was asked for then, and is not done again unasked."""
-        for seed in self.seeds if self.config.retrains else ():
-            for method in self.config.methods:
-                for name in SAVED[self.save]:
-                    done = self.seed_folder(seed).ticket(method, name) / "retrained"
-                    if done.is_dir() and not self.task.saved(done):
-                        raise TombolaError(
-                            f"{done} was retrained without saving the model; delete it to retrain, or change --save"
-                        )
+        seeds = self.seeds if self.config.retrains else ()
+        for seed, method, name in itertools.product(seeds, self.config.methods, SAVED[self.save]):
+            done = self.seed_folder(seed).ticket(method, name) / "retrained"
+            if done.is_dir() and not self.task.saved(done):
+                raise TombolaError(
+                    f"{done} was retrained without saving the model; delete it to retrain, or change --save"
+                )
 
     def _check_memory(self) -> None:
         """Check once, before the first step, that the passes of models that draw images fit into memory."""
@@ -169,7 +169,9 @@ class Study:
         steps = self.steps()
         workers = self.worker_count(steps)
         self._describe(workers)
-        self._announce([step for step in steps if step.analysis in ASKED_FOR and not step.done()])
+        if long := [step for step in steps if step.analysis in ASKED_FOR and not step.done()]:
+            model = self.task.load(self.config.model, seed=0).to(self.device)
+            announce(announcement(long, pass_seconds(model, self.task, self._setting.precision)))
         with ProgressBars("study", sum(step.cost for step in steps)) as bars:
             if workers == 1:
                 run_here(steps, bars, self.layout.write_rows)
@@ -227,13 +229,7 @@ class Study:
         if "survivors" in self.config.analyses and len(seeds) > 1:
             contexts = [SeedContext(setting, self.seed_folder(seed)) for seed in seeds]
             across = CrossSeedFolder.of(seeds, self.layout.home)
-            yield from CrossSeedSteps(contexts, across).steps()
-
-    def _announce(self, steps: Sequence[StudyStep]) -> None:
-        """Say beforehand how long the analyses take that do not come by themselves."""
-        if steps:
-            model = self.task.load(self.config.model, seed=0).to(self.device)
-            announce(announcement(steps, pass_seconds(model, self.task, self._setting.precision)))
+            yield from cross_seed_steps(contexts, across)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows of every scored model so far, in a fixed order (fields: `tombola.study.results.Row`)."""

@@ -65,11 +65,7 @@ class StudyFolder:
         return self.seed_folder(seed).ticket(method, "good")
 
     def rows(self, seeds: Sequence[int] | None = None) -> Iterator[dict[str, Any]]:
-        """The rows of every scored model so far, in a fixed order (fields: `tombola.study.results.Row`).
-
-        Args:
-            seeds: whose; by default those that are finished.
-        """
+        """Rows (`tombola.study.results.Row`) of every scored model, in a fixed order; by default of finished seeds."""
         chosen = self.finished_seeds() if seeds is None else seeds
         survivors, seed_folders = self.survivors(), [self.seed_folder(seed) for seed in chosen]
         places = [place for one in seed_folders for place in one.scored(self.config.methods)]
@@ -110,14 +106,9 @@ class StudyFolder:
         write_json(self.folder / "verdicts.json", {"verdicts": self.verdicts(task, stage)})
 
     def describe(self, setting: Setting, seeds: Sequence[int], command: str, workers: int, hash: str = "") -> None:
-        """Write `study.json`: what is studied, and with what.
+        """Write `study.json`: what is studied, and with what; seeds and commands of earlier runs stay.
 
-        Args:
-            setting: of the study.
-            seeds: of this run; those that are finished are added.
-            command: what the user typed; the commands of earlier runs stay.
-            workers: processes that run steps.
-            hash: of the study; empty for one step.
+        Its `hash` is empty for one step.
         """
         path = self.folder / "study.json"
         earlier = StudyFacts.read(path).command.split("\n") if path.is_file() else []

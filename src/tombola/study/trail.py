@@ -42,9 +42,9 @@ class Trail:
 
     Args:
         session: task and settings of the command.
-        folder: where it is written: a draft, which the caller publishes.
+        folder: a draft, which the caller publishes.
         anatomy: of the whole model.
-        method: pruning method of the ticket.
+        method: of the ticket.
         seed: which folders and rows are named after.
     """
 
@@ -174,19 +174,16 @@ class _Source:
         path = self.seed_folder.full / "score.json"
         if not path.is_file():
             return False
+        there, here = self.config.settings(), setting.config.settings()
         different = [name for name in ours if theirs.get(name) != ours[name]]
-        reason = ""
-        if different:
-            name = different[0]
-            there, here = (config.settings().get(name) for config in (self.config, setting.config))
-            reason = f"{name} is {there} there and {here} here"
-        elif self.seed_folder.seed != seed:
-            reason = f"they are of seed {self.seed_folder.seed}, not {seed}"
-        elif read_json(path).get("n") != setting.task.size("dev"):
-            reason = "the data are not those any more"
-        if reason:
-            warnings.warn(f"the scores in {self.folder} are not taken over: {reason}", stacklevel=2)
-        return not reason
+        reasons = [f"{name} is {there.get(name)} there and {here.get(name)} here" for name in different]
+        if self.seed_folder.seed != seed:
+            reasons.append(f"they are of seed {self.seed_folder.seed}, not {seed}")
+        if read_json(path).get("n") != setting.task.size("dev"):
+            reasons.append("the data are not those any more")
+        if reasons:
+            warnings.warn(f"the scores in {self.folder} are not taken over: {reasons[0]}", stacklevel=2)
+        return not reasons
 
     def has_model(self, model: str, task: Task) -> bool:
         """True if a model is its full model, or that with the weights that the method left."""

@@ -27,13 +27,7 @@ _Events = queue.SimpleQueue[tuple["Worker", dict[str, Any] | None]]
 
 
 class Worker:
-    """Worker process.
-
-    Args:
-        job: what it works for, see `tombola.study.worker`.
-        threads: of PyTorch in it.
-        line: where its progress is shown.
-        events: where it puts what the process says; None when that has ended.
+    """Worker process for a job, see `tombola.study.worker`; what it says goes into `events`, None when it has ended.
 
     Attributes:
         seed: of the step that it was given last.
@@ -138,12 +132,9 @@ class Worker:
 
 
 class WorkerPool:
-    """Pool of the workers of one job: started as work comes, and all ended when the block ends, however it does.
+    """Pool of at most `size` workers of one job, each with so many threads of PyTorch.
 
-    Args:
-        job: what they work for, see `tombola.study.worker`.
-        size: how many at most.
-        threads: of PyTorch in each.
+    They are started as work comes, and all ended when the block ends, however it does.
     """
 
     def __init__(self, job: Mapping[str, object], size: int, threads: int) -> None:

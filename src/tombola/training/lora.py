@@ -62,10 +62,6 @@ class _Masked(nn.Module):
 
     It also serves maps whose outputs are not simply those of their matrix, see
     [`RepeatedHeadsLinear`][tombola.subnetworks.projections].
-
-    Args:
-        adapter: `peft`'s layer around the map.
-        mask: bool in the weight's shape; None for all.
     """
 
     def __init__(self, adapter: Any, mask: Tensor | None) -> None:

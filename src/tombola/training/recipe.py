@@ -76,13 +76,9 @@ class Rewinding:
         return "init" if self.to == "init" else "pretrained"
 
     def load(self, task: Task, source: str, *, seed: int, full: Path) -> nn.Module:
-        """The rewound whole model.
+        """The rewound whole model; `source` is pre-trained, `full` the fine-tuned model's folder, with its `step_file`.
 
-        Args:
-            task: loads the model.
-            source: asset, folder or hub id of the pre-trained model.
-            seed: the full model's, so that the new output layer starts where the full model's did.
-            full: the full model's folder, where `step_file` lies.
+        With the full model's seed, the new output layer starts where that of the full model did.
 
         Raises:
             TombolaError: the weights of the step, or the full model's, are missing or damaged.
