@@ -10,10 +10,11 @@ from builders.unets import unet
 from tombola.architectures.denoisers import denoiser_inputs
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
-from tombola.profiling.tensor_memory import MIB, LiveBytes, bytes_of, estimate, measure
+from tombola.profiling.tensor_memory import LiveBytes, bytes_of, estimate, measure
 from tombola.subnetworks.subnetwork import shrunk
 from tombola.tickets.ticket import Ticket
 
+MIB = 2**20
 CPU = torch.device("cpu")
 WIDE: dict[str, Any] = {
     "block_out_channels": (32, 64),

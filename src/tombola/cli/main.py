@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -10,8 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 from tombola.cli import compare, export, import_masks, memory, prune, report, retrain, score, shrink, study, transfer
-from tombola.cli.command import Command
-from tombola.cli.settings import add_settings
+from tombola.cli.command import Command, add_settings
 from tombola.foundations.errors import TombolaError
 
 DONE, FAILED, BAD_USAGE = 0, 1, 2
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = next((part for part in given if part != "--"), None)
     parser = command_line(chosen)
     options = parser.parse_args(given)
-    options.given = given
+    options.typed = shlex.join(["tombola", *given])
     if options.command is None:
         parser.print_help()
         return BAD_USAGE

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from tombola.cli.command import Command
-from tombola.cli.settings import names, numbers, seeds
+from tombola.cli.command import Command, names, numbers, seeds
 from tombola.foundations.plain_table import PlainTable
 
 if TYPE_CHECKING:

@@ -6,9 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tombola.cli.command import Command
-from tombola.cli.settings import given_settings
-from tombola.cli.trail import finish
+from tombola.cli.command import Command, given_settings
 from tombola.foundations.errors import TombolaError
 
 if TYPE_CHECKING:
@@ -65,14 +63,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.tickets.ticket import Ticket, every_site
 
     density, settings = options.density, given_settings(options)
-    if isinstance(density, dict) and options.method is not None:
-        raise TombolaError("--density names the kinds that are pruned; leave --method out")
-    if density is not None and "retain" in settings:
-        raise TombolaError("--density cuts once, without a search that could retain anything; leave --retain out")
-    given = None if options.method is None else pruning_method(options.method)
-    if density is not None and given is not None and given.pattern is not None:
-        raise TombolaError(f"{given.name} keeps {given.pattern}; leave --density out")
-    weights = given is not None and given.kind == "weights"
+    _check(density, options.method, settings)
+    weights = options.method is not None and pruning_method(options.method).kind == "weights"
     session = Session.open(settings, options.preset)
     model = session.load_model("sampling" if weights else "importance")
     anatomy = dissect(model)
@@ -103,7 +95,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             trail.score_full(model, bars, importance=session.config.searched == "dev")
             trail.run.search(chosen.name, bars)
         trail.run.pruned(chosen.name, "good", bars)
-        finish(trail, options, "pruned")
+        trail.finish(options.typed, "pruned")
         place, model_folder = trail.ticket("good"), trail.seed_folder.updated(chosen.name)
         good = Ticket.load(place)
         result = {
@@ -118,6 +110,18 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         scores = f"score {result['score']:.4f}, the full model {result['full_score']:.4f}"
         print(f"{_kept(good.sites, result)} {scores}: {result['ticket']}")
     return result
+
+
+def _check(density: float | dict[str, float] | None, method: str | None, settings: Mapping[str, Any]) -> None:
+    """Refuse flags that do not go together."""
+    from tombola.tickets.pruning_methods import pruning_method
+
+    if isinstance(density, dict) and method is not None:
+        raise TombolaError("--density names the kinds that are pruned; leave --method out")
+    if density is not None and "retain" in settings:
+        raise TombolaError("--density cuts once, without a search that could retain anything; leave --retain out")
+    if density is not None and method is not None and (given := pruning_method(method)).pattern is not None:
+        raise TombolaError(f"{given.name} keeps {given.pattern}; leave --density out")
 
 
 def _method(densities: Mapping[str, float]) -> str:

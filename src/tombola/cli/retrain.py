@@ -5,9 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tombola.cli.command import Command
-from tombola.cli.settings import given_settings
-from tombola.cli.trail import add_ticket, finish, load_ticket, method_of, score_line, seed_of
+from tombola.cli.command import Command, given_settings
+from tombola.cli.trail import add_ticket, load_ticket, method_of, score_line, seed_of
 from tombola.foundations.errors import TombolaError
 
 
@@ -53,7 +52,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         part = trail.run.trained(ticket, bars, model)
         trail.run.publish_retrained(trail.method, name, part, started, bars)
         session.task.save(expanded(part), draft)
-        finish(trail, options, "retrained")
+        trail.finish(options.typed, "retrained")
         result = {"model": str(options.out), **trail.score_entry(trail.ticket(name) / "retrained")}
     if not options.json:
         print(f"{score_line(result)}: {options.out}")

@@ -4,9 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tombola.cli.command import Command
-from tombola.cli.settings import given_settings
-from tombola.cli.trail import add_ticket, finish, load_ticket, method_of, score_line, seed_of
+from tombola.cli.command import Command, given_settings
+from tombola.cli.trail import add_ticket, load_ticket, method_of, score_line, seed_of
 
 if TYPE_CHECKING:
     from tombola.foundations.progress import Progress
@@ -71,7 +70,7 @@ def _trail(
             trail.score_full(session.load_subnetwork().model, progress)
         trail.score(part, name, progress)
         place = trail.ticket(name) / "pruned"
-    finish(trail, options, "pruned")
+    trail.finish(options.typed, "pruned")
     return trail.score_entry(place)
 
 

@@ -7,9 +7,8 @@ from typing import Any
 from rich.console import Console
 from safetensors import SafetensorError
 
-from tombola.cli.command import Command
+from tombola.cli.command import Command, counts
 from tombola.cli.export import add_model_and_ticket, write_model
-from tombola.cli.settings import counts
 from tombola.cli.trail import load_ticket
 from tombola.foundations.errors import TombolaError
 

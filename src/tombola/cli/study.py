@@ -2,15 +2,13 @@
 
 import argparse
 import json
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 
-from tombola.cli.command import Command
-from tombola.cli.settings import given_settings, seeds
+from tombola.cli.command import Command, given_settings, seeds
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +65,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         seeds=chosen or (0,),
         save=options.save,
         workers=options.workers,
-        command=shlex.join(["tombola", *options.given]),
+        command=options.typed,
     )
     path = report.build(study.run())
     verdicts = read_json(study.folder / "verdicts.json")["verdicts"]

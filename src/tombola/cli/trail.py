@@ -1,14 +1,11 @@
-"""Trail of a command: the tickets that it is given, the folder that it writes in a study's layout, a score in words."""
+"""Tickets that a command is given, their method and seed; a score in words."""
 
 import argparse
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tombola.study.study_folder import Stage
-    from tombola.study.trail import Trail
     from tombola.tickets.ticket import Ticket
 
 
@@ -41,11 +38,6 @@ def seed_of(options: argparse.Namespace, ticket: "Ticket | None") -> int:
     own = None if ticket is None else ticket.provenance.get("seed")
     given: int | None = options.seed
     return given if given is not None else own if isinstance(own, int) else 0
-
-
-def finish(trail: "Trail", options: argparse.Namespace, stage: "Stage") -> None:
-    """Write the files at the top of a trail, with the command that made it."""
-    trail.finish(shlex.join(["tombola", *options.given]), stage)
 
 
 def score_line(result: Mapping[str, Any]) -> str:

@@ -6,8 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tombola.cli.command import Command
-from tombola.cli.settings import names, seeds
+from tombola.cli.command import Command, names, seeds
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

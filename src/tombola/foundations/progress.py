@@ -60,10 +60,6 @@ class ProgressBars:
             self.drawn.update(self._whole, total=1.0, completed=1.0)
         self.drawn.stop()
 
-    def line(self) -> "ProgressLine":
-        """A line for one worker, below those that there are."""
-        return ProgressLine(self)
-
     def skip(self, cost: float) -> None:
         """Skip a step that was found done."""
         total = self.drawn.tasks[self._whole].total or 0.0
@@ -75,7 +71,7 @@ class ProgressBars:
 
 
 class ProgressLine:
-    """Bar of one step at work, under that of the whole, which it moves along."""
+    """Bar of one step at work, under that of the whole, which it moves along, and those that there are."""
 
     def __init__(self, bars: ProgressBars) -> None:
         self._bars = bars

@@ -139,11 +139,10 @@ _LEVELS = 4
 def pass_memory(
     model: nn.Module, batch: int, work: Work = "sampling", *, levels: int = 1, size: int | None = None
 ) -> int:
-    """Bytes that passes of a batch take beyond the model's weights, estimated without any being allocated.
+    """Bytes that passes of a batch take beyond the weights of a denoiser, estimated without any being allocated.
 
     Args:
-        model: a denoiser, of any device; it is not changed.
-        batch: images at a time.
+        model, batch: the denoiser, which is not changed, and images at a time.
         work: what the passes are for.
         levels: passes whose graphs live at one time, where there are gradients.
         size: of the images in pixels; by default the configuration's.

@@ -270,45 +270,41 @@ def table(costs: Costs) -> PlainTable:
         if name != "dense":
             found.add_column("ratio", justify="right", no_wrap=True)
     for title, shown, values in _rows(costs):
+        if all(value is None for value in values):
+            continue
         cells = [title]
-        for name, value in values.items():
-            whole = values["dense"]
+        for name, value in zip(costs.variants, values, strict=True):
             cells.append("" if value is None else format(value, shown))
             if name != "dense":
-                cells.append(f"{value / whole:.2f}" if value is not None and whole else "")
+                cells.append(f"{value / values[0]:.2f}" if value is not None and values[0] else "")
         found.add_row(*cells)
     return found
 
 
-def _rows(costs: Costs) -> Iterator[tuple[str, str, Mapping[str, float | None]]]:
-    """Title, format and values of each row of the table."""
-    variants = costs.variants
-    batches = variants["dense"].seconds
-    yield "parameters, M", ".2f", {name: cost.parameters / 1e6 for name, cost in variants.items()}
-    yield "weights on disk, MB", ".1f", {name: cost.disk / 1e6 for name, cost in variants.items()}
-    yield "multiply-adds, M", ",.0f", {name: cost.multiply_adds / 1e6 for name, cost in variants.items()}
+def _rows(costs: Costs) -> Iterator[tuple[str, str, list[float | None]]]:
+    """Title, format and values of each row of the table, a value for each variant."""
+    several, steps = costs.variants.values(), costs.steps
+    batches = costs.variants["dense"].seconds
+    largest = max(batches)
+    yield "parameters, M", ".2f", [one.parameters / 1e6 for one in several]
+    yield "weights on disk, MB", ".1f", [one.disk / 1e6 for one in several]
+    yield "multiply-adds, M", ",.0f", [one.multiply_adds / 1e6 for one in several]
     for batch in batches:
-        yield (
-            f"{'latency' if costs.steps is None else 'step'}, batch {batch}, ms",
-            ",.1f",
-            {name: cost.seconds[batch] * 1e3 for name, cost in variants.items()},
-        )
-    largest = {name: cost.processor_seconds[max(batches)] * 1e3 for name, cost in variants.items()}
-    yield f"processor time, batch {max(batches)}, ms", ",.1f", largest
-    if costs.steps is None:
-        yield f"examples/s, batch {max(batches)}", ",.1f", {name: cost.throughput for name, cost in variants.items()}
+        title = f"{'latency' if steps is None else 'step'}, batch {batch}, ms"
+        yield title, ",.1f", [one.seconds[batch] * 1e3 for one in several]
+    yield f"processor time, batch {largest}, ms", ",.1f", [one.processor_seconds[largest] * 1e3 for one in several]
+    if steps is None:
+        yield f"examples/s, batch {largest}", ",.1f", [one.throughput for one in several]
     else:
-        a_second = {name: cost.throughput / costs.steps for name, cost in variants.items()}
-        yield f"images/s, batch {max(batches)}", ",.2f", a_second
-    yield "weights in memory, MB", ",.1f", {name: cost.weights / 1e6 for name, cost in variants.items()}
+        yield f"images/s, batch {largest}", ",.2f", [one.throughput / steps for one in several]
+    yield "weights in memory, MB", ",.1f", [one.weights / 1e6 for one in several]
     for batch in batches:
-        sizes = {name: cost.activations.get(batch) for name, cost in variants.items()}
-        if any(size is not None for size in sizes.values()):
-            peaks = {name: None if size is None else size / 1e6 for name, size in sizes.items()}
-            yield f"activations, batch {batch}, MB", ",.1f", peaks
-    memory = {name: None if cost.memory is None else cost.memory / 1e6 for name, cost in variants.items()}
-    if any(value is not None for value in memory.values()):
-        yield f"peak of the process, batch {max(batches)}, MB", ",.0f", memory
+        yield f"activations, batch {batch}, MB", ",.1f", [_megabytes(one.activations.get(batch)) for one in several]
+    yield f"peak of the process, batch {largest}, MB", ",.0f", [_megabytes(one.memory) for one in several]
+
+
+def _megabytes(size: int | None) -> float | None:
+    return None if size is None else size / 1e6
 
 
 def sentence(costs: Costs) -> str:

@@ -181,17 +181,11 @@ class PartNeed(Need):
 def need_of(
     part: Part, images: Sequence[int], size: int, *, dtype: torch.dtype = torch.float16, slicing: bool = False
 ) -> PartNeed:
-    """Memory need of a part, estimated without weights or a GPU.
+    """Memory need of a part where so many images, of latents of a size, are drawn: estimated without weights or a GPU.
 
     Its weights are of the dtype asked for, but for layers that transformers leaves in fp32 where fp16 is asked for (the
-    outer projections of T5's feed-forward layers). A text is as long as the pipeline pads it to.
-
-    Args:
-        part: text encoder or image decoder.
-        images: how many are drawn at once.
-        size: sides of their latents.
-        dtype: of weights and activations.
-        slicing: the VAE decodes one image after the other (`enable_vae_slicing`).
+    outer projections of T5's feed-forward layers). A text is as long as the pipeline pads it to. With `slicing`, the
+    VAE decodes one image after the other (`enable_vae_slicing`).
     """
     with torch.device("meta"):
         model = part.build()

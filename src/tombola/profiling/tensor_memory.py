@@ -25,8 +25,6 @@ from typing_extensions import override
 from tombola.subnetworks.gates import Variant, forward, module_of
 from tombola.subnetworks.subnetwork import Subnetwork, structural_copy
 
-MIB = 2**20
-
 
 @dataclass(frozen=True)
 class Memory:

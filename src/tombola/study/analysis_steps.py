@@ -211,7 +211,7 @@ def _random_tickets(context: SeedContext, path: Path, method: str, progress: Pro
         found,
         task,
         task.metric.floor(found.full_score, context.config.search_options.threshold),
-        context.evaluation(context.config.searched, progress),
+        context.setting.evaluation(progress, context.config.searched),
         DrawOptions(seed=context.seed_folder.seed),
         retrained=(good, again, RETRAINED),
     ).write(path)

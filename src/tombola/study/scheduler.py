@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from tombola.foundations.progress import Progress, ProgressBars
+from tombola.foundations.progress import Progress, ProgressBars, ProgressLine
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import StudyStep
 from tombola.study.worker_pool import WorkerPool
@@ -55,7 +55,7 @@ class StepRunner:
 
 def run_here(steps: Iterable[StudyStep], bars: ProgressBars, published: Callable[[], None] = lambda: None) -> None:
     """Run what is not done, one step after the other, each after those that it needs; call `published` after each."""
-    runner, line = StepRunner(), bars.line()
+    runner, line = StepRunner(), ProgressLine(bars)
     for step in steps:
         if step.done():
             bars.skip(step.cost)
@@ -106,7 +106,7 @@ def _give(schedule: Schedule, pool: WorkerPool, bars: ProgressBars) -> None:
             if step is not None:
                 worker.submit(step, seed_of(step))
     while pool.can_start() and (step := schedule.take()) is not None:
-        pool.start(bars.line()).submit(step, seed_of(step))
+        pool.start(ProgressLine(bars)).submit(step, seed_of(step))
 
 
 def apart(steps: Sequence[StudyStep]) -> tuple[list[StudyStep], list[StudyStep]]:

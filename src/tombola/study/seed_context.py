@@ -17,7 +17,7 @@ from tombola.foundations.atomic_files import write_bytes, write_json
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.progress import Progress
 from tombola.metrics import statistics
-from tombola.pruning.evaluation import Evaluation, EvaluationOptions, evaluate, with_full_model
+from tombola.pruning.evaluation import Evaluation, evaluate, with_full_model
 from tombola.study.folder_layout import EVALUATION, IMAGE_GRID, SeedFolder
 from tombola.study.results import Row
 from tombola.study.session import Session
@@ -122,11 +122,7 @@ class SeedContext:
         self, subnetwork: Subnetwork, split: str, progress: Progress, *, importance: bool = False
     ) -> Evaluation:
         """Evaluate a subnetwork on a split, in the study's precision."""
-        return evaluate(subnetwork, self.task, self.evaluation(split, progress), importance=importance)
-
-    def evaluation(self, split: str, progress: Progress) -> EvaluationOptions:
-        """Options of the study's passes over a split."""
-        return self.setting.evaluation(progress, split)
+        return evaluate(subnetwork, self.task, self.setting.evaluation(progress, split), importance=importance)
 
     def generate_texts(self, model: nn.Module) -> GeneratedTexts:
         """Generate texts with a model; the full one gives their perplexity."""

@@ -73,7 +73,7 @@ class SeedRun(SeedContext):
             self.task,
             method,
             options=config.search_options,
-            evaluation=self.evaluation(config.searched, progress),
+            evaluation=self.setting.evaluation(progress, config.searched),
             full=Evaluation.read(full) if full.is_file() else None,
             retrain=(lambda ticket: self.trained(ticket, progress)) if config.iterative else None,
             seed=self.seed_folder.seed,

@@ -10,7 +10,7 @@ from torch import nn
 
 from tombola.architectures.dissect import dissect
 from tombola.foundations.precision import Precision, resolve_precision
-from tombola.foundations.progress import Progress, ProgressBars
+from tombola.foundations.progress import Progress, ProgressBars, ProgressLine
 from tombola.metrics import statistics
 from tombola.profiling import denoiser_memory
 from tombola.profiling.denoiser_memory import Work
@@ -99,6 +99,6 @@ class Session:
     def bars(self, what: str, cost: float, weight: float = 1.0) -> Iterator[Progress]:
         """Progress bars of a job of one step, whose examples cost `weight` each."""
         with ProgressBars("tombola", cost) as bars:
-            line = bars.line()
+            line = ProgressLine(bars)
             with line.step(what, cost=cost, weight=weight):
                 yield line

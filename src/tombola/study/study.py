@@ -11,9 +11,8 @@ from typing import Any, Literal
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
-from tombola.foundations.atomic_files import read_json, sweep_drafts
+from tombola.foundations.atomic_files import read_json, sweep_drafts, work_alone
 from tombola.foundations.errors import TombolaError
-from tombola.foundations.exclusive_folders import work_alone
 from tombola.foundations.precision import deterministic
 from tombola.foundations.progress import ProgressBars
 from tombola.pruning.prunable_weights import prunable_anatomy
@@ -130,7 +129,12 @@ class Study:
         """
         # Data and model are opened before anything is written: bad input leaves no trace.
         _ = self.task, self.anatomy
-        self._check_rewinding()
+        if self.config.retrains:
+            step, steps = self.config.rewinding.step, self.config.recipe.steps(self.task.size("train"))
+            if step >= steps:
+                raise TombolaError(
+                    f"cannot rewind to step {step}: the training has {steps} steps; choose an earlier one"
+                )
         for method in self.config.methods:
             _ = Ticket.full(
                 self.anatomy, fitted(pruning_method(method), self.anatomy).kind, self.config.search.neuron_block
@@ -139,13 +143,6 @@ class Study:
         self._check_memory()
         with work_alone(self.folder), deterministic(self.device):
             return self._run()
-
-    def _check_rewinding(self) -> None:
-        if not self.config.retrains:
-            return
-        step, steps = self.config.rewinding.step, self.config.recipe.steps(self.task.size("train"))
-        if step >= steps:
-            raise TombolaError(f"cannot rewind to step {step}: the training has {steps} steps; choose an earlier one")
 
     def _check_saved(self) -> None:
         """A finished retraining left no model if none was asked for then, and is not done again unasked."""

@@ -44,10 +44,6 @@ class StudyFolder:
         """The folder of one seed."""
         return SeedFolder(seed, self.home / f"seed-{seed}")
 
-    def survivors(self) -> CrossSeedFolder:
-        """Folder of what is found across seeds: the most that were compared so far."""
-        return CrossSeedFolder.compared(self.home)
-
     def finished_seeds(self) -> list[int]:
         """Seeds of which the folder has a full model, of this run and of earlier ones."""
         folders = (path for path in self.home.glob("seed-*") if (path / "full").is_dir())
@@ -67,7 +63,7 @@ class StudyFolder:
     def rows(self, seeds: Sequence[int] | None = None) -> Iterator[dict[str, Any]]:
         """Rows (`tombola.study.results.Row`) of every scored model, in a fixed order; by default of finished seeds."""
         chosen = self.finished_seeds() if seeds is None else seeds
-        survivors, seed_folders = self.survivors(), [self.seed_folder(seed) for seed in chosen]
+        survivors, seed_folders = CrossSeedFolder.compared(self.home), [self.seed_folder(seed) for seed in chosen]
         places = [place for one in seed_folders for place in one.scored(self.config.methods)]
         places += [place for one in seed_folders for place in survivors.scored(self.config.methods, one.seed)]
         for place in places:
@@ -84,7 +80,10 @@ class StudyFolder:
         return [verdict.entry() for verdict in found if verdict is not None]
 
     def _verdict(self, task: Task, stage: Stage, method: str, name: str) -> TicketVerdict | None:
-        survivors, seed_folders = self.survivors(), [self.seed_folder(seed) for seed in self.finished_seeds()]
+        survivors, seed_folders = (
+            CrossSeedFolder.compared(self.home),
+            [self.seed_folder(seed) for seed in self.finished_seeds()],
+        )
         places = {
             one: (one.ticket(method, name) if name in TICKETS else survivors.scores(method, name, one.seed)) / stage
             for one in seed_folders

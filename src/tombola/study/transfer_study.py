@@ -10,9 +10,8 @@ from typing import Any, Self
 
 from tombola.analysis.transfer import Scored, Transfer, TransferScores, transferred
 from tombola.architectures.dissect import dissect
-from tombola.foundations.atomic_files import publish, read_json, sweep_drafts, write_json, write_lines
+from tombola.foundations.atomic_files import publish, read_json, sweep_drafts, work_alone, write_json, write_lines
 from tombola.foundations.errors import TombolaError
-from tombola.foundations.exclusive_folders import work_alone
 from tombola.foundations.fingerprint import fingerprint
 from tombola.foundations.precision import deterministic, resolve_device
 from tombola.foundations.progress import Progress, ProgressBars
@@ -87,8 +86,7 @@ class TransferStudy:
     Args:
         folders: of two or more finished studies of one architecture, of different tasks.
         out: folder of the results.
-        methods: which; by default all that every study has.
-        seeds: which; by default all that every study has.
+        methods, seeds: which; by default all that every study has.
 
     Raises:
         TombolaError: the studies do not go together.

@@ -95,9 +95,8 @@ def adapters(
     Args:
         model: whole or shrunk; changed.
         anatomy: of the whole model.
-        rank: of the adapters.
+        rank, seed: of the adapters; B starts at zero, so that nothing changes at first.
         mask_ticket: a ticket of weights whose pruned weights are zero already and stay exactly zero.
-        seed: of A; B starts at zero, so that nothing changes at first.
 
     Raises:
         TombolaError: `peft` has no adapters for a map of this model, or there is nothing to adapt.
