@@ -63,7 +63,7 @@ class StudyFolder:
     def rows(self, seeds: Sequence[int] | None = None) -> Iterator[dict[str, Any]]:
         """Rows (`tombola.study.results.Row`) of every scored model, in a fixed order; by default of finished seeds."""
         chosen = self.finished_seeds() if seeds is None else seeds
-        survivors, seed_folders = CrossSeedFolder.compared(self.home), [self.seed_folder(seed) for seed in chosen]
+        survivors, seed_folders = CrossSeedFolder.compared(self.home), [*map(self.seed_folder, chosen)]
         places = [place for one in seed_folders for place in one.scored(self.config.methods)]
         places += [place for one in seed_folders for place in survivors.scored(self.config.methods, one.seed)]
         for place in places:
@@ -80,13 +80,10 @@ class StudyFolder:
         return [verdict.entry() for verdict in found if verdict is not None]
 
     def _verdict(self, task: Task, stage: Stage, method: str, name: str) -> TicketVerdict | None:
-        survivors, seed_folders = (
-            CrossSeedFolder.compared(self.home),
-            [self.seed_folder(seed) for seed in self.finished_seeds()],
-        )
+        survivors = CrossSeedFolder.compared(self.home)
         places = {
             one: (one.ticket(method, name) if name in TICKETS else survivors.scores(method, name, one.seed)) / stage
-            for one in seed_folders
+            for one in map(self.seed_folder, self.finished_seeds())
         }
         have = {one: place for one, place in places.items() if (place / "score.json").is_file()}
         if not have:
