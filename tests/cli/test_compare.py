@@ -51,6 +51,7 @@ def test_json_has_the_stated_fields(imported: Path, capsys: pytest.CaptureFixtur
     assert found["draws"] == 50
 
 
+@pytest.mark.slow
 def test_tables_for_people(imported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     single = imported / "cola" / "seed-0" / "good"
     assert main(["compare", str(imported), "--draws", "20", "--out", str(tmp_path / "compared")]) == 0
@@ -126,6 +127,7 @@ def test_bad_input_is_one_line(tmp_path: Path, imported: Path, capsys: pytest.Ca
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_a_study_is_compared(capsys: pytest.CaptureFixture[str]) -> None:
     study = small_study.finished()
     found = run_json(capsys, "compare", study.folder, "--draws", "20")["kinds"]

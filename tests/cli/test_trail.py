@@ -55,6 +55,7 @@ def study_row(done: Study, *key: str) -> dict[str, Any]:
 FULL, GUESSING = ("none", "full", "none"), ("none", "majority", "none")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["heads+mlps", "weights"])
 def test_the_trail_from_prune_to_compare_agrees_with_the_study(
     method: str, done: Study, seed_folder: SeedFolder, tmp_path: Path, capsys: Capture

@@ -65,6 +65,7 @@ def test_needs_are_those_of_models_that_are_cut() -> None:
     assert needs(build, guidance=False, dtype=torch.float32)[0].passes == {1: whole.passes[1]}
 
 
+@pytest.mark.slow
 def test_the_smallest_stable_diffusion_needs_what_was_measured() -> None:
     (need,) = needs(KNOWN_PIPELINES["bk-sdm-tiny"].denoiser.make)
     assert round(need.weights / MIB) == 617
@@ -87,6 +88,7 @@ def test_what_cannot_be_is_refused(arguments: dict[str, Any], words: str) -> Non
         needs(build, **arguments)
 
 
+@pytest.mark.slow
 def test_the_command_reads_a_folder_without_its_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = build()
     (tmp_path / "config.json").write_text(json.dumps({"_class_name": "UNet2DModel", **UNET}))

@@ -168,6 +168,7 @@ def test_together_is_all_weights_and_one_part_s_activations() -> None:
     assert all_on_gpu([denoiser]) == one_at_a_time([denoiser]) == {1: 1100, 4: 1400}
 
 
+@pytest.mark.slow
 def test_the_command_reads_a_pipeline_without_its_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = stable_diffusion_xl(tmp_path / "pipeline")
     for file in folder.rglob("*.safetensors"):

@@ -43,6 +43,7 @@ def test_figures(task: str, method: str, ticket: str, stage: str, mean: float, s
     assert (row.mean, row.std) == (mean, std)
 
 
+@pytest.mark.slow
 def test_a_glue_study_shows_them_beside_its_own(tmp_path: Path) -> None:
     page = build(fake_study(tmp_path, glue="CoLA")).read_text(encoding="utf-8")
     specs = [json.loads(part.split("</script>")[0].split(">", 1)[1]) for part in page.split('id="spec-')[1:]]

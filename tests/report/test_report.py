@@ -94,6 +94,7 @@ def test_hostile_text_is_shown_and_never_run(tmp_path: Path) -> None:
     assert "<script>alert" not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_every_plot_has_its_specification_and_draws(page: Reader) -> None:
     plots = [attributes for _, attributes in page.elements if attributes.get("class") == "plot"]
     assert {attributes["data-spec"] for attributes in plots} == set(page.specs)

@@ -309,6 +309,7 @@ def test_steps_count_the_last_smaller_batch() -> None:
     assert Recipe(epochs=1, batch_size=32).steps(1) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks glibc")
 def test_freed_memory_is_used_again_where_the_command_line_asks_for_it() -> None:
     # In a process of its own, as it is for the whole process. Otherwise 40 MB are 10,000 page faults each time.
@@ -331,6 +332,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 30_000)
     assert done.stdout.split() == ["True", "True"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks glibc")
 def test_what_lies_free_between_what_is_used_goes_back_where_checkpoints_stream() -> None:
     script = """

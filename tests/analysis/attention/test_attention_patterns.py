@@ -293,6 +293,7 @@ def peak(call: Callable[[], object], trace: Path) -> int:
     return int(max(totals) - (totals[0] - sizes[0]))
 
 
+@pytest.mark.slow
 def test_memory_stays_near_that_of_a_plain_forward_pass(tmp_path: Path) -> None:
     model = ZOO["bert"].make(dtype=torch.float32)
     sizes: dict[str, Any] = {**SIZES, "num_hidden_layers": 5, "max_position_embeddings": 192}

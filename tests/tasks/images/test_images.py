@@ -160,6 +160,7 @@ def test_velocity_is_learnt_where_the_schedule_says_so() -> None:
     assert float(one.output(Oracle(), batch).losses.max()) < 1e-8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rewinding", ["init", "step-2"])
 def test_iterative_magnitude_pruning_with_rewinding(rewinding: str, tmp_path: Path) -> None:
     one, recipe = task(), Recipe(epochs=2, learning_rate=1e-3, batch_size=8)
@@ -228,6 +229,7 @@ def test_a_search_of_heads_and_channels(tmp_path: Path) -> None:
     assert (Evaluation.read(tmp_path / "evaluation").predictions == small.predictions).all()
 
 
+@pytest.mark.slow
 def test_digits_are_scikit_learns() -> None:
     train_images, dev = splits()
     assert (len(train_images), len(dev)) == (TRAIN, 597)
