@@ -20,9 +20,8 @@ from tombola.analysis.transfer import Transfer, TransferCell
 from tombola.cli import main
 from tombola.foundations.atomic_files import write_json
 from tombola.foundations.errors import TombolaError
-from tombola.report.export import export
-from tombola.report.tables.latex import latex
-from tombola.report.tables.table import Block, Body, Column, Table
+from tombola.report.export import export, latex
+from tombola.report.table import Block, Body, Column, Table
 from tombola.tickets.import_masks import import_masks
 
 pytestmark = pytest.mark.slow

@@ -12,8 +12,9 @@ from tombola.architectures.anatomy import Places
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.search.records import SearchPass
 from tombola.report import number_format
+from tombola.report.study_data import read_study
 from tombola.report.summary import read_row, read_rows, summarise
-from tombola.report.trajectory import left, phase, read_trajectory, removed
+from tombola.report.trajectory import left, phase, removed
 from tombola.study.results import Row
 from tombola.tickets.ticket import Ticket, TicketKind
 
@@ -136,9 +137,7 @@ def test_rows_of_a_folder(tmp_path: Path) -> None:
 
 
 def test_a_trajectory_knows_its_ticket_and_what_was_taken_back(tmp_path: Path) -> None:
-    fake_study(tmp_path)
-    search = read_trajectory(tmp_path / "rotten-tomatoes/seed-0/heads+mlps/search.jsonl", "heads+mlps", 0)
-    assert search is not None
+    (search,) = read_study(fake_study(tmp_path)).searches("heads+mlps")
     assert search.full.sparsity == 0
     assert search.good.holds
     assert [step.phase for step in search.passes if not step.holds] == ["joint", "heads", "mlps"]
@@ -151,7 +150,10 @@ def test_a_trajectory_knows_its_ticket_and_what_was_taken_back(tmp_path: Path) -
 
 
 def test_no_trajectory_yet(tmp_path: Path) -> None:
-    assert read_trajectory(tmp_path / "search.jsonl", "weights", 0) is None
+    folder = fake_study(tmp_path)
+    for path in folder.rglob("search.jsonl"):
+        path.unlink()
+    assert read_study(folder).trajectories == ()
 
 
 def step(phase: str, **removed: object) -> SearchPass:

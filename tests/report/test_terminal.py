@@ -7,13 +7,13 @@ from builders.fake_study import HOSTILE, fake_study
 from tombola.foundations.errors import TombolaError
 from tombola.report import number_format
 from tombola.report.summary import read_rows, summarise
-from tombola.report.terminal.results import table
+from tombola.report.terminal import results_table
 
 
 def shown(folder: Path, width: int = 80) -> list[str]:
     console = Console(width=width)
     with console.capture() as capture:
-        console.print(table(folder))
+        console.print(results_table(folder))
     return capture.get().splitlines()
 
 
@@ -57,7 +57,7 @@ def test_neurons_are_not_shown_where_none_are_pruned(tmp_path: Path) -> None:
 
 def test_rows_do_as_well_as_a_folder(tmp_path: Path) -> None:
     fake_study(tmp_path)
-    assert table(read_rows(tmp_path)).row_count == table(tmp_path).row_count
+    assert results_table(read_rows(tmp_path)).row_count == results_table(tmp_path).row_count
 
 
 def test_brackets_are_not_markup(tmp_path: Path) -> None:
@@ -67,4 +67,4 @@ def test_brackets_are_not_markup(tmp_path: Path) -> None:
 
 def test_a_study_is_needed(tmp_path: Path) -> None:
     with pytest.raises(TombolaError, match="holds no study"):
-        table(tmp_path)
+        results_table(tmp_path)

@@ -19,7 +19,7 @@ from tombola.metrics.image_metrics import fid
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search.records import Search
 from tombola.report import build
-from tombola.report.terminal.results import table
+from tombola.report.terminal import results_table
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, IMAGE_GRID
 from tombola.study.study import Study
@@ -146,7 +146,7 @@ def test_what_real_images_reach_is_told(study: Study) -> None:
     page = (study.folder / "report.html").read_text()
     assert "real images" in page
     assert "Real images against real ones" in page
-    shown = table(study.folder)
+    shown = results_table(study.folder)
     assert [str(column.header) for column in shown.columns][4:6] == ["heads", "channels"]
 
 

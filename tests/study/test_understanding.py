@@ -30,8 +30,7 @@ from tombola.pruning.search.records import PREDICTIONS, Search, read_predictions
 from tombola.pruning.weight_criteria import WeightCut
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.report.study_data import read_study
-from tombola.report.terminal.abilities import recovery_table
-from tombola.report.terminal.text_generation import generation_table
+from tombola.report.terminal import generation_table, recovery_table
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION
 from tombola.study.study import Study

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
-from tombola.architectures.parameters import device_of
+from tombola.architectures.parameters import device_of, evaluating
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.precision import autocast
 from tombola.pruning.evaluation import EvaluationOptions, on_device
@@ -30,19 +31,18 @@ class SampleOptions(EvaluationOptions):
     seed: int = 0
 
 
-WHOLE = SampleOptions()
-"""Options of a pass over all of the dev split, in fp32, 64 examples at a time, in silence."""
-
-
 @contextlib.contextmanager
-def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Run a model without dropout while the block runs."""
-    training = model.training
-    model.eval()
+def eager(model: torch.nn.Module) -> Iterator[None]:
+    """Switch a model to eager attention while the block runs: it alone has maps, and a gradient with a gradient."""
+    if not isinstance(model, PreTrainedModel) or model.config._attn_implementation == "eager":
+        yield
+        return
+    before = model.config._attn_implementation
+    model.set_attn_implementation("eager")
     try:
         yield
     finally:
-        model.train(training)
+        model.set_attn_implementation(before)
 
 
 def forward_passes(
@@ -51,16 +51,9 @@ def forward_passes(
     run: Callable[[torch.nn.Module, Batch], object],
     options: EvaluationOptions,
 ) -> Iterator[tuple[Batch, Callable[[], object]]]:
-    """Batches on the model's device, each with what runs it, under the subnetwork's ticket.
-
-    Args:
-        subnetwork: from `whole`, `masked` or `shrunk`.
-        batches: of examples.
-        run: the model on a batch.
-        options: precision and progress.
-    """
+    """Batches on the model's device, each with what runs the model on it, under the subnetwork's ticket."""
     model, device = subnetwork.model, device_of(subnetwork.model)
-    with evaluating(model), ticket_gates(subnetwork) as open_gates, torch.no_grad():
+    with evaluating(model), ticket_gates(subnetwork) as open_gates:
         for batch in batches:
             moved = on_device(batch, device)
 

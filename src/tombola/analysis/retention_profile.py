@@ -144,20 +144,17 @@ class ProfileOptions:
     """Options of a retention profile.
 
     Attributes:
+        method: of the search.
         split: on which the search ran.
         threshold: the share under which an ability counts as fallen.
-        method: of the search; by default as its good ticket says.
         seed, resamples: of the bootstrap.
     """
 
+    method: str
     split: str = "dev"
     threshold: float = 0.9
-    method: str = ""
     seed: int = 0
     resamples: int = 1000
-
-
-ON_DEV = ProfileOptions()
 
 
 def retention_profile(
@@ -166,17 +163,14 @@ def retention_profile(
     predictions: Sequence[Predictions],
     tickets: Mapping[Scored, Predictions],
     full: Predictions,
-    options: ProfileOptions = ON_DEV,
+    options: ProfileOptions,
 ) -> RetentionProfile:
     """Retention of each ability, iteration by iteration and ticket by ticket.
 
     Args:
-        task: one with abilities.
-        found: the search.
         predictions: [examples] of each of its iterations, on the options' split; the first are the full model's.
         tickets: those of tickets, on `dev`.
         full: those of the full model, on `dev`.
-        options: split, threshold and bootstrap.
     """
     retained = functools.partial(task.retained, seed=options.seed, resamples=options.resamples)
     along = [retained(options.split, predictions[0], one) for one in predictions[1:]]
@@ -208,7 +202,7 @@ def retention_profile(
                 fall=fall(points, options.threshold),
             )
         )
-    return RetentionProfile(options.method or found.good.method, options.threshold, found.last.sparsity, tuple(curves))
+    return RetentionProfile(options.method, options.threshold, found.last.sparsity, tuple(curves))
 
 
 def fall(points: Sequence[Point], threshold: float) -> Fall:

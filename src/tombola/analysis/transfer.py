@@ -119,14 +119,7 @@ class TransferScores:
 def transferred(
     method: str, source: str, target: str, found: TransferScores, task: Task, *, resamples: int = statistics.RESAMPLES
 ) -> TransferCell:
-    """Put one cell together from the same seeds of all kinds of tickets.
-
-    Args:
-        method, source, target: of the cell.
-        found: the tickets.
-        task: the target: gives metric and references.
-        resamples: of the bootstrap.
-    """
+    """Put one cell together from the same seeds of all kinds of tickets; `task` is the target."""
     references = task.references("dev")
 
     def difference(one: Sequence[Scored], other: Sequence[Scored]) -> tuple[float, float, float]:

@@ -35,8 +35,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola import report
-    from tombola.analysis.agreement.comparison import compare
-    from tombola.analysis.agreement.save_comparison import save_comparison
+    from tombola.analysis.agreement.comparison import compare, save_comparison
     from tombola.cli.comparison_tables import tables
 
     comparison = compare(options.tickets, ticket=options.ticket, draws=options.draws, seed=options.seed)

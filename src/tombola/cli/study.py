@@ -41,9 +41,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.foundations.atomic_files import read_json
     from tombola.foundations.resources import keep_freed_memory
     from tombola.report.study_data import read_study
-    from tombola.report.terminal.abilities import abilities_table, recovery_table
-    from tombola.report.terminal.results import table
-    from tombola.report.terminal.text_generation import generation_table
+    from tombola.report.terminal import abilities_table, generation_table, recovery_table, results_table
     from tombola.study.config import StudyConfig, json_schema
     from tombola.study.study import Study
 
@@ -72,7 +70,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     if not options.json:
         console = Console()
         data = read_study(study.folder)
-        console.print(table(data.rows))
+        console.print(results_table(data.rows))
         for table_of in (abilities_table, recovery_table, generation_table):
             more = table_of(data)
             if more is not None:

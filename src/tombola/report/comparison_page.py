@@ -1,16 +1,16 @@
 """The page of a comparison of tickets: what survives for each task, and whether tasks share more of it than chance."""
 
-from collections.abc import Sequence
+import numpy as np
 
 from tombola.analysis.agreement.comparison import Comparison, TicketKindComparison
 from tombola.analysis.agreement.null_distribution import NullDistribution
 from tombola.analysis.agreement.overlap import Overlap
 from tombola.analysis.agreement.survival import KindSurvival, SiteSurvival
 from tombola.architectures.anatomy import Places
-from tombola.report import charts, number_format
+from tombola.report import number_format
+from tombola.report.charts.grids import survival_grid, task_matrix
+from tombola.report.html.elements import Html, beside, element, figure, join, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import beside, figure, section
-from tombola.report.html.markup import Html, element, join
 from tombola.report.html.page import document, ending, heading
 from tombola.report.labels import KIND_TITLES, and_words, kind_title
 from tombola.report.sections.agreement import agreement_section, agreements
@@ -46,7 +46,7 @@ def _survival(kind: TicketKind, comparison: TicketKindComparison, registry: Figu
     for task, one in comparison.tasks.items():
         sites = {site: KindSurvival(its.survival or (), its.jaccard) for site, its in one.agreement.items()}
         survival = SiteSurvival(kind, len(one.tickets), sites)
-        chart = charts.survival_grid(survival, Places())
+        chart = survival_grid(survival, Places())
         plot = registry.plot(chart, f"survivors-{kind}-{len(found)}", f"Heads that survive in the tickets of {task}")
         found.append(figure(task, _about(survival), plot))
     lead = "In which share of a task's tickets each head, and each layer's MLP, survives."
@@ -69,7 +69,7 @@ def _overlaps(comparison: Comparison, registry: FigureRegistry) -> Html | None:
             random = overlap.null_distribution["random"]
             drawn = random.jaccard if random else ((None,) * len(overlap.tasks),) * len(overlap.tasks)
             notes = [[_note(one) for one in row] for row in drawn]
-            chart = charts.task_matrix(overlap.tasks, overlap.jaccard, notes, f"shared {kind_title(site)} (Jaccard)")
+            chart = task_matrix(overlap.tasks, overlap.jaccard, notes, f"shared {kind_title(site)} (Jaccard)")
             label = f"Share of {kind_title(site)} that the tickets of two tasks have in common"
             plot = registry.plot(chart, f"overlap-{kind}-{site}", label)
             title = f"{KIND_TITLES[kind]}: {kind_title(site)}" if kind != "weights" else "Weights"
@@ -91,25 +91,18 @@ def _note(drawn: NullDistribution | None) -> str:
 
 def _about_overlap(overlap: Overlap) -> str:
     """Within against between, and how many pairs of tasks share more than random tickets do."""
-    values, numbers = overlap.jaccard, range(len(overlap.tasks))
-    pairs = [(i, j) for i in numbers for j in numbers if i < j]
-    within = [value for i in numbers if (value := values[i][i]) is not None]
-    between = [value for i, j in pairs if (value := values[i][j]) is not None]
+    # None becomes NaN in an array of floats.
+    values, upper = np.array(overlap.jaccard, dtype=float), np.triu_indices(len(overlap.tasks), 1)
+    within, between = (shares[~np.isnan(shares)] for shares in (np.diag(values), values[upper]))
     parts = []
-    if within and between:
-        inner, outer = (number_format.share(_mean(shares)) for shares in (within, between))
+    if len(within) and len(between):
+        inner, outer = (number_format.share(float(shares.mean())) for shares in (within, between))
         parts.append(f"On average, two seeds of one task share {inner}, two tasks {outer}.")
     if random := overlap.null_distribution["random"]:
-        beyond = sum(
-            (value := values[i][j]) is not None and (one := random.jaccard[i][j]) is not None and value > one.high
-            for i, j in pairs
-        )
+        high = np.array([[one.high if one else np.nan for one in row] for row in random.jaccard])
+        beyond = int((values[upper] > high[upper]).sum())
         parts.append(
-            f"{number_format.count(beyond)} of {number_format.plural(len(pairs), 'pair')} of tasks share more than "
+            f"{number_format.count(beyond)} of {number_format.plural(len(upper[0]), 'pair')} of tasks share more than "
             "97.5 % of random tickets of their sizes do."
         )
     return " ".join(parts)
-
-
-def _mean(shares: Sequence[float]) -> float:
-    return sum(shares) / len(shares)

@@ -1,16 +1,40 @@
 """A report's figures and tables as files for a paper: SVG, CSV and LaTeX."""
 
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import pandas as pd
+
 from tombola.foundations.atomic_files import publish, write_text
+from tombola.report import number_format
 from tombola.report.build import page_of
 from tombola.report.charts.vega import svg
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.tables.csv import table_csv
-from tombola.report.tables.latex import latex
+from tombola.report.table import Column, Table
 
 _MARKUP = re.compile(r"([\\`*_\[\]<>&])")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3})")
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        # At the beginning of a line they would be an argument of the line break before them.
+        **{sign: f"{{{sign}}}" for sign in "[]*"},
+        # In the old encoding of fonts these are other characters.
+        **{sign: f"${sign}$" for sign in "<>|"},
+        '"': "''",
+        "±": r"$\pm$",
+        "−": "$-$",
+        "×": r"$\times$",
+        "≥": r"$\geq$",
+        "≤": r"$\leq$",
+        "–": "--",
+        "’": "'",
+    }
+)
 
 
 def export(folder: Path, out: Path) -> list[str]:
@@ -47,3 +71,57 @@ def export(folder: Path, out: Path) -> list[str]:
 def _plain(text: str) -> str:
     """Text that means nothing else in Markdown."""
     return _MARKUP.sub(r"\\\1", " ".join(text.split()))
+
+
+def table_csv(table: Table) -> str:
+    """The table as CSV for programs: plain numbers, and no cell where there is no value."""
+    heads = [f"{column.name} ({column.unit})" if column.unit else column.name for column in table.columns]
+    rows = [[_value(text, column) for text, column in zip(row, table.columns, strict=True)] for row in table.rows()]
+    frame = pd.DataFrame(rows, columns=range(len(heads)))
+    return str(frame.to_csv(index=False, header=heads, lineterminator="\n"))
+
+
+def _value(text: str, column: Column) -> str:
+    """A cell; text is a user's and stays as it is."""
+    if not column.numeric:
+        return text
+    if text == number_format.MISSING:
+        return ""
+    plain = _THOUSANDS.sub("", text.replace("−", "-").replace("\u00a0", " "))
+    return plain.removeprefix("± ").removesuffix(f" {column.unit}" if column.unit else "")
+
+
+def latex(table: Table, label: str) -> str:
+    r"""The table as LaTeX in an environment of its own, with its title as the caption and a `\label{tab:label}`."""
+    heads = [_escape(column.name) for column in table.columns]
+    names = sum(column.naming for column in table.columns)
+    rows = [[_escape(text) for text in row] for row in _sparse(table.rows(), names)]
+    # Numbers stand for the columns, as two of them may have the same head.
+    frame = pd.DataFrame(rows, columns=range(len(heads)))
+    return str(
+        frame.style.hide(axis="index")
+        .format_index(lambda number: heads[number], axis="columns")
+        .to_latex(
+            column_format="".join("r" if column.kind == "number" else "l" for column in table.columns),
+            hrules=True,
+            caption=_escape(table.title),
+            label=f"tab:{label}",
+            position_float="centering",
+        )
+    )
+
+
+def _sparse(rows: Iterable[tuple[str, ...]], names: int) -> Iterator[tuple[str, ...]]:
+    """Rows in which a name, one of the first `names` cells, is only written where it changes."""
+    before: tuple[str, ...] = ()
+    for row in rows:
+        same = 0
+        while same < names and row[: same + 1] == before[: same + 1]:
+            same += 1
+        yield ("",) * same + row[same:]
+        before = row
+
+
+def _escape(text: str) -> str:
+    # An empty line would end a paragraph in the middle of a table.
+    return " ".join(text.split()).translate(_LATEX)

@@ -1,49 +1,52 @@
 """Format of numbers: the same number looks the same in the page, its charts and the terminal."""
 
+import functools
 from collections.abc import Callable
 
 MISSING = "–"
 
 
-def score(value: float | None) -> str:
+def _or_missing(written: Callable[[float], str]) -> Callable[[float | None], str]:
+    """Format with a dash for what is missing."""
+    return functools.wraps(written)(lambda value: MISSING if value is None else written(value))
+
+
+@_or_missing
+def score(value: float) -> str:
     """Three decimals for scores of the order of 1, fewer for large ones such as perplexities."""
-    if value is None:
-        return MISSING
     # Adding 0 turns the -0.0 that rounding leaves into 0.0.
-    text = f"{round(value, 3) + 0:.3f}" if abs(value) < 10 else f"{value:,.1f}"
-    return text.replace("-", "−")
+    return minus(f"{round(value, 3) + 0:.3f}" if abs(value) < 10 else f"{value:,.1f}")
 
 
-def share(value: float | None) -> str:
+@_or_missing
+def share(value: float) -> str:
     """A share of 1 as a percentage."""
-    return MISSING if value is None else f"{100 * value:.1f} %"
+    return f"{100 * value:.1f} %"
 
 
-def count(value: float | None) -> str:
+@_or_missing
+def count(value: float) -> str:
     """A count; a mean over seeds keeps one decimal unless it is whole."""
-    if value is None:
-        return MISSING
     return f"{value:,.0f}" if value == round(value) or value >= 1000 else f"{value:,.1f}"
 
 
-def short_count(value: float | None) -> str:
+@_or_missing
+def short_count(value: float) -> str:
     """A count in three figures or so: `5.12 M`, `85.1 M`, `4,608`."""
-    if value is None or value < 1e5:
+    if value < 1e5:
         return count(value)
     return f"{value / 1e6:.2f} M" if value < 1e7 else f"{value / 1e6:,.1f} M"
 
 
-def megabytes(size: float | None) -> str:
+@_or_missing
+def megabytes(size: float) -> str:
     """Bytes as MB (10^6)."""
-    if size is None:
-        return MISSING
     return f"{size / 1e6:.1f}" if size < 1e8 else f"{size / 1e6:,.0f}"
 
 
-def seconds(value: float | None) -> str:
+@_or_missing
+def seconds(value: float) -> str:
     """Seconds, with a decimal for short ones."""
-    if value is None:
-        return MISSING
     return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
 
 

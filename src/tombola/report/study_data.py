@@ -5,59 +5,79 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, Self, TypeVar
+from typing import TypeVar
 
 from tombola.analysis.agreement.comparison import Comparison
 from tombola.analysis.agreement.survival import Density, SiteSurvival, densities, mean_densities, site_survival
 from tombola.analysis.locality.random_curve import NAME, RandomPoint, read_points
 from tombola.architectures.anatomy import Places
 from tombola.foundations.atomic_files import read_json
-from tombola.foundations.json_dataclasses import read
+from tombola.foundations.json_dataclasses import JsonRecord, read
 from tombola.metrics.scores import floor, metric_title
+from tombola.pruning.search.records import read_passes
 from tombola.report.summary import Summary, read_rows, sites_of, summarise
-from tombola.report.trajectory import Trajectory, read_trajectory
+from tombola.report.trajectory import Trajectory
 from tombola.study.folder_layout import IMAGE_GRID, CrossSeedFolder, SeedFolder
 from tombola.study.results import Row, TicketVerdict
 from tombola.study.study_facts import StudyFacts, TaskFacts
 from tombola.tickets.pruning_methods import METHODS
 from tombola.tickets.ticket import Ticket
 
-
-class Readable(Protocol):
-    """A record with a JSON file of its own."""
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read the file."""
-        ...
-
-
-Analysis = TypeVar("Analysis", bound=Readable)
+Analysis = TypeVar("Analysis", bound=JsonRecord)
 
 
 @dataclass(frozen=True)
 class StudyData:
-    """Record of a study as it lies on disk.
+    """Record of a study as it lies on disk; what is not asked of it is not read.
 
     Attributes:
         folder: where it lies.
         facts: `study.json`.
         task: what it says of the task.
         rows: `results.jsonl`.
-        verdicts: `verdicts.json`; empty while the study runs.
-        trajectories: the searches found so far, method by method, seed by seed.
-        survival: survival of sites in the good tickets, of every kind that has one.
-        density: density of every matrix in the good tickets of weights, over seeds; empty until there is one.
     """
 
     folder: Path
     facts: StudyFacts
     task: TaskFacts
     rows: tuple[Row, ...]
-    verdicts: tuple[TicketVerdict, ...]
-    trajectories: tuple[Trajectory, ...]
-    survival: tuple[SiteSurvival, ...]
-    density: tuple[Density, ...]
+
+    @cached_property
+    def verdicts(self) -> tuple[TicketVerdict, ...]:
+        """Verdicts on tickets; none while the study runs."""
+        path = self.folder / "verdicts.json"
+        found = read_json(path).get("verdicts") if path.is_file() else []
+        entries = read(list[dict[str, object]], found, str(path), name="verdicts")
+        return tuple(TicketVerdict.of_entry(one, f"{path}, verdicts[{index}]") for index, one in enumerate(entries))
+
+    @cached_property
+    def trajectories(self) -> tuple[Trajectory, ...]:
+        """The searches found so far, method by method, seed by seed."""
+        return tuple(
+            Trajectory(method, one.seed, read_passes(path))
+            for method in METHODS
+            for one in self.seed_folders
+            if (path := one.folder / method / "search.jsonl").is_file()
+        )
+
+    def good_tickets(self, method: str) -> dict[int, Path]:
+        """Seed → folder of a method's good ticket; without seeds that have none."""
+        places = {one.seed: one.ticket(method, "good") for one in self.seed_folders}
+        return {seed: place for seed, place in places.items() if (place / "ticket.json").is_file()}
+
+    @cached_property
+    def survival(self) -> tuple[SiteSurvival, ...]:
+        """Survival of sites in the good tickets, of every kind that has one."""
+        # Methods that are not standard find tickets of the same kinds by other means.
+        methods = [name for name, method in METHODS.items() if method.standard and method.kind != "weights"]
+        tickets = ([Ticket.load(place) for place in self.good_tickets(name).values()] for name in methods)
+        return tuple(found for several in tickets if (found := site_survival(several)) is not None)
+
+    @cached_property
+    def density(self) -> tuple[Density, ...]:
+        """Density of every matrix in the good tickets of weights, over seeds; empty until there is one."""
+        # Only the densities are kept: the masks of a large model over five seeds would fill the memory.
+        return mean_densities([densities(Ticket.load(place)) for place in self.good_tickets("weights").values()])
 
     @cached_property
     def summaries(self) -> tuple[Summary, ...]:
@@ -182,51 +202,14 @@ class StudyData:
 
 
 def read_study(folder: Path) -> StudyData:
-    """Read a study's folder, finished or not.
+    """Open a study's folder, finished or not.
 
     Raises:
         TombolaError: the folder holds no study, the study has no results yet, or a file is damaged.
     """
     rows, path = read_rows(folder), folder / "study.json"
     facts = StudyFacts.read(path)
-    task = read(TaskFacts, facts.task, f"{path}, task")
-    seeds = sorted({row.seed for row in rows})
-    trajectories, survival, weights = [], [], []
-    for method, chosen in METHODS.items():
-        sites = []
-        for seed in seeds:
-            place = folder / task.name / f"seed-{seed}" / method
-            trajectory = read_trajectory(place / "search.jsonl", method, seed)
-            if trajectory is not None:
-                trajectories.append(trajectory)
-            # Others find tickets of the same kind by other means.
-            if not chosen.standard or not (place / "good" / "ticket.json").is_file():
-                continue
-            ticket = Ticket.load(place / "good")
-            if chosen.kind == "weights":
-                # Only the densities are kept: the masks of a large model over five seeds would fill the memory.
-                weights.append(densities(ticket))
-            else:
-                sites.append(ticket)
-        if (found := site_survival(sites)) is not None:
-            survival.append(found)
-    return StudyData(
-        folder=folder,
-        facts=facts,
-        task=task,
-        rows=rows,
-        verdicts=_verdicts(folder / "verdicts.json"),
-        trajectories=tuple(trajectories),
-        survival=tuple(survival),
-        density=mean_densities(weights),
-    )
-
-
-def _verdicts(path: Path) -> tuple[TicketVerdict, ...]:
-    if not path.is_file():
-        return ()
-    found = read(list[dict[str, object]], read_json(path).get("verdicts"), str(path), name="verdicts")
-    return tuple(TicketVerdict.of_entry(one, f"{path}, verdicts[{index}]") for index, one in enumerate(found))
+    return StudyData(folder, facts, read(TaskFacts, facts.task, f"{path}, task"), rows)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

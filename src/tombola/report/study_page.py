@@ -1,12 +1,11 @@
 """The page of a study: verdict first, then results, pictures and how it was made."""
 
 from tombola.report import number_format
+from tombola.report.html.elements import Html, element, join
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.markup import Html, element, join
 from tombola.report.html.page import document, ending, heading
 from tombola.report.sections.agreement import agreement
 from tombola.report.sections.attention import attention
-from tombola.report.sections.density import density
 from tombola.report.sections.generated_images import generated_images
 from tombola.report.sections.importance import importance
 from tombola.report.sections.interactions import interactions
@@ -19,7 +18,7 @@ from tombola.report.sections.representations import representations
 from tombola.report.sections.results import results
 from tombola.report.sections.retention import retention
 from tombola.report.sections.searches import searches
-from tombola.report.sections.survival import survival
+from tombola.report.sections.survival import density, survival
 from tombola.report.sections.text_generation import text_generation
 from tombola.report.sections.ticket_scores import super_survivors, ticket_scores
 from tombola.report.sections.verdicts import verdicts

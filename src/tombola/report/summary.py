@@ -73,12 +73,7 @@ class Summary:
         return f"{number_format.score(self.low)} to {number_format.score(self.high)}"
 
     def sizes(self, names: Iterable[str], *, short: bool = False) -> tuple[str, ...]:
-        """Means over the seeds in figures.
-
-        Args:
-            names: numeric fields of a row.
-            short: write large counts in three figures or so.
-        """
+        """Means over the seeds of numeric fields, in figures; large counts in three figures or so if `short`."""
         count = number_format.short_count if short else number_format.count
         return tuple(_WRITTEN.get(name, count)(self.mean(name)) for name in names)
 

@@ -1,10 +1,9 @@
 """Trajectory of a search: what every pass removed, and the score that was left."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from tombola.architectures.anatomy import Places
-from tombola.pruning.search.records import SearchPass, read_passes
+from tombola.pruning.search.records import SearchPass
 from tombola.report import number_format
 from tombola.report.labels import SITE_NAMES
 from tombola.tickets.pruning_methods import METHODS, in_words
@@ -34,15 +33,6 @@ class Trajectory:
     def before(self, index: int) -> SearchPass:
         """The state that the step at `index` cut: the last one before it that held."""
         return [search_pass for search_pass in self.passes[:index] if search_pass.holds][-1]
-
-
-def read_trajectory(path: Path, method: str, seed: int) -> Trajectory | None:
-    """Read a `search.jsonl`; None where there is none yet.
-
-    Raises:
-        TombolaError: a line is damaged.
-    """
-    return Trajectory(method, seed, read_passes(path)) if path.is_file() else None
 
 
 def removed(search_pass: SearchPass, places: Places) -> str:

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from tombola.analysis.transfer import Transfer, TransferCell
 from tombola.metrics.scores import metric_title
-from tombola.report import charts, number_format
+from tombola.report import number_format
+from tombola.report.charts.dots import transfer_dots
+from tombola.report.html.elements import Html, beside, element, figure, join, note, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import beside, figure, note, section
-from tombola.report.html.markup import Html, element, join
 from tombola.report.html.page import document, ending, heading
 from tombola.report.labels import METHOD_TITLES
-from tombola.report.tables.table import Column, Table, numbers, texts
+from tombola.report.table import Column, Table, numbers, texts
 from tombola.tickets.pruning_methods import in_words
 
 
@@ -30,7 +30,7 @@ def _method(found: Transfer, method: str, registry: FigureRegistry) -> Html:
         of_target = [cell for cell in cells if cell.target == target]
         metric = metric_title(found.metrics[target])
         plot = registry.plot(
-            charts.transfer_dots(of_target, metric),
+            transfer_dots(of_target, metric),
             f"transfer-{method}-{len(plots)}",
             f"{metric} of tickets of other tasks on {target}",
         )

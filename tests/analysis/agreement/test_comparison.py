@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from builders.agreement import agreement_of
 from builders.ticket_trees import tree
-from tombola.analysis.agreement.coefficients import EMPTY, ONE_TICKET, STATISTICS, agreement
-from tombola.analysis.agreement.comparison import LAYERS_OF_ONE, ONE_TASK, Comparison, compare
+from tombola.analysis.agreement.coefficients import EMPTY, ONE_TICKET, STATISTICS
+from tombola.analysis.agreement.comparison import LAYERS_OF_ONE, ONE_TASK, Comparison, compare, save_comparison
 from tombola.analysis.agreement.overlap import ONE_OF_A_TASK
-from tombola.analysis.agreement.save_comparison import save_comparison
 from tombola.foundations.errors import TombolaError
 from tombola.tickets.find_tickets import NO_TASK, find_tickets
 from tombola.tickets.import_masks import import_masks
@@ -129,7 +129,7 @@ def test_what_a_comparison_says_of_every_task(tmp_path: Path) -> None:
         one = of_kind["tasks"][task]["agreement"]
         for kind in ("heads", "mlps"):
             masks = flat(tickets, kind)
-            expected = agreement(masks)
+            expected = agreement_of(masks)
             for name in ("n", "mean_survivors", *STATISTICS):
                 assert one[kind][name] == getattr(expected, name)
             always = masks.all(axis=0).reshape(len(tickets[0].masks[kind]), -1)
@@ -149,7 +149,7 @@ def test_what_a_comparison_says_of_every_task(tmp_path: Path) -> None:
     pairs = np.array([[a, b] for a in range(3) for b in range(3, 6)])
     between = of_kind["between_tasks"]["heads"]
     for name in ("n", "pairs", *STATISTICS):
-        assert between[name] == getattr(agreement(together, pairs), name)
+        assert between[name] == getattr(agreement_of(together, pairs), name)
 
 
 def test_the_matrix_of_tasks(tmp_path: Path) -> None:
@@ -190,17 +190,17 @@ def test_neurons_and_weights(tmp_path: Path) -> None:
     weights = studies(tmp_path, kind="weights")
     found = compare([tmp_path], draws=100).entry()["kinds"]
     assert list(found) == ["heads+neurons", "weights"]
-    expected = agreement(flat(neurons["a"], "neurons"))
+    expected = agreement_of(flat(neurons["a"], "neurons"))
     one = found["heads+neurons"]["tasks"]["a"]["agreement"]["neurons"]
     assert [one[name] for name in STATISTICS] == [getattr(expected, name) for name in STATISTICS]
     assert one["null_distribution"]["random-layerwise"]["jaccard"]["draws"] == 100
     both = np.concatenate([flat(weights["a"], name) for name in ("0.query", "0.mlp_in")], axis=1)
     of_weights = found["weights"]["tasks"]["a"]
     for name in STATISTICS:
-        assert of_weights["agreement"]["weights"][name] == pytest.approx(getattr(agreement(both), name), abs=1e-12)
+        assert of_weights["agreement"]["weights"][name] == pytest.approx(getattr(agreement_of(both), name), abs=1e-12)
     assert [(one["kind"], one["layer"]) for one in of_weights["matrices"]] == [("query", 0), ("mlp_in", 0)]
     assert of_weights["matrices"][0]["share"] == pytest.approx(flat(weights["a"], "0.query").mean())
-    assert found["weights"]["overlap"]["weights"]["jaccard"][0][0] == pytest.approx(agreement(both).jaccard)
+    assert found["weights"]["overlap"]["weights"]["jaccard"][0][0] == pytest.approx(agreement_of(both).jaccard)
     assert found["weights"]["between_tasks"]["weights"]["pairs"] == 9
 
 

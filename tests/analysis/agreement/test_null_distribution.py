@@ -9,9 +9,9 @@ import pytest
 import torch
 from scipy.stats import hypergeom
 
-from tombola.analysis.agreement.coefficients import STATISTICS, agreement
+from builders.agreement import agreement_of
+from tombola.analysis.agreement.coefficients import STATISTICS, Group
 from tombola.analysis.agreement.null_distribution import (
-    Group,
     RandomTicketStatistics,
     measure,
     null_distribution,
@@ -61,7 +61,7 @@ def test_the_mean_of_every_statistic_is_that_over_all_tickets(
     sizes: list[list[int]], width: int, layerwise: bool
 ) -> None:
     masks = rows_with(sizes, width)
-    everything = [agreement(one) for one in every_ticket(masks, layerwise=layerwise)]
+    everything = [agreement_of(one) for one in every_ticket(masks, layerwise=layerwise)]
     found = drawn(masks, layerwise=layerwise)
     for name in STATISTICS:
         exact = [float(value) for one in everything if (value := getattr(one, name)) is not None]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tombola.analysis.attention.attention_features import FEATURES, features
+from tombola.analysis.attention.map_reducer import FEATURES, features
 
 N = 8
 

@@ -15,9 +15,9 @@ from transformers import PreTrainedModel
 from builders.encoders import Exact, classifier, sites, some_sites, some_weights, synthetic, tokenizer
 from builders.families import SIZES, ZOO, computed, sampled
 from tombola import TombolaError, dissect, shrunk
-from tombola.analysis.attention.attention_features import FEATURES, features
 from tombola.analysis.attention.attention_maps import AttentionMaps, attention_hooks
 from tombola.analysis.attention.attention_probabilities import attention_patterns
+from tombola.analysis.attention.map_reducer import FEATURES, features
 from tombola.analysis.attention.pattern_classes import CLASSES, classify
 from tombola.analysis.attention.patterns import AttentionPatterns
 from tombola.analysis.forward_passes import SampleOptions

@@ -64,7 +64,6 @@ def test_correlation_is_spearmans() -> None:
     result = survival_correlation([found], [survival])
     expected = scipy.stats.spearmanr(found.shares("raw")[..., 4].flatten(), survival.flatten())
     assert result.value == pytest.approx(expected.statistic)
-    assert result.p == pytest.approx(expected.pvalue)
     x, y = found.shares("raw")[..., 4].flatten().numpy(), survival.flatten().numpy()
     drawn = scipy.stats.bootstrap(
         (x, y),
@@ -97,7 +96,5 @@ def test_bad_input() -> None:
         class_distribution([patterns()], [torch.ones(2, 2)])
     with pytest.raises(TombolaError, match=r"\[3, 5\] heads"):
         survival_correlation([patterns()], [torch.ones(2, 2)])
-    with pytest.raises(TombolaError, match="unknown pattern"):
-        survival_correlation([patterns()], [torch.ones(ROWS, HEADS)], pattern="round")
     with pytest.raises(TombolaError, match="unknown weighting"):
         class_distribution([patterns()], [None], weighting="heavy")

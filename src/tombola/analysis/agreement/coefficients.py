@@ -1,29 +1,35 @@
 """Agreement of several tickets on what survives: Jaccard, Fleiss' kappa, Krippendorff's alpha, Cochran's Q."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-import krippendorff
 import numpy as np
-from statsmodels.stats.contingency_tables import cochrans_q
-from statsmodels.stats.inter_rater import fleiss_kappa
 
-from tombola.analysis.agreement.pairwise_overlap import LEVEL, Array, PairwiseOverlap, all_pairs
-
-STATISTICS = (
-    "super_survivors",
-    "jaccard",
-    "fleiss_kappa",
-    "krippendorff_alpha",
-    "cochran_q_p",
-    "pairs_not_rejected",
-)
-"""Statistics that are compared with random tickets: fields of an `Agreement`."""
+from tombola.analysis.agreement.pairwise_overlap import Array, PairwiseOverlap
 
 ONE_TICKET = "a single ticket agrees with nothing"
 ONE_VALUE = "every site survives in every ticket or none does in any, so that chance alone would agree too"
 EQUAL = "all tickets are equal, so that there is no difference to test"
 EMPTY = "two tickets have no survivors, so that the union that Jaccard divides by is empty"
+
+_UNDEFINED = {
+    "jaccard": EMPTY,
+    "fleiss_kappa": ONE_VALUE,
+    "krippendorff_alpha": ONE_VALUE,
+    "cochran_q_p": EQUAL,
+    "pairs_not_rejected": EQUAL,
+}
+STATISTICS = ("super_survivors", *_UNDEFINED)
+"""Statistics that are compared with random tickets: fields of an `Agreement`."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some of the tickets, as numbers: `members` [n], and the `pairs` [pairs, 2] of them to hold against each other."""
+
+    members: Array
+    pairs: Array
 
 
 @dataclass(frozen=True)
@@ -64,99 +70,45 @@ class Agreement:
     undefined: Mapping[str, str] = field(default_factory=dict)
 
 
-def agreement(masks: Array, pairs: Array | None = None) -> Agreement:
-    """The agreement of tickets.
+def agreement(shared: PairwiseOverlap, super_survivors: int, group: Group) -> Agreement:
+    """The agreement of a group of tickets.
 
     Args:
-        masks: bool [tickets, sites], True survives.
-        pairs: int [pairs, 2], the tickets to hold against each other, for Jaccard and the tests of pairs; without,
-            every two of them. Kappa, alpha and Q over all take all tickets.
+        shared: survivors that all tickets share, in and out of the group.
+        super_survivors: what survives in every ticket of the group.
+        group: its pairs count for Jaccard and the tests of pairs; kappa, alpha and Q over all take all its members.
 
     Raises:
         ValueError: there are no tickets or no sites.
     """
-    n, sites = masks.shape
-    if not n or not sites:
-        raise ValueError(f"no agreement among {n} tickets of {sites} sites")
-    pairs = all_pairs(n) if pairs is None else pairs
-    shared, times = PairwiseOverlap.of(masks), masks.sum(axis=0)
-    table = np.stack([n - times, times], axis=-1)
-
-    def not_rejected() -> float:
-        differing = shared.differing(pairs) > 0
-        ps = [float(cochrans_q(masks[pair].T).pvalue) for pair in pairs[differing]]
-        return sum(p >= LEVEL for p in ps) + int((~differing).sum())
-
-    return _agreement(
-        shared,
-        int((times == n).sum()),
-        pairs,
-        {
-            "jaccard": lambda: shared.jaccard(pairs),
-            "fleiss_kappa": lambda: fleiss_kappa(table),
-            "krippendorff_alpha": lambda: krippendorff.alpha(value_counts=table, level_of_measurement="nominal"),
-            "cochran_q_p": lambda: cochrans_q(masks.T).pvalue,
-            "pairs_not_rejected": not_rejected,
-        },
-    )
-
-
-def agreement_by_counts(shared: PairwiseOverlap, super_survivors: int, pairs: Array) -> Agreement:
-    """Agreement from counts of shared survivors, for so many sites that the libraries' tables would fill the memory.
-
-    Args:
-        shared: of the tickets.
-        super_survivors: what survives in every one.
-        pairs: as in `agreement`.
-    """
-    return _agreement(
-        shared,
-        super_survivors,
-        pairs,
-        {
-            "jaccard": lambda: shared.jaccard(pairs),
-            "fleiss_kappa": shared.fleiss_kappa,
-            "krippendorff_alpha": shared.krippendorff_alpha,
-            "cochran_q_p": shared.cochran_q_p,
-            "pairs_not_rejected": lambda: shared.pairs_not_rejected(pairs),
-        },
-    )
-
-
-def _agreement(
-    shared: PairwiseOverlap, super_survivors: int, pairs: Array, values: Mapping[str, Callable[[], Array | float]]
-) -> Agreement:
-    """Agreement from the values that are defined: libraries answer the others with NaN and a warning."""
-    equal = int((shared.differing(pairs) == 0).sum())
-    undefined = dict(_undefined(shared, pairs, equal))
-    known = {name: None if name in undefined else float(value()) for name, value in values.items()}
-    not_rejected = known.pop("pairs_not_rejected")
+    among = shared.among(group.members)
+    if not among.tickets or not among.sites:
+        raise ValueError(f"no agreement among {among.tickets} tickets of {among.sites} sites")
+    found = statistics(shared, np.asarray(super_survivors), group)
+    undefined = [name for name, value in found.items() if np.isnan(value)]
+    values: dict[str, Any] = {name: None if name in undefined else value.item() for name, value in found.items()}
+    not_rejected = values.pop("pairs_not_rejected")
     return Agreement(
-        n=shared.tickets,
-        sites=shared.sites,
-        mean_survivors=float(shared.sizes.mean()),
-        deviation=float(shared.sizes.std(ddof=1)) if shared.tickets > 1 else None,
-        super_survivors=super_survivors,
-        pairs=len(pairs),
-        pairs_equal=equal,
+        n=among.tickets,
+        sites=among.sites,
+        mean_survivors=float(among.sizes.mean()),
+        deviation=float(among.sizes.std(ddof=1)) if among.tickets > 1 else None,
+        pairs=len(group.pairs),
+        pairs_equal=int((shared.differing(group.pairs) == 0).sum()),
         pairs_not_rejected=None if not_rejected is None else int(not_rejected),
-        undefined=undefined,
-        **known,
+        undefined={name: ONE_TICKET if among.tickets == 1 else _UNDEFINED[name] for name in undefined},
+        **values,
     )
 
 
-def _undefined(shared: PairwiseOverlap, pairs: Array, equal: int) -> Iterator[tuple[str, str]]:
-    """The statistics that these tickets do not have, each with the reason."""
-    if shared.tickets == 1:
-        for name in STATISTICS[1:]:
-            yield name, ONE_TICKET
-        return
-    if not 0 < shared.counts.sum() < shared.sites * shared.tickets**2:
-        yield "fleiss_kappa", ONE_VALUE
-        yield "krippendorff_alpha", ONE_VALUE
-    if np.isnan(shared.jaccard(pairs)):
-        yield "jaccard", EMPTY
-    if np.isnan(shared.cochran_q_p()):
-        yield "cochran_q_p", EQUAL
-    if equal == len(pairs):
-        yield "pairs_not_rejected", EQUAL
+def statistics(shared: PairwiseOverlap, super_survivors: Array, group: Group) -> dict[str, Array]:
+    """The `STATISTICS` of a group of tickets, or of many draws [draws] of such tickets; NaN where undefined."""
+    among = shared.among(group.members)
+    return {
+        "super_survivors": super_survivors,
+        "jaccard": shared.jaccard(group.pairs),
+        "fleiss_kappa": among.fleiss_kappa(),
+        "krippendorff_alpha": among.krippendorff_alpha(),
+        "cochran_q_p": among.cochran_q_p(),
+        "pairs_not_rejected": shared.pairs_not_rejected(group.pairs),
+    }

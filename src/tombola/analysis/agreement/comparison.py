@@ -1,5 +1,6 @@
 """Comparison of tickets, as `tombola compare` makes it: survival and agreement within and between tasks."""
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,20 +10,29 @@ from typing import ClassVar
 
 import numpy as np
 
-from tombola.analysis.agreement.coefficients import STATISTICS, Agreement, agreement, agreement_by_counts
+from tombola.analysis.agreement.coefficients import STATISTICS, Agreement, Group, agreement
 from tombola.analysis.agreement.null_distribution import (
     DRAWS,
     Batch,
-    Group,
     NullDistribution,
+    RandomTicketStatistics,
     measure,
     null_distribution,
     random_sites,
 )
 from tombola.analysis.agreement.overlap import Overlap, crossed_pairs, overlap
 from tombola.analysis.agreement.pairwise_overlap import LEVEL, Array, PairwiseOverlap, all_pairs
-from tombola.analysis.agreement.survival import Density, Rows, densities, mean_densities, rows_of
+from tombola.analysis.agreement.survival import (
+    Density,
+    Rows,
+    densities,
+    mean_densities,
+    rows_of,
+    super_survivor_controls,
+    super_survivors,
+)
 from tombola.analysis.agreement.weight_overlap import LARGEST, PackedMasks, count, random_weights
+from tombola.foundations.atomic_files import publish
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.json_dataclasses import JsonRecord
 from tombola.tickets.find_tickets import FoundTicket, find_tickets
@@ -146,6 +156,25 @@ def compare(
     return Comparison(draws, seed, LEVEL, kinds)
 
 
+def save_comparison(comparison: Comparison, out: Path) -> None:
+    """Write `comparison.json` and `<kind>/<task>/{super-survivors,random,random-layerwise,bad}/` as one new folder.
+
+    Weights have no such tickets: those that always survive are better taken with `&`.
+
+    Raises:
+        TombolaError: the folder exists or cannot be written, or a ticket vanished in the meantime.
+    """
+    with publish(out) as draft:
+        comparison.write(draft / "comparison.json")
+        for kind, of_kind in comparison.kinds.items():
+            for task, one in of_kind.tasks.items() if kind != "weights" else ():
+                tickets = [Ticket.load(Path(ticket.folder)) for ticket in one.tickets]
+                made = {"super-survivors": super_survivors(tickets)}
+                made |= super_survivor_controls(tickets, comparison.seed)
+                for name, ticket in made.items():
+                    ticket.save(draft / kind / task.replace("/", "-") / name)
+
+
 @dataclass(frozen=True)
 class _Setting:
     """Tickets to compare: names of tasks, the numbers of their tickets, draws and their seed."""
@@ -190,7 +219,10 @@ def _of_kind(
         architecture=next(iter(tasks.values()))[0].architecture,
         tasks={
             task: TaskComparison(
-                tuple(TicketPlace((_from(one.folder, home)).as_posix(), one.seed) for one in found),
+                tuple(
+                    TicketPlace((one.folder.relative_to(home) if home else one.folder).as_posix(), one.seed)
+                    for one in found
+                ),
                 {site: one.groups[number] for site, one in sites.items()},
                 next((one.matrices[number] for one in sites.values() if one.matrices), ()),
             )
@@ -200,10 +232,6 @@ def _of_kind(
         overlap={site: one.overlap for site, one in sites.items()},
         undefined={} if several else {"between_tasks": ONE_TASK},
     )
-
-
-def _from(folder: Path, home: Path | None) -> Path:
-    return folder if home is None else folder.relative_to(home)
 
 
 def _of_sites(tasks: Mapping[str, Sequence[FoundTicket]], setting: _Setting) -> dict[str, _OfSite]:
@@ -219,18 +247,10 @@ def _of_sites(tasks: Mapping[str, Sequence[FoundTicket]], setting: _Setting) -> 
 def _of_site(masks: Array, number: int, setting: _Setting) -> _OfSite:
     """Compare masks [tickets, rows, sites of a row]; `number` keeps the draws of two kinds apart."""
     flat = masks.reshape(len(masks), -1)
-
-    def draw(layerwise: bool) -> Iterator[Batch]:
-        seed = (setting.seed, number, int(layerwise))
-        return random_sites(masks, setting.groups, layerwise=layerwise, draws=setting.draws, seed=seed)
-
-    observed = [
-        # The group's tickets are counted from its own first.
-        agreement(flat[group.members], group.pairs - group.members[0])
-        for group in setting.groups
-    ]
+    always = [int(flat[group.members].all(axis=0).sum()) for group in setting.groups]
     missing = {"random-layerwise": LAYERS_OF_ONE} if masks.shape[-1] == 1 else {}
-    found = _against_null(observed, PairwiseOverlap.of(flat), draw, missing, setting)
+    draw = functools.partial(random_sites, masks)
+    found = _against_null(PairwiseOverlap.of(flat), always, draw, missing, setting, number)
     of_tasks = (_with_survival(found.groups[task], masks[members]) for task, members in enumerate(setting.members))
     return replace(found, groups=(*of_tasks, *found.groups[len(setting.tasks) :]))
 
@@ -258,50 +278,41 @@ def _of_weights(tasks: Mapping[str, Sequence[FoundTicket]], setting: _Setting) -
                 raise TombolaError(f"the ticket in {one.folder} has other matrices than the first; find it again")
         matrices.append(mean_densities(by_ticket))
     counts = count(packed, setting.groups)
-
-    def draw(layerwise: bool) -> Iterator[Batch]:
-        seed = (setting.seed, 0, int(layerwise))
-        return random_weights(counts, setting.groups, layerwise=layerwise, draws=setting.draws, seed=seed)
-
-    observed = [
-        agreement_by_counts(counts.shared.among(group.members), always, group.pairs - group.members[0])
-        for group, always in zip(setting.groups, counts.everywhere, strict=True)
-    ]
     missing = dict.fromkeys(CONTROLS, TOO_MANY) if counts.shared.sites >= LARGEST else {}
-    of_weights = _against_null(observed, counts.shared, draw, missing, setting)
+    draw = functools.partial(random_weights, counts)
+    of_weights = _against_null(counts.shared, counts.everywhere, draw, missing, setting)
     return {"weights": replace(of_weights, matrices=tuple(matrices))}
 
 
 def _against_null(
-    observed: Sequence[Agreement],
     shared: PairwiseOverlap,
-    draw: Callable[[bool], Iterator[Batch]],
+    super_survivors: Sequence[int],
+    draw: Callable[..., Iterator[Batch]],
     missing: Mapping[str, str],
     setting: _Setting,
+    stream: int = 0,
 ) -> _OfSite:
     """The agreement of every group beside that of random tickets, and the matrix of tasks."""
-    drawn = {
-        control: None
-        if control in missing
-        else measure(draw(control == "random-layerwise"), setting.groups, setting.crossed)
-        for control in CONTROLS
-    }
+    drawn: dict[str, RandomTicketStatistics | None] = dict.fromkeys(CONTROLS)
+    for control in CONTROLS:
+        if control not in missing:
+            layerwise = control == "random-layerwise"
+            seed = (setting.seed, stream, int(layerwise))
+            batches = draw(setting.groups, layerwise=layerwise, draws=setting.draws, seed=seed)
+            drawn[control] = measure(batches, setting.groups, setting.crossed)
 
-    def beside_random(number: int, one: Agreement) -> dict[str, Mapping[str, NullDistribution | None] | None]:
-        return {
+    def beside_random(number: int) -> KindComparison:
+        one = agreement(shared, super_survivors[number], setting.groups[number])
+        nulls = {
             control: None
             if random is None
             else {name: null_distribution(random.groups[number][name], getattr(one, name)) for name in STATISTICS}
             for control, random in drawn.items()
         }
+        return KindComparison(**{**vars(one), "undefined": {**one.undefined, **missing}}, null_distribution=nulls)
 
-    groups = (
-        KindComparison(
-            **{**vars(one), "undefined": {**one.undefined, **missing}}, null_distribution=beside_random(number, one)
-        )
-        for number, one in enumerate(observed)
-    )
-    return _OfSite(tuple(groups), overlap(setting.tasks, shared, setting.crossed, drawn))
+    groups = tuple(map(beside_random, range(len(setting.groups))))
+    return _OfSite(groups, overlap(setting.tasks, shared, setting.crossed, drawn))
 
 
 def _check_shapes(found: Sequence[FoundTicket], tickets: Sequence[Ticket]) -> None:

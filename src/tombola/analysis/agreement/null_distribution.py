@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from tombola.analysis.agreement.coefficients import STATISTICS
+from tombola.analysis.agreement.coefficients import STATISTICS, Group, statistics
 from tombola.analysis.agreement.pairwise_overlap import Array, PairwiseOverlap
 
 DRAWS = 1000
@@ -15,7 +15,7 @@ INTERVAL = (0.025, 0.975)
 BATCH_CELLS = 2**23
 """Sites, or pairs of tickets, that are drawn at a time."""
 _ROUNDING = 1e-9
-"""Values of one statistic may differ by this share of it and be the same: there are two ways to compute it."""
+"""Values of one statistic may differ by this share of it and be the same: sums round."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,6 @@ def null_distribution(drawn: Array, observed: float | None) -> NullDistribution 
 
 
 @dataclass(frozen=True)
-class Group:
-    """Some of the tickets, as numbers: `members` [n], and the `pairs` [pairs, 2] of them to hold against each other."""
-
-    members: Array
-    pairs: Array
-
-
-@dataclass(frozen=True)
 class RandomTicketStatistics:
     """Statistics of random tickets.
 
@@ -87,18 +79,12 @@ Batch = tuple[PairwiseOverlap, Sequence[Array]]
 def measure(
     batches: Iterable[Batch], groups: Sequence[Group], crossed: Mapping[tuple[int, int], Array]
 ) -> RandomTicketStatistics:
-    """The statistics of random tickets.
-
-    Args:
-        batches: the draws.
-        groups: the statistics' tickets.
-        crossed: two numbers of groups → the pairs [pairs, 2] of tickets between them.
-    """
+    """The statistics of random tickets of groups; `crossed` has the pairs [pairs, 2] of tickets between two of them."""
     parts = [
         (
-            [_statistics(shared, always, group) for group, always in zip(groups, everywhere, strict=True)],
+            [statistics(shared, always, group) for group, always in zip(groups, everywhere, strict=True)],
             {two: shared.jaccard(pairs) for two, pairs in crossed.items()},
-            {two: mean_shared(shared, pairs) for two, pairs in crossed.items()},
+            {two: shared.shared(pairs) for two, pairs in crossed.items()},
         )
         for shared, everywhere in batches
     ]
@@ -110,19 +96,6 @@ def measure(
         jaccard={two: np.concatenate([part[1][two] for part in parts]) for two in crossed},
         shared={two: np.concatenate([part[2][two] for part in parts]) for two in crossed},
     )
-
-
-def _statistics(shared: PairwiseOverlap, everywhere: Array, group: Group) -> dict[str, Array]:
-    among = shared.among(group.members)
-    found = {
-        "super_survivors": everywhere.astype(np.float64),
-        "jaccard": shared.jaccard(group.pairs),
-        "fleiss_kappa": among.fleiss_kappa(),
-        "krippendorff_alpha": among.krippendorff_alpha(),
-        "cochran_q_p": among.cochran_q_p(),
-        "pairs_not_rejected": shared.pairs_not_rejected(group.pairs),
-    }
-    return {name: found[name] for name in STATISTICS}
 
 
 def random_sites(
@@ -147,9 +120,3 @@ def random_sites(
             copies = copies.reshape(-1, tickets, sites)
         drawn = generator.permuted(copies, axis=-1).reshape(-1, tickets, sites)
         yield PairwiseOverlap.of(drawn), [drawn[:, group.members].all(axis=1).sum(axis=-1) for group in groups]
-
-
-def mean_shared(shared: PairwiseOverlap, pairs: Array) -> Array:
-    """Survivors that two tickets share, mean over pairs, [...]; NaN if there is none."""
-    found = shared.counts[..., pairs[:, 0], pairs[:, 1]]
-    return found.mean(axis=-1) if len(pairs) else np.full(found.shape[:-1], np.nan)

@@ -7,12 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 from tombola.analysis.agreement.coefficients import EMPTY
-from tombola.analysis.agreement.null_distribution import (
-    NullDistribution,
-    RandomTicketStatistics,
-    mean_shared,
-    null_distribution,
-)
+from tombola.analysis.agreement.null_distribution import NullDistribution, RandomTicketStatistics, null_distribution
 from tombola.analysis.agreement.pairwise_overlap import Array, PairwiseOverlap, all_pairs
 
 ONE_OF_A_TASK = "one ticket of this task only, so that there are no two to compare"
@@ -73,16 +68,9 @@ def overlap(
     crossed: Mapping[tuple[int, int], Array],
     drawn: Mapping[str, RandomTicketStatistics | None],
 ) -> Overlap:
-    """The matrices of tasks.
-
-    Args:
-        tasks: names.
-        shared: survivors that all tickets share.
-        crossed: numbers of two tasks, the lower first → the pairs of tickets between them.
-        drawn: kind of random ticket → its statistics; None where none are drawn.
-    """
+    """The matrices of tasks; `crossed` has the pairs of tickets between two tasks, the lower number first."""
     jaccard = {two: _known(shared.jaccard(pairs)) for two, pairs in crossed.items()}
-    common = {two: _known(mean_shared(shared, pairs)) for two, pairs in crossed.items()}
+    common = {two: _known(shared.shared(pairs)) for two, pairs in crossed.items()}
 
     def matrix(value: Callable[[tuple[int, int]], T]) -> Matrix[T]:
         numbers = range(len(tasks))

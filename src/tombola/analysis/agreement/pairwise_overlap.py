@@ -29,8 +29,8 @@ class PairwiseOverlap:
 
     Every statistic is an array of the leading dimensions, with NaN where it is undefined. The sum of all counts is
     the sum over sites of the squared number of tickets in which a site survives, and so kappa, alpha and Q need no
-    more than the counts. That makes a thousand draws as cheap as one; of the tickets at hand the values come from
-    statsmodels and krippendorff (`tombola.analysis.agreement.coefficients`).
+    more than the counts: a thousand draws are as cheap as one, and masks of a billion weights need not be in memory
+    together, as statsmodels and krippendorff would have it.
     """
 
     counts: Array
@@ -58,16 +58,14 @@ class PairwiseOverlap:
         """Survivors of every ticket, [..., n]."""
         return np.diagonal(self.counts, axis1=-2, axis2=-1)
 
-    def jaccards(self, pairs: Array) -> Array:
-        """Shared survivors as a share of those that either ticket has, [..., pairs]; NaN for two empty tickets."""
-        one, other = pairs.T
-        both = self.counts[..., one, other]
-        return _ratio(both, self.sizes[..., one] + self.sizes[..., other] - both)
-
     def jaccard(self, pairs: Array) -> Array:
-        """Mean over pairs, [...]; NaN if it is undefined for any."""
-        found = self.jaccards(pairs)
-        return found.mean(axis=-1) if len(pairs) else np.full(found.shape[:-1], np.nan)
+        """Shared survivors as a share of those that either ticket has, mean over pairs, [...]; NaN if any has none."""
+        both = self._both(pairs)
+        return _mean(_ratio(both, self.sizes[..., pairs].sum(axis=-1) - both))
+
+    def shared(self, pairs: Array) -> Array:
+        """Survivors that two tickets share, mean over pairs, [...]; NaN if there is no pair."""
+        return _mean(self._both(pairs))
 
     def fleiss_kappa(self) -> Array:
         """Fleiss' kappa (1971): tickets are raters, sites are subjects, survival is the category."""
@@ -91,27 +89,31 @@ class PairwiseOverlap:
         spread = (n - 1) * n * ((self.sizes - total[..., None] / n) ** 2).sum(axis=-1)
         return np.asarray(chi2.sf(_ratio(spread, self._disagreements()), max(n - 1, 1)))
 
-    def pair_ps(self, pairs: Array) -> Array:
-        """The p values of Cochran's Q for two tickets each, [..., pairs]; NaN for two equal tickets."""
-        one, other = pairs.T
-        differing = self.differing(pairs)
-        return np.asarray(chi2.sf(_ratio((self.sizes[..., one] - self.sizes[..., other]) ** 2, differing), 1))
-
     def differing(self, pairs: Array) -> Array:
         """Sites in which one ticket of a pair survives and the other does not, [..., pairs]."""
-        one, other = pairs.T
-        found: Array = self.sizes[..., one] + self.sizes[..., other] - 2 * self.counts[..., one, other]
+        found: Array = self.sizes[..., pairs].sum(axis=-1) - 2 * self._both(pairs)
         return found
 
     def pairs_not_rejected(self, pairs: Array) -> Array:
         """Pairs for which Cochran's Q rejects nothing, equal ones included; NaN if all are equal or there is none."""
-        rejected = (self.pair_ps(pairs) < LEVEL).sum(axis=-1)
-        return np.where((self.differing(pairs) > 0).any(axis=-1), len(pairs) - rejected, np.nan)
+        differing, (one, other) = self.differing(pairs), pairs.T
+        q = _ratio((self.sizes[..., one] - self.sizes[..., other]) ** 2, differing)
+        rejected = (chi2.sf(q, 1) < LEVEL).sum(axis=-1)
+        return np.where((differing > 0).any(axis=-1), len(pairs) - rejected, np.nan)
+
+    def _both(self, pairs: Array) -> Array:
+        found: Array = self.counts[..., pairs[:, 0], pairs[:, 1]]
+        return found
 
     def _disagreements(self) -> Array:
         """Sum over sites of (tickets that keep it) x (tickets that do not), [...]; 0 for equal tickets."""
         found: Array = self.tickets * self.sizes.sum(axis=-1) - self.counts.sum(axis=(-2, -1))
         return found
+
+
+def _mean(values: Array) -> Array:
+    """Mean over pairs; NaN, without a warning, where there are none."""
+    return np.asarray(values.mean(axis=-1)) if values.shape[-1] else np.full(values.shape[:-1], np.nan)
 
 
 def _ratio(part: Array, whole: Array) -> Array:

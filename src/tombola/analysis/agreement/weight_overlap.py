@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tombola.analysis.agreement.null_distribution import Batch, Group
+from tombola.analysis.agreement.coefficients import Group
+from tombola.analysis.agreement.null_distribution import Batch
 from tombola.analysis.agreement.pairwise_overlap import Array, PairwiseOverlap
 from tombola.tickets.ticket import Ticket
 

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from tombola.analysis.attention.eager import eager
+from tombola.analysis.forward_passes import eager
 from tombola.architectures.anatomy import Anatomy
-from tombola.architectures.families import Projection
 from tombola.architectures.sites import HeadRow
 from tombola.foundations.errors import TombolaError
 
@@ -42,15 +41,12 @@ class ValueNorms:
     f(x) = (x W^V + b^V) W^O with the head's slice of the output projection (Kobayashi et al. 2020, eq. 3 to 5); the
     output's own bias belongs to no head. As ‖v W^O‖ = ‖v Rᵀ‖ for the triangular factor R of W^O = QR, the vectors
     of the model's width are never made.
-
-    Args:
-        model: whose weights are used.
-        row: the sublayer.
     """
 
     def __init__(self, model: nn.Module, row: HeadRow) -> None:
         self._row = row
-        self.path, self._projection = _value(row)
+        self._projection = next(projection for _, projection in row.inputs if "value" in projection.parts)
+        self.path = row.path(self._projection.path)
         output = model.get_submodule(row.output)
         weight = output.weight
         assert isinstance(weight, Tensor)
@@ -82,10 +78,7 @@ def attention_hooks(model: nn.Module, anatomy: Anatomy, take: Callable[[Attentio
     as a plain one with eager attention. The model is switched to eager attention, the only implementation that has
     maps, and back again.
 
-    Args:
-        model: whole, of one stack of layers.
-        anatomy: its anatomy.
-        take: called in order of the layers, for each use; it must not change the tensors.
+    `take` is called in order of the layers, for each use; it must not change the tensors.
 
     Raises:
         TombolaError: the model has several stacks of layers, or its attention gives no maps.
@@ -136,12 +129,6 @@ def _ask_for_maps(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, An
     bound = inspect.signature(module.forward).bind(*args, **kwargs)
     bound.arguments["output_attentions"] = True
     return bound.args, bound.kwargs
-
-
-def _value(row: HeadRow) -> tuple[str, Projection]:
-    """Full name and entry of the projection that makes the values."""
-    plan = next(projection for _, projection in row.inputs if "value" in projection.parts)
-    return row.path(plan.path), plan
 
 
 def _weights(output: object, row: HeadRow, model_type: str) -> tuple[int, Tensor]:

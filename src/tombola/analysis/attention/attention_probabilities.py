@@ -55,16 +55,12 @@ def attention_patterns(
         working = ticket.masks.get("heads", working)
     reduction = Reduction(anatomy.heads, _separators(tokenizer), BestExampleMaps(tokenizer))
     batches = sampled(data, options) if isinstance(data, Task) else data
-    run = data.output if isinstance(data, Task) else _run
+    run = data.output if isinstance(data, Task) else lambda model, batch: model(**batch.inputs)
     with attention_hooks(subnetwork.model, anatomy, reduction.take):
         for batch, forward in forward_passes(subnetwork, batches, run, options):
             reduction.open(batch)
             forward()
     return reduction.result(anatomy.signature, working, example_maps)
-
-
-def _run(model: nn.Module, batch: Batch) -> object:
-    return model(**batch.inputs)
 
 
 def _separators(tokenizer: PreTrainedTokenizerBase | None) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata, spearmanr
 from torch import Tensor
 
+from tombola.analysis.array_record import Floats
 from tombola.analysis.attention.pattern_classes import CLASSES
 from tombola.analysis.attention.patterns import AttentionPatterns
 from tombola.foundations.errors import TombolaError
@@ -24,8 +25,7 @@ from tombola.metrics.statistics import LEVEL, RESAMPLES
 
 _DEFINED = 0.9
 """Share of a bootstrap's draws that must be defined for it to give an interval."""
-
-Floats = NDArray[np.float64]
+_HETEROGENEOUS = CLASSES.index("heterogeneous")
 
 
 @dataclass(frozen=True)
@@ -60,24 +60,17 @@ class Correlation:
     Attributes:
         value: None where it is undefined: fewer than three heads, or one side never varies.
         low, high: 95 % percentile bootstrap over heads; None where the value is undefined, or nearly all draws are.
-        p: two-sided, of no correlation.
         heads: how many.
     """
 
     value: float | None
     low: float | None
     high: float | None
-    p: float | None
     heads: int
 
 
 def class_distribution(
-    patterns: Sequence[AttentionPatterns],
-    masks: Sequence[Tensor | None],
-    *,
-    weighting: str = "raw",
-    seed: int = 0,
-    resamples: int = RESAMPLES,
+    patterns: Sequence[AttentionPatterns], masks: Sequence[Tensor | None], *, weighting: str = "raw"
 ) -> Distribution:
     """Mean share of each class over the heads of several models, each model counting the same.
 
@@ -85,7 +78,6 @@ def class_distribution(
         patterns: one of each seed, of the same inputs.
         masks: bool [rows, heads] for each: which of its heads; None for all that work.
         weighting: `raw` or `norm`.
-        seed, resamples: of the bootstrap over inputs.
 
     Raises:
         TombolaError: the patterns are of different inputs, a mask is of other heads, or the weighting is unknown.
@@ -102,32 +94,20 @@ def class_distribution(
     if not means:
         return Distribution(0, dict.fromkeys(CLASSES))
     by_input, inputs = np.mean(means, axis=0), len(patterns[0].inputs)
-    drawn = np.random.default_rng(seed).multinomial(inputs, np.full(inputs, 1 / inputs), size=resamples)
+    drawn = np.random.default_rng(0).multinomial(inputs, np.full(inputs, 1 / inputs), size=RESAMPLES)
     ends = zip(CLASSES, by_input.mean(0), *_percentiles(drawn @ by_input / inputs), strict=True)
     return Distribution(heads, {name: (float(share), float(low), float(high)) for name, share, low, high in ends})
 
 
 def survivors_against_pruned(
-    patterns: Sequence[AttentionPatterns],
-    masks: Sequence[Tensor],
-    *,
-    pattern: str = "heterogeneous",
-    weighting: str = "raw",
-    seed: int = 0,
-    resamples: int = RESAMPLES,
+    patterns: Sequence[AttentionPatterns], masks: Sequence[Tensor], *, weighting: str = "raw"
 ) -> Difference:
-    """Difference between survivors and other heads in a class's share; the bootstrap is over heads.
+    """Difference between survivors and other heads in the share of heterogeneous maps; the bootstrap is over heads.
 
-    Args:
-        patterns: of each seed's full model.
-        masks: bool [rows, heads], the survivors of each seed.
-        pattern: the class.
-        weighting: `raw` or `norm`.
-        seed, resamples: of the bootstrap.
+    `patterns` are those of each seed's full model, `masks` bool [rows, heads] its survivors.
     """
-    label = CLASSES.index(pattern)
     # [seeds, heads]
-    share = np.stack([one.shares(weighting)[..., label].flatten().numpy() for one in patterns])
+    share = np.stack([one.shares(weighting)[..., _HETEROGENEOUS].flatten().numpy() for one in patterns])
     survive = np.stack([mask.flatten().numpy() for mask in masks])
 
     def difference(numbers: NDArray[np.int64]) -> Floats:
@@ -140,42 +120,31 @@ def survivors_against_pruned(
     value = float(difference(np.arange(heads)))
     if math.isnan(value):
         return Difference(None, None, None)
-    drawn = difference(np.random.default_rng(seed).integers(0, heads, size=(resamples, heads)))
+    drawn = difference(np.random.default_rng(0).integers(0, heads, size=(RESAMPLES, heads)))
     return Difference(value, *_ends(drawn))
 
 
 def survival_correlation(
-    patterns: Sequence[AttentionPatterns],
-    survival: Sequence[Tensor],
-    *,
-    pattern: str = "heterogeneous",
-    weighting: str = "raw",
-    seed: int = 0,
-    resamples: int = RESAMPLES,
+    patterns: Sequence[AttentionPatterns], survival: Sequence[Tensor], *, weighting: str = "raw"
 ) -> Correlation:
-    """Spearman's correlation over heads, of a class's mean share over seeds with their mean survival.
+    """Spearman's correlation over heads, of the mean share of heterogeneous maps over seeds with their mean survival.
 
     Args:
         patterns: of each seed; best of full models, as a pruned head has no patterns. Those count that work in all.
         survival: [rows, heads] of each seed: whether each head survives, or in what share of tickets.
-        pattern: the class.
         weighting: `raw` or `norm`.
-        seed, resamples: of the bootstrap over heads.
 
     Raises:
-        TombolaError: survival is of other heads, or the weighting or pattern is unknown.
+        TombolaError: survival is of other heads, or the weighting is unknown.
     """
-    if pattern not in CLASSES:
-        raise TombolaError(f"unknown pattern {pattern!r}; known: {', '.join(CLASSES)}")
     kept = torch.stack([one.working for one in patterns]).all(0)
-    x = mean_shares(patterns, weighting)[..., CLASSES.index(pattern)][kept].numpy()
+    x = mean_shares(patterns, weighting)[..., _HETEROGENEOUS][kept].numpy()
     y = torch.stack([_fitting(*pair).double() for pair in zip(patterns, survival, strict=True)]).mean(0)[kept].numpy()
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return Correlation(None, None, None, None, len(x))
-    whole = spearmanr(x, y)
-    drawn = np.random.default_rng(seed).integers(0, len(x), size=(resamples, len(x)))
+        return Correlation(None, None, None, len(x))
+    drawn = np.random.default_rng(0).integers(0, len(x), size=(RESAMPLES, len(x)))
     low, high = _ends(_pearson(rankdata(x[drawn], axis=1), rankdata(y[drawn], axis=1)))
-    return Correlation(float(whole.statistic), low, high, float(whole.pvalue), len(x))
+    return Correlation(float(spearmanr(x, y).statistic), low, high, len(x))
 
 
 def mean_shares(patterns: Sequence[AttentionPatterns], weighting: str) -> Tensor:

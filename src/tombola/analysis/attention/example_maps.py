@@ -1,6 +1,8 @@
 """Example maps of attention with their tokens: the clearest short one of each head and class, seen in a stream."""
 
-from dataclasses import dataclass
+import itertools
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,15 +45,14 @@ class BestExampleMaps:
     """Keeps, for each weighting, head and class, the clearest map of the inputs of 6 to 24 tokens so far.
 
     In the end each class shows the heads that have the largest share of it, by their clearest map. That is a map as
-    typical of the class as the head has, not of the head; its share says how often it looks so.
-
-    Args:
-        tokenizer: how tokens read.
+    typical of the class as the head has, not of the head; its share says how often it looks so. Tokens read as the
+    tokenizer says.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase | None) -> None:
         self._tokenizer = tokenizer
-        self._found: dict[tuple[int, int, int, int], tuple[float, int, int, Tensor, Tensor | None]] = {}
+        # Weighting, row, head and class → the clearest so far.
+        self._found: dict[tuple[int, int, int, int], ExampleMap] = {}
 
     def offer(
         self,
@@ -82,41 +83,30 @@ class BestExampleMaps:
                 # Of equals the one with the lower number, whatever the order of batches.
                 rank = (clarity, -int(inputs[index]), -use)
                 known = self._found.get(key)
-                if clarity >= 0 and (known is None or rank > (known[0], -known[1], -known[2])):
-                    kept = maps[index, offset].cpu().clone()
-                    read = None if ids is None else ids[index].cpu().clone()
-                    self._found[key] = (clarity, int(inputs[index]), use, kept, read)
+                if clarity >= 0 and (known is None or rank > (known.clarity, -known.input, -known.use)):
+                    self._found[key] = ExampleMap(
+                        weighting=WEIGHTINGS[weighting],
+                        pattern=CLASSES[label],
+                        row=row,
+                        head=first_head + offset,
+                        use=use,
+                        input=int(inputs[index]),
+                        clarity=clarity,
+                        tokens=self._read(None if ids is None else ids[index], maps.shape[-1]),
+                        map=[[round(value, 3) for value in line] for line in maps[index, offset].tolist()],
+                    )
 
     def chosen(self, shares: Tensor, heads: int) -> tuple[ExampleMap, ...]:
-        """The pictures of each weighting and class.
+        """The pictures of as many heads of each weighting and class.
 
-        Args:
-            shares: [weightings, rows, heads, classes], NaN for heads that are not shown.
-            heads: how many heads of each.
+        `shares` are [weightings, rows, heads, classes], NaN for heads that are not shown.
         """
-        pictures = []
-        for weighting, name in enumerate(WEIGHTINGS):
-            for label, pattern in enumerate(CLASSES):
-                share = shares[weighting, ..., label]
-                known = [key for key in self._found if (key[0], key[3]) == (weighting, label)]
-                known = [key for key in known if not share[key[1], key[2]].isnan()]
-                ranked = sorted(known, key=lambda key: (-float(share[key[1], key[2]]), key))
-                for key in ranked[:heads]:
-                    clarity, index, use, kept, ids = self._found[key]
-                    pictures.append(
-                        ExampleMap(
-                            name,
-                            pattern,
-                            key[1],
-                            key[2],
-                            use,
-                            index,
-                            round(clarity, 6),
-                            self._read(ids, len(kept)),
-                            [[round(float(value), 3) for value in line] for line in kept.tolist()],
-                        )
-                    )
-        return tuple(pictures)
+        pictures: list[ExampleMap] = []
+        for place in itertools.product(range(len(WEIGHTINGS)), range(len(CLASSES))):
+            known = [(key, float(shares[key])) for key in self._found if (key[0], key[3]) == place]
+            ranked = sorted((-share, key) for key, share in known if not math.isnan(share))
+            pictures += (self._found[key] for _, key in ranked[:heads])
+        return tuple(replace(one, clarity=round(one.clarity, 6)) for one in pictures)
 
     def _read(self, ids: Tensor | None, tokens: int) -> list[str]:
         if ids is None or self._tokenizer is None:

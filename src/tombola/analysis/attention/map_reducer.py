@@ -1,5 +1,6 @@
 """Reduction of attention maps to classes and features, batch by batch; only the example maps are kept."""
 
+import math
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
@@ -8,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tombola.analysis.attention.attention_features import FEATURES, features
 from tombola.analysis.attention.attention_maps import WEIGHTINGS, AttentionMaps
 from tombola.analysis.attention.example_maps import BestExampleMaps
 from tombola.analysis.attention.pattern_classes import classify
@@ -16,6 +16,8 @@ from tombola.analysis.attention.patterns import AttentionPatterns, letters
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.base import Batch
 
+FEATURES = ("first", "separator", "previous", "next", "same", "entropy", "entropy_share", "distance")
+"""Names of what `features` returns, in order."""
 _CELLS = 2**19
 """Cells of the maps that are worked on at a time: two megabytes, so that working memory stays small beside a map."""
 
@@ -23,10 +25,7 @@ _CELLS = 2**19
 class Reduction:
     """Reduces the maps of one batch after the other, and joins them in the end.
 
-    Args:
-        heads: rows, and heads of each.
-        separators: ids of tokens.
-        best: collects the example maps.
+    `heads` are rows and heads of each, `separators` ids of tokens.
     """
 
     def __init__(self, heads: tuple[int, int], separators: Collection[int], best: BestExampleMaps) -> None:
@@ -159,3 +158,40 @@ def _named(values: Tensor) -> dict[str, dict[str, Tensor]]:
     return {
         kind: dict(zip(FEATURES, part.unbind(-1), strict=True)) for kind, part in zip(WEIGHTINGS, values, strict=True)
     }
+
+
+def features(maps: Tensor, separators: Tensor) -> Tensor:
+    """Features of attention maps without padding.
+
+    - `first`, `separator`: share of the attention that goes to the first token, to separators. NaN for `separator`
+      where there is none.
+    - `previous`, `next`, `same`: share that a token gives to the one before it, after it, itself; the mean over the
+      tokens that have one. NaN for `previous` and `next` of a single token.
+    - `entropy`: of a token's attention, in nats (Clark et al. 2019), mean over tokens; `entropy_share` is that
+      divided by its largest value, the logarithm of the number of tokens. NaN for a single token. In a model that
+      attends backwards only, most tokens cannot reach that value.
+    - `distance`: how many tokens away the attended token is, mean under the attention.
+
+    Args:
+        maps: [..., tokens, tokens], rows (queries) sum to 1.
+        separators: bool, broadcasts to [..., tokens].
+
+    Returns:
+        [..., features], in the order of `FEATURES`.
+    """
+    tokens = maps.shape[-1]
+    received = maps.mean(-2)
+    to_separators = (received * separators).sum(-1).where(separators.any(-1), torch.nan)
+    entropy = torch.special.entr(maps).sum(-1).mean(-1)
+    largest, place = math.log(tokens), torch.arange(tokens, device=maps.device)
+    found = (
+        received[..., 0],
+        to_separators,
+        maps.diagonal(-1, -2, -1).mean(-1),
+        maps.diagonal(1, -2, -1).mean(-1),
+        maps.diagonal(0, -2, -1).mean(-1),
+        entropy,
+        entropy / largest if largest else torch.full_like(entropy, torch.nan),
+        torch.einsum("...ij,ij->...", maps, (place[:, None] - place).abs().to(maps.dtype)) / tokens,
+    )
+    return torch.stack(found, -1)

@@ -42,16 +42,14 @@ PART = 3
 
 @dataclass(frozen=True)
 class Structure:
-    """Strengths of each structure in maps, and the classes that follow.
+    """Classes of maps, and how clear they are.
 
     Attributes:
-        strengths: [..., 3]: vertical, diagonal, block; 0 as by chance, 1 all attention.
         labels: int64 [...], indices of `CLASSES`.
-        clarity: [...], how clearly a map is of its class: its strength (of the mixed class the weaker line's), and
-            of the heterogeneous one how far from the strongest structure it is.
+        clarity: [...], how clearly a map is of its class: the strength of its structure, 0 as by chance and 1 all
+            attention (of the mixed class the weaker line's); of the heterogeneous one how far from any structure it is.
     """
 
-    strengths: Tensor
     labels: Tensor
     clarity: Tensor
 
@@ -89,7 +87,7 @@ def classify(maps: Tensor) -> Structure:
     ):
         labels[holds] = label
         clarity = strength.where(holds, clarity)
-    return Structure(torch.stack((vertical, diagonal, block), -1), labels, clarity)
+    return Structure(labels, clarity)
 
 
 def _vertical(maps: Tensor, columns: Tensor) -> Tensor:
@@ -137,12 +135,7 @@ def _block(maps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _filled(maps: Tensor, cut: Tensor) -> Tensor:
-    """Share of its part that a row fills, mean over rows: the exponential of its entropy there, by the part's width.
-
-    Args:
-        maps: [maps, tokens, tokens].
-        cut: int64 [maps], where the second part begins.
-    """
+    """Share of its part that a row fills, mean over rows: the exponential of its entropy there, by the part's width."""
     tokens = maps.shape[-1]
     in_first = torch.arange(tokens, device=maps.device) < cut[:, None]
     kept = maps * (in_first[:, :, None] == in_first[:, None, :])

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from tombola.analysis.array_record import Floats
-from tombola.analysis.attention.eager import eager
-from tombola.analysis.forward_passes import SampleOptions, evaluating, sampled
+from tombola.analysis.forward_passes import SampleOptions, eager, sampled
 from tombola.analysis.locality.interactions import NOTHING, Deletions, Interactions, Site
-from tombola.architectures.parameters import device_of
+from tombola.architectures.parameters import device_of, evaluating
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.progress import Progress
 from tombola.pruning.evaluation import on_device
@@ -27,9 +26,9 @@ PASS_COST = 2.5
 """Cost of one row of the Hessian, in forward passes of one example, as seen with MiniLM."""
 
 
-def interactions_cost(sites: int, examples: int, *, pairs: int = PAIRS, subsets: int = SUBSETS) -> float:
+def interactions_cost(sites: int, examples: int) -> float:
     """Expected cost, in forward passes of one example."""
-    return examples * (PASS_COST * sites + sites + pairs + subsets)
+    return examples * (PASS_COST * sites + sites + PAIRS + SUBSETS)
 
 
 def interactions(
@@ -50,7 +49,6 @@ def interactions(
 
     Args:
         model: a whole fine-tuned model of a known family.
-        task: gives data and loss.
         options: split and sample of the examples; batch size, with which memory grows; a seed, of pairs and subsets
             too; progress, which counts examples for each row of the Hessian and each deletion. All is in fp32.
         ticket: look at its surviving heads and MLPs only, in the network without the others; by default at all.
@@ -182,7 +180,7 @@ def _loss(
         lost.setdefault(kind, []).append(row if kind == "mlps" else (row, site))
     cut = replace(subnetwork, ticket=subnetwork.present.without(lost))
     examples, loss = 0, 0.0
-    with ticket_gates(cut) as open_gates, torch.no_grad():
+    with ticket_gates(cut) as open_gates:
         for batch in batches:
             open_gates(len(batch.indices))
             loss += float(task.output(subnetwork.model, batch).losses.double().sum())

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tombola.analysis.forward_passes import WHOLE, SampleOptions, forward_passes, sampled
+from tombola.analysis.forward_passes import SampleOptions, forward_passes, sampled
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Task
@@ -29,13 +29,8 @@ class HiddenStates:
     layers: NDArray[np.float32]
 
 
-def hidden_states(subnetwork: Subnetwork, task: Task, options: SampleOptions = WHOLE) -> HiddenStates:
-    """Run a subnetwork, without dropout, and keep the mean hidden state of every layer.
-
-    Args:
-        subnetwork: from `whole`, `masked` or `shrunk`; of one stack of layers.
-        task: gives data.
-        options: of the passes; states are kept in 32 bits.
+def hidden_states(subnetwork: Subnetwork, task: Task, options: SampleOptions) -> HiddenStates:
+    """Run a subnetwork, without dropout, and keep the mean hidden state of every layer, in 32 bits.
 
     Raises:
         TombolaError: the model has several stacks of layers, or a state is not finite.
@@ -83,13 +78,11 @@ def _layer_hooks(model: nn.Module, names: list[str], keep: Callable[[Tensor, boo
         keep(_tensor(output), False)
 
     layers = [model.get_submodule(name) for name in names]
-    handles = [layer.register_forward_hook(leave) for layer in layers]
-    handles.append(layers[0].register_forward_pre_hook(enter, with_kwargs=True))
-    try:
+    with contextlib.ExitStack() as stack:
+        for layer in layers:
+            stack.callback(layer.register_forward_hook(leave).remove)
+        stack.callback(layers[0].register_forward_pre_hook(enter, with_kwargs=True).remove)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _tensor(hidden: object) -> Tensor:

@@ -167,11 +167,8 @@ def random_tickets(
 
     Args:
         model: the fine-tuned full model that was searched; it is not changed.
-        found: the search.
-        task: gives data and metric.
         floor: the worst score that the search accepted.
         options: of the passes; their split is that which the search ran on.
-        drawing: how many are drawn.
         retrained: score of the retrained good ticket on dev, what trains a ticket again and scores it there, and how
             many random ones to do that to.
 
@@ -186,7 +183,9 @@ def random_tickets(
         return score(model, task, ticket, options).score
 
     def draw(template: Ticket, size: int, several: int) -> list[Ticket]:
-        seeds = (_seed(drawing.seed, size, number) for number in range(several))
+        # Draws of two sizes or seeds have nothing in common.
+        parts = ((drawing.seed, size, number) for number in range(several))
+        seeds = (int(np.random.SeedSequence(part).generate_state(1)[0]) for part in parts)
         return [controls.random(template, seed, groups, anatomy) for seed in seeds]
 
     scored, passes = [], [search_pass for search_pass in found.passes if search_pass.holds]
@@ -243,8 +242,3 @@ def _state(found: Search, search_pass: SearchPass, anatomy: Anatomy) -> Ticket:
 
 def _kept(ticket: Ticket) -> dict[str, int]:
     return {"weights": len(ticket)} if ticket.kind == "weights" else ticket.counts()
-
-
-def _seed(*parts: int) -> int:
-    """Seed made of several numbers, so that draws of two sizes or seeds have nothing in common."""
-    return int(np.random.SeedSequence(parts).generate_state(1)[0])

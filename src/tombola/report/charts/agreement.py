@@ -7,8 +7,7 @@ import altair as alt
 
 from tombola.analysis.agreement.comparison import CONTROLS, KindComparison
 from tombola.report import number_format
-from tombola.report.charts.axes import name_axis, share_axis, top_legend
-from tombola.report.charts.marks import Datum, data, overlay, tips
+from tombola.report.charts.parts import Datum, data, name_axis, overlay, share_axis, tips, top_legend
 from tombola.report.labels import TICKET_TITLES
 
 _LINE = 22
@@ -16,11 +15,7 @@ _LINE = 22
 
 
 def overlap_by_chance(found: Sequence[tuple[str, KindComparison]]) -> alt.LayerChart:
-    """Chart of the tickets' Jaccard similarity as a point for each label, and 95 % of random tickets' as bars.
-
-    Args:
-        found: label of a line, and the agreement that it shows.
-    """
+    """Chart of the tickets' Jaccard similarity as a point for each label, and 95 % of random tickets' as bars."""
     rows: list[Datum] = []
     points: list[Datum] = []
     for label, one in found:

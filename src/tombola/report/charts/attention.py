@@ -11,8 +11,18 @@ from tombola.analysis.attention.example_maps import ExampleMap
 from tombola.analysis.attention.pattern_classes import CLASSES
 from tombola.architectures.anatomy import Places
 from tombola.report import number_format
-from tombola.report.charts.axes import ROW, layer_axis, share_axis, site_columns, square_legend
-from tombola.report.charts.marks import Datum, data, heat_map, overlay, tips
+from tombola.report.charts.parts import (
+    ROW,
+    Datum,
+    data,
+    heat_map,
+    layer_axis,
+    overlay,
+    share_axis,
+    site_columns,
+    square_legend,
+    tips,
+)
 
 _LONGEST = 12
 """Letters of a token that are shown."""
@@ -24,11 +34,7 @@ def _class_color(legend: alt.Legend) -> alt.Color:
 
 
 def class_bars(groups: Mapping[str, Distribution]) -> alt.LayerChart:
-    """Stacked bars: the mean share of each class over the heads of each group.
-
-    Args:
-        groups: what a group of heads is called → its distribution; groups without heads are left out.
-    """
+    """Stacked bars: the mean share of each class over the heads of each group; groups without heads are left out."""
     rows: list[Datum] = []
     for name, found in groups.items():
         start = 0.0
@@ -103,12 +109,7 @@ def class_grid(shares: Tensor, survival: Tensor | None, places: Places) -> alt.L
 
 
 def survival_dots(heads: Sequence[tuple[str, float, float]], pattern: str) -> alt.LayerChart:
-    """A dot for every head: the share of a class in its maps, against the share of seeds that keep it.
-
-    Args:
-        heads: name, share of the class, survival.
-        pattern: the class.
-    """
+    """A dot for every head: its name, the share of a class in its maps, against the share of seeds that keep it."""
     rows: list[Datum] = [
         {
             "site": site,
@@ -134,7 +135,7 @@ def survival_dots(heads: Sequence[tuple[str, float, float]], pattern: str) -> al
 
 def attention_map(example: ExampleMap) -> alt.LayerChart:
     """Chart of an attention map with its tokens: rows attend to columns."""
-    tokens = [_short(token) for token in example.tokens]
+    tokens = [token if len(token) <= _LONGEST else f"{token[: _LONGEST - 1]}…" for token in example.tokens]
     # A token may come twice: its place goes before it and is cut off where it is shown.
     names = [f"{place:03d}{token}" for place, token in enumerate(tokens)]
     rows: list[Datum] = [
@@ -152,7 +153,3 @@ def attention_map(example: ExampleMap) -> alt.LayerChart:
     return overlay(
         alt.Chart(data(rows)).mark_rect().encode(x=x, y=y, color=color, tooltip=tooltip), height=13 * len(names)
     )
-
-
-def _short(token: str) -> str:
-    return token if len(token) <= _LONGEST else f"{token[: _LONGEST - 1]}…"

@@ -5,8 +5,19 @@ from collections.abc import Sequence
 import altair as alt
 
 from tombola.report import number_format
-from tombola.report.charts.axes import BROKEN, ScoreAxis, name_axis
-from tombola.report.charts.marks import Datum, Side, data, note_above, overlay, rule_at, ticket_color, tips
+from tombola.report.charts.parts import (
+    BROKEN,
+    Datum,
+    ScoreAxis,
+    Side,
+    data,
+    name_axis,
+    note_above,
+    overlay,
+    rule_at,
+    ticket_color,
+    tips,
+)
 from tombola.report.labels import TICKET_TITLES
 from tombola.report.summary import Summary
 
@@ -20,13 +31,7 @@ _BAR = 30
 def ticket_bars(
     tickets: Sequence[Summary], full: Summary | None, majority: Summary | None, score: ScoreAxis
 ) -> alt.LayerChart:
-    """Bars with intervals, the full model and guessing as lines, and the numbers at the right.
-
-    Args:
-        tickets: the summaries of one method.
-        full, majority: reference lines, where they are known.
-        score: what it is.
-    """
+    """Bars with intervals of tickets of one method, the full model and guessing as lines, the numbers at the right."""
     rows = [_row(summary) for summary in tickets]
     ends = [end for one in (*tickets, full, majority) if one for end in (one.score, one.low, one.high)]
     logarithmic = score.logarithmic(ends, _LOG_FROM)

@@ -9,8 +9,7 @@ from tombola.analysis.locality.random_curve import RandomPoint
 from tombola.architectures.anatomy import Places
 from tombola.pruning.search.records import SearchPass
 from tombola.report import number_format
-from tombola.report.charts.axes import ScoreAxis, removed_axis, top_legend
-from tombola.report.charts.marks import Datum, data, overlay, tips
+from tombola.report.charts.parts import Datum, ScoreAxis, data, overlay, removed_axis, tips, top_legend
 from tombola.report.labels import METHOD_TITLES
 from tombola.report.trajectory import Trajectory, left, phase, removed
 
@@ -43,15 +42,9 @@ def search_curves(
     random: Sequence[RandomPoint] = (),
     best: tuple[str, float] | None = None,
 ) -> alt.LayerChart:
-    """Chart of searches: a thin line a seed through the states that hold, and the passes below the threshold.
+    """Chart of one search a seed: a thin line through the states that hold, and the passes below the threshold.
 
-    Args:
-        searches: one for each seed.
-        score: what it is.
-        threshold: that the searches kept.
-        places: names of layers.
-        random: random tickets of the same sizes.
-        best: what no model is judged better than, and its name.
+    `random` are random tickets of the same sizes, `best` is what no model is judged better than, and its name.
     """
     points = [_point(search, one, places) for search in searches for one in search.passes]
     worst = [*(one.score for search in searches for one in search.passes), *(point.score for point in random)]
@@ -149,13 +142,7 @@ def _floors(threshold: Threshold, y: alt.Y, higher_is_better: bool = True, *, ab
 def finer_curves(
     coarse: Sequence[Trajectory], fine: Sequence[Trajectory], threshold: Threshold, metric: str
 ) -> alt.LayerChart:
-    """Two methods in one plot: at equal height, the line farther to the right has the smaller network.
-
-    Args:
-        coarse, fine: their searches, one for each seed.
-        threshold: that they kept.
-        metric: the score's name in words.
-    """
+    """Searches by two methods in one plot: at equal height, the line farther to the right has the smaller network."""
     titles = [METHOD_TITLES[searches[0].method] for searches in (coarse, fine)]
     x, y = removed_axis(), _score_axis(metric)
     # The lines take their colours from their styles: in the legend their dashes would fray the symbols.
@@ -206,9 +193,5 @@ def _spurs(search: Trajectory) -> Iterator[Datum]:
     for index, one in enumerate(search.passes):
         if not one.holds:
             start = search.before(index)
-            yield {
-                "sparsity": start.sparsity,
-                "score": start.score,
-                "sparsity_to": one.sparsity,
-                "score_to": one.score,
-            }
+            before = {"sparsity": start.sparsity, "score": start.score}
+            yield {**before, "sparsity_to": one.sparsity, "score_to": one.score}

@@ -1,24 +1,27 @@
-"""Heat maps of layers: who survives, how dense the matrices are, how important every site is."""
+"""Heat maps: who survives, how dense the matrices are, how important every site is, what tasks share."""
 
 import math
 from collections.abc import Sequence
 
 import altair as alt
 
+from tombola.analysis.agreement.overlap import Matrix
 from tombola.analysis.agreement.survival import Density, SiteSurvival
 from tombola.architectures.anatomy import Places
 from tombola.report import number_format
-from tombola.report.charts.axes import (
+from tombola.report.charts.parts import (
     BROKEN,
     GAP,
     ROW,
+    Datum,
+    heat_map,
     layer_axis,
     share_colors,
     site_columns,
     square_legend,
+    tips,
     top_legend,
 )
-from tombola.report.charts.marks import Datum, heat_map, tips
 from tombola.report.labels import MATRIX_TITLES
 
 _DARK_FROM = 0.68
@@ -92,13 +95,7 @@ def _survival_map(survival: SiteSurvival, cells: Sequence[Datum], x: alt.X, name
 def importance_grid(
     sites: Sequence[Sequence[float | None]], names: Sequence[str], one: str, many: str
 ) -> alt.LayerChart:
-    """Rows of sites, coloured by importance.
-
-    Args:
-        sites: importance in rows.
-        names: of the rows.
-        one, many: what one of the sites and several are called.
-    """
+    """Rows of sites, coloured by importance; `one` and `many` are what a site and several are called."""
     cells: list[Datum] = [
         {
             "row": name,
@@ -146,3 +143,34 @@ def density_grid(density: Sequence[Density], places: Places) -> alt.LayerChart:
     layers = [places.layer(number) for number in sorted({one.layer for one in density})]
     tooltip = tips(row="layer", name="matrix", exact="survive")
     return heat_map(cells, (x, layer_axis(layers)), color, tooltip, height=ROW * len(layers), labelled=True)
+
+
+def task_matrix(
+    tasks: Sequence[str], values: Matrix[float | None], notes: Sequence[Sequence[str]], title: str
+) -> alt.LayerChart:
+    """A square of tasks by tasks, coloured and labelled by what their tickets share; undefined cells are left out.
+
+    `notes` are what a cell's tooltip says beside its value, `title` that of the colours.
+    """
+    cells: list[Datum] = [
+        {
+            "row": first,
+            "column": second,
+            "share": value,
+            "text": f"{100 * value:.0f}",
+            "exact": number_format.share(value),
+            "note": notes[i][j],
+            "strong": value > 0.6,
+        }
+        for i, first in enumerate(tasks)
+        for j, second in enumerate(tasks)
+        if (value := values[i][j]) is not None
+    ]
+    axis = alt.Axis(labelAngle=0, domain=False, ticks=False, labelLimit=160)
+    scale = alt.Scale(domain=list(tasks), padding=GAP)
+    axes = (
+        alt.X("column:N", title=None, scale=scale, axis=axis),
+        alt.Y("row:N", title=None, scale=scale, axis=axis),
+    )
+    tooltip = tips(row="task", column="and", exact="share", note="random tickets")
+    return heat_map(cells, axes, share_colors(title), tooltip, height=40 * len(tasks), labelled=True)

@@ -8,8 +8,7 @@ import numpy as np
 
 from tombola.analysis.array_record import Floats
 from tombola.report import number_format
-from tombola.report.charts.axes import name_axis, square_legend
-from tombola.report.charts.marks import Datum, data, overlay, tips
+from tombola.report.charts.parts import Datum, data, name_axis, overlay, square_legend, tips
 
 UP, TOGETHER = "back each other up", "work together"
 
@@ -50,11 +49,7 @@ def _color(field: str, legend: alt.Legend | None) -> alt.Color:
 
 
 def pair_bars(pairs: Sequence[tuple[str, float, float]]) -> alt.LayerChart:
-    """The strongest pairs with 95 % intervals.
-
-    Args:
-        pairs: name, second derivative, its standard error.
-    """
+    """The strongest pairs with 95 % intervals, from name, second derivative and its standard error."""
     rows: list[Datum] = [
         {
             "pair": name,

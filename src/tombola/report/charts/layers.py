@@ -9,8 +9,7 @@ import numpy as np
 from tombola.analysis.agreement.survival import KindSurvival
 from tombola.architectures.anatomy import Places
 from tombola.report import number_format
-from tombola.report.charts.axes import ROW, layer_axis, square_legend
-from tombola.report.charts.marks import Datum, data, overlay, tips
+from tombola.report.charts.parts import ROW, Datum, data, layer_axis, overlay, square_legend, tips
 
 _MEAN, _ALWAYS = "in a seed, on average", "in every seed"
 

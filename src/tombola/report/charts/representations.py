@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import altair as alt
 
 from tombola.report import number_format
-from tombola.report.charts.axes import top_legend
-from tombola.report.charts.marks import Datum, data, overlay, ticket_color, tips
+from tombola.report.charts.parts import Datum, data, overlay, ticket_color, tips, top_legend
 from tombola.report.labels import model_title
 from tombola.tickets.ticket import TICKETS
 
@@ -25,13 +24,7 @@ class Point:
 
 
 def layer_lines(points: Sequence[Point], title: str, chance: float | None = None) -> alt.LayerChart:
-    """A line a ticket over the layers, dashed where it was retrained; the full model is the line in the text's colour.
-
-    Args:
-        points: of all models.
-        title: of the values.
-        chance: a line for guessing.
-    """
+    """A line a ticket over the layers, dashed where it was retrained; the full model's has the colour of text."""
     rows: list[Datum] = [
         {
             "layer": point.layer,

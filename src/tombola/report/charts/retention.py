@@ -6,10 +6,12 @@ from typing import Literal
 
 import altair as alt
 
-from tombola.report.charts.axes import removed_axis, top_legend
-from tombola.report.charts.marks import Datum, data, overlay
+from tombola.report.charts.parts import Datum, data, overlay, removed_axis, top_legend
 
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
+_LEFT = "million parameters left"
+_LOWEST, _HIGHEST = -0.1, 1.15
+"""Shares at the ends of the axis."""
 Against = Literal["sparsity", "parameters"]
 
 
@@ -46,37 +48,22 @@ def retention_lines(
 ) -> alt.LayerChart:
     """A line for each name, with its interval as a band; 1 is the full model, 0 chance.
 
-    Args:
-        points: of all lines.
-        names: the lines, in the order of the legend.
-        threshold: a line at the share that should be kept.
-        title: of the values.
-        against: what the other axis has.
-        height: in pixels.
+    The legend has the order of `names`; `threshold` is a line at the share that should be kept, `title` of the values.
     """
     rows: list[Datum] = [
         {
-            "line": point.line,
-            "sparsity": point.sparsity,
-            "parameters": point.parameters,
-            "share": point.share,
+            **vars(point),
             # What is far below chance is as bad as chance: the axis must not be spent on it.
             "shown": _shown(point.share),
             "low": None if point.low is None else _shown(point.low),
             "high": None if point.high is None else _shown(point.high),
-            "text": point.text,
         }
         for point in points
     ]
-    x = removed_axis()
-    if against == "parameters":
-        scale = alt.Scale(zero=False, nice=True, reverse=True)
-        axis = alt.Axis(tickCount=6, grid=False)
-        x = alt.X("parameters:Q", title="million parameters left", scale=scale, axis=axis)
     y = alt.Y(
         "shown:Q",
         title=title,
-        scale=alt.Scale(domainMin=-0.1, domainMax=1.15, nice=False, clamp=True),
+        scale=alt.Scale(domainMin=_LOWEST, domainMax=_HIGHEST, nice=False, clamp=True),
         axis=alt.Axis(format="~%", values=[0, 0.25, 0.5, 0.75, 1]),
     )
     legend = top_legend(direction="horizontal", columns=2, symbolSize=80, symbolOpacity=1, labelLimit=260)
@@ -86,21 +73,13 @@ def retention_lines(
     tooltip = [
         alt.Tooltip("line:N", title=" "),
         alt.Tooltip("sparsity:Q", title="removed", format=".1%"),
-        alt.Tooltip("parameters:Q", title="million parameters left", format=".1f"),
+        alt.Tooltip("parameters:Q", title=_LEFT, format=".1f"),
         alt.Tooltip("text:N", title="kept"),
     ]
-    base = alt.Chart(data(rows)).encode(x=x)
-    marks: list[Datum] = [{"at": threshold, "text": f"{100 * threshold:g} % kept"}]
-    chance: list[Datum] = [{"at": 0.0, "text": "chance"}]
+    base = alt.Chart(data(rows)).encode(x=removed_axis() if against == "sparsity" else _left_axis())
     return overlay(
-        alt.Chart(data(marks)).mark_rule(style="threshold").encode(y=alt.Y("at:Q")),
-        alt.Chart(data(chance)).mark_rule(style="chance").encode(y=alt.Y("at:Q")),
-        *(
-            alt.Chart(data(one))
-            .mark_text(style="note", align="left", baseline="top", dx=4, dy=4)
-            .encode(x=alt.value(0), y=alt.Y("at:Q"), text="text:N")
-            for one in (marks, chance)
-        ),
+        *_line_across(threshold, f"{100 * threshold:g} % kept", "threshold"),
+        *_line_across(0.0, "chance", "chance"),
         base.transform_filter("datum.low !== null && datum.high !== null")
         .mark_area(opacity=0.15)
         .encode(y=alt.Y("low:Q"), y2="high:Q", color=color),
@@ -110,5 +89,18 @@ def retention_lines(
     )
 
 
+def _left_axis() -> alt.X:
+    """Parameters that are left, the most of them on the left."""
+    scale = alt.Scale(zero=False, nice=True, reverse=True)
+    return alt.X("parameters:Q", title=_LEFT, scale=scale, axis=alt.Axis(tickCount=6, grid=False))
+
+
+def _line_across(share: float, text: str, style: str) -> tuple[alt.Chart, alt.Chart]:
+    """A line at a share, and what it is."""
+    base = alt.Chart(data([{"at": share, "text": text}])).encode(y=alt.Y("at:Q"))
+    note = base.mark_text(style="note", align="left", baseline="top", dx=4, dy=4)
+    return base.mark_rule(style=style), note.encode(x=alt.value(0), text="text:N")
+
+
 def _shown(share: float) -> float:
-    return min(1.15, max(-0.1, share))
+    return min(_HIGHEST, max(_LOWEST, share))

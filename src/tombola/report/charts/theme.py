@@ -21,36 +21,17 @@ def _theme(
     patterns: tuple[str, str, str, str, str],
     on_high: str,
 ) -> dict[str, Any]:
-    good = tickets[0]
+    good, _, random, bad = tickets
+    words = {"labelColor": quiet, "titleColor": quiet, "labelFontSize": 12, "titleFontSize": 12}
+    words |= {"titleFontWeight": "normal"}
+    lines = dict.fromkeys(("gridColor", "domainColor", "tickColor"), grid)
+    symbols = dict.fromkeys(("symbolBaseFillColor", "symbolBaseStrokeColor"), quiet)
     return {
         "background": "transparent",
         "font": FONT,
         "view": {"stroke": None},
-        "axis": {
-            "labelColor": quiet,
-            "titleColor": quiet,
-            "gridColor": grid,
-            "domainColor": grid,
-            "tickColor": grid,
-            "labelFontSize": 12,
-            "titleFontSize": 12,
-            "titleFontWeight": "normal",
-            "titlePadding": 10,
-            "labelPadding": 6,
-            "labelFlush": False,
-        },
-        "legend": {
-            "labelColor": quiet,
-            "titleColor": quiet,
-            "labelFontSize": 12,
-            "titleFontSize": 12,
-            "titleFontWeight": "normal",
-            "symbolBaseFillColor": quiet,
-            "symbolBaseStrokeColor": quiet,
-            "symbolStrokeWidth": 0,
-            "gradientStrokeWidth": 0,
-            "titleLimit": 320,
-        },
+        "axis": {**words, **lines, "titlePadding": 10, "labelPadding": 6, "labelFlush": False},
+        "legend": {**words, **symbols, "symbolStrokeWidth": 0, "gradientStrokeWidth": 0, "titleLimit": 320},
         # Categories are the found tickets in the order of names.TICKETS; an ordinal pair is pruned, survives;
         # a diverging one a coarser and a finer method; symbols are the five classes of attention.
         "range": {
@@ -65,14 +46,14 @@ def _theme(
         "style": {
             "reference": {"color": ink, "strokeWidth": 1.5},
             "chance": {"color": quiet, "strokeWidth": 1.5, "strokeDash": [2, 3]},
-            "threshold": {"color": tickets[3], "strokeWidth": 1.25, "strokeDash": [6, 4]},
+            "threshold": {"color": bad, "strokeWidth": 1.25, "strokeDash": [6, 4]},
             "whisker": {"color": ink, "strokeWidth": 1.25},
             "seed": {"color": ink, "fillOpacity": 0.75},
             "search-line": {"color": good, "strokeWidth": 1.5},
             "search-spur": {"color": quiet, "strokeWidth": 1, "strokeDash": [2, 2]},
             "search-point": {"color": good},
-            "random-line": {"color": tickets[2], "strokeWidth": 1.5},
-            "random-point": {"color": tickets[2]},
+            "random-line": {"color": random, "strokeWidth": 1.5},
+            "random-point": {"color": random},
             "coarse-line": {"color": quiet, "strokeWidth": 1.5, "strokeDash": [4, 3]},
             "paper-point": {"color": ink, "strokeWidth": 1.5},
             "paper-range": {"color": quiet, "strokeWidth": 1.25},

@@ -27,12 +27,7 @@ def specification(chart: AnyChart) -> dict[str, Any]:
 
 
 def svg(chart: AnyChart, width: int = 640) -> str:
-    """The chart as an SVG picture in the light theme, for a README or a paper.
-
-    Args:
-        chart: one of this package's charts.
-        width: of the plot without its axes, in pixels.
-    """
+    """The chart as an SVG picture in the light theme, its plot without axes `width` pixels wide."""
     config = {**LIGHT, "background": "white"}
     spec = {**specification(chart), "width": width, "config": config}
     return str(vl_convert.vegalite_to_svg(json.dumps(spec), vl_version=_version(), allowed_base_urls=[]))

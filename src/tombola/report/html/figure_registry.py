@@ -2,12 +2,12 @@
 
 import json
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tombola.report.charts.vega import AnyChart, specification
-from tombola.report.html.markup import Html, element, join
-from tombola.report.html.table_html import table_html
-from tombola.report.tables.table import Table
+from tombola.report.html.elements import Html, element, escape, join
+from tombola.report.table import Block, Column, Noted, Table
 
 
 @dataclass
@@ -44,7 +44,8 @@ class FigureRegistry:
         name = _slug(name)
         assert name not in self.tables, name
         self.tables[name] = table
-        return table_html(table)
+        # A phone scrolls it with a finger; tabindex lets the keyboard scroll it too.
+        return element("div", _whole(table), class_="scroll", tabindex="0", role="region", aria_label=table.title)
 
 
 def script_json(value: object) -> str:
@@ -55,3 +56,49 @@ def script_json(value: object) -> str:
 def _slug(name: str) -> str:
     """A name that leads to no other folder: parts of it may come from the JSON of others."""
     return re.sub(r"[^a-z0-9-]+", "-", name.lower())
+
+
+def _whole(table: Table) -> Html:
+    columns = [column for column in table.columns if column.kind not in ("group", "details")]
+    heads = (
+        element("th", one.name if one.shown else "", scope="col", **_class(one.kind if one.numeric else ""))
+        for one in columns
+    )
+    bodies = []
+    for body in table.bodies:
+        lines = [line for block in body.blocks for line in _lines(block, columns)]
+        if body.group:
+            group = element("th", body.group, colspan=str(len(columns)), scope="colgroup")
+            lines.insert(0, element("tr", group, class_="group"))
+        bodies.append(element("tbody", *lines))
+    return element("table", element("thead", element("tr", *heads)), *bodies, class_=table.style)
+
+
+def _lines(block: Block, columns: Sequence[Column]) -> Iterator[Html]:
+    """The lines of a block; the first has its head, for all of them."""
+    own = [column for column in columns if not column.naming]
+    for number, line in enumerate(block.lines):
+        cells = [_cell(cell, column) for cell, column in zip(line, own, strict=True)]
+        head = [_head(block)] if block.head and number == 0 else []
+        first = "first " if number == 0 else ""
+        yield element("tr", *head, *cells, **_class(f"{first}{block.ticket}" if block.ticket else ""))
+
+
+def _head(block: Block) -> Html:
+    name, *details = block.head
+    swatch = element("i", class_=f"swatch {block.ticket}") if block.swatch else ""
+    small = [Html("<br>"), element("small", Html("<br>".join(map(escape, details))))] if details else []
+    several = len(block.lines) > 1
+    spans = {"scope": "rowgroup", "rowspan": str(len(block.lines))} if several else {"scope": "row"}
+    return element("th", swatch, name, *small, **spans, **_class("found" if block.swatch else ""))
+
+
+def _cell(cell: str | Noted, column: Column) -> Html:
+    text, note = (cell.text, cell.note) if isinstance(cell, Noted) else (cell, "")
+    style = f"{column.kind if column.numeric else ''}{' strong' if column.strong else ''}".strip()
+    return element("td", text, **_class(style), **({"title": note} if note else {}))
+
+
+def _class(style: str) -> dict[str, str]:
+    """The attribute, where there is anything to say."""
+    return {"class": style} if style else {}

@@ -8,8 +8,8 @@ from string import Template
 
 from tombola.report.charts import theme
 from tombola.report.charts.vega import bundle
+from tombola.report.html.elements import Html, element, escape, join
 from tombola.report.html.figure_registry import script_json
-from tombola.report.html.markup import Html, element, escape, join
 
 
 def document(title: str, header: Html, main: Html, footer: Html) -> str:

@@ -6,13 +6,13 @@ from typing import Literal
 
 from tombola.analysis.agreement.comparison import CONTROLS, Comparison, KindComparison
 from tombola.analysis.agreement.null_distribution import NullDistribution
-from tombola.report import charts, number_format
+from tombola.report import number_format
+from tombola.report.charts.agreement import overlap_by_chance
+from tombola.report.html.elements import Html, figure, note, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import figure, note, section
-from tombola.report.html.markup import Html
 from tombola.report.labels import TICKET_TITLES, and_words, capitalised, kind_title
 from tombola.report.study_data import StudyData
-from tombola.report.tables.table import Block, Body, Column, Noted, Table, numbers
+from tombola.report.table import Block, Body, Column, Noted, Table, numbers
 from tombola.tickets.ticket import kinds_in_words
 
 _STATISTICS = {
@@ -62,20 +62,14 @@ def agreement(study: StudyData, registry: FigureRegistry) -> Html | None:
 def agreement_section(
     found: Sequence[Agreeing], registry: FigureRegistry, *, several: Literal["seed", "task"] = "seed"
 ) -> Html | None:
-    """The section; None where there is nothing to agree with.
-
-    Args:
-        found: of each kind of ticket and of site, and of each task where there are several.
-        registry: takes the picture and the table.
-        several: what the tickets differ in.
-    """
+    """The section on agreement of tickets that differ in seed or task; None where there is nothing to agree with."""
     found = [one for one in found if one.comparison.n > 1]
     if not found:
         return None
     body, name = [], f"agreement-{several}s"
     labelled = [(_label(one, found), one.comparison) for one in found]
     if any(one.jaccard is not None for _, one in labelled):
-        chart = charts.overlap_by_chance(labelled)
+        chart = overlap_by_chance(labelled)
         plot = registry.plot(chart, name, "Shared survivors of two tickets beside random tickets")
         body.append(figure("", _reading(labelled), plot))
     text = (
@@ -116,7 +110,7 @@ def _sentence(label: str, one: KindComparison) -> str:
         return f"{what}: undefined, as {one.undefined.get('jaccard') or 'there is nothing to share'}."
     parts = [
         f"{_AGAINST[drawn.where]} {TICKET_TITLES[control]} ones ({number_format.share(drawn.mean)}, 95 % from "
-        f"{number_format.share(drawn.low)} to {number_format.share(drawn.high)})"
+        f"{number_format.interval(drawn.low, drawn.high, number_format.share)})"
         for control, drawn in one.null_distributions("jaccard").items()
     ]
     against = f", {and_words(parts)}" if parts else ""

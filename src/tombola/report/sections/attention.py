@@ -1,6 +1,6 @@
 """Section on attention: what all heads and those that survive attend to, and whether it tells who survives."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,18 +19,28 @@ from tombola.analysis.attention.attention_summary import (
 from tombola.analysis.attention.pattern_classes import CLASSES
 from tombola.analysis.attention.patterns import AttentionPatterns
 from tombola.architectures.anatomy import Places
-from tombola.report import charts, number_format
+from tombola.metrics.statistics import mean_std
+from tombola.report import number_format
+from tombola.report.charts.attention import attention_map, class_bars, class_grid, survival_dots
+from tombola.report.html.elements import Html, beside, element, figure, join, note, section, table_figure
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import beside, figure, section, table_figure
-from tombola.report.html.markup import Html
 from tombola.report.labels import and_words
-from tombola.report.sections.attention_maps import WHERE, example_maps, feature_table
 from tombola.report.study_data import StudyData
+from tombola.report.table import Column, Table, numbers
 from tombola.tickets.pruning_methods import METHODS, in_words
 from tombola.tickets.ticket import Ticket
 
 _TITLES = {"raw": "Raw attention", "norm": "Norm-weighted attention"}
 _UNREADABLE = CLASSES.index("heterogeneous")
+_FEATURES = {
+    "first": "to the first token",
+    "separator": "to separators",
+    "previous": "to the token before",
+    "next": "to the token after",
+    "same": "to the token itself",
+    "entropy_share": "entropy, share of its largest",
+    "distance": "distance in tokens",
+}
 
 
 @dataclass(frozen=True)
@@ -60,8 +70,7 @@ def attention(study: StudyData, registry: FigureRegistry) -> Html | None:
     patterns = StudyPatterns(tuple(full.values()))
     # One method tells the story; a study of several has the others in its files.
     for method in (name for name, one in METHODS.items() if one.standard and "heads" in one.sites):
-        places = {one.seed: one.ticket(method, "good") for one in study.seed_folders if one.seed in full}
-        tickets = {seed: Ticket.load(at) for seed, at in places.items() if (at / "ticket.json").is_file()}
+        tickets = {seed: Ticket.load(at) for seed, at in study.good_tickets(method).items() if seed in full}
         if tickets:
             pruned, masks = (full[seed] for seed in tickets), (ticket.heads for ticket in tickets.values())
             again = study.analyses(AttentionPatterns, "attention", method)
@@ -77,8 +86,8 @@ def attention_section(patterns: StudyPatterns, places: Places, registry: FigureR
     survival = torch.stack([mask.double() for mask in masks]).mean(0) if masks else None
     shares = mean_shares(patterns.full, "norm")
     figures = beside(*_class_figures(patterns, registry))
-    chart = charts.class_grid(shares, survival, places)
-    grid = registry.plot(chart, "attention-heads", "Most frequent class of each head")
+    grid = registry.plot(class_grid(shares, survival, places), "attention-heads", "Most frequent class of each head")
+    features = _features(patterns)
     inputs = number_format.plural(len(patterns.full[0].inputs), "input")
     of = f", in the good tickets of {in_words(patterns.method)}" if patterns.method else ""
     return section(
@@ -86,8 +95,8 @@ def attention_section(patterns: StudyPatterns, places: Places, registry: FigureR
         figures,
         figure("Head by head, norm-weighted", _about_grid(shares, survival), grid),
         _scatter(patterns, shares, survival, places, registry) if survival is not None and len(masks) > 1 else "",
-        table_figure(WHERE, registry.table(feature_table(patterns.full, patterns.pruned, masks), "attention")),
-        example_maps(patterns.full[0], places, registry),
+        table_figure(features.title, registry.table(features, "attention")),
+        _example_maps(patterns.full[0], places, registry),
         lead=f"Five classes of attention maps (Kovaleva et al. 2019), by rules, on {inputs} of the dev split; "
         f"survivors are heads that survive{of}. Norm-weighted attention counts what really arrives (Kobayashi et al. "
         "2020).",
@@ -97,7 +106,7 @@ def attention_section(patterns: StudyPatterns, places: Places, registry: FigureR
 def _class_figures(patterns: StudyPatterns, registry: FigureRegistry) -> Iterator[Html]:
     for weighting in WEIGHTINGS:
         groups, title = _groups(patterns, weighting), _TITLES[weighting]
-        plot = registry.plot(charts.class_bars(groups), f"attention-classes-{weighting}", f"Classes of heads, {title}")
+        plot = registry.plot(class_bars(groups), f"attention-classes-{weighting}", f"Classes of heads, {title}")
         known = patterns.masks
         difference = survivors_against_pruned(patterns.pruned, known, weighting=weighting) if known else None
         yield figure(title, _about_classes(groups, difference), plot)
@@ -170,16 +179,13 @@ def _scatter(
         for row in range(shares.shape[0])
         for head in range(shares.shape[1])
     ]
-    plot = registry.plot(
-        charts.survival_dots(heads, CLASSES[_UNREADABLE]),
-        "attention-survival",
-        "Share of heterogeneous maps of every head against its survival",
-    )
     texts = []
     for weighting in reversed(WEIGHTINGS):
         found = survival_correlation(patterns.pruned, patterns.masks, weighting=weighting)
         texts.append(f"{_TITLES[weighting].lower()} {_correlation(found)}")
     caption = f"Spearman's correlation of heterogeneity with survival over heads: {'; '.join(texts)}."
+    label = "Share of heterogeneous maps of every head against its survival"
+    plot = registry.plot(survival_dots(heads, CLASSES[_UNREADABLE]), "attention-survival", label)
     return figure("Does heterogeneity tell who survives?", caption, plot)
 
 
@@ -192,3 +198,40 @@ def _correlation(found: Correlation) -> str:
     ends = number_format.minus(f"{found.low:.2f} to {found.high:.2f}")
     verdict = "no clear relation" if found.low <= 0 <= found.high else "a relation, if a rough one"
     return f"{text} (95 % interval {ends}: {verdict})"
+
+
+def _features(patterns: StudyPatterns) -> Table:
+    """Mean and deviation of features over heads."""
+    groups = {"all heads": [(one, one.working) for one in patterns.full]}
+    if patterns.masks:
+        groups["survivors"] = list(zip(patterns.pruned, patterns.masks, strict=True))
+    names = (f"{name}, {weighting}" for weighting in WEIGHTINGS for name in groups)
+    lines = [
+        [title, *(_mean(feature, weighting, members) for weighting in WEIGHTINGS for members in groups.values())]
+        for feature, title in _FEATURES.items()
+    ]
+    return Table.of("Where attention goes", (Column("mean over heads, ± std", "head"), *numbers(*names)), lines)
+
+
+def _mean(feature: str, weighting: str, members: Sequence[tuple[AttentionPatterns, Tensor]]) -> str:
+    values = torch.cat([one.means[weighting][feature][mask] for one, mask in members])
+    known = values[~values.isnan()].tolist()
+    return number_format.spread(*mean_std(known)) if known else number_format.MISSING
+
+
+def _example_maps(patterns: AttentionPatterns, places: Places, registry: FigureRegistry) -> Html:
+    """The clearest map of each class."""
+    figures = []
+    for label, name in enumerate(CLASSES):
+        known = [one for one in patterns.example_maps if (one.weighting, one.pattern) == ("raw", name)]
+        if known:
+            example = known[0]
+            share = number_format.share(float(patterns.shares("raw")[example.row, example.head, label]))
+            caption = f"Head {places.attention(example.row)}.{example.head}, of whose maps {share} are so."
+            plot = registry.plot(attention_map(example), f"map-{name}", f"An attention map: {name}")
+            figures.append(figure(name.capitalize(), caption, plot))
+    if not figures:
+        return Html("")
+    text = "Of each class the clearest map of the head that has most of it, raw attention; rows attend to columns."
+    body = [beside(*figures[first : first + 3]) for first in range(0, len(figures), 3)]
+    return join(element("h3", "What the classes look like"), note(text), *body)

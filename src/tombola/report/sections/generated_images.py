@@ -2,11 +2,9 @@
 
 import base64
 from collections.abc import Sequence
-from pathlib import Path
 
+from tombola.report.html.elements import Html, element, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import section
-from tombola.report.html.markup import Html, element
 from tombola.report.labels import METHOD_TITLES, model_title
 from tombola.report.study_data import StudyData
 from tombola.report.summary import Summary, scored
@@ -48,8 +46,5 @@ def _image_grid(study: StudyData, place: str, title: str, known: Summary | None 
         return None
     score = [element("span", f"{study.metric_title} {scored(known)}", class_="details")] if known else []
     caption = element("figcaption", element("strong", title), *score)
-    return element("figure", element("img", src=_embedded(path), alt=f"Images: {title}"), caption)
-
-
-def _embedded(path: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    source = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return element("figure", element("img", src=source, alt=f"Images: {title}"), caption)

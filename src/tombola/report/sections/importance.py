@@ -4,10 +4,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tombola.architectures.anatomy import Places
-from tombola.report import charts, number_format
+from tombola.report import number_format
+from tombola.report.charts.grids import importance_grid
+from tombola.report.charts.layers import mlp_bars, neuron_boxes
+from tombola.report.html.elements import Html, figure, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import figure, section
-from tombola.report.html.markup import Html
 from tombola.report.labels import SITE_NAMES, capitalised, row_title
 from tombola.report.study_data import StudyData
 
@@ -32,17 +33,17 @@ def importance(study: StudyData, registry: FigureRegistry) -> Html | None:
 
 def _plots(kinds: Mapping[str, Rows], places: Places, registry: FigureRegistry) -> Iterator[Html]:
     if heads := kinds.get("heads"):
-        grid = charts.importance_grid(heads, [places.attention(row) for row in range(len(heads))], "head", "heads")
+        grid = importance_grid(heads, [places.attention(row) for row in range(len(heads))], "head", "heads")
         yield registry.plot(grid, "importance-heads", "Importance of every head")
     if mlps := kinds.get("mlps"):
-        bars = charts.mlp_bars([value for (value,) in mlps], places)
+        bars = mlp_bars([value for (value,) in mlps], places)
         yield registry.plot(bars, "importance-mlps", "Importance of every MLP")
     if neurons := kinds.get("neurons"):
-        boxes = charts.neuron_boxes(neurons, places)
+        boxes = neuron_boxes(neurons, places)
         yield registry.plot(boxes, "importance-neurons", "Importance of the blocks of neurons of every MLP")
     if groups := kinds.get("channels"):
         names = [places.residual(row) for row in range(len(groups))]
-        grid = charts.importance_grid(groups, names, "group", "groups of channels")
+        grid = importance_grid(groups, names, "group", "groups of channels")
         yield registry.plot(grid, "importance-channels", "Importance of every group of channels")
 
 

@@ -1,6 +1,7 @@
 """Section on interactions of sites, and how much of the loss single sites explain."""
 
 import itertools
+from statistics import fmean
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -8,10 +9,10 @@ from scipy.stats import spearmanr
 from tombola.analysis.array_record import Floats
 from tombola.analysis.locality.interactions import Interactions, Site, explained
 from tombola.architectures.anatomy import Places
-from tombola.report import charts, number_format
+from tombola.report import number_format
+from tombola.report.charts.interactions import interaction_grid, pair_bars
+from tombola.report.html.elements import Html, figure, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import figure, section
-from tombola.report.html.markup import Html
 from tombola.report.labels import and_words
 from tombola.report.study_data import StudyData
 
@@ -34,10 +35,8 @@ def interactions(study: StudyData, registry: FigureRegistry) -> Html | None:
         (f"{names[i]} and {names[j]}", float(hessian[i, j]), float(errors[i, j]))
         for i, j in ((upper[0][at], upper[1][at]) for at in ends)
     ]
-    grid = registry.plot(
-        charts.interaction_grid(names, hessian), "interactions", "Second derivatives by pairs of gates"
-    )
-    bars = registry.plot(charts.pair_bars(strongest), "interactions-pairs", "The pairs that interact most")
+    grid = registry.plot(interaction_grid(names, hessian), "interactions", "Second derivatives by pairs of gates")
+    bars = registry.plot(pair_bars(strongest), "interactions-pairs", "The pairs that interact most")
     examples = several[0].examples
     lead = (
         f"Second derivatives of the loss by pairs of gates on {number_format.plural(examples, 'example')}: above 0 two "
@@ -78,14 +77,14 @@ def _about_all(several: list[Interactions], strongest: list[tuple[str, float, fl
     if shares:
         text += (
             " Where a tenth of the sites is deleted at random, a sum over single sites explains "
-            f"{number_format.share(sum(shares) / len(shares))} of the variance of this second-order picture; the rest "
+            f"{number_format.share(fmean(shares))} of the variance of this second-order picture; the rest "
             "is in pairs."
         )
     if len(several) > 1:
         upper = np.triu_indices(n, 1)
         pairs = itertools.combinations([one.hessian[upper] for one in several], 2)
-        stable = [float(spearmanr(x, y).statistic) for x, y in pairs]
-        text += f" Two seeds' maps correlate by {sum(stable) / len(stable):.2f} (Spearman, mean over pairs of seeds)."
+        stable = [spearmanr(x, y).statistic for x, y in pairs]
+        text += f" Two seeds' maps correlate by {np.mean(stable):.2f} (Spearman, mean over pairs of seeds)."
     return text
 
 
@@ -94,15 +93,14 @@ def _about_deletions(several: list[Interactions]) -> str:
     parts = []
     with_pairs = [one for one in several if len(one.pairs.sites) > 2]
     if with_pairs:
-        correlations = []
-        for one in with_pairs:
-            at = np.array(one.pairs.sites)
-            real = one.pairs.cost - one.pairs.apart
-            correlations.append(float(spearmanr(one.hessian[at[:, 0], at[:, 1]], real).statistic))
+        correlations = [
+            spearmanr(one.hessian[tuple(np.transpose(one.pairs.sites))], one.pairs.cost - one.pairs.apart).statistic
+            for one in with_pairs
+        ]
         pairs = sum(len(one.pairs.sites) for one in with_pairs)
         parts.append(
             f"Checked on {number_format.count(pairs)} pairs that were really deleted, the second derivative and the "
-            f"interaction that was measured correlate by {sum(correlations) / len(correlations):.2f} (Spearman)."
+            f"interaction that was measured correlate by {np.mean(correlations):.2f} (Spearman)."
         )
     with_subsets = [one for one in several if explained(one.subsets, one.subsets.apart) is not None]
     if with_subsets:
@@ -113,8 +111,8 @@ def _about_deletions(several: list[Interactions]) -> str:
         lost = len(with_subsets[0].subsets.sites[0])
         shares = and_words(
             [
-                f"{number_format.share(sum(apart) / len(apart))} by what each costs alone",
-                f"{number_format.share(sum(local) / len(local))} by the second-order picture",
+                f"{number_format.share(fmean(apart))} by what each costs alone",
+                f"{number_format.share(fmean(local))} by the second-order picture",
             ]
         )
         parts.append(

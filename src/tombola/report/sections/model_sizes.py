@@ -1,19 +1,18 @@
 """Section on model sizes: what retrained good tickets save on disk, in multiply-adds and in time."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tombola.metrics.statistics import mean_std
 from tombola.profiling.model_cost import Costs
 from tombola.report import number_format
+from tombola.report.html.elements import Html, element, note, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import note, section
-from tombola.report.html.markup import Html, element
 from tombola.report.labels import METHOD_TITLES
 from tombola.report.study_data import StudyData
 from tombola.report.summary import Summary, scored
-from tombola.report.tables.table import Column, Table, numbers
+from tombola.report.table import Column, Table, numbers
 from tombola.study.folder_layout import COST
 from tombola.tickets.pruning_methods import METHODS, in_words
 
@@ -22,9 +21,10 @@ _WEIGHTS = (
     # Of diffusers, by itself or in its pipeline.
     *("diffusion_pytorch_model*.safetensors", "*/diffusion_pytorch_model*.safetensors"),
 )
+_DISK, _MULTIPLY_ADDS = "weights on disk, MB", "multiply-adds of an example, M"
 
-Pair = tuple[float, float]
-"""A measure of the full model, and of the smaller one."""
+Measure = tuple[float, float, Callable[[float], str]]
+"""A measure of the full model and of the smaller one, and how it is written."""
 
 
 @dataclass(frozen=True)
@@ -34,30 +34,15 @@ class SmallerModel:
     Attributes:
         method, seed: which.
         folder: that `tombola.load` opens, from the study's.
-        disk: bytes of the weights on disk.
         costs: `cost.json`; None for a ticket of weights, whose zeros are back when it runs.
+        measures: title of a line → what was measured, without the lines that do not apply.
     """
 
     method: str
     seed: int
     folder: Path
-    disk: Pair
     costs: Costs | None
-
-    def measured(self, name: str, batch: int | None = None) -> Pair | None:
-        """A field of a model's cost, at a batch size where it has several; None where it was not measured."""
-        if self.costs is None:
-            return None
-        values = [getattr(self.costs.variants[variant], name) for variant in ("dense", "shrunk")]
-        before, after = values if batch is None else (value.get(batch) for value in values)
-        return None if before is None or after is None else (before, after)
-
-    def per_image(self, batch: int) -> Pair | None:
-        """Seconds of all steps of an image."""
-        if self.costs is None:
-            return None
-        before, after = (self.costs.seconds_per_image(variant)[batch] for variant in ("dense", "shrunk"))
-        return before, after
+    measures: Mapping[str, Measure]
 
 
 Groups = Sequence[Sequence[SmallerModel]]
@@ -93,7 +78,8 @@ def _found(study: StudyData) -> Iterator[SmallerModel]:
             disk = _bytes(one.full), _bytes(place / "shrunk")
             if all(disk):
                 costs = Costs.read(place / COST) if (place / COST).is_file() else None
-                yield SmallerModel(method, one.seed, (place / "shrunk").relative_to(study.folder), disk, costs)
+                folder = (place / "shrunk").relative_to(study.folder)
+                yield SmallerModel(method, one.seed, folder, costs, dict(_measures(disk, costs)))
 
 
 def _bytes(folder: Path) -> int:
@@ -101,38 +87,27 @@ def _bytes(folder: Path) -> int:
     return sum(file.stat().st_size for name in _WEIGHTS for file in folder.glob(name))
 
 
-def _lines(study: StudyData, groups: Groups) -> Iterator[tuple[str, ...]]:
-    full = _of(study.full, {one.seed for group in groups for one in group})
-    tickets = [
-        _of(study.summary(group[0].method, "good", "retrained"), {one.seed for one in group}) for group in groups
-    ]
-    cells = [scored(one) if one else number_format.MISSING for one in (full, *tickets)]
-    yield f"{study.metric_title}, retrained", *cells
-    parameters = [one.mean("parameters") if one else None for one in (full, *tickets)]
-    yield "parameters that are not pruned", *map(number_format.short_count, parameters)
-    yield _line("weights on disk, MB", groups, lambda one: one.disk, number_format.megabytes)
-    yield _line("multiply-adds of an example, M", groups, lambda one: one.measured("multiply_adds"), _millions)
-    costs = next((one.costs for group in groups for one in group if one.costs), None)
+def _measures(disk: tuple[int, int], costs: Costs | None) -> Iterator[tuple[str, Measure]]:
+    yield _DISK, (*disk, number_format.megabytes)
     if costs is None:
         return
-    batches = sorted(costs.variants["dense"].seconds)
+    dense, shrunk = costs.variants["dense"], costs.variants["shrunk"]
+    yield _MULTIPLY_ADDS, (dense.multiply_adds, shrunk.multiply_adds, _millions)
+    batches = sorted(dense.seconds)
     what = "latency" if costs.steps is None else "step"
     for batch in batches:
-        yield _line(f"{what} of a batch of {batch}, ms", groups, _at("seconds", batch), _milliseconds)
+        yield f"{what} of a batch of {batch}, ms", (dense.seconds[batch], shrunk.seconds[batch], _milliseconds)
     for batch in batches if costs.steps is not None else ():
-        title = f"an image of {costs.steps} steps, {batch} at once, ms"
-        yield _line(title, groups, lambda one, batch=batch: one.per_image(batch), _milliseconds)  # type: ignore[misc]
-    if costs.variants["dense"].weights:
-        yield _line("weights in memory, MB", groups, lambda one: one.measured("weights"), _small)
+        before, after = (costs.seconds_per_image(variant)[batch] for variant in ("dense", "shrunk"))
+        yield f"an image of {costs.steps} steps, {batch} at once, ms", (before, after, _milliseconds)
+    if dense.weights:
+        yield "weights in memory, MB", (dense.weights, shrunk.weights, _small)
         if costs.dtype == "float32":
-            yield _line("the same in 16 bits, MB", groups, lambda one: _halved(one.measured("weights")), _small)
+            yield "the same in 16 bits, MB", (dense.weights / 2, shrunk.weights / 2, _small)
     for batch in batches:
-        if batch in costs.variants["dense"].activations:
-            yield _line(f"activations of a batch of {batch}, MB", groups, _at("activations", batch), _small)
-
-
-def _at(name: str, batch: int) -> Callable[[SmallerModel], Pair | None]:
-    return lambda one: one.measured(name, batch)
+        if batch in dense.activations and batch in shrunk.activations:
+            measured = dense.activations[batch], shrunk.activations[batch]
+            yield f"activations of a batch of {batch}, MB", (*measured, _small)
 
 
 def _milliseconds(seconds: float) -> str:
@@ -148,8 +123,19 @@ def _small(size: float) -> str:
     return f"{size / 1e6:.2f}" if size < 1e7 else number_format.megabytes(size)
 
 
-def _halved(pair: Pair | None) -> Pair | None:
-    return None if pair is None else (pair[0] / 2, pair[1] / 2)
+def _lines(study: StudyData, groups: Groups) -> Iterator[tuple[str, ...]]:
+    models = [one for group in groups for one in group]
+    full = _of(study.full, {one.seed for one in models})
+    tickets = [
+        _of(study.summary(group[0].method, "good", "retrained"), {one.seed for one in group}) for group in groups
+    ]
+    cells = [scored(one) if one else number_format.MISSING for one in (full, *tickets)]
+    yield f"{study.metric_title}, retrained", *cells
+    parameters = [one.mean("parameters") if one else None for one in (full, *tickets)]
+    yield "parameters that are not pruned", *map(number_format.short_count, parameters)
+    first = next((one for one in models if one.costs), models[0])
+    for title in dict.fromkeys((_DISK, _MULTIPLY_ADDS, *first.measures)):
+        yield _line(title, groups)
 
 
 def _of(summary: Summary | None, seeds: set[int]) -> Summary | None:
@@ -158,20 +144,21 @@ def _of(summary: Summary | None, seeds: set[int]) -> Summary | None:
     return replace(summary, rows=rows) if summary and rows else None
 
 
-def _line(
-    title: str, groups: Groups, pair: Callable[[SmallerModel], Pair | None], written: Callable[[float], str]
-) -> tuple[str, ...]:
+def _line(title: str, groups: Groups) -> tuple[str, ...]:
     """Means over seeds, with the ratio to the full model beside which each was measured."""
-    found = [[known for one in group if (known := pair(one)) is not None] for group in groups]
-    whole = [before for pairs in found for before, _ in pairs]
-    cells = [written(mean_std(whole)[0]) if whole else number_format.MISSING]
-    for pairs in found:
-        if not pairs:
-            cells.append("as the full model's" if whole else number_format.MISSING)
+    found = [[one.measures[title] for one in group if title in one.measures] for group in groups]
+    known = [measure for measures in found for measure in measures]
+    if not known:
+        return title, *[number_format.MISSING] * (len(groups) + 1)
+    written = known[0][2]
+    cells = [written(mean_std([before for before, _, _ in known])[0])]
+    for measures in found:
+        if not measures:
+            cells.append("as the full model's")
             continue
-        ratio, std = mean_std([after / before for before, after in pairs])
-        spread = f" ± {std:.2f}" if len(pairs) > 1 else ""
-        cells.append(f"{written(mean_std([after for _, after in pairs])[0])} (x {ratio:.2f}{spread})")
+        ratio, std = mean_std([after / before for before, after, _ in measures])
+        spread = f" ± {std:.2f}" if len(measures) > 1 else ""
+        cells.append(f"{written(mean_std([after for _, after, _ in measures])[0])} (x {ratio:.2f}{spread})")
     return title, *cells
 
 

@@ -4,17 +4,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tombola.metrics.statistics import mean_std
-from tombola.report import charts, number_format
+from tombola.report import number_format
+from tombola.report.charts.curves import Threshold, finer_curves
+from tombola.report.html.elements import Html, figure, join, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import figure, section
-from tombola.report.html.markup import Html, join
 from tombola.report.labels import METHOD_TITLES
 from tombola.report.study_data import StudyData
 from tombola.report.summary import Summary, scored
-from tombola.report.tables.table import Column, Table, numbers
+from tombola.report.table import Column, Table, numbers
 from tombola.tickets.pruning_methods import in_words
 
+Written = Callable[[float], str]
+
 _PAIRS: tuple[tuple[str, str], ...] = (("heads+mlps", "heads+neurons"), ("mlps", "neurons"))
+_SIZES: tuple[tuple[str, str, Written], ...] = (
+    ("prunable weights", "weights", number_format.short_count),
+    ("parameters of the model", "parameters", number_format.short_count),
+    ("heads", "heads", number_format.count),
+    ("MLPs", "mlps", number_format.count),
+    ("neurons", "neurons", lambda number: number_format.count(round(number))),
+    ("sparsity (%)", "sparsity", lambda share: f"{100 * share:.1f}"),
+)
+"""Lines of the table: title, field of a row, and how it is written."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +78,7 @@ def _figure(study: StudyData, one: MethodPair, registry: FigureRegistry) -> Html
     coarse, fine = ([s for s in study.searches(p) if s.seed in one.seeds] for p in (one.coarse, one.fine))
     if coarse and fine:
         floors = [study.floor(search.full.score) for search in coarse]
-        chart = charts.finer_curves(coarse, fine, charts.Threshold(study.facts.threshold, floors), metric)
+        chart = finer_curves(coarse, fine, Threshold(study.facts.threshold, floors), metric)
         label = f"{metric} against sparsity for {in_words(one.coarse)} and for {in_words(one.fine)}"
         plots.append(registry.plot(chart, f"finer-{one.fine}", label))
     table = registry.table(pair_table(one, metric), f"finer-{one.fine}")
@@ -156,56 +167,39 @@ def _about_size(one: MethodPair) -> tuple[str, bool]:
 
 def pair_table(one: MethodPair, metric: str) -> Table:
     """The two good tickets side by side, and their difference seed by seed."""
-    lines = [
-        _sizes(one, "prunable weights", "weights", number_format.short_count),
-        _sizes(one, "parameters of the model", "parameters", number_format.short_count),
-        _sizes(one, "heads", "heads", number_format.count),
-        _sizes(one, "MLPs", "mlps", number_format.count),
-        _sizes(one, "neurons", "neurons", lambda number: number_format.count(round(number))),
-        _sizes(one, "sparsity (%)", "sparsity", lambda share: f"{100 * share:.1f}"),
-        _scores(f"{metric}, pruned", one.pruned),
-    ]
-    if one.retrained is not None:
-        lines.append(_scores(f"{metric}, retrained", one.retrained))
+    lines = [_line(title, _values(one.pruned, name), written) for title, name, written in _SIZES]
+    for stage, pair in (("pruned", one.pruned), ("retrained", one.retrained)):
+        if pair is not None:
+            shown = [scored(summary) for summary in pair]
+            lines.append(_line(f"{metric}, {stage}", _values(pair, "score"), number_format.score, shown))
     if one.search_seconds is not None:
-        lines.append(_line("seconds of the search", *one.search_seconds, number_format.seconds))
+        lines.append(_line("seconds of the search", one.search_seconds, number_format.seconds))
     coarse, fine = METHOD_TITLES[one.coarse], METHOD_TITLES[one.fine]
     difference = "difference, ± std over seeds" if len(one.seeds) > 1 else "difference"
     columns = (Column("good ticket", "head"), *numbers(coarse, fine, difference))
     return Table.of(f"{coarse} against {fine.lower()}", columns, lines)
 
 
-def _sizes(one: MethodPair, title: str, name: str, written: Callable[[float], str]) -> tuple[str, ...]:
-    coarse, fine = ([float(getattr(row, name)) for row in summary.rows] for summary in one.pruned)
-    return _line(title, coarse, fine, written)
-
-
-def _scores(title: str, pair: tuple[Summary, Summary]) -> tuple[str, ...]:
-    coarse, fine = ([row.score for row in summary.rows] for summary in pair)
-    return _cells(title, scored(pair[0]), scored(pair[1]), _difference(coarse, fine, number_format.score))
+def _values(pair: tuple[Summary, Summary], name: str) -> tuple[Sequence[float], Sequence[float]]:
+    coarse, fine = ([float(getattr(row, name)) for row in summary.rows] for summary in pair)
+    return coarse, fine
 
 
 def _line(
-    title: str, coarse: Sequence[float], fine: Sequence[float], written: Callable[[float], str]
+    title: str, pair: tuple[Sequence[float], Sequence[float]], written: Written, shown: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    texts = (_spread(values, written) for values in (coarse, fine))
-    return _cells(title, *texts, _difference(coarse, fine, written))
-
-
-def _cells(title: str, *texts: str) -> tuple[str, ...]:
+    """A line of both tickets and their difference; `shown` are the two where they are not mean ± deviation."""
+    cells = [*(shown or (_spread(values, written) for values in pair)), number_format.MISSING]
+    if len(pair[0]) == len(pair[1]):
+        cells[-1] = _spread([fine - coarse for coarse, fine in zip(*pair, strict=True)], written, signed=True)
     # On a phone a cell may break before its deviation, but not inside a number.
-    return title, *(text.replace("± ", "±\u00a0").replace(" M", "\u00a0M") for text in texts)
+    return title, *(text.replace("± ", "±\u00a0").replace(" M", "\u00a0M") for text in cells)
 
 
-def _spread(values: Sequence[float], written: Callable[[float], str]) -> str:
+def _spread(values: Sequence[float], written: Written, *, signed: bool = False) -> str:
+    """Mean ± deviation; a difference has its sign, unless it is written as 0."""
     mean, std = mean_std(values)
-    return f"{written(mean)} ± {written(std)}" if len(values) > 1 else written(mean)
-
-
-def _difference(coarse: Sequence[float], fine: Sequence[float], written: Callable[[float], str]) -> str:
-    if len(coarse) != len(fine):
-        return number_format.MISSING
-    mean, std = mean_std([ours - theirs for theirs, ours in zip(coarse, fine, strict=True)])
-    text = written(abs(mean))
-    sign = "" if text == written(0) else "+" if mean > 0 else "−"
-    return f"{sign}{text} ± {written(std)}" if len(coarse) > 1 else f"{sign}{text}"
+    text, sign = written(mean), ""
+    if signed and (text := written(abs(mean))) != written(0):
+        sign = "+" if mean > 0 else "−"
+    return f"{sign}{text} ± {written(std)}" if len(values) > 1 else f"{sign}{text}"

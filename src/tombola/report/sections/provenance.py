@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 
 from tombola.report import number_format
-from tombola.report.html.layout import note, section
-from tombola.report.html.markup import Html, element, join
+from tombola.report.html.elements import Html, element, join, note, section
 from tombola.report.study_data import StudyData
 
 _WORDS = {"glue": "GLUE task", "memory_gib": "memory (GiB)", "iterative": "iterative magnitude pruning"}
@@ -23,8 +22,7 @@ def provenance(study: StudyData) -> Html:
         _card("Seconds", [(_words(name), number_format.seconds(value)) for name, value in seconds]),
     ]
     command = [element("pre", element("code", facts.command), tabindex="0")] if facts.command else []
-    split = _split(study) if study.trajectories else Html("")
-    return section("How it was made", *command, element("div", *cards, class_="cards"), _settings(study), split)
+    return section("How it was made", *command, element("div", *cards, class_="cards"), _settings(study), _split(study))
 
 
 def _settings(study: StudyData) -> Html:

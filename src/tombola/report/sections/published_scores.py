@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from tombola.report import charts, number_format
+from tombola.report import number_format
+from tombola.report.charts.dots import beside_published
+from tombola.report.html.elements import Html, figure, figures_section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import figure, figures_section
-from tombola.report.html.markup import Html
 from tombola.report.labels import METHOD_TITLES
 from tombola.report.published import PublishedRow, published
 from tombola.report.study_data import StudyData
@@ -23,7 +23,7 @@ def published_scores(study: StudyData, registry: FigureRegistry) -> Html | None:
     for method in study.methods:
         if pairs := _pairs(study, rows, method):
             label = f"{study.metric_title} of this study and of the paper, pruning {in_words(method)}"
-            plot = registry.plot(charts.beside_published(pairs, study.metric_title), f"published-{method}", label)
+            plot = registry.plot(beside_published(pairs, study.metric_title), f"published-{method}", label)
             figures.append(figure(METHOD_TITLES[method], _about(study, pairs, paper.model), plot))
     lead = f"{paper.source}: {paper.model}, {paper.seeds} seeds, {paper.split}; lines are ± one {paper.std}."
     return figures_section(f"Beside the paper’s figures for {study.task.glue}", figures, lead)

@@ -1,12 +1,13 @@
 """The section on how many tickets win: random ones of the sizes that a search passed through."""
 
 from collections.abc import Sequence
+from statistics import fmean
 
 from tombola.analysis.locality.random_tickets import RandomTickets, Share, SizeScores, above, winning
-from tombola.report import charts, number_format
+from tombola.report import number_format
+from tombola.report.charts.dots import random_dots
+from tombola.report.html.elements import Html, figure, figures_section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import figure, figures_section
-from tombola.report.html.markup import Html
 from tombola.report.labels import METHOD_TITLES, and_words, kind_title
 from tombola.report.study_data import StudyData
 from tombola.tickets.pruning_methods import in_words
@@ -20,7 +21,7 @@ def random_tickets(study: StudyData, registry: FigureRegistry) -> Html | None:
     for method in study.methods:
         if seeds := list(study.analyses(RandomTickets, "random-tickets", method).values()):
             sizes = _sizes(seeds)
-            chart = charts.random_dots(sizes, study.metric_title)
+            chart = random_dots(sizes, study.metric_title)
             label = f"{study.metric_title} of random tickets of {in_words(method)} at several sizes"
             plot = registry.plot(chart, f"random-tickets-{method}", label)
             figures.append(figure(METHOD_TITLES[method], _sentences(sizes), plot))
@@ -33,25 +34,20 @@ def random_tickets(study: StudyData, registry: FigureRegistry) -> Html | None:
 
 def _sizes(seeds: Sequence[RandomTickets]) -> Sizes:
     """Sizes of all seeds by their place in the search, where they are about the same."""
-    sizes: Sizes = []
+    sizes: dict[str, list[tuple[RandomTickets, SizeScores]]] = {}
     for number in range(max(len(seed.sizes) for seed in seeds)):
         several = [(seed, seed.sizes[number]) for seed in seeds if number < len(seed.sizes)]
         # A search of few iterations passed through fewer sizes; retrained ones are the last everywhere.
         for stage in dict.fromkeys(size.stage for _, size in several):
             of_stage = [(seed, size) for seed, size in several if size.stage == stage]
-            label = _label([size for _, size in of_stage])
-            known = next((one for name, one in sizes if name == label), None)
-            if known is None:
-                sizes.append((label, of_stage))
-            else:
-                known += of_stage
-    return sorted(sizes, key=lambda one: one[1][0][1].stage == "retrained")
+            sizes.setdefault(_label([size for _, size in of_stage]), []).extend(of_stage)
+    return sorted(sizes.items(), key=lambda one: one[1][0][1].stage == "retrained")
 
 
 def _label(sizes: Sequence[SizeScores]) -> str:
     kinds = []
     for kind in sizes[0].kept:
-        mean = sum(size.kept[kind] for size in sizes) / len(sizes)
+        mean = fmean(size.kept[kind] for size in sizes)
         kinds.append(f"{number_format.short_count(round(mean, 1))} {kind_title(kind)}")
     return f"{', '.join(kinds)}~{sizes[0].stage}"
 
@@ -68,7 +64,11 @@ def _sentences(sizes: Sizes) -> str:
             f"model, {_share(wins)} hold the threshold and {_share(better)} do as well as the searched one of their "
             "seed."
         )
-        larger = [f"{number_format.share(winning(one).value)} at a sparsity of {_sparsity(one)}" for one in pruned[:-1]]
+        larger = [
+            f"{number_format.share(winning(one).value)} at a sparsity of "
+            f"{number_format.share(fmean(size.sparsity for _, size in one))}"
+            for one in pruned[:-1]
+        ]
         if larger:
             parts.append(f"Of larger ones, {and_words(larger)} hold it.")
     if retrained:
@@ -80,11 +80,5 @@ def _sentences(sizes: Sizes) -> str:
 
 
 def _share(share: Share) -> str:
-    low, high = share.interval
-    return (
-        f"{number_format.share(share.value)} (95 % interval {number_format.share(low)} to {number_format.share(high)})"
-    )
-
-
-def _sparsity(sizes: Sequence[tuple[RandomTickets, SizeScores]]) -> str:
-    return number_format.share(sum(size.sparsity for _, size in sizes) / len(sizes))
+    ends = number_format.interval(*share.interval, number_format.share)
+    return f"{number_format.share(share.value)} (95 % interval {ends})"

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from tombola.analysis.locality.representations import FULL, Layer, Representations
 from tombola.metrics.scores import metric_title
 from tombola.metrics.statistics import mean_std
-from tombola.report import charts, number_format
-from tombola.report.charts.representations import Point
+from tombola.report import number_format
+from tombola.report.charts.representations import Point, layer_lines
+from tombola.report.html.elements import Html, beside, figure, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import beside, figure, section
-from tombola.report.html.markup import Html
 from tombola.report.labels import METHOD_TITLES, TICKET_TITLES, and_words
 from tombola.report.study_data import StudyData
 
@@ -42,9 +41,9 @@ def _figures(method: str, seeds: Sequence[Representations], registry: FigureRegi
     alike = [point for name in names if name != FULL for point in _points(name, seeds, "cka")]
     probes = [point for name in names for point in _points(name, seeds, "probe")]
     chance = sum(seed.chance for seed in seeds) / len(seeds)
-    lines = charts.layer_lines(alike, "linear CKA with the full model")
+    lines = layer_lines(alike, "linear CKA with the full model")
     cka = registry.plot(lines, f"cka-{method}", "Linear CKA of each layer with the full model's")
-    lines = charts.layer_lines(probes, f"{metric} of a linear probe", chance)
+    lines = layer_lines(probes, f"{metric} of a linear probe", chance)
     probe = registry.plot(lines, f"probes-{method}", f"{metric} of linear probes on each layer")
     return (
         figure(f"{title}: likeness to the full model", _about_likeness(alike), cka),

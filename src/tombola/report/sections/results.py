@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 from tombola.metrics.scores import metric_title
 from tombola.report import number_format
+from tombola.report.html.elements import Html, folded, note, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import folded, note, section
-from tombola.report.html.markup import Html
 from tombola.report.labels import METHOD_TITLES, TICKET_TITLES, capitalised, stage_title
 from tombola.report.study_data import StudyData
 from tombola.report.summary import SIZES, Summary
-from tombola.report.tables.table import Block, Body, Column, Table, numbers, texts
+from tombola.report.table import Block, Body, Column, Table, numbers, texts
 from tombola.study.results import Row
 from tombola.tickets.pruning_methods import METHODS, in_words
 

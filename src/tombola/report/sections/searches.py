@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from tombola.analysis.locality.random_curve import RandomPoint
-from tombola.report import charts, number_format
+from tombola.report import number_format
+from tombola.report.charts.curves import Threshold, search_curves
+from tombola.report.charts.parts import ScoreAxis
+from tombola.report.html.elements import Html, figure, figures_section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import figure, figures_section
-from tombola.report.html.markup import Html
 from tombola.report.labels import METHOD_TITLES
 from tombola.report.study_data import StudyData
 from tombola.report.trajectory import Trajectory
@@ -24,10 +25,10 @@ def searches(study: StudyData, registry: FigureRegistry) -> Html | None:
 def _figure(study: StudyData, found: Sequence[Trajectory], registry: FigureRegistry) -> Html:
     method = found[0].method
     best, random = study.floors.get(study.metric), study.random_curve(method)
-    chart = charts.search_curves(
+    chart = search_curves(
         found,
-        charts.ScoreAxis(study.metric_title, study.task.higher_is_better),
-        charts.Threshold(study.facts.threshold, [study.floor(search.full.score) for search in found]),
+        ScoreAxis(study.metric_title, study.task.higher_is_better),
+        Threshold(study.facts.threshold, [study.floor(search.full.score) for search in found]),
         study.places,
         random=random,
         best=(study.floor_title, best[0]) if best else None,

@@ -1,14 +1,16 @@
-"""Section on survival: which heads, MLPs, neurons and channels survive."""
+"""Sections on survival: which heads, MLPs, neurons and channels survive, and where surviving weights lie."""
 
 from collections.abc import Callable, Iterator, Sequence
+from statistics import fmean
 
-from tombola.analysis.agreement.survival import SiteSurvival
+from tombola.analysis.agreement.survival import Density, SiteSurvival
 from tombola.architectures.anatomy import Places
-from tombola.report import charts, number_format
+from tombola.report import number_format
+from tombola.report.charts.grids import channel_grid, density_grid, survival_grid, survival_strip
+from tombola.report.charts.layers import neuron_bars
+from tombola.report.html.elements import Html, figure, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import figure, section
-from tombola.report.html.markup import Html
-from tombola.report.labels import KIND_TITLES, SITE_NAMES, and_words, capitalised, row_title
+from tombola.report.labels import KIND_TITLES, MATRIX_TITLES, SITE_NAMES, and_words, capitalised, row_title
 from tombola.report.study_data import StudyData
 from tombola.tickets.pruning_methods import in_words
 from tombola.tickets.ticket import kinds_in_words
@@ -35,14 +37,14 @@ def _plots(survival: SiteSurvival, places: Places, registry: FigureRegistry) -> 
     name, ends = f"survivors-{survival.kind}", "survive in the good ticket"
     if "heads" in survival.sites:
         what = "Heads" if "neurons" in survival.sites else KIND_TITLES[survival.kind]
-        yield registry.plot(charts.survival_grid(survival, places), name, f"{what} that {ends}")
+        yield registry.plot(survival_grid(survival, places), name, f"{what} that {ends}")
     elif "mlps" in survival.sites:
-        yield registry.plot(charts.survival_strip(survival, places), name, f"MLPs that {ends}")
+        yield registry.plot(survival_strip(survival, places), name, f"MLPs that {ends}")
     if "neurons" in survival.sites:
-        bars = charts.neuron_bars(survival.sites["neurons"], survival.seeds, places)
+        bars = neuron_bars(survival.sites["neurons"], survival.seeds, places)
         yield registry.plot(bars, f"{name}-shares", "Share of every MLP's neurons that survives")
     if "channels" in survival.sites:
-        grid = charts.channel_grid(survival, places)
+        grid = channel_grid(survival, places)
         yield registry.plot(grid, f"{name}-groups", f"Groups of channels that {ends}")
 
 
@@ -96,3 +98,36 @@ def _most_and_least(
         (written(round(value, 4)), row_title(name(values.index(value)))) for value in (max(values), min(values))
     )
     return f"; {most} keeps most {what} ({high}), {least} fewest ({low})"
+
+
+def density(study: StudyData, registry: FigureRegistry) -> Html | None:
+    """The section; None while no good ticket of weights is found."""
+    if not study.density:
+        return None
+    chart = density_grid(study.density, study.places)
+    plot = registry.plot(chart, "density", "Share of surviving weights in every matrix")
+    spread = ", with its standard deviation over seeds" if study.seeds > 1 else ""
+    return section(
+        "Where the surviving weights lie",
+        figure("", _about_density(study.density, study.places), plot),
+        lead=f"The good ticket of weights: percentage of each matrix that survives{spread}.",
+    )
+
+
+def _about_density(density: Sequence[Density], places: Places) -> str:
+    most, least = (choose(density, key=lambda one: one.share) for choose in (max, min))
+    kinds = {kind: fmean(one.share for one in density if one.kind == kind) for kind in {one.kind for one in density}}
+    best, worst = (choose(kinds, key=kinds.__getitem__) for choose in (max, min))
+    (densest, dense), (sparsest, sparse) = (
+        (MATRIX_TITLES.get(kind, kind), number_format.share(kinds[kind])) for kind in (best, worst)
+    )
+    return (
+        f"The {_matrix(most, places)} keeps most of its weights ({number_format.share(most.share)}), "
+        f"the {_matrix(least, places)} fewest ({number_format.share(least.share)}). By kind, {densest} matrices are "
+        f"densest ({dense}), {sparsest} sparsest ({sparse}). One threshold cuts the whole model, so this shows where "
+        "large weights lie, not by itself what the task needs."
+    )
+
+
+def _matrix(density: Density, places: Places) -> str:
+    return f"{MATRIX_TITLES.get(density.kind, density.kind)} matrix of {row_title(places.layer(density.layer))}"

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 
 from tombola.analysis.generation_profile import GeneratingModel, GenerationProfile
 from tombola.report import number_format
+from tombola.report.html.elements import Html, element, folded, join, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import folded, section
-from tombola.report.html.markup import Html, element, join
 from tombola.report.labels import METHOD_TITLES, model_title
 from tombola.report.study_data import StudyData
-from tombola.report.tables.table import Block, Body, Column, Table, numbers
+from tombola.report.table import Block, Body, Column, Table, numbers
 
 PROMPTS = 4
 """Beginnings that are shown with what the models made of them; the numbers are of all."""

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
-from tombola.report import charts, number_format
+from tombola.report import number_format
+from tombola.report.charts.bars import ticket_bars
+from tombola.report.charts.parts import ScoreAxis
+from tombola.report.html.elements import Html, figure, figures_section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.html.layout import figure, figures_section
-from tombola.report.html.markup import Html
 from tombola.report.labels import METHOD_TITLES, SITE_NAMES, TICKET_TITLES, and_words
 from tombola.report.study_data import StudyData
 from tombola.report.summary import Summary
@@ -50,9 +51,9 @@ def super_survivors(study: StudyData, registry: FigureRegistry) -> Html | None:
 
 def _bars(study: StudyData, tickets: list[Summary], what: str, registry: FigureRegistry) -> Html:
     method, majority = tickets[0].method, study.summary("none", "majority", "none")
-    axis = charts.ScoreAxis(study.metric_title, study.task.higher_is_better)
+    axis = ScoreAxis(study.metric_title, study.task.higher_is_better)
     label = f"{study.metric_title} of the {what} of {in_words(method)}, pruned and retrained"
-    return registry.plot(charts.ticket_bars(tickets, study.full, majority, axis), f"{what}-{method}", label)
+    return registry.plot(ticket_bars(tickets, study.full, majority, axis), f"{what}-{method}", label)
 
 
 def _about_tickets(study: StudyData, method: str) -> str:

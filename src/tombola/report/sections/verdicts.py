@@ -1,8 +1,7 @@
 """Section on the verdict: whether the good tickets match the full model, and controls of their size."""
 
 from tombola.metrics.statistics import Verdict
-from tombola.report.html.layout import beside, folded
-from tombola.report.html.markup import Html, element, join
+from tombola.report.html.elements import Html, beside, element, folded, join
 from tombola.report.labels import METHOD_TITLES, TICKET_TITLES, capitalised
 from tombola.report.study_data import StudyData
 from tombola.study.results import TicketVerdict

@@ -1,14 +1,37 @@
-"""Layout of a page: sections, figures, and what stands side by side."""
+"""HTML that is always escaped, unless it is known to be HTML already, and the parts that a page is made of."""
 
+import html
 from collections.abc import Sequence
 
-from tombola.report.html.markup import Html, element
+
+class Html(str):
+    """A piece of finished HTML."""
+
+    __slots__ = ()
+
+
+def escape(text: str) -> Html:
+    """Text as HTML; HTML stays what it is."""
+    return text if isinstance(text, Html) else Html(html.escape(text))
+
+
+def join(*pieces: str) -> Html:
+    """Pieces one after another, each escaped unless it is HTML."""
+    return Html("".join(escape(piece) for piece in pieces))
+
+
+def element(name: str, *children: str, **attributes: str) -> Html:
+    """An element; in attribute names a trailing underscore is dropped and the others become hyphens."""
+    written = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{html.escape(value)}"' for key, value in attributes.items()
+    )
+    # An image has no content, and so no closing tag.
+    return Html(f"<{name}{written}>" if name == "img" else f"<{name}{written}>{join(*children)}</{name}>")
 
 
 def section(title: str, *body: str, lead: str = "") -> Html:
-    """A section of the page with its heading."""
-    head = [element("h2", title)] + ([element("p", lead, class_="lead")] if lead else [])
-    return element("section", *head, *body)
+    """A section of the page with its heading, and a word on how to read it."""
+    return element("section", *_head("h2", title, lead), *body)
 
 
 def figures_section(title: str, figures: Sequence[Html], lead: str = "") -> Html | None:
@@ -25,8 +48,11 @@ def figure(title: str, caption: str, *plots: str, layout: str = "") -> Html:
 
 def table_figure(title: str, table: Html, lead: str = "") -> Html:
     """A table under a title, with a word on how to read it."""
-    head = [element("h3", title)] + ([element("p", lead, class_="lead")] if lead else [])
-    return element("figure", *head, table)
+    return element("figure", *_head("h3", title, lead), table)
+
+
+def _head(name: str, title: str, lead: str) -> list[Html]:
+    return [element(name, title)] + ([element("p", lead, class_="lead")] if lead else [])
 
 
 def beside(*pieces: str) -> Html:
@@ -44,9 +70,3 @@ def folded(summary: str, *body: str) -> Html:
 def note(*parts: str) -> Html:
     """A paragraph in small print."""
     return element("p", *parts, class_="note")
-
-
-def scrolling(table: Html, label: str) -> Html:
-    """A table that scrolls by itself where it is wider than the page."""
-    # A phone scrolls it with a finger; tabindex lets the keyboard scroll it too.
-    return element("div", table, class_="scroll", tabindex="0", role="region", aria_label=label)

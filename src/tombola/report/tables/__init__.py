@@ -1,1 +1,0 @@
-"""Tables as values, and as HTML, CSV and LaTeX."""
