@@ -52,7 +52,7 @@ def prune_weights(
         model: a whole model of a known family, in floating point; it is not changed.
         cut: criterion, sparsity or pattern, scope.
         calibration: for Wanda and SparseGPT, text in batches; the field takes 128 sequences of 2,048 tokens of
-            training text ([`windows`][tombola.tasks.data.calibration_windows.windows] draws them). Padding does not
+            training text ([`windows`][tombola.tasks.base.windows] draws them). Padding does not
             count.
         progress: counts examples, those of every layer.
 

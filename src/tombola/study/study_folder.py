@@ -92,7 +92,8 @@ class StudyFolder:
         ticket = [Evaluation.read(place / EVALUATION).predictions for place in have.values()]
         # Of seeds that share a model zero-shot, all judge alike; otherwise there is but one metric.
         metric, resamples = task.with_full_model(full[0]).metric, self.config.bootstrap_resamples
-        verdict = statistics.verdict(metric, full, ticket, task.references("dev"), seed=0, resamples=resamples)
+        references, shared = task.references("dev"), not task.trained
+        verdict = statistics.verdict(metric, full, ticket, references, seed=0, resamples=resamples, shared=shared)
         which = f"the {name.replace('-', ' ')} ticket" if name in TICKETS else _SUPER[name]
         sentence = verdict.sentence(f"{which} of {in_words(method)}", trained=stage == "retrained")
         return TicketVerdict(method, name, stage, sentence, verdict)
