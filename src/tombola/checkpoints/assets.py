@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
+from tombola.foundations.atomic_files import write_once
 from tombola.foundations.errors import TombolaError
-from tombola.foundations.exclusive_folders import write_once
 
 
 def cache() -> Path:
@@ -33,7 +33,7 @@ def cached(name: str, write: Callable[[Path], None], what: str) -> Path:
 
     Args:
         name: of the folder.
-        write: makes it, see [`write_once`][tombola.foundations.exclusive_folders.write_once].
+        write: makes it, see [`write_once`][tombola.foundations.atomic_files.write_once].
         what: it is, in errors.
 
     Raises:

@@ -17,9 +17,8 @@ from huggingface_hub import ModelCardData
 from tombola.checkpoints.loading import locate
 from tombola.checkpoints.model_card import plain
 from tombola.checkpoints.sharded_checkpoint import TensorFiles, companions
-from tombola.foundations.atomic_files import write_text
+from tombola.foundations.atomic_files import publish_alone, write_text
 from tombola.foundations.errors import TombolaError
-from tombola.foundations.exclusive_folders import publish_alone
 from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.calibration import Calibration, calibration_inputs
 from tombola.pruning.streamed_model import StreamedModel, skeleton, stored_dtype, stored_names

@@ -25,8 +25,7 @@ from tombola.tasks.images.digits import PRESETS, TRAIN, digits, splits
 from tombola.tasks.images.task import Images, ImageTask, ImageTaskOptions
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import retrain, train
-from tombola.training.recipe import Recipe
-from tombola.training.rewinding import Rewinding
+from tombola.training.recipe import Recipe, Rewinding
 
 
 class Pooled:
