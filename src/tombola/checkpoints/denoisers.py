@@ -27,7 +27,7 @@ from tombola.foundations.errors import TombolaError, reason
 Schedule: TypeAlias = DDPMScheduler | FlowMatchEulerDiscreteScheduler
 """The noise that a denoiser was trained on."""
 SCHEDULE = "scheduler"
-"""Name of the VAE in pipelines; also the subfolder."""
+"""Name of the schedule in pipelines; also the subfolder."""
 
 
 def index_of(source: str) -> Mapping[str, Any] | None:
