@@ -75,7 +75,7 @@ def norms(model: nn.Module, anatomy: Anatomy) -> Scores:
     """The norm of what each site writes: columns of the attention's output and of the last convolution."""
     heads = torch.zeros(anatomy.heads, dtype=torch.float64)
     for row, attention in enumerate(anatomy.attentions):
-        weight = model.get_submodule(attention.output).weight
+        weight = model.get_submodule(attention.outputs[0]).weight
         assert isinstance(weight, Tensor)
         heads[row] = weight.detach().double().unflatten(1, (anatomy.heads[1], -1)).square().sum((0, 2)).sqrt()
     rows = []

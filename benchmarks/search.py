@@ -44,7 +44,7 @@ def paper_search(model: nn.Module, inputs: list[dict[str, Tensor]], targets: lis
         def after(_: nn.Module, args: tuple[Tensor], output: Tensor, index: int = row.layer) -> Tensor:
             return output * gate_mlps[index]
 
-        handles.append(model.get_submodule(row.output).register_forward_pre_hook(before))
+        handles.append(model.get_submodule(row.outputs[0]).register_forward_pre_hook(before))
         handles.append(model.get_submodule(mlp.gate).register_forward_hook(after))
     model.eval()
     for _ in range(iterations):

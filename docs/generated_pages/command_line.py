@@ -4,7 +4,7 @@ import argparse
 import re
 from collections.abc import Iterator
 
-from tombola.cli.parser import COMMANDS, command_line
+from tombola.cli.main import COMMANDS, command_line
 
 
 def page() -> str:

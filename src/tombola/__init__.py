@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tombola.architectures.dissect import dissect
-    from tombola.checkpoints.checkpoint import load, save_shrunk
+    from tombola.checkpoints.checkpoint import load, save_shrunk, save_zeros
     from tombola.checkpoints.export_onnx import save_onnx
-    from tombola.checkpoints.export_zeros import save_zeros
     from tombola.checkpoints.loading import tokenizer_of
     from tombola.checkpoints.semi_structured import not_semi_structured, prune_semi_structured, to_semi_structured
     from tombola.foundations.errors import TombolaError
@@ -81,8 +80,7 @@ __all__ = [
 _HOMES = {
     "tombola.pruning": ("controls",),
     "tombola.architectures.dissect": ("dissect",),
-    "tombola.checkpoints.checkpoint": ("load", "save_shrunk"),
-    "tombola.checkpoints.export_zeros": ("save_zeros",),
+    "tombola.checkpoints.checkpoint": ("load", "save_shrunk", "save_zeros"),
     "tombola.study.config": ("StudyConfig",),
     "tombola.foundations.errors": ("TombolaError",),
     "tombola.pruning.evaluation": ("Evaluation", "EvaluationOptions", "evaluate", "score"),

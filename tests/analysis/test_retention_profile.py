@@ -136,7 +136,7 @@ def test_the_profile_falls_where_a_bootstrap_in_a_plain_loop_does() -> None:
     def retained(_: str, full: Any, pruned: Any, **options: Any) -> Any:
         return retention(abilities, full, pruned, references, **options)
 
-    task = cast(HasAbilities, SimpleNamespace(abilities=abilities, retained=retained))
+    task = cast(HasAbilities, SimpleNamespace(retained=retained))
     steps = [SimpleNamespace(iteration=n, sparsity=x, weights=1000) for n, x in enumerate((0.0, *SPARSITIES))]
     search = cast(Search, SimpleNamespace(passes=steps, last=steps[3]))
     profile = retention_profile(

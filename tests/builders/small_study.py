@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from tombola.cli.parser import COMMANDS
+from tombola.cli.main import COMMANDS
 from tombola.report import build
 from tombola.study.config import StudyConfig, setting_groups
 from tombola.study.study import Study

@@ -15,8 +15,7 @@ from builders.encoders import some_weights
 from builders.families import ZOO, computed, sampled, tickets
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
-from tombola.checkpoints.checkpoint import TENSORS, load, save_shrunk
-from tombola.checkpoints.export_zeros import save_zeros
+from tombola.checkpoints.checkpoint import TENSORS, load, save_shrunk, save_zeros
 from tombola.checkpoints.model_card import bytes_on_disk, dense_bytes
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.magnitude import keep_largest

@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification
 from builders.encoders import some_sites, some_weights
 from builders.families import ZOO, computed, sampled, tickets
 from tombola.architectures.dissect import dissect
-from tombola.checkpoints.export_zeros import save_zeros
+from tombola.checkpoints.checkpoint import save_zeros
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import masked
 from tombola.tickets.ticket import Ticket
@@ -48,7 +48,7 @@ def test_a_wrong_model_is_never_saved(kind: str, tmp_path: Path, monkeypatch: py
     ticket = some_sites(model, 0) if kind == "heads+mlps" else some_weights(model, 0)
 
     monkeypatch.setattr(
-        "tombola.checkpoints.export_zeros.expanded", lambda _: ZOO["bert"].make(dtype=torch.float32, seed=1)
+        "tombola.checkpoints.checkpoint.expanded", lambda _: ZOO["bert"].make(dtype=torch.float32, seed=1)
     )
     with pytest.raises(TombolaError, match="differs from the masked"):
         save_zeros(model, ticket, tmp_path / "zeros")

@@ -12,8 +12,7 @@ from transformers import PreTrainedModel
 
 from builders.encoders import sites, some_weights
 from builders.families import ZOO, tickets
-from tombola.checkpoints.checkpoint import load, save_shrunk
-from tombola.checkpoints.export_zeros import save_zeros
+from tombola.checkpoints.checkpoint import load, save_shrunk, save_zeros
 from tombola.checkpoints.model_card import ModelCardWriter, bytes_on_disk, code, dense_bytes, hub_id, plain
 from tombola.subnetworks.subnetwork import expanded, shrunk
 

@@ -16,9 +16,8 @@ from builders.encoders import some_weights
 from builders.unets import denoised, unet
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
-from tombola.checkpoints.checkpoint import TENSORS, load, save_shrunk
+from tombola.checkpoints.checkpoint import TENSORS, load, save_shrunk, save_zeros
 from tombola.checkpoints.export_onnx import save_onnx
-from tombola.checkpoints.export_zeros import save_zeros
 from tombola.checkpoints.model_card import bytes_on_disk, dense_bytes
 from tombola.checkpoints.model_libraries import DIFFUSERS, library_at, load_any
 from tombola.foundations.errors import TombolaError

@@ -7,7 +7,7 @@ import pytest
 
 from generated_pages import command_line
 from tombola.cli import main
-from tombola.cli.parser import COMMANDS
+from tombola.cli.main import COMMANDS
 
 PAGE = command_line.page()
 ROOT = Path(__file__).parents[2]

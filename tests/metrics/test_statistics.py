@@ -205,6 +205,17 @@ def test_seeds_that_share_one_full_model_do_not_judge_by_its_deviation() -> None
     ticket = full.copy()
     ticket[30] = 1 - ticket[30]
     alone = verdict(metric("accuracy"), [full], [ticket], references, seed=0, resamples=200)
-    shared = verdict(metric("accuracy"), [full] * 2, [ticket] * 2, references, seed=0, resamples=200)
+    shared = verdict(metric("accuracy"), [full] * 2, [ticket] * 2, references, seed=0, resamples=200, shared=True)
     assert alone.rule == shared.rule == "bootstrap"
     assert alone.matches == shared.matches is True
+    assert shared.sentence("it", trained=False).endswith("It was not trained again.")
+    assert shared.sentence("it").endswith("The 2 seeds share one full model.")
+
+
+def test_full_models_that_were_trained_and_predict_alike_are_several() -> None:
+    found = verdict(ACCURACY, [right(0.8)] * 3, [right(0.8)] * 3, HALVES, seed=0)
+    assert (found.rule, found.n_seeds) == ("seeds", 3)
+    assert found.full_std == pytest.approx(0)
+    assert found.matches
+    assert found.sentence("the good ticket").startswith("Over 3 seeds, the good ticket matches the full model")
+    assert not verdict(ACCURACY, [right(0.8)] * 3, [right(0.79)] * 3, HALVES, seed=0).matches

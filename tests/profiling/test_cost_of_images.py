@@ -60,7 +60,7 @@ def test_multiply_adds_are_those_of_the_estimate(name: str) -> None:
     kind = KINDS[name]
     model = kind.make(torch.float32)
     given = denoiser_inputs(model, 1)
-    found = estimate(lambda: kind.make(torch.float32), lambda m: denoiser_inputs(m, 1), dtype=torch.float32)
+    found = estimate(kind.make(torch.float32), lambda m: denoiser_inputs(m, 1), dtype=torch.float32)
     assert multiply_adds(model, given) == found.multiply_adds > 0
     smaller = shrunk(model, tickets(model, kind)[f"random 0 of {'heads+channels' if name == 'unet' else 'heads+mlps'}"])
     assert multiply_adds(smaller, given) < found.multiply_adds

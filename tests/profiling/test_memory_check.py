@@ -82,13 +82,13 @@ def test_what_does_not_fit_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     model = unet(torch.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        denoiser_memory.check(model, ["sampling"], CPU, evaluation=4)
+        denoiser_memory.check(model, ["sampling"], evaluation=4)
     monkeypatch.setattr(denoiser_memory, "free_and_total_memory", lambda _: (1000, 10**12))
     with pytest.warns(UserWarning, match=r"sampling with 4 images at a time takes about .* lower --eval-batch-size"):
-        denoiser_memory.check(model, ["sampling"], CPU, evaluation=4)
+        denoiser_memory.check(model, ["sampling"], evaluation=4)
     monkeypatch.setattr(denoiser_memory, "free_and_total_memory", lambda _: (1000, 1000))
     with pytest.raises(TombolaError, match="lower --batch-size, or take a larger machine") as refused:
-        denoiser_memory.check(model, ["training"], CPU, training=4)
+        denoiser_memory.check(model, ["training"], training=4)
     assert "\n" not in str(refused.value)
 
 

@@ -14,9 +14,10 @@ from tombola.cli import main
 from tombola.foundations.errors import TombolaError
 from tombola.profiling.denoiser_memory import evenly, needs
 from tombola.profiling.known_pipelines import KNOWN_PIPELINES
-from tombola.profiling.tensor_memory import MIB, bytes_of
+from tombola.profiling.tensor_memory import bytes_of
 from tombola.subnetworks.subnetwork import shrunk
 
+MIB = 2**20
 PUBLISHED = {
     "sd-1.5": 859_520_964,
     "bk-sdm-base": 579_384_964,

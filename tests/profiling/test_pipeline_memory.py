@@ -2,8 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,7 +30,7 @@ from tombola.profiling.pipeline_memory import (
     one_at_a_time,
     parts_of,
 )
-from tombola.profiling.tensor_memory import LiveBytes, Memory, bytes_of
+from tombola.profiling.tensor_memory import LiveBytes, Memory, Need, bytes_of
 
 SD_VAE, WIDE_VAE, LARGE, LARGE_PROJECTED, BIG_G, XXL = (
     83_653_863,
@@ -58,12 +57,6 @@ PUBLISHED = {
 
 def part(name: str, which: str) -> Part:
     return next(one for one in known_parts(KNOWN_PIPELINES[name]).counted if one.name == which)
-
-
-@dataclass
-class Network:
-    weights: int
-    passes: Mapping[int, Memory]
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -165,10 +158,10 @@ def test_flux_draws_what_its_pipeline_does(tmp_path: Path) -> None:
 
 
 def test_together_is_all_weights_and_one_part_s_activations() -> None:
-    denoiser = Network(1000, {1: Memory(1000, 100, 0), 4: Memory(1000, 400, 0)})
-    text = Network(300, {1: Memory(300, 5, 0), 4: Memory(300, 5, 0)})
+    denoiser = Need(0, 1000, {1: Memory(1000, 100, 0), 4: Memory(1000, 400, 0)})
+    text = Need(0, 300, {1: Memory(300, 5, 0), 4: Memory(300, 5, 0)})
     # It waits in fp16 and runs in fp32.
-    images = Network(50, {1: Memory(100, 250, 0), 4: Memory(100, 1000, 0)})
+    images = Need(0, 50, {1: Memory(100, 250, 0), 4: Memory(100, 1000, 0)})
     parts = [denoiser, text, images]
     assert all_on_gpu(parts) == {1: 1350 + 50 + 250, 4: 1350 + 50 + 1000}
     assert one_at_a_time(parts) == {1: 1100, 4: 1400}

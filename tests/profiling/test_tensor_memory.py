@@ -10,10 +10,11 @@ from builders.unets import unet
 from tombola.architectures.denoisers import denoiser_inputs
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
-from tombola.profiling.tensor_memory import MIB, LiveBytes, bytes_of, estimate, measure
+from tombola.profiling.tensor_memory import LiveBytes, bytes_of, estimate, measure
 from tombola.subnetworks.subnetwork import shrunk
 from tombola.tickets.ticket import Ticket
 
+MIB = 2**20
 CPU = torch.device("cpu")
 WIDE: dict[str, Any] = {
     "block_out_channels": (32, 64),
@@ -51,7 +52,7 @@ def test_measured_and_estimated_memory_are_the_allocators_own() -> None:
             model(**given)
     found = live.peak
     inputs = sum(tensor.nbytes for tensor in given.values())
-    guessed = estimate(lambda: unet(torch.float32, **WIDE), lambda m: denoiser_inputs(m, 16), dtype=torch.float32)
+    guessed = estimate(unet(torch.float32, **WIDE), lambda m: denoiser_inputs(m, 16), dtype=torch.float32)
     # What differs is workspace inside of single operations.
     assert 0.9 * expected <= found <= expected
     assert guessed.activations - inputs <= found <= guessed.activations
@@ -77,7 +78,7 @@ def test_multiply_adds_are_those_of_every_convolution_and_product() -> None:
         model(**denoiser_inputs(model, 2))
     # Four attentions over 4 x 4 places: queries by keys and attention by values.
     found += 4 * 2 * 2 * 16 * 16 * 16
-    assert estimate(lambda: unet(torch.float32), lambda m: denoiser_inputs(m, 2)).multiply_adds == found
+    assert estimate(unet(torch.float32), lambda m: denoiser_inputs(m, 2)).multiply_adds == found
 
 
 def test_a_shrunk_network_is_estimated_without_weights() -> None:
@@ -86,12 +87,10 @@ def test_a_shrunk_network_is_estimated_without_weights() -> None:
         groups = [[row, group] for row in range(8) for group in range(4)]
         return shrunk(model, every.without({"heads": [[0, 1], [2, 0]], "channels": groups})).model
 
-    def build() -> nn.Module:
-        return unet(torch.float32, **WIDE)
-
-    real = small(build())
-    found = estimate(build, lambda m: denoiser_inputs(m, 4), dtype=torch.float32, shrink=small)
-    whole = estimate(build, lambda m: denoiser_inputs(m, 4), dtype=torch.float32)
+    model = unet(torch.float32, **WIDE)
+    real = small(model)
+    found = estimate(real, lambda m: denoiser_inputs(m, 4), dtype=torch.float32)
+    whole = estimate(model, lambda m: denoiser_inputs(m, 4), dtype=torch.float32)
     assert found.weights == bytes_of(real) < whole.weights
     assert found.multiply_adds < whole.multiply_adds
     with torch.no_grad():
@@ -104,9 +103,9 @@ def test_a_shrunk_network_is_estimated_without_weights() -> None:
 
 def test_stable_diffusion_takes_what_was_published() -> None:
     # The configuration of version 1.5: the class's own defaults but for the size and the width of the text.
-    found = estimate(
-        lambda: UNet2DConditionModel(sample_size=64, cross_attention_dim=768), lambda m: denoiser_inputs(m, 2)
-    )
+    with torch.device("meta"):
+        model = UNet2DConditionModel(sample_size=64, cross_attention_dim=768)
+    found = estimate(model, lambda m: denoiser_inputs(m, 2))
     assert found.weights == 2 * 859_520_964
     assert round(found.weights / MIB) == 1639
     assert 120 < found.activations / MIB < 140

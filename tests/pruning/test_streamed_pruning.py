@@ -21,7 +21,7 @@ from transformers import AutoConfig, PreTrainedModel
 from builders.families import ZOO, sampled
 from builders.small_study import environment, listing
 from tombola.architectures.dissect import dissect
-from tombola.checkpoints.sharded_checkpoint import TensorFile
+from tombola.checkpoints.sharded_checkpoint import TensorFiles
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.tensor_bits import same_bits
 from tombola.pruning import streamed_pruning
@@ -309,20 +309,22 @@ def test_a_tensor_file_reads_and_writes_as_the_library_does(tmp_path: Path) -> N
         "d": torch.tensor(2.5),
         "e": torch.zeros(0, 4),
     }
-    save_file(tensors, tmp_path / "one", {"format": "pt"})
-    file = TensorFile.open(tmp_path / "one")
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    save_file(tensors, tmp_path / "one" / "model.safetensors", {"format": "pt"})
+    file = TensorFiles.open(tmp_path / "one")
     for name, tensor in tensors.items():
         assert same_bits(file.read(name), tensor)
         assert same_bits(file.mapped(name), tensor)
-    copy = file.copy_of(tmp_path / "two", ["b", "c"])
+    copy = file.copy_into(tmp_path / "two", ["b", "c"])
     copy.write("b", torch.arange(7) * 2)
     copy.write("c", torch.tensor([[True, True]]))
     copy.close()
     file.close()
-    found = load_file(tmp_path / "two")
+    found = load_file(tmp_path / "two" / "model.safetensors")
     expected = tensors | {"b": torch.arange(7) * 2, "c": torch.tensor([[True, True]])}
     assert all(same_bits(found[name], tensor) for name, tensor in expected.items())
-    made = TensorFile.create(tmp_path / "three", {"x": (3,), "y": (2, 2)})
+    made = TensorFiles.create(tmp_path / "three", {"x": (3,), "y": (2, 2)})
     made.write("y", torch.full((2, 2), 7, dtype=torch.uint8))
     made.close()
     found = load_file(tmp_path / "three")

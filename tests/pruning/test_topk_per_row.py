@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tombola.foundations.errors import TombolaError
-from tombola.pruning.topk_per_row import keep_in_rows
-from tombola.tasks.data.calibration_windows import windows
+from tombola.pruning.magnitude import keep_in_rows
+from tombola.tasks.base import windows
 
 
 @given(st.integers(1, 6), st.integers(1, 9), st.data())

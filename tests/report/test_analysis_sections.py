@@ -25,12 +25,13 @@ from tombola.analysis.locality.interactions import Interactions
 from tombola.analysis.locality.random_tickets import RandomTickets, above, winning
 from tombola.analysis.locality.representations import Representations
 from tombola.architectures.anatomy import Places
-from tombola.cli.parser import command_line
+from tombola.cli.main import command_line
 from tombola.foundations.errors import TombolaError
 from tombola.report import build, number_format
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.sections.attention import StudyPatterns, attention_section
 from tombola.study.config import ANALYSES
+from tombola.study.folder_layout import CrossSeedFolder
 from tombola.study.study import Study
 
 pytestmark = pytest.mark.slow
@@ -83,7 +84,7 @@ def test_its_files_say_what_the_page_says(done: Study, tmp_path: Path) -> None:
 
 def test_agreement_is_told_as_it_was_compared(done: Study) -> None:
     words = read(done.folder / "report.html").words
-    compared = json.loads(done.layout.survivors().comparison.read_text())["kinds"]
+    compared = json.loads(CrossSeedFolder.compared(done.layout.home).comparison.read_text())["kinds"]
     weights = compared["weights"]["tasks"]["moods"]["agreement"]["weights"]
     shared, drawn = number_format.share(weights["jaccard"]), weights["null_distribution"]["random"]["jaccard"]
     assert weights["jaccard"] > drawn["high"]

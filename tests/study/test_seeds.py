@@ -39,7 +39,7 @@ def test_a_seed_that_was_killed_early_does_not_stop_others(two: Study, tmp_path:
         row for row in before if row["ticket"] != "full"
     ]
     assert again.layout.searched_seeds() == [0, 1]
-    assert again.finished_seeds() == [0, 1, 2]
+    assert again.layout.finished_seeds() == [0, 1, 2]
 
 
 def test_a_seed_that_is_not_compared_leaves_the_super_survivors(two: Study, tmp_path: Path) -> None:

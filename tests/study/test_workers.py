@@ -17,7 +17,7 @@ from builders import small_study
 from builders.small_study import command, environment, flags, read_rows, timeless
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError
-from tombola.foundations.progress import ProgressBars
+from tombola.foundations.progress import ProgressBars, ProgressLine
 from tombola.study.step import StudyStep
 from tombola.study.study import Study
 from tombola.study.worker_pool import Worker, WorkerPool
@@ -123,7 +123,7 @@ def test_a_defect_in_a_worker_comes_with_its_traceback(tmp_path: Path) -> None:
     }
     unknown = StudyStep("no such step", 1, 1, tmp_path / "nothing", lambda _: None)
     with ProgressBars("test", 1) as bars, WorkerPool(job, 1, 1) as pool:
-        pool.start(bars.line()).submit(unknown, None)
+        pool.start(ProgressLine(bars)).submit(unknown, None)
         with pytest.raises(RuntimeError, match=r"KeyError: 'no such step'"):
             pool.receive()
     assert children() == []

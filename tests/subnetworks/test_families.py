@@ -48,7 +48,7 @@ def test_counts_and_signature_by_hand(name: str) -> None:
     assert anatomy.mlps == kind.mlps
     assert anatomy.weights == kind.weights
     assert anatomy.signature == kind.signature
-    assert [row.output for row in anatomy.attentions] == list(kind.outputs)
+    assert [row.outputs[0] for row in anatomy.attentions] == list(kind.outputs)
     names = [matrix.name for matrix in anatomy.matrices]
     assert len(names) == len(set(names))
     for matrix, parameter in anatomy.prunable(model):

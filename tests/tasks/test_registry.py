@@ -51,8 +51,8 @@ def test_unknown_names_are_one_clear_line(text: Path) -> None:
     with pytest.raises(TombolaError, match="unknown ability 'gramar'; known: grammar, ") as caught:
         LanguageTask.open(str(checkpoint()), ["gramar"], text_file=text)
     assert "\n" not in str(caught.value)
-    with pytest.raises(TombolaError, match=r"unknown ability 'humour' in 'humour>=0\.9'; there are: grammar"):
-        LanguageTask.open(str(checkpoint()), ["grammar"], text_file=text, retain="humour>=0.9")
+    with pytest.raises(TombolaError, match="unknown ability 'humour'; there are: grammar"):
+        LanguageTask.open(str(checkpoint()), ["grammar"], text_file=text, retain="humour")
 
 
 def test_a_model_that_is_not_causal_is_one_clear_line(tmp_path: Path, text: Path) -> None:

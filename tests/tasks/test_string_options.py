@@ -17,8 +17,7 @@ from tombola.study.config import StudyConfig
 from tombola.tasks.text.task import TextTask
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import retrain, train
-from tombola.training.recipe import Recipe
-from tombola.training.rewinding import Rewinding
+from tombola.training.recipe import Recipe, Rewinding
 
 WRONG: Any = "nonsense"
 ONCE = Recipe(epochs=1)

@@ -33,7 +33,7 @@ def scaled(model: nn.Module, anatomy: Anatomy, grouping: Grouping, group: int, f
     of_sites = site_groups(anatomy, grouping)
     with torch.no_grad():
         for row, attention in enumerate(anatomy.attentions):
-            weight = copied.get_submodule(attention.output).weight
+            weight = copied.get_submodule(attention.outputs[0]).weight
             assert isinstance(weight, Tensor)
             for head in (of_sites["heads"][row] == group).nonzero().flatten().tolist():
                 weight[:, head * attention.size : (head + 1) * attention.size] *= factor

@@ -11,8 +11,7 @@ from transformers import AutoModel
 from builders.encoders import Exact
 from tombola.foundations.errors import TombolaError
 from tombola.training.loop import train
-from tombola.training.recipe import Recipe
-from tombola.training.rewinding import Rewinding
+from tombola.training.recipe import Recipe, Rewinding
 
 
 def same(a: nn.Module, b: nn.Module) -> bool:

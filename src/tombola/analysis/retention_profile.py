@@ -8,7 +8,7 @@ from typing import Self
 from tombola.foundations.json_dataclasses import JsonRecord
 from tombola.pruning.search.records import Search
 from tombola.tasks.base import Predictions
-from tombola.tasks.capabilities import HasAbilities, Measured, Retained
+from tombola.tasks.capabilities import HasAbilities, Retained
 
 
 @dataclass(frozen=True)
@@ -178,17 +178,16 @@ def retention_profile(
     # A search that could not cut once leaves the full model alone.
     whole = along[0] if along else retained(options.split, predictions[0], predictions[0])
     curves = []
-    for number, ability in enumerate(task.abilities):
+    for number, was in enumerate(one.full for one in whole):
         points = tuple(
             Point(step.iteration, step.sparsity, step.weights, AbilityRetention.of(kept[number]))
             for step, kept in zip(found.passes[1:], along, strict=True)
         )
-        was: Measured = whole[number].full
         curves.append(
             AbilityCurve(
-                name=ability.name,
-                title=ability.title,
-                measure=ability.measure,
+                name=was.ability,
+                title=was.title,
+                measure=was.measure,
                 chance=was.chance,
                 n=was.n,
                 learned=was.learned,

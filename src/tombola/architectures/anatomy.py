@@ -136,8 +136,7 @@ class Places:
         """The names for an architecture."""
         if anatomy.residuals:
             paths = {matrix.layer: _path(matrix.module) for matrix in anatomy.matrices}
-            paths |= {row.layer: _path(row.name) for row in anatomy.attentions}
-            paths |= {row.layer: _path(row.name) for row in anatomy.residuals}
+            paths |= {row.layer: _path(row.name) for row in (*anatomy.attentions, *anatomy.residuals)}
             return cls(
                 tuple(paths.get(layer, str(layer)) for layer in range(max(paths) + 1)),
                 tuple(_path(row.name) for row in anatomy.attentions),

@@ -77,11 +77,6 @@ def image_side(model: nn.Module) -> int:
     return size if isinstance(size, int) else int(min(size))
 
 
-def native_side(model: nn.Module) -> int:
-    """The side of the (latent) images that a denoiser draws by default."""
-    return class_of_denoiser(model).side or image_side(model)
-
-
 def denoiser_inputs(model: nn.Module, batch: int, size: int | None = None) -> dict[str, Any]:
     """Dummy inputs of a denoiser: the same noise, timesteps and conditions each time, of its dtype and device.
 
@@ -172,6 +167,10 @@ def _unet(dummies: _Dummies) -> dict[str, Any]:
     return {"sample": dummies.image(), "timestep": dummies.timesteps()}
 
 
+def _transformer(dummies: _Dummies) -> dict[str, Any]:
+    return {"hidden_states": dummies.image(), "timestep": dummies.timesteps()}
+
+
 def _text_unet(dummies: _Dummies) -> dict[str, Any]:
     found, config = _unet(dummies), dummies.config
     found["encoder_hidden_states"] = dummies.text("cross_attention_dim")
@@ -184,28 +183,23 @@ def _text_unet(dummies: _Dummies) -> dict[str, Any]:
 
 def _dit(dummies: _Dummies) -> dict[str, Any]:
     labels = torch.arange(dummies.batch).remainder(dummies.config["num_embeds_ada_norm"])
-    return {
-        "hidden_states": dummies.image(),
-        "timestep": dummies.timesteps(),
-        "class_labels": labels.to(dummies.like.device),
-    }
+    return _transformer(dummies) | {"class_labels": labels.to(dummies.like.device)}
 
 
 def _pixart(dummies: _Dummies) -> dict[str, Any]:
-    found: dict[str, Any] = {"hidden_states": dummies.image(), "timestep": dummies.timesteps()}
-    found["encoder_hidden_states"] = dummies.text("caption_channels")
+    found = _transformer(dummies) | {"encoder_hidden_states": dummies.text("caption_channels")}
     sizes = {"resolution": dummies.noise(2), "aspect_ratio": dummies.noise(1)}
-    found["added_cond_kwargs"] = sizes if dummies.model.use_additional_conditions else dict.fromkeys(sizes)
-    return found
+    return found | {"added_cond_kwargs": sizes if dummies.model.use_additional_conditions else dict.fromkeys(sizes)}
+
+
+def _texts(dummies: _Dummies) -> dict[str, Any]:
+    """A text as Stable Diffusion 3 and Flux take it: its tokens, and all of it pooled."""
+    pooled = dummies.config["pooled_projection_dim"]
+    return {"encoder_hidden_states": dummies.text("joint_attention_dim"), "pooled_projections": dummies.noise(pooled)}
 
 
 def _sd3(dummies: _Dummies) -> dict[str, Any]:
-    return {
-        "hidden_states": dummies.image(),
-        "timestep": dummies.timesteps(),
-        "encoder_hidden_states": dummies.text("joint_attention_dim"),
-        "pooled_projections": dummies.noise(dummies.config["pooled_projection_dim"]),
-    }
+    return _transformer(dummies) | _texts(dummies)
 
 
 def _flux(dummies: _Dummies) -> dict[str, Any]:
@@ -214,8 +208,7 @@ def _flux(dummies: _Dummies) -> dict[str, Any]:
     found = {
         "hidden_states": dummies.noise(side * side, config["in_channels"]),
         "timestep": dummies.timesteps().to(dummies.like.dtype) / 1000,
-        "encoder_hidden_states": dummies.text("joint_attention_dim"),
-        "pooled_projections": dummies.noise(config["pooled_projection_dim"]),
+        **_texts(dummies),
         "img_ids": places,
         "txt_ids": places.new_zeros(_TOKENS, places.shape[1]),
     }

@@ -1,6 +1,6 @@
 """Dissection: from a loaded model and its family's entry to its anatomy."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -11,8 +11,11 @@ from tombola.architectures.families import FAMILIES, MLP, Attention, Family, Pro
 from tombola.architectures.sites import ChannelRow, HeadRow, Matrix, MLPRow, is_transposed, joined, units_of
 from tombola.foundations.errors import TombolaError
 
+_TABLE = "its family's entry in tombola.architectures.families.FAMILIES"
+_SHRUNK = "a model that was shrunk already cannot be pruned again"
 
-def layers_of(model: nn.Module, base: nn.Module, family: Family) -> list[tuple[int, str]]:
+
+def _layers(model: nn.Module, base: nn.Module, family: Family) -> list[tuple[int, str]]:
     """Every layer: its stack in the family's entry, and its name from the base model.
 
     Stacks are read one after the other, but those that begin at the same module take turns there: the residual blocks
@@ -24,15 +27,14 @@ def layers_of(model: nn.Module, base: nn.Module, family: Family) -> list[tuple[i
     found = []
     first = [stack.layers.partition(".")[0] for stack in family.stacks]
     for index, stack in enumerate(family.stacks):
-        children = list(_children(base, stack.layers))
-        if not children and not stack.optional and not has_module(base, stack.layers):
+        children = _children(base, stack.layers)
+        if not children and not stack.optional and not _has(base, stack.layers):
             raise TombolaError(f"{type(model).__name__} has no {stack.layers}: it holds no heads to prune")
         found += [((first.index(first[index]), places, index), name) for places, name in children]
     return [(key[-1], name) for key, name in sorted(found)]
 
 
-def has_module(block: nn.Module, path: str) -> bool:
-    """True if there is a module at `path`."""
+def _has(block: nn.Module, path: str) -> bool:
     try:
         block.get_submodule(path)
     except AttributeError:
@@ -40,7 +42,7 @@ def has_module(block: nn.Module, path: str) -> bool:
     return True
 
 
-def _children(base: nn.Module, path: str) -> Iterator[tuple[tuple[int, ...], str]]:
+def _children(base: nn.Module, path: str) -> list[tuple[tuple[int, ...], str]]:
     """The children of the module at `path`, in which `*` stands for every child that has what comes after.
 
     Each with its place among its siblings, and the places of its parents that `*` stands for, and its name from `base`.
@@ -51,13 +53,10 @@ def _children(base: nn.Module, path: str) -> Iterator[tuple[tuple[int, ...], str
         found = [
             ((*places, place), f"{parent}.{child}")
             for places, parent in parents
-            if has_module(base, parent)
+            if _has(base, parent)
             for place, (child, _) in enumerate(base.get_submodule(parent).named_children())
         ]
-    yield from found
-
-
-_SHRUNK = "a model that was shrunk already cannot be pruned again"
+    return found
 
 
 def dissect(model: nn.Module) -> Anatomy:
@@ -104,7 +103,7 @@ def read(model: nn.Module, family: Family) -> Anatomy:
     assert isinstance(base, nn.Module)
     prefix = "" if base is model else f"{model.base_model_prefix}."
     reader = _Reader(model_type, family, config, prefix)
-    for stack, name in layers_of(model, base, family):
+    for stack, name in _layers(model, base, family):
         reader.read(stack, name, base.get_submodule(name))
     if not (reader.attentions or reader.residuals):
         raise TombolaError(f"this {model_type} has no layers, so it has no heads to prune")
@@ -142,15 +141,15 @@ class _Reader:
     def read(self, stack: int, name: str, block: nn.Module) -> None:
         plan, full = self.family.stacks[stack], f"{self.prefix}{name}"
         for attention in plan.attentions:
-            if not attention.optional or has_module(block, attention.module):
+            if not attention.optional or _has(block, attention.module):
                 self.attentions.append(self._attention(stack, full, block, attention))
         for mlp in plan.mlps:
-            if not mlp.optional or has_module(block, mlp.output):
+            if not mlp.optional or _has(block, mlp.output):
                 self.feed_forwards.append(self._mlp(full, block, mlp))
         if plan.residual is not None:
             self.residuals.append(self._residual(full, block, plan.residual))
         for kind, path in plan.matrices.items():
-            if has_module(block, path):
+            if _has(block, path):
                 self._matrix(full, path, kind, block.get_submodule(path))
         self.layer += 1
 
@@ -159,7 +158,7 @@ class _Reader:
         heads = int(getattr(self.config, self.family.heads, 0) if plan.heads is None else getattr(module, plan.heads))
         kv_heads = int(getattr(self.config, self.family.kv_heads, 0)) if self.family.kv_heads else heads
         paths = {"attention_output": plan.output}
-        paths |= {kind: path for kind, path in plan.more_outputs.items() if has_module(block, path)}
+        paths |= {kind: path for kind, path in plan.more_outputs.items() if _has(block, path)}
         outputs = {kind: self._linear(block, path) for kind, path in paths.items()}
         units = units_of(outputs["attention_output"])[1]
         inputs = self._inputs(block, plan.inputs)
@@ -180,25 +179,23 @@ class _Reader:
             kv_weights += size * fan_in * shared
             self._matrix(name, projection.path, plan.prefix + kind, linear)
         if not matches:
-            raise TombolaError(
-                f"layer {self.layer} of this {self.model_type} does not have the {heads} heads that its configuration "
-                f"says; {_SHRUNK}"
-            )
+            raise self._wrong(f"does not have the {heads} heads that its configuration says; {_SHRUNK}")
         self._check(module, plan, heads, size)
         for kind, output in outputs.items():
             self._matrix(name, paths[kind], plan.prefix + kind, output)
+        of_outputs = tuple(joined(name, path) for path in paths.values())
         # A decoder's KV cache needs heads to know how many tokens it has seen.
         may_be_empty = plan.may_be_empty and not getattr(self.config, "is_decoder", False)
         return HeadRow(
-            stack,
             self.layer,
             name,
+            stack,
             plan,
             heads,
             kv_heads,
             size,
             inputs,
-            tuple(joined(name, path) for path in paths.values()),
+            of_outputs,
             head_weights,
             kv_weights,
             may_be_empty,
@@ -207,17 +204,16 @@ class _Reader:
     def _check(self, module: nn.Module, plan: Attention, heads: int, size: int) -> None:
         """Raise a TombolaError where removing a head would change the others, or change nothing."""
         if plan.fused is not None and getattr(module, plan.fused, False):
-            raise TombolaError(
-                f"layer {self.layer} of this {self.model_type} computes queries, keys and values from a fused copy of "
-                "their weights; call unfuse_qkv_projections() first"
+            raise self._wrong(
+                "computes queries, keys and values from a fused copy of their weights; call unfuse_qkv_projections() "
+                "first"
             )
         for path in plan.norms:
-            norm = getattr(module, path, None)
-            weight = getattr(norm, "weight", None)
+            weight = getattr(getattr(module, path, None), "weight", None)
             if heads > 1 and weight is not None and weight.numel() == heads * size:
-                raise TombolaError(
-                    f"layer {self.layer} of this {self.model_type} has a norm over all heads ({path}), so that none "
-                    "can be removed without changing the others; prune its neurons, or weights"
+                raise self._wrong(
+                    f"has a norm over all heads ({path}), so that none can be removed without changing the others; "
+                    "prune its neurons, or weights"
                 )
 
     def _mlp(self, name: str, block: nn.Module, plan: MLP) -> MLPRow:
@@ -230,10 +226,7 @@ class _Reader:
         for kind, projection in inputs:
             linear = self._linear(block, projection.path)
             if neurons == 0 or units_of(linear)[0] != neurons * len(projection.parts):
-                raise TombolaError(
-                    f"layer {self.layer} of this {self.model_type} does not have a whole MLP at {projection.path}; "
-                    f"{_SHRUNK}"
-                )
+                raise self._wrong(f"does not have a whole MLP at {projection.path}; {_SHRUNK}")
             neuron_weights += linear.weight.numel() // neurons
             self._matrix(name, projection.path, plan.prefix + kind, linear)
         if not plan.shared_output:
@@ -246,30 +239,25 @@ class _Reader:
     def _residual(self, name: str, block: nn.Module, plan: Residual) -> ChannelRow:
         first, norm, last = (self._module(block, path) for path in (plan.input, plan.norm, plan.output))
         if not (isinstance(first, nn.Conv2d) and isinstance(last, nn.Conv2d) and isinstance(norm, nn.GroupNorm)):
-            raise TombolaError(
-                f"layer {self.layer} of this {self.model_type} is no residual block of two convolutions with a group "
-                "norm between them: the model differs from its family's entry in "
-                "tombola.architectures.families.FAMILIES"
+            raise self._wrong(
+                "is no residual block of two convolutions with a group norm between them: the model differs from "
+                f"{_TABLE}"
             )
         channels, size = first.out_channels, norm.num_channels // norm.num_groups
-        time = self._linear(block, plan.time) if has_module(block, plan.time) else None
-        per_channel = 0 if time is None else units_of(time)[0] // channels
-        if (norm.num_channels, last.in_channels) != (channels, channels) or (
-            time is not None and units_of(time)[0] != per_channel * channels
-        ):
-            raise TombolaError(f"layer {self.layer} of this {self.model_type} is not a whole residual block; {_SHRUNK}")
-        weights = (first.weight.numel() + last.weight.numel()) // channels
+        time = self._linear(block, plan.time) if _has(block, plan.time) else None
+        time_units, time_inputs = (0, 0) if time is None else units_of(time)
+        if (norm.num_channels, last.in_channels) != (channels, channels) or time_units % channels:
+            raise self._wrong(f"is not a whole residual block; {_SHRUNK}")
+        per_channel = time_units // channels
+        weights = (first.weight.numel() + last.weight.numel()) // channels + per_channel * time_inputs
         self._matrix(name, plan.input, "conv_in", first)
         if time is not None:
-            weights += per_channel * units_of(time)[1]
             self._matrix(name, plan.time, "time", time)
         self._matrix(name, plan.output, "conv_out", last)
         return ChannelRow(self.layer, name, plan, norm.num_groups, size, per_channel, size * weights)
 
     def _inputs(self, block: nn.Module, plans: Mapping[str, Projection]) -> tuple[tuple[str, Projection], ...]:
-        present = tuple(
-            (kind, plan) for kind, plan in plans.items() if not plan.optional or has_module(block, plan.path)
-        )
+        present = tuple((kind, plan) for kind, plan in plans.items() if not plan.optional or _has(block, plan.path))
         if not present:
             self._linear(block, next(iter(plans.values())).path)
         return present
@@ -279,19 +267,16 @@ class _Reader:
         self.matrices.append(Matrix(f"{joined(name, path)}.weight", kind, self.layer, shape))
 
     def _module(self, block: nn.Module, path: str, what: str = "module") -> nn.Module:
-        if not has_module(block, path):
-            raise self._differing(what, path)
+        if not _has(block, path):
+            raise TombolaError(f"layer {self.layer} has no {what} at {path}: the model differs from {_TABLE}")
         return block.get_submodule(path)
-
-    def _differing(self, what: str, path: str) -> TombolaError:
-        return TombolaError(
-            f"layer {self.layer} has no {what} at {path}: the model differs from its family's entry in "
-            "tombola.architectures.families.FAMILIES"
-        )
 
     def _linear(self, block: nn.Module, path: str) -> nn.Linear:
         module = self._module(block, path, "linear map")
         if not isinstance(module, nn.Linear | Conv1D):
-            raise self._differing("linear map", path)
+            raise TombolaError(f"layer {self.layer} has no linear map at {path}: the model differs from {_TABLE}")
         # Conv1D has the same two attributes: all that is asked for here.
         return module  # type: ignore[return-value]
+
+    def _wrong(self, what: str) -> TombolaError:
+        return TombolaError(f"layer {self.layer} of this {self.model_type} {what}")

@@ -153,92 +153,54 @@ def _uniform(layers: str, attention: Attention, mlp: MLP, *, kv_heads: str | Non
     return Family((Stack(layers, (attention,), (mlp,)),), kv_heads=kv_heads)
 
 
-def _apart(query: str, key: str, value: str, **more: str) -> dict[str, Projection]:
-    """Query, key and value in matrices of their own; `more` are further ones that go with the query or key heads."""
-    paths = {"query": query, "key": key, "value": value}
-    found = {kind: Projection(path, (kind,)) for kind, path in paths.items()}
-    return found | {kind: Projection(path, ("query",), optional=True) for kind, path in more.items()}
-
-
 _QKV = ("query", "key", "value")
 _MLP = ("neuron",)
 
 
-def _two(into: str, output: str) -> MLP:
-    return MLP({"mlp_in": Projection(into, _MLP)}, output)
+def _apart(pattern: str) -> dict[str, Projection]:
+    """Query, key and value in matrices of their own: `{}` stands for these words, `{:.1}` for their first letters."""
+    return {kind: Projection(pattern.format(kind), (kind,)) for kind in _QKV}
 
 
-def _gated(gate: str, up: str, output: str, contribution: str | None = None) -> MLP:
-    return MLP({"mlp_gate": Projection(gate, _MLP), "mlp_in": Projection(up, _MLP)}, output, contribution)
+def _joint(path: str, *, interleaved: bool = False) -> dict[str, Projection]:
+    """Query, key and value in one matrix."""
+    return {"query_key_value": Projection(path, _QKV, interleaved)}
 
 
+def _self_attn(output: str, **options: Any) -> Attention:
+    """`self_attn.{q,k,v}_proj`, as most decoders have it."""
+    return Attention("self_attn", _apart("self_attn.{:.1}_proj"), f"self_attn.{output}", **options)
+
+
+def _two(into: str, output: str, parts: tuple[str, ...] = _MLP) -> MLP:
+    """An MLP of two matrices, of which the first may hold several parts."""
+    return MLP({"mlp_in": Projection(into, parts)}, output)
+
+
+_LIKE_BERT: Mapping[str, Any] = {"head_size": "attention_head_size", "may_be_empty": True}
 _BERT = _uniform(
     "encoder.layer",
-    Attention(
-        "attention.self",
-        _apart("attention.self.query", "attention.self.key", "attention.self.value"),
-        "attention.output.dense",
-        head_size="attention_head_size",
-        may_be_empty=True,
-    ),
+    Attention("attention.self", _apart("attention.self.{}"), "attention.output.dense", **_LIKE_BERT),
     _two("intermediate.dense", "output.dense"),
 )
-
-_DEBERTA = _uniform(
-    "encoder.layer",
-    Attention(
-        "attention.self",
-        _apart(
-            "attention.self.query_proj",
-            "attention.self.key_proj",
-            "attention.self.value_proj",
-            position_key="attention.self.pos_key_proj",
-            position_query="attention.self.pos_query_proj",
-        ),
-        "attention.output.dense",
-        head_size="attention_head_size",
-        counts={"num_attention_heads": "heads"},
-    ),
-    _two("intermediate.dense", "output.dense"),
-)
-
-
-def _separate(
-    layers: str,
-    output: str,
-    mlp: MLP,
-    *,
-    counts: Mapping[str, str] | None = None,
-    kv_heads: str | None = None,
-    may_be_empty: bool = False,
-) -> Family:
-    """`self_attn.{q,k,v}_proj`, as most decoders have it."""
-    attention = Attention(
-        "self_attn",
-        _apart("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-        f"self_attn.{output}",
-        counts=counts or {},
-        may_be_empty=may_be_empty,
-    )
-    return _uniform(layers, attention, mlp, kv_heads=kv_heads)
-
-
-_GATED = _gated("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
+_KV_HEADS = "num_key_value_heads"
 _GROUPS = {"num_key_value_groups": "group"}
-_LLAMA = _separate("layers", "o_proj", _GATED, counts=_GROUPS, kv_heads="num_key_value_heads")
-_GEMMA_WITH_NORMS = _separate(
+_GATED = MLP(
+    {"mlp_gate": Projection("mlp.gate_proj", _MLP), "mlp_in": Projection("mlp.up_proj", _MLP)}, "mlp.down_proj"
+)
+_LLAMA = _uniform("layers", _self_attn("o_proj", counts=_GROUPS), _GATED, kv_heads=_KV_HEADS)
+_GEMMA_WITH_NORMS = _uniform(
     "layers",
-    "o_proj",
-    _gated("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj", "post_feedforward_layernorm"),
-    counts=_GROUPS,
-    kv_heads="num_key_value_heads",
+    _self_attn("o_proj", counts=_GROUPS),
+    replace(_GATED, gate="post_feedforward_layernorm"),
+    kv_heads=_KV_HEADS,
 )
 
 
 def _t5_attention(name: str, prefix: str = "") -> Attention:
     return Attention(
         name,
-        _apart(f"{name}.q", f"{name}.k", f"{name}.v"),
+        _apart(f"{name}.{{:.1}}"),
         f"{name}.o",
         head_size="key_value_proj_dim",
         counts={"n_heads": "heads", "inner_dim": "width"},
@@ -249,75 +211,60 @@ def _t5_attention(name: str, prefix: str = "") -> Attention:
 
 def _t5_mlp(name: str) -> MLP:
     # Version 1.0 has one matrix in, version 1.1 and its kin a gated pair: whichever is there counts.
-    return MLP(
-        {
-            "mlp_in": Projection(f"{name}.wi", _MLP, optional=True),
-            "mlp_gate": Projection(f"{name}.wi_0", _MLP, optional=True),
-            "mlp_up": Projection(f"{name}.wi_1", _MLP, optional=True),
-        },
-        f"{name}.wo",
-    )
+    paths = {"mlp_in": "wi", "mlp_gate": "wi_0", "mlp_up": "wi_1"}
+    inputs = {kind: Projection(f"{name}.{path}", _MLP, optional=True) for kind, path in paths.items()}
+    return MLP(inputs, f"{name}.wo")
 
 
 _KNOWN: dict[str, Family] = {
     "bert": _BERT,
     "roberta": _BERT,
     "electra": _BERT,
-    "deberta-v2": _DEBERTA,
+    "deberta-v2": _uniform(
+        "encoder.layer",
+        Attention(
+            "attention.self",
+            _apart("attention.self.{}_proj")
+            | {
+                # Positions are multiplied by matrices that go with the heads of the queries.
+                f"position_{kind}": Projection(f"attention.self.pos_{kind}_proj", ("query",), optional=True)
+                for kind in ("key", "query")
+            },
+            "attention.output.dense",
+            head_size="attention_head_size",
+            counts={"num_attention_heads": "heads"},
+        ),
+        _two("intermediate.dense", "output.dense"),
+    ),
     "distilbert": _uniform(
         "transformer.layer",
-        Attention(
-            "attention",
-            _apart("attention.q_lin", "attention.k_lin", "attention.v_lin"),
-            "attention.out_lin",
-            head_size="attention_head_size",
-            may_be_empty=True,
-        ),
+        Attention("attention", _apart("attention.{:.1}_lin"), "attention.out_lin", **_LIKE_BERT),
         _two("ffn.lin1", "ffn.lin2"),
     ),
     # One layer used many times: its gates, and its cuts, hold for every use.
     "albert": _uniform(
         "encoder.albert_layer_groups.*.albert_layers",
-        Attention(
-            "attention",
-            _apart("attention.query", "attention.key", "attention.value"),
-            "attention.dense",
-            head_size="attention_head_size",
-            may_be_empty=True,
-        ),
+        Attention("attention", _apart("attention.{}"), "attention.dense", **_LIKE_BERT),
         _two("ffn", "ffn_output"),
     ),
     "modernbert": _uniform(
         "layers",
-        Attention(
-            "attn",
-            {"query_key_value": Projection("attn.Wqkv", _QKV)},
-            "attn.Wo",
-            may_be_empty=True,
-        ),
-        MLP({"mlp_in": Projection("mlp.Wi", ("input", "gate"))}, "mlp.Wo"),
+        Attention("attn", _joint("attn.Wqkv"), "attn.Wo", may_be_empty=True),
+        _two("mlp.Wi", "mlp.Wo", ("input", "gate")),
     ),
     "gpt2": _uniform(
         "h",
-        Attention(
-            "attn",
-            {"query_key_value": Projection("attn.c_attn", _QKV)},
-            "attn.c_proj",
-            counts={"split_size": "width", "num_heads": "heads"},
-        ),
+        Attention("attn", _joint("attn.c_attn"), "attn.c_proj", counts={"split_size": "width", "num_heads": "heads"}),
         _two("mlp.c_fc", "mlp.c_proj"),
     ),
     "gpt_neox": _uniform(
         "layers",
         Attention(
-            "attention",
-            {"query_key_value": Projection("attention.query_key_value", _QKV, interleaved=True)},
-            "attention.dense",
-            head_size="head_size",
+            "attention", _joint("attention.query_key_value", interleaved=True), "attention.dense", head_size="head_size"
         ),
         _two("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"),
     ),
-    "opt": _separate("decoder.layers", "out_proj", _two("fc1", "fc2"), counts={"num_heads": "heads"}),
+    "opt": _uniform("decoder.layers", _self_attn("out_proj", counts={"num_heads": "heads"}), _two("fc1", "fc2")),
     "llama": _LLAMA,
     "mistral": _LLAMA,
     "qwen2": _LLAMA,
@@ -325,18 +272,18 @@ _KNOWN: dict[str, Family] = {
     "gemma": _LLAMA,
     "gemma2": _GEMMA_WITH_NORMS,
     "gemma3_text": _GEMMA_WITH_NORMS,
-    "phi": _separate("layers", "dense", _two("mlp.fc1", "mlp.fc2"), counts=_GROUPS, kv_heads="num_key_value_heads"),
+    "phi": _uniform("layers", _self_attn("dense", counts=_GROUPS), _two("mlp.fc1", "mlp.fc2"), kv_heads=_KV_HEADS),
     "phi3": _uniform(
         "layers",
         Attention(
             "self_attn",
-            {"query_key_value": Projection("self_attn.qkv_proj", _QKV)},
+            _joint("self_attn.qkv_proj"),
             "self_attn.o_proj",
-            counts={"num_key_value_heads": "kv_heads", "num_key_value_groups": "group"},
+            counts={"num_key_value_heads": "kv_heads", **_GROUPS},
             config_counts={"num_attention_heads": "heads"},
         ),
-        MLP({"mlp_in": Projection("mlp.gate_up_proj", ("gate", "up"))}, "mlp.down_proj"),
-        kv_heads="num_key_value_heads",
+        _two("mlp.gate_up_proj", "mlp.down_proj", ("gate", "up")),
+        kv_heads=_KV_HEADS,
     ),
     "t5": Family(
         (
@@ -352,16 +299,13 @@ _KNOWN: dict[str, Family] = {
     ),
     "vit": _uniform(
         "layers",
-        Attention(
-            "attention",
-            _apart("attention.q_proj", "attention.k_proj", "attention.v_proj"),
-            "attention.o_proj",
-            may_be_empty=True,
-        ),
+        Attention("attention", _apart("attention.{:.1}_proj"), "attention.o_proj", may_be_empty=True),
         _two("mlp.fc1", "mlp.fc2"),
     ),
-    "clip_text_model": _separate(
-        "encoder.layers", "out_proj", _two("mlp.fc1", "mlp.fc2"), counts={"num_heads": "heads"}, may_be_empty=True
+    "clip_text_model": _uniform(
+        "encoder.layers",
+        _self_attn("out_proj", counts={"num_heads": "heads"}, may_be_empty=True),
+        _two("mlp.fc1", "mlp.fc2"),
     ),
 }
 
@@ -378,18 +322,21 @@ _RESAMPLERS = {
 _RESIDUAL = Residual("conv1", "norm2", "conv2", "time_emb_proj")
 
 
-def _diffusers_attention(name: str = "", prefix: str = "", *, optional: bool = False, **more: Any) -> Attention:
+def _diffusers_attention(name: str = "", prefix: str = "", *, optional: bool = False) -> Attention:
     """`to_q`, `to_k`, `to_v` and `to_out.0` of a module, which is the layer itself where it has no name."""
     path = f"{name}." if name else ""
-    options: dict[str, Any] = {
-        "head_size": None,
-        "heads": "heads",
-        "counts": {"heads": "heads", "inner_dim": "width"},
-        "norms": ("norm_q", "norm_k", "norm_added_q", "norm_added_k"),
-        "fused": "fused_projections",
-    }
-    inputs = _apart(f"{path}to_q", f"{path}to_k", f"{path}to_v")
-    return Attention(name, inputs, f"{path}to_out.0", prefix=prefix, optional=optional, **options | more)
+    return Attention(
+        name,
+        _apart(f"{path}to_{{:.1}}"),
+        f"{path}to_out.0",
+        head_size=None,
+        heads="heads",
+        counts={"heads": "heads", "inner_dim": "width"},
+        prefix=prefix,
+        norms=("norm_q", "norm_k", "norm_added_q", "norm_added_k"),
+        fused="fused_projections",
+        optional=optional,
+    )
 
 
 def _unet(of_attentions: Mapping[str, Any], transformers: Mapping[str, Any] | None = None) -> Family:
@@ -408,21 +355,23 @@ def _unet(of_attentions: Mapping[str, Any], transformers: Mapping[str, Any] | No
     return Family(tuple(stacks))
 
 
-def _joint(name: str, prefix: str = "", *, optional: bool = False) -> Attention:
-    """Attention of two streams of tokens, of which each has projections of its own."""
-    found = _diffusers_attention(name, prefix, optional=optional)
-    added = {f"added_{kind}": f"{name}.add_{kind[0]}_proj" for kind in _QKV}
-    inputs = {kind: Projection(path, ("query",), optional=True) for kind, path in added.items()}
-    more_outputs = {"added_output": f"{name}.to_add_out"}
-    return replace(found, inputs={**found.inputs, **inputs}, more_outputs=more_outputs)
-
-
 def _feed_forward(name: str, prefix: str = "", *, gated: bool = False, optional: bool = False) -> MLP:
     # GEGLU has both of its parts in one matrix.
     parts = ("input", "gate") if gated else _MLP
-    return MLP({"mlp_in": Projection(f"{name}.net.0.proj", parts)}, f"{name}.net.2", prefix=prefix, optional=optional)
+    return replace(_two(f"{name}.net.0.proj", f"{name}.net.2", parts), prefix=prefix, optional=optional)
 
 
+_ATTENTION = _diffusers_attention("attn")
+# Two streams of tokens, of which each has projections of its own.
+_TWO_STREAMS = replace(
+    _ATTENTION,
+    inputs={
+        **_ATTENTION.inputs,
+        **{f"added_{kind}": Projection(f"attn.add_{kind[0]}_proj", ("query",), optional=True) for kind in _QKV},
+    },
+    more_outputs={"added_output": "attn.to_add_out"},
+)
+_TWO_FEED_FORWARDS = (_feed_forward("ff"), _feed_forward("ff_context", "context_", optional=True))
 _SELF_AND_CROSS = (_diffusers_attention("attn1"), _diffusers_attention("attn2", "cross_", optional=True))
 
 _KNOWN |= {
@@ -431,31 +380,25 @@ _KNOWN |= {
         {"matrices": {"transformer_in": "proj_in", "transformer_out": "proj_out"}},
         {"attentions": _SELF_AND_CROSS, "mlps": (_feed_forward("ff", gated=True),)},
     ),
-    "DiTTransformer2DModel": Family(
-        (Stack("transformer_blocks", (_diffusers_attention("attn1"),), (_feed_forward("ff"),)),)
-    ),
+    "DiTTransformer2DModel": _uniform("transformer_blocks", _diffusers_attention("attn1"), _feed_forward("ff")),
     "PixArtTransformer2DModel": Family((Stack("transformer_blocks", _SELF_AND_CROSS, (_feed_forward("ff"),)),)),
     "SD3Transformer2DModel": Family(
         (
             Stack(
                 "transformer_blocks",
                 # Version 3.5 medium attends twice, the second time among the image's tokens alone.
-                (_joint("attn"), _diffusers_attention("attn2", "second_", optional=True)),
-                (_feed_forward("ff"), _feed_forward("ff_context", "context_", optional=True)),
+                (_TWO_STREAMS, _diffusers_attention("attn2", "second_", optional=True)),
+                _TWO_FEED_FORWARDS,
             ),
         )
     ),
     "FluxTransformer2DModel": Family(
         (
-            Stack(
-                "transformer_blocks",
-                (_joint("attn"),),
-                (_feed_forward("ff"), _feed_forward("ff_context", "context_", optional=True)),
-            ),
+            Stack("transformer_blocks", (_TWO_STREAMS,), _TWO_FEED_FORWARDS),
             Stack(
                 "single_transformer_blocks",
-                (replace(_diffusers_attention("attn"), output="proj_out", shared_output=True),),
-                (MLP({"mlp_in": Projection("proj_mlp", _MLP)}, "proj_out", shared_output=True),),
+                (replace(_ATTENTION, output="proj_out", shared_output=True),),
+                (replace(_two("proj_mlp", "proj_out"), shared_output=True),),
                 optional=True,
             ),
         )

@@ -46,13 +46,28 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class HeadRow:
+class SiteRow:
+    """Row of a mask of sites, in one layer.
+
+    Attributes:
+        layer: as in `Matrix`.
+        name: full name of the layer.
+    """
+
+    layer: int
+    name: str
+
+    def path(self, part: str) -> str:
+        """Full name of a module of the layer."""
+        return joined(self.name, part)
+
+
+@dataclass(frozen=True)
+class HeadRow(SiteRow):
     """The heads of one attention sublayer: a row of a mask of heads.
 
     Attributes:
         stack: index of its stack of layers in the family's entry.
-        layer: as in `Matrix`.
-        name: full name of the layer that holds the sublayer.
         plan: the family's entry.
         heads: number of heads.
         kv_heads: number of key/value heads; `group` heads share one.
@@ -66,8 +81,6 @@ class HeadRow:
     """
 
     stack: int
-    layer: int
-    name: str
     plan: Attention
     heads: int
     kv_heads: int
@@ -78,19 +91,10 @@ class HeadRow:
     kv_weights: int
     may_be_empty: bool
 
-    def path(self, part: str) -> str:
-        """Full name of a module of the layer."""
-        return joined(self.name, part)
-
     @property
     def module(self) -> str:
         """Full name of the module that computes the attention."""
         return self.path(self.plan.module)
-
-    @property
-    def output(self) -> str:
-        """Full name of the projection whose input the heads' gates multiply, the first where there are several."""
-        return self.outputs[0]
 
     @property
     def group(self) -> int:
@@ -107,12 +111,10 @@ class HeadRow:
 
 
 @dataclass(frozen=True)
-class MLPRow:
+class MLPRow(SiteRow):
     """MLP: an element of a mask of MLPs.
 
     Attributes:
-        layer: as in `Matrix`.
-        name: full name of the layer that holds it.
         plan: the family's entry.
         neurons: number of hidden units.
         inputs: matrix kind → projection, those that the model has.
@@ -121,18 +123,12 @@ class MLPRow:
         transposed: whether the projections are `Conv1D`.
     """
 
-    layer: int
-    name: str
     plan: MLP
     neurons: int
     inputs: tuple[tuple[str, Projection], ...]
     neuron_weights: int
     bias: bool
     transposed: bool
-
-    def path(self, part: str) -> str:
-        """Full name of a module of the layer."""
-        return joined(self.name, part)
 
     @property
     def output(self) -> str:
@@ -146,15 +142,13 @@ class MLPRow:
 
 
 @dataclass(frozen=True)
-class ChannelRow:
+class ChannelRow(SiteRow):
     """The inner channels of one residual block, by the groups of the norm between its convolutions.
 
     A norm takes mean and variance over its whole group: without one channel of a group the others would change, without
     a whole group nothing else does.
 
     Attributes:
-        layer: as in `Matrix`.
-        name: full name of the block.
         plan: the family's entry.
         groups: number of groups.
         size: channels of a group.
@@ -163,17 +157,11 @@ class ChannelRow:
         group_weights: prunable weights of one group: its rows of the maps in, its columns of the last convolution.
     """
 
-    layer: int
-    name: str
     plan: Residual
     groups: int
     size: int
     time: int
     group_weights: int
-
-    def path(self, part: str) -> str:
-        """Full name of a module of the block."""
-        return joined(self.name, part)
 
     @property
     def output(self) -> str:
@@ -212,11 +200,6 @@ def is_transposed(linear: nn.Module) -> bool:
 def outputs_first(model: nn.Module, matrix: Matrix, tensor: Tensor) -> Tensor:
     """A weight or mask of a matrix as [out, in], whichever way round it is stored; done twice it is as it was."""
     return tensor.T if is_transposed(model.get_submodule(matrix.module)) else tensor
-
-
-def fan_in(model: nn.Module, matrix: Matrix) -> int:
-    """Input units of a matrix, over which its product sums."""
-    return matrix.shape[0] if is_transposed(model.get_submodule(matrix.module)) else matrix.shape[1]
 
 
 def joined(name: str, part: str) -> str:

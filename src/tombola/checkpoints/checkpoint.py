@@ -6,6 +6,7 @@ all else whole; `save_zeros` writes the original shapes with zeros, for tools th
 """
 
 import hashlib
+import importlib.metadata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tombola.architectures.dissect import dissect
-from tombola.checkpoints.loading import MARK
+from tombola.checkpoints.loading import MARK, quiet
 from tombola.checkpoints.model_card import ModelCardWriter
 from tombola.checkpoints.model_libraries import LIBRARIES, library_of, save_companions
 from tombola.foundations.atomic_files import publish, read_json, write_json
@@ -26,7 +27,7 @@ from tombola.foundations.errors import TombolaError, reason
 from tombola.foundations.tensor_bits import as_bits
 from tombola.subnetworks.equivalence import verify_equivalent
 from tombola.subnetworks.recognition import recognise, relative_of
-from tombola.subnetworks.subnetwork import Subnetwork, shrunk
+from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk
 from tombola.tickets.ticket import Ticket, every_site
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokeniz
             {
                 "format": FORMAT,
                 "library": library.name,
-                "version": library.version,
+                "version": importlib.metadata.version(library.name),
                 "class": type(model).__name__,
                 "like": relative_of(model),
                 "shared": _aliases(small.model),
@@ -100,8 +101,29 @@ def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokeniz
             },
         )
         save_companions(tokenizer, draft)
-        apart = _check(model, small, draft)
+        again = load(draft)
+        apart = verify_equivalent(model, small, again, "the shrunk model")
+        if ticket.kind == "weights" and _aliases(small.model) != _aliases(again):
+            raise TombolaError(
+                "the sparse model ties other tensors than the masked one, so it was not saved; report it"
+            )
         ModelCardWriter("sparse" if ticket.kind == "weights" else "shrunk", model, small, apart).write(draft)
+    return apart
+
+
+def save_zeros(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: str | None = None) -> float:
+    """Write a model with zeros in place of what was pruned, for plain `from_pretrained`, and prove it on what it loads.
+
+    Arguments, what it returns, and errors are those of `save_shrunk`.
+    """
+    library = library_of(model)
+    small = shrunk(model, ticket)
+    with publish(Path(folder)) as draft, quiet():
+        library.save(expanded(small), draft)
+        ticket.write(draft)
+        save_companions(tokenizer, draft)
+        apart = verify_equivalent(model, small, library.read(model, draft), "the model with zeros")
+        ModelCardWriter("zeros", model, small, apart).write(draft)
     return apart
 
 
@@ -176,16 +198,6 @@ def load_subnetwork(folder: Path | str) -> Subnetwork:
     return found
 
 
-def _check(model: nn.Module, small: Subnetwork, folder: Path) -> float:
-    """Compare what a folder holds with the masked model; the difference of their outputs."""
-    again = load(folder)
-    aliases = _aliases(again)
-    apart = verify_equivalent(model, small, again, "the shrunk model")
-    if small.ticket.kind == "weights" and _aliases(small.model) != aliases:
-        raise TombolaError("the sparse model ties other tensors than the masked one, so it was not saved; report it")
-    return apart
-
-
 def _tensors(small: Subnetwork) -> dict[str, Tensor]:
     """Tensors to write: the model's, each once, and of those that a mask covers the survivors."""
     aliases = _aliases(small.model)
@@ -206,14 +218,9 @@ def _computed(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 def _aliases(model: nn.Module) -> dict[str, str]:
     """Names of tensors that are the same parameter or buffer as an earlier one → that one's name."""
-    first: dict[int, str] = {}
-    found = {}
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        if id(tensor) in first:
-            found[name] = first[id(tensor)]
-        else:
-            first[id(tensor)] = name
-    return found
+    owners: dict[int, str] = {}
+    tensors = model.state_dict(keep_vars=True).items()
+    return {name: owner for name, tensor in tensors if (owner := owners.setdefault(id(tensor), name)) != name}
 
 
 def _sha256(path: Path) -> str:

@@ -27,7 +27,7 @@ from tombola.foundations.errors import TombolaError, reason
 Schedule: TypeAlias = DDPMScheduler | FlowMatchEulerDiscreteScheduler
 """The noise that a denoiser was trained on."""
 SCHEDULE = "scheduler"
-"""Name of the VAE in pipelines; also the subfolder."""
+"""Name of the schedule in pipelines; also the subfolder."""
 
 
 def index_of(source: str) -> Mapping[str, Any] | None:
@@ -141,7 +141,7 @@ def _described(source: str, part: str | None) -> tuple[Any, Mapping[str, Any]]:
     # Of any class: what it reads is a file of this name.
     config = UNet2DModel.load_config(source, subfolder=part)
     kind: Any = getattr(diffusers, str(config.get("_class_name")), None)
-    if not _is_model(kind):
+    if not (isinstance(kind, type) and issubclass(kind, ModelMixin)):
         raise TombolaError(f"{source} holds a {config.get('_class_name')}, which is no model of diffusers")
     return kind, config
 
@@ -171,10 +171,6 @@ def _stored_dtype(source: str, part: str | None) -> torch.dtype:
             for name in tensors.keys():  # noqa: SIM118 - it is no mapping
                 return cast(torch.dtype, tensors.get_tensor(name).dtype)
     return torch.float32
-
-
-def _is_model(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, ModelMixin)
 
 
 def _part(source: str) -> str | None:

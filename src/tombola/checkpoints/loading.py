@@ -22,7 +22,7 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints import assets
 from tombola.checkpoints.gguf import dequantised, gguf_in
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, reason
 from tombola.subnetworks.recognition import recognise
 
 MARK = "tombola.json"
@@ -131,18 +131,20 @@ def outline(source: str) -> Anatomy:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silence transformers' own bars and reports while the block runs: our steps have theirs."""
-    verbosity = transformers_logging.get_verbosity()
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+def quiet(*others: Any) -> Iterator[None]:
+    """Silence the bars and reports of transformers, and of `others` that log as it does, while the block runs."""
+    known = (transformers_logging, *others)
+    before = [(one.get_verbosity(), one.is_progress_bar_enabled()) for one in known]
+    for one in known:
+        one.set_verbosity_error()
+        one.disable_progress_bar()
     try:
         yield
     finally:
-        transformers_logging.set_verbosity(verbosity)
-        if shown:
-            transformers_logging.enable_progress_bar()
+        for one, (verbosity, shown) in zip(known, before, strict=True):
+            one.set_verbosity(verbosity)
+            if shown:
+                one.enable_progress_bar()
 
 
 @contextlib.contextmanager
@@ -151,10 +153,7 @@ def loading(source: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
-        if len(reason) > 200:
-            reason = f"{reason[:200]}…"
         raise TombolaError(
-            f"cannot load {source!r}: {reason} Give a local folder, a hub id that can be reached, or one of the "
+            f"cannot load {source!r}: {reason(error)} Give a local folder, a hub id that can be reached, or one of the "
             f"assets that need no hub: {', '.join(MODELS)}"
         ) from error

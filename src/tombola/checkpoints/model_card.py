@@ -152,10 +152,8 @@ class ModelCardWriter:
         yield f"- kind: {code(ticket.kind)}; architecture: {code(ticket.architecture)}"
         for name, kept in ticket.survivors(anatomy).items():
             total = anatomy.weights if name == "weights" else sum(anatomy.sizes(name))
-            if total == 0:
-                continue
-            of = f" of {total:,}"
-            yield f"- surviving {_WORDS.get(name, name)}: {kept:,}{of}"
+            if total:
+                yield f"- surviving {_WORDS.get(name, name)}: {kept:,} of {total:,}"
         yield f"- sparsity: {ticket.sparsity(anatomy):.1%} of the prunable weights are gone"
         for name in ("ticket", "model", "task", "seed", "study", "threshold"):
             if name in ticket.provenance:
@@ -195,9 +193,8 @@ class ModelCardWriter:
 
 def surviving_parameters(small: Subnetwork) -> int:
     """Parameters of the model that no ticket pruned: zeros in place of pruned weights do not count."""
-    if small.ticket.kind == "weights":
-        return count_parameters(small.model) - small.ticket.total + len(small.ticket)
-    return count_parameters(small.model)
+    zeros = small.ticket.total - len(small.ticket) if small.ticket.kind == "weights" else 0
+    return count_parameters(small.model) - zeros
 
 
 def bytes_on_disk(folder: Path) -> int:
@@ -221,7 +218,7 @@ def _cut_already(model: nn.Module, small: Subnetwork) -> bool:
 
 def hub_id(model: nn.Module) -> str | None:
     """The model's name on the hub, if it came from there: the hub's cache knows it, and no local folder has it."""
-    name = library_of(model).origin(model)
+    name = getattr(model, "name_or_path", None) or getattr(getattr(model, "config", None), "_name_or_path", None) or ""
     with contextlib.suppress(HFValidationError, OSError):
         cached = (try_to_load_from_cache(name, file) for file in (CONFIG, PIPELINE))
         if not Path(name).exists() and any(isinstance(path, str) for path in cached):

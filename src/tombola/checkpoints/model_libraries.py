@@ -7,7 +7,6 @@ import contextlib
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -38,11 +37,6 @@ class Library(ABC):
 
     name: str
     iterative: bool = False
-
-    @property
-    def version(self) -> str:
-        """Version of the library that is installed."""
-        return version(self.name)
 
     @abstractmethod
     def owns(self, model: nn.Module) -> bool:
@@ -90,9 +84,9 @@ class Library(ABC):
     def finish(self, model: nn.Module, folder: Path) -> None:  # noqa: B027 - most have nothing left to do
         """Do what `blank` could not before there were weights."""
 
-    @abstractmethod
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write a whole model, for the library's `from_pretrained`."""
+        cast(Any, model).save_pretrained(folder)
 
     @abstractmethod
     def read(self, like: nn.Module, folder: Path) -> nn.Module:
@@ -102,17 +96,8 @@ class Library(ABC):
     def save_companions(self, source: str, folder: Path) -> None:
         """Write what stands beside the model of a source into a folder, where there is any: tokenizer or schedule."""
 
-    @abstractmethod
-    def origin(self, model: nn.Module) -> str:
-        """The folder or hub id that a model was loaded from; empty where it was not."""
-
     def usage(self, model: nn.Module, original: str) -> str:
-        """Further lines of Python for a model card, after those that load `model`.
-
-        Args:
-            model: one of this library.
-            original: hub id, or description, of what it was pruned from.
-        """
+        """Further lines of Python for a model card, after those that load `model`; `original` names the whole one."""
         return ""
 
     @abstractmethod
@@ -132,18 +117,15 @@ class TransformersLibrary(Library):
     @override
     def class_of(self, folder: Path) -> type[nn.Module]:
         with quiet(), loading(str(folder)):
-            kind: type[nn.Module] = class_named(
-                AutoConfig.from_pretrained(folder, trust_remote_code=False), str(folder)
-            )
-        return kind
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            return cast(type[nn.Module], class_named(config, str(folder)))
 
     @override
     def load(self, source: str, *, check: bool = True) -> nn.Module:
         return load_model(source, check=check)
 
     @override
-    def write_config(self, model: nn.Module, folder: Path) -> None:
-        assert isinstance(model, PreTrainedModel)
+    def write_config(self, model: Any, folder: Path) -> None:
         config = copy.deepcopy(model.config)
         config.architectures = [type(model).__name__]
         config.save_pretrained(folder)
@@ -159,33 +141,19 @@ class TransformersLibrary(Library):
             return found(AutoConfig.from_pretrained(folder, trust_remote_code=False))
 
     @override
-    def finish(self, model: nn.Module, folder: Path) -> None:
-        assert isinstance(model, PreTrainedModel)
+    def finish(self, model: Any, folder: Path) -> None:
         model.tie_weights()
         if (folder / GENERATION_CONFIG_NAME).is_file():
             model.generation_config = GenerationConfig.from_pretrained(folder)
 
     @override
-    def save(self, model: nn.Module, folder: Path) -> None:
-        assert isinstance(model, PreTrainedModel)
-        model.save_pretrained(folder)
-
-    @override
-    def read(self, like: nn.Module, folder: Path) -> nn.Module:
-        assert isinstance(like, PreTrainedModel)
-        found = type(like).from_pretrained(folder, dtype=like.dtype)
-        assert isinstance(found, PreTrainedModel)
-        return found
+    def read(self, like: Any, folder: Path) -> nn.Module:
+        return cast(nn.Module, type(like).from_pretrained(folder, dtype=like.dtype))
 
     @override
     def save_companions(self, source: str, folder: Path) -> None:
         with contextlib.suppress(OSError, ValueError), quiet():
             AutoTokenizer.from_pretrained(locate(source), trust_remote_code=False).save_pretrained(folder)
-
-    @override
-    def origin(self, model: nn.Module) -> str:
-        assert isinstance(model, PreTrainedModel)
-        return model.name_or_path or ""
 
     @override
     def batch_sizes(self, multiply_adds: int) -> tuple[int, ...]:
@@ -224,8 +192,8 @@ class DiffusersLibrary(Library):
             return denoisers.load(source, dtype=None)
 
     @override
-    def write_config(self, model: nn.Module, folder: Path) -> None:
-        cast(Any, model).save_config(folder)
+    def write_config(self, model: Any, folder: Path) -> None:
+        model.save_config(folder)
 
     @override
     def blank(self, kind: str, folder: Path) -> nn.Module | None:
@@ -239,13 +207,9 @@ class DiffusersLibrary(Library):
             return cast(nn.Module, cast(Any, found).from_config(config))
 
     @override
-    def save(self, model: nn.Module, folder: Path) -> None:
-        cast(Any, model).save_pretrained(folder)
-
-    @override
-    def read(self, like: nn.Module, folder: Path) -> nn.Module:
-        kind: Any = type(like)
-        return cast(nn.Module, kind.from_pretrained(folder, torch_dtype=dtype_of(like), use_safetensors=True))
+    def read(self, like: Any, folder: Path) -> nn.Module:
+        found = type(like).from_pretrained(folder, torch_dtype=dtype_of(like), use_safetensors=True)
+        return cast(nn.Module, found)
 
     @override
     def save_companions(self, source: str, folder: Path) -> None:
@@ -254,10 +218,6 @@ class DiffusersLibrary(Library):
         schedule = schedule_of(source)
         if schedule is not None:
             schedule.save_pretrained(folder / SCHEDULE)
-
-    @override
-    def origin(self, model: nn.Module) -> str:
-        return str(getattr(model.config, "_name_or_path", ""))
 
     @override
     def usage(self, model: nn.Module, original: str) -> str:

@@ -39,10 +39,9 @@ def prune_semi_structured(model: nn.Module) -> Ticket:
     masks = {}
     for matrix, parameter in anatomy.prunable(model):
         weight = outputs_first(model, matrix, parameter.detach())
-        if not _PATTERN.divides(weight.shape[1]):
-            masks[matrix.name] = torch.ones(matrix.shape, dtype=torch.bool)
-            continue
-        mask = _PATTERN.largest(weight.abs().nan_to_num(torch.inf, torch.inf))
+        mask = torch.ones_like(weight, dtype=torch.bool)
+        if _PATTERN.divides(weight.shape[1]):
+            mask = _PATTERN.largest(weight.abs().nan_to_num(torch.inf, torch.inf))
         masks[matrix.name] = outputs_first(model, matrix, mask).contiguous().cpu()
     return Ticket("weights", anatomy.signature, masks, {"ticket": PATTERN})
 

@@ -7,10 +7,10 @@ tensors at once. The format is plain: the length of a header (8 bytes, little-en
 import json
 import math
 import os
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -40,56 +40,60 @@ _PIECE = 1 << 22
 
 @dataclass(frozen=True)
 class Slot:
-    """Place of a tensor in a file.
+    """Place of a tensor.
 
     Attributes:
+        path: of its file.
         dtype: PyTorch's; None for one that is not known here.
         shape: of the tensor.
         start, end: bytes, from the beginning of the file.
     """
 
+    path: Path
     dtype: torch.dtype | None
     shape: tuple[int, ...]
     start: int
     end: int
 
 
-class TensorFile:
-    """An open file; made by `open`, `create` or `copy_of`, to be closed, which makes it durable if it was written.
+class TensorFiles:
+    """Open files; made by `open`, `create` or `copy_into`, to be closed, which makes them durable if they were written.
 
     Attributes:
-        path: of the file.
-        slots: where its tensors lie, by name.
+        slots: where their tensors lie, by name.
     """
 
-    def __init__(self, path: Path, slots: Mapping[str, Slot], values: int, *, writable: bool) -> None:
-        self.path = path
+    def __init__(self, paths: Iterable[Path], slots: Mapping[str, Slot], *, writable: bool) -> None:
         self.slots = slots
-        self._values = values
         self._writable = writable
-        self._file = path.open("r+b" if writable else "rb")
+        self._files = {path: path.open("r+b" if writable else "rb") for path in paths}
 
     @classmethod
-    def open(cls, path: Path) -> Self:
-        """An existing file, to read.
+    def open(cls, folder: Path) -> Self:
+        """The shards of an existing folder, to read.
 
         Raises:
-            TombolaError: it is missing or damaged.
+            TombolaError: there is no safetensors checkpoint, a shard is missing or damaged, or lacks what its index
+                says.
         """
-        try:
-            with path.open("rb") as file:
-                length = int.from_bytes(file.read(8), "little")
-                if length > _LONGEST_HEADER:
-                    raise ValueError("its header is too long")
-                head = json.loads(file.read(length))
-            slots, size = dict(_slots(head, 8 + length)), path.stat().st_size
-            if any(slot.end > size for slot in slots.values()):
-                raise ValueError("it ends too early")
-        except FileNotFoundError:
-            raise TombolaError(f"{path} is missing; download the checkpoint again") from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise TombolaError(f"{path} is damaged ({error}); download the checkpoint again") from error
-        return cls(path, slots, 8 + length, writable=False)
+        index = folder / SAFE_WEIGHTS_INDEX_NAME
+        where: Any = {}
+        if index.is_file():
+            where = read_json(index).get("weight_map")
+            # Plain names: an index must not lead out of its folder.
+            if not isinstance(where, dict) or not where or any(Path(str(name)).name != name for name in where.values()):
+                raise TombolaError(f"{index} names no shards; download the checkpoint again")
+        elif not (folder / SAFE_WEIGHTS_NAME).is_file():
+            raise TombolaError(
+                f"{folder} holds no checkpoint in safetensors ({SAFE_WEIGHTS_NAME} or its index); load the model with "
+                "transformers and save it with save_pretrained first"
+            )
+        paths = [folder / name for name in sorted({*where.values()} or {SAFE_WEIGHTS_NAME})]
+        slots = {name: slot for path in paths for name, slot in _read_slots(path).items()}
+        missing = [name for name in where if name not in slots]
+        if missing:
+            raise TombolaError(f"no shard of {folder} holds {missing[0]}; download the checkpoint again")
+        return cls(paths, slots, writable=False)
 
     @classmethod
     def create(cls, path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Self:
@@ -104,21 +108,30 @@ class TensorFile:
         with disk_errors(path), path.open("xb") as file:
             file.write(len(text).to_bytes(8, "little") + text)
             file.truncate(8 + len(text) + end)
-        return cls(path, dict(_slots(head, 8 + len(text))), 8 + len(text), writable=True)
+        return cls([path], dict(_slots(path, head, 8 + len(text))), writable=True)
 
-    def copy_of(self, path: Path, without: Collection[str]) -> "TensorFile":
-        """A new file of the same layout and contents, but for the tensors that are going to be written anyway."""
-        holes = sorted((self.slots[name].start, self.slots[name].end) for name in without)
-        with disk_errors(path), path.open("xb") as file:
-            at = 0
-            for start, end in [*holes, (self.path.stat().st_size,) * 2]:
-                file.seek(at)
-                self._file.seek(at)
-                for left in range(start - at, 0, -_PIECE):
-                    file.write(self._file.read(min(left, _PIECE)))
-                at = end
-            file.truncate(at)
-        return TensorFile(path, self.slots, self._values, writable=True)
+    def copy_into(self, folder: Path, without: Collection[str]) -> "TensorFiles":
+        """Files of the same layout in another folder, with all tensors but those that will be written anyway."""
+        skipped = [self.slots[name] for name in without]
+        for path, file in self._files.items():
+            holes = sorted((slot.start, slot.end) for slot in skipped if slot.path == path)
+            copy = folder / path.name
+            with disk_errors(copy), copy.open("xb") as copied:
+                at = 0
+                for start, end in [*holes, (path.stat().st_size,) * 2]:
+                    copied.seek(at)
+                    file.seek(at)
+                    for left in range(start - at, 0, -_PIECE):
+                        copied.write(file.read(min(left, _PIECE)))
+                    at = end
+                copied.truncate(at)
+        slots = {name: replace(slot, path=folder / slot.path.name) for name, slot in self.slots.items()}
+        return TensorFiles([folder / path.name for path in self._files], slots, writable=True)
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files."""
+        return sum(path.stat().st_size for path in self._files)
 
     def read(self, name: str) -> Tensor:
         """A tensor, in memory of its own.
@@ -128,10 +141,11 @@ class TensorFile:
         """
         slot = self.slots[name]
         if slot.dtype is None:
-            raise TombolaError(f"{self.path.name} holds {name} in a number format that is not known here")
+            raise TombolaError(f"{slot.path.name} holds {name} in a number format that is not known here")
         tensor = torch.empty(slot.shape, dtype=slot.dtype)
-        self._file.seek(slot.start)
-        self._file.readinto(_bytes(tensor))  # type: ignore[attr-defined]
+        file = self._files[slot.path]
+        file.seek(slot.start)
+        file.readinto(_bytes(tensor))  # type: ignore[attr-defined]
         return tensor
 
     def mapped(self, name: str) -> Tensor:
@@ -140,27 +154,49 @@ class TensorFile:
         if slot.dtype is None or slot.start == slot.end:
             return self.read(name)
         # Copy on write, as PyTorch knows no memory that must not be written.
-        raw = np.memmap(self.path, np.uint8, "c", slot.start, (slot.end - slot.start,))
+        raw = np.memmap(slot.path, np.uint8, "c", slot.start, (slot.end - slot.start,))
         return torch.from_numpy(raw).view(slot.dtype).view(slot.shape)
 
     def write(self, name: str, tensor: Tensor) -> None:
         """Overwrite a tensor by one of its shape and dtype."""
         slot = self.slots[name]
         assert (slot.dtype, slot.shape) == (tensor.dtype, tuple(tensor.shape))
-        with disk_errors(self.path):
-            self._file.seek(slot.start)
-            self._file.write(_bytes(tensor.detach().cpu().contiguous()))
+        with disk_errors(slot.path):
+            self._files[slot.path].seek(slot.start)
+            self._files[slot.path].write(_bytes(tensor.detach().cpu().contiguous()))
 
     def close(self) -> None:
-        """Close the file."""
-        if self._writable and not self._file.closed:
-            with disk_errors(self.path):
-                self._file.flush()
-                os.fsync(self._file.fileno())
-        self._file.close()
+        """Close the files."""
+        for path, file in self._files.items():
+            if self._writable and not file.closed:
+                with disk_errors(path):
+                    file.flush()
+                    os.fsync(file.fileno())
+            file.close()
 
 
-def _slots(head: Mapping[str, object], values: int) -> Iterator[tuple[str, Slot]]:
+def _read_slots(path: Path) -> dict[str, Slot]:
+    """Slots of the tensors of an existing file.
+
+    Raises:
+        TombolaError: it is missing or damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > _LONGEST_HEADER:
+                raise ValueError("its header is too long")
+            slots = dict(_slots(path, json.loads(file.read(length)), 8 + length))
+        if any(slot.end > path.stat().st_size for slot in slots.values()):
+            raise ValueError("it ends too early")
+    except FileNotFoundError:
+        raise TombolaError(f"{path} is missing; download the checkpoint again") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TombolaError(f"{path} is damaged ({error}); download the checkpoint again") from error
+    return slots
+
+
+def _slots(path: Path, head: Mapping[str, object], values: int) -> Iterator[tuple[str, Slot]]:
     for name, facts in head.items():
         if name == "__metadata__":
             continue
@@ -172,7 +208,7 @@ def _slots(head: Mapping[str, object], values: int) -> Iterator[tuple[str, Slot]
             raise ValueError(f"{name} has the shape {list(shape)}")
         if not 0 <= start <= end or (dtype is not None and end - start != math.prod(shape) * dtype.itemsize):
             raise ValueError(f"the place of {name} does not fit its shape")
-        yield name, Slot(dtype, shape, values + start, values + end)
+        yield name, Slot(path, dtype, shape, values + start, values + end)
 
 
 def _bytes(tensor: Tensor) -> memoryview:
@@ -184,80 +220,6 @@ _WEIGHTS = frozenset({".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".m
 
 _OWN = frozenset({"README.md", "ticket.json"})
 """Files that are true of the source only."""
-
-
-class Shards:
-    """The open shards of a folder.
-
-    Attributes:
-        files: by name.
-        where: tensor → name of its file.
-    """
-
-    def __init__(self, files: Mapping[str, TensorFile]) -> None:
-        self.files = files
-        self.where = {tensor: name for name, file in files.items() for tensor in file.slots}
-
-    @classmethod
-    def open(cls, folder: Path) -> "Shards":
-        """Open the shards of an existing folder.
-
-        Raises:
-            TombolaError: there is no safetensors checkpoint, a shard is missing or damaged, or lacks what its index
-                says.
-        """
-        index = folder / SAFE_WEIGHTS_INDEX_NAME
-        if index.is_file():
-            where = read_json(index).get("weight_map")
-            # Plain names: an index must not lead out of its folder.
-            if not isinstance(where, dict) or not where or any(Path(str(name)).name != name for name in where.values()):
-                raise TombolaError(f"{index} names no shards; download the checkpoint again")
-            found = cls({name: TensorFile.open(folder / name) for name in sorted(set(where.values()))})
-            missing = [tensor for tensor in where if tensor not in found.where]
-            if missing:
-                raise TombolaError(f"no shard of {folder} holds {missing[0]}; download the checkpoint again")
-            return found
-        if (folder / SAFE_WEIGHTS_NAME).is_file():
-            return cls({SAFE_WEIGHTS_NAME: TensorFile.open(folder / SAFE_WEIGHTS_NAME)})
-        raise TombolaError(
-            f"{folder} holds no checkpoint in safetensors ({SAFE_WEIGHTS_NAME} or its index); load the model with "
-            "transformers and save it with save_pretrained first"
-        )
-
-    def slot(self, tensor: str) -> Slot:
-        """Slot of a tensor in its file."""
-        return self.files[self.where[tensor]].slots[tensor]
-
-    def read(self, tensor: str) -> Tensor:
-        """A tensor, in memory of its own."""
-        return self.files[self.where[tensor]].read(tensor)
-
-    def mapped(self, tensor: str) -> Tensor:
-        """A tensor whose pages are read when they are looked at."""
-        return self.files[self.where[tensor]].mapped(tensor)
-
-    def write(self, tensor: str, values: Tensor) -> None:
-        """Overwrite a tensor."""
-        self.files[self.where[tensor]].write(tensor, values)
-
-    def copy_into(self, folder: Path, without: frozenset[str]) -> "Shards":
-        """Shards of the same layout in another folder, with all tensors but those that are going to be written."""
-        return Shards(
-            {
-                name: file.copy_of(folder / name, [tensor for tensor in file.slots if tensor in without])
-                for name, file in self.files.items()
-            }
-        )
-
-    @property
-    def bytes(self) -> int:
-        """Size of all files."""
-        return sum(file.path.stat().st_size for file in self.files.values())
-
-    def close(self) -> None:
-        """Close all files."""
-        for file in self.files.values():
-            file.close()
 
 
 def companions(folder: Path) -> list[Path]:

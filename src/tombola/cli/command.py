@@ -1,14 +1,18 @@
-"""Commands of the command line: arguments, and what runs them."""
+"""Commands of the command line: arguments, what runs them, settings of a study as flags, lists as values of flags."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+from tombola.foundations.settings import SettingField
+
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Command:
-    """Command of `tombola`; a module holds it as `COMMAND`, and the table in `parser.py` lists it.
+    """Command of `tombola`; a module holds it as `COMMAND`, and the table in `main.py` lists it.
 
     Its module is imported for every `tombola --help`: what takes PyTorch is imported inside the functions.
     """
@@ -26,3 +30,81 @@ class Command:
     """The preset whose values are the settings' defaults."""
     resumes: bool = False
     """Running the same command again goes on where it was stopped."""
+
+
+def add_settings(parser: argparse.ArgumentParser, groups: Sequence[str], preset: str) -> None:
+    """Add `--preset` and a flag for each setting of the groups, and of the regimes; imports PyTorch for the defaults.
+
+    The preset is the one whose values help texts show, those of studies of labelled texts.
+    """
+    from tombola.study.config import PRESETS, StudyConfig, setting_groups
+    from tombola.tasks.registry import named_tasks, regimes
+
+    parser.add_argument(
+        "--preset", choices=PRESETS, help=f"quick: a sample of the rows, one epoch; paper: all rows, three ({preset})"
+    )
+    defaults, found = StudyConfig.of(preset).settings(), setting_groups()
+    for title in (*groups, *(regime.group for regime in regimes())):
+        text, fields = found[title]
+        if title == "what to study":
+            text = (
+                "A model is an asset (minilm, smollm2), a local folder or a hub id. A task is one of "
+                f"{', '.join(named_tasks())}, or a folder or file of your own (TSV, CSV, JSON lines)."
+            )
+        group = parser.add_argument_group(title, text)
+        for one in fields:
+            group.add_argument(f"--{one.name.replace('_', '-')}", **_options(one, defaults.get(one.name, one.default)))
+
+
+def _options(one: SettingField, default: Any) -> dict[str, Any]:
+    """Keyword arguments of `add_argument`."""
+    shown = ",".join(map(str, default)) if isinstance(default, list | tuple) else default
+    text = one.description if shown in (None, "") or isinstance(shown, bool) else f"{one.description} ({shown})"
+    options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": text.replace("%", "%%")}
+    if one.kind is bool:
+        return options | {"action": argparse.BooleanOptionalAction}
+    # The configuration refuses what is no choice, in one line instead of argparse's usage.
+    metavar = (
+        "{" + ",".join(one.choices) + "}"
+        if one.choices
+        else one.example or one.name.rsplit("_", maxsplit=1)[-1].upper()
+    )
+    return options | {"type": listed(one.kind) if one.listed else one.kind, "metavar": metavar}
+
+
+def given_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that were given as flags, by their names in a `StudyConfig`."""
+    from tombola.study.config import setting_groups
+
+    known = {one.name for _, fields in setting_groups().values() for one in fields}
+    return {name: value for name, value in vars(options).items() if name in known and value is not None}
+
+
+def listed(kind: type) -> Callable[[str], tuple[Any, ...]]:
+    """The reader of a list whose parts are of this kind; `none` for the empty one."""
+    read: Callable[[str], tuple[Any, ...]] = {float: numbers, int: counts}.get(kind, names)
+    return lambda text: () if text == "none" else read(text)
+
+
+def _parts(kind: Callable[[str], T], what: str) -> Callable[[str], tuple[T, ...]]:
+    """Reader of values of one kind, separated by commas."""
+
+    def read(text: str) -> tuple[T, ...]:
+        try:
+            return tuple(kind(part) for part in text.split(","))
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no list of {what}") from None
+
+    return read
+
+
+def _count(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
+names = _parts(str.strip, "names")
+numbers = _parts(float, "numbers such as 0.2,0.5")
+seeds = _parts(int, "whole numbers such as 0,1,2")
+counts = _parts(_count, "whole numbers from 1, such as 1,32")

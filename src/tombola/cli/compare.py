@@ -55,8 +55,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 COMMAND = Command(
-    name="compare",
-    what="survival, overlap and agreement of tickets, beside those of random tickets; needs no model",
-    add_arguments=_add_arguments,
-    run=_run,
+    "compare",
+    "survival, overlap and agreement of tickets, beside those of random tickets; needs no model",
+    _add_arguments,
+    _run,
 )

@@ -1,10 +1,52 @@
-"""`tombola export`: a model under a ticket for tools that know nothing of tickets."""
+"""`tombola export`: a model under a ticket for tools that know nothing of tickets; `shrink` writes its model alike."""
 
 import argparse
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tombola.cli.command import Command
-from tombola.cli.written_model import add_model_and_ticket, write_model
+from tombola.cli.trail import load_ticket
+
+
+def add_model_and_ticket(parser: argparse.ArgumentParser, out: str) -> None:
+    """Add model, ticket and output folder, with the help of the latter."""
+    parser.add_argument(
+        "model", metavar="MODEL", help="fine-tuned model, or pipeline of images: local folder, hub id or asset"
+    )
+    parser.add_argument(
+        "ticket", type=Path, metavar="TICKET", help="folder of a ticket, or one that holds a single good ticket"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help=out)
+
+
+def write_model(options: argparse.Namespace, save: Callable[..., float]) -> dict[str, Any]:
+    """Write a model under a ticket by one of the `save_…` functions, and say what became smaller."""
+    from tombola.architectures.dissect import dissect
+    from tombola.architectures.parameters import count_parameters
+    from tombola.checkpoints.model_card import bytes_on_disk, dense_bytes, surviving_parameters
+    from tombola.checkpoints.model_libraries import load_any
+    from tombola.subnetworks.subnetwork import shrunk
+
+    _, ticket = load_ticket(options.ticket)
+    model = load_any(options.model)
+    difference = save(model, ticket, options.out, tokenizer=options.model)
+    result: dict[str, Any] = {
+        "model": str(options.out),
+        "sparsity": ticket.sparsity(dissect(model)),
+        "parameters": surviving_parameters(shrunk(model, ticket)),
+        "parameters_before": count_parameters(model),
+        "bytes": bytes_on_disk(options.out),
+        "bytes_before": dense_bytes(model),
+        "difference": difference,
+    }
+    if not options.json:
+        print(
+            f"{options.out}: {result['parameters'] / 1e6:.2f} M of {result['parameters_before'] / 1e6:.2f} M "
+            f"parameters, {result['bytes'] / 1e6:.1f} of {result['bytes_before'] / 1e6:.1f} MB on disk; "
+            f"largest difference from the masked model {difference:.1e} of the largest output"
+        )
+    return result
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,18 +60,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    if options.format == "onnx":
-        from tombola.checkpoints.export_onnx import save_onnx
+    from tombola.checkpoints.checkpoint import save_zeros
+    from tombola.checkpoints.export_onnx import save_onnx
 
-        return write_model(options, save_onnx)
-    from tombola.checkpoints.export_zeros import save_zeros
-
-    return write_model(options, save_zeros)
+    return write_model(options, save_onnx if options.format == "onnx" else save_zeros)
 
 
 COMMAND = Command(
-    name="export",
-    what="a model for tools that know nothing of tickets, proved equal to the masked one",
-    add_arguments=_add_arguments,
-    run=_run,
+    "export", "a model for tools that know nothing of tickets, proved equal to the masked one", _add_arguments, _run
 )

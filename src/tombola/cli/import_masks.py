@@ -53,9 +53,4 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-COMMAND = Command(
-    name="import-masks",
-    what="tickets from other people's NumPy masks of heads and MLPs",
-    add_arguments=_add_arguments,
-    run=_run,
-)
+COMMAND = Command("import-masks", "tickets from other people's NumPy masks of heads and MLPs", _add_arguments, _run)

@@ -1,16 +1,43 @@
-"""Running one command: its exit code, its errors as one line, its warnings as notes."""
+"""The table of commands, in the order of the help; running one: exit code, errors as one line, warnings as notes."""
 
+import argparse
 import json
 import os
+import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from typing import Any
 
-from tombola.cli.parser import command_line
+from tombola.cli import compare, export, import_masks, memory, prune, report, retrain, score, shrink, study, transfer
+from tombola.cli.command import Command, add_settings
 from tombola.foundations.errors import TombolaError
 
 DONE, FAILED, BAD_USAGE = 0, 1, 2
+_MODULES = (study, prune, retrain, score, shrink, export, memory, compare, import_masks, transfer, report)
+COMMANDS: Mapping[str, Command] = {module.COMMAND.name: module.COMMAND for module in _MODULES}
+
+
+def command_line(chosen: str | None) -> argparse.ArgumentParser:
+    """The parser; only the chosen command gets its arguments, whose defaults may take PyTorch and seconds to import."""
+    parser = argparse.ArgumentParser(
+        prog="tombola",
+        description="Draw winning lottery tickets from neural networks: small subnetworks that do what the whole does.",
+    )
+    parser.add_argument("--version", action="version", version=f"tombola {version('tombola')}")
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        what = command.what
+        sub = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
+        sub.add_argument("--json", action="store_true", help="print the result as JSON")
+        sub.set_defaults(command=command)
+        if name == chosen:
+            command.add_arguments(sub)
+            if command.groups:
+                add_settings(sub, command.groups, command.preset)
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = next((part for part in given if part != "--"), None)
     parser = command_line(chosen)
     options = parser.parse_args(given)
-    options.given = given
+    options.typed = shlex.join(["tombola", *given])
     if options.command is None:
         parser.print_help()
         return BAD_USAGE

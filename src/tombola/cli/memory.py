@@ -1,21 +1,18 @@
 """`tombola memory`: what a pipeline and smaller tickets of its denoiser would need, before anything is downloaded."""
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 
-from tombola.cli.argument_types import names, numbers, seeds
-from tombola.cli.command import Command
+from tombola.cli.command import Command, names, numbers, seeds
 from tombola.foundations.plain_table import PlainTable
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from tombola.profiling.denoiser_memory import Need
-    from tombola.profiling.pipeline_memory import PartNeed, Parts, Runs
+    from tombola.profiling.denoiser_memory import DenoiserNeed
+    from tombola.profiling.pipeline_memory import PartNeed, Parts
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,67 +58,47 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
+    from tombola.checkpoints import denoisers
     from tombola.profiling.denoiser_memory import DTYPES, needs
-    from tombola.profiling.pipeline_memory import need_of
+    from tombola.profiling.known_pipelines import KNOWN_PIPELINES
+    from tombola.profiling.pipeline_memory import Parts, known_parts, need_of, parts_of
 
-    dtype = DTYPES[options.dtype]
+    model, dtype = options.model, DTYPES[options.dtype]
     # A column for each number.
-    options.images = tuple(dict.fromkeys(options.images))
+    options.images = images = tuple(dict.fromkeys(options.images))
+    known = KNOWN_PIPELINES.get(model)
     with Console(stderr=True).status("reckoning"):
-        parts = _parts(options)
-        found = needs(
-            _builder(options.model),
-            options.density,
-            images=options.images,
-            size=options.size,
-            dtype=dtype,
-            guidance=options.guidance,
-        )
+        # None for a denoiser by itself.
+        parts = known_parts(known) if known else parts_of(model)
+        if options.exclude:
+            parts = (parts or Parts()).excluding(options.exclude)
+        build = known.denoiser.make if known else functools.partial(denoisers.load, model, weights=False)
+        found = needs(build, options.density, images=images, size=options.size, dtype=dtype, guidance=options.guidance)
         around = tuple(
-            need_of(part, options.images, found[0].size, dtype=dtype, slicing=options.vae_slicing)
+            need_of(part, images, found[0].size, dtype=dtype, slicing=options.vae_slicing)
             for part in (parts.counted if parts else ())
         )
     if not options.json:
         _print(found, around, parts, options)
     return {
-        "model": options.model,
+        "model": model,
         "dtype": options.dtype,
         "needs": [_entry(one) | _together(one, around, options.gpu_memory) for one in found],
         "parts": [_part_entry(one) for one in around],
-        "not_counted": dict(_uncounted(parts)),
+        "not_counted": dict(parts.uncounted) if parts else {},
     }
 
 
-def _builder(model: str) -> "Callable[[], nn.Module]":
-    from tombola.checkpoints import denoisers
-    from tombola.profiling.known_pipelines import KNOWN_PIPELINES
-
-    if model in KNOWN_PIPELINES:
-        return KNOWN_PIPELINES[model].denoiser.make
-    return lambda: denoisers.load(model, weights=False)
-
-
-def _parts(options: argparse.Namespace) -> "Parts | None":
-    """Parts around the denoiser; None for a denoiser by itself."""
-    from tombola.profiling.known_pipelines import KNOWN_PIPELINES
-    from tombola.profiling.pipeline_memory import Parts, known_parts, parts_of
-
-    model = options.model
-    pipeline = KNOWN_PIPELINES.get(model)
-    found = parts_of(model) if pipeline is None else known_parts(pipeline)
-    if options.exclude:
-        found = (found or Parts()).excluding(options.exclude)
-    return found
-
-
-def _entry(need: "Need") -> dict[str, Any]:
+def _entry(need: "DenoiserNeed") -> dict[str, Any]:
     return {
         "density": need.density,
         "parameters": need.parameters,
         "size": need.size,
-        **_memory(need),
-        "peak": {str(count): one.peak for count, one in need.passes.items()},
-        "multiply_adds": {str(count): one.multiply_adds for count, one in need.passes.items()},
+        "weights": need.weights,
+        **{
+            figure: {str(count): getattr(one, figure) for count, one in need.passes.items()}
+            for figure in ("activations", "peak", "multiply_adds")
+        },
     }
 
 
@@ -130,31 +107,28 @@ def _part_entry(need: "PartNeed") -> dict[str, Any]:
         "part": need.part.name,
         "class": need.part.kind,
         "parameters": need.parameters,
-        **_memory(need),
+        "weights": need.weights,
+        "activations": {str(count): one.activations for count, one in need.passes.items()},
         "weights_running": next(iter(need.passes.values())).weights,
         "tokens": need.part.tokens or None,
     }
 
 
-def _memory(need: "Runs") -> dict[str, Any]:
-    return {
-        "weights": need.weights,
-        "activations": {str(count): one.activations for count, one in need.passes.items()},
-    }
-
-
-def _together(need: "Need", around: "Sequence[PartNeed]", gpu_memory: Sequence[float]) -> dict[str, Any]:
+def _together(need: "DenoiserNeed", around: "Sequence[PartNeed]", gpu_memory: Sequence[float]) -> dict[str, Any]:
     """The two figures of a whole pipeline, and the most images at once that fit on each GPU."""
-    from tombola.profiling.pipeline_memory import all_on_gpu, one_at_a_time
-
-    figures = {"all_on_gpu": all_on_gpu([need, *around]), "one_part_at_a_time": one_at_a_time([need, *around])}
     return {
         name: {
             "peak": {str(count): size for count, size in peaks.items()},
             "fits": {f"{size:g}": _most(peaks, size) for size in gpu_memory},
         }
-        for name, peaks in figures.items()
+        for name, peaks in zip(("all_on_gpu", "one_part_at_a_time"), _figures(need, around), strict=True)
     }
+
+
+def _figures(need: "DenoiserNeed", around: "Sequence[PartNeed]") -> tuple[dict[int, int], dict[int, int]]:
+    from tombola.profiling.pipeline_memory import all_on_gpu, one_at_a_time
+
+    return all_on_gpu([need, *around]), one_at_a_time([need, *around])
 
 
 def _most(peaks: Mapping[int, int], gpu_memory: float) -> int | None:
@@ -162,27 +136,17 @@ def _most(peaks: Mapping[int, int], gpu_memory: float) -> int | None:
     return max((count for count, peak in peaks.items() if peak <= gpu_memory * 2**30), default=None)
 
 
-def _uncounted(parts: "Parts | None") -> Mapping[str, str]:
-    return parts.uncounted if parts else {}
-
-
 def _print(
-    found: "Sequence[Need]", around: "Sequence[PartNeed]", parts: "Parts | None", options: argparse.Namespace
+    found: "Sequence[DenoiserNeed]", around: "Sequence[PartNeed]", parts: "Parts | None", options: argparse.Namespace
 ) -> None:
     console = Console()
     fitting = "" if around else ", images that fit on a GPU"
-    _show(
-        console,
-        f"{options.model}, {options.dtype}: MiB, GMACs of a pass{fitting}",
-        _denoisers(found, options, not around),
-    )
+    title = f"{options.model}, {options.dtype}: MiB, GMACs of a pass{fitting}"
+    tables = {title: _denoisers(found, options, fits=not around)}
     said = []
     if around:
-        console.print()
-        _show(console, "around the denoiser, never pruned: MiB", _surroundings(around, options))
-        console.print()
-        title = "the whole pipeline: MiB at its peak, images that fit on a GPU"
-        _show(console, title, _whole(found, around, options))
+        tables["around the denoiser, never pruned: MiB"] = _surroundings(around, options)
+        tables["the whole pipeline: MiB at its peak, images that fit on a GPU"] = _whole(found, around, options)
         said.append(
             "All on the GPU: every part's weights, and the largest activations of any. One at a time: the largest "
             "part with its activations (enable_model_cpu_offload)."
@@ -193,19 +157,22 @@ def _print(
         )
     else:
         said.append("The denoiser alone." if parts.uncounted or options.exclude else "The pipeline has no other part.")
-    said += [f"Not counted: {name} ({why})." for name, why in _uncounted(parts).items()]
+    said += [f"Not counted: {name} ({why})." for name, why in (parts.uncounted if parts else {}).items()]
     if any(one.part.upcast and one.passes[options.images[0]].weights > one.weights for one in around):
         said.append("The vae decodes in float32, as its pipeline does (force_upcast).")
     said.append("Workspaces of convolutions on a GPU, and what its driver takes, are not reckoned with.")
-    console.print()
+    for title, table in tables.items():
+        # A title of the table's own is broken where the table ends.
+        console.print(title, style="italic", highlight=False, markup=False)
+        console.print(table)
+        console.print()
     console.print("\n".join(said), highlight=False, markup=False)
 
 
-def _denoisers(found: "Sequence[Need]", options: argparse.Namespace, fits: bool) -> Table:
+def _denoisers(found: "Sequence[DenoiserNeed]", options: argparse.Namespace, *, fits: bool) -> PlainTable:
     table = PlainTable(gap=2)
-    _columns(table, "density", "parameters", "weights", *_counts("+ ", options), "GMACs")
-    if fits:
-        _columns(table, *_gpus(options))
+    gpus = _gpus(options) if fits else []
+    table.heads(numbers=("density", "parameters", "weights", *_counts("+ ", options), "GMACs", *gpus))
     for need in found:
         cells = [f"{100 * need.density:g} %", f"{need.parameters / 1e6:,.1f} M", _mib(need.weights)]
         cells += [_mib(one.activations) for one in need.passes.values()]
@@ -213,47 +180,29 @@ def _denoisers(found: "Sequence[Need]", options: argparse.Namespace, fits: bool)
         cells.append(f"{one.multiply_adds / first / 1e9:,.1f}")
         if fits:
             cells += _fits({count: memory.peak for count, memory in need.passes.items()}, options)
-        table.add_row(*cells)
+        table.line(*cells)
     return table
 
 
-def _surroundings(around: "Sequence[PartNeed]", options: argparse.Namespace) -> Table:
+def _surroundings(around: "Sequence[PartNeed]", options: argparse.Namespace) -> PlainTable:
     table = PlainTable(gap=2)
-    table.add_column("part", no_wrap=True)
-    _columns(table, "parameters", "weights", *_counts("+ ", options))
+    table.heads("part", numbers=("parameters", "weights", *_counts("+ ", options)))
     for need in around:
-        cells = [need.part.name, f"{need.parameters / 1e6:,.1f} M", _mib(need.weights)]
         # What it takes while it runs beyond what it takes while it waits.
-        cells += [_mib(one.peak - need.weights) for one in need.passes.values()]
-        table.add_row(*cells)
+        runs = [_mib(one.peak - need.weights) for one in need.passes.values()]
+        table.line(need.part.name, f"{need.parameters / 1e6:,.1f} M", _mib(need.weights), *runs)
     return table
 
 
-def _whole(found: "Sequence[Need]", around: "Sequence[PartNeed]", options: argparse.Namespace) -> Table:
-    from tombola.profiling.pipeline_memory import all_on_gpu, one_at_a_time
-
+def _whole(found: "Sequence[DenoiserNeed]", around: "Sequence[PartNeed]", options: argparse.Namespace) -> PlainTable:
     table = PlainTable(gap=2)
-    _columns(table, "density")
-    table.add_column("parts", no_wrap=True)
-    _columns(table, *_counts("", options), *_gpus(options))
+    table.heads(numbers=("density",))
+    table.heads("parts", numbers=(*_counts("", options), *_gpus(options)))
     for need in found:
-        both = {"all on the GPU": all_on_gpu, "one at a time": one_at_a_time}
-        for number, (name, figure) in enumerate(both.items()):
-            peaks = figure([need, *around])
-            density = f"{100 * need.density:g} %" if number == 0 else ""
-            table.add_row(density, name, *map(_mib, peaks.values()), *_fits(peaks, options))
+        heads = ((f"{100 * need.density:g} %", "all on the GPU"), ("", "one at a time"))
+        for head, peaks in zip(heads, _figures(need, around), strict=True):
+            table.line(*head, *map(_mib, peaks.values()), *_fits(peaks, options))
     return table
-
-
-def _show(console: Console, title: str, table: Table) -> None:
-    # A title of the table's own is broken where the table ends.
-    console.print(title, style="italic", highlight=False, markup=False)
-    console.print(table)
-
-
-def _columns(table: Table, *headers: str) -> None:
-    for name in headers:
-        table.add_column(name, justify="right", no_wrap=True)
 
 
 def _counts(before: str, options: argparse.Namespace) -> list[str]:
@@ -273,8 +222,8 @@ def _mib(size: int) -> str:
 
 
 COMMAND = Command(
-    name="memory",
-    what="what a pipeline and smaller tickets of its denoiser would need, without weights or a GPU",
-    add_arguments=_add_arguments,
-    run=_run,
+    "memory",
+    "what a pipeline and smaller tickets of its denoiser would need, without weights or a GPU",
+    _add_arguments,
+    _run,
 )

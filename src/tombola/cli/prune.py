@@ -6,17 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tombola.cli.command import Command
-from tombola.cli.settings import given_settings
-from tombola.cli.trail import finish
+from tombola.cli.command import Command, given_settings
 from tombola.foundations.errors import TombolaError
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from tombola.foundations.progress import Progress
     from tombola.study.session import Session
-    from tombola.tickets.ticket import Ticket
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,27 +56,22 @@ def _density(text: str) -> float | dict[str, float]:
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.architectures.dissect import dissect
     from tombola.foundations.atomic_files import publish
+    from tombola.pruning.one_shot import single_cut
     from tombola.study.session import Session
     from tombola.study.trail import Trail
     from tombola.tickets.pruning_methods import pruning_method
     from tombola.tickets.ticket import Ticket, every_site
 
     density, settings = options.density, given_settings(options)
-    if isinstance(density, dict) and options.method is not None:
-        raise TombolaError("--density names the kinds that are pruned; leave --method out")
-    if density is not None and "retain" in settings:
-        raise TombolaError("--density cuts once, without a search that could retain anything; leave --retain out")
-    given = None if options.method is None else pruning_method(options.method)
-    if density is not None and given is not None and given.pattern is not None:
-        raise TombolaError(f"{given.name} keeps {given.pattern}; leave --density out")
-    weights = given is not None and given.kind == "weights"
+    _check(density, options.method, settings)
+    weights = options.method is not None and pruning_method(options.method).kind == "weights"
     session = Session.open(settings, options.preset)
     model = session.load_model("sampling" if weights else "importance")
     anatomy = dissect(model)
     method = _method(density) if isinstance(density, dict) else options.method or every_site(anatomy)
     chosen = pruning_method(method)
     once = density is not None or chosen.pattern is not None
-    cost, weight = _cut_cost(session, method) if once else _search_cost(session, method)
+    cost, weight = _cost(session, method, once=once)
     with (
         publish(options.out) as draft,
         session.bars(f"{'prune' if once else 'search'} {method}", cost, weight) as bars,
@@ -90,18 +79,27 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         trail = Trail(session, draft, anatomy, chosen.name, options.seed)
         if once:
             # Before the full model is scored, so that a density that cannot be is found at once.
-            ticket, updated = _cut(options, chosen.name, session, model, bars)
+            ticket, updated = single_cut(
+                model,
+                session.task,
+                chosen.name,
+                density,
+                # The settings' default is that of searches.
+                options=replace(session.config.search, neuron_block=getattr(options, "neuron_block", 1)),
+                evaluation=session.evaluation(bars, "train"),
+                seed=options.seed,
+            )
             trail.score_full(model, bars)
             trail.add_cut(ticket, updated, bars)
         else:
             trail.score_full(model, bars, importance=session.config.searched == "dev")
             trail.run.search(chosen.name, bars)
         trail.run.pruned(chosen.name, "good", bars)
-        finish(trail, options, "pruned")
-        good = Ticket.load(trail.seed_folder.ticket(chosen.name, "good"))
-        model_folder = trail.seed_folder.updated(chosen.name)
+        trail.finish(options.typed, "pruned")
+        place, model_folder = trail.ticket("good"), trail.seed_folder.updated(chosen.name)
+        good = Ticket.load(place)
         result = {
-            "ticket": str(options.out / trail.seed_folder.ticket(chosen.name, "good").relative_to(draft)),
+            "ticket": str(options.out / place.relative_to(draft)),
             **({"model": str(options.out / model_folder.relative_to(draft))} if model_folder.is_dir() else {}),
             "score": good.provenance["score"],
             "full_score": good.provenance["full_score"],
@@ -112,6 +110,18 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         scores = f"score {result['score']:.4f}, the full model {result['full_score']:.4f}"
         print(f"{_kept(good.sites, result)} {scores}: {result['ticket']}")
     return result
+
+
+def _check(density: float | dict[str, float] | None, method: str | None, settings: Mapping[str, Any]) -> None:
+    """Refuse flags that do not go together."""
+    from tombola.tickets.pruning_methods import pruning_method
+
+    if isinstance(density, dict) and method is not None:
+        raise TombolaError("--density names the kinds that are pruned; leave --method out")
+    if density is not None and "retain" in settings:
+        raise TombolaError("--density cuts once, without a search that could retain anything; leave --retain out")
+    if density is not None and method is not None and (given := pruning_method(method)).pattern is not None:
+        raise TombolaError(f"{given.name} keeps {given.pattern}; leave --density out")
 
 
 def _method(densities: Mapping[str, float]) -> str:
@@ -126,39 +136,17 @@ def _method(densities: Mapping[str, float]) -> str:
     )
 
 
-def _cut(
-    options: argparse.Namespace, method: str, session: "Session", model: "nn.Module", progress: "Progress"
-) -> "tuple[Ticket, nn.Module | None]":
-    """Prune without a search: to given shares, or by the pattern of the method."""
-    from tombola.pruning.single_cut import single_cut
-
-    # The settings' default is that of searches.
-    search = replace(session.config.search, neuron_block=getattr(options, "neuron_block", 1))
-    return single_cut(
-        model,
-        session.task,
-        method,
-        options.density,
-        options=search,
-        evaluation=session.evaluation(progress, "train"),
-        seed=options.seed,
-    )
-
-
-def _search_cost(session: "Session", method: str) -> tuple[float, float]:
-    from tombola.study.step import search_weight
-
-    return session.search_cost(method), search_weight(method)
-
-
-def _cut_cost(session: "Session", method: str) -> tuple[float, float]:
-    from tombola.study.step import IMPORTANCE_COST
+def _cost(session: "Session", method: str, *, once: bool) -> tuple[float, float]:
+    """Expected cost of a cut or a search, in forward passes of one example, and of each example that it reports."""
+    from tombola.study.step import IMPORTANCE_COST, search_cost, search_weight
     from tombola.tickets.pruning_methods import pruning_method
 
-    dev, train = session.task.size("dev"), session.task.size("train")
-    measured = train if pruning_method(method).kind != "weights" else 0
-    cost = 2 * dev + IMPORTANCE_COST * measured
-    return cost, cost / (2 * dev + measured)
+    size = session.task.size
+    if not once:
+        return search_cost(method, size(session.config.searched)), search_weight(method)
+    measured = size("train") if pruning_method(method).kind != "weights" else 0
+    cost = 2 * size("dev") + IMPORTANCE_COST * measured
+    return cost, cost / (2 * size("dev") + measured)
 
 
 def _kept(sites: Sequence[str], survivors: Mapping[str, Any]) -> str:
@@ -170,9 +158,9 @@ def _kept(sites: Sequence[str], survivors: Mapping[str, Any]) -> str:
 
 
 COMMAND = Command(
-    name="prune",
-    what="from a fine-tuned model and a task to a good ticket",
-    add_arguments=_add_arguments,
-    run=_run,
+    "prune",
+    "from a fine-tuned model and a task to a good ticket",
+    _add_arguments,
+    _run,
     groups=("what to study", "how much data", "the search", "running"),
 )

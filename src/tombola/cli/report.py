@@ -31,8 +31,5 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 COMMAND = Command(
-    name="report",
-    what="the HTML report of a study, a comparison or a transfer, written again",
-    add_arguments=_add_arguments,
-    run=_run,
+    "report", "the HTML report of a study, a comparison or a transfer, written again", _add_arguments, _run
 )

@@ -5,10 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tombola.cli.command import Command
-from tombola.cli.score_line import score_line
-from tombola.cli.settings import given_settings
-from tombola.cli.trail import add_ticket, finish, load_ticket, method_of, seed_of
+from tombola.cli.command import Command, given_settings
+from tombola.cli.trail import add_ticket, load_ticket, method_of, score_line, seed_of
 from tombola.foundations.errors import TombolaError
 
 
@@ -28,8 +26,6 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.architectures.dissect import dissect
     from tombola.foundations.atomic_files import publish
     from tombola.foundations.resources import keep_freed_memory
-    from tombola.pruning.evaluation import Evaluation
-    from tombola.study.folder_layout import EVALUATION
     from tombola.study.session import Session
     from tombola.study.step import TRAINING_COST
     from tombola.study.trail import Trail
@@ -47,29 +43,26 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     # Before the output folder is begun, so that a wrong ticket leaves no trace.
     ticket.check(anatomy := dissect(model))
     session.check_memory(model, "training")
-    with publish(options.out) as draft, session.bars("retrain", session.training_cost(), TRAINING_COST) as bars:
+    cost = TRAINING_COST * session.config.recipe.epochs * session.task.size("train") + session.task.size("dev")
+    with publish(options.out) as draft, session.bars("retrain", cost, TRAINING_COST) as bars:
         trail, started = Trail(session, draft, anatomy, method_of(ticket), seed), time.perf_counter()
         name = trail.add_ticket(ticket)
         if not trail.take_over(folder):
             trail.run.majority(bars)
-        part = trail.context.trained(ticket, bars, model)
+        part = trail.run.trained(ticket, bars, model)
         trail.run.publish_retrained(trail.method, name, part, started, bars)
         session.task.save(expanded(part), draft)
-        finish(trail, options, "retrained")
-        place = trail.seed_folder.ticket(trail.method, name) / "retrained"
-        result = {
-            "model": str(options.out),
-            **session.score_entry(Evaluation.read(place / EVALUATION), trail.context.task),
-        }
+        trail.finish(options.typed, "retrained")
+        result = {"model": str(options.out), **trail.score_entry(trail.ticket(name) / "retrained")}
     if not options.json:
         print(f"{score_line(result)}: {options.out}")
     return result
 
 
 COMMAND = Command(
-    name="retrain",
-    what="from a ticket to a retrained model",
-    add_arguments=_add_arguments,
-    run=_run,
+    "retrain",
+    "from a ticket to a retrained model",
+    _add_arguments,
+    _run,
     groups=("what to study", "how much data", "training", "running"),
 )

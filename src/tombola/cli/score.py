@@ -4,10 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tombola.cli.command import Command
-from tombola.cli.score_line import score_line
-from tombola.cli.settings import given_settings
-from tombola.cli.trail import add_ticket, finish, load_ticket, method_of, seed_of
+from tombola.cli.command import Command, given_settings
+from tombola.cli.trail import add_ticket, load_ticket, method_of, score_line, seed_of
 
 if TYPE_CHECKING:
     from tombola.foundations.progress import Progress
@@ -55,8 +53,6 @@ def _trail(
     progress: "Progress",
 ) -> dict[str, Any]:
     """Write the scores of a subnetwork, and of its full model, as a trail; `folder` is that of its ticket."""
-    from tombola.pruning.evaluation import Evaluation
-    from tombola.study.folder_layout import EVALUATION
     from tombola.study.trail import Trail
 
     # Without a ticket it is a whole model, or one that was shrunk under a ticket of its own.
@@ -73,15 +69,15 @@ def _trail(
         elif not trail.take_over(folder, model=session.config.model):
             trail.score_full(session.load_subnetwork().model, progress)
         trail.score(part, name, progress)
-        place = trail.seed_folder.ticket(trail.method, name) / "pruned"
-    finish(trail, options, "pruned")
-    return session.score_entry(Evaluation.read(place / EVALUATION), trail.context.task)
+        place = trail.ticket(name) / "pruned"
+    trail.finish(options.typed, "pruned")
+    return trail.score_entry(place)
 
 
 COMMAND = Command(
-    name="score",
-    what="score of a fine-tuned model, under a ticket or whole",
-    add_arguments=_add_arguments,
-    run=_run,
+    "score",
+    "score of a fine-tuned model, under a ticket or whole",
+    _add_arguments,
+    _run,
     groups=("what to study", "how much data", "running"),
 )

@@ -7,10 +7,9 @@ from typing import Any
 from rich.console import Console
 from safetensors import SafetensorError
 
-from tombola.cli.argument_types import counts
-from tombola.cli.command import Command
+from tombola.cli.command import Command, counts
+from tombola.cli.export import add_model_and_ticket, write_model
 from tombola.cli.trail import load_ticket
-from tombola.cli.written_model import add_model_and_ticket, write_model
 from tombola.foundations.errors import TombolaError
 
 
@@ -73,9 +72,4 @@ def _measured(options: argparse.Namespace) -> dict[str, object] | None:
     return costs.entry()
 
 
-COMMAND = Command(
-    name="shrink",
-    what="a physically smaller model, proved equal to the masked one",
-    add_arguments=_add_arguments,
-    run=_run,
-)
+COMMAND = Command("shrink", "a physically smaller model, proved equal to the masked one", _add_arguments, _run)

@@ -2,16 +2,13 @@
 
 import argparse
 import json
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 
-from tombola.cli.argument_types import seeds
-from tombola.cli.command import Command
-from tombola.cli.settings import given_settings
+from tombola.cli.command import Command, given_settings, seeds
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +63,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         seeds=chosen or (0,),
         save=options.save,
         workers=options.workers,
-        command=shlex.join(["tombola", *options.given]),
+        command=options.typed,
     )
     path = report.build(study.run())
     verdicts = read_json(study.folder / "verdicts.json")["verdicts"]
@@ -99,10 +96,10 @@ def _sampled(facts: Mapping[str, Any]) -> str:
 
 
 COMMAND = Command(
-    name="study",
-    what="the whole study: fine-tune, search, controls, retraining, report; resumes",
-    add_arguments=_add_arguments,
-    run=_run,
+    "study",
+    "the whole study: fine-tune, search, controls, retraining, report; resumes",
+    _add_arguments,
+    _run,
     groups=("what to study", "how much data", "the study", "the search", "training", "running"),
     preset="quick",
     resumes=True,

@@ -1,13 +1,11 @@
-"""Trail of a command: the tickets that it is given, and the folder in a study's layout that it writes."""
+"""Tickets that a command is given, their method and seed; a score in words."""
 
 import argparse
-import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tombola.study.study_folder import Stage
-    from tombola.study.trail import Trail
     from tombola.tickets.ticket import Ticket
 
 
@@ -42,6 +40,7 @@ def seed_of(options: argparse.Namespace, ticket: "Ticket | None") -> int:
     return given if given is not None else own if isinstance(own, int) else 0
 
 
-def finish(trail: "Trail", options: argparse.Namespace, stage: "Stage") -> None:
-    """Write the files at the top of a trail, with the command that made it."""
-    trail.finish(shlex.join(["tombola", *options.given]), stage)
+def score_line(result: Mapping[str, Any]) -> str:
+    """Line for people of a `Session.score_entry`."""
+    interval = f"95 % interval {result['score_low']:.4f} to {result['score_high']:.4f}"
+    return f"{result['metric']} {result['score']:.4f} ({interval}, n = {result['n']}; chance {result['chance']:.4f})"

@@ -6,8 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tombola.cli.argument_types import names, seeds
-from tombola.cli.command import Command
+from tombola.cli.command import Command, names, seeds
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,9 +43,9 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 COMMAND = Command(
-    name="transfer",
-    what="tickets of one task retrained on the others, beside their own and random ones; resumes",
-    add_arguments=_add_arguments,
-    run=_run,
+    "transfer",
+    "tickets of one task retrained on the others, beside their own and random ones; resumes",
+    _add_arguments,
+    _run,
     resumes=True,
 )

@@ -11,8 +11,8 @@ class TombolaError(Exception):
 
 
 def reason(error: BaseException, longest: int = 200) -> str:
-    """Text of another error as part of one line, cut where it is too long."""
-    return " ".join(str(error).split())[:longest]
+    """Text of another error, or its type where it says nothing, as part of one line, cut where it is too long."""
+    return " ".join((str(error) or type(error).__name__).split())[:longest]
 
 
 def check_choice(what: str, value: object, choices: Iterable[object]) -> None:

@@ -40,9 +40,9 @@ def read(cls: type[T], values: object, where: str, mend: str = _AGAIN, name: str
     Args:
         cls: a dataclass, or any other type hint.
         values: the JSON values.
-        where: place of the values, `results.jsonl, line 3` for example.
+        where: their place, `results.jsonl, line 3` for example.
         mend: what to do about damage.
-        name: of the entry that the values are of, for the error; empty for a whole record.
+        name: of the entry that they are of, for the error; empty for a whole record.
 
     Raises:
         TombolaError: a field is missing or of another type.

@@ -7,12 +7,7 @@ from rich.text import Text
 
 
 class PlainTable(Table):
-    """Table without rules.
-
-    Args:
-        title: a line above it.
-        gap: spaces between columns.
-    """
+    """Table without rules, with a title above it and `gap` spaces between columns."""
 
     def __init__(self, title: str = "", *, gap: int = 1) -> None:
         super().__init__(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim", title_justify="left")

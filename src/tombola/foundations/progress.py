@@ -31,11 +31,7 @@ SILENT: Progress = _Silent()
 class ProgressBars:
     """Bars on stderr: one of all steps of a job, and a line for each step at work.
 
-    A terminal redraws them; a log gets a line a step.
-
-    Args:
-        job: what the whole is called.
-        cost: expected cost of the whole, in forward passes of one example; drives the time left.
+    A terminal redraws them; a log gets a line a step. Costs are in forward passes of one example.
     """
 
     def __init__(self, job: str, cost: float) -> None:
@@ -64,10 +60,6 @@ class ProgressBars:
             self.drawn.update(self._whole, total=1.0, completed=1.0)
         self.drawn.stop()
 
-    def line(self) -> "ProgressLine":
-        """A line for one worker, below those that there are."""
-        return ProgressLine(self)
-
     def skip(self, cost: float) -> None:
         """Skip a step that was found done."""
         total = self.drawn.tasks[self._whole].total or 0.0
@@ -79,11 +71,7 @@ class ProgressBars:
 
 
 class ProgressLine:
-    """Bar of one step at work, under that of the whole, which it moves along.
-
-    Args:
-        bars: of the whole.
-    """
+    """Bar of one step at work, under that of the whole, which it moves along, and those that there are."""
 
     def __init__(self, bars: ProgressBars) -> None:
         self._bars = bars
@@ -94,13 +82,7 @@ class ProgressLine:
 
     @contextlib.contextmanager
     def step(self, what: str, *, cost: float, weight: float = 1.0) -> Iterator[None]:
-        """A step from `start` to `end`.
-
-        Args:
-            what: shown beside its bar.
-            cost: expected cost, in the units of the whole; settled when the step ends, however many it took.
-            weight: cost of one example that `advance` reports.
-        """
+        """Show a step from `start` to `end`, when its cost is settled; an example of `advance` costs `weight`."""
         self.start(what, cost=cost, weight=weight)
         try:
             yield

@@ -1,4 +1,4 @@
-"""Cores and memory that this process may use, as containers limit them too, and what its allocator keeps."""
+"""Cores and memory that this process may use, as containers limit them too, its allocator, and its path."""
 
 import ctypes
 import math
@@ -18,6 +18,11 @@ def cores() -> int:
     logical = len(affinity(0)) if affinity else os.cpu_count() or 1
     physical = psutil.cpu_count(logical=False) or logical
     return max(1, min(logical, physical, _quota()))
+
+
+def python_path() -> str:
+    """`PYTHONPATH` with which a process finds the Tombola that runs here, however it was found."""
+    return os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
 
 
 def memory() -> int:
@@ -48,36 +53,29 @@ _KEPT = 1 << 30
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep the memory that it frees, for its own next use; only glibc knows how.
+    """Let this process keep the memory that it frees, for its own next use; True where the C library took it.
 
-    By default it returns every large tensor to the system, and the gradient of an embedding is then paged in and zeroed
-    anew by each step: 7 % of the time of a training step of MiniLM. It is for the whole process, so that only
+    By default glibc returns every large tensor to the system, and the gradient of an embedding is then paged in and
+    zeroed anew by each step: 7 % of the time of a training step of MiniLM. It is for the whole process, so that only
     the command line and its workers ask for it.
-
-    Returns:
-        Whether the C library took it.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError):
-        return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, _KEPT)) and bool(mallopt(_M_TRIM_THRESHOLD, 2 * _KEPT - 1))
+    return _glibc("mallopt", _M_MMAP_THRESHOLD, _KEPT) and _glibc("mallopt", _M_TRIM_THRESHOLD, 2 * _KEPT - 1)
 
 
 def return_freed_memory() -> bool:
-    """Give the memory that this process has freed back to the system, from between what is still used too.
+    """Give the memory that this process has freed back to the system; True where there was any, and a way.
 
     Blocks of a model that come and go leave holes which the next ones do not fit into: pruning 26 blocks of 248 MB one
     after the other grew by 60 MB a block. It takes milliseconds; only glibc does it.
-
-    Returns:
-        Whether there was any to give back.
     """
+    return _glibc("malloc_trim", 0)
+
+
+def _glibc(function: str, *values: int) -> bool:
+    """Call a function of glibc; False where it fails, and where there is no such C library."""
     if not sys.platform.startswith("linux"):
         return False
     try:
-        return bool(ctypes.CDLL(None).malloc_trim(0))
+        return bool(getattr(ctypes.CDLL(None), function)(*values))
     except (AttributeError, OSError):
         return False

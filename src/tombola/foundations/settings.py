@@ -47,13 +47,9 @@ Flag = Annotated[bool, Field(strict=True)]
 
 
 def described(group: str) -> Callable[..., FieldInfo]:
-    """Maker of the metadata of fields whose flags stand under one heading.
+    """Maker of the metadata of fields whose flags stand under one heading, the group.
 
-    Args:
-        group: the heading.
-
-    Returns:
-        A function of a field's description, which is the help of its flag, and of an example for its help text.
+    It takes a field's description, which is the help of its flag, and an example for its help text.
     """
 
     def field(description: str, example: str = "") -> FieldInfo:
@@ -147,17 +143,14 @@ def _fields(cls: type) -> dict[str, FieldInfo]:
 
 def _kinds(hint: Any) -> Iterable[Any]:
     """Plain types of a hint: `tuple[float, ...] | None` has tuple, float and NoneType."""
-    inner = get_args(hint)
-    if not inner:
-        yield hint
-        return
-    origin = get_origin(hint)
-    if origin is tuple:
-        yield tuple
-    if origin is not None and all(isinstance(one, str) for one in inner):
-        # Literal["a", "b"]
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
         yield str
         return
+    if origin is tuple:
+        yield tuple
+    elif not inner:
+        yield hint
     for one in inner:
         yield from _kinds(one)
 

@@ -33,10 +33,7 @@ def fid(generated: Array, real: Array) -> Array:
 
 
 def _gaussian(features: Array) -> tuple[Array, Array, Array]:
-    """Mean [..., features], R of the covariance RᵀR, and its trace [...].
-
-    R [..., rows, features] has as few rows as can be: the images', where they are fewer than the features.
-    """
+    """Mean [..., features], R [..., rows, features] of the covariance RᵀR, of as few rows as can be, and its trace."""
     values = np.asarray(features, dtype=np.float64)
     mean = values.mean(-2)
     centred = (values - mean[..., None, :]) / np.sqrt(max(1, values.shape[-2] - 1))
@@ -80,7 +77,7 @@ def _within(x: Array) -> Array:
 
 
 def _kid_of_one(real: Array) -> float:
-    """The distance of one image, at the mean of the real features, that is drawn again and again."""
+    """Kernel distance of the same image."""
     values = np.asarray(real, dtype=np.float64)
     return float(kid(np.broadcast_to(values.mean(0), values.shape), values))
 
@@ -122,9 +119,9 @@ def recall(generated: Array, real: Array) -> Array:
 
 def _inside(points: Array, of: Array) -> Array:
     """Points [n, features] that lie in the region of others: bool [n]."""
-    own = _squared(of, of)
     # The nearest of all is the image itself.
-    radii = np.partition(own, min(NEIGHBOURS, len(of) - 1), axis=1)[:, min(NEIGHBOURS, len(of) - 1)]
+    nth = min(NEIGHBOURS, len(of) - 1)
+    radii = np.partition(_squared(of, of), nth, axis=1)[:, nth]
     return np.asarray((_squared(points, of) <= radii).any(1))
 
 
@@ -140,14 +137,11 @@ RECALL = Metric("recall", True, "features", recall, lambda real: 0.0, biased=Tru
 
 
 def class_balance(classify: Callable[[Array], Array], classes: int) -> Metric:
-    """The total variation distance between how often a classifier sees each class in generated and in real images.
+    """The total variation distance ½ Σ |p - q| between the shares of classes among generated and real images.
 
     Args:
         classify: features [..., n, features] to class ids, int64 [..., n].
         classes: number of them.
-
-    Returns:
-        A metric: ½ Σ |p - q|, 0 where all shares are equal, 1 where no class occurs in both.
     """
 
     def shares(features: Array) -> Array:

@@ -46,7 +46,7 @@ class Metric:
 
     @property
     def axes(self) -> int:
-        """Axes of the predictions of one model: examples, and their features where they have any."""
+        """Number of axes of one model's predictions: examples, and their features where they have any."""
         return 2 if self.kind == "features" else 1
 
     def check(self, *, regression: bool, classes: int) -> None:
@@ -101,7 +101,7 @@ def floor(full: float, threshold: float, chance: float | None = None, *, higher_
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:
-    """numerator / denominator, and 0 where the denominator is 0."""
+    """Quotient, 0 where the denominator is 0."""
     numerator = np.asarray(numerator, dtype=np.float64)
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator != 0)
 
@@ -122,21 +122,16 @@ def _matthews(predictions: Array, references: Array) -> Array:
     n = p.shape[-1]
     # Float64 holds these sums exactly as long as n² < 2^53, where int64 would overflow in their product.
     agreement = np.count_nonzero(p == r, axis=-1) * float(n)
-    by_chance, p_squared, r_squared = (np.zeros(p.shape[:-1]) for _ in range(3))
-    for label in range(int(min(p.min(), r.min())), int(max(p.max(), r.max())) + 1):
-        p_count = np.count_nonzero(p == label, axis=-1)
-        r_count = np.count_nonzero(r == label, axis=-1)
-        by_chance = by_chance + p_count * r_count
-        p_squared = p_squared + p_count * p_count
-        r_squared = r_squared + r_count * r_count
-    spread = np.sqrt(n * float(n) - p_squared) * np.sqrt(n * float(n) - r_squared)
-    return _ratio(agreement - by_chance, spread)
+    labels = range(int(min(p.min(), r.min())), int(max(p.max(), r.max())) + 1)
+    # [2, labels, ...]
+    counts = np.array([[np.count_nonzero(one == label, axis=-1) for label in labels] for one in (p, r)], np.float64)
+    spread = np.sqrt(n * float(n) - (counts * counts).sum(1)).prod(0)
+    return _ratio(agreement - counts.prod(0).sum(0), spread)
 
 
 def _pearson(predictions: Array, references: Array) -> Array:
     p, r = np.broadcast_arrays(np.asarray(predictions, dtype=np.float64), np.asarray(references, dtype=np.float64))
-    # Rounding can leave a constant row with a tiny deviation from its own mean, so constancy is asked for
-    # directly.
+    # Rounding can leave a constant row with a tiny deviation from its own mean.
     constant = (p.max(-1) == p.min(-1)) | (r.max(-1) == r.min(-1))
     p, r = p - p.mean(-1, keepdims=True), r - r.mean(-1, keepdims=True)
     spread = np.sqrt(np.einsum("...i,...i", p, p)) * np.sqrt(np.einsum("...i,...i", r, r))
@@ -161,22 +156,16 @@ def _all_positive(references: Array) -> float:
     return float(_f1(np.ones_like(references), references))
 
 
-METRICS: Mapping[str, Metric] = MappingProxyType(
-    {
-        metric.name: metric
-        for metric in (
-            Metric("accuracy", True, "classes", _accuracy, _most_common),
-            Metric("matthews_correlation", True, "classes", _matthews, lambda references: 0.0),
-            Metric("f1", True, "binary", _f1, _all_positive),
-            Metric("pearson", True, "values", _pearson, lambda references: 0.0),
-            Metric("spearman", True, "values", _spearman, lambda references: 0.0),
-            # The best constant guess is the mean, and its error the variance.
-            Metric(
-                "mean_squared_error", False, "values", _mean_squared_error, lambda references: float(np.var(references))
-            ),
-        )
-    }
+_ALL = (
+    Metric("accuracy", True, "classes", _accuracy, _most_common),
+    Metric("matthews_correlation", True, "classes", _matthews, lambda references: 0.0),
+    Metric("f1", True, "binary", _f1, _all_positive),
+    Metric("pearson", True, "values", _pearson, lambda references: 0.0),
+    Metric("spearman", True, "values", _spearman, lambda references: 0.0),
+    # The best constant guess is the mean, and its error the variance.
+    Metric("mean_squared_error", False, "values", _mean_squared_error, lambda references: float(np.var(references))),
 )
+METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ALL})
 """Every metric by name. F1 is binary with class 1 positive, as in GLUE."""
 
 
@@ -191,18 +180,15 @@ def metric(name: str) -> Metric:
     return METRICS[name]
 
 
-TITLES: Mapping[str, str] = MappingProxyType(
-    {
-        "matthews_correlation": "Matthews correlation",
-        "pearson": "Pearson correlation",
-        "spearman": "Spearman correlation",
-        "f1": "F1",
-        "frechet_distance": "Fréchet distance",
-    }
-)
-"""Titles of metrics whose names do not say what they are."""
+_TITLES = {
+    "matthews_correlation": "Matthews correlation",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+    "f1": "F1",
+    "frechet_distance": "Fréchet distance",
+}
 
 
 def metric_title(metric: str) -> str:
     """A metric's name in words."""
-    return TITLES.get(metric, metric.replace("_", " "))
+    return _TITLES.get(metric, metric.replace("_", " "))

@@ -22,7 +22,7 @@ _ROUNDING = 1e-12
 
 
 def mean_std(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and sample standard deviation (n - 1 in the denominator) over seeds; 0 for a single value.
+    """Mean and sample standard deviation (over n - 1) of seeds; 0 for a single value.
 
     Raises:
         ValueError: there are no values.
@@ -44,11 +44,9 @@ def interval(
     """The percentile bootstrap interval of a score over the examples.
 
     Predictions are [n], or [seeds, n] for the interval of the mean score over seeds; references are [n]. Where
-    examples are vectors, [n, features] stands for [n]. A single example gives an interval of no width.
-
-    The score of a resample holds only two thirds of the examples, some of them several times. Where that alone makes
-    it worse (`Metric.biased`), the interval is moved by as much as the resamples' mean lies off the score, so that it
-    says how the score would vary over as many new examples.
+    examples are vectors, [n, features] stands for [n]. A single example gives an interval of no width. Where resampled
+    examples alone make a score worse (`Metric.biased`), the interval is moved by as much as the resamples' mean lies
+    off the score.
 
     Raises:
         ValueError: the shapes do not fit or there are no examples.
@@ -108,10 +106,7 @@ def _mean_score(metric: Metric, predictions: Array, references: Array, drawn: Ar
 def _percentiles(
     statistic: Callable[[Array], Array], n: int, cells: int, seed: int, resamples: int, level: float, *, centred: bool
 ) -> tuple[float, float]:
-    """The interval of a statistic of drawn example numbers [..., n] -> [...]; numbers pair everything.
-
-    `cells` are those of the arrays that one resample draws from; `centred` moves the interval by the resamples' bias.
-    """
+    """The interval of a statistic of drawn example numbers [..., n] -> [...]; one resample draws from `cells` cells."""
     value = float(statistic(np.arange(n)))
     if n == 1 or math.isnan(value):  # SciPy refuses to resample the one and warns of the other.
         return value, value
@@ -145,8 +140,8 @@ class Verdict:
         chance: the score of guessing without looking at the inputs.
         learned: whether the full model clearly beats chance: its 95 % bootstrap interval over examples lies beyond
             it. If not, a ticket that matches it says nothing.
-        rule: `seeds`: no worse than one standard deviation of the full model below its mean; `bootstrap`: the
-            interval contains 0 or lies above it.
+        rule: `seeds`: no worse than one standard deviation of the full model below its mean; `bootstrap`, for one seed
+            or one full model: the interval contains 0 or lies above it.
     """
 
     matches: bool
@@ -165,12 +160,7 @@ class Verdict:
     rule: Literal["seeds", "bootstrap"]
 
     def sentence(self, name: str, *, trained: bool = True) -> str:
-        """The verdict on the ticket called `name` as one or two plain English sentences with all numbers.
-
-        Args:
-            name: of the ticket, as in "the good ticket".
-            trained: whether it was trained, which more seeds would tell more of.
-        """
+        """The verdict on the ticket called `name`, which was `trained` again or not, in one or two plain sentences."""
         what = metric_title(self.metric)
         if not self.learned:
             return (
@@ -183,35 +173,26 @@ class Verdict:
             f"the difference {self.low:+.3f} to {self.high:+.3f} over {self.n_examples:,} examples)"
         )
         if self.rule == "bootstrap":
-            scores = f"{what} {self.mean:.3f} against the full model's {self.full_mean:.3f}"
-            found = (
-                f"no loss of {name} against the full model can be shown"
-                if self.matches
-                else f"{name} falls short of the full model"
-            )
-            if not trained or self.n_seeds > 1:
-                return f"{found[:1].upper()}{found[1:]}: {scores}; {difference}. It was not trained again."
-            return (
-                f"With one seed, {found}: {scores}; {difference}. How much training runs vary is unknown from one seed."
-            )
+            scores = f"{what} {self.mean:.3f} against the full model's {self.full_mean:.3f}; {difference}"
+            lost = f"{name} falls short of the full model"
+            found = f"no loss of {name} against the full model can be shown" if self.matches else lost
+            if trained and self.n_seeds == 1:
+                return f"With one seed, {found}: {scores}. How much training runs vary is unknown from one seed."
+            why = f"The {self.n_seeds} seeds share one full model" if trained else "It was not trained again"
+            return f"{found[:1].upper()}{found[1:]}: {scores}. {why}."
         scores = (
             f"mean {what} {self.mean:.3f} ± {self.std:.3f} against the full model's "
             f"{self.full_mean:.3f} ± {self.full_std:.3f} (± sample standard deviation)"
         )
-        found = (
-            f"Over {self.n_seeds} seeds, {name} matches the full model (no more than one of the latter's "
-            f"standard deviations worse)"
-            if self.matches
-            else f"Over {self.n_seeds} seeds, {name} does not match the full model (more than one of the "
-            f"latter's standard deviations worse)"
-        )
+        found, than = ("matches", "no more than") if self.matches else ("does not match", "more than")
+        found = f"{name} {found} the full model ({than} one of the latter's standard deviations worse)"
         # The two criteria answer different questions; where they part, say so rather than hide one.
         caution = ""
         if self.matches and self.high < 0:
             caution = " The interval lies below 0, so a small loss on these examples is likely all the same."
         elif not self.matches and self.high >= 0:
             caution = " The interval does not rule out that there is no loss."
-        return f"{found}: {scores}; {difference}.{caution}"
+        return f"Over {self.n_seeds} seeds, {found}: {scores}; {difference}.{caution}"
 
 
 def verdict(
@@ -221,8 +202,18 @@ def verdict(
     references: ArrayLike,
     seed: int,
     resamples: int = RESAMPLES,
+    *,
+    shared: bool = False,
 ) -> Verdict:
     """Judge a ticket against the full model from the predictions of both, one array [n] for each seed.
+
+    Args:
+        metric: what is compared.
+        full, ticket: predictions of either.
+        references: [n].
+        seed, resamples: of the bootstrap.
+        shared: all seeds share one full model, which was never trained, so that it says nothing of how much training
+            varies: the verdict goes by the bootstrap then, as with one seed.
 
     Raises:
         ValueError: there are no seeds, the two have different numbers of seeds, or the shapes do not fit.
@@ -234,8 +225,7 @@ def verdict(
     )
     mean, std = mean_std([metric.score(predictions, references) for predictions in ticket])
     full_mean, full_std = mean_std([metric.score(predictions, references) for predictions in full])
-    # Seeds that share one full model, which was never trained, say nothing of how much training varies.
-    by_seeds = any(not np.array_equal(one, full[0], equal_nan=True) for one in full[1:])
+    by_seeds = len(full) > 1 and not shared
     chance = metric.chance(np.asarray(references))
     full_low, full_high = interval(metric, np.stack(full), references, seed=seed, resamples=resamples)
     return Verdict(

@@ -5,6 +5,7 @@ neurons and groups of channels of every layer.
 """
 
 import contextlib
+import functools
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,38 +17,29 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from tombola.architectures.denoisers import class_of_denoiser, denoiser_inputs, native_side
+from tombola.architectures.denoisers import class_of_denoiser, denoiser_inputs, image_side
 from tombola.architectures.dissect import dissect
-from tombola.architectures.parameters import count_parameters, dtype_of
+from tombola.architectures.parameters import count_parameters, device_of, dtype_of
 from tombola.foundations import resources
 from tombola.foundations.errors import TombolaError, reason
-from tombola.profiling.tensor_memory import LiveBytes, Memory, bytes_of, estimate
-from tombola.subnetworks.subnetwork import shrunk, structural_copy
+from tombola.profiling.tensor_memory import LiveBytes, Need, blank_copy, bytes_of, estimate
+from tombola.subnetworks.subnetwork import shrunk
 from tombola.tickets.ticket import TICKET_KINDS, Ticket
 
 DTYPES: Mapping[str, torch.dtype] = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 @dataclass(frozen=True)
-class Need:
-    """Memory need of a denoiser.
+class DenoiserNeed(Need):
+    """Memory need of a denoiser; with guidance, a pass is of a batch twice as large.
 
     Attributes:
         density: share of the sites of each layer that it keeps.
-        parameters: of all of it.
         size: sides of the (latent) images.
-        passes: images → memory of a pass for so many; with guidance, of a batch twice as large.
     """
 
     density: float
-    parameters: int
     size: int
-    passes: Mapping[int, Memory]
-
-    @property
-    def weights(self) -> int:
-        """Bytes of its weights."""
-        return next(iter(self.passes.values())).weights
 
 
 def evenly(model: nn.Module, density: float) -> Ticket:
@@ -58,15 +50,8 @@ def evenly(model: nn.Module, density: float) -> Ticket:
     """
     _check(density)
     anatomy = dissect(model)
-    sites = [
-        site
-        for site, rows in (
-            ("heads", anatomy.attentions),
-            ("neurons", anatomy.feed_forwards),
-            ("channels", anatomy.residuals),
-        )
-        if rows
-    ]
+    rows = {"heads": anatomy.attentions, "neurons": anatomy.feed_forwards, "channels": anatomy.residuals}
+    sites = [site for site, there in rows.items() if there]
     kind = next(one for one in TICKET_KINDS if one.split("+") == sites)
     full_ticket = Ticket.full(anatomy, kind)
     masks: dict[str, Tensor] = {}
@@ -85,11 +70,11 @@ def needs(
     size: int | None = None,
     dtype: torch.dtype = torch.float16,
     guidance: bool = True,
-) -> tuple[Need, ...]:
+) -> tuple[DenoiserNeed, ...]:
     """Memory needs of a denoiser and smaller versions of it, estimated without weights or a GPU.
 
     Args:
-        build: makes the denoiser; it is called where the default device is `meta`.
+        build: makes the denoiser; called where the default device is `meta`.
         densities: shares of the sites that are kept.
         images: how many at once.
         size: sides of the (latent) images; by default the configuration's, and of Flux, which says none, the 128 that
@@ -106,24 +91,19 @@ def needs(
         _check(density)
     found = []
     for density in densities:
-        smaller = _shrink(density) if density < 1 else None
         with torch.device("meta"):
             model = build()
-        if smaller is not None:
-            model = smaller(model)
-        sides = size or native_side(model)
+        if density < 1:
+            model = shrunk(model, evenly(model, density)).model
+        sides = size or class_of_denoiser(model).side or image_side(model)
         twice = 2 if guidance and class_of_denoiser(model).conditional else 1
         with _fitting(type(model).__name__, size):
             passes = {
-                count: estimate(
-                    build,
-                    lambda one, count=count, twice=twice, sides=sides: denoiser_inputs(one, count * twice, sides),  # type: ignore[misc]
-                    dtype=dtype,
-                    shrink=smaller,
-                )
+                count: estimate(model, functools.partial(denoiser_inputs, batch=count * twice, size=sides), dtype=dtype)
                 for count in images
             }
-        found.append(Need(density, count_parameters(model), sides, passes))
+        weights = next(iter(passes.values())).weights
+        found.append(DenoiserNeed(count_parameters(model), weights, passes, density, sides))
     return tuple(found)
 
 
@@ -150,10 +130,6 @@ def _check(density: float) -> None:
         raise TombolaError(f"the density must lie above 0 and at most at 1, not {density:g}")
 
 
-def _shrink(density: float) -> Callable[[nn.Module], nn.Module]:
-    return lambda model: shrunk(model, evenly(model, density)).model
-
-
 Work = Literal["sampling", "importance", "training"]
 """Purpose of passes: the images alone; gradients of gates; gradients of weights, and AdamW's two values of each."""
 _LEVELS = 4
@@ -163,11 +139,10 @@ _LEVELS = 4
 def pass_memory(
     model: nn.Module, batch: int, work: Work = "sampling", *, levels: int = 1, size: int | None = None
 ) -> int:
-    """Bytes that passes of a batch take beyond the model's weights, estimated without any being allocated.
+    """Bytes that passes of a batch take beyond the weights of a denoiser, estimated without any being allocated.
 
     Args:
-        model: a denoiser, of any device; it is not changed.
-        batch: images at a time.
+        model, batch: the denoiser, which is not changed, and images at a time.
         work: what the passes are for.
         levels: passes whose graphs live at one time, where there are gradients.
         size: of the images in pixels; by default the configuration's.
@@ -175,9 +150,7 @@ def pass_memory(
     Raises:
         TombolaError: what its class takes is not known.
     """
-    blank = structural_copy(model)
-    # New parameters without memory in the copy's modules; the model keeps its own.
-    blank = nn.Module.to(blank, "meta").train(work == "training")
+    blank = blank_copy(model).train(work == "training")
     gradients = work != "sampling"
     with torch.set_grad_enabled(gradients), FakeTensorMode(allow_non_fake_inputs=True):
         blank = blank.to_empty(device="cpu")
@@ -196,22 +169,14 @@ def pass_memory(
 
 
 def check(
-    model: nn.Module,
-    works: Sequence[Work],
-    device: torch.device,
-    *,
-    training: int = 1,
-    evaluation: int = 1,
-    size: int | None = None,
+    model: nn.Module, works: Sequence[Work], *, training: int = 1, evaluation: int = 1, size: int | None = None
 ) -> None:
-    """Warn where the heaviest passes of a denoiser may not fit into memory, in which its weights are already.
+    """Warn where the heaviest of some passes of a denoiser may not fit into memory, in which its weights are already.
 
     Args:
         model: the denoiser, on its device.
         works: all that is done with it.
-        device: where it passes.
-        training: images at a time where weights are trained.
-        evaluation: images at a time where the model is judged, or the importance of its sites is taken.
+        training, evaluation: images at a time where weights are trained, and in all other passes.
         size: as in `pass_memory`.
 
     Raises:
@@ -223,6 +188,7 @@ def check(
         for work, batch in batches.items()
     }
     heaviest = max(needs, key=needs.__getitem__)
+    device = device_of(model)
     need, (free, most) = needs[heaviest], free_and_total_memory(device)
     what = (
         f"{heaviest} with {batches[heaviest]} images at a time takes about {_gb(need)} beyond the "

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from tombola.architectures.denoisers import DenoiserPreset
@@ -98,52 +97,50 @@ def _stable_diffusion(**changes: Any) -> KnownPipeline:
     return KnownPipeline(unet, "StableDiffusionPipeline", _SD_PARTS)
 
 
-KNOWN_PIPELINES: Mapping[str, KnownPipeline] = MappingProxyType(
-    {
-        "sd-1.5": _stable_diffusion(),
-        "bk-sdm-base": _stable_diffusion(layers_per_block=1),
-        "bk-sdm-small": _stable_diffusion(layers_per_block=1, mid_block_type=None),
-        "bk-sdm-tiny": _stable_diffusion(**_TINY_UNET),
-        "sdxl": KnownPipeline(
-            DenoiserPreset("UNet2DConditionModel", _XL_UNET),
-            "StableDiffusionXLPipeline",
-            {
-                "text_encoder": ("CLIPTextModel", _CLIP_L),
-                "text_encoder_2": ("CLIPTextModelWithProjection", _CLIP_BIG_G),
-                "vae": ("AutoencoderKL", {**_VAE, "sample_size": 1024, "force_upcast": True}),
-            },
-        ),
-        "dit-xl-2": KnownPipeline(
-            DenoiserPreset("DiTTransformer2DModel", {"out_channels": 8}),
-            "DiTPipeline",
-            {"vae": ("AutoencoderKL", _VAE)},
-        ),
-        "pixart-alpha": KnownPipeline(
-            DenoiserPreset("PixArtTransformer2DModel", {"caption_channels": 4096}),
-            "PixArtAlphaPipeline",
-            {"text_encoder": ("T5EncoderModel", _T5_XXL), "vae": ("AutoencoderKL", _VAE)},
-        ),
-        "sd3-medium": KnownPipeline(
-            DenoiserPreset("SD3Transformer2DModel", _SD3_TRANSFORMER),
-            "StableDiffusion3Pipeline",
-            {
-                "text_encoder": ("CLIPTextModelWithProjection", _CLIP_L),
-                "text_encoder_2": ("CLIPTextModelWithProjection", _CLIP_BIG_G),
-                "text_encoder_3": ("T5EncoderModel", _T5_XXL),
-                "vae": ("AutoencoderKL", _VAE_16),
-            },
-        ),
-        "flux-dev": KnownPipeline(
-            DenoiserPreset("FluxTransformer2DModel", {"guidance_embeds": True}),
-            "FluxPipeline",
-            {
-                "text_encoder": ("CLIPTextModel", _CLIP_L),
-                "text_encoder_2": ("T5EncoderModel", _T5_XXL),
-                "vae": ("AutoencoderKL", _VAE_16),
-            },
-        ),
-    }
-)
+KNOWN_PIPELINES: Mapping[str, KnownPipeline] = {
+    "sd-1.5": _stable_diffusion(),
+    "bk-sdm-base": _stable_diffusion(layers_per_block=1),
+    "bk-sdm-small": _stable_diffusion(layers_per_block=1, mid_block_type=None),
+    "bk-sdm-tiny": _stable_diffusion(**_TINY_UNET),
+    "sdxl": KnownPipeline(
+        DenoiserPreset("UNet2DConditionModel", _XL_UNET),
+        "StableDiffusionXLPipeline",
+        {
+            "text_encoder": ("CLIPTextModel", _CLIP_L),
+            "text_encoder_2": ("CLIPTextModelWithProjection", _CLIP_BIG_G),
+            "vae": ("AutoencoderKL", {**_VAE, "sample_size": 1024, "force_upcast": True}),
+        },
+    ),
+    "dit-xl-2": KnownPipeline(
+        DenoiserPreset("DiTTransformer2DModel", {"out_channels": 8}),
+        "DiTPipeline",
+        {"vae": ("AutoencoderKL", _VAE)},
+    ),
+    "pixart-alpha": KnownPipeline(
+        DenoiserPreset("PixArtTransformer2DModel", {"caption_channels": 4096}),
+        "PixArtAlphaPipeline",
+        {"text_encoder": ("T5EncoderModel", _T5_XXL), "vae": ("AutoencoderKL", _VAE)},
+    ),
+    "sd3-medium": KnownPipeline(
+        DenoiserPreset("SD3Transformer2DModel", _SD3_TRANSFORMER),
+        "StableDiffusion3Pipeline",
+        {
+            "text_encoder": ("CLIPTextModelWithProjection", _CLIP_L),
+            "text_encoder_2": ("CLIPTextModelWithProjection", _CLIP_BIG_G),
+            "text_encoder_3": ("T5EncoderModel", _T5_XXL),
+            "vae": ("AutoencoderKL", _VAE_16),
+        },
+    ),
+    "flux-dev": KnownPipeline(
+        DenoiserPreset("FluxTransformer2DModel", {"guidance_embeds": True}),
+        "FluxPipeline",
+        {
+            "text_encoder": ("CLIPTextModel", _CLIP_L),
+            "text_encoder_2": ("T5EncoderModel", _T5_XXL),
+            "vae": ("AutoencoderKL", _VAE_16),
+        },
+    ),
+}
 """Name → pipeline. Parameters are the published ones. Of the denoisers 860 M, 579 M, 482 M, 323 M, 2,567 M, 750 M (as
 diffusers builds it), 611 M, 2,028 M and 11,901 M; CLIP ViT-L/14's text model 123.06 M, OpenCLIP bigG's 694.66 M,
 T5-XXL's encoder 4,762 M, the VAE of Stable Diffusion 83.65 M."""

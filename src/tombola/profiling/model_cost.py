@@ -1,5 +1,6 @@
 """Cost of running a model: dense, masked and shrunk, measured side by side in one run."""
 
+import functools
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from typing_extensions import override
@@ -29,32 +31,22 @@ _ROUNDS = 50
 """Most repeats of a pass that takes hardly any time; as many as fit into half a second."""
 
 
-@dataclass(frozen=True)
-class Seconds:
-    """Seconds of one pass, by the clock and of all processors, or the least of several."""
-
-    wall: float
-    processor: float
-
-
 def latencies(
     variants: Mapping[str, Variant], given: Mapping[int, Mapping[str, Any]], repeats: int
-) -> dict[str, dict[int, Seconds]]:
-    """The fastest pass of each variant, for each batch size."""
-    found: dict[str, dict[int, Seconds]] = {name: {} for name in variants}
+) -> dict[str, dict[int, tuple[float, float]]]:
+    """Seconds of the fastest pass of each variant, for each batch size: by the clock, and of all processors."""
+    found: dict[str, dict[int, tuple[float, float]]] = {name: {} for name in variants}
     for batch, inputs in given.items():
         # The first round warms up, and says how many there is time for.
-        first = sum(_time(variant, inputs).wall for variant in variants.values())
-        passes: dict[str, list[Seconds]] = {name: [] for name in variants}
-        for _ in range(max(repeats, min(_ROUNDS, int(0.5 / first)))):
-            for name, variant in variants.items():
-                passes[name].append(_time(variant, inputs))
-        for name, all_passes in passes.items():
-            found[name][batch] = Seconds(min(one.wall for one in all_passes), min(one.processor for one in all_passes))
+        first = sum(_time(variant, inputs)[0] for variant in variants.values())
+        rounds = max(repeats, min(_ROUNDS, int(0.5 / first)))
+        passes = [[_time(variant, inputs) for variant in variants.values()] for _ in range(rounds)]
+        for name, (wall, processor) in zip(variants, np.min(passes, axis=0).tolist(), strict=True):
+            found[name][batch] = wall, processor
     return found
 
 
-def _time(variant: Variant, given: Mapping[str, Any]) -> Seconds:
+def _time(variant: Variant, given: Mapping[str, Any]) -> tuple[float, float]:
     device = device_of(module_of(variant))
     with forward(variant, given) as run:
         _wait(device)
@@ -62,7 +54,7 @@ def _time(variant: Variant, given: Mapping[str, Any]) -> Seconds:
         output = run()
         _wait(device)
         # Freed outside of the time.
-        seconds = Seconds(time.perf_counter() - started, time.process_time() - worked)
+        seconds = time.perf_counter() - started, time.process_time() - worked
         del output
     return seconds
 
@@ -169,6 +161,7 @@ class Costs(JsonRecord):
         return found
 
 
+# Nine parameters: each is one choice of how much to measure, and most callers make one or two of them.
 def compare(
     model: nn.Module,
     ticket: Ticket,
@@ -184,17 +177,16 @@ def compare(
     """Measure a model whole, under a ticket's mask, and shrunk, on the device and in the dtype that it has.
 
     The variants take turns, so that whatever else the machine does hits all alike, and of each the fastest pass counts.
-    Masked means gates at zero, where sites are pruned, and zeros in the matrices, where weights are.
+    Masked means gates at zero, where sites are pruned, and zeros in the matrices, where weights are. The model is not
+    changed, but saved to a temporary folder, for its size on disk.
 
     Args:
-        model: a whole model of transformers, or a denoiser of diffusers; it is not changed. It is saved to a temporary
-            folder, for its size on disk.
+        model: whole, of transformers or diffusers.
         ticket: what survives.
         folder: what `save_shrunk` wrote of the two; without it, a ticket of sites is shrunk in a temporary folder, and
             one of weights has no variant `shrunk`.
         length: tokens of an example, where it takes tokens.
-        batches: batch sizes; the largest is that of throughput and memory. By default 1 and 32, of images 1, 4 and
-            16 as far as that takes seconds.
+        batches: batch sizes; by default 1 and 32, of images 1, 4 and 16 as far as that takes seconds.
         steps: of a denoiser, passes that an image takes.
         repeats: passes of each variant and batch size, at least; quick ones are repeated more often.
         activations: also measure how much memory a pass takes beyond the weights, in one more pass of each.
@@ -203,7 +195,7 @@ def compare(
     Raises:
         TombolaError: the ticket is for another model, or the model is of neither library.
     """
-    library = library_of(model)
+    library, threads = library_of(model), torch.get_num_threads()
     variants: dict[str, Variant] = {"dense": model, "masked": masked(model, ticket)}
     if ticket.kind != "weights" or folder is not None:
         variants["shrunk"] = shrunk(model, ticket)
@@ -218,25 +210,22 @@ def compare(
             chosen = library.batch_sizes(operations["dense"]) if batches is None else batches
             given = {batch: dummy_inputs(model, batch, length) for batch in sorted({*chosen})}
             seconds = latencies(variants, given, repeats)
-            # Of the files, so before they go.
-            peaks = {
-                name: _peak(model, homes[name], masks if name == "masked" else None, max(given), length)
-                for name in (variants if memory else ())
-            }
-            disk = {name: bytes_on_disk(homes[name]) for name in variants}
-        costs = {
-            name: Cost(
-                parameters=count_parameters(module_of(variant)),
-                disk=disk[name],
-                multiply_adds=operations[name],
-                seconds={batch: least.wall for batch, least in seconds[name].items()},
-                processor_seconds={batch: least.processor for batch, least in seconds[name].items()},
-                memory=peaks.get(name),
-                weights=tensor_memory.bytes_of(module_of(variant)),
-                activations={batch: _activations(variant, one) for batch, one in given.items()} if activations else {},
+            peak_of = functools.partial(
+                peak_memory.measure, batch=max(given), length=length, device=str(device_of(model)), threads=threads
             )
-            for name, variant in variants.items()
-        }
+            costs = {
+                name: Cost(
+                    parameters=count_parameters(module_of(variant)),
+                    disk=bytes_on_disk(homes[name]),
+                    multiply_adds=operations[name],
+                    seconds={batch: wall for batch, (wall, _) in seconds[name].items()},
+                    processor_seconds={batch: processor for batch, (_, processor) in seconds[name].items()},
+                    memory=peak_of(homes[name], ticket=masks if name == "masked" else None) if memory else None,
+                    weights=tensor_memory.bytes_of(module_of(variant)),
+                    activations={batch: _activations(variant, one) for batch, one in given.items() if activations},
+                )
+                for name, variant in variants.items()
+            }
     finally:
         model.train(training)
     return Costs(
@@ -244,7 +233,7 @@ def compare(
         length=example["input_ids"].shape[1] if "input_ids" in example else None,
         dtype=str(dtype_of(model)).removeprefix("torch."),
         device=str(device_of(model)),
-        threads=torch.get_num_threads(),
+        threads=threads,
         steps=steps if library.iterative else None,
     )
 
@@ -261,12 +250,6 @@ def _written(
             save_shrunk(model, ticket, small)
     ticket.save(temporary / "ticket")
     return {"dense": whole, "masked": whole, "shrunk": small}
-
-
-def _peak(model: nn.Module, home: Path, masks: Path | None, batch: int, length: int) -> int | None:
-    """Bytes at the peak of a process that loads what is at `home`, and masks it."""
-    device, threads = str(device_of(model)), torch.get_num_threads()
-    return peak_memory.measure(home, ticket=masks, batch=batch, length=length, device=device, threads=threads)
 
 
 def _activations(variant: Variant, given: Mapping[str, Any]) -> int:
@@ -287,45 +270,41 @@ def table(costs: Costs) -> PlainTable:
         if name != "dense":
             found.add_column("ratio", justify="right", no_wrap=True)
     for title, shown, values in _rows(costs):
+        if all(value is None for value in values):
+            continue
         cells = [title]
-        for name, value in values.items():
-            whole = values["dense"]
+        for name, value in zip(costs.variants, values, strict=True):
             cells.append("" if value is None else format(value, shown))
             if name != "dense":
-                cells.append(f"{value / whole:.2f}" if value is not None and whole else "")
+                cells.append(f"{value / values[0]:.2f}" if value is not None and values[0] else "")
         found.add_row(*cells)
     return found
 
 
-def _rows(costs: Costs) -> Iterator[tuple[str, str, Mapping[str, float | None]]]:
-    """Title, format and values of each row of the table."""
-    variants = costs.variants
-    batches = variants["dense"].seconds
-    yield "parameters, M", ".2f", {name: cost.parameters / 1e6 for name, cost in variants.items()}
-    yield "weights on disk, MB", ".1f", {name: cost.disk / 1e6 for name, cost in variants.items()}
-    yield "multiply-adds, M", ",.0f", {name: cost.multiply_adds / 1e6 for name, cost in variants.items()}
+def _rows(costs: Costs) -> Iterator[tuple[str, str, list[float | None]]]:
+    """Title, format and values of each row of the table, a value for each variant."""
+    several, steps = costs.variants.values(), costs.steps
+    batches = costs.variants["dense"].seconds
+    largest = max(batches)
+    yield "parameters, M", ".2f", [one.parameters / 1e6 for one in several]
+    yield "weights on disk, MB", ".1f", [one.disk / 1e6 for one in several]
+    yield "multiply-adds, M", ",.0f", [one.multiply_adds / 1e6 for one in several]
     for batch in batches:
-        yield (
-            f"{'latency' if costs.steps is None else 'step'}, batch {batch}, ms",
-            ",.1f",
-            {name: cost.seconds[batch] * 1e3 for name, cost in variants.items()},
-        )
-    largest = {name: cost.processor_seconds[max(batches)] * 1e3 for name, cost in variants.items()}
-    yield f"processor time, batch {max(batches)}, ms", ",.1f", largest
-    if costs.steps is None:
-        yield f"examples/s, batch {max(batches)}", ",.1f", {name: cost.throughput for name, cost in variants.items()}
+        title = f"{'latency' if steps is None else 'step'}, batch {batch}, ms"
+        yield title, ",.1f", [one.seconds[batch] * 1e3 for one in several]
+    yield f"processor time, batch {largest}, ms", ",.1f", [one.processor_seconds[largest] * 1e3 for one in several]
+    if steps is None:
+        yield f"examples/s, batch {largest}", ",.1f", [one.throughput for one in several]
     else:
-        a_second = {name: cost.throughput / costs.steps for name, cost in variants.items()}
-        yield f"images/s, batch {max(batches)}", ",.2f", a_second
-    yield "weights in memory, MB", ",.1f", {name: cost.weights / 1e6 for name, cost in variants.items()}
+        yield f"images/s, batch {largest}", ",.2f", [one.throughput / steps for one in several]
+    yield "weights in memory, MB", ",.1f", [one.weights / 1e6 for one in several]
     for batch in batches:
-        sizes = {name: cost.activations.get(batch) for name, cost in variants.items()}
-        if any(size is not None for size in sizes.values()):
-            peaks = {name: None if size is None else size / 1e6 for name, size in sizes.items()}
-            yield f"activations, batch {batch}, MB", ",.1f", peaks
-    memory = {name: None if cost.memory is None else cost.memory / 1e6 for name, cost in variants.items()}
-    if any(value is not None for value in memory.values()):
-        yield f"peak of the process, batch {max(batches)}, MB", ",.0f", memory
+        yield f"activations, batch {batch}, MB", ",.1f", [_megabytes(one.activations.get(batch)) for one in several]
+    yield f"peak of the process, batch {largest}, MB", ",.0f", [_megabytes(one.memory) for one in several]
+
+
+def _megabytes(size: int | None) -> float | None:
+    return None if size is None else size / 1e6
 
 
 def sentence(costs: Costs) -> str:

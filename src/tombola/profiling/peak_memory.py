@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tombola.foundations import resources
 from tombola.foundations.errors import TombolaError
 
 
@@ -19,17 +20,13 @@ def measure(folder: Path, *, ticket: Path | None, batch: int, length: int, devic
     """Bytes that a process needs beyond its imports to load a model and run one batch, at their peak.
 
     On a GPU: the peak of what PyTorch allocated there. On a CPU: peak minus resident memory after imports; pages of a
-    file of weights that is mapped into memory count as soon as they are read.
+    file of weights that is mapped into memory count as soon as they are read. None where the system does not say.
 
     Args:
         folder: of a whole model, or of one that `save_shrunk` wrote.
         ticket: folder of a ticket under which the whole model is masked; None runs it as it is.
         batch, length: of the inputs, see `dummy_inputs`.
-        device: PyTorch's name of a device.
-        threads: of PyTorch.
-
-    Returns:
-        None where the operating system does not say.
+        device, threads: of PyTorch.
 
     Raises:
         TombolaError: the process failed, for want of memory for example.
@@ -38,9 +35,7 @@ def measure(folder: Path, *, ticket: Path | None, batch: int, length: int, devic
     job = json.dumps(values | {"threads": threads}, default=str)
     # -P: files of the working directory are not run in place of a library's.
     command = [sys.executable, "-P", "-m", "tombola.profiling.peak_memory", job]
-    # The same Tombola as here, however it was found.
-    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "HF_HUB_OFFLINE": "1"}
+    environment = os.environ | {"PYTHONPATH": resources.python_path(), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, env=environment, check=False)
     if done.returncode:
         said = (done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"])[-1]

@@ -4,6 +4,7 @@ What counts is live bytes: of every tensor that exists at one time, each storage
 for at least. The process's own size says something else: libraries, caches and freed memory are in it.
 """
 
+import copy
 import itertools
 import os
 import weakref
@@ -23,8 +24,6 @@ from typing_extensions import override
 
 from tombola.subnetworks.gates import Variant, forward, module_of
 from tombola.subnetworks.subnetwork import Subnetwork, structural_copy
-
-MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,23 @@ class Memory:
         return self.weights + self.activations
 
 
-class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of the tensors that operations make, for as long as they live, while the block runs.
+@dataclass(frozen=True)
+class Need:
+    """Memory need of a network in a pipeline.
 
     Attributes:
-        now: bytes alive that were made in the block.
-        peak: the most there were.
+        parameters: of all of it.
+        weights: bytes of its weights while it waits; it may run in another dtype.
+        passes: images → memory of its run.
     """
+
+    parameters: int
+    weights: int
+    passes: Mapping[int, Memory]
+
+
+class LiveBytes(TorchDispatchMode):
+    """Count bytes of tensors made in the block for as long as they live: those of `now`, and the most, the `peak`."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -87,42 +96,44 @@ class LiveBytes(TorchDispatchMode):
         self.peak = max(self.peak, self.now)
 
 
+def blank_copy(model: nn.Module) -> nn.Module:
+    """Copy of a network on `meta`, where no number takes memory."""
+    # Both: moved, parameters that were on meta already would still be those of the network.
+    return copy.deepcopy(nn.Module.to(structural_copy(model), "meta"))
+
+
 def estimate(
-    build: Callable[[], nn.Module],
+    model: nn.Module,
     inputs: Callable[[nn.Module], Mapping[str, Any]],
     *,
     dtype: torch.dtype = torch.float16,
-    shrink: Callable[[nn.Module], nn.Module] | None = None,
     keep_fp32: Collection[str] = (),
 ) -> Memory:
     """Memory of one forward pass without gradients, of a network that need not fit into this machine.
 
-    No memory of the network's is ever allocated: shapes are computed, numbers are not. Attention is taken to be fused,
-    as it is on GPUs and CPUs by default. Workspaces that a kernel asks for are not seen; convolutions of a GPU may take
-    some, which differ between its libraries.
+    No memory is ever allocated: shapes are computed, numbers are not. Attention is taken to be fused, as it is on GPUs
+    and CPUs by default. Workspaces that a kernel asks for are not seen; convolutions of a GPU may take some, which
+    differ between its libraries.
 
     Args:
-        build: makes the network; it is called where the default device is `meta`.
+        model: the network, which may be on `meta`; it is not changed.
         inputs: keyword arguments of its forward pass, of its dtype and on its device.
         dtype: of its parameters and floating-point buffers.
-        shrink: makes a smaller network of the one without memory.
         keep_fp32: names of modules, wherever they are in it, that stay in fp32.
     """
-    with torch.device("meta"):
-        model = build()
-    model = (model if shrink is None else shrink(model)).eval()
+    blank = blank_copy(model).eval()
     # Not the class's own way, which warns.
-    nn.Module.to(model, dtype)
-    for name, module in model.named_modules():
+    nn.Module.to(blank, dtype)
+    for name, module in blank.named_modules():
         if name.rpartition(".")[2] in keep_fp32:
             nn.Module.to(module, torch.float32)
     # Counted here, for what several layers share is no longer shared once it has left `meta`.
-    weights = bytes_of(model)
+    weights = bytes_of(blank)
     with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
-        model = model.to_empty(device="cpu")
+        blank = blank.to_empty(device="cpu")
         live = LiveBytes()
         with counter() as operations, live:
-            result = model(**inputs(model))
+            result = blank(**inputs(blank))
         del result
     return Memory(weights, live.peak, int(operations.get_total_flops()) // 2)
 

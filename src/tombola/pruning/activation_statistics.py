@@ -4,6 +4,7 @@ Positions of padding do not count. Matrices that multiply the same tensor (query
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -34,7 +35,7 @@ class Norms:
 
     def add(self, rows: Tensor) -> None:
         """Add inputs, [positions, inputs]."""
-        self._dtype = _working(rows)
+        self._dtype = torch.promote_types(rows.dtype, torch.float32)
         # Squares of a batch in fp32, batches in fp64: small units are not lost beside the sum of many tokens.
         squares = rows.to(self._dtype).square().sum(0).double()
         self._squares = squares if self._squares is None else self._squares + squares
@@ -53,7 +54,7 @@ class InputHessian:
 
     def add(self, rows: Tensor) -> None:
         """Add inputs, [positions, inputs]."""
-        rows = rows.to(_working(rows))
+        rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
         if self._sum is None:
             self._sum = rows.T @ rows
         else:
@@ -66,7 +67,7 @@ class InputHessian:
 
 
 class ActivationObserver:
-    """Takes a statistic of the inputs of each matrix of a layer; the watcher of `BlockwiseRun`.
+    """Takes a statistic of the inputs of each matrix of a layer, as `BlockwiseRun` runs it.
 
     Args:
         model: whose layer it is.
@@ -88,14 +89,10 @@ class ActivationObserver:
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:
         """Look at the layer while the block runs."""
-        handles = []
-        try:
+        with contextlib.ExitStack() as stack:
             for name, module in self._modules.items():
-                handles.append(module.register_forward_pre_hook(self._hook(name)))
+                stack.enter_context(module.register_forward_pre_hook(functools.partial(self._see, name)))
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def start(self, inputs: Mapping[str, Tensor]) -> None:
         """Prepare for the next batch: which of its positions are real."""
@@ -131,12 +128,9 @@ class ActivationObserver:
                 )
             yield tuple(name for name, other in self._leaders.items() if other == leader), result
 
-    def _hook(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            # Whatever is returned would replace the input.
-            self._seen.setdefault(name, []).append(inputs[0])
-
-        return hook
+    def _see(self, name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        # Whatever is returned would replace the input.
+        self._seen.setdefault(name, []).append(inputs[0])
 
     def _rows(self, name: str, tensor: Tensor) -> Tensor:
         rows = tensor.reshape(-1, tensor.shape[-1])
@@ -154,7 +148,3 @@ def _masks(anatomy: Anatomy, layer: int, matrices: Sequence[Matrix]) -> dict[str
     # A second sublayer's keys and values are of the encoder's tokens.
     across = {f"{row.plan.prefix}{part}" for row in rows if row.plan.prefix for part in ("key", "value")}
     return {matrix.name: "attention_mask" if matrix.kind in across else own for matrix in matrices}
-
-
-def _working(rows: Tensor) -> torch.dtype:
-    return torch.float64 if rows.dtype == torch.float64 else torch.float32

@@ -10,27 +10,18 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tombola.architectures.anatomy import Anatomy
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, reason
 from tombola.foundations.progress import SILENT, Progress
+from tombola.pruning.activation_statistics import ActivationObserver
 
 Output = Tensor | tuple[object, ...]
 """Output of a block: the hidden states, alone or before other things."""
-
-
-class Watcher(Protocol):
-    """Observer of a block while batches pass it."""
-
-    def start(self, inputs: Mapping[str, Tensor]) -> None:
-        """Prepare for the next batch."""
-
-    def settle(self) -> None:
-        """Take note that the block has been run on the batch; once for each of its uses."""
 
 
 def always_there(layers: set[int]) -> None:
@@ -54,8 +45,10 @@ class _Kept:
     rest: list[tuple[object, ...] | None] = field(default_factory=list)
 
     def add(self, stack: int, output: Output) -> None:
-        self.hidden[stack] = _hidden(output)
-        self.rest.append(None if isinstance(output, Tensor) else output[1:])
+        hidden, rest = (output, None) if isinstance(output, Tensor) else (output[0], output[1:])
+        assert isinstance(hidden, Tensor)
+        self.hidden[stack] = hidden
+        self.rest.append(rest)
 
     def again(self, use: int, stack: int) -> Output:
         hidden, rest = self.hidden[stack], self.rest[use]
@@ -74,12 +67,21 @@ class _Pass:
     layer: int
     final: int
     last: int
-    watcher: Watcher
+    watcher: ActivationObserver
     use: int = 0
 
 
 class BlockwiseRun:
-    """Blockwise run, made by `blockwise`; `watch` is to be called for layer after layer."""
+    """Runs the layers of a model one after the other, all batches at each: inside `attached`, `watch` each in turn.
+
+    Args:
+        model: whole, in evaluation mode.
+        anatomy: of the model.
+        batches: keyword arguments of the base model's forward pass, at least one.
+        sequential: see `watch`.
+        residence: is told which layers are going to be run, and may take all others out of memory.
+        progress: counts examples, those of every layer.
+    """
 
     def __init__(
         self,
@@ -92,6 +94,7 @@ class BlockwiseRun:
         progress: Progress = SILENT,
     ) -> None:
         self._base = base if isinstance(base := getattr(model, "base_model", model), nn.Module) else model
+        self._config: Any = getattr(model, "config", None)
         there = (parameter.device for parameter in model.parameters() if not parameter.is_meta)
         self._device = next(there, torch.device("cpu"))
         self._batches = batches
@@ -99,28 +102,44 @@ class BlockwiseRun:
         self._residence = residence
         self._progress = progress
         self._stacks = {row.layer: row.stack for row in anatomy.attentions}
+        self._blocks = {row.layer: model.get_submodule(row.name) for row in anatomy.attentions}
         self._kept = [_Kept() for _ in batches]
         self._finished = 0
         self._templates: dict[int, Output] = {}
         self._route: list[int] = []
         self._now: _Pass | None = None
 
-    def find_route(self) -> None:
-        """Find out in which order layers are used: run the model on one example, with each stack's first layer alone.
+    @contextlib.contextmanager
+    def attached(self) -> Iterator[None]:
+        """Replace the forward passes of the layers while the block runs.
 
         Raises:
-            TombolaError: the model does not take the batch, or does not use its layers in their order.
+            TombolaError: the model does not take the batches, or does not use its layers in their order.
         """
+        with contextlib.ExitStack() as stack:
+            if getattr(self._config, "use_cache", None) is not None:
+                stack.callback(vars(self._config).update, use_cache=self._config.use_cache)
+                # Keys and values of all tokens would stay until the end of a pass.
+                vars(self._config)["use_cache"] = False
+            for layer, block in self._blocks.items():
+                own = {name: value for name, value in vars(block).items() if name == "forward"}
+                stack.callback(vars(block).update, own)
+                stack.callback(vars(block).pop, "forward")
+                vars(block)["forward"] = functools.partial(self._forward, layer, block.forward)
+            self._find_route()
+            yield
+
+    def _find_route(self) -> None:
+        """Find out in which order layers are used, by one example, in which only each stack's first layer is run."""
         try:
             self._run({name: tensor[:1] for name, tensor in self._batches[0].items()})
         except (TypeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:150]
-            raise TombolaError(f"the model does not take the calibration batches ({reason})") from error
+            raise TombolaError(f"the model does not take the calibration batches ({reason(error, 150)})") from error
         self._templates.clear()
         if list(dict.fromkeys(self._route)) != sorted(self._stacks):
             raise TombolaError("the model does not use its layers in their order, so it cannot be pruned one by one")
 
-    def watch(self, layer: int, watcher: Watcher) -> None:
+    def watch(self, layer: int, watcher: ActivationObserver) -> None:
         """Run all batches through a layer; those before it have been watched already, and may have been changed.
 
         With `sequential`, they come from what the layers before it give now; otherwise from what they gave when they
@@ -139,7 +158,7 @@ class BlockwiseRun:
             self._progress.advance(len(next(iter(inputs.values()))))
         self._finished = final
 
-    def forward(self, layer: int, own: Callable[..., Output], *args: object, **kwargs: object) -> Output:
+    def _forward(self, layer: int, own: Callable[..., Output], *args: object, **kwargs: object) -> Output:
         """Forward pass in place of a layer's own."""
         now, stack = self._now, self._stacks[layer]
         if now is None:
@@ -168,56 +187,3 @@ class BlockwiseRun:
             raise TombolaError(
                 f"a calibration batch has a token id or a position that the model does not know ({error})"
             ) from error
-
-
-@contextlib.contextmanager
-def blockwise(
-    model: nn.Module,
-    anatomy: Anatomy,
-    batches: Sequence[Mapping[str, Tensor]],
-    *,
-    sequential: bool = True,
-    residence: Callable[[set[int]], None] = always_there,
-    progress: Progress = SILENT,
-) -> Iterator[BlockwiseRun]:
-    """Run the layers of a model one after the other, all batches at each, while the block runs.
-
-    Args:
-        model: whole, in evaluation mode. The forward passes of its layers are replaced until the block ends.
-        anatomy: of the model.
-        batches: keyword arguments of the base model's forward pass, at least one.
-        sequential: see `BlockwiseRun.watch`.
-        residence: is told which layers are going to be run, and may take all others out of memory.
-        progress: counts examples, those of every layer.
-
-    Raises:
-        TombolaError: the model does not take the batches.
-    """
-    run = BlockwiseRun(model, anatomy, batches, sequential=sequential, residence=residence, progress=progress)
-    blocks = {row.layer: model.get_submodule(row.name) for row in anatomy.attentions}
-    before = {layer: vars(block).get("forward") for layer, block in blocks.items()}
-    config = getattr(model, "config", None)
-    cache = getattr(config, "use_cache", None)
-    try:
-        if cache is not None:
-            # Keys and values of all tokens would stay until the end of a pass.
-            vars(config)["use_cache"] = False
-        for layer, block in blocks.items():
-            vars(block)["forward"] = functools.partial(run.forward, layer, block.forward)
-        run.find_route()
-        yield run
-    finally:
-        for layer, block in blocks.items():
-            own = before[layer]
-            if own is None:
-                vars(block).pop("forward", None)
-            else:
-                vars(block)["forward"] = own
-        if cache is not None:
-            vars(config)["use_cache"] = cache
-
-
-def _hidden(output: Output) -> Tensor:
-    hidden = output if isinstance(output, Tensor) else output[0]
-    assert isinstance(hidden, Tensor)
-    return hidden

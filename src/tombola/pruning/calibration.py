@@ -48,24 +48,14 @@ def count(inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, int]:
 
 
 def _inputs(one: Batch | Mapping[str, Tensor] | Tensor) -> Mapping[str, Tensor]:
-    if isinstance(one, Batch):
-        if "predicted" in one.inputs:
-            return _plain_text(one.inputs)
+    if not isinstance(one, Batch):
+        return {"input_ids": one} if isinstance(one, Tensor) else one
+    if "predicted" not in one.inputs:
         return one.inputs
-    return {"input_ids": one} if isinstance(one, Tensor) else one
-
-
-def _plain_text(packed: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The token ids of a packed batch of a language task.
-
-    Raises:
-        TombolaError: its rows are not each one text from end to end.
-    """
-    ids = packed["input_ids"]
-    scored = torch.zeros(ids.shape[0], dtype=torch.int64).index_add(
-        0, packed["at"].cpu() // ids.shape[1], torch.ones(len(packed["at"]), dtype=torch.int64)
-    )
-    if "ends" in packed or not (scored == ids.shape[1]).all():
+    # A packed batch of a language task: each of its rows must be one text from end to end.
+    ids = one.inputs["input_ids"]
+    scored = torch.bincount(one.inputs["at"].cpu() // ids.shape[1], minlength=len(ids))
+    if "ends" in one.inputs or not (scored == ids.shape[1]).all():
         raise TombolaError(
             "examples of a language task are no calibration text, as their choices share rows; calibrate on its "
             "calibration_text(), or on batches of its split train"

@@ -34,12 +34,12 @@ def random(ticket: Ticket, seed: int, groups: SiteGroups | None = None, anatomy:
             a smaller network is a worse one whatever it keeps.
     """
     generator = _stream(ticket, "random", seed)
-    if anatomy is None or ticket.kind == "weights":
-        return _control(ticket, _drawn(ticket, groups, generator), "random", seed=seed)
-    goal = ticket.survivors(anatomy)["weights"]
     best = _control(ticket, _drawn(ticket, groups, generator), "random", seed=seed)
+    if anatomy is None or groups is not None or ticket.kind == "weights":
+        return best
+    goal = ticket.survivors(anatomy)["weights"]
     distance = abs(best.survivors(anatomy)["weights"] - goal)
-    for _ in range(_SWAPS if groups is None else 0):
+    for _ in range(_SWAPS):
         if distance <= _CLOSE * goal:
             break
         found = replace(best, masks=_swapped(best, generator))
@@ -71,16 +71,14 @@ def _drawn(ticket: Ticket, groups: SiteGroups | None, generator: torch.Generator
     """Masks of a uniform draw of the size of a ticket."""
     if groups is not None:
         drawn = draw(count(groups), len(_groups_of(ticket, groups)), generator)
-        masks = {kind: drawn[of_sites] for kind, of_sites in groups.items()}
-    elif ticket.kind != "weights":
-        masks = {name: torch.zeros_like(mask) for name, mask in ticket.masks.items()}
-        for name, mask in ticket.masks.items():
-            exists = ticket.exists(name)
-            masks[name][exists] = draw(int(exists.sum()), int(mask.sum()), generator)
-    else:
-        joint = draw(ticket.total, len(ticket), generator)
-        parts = joint.split([mask.numel() for mask in ticket.masks.values()])
-        masks = {name: part.view_as(mask) for (name, mask), part in zip(ticket.masks.items(), parts, strict=True)}
+        return {kind: drawn[of_sites] for kind, of_sites in groups.items()}
+    if ticket.kind == "weights":
+        parts = draw(ticket.total, len(ticket), generator).split([mask.numel() for mask in ticket.masks.values()])
+        return {name: part.view_as(mask) for (name, mask), part in zip(ticket.masks.items(), parts, strict=True)}
+    masks = {name: torch.zeros_like(mask) for name, mask in ticket.masks.items()}
+    for name, mask in ticket.masks.items():
+        exists = ticket.exists(name)
+        masks[name][exists] = draw(int(exists.sum()), int(mask.sum()), generator)
     return masks
 
 
@@ -96,7 +94,6 @@ def random_layerwise(ticket: Ticket, seed: int, groups: SiteGroups | None = None
         groups: sites that go together, each within one layer: as many groups of each row of heads are drawn.
     """
     generator = _stream(ticket, "random-layerwise", seed)
-    masks = {}
     if groups is not None:
         kept = torch.zeros(count(groups), dtype=torch.bool)
         survivors = _groups_of(ticket, groups)
@@ -105,6 +102,7 @@ def random_layerwise(ticket: Ticket, seed: int, groups: SiteGroups | None = None
             kept[there] = draw(len(there), sum(int(group) in survivors for group in there), generator)
         masks = {kind: kept[of_sites] for kind, of_sites in groups.items()}
         return _control(ticket, masks, "random-layerwise", seed=seed)
+    masks = {}
     for name, mask in ticket.masks.items():
         # One row a layer for sites; one row altogether for a matrix of weights.
         rows = mask.reshape(mask.shape[0], -1) if ticket.sites else mask.reshape(1, -1)
@@ -126,8 +124,7 @@ def bad(found: Search, model: nn.Module) -> Ticket:
         least = {kind: found.least_useful_first(kind)[:count] for kind, count in ticket.counts().items()}
         masks = dict((~(ticket | ~ticket).without(least)).masks)
     else:
-        anatomy = dissect(model)
-        weights = anatomy.weights_of(model)
+        weights = dissect(model).weights_of(model)
         masks = {name: ~mask for name, mask in keep_largest(weights, ticket.total - len(ticket)).items()}
     return _control(ticket, masks, "bad")
 

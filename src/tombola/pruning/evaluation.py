@@ -182,16 +182,6 @@ class _Outputs:
         return found.astype(np.int64), losses
 
 
-def with_full_model(task: Task, full: Evaluation) -> tuple[Task, Evaluation]:
-    """Task relative to a full model, and the full model's own evaluation on `dev` by that.
-
-    Raises:
-        TombolaError: the full model has nothing that could be lost.
-    """
-    task = task.with_full_model(full.predictions)
-    return task, replace(full, score=task.metric.score(full.predictions, task.references("dev")))
-
-
 def score(
     model: nn.Module,
     task: Task,

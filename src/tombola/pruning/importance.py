@@ -53,14 +53,14 @@ class Importance:
         Heads are [row, head], neurons [MLP, block], MLPs just numbers.
         """
         values = self.sites[kind]
-        order = torch.argsort(values.flatten().nan_to_num(torch.inf), stable=True)[: int((~values.isnan()).sum())]
-        if values.ndim == 1:
-            return [int(index) for index in order]
-        return [[int(index) // values.shape[1], int(index) % values.shape[1]] for index in order]
+        alive = ~values.isnan()
+        sites = alive.nonzero()[values[alive].argsort(stable=True)].tolist()
+        return sites if values.ndim > 1 else [site for (site,) in sites]
 
     def lists(self) -> dict[str, object]:
         """JSON object: nested lists with None for the pruned."""
-        return {kind: _nested(values.tolist()) for kind, values in self.sites.items()}
+        arrays = {kind: values.numpy() for kind, values in self.sites.items()}
+        return {kind: np.where(np.isnan(array), np.array(None), array).tolist() for kind, array in arrays.items()}
 
     @classmethod
     def from_lists(cls, lists: Mapping[str, Any]) -> Self:
@@ -75,12 +75,6 @@ def _unit(values: Tensor) -> Tensor:
         return values
     low, high = alive.min(), alive.max()
     return (values - low) / (high - low) if high > low else values - low
-
-
-def _nested(values: Any) -> Any:
-    if isinstance(values, list):
-        return [_nested(value) for value in values]
-    return None if np.isnan(values) else values
 
 
 class FirstOrder:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,6 +39,31 @@ def keep_largest(
     pairs = {name: (matrix, None if alive is None else alive[name]) for name, matrix in weights.items()}
     threshold = Threshold.find(pairs.values, total - count)
     return {name: threshold.mask(*pair).cpu() for name, pair in pairs.items()}
+
+
+def keep_in_rows(scores: Tensor, removed: int) -> Tensor:
+    """The weights that survive when `removed` of each row go, those of lowest score; among equal ones the later stay.
+
+    Args:
+        scores: [rows, inputs], none of them NaN.
+        removed: in each row, 0 to the number of inputs.
+
+    Returns:
+        Bool, of the same shape and on the same device.
+    """
+    if removed == 0:
+        return torch.ones(scores.shape, dtype=torch.bool, device=scores.device)
+    if scores.device.type == "cpu":
+        # NumPy's selection is vectorised: four times as fast as `kthvalue`, twelve times as fast as sorting.
+        edge = torch.from_numpy(np.partition(scores.numpy(), removed - 1, axis=1)[:, removed - 1 : removed])
+    else:
+        edge = scores.kthvalue(removed, dim=1, keepdim=True).values
+    mask = scores > edge
+    short = scores.shape[1] - removed - mask.sum(1)
+    for row in torch.nonzero(short).flatten().tolist():
+        ties = torch.nonzero(scores[row] == edge[row]).flatten()
+        mask[row, ties[len(ties) - int(short[row]) :]] = True
+    return mask
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""One-shot pruning: a ticket of a given size by a single cut."""
+"""One-shot pruning: a ticket of a given size by a single cut, whatever the score."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -6,11 +6,18 @@ from dataclasses import replace
 from torch import nn
 
 from tombola.architectures.dissect import dissect
+from tombola.checkpoints.semi_structured import PATTERN, prune_semi_structured
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import EvaluationOptions, evaluate
+from tombola.pruning.importance import Importance
 from tombola.pruning.magnitude import keep_largest
-from tombola.subnetworks.subnetwork import whole
+from tombola.pruning.search.options import SearchOptions
+from tombola.pruning.search.sites import least_important_groups, without_groups
+from tombola.pruning.search.weights import WeightPruner
+from tombola.subnetworks.subnetwork import Subnetwork, whole
 from tombola.tasks.base import Task
+from tombola.tickets.pruning_methods import pruning_method
+from tombola.tickets.site_groups import SiteGroups, count, fitted, site_groups
 from tombola.tickets.ticket import TICKET_KINDS, Ticket
 
 ON_TRAINING_ROWS = EvaluationOptions(split="train")
@@ -47,25 +54,95 @@ def one_shot(
             f"cannot prune {' and '.join(densities) or 'nothing'} at once; choose of {', '.join(TICKET_KINDS)}"
         )
     for site, share in densities.items():
-        check_density(site, share)
-    facts = {"ticket": "one-shot", "density": dict(densities), "task": task.name}
+        _check_density(site, share)
     if kind == "weights":
         anatomy = dissect(model)
         masks = keep_largest(anatomy.weights_of(model), round(densities["weights"] * anatomy.weights))
-        return Ticket(kind, anatomy.signature, masks, facts)
+        return _cut_ticket(Ticket(kind, anatomy.signature, masks), densities, task)
     part = whole(model, kind, block)
-    evaluation = replace(evaluation, split=task.importance_split or evaluation.split)
-    found = evaluate(part, task, evaluation, importance=True).importance
-    assert found is not None
-    layers = task.normalise_layers if normalise_layers is None else normalise_layers
-    importance, removed = found.normalised(layers), {}
+    found, split = _importance(part, task, evaluation)
+    importance = found.normalised(task.normalise_layers if normalise_layers is None else normalise_layers)
+    removed = {}
     for site, share in densities.items():
         least = importance.least_first(site)
         removed[site] = least[: len(least) - round(share * len(least))]
-    return part.ticket.without(removed).with_provenance(**facts, split=evaluation.split)
+    return _cut_ticket(part.ticket.without(removed), densities, task, split=split)
 
 
-def check_density(what: str, density: float) -> None:
+def single_cut(
+    model: nn.Module,
+    task: Task,
+    method: str,
+    density: float | Mapping[str, float] | None = None,
+    *,
+    options: SearchOptions | None = None,
+    evaluation: EvaluationOptions = ON_TRAINING_ROWS,
+    seed: int = 0,
+) -> tuple[Ticket, nn.Module | None]:
+    """Prune a model by any method, at once.
+
+    Args:
+        model: a fine-tuned whole model; it is not changed.
+        task: gives data and loss, or calibration text, as far as the method asks for them.
+        method: a pruning method, see `tombola.tickets.pruning_methods.METHODS`.
+        density: share that stays, from 0 to 1; of each kind of site, or by kind. Of groups of sites, their share. None
+            for a method of a pattern, which has a density of its own.
+        options: blocks of neurons, calibration text.
+        evaluation: of the pass that measures importance, see `one_shot`.
+        seed: of calibration text and of random pruning.
+
+    Returns:
+        The ticket, and the pruned model where the method changes the weights that survive; None otherwise.
+
+    Raises:
+        TombolaError: unknown method or architecture, or a density that does not go with the method.
+    """
+    anatomy, options = dissect(model), options or SearchOptions()
+    chosen = fitted(pruning_method(method), anatomy)
+    if density is None and chosen.pattern is None:
+        raise TombolaError(f"{chosen.name} has no density of its own; give the share that stays")
+    if density is not None and chosen.pattern is not None:
+        raise TombolaError(f"{chosen.name} keeps {chosen.pattern}; leave the density out")
+    if chosen.standard and density is not None:
+        of_kinds = density if isinstance(density, Mapping) else dict.fromkeys(chosen.kind.split("+"), density)
+        layers = options.normalise_layers
+        ticket = one_shot(
+            model, task, of_kinds, block=options.neuron_block, normalise_layers=layers, evaluation=evaluation
+        )
+        return ticket, None
+    if isinstance(density, Mapping):
+        raise TombolaError(f"{chosen.name} takes one density, not one of each kind")
+    if density is not None:
+        _check_density(chosen.name, density)
+        if chosen.grouping is not None:
+            part, groups = whole(model, chosen.kind), site_groups(anatomy, chosen.grouping)
+            importance, split = _importance(part, task, evaluation, groups)
+            order = least_important_groups(importance, groups)
+            ticket = without_groups(part.ticket, groups, order[: len(order) - round(density * count(groups))]).ticket
+            return _cut_ticket(ticket, {chosen.name: density}, task, split=split), None
+    if (chosen.criterion, chosen.pattern) == ("magnitude", PATTERN):
+        # Matrices that the pattern does not divide stay whole.
+        return prune_semi_structured(model), None
+    pruner = WeightPruner(model, task, chosen, options, seed)
+    found = pruner.prune(None if density is None else 1 - density, evaluation.progress)
+    return found.ticket, found.model if pruner.updates else None
+
+
+def _importance(
+    part: Subnetwork, task: Task, evaluation: EvaluationOptions, groups: SiteGroups | None = None
+) -> tuple[Importance, str]:
+    """The importance of all sites, and the split that it was measured on."""
+    evaluation = replace(evaluation, split=task.importance_split or evaluation.split)
+    found = evaluate(part, task, evaluation, importance=True, groups=groups).importance
+    assert found is not None
+    return found, evaluation.split
+
+
+def _cut_ticket(ticket: Ticket, densities: Mapping[str, float], task: Task, **facts: object) -> Ticket:
+    return ticket.with_provenance(ticket="one-shot", density=dict(densities), task=task.name, **facts)
+
+
+def _check_density(what: str, density: float) -> None:
     """Raise a TombolaError unless a density is a share."""
     if not 0 <= density <= 1:
         raise TombolaError(f"the density of {what} must lie between 0 and 1, not {density}")

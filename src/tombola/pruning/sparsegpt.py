@@ -104,7 +104,9 @@ def sparsegpt(
         scale, errors = inverse.diagonal()[:, None], torch.empty_like(part)
         if pattern is None:
             goes = round(sparsity * (rows * end)) - round(sparsity * (rows * start))
-            chosen.copy_(_without_cheapest(part / scale, goes))
+            # In the order of the matrix, not of its transpose: ties are broken as everywhere else.
+            ratios = (part / scale).T.contiguous()
+            chosen.copy_(keep_largest({"": ratios}, ratios.numel() - goes)[""].T)
         for column in range(end - start):
             if pattern is not None and column % group == 0:
                 reached = slice(column, column + group)
@@ -117,10 +119,3 @@ def sparsegpt(
         w[end:].addmm_(upper[start:end, end:].T, errors, alpha=-1)
     mask = kept.T.contiguous()
     return mask, w.T.to(weight.dtype).where(mask, 0.0)
-
-
-def _without_cheapest(ratios: Tensor, goes: int) -> Tensor:
-    """Bool [columns, rows]: survivors when the `goes` of least cost, the square of the ratio, are removed."""
-    # In the order of the matrix, not of its transpose: ties are broken as everywhere else.
-    ordered = ratios.T.contiguous()
-    return keep_largest({"": ordered}, ordered.numel() - goes)[""].to(ratios.device).T

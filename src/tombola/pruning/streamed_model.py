@@ -4,19 +4,17 @@ import functools
 from pathlib import Path
 
 import torch
-import transformers
-from accelerate import init_empty_weights
 from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedModel
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.sites import Matrix
 from tombola.checkpoints.loading import loading, quiet
-from tombola.checkpoints.sharded_checkpoint import Shards, TensorFile
+from tombola.checkpoints.model_libraries import TRANSFORMERS
+from tombola.checkpoints.sharded_checkpoint import TensorFiles
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.resources import return_freed_memory
-from tombola.pruning.prunable_weights import check_finite, check_stored
-from tombola.pruning.weight_criteria import WeightCut
+from tombola.pruning.weight_criteria import WeightCut, check_finite, check_stored
 from tombola.subnetworks.recognition import recognise
 from tombola.tickets.ticket import bits
 
@@ -29,15 +27,14 @@ class StreamedModel:
         model: PreTrainedModel,
         anatomy: Anatomy,
         names: dict[str, str],
-        source: Shards,
-        written: Shards,
-        masks: TensorFile,
+        source: TensorFiles,
+        written: TensorFiles,
+        masks: TensorFiles,
         cut: WeightCut,
         dtype: torch.dtype,
     ) -> None:
         self.model, self._names, self._source, self._written, self._masks = model, names, source, written, masks
-        self._sequential = cut.sequential
-        self._calibrated = cut.calibrated
+        self._cut = cut
         self._dtype = dtype
         self._layers = {
             row.layer: [name for name in names if name.startswith(f"{row.name}.")] for row in anatomy.attentions
@@ -71,7 +68,7 @@ class StreamedModel:
                 self._put(name, None)
         return_freed_memory()
         for layer in layers - self._present:
-            pruned = layer in self._finished and self._sequential
+            pruned = layer in self._finished and self._cut.sequential
             for name in self._layers[layer]:
                 tensor = self._read(self._written if pruned else self._source, name)
                 if not pruned and name in self._matrices:
@@ -85,7 +82,7 @@ class StreamedModel:
         self._masks.write(matrix.name, bits(mask.contiguous()))
         self.survivors += int(mask.sum())
         self._finished.add(matrix.layer)
-        if self._calibrated and self._sequential:
+        if self._cut.calibrated and self._cut.sequential:
             self._put(matrix.parameter, values)
 
     def _table(self, name: str) -> Tensor:
@@ -99,7 +96,7 @@ class StreamedModel:
             self._checked.add(matrix.name)
         return tensor
 
-    def _read(self, shards: Shards, name: str) -> Tensor:
+    def _read(self, shards: TensorFiles, name: str) -> Tensor:
         tensor = shards.read(self._names[name])
         return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
 
@@ -118,17 +115,14 @@ def skeleton(folder: Path, dtype: torch.dtype | None = None) -> PreTrainedModel:
     """The folder's model without memory but for what it computes itself (rotary frequencies, position ids)."""
     before = torch.get_default_dtype()
     with quiet(), loading(str(folder)):
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        name = (config.architectures or [""])[0]
-        kind = getattr(transformers, name, None)
-        if not (isinstance(kind, type) and issubclass(kind, PreTrainedModel)):
-            raise TombolaError(f"{folder} is of class {name or 'unknown'}, which is no model of this transformers")
+        name = (AutoConfig.from_pretrained(folder, trust_remote_code=False).architectures or [""])[0]
         try:
             torch.set_default_dtype(dtype or before)
-            with init_empty_weights(include_buffers=False):
-                model = kind(config)
+            model = TRANSFORMERS.blank(name, folder)
         finally:
             torch.set_default_dtype(before)
+    if model is None:
+        raise TombolaError(f"{folder} is of class {name or 'unknown'}, which is no model of this transformers")
     assert isinstance(model, PreTrainedModel)
     # A model without memory computes nothing that could be checked.
     recognise(model, check=False)
@@ -136,14 +130,14 @@ def skeleton(folder: Path, dtype: torch.dtype | None = None) -> PreTrainedModel:
     return model
 
 
-def stored_names(model: PreTrainedModel, anatomy: Anatomy, shards: Shards) -> dict[str, str]:
+def stored_names(model: PreTrainedModel, anatomy: Anatomy, shards: TensorFiles) -> dict[str, str]:
     """Parameter or buffer of the model → what the shards call it, for all that they hold."""
     prefix = f"{model.base_model_prefix}."
     found = {}
     for name in model.state_dict():
         # A base model is saved without the prefix of its name, and may be loaded with it.
         ways = (name, name.removeprefix(prefix) if name.startswith(prefix) else f"{prefix}{name}")
-        known = next((way for way in ways if way in shards.where), None)
+        known = next((way for way in ways if way in shards.slots), None)
         if known is not None:
             found[name] = known
     for matrix in anatomy.matrices:
@@ -152,14 +146,14 @@ def stored_names(model: PreTrainedModel, anatomy: Anatomy, shards: Shards) -> di
                 f"the checkpoint holds no tensor {matrix.parameter}: it is incomplete, or named otherwise than this "
                 "transformers names it; load it, save it with save_pretrained, or prune it in memory"
             )
-        if shards.slot(found[matrix.parameter]).shape != matrix.shape:
+        if shards.slots[found[matrix.parameter]].shape != matrix.shape:
             raise TombolaError(f"{matrix.parameter} has another shape in the checkpoint than config.json says")
     return found
 
 
-def stored_dtype(anatomy: Anatomy, shards: Shards, names: dict[str, str]) -> torch.dtype:
+def stored_dtype(anatomy: Anatomy, shards: TensorFiles, names: dict[str, str]) -> torch.dtype:
     """The type of the checkpoint's prunable matrices."""
-    found = {shards.slot(names[matrix.parameter]).dtype for matrix in anatomy.matrices}
+    found = {shards.slots[names[matrix.parameter]].dtype for matrix in anatomy.matrices}
     for dtype in found:
         check_stored(dtype or torch.uint8)
     if len(found) > 1:

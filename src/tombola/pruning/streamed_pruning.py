@@ -16,15 +16,13 @@ from huggingface_hub import ModelCardData
 
 from tombola.checkpoints.loading import locate
 from tombola.checkpoints.model_card import plain
-from tombola.checkpoints.sharded_checkpoint import Shards, TensorFile, companions
-from tombola.foundations.atomic_files import write_text
+from tombola.checkpoints.sharded_checkpoint import TensorFiles, companions
+from tombola.foundations.atomic_files import publish_alone, write_text
 from tombola.foundations.errors import TombolaError
-from tombola.foundations.exclusive_folders import publish_alone
 from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.calibration import Calibration, calibration_inputs
-from tombola.pruning.prunable_weights import prunable_anatomy
 from tombola.pruning.streamed_model import StreamedModel, skeleton, stored_dtype, stored_names
-from tombola.pruning.weight_criteria import WeightCut
+from tombola.pruning.weight_criteria import WeightCut, prunable_anatomy
 from tombola.pruning.weight_masks import masks_without_data
 from tombola.pruning.weight_pruning import prune_by_blocks, record
 from tombola.tickets.ticket import MASKS, write_head
@@ -84,7 +82,7 @@ def prune_checkpoint(
     if not folder.is_dir():
         raise TombolaError(f"{source} is no local folder; download the checkpoint first (hf download {source})")
     with contextlib.ExitStack() as stack:
-        shards = Shards.open(folder)
+        shards = TensorFiles.open(folder)
         stack.callback(shards.close)
         model = skeleton(folder)
         anatomy = prunable_anatomy(model, cut)
@@ -100,7 +98,7 @@ def prune_checkpoint(
         written = shards.copy_into(draft, frozenset(names[matrix.parameter] for matrix in anatomy.matrices))
         stack.callback(written.close)
         shapes = {matrix.name: matrix.shape for matrix in anatomy.matrices}
-        masks = TensorFile.create(draft / MASKS, {matrix.name: (-(-matrix.size // 8),) for matrix in anatomy.matrices})
+        masks = TensorFiles.create(draft / MASKS, {matrix.name: (-(-matrix.size // 8),) for matrix in anatomy.matrices})
         stack.callback(masks.close)
         work = StreamedModel(model, anatomy, names, shards, written, masks, cut, dtype)
         if cut.calibrated:

@@ -1,10 +1,16 @@
-"""Criteria by which weights are pruned, as data, and what can be asked of them."""
+"""Criteria by which weights are pruned, as data, what can be asked of them, and which weights they can be asked of."""
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 
+import torch
+from torch import Tensor, nn
+
+from tombola.architectures.anatomy import Anatomy
+from tombola.architectures.dissect import dissect
+from tombola.architectures.sites import outputs_first
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.activation_statistics import InputHessian, Norms, Statistic
 from tombola.pruning.sparsegpt import BLOCK, DAMPING
@@ -12,6 +18,13 @@ from tombola.tickets.nm_sparsity import WeightPattern
 
 _SEEDS = 2**32
 """Seeds there are: shifted, to leave room for matrices, they still fit a generator."""
+_FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+_QUANTISED = (
+    "this model is quantised: its matrices hold codes, of which no single weight can be pruned; give the checkpoint in "
+    "16 or 32 bits that it was made from"
+)
+_SLAB = 256
+"""Rows that are checked at a time."""
 
 
 @dataclass(frozen=True)
@@ -19,14 +32,12 @@ class Criterion:
     """A criterion by which weights are chosen.
 
     Attributes:
-        title: the name that people know it by.
         scopes: over what weights may be compared, the default first: `global`, the whole model; `matrix`, each matrix,
             which all lose the same share; `row`, the inputs of each output unit.
         statistic: what it wants to know of a matrix's inputs; None if nothing.
         updates: whether it changes the weights that survive.
     """
 
-    title: str
     scopes: tuple[str, ...]
     statistic: Callable[[], Statistic] | None = None
     updates: bool = False
@@ -34,10 +45,10 @@ class Criterion:
 
 CRITERIA: Mapping[str, Criterion] = MappingProxyType(
     {
-        "magnitude": Criterion("magnitude", ("global", "matrix", "row")),
-        "random": Criterion("random", ("global", "matrix", "row")),
-        "wanda": Criterion("Wanda", ("row", "matrix"), Norms),
-        "sparsegpt": Criterion("SparseGPT", ("matrix",), InputHessian, updates=True),
+        "magnitude": Criterion(("global", "matrix", "row")),
+        "random": Criterion(("global", "matrix", "row")),
+        "wanda": Criterion(("row", "matrix"), Norms),
+        "sparsegpt": Criterion(("matrix",), InputHessian, updates=True),
     }
 )
 """The criteria, by the names that users give."""
@@ -125,3 +136,42 @@ class WeightCut:
     def remaining(self, size: int) -> int:
         """Number of survivors of so many weights."""
         return size - round(self.sparsity * size)
+
+
+def prunable_anatomy(model: nn.Module, cut: WeightCut) -> Anatomy:
+    """The anatomy of a model whose weights can be pruned so.
+
+    Raises:
+        TombolaError: unknown architecture, quantised weights, or a pattern that does not divide a matrix's inputs.
+    """
+    try:
+        anatomy = dissect(model)
+    except TombolaError as error:
+        # Some quantisers replace the linear maps, which then cannot be found.
+        if getattr(getattr(model, "config", None), "quantization_config", None) is not None:
+            raise TombolaError(_QUANTISED) from error
+        raise
+    for matrix, parameter in anatomy.prunable(model):
+        check_stored(parameter.dtype)
+        # Others pack codes into a tensor of their own kind, which says that it is fp32.
+        if type(parameter.data) is not Tensor:
+            raise TombolaError(_QUANTISED)
+        inputs = outputs_first(model, matrix, parameter).shape[1]
+        if cut.pattern is not None and not cut.pattern.divides(inputs):
+            raise TombolaError(
+                f"{cut.pattern} does not divide the {inputs} inputs of {matrix.name}; choose another pattern, or a "
+                "sparsity"
+            )
+    return anatomy
+
+
+def check_stored(dtype: torch.dtype) -> None:
+    """Raise a TombolaError unless single weights of this type can be pruned."""
+    if dtype not in _FLOATS:
+        raise TombolaError(_QUANTISED)
+
+
+def check_finite(name: str, weight: Tensor) -> None:
+    """Raise a TombolaError if a matrix holds NaN or infinity."""
+    if not all(part.isfinite().all() for part in weight.split(_SLAB)):
+        raise TombolaError(f"the matrix {name} holds NaN or infinity: the checkpoint is damaged or its training failed")

@@ -7,14 +7,25 @@ from torch import Tensor, nn
 
 from tombola.architectures.sites import Matrix, outputs_first
 from tombola.foundations.errors import TombolaError
-from tombola.pruning.magnitude import Threshold, keep_largest
+from tombola.pruning.magnitude import Threshold, keep_in_rows, keep_largest
 from tombola.pruning.sparsegpt import InverseHessian, sparsegpt
-from tombola.pruning.topk_per_row import keep_in_rows
-from tombola.pruning.wanda import wanda_scores
-from tombola.pruning.weight_criteria import CRITERIA, WeightCut
+from tombola.pruning.weight_criteria import WeightCut
 
 _SLAB = 256
 """Rows whose scores are held at a time."""
+
+
+def wanda_scores(weight: Tensor, norms: Tensor) -> Tensor:
+    """|W| x ‖X‖₂ (Sun, Liu, Bair, Kolter 2023), to be compared within each output unit's row.
+
+    Args:
+        weight: [out, in].
+        norms: [in], of each input unit over all calibration positions, as `Norms` has them.
+
+    Returns:
+        [out, in], fp32 or fp64 as the norms are.
+    """
+    return weight.abs().to(norms.dtype).mul_(norms)
 
 
 def masks_without_data(
@@ -27,7 +38,6 @@ def masks_without_data(
         matrices: all that are pruned.
         weight: gives the values of a matrix as they are stored. Called three times for each where the whole model is
             compared, so that they need not all be in memory.
-        cut: what is asked.
 
     Yields:
         Each matrix with its mask, bool of its shape.
@@ -55,7 +65,8 @@ def masks_without_data(
             yield matrix, keep_largest({"": found}, cut.remaining(matrix.size))[""].to(found.device)
         else:
             rows = outputs_first(model, matrix, found)
-            yield matrix, outputs_first(model, matrix, _by_rows(rows, _magnitude, cut))
+            mask = _by_rows(rows, lambda part: part.abs().to(torch.promote_types(part.dtype, torch.float32)), cut)
+            yield matrix, outputs_first(model, matrix, mask)
 
 
 def prune_matrix(weight: Tensor, statistic: Tensor | InverseHessian, cut: WeightCut) -> tuple[Tensor, Tensor]:
@@ -63,8 +74,7 @@ def prune_matrix(weight: Tensor, statistic: Tensor | InverseHessian, cut: Weight
 
     Args:
         weight: [out, in]; it is not changed.
-        statistic: of its inputs, as `digest` made it.
-        cut: what is asked.
+        statistic: of its inputs; of SparseGPT its inverse, the same for all matrices that share it.
 
     Returns:
         Bool [out, in], and values in the weight's dtype, +0.0 where pruned.
@@ -87,11 +97,6 @@ def prune_matrix(weight: Tensor, statistic: Tensor | InverseHessian, cut: Weight
     return mask, weight.where(mask, 0.0)
 
 
-def digest(statistic: Tensor, cut: WeightCut) -> Tensor | InverseHessian:
-    """Form in which `prune_matrix` takes a statistic; the same for all matrices that share it."""
-    return InverseHessian.of(statistic, cut.damping) if CRITERIA[cut.criterion].updates else statistic
-
-
 def _by_rows(weight: Tensor, score: Callable[[Tensor], Tensor], cut: WeightCut) -> Tensor:
     """The mask of a matrix, bool [out, in], whose rows, or groups in them, are decided one by one."""
     masks = []
@@ -102,7 +107,3 @@ def _by_rows(weight: Tensor, score: Callable[[Tensor], Tensor], cut: WeightCut) 
         else:
             masks.append(keep_in_rows(scores, scores.shape[1] - cut.remaining(scores.shape[1])))
     return torch.cat(masks)
-
-
-def _magnitude(rows: Tensor) -> Tensor:
-    return rows.abs().to(torch.promote_types(rows.dtype, torch.float32))

@@ -13,11 +13,11 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.sites import Matrix, outputs_first
 from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.activation_statistics import ActivationObserver
-from tombola.pruning.blockwise import always_there, blockwise
+from tombola.pruning.blockwise import BlockwiseRun, always_there
 from tombola.pruning.calibration import Calibration, calibration_inputs, count
-from tombola.pruning.prunable_weights import check_finite, prunable_anatomy
-from tombola.pruning.weight_criteria import CRITERIA, WeightCut
-from tombola.pruning.weight_masks import digest, masks_without_data, prune_matrix
+from tombola.pruning.sparsegpt import InverseHessian
+from tombola.pruning.weight_criteria import CRITERIA, WeightCut, check_finite, prunable_anatomy
+from tombola.pruning.weight_masks import masks_without_data, prune_matrix
 from tombola.subnetworks.subnetwork import structural_copy
 from tombola.tickets.ticket import Ticket
 
@@ -52,7 +52,7 @@ def prune_weights(
         model: a whole model of a known family, in floating point; it is not changed.
         cut: criterion, sparsity or pattern, scope.
         calibration: for Wanda and SparseGPT, text in batches; the field takes 128 sequences of 2,048 tokens of
-            training text ([`windows`][tombola.tasks.data.calibration_windows.windows] draws them). Padding does not
+            training text ([`windows`][tombola.tasks.base.windows] draws them). Padding does not
             count.
         progress: counts examples, those of every layer.
 
@@ -104,25 +104,23 @@ def prune_by_blocks(
 
     Args:
         model: in evaluation mode; `done` changes it, if the text shall pass pruned layers.
-        anatomy: of the model.
-        inputs: calibration text.
-        cut: what is asked.
         done: is told of each matrix as soon as it is pruned.
-        residence: see [`blockwise`][tombola.pruning.blockwise.blockwise].
+        residence: see [`BlockwiseRun`][tombola.pruning.blockwise.BlockwiseRun].
         progress: counts examples, those of every layer.
     """
     statistic = CRITERIA[cut.criterion].statistic
     assert statistic is not None
     by_name = {matrix.name: matrix for matrix in anatomy.matrices}
     layers = sorted({matrix.layer for matrix in anatomy.matrices})
-    with blockwise(model, anatomy, inputs, sequential=cut.sequential, residence=residence, progress=progress) as run:
+    run = BlockwiseRun(model, anatomy, inputs, sequential=cut.sequential, residence=residence, progress=progress)
+    with run.attached():
         for layer in layers:
             observer = ActivationObserver(model, anatomy, layer, statistic)
             with observer.attached():
                 run.watch(layer, observer)
             residence({layer})
             for names, found in observer.results():
-                ready = digest(found, cut)
+                ready = InverseHessian.of(found, cut.damping) if CRITERIA[cut.criterion].updates else found
                 for matrix in (by_name[name] for name in names):
                     parameter = model.get_parameter(matrix.parameter).detach()
                     mask, values = prune_matrix(outputs_first(model, matrix, parameter), ready, cut)

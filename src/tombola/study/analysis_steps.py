@@ -21,9 +21,9 @@ from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search.records import PREDICTIONS, Search, read_predictions
 from tombola.study.folder_layout import EVALUATION, TEXT_GENERATION
 from tombola.study.seed_context import SeedContext
-from tombola.study.step import TRAINING_COST, StudyStep, warn_on_failure
+from tombola.study.step import TRAINING_COST, StudyStep
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
-from tombola.tasks.capabilities import PROMPTS, GeneratedTexts, HasAbilities
+from tombola.tasks.capabilities import PROMPTS, GeneratedTexts, GenerationSettings, HasAbilities
 from tombola.tickets.pruning_methods import in_words, pruning_method
 from tombola.tickets.ticket import TICKETS, Ticket
 
@@ -41,214 +41,177 @@ TEXT_GENERATION_COST = 300.0
 FULL_PRECISION_COST = 2.0
 """Cost of a pass in fp32, in passes in bf16."""
 
-Run = Callable[[Path, str | None, Progress], None]
+Run = Callable[[SeedContext, Path, str, Progress], None]
 
 
-class AnalysisSteps:
-    """The analyses of one seed that its study asks for.
-
-    Args:
-        context: of that seed.
-    """
-
-    def __init__(self, context: SeedContext) -> None:
-        self._context = context
-        self._setting = context.setting
-        self._config = context.config
-        self._seed_folder = context.seed_folder
-
-    def steps(self) -> Iterator[StudyStep]:
-        """Steps in order; they read what the seed's own steps published.
-
-        A model that one analysis cannot look at, for want of attention maps say, keeps its study.
-        """
-        for step in self._asked():
-            yield dataclasses.replace(step, run=functools.partial(_run_or_warn, step))
-
-    def _asked(self) -> Iterator[StudyStep]:
-        if isinstance(self._setting.task, HasAbilities):
-            for method in self._config.methods:
-                yield self._step("retention", method, RETENTION_COST, self._retention)
-        if "attention" in self._config.analyses:
-            cost = ATTENTION_COST * min(ATTENTION_INPUTS, self._setting.task.size("dev"))
-            yield self._step("attention", None, cost, self._attention, ATTENTION_COST)
-            for method in self._config.methods if self._setting.save != "none" else ():
-                if "heads" in pruning_method(method).sites:
-                    yield self._step("attention", method, cost, self._attention, ATTENTION_COST)
-        if "interactions" in self._config.analyses:
-            sites = math.prod(self._setting.anatomy.heads) + self._setting.anatomy.mlps
-            cost = interactions_cost(sites, min(SAMPLE, self._setting.task.size("dev")))
-            # Its passes are in 32 bits whatever the study's are, by which the estimate measures.
-            cost *= FULL_PRECISION_COST if self._setting.precision == "bf16" else 1.0
-            yield self._step("interactions", None, cost, self._interactions)
-        if "representations" in self._config.analyses:
-            for method in self._config.methods:
-                cost = representations_cost(len(TICKETS) + 2)
-                yield self._step("representations", method, cost, self._representations)
-        if "text-generation" in self._config.analyses:
-            yield self._step("text-generation", None, TEXT_GENERATION_COST, self._text_generation)
-            for method in self._config.methods:
-                tickets = 1 + len(self._config.controls_of(method))
-                yield self._step("text-generation", method, TEXT_GENERATION_COST * tickets, self._text_generation)
-        if "random-tickets" in self._config.analyses:
-            for method in self._config.methods:
-                yield self._step("random-tickets", method, self._random_cost(), self._random)
-
-        if random_curve.NAME in self._config.analyses:
-            yield from self._random_curves()
-
-    def _random_curves(self) -> Iterator[StudyStep]:
-        task, config = self._setting.task, self._config
-        training = TRAINING_COST * config.recipe.epochs * task.size("train") if config.iterative else 0.0
-        cost = training + task.size(config.searched) * task.passes
-        weight = TRAINING_COST if config.iterative else task.passes
+def analysis_steps(context: SeedContext) -> Iterator[StudyStep]:
+    """Analyses of one seed that its study asks for; they read what the seed's own steps published."""
+    setting, config, task = context.setting, context.config, context.setting.task
+    step = functools.partial(_step, context)
+    if isinstance(task, HasAbilities):
         for method in config.methods:
-            needs = (self._seed_folder.ticket(method, "good"),)
-            # Other methods begin with the full model at every sparsity, and have tickets of random weights beside them.
-            for index, sparsity in enumerate(config.search.sparsities if pruning_method(method).iterative else ()):
-                path = self._seed_folder.analysis(random_curve.file_name(index), method)
-                name = f"random {in_words(method)} at {100 * sparsity:g} %"
-                run = functools.partial(self._random_point, path, method, sparsity)
-                yield StudyStep.of(self._context, name, path, needs, cost, run, weight, analysis=random_curve.NAME)
-
-    def _random_point(self, path: Path, method: str, sparsity: float, progress: Progress) -> None:
-        context, config, task = self._context, self._config, self._context.task
-        step = random_curve.at(Search.load(self._seed_folder.folder / method).passes, sparsity)
-        ticket = random_curve.random_like(step, self._setting.anatomy, self._seed_folder.seed)
-        part = context.trained(ticket, progress) if config.iterative else shrunk(context.model(), ticket)
-        found = context.evaluate(part, config.searched, progress)
-        low, high = statistics.interval(
-            task.metric,
-            found.predictions,
-            task.references(config.searched),
-            seed=self._seed_folder.seed,
-            resamples=config.bootstrap_resamples,
+            yield step("retention", method, RETENTION_COST, _retention)
+    if "attention" in config.analyses:
+        cost = ATTENTION_COST * min(ATTENTION_INPUTS, task.size("dev"))
+        saved = config.methods if setting.save != "none" else ()
+        for method in ("", *(method for method in saved if "heads" in pruning_method(method).sites)):
+            yield step("attention", method, cost, _attention, ATTENTION_COST)
+    if "interactions" in config.analyses:
+        sites = math.prod(setting.anatomy.heads) + setting.anatomy.mlps
+        cost = interactions_cost(sites, min(SAMPLE, task.size("dev")))
+        # Its passes are in 32 bits whatever the study's are, by which the estimate measures.
+        yield step(
+            "interactions", "", cost * (FULL_PRECISION_COST if setting.precision == "bf16" else 1.0), _interactions
         )
-        stage = "retrained" if config.iterative else "pruned"
-        random_curve.RandomPoint(step.sparsity, stage, found.score, low, high, self._seed_folder.seed).write(path)
-
-    def _step(self, what: str, method: str | None, cost: float, run: Run, weight: float = 1.0) -> StudyStep:
-        """An analysis of the full model, or of the tickets of a method."""
-        seed_folder = self._seed_folder
-        needs = [seed_folder.full]
-        if method is not None:
-            # More than some of them read, and all that any does.
-            tickets = [seed_folder.ticket(method, name) for name in ("good", *self._config.controls_of(method))]
-            needs += [*tickets, *(ticket / stage for ticket in tickets for stage in ("pruned", "retrained"))]
-        of = "the full model" if method is None else in_words(method)
-        path = seed_folder.analysis(what, method or "")
-        name = f"{what.replace('-', ' ')} of {of}"
-        of_these = functools.partial(run, path, method)
-        return StudyStep.of(self._context, name, path, tuple(needs), cost, of_these, weight, analysis=what)
-
-    def _retention(self, path: Path, method: str | None, _: Progress) -> None:
-        task = self._context.task
-        assert method is not None
-        assert isinstance(task, HasAbilities)
-        home = self._seed_folder.folder / method
-        stages = (
-            (Scored(name, stage), self._seed_folder.ticket(method, name) / stage / EVALUATION)
-            for name in TICKETS
-            for stage in ("pruned", "retrained")
-        )
-        retention_profile(
-            task,
-            Search.load(home),
-            read_predictions(home / PREDICTIONS),
-            {scored: Evaluation.read(file).predictions for scored, file in stages if file.is_file()},
-            Evaluation.read(self._seed_folder.full / EVALUATION).predictions,
-            ProfileOptions(
-                split=self._config.searched,
-                method=method,
-                threshold=self._config.search_options.threshold,
-                seed=self._seed_folder.seed,
-                resamples=self._config.bootstrap_resamples,
-            ),
-        ).write(path)
-
-    def _attention(self, path: Path, method: str | None, progress: Progress) -> None:
-        """Attention patterns of the full model, or of the retrained good ticket without its pruned heads."""
-        ticket = None if method is None else Ticket.load(self._seed_folder.ticket(method, "good"))
-        model = self._context.model() if method is None else self._context.good_model(method)
-        options = SampleOptions("dev", 32, self._setting.precision, progress, ATTENTION_INPUTS)
-        attention_patterns(model.to(self._setting.device), self._setting.task, options, ticket=ticket).write(path)
-
-    def _interactions(self, path: Path, _: str | None, progress: Progress) -> None:
-        # Of the same examples in every seed, so that seeds differ in their models only.
-        options = dataclasses.replace(gate_hessian.SOME, progress=progress)
-        interactions(self._context.model(), self._setting.task, options).write(path)
-
-    def _representations(self, path: Path, method: str | None, progress: Progress) -> None:
-        """Representations of tickets cut out of the full model, and of the good one retrained, where it was saved."""
-        assert method is not None
-        model, home = self._context.model(), self._seed_folder.folder / method
-        tickets = {name: Ticket.load(home / name) for name in ("good", *self._config.controls_of(method))}
-        others: dict[str, Callable[[], Subnetwork]] = {
-            f"{name} pruned": functools.partial(shrunk, model, ticket) for name, ticket in tickets.items()
-        }
-        if (updated := self._context.updated(method)) is not None:
-            others["good pruned"] = functools.partial(shrunk, updated, tickets["good"])
-        if self._setting.save != "none" and self._config.retrains:
-
-            def retrained() -> Subnetwork:
-                return shrunk(self._context.good_model(method).to(self._setting.device), tickets["good"])
-
-            others["good retrained"] = retrained
-        options = SampleOptions(
-            "dev", self._config.eval_batch_size, self._setting.precision, progress, INPUTS, self._seed_folder.seed
-        )
-        resamples = self._config.bootstrap_resamples
-        representations(whole(model), others, self._context.task, options, resamples=resamples).write(path)
-
-    def _text_generation(self, path: Path, method: str | None, _: Progress) -> None:
-        context = self._context
-        if method is None:
-            authors = [GeneratingModel("full", "none", 0.0, context.generate_texts(context.model()))]
-        else:
-            names = ("good", *self._config.controls_of(method))
-            authors = [author for name in names for author in self._generating_models(method, name)]
-        GenerationProfile(PROMPTS, context.generation_settings, tuple(authors)).write(path)
-
-    def _generating_models(self, method: str, name: str) -> Iterator[GeneratingModel]:
-        """A ticket as it was pruned, and retrained, if it is known what it wrote then or its model was saved."""
-        context, home = self._context, self._seed_folder.ticket(method, name)
-        ticket, again = Ticket.load(home), home / "retrained"
-        sparsity = ticket.sparsity(self._setting.anatomy)
-        model = (context.updated(method) if name == "good" else None) or context.model()
-        yield GeneratingModel(name, "pruned", sparsity, context.generate_texts(shrunk(model, ticket).model))
-        if (again / TEXT_GENERATION).is_file():
-            yield GeneratingModel(name, "retrained", sparsity, GeneratedTexts.read(again / TEXT_GENERATION))
-        elif (again / "config.json").is_file():
-            # It was trained before anyone asked what it writes.
-            model = self._setting.task.load(str(again), seed=self._seed_folder.seed, state="trained")
-            part = shrunk(model.to(self._setting.device), ticket)
-            yield GeneratingModel(name, "retrained", sparsity, context.generate_texts(part.model))
-
-    def _random_cost(self) -> float:
-        task, config = self._setting.task, self._config
+    for method in config.methods if "representations" in config.analyses else ():
+        yield step("representations", method, representations_cost(len(TICKETS) + 2), _representations)
+    for method in ("", *config.methods) if "text-generation" in config.analyses else ():
+        authors = 1 + len(config.controls_of(method)) if method else 1
+        yield step("text-generation", method, TEXT_GENERATION_COST * authors, _text_generation)
+    for method in config.methods if "random-tickets" in config.analyses else ():
         passes = DRAWS * SIZES * task.size(config.searched)
-        return passes + RETRAINED * (TRAINING_COST * config.recipe.epochs * task.size("train") + task.size("dev"))
-
-    def _random(self, path: Path, method: str | None, progress: Progress) -> None:
-        assert method is not None
-        home = self._seed_folder.folder / method
-        found = Search.load(home)
-
-        def again(ticket: Ticket) -> float:
-            return self._context.evaluate(self._context.trained(ticket, progress), "dev", progress).score
-
-        good = float(read_json(home / "good" / "retrained" / "score.json")["score"])
-        random_tickets(
-            self._context.model(),
-            found,
-            self._context.task,
-            self._context.task.metric.floor(found.full_score, self._config.search_options.threshold),
-            self._context.evaluation(self._config.searched, progress),
-            DrawOptions(seed=self._seed_folder.seed),
-            retrained=(good, again, RETRAINED),
-        ).write(path)
+        retraining = TRAINING_COST * config.recipe.epochs * task.size("train") + task.size("dev")
+        yield step("random-tickets", method, passes + RETRAINED * retraining, _random_tickets)
+    if random_curve.NAME in config.analyses:
+        yield from _random_curves(context)
 
 
-def _run_or_warn(step: StudyStep, progress: Progress) -> None:
-    with warn_on_failure(f"{step.what} left out"):
-        step.run(progress)
+def _step(context: SeedContext, what: str, method: str, cost: float, run: Run, weight: float = 1.0) -> StudyStep:
+    """An analysis of the tickets of a method, or of the full model where there is none."""
+    seed_folder, needs = context.seed_folder, [context.seed_folder.full]
+    if method:
+        # More than some of them read, and all that any does.
+        tickets = [seed_folder.ticket(method, name) for name in ("good", *context.config.controls_of(method))]
+        needs += [*tickets, *(ticket / stage for ticket in tickets for stage in ("pruned", "retrained"))]
+    path = seed_folder.analysis(what, method)
+    name = f"{what.replace('-', ' ')} of {in_words(method) if method else 'the full model'}"
+    of_these = functools.partial(run, context, path, method)
+    return StudyStep(name, cost, weight, path, of_these, tuple(needs), context, analysis=what)
+
+
+def _random_curves(context: SeedContext) -> Iterator[StudyStep]:
+    task, config = context.setting.task, context.config
+    training = TRAINING_COST * config.recipe.epochs * task.size("train") if config.iterative else 0.0
+    cost = training + task.size(config.searched) * task.passes
+    weight = TRAINING_COST if config.iterative else task.passes
+    for method in config.methods:
+        needs = (context.seed_folder.ticket(method, "good"),)
+        # Other methods begin with the full model at every sparsity, and have tickets of random weights beside them.
+        for index, sparsity in enumerate(config.search.sparsities if pruning_method(method).iterative else ()):
+            path = context.seed_folder.analysis(random_curve.file_name(index), method)
+            name = f"random {in_words(method)} at {100 * sparsity:g} %"
+            run = functools.partial(_random_point, context, path, method, sparsity)
+            yield StudyStep(name, cost, weight, path, run, needs, context, analysis=random_curve.NAME)
+
+
+def _random_point(context: SeedContext, path: Path, method: str, sparsity: float, progress: Progress) -> None:
+    config, task, seed = context.config, context.task, context.seed_folder.seed
+    step = random_curve.at(Search.load(context.seed_folder.folder / method).passes, sparsity)
+    ticket = random_curve.random_like(step, context.setting.anatomy, seed)
+    part = context.trained(ticket, progress) if config.iterative else shrunk(context.model(), ticket)
+    found = context.evaluate(part, config.searched, progress)
+    references, resamples = task.references(config.searched), config.bootstrap_resamples
+    low, high = statistics.interval(task.metric, found.predictions, references, seed=seed, resamples=resamples)
+    stage = "retrained" if config.iterative else "pruned"
+    random_curve.RandomPoint(step.sparsity, stage, found.score, low, high, seed).write(path)
+
+
+def _retention(context: SeedContext, path: Path, method: str, _: Progress) -> None:
+    task, config, seed_folder = context.task, context.config, context.seed_folder
+    assert isinstance(task, HasAbilities)
+    home = seed_folder.folder / method
+    files = {
+        Scored(name, stage): seed_folder.ticket(method, name) / stage / EVALUATION
+        for name in TICKETS
+        for stage in ("pruned", "retrained")
+    }
+    retention_profile(
+        task,
+        Search.load(home),
+        read_predictions(home / PREDICTIONS),
+        {scored: Evaluation.read(file).predictions for scored, file in files.items() if file.is_file()},
+        Evaluation.read(seed_folder.full / EVALUATION).predictions,
+        ProfileOptions(
+            split=config.searched,
+            method=method,
+            threshold=config.search_options.threshold,
+            seed=seed_folder.seed,
+            resamples=config.bootstrap_resamples,
+        ),
+    ).write(path)
+
+
+def _attention(context: SeedContext, path: Path, method: str, progress: Progress) -> None:
+    """Attention patterns of the full model, or of the retrained good ticket without its pruned heads."""
+    ticket = Ticket.load(context.seed_folder.ticket(method, "good")) if method else None
+    model = context.good_model(method) if method else context.model()
+    options = SampleOptions("dev", 32, context.setting.precision, progress, ATTENTION_INPUTS)
+    attention_patterns(model, context.setting.task, options, ticket=ticket).write(path)
+
+
+def _interactions(context: SeedContext, path: Path, _: str, progress: Progress) -> None:
+    # Of the same examples in every seed, so that seeds differ in their models only.
+    options = dataclasses.replace(gate_hessian.SOME, progress=progress)
+    interactions(context.model(), context.setting.task, options).write(path)
+
+
+def _representations(context: SeedContext, path: Path, method: str, progress: Progress) -> None:
+    """Representations of tickets cut out of the full model, and of the good one retrained, where it was saved."""
+    setting, config, seed_folder = context.setting, context.config, context.seed_folder
+    model = context.model()
+    names = ("good", *config.controls_of(method))
+    tickets = {name: Ticket.load(seed_folder.ticket(method, name)) for name in names}
+    others: dict[str, Callable[[], Subnetwork]] = {
+        f"{name} pruned": functools.partial(shrunk, model, ticket) for name, ticket in tickets.items()
+    }
+    if (updated := context.updated(method)) is not None:
+        others["good pruned"] = functools.partial(shrunk, updated, tickets["good"])
+    if setting.save != "none" and config.retrains:
+        others["good retrained"] = lambda: shrunk(context.good_model(method), tickets["good"])
+    batch_size, resamples = config.eval_batch_size, config.bootstrap_resamples
+    options = SampleOptions("dev", batch_size, setting.precision, progress, INPUTS, seed_folder.seed)
+    representations(whole(model), others, context.task, options, resamples=resamples).write(path)
+
+
+def _text_generation(context: SeedContext, path: Path, method: str, _: Progress) -> None:
+    if method:
+        names = ("good", *context.config.controls_of(method))
+        authors = [author for name in names for author in _generating_models(context, method, name)]
+    else:
+        authors = [GeneratingModel("full", "none", 0.0, context.generate_texts(context.model()))]
+    settings = GenerationSettings(seed=context.seed_folder.seed)
+    GenerationProfile(PROMPTS, settings, tuple(authors)).write(path)
+
+
+def _generating_models(context: SeedContext, method: str, name: str) -> Iterator[GeneratingModel]:
+    """A ticket as it was pruned, and retrained, if it is known what it wrote then or its model was saved."""
+    home = context.seed_folder.ticket(method, name)
+    ticket, again = Ticket.load(home), home / "retrained"
+    sparsity = ticket.sparsity(context.setting.anatomy)
+    model = (context.updated(method) if name == "good" else None) or context.model()
+    yield GeneratingModel(name, "pruned", sparsity, context.generate_texts(shrunk(model, ticket).model))
+    if (again / TEXT_GENERATION).is_file():
+        yield GeneratingModel(name, "retrained", sparsity, GeneratedTexts.read(again / TEXT_GENERATION))
+    elif (again / "config.json").is_file():
+        # It was trained before anyone asked what it writes.
+        texts = context.generate_texts(shrunk(context.load(again), ticket).model)
+        yield GeneratingModel(name, "retrained", sparsity, texts)
+
+
+def _random_tickets(context: SeedContext, path: Path, method: str, progress: Progress) -> None:
+    home, task = context.seed_folder.folder / method, context.task
+    found = Search.load(home)
+
+    def again(ticket: Ticket) -> float:
+        return context.evaluate(context.trained(ticket, progress), "dev", progress).score
+
+    good = float(read_json(home / "good" / "retrained" / "score.json")["score"])
+    random_tickets(
+        context.model(),
+        found,
+        task,
+        task.metric.floor(found.full_score, context.config.search_options.threshold),
+        context.setting.evaluation(progress, context.config.searched),
+        DrawOptions(seed=context.seed_folder.seed),
+        retrained=(good, again, RETRAINED),
+    ).write(path)

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import torch
 import yaml
 
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.fingerprint import fingerprint
+from tombola.foundations.precision import resolve_device, resolve_precision
 from tombola.foundations.settings import Count, Flag, SettingField, Text, described, schema_of, setting_fields, settings
 from tombola.metrics.statistics import RESAMPLES
 from tombola.pruning.controls import names as control_names
@@ -22,8 +24,7 @@ from tombola.tasks.registry import named_tasks, open_task, owners, regime_of, re
 from tombola.tickets.pruning_methods import METHODS, pruning_method
 from tombola.tickets.ticket import TICKETS
 from tombola.training.lora import LowRank
-from tombola.training.recipe import Recipe
-from tombola.training.rewinding import Rewinding
+from tombola.training.recipe import Recipe, Rewinding
 
 ANALYSES = (
     *("survivors", "attention", "random-tickets", "interactions", "representations"),
@@ -46,30 +47,26 @@ class StudyConfig(TaskOptions):
     All have names of their own, so that YAML keys and flags are flat: `StudyConfig.of("quick", task="cola", epochs=2)`.
     """
 
-    methods: Annotated[
-        tuple[Text, ...],
-        _study("searches to run, of " + ", ".join(METHODS), "heads+mlps,weights"),
-    ] = ("heads+mlps", "weights")
+    methods: Annotated[tuple[Text, ...], _study("searches to run, of " + ", ".join(METHODS), "heads+mlps,weights")] = (
+        "heads+mlps",
+        "weights",
+    )
     controls: Annotated[
-        tuple[Text, ...],
-        _study("tickets of the good one's size that it is compared with", "random,bad"),
+        tuple[Text, ...], _study("tickets of the good one's size that it is compared with", "random,bad")
     ] = TICKETS[1:]
     analyses: Annotated[
         tuple[Text, ...],
         _study(f"what to ask of the tickets: all, none, or of {', '.join(ANALYSES)}", "survivors,attention"),
     ] = ANALYSES[:2]
-    iterative: Annotated[
-        Flag,
-        _training("train between the cuts; of weights, this is iterative magnitude pruning"),
-    ] = False
-    rewind: Annotated[
-        Text,
-        _training("retrain from: pretrained, init, step-K, or final for the trained weights"),
-    ] = "pretrained"
+    iterative: Annotated[Flag, _training("train between the cuts; of weights, this is iterative magnitude pruning")] = (
+        False
+    )
+    rewind: Annotated[Text, _training("retrain from: pretrained, init, step-K, or final for the trained weights")] = (
+        "pretrained"
+    )
     eval_batch_size: Annotated[Count, _running("examples at a time when scoring")] = 64
     precision: Annotated[
-        Literal["auto", "fp32", "bf16"],
-        _running("of forward passes; auto takes bf16 where it is fast"),
+        Literal["auto", "fp32", "bf16"], _running("of forward passes; auto takes bf16 where it is fast")
     ] = "auto"
     bootstrap_resamples: Annotated[Count, _running("resamples of each bootstrap interval")] = RESAMPLES
     search: SearchOptions = SearchOptions()
@@ -123,11 +120,7 @@ class StudyConfig(TaskOptions):
 
     @classmethod
     def of(cls, preset: str | None = "quick", **flat: Any) -> Self:
-        """A configuration from a preset and what differs from it, all settings by their flat names.
-
-        Args:
-            preset: None for the settings' own defaults.
-            flat: settings, whichever part of the configuration has them.
+        """A configuration from a preset (None: the settings' own defaults) and what differs, all by their flat names.
 
         Raises:
             TombolaError: an unknown preset or setting, or a value of the wrong kind.
@@ -160,15 +153,9 @@ class StudyConfig(TaskOptions):
 
     @classmethod
     def read(cls, path: Path, preset: str | None = None, **flat: Any) -> tuple[Self, tuple[int, ...] | None]:
-        """A configuration from a YAML file of settings, which may also name a `preset` and `seeds`.
+        """A configuration from a YAML file of settings, which may also name a `preset` and `seeds`; and these seeds.
 
-        Args:
-            path: the file.
-            preset: goes before the file's.
-            flat: settings that go before the file's.
-
-        Returns:
-            The configuration, and the file's seeds if it names any.
+        A preset, and settings, that are given go before the file's.
 
         Raises:
             TombolaError: the file is missing, is no YAML mapping, or has a setting that is unknown or wrong.
@@ -239,6 +226,16 @@ class StudyConfig(TaskOptions):
     def task_name(self) -> str:
         """Short name of the task, for folders and rows."""
         return _slug(Path(self.task).name)
+
+    def resolved(self) -> tuple[Self, torch.device]:
+        """The configuration with its precision, and kind of device, as they are here; and the device.
+
+        Raises:
+            TombolaError: the device does not exist.
+        """
+        device = resolve_device(self.device)
+        precision = resolve_precision(self.precision, device)
+        return dataclasses.replace(self, precision=precision, device=device.type), device
 
     def open_task(self) -> Task:
         """The study's task: its data, with what its model needs to read it.

@@ -1,4 +1,4 @@
-"""Estimates before the first step runs: memory of passes, number of workers, time of the analyses asked for."""
+"""Estimates before the first step runs: number of workers, time of the analyses asked for."""
 
 import heapq
 import itertools
@@ -12,35 +12,10 @@ from torch import nn
 from tombola.architectures.parameters import device_of
 from tombola.foundations import resources
 from tombola.foundations.precision import Precision, autocast
-from tombola.profiling import denoiser_memory
-from tombola.profiling.denoiser_memory import Work
 from tombola.pruning.evaluation import on_device
-from tombola.study.config import StudyConfig
 from tombola.study.scheduler import Schedule, apart
 from tombola.study.step import StudyStep
 from tombola.tasks.base import Task
-from tombola.tasks.capabilities import GeneratesImages
-
-
-def check_memory(
-    model: nn.Module, task: Task, config: StudyConfig, device: torch.device, works: Sequence[Work]
-) -> None:
-    """Warn where the passes of a model that draws images may not fit into memory; of others nothing is known.
-
-    Args:
-        model: what is run, on its device.
-        task: what it is judged on.
-        config: says how many examples pass at a time.
-        device: where they pass.
-        works: all that is done with it.
-
-    Raises:
-        TombolaError: they cannot fit.
-    """
-    if isinstance(task, GeneratesImages):
-        training, evaluation, size = config.recipe.batch_size, config.eval_batch_size, max(task.seen[1:])
-        denoiser_memory.check(model, works, device, training=training, evaluation=evaluation, size=size)
-
 
 COPIES = 6
 """Parameters that a worker holds, in models: the full one, the one that trains, its gradients, two moments, a copy."""
@@ -53,12 +28,7 @@ THREADS_POWER = 0.5
 
 
 def worker_count(steps: Sequence[StudyStep], parameters: int) -> int:
-    """The number of workers that is expected to be done first.
-
-    Args:
-        steps: all of the study.
-        parameters: of the whole model.
-    """
+    """The number of workers that is expected to be done first with all steps of a study of so large a model."""
     left = [step for step in apart(steps)[0] if not step.done()]
     cost = sum(step.cost for step in left)
     if cost * parameters < WORTH:
@@ -78,12 +48,7 @@ def threads(workers: int) -> int:
 
 
 def makespan(steps: Sequence[StudyStep], workers: int) -> float:
-    """Cost that passes until so many workers have run all steps.
-
-    Args:
-        steps: those that are not done.
-        workers: how many, all equally fast.
-    """
+    """Cost that passes until so many workers, equally fast, have run steps that are not done."""
     schedule, number = Schedule(steps), itertools.count()
     running: list[tuple[float, int, StudyStep]] = []
     now = 0.0
@@ -117,12 +82,7 @@ def pass_seconds(model: nn.Module, task: Task, precision: Precision) -> float:
 
 
 def announcement(steps: Iterable[StudyStep], seconds: float) -> str:
-    """Line that says how long each kind of analysis will take.
-
-    Args:
-        steps: those that are still to be done.
-        seconds: of a forward pass of one example.
-    """
+    """Line that says how long each kind of analysis will take, where a forward pass of one example takes `seconds`."""
     costs: dict[str, float] = {}
     for step in steps:
         costs[step.analysis] = costs.get(step.analysis, 0.0) + step.cost * seconds

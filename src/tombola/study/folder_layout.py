@@ -61,14 +61,7 @@ class SeedFolder:
 
 @dataclass(frozen=True)
 class CrossSeedFolder:
-    """Folder of what is found across several seeds of a study.
-
-    It is named after the seeds, so that it is never that of others.
-
-    Attributes:
-        seed_folders: the seeds, in order.
-        home: folder of the seeds.
-    """
+    """Folder of what is found across several seeds of a study, named after them, so that it is never that of others."""
 
     seed_folders: tuple[SeedFolder, ...]
     home: Path

@@ -8,31 +8,6 @@ from tombola.metrics import statistics
 
 
 @dataclass(frozen=True)
-class Size:
-    """Size of a scored model.
-
-    Attributes:
-        heads, mlps, neurons, channels, weights: survivors; of channels, groups; weights are the prunable ones.
-        sparsity: share of the prunable weights that is gone, 0 to 1.
-        parameters: parameters of the whole model that are not pruned, embeddings and output layer included.
-        bytes: memory of the parameters as the model runs: removed sites take none, zeroed weights still do.
-    """
-
-    heads: int
-    mlps: int
-    neurons: int
-    channels: int
-    weights: int
-    sparsity: float
-    parameters: int
-    bytes: int
-
-
-NOTHING = Size(heads=0, mlps=0, neurons=0, channels=0, weights=0, sparsity=1.0, parameters=0, bytes=0)
-"""The size of guessing without a model."""
-
-
-@dataclass(frozen=True)
 class Row:
     """Result row: a line of `results.jsonl`.
 
@@ -44,7 +19,10 @@ class Row:
         metric, score: the task's metric on the dev split.
         score_low, score_high: 95 % bootstrap interval over examples.
         n: dev examples.
-        heads ... bytes: see `Size`.
+        heads, mlps, neurons, channels, weights: survivors; of channels, groups; weights are the prunable ones.
+        sparsity: share of the prunable weights that is gone, 0 to 1; 1 for guessing, whose other sizes are 0.
+        parameters: parameters of the whole model that are not pruned, embeddings and output layer included.
+        bytes: memory of the parameters as the model runs: removed sites take none, zeroed weights still do.
         loss: mean loss of the dev examples; None where nothing was computed.
         seconds: to make and score the model: training included where it was trained.
         more: the task's further metrics.

@@ -4,18 +4,14 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from tombola.foundations.progress import Progress, ProgressBars
+from tombola.foundations.progress import Progress, ProgressBars, ProgressLine
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import StudyStep
 from tombola.study.worker_pool import WorkerPool
 
 
 class Schedule:
-    """Schedule of steps: those whose needs are met, and of them first the one that most work waits for.
-
-    Args:
-        steps: those that are not done, each after those that it needs.
-    """
+    """Schedule of steps not done: those whose needs are met, and of them first the one that most work waits for."""
 
     def __init__(self, steps: Sequence[StudyStep]) -> None:
         self._waiting = list(steps)
@@ -29,12 +25,7 @@ class Schedule:
                 behind[need] = max(behind.get(need, 0.0), length)
 
     def take(self, seed: int | None = None, *, only: bool = False) -> StudyStep | None:
-        """A step that may begin now, of this seed if there is one; None if there is none.
-
-        Args:
-            seed: whose full model the worker has in memory.
-            only: take no step of another seed.
-        """
+        """A step that may begin now, of the seed whose model a worker has if there is one, or of that `only`."""
         ready = [step for step in self._waiting if self._missing.isdisjoint(step.needs)]
         mine = [step for step in ready if seed is not None and seed_of(step) == seed]
         # The longest chain of steps decides when the job ends; among equals the first as listed.
@@ -59,18 +50,12 @@ class StepRunner:
         if self._context is not None and self._context is not step.context:
             self._context.release()
         self._context = step.context
-        step.run(progress)
+        step(progress)
 
 
 def run_here(steps: Iterable[StudyStep], bars: ProgressBars, published: Callable[[], None] = lambda: None) -> None:
-    """Run what is not done, one step after the other, as listed.
-
-    Args:
-        steps: each after those that it needs.
-        bars: of the whole job.
-        published: called after each step that ran.
-    """
-    runner, line = StepRunner(), bars.line()
+    """Run what is not done, one step after the other, each after those that it needs; call `published` after each."""
+    runner, line = StepRunner(), ProgressLine(bars)
     for step in steps:
         if step.done():
             bars.skip(step.cost)
@@ -82,12 +67,6 @@ def run_here(steps: Iterable[StudyStep], bars: ProgressBars, published: Callable
 
 def run_steps(steps: Sequence[StudyStep], bars: ProgressBars, pool: WorkerPool, published: Callable[[], None]) -> None:
     """Run what is not done in worker processes, and what must run alone here, when they have ended.
-
-    Args:
-        steps: each after those that it needs.
-        bars: of the whole job; each worker has a line.
-        pool: the workers, none of them started yet.
-        published: called after each step that ran.
 
     Raises:
         TombolaError: a step failed by what the user can mend, or a worker ran out of memory. The other workers are
@@ -127,7 +106,7 @@ def _give(schedule: Schedule, pool: WorkerPool, bars: ProgressBars) -> None:
             if step is not None:
                 worker.submit(step, seed_of(step))
     while pool.can_start() and (step := schedule.take()) is not None:
-        pool.start(bars.line()).submit(step, seed_of(step))
+        pool.start(ProgressLine(bars)).submit(step, seed_of(step))
 
 
 def apart(steps: Sequence[StudyStep]) -> tuple[list[StudyStep], list[StudyStep]]:

@@ -1,7 +1,6 @@
-"""Session of a command: a task, a model, and where they run."""
+"""Session: an opened task, the settings around it, and the device where models run."""
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -10,41 +9,42 @@ import torch
 from torch import nn
 
 from tombola.architectures.dissect import dissect
-from tombola.foundations.precision import Precision, resolve_device, resolve_precision
-from tombola.foundations.progress import Progress, ProgressBars
+from tombola.foundations.precision import Precision, resolve_precision
+from tombola.foundations.progress import Progress, ProgressBars, ProgressLine
 from tombola.metrics import statistics
+from tombola.profiling import denoiser_memory
 from tombola.profiling.denoiser_memory import Work
 from tombola.pruning.evaluation import Evaluation, EvaluationOptions
 from tombola.study.config import StudyConfig
-from tombola.study.estimates import check_memory
-from tombola.study.step import TRAINING_COST, search_cost
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Task
+from tombola.tasks.capabilities import GeneratesImages
 from tombola.tickets.ticket import Ticket
 
 
 @dataclass(frozen=True)
 class Session:
-    """An opened task and the settings around it."""
+    """An opened task, the settings around it, resolved for this machine, and the device where models run."""
 
     config: StudyConfig
     task: Task
     device: torch.device
-    precision: Precision
 
     @classmethod
     def open(cls, settings: Mapping[str, Any], preset: str | None) -> Self:
-        """Open the task that the settings name.
+        """Open the task that a command's settings name.
 
         Raises:
             TombolaError: a setting, the device, the data or the tokenizer is at fault.
         """
         # One step takes all rows, unless told otherwise.
-        config = StudyConfig.of(preset or "paper", **settings, controls=(), analyses=())
-        device = resolve_device(config.device)
-        precision = resolve_precision(config.precision, device)
-        config = dataclasses.replace(config, device=device.type, precision=precision)
-        return cls(config, config.open_task(), device, precision)
+        config, device = StudyConfig.of(preset or "paper", **settings, controls=(), analyses=()).resolved()
+        return cls(config, config.open_task(), device)
+
+    @property
+    def precision(self) -> Precision:
+        """Precision of forward passes."""
+        return resolve_precision(self.config.precision, self.device)
 
     def load_model(self, work: Work = "sampling") -> nn.Module:
         """The fine-tuned model, checked to be of a known architecture, and a denoiser to fit into memory at work."""
@@ -64,9 +64,16 @@ class Session:
         self.check_memory(found.model, "sampling")
         return found
 
-    def check_memory(self, model: nn.Module, work: Work) -> None:
-        """Warn, or raise a TombolaError, where the passes of a model that draws images do not fit into memory."""
-        check_memory(model, self.task, self.config, self.device, (work,))
+    def check_memory(self, model: nn.Module, *works: Work) -> None:
+        """Warn where the passes of a model that draws images may not fit into memory.
+
+        Raises:
+            TombolaError: they cannot fit.
+        """
+        if isinstance(self.task, GeneratesImages):
+            training, evaluation = self.config.recipe.batch_size, self.config.eval_batch_size
+            size = max(self.task.seen[1:])
+            denoiser_memory.check(model, works, training=training, evaluation=evaluation, size=size)
 
     def evaluation(self, progress: Progress, split: str = "dev") -> EvaluationOptions:
         """Options of a pass over a split."""
@@ -88,18 +95,10 @@ class Session:
             "precision": self.precision,
         }
 
-    def training_cost(self) -> float:
-        """Expected cost of one training, in forward passes of one example."""
-        return TRAINING_COST * self.config.recipe.epochs * self.task.size("train") + self.task.size("dev")
-
-    def search_cost(self, method: str) -> float:
-        """Expected cost of one search, in forward passes of one example."""
-        return search_cost(method, self.task.size(self.config.searched))
-
     @contextlib.contextmanager
     def bars(self, what: str, cost: float, weight: float = 1.0) -> Iterator[Progress]:
         """Progress bars of a job of one step, whose examples cost `weight` each."""
         with ProgressBars("tombola", cost) as bars:
-            line = bars.line()
+            line = ProgressLine(bars)
             with line.step(what, cost=cost, weight=weight):
                 yield line

@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from safetensors import SafetensorError
 
@@ -62,23 +61,10 @@ class StudyStep:
     alone: bool = False
     analysis: str = ""
 
-    @classmethod
-    def of(
-        cls,
-        context: SeedContext,
-        what: str,
-        result: Path,
-        needs: tuple[Path, ...],
-        cost: float,
-        run: Callable[[Progress], None],
-        weight: float = 1.0,
-        *,
-        alone: bool = False,
-        analysis: str = "",
-    ) -> Self:
-        """A step of one seed, which is named after its seed where several run together."""
-        seed = f"seed {context.seed_folder.seed}: " if context.setting.seeds > 1 else ""
-        return cls(seed + what, cost, weight, result, run, needs, context, alone, analysis)
+    def __call__(self, progress: Progress) -> None:
+        """Compute and publish the result; an analysis that cannot be made is left out, with a warning."""
+        with warn_on_failure(f"{self.what} left out") if self.analysis else contextlib.nullcontext():
+            self.run(progress)
 
     def done(self) -> bool:
         """True if its result is there."""
@@ -87,11 +73,7 @@ class StudyStep:
 
 @contextlib.contextmanager
 def warn_on_failure(what: str) -> Iterator[None]:
-    """Turn a failure of an optional step into a warning, so that it does not take the study along.
-
-    Args:
-        what: what is left out then, as the start of a sentence.
-    """
+    """Turn a failure of something optional into a warning, which `what` begins: it does not take the study along."""
     try:
         yield
     except (TombolaError, SafetensorError, OSError, MemoryError, RuntimeError) as error:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,20 +11,19 @@ from typing import Any, Literal
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
-from tombola.foundations.atomic_files import read_json, sweep_drafts
+from tombola.foundations.atomic_files import read_json, sweep_drafts, work_alone
 from tombola.foundations.errors import TombolaError
-from tombola.foundations.exclusive_folders import work_alone
-from tombola.foundations.precision import deterministic, resolve_device, resolve_precision
+from tombola.foundations.precision import deterministic
 from tombola.foundations.progress import ProgressBars
-from tombola.pruning.prunable_weights import prunable_anatomy
-from tombola.pruning.weight_criteria import WeightCut
-from tombola.study.analysis_steps import AnalysisSteps
+from tombola.pruning.weight_criteria import WeightCut, prunable_anatomy
+from tombola.study.analysis_steps import analysis_steps
 from tombola.study.config import ANALYSES, StudyConfig
-from tombola.study.estimates import announce, announcement, check_memory, pass_seconds, threads, worker_count
+from tombola.study.estimates import announce, announcement, pass_seconds, threads, worker_count
 from tombola.study.folder_layout import SAVED, CrossSeedFolder, SeedFolder
 from tombola.study.scheduler import run_here, run_steps
 from tombola.study.seed_context import SeedContext, Setting
-from tombola.study.seed_steps import CrossSeedSteps, SeedSteps
+from tombola.study.seed_run import SeedRun
+from tombola.study.seed_steps import cross_seed_steps, seed_steps
 from tombola.study.step import StudyStep
 from tombola.study.study_folder import Stage, StudyFolder
 from tombola.study.worker_pool import WorkerPool
@@ -69,10 +69,8 @@ class Study:
             raise TombolaError(f"workers must be auto, or 1 or more, not {workers}")
         if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
             raise TombolaError(f"seeds must be different whole numbers from 0, not {list(seeds)}")
-        self.device = resolve_device(config.device)
-        self.precision = resolve_precision(config.precision, self.device)
         # Resolved before hashing: a study mixes neither precisions nor kinds of device, wherever it is resumed.
-        self.config = dataclasses.replace(config, precision=self.precision, device=self.device.type)
+        self.config, self.device = config.resolved()
         self.hash = self.config.hash()
         self.seeds = tuple(seeds)
         self.command = command
@@ -130,7 +128,12 @@ class Study:
         """
         # Data and model are opened before anything is written: bad input leaves no trace.
         _ = self.task, self.anatomy
-        self._check_rewinding()
+        if self.config.retrains:
+            step, steps = self.config.rewinding.step, self.config.recipe.steps(self.task.size("train"))
+            if step >= steps:
+                raise TombolaError(
+                    f"cannot rewind to step {step}: the training has {steps} steps; choose an earlier one"
+                )
         for method in self.config.methods:
             _ = Ticket.full(
                 self.anatomy, fitted(pruning_method(method), self.anatomy).kind, self.config.search.neuron_block
@@ -140,37 +143,31 @@ class Study:
         with work_alone(self.folder), deterministic(self.device):
             return self._run()
 
-    def _check_rewinding(self) -> None:
-        if not self.config.retrains:
-            return
-        step, steps = self.config.rewinding.step, self.config.recipe.steps(self.task.size("train"))
-        if step >= steps:
-            raise TombolaError(f"cannot rewind to step {step}: the training has {steps} steps; choose an earlier one")
-
     def _check_saved(self) -> None:
         """A finished retraining left no model if none was asked for then, and is not done again unasked."""
-        for seed in self.seeds if self.config.retrains else ():
-            for method in self.config.methods:
-                for name in SAVED[self.save]:
-                    done = self.seed_folder(seed).ticket(method, name) / "retrained"
-                    if done.is_dir() and not self.task.saved(done):
-                        raise TombolaError(
-                            f"{done} was retrained without saving the model; delete it to retrain, or change --save"
-                        )
+        seeds = self.seeds if self.config.retrains else ()
+        for seed, method, name in itertools.product(seeds, self.config.methods, SAVED[self.save]):
+            done = self.seed_folder(seed).ticket(method, name) / "retrained"
+            if done.is_dir() and not self.task.saved(done):
+                raise TombolaError(
+                    f"{done} was retrained without saving the model; delete it to retrain, or change --save"
+                )
 
     def _check_memory(self) -> None:
         """Check once, before the first step, that the passes of models that draw images fit into memory."""
         if isinstance(self.task, GeneratesImages) and not all(step.done() for step in self.steps()):
             model = self.task.load(self.config.model, seed=0).to(self.device)
             # Every such study trains, and takes the importance of the full model's sites while it draws.
-            check_memory(model, self.task, self.config, self.device, ("training", "importance", "sampling"))
+            self._setting.check_memory(model, "training", "importance", "sampling")
 
     def _run(self) -> Path:
         sweep_drafts(self.folder)
         steps = self.steps()
         workers = self.worker_count(steps)
         self._describe(workers)
-        self._announce([step for step in steps if step.analysis in ASKED_FOR and not step.done()])
+        if long := [step for step in steps if step.analysis in ASKED_FOR and not step.done()]:
+            model = self.task.load(self.config.model, seed=0).to(self.device)
+            announce(announcement(long, pass_seconds(model, self.task, self._setting.precision)))
         with ProgressBars("study", sum(step.cost for step in steps)) as bars:
             if workers == 1:
                 run_here(steps, bars, self.layout.write_rows)
@@ -210,41 +207,25 @@ class Study:
 
     def steps(self) -> list[StudyStep]:
         """Steps, each after those that it needs: seed by seed, and then what is asked of all seeds."""
-        return list(self._steps(self._setting()))
+        return list(self._steps(self._setting))
 
+    @property
     def _setting(self) -> Setting:
-        return Setting(
-            config=self.config,
-            task=self.task,
-            anatomy=self.anatomy,
-            device=self.device,
-            precision=self.precision,
-            save=self.save,
-            study=f"{self.config.name}-{self.hash}",
-            seeds=len(self.seeds),
-        )
+        study = f"{self.config.name}-{self.hash}"
+        return Setting(self.config, self.task, self.device, self.anatomy, self.save, study)
 
     def _steps(self, setting: Setting) -> Iterator[StudyStep]:
         for seed in self.seeds:
-            context = SeedContext(setting, self.seed_folder(seed))
-            yield from SeedSteps(context).steps()
-            yield from AnalysisSteps(context).steps()
+            run = SeedRun(setting, self.seed_folder(seed))
+            label = f"seed {seed}: " if len(self.seeds) > 1 else ""
+            for step in (*seed_steps(run), *analysis_steps(run)):
+                yield dataclasses.replace(step, what=label + step.what)
         # Others that the folder has count only with their tickets: a killed run may have left a full model alone.
         seeds = sorted({*self.seeds, *self.layout.searched_seeds()})
         if "survivors" in self.config.analyses and len(seeds) > 1:
             contexts = [SeedContext(setting, self.seed_folder(seed)) for seed in seeds]
             across = CrossSeedFolder.of(seeds, self.layout.home)
-            yield from CrossSeedSteps(contexts, across).steps()
-
-    def _announce(self, steps: Sequence[StudyStep]) -> None:
-        """Say beforehand how long the analyses take that do not come by themselves."""
-        if steps:
-            model = self.task.load(self.config.model, seed=0).to(self.device)
-            announce(announcement(steps, pass_seconds(model, self.task, self.precision)))
-
-    def finished_seeds(self) -> list[int]:
-        """Seeds of which the folder has a full model, of this run and of earlier ones."""
-        return self.layout.finished_seeds()
+            yield from cross_seed_steps(contexts, across)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows of every scored model so far, in a fixed order (fields: `tombola.study.results.Row`)."""
@@ -260,4 +241,4 @@ class Study:
 
     def _describe(self, workers: int) -> None:
         """Write `study.json`: what is studied, and with what."""
-        self.layout.describe(self._setting(), self.seeds, self.command, workers, hash=self.hash)
+        self.layout.describe(self._setting, self.seeds, self.command, workers, hash=self.hash)

@@ -44,10 +44,6 @@ class StudyFolder:
         """The folder of one seed."""
         return SeedFolder(seed, self.home / f"seed-{seed}")
 
-    def survivors(self) -> CrossSeedFolder:
-        """Folder of what is found across seeds: the most that were compared so far."""
-        return CrossSeedFolder.compared(self.home)
-
     def finished_seeds(self) -> list[int]:
         """Seeds of which the folder has a full model, of this run and of earlier ones."""
         folders = (path for path in self.home.glob("seed-*") if (path / "full").is_dir())
@@ -65,13 +61,9 @@ class StudyFolder:
         return self.seed_folder(seed).ticket(method, "good")
 
     def rows(self, seeds: Sequence[int] | None = None) -> Iterator[dict[str, Any]]:
-        """The rows of every scored model so far, in a fixed order (fields: `tombola.study.results.Row`).
-
-        Args:
-            seeds: whose; by default those that are finished.
-        """
+        """Rows (`tombola.study.results.Row`) of every scored model, in a fixed order; by default of finished seeds."""
         chosen = self.finished_seeds() if seeds is None else seeds
-        survivors, seed_folders = self.survivors(), [self.seed_folder(seed) for seed in chosen]
+        survivors, seed_folders = CrossSeedFolder.compared(self.home), [*map(self.seed_folder, chosen)]
         places = [place for one in seed_folders for place in one.scored(self.config.methods)]
         places += [place for one in seed_folders for place in survivors.scored(self.config.methods, one.seed)]
         for place in places:
@@ -88,10 +80,10 @@ class StudyFolder:
         return [verdict.entry() for verdict in found if verdict is not None]
 
     def _verdict(self, task: Task, stage: Stage, method: str, name: str) -> TicketVerdict | None:
-        survivors, seed_folders = self.survivors(), [self.seed_folder(seed) for seed in self.finished_seeds()]
+        survivors = CrossSeedFolder.compared(self.home)
         places = {
             one: (one.ticket(method, name) if name in TICKETS else survivors.scores(method, name, one.seed)) / stage
-            for one in seed_folders
+            for one in map(self.seed_folder, self.finished_seeds())
         }
         have = {one: place for one, place in places.items() if (place / "score.json").is_file()}
         if not have:
@@ -100,7 +92,8 @@ class StudyFolder:
         ticket = [Evaluation.read(place / EVALUATION).predictions for place in have.values()]
         # Of seeds that share a model zero-shot, all judge alike; otherwise there is but one metric.
         metric, resamples = task.with_full_model(full[0]).metric, self.config.bootstrap_resamples
-        verdict = statistics.verdict(metric, full, ticket, task.references("dev"), seed=0, resamples=resamples)
+        references, shared = task.references("dev"), not task.trained
+        verdict = statistics.verdict(metric, full, ticket, references, seed=0, resamples=resamples, shared=shared)
         which = f"the {name.replace('-', ' ')} ticket" if name in TICKETS else _SUPER[name]
         sentence = verdict.sentence(f"{which} of {in_words(method)}", trained=stage == "retrained")
         return TicketVerdict(method, name, stage, sentence, verdict)
@@ -110,14 +103,9 @@ class StudyFolder:
         write_json(self.folder / "verdicts.json", {"verdicts": self.verdicts(task, stage)})
 
     def describe(self, setting: Setting, seeds: Sequence[int], command: str, workers: int, hash: str = "") -> None:
-        """Write `study.json`: what is studied, and with what.
+        """Write `study.json`: what is studied, and with what; seeds and commands of earlier runs stay.
 
-        Args:
-            setting: of the study.
-            seeds: of this run; those that are finished are added.
-            command: what the user typed; the commands of earlier runs stay.
-            workers: processes that run steps.
-            hash: of the study; empty for one step.
+        Its `hash` is empty for one step.
         """
         path = self.folder / "study.json"
         earlier = StudyFacts.read(path).command.split("\n") if path.is_file() else []

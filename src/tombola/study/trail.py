@@ -18,11 +18,11 @@ from tombola.foundations.atomic_files import publish, read_json
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.fingerprint import fingerprint
 from tombola.foundations.progress import Progress
-from tombola.pruning.evaluation import evaluate
+from tombola.pruning.evaluation import Evaluation, evaluate
 from tombola.pruning.search.records import GOOD
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, IMAGE_GRID, SeedFolder
-from tombola.study.seed_context import SeedContext, Setting
+from tombola.study.seed_context import Setting
 from tombola.study.seed_run import SeedRun
 from tombola.study.session import Session
 from tombola.study.study_folder import Stage, StudyFolder
@@ -42,55 +42,54 @@ class Trail:
 
     Args:
         session: task and settings of the command.
-        folder: where it is written: a draft, which the caller publishes.
+        folder: a draft, which the caller publishes.
         anatomy: of the whole model.
-        method: pruning method of the ticket.
+        method: of the ticket.
         seed: which folders and rows are named after.
     """
 
     def __init__(self, session: Session, folder: Path, anatomy: Anatomy, method: str, seed: int) -> None:
-        self.method = method
+        self.session, self.method = session, method
         self.layout = StudyFolder(folder, replace(session.config, methods=(method,)))
-        self.setting = Setting(
-            config=self.layout.config,
-            task=session.task,
-            anatomy=anatomy,
-            device=session.device,
-            precision=session.precision,
-            save="none",
-            study=self.layout.config.name,
-            seeds=1,
-        )
+        config = self.layout.config
+        self.setting = Setting(config, session.task, session.device, anatomy, study=config.name)
         self.seed_folder = self.layout.seed_folder(seed)
-        self.context = SeedContext(self.setting, self.seed_folder)
-        self.run = SeedRun(self.context)
+        self.run = SeedRun(self.setting, self.seed_folder)
+
+    def ticket(self, name: str) -> Path:
+        """The folder of a ticket."""
+        return self.seed_folder.ticket(self.method, name)
+
+    def score_entry(self, place: Path) -> dict[str, Any]:
+        """`Session.score_entry` of a scored model, by its folder."""
+        return self.session.score_entry(Evaluation.read(place / EVALUATION), self.run.task)
 
     def score_full(self, model: nn.Module, progress: Progress, *, importance: bool = False) -> None:
         """Score the full model, and guessing; its pass is a search's first where that goes by `importance`."""
         started = time.perf_counter()
-        self.context.cache(model)
+        self.run.cache(model)
         self.run.majority(progress)
         part, chosen = whole(model), fitted(pruning_method(self.method), self.setting.anatomy)
         # Groups of sites have one importance each, which their search measures itself.
         importance = importance and bool(chosen.sites) and chosen.grouping is None
         if importance:
             part = whole(model, chosen.kind, self.layout.config.search.neuron_block)
-        known = evaluate(part, self.setting.task, self.context.evaluation("dev", progress), importance=importance)
+        known = evaluate(part, self.setting.task, self.setting.evaluation(progress), importance=importance)
         with publish(self.seed_folder.full) as draft:
-            self.context.write_score(draft, whole(model), "full", "none", started, progress, known)
+            self.run.write_score(draft, whole(model), "full", "none", started, progress, known)
 
     def add_cut(self, ticket: Ticket, updated: nn.Module | None, progress: Progress) -> None:
         """Add the good ticket that a single cut gave, after the full model; `updated` has its new weights, if any."""
         if updated is not None:
             with publish(self.seed_folder.updated(self.method)) as draft:
                 self.setting.task.save(updated, draft)
-        part = shrunk(updated or self.context.model(), ticket)
-        found = self.context.evaluate(part, "dev", progress)
+        part = shrunk(updated or self.run.model(), ticket)
+        found = self.run.evaluate(part, "dev", progress)
         found.write(self.seed_folder.folder / self.method / GOOD)
         full = read_json(self.seed_folder.full / "score.json")["score"]
-        facts = {"metric": self.context.task.metric.name, "split": "dev", "stage": "pruned", "full_score": full}
-        ticket = self.context.with_provenance(ticket.with_provenance(**facts, score=found.score), "good", self.method)
-        ticket.save(self.seed_folder.ticket(self.method, "good"))
+        facts = {"metric": self.run.task.metric.name, "split": "dev", "stage": "pruned", "full_score": full}
+        ticket = self.run.with_provenance(ticket.with_provenance(**facts, score=found.score), "good", self.method)
+        ticket.save(self.ticket("good"))
 
     def add_ticket(self, ticket: Ticket) -> str:
         """Add somebody's ticket, and return the name that it has here."""
@@ -98,14 +97,14 @@ class Trail:
         name = name if name in (*TICKETS, *SUPER_TICKETS) else "good"
         seed, config = self.seed_folder.seed, self.layout.config
         facts = {"task": config.task_name, "method": self.method, "seed": seed, **ticket.provenance, "ticket": name}
-        ticket.with_provenance(**facts).save(self.seed_folder.ticket(self.method, name))
+        ticket.with_provenance(**facts).save(self.ticket(name))
         return name
 
     def score(self, part: Subnetwork, name: str, progress: Progress) -> None:
         """Score a ticket that is cut out of the model."""
         started = time.perf_counter()
-        with publish(self.seed_folder.ticket(self.method, name) / "pruned") as draft:
-            self.context.write_score(draft, part, name, "pruned", started, progress)
+        with publish(self.ticket(name) / "pruned") as draft:
+            self.run.write_score(draft, part, name, "pruned", started, progress)
 
     def take_over(self, ticket: Path, *, model: str | None = None) -> bool:
         """Take over what the study, or the trail, that a ticket lies in knows of it and of the full model.
@@ -128,7 +127,7 @@ class Trail:
         here, there = self.seed_folder, source.seed_folder
         places = [(there.folder / "majority", here.folder / "majority"), (there.full, here.full)]
         if model is None:
-            places.append((ticket / "pruned", here.ticket(self.method, source.name) / "pruned"))
+            places.append((ticket / "pruned", self.ticket(source.name) / "pruned"))
         files = [(old / name, new / name) for old, new in places for name in _SCORE]
         if source.name == "good":
             files.append((ticket.parent / "search.jsonl", here.folder / self.method / "search.jsonl"))
@@ -175,19 +174,16 @@ class _Source:
         path = self.seed_folder.full / "score.json"
         if not path.is_file():
             return False
+        there, here = self.config.settings(), setting.config.settings()
         different = [name for name in ours if theirs.get(name) != ours[name]]
-        reason = ""
-        if different:
-            name = different[0]
-            there, here = (config.settings().get(name) for config in (self.config, setting.config))
-            reason = f"{name} is {there} there and {here} here"
-        elif self.seed_folder.seed != seed:
-            reason = f"they are of seed {self.seed_folder.seed}, not {seed}"
-        elif read_json(path).get("n") != setting.task.size("dev"):
-            reason = "the data are not those any more"
-        if reason:
-            warnings.warn(f"the scores in {self.folder} are not taken over: {reason}", stacklevel=2)
-        return not reason
+        reasons = [f"{name} is {there.get(name)} there and {here.get(name)} here" for name in different]
+        if self.seed_folder.seed != seed:
+            reasons.append(f"they are of seed {self.seed_folder.seed}, not {seed}")
+        if read_json(path).get("n") != setting.task.size("dev"):
+            reasons.append("the data are not those any more")
+        if reasons:
+            warnings.warn(f"the scores in {self.folder} are not taken over: {reasons[0]}", stacklevel=2)
+        return not reasons
 
     def has_model(self, model: str, task: Task) -> bool:
         """True if a model is its full model, or that with the weights that the method left."""

@@ -6,13 +6,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tombola.analysis.transfer import Scored, Transfer, TransferScores, transferred
 from tombola.architectures.dissect import dissect
-from tombola.foundations.atomic_files import publish, read_json, sweep_drafts, write_json, write_lines
+from tombola.foundations.atomic_files import publish, read_json, sweep_drafts, work_alone, write_json, write_lines
 from tombola.foundations.errors import TombolaError
-from tombola.foundations.exclusive_folders import work_alone
 from tombola.foundations.fingerprint import fingerprint
 from tombola.foundations.precision import deterministic, resolve_device
 from tombola.foundations.progress import Progress, ProgressBars
@@ -20,10 +19,11 @@ from tombola.pruning import controls
 from tombola.pruning.evaluation import Evaluation
 from tombola.study.config import StudyConfig
 from tombola.study.estimates import announce, in_words
-from tombola.study.folder_layout import EVALUATION, TRANSFER, SeedFolder
+from tombola.study.folder_layout import EVALUATION, TRANSFER
 from tombola.study.scheduler import run_here
 from tombola.study.seed_context import SeedContext, Setting
 from tombola.study.step import TRAINING_COST, StudyStep
+from tombola.study.study_folder import StudyFolder
 from tombola.tasks.base import Task
 from tombola.tickets.pruning_methods import in_words as method_in_words
 from tombola.tickets.site_groups import site_groups_of
@@ -34,11 +34,9 @@ TICKETS = ("transferred", "random")
 
 
 @dataclass(frozen=True)
-class FinishedStudy:
+class FinishedStudy(StudyFolder):
     """A finished study, as another one sees it."""
 
-    folder: Path
-    config: StudyConfig
     signature: str
     seeds: tuple[int, ...]
 
@@ -47,16 +45,12 @@ class FinishedStudy:
         """Its task's short name."""
         return self.config.task_name
 
-    def seed_folder(self, seed: int) -> SeedFolder:
-        """The folder of one seed."""
-        return SeedFolder(seed, self.folder / self.task / f"seed-{seed}")
-
     def retrained(self, seed: int, method: str) -> bool:
         """True if it has the retrained good ticket of a seed."""
         return (self.seed_folder(seed).ticket(method, "good") / "retrained" / "score.json").is_file()
 
     @classmethod
-    def read(cls, folder: Path) -> "FinishedStudy":
+    def read(cls, folder: Path) -> Self:
         """Read a study's folder.
 
         Raises:
@@ -92,8 +86,7 @@ class TransferStudy:
     Args:
         folders: of two or more finished studies of one architecture, of different tasks.
         out: folder of the results.
-        methods: which; by default all that every study has.
-        seeds: which; by default all that every study has.
+        methods, seeds: which; by default all that every study has.
 
     Raises:
         TombolaError: the studies do not go together.
@@ -192,17 +185,8 @@ class TransferStudy:
         return self.out / method / target.task / source.task / f"seed-{seed}"
 
     def _steps(self, target: FinishedStudy, task: Task) -> Iterator[StudyStep]:
-        device = resolve_device(target.config.device)
-        setting = Setting(
-            config=target.config,
-            task=task,
-            anatomy=dissect(task.load(target.config.model, seed=0)),
-            device=device,
-            precision="bf16" if target.config.precision == "bf16" else "fp32",
-            save="none",
-            study=target.folder.name,
-            seeds=len(self.seeds),
-        )
+        anatomy, device = dissect(task.load(target.config.model, seed=0)), resolve_device(target.config.device)
+        setting = Setting(target.config, task, device, anatomy, study=target.folder.name)
         for to, source, method, seed in self._cells():
             if to is not target:
                 continue

@@ -14,11 +14,11 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import IO, Any, Self
 
 import torch
 
+from tombola.foundations import resources
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.progress import ProgressLine
 from tombola.study.step import StudyStep
@@ -27,13 +27,7 @@ _Events = queue.SimpleQueue[tuple["Worker", dict[str, Any] | None]]
 
 
 class Worker:
-    """Worker process.
-
-    Args:
-        job: what it works for, see `tombola.study.worker`.
-        threads: of PyTorch in it.
-        line: where its progress is shown.
-        events: where it puts what the process says; None when that has ended.
+    """Worker process for a job, see `tombola.study.worker`; what it says goes into `events`, None when it has ended.
 
     Attributes:
         seed: of the step that it was given last.
@@ -44,14 +38,13 @@ class Worker:
         self.line = line
         self.seed: int | None = None
         self._step: StudyStep | None = None
-        # The same Tombola as here, however it was found; -P: files of the working directory are no libraries.
-        paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]
+        # -P: files of the working directory are no libraries.
         environment = {
             "TOKENIZERS_PARALLELISM": "false",
             "OMP_WAIT_POLICY": "PASSIVE",
             **os.environ,
             "OMP_NUM_THREADS": str(threads),
-            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "PYTHONPATH": resources.python_path(),
         }
         # What libraries print must not run through the bars; it is read when the process fails.
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process is buried
@@ -139,12 +132,9 @@ class Worker:
 
 
 class WorkerPool:
-    """Pool of the workers of one job: started as work comes, and all ended when the block ends, however it does.
+    """Pool of at most `size` workers of one job, each with so many threads of PyTorch.
 
-    Args:
-        job: what they work for, see `tombola.study.worker`.
-        size: how many at most.
-        threads: of PyTorch in each.
+    They are started as work comes, and all ended when the block ends, however it does.
     """
 
     def __init__(self, job: Mapping[str, object], size: int, threads: int) -> None:

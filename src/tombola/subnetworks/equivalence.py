@@ -31,7 +31,7 @@ def largest_difference(gated: Subnetwork, shrunk: Subnetwork) -> float:
         TombolaError: an output is not finite.
     """
     given = dummy_inputs(gated.model, 4)
-    return relative(computed(gated, given), computed(shrunk, given))
+    return _relative(computed(gated, given), computed(shrunk, given))
 
 
 def computed(subnetwork: Subnetwork, given: Mapping[str, Any]) -> Tensor:
@@ -60,24 +60,20 @@ def precise(model: nn.Module) -> nn.Module:
     return model if dtype_of(model) in _PRECISE else nn.Module.float(copy.deepcopy(model))
 
 
-def relative(expected: Tensor, found: Tensor) -> float:
-    """Largest difference of two outputs, relative to the largest expected one.
-
-    Raises:
-        TombolaError: one is not finite.
-    """
+def _relative(expected: Tensor, found: Tensor) -> float:
+    """Largest difference of two outputs, relative to the largest expected one; a TombolaError if one is not finite."""
     if not (expected.isfinite().all() and found.isfinite().all()):
         raise TombolaError("the model's outputs on random inputs are not finite, so nothing can be compared")
     return float((expected - found).abs().max() / expected.abs().max())
 
 
 def difference(expected: Tensor, found: Tensor, what: str) -> float:
-    """`relative`, if it is small enough.
+    """Largest difference of two outputs, relative to the largest expected one, if it is small enough.
 
     Raises:
         TombolaError: it is above `TOLERANCE`, or an output is not finite; `what` names the one that was found.
     """
-    apart = relative(expected, found)
+    apart = _relative(expected, found)
     if not apart <= TOLERANCE:
         raise TombolaError(
             f"{what} differs from the masked model by {apart:.1e} of the largest output, so it was not saved; please "

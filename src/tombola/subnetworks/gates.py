@@ -9,13 +9,13 @@ A layer that is used several times (ALBERT) has its gates once, and their gradie
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.parameters import device_of
@@ -77,7 +77,7 @@ def attach(model: nn.Module, anatomy: Anatomy, present: Ticket, values: Ticket |
     # Asked for by name: a ticket without survivors is false.
     gates = Gates(present, present if values is None else values)
 
-    def gate_input(place: Place, path: str, size: int, *, axis: int = -1, last: bool = False) -> RemovableHandle:
+    def gate_input(place: Place, path: str, size: int, *, axis: int = -1, last: bool = False) -> None:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
             (x,) = inputs
             # fp32 gates: under autocast the product is taken in fp32, so that a gate's gradient sums in fp32 too.
@@ -91,42 +91,36 @@ def attach(model: nn.Module, anatomy: Anatomy, present: Ticket, values: Ticket |
             shape[0], shape[axis] = len(gate), own + others
             return ((x * gate.reshape(shape)).to(x.dtype),)
 
-        return model.get_submodule(path).register_forward_pre_hook(hook)
+        stack.enter_context(model.get_submodule(path).register_forward_pre_hook(hook))
 
-    def gate_output(place: Place, path: str) -> RemovableHandle:
+    def gate_output(place: Place, path: str) -> None:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             gate = _by_example(gates.opened[place], output)
             return (output * gate.reshape(output.shape[0], *[1] * (output.ndim - 1))).to(output.dtype)
 
-        return model.get_submodule(path).register_forward_hook(hook)
+        stack.enter_context(model.get_submodule(path).register_forward_hook(hook))
 
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    handles = []
-    try:
+    with contextlib.ExitStack() as stack:
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                stack.callback(parameter.requires_grad_, True)
+                parameter.requires_grad_(False)
         for place, sites in gates.places():
             kind, row = place
             if kind == "heads":
                 attention = anatomy.attentions[row]
-                handles += [gate_input(place, path, attention.size) for path in attention.outputs]
+                for path in attention.outputs:
+                    gate_input(place, path, attention.size)
             elif kind == "channels":
                 residual = anatomy.residuals[row]
-                handles.append(gate_input(place, residual.output, residual.size, axis=1))
-            elif kind == "neurons":
-                mlp = anatomy.feed_forwards[row]
-                handles.append(gate_input(place, mlp.output, mlp.neurons // len(sites), last=mlp.plan.shared_output))
-            elif anatomy.feed_forwards[row].plan.shared_output:
-                mlp = anatomy.feed_forwards[row]
-                handles.append(gate_input(place, mlp.output, mlp.neurons, last=True))
+                gate_input(place, residual.output, residual.size, axis=1)
             else:
-                handles.append(gate_output(place, anatomy.feed_forwards[row].gate))
-        for parameter in trainable:
-            parameter.requires_grad_(False)
+                mlp = anatomy.feed_forwards[row]
+                if kind == "neurons" or mlp.plan.shared_output:
+                    gate_input(place, mlp.output, mlp.neurons // len(sites), last=mlp.plan.shared_output)
+                else:
+                    gate_output(place, mlp.gate)
         yield gates
-    finally:
-        for handle in handles:
-            handle.remove()
-        for parameter in trainable:
-            parameter.requires_grad_(True)
 
 
 def _by_example(gate: Tensor, x: Tensor) -> Tensor:
@@ -145,7 +139,7 @@ def module_of(variant: Variant) -> nn.Module:
 
 
 @contextlib.contextmanager
-def ticket_gates(variant: Variant) -> Iterator[Callable[[int], None]]:
+def ticket_gates(variant: Variant) -> Iterator[Callable[[int], object]]:
     """Gates at zero on every site that a subnetwork still has and its ticket pruned, while the block runs.
 
     Yields:
@@ -156,11 +150,7 @@ def ticket_gates(variant: Variant) -> Iterator[Callable[[int], None]]:
         return
     device = device_of(variant.model)
     with attach(variant.model, variant.anatomy, variant.present, variant.ticket) as gates:
-
-        def open_gates(batch: int) -> None:
-            gates.open(batch, device, grad=False)
-
-        yield open_gates
+        yield functools.partial(gates.open, device=device, grad=False)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ Indices are always of output units (*rows*) and input units (*columns*), whichev
 of a convolution are its channels.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -37,119 +37,77 @@ class RepeatedHeadsLinear(nn.Linear):
         return units.index_select(-2, self.blocks).flatten(-2)
 
 
-def shrink_linear(
-    model: nn.Module,
-    path: str,
-    *,
-    rows: Tensor | None = None,
-    columns: Tensor | None = None,
-    repeat: tuple[Tensor, int] | None = None,
-    blank: bool = False,
-    blank_columns: Tensor | None = None,
-) -> None:
-    """Replace the map at `path` by one that has only some units.
+@dataclass(frozen=True)
+class Units:
+    """Units of a map that stay.
 
-    Args:
-        model: changed; the tensors of the old map are not.
+    Attributes:
+        stay: int64, in this order, counted among those of their kind.
+        whole: how many of their kind the whole map has.
+        last: whether units of another kind, which all stay, come before them rather than behind them.
+    """
+
+    stay: Tensor
+    whole: int
+    last: bool = False
+
+    def among(self, others: int) -> Tensor:
+        """Indices of all units that stay, so many of another kind included."""
+        if self.last:
+            return torch.cat([torch.arange(others), others + self.stay])
+        return torch.cat([self.stay, self.whole + torch.arange(others)])
+
+
+@dataclass(frozen=True)
+class MapCut:
+    """Cut of one map.
+
+    Attributes:
         path: full name of the map.
-        rows, columns: int64, the units that stay, in this order; by default all, and then the parameters are shared.
+        rows, columns: the units that stay; None for all.
         repeat: int64 [blocks], and the units of a block: which block of the rows that stay each block of the outputs
             is; a `Conv1D` cannot do that.
-        blank: put zeros in place of the weights, and of the biases of the rows.
-        blank_columns: int64, input units, counted after the cut, whose weights become zeros.
-    """
-    weight, bias, transposed = _tensors(model, path)
-    if rows is not None and not torch.equal(rows, torch.arange(len(weight))):
-        weight = weight[rows.to(weight.device)]
-        bias = None if bias is None else bias[rows.to(bias.device)]
-    if columns is not None:
-        weight = weight[:, columns.to(weight.device)]
-    if blank:
-        weight = torch.zeros_like(weight)
-        bias = torch.zeros_like(bias) if bias is not None and rows is not None else bias
-    if blank_columns is not None:
-        weight = weight.index_fill(1, blank_columns.to(weight.device), 0.0)
-    _replace(model, path, weight, bias, transposed=transposed, repeat=repeat)
-
-
-def expand_linear(
-    model: nn.Module,
-    path: str,
-    *,
-    rows: tuple[Tensor, int] | None = None,
-    columns: tuple[Tensor, int] | None = None,
-    transposed: bool | None = None,
-) -> None:
-    """Undo `shrink_linear`: a map of more units, at zero but for those that are there now.
-
-    Args:
-        model: changed; the tensors of the old map are not.
-        path: full name of the map.
-        rows, columns: where the present units go, and how many there shall be.
-        transposed: store it as a `Conv1D`; by default as it is now.
-    """
-    weight, bias, now = _tensors(model, path)
-    if rows is not None:
-        index, size = rows
-        weight = weight.new_zeros(size, *weight.shape[1:]).index_copy(0, index.to(weight.device), weight)
-        bias = None if bias is None else bias.new_zeros(size).index_copy(0, index.to(bias.device), bias)
-    if columns is not None:
-        index, size = columns
-        weight = weight.new_zeros(weight.shape[0], size, *weight.shape[2:]).index_copy(
-            1, index.to(weight.device), weight
-        )
-    _replace(model, path, weight, bias, transposed=now if transposed is None else transposed)
-
-
-def shrink_norm(model: nn.Module, path: str, channels: Tensor, groups: int, *, blank: bool = False) -> None:
-    """Replace the group norm at `path` by one of some whole groups.
-
-    Args:
-        model: changed.
-        path: full name of the norm.
-        channels: int64, all channels of the groups that stay.
-        groups: how many these are.
-        blank: put zeros in place of its weights and biases.
+        blank: put zeros in place of what stays: of the rows with their biases, or of the columns.
+        transposed: whether the whole map is a `Conv1D`; by default as it is now.
     """
 
-    def kept(tensor: Tensor) -> Tensor:
-        found = tensor[channels.to(tensor.device)]
-        return torch.zeros_like(found) if blank else found
-
-    _replace_norm(model, path, groups, kept)
-
-
-def expand_norm(model: nn.Module, path: str, channels: Tensor, size: int, groups: int) -> None:
-    """Undo `shrink_norm`: a norm of `size` channels in `groups`, at zero but for `channels`."""
-
-    def expand_linear(tensor: Tensor) -> Tensor:
-        return tensor.new_zeros(size).index_copy(0, channels.to(tensor.device), tensor)
-
-    _replace_norm(model, path, groups, expand_linear)
+    path: str
+    rows: Units | None = None
+    columns: Units | None = None
+    repeat: tuple[Tensor, int] | None = None
+    blank: bool = False
+    transposed: bool | None = None
 
 
-def _replace_norm(model: nn.Module, path: str, groups: int, change: Callable[[Tensor], Tensor]) -> None:
-    old = model.get_submodule(path)
-    assert isinstance(old, nn.GroupNorm)
-    new = nn.GroupNorm(groups, groups, eps=old.eps, affine=old.affine, device="meta")
-    new.num_channels = old.num_channels
-    if old.affine:
-        for name in ("weight", "bias"):
-            parameter = old.get_parameter(name)
-            setattr(new, name, nn.Parameter(change(parameter.detach()), parameter.requires_grad))
-        new.num_channels = len(new.weight)
-    new.train(old.training)
-    model.set_submodule(path, new)
+def shrink(model: nn.Module, cut: MapCut) -> None:
+    """Replace a map of `model` by one that has only some units; the tensors of the old map are not changed."""
+    weight, bias, transposed = _tensors(model, cut.path)
+    if cut.rows is not None:
+        # Where all stay, the parameters are shared.
+        if not torch.equal(cut.rows.stay, torch.arange(len(weight))):
+            weight = weight[cut.rows.stay.to(weight.device)]
+            bias = None if bias is None else bias[cut.rows.stay.to(bias.device)]
+        if cut.blank:
+            weight, bias = torch.zeros_like(weight), None if bias is None else torch.zeros_like(bias)
+    if cut.columns is not None:
+        weight = weight[:, cut.columns.among(weight.shape[1] - cut.columns.whole).to(weight.device)]
+        if cut.blank:
+            weight[:, : len(cut.columns.stay)] = 0
+    _replace(model, cut.path, weight, bias, transposed=transposed, repeat=cut.repeat)
 
 
-def inputs_of(model: nn.Module, path: str) -> int:
-    """Number of input units of the map at `path`."""
-    return _tensors(model, path)[0].shape[1]
-
-
-def without_bias(model: nn.Module, path: str) -> None:
-    """Take the bias of the `nn.Linear` at `path` away."""
-    model.get_submodule(path).register_parameter("bias", None)
+def expand(model: nn.Module, cut: MapCut) -> None:
+    """Undo `shrink`: a map of all units, at zero but for those that are there now."""
+    weight, bias, transposed = _tensors(model, cut.path)
+    if cut.rows is not None:
+        index, size = cut.rows.stay.to(weight.device), cut.rows.whole
+        weight = weight.new_zeros(size, *weight.shape[1:]).index_copy(0, index, weight)
+        bias = None if bias is None else bias.new_zeros(size).index_copy(0, index, bias)
+    if cut.columns is not None:
+        others = weight.shape[1] - len(cut.columns.stay)
+        index, size = cut.columns.among(others).to(weight.device), others + cut.columns.whole
+        weight = weight.new_zeros(len(weight), size, *weight.shape[2:]).index_copy(1, index, weight)
+    _replace(model, cut.path, weight, bias, transposed=transposed if cut.transposed is None else cut.transposed)
 
 
 def with_zero_bias(model: nn.Module, path: str) -> None:
@@ -164,9 +122,9 @@ def beside(index: Tensor, weight: Tensor) -> Tensor:
 
 
 def _tensors(model: nn.Module, path: str) -> tuple[Tensor, Tensor | None, bool]:
-    """Weight [out, in, ...], bias [out] or None, and whether the map stores its weight transposed."""
+    """Weight [out, in, ...] (of a norm [out]), bias [out] or None, and whether the map stores its weight transposed."""
     module = model.get_submodule(path)
-    assert isinstance(module, nn.Linear | Conv1D | nn.Conv2d)
+    assert isinstance(module, nn.Linear | Conv1D | nn.Conv2d | nn.GroupNorm)
     transposed = isinstance(module, Conv1D)
     weight = module.weight.detach()
     return weight.T if transposed else weight, None if module.bias is None else module.bias.detach(), transposed
@@ -183,24 +141,24 @@ def _replace(
 ) -> None:
     old = model.get_submodule(path)
     trainable = next(old.parameters()).requires_grad
-    outputs, inputs = weight.shape[:2]
+    outputs, inputs = len(weight), weight.shape[-1]
     new: nn.Module
     # A Conv1D of no inputs, or without a bias, does not run.
     if transposed and inputs and bias is not None:
         new = Conv1D(1, 1)
-        new.nf, new.nx = outputs, inputs
-        new.weight = nn.Parameter(weight.T.contiguous(), trainable)
+        new.nf, new.nx, weight = outputs, inputs, weight.T
+    elif isinstance(old, nn.GroupNorm):
+        new = nn.GroupNorm(outputs * old.num_groups // old.num_channels, outputs, eps=old.eps, device="meta")
     elif isinstance(old, nn.Conv2d):
         # A string is a way of padding; where it is numbers, they are a pair.
         new = nn.Conv2d(
-            *(inputs, outputs, cast(tuple[int, int], old.kernel_size)),
+            *(weight.shape[1], outputs, cast(tuple[int, int], old.kernel_size)),
             stride=cast(tuple[int, int], old.stride),
             padding=cast(tuple[int, int], old.padding),
             dilation=cast(tuple[int, int], old.dilation),
             padding_mode=old.padding_mode,
             device="meta",
         )
-        new.weight = nn.Parameter(weight.contiguous(), trainable)
     else:
         if repeat is None:
             new = nn.Linear(1, 1, device="meta")
@@ -209,10 +167,7 @@ def _replace(
             new = RepeatedHeadsLinear(beside(blocks, weight), size)
         # Set afterwards, because the constructor would initialise, and warns of empty matrices.
         new.out_features, new.in_features = outputs, inputs
-        new.weight = nn.Parameter(weight.contiguous(), trainable)
-    if bias is None:
-        new.register_parameter("bias", None)
-    else:
-        new.bias = nn.Parameter(bias.contiguous(), trainable)
+    new.register_parameter("weight", nn.Parameter(weight.contiguous(), trainable))
+    new.register_parameter("bias", None if bias is None else nn.Parameter(bias.contiguous(), trainable))
     new.train(old.training)
     model.set_submodule(path, new)

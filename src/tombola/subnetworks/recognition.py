@@ -108,15 +108,13 @@ def _candidates(model: PreTrainedModel) -> Iterator[tuple[str, Family]]:
         except Exception:  # Foreign configurations fail in many ways to be what the entry expects.
             continue
         known = {matrix.parameter for matrix in anatomy.matrices}
-        if _linear_maps(model) == known and _has_counts(model, anatomy):
+        # Every attention must have the attributes that are set anew when heads are removed.
+        modules = [(model.get_submodule(row.module), row.plan.counts) for row in anatomy.attentions]
+        counted = all(hasattr(module, attribute) for module, counts in modules for attribute in counts)
+        if counted and _linear_maps(model) == known:
             found.append((like, family))
     # A gate behind a norm is the better place where there is such a norm.
-    yield from sorted(found, key=lambda pair: not _gated_norms(pair[1]))
-
-
-def _gated_norms(family: Family) -> bool:
-    """True if an entry has a gate that is not at the MLP's own output."""
-    return any(mlp.gate is not None for stack in family.stacks for mlp in stack.mlps)
+    yield from sorted(found, key=lambda pair: not any(mlp.gate for stack in pair[1].stacks for mlp in stack.mlps))
 
 
 def _linear_maps(model: PreTrainedModel) -> set[str]:
@@ -129,12 +127,6 @@ def _linear_maps(model: PreTrainedModel) -> set[str]:
         and id(module) in base
         and any(part.isdigit() for part in name.split("."))
     }
-
-
-def _has_counts(model: nn.Module, anatomy: Anatomy) -> bool:
-    """True if every attention has the attributes that are set anew when heads are removed."""
-    modules = [(model.get_submodule(row.module), row.plan.counts) for row in anatomy.attentions]
-    return all(hasattr(module, attribute) for module, counts in modules for attribute in counts)
 
 
 def _worst(model: PreTrainedModel, anatomy: Anatomy) -> float:

@@ -8,16 +8,7 @@ from torch import nn
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
-from tombola.subnetworks.structured_removal import (
-    join_biases,
-    remove_channels,
-    remove_heads,
-    remove_mlp,
-    restore_channels,
-    restore_heads,
-    restore_mlp,
-    separate_biases,
-)
+from tombola.subnetworks.structured_removal import remove, restore
 from tombola.tickets.ticket import BLOCK, Ticket, TicketKind, every_site
 
 
@@ -72,7 +63,7 @@ def masked(model: nn.Module, ticket: Ticket) -> Subnetwork:
     copied = structural_copy(model)
     for matrix, parameter in anatomy.prunable(copied):
         mask = ticket.masks[matrix.name].to(parameter.device)
-        module = copied.get_submodule(matrix.parameter.removesuffix(".weight"))
+        module = copied.get_submodule(matrix.module)
         # A product would leave -0.0 where a negative weight was, and NaN where an infinite one was.
         module.weight = nn.Parameter(parameter.detach().where(mask, 0.0), parameter.requires_grad)
     return Subnetwork(copied, anatomy, ticket, Ticket.full(anatomy, every_site(anatomy)))
@@ -100,14 +91,7 @@ def shrunk(model: nn.Module, ticket: Ticket, *, empty: bool = True) -> Subnetwor
         rows = tuple(replace(row, may_be_empty=False) for row in anatomy.attentions)
         anatomy = replace(anatomy, attentions=rows)
     copied = structural_copy(model)
-    kept = ticket.kept(anatomy)
-    for row, heads in zip(anatomy.attentions, kept.heads, strict=True):
-        remove_heads(copied, row, heads)
-    separate_biases(copied, anatomy.attentions, kept.heads)
-    for mlp, neurons, stays in zip(anatomy.feed_forwards, kept.neurons, kept.mlps.tolist(), strict=True):
-        remove_mlp(copied, mlp, neurons, stays=stays)
-    for residual, groups in zip(anatomy.residuals, kept.channels, strict=True):
-        remove_channels(copied, residual, groups)
+    remove(copied, anatomy, ticket.kept(anatomy))
     return Subnetwork(copied, anatomy, ticket, ticket)
 
 
@@ -124,14 +108,7 @@ def expanded(subnetwork: Subnetwork) -> nn.Module:
     if present.total == len(present):
         return subnetwork.model
     copied = structural_copy(subnetwork.model)
-    kept = present.kept(anatomy)
-    for row, heads in zip(anatomy.attentions, kept.heads, strict=True):
-        restore_heads(copied, row, heads)
-    join_biases(copied, anatomy.attentions)
-    for mlp, neurons, stays in zip(anatomy.feed_forwards, kept.neurons, kept.mlps.tolist(), strict=True):
-        restore_mlp(copied, mlp, neurons, stays=stays)
-    for residual, groups in zip(anatomy.residuals, kept.channels, strict=True):
-        restore_channels(copied, residual, groups)
+    restore(copied, anatomy, present.kept(anatomy))
     return copied
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -22,18 +23,14 @@ Predictions = NDArray[np.int64] | NDArray[np.float64]
 """[examples]: class ids (int64) or values (float64); [examples, features] of images that a model drew."""
 
 
-_CALIBRATION_BATCH = 16
-"""Examples of the training split that pass together while activations are looked at."""
-
-
 @dataclass(frozen=True)
 class Batch:
-    """A few examples, ready for the model.
+    """A few examples, ready for the model, on the CPU.
 
     Attributes:
         indices: int64 [batch], the examples' positions in their split.
-        inputs: keyword arguments of the model's forward pass, on the CPU.
-        targets: what the loss compares with, on the CPU.
+        inputs: keyword arguments of the model's forward pass.
+        targets: what the loss compares with.
     """
 
     indices: NDArray[np.int64]
@@ -53,8 +50,7 @@ class Task(ABC):
     """Task, the interface of a regime: search, controls, training and report ask it, never a model family.
 
     Attributes:
-        name: short name, used for folders.
-        title: the name that people know it by.
+        name, title: short name, used for folders; and the name that people know it by.
         metric: what the score is.
         more: further metrics that are reported, never searched on: column name → (split, metric).
         importance_split: the split by whose loss the importance of sites is measured; None for the one that is scored.
@@ -126,10 +122,7 @@ class Task(ABC):
         """
 
     def packed_batches(self, split: str, batch_size: int) -> Iterator[Batch]:
-        """The split for a pass without gates, in which rows of the inputs need not belong to one example each.
-
-        By default as `batches` has it.
-        """
+        """The split for a pass without gates, whose rows need not belong to one example each: by default `batches`."""
         return self.batches(split, batch_size)
 
     @abstractmethod
@@ -150,15 +143,12 @@ class Task(ABC):
     def calibration_text(self, samples: int, sequence_length: int, seed: int) -> Sequence[Batch | Tensor]:
         """Calibration inputs, read while the sizes of activations are taken: by default examples of the training split.
 
-        Args:
-            samples: examples.
-            sequence_length: tokens of each, where the task's text is one long one.
-            seed: of the draw.
+        There are so many `samples`, drawn with a seed, each of so many tokens where the task's text is one long one.
         """
-        found: list[Batch | Tensor] = []
-        for batch in self.batches("train", min(samples, _CALIBRATION_BATCH), shuffle=seed):
+        found: list[Batch] = []
+        for batch in self.batches("train", min(samples, 16), shuffle=seed):
             found.append(batch)
-            if sum(len(one.indices) for one in found if isinstance(one, Batch)) >= samples:
+            if sum(len(one.indices) for one in found) >= samples:
                 break
         return found
 
@@ -190,6 +180,22 @@ class Task(ABC):
         }
 
 
+def windows(tokens: Tensor, samples: int, sequence_length: int, *, seed: int = 0) -> list[Tensor]:
+    """Stretches of a long text, int64 [tokens], drawn at random as the papers do: `samples` of [1, sequence_length].
+
+    Raises:
+        TombolaError: the text is shorter than one stretch.
+    """
+    if tokens.ndim != 1 or samples < 1 or sequence_length < 1 or len(tokens) < sequence_length:
+        raise TombolaError(
+            f"{samples} sequences of {sequence_length:,} tokens cannot be drawn from a calibration text of "
+            f"{tokens.numel():,}; give a longer text or shorter sequences"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    starts = torch.randint(len(tokens) - sequence_length + 1, (samples,), generator=generator).tolist()
+    return [tokens[start : start + sequence_length][None] for start in starts]
+
+
 def sampled_rows(
     sizes: Mapping[str, int], train_rows: int | None, dev_rows: int | None, search_rows: int | None
 ) -> dict[str, NDArray[np.int64]]:
@@ -197,20 +203,16 @@ def sampled_rows(
 
     Args:
         sizes: rows of `train`, `dev`, and of further splits that judge.
-        train_rows, dev_rows: of either, at most; None for all.
-        search_rows: held out; None for no such split.
+        train_rows, dev_rows, search_rows: of each, at most; None for all, and for no split `search`.
 
     Raises:
         TombolaError: nothing would be left to train on.
     """
-    found, held = {}, {}
-    for split, size in sizes.items():
-        drawn = np.random.default_rng(0).permutation(size)
-        if split == "train" and search_rows is not None:
-            if not 0 < search_rows < size:
-                raise TombolaError(
-                    f"cannot hold {search_rows} of {size} training rows out for the search; ask for fewer"
-                )
-            held, drawn = {"search": np.sort(drawn[:search_rows])}, drawn[search_rows:]
-        found[split] = np.sort(drawn[: train_rows if split == "train" else dev_rows])
-    return found | held
+    drawn = {split: np.random.default_rng(0).permutation(size) for split, size in sizes.items()}
+    held, size = {}, sizes["train"]
+    if search_rows is not None:
+        if not 0 < search_rows < size:
+            raise TombolaError(f"cannot hold {search_rows} of {size} training rows out for the search; ask for fewer")
+        held["search"], drawn["train"] = np.split(drawn["train"], [search_rows])
+    found = {split: rows[: train_rows if split == "train" else dev_rows] for split, rows in drawn.items()}
+    return {split: np.sort(rows) for split, rows in (found | held).items()}

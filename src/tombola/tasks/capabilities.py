@@ -1,8 +1,4 @@
-"""Optional capabilities of tasks, as protocols, and the values that they speak in.
-
-A task that has abilities, or whose models generate texts or images, has the members of a protocol; whoever needs them
-asks with `isinstance`, and so no regime is named outside of `tasks/`.
-"""
+"""Optional capabilities of tasks, as protocols to ask for with `isinstance`, and the values that they speak in."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +28,7 @@ class Measured:
     """Score of one ability of one model.
 
     Attributes:
-        ability: its name.
+        ability, title: its name for columns and flags, and for people.
         measure: `accuracy` or `bits per byte`.
         raw, raw_low, raw_high: the raw score with its 95 % bootstrap interval over examples.
         corrected: above chance: 0 for guessing, 1 for perfection.
@@ -42,6 +38,7 @@ class Measured:
     """
 
     ability: str
+    title: str
     measure: str
     raw: float
     raw_low: float
@@ -70,40 +67,14 @@ class Retained:
     high: float | None
 
 
-class AbilityFacts(Protocol):
-    """Facts about an ability for reports."""
-
-    @property
-    def name(self) -> str:
-        """Name for columns and flags."""
-
-    @property
-    def title(self) -> str:
-        """Title for people."""
-
-    @property
-    def measure(self) -> str:
-        """`accuracy` or `bits per byte`."""
-
-
 @runtime_checkable
 class HasAbilities(Protocol):
     """A task of several abilities, of which a model may lose one and keep another."""
 
-    @property
-    def abilities(self) -> Sequence[AbilityFacts]:
-        """Abilities that are measured, in the order of `retained`."""
-
     def retained(
         self, split: str, full: Predictions, pruned: Predictions, *, seed: int, resamples: int
     ) -> Sequence[Retained]:
-        """Retention of each ability in a pruned model, from the predictions [examples] of both on a split.
-
-        Args:
-            split: `dev` or `search`.
-            full, pruned: predictions of either model.
-            seed, resamples: of the bootstrap.
-        """
+        """Retention of each ability in a pruned model, from the predictions [examples] of both on `dev` or `search`."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +135,7 @@ class GeneratesTexts(Protocol):
         Args:
             model: the one that writes.
             full: the full model, which says how surprising the texts are; it may be `model` itself.
-            settings: how; the same for all models that are compared.
+            settings: the same for all models that are compared.
             prompts: what is continued.
 
         Raises:
@@ -181,8 +152,4 @@ class GeneratesImages(Protocol):
         """Channels, height and width of what the model sees: of the images or their latents."""
 
     def image_grid(self, model: nn.Module | None) -> bytes | None:
-        """Images that a model generates, as a PNG for people to look at; None where there is nothing to see.
-
-        Args:
-            model: the model; None for what it is compared with.
-        """
+        """Images of a model, or for None of what it is compared with, as a PNG; None where there is nothing to see."""

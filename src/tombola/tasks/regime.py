@@ -23,17 +23,6 @@ _rows = described("how much data")
 _running = described("running")
 
 
-def rows_held_out(search_rows: int | None, dev_rows: int | None, train: int, dev: int) -> int:
-    """Number of training rows held out for the search: as asked, or as many as judge, at most a fifth.
-
-    Args:
-        search_rows: as asked for; None for that many.
-        dev_rows: how many of the dev rows judge; None for all.
-        train, dev: rows that there are.
-    """
-    return search_rows or max(1, min(dev_rows or dev, dev, train // 5))
-
-
 @settings
 class TaskOptions:
     """Model, task and rows: the settings that every regime's task is opened with."""
@@ -53,21 +42,21 @@ class TaskOptions:
     trust_remote_code: Annotated[Flag, _running("run code that comes with a model")] = False
 
     def held_out(self, train: int, dev: int) -> int | None:
-        """Training rows that are held out for the search, of so many; None to search on the dev split."""
+        """Number of training rows held out for the search: as asked, or as many as judge, at most a fifth.
+
+        None to search on the dev split; `train` and `dev` are the rows that there are.
+        """
         if self.search_split == "dev":
             return None
-        return rows_held_out(self.search_rows, self.dev_rows, train, dev)
+        return self.search_rows or max(1, min(self.dev_rows or dev, dev, train // 5))
 
 
 @settings
 class RegimeSettings:
-    """Settings of one regime alone: a subclass has their fields.
-
-    Attributes:
-        files: names of the settings that may be local files or folders, whose content counts.
-    """
+    """Settings of one regime alone: a subclass has their fields."""
 
     files: ClassVar[tuple[str, ...]] = ()
+    """Names of the settings that may be local files or folders, whose content counts."""
 
     @property
     def retrains(self) -> bool:
@@ -125,15 +114,7 @@ class Regime(ABC):
         return self.presets[task]
 
     def check(self, options: TaskOptions, own: Any) -> None:
-        """Refuse settings that do not go together.
-
-        Args:
-            options: what every task is opened with.
-            own: the regime's own settings.
-
-        Raises:
-            TombolaError: they do not.
-        """
+        """Raise a TombolaError where what every task is opened with and the regime's `own` settings do not fit."""
         return
 
     @abstractmethod
@@ -150,7 +131,6 @@ class Regime(ABC):
         """
 
 
-def changed(own: object, names: Sequence[str]) -> list[str]:
-    """Names whose settings differ from their defaults."""
-    defaults = {one.name: one.default for one in setting_fields(type(own))}
-    return [name for name in names if getattr(own, name) != defaults[name]]
+def changed(own: object) -> list[str]:
+    """Names of the settings that differ from their defaults."""
+    return [one.name for one in setting_fields(type(own)) if getattr(own, one.name) != one.default]

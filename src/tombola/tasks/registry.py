@@ -64,12 +64,7 @@ def owners(setting: str) -> Iterator[Regime]:
 
 
 def open_task(options: TaskOptions, own: RegimeSettings, name: str) -> "Task":
-    """Load the data that the settings name, with the tokenizer of its model.
-
-    Args:
-        options: what every task is opened with.
-        own: settings of the task's regime.
-        name: the task's short name, for folders and rows.
+    """Load the data that the settings name, with the tokenizer of its model, see `Regime.open`.
 
     Raises:
         TombolaError: unknown task, or its data or tokenizer cannot be loaded.

@@ -1,6 +1,6 @@
 """Finding tickets in folders: single ones, studies, sweeps, imported trees."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ class FoundTicket:
     Attributes:
         folder: where it lies.
         kind: what it removes.
+        method: that found it, as its provenance says; the standard one is called like the kind.
         architecture: of the model that it fits.
         task: as its provenance says.
         seed: as its provenance says, for people: a number, or `–` where it says none.
@@ -26,6 +27,7 @@ class FoundTicket:
 
     folder: Path
     kind: TicketKind
+    method: str
     architecture: str
     task: str
     seed: str
@@ -49,18 +51,20 @@ def find_tickets(places: Iterable[Path | str], ticket: str = "good") -> dict[Tic
         TombolaError: a folder is missing or holds no such ticket, a ticket is damaged, or the tickets of one kind
             are for different architectures.
     """
-    folders: dict[Path, Path] = {}
-    for place in map(Path, places):
-        for folder in _folders(place, ticket):
-            folders.setdefault(folder.resolve(), folder)
-    found = [_look(folder) for folder in folders.values()]
+    found: dict[Path, FoundTicket] = {}
+    for place in places:
+        for one in _find(Path(place), ticket):
+            found.setdefault(one.folder.resolve(), one)
     groups: dict[TicketKind, dict[str, list[FoundTicket]]] = {}
-    for kind in TICKET_KINDS:
-        tickets = [one for one in found if one.kind == kind]
-        if tickets:
-            _check(tickets)
-            tasks = sorted({one.task for one in tickets})
-            groups[kind] = {task: sorted((one for one in tickets if one.task == task), key=_order) for task in tasks}
+    firsts: dict[TicketKind, FoundTicket] = {}
+    for one in sorted(found.values(), key=_order):
+        first = firsts.setdefault(one.kind, one)
+        if one.architecture != first.architecture:
+            raise TombolaError(
+                f"tickets of different architectures cannot be compared: {first.folder} is for {first.architecture}, "
+                f"{one.folder} for {one.architecture}; compare those of each by themselves"
+            )
+        groups.setdefault(one.kind, {}).setdefault(one.task, []).append(one)
     return groups
 
 
@@ -78,40 +82,30 @@ def ticket_folder(place: Path) -> Path:
     return found[0] if found else place
 
 
-def _folders(place: Path, ticket: str) -> Sequence[Path]:
+def _find(place: Path, ticket: str) -> list[FoundTicket]:
     if not place.is_dir():
         problem = "is a file, not a folder" if place.exists() else "does not exist"
         raise TombolaError(f"{place} {problem}; give folders of tickets, of studies, or of imported masks")
     if (place / "ticket.json").is_file():
-        return [place]
-    found = _inside(place, ticket)
-    methods = {path: _method(path) for path in found}
-    # Other methods find tickets of the same kind, which are no seeds of one another's.
-    paths = [path for path, (method, kind) in methods.items() if method == kind]
-    if found and not paths:
-        several = set(methods.values())
-        if len(several) > len({kind for _, kind in several}):
-            names = ", ".join(sorted(str(method) for method, _ in several))
-            raise TombolaError(f"{place} holds tickets of several methods ({names}); give the folders of one of them")
-        paths = found
-    if not paths:
+        return [_look(place)]
+    found = [_look(folder) for folder in _inside(place, ticket)]
+    if not found:
         other = sorted({path.parent.name for path in place.rglob("ticket.json")} - {"shrunk"})
         hint = f"there are others, take them with --ticket: {', '.join(other)}" if other else "is it a study's folder?"
         raise TombolaError(f"no ticket in a folder {ticket}/ anywhere under {place}; {hint}")
-    return paths
+    # Other methods find tickets of the same kind, which are no seeds of one another's.
+    standard = [one for one in found if one.method == one.kind]
+    methods = {(one.method, one.kind) for one in found}
+    if not standard and len(methods) > len({one.kind for one in found}):
+        names = ", ".join(sorted(method for method, _ in methods))
+        raise TombolaError(f"{place} holds tickets of several methods ({names}); give the folders of one of them")
+    return standard or found
 
 
 def _inside(place: Path, ticket: str) -> list[Path]:
     """Folders of tickets of a name anywhere under a folder; what a killed run left half-written begins with a dot."""
     paths = (path.parent for path in sorted(place.rglob(f"{ticket}/ticket.json")))
     return [path for path in paths if not any(part.startswith(".") for part in path.relative_to(place).parts)]
-
-
-def _method(folder: Path) -> tuple[object, object]:
-    """Method that found a ticket, and its kind; the standard method is called like the kind."""
-    head = read_json(folder / "ticket.json")
-    provenance, kind = head.get("provenance"), head.get("kind")
-    return (provenance.get("method", kind) if isinstance(provenance, Mapping) else kind), kind
 
 
 def _look(folder: Path) -> FoundTicket:
@@ -125,22 +119,15 @@ def _look(folder: Path) -> FoundTicket:
     return FoundTicket(
         folder=folder,
         kind=head["kind"],
+        method=str(provenance.get("method", head["kind"])),
         architecture=str(head.get("architecture")),
         task=task if isinstance(task, str) and task else NO_TASK,
         seed=str(seed) if isinstance(seed, int | str) and seed != "" else "–",
     )
 
 
-def _check(tickets: Sequence[FoundTicket]) -> None:
-    first = tickets[0]
-    for other in tickets[1:]:
-        if other.architecture != first.architecture:
-            raise TombolaError(
-                f"tickets of different architectures cannot be compared: {first.folder} is for {first.architecture}, "
-                f"{other.folder} for {other.architecture}; compare those of each by themselves"
-            )
-
-
-def _order(found: FoundTicket) -> tuple[bool, int, str, str]:
-    number = int(found.seed) if found.seed.isdecimal() else 0
-    return not found.seed.isdecimal(), number, found.seed, str(found.folder)
+def _order(found: FoundTicket) -> tuple[int, str, bool, int, str, str]:
+    """By kind and task, then numbers of seeds before other names."""
+    is_number = found.seed.isdecimal()
+    number = int(found.seed) if is_number else 0
+    return TICKET_KINDS.index(found.kind), found.task, not is_number, number, found.seed, str(found.folder)

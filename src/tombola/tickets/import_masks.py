@@ -57,9 +57,9 @@ def read_masks(folder: Path | str, anatomy: Anatomy | None = None, model: str | 
             mask, the shapes differ within the tree, or the model has others.
     """
     folder = Path(folder)
-    found = [(task, seed, _read(seed)) for task, seed in _places(folder)]
-    _, first, (heads, mlps) = found[0]
-    for _, seed, (its_heads, its_mlps) in found[1:]:
+    found = [(seed, *_read(seed)) for seed in _seeds(folder)]
+    first, heads, mlps = found[0]
+    for seed, its_heads, its_mlps in found[1:]:
         if (its_heads.shape, its_mlps.shape) != (heads.shape, mlps.shape):
             raise TombolaError(
                 f"the masks of {seed} are for {_shape(its_heads)}, those of {first} for {_shape(heads)}; "
@@ -70,12 +70,20 @@ def read_masks(folder: Path | str, anatomy: Anatomy | None = None, model: str | 
             f"the masks in {folder} are for {_shape(heads)}, {model or 'the model'} has {anatomy.heads[0]} x "
             f"{anatomy.heads[1]} heads and {anatomy.mlps} MLPs; give the model that they were made for, or none"
         )
-    signature = (
-        imported_signature((heads.shape[0], heads.shape[1]), len(mlps)) if anatomy is None else anatomy.signature
-    )
+    rows, most = heads.shape
+    signature = imported_signature((rows, most), len(mlps)) if anatomy is None else anatomy.signature
     return tuple(
-        Imported(task.name, _seed(seed), _ticket(signature, masks, task.name, seed, model))
-        for task, seed, masks in found
+        Imported(
+            seed.parent.name,
+            _name(seed),
+            Ticket(
+                "heads+mlps",
+                signature,
+                {"heads": torch.from_numpy(its_heads), "mlps": torch.from_numpy(its_mlps)},
+                _provenance(seed, model),
+            ),
+        )
+        for seed, its_heads, its_mlps in found
     )
 
 
@@ -98,54 +106,42 @@ def import_masks(
     return tickets
 
 
-def _ticket(
-    signature: str, masks: tuple[NDArray[np.bool_], NDArray[np.bool_]], task: str, seed: Path, model: str | None
-) -> Ticket:
-    number = _seed(seed)
-    return Ticket(
-        "heads+mlps",
-        signature,
-        {kind: torch.from_numpy(mask) for kind, mask in zip(("heads", "mlps"), masks, strict=True)},
-        {
-            "ticket": "good",
-            "task": task,
-            "seed": int(number) if number.isdecimal() else number,
-            **({} if model is None else {"model": model}),
-            "imported_from": str(seed),
-            "sha256": {name: hashlib.sha256((seed / name).read_bytes()).hexdigest() for name in (HEADS, MLPS)},
-        },
-    )
+def _provenance(seed: Path, model: str | None) -> dict[str, object]:
+    name = _name(seed)
+    return {
+        "ticket": "good",
+        "task": seed.parent.name,
+        "seed": int(name) if name.isdecimal() else name,
+        **({} if model is None else {"model": model}),
+        "imported_from": str(seed),
+        "sha256": {file: hashlib.sha256((seed / file).read_bytes()).hexdigest() for file in (HEADS, MLPS)},
+    }
 
 
-def _seed(folder: Path) -> str:
+def _name(seed: Path) -> str:
     """The seed that a folder is named for: `1` for `1`, `seed-1`, `seed_1` and `seed1`; any other name as it is."""
-    bare = folder.name.lower().removeprefix("seed").lstrip("-_ =")
-    return bare if bare.isdecimal() else folder.name
+    bare = seed.name.lower().removeprefix("seed").lstrip("-_ =")
+    return bare if bare.isdecimal() else seed.name
 
 
-def _places(folder: Path) -> Sequence[tuple[Path, Path]]:
-    """Folders of tasks and of their seeds, of which every one has both masks."""
+def _seeds(folder: Path) -> list[Path]:
+    """Folders of seeds, `<task>/<seed>`, of which every one has both masks."""
     if not folder.is_dir():
         problem = "is a file, not a folder" if folder.exists() else "does not exist"
         raise TombolaError(f"{folder} {problem}; give the folder of a tree {LAYOUT}")
-    seeds = [(task, seed) for task in _folders(folder) for seed in _folders(task)]
-    known = {seed for _, seed in seeds}
+    seeds = sorted(path for path in folder.glob("[!.]*/[!.]*") if path.is_dir())
     for name in (HEADS, MLPS):
         for path in sorted(folder.rglob(name)):
             hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-            if path.parent not in known and not hidden:
+            if path.parent not in seeds and not hidden:
                 raise TombolaError(f"{path} lies at the wrong depth; the tree is {LAYOUT}")
     if not seeds:
         raise TombolaError(f"there are no masks in {folder}; give the folder of a tree {LAYOUT}")
-    for _, seed in seeds:
+    for seed in seeds:
         missing = [name for name in (HEADS, MLPS) if not (seed / name).is_file()]
         if missing:
             raise TombolaError(f"{seed} has no {' and no '.join(missing)}; add the masks, or take the folder away")
     return seeds
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _read(seed: Path) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -1,6 +1,6 @@
 """Site groups: sites that only go together, as the heads that share keys and values, or all of a layer."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tombola.architectures.anatomy import Anatomy
+from tombola.architectures.sites import SiteRow
 from tombola.tickets.pruning_methods import Grouping, PruningMethod, pruning_method
 from tombola.tickets.ticket import TicketKind
 
@@ -24,27 +25,23 @@ def site_groups(anatomy: Anatomy, grouping: Grouping) -> SiteGroups:
             a residual block, which without its channels is its shortcut and the bias of its last convolution, an
             attention, or a transformer block.
     """
-    rows, heads = anatomy.heads
     if grouping == "kv-groups":
-        groups = [torch.arange(heads) // row.group for row in anatomy.attentions]
+        groups = [torch.arange(anatomy.heads[1]) // row.group for row in anatomy.attentions]
         firsts = torch.tensor([0, *(row.kv_heads for row in anatomy.attentions[:-1])]).cumsum(0)
         return {"heads": torch.stack(groups) + firsts[:, None]}
     # Layers without sites, such as what changes the size of a picture, are no groups.
-    of_rows = (anatomy.attentions, anatomy.feed_forwards, anatomy.residuals)
-    layers = sorted({row.layer for rows_of_kind in of_rows for row in rows_of_kind})
-    group = {layer: number for number, layer in enumerate(layers)}
-
-    def of(layers_of_rows: Iterable[int]) -> Tensor:
-        return torch.tensor([group[layer] for layer in layers_of_rows])
-
-    found = {
-        "heads": of(row.layer for row in anatomy.attentions)[:, None].expand(rows, heads),
-        "mlps": of(row.layer for row in anatomy.feed_forwards),
-        "channels": of(row.layer for row in anatomy.residuals)[:, None].expand(
-            -1, max(anatomy.sizes("channels"), default=0)
-        ),
+    rows_of: dict[str, Sequence[SiteRow]] = {
+        "heads": anatomy.attentions,
+        "mlps": anatomy.feed_forwards,
+        "channels": anatomy.residuals,
     }
-    return {kind: of_sites.clone() for kind, of_sites in found.items() if len(of_sites)}
+    layers = sorted({row.layer for several in rows_of.values() for row in several})
+    found = {}
+    for kind, several in rows_of.items():
+        if several:
+            numbers = torch.tensor([layers.index(row.layer) for row in several])
+            found[kind] = numbers if kind == "mlps" else numbers[:, None].repeat(1, max(anatomy.sizes(kind)))
+    return found
 
 
 def fitted(chosen: PruningMethod, anatomy: Anatomy) -> PruningMethod:

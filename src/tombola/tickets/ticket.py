@@ -1,5 +1,6 @@
 """A ticket: which heads, MLPs or weights survive, as an immutable value with set algebra, saved without pickle."""
 
+import bisect
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -331,8 +332,7 @@ class Ticket:
                     # Unpacking would fill what lacks with zeros.
                     if packed.shape != (-(-size // 8),):
                         raise ValueError(f"{name} does not have {size} bits")
-                    bits = np.unpackbits(packed, count=size)
-                    masks[name] = torch.from_numpy(bits.astype(bool)).reshape(shape)
+                    masks[name] = torch.from_numpy(np.unpackbits(packed, count=size).astype(bool)).reshape(shape)
             sizes = {name: tuple(found) for name, found in head.get("sizes", {}).items()}
             for name, found in sizes.items():
                 rows, width = masks[name].shape
@@ -369,19 +369,10 @@ def write_head(
     sizes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> None:
     """Write `ticket.json`, all of a ticket but its masks."""
-    rows = {name: list(found) for name, found in (sizes or {}).items()}
-    write_json(
-        folder / "ticket.json",
-        {
-            "format": FORMAT,
-            "kind": kind,
-            "architecture": architecture,
-            "shapes": {name: list(shape) for name, shape in shapes.items()},
-            **({"sizes": rows} if rows else {}),
-            "survivors": dict(survivors),
-            "provenance": dict(provenance),
-        },
-    )
+    facts: dict[str, object] = {"format": FORMAT, "kind": kind, "architecture": architecture, "shapes": dict(shapes)}
+    if sizes:
+        facts["sizes"] = dict(sizes)
+    write_json(folder / "ticket.json", {**facts, "survivors": dict(survivors), "provenance": dict(provenance)})
 
 
 def _shapes(
@@ -414,12 +405,9 @@ def _check_block(anatomy: Anatomy, size: int) -> None:
         return
     neurons = anatomy.neurons
     if size < 1 or neurons % size:
-        sizes = [divisor for divisor in range(1, neurons + 1) if neurons % divisor == 0]
-        near = {
-            max((one for one in sizes if one <= size), default=1),
-            min((one for one in sizes if one > size), default=1),
-        }
+        divisors = [one for one in range(1, neurons + 1) if neurons % one == 0]
+        above = bisect.bisect(divisors, size)
         raise TombolaError(
             f"the {neurons} neurons of an MLP cannot be divided into blocks of {size}; blocks of "
-            f"{' or '.join(str(divisor) for divisor in sorted(near))} can"
+            f"{' or '.join(map(str, divisors[max(0, above - 1) : above + 1]))} can"
         )

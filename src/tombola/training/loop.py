@@ -1,9 +1,9 @@
 """Fine-tuning, and training again under a ticket: one loop, one recipe."""
 
 import copy
+import functools
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from tombola.training.lora import LowRank, adapters
 from tombola.training.recipe import Recipe
 
 
+# Nine parameters: a tutorial names one or two of them, and only a study all.
 def train(
     model: nn.Module,
     task: Task,
@@ -97,6 +98,7 @@ def train(
     model.train(training)
 
 
+# Nine parameters, as `train`.
 def retrain(
     model: nn.Module,
     ticket: Ticket,
@@ -128,12 +130,14 @@ def retrain(
     part = replace(part, model=copy.deepcopy(part.model))
     mask_ticket = ticket if ticket.kind == "weights" else None
     recipe = recipe or Recipe()
-    options: dict[str, Any] = {"seed": seed, "first_step": first_step, "precision": precision, "progress": progress}
+    train_part = functools.partial(
+        train, part.model, task, seed=seed, first_step=first_step, precision=precision, progress=progress
+    )
     if low_rank is None:
-        train(part.model, task, recipe, mask_ticket=mask_ticket, **options)
+        train_part(recipe, mask_ticket=mask_ticket)
         return part
     with adapters(part.model, part.anatomy, low_rank.rank, mask_ticket=mask_ticket, seed=seed):
-        train(part.model, task, replace(recipe, learning_rate=low_rank.learning_rate), **options)
+        train_part(replace(recipe, learning_rate=low_rank.learning_rate))
     return part
 
 

@@ -62,10 +62,6 @@ class _Masked(nn.Module):
 
     It also serves maps whose outputs are not simply those of their matrix, see
     [`RepeatedHeadsLinear`][tombola.subnetworks.projections].
-
-    Args:
-        adapter: `peft`'s layer around the map.
-        mask: bool in the weight's shape; None for all.
     """
 
     def __init__(self, adapter: Any, mask: Tensor | None) -> None:
@@ -99,9 +95,8 @@ def adapters(
     Args:
         model: whole or shrunk; changed.
         anatomy: of the whole model.
-        rank: of the adapters.
+        rank, seed: of the adapters; B starts at zero, so that nothing changes at first.
         mask_ticket: a ticket of weights whose pruned weights are zero already and stay exactly zero.
-        seed: of A; B starts at zero, so that nothing changes at first.
 
     Raises:
         TombolaError: `peft` has no adapters for a map of this model, or there is nothing to adapt.

@@ -61,7 +61,7 @@ def test_value_norms_by_the_definition(name: str) -> None:
         values.append(args[0])
 
     maps = next(each for each in reversed(streamed(model, given)) if each.row == number)
-    output = model.get_submodule(row.output)
+    output = model.get_submodule(row.outputs[0])
     weight = output.weight
     assert isinstance(weight, Tensor)
     matrix = weight if isinstance(output, Conv1D) else weight.T

@@ -22,7 +22,7 @@ DEV = rows(("d", "yes"))
 
 
 def build(train: Any = TRAIN, dev: Any = DEV, **options: Any) -> Corpus:
-    return Corpus.from_rows(train, dev, **{"text_column": "t", "label_column": "y"} | options)
+    return Corpus.from_rows(train, dev, ("t", options.pop("second", None), "y"), **options)
 
 
 def test_rows_become_texts_and_sorted_classes() -> None:
@@ -65,7 +65,7 @@ def test_numbers_and_their_spelling_are_one_label() -> None:
 
 def test_pairs_and_regression() -> None:
     train = [{"t": "a", "u": "b", "y": 1}, {"t": "c", "u": "d", "y": "2.5"}]
-    corpus = build(train, [{"t": "e", "u": "f", "y": -1.0}, train[0]], text_pair_column="u", regression=True)
+    corpus = build(train, [{"t": "e", "u": "f", "y": -1.0}, train[0]], second="u", regression=True)
     assert (corpus.classes, corpus.regression) == (None, True)
     assert corpus.splits["train"].second == ("b", "d")
     assert corpus.splits["dev"].labels.dtype == np.float64

@@ -25,8 +25,7 @@ from tombola.tasks.images.digits import PRESETS, TRAIN, digits, splits
 from tombola.tasks.images.task import Images, ImageTask, ImageTaskOptions
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import retrain, train
-from tombola.training.recipe import Recipe
-from tombola.training.rewinding import Rewinding
+from tombola.training.recipe import Recipe, Rewinding
 
 
 class Pooled:
@@ -134,7 +133,7 @@ def test_splits_have_noise_of_their_own() -> None:
 
 def test_the_floor_is_that_of_real_images() -> None:
     one = task()
-    floor = one.floor(draws=5)
+    floor = one.floor
     assert set(floor) == {"frechet_distance", "kernel_distance", "precision", "recall"}
     mean, std = floor["frechet_distance"]
     noise = one.metric.score(one.baseline("dev"), one.references("dev"))
@@ -242,7 +241,7 @@ def test_digits_are_scikit_learns() -> None:
     # The unit of the features.
     assert one.features_of(train_images.pixels).var(0).mean() == pytest.approx(1, abs=0.01)
     assert (one.features_of(dev.pixels) == digits(steps=2).features_of(dev.pixels)).all()
-    low, high = one.floor(draws=4)["frechet_distance"][0], one.metric.chance(cast(Any, one.references("dev")))
+    low, high = one.floor["frechet_distance"][0], one.metric.chance(cast(Any, one.references("dev")))
     assert low < high / 5
     model = one.load("unet-16-32", seed=0)
     assert sum(parameter.numel() for parameter in model.parameters()) == 176_849

@@ -8,6 +8,7 @@ import torch
 
 from builders.language_models import POSITIONS, TEXTS, abilities, checkpoint, llama, task, tokenizer
 from tombola.foundations.errors import TombolaError
+from tombola.tasks.language.bos_token import named
 from tombola.tasks.language.task import LanguageTask, LanguageTaskOptions
 
 
@@ -83,10 +84,10 @@ def test_what_was_found_can_be_fixed_again() -> None:
     # What was encoded before began otherwise.
     before = task(bos_token="none")
     bare = before.items("dev")[0].sequences[0]
-    before.fix_bos_token("</s>")
+    before.fix_bos_token(named(tokenizer(), "</s>"))
     assert before.items("dev")[0].sequences[0] == (2, *bare)
     with pytest.raises(TombolaError, match="no BOS token"):
-        before.fix_bos_token("<x>")
+        named(tokenizer(), "<x>")
 
 
 def test_open_asks_the_model_that_it_is_opened_for(tmp_path: Path) -> None:

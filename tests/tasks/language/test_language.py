@@ -35,7 +35,6 @@ from tombola.tasks.language.abilities.language_modelling import guess_bits
 from tombola.tasks.language.item import Item
 from tombola.tasks.language.log_likelihood import Reading, predictions
 from tombola.tasks.language.packing import pack
-from tombola.tasks.language.retention_threshold import RetentionThreshold
 from tombola.tasks.language.task import Blocks, LanguageTask, LanguageTaskOptions
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import retrain, train
@@ -263,7 +262,7 @@ def test_search_controls_and_retraining_run_on_it_unchanged() -> None:
 
 def test_the_score_can_be_one_ability_alone() -> None:
     model = llama()
-    everything, one = task(), task(retain=RetentionThreshold("questions", 0.8))
+    everything, one = task(), task(retain="questions")
     for made in (everything, one):
         made.settle(model)
     found = evaluate(whole(model), everything)

@@ -60,7 +60,7 @@ def flat(
 ) -> list[list[float]]:
     inputs = pack(batch, trees=reading.trees, packed_rows=packed_rows)
     with torch.no_grad():
-        totals = sums(read(model, inputs, reading).log_probabilities, inputs)
+        totals = sums(read(model, inputs, reading)[0], inputs)
     return [totals[n, : item.groups, : item.choices].flatten().tolist() for n, item in enumerate(batch)]
 
 
@@ -153,7 +153,7 @@ def test_gradients_come_through_slabs_of_logits(monkeypatch: pytest.MonkeyPatch)
     for slab in (2**26, 62):
         monkeypatch.setattr("tombola.tasks.language.log_likelihood.LOGITS_AT_ONCE", slab)
         model.zero_grad()
-        sums(read(model, inputs, reading).log_probabilities, inputs).sum().backward()
+        sums(read(model, inputs, reading)[0], inputs).sum().backward()
         gradients.append([parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None])
     assert len(gradients[0]) == len(list(model.parameters()))
     for one, other in zip(*gradients, strict=True):

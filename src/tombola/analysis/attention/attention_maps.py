@@ -47,7 +47,7 @@ class ValueNorms:
         self._row = row
         self._projection = next(projection for _, projection in row.inputs if "value" in projection.parts)
         self.path = row.path(self._projection.path)
-        output = model.get_submodule(row.output)
+        output = model.get_submodule(row.outputs[0])
         weight = output.weight
         assert isinstance(weight, Tensor)
         units_in_first = weight if isinstance(output, Conv1D) else weight.T

@@ -42,31 +42,20 @@ class Distribution:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """Difference of two means with its 95 % bootstrap interval.
-
-    All None where one mean is of no heads; no interval where it is of so few that over a tenth of the draws have none.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True)
-class Correlation:
-    """Spearman's rank correlation over heads.
+class Estimate:
+    """A statistic of heads with its 95 % percentile bootstrap interval over heads.
 
     Attributes:
-        value: None where it is undefined: fewer than three heads, or one side never varies.
-        low, high: 95 % percentile bootstrap over heads; None where the value is undefined, or nearly all draws are.
-        heads: how many.
+        value: None where it is undefined.
+        low, high: None with it, and where more than a tenth of the draws are undefined.
     """
 
     value: float | None
     low: float | None
     high: float | None
-    heads: int
+
+
+UNDEFINED = Estimate(None, None, None)
 
 
 def class_distribution(
@@ -101,8 +90,8 @@ def class_distribution(
 
 def survivors_against_pruned(
     patterns: Sequence[AttentionPatterns], masks: Sequence[Tensor], *, weighting: str = "raw"
-) -> Difference:
-    """Difference between survivors and other heads in the share of heterogeneous maps; the bootstrap is over heads.
+) -> Estimate:
+    """Difference between survivors and other heads in the share of heterogeneous maps; undefined if there are none.
 
     `patterns` are those of each seed's full model, `masks` bool [rows, heads] its survivors.
     """
@@ -119,15 +108,17 @@ def survivors_against_pruned(
     heads = share.shape[1]
     value = float(difference(np.arange(heads)))
     if math.isnan(value):
-        return Difference(None, None, None)
+        return UNDEFINED
     drawn = difference(np.random.default_rng(0).integers(0, heads, size=(RESAMPLES, heads)))
-    return Difference(value, *_ends(drawn))
+    return Estimate(value, *_ends(drawn))
 
 
 def survival_correlation(
     patterns: Sequence[AttentionPatterns], survival: Sequence[Tensor], *, weighting: str = "raw"
-) -> Correlation:
+) -> Estimate:
     """Spearman's correlation over heads, of the mean share of heterogeneous maps over seeds with their mean survival.
+
+    It is undefined for fewer than three heads, and where one side never varies.
 
     Args:
         patterns: of each seed; best of full models, as a pruned head has no patterns. Those count that work in all.
@@ -141,10 +132,10 @@ def survival_correlation(
     x = mean_shares(patterns, weighting)[..., _HETEROGENEOUS][kept].numpy()
     y = torch.stack([_fitting(*pair).double() for pair in zip(patterns, survival, strict=True)]).mean(0)[kept].numpy()
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return Correlation(None, None, None, len(x))
+        return UNDEFINED
     drawn = np.random.default_rng(0).integers(0, len(x), size=(RESAMPLES, len(x)))
-    low, high = _ends(_pearson(rankdata(x[drawn], axis=1), rankdata(y[drawn], axis=1)))
-    return Correlation(float(spearmanr(x, y).statistic), low, high, len(x))
+    ends = _ends(_pearson(rankdata(x[drawn], axis=1), rankdata(y[drawn], axis=1)))
+    return Estimate(float(spearmanr(x, y).statistic), *ends)
 
 
 def mean_shares(patterns: Sequence[AttentionPatterns], weighting: str) -> Tensor:

@@ -1,20 +1,24 @@
 """Search for a ticket: prune until the score no longer holds, by whatever strategy."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from torch import nn
 
+from tombola.architectures.anatomy import Anatomy
+from tombola.architectures.dissect import dissect
 from tombola.pruning.evaluation import STANDARD, Evaluation, EvaluationOptions, evaluate
 from tombola.pruning.search.guessing import check_full_model, warnings
 from tombola.pruning.search.options import SearchOptions
-from tombola.pruning.search.plan import SearchPlan, plan_search
 from tombola.pruning.search.records import Search, SearchPass
+from tombola.pruning.search.sites import group_phases, site_phases
 from tombola.pruning.search.strategy import Cut, Phase, State
+from tombola.pruning.search.weights import WeightPruner, weight_phases
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk
 from tombola.tasks.base import Predictions, Task
-from tombola.tickets.pruning_methods import in_words
+from tombola.tickets.pruning_methods import PruningMethod, in_words, pruning_method
+from tombola.tickets.site_groups import SiteGroups, count, fitted, site_groups
 from tombola.tickets.ticket import Ticket, every_site
 
 Retrain = Callable[[Ticket], Subnetwork]
@@ -57,7 +61,7 @@ def search_ticket(
             outputs mean something else than the task's labels; or `over_chance` of a model that does not beat guessing.
     """
     options = options or SearchOptions()
-    plan = plan_search(model, task, method, options, seed)
+    plan = _plan(model, task, method, options, seed)
     trains = retrain is not None and (plan.method.iterative or bool(plan.full_ticket.sites))
     run = _Run(model, task, plan, options, evaluation, retrain if trains else None)
     state = entire = run.begin(full)
@@ -84,13 +88,43 @@ def search_ticket(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """What a pruning method asks for in a model: its kinds of sites there, and the phases of the search."""
+
+    method: PruningMethod
+    anatomy: Anatomy
+    full_ticket: Ticket
+    groups: SiteGroups | None
+    normalise_layers: bool
+    phases: Iterator[Phase]
+
+
+def _plan(model: nn.Module, task: Task, method: str, options: SearchOptions, seed: int) -> _Plan:
+    anatomy = dissect(model)
+    chosen = fitted(pruning_method(method), anatomy)
+    groups = None if chosen.grouping is None else site_groups(anatomy, chosen.grouping)
+    layers = task.normalise_layers if options.normalise_layers is None else options.normalise_layers
+    # The sites of a group share one importance, which norms of single layers would tear apart.
+    layers = layers and groups is None
+    full_ticket = Ticket.full(anatomy, chosen.kind, options.neuron_block)
+    if chosen.kind == "weights":
+        phases = weight_phases(WeightPruner(model, task, chosen, options, seed), anatomy)
+    elif groups is not None:
+        size = options.cut("heads", count(groups)) if chosen.grouping == "kv-groups" else max(1, options.mlps_step)
+        phases = group_phases(groups, size)
+    else:
+        phases = site_phases(full_ticket, options, layers)
+    return _Plan(chosen, anatomy, full_ticket, groups, layers, phases)
+
+
 @dataclass
 class _Run:
     """A search under way: cut, pass, keep the cut while the score holds."""
 
     model: nn.Module
     task: Task
-    plan: SearchPlan
+    plan: _Plan
     options: SearchOptions
     evaluation: EvaluationOptions
     retrain: Retrain | None
@@ -120,7 +154,7 @@ class _Run:
     def run_phase(self, phase: Phase, state: State) -> State:
         """Cut until the score falls, or for the curve's sake further down; the last state that held."""
         metric, holding, holds = self.task.metric, state, True
-        while (cut := phase.strategy.next_cut(state)) is not None:
+        while (cut := phase.strategy(state)) is not None:
             started = time.perf_counter()
             part = self._subnetwork(cut)
             evaluation = self._evaluate(part)

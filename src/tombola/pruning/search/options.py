@@ -24,23 +24,15 @@ class SearchOptions:
     heads_step: Annotated[Share, _setting("share of all heads removed in an iteration, at least one")] = 0.1
     mlps_step: Annotated[Whole, _setting("MLPs removed in an iteration")] = 1
     neurons_step: Annotated[
-        Share,
-        _setting("share of all blocks of neurons, or groups of channels, removed in an iteration"),
+        Share, _setting("share of all blocks of neurons, or groups of channels, removed in an iteration")
     ] = 0.1
     neuron_block: Annotated[Count, _setting("neighbouring neurons that are removed together")] = BLOCK
-    refine: Annotated[
-        Flag,
-        _setting("go on with heads alone, then MLPs or neurons alone"),
-    ] = True
+    refine: Annotated[Flag, _setting("go on with heads alone, then MLPs or neurons alone")] = True
     refine_heads_step: Annotated[Share, _setting("share of all heads removed in a refining iteration")] = 0.05
     refine_neurons_step: Annotated[
-        Share,
-        _setting("share of all blocks of neurons, or groups of channels, removed in a refining iteration"),
+        Share, _setting("share of all blocks of neurons, or groups of channels, removed in a refining iteration")
     ] = 0.05
-    weights_step: Annotated[
-        ProperShare,
-        _setting("share of the remaining weights removed in an iteration"),
-    ] = 0.1
+    weights_step: Annotated[ProperShare, _setting("share of the remaining weights removed in an iteration")] = 0.1
     sparsities: Annotated[
         tuple[ProperShare, ...],
         _setting("sparsities that a search of weights passes through, instead of steps", "0.2,0.5"),
@@ -52,12 +44,10 @@ class SearchOptions:
         ),
     ] = None
     normalise_layers: Annotated[
-        Flag | None,
-        _setting("divide the importance of heads by their layer's norm; by default as serves the task"),
+        Flag | None, _setting("divide the importance of heads by their layer's norm; by default as serves the task")
     ] = None
     calibration_samples: Annotated[
-        Count,
-        _setting("calibration samples, by whose activations Wanda and SparseGPT go"),
+        Count, _setting("calibration samples, by whose activations Wanda and SparseGPT go")
     ] = SAMPLES
     sequence_length: Annotated[
         Count,

@@ -1,8 +1,8 @@
 """Interface between the loop of a search and its strategies: a state, the next cut, phases of cuts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from torch import nn
 
@@ -45,11 +45,8 @@ class Cut:
     updates: bool = False
 
 
-class Strategy(Protocol):
-    """Strategy of cutting: chooses what to remove."""
-
-    def next_cut(self, state: State) -> Cut | None:
-        """Next cut after a state; None where there is no other."""
+Strategy = Callable[[State], Cut | None]
+"""Strategy of cutting: the next cut after a state; None where there is no other."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ from tombola.report.charts.parts import (
     data,
     heat_map,
     layer_axis,
+    name_axis,
     overlay,
     share_axis,
     site_columns,
@@ -56,12 +57,7 @@ def class_bars(groups: Mapping[str, Distribution]) -> alt.LayerChart:
             start += value
     names = [name for name, found in groups.items() if found.heads]
     tooltip = [*tips(group="heads", **{"class": "class"}), *tips(text="share, 95 % over inputs")]
-    y = alt.Y(
-        "group:N",
-        title=None,
-        scale=alt.Scale(domain=names, paddingInner=0.25),
-        axis=alt.Axis(domain=False, ticks=False, labelLimit=180),
-    )
+    y = name_axis("group", 180, scale=alt.Scale(domain=names, paddingInner=0.25))
     base = alt.Chart(data(rows)).encode(y=y, tooltip=tooltip)
     x = share_axis("start", "share of the maps", grid=False)
     color = _class_color(square_legend(columns=3, labelLimit=200))

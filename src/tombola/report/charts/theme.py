@@ -32,7 +32,7 @@ def _theme(
         "view": {"stroke": None},
         "axis": {**words, **lines, "titlePadding": 10, "labelPadding": 6, "labelFlush": False},
         "legend": {**words, **symbols, "symbolStrokeWidth": 0, "gradientStrokeWidth": 0, "titleLimit": 320},
-        # Categories are the found tickets in the order of names.TICKETS; an ordinal pair is pruned, survives;
+        # Categories are the found tickets in the order of `TICKETS`; an ordinal pair is pruned, survives;
         # a diverging one a coarser and a finer method; symbols are the five classes of attention.
         "range": {
             "category": list(tickets),

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from tombola.analysis.attention.attention_maps import WEIGHTINGS
 from tombola.analysis.attention.attention_summary import (
-    Correlation,
-    Difference,
     Distribution,
+    Estimate,
     class_distribution,
     mean_shares,
     survival_correlation,
@@ -126,7 +125,7 @@ def _groups(patterns: StudyPatterns, weighting: str) -> dict[str, Distribution]:
     return {name: found for name, found in groups.items() if found.heads}
 
 
-def _about_classes(groups: Mapping[str, Distribution], difference: Difference | None) -> str:
+def _about_classes(groups: Mapping[str, Distribution], difference: Estimate | None) -> str:
     """The most frequent classes, and the difference of survivors and pruned heads."""
     everyone = groups["all heads"].shares
     ranked = sorted(((share[0], name) for name, share in everyone.items() if share is not None), reverse=True)
@@ -189,7 +188,7 @@ def _scatter(
     return figure("Does heterogeneity tell who survives?", caption, plot)
 
 
-def _correlation(found: Correlation) -> str:
+def _correlation(found: Estimate) -> str:
     if found.value is None:
         return "undefined, as one of the two never varies"
     text = number_format.minus(f"{found.value:.2f}")

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,22 +14,14 @@ from tombola.foundations.frozen_dict import FrozenDict
 
 @dataclass(frozen=True, eq=False)
 class Texts:
-    """The texts of one split.
-
-    Attributes:
-        first: the text, or the first of a pair.
-        second: the second of a pair, None for single texts.
-        labels: int64 class ids [n], or float64 values [n].
-
-    Raises:
-        ValueError: the lengths differ.
-    """
+    """The texts of one split, single ones or pairs, and their labels: int64 class ids [n], or float64 values [n]."""
 
     first: tuple[str, ...]
     second: tuple[str, ...] | None
     labels: NDArray[Any]
 
     def __post_init__(self) -> None:
+        """Raise a ValueError where the lengths differ."""
         second = self.first if self.second is None else self.second
         if self.labels.shape != (len(self.first),) or len(second) != len(self.first):
             raise ValueError("texts and labels of a split differ in number")
@@ -46,12 +38,9 @@ class Texts:
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """The labelled splits of a task.
+    """The labelled splits of a task: `train`, `dev`, and for MNLI `dev_mismatched`.
 
-    Attributes:
-        name: for messages and results.
-        splits: `train`, `dev`, and for MNLI `dev_mismatched`.
-        classes: the names of the classes by id; None for regression.
+    The classes are names by id; None for regression.
 
     Raises:
         TombolaError: `train` or `dev` is missing, a split is empty, training knows only one label, or another
@@ -93,10 +82,8 @@ class Corpus:
         cls,
         train: Iterable[Mapping[str, object]],
         dev: Iterable[Mapping[str, object]],
+        columns: "Columns",
         *,
-        text_column: str,
-        text_pair_column: str | None = None,
-        label_column: str,
         regression: bool = False,
         name: str = "your data",
     ) -> "Corpus":
@@ -109,36 +96,25 @@ class Corpus:
             TombolaError: a row lacks a column, a text or a label; a label is -1 where GLUE hides labels so,
                 is unseen in training, or is no number in regression; or what `Corpus` refuses.
         """
-        names = class_names(train, label_column)
-        columns = text_column, text_pair_column, label_column
-        tables = {
-            split: tabulate(rows, row_in(f"{name}, {split}"), columns, names)
-            for split, rows in (("train", train), ("dev", dev))
-        }
+        names, splits = class_names(train, columns[2]), {"train": train, "dev": dev}
+        tables = {one: tabulate(rows, row_in(f"{name}, {one}"), columns, names) for one, rows in splits.items()}
         return assemble(name, tables, classes=names, regression=regression)
 
 
-@runtime_checkable
-class _HasFeatures(Protocol):
-    @property
-    def features(self) -> Mapping[str, object] | None: ...
+Columns = tuple[str, str | None, str]
+"""Columns of the text, of the second text of a pair, and of the label."""
 
 
 def class_names(rows: object, column: str) -> tuple[str, ...] | None:
     """The names of a column that is a `datasets.ClassLabel`; None if it is not or `rows` is no `Dataset`."""
-    features = rows.features if isinstance(rows, _HasFeatures) else None
-    names = getattr((features or {}).get(column), "names", None)
+    features: Mapping[str, object] = getattr(rows, "features", None) or {}
+    names = getattr(features.get(column), "names", None)
     return None if names is None else tuple(map(str, names))
 
 
 @dataclass(frozen=True)
 class Table:
-    """Split before its labels are understood.
-
-    Attributes:
-        first, second, labels: the columns as they were read, [n] each.
-        where: says where row i is from: `train.tsv, line 3`.
-    """
+    """Split before its labels are understood: columns as they were read, [n] each, and `where` row i is from."""
 
     first: Sequence[object]
     second: Sequence[object] | None
@@ -154,7 +130,7 @@ def row_in(source: str) -> Callable[[int], str]:
 def tabulate(
     rows: Iterable[Mapping[str, object]],
     where: Callable[[int], str],
-    columns: tuple[str, str | None, str],
+    columns: Columns,
     names: Sequence[str] | None = None,
 ) -> Table:
     """The table of rows.
@@ -162,12 +138,11 @@ def tabulate(
     Args:
         rows: mappings from column to value.
         where: see `Table`.
-        columns: of the text, of the second text of a pair, of the label.
+        columns: those that are taken.
         names: of the classes by id, where the label is an id and no `datasets.ClassLabel` itself.
 
     Raises:
-        TombolaError: a row lacks a column, or a label is -1, as GLUE hides those of its test split, or outside of the
-            names.
+        TombolaError: a row lacks a column, or a label is -1 or outside of the names.
     """
     first, second, label = columns
     wanted = [first, label, *([] if second is None else [second])]
@@ -197,11 +172,11 @@ def assemble(
     values: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
 ) -> Corpus:
-    """A corpus from tables of raw rows.
+    """A corpus from tables of raw rows, by split, of which `train` decides which labels there are.
 
     Args:
         name: of the corpus.
-        tables: by split; `train` decides which labels there are.
+        tables: by split.
         regression: labels are finite numbers.
         values: how the labels are written, in the order of their ids; default: `classes`, else as training
             has them.
@@ -211,48 +186,45 @@ def assemble(
         TombolaError: a text or label is missing or not of its kind, a label is unknown or hidden, or what
             `Corpus` refuses. The message says in which row.
     """
+    labels: dict[str, NDArray[Any]]
     if regression:
-        splits = {
-            split: Texts(*_texts(table), np.array(_numbers(table), dtype=np.float64)) for split, table in tables.items()
-        }
-        return Corpus(name, splits, None)
-    written = {split: [_label(table, i) for i in range(len(table.labels))] for split, table in tables.items()}
-    known = values or classes or sorted(set(written["train"]), key=_order)
-    ids = {label: i for i, label in enumerate(known)}
-    splits = {}
-    for split, table in tables.items():
-        for index, label in enumerate(written[split]):
-            if label not in ids:
-                raise TombolaError(
-                    _hidden(table.where(index))
-                    if label == "-1"
-                    else f"{table.where(index)}: label {label!r} is unknown in training; known: {_few(known)}"
-                )
-        splits[split] = Texts(*_texts(table), np.array([ids[label] for label in written[split]], dtype=np.int64))
-    return Corpus(name, splits, tuple(classes or known))
+        labels = {split: np.array(_numbers(table), dtype=np.float64) for split, table in tables.items()}
+    else:
+        written = {split: [_label(table, i) for i in range(len(table.labels))] for split, table in tables.items()}
+        known = values or classes or sorted(set(written["train"]), key=_order)
+        ids = {label: i for i, label in enumerate(known)}
+        for split, table in tables.items():
+            for index, label in enumerate(written[split]):
+                if label not in ids:
+                    raise TombolaError(
+                        _hidden(table.where(index))
+                        if label == "-1"
+                        else f"{table.where(index)}: label {label!r} is unknown in training; known: {_few(known)}"
+                    )
+        labels = {split: np.array([ids[label] for label in found], dtype=np.int64) for split, found in written.items()}
+        classes = classes or known
+    splits = {
+        split: Texts(
+            _texts(table, table.first), None if table.second is None else _texts(table, table.second), labels[split]
+        )
+        for split, table in tables.items()
+    }
+    return Corpus(name, splits, None if regression else tuple(classes or ()))
 
 
-def _texts(table: Table) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
-    def checked(column: Sequence[object]) -> tuple[str, ...]:
-        texts = []
-        for index, value in enumerate(column):
-            if not isinstance(value, str):
-                what = "has no text" if value is None else f"has {value!r} where a text should be"
-                raise TombolaError(f"{table.where(index)} {what}; mend or drop the row")
-            texts.append(value)
-        return tuple(texts)
-
-    return checked(table.first), None if table.second is None else checked(table.second)
+def _texts(table: Table, column: Sequence[object]) -> tuple[str, ...]:
+    for index, value in enumerate(column):
+        if not isinstance(value, str):
+            what = "has no text" if value is None else f"has {value!r} where a text should be"
+            raise TombolaError(f"{table.where(index)} {what}; mend or drop the row")
+    return tuple(map(str, column))
 
 
 def _present(table: Table, index: int) -> object:
     """The label, which must be there."""
     value = table.labels[index]
-    if (
-        value is None
-        or (isinstance(value, str) and not value.strip())
-        or (isinstance(value, float) and math.isnan(value))
-    ):
+    blank = not value.strip() if isinstance(value, str) else isinstance(value, float) and math.isnan(value)
+    if value is None or blank:
         raise TombolaError(f"{table.where(index)} has no label; add it or drop the row")
     return value
 
@@ -288,14 +260,14 @@ def _numbers(table: Table) -> list[float]:
     return numbers
 
 
-def _order(label: str) -> tuple[int, float, str]:
-    """Numbers first, by value; then names."""
+def _order(label: str) -> tuple[bool, float, str]:
+    """Numbers first, by value; then names, "nan" among them."""
     try:
         number = float(label)
     except ValueError:
         number = math.nan
-    # A class may be called "nan", which has no place among numbers.
-    return (1, 0.0, label) if math.isnan(number) else (0, number, label)
+    named = math.isnan(number)
+    return named, 0.0 if named else number, label
 
 
 def _few(labels: Sequence[str]) -> str:

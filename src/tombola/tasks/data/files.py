@@ -8,24 +8,24 @@ skipped. Every complaint names the file and the line.
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from tombola.foundations.errors import TombolaError
-from tombola.tasks.data.corpus import Corpus, Table, assemble, class_names, row_in, tabulate
+from tombola.foundations.errors import TombolaError, reason
+from tombola.tasks.data.corpus import Columns, Corpus, Table, assemble, class_names, row_in, tabulate
 
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json")
 
 _TEXT = ("text", "sentence", "sentence1")
 _TEXT_PAIR = ("text_pair", "sentence2")
-_LABEL = ("label",)
 _DEV = ("dev", "validation", "test")
 
 Row = Mapping[str, object]
 
 
 def read(
-    source: Path | Sequence[Path],
+    source: Path,
     *,
     validation_file: Path | None = None,
     text_column: str | None = None,
@@ -36,11 +36,10 @@ def read(
     """A corpus from the user's own data.
 
     Args:
-        source: a file of training rows with `validation_file`, both as a pair, or a folder. A folder holds `train.*`
-            and one of `dev.*`, `validation.*`, `test.*` (the first there is), or was written by
-            `DatasetDict.save_to_disk`; the parts of a pair may be files or folders written by
-            `Dataset.save_to_disk`.
-        validation_file: the rows that judge.
+        source: a folder with `train.*` and one of `dev.*`, `validation.*`, `test.*` (the first there is), or one that
+            `DatasetDict.save_to_disk` wrote; or, with `validation_file`, training rows: a file, or a folder that
+            `Dataset.save_to_disk` wrote.
+        validation_file: the rows that judge, likewise.
         text_column, text_pair_column, label_column: names of the columns. Default: `text`, `sentence` or `sentence1`;
             `text_pair` or `sentence2` where there is one and `text_column` is not given either; `label`.
         regression: labels are numbers to be predicted, not classes.
@@ -49,21 +48,15 @@ def read(
         TombolaError: a file is missing, empty, not UTF-8 or malformed, has no such column, or what `assemble`
             refuses.
     """
-    paths = [source] if isinstance(source, Path) else list(source)
-    if validation_file is not None:
-        paths.append(validation_file)
-    name = str(paths[0]) if paths else "your data"
-    if len(paths) == 1:
-        pair = _saved_splits(paths[0]) if _is_saved(paths[0]) else _split_files(paths[0])
-    elif len(paths) == 2:
-        pair = (paths[0], paths[1])
+    if validation_file is None and _is_saved(source):
+        train, dev = _saved_splits(source)
     else:
-        raise TombolaError(f"{len(paths)} data files given; give one folder, or a training file and a dev file")
-    sources = [_Source.open(part) if isinstance(part, Path) else part for part in pair]
-    columns = _choose(sources[0], text_column, text_pair_column, label_column)
-    names = class_names(sources[0].rows, columns[2])
-    tables = {split: part.table(columns, names) for split, part in zip(("train", "dev"), sources, strict=True)}
-    return assemble(name, tables, regression=regression, classes=names)
+        files = _split_files(source) if validation_file is None else (source, validation_file)
+        train, dev = map(_Source.open, files)
+    columns = _choose(train, text_column, text_pair_column, label_column)
+    names = class_names(train.rows, columns[2])
+    tables = {"train": train.table(columns, names), "dev": dev.table(columns, names)}
+    return assemble(str(source), tables, regression=regression, classes=names)
 
 
 def records(
@@ -79,29 +72,17 @@ def records(
     Raises:
         TombolaError: as in `read`.
     """
-    suffix = path.suffix.lower()
-    if suffix in (".json", ".jsonl"):
+    if path.suffix.lower() in (".json", ".jsonl"):
         return json_records(path)
-    return _delimited_rows(path, suffix == ".csv", header, skip_malformed)
+    return _delimited_rows(path, header, skip_malformed)
 
 
-def read_table(
-    path: Path,
-    columns: tuple[str, str | None, str],
-    names: Sequence[str] | None = None,
-    *,
-    header: Sequence[str] | None = None,
-    skip_malformed: bool = False,
-) -> Table:
-    """Columns of a file (see `tabulate`) as a table whose complaints name file and line; options as in `records`.
-
-    Raises:
-        TombolaError: as in `read`.
-    """
+def read_table(path: Path, columns: Columns, names: Sequence[str] | None = None, **options: Any) -> Table:
+    """Columns of a file, see `tabulate`, as a table whose complaints name file and line; options as in `records`."""
     lines: list[int] = []
 
     def rows() -> Iterator[Row]:
-        for line, row in records(path, header=header, skip_malformed=skip_malformed):
+        for line, row in records(path, **options):
             lines.append(line)
             yield row
 
@@ -111,20 +92,21 @@ def read_table(
     return table
 
 
+@dataclass(frozen=True)
 class _Source:
-    """Origin of a split: a file, or rows that `datasets` saved."""
+    """Origin of a split: a file, or `rows` that `datasets` saved."""
 
-    def __init__(self, path: Path, columns: Sequence[str], rows: Iterable[Row] | None) -> None:
-        self.path, self.columns, self.rows = path, columns, rows
+    path: Path
+    columns: Sequence[str]
+    rows: Iterable[Row] | None
 
     @classmethod
     def open(cls, path: Path) -> "_Source":
-        """The origin at a path, with its columns read."""
         if _is_saved(path):
             saved = _load_saved(path)
             if isinstance(saved, Mapping):
                 raise TombolaError(f"{path} holds several splits; give that folder alone, or one split's folder")
-            return cls(path, _column_names(saved), saved)
+            return cls(path, saved.column_names, saved)
         if not path.exists():
             raise TombolaError(f"{path} does not exist; check the path")
         if path.is_dir():
@@ -135,8 +117,7 @@ class _Source:
             return cls(path, tuple(row), None)
         raise TombolaError(f"{path} has no rows; give a file with at least one labelled row")
 
-    def table(self, columns: tuple[str, str | None, str], names: Sequence[str] | None) -> Table:
-        """The chosen columns."""
+    def table(self, columns: Columns, names: Sequence[str] | None) -> Table:
         if self.rows is None:
             return read_table(self.path, columns, names)
         return tabulate(self.rows, row_in(str(self.path)), columns, names)
@@ -144,7 +125,7 @@ class _Source:
 
 def _choose(
     source: _Source, text_column: str | None, text_pair_column: str | None, label_column: str | None
-) -> tuple[str, str | None, str]:
+) -> Columns:
     """The columns named by the user, or guessed from the training rows."""
 
     def pick(what: str, named: str | None, guesses: Sequence[str]) -> str:
@@ -156,11 +137,10 @@ def _choose(
             f"{source.path} has no column {sought} for the {what}; name one of: {', '.join(source.columns)}"
         )
 
-    second = None
     # A user who names one text means one text.
-    if text_pair_column is not None or (text_column is None and any(guess in source.columns for guess in _TEXT_PAIR)):
-        second = pick("second text", text_pair_column, _TEXT_PAIR)
-    return pick("text", text_column, _TEXT), second, pick("label", label_column, _LABEL)
+    paired = text_column is None and not {*_TEXT_PAIR}.isdisjoint(source.columns)
+    second = pick("second text", text_pair_column, _TEXT_PAIR) if paired or text_pair_column is not None else None
+    return pick("text", text_column, _TEXT), second, pick("label", label_column, ("label",))
 
 
 def _split_files(path: Path) -> tuple[Path, Path]:
@@ -171,37 +151,45 @@ def _split_files(path: Path) -> tuple[Path, Path]:
         raise TombolaError(f"{path} has training rows only; give a dev file too, or a folder with train.* and dev.*")
     kinds = ", ".join(SUFFIXES)
 
-    def only(stem: str) -> Path | None:
+    def only(stem: str) -> list[Path]:
         found = sorted(file for file in path.glob(f"{stem}.*") if file.suffix.lower() in SUFFIXES and file.stem == stem)
         if len(found) > 1:
             raise TombolaError(f"{path} holds {' and '.join(f.name for f in found)}; keep one of them")
-        return found[0] if found else None
+        return found
 
-    train = only("train")
-    dev = next((file for stem in _DEV if (file := only(stem)) is not None), None)
-    if train is None:
+    train, dev = only("train"), next(filter(None, map(only, _DEV)), [])
+    if not train:
         raise TombolaError(f"{path} holds no train file ({kinds}); add it or give the files themselves")
-    if dev is None:
+    if not dev:
         raise TombolaError(f"{path} holds no dev file ({', '.join(f'{stem}.*' for stem in _DEV)} of {kinds}); add one")
-    return train, dev
+    return train[0], dev[0]
 
 
 def _is_saved(path: Path) -> bool:
     return (path / "dataset_dict.json").is_file() or (path / "dataset_info.json").is_file()
 
 
-def _load_saved(path: Path) -> Mapping[str, Iterable[Row]] | Iterable[Row]:
+def _load_saved(path: Path) -> Any:
     import datasets  # It takes a second, and few need it.
 
     try:
-        return cast("Mapping[str, Iterable[Row]] | Iterable[Row]", datasets.load_from_disk(str(path)))
+        return datasets.load_from_disk(str(path))
     except Exception as error:  # pyarrow and datasets have no common error
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise TombolaError(f"{path} cannot be loaded by datasets: {reason}; save it again") from error
+        raise TombolaError(f"{path} cannot be loaded by datasets: {reason(error)}; save it again") from error
 
 
-def _column_names(rows: object) -> list[str]:
-    return [str(name) for name in getattr(rows, "column_names", [])]
+def hub_splits(name: str, configuration: str, instead: str) -> Mapping[str, Any]:
+    """The splits of a data set of the hub.
+
+    Raises:
+        TombolaError: it cannot be loaded; the message ends with what to do `instead`.
+    """
+    import datasets
+
+    try:
+        return cast(Mapping[str, Any], datasets.load_dataset(name, configuration))
+    except Exception as error:  # the hub's client, datasets and the network have no common error
+        raise TombolaError(f"cannot load {name} ({configuration}) from the hub: {reason(error)}; {instead}") from error
 
 
 def _saved_splits(path: Path) -> tuple[_Source, _Source]:
@@ -212,7 +200,7 @@ def _saved_splits(path: Path) -> tuple[_Source, _Source]:
     dev = next((name for name in _DEV if name in splits), None)
     if "train" not in splits or dev is None:
         raise TombolaError(f"{path} holds the splits {', '.join(splits)}; it needs train and one of {', '.join(_DEV)}")
-    train, held_out = (_Source(path / name, _column_names(splits[name]), splits[name]) for name in ("train", dev))
+    train, held_out = (_Source(path / name, splits[name].column_names, splits[name]) for name in ("train", dev))
     return train, held_out
 
 
@@ -233,11 +221,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise TombolaError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _delimited_rows(
-    path: Path, is_csv: bool, header: Sequence[str] | None, skip_malformed: bool
-) -> Iterator[tuple[int, Row]]:
-    names = header
-    for line, fields in _csv_fields(path) if is_csv else _tsv_fields(path):
+def _delimited_rows(path: Path, names: Sequence[str] | None, skip_malformed: bool) -> Iterator[tuple[int, Row]]:
+    for line, fields in _csv_fields(path) if path.suffix.lower() == ".csv" else _tsv_fields(path):
         if names is None:
             names = [field.strip() for field in fields]
             if len(set(names)) < len(names):
@@ -285,11 +270,11 @@ def json_records(path: Path) -> Iterator[tuple[int, Row]]:
             continue
         empty = False
         try:
-            row, reason = json.loads(line), "no JSON object"
+            row, fault = json.loads(line), "no JSON object"
         except ValueError as error:
-            row, reason = None, f"malformed JSON: {error}"
+            row, fault = None, f"malformed JSON: {error}"
         if not isinstance(row, dict):
-            raise TombolaError(f"{path}, line {number} is {reason}; write one object a line (JSON lines)")
+            raise TombolaError(f"{path}, line {number} is {fault}; write one object a line (JSON lines)")
         yield number, row
     if empty:
         raise TombolaError(f"{path} is empty; give a file with one JSON object a line")

@@ -1,10 +1,4 @@
-"""GLUE's nine tasks as data, from the hub or from the benchmark's own TSV files.
-
-The TSV files (Wang et al. 2018, gluebenchmark.com) are tab-separated without quoting. A malformed row is an
-error that names file and line, except in QQP: its `train.tsv` has a few questions with line breaks inside,
-whose fragments have a wrong number of columns (nyu-mll/GLUE-baselines issue 5). They are passed over; too few
-to matter among 364,000.
-"""
+"""GLUE's nine tasks as data (Wang et al. 2018), from the hub or from the benchmark's own TSV files, without quoting."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +8,7 @@ from types import MappingProxyType
 
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.data.corpus import Corpus, Table, assemble, row_in, tabulate
-from tombola.tasks.data.files import read_table
+from tombola.tasks.data.files import hub_splits, read_table
 
 HUB = "nyu-mll/glue"
 
@@ -37,7 +31,7 @@ class GlueTask:
         files: TSV file of each split.
         other_files: the same under older names, tried when `files` are not there.
         hub_splits: split on the hub of each split.
-        skip_malformed: rows with a wrong number of columns are known and passed over.
+        skip_malformed: pass over rows with a wrong number of columns.
     """
 
     name: str
@@ -87,6 +81,7 @@ _TASKS = (
         hub_columns=("question1", "question2"),
         columns=("question1", "question2", "is_duplicate"),
         metrics=("accuracy", "f1"),
+        # A few of 364,000 questions have line breaks inside (nyu-mll/GLUE-baselines issue 5).
         skip_malformed=True,
     ),
     GlueTask(
@@ -120,21 +115,15 @@ def load(name: str, data: Path | None = None) -> Corpus:
     if name not in GLUE:
         raise TombolaError(f"unknown GLUE task {name!r}; known: {', '.join(GLUE)}")
     task = GLUE[name]
+    classes, regression = task.classes or None, not task.classes
     if data is None:
-        tables = _hub_tables(task)
-    else:
-        columns = task.columns or (*task.hub_columns, "label")
-        tables = {
-            split: read_table(path, columns, header=task.header, skip_malformed=task.skip_malformed)
-            for split, path in _locate(task, data).items()
-        }
-    return assemble(
-        task.title,
-        tables,
-        regression=not task.classes,
-        values=None if data is None else task.values,
-        classes=task.classes or None,
-    )
+        return assemble(task.title, _hub_tables(task), regression=regression, classes=classes)
+    columns = task.columns or (*task.hub_columns, "label")
+    tables = {
+        split: read_table(path, columns, header=task.header, skip_malformed=task.skip_malformed)
+        for split, path in _locate(task, data).items()
+    }
+    return assemble(task.title, tables, regression=regression, values=task.values, classes=classes)
 
 
 def _locate(task: GlueTask, data: Path) -> dict[str, Path]:
@@ -146,23 +135,13 @@ def _locate(task: GlueTask, data: Path) -> dict[str, Path]:
         for files in (task.files, task.other_files):
             if files and all((folder / file).is_file() for file in files.values()):
                 return {split: folder / file for split, file in files.items()}
-    raise TombolaError(
-        f"{data} holds no {', '.join(task.files.values())}, neither directly nor in {task.title}/; "
-        f"give the folder that does"
-    )
+    names = ", ".join(task.files.values())
+    raise TombolaError(f"{data} holds no {names}, neither directly nor in {task.title}/; give the folder that does")
 
 
 def _hub_tables(task: GlueTask) -> dict[str, Table]:
-    import datasets  # It takes a second, and TSV files do without.
-
-    try:
-        splits = datasets.load_dataset(HUB, task.name)
-    except Exception as error:  # the hub's client, datasets and the network have no common error
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise TombolaError(
-            f"cannot load {HUB} ({task.name}) from the hub: {reason}; give GLUE's original TSV files "
-            f"with --data DIR, or take --task rotten-tomatoes, which needs no hub"
-        ) from error
+    instead = "give GLUE's original TSV files with --data DIR, or take --task rotten-tomatoes, which needs no hub"
+    splits = hub_splits(HUB, task.name, instead)
     columns, names = (*task.hub_columns, "label"), task.classes or None
     return {
         split: tabulate(splits[there], row_in(f"{HUB} ({task.name}), {there}"), columns, names)

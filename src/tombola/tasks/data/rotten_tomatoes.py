@@ -46,15 +46,11 @@ def load() -> Corpus:
             continue
         if reviews.setdefault(key, (category, text))[0] != category:
             ambiguous.add(key)
-    kept = {key: review for key, review in reviews.items() if key not in ambiguous}
+    kept = [key for key in reviews if key not in ambiguous]
     # Ranking by a hash is a shuffle that no library version can change.
-    ranked = sorted(kept, key=lambda key: hashlib.sha256(key.encode()).digest())
-    dev = set(ranked[:DEV])
-    splits = {
-        split: [review for key, review in kept.items() if (key in dev) == (split == "dev")]
-        for split in ("train", "dev")
-    }
-    return Corpus("Rotten Tomatoes", {split: _texts(reviews) for split, reviews in splits.items()}, CLASSES)
+    dev = set(sorted(kept, key=lambda key: hashlib.sha256(key.encode()).digest())[:DEV])
+    train, held_out = ([reviews[key] for key in kept if (key in dev) is side] for side in (False, True))
+    return Corpus("Rotten Tomatoes", {"train": _texts(train), "dev": _texts(held_out)}, CLASSES)
 
 
 def _texts(reviews: list[tuple[str, str]]) -> Texts:

@@ -1,9 +1,8 @@
 """Conditioning of a denoiser by its pipeline: images become latents and back, with an empty text or no class."""
 
-import contextlib
 import inspect
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -18,7 +17,7 @@ from tombola.checkpoints import denoisers
 from tombola.checkpoints.denoisers import index_of
 from tombola.checkpoints.loading import quiet
 from tombola.foundations.errors import TombolaError
-from tombola.tasks.images.denoiser_fit import seen_by
+from tombola.tasks.images.denoiser_fit import check_class
 
 _VAE = "vae"
 """Name of the VAE in pipelines; also the subfolder."""
@@ -26,8 +25,6 @@ _READERS = ("tokenizer", "text_encoder")
 """First part of the names of parts that read a text."""
 _PIXELS = 2**20
 """Pixels that the VAE sees at a time: activations of a large image take gigabytes."""
-_CLASS = ("DiTTransformer2DModel",)
-"""Denoisers that draw from a class."""
 _TEXT = {
     "UNet2DConditionModel": ("StableDiffusionPipeline", "StableDiffusionXLPipeline"),
     "PixArtTransformer2DModel": ("PixArtAlphaPipeline", "PixArtSigmaPipeline"),
@@ -46,15 +43,11 @@ _SHARED = (
 
 @dataclass(frozen=True)
 class LatentConditioning:
-    """VAE and condition around a denoiser; by default neither.
-
-    Attributes:
-        vae: from images to latents and back; None for a denoiser of pixels.
-        given: further arguments of the denoiser, for one example: tensors [1, ...], None, or mappings of such.
-    """
+    """VAE (None for a denoiser of pixels) and further arguments of a denoiser, for one example; by default neither."""
 
     vae: AutoencoderKL | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
+    """Tensors [1, ...], None, or mappings of such."""
 
     def shape(self, images: Sequence[int]) -> tuple[int, int, int]:
         """Shape of the denoiser's input for images [channels, height, width]: channels, height and width.
@@ -76,25 +69,19 @@ class LatentConditioning:
         return config["latent_channels"], height // factor, width // factor
 
     def encode(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
-        """Latents that the denoiser learns to draw: fp32 [n, channels, height, width] on the CPU, without gradients.
+        """Latents of images, fp32 from -1 to 1, both [n, channels, height, width] on the CPU; computed on the device.
 
         The mean of the VAE's posterior in units in which latents vary by about 1 (Rombach et al. 2022, appendix G).
-
-        Args:
-            images: fp32 from -1 to 1 [n, channels, height, width].
-            device: where it is computed.
         """
         if self.vae is None:
             return images
         shift, scale = _units(self.vae)
         vae = self.vae.to(device)
+        at_once = max(1, _PIXELS // images[0, 0].numel())
         with torch.no_grad(), torch.autocast(torch.device(device).type, enabled=False):
-            parts = [
-                ((vae.encode(part.to(device)).latent_dist.mode().cpu() - shift) * scale)
-                for part in images.split(max(1, _PIXELS // images[0, 0].numel()))
-            ]
+            parts = [vae.encode(part.to(device)).latent_dist.mode().cpu() for part in images.split(at_once)]
         self.vae.to("cpu")
-        return torch.cat(parts)
+        return (torch.cat(parts) - shift) * scale
 
     def decode(self, latents: Tensor) -> Tensor:
         """Images, fp32 from -1 to 1 [n, channels, height, width] on the latents' device, without gradients."""
@@ -114,24 +101,25 @@ class LatentConditioning:
 
 
 def images_of(source: str, pipeline: str | None = None) -> tuple[int, int | None]:
-    """Channels and side, in pixels, of what a pipeline or a denoiser by itself draws, from configurations alone.
-
-    The side is None where the configuration does not say it.
+    """Channels and side (None where that is not said) of what a source draws, in pixels, from configurations alone.
 
     Args:
-        source: folder or hub id.
+        source: folder or hub id of a pipeline, or of a denoiser by itself.
         pipeline: the one to stand around the denoiser, where it is not the source itself.
 
     Raises:
         TombolaError: it cannot be read, is not known to draw images by itself, or does not fit into the pipeline.
     """
-    channels, side = seen_by(source)
-    kind = denoisers.class_of(source).__name__
+    seen, kind = denoisers.config_of(source), denoisers.class_of(source).__name__
+    check_class(kind, seen)
+    # Of another shape than a square it is a list.
+    size = seen.get("sample_size")
+    side = size if isinstance(size, int) else None
     if pipeline is not None:
         _check_fit(source, pipeline)
         source = pipeline
     if not DENOISER_CLASSES[kind].conditional:
-        return channels, side
+        return int(seen.get("in_channels", 3)), side
     index = index_of(source)
     if index is None:
         raise TombolaError(
@@ -186,12 +174,9 @@ def _check_fit(source: str, pipeline: str) -> None:
 def load_conditioning(source: str, size: tuple[int, int], pipeline: str | None = None) -> LatentConditioning:
     """Load what stands around the denoiser of a pipeline, on the CPU: its VAE, and its empty text or the class of none.
 
-    The text encoders are read, asked once, and let go.
-
     Args:
-        source: folder or hub id that `images_of` knows.
+        source, pipeline: as in `images_of`. Text encoders are read, asked once, and let go.
         size: height and width of the images in pixels.
-        pipeline: the one to stand around the denoiser, as there.
 
     Raises:
         TombolaError: it cannot be read.
@@ -200,30 +185,31 @@ def load_conditioning(source: str, size: tuple[int, int], pipeline: str | None =
     if not DENOISER_CLASSES[kind].conditional:
         return LatentConditioning()
     source = pipeline or source
-    with denoisers.reading(source), _quiet():
+    # Parts are missing on purpose, which diffusers warns of.
+    with denoisers.reading(source), quiet(logging), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
         # The other formats are pickles.
         options = {"subfolder": _VAE, "use_safetensors": True, "torch_dtype": torch.float32}
         vae = cast(AutoencoderKL, cast(Any, AutoencoderKL).from_pretrained(source, **options))
-        given = _of_no_class(source) if kind in _CLASS else _of_no_text(source, size)
+        if kind in _TEXT:
+            given = _of_no_text(source, size)
+        else:
+            # The class of none comes after all others (Ho, Salimans 2022).
+            given = {"class_labels": torch.tensor([denoisers.config_of(source)["num_embeds_ada_norm"]])}
     return LatentConditioning(vae.eval().requires_grad_(False), given)
-
-
-def _of_no_class(source: str) -> Mapping[str, Any]:
-    """The class of none, which comes after all others (Ho, Salimans 2022)."""
-    return {"class_labels": torch.tensor([denoisers.config_of(source)["num_embeds_ada_norm"]])}
 
 
 def _of_no_text(source: str, size: tuple[int, int]) -> Mapping[str, Any]:
     """Condition of the denoiser of a pipeline for no text: what its guidance compares with."""
-    index = index_of(source)
-    assert index is not None
+    index = index_of(source) or {}
     name = index["_class_name"]
     # Parts that read no text stay where they are.
     others = {
         part: None for part, value in index.items() if not part.startswith(("_", *_READERS)) and isinstance(value, list)
     }
-    kind: Any = getattr(diffusers, name)
-    pipeline = kind.from_pretrained(source, use_safetensors=True, torch_dtype=torch.float32, **others)
+    pipeline = getattr(diffusers, name).from_pretrained(
+        source, use_safetensors=True, torch_dtype=torch.float32, **others
+    )
     with torch.no_grad():
         if name == "StableDiffusionPipeline":
             text, _ = pipeline.encode_prompt("", "cpu", 1, False)
@@ -275,20 +261,3 @@ def _repeated(value: Any, batch: int, device: torch.device) -> Any:
     if isinstance(value, Mapping):
         return {name: _repeated(part, batch, device) for name, part in value.items()}
     return value if value is None else value.to(device).expand(batch, *value.shape[1:])
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the bars and the advice of diffusers while the block runs: parts are missing on purpose."""
-    verbosity = logging.get_verbosity()
-    shown = logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with quiet(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if shown:
-            logging.enable_progress_bar()

@@ -7,28 +7,14 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import nn
 
 from tombola.architectures.denoisers import DENOISER_CLASSES, class_of_denoiser
-from tombola.checkpoints.denoisers import Schedule, class_of, config_of
+from tombola.checkpoints.denoisers import Schedule
 from tombola.foundations.errors import TombolaError
 
 _NEEDS_MORE = ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type")
 """Settings of U-nets that ask for more than a text."""
 
 
-def seen_by(source: str) -> tuple[int, int | None]:
-    """Channels and side of what the denoiser in a folder or at a hub id sees, images or latents, by its configuration.
-
-    The side is None where the configuration does not say it.
-
-    Raises:
-        TombolaError: there is none, or the task of images does not know what it draws from.
-    """
-    config = config_of(source)
-    _check_class(class_of(source).__name__, config)
-    size = config.get("sample_size")
-    return int(config.get("in_channels", 3)), size if isinstance(size, int) else None
-
-
-def _check_class(name: str, config: Mapping[str, Any]) -> None:
+def check_class(name: str, config: Mapping[str, Any]) -> None:
     """Raise a TombolaError unless the task of images knows all that such a denoiser draws from."""
     if name not in DENOISER_CLASSES:
         raise TombolaError(f"a {name} is not pruned on images; {', '.join(DENOISER_CLASSES)} are")
@@ -45,18 +31,13 @@ def _check_class(name: str, config: Mapping[str, Any]) -> None:
 
 
 def check(model: nn.Module, channels: int, size: tuple[int, int], schedule: Schedule) -> nn.Module:
-    """The model, if it denoises such images, or latents, and it is known what else it needs.
-
-    Args:
-        model: of diffusers.
-        channels, size: of what it is given: channels, height and width.
-        schedule: the noise.
+    """The model of diffusers, if it denoises images, or latents, of such channels, height and width, and such noise.
 
     Raises:
-        TombolaError: it does not.
+        TombolaError: it does not, or it is not known what else it needs.
     """
     name, config = type(model).__name__, cast(Mapping[str, Any], model.config)
-    _check_class(name, config)
+    check_class(name, config)
     known = class_of_denoiser(model)
     what = "latents" if known.conditional else "images"
     unets = "block_out_channels" in config

@@ -16,15 +16,11 @@ from tombola.checkpoints.denoisers import Schedule
 
 
 def add_noise(schedule: Schedule, images: Tensor, noise: Tensor, steps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Add noise to images: the denoiser's input, its target, and the times that it is told.
+    """Add noise to images, fp32 [batch, channels, height, width]: the denoiser's input, its target, and its times.
 
     In flow matching (Lipman et al. 2023) the way from image to noise is straight, and what is predicted is its
-    direction, noise minus image (Esser et al. 2024, section 2).
-
-    Args:
-        schedule: the noise.
-        images, noise: fp32 [batch, channels, height, width].
-        steps: int64 [batch] from 0, the least noise, to below the schedule's `num_train_timesteps`.
+    direction, noise minus image (Esser et al. 2024, section 2). `steps`, int64 [batch], go from 0, the least noise, to
+    below the schedule's `num_train_timesteps`.
     """
     if isinstance(schedule, FlowMatchEulerDiscreteScheduler):
         # From the most noise to the least. It is no property of the images' size, where a pipeline moves it by that.
@@ -36,10 +32,6 @@ def add_noise(schedule: Schedule, images: Tensor, noise: Tensor, steps: Tensor) 
     if schedule.config.prediction_type == "v_prediction":
         return noisy, schedule.get_velocity(images, noise, steps), steps
     return noisy, noise, steps
-
-
-Denoise = Callable[[Tensor, Tensor], Tensor]
-"""Noisy images [batch, channels, height, width] and timesteps [batch] to the model's prediction."""
 
 
 def seeded_noise(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
@@ -70,18 +62,17 @@ class Sampler:
         free = {} if self.bounded else {"clip_sample": False, "thresholding": False}
         return DDIMScheduler.from_config(self.schedule.config, timestep_spacing="trailing", **free)
 
-    def draw(self, denoise: Denoise, initial_noise: Tensor) -> Tensor:
-        """Images or latents [batch, channels, height, width], floats, from noise of their shape; no gradients.
+    def draw(self, denoise: Callable[[Tensor, Tensor], Tensor], initial_noise: Tensor) -> Tensor:
+        """Images or latents [batch, channels, height, width], floats, each from its own noise; no gradients.
 
-        The batch does not matter: an image depends on its own noise alone.
+        `denoise` predicts from noisy images and their timesteps [batch].
         """
-        scheduler = self.scheduler()
+        scheduler, images = self.scheduler(), initial_noise
         if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
             _set_flow(scheduler, self.steps, initial_noise)
         else:
             scheduler.set_timesteps(self.steps)
         dtype = scheduler.timesteps.dtype
-        images = initial_noise
         with torch.no_grad():
             for timestep in scheduler.timesteps.tolist():
                 times = torch.full((len(images),), timestep, dtype=dtype, device=images.device)

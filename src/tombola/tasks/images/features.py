@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoImageProcessor, CLIPVisionModelWithProj
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from tombola.checkpoints.loading import quiet
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, reason
 from tombola.metrics.scores import Array
 
 _WIDTH = 32
@@ -24,18 +24,12 @@ _LARGEST = 32
 """Pixels of a side that the classifier sees, at most: larger images are averaged down to it."""
 _SCALES = 3
 """Convolutions of the random space, each at half the size of the one before."""
-
-
 _AT_ONCE = 256
 """Images that pass together."""
 
 
 class FeatureSpace(Protocol):
-    """Feature space: turns images into vectors.
-
-    Attributes:
-        name: for people: what the space is made of.
-    """
+    """Feature space, which turns images into vectors; `name` says to people what it is made of."""
 
     name: str
 
@@ -59,30 +53,22 @@ class Classifier:
     """The last hidden layer of a small convolutional classifier: for images that no large network was trained on.
 
     Two convolutions, of which the second halves the size, and a hidden layer of 32 units, whose rectified values are
-    the features, in units in which those of the training images have a variance of 1 on average. Made by `train`.
+    the features, in units in which those of the training images have a variance of 1 on average.
 
-    Attributes:
-        name: see `FeatureSpace`.
-        network: images to features.
-        output: features to logits.
-        classes: number of classes.
+    The network makes features of images, and the output layer logits of features.
     """
 
     name = "the last hidden layer of a classifier of the training images"
 
     def __init__(self, network: nn.Module, output: nn.Linear) -> None:
-        self.network = network.eval().requires_grad_(False)
-        self.output = output.eval().requires_grad_(False)
+        self.network, self.output = network.eval().requires_grad_(False), output.eval().requires_grad_(False)
         self.classes = output.out_features
 
     @classmethod
     def train(cls, images: Tensor, labels: Tensor, *, seed: int = 0) -> Self:
         """Train it, in seconds: the same for the same images, labels and seed, whatever ran before.
 
-        Args:
-            images: floats from -1 to 1 [n, channels, height, width], both sides at least 4.
-            labels: int64 [n], from 0.
-            seed: of weights and order.
+        Images are floats from -1 to 1 [n, channels, height, width], both sides at least 4; labels int64 [n], from 0.
 
         Raises:
             TombolaError: there are fewer than two classes.
@@ -108,9 +94,8 @@ class Classifier:
                 nn.ReLU(),
             )
             output = nn.Linear(_WIDTH, classes)
-            parameters = [*network.parameters(), *output.parameters()]
+            optimizer = torch.optim.AdamW([*network.parameters(), *output.parameters()], lr=_RATE)
             steps = _EPOCHS * -(-len(images) // _BATCH)
-            optimizer = torch.optim.AdamW(parameters, lr=_RATE)
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
             for _ in range(_EPOCHS):
                 for indices in torch.randperm(len(images)).split(_BATCH):
@@ -146,26 +131,20 @@ class RandomConvolutions:
     Three convolutions of random orthogonal filters, rectified, and averaged in each quarter of the image: features are
     mean and standard deviation over the quarters, so how much there is of a small pattern, and how evenly. Random
     networks tell sets of images apart (Naeem et al. 2020, section 4), by colour, edge and texture rather than by
-    content: distances are coarse, and can be compared within one space only. Its unit is that of `Classifier`.
+    content: distances are coarse, and can be compared within one space only.
 
     Args:
-        images: training images, floats from -1 to 1 [n, channels, height, width]; they set the unit.
+        images: training images, floats from -1 to 1 [n, channels, height, width]; they set the unit, `Classifier`'s.
         seed: of the filters.
     """
 
     name = "random convolutions, which see colours and textures rather than content"
 
     def __init__(self, images: Tensor, *, seed: int = 0) -> None:
-        layers: list[nn.Module] = []
         generator = torch.Generator().manual_seed(seed)
-        channels = images.shape[1]
-        for _ in range(_SCALES):
-            with torch.random.fork_rng([]):
-                layer = nn.Conv2d(channels, _WIDTH, 3, stride=2, padding=1, bias=False)
-            nn.init.orthogonal_(layer.weight.view(_WIDTH, -1), 2**0.5, generator=generator)
-            layers.append(layer.requires_grad_(False))
-            channels = _WIDTH
-        self._layers = layers
+        self._filters = [torch.empty(_WIDTH, images.shape[1] if n == 0 else _WIDTH, 3, 3) for n in range(_SCALES)]
+        for filters in self._filters:
+            nn.init.orthogonal_(filters.view(_WIDTH, -1), 2**0.5, generator=generator)
         self._scale = 1.0
         with _one_thread():
             variance = torch.cat([self(part) for part in images.split(_AT_ONCE)]).var(0).mean()
@@ -176,18 +155,17 @@ class RandomConvolutions:
         found = []
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
             values = images.float().cpu()
-            for layer in self._layers:
-                values = layer(values).relu()
+            for filters in self._filters:
+                values = nn.functional.conv2d(values, filters, stride=2, padding=1).relu()
                 quarters = nn.functional.adaptive_avg_pool2d(values, 2).flatten(2)
                 found += [quarters.mean(2), quarters.std(2)]
         return torch.cat(found, 1) * self._scale
 
 
 _PREPARED_AT_ONCE = 32
-"""Images that pass together."""
+"""Images that pass through a large network together."""
 _MEASURED = 1024
 """Training images that set origin and unit, at most."""
-_CLIP = "clip_vision_model"
 _PROJECTION, _POOLER = "visual_projection.", "pooler."
 """Prefix of the layers that a checkpoint may lack: the network's outputs without them are features too."""
 _CLASS_TOKENS = ("cls_token", "class_embedding")
@@ -203,21 +181,15 @@ class PretrainedNetwork:
     Images are prepared by the network's own image processor, on the CPU: in 8 bits, as files hold them, scaled by
     Pillow, which averages over what it makes smaller (Parmar et al. 2022).
 
-    Features have their origin at the mean of the training images, and the unit of `Classifier`. A Fréchet distance is
-    then the network's own over `unit` squared. The kernel distance needs both: the features of such networks have a
-    large mean and vary little, where its kernel is nearly a line, which compares means alone.
+    Features have their origin at the mean of the training images, and the unit of `Classifier`: of the network's own it
+    is `unit`. The kernel distance needs both: the features of such networks have a large mean and vary little, where
+    its kernel is nearly a line, which compares means alone.
 
     Args:
         source: folder or hub id, in the layout of transformers, with weights as safetensors and a
             `preprocessor_config.json`.
         images: training images, floats from -1 to 1 [n, channels, height, width], n > 1; they set origin and unit.
         device: where the network runs.
-
-    Attributes:
-        name: see `FeatureSpace`.
-        network: the vision network, frozen.
-        origin: fp32 [features], in the network's own unit, as is
-        unit: how much of it is 1 here.
 
     Raises:
         TombolaError: it is no vision model, or one of its files is missing or cannot be read.
@@ -226,7 +198,7 @@ class PretrainedNetwork:
     def __init__(self, source: str, images: Tensor, *, device: torch.device | str = "cpu") -> None:
         self._device = torch.device(device)
         folder = Path(source).expanduser()
-        path = str(folder) if folder.is_dir() else source
+        path, label = (str(folder), folder.resolve().name) if folder.is_dir() else (source, source)
         with quiet():
             self.network, lacking = _network(path, source)
             self._processor = _processor(path, source)
@@ -237,10 +209,8 @@ class PretrainedNetwork:
             what, _ = self._features(self.pixels(images[:1]))
         # Their order is that of their content's digests: the first are as good as any.
         known = self._own(images[:_MEASURED])
-        self.origin = known.mean(0)
-        self.unit = float(known.var(0).mean().clamp_min(1e-12).sqrt())
+        self.origin, self.unit = known.mean(0), float(known.var(0).mean().clamp_min(1e-12).sqrt())
         kind = type(self.network).__name__
-        label = folder.resolve().name if folder.is_dir() else source
         self.name = f"{what} of {label} ({kind}, {known.shape[1]} features, unit {self.unit:.3g})"
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -252,7 +222,6 @@ class PretrainedNetwork:
         return found.masked_fill(~images.flatten(1).isfinite().all(1).cpu()[:, None], torch.nan)
 
     def _own(self, images: Tensor) -> Tensor:
-        """Features as the network gives them."""
         return torch.cat([self._features(self.pixels(part))[1] for part in images.split(_PREPARED_AT_ONCE)])
 
     def pixels(self, images: Tensor) -> Tensor:
@@ -285,7 +254,7 @@ def _network(path: str, source: str) -> tuple[nn.Module, set[str]]:
     if isinstance(getattr(config, "vision_config", None), PreTrainedConfig):
         config = config.vision_config
     kind: Any = MODEL_MAPPING.get(type(config), None)
-    if config.model_type == _CLIP:
+    if config.model_type == "clip_vision_model":
         # The vision tower's configuration has a width of its own, which the whole model does not look at.
         config.projection_dim = width or config.projection_dim
         kind = CLIPVisionModelWithProjection
@@ -298,10 +267,9 @@ def _network(path: str, source: str) -> tuple[nn.Module, set[str]]:
     except TombolaError as error:
         if not isinstance(error.__cause__, OSError):
             raise
-        reason = " ".join(str(error.__cause__).split())[:200]
         raise TombolaError(
-            f"{source} has no weights as safetensors ({reason.rstrip('.')}); other formats are pickles, which Tombola "
-            "does not open"
+            f"{source} has no weights as safetensors ({reason(error.__cause__).rstrip('.')}); other formats are "
+            "pickles, which Tombola does not open"
         ) from error
     lacking = set(info["missing_keys"])
     if lacking and all(name.startswith(_PROJECTION) for name in lacking):
@@ -319,10 +287,10 @@ def _processor(path: str, source: str) -> Any:
         # Of the two ways to scale, that which rounds the same on every machine.
         return AutoImageProcessor.from_pretrained(path, backend="pil", trust_remote_code=False)
     except (OSError, ValueError, ImportError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise TombolaError(
-            f"{source} has no preprocessor_config.json, or none that transformers can read ({reason.rstrip('.')}): put "
-            "the one that comes with the network there, as it says how images are scaled"
+            f"{source} has no preprocessor_config.json, or none that transformers can read "
+            f"({reason(error).rstrip('.')}): put the one that comes with the network there, as it says how images are "
+            "scaled"
         ) from error
 
 
@@ -332,5 +300,5 @@ def _reading(source: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, RuntimeError, SafetensorError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise TombolaError(f"cannot take features from {source!r}: {reason.rstrip('.')}; {_INSTEAD}") from error
+        said = reason(error).rstrip(".")
+        raise TombolaError(f"cannot take features from {source!r}: {said}; {_INSTEAD}") from error

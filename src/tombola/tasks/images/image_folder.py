@@ -1,7 +1,7 @@
 """A folder of one's own images as the task of a denoiser: read, checked, split by content."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from torch import Tensor
 
 from tombola.checkpoints.denoisers import SCHEDULE, schedule_of
 from tombola.foundations import resources
@@ -18,7 +17,6 @@ from tombola.foundations.errors import TombolaError, reason
 from tombola.tasks.images.conditioning import images_of, load_conditioning
 from tombola.tasks.images.features import Classifier, FeatureSpace, PretrainedNetwork, RandomConvolutions
 from tombola.tasks.images.task import Images, ImageTask, ImageTaskOptions
-from tombola.tasks.regime import rows_held_out
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"})
 """Files that are taken for images; of an animation the first picture counts."""
@@ -26,8 +24,6 @@ _MODES = {1: "L", 3: "RGB"}
 """Channels of the model → Pillow's name of such images."""
 _HELD_OUT = 0.2
 _TRAIN, _DEV = ("train", "training"), ("dev", "val", "valid", "validation", "test")
-_NAMED = 3
-"""Files that an error names, at most."""
 
 
 def image_folder(
@@ -37,8 +33,7 @@ def image_folder(
     size: int | None = None,
     feature_model: str | None = None,
     pipeline: str | None = None,
-    held_out: bool = False,
-    search_rows: int | None = None,
+    held_out: Callable[[int, int], int | None] = lambda train, dev: None,
     **options: Any,
 ) -> ImageTask:
     """The task of a folder of images and the denoiser that draws such images.
@@ -49,12 +44,10 @@ def image_folder(
             latents, the VAE and what it is given for no text or class.
         size: scale and crop the images to squares of so many pixels; by default they must be of the model's size.
         feature_model: source of a vision network in whose space images are compared, see
-            [`PretrainedNetwork`][tombola.tasks.images.features.PretrainedNetwork]; by default see
-            `features`.
+            [`PretrainedNetwork`][tombola.tasks.images.features.PretrainedNetwork]; by default see `features`.
         pipeline: what stands around a model that is a denoiser by itself: source of the pipeline that gives VAE and
             condition, and the noise where the model comes with none.
-        held_out: hold training images out for the search.
-        search_rows: how many; by default as many as judge, at most a fifth.
+        held_out: training images to hold out for the search, where there are so many training and held-out ones.
         options: other fields of [`ImageTaskOptions`][tombola.tasks.images.task.ImageTaskOptions].
 
     Raises:
@@ -72,32 +65,25 @@ def image_folder(
     if schedule is None and pipeline is not None:
         schedule = schedule_of(pipeline, trusted=True)
     conditioning = load_conditioning(model, (height, width), pipeline)
+    # Before a classifier is trained.
+    conditioning.shape(train.pixels.shape[1:])
     if conditioning.vae is not None and schedule is None:
         raise TombolaError(
             f"the pipeline {pipeline or model} has no {SCHEDULE}, which says what noise it was trained on"
         )
-    # Before the classifier is trained.
-    conditioning.shape(train.pixels.shape[1:])
-    if feature_model is None:
-        space = features(train, dev)
-    else:
-        space = PretrainedNetwork(feature_model, train.pixels, device=options.get("device", "cpu"))
-    if held_out:
-        options["search_rows"] = rows_held_out(search_rows, options.get("dev_rows"), len(train), len(dev))
-    return ImageTask(
-        train,
-        dev,
-        space,
-        ImageTaskOptions(schedule=schedule, conditioning=conditioning, title=folder.resolve().name, **options),
+    space = (
+        features(train, dev)
+        if feature_model is None
+        else PretrainedNetwork(feature_model, train.pixels, device=options.get("device", "cpu"))
     )
+    options |= {"search_rows": held_out(len(train), len(dev)), "title": folder.resolve().name}
+    return ImageTask(train, dev, space, ImageTaskOptions(schedule=schedule, conditioning=conditioning, **options))
 
 
 def features(train: Images, dev: Images) -> FeatureSpace:
-    """A space to compare images in that needs no download.
+    """A space to compare images in that needs no download: a classifier's where they have classes, else a random one.
 
-    Where the images have classes, the last hidden layer of a classifier of them; else random convolutions, which see
-    colours, edges and textures, but not what a picture shows: distances there are coarse. Distances of other spaces,
-    published ones (Inception's FID) among them, cannot be compared with either.
+    Distances of other spaces, published ones (Inception's FID) among them, cannot be compared with either.
     """
     if train.labels is None:
         return RandomConvolutions(train.pixels)
@@ -142,13 +128,14 @@ def read(folder: Path, *, channels: int, size: int | None = None) -> tuple[Image
     if splits is None:
         digests = sorted({one.digest for one in found})
         held_out = set(digests[: max(1, round(_HELD_OUT * len(digests)))])
-        dev = [one for one in found if one.digest in held_out]
-        train = [one for one in found if one.digest not in held_out]
+        sides = ["dev" if one.digest in held_out else "train" for one in found]
     else:
-        dev = [one for one in found if one.path.relative_to(folder).parts[0] == splits[1]]
-        train = [one for one in found if one.path.relative_to(folder).parts[0] == splits[0]]
-    if not train:
+        # Of several folders of held-out images one judges.
+        names = dict(zip(splits, ("train", "dev"), strict=True))
+        sides = [names.get(one.path.relative_to(folder).parts[0], "") for one in found]
+    if "train" not in sides:
         raise TombolaError(f"{folder} holds {len(found)} images that differ, too few to train and to judge on")
+    train, dev = ([one for one, side in zip(found, sides, strict=True) if side == of] for of in ("train", "dev"))
     return _joined(train), _joined(dev)
 
 
@@ -163,12 +150,8 @@ class _Decoded:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    found = []
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder).parts
-        if path.suffix.lower() in ENDINGS and path.is_file() and not any(part.startswith(".") for part in inside):
-            found.append(path)
-    return found
+    found = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in ENDINGS and path.is_file())
+    return [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
 
 
 def _split_folders(names: set[str], all_inside: bool) -> tuple[str, str] | None:
@@ -182,21 +165,18 @@ def _split_folders(names: set[str], all_inside: bool) -> tuple[str, str] | None:
 
 def _classes(inside: Sequence[tuple[str, ...]], folder: Path) -> list[int | None]:
     """The class of every image, by the first folder that it is in; None of each where there are fewer than two."""
-    if not all(inside):
-        if any(inside):
-            raise TombolaError(
-                f"{folder} holds images both beside its subfolders and inside of them; put each into the subfolder of "
-                "its class, or all into one folder"
-            )
-        return [None] * len(inside)
-    names = sorted({parts[0] for parts in inside})
+    if any(inside) and not all(inside):
+        raise TombolaError(
+            f"{folder} holds images both beside its subfolders and inside of them; put each into the subfolder of "
+            "its class, or all into one folder"
+        )
+    names = sorted({part for parts in inside for part in parts[:1]})
     return [names.index(parts[0]) if len(names) > 1 else None for parts in inside]
 
 
 def _decoded(
     paths: Sequence[Path], classes: Sequence[int | None], channels: int, size: int | None
 ) -> Iterator[_Decoded]:
-    """Every image; all are of one size."""
     broken: list[str] = []
     sizes: dict[tuple[int, int], Path] = {}
     for path, label in zip(paths, classes, strict=True):
@@ -221,8 +201,8 @@ def _decoded(
             raise TombolaError(f"the images differ in size: {found}; scale and crop them with --image-size PIXELS")
         yield _Decoded(path, pixels, hashlib.sha256(pixels.tobytes()).hexdigest(), label)
     if broken:
-        more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
-        raise TombolaError(f"cannot read {', '.join(broken[:_NAMED])}{more}; remove or replace these files")
+        more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+        raise TombolaError(f"cannot read {', '.join(broken[:3])}{more}; remove or replace these files")
 
 
 def _pixels(path: Path, channels: int, size: int | None) -> NDArray[np.uint8]:
@@ -245,5 +225,4 @@ def _pixels(path: Path, channels: int, size: int | None) -> NDArray[np.uint8]:
 def _joined(images: Sequence[_Decoded]) -> Images:
     pixels = torch.from_numpy(np.stack([one.pixels for one in images])).float() / 127.5 - 1
     labels = [one.label for one in images if one.label is not None]
-    found: Tensor | None = torch.tensor(labels) if len(labels) == len(images) else None
-    return Images(pixels, found)
+    return Images(pixels, torch.tensor(labels) if labels else None)

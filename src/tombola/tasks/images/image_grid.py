@@ -16,10 +16,7 @@ COLUMNS = 10
 def contact_sheet(images: Tensor, columns: int = COLUMNS) -> bytes:
     """Images in rows, from left to right, with a thin white gap between them, as a PNG.
 
-    Args:
-        images: floats from -1 to 1 [n, channels, height, width], n > 0, of 1 (grey) or 3 (RGB) channels. Those that are
-            not finite are white.
-        columns: images of a row.
+    They are floats from -1 to 1 [n, channels, height, width], n > 0, grey or RGB; what is not finite is white.
 
     Raises:
         ValueError: there are no images, or neither 1 nor 3 channels.

@@ -108,10 +108,9 @@ class ImageRegime(Regime):
 
     @override
     def check(self, options: TaskOptions, own: ImageSettings) -> None:
-        if options.task == "images":
-            if own.data is None:
-                raise TombolaError("the task images needs the folder of your images; give it as data")
-        elif names := changed(own, ("data", "image_size", "feature_model", "pipeline")):
+        if options.task == "images" and own.data is None:
+            raise TombolaError("the task images needs the folder of your images; give it as data")
+        if options.task != "images" and (names := changed(own)):
             raise TombolaError(f"{names[0]} is for the task images, not for {options.task!r}")
 
     @override
@@ -138,8 +137,7 @@ class ImageRegime(Regime):
             device=resolve_device(options.device).type,
             train_rows=options.train_rows,
             dev_rows=options.dev_rows,
-            held_out=options.search_split == "train",
-            search_rows=options.search_rows,
+            held_out=options.held_out,
         )
 
 

@@ -36,18 +36,11 @@ _FEWEST = 8
 """Images of a split, at least: of fewer there is nothing to compare."""
 _AT_ONCE = 256
 """Images whose features are taken together."""
-_SHOWN = 40
-"""Images of a picture."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """A set of images.
-
-    Attributes:
-        pixels: fp32 from -1 to 1 [n, channels, height, width].
-        labels: int64 [n]; None where they have none.
-    """
+    """Images: fp32 `pixels` from -1 to 1 [n, channels, height, width], and their `labels`, int64 [n], or None."""
 
     pixels: Tensor
     labels: Tensor | None = None
@@ -66,9 +59,8 @@ class ImageTaskOptions:
 
     Attributes:
         schedule: the noise; by default 1,000 steps of the cosine schedule, and the model predicts the noise.
-        conditioning: what stands around the denoiser: by default nothing, for one of pixels. Latents are made of a
-            split when it is first needed.
-        device: where they are made.
+        conditioning: what stands around the denoiser: by default nothing, for one of pixels.
+        device: where latents are made, of a split when it is first needed.
         steps: of the sampler, an image.
         levels: timesteps at which the loss of a held-out image is taken, one in each equal part of the schedule.
         train_rows, dev_rows: use a seeded sample of so many images; None for all.
@@ -105,9 +97,7 @@ class ImageTask(Task):
         options: noise, sampler, samples, names.
 
     Attributes:
-        sampler: draws the samples.
         seen: channels, height and width of what the denoiser sees: of the images or their latents.
-        feature_space: where images are compared.
 
     Raises:
         TombolaError: a split is too small, or the sizes of the images differ.
@@ -121,9 +111,8 @@ class ImageTask(Task):
     ) -> None:
         self._options = options = options or ImageTaskOptions()
         if train.pixels.shape[1:] != dev.pixels.shape[1:]:
-            raise TombolaError(
-                f"training images are {_size(train)}, held-out ones {_size(dev)}; give images of one size"
-            )
+            sizes = ["{1} x {2} of {0} channels".format(*one.pixels.shape[1:]) for one in (train, dev)]
+            raise TombolaError(f"training images are {sizes[0]}, held-out ones {sizes[1]}; give images of one size")
         self.name, self.title = options.name, options.title
         self.metric = self._against_pixels(FID)
         further = [KID, PRECISION, RECALL]
@@ -138,9 +127,9 @@ class ImageTask(Task):
         self.sampler = Sampler(self._schedule, options.steps, bounded=self._conditioning.vae is None)
         self.passes = float(options.levels + options.steps)
         self.feature_space = features
-        rows = sampled_rows(self.available, options.train_rows, options.dev_rows, options.search_rows)
+        sampled = sampled_rows(self.available, options.train_rows, options.dev_rows, options.search_rows).items()
         self._splits = {
-            split: (dev if split == "dev" else train).select(torch.from_numpy(rows[split])) for split in rows
+            split: (dev if split == "dev" else train).select(torch.from_numpy(rows)) for split, rows in sampled
         }
         self._features: dict[str, Predictions] = {}
         for split, images in self._splits.items():
@@ -161,7 +150,7 @@ class ImageTask(Task):
             "floor": {
                 "title": "real images",
                 "note": "Real images against real ones: mean and deviation over draws of as many training images.",
-                "scores": {name: list(pair) for name, pair in self._floor.items()},
+                "scores": {name: list(pair) for name, pair in self.floor.items()},
             },
         }
 
@@ -176,15 +165,11 @@ class ImageTask(Task):
                 model = self._options.presets[source].make()
             else:
                 model = denoisers.load(source, weights=state != "init")
-        return self.checked(model)
+        return self._checked(model)
 
     @override
     def load_subnetwork(self, source: str, ticket: Ticket | None = None) -> Subnetwork:
-        """Load a subnetwork as in `Task`, or one that was shrunk already.
-
-        Raises:
-            TombolaError: as there, or a ticket for one that has its own.
-        """
+        """Load a subnetwork as in `Task`, or one that was shrunk already, which takes no ticket."""
         folder = Path(source).expanduser()
         if not (folder / MARK).is_file():
             return super().load_subnetwork(source, ticket)
@@ -192,15 +177,10 @@ class ImageTask(Task):
             raise TombolaError(f"{folder} was shrunk under a ticket of its own; leave --ticket out")
         found = load_subnetwork(folder)
         # As denoisers are loaded, whatever they were written in.
-        self.checked(found.model).float()
+        self._checked(found.model).float()
         return found
 
-    def checked(self, model: nn.Module) -> nn.Module:
-        """The model, if it is a denoiser of such images.
-
-        Raises:
-            TombolaError: it is not.
-        """
+    def _checked(self, model: nn.Module) -> nn.Module:
         return check(model, self.seen[0], self.seen[1:], self._schedule)
 
     @override
@@ -224,10 +204,10 @@ class ImageTask(Task):
 
     @override
     def baseline(self, split: str) -> Predictions:
-        """Features of images whose pixels are drawn one by one from those of training images at their place."""
         return self._pixels(self.size(split))
 
     def _pixels(self, count: int) -> Predictions:
+        """Features of images whose pixels are drawn one by one from those of training images at their place."""
         rng = np.random.default_rng(0)
         known = self._splits["train"].pixels.flatten(1).numpy()
         drawn = known[rng.integers(len(known), size=(count, known.shape[1])), np.arange(known.shape[1])]
@@ -237,40 +217,32 @@ class ImageTask(Task):
         """The metric, with the score of `baseline` as chance: harder to beat than the metric's own, one image alone."""
         return replace(metric, chance=lambda real: metric.score(self._pixels(len(real)), real))
 
-    def floor(self, split: str = "dev", draws: int = 10) -> Mapping[str, tuple[float, float]]:
-        """Scores that real images reach: metric → mean and standard deviation over draws of as many training images.
+    @functools.cached_property
+    def floor(self) -> Mapping[str, tuple[float, float]]:
+        """Scores that real images reach: metric → mean and deviation over ten draws of as many training images.
 
         No generator is judged below it; a distance of 0 is not to be had from so few images. Where there are fewer
         training than held-out images, as many of the latter are compared.
         """
-        rng, references = np.random.default_rng(0), self.references(split)
+        rng, references = np.random.default_rng(0), self.references("dev")
         features = self.features_of(self._splits["train"].pixels)
         n = min(len(features), len(references))
-        chosen = [rng.permutation(len(features))[:n] for _ in range(draws)]
+        chosen = [rng.permutation(len(features))[:n] for _ in range(10)]
         metrics = [self.metric, *(metric for _, metric in self.more.values())]
         return {
             metric.name: mean_std([metric.score(features[indices], references[:n]) for indices in chosen])
             for metric in metrics
         }
 
-    @functools.cached_property
-    def _floor(self) -> Mapping[str, tuple[float, float]]:
-        """Floor of the split that judges, cached: a study asks for it whenever it describes itself."""
-        return self.floor()
-
-    def draw(self, model: nn.Module, split: str = "dev", count: int = 16) -> Tensor:
-        """The first samples of a split, for people: fp32 from -1 to 1 [count, channels, height, width], on the CPU.
-
-        They are those whose features `evaluate` scores: of one seed, whatever the model.
-        """
+    def draw(self, model: nn.Module, count: int = 16) -> Tensor:
+        """The first samples of `dev`, whose features are scored: fp32 from -1 to 1 [count, channels, height, width]."""
         with evaluating(model):
-            return self._sample(model, self._initial_noise(split, np.arange(count)).to(device_of(model))).cpu()
+            return self._sample(model, self._initial_noise("dev", np.arange(count)).to(device_of(model))).cpu()
 
     def image_grid(self, model: nn.Module | None) -> bytes | None:
-        """Sheet of the first samples, or of the first real images, see `GeneratesImages`."""
-        count = min(_SHOWN, self.size("dev"))
-        images = self.images("dev").pixels[:count] if model is None else self.draw(model, "dev", count)
-        # Sheets are of grey or coloured images.
+        """Sheet of the first 40 samples, or real images, if they are grey or coloured; see `GeneratesImages`."""
+        count = min(40, self.size("dev"))
+        images = self.images("dev").pixels[:count] if model is None else self.draw(model, count)
         return contact_sheet(images) if images.shape[1] in (1, 3) else None
 
     @override
@@ -281,7 +253,9 @@ class ImageTask(Task):
         width], `timesteps` int64 [batch, levels] (one level in `train`) and, but in `train`, `initial_noise`, which the
         sample is drawn from.
         """
-        pixels = self._encoded(split)
+        if split not in self._latents:
+            self._latents[split] = self._conditioning.encode(self.images(split).pixels, self._options.device)
+        pixels = self._latents[split]
         order = np.arange(len(pixels)) if shuffle is None else np.random.default_rng(shuffle).permutation(len(pixels))
         generator = torch.Generator().manual_seed(0 if shuffle is None else shuffle)
         for first in range(0, len(order), batch_size):
@@ -317,12 +291,6 @@ class ImageTask(Task):
         drawn = self.sampler.draw(lambda noisy, timesteps: predict(model, noisy, timesteps, **condition), initial_noise)
         return self._conditioning.decode(drawn)
 
-    def _encoded(self, split: str) -> Tensor:
-        """Latents (or pixels) of the images of a split, fp32 [n, channels, height, width]."""
-        if split not in self._latents:
-            self._latents[split] = self._conditioning.encode(self.images(split).pixels, self._options.device)
-        return self._latents[split]
-
     def images(self, split: str) -> Images:
         """The images of a split."""
         if split not in self._splits:
@@ -331,8 +299,7 @@ class ImageTask(Task):
 
     def features_of(self, pixels: Tensor) -> Predictions:
         """Features, float64 [n, features]."""
-        parts = [self.feature_space(part).cpu().double().numpy() for part in pixels.split(_AT_ONCE)]
-        return np.concatenate(parts)
+        return np.concatenate([self.feature_space(part).cpu().double().numpy() for part in pixels.split(_AT_ONCE)])
 
     def _initial_noise(self, split: str, indices: NDArray[np.int64]) -> Tensor:
         return seeded_noise(self.seen, _seeds(split, "initial", indices))
@@ -352,8 +319,3 @@ def _seeds(split: str, what: str, indices: NDArray[np.int64]) -> list[int]:
     stream = ("initial", "noise", "time").index(what) + 3 * (split != "dev")
     # PyTorch's generator for CPUs looks at the lowest 32 bits only.
     return [(stream << 28) + int(index) for index in indices]
-
-
-def _size(images: Images) -> str:
-    channels, height, width = images.pixels.shape[1:]
-    return f"{height} x {width} of {channels} channels"

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.language.encoding import Encoder
-from tombola.tasks.language.item import Item
+from tombola.tasks.language.item import Item, Tokens
 from tombola.tasks.language.log_likelihood import read_plainly
 
 TEXTS, TOKENS = 64, 24
@@ -32,8 +32,7 @@ class BosToken:
     """The BOS token and what it rests on.
 
     Attributes:
-        token_id: its id; None for nothing.
-        name: as the tokenizer writes it; `none` for nothing.
+        token_id, name: its id, and as the tokenizer writes it; None and `none` for nothing.
         chosen: `given`, or `by held-out text`, or `the tokenizer's`.
         nats: candidate → mean nats per token of held-out text after it, empty where nothing was compared.
     """
@@ -61,7 +60,7 @@ class BosToken:
         name, chosen, nats = facts.get("name"), facts.get("chosen"), facts.get("nats")
         if not isinstance(name, str) or not isinstance(chosen, str) or not isinstance(nats, dict):
             raise TombolaError(f"{where} is damaged; delete it, and the BOS token is found again")
-        known = {str(one): float("inf") if value is None else float(value) for one, value in nats.items()}
+        known = {str(one): math.inf if value is None else float(value) for one, value in nats.items()}
         return cls(named(tokenizer, name).token_id, name, chosen, known)
 
 
@@ -74,7 +73,7 @@ def named(tokenizer: PreTrainedTokenizerBase, name: str) -> BosToken:
     if name == NONE:
         return BosToken(None, NONE, "given", {})
     text = {"bos": tokenizer.bos_token, "eos": tokenizer.eos_token}.get(name, name)
-    token = None if text is None else tokenizer.get_vocab().get(text)
+    token = tokenizer.get_vocab().get(text)
     if token is None:
         raise TombolaError(f"the tokenizer has no BOS token {name!r}; choose auto, {', '.join(candidates(tokenizer))}")
     return BosToken(token, str(text), "given", {})
@@ -83,7 +82,7 @@ def named(tokenizer: PreTrainedTokenizerBase, name: str) -> BosToken:
 def conventional(tokenizer: PreTrainedTokenizerBase) -> BosToken:
     """Conventional BOS token: the tokenizer's beginning or else its end token; for a model that knows nothing yet."""
     text = tokenizer.bos_token or tokenizer.eos_token
-    token = None if text is None else tokenizer.get_vocab().get(text)
+    token = tokenizer.get_vocab().get(text)
     return BosToken(token, NONE if token is None else str(text), "the tokenizer's", {})
 
 
@@ -91,11 +90,7 @@ def candidates(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
     """Name → id of what may be meant for it: nothing, the tokenizer's named tokens, those that go by a usual name."""
     vocabulary = tokenizer.get_vocab()
     named_tokens = (getattr(tokenizer, f"{kind}_token", None) for kind in ("bos", "eos", "unk", "pad", "cls", "sep"))
-    found: dict[str, int | None] = {NONE: None}
-    for text in (*named_tokens, *_KNOWN):
-        if text is not None and text in vocabulary:
-            found[str(text)] = vocabulary[text]
-    return found
+    return {NONE: None} | {str(text): vocabulary[text] for text in (*named_tokens, *_KNOWN) if text in vocabulary}
 
 
 def choose(model: nn.Module, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> BosToken:
@@ -117,7 +112,7 @@ def choose(model: nn.Module, tokenizer: PreTrainedTokenizerBase, texts: Sequence
     return BosToken(options[name], name, "by held-out text", nats)
 
 
-def _nats(model: nn.Module, token: int | None, beginnings: Sequence[tuple[int, ...]]) -> float:
+def _nats(model: nn.Module, token: int | None, beginnings: Sequence[Tokens]) -> float:
     before = () if token is None else (token,)
     items = [Item("text", ((*before, *tokens),), (len(before) + 1,), 1, 0, (1.0,)) for tokens in beginnings]
     found = [logs.double().cpu().numpy() for logs, _ in read_plainly(model, items, 16)]

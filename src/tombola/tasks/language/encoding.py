@@ -20,18 +20,11 @@ from tombola.tasks.language.item import Item, Tokens, shared_prefix_length
 
 
 class Encoder:
-    """Tokenisation for one model.
-
-    Args:
-        tokenizer: of the model.
-        bos_token_id: the token before everything; None for nothing.
-        positions: tokens that the model can read at once.
-    """
+    """Tokenisation for one model, which reads so many `positions` at once, with the BOS token, if any, before all."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, bos_token_id: int | None, positions: int) -> None:
-        self._tokenizer = tokenizer
+        self._tokenizer, self._positions = tokenizer, positions
         self._bos: Tokens = () if bos_token_id is None else (bos_token_id,)
-        self._positions = positions
 
     def items(self, ability: Ability) -> list[Item]:
         """The items of an ability: one for each example; of a text longer than the model's context several.
@@ -89,12 +82,12 @@ class Encoder:
             if len(ids) > length * count:
                 break
         whole = max(1, min(count, (len(ids) - 1) // length))
-        found = []
-        for begin in range(0, whole * length, length):
-            # One more than is read: the last is only predicted.
-            end = begin + length + 1
-            found.append(Item("text", (tuple(ids[begin:end]),), (1,), 1, 0, (max(1.0, sum(sizes[begin + 1 : end])),)))
-        return found
+        # One more than is read: the last is only predicted.
+        spans = [(begin, begin + length + 1) for begin in range(0, whole * length, length)]
+        return [
+            Item("text", (tuple(ids[begin:end]),), (1,), 1, 0, (max(1.0, sum(sizes[begin + 1 : end])),))
+            for begin, end in spans
+        ]
 
     def stream(self, texts: Iterable[str]) -> list[int]:
         """The tokens of texts one after another, with the BOS token before each."""
@@ -132,11 +125,7 @@ class Encoder:
 
 
 class HarnessEncoder:
-    """Tokenisation as lm-evaluation-harness does it.
-
-    Args:
-        tokenizer: of the model.
-        positions: tokens that the model can read at once.
+    """Tokenisation as lm-evaluation-harness does it, for a model that reads so many `positions` at once.
 
     Raises:
         TombolaError: the tokenizer has no token to begin with.
@@ -189,7 +178,7 @@ class HarnessEncoder:
 
     def _pair(self, context: str, choice: str) -> tuple[Tokens, Tokens]:
         if not context:
-            rest = self._encode(choice, bare=True)
+            rest = tuple(self._tokenizer.encode(choice, add_special_tokens=False))
             return (rest[:1], rest[1:]) if rest[:1] == (self._bos_token_id,) else ((self._bos_token_id,), rest)
         # Spaces at the end of a context belong to what follows, as tokenizers join them to it.
         kept = context.rstrip()
@@ -197,9 +186,7 @@ class HarnessEncoder:
         known = self._encode(context)
         return known, self._encode(context + choice)[len(known) :]
 
-    def _encode(self, text: str, bare: bool = False) -> Tokens:
-        if bare:
-            return tuple(self._tokenizer.encode(text, add_special_tokens=False))
+    def _encode(self, text: str) -> Tokens:
         if text not in self._known:
             options = {"add_special_tokens": False} if text.startswith(self._beginning) else {}
             self._known[text] = tuple(self._tokenizer.encode(text, **options))

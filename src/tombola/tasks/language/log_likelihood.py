@@ -1,6 +1,4 @@
-"""Log-probabilities of packed items under a model, in the fastest of the ways that are exact for that very model, and
-the verdicts that follow from them.
-"""
+"""Log-probabilities of packed items under a model, read as fast as is exact for it, and the verdicts on the items."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -40,22 +38,13 @@ class Reading:
     window: int | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class EdgeScores:
-    """Scores of each edge by a model.
+def read(model: nn.Module, inputs: Mapping[str, Tensor], reading: Reading) -> tuple[Tensor, Tensor | None]:
+    """Run a model on what `pack` made, on the model's device.
 
-    Attributes:
-        log_probabilities: [edges], with their graph; fp32, or fp64 of a model in fp64.
-        greedy: bool [edges], whether every other token is less probable; False where the logits are NaN. None where
-            no item asks.
+    Returns:
+        Log-probabilities [edges] with their graph, fp32, or fp64 of a model in fp64; and bool [edges], whether every
+        other token is less probable: False where the logits are NaN, None where no item asks.
     """
-
-    log_probabilities: Tensor
-    greedy: Tensor | None
-
-
-def read(model: nn.Module, inputs: Mapping[str, Tensor], reading: Reading) -> EdgeScores:
-    """Run a model on what `pack` made, on the model's device."""
     ids = inputs["input_ids"]
     given: dict[str, Any] = {"input_ids": ids, "use_cache": False}
     if "ends" in inputs:
@@ -67,7 +56,10 @@ def read(model: nn.Module, inputs: Mapping[str, Tensor], reading: Reading) -> Ed
     # One more pass over all logits, which only some rules need.
     greedy = "exact" in inputs
     if reading.sparing:
-        base, head = _parts(model)
+        assert isinstance(model, PreTrainedModel)
+        base, head = model.base_model, model.get_output_embeddings()
+        if base is model or head is None:
+            raise ValueError("no output layer of its own")
         return _scores(head, base(**given).last_hidden_state.flatten(0, 1)[at], predicted, greedy)
     return _scores(nn.Identity(), model(**given).logits.flatten(0, 1)[at], predicted, greedy)
 
@@ -146,8 +138,7 @@ def _sums(model: nn.Module, items: Sequence[Item], reading: Reading) -> Tensor:
     packed = pack(items, trees=reading.trees, packed_rows=packed_rows)
     inputs = {name: tensor.to(device_of(model)) for name, tensor in packed.items()}
     with evaluating(model):
-        scores = read(model, inputs, reading)
-    return sums(scores.log_probabilities, inputs).flatten().double().cpu()
+        return sums(read(model, inputs, reading)[0], inputs).flatten().double().cpu()
 
 
 def read_plainly(model: nn.Module, items: Sequence[Item], at_once: int) -> list[tuple[Tensor, dict[str, Tensor]]]:
@@ -157,7 +148,7 @@ def read_plainly(model: nn.Module, items: Sequence[Item], at_once: int) -> list[
         for begin in range(0, len(items), at_once):
             packed = pack(items[begin : begin + at_once], trees=False)
             inputs = {name: tensor.to(device_of(model)) for name, tensor in packed.items()}
-            found.append((read(model, inputs, Reading()).log_probabilities, inputs))
+            found.append((read(model, inputs, Reading())[0], inputs))
     return found
 
 
@@ -168,15 +159,7 @@ def sums(log_probabilities: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
     return total.index_add(0, inputs["slot"], log_probabilities[inputs["edge"]]).view(shape)
 
 
-def _parts(model: nn.Module) -> tuple[nn.Module, nn.Module]:
-    assert isinstance(model, PreTrainedModel)
-    base, head = model.base_model, model.get_output_embeddings()
-    if base is model or head is None:
-        raise ValueError("no output layer of its own")
-    return base, head
-
-
-def _scores(head: nn.Module, hidden: Tensor, predicted: Tensor, greedy: bool) -> EdgeScores:
+def _scores(head: nn.Module, hidden: Tensor, predicted: Tensor, greedy: bool) -> tuple[Tensor, Tensor | None]:
     """Scores of hidden states [edges, hidden], a slab of logits at a time, which are made again for the gradient."""
     rows = max(1, LOGITS_AT_ONCE // max(hidden.shape[-1], getattr(head, "out_features", 1)))
 
@@ -189,16 +172,12 @@ def _scores(head: nn.Module, hidden: Tensor, predicted: Tensor, greedy: bool) ->
         best = (logits >= chosen).sum(-1) == 1 if greedy else None
         return (chosen - logits.logsumexp(-1, keepdim=True)).squeeze(-1), best
 
-    found: list[tuple[Tensor, Tensor | None]] = []
-    for start in range(0, len(predicted), rows):
-        part = hidden[start : start + rows], predicted[start : start + rows]
-        if torch.is_grad_enabled() and len(predicted) > rows:
-            found.append(checkpoint(slab, *part, use_reentrant=False))
-        else:
-            found.append(slab(*part))
+    parts = zip(hidden.split(rows), predicted.split(rows), strict=True) if len(predicted) else ()
+    again = torch.is_grad_enabled() and len(predicted) > rows
+    found = [checkpoint(slab, *part, use_reentrant=False) if again else slab(*part) for part in parts]
     logs = torch.cat([hidden.new_zeros(0), *(logs for logs, _ in found)])
     foreseen = [hidden.new_zeros(0, dtype=torch.bool), *(best for _, best in found if best is not None)]
-    return EdgeScores(logs, torch.cat(foreseen) if greedy else None)
+    return logs, torch.cat(foreseen) if greedy else None
 
 
 def _window(model: nn.Module) -> int | None:
@@ -210,11 +189,8 @@ def _window(model: nn.Module) -> int | None:
 
 def positions_of(config: object) -> int | None:
     """Tokens that a model can read at once, by its configuration; None where it does not say."""
-    for name in ("max_position_embeddings", "n_positions", "max_seq_len"):
-        found = getattr(config, name, None)
-        if isinstance(found, int) and found > 0:
-            return found
-    return None
+    found = (getattr(config, name, None) for name in ("max_position_embeddings", "n_positions", "max_seq_len"))
+    return next((one for one in found if isinstance(one, int) and one > 0), None)
 
 
 def predictions(totals: Tensor, exact: Tensor, inputs: Mapping[str, Tensor], gold: Tensor) -> Tensor:
@@ -239,7 +215,5 @@ def predictions(totals: Tensor, exact: Tensor, inputs: Mapping[str, Tensor], gol
     rules = inputs["rules"]
     # A logit that overflowed is no opinion either.
     broken = (~values.isfinite() & there[:, 0]).any(-1)
-    found = torch.where(
-        rules == RULES.index("text"), bits, torch.where(rules == RULES.index("exact"), exact.double(), won)
-    )
-    return found.masked_fill(broken, torch.nan)
+    found = torch.where(rules == RULES.index("exact"), exact.double(), won)
+    return torch.where(rules == RULES.index("text"), bits, found).masked_fill(broken, torch.nan)

@@ -27,12 +27,7 @@ LONGEST = 1024
 
 @dataclass(frozen=True, eq=False)
 class PackedRow:
-    """Row of one or several items.
-
-    Attributes:
-        items: their numbers, in the order in which `tree` has their sequences.
-        tree: of all sequences of all of them.
-    """
+    """Row of one or several items: their numbers, and the tree of all their sequences in that order."""
 
     items: tuple[int, ...]
     tree: PrefixTree
@@ -57,10 +52,9 @@ def packed_row_of(items: Sequence[Item], numbers: Sequence[int]) -> PackedRow:
     """The row of the items of these numbers, whether it saves anything or not."""
     if len(numbers) == 1:
         return PackedRow(tuple(numbers), items[numbers[0]].tree)
-    sequences = [tokens for number in numbers for tokens in items[number].sequences]
-    return PackedRow(
-        tuple(numbers), build_prefix_tree(sequences, [given for number in numbers for given in items[number].given])
-    )
+    chosen = [items[number] for number in numbers]
+    sequences, given = ([one for item in chosen for one in getattr(item, name)] for name in ("sequences", "given"))
+    return PackedRow(tuple(numbers), build_prefix_tree(sequences, given))
 
 
 def pack_by_prefix(items: Sequence[Item], most: int, window: int | None = None) -> list[PackedRow]:
@@ -173,7 +167,7 @@ CELLS = {"dev": 8192, "search": 8192, "train": 8192, "importance": 2048}
 those of a backward pass are kept. Training is not bound by it: its batches are the recipe's."""
 
 
-class Shape(NamedTuple):
+class _Shape(NamedTuple):
     """Shape of a row, or of the rows of an item, in a batch."""
 
     parts: bool
@@ -186,8 +180,8 @@ def row_batches(
     items: Sequence[Item], packed_rows: Sequence[PackedRow], batch_size: int, cells: int
 ) -> Iterator[Batch]:
     """Batches of items, whose rows are these, at most so many examples and cells together."""
-    shapes = [Shape(not packed.tree.is_path, 1, len(packed.tree), len(packed.items)) for packed in packed_rows]
-    for group in groups_of(shapes, batch_size, cells):
+    shapes = [_Shape(not packed.tree.is_path, 1, len(packed.tree), len(packed.items)) for packed in packed_rows]
+    for group in _groups_of(shapes, batch_size, cells):
         chosen = [packed_rows[row] for row in group]
         indices = np.array([number for packed in chosen for number in packed.items], dtype=np.int64)
         of_batch = [items[index] for index in indices]
@@ -197,11 +191,11 @@ def row_batches(
 
 def item_groups(items: Sequence[Item], batch_size: int, cells: int) -> list[NDArray[np.int64]]:
     """Items of similar length together, each in rows of its own: int64 numbers of each batch."""
-    shapes = [Shape(False, len(item.sequences), item.positions, 1) for item in items]
-    return [np.array(group, dtype=np.int64) for group in groups_of(shapes, batch_size, cells)]
+    shapes = [_Shape(False, len(item.sequences), item.positions, 1) for item in items]
+    return list(map(np.array, _groups_of(shapes, batch_size, cells)))
 
 
-def groups_of(shapes: Sequence[Shape], batch_size: int, cells: int) -> list[list[int]]:
+def _groups_of(shapes: Sequence[_Shape], batch_size: int, cells: int) -> list[list[int]]:
     """Rows of similar length, at most so many examples and cells together."""
     groups: list[list[int]] = []
     examples = 0

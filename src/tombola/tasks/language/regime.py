@@ -1,16 +1,17 @@
 """Language models as a regime: judged zero-shot by what they understand, trained again on text only if asked to."""
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from typing_extensions import override
 
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.fingerprint import fingerprint
 from tombola.foundations.settings import Count, Positive, Text, Whole, described, settings
-from tombola.tasks.language.retention_threshold import RetentionThreshold
 from tombola.tasks.regime import Preset, Regime, RegimeSettings, TaskOptions, changed
 
 if TYPE_CHECKING:
@@ -56,6 +57,28 @@ larger one than weights that are fine-tuned."""
 _GROUP = "language models"
 _setting = described(_GROUP)
 _training = described("training")
+
+
+@dataclass(frozen=True)
+class RetentionThreshold:
+    """Share of the full model's chance-corrected score that must hold: of an ability, or of the mean for None."""
+
+    ability: str | None
+    share: float
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `0.9`, or `ABILITY>=0.9`.
+
+        Raises:
+            TombolaError: it is neither, or the share is out of range.
+        """
+        found = re.fullmatch(r"\s*(?:([^<>=\s]+)\s*>=\s*)?([0-9]*\.?[0-9]+)\s*", text)
+        if found is None:
+            raise TombolaError(f"cannot read {text!r}; write what must be retained as grammar>=0.9, or as 0.9")
+        if not 0 < (share := float(found[2])) <= 1:
+            raise TombolaError(f"the share to retain must lie above 0 and at most at 1, not {found[2]}")
+        return cls(found[1], share)
 
 
 @settings
@@ -131,7 +154,7 @@ class LanguageRegime(Regime):
     def check(self, options: TaskOptions, own: LanguageSettings) -> None:
         if own.lora_rank and not own.recovery_tokens:
             raise TombolaError("lora_rank trains tickets again: say with recovery_tokens on how many tokens")
-        if changed(own, ("lora_learning_rate",)) and not own.lora_rank:
+        if "lora_learning_rate" in changed(own) and not own.lora_rank:
             raise TombolaError("lora_learning_rate is that of adapters: say with lora_rank how large they are")
 
     @override
@@ -155,7 +178,7 @@ class LanguageRegime(Regime):
             rows=options.dev_rows,
             bos_token=own.bos_token,
             importance=Blocks(own.importance_samples, own.importance_sequence_length),
-            retain=own.retain,
+            retain=None if own.retain is None else RetentionThreshold.parse(own.retain).ability,
             name=name,
             trust_remote_code=options.trust_remote_code,
             **more,

@@ -24,20 +24,11 @@ from tombola.checkpoints.loading import tokenizer_of
 from tombola.foundations.atomic_files import read_json, write_json
 from tombola.foundations.errors import TombolaError, check_choice
 from tombola.subnetworks.recognition import recognise
-from tombola.tasks.base import Batch, Output, Predictions, State, Task
+from tombola.tasks.base import Batch, Output, Predictions, State, Task, windows
 from tombola.tasks.capabilities import PROMPTS, GeneratedTexts, GenerationSettings, Retained
-from tombola.tasks.data.calibration_windows import windows
 from tombola.tasks.language.abilities import catalog
 from tombola.tasks.language.abilities.ability import BITS, Ability
-from tombola.tasks.language.abilities.chance_corrected import (
-    Scale,
-    alone,
-    learned,
-    measure,
-    reference,
-    retention,
-    understanding,
-)
+from tombola.tasks.language.abilities.chance_corrected import Scale, alone, measure, reference, retention, understanding
 from tombola.tasks.language.abilities.language_modelling import bounded, guess_bits, training_text
 from tombola.tasks.language.bos_token import BOS_TOKEN_FILE, BosToken, conventional, named
 from tombola.tasks.language.bos_token import choose as choose_bos_token
@@ -53,7 +44,6 @@ from tombola.tasks.language.packing import (
     row_batches,
     separate_rows,
 )
-from tombola.tasks.language.retention_threshold import RetentionThreshold
 from tombola.tasks.language.text_generation import NOTHING, NotFiniteError, generate_texts
 
 AUTO = "auto"
@@ -61,9 +51,6 @@ LONGEST = 2048
 """Tokens read at once where the model could read more: the field's length for calibration and perplexity."""
 _TOKENS_OF_A_ROW = 64
 """Tokens of texts that stand for one example, where only so many are asked for."""
-
-
-_MEAN = RetentionThreshold(None, 0.9)
 
 
 @dataclass(frozen=True)
@@ -91,14 +78,12 @@ class LanguageTaskOptions:
         source: of the pre-trained model whose weights say what a text begins with; None for the first that is settled.
         train: blocks of the split `train`, as many as the text fills.
         importance: the same of the split `importance`.
-        retain: what must be held: with a name in it, the score is that ability's alone.
-        counted: names of the abilities that the score is the mean of; None for all.
+        retain: name of the ability that must be held, whose score is the task's alone; None for the mean over all.
         held_out: share of each ability's examples that is held out as the split `search`, so that nothing is chosen on
             those that judge; 0 for none.
         text_tokens: of an ability of texts, judge so many tokens at most, the same number of each text; None for all.
         seed: of what is held out.
         name: short name for folders and rows.
-        title: for people.
         attention: the implementation that `load` asks for.
         trust_remote_code: let `load` run code that comes with a model.
     """
@@ -108,13 +93,11 @@ class LanguageTaskOptions:
     source: str | None = None
     train: Blocks = Blocks(128, LONGEST)
     importance: Blocks = Blocks(128, 128)
-    retain: RetentionThreshold = _MEAN
-    counted: Sequence[str] | None = None
+    retain: str | None = None
     held_out: float = 0.0
     text_tokens: int | None = None
     seed: int = 0
     name: str = "understanding"
-    title: str = "Understanding"
     attention: str = "sdpa"
     trust_remote_code: bool = False
 
@@ -128,9 +111,7 @@ class LanguageTask(Task):
 
     Splits: `dev` holds the examples of all abilities that judge, `search` those that are held out to search on, if any
     are, `train` blocks of text for recovery, `importance` shorter blocks of the same text, by whose loss the
-    importance of sites is measured. Statistics of activations are taken of `calibration_text`.
-
-    An output that is not finite counts as failure: a pruned model may well break, and has then understood nothing.
+    importance of sites is measured. A pruned model may well break, and has then understood nothing.
 
     Args:
         abilities: what is measured; names differ.
@@ -148,6 +129,10 @@ class LanguageTask(Task):
         TombolaError: two abilities share a name, a name is unknown, or there is no text.
     """
 
+    title = "Understanding"
+    importance_split = "importance"
+    normalise_layers = False
+    trained = False
     tolerates_nan = True
 
     def __init__(
@@ -160,20 +145,15 @@ class LanguageTask(Task):
         self._options = options = options or LanguageTaskOptions()
         if options.text_tokens is not None:
             abilities = [bounded(one, tokenizer, options.text_tokens) for one in abilities]
-        parts = [one.parted(options.held_out, options.seed) if options.held_out else (one, one) for one in abilities]
-        self.abilities = tuple(_with_guess(judging, tokenizer, text) for judging, _ in parts)
-        self.examples = {"dev": self.abilities, "search": tuple(searching for _, searching in parts)}
-        if not options.held_out:
-            del self.examples["search"]
+        held = [one.parted(options.held_out, options.seed) for one in abilities] if options.held_out else []
+        self.abilities = tuple(_with_guess(one, tokenizer, text) for one in ([one for one, _ in held] or abilities))
+        self.examples = {"dev": self.abilities} | ({"search": tuple(one for _, one in held)} if held else {})
         names = [ability.name for ability in self.abilities]
         if not names or len(set(names)) < len(names):
             raise TombolaError(f"give at least one ability, and each under a name of its own, not {names}")
-        if not any(one.strip() for one in text):
+        if not "".join(text).strip():
             raise TombolaError("there is no text to calibrate and train on; give a file with text in it")
-        self.name, self.title = options.name, options.title
-        self.importance_split = "importance"
-        self.normalise_layers = False
-        self.trained = False
+        self.name = options.name
         # Each ability's own raw score, for the rows.
         self.more = {
             ability.name: ("dev", alone(ability.name, number, Scale.of(ability)))
@@ -188,12 +168,11 @@ class LanguageTask(Task):
         }
         self.bos_token = None if options.bos_token == AUTO else named(tokenizer, options.bos_token)
         self.readings: dict[tuple[str, str], Reading] = {}
-        self._items: dict[str, list[Item]] = {}
+        self._items: dict[str, tuple[list[int], list[Item]]] = {}
         self._rows: dict[tuple[str, int, int | None], list[PackedRow]] = {}
-        self._numbers: dict[str, list[int]] = {}
         self.retain = options.retain
         self.learned: tuple[str, ...] | None = None
-        self._count(names if options.counted is None else options.counted)
+        self._count(names)
 
     @classmethod
     def open(
@@ -204,7 +183,6 @@ class LanguageTask(Task):
         text_file: Path | None = None,
         rows: int | None = None,
         seed: int = 0,
-        retain: str | None = None,
         **options: Any,
     ) -> Self:
         """The task for a model, from names.
@@ -213,10 +191,9 @@ class LanguageTask(Task):
             source: of the model: asset, local folder or hub id; its tokenizer and configuration are read.
             abilities: `KIND` or `KIND=PATH`, see `tombola.tasks.language.abilities.catalog`.
             text_file: a text file to calibrate, train and judge on instead of plot summaries; `wikitext` for the hub's.
-            rows: use a seeded sample of so many examples of each ability, spread evenly over its groups, and of texts
-                64 tokens for each of them; None for all.
+            rows: use a sample of so many examples of each ability, spread evenly over its groups, and of texts 64
+                tokens for each of them; None for all.
             seed: of samples, of what is held out, and of whatever is generated.
-            retain: `0.9`, or `ABILITY>=0.9`.
             options: other fields of `LanguageTaskOptions`.
 
         Raises:
@@ -233,8 +210,6 @@ class LanguageTask(Task):
         options.setdefault("positions", min(LONGEST, positions_of(config) or LONGEST))
         if rows is not None:
             options.setdefault("text_tokens", rows * _TOKENS_OF_A_ROW)
-        if retain is not None:
-            options["retain"] = RetentionThreshold.parse(retain, [ability.name for ability in opened])
         return cls(
             opened,
             training_text(text_file).train,
@@ -246,35 +221,30 @@ class LanguageTask(Task):
         """Task with the mean of these abilities alone as its score: those that the full model has."""
         other = copy.copy(self)
         # What is encoded later is each one's own; what depends on the model is found out by either for itself.
-        other._items, other.readings, other._numbers = dict(self._items), dict(self.readings), dict(self._numbers)
-        other._rows = dict(self._rows)
+        other._items, other.readings, other._rows = dict(self._items), dict(self.readings), dict(self._rows)
         other._count(names)
         return other
 
     @override
     def with_full_model(self, full: Predictions) -> "LanguageTask":
         """The task whose score is the mean of the abilities that a full model with these predictions has."""
-        have = learned(measure(self.abilities, full, self.references("dev")))
-        if self.retain.ability is not None and self.retain.ability not in have:
-            raise TombolaError(
-                f"the full model is at chance in {self.retain.ability}, so that none of it can be retained; name "
-                "another ability"
-            )
+        measured = measure(self.abilities, full, self.references("dev"))
+        have = tuple(one.ability for one in measured if one.learned)
+        if self.retain is not None and self.retain not in have:
+            chance = f"the full model is at chance in {self.retain}"
+            raise TombolaError(f"{chance}, so that none of it can be retained; name another ability")
         other = self.scored_on(have)
         other.learned = have
         return other
 
-    def retained(
-        self, split: str, full: Predictions, pruned: Predictions, *, seed: int, resamples: int
-    ) -> Sequence[Retained]:
+    def retained(self, split: str, full: Predictions, pruned: Predictions, **bootstrap: int) -> Sequence[Retained]:
         """Retention of each ability in a pruned model, see `HasAbilities`."""
-        references = self.references(split)
-        return retention(self.abilities, full, pruned, references, have=self.learned, seed=seed, resamples=resamples)
+        return retention(self.abilities, full, pruned, self.references(split), have=self.learned, **bootstrap)
 
     def _count(self, names: Sequence[str]) -> None:
         numbers = {ability.name: number for number, ability in enumerate(self.abilities)}
-        if self.retain.ability is not None:
-            names = [self.retain.ability]
+        if self.retain is not None:
+            names = [self.retain]
         for name in names:
             if name not in numbers:
                 raise TombolaError(f"unknown ability {name!r}; there are: {', '.join(numbers)}")
@@ -307,19 +277,17 @@ class LanguageTask(Task):
     def load(self, source: str, *, seed: int, state: State = "pretrained") -> nn.Module:
         check_choice("state of a model", state, get_args(State))
         path = loading.locate(source)
-        options: dict[str, Any] = {
-            "attn_implementation": self._options.attention,
-            "trust_remote_code": self._options.trust_remote_code,
-        }
+        trusted = {"trust_remote_code": self._options.trust_remote_code}
+        options: dict[str, Any] = {"attn_implementation": self._options.attention, "dtype": torch.float32, **trusted}
         with loading.quiet(), loading.loading(source), torch.random.fork_rng([]):
             torch.manual_seed(seed)
-            config = AutoConfig.from_pretrained(path, trust_remote_code=self._options.trust_remote_code)
+            config = AutoConfig.from_pretrained(path, **trusted)
             _check_kind(source, config)
             auto: Any = AutoModelForCausalLM
             if state == "init":
-                model = auto.from_config(config, dtype=torch.float32, **options)
+                model = auto.from_config(config, **options)
             else:
-                model, report = auto.from_pretrained(path, output_loading_info=True, dtype=torch.float32, **options)
+                model, report = auto.from_pretrained(path, output_loading_info=True, **options)
                 if report["missing_keys"]:
                     raise TombolaError(
                         f"{source} is no causal language model: it has no {min(report['missing_keys'])}; give a model "
@@ -327,16 +295,15 @@ class LanguageTask(Task):
                     )
         assert isinstance(model, PreTrainedModel)
         if self.bos_token is None:
-            self._find_bos_token(source, state, model)
+            self._find_bos_token(source, state)
         self.settle(model)
         recognise(model)
         return model
 
     def settle(self, model: nn.Module) -> None:
-        """Find out what depends on the model: the BOS token, if it is to be found, and how the model is read.
+        """Find out what depends on a whole model: the BOS token, if it is to be found, and how the model is read.
 
-        `load` does it. A model that was loaded otherwise must be settled before it is scored: a whole one, as what is
-        made of it is read in the same way.
+        `load` does it. A model that was loaded otherwise must be settled before it, or what is made of it, is scored.
 
         Raises:
             TombolaError: the model is not causal, does not fit the tokenizer, or an example is longer than its context.
@@ -380,17 +347,12 @@ class LanguageTask(Task):
         assert self.bos_token is not None
         return self.bos_token
 
-    def fix_bos_token(self, bos_token: BosToken | str) -> None:
-        """Use this BOS token from now on: as it was found before, in a study that is resumed, or by its name.
-
-        Raises:
-            TombolaError: the tokenizer has no such token.
-        """
-        found = named(self.tokenizer, bos_token) if isinstance(bos_token, str) else bos_token
-        if self.bos_token is None or found.token_id != self.bos_token.token_id:
+    def fix_bos_token(self, bos_token: BosToken) -> None:
+        """Use this BOS token from now on, as it was found before: in a study that is resumed, for one."""
+        if self.bos_token is None or bos_token.token_id != self.bos_token.token_id:
             # What was encoded, and tried, began otherwise.
-            self._items, self._numbers, self.readings, self._rows = {}, {}, {}, {}
-        self.bos_token = found
+            self._items, self.readings, self._rows = {}, {}, {}
+        self.bos_token = bos_token
 
     @override
     def shared_state(self) -> Mapping[str, Any]:
@@ -401,7 +363,7 @@ class LanguageTask(Task):
         if "bos_token" in state:
             self.fix_bos_token(BosToken.of(self.tokenizer, state["bos_token"], "the parent's BOS token"))
 
-    def _find_bos_token(self, source: str, state: State, model: nn.Module) -> None:
+    def _find_bos_token(self, source: str, state: State) -> None:
         """The BOS token that does not depend on which model is loaded first."""
         stored = Path(loading.locate(source)) / BOS_TOKEN_FILE
         if state != "init" and stored.is_file():
@@ -419,19 +381,15 @@ class LanguageTask(Task):
 
     @override
     def references(self, split: str) -> Predictions:
-        items = self.items(split)
-        numbers = self._numbers.get(split, [len(self.abilities)] * len(items))
-        sizes = [item.divisors[0] if item.rule == "text" else 0.0 for item in items]
-        return np.array([reference(*pair) for pair in zip(numbers, sizes, strict=True)], dtype=np.float64)
+        pairs = zip(*self._numbered(split), strict=True)
+        sized = [(number, item.divisors[0] if item.rule == "text" else 0.0) for number, item in pairs]
+        return np.array([reference(*one) for one in sized], dtype=np.float64)
 
     @override
     def baseline(self, split: str) -> Predictions:
         """Predictions of the baseline: every example as good as chance is on its ability."""
-        size = self.size(split)
-        if split not in self.examples:
-            return np.full(size, BITS)
-        chances = [ability.chance for ability in self.abilities]
-        return np.array([chances[number] for number in self._numbers[split]], dtype=np.float64)
+        chances = [*(ability.chance for ability in self.abilities), BITS]
+        return np.array([chances[number] for number in self._numbered(split)[0]], dtype=np.float64)
 
     @override
     def batches(self, split: str, batch_size: int, *, shuffle: int | None = None) -> Iterator[Batch]:
@@ -465,30 +423,28 @@ class LanguageTask(Task):
     def output(self, model: nn.Module, batch: Batch) -> Output:
         """Losses: mean nats per scored token of the right choice. Predictions, fp64: see `chance_corrected`."""
         inputs = batch.inputs
-        reading = self.readings.get(_key(model), Reading())
-        scores = read(model, inputs, reading)
+        log_probabilities, greedy = read(model, inputs, self.readings.get(_key(model), Reading()))
         # [items, groups, choices]
-        totals = sums(scores.log_probabilities, inputs)
+        totals = sums(log_probabilities, inputs)
         gold = totals[:, 0].gather(1, batch.targets[:, None]).squeeze(1)
         losses = -gold / inputs["counts"].clamp(min=1)
         with torch.no_grad():
             exact = torch.zeros(len(totals), dtype=torch.bool, device=totals.device)
-            if scores.greedy is not None:
-                exact = sums((~scores.greedy).to(totals.dtype), inputs)[:, 0, 0] == 0
-            found = predictions(totals.double(), exact, inputs, batch.targets)
-        return Output(losses, found)
+            if greedy is not None:
+                exact = sums((~greedy).to(totals.dtype), inputs)[:, 0, 0] == 0
+            return Output(losses, predictions(totals.double(), exact, inputs, batch.targets))
 
     def perplexity(self, losses: NDArray[np.float32]) -> Mapping[str, float]:
         """Name → perplexity per token of each ability of texts, from the losses [examples] of the split `dev`.
 
         It compares models with the same tokenizer; bits per byte compare any.
         """
-        items, found = self.items("dev"), {}
+        numbers, items = self._numbered("dev")
+        tokens, found = np.array([item.scored for item in items], dtype=np.float64), {}
         for number, ability in enumerate(self.abilities):
-            own = [index for index, one in enumerate(self._numbers["dev"]) if one == number]
-            tokens = np.array([items[index].scored for index in own], dtype=np.float64)
-            if ability.rule == "text" and tokens.sum() > 0:
-                found[ability.name] = float(np.exp((losses[own] * tokens).sum() / tokens.sum()))
+            own = np.array(numbers) == number
+            if ability.rule == "text" and tokens[own].sum() > 0:
+                found[ability.name] = float(np.exp(np.average(losses[own], weights=tokens[own])))
         return found
 
     def generate_texts(
@@ -508,19 +464,23 @@ class LanguageTask(Task):
 
     def items(self, split: str) -> list[Item]:
         """The encoded examples of a split, or its blocks of text."""
+        return self._numbered(split)[1]
+
+    def _numbered(self, split: str) -> tuple[list[int], list[Item]]:
+        """The items of a split, and before them the number of the ability of each; of text the one after the last."""
         if split not in (*self.examples, *self._blocks):
             here = ", ".join((*self._blocks, *self.examples))
             raise TombolaError(f"{self.title} has no split {split!r}; it has {here}; `search` is there with held_out")
         if split not in self._items:
             encoder = self._encoder()
             if split in self.examples:
-                abilities = self.examples[split]
-                found = [(number, item) for number, one in enumerate(abilities) for item in encoder.items(one)]
-                self._numbers[split] = [number for number, _ in found]
-                self._items[split] = [item for _, item in found]
+                abilities = enumerate(self.examples[split])
+                found = [(number, item) for number, one in abilities for item in encoder.items(one)]
             else:
                 blocks = self._blocks[split]
-                self._items[split] = encoder.blocks(self._text, blocks.length, blocks.count)
+                of_text = encoder.blocks(self._text, blocks.length, blocks.count)
+                found = [(len(self.abilities), item) for item in of_text]
+            self._items[split] = [number for number, _ in found], [item for _, item in found]
         return self._items[split]
 
     def _encoder(self) -> Encoder:
@@ -531,17 +491,9 @@ class LanguageTask(Task):
             )
         return Encoder(self.tokenizer, self.bos_token.token_id, self.positions)
 
+    @override
     def calibration_text(self, samples: int, sequence_length: int, seed: int = 0) -> list[Tensor]:
-        """Calibration text, read while the sizes of activations are taken: stretches of the training text, drawn.
-
-        Args:
-            samples: number of stretches.
-            sequence_length: tokens of each, as far as the model's context and the text reach.
-            seed: of the draw.
-
-        Returns:
-            `samples` batches of token ids, int64 [1, sequence_length].
-        """
+        """Stretches of the training text, drawn: `samples` batches of token ids, int64 [1, up to sequence_length]."""
         tokens = torch.tensor(self._encoder().stream(self._text), dtype=torch.int64)
         return windows(tokens, samples, min(sequence_length, self.positions, len(tokens)), seed=seed)
 

@@ -1,10 +1,9 @@
-"""Text generation: continuations of fixed prompts, measured in numbers.
+"""Text generation: continuations of fixed prompts, sampled with a fixed seed, and measured in four ways.
 
-Continuations of fixed prompts are sampled with a fixed seed, and measured in four ways. Variety: the share of
-different n-grams among all (distinct-n, Li et al. 2016). Repetition: the share of 4-grams of a text that were in it
-before. Length: tokens until the model ends its text. Surprise: the perplexity of the text under the full model, which
-sees through fluent-looking noise; a model that repeats itself has a low one, so that neither says much without the
-other.
+Variety: the share of different n-grams among all (distinct-n, Li et al. 2016). Repetition: the share of 4-grams of a
+text that were in it before. Length: tokens until the model ends its text. Surprise: the perplexity of the text under
+the full model, which sees through fluent-looking noise; a model that repeats itself has a low one, so that neither says
+much without the other.
 
 Every continuation has random numbers of its own, which depend on the seed and its prompt alone. A pruned model draws
 with those of the full one, so that two models differ by what they think and not by luck.
@@ -57,15 +56,13 @@ def generate_texts(
     prompts: Sequence[str] = PROMPTS,
     settings: GenerationSettings | None = None,
 ) -> GeneratedTexts:
-    """Let a model continue prompts, and measure what it wrote.
+    """Let a model continue prompts, after the BOS token if there is one, and measure what it wrote.
 
     Args:
         model: the one that writes: whole, or shrunk. A masked one writes as the whole one, as gates know no sampling.
         full: the full model, which says how surprising the texts are.
-        tokenizer: of both.
-        bos_token_id: id of the token before each prompt.
-        prompts: what is continued.
-        settings: how.
+        tokenizer, bos_token_id: of both.
+        prompts, settings: what is continued, and how.
 
     Raises:
         TombolaError: there are no prompts, the model cannot read one and go on, or it gives no probabilities to draw
@@ -76,19 +73,15 @@ def generate_texts(
     settings = settings or GenerationSettings()
     bos = [] if bos_token_id is None else [bos_token_id]
     begun = [[*bos, *tokenizer(prompt, add_special_tokens=False)["input_ids"]] for prompt in prompts]
-    positions = positions_of(getattr(model, "config", None))
-    if positions is not None and max(map(len, begun)) >= positions:
-        longest = max(map(len, begun))
+    positions, longest = positions_of(getattr(model, "config", None)), max(map(len, begun))
+    if positions is not None and longest >= positions:
         raise TombolaError(f"a prompt of {longest} tokens leaves no room in {positions} positions; shorten it")
     contexts = [ids for ids in begun for _ in range(settings.continuations)]
     uniforms = np.concatenate([_uniform_numbers(prompt, settings) for prompt in prompts])
-    written = [
-        rest
-        for first in range(0, len(contexts), _ROWS)
-        for rest in _continue(
-            model, contexts[first : first + _ROWS], uniforms[first : first + _ROWS], tokenizer, settings, positions
-        )
-    ]
+    written: list[list[int]] = []
+    for first in range(0, len(contexts), _ROWS):
+        rows = slice(first, first + _ROWS)
+        written += _continue(model, contexts[rows], uniforms[rows], tokenizer, settings, positions)
     end = tokenizer.eos_token_id
     bare = [[token for token in tokens if token != end] for tokens in written]
     return GeneratedTexts(
@@ -101,20 +94,15 @@ def generate_texts(
     )
 
 
-def distinct(texts: Iterable[Sequence[int]], n: int) -> float:
-    """Share of different n-grams among those of all texts; 0 where there is none."""
-    grams = [gram for text in texts for gram in _grams(text, n)]
-    return len(set(grams)) / len(grams) if grams else 0.0
+def distinct(texts: Iterable[Sequence[int]], n: int, *, none: float = 0.0) -> float:
+    """Share of different n-grams among those of all texts; `none` where there are none."""
+    grams = [tuple(text[i : i + n]) for text in texts for i in range(len(text) - n + 1)]
+    return len(set(grams)) / len(grams) if grams else none
 
 
-def repetition(text: Sequence[int], n: int = 4) -> float:
-    """Share of a text's n-grams that were in it before; 0 where it is too short to have any."""
-    grams = _grams(text, n)
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0
-
-
-def _grams(text: Sequence[int], n: int) -> list[tuple[int, ...]]:
-    return [tuple(text[i : i + n]) for i in range(len(text) - n + 1)]
+def repetition(text: Sequence[int]) -> float:
+    """Share of a text's 4-grams that were in it before; 0 where it is too short to have any."""
+    return 1 - distinct([text], 4, none=1.0)
 
 
 def _uniform_numbers(prompt: str, settings: GenerationSettings) -> NDArray[np.float64]:
@@ -124,18 +112,10 @@ def _uniform_numbers(prompt: str, settings: GenerationSettings) -> NDArray[np.fl
 
 
 class DrawToken(LogitsProcessor):
-    """Leaves one token of each row: the one where the row's number falls among the probabilities.
-
-    Args:
-        uniforms: numbers from 0 to 1, [rows, tokens].
-        first: length of the prompts.
-        settings: temperature and share.
-    """
+    """Leaves one token of each row: where its number from 0 to 1, of `uniforms` [rows, tokens], falls among them."""
 
     def __init__(self, uniforms: Tensor, first: int, settings: GenerationSettings) -> None:
-        self._uniforms = uniforms
-        self._first = first
-        self._settings = settings
+        self._uniforms, self._first, self._settings = uniforms, first, settings
 
     @override
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
@@ -175,21 +155,12 @@ def _continue(
     mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in contexts], device=device)
     room = settings.max_new_tokens if positions is None else min(settings.max_new_tokens, positions - width)
     # Whatever else the model's own configuration asks for, such as a penalty on repetition, would hide how it writes.
-    options = GenerationConfig(
-        do_sample=False,
-        num_beams=1,
-        repetition_penalty=1.0,
-        no_repeat_ngram_size=0,
-        max_new_tokens=room,
-        eos_token_id=end,
-        pad_token_id=pad,
-    )
-    draw = DrawToken(torch.tensor(uniforms), width, settings)
+    plain = {"do_sample": False, "num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0}
+    config = GenerationConfig(**plain, max_new_tokens=room, eos_token_id=end, pad_token_id=pad)
+    draw = LogitsProcessorList([DrawToken(torch.tensor(uniforms), width, settings)])
     generate: Any = model.generate
     with evaluating(model):
-        made = generate(
-            rows, attention_mask=mask, generation_config=options, logits_processor=LogitsProcessorList([draw])
-        )
+        made = generate(rows, attention_mask=mask, generation_config=config, logits_processor=draw)
     return [row[: row.index(end) + 1] if end in row else row for row in made[:, width:].tolist()]
 
 

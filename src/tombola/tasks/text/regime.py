@@ -24,8 +24,6 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 """`quick`: minutes on two cores. `paper`: all rows, three epochs (Prasanna et al. 2020, appendix)."""
 
 
-OWN_DATA = ("validation_file", "text_column", "text_pair_column", "label_column", "metric", "regression")
-"""Settings of texts of one's own, whose task is a path; tasks with a name have their own columns, rows and metric."""
 _GROUP = "labelled texts"
 _setting = described(_GROUP)
 
@@ -37,9 +35,7 @@ class TextSettings(RegimeSettings):
     files = ("data", "validation_file")
 
     data: Annotated[Text | None, _setting("folder of GLUE's original TSV files, instead of the hub")] = None
-    validation_file: Annotated[Text | None, _setting("file of dev rows, where --task is a file of training rows")] = (
-        None
-    )
+    validation_file: Annotated[Text | None, _setting("file of dev rows, where --task is one of training rows")] = None
     text_column: Annotated[Text | None, _setting("column of the text")] = None
     text_pair_column: Annotated[Text | None, _setting("column of the second text")] = None
     label_column: Annotated[Text | None, _setting("column of the label")] = None
@@ -72,7 +68,8 @@ class TextRegime(Regime):
             raise TombolaError(
                 f"data is for GLUE's TSV files, and {options.task!r} is no GLUE task; give your own data as task"
             )
-        if options.task in self.tasks and (names := changed(own, OWN_DATA)):
+        names = [name for name in changed(own) if name != "data"]
+        if options.task in self.tasks and names:
             raise TombolaError(
                 f"{names[0]} is for data of your own; {options.task} has its own columns, rows and metric"
             )
@@ -87,7 +84,7 @@ class TextRegime(Regime):
         from tombola.checkpoints.loading import tokenizer_of
         from tombola.tasks.text.task import TextTask, TextTaskOptions
 
-        corpus, title, metrics = _corpus(options, own)
+        corpus, metrics = _corpus(options, own)
         more = dict.fromkeys(metrics[1:], "dev")
         for split in corpus.splits:
             if split.startswith("dev_"):
@@ -103,7 +100,6 @@ class TextRegime(Regime):
                 dev_rows=options.dev_rows,
                 search_rows=options.held_out(len(corpus.splits["train"]), len(corpus.splits["dev"])),
                 name=name,
-                title=title,
                 benchmark="glue" if options.task in GLUE else None,
                 attention="sdpa" if options.device == "cuda" else "eager",
                 trust_remote_code=options.trust_remote_code,
@@ -111,16 +107,15 @@ class TextRegime(Regime):
         )
 
 
-def _corpus(options: TaskOptions, own: TextSettings) -> tuple[Any, str, tuple[str, ...]]:
-    """The data, its title, and its metrics, the primary one first."""
+def _corpus(options: TaskOptions, own: TextSettings) -> tuple[Any, tuple[str, ...]]:
+    """The data, and its metrics, the primary one first."""
     from tombola.tasks.data import files, glue, rotten_tomatoes
 
     name = options.task
     if name in GLUE:
-        folder = None if own.data is None else Path(own.data).expanduser()
-        return glue.load(name, folder), GLUE[name].title, GLUE[name].metrics
+        return glue.load(name, None if own.data is None else Path(own.data).expanduser()), GLUE[name].metrics
     if name == "rotten-tomatoes":
-        return rotten_tomatoes.load(), "Rotten Tomatoes", ("accuracy",)
+        return rotten_tomatoes.load(), ("accuracy",)
     corpus = files.read(
         Path(name).expanduser(),
         validation_file=None if own.validation_file is None else Path(own.validation_file).expanduser(),
@@ -129,7 +124,7 @@ def _corpus(options: TaskOptions, own: TextSettings) -> tuple[Any, str, tuple[st
         label_column=own.label_column,
         regression=own.regression,
     )
-    return corpus, corpus.name, (own.metric or ("pearson" if own.regression else "accuracy"),)
+    return corpus, (own.metric or ("pearson" if own.regression else "accuracy"),)
 
 
 REGIME = TextRegime()

@@ -43,8 +43,7 @@ class TextTaskOptions:
         max_length: tokens a text is cut to.
         train_rows, dev_rows: use a seeded sample of so many rows; None for all.
         search_rows: hold so many training rows out as the split `search`; None to search on `dev`.
-        name: short name for folders and rows; by default the corpus's.
-        title: name for people; by default the corpus's.
+        name, title: see `Task`; by default the corpus's.
         benchmark: `glue`, where published figures of this task stand under its title.
         attention: the implementation that `load` asks for. Eager attention is the fastest on a CPU at the length of
             sentences, where the fused kernel's backward pass takes twice as long; on a GPU `sdpa` wins.
@@ -69,7 +68,7 @@ class TextTask(Task):
 
     Args:
         corpus: the labelled splits.
-        tokenizer: of the model; local folder or hub id are resolved by `tokenizer_of`.
+        tokenizer: of the model, see `tokenizer_of`.
         options: metrics, samples, names, and how models are loaded.
 
     Raises:
@@ -84,8 +83,7 @@ class TextTask(Task):
         rows = sampled_rows(self.available, options.train_rows, options.dev_rows, options.search_rows)
         chosen = {split: corpus.splits[split if split != "search" else "train"].select(rows[split]) for split in rows}
         corpus = Corpus(corpus.name, chosen, corpus.classes)
-        self.name = options.name or corpus.name
-        self.title = options.title or corpus.name
+        self.name, self.title = options.name or corpus.name, options.title or corpus.name
         self.metric: Metric = metric(options.score or ("pearson" if corpus.regression else "accuracy"))
         self.more = {
             extra if split == "dev" else f"{extra}_{split.removeprefix('dev_')}": (split, metric(extra))
@@ -138,15 +136,8 @@ class TextTask(Task):
         Raises:
             TombolaError: a row lacks a column or has a label that training does not.
         """
-        corpus = Corpus.from_rows(
-            train,
-            dev,
-            text_column=text_column,
-            text_pair_column=text_pair_column,
-            label_column=label_column,
-            regression=regression,
-            name=name,
-        )
+        columns = text_column, text_pair_column, label_column
+        corpus = Corpus.from_rows(train, dev, columns, regression=regression, name=name)
         return cls(corpus, tokenizer, TextTaskOptions(**options))
 
     @override
@@ -162,23 +153,19 @@ class TextTask(Task):
     @override
     def load(self, source: str, *, seed: int, state: State = "pretrained") -> nn.Module:
         check_choice("state of a model", state, get_args(State))
-        path = loading.locate(source)
-        classes = self.corpus.classes
+        path, classes = loading.locate(source), self.corpus.classes
         labels: dict[str, Any] = (
             {"num_labels": 1, "problem_type": "regression"}
             if classes is None
             else {"id2label": dict(enumerate(classes)), "label2id": {name: i for i, name in enumerate(classes)}}
         )
-        options: dict[str, Any] = {
-            "attn_implementation": self._options.attention,
-            "trust_remote_code": self._options.trust_remote_code,
-            "dtype": torch.float32,
-        }
+        trusted = {"trust_remote_code": self._options.trust_remote_code}
+        options: dict[str, Any] = {"attn_implementation": self._options.attention, "dtype": torch.float32, **trusted}
         auto: Any = AutoModelForSequenceClassification
         with loading.quiet(), loading.loading(source), torch.random.fork_rng([]):
             torch.manual_seed(seed)
             if state == "init":
-                config = AutoConfig.from_pretrained(path, trust_remote_code=self._options.trust_remote_code, **labels)
+                config = AutoConfig.from_pretrained(path, **trusted, **labels)
                 return self._checked(auto.from_config(config, **options))
             if state == "trained":
                 model, report = auto.from_pretrained(path, output_loading_info=True, **options)
@@ -209,10 +196,8 @@ class TextTask(Task):
         # RoBERTa's first positions, up to that of its padding, hold no text.
         positions = table.num_embeddings - first if table else getattr(config, "max_position_embeddings", None)
         if positions is not None and self.max_length > positions:
-            raise TombolaError(
-                f"texts of {self.max_length} tokens do not fit into this model's {positions} positions; "
-                f"lower --max-length"
-            )
+            texts = f"texts of {self.max_length} tokens"
+            raise TombolaError(f"{texts} do not fit into this model's {positions} positions; lower --max-length")
         recognise(model)
         return model
 
@@ -234,10 +219,7 @@ class TextTask(Task):
     @override
     def baseline(self, split: str) -> Predictions:
         labels = self.corpus.splits["train"].labels
-        size = self.size(split)
-        if self.corpus.regression:
-            return np.full(size, labels.mean(), dtype=np.float64)
-        return np.full(size, np.bincount(labels).argmax(), dtype=np.int64)
+        return np.full(self.size(split), labels.mean() if self.corpus.regression else np.bincount(labels).argmax())
 
     @override
     def misread(self, predictions: Predictions, split: str) -> str | None:
@@ -272,13 +254,12 @@ class TextTask(Task):
         split = self._split(split)
         encoded = self._encode(split)
         lengths = np.array([len(example["input_ids"]) for example in encoded])
-        if shuffle is None:
-            parts = [np.argsort(lengths, kind="stable")]
-        else:
-            rng = np.random.default_rng(shuffle)
+        rng = np.random.default_rng(shuffle)
+        buckets = [np.arange(len(encoded))]
+        if shuffle is not None:
             drawn = rng.permutation(len(encoded))
             buckets = np.split(drawn, range(_BUCKET * batch_size, len(drawn), _BUCKET * batch_size))
-            parts = [bucket[np.argsort(lengths[bucket], kind="stable")] for bucket in buckets]
+        parts = [bucket[np.argsort(lengths[bucket], kind="stable")] for bucket in buckets]
         groups = [part[start : start + batch_size] for part in parts for start in range(0, len(part), batch_size)]
         if shuffle is not None:
             groups = [groups[index] for index in rng.permutation(len(groups))]
@@ -329,8 +310,7 @@ class TextTask(Task):
         if classes is None or all(name == f"LABEL_{index}" for index, name in names.items()):
             return None
         places = {str(name).casefold(): index for index, name in names.items()}
-        missing = [name for name in classes if name.casefold() not in places]
-        if missing:
+        if missing := [name for name in classes if name.casefold() not in places]:
             raise TombolaError(
                 f"the model lacks the label {missing[0]!r} of {self.title}; it knows {', '.join(names.values())}: "
                 "rename the labels, or give a model fine-tuned on this task"

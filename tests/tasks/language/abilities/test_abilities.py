@@ -12,7 +12,7 @@ from tombola.tasks.language.abilities import grammar, knowledge
 from tombola.tasks.language.abilities.ability import Ability, Example, balanced
 from tombola.tasks.language.abilities.catalog import DEFAULT, KINDS, open_abilities
 from tombola.tasks.language.abilities.example_files import cloze, reasoning
-from tombola.tasks.language.abilities.grammar import PARADIGMS, pairs
+from tombola.tasks.language.abilities.grammar import PARADIGMS, PHENOMENA, pairs
 from tombola.tasks.language.abilities.language_modelling import hold_out, paragraphs, training_text
 from tombola.tasks.language.abilities.prompted_labels import inference, sentiment
 
@@ -43,8 +43,7 @@ def test_generated_pairs_are_well_formed_seeded_and_different(name: str) -> None
 def test_the_grammar_covers_phenomena_in_equal_parts() -> None:
     made = grammar.load(None)
     assert len(PARADIGMS) >= 10
-    phenomena = {phenomenon for phenomenon, _ in PARADIGMS.values()}
-    assert {"agreement", "anaphora", "negative polarity", "islands", "argument structure"} <= phenomena
+    assert {"agreement", "anaphora", "negative polarity", "islands", "argument structure"} <= set(PHENOMENA)
     assert set(Counter(example.group for example in made.examples).values()) == {50}
     assert len({example.choices for example in made.examples}) == len(made.examples)
     assert made.chance == 0.5
@@ -116,7 +115,7 @@ def test_names_of_abilities_are_checked(tmp_path: Path) -> None:
         open_abilities([f"cloze={tmp_path / 'gone.jsonl'}"])
     with pytest.raises(TombolaError, match="at least one ability"):
         open_abilities([])
-    assert set(DEFAULT) <= {name for name, kind in KINDS.items() if kind.bundled is not None}
+    assert set(DEFAULT) <= {name for name, kind in KINDS.items() if kind.bundled}
 
 
 def test_several_files_of_one_kind_are_abilities_of_their_own(tmp_path: Path) -> None:
@@ -149,7 +148,7 @@ def test_questions_endings_and_entailment_are_asked_as_documented(tmp_path: Path
 
 def test_sentiment_is_calibrated_on_content_free_inputs() -> None:
     rows = [{"text": t, "label": label} for t, label in (("awful", "rotten"), ("lovely", "zfresh"))]
-    made = sentiment(Corpus.from_rows(rows, rows, text_column="text", label_column="label"))
+    made = sentiment(Corpus.from_rows(rows, rows, ("text", None, "label")))
     assert [e.choices[e.gold] for e in made.examples] == [" negative", " positive"]
     assert made.examples[0].context == "Review: awful\nSentiment:"
     assert made.examples[0].free == ("Review: N/A\nSentiment:", "Review: [MASK]\nSentiment:", "Review: \nSentiment:")

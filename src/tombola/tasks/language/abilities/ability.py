@@ -46,8 +46,7 @@ class Ability:
     """Ability to measure: a curve of the retention profile.
 
     Attributes:
-        name: for columns, flags and `--retain`.
-        title: for people.
+        name, title: for columns, flags and `--retain`; and for people.
         rule: how an example is judged, see `tombola.tasks.language.item`.
         examples: at least one.
         source: where they are from, for people.
@@ -77,7 +76,7 @@ class Ability:
 
     @property
     def measure(self) -> str:
-        """Name of its raw score."""
+        """`accuracy` or `bits per byte`."""
         return "bits per byte" if self.rule == "text" else "accuracy"
 
     @property
@@ -100,7 +99,7 @@ class Ability:
         """Sample of its examples, drawn with a seed from its groups in turn; all for None, or if it has no more."""
         if rows is None or rows >= len(self.examples):
             return self
-        return replace(self, examples=tuple(self.examples[index] for index in balanced(self._groups(), rows, seed)))
+        return self._of(balanced([example.group for example in self.examples], rows, seed))
 
     def parted(self, share: float, seed: int = 0) -> tuple[Self, Self]:
         """Split it in two: with the examples that judge, and with the share of them that is held out to search on.
@@ -110,9 +109,9 @@ class Ability:
         Raises:
             TombolaError: one of the two would be left without examples.
         """
-        groups, count = self._groups(), len(self.examples)
+        count = len(self.examples)
         rank = np.random.default_rng(seed).permutation(count)
-        ordered = sorted(range(count), key=lambda index: (groups[index], rank[index]))
+        ordered = sorted(range(count), key=lambda index: (self.examples[index].group, rank[index]))
         # Every so-many-th of a row of groups: rounding in one group makes good for that in another.
         held = {index for place, index in enumerate(ordered) if int((place + 1) * share) > int(place * share)}
         if not 0 < len(held) < count:
@@ -120,21 +119,17 @@ class Ability:
                 f"{self.name} has {count} examples, of which a share of {share:g} cannot be held out; give more "
                 "examples, or another share"
             )
-        judging, searching = (
-            tuple(example for index, example in enumerate(self.examples) if (index in held) is chosen)
-            for chosen in (False, True)
-        )
-        return replace(self, examples=judging), replace(self, examples=searching)
+        return self._of(sorted({*range(count)} - held)), self._of(sorted(held))
 
-    def _groups(self) -> list[str]:
-        return [example.group for example in self.examples]
+    def _of(self, indices: Sequence[int]) -> Self:
+        return replace(self, examples=tuple(self.examples[index] for index in indices))
 
 
 def balanced(groups: Sequence[str], rows: int, seed: int) -> list[int]:
     """Indices of a balanced sample, in order: one of each group after the other, drawn at random within each."""
     turns: Counter[str] = Counter()
     ranked: list[tuple[int, int, int]] = []
-    for place, index in enumerate(np.random.default_rng(seed).permutation(len(groups))):
+    for place, index in enumerate(np.random.default_rng(seed).permutation(len(groups)).tolist()):
         turns[groups[index]] += 1
-        ranked.append((turns[groups[index]], place, int(index)))
+        ranked.append((turns[groups[index]], place, index))
     return sorted(index for _, _, index in sorted(ranked)[:rows])

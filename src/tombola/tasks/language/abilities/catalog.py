@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
+from typing import cast
 
 from tombola.foundations.errors import TombolaError
-from tombola.tasks.data import rotten_tomatoes
 from tombola.tasks.language.abilities import grammar, knowledge, lm_eval_task
 from tombola.tasks.language.abilities.ability import Ability
 from tombola.tasks.language.abilities.example_files import cloze, reasoning
@@ -21,47 +20,37 @@ DEFAULT = ("grammar", "language-modelling", "knowledge", "sentiment")
 
 @dataclass(frozen=True)
 class Kind:
-    """Kind of ability: what it is made from.
+    """Kind of ability: one line for people, and what it is made from.
 
     Attributes:
-        what: one line for people.
-        bundled: without a file, from what Tombola brings or makes; None where a file is needed.
-        from_file: from a file or folder, or a name of the hub's, which a file of that name goes before; None where
-            there is no such thing.
+        what: that line.
+        load: from a file or folder, or a name of the hub's, which a file of that name goes before; for None from what
+            Tombola brings or makes; and a seed.
+        bundled, files: whether it can be had without a file, and from one.
     """
 
     what: str
-    bundled: Callable[[int], Ability] | None
-    from_file: Callable[[Path, int], Ability] | None
+    load: Callable[[Path | None, int], Ability]
+    bundled: bool = True
+    files: bool = True
+
+
+def _from_file(load: Callable[[Path], Ability], what: str) -> Kind:
+    return Kind(what, lambda path, _: load(cast(Path, path)), bundled=False)
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
-        "grammar": Kind(
-            "minimal pairs: generated, or BLiMP's JSON lines (sentence_good, sentence_bad)",
-            partial(grammar.load, None),
-            grammar.load,
-        ),
+        "grammar": Kind("minimal pairs: generated, or BLiMP's JSON lines (sentence_good, sentence_bad)", grammar.load),
         "language-modelling": Kind(
             "bits per byte of plot summaries, of a text file, or of wikitext from the hub",
-            lambda _: language_modelling(),
             lambda path, _: language_modelling(path),
         ),
-        "knowledge": Kind(
-            "capitals, currencies, nationalities among ten candidates", partial(knowledge.load, None), knowledge.load
-        ),
-        "sentiment": Kind(
-            "Rotten Tomatoes by label log-probability, calibrated", lambda _: sentiment(rotten_tomatoes.load()), None
-        ),
-        "inference": Kind(
-            "RTE, WNLI or CoLA from GLUE's files, or rte, wnli or cola from the hub",
-            None,
-            lambda path, _: inference(path),
-        ),
-        "reasoning": Kind(
-            "multiple choice from JSON lines (query, choices, gold)", None, lambda path, _: reasoning(path)
-        ),
-        "cloze": Kind("last words from JSON lines (context, continuation)", None, lambda path, _: cloze(path)),
+        "knowledge": Kind("capitals, currencies, nationalities among ten candidates", knowledge.load),
+        "sentiment": Kind("Rotten Tomatoes by label log-probability, calibrated", lambda *_: sentiment(), files=False),
+        "inference": _from_file(inference, "RTE, WNLI or CoLA from GLUE's files, or rte, wnli or cola from the hub"),
+        "reasoning": _from_file(reasoning, "multiple choice from JSON lines (query, choices, gold)"),
+        "cloze": _from_file(cloze, "last words from JSON lines (context, continuation)"),
     }
 )
 """Every kind of ability by name."""
@@ -84,7 +73,7 @@ def open_abilities(names: Sequence[str] = DEFAULT, *, rows: int | None = None, s
     kinds = [kind for kind, _ in parsed]
     found: dict[str, Ability] = {}
     for kind, path in parsed:
-        for loaded in _load(kind, path, seed):
+        for loaded in [_load(kind, path, seed)] if kind in KINDS else lm_eval_task.load(kind, path):
             ability = loaded.sample(rows, seed)
             if kind in KINDS and kinds.count(kind) > 1:
                 stem = "bundled" if path is None else path.stem
@@ -109,14 +98,10 @@ def _parse(name: str) -> tuple[str, Path | None]:
     return kind, folder
 
 
-def _load(kind: str, path: Path | None, seed: int) -> list[Ability]:
-    if kind not in KINDS:
-        return lm_eval_task.load(kind, path)
+def _load(kind: str, path: Path | None, seed: int) -> Ability:
     entry = KINDS[kind]
-    if path is None:
-        if entry.bundled is None:
-            raise TombolaError(f"{kind} needs a file ({entry.what}); give {kind}=FILE")
-        return [entry.bundled(seed)]
-    if entry.from_file is None:
+    if path is None and not entry.bundled:
+        raise TombolaError(f"{kind} needs a file ({entry.what}); give {kind}=FILE")
+    if path is not None and not entry.files:
         raise TombolaError(f"{kind} takes no file ({entry.what}); give {kind} alone")
-    return [entry.from_file(path, seed)]
+    return entry.load(path, seed)

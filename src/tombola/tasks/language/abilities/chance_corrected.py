@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import binomtest
 from scipy.stats import t as student
 
@@ -26,12 +25,7 @@ _WEIGHT = 2.0**24
 
 @dataclass(frozen=True)
 class Scale:
-    """Scale from the raw score of an ability to its share of what can be reached.
-
-    Attributes:
-        text: whether examples are texts, measured in bits per byte.
-        chance: what guessing reaches.
-    """
+    """Scale from the raw score of an ability, of a `text` in bits per byte, to its share of what can be reached."""
 
     text: bool
     chance: float
@@ -43,9 +37,15 @@ class Scale:
 
     def corrected(self, raw: Array) -> Array:
         """(accuracy - chance) / (1 - chance); of texts 1 - bits / bits of a guess. Below chance it is negative."""
-        if self.text:
-            return np.asarray(1 - raw / self.chance)
-        return np.asarray((raw - self.chance) / (1 - self.chance))
+        return np.asarray(1 - raw / self.chance if self.text else (raw - self.chance) / (1 - self.chance))
+
+    def raw(self, corrected: float) -> float:
+        """The raw score of a corrected one."""
+        return self.chance * (1 - corrected) if self.text else self.chance + corrected * (1 - self.chance)
+
+    def answered(self, predictions: Array) -> Array:
+        """Predictions without NaN: what a broken model says is as good as a guess of text, or wrong."""
+        return np.where(np.isnan(predictions), self.chance if self.text else 0.0, predictions)
 
 
 TEXT = Scale(text=True, chance=BITS)
@@ -59,22 +59,16 @@ def reference(number: int, size: float = 0) -> float:
 def raw_score(predictions: Array, references: Array, number: int, scale: Scale) -> Array:
     """Accuracy, or bits per byte, of one ability: [..., n], [..., n] -> [...], NaN where it has no examples."""
     p, r = np.broadcast_arrays(np.asarray(predictions, dtype=np.float64), np.asarray(references, dtype=np.float64))
-    weights = np.where(np.floor(r) == number, sizes_of(r), 0.0)
-    values = answered(p, scale)
+    weights = np.where(np.floor(r) == number, _sizes(r), 0.0)
     total = weights.sum(-1)
     found = np.full(np.shape(total), np.nan)
-    return np.asarray(np.divide((weights * values).sum(-1), total, out=found, where=total > 0))
+    return np.asarray(np.divide((weights * scale.answered(p)).sum(-1), total, out=found, where=total > 0))
 
 
-def sizes_of(references: Array) -> Array:
+def _sizes(references: Array) -> Array:
     """Weight of each example: the bytes of a text, otherwise 1."""
     sizes = (references - np.floor(references)) * _WEIGHT
     return np.where(sizes > 0, sizes, 1.0)
-
-
-def answered(predictions: Array, scale: Scale) -> Array:
-    """Predictions without NaN: what a broken model says is as good as a guess of text, or wrong."""
-    return np.where(np.isnan(predictions), scale.chance if scale.text else 0.0, predictions)
 
 
 def alone(name: str, number: int, scale: Scale) -> Metric:
@@ -87,12 +81,9 @@ def alone(name: str, number: int, scale: Scale) -> Metric:
 
 
 def understanding(scales: Sequence[Scale], counted: Sequence[int] | None = None) -> Metric:
-    """The metric over abilities.
+    """The metric over abilities, of these scales in the order of their numbers, of which these or all are counted.
 
-    Args:
-        scales: that of each ability, in the order of their numbers.
-        counted: numbers of the abilities that count; by default all. Text that is none of the abilities, as training
-            text, has the number after the last, and always counts.
+    Text that is none of the abilities, as training text, has the number after the last, and always counts.
     """
     numbered = [*enumerate(scales), (len(scales), TEXT)]
     counting = [(number, scale) for number, scale in numbered if counted is None or number in {*counted, len(scales)}]
@@ -112,17 +103,29 @@ SIGNIFICANCE = 0.025
 """Level of the test that the full model has an ability: that of a 95 % interval which ends above chance, so
 that what is kept of an ability that is there can be bounded."""
 
-Values = NDArray[np.float64]
-
 
 def measure(
     abilities: Sequence[Ability], predictions: Array, references: Array, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> tuple[Measured, ...]:
-    """Each ability from predictions [n] and references [n] of the split `dev`, see `chance_corrected`."""
-    return tuple(
-        _measured(number, ability, np.asarray(predictions, dtype=np.float64), references, seed, resamples)
-        for number, ability in enumerate(abilities)
-    )
+    """Each ability from predictions [n] and references [n] of one split, see the module."""
+    found = []
+    for number, ability in enumerate(abilities):
+        chosen = np.floor(references) == number
+        p, r, scale = np.asarray(predictions, dtype=np.float64)[chosen], references[chosen], Scale.of(ability)
+        raw = float(raw_score(p, r, number, scale))
+        # The interval of the score of this ability alone, turned back into the raw one.
+        metric = understanding([scale] * (number + 1), [number])
+        ends = statistics.interval(metric, p, r, seed=seed, resamples=resamples)
+        low, high = sorted(map(scale.raw, ends))
+        if ability.rule == "choice":
+            # Ties count half; what half a hit is left over is no hit.
+            hits = int(np.nan_to_num(p).sum())
+            better = bool(binomtest(hits, len(p), scale.chance, alternative="greater").pvalue < SIGNIFICANCE)
+        else:
+            better = ends[0] > 0
+        corrected, what = float(scale.corrected(np.array(raw))), (ability.name, ability.title, ability.measure)
+        found.append(Measured(*what, raw, low, high, corrected, scale.chance, better, len(p)))
+    return tuple(found)
 
 
 def retention(
@@ -135,15 +138,10 @@ def retention(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> tuple[Retained, ...]:
-    """Retention of each ability in a pruned model, from the predictions [n] of both on one split.
+    """Retention of each ability in a pruned model, from the predictions [n] of both, and the references, of one split.
 
-    Args:
-        abilities: those of the split.
-        full, pruned: predictions of either model.
-        references: of the split.
-        have: names of the abilities that the full model has, where that was decided before; None to decide by these
-            predictions, whose bootstrap may fall on either side of a narrow line.
-        seed, resamples: of the bootstrap.
+    The full model's abilities are those that it is known to `have`, else those that these predictions show, whose
+    bootstrap may fall on either side of a narrow line.
     """
     before = measure(abilities, full, references, seed=seed, resamples=resamples)
     if have is not None:
@@ -161,39 +159,7 @@ def retention(
     return tuple(found)
 
 
-def learned(measured: Sequence[Measured]) -> tuple[str, ...]:
-    """Names of the abilities that a model has: those whose retention can be told, and that a score should count."""
-    return tuple(one.ability for one in measured if one.learned)
-
-
-def _measured(
-    number: int, ability: Ability, predictions: Values, references: Array, seed: int, resamples: int
-) -> Measured:
-    chosen = np.floor(references) == number
-    p, r, scale = predictions[chosen], np.asarray(references)[chosen], Scale.of(ability)
-    raw = float(raw_score(p, r, number, scale))
-    # The interval of the score of this ability alone, turned back into the raw one.
-    metric = understanding([scale] * (number + 1), [number])
-    ends = statistics.interval(metric, p, r, seed=seed, resamples=resamples)
-    low, high = sorted(_raw(scale, end) for end in ends)
-    if ability.rule == "choice":
-        # Ties count half; what half a hit is left over is no hit.
-        hits = int(np.nan_to_num(p).sum())
-        better = bool(binomtest(hits, len(p), scale.chance, alternative="greater").pvalue < SIGNIFICANCE)
-    else:
-        better = ends[0] > 0
-    corrected = float(scale.corrected(np.array(raw)))
-    return Measured(ability.name, ability.measure, raw, low, high, corrected, scale.chance, better, len(p))
-
-
-def _raw(scale: Scale, corrected: float) -> float:
-    """The raw score of a corrected one."""
-    return scale.chance * (1 - corrected) if scale.text else scale.chance + corrected * (1 - scale.chance)
-
-
-def fieller_interval(
-    scale: Scale, full: Array, pruned: Array, references: Array, level: float = LEVEL
-) -> tuple[float | None, float | None]:
+def fieller_interval(scale: Scale, full: Array, pruned: Array, references: Array) -> tuple[float | None, float | None]:
     """The interval of the share that is kept, by Fieller's theorem (1954).
 
     The share is a ratio of two means over the same examples, and its lower part, what the full model has above chance,
@@ -208,21 +174,20 @@ def fieller_interval(
         scale: of the ability; its chance is taken as known.
         full, pruned: predictions [n] of both models on its examples.
         references: [n].
-        level: of confidence.
 
     Returns:
-        Low and high; both None where the full model is not clearly better than chance.
+        Low and high, at 95 %; both None where the full model is not clearly better than chance.
     """
-    weights = sizes_of(references)
+    weights = _sizes(references)
     n, share = len(weights), weights / weights.sum()
     if n < 2:
         return None, None
     # [2, n]: what each example adds to the corrected scores of the pruned and of the full model.
-    values = np.stack([scale.corrected(answered(one, scale)) for one in (pruned, full)])
+    values = np.stack([scale.corrected(scale.answered(one)) for one in (pruned, full)])
     now, was = values @ share
     errors = (values - [[now], [was]]) * share
     (now_var, covariance), (_, was_var) = errors @ errors.T * n / (n - 1)
-    t = float(student.ppf((1 + level) / 2, n - 1)) ** 2
+    t = float(student.ppf((1 + LEVEL) / 2, n - 1)) ** 2
     # (now - r was)² <= t (now_var - 2 r covariance + r² was_var), solved for r.
     a, b, c = was**2 - t * was_var, now * was - t * covariance, now**2 - t * now_var
     if a <= 0 or was <= 0:

@@ -8,11 +8,7 @@ from tombola.tasks.language.abilities.ability import Ability, Example
 
 
 def text_of(row: Row, column: str, path: Path, line: int) -> str:
-    """A field that must be there and hold text.
-
-    Raises:
-        TombolaError: it is not.
-    """
+    """A field of a row, or a TombolaError where it is not there or holds no text."""
     value = field(row, column, path, line)
     if not isinstance(value, str) or not value.strip():
         raise TombolaError(
@@ -22,11 +18,7 @@ def text_of(row: Row, column: str, path: Path, line: int) -> str:
 
 
 def field(row: Row, column: str, path: Path, line: int) -> object:
-    """A field that must be there.
-
-    Raises:
-        TombolaError: it is not.
-    """
+    """A field of a row, or a TombolaError where it is not there."""
     if column not in row:
         raise TombolaError(f"{path}, line {line} has no {column!r}; it has {', '.join(map(str, row)) or 'nothing'}")
     return row[column]
@@ -53,18 +45,15 @@ def reasoning(path: Path) -> Ability:
     """
     found = []
     for line, row in json_records(path):
-        query, choices, gold = (field(row, name, path, line) for name in ("query", "choices", "gold"))
-        if (
-            not isinstance(choices, list)
-            or len(choices) < 2
-            or not all(isinstance(c, str) and c.strip() for c in choices)
-        ):
+        choices, gold = (field(row, name, path, line) for name in ("choices", "gold"))
+        texts = [one for one in choices if isinstance(one, str) and one.strip()] if isinstance(choices, list) else []
+        if len(texts) < 2 or texts != choices:
             raise TombolaError(f"{path}, line {line}: choices must be two texts or more; mend or drop the line")
-        if isinstance(gold, bool) or not isinstance(gold, int) or not 0 <= gold < len(choices):
-            raise TombolaError(f"{path}, line {line}: gold must be a number from 0 to {len(choices) - 1}, not {gold!r}")
-        context = text_of({"query": query}, "query", path, line).rstrip()
+        if isinstance(gold, bool) or not isinstance(gold, int) or not 0 <= gold < len(texts):
+            raise TombolaError(f"{path}, line {line}: gold must be a number from 0 to {len(texts) - 1}, not {gold!r}")
+        context = text_of(row, "query", path, line).rstrip()
         if not context.endswith(":"):
             context = f"{context}\nAnswer:"
-        answers = tuple(f" {choice.strip()}" for choice in choices)
+        answers = tuple(f" {choice.strip()}" for choice in texts)
         found.append(Example(answers, gold, context, where=f"{path}, line {line}"))
     return Ability("reasoning", "Reasoning", "choice", tuple(found), str(path), per_character=True)

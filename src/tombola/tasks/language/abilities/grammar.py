@@ -67,90 +67,77 @@ def _plural(noun: str) -> str:
     return f"{noun}s"
 
 
-def _subject_verb(draw: Draw, side: bool) -> Pair:
+def _pair(sentence: str, one: str, other: str, side: bool = True) -> Pair:
+    """The sentence with its gap `_` filled rightly and wrongly: on the other side of a rule the other way round."""
+    good, bad = (one, other) if side else (other, one)
+    return sentence.replace("_", good), sentence.replace("_", bad)
+
+
+def _subject_verb_agreement(draw: Draw, side: bool) -> Pair:
     noun, (bare, third, _) = draw.choice(PEOPLE), draw.choice(INTRANSITIVE)
     adjective = draw.choice(("young", "old", "tall", "famous", "poor"))
-    good, bad = (third, bare) if side else (bare, third)
-    subject = f"The {adjective} {noun if side else _plural(noun)} usually"
-    return f"{subject} {good}.", f"{subject} {bad}."
+    return _pair(f"The {adjective} {noun if side else _plural(noun)} usually _.", third, bare, side)
 
 
-def _distractor_phrase(draw: Draw, side: bool) -> Pair:
-    near, far = draw.choice(THINGS), draw.choice(PEOPLE)
-    good, bad = ("is", "are") if side else ("are", "is")
+def _agreement_across_phrase(draw: Draw, side: bool) -> Pair:
+    near, far, adjective = draw.choice(THINGS), draw.choice(PEOPLE), draw.choice(ADJECTIVES)
     # The noun next to the verb has the other number.
     subject = f"The {near if side else _plural(near)} of the {_plural(far) if side else far}"
-    adjective = draw.choice(ADJECTIVES)
-    return f"{subject} {good} {adjective}.", f"{subject} {bad} {adjective}."
+    return _pair(f"{subject} _ {adjective}.", "is", "are", side)
 
 
-def _distractor_clause(draw: Draw, side: bool) -> Pair:
+def _agreement_across_clause(draw: Draw, side: bool) -> Pair:
     (one, other), verb = draw.sample(PEOPLE, 2), draw.choice(TRANSITIVE)
     bare, third, _ = draw.choice(INTRANSITIVE)
-    good, bad = (third, bare) if side else (bare, third)
-    subject = (
-        f"The {one} that the {_plural(other)} {verb[0]}" if side else f"The {_plural(one)} that the {other} {verb[1]}"
-    )
-    return f"{subject} often {good}.", f"{subject} often {bad}."
+    subject = f"{one} that the {_plural(other)} {verb[0]}" if side else f"{_plural(one)} that the {other} {verb[1]}"
+    return _pair(f"The {subject} often _.", third, bare, side)
 
 
-def _determiner_noun(draw: Draw, side: bool) -> Pair:
+def _determiner_noun_agreement(draw: Draw, side: bool) -> Pair:
     noun, (_, _, _, past, _) = draw.choice(THINGS), draw.choice(TRANSITIVE[:1] + TRANSITIVE[3:4] + TRANSITIVE[5:6])
     determiner = draw.choice(("this", "that") if side else ("these", "those"))
-    good, bad = (noun, _plural(noun)) if side else (_plural(noun), noun)
-    start = f"{draw.choice(NAMES)} {past} {determiner}"
-    return f"{start} {good}.", f"{start} {bad}."
+    return _pair(f"{draw.choice(NAMES)} {past} {determiner} _.", noun, _plural(noun), side)
 
 
-def _determiner_adjective_noun(draw: Draw, side: bool) -> Pair:
+def _determiner_adjective_noun_agreement(draw: Draw, side: bool) -> Pair:
     noun, adjective = draw.choice(THINGS), draw.choice(ADJECTIVES)
-    good, bad = draw.choice((("this", "these"), ("that", "those")))
-    good, bad = (good, bad) if side else (bad, good)
-    start, rest = f"{draw.choice(NAMES)} bought", f"{adjective} {noun if side else _plural(noun)}."
-    return f"{start} {good} {rest}", f"{start} {bad} {rest}"
+    one, several = draw.choice((("this", "these"), ("that", "those")))
+    rest = f"{adjective} {noun if side else _plural(noun)}"
+    return _pair(f"{draw.choice(NAMES)} bought _ {rest}.", one, several, side)
 
 
 def _anaphor_gender(draw: Draw, side: bool) -> Pair:
-    name, (_, _, _, past, _) = draw.choice(WOMEN if side else MEN), draw.choice(TRANSITIVE)
-    good, bad = ("herself", "himself") if side else ("himself", "herself")
-    when = draw.choice(PAST)
-    return f"{name} {past} {good} {when}.", f"{name} {past} {bad} {when}."
+    name, verb, when = draw.choice(WOMEN if side else MEN), draw.choice(TRANSITIVE), draw.choice(PAST)
+    return _pair(f"{name} {verb[3]} _ {when}.", "herself", "himself", side)
 
 
 def _anaphor_number(draw: Draw, side: bool) -> Pair:
     noun = draw.choice(("boy", "man", "king", "brother", "uncle", "father"))
-    past = draw.choice(TRANSITIVE)[3]
-    plural = {"man": "men"}.get(noun, _plural(noun))
-    good, bad = ("himself", "themselves") if side else ("themselves", "himself")
-    subject = f"The {noun if side else plural} {past}"
-    when = draw.choice(PAST)
-    return f"{subject} {good} {when}.", f"{subject} {bad} {when}."
+    verb, when = draw.choice(TRANSITIVE), draw.choice(PAST)
+    subject = noun if side else {"man": "men"}.get(noun, _plural(noun))
+    return _pair(f"The {subject} {verb[3]} _ {when}.", "himself", "themselves", side)
 
 
 def _anaphor_c_command(draw: Draw, side: bool) -> Pair:
     women, men = ("sister", "mother", "daughter", "wife"), ("brother", "father", "son", "husband")
     relative = draw.choice(women if side else men)
-    name, (_, _, _, past, _) = draw.choice(MEN if side else WOMEN), draw.choice(TRANSITIVE)
-    good, bad = ("herself", "himself") if side else ("himself", "herself")
-    return f"The {relative} of {name} {past} {good}.", f"The {relative} of {name} {past} {bad}."
+    name, verb = draw.choice(MEN if side else WOMEN), draw.choice(TRANSITIVE)
+    return _pair(f"The {relative} of {name} {verb[3]} _.", "herself", "himself", side)
 
 
 def _pronoun_case(draw: Draw, side: bool) -> Pair:
     nominative, accusative = draw.choice((("he", "him"), ("she", "her"), ("they", "them")))
-    verb = draw.choice(TRANSITIVE)
-    name, when = draw.choice(NAMES), draw.choice(PAST)
+    verb, name, when = draw.choice(TRANSITIVE), draw.choice(NAMES), draw.choice(PAST)
     if side:
-        return f"{name} {verb[3]} {accusative} {when}.", f"{name} {verb[3]} {nominative} {when}."
-    rest = f"{verb[3]} {name} {when}."
-    return f"{nominative.capitalize()} {rest}", f"{accusative.capitalize()} {rest}"
+        return _pair(f"{name} {verb[3]} _ {when}.", accusative, nominative)
+    return _pair(f"_ {verb[3]} {name} {when}.", nominative.capitalize(), accusative.capitalize())
 
 
 def _npi_licensor(draw: Draw, side: bool) -> Pair:
-    (_, _, _, _, participle), name = draw.choice(TRANSITIVE), draw.choice(NAMES)
+    verb, name = draw.choice(TRANSITIVE), draw.choice(NAMES)
     if side:
-        return f"Nobody has ever {participle} {name}.", f"Somebody has ever {participle} {name}."
-    noun = _plural(draw.choice(PEOPLE))
-    return f"No {noun} have ever {participle} {name}.", f"Some {noun} have ever {participle} {name}."
+        return _pair(f"_ has ever {verb[4]} {name}.", "Nobody", "Somebody")
+    return _pair(f"_ {_plural(draw.choice(PEOPLE))} have ever {verb[4]} {name}.", "No", "Some")
 
 
 def _npi_scope(draw: Draw, side: bool) -> Pair:
@@ -167,7 +154,7 @@ def _adjunct_island(draw: Draw, side: bool) -> Pair:
     return f"Who did {one} {a[0]} {when} {b[2]} {two}?", f"Who did {one} {a[0]} {two} {when} {b[2]}?"
 
 
-def _coordinate_island(draw: Draw, side: bool) -> Pair:
+def _coordinate_structure_island(draw: Draw, side: bool) -> Pair:
     (one, two), verb = draw.sample(NAMES, 2), draw.choice(TRANSITIVE)
     who = "Who" if side else f"Which {draw.choice(PEOPLE)}"
     return f"{who} did {one} and {two} {verb[0]}?", f"{who} did {one} {verb[0]} {two} and?"
@@ -181,67 +168,55 @@ def _left_branch_island(draw: Draw, side: bool) -> Pair:
 
 def _wh_gap(draw: Draw, side: bool) -> Pair:
     (one, two), verb = draw.sample(NAMES, 2), draw.choice(TRANSITIVE)
-    knows = draw.choice(("knows", "remembers", "forgot"))
+    sentence = f"{one} {draw.choice(('knows', 'remembers', 'forgot'))} _ {two} {verb[3]}"
     if side:
-        return f"{one} {knows} who {two} {verb[3]}.", f"{one} {knows} that {two} {verb[3]}."
-    thing = draw.choice(PEOPLE)
-    return f"{one} {knows} that {two} {verb[3]} the {thing}.", f"{one} {knows} who {two} {verb[3]} the {thing}."
+        return _pair(f"{sentence}.", "who", "that")
+    return _pair(f"{sentence} the {draw.choice(PEOPLE)}.", "that", "who")
 
 
 def _transitive(draw: Draw, side: bool) -> Pair:
     verb, (_, _, past), noun = draw.choice(TRANSITIVE), draw.choice(INTRANSITIVE), draw.choice(PEOPLE)
     subject = draw.choice(NAMES) if side else f"The {draw.choice([one for one in PEOPLE if one != noun])}"
-    return f"{subject} {verb[3]} the {noun}.", f"{subject} {past} the {noun}."
+    return _pair(f"{subject} _ the {noun}.", verb[3], past)
 
 
 def _passive(draw: Draw, side: bool) -> Pair:
     verb, (_, _, past), noun = draw.choice(TRANSITIVE), draw.choice(INTRANSITIVE[:-1]), draw.choice(PEOPLE)
-    subject, was = (f"The {noun}", "was") if side else (f"The {_plural(noun)}", "were")
-    name = draw.choice(NAMES)
-    return f"{subject} {was} {verb[4]} by {name}.", f"{subject} {was} {past} by {name}."
+    subject = f"{noun} was" if side else f"{_plural(noun)} were"
+    return _pair(f"The {subject} _ by {draw.choice(NAMES)}.", verb[4], past)
 
 
-def _participle(draw: Draw, side: bool) -> Pair:
-    past, participle, thing = draw.choice(IRREGULAR)
-    name = draw.choice(NAMES)
+def _irregular_participle(draw: Draw, side: bool) -> Pair:
+    (past, participle, thing), name = draw.choice(IRREGULAR), draw.choice(NAMES)
     if side:
-        return f"{name} has {participle} {thing}.", f"{name} has {past} {thing}."
-    when = draw.choice(PAST)
-    return f"{name} {past} {thing} {when}.", f"{name} {participle} {thing} {when}."
+        return _pair(f"{name} has _ {thing}.", participle, past)
+    return _pair(f"{name} _ {thing} {draw.choice(PAST)}.", past, participle)
 
 
-def _existential(draw: Draw, side: bool) -> Pair:
+def _existential_quantifier(draw: Draw, side: bool) -> Pair:
     thing, place = draw.choice(THINGS if side else PEOPLE), draw.choice(PLACES)
-    good, bad = ("a", "every") if side else ("no", "each")
     adjective = draw.choice(("new", "young", "famous", "beautiful", "tall"))
-    rest = f"{adjective} {thing} in the {place}."
-    return f"There was {good} {rest}", f"There was {bad} {rest}"
+    one, other = ("a", "every") if side else ("no", "each")
+    return _pair(f"There was _ {adjective} {thing} in the {place}.", one, other)
 
 
-PARADIGMS: Mapping[str, tuple[str, Callable[[Draw, bool], Pair]]] = MappingProxyType(
-    {
-        "subject_verb_agreement": ("agreement", _subject_verb),
-        "agreement_across_phrase": ("agreement", _distractor_phrase),
-        "agreement_across_clause": ("agreement", _distractor_clause),
-        "determiner_noun_agreement": ("agreement", _determiner_noun),
-        "determiner_adjective_noun_agreement": ("agreement", _determiner_adjective_noun),
-        "anaphor_gender": ("anaphora", _anaphor_gender),
-        "anaphor_number": ("anaphora", _anaphor_number),
-        "anaphor_c_command": ("anaphora", _anaphor_c_command),
-        "pronoun_case": ("case", _pronoun_case),
-        "npi_licensor": ("negative polarity", _npi_licensor),
-        "npi_scope": ("negative polarity", _npi_scope),
-        "adjunct_island": ("islands", _adjunct_island),
-        "coordinate_structure_island": ("islands", _coordinate_island),
-        "left_branch_island": ("islands", _left_branch_island),
-        "wh_gap": ("filler and gap", _wh_gap),
-        "transitive": ("argument structure", _transitive),
-        "passive": ("argument structure", _passive),
-        "irregular_participle": ("irregular forms", _participle),
-        "existential_quantifier": ("quantifiers", _existential),
-    }
-)
-"""Every paradigm by name: its phenomenon, and what makes a pair (grammatical, ungrammatical) for a side of its rule."""
+PHENOMENA: Mapping[str, tuple[Callable[[Draw, bool], Pair], ...]] = {
+    "agreement": (
+        *(_subject_verb_agreement, _agreement_across_phrase, _agreement_across_clause),
+        *(_determiner_noun_agreement, _determiner_adjective_noun_agreement),
+    ),
+    "anaphora": (_anaphor_gender, _anaphor_number, _anaphor_c_command),
+    "case": (_pronoun_case,),
+    "negative polarity": (_npi_licensor, _npi_scope),
+    "islands": (_adjunct_island, _coordinate_structure_island, _left_branch_island),
+    "filler and gap": (_wh_gap,),
+    "argument structure": (_transitive, _passive),
+    "irregular forms": (_irregular_participle,),
+    "quantifiers": (_existential_quantifier,),
+}
+"""Makers of pairs (grammatical, ungrammatical) for a side of a rule, by phenomenon."""
+PARADIGMS = MappingProxyType({make.__name__[1:]: make for makers in PHENOMENA.values() for make in makers})
+"""Every paradigm by name."""
 
 
 def pairs(paradigm: str, count: int, seed: int = 0) -> list[Pair]:
@@ -251,12 +226,11 @@ def pairs(paradigm: str, count: int, seed: int = 0) -> list[Pair]:
         ValueError: it cannot make so many.
     """
     draw = Draw(f"{seed} {paradigm}")
-    _, make = PARADIGMS[paradigm]
     found: dict[Pair, None] = {}
     for _ in range(200 * count + 1000):
         if len(found) == count:
             return list(found)
-        found.setdefault(make(draw, len(found) % 2 == 0))
+        found.setdefault(PARADIGMS[paradigm](draw, len(found) % 2 == 0))
     raise ValueError(f"{paradigm} makes {len(found)} different pairs, not {count}")
 
 
@@ -267,9 +241,7 @@ PAIRS = 50
 def load(path: Path | None, seed: int = 0) -> Ability:
     """Minimal pairs from JSON lines of `sentence_good` and `sentence_bad`, or from our own small grammar.
 
-    Args:
-        path: a file, or a folder of `.jsonl` files, each a paradigm; None to generate 50 pairs of each of ours.
-        seed: of generated pairs.
+    They are in a file, or a folder of `.jsonl` files, each a paradigm; for None, 50 pairs of each of ours are made.
 
     Raises:
         TombolaError: there is no such file, or a line is malformed or has two equal sentences.

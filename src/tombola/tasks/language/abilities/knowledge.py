@@ -26,11 +26,7 @@ _RELATIONS: Mapping[str, tuple[tuple[str, str, bool], ...]] = {
 
 
 def load(path: Path | None = None, seed: int = 0) -> Ability:
-    """Facts of `questions-words.txt`: from the file, or from the asset `analogies`.
-
-    Args:
-        path: the file.
-        seed: of the wrong candidates.
+    """Facts of `questions-words.txt`, or of the asset `analogies`; the seed is of the wrong candidates.
 
     Raises:
         TombolaError: the asset cannot be fetched, or the file lacks a section or is malformed.

@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.data import rotten_tomatoes
+from tombola.tasks.data.files import hub_splits
 from tombola.tasks.language.abilities.ability import Ability, Example
 
 PLOTS = 200
@@ -24,13 +25,7 @@ PLOTS = 200
 
 @dataclass(frozen=True)
 class Text:
-    """Texts of which some are held out.
-
-    Attributes:
-        train: texts that the model may be calibrated and trained on.
-        dev: those that judge; none of them is in `train`.
-        source: for people.
-    """
+    """Texts to calibrate and train on, and others that judge; `source` is for people."""
 
     train: tuple[str, ...]
     dev: tuple[str, ...]
@@ -67,37 +62,26 @@ _TITLE = re.compile(r" ?= [^=].*[^=] = ?\n?")
 
 
 def wikitext(name: str = "wikitext") -> Text:
-    """The articles: those of the test split judge, those of the training split are trained on.
-
-    Args:
-        name: a key of `WIKITEXT`.
+    """The articles of a key of `WIKITEXT`: those of the test split judge, those of the training split are trained on.
 
     Raises:
-        TombolaError: the hub cannot be reached, or has other columns.
+        TombolaError: the hub cannot be reached.
     """
-    import datasets  # It takes a second, and nothing else needs it.
-
     configuration = WIKITEXT[name]
-    try:
-        splits = datasets.load_dataset(HUB, configuration)
-        train, dev = (articles(splits[split]["text"]) for split in ("train", "test"))
-    except Exception as error:  # the hub's client, datasets and the network have no common error
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise TombolaError(
-            f"cannot load {HUB} ({configuration}) from the hub: {reason}; give a text file, as "
-            "language-modelling=FILE, or take the plot summaries, which need no hub"
-        ) from error
-    return Text(tuple(train), tuple(dev), f"{HUB} ({configuration})")
+    instead = "give a text file, as language-modelling=FILE, or take the plot summaries, which need no hub"
+    splits = hub_splits(HUB, configuration, instead)
+    train, dev = (_articles(splits[split]["text"]) for split in ("train", "test"))
+    return Text(train, dev, f"{HUB} ({configuration})")
 
 
-def articles(lines: Iterable[str]) -> list[str]:
+def _articles(lines: Iterable[str]) -> tuple[str, ...]:
     """The articles of its lines, as they are, but for what is empty around them."""
     found: list[list[str]] = [[]]
     for line in lines:
         if _TITLE.fullmatch(line):
             found.append([])
         found[-1].append(line if line.endswith("\n") else f"{line}\n")
-    return [text for part in found if (text := "".join(part).strip())]
+    return tuple(text for part in found if (text := "".join(part).strip()))
 
 
 def language_modelling(path: Path | None = None) -> Ability:
@@ -107,10 +91,8 @@ def language_modelling(path: Path | None = None) -> Ability:
         TombolaError: as there.
     """
     text = training_text(path)
-    examples = tuple(
-        Example((one,), where=f"{text.source}, text {number}") for number, one in enumerate(text.dev, start=1)
-    )
-    return Ability("language-modelling", "Language modelling", "text", examples, text.source)
+    examples = [Example((one,), where=f"{text.source}, text {number}") for number, one in enumerate(text.dev, start=1)]
+    return Ability("language-modelling", "Language modelling", "text", tuple(examples), text.source)
 
 
 def training_text(path: Path | None) -> Text:
@@ -149,8 +131,7 @@ def paragraphs(path: Path) -> list[str]:
         raise TombolaError(f"{path}, byte {error.start + 1} is not UTF-8; save the file as UTF-8") from None
     except OSError as error:
         raise TombolaError(f"{path} cannot be read: {error.strerror or error}; give a text file") from None
-    texts = [text.strip() for text in content.replace("\r\n", "\n").split("\n\n")]
-    found = [text for text in texts if text]
+    found = [text for part in content.replace("\r\n", "\n").split("\n\n") if (text := part.strip())]
     if not found:
         raise TombolaError(f"{path} holds no text; give a file with text in it")
     return found
@@ -190,11 +171,7 @@ def _beginning(text: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> st
 
 
 def guess_bits(tokenizer: PreTrainedTokenizerBase, known: Iterable[str], judged: Iterable[str]) -> float:
-    """Bits per byte of `judged` by the frequencies of tokens in `known`, with one added to each (Laplace).
-
-    Raises:
-        ValueError: there is no text to judge.
-    """
+    """Bits per byte of `judged` by the frequencies of tokens in `known`, with one added to each (Laplace)."""
 
     def tokens(text: str) -> list[int]:
         found: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
@@ -206,6 +183,4 @@ def guess_bits(tokenizer: PreTrainedTokenizerBase, known: Iterable[str], judged:
     for text in judged:
         bits -= sum(math.log2((counts[token] + 1) / whole) for token in tokens(text))
         size += len(text.encode())
-    if not size:
-        raise ValueError("no text to judge")
     return bits / size

@@ -38,14 +38,7 @@ Sizes = tuple[float, ...]
 
 @dataclass(frozen=True)
 class _Judged:
-    """A document, and how it is judged.
-
-    Attributes:
-        contexts, choices: of each choice.
-        gold: the right one.
-        ways: what log-probabilities may be divided by, one of several sets of sizes.
-        agreeing: those by which the task's own verdicts are had.
-    """
+    """A document, and what log-probabilities may be divided by: the ways `agreeing` give the task's own verdicts."""
 
     contexts: tuple[str, ...]
     choices: tuple[str, ...]
@@ -70,7 +63,7 @@ def load(name: str, folder: Path | None = None) -> list[Ability]:
         raise TombolaError(f"lm-evaluation-harness knows no task {task!r}; lm-eval ls tasks lists them")
     with _its_seeds():
         try:
-            found = manager(folder).load([task])
+            found = _manager(folder).load([task])
         except Exception as error:  # It raises whatever its tasks, the data sets library and the hub's client do.
             raise explained(error, f"load {task}") from error
         group = found.get("groups", {}).get(task)
@@ -206,15 +199,8 @@ def _its_seeds() -> Iterator[None]:
 
 
 @functools.cache
-def manager(folder: Path | None = None) -> Any:
-    """The harness's TaskManager; to look through its own thousands of task files takes seconds, once.
-
-    Args:
-        folder: YAML files of tasks of one's own, which stand alone then.
-
-    Raises:
-        TombolaError: the harness is not installed, or there is no such folder.
-    """
+def _manager(folder: Path | None = None) -> Any:
+    """The harness's TaskManager, of its own thousands of files, which takes seconds, or of those of a folder alone."""
     try:
         from lm_eval.tasks import TaskManager
     except ImportError as error:
@@ -231,15 +217,15 @@ def knows(name: str, folder: Path | None = None) -> bool:
     """True if the harness has a task, group or tag of that name.
 
     Raises:
-        TombolaError: as `manager`.
+        TombolaError: the harness is not installed, or there is no such folder.
     """
-    return name in manager(folder).all_tasks
+    return name in _manager(folder).all_tasks
 
 
 def explained(error: Exception, doing: str) -> TombolaError:
-    """Error of one line for whatever the harness raised: what went wrong, told from what it is, and what to do."""
-    reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    what = f"lm-evaluation-harness cannot {doing} ({reason})"
+    """Error of one line for whatever the harness raised: what went wrong, and what to do."""
+    said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    what = f"lm-evaluation-harness cannot {doing} ({said})"
     chain = list(_chain(error))
     if any(isinstance(one, torch.OutOfMemoryError | MemoryError) or "out of memory" in str(one) for one in chain):
         return TombolaError(f"{what}; give a smaller batch size, or a limit")
@@ -255,12 +241,10 @@ def explained(error: Exception, doing: str) -> TombolaError:
     return TombolaError(f"{what}; mend the task, or leave it out")
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and those that it came of."""
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def _of_the_hub(error: BaseException) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tombola.foundations.errors import TombolaError
-from tombola.tasks.data import glue
+from tombola.tasks.data import glue, rotten_tomatoes
 from tombola.tasks.data.corpus import Corpus
 from tombola.tasks.data.files import records
 from tombola.tasks.language.abilities.ability import Ability, Example
@@ -25,8 +25,9 @@ PROMPT = "Review: {}\nSentiment:"
 LABELS = (" negative", " positive")
 
 
-def sentiment(corpus: Corpus) -> Ability:
-    """The dev sentences of Rotten Tomatoes, of which class 1 is positive."""
+def sentiment(corpus: Corpus | None = None) -> Ability:
+    """The dev sentences of a corpus, by default of Rotten Tomatoes, of which class 1 is positive."""
+    corpus = corpus or rotten_tomatoes.load()
     free = tuple(PROMPT.format(text) for text in FREE)
     texts = corpus.splits["dev"]
     examples = tuple(
@@ -44,26 +45,16 @@ class _Prompt:
     prompt: str
     choices: tuple[str, str]
     gold: Mapping[str, int]
-    header: tuple[str, ...] | None = None
 
 
 _FOLLOWS = "{}\nQuestion: {} True or False?\nAnswer:"
+_PAIR, _TRUTH = ("sentence1", "sentence2"), (" False", " True")
+_ACCEPTABLE = "{}\nQuestion: Does this sentence make sense?\nAnswer:"
 INFERENCE: Mapping[str, _Prompt] = {
-    "wnli": _Prompt(("sentence1", "sentence2"), _FOLLOWS, (" False", " True"), {"0": 0, "1": 1}),
-    "rte": _Prompt(
-        ("sentence1", "sentence2"),
-        _FOLLOWS,
-        (" False", " True"),
-        # On the hub, 0 is entailment.
-        {"entailment": 1, "not_entailment": 0, "0": 1, "1": 0},
-    ),
-    "cola": _Prompt(
-        ("sentence",),
-        "{}\nQuestion: Does this sentence make sense?\nAnswer:",
-        (" no", " yes"),
-        {"0": 0, "1": 1, "unacceptable": 0, "acceptable": 1},
-        ("source", "label", "mark", "sentence"),
-    ),
+    "wnli": _Prompt(_PAIR, _FOLLOWS, _TRUTH, {"0": 0, "1": 1}),
+    # On the hub, 0 is entailment.
+    "rte": _Prompt(_PAIR, _FOLLOWS, _TRUTH, {"entailment": 1, "not_entailment": 0, "0": 1, "1": 0}),
+    "cola": _Prompt(("sentence",), _ACCEPTABLE, (" no", " yes"), {"0": 0, "1": 1, "unacceptable": 0, "acceptable": 1}),
 }
 
 
@@ -76,17 +67,16 @@ def inference(path: Path) -> Ability:
         TombolaError: the name says none of them, the file is missing or malformed, or a label is none of the task's.
     """
     if str(path) in INFERENCE and not path.exists():
-        return from_glue(str(path))
+        return _from_glue(str(path))
     words = [re.split(r"[^a-z]+", part.lower()) for part in (path.name, path.parent.name)]
     name = next((name for part in words for name in INFERENCE if name in part), None)
     if name is None:
         raise TombolaError(f"{path}: name the file or its folder after its task, one of {', '.join(INFERENCE)}")
     if path.is_dir():
-        return from_glue(name, path)
-    task = INFERENCE[name]
-    bare = task.header is not None and path.suffix.lower() == ".tsv"
+        return _from_glue(name, path)
+    task, header = INFERENCE[name], glue.GLUE[name].header
     found = []
-    for line, row in records(path, header=task.header if bare else None):
+    for line, row in records(path, header=header if path.suffix.lower() == ".tsv" else None):
         texts = [text_of(row, column, path, line) for column in task.columns]
         label = str(field(row, "label", path, line)).strip()
         if label not in task.gold:
@@ -95,12 +85,8 @@ def inference(path: Path) -> Ability:
     return Ability("inference", "Inference", "choice", tuple(found), str(path))
 
 
-def from_glue(name: str, data: Path | None = None) -> Ability:
-    """The dev examples of RTE, WNLI or CoLA from the hub, or from a folder with GLUE's TSV files.
-
-    Raises:
-        TombolaError: the files are missing or malformed, or the hub cannot be reached.
-    """
+def _from_glue(name: str, data: Path | None = None) -> Ability:
+    """The dev examples of RTE, WNLI or CoLA from the hub, or from a folder with GLUE's TSV files."""
     task = INFERENCE[name]
     try:
         split = glue.load(name, data).splits["dev"]
@@ -109,12 +95,12 @@ def from_glue(name: str, data: Path | None = None) -> Ability:
             raise
         said = str(error).partition("; ")[0]
         raise TombolaError(f"{said}; give GLUE's own file, as inference={name.upper()}/dev.tsv") from error
-    seconds = split.second or [None] * len(split.first)
-    found = []
-    for number, (first, second, label) in enumerate(zip(split.first, seconds, split.labels, strict=True), start=1):
-        texts = [first] if second is None else [first, second]
-        # GLUE's class ids, which are those of the hub.
-        found.append(_example(task, texts, str(int(label)), f"{name}, example {number}"))
+    texts = zip(split.first, split.second, strict=True) if split.second else zip(split.first, strict=True)
+    # GLUE's class ids, which are those of the hub.
+    found = [
+        _example(task, each, str(int(label)), f"{name}, example {number}")
+        for number, (each, label) in enumerate(zip(texts, split.labels, strict=True), start=1)
+    ]
     source = f"{glue.HUB} ({name})" if data is None else str(data)
     return Ability("inference", "Inference", "choice", tuple(found), source)
 
