@@ -198,7 +198,7 @@ class StudyData:
 
     def floor(self, full: float) -> float:
         """The worst score that a search accepts."""
-        return floor(full, self.facts.threshold, higher_is_better=self.task.higher_is_better)
+        return floor(full, self.facts.threshold, self.facts.chance, higher_is_better=self.task.higher_is_better)
 
 
 def read_study(folder: Path) -> StudyData:

@@ -14,6 +14,15 @@ from tombola.tasks.base import Predictions, Task
 _RESAMPLES = 1000
 
 
+def accepted(task: Task, full: float, share: float, split: str, *, over_chance: bool = False) -> float:
+    """Worst score on a split that still holds this share of the full model's.
+
+    Raises:
+        TombolaError: over chance, of a model that is not better than guessing.
+    """
+    return task.metric.floor(full, share, task.metric.chance(task.references(split)) if over_chance else None)
+
+
 def check_full_model(task: Task, predictions: Predictions, split: str) -> None:
     """Refuse a full model of which no ticket can be drawn.
 

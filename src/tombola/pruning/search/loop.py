@@ -9,7 +9,7 @@ from torch import nn
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.pruning.evaluation import STANDARD, Evaluation, EvaluationOptions, evaluate
-from tombola.pruning.search.guessing import check_full_model, warnings
+from tombola.pruning.search.guessing import accepted, check_full_model, warnings
 from tombola.pruning.search.options import SearchOptions
 from tombola.pruning.search.records import Search, SearchPass
 from tombola.pruning.search.sites import group_phases, site_phases
@@ -139,14 +139,12 @@ class _Run:
         part = Subnetwork(self.model, self.plan.anatomy, full_ticket, full_ticket)
         if full is None or self.plan.groups is not None or not _serves(full, full_ticket):
             full = self._evaluate(part)
-        split, chance = self.evaluation.split, None
-        check_full_model(self.task, full.predictions, split)
-        if options.over_chance:
-            chance = self.task.metric.chance(self.task.references(split))
-        self.floor = self.task.metric.floor(full.score, options.threshold, chance)
+        task, split, over = self.task, self.evaluation.split, options.over_chance
+        check_full_model(task, full.predictions, split)
+        self.floor = accepted(task, full.score, options.threshold, split, over_chance=over)
         if options.curve_until is not None:
-            self.curve_floor = self.task.metric.floor(full.score, options.curve_until, chance)
-        for warning in warnings(self.task, full.predictions, split, self.floor):
+            self.curve_floor = accepted(task, full.score, options.curve_until, split, over_chance=over)
+        for warning in warnings(task, full.predictions, split, self.floor):
             self.evaluation.progress.note(warning)
         self._log("full", Cut(full_ticket, {}), full, holds=True, seconds=full.seconds)
         return State(full_ticket, full, part)

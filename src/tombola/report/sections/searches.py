@@ -17,7 +17,8 @@ from tombola.tickets.pruning_methods import METHODS, in_words
 def searches(study: StudyData, registry: FigureRegistry) -> Html | None:
     """The section; None while no search has begun."""
     figures = [_figure(study, found, registry) for method in METHODS if (found := study.searches(method))]
-    kept = f"{100 * study.facts.threshold:g} % of the full score"
+    over = "" if study.facts.chance is None else " over guessing"
+    kept = f"{100 * study.facts.threshold:g} % of the full score{over}"
     lead = f"Each pass removes the least useful part of what is left, as long as {kept} holds."
     return figures_section("How far each search could go", figures, lead)
 
@@ -34,8 +35,8 @@ def _figure(study: StudyData, found: Sequence[Trajectory], registry: FigureRegis
         best=(study.floor_title, best[0]) if best else None,
     )
     label = f"{study.metric_title} against sparsity while pruning {in_words(method)}"
-    caption = f"{_about_search(found)}{_about_random_curve(study.task.higher_is_better, found, random)}"
-    return figure(METHOD_TITLES[method], caption, registry.plot(chart, f"search-{method}", label))
+    about = (_about_search(found), _about_guessing(study, found), _about_random_curve(study, found, random))
+    return figure(METHOD_TITLES[method], "".join(about), registry.plot(chart, f"search-{method}", label))
 
 
 def _about_search(searches: Sequence[Trajectory]) -> str:
@@ -51,7 +52,10 @@ def _about_search(searches: Sequence[Trajectory]) -> str:
     ]
     if unfinished := failed.count([]):
         where = number_format.plural(unfinished, "search", "searches")
-        return f"{text}. In {where} no pass fell below the line (yet), so more may be possible."
+        more = "so more may be possible"
+        if all(search.good.weights == 0 for search in searches):
+            more = "and nothing is left to prune: what is said to hold is no network"
+        return f"{text}. In {where} no pass fell below the line (yet), {more}."
     drops = [
         search.before(last).score - search.passes[last].score
         for search, (*_, last) in zip(searches, failed, strict=True)
@@ -62,7 +66,19 @@ def _about_search(searches: Sequence[Trajectory]) -> str:
     )
 
 
-def _about_random_curve(higher_is_better: bool, searches: Sequence[Trajectory], random: Sequence[RandomPoint]) -> str:
+def _about_guessing(study: StudyData, searches: Sequence[Trajectory]) -> str:
+    """Warning that a constant predictor holds the threshold; a sentence that begins with a space, or nothing."""
+    chance = next((one.verdict.chance for one in study.verdicts), None)
+    floors = [study.floor(search.full.score) for search in searches]
+    if chance is None or not any(chance >= one if study.task.higher_is_better else chance <= one for one in floors):
+        return ""
+    return (
+        f" Who always guesses alike scores {number_format.score(chance)} and holds the threshold, so that a ticket may "
+        "be no better than that: take the threshold over chance."
+    )
+
+
+def _about_random_curve(study: StudyData, searches: Sequence[Trajectory], random: Sequence[RandomPoint]) -> str:
     """From where on random tickets of the same size do worse; a sentence that begins with a space, or nothing."""
     if not random:
         return ""
@@ -74,7 +90,7 @@ def _about_random_curve(higher_is_better: bool, searches: Sequence[Trajectory], 
     ]
     above = sum(search_pass.score > point.score_high for point, search_pass in pairs)
     below = sum(search_pass.score < point.score_low for point, search_pass in pairs)
-    worse, better = (above, below) if higher_is_better else (below, above)
+    worse, better = (above, below) if study.task.higher_is_better else (below, above)
     if not worse and not better:
         return " Random tickets with as many weights in every matrix cannot be told from those found."
     text = f" Random tickets with as many weights in every matrix do worse in {worse} of {len(pairs)} comparisons"
