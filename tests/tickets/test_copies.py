@@ -7,19 +7,23 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from builders import language_models
 from builders.encoders import classifier, rows, some_sites, some_weights, tokenizer
 from tombola.architectures.dissect import dissect
 from tombola.foundations.frozen_dict import FrozenDict
+from tombola.metrics.image_metrics import FID, KID, PRECISION, RECALL, class_balance
 from tombola.pruning.evaluation import EvaluationOptions, score
 from tombola.pruning.search.loop import search_ticket
 from tombola.pruning.search.options import SearchOptions
 from tombola.pruning.weight_criteria import WeightCut
 from tombola.study.config import StudyConfig
 from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk
-from tombola.tasks.text.task import TextTask
+from tombola.tasks.base import Task
+from tombola.tasks.text.task import TextTask, TextTaskOptions
 from tombola.tickets.ticket import Ticket
 from tombola.training.recipe import Recipe
 
@@ -35,6 +39,9 @@ VALUES: dict[str, Callable[[], Any]] = {
     "subnetwork": lambda: shrunk(MODEL, some_sites(MODEL, 0)),
     "masked subnetwork": lambda: masked(MODEL, some_sites(MODEL, 0)),
     "task": lambda: TASK,
+    "task of another metric": lambda: TextTask(TASK.corpus, tokenizer(), TextTaskOptions(score="matthews_correlation")),
+    "language task": language_models.task,
+    "image metrics": lambda: (FID, KID, PRECISION, RECALL, class_balance(np.argmax, 3)),
     "corpus": lambda: TASK.corpus,
     "cut": lambda: WeightCut("wanda", 0.5),
     "recipe": Recipe,
@@ -55,6 +62,8 @@ def same(one: Any, other: Any) -> bool:
         return bool(one.ticket == other.ticket) and torch.equal(one.model(**given).logits, other.model(**given).logits)
     if isinstance(one, TextTask):
         return bool((score(MODEL, one).losses == score(MODEL, other).losses).all())
+    if isinstance(one, Task):
+        return bool(one.metric.name == other.metric.name and (one.references("dev") == other.references("dev")).all())
     if isinstance(one, EvaluationOptions):
         return bool(replace(other, progress=one.progress) == one)
     return repr(one) == repr(other) and (not isinstance(one, Ticket) or one == other)

@@ -7,6 +7,7 @@ instead of NaN.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -151,6 +152,15 @@ def _most_common(references: Array) -> float:
     return float(np.unique(references, return_counts=True)[1].max() / references.size)
 
 
+def _variance(references: Array) -> float:
+    return float(np.var(references))
+
+
+def constant(chance: float, references: Array) -> float:
+    """What guessing reaches, where that does not depend on the references."""
+    return chance
+
+
 def _all_positive(references: Array) -> float:
     """F1 of calling everything positive; calling nothing positive scores 0."""
     return float(_f1(np.ones_like(references), references))
@@ -158,12 +168,12 @@ def _all_positive(references: Array) -> float:
 
 _ALL = (
     Metric("accuracy", True, "classes", _accuracy, _most_common),
-    Metric("matthews_correlation", True, "classes", _matthews, lambda references: 0.0),
+    Metric("matthews_correlation", True, "classes", _matthews, partial(constant, 0.0)),
     Metric("f1", True, "binary", _f1, _all_positive),
-    Metric("pearson", True, "values", _pearson, lambda references: 0.0),
-    Metric("spearman", True, "values", _spearman, lambda references: 0.0),
+    Metric("pearson", True, "values", _pearson, partial(constant, 0.0)),
+    Metric("spearman", True, "values", _spearman, partial(constant, 0.0)),
     # The best constant guess is the mean, and its error the variance.
-    Metric("mean_squared_error", False, "values", _mean_squared_error, lambda references: float(np.var(references))),
+    Metric("mean_squared_error", False, "values", _mean_squared_error, _variance),
 )
 METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ALL})
 """Every metric by name. F1 is binary with class 1 positive, as in GLUE."""

@@ -8,13 +8,14 @@ that of the whole.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy.stats import binomtest
 from scipy.stats import t as student
 
 from tombola.metrics import statistics
-from tombola.metrics.scores import Array, Metric
+from tombola.metrics.scores import Array, Metric, constant
 from tombola.metrics.statistics import LEVEL, RESAMPLES
 from tombola.tasks.capabilities import Measured, Retained
 from tombola.tasks.language.abilities.ability import BITS, Ability
@@ -73,11 +74,8 @@ def _sizes(references: Array) -> Array:
 
 def alone(name: str, number: int, scale: Scale) -> Metric:
     """The metric of the raw score of one ability, under its own name: for reports, not for searches."""
-
-    def compute(predictions: Array, references: Array) -> Array:
-        return raw_score(predictions, references, number, scale)
-
-    return Metric(name, not scale.text, "abilities", compute, lambda references: scale.chance)
+    compute = partial(raw_score, number=number, scale=scale)
+    return Metric(name, not scale.text, "abilities", compute, partial(constant, scale.chance))
 
 
 def understanding(scales: Sequence[Scale], counted: Sequence[int] | None = None) -> Metric:
@@ -87,16 +85,16 @@ def understanding(scales: Sequence[Scale], counted: Sequence[int] | None = None)
     """
     numbered = [*enumerate(scales), (len(scales), TEXT)]
     counting = [(number, scale) for number, scale in numbered if counted is None or number in {*counted, len(scales)}]
+    return Metric(NAME, True, "abilities", partial(_mean_corrected, counting), partial(constant, 0.0))
 
-    def compute(predictions: Array, references: Array) -> Array:
-        values = np.stack(
-            [scale.corrected(raw_score(predictions, references, number, scale)) for number, scale in counting]
-        )
-        # An ability that a resample, or a split, has no example of has no say.
-        there = ~np.isnan(values)
-        return np.asarray(np.where(there, values, 0.0).sum(0) / np.maximum(1, there.sum(0)))
 
-    return Metric(NAME, True, "abilities", compute, lambda references: 0.0)
+def _mean_corrected(counting: Sequence[tuple[int, Scale]], predictions: Array, references: Array) -> Array:
+    values = np.stack(
+        [scale.corrected(raw_score(predictions, references, number, scale)) for number, scale in counting]
+    )
+    # An ability that a resample, or a split, has no example of has no say.
+    there = ~np.isnan(values)
+    return np.asarray(np.where(there, values, 0.0).sum(0) / np.maximum(1, there.sum(0)))
 
 
 SIGNIFICANCE = 0.025
