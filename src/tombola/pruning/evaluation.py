@@ -112,7 +112,7 @@ def evaluate(
         groups: sites that go together, and have one importance then.
 
     Raises:
-        TombolaError: an output is not finite, and the task does not count that as failure.
+        TombolaError: an output is not finite, and the task does not count that as failure; or the importance of a site.
     """
     if importance and task.importance_split not in (None, options.split):
         scored = evaluate(subnetwork, task, options)

@@ -165,8 +165,10 @@ def fieller_interval(scale: Scale, full: Array, pruned: Array, references: Array
     biased. Fieller's interval instead holds all shares r for which (pruned - r x full) does not differ from zero, by a
     t test on the examples, both models' together. It is exact for normal means, and tells where nothing bounds a share.
 
-    In simulations of paired answers it held the truth in 94.8 to 95.4 % of the draws where the full model was well
-    above chance. Of one at 55 % on 100 pairs it bounds 19 % of the draws, and holds the truth in 92 % of these.
+    To right and wrong answers half an example is added of each pair of them, as to a difference of paired shares
+    (Agresti & Min 2005): few examples may all be answered alike, which does not say that none ever is otherwise. In
+    simulations with 20 to 680 examples the interval then held the truth in 90 to 100 % of the draws, where it was 33 to
+    100 % without.
 
     Args:
         scale: of the ability; its chance is taken as known.
@@ -176,15 +178,19 @@ def fieller_interval(scale: Scale, full: Array, pruned: Array, references: Array
     Returns:
         Low and high, at 95 %; both None where the full model is not clearly better than chance.
     """
-    weights = _sizes(references)
-    n, share = len(weights), weights / weights.sum()
-    if n < 2:
+    answers, weights = [scale.answered(one) for one in (pruned, full)], _sizes(references)
+    if len(weights) < 2:
         return None, None
-    # [2, n]: what each example adds to the corrected scores of the pruned and of the full model.
-    values = np.stack([scale.corrected(scale.answered(one)) for one in (pruned, full)])
-    now, was = values @ share
+    counts = np.ones(len(weights))
+    if not scale.text:
+        answers = [np.append(one, more) for one, more in zip(answers, ([1, 0, 1, 0], [1, 1, 0, 0]), strict=True)]
+        counts, weights = np.append(counts, [0.5] * 4), np.append(weights, [1.0] * 4)
+    n, share = counts.sum(), weights / (counts * weights).sum()
+    # [2, examples]: what each adds to the corrected scores of the pruned and of the full model.
+    values = np.stack([scale.corrected(one) for one in answers])
+    now, was = values @ (counts * share)
     errors = (values - [[now], [was]]) * share
-    (now_var, covariance), (_, was_var) = errors @ errors.T * n / (n - 1)
+    (now_var, covariance), (_, was_var) = (counts * errors) @ errors.T * n / (n - 1)
     t = float(student.ppf((1 + LEVEL) / 2, n - 1)) ** 2
     # (now - r was)² <= t (now_var - 2 r covariance + r² was_var), solved for r.
     a, b, c = was**2 - t * was_var, now * was - t * covariance, now**2 - t * now_var
