@@ -82,7 +82,7 @@ class Library(ABC):
         """
 
     def finish(self, model: nn.Module, folder: Path) -> None:  # noqa: B027 - most have nothing left to do
-        """Do what `blank` could not before there were weights."""
+        """Finish a model of `blank` once its weights are there: tie those that are shared."""
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write a whole model, for the library's `from_pretrained`."""

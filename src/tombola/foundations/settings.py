@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def _number(value: object) -> object:
-    """YAML reads 2e-5 as text; a truth value is no number."""
+    """Number of a setting: text becomes one, as YAML reads 2e-5 as text; a truth value is refused."""
     if isinstance(value, bool):
         raise ValueError("no number")
     return value

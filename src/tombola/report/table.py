@@ -12,8 +12,8 @@ class Column:
     Attributes:
         name: its head.
         content: what its cells are. A `group`, a `head` and its `details` name several lines at once: on the page a
-            group is a line across the table, and details are small print under the head. A `number` stands on the right,
-            an `interval` beside the number that it belongs to.
+            group is a line across the table, and details are small print under the head. A `number` stands on the
+            right, an `interval` beside the number that it belongs to.
         strong: whether its cells catch the eye.
         shown: False where the page has no head over cells that speak for themselves.
         unit: that all its cells have behind their number.
