@@ -238,7 +238,10 @@ class _Reader:
 
     def _residual(self, name: str, block: nn.Module, plan: Residual) -> ChannelRow:
         first, norm, last = (self._module(block, path) for path in (plan.input, plan.norm, plan.output))
-        if not (isinstance(first, nn.Conv2d) and isinstance(last, nn.Conv2d) and isinstance(norm, nn.GroupNorm)):
+        if not (
+            (isinstance(first, nn.Conv2d) and isinstance(last, nn.Conv2d))
+            and (isinstance(norm, nn.GroupNorm) and norm.affine)
+        ):
             raise self._wrong(
                 "is no residual block of two convolutions with a group norm between them: the model differs from "
                 f"{_TABLE}"
