@@ -174,7 +174,7 @@ def random() -> Iterator[Line]:
                 str(len(values)),
                 f"{statistics.fmean(values):.3f} ({max(values):.3f})",
                 f"{size['searched']:.3f}",
-                f"{sum(value >= found['floor'] for value in values)}" if size["stage"] == "pruned" else "",
+                f"{sum(value >= found['bound'] for value in values)}" if size["stage"] == "pruned" else "",
             )
 
 

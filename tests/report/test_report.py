@@ -242,7 +242,7 @@ def test_a_lower_metric_turns_the_line_round(tmp_path: Path) -> None:
     task = json.loads((tmp_path / "study.json").read_text())["task"]
     spoil(tmp_path / "study.json", "task", {**task, "higher_is_better": False})
     record = read_study(tmp_path)
-    assert record.floor(9.0) == pytest.approx(10.0)
+    assert record.bound(9.0) == pytest.approx(10.0)
     assert read(build(tmp_path)).specs
 
 

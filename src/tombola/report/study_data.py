@@ -13,7 +13,7 @@ from tombola.analysis.locality.random_curve import NAME, RandomPoint, read_point
 from tombola.architectures.anatomy import Places
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.json_dataclasses import JsonRecord, read
-from tombola.metrics.scores import floor, metric_title
+from tombola.metrics.scores import bound, metric_title
 from tombola.pruning.search.records import read_passes
 from tombola.report.summary import Summary, read_rows, sites_of, summarise
 from tombola.report.trajectory import Trajectory
@@ -178,7 +178,7 @@ class StudyData:
 
     @property
     def floors(self) -> Mapping[str, tuple[float, float]]:
-        """Bound of judged scores: metric → mean and standard deviation; none where guessing is the bound."""
+        """Best scores that can be judged: metric → mean and standard deviation; none where no real examples are scored."""
         return self.task.floor.scores if self.task.floor else {}
 
     @property
@@ -196,9 +196,9 @@ class StudyData:
         folders = (seed_folder.analysis(NAME, method).parent for seed_folder in self.seed_folders)
         return tuple(point for folder in folders for point in read_points(folder))
 
-    def floor(self, full: float) -> float:
+    def bound(self, full: float) -> float:
         """The worst score that a search accepts."""
-        return floor(full, self.facts.threshold, higher_is_better=self.task.higher_is_better)
+        return bound(full, self.facts.threshold, higher_is_better=self.task.higher_is_better)
 
 
 def read_study(folder: Path) -> StudyData:

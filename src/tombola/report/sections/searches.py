@@ -28,7 +28,7 @@ def _figure(study: StudyData, found: Sequence[Trajectory], registry: FigureRegis
     chart = search_curves(
         found,
         ScoreAxis(study.metric_title, study.task.higher_is_better),
-        Threshold(study.facts.threshold, [study.floor(search.full.score) for search in found]),
+        Threshold(study.facts.threshold, [study.bound(search.full.score) for search in found]),
         study.places,
         random=random,
         best=(study.floor_title, best[0]) if best else None,
