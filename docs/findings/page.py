@@ -138,7 +138,7 @@ def attention() -> Iterator[Line]:
             if any(cells):
                 yield (f"{group}: {name}", *cells)
     yield (
-        "survivors minus pruned heads, heterogeneous",
+        "survivors minus pruned heads of all seeds pooled, heterogeneous",
         *(_interval(found[task]["difference"]) for task in TASKS),
     )
     yield ("Spearman's correlation with survival", *(_interval(found[task]["correlation"]) for task in TASKS))

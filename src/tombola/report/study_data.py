@@ -18,7 +18,7 @@ from tombola.pruning.search.records import read_passes
 from tombola.report.summary import Summary, read_rows, sites_of, summarise
 from tombola.report.trajectory import Trajectory
 from tombola.study.folder_layout import IMAGE_GRID, CrossSeedFolder, SeedFolder
-from tombola.study.results import Row, TicketVerdict
+from tombola.study.results import Difference, Row, TicketVerdict
 from tombola.study.study_facts import StudyFacts, TaskFacts
 from tombola.tickets.pruning_methods import METHODS
 from tombola.tickets.ticket import Ticket
@@ -93,6 +93,11 @@ class StudyData:
     def final(self, method: str, ticket: str) -> Summary | None:
         """Summary of a ticket retrained, or pruned while it is not retrained; None while it is not scored."""
         return self.summary(method, ticket, "retrained") or self.summary(method, ticket, "pruned")
+
+    def against(self, summary: Summary) -> Mapping[str, Difference]:
+        """Paired differences of a ticket from its controls; empty while there is no verdict on it."""
+        place = (summary.method, summary.ticket, summary.stage)
+        return next((one.against for one in self.verdicts if (one.method, one.ticket, one.stage) == place), {})
 
     @property
     def full(self) -> Summary | None:
@@ -178,7 +183,7 @@ class StudyData:
 
     @property
     def floors(self) -> Mapping[str, tuple[float, float]]:
-        """Best scores that can be judged: metric → mean and standard deviation; none where no real examples are scored."""
+        """Scores of real examples: metric → mean and standard deviation; none where there are none."""
         return self.task.floor.scores if self.task.floor else {}
 
     @property

@@ -77,7 +77,7 @@ def _theirs(summary: Summary, row: PublishedRow) -> Datum:
 
 
 def random_dots(sizes: Sequence[tuple[str, Sequence[tuple[RandomTickets, SizeScores]]]], metric: str) -> alt.LayerChart:
-    """A line a size: a dot for every random ticket, a diamond for each seed's searched one, full score and bound as lines."""
+    """A line a size: a dot for every random ticket, a diamond for each seed's searched one, full and bound as lines."""
     drawn: list[Datum] = []
     searched: list[Datum] = []
     for label, seeds in sizes:
