@@ -48,7 +48,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         trail, started = Trail(session, draft, anatomy, method_of(ticket), seed), time.perf_counter()
         name = trail.add_ticket(ticket)
         if not trail.take_over(folder):
-            trail.run.majority(bars)
+            trail.run.guessing(bars)
         part = trail.run.trained(ticket, bars, model)
         trail.run.publish_retrained(trail.method, name, part, started, bars)
         session.task.save(expanded(part), draft)
