@@ -75,7 +75,7 @@ def test_tables_are_whole_in_80_characters(imported: Path) -> None:
     assert "…" not in said
     assert max(map(len, said.splitlines())) <= 80
     assert len(re.findall(r"\d – ", said)) > 20
-    for word in ("pairs not", " rejected", "undefined", "layer-matched", "Cochran's"):
+    for word in ("pairs not", " rejected", "undefined", "layer-matched:", "Cochran's"):
         assert re.search(rf"{word}\s", said)
 
 
