@@ -127,7 +127,7 @@ def _percentiles(
 
 @dataclass(frozen=True)
 class Verdict:
-    """Verdict on a retrained ticket: whether it matches the full model, and what that rests on.
+    """Verdict on a ticket: whether it matches the full model, and what that rests on.
 
     Attributes:
         matches: the verdict.

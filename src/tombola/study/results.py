@@ -1,4 +1,4 @@
-"""The records of a study: a row for every scored model, a verdict on every retrained ticket."""
+"""The records of a study: a row for every scored model, a verdict on every ticket."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

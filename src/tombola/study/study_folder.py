@@ -81,11 +81,12 @@ class StudyFolder:
 
     def _verdict(self, task: Task, stage: Stage, method: str, name: str) -> TicketVerdict | None:
         survivors = CrossSeedFolder.compared(self.home)
-        places = {
-            one: (one.ticket(method, name) if name in TICKETS else survivors.scores(method, name, one.seed)) / stage
-            for one in map(self.seed_folder, self.finished_seeds())
-        }
-        have = {one: place for one, place in places.items() if (place / "score.json").is_file()}
+        have: dict[SeedFolder, Path] = {}
+        for one in map(self.seed_folder, self.finished_seeds()):
+            # A single step has tickets of several seeds in the folder of its own.
+            for place in (one.ticket(method, name), survivors.scores(method, name, one.seed)):
+                if (place / stage / "score.json").is_file():
+                    have.setdefault(one, place / stage)
         if not have:
             return None
         full = [Evaluation.read(one.full / EVALUATION).predictions for one in have]
