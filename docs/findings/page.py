@@ -37,7 +37,7 @@ def scores() -> Iterator[Line]:
     for task in TASKS:
         full += ["", _spread(row["score"] for row in _rows(task) if row["ticket"] == "full")]
     yield ("full model", *full)
-    yield ("majority", *itertools.chain(*(("", _spread(_of(task, "none", "majority", "none"))) for task in TASKS)))
+    yield ("guessing", *itertools.chain(*(("", _spread(_of(task, "none", "guessing", "none"))) for task in TASKS)))
     for method, title in METHOD_WORDS.items():
         yield (f"*{title}*", *[""] * 2 * len(TASKS))
         for ticket, name in TICKETS.items():
@@ -245,7 +245,7 @@ def drawn() -> Iterator[Line]:
     heads = ("parameters", "weights removed, %", "pruned", "retrained", "loss, retrained")
     yield ("", *heads)
     yield ("real images", "", "", "", f"{floor[0]:.3f} ± {floor[1]:.3f}", "")
-    for name, ticket in (("full model", "full"), ("guessing", "majority")):
+    for name, ticket in (("full model", "full"), ("guessing", "guessing")):
         own = [row for row in rows if row["ticket"] == ticket]
         size = f"{statistics.fmean(row['parameters'] for row in own):,.0f}" if ticket == "full" else ""
         loss = _spread((row["loss"] for row in own if row["loss"] is not None), 4)

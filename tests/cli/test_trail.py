@@ -58,7 +58,7 @@ def study_row(done: Study, *key: str) -> dict[str, Any]:
     return rows(done.folder)[key[0], key[1], key[2]]
 
 
-FULL, GUESSING = ("none", "full", "none"), ("none", "majority", "none")
+FULL, GUESSING = ("none", "full", "none"), ("none", "guessing", "none")
 
 
 @pytest.mark.slow

@@ -111,11 +111,11 @@ def _matrix(overlap: Overlap, reasons: dict[str, None]) -> PlainTable:
 
 def _densities(density: Sequence[Density]) -> PlainTable:
     table = PlainTable()
-    kinds = list(dict.fromkeys(one.kind for one in density))
+    roles = list(dict.fromkeys(one.role for one in density))
     layers = list(dict.fromkeys(one.layer for one in density))
-    shares = {(one.layer, one.kind): one.share for one in density}
-    table.heads(numbers=("layer", *kinds))
+    shares = {(one.layer, one.role): one.share for one in density}
+    table.heads(numbers=("layer", *roles))
     for layer in layers:
-        cells = (shares.get((layer, kind)) for kind in kinds)
+        cells = (shares.get((layer, role)) for role in roles)
         table.line(str(layer), *("" if share is None else f"{share:.3f}" for share in cells))
     return table

@@ -51,7 +51,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         name = trail.add_ticket(ticket)
         if not trail.take_over(folder, retrains=True):
             if session.task.trained:
-                trail.run.majority(bars)
+                trail.run.guessing(bars)
             else:
                 # What is judged as it comes is the full model itself.
                 trail.score_full(model, bars)

@@ -52,7 +52,7 @@ class SeedFolder:
 
     def scored(self, methods: tuple[str, ...]) -> Iterator[Path]:
         """The folder of every model that has a score, in the order of rows."""
-        places = [self.folder / "majority", self.full]
+        places = [self.folder / "guessing", self.full]
         for method in methods:
             for name in (*TICKETS, *SUPER_TICKETS):
                 places += [self.ticket(method, name) / stage for stage in ("pruned", "retrained")]

@@ -14,7 +14,7 @@ class Row:
     Attributes:
         model, task, seed: of the study.
         method: `none`, or the pruning method: `heads+mlps`, `weights`, `wanda`, ...
-        ticket: `full`, `good`, `random`, `random-layerwise`, `bad` or `majority`.
+        ticket: `full`, `good`, `random`, `random-layerwise`, `bad` or `guessing`.
         stage: `pruned`, `retrained` or `none`.
         metric, score: the task's metric on the dev split.
         score_low, score_high: 95 % bootstrap interval over examples.

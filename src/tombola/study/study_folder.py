@@ -146,5 +146,5 @@ class StudyFolder:
                     # whose importance that pass does not have, makes one of its own.
                     own = passes if "neurons" in chosen.sites or chosen.grouping else passes[1:]
                     what = f"search {method}"
-                    seconds[what] = seconds.get(what, 0.0) + sum(step.seconds for step in own)
+                    seconds[what] = seconds.get(what, 0.0) + sum(one.seconds for one in own)
         return {what: round(value, 2) for what, value in {"total": sum(seconds.values()), **seconds}.items()}

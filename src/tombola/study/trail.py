@@ -69,7 +69,7 @@ class Trail:
         """Score the full model, and guessing; its pass is a search's first where that goes by `importance`."""
         started = time.perf_counter()
         self.run.cache(model)
-        self.run.majority(progress)
+        self.run.guessing(progress)
         part, chosen = whole(model), fitted(pruning_method(self.method), self.setting.anatomy)
         # Groups of sites have one importance each, which their search measures itself.
         importance = importance and bool(chosen.sites) and chosen.grouping is None
@@ -131,7 +131,7 @@ class Trail:
         # The search was that of the source, with its threshold.
         self.layout = StudyFolder(self.layout.folder, replace(self.layout.config, search=source.config.search))
         here, there = self.seed_folder, source.seed_folder
-        places = [(there.folder / "majority", here.folder / "majority"), (there.full, here.full)]
+        places = [(there.folder / "guessing", here.folder / "guessing"), (there.full, here.full)]
         if retrains:
             places.append((source.scores / "pruned", self.ticket(source.name) / "pruned"))
         files = [(old / name, new / name) for old, new in places for name in _SCORE]

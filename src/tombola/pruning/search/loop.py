@@ -88,7 +88,7 @@ def search_ticket(
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """What a pruning method asks for in a model: its kinds of sites there, and the phases of the search."""
+    """Search of a method in one model: the kinds of sites that it removes there, and the phases."""
 
     method: PruningMethod
     anatomy: Anatomy

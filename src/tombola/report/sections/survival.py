@@ -116,18 +116,18 @@ def density(study: StudyData, registry: FigureRegistry) -> Html | None:
 
 def _about_density(density: Sequence[Density], places: Places) -> str:
     most, least = (choose(density, key=lambda one: one.share) for choose in (max, min))
-    kinds = {kind: fmean(one.share for one in density if one.kind == kind) for kind in {one.kind for one in density}}
-    best, worst = (choose(kinds, key=kinds.__getitem__) for choose in (max, min))
+    roles = {role: fmean(one.share for one in density if one.role == role) for role in {one.role for one in density}}
+    best, worst = (choose(roles, key=roles.__getitem__) for choose in (max, min))
     (densest, dense), (sparsest, sparse) = (
-        (MATRIX_TITLES.get(kind, kind), number_format.share(kinds[kind])) for kind in (best, worst)
+        (MATRIX_TITLES.get(role, role), number_format.share(roles[role])) for role in (best, worst)
     )
     return (
         f"The {_matrix(most, places)} keeps most of its weights ({number_format.share(most.share)}), "
-        f"the {_matrix(least, places)} fewest ({number_format.share(least.share)}). By kind, {densest} matrices are "
+        f"the {_matrix(least, places)} fewest ({number_format.share(least.share)}). By role, {densest} matrices are "
         f"densest ({dense}), {sparsest} sparsest ({sparse}). One threshold cuts the whole model, so this shows where "
         "large weights lie, not by itself what the task needs."
     )
 
 
 def _matrix(density: Density, places: Places) -> str:
-    return f"{MATRIX_TITLES.get(density.kind, density.kind)} matrix of {row_title(places.layer(density.layer))}"
+    return f"{MATRIX_TITLES.get(density.role, density.role)} matrix of {row_title(places.layer(density.layer))}"

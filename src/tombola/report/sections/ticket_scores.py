@@ -50,10 +50,10 @@ def super_survivors(study: StudyData, registry: FigureRegistry) -> Html | None:
 
 
 def _bars(study: StudyData, tickets: list[Summary], what: str, registry: FigureRegistry) -> Html:
-    method, majority = tickets[0].method, study.summary("none", "majority", "none")
+    method, guessing = tickets[0].method, study.summary("none", "guessing", "none")
     axis = ScoreAxis(study.metric_title, study.task.higher_is_better)
     label = f"{study.metric_title} of the {what} of {in_words(method)}, pruned and retrained"
-    return registry.plot(ticket_bars(tickets, study.full, majority, axis), f"{what}-{method}", label)
+    return registry.plot(ticket_bars(tickets, study.full, guessing, axis), f"{what}-{method}", label)
 
 
 def _about_tickets(study: StudyData, method: str) -> str:
