@@ -9,17 +9,26 @@ from tombola.study.results import TicketVerdict, standings
 
 def verdicts(study: StudyData) -> Html:
     """The section: good tickets on cards, controls folded away."""
-    good = [one for one in study.verdicts if one.ticket == "good"]
-    controls = [one for one in study.verdicts if one.ticket != "good"]
+    # A single step may be of another ticket alone.
+    good = [one for one in study.verdicts if one.ticket == "good"] or study.verdicts[:1]
+    controls = [one for one in study.verdicts if one not in good]
     if not study.verdicts:
-        text = "No verdict yet. What follows is what there is so far."
-        return element("section", element("p", text, class_="sentence"), class_="verdicts unfinished")
+        return element("section", element("p", _missing(study), class_="sentence"), class_="verdicts unfinished")
     cards = [_card(one) for one in good]
     body = [beside(*cards)] if cards else []
     if controls:
         items = [element("li", _badge(one.verdict), " ", _control(one)) for one in controls]
         body.append(folded("The verdict on random and bad tickets of the same size", element("ul", *items)))
     return element("section", element("h2", "Verdict"), *body, class_="verdicts")
+
+
+def _missing(study: StudyData) -> str:
+    """Reason why there is no verdict."""
+    if study.facts.hash:
+        return "No verdict yet. What follows is what there is so far."
+    if study.full is None:
+        return "No verdict: the full model, which a ticket is judged against, is not scored here."
+    return "No verdict: the full model is scored here, and no ticket."
 
 
 def _badge(verdict: Verdict) -> Html:
