@@ -11,7 +11,7 @@ import torch
 
 from builders.encoders import classifier, rows, tokenizer
 from tombola.foundations.errors import TombolaError
-from tombola.metrics.scores import METRICS, floor
+from tombola.metrics.scores import METRICS, bound
 from tombola.pruning.evaluation import EvaluationOptions, score
 from tombola.pruning.search.guessing import check_full_model, warnings
 from tombola.pruning.search.loop import search_ticket
@@ -132,14 +132,14 @@ def test_a_threshold_that_guessing_holds_is_said_and_can_be_taken_over_chance() 
         assert step.holds == holds
 
 
-def test_the_floor_over_chance() -> None:
-    assert floor(0.9, 0.9, 0.5, higher_is_better=True) == pytest.approx(0.86)
-    assert floor(2.0, 0.9, 5.0, higher_is_better=False) == pytest.approx(2.3)
-    assert METRICS["accuracy"].floor(0.9, 1.0, 0.5) == 0.9
+def test_the_bound_over_chance() -> None:
+    assert bound(0.9, 0.9, 0.5, higher_is_better=True) == pytest.approx(0.86)
+    assert bound(2.0, 0.9, 5.0, higher_is_better=False) == pytest.approx(2.3)
+    assert METRICS["accuracy"].bound(0.9, 1.0, 0.5) == 0.9
     with pytest.raises(TombolaError, match="nothing over chance"):
-        floor(0.5, 0.9, 0.5, higher_is_better=True)
+        bound(0.5, 0.9, 0.5, higher_is_better=True)
     with pytest.raises(TombolaError, match="nothing over chance"):
-        floor(6.0, 0.9, 5.0, higher_is_better=False)
+        bound(6.0, 0.9, 5.0, higher_is_better=False)
 
 
 def test_a_model_that_is_good_has_no_warnings() -> None:

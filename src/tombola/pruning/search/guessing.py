@@ -20,7 +20,7 @@ def accepted(task: Task, full: float, share: float, split: str, *, over_chance: 
     Raises:
         TombolaError: over chance, of a model that is not better than guessing.
     """
-    return task.metric.floor(full, share, task.metric.chance(task.references(split)) if over_chance else None)
+    return task.metric.bound(full, share, task.metric.chance(task.references(split)) if over_chance else None)
 
 
 def check_full_model(task: Task, predictions: Predictions, split: str) -> None:
@@ -44,12 +44,12 @@ def check_full_model(task: Task, predictions: Predictions, split: str) -> None:
         raise TombolaError(why)
 
 
-def warnings(task: Task, predictions: Predictions, split: str, floor: float) -> Iterator[str]:
+def warnings(task: Task, predictions: Predictions, split: str, bound: float) -> Iterator[str]:
     """Sentences on what makes a search say little: a full model at chance, a threshold that guessing holds.
 
     Args:
         task, predictions, split: as in `check_full_model`.
-        floor: worst score that holds the threshold.
+        bound: worst score that holds the threshold.
     """
     metric, references = task.metric, task.references(split)
     score, chance = metric.score(predictions, references), metric.chance(references)
@@ -63,8 +63,8 @@ def warnings(task: Task, predictions: Predictions, split: str, floor: float) -> 
             f"the full model does not clearly beat guessing on {task.title} ({score:.3f}, guessing {chance:.3f}): its "
             "tickets will say nothing; train it on more rows or for longer"
         )
-    elif metric.holds(chance, floor):
+    elif metric.holds(chance, bound):
         yield (
-            f"who always guesses alike scores {chance:.3f} on {task.title} and holds the threshold ({floor:.3f}): the "
+            f"who always guesses alike scores {chance:.3f} on {task.title} and holds the threshold ({bound:.3f}): the "
             "ticket need be no better; take the threshold over chance (--over-chance)"
         )

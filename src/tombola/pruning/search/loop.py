@@ -128,8 +128,8 @@ class _Run:
     options: SearchOptions
     evaluation: EvaluationOptions
     retrain: Retrain | None
-    floor: float = 0.0
-    curve_floor: float | None = None
+    bound: float = 0.0
+    curve_bound: float | None = None
     passes: list[SearchPass] = field(default_factory=list)
     predictions: list[Predictions] = field(default_factory=list)
 
@@ -141,10 +141,10 @@ class _Run:
             full = self._evaluate(part)
         task, split, over = self.task, self.evaluation.split, options.over_chance
         check_full_model(task, full.predictions, split)
-        self.floor = accepted(task, full.score, options.threshold, split, over_chance=over)
+        self.bound = accepted(task, full.score, options.threshold, split, over_chance=over)
         if options.curve_until is not None:
-            self.curve_floor = accepted(task, full.score, options.curve_until, split, over_chance=over)
-        for warning in warnings(task, full.predictions, split, self.floor):
+            self.curve_bound = accepted(task, full.score, options.curve_until, split, over_chance=over)
+        for warning in warnings(task, full.predictions, split, self.bound):
             self.evaluation.progress.note(warning)
         self._log("full", Cut(full_ticket, {}), full, holds=True, seconds=full.seconds)
         return State(full_ticket, full, part)
@@ -156,15 +156,15 @@ class _Run:
             started = time.perf_counter()
             part = self._subnetwork(cut)
             evaluation = self._evaluate(part)
-            holds = holds and metric.holds(evaluation.score, self.floor)
+            holds = holds and metric.holds(evaluation.score, self.bound)
             self._log(phase.name, cut, evaluation, holds=holds, seconds=time.perf_counter() - started)
             state = State(cut.ticket, evaluation, part, cut.model if cut.updates else None)
             if holds:
                 holding = state
             elif phase.to_the_end:
                 continue
-            elif not (phase.beyond and self.curve_floor is not None) or not metric.holds(
-                evaluation.score, self.curve_floor
+            elif not (phase.beyond and self.curve_bound is not None) or not metric.holds(
+                evaluation.score, self.curve_bound
             ):
                 break
         return holding
@@ -210,7 +210,7 @@ class _Run:
             )
         )
         self.predictions.append(evaluation.predictions)
-        note = f"iteration {len(self.passes) - 1}: {kept}, {evaluation.score:.4f} (floor {self.floor:.4f})"
+        note = f"iteration {len(self.passes) - 1}: {kept}, {evaluation.score:.4f} (threshold {self.bound:.4f})"
         self.evaluation.progress.note(note)
 
 
