@@ -34,6 +34,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     keep_freed_memory()
     folder, ticket = load_ticket(options.ticket)
     seed, session = seed_of(options, ticket), Session.open(given_settings(options), options.preset)
+    if not session.config.retrains:
+        raise TombolaError(f"retrain trains the ticket again: {session.config.regime_settings.to_retrain}")
     rewinding = session.config.rewinding
     if rewinding.to == "step":
         raise TombolaError(
