@@ -4,7 +4,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated
 
 import numpy as np
@@ -20,7 +19,7 @@ from tombola.report import build
 from tombola.study.config import StudyConfig, setting_groups
 from tombola.study.study import Study
 from tombola.tasks import registry
-from tombola.tasks.regime import Regime, RegimeSettings
+from tombola.tasks.regime import Preset, Regime, RegimeSettings
 from tombola.tickets.ticket import Ticket
 
 pytestmark = pytest.mark.slow
@@ -33,7 +32,7 @@ def other_regime(names: dict[str, type], group: str = "others") -> Regime:
         type("Own", (RegimeSettings,), {"__annotations__": fields, **{name: kind() for name, kind in names.items()}})
     )
 
-    presets = MappingProxyType({"others": {"quick": {}, "paper": {}}})
+    presets: dict[str, dict[str, Preset]] = {"others": {"quick": {}, "paper": {}}}
     values = {"name": "other", "presets": presets, "settings": own, "group": group}
     made: Regime = type("Other", (toy_regime.SumRegime,), values)()
     return made

@@ -58,7 +58,7 @@ class RegimeSettings:
     files: ClassVar[tuple[str, ...]] = ()
     """Names of the settings that may be local files or folders, whose content counts."""
     to_retrain: ClassVar[str] = ""
-    """What to do so that tickets are trained again, where `retrains` may be false."""
+    """Advice for who wants tickets trained again, where `retrains` may be false."""
 
     @property
     def retrains(self) -> bool:
