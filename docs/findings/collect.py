@@ -72,7 +72,7 @@ def study(folder: Path) -> None:
     if record.floors:
         # Images: how far the searches went beside random tickets, and what is drawn.
         write_json(out / "curves.json", _curves(record))
-        for name, place in {"real": "majority", **{name: name for name in DRAWN}}.items():
+        for name, place in {"real": "guessing", **{name: name for name in DRAWN}}.items():
             if (drawing := record.image_grid(place)) is not None:
                 _copy(drawing, out / "drawn" / f"{name.replace('/', '-').replace('+', '-')}.png")
         _pictures(folder, out, ("search-*", "tickets-*", "survivors-*", "density"))

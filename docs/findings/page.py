@@ -37,7 +37,7 @@ def scores() -> Iterator[Line]:
     for task in TASKS:
         full += ["", _spread(row["score"] for row in _rows(task) if row["ticket"] == "full")]
     yield ("full model", *full)
-    yield ("majority", *itertools.chain(*(("", _spread(_of(task, "none", "majority", "none"))) for task in TASKS)))
+    yield ("guessing", *itertools.chain(*(("", _spread(_of(task, "none", "guessing", "none"))) for task in TASKS)))
     for method, title in METHOD_WORDS.items():
         yield (f"*{title}*", *[""] * 2 * len(TASKS))
         for ticket, name in TICKETS.items():
@@ -138,7 +138,7 @@ def attention() -> Iterator[Line]:
             if any(cells):
                 yield (f"{group}: {name}", *cells)
     yield (
-        "survivors minus pruned heads, heterogeneous",
+        "survivors minus pruned heads of all seeds pooled, heterogeneous",
         *(_interval(found[task]["difference"]) for task in TASKS),
     )
     yield ("Spearman's correlation with survival", *(_interval(found[task]["correlation"]) for task in TASKS))
@@ -174,7 +174,7 @@ def random() -> Iterator[Line]:
                 str(len(values)),
                 f"{statistics.fmean(values):.3f} ({max(values):.3f})",
                 f"{size['searched']:.3f}",
-                f"{sum(value >= found['floor'] for value in values)}" if size["stage"] == "pruned" else "",
+                f"{sum(value >= found['bound'] for value in values)}" if size["stage"] == "pruned" else "",
             )
 
 
@@ -245,7 +245,7 @@ def drawn() -> Iterator[Line]:
     heads = ("parameters", "weights removed, %", "pruned", "retrained", "loss, retrained")
     yield ("", *heads)
     yield ("real images", "", "", "", f"{floor[0]:.3f} ± {floor[1]:.3f}", "")
-    for name, ticket in (("full model", "full"), ("guessing", "majority")):
+    for name, ticket in (("full model", "full"), ("guessing", "guessing")):
         own = [row for row in rows if row["ticket"] == ticket]
         size = f"{statistics.fmean(row['parameters'] for row in own):,.0f}" if ticket == "full" else ""
         loss = _spread((row["loss"] for row in own if row["loss"] is not None), 4)

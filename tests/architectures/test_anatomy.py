@@ -45,7 +45,7 @@ def test_prunable_are_all_matrices_of_the_layers_and_no_others(family: str) -> N
         assert parameter is model.get_parameter(matrix.parameter)
         assert tuple(parameter.shape) == matrix.shape
         assert f".{matrix.layer}." in matrix.parameter
-    wide = {m.kind: m.shape for m in anatomy.matrices if m.layer == 1}
+    wide = {m.role: m.shape for m in anatomy.matrices if m.layer == 1}
     assert wide["mlp_in"] == (MLP, HIDDEN)
     assert wide["mlp_out"] == (HIDDEN, MLP)
 
@@ -53,8 +53,8 @@ def test_prunable_are_all_matrices_of_the_layers_and_no_others(family: str) -> N
 @pytest.mark.parametrize("family", FAMILIES)
 def test_query_key_and_value_are_not_mixed_up(family: str) -> None:
     for matrix in dissect(classifier(family)).matrices:
-        if matrix.kind in ("query", "key", "value"):
-            assert matrix.parameter.removesuffix(".weight").endswith((matrix.kind, f"{matrix.kind[0]}_lin"))
+        if matrix.role in ("query", "key", "value"):
+            assert matrix.parameter.removesuffix(".weight").endswith((matrix.role, f"{matrix.role[0]}_lin"))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -156,7 +156,7 @@ def some_sites(model: nn.Module, seed: int, share: float = 0.5) -> Ticket:
 def some_weights(model: nn.Module, seed: int, share: float = 0.5) -> Ticket:
     anatomy = dissect(model)
     generator = torch.Generator().manual_seed(seed)
-    masks = {f"{m.layer}.{m.kind}": torch.rand(m.shape, generator=generator) < share for m in anatomy.matrices}
+    masks = {f"{m.layer}.{m.role}": torch.rand(m.shape, generator=generator) < share for m in anatomy.matrices}
     return Ticket("weights", anatomy.signature, masks)
 
 

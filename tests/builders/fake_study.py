@@ -14,15 +14,16 @@ from tombola.foundations.atomic_files import write_json, write_lines
 from tombola.metrics import statistics
 from tombola.metrics.statistics import Verdict
 from tombola.pruning.importance import Importance
-from tombola.study.results import TicketVerdict
+from tombola.study.results import TicketVerdict, beside_controls
 from tombola.tickets.pruning_methods import in_words
 from tombola.tickets.ticket import TICKETS, Ticket, TicketKind
 
-KINDS = ("query", "key", "value", "attention_output", "mlp_in", "mlp_out")
+ROLES = ("query", "key", "value", "attention_output", "mlp_in", "mlp_out")
 HOSTILE = "<script>alert('x')</script>"
 RETRAINED = {"good": 0.842, "random": 0.826, "random-layerwise": 0.831, "bad": 0.804}
 PRUNED = {"good": 0.771, "random": 0.603, "random-layerwise": 0.655, "bad": 0.531}
 FULL = 0.846
+AGAINST = {"random": 0.016, "random-layerwise": 0.009, "bad": 0.038}
 
 
 PAPERS: tuple[TicketKind, ...] = ("heads+mlps", "weights")
@@ -139,7 +140,7 @@ def _rows(
     finished: bool,
 ) -> list[dict[str, Any]]:
     def row(method: str, ticket: str, stage: str, score: float, seconds: float) -> dict[str, Any]:
-        score = round(score + draw.gauss(0, 0.004), 5) if ticket != "majority" else score
+        score = round(score + draw.gauss(0, 0.004), 5) if ticket != "guessing" else score
         half = 1.96 * math.sqrt(abs(score * (1 - score)) / 2000)
         return {
             "model": model, "task": name, "seed": seed, "method": method, "ticket": ticket, "stage": stage,
@@ -148,7 +149,7 @@ def _rows(
         }  # fmt: skip
 
     floor = 0.0 if metric == "matthews_correlation" else 0.512
-    found = [row("none", "full", "none", FULL, 241.3), row("none", "majority", "none", floor, 0.0)]
+    found = [row("none", "full", "none", FULL, 241.3), row("none", "guessing", "none", floor, 0.0)]
     for method in methods:
         shift = 0.011 if method == "weights" else 0.0
         for ticket in TICKETS:
@@ -178,7 +179,9 @@ def _verdicts(
                 chance=0.0, learned=True, rule="seeds" if n > 1 else "bootstrap",
             )  # fmt: skip
             sentence = verdict.sentence(f"the {ticket} ticket of {in_words(method)}{bad_text}")
-            found.append(TicketVerdict(method, ticket, "retrained", sentence, verdict).entry())
+            against = {one: (gap, gap - 0.01, gap + 0.01) for one, gap in AGAINST.items() if ticket == "good"}
+            sentence = f"{sentence} {beside_controls(against)}".strip()
+            found.append(TicketVerdict(method, ticket, "retrained", sentence, verdict, against).entry())
     return found
 
 
@@ -212,7 +215,7 @@ def _facts(
             "layer_names": list(shape.layer_names) or [str(layer) for layer in range(shape.mlps)],
             "attention_names": list(shape.attention_names) or [str(row) for row in range(shape.rows)],
             "matrices": [
-                {"kind": kind, "layer": layer, "shape": [384, 384]} for layer in range(shape.mlps) for kind in KINDS
+                {"role": role, "layer": layer, "shape": [384, 384]} for layer in range(shape.mlps) for role in ROLES
             ],
         },
         "task": {
@@ -231,9 +234,9 @@ def _search(draw: random.Random, place: Path, method: TicketKind, shape: Shape, 
     if method == "weights":
         steps = _weights_steps(draw, shape)
         masks = {
-            f"{layer}.{kind}": torch.rand(24, 24, generator=generator) < 0.32 + 0.05 * index + 0.03 * (layer % 4)
+            f"{layer}.{role}": torch.rand(24, 24, generator=generator) < 0.32 + 0.05 * index + 0.03 * (layer % 4)
             for layer in range(shape.mlps)
-            for index, kind in enumerate(KINDS)
+            for index, role in enumerate(ROLES)
         }
     else:
         steps, masks = _Sites(draw, method, shape, generator).search()

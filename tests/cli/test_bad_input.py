@@ -519,7 +519,7 @@ class TestDisk:
         assert last.startswith(f"tombola: error: cannot write {tmp_path}/out")
         assert "no space left on the disk" in last
         assert list(tmp_path.rglob(".draft-*")) == []
-        assert [place.parent.name for place in tmp_path.rglob("score.json")] == ["majority"] * (name == "study")
+        assert [place.parent.name for place in tmp_path.rglob("score.json")] == ["guessing"] * (name == "study")
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ def test_a_row_is_read_whole() -> None:
         ({"score": "0.8"}, r"here: 'score' should be a number, but found '0.8'"),
         ({"score": True}, r"'score' should be a number"),
         ({"n": 1.5}, r"'n' should be a whole number"),
-        ({"ticket": "lucky"}, r"unknown ticket 'lucky'; known: full, majority, good"),
+        ({"ticket": "lucky"}, r"unknown ticket 'lucky'; known: full, guessing, good"),
         ({"more": {"f1": None}}, r"here, more: 'f1' should be a number"),
     ],
 )
@@ -92,13 +92,13 @@ def test_summaries_come_in_their_order() -> None:
             line(ticket="good", stage="pruned"),
             line(method="heads+neurons"),
             line(method="neurons"),
-            line(ticket="majority", method="none", stage="none"),
+            line(ticket="guessing", method="none", stage="none"),
             line(ticket="full", method="none", stage="none"),
         )
     )
     assert [(one.method, one.ticket, one.stage) for one in found] == [
         ("none", "full", "none"),
-        ("none", "majority", "none"),
+        ("none", "guessing", "none"),
         ("heads+mlps", "good", "pruned"),
         ("heads+mlps", "good", "retrained"),
         ("heads+mlps", "bad", "pruned"),
@@ -109,7 +109,7 @@ def test_summaries_come_in_their_order() -> None:
 
 
 def test_the_majority_is_no_network() -> None:
-    (summary,) = summarise(rows(line(ticket="majority", method="none", stage="none")))
+    (summary,) = summarise(rows(line(ticket="guessing", method="none", stage="none")))
     assert summary.mean("heads") is None
     assert summary.score == 0.8
 
@@ -229,7 +229,7 @@ def test_densities_are_averaged_over_seeds() -> None:
     one = [Density("query", 0, 0.2), Density("key", 1, 0.4)]
     other = [Density("query", 0, 0.4), Density("key", 1, 0.4)]
     query, key = mean_densities([one, other])
-    assert (query.kind, query.layer, key) == ("query", 0, Density("key", 1, 0.4, 0.0))
+    assert (query.role, query.layer, key) == ("query", 0, Density("key", 1, 0.4, 0.0))
     assert query.share == pytest.approx(0.3)
 
 

@@ -65,7 +65,7 @@ def study(unet: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
 def test_every_ticket_is_scored_and_drawn(study: Study) -> None:
     rows = {(row["method"], row["ticket"], row["stage"]): row for row in study.rows()}
     tickets = ("good", "random", "random-layerwise", "bad")
-    expected = {("none", "majority", "none"), ("none", "full", "none")}
+    expected = {("none", "guessing", "none"), ("none", "full", "none")}
     for method in ("heads+channels", "weights"):
         expected |= {(method, ticket, stage) for ticket in tickets for stage in ("pruned", "retrained")}
     assert rows.keys() == expected
@@ -80,8 +80,8 @@ def test_every_ticket_is_scored_and_drawn(study: Study) -> None:
     good = rows["heads+channels", "good", "retrained"]
     assert (good["parameters"] < full["parameters"]) == (good["channels"] < 32 or good["heads"] < 16)
     home = study.seed_folder(0).folder
-    assert (home / "majority" / IMAGE_GRID).is_file()
-    for method, ticket, stage in expected - {("none", "majority", "none"), ("none", "full", "none")}:
+    assert (home / "guessing" / IMAGE_GRID).is_file()
+    for method, ticket, stage in expected - {("none", "guessing", "none"), ("none", "full", "none")}:
         assert (home / method / ticket / stage / IMAGE_GRID).is_file()
     page = (study.folder / "report.html").read_text()
     assert page.count('<img src="data:image/png;base64,') == len(expected)

@@ -164,7 +164,7 @@ def test_a_study_at_work_is_left_alone(tmp_path: Path) -> None:
 
 
 DAMAGE = (
-    "majority/score.json",
+    "guessing/score.json",
     "full/score.json",
     "full/config.json",
     "full/model.safetensors",

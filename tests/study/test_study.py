@@ -48,7 +48,7 @@ CONTRACT = [
     *("heads", "mlps", "neurons", "weights", "sparsity", "parameters", "bytes", "seconds"),
 ]
 ORDER = [
-    ("none", "majority", "none"),
+    ("none", "guessing", "none"),
     ("none", "full", "none"),
     *(
         (method, ticket, stage)
@@ -114,7 +114,7 @@ class TestFolder:
         for name in ("study.json", "results.jsonl", "verdicts.json", "report.html"):
             assert (done.folder / name).is_file(), name
         seed = done.folder / "moods" / "seed-0"
-        assert sorted(path.name for path in seed.iterdir()) == ["analysis", "full", "heads+mlps", "majority", "weights"]
+        assert sorted(path.name for path in seed.iterdir()) == ["analysis", "full", "heads+mlps", "guessing", "weights"]
         for name in ("config.json", "model.safetensors", "tokenizer.json", "score.json"):
             assert (seed / "full" / name).is_file(), name
         for method in METHODS:
@@ -195,18 +195,18 @@ class TestRows:
         assert sites["bytes"] == 4 * sites["parameters"] < full["bytes"]
 
     def test_the_task_is_learnt_and_the_floor_is_kept(self, done: Study) -> None:
-        majority = row_of(done, "none", "majority", "none")
+        guessing = row_of(done, "none", "guessing", "none")
         full = row_of(done, "none", "full", "none")
         labels = text_task(done).corpus.splits["dev"].labels
-        assert majority["score"] == max(labels.mean(), 1 - labels.mean())
-        assert full["score"] > majority["score"] + 0.05
+        assert guessing["score"] == max(labels.mean(), 1 - labels.mean())
+        assert full["score"] > guessing["score"] + 0.05
         for method in METHODS:
             assert row_of(done, method, "good", "pruned")["score"] >= 0.9 * full["score"] - 1e-9
 
     def test_scores_are_those_of_the_predictions_on_disk(self, done: Study) -> None:
         labels = text_task(done).references("dev")
         for place in done.seed_folder(0).scored(METHODS):
-            if place.name != "majority":
+            if place.name != "guessing":
                 found = Evaluation.read(place / EVALUATION)
                 assert json.loads((place / "score.json").read_text())["score"] == (found.predictions == labels).mean()
 
@@ -228,7 +228,7 @@ class TestModels:
         model = AutoModelForSequenceClassification.from_pretrained(place / "retrained")
         alive = 0
         for matrix, weight in dissect(model).prunable(model):
-            mask = ticket.masks[f"{matrix.layer}.{matrix.kind}"]
+            mask = ticket.masks[f"{matrix.layer}.{matrix.role}"]
             assert torch.count_nonzero(weight[~mask]) == 0
             alive += int(torch.count_nonzero(weight[mask]))
         assert alive > 0.99 * len(ticket)
@@ -239,10 +239,10 @@ class TestModels:
         model = AutoModelForSequenceClassification.from_pretrained(place / "retrained")
         wide = small_study.HIDDEN // small_study.HEADS
         for matrix, weight in dissect(model).prunable(model):
-            if matrix.kind == "query":
+            if matrix.role == "query":
                 blocks = weight.reshape(small_study.HEADS, wide, -1).abs().sum((1, 2)) > 0
                 assert torch.equal(blocks, ticket.heads[matrix.layer])
-            if matrix.kind == "mlp_out":
+            if matrix.role == "mlp_out":
                 assert bool(weight.any()) == bool(ticket.mlps[matrix.layer])
 
     @pytest.mark.parametrize("method", METHODS)
@@ -530,7 +530,7 @@ class TestSeeds:
         held, write = [], SeedContext.write_row
 
         def watched(self: SeedContext, *row: Any, **more: Any) -> None:
-            if "majority" in row:
+            if "guessing" in row:
                 held.append(models())
             write(self, *row, **more)
 

@@ -164,14 +164,14 @@ def test_masked_weights_are_zero_and_the_others_untouched(family: str) -> None:
     for (matrix, original), (_, parameter) in zip(
         dissect(model).prunable(model), dissect(model).prunable(part.model), strict=True
     ):
-        mask = ticket.masks[f"{matrix.layer}.{matrix.kind}"]
+        mask = ticket.masks[f"{matrix.layer}.{matrix.role}"]
         assert torch.equal(parameter[mask], original[mask])
         assert not parameter[~mask].any()
     by_hand = copy.deepcopy(model)
     with torch.no_grad():
         for matrix in dissect(model).matrices:
             weight: Tensor = by_hand.get_parameter(matrix.parameter)
-            weight[~ticket.masks[f"{matrix.layer}.{matrix.kind}"]] = 0
+            weight[~ticket.masks[f"{matrix.layer}.{matrix.role}"]] = 0
     assert torch.equal(logits(part, given), logits(by_hand, given))
     assert torch.equal(logits(shrunk(model, ticket), given), logits(part, given))
 

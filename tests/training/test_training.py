@@ -124,7 +124,7 @@ def test_pruned_weights_are_exactly_zero_whatever_pulls_at_them(small: Exact) ->
     part = retrain(model, ticket, small, replace(RECIPE, weight_decay=0.5, max_grad_norm=1e-3), seed=0)
     anatomy = dissect(model)
     for (matrix, trained), (_, original) in zip(anatomy.prunable(part.model), anatomy.prunable(model), strict=True):
-        mask = ticket.masks[f"{matrix.layer}.{matrix.kind}"]
+        mask = ticket.masks[f"{matrix.layer}.{matrix.role}"]
         assert not trained[~mask].any()
         assert bool((trained[mask] != original[mask]).all())
     assert part.ticket == ticket
@@ -136,7 +136,7 @@ def test_training_weights_under_a_ticket_is_training_with_masked_gradients(small
     ticket = some_weights(model, 1, 0.5)
     part = retrain(model, ticket, small, RECIPE, seed=0)
     reference = copy.deepcopy(masked(model, ticket).model)
-    masks = {m.parameter: ticket.masks[f"{m.layer}.{m.kind}"].double() for m in dissect(model).matrices}
+    masks = {m.parameter: ticket.masks[f"{m.layer}.{m.role}"].double() for m in dissect(model).matrices}
     by_hand(reference, small, small.order, masks)
     assert_same(part.model, reference)
 

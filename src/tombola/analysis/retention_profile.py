@@ -180,8 +180,8 @@ def retention_profile(
     curves = []
     for number, was in enumerate(one.full for one in whole):
         points = tuple(
-            Point(step.iteration, step.sparsity, step.weights, AbilityRetention.of(kept[number]))
-            for step, kept in zip(found.passes[1:], along, strict=True)
+            Point(one.iteration, one.sparsity, one.weights, AbilityRetention.of(kept[number]))
+            for one, kept in zip(found.passes[1:], along, strict=True)
         )
         curves.append(
             AbilityCurve(

@@ -96,7 +96,7 @@ class Anatomy:
         facts: list[object] = [
             self.model_type,
             [[row.heads, row.size, *([row.kv_heads] if row.group > 1 else [])] for row in self.attentions],
-            [[matrix.kind, matrix.layer, matrix.shape] for matrix in self.matrices],
+            [[matrix.role, matrix.layer, matrix.shape] for matrix in self.matrices],
         ]
         if self.residuals:
             facts.append([[row.groups, row.size] for row in self.residuals])

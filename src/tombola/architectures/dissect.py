@@ -148,9 +148,9 @@ class _Reader:
                 self.feed_forwards.append(self._mlp(full, block, mlp))
         if plan.residual is not None:
             self.residuals.append(self._residual(full, block, plan.residual))
-        for kind, path in plan.matrices.items():
+        for role, path in plan.matrices.items():
             if _has(block, path):
-                self._matrix(full, path, kind, block.get_submodule(path))
+                self._matrix(full, path, role, block.get_submodule(path))
         self.layer += 1
 
     def _attention(self, stack: int, name: str, block: nn.Module, plan: Attention) -> HeadRow:
@@ -158,8 +158,8 @@ class _Reader:
         heads = int(getattr(self.config, self.family.heads, 0) if plan.heads is None else getattr(module, plan.heads))
         kv_heads = int(getattr(self.config, self.family.kv_heads, 0)) if self.family.kv_heads else heads
         paths = {"attention_output": plan.output}
-        paths |= {kind: path for kind, path in plan.more_outputs.items() if _has(block, path)}
-        outputs = {kind: self._linear(block, path) for kind, path in paths.items()}
+        paths |= {role: path for role, path in plan.more_outputs.items() if _has(block, path)}
+        outputs = {role: self._linear(block, path) for role, path in paths.items()}
         units = units_of(outputs["attention_output"])[1]
         inputs = self._inputs(block, plan.inputs)
         if plan.shared_output:
@@ -170,19 +170,19 @@ class _Reader:
         head_weights, kv_weights = size * sum(units_of(output)[0] for output in outputs.values()), 0
         matches = heads > 0 and units == heads * size
         matches = matches and all(plan.shared_output or units_of(one)[1] == units for one in outputs.values())
-        for kind, projection in inputs:
+        for role, projection in inputs:
             linear = self._linear(block, projection.path)
             rows, fan_in = units_of(linear)
             matches = matches and rows == size * sum(of_part.get(part, heads) for part in projection.parts)
             shared = sum(part in of_part for part in projection.parts)
             head_weights += size * fan_in * (len(projection.parts) - shared)
             kv_weights += size * fan_in * shared
-            self._matrix(name, projection.path, plan.prefix + kind, linear)
+            self._matrix(name, projection.path, plan.prefix + role, linear)
         if not matches:
             raise self._wrong(f"does not have the {heads} heads that its configuration says; {_SHRUNK}")
         self._check(module, plan, heads, size)
-        for kind, output in outputs.items():
-            self._matrix(name, paths[kind], plan.prefix + kind, output)
+        for role, output in outputs.items():
+            self._matrix(name, paths[role], plan.prefix + role, output)
         of_outputs = tuple(joined(name, path) for path in paths.values())
         # A decoder's KV cache needs heads to know how many tokens it has seen.
         may_be_empty = plan.may_be_empty and not getattr(self.config, "is_decoder", False)
@@ -223,12 +223,12 @@ class _Reader:
         if plan.shared_output:
             neurons = units_of(self._linear(block, inputs[0][1].path))[0] // len(inputs[0][1].parts)
         neuron_weights = units_of(output)[0]
-        for kind, projection in inputs:
+        for role, projection in inputs:
             linear = self._linear(block, projection.path)
             if neurons == 0 or units_of(linear)[0] != neurons * len(projection.parts):
                 raise self._wrong(f"does not have a whole MLP at {projection.path}; {_SHRUNK}")
             neuron_weights += linear.weight.numel() // neurons
-            self._matrix(name, projection.path, plan.prefix + kind, linear)
+            self._matrix(name, projection.path, plan.prefix + role, linear)
         if not plan.shared_output:
             self._matrix(name, plan.output, f"{plan.prefix}mlp_out", output)
         if plan.gate is not None:
@@ -238,7 +238,10 @@ class _Reader:
 
     def _residual(self, name: str, block: nn.Module, plan: Residual) -> ChannelRow:
         first, norm, last = (self._module(block, path) for path in (plan.input, plan.norm, plan.output))
-        if not (isinstance(first, nn.Conv2d) and isinstance(last, nn.Conv2d) and isinstance(norm, nn.GroupNorm)):
+        if not (
+            (isinstance(first, nn.Conv2d) and isinstance(last, nn.Conv2d))
+            and (isinstance(norm, nn.GroupNorm) and norm.affine)
+        ):
             raise self._wrong(
                 "is no residual block of two convolutions with a group norm between them: the model differs from "
                 f"{_TABLE}"
@@ -262,9 +265,9 @@ class _Reader:
             self._linear(block, next(iter(plans.values())).path)
         return present
 
-    def _matrix(self, name: str, path: str, kind: str, module: nn.Module) -> None:
+    def _matrix(self, name: str, path: str, role: str, module: nn.Module) -> None:
         shape = tuple(module.get_parameter("weight").shape)
-        self.matrices.append(Matrix(f"{joined(name, path)}.weight", kind, self.layer, shape))
+        self.matrices.append(Matrix(f"{joined(name, path)}.weight", role, self.layer, shape))
 
     def _module(self, block: nn.Module, path: str, what: str = "module") -> nn.Module:
         if not _has(block, path):

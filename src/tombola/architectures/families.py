@@ -34,20 +34,20 @@ class Attention:
 
     Attributes:
         module: path of the module that computes it, from the layer.
-        inputs: matrix kind → projection whose output units belong to heads.
+        inputs: role → projection whose output units belong to heads.
         output: path of the projection whose input units belong to heads.
         head_size: attribute of the module: units of one head; None where it has none, and they are counted.
         heads: attribute of the module: number of heads; None where the configuration says it for all layers.
         counts: attribute of the module that the forward pass reads → what it counts, to be set anew when heads are
             removed: `heads`, `width` (heads x head size), `kv_heads` or `group` (heads that share a key/value head).
         config_counts: the same for attributes that the module reads from the configuration.
-        prefix: of its matrices' kinds, where a layer has two of them (`cross_`).
+        prefix: of its matrices' roles, where a layer has two of them (`cross_`).
         own_position_bias: the module is handed a bias that another layer made for its own heads (T5), and has to make
             one itself when heads are removed.
         may_be_empty: it runs without any heads. Otherwise an emptied one keeps one head of zeros: where heads are
             counted by division, and wherever there is a KV cache, which takes a layer without heads for one that has
             seen no tokens (`DynamicLayer.get_seq_length`).
-        more_outputs: matrix kind → path of a further projection whose input units belong to the same heads, where two
+        more_outputs: role → path of a further projection whose input units belong to the same heads, where two
             streams of tokens attend together and go on apart; some layers may lack it.
         shared_output: of the units of `output`, only the first belong to heads, the others to an MLP (Flux).
         norms: attributes of the module: norms of queries and keys. One that runs over all heads rules pruning out.
@@ -77,11 +77,11 @@ class MLP:
     """A feed-forward sublayer.
 
     Attributes:
-        inputs: matrix kind → projection whose output units belong to neurons.
+        inputs: role → projection whose output units belong to neurons.
         output: path of the projection whose input units belong to neurons.
         gate: path of the module whose output is the sublayer's contribution to the residual stream, where that is not
             `output` itself: a norm after it (Gemma 2 and 3) would undo any gate before it but zero.
-        prefix: of its matrices' kinds, where a layer has two MLPs (`context_`).
+        prefix: of its matrices' roles, where a layer has two MLPs (`context_`).
         shared_output: of the input units of `output`, only the last belong to neurons, the others to heads (Flux). The
             gate multiplies them, and the bias stays.
         optional: some layers of the stack lack it.
@@ -121,7 +121,7 @@ class Stack:
         attentions: of one layer, in order.
         mlps: of one layer, in order.
         residual: where a layer is a residual block.
-        matrices: matrix kind → path of further prunable matrices, which belong to no site; a layer may lack them.
+        matrices: role → path of further prunable matrices, which belong to no site; a layer may lack them.
         optional: some model classes of the family lack these layers (T5's encoder without its decoder).
     """
 

@@ -18,21 +18,21 @@ class Matrix:
 
     Attributes:
         parameter: its name in `model.named_parameters()`.
-        kind: which of its layer's matrices it is, by the family's entry: `query`, `mlp_in`, ...
+        role: which of its layer's matrices it is, by the family's entry: `query`, `mlp_in`, ...
         layer: counted over all stacks of layers, the encoder's first.
         shape: as the parameter has it: [out, in], [in, out] in GPT-2, whose `Conv1D` is transposed, and
             [out, in, height, width] of a convolution.
     """
 
     parameter: str
-    kind: str
+    role: str
     layer: int
     shape: tuple[int, ...]
 
     @property
     def name(self) -> str:
-        """Name in tickets, whatever the task's wrapper: `<layer>.<kind>`."""
-        return f"{self.layer}.{self.kind}"
+        """Name in tickets, whatever the task's wrapper: `<layer>.<role>`."""
+        return f"{self.layer}.{self.role}"
 
     @property
     def module(self) -> str:
@@ -72,7 +72,7 @@ class HeadRow(SiteRow):
         heads: number of heads.
         kv_heads: number of key/value heads; `group` heads share one.
         size: units of a head.
-        inputs: matrix kind → projection, those that the model has.
+        inputs: role → projection, those that the model has.
         outputs: full names of the projections whose input the heads' gates multiply; of an input that an MLP shares,
             the heads' units are the first.
         head_weights: prunable weights that one head holds by itself.
@@ -117,7 +117,7 @@ class MLPRow(SiteRow):
     Attributes:
         plan: the family's entry.
         neurons: number of hidden units.
-        inputs: matrix kind → projection, those that the model has.
+        inputs: role → projection, those that the model has.
         neuron_weights: prunable weights of one hidden unit: a row of each projection in, a column of the last.
         bias: whether the last projection has a bias of the MLP's own.
         transposed: whether the projections are `Conv1D`.

@@ -71,18 +71,12 @@ class Library(ABC):
     def blank(self, kind: str, folder: Path) -> nn.Module | None:
         """A model of the original size without memory for its parameters, from what `write_config` wrote.
 
-        Buffers are computed, as rotary frequencies and position ids stand in no file. No code of the folder runs.
-
-        Args:
-            kind: name of one of the library's own classes.
-            folder: where its configuration is.
-
-        Returns:
-            None if the library has no such model.
+        Buffers are computed, as rotary frequencies and position ids stand in no file. No code of the folder runs. None
+        if the library has no class of the name `kind`.
         """
 
     def finish(self, model: nn.Module, folder: Path) -> None:  # noqa: B027 - most have nothing left to do
-        """Do what `blank` could not before there were weights."""
+        """Finish a model of `blank` once its weights are there: tie those that are shared."""
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write a whole model, for the library's `from_pretrained`."""

@@ -74,7 +74,7 @@ def _options(one: SettingField, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Keyword arguments of `add_argument`; `defaults` are by tasks."""
     text = one.description + _shown(defaults)
     options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": text.replace("%", "%%")}
-    if one.kind is bool:
+    if one.value_type is bool:
         return options | {"action": argparse.BooleanOptionalAction}
     # The configuration refuses what is no choice, in one line instead of argparse's usage.
     metavar = (
@@ -82,7 +82,7 @@ def _options(one: SettingField, defaults: Mapping[str, Any]) -> dict[str, Any]:
         if one.choices
         else one.example or one.name.rsplit("_", maxsplit=1)[-1].upper()
     )
-    return options | {"type": listed(one.kind) if one.listed else one.kind, "metavar": metavar}
+    return options | {"type": listed(one.value_type) if one.listed else one.value_type, "metavar": metavar}
 
 
 def given_settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -93,18 +93,18 @@ def given_settings(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in vars(options).items() if name in known and value is not None}
 
 
-def listed(kind: type) -> Callable[[str], tuple[Any, ...]]:
-    """The reader of a list whose parts are of this kind; `none` for the empty one."""
-    read: Callable[[str], tuple[Any, ...]] = {float: numbers, int: counts}.get(kind, names)
+def listed(value_type: type) -> Callable[[str], tuple[Any, ...]]:
+    """The reader of a list whose parts are of this type; `none` for the empty one."""
+    read: Callable[[str], tuple[Any, ...]] = {float: numbers, int: counts}.get(value_type, names)
     return lambda text: () if text == "none" else read(text)
 
 
-def _parts(kind: Callable[[str], T], what: str) -> Callable[[str], tuple[T, ...]]:
-    """Reader of values of one kind, separated by commas."""
+def _parts(part_of: Callable[[str], T], what: str) -> Callable[[str], tuple[T, ...]]:
+    """Reader of values of one type, separated by commas."""
 
     def read(text: str) -> tuple[T, ...]:
         try:
-            return tuple(kind(part) for part in text.split(","))
+            return tuple(part_of(part) for part in text.split(","))
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is no list of {what}") from None
 

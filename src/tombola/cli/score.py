@@ -65,8 +65,8 @@ def _trail(
     else:
         name = trail.add_ticket(part.ticket)
         if folder is None:
-            trail.run.majority(progress)
-        elif not trail.take_over(folder, model=session.config.model):
+            trail.run.guessing(progress)
+        elif not trail.take_over(folder):
             trail.score_full(session.load_subnetwork().model, progress)
         trail.score(part, name, progress)
         place = trail.ticket(name) / "pruned"

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def _number(value: object) -> object:
-    """YAML reads 2e-5 as text; a truth value is no number."""
+    """Number of a setting: text becomes one, as YAML reads 2e-5 as text; a truth value is refused."""
     if isinstance(value, bool):
         raise ValueError("no number")
     return value
@@ -93,17 +93,17 @@ class SettingField:
         name: of the setting, of its YAML key and, with dashes, of its flag.
         description: what it is, as a phrase.
         group: the heading that its flag stands under.
-        kind: int, float, str or bool; of a list, that of its items.
+        value_type: int, float, str or bool; of a list, that of its items.
         listed: whether it is a list.
         default: its default.
-        choices: values that there are; none where any of its kind will do.
+        choices: values that there are; none where any of its type will do.
         example: a value, for help texts; empty for most.
     """
 
     name: str
     description: str
     group: str
-    kind: type
+    value_type: type
     listed: bool
     default: Any
     choices: tuple[str, ...]
@@ -117,14 +117,14 @@ def setting_fields(cls: type) -> list[SettingField]:
         if field.description is None:
             continue
         extra = field.json_schema_extra
-        kinds = list(_kinds(field.annotation))
+        types = list(_types(field.annotation))
         found.append(
             SettingField(
                 name=name,
                 description=field.description,
                 group=str(extra["group"]) if isinstance(extra, dict) else "",
-                kind=next(kind for kind in (bool, float, int, str) if kind in kinds),
-                listed=tuple in kinds,
+                value_type=next(one for one in (bool, float, int, str) if one in types),
+                listed=tuple in types,
                 default=field.get_default(call_default_factory=True),
                 choices=get_args(field.annotation) if get_origin(field.annotation) is Literal else (),
                 example=str(field.examples[0]) if field.examples else "",
@@ -147,7 +147,7 @@ def _fields(cls: type) -> dict[str, FieldInfo]:
     return cls.__pydantic_fields__  # type: ignore[attr-defined, no-any-return]
 
 
-def _kinds(hint: Any) -> Iterable[Any]:
+def _types(hint: Any) -> Iterable[Any]:
     """Plain types of a hint: `tuple[float, ...] | None` has tuple, float and NoneType."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Literal:
@@ -158,7 +158,7 @@ def _kinds(hint: Any) -> Iterable[Any]:
     elif not inner:
         yield hint
     for one in inner:
-        yield from _kinds(one)
+        yield from _types(one)
 
 
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", tuple: "a list"}
@@ -180,9 +180,9 @@ def _line(cls: type, error: ValidationError) -> str:
         low = f"above {bounds['gt']:g}" if "gt" in bounds else f"{bounds['ge']:g} or more" if "ge" in bounds else ""
         high = f"below {bounds['lt']:g}" if "lt" in bounds else f"at most {bounds['le']:g}" if "le" in bounds else ""
         return f"{name} must be {' and '.join(filter(None, (low, high)))}, not {given!r}"
-    kinds = [_WORDS[kind] for kind in dict.fromkeys(_kinds(field.annotation)) if kind in _WORDS]
-    if "a list" in kinds:
-        kinds = [f"a list, each {' or '.join(kind for kind in kinds if kind != 'a list')}"]
+    types = [_WORDS[one] for one in dict.fromkeys(_types(field.annotation)) if one in _WORDS]
+    if "a list" in types:
+        types = [f"a list, each {' or '.join(one for one in types if one != 'a list')}"]
     if isinstance(given, float) and not math.isfinite(given):
-        kinds = ["a finite number"]
-    return f"setting {name} must be {' or '.join(kinds)}, not {given!r}"
+        types = ["a finite number"]
+    return f"setting {name} must be {' or '.join(types)}, not {given!r}"

@@ -147,4 +147,4 @@ def _masks(anatomy: Anatomy, layer: int, matrices: Sequence[Matrix]) -> dict[str
     own = "attention_mask" if rows[0].stack == 0 else "decoder_attention_mask"
     # A second sublayer's keys and values are of the encoder's tokens.
     across = {f"{row.plan.prefix}{part}" for row in rows if row.plan.prefix for part in ("key", "value")}
-    return {matrix.name: "attention_mask" if matrix.kind in across else own for matrix in matrices}
+    return {matrix.name: "attention_mask" if matrix.role in across else own for matrix in matrices}

@@ -102,7 +102,7 @@ def latex(table: Table, label: str) -> str:
         frame.style.hide(axis="index")
         .format_index(lambda number: heads[number], axis="columns")
         .to_latex(
-            column_format="".join("r" if column.kind == "number" else "l" for column in table.columns),
+            column_format="".join("r" if column.content == "number" else "l" for column in table.columns),
             hrules=True,
             caption=_escape(table.title),
             label=f"tab:{label}",

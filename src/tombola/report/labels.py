@@ -6,7 +6,7 @@ from types import MappingProxyType
 from tombola.tickets.pruning_methods import METHODS
 from tombola.tickets.ticket import SUPER_TICKETS, TICKET_KINDS, TICKETS
 
-SCORED = ("full", "majority", *TICKETS, *SUPER_TICKETS)
+SCORED = ("full", "guessing", *TICKETS, *SUPER_TICKETS)
 """Tickets that a row may be about, in the order of tables."""
 
 STAGES = ("none", "pruned", "retrained")
@@ -28,7 +28,7 @@ SITE_NAMES: Mapping[str, tuple[str, str]] = MappingProxyType(
 TICKET_TITLES: Mapping[str, str] = MappingProxyType(
     {
         "full": "full model",
-        "majority": "guessing",
+        "guessing": "guessing",
         "good": "good",
         "random": "random",
         "random-layerwise": "layer-matched random",

@@ -39,8 +39,8 @@ class Summary:
     rows: tuple[Row, ...]
 
     def mean(self, name: str) -> float | None:
-        """Mean of a numeric field over the seeds; None for the majority, which is no network."""
-        return None if self.ticket == "majority" else self._mean(name)
+        """Mean of a numeric field over the seeds; None for guessing, which is no network."""
+        return None if self.ticket == "guessing" else self._mean(name)
 
     def _mean(self, name: str) -> float:
         return math.fsum(getattr(row, name) for row in self.rows) / len(self.rows)
@@ -118,7 +118,7 @@ def read_row(values: Mapping[str, object], where: str) -> Row:
 
 
 def summarise(rows: Iterable[Row]) -> tuple[Summary, ...]:
-    """Group rows over seeds: full model and majority first, then method by method, ticket by ticket, stage by stage.
+    """Group rows over seeds: full model and guessing first, then method by method, ticket by ticket, stage by stage.
 
     A study that was resumed may have written a row twice; the last one counts.
     """

@@ -11,16 +11,16 @@ class Column:
 
     Attributes:
         name: its head.
-        kind: what its cells are. A `group`, a `head` and its `details` name several lines at once: on the page a group
-            is a line across the table, and details are small print under the head. A `number` stands on the right, an
-            `interval` beside the number that it belongs to.
+        content: what its cells are. A `group`, a `head` and its `details` name several lines at once: on the page a
+            group is a line across the table, and details are small print under the head. A `number` stands on the
+            right, an `interval` beside the number that it belongs to.
         strong: whether its cells catch the eye.
         shown: False where the page has no head over cells that speak for themselves.
         unit: that all its cells have behind their number.
     """
 
     name: str
-    kind: Literal["group", "head", "details", "text", "number", "interval"] = "text"
+    content: Literal["group", "head", "details", "text", "number", "interval"] = "text"
     strong: bool = False
     shown: bool = True
     unit: str = ""
@@ -28,12 +28,12 @@ class Column:
     @property
     def naming(self) -> bool:
         """True if its cells name lines."""
-        return self.kind in ("group", "head", "details")
+        return self.content in ("group", "head", "details")
 
     @property
     def numeric(self) -> bool:
         """True if its cells are numbers as `number_format` writes them."""
-        return self.kind in ("number", "interval")
+        return self.content in ("number", "interval")
 
 
 def texts(*names: str) -> tuple[Column, ...]:
@@ -104,7 +104,7 @@ class Table:
     def of(cls, title: str, columns: Sequence[Column], lines: Iterable[Sequence[str]], style: str = "finer") -> Self:
         """A table without groups; where the first column has heads, each has a single line."""
         found = tuple(tuple(line) for line in lines)
-        headed = columns[0].kind == "head"
+        headed = columns[0].content == "head"
         blocks = [Block((line[1:],), line[:1]) for line in found] if headed else [Block(found)]
         return cls(title, tuple(columns), (Body(tuple(blocks)),), style)
 

@@ -15,13 +15,13 @@ from tombola.report.summary import SIZES, read_rows, sites_of, summarise
 from tombola.study.results import Row
 from tombola.tickets.pruning_methods import in_words
 
-_SHORT = {"full": "full model", "random-layerwise": "layer-matched", "majority": "guessing"}
+_SHORT = {"full": "full model", "random-layerwise": "layer-matched"}
 _HEADS = {"bytes": "MB", "seconds": "s"}
 """Heads of columns that are narrower than the names of what they show."""
 _SITES = 2
 """A terminal often has no more than 80 characters: the seconds, which are no result, make way for a third kind of site.
 """
-_STYLES = {"full": "bold", "majority": "dim", "good": "bold green", "bad": "red"}
+_STYLES = {"full": "bold", "guessing": "dim", "good": "bold green", "bad": "red"}
 
 
 def results_table(source: Path | Sequence[Row]) -> PlainTable:

@@ -106,14 +106,14 @@ def _random_curves(context: SeedContext) -> Iterator[StudyStep]:
 
 def _random_point(context: SeedContext, path: Path, method: str, sparsity: float, progress: Progress) -> None:
     config, task, seed = context.config, context.task, context.seed_folder.seed
-    step = random_curve.at(Search.load(context.seed_folder.folder / method).passes, sparsity)
-    ticket = random_curve.random_like(step, context.setting.anatomy, seed)
+    point = random_curve.at(Search.load(context.seed_folder.folder / method).passes, sparsity)
+    ticket = random_curve.random_like(point, context.setting.anatomy, seed)
     part = context.trained(ticket, progress) if config.iterative else shrunk(context.model(), ticket)
     found = context.evaluate(part, config.searched, progress)
     references, resamples = task.references(config.searched), config.bootstrap_resamples
     low, high = statistics.interval(task.metric, found.predictions, references, seed=seed, resamples=resamples)
     stage = "retrained" if config.iterative else "pruned"
-    random_curve.RandomPoint(step.sparsity, stage, found.score, low, high, seed).write(path)
+    random_curve.RandomPoint(point.sparsity, stage, found.score, low, high, seed).write(path)
 
 
 def _retention(context: SeedContext, path: Path, method: str, _: Progress) -> None:
@@ -210,7 +210,7 @@ def _random_tickets(context: SeedContext, path: Path, method: str, progress: Pro
         context.model(),
         found,
         task,
-        task.metric.floor(found.full_score, context.config.search_options.threshold),
+        task.metric.bound(found.full_score, context.config.search_options.threshold),
         context.setting.evaluation(progress, context.config.searched),
         DrawOptions(seed=context.seed_folder.seed),
         retrained=(good, again, RETRAINED),

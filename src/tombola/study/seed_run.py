@@ -30,12 +30,12 @@ _LARGE = 50_000_000
 class SeedRun(SeedContext):
     """Run of one seed in its context: every method computes a result from what others published, and publishes it."""
 
-    def majority(self, _: Progress) -> None:
+    def guessing(self, _: Progress) -> None:
         """Score guessing without a model."""
         task, started = self.setting.task, time.perf_counter()
-        predictions = {split: task.baseline(split) for split in ("dev", *(split for split, _ in task.more.values()))}
-        with publish(self.seed_folder.folder / "majority") as draft:
-            self.write_row(draft, predictions, None, "majority", "none", started)
+        predictions = {split: task.guess(split) for split in ("dev", *(split for split, _ in task.more.values()))}
+        with publish(self.seed_folder.folder / "guessing") as draft:
+            self.write_row(draft, predictions, None, "guessing", "none", started)
 
     def full(self, progress: Progress) -> None:
         """Fine-tune the full model, unless it is judged as it comes, and score it."""

@@ -35,7 +35,7 @@ def seed_steps(run: SeedRun) -> Iterator[StudyStep]:
     step = functools.partial(StudyStep, context=run)
     dev = task.size("dev") * task.passes
     training = TRAINING_COST * config.recipe.epochs * task.size("train") if config.retrains else 0.0
-    yield step("majority baseline", 1, 1.0, folder.folder / "majority", run.majority)
+    yield step("guessing", 1, 1.0, folder.folder / "guessing", run.guessing)
     if task.trained:
         cost = training + dev * IMPORTANCE_COST
         yield step("fine-tune the full model", cost, TRAINING_COST, folder.full, run.full)

@@ -17,9 +17,9 @@ from tombola.foundations.json_dataclasses import JsonRecord
 
 @dataclass(frozen=True)
 class MatrixFacts:
-    """Prunable matrix: its kind, the number of its layer, and its shape."""
+    """Prunable matrix: its role, the number of its layer, and its shape."""
 
-    kind: str
+    role: str
     layer: int
     shape: tuple[int, ...]
 
@@ -59,7 +59,7 @@ class ArchitectureFacts:
             layer_names=tuple(places.layers),
             attention_names=tuple(places.attentions),
             residual_names=tuple(places.residuals),
-            matrices=tuple(MatrixFacts(one.kind, one.layer, tuple(one.shape)) for one in anatomy.matrices),
+            matrices=tuple(MatrixFacts(one.role, one.layer, tuple(one.shape)) for one in anatomy.matrices),
         )
 
 
@@ -89,7 +89,7 @@ class TaskFacts:
         higher_is_better: whether a larger score is a better one.
         classes: their names; None where there are none.
         rows: split → number of examples.
-        floor: bound of the scores; None where guessing is.
+        floor: what real examples reach; None where none are scored.
     """
 
     name: str

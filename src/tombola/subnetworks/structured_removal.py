@@ -183,7 +183,7 @@ def _units_of(blocks: Tensor, size: int) -> Tensor:
 
 
 def _in_parts(units: Tensor, parts: int, size: int) -> Units:
-    """The same units in each of several parts of a map's outputs, `size` units each."""
+    """Units repeated in each of several parts of a map's outputs, `size` units each."""
     return Units(torch.cat([part * size + units for part in range(parts)]), parts * size)
 
 

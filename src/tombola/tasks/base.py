@@ -139,7 +139,7 @@ class Task(ABC):
         """Run the model on a batch that is on the model's device."""
 
     @abstractmethod
-    def baseline(self, split: str) -> Predictions:
+    def guess(self, split: str) -> Predictions:
         """Predictions of one who never looks at the input: the most common training class, or the mean."""
 
     def calibration_text(self, samples: int, sequence_length: int, seed: int) -> Sequence[Batch | Tensor]:

@@ -74,7 +74,7 @@ class Ticket:
         masks: bool tensors on the CPU, True survives. For each kind of site: `heads` [rows, heads] and `mlps` [MLPs],
             as the `Anatomy` has them (one row and one MLP a layer in most families), `neurons` [MLPs, blocks], a block
             being some neighbouring neurons of an MLP, `channels` [residual blocks, groups]. `weights`: one mask of its
-            shape for every prunable parameter, by `<layer>.<kind>`.
+            shape for every prunable parameter, by `<layer>.<role>`.
         provenance: JSON values that say how it was found; not part of equality.
         sizes: kind of site → sites of each row, where rows have unequally many. What stands in the mask beyond them is
             no site, and False.
@@ -207,7 +207,7 @@ class Ticket:
         return 1 - self.survivors(anatomy)["weights"] / anatomy.weights
 
     def without(self, sites: Mapping[str, Iterable[Any]]) -> Self:
-        """Ticket with some sites pruned too: kind → those to remove, as a search's step names them."""
+        """Ticket with some sites pruned too: kind → those to remove, as a pass of a search names them."""
         masks = {kind: mask.clone() for kind, mask in self.masks.items()}
         for kind, removed in sites.items():
             for site in removed:

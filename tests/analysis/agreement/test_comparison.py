@@ -198,7 +198,7 @@ def test_neurons_and_weights(tmp_path: Path) -> None:
     of_weights = found["weights"]["tasks"]["a"]
     for name in STATISTICS:
         assert of_weights["agreement"]["weights"][name] == pytest.approx(getattr(agreement_of(both), name), abs=1e-12)
-    assert [(one["kind"], one["layer"]) for one in of_weights["matrices"]] == [("query", 0), ("mlp_in", 0)]
+    assert [(one["role"], one["layer"]) for one in of_weights["matrices"]] == [("query", 0), ("mlp_in", 0)]
     assert of_weights["matrices"][0]["share"] == pytest.approx(flat(weights["a"], "0.query").mean())
     assert found["weights"]["overlap"]["weights"]["jaccard"][0][0] == pytest.approx(agreement_of(both).jaccard)
     assert found["weights"]["between_tasks"]["weights"]["pairs"] == 9

@@ -136,7 +136,7 @@ def test_the_floor_is_that_of_real_images() -> None:
     floor = one.floor
     assert set(floor) == {"frechet_distance", "kernel_distance", "precision", "recall"}
     mean, std = floor["frechet_distance"]
-    noise = one.metric.score(one.baseline("dev"), one.references("dev"))
+    noise = one.metric.score(one.guess("dev"), one.references("dev"))
     assert 0 < mean < noise
     assert std > 0
     assert one.metric.chance(cast(Any, one.references("dev"))) == pytest.approx(noise)

@@ -280,7 +280,7 @@ def test_the_score_can_be_one_ability_alone() -> None:
         (measured["pairs"].corrected + measured["text"].corrected) / 2
     )
     assert (everything.counted, few.counted) == (("pairs", "labels", "questions", "endings", "text"), ("pairs", "text"))
-    guess = everything.metric.score(everything.baseline("dev"), everything.references("dev"))
+    guess = everything.metric.score(everything.guess("dev"), everything.references("dev"))
     assert guess == pytest.approx(0)
     with pytest.raises(TombolaError, match="unknown ability 'humour'; there are: pairs, labels"):
         everything.scored_on(["humour"])
@@ -357,7 +357,7 @@ def test_nothing_is_searched_on_the_examples_that_judge() -> None:
     )
     references = made.references("search")
     assert Counter(np.floor(references).astype(int).tolist()) == dict.fromkeys(range(5), 6)
-    assert made.metric.score(made.baseline("search"), references) == pytest.approx(0, abs=0.02)
+    assert made.metric.score(made.guess("search"), references) == pytest.approx(0, abs=0.02)
     score_there = evaluate(whole(model), made, EvaluationOptions("search")).score
     assert score_there == pytest.approx(made.metric.score(predicted(model, made, "search"), references))
     other = task(held_out=0.5, seed=1)
@@ -531,11 +531,11 @@ def test_who_knows_only_how_frequent_tokens_are_has_no_understanding_of_text() -
     model = llama()
     made.settle(model)
     references = made.references("dev")
-    guessed = np.where(np.floor(references) == 4, expected_bits, made.baseline("dev"))
+    guessed = np.where(np.floor(references) == 4, expected_bits, made.guess("dev"))
     found = measure(made.abilities, guessed, references)
     assert found[4].corrected == pytest.approx(0)
     assert not found[4].learned
-    assert made.metric.score(made.baseline("dev"), references) == pytest.approx(0)
+    assert made.metric.score(made.guess("dev"), references) == pytest.approx(0)
 
 
 def test_a_model_that_says_the_same_of_every_token_foresees_none() -> None:
@@ -565,12 +565,12 @@ def test_a_task_that_counts_fewer_abilities_is_whole_before_anything_is_encoded(
     other = made.scored_on(["pairs"])
     assert other.size("dev") == made.size("dev")
     assert made.references("dev").tolist() == other.references("dev").tolist()
-    assert len(made.baseline("dev")) == made.size("dev")
+    assert len(made.guess("dev")) == made.size("dev")
 
 
 def test_one_decision_says_what_the_full_model_has() -> None:
     made = task()
-    full = made.baseline("dev")
+    full = made.guess("dev")
     numbers = np.floor(made.references("dev"))
     full[numbers == 0] = 1.0
     # Three of twelve: the bootstrap cannot tell, and each of its seeds says something else.

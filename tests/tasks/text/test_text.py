@@ -256,7 +256,7 @@ def test_a_folder_that_holds_no_model_is_one_clear_line(what: str, tmp_path: Pat
 def test_the_baseline_is_the_most_common_training_class() -> None:
     train = [{"text": "word0", "label": name} for name in ("b", "a", "b", "c")]
     dev = [{"text": "word0", "label": name} for name in ("a", "a", "c")]
-    found = build(train, dev).baseline("dev")
+    found = build(train, dev).guess("dev")
     assert found.tolist() == [1, 1, 1]
     assert found.dtype == np.int64
 
@@ -330,7 +330,7 @@ def test_regression_has_squared_errors_values_and_the_mean(checkpoint: Path, tmp
         value = float(model.eval()(**task.tokenizer(made[7]["text"], return_tensors="pt")).logits)
     assert found.predictions[7] == pytest.approx(value, abs=1e-5)
     assert found.losses[7] == pytest.approx((value - 0.7) ** 2, abs=1e-5)
-    assert task.baseline("dev") == pytest.approx(np.full(30, np.mean([row["label"] for row in made])))
+    assert task.guess("dev") == pytest.approx(np.full(30, np.mean([row["label"] for row in made])))
     train(model, task, Recipe(epochs=1, learning_rate=1e-3))
     assert score(model, task).losses.mean() < found.losses.mean()
     task.save(model, tmp_path)

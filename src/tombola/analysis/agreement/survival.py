@@ -158,18 +158,18 @@ def _common(tickets: Sequence[Ticket]) -> dict[str, object]:
 class Density:
     """Share of one matrix's weights that survive; over several tickets its mean, with the sample standard deviation."""
 
-    kind: str
+    role: str
     layer: int
     share: float
     deviation: float | None = None
 
 
 def densities(ticket: Ticket) -> tuple[Density, ...]:
-    """Density of every matrix of a ticket of weights, by its masks' names `<layer>.<kind>`."""
+    """Density of every matrix of a ticket of weights, by its masks' names `<layer>.<role>`."""
     found = []
     for name, mask in ticket.masks.items():
-        layer, _, kind = name.partition(".")
-        found.append(Density(kind, int(layer), float(mask.float().mean())))
+        layer, _, role = name.partition(".")
+        found.append(Density(role, int(layer), float(mask.float().mean())))
     return tuple(found)
 
 
@@ -178,7 +178,7 @@ def mean_densities(tickets: Sequence[Sequence[Density]]) -> tuple[Density, ...]:
     shares: dict[tuple[str, int], list[float]] = {}
     for one in tickets:
         for density in one:
-            shares.setdefault((density.kind, density.layer), []).append(density.share)
+            shares.setdefault((density.role, density.layer), []).append(density.share)
     return tuple(
         Density(*matrix, math.fsum(found) / len(found), float(np.std(found, ddof=1)) if len(found) > 1 else None)
         for matrix, found in shares.items()

@@ -125,7 +125,7 @@ def attention_hooks(model: nn.Module, anatomy: Anatomy, take: Callable[[Attentio
 
 
 def _ask_for_maps(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-    """Some modules (DeBERTa's) give their map only when asked; the layer around it, which is not asked, drops it."""
+    """Arguments that ask a module for its map; the layer around one that needs it (DeBERTa's) drops the map again."""
     bound = inspect.signature(module.forward).bind(*args, **kwargs)
     bound.arguments["output_attentions"] = True
     return bound.args, bound.kwargs
@@ -147,5 +147,5 @@ def _computing(tensor: Tensor) -> Tensor:
 
 
 def _exact(tensor: Tensor) -> torch.autocast:
-    """Hooks run under the forward pass's autocast, which would round their sums to 16 bits."""
+    """Context of exact sums in a hook: without the forward pass's autocast, which would round them to 16 bits."""
     return torch.autocast(tensor.device.type, enabled=False)

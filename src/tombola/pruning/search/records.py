@@ -31,7 +31,7 @@ class SearchPass:
     Attributes:
         iteration: from 0, the full model.
         phase: `full`; of sites `joint`, `heads`, `mlps`, `neurons`, `channels`; of weights the criterion: `magnitude`.
-        removed: what this iteration removed: `heads` as [layer, head], `mlps` as layers, `neurons` as [layer, block]
+        removed: what this iteration removed: `heads` as [row, head], `mlps` as layers, `neurons` as [layer, block]
             and `channels` as [residual block, group], least important first; or by how many `weights` fewer there are
             than before.
         heads, mlps, neurons, weights: survivors.
@@ -95,20 +95,20 @@ class Search:
     @property
     def last(self) -> SearchPass:
         """The iteration whose state is the good ticket."""
-        return [step for step in self.passes if step.holds][-1]
+        return [one for one in self.passes if one.holds][-1]
 
     def least_useful_first(self, kind: str) -> list[Any]:
         """Every site of a kind: in the order of removal, then survivors by rising importance.
 
-        Heads are [layer, head], MLPs layers, neurons [layer, block].
+        Heads are [row, head], MLPs layers, neurons [layer, block].
         """
-        removed = [site for step in self.passes if step.holds for site in step.removed.get(kind, [])]
+        removed = [site for one in self.passes if one.holds for site in one.removed.get(kind, [])]
         assert self.last.importance is not None
         return removed + Importance.from_lists(self.last.importance).least_first(kind)
 
     def save(self, folder: Path) -> None:
         """Write `search.jsonl` and predictions, then the ticket as `good/`: where that is, the search is complete."""
-        write_lines(folder / "search.jsonl", (asdict(step) for step in self.passes))
+        write_lines(folder / "search.jsonl", (asdict(one) for one in self.passes))
         if self.predictions:
             write_bytes(folder / PREDICTIONS, save({str(index): one for index, one in enumerate(self.predictions)}))
         if self.evaluation is not None:
@@ -146,7 +146,7 @@ def read_passes(path: Path) -> tuple[SearchPass, ...]:
     """
     mend = f"delete {path.parent} and start again"
     lines = enumerate(read_lines(path), start=1)
-    steps = tuple(read(SearchPass, line, f"{path}, line {number}", mend) for number, line in lines)
-    if not steps or not steps[0].holds:
+    passes = tuple(read(SearchPass, line, f"{path}, line {number}", mend) for number, line in lines)
+    if not passes or not passes[0].holds:
         raise TombolaError(f"{path} does not begin with the full model; {mend}")
-    return steps
+    return passes

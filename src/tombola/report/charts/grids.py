@@ -115,18 +115,18 @@ def importance_grid(
 
 
 def density_grid(density: Sequence[Density], places: Places) -> alt.LayerChart:
-    """Layers x kinds of matrix, coloured and labelled by the share of weights that survives, with its deviation."""
-    kinds = [kind for kind in MATRIX_TITLES if any(one.kind == kind for one in density)]
-    kinds += sorted({one.kind for one in density} - set(kinds))
-    titles = {kind: MATRIX_TITLES.get(kind, kind).replace("attention", "attn.").replace(" ", "~") for kind in kinds}
+    """Layers x roles of matrices, coloured and labelled by the share of weights that survives, with its deviation."""
+    roles = [role for role in MATRIX_TITLES if any(one.role == role for one in density)]
+    roles += sorted({one.role for one in density} - set(roles))
+    titles = {role: MATRIX_TITLES.get(role, role).replace("attention", "attn.").replace(" ", "~") for role in roles}
     # The colours span the densities that there are, rounded outwards to 5 %: on 0 to 100 % all would look alike.
     low = math.floor(20 * min(one.share for one in density) + 1e-9) / 20
     high = max(math.ceil(20 * max(one.share for one in density) - 1e-9) / 20, low + 0.05)
     cells: list[Datum] = [
         {
             "row": places.layer(one.layer),
-            "kind": titles[one.kind],
-            "name": MATRIX_TITLES.get(one.kind, one.kind),
+            "role": titles[one.role],
+            "name": MATRIX_TITLES.get(one.role, one.role),
             "share": one.share,
             "text": f"{100 * one.share:.0f}" + ("" if one.deviation is None else f" ± {100 * one.deviation:.0f}"),
             "exact": number_format.share(one.share)
@@ -136,7 +136,7 @@ def density_grid(density: Sequence[Density], places: Places) -> alt.LayerChart:
         for one in density
     ]
     axis = alt.Axis(labelAngle=0, domain=False, ticks=False, labelOverlap=False, **BROKEN)
-    x = alt.X("kind:N", title=None, scale=alt.Scale(domain=list(titles.values()), padding=GAP), axis=axis)
+    x = alt.X("role:N", title=None, scale=alt.Scale(domain=list(titles.values()), padding=GAP), axis=axis)
     shown = [low, (low + high) / 2, high]
     legend = top_legend("weights that survive", format=".0%", gradientLength=180, values=shown)
     color = alt.Color("share:Q", scale=alt.Scale(domain=[low, high], range="heatmap"), legend=legend)

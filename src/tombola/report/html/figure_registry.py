@@ -59,9 +59,9 @@ def _slug(name: str) -> str:
 
 
 def _whole(table: Table) -> Html:
-    columns = [column for column in table.columns if column.kind not in ("group", "details")]
+    columns = [column for column in table.columns if column.content not in ("group", "details")]
     heads = (
-        element("th", one.name if one.shown else "", scope="col", **_class(one.kind if one.numeric else ""))
+        element("th", one.name if one.shown else "", scope="col", **_class(one.content if one.numeric else ""))
         for one in columns
     )
     bodies = []
@@ -95,7 +95,7 @@ def _head(block: Block) -> Html:
 
 def _cell(cell: str | Noted, column: Column) -> Html:
     text, note = (cell.text, cell.note) if isinstance(cell, Noted) else (cell, "")
-    style = f"{column.kind if column.numeric else ''}{' strong' if column.strong else ''}".strip()
+    style = f"{column.content if column.numeric else ''}{' strong' if column.strong else ''}".strip()
     return element("td", text, **_class(style), **({"title": note} if note else {}))
 
 

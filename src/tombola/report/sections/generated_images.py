@@ -14,7 +14,7 @@ from tombola.tickets.ticket import TICKETS
 def generated_images(study: StudyData, _: FigureRegistry) -> Html | None:
     """The section; None where nothing is drawn."""
     full = _image_grid(study, "full", "full model", study.full)
-    body = _row([_image_grid(study, "majority", study.floor_title), full])
+    body = _row([_image_grid(study, "guessing", study.floor_title), full])
     for method in study.methods:
         row = _row(
             [

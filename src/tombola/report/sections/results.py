@@ -48,7 +48,7 @@ def _table(study: StudyData) -> Table:
             if method == "none" and (floor := study.floors.get(study.metric)):
                 mean, std = map(number_format.score, floor)
                 line = ("", mean, f"± {std}", *[number_format.MISSING] * len(sizes))
-                blocks.insert(0, Block((line,), (study.floor_title,), "majority"))
+                blocks.insert(0, Block((line,), (study.floor_title,), "guessing"))
             bodies.append(Body(tuple(blocks), group=METHOD_TITLES.get(method, "")))
     style = "results many" if study.floors or len(sizes) > 6 else "results"
     return Table("Results", columns, tuple(bodies), style)

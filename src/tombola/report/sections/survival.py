@@ -15,6 +15,9 @@ from tombola.report.study_data import StudyData
 from tombola.tickets.pruning_methods import in_words
 from tombola.tickets.ticket import kinds_in_words
 
+_MANY = 4
+"""Rows that keep equally many are counted from here on, and named below."""
+
 
 def survival(study: StudyData, registry: FigureRegistry) -> Html | None:
     """The section; None while no good ticket is found."""
@@ -91,13 +94,16 @@ def _sites(kind: str, total: int) -> str:
 def _most_and_least(
     values: Sequence[float], what: str, name: Callable[[int], str], written: Callable[[float], str]
 ) -> str:
-    """Sentence on the rows that keep most and fewest; nothing where all keep equally many."""
+    """Part of a sentence on the rows that keep most and fewest; nothing where all keep equally many."""
     if max(values) == min(values):
         return ""
-    (high, most), (low, least) = (
-        (written(round(value, 4)), row_title(name(values.index(value)))) for value in (max(values), min(values))
-    )
-    return f"; {most} keeps most {what} ({high}), {least} fewest ({low})"
+    parts = []
+    for end, word in ((max(values), f"most {what}"), (min(values), "fewest")):
+        rows = [row_title(name(row)) for row, value in enumerate(values) if value == end]
+        which = and_words(rows) if len(rows) < _MANY else f"{len(rows)} layers"
+        number = written(round(end, 4))
+        parts.append(f"{which} keeps {word} ({number})" if len(rows) == 1 else f"{which} keep {word} ({number} each)")
+    return f"; {', '.join(parts)}"
 
 
 def density(study: StudyData, registry: FigureRegistry) -> Html | None:
@@ -116,18 +122,18 @@ def density(study: StudyData, registry: FigureRegistry) -> Html | None:
 
 def _about_density(density: Sequence[Density], places: Places) -> str:
     most, least = (choose(density, key=lambda one: one.share) for choose in (max, min))
-    kinds = {kind: fmean(one.share for one in density if one.kind == kind) for kind in {one.kind for one in density}}
-    best, worst = (choose(kinds, key=kinds.__getitem__) for choose in (max, min))
+    roles = {role: fmean(one.share for one in density if one.role == role) for role in {one.role for one in density}}
+    best, worst = (choose(roles, key=roles.__getitem__) for choose in (max, min))
     (densest, dense), (sparsest, sparse) = (
-        (MATRIX_TITLES.get(kind, kind), number_format.share(kinds[kind])) for kind in (best, worst)
+        (MATRIX_TITLES.get(role, role), number_format.share(roles[role])) for role in (best, worst)
     )
     return (
         f"The {_matrix(most, places)} keeps most of its weights ({number_format.share(most.share)}), "
-        f"the {_matrix(least, places)} fewest ({number_format.share(least.share)}). By kind, {densest} matrices are "
+        f"the {_matrix(least, places)} fewest ({number_format.share(least.share)}). By role, {densest} matrices are "
         f"densest ({dense}), {sparsest} sparsest ({sparse}). One threshold cuts the whole model, so this shows where "
         "large weights lie, not by itself what the task needs."
     )
 
 
 def _matrix(density: Density, places: Places) -> str:
-    return f"{MATRIX_TITLES.get(density.kind, density.kind)} matrix of {row_title(places.layer(density.layer))}"
+    return f"{MATRIX_TITLES.get(density.role, density.role)} matrix of {row_title(places.layer(density.layer))}"

@@ -145,7 +145,7 @@ class ImageTask(Task):
             **({} if self._conditioning.vae is None else {"latents": list(self.seen)}),
             "features": self.feature_space.name,
             "steps": self.sampler.steps,
-            "baseline": "pixels of training images, each drawn by itself",
+            "guessing": "pixels of training images, each drawn by itself",
             "floor": {
                 "title": "real images",
                 "note": "Real images against real ones: mean and deviation over draws of as many training images.",
@@ -201,7 +201,7 @@ class ImageTask(Task):
         return self._features[split]
 
     @override
-    def baseline(self, split: str) -> Predictions:
+    def guess(self, split: str) -> Predictions:
         return self._pixels(self.size(split))
 
     def _pixels(self, count: int) -> Predictions:
@@ -212,7 +212,7 @@ class ImageTask(Task):
         return self.features_of(torch.from_numpy(drawn).unflatten(1, self._splits["train"].pixels.shape[1:]))
 
     def _against_pixels(self, metric: Metric) -> Metric:
-        """The metric, with the score of `baseline` as chance: harder to beat than the metric's own, one image alone."""
+        """The metric, with the score of `guess` as chance: harder to beat than the metric's own, one image alone."""
         return replace(metric, chance=lambda real: metric.score(self._pixels(len(real)), real))
 
     @functools.cached_property

@@ -190,7 +190,7 @@ class LanguageTask(Task):
 
         Args:
             source: of the model: asset, local folder or hub id; its tokenizer and configuration are read.
-            abilities: `KIND` or `KIND=PATH`, see `tombola.tasks.language.abilities.catalog`.
+            abilities: `NAME` or `NAME=PATH`, see `tombola.tasks.language.abilities.catalog`.
             text_file: a text file to calibrate, train and judge on instead of plot summaries; `wikitext` for the hub's.
             rows: use a sample of so many examples of each ability, spread evenly over its groups, and of texts 64
                 tokens for each of them; None for all.
@@ -386,7 +386,7 @@ class LanguageTask(Task):
         return np.array([reference(*one) for one in sized], dtype=np.float64)
 
     @override
-    def baseline(self, split: str) -> Predictions:
+    def guess(self, split: str) -> Predictions:
         """Predictions of the baseline: every example as good as chance is on its ability."""
         chances = [*(ability.chance for ability in self.abilities), BITS]
         return np.array([chances[number] for number in self._numbered(split)[0]], dtype=np.float64)

@@ -212,7 +212,7 @@ class TextTask(Task):
         return self.corpus.splits[self._split(split)].labels
 
     @override
-    def baseline(self, split: str) -> Predictions:
+    def guess(self, split: str) -> Predictions:
         labels = self.corpus.splits["train"].labels
         return np.full(self.size(split), labels.mean() if self.corpus.regression else np.bincount(labels).argmax())
 

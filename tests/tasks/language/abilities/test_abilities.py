@@ -10,7 +10,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.tasks.data.corpus import Corpus
 from tombola.tasks.language.abilities import grammar, knowledge
 from tombola.tasks.language.abilities.ability import Ability, Example, balanced
-from tombola.tasks.language.abilities.catalog import DEFAULT, KINDS, open_abilities
+from tombola.tasks.language.abilities.catalog import DEFAULT, SOURCES, open_abilities
 from tombola.tasks.language.abilities.example_files import cloze, reasoning
 from tombola.tasks.language.abilities.grammar import PARADIGMS, PHENOMENA, pairs
 from tombola.tasks.language.abilities.language_modelling import hold_out, paragraphs, training_text
@@ -115,7 +115,7 @@ def test_names_of_abilities_are_checked(tmp_path: Path) -> None:
         open_abilities([f"cloze={tmp_path / 'gone.jsonl'}"])
     with pytest.raises(TombolaError, match="at least one ability"):
         open_abilities([])
-    assert set(DEFAULT) <= {name for name, kind in KINDS.items() if kind.bundled}
+    assert set(DEFAULT) <= {name for name, kind in SOURCES.items() if kind.bundled}
 
 
 def test_several_files_of_one_kind_are_abilities_of_their_own(tmp_path: Path) -> None:

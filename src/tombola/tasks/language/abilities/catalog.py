@@ -19,8 +19,8 @@ DEFAULT = ("grammar", "language-modelling", "knowledge", "sentiment")
 
 
 @dataclass(frozen=True)
-class Kind:
-    """Kind of ability: one line for people, and what it is made from.
+class AbilitySource:
+    """Source of an ability: one line for people, and what it is made from.
 
     Attributes:
         what: that line.
@@ -35,73 +35,77 @@ class Kind:
     files: bool = True
 
 
-def _from_file(load: Callable[[Path], Ability], what: str) -> Kind:
-    return Kind(what, lambda path, _: load(cast(Path, path)), bundled=False)
+def _from_file(load: Callable[[Path], Ability], what: str) -> AbilitySource:
+    return AbilitySource(what, lambda path, _: load(cast(Path, path)), bundled=False)
 
 
-KINDS: Mapping[str, Kind] = MappingProxyType(
+SOURCES: Mapping[str, AbilitySource] = MappingProxyType(
     {
-        "grammar": Kind("minimal pairs: generated, or BLiMP's JSON lines (sentence_good, sentence_bad)", grammar.load),
-        "language-modelling": Kind(
+        "grammar": AbilitySource(
+            "minimal pairs: generated, or BLiMP's JSON lines (sentence_good, sentence_bad)", grammar.load
+        ),
+        "language-modelling": AbilitySource(
             "bits per byte of plot summaries, of a text file, or of wikitext from the hub",
             lambda path, _: language_modelling(path),
         ),
-        "knowledge": Kind("capitals, currencies, nationalities among ten candidates", knowledge.load),
-        "sentiment": Kind("Rotten Tomatoes by label log-probability, calibrated", lambda *_: sentiment(), files=False),
+        "knowledge": AbilitySource("capitals, currencies, nationalities among ten candidates", knowledge.load),
+        "sentiment": AbilitySource(
+            "Rotten Tomatoes by label log-probability, calibrated", lambda *_: sentiment(), files=False
+        ),
         "inference": _from_file(inference, "RTE, WNLI or CoLA from GLUE's files, or rte, wnli or cola from the hub"),
         "reasoning": _from_file(reasoning, "multiple choice from JSON lines (query, choices, gold)"),
         "cloze": _from_file(cloze, "last words from JSON lines (context, continuation)"),
     }
 )
-"""Every kind of ability by name."""
+"""Sources of abilities by name."""
 
 
 def open_abilities(names: Sequence[str] = DEFAULT, *, rows: int | None = None, seed: int = 0) -> tuple[Ability, ...]:
     """The abilities of these names.
 
     Args:
-        names: `KIND`, or `KIND=PATH`. Of several files of one kind each has its own ability, called `KIND-STEM`. Any
+        names: `NAME`, or `NAME=PATH`. Of several files of one source each has its own ability, called `NAME-STEM`. Any
             other name is a task of lm-evaluation-harness, where that is installed: `hellaswag`, `hellaswag:acc` for a
             metric of one's choice, `TASK=FOLDER` for a task of one's own whose YAML files are there.
         rows: use a seeded sample of so many examples of each; None for all.
         seed: of samples, and of whatever is generated.
 
     Raises:
-        TombolaError: a kind is unknown, needs a file or takes none, or its file is missing or malformed.
+        TombolaError: a source is unknown, needs a file or takes none, or its file is missing or malformed.
     """
     parsed = [_parse(name) for name in names]
-    kinds = [kind for kind, _ in parsed]
+    sources = [source for source, _ in parsed]
     found: dict[str, Ability] = {}
-    for kind, path in parsed:
-        for loaded in [_load(kind, path, seed)] if kind in KINDS else lm_eval_task.load(kind, path):
+    for source, path in parsed:
+        for loaded in [_load(source, path, seed)] if source in SOURCES else lm_eval_task.load(source, path):
             ability = loaded.sample(rows, seed)
-            if kind in KINDS and kinds.count(kind) > 1:
+            if source in SOURCES and sources.count(source) > 1:
                 stem = "bundled" if path is None else path.stem
-                ability = replace(ability, name=f"{kind}-{stem}", title=f"{ability.title}: {stem}")
+                ability = replace(ability, name=f"{source}-{stem}", title=f"{ability.title}: {stem}")
             if ability.name in found:
                 raise TombolaError(f"ability {ability.name!r} is there twice; name each once")
             found[ability.name] = ability
     if not found:
-        raise TombolaError(f"name at least one ability of {', '.join(KINDS)}")
+        raise TombolaError(f"name at least one ability of {', '.join(SOURCES)}")
     return tuple(found.values())
 
 
 def _parse(name: str) -> tuple[str, Path | None]:
-    kind, given, path = name.partition("=")
+    source, given, path = name.partition("=")
     folder = Path(path).expanduser() if given else None
-    if kind not in KINDS:
-        known = f"unknown ability {kind!r}; known: {', '.join(KINDS)}"
+    if source not in SOURCES:
+        known = f"unknown ability {source!r}; known: {', '.join(SOURCES)}"
         if find_spec("lm_eval") is None:
             raise TombolaError(f"{known}; for a task of lm-evaluation-harness, pip install 'tombola[language]'")
-        if not lm_eval_task.knows(kind.partition(":")[0], folder):
+        if not lm_eval_task.knows(source.partition(":")[0], folder):
             raise TombolaError(f"{known}, and the tasks of lm-evaluation-harness (lm-eval ls tasks)")
-    return kind, folder
+    return source, folder
 
 
-def _load(kind: str, path: Path | None, seed: int) -> Ability:
-    entry = KINDS[kind]
+def _load(source: str, path: Path | None, seed: int) -> Ability:
+    entry = SOURCES[source]
     if path is None and not entry.bundled:
-        raise TombolaError(f"{kind} needs a file ({entry.what}); give {kind}=FILE")
+        raise TombolaError(f"{source} needs a file ({entry.what}); give {source}=FILE")
     if path is not None and not entry.files:
-        raise TombolaError(f"{kind} takes no file ({entry.what}); give {kind} alone")
+        raise TombolaError(f"{source} takes no file ({entry.what}); give {source} alone")
     return entry.load(path, seed)
