@@ -139,7 +139,7 @@ def schema_of(cls: type) -> dict[str, Any]:
     for one in setting_fields(cls):
         found[one.name] = {k: v for k, v in properties[one.name].items() if k not in ("group", "default", "title")}
         if one.example and one.listed:
-            found[one.name]["examples"] = [[one.kind(part) for part in one.example.split(",")]]
+            found[one.name]["examples"] = [[one.value_type(part) for part in one.example.split(",")]]
     return found
 
 

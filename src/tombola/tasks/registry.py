@@ -49,11 +49,11 @@ def register(regime: Regime) -> None:
                 f"the regime {other.name} has the name or a task of {regime.name} already; choose others"
             )
     # Flags and keys of YAML are flat: a name is of one type, whoever has it.
-    types = {one.name: (one.kind, one.listed) for other in known for one in setting_fields(other.settings)}
+    types = {one.name: (one.value_type, one.listed) for other in known for one in setting_fields(other.settings)}
     for one in setting_fields(regime.settings):
         if one.name in TAKEN:
             raise TombolaError(f"the regime {regime.name} has a setting named as the flag --{one.name}; rename it")
-        if types.get(one.name, (one.kind, one.listed)) != (one.kind, one.listed):
+        if types.get(one.name, (one.value_type, one.listed)) != (one.value_type, one.listed):
             raise TombolaError(
                 f"the regime {regime.name} has a setting {one.name} of another type than that of "
                 f"{next(owners(one.name)).name}; rename it"
