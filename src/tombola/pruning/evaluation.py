@@ -209,4 +209,4 @@ def on_device(batch: Batch, model: nn.Module) -> Batch:
     """The batch with its tensors on the model's device, and with positions where a task of one's own pads left."""
     device, inputs = device_of(model), with_positions(batch.inputs, model)
     inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in inputs.items()}
-    return Batch(batch.indices, inputs, batch.targets.to(device, non_blocking=True))
+    return replace(batch, inputs=inputs, targets=batch.targets.to(device, non_blocking=True))
