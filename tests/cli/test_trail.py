@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,12 @@ def prune(capsys: Capture, full: Path, out: Path, *more: object) -> dict[str, An
 
 
 def rows(folder: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
-    found = small_study.timeless(small_study.read_rows(folder))
+    (seed,) = {row["seed"] for row in small_study.read_rows(folder)}
+    return rows_of(folder, seed)
+
+
+def rows_of(folder: Path, seed: int) -> dict[tuple[str, str, str], dict[str, Any]]:
+    found = [row for row in small_study.timeless(small_study.read_rows(folder)) if row["seed"] == seed]
     return {(row["method"], row["ticket"], row["stage"]): row for row in found}
 
 
@@ -84,7 +90,12 @@ def test_the_trail_from_prune_to_compare_agrees_with_the_study(
     assert rows(again)[retrained] == study_row(done, *retrained)
     (verdict,) = json.loads((again / "verdicts.json").read_text())["verdicts"]
     of_study = next(one for one in done.verdicts() if (one["method"], one["ticket"]) == (method, "good"))
-    assert verdict == of_study
+    # The study has controls to hold it against.
+    same = verdict.keys() - {"sentence", "against"}
+    assert {key: verdict[key] for key in same} == {key: of_study[key] for key in same}
+    assert str(of_study["sentence"]).startswith(verdict["sentence"])
+    assert not verdict["against"]
+    assert of_study["against"]
     page = read(build(again))
     assert "How far each search could go" in page.words
     assert str(of_study["sentence"]).partition(":")[0] in page.words
@@ -95,7 +106,7 @@ def test_the_trail_from_prune_to_compare_agrees_with_the_study(
     whole = run(capsys, "score", *flags("score", model=again), "--out", tmp_path / "whole")
     assert whole["score"] == rows(again)[retrained]["score"]
     assert list(rows(tmp_path / "whole")) == [GUESSING, FULL]
-    assert "No verdict yet" in read(build(tmp_path / "whole")).words
+    assert "the full model is scored here, and no ticket" in read(build(tmp_path / "whole")).words
     run(capsys, "score", *flags("score", model=seed_folder.full), "--ticket", again, "--out", scored)
     assert rows(scored) == rows(found)
     assert "It was not trained again" in read(build(scored)).words
@@ -134,6 +145,60 @@ def test_other_rows_are_not_mixed_in(seed_folder: SeedFolder, tmp_path: Path, ca
     assert list(rows(tmp_path / "scored")) == [GUESSING, FULL, ("heads+mlps", "good", "pruned")]
 
 
+@pytest.mark.parametrize("first", ["study", "prune"])
+def test_a_ticket_is_not_judged_against_a_full_model_of_another_training(
+    first: str, seed_folder: SeedFolder, tmp_path: Path, capsys: Capture
+) -> None:
+    ticket = seed_folder.ticket("heads+mlps", "good")
+    if first == "prune":
+        ticket = Path(prune(capsys, seed_folder.full, tmp_path / "cut", "--density", 0.5)["ticket"])
+    other = shutil.copytree(small_study.model(), tmp_path / "other")
+    short = flags("retrain", epochs=1, model=other)
+    assert main(["retrain", *short, "--ticket", str(ticket), "--out", str(tmp_path / "again")]) == 0
+    said = capsys.readouterr().err
+    assert "are not taken over: epochs is 4 there and 1 here; model is " in said
+    assert f" there and {other} here" in said
+    assert list(rows(tmp_path / "again")) == [GUESSING, ("heads+mlps", "good", "retrained")]
+    assert "is not scored here" in read(build(tmp_path / "again")).words
+
+
+@pytest.mark.slow
+def test_super_survivors_are_judged_like_any_ticket(tmp_path: Path, capsys: Capture) -> None:
+    study = small_study.study_in(tmp_path / "runs", (0, 1), methods=("heads+mlps",), controls=(), epochs=1)
+    study.run()
+    ticket = study.folder / "moods" / "seeds-0..1" / "heads+mlps" / "super-survivors"
+    keys = [GUESSING, FULL, *(("heads+mlps", "super-survivors", stage) for stage in ("pruned", "retrained"))]
+    for seed in (0, 1):
+        of_study = {key: row for key, row in rows_of(study.folder, seed).items() if key in keys}
+        scored, again = tmp_path / f"scored-{seed}", tmp_path / f"again-{seed}"
+        given = flags("score", model=study.seed_folder(seed).full)
+        run(capsys, "score", *given, "--ticket", ticket, "--seed", seed, "--out", scored)
+        assert rows(scored)[FULL] == of_study[FULL]
+        assert rows(scored)[keys[2]]["score"] == of_study[keys[2]]["score"]
+        given = flags("retrain", epochs=1)
+        run(capsys, "retrain", *given, "--ticket", ticket, "--seed", seed, "--out", again)
+        assert rows(again) == of_study
+        for folder, stage in ((scored, "pruned"), (again, "retrained")):
+            (verdict,) = json.loads((folder / "verdicts.json").read_text())["verdicts"]
+            assert (verdict["ticket"], verdict["stage"]) == ("super-survivors", stage)
+            page = read(build(folder)).words
+            assert str(verdict["sentence"]).partition(":")[0] in page
+            assert "What the super-survivors can do" in page
+    # The next step begins where the last one ended.
+    run(
+        capsys,
+        "retrain",
+        *given,
+        "--ticket",
+        again / "moods/seed-1/heads+mlps/super-survivors",
+        "--out",
+        tmp_path / "b",
+    )
+    assert rows(tmp_path / "b") == of_study
+    assert main(["retrain", *given, "--ticket", str(ticket), "--seed", "2", "--out", str(tmp_path / "c")]) == 0
+    assert "are not taken over: they are of seeds 0..1, not of seed 2" in capsys.readouterr().err
+
+
 def test_a_ticket_from_elsewhere_has_a_trail_without_a_full_model(
     seed_folder: SeedFolder, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -143,7 +208,7 @@ def test_a_ticket_from_elsewhere_has_a_trail_without_a_full_model(
     run(capsys, "retrain", *short, "--ticket", tmp_path / "theirs", "--out", tmp_path / "again", "--seed", 3)
     assert list(rows(tmp_path / "again")) == [GUESSING, ("heads+mlps", "good", "retrained")]
     page = read(build(tmp_path / "again"))
-    assert "No verdict yet" in page.words
+    assert "the full model, which a ticket is judged against, is not scored here" in page.words
     assert "retrained" in page.words
     found = Ticket.load(tmp_path / "again" / "moods" / "seed-3" / "heads+mlps" / "good")
     assert (found, found.provenance["task"], found.provenance["seed"]) == (ticket, "moods", 3)
@@ -174,6 +239,19 @@ def test_every_method_makes_one_cut(method: str, seed_folder: SeedFolder, tmp_pa
     assert "How far each search could go" not in read(build(tmp_path / "cut")).words
     (kind,) = compare([tmp_path / "cut"], draws=10).kinds
     assert kind == chosen.kind
+
+
+def test_a_single_cut_says_what_ran_and_nothing_of_a_search(
+    seed_folder: SeedFolder, tmp_path: Path, capsys: Capture
+) -> None:
+    out = tmp_path / "cut"
+    said = prune(capsys, seed_folder.full, out, "--method", "heads+neurons", "--density", 0.5)
+    assert Ticket.load(said["ticket"]).neurons.shape == (small_study.LAYERS, small_study.INNER)
+    assert json.loads((out / "study.json").read_text())["config"]["neuron_block"] == 1
+    words = read(build(out)).words
+    assert "neuron block" in words
+    for of_search in ("searched on", "threshold", "heads step", "refine", "search split", "search rows"):
+        assert of_search not in words, of_search
 
 
 def test_weights_that_a_method_left_are_scored_from_its_model(

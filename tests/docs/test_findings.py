@@ -250,7 +250,7 @@ def what_do_the_survivors_attend_to() -> Iterator[str]:
 def is_knowledge_local_or_spread() -> Iterator[str]:
     found = read("rotten-tomatoes/seed-0/heads+mlps/random-tickets.json")
     (draws,) = {len(size["scores"]) for size in found["sizes"]}
-    holding = [sum(score >= found["floor"] for score in size["scores"]) for size in found["sizes"]]
+    holding = [sum(score >= found["bound"] for score in size["scores"]) for size in found["sizes"]]
     sparsities = [f"{100 * size['sparsity']:.0f} %" for size in found["sizes"]]
     exact = binomtest(holding[-1], draws).proportion_ci(method="exact")
     assert holding == [draws, 14, 1]

@@ -107,7 +107,7 @@ def test_importance_is_asked_for_once_on_training_rows_of_the_whole_model() -> N
     assert part.ticket == Ticket.full(ANATOMY, "neurons", BLOCK)
     assert (more["importance"], options.batch_size, options.precision) == (True, 7, "bf16")
     assert found.provenance == {
-        "ticket": "one-shot",
+        "ticket": "good",
         "density": {"neurons": 0.5},
         "task": "made-up",
         "split": "train",
@@ -136,7 +136,7 @@ def test_the_largest_weights_of_the_whole_model_stay_and_no_data_is_read(share: 
     masks = torch.cat([found.masks[name].flatten() for name in weights])
     assert masks.nonzero().flatten().tolist() == sorted(kept)
     assert not fake.asked
-    assert found.provenance == {"ticket": "one-shot", "density": {"weights": share}, "task": "made-up"}
+    assert found.provenance == {"ticket": "good", "density": {"weights": share}, "task": "made-up"}
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from transformers import LlamaForCausalLM
 from builders import small_study
 from builders.language_models import WORDS, llama, tokenizer
 from tombola import report
+from tombola.analysis.agreement.comparison import compare
 from tombola.analysis.generation_profile import GenerationProfile
 from tombola.analysis.retention_profile import RetentionProfile, Scored
 from tombola.architectures.dissect import dissect
@@ -407,6 +408,66 @@ def test_single_steps_prune_language_models_too(tmp_path: Path, capsys: pytest.C
                 assert bool((weight[~ticket.masks[name]] == 0).all())
     assert main(["prune", *flags, "--method", "wandering", "--out", str(tmp_path / "not")]) == 2
     assert "unknown pruning method 'wandering'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["heads", "weights", "sparsegpt"])
+def test_the_trail_of_a_language_model_agrees_with_its_study(
+    method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Reasoning is guessed at, and grammar alone is to be retained: a score of the mean would be another.
+    shared, search = {"dev_rows", "retain", "bootstrap_resamples", "precision"}, {"heads_step", "sparsities"}
+    shared |= {"model", "task", "abilities", "text_file", "bos_token", "sequence_length", "calibration_samples"}
+    training = {"recovery_tokens": 600, "learning_rate": 1e-3, "max_length": 12}
+    chosen = config(methods=(method,), controls=(), analyses=(), retain="grammar>=0.8", refine=False, **training)
+    study = Study(chosen, out=tmp_path / "runs")
+    study.run()
+    values = {name: tuple(v) if isinstance(v, list) else v for name, v in chosen.settings().items()}
+    common = typed({name: values[name] for name in shared - {"sequence_length", "calibration_samples"}})
+    found, scored, again = (tmp_path / name for name in ("found", "scored", "again"))
+
+    def run(*arguments: object) -> dict[str, Any]:
+        assert main([*map(str, arguments), "--json"]) == 0
+        said = capsys.readouterr()
+        assert "not taken over" not in said.err
+        result: dict[str, Any] = json.loads(said.out)
+        return result
+
+    own = typed({name: values[name] for name in ("sequence_length", "calibration_samples", *search)})
+    own += ["--no-refine", "--importance-samples", "12", "--importance-sequence-length", "12"]
+    pruned = run("prune", *common, *own, "--method", method, "--out", found)
+    rows = small_study.timeless(small_study.read_rows(study.folder))
+    assert [row["stage"] for row in rows] == ["none", "none", "pruned", "retrained"]
+    assert small_study.timeless(small_study.read_rows(found)) == rows[:3]
+    model = ["--model", pruned.get("model", language())]
+    assert run("score", *common, *model, "--ticket", found, "--out", scored)["score"] == rows[2]["score"]
+    run("retrain", *common, *model, *typed(training), "--epochs", 1, "--ticket", found, "--out", again)
+    for folder, count in ((scored, 3), (again, 4)):
+        there = small_study.timeless(small_study.read_rows(folder))
+        assert [{**row, "model": str(language())} for row in there] == rows[:count]
+    (verdict,) = json.loads((again / "verdicts.json").read_text())["verdicts"]
+    assert verdict == study.verdicts()[0]
+    for folder in (found, scored, again):
+        report.build(folder)
+    assert len(compare([found, scored, again], draws=10).kinds) == 1
+
+
+def test_a_language_model_is_retrained_on_as_many_tokens_as_one_says(
+    done: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ticket = done.seed_folder(0).ticket("heads", "good")
+    names = ("model", "task", "abilities", "text_file", "bos_token", "dev_rows")
+    values = config().settings()
+    flags = typed({name: tuple(v) if isinstance(v := values[name], list) else v for name in names})
+    arguments = ["retrain", *flags, "--ticket", str(ticket), "--out", str(tmp_path / "again")]
+    assert main(arguments) == 2
+    assert "say with --recovery-tokens" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    # A ticket from elsewhere: the model is its own full model.
+    ticket = shutil.copytree(ticket, tmp_path / "theirs")
+    assert main([*arguments[:-3], str(ticket), *arguments[-2:], "--recovery-tokens", "200", "--seed", "3"]) == 0
+    rows = small_study.read_rows(tmp_path / "again")
+    assert [row["ticket"] for row in rows] == ["majority", "full", "good"]
+    assert len(read_json(tmp_path / "again" / "verdicts.json")["verdicts"]) == 1
 
 
 def test_a_search_ends_where_the_model_breaks(done: Study) -> None:

@@ -20,8 +20,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--density",
         type=_density,
         metavar="SHARE",
-        help="no search: one cut that leaves this share of each kind, 0 to 1, or a share of each kind that is named, "
-        "as heads=0.5,channels=0.8",
+        help="no search: one cut (of single neurons, unless --neuron-block is given) that leaves this share of each "
+        "kind, 0 to 1, or a share of each kind that is named, as heads=0.5,channels=0.8",
     )
     parser.add_argument(
         "--out",
@@ -71,6 +71,9 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     method = _method(density) if isinstance(density, dict) else options.method or every_site(anatomy)
     chosen = pruning_method(method)
     once = density is not None or chosen.pattern is not None
+    if once:
+        # The settings' default is that of searches.
+        session = replace(session, config=session.config.replaced(neuron_block=settings.get("neuron_block", 1)))
     cost, weight = _cost(session, method, once=once)
     with (
         publish(options.out) as draft,
@@ -84,8 +87,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
                 session.task,
                 chosen.name,
                 density,
-                # The settings' default is that of searches.
-                options=replace(session.config.search, neuron_block=getattr(options, "neuron_block", 1)),
+                options=session.config.search,
                 evaluation=session.evaluation(bars, "train"),
                 seed=options.seed,
             )

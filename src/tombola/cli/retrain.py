@@ -34,6 +34,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     keep_freed_memory()
     folder, ticket = load_ticket(options.ticket)
     seed, session = seed_of(options, ticket), Session.open(given_settings(options), options.preset)
+    if not session.config.retrains:
+        raise TombolaError(f"{session.config.task} trains nothing unless asked to: say with --recovery-tokens how much")
     rewinding = session.config.rewinding
     if rewinding.to == "step":
         raise TombolaError(
@@ -47,8 +49,12 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     with publish(options.out) as draft, session.bars("retrain", cost, TRAINING_COST) as bars:
         trail, started = Trail(session, draft, anatomy, method_of(ticket), seed), time.perf_counter()
         name = trail.add_ticket(ticket)
-        if not trail.take_over(folder):
-            trail.run.guessing(bars)
+        if not trail.take_over(folder, retrains=True):
+            if session.task.trained:
+                trail.run.guessing(bars)
+            else:
+                # What is judged as it comes is the full model itself.
+                trail.score_full(model, bars)
         part = trail.run.trained(ticket, bars, model)
         trail.run.publish_retrained(trail.method, name, part, started, bars)
         session.task.save(expanded(part), draft)

@@ -66,7 +66,7 @@ def _trail(
         name = trail.add_ticket(part.ticket)
         if folder is None:
             trail.run.guessing(progress)
-        elif not trail.take_over(folder, model=session.config.model):
+        elif not trail.take_over(folder):
             trail.score_full(session.load_subnetwork().model, progress)
         trail.score(part, name, progress)
         place = trail.ticket(name) / "pruned"

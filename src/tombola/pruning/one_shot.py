@@ -122,10 +122,10 @@ def single_cut(
             return _cut_ticket(ticket, {chosen.name: density}, task, split=split), None
     if (chosen.criterion, chosen.pattern) == ("magnitude", PATTERN):
         # Matrices that the pattern does not divide stay whole.
-        return prune_semi_structured(model), None
+        return prune_semi_structured(model).with_provenance(ticket="good"), None
     pruner = WeightPruner(model, task, chosen, options, seed)
     found = pruner.prune(None if density is None else 1 - density, evaluation.progress)
-    return found.ticket, found.model if pruner.updates else None
+    return found.ticket.with_provenance(ticket="good"), found.model if pruner.updates else None
 
 
 def _importance(
@@ -139,7 +139,7 @@ def _importance(
 
 
 def _cut_ticket(ticket: Ticket, densities: Mapping[str, float], task: Task, **facts: object) -> Ticket:
-    return ticket.with_provenance(ticket="one-shot", density=dict(densities), task=task.name, **facts)
+    return ticket.with_provenance(ticket="good", density=dict(densities), task=task.name, **facts)
 
 
 def _check_density(what: str, density: float) -> None:

@@ -77,7 +77,7 @@ class CrossSeedFolder:
 
         A seed that came later, and that nobody asked to compare yet, takes nothing from what is there.
         """
-        found = [cls.of(_seeds(path.name), home) for path in home.glob("seeds-*") if path.is_dir()]
+        found = [cls.of(seeds_of(path.name), home) for path in home.glob("seeds-*") if path.is_dir()]
         return max(found, key=lambda one: len(one.seed_folders), default=cls((), home))
 
     @property
@@ -116,7 +116,7 @@ class CrossSeedFolder:
         return (place for place in places if (place / "score.json").is_file())
 
 
-def _seeds(name: str) -> list[int]:
+def seeds_of(name: str) -> list[int]:
     """The seeds that a folder of `CrossSeedFolder` is named after."""
     runs = [run.partition("..") for run in name.removeprefix("seeds-").split(",")]
     return [seed for first, _, last in runs for seed in range(int(first), int(last or first) + 1)]

@@ -232,7 +232,7 @@ class Study:
         return self.layout.rows()
 
     def verdicts(self) -> list[dict[str, object]]:
-        """The verdict on every retrained ticket, over the seeds that have it: each a `TicketVerdict`."""
+        """The verdict on every ticket, retrained where any is, over the seeds that have it: each a `TicketVerdict`."""
         return self.layout.verdicts(self.task, self._judged)
 
     @property

@@ -18,20 +18,21 @@ from tombola.foundations.atomic_files import publish, read_json
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.fingerprint import fingerprint
 from tombola.foundations.progress import Progress
+from tombola.foundations.settings import setting_fields
 from tombola.pruning.evaluation import Evaluation, evaluate
 from tombola.pruning.search.records import GOOD
 from tombola.study.config import StudyConfig
-from tombola.study.folder_layout import EVALUATION, IMAGE_GRID, SeedFolder
+from tombola.study.folder_layout import EVALUATION, IMAGE_GRID, SeedFolder, seeds_of
 from tombola.study.seed_context import Setting
 from tombola.study.seed_run import SeedRun
 from tombola.study.session import Session
 from tombola.study.study_folder import Stage, StudyFolder
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
-from tombola.tasks.base import Task
 from tombola.tasks.registry import named_tasks
 from tombola.tickets.pruning_methods import pruning_method
 from tombola.tickets.site_groups import fitted
 from tombola.tickets.ticket import SUPER_TICKETS, TICKETS, Ticket
+from tombola.training.recipe import Recipe
 
 _SCORE = ("score.json", EVALUATION, IMAGE_GRID)
 """Files of a scored model."""
@@ -106,28 +107,33 @@ class Trail:
         with publish(self.ticket(name) / "pruned") as draft:
             self.run.write_score(draft, part, name, "pruned", started, progress)
 
-    def take_over(self, ticket: Path, *, model: str | None = None) -> bool:
+    def take_over(self, ticket: Path, *, retrains: bool = False) -> bool:
         """Take over what the study, or the trail, that a ticket lies in knows of it and of the full model.
 
         Args:
             ticket: folder of the ticket.
-            model: the model that the ticket is going to be cut out of, which must be the full model there; None where
-                it is not, and the ticket's score there counts.
+            retrains: the ticket is going to be trained again, and its score as it was cut out counts; otherwise it is
+                scored on the model, which must be the full model there.
 
         Returns:
-            True if there is such a study, of the same rows and seed.
+            True if there is such a study, of the same rows and seed, whose full model is that of this trail.
         """
-        source = _Source.of(ticket)
-        if source is None or not source.fits(self.setting, self.seed_folder.seed):
+        seed = self.seed_folder.seed
+        source = _Source.of(ticket, seed)
+        if source is None or not (source.seed_folder.full / "score.json").is_file():
             return False
-        if model is not None and not source.has_model(model, self.setting.task):
+        if not retrains and not source.has_model(self.setting):
+            return False
+        if differences := source.differences(self.setting, seed, retrains=retrains):
+            reasons = "; ".join(differences)
+            warnings.warn(f"the scores in {source.folder} are not taken over: {reasons}", stacklevel=2)
             return False
         # The search was that of the source, with its threshold.
         self.layout = StudyFolder(self.layout.folder, replace(self.layout.config, search=source.config.search))
         here, there = self.seed_folder, source.seed_folder
         places = [(there.folder / "guessing", here.folder / "guessing"), (there.full, here.full)]
-        if model is None:
-            places.append((ticket / "pruned", self.ticket(source.name) / "pruned"))
+        if retrains:
+            places.append((source.scores / "pruned", self.ticket(source.name) / "pruned"))
         files = [(old / name, new / name) for old, new in places for name in _SCORE]
         if source.name == "good":
             files.append((ticket.parent / "search.jsonl", here.folder / self.method / "search.jsonl"))
@@ -147,57 +153,96 @@ class Trail:
 
 @dataclass(frozen=True)
 class _Source:
-    """Study, or trail, that a ticket lies in."""
+    """Study, or trail, that a ticket lies in, as one seed of it has it.
+
+    Attributes:
+        folder, config: of the study.
+        seeds: that the ticket is of, in words.
+        seed_folder: of the seed that is asked for, or of one that the ticket is of.
+        scores: folder of that seed's scores of the ticket.
+        method, name: of the ticket.
+        trained: the configuration that the full model was trained with; None where that is not known.
+    """
 
     folder: Path
     config: StudyConfig
+    seeds: str
     seed_folder: SeedFolder
+    scores: Path
     method: str
     name: str
+    trained: StudyConfig | None
 
     @classmethod
-    def of(cls, ticket: Path) -> Self | None:
+    def of(cls, ticket: Path, seed: int) -> Self | None:
         """The study of a ticket; None where it lies in none, or in one that cannot be read."""
         parents = ticket.resolve().parents
-        if len(parents) < 4 or not (parents[3] / "study.json").is_file():
-            return None
+        config = _config(parents[3]) if len(parents) > 3 else None
         try:
-            seed = int(parents[1].name.removeprefix("seed-"))
-            config = StudyConfig.of(None, **read_json(parents[3] / "study.json")["config"])
-        except (TombolaError, KeyError, TypeError, ValueError):
+            own = seeds_of(parents[1].name.replace("seed-", "seeds-"))
+        except ValueError:
             return None
-        return cls(parents[3], config, SeedFolder(seed, parents[1]), parents[0].name, ticket.name)
+        if config is None:
+            return None
+        method, home, folder = parents[0].name, parents[1], parents[3]
+        chosen = seed if seed in own else own[0]
+        seed_folder = SeedFolder(chosen, home.parent / f"seed-{chosen}")
+        scores = ticket if home == seed_folder.folder else ticket / f"seed-{chosen}"
+        whole = bool(read_json(folder / "study.json").get("hash"))
+        trained = config if whole or (scores / "retrained").is_dir() else _trained(config.model)
+        return cls(folder, config, home.name.replace("-", " ", 1), seed_folder, scores, method, ticket.name, trained)
 
-    def fits(self, setting: Setting, seed: int) -> bool:
-        """True if its scores are of the same rows and seed; says so where they are not."""
-        theirs, ours = _rows(self.config), _rows(setting.config)
-        path = self.seed_folder.full / "score.json"
-        if not path.is_file():
-            return False
+    def differences(self, setting: Setting, seed: int, *, retrains: bool) -> list[str]:
+        """Reasons why its scores say nothing about a ticket that is scored, or trained again, in this setting."""
         there, here = self.config.settings(), setting.config.settings()
-        different = [name for name in ours if theirs.get(name) != ours[name]]
-        reasons = [f"{name} is {there.get(name)} there and {here.get(name)} here" for name in different]
+        theirs, ours = _rows(self.config), _rows(setting.config)
+        names = [name for name in ours if theirs.get(name) != ours[name]]
+        if retrains and not setting.task.trained and not self.has_model(setting):
+            names.append("model")
+        if retrains and setting.task.trained and self.trained is not None:
+            # The full model must have been trained as the ticket is going to be.
+            there |= (trained := self.trained.settings())
+            recipe = ("train_rows", *(one.name for one in setting_fields(Recipe)))
+            names += [name for name in recipe if trained[name] != here[name]]
+            final = setting.config.rewinding.to == "final"
+            if not (self.has_model(setting) if final else _same(setting.config.model, self.trained.model)):
+                names.append("model")
+            if setting.config.rewinding.initial_state != self.trained.rewinding.initial_state:
+                names.append("rewind")
+        reasons = [f"{name} is {there.get(name)} there and {here.get(name)} here" for name in names]
         if self.seed_folder.seed != seed:
-            reasons.append(f"they are of seed {self.seed_folder.seed}, not {seed}")
-        if read_json(path).get("n") != setting.task.size("dev"):
+            reasons.append(f"they are of {self.seeds}, not of seed {seed}")
+        if not reasons and read_json(self.seed_folder.full / "score.json").get("n") != setting.task.size("dev"):
             reasons.append("the data are not those any more")
-        if reasons:
-            warnings.warn(f"the scores in {self.folder} are not taken over: {reasons[0]}", stacklevel=2)
-        return not reasons
+        return reasons
 
-    def has_model(self, model: str, task: Task) -> bool:
-        """True if a model is its full model, or that with the weights that the method left."""
-        if not task.saved(self.seed_folder.full) and model == self.config.model:
-            return True
-        places = [self.seed_folder.updated(self.method)]
-        places.append(self.seed_folder.full if task.saved(self.seed_folder.full) else Path(self.config.model))
-        given = Path(model).expanduser()
-        return given.exists() and given.resolve() in [place.expanduser().resolve() for place in places]
+    def has_model(self, setting: Setting) -> bool:
+        """True if a setting's model is its full model, or that with the weights that the method left."""
+        full = self.seed_folder.full if setting.task.saved(self.seed_folder.full) else self.config.model
+        return any(_same(setting.config.model, one) for one in (full, self.seed_folder.updated(self.method)))
+
+
+def _trained(model: str) -> StudyConfig | None:
+    """The configuration that a model was trained with, if it is the full one of a study."""
+    place = Path(model).expanduser().resolve()
+    return _config(place.parents[2]) if place.name == "full" and len(place.parents) > 2 else None
+
+
+def _config(folder: Path) -> StudyConfig | None:
+    """The configuration of a study; None where there is none, or none that can be read."""
+    try:
+        return StudyConfig.of(None, **read_json(folder / "study.json")["config"])
+    except (TombolaError, KeyError, TypeError):
+        return None
+
+
+def _same(model: str, other: str | Path) -> bool:
+    """True if two models have one name, or one folder."""
+    given, known = Path(model).expanduser(), Path(other).expanduser()
+    return model == str(other) or (given.exists() and given.resolve() == known.resolve())
 
 
 def _rows(config: StudyConfig) -> dict[str, Any]:
     """Settings that decide which rows judge, and what is asked of them; local files by their content."""
-    values: dict[str, Any] = {name: getattr(config, name) for name in ("dev_rows", "max_length")}
-    values |= {name: getattr(config, name) for name in ("search_split", "search_rows")}
     task = config.task if config.task in named_tasks() else fingerprint(config.task)
-    return {"task": task, **values, **config.regime_settings.identity()}
+    return {"task": task, **config.regime.judged_by(config, config.regime_settings)}

@@ -117,6 +117,11 @@ class Regime(ABC):
         """Raise a TombolaError where what every task is opened with and the regime's `own` settings do not fit."""
         return
 
+    def judged_by(self, options: TaskOptions, own: Any) -> dict[str, Any]:
+        """Settings that decide which rows judge, and what is asked of them: where they are equal, scores compare."""
+        names = ("dev_rows", "max_length", "search_split", "search_rows")
+        return {**{name: getattr(options, name) for name in names}, **own.identity()}
+
     @abstractmethod
     def open(self, options: TaskOptions, own: Any, name: str) -> "Task":
         """Load the data that the settings name, with what its model needs to read it.

@@ -2,11 +2,16 @@
 
 from collections.abc import Iterable
 
+from tombola.foundations.settings import setting_fields
+from tombola.pruning.search.options import SearchOptions
 from tombola.report import number_format
 from tombola.report.html.elements import Html, element, join, note, section
 from tombola.report.study_data import StudyData
 
 _WORDS = {"glue": "GLUE task", "memory_gib": "memory (GiB)", "iterative": "iterative magnitude pruning"}
+_OF_CUTS = {"neuron_block", "normalise_layers", "calibration_samples", "sequence_length"}
+_OF_SEARCHES = {"search_split", "search_rows"} | {one.name for one in setting_fields(SearchOptions)} - _OF_CUTS
+"""Settings that say something only where there was a search."""
 _EACH = {"heads": "heads a layer", "neurons": "neurons an MLP"}
 
 
@@ -26,7 +31,8 @@ def provenance(study: StudyData) -> Html:
 
 
 def _settings(study: StudyData) -> Html:
-    config = study.facts.config
+    left_out = frozenset() if study.trajectories else _OF_SEARCHES
+    config = {name: value for name, value in study.facts.config.items() if name not in left_out}
     pairs = [(_words(name), _value(value)) for name, value in config.items() if value is not None]
     unset = [_words(name) for name, value in config.items() if value is None]
     return join(_card("Configuration", pairs), note(f"Not set: {', '.join(unset)}.") if unset else "")
@@ -51,7 +57,7 @@ def _split(study: StudyData) -> Html:
 
 
 def _task(study: StudyData) -> list[tuple[str, str]]:
-    task, split = study.task, study.facts.config.get("search_split")
+    task, split = study.task, study.facts.config.get("search_split") if study.trajectories else None
     pairs = [(_words(name), text) for name in ("title", "metric", "glue") if (text := getattr(task, name))]
     pairs += [("classes", ", ".join(task.classes))] if task.classes is not None else []
     pairs += [(f"{name} rows", number_format.count(rows)) for name, rows in task.rows.items()]

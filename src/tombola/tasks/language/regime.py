@@ -91,8 +91,8 @@ class LanguageSettings(RegimeSettings):
     text_tokens: Annotated[Count | None, _setting("judge so many tokens of texts at most")] = None
     retain: Annotated[
         Text | None,
-        described("the search")(
-            "what the search must not lose, instead of the threshold on the mean: grammar>=0.9, or 0.9"
+        _setting(
+            "what a search must not lose, instead of the mean; of one ability, the score too: grammar>=0.9, or 0.9"
         ),
     ] = None
     text_file: Annotated[
@@ -158,6 +158,12 @@ class LanguageRegime(Regime):
             raise TombolaError("lora_learning_rate is that of adapters: say with lora_rank how large they are")
 
     @override
+    def judged_by(self, options: TaskOptions, own: LanguageSettings) -> dict[str, Any]:
+        names = ("dev_rows", "search_split", "abilities", "text_tokens", "text_file", "bos_token")
+        found = super().judged_by(options, own)
+        return {**{name: found[name] for name in names}, "retain": _retained(own)}
+
+    @override
     def open(self, options: TaskOptions, own: LanguageSettings, name: str) -> "Task":
         # PyTorch takes seconds to import, which no list of settings should wait for.
         from tombola.tasks.language.abilities.catalog import DEFAULT
@@ -178,11 +184,16 @@ class LanguageRegime(Regime):
             rows=options.dev_rows,
             bos_token=own.bos_token,
             importance=Blocks(own.importance_samples, own.importance_sequence_length),
-            retain=None if own.retain is None else RetentionThreshold.parse(own.retain).ability,
+            retain=_retained(own),
             name=name,
             trust_remote_code=options.trust_remote_code,
             **more,
         )
+
+
+def _retained(own: LanguageSettings) -> str | None:
+    """Ability whose score is the task's; None for the mean over all."""
+    return None if own.retain is None else RetentionThreshold.parse(own.retain).ability
 
 
 REGIME = LanguageRegime()
