@@ -450,7 +450,7 @@ WITHOUT_RESULTS = {
     "What is not here yet": "no numbers",
     "One cut, on the field's own tests": "printed by benchmarks/language_methods.py, which keeps no file",
     "What training again brings back": "of a study that was not collected",
-    "Which ranking beats chance": "printed by benchmarks/denoiser_rankings.py, which keeps no file",
+    "Which ranking beats random tickets": "printed by benchmarks/denoiser_rankings.py, which keeps no file",
 }
 """Sections whose numbers no stored result can be asked for, and why."""
 
