@@ -402,6 +402,7 @@ def test_calibration_text_is_drawn_from_the_text_and_prunes() -> None:
     first, second = (prune_weights(model, WeightCut("wanda", 0.5), calibration=given).ticket for given in (blocks, ids))
     assert first == second
     assert first != pruned.ticket
+    assert [*blocks[0].calibration_inputs] == ["input_ids"]
     for batch_size in (1, 8):
         with pytest.raises(TombolaError, match=r"choices share rows; calibrate on its calibration_text\(\)"):
             prune_weights(model, WeightCut("wanda", 0.5), calibration=made.batches("dev", batch_size))

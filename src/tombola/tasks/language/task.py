@@ -37,6 +37,7 @@ from tombola.tasks.language.item import Item
 from tombola.tasks.language.log_likelihood import Reading, causal, choose, positions_of, predictions, read, sums
 from tombola.tasks.language.packing import (
     CELLS,
+    PackedBatch,
     PackedRow,
     item_groups,
     pack,
@@ -404,7 +405,7 @@ class LanguageTask(Task):
             groups = item_groups(items, batch_size, CELLS[split])
         for indices in groups:
             chosen = [items[index] for index in indices]
-            yield Batch(indices, pack(chosen, trees=trees), torch.tensor([item.gold for item in chosen]))
+            yield PackedBatch(indices, pack(chosen, trees=trees), torch.tensor([item.gold for item in chosen]))
 
     @override
     def packed_batches(self, split: str, batch_size: int) -> Iterator[Batch]:
