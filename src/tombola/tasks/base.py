@@ -143,9 +143,9 @@ class Task(ABC):
         """Predictions of one who never looks at the input: the most common training class, or the mean."""
 
     def misread(self, predictions: Predictions, split: str) -> str | None:
-        """Why a full model's predictions [examples] seem to mean something else than the labels; None if they do not.
+        """Reason to believe that a full model's predictions [examples] mean something else than the labels.
 
-        One line that says what to do.
+        One line that says what to do; None where there is none.
         """
         return None
 

@@ -59,15 +59,15 @@ def test_controls_of_super_survivors_are_as_large(seed: int) -> None:
     several = tickets(4, share=0.8, task="cola")
     survivors = super_survivors(several)
     controls = super_survivor_controls(several, seed)
-    assert list(controls) == ["random", "random-layerwise", "bad"]
+    assert list(controls) == ["random", "layer-matched", "bad"]
     for name, control in controls.items():
         assert control.counts() == survivors.counts()
         assert control.architecture == "toy"
         assert control.provenance["ticket"] == name
         assert control.provenance["control_of"] == "super-survivors"
         assert control.provenance["task"] == "cola"
-    layerwise = controls["random-layerwise"].heads
-    assert layerwise.sum(1).tolist() == survivors.heads.sum(1).tolist()
+    layer_matched = controls["layer-matched"].heads
+    assert layer_matched.sum(1).tolist() == survivors.heads.sum(1).tolist()
     for kind in ("heads", "mlps"):
         times = torch.stack([one.masks[kind] for one in several]).sum(0)
         kept, gone = times[controls["bad"].masks[kind]], times[~controls["bad"].masks[kind]]
@@ -83,14 +83,14 @@ def test_controls_of_super_survivors_are_independent_draws() -> None:
     shared: dict[tuple[str, str], list[int]] = {}
     for seed in range(200):
         drawn = super_survivor_controls(several, seed)
-        for one, other in (("random", "bad"), ("random", "random-layerwise"), ("bad", "random-layerwise")):
+        for one, other in (("random", "bad"), ("random", "layer-matched"), ("bad", "layer-matched")):
             shared.setdefault((one, other), []).append(len(drawn[one] & drawn[other]))
     # 24 of 144 sites each: hypergeometric. Bad ones avoid the 24 survivors, which the layer-matched ones are.
     expected = 24 * 24 / 144
     deviation = math.sqrt(24 * (24 / 144) * (120 / 144) * (120 / 143) / 200)
     assert abs(statistics.mean(shared["random", "bad"]) - expected) < 4 * deviation
-    assert abs(statistics.mean(shared["random", "random-layerwise"]) - expected) < 4 * deviation
-    assert shared["bad", "random-layerwise"] == [0] * 200
+    assert abs(statistics.mean(shared["random", "layer-matched"]) - expected) < 4 * deviation
+    assert shared["bad", "layer-matched"] == [0] * 200
 
 
 def test_bad_tickets_are_as_large_where_rows_differ_in_length() -> None:

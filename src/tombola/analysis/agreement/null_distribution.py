@@ -99,7 +99,7 @@ def measure(
 
 
 def random_sites(
-    masks: Array, sizes: Sequence[int], groups: Sequence[Group], *, layerwise: bool, draws: int, seed: Sequence[int]
+    masks: Array, sizes: Sequence[int], groups: Sequence[Group], *, layer_matched: bool, draws: int, seed: Sequence[int]
 ) -> Iterator[Batch]:
     """Draw tickets of sites of the same sizes as some, all independently.
 
@@ -107,7 +107,7 @@ def random_sites(
         masks: bool [tickets, sites], of the tickets at hand, row after row.
         sizes: sites of each row.
         groups: those whose super-survivors are counted.
-        layerwise: as many survivors in each row as the ticket has, instead of as many altogether.
+        layer_matched: as many survivors in each row as the ticket has, instead of as many altogether.
         draws: number of draws of all tickets.
         seed: of the draws; the same seed and tickets give the same.
     """
@@ -116,7 +116,7 @@ def random_sites(
     at_a_time = max(1, BATCH_CELLS // (tickets * max(sites, tickets)))
     for start in range(0, draws, at_a_time):
         copies = np.repeat(masks[None], min(at_a_time, draws - start), axis=0)
-        if not layerwise:
+        if not layer_matched:
             drawn = generator.permuted(copies, axis=-1)
         elif len(set(sizes)) == 1:
             drawn = generator.permuted(copies.reshape(-1, tickets, len(sizes), sizes[0]), axis=-1).reshape(copies.shape)
