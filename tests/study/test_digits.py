@@ -64,7 +64,7 @@ def study(unet: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 def test_every_ticket_is_scored_and_drawn(study: Study) -> None:
     rows = {(row["method"], row["ticket"], row["stage"]): row for row in study.rows()}
-    tickets = ("good", "random", "random-layerwise", "bad")
+    tickets = ("good", "random", "layer-matched", "bad")
     expected = {("none", "guessing", "none"), ("none", "full", "none")}
     for method in ("heads+channels", "weights"):
         expected |= {(method, ticket, stage) for ticket in tickets for stage in ("pruned", "retrained")}

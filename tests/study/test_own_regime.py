@@ -75,7 +75,7 @@ def test_it_runs_a_whole_study_with_its_report(study: Study) -> None:
         assert abs(rows[seed, "none", "guessing", "none"]["score"]) < 0.1
         for method in ("heads+mlps", "weights"):
             assert rows[seed, method, "good", "pruned"]["score"] >= 0.9 * full["score"]
-            for ticket in ("good", "random", "random-layerwise", "bad"):
+            for ticket in ("good", "random", "layer-matched", "bad"):
                 assert (seed, method, ticket, "retrained") in rows
     page = (study.folder / "report.html").read_text()
     assert "Sums of numbers" in page

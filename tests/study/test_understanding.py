@@ -42,7 +42,7 @@ from tombola.tickets.ticket import Ticket
 
 pytestmark = pytest.mark.slow
 
-METHODS = ("heads", "kv-groups", "blocks", "weights", "wanda", "sparsegpt", "wanda-2of4")
+METHODS = ("heads", "kv-groups", "layers", "weights", "wanda", "sparsegpt", "wanda-2of4")
 SPARSITIES = (0.2, 0.5, 0.8)
 ROWS = 40
 
@@ -185,7 +185,7 @@ def test_units_go_together(done: Study) -> None:
     anatomy = dissect(done.task.load(str(language()), seed=0))
     groups = Ticket.load(home(done) / "kv-groups" / "good").heads.reshape(anatomy.heads[0], -1, 2)
     assert bool((groups.any(-1) == groups.all(-1)).all())
-    blocks = Ticket.load(home(done) / "blocks" / "good")
+    blocks = Ticket.load(home(done) / "layers" / "good")
     assert bool((blocks.heads.all(1) == blocks.mlps).all())
     assert bool((blocks.heads.any(1) == blocks.mlps).all())
 

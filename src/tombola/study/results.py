@@ -14,7 +14,7 @@ class Row:
     Attributes:
         model, task, seed: of the study.
         method: `none`, or the pruning method: `heads+mlps`, `weights`, `wanda`, ...
-        ticket: `full`, `good`, `random`, `random-layerwise`, `bad` or `guessing`.
+        ticket: `full`, `good`, `random`, `layer-matched`, `bad` or `guessing`.
         stage: `pruned`, `retrained` or `none`.
         metric, score: the task's metric on the dev split.
         score_low, score_high: 95 % bootstrap interval over examples.
@@ -57,7 +57,7 @@ Difference = tuple[float, float, float]
 
 _CONTROLS = {
     "random": "random",
-    "random-layerwise": "layer-matched random",
+    "layer-matched": "layer-matched random",
     "bad": "bad",
     "super-random": "random",
     "super-bad": "bad",
@@ -66,7 +66,7 @@ _CONTROLS = {
 
 
 def standings(against: Mapping[str, Difference]) -> dict[str, list[str]]:
-    """How a ticket stands to its controls (`better than`, ...) → kinds of controls to which it stands so."""
+    """Relation of a ticket to its controls (`better than`, ...) → kinds of controls that it stands so to."""
     found: dict[str, list[str]] = {}
     for control, (_, low, high) in against.items():
         word = "better than" if low > 0 else "worse than" if high < 0 else "not clearly better or worse than"

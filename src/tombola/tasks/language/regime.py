@@ -40,7 +40,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             **_SHARED,
             "analyses": ("text-generation",),
             "methods": (
-                *("heads", "mlps", "neurons", "kv-groups", "blocks", "weights", "magnitude-matrix", "wanda"),
+                *("heads", "mlps", "neurons", "kv-groups", "layers", "weights", "magnitude-matrix", "wanda"),
                 *("sparsegpt", "random-weights", "magnitude-2of4", "wanda-2of4", "sparsegpt-2of4"),
             ),
             "sparsities": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
@@ -172,7 +172,7 @@ class LanguageRegime(Regime):
     def open(self, options: TaskOptions, own: LanguageSettings, name: str) -> "Task":
         # PyTorch takes seconds to import, which no list of settings should wait for.
         from tombola.tasks.language.abilities.catalog import DEFAULT
-        from tombola.tasks.language.task import Blocks, LanguageTask
+        from tombola.tasks.language.task import LanguageTask, Samples
 
         more: dict[str, Any] = {}
         if options.search_split == "train":
@@ -181,14 +181,14 @@ class LanguageRegime(Regime):
         if own.text_tokens is not None:
             more["text_tokens"] = own.text_tokens
         if own.recovery_tokens:
-            more["train"] = Blocks(max(1, own.recovery_tokens // options.max_length), options.max_length)
+            more["train"] = Samples(max(1, own.recovery_tokens // options.max_length), options.max_length)
         return LanguageTask.open(
             options.model,
             own.abilities or DEFAULT,
             text_file=None if own.text_file is None else Path(own.text_file).expanduser(),
             rows=options.dev_rows,
             bos_token=own.bos_token,
-            importance=Blocks(own.importance_samples, own.importance_sequence_length),
+            importance=Samples(own.importance_samples, own.importance_sequence_length),
             retain=_retained(own),
             name=name,
             trust_remote_code=options.trust_remote_code,
