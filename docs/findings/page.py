@@ -20,11 +20,11 @@ METHOD_WORDS = {"heads+mlps": "heads and MLPs", "weights": "weights"}
 TICKETS = {
     "good": "good",
     "random": "random",
-    "random-layerwise": "layer-matched random",
+    "layer-matched": "layer-matched random",
     "bad": "bad",
     "super-survivors": "super-survivors",
-    "super-random": "random, of their size",
-    "super-bad": "bad, of their size",
+    "super-random": "super-random",
+    "super-bad": "super-bad",
 }
 KINDS = {"heads": "heads", "mlps": "MLPs", "weights": "weights"}
 Line = Sequence[str]
@@ -111,7 +111,7 @@ def agreement() -> Iterator[Line]:
                 )
 
 
-CONTROLS = ("random", "random-layerwise")
+CONTROLS = ("random", "layer-matched")
 
 
 def between() -> Iterator[Line]:
@@ -138,7 +138,7 @@ def attention() -> Iterator[Line]:
             if any(cells):
                 yield (f"{group}: {name}", *cells)
     yield (
-        "survivors minus pruned heads, heterogeneous",
+        "survivors minus pruned heads of all seeds pooled, heterogeneous",
         *(_interval(found[task]["difference"]) for task in TASKS),
     )
     yield ("Spearman's correlation with survival", *(_interval(found[task]["correlation"]) for task in TASKS))
@@ -174,7 +174,7 @@ def random() -> Iterator[Line]:
                 str(len(values)),
                 f"{statistics.fmean(values):.3f} ({max(values):.3f})",
                 f"{size['searched']:.3f}",
-                f"{sum(value >= found['floor'] for value in values)}" if size["stage"] == "pruned" else "",
+                f"{sum(value >= found['bound'] for value in values)}" if size["stage"] == "pruned" else "",
             )
 
 

@@ -14,15 +14,16 @@ from tombola.foundations.atomic_files import write_json, write_lines
 from tombola.metrics import statistics
 from tombola.metrics.statistics import Verdict
 from tombola.pruning.importance import Importance
-from tombola.study.results import TicketVerdict
+from tombola.study.results import TicketVerdict, beside_controls
 from tombola.tickets.pruning_methods import in_words
 from tombola.tickets.ticket import TICKETS, Ticket, TicketKind
 
 ROLES = ("query", "key", "value", "attention_output", "mlp_in", "mlp_out")
 HOSTILE = "<script>alert('x')</script>"
-RETRAINED = {"good": 0.842, "random": 0.826, "random-layerwise": 0.831, "bad": 0.804}
-PRUNED = {"good": 0.771, "random": 0.603, "random-layerwise": 0.655, "bad": 0.531}
+RETRAINED = {"good": 0.842, "random": 0.826, "layer-matched": 0.831, "bad": 0.804}
+PRUNED = {"good": 0.771, "random": 0.603, "layer-matched": 0.655, "bad": 0.531}
 FULL = 0.846
+AGAINST = {"random": 0.016, "layer-matched": 0.009, "bad": 0.038}
 
 
 PAPERS: tuple[TicketKind, ...] = ("heads+mlps", "weights")
@@ -178,7 +179,9 @@ def _verdicts(
                 chance=0.0, learned=True, rule="seeds" if n > 1 else "bootstrap",
             )  # fmt: skip
             sentence = verdict.sentence(f"the {ticket} ticket of {in_words(method)}{bad_text}")
-            found.append(TicketVerdict(method, ticket, "retrained", sentence, verdict).entry())
+            against = {one: (gap, gap - 0.01, gap + 0.01) for one, gap in AGAINST.items() if ticket == "good"}
+            sentence = f"{sentence} {beside_controls(against)}".strip()
+            found.append(TicketVerdict(method, ticket, "retrained", sentence, verdict, against).entry())
     return found
 
 

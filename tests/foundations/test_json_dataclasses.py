@@ -142,5 +142,5 @@ def test_a_record_with_a_file_of_its_own_is_read_as_it_was_written(tmp_path: Pat
 def test_a_verdict_is_read_as_it_was_written() -> None:
     verdict = Verdict(True, "accuracy", 0.8, 0.0, 0.8, 0.0, 0.0, -0.1, 0.1, 1, 100, 0.5, True, "bootstrap")
     whole = TicketVerdict("weights", "good", "retrained", verdict.sentence("the good ticket"), verdict)
-    assert list(whole.entry()) == ["method", "ticket", "stage", *asdict(verdict), "sentence"]
+    assert list(whole.entry()) == ["method", "ticket", "stage", *asdict(verdict), "sentence", "against"]
     assert TicketVerdict.of_entry(json.loads(json.dumps(whole.entry())), "here") == whole

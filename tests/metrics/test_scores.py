@@ -1,4 +1,4 @@
-"""Metrics against scikit-learn and SciPy, and what a floor means."""
+"""Metrics against scikit-learn and SciPy, and what a bound means."""
 
 import math
 import warnings
@@ -91,7 +91,7 @@ def test_chance_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "full", "floor"),
+    ("name", "full", "bound"),
     [
         ("accuracy", 0.8, 0.72),
         ("matthews_correlation", -0.18, -0.2),
@@ -99,14 +99,14 @@ def test_chance_by_hand() -> None:
         ("mean_squared_error", 0.9, 1.0),
     ],
 )
-def test_floor_by_hand(name: str, full: float, floor: float) -> None:
-    assert metric(name).floor(full, 0.9) == pytest.approx(floor)
+def test_bound_by_hand(name: str, full: float, bound: float) -> None:
+    assert metric(name).bound(full, 0.9) == pytest.approx(bound)
 
 
 @given(st.sampled_from(sorted(METRICS)), st.floats(-1, 1), st.floats(0.01, 1))
-def test_the_full_score_always_holds_its_own_floor(name: str, full: float, threshold: float) -> None:
+def test_the_full_score_always_holds_its_own_bound(name: str, full: float, threshold: float) -> None:
     chosen = metric(name)
-    assert chosen.holds(full, chosen.floor(full, threshold))
+    assert chosen.holds(full, chosen.bound(full, threshold))
 
 
 def test_holding_follows_the_direction_and_nan_never_holds() -> None:
@@ -123,7 +123,7 @@ def test_wrong_use_is_refused() -> None:
         metric("bleu")
     for threshold in (0.0, 1.1, -0.5, math.nan):
         with pytest.raises(TombolaError, match="threshold"):
-            metric("accuracy").floor(0.8, threshold)
+            metric("accuracy").bound(0.8, threshold)
     for p, r in (([], []), ([1, 0], [1]), ([[1]], [[1]])):
         with pytest.raises(ValueError, match="must both be"):
             metric("accuracy").score(p, r)

@@ -185,6 +185,11 @@ def test_sentences_carry_the_numbers_and_hedge() -> None:
     assert "a small loss on these examples is likely" in close.sentence("it")
 
 
+def test_equal_scores_are_level() -> None:
+    said = verdict(ACCURACY, FULL[:1], FULL[:1], HALVES, seed=0).sentence("it")
+    assert "; level (95 % interval of the difference +0.000 to +0.000" in said
+
+
 def test_a_full_model_at_chance_makes_every_verdict_void() -> None:
     # Three of four references are 1, and the full model always says so: 0.75 is what guessing gets.
     references = (np.arange(1000) % 4 > 0).astype(np.int64)

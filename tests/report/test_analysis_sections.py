@@ -141,9 +141,16 @@ def test_survivors_are_held_against_the_other_heads(
     inside, outside = [], []
     for one, mask in zip(patterns, masks, strict=True):
         share = one.shares("raw")[..., -1]
-        inside += share[mask].tolist()
-        outside += share[~mask].tolist()
+        inside.append(float(share[mask].mean()))
+        outside.append(float(share[~mask].mean()))
     assert found.value == pytest.approx(np.mean(inside) - np.mean(outside))
+    # The bars beside the sentence say the same.
+    bars = [
+        class_distribution(patterns, chosen).shares["heterogeneous"] for chosen in (masks, [~mask for mask in masks])
+    ]
+    assert bars[0] is not None
+    assert bars[1] is not None
+    assert found.value == pytest.approx(bars[0][0] - bars[1][0])
     assert found.value is not None
     assert found.low is not None
     assert found.high is not None
@@ -175,7 +182,7 @@ def test_the_files_are_read_back(done: Study) -> None:
     representations = Representations.read(done.seed_folder(0).analysis("representations", "weights"))
     assert list(representations.models) == [
         "full",
-        *(f"{name} pruned" for name in ("good", "random", "random-layerwise", "bad")),
+        *(f"{name} pruned" for name in ("good", "random", "layer-matched", "bad")),
         "good retrained",
     ]
     assert representations.models["good pruned"][0].cka == pytest.approx(1)

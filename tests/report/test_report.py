@@ -1,10 +1,12 @@
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import vl_convert
 
 from builders.fake_study import HOSTILE, fake_study, spoil
@@ -237,12 +239,47 @@ def test_a_study_older_than_names_counts_its_rows(tmp_path: Path) -> None:
     assert grid["layer"][0]["encoding"]["y"]["title"] == "layer"
 
 
+def test_the_card_says_both_halves_of_the_verdict(tmp_path: Path) -> None:
+    page = read(build(fake_study(tmp_path, methods=("weights",))))
+    assert "✓ matches the full model" in page.words
+    assert "✓ better than bad and random" in page.words or "✓ better than random and bad" in page.words
+    assert "✗ not clearly better or worse than layer-matched random" in page.words
+    assert page.words.count("not clearly better or worse than the layer-matched random ticket (+0.009, ") == 2
+    assert "overlap" not in page.words
+
+
+def test_rows_that_keep_equally_many_are_named_together(tmp_path: Path) -> None:
+    fake_study(tmp_path, methods=("heads",), layers=4, heads=4)
+    heads = torch.zeros(4, 4, dtype=torch.bool)
+    heads[1, 0] = heads[2, 3] = True
+    place = tmp_path / "rotten-tomatoes/seed-0/heads/good"
+    shutil.rmtree(place)
+    Ticket("heads", "bert-4x4-1b2c3d4e", {"heads": heads}).save(place)
+    words = read(build(tmp_path)).words
+    assert "layer 1 and layer 2 keep most heads (1 each), layer 0 and layer 3 keep fewest (0 each)" in words
+
+
+def test_a_lower_metric_is_worded_the_other_way_round(tmp_path: Path) -> None:
+    fake_study(tmp_path, methods=("weights",))
+    task = json.loads((tmp_path / "study.json").read_text())["task"]
+    spoil(tmp_path / "study.json", "task", {**task, "higher_is_better": False})
+    words = read(build(tmp_path)).words
+    assert re.search(r"the last state that held scored 0\.\d{3}, the full model 0.846", words)
+    assert "% of the full score and" not in words
+    good = number_format.score(read_study(tmp_path).summary("weights", "good", "retrained").score)  # type: ignore[union-attr]
+    full = read_study(tmp_path).full
+    assert full is not None
+    word = "better" if float(good) < full.score else "worse"
+    assert re.search(rf"the good ticket scores {good}[^.]*, 0.\d* {word} than the full model", words)
+    assert number_format.difference(3.355, 3.607, higher_is_better=False) == "0.252 better than"
+
+
 def test_a_lower_metric_turns_the_line_round(tmp_path: Path) -> None:
     fake_study(tmp_path)
     task = json.loads((tmp_path / "study.json").read_text())["task"]
     spoil(tmp_path / "study.json", "task", {**task, "higher_is_better": False})
     record = read_study(tmp_path)
-    assert record.floor(9.0) == pytest.approx(10.0)
+    assert record.bound(9.0) == pytest.approx(10.0)
     assert read(build(tmp_path)).specs
 
 

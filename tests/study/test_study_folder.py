@@ -1,11 +1,13 @@
-"""Verdicts of a study's folder: whether models were trained comes from the study, not from what they predict."""
+"""Verdicts of a study's folder: by what rule, and how a ticket stands to its controls."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tombola.foundations.atomic_files import write_json
 from tombola.metrics.scores import metric
@@ -15,19 +17,39 @@ from tombola.study.folder_layout import EVALUATION
 from tombola.study.study_folder import StudyFolder
 from tombola.tasks.base import Task
 
+ANSWERS = np.arange(200, dtype=np.int64) % 2
+
 
 @pytest.mark.parametrize(("trained", "rule"), [(True, "seeds"), (False, "bootstrap")])
 def test_seeds_whose_full_models_predict_alike(tmp_path: Path, trained: bool, rule: str) -> None:
-    references = np.arange(200, dtype=np.int64) % 2
-    layout = StudyFolder(tmp_path, StudyConfig.of("quick", methods=("weights",)))
-    for seed in (0, 1):
-        folder = layout.seed_folder(seed)
-        for place in (folder.full, folder.ticket("weights", "good") / "retrained"):
-            place.mkdir(parents=True)
-            Evaluation(1.0, references, np.zeros(200, np.float32), None, 0.0).write(place / EVALUATION)
-            write_json(place / "score.json", {})
-    relative = SimpleNamespace(metric=metric("accuracy"))
-    task = SimpleNamespace(trained=trained, references=lambda _: references, with_full_model=lambda _: relative)
-    (verdict,) = layout.verdicts(cast(Task, task), "retrained")
+    verdict = judged(tmp_path, trained, {"good": ANSWERS})[0]
     assert (verdict["rule"], verdict["n_seeds"], verdict["matches"]) == (rule, 2, True)
     assert "not trained again" not in str(verdict["sentence"])
+
+
+def test_a_ticket_is_held_against_its_controls_on_the_same_examples(tmp_path: Path) -> None:
+    almost, half = np.where(np.arange(200) < 3, 1 - ANSWERS, ANSWERS), np.where(np.arange(200) < 100, 0, ANSWERS)
+    good, *controls = judged(tmp_path, True, {"good": ANSWERS, "random": almost, "bad": half})
+    against = good["against"]
+    assert isinstance(against, dict)
+    assert {name: found[0] for name, found in against.items()} == pytest.approx({"random": 0.015, "bad": 0.25})
+    assert against["bad"][1] > 0
+    # Two separate intervals would overlap: 3 of 200 are few, but they are always the same model's.
+    assert all(one["against"] == {} for one in controls)
+    assert "better than the bad ticket (+0.250, " in str(good["sentence"])
+    assert "not clearly better or worse than the random ticket (+0.015, +0.000 to " in str(good["sentence"])
+
+
+def judged(folder: Path, trained: bool, predictions: Mapping[str, NDArray[np.int64]]) -> list[dict[str, object]]:
+    """The verdicts on retrained tickets of two seeds that predict alike, beside a perfect full model."""
+    layout = StudyFolder(folder, StudyConfig.of("quick", methods=("weights",)))
+    for seed in (0, 1):
+        seed_folder = layout.seed_folder(seed)
+        tickets = {seed_folder.ticket("weights", name) / "retrained": found for name, found in predictions.items()}
+        for place, found in {seed_folder.full: ANSWERS, **tickets}.items():
+            place.mkdir(parents=True)
+            Evaluation(1.0, found, np.zeros(200, np.float32), None, 0.0).write(place / EVALUATION)
+            write_json(place / "score.json", {})
+    relative = SimpleNamespace(metric=metric("accuracy"))
+    task = SimpleNamespace(trained=trained, references=lambda _: ANSWERS, with_full_model=lambda _: relative)
+    return layout.verdicts(cast(Task, task), "retrained")

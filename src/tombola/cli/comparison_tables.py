@@ -25,9 +25,9 @@ _COLUMNS: Mapping[str, str] = {
 }
 """Words short enough for 80 characters a line."""
 _COUNTS = ("mean_survivors", "super_survivors", "pairs_not_rejected")
-_CONTROLS: Mapping[str, str] = {"random": "random", "random-layerwise": "layerwise"}
+_CONTROLS: Mapping[str, str] = {"random": "random", "layer-matched": "layer-\nmatched"}
 _WHAT = (
-    "random: 2.5 % and 97.5 % quantiles over {draws:,} draws of random tickets of the same sizes; layerwise: "
+    "random: 2.5 % and 97.5 % quantiles over {draws:,} draws of random tickets of the same sizes; layer-matched: "
     "of the same sizes in each layer"
 )
 
@@ -55,7 +55,7 @@ def tables(comparison: Comparison) -> Iterator[RenderableType]:
 
 def _statistics(kind: str, comparison: TicketKindComparison, reasons: dict[str, None]) -> PlainTable:
     table = PlainTable()
-    table.add_column("task", overflow="fold", min_width=len("layerwise"))
+    table.add_column("task", overflow="fold", min_width=len("matched"))
     table.add_column("n", justify="right")
     for name, title in _COLUMNS.items():
         width = len("undefined") if name in STATISTICS[1:] else None
@@ -87,7 +87,7 @@ def _value(name: str, value: float | None) -> str:
     if name in _COUNTS:
         # Heads by one decimal, weights in millions.
         return number_format.short_count(value) if value >= 10_000 else f"{value:,.1f}".removesuffix(".0")
-    return f"{value:.3f}" if value >= 0.0005 or not name.endswith("_p") else f"{value:.0e}"
+    return f"{value:.3f}" if value >= 0.0005 or not name.endswith("_p") else "< 0.001"
 
 
 def _interval(name: str, found: NullDistribution | None) -> str:

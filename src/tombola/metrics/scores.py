@@ -69,20 +69,20 @@ class Metric:
             raise ValueError(f"predictions {p.shape} and references {r.shape} must both be {axes} with n > 0")
         return float(self.compute(p, r))
 
-    def floor(self, full: float, threshold: float) -> float:
-        """Worst score that still counts as holding `threshold` of the full model's, see `floor` of this module."""
-        return floor(full, threshold, higher_is_better=self.higher_is_better)
+    def bound(self, full: float, threshold: float) -> float:
+        """Worst score that still counts as holding `threshold` of the full model's, see `bound` of this module."""
+        return bound(full, threshold, higher_is_better=self.higher_is_better)
 
-    def holds(self, score: float, floor: float) -> bool:
-        """True if `score` is at least as good as `floor`; NaN never is."""
-        return bool(score >= floor if self.higher_is_better else score <= floor)
+    def holds(self, score: float, bound: float) -> bool:
+        """True if `score` is at least as good as `bound`; NaN never is."""
+        return bool(score >= bound if self.higher_is_better else score <= bound)
 
 
-def floor(full: float, threshold: float, *, higher_is_better: bool) -> float:
+def bound(full: float, threshold: float, *, higher_is_better: bool) -> float:
     """Worst score that still counts as holding `threshold` (in (0, 1]) of the full model's score.
 
     Higher is better: threshold x full; lower is better: full / threshold. For a negative full score the two change
-    places, so that the floor is never better than the score itself.
+    places, so that the bound is never better than the score itself.
 
     Raises:
         TombolaError: the threshold is not in (0, 1].

@@ -125,6 +125,12 @@ def _percentiles(
     return float(result.confidence_interval.low) - bias, float(result.confidence_interval.high) - bias
 
 
+def better_or_worse(difference: float) -> str:
+    """`0.012 better`, `0.012 worse` or `level`."""
+    apart = f"{abs(difference):.3f}"
+    return "level" if float(apart) == 0 else f"{apart} {'better' if difference > 0 else 'worse'}"
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Verdict on a ticket: whether it matches the full model, and what that rests on.
@@ -169,8 +175,8 @@ class Verdict:
                 f"more rows or for longer."
             )
         difference = (
-            f"{abs(self.difference):.3f} {'worse' if self.difference < 0 else 'better'} (95 % interval of "
-            f"the difference {self.low:+.3f} to {self.high:+.3f} over {self.n_examples:,} examples)"
+            f"{better_or_worse(self.difference)} (95 % interval of the difference {self.low:+.3f} to "
+            f"{self.high:+.3f} over {self.n_examples:,} examples)"
         )
         if self.rule == "bootstrap":
             scores = f"{what} {self.mean:.3f} against the full model's {self.full_mean:.3f}; {difference}"

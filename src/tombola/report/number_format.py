@@ -40,8 +40,8 @@ def short_count(value: float) -> str:
 
 @_or_missing
 def megabytes(size: float) -> str:
-    """Bytes as MB (10^6)."""
-    return f"{size / 1e6:.1f}" if size < 1e8 else f"{size / 1e6:,.0f}"
+    """Bytes as MB (10^6), of which a small network has less than one."""
+    return f"{size / 1e6:.3f}" if size < 1e6 else f"{size / 1e6:.1f}" if size < 1e8 else f"{size / 1e6:,.0f}"
 
 
 @_or_missing
@@ -65,10 +65,14 @@ def spread(mean: float, std: float, written: Callable[[float], str] = score) -> 
     return f"{written(mean)} ± {written(std)}"
 
 
-def difference(value: float, other: float, places: int = 3) -> str:
-    """`0.012 above`, `0.012 below` or `level with`."""
+def difference(value: float, other: float, places: int = 3, *, higher_is_better: bool = True) -> str:
+    """`0.012 better than`, `0.012 worse than` or `level with`."""
     apart = round(value - other, places)
-    return f"{abs(apart):.{places}f} {'above' if apart > 0 else 'below'}" if apart else "level with"
+    return (
+        f"{abs(apart):.{places}f} {'better' if (apart > 0) == higher_is_better else 'worse'} than"
+        if apart
+        else "level with"
+    )
 
 
 def minus(text: str) -> str:

@@ -13,12 +13,12 @@ from tombola.analysis.locality.random_curve import NAME, RandomPoint, read_point
 from tombola.architectures.anatomy import Places
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.json_dataclasses import JsonRecord, read
-from tombola.metrics.scores import floor, metric_title
+from tombola.metrics.scores import bound, metric_title
 from tombola.pruning.search.records import read_passes
 from tombola.report.summary import Summary, read_rows, sites_of, summarise
 from tombola.report.trajectory import Trajectory
 from tombola.study.folder_layout import IMAGE_GRID, CrossSeedFolder, SeedFolder
-from tombola.study.results import Row, TicketVerdict
+from tombola.study.results import Difference, Row, TicketVerdict
 from tombola.study.study_facts import StudyFacts, TaskFacts
 from tombola.tickets.pruning_methods import METHODS
 from tombola.tickets.ticket import Ticket
@@ -93,6 +93,11 @@ class StudyData:
     def final(self, method: str, ticket: str) -> Summary | None:
         """Summary of a ticket retrained, or pruned while it is not retrained; None while it is not scored."""
         return self.summary(method, ticket, "retrained") or self.summary(method, ticket, "pruned")
+
+    def against(self, summary: Summary) -> Mapping[str, Difference]:
+        """Paired differences of a ticket from its controls; empty while there is no verdict on it."""
+        place = (summary.method, summary.ticket, summary.stage)
+        return next((one.against for one in self.verdicts if (one.method, one.ticket, one.stage) == place), {})
 
     @property
     def full(self) -> Summary | None:
@@ -178,7 +183,7 @@ class StudyData:
 
     @property
     def floors(self) -> Mapping[str, tuple[float, float]]:
-        """Bound of judged scores: metric → mean and standard deviation; none where guessing is the bound."""
+        """Scores of real examples: metric → mean and standard deviation; none where there are none."""
         return self.task.floor.scores if self.task.floor else {}
 
     @property
@@ -196,9 +201,9 @@ class StudyData:
         folders = (seed_folder.analysis(NAME, method).parent for seed_folder in self.seed_folders)
         return tuple(point for folder in folders for point in read_points(folder))
 
-    def floor(self, full: float) -> float:
+    def bound(self, full: float) -> float:
         """The worst score that a search accepts."""
-        return floor(full, self.facts.threshold, higher_is_better=self.task.higher_is_better)
+        return bound(full, self.facts.threshold, higher_is_better=self.task.higher_is_better)
 
 
 def read_study(folder: Path) -> StudyData:

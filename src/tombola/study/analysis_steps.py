@@ -210,7 +210,7 @@ def _random_tickets(context: SeedContext, path: Path, method: str, progress: Pro
         context.model(),
         found,
         task,
-        task.metric.floor(found.full_score, context.config.search_options.threshold),
+        task.metric.bound(found.full_score, context.config.search_options.threshold),
         context.setting.evaluation(progress, context.config.searched),
         DrawOptions(seed=context.seed_folder.seed),
         retrained=(good, again, RETRAINED),

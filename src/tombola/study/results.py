@@ -1,7 +1,7 @@
-"""The records of a study: a row for every scored model, a verdict on every ticket."""
+"""The records of a study: a row for every scored model, a verdict on every ticket of the stage that is judged."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from tombola.foundations.json_dataclasses import read
 from tombola.metrics import statistics
@@ -14,7 +14,7 @@ class Row:
     Attributes:
         model, task, seed: of the study.
         method: `none`, or the pruning method: `heads+mlps`, `weights`, `wanda`, ...
-        ticket: `full`, `good`, `random`, `random-layerwise`, `bad` or `guessing`.
+        ticket: `full`, `good`, `random`, `layer-matched`, `bad` or `guessing`.
         stage: `pruned`, `retrained` or `none`.
         metric, score: the task's metric on the dev split.
         score_low, score_high: 95 % bootstrap interval over examples.
@@ -52,14 +52,48 @@ class Row:
     more: Mapping[str, float]
 
 
+Difference = tuple[float, float, float]
+"""Difference by which a ticket is better than another on the same examples, with the ends of its 95 % interval."""
+
+_CONTROLS = {
+    "random": "random",
+    "layer-matched": "layer-matched random",
+    "bad": "bad",
+    "super-random": "random",
+    "super-bad": "bad",
+}
+"""Control → what kind of ticket it is."""
+
+
+def standings(against: Mapping[str, Difference]) -> dict[str, list[str]]:
+    """Relation of a ticket to its controls (`better than`, ...) → kinds of controls that it stands so to."""
+    found: dict[str, list[str]] = {}
+    for control, (_, low, high) in against.items():
+        word = "better than" if low > 0 else "worse than" if high < 0 else "not clearly better or worse than"
+        found.setdefault(word, []).append(_CONTROLS[control])
+    return found
+
+
+def beside_controls(against: Mapping[str, Difference]) -> str:
+    """Sentence on how a ticket stands to its controls; empty where there are none."""
+    numbers = {_CONTROLS[one]: f"{gap:+.3f}, {low:+.3f} to {high:+.3f}" for one, (gap, low, high) in against.items()}
+    parts = [
+        f"{word} {' and '.join(f'the {kind} ticket ({numbers[kind]})' for kind in kinds)}"
+        for word, kinds in standings(against).items()
+    ]
+    how = "differences on the same examples, with 95 % intervals"
+    return f"At the same size it is {'; '.join(parts)}: {how}." if parts else ""
+
+
 @dataclass(frozen=True)
 class TicketVerdict:
     """Verdict on a ticket: an entry of `verdicts.json`.
 
     Attributes:
         method, ticket, stage: as in `Row`.
-        sentence: the verdict in words.
+        sentence: the verdict in words, both halves: against the full model, and against the controls.
         verdict: on that ticket; in JSON its fields stand among the entry's own.
+        against: control → the difference from it; of good tickets and super-survivors, as far as controls are scored.
     """
 
     method: str
@@ -67,11 +101,12 @@ class TicketVerdict:
     stage: str
     sentence: str
     verdict: statistics.Verdict
+    against: Mapping[str, Difference] = field(default_factory=dict)
 
     def entry(self) -> dict[str, object]:
         """JSON object."""
         place = {"method": self.method, "ticket": self.ticket, "stage": self.stage}
-        return {**place, **asdict(self.verdict), "sentence": self.sentence}
+        return {**place, **asdict(self.verdict), "sentence": self.sentence, "against": dict(self.against)}
 
     @classmethod
     def of_entry(cls, values: Mapping[str, object], where: str) -> "TicketVerdict":

@@ -89,7 +89,7 @@ class TaskFacts:
         higher_is_better: whether a larger score is a better one.
         classes: their names; None where there are none.
         rows: split → number of examples.
-        floor: bound of the scores; None where guessing is.
+        floor: what real examples reach; None where none are scored.
     """
 
     name: str

@@ -1,10 +1,12 @@
 """Folder of a study: its seeds, and the files at its top, `study.json`, `results.jsonl` and `verdicts.json`."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from tombola.foundations.atomic_files import read_json, write_json, write_lines
 from tombola.metrics import statistics
@@ -12,10 +14,10 @@ from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search.records import read_passes
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, CrossSeedFolder, SeedFolder
-from tombola.study.results import TicketVerdict
+from tombola.study.results import TicketVerdict, beside_controls
 from tombola.study.seed_context import Setting
 from tombola.study.study_facts import ArchitectureFacts, StudyFacts, machine_facts, versions
-from tombola.tasks.base import Task
+from tombola.tasks.base import Predictions, Task
 from tombola.tickets.pruning_methods import in_words, pruning_method
 from tombola.tickets.ticket import SUPER_TICKETS, TICKETS
 
@@ -24,6 +26,7 @@ _SUPER = {
     "super-random": "a random ticket of the super-survivors' size",
     "super-bad": "a bad ticket of the super-survivors' size",
 }
+_CONTROLS = {TICKETS[0]: TICKETS[1:], SUPER_TICKETS[0]: SUPER_TICKETS[1:]}
 Stage = Literal["pruned", "retrained"]
 """Stage at which a ticket is judged."""
 
@@ -80,6 +83,30 @@ class StudyFolder:
         return [verdict.entry() for verdict in found if verdict is not None]
 
     def _verdict(self, task: Task, stage: Stage, method: str, name: str) -> TicketVerdict | None:
+        have = self._scored(stage, method, name)
+        if not have:
+            return None
+        full = _predictions(one.full for one in have)
+        # Of seeds that share a model zero-shot, all judge alike; otherwise there is but one metric.
+        metric, resamples = task.with_full_model(full[0]).metric, self.config.bootstrap_resamples
+        references, shared = task.references("dev"), not task.trained
+        ticket = _predictions(have.values())
+        verdict = statistics.verdict(metric, full, ticket, references, seed=0, resamples=resamples, shared=shared)
+        against = {}
+        for control in _CONTROLS.get(name, ()):
+            theirs = self._scored(stage, method, control)
+            if both := [one for one in have if one in theirs]:
+                ours, others = (np.stack(_predictions(found[one] for one in both)) for found in (have, theirs))
+                against[control] = statistics.paired_difference(
+                    metric, ours, others, references, seed=0, resamples=resamples
+                )
+        which = f"the {name} ticket" if name in TICKETS else _SUPER[name]
+        sentence = verdict.sentence(f"{which} of {in_words(method)}", trained=stage == "retrained")
+        more = beside_controls(against) if verdict.learned else ""
+        return TicketVerdict(method, name, stage, f"{sentence} {more}".strip(), verdict, against)
+
+    def _scored(self, stage: Stage, method: str, name: str) -> dict[SeedFolder, Path]:
+        """Finished seeds that have a score of a ticket at a stage, with the folder of it."""
         survivors = CrossSeedFolder.compared(self.home)
         have: dict[SeedFolder, Path] = {}
         for one in map(self.seed_folder, self.finished_seeds()):
@@ -87,17 +114,7 @@ class StudyFolder:
             for place in (one.ticket(method, name), survivors.scores(method, name, one.seed)):
                 if (place / stage / "score.json").is_file():
                     have.setdefault(one, place / stage)
-        if not have:
-            return None
-        full = [Evaluation.read(one.full / EVALUATION).predictions for one in have]
-        ticket = [Evaluation.read(place / EVALUATION).predictions for place in have.values()]
-        # Of seeds that share a model zero-shot, all judge alike; otherwise there is but one metric.
-        metric, resamples = task.with_full_model(full[0]).metric, self.config.bootstrap_resamples
-        references, shared = task.references("dev"), not task.trained
-        verdict = statistics.verdict(metric, full, ticket, references, seed=0, resamples=resamples, shared=shared)
-        which = f"the {name.replace('-', ' ')} ticket" if name in TICKETS else _SUPER[name]
-        sentence = verdict.sentence(f"{which} of {in_words(method)}", trained=stage == "retrained")
-        return TicketVerdict(method, name, stage, sentence, verdict)
+        return have
 
     def write_verdicts(self, task: Task, stage: Stage) -> None:
         """Write the verdicts that there are so far as `verdicts.json`."""
@@ -148,3 +165,7 @@ class StudyFolder:
                     what = f"search {method}"
                     seconds[what] = seconds.get(what, 0.0) + sum(one.seconds for one in own)
         return {what: round(value, 2) for what, value in {"total": sum(seconds.values()), **seconds}.items()}
+
+
+def _predictions(folders: Iterable[Path]) -> list[Predictions]:
+    return [Evaluation.read(folder / EVALUATION).predictions for folder in folders]

@@ -160,14 +160,14 @@ def test_refinement_removes_five_percent_of_heads_and_then_single_mlps() -> None
     ]
 
 
-def test_a_score_at_the_floor_still_holds() -> None:
+def test_a_score_at_the_bound_still_holds() -> None:
     found = run(Fake(lambda ticket: 0.9 if len(ticket) == 29 else 1.0 if len(ticket) == 33 else 0.0), refine=False)
     assert [step.holds for step in found.passes] == [True, True, False]
     assert len(found.good) == 29
 
 
 @pytest.mark.parametrize(("error", "holds"), [(0.55, True), (0.56, False)])
-def test_a_metric_that_falls_may_rise_to_its_floor(error: float, holds: bool) -> None:
+def test_a_metric_that_falls_may_rise_to_its_bound(error: float, holds: bool) -> None:
     # 0.5 / 0.9 = 0.5556
     fake = Fake(lambda ticket: 0.5 if len(ticket) == 33 else error if len(ticket) == 29 else 9.0)
     found = run(fake, task=stub("mean_squared_error"), refine=False)

@@ -91,19 +91,24 @@ def class_distribution(
 def survivors_against_pruned(
     patterns: Sequence[AttentionPatterns], masks: Sequence[Tensor], *, weighting: str = "raw"
 ) -> Estimate:
-    """Difference between survivors and other heads in the share of heterogeneous maps; undefined if there are none.
+    """Difference of survivors and other heads in their share of heterogeneous maps, as `class_distribution` has them.
 
-    `patterns` are those of each seed's full model, `masks` bool [rows, heads] its survivors.
+    Undefined if there are none of either. `patterns` are those of each seed's full model, `masks` bool [rows, heads]
+    its survivors.
     """
     # [seeds, heads]
     share = np.stack([one.shares(weighting)[..., _HETEROGENEOUS].flatten().numpy() for one in patterns])
     survive = np.stack([mask.flatten().numpy() for mask in masks])
+    working = np.stack([one.working.flatten().numpy() for one in patterns])
 
     def difference(numbers: NDArray[np.int64]) -> Floats:
-        x, y = share[:, numbers], survive[:, numbers]
-        with np.errstate(invalid="ignore"):
-            found = (x * y).sum((0, -1)) / y.sum((0, -1)) - (x * ~y).sum((0, -1)) / (~y).sum((0, -1))
-        return np.asarray(found)
+        def mean(chosen: NDArray[np.bool_]) -> Floats:
+            """Mean over seeds, of those that have such heads, of the mean over these."""
+            with np.errstate(invalid="ignore"):
+                by_seed = np.where(chosen, share[:, numbers], 0).sum(-1) / chosen.sum(-1)
+                return np.asarray(np.nansum(by_seed, 0) / (~np.isnan(by_seed)).sum(0))
+
+        return mean((working & survive)[:, numbers]) - mean((working & ~survive)[:, numbers])
 
     heads = share.shape[1]
     value = float(difference(np.arange(heads)))

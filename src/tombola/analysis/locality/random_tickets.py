@@ -96,7 +96,7 @@ class RandomTickets(JsonRecord):
         kind: of the tickets.
         split: on which the pruned ones are scored: the search's own. Retrained ones are scored on dev.
         full: score of the full model on that split.
-        floor: the worst score that the search accepted there.
+        bound: the worst score that the search accepted there.
         higher_is_better: whether a larger score is a better one.
         sizes: the smallest last, and then the retrained ones, if there are any.
     """
@@ -104,7 +104,7 @@ class RandomTickets(JsonRecord):
     kind: TicketKind
     split: str
     full: float
-    floor: float
+    bound: float
     higher_is_better: bool
     sizes: tuple[SizeScores, ...]
 
@@ -129,7 +129,7 @@ DRAWING = DrawOptions()
 
 def winning(sizes: Sequence[tuple[RandomTickets, SizeScores]]) -> Share:
     """Share of random tickets that hold the search's threshold, over the seeds of one size."""
-    return _counted(sizes, lambda found, _: found.floor)
+    return _counted(sizes, lambda found, _: found.bound)
 
 
 def above(sizes: Sequence[tuple[RandomTickets, SizeScores]]) -> Share:
@@ -153,7 +153,7 @@ def random_tickets(
     model: nn.Module,
     found: Search,
     task: Task,
-    floor: float,
+    bound: float,
     options: EvaluationOptions = STANDARD,
     drawing: DrawOptions = DRAWING,
     *,
@@ -167,7 +167,7 @@ def random_tickets(
 
     Args:
         model: the fine-tuned full model that was searched; it is not changed.
-        floor: the worst score that the search accepted.
+        bound: the worst score that the search accepted.
         options: of the passes; their split is that which the search ran on.
         retrained: score of the retrained good ticket on dev, what trains a ticket again and scores it there, and how
             many random ones to do that to.
@@ -203,7 +203,7 @@ def random_tickets(
         kind=found.kind,
         split=options.split,
         full=found.full_score,
-        floor=floor,
+        bound=bound,
         higher_is_better=task.metric.higher_is_better,
         sizes=tuple(scored),
     )

@@ -126,8 +126,8 @@ class _Run:
     options: SearchOptions
     evaluation: EvaluationOptions
     retrain: Retrain | None
-    floor: float = 0.0
-    curve_floor: float | None = None
+    bound: float = 0.0
+    curve_bound: float | None = None
     passes: list[SearchPass] = field(default_factory=list)
     predictions: list[Predictions] = field(default_factory=list)
 
@@ -137,9 +137,9 @@ class _Run:
         part = Subnetwork(self.model, self.plan.anatomy, full_ticket, full_ticket)
         if full is None or self.plan.groups is not None or not _serves(full, full_ticket):
             full = self._evaluate(part)
-        self.floor = self.task.metric.floor(full.score, options.threshold)
+        self.bound = self.task.metric.bound(full.score, options.threshold)
         if options.curve_until is not None:
-            self.curve_floor = self.task.metric.floor(full.score, options.curve_until)
+            self.curve_bound = self.task.metric.bound(full.score, options.curve_until)
         self._log("full", Cut(full_ticket, {}), full, holds=True, seconds=full.seconds)
         return State(full_ticket, full, part)
 
@@ -150,15 +150,15 @@ class _Run:
             started = time.perf_counter()
             part = self._subnetwork(cut)
             evaluation = self._evaluate(part)
-            holds = holds and metric.holds(evaluation.score, self.floor)
+            holds = holds and metric.holds(evaluation.score, self.bound)
             self._log(phase.name, cut, evaluation, holds=holds, seconds=time.perf_counter() - started)
             state = State(cut.ticket, evaluation, part, cut.model if cut.updates else None)
             if holds:
                 holding = state
             elif phase.to_the_end:
                 continue
-            elif not (phase.beyond and self.curve_floor is not None) or not metric.holds(
-                evaluation.score, self.curve_floor
+            elif not (phase.beyond and self.curve_bound is not None) or not metric.holds(
+                evaluation.score, self.curve_bound
             ):
                 break
         return holding
@@ -204,7 +204,7 @@ class _Run:
             )
         )
         self.predictions.append(evaluation.predictions)
-        note = f"iteration {len(self.passes) - 1}: {kept}, {evaluation.score:.4f} (floor {self.floor:.4f})"
+        note = f"iteration {len(self.passes) - 1}: {kept}, {evaluation.score:.4f} (threshold {self.bound:.4f})"
         self.evaluation.progress.note(note)
 
 

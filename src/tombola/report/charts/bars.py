@@ -18,7 +18,7 @@ from tombola.report.charts.parts import (
     ticket_color,
     tips,
 )
-from tombola.report.labels import TICKET_TITLES
+from tombola.report.labels import STAGES, TICKET_TITLES
 from tombola.report.summary import Summary
 
 _LOG_FROM = 30.0
@@ -33,6 +33,7 @@ def ticket_bars(
 ) -> alt.LayerChart:
     """Bars with intervals of tickets of one method, the full model and guessing as lines, the numbers at the right."""
     rows = [_row(summary) for summary in tickets]
+    stages = [stage for stage in STAGES if any(summary.stage == stage for summary in tickets)]
     ends = [end for one in (*tickets, full, guessing) if one for end in (one.score, one.low, one.high)]
     logarithmic = score.logarithmic(ends, _LOG_FROM)
     low, high = (min(ends), max(ends)) if logarithmic else (min(0.0, *ends), max(0.0, *ends))
@@ -59,7 +60,7 @@ def ticket_bars(
     base = alt.Chart(data(rows)).encode(y=y, yOffset=offset)
     opacity = alt.Opacity(
         "stage:O",
-        scale=alt.Scale(domain=["pruned", "retrained"], range=[0.42, 1]),
+        scale=alt.Scale(domain=stages, range=[{"pruned": 0.42}.get(stage, 1.0) for stage in stages]),
         legend=alt.Legend(title=None, orient="bottom", direction="horizontal", symbolType="square", symbolSize=140),
     )
     mark = base.mark_point(filled=True, size=110) if logarithmic else base.mark_bar(cornerRadiusEnd=2)

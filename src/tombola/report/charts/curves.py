@@ -30,7 +30,7 @@ class Threshold:
     """Share of the full score that searches keep, and the worst score that each of them accepts."""
 
     share: float
-    floors: Sequence[float]
+    bounds: Sequence[float]
 
 
 def search_curves(
@@ -68,7 +68,7 @@ def search_curves(
     base = alt.Chart(data(points)).encode(x=x, y=y)
     spurs = alt.Chart(data([spur for search in searches for spur in _spurs(search)]))
     return overlay(
-        *_floors(threshold, y, score.higher_is_better, above=not score.higher_is_better),
+        *_bounds(threshold, y, score.higher_is_better, above=not score.higher_is_better),
         *(_best(*best, y) if best else ()),
         *(_random(random, x, y, score.metric) if random else ()),
         spurs.mark_rule(style="search-spur").encode(x=x, y=y, x2="sparsity_to:Q", y2="score_to:Q"),
@@ -127,13 +127,13 @@ def _random(points: Sequence[RandomPoint], x: alt.X, y: alt.Y, metric: str) -> l
     ]
 
 
-def _floors(threshold: Threshold, y: alt.Y, higher_is_better: bool = True, *, above: bool) -> list[alt.Chart]:
+def _bounds(threshold: Threshold, y: alt.Y, higher_is_better: bool = True, *, above: bool) -> list[alt.Chart]:
     """The line at which the searches stop, and what it is; written above the line where nothing goes below it."""
     share = threshold.share
     text = f"{100 * share:g} % of the full score" if higher_is_better else f"the full score / {share:g}"
     return [
-        alt.Chart(data([{"score": floor} for floor in threshold.floors])).mark_rule(style="threshold").encode(y=y),
-        alt.Chart(data([{"score": min(threshold.floors), "text": text}]))
+        alt.Chart(data([{"score": bound} for bound in threshold.bounds])).mark_rule(style="threshold").encode(y=y),
+        alt.Chart(data([{"score": min(threshold.bounds), "text": text}]))
         .mark_text(style="note", align="left", baseline="bottom" if above else "top", dx=4, dy=-5 if above else 5)
         .encode(x=alt.value(0), y=y, text="text:N"),
     ]
@@ -150,7 +150,7 @@ def finer_curves(
     shape = alt.Shape("method:N", scale=alt.Scale(domain=titles, range=["square", "circle"]), legend=legend)
     color = alt.Color("method:N", scale=alt.Scale(domain=titles, range="diverging"), legend=legend)
     tooltip = tips(method="method", seed="seed", left="left", sparsity_text="sparsity", score_text=metric)
-    layers = _floors(threshold, y, above=True)
+    layers = _bounds(threshold, y, above=True)
     for searches, style, title in zip((coarse, fine), ("coarse-line", "search-line"), titles, strict=True):
         rows: list[Datum] = [
             {"method": title, "good": one is search.good, **_state(search, one)}

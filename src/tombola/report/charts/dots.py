@@ -77,7 +77,7 @@ def _theirs(summary: Summary, row: PublishedRow) -> Datum:
 
 
 def random_dots(sizes: Sequence[tuple[str, Sequence[tuple[RandomTickets, SizeScores]]]], metric: str) -> alt.LayerChart:
-    """A line a size: a dot for every random ticket, a diamond for each seed's searched one, full and floor as lines."""
+    """A line a size: a dot for every random ticket, a diamond for each seed's searched one, full and bound as lines."""
     drawn: list[Datum] = []
     searched: list[Datum] = []
     for label, seeds in sizes:
@@ -88,7 +88,7 @@ def random_dots(sizes: Sequence[tuple[str, Sequence[tuple[RandomTickets, SizeSco
                 drawn.append({**_dot(label, "random", score), "spread": spread})
             searched.append(_dot(label, "searched", size.searched))
     everyone = [found for _, seeds in sizes for found, _ in seeds]
-    full, floor = (sum(getattr(one, name) for one in everyone) / len(everyone) for name in ("full", "floor"))
+    full, bound = (sum(getattr(one, name) for one in everyone) / len(everyone) for name in ("full", "bound"))
     names = [label for label, _ in sizes]
     x = score_axis(metric, padding=8, ticks=6)
     y = name_axis("size", 230, names, alt.Scale(paddingInner=0.3), **BROKEN)
@@ -102,10 +102,10 @@ def random_dots(sizes: Sequence[tuple[str, Sequence[tuple[RandomTickets, SizeSco
     return overlay(
         alt.Chart(data(drawn)).mark_point(filled=True, size=30, opacity=0.55).encode(yOffset=offset, **looks),
         alt.Chart(data(searched)).mark_point(filled=True, size=130, opacity=1).encode(**looks),
-        rule_at(floor, "threshold"),
+        rule_at(bound, "threshold"),
         rule_at(full, "reference"),
         note_above(full, f"full model {number_format.score(full)}", 0, "right"),
-        note_above(floor, f"threshold {number_format.score(floor)}", 1, "right"),
+        note_above(bound, f"threshold {number_format.score(bound)}", 1, "right"),
         height=44 * len(names),
     )
 

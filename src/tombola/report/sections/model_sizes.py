@@ -21,7 +21,7 @@ _WEIGHTS = (
     # Of diffusers, by itself or in its pipeline.
     *("diffusion_pytorch_model*.safetensors", "*/diffusion_pytorch_model*.safetensors"),
 )
-_DISK, _MULTIPLY_ADDS = "weights on disk, MB", "multiply-adds of an example, M"
+_DISK, _MULTIPLY_ADDS = "parameters on disk, MB", "multiply-adds of an example, M"
 
 Measure = tuple[float, float, Callable[[float], str]]
 """A measure of the full model and of the smaller one, and how it is written."""
@@ -101,7 +101,7 @@ def _measures(disk: tuple[int, int], costs: Costs | None) -> Iterator[tuple[str,
         before, after = (costs.seconds_per_image(variant)[batch] for variant in ("dense", "shrunk"))
         yield f"an image of {costs.steps} steps, {batch} at once, ms", (before, after, _milliseconds)
     if dense.weights:
-        yield "weights in memory, MB", (dense.weights, shrunk.weights, _small)
+        yield "parameters in memory, MB", (dense.weights, shrunk.weights, _small)
         if costs.dtype == "float32":
             yield "the same in 16 bits, MB", (dense.weights / 2, shrunk.weights / 2, _small)
     for batch in batches:
@@ -182,7 +182,7 @@ def _sentence(groups: Groups) -> str:
         reached, share = (mean_std([ratio(one) for one in known])[0] for ratio in (Costs.measured_speedup, Costs.share))
         texts.append(
             f"Without the pruned {in_words(group[0].method)} a batch of {max(first.variants['dense'].seconds)} runs "
-            f"{reached:.2f} times as fast: {100 * share:.0f} % of what the multiply-adds promise."
+            f"{reached:.2f} times as fast: {100 * share:.0f} % of the theoretical speed-up, by multiply-adds."
         )
     if any(METHODS[group[0].method].kind == "weights" for group in groups):
         texts.append("A ticket of weights is smaller on disk only: its zeros are there again when it runs.")

@@ -77,8 +77,8 @@ def _figure(study: StudyData, one: MethodPair, registry: FigureRegistry) -> Html
     metric, plots = study.metric_title, []
     coarse, fine = ([s for s in study.searches(p) if s.seed in one.seeds] for p in (one.coarse, one.fine))
     if coarse and fine:
-        floors = [study.floor(search.full.score) for search in coarse]
-        chart = finer_curves(coarse, fine, Threshold(study.facts.threshold, floors), metric)
+        bounds = [study.bound(search.full.score) for search in coarse]
+        chart = finer_curves(coarse, fine, Threshold(study.facts.threshold, bounds), metric)
         label = f"{metric} against sparsity for {in_words(one.coarse)} and for {in_words(one.fine)}"
         plots.append(registry.plot(chart, f"finer-{one.fine}", label))
     table = registry.table(pair_table(one, metric), f"finer-{one.fine}")

@@ -46,7 +46,7 @@ def _about(study: StudyData, pairs: Pairs, model: str) -> str:
         full, paper_full = by_ticket["full", "none"]
         good, paper_good = by_ticket["good", "retrained"]
         text = (
-            f"The retrained good ticket stands {number_format.difference(good.score, full.score)} the full model here, "
+            f"The retrained good ticket is {number_format.difference(good.score, full.score)} the full model here, "
             f"{number_format.difference(paper_good.mean, paper_full.mean, 2)} it in the paper. "
         )
     text += "Tickets differ in size too, as each search stops where its score falls."

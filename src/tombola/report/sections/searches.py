@@ -1,6 +1,6 @@
 """Section on searches: how far each could go, and what random tickets of the same sizes score."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tombola.analysis.locality.random_curve import RandomPoint
 from tombola.report import number_format
@@ -18,7 +18,8 @@ def searches(study: StudyData, registry: FigureRegistry) -> Html | None:
     """The section; None while no search has begun."""
     figures = [_figure(study, found, registry) for method in METHODS if (found := study.searches(method))]
     kept = f"{100 * study.facts.threshold:g} % of the full score"
-    lead = f"Each pass removes the least useful part of what is left, as long as {kept} holds."
+    lead = f"Each pass removes the least useful part of what is left, as long as {kept} holds"
+    lead += "." if study.task.higher_is_better else f": lower is better, so up to 1 / {study.facts.threshold:g} of it."
     return figures_section("How far each search could go", figures, lead)
 
 
@@ -28,37 +29,47 @@ def _figure(study: StudyData, found: Sequence[Trajectory], registry: FigureRegis
     chart = search_curves(
         found,
         ScoreAxis(study.metric_title, study.task.higher_is_better),
-        Threshold(study.facts.threshold, [study.floor(search.full.score) for search in found]),
+        Threshold(study.facts.threshold, [study.bound(search.full.score) for search in found]),
         study.places,
         random=random,
         best=(study.floor_title, best[0]) if best else None,
     )
     label = f"{study.metric_title} against sparsity while pruning {in_words(method)}"
-    caption = f"{_about_search(found)}{_about_random_curve(study.task.higher_is_better, found, random)}"
+    higher = study.task.higher_is_better
+    caption = f"{_about_search(found, higher)}{_about_random_curve(higher, found, random)}"
     return figure(METHOD_TITLES[method], caption, registry.plot(chart, f"search-{method}", label))
 
 
-def _about_search(searches: Sequence[Trajectory]) -> str:
-    """Caption of the searches of one method: how far they went before the score fell."""
-    kept = [search.good.score / search.full.score for search in searches if search.full.score]
+def _about_search(searches: Sequence[Trajectory], higher_is_better: bool) -> str:
+    """Caption of the searches of one method: how far they went before the score no longer held."""
     several = len(searches) > 1
-    gone = _range([search.good.sparsity for search in searches])
+    gone = _range([search.good.sparsity for search in searches], number_format.share)
     text = f"Pruning {in_words(searches[0].method)} could go on until {gone} of the prunable weights were gone"
     text += f" (over {len(searches)} seeds)" if several else ""
-    text += f"; the last state that held stood at {_range(kept)} of the full score" if kept else ""
+    if higher_is_better:
+        kept = [search.good.score / search.full.score for search in searches if search.full.score]
+        text += (
+            f"; the last state that held stood at {_range(kept, number_format.share)} of the full score" if kept else ""
+        )
+    else:
+        held, full = (
+            _range([getattr(search, state).score for search in searches], number_format.score)
+            for state in ("good", "full")
+        )
+        text += f"; the last state that held scored {held}, the full model {full}"
     failed = [
         [index for index, search_pass in enumerate(search.passes) if not search_pass.holds] for search in searches
     ]
     if unfinished := failed.count([]):
         where = number_format.plural(unfinished, "search", "searches")
-        return f"{text}. In {where} no pass fell below the line (yet), so more may be possible."
+        return f"{text}. In {where} every pass held (so far), so more may be possible."
     drops = [
         search.before(last).score - search.passes[last].score
         for search, (*_, last) in zip(searches, failed, strict=True)
     ]
     return (
-        f"{text}. The last pass that fell below moved the score by {number_format.score(-max(drops, key=abs))} at once"
-        f"{' (the largest move of all seeds)' if several else ''} and was taken back."
+        f"{text}. The last pass that did not hold moved the score by {number_format.score(-max(drops, key=abs))} at "
+        f"once{' (the largest move of all seeds)' if several else ''} and was taken back."
     )
 
 
@@ -82,6 +93,6 @@ def _about_random_curve(higher_is_better: bool, searches: Sequence[Trajectory], 
     return f"{text}: the found score lies outside their 95 % interval."
 
 
-def _range(shares: Sequence[float]) -> str:
-    low, high = number_format.share(min(shares)), number_format.share(max(shares))
+def _range(values: Sequence[float], written: Callable[[float], str]) -> str:
+    low, high = written(min(values)), written(max(values))
     return low if low == high else f"{low.removesuffix(' %')} to {high}"

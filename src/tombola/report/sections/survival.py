@@ -15,6 +15,9 @@ from tombola.report.study_data import StudyData
 from tombola.tickets.pruning_methods import in_words
 from tombola.tickets.ticket import kinds_in_words
 
+_MANY = 4
+"""Rows that keep equally many are counted from here on, and named below."""
+
 
 def survival(study: StudyData, registry: FigureRegistry) -> Html | None:
     """The section; None while no good ticket is found."""
@@ -91,13 +94,16 @@ def _sites(kind: str, total: int) -> str:
 def _most_and_least(
     values: Sequence[float], what: str, name: Callable[[int], str], written: Callable[[float], str]
 ) -> str:
-    """Sentence on the rows that keep most and fewest; nothing where all keep equally many."""
+    """Part of a sentence on the rows that keep most and fewest; nothing where all keep equally many."""
     if max(values) == min(values):
         return ""
-    (high, most), (low, least) = (
-        (written(round(value, 4)), row_title(name(values.index(value)))) for value in (max(values), min(values))
-    )
-    return f"; {most} keeps most {what} ({high}), {least} fewest ({low})"
+    parts = []
+    for end, word in ((max(values), f"most {what}"), (min(values), "fewest")):
+        rows = [row_title(name(row)) for row, value in enumerate(values) if value == end]
+        which = and_words(rows) if len(rows) < _MANY else f"{len(rows)} layers"
+        number = written(round(end, 4))
+        parts.append(f"{which} keeps {word} ({number})" if len(rows) == 1 else f"{which} keep {word} ({number} each)")
+    return f"; {', '.join(parts)}"
 
 
 def density(study: StudyData, registry: FigureRegistry) -> Html | None:

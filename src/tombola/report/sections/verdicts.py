@@ -2,9 +2,9 @@
 
 from tombola.metrics.statistics import Verdict
 from tombola.report.html.elements import Html, beside, element, folded, join
-from tombola.report.labels import METHOD_TITLES, TICKET_TITLES, capitalised
+from tombola.report.labels import METHOD_TITLES, TICKET_TITLES, and_words, capitalised
 from tombola.report.study_data import StudyData
-from tombola.study.results import TicketVerdict
+from tombola.study.results import TicketVerdict, standings
 
 
 def verdicts(study: StudyData) -> Html:
@@ -38,6 +38,19 @@ def _badge(verdict: Verdict) -> Html:
     return element("span", text, class_=f"badge {'yes' if verdict.matches else 'no'}")
 
 
+def _control_badges(one: TicketVerdict) -> list[Html]:
+    """Badges on how a ticket stands to random and bad ones, of which only `better than` is a good one."""
+    found = standings(one.against).items() if one.verdict.learned else ()
+    return [
+        element(
+            "span",
+            f"{'✓' if word == 'better than' else '✗'} {word} {and_words(kinds)}",
+            class_=f"badge {'yes' if word == 'better than' else 'no'}",
+        )
+        for word, kinds in found
+    ]
+
+
 def _card(one: TicketVerdict) -> Html:
     # A verdict's sentence states its finding before the first colon and the numbers behind it.
     finding, _, numbers = one.sentence.partition(": ")
@@ -45,6 +58,7 @@ def _card(one: TicketVerdict) -> Html:
         "article",
         element("h3", METHOD_TITLES.get(one.method, one.method)),
         _badge(one.verdict),
+        *_control_badges(one),
         element("p", finding if finding.endswith(".") else f"{finding}.", class_="sentence"),
         element("p", capitalised(numbers), class_="evidence"),
     )
