@@ -465,7 +465,7 @@ def test_a_language_model_is_retrained_on_as_many_tokens_as_one_says(
     ticket = shutil.copytree(ticket, tmp_path / "theirs")
     assert main([*arguments[:-3], str(ticket), *arguments[-2:], "--recovery-tokens", "200", "--seed", "3"]) == 0
     rows = small_study.read_rows(tmp_path / "again")
-    assert [row["ticket"] for row in rows] == ["majority", "full", "good"]
+    assert [row["ticket"] for row in rows] == ["guessing", "full", "good"]
     assert len(read_json(tmp_path / "again" / "verdicts.json")["verdicts"]) == 1
 
 
