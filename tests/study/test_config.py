@@ -44,6 +44,7 @@ OTHER: dict[str, Any] = {
     "search_rows": 5,
     "methods": ("weights",),
     "threshold": 0.8,
+    "over_chance": True,
     "heads_step": 0.2,
     "mlps_step": 2,
     "neurons_step": 0.3,

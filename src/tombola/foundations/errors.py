@@ -1,5 +1,7 @@
 """Exception that users are meant to read, and reasons in one line."""
 
+from collections.abc import Iterable
+
 
 class TombolaError(Exception):
     """Error that the user can mend: the message says what is wrong, where, and what to do, in one line.
@@ -11,3 +13,14 @@ class TombolaError(Exception):
 def reason(error: BaseException, longest: int = 200) -> str:
     """Text of another error, or its type where it says nothing, as part of one line, cut where it is too long."""
     return " ".join((str(error) or type(error).__name__).split())[:longest]
+
+
+def check_choice(what: str, value: object, choices: Iterable[object]) -> None:
+    """Refuse a value that is none of its choices; a type checker sees only what is written out.
+
+    Raises:
+        TombolaError: it is none of them.
+    """
+    known = list(choices)
+    if value not in known:
+        raise TombolaError(f"unknown {what} {value!r}; known: {', '.join(map(str, known))}")
