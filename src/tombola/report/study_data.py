@@ -172,6 +172,15 @@ class StudyData:
         return self.rows[0].model
 
     @property
+    def model_title(self) -> str:
+        """The model in short: of a folder of a study which seed it is of, of any other path the last part."""
+        parts = Path(self.model).parts
+        for place, part in enumerate(parts):
+            if part.startswith("seed-") and place > 1:
+                return f"{parts[place - 2]}, {part.replace('-', ' ')}"
+        return self.model if len(parts) < 3 else parts[-1]
+
+    @property
     def metric(self) -> str:
         """The score's metric."""
         return self.rows[0].metric

@@ -50,7 +50,7 @@ SECTIONS = (
 def study_page(study: StudyData, registry: FigureRegistry) -> str:
     """The report of a study as HTML; `registry` takes its charts and tables."""
     sections = [html for section in SECTIONS if (html := section(study, registry)) is not None]
-    title = f"{study.model} on {study.task.title}: winning tickets"
+    title = f"{study.model_title} on {study.task.title}: winning tickets"
     main = join(verdicts(study), *sections, provenance(study))
     version, digest = study.facts.versions.get("tombola", ""), study.facts.hash
     made = f"Made by Tombola{f' {version}' if version else ''}{f' from study {digest}' if digest else ''}."
@@ -61,4 +61,4 @@ def _header(study: StudyData) -> Html:
     seeds = number_format.plural(study.seeds, "seed")
     examples = f"{number_format.count(study.rows[0].n)} examples"
     facts = (study.metric_title, examples, seeds, f"study {study.facts.name}")
-    return heading(join(element("span", study.model), " on ", element("span", study.task.title)), facts)
+    return heading(join(element("span", study.model_title), " on ", element("span", study.task.title)), facts)
