@@ -76,7 +76,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             if more is not None:
                 console.print(more)
         if "rows" in study.task.facts():
-            console.print(_sampled(study.task.facts(), _takes_all(options, settings)), highlight=False)
+            console.print(_sampled(study.task.facts()), highlight=False)
         for verdict in verdicts:
             if verdict["ticket"] == "good":
                 console.print(verdict["sentence"], highlight=False)
@@ -84,26 +84,15 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     return {"folder": str(study.folder), "report": str(path), "verdicts": verdicts, "rows": list(study.rows())}
 
 
-def _takes_all(options: argparse.Namespace, settings: Mapping[str, Any]) -> bool:
-    """True if the preset `paper` would take all rows: neither the file nor a flag says how many."""
-    from tombola.study.config import StudyConfig
-
-    if options.config is None:
-        paper = StudyConfig.of("paper", **settings)
-    else:
-        paper, _ = StudyConfig.read(options.config, "paper", **settings)
-    return paper.train_rows is None and paper.dev_rows is None
-
-
-def _sampled(facts: Mapping[str, Any], paper_takes_all: bool) -> str:
-    """Note on how many of the rows were used, and how to use them all."""
+def _sampled(facts: Mapping[str, Any]) -> str:
+    """Note on how many of the rows were used, and which settings say so."""
     rows, available = facts["rows"], facts["available"]
     used = ", ".join(
         f"{what} {rows[split]:,} of {available[split]:,} rows"
         for split, what in (("train", "trained on"), ("dev", "judged on"))
     )
     all_rows = rows["train"] + rows.get("search", 0) == available["train"] and rows["dev"] == available["dev"]
-    return f"{used}; --preset paper takes all" if paper_takes_all and not all_rows else used
+    return used if all_rows else f"{used}; --train-rows and --dev-rows say how many"
 
 
 COMMAND = Command(

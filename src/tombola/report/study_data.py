@@ -172,15 +172,6 @@ class StudyData:
         return self.rows[0].model
 
     @property
-    def model_title(self) -> str:
-        """The model in short: of a folder of a study which seed it is of, of any other path the last part."""
-        parts = Path(self.model).parts
-        for place, part in enumerate(parts):
-            if part.startswith("seed-") and place > 1:
-                return f"{parts[place - 2]}, {part.replace('-', ' ')}"
-        return self.model if len(parts) < 3 else parts[-1]
-
-    @property
     def metric(self) -> str:
         """The score's metric."""
         return self.rows[0].metric
@@ -224,6 +215,15 @@ def read_study(folder: Path) -> StudyData:
     rows, path = read_rows(folder), folder / "study.json"
     facts = StudyFacts.read(path)
     return StudyData(folder, facts, read(TaskFacts, facts.task, f"{path}, task"), rows)
+
+
+def short_title(name: str) -> str:
+    """A model or task in short: of a folder of a study which seed it is of, of any other path the last part."""
+    parts = Path(name).parts
+    for place, part in enumerate(parts):
+        if part.startswith("seed-") and place > 1:
+            return f"{parts[place - 2]}, {part.replace('-', ' ')}"
+    return name if len(parts) < 3 else parts[-1]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 
 from tombola.foundations.json_dataclasses import read
 from tombola.metrics import statistics
+from tombola.metrics.statistics import signed
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,10 @@ def standings(against: Mapping[str, Difference]) -> dict[str, list[str]]:
 
 def beside_controls(against: Mapping[str, Difference]) -> str:
     """Sentence on how a ticket stands to its controls; empty where there are none."""
-    numbers = {_CONTROLS[one]: f"{gap:+.3f}, {low:+.3f} to {high:+.3f}" for one, (gap, low, high) in against.items()}
+    numbers = {
+        _CONTROLS[one]: ", ".join((signed(gap), f"{signed(low)} to {signed(high)}"))
+        for one, (gap, low, high) in against.items()
+    }
     parts = [
         f"{word} {' and '.join(f'the {kind} ticket ({numbers[kind]})' for kind in kinds)}"
         for word, kinds in standings(against).items()

@@ -92,7 +92,7 @@ def _measures(disk: tuple[int, int], costs: Costs | None) -> Iterator[tuple[str,
     if costs is None:
         return
     dense, shrunk = costs.variants["dense"], costs.variants["shrunk"]
-    yield _MULTIPLY_ADDS, (dense.multiply_adds, shrunk.multiply_adds, _millions)
+    yield _MULTIPLY_ADDS, (dense.multiply_adds, shrunk.multiply_adds, number_format.megabytes)
     batches = sorted(dense.seconds)
     what = "latency" if costs.steps is None else "step"
     for batch in batches:
@@ -112,10 +112,6 @@ def _measures(disk: tuple[int, int], costs: Costs | None) -> Iterator[tuple[str,
 
 def _milliseconds(seconds: float) -> str:
     return f"{1000 * seconds:,.1f}"
-
-
-def _millions(number: float) -> str:
-    return f"{number / 1e6:.1f}" if number < 1e8 else number_format.count(round(number / 1e6))
 
 
 def _lines(study: StudyData, groups: Groups) -> Iterator[tuple[str, ...]]:
@@ -153,7 +149,10 @@ def _line(title: str, groups: Groups) -> tuple[str, ...]:
             continue
         ratio, std = _ratio([(before, after) for before, after, _ in measures])
         spread = f" ± {std:.2f}" if len(measures) > 1 else ""
-        cells.append(f"{written(mean_std([after for _, after, _ in measures])[0])} (x {ratio:.2f}{spread})")
+        before, after = (written(mean_std([measure[end] for measure in measures])[0]) for end in (0, 1))
+        # Each was timed in turns with a full model of its own.
+        text = after if before == cells[0] else f"{before} → {after}"
+        cells.append(f"{text} (x {ratio:.2f}{spread})")
     return title, *cells
 
 
