@@ -67,7 +67,7 @@ _CONTROLS = {
 
 
 def standings(against: Mapping[str, Difference]) -> dict[str, list[str]]:
-    """How a ticket stands to its controls (`better than`, ...) → kinds of controls to which it stands so."""
+    """Standing of a ticket, `better than` and so on → kinds of controls to which it stands so."""
     found: dict[str, list[str]] = {}
     for control, (_, low, high) in against.items():
         word = "better than" if low > 0 else "worse than" if high < 0 else "not clearly better or worse than"
