@@ -20,8 +20,8 @@ test: .venv/.develop
 test-fast: .venv/.develop
 	$(PYTEST) -m "not slow and not exhaustive"
 
-# With real weights end to end, kills, and every family with every attention and padding.
-test-all: .venv/.develop
+# With real weights end to end, kills, lm-evaluation-harness, and every family with every attention and padding.
+test-all: .venv/.language
 	$(PYTEST) --hypothesis-profile exhaustive
 
 # What CI runs.
@@ -73,3 +73,7 @@ clean:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch .venv/.study $@
+
+.venv/.language: .venv/.develop
+	$(BIN)/python -m pip install --quiet --editable '.[dev,language]'
+	touch $@

@@ -1,4 +1,4 @@
-"""Which heads and channels of a denoiser to remove: rankings against chance, at equal parameters, after retraining.
+"""Rankings of heads and channels of a denoiser against random tickets, at equal parameters, after retraining.
 
 A denoiser of digits is trained for each seed; then every ranking removes groups of channels and heads, least important
 first, until so many of the prunable weights are left, and what is left is trained again for some epochs. Chance is
@@ -165,10 +165,10 @@ def rankings(model: nn.Module, task: ImageTask, density: float, seed: int) -> di
     def by(scores: Callable[[], Scores]) -> Callable[[], Ticket]:
         return lambda: cut(scores(), anatomy, density)
 
-    def chance(number: int) -> Callable[[], Ticket]:
+    def random(number: int) -> Callable[[], Ticket]:
         return lambda: controls.random(first_order(), number, None, anatomy)
 
-    def spread_chance(number: int) -> Callable[[], Ticket]:
+    def spread_random(number: int) -> Callable[[], Ticket]:
         return by(lambda: within(drawn(anatomy, number)))
 
     def a_weight() -> Scores:
@@ -186,11 +186,11 @@ def rankings(model: nn.Module, task: ImageTask, density: float, seed: int) -> di
         "deletion": by(lambda: deletions(part, task)),
         "norm": by(lambda: norms(model, anatomy)),
         "norm, block by block": by(lambda: within(norms(model, anatomy))),
-        "random, layer-matched": lambda: controls.random_layerwise(first_order(), 100 * seed),
+        "random, layer-matched": lambda: controls.layer_matched(first_order(), 100 * seed),
     }
     for draw in range(2):
-        found[f"random {draw}"] = chance(100 * seed + draw)
-        found[f"random, block by block {draw}"] = spread_chance(100 * seed + draw)
+        found[f"random {draw}"] = random(100 * seed + draw)
+        found[f"random, block by block {draw}"] = spread_random(100 * seed + draw)
     return found
 
 
@@ -200,15 +200,15 @@ def ranks(task: ImageTask, seed: int) -> dict[str, tuple[Rank, bool]]:
     def first_order(left: Subnetwork, _: int) -> Scores:
         return gradients(left, task, FirstOrder)
 
-    def chance(left: Subnetwork, number: int) -> Scores:
+    def random(left: Subnetwork, number: int) -> Scores:
         scores = drawn(left.anatomy, 100 * seed + number)
         return {kind: of.masked_fill(~left.present.masks[kind], torch.nan) for kind, of in scores.items()}
 
     return {
         "first order, gradually": (first_order, False),
         "first order, block by block, gradually": (first_order, True),
-        "random, gradually": (chance, False),
-        "random, block by block, gradually": (chance, True),
+        "random, gradually": (random, False),
+        "random, block by block, gradually": (random, True),
     }
 
 

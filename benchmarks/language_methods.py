@@ -81,7 +81,7 @@ def sites(kind: str, layers: bool, removed: float, model: PreTrainedModel, *, ta
 def blocks(number: int, model: PreTrainedModel, *, task: LanguageTask) -> Subnetwork:
     """The layers of which heads and MLPs, under one gate, matter least to the loss."""
     part = whole(model, "heads+mlps")
-    units = site_groups(part.anatomy, "blocks")
+    units = site_groups(part.anatomy, "layers")
     found = evaluate(
         part, task, EvaluationOptions("importance", precision="bf16"), importance=True, groups=units
     ).importance
@@ -89,7 +89,7 @@ def blocks(number: int, model: PreTrainedModel, *, task: LanguageTask) -> Subnet
     layers = found["mlps"].argsort()[:number]
     gone = units["mlps"][layers]
     masks = {kind: ~torch.isin(of_sites, gone) for kind, of_sites in units.items()}
-    return shrunk(model, Ticket("heads+mlps", part.anatomy.signature, masks, {"ticket": "blocks"}))
+    return shrunk(model, Ticket("heads+mlps", part.anatomy.signature, masks, {"ticket": "layers"}))
 
 
 def columns(task: LanguageTask, part: Subnetwork, precision: Precision) -> dict[str, str]:

@@ -10,7 +10,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from generated_pages import api_reference, command_line, project_files, pruning_methods, rooms
+from generated_pages import api_reference, command_line, project_files, rooms
 from generated_pages.built_site import faults
 
 LOG = logging.getLogger("mkdocs.hooks.tombola")
@@ -30,9 +30,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Replace the marks of pages that are written by hand but for one part."""
-    fill = {"house.md": rooms.fill, "glossary.md": pruning_methods.fill}.get(page.file.src_uri)
-    return markdown if fill is None else fill(markdown)
+    """Draw the house, and turn links to files of the project into links to their pages."""
+    page_path = page.file.src_uri
+    return project_files.within_site(rooms.fill(markdown) if page_path == "house.md" else markdown, page_path)
 
 
 def on_post_build(config: MkDocsConfig) -> None:

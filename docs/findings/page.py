@@ -20,11 +20,11 @@ METHOD_WORDS = {"heads+mlps": "heads and MLPs", "weights": "weights"}
 TICKETS = {
     "good": "good",
     "random": "random",
-    "random-layerwise": "layer-matched random",
+    "layer-matched": "layer-matched random",
     "bad": "bad",
     "super-survivors": "super-survivors",
-    "super-random": "random, of their size",
-    "super-bad": "bad, of their size",
+    "super-random": "super-random",
+    "super-bad": "super-bad",
 }
 KINDS = {"heads": "heads", "mlps": "MLPs", "weights": "weights"}
 Line = Sequence[str]
@@ -111,7 +111,7 @@ def agreement() -> Iterator[Line]:
                 )
 
 
-CONTROLS = ("random", "random-layerwise")
+CONTROLS = ("random", "layer-matched")
 
 
 def between() -> Iterator[Line]:

@@ -55,5 +55,7 @@ class _Page(HTMLParser):
         address = given.get(_LOADED.get(tag, "")) or ""
         if _ELSEWHERE.match(address) and given.get("rel") != "canonical":
             self.loads.append(address)
+        elif address and given.get("rel") != "canonical":
+            self.links.append(address)
         if tag == "a" and given.get("href"):
             self.links.append(given["href"] or "")

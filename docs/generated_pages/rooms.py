@@ -1,6 +1,7 @@
 """The picture of the rooms and the list of what each holds, from the source and its imports."""
 
 import html
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -10,8 +11,8 @@ import grimp
 from generated_pages.api_reference import HIDDEN_ROOMS, page_of
 from generated_pages.sources import ROOMS, Package, packages
 
-PICTURE = "<!-- rooms: picture -->"
-CONTENTS = "<!-- rooms: contents -->"
+PICTURE = "*`make docs` draws here which room imports which.*"
+CONTENTS = "*`make docs` lists here every module with its purpose.*"
 
 _ROW, _TOP, _WALL, _BOX = 46, 120, 10, 530
 _CELL, _MATRIX = 28, 565
@@ -20,12 +21,13 @@ _HEIGHT = _TOP + _ROW * len(ROOMS) + 10
 
 
 def fill(markdown: str) -> str:
-    """The page with its two marks replaced."""
-    return markdown.replace(PICTURE, picture()).replace(CONTENTS, contents())
+    """The page with the picture and the list in place of the sentences that promise them; its table of rooms goes."""
+    without = re.sub(r"<!-- table: rooms -->.*?<!-- end -->", "", markdown, flags=re.DOTALL)
+    return without.replace(PICTURE, picture()).replace(CONTENTS, contents())
 
 
 def imports() -> Mapping[tuple[str, str], int]:
-    """How many imports lead from a room's modules to those of another."""
+    """Number of imports that lead from a room's modules to those of another."""
     graph = grimp.build_graph("tombola", cache_dir=None)
     found: Counter[tuple[str, str]] = Counter()
     for module in graph.modules:
@@ -89,7 +91,7 @@ def _matrix() -> Iterator[str]:
 
 
 def contents() -> str:
-    """For each room what it is for, what it imports, and its modules, each with the first sentence of its docstring."""
+    """List of the rooms: what each is for, what it imports, and its modules with the first line of their docstrings."""
     known = imports()
     lines: list[str] = []
     for room, inside in _by_room().items():

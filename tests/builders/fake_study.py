@@ -20,10 +20,10 @@ from tombola.tickets.ticket import TICKETS, Ticket, TicketKind
 
 ROLES = ("query", "key", "value", "attention_output", "mlp_in", "mlp_out")
 HOSTILE = "<script>alert('x')</script>"
-RETRAINED = {"good": 0.842, "random": 0.826, "random-layerwise": 0.831, "bad": 0.804}
-PRUNED = {"good": 0.771, "random": 0.603, "random-layerwise": 0.655, "bad": 0.531}
+RETRAINED = {"good": 0.842, "random": 0.826, "layer-matched": 0.831, "bad": 0.804}
+PRUNED = {"good": 0.771, "random": 0.603, "layer-matched": 0.655, "bad": 0.531}
 FULL = 0.846
-AGAINST = {"random": 0.016, "random-layerwise": 0.009, "bad": 0.038}
+AGAINST = {"random": 0.016, "layer-matched": 0.009, "bad": 0.038}
 
 
 PAPERS: tuple[TicketKind, ...] = ("heads+mlps", "weights")

@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from builders import small_study
 from builders.encoders import randomise
 from tombola.tasks.language.abilities.ability import Ability, Example
-from tombola.tasks.language.task import Blocks, LanguageTask, LanguageTaskOptions
+from tombola.tasks.language.task import LanguageTask, LanguageTaskOptions, Samples
 
 WORDS = ("<unk>", "<s>", "</s>", "?", ".", ":", *(f"w{number}" for number in range(40)), *"abcdefghijklmnop")
 POSITIONS = 48
@@ -100,7 +100,7 @@ def task(text: Sequence[str] = TEXTS, **options: Any) -> LanguageTask:
     settings: dict[str, Any] = {
         "positions": POSITIONS,
         "bos_token": "bos",
-        "train": Blocks(8, 16),
-        "importance": Blocks(6, 8),
+        "train": Samples(8, 16),
+        "importance": Samples(6, 8),
     }
     return LanguageTask(abilities(), text, tokenizer(), LanguageTaskOptions(**(settings | options)))

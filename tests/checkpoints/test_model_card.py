@@ -52,7 +52,7 @@ def test_what_the_ticket_knows_is_said(bert: PreTrainedModel, tmp_path: Path) ->
     kept = sum(parameter.numel() for parameter in shrunk(bert, ticket).model.parameters())
     whole = sum(parameter.numel() for parameter in bert.parameters())
     assert f"parameters that are not pruned: {kept:,} of {whole:,}" in text
-    assert f"weights on disk: {bytes_on_disk(tmp_path / 'small'):,} bytes" in text
+    assert f"parameters on disk: {bytes_on_disk(tmp_path / 'small'):,} bytes" in text
     assert f"original's tensors: {dense_bytes(bert):,}" in text
     assert "tombola.load" in text
     assert re.search(r"difference of an output was \d\.\de-\d\d of the largest", text)

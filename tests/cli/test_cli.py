@@ -421,8 +421,8 @@ class TestSteps:
         for words in (
             "latency, batch 1, ms",
             "peak of the process, batch 32, MB",
-            "weights in memory, MB",
-            "multiply-adds promise",
+            "parameters in memory, MB",
+            "theoretical speed-up",
         ):
             assert words in shown
 

@@ -227,7 +227,7 @@ def test_every_method_makes_one_cut(method: str, seed_folder: SeedFolder, tmp_pa
     assert (ticket.kind, ticket.provenance["ticket"], ticket.method) == (chosen.kind, "good", method)
     if chosen.kind == "weights":
         assert len(ticket) == pytest.approx(ticket.total / 2, abs=len(ticket.masks))
-    elif method == "blocks":
+    elif method == "layers":
         # Of three layers, two: with all heads and the MLP of each.
         assert ticket.counts() == {"heads": 8, "mlps": 2}
     else:

@@ -19,9 +19,10 @@ def page(body: str) -> str:
         ('<p style="background: url(https://example.org/x.png)">', "loads https://example.org/x.png"),
         ('<link rel="stylesheet" href="https://fonts.example.org/css">', "loads https://fonts.example.org/css"),
         ('<a href="gone.html">x</a>', "links to gone.html"),
+        ('<link rel="icon" href="images/gone.svg">', "links to images/gone.svg"),
         ('<a href="other.html#gone">x</a>', "links to other.html#gone"),
         ('<a href="#gone">x</a>', "links to #gone"),
-        ('<a href="other.html#here">x</a><a href="https://example.org">x</a><img src="x.png">', None),
+        ('<a href="other.html#here">x</a><a href="https://example.org">x</a><img src="other.html">', None),
         ('<link rel="canonical" href="https://example.org/">', None),
     ],
 )

@@ -8,10 +8,15 @@ import pytest
 from generated_pages import command_line
 from tombola.cli import main
 from tombola.cli.main import COMMANDS
+from tombola.cli.main import command_line as parser
+from tombola.foundations.errors import TombolaError
+from tombola.study.config import StudyConfig
 
 PAGE = command_line.page()
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
+NEEDS = {"prune": ("--out", "x"), "compare": ("--out", "x", "a", "b"), "memory": ("a",)}
+"""Arguments that a command cannot do without."""
 OTHERS = {"--check"}
 """Flags of scripts beside the pages."""
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
@@ -41,3 +46,10 @@ def test_the_changelog_tells_of_flags_that_are_new_and_of_flags_that_are_gone() 
         assert set(FLAG.findall(after)) <= now
         # `prune --keep` became `prune --density`; only `--analyses` and `--method` stand on both sides.
         assert set(FLAG.findall(before)) & now <= {"--analyses"}
+        for flag in set(FLAG.findall(before)) - now:
+            # No beginning of a new one will do: `--warmup` is not `--warmup-ratio`.
+            command = next((name for name in NEEDS if name in before), "study")
+            found = parser(command).parse_known_args([command, *NEEDS.get(command, ()), flag, "1"])
+            assert flag in found[1]
+            with pytest.raises(TombolaError, match="unknown setting"):
+                StudyConfig.of("quick", **{flag.removeprefix("--").replace("-", "_"): 1})

@@ -17,7 +17,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 RESULTS = DOCS / "findings"
 PAGE = (DOCS / "findings.md").read_text(encoding="utf-8")
 TASKS = ("rotten-tomatoes", "sst2", "cola")
-CONTROLS = ("random", "random-layerwise")
+CONTROLS = ("random", "layer-matched")
 
 
 def test_every_table_is_made_from_the_results() -> None:
@@ -417,9 +417,9 @@ def what_tickets_of_a_denoiser_draw() -> Iterator[str]:
     kept = [scores("digits", "heads+channels", "good", "pruned", kind) for kind in ("heads", "channels")]
     (heads,), (channels,) = ({*one} for one in kept)
     yield f"without {16 - heads:.0f} of 16 heads and {64 - channels:.0f} of 64 groups of channels"
-    losses = [mean("digits", "weights", ticket, "retrained", "loss") for ticket in ("good", "random-layerwise")]
+    losses = [mean("digits", "weights", ticket, "retrained", "loss") for ticket in ("good", "layer-matched")]
     assert losses[1] / losses[0] - 1 == pytest.approx(1 / 7, abs=0.01)
-    distances = [mean("digits", "weights", ticket, "retrained") for ticket in ("good", "random-layerwise")]
+    distances = [mean("digits", "weights", ticket, "retrained") for ticket in ("good", "layer-matched")]
     assert distances[1] / distances[0] == pytest.approx(2, abs=0.25)
     yield f"it moves by a seventh ({losses[0]:.3f}, {losses[1]:.3f}), the distance by a factor of two"
     assert losses[0] > mean("digits", "none", "full", "none", "loss")
@@ -450,7 +450,7 @@ WITHOUT_RESULTS = {
     "What is not here yet": "no numbers",
     "One cut, on the field's own tests": "printed by benchmarks/language_methods.py, which keeps no file",
     "What training again brings back": "of a study that was not collected",
-    "Which ranking beats chance": "printed by benchmarks/denoiser_rankings.py, which keeps no file",
+    "Which ranking beats random tickets": "printed by benchmarks/denoiser_rankings.py, which keeps no file",
 }
 """Sections whose numbers no stored result can be asked for, and why."""
 

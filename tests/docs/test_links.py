@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from generated_pages import project_files, written_tables
+
 ROOT = Path(__file__).parents[2]
+TOP = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+PAGES = [*TOP, *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").rglob("*.md")))]
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#]+)(?:#[^)]*)?\)")
 
 PATH = re.compile(r"`((?:[\w.-]+/)+[\w.-]*|[\w-]+\.py)`")
@@ -14,10 +18,27 @@ GONE = {"utils.py", "site/", "glue/SST-2", "glue/CoLA"}
 """What there is not, what is built, and what others bring."""
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
-def test_links_lead_somewhere(page: str) -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_links_of_the_repository_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
-    assert [link for link in LINK.findall(text) if not (ROOT / link).exists()] == []
+    assert [link for link in LINK.findall(text) if not ((ROOT / page).parent / link).exists()] == []
+
+
+def test_links_to_files_lead_to_their_pages_on_the_site() -> None:
+    page = "[a](../../CONTRIBUTING.md#a-task), [b](../../src/tombola/cli), [c](../formats.md), [d](https://example.org)"
+    expected = "[a](../contributing.md#a-task), [b](../reference/command-line.md), [c](../formats.md), "
+    assert project_files.within_site(page, "tutorials/text.md") == f"{expected}[d](https://example.org)"
+    assert project_files.within_site("[a](../CONTRIBUTING.md)", "house.md") == "[a](contributing.md)"
+
+
+@pytest.mark.parametrize("page", written_tables.PAGES)
+def test_tables_in_pages_are_made_from_the_code(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert written_tables.filled(text) == text
+    assert (
+        written_tables.filled(re.sub(r"(<!-- table: \w+ -->).*(<!-- end -->)", r"\1\n\nold\n\n\2", text, flags=re.S))
+        == text
+    )
 
 
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/house.md"])

@@ -118,7 +118,7 @@ def made(multiply_adds: int, seconds: float, memory: int | None = None) -> Cost:
     return Cost(2_000_000, 8_000_000, multiply_adds, {1: 0.01, 32: seconds}, {1: 0.02, 32: 1.5 * seconds + 1}, memory)
 
 
-def test_the_share_of_the_promise() -> None:
+def test_the_share_of_the_theoretical_speedup() -> None:
     costs = Costs(
         {"dense": made(600, 3.2), "masked": made(600, 4.0), "shrunk": made(200, 1.28)}, 128, "float32", "cpu", 2
     )
@@ -132,7 +132,7 @@ def test_the_share_of_the_promise() -> None:
     assert entry["shrunk"]["seconds"] == {"1": 0.01, "32": 1.28}
     assert entry["shrunk"]["share"] == pytest.approx(2.5 / 3)
     assert entry["dense"]["share"] == 1
-    assert "promise 3.00 times" in sentence(costs)
+    assert "by its multiply-adds, is 3.00" in sentence(costs)
     assert "83%" in sentence(costs)
     (latency,) = (line for line in shown(costs).splitlines() if line.startswith("latency, batch 32, ms"))
     assert latency.split()[-5:] == ["3,200.0", "4,000.0", "1.25", "1,280.0", "0.40"]

@@ -15,7 +15,7 @@ from builders.encoders import classifier, sites, some_sites, some_weights
 from builders.language_models import llama
 from builders.unets import unet
 from tombola.architectures.dissect import dissect
-from tombola.pruning.controls import bad, names, random, random_layerwise
+from tombola.pruning.controls import bad, layer_matched, names, random
 from tombola.pruning.search.records import Search, SearchPass
 from tombola.tickets.site_groups import site_groups_of
 from tombola.tickets.ticket import Ticket
@@ -34,20 +34,20 @@ tickets = st.builds(
 
 @given(tickets, st.integers(0, 2**32))
 def test_random_has_exactly_the_size_and_layerwise_the_profile_too(ticket: Ticket, seed: int) -> None:
-    drawn, layerwise = random(ticket, seed), random_layerwise(ticket, seed)
-    for control in (drawn, layerwise):
+    drawn, matched = random(ticket, seed), layer_matched(ticket, seed)
+    for control in (drawn, matched):
         control.check(ANATOMY)
         assert control.kind == ticket.kind
         assert {n: m.shape for n, m in control.masks.items()} == {n: m.shape for n, m in ticket.masks.items()}
         assert len(control) == len(ticket)
-    assert layerwise.counts() == ticket.counts()
+    assert matched.counts() == ticket.counts()
     if ticket.kind == "heads+mlps":
         assert drawn.counts() == ticket.counts()
-        assert torch.equal(layerwise.heads.sum(1), ticket.heads.sum(1))
-        assert torch.equal(layerwise.mlps, ticket.mlps)
+        assert torch.equal(matched.heads.sum(1), ticket.heads.sum(1))
+        assert torch.equal(matched.mlps, ticket.mlps)
 
 
-@pytest.mark.parametrize("draw", [random, random_layerwise])
+@pytest.mark.parametrize("draw", [random, layer_matched])
 @pytest.mark.parametrize("kind", list(MAKERS))
 def test_a_draw_is_the_seeds_alone(draw: Any, kind: str) -> None:
     ticket = MAKERS[kind](MODEL, 0)
@@ -90,7 +90,7 @@ def test_layerwise_heads_are_uniform_in_their_layer() -> None:
     heads = torch.zeros(3, 4)
     heads[0, :3] = 1
     heads[1, 0] = 1
-    counts = sum(random_layerwise(sites(MODEL, heads, [1, 1, 0]), seed).heads.long() for seed in range(2000))
+    counts = sum(layer_matched(sites(MODEL, heads, [1, 1, 0]), seed).heads.long() for seed in range(2000))
     assert isinstance(counts, Tensor)
     assert fairness(counts[0], 3 / 4, 2000) > 0.001
     assert fairness(counts[1], 1 / 4, 2000) > 0.001
@@ -104,7 +104,7 @@ def test_random_weights_are_uniform_over_all_matrices_and_layerwise_ones_within(
     joint = [random(ticket, seed) for seed in range(2000)]
     counts = torch.cat([torch.stack([t.masks[name] for t in joint]).sum(0).flatten() for name in masks])
     assert fairness(counts, 15 / 60, 2000) > 0.001
-    apart = torch.stack([random_layerwise(ticket, seed).masks["0.query"] for seed in range(2000)]).sum(0)
+    apart = torch.stack([layer_matched(ticket, seed).masks["0.query"] for seed in range(2000)]).sum(0)
     assert fairness(apart, 15 / 20, 2000) > 0.001
 
 
@@ -173,7 +173,7 @@ def test_bad_weights_are_those_of_smallest_magnitude(share: float) -> None:
 def test_controls_tell_what_they_are() -> None:
     good = some_sites(MODEL, 0).with_provenance(ticket="good", task="cola", score=0.5)
     assert random(good, 3).provenance == {"ticket": "random", "task": "cola", "seed": 3}
-    assert random_layerwise(good, 4).provenance == {"ticket": "random-layerwise", "task": "cola", "seed": 4}
+    assert layer_matched(good, 4).provenance == {"ticket": "layer-matched", "task": "cola", "seed": 4}
     weights = some_weights(MODEL, 0).with_provenance(ticket="good", task="cola")
     assert bad(Search(weights, ()), MODEL).provenance == {"ticket": "bad", "task": "cola"}
 
@@ -210,12 +210,12 @@ def test_controls_of_groups_are_drawn_group_by_group() -> None:
         pairs = control.heads.reshape(3, 2, 2)
         assert bool((pairs.any(-1) == pairs.all(-1)).all())
         assert control.survivors(anatomy)["weights"] == good.survivors(anatomy)["weights"]
-    layered = [random_layerwise(good, seed, groups) for seed in range(5)]
+    layered = [layer_matched(good, seed, groups) for seed in range(5)]
     assert all(torch.equal(one.heads.sum(1), good.heads.sum(1)) for one in layered)
     assert len({tuple(one.heads.flatten().tolist()) for one in layered}) > 1
-    blocks = site_groups_of(anatomy, "blocks")
+    blocks = site_groups_of(anatomy, "layers")
     whole = Ticket.full(anatomy, "heads+mlps").without({"heads": [[1, head] for head in range(4)], "mlps": [1]})
     for control in (random(whole, seed, blocks) for seed in range(5)):
         assert torch.equal(control.heads.all(1), control.mlps)
         assert control.counts() == whole.counts()
-    assert "random-layerwise" not in names("blocks")
+    assert "layer-matched" not in names("layers")

@@ -182,7 +182,7 @@ def test_the_files_are_read_back(done: Study) -> None:
     representations = Representations.read(done.seed_folder(0).analysis("representations", "weights"))
     assert list(representations.models) == [
         "full",
-        *(f"{name} pruned" for name in ("good", "random", "random-layerwise", "bad")),
+        *(f"{name} pruned" for name in ("good", "random", "layer-matched", "bad")),
         "good retrained",
     ]
     assert representations.models["good pruned"][0].cka == pytest.approx(1)

@@ -12,6 +12,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.settings import setting_fields
@@ -450,6 +451,119 @@ def test_the_schema_takes_what_the_configuration_takes_and_refuses_what_it_refus
     ):
         assert not valid({name: value}), name
         assert schema["properties"].get(name, {"description": ""})["description"] or name == "epoch"
+
+
+# One setting of a file that may stand there, or may not; what depends on another setting is not the schema's.
+GOOD = """
+epochs: 2
+learning_rate: 1.0e-5
+learning_rate: 1
+weight_decay: 0
+warmup_ratio: 0
+warmup_ratio: 1
+threshold: 1
+train_rows: null
+train_rows: 10
+max_length: 64
+search_split: train
+methods: [weights]
+methods: ["wanda-2:4", magnitude-4of8, heads+mlps]
+controls: []
+controls: [bad]
+analyses: []
+analyses: [all]
+analyses: [survivors]
+iterative: true
+rewind: final
+rewind: step-10
+precision: bf16
+sparsities: []
+sparsities: [0.2, 0.5]
+curve_until: null
+normalise_layers: false
+mlps_step: 0
+seeds: 3
+seeds: [0, 1]
+preset: paper
+preset: null
+trust_remote_code: true
+bootstrap_resamples: 10
+"""
+BAD = """
+epochs: 0
+epochs: 2.5
+epochs: true
+epochs: '3'
+epochs: null
+epoch: 3
+learning_rate: 0
+learning_rate: fast
+weight_decay: -1
+warmup_ratio: 2
+threshold: 0
+threshold: 2
+train_rows: 0
+train_rows: '10'
+search_split: test
+methods: weights
+methods: []
+methods: [layers]
+methods: [weights, weights]
+methods: ["wanda-3:4"]
+controls: [good]
+controls: bad
+analyses: all
+analyses: [nonsense]
+analyses: [all, survivors]
+iterative: 'no'
+rewind: back
+rewind: step-0
+rewind: step
+rewind: true
+precision: fp16
+sparsities: [1]
+sparsities: [0.5, 0.5]
+sparsities: 0.5
+sparsities: 0.2,0.5
+weights_step: 1
+curve_until: 0
+normalise_layers: auto
+model: null
+task: [cola]
+seeds: []
+seeds: [a]
+seeds: true
+seeds: 1.5
+preset: huge
+retain: 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [(line, good) for lines, good in ((GOOD, True), (BAD, False)) for line in lines.strip().splitlines()],
+)
+def test_the_schema_and_the_reader_agree_on_a_file(text: str, good: bool, tmp_path: Path) -> None:
+    assert jsonschema.Draft202012Validator(json_schema()).is_valid(yaml.safe_load(text)) == good
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    needs: dict[str, Any] = {"sparsities": (0.2,)} if text == "analyses: [all]" else {}
+    try:
+        StudyConfig.read(path, **needs)
+    except TombolaError:
+        assert not good
+    else:
+        assert good
+
+
+def test_the_schema_has_examples_that_it_takes_and_no_defaults_that_depend_on_the_task() -> None:
+    schema = json_schema()
+    assert [name for name, one in schema["properties"].items() if "default" in one] == ["preset"]
+    for name, one in schema["properties"].items():
+        for example in one.get("examples", ()):
+            jsonschema.validate({name: example}, schema)
+    assert schema["properties"]["data"]["description"].endswith("instead of the hub; or folder of your images")
+    assert schema["properties"]["methods"]["examples"] == [["heads+mlps", "weights"]]
 
 
 def test_images_need_a_folder_and_only_they_have_a_size_a_space_and_a_pipeline() -> None:

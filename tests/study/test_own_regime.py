@@ -1,23 +1,50 @@
 """A regime that somebody else brings runs a whole study with its report, and nothing in Tombola knows of it."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pytest
 
 import tombola
 from builders import small_study, toy_regime
-from tombola.cli.main import main
+from generated_pages import command_line
+from tombola.cli.main import COMMANDS, main
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.settings import described, settings
 from tombola.report import build
-from tombola.study.config import StudyConfig
+from tombola.study.config import StudyConfig, setting_groups
 from tombola.study.study import Study
 from tombola.tasks import registry
+from tombola.tasks.regime import Preset, Regime, RegimeSettings
 from tombola.tickets.ticket import Ticket
 
 pytestmark = pytest.mark.slow
+
+
+def other_regime(names: dict[str, type], group: str = "others") -> Regime:
+    """A regime of no models, which has settings of these names and types."""
+    fields = {name: Annotated[kind, described(group)("something")] for name, kind in names.items()}
+    own: type[RegimeSettings] = settings(
+        type("Own", (RegimeSettings,), {"__annotations__": fields, **{name: kind() for name, kind in names.items()}})
+    )
+
+    presets: dict[str, dict[str, Preset]] = {"others": {"quick": {}, "paper": {}}}
+    values = {"name": "other", "presets": presets, "settings": own, "group": group}
+    made: Regime = type("Other", (toy_regime.SumRegime,), values)()
+    return made
+
+
+def declared(folder: Path, target: str) -> Path:
+    """A folder with an installed package that declares a regime."""
+    info = folder / "adders-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: adders\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[tombola.regimes]\nnumbers = {target}\n")
+    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +75,7 @@ def test_it_runs_a_whole_study_with_its_report(study: Study) -> None:
         assert abs(rows[seed, "none", "guessing", "none"]["score"]) < 0.1
         for method in ("heads+mlps", "weights"):
             assert rows[seed, method, "good", "pruned"]["score"] >= 0.9 * full["score"]
-            for ticket in ("good", "random", "random-layerwise", "bad"):
+            for ticket in ("good", "random", "layer-matched", "bad"):
                 assert (seed, method, ticket, "retrained") in rows
     page = (study.folder / "report.html").read_text()
     assert "Sums of numbers" in page
@@ -109,13 +136,89 @@ def test_a_name_that_is_taken_is_refused() -> None:
         registry.register(Other())
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"epochs": int}, "the regime other has a setting epochs of its own, as every study has; rename it"),
+        ({"seed": int}, "the regime other has a setting named as the flag --seed; rename it"),
+        ({"data": int}, "the regime other has a setting data of another type than that of text; rename it"),
+    ],
+)
+def test_a_setting_whose_name_is_taken_is_refused(names: dict[str, type], message: str) -> None:
+    def study() -> StudyConfig:
+        registry.register(other_regime(names))
+        return StudyConfig.of(task="others")
+
+    with pytest.raises(TombolaError, match=message):
+        study()
+    # What others have is as it was.
+    assert StudyConfig.of("quick", **toy_regime.settings_of(epochs=2)).recipe.epochs == 2
+
+
+def test_what_is_no_regime_is_refused() -> None:
+    with pytest.raises(TombolaError, match=r"Ellipsis is no regime; give an instance of a subclass of tombola\."):
+        registry.register(...)  # type: ignore[arg-type]
+
+
+def test_names_of_the_commands_own_flags_are_taken() -> None:
+    settings = {one.name for _, fields in setting_groups().values() for one in fields}
+    for command in (name for name, one in COMMANDS.items() if one.groups):
+        section = command_line.page().split(f"{{ #tombola-{command} }}")[1].split("\n## ")[0]
+        flags = {flag.replace("-", "_") for flag in re.findall(r"(?<![\w-])--(?!no-)([a-z][a-z-]*)", section)}
+        assert flags - settings <= registry.TAKEN
+
+
+@pytest.mark.parametrize("group", ["", "training", "others"])
+@pytest.mark.parametrize("names", [{}, {"data": str}, {"noise": float}, {"loudness": float}])
+def test_a_regime_needs_no_flags_and_no_heading_of_its_own(
+    group: str, names: dict[str, type], capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry.register(other_regime(names, group))
+    for command in ("study", "prune"):
+        with pytest.raises(SystemExit, match="0"):
+            main([command, "--help"])
+        shown = capsys.readouterr().out
+        # A single step has no flags of training.
+        heeded = group != "training" or command == "study"
+        assert [name for name in names if f"--{name}" not in shown and (heeded or name != "loudness")] == []
+
+
+def test_it_runs_in_one_process_where_others_do_not_know_it(tmp_path: Path) -> None:
+    study = Study(StudyConfig.of("quick", **toy_regime.settings_of()), out=tmp_path, workers=2)
+    with pytest.warns(UserWarning, match="runs in one process, as its regime is in no other"):
+        assert study.worker_count(study.steps()) == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("nowhere.at_all:REGIME", "No module named 'nowhere'"),
+        (
+            "builders.toy_regime:TERMS",
+            r"4 is no regime; give an instance of a subclass of tombola\.tasks\.regime\.Regime",
+        ),
+        ("builders.toy_regime:NONE", "module 'builders.toy_regime' has no attribute 'NONE'"),
+    ],
+)
+def test_a_broken_package_is_left_out_with_a_note(
+    target: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(registry, "registered", {})
+    monkeypatch.syspath_prepend(declared(tmp_path, target))
+    with pytest.raises(SystemExit, match="0"):
+        main(["study", "--help"])
+    note = r"tombola: note: the regime numbers of the package adders is left out: {}; mend or uninstall it\n"
+    assert re.fullmatch(note.format(reason), capsys.readouterr().err)
+    assert len(registry.regimes()) == 3
+
+
 def test_an_installed_package_brings_a_regime(tmp_path: Path) -> None:
-    info = tmp_path / "adders-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: adders\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[tombola.regimes]\nnumbers = builders.toy_regime:REGIME\n")
-    code = "from tombola.tasks.registry import named_tasks; print(*named_tasks())"
-    paths = f"{tmp_path}:{Path(__file__).parents[1]}:{Path(tombola.__file__).parents[1]}"
+    code = (
+        "from tombola.tasks.registry import is_installed, named_tasks, regimes; print(*named_tasks());"
+        "print(*map(is_installed, regimes()))"
+    )
+    package = declared(tmp_path, "builders.toy_regime:REGIME")
+    paths = f"{package}:{Path(__file__).parents[1]}:{Path(tombola.__file__).parents[1]}"
     found = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -123,4 +226,6 @@ def test_an_installed_package_brings_a_regime(tmp_path: Path) -> None:
         check=True,
         env=small_study.environment(PYTHONPATH=paths),
     )
-    assert found.stdout.split()[-1] == "sums"
+    names, installed = found.stdout.splitlines()
+    assert names.split()[-1] == "sums"
+    assert installed.split() == ["True"] * 4

@@ -81,7 +81,7 @@ def assert_equal(study: Study, other: Study) -> None:
     assert timeless(read_rows(study.folder)) == timeless(read_rows(other.folder))
     assert len(read_rows(study.folder)) == 18
     for method in METHODS:
-        for name in ("good", "random", "random-layerwise", "bad"):
+        for name in ("good", "random", "layer-matched", "bad"):
             assert Ticket.load(study.seed_folder(0).ticket(method, name)) == Ticket.load(
                 other.seed_folder(0).ticket(method, name)
             )

@@ -53,7 +53,7 @@ ORDER = [
     *(
         (method, ticket, stage)
         for method in ("heads+mlps", "weights")
-        for ticket in ("good", "random", "random-layerwise", "bad")
+        for ticket in ("good", "random", "layer-matched", "bad")
         for stage in ("pruned", "retrained")
     ),
 ]
@@ -114,7 +114,7 @@ class TestFolder:
         for name in ("study.json", "results.jsonl", "verdicts.json", "report.html"):
             assert (done.folder / name).is_file(), name
         seed = done.folder / "moods" / "seed-0"
-        assert sorted(path.name for path in seed.iterdir()) == ["analysis", "full", "heads+mlps", "guessing", "weights"]
+        assert sorted(path.name for path in seed.iterdir()) == ["analysis", "full", "guessing", "heads+mlps", "weights"]
         for name in ("config.json", "model.safetensors", "tokenizer.json", "score.json"):
             assert (seed / "full" / name).is_file(), name
         for method in METHODS:
@@ -322,7 +322,7 @@ class TestNeurons:
             assert len({tuple(row[name] for name in names) for row in rows}) == 1
         tickets = {name: Ticket.load(both.seed_folder(0).ticket("heads+neurons", name)) for name in TICKETS}
         assert len({ticket.counts()["neurons"] for ticket in tickets.values()}) == 1
-        assert torch.equal(tickets["random-layerwise"].neurons.sum(1), tickets["good"].neurons.sum(1))
+        assert torch.equal(tickets["layer-matched"].neurons.sum(1), tickets["good"].neurons.sum(1))
         assert tickets["good"] not in (tickets["random"], tickets["bad"])
 
     def test_removed_neurons_are_exactly_zero_on_disk(self, both: Study) -> None:

@@ -42,8 +42,8 @@ def without(model: nn.Module, unit: int) -> Ticket:
     """All of a model but one block."""
     anatomy = dissect(model)
     every, units = (
-        Ticket.full(anatomy, fitted(pruning_method("blocks"), anatomy).kind),
-        site_groups(anatomy, "blocks"),
+        Ticket.full(anatomy, fitted(pruning_method("layers"), anatomy).kind),
+        site_groups(anatomy, "layers"),
     )
     masks = {kind: mask & (units[kind] != unit) for kind, mask in every.masks.items()}
     return Ticket(every.kind, every.architecture, masks, sizes=every.sizes)
@@ -53,9 +53,9 @@ def without(model: nn.Module, unit: int) -> Ticket:
 def test_every_site_is_in_the_unit_of_its_layer(name: str) -> None:
     kind = KINDS[name]
     anatomy = dissect(kind.make())
-    units = site_groups(anatomy, "blocks")
+    units = site_groups(anatomy, "layers")
     assert count(units) == BLOCKS[name]
-    assert site_groups_of(anatomy, "blocks") is not None
+    assert site_groups_of(anatomy, "layers") is not None
     found: dict[int, set[int]] = {}
     rows = {"heads": anatomy.attentions, "mlps": anatomy.feed_forwards, "channels": anatomy.residuals}
     for of, of_sites in units.items():
@@ -86,7 +86,7 @@ def test_a_block_that_is_cut_is_one_that_is_gated(name: str, tmp_path: Path) -> 
 def test_a_residual_block_without_channels_is_its_shortcut_and_a_bias() -> None:
     kind = KINDS["unet"]
     model = kind.make()
-    units = site_groups(dissect(model), "blocks")
+    units = site_groups(dissect(model), "layers")
     by_hand = kind.make()
     # The first block changes the number of channels in the third part, the second does not.
     for number in (0, 5):
@@ -135,15 +135,15 @@ def test_a_search_removes_whole_blocks(tmp_path: Path) -> None:
     found = search_ticket(
         model,
         task,
-        "blocks",
+        "layers",
         evaluation=EvaluationOptions(batch_size=8),
         options=SearchOptions(threshold=0.2, mlps_step=2),
     )
     assert found.good.kind == "heads+channels"
-    assert found.good.provenance["method"] == "blocks"
+    assert found.good.provenance["method"] == "layers"
     assert len(found.passes) > 1
     anatomy = dissect(model)
-    units = site_groups(anatomy, "blocks")
+    units = site_groups(anatomy, "layers")
 
     def whole_units(ticket: Ticket) -> int:
         alive = [{bool(m) for kind in units for m in ticket.masks[kind][units[kind] == unit]} for unit in range(12)]
@@ -182,7 +182,7 @@ def test_rows_of_unequal_heads_have_their_own_importance() -> None:
     presets = {"tiny": DenoiserPreset("UNet2DModel", UNET)}
     images = Images(torch.rand(8, 1, 8, 8)), Images(torch.rand(8, 1, 8, 8))
     task = Denoising(*images, _Pooled(), ImageTaskOptions(presets=presets))
-    for units in (None, site_groups(dissect(model), "blocks")):
+    for units in (None, site_groups(dissect(model), "layers")):
         part = whole(model, "heads+mlps+channels")
         found = evaluate(part, task, EvaluationOptions(batch_size=4), importance=True, groups=units).importance
         assert found is not None

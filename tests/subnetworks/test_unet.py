@@ -14,7 +14,7 @@ from builders.unets import denoised, noisy, unet
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
 from tombola.foundations.errors import TombolaError
-from tombola.pruning.controls import random, random_layerwise
+from tombola.pruning.controls import layer_matched, random
 from tombola.pruning.importance import FirstOrder
 from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, masked, shrunk, whole
@@ -289,10 +289,10 @@ def test_unequal_rows_of_heads_have_masks_of_their_own_sizes() -> None:
     assert [len(row) for row in every.rows("heads")] == sizes
     good = drawn(model, 1, "heads")
     for seed in range(20):
-        for control in (random(good, seed), random_layerwise(good, seed)):
+        for control in (random(good, seed), layer_matched(good, seed)):
             assert len(control) == len(good)
             assert control <= every
-        assert random_layerwise(good, seed).heads.sum(1).tolist() == good.heads.sum(1).tolist()
+        assert layer_matched(good, seed).heads.sum(1).tolist() == good.heads.sum(1).tolist()
     # All heads have their turn.
     assert len({tuple(site) for seed in range(60) for site in random(good, seed).heads.nonzero().tolist()}) == sum(
         sizes

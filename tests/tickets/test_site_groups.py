@@ -16,7 +16,7 @@ from tombola.tickets.site_groups import count, site_groups
 from tombola.tickets.ticket import Ticket, TicketKind
 
 STEP = 1e-2
-KINDS: dict[Grouping, TicketKind] = {"kv-groups": "heads", "blocks": "heads+mlps"}
+KINDS: dict[Grouping, TicketKind] = {"kv-groups": "heads", "layers": "heads+mlps"}
 
 
 def losses(model: nn.Module) -> Tensor:
@@ -45,7 +45,7 @@ def scaled(model: nn.Module, anatomy: Anatomy, grouping: Grouping, group: int, f
     return copied
 
 
-@pytest.mark.parametrize("grouping", ["kv-groups", "blocks"])
+@pytest.mark.parametrize("grouping", ["kv-groups", "layers"])
 def test_a_group_has_the_derivative_of_scaling_it_whole(grouping: Grouping) -> None:
     model = llama()
     made.settle(model)
@@ -60,7 +60,7 @@ def test_a_group_has_the_derivative_of_scaling_it_whole(grouping: Grouping) -> N
     assert found is not None
     of_sites = site_groups(anatomy, grouping)
     number = count(of_sites)
-    assert number == {"kv-groups": 6, "blocks": 3}[grouping]
+    assert number == {"kv-groups": 6, "layers": 3}[grouping]
     for group in range(number):
         up, down = (losses(scaled(model, anatomy, grouping, group, 1 + sign * STEP)) for sign in (1, -1))
         expected = float(((up - down) / (2 * STEP)).abs().mean())
@@ -74,7 +74,7 @@ def test_a_group_has_the_derivative_of_scaling_it_whole(grouping: Grouping) -> N
 def test_every_site_is_in_a_group_of_its_own_layer() -> None:
     anatomy = dissect(llama())
     assert site_groups(anatomy, "kv-groups")["heads"].tolist() == [[0, 0, 1, 1], [2, 2, 3, 3], [4, 4, 5, 5]]
-    assert site_groups(anatomy, "blocks")["mlps"].tolist() == [0, 1, 2]
+    assert site_groups(anatomy, "layers")["mlps"].tolist() == [0, 1, 2]
 
 
 def test_the_table_of_ways_names_what_it_finds() -> None:

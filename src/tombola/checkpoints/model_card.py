@@ -180,7 +180,8 @@ class ModelCardWriter:
     def _sizes(self, folder: Path) -> Iterator[str]:
         before = count_parameters(self.model)
         yield f"- parameters that are not pruned: {surviving_parameters(self.small):,} of {before:,}"
-        yield f"- weights on disk: {bytes_on_disk(folder):,} bytes; the original's tensors: {dense_bytes(self.model):,}"
+        original = f"the original's tensors: {dense_bytes(self.model):,}"
+        yield f"- parameters on disk: {bytes_on_disk(folder):,} bytes; {original}"
 
     def _checked(self) -> str:
         if self.form == "sparse" or (self.form == "zeros" and self.small.ticket.kind == "weights"):

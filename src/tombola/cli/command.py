@@ -1,7 +1,7 @@
 """Commands of the command line: arguments, what runs them, settings of a study as flags, lists as values of flags."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -35,16 +35,16 @@ class Command:
 def add_settings(parser: argparse.ArgumentParser, groups: Sequence[str], preset: str) -> None:
     """Add `--preset` and a flag for each setting of the groups, and of the regimes; imports PyTorch for the defaults.
 
-    The preset is the one whose values help texts show, those of studies of labelled texts.
+    The preset is the one whose values help texts show.
     """
-    from tombola.study.config import PRESETS, StudyConfig, setting_groups
-    from tombola.tasks.registry import named_tasks, regimes
+    from tombola.study.config import PRESETS, preset_settings, setting_groups, shared_groups
+    from tombola.tasks.registry import named_tasks
 
     parser.add_argument(
-        "--preset", choices=PRESETS, help=f"quick: a sample of the rows, one epoch; paper: all rows, three ({preset})"
+        "--preset", choices=PRESETS, help=f"settings that go together, of the task: quick, or the paper's ({preset})"
     )
-    defaults, found = StudyConfig.of(preset).settings(), setting_groups()
-    for title in (*groups, *(regime.group for regime in regimes())):
+    defaults, found = {task: preset_settings(preset, task) for task in named_tasks()}, setting_groups()
+    for title in (*groups, *(title for title in found if title not in shared_groups())):
         text, fields = found[title]
         if title == "what to study":
             text = (
@@ -53,13 +53,26 @@ def add_settings(parser: argparse.ArgumentParser, groups: Sequence[str], preset:
             )
         group = parser.add_argument_group(title, text)
         for one in fields:
-            group.add_argument(f"--{one.name.replace('_', '-')}", **_options(one, defaults.get(one.name, one.default)))
+            values = {task: values[one.name] for task, values in defaults.items() if one.name in values}
+            group.add_argument(f"--{one.name.replace('_', '-')}", **_options(one, values))
 
 
-def _options(one: SettingField, default: Any) -> dict[str, Any]:
-    """Keyword arguments of `add_argument`."""
-    shown = ",".join(map(str, default)) if isinstance(default, list | tuple) else default
-    text = one.description if shown in (None, "") or isinstance(shown, bool) else f"{one.description} ({shown})"
+def _shown(defaults: Mapping[str, Any]) -> str:
+    """Defaults by their tasks, for a help text: that of most tasks, and after it the others with their tasks."""
+    tasks: dict[str, list[str]] = {}
+    for task, value in defaults.items():
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else "" if value is None else str(value)
+        tasks.setdefault(text or "none", []).append(task)
+    if {*tasks} <= {"none", "True", "False"}:
+        return ""
+    first, *others = sorted(tasks, key=lambda text: -len(tasks[text]))
+    parts = [first, *(f"{', '.join(tasks[text])}: {text}" for text in others)]
+    return f" ({'; '.join(parts)})"
+
+
+def _options(one: SettingField, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of `add_argument`; `defaults` are by tasks."""
+    text = one.description + _shown(defaults)
     options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": text.replace("%", "%%")}
     if one.value_type is bool:
         return options | {"action": argparse.BooleanOptionalAction}

@@ -24,13 +24,14 @@ def command_line(chosen: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tombola",
         description="Draw winning lottery tickets from neural networks: small subnetworks that do what the whole does.",
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"tombola {version('tombola')}")
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, command in COMMANDS.items():
         what = command.what
-        sub = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
+        sub = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.", allow_abbrev=False)
         sub.add_argument("--json", action="store_true", help="print the result as JSON")
         sub.set_defaults(command=command)
         if name == chosen:
@@ -50,16 +51,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Newer Pythons let `--` stand before the command.
     chosen = next((part for part in given if part != "--"), None)
-    parser = command_line(chosen)
+    with warnings.catch_warnings():
+        warnings.showwarning = _note
+        return _run(command_line(chosen), given)
+
+
+def _run(parser: argparse.ArgumentParser, given: Sequence[str]) -> int:
     options = parser.parse_args(given)
     options.typed = shlex.join(["tombola", *given])
     if options.command is None:
         parser.print_help()
         return BAD_USAGE
     try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _note
-            result: dict[str, Any] = options.command.run(options)
+        result: dict[str, Any] = options.command.run(options)
     except TombolaError as error:
         print(f"tombola: error: {error}", file=sys.stderr)
         return BAD_USAGE

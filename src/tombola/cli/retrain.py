@@ -35,7 +35,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     folder, ticket = load_ticket(options.ticket)
     seed, session = seed_of(options, ticket), Session.open(given_settings(options), options.preset)
     if not session.config.retrains:
-        raise TombolaError(f"{session.config.task} trains nothing unless asked to: say with --recovery-tokens how much")
+        raise TombolaError(f"retrain trains the ticket again: {session.config.regime_settings.to_retrain}")
     rewinding = session.config.rewinding
     if rewinding.to == "step":
         raise TombolaError(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform, get_args, get_origin
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 from pydantic.fields import FieldInfo
 
@@ -49,12 +49,14 @@ Flag = Annotated[bool, Field(strict=True)]
 def described(group: str) -> Callable[..., FieldInfo]:
     """Maker of the metadata of fields whose flags stand under one heading, the group.
 
-    It takes a field's description, which is the help of its flag, and an example for its help text.
+    It takes a field's description, which is the help of its flag, an example for its help text, and what its JSON
+    schema says beyond its type.
     """
 
-    def field(description: str, example: str = "") -> FieldInfo:
+    def field(description: str, example: str = "", **schema: JsonValue) -> FieldInfo:
         examples = [example] if example else None
-        made: FieldInfo = Field(description=description, examples=examples, json_schema_extra={"group": group})
+        extra = {"group": group, **schema}
+        made: FieldInfo = Field(description=description, examples=examples, json_schema_extra=extra)
         return made
 
     return field
@@ -132,9 +134,13 @@ def setting_fields(cls: type) -> list[SettingField]:
 
 
 def schema_of(cls: type) -> dict[str, Any]:
-    """JSON schema of each setting of a class: name → schema."""
-    found = TypeAdapter(cls).json_schema()["properties"]
-    return {one.name: {k: v for k, v in found[one.name].items() if k != "group"} for one in setting_fields(cls)}
+    """JSON schema of each setting of a class, without its default: name → schema."""
+    properties, found = TypeAdapter(cls).json_schema()["properties"], {}
+    for one in setting_fields(cls):
+        found[one.name] = {k: v for k, v in properties[one.name].items() if k not in ("group", "default", "title")}
+        if one.example and one.listed:
+            found[one.name]["examples"] = [[one.value_type(part) for part in one.example.split(",")]]
+    return found
 
 
 def _fields(cls: type) -> dict[str, FieldInfo]:

@@ -287,7 +287,7 @@ def _rows(costs: Costs) -> Iterator[tuple[str, str, list[float | None]]]:
     batches = costs.variants["dense"].seconds
     largest = max(batches)
     yield "parameters, M", ".2f", [one.parameters / 1e6 for one in several]
-    yield "weights on disk, MB", *_megabytes([one.disk for one in several])
+    yield "parameters on disk, MB", *_megabytes([one.disk for one in several])
     yield "multiply-adds, M", ",.0f", [one.multiply_adds / 1e6 for one in several]
     for batch in batches:
         title = f"{'latency' if steps is None else 'step'}, batch {batch}, ms"
@@ -297,7 +297,7 @@ def _rows(costs: Costs) -> Iterator[tuple[str, str, list[float | None]]]:
         yield f"examples/s, batch {largest}", ",.1f", [one.throughput for one in several]
     else:
         yield f"images/s, batch {largest}", ",.2f", [one.throughput / steps for one in several]
-    yield "weights in memory, MB", *_megabytes([one.weights for one in several])
+    yield "parameters in memory, MB", *_megabytes([one.weights for one in several])
     for batch in batches:
         yield f"activations, batch {batch}, MB", *_megabytes([one.activations.get(batch) for one in several])
     yield f"peak of the process, batch {largest}, MB", *_megabytes([one.memory for one in several])
@@ -314,7 +314,7 @@ def sentence(costs: Costs) -> str:
     """Theoretical and measured speed-up of the shrunk model, in words."""
     batch = max(costs.variants["dense"].seconds)
     return (
-        f"The shrunk model's multiply-adds promise {costs.theoretical_speedup():.2f} times the speed of the dense one; "
-        f"at batch {batch} it reaches {costs.measured_speedup():.2f}: {costs.share():.0%} of the promise "
+        f"The shrunk model's theoretical speed-up, by its multiply-adds, is {costs.theoretical_speedup():.2f}; "
+        f"at batch {batch} {costs.measured_speedup():.2f} is measured: {costs.share():.0%} of it "
         f"({costs.share(processor=True):.0%} in processor time)."
     )

@@ -1,14 +1,11 @@
 """Calibration text, read by a model while the sizes of its activations are taken.
 
-Text is drawn as in the papers, in stretches of one long text. A language task draws its own
-(`LanguageTask.calibration_text`); the blocks of its splits `train` and `importance`, which lie one after another, are
-for gradients, and are plain text too. Its examples are not: several sequences share one row there, with a mask of their
-own.
+Text is drawn as in the papers, in stretches of one long text, by a task (`Task.calibration_text`). Batches of a task
+will do too, as far as they are plain text (`Batch.calibration_inputs`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from tombola.foundations.errors import TombolaError
@@ -48,17 +45,7 @@ def count(inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, int]:
 def _inputs(one: Batch | Mapping[str, Tensor] | Tensor) -> Mapping[str, Tensor]:
     if not isinstance(one, Batch):
         return {"input_ids": one} if isinstance(one, Tensor) else one
-    if "predicted" not in one.inputs:
-        return one.inputs
-    # A packed batch of a language task: each of its rows must be one text from end to end.
-    ids = one.inputs["input_ids"]
-    scored = torch.bincount(one.inputs["at"].cpu() // ids.shape[1], minlength=len(ids))
-    if "ends" in one.inputs or not (scored == ids.shape[1]).all():
-        raise TombolaError(
-            "examples of a language task are no calibration text, as their choices share rows; calibrate on its "
-            "calibration_text(), or on batches of its split train"
-        )
-    return {"input_ids": ids}
+    return one.calibration_inputs
 
 
 def _check(given: Mapping[str, Tensor], model: nn.Module) -> None:

@@ -18,7 +18,7 @@ _SWAPS, _CLOSE = 400, 0.005
 
 def names(method: str) -> tuple[str, ...]:
     """Controls that say something: with one site a layer, a layer-matched draw is the good ticket itself."""
-    return tuple(name for name in TICKETS[1:] if name != "random-layerwise" or method not in ("mlps", "blocks"))
+    return tuple(name for name in TICKETS[1:] if name != "layer-matched" or method not in ("mlps", "layers"))
 
 
 def random(ticket: Ticket, seed: int, groups: SiteGroups | None = None, anatomy: Anatomy | None = None) -> Ticket:
@@ -75,7 +75,7 @@ def _drawn(ticket: Ticket, groups: SiteGroups | None, generator: torch.Generator
     return masks
 
 
-def random_layerwise(ticket: Ticket, seed: int, groups: SiteGroups | None = None) -> Ticket:
+def layer_matched(ticket: Ticket, seed: int, groups: SiteGroups | None = None) -> Ticket:
     """Layer-matched random ticket: as many heads and neurons in each layer (weights in each matrix), drawn there.
 
     It tells whether *these* sites matter or only their profile over depth. A layer has one MLP, so the MLPs stay
@@ -94,7 +94,7 @@ def random_layerwise(ticket: Ticket, seed: int, groups: SiteGroups | None = None
             there = row.unique()
             kept[there] = draw(len(there), sum(int(group) in survivors for group in there), generator)
         masks = {kind: kept[of_sites] for kind, of_sites in groups.items()}
-        return _control(ticket, masks, "random-layerwise", seed=seed)
+        return _control(ticket, masks, "layer-matched", seed=seed)
     masks = {}
     for name, mask in ticket.masks.items():
         # One row a layer for sites; one row altogether for a matrix of weights.
@@ -103,7 +103,7 @@ def random_layerwise(ticket: Ticket, seed: int, groups: SiteGroups | None = None
         for drawn, row, exists in zip(masks[name], rows, ticket.exists(name).view_as(rows), strict=True):
             drawn[exists] = draw(int(exists.sum()), int(row.sum()), generator)
         masks[name] = masks[name].view_as(mask)
-    return _control(ticket, masks, "random-layerwise", seed=seed)
+    return _control(ticket, masks, "layer-matched", seed=seed)
 
 
 def bad(found: Search, model: nn.Module) -> Ticket:

@@ -207,4 +207,4 @@ def score(
 def on_device(batch: Batch, device: torch.device) -> Batch:
     """The batch with its tensors on `device`."""
     inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.inputs.items()}
-    return Batch(batch.indices, inputs, batch.targets.to(device, non_blocking=True))
+    return replace(batch, inputs=inputs, targets=batch.targets.to(device, non_blocking=True))

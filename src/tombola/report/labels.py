@@ -31,11 +31,11 @@ TICKET_TITLES: Mapping[str, str] = MappingProxyType(
         "guessing": "guessing",
         "good": "good",
         "random": "random",
-        "random-layerwise": "layer-matched random",
+        "layer-matched": "layer-matched random",
         "bad": "bad",
         "super-survivors": "super-survivors",
-        "super-random": "random, as many as those",
-        "super-bad": "bad, as many as those",
+        "super-random": "super-random",
+        "super-bad": "super-bad",
     }
 )
 MATRIX_TITLES: Mapping[str, str] = MappingProxyType(

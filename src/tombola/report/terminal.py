@@ -15,7 +15,7 @@ from tombola.report.summary import SIZES, read_rows, sites_of, summarise
 from tombola.study.results import Row
 from tombola.tickets.pruning_methods import in_words
 
-_SHORT = {"full": "full model", "random-layerwise": "layer-matched"}
+_SHORT = {"full": "full model", "layer-matched": "layer-matched"}
 _HEADS = {"bytes": "MB", "seconds": "s"}
 """Heads of columns that are narrower than the names of what they show."""
 _SITES = 10

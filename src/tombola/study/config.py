@@ -38,6 +38,22 @@ PRESETS = ("quick", "paper")
 _study = described("the study")
 _training = described("training")
 _running = described("running")
+# A pattern is also written with its colon: wanda-2:4.
+_methods = _study(
+    "searches to run, of " + ", ".join(METHODS),
+    "heads+mlps,weights",
+    items={"enum": [*METHODS, *(name.replace("of", ":") for name, one in METHODS.items() if one.pattern)]},
+    minItems=1,
+    uniqueItems=True,
+)
+_controls = _study(
+    "tickets of the good one's size that it is compared with", "random,bad", items={"enum": [*TICKETS[1:]]}
+)
+_analyses = _study(
+    f"what to ask of the tickets: all, none, or of {', '.join(ANALYSES)}",
+    "survivors,attention",
+    anyOf=[{"items": {"enum": [*ANALYSES]}}, {"const": [ALL]}],
+)
 
 
 @settings
@@ -47,23 +63,19 @@ class StudyConfig(TaskOptions):
     All have names of their own, so that YAML keys and flags are flat: `StudyConfig.of("quick", task="cola", epochs=2)`.
     """
 
-    methods: Annotated[tuple[Text, ...], _study("searches to run, of " + ", ".join(METHODS), "heads+mlps,weights")] = (
-        "heads+mlps",
-        "weights",
-    )
-    controls: Annotated[
-        tuple[Text, ...], _study("tickets of the good one's size that it is compared with", "random,bad")
-    ] = TICKETS[1:]
-    analyses: Annotated[
-        tuple[Text, ...],
-        _study(f"what to ask of the tickets: all, none, or of {', '.join(ANALYSES)}", "survivors,attention"),
-    ] = ANALYSES[:2]
+    methods: Annotated[tuple[Text, ...], _methods] = ("heads+mlps", "weights")
+    controls: Annotated[tuple[Text, ...], _controls] = TICKETS[1:]
+    analyses: Annotated[tuple[Text, ...], _analyses] = ANALYSES[:2]
     iterative: Annotated[Flag, _training("train between the cuts; of weights, this is iterative magnitude pruning")] = (
         False
     )
-    rewind: Annotated[Text, _training("retrain from: pretrained, init, step-K, or final for the trained weights")] = (
-        "pretrained"
-    )
+    rewind: Annotated[
+        Text,
+        _training(
+            "retrain from: pretrained, init, step-K, or final for the trained weights",
+            pattern="^(pretrained|init|final|step-0*[1-9][0-9]*)$",
+        ),
+    ] = "pretrained"
     eval_batch_size: Annotated[Count, _running("examples at a time when scoring")] = 64
     precision: Annotated[
         Literal["auto", "fp32", "bf16"], _running("of forward passes; auto takes bf16 where it is fast")
@@ -114,7 +126,7 @@ class StudyConfig(TaskOptions):
         if analysis == "random-curve" and not self.search.sparsities:
             return "random-curve goes along the sparsities of a search: name them with sparsities"
         if analysis == "random-tickets" and not self.retrains:
-            return "random-tickets trains tickets again: say with recovery_tokens on how many tokens"
+            return f"random-tickets trains tickets again: {self.regime_settings.to_retrain}"
         reason = self.regime.unfit.get(analysis)
         return None if reason is None else f"{reason}; {self.task} judges {self.regime.judges}"
 
@@ -135,11 +147,16 @@ class StudyConfig(TaskOptions):
     @classmethod
     def _assembled(cls, regime: Regime, flat: dict[str, Any]) -> Self:
         """Give each setting to the part that has it."""
-        # By default only what can be asked of the regime's models.
-        fitting = tuple(one for one in cls.analyses if one not in regime.unfit)
-        flat = {"analyses": fitting, **flat}
+        flat = {"analyses": _fitting(regime), **flat}
         parts: dict[str, dict[str, Any]] = {part: {} for part in ("", "search", "recipe", "regime_settings")}
-        homes = {one.name: part for part, kind in _parts(cls, regime).items() for one in setting_fields(kind)}
+        homes: dict[str, str] = {}
+        for part, kind in _parts(cls, regime).items():
+            for one in setting_fields(kind):
+                if one.name in homes:
+                    raise TombolaError(
+                        f"the regime {regime.name} has a setting {one.name} of its own, as every study has; rename it"
+                    )
+                homes[one.name] = part
         for name, value in flat.items():
             if name not in homes:
                 raise TombolaError(_unknown(name, str(flat.get("task", cls.task)), list(homes)))
@@ -271,32 +288,58 @@ class StudyConfig(TaskOptions):
         return hashlib.sha256(canonical.encode()).hexdigest()[:8]
 
 
-def setting_groups() -> dict[str, tuple[str, list[SettingField]]]:
-    """Heading of each group of settings, those of all regimes too: a text, and the settings under it."""
+def _merged() -> dict[str, SettingField]:
+    """Settings of all regimes by name; a name that several have, as `data`, has the descriptions of all."""
     merged: dict[str, SettingField] = {}
-    for kind in (StudyConfig, SearchOptions, Recipe, *(regime.settings for regime in regimes())):
-        for one in setting_fields(kind):
-            if (first := merged.get(one.name)) is not None:
-                # `data` is a setting of two regimes, and one flag.
-                one = dataclasses.replace(first, description=f"{first.description}; or {one.description}")
-            merged[one.name] = one
+    shared = [one for kind in _SHARED for one in setting_fields(kind)]
+    own = [one for regime in regimes() for one in setting_fields(regime.settings)]
+    for one in (*shared, *own):
+        if (first := merged.get(one.name)) is not None:
+            one = dataclasses.replace(first, description=f"{first.description}; or {one.description}")
+        merged[one.name] = one
+    return merged
+
+
+def setting_groups() -> dict[str, tuple[str, list[SettingField]]]:
+    """Heading of each group of settings, the shared ones first: a text, and the settings under it."""
     helps, found = {regime.group: regime.help for regime in regimes()}, dict[str, tuple[str, list[SettingField]]]()
-    for one in merged.values():
+    for one in _merged().values():
         found.setdefault(one.group, (helps.get(one.group, ""), []))[1].append(one)
     return found
 
 
+def shared_groups() -> frozenset[str]:
+    """Headings of the settings that every study has; a regime's own may stand there too."""
+    return frozenset(one.group for kind in _SHARED for one in setting_fields(kind))
+
+
+def preset_settings(preset: str, task: str) -> dict[str, Any]:
+    """Settings of a task's preset by their flat names, those that it does not name by their defaults."""
+    regime = regime_of(task)
+    fields = [one for kind in _parts(StudyConfig, regime).values() for one in setting_fields(kind)]
+    named = {"analyses": _fitting(regime), **regime.presets_of(task).get(preset, {})}
+    return {one.name: named.get(one.name, one.default) for one in fields}
+
+
 def json_schema() -> dict[str, Any]:
-    """JSON schema of `study.yaml`, for editors: every setting of every regime, a preset, and seeds."""
+    """JSON schema of `study.yaml`, for editors: every setting of every regime, a preset, and seeds.
+
+    It names no defaults, which depend on the task and the preset.
+    """
+    seed = {"type": "integer", "minimum": 0}
+    seeds = {"type": "array", "items": seed, "minItems": 1, "uniqueItems": True}
     properties: dict[str, Any] = {
-        "preset": {"enum": list(PRESETS), "default": "quick", "description": "settings that go together"},
-        "seeds": {
-            "anyOf": [{"type": "integer", "minimum": 0}, {"type": "array", "items": {"type": "integer", "minimum": 0}}],
-            "description": "one full model and its tickets for each",
+        "preset": {
+            "enum": [*PRESETS, None],
+            "default": "quick",
+            "description": "settings that go together; null for the defaults of each setting by itself",
         },
+        "seeds": {"anyOf": [seed, seeds], "description": "one full model and its tickets for each"},
     }
-    for kind in (StudyConfig, SearchOptions, Recipe, *(regime.settings for regime in regimes())):
+    for kind in (*_SHARED, *(regime.settings for regime in regimes())):
         properties = schema_of(kind) | properties
+    for name, one in _merged().items():
+        properties[name]["description"] = one.description
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "tombola study.yaml",
@@ -304,6 +347,15 @@ def json_schema() -> dict[str, Any]:
         "properties": properties,
         "additionalProperties": False,
     }
+
+
+_SHARED = (StudyConfig, SearchOptions, Recipe)
+"""Classes of the settings that every study has."""
+
+
+def _fitting(regime: Regime) -> tuple[str, ...]:
+    """Analyses that come by themselves: those that can be asked of the regime's models."""
+    return tuple(one for one in StudyConfig.analyses if one not in regime.unfit)
 
 
 def _parts(cls: type[StudyConfig], regime: Regime) -> dict[str, type]:

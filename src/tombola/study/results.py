@@ -15,7 +15,7 @@ class Row:
     Attributes:
         model, task, seed: of the study.
         method: `none`, or the pruning method: `heads+mlps`, `weights`, `wanda`, ...
-        ticket: `full`, `good`, `random`, `random-layerwise`, `bad` or `guessing`.
+        ticket: `full`, `good`, `random`, `layer-matched`, `bad` or `guessing`.
         stage: `pruned`, `retrained` or `none`.
         metric, score: the task's metric on the dev split.
         score_low, score_high: 95 % bootstrap interval over examples.
@@ -58,7 +58,7 @@ Difference = tuple[float, float, float]
 
 _CONTROLS = {
     "random": "random",
-    "random-layerwise": "layer-matched random",
+    "layer-matched": "layer-matched random",
     "bad": "bad",
     "super-random": "random",
     "super-bad": "bad",
@@ -67,7 +67,7 @@ _CONTROLS = {
 
 
 def standings(against: Mapping[str, Difference]) -> dict[str, list[str]]:
-    """Standing of a ticket, `better than` and so on → kinds of controls to which it stands so."""
+    """Relation of a ticket to its controls, `better than` and so on → kinds of controls that it stands so to."""
     found: dict[str, list[str]] = {}
     for control, (_, low, high) in against.items():
         word = "better than" if low > 0 else "worse than" if high < 0 else "not clearly better or worse than"

@@ -128,7 +128,7 @@ class SeedContext:
         """Generate texts with a model; the full one gives their perplexity."""
         task = self.task
         if not isinstance(task, GeneratesTexts):
-            raise TombolaError(f"models of {task.title} do not write; only causal language models do")
+            raise TombolaError(f"models of {task.title} write no texts; leave the analysis text-generation out")
         return task.generate_texts(model, self.model(), GenerationSettings(seed=self.seed_folder.seed))
 
     def with_provenance(self, ticket: Ticket, name: str, method: str) -> Ticket:

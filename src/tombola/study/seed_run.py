@@ -99,7 +99,7 @@ class SeedRun(SeedContext):
         elif name == "random":
             ticket = controls.random(found.good, seed, groups, anatomy)
         else:
-            ticket = controls.random_layerwise(found.good, seed, groups)
+            ticket = controls.layer_matched(found.good, seed, groups)
         self.with_provenance(ticket, name, method).save(self.seed_folder.ticket(method, name))
 
     def pruned(self, method: str, name: str, progress: Progress) -> None:

@@ -29,6 +29,7 @@ from tombola.study.study_folder import Stage, StudyFolder
 from tombola.study.worker_pool import WorkerPool
 from tombola.tasks.base import Task
 from tombola.tasks.capabilities import GeneratesImages
+from tombola.tasks.registry import is_installed
 from tombola.tickets.pruning_methods import pruning_method
 from tombola.tickets.site_groups import fitted
 from tombola.tickets.ticket import Ticket
@@ -181,9 +182,11 @@ class Study:
     def worker_count(self, steps: Sequence[StudyStep]) -> int:
         """Number of workers that run the steps; 1 for this process."""
         # A worker makes its study of the configuration, and cannot know what was put into this one by hand.
-        if type(self) is not Study or self.task is not self._opened:
+        made = type(self) is Study and self.task is self._opened
+        if not made or not is_installed(self.config.regime):
             if self.workers not in ("auto", 1):
-                warnings.warn("the study runs in one process, as its task was not made from its settings", stacklevel=3)
+                why = "its regime is in no other" if made else "its task was not made from its settings"
+                warnings.warn(f"the study runs in one process, as {why}", stacklevel=3)
             return 1
         if self.workers != "auto":
             return self.workers

@@ -100,7 +100,7 @@ class StudyFolder:
                 against[control] = statistics.paired_difference(
                     metric, ours, others, references, seed=0, resamples=resamples
                 )
-        which = f"the {name.replace('-', ' ')} ticket" if name in TICKETS else _SUPER[name]
+        which = f"the {name} ticket" if name in TICKETS else _SUPER[name]
         sentence = verdict.sentence(f"{which} of {in_words(method)}", trained=stage == "retrained")
         more = beside_controls(against) if verdict.learned else ""
         return TicketVerdict(method, name, stage, f"{sentence} {more}".strip(), verdict, against)

@@ -37,6 +37,15 @@ class Batch:
     inputs: Mapping[str, Tensor]
     targets: Tensor
 
+    @property
+    def calibration_inputs(self) -> Mapping[str, Tensor]:
+        """Keyword arguments of a forward pass that only takes the sizes of activations.
+
+        Raises:
+            TombolaError: a pass over these examples says nothing of what the model sees.
+        """
+        return self.inputs
+
 
 @dataclass(frozen=True)
 class Output:

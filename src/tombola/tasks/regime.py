@@ -57,6 +57,8 @@ class RegimeSettings:
 
     files: ClassVar[tuple[str, ...]] = ()
     """Names of the settings that may be local files or folders, whose content counts."""
+    to_retrain: ClassVar[str] = ""
+    """Advice for who wants tickets trained again, where `retrains` may be false."""
 
     @property
     def retrains(self) -> bool:

@@ -1,5 +1,6 @@
 """Regimes by the names of their tasks: those of Tombola, and those that others register."""
 
+import warnings
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -16,8 +17,16 @@ if TYPE_CHECKING:
 _OURS = ("text", "language", "images")
 ENTRY_POINTS = "tombola.regimes"
 """Group of the entry points by which an installed package brings regimes of its own."""
+TAKEN = frozenset(
+    (
+        *("command", "config", "density", "help", "json", "method", "out", "preset", "save", "schema", "seed", "seeds"),
+        *("ticket", "typed", "workers"),
+    )
+)
+"""Names of the commands' own flags, which no setting may have."""
 
 registered: dict[str, Regime] = {}
+_installed: set[str] = set(_OURS)
 
 
 def register(regime: Regime) -> None:
@@ -26,26 +35,55 @@ def register(regime: Regime) -> None:
     A package that declares it as an entry point of the group `tombola.regimes` has it registered in every process.
 
     Raises:
-        TombolaError: another regime has its name, or that of one of its tasks.
+        TombolaError: it is no regime, another one has its name, or that of one of its tasks, or a setting of its has
+            the name of a flag, or of a setting of another type.
     """
-    for other in regimes():
-        if other is regime:
-            return
+    if not isinstance(regime, Regime):
+        raise TombolaError(f"{regime!r} is no regime; give an instance of a subclass of tombola.tasks.regime.Regime")
+    known = regimes()
+    if any(other is regime for other in known):
+        return
+    for other in known:
         if other.name == regime.name or {*other.tasks} & {*regime.tasks}:
             raise TombolaError(
                 f"the regime {other.name} has the name or a task of {regime.name} already; choose others"
+            )
+    # Flags and keys of YAML are flat: a name is of one type, whoever has it.
+    types = {one.name: (one.value_type, one.listed) for other in known for one in setting_fields(other.settings)}
+    for one in setting_fields(regime.settings):
+        if one.name in TAKEN:
+            raise TombolaError(f"the regime {regime.name} has a setting named as the flag --{one.name}; rename it")
+        if types.get(one.name, (one.value_type, one.listed)) != (one.value_type, one.listed):
+            raise TombolaError(
+                f"the regime {regime.name} has a setting {one.name} of another type than that of "
+                f"{next(owners(one.name)).name}; rename it"
             )
     registered[regime.name] = regime
 
 
 def regimes() -> tuple[Regime, ...]:
-    """Regimes, Tombola's first."""
+    """Regimes, Tombola's first; one of an installed package that cannot be taken is left out, with a warning."""
     if not registered:
-        for name in _OURS:
-            registered[name] = import_module(f"tombola.tasks.{name}.regime").REGIME
+        registered.update({name: import_module(f"tombola.tasks.{name}.regime").REGIME for name in _OURS})
         for entry in entry_points(group=ENTRY_POINTS):
-            register(entry.load())
+            try:
+                regime = entry.load()
+                register(regime)
+                _installed.add(regime.name)
+            # Whatever somebody else's package raises: it must not take the other regimes with it.
+            except Exception as error:
+                package = entry.dist.name if entry.dist else entry.value
+                reason = " ".join(str(error).split()) or type(error).__name__
+                warnings.warn(
+                    f"the regime {entry.name} of the package {package} is left out: {reason}; mend or uninstall it",
+                    stacklevel=2,
+                )
     return tuple(registered.values())
+
+
+def is_installed(regime: Regime) -> bool:
+    """True if every process has the regime, and not this one alone, where `register` was called."""
+    return regime.name in _installed
 
 
 def named_tasks() -> tuple[str, ...]:

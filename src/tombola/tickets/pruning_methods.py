@@ -9,7 +9,7 @@ from typing import Literal
 from tombola.foundations.errors import TombolaError
 from tombola.tickets.ticket import TICKET_KINDS, TicketKind, kinds_in_words
 
-Grouping = Literal["kv-groups", "blocks"]
+Grouping = Literal["kv-groups", "layers"]
 """Sites that go together: the heads that share keys and values, or all of a layer."""
 
 
@@ -69,7 +69,7 @@ def _methods() -> Iterator[PruningMethod]:
         if kind != "weights":
             yield PruningMethod(kind, kind, kinds_in_words(kind))
     yield PruningMethod("kv-groups", "heads", "groups of heads that share keys and values", grouping="kv-groups")
-    yield PruningMethod("blocks", "heads+mlps", "whole layers", grouping="blocks")
+    yield PruningMethod("layers", "heads+mlps", "whole layers", grouping="layers")
     yield PruningMethod("weights", "weights", "weights", criterion="magnitude")
     yield PruningMethod(
         "magnitude-matrix", "weights", "weights by magnitude, each matrix alike", criterion="magnitude", scope="matrix"

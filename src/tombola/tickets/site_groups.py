@@ -21,7 +21,7 @@ def site_groups(anatomy: Anatomy, grouping: Grouping) -> SiteGroups:
 
     Args:
         anatomy: of the whole model.
-        grouping: `kv-groups`: heads that share a key/value head; `blocks`: all sites of a layer. In a U-net a layer is
+        grouping: `kv-groups`: heads that share a key/value head; `layers`: all sites of a layer. In a U-net a layer is
             a residual block, which without its channels is its shortcut and the bias of its last convolution, an
             attention, or a transformer block.
     """
@@ -45,10 +45,10 @@ def site_groups(anatomy: Anatomy, grouping: Grouping) -> SiteGroups:
 
 
 def fitted(chosen: PruningMethod, anatomy: Anatomy) -> PruningMethod:
-    """The method with the kinds of sites that blocks of this model are made of; any other method unchanged."""
-    if chosen.grouping != "blocks":
+    """The method with the kinds of sites that layers of this model are made of; any other method unchanged."""
+    if chosen.grouping != "layers":
         return chosen
-    return replace(chosen, kind=cast(TicketKind, "+".join(site_groups(anatomy, "blocks"))))
+    return replace(chosen, kind=cast(TicketKind, "+".join(site_groups(anatomy, "layers"))))
 
 
 def site_groups_of(anatomy: Anatomy, method: str) -> SiteGroups | None:

@@ -53,7 +53,7 @@ def every_site(anatomy: Anatomy) -> TicketKind:
 BLOCK = 32
 """Neurons of a block, unless the user says otherwise."""
 
-TICKETS = ("good", "random", "random-layerwise", "bad")
+TICKETS = ("good", "random", "layer-matched", "bad")
 """The tickets of each method in a study, in the order of rows, tables and charts."""
 
 SUPER_TICKETS = ("super-survivors", "super-random", "super-bad")

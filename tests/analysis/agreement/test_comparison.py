@@ -151,9 +151,9 @@ def test_what_a_comparison_says_of_every_task(tmp_path: Path) -> None:
                 if one[kind][name] is not None:
                     assert chance["low"] <= chance["high"]
                     assert 0 <= chance["below"] <= 1
-        assert one["mlps"]["null_distribution"]["random-layerwise"] is None
-        assert one["mlps"]["undefined"]["random-layerwise"] == LAYERS_OF_ONE
-        assert one["heads"]["null_distribution"]["random-layerwise"]["jaccard"]["draws"] == 200
+        assert one["mlps"]["null_distribution"]["layer-matched"] is None
+        assert one["mlps"]["undefined"]["layer-matched"] == LAYERS_OF_ONE
+        assert one["heads"]["null_distribution"]["layer-matched"]["jaccard"]["draws"] == 200
     together = flat([*made["a"], *made["b"]], "heads")
     pairs = np.array([[a, b] for a in range(3) for b in range(3, 6)])
     between = of_kind["between_tasks"]["heads"]
@@ -182,8 +182,8 @@ def test_the_matrix_of_tasks(tmp_path: Path) -> None:
                 expected, abs=0.06
             )
             by_layer = np.mean([float((x.heads.sum(1) * y.heads.sum(1)).sum()) / 4 for *_, x, y in pairs])
-            layerwise = matrix["null_distribution"]["random-layerwise"]["shared"][row][column]["mean"]
-            assert layerwise == pytest.approx(by_layer, abs=0.06)
+            layer_matched = matrix["null_distribution"]["layer-matched"]["shared"][row][column]["mean"]
+            assert layer_matched == pytest.approx(by_layer, abs=0.06)
     assert matrix["undefined"] == ()
 
 
@@ -202,7 +202,7 @@ def test_neurons_and_weights(tmp_path: Path) -> None:
     expected = agreement_of(flat(neurons["a"], "neurons"))
     one = found["heads+neurons"]["tasks"]["a"]["agreement"]["neurons"]
     assert [one[name] for name in STATISTICS] == [getattr(expected, name) for name in STATISTICS]
-    assert one["null_distribution"]["random-layerwise"]["jaccard"]["draws"] == 100
+    assert one["null_distribution"]["layer-matched"]["jaccard"]["draws"] == 100
     both = np.concatenate([flat(weights["a"], name) for name in ("0.query", "0.mlp_in")], axis=1)
     of_weights = found["weights"]["tasks"]["a"]
     for name in STATISTICS:
@@ -260,7 +260,7 @@ def test_super_survivors_are_written_as_tickets(tmp_path: Path) -> None:
         home = tmp_path / "out" / "heads+mlps" / task
         always = Ticket.load(home / "super-survivors")
         assert always == first & second & third
-        for name in ("random", "random-layerwise", "bad"):
+        for name in ("random", "layer-matched", "bad"):
             control = Ticket.load(home / name)
             assert control.counts() == always.counts()
             assert control.provenance["task"] == task

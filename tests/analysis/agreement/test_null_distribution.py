@@ -29,17 +29,17 @@ def rows_with(sizes: list[list[int]], width: int) -> Array:
     return np.array([[[site < size for site in range(width)] for size in rows] for rows in sizes])
 
 
-def drawn(masks: Array, *, layerwise: bool = False, draws: int = 20_000, seed: int = 0) -> RandomTicketStatistics:
+def drawn(masks: Array, *, layer_matched: bool = False, draws: int = 20_000, seed: int = 0) -> RandomTicketStatistics:
     n = len(masks)
     group = Group(np.arange(n), all_pairs(n))
-    batches = random_sites(masks, [group], layerwise=layerwise, draws=draws, seed=(seed,))
+    batches = random_sites(masks, [group], layer_matched=layer_matched, draws=draws, seed=(seed,))
     return measure(batches, [group], {(0, 0): group.pairs})
 
 
-def every_ticket(masks: Array, *, layerwise: bool) -> Iterator[Array]:
+def every_ticket(masks: Array, *, layer_matched: bool) -> Iterator[Array]:
     """All equally likely ways to draw all tickets, bool [tickets, sites]."""
     tickets, rows, width = masks.shape
-    if not layerwise:
+    if not layer_matched:
         masks, rows, width = masks.reshape(tickets, 1, -1), 1, rows * width
     choices = [
         list(product(*(combinations(range(width), int(masks[t, r].sum())) for r in range(rows))))
@@ -53,16 +53,16 @@ def every_ticket(masks: Array, *, layerwise: bool) -> Iterator[Array]:
         yield made.reshape(tickets, -1)
 
 
-@pytest.mark.parametrize("layerwise", [False, True])
+@pytest.mark.parametrize("layer_matched", [False, True])
 @pytest.mark.parametrize(
     ("sizes", "width"), [([[1, 2], [2, 0]], 3), ([[1, 1], [2, 1], [0, 1]], 2), ([[2, 1], [1, 2]], 3)]
 )
 def test_the_mean_of_every_statistic_is_that_over_all_tickets(
-    sizes: list[list[int]], width: int, layerwise: bool
+    sizes: list[list[int]], width: int, layer_matched: bool
 ) -> None:
     masks = rows_with(sizes, width)
-    everything = [agreement_of(one) for one in every_ticket(masks, layerwise=layerwise)]
-    found = drawn(masks, layerwise=layerwise)
+    everything = [agreement_of(one) for one in every_ticket(masks, layer_matched=layer_matched)]
+    found = drawn(masks, layer_matched=layer_matched)
     for name in STATISTICS:
         exact = [float(value) for one in everything if (value := getattr(one, name)) is not None]
         values = found.groups[0][name]
@@ -82,7 +82,7 @@ def test_what_two_tickets_share_is_hypergeometric() -> None:
     expected = sum(law.pmf(k) * k / (20 - k) for k in range(2, 9))
     assert jaccards.mean() == pytest.approx(expected, abs=0.003)
     # Layer by layer: 5 and 4 of 6 share 10/3 on average, 3 and 4 share 2, 0 and 4 nothing.
-    assert drawn(masks, layerwise=True).shared[0, 0].mean() == pytest.approx(10 / 3 + 2, abs=0.03)
+    assert drawn(masks, layer_matched=True).shared[0, 0].mean() == pytest.approx(10 / 3 + 2, abs=0.03)
 
 
 def test_the_draws_are_independent_of_their_batches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,13 +139,13 @@ class TestWeights:
         assert found.shared.sites == 113
         assert found.everywhere == (len(tickets[0] & tickets[1] & tickets[2]), len(tickets[0] & tickets[1]))
 
-    @pytest.mark.parametrize("layerwise", [False, True])
-    def test_draws_of_counts_are_those_of_masks(self, layerwise: bool) -> None:
+    @pytest.mark.parametrize("layer_matched", [False, True])
+    def test_draws_of_counts_are_those_of_masks(self, layer_matched: bool) -> None:
         tickets, group = self.tickets(((30, 10), (25, 40))), self.group(2)
         counts = count([PackedMasks(ticket) for ticket in tickets], [group])
-        batches = random_weights(counts, [group], layerwise=layerwise, draws=20_000, seed=(0,))
+        batches = random_weights(counts, [group], layer_matched=layer_matched, draws=20_000, seed=(0,))
         found = measure(batches, [group], {(0, 0): group.pairs})
-        sizes = [(63, 30, 25), (50, 10, 40)] if layerwise else [(113, 40, 65)]
+        sizes = [(63, 30, 25), (50, 10, 40)] if layer_matched else [(113, 40, 65)]
         laws: list[Any] = [hypergeom(total, one, other) for total, one, other in sizes]
         mean, std = sum(law.mean() for law in laws), np.sqrt(sum(law.var() for law in laws))
         for values in (found.shared[0, 0], found.groups[0]["super_survivors"]):
@@ -157,11 +157,11 @@ class TestWeights:
     def test_three_tickets_share_what_masks_would(self) -> None:
         tickets, group = self.tickets(), self.group(3)
         counts = count([PackedMasks(ticket) for ticket in tickets], [group])
-        batches = random_weights(counts, [group], layerwise=False, draws=20_000, seed=(0,))
+        batches = random_weights(counts, [group], layer_matched=False, draws=20_000, seed=(0,))
         by_counts = measure(batches, [group], {}).groups[0]
         flat = np.stack([np.concatenate([m.flatten().numpy() for m in t.masks.values()]) for t in tickets])
         by_masks = measure(
-            random_sites(flat[:, None], [group], layerwise=False, draws=20_000, seed=(1,)), [group], {}
+            random_sites(flat[:, None], [group], layer_matched=False, draws=20_000, seed=(1,)), [group], {}
         ).groups[0]
         for name in STATISTICS:
             error = 5 * by_masks[name].std() * (2 / 20_000) ** 0.5

@@ -58,15 +58,15 @@ def test_controls_of_super_survivors_are_as_large(seed: int) -> None:
     several = tickets(4, share=0.8, task="cola")
     survivors = super_survivors(several)
     controls = super_survivor_controls(several, seed)
-    assert list(controls) == ["random", "random-layerwise", "bad"]
+    assert list(controls) == ["random", "layer-matched", "bad"]
     for name, control in controls.items():
         assert control.counts() == survivors.counts()
         assert control.architecture == "toy"
         assert control.provenance["ticket"] == name
         assert control.provenance["control_of"] == "super-survivors"
         assert control.provenance["task"] == "cola"
-    layerwise = controls["random-layerwise"].heads
-    assert layerwise.sum(1).tolist() == survivors.heads.sum(1).tolist()
+    layer_matched = controls["layer-matched"].heads
+    assert layer_matched.sum(1).tolist() == survivors.heads.sum(1).tolist()
     for kind in ("heads", "mlps"):
         times = torch.stack([one.masks[kind] for one in several]).sum(0)
         kept, gone = times[controls["bad"].masks[kind]], times[~controls["bad"].masks[kind]]

@@ -201,7 +201,7 @@ def test_iterative_magnitude_pruning_with_rewinding(rewinding: str, tmp_path: Pa
         assert (parameter[gone] == 0).all()
         if not gone.all():
             assert not torch.equal(parameter[~gone], rewound[matrix.parameter][~gone])
-    for name in ("random", "random_layerwise"):
+    for name in ("random", "layer_matched"):
         control = getattr(controls, name)(found.good, 0)
         assert len(control) == len(found.good)
         assert np.isfinite(evaluate(masked(model, control), one, EvaluationOptions(batch_size=16)).score)

@@ -71,11 +71,11 @@ def test_windows_predict_every_token_once_and_count_every_byte(bos_token_id: int
 
 def test_blocks_are_whole_unless_the_text_is_shorter() -> None:
     encoder = Encoder(byte_pairs(), 0, 50)
-    items = encoder.blocks(["xyz", "abx"] * 10, 5, 4)
+    items = encoder.samples(["xyz", "abx"] * 10, 5, 4)
     assert [len(item.sequences[0]) for item in items] == [6] * 4
     # 4 and 3 tokens with their starts; the last of a block is the first of the next.
     stream = [t for i in range(20) for t in (0, *encoder.tokens(["xyz", "abx"])[i % 2])]
     assert [t for item in items for t in item.sequences[0][:-1]] == stream[:20]
-    (short,) = encoder.blocks(["xyz"], 100, 4)
+    (short,) = encoder.samples(["xyz"], 100, 4)
     assert short.sequences[0] == (0, *encoder.tokens(["xyz"])[0])
     assert short.divisors == (3.0,)

@@ -35,7 +35,7 @@ from tombola.tasks.language.abilities.language_modelling import guess_bits
 from tombola.tasks.language.item import Item
 from tombola.tasks.language.log_likelihood import Reading, predictions
 from tombola.tasks.language.packing import pack
-from tombola.tasks.language.task import Blocks, LanguageTask, LanguageTaskOptions
+from tombola.tasks.language.task import LanguageTask, LanguageTaskOptions, Samples
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import retrain, train
 from tombola.training.recipe import Recipe
@@ -155,7 +155,7 @@ def test_the_loss_of_text_is_transformers_own() -> None:
         nats += float(model(row, labels=row).loss) * (row.shape[1] - 1)
         tokens += row.shape[1] - 1
     assert made.perplexity(evaluate(whole(model), made).losses) == {"text": pytest.approx(math.exp(nats / tokens))}
-    # Blocks are the texts one after another, each after the BOS token, and nothing else.
+    # Samples are the texts one after another, each after the BOS token, and nothing else.
     words = tokenizer()
     stream = [token for text in TEXTS for token in (BOS, *words(text, add_special_tokens=False)["input_ids"])]
     joined = [token for row in ids.tolist() for token in row[:-1]]
@@ -188,7 +188,7 @@ def test_importance_is_that_of_the_importance_split() -> None:
             weight.copy_(kept)
         return found
 
-    first = task(importance=Blocks(1, 8))
+    first = task(importance=Samples(1, 8))
     first.settle(model)
     assert first.items("importance") == [item]
     alone = evaluate(whole(model), first, EvaluationOptions("importance"), importance=True).importance
@@ -222,7 +222,7 @@ def trained_model() -> tuple[nn.Module, LanguageTask]:
         for ability in abilities()
         for example in ability.examples
     )
-    made = task(answers, train=Blocks(30, 12))
+    made = task(answers, train=Samples(30, 12))
     model = made.load(str(checkpoint()), seed=0)
     train(model, made, Recipe(epochs=30, learning_rate=5e-3, batch_size=8), seed=0)
     return model, made
@@ -245,7 +245,7 @@ def test_search_controls_and_retraining_run_on_it_unchanged() -> None:
     np.testing.assert_allclose(one.predictions, two.predictions, atol=1e-5)
     for control in (
         controls.random(found.good, 0),
-        controls.random_layerwise(found.good, 0),
+        controls.layer_matched(found.good, 0),
         controls.bad(found, model),
     ):
         assert control.counts() == found.good.counts()
@@ -395,13 +395,14 @@ def test_calibration_text_is_drawn_from_the_text_and_prunes() -> None:
     with pytest.raises(TombolaError, match="load the model through the task, call settle"):
         task(bos_token="auto").calibration_text(1, 4)
     pruned = prune_weights(model, WeightCut("wanda", 0.5), calibration=drawn)
-    # Blocks of training text are plain text too, and give what their ids give.
+    # Samples of training text are plain text too, and give what their ids give.
     blocks = list(made.batches("train", 1))
     ids = [batch.inputs["input_ids"] for batch in blocks]
     assert all("ends" not in batch.inputs for batch in blocks)
     first, second = (prune_weights(model, WeightCut("wanda", 0.5), calibration=given).ticket for given in (blocks, ids))
     assert first == second
     assert first != pruned.ticket
+    assert [*blocks[0].calibration_inputs] == ["input_ids"]
     for batch_size in (1, 8):
         with pytest.raises(TombolaError, match=r"choices share rows; calibrate on its calibration_text\(\)"):
             prune_weights(model, WeightCut("wanda", 0.5), calibration=made.batches("dev", batch_size))
@@ -438,7 +439,7 @@ def test_bad_input_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(TombolaError, match="has no split 'test'"):
         task().size("test")
     with pytest.raises(TombolaError, match="one block or more"):
-        Blocks(0, 5)
+        Samples(0, 5)
     small = GPT2LMHeadModel(GPT2Config(vocab_size=20, n_embd=8, n_layer=1, n_head=2, n_positions=POSITIONS))
     with pytest.raises(TombolaError, match=r"the tokenizer knows 62 tokens, the model 20"):
         task().settle(small)

@@ -38,7 +38,7 @@ from tombola.foundations.json_dataclasses import JsonRecord
 from tombola.tickets.find_tickets import FoundTicket, find_tickets
 from tombola.tickets.ticket import Ticket, TicketKind
 
-CONTROLS = ("random", "random-layerwise")
+CONTROLS = ("random", "layer-matched")
 """Random tickets that every statistic stands beside."""
 LAYERS_OF_ONE = "every layer has one site, so that a layer-matched random ticket is the ticket itself"
 TOO_MANY = f"random tickets of {LARGEST:,} weights and more are not drawn"
@@ -157,7 +157,7 @@ def compare(
 
 
 def save_comparison(comparison: Comparison, out: Path) -> None:
-    """Write `comparison.json` and `<kind>/<task>/{super-survivors,random,random-layerwise,bad}/` as one new folder.
+    """Write `comparison.json` and `<kind>/<task>/{super-survivors,random,layer-matched,bad}/` as one new folder.
 
     Weights have no such tickets: those that always survive are better taken with `&`.
 
@@ -248,7 +248,7 @@ def _of_site(masks: Array, number: int, setting: _Setting) -> _OfSite:
     """Compare masks [tickets, rows, sites of a row]; `number` keeps the draws of two kinds apart."""
     flat = masks.reshape(len(masks), -1)
     always = [int(flat[group.members].all(axis=0).sum()) for group in setting.groups]
-    missing = {"random-layerwise": LAYERS_OF_ONE} if masks.shape[-1] == 1 else {}
+    missing = {"layer-matched": LAYERS_OF_ONE} if masks.shape[-1] == 1 else {}
     draw = functools.partial(random_sites, masks)
     found = _against_null(PairwiseOverlap.of(flat), always, draw, missing, setting, number)
     of_tasks = (_with_survival(found.groups[task], masks[members]) for task, members in enumerate(setting.members))
@@ -296,9 +296,9 @@ def _against_null(
     drawn: dict[str, RandomTicketStatistics | None] = dict.fromkeys(CONTROLS)
     for control in CONTROLS:
         if control not in missing:
-            layerwise = control == "random-layerwise"
-            seed = (setting.seed, stream, int(layerwise))
-            batches = draw(setting.groups, layerwise=layerwise, draws=setting.draws, seed=seed)
+            layer_matched = control == "layer-matched"
+            seed = (setting.seed, stream, int(layer_matched))
+            batches = draw(setting.groups, layer_matched=layer_matched, draws=setting.draws, seed=seed)
             drawn[control] = measure(batches, setting.groups, setting.crossed)
 
     def beside_random(number: int) -> KindComparison:

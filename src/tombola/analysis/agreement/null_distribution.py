@@ -99,14 +99,14 @@ def measure(
 
 
 def random_sites(
-    masks: Array, groups: Sequence[Group], *, layerwise: bool, draws: int, seed: Sequence[int]
+    masks: Array, groups: Sequence[Group], *, layer_matched: bool, draws: int, seed: Sequence[int]
 ) -> Iterator[Batch]:
     """Draw tickets of sites of the same sizes as some, all independently.
 
     Args:
         masks: bool [tickets, rows, sites of a row], of the tickets at hand.
         groups: those whose super-survivors are counted.
-        layerwise: as many survivors in each row as the ticket has, instead of as many altogether.
+        layer_matched: as many survivors in each row as the ticket has, instead of as many altogether.
         draws: number of draws of all tickets.
         seed: of the draws; the same seed and tickets give the same.
     """
@@ -116,7 +116,7 @@ def random_sites(
     at_a_time = max(1, BATCH_CELLS // (tickets * max(sites, tickets)))
     for start in range(0, draws, at_a_time):
         copies = np.repeat(masks[None], min(at_a_time, draws - start), axis=0)
-        if not layerwise:
+        if not layer_matched:
             copies = copies.reshape(-1, tickets, sites)
         drawn = generator.permuted(copies, axis=-1).reshape(-1, tickets, sites)
         yield PairwiseOverlap.of(drawn), [drawn[:, group.members].all(axis=1).sum(axis=-1) for group in groups]

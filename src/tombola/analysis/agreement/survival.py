@@ -106,7 +106,7 @@ def super_survivors(tickets: Sequence[Ticket]) -> Ticket:
 def super_survivor_controls(tickets: Sequence[Ticket], seed: int, anatomy: Anatomy | None = None) -> dict[str, Ticket]:
     """Tickets to hold against the super-survivors of `tickets`, each exactly as large.
 
-    `random` and `random-layerwise` as for every ticket (`tombola.pruning.controls`); `bad` keeps the sites of each kind
+    `random` and `layer-matched` as for every ticket (`tombola.pruning.controls`); `bad` keeps the sites of each kind
     that survive in the fewest tickets, drawn at random among those that survive equally often.
 
     Args:
@@ -134,7 +134,7 @@ def super_survivor_controls(tickets: Sequence[Ticket], seed: int, anatomy: Anato
     bad = replace(survivors, masks=masks).with_provenance(ticket="bad", seed=seed)
     drawn = {
         "random": controls.random(survivors, seed, None, anatomy),
-        "random-layerwise": controls.random_layerwise(survivors, seed),
+        "layer-matched": controls.layer_matched(survivors, seed),
         "bad": bad,
     }
     return {

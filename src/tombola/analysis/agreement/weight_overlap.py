@@ -66,18 +66,18 @@ def count(tickets: Sequence[PackedMasks], groups: Sequence[Group]) -> WeightCoun
 
 
 def random_weights(
-    counts: WeightCounts, groups: Sequence[Group], *, layerwise: bool, draws: int, seed: Sequence[int]
+    counts: WeightCounts, groups: Sequence[Group], *, layer_matched: bool, draws: int, seed: Sequence[int]
 ) -> Iterator[Batch]:
-    """Draw what random tickets of weights of the same sizes share: as many in all, or (`layerwise`) in each matrix.
+    """Draw what random tickets of weights of the same sizes share: as many in all, or (`layer_matched`) in each matrix.
 
     What two independent random tickets share is hypergeometric. Two pairs are independent of each other, also those
     with a ticket in common; so every statistic of one pair has its exact distribution, and a mean over pairs its exact
     mean and variance. (Three pairs of three tickets do depend on each other, by far too little to matter for weights.)
     """
     generator = np.random.default_rng(seed)
-    totals = counts.totals if layerwise else counts.totals.sum(keepdims=True)
+    totals = counts.totals if layer_matched else counts.totals.sum(keepdims=True)
     sizes = np.diagonal(counts.counts, axis1=1, axis2=2).astype(np.int64)
-    sizes = sizes if layerwise else sizes.sum(axis=0, keepdims=True)
+    sizes = sizes if layer_matched else sizes.sum(axis=0, keepdims=True)
     tickets = sizes.shape[1]
     one, other = np.triu_indices(tickets, 1)
     at_a_time = max(1, _CELLS // tickets**2)

@@ -80,6 +80,4 @@ def random_like(search_pass: SearchPass, anatomy: Anatomy, seed: int) -> Ticket:
         matrix.name: controls.draw(matrix.size, kept, generator).view(matrix.shape)
         for matrix, kept in zip(anatomy.matrices, search_pass.matrices, strict=True)
     }
-    return Ticket(
-        "weights", anatomy.signature, masks, {"ticket": "random-layerwise", "method": "weights", "seed": seed}
-    )
+    return Ticket("weights", anatomy.signature, masks, {"ticket": "layer-matched", "method": "weights", "seed": seed})

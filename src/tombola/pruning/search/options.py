@@ -34,7 +34,7 @@ class SearchOptions:
     weights_step: Annotated[ProperShare, _setting("share of the remaining weights removed in an iteration")] = 0.1
     sparsities: Annotated[
         tuple[ProperShare, ...],
-        _setting("sparsities that a search of weights passes through, instead of steps", "0.2,0.5"),
+        _setting("sparsities that a search of weights passes through, instead of steps", "0.2,0.5", uniqueItems=True),
     ] = ()
     curve_until: Annotated[
         Share | None,

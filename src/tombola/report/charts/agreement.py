@@ -39,7 +39,7 @@ def overlap_by_chance(found: Sequence[tuple[str, KindComparison]]) -> alt.LayerC
     which = ["good", *CONTROLS]
     titles = (
         "{'good': 'good tickets', 'random': 'random ones, 95 %', "
-        "'random-layerwise': 'layer-matched random ones, 95 %'}[datum.label]"
+        "'layer-matched': 'layer-matched random ones, 95 %'}[datum.label]"
     )
     looks: dict[str, Any] = {
         "y": name_axis("label", 220, labels),

@@ -21,7 +21,7 @@ _WEIGHTS = (
     # Of diffusers, by itself or in its pipeline.
     *("diffusion_pytorch_model*.safetensors", "*/diffusion_pytorch_model*.safetensors"),
 )
-_DISK, _MULTIPLY_ADDS = "weights on disk, MB", "multiply-adds of an example, M"
+_DISK, _MULTIPLY_ADDS = "parameters on disk, MB", "multiply-adds of an example, M"
 
 Measure = tuple[float, float, Callable[[float], str]]
 """A measure of the full model and of the smaller one, and how it is written."""
@@ -101,7 +101,7 @@ def _measures(disk: tuple[int, int], costs: Costs | None) -> Iterator[tuple[str,
         before, after = (costs.seconds_per_image(variant)[batch] for variant in ("dense", "shrunk"))
         yield f"an image of {costs.steps} steps, {batch} at once, ms", (before, after, _milliseconds)
     if dense.weights:
-        yield "weights in memory, MB", (dense.weights, shrunk.weights, number_format.megabytes)
+        yield "parameters in memory, MB", (dense.weights, shrunk.weights, number_format.megabytes)
         if costs.dtype == "float32":
             yield "the same in 16 bits, MB", (dense.weights / 2, shrunk.weights / 2, number_format.megabytes)
     for batch in batches:
@@ -147,9 +147,10 @@ def _line(title: str, groups: Groups) -> tuple[str, ...]:
         if not measures:
             cells.append("as the full model's")
             continue
-        ratio, std = _ratio([(before, after) for before, after, _ in measures])
+        pairs = [(before, after) for before, after, _ in measures]
+        ratio, std = _ratio(pairs)
         spread = f" ± {std:.2f}" if len(measures) > 1 else ""
-        before, after = (written(mean_std([measure[end] for measure in measures])[0]) for end in (0, 1))
+        before, after = (written(mean_std(values)[0]) for values in zip(*pairs, strict=True))
         # Each was timed in turns with a full model of its own.
         text = after if before == cells[0] else f"{before} → {after}"
         cells.append(f"{text} (x {ratio:.2f}{spread})")
@@ -188,7 +189,7 @@ def _sentence(groups: Groups) -> str:
         work = _ratio([(dense.multiply_adds, small.multiply_adds) for dense, small in pairs])[0]
         texts.append(
             f"Without the pruned {in_words(group[0].method)} a batch of {batch} runs {1 / time:.2f} times as fast: "
-            f"{100 * work / time:.0f} % of what the multiply-adds promise."
+            f"{100 * work / time:.0f} % of the theoretical speed-up, by multiply-adds."
         )
     if any(METHODS[group[0].method].kind == "weights" for group in groups):
         texts.append("A ticket of weights is smaller on disk only: its zeros are there again when it runs.")

@@ -1,4 +1,4 @@
-"""Tokenisation: examples into items, texts into windows and blocks.
+"""Tokenisation: examples into items, texts into windows and samples.
 
 Context and continuation are tokenised together, as the model would meet them, and compared with the context alone token
 by token: so no boundary of a token changes, and a token that straddles the border belongs to the continuation.
@@ -68,10 +68,10 @@ class Encoder:
             # Its first token is not predicted, so that its bytes do not count.
             yield Item("text", (tokens[begin:end],), (1,), 1, 0, (float(sum(sizes[begin + 1 : end])),))
 
-    def blocks(self, texts: Iterable[str], length: int, count: int) -> list[Item]:
-        """Blocks of `length` tokens to read, from texts one after another with the BOS token before each.
+    def samples(self, texts: Iterable[str], length: int, count: int) -> list[Item]:
+        """Samples of `length` tokens to read, from texts one after another with the BOS token before each.
 
-        Whole blocks only, unless the texts do not fill one.
+        Whole samples only, unless the texts do not fill one.
         """
         ids: list[int] = []
         sizes: list[float] = []

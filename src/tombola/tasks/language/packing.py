@@ -6,7 +6,7 @@ a question. Rows of several items serve passes without gates: a gate belongs to 
 then.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import override
 
+from tombola.foundations.errors import TombolaError
 from tombola.tasks.base import Batch
 from tombola.tasks.language.item import EMPTY_TREE, RULES, Item, PrefixTree, build_prefix_tree, shared_prefix_length
 
@@ -86,6 +88,23 @@ def pack_by_prefix(items: Sequence[Item], most: int, window: int | None = None) 
         row.append(number)
         nodes += size
     return [*found, *([packed_row_of(items, row)] if row else [])]
+
+
+class PackedBatch(Batch):
+    """Batch of items, whose inputs are those of `pack`."""
+
+    @property
+    @override
+    def calibration_inputs(self) -> Mapping[str, Tensor]:
+        # Each row must be one text from end to end.
+        ids = self.inputs["input_ids"]
+        scored = torch.bincount(self.inputs["at"].cpu() // ids.shape[1], minlength=len(ids))
+        if "ends" in self.inputs or not (scored == ids.shape[1]).all():
+            raise TombolaError(
+                "examples of a language task are no calibration text, as their choices share rows; calibrate on its "
+                "calibration_text(), or on batches of its split train"
+            )
+        return {"input_ids": ids}
 
 
 def pack(items: Sequence[Item], *, trees: bool, packed_rows: Sequence[PackedRow] | None = None) -> dict[str, Tensor]:
@@ -186,7 +205,7 @@ def row_batches(
         indices = np.array([number for packed in chosen for number in packed.items], dtype=np.int64)
         of_batch = [items[index] for index in indices]
         inputs = pack(of_batch, trees=True, packed_rows=renumbered(chosen))
-        yield Batch(indices, inputs, torch.tensor([item.gold for item in of_batch]))
+        yield PackedBatch(indices, inputs, torch.tensor([item.gold for item in of_batch]))
 
 
 def item_groups(items: Sequence[Item], batch_size: int, cells: int) -> list[NDArray[np.int64]]:

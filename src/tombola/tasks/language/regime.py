@@ -40,7 +40,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             **_SHARED,
             "analyses": ("text-generation",),
             "methods": (
-                *("heads", "mlps", "neurons", "kv-groups", "blocks", "weights", "magnitude-matrix", "wanda"),
+                *("heads", "mlps", "neurons", "kv-groups", "layers", "weights", "magnitude-matrix", "wanda"),
                 *("sparsegpt", "random-weights", "magnitude-2of4", "wanda-2of4", "sparsegpt-2of4"),
             ),
             "sparsities": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
@@ -54,6 +54,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 ADAPTER_LEARNING_RATE = 2e-4
 """Learning rate of QLoRA (Dettmers et al. 2023) up to 13 billion parameters: adapters start at nothing and need a
 larger one than weights that are fine-tuned."""
+_RETAIN = r"\s*(?:([^<>=\s]+)\s*>=\s*)?([0-9]*\.?[0-9]+)\s*"
 _GROUP = "language models"
 _setting = described(_GROUP)
 _training = described("training")
@@ -73,7 +74,7 @@ class RetentionThreshold:
         Raises:
             TombolaError: it is neither, or the share is out of range.
         """
-        found = re.fullmatch(r"\s*(?:([^<>=\s]+)\s*>=\s*)?([0-9]*\.?[0-9]+)\s*", text)
+        found = re.fullmatch(_RETAIN, text)
         if found is None:
             raise TombolaError(f"cannot read {text!r}; write what must be retained as grammar>=0.9, or as 0.9")
         if not 0 < (share := float(found[2])) <= 1:
@@ -92,7 +93,8 @@ class LanguageSettings(RegimeSettings):
     retain: Annotated[
         Text | None,
         _setting(
-            "what a search must not lose, instead of the mean; of one ability, the score too: grammar>=0.9, or 0.9"
+            "what a search must not lose, instead of the mean; of one ability, the score too: grammar>=0.9, or 0.9",
+            pattern=f"^{_RETAIN}$",
         ),
     ] = None
     text_file: Annotated[
@@ -103,7 +105,7 @@ class LanguageSettings(RegimeSettings):
     ] = "auto"
     importance_samples: Annotated[Count, _setting("samples of text by whose loss heads and MLPs are ranked")] = 128
     importance_sequence_length: Annotated[Count, _setting("tokens of each of those samples")] = 128
-    recovery_tokens: Annotated[Whole, _training("tokens that tickets are trained on again")] = 0
+    recovery_tokens: Annotated[Whole, _training("train tickets again on so many tokens; 0 for not at all")] = 0
     lora_rank: Annotated[
         Whole,
         _training("train them through low-rank adapters (LoRA) of this rank, merged afterwards; 0 for all weights"),
@@ -111,6 +113,8 @@ class LanguageSettings(RegimeSettings):
     lora_learning_rate: Annotated[Positive, _training("of the adapters, in place of --learning-rate")] = (
         ADAPTER_LEARNING_RATE
     )
+
+    to_retrain = "say with recovery_tokens on how many tokens"
 
     @property
     @override
@@ -145,7 +149,8 @@ class LanguageRegime(Regime):
     group = _GROUP
     help = (
         "Of the task understanding, which judges a model zero-shot. Abilities are grammar, language-modelling, "
-        "knowledge and sentiment, or from files (cloze=FILE, grammar=FOLDER, inference=FILE, reasoning=FILE)."
+        "knowledge and sentiment, or from files (cloze=FILE, grammar=FOLDER, inference=FILE, reasoning=FILE). The "
+        "preset quick takes four methods and a sample of the examples, paper every method and all examples."
     )
     unfit = MappingProxyType({"attention": "attention patterns are of encoders"})
     trains = False
@@ -153,7 +158,7 @@ class LanguageRegime(Regime):
     @override
     def check(self, options: TaskOptions, own: LanguageSettings) -> None:
         if own.lora_rank and not own.recovery_tokens:
-            raise TombolaError("lora_rank trains tickets again: say with recovery_tokens on how many tokens")
+            raise TombolaError(f"lora_rank trains tickets again: {own.to_retrain}")
         if "lora_learning_rate" in changed(own) and not own.lora_rank:
             raise TombolaError("lora_learning_rate is that of adapters: say with lora_rank how large they are")
 
@@ -167,7 +172,7 @@ class LanguageRegime(Regime):
     def open(self, options: TaskOptions, own: LanguageSettings, name: str) -> "Task":
         # PyTorch takes seconds to import, which no list of settings should wait for.
         from tombola.tasks.language.abilities.catalog import DEFAULT
-        from tombola.tasks.language.task import Blocks, LanguageTask
+        from tombola.tasks.language.task import LanguageTask, Samples
 
         more: dict[str, Any] = {}
         if options.search_split == "train":
@@ -176,14 +181,14 @@ class LanguageRegime(Regime):
         if own.text_tokens is not None:
             more["text_tokens"] = own.text_tokens
         if own.recovery_tokens:
-            more["train"] = Blocks(max(1, own.recovery_tokens // options.max_length), options.max_length)
+            more["train"] = Samples(max(1, own.recovery_tokens // options.max_length), options.max_length)
         return LanguageTask.open(
             options.model,
             own.abilities or DEFAULT,
             text_file=None if own.text_file is None else Path(own.text_file).expanduser(),
             rows=options.dev_rows,
             bos_token=own.bos_token,
-            importance=Blocks(own.importance_samples, own.importance_sequence_length),
+            importance=Samples(own.importance_samples, own.importance_sequence_length),
             retain=_retained(own),
             name=name,
             trust_remote_code=options.trust_remote_code,

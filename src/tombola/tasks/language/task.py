@@ -37,6 +37,7 @@ from tombola.tasks.language.item import Item
 from tombola.tasks.language.log_likelihood import Reading, causal, choose, positions_of, predictions, read, sums
 from tombola.tasks.language.packing import (
     CELLS,
+    PackedBatch,
     PackedRow,
     item_groups,
     pack,
@@ -54,8 +55,8 @@ _TOKENS_OF_A_ROW = 64
 
 
 @dataclass(frozen=True)
-class Blocks:
-    """Blocks of so many tokens each."""
+class Samples:
+    """Samples of so many tokens each."""
 
     count: int
     length: int
@@ -76,7 +77,7 @@ class LanguageTaskOptions:
         bos_token: what every text begins with: `none`, `bos`, `eos`, a token as the tokenizer writes it, or `auto`, to
             ask the weights of `source` (see `tombola.tasks.language.bos_token`).
         source: of the pre-trained model whose weights say what a text begins with; None for the first that is settled.
-        train: blocks of the split `train`, as many as the text fills.
+        train: samples of the split `train`, as many as the text fills.
         importance: the same of the split `importance`.
         retain: name of the ability that must be held, whose score is the task's alone; None for the mean over all.
         held_out: share of each ability's examples that is held out as the split `search`, so that nothing is chosen on
@@ -91,8 +92,8 @@ class LanguageTaskOptions:
     positions: int = LONGEST
     bos_token: str = AUTO
     source: str | None = None
-    train: Blocks = Blocks(128, LONGEST)
-    importance: Blocks = Blocks(128, 128)
+    train: Samples = Samples(128, LONGEST)
+    importance: Samples = Samples(128, 128)
     retain: str | None = None
     held_out: float = 0.0
     text_tokens: int | None = None
@@ -110,14 +111,14 @@ class LanguageTask(Task):
     """Task of a causal language model: abilities to measure, and text to calibrate and train on.
 
     Splits: `dev` holds the examples of all abilities that judge, `search` those that are held out to search on, if any
-    are, `train` blocks of text for recovery, `importance` shorter blocks of the same text, by whose loss the
+    are, `train` samples of text for recovery, `importance` shorter samples of the same text, by whose loss the
     importance of sites is measured. A pruned model may well break, and has then understood nothing.
 
     Args:
         abilities: what is measured; names differ.
         text: texts to calibrate and train on; none of them may be among the examples.
         tokenizer: of the model; see `tokenizer_of`.
-        options: BOS token, blocks of text, what counts, samples, names, and how models are loaded.
+        options: BOS token, samples of text, what counts, samples, names, and how models are loaded.
 
     Attributes:
         learned: names of the abilities that the full model has, as `with_full_model` found; None before that.
@@ -162,9 +163,9 @@ class LanguageTask(Task):
         self.tokenizer = tokenizer
         self.positions = options.positions
         self._text = tuple(text)
-        self._blocks = {
-            split: Blocks(blocks.count, min(blocks.length, self.positions))
-            for split, blocks in (("train", options.train), ("importance", options.importance))
+        self._samples = {
+            split: Samples(samples.count, min(samples.length, self.positions))
+            for split, samples in (("train", options.train), ("importance", options.importance))
         }
         self.bos_token = None if options.bos_token == AUTO else named(tokenizer, options.bos_token)
         self.readings: dict[tuple[str, str], Reading] = {}
@@ -270,7 +271,7 @@ class LanguageTask(Task):
                 }
                 for one in self.abilities
             ],
-            **{split: {"blocks": each.count, "tokens": each.length} for split, each in self._blocks.items()},
+            **{split: {"samples": each.count, "tokens": each.length} for split, each in self._samples.items()},
         }
 
     @override
@@ -404,7 +405,7 @@ class LanguageTask(Task):
             groups = item_groups(items, batch_size, CELLS[split])
         for indices in groups:
             chosen = [items[index] for index in indices]
-            yield Batch(indices, pack(chosen, trees=trees), torch.tensor([item.gold for item in chosen]))
+            yield PackedBatch(indices, pack(chosen, trees=trees), torch.tensor([item.gold for item in chosen]))
 
     @override
     def packed_batches(self, split: str, batch_size: int) -> Iterator[Batch]:
@@ -462,13 +463,13 @@ class LanguageTask(Task):
         return bool(self.readings) and all(reading.trees for reading in self.readings.values())
 
     def items(self, split: str) -> list[Item]:
-        """The encoded examples of a split, or its blocks of text."""
+        """The encoded examples of a split, or its samples of text."""
         return self._numbered(split)[1]
 
     def _numbered(self, split: str) -> tuple[list[int], list[Item]]:
         """The items of a split, and before them the number of the ability of each; of text the one after the last."""
-        if split not in (*self.examples, *self._blocks):
-            here = ", ".join((*self._blocks, *self.examples))
+        if split not in (*self.examples, *self._samples):
+            here = ", ".join((*self._samples, *self.examples))
             raise TombolaError(f"{self.title} has no split {split!r}; it has {here}; `search` is there with held_out")
         if split not in self._items:
             encoder = self._encoder()
@@ -476,8 +477,8 @@ class LanguageTask(Task):
                 abilities = enumerate(self.examples[split])
                 found = [(number, item) for number, one in abilities for item in encoder.items(one)]
             else:
-                blocks = self._blocks[split]
-                of_text = encoder.blocks(self._text, blocks.length, blocks.count)
+                samples = self._samples[split]
+                of_text = encoder.samples(self._text, samples.length, samples.count)
                 found = [(len(self.abilities), item) for item in of_text]
             self._items[split] = [number for number, _ in found], [item for _, item in found]
         return self._items[split]

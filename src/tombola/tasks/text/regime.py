@@ -54,7 +54,8 @@ class TextRegime(Regime):
     group = _GROUP
     help = (
         "Of a GLUE task (cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli), rotten-tomatoes, or a folder or file of "
-        "your own (TSV, CSV, JSON lines), whose columns are guessed."
+        "your own (TSV, CSV, JSON lines), whose columns are guessed. The preset quick takes a sample of the rows for "
+        "one epoch, paper all rows for three."
     )
     unfit = MappingProxyType({"text-generation": "text generation is of language models"})
 
