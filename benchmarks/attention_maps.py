@@ -20,7 +20,7 @@ LENGTHS = (10, 60)
 
 
 def vertical(tokens: int, rng: np.random.Generator) -> Map:
-    """One to four columns, more of them in longer texts, of unequal weight."""
+    """Columns, one to four, more of them in longer texts, of unequal weight."""
     count = int(rng.integers(1, min(4, max(1, tokens // 12)) + 1))
     places = rng.choice(tokens, size=count, replace=False)
     made = np.zeros((tokens, tokens))
@@ -29,7 +29,7 @@ def vertical(tokens: int, rng: np.random.Generator) -> Map:
 
 
 def diagonal(tokens: int, rng: np.random.Generator) -> Map:
-    """One to three neighbouring offsets; where a neighbour is missing, the token attends to itself."""
+    """Offsets, one to three neighbouring ones; where a neighbour is missing, the token attends to itself."""
     offsets = rng.choice((-1, 0, 1), size=int(rng.integers(1, 4)), replace=False)
     made = np.zeros((tokens, tokens))
     rows = np.arange(tokens)
@@ -78,7 +78,7 @@ DEFINITIONS: Mapping[str, Callable[[int, np.random.Generator], Map]] = {
 
 
 def drawn(kind: str, tokens: int, noise: float, rng: np.random.Generator) -> Map:
-    """One map [tokens, tokens] of a class, of whose attention the share `noise` is random; rows sum to 1."""
+    """Map [tokens, tokens] of a class, of whose attention the share `noise` is random; rows sum to 1."""
     made = DEFINITIONS[kind](tokens, rng)
     random = rng.dirichlet(np.full(tokens, rng.uniform(0.2, 2)), size=tokens)
     made = (1 - noise) * made + noise * random

@@ -42,7 +42,7 @@ class Squared(FirstOrder):
     """The Fisher information of the gates: E_x (∂L(x)/∂ξ)², instead of the mean absolute value."""
 
     def add(self, losses: Tensor, gates: list[Tensor]) -> None:
-        """As in `FirstOrder`."""
+        """Update as that of `FirstOrder`."""
         found = torch.autograd.grad(losses.sum(), gates)
         self._examples += len(losses)
         for ((kind, row), sites), gradient in zip(self._gates.places(), found, strict=True):
@@ -50,7 +50,7 @@ class Squared(FirstOrder):
 
 
 def gradients(part: Subnetwork, task: ImageTask, kind: type[FirstOrder]) -> Scores:
-    """Of the loss on training images, with noise and a timestep each."""
+    """Importance of the sites for the loss on training images, with noise and a timestep each."""
     with attach(part.model, part.anatomy, part.present, part.present) as gates:
         found = kind(gates)
         for batch in task.batches("train", 64, shuffle=0):
@@ -92,7 +92,7 @@ def within(scores: Scores) -> Scores:
 
 
 def deletions(part: Subnetwork, task: ImageTask) -> Scores:
-    """How much the mean loss of training images, noise and timesteps fixed, rises when a site goes by itself."""
+    """Rise of the mean loss of training images, noise and timesteps fixed, when a site goes by itself."""
     batches = list(task.batches("train", 200, shuffle=0))
 
     def loss(model: nn.Module) -> float:

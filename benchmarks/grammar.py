@@ -50,7 +50,7 @@ def sharing(ability: Ability, tokenizer: PreTrainedTokenizerBase, least: float) 
 
 
 def ours(model: PreTrainedModel, task: LanguageTask, precision: Precision) -> Round:
-    """One round of ours."""
+    """Round of ours."""
     task._items.clear()
     task._rows.clear()
     started, processor = time.perf_counter(), time.process_time()
@@ -59,7 +59,7 @@ def ours(model: PreTrainedModel, task: LanguageTask, precision: Precision) -> Ro
 
 
 def theirs(engine: HFLM, pairs: list[tuple[str, ...]]) -> Round:
-    """One round of the harness's."""
+    """Round of the harness's."""
     requests = [
         Instance("loglikelihood", {}, ("", sentence), index) for index, pair in enumerate(pairs) for sentence in pair
     ]

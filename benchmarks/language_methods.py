@@ -1,4 +1,4 @@
-"""What each method leaves of a language model: grammar, perplexity and zero-shot tasks, a line each, in one run.
+"""Remains of a language model after each method: grammar, perplexity and zero-shot tasks, a line each, in one run.
 
 The figures to stand beside are those of Wanda and SparseGPT: at 50 % and above SparseGPT loses least. Every line is one
 cut of the whole model; nothing is trained.
@@ -93,7 +93,7 @@ def blocks(number: int, model: PreTrainedModel, *, task: LanguageTask) -> Subnet
 
 
 def columns(task: LanguageTask, part: Subnetwork, precision: Precision) -> dict[str, str]:
-    """What a model scores in each ability, with 95 % intervals; perplexity of texts."""
+    """Scores of a model in each ability, with 95 % intervals; perplexity of texts."""
     found, references = evaluate(part, task, EvaluationOptions(precision=precision)), task.references("dev")
     cells = {}
     perplexities = task.perplexity(np.asarray(found.losses))

@@ -75,7 +75,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Row:
-    """What is printed of one of them.
+    """Row that is printed of one of them.
 
     Attributes:
         name: of the cut.
@@ -196,7 +196,7 @@ def theirs(model: PreTrainedModel, task: TextTask, importance: Callable[..., Ten
 
 
 def reloaded(model: PreTrainedModel) -> str:
-    """What becomes of a model that `save_pretrained` writes and `from_pretrained` reads."""
+    """Outcome of reading back a model that `save_pretrained` writes and `from_pretrained` reads."""
     with tempfile.TemporaryDirectory() as folder, quiet():
         try:
             model.save_pretrained(folder)
@@ -207,7 +207,7 @@ def reloaded(model: PreTrainedModel) -> str:
 
 
 def logits(model: nn.Module, example: PreTrainedModel) -> Tensor:
-    """What a model computes on random inputs."""
+    """Output of a model on random inputs."""
     with torch.no_grad():
         found: Tensor = model.eval()(**dummy_inputs(example, 8)).logits
     return found
@@ -248,12 +248,12 @@ def fine_tuned(task: TextTask, source: str | None, recipe: Recipe, precision: Pr
 
 
 def title(block: int) -> str:
-    """What our row is called."""
+    """Name of our row."""
     return f"Tombola, blocks of {block}" if block > 1 else "Tombola, single neurons"
 
 
 def cuts(model: PreTrainedModel, task: TextTask, blocks: list[int], seeds: int, precision: Precision) -> dict[str, Cut]:
-    """All that is compared, by name."""
+    """Cuts that are compared, by name."""
     found = {"full": Cut(model, None, "yes", predicted(model, model, task))}
     for block in blocks:
         ticket, seconds = half(model, task, block, precision)

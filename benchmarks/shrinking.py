@@ -35,7 +35,7 @@ def half(model: nn.Module, kind: TicketKind, seed: int) -> Ticket:
 
 
 def whole_groups(model: nn.Module, ticket: Ticket, seed: int) -> Ticket:
-    """The same with heads that stay or go together with all those that share their keys and values."""
+    """Tickets as above, with heads that stay or go together with all those that share their keys and values."""
     rows = dissect(model).attentions
     groups = torch.tensor([row.kv_heads for row in rows])
     drawn: Tensor = torch.randperm(int(groups.sum()), generator=torch.Generator().manual_seed(seed))
@@ -44,7 +44,7 @@ def whole_groups(model: nn.Module, ticket: Ticket, seed: int) -> Ticket:
 
 
 def tickets(model: nn.Module, seed: int) -> Iterator[tuple[str, Ticket]]:
-    """What is measured, with a name."""
+    """Tickets to measure, with their names."""
     for kind in KINDS:
         ticket = half(model, kind, seed)
         yield f"half of {kind}", ticket

@@ -33,7 +33,7 @@ WIDTH, INNER, HEADS, VOCABULARY = 3200, 8640, 32, 32_000
 
 
 def parameters(layers: int) -> int:
-    """Of a model of so many layers."""
+    """Number of parameters of a model of so many layers."""
     return layers * (4 * WIDTH * WIDTH + 3 * WIDTH * INNER + 2 * WIDTH) + 2 * VOCABULARY * WIDTH + WIDTH
 
 
@@ -77,7 +77,7 @@ def build(folder: Path, layers: int) -> None:
 
 
 def prune(source: Path, out: Path, criterion: str, sequences: int, length: int) -> dict[str, float]:
-    """What one fresh process does and tells."""
+    """Work of one fresh process: what it does and tells."""
     imports = peak()
     generator = torch.Generator().manual_seed(1)
     text = [torch.randint(VOCABULARY, (1, length), generator=generator) for _ in range(sequences)]

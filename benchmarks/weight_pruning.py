@@ -60,7 +60,7 @@ def tombola_wanda(model: nn.Module, sparsity: float) -> int:
 
 
 def sorted_wanda(model: nn.Module, sparsity: float) -> int:
-    """As Wanda's own script has it: a stable sort of each row, whose first places are pruned."""
+    """Mask as Wanda's own script has it: a stable sort of each row, whose first places are pruned."""
     found = 0
     for matrix, parameter in dissect(model).prunable(model):
         weight = outputs_first(model, matrix, parameter.detach())

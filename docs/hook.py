@@ -1,4 +1,4 @@
-"""What MkDocs calls while it builds the site: adds pages that are made from the code, checks what was built."""
+"""Hook that MkDocs calls while it builds the site: adds pages that are made from the code, checks what was built."""
 
 import logging
 from collections.abc import Mapping

@@ -116,7 +116,7 @@ def study(folder: Path) -> None:
 
 
 def _curves(record: StudyData) -> dict[str, Any]:
-    """For every method, what is found at each size and what random tickets of that size reach, seed by seed."""
+    """Scores along each method's search, and those of random tickets of the same sizes, seed by seed."""
     found: dict[str, Any] = {}
     for method in record.methods:
         points: dict[int, dict[str, Any]] = {}

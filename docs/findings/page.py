@@ -47,7 +47,7 @@ def scores() -> Iterator[Line]:
 
 
 def sizes() -> Iterator[Line]:
-    """How large the good tickets are."""
+    """Sizes of the good tickets."""
     yield ("good ticket", *TASKS.values())
     for method, field, name in (
         ("heads+mlps", "heads", "heads of 72"),
@@ -78,7 +78,7 @@ def verdicts() -> Iterator[Line]:
 
 
 def agreement() -> Iterator[Line]:
-    """What two seeds share, beside random tickets of the same sizes."""
+    """Agreement of two seeds, beside random tickets of the same sizes."""
     yield (
         "good tickets",
         "seeds",
@@ -115,7 +115,7 @@ CONTROLS = ("random", "layer-matched")
 
 
 def between() -> Iterator[Line]:
-    """What the tickets of two tasks share."""
+    """Overlap of the tickets of two tasks."""
     yield ("pairs of tasks", "heads", "MLPs", "weights")
     kinds = _json("comparison.json")["kinds"]
     overlaps = {site: one for of_kind in kinds.values() for site, one in of_kind["overlap"].items()}
@@ -160,7 +160,7 @@ def transfer() -> Iterator[Line]:
 
 
 def random() -> Iterator[Line]:
-    """How many random tickets win."""
+    """Number of random tickets that win."""
     yield ("method", "seed", "sparsity", "stage", "draws", "random, mean (best)", "searched", "hold the threshold")
     for path in sorted(HERE.glob("*/seed-*/*/random-tickets.json")):
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -179,7 +179,7 @@ def random() -> Iterator[Line]:
 
 
 def interactions() -> Iterator[Line]:
-    """Who backs up whom, in numbers."""
+    """Interactions: who backs up whom, in numbers."""
     found = {path.parts[-3:-1]: json.loads(path.read_text()) for path in sorted(HERE.glob("*/*/interactions.json"))}
     yield ("", *(f"{TASKS[task]}, {seed.replace('-', ' ')}" for task, seed in found))
     lines: list[tuple[str, Callable[[Any], str]]] = [
@@ -217,7 +217,7 @@ def representations() -> Iterator[Line]:
 
 
 def falls() -> Iterator[Line]:
-    """Where each ability of the language model falls, by every method."""
+    """Sparsity at which each ability of the language model falls, by every method."""
     profiles = _profiles()
     curves = next(iter(profiles.values()))["curves"]
     yield ("removed, %", *(curve["title"] for curve in curves))
@@ -239,7 +239,7 @@ def abilities() -> Iterator[Line]:
 
 
 def drawn() -> Iterator[Line]:
-    """What denoisers draw: every ticket of digits, pruned and retrained."""
+    """Scores of denoisers: every ticket of digits, pruned and retrained."""
     rows = [json.loads(line) for line in (HERE / "digits/results.jsonl").read_text(encoding="utf-8").splitlines()]
     floor = _json("digits/study.json")["task"]["floor"]["scores"]["frechet_distance"]
     heads = ("parameters", "weights removed, %", "pruned", "retrained", "loss, retrained")

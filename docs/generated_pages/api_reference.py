@@ -61,7 +61,7 @@ def _public_names() -> str:
 
 
 def _package(package: Package) -> str:
-    """All modules of a package, with everything public in them."""
+    """Modules of a package, with everything public in them."""
     lines = [f"# `{package.name}`", "", package.summary, ""]
     lines += [f'<a id="{package.name}"></a>', ""]
     for module in package.modules:

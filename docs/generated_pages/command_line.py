@@ -34,7 +34,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
 
 
 def _command(parser: argparse.ArgumentParser) -> Iterator[str]:
-    """What it does, how it is called, and a table for each group of its arguments."""
+    """Description of a command: what it does, how it is called, and a table for each group of its arguments."""
     yield parser.description or ""
     yield ""
     yield from ("```text", " ".join(_usage(parser)), "```")

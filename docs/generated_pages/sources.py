@@ -22,7 +22,7 @@ ROOMS = _rooms()
 
 @dataclass(frozen=True)
 class Module:
-    """One file of the source.
+    """File of the source.
 
     Attributes:
         name: as it is imported, `tombola.pruning.search`.
@@ -37,7 +37,7 @@ class Module:
 
 @dataclass(frozen=True)
 class Package:
-    """One folder of the source that holds modules.
+    """Folder of the source that holds modules.
 
     Attributes:
         name: as it is imported, `tombola.tasks.language`.
@@ -61,7 +61,7 @@ class Package:
 
 
 def packages() -> Iterator[Package]:
-    """All packages in the order of the rooms, a room before the packages in it."""
+    """Packages in the order of the rooms, a room before the packages in it."""
     for room in ROOMS:
         for init in sorted((SOURCE / "tombola" / room).rglob("__init__.py"), key=lambda path: path.parent.parts):
             files = sorted(path for path in init.parent.glob("*.py") if path != init)

@@ -29,7 +29,7 @@ def filled(page: str) -> str:
 
 
 def _methods() -> Iterator[str]:
-    """One line for each pruning method."""
+    """Table of the pruning methods."""
     yield from ("| method | kind of its tickets | removes | by |", "| --- | --- | --- | --- |")
     for one in METHODS.values():
         yield f"| `{one.name}` | `{one.kind}` | {one.words} | {_criterion(one)} |"
@@ -43,7 +43,7 @@ def _criterion(one: PruningMethod) -> str:
 
 
 def _rooms() -> Iterator[str]:
-    """One line for each room, the highest first, as in a house."""
+    """Table of the rooms, the highest first, as in a house."""
     yield from ("| room | |", "| --- | --- |")
     rooms = {one.room: one for one in reversed([*packages()]) if one.path == one.room}
     for name, package in rooms.items():

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import tombola
 
-SOURCES = sorted(Path(tombola.__file__).parent.rglob("*.py"))
+ROOT = Path(__file__).parents[2]
+PLACES = (Path(tombola.__file__).parent, ROOT / "docs", ROOT / "benchmarks")
+SOURCES = sorted(path for place in PLACES for path in place.rglob("*.py"))
 # Nobody looks for a function under these words.
 UNSCANNED = re.compile(
     r"(What|How|Whether|Who|Which|Where|Why|When|That|Those|This|It|As|So|Of|On|In|For|All|Everything|Nothing)\b"

@@ -61,6 +61,27 @@ def test_a_draw_is_the_seeds_alone(draw: Any, kind: str) -> None:
     assert first != ticket
 
 
+@pytest.mark.parametrize("kind", list(MAKERS))
+def test_draws_of_one_seed_for_two_purposes_are_independent(kind: str) -> None:
+    ticket = MAKERS[kind](MODEL, 0)
+    share = len(ticket) / ticket.total
+    pairs: dict[str, list[float]] = {"task": [], "method": [], "control": []}
+    for seed in range(40):
+        first = random(ticket.with_provenance(task="mnli", method=kind), seed)
+        others = {
+            "task": random(ticket.with_provenance(task="cola", method=kind), seed),
+            "method": random(ticket.with_provenance(task="mnli", method="another"), seed),
+            "control": layer_matched(ticket.with_provenance(task="mnli", method=kind), seed),
+        }
+        for name, other in others.items():
+            # MLPs are few; a layer-matched draw keeps them.
+            masks = [(one.masks[n], other.masks[n]) for n, one in ((n, first) for n in ticket.masks if n != "mlps")]
+            both = sum(int((one & two).sum()) for one, two in masks)
+            pairs[name].append(both / sum(int(one.sum()) for one, _ in masks))
+    for name, shares in pairs.items():
+        assert abs(np.mean(shares) - share) < 4 * np.std(shares) / math.sqrt(len(shares)) + 0.05, name
+
+
 def fairness(counts: Tensor, share: float, draws: int) -> float:
     """p-value that each of n places is as likely as any other, where share x n of them are taken at a time."""
     observed = counts.flatten().double()

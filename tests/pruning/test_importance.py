@@ -2,6 +2,7 @@
 
 import copy
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -20,9 +21,11 @@ from builders.encoders import (
     parts,
     sites,
     some_sites,
+    synthetic,
 )
 from tombola.architectures.dissect import dissect
-from tombola.pruning.evaluation import EvaluationOptions, evaluate
+from tombola.foundations.errors import TombolaError
+from tombola.pruning.evaluation import EvaluationOptions, evaluate, score
 from tombola.pruning.importance import FirstOrder, Importance
 from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import masked, shrunk, whole
@@ -187,3 +190,15 @@ def test_lists_have_none_for_the_pruned_and_are_read_again() -> None:
     assert torch.equal(again["heads"].nan_to_num(-1), importance["heads"].nan_to_num(-1))
     assert torch.equal(again["mlps"].nan_to_num(-1), importance["mlps"].nan_to_num(-1))
     assert again["heads"].dtype == torch.float64
+
+
+def test_an_importance_that_is_not_finite_is_no_pruned_site() -> None:
+    model: Any = classifier(dtype=torch.float32)
+    own = synthetic()
+    handle = model.bert.encoder.layer[1].output.dense.register_full_backward_hook(
+        lambda module, given, taken: (torch.full_like(given[0], torch.nan),)
+    )
+    with pytest.raises(TombolaError, match=r"the gradient of the loss to .* is not finite"):
+        score(model, own, importance=True)
+    handle.remove()
+    assert score(model, own, importance=True).importance is not None

@@ -55,7 +55,7 @@ def forward_passes(
     model, device = subnetwork.model, device_of(subnetwork.model)
     with evaluating(model), ticket_gates(subnetwork) as open_gates:
         for batch in batches:
-            moved = on_device(batch, device)
+            moved = on_device(batch, model)
 
             def forward(moved: Batch = moved) -> object:
                 open_gates(len(moved.indices))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tombola.cli.command import Command
-from tombola.cli.trail import load_ticket
+from tombola.cli.given_ticket import load_ticket
 
 
 def add_model_and_ticket(parser: argparse.ArgumentParser, out: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tombola.cli.command import Command, given_settings
-from tombola.cli.trail import add_ticket, load_ticket, method_of, score_line, seed_of
+from tombola.cli.given_ticket import add_ticket, load_ticket, method_of, score_line, seed_of
 from tombola.foundations.errors import TombolaError
 
 

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 
 from tombola.cli.command import Command, counts
 from tombola.cli.export import add_model_and_ticket, write_model
-from tombola.cli.trail import load_ticket
+from tombola.cli.given_ticket import load_ticket
 from tombola.foundations.errors import TombolaError
 
 

@@ -7,7 +7,7 @@ from typing import Literal, cast, get_args
 
 import torch
 
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, check_choice
 
 Precision = Literal["fp32", "bf16"]
 """`fp32`: everything in 32 bits. `bf16`: matrix products in bfloat16 under autocast, parameters in 32 bits."""
@@ -44,8 +44,7 @@ def resolve_precision(name: str, device: torch.device) -> Precision:
         # The public torch.cpu.get_capabilities() came after our lower bound of PyTorch.
         native = device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
         return "bf16" if native else "fp32"
-    if name not in get_args(Precision):
-        raise TombolaError(f"unknown precision {name!r}; known: auto, fp32, bf16")
+    check_choice("precision", name, ("auto", *get_args(Precision)))
     return cast(Precision, name)
 
 
@@ -69,7 +68,11 @@ def deterministic(device: torch.device) -> Iterator[None]:
 
 
 def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[object]:
-    """The autocast context of a forward pass."""
-    if precision == "fp32":
+    """The autocast context of a forward pass.
+
+    Raises:
+        TombolaError: as in `resolve_precision`.
+    """
+    if resolve_precision(precision, device) == "fp32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, torch.bfloat16)

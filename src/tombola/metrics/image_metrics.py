@@ -5,10 +5,11 @@ Inception's, so the metrics' names are `frechet_distance` and `kernel_distance`.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from tombola.metrics.scores import Array, Metric
+from tombola.metrics.scores import Array, Metric, constant
 
 
 def fid(generated: Array, real: Array) -> Array:
@@ -131,9 +132,9 @@ def _squared(x: Array, y: Array) -> Array:
     return np.asarray(np.maximum(found, 0.0))
 
 
-PRECISION = Metric("precision", True, "features", precision, lambda real: 1.0, biased=True)
+PRECISION = Metric("precision", True, "features", precision, partial(constant, 1.0), biased=True)
 """Precision as a metric. One good image, drawn again and again, is precise: look at recall beside it."""
-RECALL = Metric("recall", True, "features", recall, lambda real: 0.0, biased=True)
+RECALL = Metric("recall", True, "features", recall, partial(constant, 0.0), biased=True)
 
 
 def class_balance(classify: Callable[[Array], Array], classes: int) -> Metric:
@@ -143,12 +144,21 @@ def class_balance(classify: Callable[[Array], Array], classes: int) -> Metric:
         classify: features [..., n, features] to class ids, int64 [..., n].
         classes: number of them.
     """
+    shares = partial(_shares, classify, classes)
+    return Metric(
+        "class_imbalance", False, "features", partial(_imbalance, shares), partial(_of_one_class, shares), True
+    )
 
-    def shares(features: Array) -> Array:
-        found = classify(features)
-        return np.stack([np.mean(found == label, axis=-1) for label in range(classes)], axis=-1)
 
-    def distance(generated: Array, real: Array) -> Array:
-        return np.asarray(np.abs(shares(generated) - shares(real)).sum(-1) / 2)
+def _shares(classify: Callable[[Array], Array], classes: int, features: Array) -> Array:
+    """Shares of the classes, [..., classes], among images [..., n, features]."""
+    found = classify(features)
+    return np.stack([np.mean(found == label, axis=-1) for label in range(classes)], axis=-1)
 
-    return Metric("class_imbalance", False, "features", distance, lambda real: float(1 - shares(real).max()), True)
+
+def _imbalance(shares: Callable[[Array], Array], generated: Array, real: Array) -> Array:
+    return np.asarray(np.abs(shares(generated) - shares(real)).sum(-1) / 2)
+
+
+def _of_one_class(shares: Callable[[Array], Array], real: Array) -> float:
+    return float(1 - shares(real).max())

@@ -7,6 +7,7 @@ instead of NaN.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -69,26 +70,34 @@ class Metric:
             raise ValueError(f"predictions {p.shape} and references {r.shape} must both be {axes} with n > 0")
         return float(self.compute(p, r))
 
-    def bound(self, full: float, threshold: float) -> float:
+    def bound(self, full: float, threshold: float, chance: float | None = None) -> float:
         """Worst score that still counts as holding `threshold` of the full model's, see `bound` of this module."""
-        return bound(full, threshold, higher_is_better=self.higher_is_better)
+        return bound(full, threshold, chance, higher_is_better=self.higher_is_better)
 
     def holds(self, score: float, bound: float) -> bool:
         """True if `score` is at least as good as `bound`; NaN never is."""
         return bool(score >= bound if self.higher_is_better else score <= bound)
 
 
-def bound(full: float, threshold: float, *, higher_is_better: bool) -> float:
+def bound(full: float, threshold: float, chance: float | None = None, *, higher_is_better: bool) -> float:
     """Worst score that still counts as holding `threshold` (in (0, 1]) of the full model's score.
 
     Higher is better: threshold x full; lower is better: full / threshold. For a negative full score the two change
-    places, so that the bound is never better than the score itself.
+    places, so that the bound is never better than the score itself. With `chance`, what guessing scores, the threshold
+    is of the distance between the two.
 
     Raises:
-        TombolaError: the threshold is not in (0, 1].
+        TombolaError: the threshold is not in (0, 1], or the full model is not better than chance.
     """
     if not 0 < threshold <= 1:
         raise TombolaError(f"threshold {threshold} makes no sense; give a share of the full score above 0, at most 1")
+    if chance is not None:
+        if full == chance or (full > chance) != higher_is_better:
+            raise TombolaError(
+                f"the full model scores {full:.4g} and guessing {chance:.4g}, so that there is nothing over chance; "
+                "train it for longer, or leave over_chance out"
+            )
+        return chance + threshold * (full - chance)
     return full * threshold if (full >= 0) == higher_is_better else full / threshold
 
 
@@ -143,6 +152,15 @@ def _most_common(references: Array) -> float:
     return float(np.unique(references, return_counts=True)[1].max() / references.size)
 
 
+def _variance(references: Array) -> float:
+    return float(np.var(references))
+
+
+def constant(chance: float, references: Array) -> float:
+    """What guessing reaches, where that does not depend on the references."""
+    return chance
+
+
 def _all_positive(references: Array) -> float:
     """F1 of calling everything positive; calling nothing positive scores 0."""
     return float(_f1(np.ones_like(references), references))
@@ -150,12 +168,12 @@ def _all_positive(references: Array) -> float:
 
 _ALL = (
     Metric("accuracy", True, "classes", _accuracy, _most_common),
-    Metric("matthews_correlation", True, "classes", _matthews, lambda references: 0.0),
+    Metric("matthews_correlation", True, "classes", _matthews, partial(constant, 0.0)),
     Metric("f1", True, "binary", _f1, _all_positive),
-    Metric("pearson", True, "values", _pearson, lambda references: 0.0),
-    Metric("spearman", True, "values", _spearman, lambda references: 0.0),
+    Metric("pearson", True, "values", _pearson, partial(constant, 0.0)),
+    Metric("spearman", True, "values", _spearman, partial(constant, 0.0)),
     # The best constant guess is the mean, and its error the variance.
-    Metric("mean_squared_error", False, "values", _mean_squared_error, lambda references: float(np.var(references))),
+    Metric("mean_squared_error", False, "values", _mean_squared_error, _variance),
 )
 METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ALL})
 """Every metric by name. F1 is binary with class 1 positive, as in GLUE."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.base import Batch
+from tombola.tasks.padding import padded_right
 
 Calibration = Iterable[Batch | Mapping[str, Tensor] | Tensor]
 """Batches of a task, keyword arguments of the forward pass, or bare token ids, int64 [batch, tokens]."""
@@ -26,6 +27,7 @@ def calibration_inputs(calibration: Calibration | None, model: nn.Module) -> lis
     if isinstance(calibration, Tensor | Mapping):
         calibration = [calibration]
     found = [given for one in calibration if (given := _inputs(one)) and all(t.numel() for t in given.values())]
+    found = [padded_right(given) for given in found]
     if not found:
         raise TombolaError("the calibration text is empty; give at least one batch with tokens")
     for given in found:

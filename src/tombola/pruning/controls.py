@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
+from tombola.foundations.random_streams import random_stream
 from tombola.pruning.magnitude import keep_largest
 from tombola.pruning.search.records import Search
 from tombola.tickets.site_groups import SiteGroups, count
@@ -26,13 +27,13 @@ def random(ticket: Ticket, seed: int, groups: SiteGroups | None = None, anatomy:
 
     Args:
         ticket: whose size the draw has.
-        seed: of the draw.
+        seed: of the draw; two tasks, methods or tickets of one seed draw apart, by the provenance of `ticket`.
         groups: sites that go together: as many groups are drawn as `ticket` has.
         anatomy: of the model. With it, sites of the draw change places with others, at random, for as long as that
             brings its number of weights nearer to the ticket's: channels of a wide block weigh more than others, and
             a smaller network is a worse one whatever it keeps.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = _stream(ticket, "random", seed)
     best = _control(ticket, _drawn(ticket, groups, generator), "random", seed=seed)
     if anatomy is None or groups is not None or ticket.kind == "weights":
         return best
@@ -46,6 +47,12 @@ def random(ticket: Ticket, seed: int, groups: SiteGroups | None = None, anatomy:
         if other < distance:
             best, distance = found, other
     return best
+
+
+def _stream(ticket: Ticket, control: str, seed: int) -> torch.Generator:
+    """The stream of one control of one ticket."""
+    facts = (ticket.provenance.get(key) for key in ("ticket", "task", "method"))
+    return random_stream(seed, control, ticket.kind, *facts)
 
 
 def _swapped(ticket: Ticket, generator: torch.Generator) -> dict[str, Tensor]:
@@ -86,7 +93,7 @@ def layer_matched(ticket: Ticket, seed: int, groups: SiteGroups | None = None) -
         seed: of the draw.
         groups: sites that go together, each within one layer: as many groups of each row of heads are drawn.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = _stream(ticket, "layer-matched", seed)
     if groups is not None:
         kept = torch.zeros(count(groups), dtype=torch.bool)
         survivors = _groups_of(ticket, groups)

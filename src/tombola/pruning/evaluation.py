@@ -23,6 +23,7 @@ from tombola.pruning.importance import FirstOrder, Importance
 from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.base import Batch, Output, Predictions, Task
+from tombola.tasks.padding import with_positions
 from tombola.tickets.site_groups import SiteGroups
 from tombola.tickets.ticket import Ticket
 
@@ -111,7 +112,7 @@ def evaluate(
         groups: sites that go together, and have one importance then.
 
     Raises:
-        TombolaError: an output is not finite, and the task does not count that as failure.
+        TombolaError: an output is not finite, and the task does not count that as failure; or the importance of a site.
     """
     if importance and task.importance_split not in (None, options.split):
         scored = evaluate(subnetwork, task, options)
@@ -134,7 +135,7 @@ def evaluate(
         stack.enter_context(autocast(device, options.precision))
         batches = task.packed_batches if gates is None else task.batches
         for batch in batches(options.split, options.batch_size):
-            moved = on_device(batch, device)
+            moved = on_device(batch, model)
             opened = gates.open(len(batch.indices), device, grad=importance) if gates is not None else []
             output = task.output(model, moved)
             if first_order is not None and opened:
@@ -204,7 +205,8 @@ def score(
     return evaluate(whole(model) if ticket is None else shrunk(model, ticket), task, options, importance=importance)
 
 
-def on_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch with its tensors on `device`."""
-    inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.inputs.items()}
+def on_device(batch: Batch, model: nn.Module) -> Batch:
+    """The batch with its tensors on the model's device, and with positions where a task of one's own pads left."""
+    device, inputs = device_of(model), with_positions(batch.inputs, model)
+    inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in inputs.items()}
     return replace(batch, inputs=inputs, targets=batch.targets.to(device, non_blocking=True))

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from tombola.foundations.errors import TombolaError
+from tombola.foundations.frozen_dict import FrozenDict
 from tombola.subnetworks.gates import Gates
 from tombola.tickets.site_groups import SiteGroups, count
 
@@ -25,7 +26,7 @@ class Importance:
     sites: Mapping[str, Tensor]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sites", MappingProxyType(dict(self.sites)))
+        object.__setattr__(self, "sites", FrozenDict(self.sites))
 
     def __getitem__(self, kind: str) -> Tensor:
         return self.sites[kind]
@@ -121,10 +122,21 @@ class FirstOrder:
             self._sums[kind][row, : len(sites)][sites] += total
 
     def result(self) -> Importance:
-        """The mean over all examples so far; NaN for sites whose gate is zero or that are gone."""
+        """The mean over all examples so far; NaN for sites whose gate is zero or that are gone.
+
+        Raises:
+            TombolaError: that of a site that works is not finite.
+        """
         masks = self._gates.values.masks
         if self._groups is not None:
             for kind, sums in self._sums.items():
                 sums.copy_(self._of_groups[self._groups[kind].reshape(sums.shape)])
         means = {kind: (sums / self._examples).view_as(masks[kind]) for kind, sums in self._sums.items()}
+        for kind, mean in means.items():
+            # NaN stands for what is pruned: a site that works must not be taken for one.
+            if len(broken := (masks[kind] & ~mean.isfinite()).nonzero()):
+                raise TombolaError(
+                    f"the gradient of the loss to {kind} {broken[0].tolist()} is not finite, so that nothing says how "
+                    "important it is; score with --precision fp32, or train with a lower learning rate"
+                )
         return Importance({kind: mean.where(masks[kind], torch.nan) for kind, mean in means.items()})

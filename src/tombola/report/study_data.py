@@ -203,7 +203,7 @@ class StudyData:
 
     def bound(self, full: float) -> float:
         """The worst score that a search accepts."""
-        return bound(full, self.facts.threshold, higher_is_better=self.task.higher_is_better)
+        return bound(full, self.facts.threshold, self.facts.chance, higher_is_better=self.task.higher_is_better)
 
 
 def read_study(folder: Path) -> StudyData:

@@ -18,6 +18,7 @@ from tombola.foundations.atomic_files import read_json
 from tombola.foundations.progress import Progress
 from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation
+from tombola.pruning.search.guessing import accepted
 from tombola.pruning.search.records import PREDICTIONS, Search, read_predictions
 from tombola.study.folder_layout import EVALUATION, TEXT_GENERATION
 from tombola.study.seed_context import SeedContext
@@ -199,7 +200,7 @@ def _generating_models(context: SeedContext, method: str, name: str) -> Iterator
 
 
 def _random_tickets(context: SeedContext, path: Path, method: str, progress: Progress) -> None:
-    home, task = context.seed_folder.folder / method, context.task
+    home, task, options = context.seed_folder.folder / method, context.task, context.config.search_options
     found = Search.load(home)
 
     def again(ticket: Ticket) -> float:
@@ -210,7 +211,7 @@ def _random_tickets(context: SeedContext, path: Path, method: str, progress: Pro
         context.model(),
         found,
         task,
-        task.metric.bound(found.full_score, context.config.search_options.threshold),
+        accepted(task, found.full_score, options.threshold, context.config.searched, over_chance=options.over_chance),
         context.setting.evaluation(progress, context.config.searched),
         DrawOptions(seed=context.seed_folder.seed),
         retrained=(good, again, RETRAINED),

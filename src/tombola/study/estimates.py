@@ -72,11 +72,11 @@ def pass_seconds(model: nn.Module, task: Task, precision: Precision) -> float:
     device = device_of(model)
     model.eval()
     with torch.no_grad(), autocast(device, precision):
-        task.output(model, on_device(chosen[0], device))
+        task.output(model, on_device(chosen[0], model))
         started = time.perf_counter()
         for batch in chosen:
             # The predictions are asked for, so that a device that runs ahead has come to the end.
-            task.output(model, on_device(batch, device)).predictions.cpu()
+            task.output(model, on_device(batch, model)).predictions.cpu()
         seconds = time.perf_counter() - started
     return seconds / sum(len(batch.indices) for batch in chosen) / task.passes
 

@@ -111,6 +111,7 @@ class StudyFacts(JsonRecord):
         command: the commands that it was run with so far, a line each.
         config: its settings.
         threshold: share of the full score that a search keeps.
+        chance: what guessing scores, where the threshold is of what lies over it.
         seeds: asked for or finished.
         versions: package → version.
         machine: where it ran last.
@@ -130,6 +131,7 @@ class StudyFacts(JsonRecord):
     seconds: Mapping[str, float]
     hash: str = ""
     threshold: float = 0.9
+    chance: float | None = None
 
 
 def versions() -> dict[str, str]:

@@ -134,6 +134,7 @@ class StudyFolder:
             command="\n".join(dict.fromkeys([*earlier, command])).strip(),
             config=self.config.settings(),
             threshold=self.config.search_options.threshold,
+            chance=self._chance(setting.task),
             seeds=tuple(known),
             versions=versions(),
             machine=machine_facts(setting.device, workers),
@@ -141,6 +142,11 @@ class StudyFolder:
             task=dict(self._relative(setting.task).facts()),
             seconds=self._seconds(list(self.rows(known))),
         ).write(path)
+
+    def _chance(self, task: Task) -> float | None:
+        if not self.config.search.over_chance:
+            return None
+        return task.metric.chance(task.references(self.config.searched))
 
     def _relative(self, task: Task) -> Task:
         """The task as it judges what is made of the full model, once there is one."""

@@ -142,6 +142,13 @@ class Task(ABC):
     def guess(self, split: str) -> Predictions:
         """Predictions of one who never looks at the input: the most common training class, or the mean."""
 
+    def misread(self, predictions: Predictions, split: str) -> str | None:
+        """Reason to believe that a full model's predictions [examples] mean something else than the labels.
+
+        One line that says what to do; None where there is none.
+        """
+        return None
+
     def calibration_text(self, samples: int, sequence_length: int, seed: int) -> Sequence[Batch | Tensor]:
         """Calibration inputs, read while the sizes of activations are taken: by default examples of the training split.
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -19,6 +18,7 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.sites import Kept
 from tombola.foundations.atomic_files import publish, write_bytes, write_json
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.frozen_dict import FrozenDict
 
 TicketKind = Literal[
     "heads+mlps",
@@ -98,9 +98,9 @@ class Ticket:
         if not self.masks or any(mask.dtype != torch.bool for mask in self.masks.values()):
             raise TombolaError("a ticket's masks must be boolean tensors: True survives, False is pruned")
         masks = {name: mask & self.exists(name) if name in self.sizes else mask for name, mask in self.masks.items()}
-        object.__setattr__(self, "masks", MappingProxyType(masks))
-        object.__setattr__(self, "sizes", MappingProxyType(dict(self.sizes)))
-        object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
+        object.__setattr__(self, "masks", FrozenDict(masks))
+        object.__setattr__(self, "sizes", FrozenDict(self.sizes))
+        object.__setattr__(self, "provenance", FrozenDict(self.provenance))
 
     @classmethod
     def full(cls, anatomy: Anatomy, kind: TicketKind, block: int = BLOCK) -> Self:

@@ -79,7 +79,7 @@ def train(
                 if step <= first_step:
                     continue
                 with autocast(device, precision):
-                    loss = task.output(model, on_device(batch, device)).losses.mean()
+                    loss = task.output(model, on_device(batch, model)).losses.mean()
                 loss.backward()
                 for parameter, mask in masks:
                     if parameter.grad is not None:

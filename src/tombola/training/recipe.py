@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from tombola.foundations.atomic_files import write_bytes
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, check_choice
 from tombola.foundations.settings import Count, NotNegative, Positive, ShareOrNone, described, settings
 from tombola.tasks.base import State, Task
 
@@ -52,6 +52,9 @@ class Rewinding:
 
     to: Point = "pretrained"
     step: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("point to rewind to", self.to, get_args(Point))
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -15,6 +15,7 @@ from builders.ticket_trees import tree
 from tombola.analysis.agreement.coefficients import EMPTY, ONE_TICKET, STATISTICS
 from tombola.analysis.agreement.comparison import LAYERS_OF_ONE, ONE_TASK, Comparison, compare, save_comparison
 from tombola.analysis.agreement.overlap import ONE_OF_A_TASK
+from tombola.analysis.agreement.survival import site_survival
 from tombola.foundations.errors import TombolaError
 from tombola.tickets.find_tickets import NO_TASK, find_tickets
 from tombola.tickets.import_masks import import_masks
@@ -229,6 +230,50 @@ def test_masks_of_one_value_are_undefined_with_a_reason(share: float, tmp_path: 
             assert one["super_survivors"] == share * one["sites"]
         undefined = () if share else tuple({"tasks": (*two,), "reason": EMPTY} for two in ("aa", "ab", "bb"))
         assert of_kind["overlap"][kind]["undefined"] == undefined
+
+
+UNEQUAL = (2, 4, 4, 4, 4, 2, 2)
+"""Heads of a U-net's attentions."""
+
+
+def test_rows_of_unequal_length_have_no_sites_but_their_own(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    chosen = torch.rand(40, sum(UNEQUAL), generator=generator) < 0.5
+    for seed, sites in enumerate(chosen):
+        masks = torch.nn.utils.rnn.pad_sequence(list(sites.split(UNEQUAL)), batch_first=True)
+        Ticket("heads", "unet", {"heads": masks}, {"task": "a", "seed": seed}, {"heads": UNEQUAL}).save(
+            tmp_path / "unequal" / f"seed-{seed}" / "good"
+        )
+        Ticket("heads", "flat", {"heads": sites[None]}, {"task": "a", "seed": seed}).save(
+            tmp_path / "flat" / f"seed-{seed}" / "good"
+        )
+    found, oracle = (
+        compare([tmp_path / name], draws=200).kinds["heads"].tasks["a"].agreement["heads"]
+        for name in ("unequal", "flat")
+    )
+    for statistic in STATISTICS:
+        assert getattr(found, statistic) == getattr(oracle, statistic)
+    # Independent tickets agree as chance has it.
+    assert found.fleiss_kappa == pytest.approx(0, abs=0.03)
+    random = found.null_distributions("fleiss_kappa")
+    assert all(abs(null.mean) < 0.01 for null in random.values())
+    assert found.survival is not None
+    assert [len(row) for row in found.survival] == list(UNEQUAL)
+    assert [share for row in found.survival for share in row] == chosen.double().mean(0).tolist()
+
+
+def test_survival_counts_no_padding() -> None:
+    first, second = (
+        Ticket("heads", "unet", {"heads": torch.tensor(mask, dtype=torch.bool)}, {}, {"heads": (1, 3)})
+        for mask in ([[1, 0, 0], [1, 1, 0]], [[1, 0, 0], [1, 0, 1]])
+    )
+    survival = site_survival([first, second])
+    assert survival is not None
+    heads = survival.sites["heads"]
+    assert heads.rows == ((1.0,), (1.0, 0.5, 0.5))
+    assert (heads.total, heads.mean, heads.everywhere) == (4, 3.0, 2)
+    assert heads.overlap == pytest.approx(2 / 4)
+    assert heads.expected_by_chance == pytest.approx(4 * (3 / 4) ** 2)
 
 
 def test_single_tickets_and_single_tasks_are_undefined_with_a_reason(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ def rows_with(sizes: list[list[int]], width: int) -> Array:
 def drawn(masks: Array, *, layer_matched: bool = False, draws: int = 20_000, seed: int = 0) -> RandomTicketStatistics:
     n = len(masks)
     group = Group(np.arange(n), all_pairs(n))
-    batches = random_sites(masks, [group], layer_matched=layer_matched, draws=draws, seed=(seed,))
+    flat, sizes = masks.reshape(n, -1), (masks.shape[2],) * masks.shape[1]
+    batches = random_sites(flat, sizes, [group], layer_matched=layer_matched, draws=draws, seed=(seed,))
     return measure(batches, [group], {(0, 0): group.pairs})
 
 
@@ -51,6 +52,18 @@ def every_ticket(masks: Array, *, layer_matched: bool) -> Iterator[Array]:
             for r, sites in enumerate(of_ticket):
                 made[t, r, list(sites)] = True
         yield made.reshape(tickets, -1)
+
+
+def test_layer_matched_draws_keep_to_rows_of_unequal_length() -> None:
+    # Rows of 2 and 4 sites; two tickets keep 1 and 1, and 1 and 3 of them: they share 1/2 and 3/4 on average.
+    masks = np.array([[1, 0, 1, 0, 0, 0], [0, 1, 1, 1, 1, 0]], dtype=bool)
+    group = Group(np.arange(2), all_pairs(2))
+    batches = random_sites(masks, (2, 4), [group], layer_matched=True, draws=20_000, seed=(0,))
+    shared = measure(batches, [group], {(0, 0): group.pairs}).shared[0, 0]
+    variance = 1 / 4 + 3 / 16
+    assert shared.mean() == pytest.approx(1 / 2 + 3 / 4, abs=5 * (variance / 20_000) ** 0.5)
+    assert shared.var() == pytest.approx(variance, rel=0.05)
+    assert set(shared) == {0.0, 1.0, 2.0}
 
 
 @pytest.mark.parametrize("layer_matched", [False, True])
@@ -161,7 +174,7 @@ class TestWeights:
         by_counts = measure(batches, [group], {}).groups[0]
         flat = np.stack([np.concatenate([m.flatten().numpy() for m in t.masks.values()]) for t in tickets])
         by_masks = measure(
-            random_sites(flat[:, None], [group], layer_matched=False, draws=20_000, seed=(1,)), [group], {}
+            random_sites(flat, flat.shape[1:], [group], layer_matched=False, draws=20_000, seed=(1,)), [group], {}
         ).groups[0]
         for name in STATISTICS:
             error = 5 * by_masks[name].std() * (2 / 20_000) ** 0.5

@@ -1,5 +1,6 @@
 """What survives: super-survivors and their controls against sets, densities against counting."""
 
+import math
 import statistics
 
 import pytest
@@ -72,6 +73,24 @@ def test_controls_of_super_survivors_are_as_large(seed: int) -> None:
         kept, gone = times[controls["bad"].masks[kind]], times[~controls["bad"].masks[kind]]
         assert not len(kept) or not len(gone) or int(kept.max()) <= int(gone.min())
     assert super_survivor_controls(several, seed) == controls
+
+
+def test_controls_of_super_survivors_are_independent_draws() -> None:
+    # With two seeds nearly all sites survive in neither, so that the bad ticket is drawn as freely as the random one.
+    heads = torch.zeros(12, 12, dtype=torch.bool)
+    heads[:2] = True
+    several = [Ticket("heads", "toy", {"heads": heads}) for _ in range(2)]
+    shared: dict[tuple[str, str], list[int]] = {}
+    for seed in range(200):
+        drawn = super_survivor_controls(several, seed)
+        for one, other in (("random", "bad"), ("random", "layer-matched"), ("bad", "layer-matched")):
+            shared.setdefault((one, other), []).append(len(drawn[one] & drawn[other]))
+    # 24 of 144 sites each: hypergeometric. Bad ones avoid the 24 survivors, which the layer-matched ones are.
+    expected = 24 * 24 / 144
+    deviation = math.sqrt(24 * (24 / 144) * (120 / 144) * (120 / 143) / 200)
+    assert abs(statistics.mean(shared["random", "bad"]) - expected) < 4 * deviation
+    assert abs(statistics.mean(shared["random", "layer-matched"]) - expected) < 4 * deviation
+    assert shared["bad", "layer-matched"] == [0] * 200
 
 
 def test_bad_tickets_are_as_large_where_rows_differ_in_length() -> None:

@@ -1,7 +1,9 @@
 """The searches against the protocol written out in plain Python, with scores and importances that are made up."""
 
+import contextlib
 import functools
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -42,11 +44,20 @@ def unrealised(model: nn.Module, ticket: Ticket) -> Subnetwork:
     return Subnetwork(model, anatomy, ticket, ticket)
 
 
+@contextlib.contextmanager
+def made_up(fake: Fake) -> Iterator[pytest.MonkeyPatch]:
+    """Scores come from `fake`; of them there are no predictions to hold against guessing (test_guessing.py)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tombola.pruning.search.loop.evaluate", fake)
+        patch.setattr("tombola.pruning.search.loop.check_full_model", lambda *_: None)
+        patch.setattr("tombola.pruning.search.loop.warnings", lambda *_: ())
+        yield patch
+
+
 def run(
     fake: Fake, shape: tuple[int, int] = (3, 10), method: Any = "heads+mlps", task: Task | None = None, **options: Any
 ) -> Search:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tombola.pruning.search.loop.evaluate", fake)
+    with made_up(fake) as patch:
         if method != "weights":
             patch.setattr("tombola.pruning.search.loop.shrunk", unrealised)
         return search_ticket(MODELS[shape], task or stub(), method, options=SearchOptions(**options))
@@ -232,8 +243,7 @@ def test_magnitude_pruning_with_retraining_cuts_by_retrained_magnitudes() -> Non
         return part
 
     fake = Fake(lambda ticket: 1.0 if len(ticket) > 0.6 * ticket.total else 0.0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tombola.pruning.search.loop.evaluate", fake)
+    with made_up(fake):
         found = search_ticket(model, stub(), "weights", options=SearchOptions(weights_step=0.2), retrain=retrain)
     assert [step.holds for step in found.passes] == [True, True, True, False]
     assert found.good == asked[1]
@@ -270,8 +280,7 @@ def test_a_search_for_sites_scores_and_ranks_what_was_trained_between_its_cuts()
         return parts[-1]
 
     fake = Fake(made_up_scores(0, "falls"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tombola.pruning.search.loop.evaluate", fake)
+    with made_up(fake):
         found = search_ticket(MODELS[2, 2], stub(), retrain=retrain)
     assert len(asked) == len(found.passes) - 1 > 0
     assert all(scored is part for (scored, _, _), part in zip(fake.asked[1:], parts, strict=True))
@@ -285,8 +294,7 @@ def test_ways_that_begin_with_the_full_model_do_not_train_between_their_cuts() -
         pytest.fail("trained")
 
     options = SearchOptions(sparsities=(0.5,))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tombola.pruning.search.loop.evaluate", Fake(lambda ticket: 1.0))
+    with made_up(Fake(lambda ticket: 1.0)):
         found = search_ticket(MODELS[2, 2], stub(), "random-weights", options=options, retrain=retrain)
     assert found.trained is None
 
@@ -295,8 +303,7 @@ def test_a_full_evaluation_that_is_known_is_not_made_again() -> None:
     fake = Fake(made_up_scores(1, "falls"))
     full = fake(unrealised(MODELS[2, 2], Ticket.full(ANATOMIES[2, 2], "heads+mlps")), stub())
     without = Evaluation(full.score, full.predictions, full.losses, None, 0.0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tombola.pruning.search.loop.evaluate", fake)
+    with made_up(fake) as patch:
         patch.setattr("tombola.pruning.search.loop.shrunk", unrealised)
         passes = []
         for given_full in (full, without, None):

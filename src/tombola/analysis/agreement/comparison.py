@@ -26,8 +26,9 @@ from tombola.analysis.agreement.survival import (
     Density,
     Rows,
     densities,
+    in_rows,
     mean_densities,
-    rows_of,
+    sites_of,
     super_survivor_controls,
     super_survivors,
 )
@@ -238,30 +239,29 @@ def _of_sites(tasks: Mapping[str, Sequence[FoundTicket]], setting: _Setting) -> 
     found = [one for several in tasks.values() for one in several]
     tickets = [one.load() for one in found]
     _check_shapes(found, tickets)
-    return {
-        kind: _of_site(np.stack([rows_of(ticket.masks[kind]) for ticket in tickets]), number, setting)
-        for number, kind in enumerate(tickets[0].sites)
-    }
+    return {kind: _of_site(*sites_of(tickets, kind), number, setting) for number, kind in enumerate(tickets[0].sites)}
 
 
-def _of_site(masks: Array, number: int, setting: _Setting) -> _OfSite:
-    """Compare masks [tickets, rows, sites of a row]; `number` keeps the draws of two kinds apart."""
-    flat = masks.reshape(len(masks), -1)
-    always = [int(flat[group.members].all(axis=0).sum()) for group in setting.groups]
-    missing = {"layer-matched": LAYERS_OF_ONE} if masks.shape[-1] == 1 else {}
-    draw = functools.partial(random_sites, masks)
-    found = _against_null(PairwiseOverlap.of(flat), always, draw, missing, setting, number)
-    of_tasks = (_with_survival(found.groups[task], masks[members]) for task, members in enumerate(setting.members))
+def _of_site(masks: Array, sizes: Sequence[int], number: int, setting: _Setting) -> _OfSite:
+    """Compare masks [tickets, sites], in rows of these sizes; `number` keeps the draws of two kinds apart."""
+    always = [int(masks[group.members].all(axis=0).sum()) for group in setting.groups]
+    missing = {"layer-matched": LAYERS_OF_ONE} if max(sizes) == 1 else {}
+    draw = functools.partial(random_sites, masks, sizes)
+    found = _against_null(PairwiseOverlap.of(masks), always, draw, missing, setting, number)
+    of_tasks = (_with_survival(found.groups[task], masks[own], sizes) for task, own in enumerate(setting.members))
     return replace(found, groups=(*of_tasks, *found.groups[len(setting.tasks) :]))
 
 
-def _with_survival(one: KindComparison, masks: Array) -> KindComparison:
+def _with_survival(one: KindComparison, masks: Array, sizes: Sequence[int]) -> KindComparison:
     shares = masks.mean(axis=0)
+    survival = in_rows(shares, sizes)
     return replace(
         one,
-        survival=tuple(map(tuple, shares.tolist())),
-        survival_deviation=tuple(map(tuple, np.sqrt(shares * (1 - shares)).tolist())),
-        super_survivor_sites=tuple((row, site) for row, site in np.argwhere(masks.all(axis=0)).tolist()),
+        survival=survival,
+        survival_deviation=in_rows(np.sqrt(shares * (1 - shares)), sizes),
+        super_survivor_sites=tuple(
+            (row, site) for row, its in enumerate(survival) for site, share in enumerate(its) if share == 1
+        ),
     )
 
 
@@ -317,7 +317,7 @@ def _against_null(
 
 def _check_shapes(found: Sequence[FoundTicket], tickets: Sequence[Ticket]) -> None:
     """Tickets of one architecture may still differ in the size of their blocks of neurons."""
-    shapes = [{kind: list(mask.shape) for kind, mask in ticket.masks.items()} for ticket in tickets]
+    shapes = [{kind: [len(row) for row in ticket.rows(kind)] for kind in ticket.masks} for ticket in tickets]
     for one, ticket, its in zip(found, tickets, shapes, strict=True):
         if its != shapes[0] or its.keys() != set(ticket.sites):
             raise TombolaError(

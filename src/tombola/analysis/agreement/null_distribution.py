@@ -99,24 +99,28 @@ def measure(
 
 
 def random_sites(
-    masks: Array, groups: Sequence[Group], *, layer_matched: bool, draws: int, seed: Sequence[int]
+    masks: Array, sizes: Sequence[int], groups: Sequence[Group], *, layer_matched: bool, draws: int, seed: Sequence[int]
 ) -> Iterator[Batch]:
     """Draw tickets of sites of the same sizes as some, all independently.
 
     Args:
-        masks: bool [tickets, rows, sites of a row], of the tickets at hand.
+        masks: bool [tickets, sites], of the tickets at hand, row after row.
+        sizes: sites of each row.
         groups: those whose super-survivors are counted.
         layer_matched: as many survivors in each row as the ticket has, instead of as many altogether.
         draws: number of draws of all tickets.
         seed: of the draws; the same seed and tickets give the same.
     """
     generator = np.random.default_rng(seed)
-    tickets, rows, width = masks.shape
-    sites = rows * width
+    tickets, sites = masks.shape
     at_a_time = max(1, BATCH_CELLS // (tickets * max(sites, tickets)))
     for start in range(0, draws, at_a_time):
         copies = np.repeat(masks[None], min(at_a_time, draws - start), axis=0)
         if not layer_matched:
-            copies = copies.reshape(-1, tickets, sites)
-        drawn = generator.permuted(copies, axis=-1).reshape(-1, tickets, sites)
+            drawn = generator.permuted(copies, axis=-1)
+        elif len(set(sizes)) == 1:
+            drawn = generator.permuted(copies.reshape(-1, tickets, len(sizes), sizes[0]), axis=-1).reshape(copies.shape)
+        else:
+            rows = np.split(copies, np.cumsum(sizes)[:-1], axis=-1)
+            drawn = np.concatenate([generator.permuted(row, axis=-1) for row in rows], axis=-1)
         yield PairwiseOverlap.of(drawn), [drawn[:, group.members].all(axis=1).sum(axis=-1) for group in groups]

@@ -8,11 +8,11 @@ from operator import and_
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from tombola.analysis.agreement.pairwise_overlap import Array, PairwiseOverlap, all_pairs
 from tombola.architectures.anatomy import Anatomy
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.random_streams import random_stream
 from tombola.pruning import controls
 from tombola.tickets.ticket import Ticket, TicketKind
 
@@ -20,10 +20,18 @@ Rows = tuple[tuple[float, ...], ...]
 """A number for each site, in rows as in a mask; an MLP is a row of one site."""
 
 
-def rows_of(mask: Tensor) -> Array:
-    """A mask of sites as bool [rows, sites of a row]; an MLP is a row of one site."""
-    found: Array = mask.reshape(len(mask), -1).numpy()
-    return found
+def sites_of(tickets: Sequence[Ticket], kind: str) -> tuple[Array, tuple[int, ...]]:
+    """Survival of every site of one kind in some tickets, row after row: bool [tickets, sites], and sites of each row.
+
+    Rows of a mask may be longer than their layer, as a U-net's are: what is no site is left out.
+    """
+    sizes = tuple(len(row) for row in tickets[0].rows(kind))
+    return np.stack([torch.cat(ticket.rows(kind)).numpy() for ticket in tickets]), sizes
+
+
+def in_rows(values: Array, sizes: Sequence[int]) -> Rows:
+    """One number for each site, in rows of these sizes."""
+    return tuple(tuple(row.tolist()) for row in np.split(values, np.cumsum(sizes)[:-1]))
 
 
 @dataclass(frozen=True)
@@ -81,12 +89,12 @@ def site_survival(tickets: Sequence[Ticket]) -> SiteSurvival | None:
 
 
 def _survival(tickets: Sequence[Ticket], kind: str) -> KindSurvival:
-    masks = np.stack([rows_of(ticket.masks[kind]) for ticket in tickets])
-    n, sites = len(masks), masks[0].size
-    shared = PairwiseOverlap.of(masks.reshape(n, sites))
+    masks, sizes = sites_of(tickets, kind)
+    n, sites = masks.shape
+    shared = PairwiseOverlap.of(masks)
     overlap = float(shared.jaccard(all_pairs(n)))
     return KindSurvival(
-        rows=tuple(tuple((row / n).tolist()) for row in masks.sum(axis=0)),
+        rows=in_rows(masks.mean(axis=0), sizes),
         overlap=None if math.isnan(overlap) else overlap,
         expected_by_chance=sites * math.prod((shared.sizes / sites).tolist()),
     )
@@ -120,7 +128,7 @@ def super_survivor_controls(tickets: Sequence[Ticket], seed: int, anatomy: Anato
     survivors = super_survivors(tickets)
     if not survivors.sites:
         raise TombolaError("controls of super-survivors are made of heads, MLPs or neurons, not of weights")
-    generator = torch.Generator().manual_seed(seed)
+    generator = random_stream(seed, "super-bad", survivors.kind, survivors.provenance.get("task"))
     masks = {}
     for kind, count in survivors.counts().items():
         times = torch.stack([ticket.masks[kind].flatten() for ticket in tickets]).sum(0)

@@ -63,9 +63,9 @@ def interactions(
     if ticket is not None and ticket.kind != "heads+mlps":
         raise TombolaError(f"interactions are between heads and MLPs; this ticket is of {ticket.kind}")
     subnetwork = whole(model) if ticket is None else shrunk(model, ticket)
-    device, progress = device_of(subnetwork.model), options.progress
+    progress = options.progress
     with evaluating(subnetwork.model), eager(subnetwork.model):
-        batches = [on_device(batch, device) for batch in sampled(task, options)]
+        batches = [on_device(batch, subnetwork.model) for batch in sampled(task, options)]
         sites = _sites(subnetwork.present)
         if len(sites) < 2:
             raise TombolaError("one site has nobody to interact with; take a ticket of two heads or MLPs at least")

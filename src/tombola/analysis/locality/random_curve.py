@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from tombola.architectures.anatomy import Anatomy
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.json_dataclasses import JsonRecord
+from tombola.foundations.random_streams import random_stream
 from tombola.pruning import controls
 from tombola.pruning.search.records import SearchPass
 from tombola.tickets.ticket import Ticket
@@ -75,7 +74,7 @@ def random_like(search_pass: SearchPass, anatomy: Anatomy, seed: int) -> Ticket:
             f"the search left weights in {len(search_pass.matrices)} matrices, the model has {len(anatomy.matrices)}; "
             "delete its folder and start again"
         )
-    generator = torch.Generator().manual_seed(seed)
+    generator = random_stream(seed, "random-curve", search_pass.sparsity)
     masks = {
         matrix.name: controls.draw(matrix.size, kept, generator).view(matrix.shape)
         for matrix, kept in zip(anatomy.matrices, search_pass.matrices, strict=True)

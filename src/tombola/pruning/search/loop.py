@@ -9,6 +9,7 @@ from torch import nn
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.pruning.evaluation import STANDARD, Evaluation, EvaluationOptions, evaluate
+from tombola.pruning.search.guessing import accepted, check_full_model, warnings
 from tombola.pruning.search.options import SearchOptions
 from tombola.pruning.search.records import Search, SearchPass
 from tombola.pruning.search.sites import group_phases, site_phases
@@ -56,7 +57,8 @@ def search_ticket(
         seed: of calibration text and of random pruning.
 
     Raises:
-        TombolaError: unknown pruning method or architecture, or the split is empty.
+        TombolaError: unknown pruning method or architecture; the split is empty, or has one label alone; the model's
+            outputs mean something else than the task's labels; or `over_chance` of a model that does not beat guessing.
     """
     options = options or SearchOptions()
     plan = _plan(model, task, method, options, seed)
@@ -137,9 +139,13 @@ class _Run:
         part = Subnetwork(self.model, self.plan.anatomy, full_ticket, full_ticket)
         if full is None or self.plan.groups is not None or not _serves(full, full_ticket):
             full = self._evaluate(part)
-        self.bound = self.task.metric.bound(full.score, options.threshold)
+        task, split, over = self.task, self.evaluation.split, options.over_chance
+        check_full_model(task, full.predictions, split)
+        self.bound = accepted(task, full.score, options.threshold, split, over_chance=over)
         if options.curve_until is not None:
-            self.curve_bound = self.task.metric.bound(full.score, options.curve_until)
+            self.curve_bound = accepted(task, full.score, options.curve_until, split, over_chance=over)
+        for warning in warnings(task, full.predictions, split, self.bound):
+            self.evaluation.progress.note(warning)
         self._log("full", Cut(full_ticket, {}), full, holds=True, seconds=full.seconds)
         return State(full_ticket, full, part)
 

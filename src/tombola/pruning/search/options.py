@@ -20,6 +20,7 @@ class SearchOptions:
     """
 
     threshold: Annotated[Share, _setting("share of the full model's score that must hold")] = 0.9
+    over_chance: Annotated[Flag, _setting("take the threshold of what the full model scores over guessing")] = False
     heads_step: Annotated[Share, _setting("share of all heads removed in an iteration, at least one")] = 0.1
     mlps_step: Annotated[Whole, _setting("MLPs removed in an iteration")] = 1
     neurons_step: Annotated[

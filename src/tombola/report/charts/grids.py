@@ -37,7 +37,7 @@ def survival_grid(survival: SiteSurvival, places: Places) -> alt.LayerChart:
         for name, shares in zip(names, heads, strict=True)
         for head, share in enumerate(shares)
     ]
-    columns = [str(head) for head in range(len(heads[0]))]
+    columns = [str(head) for head in range(max(map(len, heads)))]
     if mlps is not None:
         # A layer of several attention sublayers has its MLP in the row of the first, which has the layer's name.
         layers = [places.layer(layer) for layer in range(len(mlps.rows))]

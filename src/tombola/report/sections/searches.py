@@ -17,9 +17,12 @@ from tombola.tickets.pruning_methods import METHODS, in_words
 def searches(study: StudyData, registry: FigureRegistry) -> Html | None:
     """The section; None while no search has begun."""
     figures = [_figure(study, found, registry) for method in METHODS if (found := study.searches(method))]
-    kept = f"{100 * study.facts.threshold:g} % of the full score"
+    over = "" if study.facts.chance is None else " over guessing"
+    kept = f"{100 * study.facts.threshold:g} % of the full score{over}"
     lead = f"Each pass removes the least useful part of what is left, as long as {kept} holds"
-    lead += "." if study.task.higher_is_better else f": lower is better, so up to 1 / {study.facts.threshold:g} of it."
+    # Over guessing, the share is of a distance, whichever way is up.
+    turned = not study.task.higher_is_better and not over
+    lead += f": lower is better, so up to 1 / {study.facts.threshold:g} of it." if turned else "."
     return figures_section("How far each search could go", figures, lead)
 
 
@@ -36,8 +39,8 @@ def _figure(study: StudyData, found: Sequence[Trajectory], registry: FigureRegis
     )
     label = f"{study.metric_title} against sparsity while pruning {in_words(method)}"
     higher = study.task.higher_is_better
-    caption = f"{_about_search(found, higher)}{_about_random_curve(higher, found, random)}"
-    return figure(METHOD_TITLES[method], caption, registry.plot(chart, f"search-{method}", label))
+    about = (_about_search(found, higher), _about_guessing(study, found), _about_random_curve(higher, found, random))
+    return figure(METHOD_TITLES[method], "".join(about), registry.plot(chart, f"search-{method}", label))
 
 
 def _about_search(searches: Sequence[Trajectory], higher_is_better: bool) -> str:
@@ -62,7 +65,10 @@ def _about_search(searches: Sequence[Trajectory], higher_is_better: bool) -> str
     ]
     if unfinished := failed.count([]):
         where = number_format.plural(unfinished, "search", "searches")
-        return f"{text}. In {where} every pass held (so far), so more may be possible."
+        more = "so more may be possible"
+        if all(search.good.weights == 0 for search in searches):
+            more = "and nothing is left to prune: what is said to hold is no network"
+        return f"{text}. In {where} every pass held (so far), {more}."
     drops = [
         search.before(last).score - search.passes[last].score
         for search, (*_, last) in zip(searches, failed, strict=True)
@@ -70,6 +76,18 @@ def _about_search(searches: Sequence[Trajectory], higher_is_better: bool) -> str
     return (
         f"{text}. The last pass that did not hold moved the score by {number_format.score(-max(drops, key=abs))} at "
         f"once{' (the largest move of all seeds)' if several else ''} and was taken back."
+    )
+
+
+def _about_guessing(study: StudyData, searches: Sequence[Trajectory]) -> str:
+    """Warning that a constant predictor holds the threshold; a sentence that begins with a space, or nothing."""
+    chance = next((one.verdict.chance for one in study.verdicts), None)
+    bounds = [study.bound(search.full.score) for search in searches]
+    if chance is None or not any(chance >= one if study.task.higher_is_better else chance <= one for one in bounds):
+        return ""
+    return (
+        f" Who always guesses alike scores {number_format.score(chance)} and holds the threshold, so that a ticket may "
+        "be no better than that: take the threshold over chance."
     )
 
 

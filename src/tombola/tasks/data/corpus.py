@@ -3,13 +3,13 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.frozen_dict import FrozenDict
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Corpus:
     classes: tuple[str, ...] | None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "splits", MappingProxyType(dict(self.splits)))
+        object.__setattr__(self, "splits", FrozenDict(self.splits))
         for split in ("train", "dev", *self.splits):
             if split not in self.splits:
                 raise TombolaError(f"{self.name} has no {split} split; both train and dev are needed")

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from tombola.checkpoints import denoisers
 from tombola.checkpoints.checkpoint import load_subnetwork
 from tombola.checkpoints.denoisers import Schedule
 from tombola.checkpoints.loading import MARK
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, check_choice
 from tombola.metrics.image_metrics import FID, KID, PRECISION, RECALL, class_balance
 from tombola.metrics.scores import Metric
 from tombola.metrics.statistics import mean_std
@@ -155,6 +156,7 @@ class ImageTask(Task):
 
     @override
     def load(self, source: str, *, seed: int, state: State = "pretrained") -> nn.Module:
+        check_choice("state of a model", state, get_args(State))
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
             if source in self._options.presets:

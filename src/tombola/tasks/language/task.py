@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from typing_extensions import override
 from tombola.checkpoints import loading
 from tombola.checkpoints.loading import tokenizer_of
 from tombola.foundations.atomic_files import read_json, write_json
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, check_choice
 from tombola.subnetworks.recognition import recognise
 from tombola.tasks.base import Batch, Output, Predictions, State, Task, windows
 from tombola.tasks.capabilities import PROMPTS, GeneratedTexts, GenerationSettings, Retained
@@ -276,6 +276,7 @@ class LanguageTask(Task):
 
     @override
     def load(self, source: str, *, seed: int, state: State = "pretrained") -> nn.Module:
+        check_choice("state of a model", state, get_args(State))
         path = loading.locate(source)
         trusted = {"trust_remote_code": self._options.trust_remote_code}
         options: dict[str, Any] = {"attn_implementation": self._options.attention, "dtype": torch.float32, **trusted}

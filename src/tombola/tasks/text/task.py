@@ -3,29 +3,34 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
-    DataCollatorWithPadding,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 from typing_extensions import override
 
 from tombola.checkpoints import loading
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, check_choice
 from tombola.metrics.scores import Metric, metric
+from tombola.metrics.statistics import interval, paired_difference
 from tombola.subnetworks.recognition import recognise
 from tombola.tasks.base import Batch, Output, Predictions, State, Task, sampled_rows
 from tombola.tasks.data.corpus import Corpus
+from tombola.tasks.padding import first_position, padding_token, position_table
 
 _BUCKET = 50
 """Batches whose examples are sorted by length together: enough to waste little padding, few enough to stay random."""
+
+_SURE = 0.999
+"""Level at which a model's outputs are said to mean something else: a model at chance must not be accused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +103,10 @@ class TextTask(Task):
             raise TombolaError(
                 f"max_length must be over {special}, the special tokens of a text, not {self.max_length}"
             )
+        for split, _ in self.more.values():
+            self._split(split)
         for one in (self.metric, *(extra for _, extra in self.more.values())):
             one.check(regression=corpus.regression, classes=len(corpus.classes or ()))
-        self._collate = DataCollatorWithPadding(tokenizer)
         self._encoded: dict[str, list[dict[str, list[int]]]] = {}
 
     @classmethod
@@ -146,6 +152,7 @@ class TextTask(Task):
 
     @override
     def load(self, source: str, *, seed: int, state: State = "pretrained") -> nn.Module:
+        check_choice("state of a model", state, get_args(State))
         path, classes = loading.locate(source), self.corpus.classes
         labels: dict[str, Any] = (
             {"num_labels": 1, "problem_type": "regression"}
@@ -181,15 +188,13 @@ class TextTask(Task):
 
     def _checked(self, model: nn.Module) -> nn.Module:
         """The model, if it has positions for the longest text."""
-        config = getattr(model, "config", None)
-        # A decoder's classifier looks for the last token that is no padding.
-        if config is not None and getattr(config, "pad_token_id", None) is None:
+        config: Any = getattr(model, "config", None)
+        first, table = first_position(model), position_table(model)
+        if config is not None and not first:
+            # A decoder's classifier looks for the last token that is no padding, also where others open the model.
             config.pad_token_id = self.tokenizer.pad_token_id
-        positions = getattr(config, "max_position_embeddings", None)
-        for name, table in model.named_modules():
-            if name.endswith("position_embeddings") and isinstance(table, nn.Embedding):
-                # RoBERTa's first positions, up to that of its padding, hold no text.
-                positions = table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+        # RoBERTa's first positions, up to that of its padding, hold no text.
+        positions = table.num_embeddings - first if table else getattr(config, "max_position_embeddings", None)
         if positions is not None and self.max_length > positions:
             texts = f"texts of {self.max_length} tokens"
             raise TombolaError(f"{texts} do not fit into this model's {positions} positions; lower --max-length")
@@ -217,6 +222,34 @@ class TextTask(Task):
         return np.full(self.size(split), labels.mean() if self.corpus.regression else np.bincount(labels).argmax())
 
     @override
+    def misread(self, predictions: Predictions, split: str) -> str | None:
+        references, metric, classes = self.references(split), self.metric, self.corpus.classes
+        score, chance = metric.score(predictions, references), metric.chance(references)
+        if classes is None:
+            _, high = interval(metric, predictions, references, seed=0, level=_SURE)
+            if metric.chance(references) == 0 and high < 0:
+                return (
+                    f"the model's values run against those of {self.title} ({metric.name} {score:.3f}), as if it was "
+                    "trained on the opposite; turn the labels round, or give a model fine-tuned on this task"
+                )
+            return None
+        counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
+        np.add.at(counts, (predictions.astype(np.int64), references.astype(np.int64)), 1)
+        _, best = linear_sum_assignment(counts, maximize=True)
+        renamed = best[predictions.astype(np.int64)]
+        low, _ = interval(metric, renamed, references, seed=0, level=_SURE)
+        _, _, high = paired_difference(metric, predictions, renamed, references, seed=0, level=_SURE)
+        # Clearly worse than with its outputs renamed, which are better than guessing, while its own are not.
+        if score > chance or low <= chance or high >= 0:
+            return None
+        names = ", ".join(f"{index}: {classes[label]}" for index, label in enumerate(best))
+        return (
+            f"the model scores {score:.3f} on {self.title}, below guessing ({chance:.3f}), and "
+            f"{metric.score(renamed, references):.3f} with its outputs in another order: name them in id2label of its "
+            f"config.json ({names}), or give a model fine-tuned on this task"
+        )
+
+    @override
     def batches(self, split: str, batch_size: int, *, shuffle: int | None = None) -> Iterator[Batch]:
         split = self._split(split)
         encoded = self._encode(split)
@@ -234,12 +267,16 @@ class TextTask(Task):
         if self.corpus.regression:
             targets = targets.float()
         for indices in groups:
-            inputs = self._collate([encoded[index] for index in indices])
+            # The tokenizer's own side may be the left, where a text's positions depend on its neighbours.
+            inputs = self.tokenizer.pad(
+                [encoded[index] for index in indices], padding_side="right", return_tensors="pt"
+            )
             yield Batch(indices, dict(inputs), targets[torch.from_numpy(indices)])
 
     @override
     def output(self, model: nn.Module, batch: Batch) -> Output:
-        logits: Tensor = model(**batch.inputs).logits.float()
+        with padding_token(model, self.tokenizer.pad_token_id):
+            logits: Tensor = model(**batch.inputs).logits.float()
         if self.corpus.regression:
             values = logits.squeeze(-1)
             return Output(nn.functional.mse_loss(values, batch.targets, reduction="none"), values)

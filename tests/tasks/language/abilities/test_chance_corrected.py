@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import binom, norm, ttest_1samp
+from scipy.stats import binom, norm
+from statsmodels.stats.weightstats import DescrStatsW
 
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.language.abilities.ability import Ability, Example
@@ -179,10 +180,18 @@ def test_the_interval_is_where_the_difference_is_no_longer_found() -> None:
     assert low is not None
     assert high is not None
     for end in (low, high):
-        differences = (pruned - 0.5) / 0.5 - end * (full - 0.5) / 0.5
-        assert ttest_1samp(differences, 0).pvalue == pytest.approx(0.05, abs=1e-9)
-    # The same model has kept all, and nothing else can be.
-    assert fieller_interval(scale, full, full, references) == pytest.approx((1, 1))
+        # Half an example of each pair of answers is added.
+        now, was = np.append(pruned, [1, 0, 1, 0]), np.append(full, [1, 1, 0, 0])
+        differences = (now - 0.5) / 0.5 - end * (was - 0.5) / 0.5
+        counted = DescrStatsW(differences, weights=[1.0] * 80 + [0.5] * 4)
+        assert counted.ttest_mean(0)[1] == pytest.approx(0.05, abs=1e-9)
+    # The same answers are no proof that nothing is lost, and less so the fewer there are.
+    right = np.ones(80)
+    wide = [fieller_interval(scale, right[:n], right[:n], references[:n]) for n in (10, 20, 80)]
+    widths = [high - low for low, high in wide if low is not None and high is not None]
+    assert len(widths) == 3
+    assert widths[0] > widths[1] > widths[2] > 0.05
+    assert all(low is not None and low < 1 for low, _ in wide)
     # At chance, or from one example, nothing bounds a share.
     guessing = np.tile([0.0, 1.0], 40)
     assert fieller_interval(scale, guessing, pruned, references) == (None, None)

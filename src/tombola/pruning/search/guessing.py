@@ -1,0 +1,70 @@
+"""Guessing beside a full model: what a search must know before it begins.
+
+A ticket that holds 90 % of a score says nothing where a constant predictor holds as much.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tombola.foundations.errors import TombolaError
+from tombola.metrics import statistics
+from tombola.tasks.base import Predictions, Task
+
+_RESAMPLES = 1000
+
+
+def accepted(task: Task, full: float, share: float, split: str, *, over_chance: bool = False) -> float:
+    """Worst score on a split that still holds this share of the full model's.
+
+    Raises:
+        TombolaError: over chance, of a model that is not better than guessing.
+    """
+    return task.metric.bound(full, share, task.metric.chance(task.references(split)) if over_chance else None)
+
+
+def check_full_model(task: Task, predictions: Predictions, split: str) -> None:
+    """Refuse a full model of which no ticket can be drawn.
+
+    Args:
+        task: that it is judged on.
+        predictions: of the full model, [examples] of the split.
+        split: to search on.
+
+    Raises:
+        TombolaError: its outputs mean something else than the labels do, or the split has one label alone.
+    """
+    references = task.references(split)
+    if task.metric.kind in ("classes", "binary", "values") and len(np.unique(references)) == 1:
+        raise TombolaError(
+            f"all rows of {task.title} to judge on ({split}: {len(references)}) have one label, so that whoever always "
+            "says it is right; give rows with several"
+        )
+    if (why := task.misread(predictions, split)) is not None:
+        raise TombolaError(why)
+
+
+def warnings(task: Task, predictions: Predictions, split: str, bound: float) -> Iterator[str]:
+    """Sentences on what makes a search say little: a full model at chance, a threshold that guessing holds.
+
+    Args:
+        task, predictions, split: as in `check_full_model`.
+        bound: worst score that holds the threshold.
+    """
+    metric, references = task.metric, task.references(split)
+    score, chance = metric.score(predictions, references), metric.chance(references)
+    if metric.axes == 1:
+        low, high = statistics.interval(metric, predictions, references, seed=0, resamples=_RESAMPLES)
+        beats = low > chance if metric.higher_is_better else high < chance
+    else:
+        beats = score > chance if metric.higher_is_better else score < chance
+    if not beats:
+        yield (
+            f"the full model does not clearly beat guessing on {task.title} ({score:.3f}, guessing {chance:.3f}): its "
+            "tickets will say nothing; train it on more rows or for longer"
+        )
+    elif metric.holds(chance, bound):
+        yield (
+            f"who always guesses alike scores {chance:.3f} on {task.title} and holds the threshold ({bound:.3f}): the "
+            "ticket need be no better; take the threshold over chance (--over-chance)"
+        )
