@@ -343,7 +343,7 @@ def test_without_a_preset_a_file_is_quick(tmp_path: Path) -> None:
         "model: null",
         "methods: weights",
         "methods: []",
-        "methods: [layers]",
+        "methods: [rows]",
         "methods: [weights, weights]",
         "preset: huge",
         "preset: [quick]",
@@ -508,7 +508,7 @@ train_rows: '10'
 search_split: test
 methods: weights
 methods: []
-methods: [layers]
+methods: [rows]
 methods: [weights, weights]
 methods: ["wanda-3:4"]
 controls: [good]

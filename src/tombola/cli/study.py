@@ -87,14 +87,14 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _sampled(facts: Mapping[str, Any]) -> str:
-    """Note on how many of the rows were used, and how to use them all."""
+    """Note on how many of the rows were used, and which settings say so."""
     rows, available = facts["rows"], facts["available"]
     used = ", ".join(
         f"{what} {rows[split]:,} of {available[split]:,} rows"
         for split, what in (("train", "trained on"), ("dev", "judged on"))
     )
     all_rows = rows["train"] + rows.get("search", 0) == available["train"] and rows["dev"] == available["dev"]
-    return used if all_rows else f"{used}; --preset paper takes all"
+    return used if all_rows else f"{used}; --train-rows and --dev-rows say how many"
 
 
 COMMAND = Command(

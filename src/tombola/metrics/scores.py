@@ -157,7 +157,7 @@ def _variance(references: Array) -> float:
 
 
 def constant(chance: float, references: Array) -> float:
-    """What guessing reaches, where that does not depend on the references."""
+    """Score of guessing, where it does not depend on the references."""
     return chance
 
 

@@ -18,7 +18,7 @@ def padded_left(inputs: Mapping[str, Tensor]) -> bool:
 
 
 def padded_right(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The same examples with their real tokens first, in their order; as they are where nothing is padded left.
+    """Inputs of the same examples, with their real tokens first; as they are where nothing is padded left.
 
     Args:
         inputs: keyword arguments of a forward pass; all of the shape of `attention_mask` are moved.

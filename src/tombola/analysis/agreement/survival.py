@@ -30,7 +30,7 @@ def sites_of(tickets: Sequence[Ticket], kind: str) -> tuple[Array, tuple[int, ..
 
 
 def in_rows(values: Array, sizes: Sequence[int]) -> Rows:
-    """One number for each site, in rows of these sizes."""
+    """Numbers of sites, in rows of these sizes."""
     return tuple(tuple(row.tolist()) for row in np.split(values, np.cumsum(sizes)[:-1]))
 
 
