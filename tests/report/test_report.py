@@ -11,6 +11,7 @@ import vl_convert
 
 from builders.fake_study import HOSTILE, fake_study, spoil
 from builders.report_pages import MIXED, Reader, named, names, read, values
+from tombola.foundations.atomic_files import write_lines
 from tombola.foundations.errors import TombolaError
 from tombola.report import build, number_format
 from tombola.report.charts import theme
@@ -316,3 +317,28 @@ def test_a_chart_can_be_exported_as_svg(tmp_path: Path) -> None:
 def test_markup_escapes_all_but_markup() -> None:
     assert element("b", "<i>", element("i", "&"), title='"') == '<b title="&quot;">&lt;i&gt;<i>&amp;</i></b>'
     assert join("<", element("br_", class_="x")) == '&lt;<br_ class="x"></br_>'
+
+
+@pytest.mark.parametrize(
+    ("model", "title"),
+    [
+        ("google/bert_uncased", "google/bert_uncased"),
+        ("/models/minilm", "minilm"),
+        ("runs/tiny-bert-moods-aacbdb0f/moods/seed-0/full", "tiny-bert-moods-aacbdb0f, seed 0"),
+    ],
+)
+def test_the_heading_is_no_path(tmp_path: Path, model: str, title: str) -> None:
+    assert (
+        f"Tombola · lottery tickets {title} on Rotten Tomatoes" in read(build(fake_study(tmp_path, model=model))).words
+    )
+
+
+def test_a_page_without_controls_speaks_of_none(tmp_path: Path) -> None:
+    fake_study(tmp_path, methods=("weights",), finished=False)
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").open()]
+    write_lines(tmp_path / "results.jsonl", [one for one in lines if one["ticket"] in ("full", "guessing", "good")])
+    page = read(build(tmp_path))
+    assert "Scores of the tickets" in page.words
+    assert "random and bad" not in page.words
+    assert "chance in training" not in page.words
+    assert "retrained" not in json.dumps(named(page, "tickets-weights"))

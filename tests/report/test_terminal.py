@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,21 @@ def test_brackets_are_not_markup(tmp_path: Path) -> None:
 def test_a_study_is_needed(tmp_path: Path) -> None:
     with pytest.raises(TombolaError, match="holds no study"):
         results_table(tmp_path)
+
+
+def test_channels_fit_without_the_seconds(tmp_path: Path) -> None:
+    fake_study(tmp_path, methods=("weights",))
+    rows = [replace(row, channels=32, mlps=0, bytes=180_000, seconds=2_345.0) for row in read_rows(tmp_path)]
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(results_table(rows))
+    said = capture.get()
+    assert "…" not in said
+    assert "channels" in said
+    assert "0.180" in said
+    assert "2,345" not in said
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TombolaError, match=r"nowhere does not exist; give the folder of a study"):
+        results_table(tmp_path / "nowhere")

@@ -43,7 +43,7 @@ def write_model(options: argparse.Namespace, save: Callable[..., float]) -> dict
     if not options.json:
         print(
             f"{options.out}: {result['parameters'] / 1e6:.2f} M of {result['parameters_before'] / 1e6:.2f} M "
-            f"parameters, {result['bytes'] / 1e6:.1f} of {result['bytes_before'] / 1e6:.1f} MB on disk; "
+            f"parameters, {result['bytes'] / 1e6:.3g} of {result['bytes_before'] / 1e6:.3g} MB on disk; "
             f"largest difference from the masked model {difference:.1e} of the largest output"
         )
     return result

@@ -21,7 +21,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="time the model dense, masked and shrunk side by side, and its peak memory, when it is written (yes)",
     )
-    parser.add_argument("--length", type=int, default=128, metavar="TOKENS", help="of a measured example (128)")
+    length = "of a measured example (128, or half of what the model takes where that is less)"
+    parser.add_argument("--length", type=int, metavar="TOKENS", help=length)
     parser.add_argument("--steps", type=int, default=25, metavar="N", help="of a denoiser, an image (25)")
     parser.add_argument(
         "--batches",
@@ -35,7 +36,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.checkpoints.checkpoint import save_shrunk
 
     for name in ("length", "steps"):
-        if getattr(options, name) < 1:
+        if getattr(options, name) is not None and getattr(options, name) < 1:
             raise TombolaError(f"--{name} must be 1 or more, not {getattr(options, name)}")
     result = write_model(options, save_shrunk)
     if options.measure:
@@ -54,7 +55,7 @@ def _measured(options: argparse.Namespace) -> dict[str, object] | None:
                 load_any(options.model),
                 load_ticket(options.ticket)[1],
                 folder=options.out,
-                length=options.length,
+                length=options.length or 128,
                 batches=options.batches,
                 steps=options.steps,
                 memory=True,
@@ -64,6 +65,9 @@ def _measured(options: argparse.Namespace) -> dict[str, object] | None:
         reason = "stopped" if isinstance(error, KeyboardInterrupt) else " ".join(str(error).split())
         warnings.warn(f"the cost was not measured: {reason}", stacklevel=1)
         return None
+    if costs.length is not None and costs.length < (options.length or 0):
+        taken = f"measured on {costs.length} tokens, not {options.length}"
+        warnings.warn(f"{taken}: no example is longer than half of what the model takes", stacklevel=1)
     if not options.json:
         console = Console()
         console.print(table(costs))

@@ -15,7 +15,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", type=Path, metavar="study.yaml", help="settings; flags go before them")
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of studies (runs)")
     parser.add_argument("--seeds", type=seeds, metavar="0,1,2", help="one full model and its tickets for each (0)")
-    parser.add_argument("--save", choices=("none", "good", "all"), default="good", help="retrained models to write")
+    parser.add_argument(
+        "--save", choices=("none", "good", "all"), default="good", help="retrained models to write (good)"
+    )
     parser.add_argument(
         "--workers",
         type=_workers,
@@ -85,14 +87,14 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _sampled(facts: Mapping[str, Any]) -> str:
-    """Note on how many of the rows were used, and how to use them all."""
+    """Note on how many of the rows were used, and which settings say so."""
     rows, available = facts["rows"], facts["available"]
     used = ", ".join(
         f"{what} {rows[split]:,} of {available[split]:,} rows"
         for split, what in (("train", "trained on"), ("dev", "judged on"))
     )
     all_rows = rows["train"] + rows.get("search", 0) == available["train"] and rows["dev"] == available["dev"]
-    return used if all_rows else f"{used}; --preset paper takes all"
+    return used if all_rows else f"{used}; --train-rows and --dev-rows say how many"
 
 
 COMMAND = Command(

@@ -11,8 +11,10 @@ class TombolaError(Exception):
 
 
 def reason(error: BaseException, longest: int = 200) -> str:
-    """Text of another error, or its type where it says nothing, as part of one line, cut where it is too long."""
-    return " ".join((str(error) or type(error).__name__).split())[:longest]
+    """Text of another error, or its type where it says nothing, in one line: its first sentences where it is long."""
+    text = " ".join((str(error) or type(error).__name__).split())
+    head = text[:longest]
+    return text if text == head else head[: head.rfind(". ") + 1] or f"{head.rpartition(' ')[0]} ..."
 
 
 def check_choice(what: str, value: object, choices: Iterable[object]) -> None:

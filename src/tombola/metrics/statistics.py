@@ -125,6 +125,11 @@ def _percentiles(
     return float(result.confidence_interval.low) - bias, float(result.confidence_interval.high) - bias
 
 
+def signed(value: float) -> str:
+    """`+0.012`; without the sign that rounding leaves before 0."""
+    return f"{round(value, 3) + 0:+.3f}"
+
+
 def better_or_worse(difference: float) -> str:
     """`0.012 better`, `0.012 worse` or `level`."""
     apart = f"{abs(difference):.3f}"
@@ -175,8 +180,8 @@ class Verdict:
                 f"more rows or for longer."
             )
         difference = (
-            f"{better_or_worse(self.difference)} (95 % interval of the difference {self.low:+.3f} to "
-            f"{self.high:+.3f} over {self.n_examples:,} examples)"
+            f"{better_or_worse(self.difference)} (95 % interval of the difference {signed(self.low)} to "
+            f"{signed(self.high)} over {self.n_examples:,} examples)"
         )
         if self.rule == "bootstrap":
             scores = f"{what} {self.mean:.3f} against the full model's {self.full_mean:.3f}; {difference}"

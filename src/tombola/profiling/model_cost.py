@@ -287,7 +287,7 @@ def _rows(costs: Costs) -> Iterator[tuple[str, str, list[float | None]]]:
     batches = costs.variants["dense"].seconds
     largest = max(batches)
     yield "parameters, M", ".2f", [one.parameters / 1e6 for one in several]
-    yield "parameters on disk, MB", ".1f", [one.disk / 1e6 for one in several]
+    yield "parameters on disk, MB", *_megabytes([one.disk for one in several])
     yield "multiply-adds, M", ",.0f", [one.multiply_adds / 1e6 for one in several]
     for batch in batches:
         title = f"{'latency' if steps is None else 'step'}, batch {batch}, ms"
@@ -297,14 +297,17 @@ def _rows(costs: Costs) -> Iterator[tuple[str, str, list[float | None]]]:
         yield f"examples/s, batch {largest}", ",.1f", [one.throughput for one in several]
     else:
         yield f"images/s, batch {largest}", ",.2f", [one.throughput / steps for one in several]
-    yield "parameters in memory, MB", ",.1f", [one.weights / 1e6 for one in several]
+    yield "parameters in memory, MB", *_megabytes([one.weights for one in several])
     for batch in batches:
-        yield f"activations, batch {batch}, MB", ",.1f", [_megabytes(one.activations.get(batch)) for one in several]
-    yield f"peak of the process, batch {largest}, MB", ",.0f", [_megabytes(one.memory) for one in several]
+        yield f"activations, batch {batch}, MB", *_megabytes([one.activations.get(batch) for one in several])
+    yield f"peak of the process, batch {largest}, MB", *_megabytes([one.memory for one in several])
 
 
-def _megabytes(size: int | None) -> float | None:
-    return None if size is None else size / 1e6
+def _megabytes(sizes: Sequence[int | None]) -> tuple[str, list[float | None]]:
+    """Format of sizes in MB, of which small networks have less than one, and the sizes."""
+    largest = max((size for size in sizes if size is not None), default=0)
+    shown = ".3f" if largest < 1e6 else ".1f" if largest < 1e8 else ",.0f"
+    return shown, [None if size is None else size / 1e6 for size in sizes]
 
 
 def sentence(costs: Costs) -> str:

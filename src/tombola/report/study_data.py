@@ -217,6 +217,15 @@ def read_study(folder: Path) -> StudyData:
     return StudyData(folder, facts, read(TaskFacts, facts.task, f"{path}, task"), rows)
 
 
+def short_title(name: str) -> str:
+    """A model or task in short: of a folder of a study which seed it is of, of any other path the last part."""
+    parts = Path(name).parts
+    for place, part in enumerate(parts):
+        if part.startswith("seed-") and place > 1:
+            return f"{parts[place - 2]}, {part.replace('-', ' ')}"
+    return name if len(parts) < 3 else parts[-1]
+
+
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return math.fsum(known) / len(known) if known else None

@@ -22,7 +22,7 @@ from tombola.report.sections.survival import density, survival
 from tombola.report.sections.text_generation import text_generation
 from tombola.report.sections.ticket_scores import super_survivors, ticket_scores
 from tombola.report.sections.verdicts import verdicts
-from tombola.report.study_data import StudyData
+from tombola.report.study_data import StudyData, short_title
 
 SECTIONS = (
     results,
@@ -50,7 +50,8 @@ SECTIONS = (
 def study_page(study: StudyData, registry: FigureRegistry) -> str:
     """The report of a study as HTML; `registry` takes its charts and tables."""
     sections = [html for section in SECTIONS if (html := section(study, registry)) is not None]
-    title = f"{study.model} on {study.task.title}: winning tickets"
+    model, task = short_title(study.model), short_title(study.task.title)
+    title = f"{model} on {task}: winning tickets"
     main = join(verdicts(study), *sections, provenance(study))
     version, digest = study.facts.versions.get("tombola", ""), study.facts.hash
     made = f"Made by Tombola{f' {version}' if version else ''}{f' from study {digest}' if digest else ''}."
@@ -61,4 +62,6 @@ def _header(study: StudyData) -> Html:
     seeds = number_format.plural(study.seeds, "seed")
     examples = f"{number_format.count(study.rows[0].n)} examples"
     facts = (study.metric_title, examples, seeds, f"study {study.facts.name}")
-    return heading(join(element("span", study.model), " on ", element("span", study.task.title)), facts)
+    return heading(
+        join(element("span", short_title(study.model)), " on ", element("span", short_title(study.task.title))), facts
+    )

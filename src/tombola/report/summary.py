@@ -88,6 +88,8 @@ def read_rows(folder: Path) -> tuple[Row, ...]:
     Raises:
         TombolaError: the folder holds no study, the study has no results yet, or a row is damaged.
     """
+    if not folder.is_dir():
+        raise TombolaError(f"{folder} does not exist; give the folder of a study, or make one with `tombola study`")
     if not (folder / "study.json").is_file():
         raise TombolaError(f"{folder} holds no study (study.json is missing); make one with `tombola study`")
     path = folder / "results.jsonl"

@@ -18,9 +18,9 @@ from tombola.tickets.pruning_methods import in_words
 _SHORT = {"full": "full model", "layer-matched": "layer-matched"}
 _HEADS = {"bytes": "MB", "seconds": "s"}
 """Heads of columns that are narrower than the names of what they show."""
-_SITES = 2
-"""A terminal often has no more than 80 characters: the seconds, which are no result, make way for a third kind of site.
-"""
+_SITES = 10
+"""Characters of the sites' names: a terminal often has no more than 80, so that the seconds make way for more sites."""
+_UNITS = {"bits per byte": "bits/byte"}
 _STYLES = {"full": "bold", "guessing": "dim", "good": "bold green", "bad": "red"}
 
 
@@ -36,7 +36,7 @@ def results_table(source: Path | Sequence[Row]) -> PlainTable:
     title = f"{metric_title(rows[0].metric)} {spread}, n = {number_format.count(rows[0].n)}" if rows else ""
     found = PlainTable(title)
     sites = sites_of(rows)
-    narrow = len(sites) > _SITES
+    narrow = len("".join(sites)) > _SITES
     sizes = (*sites, *(SIZES[:-1] if narrow else SIZES))
     for name in ("", "", "score", "± std" if several else "interval"):
         found.add_column(name, no_wrap=True)
@@ -71,8 +71,9 @@ def abilities_table(study: StudyData) -> PlainTable | None:
         f"Percentage of the prunable weights at which each ability falls under {threshold}, 95 % interval"
     )
     found.heads("", numbers=[curve.title for curve in curves])
-    raw = [f"{number_format.score(curve.full)}{'' if curve.learned else ' (chance)'}" for curve in curves]
-    found.line("full model", *raw, style="bold")
+    raw = [f"{number_format.score(one.full)} {_UNITS.get(one.measure, one.measure)}" for one in curves]
+    raw = [score if one.learned else f"{score} (chance)" for score, one in zip(raw, curves, strict=True)]
+    found.line("full model scores", *raw, style="bold")
     for profile in profiles:
         # A terminal is narrow.
         falls = (

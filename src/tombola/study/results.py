@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 
 from tombola.foundations.json_dataclasses import read
 from tombola.metrics import statistics
+from tombola.metrics.statistics import signed
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ _CONTROLS = {
 
 
 def standings(against: Mapping[str, Difference]) -> dict[str, list[str]]:
-    """Relation of a ticket to its controls (`better than`, ...) → kinds of controls that it stands so to."""
+    """Relation of a ticket to its controls, `better than` and so on → kinds of controls that it stands so to."""
     found: dict[str, list[str]] = {}
     for control, (_, low, high) in against.items():
         word = "better than" if low > 0 else "worse than" if high < 0 else "not clearly better or worse than"
@@ -76,7 +77,10 @@ def standings(against: Mapping[str, Difference]) -> dict[str, list[str]]:
 
 def beside_controls(against: Mapping[str, Difference]) -> str:
     """Sentence on how a ticket stands to its controls; empty where there are none."""
-    numbers = {_CONTROLS[one]: f"{gap:+.3f}, {low:+.3f} to {high:+.3f}" for one, (gap, low, high) in against.items()}
+    numbers = {
+        _CONTROLS[one]: ", ".join((signed(gap), f"{signed(low)} to {signed(high)}"))
+        for one, (gap, low, high) in against.items()
+    }
     parts = [
         f"{word} {' and '.join(f'the {kind} ticket ({numbers[kind]})' for kind in kinds)}"
         for word, kinds in standings(against).items()

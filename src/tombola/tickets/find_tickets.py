@@ -1,12 +1,13 @@
 """Finding tickets in folders: single ones, studies, sweeps, imported trees."""
 
+import filecmp
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError
-from tombola.tickets.ticket import TICKET_KINDS, Ticket, TicketKind
+from tombola.tickets.ticket import MASKS, TICKET_KINDS, Ticket, TicketKind
 
 NO_TASK = "unknown task"
 """Name for the task of tickets whose provenance names none."""
@@ -45,7 +46,7 @@ def find_tickets(places: Iterable[Path | str], ticket: str = "good") -> dict[Tic
         ticket: the tickets to take from the latter: those in folders of this name. A ticket that is named itself is
             taken whatever it is.
 
-    A ticket that is named twice is taken once.
+    A ticket that is named twice is taken once, and so is one that a step took over into its own folder.
 
     Raises:
         TombolaError: a folder is missing or holds no such ticket, a ticket is damaged, or the tickets of one kind
@@ -54,7 +55,8 @@ def find_tickets(places: Iterable[Path | str], ticket: str = "good") -> dict[Tic
     found: dict[Path, FoundTicket] = {}
     for place in places:
         for one in _find(Path(place), ticket):
-            found.setdefault(one.folder.resolve(), one)
+            if not any(_same(one, other) for other in found.values()):
+                found.setdefault(one.folder.resolve(), one)
     groups: dict[TicketKind, dict[str, list[FoundTicket]]] = {}
     firsts: dict[TicketKind, FoundTicket] = {}
     for one in sorted(found.values(), key=_order):
@@ -66,6 +68,14 @@ def find_tickets(places: Iterable[Path | str], ticket: str = "good") -> dict[Tic
             )
         groups.setdefault(one.kind, {}).setdefault(one.task, []).append(one)
     return groups
+
+
+def _same(one: FoundTicket, other: FoundTicket) -> bool:
+    """True if two folders hold the same ticket of the same search, whose seed is known."""
+    if one.seed == "–" or replace(one, folder=other.folder) != other:
+        return False
+    heads = (read_json(found.folder / "ticket.json") for found in (one, other))
+    return next(heads) == next(heads) and filecmp.cmp(one.folder / MASKS, other.folder / MASKS, shallow=False)
 
 
 def ticket_folder(place: Path) -> Path:

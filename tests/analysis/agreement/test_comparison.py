@@ -1,6 +1,7 @@
 """A whole comparison: what is gathered, what it says of two tasks, and what it leaves on disk."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,14 @@ class TestGather:
         assert [one.seed for one in found["heads+mlps"][NO_TASK]] == ["–"]
         random = find_tickets([tmp_path / "runs"], "random")["weights"]["a"]
         assert {one.folder.name for one in random} == {"random"}
+
+    def test_the_folders_of_a_ticket_that_steps_took_over_count_once(self, tmp_path: Path) -> None:
+        for name in ("found", "other"):
+            ticket(tmp_path / name / "a" / "good", task="a", seed=0)
+        for name in ("again", "scored"):
+            shutil.copytree(tmp_path / "found", tmp_path / name)
+        found = find_tickets([tmp_path / name for name in ("found", "again", "scored", "other")])["heads+mlps"]["a"]
+        assert [place.folder.parts[-3] for place in found] == ["found", "other"]
 
     def test_bad_places_are_one_line(self, tmp_path: Path) -> None:
         studies(tmp_path / "runs")

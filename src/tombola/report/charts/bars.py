@@ -48,7 +48,7 @@ def ticket_bars(
     # Long names break into two lines instead of taking half of a phone's width.
     space = alt.Scale(paddingInner=0.28, paddingOuter=0.1)
     y = name_axis("title", 150, [str(row["title"]) for row in rows], space, **BROKEN)
-    offset = alt.YOffset("stage:N", sort=["pruned", "retrained"], scale=alt.Scale(paddingInner=0.12))
+    offset = alt.YOffset("stage:N", sort=stages, scale=alt.Scale(paddingInner=0.12))
     several = any(len(summary.rows) > 1 for summary in tickets)
     tooltip = tips(
         name="ticket",

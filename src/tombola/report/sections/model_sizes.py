@@ -92,7 +92,7 @@ def _measures(disk: tuple[int, int], costs: Costs | None) -> Iterator[tuple[str,
     if costs is None:
         return
     dense, shrunk = costs.variants["dense"], costs.variants["shrunk"]
-    yield _MULTIPLY_ADDS, (dense.multiply_adds, shrunk.multiply_adds, _millions)
+    yield _MULTIPLY_ADDS, (dense.multiply_adds, shrunk.multiply_adds, number_format.megabytes)
     batches = sorted(dense.seconds)
     what = "latency" if costs.steps is None else "step"
     for batch in batches:
@@ -101,26 +101,17 @@ def _measures(disk: tuple[int, int], costs: Costs | None) -> Iterator[tuple[str,
         before, after = (costs.seconds_per_image(variant)[batch] for variant in ("dense", "shrunk"))
         yield f"an image of {costs.steps} steps, {batch} at once, ms", (before, after, _milliseconds)
     if dense.weights:
-        yield "parameters in memory, MB", (dense.weights, shrunk.weights, _small)
+        yield "parameters in memory, MB", (dense.weights, shrunk.weights, number_format.megabytes)
         if costs.dtype == "float32":
-            yield "the same in 16 bits, MB", (dense.weights / 2, shrunk.weights / 2, _small)
+            yield "the same in 16 bits, MB", (dense.weights / 2, shrunk.weights / 2, number_format.megabytes)
     for batch in batches:
         if batch in dense.activations and batch in shrunk.activations:
             measured = dense.activations[batch], shrunk.activations[batch]
-            yield f"activations of a batch of {batch}, MB", (*measured, _small)
+            yield f"activations of a batch of {batch}, MB", (*measured, number_format.megabytes)
 
 
 def _milliseconds(seconds: float) -> str:
     return f"{1000 * seconds:,.1f}"
-
-
-def _millions(number: float) -> str:
-    return f"{number / 1e6:.1f}" if number < 1e8 else number_format.count(round(number / 1e6))
-
-
-def _small(size: float) -> str:
-    """Bytes as MB, of networks that may have less than one."""
-    return f"{size / 1e6:.2f}" if size < 1e7 else number_format.megabytes(size)
 
 
 def _lines(study: StudyData, groups: Groups) -> Iterator[tuple[str, ...]]:
@@ -145,7 +136,7 @@ def _of(summary: Summary | None, seeds: set[int]) -> Summary | None:
 
 
 def _line(title: str, groups: Groups) -> tuple[str, ...]:
-    """Means over seeds, with the ratio to the full model beside which each was measured."""
+    """Means over seeds, with the ratio of these means to that of the full models beside which they were measured."""
     found = [[one.measures[title] for one in group if title in one.measures] for group in groups]
     known = [measure for measures in found for measure in measures]
     if not known:
@@ -156,10 +147,21 @@ def _line(title: str, groups: Groups) -> tuple[str, ...]:
         if not measures:
             cells.append("as the full model's")
             continue
-        ratio, std = mean_std([after / before for before, after, _ in measures])
+        pairs = [(before, after) for before, after, _ in measures]
+        ratio, std = _ratio(pairs)
         spread = f" ± {std:.2f}" if len(measures) > 1 else ""
-        cells.append(f"{written(mean_std([after for _, after, _ in measures])[0])} (x {ratio:.2f}{spread})")
+        before, after = (written(mean_std(values)[0]) for values in zip(*pairs, strict=True))
+        # Each was timed in turns with a full model of its own.
+        text = after if before == cells[0] else f"{before} → {after}"
+        cells.append(f"{text} (x {ratio:.2f}{spread})")
     return title, *cells
+
+
+def _ratio(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Ratio of the second values' mean to that of the first, and its standard deviation over seeds."""
+    first, second = (mean_std(values)[0] for values in zip(*pairs, strict=True))
+    # A seed's distance from the line through the means: the mean of ratios would let one slow run rule.
+    return second / first, mean_std([after - second / first * before for before, after in pairs])[1] / first
 
 
 def _sentence(groups: Groups) -> str:
@@ -176,13 +178,18 @@ def _sentence(groups: Groups) -> str:
                 what = "the denoiser alone, "
             threads = number_format.plural(first.threads, "thread")
             texts.append(
-                f"Measured on {what}{first.dtype}, {first.device}, {threads}; a ratio is to the full model that took "
-                "turns with it."
+                f"Measured on {what}{first.dtype}, {first.device}, {threads}; a ratio is of means over seeds, to the "
+                "full models that took turns with the smaller ones."
             )
-        reached, share = (mean_std([ratio(one) for one in known])[0] for ratio in (Costs.measured_speedup, Costs.share))
+        pairs, batch = (
+            [(one.variants["dense"], one.variants["shrunk"]) for one in known],
+            max(first.variants["dense"].seconds),
+        )
+        time = _ratio([(dense.seconds[batch], small.seconds[batch]) for dense, small in pairs])[0]
+        work = _ratio([(dense.multiply_adds, small.multiply_adds) for dense, small in pairs])[0]
         texts.append(
-            f"Without the pruned {in_words(group[0].method)} a batch of {max(first.variants['dense'].seconds)} runs "
-            f"{reached:.2f} times as fast: {100 * share:.0f} % of the theoretical speed-up, by multiply-adds."
+            f"Without the pruned {in_words(group[0].method)} a batch of {batch} runs {1 / time:.2f} times as fast: "
+            f"{100 * work / time:.0f} % of the theoretical speed-up, by multiply-adds."
         )
     if any(METHODS[group[0].method].kind == "weights" for group in groups):
         texts.append("A ticket of weights is smaller on disk only: its zeros are there again when it runs.")
