@@ -203,7 +203,7 @@ class TestModel:
     ) -> None:
         edit(data / "train.tsv", lambda lines: [*lines, *["dull bright\tmixed"] * 20])
         said = refused(capsys, tmp_path, *study(tmp_path / "runs", model=full, task=data, train_rows=260))
-        assert said.startswith(f"{full} was fine-tuned for another number of labels than ")
+        assert said.startswith(f"{full} was fine-tuned for another number of labels: it holds classifier.")
 
     @pytest.mark.parametrize("source", ["google-bert/bert-base-uncased", "nobody/nothing"])
     def test_the_hub_cannot_be_reached(self, tmp_path: Path, source: str, capsys: Capture) -> None:

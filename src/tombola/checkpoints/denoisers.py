@@ -101,7 +101,14 @@ def load(source: str, *, weights: bool = True, dtype: torch.dtype | None = torch
             return cast(nn.Module, kind.from_config(config))
         # The other formats are pickles.
         options = {"subfolder": part, "use_safetensors": True}
-        model = kind.from_pretrained(source, torch_dtype=dtype or torch.float32, **options)
+        model, found = kind.from_pretrained(
+            source, torch_dtype=dtype or torch.float32, output_loading_info=True, **options
+        )
+        if lacking := sorted(found["missing_keys"]):
+            raise TombolaError(
+                f"{source} lacks {len(lacking)} tensors of a {kind.__name__}, {lacking[0]} among them, which would be "
+                "random; give a folder with all weights"
+            )
         if dtype is None and (stored := _stored_dtype(source, part)) != torch.float32:
             model = kind.from_pretrained(source, torch_dtype=stored, **options)
         return cast(nn.Module, model)

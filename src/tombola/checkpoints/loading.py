@@ -81,10 +81,61 @@ def load_model(source: str, dtype: torch.dtype | None = None, *, check: bool = T
     path = locate(source)
     with quiet(), loading(source):
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
-        model = class_named(config, source).from_pretrained(path, dtype="auto" if dtype is None else dtype)
-    assert isinstance(model, PreTrainedModel)
+        model, _ = read_weights(class_named(config, source), path, source, dtype="auto" if dtype is None else dtype)
     recognise(model, check=check)
     return model
+
+
+def read_weights(
+    kind: Any, path: str, source: str, *, new_output: bool = False, **options: Any
+) -> tuple[PreTrainedModel, list[str]]:
+    """A model of a class, all of whose tensors come from the checkpoint, as what it lacks would be random.
+
+    Args:
+        kind: class with `from_pretrained`.
+        path, source: where the checkpoint is, and what the user calls it.
+        new_output: an output layer, and a pooler before it, that the checkpoint lacks are made anew.
+        options: of `from_pretrained`.
+
+    Returns:
+        The model, and the names of the tensors of its output layer that were made anew.
+
+    Raises:
+        TombolaError: tensors are missing, of other shapes, or of layers that the configuration does not have.
+    """
+    model, found = kind.from_pretrained(path, output_loading_info=True, ignore_mismatched_sizes=True, **options)
+    inner = f"{model.base_model_prefix}."
+
+    def of_body(name: str) -> bool:
+        return name.startswith(inner) and ".pooler." not in name
+
+    config = getattr(model, "config", None)
+    if wrong := sorted(found["mismatched_keys"], key=str):
+        name, stored, wanted = wrong[0]
+        if new_output and not of_body(name):
+            raise TombolaError(
+                f"{source} was fine-tuned for another number of labels: it holds {name} as {list(stored)}, and "
+                f"{list(wanted)} is needed; start from a pre-trained model without an output layer"
+            )
+        pruned = (
+            " (transformers 4 pruned its heads, which is no longer read)" if hasattr(config, "pruned_heads") else ""
+        )
+        raise TombolaError(
+            f"{source} holds {name} as {list(stored)}, and its configuration asks for {list(wanted)}{pruned}; give the "
+            "configuration that it was saved with"
+        )
+    anew = sorted(found["missing_keys"])
+    if missing := [name for name in anew if not new_output or of_body(name)]:
+        raise TombolaError(
+            f"{source} lacks {len(missing)} tensors of a {type(model).__name__}, {missing[0]} among them, which would "
+            "be random; give a folder with all weights"
+        )
+    if beyond := sorted(filter(of_body, found["unexpected_keys"])):
+        raise TombolaError(
+            f"{source} holds {len(beyond)} tensors that its configuration has no place for, {beyond[0]} among them; "
+            "give the configuration that it was saved with"
+        )
+    return model, [name for name in anew if ".pooler." not in name]
 
 
 def class_named(config: PretrainedConfig, source: str) -> Any:

@@ -288,11 +288,11 @@ class LanguageTask(Task):
             if state == "init":
                 model = auto.from_config(config, **options)
             else:
-                model, report = auto.from_pretrained(path, output_loading_info=True, **options)
-                if report["missing_keys"]:
+                model, anew = loading.read_weights(auto, path, source, new_output=True, **options)
+                if anew:
                     raise TombolaError(
-                        f"{source} is no causal language model: it has no {min(report['missing_keys'])}; give a model "
-                        "that was trained to predict the next token"
+                        f"{source} is no causal language model: it has no {anew[0]}; give a model that was trained to "
+                        "predict the next token"
                     )
         assert isinstance(model, PreTrainedModel)
         if self.bos_token is None:

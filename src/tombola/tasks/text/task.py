@@ -167,24 +167,16 @@ class TextTask(Task):
             if state == "init":
                 config = AutoConfig.from_pretrained(path, **trusted, **labels)
                 return self._checked(auto.from_config(config, **options))
-            if state == "trained":
-                model, report = auto.from_pretrained(path, output_loading_info=True, **options)
-                if report["missing_keys"]:
-                    raise TombolaError(
-                        f"{source} was not fine-tuned: it has no {min(report['missing_keys'])}; fine-tune it first "
-                        "(tombola study does), or give the folder of a fine-tuned model"
-                    )
-                self._class_order(model)
-                return self._checked(model)
-            try:
-                return self._checked(auto.from_pretrained(path, **labels, **options))
-            except RuntimeError as error:
-                if "mismatch" not in str(error):
-                    raise
+            if state == "pretrained":
+                return self._checked(loading.read_weights(auto, path, source, new_output=True, **labels, **options)[0])
+            model, anew = loading.read_weights(auto, path, source, new_output=True, **options)
+            if anew:
                 raise TombolaError(
-                    f"{source} was fine-tuned for another number of labels than {self.title} has; start from a "
-                    "pre-trained model without an output layer"
-                ) from error
+                    f"{source} was not fine-tuned: it has no {anew[0]}; fine-tune it first (tombola study does), or "
+                    "give the folder of a fine-tuned model"
+                )
+            self._class_order(model)
+            return self._checked(model)
 
     def _checked(self, model: nn.Module) -> nn.Module:
         """The model, if it has positions for the longest text."""

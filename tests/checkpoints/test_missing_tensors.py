@@ -1,0 +1,94 @@
+"""What a checkpoint lacks would be random: it is named, whatever opens the folder."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from builders.encoders import classifier, rows, tokenizer
+from builders.unets import unet
+from tombola.checkpoints.loading import load_model
+from tombola.checkpoints.model_libraries import load_any
+from tombola.foundations.errors import TombolaError
+from tombola.tasks.text.task import TextTask
+
+TASK = TextTask.from_rows(rows(60, 1), rows(40, 2), tokenizer())
+OPENED: dict[str, Callable[[str], Any]] = {
+    "a model": load_model,
+    "any model": load_any,
+    "to fine-tune": lambda source: TASK.load(source, seed=0),
+    "fine-tuned": lambda source: TASK.load(source, seed=0, state="trained"),
+}
+
+
+def folder(place: Path, changed: Callable[[dict[str, Tensor]], dict[str, Tensor]], **config: Any) -> str:
+    classifier(dtype=torch.float32).save_pretrained(place)
+    tokenizer().save_pretrained(place)
+    save_file(changed(load_file(place / "model.safetensors")), place / "model.safetensors", {"format": "pt"})
+    facts = json.loads((place / "config.json").read_text())
+    (place / "config.json").write_text(json.dumps({**facts, **config}))
+    return str(place)
+
+
+def without_layer(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if ".layer.1." not in name}
+
+
+def renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.replace(".layer.1.", ".layer.one."): tensor for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize("opened", list(OPENED))
+@pytest.mark.parametrize(
+    ("changed", "config", "says"),
+    [
+        (without_layer, {}, r"lacks 16 tensors of a \w+, bert.encoder.layer.1.attention"),
+        (renamed, {}, r"lacks 16 tensors of a \w+, bert.encoder.layer.1.attention"),
+        (
+            dict,
+            {"num_hidden_layers": 2},
+            r"holds 16 tensors that its configuration has no place for, bert.encoder.layer.2",
+        ),
+        (
+            dict,
+            {"intermediate_size": 40},
+            r"holds bert.encoder.layer.0.intermediate.dense.bias as \[48\].* asks for \[40\]",
+        ),
+    ],
+)
+def test_what_is_missing_or_of_another_shape_is_named(
+    changed: Any, config: dict[str, Any], says: str, opened: str, tmp_path: Path
+) -> None:
+    source = folder(tmp_path / "model", changed, **config)
+    with pytest.raises(TombolaError, match=says) as caught:
+        OPENED[opened](source)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_output_layer_and_a_pooler_are_made_anew_to_fine_tune_alone(tmp_path: Path) -> None:
+    def headless(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: one for name, one in tensors.items() if "classifier" not in name and "pooler" not in name}
+
+    source = folder(tmp_path / "model", headless)
+    model = TASK.load(source, seed=0)
+    stored = load_file(tmp_path / "model" / "model.safetensors")
+    assert all(torch.equal(dict(model.named_parameters())[name], tensor) for name, tensor in stored.items())
+    with pytest.raises(TombolaError, match="was not fine-tuned: it has no classifier"):
+        TASK.load(source, seed=0, state="trained")
+    with pytest.raises(TombolaError, match="lacks 4 tensors"):
+        load_model(source)
+
+
+def test_denoisers_too(tmp_path: Path) -> None:
+    place = tmp_path / "unet"
+    unet(dtype=torch.float32).save_pretrained(place)  # type: ignore[operator]
+    path = place / "diffusion_pytorch_model.safetensors"
+    tensors = {name: one for name, one in load_file(path).items() if not name.startswith("mid_block")}
+    save_file(tensors, path, {"format": "pt"})
+    with pytest.raises(TombolaError, match=r"lacks \d+ tensors of a UNet2DModel, mid_block"):
+        load_any(str(place))
