@@ -500,7 +500,7 @@ class TestSteps:
         assert main(["export", str(seed_folder.full), str(ticket), "--format", "onnx", "--out", str(out)]) == 0
         said = capsys.readouterr()
         assert re.fullmatch(
-            r".*/onnx: 0\.\d\d M of 0\.\d\d M parameters, 0\.\d of 0\.\d MB on disk; "
+            r".*/onnx: 0\.\d\d M of 0\.\d\d M parameters, 0\.\d{3} of 0\.\d{3} MB on disk; "
             r"largest difference from the masked model \d\.\de-\d\d of the largest output\n",
             said.out,
         )
