@@ -15,7 +15,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", type=Path, metavar="study.yaml", help="settings; flags go before them")
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of studies (runs)")
     parser.add_argument("--seeds", type=seeds, metavar="0,1,2", help="one full model and its tickets for each (0)")
-    parser.add_argument("--save", choices=("none", "good", "all"), default="good", help="retrained models to write")
+    parser.add_argument(
+        "--save", choices=("none", "good", "all"), default="good", help="retrained models to write (good)"
+    )
     parser.add_argument(
         "--workers",
         type=_workers,
