@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tombola.architectures.dissect import dissect
-    from tombola.checkpoints.checkpoint import load, save_shrunk, save_zeros
+    from tombola.checkpoints.checkpoint import load, save, save_shrunk, save_zeros
     from tombola.checkpoints.export_onnx import save_onnx
     from tombola.checkpoints.loading import tokenizer_of
     from tombola.checkpoints.semi_structured import not_semi_structured, prune_semi_structured, to_semi_structured
@@ -64,6 +64,7 @@ __all__ = [
     "prune_weights",
     "recognise",
     "retrain",
+    "save",
     "save_onnx",
     "save_shrunk",
     "save_zeros",
@@ -80,7 +81,7 @@ __all__ = [
 _HOMES = {
     "tombola.pruning": ("controls",),
     "tombola.architectures.dissect": ("dissect",),
-    "tombola.checkpoints.checkpoint": ("load", "save_shrunk", "save_zeros"),
+    "tombola.checkpoints.checkpoint": ("load", "save", "save_shrunk", "save_zeros"),
     "tombola.study.config": ("StudyConfig",),
     "tombola.foundations.errors": ("TombolaError",),
     "tombola.pruning.evaluation": ("Evaluation", "EvaluationOptions", "evaluate", "score"),

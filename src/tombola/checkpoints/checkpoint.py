@@ -3,13 +3,21 @@
 Two layouts, told apart by the ticket. One of heads and MLPs: the shrunk network's tensors. One of weights: of every
 prunable matrix the values that survive, whose places the ticket knows, and
 all else whole; `save_zeros` writes the original shapes with zeros, for tools that know nothing of tickets.
+
+A model that was loaded is saved again by `save`, or by its own `save_pretrained`, which trainers and pipelines call.
 """
 
+import functools
 import hashlib
 import importlib.metadata
-from collections.abc import Iterator
+import inspect
+import re
+import shutil
+import types
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -18,11 +26,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
-from tombola.checkpoints.loading import MARK, quiet
+from tombola.checkpoints.loading import CONFIG, MARK, PIPELINE, loading, quiet
 from tombola.checkpoints.model_card import ModelCardWriter
 from tombola.checkpoints.model_libraries import LIBRARIES, library_of, save_companions
-from tombola.foundations.atomic_files import publish, read_json, write_json
+from tombola.foundations.atomic_files import publish, read_json, replacing, write_json
 from tombola.foundations.errors import TombolaError, reason
 from tombola.foundations.tensor_bits import as_bits
 from tombola.subnetworks.equivalence import verify_equivalent
@@ -31,7 +40,7 @@ from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk
 from tombola.tickets.ticket import Ticket, every_site
 
 if TYPE_CHECKING:
-    from diffusers import ModelMixin
+    from diffusers import DiffusionPipeline, ModelMixin
 
 
 def packed(matrix: Tensor, mask: Tensor) -> Tensor:
@@ -58,7 +67,31 @@ def unpacked(values: Tensor, mask: Tensor) -> Tensor:
 TENSORS = "shrunk.safetensors"
 """File of tensors. Without `model.safetensors`, plain `from_pretrained` says that it finds no weights."""
 FORMAT = 1
-_DIGESTED = (TENSORS, "masks.safetensors")
+_DIGESTED = (CONFIG, "ticket.json", "masks.safetensors")
+_WEIGHTS = re.compile(r"(shrunk|(model|pytorch_model|diffusion_pytorch_model).*)\.(safetensors|bin)")
+"""Files that hold a model's weights; a trainer's folder has other `.bin` files."""
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Origin of a loaded model: what must be known of it to write it again.
+
+    Attributes:
+        ticket: what is left of the original.
+        anatomy: of the original.
+        like: the family that it was recognised as.
+    """
+
+    ticket: Ticket
+    anatomy: Anatomy
+    like: str | None
+
+    def of(self, model: nn.Module) -> Subnetwork:
+        """The loaded model as a subnetwork of its original."""
+        present = self.ticket
+        if present.kind == "weights":
+            present = Ticket.full(self.anatomy, every_site(self.anatomy))
+        return Subnetwork(model, self.anatomy, self.ticket, present)
 
 
 def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: str | None = None) -> float:
@@ -87,19 +120,7 @@ def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokeniz
         library.write_config(model, draft)
         save_file(_tensors(small), draft / TENSORS)
         ticket.write(draft)
-        write_json(
-            draft / MARK,
-            {
-                "format": FORMAT,
-                "library": library.name,
-                "version": importlib.metadata.version(library.name),
-                "class": type(model).__name__,
-                "like": relative_of(model),
-                "shared": _aliases(small.model),
-                "computed": {name: str(buffer.dtype).removeprefix("torch.") for name, buffer in _computed(small.model)},
-                "sha256": {name: _sha256(draft / name) for name in _DIGESTED},
-            },
-        )
+        _write_mark(small.model, relative_of(model), draft)
         save_companions(tokenizer, draft)
         again = load(draft)
         apart = verify_equivalent(model, small, again, "the shrunk model")
@@ -127,16 +148,72 @@ def save_zeros(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenize
     return apart
 
 
-def load(folder: Path | str) -> "PreTrainedModel | ModelMixin":
-    """The model that `save_shrunk` wrote, ready to use, in evaluation mode on the CPU.
+def save(model: "nn.Module | DiffusionPipeline", folder: Path | str, *, tokenizer: str | None = None) -> None:
+    """Save a model so that it can be opened again: a shrunk one by `load`, any other by its own library.
+
+    A model that `load` opened may have been trained since; it is written in the small layout, into a new folder or over
+    its own, whose other files (tokenizer, schedule) stay. What was written is read back and compared bit for bit first.
+
+    Args:
+        model: of transformers or diffusers, or a whole pipeline of diffusers.
+        folder: new, or that of a shrunk model.
+        tokenizer: source of what is to stand beside a model in a new folder, as in `save_shrunk`.
+
+    Raises:
+        TombolaError: the folder holds something else; or weights that the ticket pruned are not zero any more.
+    """
+    folder = Path(folder)
+    origin = getattr(model, _ORIGIN, None)
+    if not isinstance(origin, _Origin):
+        if (folder / MARK).is_file():
+            raise TombolaError(f"{folder} holds a shrunk model, and this one is not it; choose another folder")
+        with quiet():
+            if isinstance(model, nn.Module):
+                library_of(model).save(model, folder)
+                save_companions(tokenizer, folder)
+            else:
+                model.save_pretrained(folder)
+        return
+    small = origin.of(cast(nn.Module, model))
+    _check_zeros(small)
+    with replacing(folder) if (folder / MARK).is_file() else publish(folder) as draft:
+        for file in folder.iterdir() if folder.is_dir() else ():
+            if not _WEIGHTS.fullmatch(file.name) and file.name != "README.md":
+                (shutil.copytree if file.is_dir() else shutil.copy2)(file, draft / file.name)
+        library_of(small.model).write_config(small.model, draft)
+        save_file(_tensors(small), draft / TENSORS)
+        origin.ticket.write(draft)
+        _write_mark(small.model, origin.like, draft)
+        save_companions(tokenizer, draft)
+        again, written = load(draft).state_dict(), small.model.state_dict()
+        if again.keys() != written.keys() or any(
+            not torch.equal(as_bits(again[name]), as_bits(tensor.detach().cpu())) for name, tensor in written.items()
+        ):
+            raise TombolaError("the model that was written is another when it is read back; report it")
+
+
+def load(folder: Path | str) -> "PreTrainedModel | ModelMixin | DiffusionPipeline":
+    """The model that `save_shrunk`, `save` or its own `save_pretrained` wrote, in evaluation mode on the CPU.
 
     Of a shrunk network nothing of the original size is ever allocated. The class is one of transformers' or diffusers'
     own; no code of the folder runs. A denoiser works in the pipeline of the model that it was made from:
-    `DiffusionPipeline.from_pretrained(original, unet=load(folder))`, or `transformer=` where that is its name.
+    `DiffusionPipeline.from_pretrained(original, unet=load(folder))`, or `transformer=` where that is its name; the
+    folder of such a pipeline, once it is saved, is opened whole.
+
+    What a ticket of weights pruned gets no gradient, and so stays zero however the model is trained.
 
     Raises:
-        TombolaError: no shrunk model there, or a file is damaged.
+        TombolaError: no shrunk model there, a file is damaged, or weights of another model stand beside it.
     """
+    folder = Path(folder)
+    if (folder / PIPELINE).is_file() and not (folder / MARK).is_file():
+        parts = {file.parent.name: load_subnetwork(file.parent).model for file in sorted(folder.glob(f"*/{MARK}"))}
+        if not parts:
+            raise TombolaError(f"no part of the pipeline in {folder} was shrunk; open it with diffusers")
+        from diffusers import DiffusionPipeline
+
+        with quiet(), loading(str(folder)):
+            return cast("DiffusionPipeline", DiffusionPipeline.from_pretrained(folder, use_safetensors=True, **parts))
     return cast("PreTrainedModel | ModelMixin", load_subnetwork(folder).model)
 
 
@@ -157,8 +234,15 @@ def load_subnetwork(folder: Path | str) -> Subnetwork:
         raise TombolaError(f"{folder}: {MARK} names no library that Tombola knows; shrink the model again")
     ticket = Ticket.load(folder)
     try:
-        for name in _DIGESTED:
-            if _sha256(folder / name) != facts["sha256"][name]:
+        digests = dict(facts["sha256"])
+        files = [str(name) for name in digests if _WEIGHTS.fullmatch(str(name))]
+        if strangers := sorted({one.name for one in folder.iterdir() if _WEIGHTS.fullmatch(one.name)} - {*files}):
+            raise TombolaError(
+                f"{folder} holds two models: the shrunk one, and {strangers[0]} beside it; delete what is out of date, "
+                "and save with tombola.save"
+            )
+        for name in (*_DIGESTED, *files):
+            if _sha256(folder / name) != digests[name]:
                 raise ValueError(f"{name} is not the file that was written")
         model = library.blank(str(facts.get("class")), folder)
         if model is None:
@@ -167,11 +251,11 @@ def load_subnetwork(folder: Path | str) -> Subnetwork:
             )
         # Checked when it was written; a model without memory computes nothing.
         recognise(model, check=False, like=facts["like"])
-        state = load_file(folder / TENSORS)
+        state = {name: tensor for file in files for name, tensor in load_file(folder / file).items()}
+        anatomy = dissect(model)
         if ticket.kind == "weights":
-            anatomy = dissect(model)
             ticket.check(anatomy)
-            for matrix in anatomy.matrices:
+            for matrix in anatomy.matrices if files == [TENSORS] else ():
                 state[matrix.parameter] = unpacked(state[matrix.parameter], ticket.masks[matrix.name])
             found = Subnetwork(model, anatomy, ticket, Ticket.full(anatomy, every_site(anatomy)))
         else:
@@ -195,7 +279,78 @@ def load_subnetwork(folder: Path | str) -> Subnetwork:
         raise TombolaError(f"the shrunk model in {folder} is damaged ({reason(error)}); shrink it again") from error
     library.finish(model, folder)
     model.eval()
+    origin = _Origin(ticket, anatomy, facts["like"])
+    _check_zeros(origin.of(model))
+    _remember(model, origin)
     return found
+
+
+_ORIGIN = "_tombola_origin"
+
+
+def _remember(model: nn.Module, origin: _Origin) -> None:
+    """Let a loaded model be saved again, by `save` and by its own `save_pretrained`, and stay as sparse as it is."""
+    base = cast(Any, type(model)).save_pretrained
+
+    @functools.wraps(base)
+    def save_pretrained(self: Any, save_directory: Any, *args: Any, **options: Any) -> None:
+        if options.get("push_to_hub"):
+            raise TombolaError("save the shrunk model in a folder, and push that with huggingface_hub.upload_folder")
+        if options.get("safe_serialization") is False:
+            raise TombolaError("a shrunk model is saved in safetensors alone; leave safe_serialization=False out")
+        _check_zeros(origin.of(self))
+        if "save_original_format" in inspect.signature(base).parameters:
+            # The names of older transformers' modules would fit no module of this one.
+            options["save_original_format"] = False
+        base(self, save_directory, *args, **options)
+        if options.get("is_main_process", True):
+            folder = Path(save_directory)
+            for stale in (TENSORS, "README.md"):
+                (folder / stale).unlink(missing_ok=True)
+            origin.ticket.write(folder)
+            _write_mark(self, origin.like, folder)
+
+    model.__dict__[_ORIGIN] = origin
+    model.__dict__["save_pretrained"] = types.MethodType(save_pretrained, model)
+    if origin.ticket.kind == "weights":
+        for matrix in origin.anatomy.matrices:
+            mask = origin.ticket.masks[matrix.name]
+            model.get_parameter(matrix.parameter).register_hook(functools.partial(_only_survivors, mask))
+
+
+def _only_survivors(mask: Tensor, gradient: Tensor) -> Tensor:
+    return gradient.where(mask.to(gradient.device), 0.0)
+
+
+def _check_zeros(small: Subnetwork) -> None:
+    """Raise a TombolaError where a ticket of weights pruned what is no zero any more."""
+    for matrix in small.anatomy.matrices if small.ticket.kind == "weights" else ():
+        values = small.model.get_parameter(matrix.parameter).detach()
+        if bool((values.cpu()[~small.ticket.masks[matrix.name]] != 0).any()):
+            raise TombolaError(
+                f"{matrix.parameter} has weights that its ticket pruned and that are not zero any more, so that it is "
+                "another model; train what tombola.load gives itself, no copy of it"
+            )
+
+
+def _write_mark(model: nn.Module, like: str | None, folder: Path) -> None:
+    """Write what `load` must know of a model whose other files stand in a folder."""
+    library = library_of(model)
+    files = sorted(file.name for file in folder.iterdir() if _WEIGHTS.fullmatch(file.name))
+    written = {name for file in files for name in load_file(folder / file)}
+    write_json(
+        folder / MARK,
+        {
+            "format": FORMAT,
+            "library": library.name,
+            "version": importlib.metadata.version(library.name),
+            "class": type(model).__name__,
+            "like": like,
+            "shared": _aliases(model, written),
+            "computed": {name: str(buffer.dtype).removeprefix("torch.") for name, buffer in _computed(model)},
+            "sha256": {name: _sha256(folder / name) for name in (*_DIGESTED, *files)},
+        },
+    )
 
 
 def _tensors(small: Subnetwork) -> dict[str, Tensor]:
@@ -216,11 +371,16 @@ def _computed(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
             yield name, buffer
 
 
-def _aliases(model: nn.Module) -> dict[str, str]:
-    """Names of tensors that are the same parameter or buffer as an earlier one → that one's name."""
+def _aliases(model: nn.Module, written: Collection[str] = ()) -> dict[str, str]:
+    """Names of tensors that are the same parameter or buffer as another → that one's name.
+
+    The other is the one that is in the file, where `written` says which are, else the first.
+    """
     owners: dict[int, str] = {}
-    tensors = model.state_dict(keep_vars=True).items()
-    return {name: owner for name, tensor in tensors if (owner := owners.setdefault(id(tensor), name)) != name}
+    tensors = model.state_dict(keep_vars=True)
+    for name in sorted(tensors, key=lambda name: name not in written):
+        owners.setdefault(id(tensors[name]), name)
+    return {name: owner for name, tensor in tensors.items() if (owner := owners[id(tensor)]) != name}
 
 
 def _sha256(path: Path) -> str:

@@ -147,6 +147,26 @@ def publish(folder: Path) -> Iterator[Path]:
                     parent.rmdir()
 
 
+@contextlib.contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """Yield a draft that takes the place of an existing `folder` when the block ends, and vanishes when it fails.
+
+    Raises:
+        TombolaError: it cannot be written.
+    """
+    with disk_errors(folder):
+        draft, old = _beside(folder), folder.with_name(f".old-{folder.name}")
+        try:
+            draft.mkdir(parents=True)
+            yield draft
+            # Two renames: killed between them, the old folder is still there under its other name.
+            folder.rename(old)
+            draft.rename(folder)
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
 def sweep_drafts_of(folder: Path) -> None:
     """Delete what killed processes left of `folder` itself, nothing of a neighbour whose name begins like its own."""
     named = re.compile(rf"{re.escape(f'{_DRAFT}{folder.name}-')}[0-9a-f]{{8}}")
