@@ -5,10 +5,12 @@ import pytest
 from rich.console import Console
 
 from builders.fake_study import HOSTILE, fake_study
+from tombola.analysis.retention_profile import AbilityCurve, Fall, RetentionProfile
 from tombola.foundations.errors import TombolaError
 from tombola.report import number_format
+from tombola.report.study_data import read_study
 from tombola.report.summary import read_rows, summarise
-from tombola.report.terminal import results_table
+from tombola.report.terminal import abilities_table, results_table
 
 
 def shown(folder: Path, width: int = 80) -> list[str]:
@@ -87,3 +89,24 @@ def test_channels_fit_without_the_seconds(tmp_path: Path) -> None:
 def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(TombolaError, match=r"nowhere does not exist; give the folder of a study"):
         results_table(tmp_path / "nowhere")
+
+
+def test_raw_scores_of_abilities_have_their_unit(tmp_path: Path) -> None:
+    fake_study(tmp_path, methods=("weights",))
+    nothing, fall = (), Fall(0.3, 0.25, 0.4)
+    curves = (
+        AbilityCurve("grammar", "Grammar", "accuracy", 0.5, 80, True, 1.0, 0.9, 1.0, nothing, nothing, fall),
+        AbilityCurve(
+            "text", "Language modelling", "bits per byte", 4, 9, True, 0.231, 0.2, 0.3, nothing, nothing, fall
+        ),
+    )
+    path = tmp_path / "rotten-tomatoes/seed-0/analysis/weights/retention.json"
+    RetentionProfile("weights", 0.9, 0.3, curves).write(path)
+    table = abilities_table(read_study(tmp_path))
+    assert table is not None
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(table)
+    lines = [line.split() for line in capture.get().splitlines()]
+    assert ["full,", "accuracy", "1.000", "0.231", "bits/byte"] in lines
+    assert ["weights", "30", "(25–40)", "30", "(25–40)"] in lines

@@ -41,9 +41,11 @@ def write_model(options: argparse.Namespace, save: Callable[..., float]) -> dict
         "difference": difference,
     }
     if not options.json:
+        # A small network has less than one.
+        shown = ".3f" if result["bytes_before"] < 1e6 else ".1f"
         print(
             f"{options.out}: {result['parameters'] / 1e6:.2f} M of {result['parameters_before'] / 1e6:.2f} M "
-            f"parameters, {result['bytes'] / 1e6:.3g} of {result['bytes_before'] / 1e6:.3g} MB on disk; "
+            f"parameters, {result['bytes'] / 1e6:{shown}} of {result['bytes_before'] / 1e6:{shown}} MB on disk; "
             f"largest difference from the masked model {difference:.1e} of the largest output"
         )
     return result

@@ -20,7 +20,8 @@ _HEADS = {"bytes": "MB", "seconds": "s"}
 """Heads of columns that are narrower than the names of what they show."""
 _SITES = 10
 """Characters of the sites' names: a terminal often has no more than 80, so that the seconds make way for more sites."""
-_UNITS = {"bits per byte": "bits/byte"}
+_UNITS = {"accuracy": "", "bits per byte": " bits/byte"}
+"""Units of raw scores; a line of accuracies needs none."""
 _STYLES = {"full": "bold", "guessing": "dim", "good": "bold green", "bad": "red"}
 
 
@@ -71,9 +72,9 @@ def abilities_table(study: StudyData) -> PlainTable | None:
         f"Percentage of the prunable weights at which each ability falls under {threshold}, 95 % interval"
     )
     found.heads("", numbers=[curve.title for curve in curves])
-    raw = [f"{number_format.score(one.full)} {_UNITS.get(one.measure, one.measure)}" for one in curves]
+    raw = [f"{number_format.score(one.full)}{_UNITS.get(one.measure, one.measure)}" for one in curves]
     raw = [score if one.learned else f"{score} (chance)" for score, one in zip(raw, curves, strict=True)]
-    found.line("full model scores", *raw, style="bold")
+    found.line("full, accuracy", *raw, style="bold")
     for profile in profiles:
         # A terminal is narrow.
         falls = (

@@ -13,7 +13,7 @@ from tombola.report.charts.parts import Datum, ScoreAxis, data, overlay, removed
 from tombola.report.labels import METHOD_TITLES
 from tombola.report.trajectory import Trajectory, left, phase, removed
 
-_HOLDS, _FELL, _GOOD = "holds", "does not hold", "good ticket"
+_HOLDS, _FELL, _GOOD = "holds", "fails", "good ticket"
 _CROSS = "M-1,-.75L-.75,-1L0,-.25L.75,-1L1,-.75L.25,0L1,.75L.75,1L0,.25L-.75,1L-1,.75L-.25,0Z"
 _MARKS = {
     _HOLDS: ("circle", "search-point", 28),
@@ -189,7 +189,7 @@ def _point(search: Trajectory, one: SearchPass, places: Places) -> Datum:
 
 
 def _spurs(search: Trajectory) -> Iterator[Datum]:
-    """Lines from the states that were cut to those that do not hold."""
+    """Lines from the states that were cut to those that fail."""
     for index, one in enumerate(search.passes):
         if not one.holds:
             start = search.before(index)
