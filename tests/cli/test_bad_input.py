@@ -431,7 +431,7 @@ class TestSettings:
             (
                 "methods",
                 "layers",
-                "unknown pruning method 'layers'; known: heads+mlps, heads+neurons, ",
+                "unknown pruning method 'layer'; known: heads+mlps, heads+neurons, ",
             ),
             ("neuron_block", "0", "neuron_block must be 1 or more, not 0"),
             ("methods", "weights,weights", "name at least one method, and each once"),
