@@ -430,7 +430,7 @@ class TestSettings:
             ("metric", "luck", "unknown metric 'luck'"),
             (
                 "methods",
-                "layers",
+                "layer",
                 "unknown pruning method 'layer'; known: heads+mlps, heads+neurons, ",
             ),
             ("neuron_block", "0", "neuron_block must be 1 or more, not 0"),
