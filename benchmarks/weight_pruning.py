@@ -28,7 +28,7 @@ from tombola.checkpoints.loading import load_model
 from tombola.profiling.peak_memory import peak
 from tombola.pruning.magnitude import keep_largest
 from tombola.pruning.weight_criteria import WeightCut
-from tombola.pruning.weight_masks import prune_matrix
+from tombola.pruning.weight_pruning import prune_matrix
 
 
 def tombola_global(model: nn.Module, sparsity: float) -> int:

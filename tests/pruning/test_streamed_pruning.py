@@ -25,8 +25,7 @@ from tombola.checkpoints.sharded_checkpoint import TensorFiles
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.tensor_bits import same_bits
 from tombola.pruning import streamed_pruning
-from tombola.pruning.streamed_model import StreamedModel
-from tombola.pruning.streamed_pruning import prune_checkpoint
+from tombola.pruning.streamed_pruning import StreamedModel, prune_checkpoint
 from tombola.pruning.weight_criteria import WeightCut
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.tickets.ticket import Ticket
@@ -147,8 +146,7 @@ def test_a_run_that_fails_half_way_leaves_nothing(tmp_path: Path, monkeypatch: p
 
 KILLED = """
 import sys, time
-from tombola.pruning.streamed_model import StreamedModel
-from tombola.pruning.streamed_pruning import prune_checkpoint
+from tombola.pruning.streamed_pruning import StreamedModel, prune_checkpoint
 from tombola.pruning.weight_criteria import WeightCut
 whole = StreamedModel.done
 def slow(self, matrix, mask, values):

@@ -16,12 +16,7 @@ _TOKENS = 77
 
 @dataclass(frozen=True)
 class DenoiserPreset:
-    """A denoiser that can be made without any files.
-
-    Attributes:
-        kind: name of a class of diffusers.
-        config: its arguments.
-    """
+    """A denoiser that can be made without any files: the name of a class of diffusers, and its arguments."""
 
     kind: str
     config: Mapping[str, Any]
@@ -80,10 +75,7 @@ def image_side(model: nn.Module) -> int:
 def denoiser_inputs(model: nn.Module, batch: int, size: int | None = None) -> dict[str, Any]:
     """Dummy inputs of a denoiser: the same noise, timesteps and conditions each time, of its dtype and device.
 
-    Args:
-        model: a denoiser of diffusers.
-        batch: examples.
-        size: side of the images (the latent ones) in pixels; by default the configuration's.
+    The images (the latent ones) have sides of `size` pixels; by default as the configuration says.
 
     Raises:
         TombolaError: what its class takes is not known.
@@ -94,11 +86,7 @@ def denoiser_inputs(model: nn.Module, batch: int, size: int | None = None) -> di
 def predict(model: nn.Module, noisy: Tensor, timesteps: Tensor, **condition: Any) -> Tensor:
     """Prediction of a denoiser for noisy images [batch, channels, height, width] at timesteps, int64 [batch].
 
-    Args:
-        model: a denoiser of diffusers.
-        noisy: what it is shown.
-        timesteps: when.
-        condition: further arguments of the denoiser, of a text or a class.
+    `condition` holds its further arguments, of a text or a class.
     """
     known = DENOISER_CLASSES.get(type(model).__name__)
     if known is not None and known.packed:
@@ -136,8 +124,6 @@ def _positions(model: nn.Module, high: int, wide: int, like: Tensor) -> Tensor:
 
 
 class _Dummies:
-    """Dummy tensors of a batch for a model, drawn from one generator."""
-
     def __init__(self, model: nn.Module, batch: int, side: int) -> None:
         self.model, self.batch, self.side = model, batch, side
         self.config = cast(Mapping[str, Any], model.config)
@@ -145,16 +131,13 @@ class _Dummies:
         self._generator = torch.Generator().manual_seed(0)
 
     def noise(self, *shape: int) -> Tensor:
-        """Normal numbers [batch, *shape]."""
         drawn = torch.randn(self.batch, *shape, generator=self._generator)
         return drawn.to(self.like.device, self.like.dtype)
 
     def image(self) -> Tensor:
-        """Noisy images [batch, channels, side, side]."""
         return self.noise(self.config["in_channels"], self.side, self.side)
 
     def timesteps(self) -> Tensor:
-        """From the first to the last, int64 [batch]."""
         return torch.linspace(1, 999, self.batch).long().to(self.like.device)
 
     def text(self, setting: str) -> Tensor:
@@ -193,13 +176,8 @@ def _pixart(dummies: _Dummies) -> dict[str, Any]:
 
 
 def _texts(dummies: _Dummies) -> dict[str, Any]:
-    """A text as Stable Diffusion 3 and Flux take it: its tokens, and all of it pooled."""
     pooled = dummies.config["pooled_projection_dim"]
     return {"encoder_hidden_states": dummies.text("joint_attention_dim"), "pooled_projections": dummies.noise(pooled)}
-
-
-def _sd3(dummies: _Dummies) -> dict[str, Any]:
-    return _transformer(dummies) | _texts(dummies)
 
 
 def _flux(dummies: _Dummies) -> dict[str, Any]:
@@ -221,7 +199,7 @@ DENOISER_CLASSES: Mapping[str, DenoiserClass] = MappingProxyType(
         "UNet2DConditionModel": DenoiserClass(_text_unet, part="unet"),
         "DiTTransformer2DModel": DenoiserClass(_dit, square=True),
         "PixArtTransformer2DModel": DenoiserClass(_pixart),
-        "SD3Transformer2DModel": DenoiserClass(_sd3, flow=True),
+        "SD3Transformer2DModel": DenoiserClass(lambda dummies: _transformer(dummies) | _texts(dummies), flow=True),
         # `FluxPipeline.default_sample_size`.
         "FluxTransformer2DModel": DenoiserClass(_flux, flow=True, packed=True, side=128),
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 from torch import nn
 from transformers.pytorch_utils import Conv1D
@@ -20,9 +21,6 @@ def _layers(model: nn.Module, base: nn.Module, family: Family) -> list[tuple[int
 
     Stacks are read one after the other, but those that begin at the same module take turns there: the residual blocks
     and attentions of a U-net.
-
-    Raises:
-        TombolaError: there is no layer of a stack that has to be there.
     """
     found = []
     first = [stack.layers.partition(".")[0] for stack in family.stacks]
@@ -43,10 +41,7 @@ def _has(block: nn.Module, path: str) -> bool:
 
 
 def _children(base: nn.Module, path: str) -> list[tuple[tuple[int, ...], str]]:
-    """The children of the module at `path`, in which `*` stands for every child that has what comes after.
-
-    Each with its place among its siblings, and the places of its parents that `*` stands for, and its name from `base`.
-    """
+    """The children of the module at `path`, in which `*` stands for every child: places, from the top, and names."""
     found: list[tuple[tuple[int, ...], str]] = [((), "")]
     for part in path.split(".*."):
         parents = [(places, f"{name}.{part}".removeprefix(".")) for places, name in found]
@@ -102,17 +97,13 @@ def read(model: nn.Module, family: Family) -> Anatomy:
     base = getattr(model, "base_model", model)
     assert isinstance(base, nn.Module)
     prefix = "" if base is model else f"{model.base_model_prefix}."
-    reader = _Reader(model_type, family, config, prefix)
+    found = _Reader(model_type, family, config, prefix)
     for stack, name in _layers(model, base, family):
-        reader.read(stack, name, base.get_submodule(name))
-    if not (reader.attentions or reader.residuals):
+        found.read(stack, name, base.get_submodule(name))
+    if not (found.attentions or found.residuals):
         raise TombolaError(f"this {model_type} has no layers, so it has no heads to prune")
     return Anatomy(
-        model_type,
-        tuple(reader.attentions),
-        tuple(reader.feed_forwards),
-        tuple(reader.matrices),
-        tuple(reader.residuals),
+        model_type, tuple(found.attentions), tuple(found.feed_forwards), tuple(found.matrices), tuple(found.residuals)
     )
 
 
@@ -126,8 +117,6 @@ def type_of(model: nn.Module) -> str | None:
 
 @dataclass
 class _Reader:
-    """Reads layers one by one and checks them against the family's entry."""
-
     model_type: str
     family: Family
     config: object
@@ -183,26 +172,13 @@ class _Reader:
         self._check(module, plan, heads, size)
         for role, output in outputs.items():
             self._matrix(name, paths[role], plan.prefix + role, output)
-        of_outputs = tuple(joined(name, path) for path in paths.values())
+        names = tuple(joined(name, path) for path in paths.values())
         # A decoder's KV cache needs heads to know how many tokens it has seen.
         may_be_empty = plan.may_be_empty and not getattr(self.config, "is_decoder", False)
-        return HeadRow(
-            self.layer,
-            name,
-            stack,
-            plan,
-            heads,
-            kv_heads,
-            size,
-            inputs,
-            of_outputs,
-            head_weights,
-            kv_weights,
-            may_be_empty,
-        )
+        weights = head_weights, kv_weights
+        return HeadRow(self.layer, name, stack, plan, heads, kv_heads, size, inputs, names, *weights, may_be_empty)
 
     def _check(self, module: nn.Module, plan: Attention, heads: int, size: int) -> None:
-        """Raise a TombolaError where removing a head would change the others, or change nothing."""
         if plan.fused is not None and getattr(module, plan.fused, False):
             raise self._wrong(
                 "computes queries, keys and values from a fused copy of their weights; call unfuse_qkv_projections() "
@@ -269,17 +245,14 @@ class _Reader:
         shape = tuple(module.get_parameter("weight").shape)
         self.matrices.append(Matrix(f"{joined(name, path)}.weight", role, self.layer, shape))
 
-    def _module(self, block: nn.Module, path: str, what: str = "module") -> nn.Module:
-        if not _has(block, path):
+    def _module(self, block: nn.Module, path: str, what: str = "module", kind: Any = nn.Module) -> nn.Module:
+        if not _has(block, path) or not isinstance(block.get_submodule(path), kind):
             raise TombolaError(f"layer {self.layer} has no {what} at {path}: the model differs from {_TABLE}")
         return block.get_submodule(path)
 
     def _linear(self, block: nn.Module, path: str) -> nn.Linear:
-        module = self._module(block, path, "linear map")
-        if not isinstance(module, nn.Linear | Conv1D):
-            raise TombolaError(f"layer {self.layer} has no linear map at {path}: the model differs from {_TABLE}")
         # Conv1D has the same two attributes: all that is asked for here.
-        return module  # type: ignore[return-value]
+        return cast(nn.Linear, self._module(block, path, "linear map", nn.Linear | Conv1D))
 
     def _wrong(self, what: str) -> TombolaError:
         return TombolaError(f"layer {self.layer} of this {self.model_type} {what}")

@@ -149,7 +149,6 @@ class Family:
 
 
 def _uniform(layers: str, attention: Attention, mlp: MLP, *, kv_heads: str | None = None) -> Family:
-    """A family whose layers are all alike, with one attention each."""
     return Family((Stack(layers, (attention,), (mlp,)),), kv_heads=kv_heads)
 
 
@@ -163,17 +162,14 @@ def _apart(pattern: str) -> dict[str, Projection]:
 
 
 def _joint(path: str, *, interleaved: bool = False) -> dict[str, Projection]:
-    """Query, key and value in one matrix."""
     return {"query_key_value": Projection(path, _QKV, interleaved)}
 
 
 def _self_attn(output: str, **options: Any) -> Attention:
-    """`self_attn.{q,k,v}_proj`, as most decoders have it."""
     return Attention("self_attn", _apart("self_attn.{:.1}_proj"), f"self_attn.{output}", **options)
 
 
 def _two(into: str, output: str, parts: tuple[str, ...] = _MLP) -> MLP:
-    """An MLP of two matrices, of which the first may hold several parts."""
     return MLP({"mlp_in": Projection(into, parts)}, output)
 
 
@@ -188,12 +184,10 @@ _GROUPS = {"num_key_value_groups": "group"}
 _GATED = MLP(
     {"mlp_gate": Projection("mlp.gate_proj", _MLP), "mlp_in": Projection("mlp.up_proj", _MLP)}, "mlp.down_proj"
 )
-_LLAMA = _uniform("layers", _self_attn("o_proj", counts=_GROUPS), _GATED, kv_heads=_KV_HEADS)
+_LLAMA_ATTENTION = _self_attn("o_proj", counts=_GROUPS)
+_LLAMA = _uniform("layers", _LLAMA_ATTENTION, _GATED, kv_heads=_KV_HEADS)
 _GEMMA_WITH_NORMS = _uniform(
-    "layers",
-    _self_attn("o_proj", counts=_GROUPS),
-    replace(_GATED, gate="post_feedforward_layernorm"),
-    kv_heads=_KV_HEADS,
+    "layers", _LLAMA_ATTENTION, replace(_GATED, gate="post_feedforward_layernorm"), kv_heads=_KV_HEADS
 )
 
 

@@ -47,12 +47,7 @@ class Matrix:
 
 @dataclass(frozen=True)
 class SiteRow:
-    """Row of a mask of sites, in one layer.
-
-    Attributes:
-        layer: as in `Matrix`.
-        name: full name of the layer.
-    """
+    """Row of a mask of sites, in one layer: its number, as in `Matrix`, and its full name."""
 
     layer: int
     name: str

@@ -1,8 +1,8 @@
 """Shrunk model on disk: the original's configuration, the ticket, and the tensors or values that are left.
 
 Two layouts, told apart by the ticket. One of heads and MLPs: the shrunk network's tensors. One of weights: of every
-prunable matrix the values that survive, whose places the ticket knows, and
-all else whole; `save_zeros` writes the original shapes with zeros, for tools that know nothing of tickets.
+prunable matrix the values that survive, whose places the ticket knows, and all else whole; `save_zeros` writes the
+original shapes with zeros, for tools that know nothing of tickets.
 
 A model that was loaded is saved again by `save`, or by its own `save_pretrained`, which trainers and pipelines call.
 """
@@ -33,7 +33,7 @@ from tombola.checkpoints.model_card import ModelCardWriter
 from tombola.checkpoints.model_libraries import LIBRARIES, library_of, save_companions
 from tombola.foundations.atomic_files import publish, read_json, replacing, write_json
 from tombola.foundations.errors import TombolaError, reason
-from tombola.foundations.tensor_bits import as_bits
+from tombola.foundations.tensor_bits import as_bits, same_bits
 from tombola.subnetworks.equivalence import verify_equivalent
 from tombola.subnetworks.recognition import recognise, relative_of
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk
@@ -74,20 +74,13 @@ _WEIGHTS = re.compile(r"(shrunk|(model|pytorch_model|diffusion_pytorch_model).*)
 
 @dataclass(frozen=True)
 class _Origin:
-    """Origin of a loaded model: what must be known of it to write it again.
-
-    Attributes:
-        ticket: what is left of the original.
-        anatomy: of the original.
-        like: the family that it was recognised as.
-    """
+    """Origin of a loaded model: what is left of the original, that one's anatomy, and the family that it is like."""
 
     ticket: Ticket
     anatomy: Anatomy
     like: str | None
 
     def of(self, model: nn.Module) -> Subnetwork:
-        """The loaded model as a subnetwork of its original."""
         present = self.ticket
         if present.kind == "weights":
             present = Ticket.full(self.anatomy, every_site(self.anatomy))
@@ -185,10 +178,8 @@ def save(model: "nn.Module | DiffusionPipeline", folder: Path | str, *, tokenize
         origin.ticket.write(draft)
         _write_mark(small.model, origin.like, draft)
         save_companions(tokenizer, draft)
-        again, written = load(draft).state_dict(), small.model.state_dict()
-        if again.keys() != written.keys() or any(
-            not torch.equal(as_bits(again[name]), as_bits(tensor.detach().cpu())) for name, tensor in written.items()
-        ):
+        again, own = load(draft).state_dict(), small.model.state_dict()
+        if again.keys() != own.keys() or not all(same_bits(again[name], tensor) for name, tensor in own.items()):
             raise TombolaError("the model that was written is another when it is read back; report it")
 
 
@@ -218,11 +209,7 @@ def load(folder: Path | str) -> "PreTrainedModel | ModelMixin | DiffusionPipelin
 
 
 def load_subnetwork(folder: Path | str) -> Subnetwork:
-    """Load a shrunk model as `load` does, with its ticket and the anatomy of the original.
-
-    Raises:
-        TombolaError: as `load`.
-    """
+    """Load a shrunk model as `load` does, errors and all, with its ticket and the anatomy of the original."""
     folder = Path(folder)
     if not (folder / MARK).is_file():
         raise TombolaError(f"{folder} holds no shrunk model ({MARK} is missing); make one with tombola shrink")
@@ -252,15 +239,13 @@ def load_subnetwork(folder: Path | str) -> Subnetwork:
         # Checked when it was written; a model without memory computes nothing.
         recognise(model, check=False, like=facts["like"])
         state = {name: tensor for file in files for name, tensor in load_file(folder / file).items()}
-        anatomy = dissect(model)
+        origin = _Origin(ticket, dissect(model), facts["like"])
         if ticket.kind == "weights":
-            ticket.check(anatomy)
-            for matrix in anatomy.matrices if files == [TENSORS] else ():
+            ticket.check(origin.anatomy)
+            for matrix in origin.anatomy.matrices if files == [TENSORS] else ():
                 state[matrix.parameter] = unpacked(state[matrix.parameter], ticket.masks[matrix.name])
-            found = Subnetwork(model, anatomy, ticket, Ticket.full(anatomy, every_site(anatomy)))
         else:
-            found = shrunk(model, ticket)
-        model = found.model
+            model = shrunk(model, ticket).model
         learnt = {name for name, _ in model.named_parameters(remove_duplicate=False)}
         owners = {
             # What is a buffer must stay one.
@@ -279,8 +264,8 @@ def load_subnetwork(folder: Path | str) -> Subnetwork:
         raise TombolaError(f"the shrunk model in {folder} is damaged ({reason(error)}); shrink it again") from error
     library.finish(model, folder)
     model.eval()
-    origin = _Origin(ticket, anatomy, facts["like"])
-    _check_zeros(origin.of(model))
+    found = origin.of(model)
+    _check_zeros(found)
     _remember(model, origin)
     return found
 
@@ -323,7 +308,6 @@ def _only_survivors(mask: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _check_zeros(small: Subnetwork) -> None:
-    """Raise a TombolaError where a ticket of weights pruned what is no zero any more."""
     for matrix in small.anatomy.matrices if small.ticket.kind == "weights" else ():
         values = small.model.get_parameter(matrix.parameter).detach()
         if bool((values.cpu()[~small.ticket.masks[matrix.name]] != 0).any()):
@@ -334,7 +318,6 @@ def _check_zeros(small: Subnetwork) -> None:
 
 
 def _write_mark(model: nn.Module, like: str | None, folder: Path) -> None:
-    """Write what `load` must know of a model whose other files stand in a folder."""
     library = library_of(model)
     files = sorted(file.name for file in folder.iterdir() if _WEIGHTS.fullmatch(file.name))
     written = {name for file in files for name in load_file(folder / file)}
@@ -372,10 +355,7 @@ def _computed(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _aliases(model: nn.Module, written: Collection[str] = ()) -> dict[str, str]:
-    """Names of tensors that are the same parameter or buffer as another → that one's name.
-
-    The other is the one that is in the file, where `written` says which are, else the first.
-    """
+    """Names of tensors that are the same as another → that one's name, of those in a file where `written` says so."""
     owners: dict[int, str] = {}
     tensors = model.state_dict(keep_vars=True)
     for name in sorted(tensors, key=lambda name: name not in written):

@@ -144,7 +144,6 @@ def save(model: nn.Module, scheduler: Any, folder: Path) -> None:
 
 
 def _described(source: str, part: str | None) -> tuple[Any, Mapping[str, Any]]:
-    """The class and the configuration of a denoiser."""
     # Of any class: what it reads is a file of this name.
     config = UNet2DModel.load_config(source, subfolder=part)
     kind: Any = getattr(diffusers, str(config.get("_class_name")), None)
@@ -181,11 +180,7 @@ def _stored_dtype(source: str, part: str | None) -> torch.dtype:
 
 
 def _part(source: str) -> str | None:
-    """The subfolder of a pipeline's denoiser; None for a model by itself.
-
-    Raises:
-        TombolaError: the pipeline has none.
-    """
+    """The subfolder of a pipeline's denoiser; None for a model by itself."""
     folder = Path(source).expanduser()
     config = index_of(source)
     if config is None:

@@ -153,7 +153,6 @@ def run_graph(path: Path, given: Mapping[str, Tensor], output: str) -> Tensor:
 
 
 def _inputs(model: PreTrainedModel, batch: int, length: int) -> dict[str, Tensor]:
-    """Random inputs, with segments where the model has more than one."""
     given = dummy_inputs(model, batch, length)
     segments = getattr(model.config, "type_vocab_size", 0) or 0
     if segments > 1 and "token_type_ids" in inspect.signature(model.forward).parameters:
@@ -165,7 +164,6 @@ def _inputs(model: PreTrainedModel, batch: int, length: int) -> dict[str, Tensor
 
 @contextlib.contextmanager
 def _silently() -> Iterator[None]:
-    """Silence the exporter's remarks on its own parts."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

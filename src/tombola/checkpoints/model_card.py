@@ -71,7 +71,6 @@ class ModelCardWriter:
         write_text(folder / "README.md", f"---\n{self._data().to_yaml()}\n---\n\n{self._text(folder)}\n")
 
     def _data(self) -> ModelCardData:
-        """The metadata; of the score only where there is one of this very model."""
         facts, task, score = self.small.ticket.provenance, self._task(), self._score("score")
         results = None
         if score is not None and task is not None and "task" in facts and self._as_scored():
@@ -105,10 +104,7 @@ class ModelCardWriter:
         return float(value)
 
     def _as_scored(self) -> bool:
-        """True if the score in the ticket's record can be that of these weights.
-
-        It cannot if they were trained again under the ticket, which leaves zeros where it prunes.
-        """
+        """True if the score in the ticket's record can be that of these weights: they were not trained again since."""
         if self.small.ticket.provenance.get("stage", "pruned") != "pruned":
             return False
         return len(self.small.ticket) == self.small.ticket.total or not _cut_already(self.model, self.small)

@@ -102,7 +102,6 @@ def to_semi_structured(model: nn.Module, ticket: Ticket) -> SemiStructured:
 
 
 def _convert(part: Subnetwork, matrix: Matrix) -> None:
-    """Replace the linear map of a matrix by an `nn.Linear` of the sparse one."""
     path = matrix.module
     old = part.model.get_submodule(path)
     assert isinstance(old, nn.Linear | Conv1D)
@@ -122,11 +121,7 @@ def _check(model: nn.Module, ticket: Ticket) -> None:
 
 
 def check_device(model: nn.Module) -> None:
-    """Refuse a model that is on no GPU with 2:4 kernels, or of a precision that they lack.
-
-    Raises:
-        TombolaError: it is.
-    """
+    """Raise a TombolaError for a model that is on no GPU with 2:4 kernels, or of a precision that they lack."""
     parameter = next(model.parameters())
     if parameter.device.type != "cuda":
         raise TombolaError(f"2:4 sparse matrices need an NVIDIA GPU, and the model is on {parameter.device.type}")

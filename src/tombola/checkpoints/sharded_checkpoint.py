@@ -40,14 +40,7 @@ _PIECE = 1 << 22
 
 @dataclass(frozen=True)
 class Slot:
-    """Place of a tensor.
-
-    Attributes:
-        path: of its file.
-        dtype: PyTorch's; None for one that is not known here.
-        shape: of the tensor.
-        start, end: bytes, from the beginning of the file.
-    """
+    """Place of a tensor: from byte `start` to `end` of a file; `dtype` is None for one that is not known here."""
 
     path: Path
     dtype: torch.dtype | None
@@ -176,11 +169,6 @@ class TensorFiles:
 
 
 def _read_slots(path: Path) -> dict[str, Slot]:
-    """Slots of the tensors of an existing file.
-
-    Raises:
-        TombolaError: it is missing or damaged.
-    """
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -216,8 +204,6 @@ def _bytes(tensor: Tensor) -> memoryview:
 
 
 _WEIGHTS = frozenset({".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".gguf", ".onnx", ".data"})
-
-
 _OWN = frozenset({"README.md", "ticket.json"})
 """Files that are true of the source only."""
 

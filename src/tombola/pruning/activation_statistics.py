@@ -67,14 +67,7 @@ class InputHessian:
 
 
 class ActivationObserver:
-    """Takes a statistic of the inputs of each matrix of a layer, as `BlockwiseRun` runs it.
-
-    Args:
-        model: whose layer it is.
-        anatomy: of the model.
-        layer: which one.
-        make: makes a statistic.
-    """
+    """Takes a statistic, made by `make`, of the inputs of each matrix of a layer, as `BlockwiseRun` runs it."""
 
     def __init__(self, model: nn.Module, anatomy: Anatomy, layer: int, make: Callable[[], Statistic]) -> None:
         self._matrices = [matrix for matrix in anatomy.matrices if matrix.layer == layer]

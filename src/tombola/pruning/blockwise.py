@@ -34,12 +34,7 @@ class _BehindTheBlock(Exception):  # noqa: N818 - nothing is wrong
 
 @dataclass
 class _Kept:
-    """State of one batch between blocks.
-
-    Attributes:
-        hidden: stack → hidden states behind the last finished use of a layer there.
-        rest: for each finished use what else its layer returned; None where it returns bare hidden states.
-    """
+    """State of a batch between blocks: the hidden states of each stack, and what else each finished use returned."""
 
     hidden: dict[int, Tensor] = field(default_factory=dict)
     rest: list[tuple[object, ...] | None] = field(default_factory=list)
@@ -159,7 +154,6 @@ class BlockwiseRun:
         self._finished = final
 
     def _forward(self, layer: int, own: Callable[..., Output], *args: object, **kwargs: object) -> Output:
-        """Forward pass in place of a layer's own."""
         now, stack = self._now, self._stacks[layer]
         if now is None:
             self._route.append(layer)

@@ -50,13 +50,11 @@ def random(ticket: Ticket, seed: int, groups: SiteGroups | None = None, anatomy:
 
 
 def _stream(ticket: Ticket, control: str, seed: int) -> torch.Generator:
-    """The stream of one control of one ticket."""
     facts = (ticket.provenance.get(key) for key in ("ticket", "task", "method"))
     return random_stream(seed, control, ticket.kind, *facts)
 
 
 def _swapped(ticket: Ticket, generator: torch.Generator) -> dict[str, Tensor]:
-    """The masks of a ticket of sites, in each of which a survivor has changed places with one that does not survive."""
     masks = {name: mask.clone() for name, mask in ticket.masks.items()}
     for name, mask in masks.items():
         alive, gone = mask.nonzero(), (~mask & ticket.exists(name)).nonzero()
@@ -68,7 +66,6 @@ def _swapped(ticket: Ticket, generator: torch.Generator) -> dict[str, Tensor]:
 
 
 def _drawn(ticket: Ticket, groups: SiteGroups | None, generator: torch.Generator) -> dict[str, Tensor]:
-    """Masks of a uniform draw of the size of a ticket."""
     if groups is not None:
         drawn = draw(count(groups), len(_groups_of(ticket, groups)), generator)
         return {kind: drawn[of_sites] for kind, of_sites in groups.items()}
@@ -130,7 +127,6 @@ def bad(found: Search, model: nn.Module) -> Ticket:
 
 
 def _groups_of(ticket: Ticket, groups: SiteGroups) -> set[int]:
-    """Groups of which something survives."""
     return {group for kind, of_sites in groups.items() for group in of_sites[ticket.masks[kind]].tolist()}
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
-from torch import nn
+from torch import Tensor, nn
 
 from tombola.architectures.parameters import device_of
 from tombola.foundations.atomic_files import write_bytes
@@ -22,7 +22,7 @@ from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.importance import FirstOrder, Importance
 from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
-from tombola.tasks.base import Batch, Output, Predictions, Task
+from tombola.tasks.base import Batch, Predictions, Task
 from tombola.tasks.padding import with_positions
 from tombola.tickets.site_groups import SiteGroups
 from tombola.tickets.ticket import Ticket
@@ -106,7 +106,6 @@ def evaluate(
     Args:
         subnetwork: from `whole`, `masked` or `shrunk`.
         task: gives data, loss and metric.
-        options: split, batch size, precision, progress.
         importance: also take every working site's importance, by a backward pass to per-example gates: in the same
             pass, or in one over the split that the task has for it.
         groups: sites that go together, and have one importance then.
@@ -120,7 +119,8 @@ def evaluate(
         measured = evaluate(subnetwork, task, apart, importance=True, groups=groups)
         return replace(scored, importance=measured.importance, seconds=scored.seconds + measured.seconds)
     started, model = time.perf_counter(), subnetwork.model
-    device, outputs, first_order = device_of(model), _Outputs(), None
+    device, first_order = device_of(model), None
+    outputs: list[tuple[NDArray[np.int64], Tensor, Tensor]] = []
     with contextlib.ExitStack() as stack:
         stack.callback(model.train, model.training)
         model.eval()
@@ -140,9 +140,9 @@ def evaluate(
             output = task.output(model, moved)
             if first_order is not None and opened:
                 first_order.add(output.losses, opened)
-            outputs.add(batch, output)
+            outputs.append((batch.indices, output.predictions.detach().cpu(), output.losses.detach().float().cpu()))
             options.progress.advance(len(batch.indices))
-    found, losses = outputs.in_order()
+    found, losses = _in_order(outputs)
     finite = bool(np.isfinite(losses).all())
     if not finite and not task.tolerates_nan:
         # An argmax over NaN would be an answer, and sometimes a right one.
@@ -160,26 +160,13 @@ def evaluate(
     )
 
 
-@dataclass
-class _Outputs:
-    """Outputs of a model for the batches so far."""
-
-    predictions: list[NDArray[np.generic]] = field(default_factory=list)
-    losses: list[NDArray[np.float32]] = field(default_factory=list)
-    indices: list[NDArray[np.int64]] = field(default_factory=list)
-
-    def add(self, batch: Batch, output: Output) -> None:
-        self.predictions.append(output.predictions.detach().cpu().numpy())
-        self.losses.append(output.losses.detach().float().cpu().numpy())
-        self.indices.append(batch.indices)
-
-    def in_order(self) -> tuple[Predictions, NDArray[np.float32]]:
-        """Predictions and losses in the split's order."""
-        order = np.argsort(np.concatenate(self.indices))
-        found, losses = np.concatenate(self.predictions)[order], np.concatenate(self.losses)[order]
-        if np.issubdtype(found.dtype, np.floating):
-            return found.astype(np.float64), losses
-        return found.astype(np.int64), losses
+def _in_order(outputs: list[tuple[NDArray[np.int64], Tensor, Tensor]]) -> tuple[Predictions, NDArray[np.float32]]:
+    """Predictions and losses in the split's order, from the indices, predictions and losses of its batches."""
+    indices, predictions, losses = zip(*outputs, strict=True)
+    order = np.argsort(np.concatenate(indices))
+    found = torch.cat(predictions).numpy()[order]
+    wide: Predictions = found.astype(np.float64) if found.dtype.kind == "f" else found.astype(np.int64)
+    return wide, torch.cat(losses).numpy()[order]
 
 
 def score(
@@ -196,7 +183,6 @@ def score(
         model: a whole model of a known family; it is not changed.
         task: gives data, loss and metric.
         ticket: what to keep; a ticket of sites is scored on the shrunk network.
-        options: split, batch size, precision, progress.
         importance: also take every surviving site's importance.
 
     Raises:

@@ -137,7 +137,6 @@ class _Keys:
 
 
 def _histogram(pairs: Iterable[Pair], bits: int, bins: Callable[[Tensor], Tensor]) -> Tensor:
-    """Histogram of keys over bins: int64 [2 ** bits], on the CPU."""
     counts = torch.zeros(1 << bits, dtype=torch.int64)
     keys = _Keys()
     for pair in pairs:

@@ -131,7 +131,6 @@ def single_cut(
 def _importance(
     part: Subnetwork, task: Task, evaluation: EvaluationOptions, groups: SiteGroups | None = None
 ) -> tuple[Importance, str]:
-    """The importance of all sites, and the split that it was measured on."""
     evaluation = replace(evaluation, split=task.importance_split or evaluation.split)
     found = evaluate(part, task, evaluation, importance=True, groups=groups).importance
     assert found is not None
@@ -143,6 +142,5 @@ def _cut_ticket(ticket: Ticket, densities: Mapping[str, float], task: Task, **fa
 
 
 def _check_density(what: str, density: float) -> None:
-    """Raise a TombolaError unless a density is a share."""
     if not 0 <= density <= 1:
         raise TombolaError(f"the density of {what} must lie between 0 and 1, not {density}")

@@ -7,40 +7,185 @@ Masks and weights are those of [`prune_weights`][tombola.pruning.weight_pruning.
 """
 
 import contextlib
+import functools
 import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from huggingface_hub import ModelCardData
+from torch import Tensor, nn
+from transformers import AutoConfig, PreTrainedModel
 
-from tombola.checkpoints.loading import locate
+from tombola.architectures.anatomy import Anatomy
+from tombola.architectures.sites import Matrix
+from tombola.checkpoints.loading import loading, locate, quiet
 from tombola.checkpoints.model_card import plain
+from tombola.checkpoints.model_libraries import TRANSFORMERS
 from tombola.checkpoints.sharded_checkpoint import TensorFiles, companions
 from tombola.foundations.atomic_files import publish_alone, write_text
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.progress import SILENT, Progress
+from tombola.foundations.resources import return_freed_memory
 from tombola.pruning.calibration import Calibration, calibration_inputs
-from tombola.pruning.streamed_model import StreamedModel, skeleton, stored_dtype, stored_names
-from tombola.pruning.weight_criteria import WeightCut, prunable_anatomy
-from tombola.pruning.weight_masks import masks_without_data
-from tombola.pruning.weight_pruning import prune_by_blocks, record
-from tombola.tickets.ticket import MASKS, write_head
+from tombola.pruning.weight_criteria import WeightCut, check_finite, check_stored, prunable_anatomy
+from tombola.pruning.weight_pruning import masks_without_data, prune_by_blocks, record
+from tombola.subnetworks.recognition import recognise
+from tombola.tickets.ticket import MASKS, bits, write_head
 
 _SPARE = 1 << 26
 """Bytes that a disk shall have free beyond the shards and masks."""
 
 
+class StreamedModel:
+    """Model of which only some blocks are in memory, and the shards that its pruned matrices are written to."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        anatomy: Anatomy,
+        names: dict[str, str],
+        source: TensorFiles,
+        written: TensorFiles,
+        masks: TensorFiles,
+        cut: WeightCut,
+        dtype: torch.dtype,
+    ) -> None:
+        self.model, self._names, self._source, self._written, self._masks = model, names, source, written, masks
+        self._cut = cut
+        self._dtype = dtype
+        self._layers = {
+            row.layer: [name for name in names if name.startswith(f"{row.name}.")] for row in anatomy.attentions
+        }
+        self._matrices = {matrix.parameter: matrix.name for matrix in anatomy.matrices}
+        self._present: set[int] = set()
+        self._finished: set[int] = set()
+        self._checked: set[str] = set()
+        self.survivors = 0
+        # The last one, which is asked for twice.
+        self.weight = functools.lru_cache(1)(self._weight)
+
+    def load_surroundings(self) -> None:
+        """Read what is in no block. Of tables of embeddings, only the rows that are used."""
+        blocks = {name for names in self._layers.values() for name in names}
+        base = self.model.base_model
+        inside = "" if base is self.model else f"{self.model.base_model_prefix}."
+        for name in self._names:
+            if name not in blocks and name.startswith(inside):
+                table = isinstance(self.model.get_submodule(name.rpartition(".")[0]), nn.Embedding)
+                self._put(name, self._table(name) if table else self._read(self._source, name))
+        self.model.tie_weights()
+        for name, parameter in self.model.base_model.named_parameters():
+            if parameter.is_meta and f"{inside}{name}" not in blocks:
+                raise TombolaError(f"the checkpoint holds no tensor {inside}{name}: download it again")
+
+    def residence(self, layers: set[int]) -> None:
+        """Load these layers and free all others."""
+        for layer in self._present - layers:
+            for name in self._layers[layer]:
+                self._put(name, None)
+        return_freed_memory()
+        for layer in layers - self._present:
+            pruned = layer in self._finished and self._cut.sequential
+            for name in self._layers[layer]:
+                tensor = self._read(self._written if pruned else self._source, name)
+                if not pruned and name in self._matrices:
+                    check_finite(self._matrices[name], tensor)
+                self._put(name, tensor)
+        self._present = set(layers)
+
+    def done(self, matrix: Matrix, mask: Tensor, values: Tensor) -> None:
+        """Write a matrix and its mask; with sequential pruning, calibration text passes it from now on."""
+        self._written.write(self._names[matrix.parameter], values)
+        self._masks.write(matrix.name, bits(mask.contiguous()))
+        self.survivors += int(mask.sum())
+        self._finished.add(matrix.layer)
+        if self._cut.calibrated and self._cut.sequential:
+            self._put(matrix.parameter, values)
+
+    def _table(self, name: str) -> Tensor:
+        tensor = self._source.mapped(self._names[name])
+        return tensor if tensor.dtype == self._dtype else self._read(self._source, name)
+
+    def _weight(self, matrix: Matrix) -> Tensor:
+        tensor = self._source.read(self._names[matrix.parameter])
+        if matrix.name not in self._checked:
+            check_finite(matrix.name, tensor)
+            self._checked.add(matrix.name)
+        return tensor
+
+    def _read(self, shards: TensorFiles, name: str) -> Tensor:
+        tensor = shards.read(self._names[name])
+        return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
+
+    def _put(self, name: str, tensor: Tensor | None) -> None:
+        path, _, last = name.rpartition(".")
+        module = self.model.get_submodule(path)
+        if tensor is None:
+            tensor = torch.empty_like(getattr(module, last), device="meta")
+        if last in module._buffers:
+            module._buffers[last] = tensor
+        else:
+            setattr(module, last, nn.Parameter(tensor, requires_grad=False))
+
+
+def _skeleton(folder: Path, dtype: torch.dtype | None = None) -> PreTrainedModel:
+    """The folder's model without memory but for what it computes itself (rotary frequencies, position ids)."""
+    before = torch.get_default_dtype()
+    with quiet(), loading(str(folder)):
+        name = (AutoConfig.from_pretrained(folder, trust_remote_code=False).architectures or [""])[0]
+        try:
+            torch.set_default_dtype(dtype or before)
+            model = TRANSFORMERS.blank(name, folder)
+        finally:
+            torch.set_default_dtype(before)
+    if model is None:
+        raise TombolaError(f"{folder} is of class {name or 'unknown'}, which is no model of this transformers")
+    assert isinstance(model, PreTrainedModel)
+    # A model without memory computes nothing that could be checked.
+    recognise(model, check=False)
+    model.eval()
+    return model
+
+
+def _stored_names(model: PreTrainedModel, anatomy: Anatomy, shards: TensorFiles) -> dict[str, str]:
+    """Parameter or buffer of the model → what the shards call it, for all that they hold."""
+    prefix = f"{model.base_model_prefix}."
+    found = {}
+    for name in model.state_dict():
+        # A base model is saved without the prefix of its name, and may be loaded with it.
+        ways = (name, name.removeprefix(prefix) if name.startswith(prefix) else f"{prefix}{name}")
+        known = next((way for way in ways if way in shards.slots), None)
+        if known is not None:
+            found[name] = known
+    for matrix in anatomy.matrices:
+        if matrix.parameter not in found:
+            raise TombolaError(
+                f"the checkpoint holds no tensor {matrix.parameter}: it is incomplete, or named otherwise than this "
+                "transformers names it; load it, save it with save_pretrained, or prune it in memory"
+            )
+        if shards.slots[found[matrix.parameter]].shape != matrix.shape:
+            raise TombolaError(f"{matrix.parameter} has another shape in the checkpoint than config.json says")
+    return found
+
+
+def _stored_dtype(anatomy: Anatomy, shards: TensorFiles, names: dict[str, str]) -> torch.dtype:
+    found = {shards.slots[names[matrix.parameter]].dtype for matrix in anatomy.matrices}
+    for dtype in found:
+        check_stored(dtype or torch.uint8)
+    if len(found) > 1:
+        raise TombolaError("the checkpoint's matrices have different number formats; save it in one")
+    (dtype,) = found
+    assert dtype is not None
+    return dtype
+
+
 @dataclass(frozen=True)
 class PrunedCheckpoint:
-    """Checkpoint that was pruned and written.
+    """Checkpoint that was pruned and written: of its prunable `weights`, `survivors` are left; `seconds` of wall time.
 
-    Attributes:
-        folder: loads with plain `from_pretrained`, and with `Ticket.load`.
-        architecture: as the ticket has it.
-        survivors: weights that survive.
-        weights: prunable weights that there were.
-        seconds: wall time.
+    The folder loads with plain `from_pretrained`, and with `Ticket.load`.
     """
 
     folder: Path
@@ -84,12 +229,12 @@ def prune_checkpoint(
     with contextlib.ExitStack() as stack:
         shards = TensorFiles.open(folder)
         stack.callback(shards.close)
-        model = skeleton(folder)
+        model = _skeleton(folder)
         anatomy = prunable_anatomy(model, cut)
-        names = stored_names(model, anatomy, shards)
-        dtype = stored_dtype(anatomy, shards, names)
+        names = _stored_names(model, anatomy, shards)
+        dtype = _stored_dtype(anatomy, shards, names)
         # Buffers are as they are in a model that is loaded in this precision.
-        model = skeleton(folder, dtype)
+        model = _skeleton(folder, dtype)
         inputs = calibration_inputs(calibration, model) if cut.calibrated else []
         draft = stack.enter_context(publish_alone(out))
         _check_space(draft, shards.bytes + anatomy.weights // 8)

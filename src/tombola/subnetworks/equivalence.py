@@ -16,7 +16,6 @@ from tombola.subnetworks.gates import forward
 from tombola.subnetworks.subnetwork import Subnetwork, masked
 
 _OUTPUTS = ("logits", "sample", "last_hidden_state")
-"""Names of the outputs of models."""
 
 _PRECISE = (torch.float32, torch.float64)
 
@@ -61,7 +60,6 @@ def precise(model: nn.Module) -> nn.Module:
 
 
 def _relative(expected: Tensor, found: Tensor) -> float:
-    """Largest difference of two outputs, relative to the largest expected one; a TombolaError if one is not finite."""
     if not (expected.isfinite().all() and found.isfinite().all()):
         raise TombolaError("the model's outputs on random inputs are not finite, so nothing can be compared")
     return float((expected - found).abs().max() / expected.abs().max())

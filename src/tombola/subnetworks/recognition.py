@@ -118,7 +118,6 @@ def _candidates(model: PreTrainedModel) -> Iterator[tuple[str, Family]]:
 
 
 def _linear_maps(model: PreTrainedModel) -> set[str]:
-    """The weights of all linear maps in lists of layers, wherever they are."""
     base = {id(module) for module in model.base_model.modules()}
     return {
         f"{name}.weight"
@@ -130,7 +129,6 @@ def _linear_maps(model: PreTrainedModel) -> set[str]:
 
 
 def _worst(model: PreTrainedModel, anatomy: Anatomy) -> float:
-    """The largest difference between masked and shrunk, over a few random tickets."""
     generator = torch.Generator().manual_seed(0)
 
     def drawn(*shape: int) -> torch.Tensor:

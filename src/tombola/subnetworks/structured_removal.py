@@ -158,7 +158,6 @@ def _cuts_of_channels(row: ChannelRow, groups: Tensor) -> Iterator[MapCut]:
 
 
 def _biases(anatomy: Anatomy, kept: Kept) -> list[str]:
-    """Maps whose bias goes with their MLP."""
     pairs = zip(anatomy.feed_forwards, kept.mlps.tolist(), strict=True)
     return [row.output for row, stays in pairs if row.bias and not stays]
 
@@ -178,12 +177,10 @@ def _count(module: nn.Module, row: HeadRow, counts: dict[str, int]) -> None:
 
 
 def _units_of(blocks: Tensor, size: int) -> Tensor:
-    """Indices of the units of some blocks of `size` units, such as heads."""
     return (blocks[:, None] * size + torch.arange(size)).flatten()
 
 
 def _in_parts(units: Tensor, parts: int, size: int) -> Units:
-    """Units repeated in each of several parts of a map's outputs, `size` units each."""
     return Units(torch.cat([part * size + units for part in range(parts)]), parts * size)
 
 

@@ -71,7 +71,6 @@ def find_tickets(places: Iterable[Path | str], ticket: str = "good") -> dict[Tic
 
 
 def _same(one: FoundTicket, other: FoundTicket) -> bool:
-    """True if two folders hold the same ticket of the same search, whose seed is known."""
     if one.seed == "–" or replace(one, folder=other.folder) != other:
         return False
     heads = (read_json(found.folder / "ticket.json") for found in (one, other))
@@ -137,7 +136,6 @@ def _look(folder: Path) -> FoundTicket:
 
 
 def _order(found: FoundTicket) -> tuple[int, str, bool, int, str, str]:
-    """By kind and task, then numbers of seeds before other names."""
     is_number = found.seed.isdecimal()
     number = int(found.seed) if is_number else 0
     return TICKET_KINDS.index(found.kind), found.task, not is_number, number, found.seed, str(found.folder)

@@ -72,19 +72,12 @@ def read_masks(folder: Path | str, anatomy: Anatomy | None = None, model: str | 
         )
     rows, most = heads.shape
     signature = imported_signature((rows, most), len(mlps)) if anatomy is None else anatomy.signature
-    return tuple(
-        Imported(
-            seed.parent.name,
-            _name(seed),
-            Ticket(
-                "heads+mlps",
-                signature,
-                {"heads": torch.from_numpy(its_heads), "mlps": torch.from_numpy(its_mlps)},
-                _provenance(seed, model),
-            ),
-        )
-        for seed, its_heads, its_mlps in found
-    )
+    tickets = []
+    for seed, its_heads, its_mlps in found:
+        masks = {"heads": torch.from_numpy(its_heads), "mlps": torch.from_numpy(its_mlps)}
+        ticket = Ticket("heads+mlps", signature, masks, _provenance(seed, model))
+        tickets.append(Imported(seed.parent.name, _name(seed), ticket))
+    return tuple(tickets)
 
 
 def import_masks(
@@ -125,7 +118,6 @@ def _name(seed: Path) -> str:
 
 
 def _seeds(folder: Path) -> list[Path]:
-    """Folders of seeds, `<task>/<seed>`, of which every one has both masks."""
     if not folder.is_dir():
         problem = "is a file, not a folder" if folder.exists() else "does not exist"
         raise TombolaError(f"{folder} {problem}; give the folder of a tree {LAYOUT}")
@@ -145,7 +137,6 @@ def _seeds(folder: Path) -> list[Path]:
 
 
 def _read(seed: Path) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Masks of heads [layers, heads] and of MLPs [layers]."""
     heads, mlps = _mask(seed / HEADS, ("layers", "heads")), _mask(seed / MLPS, ("layers",))
     if len(heads) != len(mlps):
         raise TombolaError(

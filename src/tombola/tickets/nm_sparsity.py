@@ -16,12 +16,7 @@ from tombola.foundations.errors import TombolaError
 
 @dataclass(frozen=True)
 class WeightPattern:
-    """N:M pattern: of every `group` neighbouring inputs of an output unit, `kept` weights survive.
-
-    Attributes:
-        kept: survivors of a group, N.
-        group: weights of a group, M.
-    """
+    """N:M pattern: of every `group` (M) neighbouring inputs of an output unit, `kept` (N) weights survive."""
 
     kept: int
     group: int

@@ -305,7 +305,6 @@ class Ticket:
         write_head(folder, self.kind, self.architecture, shapes, self._stated(), self.provenance, self.sizes)
 
     def _stated(self) -> dict[str, int]:
-        """The survivors that `ticket.json` states."""
         return {"weights": len(self)} if self.kind == "weights" else self.counts()
 
     @classmethod
@@ -378,11 +377,7 @@ def write_head(
 def _shapes(
     anatomy: Anatomy, kind: TicketKind, block: int
 ) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
-    """The shape of every mask of a ticket for this architecture, and of which kinds rows have unequally many sites.
-
-    Raises:
-        TombolaError: the architecture has no sites of a kind.
-    """
+    """The shape of every mask of a ticket for this architecture, and the sites of each row where rows are unequal."""
     if kind == "weights":
         return {matrix.name: matrix.shape for matrix in anatomy.matrices}, {}
     shapes: dict[str, tuple[int, ...]] = {}
@@ -400,7 +395,6 @@ def _shapes(
 
 
 def _check_block(anatomy: Anatomy, size: int) -> None:
-    """Raise a TombolaError unless the neurons of every MLP can be divided into blocks of `size`."""
     if not anatomy.feed_forwards:
         return
     neurons = anatomy.neurons

@@ -24,12 +24,7 @@ def accepted(task: Task, full: float, share: float, split: str, *, over_chance: 
 
 
 def check_full_model(task: Task, predictions: Predictions, split: str) -> None:
-    """Refuse a full model of which no ticket can be drawn.
-
-    Args:
-        task: that it is judged on.
-        predictions: of the full model, [examples] of the split.
-        split: to search on.
+    """Refuse a full model of which no ticket can be drawn, by its predictions, [examples] of the split to search on.
 
     Raises:
         TombolaError: its outputs mean something else than the labels do, or the split has one label alone.
@@ -47,9 +42,7 @@ def check_full_model(task: Task, predictions: Predictions, split: str) -> None:
 def warnings(task: Task, predictions: Predictions, split: str, bound: float) -> Iterator[str]:
     """Sentences on what makes a search say little: a full model at chance, a threshold that guessing holds.
 
-    Args:
-        task, predictions, split: as in `check_full_model`.
-        bound: worst score that holds the threshold.
+    `bound` is the worst score that holds the threshold.
     """
     metric, references = task.metric, task.references(split)
     score, chance = metric.score(predictions, references), metric.chance(references)

@@ -78,20 +78,12 @@ def search_ticket(
         full_score=entire.evaluation.score,
         score=state.evaluation.score,
     )
-    return Search(
-        good,
-        tuple(run.passes),
-        tuple(run.predictions),
-        state.evaluation,
-        state.updated,
-        state.part if trains and state is not entire else None,
-    )
+    trained = state.part if trains and state is not entire else None
+    return Search(good, tuple(run.passes), tuple(run.predictions), state.evaluation, state.updated, trained)
 
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """Search of a method in one model: the kinds of sites that it removes there, and the phases."""
-
     method: PruningMethod
     anatomy: Anatomy
     full_ticket: Ticket
@@ -120,8 +112,6 @@ def _plan(model: nn.Module, task: Task, method: str, options: SearchOptions, see
 
 @dataclass
 class _Run:
-    """A search under way: cut, pass, keep the cut while the score holds."""
-
     model: nn.Module
     task: Task
     plan: _Plan
@@ -134,7 +124,6 @@ class _Run:
     predictions: list[Predictions] = field(default_factory=list)
 
     def begin(self, full: Evaluation | None) -> State:
-        """First state: the full model, evaluated unless it was; its score says what must hold."""
         full_ticket, options = self.plan.full_ticket, self.options
         part = Subnetwork(self.model, self.plan.anatomy, full_ticket, full_ticket)
         if full is None or self.plan.groups is not None or not _serves(full, full_ticket):
@@ -161,12 +150,10 @@ class _Run:
             state = State(cut.ticket, evaluation, part, cut.model if cut.updates else None)
             if holds:
                 holding = state
-            elif phase.to_the_end:
-                continue
-            elif not (phase.beyond and self.curve_bound is not None) or not metric.holds(
-                evaluation.score, self.curve_bound
-            ):
-                break
+            elif not phase.to_the_end:
+                bound = self.curve_bound if phase.beyond else None
+                if bound is None or not metric.holds(evaluation.score, bound):
+                    break
         return holding
 
     def _evaluate(self, part: Subnetwork) -> Evaluation:
@@ -215,6 +202,5 @@ class _Run:
 
 
 def _serves(full: Evaluation, full_ticket: Ticket) -> bool:
-    """True if an evaluation of the full model has the importance of all sites that are pruned."""
     shapes = {} if full.importance is None else {kind: v.shape for kind, v in full.importance.sites.items()}
     return all(shapes.get(kind) == full_ticket.masks[kind].shape for kind in full_ticket.sites)

@@ -20,14 +20,10 @@ from tombola.tickets.pruning_methods import PruningMethod
 
 @dataclass(frozen=True, eq=False)
 class WeightPruner:
-    """Prunes weights of a full model by a method, on the task's own calibration text.
+    """Prunes weights of a full model, which is not changed, by a method of weights.
 
-    Attributes:
-        model: the full model; it is not changed.
-        task: gives calibration text, where the method goes by activations.
-        method: one of weights.
-        options: how much text.
-        seed: of the text and of random pruning.
+    Where the method goes by activations, the task gives calibration text, and `options` say how much. `seed` is that of
+    the text and of random pruning.
     """
 
     model: nn.Module
@@ -70,7 +66,6 @@ def weight_phases(pruner: WeightPruner, anatomy: Anatomy) -> Iterator[Phase]:
 
 
 def _smallest_weights(anatomy: Anatomy, counts: Iterator[int], state: State) -> Cut | None:
-    """Cut of the smallest weights of those that remain, by their values in the model that was evaluated last."""
     remaining = next(counts, None)
     if remaining is None:
         return None
@@ -79,7 +74,6 @@ def _smallest_weights(anatomy: Anatomy, counts: Iterator[int], state: State) -> 
 
 
 def _from_full_model(pruner: WeightPruner, counts: Iterator[int], state: State) -> Cut | None:
-    """Cut of the full model to the next number of weights."""
     remaining = next(counts, None)
     if remaining is None:
         return None
@@ -89,7 +83,6 @@ def _from_full_model(pruner: WeightPruner, counts: Iterator[int], state: State) 
 
 
 def _remaining_weights(total: int, options: SearchOptions) -> Iterator[int]:
-    """Numbers of weights that remain after each cut: as the sparsities say, or in steps down to the last weight."""
     if options.sparsities:
         yield from (total - round(sparsity * total) for sparsity in options.sparsities)
         return
