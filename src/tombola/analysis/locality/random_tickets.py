@@ -172,7 +172,8 @@ def random_tickets(
         # Draws of two sizes or seeds have nothing in common.
         parts = ((drawing.seed, size, number) for number in range(several))
         seeds = (int(np.random.SeedSequence(part).generate_state(1)[0]) for part in parts)
-        return [controls.random(template, seed, groups, anatomy) for seed in seeds]
+        named = template.with_provenance(**found.good.provenance)
+        return [controls.random(named, seed, groups, anatomy) for seed in seeds]
 
     scored, passes = [], [search_pass for search_pass in found.passes if search_pass.holds]
     iterative = found.good.provenance.get("stage") == "retrained"
