@@ -98,7 +98,7 @@ def _random_curves(context: SeedContext) -> Iterator[StudyStep]:
         needs = (context.seed_folder.ticket(method, "good"),)
         # Other methods begin with the full model at every sparsity, and have tickets of random weights beside them.
         for index, sparsity in enumerate(config.search.sparsities if pruning_method(method).iterative else ()):
-            path = context.seed_folder.analysis(random_curve.file_name(index), method)
+            path = context.seed_folder.analysis(f"{random_curve.NAME}-{index}", method)
             name = f"random {in_words(method)} at {100 * sparsity:g} %"
             run = functools.partial(_random_point, context, path, method, sparsity)
             yield StudyStep(name, cost, weight, path, run, needs, context, analysis=random_curve.NAME)
