@@ -14,7 +14,7 @@ from transformers import Trainer, TrainingArguments
 
 import tombola
 from builders.encoders import rows, some_weights, tokenizer
-from builders.families import ZOO, sampled, tickets
+from builders.families import ZOO, tickets
 from builders.unets import denoised, unet
 from tombola.architectures.denoisers import class_of_denoiser
 from tombola.architectures.dissect import dissect
@@ -122,7 +122,8 @@ def test_a_trainer_saves_loads_and_goes_on(kind: str, tmp_path: Path) -> None:
     assert same(fresh, model)
 
 
-@pytest.mark.parametrize("name", sampled())
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", ZOO)
 def test_every_family_is_saved_again(name: str, tmp_path: Path) -> None:
     model = ZOO[name].make(dtype=torch.float32)
     for number, kind in enumerate(KINDS):

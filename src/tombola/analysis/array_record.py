@@ -42,9 +42,7 @@ BoolTensor = Annotated[
     PlainSerializer(lambda values: values.int().tolist()),
 ]
 
-
 _adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)
-"""Adapter of a record, made once."""
 
 
 class ArrayRecord(JsonRecord):
@@ -68,8 +66,4 @@ class ArrayRecord(JsonRecord):
         return found
 
     def check(self) -> None:
-        """Check that the arrays fit each other.
-
-        Raises:
-            ValueError, RuntimeError: they do not.
-        """
+        """Check that the arrays fit each other, with a ValueError or RuntimeError where they do not."""

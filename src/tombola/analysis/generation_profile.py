@@ -25,13 +25,7 @@ class GeneratingModel:
 
 @dataclass(frozen=True)
 class GenerationProfile(JsonRecord):
-    """Texts of several models on the same prompts.
-
-    Attributes:
-        prompts: what they continued.
-        settings: how.
-        models: the models; none of them if there was nobody to ask.
-    """
+    """Texts of several models on the same prompts; no models if there was nobody to ask."""
 
     prompts: tuple[str, ...]
     settings: GenerationSettings

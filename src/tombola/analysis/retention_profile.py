@@ -46,14 +46,7 @@ class AbilityRetention:
 
 @dataclass(frozen=True)
 class Point:
-    """Point of an ability's curve: one iteration of a search.
-
-    Attributes:
-        iteration: its number.
-        sparsity: share of the prunable weights that is gone.
-        weights: prunable weights that are left.
-        retained: what is left of the ability.
-    """
+    """Point of an ability's curve: one iteration of a search, and the number of prunable `weights` that it left."""
 
     iteration: int
     sparsity: float
@@ -86,10 +79,8 @@ class Fall:
         """Percent, `31 % (25 to 38)` or in another form; to the `end` of a search where the upper end never fell."""
         if self.sparsity is None:
             return "never"
-        low, high = 0.0 if self.low is None else self.low, self.high
-        return form.format(
-            f"{100 * self.sparsity:.0f}", f"{100 * low:.0f}", "end" if high is None else f"{100 * high:.0f}"
-        )
+        high = "end" if self.high is None else f"{100 * self.high:.0f}"
+        return form.format(f"{100 * self.sparsity:.0f}", f"{100 * (self.low or 0.0):.0f}", high)
 
 
 @dataclass(frozen=True)
@@ -124,14 +115,7 @@ class AbilityCurve:
 
 @dataclass(frozen=True)
 class RetentionProfile(JsonRecord):
-    """Curves of all abilities along one search.
-
-    Attributes:
-        method: of the search.
-        threshold: the share that each ability is held against.
-        good: sparsity of the good ticket.
-        curves: one for each ability.
-    """
+    """Curves of all abilities along one search, held against a threshold; `good` is the good ticket's sparsity."""
 
     method: str
     threshold: float
@@ -206,12 +190,8 @@ def retention_profile(
 
 def fall(points: Sequence[Point], threshold: float) -> Fall:
     """Sparsity at which the retained share, and either end of its interval, fall under the threshold along a search."""
-    return Fall(
-        *(
-            crossing([(point.sparsity, getattr(point.retained, name)) for point in points], threshold)
-            for name in ("share", "low", "high")
-        )
-    )
+    curves = ([(point.sparsity, getattr(point.retained, end)) for point in points] for end in ("share", "low", "high"))
+    return Fall(*(crossing(curve, threshold) for curve in curves))
 
 
 def crossing(points: Sequence[tuple[float, float | None]], threshold: float) -> float | None:

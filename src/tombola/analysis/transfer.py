@@ -80,15 +80,7 @@ class TransferCell:
 
 @dataclass(frozen=True)
 class Transfer(JsonRecord):
-    """Transfer between all tasks.
-
-    Attributes:
-        model: that all studies are of.
-        tasks: in order.
-        seeds: that all cells have.
-        metrics: task → metric.
-        cells: by method, target and source.
-    """
+    """Transfer between all tasks, of one model and the same seeds: cells by method, target and source."""
 
     model: str
     tasks: tuple[str, ...]
@@ -158,5 +150,4 @@ def transferred(
 
 
 def _word(low: float, high: float) -> str:
-    """Word for where the interval of a difference lies."""
     return "better" if low > 0 else "worse" if high < 0 else "not clearly better or worse"

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from tombola.foundations.settings import SettingField
@@ -30,6 +31,11 @@ class Command:
     """The preset whose values are the settings' defaults."""
     resumes: bool = False
     """Running the same command again goes on where it was stopped."""
+
+
+def add_out(parser: argparse.ArgumentParser, what: str, *, required: bool = True) -> None:
+    """Add `--out`, the folder that a command writes."""
+    parser.add_argument("--out", type=Path, required=required, metavar="DIR", help=what)
 
 
 def add_settings(parser: argparse.ArgumentParser, groups: Sequence[str], preset: str) -> None:
@@ -100,8 +106,6 @@ def listed(value_type: type) -> Callable[[str], tuple[Any, ...]]:
 
 
 def _parts(part_of: Callable[[str], T], what: str) -> Callable[[str], tuple[T, ...]]:
-    """Reader of values of one type, separated by commas."""
-
     def read(text: str) -> tuple[T, ...]:
         try:
             return tuple(part_of(part) for part in text.split(","))

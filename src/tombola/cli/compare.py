@@ -6,31 +6,22 @@ from typing import Any
 
 from rich.console import Console
 
-from tombola.cli.command import Command
+from tombola.cli.command import Command, add_out
 
 _WIDTH = 160
 """Characters of a line where there is no terminal to ask."""
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "tickets",
-        nargs="+",
-        type=Path,
-        metavar="TICKETS",
-        help="folders of tickets, or that hold tickets: studies, sweeps, imported masks",
-    )
+    folders = "folders of tickets, or that hold tickets: studies, sweeps, imported masks"
+    parser.add_argument("tickets", nargs="+", type=Path, metavar="TICKETS", help=folders)
     parser.add_argument(
         "--ticket", default="good", metavar="NAME", help="tickets to take from those folders: good, random, bad… (good)"
     )
     parser.add_argument("--draws", type=int, default=1000, help="of random tickets of the same sizes (1000)")
     parser.add_argument("--seed", type=int, default=0, help="of those draws (0)")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="new folder: a report, comparison.json, and each task's super-survivors and their controls as tickets",
-    )
+    what = "new folder: a report, comparison.json, and each task's super-survivors and their controls as tickets"
+    add_out(parser, what, required=False)
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:

@@ -69,7 +69,6 @@ def _statistics(kind: str, comparison: TicketKindComparison, reasons: dict[str, 
 
 
 def _add(table: PlainTable, title: str, comparison: KindComparison, reasons: dict[str, None]) -> None:
-    """Add a line of values, and one for each kind of random ticket."""
     reasons |= {reason: None for name, reason in comparison.undefined.items() if name not in CONTROLS}
     cells = [_value(name, getattr(comparison, name)) for name in _COLUMNS]
     cells[-1] += f" of {comparison.pairs}" if comparison.pairs_not_rejected is not None else ""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tombola.cli.command import Command
+from tombola.cli.command import Command, add_out
 from tombola.cli.given_ticket import load_ticket
 
 
@@ -17,7 +17,7 @@ def add_model_and_ticket(parser: argparse.ArgumentParser, out: str) -> None:
     parser.add_argument(
         "ticket", type=Path, metavar="TICKET", help="folder of a ticket, or one that holds a single good ticket"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help=out)
+    add_out(parser, out)
 
 
 def write_model(options: argparse.Namespace, save: Callable[..., float]) -> dict[str, Any]:
@@ -53,12 +53,8 @@ def write_model(options: argparse.Namespace, save: Callable[..., float]) -> dict
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_and_ticket(parser, "new folder")
-    parser.add_argument(
-        "--format",
-        choices=("zeros", "onnx"),
-        required=True,
-        help="zeros: the original's shapes, for from_pretrained; onnx: a graph for ONNX Runtime",
-    )
+    formats = "zeros: the original's shapes, for from_pretrained; onnx: a graph for ONNX Runtime"
+    parser.add_argument("--format", choices=("zeros", "onnx"), required=True, help=formats)
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:

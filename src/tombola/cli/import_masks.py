@@ -4,19 +4,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tombola.cli.command import Command
+from tombola.cli.command import Command, add_out
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "folder",
-        type=Path,
-        metavar="DIR",
-        help="tree of <task>/<seed>/head_mask.npy [layers, heads] and mlp_mask.npy [layers], of zeros and ones",
-    )
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="new folder: <task>/seed-<s>/good/ for each ticket"
-    )
+    tree = "tree of <task>/<seed>/head_mask.npy [layers, heads] and mlp_mask.npy [layers], of zeros and ones"
+    parser.add_argument("folder", type=Path, metavar="DIR", help=tree)
+    add_out(parser, "new folder: <task>/seed-<s>/good/ for each ticket")
     parser.add_argument(
         "--model",
         metavar="MODEL",

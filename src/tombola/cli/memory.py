@@ -24,34 +24,17 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"a diffusers model or pipeline (folder or hub id; its weights are not read), or one of "
         f"{', '.join(KNOWN_PIPELINES)}",
     )
-    parser.add_argument(
-        "--density",
-        type=numbers,
-        default=(1.0, 0.75, 0.5),
-        metavar="1,0.75",
-        help="shares of the sites that stay (1,0.75,0.5)",
-    )
+    shares = "shares of the sites that stay (1,0.75,0.5)"
+    parser.add_argument("--density", type=numbers, default=(1.0, 0.75, 0.5), metavar="1,0.75", help=shares)
     parser.add_argument("--images", type=seeds, default=(1, 4), metavar="1,4", help="images at once (1,4)")
     parser.add_argument("--size", type=int, metavar="N", help="sides of the latent images (the configuration's)")
     parser.add_argument("--dtype", choices=tuple(DTYPES), default="float16", help="of weights and activations")
-    parser.add_argument(
-        "--guidance",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="classifier-free guidance, which takes two passes an image, where the model draws from a text or class",
-    )
-    parser.add_argument(
-        "--vae-slicing",
-        action="store_true",
-        help="the VAE decodes one image after the other, as after diffusers' enable_vae_slicing",
-    )
-    parser.add_argument(
-        "--exclude",
-        type=names,
-        default=(),
-        metavar="PART",
-        help="parts that the pipeline is loaded without, as text_encoder_3 of Stable Diffusion 3",
-    )
+    guidance = "classifier-free guidance, which takes two passes an image, where the model draws from a text or class"
+    parser.add_argument("--guidance", action=argparse.BooleanOptionalAction, default=True, help=guidance)
+    slicing = "the VAE decodes one image after the other, as after diffusers' enable_vae_slicing"
+    parser.add_argument("--vae-slicing", action="store_true", help=slicing)
+    without = "parts that the pipeline is loaded without, as text_encoder_3 of Stable Diffusion 3"
+    parser.add_argument("--exclude", type=names, default=(), metavar="PART", help=without)
     parser.add_argument(
         "--gpu-memory", type=numbers, default=(4.0, 6.0, 8.0), metavar="4,6,8", help="memory of GPUs in GB (4,6,8)"
     )

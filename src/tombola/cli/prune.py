@@ -3,10 +3,9 @@
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tombola.cli.command import Command, given_settings
+from tombola.cli.command import Command, add_out, given_settings
 from tombola.foundations.errors import TombolaError
 
 if TYPE_CHECKING:
@@ -16,32 +15,18 @@ if TYPE_CHECKING:
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     from tombola.tickets.pruning_methods import METHODS
 
-    parser.add_argument(
-        "--density",
-        type=_density,
-        metavar="SHARE",
-        help="no search: one cut (of single neurons, unless --neuron-block is given) that leaves this share of each "
-        "kind, 0 to 1, or a share of each kind that is named, as heads=0.5,channels=0.8",
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="new folder, in a study's layout: the ticket as good/, scores, search.jsonl (with SparseGPT also "
-        "updated/, the model); report, compare, retrain and score read it",
-    )
+    cut = "no search: one cut (of single neurons, unless --neuron-block is given) that leaves"
+    shares = "this share of each kind, 0 to 1, or a share of each kind that is named, as heads=0.5,channels=0.8"
+    parser.add_argument("--density", type=_density, metavar="SHARE", help=f"{cut} {shares}")
+    files = "the ticket as good/, scores, search.jsonl (with SparseGPT also updated/, the model)"
+    add_out(parser, f"new folder, in a study's layout: {files}; report, compare, retrain and score read it")
     parser.add_argument("--seed", type=int, default=0, help="of calibration text and of random pruning (0)")
-    parser.add_argument(
-        "--method",
-        metavar="NAME",
-        help=f"what to remove, and by what, of {', '.join(METHODS)} (heads+mlps; of a U-net heads+channels); those "
-        "of a pattern N:M make one cut, with no search",
-    )
+    what = f"what to remove, and by what, of {', '.join(METHODS)} (heads+mlps; of a U-net heads+channels)"
+    once = "those of a pattern N:M make one cut, with no search"
+    parser.add_argument("--method", metavar="NAME", help=f"{what}; {once}")
 
 
 def _density(text: str) -> float | dict[str, float]:
-    """A share of sites, or shares by their kinds."""
     try:
         if "=" not in text:
             return float(text)
@@ -66,8 +51,9 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     _check(density, options.method, settings)
     weights = options.method is not None and pruning_method(options.method).kind == "weights"
     session = Session.open(settings, options.preset)
-    model = session.load_model("sampling" if weights else "importance")
+    model = session.task.load(session.config.model, seed=0, state="trained").to(session.device)
     anatomy = dissect(model)
+    session.check_memory(model, "sampling" if weights else "importance")
     method = _method(density) if isinstance(density, dict) else options.method or every_site(anatomy)
     chosen = pruning_method(method)
     once = density is not None or chosen.pattern is not None
@@ -115,7 +101,6 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check(density: float | dict[str, float] | None, method: str | None, settings: Mapping[str, Any]) -> None:
-    """Refuse flags that do not go together."""
     from tombola.tickets.pruning_methods import pruning_method
 
     if isinstance(density, dict) and method is not None:
@@ -127,7 +112,6 @@ def _check(density: float | dict[str, float] | None, method: str | None, setting
 
 
 def _method(densities: Mapping[str, float]) -> str:
-    """The method of the kinds that densities are given for."""
     from tombola.tickets.ticket import TICKET_KINDS
 
     for kind in TICKET_KINDS:
@@ -140,19 +124,18 @@ def _method(densities: Mapping[str, float]) -> str:
 
 def _cost(session: "Session", method: str, *, once: bool) -> tuple[float, float]:
     """Expected cost of a cut or a search, in forward passes of one example, and of each example that it reports."""
-    from tombola.study.step import IMPORTANCE_COST, search_cost, search_weight
+    from tombola.study.step import IMPORTANCE_COST, search_cost
     from tombola.tickets.pruning_methods import pruning_method
 
     size = session.task.size
     if not once:
-        return search_cost(method, size(session.config.searched)), search_weight(method)
+        return search_cost(method, size(session.config.searched))
     measured = size("train") if pruning_method(method).kind != "weights" else 0
     cost = 2 * size("dev") + IMPORTANCE_COST * measured
     return cost, cost / (2 * size("dev") + measured)
 
 
 def _kept(sites: Sequence[str], survivors: Mapping[str, Any]) -> str:
-    """Survivors of a ticket, in words."""
     from tombola.tickets.pruning_methods import in_words
 
     counted = [f"{survivors[kind]:,} {in_words(kind)}" for kind in sites]

@@ -2,23 +2,16 @@
 
 import argparse
 import time
-from pathlib import Path
 from typing import Any
 
-from tombola.cli.command import Command, given_settings
+from tombola.cli.command import Command, add_out, given_settings
 from tombola.cli.given_ticket import add_ticket, load_ticket, method_of, score_line, seed_of
 from tombola.foundations.errors import TombolaError
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_ticket(parser, required=True)
-    parser.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="new folder of the model, with its scores in a study's layout: report and score read it",
-    )
+    add_out(parser, "new folder of the model, with its scores in a study's layout: report and score read it")
     parser.add_argument("--seed", type=int, help="of output layer, order and dropout (the ticket's own, else 0)")
 
 

@@ -1,27 +1,16 @@
 """`tombola score`: how good a fine-tuned model is, under a ticket or whole."""
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tombola.cli.command import Command, given_settings
+from tombola.cli.command import Command, add_out, given_settings
 from tombola.cli.given_ticket import add_ticket, load_ticket, method_of, score_line, seed_of
-
-if TYPE_CHECKING:
-    from tombola.foundations.progress import Progress
-    from tombola.study.session import Session
-    from tombola.subnetworks.subnetwork import Subnetwork
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_ticket(parser, required=False)
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="new folder of the scores, in a study's layout, with those of the full model and of guessing; report and "
-        "compare read it",
-    )
+    what = "new folder of the scores, in a study's layout, with those of the full model and of guessing"
+    add_out(parser, f"{what}; report and compare read it", required=False)
     parser.add_argument("--seed", type=int, help="that --out is named after (the ticket's own, else 0)")
 
 
@@ -29,6 +18,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.foundations.atomic_files import publish
     from tombola.pruning.evaluation import evaluate
     from tombola.study.session import Session
+    from tombola.study.trail import Trail
 
     folder, ticket = (None, None) if options.ticket is None else load_ticket(options.ticket)
     session = Session.open(given_settings(options), options.preset)
@@ -37,41 +27,26 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         with session.bars("score", session.task.size("dev")) as bars:
             result = session.score_entry(evaluate(part, session.task, session.evaluation(bars)))
     else:
+        # Without a ticket it is a whole model, or one that was shrunk under a ticket of its own.
+        entire = len(part.ticket) == part.ticket.total and folder is None
         with publish(options.out) as draft, session.bars("score", 2 * session.task.size("dev")) as bars:
-            result = {**_trail(options, session, draft, part, folder, bars), "folder": str(options.out)}
+            trail = Trail(session, draft, part.anatomy, method_of(part.ticket), seed_of(options, part.ticket))
+            if entire:
+                trail.score_full(part.model, bars)
+                place = trail.seed_folder.full
+            else:
+                name = trail.add_ticket(part.ticket)
+                if folder is None:
+                    trail.run.guessing(bars)
+                elif not trail.take_over(folder):
+                    trail.score_full(session.load_subnetwork().model, bars)
+                trail.score(part, name, bars)
+                place = trail.ticket(name) / "pruned"
+            trail.finish(options.typed, "pruned")
+            result = {**trail.score_entry(place), "folder": str(options.out)}
     if not options.json:
         print(score_line(result) if options.out is None else f"{score_line(result)}: {options.out}")
     return result
-
-
-def _trail(
-    options: argparse.Namespace,
-    session: "Session",
-    draft: Path,
-    part: "Subnetwork",
-    folder: Path | None,
-    progress: "Progress",
-) -> dict[str, Any]:
-    """Write the scores of a subnetwork, and of its full model, as a trail; `folder` is that of its ticket."""
-    from tombola.study.trail import Trail
-
-    # Without a ticket it is a whole model, or one that was shrunk under a ticket of its own.
-    entire = len(part.ticket) == part.ticket.total and folder is None
-    seed = seed_of(options, part.ticket)
-    trail = Trail(session, draft, part.anatomy, method_of(part.ticket), seed)
-    if entire:
-        trail.score_full(part.model, progress)
-        place = trail.seed_folder.full
-    else:
-        name = trail.add_ticket(part.ticket)
-        if folder is None:
-            trail.run.guessing(progress)
-        elif not trail.take_over(folder):
-            trail.score_full(session.load_subnetwork().model, progress)
-        trail.score(part, name, progress)
-        place = trail.ticket(name) / "pruned"
-    trail.finish(options.typed, "pruned")
-    return trail.score_entry(place)
 
 
 COMMAND = Command(

@@ -15,21 +15,13 @@ from tombola.foundations.errors import TombolaError
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_and_ticket(parser, "new folder; tombola.load reads it")
-    parser.add_argument(
-        "--measure",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="time the model dense, masked and shrunk side by side, and its peak memory, when it is written (yes)",
-    )
+    measure = "time the model dense, masked and shrunk side by side, and its peak memory, when it is written (yes)"
+    parser.add_argument("--measure", action=argparse.BooleanOptionalAction, default=True, help=measure)
     length = "of a measured example (128, or half of what the model takes where that is less)"
     parser.add_argument("--length", type=int, metavar="TOKENS", help=length)
     parser.add_argument("--steps", type=int, default=25, metavar="N", help="of a denoiser, an image (25)")
-    parser.add_argument(
-        "--batches",
-        type=counts,
-        metavar="1,32",
-        help="examples at a time that are measured (1,32; images: 1,4,16 as far as that takes seconds)",
-    )
+    batches = "examples at a time that are measured (1,32; images: 1,4,16 as far as that takes seconds)"
+    parser.add_argument("--batches", type=counts, metavar="1,32", help=batches)
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:

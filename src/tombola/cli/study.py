@@ -18,13 +18,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--save", choices=("none", "good", "all"), default="good", help="retrained models to write (good)"
     )
-    parser.add_argument(
-        "--workers",
-        type=_workers,
-        default="auto",
-        metavar="N",
-        help="processes that run independent steps side by side (auto: what cores and memory allow; 1 on a GPU)",
-    )
+    workers = "processes that run independent steps side by side (auto: what cores and memory allow; 1 on a GPU)"
+    parser.add_argument("--workers", type=_workers, default="auto", metavar="N", help=workers)
     parser.add_argument(
         "--schema", action="store_true", help="print the JSON schema of study.yaml, for editors, and stop"
     )
@@ -60,12 +55,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     else:
         config = StudyConfig.of(options.preset or "quick", **settings)
     study = Study(
-        config,
-        out=options.out,
-        seeds=chosen or (0,),
-        save=options.save,
-        workers=options.workers,
-        command=options.typed,
+        config, out=options.out, seeds=chosen or (0,), save=options.save, workers=options.workers, command=options.typed
     )
     path = report.build(study.run())
     verdicts = read_json(study.folder / "verdicts.json")["verdicts"]
@@ -74,8 +64,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         data = read_study(study.folder)
         console.print(results_table(data.rows))
         for table_of in (abilities_table, recovery_table, generation_table):
-            more = table_of(data)
-            if more is not None:
+            if (more := table_of(data)) is not None:
                 console.print(more)
         if "rows" in study.task.facts():
             console.print(_sampled(study.task.facts()), highlight=False)
@@ -87,7 +76,6 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _sampled(facts: Mapping[str, Any]) -> str:
-    """Note on how many of the rows were used, and which settings say so."""
     rows, available = facts["rows"], facts["available"]
     used = ", ".join(
         f"{what} {rows[split]:,} of {available[split]:,} rows"

@@ -6,13 +6,13 @@ from typing import Any
 
 from rich.console import Console
 
-from tombola.cli.command import Command, names, seeds
+from tombola.cli.command import Command, add_out, names, seeds
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     what = "folders of finished studies of one model"
     parser.add_argument("studies", nargs="+", type=Path, metavar="STUDY", help=what)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results; resumes")
+    add_out(parser, "folder of the results; resumes")
     parser.add_argument("--methods", type=names, default=(), metavar="weights", help="which (all that every study has)")
     parser.add_argument("--seeds", type=seeds, default=(), metavar="0,1", help="which (all that every study has)")
     parser.add_argument("--dry-run", action="store_true", help="only say how long it would take")

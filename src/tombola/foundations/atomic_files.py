@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import json
 import os
 import re
@@ -167,14 +168,6 @@ def replacing(folder: Path) -> Iterator[Path]:
             shutil.rmtree(draft, ignore_errors=True)
 
 
-def sweep_drafts_of(folder: Path) -> None:
-    """Delete what killed processes left of `folder` itself, nothing of a neighbour whose name begins like its own."""
-    named = re.compile(rf"{re.escape(f'{_DRAFT}{folder.name}-')}[0-9a-f]{{8}}")
-    for draft in folder.parent.iterdir():
-        if named.fullmatch(draft.name):
-            shutil.rmtree(draft, ignore_errors=True)
-
-
 def sweep_drafts(folder: Path) -> None:
     """Delete what killed processes left half-written anywhere under `folder`."""
     for draft in list(folder.rglob(f"{_DRAFT}*")):
@@ -229,7 +222,9 @@ def publish_alone(folder: Path) -> Iterator[Path]:
         except Timeout:
             raise TombolaError(f"another process is writing {folder}; wait for it or choose another folder") from None
     try:
-        sweep_drafts_of(folder)
+        # Nothing of a neighbour whose name begins like its own.
+        for left in folder.parent.glob(f"{_DRAFT}{glob.escape(folder.name)}-{'[0-9a-f]' * 8}"):
+            shutil.rmtree(left, ignore_errors=True)
         with publish(folder) as draft:
             yield draft
     finally:
@@ -250,15 +245,12 @@ def work_alone(folder: Path) -> Iterator[None]:
     """
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", timeout=0)
     try:
-        lock.acquire()
+        held = FileLock(folder / ".lock").acquire(timeout=0)
     except Timeout:
         raise TombolaError(f"another process is at work on {folder}; wait for it, or stop it") from None
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 def _lock(folder: Path) -> FileLock:

@@ -13,9 +13,6 @@ class FrozenDict(Mapping[K, V]):
     """Read-only copy of a mapping; equal to a dictionary of the same items.
 
     `types.MappingProxyType` can be neither copied nor pickled, so that no value that holds one can.
-
-    Args:
-        items: that it holds.
     """
 
     __slots__ = ("_items",)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -24,7 +24,6 @@ _WORDS = {
     "mapping_type": "an object",
     "dataclass_type": "an object",
 }
-_AGAIN = "run the study again"
 
 _adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)
 """Adapter of a type, made once: making one takes longer than reading."""
@@ -32,7 +31,7 @@ _adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)
 T = TypeVar("T")
 
 
-def read(cls: type[T], values: object, where: str, mend: str = _AGAIN, name: str = "") -> T:
+def read(cls: type[T], values: object, where: str, mend: str = "run the study again", name: str = "") -> T:
     """A value of a type, built from JSON values; a dataclass from an object, and what is inside likewise.
 
     A field with a default may be missing, and what is no field is ignored: a newer Tombola may have written it.
@@ -48,7 +47,7 @@ def read(cls: type[T], values: object, where: str, mend: str = _AGAIN, name: str
         TombolaError: a field is missing or of another type.
     """
     try:
-        built: T = _adapter(cls).validate_json(json.dumps(values), strict=True)
+        return cast(T, _adapter(cls).validate_json(json.dumps(values), strict=True))
     except ValidationError as error:
         found = error.errors()[0]
         *path, last = (name, *found["loc"]) if name else found["loc"] or ("the record",)
@@ -64,7 +63,6 @@ def read(cls: type[T], values: object, where: str, mend: str = _AGAIN, name: str
         raise TombolaError(
             f"{home}: {f'{last}{index}'!r} should be {wanted}, but found {found['input']!r}; {mend}"
         ) from None
-    return built
 
 
 class JsonRecord:

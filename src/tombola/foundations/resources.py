@@ -33,7 +33,6 @@ def memory() -> int:
 
 
 def _quota() -> int:
-    """Cores' worth of time that a container may use."""
     limit = _limit("cpu.max")
     if len(limit) == 2 and limit[0].isdecimal():
         return math.ceil(int(limit[0]) / int(limit[1]))

@@ -56,8 +56,7 @@ def described(group: str) -> Callable[..., FieldInfo]:
     def field(description: str, example: str = "", **schema: JsonValue) -> FieldInfo:
         examples = [example] if example else None
         extra = {"group": group, **schema}
-        made: FieldInfo = Field(description=description, examples=examples, json_schema_extra=extra)
-        return made
+        return cast(FieldInfo, Field(description=description, examples=examples, json_schema_extra=extra))
 
     return field
 
@@ -165,7 +164,6 @@ _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or 
 
 
 def _line(cls: type, error: ValidationError) -> str:
-    """The first complaint, in one line."""
     found = error.errors()[0]
     name, given, why = str(found["loc"][0]), found["input"], found["type"]
     context = found.get("ctx", {})

@@ -78,7 +78,6 @@ def _within(x: Array) -> Array:
 
 
 def _kid_of_one(real: Array) -> float:
-    """Kernel distance of the same image."""
     values = np.asarray(real, dtype=np.float64)
     return float(kid(np.broadcast_to(values.mean(0), values.shape), values))
 
@@ -140,9 +139,7 @@ RECALL = Metric("recall", True, "features", recall, partial(constant, 0.0), bias
 def class_balance(classify: Callable[[Array], Array], classes: int) -> Metric:
     """The total variation distance ½ Σ |p - q| between the shares of classes among generated and real images.
 
-    Args:
-        classify: features [..., n, features] to class ids, int64 [..., n].
-        classes: number of them.
+    `classify` makes ids, int64 [..., n], of so many `classes`, out of features [..., n, features].
     """
     shares = partial(_shares, classify, classes)
     return Metric(

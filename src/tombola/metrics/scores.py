@@ -18,7 +18,6 @@ from scipy.stats import rankdata
 from tombola.foundations.errors import TombolaError
 
 Array = NDArray[Any]
-
 Kind = Literal["classes", "binary", "values", "abilities", "features"]
 
 
@@ -59,11 +58,7 @@ class Metric:
             raise TombolaError(f"{self.name} does not score {what}; choose {', '.join(known)}")
 
     def score(self, predictions: ArrayLike, references: ArrayLike) -> float:
-        """The score of predictions [n] against references [n]; of features, [n, features] both.
-
-        Raises:
-            ValueError: they differ in shape, have another number of axes, or are empty.
-        """
+        """The score of predictions [n] against references [n], of features [n, features]; a ValueError for others."""
         p, r = np.asarray(predictions), np.asarray(references)
         if p.shape != r.shape or p.ndim != self.axes or p.size == 0:
             axes = "[n]" if self.axes == 1 else "[n, features]"
@@ -180,11 +175,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric
 
 
 def metric(name: str) -> Metric:
-    """The metric of that name.
-
-    Raises:
-        TombolaError: there is none.
-    """
+    """The metric of that name; a TombolaError where there is none."""
     if name not in METRICS:
         raise TombolaError(f"unknown metric {name!r}; known: {', '.join(METRICS)}")
     return METRICS[name]

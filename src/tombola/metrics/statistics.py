@@ -13,20 +13,14 @@ from tombola.metrics.scores import Array, Metric, metric_title
 
 RESAMPLES = 2000
 LEVEL = 0.95
-
 BATCH_CELLS = 2**21
 """Array cells that one batch of resamples may take: about 50 MB of working memory."""
-
 _ROUNDING = 1e-12
 """Equal scores averaged over seeds may differ by this much."""
 
 
 def mean_std(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and sample standard deviation (over n - 1) of seeds; 0 for a single value.
-
-    Raises:
-        ValueError: there are no values.
-    """
+    """Mean and sample standard deviation (over n - 1) of seeds, 0 for a single value; a ValueError for none."""
     if not len(values):
         raise ValueError("no values to average")
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
@@ -46,10 +40,7 @@ def interval(
     Predictions are [n], or [seeds, n] for the interval of the mean score over seeds; references are [n]. Where
     examples are vectors, [n, features] stands for [n]. A single example gives an interval of no width. Where resampled
     examples alone make a score worse (`Metric.biased`), the interval is moved by as much as the resamples' mean lies
-    off the score.
-
-    Raises:
-        ValueError: the shapes do not fit or there are no examples.
+    off the score. A ValueError where the shapes do not fit, or there are no examples.
     """
     p, r = _seeds_by_examples(metric, predictions, references)
     return _percentiles(
@@ -69,11 +60,8 @@ def paired_difference(
 ) -> tuple[float, float, float]:
     """Difference by which `a` is better than `b`, with its percentile bootstrap interval: (difference, low, high).
 
-    Positive means that `a` is better, also where a lower score is. Both are scored on the same resampled
-    examples. `a` and `b` are [n], or [seeds, n] for the difference of mean scores; references are [n].
-
-    Raises:
-        ValueError: the shapes do not fit or there are no examples.
+    Positive means that `a` is better, also where a lower score is. Both are scored on the same resampled examples. `a`
+    and `b` are [n], or [seeds, n] for the difference of mean scores; references are [n]. ValueErrors as in `interval`.
     """
     p, r = _seeds_by_examples(metric, a, references)
     q, _ = _seeds_by_examples(metric, b, references)
@@ -82,8 +70,7 @@ def paired_difference(
     def difference(drawn: Array) -> Array:
         return sign * (_mean_score(metric, p, r, drawn) - _mean_score(metric, q, r, drawn))
 
-    cells = p.size + q.size
-    low, high = _percentiles(difference, len(r), cells, seed, resamples, level, centred=metric.biased)
+    low, high = _percentiles(difference, len(r), p.size + q.size, seed, resamples, level, centred=metric.biased)
     return float(difference(np.arange(len(r)))), low, high
 
 
@@ -216,15 +203,10 @@ def verdict(
     *,
     shared: bool = False,
 ) -> Verdict:
-    """Judge a ticket against the full model from the predictions of both, one array [n] for each seed.
+    """Judge a ticket against the full model from the predictions of both, [n] for each seed; `references` are [n].
 
-    Args:
-        metric: what is compared.
-        full, ticket: predictions of either.
-        references: [n].
-        seed, resamples: of the bootstrap.
-        shared: all seeds share one full model, which was never trained, so that it says nothing of how much training
-            varies: the verdict goes by the bootstrap then, as with one seed.
+    Where one full model is `shared` by all seeds, it was never trained and says nothing of how much training varies:
+    the verdict goes by the bootstrap then, as with one seed.
 
     Raises:
         ValueError: there are no seeds, the two have different numbers of seeds, or the shapes do not fit.

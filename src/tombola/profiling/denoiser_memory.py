@@ -157,8 +157,7 @@ def pass_memory(
         blank.requires_grad_(work == "training")
         inputs: dict[str, Any] = denoiser_inputs(blank, batch, size)
         if gradients:
-            first = next(iter(inputs))
-            inputs[first].requires_grad_()
+            next(iter(inputs.values())).requires_grad_()
         with LiveBytes() as live:
             outputs: list[Tensor] = [blank(**inputs, return_dict=False)[0] for _ in range(levels if gradients else 1)]
             if gradients:

@@ -253,7 +253,6 @@ def _written(
 
 
 def _activations(variant: Variant, given: Mapping[str, Any]) -> int:
-    """The most bytes that one pass allocates beyond the weights."""
     with forward(variant, given) as run:
         return tensor_memory.measure(run, device_of(module_of(variant)))
 

@@ -131,8 +131,7 @@ def estimate(
     weights = bytes_of(blank)
     with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
         blank = blank.to_empty(device="cpu")
-        live = LiveBytes()
-        with counter() as operations, live:
+        with counter() as operations, LiveBytes() as live:
             result = blank(**inputs(blank))
         del result
     return Memory(weights, live.peak, int(operations.get_total_flops()) // 2)
@@ -159,8 +158,7 @@ def measure(run: Callable[[], object], device: torch.device) -> int:
     events = found.profiler.kineto_results.events()
     changes = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
     # Where two happen in one nanosecond, what is released comes first, and nothing is counted that never was.
-    peak: int = max(itertools.accumulate((change for _, change in changes), initial=0))
-    return peak
+    return int(max(itertools.accumulate((change for _, change in changes), initial=0)))
 
 
 def counter() -> FlopCounterMode:
@@ -172,8 +170,7 @@ def bytes_of(model: nn.Module) -> int:
     """Bytes of a network's parameters and buffers, each storage once."""
     tensors = [*model.parameters(), *model.buffers()]
     sizes = {id(tensor.untyped_storage()): tensor.untyped_storage().nbytes() for tensor in tensors}
-    total: int = sum(sizes.values())
-    return total
+    return int(sum(sizes.values()))
 
 
 def _attention(query: Any, key: Any, value: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
@@ -204,5 +201,4 @@ def multiply_adds(variant: Variant, given: Mapping[str, Any]) -> int:
     finally:
         for parameter in trainable:
             parameter.requires_grad_(True)
-    total: int = operations.get_total_flops()
-    return total // 2
+    return int(operations.get_total_flops()) // 2

@@ -27,11 +27,7 @@ def build(folder: Path) -> Path:
 
 
 def page_of(folder: Path, registry: FigureRegistry) -> str:
-    """Page of a folder as HTML; `registry` takes its charts and tables.
-
-    Raises:
-        TombolaError: as `build`.
-    """
+    """Page of a folder as HTML, with errors as `build`; `registry` takes its charts and tables."""
     comparison, transfer = folder / COMPARISON, folder / TRANSFER
     if transfer.is_file():
         return transfer_page(Transfer.read(transfer), registry)

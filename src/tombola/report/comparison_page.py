@@ -39,7 +39,6 @@ def comparison_page(comparison: Comparison, registry: FigureRegistry) -> str:
 
 
 def _survival(kind: TicketKind, comparison: TicketKindComparison, registry: FigureRegistry) -> Html | None:
-    """Survival map of each task: its heads with their layers' MLPs."""
     if "heads" not in kind:
         return None
     found: list[Html] = []
@@ -90,7 +89,6 @@ def _note(drawn: NullDistribution | None) -> str:
 
 
 def _about_overlap(overlap: Overlap) -> str:
-    """Within against between, and how many pairs of tasks share more than random tickets do."""
     # None becomes NaN in an array of floats.
     values, upper = np.array(overlap.jaccard, dtype=float), np.triu_indices(len(overlap.tasks), 1)
     within, between = (shares[~np.isnan(shares)] for shares in (np.diag(values), values[upper]))

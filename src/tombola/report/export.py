@@ -69,7 +69,6 @@ def export(folder: Path, out: Path) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Text that means nothing else in Markdown."""
     return _MARKUP.sub(r"\\\1", " ".join(text.split()))
 
 

@@ -26,17 +26,7 @@ SITE_NAMES: Mapping[str, tuple[str, str]] = MappingProxyType(
 """Kind of site → what one of them and several are called."""
 
 TICKET_TITLES: Mapping[str, str] = MappingProxyType(
-    {
-        "full": "full model",
-        "guessing": "guessing",
-        "good": "good",
-        "random": "random",
-        "layer-matched": "layer-matched random",
-        "bad": "bad",
-        "super-survivors": "super-survivors",
-        "super-random": "super-random",
-        "super-bad": "super-bad",
-    }
+    {**{name: name for name in SCORED}, "full": "full model", "layer-matched": "layer-matched random"}
 )
 MATRIX_TITLES: Mapping[str, str] = MappingProxyType(
     {

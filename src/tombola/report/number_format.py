@@ -68,11 +68,9 @@ def spread(mean: float, std: float, written: Callable[[float], str] = score) -> 
 def difference(value: float, other: float, places: int = 3, *, higher_is_better: bool = True) -> str:
     """`0.012 better than`, `0.012 worse than` or `level with`."""
     apart = round(value - other, places)
-    return (
-        f"{abs(apart):.{places}f} {'better' if (apart > 0) == higher_is_better else 'worse'} than"
-        if apart
-        else "level with"
-    )
+    if not apart:
+        return "level with"
+    return f"{abs(apart):.{places}f} {'better' if (apart > 0) == higher_is_better else 'worse'} than"
 
 
 def minus(text: str) -> str:

@@ -1,9 +1,10 @@
 """The paper's figures for GLUE, carried in the package: what a study can be held against."""
 
 import functools
-import json
 from dataclasses import dataclass
 from importlib import resources
+
+from pydantic import TypeAdapter
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,5 @@ class Published:
 @functools.cache
 def published() -> Published:
     """Read the figures from the package."""
-    value = json.loads(resources.files("tombola.report").joinpath("published.json").read_text(encoding="utf-8"))
-    rows = tuple(PublishedRow(**row) for row in value.pop("rows"))
-    return Published(**value, rows=rows)
+    path = resources.files("tombola.report").joinpath("published.json")
+    return TypeAdapter(Published).validate_json(path.read_bytes())

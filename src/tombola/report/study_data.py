@@ -28,13 +28,9 @@ Analysis = TypeVar("Analysis", bound=JsonRecord)
 
 @dataclass(frozen=True)
 class StudyData:
-    """Record of a study as it lies on disk; what is not asked of it is not read.
+    """Record of a study as it lies on disk: `study.json` and what it says of the task, the rows of `results.jsonl`.
 
-    Attributes:
-        folder: where it lies.
-        facts: `study.json`.
-        task: what it says of the task.
-        rows: `results.jsonl`.
+    What is not asked of it is not read.
     """
 
     folder: Path
@@ -155,10 +151,7 @@ class StudyData:
 
     @property
     def sites(self) -> tuple[str, ...]:
-        """The kinds of sites that the full model has and whose number is worth showing: neurons where they are pruned.
-
-        Heads and MLPs while there is no full model.
-        """
+        """The kinds of sites whose number is worth showing, as `summary.sites_of`."""
         return sites_of(self.rows)
 
     @property

@@ -1,7 +1,7 @@
 """The page of a study: verdict first, then results, pictures and how it was made."""
 
 from tombola.report import number_format
-from tombola.report.html.elements import Html, element, join
+from tombola.report.html.elements import element, join
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.page import document, ending, heading
 from tombola.report.sections.agreement import agreement
@@ -51,17 +51,10 @@ def study_page(study: StudyData, registry: FigureRegistry) -> str:
     """The report of a study as HTML; `registry` takes its charts and tables."""
     sections = [html for section in SECTIONS if (html := section(study, registry)) is not None]
     model, task = short_title(study.model), short_title(study.task.title)
-    title = f"{model} on {task}: winning tickets"
+    examples, seeds = number_format.count(study.rows[0].n), number_format.plural(study.seeds, "seed")
+    facts = (study.metric_title, f"{examples} examples", seeds, f"study {study.facts.name}")
+    header = heading(join(element("span", model), " on ", element("span", task)), facts)
     main = join(verdicts(study), *sections, provenance(study))
     version, digest = study.facts.versions.get("tombola", ""), study.facts.hash
     made = f"Made by Tombola{f' {version}' if version else ''}{f' from study {digest}' if digest else ''}."
-    return document(title, _header(study), main, ending(made))
-
-
-def _header(study: StudyData) -> Html:
-    seeds = number_format.plural(study.seeds, "seed")
-    examples = f"{number_format.count(study.rows[0].n)} examples"
-    facts = (study.metric_title, examples, seeds, f"study {study.facts.name}")
-    return heading(
-        join(element("span", short_title(study.model)), " on ", element("span", short_title(study.task.title))), facts
-    )
+    return document(f"{model} on {task}: winning tickets", header, main, ending(made))

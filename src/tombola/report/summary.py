@@ -1,7 +1,7 @@
 """The rows of `results.jsonl`, and what several seeds say together."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -27,11 +27,7 @@ _WRITTEN: Mapping[str, Callable[[float | None], str]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Summary:
-    """Summary of one model of the study over all its seeds.
-
-    Attributes:
-        rows: one row for each seed, in the order of the seeds.
-    """
+    """Summary of one model of the study over all its seeds: a row for each of them, in their order."""
 
     method: str
     ticket: str
@@ -128,15 +124,11 @@ def summarise(rows: Iterable[Row]) -> tuple[Summary, ...]:
     for row in rows:
         groups.setdefault((row.method, row.ticket, row.stage), {})[row.seed] = row
     ordered = sorted(groups, key=lambda key: (_METHOD_ORDER.index(key[0]), SCORED.index(key[1]), STAGES.index(key[2])))
-    return tuple(
-        Summary(*key, rows=tuple(row for _, row in sorted(groups[key].items(), key=lambda item: item[0])))
-        for key in ordered
-    )
+    return tuple(Summary(*key, rows=tuple(groups[key][seed] for seed in sorted(groups[key]))) for key in ordered)
 
 
-def sites_of(rows: Iterable[Row]) -> tuple[str, ...]:
+def sites_of(rows: Sequence[Row]) -> tuple[str, ...]:
     """The kinds of sites that the models of some rows have; neurons, which every MLP has, where they are pruned."""
-    rows = tuple(rows)
     full = [row for row in rows if row.ticket == "full"]
     if not full:
         return "heads", "mlps"

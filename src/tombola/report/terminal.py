@@ -15,7 +15,6 @@ from tombola.report.summary import SIZES, read_rows, sites_of, summarise
 from tombola.study.results import Row
 from tombola.tickets.pruning_methods import in_words
 
-_SHORT = {"full": "full model", "layer-matched": "layer-matched"}
 _HEADS = {"bytes": "MB", "seconds": "s"}
 """Heads of columns that are narrower than the names of what they show."""
 _SITES = 10
@@ -52,7 +51,7 @@ def results_table(source: Path | Sequence[Row]) -> PlainTable:
             # Its own name is shorter than its title, and no wider than the names of tickets below it.
             found.add_row(Text(group, style="bold underline"))
         found.line(
-            _SHORT.get(summary.ticket, summary.ticket),
+            "full model" if summary.ticket == "full" else summary.ticket,
             "" if summary.stage == "none" else summary.stage,
             number_format.score(summary.score),
             summary.spread.replace(" to ", "–"),

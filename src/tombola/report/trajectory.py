@@ -44,10 +44,8 @@ def removed(search_pass: SearchPass, places: Places) -> str:
         parts.append(_named("head", heads))
     if mlps := [places.layer(layer) for layer in search_pass.removed.get("mlps", [])]:
         parts.append(_named("MLP", mlps))
-    if blocks := search_pass.removed.get("neurons"):
-        parts.append(number_format.plural(len(blocks), *SITE_NAMES["neurons"]))
-    if groups := search_pass.removed.get("channels"):
-        parts.append(number_format.plural(len(groups), *SITE_NAMES["channels"]))
+    counts = ((len(search_pass.removed.get(kind, [])), kind) for kind in ("neurons", "channels"))
+    parts += [number_format.plural(count, *SITE_NAMES[kind]) for count, kind in counts if count]
     return "; ".join(parts) or "nothing"
 
 

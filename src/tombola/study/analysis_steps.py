@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search.guessing import accepted
 from tombola.pruning.search.records import PREDICTIONS, Search, read_predictions
-from tombola.study.folder_layout import EVALUATION, TEXT_GENERATION
+from tombola.study.folder_layout import EVALUATION, STAGES, TEXT_GENERATION
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import TRAINING_COST, StudyStep
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
@@ -61,9 +62,8 @@ def analysis_steps(context: SeedContext) -> Iterator[StudyStep]:
         sites = math.prod(setting.anatomy.heads) + setting.anatomy.mlps
         cost = interactions_cost(sites, min(SAMPLE, task.size("dev")))
         # Its passes are in 32 bits whatever the study's are, by which the estimate measures.
-        yield step(
-            "interactions", "", cost * (FULL_PRECISION_COST if setting.precision == "bf16" else 1.0), _interactions
-        )
+        passes = FULL_PRECISION_COST if setting.precision == "bf16" else 1.0
+        yield step("interactions", "", passes * cost, _interactions)
     for method in config.methods if "representations" in config.analyses else ():
         yield step("representations", method, representations_cost(len(TICKETS) + 2), _representations)
     for method in ("", *config.methods) if "text-generation" in config.analyses else ():
@@ -78,12 +78,11 @@ def analysis_steps(context: SeedContext) -> Iterator[StudyStep]:
 
 
 def _step(context: SeedContext, what: str, method: str, cost: float, run: Run, weight: float = 1.0) -> StudyStep:
-    """An analysis of the tickets of a method, or of the full model where there is none."""
     seed_folder, needs = context.seed_folder, [context.seed_folder.full]
     if method:
         # More than some of them read, and all that any does.
         tickets = [seed_folder.ticket(method, name) for name in ("good", *context.config.controls_of(method))]
-        needs += [*tickets, *(ticket / stage for ticket in tickets for stage in ("pruned", "retrained"))]
+        needs += [*tickets, *(ticket / stage for ticket in tickets for stage in STAGES)]
     path = seed_folder.analysis(what, method)
     name = f"{what.replace('-', ' ')} of {in_words(method) if method else 'the full model'}"
     of_these = functools.partial(run, context, path, method)
@@ -99,7 +98,7 @@ def _random_curves(context: SeedContext) -> Iterator[StudyStep]:
         needs = (context.seed_folder.ticket(method, "good"),)
         # Other methods begin with the full model at every sparsity, and have tickets of random weights beside them.
         for index, sparsity in enumerate(config.search.sparsities if pruning_method(method).iterative else ()):
-            path = context.seed_folder.analysis(random_curve.file_name(index), method)
+            path = context.seed_folder.analysis(f"{random_curve.NAME}-{index}", method)
             name = f"random {in_words(method)} at {100 * sparsity:g} %"
             run = functools.partial(_random_point, context, path, method, sparsity)
             yield StudyStep(name, cost, weight, path, run, needs, context, analysis=random_curve.NAME)
@@ -123,8 +122,7 @@ def _retention(context: SeedContext, path: Path, method: str, _: Progress) -> No
     home = seed_folder.folder / method
     files = {
         Scored(name, stage): seed_folder.ticket(method, name) / stage / EVALUATION
-        for name in TICKETS
-        for stage in ("pruned", "retrained")
+        for name, stage in itertools.product(TICKETS, STAGES)
     }
     retention_profile(
         task,
@@ -143,7 +141,6 @@ def _retention(context: SeedContext, path: Path, method: str, _: Progress) -> No
 
 
 def _attention(context: SeedContext, path: Path, method: str, progress: Progress) -> None:
-    """Attention patterns of the full model, or of the retrained good ticket without its pruned heads."""
     ticket = Ticket.load(context.seed_folder.ticket(method, "good")) if method else None
     model = context.good_model(method) if method else context.model()
     options = SampleOptions("dev", 32, context.setting.precision, progress, ATTENTION_INPUTS)
@@ -157,7 +154,6 @@ def _interactions(context: SeedContext, path: Path, _: str, progress: Progress) 
 
 
 def _representations(context: SeedContext, path: Path, method: str, progress: Progress) -> None:
-    """Representations of tickets cut out of the full model, and of the good one retrained, where it was saved."""
     setting, config, seed_folder = context.setting, context.config, context.seed_folder
     model = context.model()
     names = ("good", *config.controls_of(method))

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 import torch
 import yaml
 
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, check_choice
 from tombola.foundations.fingerprint import fingerprint
 from tombola.foundations.precision import resolve_device, resolve_precision
 from tombola.foundations.settings import Count, Flag, SettingField, Text, described, schema_of, setting_fields, settings
@@ -109,15 +109,13 @@ class StudyConfig(TaskOptions):
                 "time: add --no-iterative"
             )
         for control in self.controls:
-            if control not in TICKETS[1:]:
-                raise TombolaError(f"unknown control {control!r}; known: {', '.join(TICKETS[1:])}")
+            check_choice("control", control, TICKETS[1:])
 
     def _check_analyses(self) -> None:
         if self.analyses == (ALL,):
             object.__setattr__(self, "analyses", tuple(one for one in ANALYSES if self._unfit(one) is None))
         for analysis in self.analyses:
-            if analysis not in ANALYSES:
-                raise TombolaError(f"unknown analysis {analysis!r}; known: {', '.join(ANALYSES)}")
+            check_choice("analysis", analysis, ANALYSES)
             if (reason := self._unfit(analysis)) is not None:
                 raise TombolaError(reason)
 
@@ -139,14 +137,14 @@ class StudyConfig(TaskOptions):
         """
         task = flat.get("task", cls.task)
         regime = regime_of(task)
-        presets = {} if preset is None else regime.presets_of(task if isinstance(task, str) else cls.task)
-        if preset is not None and preset not in tuple(presets):
-            raise TombolaError(f"unknown preset {preset!r}; known: {', '.join(presets)}")
-        return cls._assembled(regime, {**(presets[preset] if preset is not None else {}), **flat})
+        if preset is not None:
+            presets = regime.presets_of(task if isinstance(task, str) else cls.task)
+            check_choice("preset", preset, presets)
+            flat = {**presets[preset], **flat}
+        return cls._assembled(regime, flat)
 
     @classmethod
     def _assembled(cls, regime: Regime, flat: dict[str, Any]) -> Self:
-        """Give each setting to the part that has it."""
         flat = {"analyses": _fitting(regime), **flat}
         parts: dict[str, dict[str, Any]] = {part: {} for part in ("", "search", "recipe", "regime_settings")}
         homes: dict[str, str] = {}
@@ -192,10 +190,9 @@ class StudyConfig(TaskOptions):
             seeds = tuple(seeds) if isinstance(seeds, list) else (seeds,)
             if not seeds or any(type(seed) is not int for seed in seeds):
                 raise TombolaError(f"{path}: seeds must be a list of whole numbers")
-        chosen = preset or values.pop("preset", "quick")
-        values.pop("preset", None)
+        own = values.pop("preset", "quick")
         try:
-            return cls.of(chosen, **{**{str(key): value for key, value in values.items()}, **flat}), seeds
+            return cls.of(preset or own, **{**{str(key): value for key, value in values.items()}, **flat}), seeds
         except TombolaError as error:
             raise TombolaError(f"{path}: {error}") from None
 
@@ -364,7 +361,6 @@ def _parts(cls: type[StudyConfig], regime: Regime) -> dict[str, type]:
 
 
 def _unknown(name: str, task: str, known: list[str]) -> str:
-    """Reason why a setting is none of a study's."""
     if others := list(owners(name)):
         return f"{name} is for {others[0].subject}, not for {task!r}"
     like = difflib.get_close_matches(name, known, cutoff=0.5)

@@ -1,5 +1,6 @@
 """Folders and files of a study: those of one seed, and those across several."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from tombola.tickets.ticket import SUPER_TICKETS, TICKETS
 
 SAVED: Mapping[str, tuple[str, ...]] = {"none": (), "good": ("good",), "all": TICKETS}
 """Tickets whose retrained models are written, for each `save`."""
+STAGES = ("pruned", "retrained")
+"""Stages at which a ticket is scored."""
 
 EVALUATION = "evaluation.safetensors"
 SEARCH_EVALUATION = "evaluation-search.safetensors"
@@ -52,10 +55,9 @@ class SeedFolder:
 
     def scored(self, methods: tuple[str, ...]) -> Iterator[Path]:
         """The folder of every model that has a score, in the order of rows."""
-        places = [self.folder / "guessing", self.full]
-        for method in methods:
-            for name in (*TICKETS, *SUPER_TICKETS):
-                places += [self.ticket(method, name) / stage for stage in ("pruned", "retrained")]
+        tickets = itertools.product(methods, (*TICKETS, *SUPER_TICKETS), STAGES)
+        scored = (self.ticket(method, name) / stage for method, name, stage in tickets)
+        places = (self.folder / "guessing", self.full, *scored)
         return (place for place in places if (place / "score.json").is_file())
 
 
@@ -107,12 +109,8 @@ class CrossSeedFolder:
 
     def scored(self, methods: Sequence[str], seed: int) -> Iterator[Path]:
         """The folder of every scored model of one seed, in the order of rows."""
-        places = [
-            self.scores(method, name, seed) / stage
-            for method in methods
-            for name in SUPER_TICKETS
-            for stage in ("pruned", "retrained")
-        ]
+        tickets = itertools.product(methods, SUPER_TICKETS, STAGES)
+        places = (self.scores(method, name, seed) / stage for method, name, stage in tickets)
         return (place for place in places if (place / "score.json").is_file())
 
 

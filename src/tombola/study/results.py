@@ -78,8 +78,7 @@ def standings(against: Mapping[str, Difference]) -> dict[str, list[str]]:
 def beside_controls(against: Mapping[str, Difference]) -> str:
     """Sentence on how a ticket stands to its controls; empty where there are none."""
     numbers = {
-        _CONTROLS[one]: ", ".join((signed(gap), f"{signed(low)} to {signed(high)}"))
-        for one, (gap, low, high) in against.items()
+        _CONTROLS[one]: f"{signed(gap)}, {signed(low)} to {signed(high)}" for one, (gap, low, high) in against.items()
     }
     parts = [
         f"{word} {' and '.join(f'the {kind} ticket ({numbers[kind]})' for kind in kinds)}"

@@ -48,7 +48,7 @@ class StepRunner:
     def run(self, step: StudyStep, progress: Progress) -> None:
         """Run a step; the model of another seed leaves the memory first."""
         if self._context is not None and self._context is not step.context:
-            self._context.release()
+            self._context.full_model = None
         self._context = step.context
         step(progress)
 

@@ -50,7 +50,8 @@ class SeedContext:
         self.setting = setting
         self.config = setting.config
         self.seed_folder = seed_folder
-        self._cached: nn.Module | None = None
+        # Kept for the steps of this seed, so that it is not read again.
+        self.full_model: nn.Module | None = None
         self._task: Task | None = None
 
     @property
@@ -96,27 +97,19 @@ class SeedContext:
         )
 
     def model(self) -> nn.Module:
-        """The fine-tuned full model; kept for the steps of this seed."""
-        if self._cached is None and not self.setting.task.trained:
+        """The fine-tuned full model."""
+        if self.full_model is None and not self.setting.task.trained:
             # Judged as it comes: there is no other copy of it.
             model = self.setting.task.load(self.config.model, seed=self.seed_folder.seed)
-            self._cached = model.to(self.setting.device)
-        elif self._cached is None:
+            self.full_model = model.to(self.setting.device)
+        elif self.full_model is None:
             full = self.seed_folder.full
             try:
-                self._cached = self.load(full)
+                self.full_model = self.load(full)
             except (TombolaError, SafetensorError) as error:
                 why = str(error.__cause__ or error).splitlines()[0]
                 raise TombolaError(f"{full} is damaged ({why}); delete it and start again") from error
-        return self._cached
-
-    def cache(self, model: nn.Module) -> None:
-        """Cache the fine-tuned full model, so that it is not read again."""
-        self._cached = model
-
-    def release(self) -> None:
-        """Release the cached full model: another seed's takes its place in memory."""
-        self._cached = None
+        return self.full_model
 
     def evaluate(
         self, subnetwork: Subnetwork, split: str, progress: Progress, *, importance: bool = False

@@ -3,9 +3,6 @@
 import dataclasses
 import shutil
 import time
-from pathlib import Path
-
-from torch import nn
 
 from tombola.checkpoints.checkpoint import save_shrunk
 from tombola.foundations.atomic_files import publish
@@ -40,26 +37,22 @@ class SeedRun(SeedContext):
     def full(self, progress: Progress) -> None:
         """Fine-tune the full model, unless it is judged as it comes, and score it."""
         task, config, started = self.setting.task, self.config, time.perf_counter()
-        if not task.trained:
-            with publish(self.seed_folder.full) as draft:
-                self._score_full(draft, self.model(), started, progress)
-            return
-        rewinding, seed = config.rewinding, self.seed_folder.seed
-        # The classical lottery ticket starts, and its reference trains, from the random initialisation.
-        model = task.load(config.model, seed=seed, state=rewinding.initial_state).to(self.setting.device)
+        rewinding, seed, precision = config.rewinding, self.seed_folder.seed, self.setting.precision
+        if task.trained:
+            # The classical lottery ticket starts, and its reference trains, from the random initialisation.
+            model = task.load(config.model, seed=seed, state=rewinding.initial_state).to(self.setting.device)
+        else:
+            model = self.model()
         with publish(self.seed_folder.full) as draft:
-            at_step = (rewinding.step, lambda m: rewinding.save_step(m, draft)) if rewinding.to == "step" else None
-            precision = self.setting.precision
-            train(model, task, config.recipe, seed=seed, at_step=at_step, precision=precision, progress=progress)
-            self._score_full(draft, model, started, progress)
-            task.save(model, draft)
-        self.cache(model)
-
-    def _score_full(self, draft: Path, model: nn.Module, started: float, progress: Progress) -> None:
-        self.write_score(draft, whole(model), "full", "none", started, progress)
-        if self.config.search_split == "train":
-            evaluation = self.evaluate(whole(model), "search", progress, importance=True)
-            evaluation.write(draft / SEARCH_EVALUATION)
+            if task.trained:
+                at_step = (rewinding.step, lambda m: rewinding.save_step(m, draft)) if rewinding.to == "step" else None
+                train(model, task, config.recipe, seed=seed, at_step=at_step, precision=precision, progress=progress)
+            self.write_score(draft, whole(model), "full", "none", started, progress)
+            if config.search_split == "train":
+                self.evaluate(whole(model), "search", progress, importance=True).write(draft / SEARCH_EVALUATION)
+            if task.trained:
+                task.save(model, draft)
+        self.full_model = model
 
     def search(self, method: str, progress: Progress) -> None:
         """Search for the good ticket of a method."""
@@ -134,20 +127,20 @@ class SeedRun(SeedContext):
         self,
         method: str,
         name: str,
-        subnetwork: Subnetwork,
+        part: Subnetwork,
         started: float,
         progress: Progress,
         known: Evaluation | None = None,
     ) -> None:
         """Score a ticket that was trained again; `known` is its evaluation on dev."""
         with publish(self.seed_folder.ticket(method, name) / "retrained") as draft:
-            self.write_score(draft, subnetwork, name, "retrained", started, progress, known)
+            self.write_score(draft, part, name, "retrained", started, progress, known)
             if name in SAVED[self.setting.save]:
-                self.setting.task.save(expanded(subnetwork), draft)
+                self.setting.task.save(expanded(part), draft)
             if "text-generation" in self.config.analyses:
                 # Now that it is here: of most tickets no model is saved.
                 with warn_on_failure(f"what the retrained {name} ticket writes was left out"):
-                    self.generate_texts(subnetwork.model).write(draft / TEXT_GENERATION)
+                    self.generate_texts(part.model).write(draft / TEXT_GENERATION)
 
     def shrunk(self, method: str, _: Progress) -> None:
         """Write the good ticket, retrained, as a model that really is smaller."""

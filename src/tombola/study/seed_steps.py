@@ -11,22 +11,17 @@ from tombola.analysis.agreement.survival import super_survivor_controls, super_s
 from tombola.architectures.anatomy import Anatomy
 from tombola.foundations.atomic_files import publish
 from tombola.foundations.progress import Progress
-from tombola.study.folder_layout import COST, SAVED, CrossSeedFolder
+from tombola.study.folder_layout import COST, SAVED, STAGES, CrossSeedFolder
 from tombola.study.seed_context import SeedContext
 from tombola.study.seed_run import SeedRun
-from tombola.study.step import (
-    COMPARING_COST,
-    IMPORTANCE_COST,
-    SHRINKING_COST,
-    TIMING_COST,
-    TRAINING_COST,
-    StudyStep,
-    search_cost,
-    search_weight,
-)
+from tombola.study.step import IMPORTANCE_COST, TRAINING_COST, StudyStep, search_cost
 from tombola.subnetworks.subnetwork import shrunk
 from tombola.tickets.pruning_methods import METHODS, in_words, pruning_method
 from tombola.tickets.ticket import SUPER_TICKETS, Ticket
+
+SHRINKING_COST, TIMING_COST, COMPARING_COST = 1000.0, 5000.0, 2000.0
+"""Cost of writing a smaller model, of timing it, and of comparing the tickets of a study's seeds, in forward passes of
+one example, as seen with MiniLM."""
 
 
 def seed_steps(run: SeedRun) -> Iterator[StudyStep]:
@@ -45,12 +40,12 @@ def seed_steps(run: SeedRun) -> Iterator[StudyStep]:
         chosen, of_method = pruning_method(method), in_words(method)
         good, weights = folder.ticket(method, "good"), chosen.kind == "weights"
         trains = config.iterative and (not weights or chosen.iterative)
-        cost, weight = search_cost(method, task.size(config.searched) * task.passes), TRAINING_COST
+        cost, weight = search_cost(method, task.size(config.searched) * task.passes)
         if trains:
             cuts = len(config.search.sparsities) if weights else 0
-            cost += (cuts or search_cost(method, 1)) * training
+            cost, weight = cost + (cuts or search_cost(method, 1)[0]) * training, TRAINING_COST
         else:
-            weight = search_weight(method) * task.passes
+            weight *= task.passes
         search = functools.partial(run.search, method)
         yield step(f"search {of_method}", cost, weight, good, search, (folder.full,))
         controls = config.controls_of(method)
@@ -100,7 +95,7 @@ def cross_seed_steps(contexts: Sequence[SeedContext], survivors: CrossSeedFolder
         needs = (survivors.folder / method, context.seed_folder.full)
         label = f"seed {context.seed_folder.seed}: %s {name.replace('-', ' ')} of {in_words(method)}"
         score = functools.partial(_score, context, survivors.ticket(method, name), home)
-        pruned, retrained = (functools.partial(score, stage) for stage in ("pruned", "retrained"))
+        pruned, retrained = (functools.partial(score, stage) for stage in STAGES)
         yield StudyStep(label % "score", dev, 1.0, home / "pruned", pruned, needs, context)
         if config.retrains:
             yield StudyStep(label % "retrain", train + dev, weight, home / "retrained", retrained, needs, context)
@@ -120,7 +115,6 @@ def _draw(good: Sequence[Path], anatomy: Anatomy, place: Path, _: Progress) -> N
 
 
 def _score(context: SeedContext, place: Path, home: Path, stage: str, progress: Progress) -> None:
-    """Score a ticket, which lies at `place`, for one seed."""
     started = time.perf_counter()
     ticket = Ticket.load(place)
     part = context.trained(ticket, progress) if stage == "retrained" else shrunk(context.model(), ticket)

@@ -8,7 +8,6 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from tombola.architectures.dissect import dissect
 from tombola.foundations.precision import Precision, resolve_precision
 from tombola.foundations.progress import Progress, ProgressBars, ProgressLine
 from tombola.metrics import statistics
@@ -45,13 +44,6 @@ class Session:
     def precision(self) -> Precision:
         """Precision of forward passes."""
         return resolve_precision(self.config.precision, self.device)
-
-    def load_model(self, work: Work = "sampling") -> nn.Module:
-        """The fine-tuned model, checked to be of a known architecture, and a denoiser to fit into memory at work."""
-        model = self.task.load(self.config.model, seed=0, state="trained").to(self.device)
-        dissect(model)
-        self.check_memory(model, work)
-        return model
 
     def load_subnetwork(self, ticket: Ticket | None = None) -> Subnetwork:
         """The model to be scored: fine-tuned, whole or under a ticket, or a denoiser that was shrunk already.

@@ -16,23 +16,13 @@ from tombola.tickets.pruning_methods import pruning_method
 TRAINING_COST = 2.2
 """Cost of training on an example, in forward passes: what the bars reckon with; no result depends on it."""
 IMPORTANCE_COST = 2.0
-SITES_PASSES, WEIGHTS_PASSES = 12.0, 9.0
-"""Cost of a search in passes over the whole network, as expected."""
-SITES_WEIGHT, WEIGHTS_WEIGHT = 1.3, 1.0
-"""Cost of an example of a search: a pass with importance costs double, on a network that shrinks."""
-SHRINKING_COST, TIMING_COST, COMPARING_COST = 1000.0, 5000.0, 2000.0
-"""Cost of writing a smaller model, of timing it, and of comparing the tickets of a study's seeds, in forward passes of
-one example, as seen with MiniLM."""
 
 
-def search_cost(method: str, examples: float) -> float:
-    """Expected cost of a search on so many examples, in forward passes of one example."""
-    return examples * (WEIGHTS_PASSES if pruning_method(method).kind == "weights" else SITES_PASSES)
-
-
-def search_weight(method: str) -> float:
-    """Cost of each example that a search reports."""
-    return WEIGHTS_WEIGHT if pruning_method(method).kind == "weights" else SITES_WEIGHT
+def search_cost(method: str, examples: float) -> tuple[float, float]:
+    """Expected cost of a search on so many examples, in forward passes of one example, and of each that it reports."""
+    # A search of sites makes passes with importance, which cost double, on a network that shrinks.
+    passes, weight = (9.0, 1.0) if pruning_method(method).kind == "weights" else (12.0, 1.3)
+    return passes * examples, weight
 
 
 @dataclass(frozen=True)

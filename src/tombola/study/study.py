@@ -109,7 +109,6 @@ class Study:
 
     @functools.cached_property
     def _model(self) -> tuple[Anatomy, int]:
-        """Anatomy and parameters of the whole model."""
         model = self.task.load(self.config.model, seed=0)
         for one in map(pruning_method, self.config.methods):
             if one.pattern is not None:
@@ -165,7 +164,9 @@ class Study:
         sweep_drafts(self.folder)
         steps = self.steps()
         workers = self.worker_count(steps)
-        self._describe(workers)
+        # What is studied, and with what: now, and in the end with the rows that there are then.
+        describe = functools.partial(self.layout.describe, self._setting, self.seeds, self.command, workers, self.hash)
+        describe()
         if long := [step for step in steps if step.analysis in ASKED_FOR and not step.done()]:
             model = self.task.load(self.config.model, seed=0).to(self.device)
             announce(announcement(long, pass_seconds(model, self.task, self._setting.precision)))
@@ -176,7 +177,7 @@ class Study:
                 self._share(steps, bars, workers)
         self.layout.write_rows()
         self.layout.write_verdicts(self.task, self._judged)
-        self._describe(workers)
+        describe()
         return self.folder
 
     def worker_count(self, steps: Sequence[StudyStep]) -> int:
@@ -193,7 +194,6 @@ class Study:
         return worker_count(steps, self._model[1]) if self.device.type == "cpu" else 1
 
     def _share(self, steps: Sequence[StudyStep], bars: ProgressBars, workers: int) -> None:
-        """Run the steps in worker processes."""
         job = {
             # The device by its full name: the configuration has only its kind.
             "config": {**self.config.settings(), "device": str(self.device)},
@@ -210,25 +210,23 @@ class Study:
 
     def steps(self) -> list[StudyStep]:
         """Steps, each after those that it needs: seed by seed, and then what is asked of all seeds."""
-        return list(self._steps(self._setting))
+        setting, found = self._setting, list[StudyStep]()
+        for seed in self.seeds:
+            run = SeedRun(setting, self.seed_folder(seed))
+            label = f"seed {seed}: " if len(self.seeds) > 1 else ""
+            steps = (*seed_steps(run), *analysis_steps(run))
+            found += [dataclasses.replace(step, what=label + step.what) for step in steps]
+        # Others that the folder has count only with their tickets: a killed run may have left a full model alone.
+        seeds = sorted({*self.seeds, *self.layout.searched_seeds()})
+        if "survivors" in self.config.analyses and len(seeds) > 1:
+            contexts = [SeedContext(setting, self.seed_folder(seed)) for seed in seeds]
+            found += cross_seed_steps(contexts, CrossSeedFolder.of(seeds, self.layout.home))
+        return found
 
     @property
     def _setting(self) -> Setting:
         study = f"{self.config.name}-{self.hash}"
         return Setting(self.config, self.task, self.device, self.anatomy, self.save, study)
-
-    def _steps(self, setting: Setting) -> Iterator[StudyStep]:
-        for seed in self.seeds:
-            run = SeedRun(setting, self.seed_folder(seed))
-            label = f"seed {seed}: " if len(self.seeds) > 1 else ""
-            for step in (*seed_steps(run), *analysis_steps(run)):
-                yield dataclasses.replace(step, what=label + step.what)
-        # Others that the folder has count only with their tickets: a killed run may have left a full model alone.
-        seeds = sorted({*self.seeds, *self.layout.searched_seeds()})
-        if "survivors" in self.config.analyses and len(seeds) > 1:
-            contexts = [SeedContext(setting, self.seed_folder(seed)) for seed in seeds]
-            across = CrossSeedFolder.of(seeds, self.layout.home)
-            yield from cross_seed_steps(contexts, across)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows of every scored model so far, in a fixed order (fields: `tombola.study.results.Row`)."""
@@ -241,7 +239,3 @@ class Study:
     @property
     def _judged(self) -> Stage:
         return "retrained" if self.config.retrains else "pruned"
-
-    def _describe(self, workers: int) -> None:
-        """Write `study.json`: what is studied, and with what."""
-        self.layout.describe(self._setting, self.seeds, self.command, workers, hash=self.hash)

@@ -136,9 +136,8 @@ class StudyFacts(JsonRecord):
 
 def versions() -> dict[str, str]:
     """Versions of the packages that results depend on."""
-    return {name: version(name) for name in ("tombola", "torch", "transformers")} | {
-        "python": platform.python_version()
-    }
+    packages = ("tombola", "torch", "transformers")
+    return {name: version(name) for name in packages} | {"python": platform.python_version()}
 
 
 def machine_facts(device: torch.device, workers: int) -> dict[str, object]:

@@ -125,28 +125,23 @@ class StudyFolder:
 
         Its `hash` is empty for one step.
         """
-        path = self.folder / "study.json"
+        path, config, task = self.folder / "study.json", self.config, setting.task
         earlier = StudyFacts.read(path).command.split("\n") if path.is_file() else []
         known = sorted({*seeds, *self.finished_seeds()})
         StudyFacts(
-            name=self.config.name,
+            name=config.name,
             hash=hash,
             command="\n".join(dict.fromkeys([*earlier, command])).strip(),
-            config=self.config.settings(),
-            threshold=self.config.search_options.threshold,
-            chance=self._chance(setting.task),
+            config=config.settings(),
+            threshold=config.search_options.threshold,
+            chance=task.metric.chance(task.references(config.searched)) if config.search.over_chance else None,
             seeds=tuple(known),
             versions=versions(),
             machine=machine_facts(setting.device, workers),
             architecture=ArchitectureFacts.of(setting.anatomy),
-            task=dict(self._relative(setting.task).facts()),
+            task=dict(self._relative(task).facts()),
             seconds=self._seconds(list(self.rows(known))),
         ).write(path)
-
-    def _chance(self, task: Task) -> float | None:
-        if not self.config.search.over_chance:
-            return None
-        return task.metric.chance(task.references(self.config.searched))
 
     def _relative(self, task: Task) -> Task:
         """The task as it judges what is made of the full model, once there is one."""
@@ -155,7 +150,6 @@ class StudyFolder:
         return task if path is None else task.with_full_model(Evaluation.read(path).predictions)
 
     def _seconds(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        """Seconds of each kind of step, over all seeds and however often the study was resumed."""
         seconds: dict[str, float] = {}
         for row in rows:
             what = row["ticket"] if row["stage"] == "none" else row["stage"]

@@ -68,7 +68,7 @@ class Trail:
     def score_full(self, model: nn.Module, progress: Progress, *, importance: bool = False) -> None:
         """Score the full model, and guessing; its pass is a search's first where that goes by `importance`."""
         started = time.perf_counter()
-        self.run.cache(model)
+        self.run.full_model = model
         self.run.guessing(progress)
         part, chosen = whole(model), fitted(pruning_method(self.method), self.setting.anatomy)
         # Groups of sites have one importance each, which their search measures itself.
@@ -110,13 +110,12 @@ class Trail:
     def take_over(self, ticket: Path, *, retrains: bool = False) -> bool:
         """Take over what the study, or the trail, that a ticket lies in knows of it and of the full model.
 
+        True if there is such a study, of the same rows and seed, whose full model is that of this trail.
+
         Args:
             ticket: folder of the ticket.
             retrains: the ticket is going to be trained again, and its score as it was cut out counts; otherwise it is
                 scored on the model, which must be the full model there.
-
-        Returns:
-            True if there is such a study, of the same rows and seed, whose full model is that of this trail.
         """
         seed = self.seed_folder.seed
         source = _Source.of(ticket, seed)
@@ -153,25 +152,16 @@ class Trail:
 
 @dataclass(frozen=True)
 class _Source:
-    """Study, or trail, that a ticket lies in, as one seed of it has it.
-
-    Attributes:
-        folder, config: of the study.
-        seeds: that the ticket is of, in words.
-        seed_folder: of the seed that is asked for, or of one that the ticket is of.
-        scores: folder of that seed's scores of the ticket.
-        method, name: of the ticket.
-        trained: the configuration that the full model was trained with; None where that is not known.
-    """
+    """Study, or trail, that a ticket lies in, as the seed asked for, or else one that the ticket is of, has it."""
 
     folder: Path
     config: StudyConfig
-    seeds: str
+    seeds: str  # that the ticket is of, in words
     seed_folder: SeedFolder
-    scores: Path
+    scores: Path  # folder of the ticket's, of that seed
     method: str
     name: str
-    trained: StudyConfig | None
+    trained: StudyConfig | None  # what the full model was trained with, where that is known
 
     @classmethod
     def of(cls, ticket: Path, seed: int) -> Self | None:

@@ -93,12 +93,7 @@ class TransferStudy:
     """
 
     def __init__(
-        self,
-        folders: Sequence[Path],
-        out: Path,
-        *,
-        methods: Sequence[str] = (),
-        seeds: Sequence[int] = (),
+        self, folders: Sequence[Path], out: Path, *, methods: Sequence[str] = (), seeds: Sequence[int] = ()
     ) -> None:
         self.out = out
         self.studies = [FinishedStudy.read(folder) for folder in folders]
@@ -155,7 +150,14 @@ class TransferStudy:
             self._check_out()
             if seconds := self.estimate():
                 announce(f"expected time of the transfer: {in_words(seconds)}")
-            return self._run(tasks)
+            sweep_drafts(self.out)
+            steps = [step for target in self.studies for step in self._steps(target, tasks[target.task])]
+            with ProgressBars("transfer", sum(step.cost for step in steps)) as bars:
+                run_here(steps, bars)
+            found = self._found(tasks)
+            write_lines(self.out / "results.jsonl", self._rows())
+            found.write(self.out / TRANSFER)
+        return self.out / TRANSFER
 
     def _check_out(self) -> None:
         """Cells of other studies must not be taken for those of these."""
@@ -165,16 +167,6 @@ class TransferStudy:
         if any(mine.get(task, digest) != digest for task, digest in there.items()):
             raise TombolaError(f"{self.out} holds a transfer between other studies; choose another folder with --out")
         write_json(path, {**there, **mine})
-
-    def _run(self, tasks: dict[str, Task]) -> Path:
-        sweep_drafts(self.out)
-        steps = [step for target in self.studies for step in self._steps(target, tasks[target.task])]
-        with ProgressBars("transfer", sum(step.cost for step in steps)) as bars:
-            run_here(steps, bars)
-        found = self._found(tasks)
-        write_lines(self.out / "results.jsonl", self._rows())
-        found.write(self.out / TRANSFER)
-        return self.out / TRANSFER
 
     def _cells(self) -> Iterator[tuple[FinishedStudy, FinishedStudy, str, int]]:
         for target, source in itertools.permutations(self.studies, 2):
@@ -194,14 +186,10 @@ class TransferStudy:
             cost = TRAINING_COST * target.config.recipe.epochs * task.size("train") + task.size("dev")
             for name in TICKETS:
                 place = self._home(target, source, method, seed) / name
-                what = "its" if name == "transferred" else "a random"
-                yield StudyStep(
-                    f"seed {seed}: {source.task} to {target.task}, {what} ticket of {method_in_words(method)}",
-                    cost,
-                    TRAINING_COST,
-                    place,
-                    functools.partial(self._retrain, context, source, method, name, place),
-                )
+                ticket = f"{'its' if name == 'transferred' else 'a random'} ticket of {method_in_words(method)}"
+                what = f"seed {seed}: {source.task} to {target.task}, {ticket}"
+                run = functools.partial(self._retrain, context, source, method, name, place)
+                yield StudyStep(what, cost, TRAINING_COST, place, run)
 
     def _retrain(
         self, context: SeedContext, source: FinishedStudy, method: str, name: str, place: Path, progress: Progress
@@ -224,22 +212,12 @@ class TransferStudy:
         cells = []
         for method, (target, source) in itertools.product(self.methods, itertools.permutations(self.studies, 2)):
             homes = [self._home(target, source, method, seed) for seed in self.seeds]
-            own = [target.seed_folder(seed).ticket(method, "good") / "retrained" for seed in self.seeds]
-            cells.append(
-                transferred(
-                    method,
-                    source.task,
-                    target.task,
-                    TransferScores(
-                        _scored([home / "transferred" for home in homes]),
-                        _scored(own),
-                        _scored([home / "random" for home in homes]),
-                        [float(_row(target.seed_folder(seed).full)["score"]) for seed in self.seeds],
-                    ),
-                    tasks[target.task],
-                    resamples=target.config.bootstrap_resamples,
-                )
-            )
+            moved, random = (_scored([home / name for home in homes]) for name in TICKETS)
+            own = _scored([target.seed_folder(seed).ticket(method, "good") / "retrained" for seed in self.seeds])
+            full = [float(_row(target.seed_folder(seed).full)["score"]) for seed in self.seeds]
+            scores, task = TransferScores(moved, own, random, full), tasks[target.task]
+            resamples = target.config.bootstrap_resamples
+            cells.append(transferred(method, source.task, target.task, scores, task, resamples=resamples))
         config = self.studies[0].config
         return Transfer(
             model=config.model,

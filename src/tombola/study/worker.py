@@ -26,7 +26,6 @@ from tombola.foundations.precision import deterministic
 from tombola.foundations.resources import keep_freed_memory
 from tombola.study.config import StudyConfig
 from tombola.study.scheduler import StepRunner
-from tombola.study.step import StudyStep
 from tombola.study.study import Study
 
 _PAUSE = 0.2
@@ -40,18 +39,14 @@ class _Parent:
         self._messages = messages
         self._examples = 0
         self._told = 0.0
-        self._orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self.orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         threading.Thread(target=self._listen, args=(orders,), daemon=True).start()
 
     def _listen(self, orders: IO[str]) -> None:
         for line in orders:
-            self._orders.put(json.loads(line))
+            self.orders.put(json.loads(line))
         # Nobody is there any more who would want the rest.
         os._exit(1)
-
-    def wait(self) -> dict[str, Any]:
-        """Wait for the next order."""
-        return self._orders.get()
 
     def tell(self, **message: object) -> None:
         """Send one message, after the examples that came before it."""
@@ -59,13 +54,11 @@ class _Parent:
         self._write(message)
 
     def advance(self, examples: int) -> None:
-        """Count examples, and tell of them now and then."""
         self._examples += examples
         if time.monotonic() - self._told > _PAUSE:
             self._flush()
 
     def note(self, text: str) -> None:
-        """Send a note on where the step stands."""
         self.tell(note=text)
 
     def _flush(self) -> None:
@@ -82,27 +75,22 @@ class _Parent:
             os._exit(1)
 
 
-def _steps(job: dict[str, Any]) -> tuple[dict[str, StudyStep], torch.device]:
-    """The steps of the study that the parent has, by their names."""
-    config = StudyConfig.of("quick", **job["config"])
-    study = Study(config, out=Path(job["folder"]), seeds=job["seeds"], save=job["save"])
-    study.task.load_shared_state(job["shared_state"])
-    return {step.what: step for step in study.steps()}, study.device
-
-
 def _work(parent: _Parent) -> None:
-    job = parent.wait()
+    job = parent.orders.get()
     torch.set_num_threads(job["threads"])
     keep_freed_memory()
     with warnings.catch_warnings():
         # What there is to say of the study's model and data, the parent has said when it opened them.
         warnings.simplefilter("ignore")
-        steps, device = _steps(job)
+        config = StudyConfig.of("quick", **job["config"])
+        study = Study(config, out=Path(job["folder"]), seeds=job["seeds"], save=job["save"])
+        study.task.load_shared_state(job["shared_state"])
+        steps = {step.what: step for step in study.steps()}
     warnings.showwarning = lambda message, *_, **__: parent.tell(warning=str(message))
     runner = StepRunner()
-    with deterministic(device):
+    with deterministic(study.device):
         while True:
-            runner.run(steps[parent.wait()["run"]], parent)
+            runner.run(steps[parent.orders.get()["run"]], parent)
             parent.tell(done=True)
 
 

@@ -96,9 +96,6 @@ class Worker:
     def failure(self, message: Mapping[str, Any] | None) -> Exception:
         """Error to raise: for what the worker says of its failure, or for a process that ended without a word."""
         at = f"at the step {self._step.what!r}" if self._step is not None else "between two steps"
-        memory = TombolaError(
-            f"memory ran out {at}, in a worker process; start again with --workers 1, finished steps are kept"
-        )
         if message is None:
             code = self._process.wait()
             if hasattr(signal, "SIGKILL") and code == -signal.SIGKILL:
@@ -115,7 +112,9 @@ class Worker:
         if kind == "OutOfMemoryError":
             return torch.OutOfMemoryError(text.strip().splitlines()[-1])
         if kind == "MemoryError" or "DefaultCPUAllocator" in text:
-            return memory
+            return TombolaError(
+                f"memory ran out {at}, in a worker process; start again with --workers 1, finished steps are kept"
+            )
         return RuntimeError(f"a worker process failed {at}\n{text}")
 
     def _send(self, message: Mapping[str, object]) -> None:

@@ -39,11 +39,7 @@ class Batch:
 
     @property
     def calibration_inputs(self) -> Mapping[str, Tensor]:
-        """Keyword arguments of a forward pass that only takes the sizes of activations.
-
-        Raises:
-            TombolaError: a pass over these examples says nothing of what the model sees.
-        """
+        """Inputs of a pass that only takes the sizes of activations; a TombolaError where they are no plain text."""
         return self.inputs
 
 
@@ -95,11 +91,7 @@ class Task(ABC):
         """
 
     def load_subnetwork(self, source: str, ticket: Ticket | None = None) -> Subnetwork:
-        """A model that was trained on this task, whole or shrunk under a ticket, on the CPU.
-
-        Raises:
-            TombolaError: as `load`, or the ticket is for another model.
-        """
+        """A model that was trained on this task, whole or shrunk under its ticket, on the CPU; raises as `load`."""
         model = self.load(source, seed=0, state="trained")
         return whole(model) if ticket is None else shrunk(model, ticket)
 
@@ -164,10 +156,7 @@ class Task(ABC):
     def with_full_model(self, full: Predictions) -> "Task":
         """Task relative to a full model that predicts this [examples] on `dev`.
 
-        Itself by default. A task of several abilities counts those that the full model has.
-
-        Raises:
-            TombolaError: the full model has nothing that could be lost.
+        Itself by default. A task of several abilities counts those that the full model has; a TombolaError for none.
         """
         return self
 
@@ -190,11 +179,7 @@ class Task(ABC):
 
 
 def windows(tokens: Tensor, samples: int, sequence_length: int, *, seed: int = 0) -> list[Tensor]:
-    """Stretches of a long text, int64 [tokens], drawn at random as the papers do: `samples` of [1, sequence_length].
-
-    Raises:
-        TombolaError: the text is shorter than one stretch.
-    """
+    """Stretches [1, sequence_length] of a text, int64 [tokens], drawn at random; a TombolaError if it is shorter."""
     if tokens.ndim != 1 or samples < 1 or sequence_length < 1 or len(tokens) < sequence_length:
         raise TombolaError(
             f"{samples} sequences of {sequence_length:,} tokens cannot be drawn from a calibration text of "

@@ -18,11 +18,7 @@ def padded_left(inputs: Mapping[str, Tensor]) -> bool:
 
 
 def padded_right(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Inputs of the same examples, with their real tokens first; as they are where nothing is padded left.
-
-    Args:
-        inputs: keyword arguments of a forward pass; all of the shape of `attention_mask` are moved.
-    """
+    """Inputs with real tokens first, moved where they have the shape of `attention_mask` and that is padded left."""
     if not padded_left(inputs):
         return inputs
     mask = inputs["attention_mask"]
@@ -31,12 +27,7 @@ def padded_right(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 
 
 def with_positions(inputs: Mapping[str, Tensor], model: nn.Module) -> Mapping[str, Tensor]:
-    """The inputs, with the `position_ids` of real tokens where they are padded left and the model takes any.
-
-    Args:
-        inputs: keyword arguments of the model's forward pass.
-        model: that is going to read them.
-    """
+    """The inputs, with the `position_ids` of real tokens where they are padded left and the model takes any."""
     takes = inspect.signature(model.forward).parameters
     if "position_ids" in inputs or "position_ids" not in takes or not padded_left(inputs):
         return inputs

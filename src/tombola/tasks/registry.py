@@ -102,11 +102,7 @@ def owners(setting: str) -> Iterator[Regime]:
 
 
 def open_task(options: TaskOptions, own: RegimeSettings, name: str) -> "Task":
-    """Load the data that the settings name, with the tokenizer of its model, see `Regime.open`.
-
-    Raises:
-        TombolaError: unknown task, or its data or tokenizer cannot be loaded.
-    """
+    """Load the data that the settings name, see `Regime.open`; a TombolaError where their task is unknown."""
     if options.task not in (known := named_tasks()) and not Path(options.task).expanduser().exists():
         raise TombolaError(f"unknown task {options.task!r}: it is no file or folder, nor one of {', '.join(known)}")
     return regime_of(options.task).open(options, own, name)

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -72,15 +72,12 @@ class _Masked(nn.Module):
     @property
     def weight(self) -> Tensor:
         """Weight of the map: some models look at its dtype."""
-        weight: Tensor = self.adapter.get_base_layer().weight
-        return weight
+        return cast(Tensor, self.adapter.get_base_layer().weight)
 
     @override
     def forward(self, inputs: Tensor) -> Tensor:
-        outputs: Tensor = functional_call(
-            self.adapter.get_base_layer(), {"weight": _adapted(self.adapter, self.mask)}, (inputs,)
-        )
-        return outputs
+        weights = {"weight": _adapted(self.adapter, self.mask)}
+        return cast(Tensor, functional_call(self.adapter.get_base_layer(), weights, (inputs,)))
 
 
 @contextlib.contextmanager
@@ -123,27 +120,23 @@ def adapters(
             raise TombolaError(f"peft has no adapters for this model ({reason}); leave lora_rank at 0") from None
     found = {}
     for path, matrix in paths.items():
-        adapter = model.get_submodule(path)
+        adapter: Any = model.get_submodule(path)
         mask = None if mask_ticket is None else mask_ticket.masks[matrix.name].to(device)
         found[path] = adapter, mask
-        if mask is not None or type(_base(adapter)) not in (nn.Linear, Conv1D):
+        if mask is not None or type(adapter.get_base_layer()) not in (nn.Linear, Conv1D):
             model.set_submodule(path, _Masked(adapter, mask))
     yield
     with torch.no_grad():
         for path, (adapter, mask) in found.items():
-            _base(adapter).weight.copy_(_adapted(adapter, mask))
+            adapter.get_base_layer().weight.copy_(_adapted(adapter, mask))
             model.set_submodule(path, adapter)
     tuner.unload()
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(trainable[name])
 
 
-def _base(adapter: Any) -> Any:
-    return adapter.get_base_layer()
-
-
 def _adapted(adapter: Any, mask: Tensor | None) -> Tensor:
     """W + s B A in the shape of W, at +0.0 where it is masked."""
-    weight: Tensor = _base(adapter).weight
+    weight: Tensor = adapter.get_base_layer().weight
     changed: Tensor = weight + adapter.get_delta_weight("default").to(weight.dtype)
     return changed if mask is None else changed.where(mask, 0.0)

@@ -1,7 +1,4 @@
-"""Recipe of fine-tuning, and the weights that a ticket is trained from.
-
-Rewound are the pre-trained weights, random ones, those of a training step, or no weights but the schedule.
-"""
+"""Recipe of fine-tuning, and the weights that a ticket is trained from."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -20,8 +20,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.pruning.one_shot import one_shot
 from tombola.subnetworks.subnetwork import shrunk, whole
-from tombola.tasks.images.conditioning import LatentConditioning, images_of, load_conditioning
-from tombola.tasks.images.denoiser_fit import check
+from tombola.tasks.images.conditioning import LatentConditioning, check, images_of, load_conditioning
 from tombola.tasks.images.diffusion import seeded_noise
 from tombola.tasks.images.image_folder import image_folder
 from tombola.tickets.find_tickets import ticket_folder

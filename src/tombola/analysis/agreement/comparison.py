@@ -80,13 +80,7 @@ class TicketPlace:
 
 @dataclass(frozen=True)
 class TaskComparison:
-    """The tickets of one task and one kind.
-
-    Attributes:
-        tickets: that are compared.
-        agreement: kind of site, or `weights` → their agreement.
-        matrices: density of every matrix of tickets of weights, over tickets.
-    """
+    """The tickets of one task and one kind: kind of site, or `weights` → agreement, and the densities of `matrices`."""
 
     tickets: tuple[TicketPlace, ...]
     agreement: Mapping[str, KindComparison]
@@ -187,7 +181,6 @@ class _Setting:
 
     @cached_property
     def crossed(self) -> Mapping[tuple[int, int], Array]:
-        """Pairs of tickets between every two tasks."""
         return crossed_pairs(self.members)
 
     @cached_property

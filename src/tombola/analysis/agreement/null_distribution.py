@@ -104,12 +104,9 @@ def random_sites(
     """Draw tickets of sites of the same sizes as some, all independently.
 
     Args:
-        masks: bool [tickets, sites], of the tickets at hand, row after row.
-        sizes: sites of each row.
+        masks: bool [tickets, sites], of the tickets at hand, row after row; `sizes` are the sites of each row.
         groups: those whose super-survivors are counted.
         layer_matched: as many survivors in each row as the ticket has, instead of as many altogether.
-        draws: number of draws of all tickets.
-        seed: of the draws; the same seed and tickets give the same.
     """
     generator = np.random.default_rng(seed)
     tickets, sites = masks.shape

@@ -91,8 +91,7 @@ class PairwiseOverlap:
 
     def differing(self, pairs: Array) -> Array:
         """Sites in which one ticket of a pair survives and the other does not, [..., pairs]."""
-        found: Array = self.sizes[..., pairs].sum(axis=-1) - 2 * self._both(pairs)
-        return found
+        return np.asarray(self.sizes[..., pairs].sum(axis=-1) - 2 * self._both(pairs))
 
     def pairs_not_rejected(self, pairs: Array) -> Array:
         """Pairs for which Cochran's Q rejects nothing, equal ones included; NaN if all are equal or there is none."""
@@ -102,13 +101,11 @@ class PairwiseOverlap:
         return np.where((differing > 0).any(axis=-1), len(pairs) - rejected, np.nan)
 
     def _both(self, pairs: Array) -> Array:
-        found: Array = self.counts[..., pairs[:, 0], pairs[:, 1]]
-        return found
+        return np.asarray(self.counts[..., pairs[:, 0], pairs[:, 1]])
 
     def _disagreements(self) -> Array:
         """Sum over sites of (tickets that keep it) x (tickets that do not), [...]; 0 for equal tickets."""
-        found: Array = self.tickets * self.sizes.sum(axis=-1) - self.counts.sum(axis=(-2, -1))
-        return found
+        return np.asarray(self.tickets * self.sizes.sum(axis=-1) - self.counts.sum(axis=(-2, -1)))
 
 
 def _mean(values: Array) -> Array:
@@ -119,5 +116,4 @@ def _mean(values: Array) -> Array:
 def _ratio(part: Array, whole: Array) -> Array:
     """Element-wise quotient; NaN, without a warning, where there is nothing to divide by."""
     part, whole = np.broadcast_arrays(part, whole)
-    found: Array = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole != 0)
-    return found
+    return np.asarray(np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole != 0))

@@ -68,13 +68,7 @@ class KindSurvival:
 
 @dataclass(frozen=True)
 class SiteSurvival:
-    """Survival of sites over several tickets.
-
-    Attributes:
-        kind: of the tickets.
-        seeds: number of tickets.
-        sites: kind of site → its survival; only the kinds that were pruned.
-    """
+    """Survival over the tickets of several seeds, one each: kind of site → its survival, of kinds that are pruned."""
 
     kind: TicketKind
     seeds: int
@@ -139,11 +133,10 @@ def super_survivor_controls(tickets: Sequence[Ticket], seed: int, anatomy: Anato
         mask = torch.zeros(len(times), dtype=torch.bool)
         mask[order[:count]] = True
         masks[kind] = mask.view_as(survivors.masks[kind])
-    bad = replace(survivors, masks=masks).with_provenance(ticket="bad", seed=seed)
     drawn = {
         "random": controls.random(survivors, seed, None, anatomy),
         "layer-matched": controls.layer_matched(survivors, seed),
-        "bad": bad,
+        "bad": replace(survivors, masks=masks).with_provenance(ticket="bad", seed=seed),
     }
     return {
         name: ticket.with_provenance(**_common(tickets), ticket=name, control_of="super-survivors", seed=seed)
@@ -152,7 +145,6 @@ def super_survivor_controls(tickets: Sequence[Ticket], seed: int, anatomy: Anato
 
 
 def _common(tickets: Sequence[Ticket]) -> dict[str, object]:
-    """Provenance that all tickets have in common, and the seed of each."""
     first = tickets[0].provenance
     alike = {
         key: first[key]
@@ -174,11 +166,8 @@ class Density:
 
 def densities(ticket: Ticket) -> tuple[Density, ...]:
     """Density of every matrix of a ticket of weights, by its masks' names `<layer>.<role>`."""
-    found = []
-    for name, mask in ticket.masks.items():
-        layer, _, role = name.partition(".")
-        found.append(Density(role, int(layer), float(mask.float().mean())))
-    return tuple(found)
+    masks = ((name.partition("."), mask) for name, mask in ticket.masks.items())
+    return tuple(Density(role, int(layer), float(mask.float().mean())) for (layer, _, role), mask in masks)
 
 
 def mean_densities(tickets: Sequence[Sequence[Density]]) -> tuple[Density, ...]:

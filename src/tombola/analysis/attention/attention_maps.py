@@ -142,7 +142,6 @@ def _weights(output: object, row: HeadRow, model_type: str) -> tuple[int, Tensor
 
 
 def _computing(tensor: Tensor) -> Tensor:
-    """Tensor in 32 bits, unless it has more."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 

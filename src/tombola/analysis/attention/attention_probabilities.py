@@ -64,7 +64,6 @@ def attention_patterns(
 
 
 def _separators(tokenizer: PreTrainedTokenizerBase | None) -> tuple[int, ...]:
-    """Ids of the tokens that separate segments."""
     if tokenizer is None:
         return ()
     found = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else tokenizer.eos_token_id

@@ -149,7 +149,6 @@ def mean_shares(patterns: Sequence[AttentionPatterns], weighting: str) -> Tensor
 
 
 def _fitting(patterns: AttentionPatterns, values: Tensor) -> Tensor:
-    """Values of each head, which must be those of the patterns."""
     if values.shape != patterns.working.shape:
         raise TombolaError(
             f"the patterns are of {list(patterns.working.shape)} heads (rows, heads), what goes with them is of "
@@ -164,8 +163,7 @@ def _pearson(x: Floats, y: Floats) -> Floats:
     y = y - y.mean(1, keepdims=True)
     scale = np.sqrt((x**2).sum(1) * (y**2).sum(1))
     scale[scale == 0] = math.nan
-    found: Floats = (x * y).sum(1) / scale
-    return found
+    return np.asarray((x * y).sum(1) / scale)
 
 
 def _ends(drawn: Floats) -> tuple[float, float] | tuple[None, None]:
@@ -178,7 +176,6 @@ def _ends(drawn: Floats) -> tuple[float, float] | tuple[None, None]:
 
 
 def _percentiles(values: Floats) -> tuple[Floats, Floats]:
-    """Ends of the middle `LEVEL` of values, along the first axis."""
     outside = (1 - LEVEL) / 2
     low, high = np.quantile(values, (outside, 1 - outside), axis=0)
     return low, high

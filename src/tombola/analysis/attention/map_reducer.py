@@ -94,7 +94,10 @@ class Reduction:
                     "--precision fp32"
                 )
             structure = classify(shares)
-            self._add(weighting, maps.row, heads, features(shares, separators).double().cpu())
+            values = features(shares, separators).double().cpu()
+            there = ~values.isnan()
+            values = values.where(there, 0.0)
+            self._sums[:, weighting, maps.row, heads] += torch.stack((there.double(), values, values.square())).sum(1)
             self._best.offer(
                 (weighting, maps.row, self._uses[maps.row]),
                 heads.start,
@@ -105,11 +108,6 @@ class Reduction:
             )
             found.append(structure.labels.to(torch.uint8))
         return torch.stack(found)
-
-    def _add(self, weighting: int, row: int, heads: slice, values: Tensor) -> None:
-        there = ~values.isnan()
-        values = values.where(there, 0.0)
-        self._sums[:, weighting, row, heads] += torch.stack((there.double(), values, values.square())).sum(1)
 
     def result(self, architecture: str, working: Tensor, example_maps: int) -> AttentionPatterns:
         """Attention patterns of all inputs, in the order of their split."""
@@ -154,7 +152,6 @@ def _alike(batch: Batch, examples: int, width: int, device: torch.device) -> Ite
 
 
 def _named(values: Tensor) -> dict[str, dict[str, Tensor]]:
-    """[weightings, rows, heads, features] by weighting and feature."""
     return {
         kind: dict(zip(FEATURES, part.unbind(-1), strict=True)) for kind, part in zip(WEIGHTINGS, values, strict=True)
     }

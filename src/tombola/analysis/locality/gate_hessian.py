@@ -75,7 +75,7 @@ def interactions(
             raise TombolaError(f"{what} are not finite; train the model again")
 
         def cost(deletion: Sequence[int]) -> float:
-            return _loss(subnetwork, task, batches, sites, deletion, progress) - found.loss
+            return _loss(subnetwork, task, batches, [sites[number] for number in deletion], progress) - found.loss
 
         alone = np.array([cost([site]) for site in range(len(sites))])
         rng = np.random.default_rng(options.seed)
@@ -167,16 +167,11 @@ def _sites(present: Ticket) -> tuple[Site, ...]:
 
 
 def _loss(
-    subnetwork: Subnetwork,
-    task: Task,
-    batches: Sequence[Batch],
-    sites: Sequence[Site],
-    deletion: Sequence[int],
-    progress: Progress,
+    subnetwork: Subnetwork, task: Task, batches: Sequence[Batch], deletion: Sequence[Site], progress: Progress
 ) -> float:
     """Mean loss with some sites deleted: a gate at zero is the deletion of its site."""
     lost: dict[str, list[object]] = {}
-    for kind, row, site in (sites[number] for number in deletion):
+    for kind, row, site in deletion:
         lost.setdefault(kind, []).append(row if kind == "mlps" else (row, site))
     cut = replace(subnetwork, ticket=subnetwork.present.without(lost))
     examples, loss = 0, 0.0
@@ -191,9 +186,8 @@ def _loss(
 
 def _pairs(sites: int, count: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
     """Different pairs, drawn at random; all of them where there are no more."""
-    rows, columns = np.triu_indices(sites, 1)
-    chosen = rng.permutation(len(rows))[:count]
-    return [(int(rows[number]), int(columns[number])) for number in chosen]
+    drawn = rng.permutation(sites * (sites - 1) // 2)[:count]
+    return [(int(row), int(column)) for row, column in np.transpose(np.triu_indices(sites, 1))[drawn]]
 
 
 def _delete(

@@ -103,8 +103,7 @@ class Interactions(ArrayRecord):
     def _mean(self, halves: Floats) -> Floats:
         # The first half has one example more if their number is odd.
         second = self.examples // 2
-        found: Floats = (halves[0] * (self.examples - second) + halves[1] * second) / self.examples
-        return found
+        return np.asarray((halves[0] * (self.examples - second) + halves[1] * second) / self.examples)
 
     def significant(self, level: float = 1 - LEVEL) -> NDArray[np.bool_]:
         """Pairs that differ significantly from 0, bool [sites, sites]: Benjamini & Hochberg (1995) over all pairs."""
@@ -114,8 +113,7 @@ class Interactions(ArrayRecord):
         found = np.zeros_like(self.hessian, dtype=bool)
         if z.size:
             found[upper] = false_discovery_control(2 * norm.sf(np.abs(z))) <= level
-        either: NDArray[np.bool_] = found | found.T
-        return either
+        return np.asarray(found | found.T)
 
     def share_of_single_sites(self, deleted: float = 0.1) -> float | None:
         """Share of the surrogate's variance, over random deletions, that a sum over single sites explains.

@@ -39,11 +39,6 @@ class RandomPoint(JsonRecord):
     seed: int
 
 
-def file_name(index: int) -> str:
-    """File name of the point at the sparsity of this number."""
-    return f"{NAME}-{index}"
-
-
 def read_points(folder: Path) -> tuple[RandomPoint, ...]:
     """The points in a folder, those of low sparsity first; none where there are none."""
     found = (RandomPoint.read(path) for path in folder.glob(f"{NAME}-*.json"))

@@ -1,6 +1,6 @@
 """Share of random tickets that win: many of them at each size that a search passed through, beside its own."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,11 +24,7 @@ DRAWS, RETRAINED, SIZES = 20, 4, 3
 
 @dataclass(frozen=True)
 class Share:
-    """A share of random tickets with its 95 % interval.
-
-    Attributes:
-        by_seed: for each seed, how many tickets are counted, and of how many.
-    """
+    """A share of random tickets with its 95 % interval; `by_seed`: how many of a seed's count, and of how many."""
 
     by_seed: tuple[tuple[int, int], ...]
 
@@ -111,12 +107,9 @@ class RandomTickets(JsonRecord):
 
 @dataclass(frozen=True)
 class DrawOptions:
-    """Draws of random tickets.
+    """Draws of random tickets, so many of each size.
 
-    Attributes:
-        draws: random tickets of each size.
-        sizes: how many, spread evenly over the sparsities from the full model to the good ticket, which is the last.
-        seed: of the draws.
+    Sizes are spread evenly over the sparsities from the full model to the good ticket, which is the last.
     """
 
     draws: int = DRAWS
@@ -129,24 +122,17 @@ DRAWING = DrawOptions()
 
 def winning(sizes: Sequence[tuple[RandomTickets, SizeScores]]) -> Share:
     """Share of random tickets that hold the search's threshold, over the seeds of one size."""
-    return _counted(sizes, lambda found, _: found.bound)
+    return _reaching((found, at, found.bound) for found, at in sizes)
 
 
 def above(sizes: Sequence[tuple[RandomTickets, SizeScores]]) -> Share:
     """Share of random tickets that score at least as well as the searched one of their seed."""
-    return _counted(sizes, lambda _, at: at.searched)
+    return _reaching((found, at, at.searched) for found, at in sizes)
 
 
-def _counted(
-    sizes: Sequence[tuple[RandomTickets, SizeScores]], bar: Callable[[RandomTickets, SizeScores], float]
-) -> Share:
-    """Share of scores that are as good as the bar of their seed."""
-    by_seed = []
-    for found, at in sizes:
-        level = bar(found, at)
-        reached = [one >= level if found.higher_is_better else one <= level for one in at.scores]
-        by_seed.append((sum(reached), len(reached)))
-    return Share(tuple(by_seed))
+def _reaching(bars: Iterable[tuple[RandomTickets, SizeScores, float]]) -> Share:
+    reached = [[one >= bar if found.higher_is_better else one <= bar for one in at.scores] for found, at, bar in bars]
+    return Share(tuple((sum(one), len(one)) for one in reached))
 
 
 def random_tickets(
@@ -186,7 +172,8 @@ def random_tickets(
         # Draws of two sizes or seeds have nothing in common.
         parts = ((drawing.seed, size, number) for number in range(several))
         seeds = (int(np.random.SeedSequence(part).generate_state(1)[0]) for part in parts)
-        return [controls.random(template, seed, groups, anatomy) for seed in seeds]
+        named = template.with_provenance(**found.good.provenance)
+        return [controls.random(named, seed, groups, anatomy) for seed in seeds]
 
     scored, passes = [], [search_pass for search_pass in found.passes if search_pass.holds]
     iterative = found.good.provenance.get("stage") == "retrained"
@@ -199,14 +186,8 @@ def random_tickets(
         good, again, several = retrained
         scores = tuple(map(again, draw(found.good, drawing.sizes, several)))
         scored.append(SizeScores("retrained", _kept(found.good), found.last.sparsity, good, scores))
-    return RandomTickets(
-        kind=found.kind,
-        split=options.split,
-        full=found.full_score,
-        bound=bound,
-        higher_is_better=task.metric.higher_is_better,
-        sizes=tuple(scored),
-    )
+    better = task.metric.higher_is_better
+    return RandomTickets(found.kind, options.split, found.full_score, bound, better, tuple(scored))
 
 
 def _spread(passes: Sequence[SearchPass], sizes: int) -> list[SearchPass]:

@@ -69,9 +69,9 @@ class Representations(JsonRecord):
     models: Mapping[str, tuple[Layer, ...]]
 
 
-def representations_cost(models: int, inputs: int = INPUTS, training: int = TRAINING) -> float:
+def representations_cost(models: int) -> float:
     """Expected cost of so many models, in forward passes of one example; fits of the probes included."""
-    return models * 2.0 * (inputs + training)
+    return models * 2.0 * (INPUTS + TRAINING)
 
 
 def representations(
@@ -178,5 +178,4 @@ def probe(train: NDArray[np.floating], labels: Predictions, dev: NDArray[np.floa
     model = RidgeCV(STRENGTHS) if np.issubdtype(labels.dtype, np.floating) else RidgeClassifierCV(STRENGTHS)
     pipeline = make_pipeline(StandardScaler(), model)
     pipeline.fit(np.asarray(train, dtype=np.float64), labels)
-    found: Predictions = pipeline.predict(np.asarray(dev, dtype=np.float64)).astype(labels.dtype)
-    return found
+    return np.asarray(pipeline.predict(np.asarray(dev, dtype=np.float64)).astype(labels.dtype))

@@ -1,6 +1,7 @@
 """The tickets of one method side by side, pruned and retrained."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 
@@ -58,11 +59,14 @@ def ticket_bars(
         seeds="seed by seed" if several else "seed",
     )
     base = alt.Chart(data(rows)).encode(y=y, yOffset=offset)
-    opacity = alt.Opacity(
-        "stage:O",
-        scale=alt.Scale(domain=stages, range=[{"pruned": 0.42}.get(stage, 1.0) for stage in stages]),
-        legend=alt.Legend(title=None, orient="bottom", direction="horizontal", symbolType="square", symbolSize=140),
-    )
+    # A scale of one stage has no range to speak of, and draws nothing.
+    opacity: Any = alt.value(1.0)
+    if len(stages) > 1:
+        opacity = alt.Opacity(
+            "stage:O",
+            scale=alt.Scale(domain=stages, range=[{"pruned": 0.42}.get(stage, 1.0) for stage in stages]),
+            legend=alt.Legend(title=None, orient="bottom", direction="horizontal", symbolType="square", symbolSize=140),
+        )
     mark = base.mark_point(filled=True, size=110) if logarithmic else base.mark_bar(cornerRadiusEnd=2)
     layers = [
         mark.encode(x=x, color=ticket_color(), opacity=opacity, tooltip=tooltip),

@@ -93,7 +93,6 @@ def _score_axis(title: str, *, logarithmic: bool = False) -> alt.Y:
 
 
 def _best(name: str, score: float, y: alt.Y) -> list[alt.Chart]:
-    """The line that no model is judged better than, and what it is."""
     base = alt.Chart(data([{"score": score, "text": f"{name} {number_format.score(score)}"}]))
     text = base.mark_text(style="note", align="right", baseline="top", dx=-4, dy=4)
     return [base.mark_rule(style="chance").encode(y=y), text.encode(x=alt.value("width"), y=y, text="text:N")]

@@ -31,8 +31,12 @@ _TRANSFERRED = ("transferred", "random of its size", "own")
 
 def beside_published(pairs: Sequence[tuple[Summary, PublishedRow]], metric: str) -> alt.LayerChart:
     """Chart beside the paper: its score of a ticket as a hollow diamond with ± std, this study's as a disc."""
-    ours = [_ours(summary) for summary, _ in pairs]
-    theirs = [_theirs(summary, row) for summary, row in pairs]
+    ours = [_model(one, "this study", one.score, f"{number_format.score(one.score)} {one.spread}") for one, _ in pairs]
+    theirs = [
+        _model(one, "paper", row.mean, f"{row.mean:.2f} ± {row.std:.2f}")
+        | {"low": row.mean - row.std, "high": row.mean + row.std}
+        for one, row in pairs
+    ]
     y = name_axis("title", 180, [str(row["title"]) for row in ours], grid=True)
     shape = alt.Shape(
         "who:N",
@@ -54,26 +58,9 @@ def beside_published(pairs: Sequence[tuple[Summary, PublishedRow]], metric: str)
     )
 
 
-def _ours(summary: Summary) -> Datum:
-    return {
-        "ticket": summary.ticket,
-        "title": model_title(summary.ticket, summary.stage),
-        "who": "this study",
-        "score": summary.score,
-        "text": f"{number_format.score(summary.score)} {summary.spread}",
-    }
-
-
-def _theirs(summary: Summary, row: PublishedRow) -> Datum:
-    return {
-        "ticket": summary.ticket,
-        "title": model_title(summary.ticket, summary.stage),
-        "who": "paper",
-        "score": row.mean,
-        "low": row.mean - row.std,
-        "high": row.mean + row.std,
-        "text": f"{row.mean:.2f} ± {row.std:.2f}",
-    }
+def _model(one: Summary, who: str, score: float, text: str) -> Datum:
+    title = model_title(one.ticket, one.stage)
+    return {"ticket": one.ticket, "title": title, "who": who, "score": score, "text": text}
 
 
 def random_dots(sizes: Sequence[tuple[str, Sequence[tuple[RandomTickets, SizeScores]]]], metric: str) -> alt.LayerChart:

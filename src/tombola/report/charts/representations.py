@@ -27,13 +27,8 @@ def layer_lines(points: Sequence[Point], title: str, chance: float | None = None
     """A line a ticket over the layers, dashed where it was retrained; the full model's has the colour of text."""
     rows: list[Datum] = [
         {
-            "layer": point.layer,
-            "ticket": point.ticket,
-            "stage": point.stage,
+            **vars(point),
             "line": f"{point.ticket} {point.stage}",
-            "value": point.value,
-            "low": point.low,
-            "high": point.high,
             "name": model_title(point.ticket, point.stage),
             "text": "{} ({} to {})".format(*map(number_format.score, (point.value, point.low, point.high))),
         }

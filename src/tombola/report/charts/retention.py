@@ -96,7 +96,6 @@ def _left_axis() -> alt.X:
 
 
 def _line_across(share: float, text: str, style: str) -> tuple[alt.Chart, alt.Chart]:
-    """A line at a share, and what it is."""
     base = alt.Chart(data([{"at": share, "text": text}])).encode(y=alt.Y("at:Q"))
     note = base.mark_text(style="note", align="left", baseline="top", dx=4, dy=4)
     return base.mark_rule(style=style), note.encode(x=alt.value(0), text="text:N")

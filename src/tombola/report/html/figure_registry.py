@@ -23,12 +23,9 @@ class FigureRegistry:
     tables: dict[str, Table] = field(default_factory=dict)
 
     def plot(self, chart: AnyChart, name: str, label: str) -> Html:
-        """The place of a chart and its specification.
+        """The place of a chart and its specification; `label` is what it shows, for people who cannot see it.
 
-        Args:
-            chart: what to draw.
-            name: file name of a saved picture, without ending; what no such name should have becomes a hyphen.
-            label: what it shows, for people who cannot see it.
+        `name` is the file name of a saved picture, without ending; what no such name should have becomes a hyphen.
         """
         name = _slug(name)
         assert name not in self.charts, name
@@ -100,5 +97,4 @@ def _cell(cell: str | Noted, column: Column) -> Html:
 
 
 def _class(style: str) -> dict[str, str]:
-    """The attribute, where there is anything to say."""
     return {"class": style} if style else {}

@@ -104,7 +104,6 @@ def _reading(labelled: Sequence[tuple[str, KindComparison]]) -> str:
 
 
 def _sentence(label: str, one: KindComparison) -> str:
-    """Sentence on what one kind shares, against either kind of random ticket."""
     what = capitalised(label)
     if one.jaccard is None:
         return f"{what}: undefined, as {one.undefined.get('jaccard') or 'there is nothing to share'}."

@@ -126,7 +126,6 @@ def _groups(patterns: StudyPatterns, weighting: str) -> dict[str, Distribution]:
 
 
 def _about_classes(groups: Mapping[str, Distribution], difference: Estimate | None) -> str:
-    """The most frequent classes, and the difference of survivors and pruned heads."""
     everyone = groups["all heads"].shares
     ranked = sorted(((share[0], name) for name, share in everyone.items() if share is not None), reverse=True)
     most = and_words([f"{number_format.share(share)} are {name}" for share, name in ranked[:2]])
@@ -200,7 +199,6 @@ def _correlation(found: Estimate) -> str:
 
 
 def _features(patterns: StudyPatterns) -> Table:
-    """Mean and deviation of features over heads."""
     groups = {"all heads": [(one, one.working) for one in patterns.full]}
     if patterns.masks:
         groups["survivors"] = list(zip(patterns.pruned, patterns.masks, strict=True))
@@ -219,12 +217,10 @@ def _mean(feature: str, weighting: str, members: Sequence[tuple[AttentionPattern
 
 
 def _example_maps(patterns: AttentionPatterns, places: Places, registry: FigureRegistry) -> Html:
-    """The clearest map of each class."""
     figures = []
     for label, name in enumerate(CLASSES):
-        known = [one for one in patterns.example_maps if (one.weighting, one.pattern) == ("raw", name)]
-        if known:
-            example = known[0]
+        known = (one for one in patterns.example_maps if (one.weighting, one.pattern) == ("raw", name))
+        if example := next(known, None):
             share = number_format.share(float(patterns.shares("raw")[example.row, example.head, label]))
             caption = f"Head {places.attention(example.row)}.{example.head}, of whose maps {share} are so."
             plot = registry.plot(attention_map(example), f"map-{name}", f"An attention map: {name}")

@@ -1,11 +1,11 @@
 """Section on generated images, side by side: the same noise becomes an image in each model."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from tombola.report.html.elements import Html, element, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.labels import METHOD_TITLES, model_title
+from tombola.report.labels import METHOD_TITLES, STAGES, model_title
 from tombola.report.study_data import StudyData
 from tombola.report.summary import Summary, scored
 from tombola.tickets.ticket import TICKETS
@@ -16,17 +16,10 @@ def generated_images(study: StudyData, _: FigureRegistry) -> Html | None:
     full = _image_grid(study, "full", "full model", study.full)
     body = _row([_image_grid(study, "guessing", study.floor_title), full])
     for method in study.methods:
+        models = [(ticket, stage, study.summary(method, ticket, stage)) for ticket in TICKETS for stage in STAGES[1:]]
         row = _row(
-            [
-                _image_grid(
-                    study,
-                    f"{method}/{ticket}/{stage}",
-                    model_title(ticket, stage),
-                    study.summary(method, ticket, stage),
-                )
-                for ticket in TICKETS
-                for stage in ("pruned", "retrained")
-            ]
+            _image_grid(study, f"{method}/{ticket}/{stage}", model_title(ticket, stage), known)
+            for ticket, stage, known in models
         )
         body += [element("h3", METHOD_TITLES[method]), *row] if row else []
     seed = f" Seed {study.seed_folders[0].seed}." if study.seeds > 1 else ""
@@ -34,7 +27,7 @@ def generated_images(study: StudyData, _: FigureRegistry) -> Html | None:
     return section("What they draw", *body, lead=lead) if body else None
 
 
-def _row(images: Sequence[Html | None]) -> list[Html]:
+def _row(images: Iterable[Html | None]) -> list[Html]:
     """The images that there are, side by side; nothing where there are none."""
     known = [one for one in images if one is not None]
     return [element("div", *known, class_="drawings")] if known else []

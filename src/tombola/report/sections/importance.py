@@ -1,7 +1,7 @@
 """Section on importance: of every site of the full model, before the first cut."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from tombola.architectures.anatomy import Places
 from tombola.report import number_format
@@ -48,7 +48,6 @@ def _plots(kinds: Mapping[str, Rows], places: Places, registry: FigureRegistry) 
 
 
 def _about(kinds: Mapping[str, Rows], seeds: int, places: Places) -> str:
-    """Sentences on how unevenly importance is spread, by rows of sites for each kind."""
     parts = []
     heads, mlps, neurons, channels = (_flat(kinds.get(kind, ())) for kind in SITE_NAMES)
     if spread := _spread(heads, "heads"):
@@ -57,11 +56,7 @@ def _about(kinds: Mapping[str, Rows], seeds: int, places: Places) -> str:
     if mlps:
         first, last = (row_title(places.layer(choose(mlps, key=mlps.__getitem__)[0])) for choose in (max, min))
         parts.append(f"among MLPs {first} ranks first and {last} last")
-    finer: tuple[tuple[Mapping[tuple[int, int], float], str, Callable[[int], str]], ...] = (
-        (neurons, "neurons", places.layer),
-        (channels, "channels", places.residual),
-    )
-    for sites, kind, name in finer:
+    for sites, kind, name in ((neurons, "neurons", places.layer), (channels, "channels", places.residual)):
         if spread := _spread(sites, kind):
             where = row_title(name(max(sites, key=sites.__getitem__)[0]))
             parts.append(

@@ -13,7 +13,6 @@ from tombola.report import number_format
 from tombola.report.charts.interactions import interaction_grid, pair_bars
 from tombola.report.html.elements import Html, figure, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.labels import and_words
 from tombola.report.study_data import StudyData
 
 _STRONGEST = 6
@@ -89,7 +88,6 @@ def _about_all(several: list[Interactions], strongest: list[tuple[str, float, fl
 
 
 def _about_deletions(several: list[Interactions]) -> str:
-    """Sentence on how well derivatives predict real deletions."""
     parts = []
     with_pairs = [one for one in several if len(one.pairs.sites) > 2]
     if with_pairs:
@@ -109,15 +107,11 @@ def _about_deletions(several: list[Interactions]) -> str:
         cost = float(np.mean([one.subsets.cost.mean() for one in with_subsets]))
         total = float(np.mean([one.subsets.apart.mean() for one in with_subsets]))
         lost = len(with_subsets[0].subsets.sites[0])
-        shares = and_words(
-            [
-                f"{number_format.share(fmean(apart))} by what each costs alone",
-                f"{number_format.share(fmean(local))} by the second-order picture",
-            ]
-        )
+        deletions = number_format.plural(sum(len(one.subsets.sites) for one in with_subsets), "deletion")
         parts.append(
             f"Deleting {lost} sites at random costs {number_format.score(cost)} in loss, what each costs alone adds up "
-            f"to {number_format.score(total)}; how much a deletion costs is explained to {shares} (squared correlation "
-            f"over {number_format.plural(sum(len(one.subsets.sites) for one in with_subsets), 'deletion')})."
+            f"to {number_format.score(total)}; how much a deletion costs is explained to "
+            f"{number_format.share(fmean(apart))} by what each costs alone and {number_format.share(fmean(local))} by "
+            f"the second-order picture (squared correlation over {deletions})."
         )
     return " ".join(parts)

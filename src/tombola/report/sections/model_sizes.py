@@ -32,7 +32,6 @@ class SmallerModel:
     """The smaller model of one method and one seed.
 
     Attributes:
-        method, seed: which.
         folder: that `tombola.load` opens, from the study's.
         costs: `cost.json`; None for a ticket of weights, whose zeros are back when it runs.
         measures: title of a line → what was measured, without the lines that do not apply.
@@ -56,10 +55,8 @@ def model_sizes(study: StudyData, registry: FigureRegistry) -> Html | None:
         return None
     methods = [method for method in METHODS if any(one.method == method for one in found)]
     groups = [[one for one in found if one.method == method] for method in methods]
-    columns = (
-        Column("measure", "head", shown=False),
-        *numbers("full model", *(METHOD_TITLES[method] for method in methods)),
-    )
+    names = ("full model", *(METHOD_TITLES[method] for method in methods))
+    columns = (Column("measure", "head", shown=False), *numbers(*names))
     table = Table.of("Sizes and times of the smaller models", columns, _lines(study, groups))
     path = found[0].folder.as_posix()
     return section(
@@ -165,7 +162,6 @@ def _ratio(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def _sentence(groups: Groups) -> str:
-    """Sentences on how it was measured, and on theoretical and measured speed-up."""
     texts: list[str] = []
     for group in groups:
         known = [one.costs for one in group if one.costs]
@@ -181,10 +177,8 @@ def _sentence(groups: Groups) -> str:
                 f"Measured on {what}{first.dtype}, {first.device}, {threads}; a ratio is of means over seeds, to the "
                 "full models that took turns with the smaller ones."
             )
-        pairs, batch = (
-            [(one.variants["dense"], one.variants["shrunk"]) for one in known],
-            max(first.variants["dense"].seconds),
-        )
+        pairs = [(one.variants["dense"], one.variants["shrunk"]) for one in known]
+        batch = max(first.variants["dense"].seconds)
         time = _ratio([(dense.seconds[batch], small.seconds[batch]) for dense, small in pairs])[0]
         work = _ratio([(dense.multiply_adds, small.multiply_adds) for dense, small in pairs])[0]
         texts.append(

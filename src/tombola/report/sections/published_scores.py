@@ -39,7 +39,6 @@ def _pairs(study: StudyData, rows: Sequence[PublishedRow], method: str) -> Pairs
 
 
 def _about(study: StudyData, pairs: Pairs, model: str) -> str:
-    """Caption beside the paper: what retraining keeps of the full score here and there."""
     by_ticket = {(summary.ticket, summary.stage): (summary, row) for summary, row in pairs}
     text = ""
     if ("full", "none") in by_ticket and ("good", "retrained") in by_ticket:

@@ -53,7 +53,6 @@ def _label(sizes: Sequence[SizeScores]) -> str:
 
 
 def _sentences(sizes: Sizes) -> str:
-    """Sentences on how many random tickets win at the good ticket's size, and its rank among them."""
     parts = []
     pruned = [one for label, one in sizes if one[0][1].stage == "pruned"]
     retrained = [one for label, one in sizes if one[0][1].stage == "retrained"]

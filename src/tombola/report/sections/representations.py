@@ -52,7 +52,6 @@ def _figures(method: str, seeds: Sequence[Representations], registry: FigureRegi
 
 
 def _points(name: str, seeds: Sequence[Representations], what: str) -> list[Point]:
-    """A line of the mean over seeds."""
     ticket, _, stage = name.partition(" ")
     points = []
     for number in range(len(seeds[0].models[name])):
@@ -70,7 +69,6 @@ def _called(point: Point) -> str:
 
 
 def _about_likeness(points: Sequence[Point]) -> str:
-    """Sentences on who stays closest at the last layer, and where the good ticket leaves the full model."""
     last = max(point.layer for point in points)
     ends = sorted((point for point in points if point.layer == last), key=lambda point: -point.value)
     listed = and_words([f"{_called(point)} {number_format.score(point.value)}" for point in ends])
@@ -85,7 +83,6 @@ def _about_likeness(points: Sequence[Point]) -> str:
 
 
 def _about_probes(points: Sequence[Point], seeds: Sequence[Representations], metric: str) -> str:
-    """Sentences on where probes find the label in the full model, and in each ticket's last layer."""
     full = [point for point in points if point.ticket == FULL]
     last = full[-1]
     # Nearly all: no more than one spread of the last layer below it.

@@ -10,7 +10,6 @@ from tombola.report.labels import METHOD_TITLES, TICKET_TITLES, capitalised, sta
 from tombola.report.study_data import StudyData
 from tombola.report.summary import SIZES, Summary
 from tombola.report.table import Block, Body, Column, Table, numbers, texts
-from tombola.study.results import Row
 from tombola.tickets.pruning_methods import METHODS, in_words
 
 _HEADS = {"bytes": "size (MB)"}
@@ -55,7 +54,6 @@ def _table(study: StudyData) -> Table:
 
 
 def _block(stages: Sequence[Summary], sizes: Sequence[str]) -> Block:
-    """The stages of one ticket."""
     ticket = stages[0].ticket
     lines = ((stage_title(one.stage), number_format.score(one.score), one.spread, *one.sizes(sizes)) for one in stages)
     return Block(tuple(lines), (TICKET_TITLES[ticket],), ticket, swatch=stages[0].method != "none")
@@ -80,12 +78,18 @@ def _by_seed(study: StudyData, registry: FigureRegistry) -> Html:
     if study.seeds == 1 and not names:
         return Html("")
     further = (*map(metric_title, names), *losses)
-    columns = (
-        *texts("method", "ticket", "stage"),
-        *numbers("seed", study.metric_title, "95 % interval", *further),
-    )
+    columns = (*texts("method", "ticket", "stage"), *numbers("seed", study.metric_title, "95 % interval", *further))
     lines = [
-        (*_seed_line(row, names), *(number_format.score(row.loss) for _ in losses))
+        (
+            METHOD_TITLES.get(row.method, ""),
+            TICKET_TITLES[row.ticket],
+            stage_title(row.stage),
+            str(row.seed),
+            number_format.score(row.score),
+            number_format.interval(row.score_low, row.score_high),
+            *(number_format.score(row.more.get(name)) for name in names),
+            *(number_format.score(row.loss) for _ in losses),
+        )
         for summary in study.summaries
         for row in summary.rows
     ]
@@ -98,15 +102,3 @@ def _by_seed(study: StudyData, registry: FigureRegistry) -> Html:
     table = Table.of("Results seed by seed", columns, lines, style="seeds")
     title = "Seed by seed" + (", with the other metrics" if names else "")
     return folded(title, registry.table(table, "results-by-seed"))
-
-
-def _seed_line(row: Row, names: Sequence[str]) -> tuple[str, ...]:
-    return (
-        METHOD_TITLES.get(row.method, ""),
-        TICKET_TITLES[row.ticket],
-        stage_title(row.stage),
-        str(row.seed),
-        number_format.score(row.score),
-        number_format.interval(row.score_low, row.score_high),
-        *(number_format.score(row.more.get(name)) for name in names),
-    )

@@ -50,7 +50,6 @@ def read_profiles(study: StudyData) -> list[RetentionProfile]:
 
 
 def _full_sentence(profile: RetentionProfile) -> str:
-    """Sentence on the abilities that the full model has, and those it never had."""
     have = [f"{curve.title} ({_raw_score(curve)})" for curve in profile.curves if curve.learned]
     lack = [
         f"{curve.title} ({_raw_score(curve)}, chance {number_format.score(curve.chance)})"
@@ -98,7 +97,6 @@ def _left(full: Row, weights: int) -> float:
 
 
 def _about(profile: RetentionProfile) -> str:
-    """Sentence on which ability goes first, and which holds longest."""
     learned = [curve for curve in profile.curves if curve.learned]
     fallen = [curve for curve in learned if curve.fall.sparsity is not None]
     line = f"{100 * profile.threshold:g} %"
@@ -117,7 +115,6 @@ def _about(profile: RetentionProfile) -> str:
 
 
 def _methods(study: StudyData, profiles: Sequence[RetentionProfile], full: Row, registry: FigureRegistry) -> Html:
-    """Scores of all methods against each other, by what is gone and by what is left."""
     points = [point for profile in profiles for point in _score_points(study, profile.method, full)]
     names = [METHOD_TITLES[profile.method] for profile in profiles]
     plots: list[Html] = []
@@ -174,7 +171,6 @@ def recovery_in_words(before: AbilityRetention, after: AbilityRetention, unit: s
 
 
 def _falls(profiles: Profiles, registry: FigureRegistry) -> Html:
-    """Sparsity at which each ability falls, by method; nothing where the full model has no ability."""
     rows = [
         (curve.title, *(one.curves[number].fall.in_words() for one in profiles))
         for number, curve in enumerate(profiles[0].curves)
@@ -187,7 +183,6 @@ def _falls(profiles: Profiles, registry: FigureRegistry) -> Html:
 
 
 def _recovery(profiles: Profiles, registry: FigureRegistry) -> Html:
-    """Retention before and after retraining; nothing where no ticket was trained again."""
     rows = [
         (METHOD_TITLES[profile.method], TICKET_TITLES[ticket], *(recovery_in_words(*pair) for pair in pairs))
         for profile in profiles
@@ -203,7 +198,6 @@ def _recovery(profiles: Profiles, registry: FigureRegistry) -> Html:
 
 
 def _tickets(profiles: Profiles, registry: FigureRegistry) -> Html:
-    """Retention of good, random and bad tickets; nothing where none was judged."""
     rows = [
         (
             METHOD_TITLES[profile.method],
@@ -214,19 +208,14 @@ def _tickets(profiles: Profiles, registry: FigureRegistry) -> Html:
         for profile in profiles
         for number, ticket in enumerate(profile.curves[0].tickets)
     ]
-    table = Table.of(
-        "What tickets keep of each ability", (*texts("method", "ticket", "stage"), *_abilities(profiles)), rows
-    )
+    columns = (*texts("method", "ticket", "stage"), *_abilities(profiles))
+    table = Table.of("What tickets keep of each ability", columns, rows)
     what = "What good, random and bad tickets keep of each ability"
     return folded(what, registry.table(table, "ability-tickets")) if rows else Html("")
 
 
 def _points_table(profiles: Profiles, registry: FigureRegistry) -> Html:
-    """The numbers behind the curves."""
-    columns = (
-        *texts("method", "ability"),
-        *numbers("removed", "raw score", "95 % interval", "kept above chance"),
-    )
+    columns = (*texts("method", "ability"), *numbers("removed", "raw score", "95 % interval", "kept above chance"))
     rows = [
         (
             METHOD_TITLES[profile.method],

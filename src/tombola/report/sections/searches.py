@@ -44,16 +44,14 @@ def _figure(study: StudyData, found: Sequence[Trajectory], registry: FigureRegis
 
 
 def _about_search(searches: Sequence[Trajectory], higher_is_better: bool) -> str:
-    """Caption of the searches of one method: how far they went before the score no longer held."""
     several = len(searches) > 1
     gone = _range([search.good.sparsity for search in searches], number_format.share)
     text = f"Pruning {in_words(searches[0].method)} could go on until {gone} of the prunable weights were gone"
     text += f" (over {len(searches)} seeds)" if several else ""
     if higher_is_better:
         kept = [search.good.score / search.full.score for search in searches if search.full.score]
-        text += (
-            f"; the last state that held stood at {_range(kept, number_format.share)} of the full score" if kept else ""
-        )
+        if kept:
+            text += f"; the last state that held stood at {_range(kept, number_format.share)} of the full score"
     else:
         held, full = (
             _range([getattr(search, state).score for search in searches], number_format.score)

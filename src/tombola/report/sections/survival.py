@@ -36,7 +36,6 @@ def survival(study: StudyData, registry: FigureRegistry) -> Html | None:
 
 
 def _plots(survival: SiteSurvival, places: Places, registry: FigureRegistry) -> Iterator[Html]:
-    """Plots of one kind of ticket: heads with their MLP or the share of its neurons beside them; channels."""
     name, ends = f"survivors-{survival.kind}", "survive in the good ticket"
     if "heads" in survival.sites:
         what = "Heads" if "neurons" in survival.sites else KIND_TITLES[survival.kind]
@@ -52,7 +51,6 @@ def _plots(survival: SiteSurvival, places: Places, registry: FigureRegistry) -> 
 
 
 def _about(survival: SiteSurvival, places: Places) -> str:
-    """Sentences on how many sites survive, and where; for several seeds which always do."""
     seeds, kinds = survival.seeds, survival.sites
     parts = [
         f"{number_format.share(one.mean / one.total)} of the neurons"

@@ -69,7 +69,6 @@ def _line(model: GeneratingModel) -> Block:
 
 
 def _side_by_side(method: str, profile: GenerationProfile, full: GeneratingModel | None) -> Html:
-    """The first continuation of some prompts by each model."""
     models = [*([] if full is None else [full]), *profile.models]
     parts = []
     for number, prompt in enumerate(profile.prompts[:PROMPTS]):

@@ -61,7 +61,6 @@ def _bars(study: StudyData, tickets: list[Summary], what: str, registry: FigureR
 
 
 def _about_tickets(study: StudyData, method: str) -> str:
-    """Good against the full model and against its controls."""
     good = study.final(method, "good")
     if good is None:
         return "The good ticket has no score yet."
@@ -83,7 +82,6 @@ def _about_tickets(study: StudyData, method: str) -> str:
 
 
 def _about_super_survivors(study: StudyData, method: str) -> str:
-    """Sentences on what super-survivors keep of the score, against tickets of their size."""
     good = study.final(method, "super-survivors")
     if good is None:
         return "They have no score yet."

@@ -17,13 +17,12 @@ def verdicts(study: StudyData) -> Html:
     cards = [_card(one) for one in good]
     body = [beside(*cards)] if cards else []
     if controls:
-        items = [element("li", _badge(one.verdict), " ", _control(one)) for one in controls]
+        items = [element("li", _verdict_badge(one.verdict), " ", _control(one)) for one in controls]
         body.append(folded("The verdict on random and bad tickets of the same size", element("ul", *items)))
     return element("section", element("h2", "Verdict"), *body, class_="verdicts")
 
 
 def _missing(study: StudyData) -> str:
-    """Reason why there is no verdict."""
     if study.facts.hash:
         return "No verdict yet. What follows is what there is so far."
     if study.full is None:
@@ -31,24 +30,20 @@ def _missing(study: StudyData) -> str:
     return "No verdict: the full model is scored here, and no ticket."
 
 
-def _badge(verdict: Verdict) -> Html:
+def _badge(good: bool, text: str) -> Html:
+    return element("span", f"{'✓' if good else '✗'} {text}", class_=f"badge {'yes' if good else 'no'}")
+
+
+def _verdict_badge(verdict: Verdict) -> Html:
     if not verdict.learned:
         return element("span", "? the full model did not learn", class_="badge no")
-    text = "✓ matches the full model" if verdict.matches else "✗ does not match the full model"
-    return element("span", text, class_=f"badge {'yes' if verdict.matches else 'no'}")
+    return _badge(verdict.matches, f"{'matches' if verdict.matches else 'does not match'} the full model")
 
 
 def _control_badges(one: TicketVerdict) -> list[Html]:
     """Badges on how a ticket stands to random and bad ones, of which only `better than` is a good one."""
     found = standings(one.against).items() if one.verdict.learned else ()
-    return [
-        element(
-            "span",
-            f"{'✓' if word == 'better than' else '✗'} {word} {and_words(kinds)}",
-            class_=f"badge {'yes' if word == 'better than' else 'no'}",
-        )
-        for word, kinds in found
-    ]
+    return [_badge(word == "better than", f"{word} {and_words(kinds)}") for word, kinds in found]
 
 
 def _card(one: TicketVerdict) -> Html:
@@ -57,7 +52,7 @@ def _card(one: TicketVerdict) -> Html:
     return element(
         "article",
         element("h3", METHOD_TITLES.get(one.method, one.method)),
-        _badge(one.verdict),
+        _verdict_badge(one.verdict),
         *_control_badges(one),
         element("p", finding if finding.endswith(".") else f"{finding}.", class_="sentence"),
         element("p", capitalised(numbers), class_="evidence"),

@@ -221,7 +221,6 @@ def _texts(table: Table, column: Sequence[object]) -> tuple[str, ...]:
 
 
 def _present(table: Table, index: int) -> object:
-    """The label, which must be there."""
     value = table.labels[index]
     blank = not value.strip() if isinstance(value, str) else isinstance(value, float) and math.isnan(value)
     if value is None or blank:

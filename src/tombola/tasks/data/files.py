@@ -16,11 +16,9 @@ from tombola.foundations.errors import TombolaError, reason
 from tombola.tasks.data.corpus import Columns, Corpus, Table, assemble, class_names, row_in, tabulate
 
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json")
-
 _TEXT = ("text", "sentence", "sentence1")
 _TEXT_PAIR = ("text_pair", "sentence2")
 _DEV = ("dev", "validation", "test")
-
 Row = Mapping[str, object]
 
 
@@ -67,10 +65,7 @@ def records(
     Args:
         path: `.csv`, `.json` and `.jsonl` are what they say, anything else is read as TSV.
         header: the columns of a file that has no header line.
-        skip_malformed: pass over rows of a TSV with a wrong number of columns instead of complaining.
-
-    Raises:
-        TombolaError: as in `read`.
+        skip_malformed: pass over rows of a TSV with a wrong number of columns instead of complaining as `read` does.
     """
     if path.suffix.lower() in (".json", ".jsonl"):
         return json_records(path)
@@ -144,7 +139,6 @@ def _choose(
 
 
 def _split_files(path: Path) -> tuple[Path, Path]:
-    """The training and dev file of a folder."""
     if not path.exists():
         raise TombolaError(f"{path} does not exist; give a folder with train and dev files, or the files")
     if path.is_file():
@@ -179,11 +173,7 @@ def _load_saved(path: Path) -> Any:
 
 
 def hub_splits(name: str, configuration: str, instead: str) -> Mapping[str, Any]:
-    """The splits of a data set of the hub.
-
-    Raises:
-        TombolaError: it cannot be loaded; the message ends with what to do `instead`.
-    """
+    """The splits of a data set of the hub, or a TombolaError that ends with what to do `instead`."""
     import datasets
 
     try:
@@ -193,7 +183,6 @@ def hub_splits(name: str, configuration: str, instead: str) -> Mapping[str, Any]
 
 
 def _saved_splits(path: Path) -> tuple[_Source, _Source]:
-    """Training and dev rows of a folder saved by `datasets`."""
     splits = _load_saved(path)
     if not isinstance(splits, Mapping):
         raise TombolaError(f"{path} holds training rows only; give the folder or file of dev rows too")
@@ -259,11 +248,7 @@ def _csv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def json_records(path: Path) -> Iterator[tuple[int, Row]]:
-    """The objects of a JSON-lines file, whatever its suffix, with their line numbers.
-
-    Raises:
-        TombolaError: the file is missing, empty or not UTF-8, or a line is no JSON object.
-    """
+    """Objects of a JSON-lines file of any suffix, with line numbers; a TombolaError if it is missing or malformed."""
     empty = True
     for number, line in _lines(path):
         if not line.strip():

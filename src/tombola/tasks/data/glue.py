@@ -11,7 +11,6 @@ from tombola.tasks.data.corpus import Corpus, Table, assemble, row_in, tabulate
 from tombola.tasks.data.files import hub_splits, read_table
 
 HUB = "nyu-mll/glue"
-
 _ENTAILMENT = ("entailment", "not_entailment")
 
 

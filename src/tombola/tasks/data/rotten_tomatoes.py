@@ -16,11 +16,7 @@ DEV = 2000
 
 
 def rows() -> list[tuple[str, str]]:
-    """Category (`rotten`, `fresh` or `plot`) and text of every row of the asset.
-
-    Raises:
-        TombolaError: it cannot be fetched, or its cached copy is damaged.
-    """
+    """Category (`rotten`, `fresh` or `plot`) and text of each row; a TombolaError where the asset cannot be had."""
     path = fetch("rotten-tomatoes") / "rotten_tomatoes_corpus_full.csv.bz2"
     try:
         with bz2.open(path, "rt", encoding="utf-8", newline="") as file:
@@ -34,9 +30,6 @@ def load() -> Corpus:
 
     Plot summaries are left out. Sentences that differ only in case or spacing count once, and not at all
     where they have both labels, so that no dev sentence is trained on.
-
-    Raises:
-        TombolaError: as `rows`.
     """
     reviews: dict[str, tuple[str, str]] = {}
     ambiguous = set()
@@ -46,11 +39,16 @@ def load() -> Corpus:
             continue
         if reviews.setdefault(key, (category, text))[0] != category:
             ambiguous.add(key)
-    kept = [key for key in reviews if key not in ambiguous]
+    dev, train = hold_out([key for key in reviews if key not in ambiguous], DEV)
+    splits = {"train": [reviews[key] for key in train], "dev": [reviews[key] for key in dev]}
+    return Corpus("Rotten Tomatoes", {split: _texts(found) for split, found in splits.items()}, CLASSES)
+
+
+def hold_out(texts: list[str], count: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Split texts into so many that judge, and the others, both in their order: the same ones on every machine."""
     # Ranking by a hash is a shuffle that no library version can change.
-    dev = set(sorted(kept, key=lambda key: hashlib.sha256(key.encode()).digest())[:DEV])
-    train, held_out = ([reviews[key] for key in kept if (key in dev) is side] for side in (False, True))
-    return Corpus("Rotten Tomatoes", {"train": _texts(train), "dev": _texts(held_out)}, CLASSES)
+    held = set(sorted(texts, key=lambda text: hashlib.sha256(text.encode()).digest())[:count])
+    return tuple(text for text in texts if text in held), tuple(text for text in texts if text not in held)
 
 
 def _texts(reviews: list[tuple[str, str]]) -> Texts:

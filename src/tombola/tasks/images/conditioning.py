@@ -1,4 +1,7 @@
-"""Conditioning of a denoiser by its pipeline: images become latents and back, with an empty text or no class."""
+"""Conditioning of a denoiser by its pipeline: images become latents and back, with an empty text or no class.
+
+A denoiser fits if it takes the images' channels and sides, and if it is known what else it draws from.
+"""
 
 import inspect
 import warnings
@@ -8,16 +11,15 @@ from typing import Any, cast
 
 import diffusers
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler
 from diffusers.utils import logging
-from torch import Tensor
+from torch import Tensor, nn
 
-from tombola.architectures.denoisers import DENOISER_CLASSES
+from tombola.architectures.denoisers import DENOISER_CLASSES, class_of_denoiser
 from tombola.checkpoints import denoisers
-from tombola.checkpoints.denoisers import index_of
+from tombola.checkpoints.denoisers import Schedule, index_of
 from tombola.checkpoints.loading import quiet
 from tombola.foundations.errors import TombolaError
-from tombola.tasks.images.denoiser_fit import check_class
 
 _VAE = "vae"
 """Name of the VAE in pipelines; also the subfolder."""
@@ -39,6 +41,8 @@ _SHARED = (
     *("num_embeds_ada_norm", "guidance_embeds", "use_additional_conditions"),
 )
 """Settings of denoisers that decide what a pipeline gives them, and what it takes from them."""
+_NEEDS_MORE = ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type")
+"""Settings of U-nets that ask for more than a text."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,7 @@ class LatentConditioning:
     """Tensors [1, ...], None, or mappings of such."""
 
     def shape(self, images: Sequence[int]) -> tuple[int, int, int]:
-        """Shape of the denoiser's input for images [channels, height, width]: channels, height and width.
-
-        Raises:
-            TombolaError: the VAE does not take them.
-        """
+        """Channels, height and width of what the denoiser sees of such images; a TombolaError if the VAE takes none."""
         channels, height, width = images
         if self.vae is None:
             return channels, height, width
@@ -111,7 +111,7 @@ def images_of(source: str, pipeline: str | None = None) -> tuple[int, int | None
         TombolaError: it cannot be read, is not known to draw images by itself, or does not fit into the pipeline.
     """
     seen, kind = denoisers.config_of(source), denoisers.class_of(source).__name__
-    check_class(kind, seen)
+    _check_class(kind, seen)
     # Of another shape than a square it is a list.
     size = seen.get("sample_size")
     side = size if isinstance(size, int) else None
@@ -171,15 +171,65 @@ def _check_fit(source: str, pipeline: str) -> None:
             )
 
 
+def _check_class(name: str, config: Mapping[str, Any]) -> None:
+    """Raise a TombolaError unless the task of images knows all that such a denoiser draws from."""
+    if name not in DENOISER_CLASSES:
+        raise TombolaError(f"a {name} is not pruned on images; {', '.join(DENOISER_CLASSES)} are")
+    if DENOISER_CLASSES[name].part != "unet":
+        return
+    more = [setting for setting in _NEEDS_MORE if config.get(setting) is not None]
+    if config.get("addition_embed_type") not in (None, "text_time"):
+        more.append("addition_embed_type")
+    if more:
+        raise TombolaError(
+            f"this {name} draws from a class or picture ({more[0]} {config[more[0]]!r}), which the task of images does "
+            "not have; give one without"
+        )
+
+
+def check(model: nn.Module, channels: int, size: tuple[int, int], schedule: Schedule) -> nn.Module:
+    """The model, or a TombolaError unless it is known to denoise images, or latents, of this size and such noise."""
+    name, config = type(model).__name__, cast(Mapping[str, Any], model.config)
+    _check_class(name, config)
+    known = class_of_denoiser(model)
+    what = "latents" if known.conditional else "images"
+    unets = "block_out_channels" in config
+    # Transformers may also say how sure they are.
+    gives = (channels,) if unets else (channels, 2 * channels)
+    # The squares that are its tokens.
+    packed = 4 if known.packed else 1
+    takes, found = config["in_channels"] / packed, (config["out_channels"] or config["in_channels"]) / packed
+    if takes != channels or found not in gives:
+        raise TombolaError(
+            f"the {what} have {channels} channels, the {name} takes {takes:g} and gives {found:g}; give images or a "
+            "model of the other's kind"
+        )
+    halvings = len(config["block_out_channels"]) - 1 if unets else 0
+    least = 2**halvings if unets else 2 if packed > 1 else config["patch_size"]
+    if size[0] % least or size[1] % least:
+        why = f"halves them {halvings} times" if unets else f"cuts them into patches of {least} x {least}"
+        raise TombolaError(
+            f"{what} of {size[0]} x {size[1]} pixels do not fit into a {name} that {why}; their sides must be "
+            f"multiples of {least}"
+        )
+    if known.square and size[0] != size[1]:
+        raise TombolaError(f"{what} of {size[0]} x {size[1]} pixels do not fit into a {name}, which draws squares")
+    most = config.get("pos_embed_max_size")
+    if most is not None and max(size) > most * least:
+        raise TombolaError(f"{what} of {size[0]} x {size[1]} pixels are larger than the {most * least} of a {name}")
+    if isinstance(schedule, FlowMatchEulerDiscreteScheduler) != known.flow:
+        raise TombolaError(f"the schedule, a {type(schedule).__name__}, is not that of a {name}")
+    if not known.flow and schedule.config.prediction_type not in ("epsilon", "v_prediction"):
+        raise TombolaError(f"a denoiser that predicts {schedule.config.prediction_type!r} is not known")
+    return model
+
+
 def load_conditioning(source: str, size: tuple[int, int], pipeline: str | None = None) -> LatentConditioning:
     """Load what stands around the denoiser of a pipeline, on the CPU: its VAE, and its empty text or the class of none.
 
     Args:
         source, pipeline: as in `images_of`. Text encoders are read, asked once, and let go.
         size: height and width of the images in pixels.
-
-    Raises:
-        TombolaError: it cannot be read.
     """
     kind = denoisers.class_of(source).__name__
     if not DENOISER_CLASSES[kind].conditional:

@@ -68,10 +68,8 @@ class Classifier:
     def train(cls, images: Tensor, labels: Tensor, *, seed: int = 0) -> Self:
         """Train it, in seconds: the same for the same images, labels and seed, whatever ran before.
 
-        Images are floats from -1 to 1 [n, channels, height, width], both sides at least 4; labels int64 [n], from 0.
-
-        Raises:
-            TombolaError: there are fewer than two classes.
+        Images are floats from -1 to 1 [n, channels, height, width], both sides at least 4; labels int64 [n], from 0, of
+        two classes or more, else a TombolaError.
         """
         classes = int(labels.max()) + 1 if len(labels) else 0
         if classes < 2:
@@ -79,12 +77,10 @@ class Classifier:
         _, channels, height, width = images.shape
         with _one_thread(), torch.random.fork_rng([]), torch.enable_grad(), torch.autocast("cpu", enabled=False):
             torch.manual_seed(seed)
-            small: list[nn.Module] = []
-            if max(height, width) > _LARGEST:
-                height, width = min(height, _LARGEST), min(width, _LARGEST)
-                small.append(nn.AdaptiveAvgPool2d((height, width)))
+            larger = max(height, width) > _LARGEST
+            height, width = min(height, _LARGEST), min(width, _LARGEST)
             network = nn.Sequential(
-                *small,
+                *([nn.AdaptiveAvgPool2d((height, width))] if larger else []),
                 nn.Conv2d(channels, _WIDTH, 3, padding=1),
                 nn.ReLU(),
                 nn.Conv2d(_WIDTH, 2 * _WIDTH, 3, stride=2, padding=1),
@@ -261,16 +257,14 @@ def _network(path: str, source: str) -> tuple[nn.Module, set[str]]:
     if not isinstance(kind, type) or getattr(kind, "main_input_name", None) != "pixel_values":
         raise TombolaError(f"{source} is a {config.model_type}, which is no vision model; {_INSTEAD}")
     options = {"config": config, "use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
-    try:
-        with _reading(source):
+    with _reading(source):
+        try:
             network, info = cast(Any, kind).from_pretrained(path, **options)
-    except TombolaError as error:
-        if not isinstance(error.__cause__, OSError):
-            raise
-        raise TombolaError(
-            f"{source} has no weights as safetensors ({reason(error.__cause__).rstrip('.')}); other formats are "
-            "pickles, which Tombola does not open"
-        ) from error
+        except OSError as error:
+            raise TombolaError(
+                f"{source} has no weights as safetensors ({reason(error).rstrip('.')}); other formats are pickles, "
+                "which Tombola does not open"
+            ) from error
     lacking = set(info["missing_keys"])
     if lacking and all(name.startswith(_PROJECTION) for name in lacking):
         return network.vision_model, set()

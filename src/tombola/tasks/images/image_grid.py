@@ -16,10 +16,7 @@ COLUMNS = 10
 def contact_sheet(images: Tensor, columns: int = COLUMNS) -> bytes:
     """Images in rows, from left to right, with a thin white gap between them, as a PNG.
 
-    They are floats from -1 to 1 [n, channels, height, width], n > 0, grey or RGB; what is not finite is white.
-
-    Raises:
-        ValueError: there are no images, or neither 1 nor 3 channels.
+    They are floats from -1 to 1 [n, 1 or 3, height, width], n > 0 (else a ValueError); what is not finite is white.
     """
     if images.ndim != 4 or len(images) == 0 or images.shape[1] not in (1, 3):
         raise ValueError(f"images must be [n, 1 or 3, height, width] with n > 0, not {list(images.shape)}")

@@ -65,8 +65,6 @@ IMAGES: Mapping[str, Preset] = MappingProxyType(
     {"quick": {**_FOLDER, "train_rows": 512, "dev_rows": 128, "epochs": 1}, "paper": _FOLDER}
 )
 """`quick`: a sample of the images. What is drawn in 16 bits is another image."""
-
-
 _GROUP = "images"
 _setting = described(_GROUP)
 

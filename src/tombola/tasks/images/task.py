@@ -25,8 +25,7 @@ from tombola.metrics.scores import Metric
 from tombola.metrics.statistics import mean_std
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Batch, Output, Predictions, State, Task, sampled_rows
-from tombola.tasks.images.conditioning import LatentConditioning
-from tombola.tasks.images.denoiser_fit import check
+from tombola.tasks.images.conditioning import LatentConditioning, check
 from tombola.tasks.images.diffusion import Sampler, add_noise, seeded_noise
 from tombola.tasks.images.features import Classifier, FeatureSpace
 from tombola.tasks.images.image_grid import contact_sheet

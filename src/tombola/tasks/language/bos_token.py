@@ -52,11 +52,7 @@ class BosToken:
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, facts: Mapping[str, object], where: str) -> Self:
-        """The BOS token that facts tell.
-
-        Raises:
-            TombolaError: they are damaged, or the tokenizer has no such token.
-        """
+        """The BOS token that facts tell; a TombolaError if they are damaged, or the tokenizer has no such token."""
         name, chosen, nats = facts.get("name"), facts.get("chosen"), facts.get("nats")
         if not isinstance(name, str) or not isinstance(chosen, str) or not isinstance(nats, dict):
             raise TombolaError(f"{where} is damaged; delete it, and the BOS token is found again")
@@ -65,11 +61,7 @@ class BosToken:
 
 
 def named(tokenizer: PreTrainedTokenizerBase, name: str) -> BosToken:
-    """The BOS token of that name: `none`, `bos`, `eos`, or a token as the tokenizer writes it.
-
-    Raises:
-        TombolaError: the tokenizer has no such token.
-    """
+    """BOS token `none`, `bos`, `eos`, or as the tokenizer writes it; a TombolaError where it has no such token."""
     if name == NONE:
         return BosToken(None, NONE, "given", {})
     text = {"bos": tokenizer.bos_token, "eos": tokenizer.eos_token}.get(name, name)
@@ -96,10 +88,7 @@ def candidates(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
 def choose(model: nn.Module, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> BosToken:
     """The candidate after which the first tokens of texts are the least surprising to the model.
 
-    The first token of all is left out: after nothing, nobody can predict it.
-
-    Raises:
-        TombolaError: no text has two tokens.
+    The first token of all is left out: after nothing, nobody can predict it. A TombolaError if no text has two.
     """
     encoder = Encoder(tokenizer, None, TOKENS)
     beginnings = [tokens[:TOKENS] for tokens in encoder.tokens(texts[:TEXTS]) if len(tokens) > 1]

@@ -27,11 +27,7 @@ class Encoder:
         self._bos: Tokens = () if bos_token_id is None else (bos_token_id,)
 
     def items(self, ability: Ability) -> list[Item]:
-        """The items of an ability: one for each example; of a text longer than the model's context several.
-
-        Raises:
-            TombolaError: an example is longer than the context.
-        """
+        """An item for each example, of a text longer than the context several; a TombolaError if others are longer."""
         if ability.harness:
             return HarnessEncoder(self._tokenizer, self._positions).items(ability)
         if ability.rule == "text":
@@ -125,11 +121,7 @@ class Encoder:
 
 
 class HarnessEncoder:
-    """Tokenisation as lm-evaluation-harness does it, for a model that reads so many `positions` at once.
-
-    Raises:
-        TombolaError: the tokenizer has no token to begin with.
-    """
+    """Tokenisation as lm-evaluation-harness does it, which needs a bos or eos token, for so many `positions`."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, positions: int) -> None:
         bos = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
@@ -142,11 +134,7 @@ class HarnessEncoder:
         self._known: dict[str, Tokens] = {}
 
     def items(self, ability: Ability) -> list[Item]:
-        """The items of an ability that is a task of the harness.
-
-        Raises:
-            TombolaError: a choice is empty, or longer than the context.
-        """
+        """The items of a task of the harness; a TombolaError where a choice is empty, or longer than the context."""
         if ability.rule == "text":
             return [item for example in ability.examples for item in self._windows(example)]
         return [self._item(ability, example) for example in ability.examples]

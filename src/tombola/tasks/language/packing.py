@@ -6,6 +6,7 @@ a question. Rows of several items serve passes without gates: a gate belongs to 
 then.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -42,12 +43,8 @@ def separate_rows(items: Sequence[Item]) -> list[PackedRow]:
 
 def renumbered(packed_rows: Sequence[PackedRow]) -> list[PackedRow]:
     """Rows with their items renumbered to their places in a batch that has them one after another."""
-    found, begin = [], 0
-    for packed_row in packed_rows:
-        end = begin + len(packed_row.items)
-        found.append(PackedRow(tuple(range(begin, end)), packed_row.tree))
-        begin = end
-    return found
+    places = itertools.count()
+    return [PackedRow(tuple(itertools.islice(places, len(row.items))), row.tree) for row in packed_rows]
 
 
 def packed_row_of(items: Sequence[Item], numbers: Sequence[int]) -> PackedRow:
@@ -187,8 +184,6 @@ those of a backward pass are kept. Training is not bound by it: its batches are 
 
 
 class _Shape(NamedTuple):
-    """Shape of a row, or of the rows of an item, in a batch."""
-
     parts: bool
     rows: int
     length: int
@@ -215,7 +210,6 @@ def item_groups(items: Sequence[Item], batch_size: int, cells: int) -> list[NDAr
 
 
 def _groups_of(shapes: Sequence[_Shape], batch_size: int, cells: int) -> list[list[int]]:
-    """Rows of similar length, at most so many examples and cells together."""
     groups: list[list[int]] = []
     examples = 0
     for index in sorted(range(len(shapes)), key=lambda one: (*shapes[one][:3], one)):

@@ -49,8 +49,6 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 )
 """`quick`: a quarter of an hour on two cores with SmolLM2-135M. `paper`: every method, all examples, and the field's
 128 x 2,048 tokens of calibration text."""
-
-
 ADAPTER_LEARNING_RATE = 2e-4
 """Learning rate of QLoRA (Dettmers et al. 2023) up to 13 billion parameters: adapters start at nothing and need a
 larger one than weights that are fine-tuned."""
@@ -69,11 +67,7 @@ class RetentionThreshold:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `0.9`, or `ABILITY>=0.9`.
-
-        Raises:
-            TombolaError: it is neither, or the share is out of range.
-        """
+        """Read `0.9`, or `ABILITY>=0.9`; a TombolaError where it is neither, or the share is out of range."""
         found = re.fullmatch(_RETAIN, text)
         if found is None:
             raise TombolaError(f"cannot read {text!r}; write what must be retained as grammar>=0.9, or as 0.9")

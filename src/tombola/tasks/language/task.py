@@ -26,6 +26,7 @@ from tombola.foundations.errors import TombolaError, check_choice
 from tombola.subnetworks.recognition import recognise
 from tombola.tasks.base import Batch, Output, Predictions, State, Task, windows
 from tombola.tasks.capabilities import PROMPTS, GeneratedTexts, GenerationSettings, Retained
+from tombola.tasks.language import packing
 from tombola.tasks.language.abilities import catalog
 from tombola.tasks.language.abilities.ability import BITS, Ability
 from tombola.tasks.language.abilities.chance_corrected import Scale, alone, measure, reference, retention, understanding
@@ -35,16 +36,6 @@ from tombola.tasks.language.bos_token import choose as choose_bos_token
 from tombola.tasks.language.encoding import Encoder
 from tombola.tasks.language.item import Item
 from tombola.tasks.language.log_likelihood import Reading, causal, choose, positions_of, predictions, read, sums
-from tombola.tasks.language.packing import (
-    CELLS,
-    PackedBatch,
-    PackedRow,
-    item_groups,
-    pack,
-    pack_by_prefix,
-    row_batches,
-    separate_rows,
-)
 from tombola.tasks.language.text_generation import NOTHING, NotFiniteError, generate_texts
 
 AUTO = "auto"
@@ -170,7 +161,7 @@ class LanguageTask(Task):
         self.bos_token = None if options.bos_token == AUTO else named(tokenizer, options.bos_token)
         self.readings: dict[tuple[str, str], Reading] = {}
         self._items: dict[str, tuple[list[int], list[Item]]] = {}
-        self._rows: dict[tuple[str, int, int | None], list[PackedRow]] = {}
+        self._rows: dict[tuple[str, int, int | None], list[packing.PackedRow]] = {}
         self.retain = options.retain
         self.learned: tuple[str, ...] | None = None
         self._count(names)
@@ -336,11 +327,7 @@ class LanguageTask(Task):
             write_json(folder / BOS_TOKEN_FILE, self.bos_token.facts())
 
     def find_bos_token(self) -> BosToken:
-        """BOS token before every text, found out now if it is not known: by the weights of the task's `source`.
-
-        Raises:
-            TombolaError: the task has no source, or its model cannot be loaded.
-        """
+        """BOS token before every text, by the weights of the task's `source` if it is unknown, or a TombolaError."""
         if self.bos_token is None:
             if self._options.source is None:
                 raise TombolaError("the BOS token depends on the model; give the task its source, or the BOS token")
@@ -400,13 +387,13 @@ class LanguageTask(Task):
             drawn = np.random.default_rng(shuffle).permutation(len(items))
             groups = [drawn[begin : begin + batch_size] for begin in range(0, len(items), batch_size)]
         elif trees:
-            yield from row_batches(items, separate_rows(items), batch_size, CELLS[split])
+            yield from packing.row_batches(items, packing.separate_rows(items), batch_size, packing.CELLS[split])
             return
         else:
-            groups = item_groups(items, batch_size, CELLS[split])
+            groups = packing.item_groups(items, batch_size, packing.CELLS[split])
         for indices in groups:
-            chosen = [items[index] for index in indices]
-            yield PackedBatch(indices, pack(chosen, trees=trees), torch.tensor([item.gold for item in chosen]))
+            chosen, golds = [items[index] for index in indices], [items[index].gold for index in indices]
+            yield packing.PackedBatch(indices, packing.pack(chosen, trees=trees), torch.tensor(golds))
 
     @override
     def packed_batches(self, split: str, batch_size: int) -> Iterator[Batch]:
@@ -417,8 +404,8 @@ class LanguageTask(Task):
         limits = [reading.window for reading in self.readings.values() if reading.window is not None]
         key = split, batch_size, min(limits, default=None)
         if key not in self._rows:
-            self._rows[key] = pack_by_prefix(items, *key[1:])
-        return row_batches(items, self._rows[key], batch_size, CELLS[split])
+            self._rows[key] = packing.pack_by_prefix(items, *key[1:])
+        return packing.row_batches(items, self._rows[key], batch_size, packing.CELLS[split])
 
     @override
     def output(self, model: nn.Module, batch: Batch) -> Output:

@@ -62,7 +62,6 @@ def generate_texts(
         model: the one that writes: whole, or shrunk. A masked one writes as the whole one, as gates know no sampling.
         full: the full model, which says how surprising the texts are.
         tokenizer, bos_token_id: of both.
-        prompts, settings: what is continued, and how.
 
     Raises:
         TombolaError: there are no prompts, the model cannot read one and go on, or it gives no probabilities to draw

@@ -22,8 +22,6 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
     }
 )
 """`quick`: minutes on two cores. `paper`: all rows, three epochs (Prasanna et al. 2020, appendix)."""
-
-
 _GROUP = "labelled texts"
 _setting = described(_GROUP)
 

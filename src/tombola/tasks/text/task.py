@@ -9,12 +9,7 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 from typing_extensions import override
 
 from tombola.checkpoints import loading
@@ -28,7 +23,6 @@ from tombola.tasks.padding import first_position, padding_token, position_table
 
 _BUCKET = 50
 """Batches whose examples are sorted by length together: enough to waste little padding, few enough to stay random."""
-
 _SURE = 0.999
 """Level at which a model's outputs are said to mean something else: a model at chance must not be accused."""
 
@@ -127,10 +121,8 @@ class TextTask(Task):
 
         Args:
             train, dev: the rows; label names are read from `train`.
-            tokenizer: of the model.
             text_column, text_pair_column, label_column: names of the columns.
             regression: the label is a number to be met, not a class.
-            name: of the task.
             options: fields of `TextTaskOptions`.
 
         Raises:

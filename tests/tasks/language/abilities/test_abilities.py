@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from tombola.foundations.errors import TombolaError
+from tombola.tasks.data import rotten_tomatoes
 from tombola.tasks.data.corpus import Corpus
 from tombola.tasks.language.abilities import grammar, knowledge
 from tombola.tasks.language.abilities.ability import Ability, Example, balanced
 from tombola.tasks.language.abilities.catalog import DEFAULT, SOURCES, open_abilities
 from tombola.tasks.language.abilities.example_files import cloze, reasoning
 from tombola.tasks.language.abilities.grammar import PARADIGMS, PHENOMENA, pairs
-from tombola.tasks.language.abilities.language_modelling import hold_out, paragraphs, training_text
+from tombola.tasks.language.abilities.language_modelling import paragraphs, training_text
 from tombola.tasks.language.abilities.prompted_labels import inference, sentiment
 
 
@@ -233,8 +234,8 @@ def test_a_text_file_is_parted_and_its_last_tenth_held_out(tmp_path: Path) -> No
 
 def test_what_is_held_out_does_not_depend_on_the_order() -> None:
     names = [f"text {i}" for i in range(50)]
-    dev, train = hold_out(names, 10)
+    dev, train = rotten_tomatoes.hold_out(names, 10)
     assert len(dev) == 10
     assert not set(dev) & set(train)
     assert {*dev, *train} == set(names)
-    assert set(hold_out(names[::-1], 10)[0]) == set(dev)
+    assert set(rotten_tomatoes.hold_out(names[::-1], 10)[0]) == set(dev)

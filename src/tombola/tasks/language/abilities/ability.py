@@ -48,7 +48,7 @@ class Ability:
     Attributes:
         name, title: for columns, flags and `--retain`; and for people.
         rule: how an example is judged, see `tombola.tasks.language.item`.
-        examples: at least one.
+        examples: at least one, else a TombolaError.
         source: where they are from, for people.
         per_character: divide a choice's log-probability by its length in characters, so that a longer answer is not the
             worse for it: what lm-evaluation-harness calls acc_norm.
@@ -56,9 +56,6 @@ class Ability:
             knows how frequent each token is (`guess_bits` of `language_modelling`): a model that says no more than that
             has no understanding of text left, though it needs far fewer than 8.
         harness: tokenise as lm-evaluation-harness does, whose task it is: see `tombola.tasks.language.encoding`.
-
-    Raises:
-        TombolaError: there are no examples.
     """
 
     name: str
@@ -104,10 +101,7 @@ class Ability:
     def parted(self, share: float, seed: int = 0) -> tuple[Self, Self]:
         """Split it in two: with the examples that judge, and with the share of them that is held out to search on.
 
-        Every group gives the same share, so that chance is the same on both.
-
-        Raises:
-            TombolaError: one of the two would be left without examples.
+        Every group gives the same share, so that chance is the same on both; a TombolaError if one had no examples.
         """
         count = len(self.examples)
         rank = np.random.default_rng(seed).permutation(count)

@@ -25,11 +25,7 @@ def field(row: Row, column: str, path: Path, line: int) -> object:
 
 
 def cloze(path: Path) -> Ability:
-    """Passages and their last words; right is who writes all tokens of the word, each time the most probable one.
-
-    Raises:
-        TombolaError: the file is missing, or a line is malformed.
-    """
+    """Passages and their last words, of which all tokens must be the most probable; raises as `json_records`."""
     found = []
     for line, row in json_records(path):
         context, continuation = (text_of(row, name, path, line) for name in ("context", "continuation"))
@@ -38,11 +34,7 @@ def cloze(path: Path) -> Ability:
 
 
 def reasoning(path: Path) -> Ability:
-    """Questions with their choices. `Answer:` is put after a query that does not end with a colon.
-
-    Raises:
-        TombolaError: the file is missing, or a line is malformed.
-    """
+    """Questions with their choices; `Answer:` follows a query without a colon at its end; raises as `json_records`."""
     found = []
     for line, row in json_records(path):
         choices, gold = (field(row, name, path, line) for name in ("choices", "gold"))

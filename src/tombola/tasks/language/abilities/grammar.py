@@ -220,11 +220,7 @@ PARADIGMS = MappingProxyType({make.__name__[1:]: make for makers in PHENOMENA.va
 
 
 def pairs(paradigm: str, count: int, seed: int = 0) -> list[Pair]:
-    """Pairs of a paradigm, all different, its two sides in turn; the first stay the same when more are asked for.
-
-    Raises:
-        ValueError: it cannot make so many.
-    """
+    """Different pairs, both sides in turn, the first the same when more are asked for; a ValueError if it has fewer."""
     draw = Draw(f"{seed} {paradigm}")
     found: dict[Pair, None] = {}
     for _ in range(200 * count + 1000):
@@ -241,10 +237,8 @@ PAIRS = 50
 def load(path: Path | None, seed: int = 0) -> Ability:
     """Minimal pairs from JSON lines of `sentence_good` and `sentence_bad`, or from our own small grammar.
 
-    They are in a file, or a folder of `.jsonl` files, each a paradigm; for None, 50 pairs of each of ours are made.
-
-    Raises:
-        TombolaError: there is no such file, or a line is malformed or has two equal sentences.
+    They are in a file, or a folder of `.jsonl` files, each a paradigm; for None, 50 pairs of each of ours are made. A
+    TombolaError where there is no such file, or a line is malformed or has two equal sentences.
     """
     if path is None:
         examples = [

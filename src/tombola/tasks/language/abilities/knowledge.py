@@ -26,11 +26,7 @@ _RELATIONS: Mapping[str, tuple[tuple[str, str, bool], ...]] = {
 
 
 def load(path: Path | None = None, seed: int = 0) -> Ability:
-    """Facts of `questions-words.txt`, or of the asset `analogies`; the seed is of the wrong candidates.
-
-    Raises:
-        TombolaError: the asset cannot be fetched, or the file lacks a section or is malformed.
-    """
+    """Facts of `questions-words.txt`, or of the asset; the seed is of wrong candidates; a TombolaError if damaged."""
     file = fetch("analogies") / "questions-words.txt" if path is None else path
     facts = _facts(file)
     found = []

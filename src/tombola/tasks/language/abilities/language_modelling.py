@@ -4,7 +4,6 @@ Plot summaries of Rotten Tomatoes need no hub; WikiText from the hub has whole a
 2016), on which the field gives perplexities.
 """
 
-import hashlib
 import math
 import re
 from collections import Counter
@@ -36,22 +35,12 @@ def plots() -> Text:
     """Plot summaries, then review sentences of the training split, which fill up what the summaries leave.
 
     14 summaries of the corpus are missing values, and one film's may be there twice; both are left out.
-
-    Raises:
-        TombolaError: the asset cannot be fetched, or its cached copy is damaged.
     """
     found = {" ".join(text.split()): None for category, text in rotten_tomatoes.rows() if category == "plot"}
     found.pop("", None)
-    dev, train = hold_out(list(found), PLOTS)
+    dev, train = rotten_tomatoes.hold_out(list(found), PLOTS)
     sentences = rotten_tomatoes.load().splits["train"].first
     return Text((*train, *sentences), dev, "plot summaries (rotten-tomatoes)")
-
-
-def hold_out(texts: list[str], count: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Split texts into so many that judge, and the others, both in their order: the same ones on every machine."""
-    # Ranking by a hash is a shuffle that no library version can change.
-    held = set(sorted(texts, key=lambda text: hashlib.sha256(text.encode()).digest())[:count])
-    return tuple(text for text in texts if text in held), tuple(text for text in texts if text not in held)
 
 
 HUB = "Salesforce/wikitext"
@@ -62,11 +51,7 @@ _TITLE = re.compile(r" ?= [^=].*[^=] = ?\n?")
 
 
 def wikitext(name: str = "wikitext") -> Text:
-    """The articles of a key of `WIKITEXT`: those of the test split judge, those of the training split are trained on.
-
-    Raises:
-        TombolaError: the hub cannot be reached.
-    """
+    """Articles of a key of `WIKITEXT`: those of the test split judge, the others train; raises as `hub_splits`."""
     configuration = WIKITEXT[name]
     instead = "give a text file, as language-modelling=FILE, or take the plot summaries, which need no hub"
     splits = hub_splits(HUB, configuration, instead)
@@ -85,21 +70,16 @@ def _articles(lines: Iterable[str]) -> tuple[str, ...]:
 
 
 def language_modelling(path: Path | None = None) -> Ability:
-    """Texts to be predicted, each from its beginning: those that `training_text` holds out.
-
-    Raises:
-        TombolaError: as there.
-    """
+    """Texts to be predicted, each from its beginning: those that `training_text` holds out."""
     text = training_text(path)
     examples = [Example((one,), where=f"{text.source}, text {number}") for number, one in enumerate(text.dev, start=1)]
     return Ability("language-modelling", "Language modelling", "text", tuple(examples), text.source)
 
 
 def training_text(path: Path | None) -> Text:
-    """The text of a file, the last tenth of its texts held out (of a single one, its last tenth), or plot summaries.
+    """The text of a file, the last tenth of its texts held out (of a single one, its last tenth).
 
-    Args:
-        path: the file, or `wikitext` for the hub's; None for plot summaries.
+    The path `wikitext` is the hub's data set, unless there is such a file; None is plot summaries.
 
     Raises:
         TombolaError: the file cannot be read or has no text, or the asset or the hub cannot be reached.
@@ -120,11 +100,7 @@ def training_text(path: Path | None) -> Text:
 
 
 def paragraphs(path: Path) -> list[str]:
-    """The texts of a file: paragraphs, parted by empty lines; a file without an empty line is one text.
-
-    Raises:
-        TombolaError: the file cannot be read, is not UTF-8, or has no text.
-    """
+    """Texts of a file, parted by empty lines, one where there is none; a TombolaError if it has none or is no UTF-8."""
     try:
         content = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -140,10 +116,7 @@ def paragraphs(path: Path) -> list[str]:
 def bounded(ability: Ability, tokenizer: PreTrainedTokenizerBase, tokens: int) -> Ability:
     """An ability of texts, with so many tokens in all: of each text the same number, from its beginning.
 
-    Any other ability stays as it is.
-
-    Raises:
-        TombolaError: there is nothing to be left.
+    Any other ability stays as it is. At least one token must be left.
     """
     if tokens < 1:
         raise TombolaError(f"texts are judged by one token or more, not {tokens}")

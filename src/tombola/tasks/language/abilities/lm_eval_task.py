@@ -79,16 +79,12 @@ def load(name: str, folder: Path | None = None) -> list[Ability]:
 
 
 def _ability(leaves: Sequence[Any], name: str, metric: str | None, *, equal: bool = False) -> Ability:
-    rules, examples, counts = set(), [], []
-    for leaf in leaves:
-        rule, found = _examples(leaf, metric, len(leaves) > 1)
-        rules.add(rule)
-        examples += found
-        counts.append(len(found))
-    if len(rules) > 1 or (equal and len(set(counts)) > 1):
+    parts = [_examples(leaf, metric, len(leaves) > 1) for leaf in leaves]
+    rules, counts = {rule for rule, _ in parts}, {len(examples) for _, examples in parts}
+    if len(rules) > 1 or (equal and len(counts) > 1):
         raise TombolaError(f"{name} mixes tasks that do not add up to one accuracy; name its tasks one by one")
-    (rule,) = rules
-    return Ability(name, name, rule, tuple(examples), "lm-evaluation-harness", harness=True)
+    examples = tuple(example for _, examples in parts for example in examples)
+    return Ability(name, name, rules.pop(), examples, "lm-evaluation-harness", harness=True)
 
 
 def _examples(task: Any, metric: str | None, grouped: bool) -> tuple[Rule, list[Example]]:
@@ -214,11 +210,7 @@ def _manager(folder: Path | None = None) -> Any:
 
 
 def knows(name: str, folder: Path | None = None) -> bool:
-    """True if the harness has a task, group or tag of that name.
-
-    Raises:
-        TombolaError: the harness is not installed, or there is no such folder.
-    """
+    """True if the harness has a task, group or tag of that name; a TombolaError if it, or the folder, is not there."""
     return name in _manager(folder).all_tasks
 
 

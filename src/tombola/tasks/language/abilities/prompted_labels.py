@@ -61,10 +61,8 @@ INFERENCE: Mapping[str, _Prompt] = {
 def inference(path: Path) -> Ability:
     """RTE, WNLI or CoLA from a file: GLUE's TSV, CSV or JSON lines; or from the folder of GLUE's TSV files, or the hub.
 
-    Which one it is, its name or its folder's says; `rte`, `wnli` or `cola` alone is the hub's.
-
-    Raises:
-        TombolaError: the name says none of them, the file is missing or malformed, or a label is none of the task's.
+    Which one it is, its name or its folder's says; `rte`, `wnli` or `cola` alone is the hub's. A TombolaError where the
+    name says none of them, the file is missing or malformed, or a label is none of the task's.
     """
     if str(path) in INFERENCE and not path.exists():
         return _from_glue(str(path))
