@@ -207,6 +207,7 @@ class TestStudy:
         assert found["rows"] == list(done.rows())
         assert found["verdicts"] == json.loads((done.folder / "verdicts.json").read_text())["verdicts"]
 
+    @pytest.mark.exhaustive
     @pytest.mark.slow
     def test_the_file_goes_before_the_preset_and_flags_before_the_file(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]

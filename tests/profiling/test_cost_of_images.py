@@ -30,6 +30,7 @@ def half(model: Any) -> Ticket:
     return every.without({"heads": heads, "channels": [[row, group] for row in range(8) for group in (1, 2)]})
 
 
+@pytest.mark.exhaustive
 def test_steps_images_and_memory_of_each_variant() -> None:
     # Of smaller networks the workspace of a single convolution is all that is seen.
     model = unet(torch.float32, block_out_channels=(32, 64), sample_size=16, attention_head_dim=16)

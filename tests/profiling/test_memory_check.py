@@ -114,6 +114,7 @@ def test_a_command_refuses_what_cannot_fit(
         assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.exhaustive
 def test_a_study_asks_once_for_its_heaviest_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class StartedError(Exception):
         """The checks are over, and the first step is about to run."""

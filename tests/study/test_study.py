@@ -521,6 +521,7 @@ class TestSeeds:
         study.run()
         assert "expected time" not in capsys.readouterr().err
 
+    @pytest.mark.exhaustive
     @pytest.mark.filterwarnings("ignore::FutureWarning")  # of what the garbage collector looks at
     def test_a_seed_at_work_holds_no_model_of_another(self, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def models() -> int:
@@ -565,6 +566,7 @@ class TestSettings:
         assert row_of(study, "none", "full", "none")["n"] == 96
         assert row_of(study, "none", "full", "none")["score"] == dev.score
 
+    @pytest.mark.exhaustive
     def test_rewinding_to_random_weights(self, tmp_path: Path) -> None:
         study = study_in(tmp_path, rewind="init", save="all")
         study.run()

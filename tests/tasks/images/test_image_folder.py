@@ -254,6 +254,7 @@ def test_the_classifier_of_large_images_sees_them_small() -> None:
     assert Images(images, labels).labels is labels
 
 
+@pytest.mark.exhaustive
 def test_the_command_prunes_once(tmp_path: Path, pipeline: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fill(tmp_path / "mine", 60)
     command = ["prune", "--model", str(pipeline), "--task", "images", "--data", str(tmp_path / "mine"), "--json"]
