@@ -42,6 +42,7 @@ def test_the_anatomy_is_that_of_the_configuration(name: str) -> None:
     assert len({matrix.name for matrix in anatomy.matrices}) == len(anatomy.matrices) == len(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_gates_at_zero_are_deletions(name: str) -> None:
     kind = KINDS[name]

@@ -96,6 +96,7 @@ def test_weights_that_grew_again_are_another_model(how: str, tmp_path: Path) -> 
     assert not (tmp_path / "second").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_trainer_saves_loads_and_goes_on(kind: str, tmp_path: Path) -> None:
     model = shrunk_bert(tmp_path / "first", kind)

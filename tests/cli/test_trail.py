@@ -217,6 +217,7 @@ def test_a_ticket_from_elsewhere_has_a_trail_without_a_full_model(
 ONCE = [name for name, one in METHODS.items() if "channels" not in one.kind]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ONCE)
 def test_every_method_makes_one_cut(method: str, seed_folder: SeedFolder, tmp_path: Path, capsys: Capture) -> None:
     chosen = METHODS[method]

@@ -34,6 +34,7 @@ def build() -> nn.Module:
     return unet(torch.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_known_denoisers_are_of_the_published_size(name: str) -> None:
     with torch.device("meta"):
@@ -50,6 +51,7 @@ def test_every_layer_keeps_its_share() -> None:
     assert len(evenly(model, 1.0)) == evenly(model, 1.0).total
 
 
+@pytest.mark.slow
 def test_needs_are_those_of_models_that_are_cut() -> None:
     whole, half = needs(build, (1.0, 0.5), images=(1, 4), dtype=torch.float32)
     model = build()

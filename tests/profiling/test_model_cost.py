@@ -89,6 +89,7 @@ def test_variants_side_by_side(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"small", "dense"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["llama", "t5", "vit", "deberta"])
 def test_any_family_can_be_measured(name: str) -> None:
     model = ZOO[name].make(dtype=torch.float32)

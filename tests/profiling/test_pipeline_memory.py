@@ -111,6 +111,7 @@ def test_decoding_is_estimated_as_it_is(slicing: bool) -> None:
         assert found.passes[3].activations == 3 * found.passes[1].activations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [stable_diffusion, stable_diffusion_xl, stable_diffusion_3, flux, pixart, dit],
@@ -151,6 +152,7 @@ def test_reading_a_text_is_estimated_as_it_is(name: str, tmp_path: Path) -> None
     assert live.peak + tokens.nbytes <= found.passes[1].activations <= live.peak + tokens.nbytes + mask
 
 
+@pytest.mark.slow
 def test_flux_draws_what_its_pipeline_does(tmp_path: Path) -> None:
     kind = KINDS["flux"]
     (found,) = needs(lambda: made(kind.name, kind.config, torch.float32))
@@ -217,6 +219,7 @@ def test_the_command_says_what_it_does_not_count(tmp_path: Path, capsys: pytest.
     assert "The denoiser alone." in shown
 
 
+@pytest.mark.slow
 def test_parts_can_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = stable_diffusion_3(tmp_path / "pipeline")
     arguments = ["memory", str(folder), "--density", "1", "--json"]

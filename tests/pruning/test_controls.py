@@ -107,6 +107,7 @@ def test_random_heads_and_mlps_are_uniform_over_the_model() -> None:
     assert together == pytest.approx(5 / 36, abs=4 * math.sqrt(5 / 36 / 2000))
 
 
+@pytest.mark.slow
 def test_layerwise_heads_are_uniform_in_their_layer() -> None:
     heads = torch.zeros(3, 4)
     heads[0, :3] = 1

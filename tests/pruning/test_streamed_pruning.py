@@ -73,6 +73,7 @@ def test_the_same_as_in_memory_in_every_family(name: str, tmp_path: Path) -> Non
         assert done.architecture == found.ticket.architecture
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
     [

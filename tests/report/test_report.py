@@ -22,6 +22,8 @@ from tombola.report.study_data import read_study
 from tombola.report.summary import read_rows, summarise
 from tombola.tickets.ticket import Ticket, TicketKind
 
+pytestmark = pytest.mark.slow
+
 STUDIES: Mapping[str, Mapping[str, Any]] = {
     "one seed": {},
     "three seeds": {"seeds": (0, 1, 2), "glue": "CoLA", "layers": 12, "model": "bert-base-uncased"},

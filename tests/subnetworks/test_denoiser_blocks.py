@@ -67,6 +67,7 @@ def test_every_site_is_in_the_unit_of_its_layer(name: str) -> None:
     assert set(units) == {of for of, ones in rows.items() if ones}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_a_block_that_is_cut_is_one_that_is_gated(name: str, tmp_path: Path) -> None:
     kind = KINDS[name]

@@ -99,6 +99,7 @@ def test_masked_and_shrunk_compute_the_same(name: str, attention: str, padded: b
     assert min(float((a - b).abs().max()) for a, b in itertools.combinations(seen.values(), 2)) > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "attention"), cases())
 def test_masked_and_shrunk_are_near_in_single_precision(name: str, attention: str) -> None:
     kind = ZOO[name]
@@ -291,6 +292,7 @@ def test_an_mlp_gate_stands_after_the_norm_of_what_the_mlp_adds(name: str) -> No
     assert not torch.allclose(found, computed(model, given), atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "attention"), cases())
 def test_shrunk_models_run_under_bf16_autocast(name: str, attention: str) -> None:
     kind = ZOO[name]

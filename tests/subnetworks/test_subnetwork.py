@@ -64,6 +64,7 @@ def test_shrunk_has_the_parameters_of_the_survivors_only(family: str) -> None:
     assert before - after == 8 * (3 * (8 * 32 + 8) + 32 * 8) + 2 * 48 * 32 + 48 + 32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_expanded_computes_the_same_in_the_original_shapes_with_exact_zeros(family: str, tmp_path: Path) -> None:
     model, given = classifier(family), inputs()

@@ -76,6 +76,7 @@ def test_a_copy_is_the_same_value(what: str, how: str) -> None:
     assert same(COPIES[how](value), value)
 
 
+@pytest.mark.slow
 def test_a_ticket_goes_to_another_process_and_back() -> None:
     ticket = some_sites(MODEL, 0)
     with multiprocessing.get_context("spawn").Pool(1) as pool:

@@ -174,6 +174,7 @@ def test_retraining_the_shrunk_network_is_training_the_whole_under_zeros(seed: i
         torch.testing.assert_close(tensor, again[name], rtol=0, atol=1e-8, msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [0, 1, 3, 7])
 def test_training_from_a_kept_step_resumes_order_and_schedule_with_a_fresh_optimizer(step: int, small: Exact) -> None:
     kept: list[nn.Module] = []

@@ -44,6 +44,7 @@ class Notes:
         self.found.append(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["accuracy", "matthews_correlation", "f1"])
 def test_outputs_in_another_order_are_told_from_a_bad_model_and_named(metric: str) -> None:
     model, own = copy.deepcopy(trained()), task(score=metric)

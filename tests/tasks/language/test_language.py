@@ -78,6 +78,7 @@ def expected(model: nn.Module, ability: Ability, example: Example) -> tuple[floa
     return float(int(np.argmax(values)) == example.gold), None if not example.context else loss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_every_ability_is_what_a_loop_over_single_sequences_says(attention: str, batch_size: int) -> None:
@@ -228,6 +229,7 @@ def trained_model() -> tuple[nn.Module, LanguageTask]:
     return model, made
 
 
+@pytest.mark.slow
 def test_search_controls_and_retraining_run_on_it_unchanged() -> None:
     model, made = trained_model()
     full = evaluate(whole(model), made)

@@ -68,6 +68,7 @@ def test_every_decoder_of_the_table_is_tried() -> None:
     assert {*EXACT, *WINDOWS} == set(DECODERS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("family", EXACT)
 def test_a_tree_says_what_separate_sequences_say(family: str, attention: str) -> None:

@@ -153,6 +153,7 @@ def coverage(scale: Scale, full_mean: float, kept: float, sizes: NDArray[np.floa
     return inside / runs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scale", "full_mean", "kept", "sizes", "most"),
     [
