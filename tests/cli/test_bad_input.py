@@ -42,11 +42,6 @@ def refused(capsys: Capture, home: Path, *arguments: object) -> str:
     return lines[0].removeprefix("tombola: error: ")
 
 
-@pytest.fixture(scope="module")
-def done() -> Study:
-    return small_study.finished()
-
-
 @pytest.fixture
 def full(done: Study) -> Path:
     return done.seed_folder(0).full

@@ -43,16 +43,6 @@ pytestmark = pytest.mark.slow
 COMMANDS = ("study", "prune", "retrain", "score", "shrink", "export", "memory", "compare", "import-masks", "report")
 
 
-@pytest.fixture(scope="module")
-def done() -> Study:
-    return small_study.finished()
-
-
-@pytest.fixture
-def seed_folder(done: Study) -> SeedFolder:
-    return done.seed_folder(0)
-
-
 def run_json(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
     """Run a command with `--json` in this process and parse all that it wrote to stdout."""
     assert main([*map(str, arguments), "--json"]) == 0

@@ -24,16 +24,6 @@ from tombola.tickets.ticket import Ticket
 Capture = pytest.CaptureFixture[str]
 
 
-@pytest.fixture(scope="module")
-def done() -> Study:
-    return small_study.finished()
-
-
-@pytest.fixture
-def seed_folder(done: Study) -> SeedFolder:
-    return done.seed_folder(0)
-
-
 def run(capsys: Capture, *arguments: object) -> dict[str, Any]:
     assert main([*map(str, arguments), "--json"]) == 0
     found: dict[str, Any] = json.loads(capsys.readouterr().out)

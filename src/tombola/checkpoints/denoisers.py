@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from tombola.architectures.denoisers import PARTS
-from tombola.checkpoints.loading import CONFIG, PIPELINE, refuse_shrunk
+from tombola.checkpoints.loading import CONFIG, PIPELINE, refuse_lacking, refuse_shrunk
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError, reason
 
@@ -104,11 +104,7 @@ def load(source: str, *, weights: bool = True, dtype: torch.dtype | None = torch
         model, found = kind.from_pretrained(
             source, torch_dtype=dtype or torch.float32, output_loading_info=True, **options
         )
-        if lacking := sorted(found["missing_keys"]):
-            raise TombolaError(
-                f"{source} lacks {len(lacking)} tensors of a {kind.__name__}, {lacking[0]} among them, which would be "
-                "random; give a folder with all weights"
-            )
+        refuse_lacking(source, kind, found["missing_keys"])
         if dtype is None and (stored := _stored_dtype(source, part)) != torch.float32:
             model = kind.from_pretrained(source, torch_dtype=stored, **options)
         return cast(nn.Module, model)

@@ -1,7 +1,7 @@
 """Models and tokenizers of transformers from an asset, a local folder, the hub, or a GGUF file."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,15 @@ def load_model(source: str, dtype: torch.dtype | None = None, *, check: bool = T
     return model
 
 
+def refuse_lacking(source: str, kind: type, missing: Collection[str]) -> None:
+    """Raise a TombolaError where tensors of a class are missing from the checkpoint of `source`."""
+    if missing:
+        raise TombolaError(
+            f"{source} lacks {len(missing)} tensors of a {kind.__name__}, {min(missing)} among them, which would be "
+            "random; give a folder with all weights"
+        )
+
+
 def read_weights(
     kind: Any, path: str, source: str, *, new_output: bool = False, **options: Any
 ) -> tuple[PreTrainedModel, list[str]]:
@@ -125,11 +134,7 @@ def read_weights(
             "configuration that it was saved with"
         )
     anew = sorted(found["missing_keys"])
-    if missing := [name for name in anew if not new_output or of_body(name)]:
-        raise TombolaError(
-            f"{source} lacks {len(missing)} tensors of a {type(model).__name__}, {missing[0]} among them, which would "
-            "be random; give a folder with all weights"
-        )
+    refuse_lacking(source, type(model), [name for name in anew if not new_output or of_body(name)])
     if beyond := sorted(filter(of_body, found["unexpected_keys"])):
         raise TombolaError(
             f"{source} holds {len(beyond)} tensors that its configuration has no place for, {beyond[0]} among them; "

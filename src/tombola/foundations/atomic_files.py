@@ -125,47 +125,37 @@ def _object(text: str, where: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def publish(folder: Path) -> Iterator[Path]:
+def publish(folder: Path, *, replace: bool = False) -> Iterator[Path]:
     """Yield a draft folder that becomes `folder` when the block ends, and vanishes when it fails.
 
+    Args:
+        folder: new or empty; with `replace`, one that is there and gives way.
+        replace: see there.
+
     Raises:
-        TombolaError: `folder` exists and is not empty, or cannot be written.
+        TombolaError: `folder` exists, is not empty and is not to be replaced, or cannot be written.
     """
     with disk_errors(folder):
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if not replace and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise TombolaError(f"{folder} exists already; delete it or choose another folder")
         draft = _beside(folder)
         made = [parent for parent in draft.parents if not parent.exists()]
         try:
             draft.mkdir(parents=True)
             yield draft
+            old = folder.with_name(f".old-{folder.name}")
+            if replace:
+                # Killed between the two renames, the old folder is still there under its other name.
+                folder.rename(old)
             draft.rename(folder)
+            if replace:
+                shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
             for parent in made:
                 # Parents that were made for a folder that failed are empty; others refuse to go.
                 with contextlib.suppress(OSError):
                     parent.rmdir()
-
-
-@contextlib.contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
-    """Yield a draft that takes the place of an existing `folder` when the block ends, and vanishes when it fails.
-
-    Raises:
-        TombolaError: it cannot be written.
-    """
-    with disk_errors(folder):
-        draft, old = _beside(folder), folder.with_name(f".old-{folder.name}")
-        try:
-            draft.mkdir(parents=True)
-            yield draft
-            # Two renames: killed between them, the old folder is still there under its other name.
-            folder.rename(old)
-            draft.rename(folder)
-            shutil.rmtree(old, ignore_errors=True)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
 
 
 def sweep_drafts(folder: Path) -> None:

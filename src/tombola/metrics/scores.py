@@ -73,6 +73,10 @@ class Metric:
         """True if `score` is at least as good as `bound`; NaN never is."""
         return bool(score >= bound if self.higher_is_better else score <= bound)
 
+    def beats(self, low: float, high: float, chance: float) -> bool:
+        """True if a score's interval lies wholly on the better side of `chance`."""
+        return bool(low > chance if self.higher_is_better else high < chance)
+
 
 def bound(full: float, threshold: float, chance: float | None = None, *, higher_is_better: bool) -> float:
     """Worst score that still counts as holding `threshold` (in (0, 1]) of the full model's score.

@@ -220,7 +220,6 @@ def verdict(
     full_mean, full_std = mean_std([metric.score(predictions, references) for predictions in full])
     by_seeds = len(full) > 1 and not shared
     chance = metric.chance(np.asarray(references))
-    full_low, full_high = interval(metric, np.stack(full), references, seed=seed, resamples=resamples)
     return Verdict(
         matches=difference >= -full_std - _ROUNDING if by_seeds else high >= 0,
         metric=metric.name,
@@ -234,6 +233,6 @@ def verdict(
         n_seeds=len(full),
         n_examples=len(np.asarray(references)),
         chance=chance,
-        learned=full_low > chance if metric.higher_is_better else full_high < chance,
+        learned=metric.beats(*interval(metric, np.stack(full), references, seed=seed, resamples=resamples), chance),
         rule="seeds" if by_seeds else "bootstrap",
     )

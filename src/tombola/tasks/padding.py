@@ -28,8 +28,9 @@ def padded_right(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 
 def with_positions(inputs: Mapping[str, Tensor], model: nn.Module) -> Mapping[str, Tensor]:
     """The inputs, with the `position_ids` of real tokens where they are padded left and the model takes any."""
-    takes = inspect.signature(model.forward).parameters
-    if "position_ids" in inputs or "position_ids" not in takes or not padded_left(inputs):
+    if "position_ids" in inputs or not padded_left(inputs):
+        return inputs
+    if "position_ids" not in inspect.signature(model.forward).parameters:
         return inputs
     mask = inputs["attention_mask"].long()
     first = first_position(model)

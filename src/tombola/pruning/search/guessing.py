@@ -46,12 +46,10 @@ def warnings(task: Task, predictions: Predictions, split: str, bound: float) -> 
     """
     metric, references = task.metric, task.references(split)
     score, chance = metric.score(predictions, references), metric.chance(references)
+    low, high = score, score
     if metric.axes == 1:
         low, high = statistics.interval(metric, predictions, references, seed=0, resamples=_RESAMPLES)
-        beats = low > chance if metric.higher_is_better else high < chance
-    else:
-        beats = score > chance if metric.higher_is_better else score < chance
-    if not beats:
+    if not metric.beats(low, high, chance):
         yield (
             f"the full model does not clearly beat guessing on {task.title} ({score:.3f}, guessing {chance:.3f}): its "
             "tickets will say nothing; train it on more rows or for longer"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, CLIPVisionModelWithProjection, PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
-from tombola.checkpoints.loading import quiet
+from tombola.checkpoints.loading import quiet, refuse_lacking
 from tombola.foundations.errors import TombolaError, reason
 from tombola.metrics.scores import Array
 
@@ -268,11 +268,7 @@ def _network(path: str, source: str) -> tuple[nn.Module, set[str]]:
     lacking = set(info["missing_keys"])
     if lacking and all(name.startswith(_PROJECTION) for name in lacking):
         return network.vision_model, set()
-    if others := sorted(name for name in lacking if not name.startswith(_POOLER)):
-        raise TombolaError(
-            f"{source} lacks {len(others)} tensors of a {kind.__name__}, {others[0]} among them, which would be "
-            "random; give a folder with all weights"
-        )
+    refuse_lacking(source, kind, [name for name in lacking if not name.startswith(_POOLER)])
     return network, lacking
 
 

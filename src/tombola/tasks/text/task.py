@@ -210,12 +210,13 @@ class TextTask(Task):
         references, metric, classes = self.references(split), self.metric, self.corpus.classes
         score, chance = metric.score(predictions, references), metric.chance(references)
         if classes is None:
-            _, high = interval(metric, predictions, references, seed=0, level=_SURE)
-            if metric.chance(references) == 0 and high < 0:
+            if chance == 0 and interval(metric, predictions, references, seed=0, level=_SURE)[1] < 0:
                 return (
                     f"the model's values run against those of {self.title} ({metric.name} {score:.3f}), as if it was "
                     "trained on the opposite; turn the labels round, or give a model fine-tuned on this task"
                 )
+            return None
+        if score > chance:
             return None
         counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
         np.add.at(counts, (predictions.astype(np.int64), references.astype(np.int64)), 1)
@@ -224,7 +225,7 @@ class TextTask(Task):
         low, _ = interval(metric, renamed, references, seed=0, level=_SURE)
         _, _, high = paired_difference(metric, predictions, renamed, references, seed=0, level=_SURE)
         # Clearly worse than with its outputs renamed, which are better than guessing, while its own are not.
-        if score > chance or low <= chance or high >= 0:
+        if low <= chance or high >= 0:
             return None
         names = ", ".join(f"{index}: {classes[label]}" for index, label in enumerate(best))
         return (
