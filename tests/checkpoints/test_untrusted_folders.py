@@ -124,7 +124,8 @@ def test_pickles_are_refused_before_they_are_opened(
 
 
 def test_pickles_of_a_denoiser_are_refused(ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    unet().save_pretrained(tmp_path / "model")
+    model: Any = unet()
+    model.save_pretrained(tmp_path / "model")
     weights = tmp_path / "model" / "diffusion_pytorch_model.safetensors"
     torch.save({"conv_in.bias": Evil(ran)}, weights.with_suffix(".bin"), pickle_module=pickle)
     weights.unlink()
