@@ -151,7 +151,7 @@ def test_a_renderer_that_crashes_costs_one_figure(
     broken.mkdir()
     # Stands in for the renderer in its own process, and dies of a signal at one figure.
     (broken / "vl_convert.py").write_text(
-        "import json, os\ndef vegalite_to_svg(spec, **_):\n    if 'weights removed' in spec: os.abort()\n    return '<svg/>'\n"
+        "import os\ndef vegalite_to_svg(spec, **_):\n    return os.abort() if 'weights removed' in spec else '<svg/>'\n"
     )
     folder = fake_study(tmp_path / "study", methods=("heads+mlps",))
     whole = export(folder, tmp_path / "whole")
