@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from builders.report_pages import Reader, read
+
 CODE = """'+('OW'+'NED')+'\\"+('OW'+'NED')+\\"</script><b class=planted>"""
 """Ends strings of JavaScript and Vega, and elements of HTML; what runs of it shows as one word."""
 TEXT = "</script><b class=planted>"
@@ -40,3 +42,16 @@ def shown(page: Path, profile: Path) -> Shown:
     command = [browser, *options, "--virtual-time-budget=20000", "--dump-dom", page.as_uri()]
     found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     return Shown(found.stdout, tuple(line for line in found.stderr.splitlines() if "CONSOLE" in line))
+
+
+def check_planted(page: Path, profile: Path) -> int:
+    """Look at a page whose texts carry the mark: all of it stayed text, every chart is drawn; number of charts."""
+    found, charts = shown(page, profile), len(read(page).specs)
+    assert found.charts == charts
+    assert RAN not in found.document
+    assert MARKUP not in found.document
+    assert [line for line in found.console if "WARN" not in line] == []
+    seen = Reader()
+    seen.feed(found.document)
+    assert TEXT in seen.words
+    return charts

@@ -22,28 +22,28 @@ _CODED = ("raw", "norm")
 """Keys of classes as one letter each."""
 
 
-def planted(value: Any, mark: str, tasks: set[str], key: str = "") -> Any:
-    """A JSON value with a mark after every text of it that is in no list, and after every key that is a task's name."""
+def planted(value: Any, mark: str, names: set[str], key: str = "") -> Any:
+    """A JSON value with a mark after every text that is in no list, and after every key that is one of the names."""
     if isinstance(value, str):
         return value if value in LISTED or key in _CODED else value + mark
     if isinstance(value, list):
-        return [planted(one, mark, tasks, key) for one in value]
+        return [planted(one, mark, names, key) for one in value]
     if isinstance(value, dict):
-        return {name + mark if name in tasks else name: planted(one, mark, tasks, name) for name, one in value.items()}
+        return {name + mark if name in names else name: planted(one, mark, names, name) for name, one in value.items()}
     return value
 
 
-def plant(folder: Path, mark: str, *tasks: str) -> int:
-    """Plant a mark into all JSON files below a folder, whose folders of tasks are named anew; number of marks."""
+def plant(folder: Path, mark: str, *names: str) -> int:
+    """Plant a mark into all JSON files below a folder, and keys and folders of some names; number of marks."""
     count = 0
     for path in _files(folder):
         lines = [line for line in path.read_text().splitlines() if path.suffix == ".jsonl"] or [path.read_text()]
-        written = [json.dumps(planted(json.loads(line), mark, {*tasks})) for line in lines]
+        written = [json.dumps(planted(json.loads(line), mark, {*names})) for line in lines]
         path.write_text("".join(f"{line}\n" for line in written))
         count += sum(line.count(json.dumps(mark)[1:-1]) for line in written)
-    for task in tasks:
-        if (folder / task).is_dir():
-            (folder / task).rename(folder / slug(task + mark))
+    for name in names:
+        if (folder / name).is_dir():
+            (folder / name).rename(folder / slug(name + mark))
     return count
 
 
