@@ -1,13 +1,12 @@
 """Models and tokenizers of transformers from an asset, a local folder, the hub, or a GGUF file."""
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -22,7 +21,8 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints import assets
 from tombola.checkpoints.gguf import dequantised, gguf_in
-from tombola.foundations.errors import TombolaError, reason
+from tombola.foundations.atomic_files import read_json
+from tombola.foundations.errors import TombolaError, one_line
 from tombola.subnetworks.recognition import recognise
 
 MARK = "tombola.json"
@@ -41,6 +41,20 @@ def refuse_shrunk(source: str, folder: Path) -> None:
         )
 
 
+MOST_LAYERS = 1000
+"""Layers of a model, or of a block of it, at most: a library makes as many as its configuration says."""
+
+
+def check_layers(config: Mapping[str, Any], where: str) -> None:
+    """Raise a TombolaError where a configuration, read from `where`, counts more than `MOST_LAYERS` of anything."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            check_layers(value, where)
+        counts = value if isinstance(value, list | tuple) else [value]
+        if "layer" in str(name) and any(isinstance(one, int) and one > MOST_LAYERS for one in counts):
+            raise TombolaError(f"{where}: {name} is {value}, and {MOST_LAYERS:,} layers are read at most; mend it")
+
+
 MODELS = ("minilm", "smollm2")
 """The assets that are models."""
 
@@ -54,13 +68,17 @@ def locate(source: str) -> str:
     Raises:
         TombolaError: the asset cannot be fetched, the GGUF file cannot be read, or the folder holds a shrunk model.
     """
-    path = Path(source).expanduser()
-    refuse_shrunk(source, path)
-    if not path.is_dir():
-        if source not in MODELS:
-            return source
-        path = assets.fetch(source)
-    file = gguf_in(path)
+    with loading(source):
+        path = Path(source).expanduser()
+        refuse_shrunk(source, path)
+        if not path.is_dir():
+            if source not in MODELS:
+                return source
+            path = assets.fetch(source)
+        for name in (CONFIG, "tokenizer_config.json"):
+            if (path / name).is_file():
+                check_layers(read_json(path / name, bounded=False), str(path / name))
+        file = gguf_in(path)
     if file is None:
         return str(path)
     with quiet():
@@ -82,7 +100,7 @@ def load_model(source: str, dtype: torch.dtype | None = None, *, check: bool = T
     with quiet(), loading(source):
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
         model, _ = read_weights(class_named(config, source), path, source, dtype="auto" if dtype is None else dtype)
-    recognise(model, check=check)
+        recognise(model, check=check)
     return model
 
 
@@ -165,6 +183,8 @@ def tokenizer_of(source: str, *, trust_remote_code: bool = False) -> PreTrainedT
     path = locate(source)
     with quiet(), loading(source):
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+        # What is wrong with it may be found only once it is used.
+        tokenizer(["A first text.", "2"])
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     return tokenizer
 
@@ -182,8 +202,8 @@ def outline(source: str) -> Anatomy:
         kind = getattr(transformers, name, None)
         with torch.device("meta"):
             model = AutoModel.from_config(config) if kind is None else kind(config)
-    recognise(model, check=False)
-    return dissect(model)
+        recognise(model, check=False)
+        return dissect(model)
 
 
 @contextlib.contextmanager
@@ -206,10 +226,8 @@ def quiet(*others: Any) -> Iterator[None]:
 @contextlib.contextmanager
 def loading(source: str) -> Iterator[None]:
     """Turn what transformers raises for a source that it cannot load into one clear line."""
-    try:
+    instead = (
+        f"give a local folder, a hub id that can be reached, or one of the assets that need no hub: {', '.join(MODELS)}"
+    )
+    with one_line(f"cannot load {source!r}", instead):
         yield
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise TombolaError(
-            f"cannot load {source!r}: {reason(error)} Give a local folder, a hub id that can be reached, or one of the "
-            f"assets that need no hub: {', '.join(MODELS)}"
-        ) from error
