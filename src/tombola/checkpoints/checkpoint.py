@@ -26,7 +26,7 @@ from transformers import PreTrainedModel
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
-from tombola.checkpoints.loading import CONFIG, MARK, PIPELINE, loading, quiet
+from tombola.checkpoints.loading import CONFIG, MARK, PIPELINE, loading, quiet, refuse_pickles
 from tombola.checkpoints.model_card import ModelCardWriter
 from tombola.checkpoints.model_libraries import LIBRARIES, library_of, save_companions
 from tombola.foundations.atomic_files import publish, read_json, write_json
@@ -199,10 +199,12 @@ def load(folder: Path | str) -> "PreTrainedModel | ModelMixin | DiffusionPipelin
         parts = {file.parent.name: load_subnetwork(file.parent).model for file in sorted(folder.glob(f"*/{MARK}"))}
         if not parts:
             raise TombolaError(f"no part of the pipeline in {folder} was shrunk; open it with diffusers")
+        refuse_pickles(str(folder), folder)
         from diffusers import DiffusionPipeline
 
         with quiet(), loading(str(folder)):
-            return cast("DiffusionPipeline", DiffusionPipeline.from_pretrained(folder, use_safetensors=True, **parts))
+            options: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False, **parts}
+            return cast("DiffusionPipeline", DiffusionPipeline.from_pretrained(folder, **options))
     return cast("PreTrainedModel | ModelMixin", load_subnetwork(folder).model)
 
 

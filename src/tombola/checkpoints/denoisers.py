@@ -20,7 +20,14 @@ from safetensors import safe_open
 from torch import nn
 
 from tombola.architectures.denoisers import PARTS
-from tombola.checkpoints.loading import CONFIG, PIPELINE, check_layers, refuse_lacking, refuse_shrunk
+from tombola.checkpoints.loading import (
+    CONFIG,
+    PIPELINE,
+    check_layers,
+    refuse_lacking,
+    refuse_pickles,
+    refuse_shrunk,
+)
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError, one_line
 
@@ -96,6 +103,7 @@ def load(source: str, *, weights: bool = True, dtype: torch.dtype | None = torch
         if not weights:
             return cast(nn.Module, kind.from_config(config))
         # The other formats are pickles.
+        refuse_pickles(source, Path(source).expanduser() / (part or ""))
         options = {"subfolder": part, "use_safetensors": True}
         model, found = kind.from_pretrained(
             source, torch_dtype=dtype or torch.float32, output_loading_info=True, **options

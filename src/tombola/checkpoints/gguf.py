@@ -64,13 +64,13 @@ def dequantised(file: Path) -> Path:
 def read_gguf(file: Path) -> tuple[PreTrainedModel, Any]:
     """Model and tokenizer (None where the file has none), plain: nothing remembers that they came from GGUF."""
     where: dict[str, Any] = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
-    config = AutoConfig.from_pretrained(**where)
+    config = AutoConfig.from_pretrained(**where, trust_remote_code=False)
     # Without it, newer versions may leave the weights packed, for kernels that cannot be trained or pruned.
     packing = getattr(transformers, "GgufConfig", None)
     if packing is not None:
         where["quantization_config"] = packing(dequantize=True)
     auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    model = auto.from_pretrained(**where, config=config, dtype=torch.float32)
+    model = auto.from_pretrained(**where, config=config, dtype=torch.float32, trust_remote_code=False)
     where.pop("quantization_config", None)
     # A model that knows a quantiser refuses to be saved.
     for owner, name in ((model, "hf_quantizer"), (model.config, "quantization_config")):
@@ -78,5 +78,5 @@ def read_gguf(file: Path) -> tuple[PreTrainedModel, Any]:
     tokenizer = None
     # A file of weights alone has none.
     with contextlib.suppress(OSError, ValueError, KeyError):
-        tokenizer = AutoTokenizer.from_pretrained(**where)
+        tokenizer = AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
     return model, tokenizer

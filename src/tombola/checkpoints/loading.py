@@ -77,7 +77,9 @@ def locate(source: str) -> str:
             path = assets.fetch(source)
         for name in (CONFIG, "tokenizer_config.json"):
             if (path / name).is_file():
-                check_layers(read_json(path / name, bounded=False), str(path / name))
+                check_layers(
+                    read_json(path / name, "mend it, or save the model again", bounded=False), str(path / name)
+                )
         file = gguf_in(path)
     if file is None:
         return str(path)
@@ -113,6 +115,23 @@ def refuse_lacking(source: str, kind: type, missing: Collection[str]) -> None:
         )
 
 
+def refuse_pickles(source: str, folder: Path) -> None:
+    """Raise a TombolaError where a local folder's weights are pickles alone, or its index leads to some.
+
+    Whoever wrote a pickle may run code where it is opened. Of a hub id only safetensors are asked for.
+    """
+    pickles = [] if any(folder.glob("*.safetensors")) else sorted(file.name for file in folder.glob("*.bin"))
+    for index in sorted(folder.rglob("*.safetensors.index.json")):
+        shards = read_json(index).get("weight_map")
+        names = map(str, shards.values()) if isinstance(shards, dict) else ()
+        pickles += [name for name in names if not name.endswith(".safetensors")]
+    if pickles:
+        raise TombolaError(
+            f"{source} holds weights as a pickle ({pickles[0]}), which Tombola does not open, as it may run code; give "
+            "them as safetensors"
+        )
+
+
 def read_weights(
     kind: Any, path: str, source: str, *, new_output: bool = False, **options: Any
 ) -> tuple[PreTrainedModel, list[str]]:
@@ -130,7 +149,10 @@ def read_weights(
     Raises:
         TombolaError: tensors are missing, of other shapes, or of layers that the configuration does not have.
     """
-    model, found = kind.from_pretrained(path, output_loading_info=True, ignore_mismatched_sizes=True, **options)
+    refuse_pickles(source, Path(path))
+    # Unless it is told otherwise, transformers asks on the terminal whether to run the code of a model.
+    options = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True, **options}
+    model, found = kind.from_pretrained(path, ignore_mismatched_sizes=True, **options)
     inner = f"{model.base_model_prefix}."
 
     def of_body(name: str) -> bool:
@@ -197,11 +219,11 @@ def outline(source: str) -> Anatomy:
     """
     path = locate(source)
     with quiet(), loading(source):
-        config = AutoConfig.from_pretrained(path)
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
         name = (config.architectures or [""])[0]
         kind = getattr(transformers, name, None)
         with torch.device("meta"):
-            model = AutoModel.from_config(config) if kind is None else kind(config)
+            model = AutoModel.from_config(config, trust_remote_code=False) if kind is None else kind(config)
         recognise(model, check=False)
         return dissect(model)
 

@@ -142,7 +142,8 @@ class TransformersLibrary(Library):
 
     @override
     def read(self, like: Any, folder: Path) -> nn.Module:
-        return cast(nn.Module, type(like).from_pretrained(folder, dtype=like.dtype))
+        options = {"dtype": like.dtype, "use_safetensors": True, "trust_remote_code": False}
+        return cast(nn.Module, type(like).from_pretrained(folder, **options))
 
     @override
     def save_companions(self, source: str, folder: Path) -> None:

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from tombola.foundations.errors import TombolaError
-from tombola.foundations.parsing import json_text, json_value, read_text
+from tombola.foundations.parsing import MEND, json_text, json_value, read_text
 
 _DRAFT = ".draft-"
 
@@ -88,13 +88,13 @@ def write_lines(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     write_text(path, "".join(json_text(row) + "\n" for row in rows))
 
 
-def read_json(path: Path, *, bounded: bool = True) -> dict[str, Any]:
-    """Read a JSON object; for `bounded` see [`json_value`][tombola.foundations.parsing.json_value].
+def read_json(path: Path, mend: str = MEND, *, bounded: bool = True) -> dict[str, Any]:
+    """Read a JSON object; `mend` and `bounded` as of [`json_value`][tombola.foundations.parsing.json_value].
 
     Raises:
         TombolaError: the file is missing or is not a JSON object.
     """
-    return _object(read_text(path), str(path), bounded=bounded)
+    return _object(read_text(path, mend), str(path), mend, bounded=bounded)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -108,10 +108,10 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [_object(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1) if lines != [""]]
 
 
-def _object(text: str, where: str, *, bounded: bool = True) -> dict[str, Any]:
-    value = json_value(text, where, bounded=bounded)
+def _object(text: str, where: str, mend: str = MEND, *, bounded: bool = True) -> dict[str, Any]:
+    value = json_value(text, where, mend, bounded=bounded)
     if not isinstance(value, dict):
-        raise TombolaError(f"{where} is no JSON object; delete it and start again")
+        raise TombolaError(f"{where} is no JSON object; {mend}")
     return value
 
 

@@ -18,10 +18,11 @@ LARGEST_TEXT = 512 * 2**20
 LARGEST_YAML = 100_000
 """Bytes of a YAML file, at most: its parser is slow."""
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-_MEND = "delete it and start again"
+MEND = "delete it and start again"
+"""What to do about a damaged file that Tombola wrote."""
 
 
-def read_text(path: Path, mend: str = _MEND, *, largest: int = LARGEST_TEXT) -> str:
+def read_text(path: Path, mend: str = MEND, *, largest: int = LARGEST_TEXT) -> str:
     """The text of a UTF-8 file, with or without a byte-order mark.
 
     Raises:
@@ -39,7 +40,7 @@ def read_text(path: Path, mend: str = _MEND, *, largest: int = LARGEST_TEXT) -> 
             raise TombolaError(f"{path}, byte {error.start + 1} is not UTF-8; {mend}") from None
 
 
-def json_value(text: str | bytes, where: Path | str, mend: str = _MEND, *, bounded: bool = True) -> Any:
+def json_value(text: str | bytes, where: Path | str, mend: str = MEND, *, bounded: bool = True) -> Any:
     """A value parsed from JSON.
 
     Args:

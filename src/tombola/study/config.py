@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -35,6 +35,8 @@ ALL = "all"
 """Name that stands for all analyses that there are for the study's models."""
 PRESETS = ("quick", "paper")
 """Presets that every task has."""
+TRUST = "trust_remote_code"
+"""The setting that is given with each call: no file holds it, and no hash is over it."""
 _study = described("the study")
 _training = described("training")
 _running = described("running")
@@ -184,10 +186,21 @@ class StudyConfig(TaskOptions):
             if not seeds or any(type(seed) is not int for seed in seeds):
                 raise TombolaError(f"{path}: seeds must be a list of whole numbers")
         own = values.pop("preset", "quick")
+        if TRUST in values:
+            raise TombolaError(f"{path}: {TRUST} is no setting of a file; give --{TRUST.replace('_', '-')} each time")
         try:
             return cls.of(preset or own, **{**{str(key): value for key, value in values.items()}, **flat}), seeds
         except TombolaError as error:
             raise TombolaError(f"{path}: {error}") from None
+
+    @classmethod
+    def recorded(cls, values: Mapping[str, Any], *, trust_remote_code: bool = False) -> Self:
+        """The configuration that `settings` gave, as `study.json` has it; whatever it says of trust is not heeded.
+
+        Raises:
+            TombolaError: an unknown setting, or a value of the wrong kind.
+        """
+        return cls.of(None, **{**values, TRUST: trust_remote_code})
 
     @property
     def search_options(self) -> SearchOptions:
@@ -253,8 +266,10 @@ class StudyConfig(TaskOptions):
         return open_task(self, self.regime_settings, self.task_name)
 
     def settings(self) -> dict[str, Any]:
-        """Settings by their flat names, as JSON values."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in self._values()}
+        """Settings by their flat names, as JSON values, but for the trust that is given with each call."""
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in self._values()}
+        del values[TRUST]
+        return values
 
     def _values(self) -> Iterator[tuple[str, Any]]:
         for part, kind in _parts(type(self), self.regime).items():
@@ -267,7 +282,7 @@ class StudyConfig(TaskOptions):
         Defaults are left out, so that a setting that is new in a later version keeps the hashes of old studies.
         """
         values = dict(self._values()) | self.regime_settings.identity()
-        del values["analyses"]
+        del values["analyses"], values[TRUST]
         for name in ("model",) if self.task in named_tasks() else ("model", "task"):
             values[name] = fingerprint(values[name])
         defaults = {
@@ -330,6 +345,7 @@ def json_schema() -> dict[str, Any]:
         properties = schema_of(kind) | properties
     for name, one in _merged().items():
         properties[name]["description"] = one.description
+    del properties[TRUST]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "tombola study.yaml",

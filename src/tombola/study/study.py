@@ -17,7 +17,7 @@ from tombola.foundations.precision import deterministic
 from tombola.foundations.progress import ProgressBars
 from tombola.pruning.weight_criteria import WeightCut, prunable_anatomy
 from tombola.study.analysis_steps import analysis_steps
-from tombola.study.config import ANALYSES, StudyConfig
+from tombola.study.config import ANALYSES, TRUST, StudyConfig
 from tombola.study.estimates import announce, announcement, pass_seconds, threads, worker_count
 from tombola.study.folder_layout import MOST_SEEDS, SAVED, CrossSeedFolder, SeedFolder
 from tombola.study.scheduler import run_here, run_steps
@@ -198,7 +198,7 @@ class Study:
     def _share(self, steps: Sequence[StudyStep], bars: ProgressBars, workers: int) -> None:
         job = {
             # The device by its full name: the configuration has only its kind.
-            "config": {**self.config.settings(), "device": str(self.device)},
+            "config": {**self.config.settings(), "device": str(self.device), TRUST: self.config.trust_remote_code},
             "folder": str(self.folder),
             "seeds": list(self.seeds),
             "save": self.save,

@@ -218,7 +218,7 @@ def _trained(model: str) -> StudyConfig | None:
 def _config(folder: Path) -> StudyConfig | None:
     """The configuration of a study; None where there is none, or none that can be read."""
     try:
-        return StudyConfig.of(None, **read_json(folder / "study.json")["config"])
+        return StudyConfig.recorded(read_json(folder / "study.json")["config"])
     except (TombolaError, KeyError, TypeError):
         return None
 

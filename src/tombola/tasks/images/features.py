@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, CLIPVisionModelWithProjection, PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
-from tombola.checkpoints.loading import quiet, refuse_lacking
+from tombola.checkpoints.loading import quiet, refuse_lacking, refuse_pickles
 from tombola.foundations.errors import TombolaError, one_line, reason
 from tombola.metrics.scores import Array
 
@@ -256,6 +256,8 @@ def _network(path: str, source: str) -> tuple[nn.Module, set[str]]:
     if not isinstance(kind, type) or getattr(kind, "main_input_name", None) != "pixel_values":
         raise TombolaError(f"{source} is a {config.model_type}, which is no vision model; {_INSTEAD}")
     options = {"config": config, "use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
+    options["trust_remote_code"] = False
+    refuse_pickles(source, Path(path))
     with _reading(source):
         try:
             network, info = cast(Any, kind).from_pretrained(path, **options)
