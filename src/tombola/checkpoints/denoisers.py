@@ -24,6 +24,7 @@ from tombola.checkpoints.loading import (
     CONFIG,
     PIPELINE,
     check_layers,
+    check_size,
     refuse_lacking,
     refuse_pickles,
     refuse_shrunk,
@@ -96,14 +97,16 @@ def load(source: str, *, weights: bool = True, dtype: torch.dtype | None = torch
     Raises:
         TombolaError: there is none, it cannot be read, or its class cannot be pruned.
     """
-    part = _part(source)
-    refuse_shrunk(source, Path(source).expanduser() / (part or ""))
     with reading(source):
+        part = _part(source)
+        refuse_shrunk(source, Path(source).expanduser() / (part or ""))
         kind, config = _described(source, part)
         if not weights:
             return cast(nn.Module, kind.from_config(config))
         # The other formats are pickles.
-        refuse_pickles(source, Path(source).expanduser() / (part or ""))
+        folder = Path(source).expanduser() / (part or "")
+        refuse_pickles(source, folder)
+        check_size(lambda: cast(nn.Module, kind.from_config(config)), folder, source)
         options = {"subfolder": part, "use_safetensors": True}
         model, found = kind.from_pretrained(
             source, torch_dtype=dtype or torch.float32, output_loading_info=True, **options

@@ -1,12 +1,13 @@
 """Models and tokenizers of transformers from an asset, a local folder, the hub, or a GGUF file."""
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -19,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
+from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints import assets
 from tombola.checkpoints.gguf import dequantised, gguf_in
 from tombola.foundations.atomic_files import read_json
@@ -87,6 +89,25 @@ def locate(source: str) -> str:
         return str(dequantised(file))
 
 
+def check_size(build: Callable[[], nn.Module], folder: Path, source: str) -> None:
+    """Raise a TombolaError where a model would have far more parameters than the files of a local folder hold.
+
+    A library fills the memory before it compares them. `build` makes the model, here without memory.
+    """
+    if not folder.is_dir():
+        return
+    stored, count = sum(file.stat().st_size for file in folder.glob("*.safetensors")), 0
+    # What cannot be made is refused by what loads it.
+    with contextlib.suppress(Exception), torch.random.fork_rng([]), torch.device("meta"):
+        count = count_parameters(build())
+    # Four-bit weights are two to a byte; an output layer may be new.
+    if count > 4 * stored + 2**26:
+        raise TombolaError(
+            f"the configuration of {source} asks for {count:,} parameters, and its files hold {stored:,} bytes; give "
+            "the configuration that it was saved with"
+        )
+
+
 def load_model(source: str, dtype: torch.dtype | None = None, *, check: bool = True) -> PreTrainedModel:
     """A model of transformers as it was saved, of the class that its configuration names, on the CPU.
 
@@ -150,6 +171,12 @@ def read_weights(
         TombolaError: tensors are missing, of other shapes, or of layers that the configuration does not have.
     """
     refuse_pickles(source, Path(path))
+
+    def build() -> Any:
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        return kind.from_config(config, trust_remote_code=False) if hasattr(kind, "from_config") else kind(config)
+
+    check_size(build, Path(path), source)
     # Unless it is told otherwise, transformers asks on the terminal whether to run the code of a model.
     options = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True, **options}
     model, found = kind.from_pretrained(path, ignore_mismatched_sizes=True, **options)
@@ -209,6 +236,16 @@ def tokenizer_of(source: str, *, trust_remote_code: bool = False) -> PreTrainedT
         tokenizer(["A first text.", "2"])
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     return tokenizer
+
+
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, model: nn.Module) -> None:
+    """Raise a TombolaError where a tokenizer has a token that the model has no row for."""
+    table = model.get_input_embeddings() if isinstance(model, PreTrainedModel) else None
+    size = getattr(table, "num_embeddings", None)
+    if size is not None and len(tokenizer) > size and max(tokenizer.get_vocab().values()) >= size:
+        raise TombolaError(
+            f"the tokenizer knows {len(tokenizer)} tokens, the model {size}; give the tokenizer of the model"
+        )
 
 
 def outline(source: str) -> Anatomy:

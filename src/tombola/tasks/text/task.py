@@ -182,6 +182,7 @@ class TextTask(Task):
         if positions is not None and self.max_length > positions:
             texts = f"texts of {self.max_length} tokens"
             raise TombolaError(f"{texts} do not fit into this model's {positions} positions; lower --max-length")
+        loading.check_vocabulary(self.tokenizer, model)
         recognise(model)
         return model
 
