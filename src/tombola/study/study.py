@@ -68,10 +68,10 @@ class Study:
     ) -> None:
         if workers != "auto" and workers < 1:
             raise TombolaError(f"workers must be auto, or 1 or more, not {workers}")
-        if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**63:
-            raise TombolaError(f"seeds must be different whole numbers from 0 to 2^63 - 1, not {list(seeds)}")
-        if len(seeds) > MOST_SEEDS:
-            raise TombolaError(f"a study has at most {MOST_SEEDS:,} seeds, not {len(seeds):,}")
+        if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+            raise TombolaError(f"seeds must be different whole numbers from 0, not {list(seeds)}")
+        if len(seeds) > MOST_SEEDS or max(seeds) >= 2**63:
+            raise TombolaError(f"a study has at most {MOST_SEEDS:,} seeds, each below 2^63")
         # Resolved before hashing: a study mixes neither precisions nor kinds of device, wherever it is resumed.
         self.config, self.device = config.resolved()
         self.hash = self.config.hash()
