@@ -421,7 +421,9 @@ def test_the_parts_have_the_configurations_values() -> None:
         ("minilm", "cola", "minilm-cola"),
         ("google/bert_uncased_L-2", "/a/my rows.tsv", "bert_uncased_L-2-my-rows.tsv"),
         ("/a/b/", "..", "b-study"),
-        (".", "ü/ö", "study-ö"),
+        (".", "ü/ö", "model-ö"),
+        (".hidden", "con", "hidden-_con"),
+        ("m", "a\n" * 300, f"m-{'a-' * 39}a"),
     ],
 )
 def test_a_name_is_one_plain_part_of_a_path(model: str, task: str, name: str) -> None:

@@ -15,6 +15,7 @@ from tombola.foundations.fingerprint import fingerprint
 from tombola.foundations.parsing import read_yaml
 from tombola.foundations.precision import resolve_device, resolve_precision
 from tombola.foundations.settings import Count, Flag, SettingField, Text, described, schema_of, setting_fields, settings
+from tombola.foundations.slug import slug
 from tombola.metrics.statistics import RESAMPLES
 from tombola.pruning.controls import names as control_names
 from tombola.pruning.search.options import SearchOptions
@@ -240,12 +241,12 @@ class StudyConfig(TaskOptions):
     @property
     def name(self) -> str:
         """Readable start of the study's folder."""
-        return f"{_slug(Path(self.model).name)}-{self.task_name}"
+        return f"{slug(Path(self.model).name, 'model')}-{self.task_name}"
 
     @property
     def task_name(self) -> str:
         """Short name of the task, for folders and rows."""
-        return _slug(Path(self.task).name)
+        return slug(Path(self.task).name, "study")
 
     def resolved(self) -> tuple[Self, torch.device]:
         """The configuration with its precision, and kind of device, as they are here; and the device.
@@ -375,7 +376,3 @@ def _unknown(name: str, task: str, known: list[str]) -> str:
     like = difflib.get_close_matches(name, known, cutoff=0.5)
     meant = f"did you mean {' or '.join(like)}? " if like else ""
     return f"unknown setting {name!r}; {meant}tombola study --help lists them all"
-
-
-def _slug(text: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "._" else "-" for letter in text).strip("-.") or "study"
