@@ -67,7 +67,8 @@ class Page(HTMLParser):
 def plain(text: str, figured: bool) -> str:
     """A cell of the page as a program wants it."""
     if not figured:
-        return text
+        # A spreadsheet must not take it for a formula.
+        return f"'{text}" if text.strip()[:1] in [*"=+-@"] else text
     if text == "–":
         return ""
     text = "-".join(text.split("−")).replace("\u00a0", " ")
@@ -157,7 +158,7 @@ def typeset(text: str) -> str:
     """Text as LaTeX has it: signs that it has no other way to write, and no more than one space."""
     for sign, written in (("−", "-"), ("–", "--"), ("’", "'"), ('"', "''")):
         text = text.replace(sign, written)
-    return " ".join(text.split())
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 
 def grid(source: str) -> list[list[str]]:

@@ -77,6 +77,12 @@ def finished() -> Study:
     return run_once(study_in(home() / "runs"))
 
 
+@functools.cache
+def analysed() -> Study:
+    """A finished study of two seeds with every analysis, and its report."""
+    return run_once(study_in(home() / "asked", seeds=(0, 1), analyses=("all",), threshold=0.97))
+
+
 def run_once(study: Study) -> Study:
     """A study of `home` that has run, with its report: run by the first process of the tests that asks for it."""
     with FileLock(home() / f".{study.folder.name}.lock"):

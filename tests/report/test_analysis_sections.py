@@ -13,7 +13,6 @@ from scipy.stats import spearmanr
 from builders import small_study
 from builders.report_exports import check
 from builders.report_pages import read
-from builders.small_study import study_in
 from tombola.analysis.agreement.coefficients import STATISTICS
 from tombola.analysis.attention.attention_summary import (
     class_distribution,
@@ -38,10 +37,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    study = study_in(tmp_path_factory.mktemp("asked"), seeds=(0, 1), analyses=("all",), threshold=0.97)
-    build(study.run())
-    return study
+def done() -> Study:
+    return small_study.analysed()
 
 
 @pytest.fixture(scope="module")

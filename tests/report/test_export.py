@@ -1,5 +1,7 @@
 """Figures and tables as files: they say what the page says, whatever the data contain."""
 
+import csv
+import io
 import json
 import re
 from pathlib import Path
@@ -20,7 +22,7 @@ from tombola.analysis.transfer import Transfer, TransferCell
 from tombola.cli import main
 from tombola.foundations.atomic_files import write_json
 from tombola.foundations.errors import TombolaError
-from tombola.report.export import export, latex
+from tombola.report.export import export, latex, table_csv
 from tombola.report.table import Block, Body, Column, Table
 from tombola.tickets.import_masks import import_masks
 
@@ -127,6 +129,41 @@ def test_no_text_is_a_command_of_latex(text: str) -> None:
 def test_any_text_is_set_as_it_is(one: str, other: str) -> None:
     source = latex(Table.of("t", (Column(one), Column(other)), [(one, other)]), "name")
     assert grid(source) == [[typeset(one), typeset(other)]] * 2
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1+1", "\n=1", " =1"])
+def test_no_text_is_a_formula_of_a_spreadsheet(text: str) -> None:
+    table = Table.of("t", (Column(text, "head"), Column("n", "number")), [(text, "−1.5"), ("b", "–")])
+    head, *rows = csv.reader(io.StringIO(table_csv(table), newline=""))
+    assert head == [f"'{text}", "n"]
+    assert rows == [[f"'{text}", "-1.5"], ["b", ""]]
+
+
+def test_no_text_begins_a_line_of_csv() -> None:
+    text = table_csv(Table.of("t", (Column("a"), Column("b")), [("x\r=1", "y")]))
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [["a", "b"], ["x\n=1", "y"]]
+
+
+def test_a_renderer_that_crashes_costs_one_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    # Stands in for the renderer in its own process, and dies of a signal at one figure.
+    (broken / "vl_convert.py").write_text(
+        "import os\ndef vegalite_to_svg(spec, **_):\n    return os.abort() if 'weights removed' in spec else '<svg/>'\n"
+    )
+    folder = fake_study(tmp_path / "study", methods=("heads+mlps",))
+    whole = export(folder, tmp_path / "whole")
+    monkeypatch.setenv("PYTHONPATH", str(broken))
+    assert main(["report", str(folder), "--export", str(tmp_path / "out")]) == 0
+    lost = [name for name in whole if name.startswith("figures/") and not (tmp_path / "out" / name).exists()]
+    assert 0 < len(lost) < len([name for name in whole if name.startswith("figures/")])
+    notes = [line for line in capsys.readouterr().err.splitlines() if "is left out, as it cannot be drawn" in line]
+    assert len(notes) == len(lost)
+    assert all((tmp_path / "out" / name).exists() for name in whole if name not in lost)
+    index = (tmp_path / "out" / "index.md").read_text()
+    assert not any(name in index for name in lost)
 
 
 def test_a_name_of_several_lines_stands_once_in_latex() -> None:

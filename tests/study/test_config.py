@@ -71,7 +71,6 @@ OTHER: dict[str, Any] = {
     "precision": "fp32",
     "device": "cuda",
     "bootstrap_resamples": 100,
-    "trust_remote_code": True,
 }
 
 OF_LANGUAGE: Mapping[str, Any] = {
@@ -107,7 +106,7 @@ OF_IMAGES: dict[str, Any] = {"image_size": 16, "feature_model": "/nowhere/clip",
 
 def test_every_setting_changes_the_hash() -> None:
     everything = {one.name for _, fields in setting_groups().values() for one in fields}
-    assert {*OTHER, *OF_LANGUAGE, *OF_IMAGES, "analyses"} == everything
+    assert {*OTHER, *OF_LANGUAGE, *OF_IMAGES, "analyses", "trust_remote_code"} == everything
     plain = {of(task=task).hash() for task in ("rotten-tomatoes", "/nowhere/mine")}
     hashes = {with_setting(name, value).hash() for name, value in OTHER.items()}
     assert len(hashes | plain) == len(OTHER) + 2
@@ -138,6 +137,23 @@ def test_adapters_without_their_library_are_refused_before_anything_is_loaded(mo
     monkeypatch.setattr(lora, "find_spec", lambda _: None)
     with pytest.raises(TombolaError, match=r"pip install 'tombola\[language\]'"):
         of(task="understanding", analyses=(), recovery_tokens=100, lora_rank=4)
+
+
+def test_trust_is_of_the_call_alone(tmp_path: Path) -> None:
+    given = of(trust_remote_code=True)
+    assert given.trust_remote_code
+    assert given.replaced(epochs=2).trust_remote_code
+    assert given.hash() == of().hash()
+    assert "trust_remote_code" not in given.settings()
+    planted = {**of().settings(), "trust_remote_code": True}
+    assert not StudyConfig.recorded(planted).trust_remote_code
+    assert StudyConfig.recorded(planted, trust_remote_code=True).trust_remote_code
+    file = tmp_path / "study.yaml"
+    file.write_text("trust_remote_code: true\n")
+    with pytest.raises(TombolaError, match="is no setting of a file; give --trust-remote-code each time"):
+        StudyConfig.read(file)
+    file.write_text("epochs: 2\n")
+    assert StudyConfig.read(file, trust_remote_code=True)[0].trust_remote_code
 
 
 def test_what_is_asked_of_the_tickets_does_not_change_the_hash() -> None:
@@ -405,7 +421,9 @@ def test_the_parts_have_the_configurations_values() -> None:
         ("minilm", "cola", "minilm-cola"),
         ("google/bert_uncased_L-2", "/a/my rows.tsv", "bert_uncased_L-2-my-rows.tsv"),
         ("/a/b/", "..", "b-study"),
-        (".", "ü/ö", "study-ö"),
+        (".", "ü/ö", "model-ö"),
+        (".hidden", "con", "hidden-_con"),
+        ("m", "a\n" * 300, f"m-{'a-' * 39}a"),
     ],
 )
 def test_a_name_is_one_plain_part_of_a_path(model: str, task: str, name: str) -> None:
@@ -487,10 +505,10 @@ seeds: 3
 seeds: [0, 1]
 preset: paper
 preset: null
-trust_remote_code: true
 bootstrap_resamples: 10
 """
 BAD = """
+trust_remote_code: true
 epochs: 0
 epochs: 2.5
 epochs: true

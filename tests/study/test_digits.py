@@ -10,6 +10,8 @@ import pytest
 import torch
 from diffusers import UNet2DModel
 
+from builders import browser
+from builders.planted_text import plant
 from builders.unets import UNET
 from tombola.analysis.locality import random_curve
 from tombola.architectures.dissect import dissect
@@ -183,5 +185,11 @@ def test_weights_that_would_be_unpickled_are_not_read(tmp_path: Path, monkeypatc
     UNet2DModel(**UNET).save_pretrained(tmp_path, safe_serialization=False)
     assert (tmp_path / "diffusion_pytorch_model.bin").is_file()
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("unpickled"))
-    with pytest.raises(TombolaError, match="cannot load a denoiser"):
+    with pytest.raises(TombolaError, match="holds weights as a pickle"):
         Study(config(tmp_path, rewind="step-1"), out=tmp_path / "out").run()
+
+
+def test_no_text_of_its_files_becomes_markup_or_code(study: Study, tmp_path: Path) -> None:
+    shutil.copytree(study.folder, tmp_path / "study")
+    plant(tmp_path / "study", browser.CODE, "digits", "frechet_distance", "kernel_distance")
+    browser.check_planted(build(tmp_path / "study"), tmp_path / "profile")

@@ -20,7 +20,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import Evaluation
 from tombola.study.folder_layout import EVALUATION
 from tombola.study.study import Study
-from tombola.study.transfer_study import TransferStudy
+from tombola.study.transfer_study import FinishedStudy, TransferStudy
 from tombola.tickets.ticket import Ticket
 
 pytestmark = pytest.mark.slow
@@ -118,6 +118,18 @@ def test_the_command(studies: list[Study], done: Path, capsys: pytest.CaptureFix
     (tmp_path / "t" / "report.html").unlink()
     assert main(["report", str(tmp_path / "t")]) == 0
     assert (tmp_path / "t" / "report.html").read_text() == page
+
+
+def test_a_folder_says_nothing_of_trust(studies: list[Study], tmp_path: Path) -> None:
+    shutil.copytree(studies[0].folder, tmp_path / "s")
+    values = json.loads((tmp_path / "s" / "study.json").read_text())
+    assert "trust_remote_code" not in values["config"]
+    values["config"]["trust_remote_code"] = True
+    (tmp_path / "s" / "study.json").write_text(json.dumps(values))
+    assert not FinishedStudy.read(tmp_path / "s").config.trust_remote_code
+    others = [tmp_path / "s", studies[1].folder]
+    trusting = TransferStudy(others, tmp_path / "out", trust_remote_code=True)
+    assert all(study.config.trust_remote_code for study in trusting.studies)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ import torch
 from rich.console import Console
 from transformers import LlamaForCausalLM
 
-from builders import small_study
+from builders import browser, small_study
 from builders.language_models import WORDS, llama, tokenizer
+from builders.planted_text import plant
 from tombola import report
 from tombola.analysis.agreement.comparison import compare
 from tombola.analysis.generation_profile import GenerationProfile
@@ -477,3 +478,9 @@ def test_a_search_ends_where_the_model_breaks(done: Study) -> None:
     assert broken.importance is None
     assert np.isnan(broken.predictions).any()
     assert np.isfinite(broken.score)
+
+
+def test_no_text_of_its_files_becomes_markup_or_code(done: Study, tmp_path: Path) -> None:
+    shutil.copytree(done.folder, tmp_path / "study")
+    plant(tmp_path / "study", browser.CODE, "understanding")
+    browser.check_planted(report.build(tmp_path / "study"), tmp_path / "profile")

@@ -142,11 +142,12 @@ class TransformersLibrary(Library):
 
     @override
     def read(self, like: Any, folder: Path) -> nn.Module:
-        return cast(nn.Module, type(like).from_pretrained(folder, dtype=like.dtype))
+        options = {"dtype": like.dtype, "use_safetensors": True, "trust_remote_code": False}
+        return cast(nn.Module, type(like).from_pretrained(folder, **options))
 
     @override
     def save_companions(self, source: str, folder: Path) -> None:
-        with contextlib.suppress(OSError, ValueError), quiet():
+        with contextlib.suppress(TombolaError), quiet(), loading(source):
             AutoTokenizer.from_pretrained(locate(source), trust_remote_code=False).save_pretrained(folder)
 
     @override
@@ -261,7 +262,8 @@ def library_at(source: str) -> Library:
                 break
     if CONFIG not in found:
         return DIFFUSERS if PIPELINE in found else TRANSFORMERS
-    config = read_json(found[CONFIG])
+    # Some configurations have infinite numbers, which are transformers' to judge.
+    config = read_json(found[CONFIG], bounded=False)
     return DIFFUSERS if "_class_name" in config and "model_type" not in config else TRANSFORMERS
 
 

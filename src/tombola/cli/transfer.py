@@ -15,6 +15,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_out(parser, "folder of the results; resumes")
     parser.add_argument("--methods", type=names, default=(), metavar="weights", help="which (all that every study has)")
     parser.add_argument("--seeds", type=seeds, default=(), metavar="0,1", help="which (all that every study has)")
+    parser.add_argument("--trust-remote-code", action="store_true", help="run code that comes with their model")
     parser.add_argument("--dry-run", action="store_true", help="only say how long it would take")
 
 
@@ -26,7 +27,13 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.study.transfer_study import TransferStudy
 
     keep_freed_memory()
-    transferring = TransferStudy(options.studies, options.out, methods=options.methods, seeds=options.seeds)
+    transferring = TransferStudy(
+        options.studies,
+        options.out,
+        methods=options.methods,
+        seeds=options.seeds,
+        trust_remote_code=options.trust_remote_code,
+    )
     if options.dry_run:
         seconds = transferring.estimate()
         if not options.json:
@@ -35,10 +42,10 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     found = Transfer.read(transferring.run())
     path = report.build(options.out)
     if not options.json:
-        console = Console()
+        console = Console(markup=False)
         for cell in found.cells:
-            console.print(f"{cell.method}: {cell.sentence()}", highlight=False, markup=False)
-        console.print(f"report: {path}", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"{cell.method}: {cell.sentence()}", highlight=False)
+        console.print(f"report: {path}", highlight=False, soft_wrap=True)
     return {**found.entry(), "report": str(path)}
 
 

@@ -5,11 +5,13 @@ when the value is made, and both stand in the JSON schema for editors.
 """
 
 import math
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform, get_args, get_origin
 
-from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 from pydantic.fields import FieldInfo
 
@@ -22,6 +24,17 @@ def _number(value: object) -> object:
     """Number of a setting: text becomes one, as YAML reads 2e-5 as text; a truth value is refused."""
     if isinstance(value, bool):
         raise ValueError("no number")
+    return value
+
+
+def _name(value: str) -> str:
+    """Text of a setting, if a file could be called so."""
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
+        raise TombolaError(f"the setting {value!r} holds a control character, or half of one; write it without")
+    try:
+        Path(value).expanduser()
+    except RuntimeError:
+        raise TombolaError(f"the setting {value!r} names the home folder of nobody here") from None
     return value
 
 
@@ -40,8 +53,8 @@ Whole = Annotated[int, Field(strict=True, ge=0)]
 """A whole number from 0."""
 Count = Annotated[int, Field(strict=True, ge=1)]
 """A whole number from 1."""
-Text = Annotated[str, Field(strict=True)]
-"""A text."""
+Text = Annotated[str, Field(strict=True), AfterValidator(_name)]
+"""A text: a name or a path, without control characters."""
 Flag = Annotated[bool, Field(strict=True)]
 """True or false."""
 

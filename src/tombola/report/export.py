@@ -9,11 +9,12 @@ import pandas as pd
 from tombola.foundations.atomic_files import publish, write_text
 from tombola.report import number_format
 from tombola.report.build import page_of
-from tombola.report.charts.vega import svg
+from tombola.report.charts.vega import svgs
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.table import Column, Table
 
 _MARKUP = re.compile(r"([\\`*_\[\]<>&])")
+_FORMULA = ("=", "+", "-", "@")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3})")
 _LATEX = str.maketrans(
     {
@@ -54,10 +55,10 @@ def export(folder: Path, out: Path) -> list[str]:
     files: list[str] = []
     index = ["# Figures and tables", ""]
     with publish(out) as draft:
-        for name, (chart, label) in registry.charts.items():
+        for name, picture in svgs({name: chart for name, (chart, _) in registry.charts.items()}):
             files.append(f"figures/{name}.svg")
-            index.append(f"- `{files[-1]}`: {_plain(label)}")
-            write_text(draft / files[-1], svg(chart))
+            index.append(f"- `{files[-1]}`: {_plain(registry.charts[name][1])}")
+            write_text(draft / files[-1], picture)
         for name, table in registry.tables.items():
             files += [f"tables/{name}{ending}" for ending in (".csv", ".tex")]
             index.append(f"- `{files[-2]}`, `.tex`: {_plain(table.title)}")
@@ -73,21 +74,30 @@ def _plain(text: str) -> str:
 
 
 def table_csv(table: Table) -> str:
-    """The table as CSV for programs: plain numbers, and no cell where there is no value."""
-    heads = [f"{column.name} ({column.unit})" if column.unit else column.name for column in table.columns]
+    """The table as CSV for programs: plain numbers, and no cell where there is no value.
+
+    An apostrophe stands before a text that a spreadsheet would take for a formula.
+    """
+    heads = [_text(f"{one.name} ({one.unit})" if one.unit else one.name) for one in table.columns]
     rows = [[_value(text, column) for text, column in zip(row, table.columns, strict=True)] for row in table.rows()]
     frame = pd.DataFrame(rows, columns=range(len(heads)))
     return str(frame.to_csv(index=False, header=heads, lineterminator="\n"))
 
 
 def _value(text: str, column: Column) -> str:
-    """A cell; text is a user's and stays as it is."""
+    """A cell; text is a user's and stays as it is, unless it is a formula."""
     if not column.numeric:
-        return text
+        return _text(text)
     if text == number_format.MISSING:
         return ""
     plain = _THOUSANDS.sub("", text.replace("−", "-").replace("\u00a0", " "))
     return plain.removeprefix("± ").removesuffix(f" {column.unit}" if column.unit else "")
+
+
+def _text(text: str) -> str:
+    """A text as a cell: no formula, and no return without a line feed, which would not be quoted but end the line."""
+    text = "\n".join(text.replace("\r\n", "\n").split("\r"))
+    return f"'{text}" if text.strip().startswith(_FORMULA) else text
 
 
 def latex(table: Table, label: str) -> str:
@@ -122,5 +132,5 @@ def _sparse(rows: Iterable[tuple[str, ...]], names: int) -> Iterator[tuple[str, 
 
 
 def _escape(text: str) -> str:
-    # An empty line would end a paragraph in the middle of a table.
-    return " ".join(text.split()).translate(_LATEX)
+    # An empty line would end a paragraph in the middle of a table, and no control character can be set.
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split()).translate(_LATEX)

@@ -13,6 +13,7 @@ from tombola.analysis.locality.random_curve import NAME, RandomPoint, read_point
 from tombola.architectures.anatomy import Places
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.json_dataclasses import JsonRecord, read
+from tombola.foundations.slug import slug
 from tombola.metrics.scores import bound, metric_title
 from tombola.pruning.search.records import read_passes
 from tombola.report.summary import Summary, read_rows, sites_of, summarise
@@ -147,7 +148,7 @@ class StudyData:
     @property
     def home(self) -> Path:
         """The folder of the seeds."""
-        return self.folder / self.task.name
+        return self.folder / slug(self.task.name)
 
     @property
     def sites(self) -> tuple[str, ...]:

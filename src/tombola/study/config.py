@@ -4,17 +4,18 @@ import dataclasses
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import torch
-import yaml
 
 from tombola.foundations.errors import TombolaError, check_choice
 from tombola.foundations.fingerprint import fingerprint
+from tombola.foundations.parsing import read_yaml
 from tombola.foundations.precision import resolve_device, resolve_precision
 from tombola.foundations.settings import Count, Flag, SettingField, Text, described, schema_of, setting_fields, settings
+from tombola.foundations.slug import slug
 from tombola.metrics.statistics import RESAMPLES
 from tombola.pruning.controls import names as control_names
 from tombola.pruning.search.options import SearchOptions
@@ -35,6 +36,8 @@ ALL = "all"
 """Name that stands for all analyses that there are for the study's models."""
 PRESETS = ("quick", "paper")
 """Presets that every task has."""
+TRUST = "trust_remote_code"
+"""The setting that is given with each call: no file holds it, and no hash is over it."""
 _study = described("the study")
 _training = described("training")
 _running = described("running")
@@ -175,14 +178,7 @@ class StudyConfig(TaskOptions):
         Raises:
             TombolaError: the file is missing, is no YAML mapping, or has a setting that is unknown or wrong.
         """
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise TombolaError(
-                f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}"
-            ) from None
-        except yaml.YAMLError as error:
-            raise TombolaError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        values = read_yaml(path, "write settings, one `name: value` a line")
         if not isinstance(values, dict):
             raise TombolaError(f"{path} must hold settings, one `name: value` a line")
         seeds = values.pop("seeds", None)
@@ -191,10 +187,21 @@ class StudyConfig(TaskOptions):
             if not seeds or any(type(seed) is not int for seed in seeds):
                 raise TombolaError(f"{path}: seeds must be a list of whole numbers")
         own = values.pop("preset", "quick")
+        if TRUST in values:
+            raise TombolaError(f"{path}: {TRUST} is no setting of a file; give --{TRUST.replace('_', '-')} each time")
         try:
             return cls.of(preset or own, **{**{str(key): value for key, value in values.items()}, **flat}), seeds
         except TombolaError as error:
             raise TombolaError(f"{path}: {error}") from None
+
+    @classmethod
+    def recorded(cls, values: Mapping[str, Any], *, trust_remote_code: bool = False) -> Self:
+        """The configuration that `settings` gave, as `study.json` has it; whatever it says of trust is not heeded.
+
+        Raises:
+            TombolaError: an unknown setting, or a value of the wrong kind.
+        """
+        return cls.of(None, **{**values, TRUST: trust_remote_code})
 
     @property
     def search_options(self) -> SearchOptions:
@@ -234,12 +241,12 @@ class StudyConfig(TaskOptions):
     @property
     def name(self) -> str:
         """Readable start of the study's folder."""
-        return f"{_slug(Path(self.model).name)}-{self.task_name}"
+        return f"{slug(Path(self.model).name, 'model')}-{self.task_name}"
 
     @property
     def task_name(self) -> str:
         """Short name of the task, for folders and rows."""
-        return _slug(Path(self.task).name)
+        return slug(Path(self.task).name, "study")
 
     def resolved(self) -> tuple[Self, torch.device]:
         """The configuration with its precision, and kind of device, as they are here; and the device.
@@ -260,8 +267,10 @@ class StudyConfig(TaskOptions):
         return open_task(self, self.regime_settings, self.task_name)
 
     def settings(self) -> dict[str, Any]:
-        """Settings by their flat names, as JSON values."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in self._values()}
+        """Settings by their flat names, as JSON values, but for the trust that is given with each call."""
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in self._values()}
+        del values[TRUST]
+        return values
 
     def _values(self) -> Iterator[tuple[str, Any]]:
         for part, kind in _parts(type(self), self.regime).items():
@@ -274,7 +283,7 @@ class StudyConfig(TaskOptions):
         Defaults are left out, so that a setting that is new in a later version keeps the hashes of old studies.
         """
         values = dict(self._values()) | self.regime_settings.identity()
-        del values["analyses"]
+        del values["analyses"], values[TRUST]
         for name in ("model",) if self.task in named_tasks() else ("model", "task"):
             values[name] = fingerprint(values[name])
         defaults = {
@@ -337,6 +346,7 @@ def json_schema() -> dict[str, Any]:
         properties = schema_of(kind) | properties
     for name, one in _merged().items():
         properties[name]["description"] = one.description
+    del properties[TRUST]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "tombola study.yaml",
@@ -366,7 +376,3 @@ def _unknown(name: str, task: str, known: list[str]) -> str:
     like = difflib.get_close_matches(name, known, cutoff=0.5)
     meant = f"did you mean {' or '.join(like)}? " if like else ""
     return f"unknown setting {name!r}; {meant}tombola study --help lists them all"
-
-
-def _slug(text: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "._" else "-" for letter in text).strip("-.") or "study"

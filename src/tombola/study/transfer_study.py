@@ -50,8 +50,12 @@ class FinishedStudy(StudyFolder):
         return (self.seed_folder(seed).ticket(method, "good") / "retrained" / "score.json").is_file()
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
+    def read(cls, folder: Path, *, trust_remote_code: bool = False) -> Self:
         """Read a study's folder.
+
+        Args:
+            folder: of the study.
+            trust_remote_code: let its task run code that comes with its model; what the folder says is not heeded.
 
         Raises:
             TombolaError: it holds no study, or a damaged one.
@@ -63,7 +67,7 @@ class FinishedStudy(StudyFolder):
         if not values.get("hash"):
             raise TombolaError(f"{folder} holds a single step, and no study; make one with `tombola study`")
         try:
-            config = StudyConfig.of("quick", **values["config"])
+            config = StudyConfig.recorded(values["config"], trust_remote_code=trust_remote_code)
             found = cls(folder, config, str(values["architecture"]["signature"]), tuple(values["seeds"]))
             digest = values["hash"]
         except (KeyError, TypeError) as error:
@@ -87,16 +91,23 @@ class TransferStudy:
         folders: of two or more finished studies of one architecture, of different tasks.
         out: folder of the results.
         methods, seeds: which; by default all that every study has.
+        trust_remote_code: run code that comes with their model.
 
     Raises:
         TombolaError: the studies do not go together.
     """
 
     def __init__(
-        self, folders: Sequence[Path], out: Path, *, methods: Sequence[str] = (), seeds: Sequence[int] = ()
+        self,
+        folders: Sequence[Path],
+        out: Path,
+        *,
+        methods: Sequence[str] = (),
+        seeds: Sequence[int] = (),
+        trust_remote_code: bool = False,
     ) -> None:
         self.out = out
-        self.studies = [FinishedStudy.read(folder) for folder in folders]
+        self.studies = [FinishedStudy.read(folder, trust_remote_code=trust_remote_code) for folder in folders]
         if len(self.studies) < 2:
             raise TombolaError("transfer is between tasks; give the folders of two studies at least")
         first = self.studies[0]

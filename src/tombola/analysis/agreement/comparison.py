@@ -36,6 +36,7 @@ from tombola.analysis.agreement.weight_overlap import LARGEST, PackedMasks, coun
 from tombola.foundations.atomic_files import publish
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.json_dataclasses import JsonRecord
+from tombola.foundations.slug import slugs
 from tombola.tickets.find_tickets import FoundTicket, find_tickets
 from tombola.tickets.ticket import Ticket, TicketKind
 
@@ -162,12 +163,13 @@ def save_comparison(comparison: Comparison, out: Path) -> None:
     with publish(out) as draft:
         comparison.write(draft / "comparison.json")
         for kind, of_kind in comparison.kinds.items():
+            names = slugs(of_kind.tasks)
             for task, one in of_kind.tasks.items() if kind != "weights" else ():
                 tickets = [Ticket.load(Path(ticket.folder)) for ticket in one.tickets]
                 made = {"super-survivors": super_survivors(tickets)}
                 made |= super_survivor_controls(tickets, comparison.seed)
                 for name, ticket in made.items():
-                    ticket.save(draft / kind / task.replace("/", "-") / name)
+                    ticket.save(draft / kind / names[task] / name)
 
 
 @dataclass(frozen=True)

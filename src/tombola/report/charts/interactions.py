@@ -24,18 +24,19 @@ def interaction_grid(names: Sequence[str], hessian: Floats) -> alt.LayerChart:
         for j in range(len(names))
         if i != j and abs(value := float(f"{hessian[i, j]:.3g}")) >= 0.02 * top
     ]
-    listed = "[" + ",".join(f"'{name}'" for name in names) + "]"
-    values = list(range(0, len(names), max(1, len(names) // 26)))
+    # A name stands in the data once, and is looked up from there: in an expression it would be code.
+    listed = alt.LookupData(data=data([{"i": i, "n": name} for i, name in enumerate(names)]), key="i", fields=["n"])
     plain: dict[str, Any] = {"domain": False, "ticks": False, "grid": False, "labelFontSize": 10}
-    axis = alt.Axis(values=values, labelExpr=f"{listed}[datum.value]", **plain)
-    scale = alt.Scale(domain=list(range(len(names))), padding=0)
+    axis = alt.Axis(values=list(names)[:: max(1, len(names) // 26)], **plain)
+    scale = alt.Scale(domain=list(names), padding=0)
     chart = (
         alt.Chart(data(rows))
-        .transform_calculate(na=f"{listed}[datum.a]", nb=f"{listed}[datum.b]")
+        .transform_lookup(lookup="a", from_=listed, as_=["na"])
+        .transform_lookup(lookup="b", from_=listed, as_=["nb"])
         .mark_rect()
         .encode(
-            x=alt.X("b:O", title=None, scale=scale, axis=axis),
-            y=alt.Y("a:O", title=None, scale=scale, axis=axis),
+            x=alt.X("nb:N", title=None, scale=scale, axis=axis),
+            y=alt.Y("na:N", title=None, scale=scale, axis=axis),
             color=_color("w", square_legend()),
             opacity=alt.Opacity("v:Q", scale=alt.Scale(domain=[0, 1], range=[0, 1]), legend=None),
             tooltip=[*tips(na="site", nb="and"), alt.Tooltip("h:Q", title="H")],

@@ -1,7 +1,12 @@
-"""Rendering of charts: a specification for the page's script, or a static SVG."""
+"""Rendering of charts: a specification for the page's script, or static SVG pictures."""
 
 import functools
 import json
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import altair as alt
@@ -23,14 +28,47 @@ def specification(chart: AnyChart) -> dict[str, Any]:
     fit = alt.AutoSizeParams(type="fit-x", contains="padding")
     spec = chart.properties(width="container", autosize=fit).to_dict()
     # The configuration is the theme's. The schema's address is left out so that the page names no place on the network.
-    return {key: value for key, value in spec.items() if key not in ("config", "$schema")}
+    return {key: _quotable(value) for key, value in spec.items() if key not in ("config", "$schema")}
 
 
-def svg(chart: AnyChart, width: int = 640) -> str:
-    """The chart as an SVG picture in the light theme, its plot without axes `width` pixels wide."""
+def _quotable(value: Any, key: str = "") -> Any:
+    """A part of a specification whose titles Vega-Lite can quote.
+
+    It writes titles into the expressions of tooltips and descriptions, and escapes quotation marks alone: after a
+    backslash, what follows them would be an expression. Rows of data stay data.
+    """
+    if isinstance(value, str):
+        return " ".join(value.replace("\\", "\N{SET MINUS}").split()) if key == "title" else value
+    if isinstance(value, list):
+        return [_quotable(one, key) for one in value]
+    if isinstance(value, dict):
+        return {name: one if name == "datasets" else _quotable(one, name) for name, one in value.items()}
+    return value
+
+
+def svgs(charts: Mapping[str, AnyChart], width: int = 640) -> Iterator[tuple[str, str]]:
+    """Charts by name as SVG pictures in the light theme, their plots without axes `width` pixels wide.
+
+    They are drawn in a process of their own. A picture at which it ends is left out, with a warning.
+    """
     config = {**LIGHT, "background": "white"}
-    spec = {**specification(chart), "width": width, "config": config}
-    return str(vl_convert.vegalite_to_svg(json.dumps(spec), vl_version=_version(), allowed_base_urls=[]))
+    left = {
+        name: json.dumps({**specification(chart), "width": width, "config": config}) for name, chart in charts.items()
+    }
+    # -P: files of the folder of the renderer are no libraries.
+    command = [sys.executable, "-P", str(Path(__file__).with_name("renderer.py"))]
+    while left:
+        given = json.dumps({"specs": list(left.values()), "version": _version()})
+        ended = subprocess.run(command, input=given, capture_output=True, text=True, encoding="utf-8", check=False)
+        for picture in ended.stdout.split("\n")[:-1]:
+            name = next(iter(left))
+            del left[name]
+            yield name, json.loads(picture)
+        if left:
+            name = next(iter(left))
+            del left[name]
+            said = ended.stderr.strip().splitlines()[-1:] or [f"exit code {ended.returncode}"]
+            warnings.warn(f"the figure {name} is left out, as it cannot be drawn ({said[0][:200]})", stacklevel=2)
 
 
 @functools.cache

@@ -1,10 +1,12 @@
 """The charts and tables of one page: each gets its place there, and is kept under a name for other ways to write it."""
 
+import itertools
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from tombola.foundations.slug import slug
 from tombola.report.charts.vega import AnyChart, specification
 from tombola.report.html.elements import Html, element, escape, join
 from tombola.report.table import Block, Column, Noted, Table
@@ -27,8 +29,7 @@ class FigureRegistry:
 
         `name` is the file name of a saved picture, without ending; what no such name should have becomes a hyphen.
         """
-        name = _slug(name)
-        assert name not in self.charts, name
+        name = _slug(name, self.charts)
         self.charts[name] = chart, label
         key = f"spec-{len(self.charts)}"
         return join(
@@ -38,8 +39,7 @@ class FigureRegistry:
 
     def table(self, table: Table, name: str) -> Html:
         """The table as an element that scrolls by itself; `name` is the file name of a saved one, as for `plot`."""
-        name = _slug(name)
-        assert name not in self.tables, name
+        name = _slug(name, self.tables)
         self.tables[name] = table
         # A phone scrolls it with a finger; tabindex lets the keyboard scroll it too.
         return element("div", _whole(table), class_="scroll", tabindex="0", role="region", aria_label=table.title)
@@ -50,9 +50,11 @@ def script_json(value: object) -> str:
     return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
 
 
-def _slug(name: str) -> str:
-    """A name that leads to no other folder: parts of it may come from the JSON of others."""
-    return re.sub(r"[^a-z0-9-]+", "-", name.lower())
+def _slug(name: str, taken: Collection[str]) -> str:
+    """A new name that leads to no other folder: parts of it may come from the JSON of others."""
+    plain = slug(re.sub(r"[^a-z0-9-]+", "-", name.lower()))
+    names = itertools.chain([plain], (f"{plain}-{number}" for number in itertools.count(2)))
+    return next(one for one in names if one not in taken)
 
 
 def _whole(table: Table) -> Html:

@@ -7,6 +7,7 @@ import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import diffusers
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from tombola.architectures.denoisers import DENOISER_CLASSES, class_of_denoiser
 from tombola.checkpoints import denoisers
 from tombola.checkpoints.denoisers import Schedule, index_of
-from tombola.checkpoints.loading import quiet
+from tombola.checkpoints.loading import quiet, refuse_pickles
 from tombola.foundations.errors import TombolaError
 
 _VAE = "vae"
@@ -235,6 +236,7 @@ def load_conditioning(source: str, size: tuple[int, int], pipeline: str | None =
     if not DENOISER_CLASSES[kind].conditional:
         return LatentConditioning()
     source = pipeline or source
+    refuse_pickles(source, Path(source).expanduser())
     # Parts are missing on purpose, which diffusers warns of.
     with denoisers.reading(source), quiet(logging), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
@@ -258,7 +260,7 @@ def _of_no_text(source: str, size: tuple[int, int]) -> Mapping[str, Any]:
         part: None for part, value in index.items() if not part.startswith(("_", *_READERS)) and isinstance(value, list)
     }
     pipeline = getattr(diffusers, name).from_pretrained(
-        source, use_safetensors=True, torch_dtype=torch.float32, **others
+        source, use_safetensors=True, trust_remote_code=False, torch_dtype=torch.float32, **others
     )
     with torch.no_grad():
         if name == "StableDiffusionPipeline":
