@@ -162,10 +162,10 @@ class HarnessEncoder:
                     f"{self._positions} positions; leave the task out, or give another model"
                 )
         # The last token is only predicted, so that one more than the model reads has room.
-        whole = [(context + rest)[-self._positions - 1 :] for context, rest in pairs]
-        given = tuple(len(tokens) - len(rest) for tokens, (_, rest) in zip(whole, pairs, strict=True))
+        cut = [(context + rest)[-self._positions - 1 :] for context, rest in pairs]
+        given = tuple(len(tokens) - len(rest) for tokens, (_, rest) in zip(cut, pairs, strict=True))
         divisors = example.sizes or (1.0,) * len(example.choices)
-        return Item(ability.rule, tuple(whole), given, len(example.choices), example.gold, divisors)
+        return Item(ability.rule, tuple(cut), given, len(example.choices), example.gold, divisors)
 
     def _windows(self, example: Example) -> Iterator[Item]:
         """A text in windows of as many tokens as there are positions; the last looks back as far as it can."""
