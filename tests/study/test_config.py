@@ -585,6 +585,13 @@ def test_the_schema_and_the_reader_agree_on_a_file(text: str, good: bool, tmp_pa
         assert good
 
 
+def test_a_setting_that_is_given_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text("epochs: 1\nseeds: 0\nepochs: 2\n")
+    with pytest.raises(TombolaError, match=r"study\.yaml.*line 3 gives epochs again; give it once"):
+        StudyConfig.read(path)
+
+
 @pytest.mark.parametrize("text", ["2e-5", "1E-3", "+2.e-5", ".5e0"])
 def test_a_number_with_an_exponent_is_one_in_a_file_too(text: str, tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"

@@ -15,7 +15,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel
 
 from tombola.checkpoints.assets import cached
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, one_line
 
 
 def gguf_in(folder: Path) -> Path | None:
@@ -48,15 +48,12 @@ def dequantised(file: Path) -> Path:
     digest = hashlib.sha256(f"{file.resolve()} {facts.st_size} {facts.st_mtime_ns}".encode()).hexdigest()
 
     def write(draft: Path) -> None:
-        try:
+        why = (
+            "it is damaged, or of an architecture that this transformers does not read from GGUF: give a Hugging Face "
+            "folder instead"
+        )
+        with one_line(f"cannot read the GGUF file {file}", why):
             model, tokenizer = read_gguf(file)
-        # Whatever the readers stumble over in a damaged file: they hardly check what they read.
-        except Exception as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            raise TombolaError(
-                f"cannot read the GGUF file {file} ({reason}); it is damaged, or of an architecture that this "
-                "transformers does not read from GGUF: give a Hugging Face folder instead"
-            ) from error
         model.save_pretrained(draft)
         if tokenizer is not None:
             tokenizer.save_pretrained(draft)

@@ -18,7 +18,8 @@ from torch import Tensor
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from tombola.foundations.atomic_files import disk_errors, read_json
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, reading
+from tombola.foundations.parsing import json_value
 
 _DTYPES: Mapping[str, torch.dtype] = {
     "F64": torch.float64,
@@ -169,18 +170,17 @@ class TensorFiles:
 
 
 def _read_slots(path: Path) -> dict[str, Slot]:
-    try:
+    mend = "download the checkpoint again"
+    if not path.exists():
+        raise TombolaError(f"{path} is missing; {mend}")
+    with reading(path, mend):
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if length > _LONGEST_HEADER:
                 raise ValueError("its header is too long")
-            slots = dict(_slots(path, json.loads(file.read(length)), 8 + length))
+            slots = dict(_slots(path, json_value(file.read(length), path, mend), 8 + length))
         if any(slot.end > path.stat().st_size for slot in slots.values()):
             raise ValueError("it ends too early")
-    except FileNotFoundError:
-        raise TombolaError(f"{path} is missing; download the checkpoint again") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TombolaError(f"{path} is damaged ({error}); download the checkpoint again") from error
     return slots
 
 

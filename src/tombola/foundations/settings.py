@@ -6,11 +6,13 @@ when the value is made, and both stand in the JSON schema for editors.
 
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform, get_args, get_origin
 
-from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 from pydantic.fields import FieldInfo
 
@@ -35,6 +37,17 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _name(value: str) -> str:
+    """Text of a setting, if a file could be called so."""
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
+        raise TombolaError(f"the setting {value!r} holds a control character, or half of one; write it without")
+    try:
+        Path(value).expanduser()
+    except RuntimeError:
+        raise TombolaError(f"the setting {value!r} names the home folder of nobody here") from None
+    return value
+
+
 _CHECKED, _WHOLE = BeforeValidator(_number), BeforeValidator(_whole)
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), _CHECKED]
 """A finite number above 0; text such as `2e-5` will do."""
@@ -50,8 +63,8 @@ Whole = Annotated[int, Field(strict=True, ge=0), _WHOLE]
 """A whole number from 0."""
 Count = Annotated[int, Field(strict=True, ge=1), _WHOLE]
 """A whole number from 1."""
-Text = Annotated[str, Field(strict=True)]
-"""A text."""
+Text = Annotated[str, Field(strict=True), AfterValidator(_name)]
+"""A text: a name or a path, without control characters."""
 Flag = Annotated[bool, Field(strict=True)]
 """True or false."""
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import torch
-import yaml
 
 from tombola.foundations.errors import TombolaError, check_choice
 from tombola.foundations.fingerprint import fingerprint
+from tombola.foundations.parsing import read_yaml
 from tombola.foundations.precision import resolve_device, resolve_precision
 from tombola.foundations.settings import Count, Flag, SettingField, Text, described, schema_of, setting_fields, settings
 from tombola.foundations.slug import slug
@@ -178,14 +178,7 @@ class StudyConfig(TaskOptions):
         Raises:
             TombolaError: the file is missing, is no YAML mapping, or has a setting that is unknown or wrong.
         """
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise TombolaError(
-                f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}"
-            ) from None
-        except yaml.YAMLError as error:
-            raise TombolaError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        values = read_yaml(path, "write settings, one `name: value` a line")
         if not isinstance(values, dict):
             raise TombolaError(f"{path} must hold settings, one `name: value` a line")
         seeds = given = values.pop("seeds", None)

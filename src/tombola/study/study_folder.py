@@ -13,7 +13,7 @@ from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search.records import read_passes
 from tombola.study.config import StudyConfig
-from tombola.study.folder_layout import EVALUATION, CrossSeedFolder, SeedFolder
+from tombola.study.folder_layout import EVALUATION, CrossSeedFolder, SeedFolder, seeds_of
 from tombola.study.results import TicketVerdict, beside_controls
 from tombola.study.seed_context import Setting
 from tombola.study.study_facts import ArchitectureFacts, StudyFacts, machine_facts, versions
@@ -50,7 +50,9 @@ class StudyFolder:
     def finished_seeds(self) -> list[int]:
         """Seeds of which the folder has a full model, of this run and of earlier ones."""
         folders = (path for path in self.home.glob("seed-*") if (path / "full").is_dir())
-        return sorted(int(path.name.removeprefix("seed-")) for path in folders)
+        # A copy under a name of its own, as `seed-0.bak`, is nobody's.
+        found = ((path, seed) for path in folders for seed in seeds_of(path.name))
+        return sorted(seed for path, seed in found if path == self.seed_folder(seed).folder)
 
     def searched_seeds(self) -> list[int]:
         """Finished seeds that have a good ticket of every method."""

@@ -168,11 +168,8 @@ class _Source:
         """The study of a ticket; None where it lies in none, or in one that cannot be read."""
         parents = ticket.resolve().parents
         config = _config(parents[3]) if len(parents) > 3 else None
-        try:
-            own = seeds_of(parents[1].name.replace("seed-", "seeds-"))
-        except ValueError:
-            return None
-        if config is None:
+        own = seeds_of(parents[1].name) if config is not None else []
+        if config is None or not own:
             return None
         method, home, folder = parents[0].name, parents[1], parents[3]
         chosen = seed if seed in own else own[0]

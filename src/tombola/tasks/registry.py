@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, system_errors
 from tombola.foundations.settings import setting_fields
 from tombola.tasks.regime import Regime, RegimeSettings, TaskOptions
 
@@ -103,6 +103,7 @@ def owners(setting: str) -> Iterator[Regime]:
 
 def open_task(options: TaskOptions, own: RegimeSettings, name: str) -> "Task":
     """Load the data that the settings name, see `Regime.open`; a TombolaError where their task is unknown."""
-    if options.task not in (known := named_tasks()) and not Path(options.task).expanduser().exists():
-        raise TombolaError(f"unknown task {options.task!r}: it is no file or folder, nor one of {', '.join(known)}")
-    return regime_of(options.task).open(options, own, name)
+    with system_errors():
+        if options.task not in (known := named_tasks()) and not Path(options.task).expanduser().exists():
+            raise TombolaError(f"unknown task {options.task!r}: it is no file or folder, nor one of {', '.join(known)}")
+        return regime_of(options.task).open(options, own, name)

@@ -102,7 +102,7 @@ FAULTS: list[tuple[str, str | bytes, dict[str, Any], str]] = [
     ("tsv", "text\ttext\tlabel\n", {}, r", line 1: the header names column 'text' twice"),
     ("tsv", TSV.encode() + b"caf\xe9\tpos\n", {}, r", line 4, byte 4 is not UTF-8"),
     ("csv", "text,label\n".encode("utf-16"), {}, r", line 1, byte 1 is not UTF-8"),
-    ("jsonl", JSONL + '{"text": \n', {}, r", line 3 is malformed JSON"),
+    ("jsonl", JSONL + '{"text": \n', {}, r", line 3 is damaged"),
     ("jsonl", JSONL + "[1]\n", {}, r", line 3 is no JSON object"),
     ("jsonl", JSONL + '{"text": "x"}\n', {}, r", line 3 has no column 'label'; there are: text"),
     ("jsonl", JSONL + '{"text": 3, "label": "pos"}\n', {}, r", line 3 has 3 where a text should be"),
@@ -185,5 +185,5 @@ def test_a_folder_saved_by_datasets(tmp_path: Path) -> None:
 def test_a_damaged_folder_of_datasets_is_one_line(tmp_path: Path) -> None:
     saved(["n", "y"]).save_to_disk(str(tmp_path / "d"))
     next((tmp_path / "d").glob("*.arrow")).write_bytes(b"junk")
-    with pytest.raises(TombolaError, match=r"cannot be loaded by datasets: [^\n]*$"):
+    with pytest.raises(TombolaError, match=r"cannot be loaded by datasets [^\n]*$"):
         read(tmp_path / "d", validation_file=tmp_path / "d")

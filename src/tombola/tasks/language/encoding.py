@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, one_line
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.item import Item, Tokens, shared_prefix_length
 
@@ -51,8 +51,9 @@ class Encoder:
 
     def tokens(self, texts: Iterable[str]) -> list[Tokens]:
         """The tokens of texts, without special ones."""
-        found = self._tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
-        return [tuple(ids) for ids in found]
+        with one_line("the tokenizer cannot read the texts", "give a model with its own tokenizer"):
+            found = self._tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+            return [tuple(ids) for ids in found]
 
     def windows(self, text: str) -> Iterator[Item]:
         """A text, cut into windows as long as the context; each begins with the last token of the one before it."""

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 from typing_extensions import override
 
 from tombola.checkpoints import loading
-from tombola.foundations.errors import TombolaError, check_choice
+from tombola.foundations.errors import TombolaError, check_choice, one_line
 from tombola.metrics.scores import Metric, metric
 from tombola.metrics.statistics import interval, paired_difference
 from tombola.subnetworks.recognition import recognise
@@ -182,6 +182,7 @@ class TextTask(Task):
         if positions is not None and self.max_length > positions:
             texts = f"texts of {self.max_length} tokens"
             raise TombolaError(f"{texts} do not fit into this model's {positions} positions; lower --max-length")
+        loading.check_vocabulary(self.tokenizer, model)
         recognise(model)
         return model
 
@@ -279,7 +280,8 @@ class TextTask(Task):
         if split not in self._encoded:
             texts = self.corpus.splits[split]
             second = None if texts.second is None else list(texts.second)
-            found = self.tokenizer(list(texts.first), second, truncation=True, max_length=self.max_length)
+            with one_line(f"the tokenizer cannot read {self.title}", "give a model with its own tokenizer"):
+                found = self.tokenizer(list(texts.first), second, truncation=True, max_length=self.max_length)
             self._encoded[split] = [{name: found[name][i] for name in found} for i in range(len(texts))]
         return self._encoded[split]
 

@@ -84,7 +84,7 @@ def test_pairs_are_read_from_a_file_or_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "lines", "said"),
     [
-        ("grammar", ['{"sentence_good": "a"'], r"x\.jsonl, line 1 is malformed JSON"),
+        ("grammar", ['{"sentence_good": "a"'], r"x\.jsonl, line 1 is damaged"),
         ("grammar", [{"sentence_good": "a", "sentence_bad": "b"}, [1]], r"x\.jsonl, line 2 is no JSON object"),
         ("grammar", [{"sentence_good": "a"}], r"x\.jsonl, line 1 has no 'sentence_bad'; it has sentence_good"),
         ("grammar", [{"sentence_good": "a", "sentence_bad": "a"}], r"x\.jsonl, line 1: both sentences are 'a'"),
