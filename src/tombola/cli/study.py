@@ -61,7 +61,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     path = report.build(study.run())
     verdicts = read_json(study.folder / "verdicts.json")["verdicts"]
     if not options.json:
-        console = Console()
+        console = Console(markup=False)
         data = read_study(study.folder)
         console.print(results_table(data.rows))
         for table_of in (abilities_table, recovery_table, generation_table):

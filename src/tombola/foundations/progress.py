@@ -37,7 +37,7 @@ class ProgressBars:
     """
 
     def __init__(self, job: str, cost: float) -> None:
-        self.console = Console(stderr=True)
+        self.console = Console(stderr=True, markup=False)
         self.drawn = RichProgress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
