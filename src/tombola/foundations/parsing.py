@@ -19,7 +19,7 @@ LARGEST_YAML = 100_000
 """Bytes of a YAML file, at most: its parser is slow."""
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 MEND = "delete it and start again"
-"""What to do about a damaged file that Tombola wrote."""
+"""Advice on a damaged file that Tombola wrote."""
 
 
 def read_text(path: Path, mend: str = MEND, *, largest: int = LARGEST_TEXT) -> str:
