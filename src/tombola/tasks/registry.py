@@ -73,7 +73,8 @@ def _lacking(regime: Regime) -> str | None:
     tasks = getattr(regime, "presets", None)
     if not isinstance(tasks, Mapping) or not tasks or not all(isinstance(name, str) and name for name in tasks):
         return "presets by the names of its tasks, of which it needs one or more"
-    if not isinstance(regime.settings, type) or not issubclass(regime.settings, RegimeSettings):
+    own: object = regime.settings
+    if not isinstance(own, type) or not issubclass(own, RegimeSettings):
         return "settings, which are a subclass of tombola.tasks.regime.RegimeSettings"
     return None
 
