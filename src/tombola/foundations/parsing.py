@@ -19,7 +19,7 @@ LARGEST_YAML = 100_000
 """Bytes of a YAML file, at most: its parser is slow."""
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 MEND = "delete it and start again"
-"""What to do about a damaged file that Tombola wrote."""
+"""Advice on a damaged file that Tombola wrote."""
 
 
 def read_text(path: Path, mend: str = MEND, *, largest: int = LARGEST_TEXT) -> str:
@@ -89,7 +89,7 @@ def read_yaml(path: Path, mend: str) -> Any:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Loader of plain values, without aliases."""
+    """Loader of plain values, without aliases and names that are given twice."""
 
     @override
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -97,6 +97,16 @@ class _PlainLoader(yaml.SafeLoader):
             line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
             raise ValueError(f"line {line} has an alias, which is not read: write the value out")
         return super().compose_node(parent, index)
+
+    @override
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for name, _ in node.value:
+            if isinstance(name, yaml.ScalarNode):
+                if name.value in seen:
+                    raise ValueError(f"line {name.start_mark.line + 1} gives {name.value} again; give it once")
+                seen.add(name.value)
+        return super().construct_mapping(node, deep)
 
     @override
     def construct_yaml_int(self, node: Any) -> int:

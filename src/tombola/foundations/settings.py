@@ -5,6 +5,7 @@ when the value is made, and both stand in the JSON schema for editors.
 """
 
 import math
+import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,11 +21,20 @@ from tombola.foundations.errors import TombolaError
 T = TypeVar("T")
 
 
+# YAML 1.1, as PyYAML reads it, takes a number such as 2e-5 for text; an editor, which reads YAML 1.2, does not.
+_EXPONENT = re.compile(r"[-+]?(\d+|\d+\.\d*|\.\d+)[eE][-+]?\d+")
+
+
 def _number(value: object) -> object:
-    """Number of a setting: text becomes one, as YAML reads 2e-5 as text; a truth value is refused."""
-    if isinstance(value, bool):
+    """Number of a setting: a text such as 2e-5 becomes one; a truth value, and any other text, is refused."""
+    if isinstance(value, bool) or (isinstance(value, str) and not _EXPONENT.fullmatch(value)):
         raise ValueError("no number")
     return value
+
+
+def _whole(value: object) -> object:
+    """Whole number of a setting: 3.0 is one, as it is in a JSON schema."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _name(value: str) -> str:
@@ -38,7 +48,7 @@ def _name(value: str) -> str:
     return value
 
 
-_CHECKED = BeforeValidator(_number)
+_CHECKED, _WHOLE = BeforeValidator(_number), BeforeValidator(_whole)
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), _CHECKED]
 """A finite number above 0; text such as `2e-5` will do."""
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), _CHECKED]
@@ -49,9 +59,9 @@ ProperShare = Annotated[float, Field(gt=0, lt=1), _CHECKED]
 """A share above 0 and below 1."""
 ShareOrNone = Annotated[float, Field(ge=0, le=1), _CHECKED]
 """A share from 0 to 1."""
-Whole = Annotated[int, Field(strict=True, ge=0)]
+Whole = Annotated[int, Field(strict=True, ge=0), _WHOLE]
 """A whole number from 0."""
-Count = Annotated[int, Field(strict=True, ge=1)]
+Count = Annotated[int, Field(strict=True, ge=1), _WHOLE]
 """A whole number from 1."""
 Text = Annotated[str, Field(strict=True), AfterValidator(_name)]
 """A text: a name or a path, without control characters."""

@@ -181,11 +181,11 @@ class StudyConfig(TaskOptions):
         values = read_yaml(path, "write settings, one `name: value` a line")
         if not isinstance(values, dict):
             raise TombolaError(f"{path} must hold settings, one `name: value` a line")
-        seeds = values.pop("seeds", None)
-        if seeds is not None:
-            seeds = tuple(seeds) if isinstance(seeds, list) else (seeds,)
-            if not seeds or any(type(seed) is not int for seed in seeds):
-                raise TombolaError(f"{path}: seeds must be a list of whole numbers")
+        seeds = given = values.pop("seeds", None)
+        if given is not None:
+            seeds = tuple(given) if isinstance(given, list) else (given,)
+            if any(type(seed) is not int or seed < 0 for seed in seeds) or not 0 < len(seeds) == len({*seeds}):
+                raise TombolaError(f"{path}: seeds must be a list of different whole numbers from 0, not {given!r}")
         own = values.pop("preset", "quick")
         if TRUST in values:
             raise TombolaError(f"{path}: {TRUST} is no setting of a file; give --{TRUST.replace('_', '-')} each time")
@@ -340,7 +340,7 @@ def json_schema() -> dict[str, Any]:
             "default": "quick",
             "description": "settings that go together; null for the defaults of each setting by itself",
         },
-        "seeds": {"anyOf": [seed, seeds], "description": "one full model and its tickets for each"},
+        "seeds": {"anyOf": [seed, seeds, {"type": "null"}], "description": "one full model and its tickets for each"},
     }
     for kind in (*_SHARED, *(regime.settings for regime in regimes())):
         properties = schema_of(kind) | properties
