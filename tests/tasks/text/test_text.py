@@ -9,8 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tokenizers import processors
 from torch import nn
-from transformers import BertForSequenceClassification, BertModel, GPT2Config, GPT2Model, PreTrainedModel
+from transformers import (
+    BertForSequenceClassification,
+    BertModel,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    GPT2Model,
+    PreTrainedModel,
+)
 
 from builders.encoders import classifier, config, rows, synthetic, tokenizer
 from tombola.checkpoints.loading import tokenizer_of
@@ -60,6 +68,26 @@ def test_an_order_is_its_seeds() -> None:
     # The batches do not come from short to long.
     lengths = [batch.inputs["input_ids"].shape[1] for batch in task.batches("train", 8, shuffle=0)]
     assert lengths != sorted(lengths)
+
+
+def test_a_text_without_tokens_is_read_as_the_token_that_texts_begin_with() -> None:
+    """GPT-2's tokenizer adds nothing of itself: a batch of blank texts had no tokens at all."""
+    bare = tokenizer()
+    bare.backend_tokenizer.post_processor = processors.Sequence([])
+    bare.eos_token = "[SEP]"
+    train = [*rows(30, 1), {"text": " ", "label": "bad"}, {"text": "", "label": "good"}]
+    task = TextTask.from_rows(train, rows(10, 2), bare)
+    config = GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=64, bos_token_id=3, eos_token_id=3, pad_token_id=0)
+    model = GPT2ForSequenceClassification(config).eval()
+    alone, beside = (
+        next(batch for batch in task.batches("train", size) if 30 in batch.indices.tolist()) for size in (1, 32)
+    )
+    assert alone.inputs["input_ids"].tolist() == [[bare.eos_token_id]]
+    losses = task.output(model, beside).losses[beside.indices.tolist().index(30)]
+    torch.testing.assert_close(task.output(model, alone).losses[0], losses)
+    bare.eos_token = None
+    with pytest.raises(TombolaError, match=r"the text of row 31 of the split train .* has no tokens"):
+        next(TextTask.from_rows(train, rows(10, 2), bare).batches("train", 4))
 
 
 def test_batches_of_similar_length_waste_little_padding() -> None:
