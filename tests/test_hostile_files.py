@@ -31,6 +31,7 @@ from tombola.pruning.evaluation import Evaluation
 from tombola.report.build import page_of
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.study.config import StudyConfig
+from tombola.study.study_folder import StudyFolder
 from tombola.study.transfer_study import FinishedStudy
 from tombola.tasks.data import files
 from tombola.tasks.images import image_folder
@@ -124,6 +125,8 @@ def all_of_a_study(folder: Path) -> None:
         page_of(folder, FigureRegistry())
     with contextlib.suppress(TombolaError):
         find_tickets([folder])
+    with contextlib.suppress(TombolaError):
+        list(StudyFolder(folder, small_study.config()).rows())
     FinishedStudy.read(folder)
 
 

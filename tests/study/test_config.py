@@ -423,7 +423,7 @@ def test_the_parts_have_the_configurations_values() -> None:
         ("/a/b/", "..", "b-study"),
         (".", "ü/ö", "model-ö"),
         (".hidden", "con", "hidden-_con"),
-        ("m", "a\n" * 300, f"m-{'a-' * 39}a"),
+        ("m", "a " * 300, f"m-{'a-' * 39}a"),
     ],
 )
 def test_a_name_is_one_plain_part_of_a_path(model: str, task: str, name: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tombola.foundations.atomic_files import write_json
+from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import metric
 from tombola.pruning.evaluation import Evaluation
 from tombola.study.config import StudyConfig
@@ -75,3 +76,13 @@ def test_a_copy_of_a_folder_under_a_name_of_its_own_is_nobodys(tmp_path: Path) -
     assert CrossSeedFolder.compared(layout.home).folder.name == "seeds-0,12"
     assert seeds_of("seeds-0..2,7") == [0, 1, 2, 7]
     assert seeds_of("seeds-0..3000000") == []
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"score": "high"}', "{"])
+def test_a_damaged_score_is_named(content: str, tmp_path: Path) -> None:
+    layout = StudyFolder(tmp_path, StudyConfig.of("quick", task="cola"))
+    full = layout.seed_folder(0).full
+    full.mkdir(parents=True)
+    (full / "score.json").write_text(content)
+    with pytest.raises(TombolaError, match=r"score\.json.*start again"):
+        list(layout.rows())

@@ -86,6 +86,10 @@ def _run(parser: argparse.ArgumentParser, given: Sequence[str]) -> int:
         advice = f"Lower {' or '.join(heeded)}." if heeded else "Use a device with more memory."
         print(f"tombola: failed: {reason} {advice}", file=sys.stderr)
         return FAILED
+    except BrokenPipeError:
+        # As of `tombola compare | head`; nothing must be written to it at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except KeyboardInterrupt:
         what = "the same command goes on where it was" if options.command.resumes else "nothing was written"
         print(f"tombola: stopped; {what}", file=sys.stderr)

@@ -64,7 +64,7 @@ def _measured(options: argparse.Namespace) -> dict[str, object] | None:
         console = Console(markup=False)
         console.print(table(costs))
         if costs.variants["shrunk"].multiply_adds < costs.variants["dense"].multiply_adds:
-            console.print(sentence(costs), highlight=False, markup=False)
+            console.print(sentence(costs), highlight=False)
     return costs.entry()
 
 

@@ -68,11 +68,11 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             if (more := table_of(data)) is not None:
                 console.print(more)
         if "rows" in study.task.facts():
-            console.print(printable(_sampled(study.task.facts())), highlight=False, markup=False)
+            console.print(printable(_sampled(study.task.facts())), highlight=False)
         for verdict in verdicts:
             if verdict["ticket"] == "good":
-                console.print(printable(verdict["sentence"]), highlight=False, markup=False)
-        console.print(printable(f"report: {path}"), highlight=False, markup=False, soft_wrap=True)
+                console.print(printable(verdict["sentence"]), highlight=False)
+        console.print(printable(f"report: {path}"), highlight=False, soft_wrap=True)
     return {"folder": str(study.folder), "report": str(path), "verdicts": verdicts, "rows": list(study.rows())}
 
 

@@ -83,9 +83,13 @@ def system_errors() -> Iterator[None]:
 
     Raises:
         TombolaError: it refused.
+        BrokenPipeError: nobody reads the output any more.
     """
     try:
         yield
+    except BrokenPipeError:
+        # Whoever read the output has seen enough.
+        raise
     except OSError as error:
         what = "" if error.filename is None else f"{error.filename}: "
         raise TombolaError(f"{what}{error.strerror or reason(error)}; check the path and its permissions") from error

@@ -118,4 +118,4 @@ class ProgressLine:
     def _print(self, text: str) -> None:
         console = self._bars.console
         if not console.is_terminal:
-            console.print(printable(text), highlight=False, markup=False)
+            console.print(printable(text), highlight=False)

@@ -15,13 +15,13 @@ from tombola.analysis.locality.gate_hessian import SAMPLE, interactions, interac
 from tombola.analysis.locality.random_tickets import DRAWS, RETRAINED, SIZES, DrawOptions, random_tickets
 from tombola.analysis.locality.representations import INPUTS, representations, representations_cost
 from tombola.analysis.retention_profile import ProfileOptions, Scored, retention_profile
-from tombola.foundations.atomic_files import read_json
 from tombola.foundations.progress import Progress
 from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search.guessing import accepted
 from tombola.pruning.search.records import PREDICTIONS, Search, read_predictions
 from tombola.study.folder_layout import EVALUATION, STAGES, TEXT_GENERATION
+from tombola.study.results import read_row
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import TRAINING_COST, StudyStep
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
@@ -202,7 +202,7 @@ def _random_tickets(context: SeedContext, path: Path, method: str, progress: Pro
     def again(ticket: Ticket) -> float:
         return context.evaluate(context.trained(ticket, progress), "dev", progress).score
 
-    good = float(read_json(home / "good" / "retrained" / "score.json")["score"])
+    good = float(read_row(home / "good" / "retrained")["score"])
     random_tickets(
         context.model(),
         found,

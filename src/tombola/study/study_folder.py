@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tombola.foundations.atomic_files import read_json, write_json, write_lines
+from tombola.foundations.atomic_files import write_json, write_lines
 from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search.records import read_passes
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, CrossSeedFolder, SeedFolder, seeds_of
-from tombola.study.results import TicketVerdict, beside_controls
+from tombola.study.results import TicketVerdict, beside_controls, read_row
 from tombola.study.seed_context import Setting
 from tombola.study.study_facts import ArchitectureFacts, StudyFacts, machine_facts, versions
 from tombola.tasks.base import Predictions, Task
@@ -72,7 +72,7 @@ class StudyFolder:
         places = [place for one in seed_folders for place in one.scored(self.config.methods)]
         places += [place for one in seed_folders for place in survivors.scored(self.config.methods, one.seed)]
         for place in places:
-            yield read_json(place / "score.json")
+            yield read_row(place)
 
     def write_rows(self, seeds: Sequence[int] | None = None) -> None:
         """Write the rows that there are so far as `results.jsonl`."""
