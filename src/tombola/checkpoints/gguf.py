@@ -73,7 +73,7 @@ def read_gguf(file: Path) -> tuple[PreTrainedModel, Any]:
     packing = getattr(transformers, "GgufConfig", None)
     if packing is not None:
         where["quantization_config"] = packing(dequantize=True)
-    auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    auto: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     model, found = auto.from_pretrained(
         **where, config=config, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
     )
