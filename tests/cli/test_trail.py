@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoModelForSequenceClassification
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from builders import small_study
 from builders.report_pages import read
@@ -287,3 +288,26 @@ def test_a_trail_is_no_study_to_go_on_with(seed_folder: SeedFolder, tmp_path: Pa
     ):
         assert main(arguments) == 2
         assert "holds a single step, and no study" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("density", [(), ("--density", 0.5)])
+def test_a_model_that_always_says_the_same_leaves_no_empty_ticket(
+    density: tuple[object, ...], tmp_path: Path, capsys: Capture
+) -> None:
+    full, data = tmp_path / "full", small_study.write_task(tmp_path / "moods", train=40, dev=20)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        small_study.model(), id2label={0: "bad", 1: "good"}, label2id={"bad": 0, "good": 1}
+    )
+    torch.nn.init.zeros_(model.classifier.weight)
+    model.save_pretrained(full)
+    AutoTokenizer.from_pretrained(small_study.model()).save_pretrained(full)
+    if density:
+        # A cut is of the size that is asked for; what is judged on one label says nothing.
+        lines = (data / "dev.tsv").read_text().splitlines()
+        (data / "dev.tsv").write_text("\n".join(line for line in lines if not line.endswith("bad")))
+    out = tmp_path / "cut"
+    given = flags("prune", model=full, task=data)
+    assert main([*map(str, ("prune", *given, *density, "--device", "cpu", "--out", out))]) == 2
+    said = capsys.readouterr().err
+    assert ("to judge on (dev: " if density else "nothing of the model is left") in " ".join(said.split())
+    assert not out.exists()

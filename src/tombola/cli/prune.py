@@ -42,6 +42,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.architectures.dissect import dissect
     from tombola.foundations.atomic_files import publish
     from tombola.pruning.one_shot import single_cut
+    from tombola.pruning.search.guessing import check_full_model
     from tombola.study.session import Session
     from tombola.study.trail import Trail
     from tombola.tickets.pruning_methods import pruning_method
@@ -77,11 +78,16 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
                 evaluation=session.evaluation(bars, "train"),
                 seed=options.seed,
             )
-            trail.score_full(model, bars)
+            check_full_model(session.task, trail.score_full(model, bars).predictions, "dev")
             trail.add_cut(ticket, updated, bars)
         else:
             trail.score_full(model, bars, importance=session.config.searched == "dev")
             trail.run.search(chosen.name, bars)
+            if not len(Ticket.load(trail.ticket("good"))):
+                raise TombolaError(
+                    f"nothing of the model is left: on {session.task.title} a network without anything holds the "
+                    "threshold as well; train the model for longer, or take the threshold over chance (--over-chance)"
+                )
         trail.run.pruned(chosen.name, "good", bars)
         trail.finish(options.typed, "pruned")
         place, model_folder = trail.ticket("good"), trail.seed_folder.updated(chosen.name)

@@ -66,8 +66,8 @@ class Trail:
         """`Session.score_entry` of a scored model, by its folder."""
         return self.session.score_entry(Evaluation.read(place / EVALUATION), self.run.task)
 
-    def score_full(self, model: nn.Module, progress: Progress, *, importance: bool = False) -> None:
-        """Score the full model, and guessing; its pass is a search's first where that goes by `importance`."""
+    def score_full(self, model: nn.Module, progress: Progress, *, importance: bool = False) -> Evaluation:
+        """Score the full model, and guessing, on `dev`: a search's first pass where that goes by `importance`."""
         started = time.perf_counter()
         self.run.full_model = model
         self.run.guessing(progress)
@@ -79,6 +79,7 @@ class Trail:
         known = evaluate(part, self.setting.task, self.setting.evaluation(progress), importance=importance)
         with publish(self.seed_folder.full) as draft:
             self.run.write_score(draft, whole(model), "full", "none", started, progress, known)
+        return known
 
     def add_cut(self, ticket: Ticket, updated: nn.Module | None, progress: Progress) -> None:
         """Add the good ticket that a single cut gave, after the full model; `updated` has its new weights, if any."""
