@@ -15,7 +15,6 @@ from tombola.analysis.locality.gate_hessian import SAMPLE, interactions, interac
 from tombola.analysis.locality.random_tickets import DRAWS, RETRAINED, SIZES, DrawOptions, random_tickets
 from tombola.analysis.locality.representations import INPUTS, representations, representations_cost
 from tombola.analysis.retention_profile import ProfileOptions, Scored, retention_profile
-from tombola.foundations.atomic_files import read_json
 from tombola.foundations.progress import Progress
 from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation
@@ -105,15 +104,15 @@ def _random_curves(context: SeedContext) -> Iterator[StudyStep]:
 
 
 def _random_point(context: SeedContext, path: Path, method: str, sparsity: float, progress: Progress) -> None:
-    config, task, seed = context.config, context.task, context.seed_folder.seed
+    config, task, seed = context.config, context.task.for_search(), context.seed_folder.seed
     point = random_curve.at(Search.load(context.seed_folder.folder / method).passes, sparsity)
     ticket = random_curve.random_like(point, context.setting.anatomy, seed)
     part = context.trained(ticket, progress) if config.iterative else shrunk(context.model(), ticket)
     found = context.evaluate(part, config.searched, progress)
     references, resamples = task.references(config.searched), config.bootstrap_resamples
     low, high = statistics.interval(task.metric, found.predictions, references, seed=seed, resamples=resamples)
-    stage = "retrained" if config.iterative else "pruned"
-    random_curve.RandomPoint(point.sparsity, stage, found.score, low, high, seed).write(path)
+    stage, scored = "retrained" if config.iterative else "pruned", task.metric.score(found.predictions, references)
+    random_curve.RandomPoint(point.sparsity, stage, scored, low, high, seed).write(path)
 
 
 def _retention(context: SeedContext, path: Path, method: str, _: Progress) -> None:
@@ -196,13 +195,16 @@ def _generating_models(context: SeedContext, method: str, name: str) -> Iterator
 
 
 def _random_tickets(context: SeedContext, path: Path, method: str, progress: Progress) -> None:
-    home, task, options = context.seed_folder.folder / method, context.task, context.config.search_options
+    home, task, options = context.seed_folder.folder / method, context.task.for_search(), context.config.search_options
     found = Search.load(home)
 
-    def again(ticket: Ticket) -> float:
-        return context.evaluate(context.trained(ticket, progress), "dev", progress).score
+    def score(evaluation: Evaluation) -> float:
+        return task.metric.score(evaluation.predictions, task.references("dev"))
 
-    good = float(read_json(home / "good" / "retrained" / "score.json")["score"])
+    def again(ticket: Ticket) -> float:
+        return score(context.evaluate(context.trained(ticket, progress), "dev", progress))
+
+    good = score(Evaluation.read(home / "good" / "retrained" / EVALUATION))
     random_tickets(
         context.model(),
         found,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import pearsonr, spearmanr
 from torch import nn
 from transformers import BertForSequenceClassification, BertModel, GPT2Config, GPT2Model, PreTrainedModel
 
@@ -16,6 +17,8 @@ from builders.encoders import classifier, config, rows, synthetic, tokenizer
 from tombola.checkpoints.loading import tokenizer_of
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import EvaluationOptions, evaluate, score
+from tombola.pruning.search.loop import search_ticket
+from tombola.pruning.search.options import SearchOptions
 from tombola.subnetworks.subnetwork import whole
 from tombola.tasks.base import Batch
 from tombola.tasks.data.corpus import Corpus, Texts
@@ -405,3 +408,26 @@ def test_a_decoder_whose_tokenizer_has_no_padding_classifies(tmp_path: Path) -> 
     np.testing.assert_allclose(together.losses, apart.losses, rtol=1e-4)
     train(model, task, Recipe(epochs=4, learning_rate=3e-3))
     assert score(model, task).score > together.score
+
+
+def test_a_search_may_go_by_the_mean_of_both_correlations(checkpoint: Path) -> None:
+    train_rows, dev_rows = (
+        [{**row, "label": float(row["label"] == "good") + index % 3 / 9} for index, row in enumerate(rows(n, n))]
+        for n in (80, 40)
+    )
+    task = TextTask.from_rows(train_rows, dev_rows, tokenizer(), regression=True, search="pearson_spearman")
+    model = task.load(str(checkpoint), seed=0)
+    train(model, task, Recipe(epochs=2, learning_rate=3e-3))
+    full = score(model, task, importance=True)
+    known = task.references("dev")
+    both = pearsonr(full.predictions, known)[0], spearmanr(full.predictions, known)[0]
+    assert full.score == pytest.approx(both[0])
+    options = SearchOptions(threshold=0.5)
+    for given in (full, None):
+        found = search_ticket(model, task, "heads", options=options, full=given)
+        assert found.full_score == pytest.approx(sum(both) / 2)
+        assert found.good.provenance["metric"] == "pearson_spearman"
+    assert task.facts()["search_metric"] == "pearson_spearman"
+    assert "search_metric" not in TextTask.from_rows(train_rows, dev_rows, tokenizer(), regression=True).facts()
+    with pytest.raises(TombolaError, match="accuracy does not score values"):
+        TextTask.from_rows(train_rows, dev_rows, tokenizer(), regression=True, search="accuracy")
