@@ -17,7 +17,7 @@ from tombola.checkpoints.model_card import ModelCardWriter, bytes_on_disk, code,
 from tombola.subnetworks.subnetwork import expanded, shrunk
 
 FACTS = {"ticket": "good", "task": "sst2", "metric": "accuracy", "split": "dev", "full_score": 0.91, "score": 0.83}
-HOSTILE = "x`\n---\n# Owned\u202e\x00 <script>alert(1)</script> | [a](javascript:b) \ud800 ![i](http://evil) {{x}} ---"
+HOSTILE = "x`\n---\n# Owned\u202e\x00 <script>alert(1)</script> | [a](javascript:b) ![i](http://evil) {{x}} ---"
 
 
 @pytest.fixture

@@ -158,7 +158,7 @@ def test_bad_sources_are_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(refused.value)
     weights.unlink()
     torch.save(model.state_dict(), weights.with_suffix(".bin"))
-    with pytest.raises(TombolaError, match="cannot load a denoiser"):
+    with pytest.raises(TombolaError, match="holds weights as a pickle"):
         load_any(str(tmp_path / "whole"))
     save_shrunk(model, one_of(model, "unet"), tmp_path / "small")
     with pytest.raises(TombolaError, match="shrunk already"):

@@ -3,24 +3,29 @@
 import ast
 import json
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from diffusers import DDPMPipeline, DDPMScheduler
 
 import tombola
 from builders import language_models
 from builders.encoders import classifier, rows, tokenizer
 from builders.ticket_trees import tree
 from builders.unets import unet
+from tombola.architectures.dissect import dissect
 from tombola.checkpoints import denoisers
+from tombola.checkpoints.checkpoint import save_shrunk
 from tombola.checkpoints.loading import load_model, outline, tokenizer_of
 from tombola.checkpoints.model_libraries import TRANSFORMERS, load_any
 from tombola.cli import main
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.text.task import TextTask
+from tombola.tickets.ticket import Ticket
 
 TASK = TextTask.from_rows(rows(60, 1), rows(40, 2), tokenizer())
 LANGUAGE_TASK = language_models.task()
@@ -137,6 +142,23 @@ def test_pickles_of_a_denoiser_are_refused(ran: Path, tmp_path: Path, monkeypatc
         with pytest.raises(TombolaError, match=r"as a pickle \(diffusion_pytorch_model\.bin\)"):
             denoisers.load(str(tmp_path / "model"))
     assert not ran.exists()
+
+
+@pytest.mark.parametrize("named", [{"_class_name": ["evil", "Evil"]}, {"scheduler": ["evil", "Evil"]}])
+def test_code_of_a_pipeline_is_not_run(named: dict[str, Any], ran: Path, tmp_path: Path) -> None:
+    model: Any = unet(dtype=torch.float32)
+    folder = tmp_path / "pipeline"
+    DDPMPipeline(model, DDPMScheduler()).save_pretrained(folder)
+    shutil.rmtree(folder / "unet")
+    save_shrunk(model, Ticket.full(dissect(model), "heads"), folder / "unet")
+    for place in (folder, folder / "unet", folder / "scheduler"):
+        (place / "evil.py").write_text(f"open({str(ran)!r}, 'w')\nclass Evil: pass\n")
+    index = folder / "model_index.json"
+    index.write_text(json.dumps({**json.loads(index.read_text()), **named}))
+    with pytest.raises(TombolaError, match="custom code"):
+        tombola.load(folder)
+    assert not ran.exists()
+    assert not (tmp_path / "asked").exists()
 
 
 def test_every_call_of_an_automatic_class_says_whether_code_may_run() -> None:

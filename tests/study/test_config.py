@@ -431,7 +431,7 @@ def test_the_parts_have_the_configurations_values() -> None:
         ("/a/b/", "..", "b-study"),
         (".", "ü/ö", "model-ö"),
         (".hidden", "con", "hidden-_con"),
-        ("m", "a\n" * 300, f"m-{'a-' * 39}a"),
+        ("m", "a " * 300, f"m-{'a-' * 39}a"),
     ],
 )
 def test_a_name_is_one_plain_part_of_a_path(model: str, task: str, name: str) -> None:
@@ -483,6 +483,7 @@ def test_the_schema_takes_what_the_configuration_takes_and_refuses_what_it_refus
 # One setting of a file that may stand there, or may not; what depends on another setting is not the schema's.
 GOOD = """
 epochs: 2
+epochs: 2.0
 learning_rate: 1.0e-5
 learning_rate: 1
 weight_decay: 0
@@ -511,6 +512,7 @@ normalise_layers: false
 mlps_step: 0
 seeds: 3
 seeds: [0, 1]
+seeds:
 preset: paper
 preset: null
 bootstrap_resamples: 10
@@ -525,6 +527,11 @@ epochs: null
 epoch: 3
 learning_rate: 0
 learning_rate: fast
+learning_rate: '1'
+learning_rate: ' 0.5 '
+learning_rate: '1_000'
+curve_until: '0.5'
+sparsities: ['0.5']
 weight_decay: -1
 warmup_ratio: 2
 threshold: 0
@@ -558,6 +565,9 @@ normalise_layers: auto
 model: null
 task: [cola]
 seeds: []
+seeds: -1
+seeds: [0, -1]
+seeds: [1, 1]
 seeds: [a]
 seeds: true
 seeds: 1.5
@@ -581,6 +591,20 @@ def test_the_schema_and_the_reader_agree_on_a_file(text: str, good: bool, tmp_pa
         assert not good
     else:
         assert good
+
+
+def test_a_setting_that_is_given_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text("epochs: 1\nseeds: 0\nepochs: 2\n")
+    with pytest.raises(TombolaError, match=r"study\.yaml.*line 3 gives epochs again; give it once"):
+        StudyConfig.read(path)
+
+
+@pytest.mark.parametrize("text", ["2e-5", "1E-3", "+2.e-5", ".5e0"])
+def test_a_number_with_an_exponent_is_one_in_a_file_too(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(f"learning_rate: {text}")
+    assert StudyConfig.read(path)[0].recipe.learning_rate == float(text)
 
 
 def test_the_schema_has_examples_that_it_takes_and_no_defaults_that_depend_on_the_task() -> None:

@@ -141,6 +141,7 @@ def test_a_name_that_is_taken_is_refused() -> None:
     [
         ({"epochs": int}, "the regime other has a setting epochs of its own, as every study has; rename it"),
         ({"seed": int}, "the regime other has a setting named as the flag --seed; rename it"),
+        ({"no_iterative": bool}, "the regime other has a setting named as the flag --no-iterative; rename it"),
         ({"data": int}, "the regime other has a setting data of another type than that of text; rename it"),
     ],
 )
@@ -158,6 +159,22 @@ def test_a_setting_whose_name_is_taken_is_refused(names: dict[str, type], messag
 def test_what_is_no_regime_is_refused() -> None:
     with pytest.raises(TombolaError, match=r"Ellipsis is no regime; give an instance of a subclass of tombola\."):
         registry.register(...)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("name", None, "the regime None has no name, subject and judges, which are texts"),
+        ("presets", {}, "the regime other has no presets by the names of its tasks, of which it needs one or more"),
+        ("presets", {3: {}}, "the regime other has no presets by the names of its tasks"),
+        ("settings", object, r"the regime other has no settings, which are a subclass of tombola\.tasks\.regime\."),
+        ("settings", RegimeSettings(), "the regime other has no settings, which are a subclass"),
+    ],
+)
+def test_a_regime_that_is_half_made_is_refused(part: str, value: object, message: str) -> None:
+    values = {"name": "other", "presets": {"others": {"quick": {}}}, part: value}
+    with pytest.raises(TombolaError, match=message):
+        registry.register(type("Other", (toy_regime.SumRegime,), values)())
 
 
 def test_names_of_the_commands_own_flags_are_taken() -> None:

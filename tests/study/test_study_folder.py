@@ -10,10 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from tombola.foundations.atomic_files import write_json
+from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import metric
 from tombola.pruning.evaluation import Evaluation
 from tombola.study.config import StudyConfig
-from tombola.study.folder_layout import EVALUATION
+from tombola.study.folder_layout import EVALUATION, CrossSeedFolder, seeds_of
 from tombola.study.study_folder import StudyFolder
 from tombola.tasks.base import Task
 
@@ -53,3 +54,35 @@ def judged(folder: Path, trained: bool, predictions: Mapping[str, NDArray[np.int
     relative = SimpleNamespace(metric=metric("accuracy"))
     task = SimpleNamespace(trained=trained, references=lambda _: ANSWERS, with_full_model=lambda _: relative)
     return layout.verdicts(cast(Task, task), "retrained")
+
+
+def test_a_copy_of_a_folder_under_a_name_of_its_own_is_nobodys(tmp_path: Path) -> None:
+    config = StudyConfig.of("quick", task="cola")
+    layout = StudyFolder(tmp_path, config)
+    for name in (
+        "seed-0",
+        "seed-12",
+        "seed-0.bak",
+        "seed-x",
+        "seed-01",
+        "seed-0..1",
+        "seed-",
+        "seed-9" + "9" * 20,
+    ):
+        (layout.home / name / "full").mkdir(parents=True)
+    for name in ("seeds-0,12", "seeds-x", "seeds-0..3000000", "seeds-0,1,2,3", "seeds-0.bak", "seeds-0..12.old"):
+        (layout.home / name).mkdir()
+    assert layout.finished_seeds() == [0, 12]
+    assert CrossSeedFolder.compared(layout.home).folder.name == "seeds-0,12"
+    assert seeds_of("seeds-0..2,7") == [0, 1, 2, 7]
+    assert seeds_of("seeds-0..3000000") == []
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"score": "high"}', "{"])
+def test_a_damaged_score_is_named(content: str, tmp_path: Path) -> None:
+    layout = StudyFolder(tmp_path, StudyConfig.of("quick", task="cola"))
+    full = layout.seed_folder(0).full
+    full.mkdir(parents=True)
+    (full / "score.json").write_text(content)
+    with pytest.raises(TombolaError, match=r"score\.json.*start again"):
+        list(layout.rows())

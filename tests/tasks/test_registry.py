@@ -35,7 +35,7 @@ def test_an_empty_calibration_file_is_one_clear_line(tmp_path: Path, name: str) 
     empty.write_text(" \n\n", encoding="utf-8")
     with pytest.raises(TombolaError, match=r"empty\.txt holds no text; give a file with text in it$"):
         LanguageTask.open(str(checkpoint()), [name], text_file=empty)
-    with pytest.raises(TombolaError, match=r"gone\.txt cannot be read: No such file"):
+    with pytest.raises(TombolaError, match=r"gone\.txt does not exist"):
         LanguageTask.open(str(checkpoint()), [name], text_file=tmp_path / "gone.txt")
 
 

@@ -13,7 +13,7 @@ from pydantic import PlainSerializer, PlainValidator, TypeAdapter
 from torch import Tensor
 from typing_extensions import override
 
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import reading
 from tombola.foundations.json_dataclasses import JsonRecord
 
 
@@ -59,10 +59,8 @@ class ArrayRecord(JsonRecord):
     @classmethod
     def read(cls, path: Path) -> Self:
         found = super().read(path)
-        try:
+        with reading(path, cls.mend):
             found.check()
-        except (ValueError, RuntimeError) as error:
-            raise TombolaError(f"{path} is damaged ({error}); {cls.mend}") from None
         return found
 
     def check(self) -> None:

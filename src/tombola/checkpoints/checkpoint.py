@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -32,7 +30,7 @@ from tombola.checkpoints.loading import CONFIG, MARK, PIPELINE, loading, quiet, 
 from tombola.checkpoints.model_card import ModelCardWriter
 from tombola.checkpoints.model_libraries import LIBRARIES, library_of, save_companions
 from tombola.foundations.atomic_files import publish, read_json, write_json
-from tombola.foundations.errors import TombolaError, reason
+from tombola.foundations.errors import TombolaError, reading
 from tombola.foundations.tensor_bits import as_bits, same_bits
 from tombola.subnetworks.equivalence import verify_equivalent
 from tombola.subnetworks.recognition import recognise, relative_of
@@ -222,7 +220,7 @@ def load_subnetwork(folder: Path | str) -> Subnetwork:
     if library is None:
         raise TombolaError(f"{folder}: {MARK} names no library that Tombola knows; shrink the model again")
     ticket = Ticket.load(folder)
-    try:
+    with reading(f"the shrunk model in {folder}", "shrink it again"):
         digests = dict(facts["sha256"])
         files = [str(name) for name in digests if _WEIGHTS.fullmatch(str(name))]
         if strangers := sorted({one.name for one in folder.iterdir() if _WEIGHTS.fullmatch(one.name)} - {*files}):
@@ -259,12 +257,7 @@ def load_subnetwork(folder: Path | str) -> Subnetwork:
         for name, buffer in list(_computed(model)):
             owner, _, attribute = name.rpartition(".")
             setattr(model.get_submodule(owner), attribute, buffer.to(getattr(torch, facts["computed"][name])))
-    except (
-        *(OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError),
-        *(SafetensorError, StrictDataclassError),
-    ) as error:
-        raise TombolaError(f"the shrunk model in {folder} is damaged ({reason(error)}); shrink it again") from error
-    library.finish(model, folder)
+        library.finish(model, folder)
     model.eval()
     found = origin.of(model)
     if files != [TENSORS]:

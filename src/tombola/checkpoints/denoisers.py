@@ -16,13 +16,21 @@ from diffusers import (
     UNet2DModel,
 )
 from huggingface_hub import try_to_load_from_cache
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import nn
 
 from tombola.architectures.denoisers import PARTS
-from tombola.checkpoints.loading import CONFIG, PIPELINE, refuse_lacking, refuse_pickles, refuse_shrunk
+from tombola.checkpoints.loading import (
+    CONFIG,
+    PIPELINE,
+    check_layers,
+    check_size,
+    refuse_lacking,
+    refuse_pickles,
+    refuse_shrunk,
+)
 from tombola.foundations.atomic_files import read_json
-from tombola.foundations.errors import TombolaError, reason
+from tombola.foundations.errors import TombolaError, one_line
 
 Schedule: TypeAlias = DDPMScheduler | FlowMatchEulerDiscreteScheduler
 """The noise that a denoiser was trained on."""
@@ -60,15 +68,11 @@ def schedule_of(source: str, *, trusted: bool = False) -> Schedule | None:
     folder = Path(source).expanduser()
     if not (folder / SCHEDULE).is_dir() and (folder.is_dir() or SCHEDULE not in (index_of(source) or {})):
         return None
-    try:
+    with one_line(f"the schedule in {source} cannot be read", "write the pipeline again"):
         config = DDPMScheduler.load_config(source, subfolder=SCHEDULE)
         flows = str(config.get("_class_name")).startswith("FlowMatch")
         kind: Any = FlowMatchEulerDiscreteScheduler if flows else DDPMScheduler
         found = cast(Schedule, kind.from_pretrained(source, subfolder=SCHEDULE))
-    except (OSError, ValueError) as error:
-        raise TombolaError(
-            f"the schedule in {source} cannot be read ({reason(error)}); write the pipeline again"
-        ) from error
     # Of these the steps are no sums of betas, which would be defaults then.
     strange = not flows and (config.get("use_flow_sigmas") or not {"beta_schedule", "trained_betas"} & config.keys())
     if trusted and strange:
@@ -93,14 +97,16 @@ def load(source: str, *, weights: bool = True, dtype: torch.dtype | None = torch
     Raises:
         TombolaError: there is none, it cannot be read, or its class cannot be pruned.
     """
-    part = _part(source)
-    refuse_shrunk(source, Path(source).expanduser() / (part or ""))
     with reading(source):
+        part = _part(source)
+        refuse_shrunk(source, Path(source).expanduser() / (part or ""))
         kind, config = _described(source, part)
         if not weights:
             return cast(nn.Module, kind.from_config(config))
         # The other formats are pickles.
-        refuse_pickles(source, Path(source).expanduser() / (part or ""))
+        folder = Path(source).expanduser() / (part or "")
+        refuse_pickles(source, folder)
+        check_size(lambda: cast(nn.Module, kind.from_config(config)), folder, source)
         options = {"subfolder": part, "use_safetensors": True}
         model, found = kind.from_pretrained(
             source, torch_dtype=dtype or torch.float32, output_loading_info=True, **options
@@ -143,6 +149,7 @@ def save(model: nn.Module, scheduler: Any, folder: Path) -> None:
 def _described(source: str, part: str | None) -> tuple[Any, Mapping[str, Any]]:
     # Of any class: what it reads is a file of this name.
     config = UNet2DModel.load_config(source, subfolder=part)
+    check_layers(config, source)
     kind: Any = getattr(diffusers, str(config.get("_class_name")), None)
     if not (isinstance(kind, type) and issubclass(kind, ModelMixin)):
         raise TombolaError(f"{source} holds a {config.get('_class_name')}, which is no model of diffusers")
@@ -152,13 +159,9 @@ def _described(source: str, part: str | None) -> tuple[Any, Mapping[str, Any]]:
 @contextlib.contextmanager
 def reading(source: str) -> Iterator[None]:
     """Turn what diffusers raises for a source that it cannot load into one clear line."""
-    try:
+    instead = "give the folder of a diffusers model or pipeline, or a hub id that can be reached"
+    with one_line(f"cannot load a denoiser from {source!r}", instead):
         yield
-    except (OSError, ValueError, RuntimeError, SafetensorError, KeyError) as error:
-        raise TombolaError(
-            f"cannot load a denoiser from {source!r}: {reason(error)} Give the folder of a diffusers model or "
-            "pipeline, or a hub id that can be reached"
-        ) from error
 
 
 def _stored_dtype(source: str, part: str | None) -> torch.dtype:

@@ -1,13 +1,13 @@
 """Models and tokenizers of transformers from an asset, a local folder, the hub, or a GGUF file."""
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -20,10 +20,11 @@ from transformers.utils import logging as transformers_logging
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
+from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints import assets
 from tombola.checkpoints.gguf import dequantised, gguf_in
 from tombola.foundations.atomic_files import read_json
-from tombola.foundations.errors import TombolaError, reason
+from tombola.foundations.errors import TombolaError, one_line
 from tombola.subnetworks.recognition import recognise
 
 MARK = "tombola.json"
@@ -42,6 +43,20 @@ def refuse_shrunk(source: str, folder: Path) -> None:
         )
 
 
+MOST_LAYERS = 1000
+"""Layers of a model, or of a block of it, at most: a library makes as many as its configuration says."""
+
+
+def check_layers(config: Mapping[str, Any], where: str) -> None:
+    """Raise a TombolaError where a configuration, read from `where`, counts more than `MOST_LAYERS` of anything."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            check_layers(value, where)
+        counts = value if isinstance(value, list | tuple) else [value]
+        if "layer" in str(name) and any(isinstance(one, int) and one > MOST_LAYERS for one in counts):
+            raise TombolaError(f"{where}: {name} is {value}, and {MOST_LAYERS:,} layers are read at most; mend it")
+
+
 MODELS = ("minilm", "smollm2")
 """The assets that are models."""
 
@@ -55,17 +70,47 @@ def locate(source: str) -> str:
     Raises:
         TombolaError: the asset cannot be fetched, the GGUF file cannot be read, or the folder holds a shrunk model.
     """
-    path = Path(source).expanduser()
-    refuse_shrunk(source, path)
-    if not path.is_dir():
-        if source not in MODELS:
-            return source
-        path = assets.fetch(source)
-    file = gguf_in(path)
+    with loading(source):
+        path = Path(source).expanduser()
+        refuse_shrunk(source, path)
+        if not path.is_dir():
+            if source not in MODELS:
+                return source
+            path = assets.fetch(source)
+        for name in (CONFIG, "tokenizer_config.json"):
+            if (path / name).is_file():
+                check_layers(
+                    read_json(path / name, "mend it, or save the model again", bounded=False), str(path / name)
+                )
+        if (path / "adapter_config.json").is_file() and not (path / CONFIG).is_file():
+            raise TombolaError(
+                f"{source} holds adapters of peft alone; merge them into their model first: "
+                "AutoPeftModel.from_pretrained(folder).merge_and_unload().save_pretrained(merged)"
+            )
+        file = gguf_in(path)
     if file is None:
         return str(path)
     with quiet():
         return str(dequantised(file))
+
+
+def check_size(build: Callable[[], nn.Module], folder: Path, source: str) -> None:
+    """Raise a TombolaError where a model would have far more parameters than the files of a local folder hold.
+
+    A library fills the memory before it compares them. `build` makes the model, here without memory.
+    """
+    if not folder.is_dir():
+        return
+    stored, count = sum(file.stat().st_size for file in folder.glob("*.safetensors")), 0
+    # What cannot be made is refused by what loads it.
+    with contextlib.suppress(Exception), torch.random.fork_rng([]), torch.device("meta"):
+        count = count_parameters(build())
+    # Four-bit weights are two to a byte; an output layer may be new.
+    if count > 4 * stored + 2**26:
+        raise TombolaError(
+            f"the configuration of {source} asks for {count:,} parameters, and its files hold {stored:,} bytes; give "
+            "the configuration that it was saved with"
+        )
 
 
 def load_model(source: str, dtype: torch.dtype | None = None, *, check: bool = True) -> PreTrainedModel:
@@ -83,7 +128,7 @@ def load_model(source: str, dtype: torch.dtype | None = None, *, check: bool = T
     with quiet(), loading(source):
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
         model, _ = read_weights(class_named(config, source), path, source, dtype="auto" if dtype is None else dtype)
-    recognise(model, check=check)
+        recognise(model, check=check)
     return model
 
 
@@ -131,6 +176,12 @@ def read_weights(
         TombolaError: tensors are missing, of other shapes, or of layers that the configuration does not have.
     """
     refuse_pickles(source, Path(path))
+
+    def build() -> Any:
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        return kind.from_config(config, trust_remote_code=False) if hasattr(kind, "from_config") else kind(config)
+
+    check_size(build, Path(path), source)
     # Unless it is told otherwise, transformers asks on the terminal whether to run the code of a model.
     options = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True, **options}
     model, found = kind.from_pretrained(path, ignore_mismatched_sizes=True, **options)
@@ -186,8 +237,20 @@ def tokenizer_of(source: str, *, trust_remote_code: bool = False) -> PreTrainedT
     path = locate(source)
     with quiet(), loading(source):
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+        # What is wrong with it may be found only once it is used.
+        tokenizer(["A first text.", "2"])
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     return tokenizer
+
+
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, model: nn.Module) -> None:
+    """Raise a TombolaError where a tokenizer has a token that the model has no row for."""
+    table = model.get_input_embeddings() if isinstance(model, PreTrainedModel) else None
+    size = getattr(table, "num_embeddings", None)
+    if size is not None and len(tokenizer) > size and max(tokenizer.get_vocab().values()) >= size:
+        raise TombolaError(
+            f"the tokenizer knows {len(tokenizer)} tokens, the model {size}; give the tokenizer of the model"
+        )
 
 
 def outline(source: str) -> Anatomy:
@@ -203,8 +266,8 @@ def outline(source: str) -> Anatomy:
         kind = getattr(transformers, name, None)
         with torch.device("meta"):
             model = AutoModel.from_config(config, trust_remote_code=False) if kind is None else kind(config)
-    recognise(model, check=False)
-    return dissect(model)
+        recognise(model, check=False)
+        return dissect(model)
 
 
 @contextlib.contextmanager
@@ -227,10 +290,8 @@ def quiet(*others: Any) -> Iterator[None]:
 @contextlib.contextmanager
 def loading(source: str) -> Iterator[None]:
     """Turn what transformers raises for a source that it cannot load into one clear line."""
-    try:
+    instead = (
+        f"give a local folder, a hub id that can be reached, or one of the assets that need no hub: {', '.join(MODELS)}"
+    )
+    with one_line(f"cannot load {source!r}", instead):
         yield
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise TombolaError(
-            f"cannot load {source!r}: {reason(error)} Give a local folder, a hub id that can be reached, or one of the "
-            f"assets that need no hub: {', '.join(MODELS)}"
-        ) from error

@@ -147,7 +147,7 @@ class TransformersLibrary(Library):
 
     @override
     def save_companions(self, source: str, folder: Path) -> None:
-        with contextlib.suppress(OSError, ValueError), quiet():
+        with contextlib.suppress(TombolaError), quiet(), loading(source):
             AutoTokenizer.from_pretrained(locate(source), trust_remote_code=False).save_pretrained(folder)
 
     @override
@@ -262,7 +262,8 @@ def library_at(source: str) -> Library:
                 break
     if CONFIG not in found:
         return DIFFUSERS if PIPELINE in found else TRANSFORMERS
-    config = read_json(found[CONFIG])
+    # Some configurations have infinite numbers, which are transformers' to judge.
+    config = read_json(found[CONFIG], bounded=False)
     return DIFFUSERS if "_class_name" in config and "model_type" not in config else TRANSFORMERS
 
 

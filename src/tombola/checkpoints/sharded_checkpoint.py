@@ -18,7 +18,8 @@ from torch import Tensor
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from tombola.foundations.atomic_files import disk_errors, read_json
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, reading
+from tombola.foundations.parsing import json_value
 
 _DTYPES: Mapping[str, torch.dtype] = {
     "F64": torch.float64,
@@ -54,10 +55,12 @@ class TensorFiles:
 
     Attributes:
         slots: where their tensors lie, by name.
+        lacking: names in an index that no shard holds, as a tied tensor's may be: whoever knows the model judges.
     """
 
     def __init__(self, paths: Iterable[Path], slots: Mapping[str, Slot], *, writable: bool) -> None:
         self.slots = slots
+        self.lacking: tuple[str, ...] = ()
         self._writable = writable
         self._files = {path: path.open("r+b" if writable else "rb") for path in paths}
 
@@ -66,8 +69,7 @@ class TensorFiles:
         """The shards of an existing folder, to read.
 
         Raises:
-            TombolaError: there is no safetensors checkpoint, a shard is missing or damaged, or lacks what its index
-                says.
+            TombolaError: there is no safetensors checkpoint, or a shard is missing or damaged.
         """
         index = folder / SAFE_WEIGHTS_INDEX_NAME
         where: Any = {}
@@ -83,10 +85,9 @@ class TensorFiles:
             )
         paths = [folder / name for name in sorted({*where.values()} or {SAFE_WEIGHTS_NAME})]
         slots = {name: slot for path in paths for name, slot in _read_slots(path).items()}
-        missing = [name for name in where if name not in slots]
-        if missing:
-            raise TombolaError(f"no shard of {folder} holds {missing[0]}; download the checkpoint again")
-        return cls(paths, slots, writable=False)
+        files = cls(paths, slots, writable=False)
+        files.lacking = tuple(name for name in where if name not in slots)
+        return files
 
     @classmethod
     def create(cls, path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Self:
@@ -169,18 +170,17 @@ class TensorFiles:
 
 
 def _read_slots(path: Path) -> dict[str, Slot]:
-    try:
+    mend = "download the checkpoint again"
+    if not path.exists():
+        raise TombolaError(f"{path} is missing; {mend}")
+    with reading(path, mend):
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if length > _LONGEST_HEADER:
                 raise ValueError("its header is too long")
-            slots = dict(_slots(path, json.loads(file.read(length)), 8 + length))
+            slots = dict(_slots(path, json_value(file.read(length), path, mend), 8 + length))
         if any(slot.end > path.stat().st_size for slot in slots.values()):
             raise ValueError("it ends too early")
-    except FileNotFoundError:
-        raise TombolaError(f"{path} is missing; download the checkpoint again") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TombolaError(f"{path} is damaged ({error}); download the checkpoint again") from error
     return slots
 
 

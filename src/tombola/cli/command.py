@@ -49,7 +49,7 @@ def add_settings(parser: argparse.ArgumentParser, groups: Sequence[str], preset:
     parser.add_argument(
         "--preset",
         choices=PRESETS,
-        help=f"settings that go together, of the task: quick, full, or the paper's ({preset})",
+        help=f"settings that go together: quick, all rows, or the paper's ({preset})",
     )
     defaults, found = {task: preset_settings(preset, task) for task in named_tasks()}, setting_groups()
     for title in (*groups, *(title for title in found if title not in shared_groups())):

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from tombola.cli.command import Command, add_out
+from tombola.foundations.errors import printable
 
 _WIDTH = 160
 """Characters of a line where there is no terminal to ask."""
@@ -35,13 +36,13 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         save_comparison(comparison, options.out)
         result["report"] = str(report.build(options.out))
     if not options.json:
-        console = Console()
+        console = Console(markup=False)
         if not console.is_terminal:
-            console = Console(width=_WIDTH)
+            console = Console(width=_WIDTH, markup=False)
         for part in tables(comparison):
             console.print(part)
         if options.out is not None:
-            console.print(f"report: {result['report']}", highlight=False, markup=False, soft_wrap=True)
+            console.print(printable(f"report: {result['report']}"), highlight=False, soft_wrap=True)
     return result
 
 

@@ -1,6 +1,7 @@
 """The table of commands, in the order of the help; running one: exit code, errors as one line, warnings as notes."""
 
 import argparse
+import io
 import json
 import os
 import shlex
@@ -12,7 +13,7 @@ from typing import Any
 
 from tombola.cli import compare, export, import_masks, memory, prune, report, retrain, score, shrink, study, transfer
 from tombola.cli.command import Command, add_settings
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, printable, system_errors
 
 DONE, FAILED, BAD_USAGE = 0, 1, 2
 _MODULES = (study, prune, retrain, score, shrink, export, memory, compare, import_masks, transfer, report)
@@ -51,6 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Newer Pythons let `--` stand before the command.
     chosen = next((part for part in given if part != "--"), None)
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that is not UTF-8 gets dashes and names escaped.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     with warnings.catch_warnings():
         warnings.showwarning = _note
         return _run(command_line(chosen), given)
@@ -63,7 +68,11 @@ def _run(parser: argparse.ArgumentParser, given: Sequence[str]) -> int:
         parser.print_help()
         return BAD_USAGE
     try:
-        result: dict[str, Any] = options.command.run(options)
+        with system_errors():
+            if strange := [one for one in given if not one.isprintable() and "\udc80" <= max(one) <= "\udcff"]:
+                # Neither a tokenizer nor a file of JSON takes it.
+                raise TombolaError(f"{strange[0]!r} is not UTF-8; rename the file")
+            result: dict[str, Any] = options.command.run(options)
     except TombolaError as error:
         print(f"tombola: error: {error}", file=sys.stderr)
         return BAD_USAGE
@@ -77,6 +86,10 @@ def _run(parser: argparse.ArgumentParser, given: Sequence[str]) -> int:
         advice = f"Lower {' or '.join(heeded)}." if heeded else "Use a device with more memory."
         print(f"tombola: failed: {reason} {advice}", file=sys.stderr)
         return FAILED
+    except BrokenPipeError:
+        # As of `tombola compare | head`; nothing must be written to it at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except KeyboardInterrupt:
         what = "the same command goes on where it was" if options.command.resumes else "nothing was written"
         print(f"tombola: stopped; {what}", file=sys.stderr)
@@ -88,4 +101,4 @@ def _run(parser: argparse.ArgumentParser, given: Sequence[str]) -> int:
 
 def _note(message: Warning | str, *_: Any, **__: Any) -> None:
     """A warning as a line for people, without the place in the source."""
-    print(f"tombola: note: {message}", file=sys.stderr)
+    print(f"tombola: note: {printable(str(message))}", file=sys.stderr)

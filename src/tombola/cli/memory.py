@@ -50,7 +50,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     # A column for each number.
     options.images = images = tuple(dict.fromkeys(options.images))
     known = KNOWN_PIPELINES.get(model)
-    with Console(stderr=True).status("reckoning"):
+    with Console(stderr=True, markup=False).status("reckoning"):
         # None for a denoiser by itself.
         parts = known_parts(known) if known else parts_of(model)
         if options.exclude:
@@ -122,7 +122,7 @@ def _most(peaks: Mapping[int, int], gpu_memory: float) -> int | None:
 def _print(
     found: "Sequence[DenoiserNeed]", around: "Sequence[PartNeed]", parts: "Parts | None", options: argparse.Namespace
 ) -> None:
-    console = Console()
+    console = Console(markup=False)
     fitting = "" if around else ", images that fit on a GPU"
     title = f"{options.model}, {options.dtype}: MiB, GMACs of a pass{fitting}"
     tables = {title: _denoisers(found, options, fits=not around)}
@@ -146,10 +146,10 @@ def _print(
     said.append("Workspaces of convolutions on a GPU, and what its driver takes, are not reckoned with.")
     for title, table in tables.items():
         # A title of the table's own is broken where the table ends.
-        console.print(title, style="italic", highlight=False, markup=False)
+        console.print(title, style="italic", highlight=False)
         console.print(table)
         console.print()
-    console.print("\n".join(said), highlight=False, markup=False)
+    console.print("\n".join(said), highlight=False)
 
 
 def _denoisers(found: "Sequence[DenoiserNeed]", options: argparse.Namespace, *, fits: bool) -> PlainTable:

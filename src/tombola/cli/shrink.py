@@ -42,7 +42,7 @@ def _measured(options: argparse.Namespace) -> dict[str, object] | None:
     from tombola.profiling.model_cost import compare, sentence, table
 
     try:
-        with Console(stderr=True).status("measuring time and memory"):
+        with Console(stderr=True, markup=False).status("measuring time and memory"):
             costs = compare(
                 load_any(options.model),
                 load_ticket(options.ticket)[1],
@@ -61,7 +61,7 @@ def _measured(options: argparse.Namespace) -> dict[str, object] | None:
         taken = f"measured on {costs.length} tokens, not {options.length}"
         warnings.warn(f"{taken}: no example is longer than half of what the model takes", stacklevel=1)
     if not options.json:
-        console = Console()
+        console = Console(markup=False)
         console.print(table(costs))
         if costs.variants["shrunk"].multiply_adds < costs.variants["dense"].multiply_adds:
             console.print(sentence(costs), highlight=False)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from tombola.cli.command import Command, given_settings, seeds
+from tombola.foundations.errors import printable
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,18 +69,18 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     path = report.build(study.run())
     verdicts = read_json(study.folder / "verdicts.json")["verdicts"]
     if not options.json:
-        console = Console()
+        console = Console(markup=False)
         data = read_study(study.folder)
         console.print(results_table(data.rows))
         for table_of in (abilities_table, recovery_table, generation_table):
             if (more := table_of(data)) is not None:
                 console.print(more)
         if "rows" in study.task.facts():
-            console.print(_sampled(study.task.facts()), highlight=False)
+            console.print(printable(_sampled(study.task.facts())), highlight=False)
         for verdict in verdicts:
             if verdict["ticket"] == "good":
-                console.print(verdict["sentence"], highlight=False)
-        console.print(f"report: {path}", highlight=False, soft_wrap=True)
+                console.print(printable(verdict["sentence"]), highlight=False)
+        console.print(printable(f"report: {path}"), highlight=False, soft_wrap=True)
     return {"folder": str(study.folder), "report": str(path), "verdicts": verdicts, "rows": list(study.rows())}
 
 

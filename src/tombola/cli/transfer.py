@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from tombola.cli.command import Command, add_out, names, seeds
+from tombola.foundations.errors import printable
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,10 +43,10 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     found = Transfer.read(transferring.run())
     path = report.build(options.out)
     if not options.json:
-        console = Console()
+        console = Console(markup=False)
         for cell in found.cells:
-            console.print(f"{cell.method}: {cell.sentence()}", highlight=False, markup=False)
-        console.print(f"report: {path}", highlight=False, markup=False, soft_wrap=True)
+            console.print(printable(f"{cell.method}: {cell.sentence()}"), highlight=False)
+        console.print(printable(f"report: {path}"), highlight=False, soft_wrap=True)
     return {**found.entry(), "report": str(path)}
 
 

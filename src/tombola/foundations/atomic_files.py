@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import glob
-import json
 import os
 import re
 import shutil
@@ -17,6 +16,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.parsing import MEND, json_text, json_value, read_text
 
 _DRAFT = ".draft-"
 
@@ -37,6 +37,8 @@ def disk_errors(path: Path) -> Iterator[None]:
             errno.EPERM: "permission denied; choose another folder with --out",
             errno.ENOTDIR: "a part of the path is a file, not a folder; choose another folder with --out",
             errno.EEXIST: "a part of the path is a file, not a folder; choose another folder with --out",
+            errno.EISDIR: "it is a folder; choose another name with --out",
+            errno.ENAMETOOLONG: "the name is too long; choose a shorter one with --out",
             errno.ENOTEMPTY: "another process wrote it in the meantime; start again, finished steps are kept",
         }
         if number not in reasons:
@@ -77,22 +79,22 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Mapping[str, object]) -> None:
-    """Write an indented JSON file atomically; NaN and infinity are refused, as JSON has none."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    """Write an indented JSON file atomically; a ValueError for NaN and infinity, as JSON has none."""
+    write_text(path, json_text(value, indent=2) + "\n")
 
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     """Write a JSON-lines file atomically."""
-    write_text(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+    write_text(path, "".join(json_text(row) + "\n" for row in rows))
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
+def read_json(path: Path, mend: str = MEND, *, bounded: bool = True) -> dict[str, Any]:
+    """Read a JSON object; `mend` and `bounded` as of [`json_value`][tombola.foundations.parsing.json_value].
 
     Raises:
         TombolaError: the file is missing or is not a JSON object.
     """
-    return _object(_content(path), str(path))
+    return _object(read_text(path, mend), str(path), mend, bounded=bounded)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -101,26 +103,15 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     Raises:
         TombolaError: the file is missing or a line is not a JSON object.
     """
-    lines = _content(path).splitlines()
-    return [_object(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+    # Not splitlines: a text may hold what else Unicode calls the end of a line.
+    lines = read_text(path).removesuffix("\n").split("\n")
+    return [_object(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1) if lines != [""]]
 
 
-def _content(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise TombolaError(f"{path} does not exist") from None
-    except ValueError as error:
-        raise TombolaError(f"{path} is damaged: {error}; delete it and start again") from None
-
-
-def _object(text: str, where: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise TombolaError(f"{where} is damaged: {error}; delete it and start again") from None
+def _object(text: str, where: str, mend: str = MEND, *, bounded: bool = True) -> dict[str, Any]:
+    value = json_value(text, where, mend, bounded=bounded)
     if not isinstance(value, dict):
-        raise TombolaError(f"{where} is no JSON object; delete it and start again")
+        raise TombolaError(f"{where} is no JSON object; {mend}")
     return value
 
 
@@ -233,10 +224,10 @@ def work_alone(folder: Path) -> Iterator[None]:
     Raises:
         TombolaError: another process is at work on it, or the disk is full.
     """
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     try:
-        held = FileLock(folder / ".lock").acquire(timeout=0)
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            held = FileLock(folder / ".lock").acquire(timeout=0)
     except Timeout:
         raise TombolaError(f"another process is at work on {folder}; wait for it, or stop it") from None
     with held:

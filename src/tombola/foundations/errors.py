@@ -1,20 +1,98 @@
-"""Exception that users are meant to read, and reasons in one line."""
+"""Exception that users are meant to read, and whatever else is raised as one line of it."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+_LONGEST = 2000
+
+
+def printable(text: str) -> str:
+    """Text with control characters, line ends, halves of surrogate pairs and the like escaped, as Python writes them.
+
+    What files hold is printed so: an escape sequence must not reach the terminal.
+    """
+    return text if text.isprintable() else "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 class TombolaError(Exception):
-    """Error that the user can mend: the message says what is wrong, where, and what to do, in one line.
+    """Error that the user can mend: the message says what is wrong, where, and what to do, in one printable line.
 
     The command line prints the message and exits with code 2; any other exception is a defect of Tombola.
     """
+
+    def __str__(self) -> str:
+        text, half = super().__str__(), _LONGEST // 2
+        return printable(text if len(text) <= _LONGEST else f"{text[:half]} ... {text[-half:]}")
 
 
 def reason(error: BaseException, longest: int = 200) -> str:
     """Text of another error, or its type where it says nothing, in one line: its first sentences where it is long."""
     text = " ".join((str(error) or type(error).__name__).split())
+    # Of these the text is a mere name, or speaks of Python's own types.
+    if isinstance(error, LookupError | AttributeError | TypeError):
+        text = f"{type(error).__name__}: {text}"
     head = text[:longest]
     return text if text == head else head[: head.rfind(". ") + 1] or f"{head.rpartition(' ')[0]} ..."
+
+
+@contextlib.contextmanager
+def one_line(what: str, mend: str) -> Iterator[None]:
+    """Turn whatever is raised within into one line, `what (reason); mend`: for parsers and libraries that read files.
+
+    What they raise at a file of the wrong shape is anything: they hardly check what they read.
+
+    Raises:
+        TombolaError: anything was raised, but for what stops the process, and for a GPU without memory.
+    """
+    try:
+        yield
+    except TombolaError:
+        raise
+    except BaseException as error:
+        kind = type(error).__name__
+        # A panic in Rust, as of tokenizers, is no Exception.
+        if kind == "OutOfMemoryError" or not (isinstance(error, Exception) or kind == "PanicException"):
+            raise
+        raise TombolaError(f"{what} ({reason(error).rstrip('.')}); {mend}") from error
+
+
+@contextlib.contextmanager
+def reading(path: Path | str, mend: str = "delete it and start again") -> Iterator[None]:
+    """Turn whatever is raised while a file is read into one line that names it.
+
+    Raises:
+        TombolaError: the file is missing, cannot be read, or is not what its reader expects.
+    """
+    with one_line(f"{path} is damaged", mend):
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise TombolaError(f"{path} does not exist") from error
+        except MemoryError as error:
+            raise TombolaError(f"{path} asks for more memory than there is") from error
+        except OSError as error:
+            if error.strerror is None:
+                raise
+            raise TombolaError(f"{path} cannot be read: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def system_errors() -> Iterator[None]:
+    """Turn the operating system's refusals, of a name that is too long or a file that may not be read, into one line.
+
+    Raises:
+        TombolaError: it refused.
+        BrokenPipeError: nobody reads the output any more.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        # Whoever read the output has seen enough.
+        raise
+    except OSError as error:
+        what = "" if error.filename is None else f"{error.filename}: "
+        raise TombolaError(f"{what}{error.strerror or reason(error)}; check the path and its permissions") from error
 
 
 def check_choice(what: str, value: object, choices: Iterable[object]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self, TypeVar, cast
 from pydantic import TypeAdapter, ValidationError
 
 from tombola.foundations.atomic_files import read_json, write_json
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, one_line
 
 _WORDS = {
     "string_type": "a text",
@@ -47,7 +47,10 @@ def read(cls: type[T], values: object, where: str, mend: str = "run the study ag
         TombolaError: a field is missing or of another type.
     """
     try:
-        return cast(T, _adapter(cls).validate_json(json.dumps(values), strict=True))
+        # Whatever else is wrong with values that did not come from `json_value`.
+        with one_line(f"{where} is damaged", mend):
+            text = json.dumps(values, allow_nan=False)
+        return cast(T, _adapter(cls).validate_json(text, strict=True))
     except ValidationError as error:
         found = error.errors()[0]
         *path, last = (name, *found["loc"]) if name else found["loc"] or ("the record",)

@@ -1,9 +1,11 @@
-"""Tables in the terminal without rules between cells, in which no text is read as markup."""
+"""Tables in the terminal without rules between cells, in which no text is read as markup or as a control sequence."""
 
 from collections.abc import Iterable
 
 from rich.table import Table
 from rich.text import Text
+
+from tombola.foundations.errors import printable
 
 
 class PlainTable(Table):
@@ -11,15 +13,15 @@ class PlainTable(Table):
 
     def __init__(self, title: str = "", *, gap: int = 1) -> None:
         super().__init__(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim", title_justify="left")
-        self.title = Text(title) if title else None
+        self.title = Text(printable(title)) if title else None
 
     def heads(self, *names: str, numbers: Iterable[str] = ()) -> None:
         """Add columns, texts first and then numbers, which stand on the right."""
         for name in names:
-            self.add_column(Text(name))
+            self.add_column(Text(printable(name)))
         for name in numbers:
-            self.add_column(Text(name), justify="right")
+            self.add_column(Text(printable(name)), justify="right")
 
     def line(self, *cells: str, style: str = "") -> None:
         """Add a line of cells."""
-        self.add_row(*map(Text, cells), style=style)
+        self.add_row(*(Text(printable(cell)) for cell in cells), style=style)

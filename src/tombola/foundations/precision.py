@@ -7,7 +7,7 @@ from typing import Literal, cast, get_args
 
 import torch
 
-from tombola.foundations.errors import TombolaError, check_choice
+from tombola.foundations.errors import check_choice, one_line
 
 Precision = Literal["fp32", "bf16"]
 """`fp32`: everything in 32 bits. `bf16`: matrix products in bfloat16 under autocast, parameters in 32 bits."""
@@ -23,12 +23,10 @@ def resolve_device(name: str) -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
+    with one_line(f"device {name!r} cannot be used here", "try --device auto"):
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise TombolaError(f"device {name!r} cannot be used here ({reason}); try --device auto") from None
+        # Some hold no values: meta.
+        torch.zeros(1, device=device).item()
     return device
 
 

@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from tombola.foundations.errors import printable
+
 
 class Progress(Protocol):
     """Receiver of progress of a long function."""
@@ -35,15 +37,15 @@ class ProgressBars:
     """
 
     def __init__(self, job: str, cost: float) -> None:
-        self.console = Console(stderr=True)
+        self.console = Console(stderr=True, markup=False)
         self.drawn = RichProgress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TaskProgressColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=False),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=self.console,
             speed_estimate_period=120,
             disable=not self.console.is_terminal,
@@ -92,7 +94,7 @@ class ProgressLine:
     def start(self, what: str, *, cost: float, weight: float = 1.0) -> None:
         """Show the step that begins, see `step`."""
         self._what, self._weight, self._cost, self._spent = what, weight, cost, 0.0
-        self._bars.drawn.reset(self._bar, total=cost, description=f"  {what}", note="", visible=True)
+        self._bars.drawn.reset(self._bar, total=cost, description=printable(f"  {what}"), note="", visible=True)
         self._print(what)
 
     def end(self) -> None:
@@ -109,11 +111,11 @@ class ProgressLine:
 
     def note(self, text: str) -> None:
         """Show where the step stands."""
-        self._bars.drawn.update(self._bar, note=text)
+        self._bars.drawn.update(self._bar, note=printable(text))
         # Among the lines of several workers, a log must say whose word it is.
         self._print(f"  {text}" if self._bars.lines == 1 else f"  {self._what}: {text}")
 
     def _print(self, text: str) -> None:
         console = self._bars.console
         if not console.is_terminal:
-            console.print(text, highlight=False)
+            console.print(printable(text), highlight=False)

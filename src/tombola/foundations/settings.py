@@ -5,11 +5,14 @@ when the value is made, and both stand in the JSON schema for editors.
 """
 
 import math
+import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform, get_args, get_origin
 
-from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 from pydantic.fields import FieldInfo
 
@@ -18,14 +21,34 @@ from tombola.foundations.errors import TombolaError
 T = TypeVar("T")
 
 
+# YAML 1.1, as PyYAML reads it, takes a number such as 2e-5 for text; an editor, which reads YAML 1.2, does not.
+_EXPONENT = re.compile(r"[-+]?(\d+|\d+\.\d*|\.\d+)[eE][-+]?\d+")
+
+
 def _number(value: object) -> object:
-    """Number of a setting: text becomes one, as YAML reads 2e-5 as text; a truth value is refused."""
-    if isinstance(value, bool):
+    """Number of a setting: a text such as 2e-5 becomes one; a truth value, and any other text, is refused."""
+    if isinstance(value, bool) or (isinstance(value, str) and not _EXPONENT.fullmatch(value)):
         raise ValueError("no number")
     return value
 
 
-_CHECKED = BeforeValidator(_number)
+def _whole(value: object) -> object:
+    """Whole number of a setting: 3.0 is one, as it is in a JSON schema."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _name(value: str) -> str:
+    """Text of a setting, if a file could be called so."""
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
+        raise TombolaError(f"the setting {value!r} holds a control character, or half of one; write it without")
+    try:
+        Path(value).expanduser()
+    except RuntimeError:
+        raise TombolaError(f"the setting {value!r} names the home folder of nobody here") from None
+    return value
+
+
+_CHECKED, _WHOLE = BeforeValidator(_number), BeforeValidator(_whole)
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), _CHECKED]
 """A finite number above 0; text such as `2e-5` will do."""
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), _CHECKED]
@@ -36,12 +59,12 @@ ProperShare = Annotated[float, Field(gt=0, lt=1), _CHECKED]
 """A share above 0 and below 1."""
 ShareOrNone = Annotated[float, Field(ge=0, le=1), _CHECKED]
 """A share from 0 to 1."""
-Whole = Annotated[int, Field(strict=True, ge=0)]
+Whole = Annotated[int, Field(strict=True, ge=0), _WHOLE]
 """A whole number from 0."""
-Count = Annotated[int, Field(strict=True, ge=1)]
+Count = Annotated[int, Field(strict=True, ge=1), _WHOLE]
 """A whole number from 1."""
-Text = Annotated[str, Field(strict=True)]
-"""A text."""
+Text = Annotated[str, Field(strict=True), AfterValidator(_name)]
+"""A text: a name or a path, without control characters."""
 Flag = Annotated[bool, Field(strict=True)]
 """True or false."""
 

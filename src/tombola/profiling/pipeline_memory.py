@@ -12,13 +12,12 @@ from typing import Any, cast
 import torch
 import transformers
 from diffusers import AutoencoderKL
-from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 
 from tombola.architectures.denoisers import PARTS
 from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints.denoisers import index_of, reading
-from tombola.foundations.errors import TombolaError, reason
+from tombola.foundations.errors import TombolaError, one_line
 from tombola.profiling.known_pipelines import KnownPipeline
 from tombola.profiling.tensor_memory import Need, bytes_of, estimate
 
@@ -32,9 +31,6 @@ many as it has places."""
 _MOST_TOKENS = 512
 _NO_NETWORKS = ("tokenizer", "scheduler", "feature_extractor", "image_processor")
 """First part of the names of parts that take no memory of a GPU."""
-
-_WRONG = (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, ArithmeticError, StrictDataclassError)
-"""Errors of diffusers and transformers for configurations that are missing or make no network."""
 
 
 @dataclass(frozen=True)
@@ -134,11 +130,11 @@ def parts_of(source: str) -> Parts | None:
             uncounted[name] = f"{kind} is not known"
             continue
         try:
-            part = _part(pipeline, name, kind, _config_in(source, name, kind))
-            with torch.device("meta"):
+            with one_line(f"the configuration of its {kind}", "write the pipeline again"), torch.device("meta"):
+                part = _part(pipeline, name, kind, _config_in(source, name, kind))
                 part.build()
-        except _WRONG as error:
-            uncounted[name] = f"the configuration of its {kind}: {reason(error, 100)}"
+        except TombolaError as error:
+            uncounted[name] = str(error)
         else:
             counted.append(part)
     return Parts(tuple(counted), uncounted)

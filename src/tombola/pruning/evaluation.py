@@ -10,13 +10,12 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from torch import Tensor, nn
 
 from tombola.architectures.parameters import device_of
 from tombola.foundations.atomic_files import write_bytes
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, reading
 from tombola.foundations.precision import Precision, autocast
 from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.importance import FirstOrder, Importance
@@ -61,15 +60,13 @@ class Evaluation:
         Raises:
             TombolaError: the file is missing or damaged.
         """
-        try:
+        with reading(path, "delete its folder and start again"):
             arrays = load_file(path)
             score, seconds = arrays["score_seconds"].tolist()
             kinds = [name.removeprefix("importance.") for name in arrays if name.startswith("importance.")]
             sites = {kind: torch.from_numpy(arrays[f"importance.{kind}"]) for kind in kinds}
             importance = Importance(sites) if sites else None
             return cls(score, arrays["predictions"], arrays["losses"], importance, seconds)
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise TombolaError(f"{path} cannot be read ({error}); delete its folder and start again") from None
 
 
 @dataclass(frozen=True)

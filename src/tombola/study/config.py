@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import torch
-import yaml
 
 from tombola.foundations.errors import TombolaError, check_choice
 from tombola.foundations.fingerprint import fingerprint
+from tombola.foundations.parsing import read_yaml
 from tombola.foundations.precision import resolve_device, resolve_precision
 from tombola.foundations.settings import Count, Flag, SettingField, Text, described, schema_of, setting_fields, settings
 from tombola.foundations.slug import slug
@@ -190,21 +190,14 @@ class StudyConfig(TaskOptions):
         Raises:
             TombolaError: the file is missing, is no YAML mapping, or has a setting that is unknown or wrong.
         """
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise TombolaError(
-                f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}"
-            ) from None
-        except yaml.YAMLError as error:
-            raise TombolaError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        values = read_yaml(path, "write settings, one `name: value` a line")
         if not isinstance(values, dict):
             raise TombolaError(f"{path} must hold settings, one `name: value` a line")
-        seeds, own = values.pop("seeds", None), values.pop("preset", "quick")
-        if seeds is not None:
-            seeds = tuple(seeds) if isinstance(seeds, list) else (seeds,)
-            if not seeds or any(type(seed) is not int for seed in seeds):
-                raise TombolaError(f"{path}: seeds must be a list of whole numbers")
+        given, own, seeds = values.pop("seeds", None), values.pop("preset", "quick"), None
+        if given is not None:
+            seeds = tuple(given) if isinstance(given, list) else (given,)
+            if any(type(seed) is not int or seed < 0 for seed in seeds) or not 0 < len(seeds) == len({*seeds}):
+                raise TombolaError(f"{path}: seeds must be a list of different whole numbers from 0, not {given!r}")
         if TRUST in values:
             raise TombolaError(f"{path}: {TRUST} is no setting of a file; give --{TRUST.replace('_', '-')} each time")
         try:
@@ -364,7 +357,7 @@ def json_schema() -> dict[str, Any]:
             "default": "quick",
             "description": "settings that go together; null for the defaults of each setting by itself",
         },
-        "seeds": {"anyOf": [seed, seeds], "description": "one full model and its tickets for each"},
+        "seeds": {"anyOf": [seed, seeds, {"type": "null"}], "description": "one full model and its tickets for each"},
     }
     for kind in (*_SHARED, *(regime.settings for regime in regimes())):
         properties = schema_of(kind) | properties

@@ -103,4 +103,4 @@ def in_words(seconds: float) -> str:
 
 def announce(text: str) -> None:
     """Print a text on stderr, where progress is shown."""
-    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
+    Console(stderr=True, markup=False).print(text, highlight=False, soft_wrap=True)

@@ -1,6 +1,7 @@
 """Folders and files of a study: those of one seed, and those across several."""
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,9 @@ class CrossSeedFolder:
 
         A seed that came later, and that nobody asked to compare yet, takes nothing from what is there.
         """
-        found = [cls.of(seeds_of(path.name), home) for path in home.glob("seeds-*") if path.is_dir()]
+        paths = (path for path in home.glob("seeds-*") if path.is_dir())
+        # A copy of a folder, under a name of its own, is nobody's.
+        found = [one for path in paths if (one := cls.of(seeds_of(path.name), home)).folder == path]
         return max(found, key=lambda one: len(one.seed_folders), default=cls((), home))
 
     @property
@@ -114,7 +117,17 @@ class CrossSeedFolder:
         return (place for place in places if (place / "score.json").is_file())
 
 
+_RUN = r"(?:0|[1-9]\d{0,18})"
+_SEEDS = re.compile(rf"seeds?-({_RUN}(?:\.\.{_RUN})?(?:,{_RUN}(?:\.\.{_RUN})?)*)")
+MOST_SEEDS = 1000
+"""Number of seeds of a study, at most."""
+
+
 def seeds_of(name: str) -> list[int]:
-    """The seeds that a folder of `CrossSeedFolder` is named after."""
-    runs = [run.partition("..") for run in name.removeprefix("seeds-").split(",")]
-    return [seed for first, _, last in runs for seed in range(int(first), int(last or first) + 1)]
+    """The seeds that a folder of `CrossSeedFolder`, or of one seed, is named after; none for another name."""
+    found = _SEEDS.fullmatch(name)
+    pairs = [run.partition("..") for run in found[1].split(",")] if found else []
+    runs = [range(int(first), int(last or first) + 1) for first, _, last in pairs]
+    if any(len(run) > MOST_SEEDS for run in runs) or sum(map(len, runs)) > MOST_SEEDS:
+        return []
+    return [seed for run in runs for seed in run]

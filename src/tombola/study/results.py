@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
+from tombola.foundations.atomic_files import read_json
 from tombola.foundations.json_dataclasses import read
 from tombola.metrics import statistics
 from tombola.metrics.statistics import signed
@@ -51,6 +54,18 @@ class Row:
     loss: float | None
     seconds: float
     more: Mapping[str, float]
+
+
+def read_row(place: Path) -> dict[str, Any]:
+    """The fields of the `Row` of a scored model, from the `score.json` in its folder.
+
+    Raises:
+        TombolaError: it is missing or damaged.
+    """
+    path = place / "score.json"
+    values = read_json(path)
+    read(Row, values, str(path), f"delete {place} and start again")
+    return values
 
 
 Difference = tuple[float, float, float]

@@ -19,7 +19,7 @@ from tombola.pruning.weight_criteria import WeightCut, prunable_anatomy
 from tombola.study.analysis_steps import analysis_steps
 from tombola.study.config import ANALYSES, TRUST, StudyConfig
 from tombola.study.estimates import announce, announcement, pass_seconds, threads, worker_count
-from tombola.study.folder_layout import SAVED, CrossSeedFolder, SeedFolder
+from tombola.study.folder_layout import MOST_SEEDS, SAVED, CrossSeedFolder, SeedFolder
 from tombola.study.scheduler import run_here, run_steps
 from tombola.study.seed_context import SeedContext, Setting
 from tombola.study.seed_run import SeedRun
@@ -70,6 +70,8 @@ class Study:
             raise TombolaError(f"workers must be auto, or 1 or more, not {workers}")
         if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
             raise TombolaError(f"seeds must be different whole numbers from 0, not {list(seeds)}")
+        if len(seeds) > MOST_SEEDS or max(seeds) >= 2**63:
+            raise TombolaError(f"a study has at most {MOST_SEEDS:,} seeds, each below 2^63")
         # Resolved before hashing: a study mixes neither precisions nor kinds of device, wherever it is resumed.
         self.config, self.device = config.resolved()
         self.hash = self.config.hash()

@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tombola.foundations.atomic_files import read_json, write_json, write_lines
+from tombola.foundations.atomic_files import write_json, write_lines
 from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search.records import read_passes
 from tombola.study.config import StudyConfig
-from tombola.study.folder_layout import EVALUATION, CrossSeedFolder, SeedFolder
-from tombola.study.results import TicketVerdict, beside_controls
+from tombola.study.folder_layout import EVALUATION, CrossSeedFolder, SeedFolder, seeds_of
+from tombola.study.results import TicketVerdict, beside_controls, read_row
 from tombola.study.seed_context import Setting
 from tombola.study.study_facts import ArchitectureFacts, StudyFacts, machine_facts, versions
 from tombola.tasks.base import Predictions, Task
@@ -50,7 +50,9 @@ class StudyFolder:
     def finished_seeds(self) -> list[int]:
         """Seeds of which the folder has a full model, of this run and of earlier ones."""
         folders = (path for path in self.home.glob("seed-*") if (path / "full").is_dir())
-        return sorted(int(path.name.removeprefix("seed-")) for path in folders)
+        # A copy under a name of its own, as `seed-0.bak`, is nobody's.
+        found = ((path, seed) for path in folders for seed in seeds_of(path.name))
+        return sorted(seed for path, seed in found if path == self.seed_folder(seed).folder)
 
     def searched_seeds(self) -> list[int]:
         """Finished seeds that have a good ticket of every method."""
@@ -70,7 +72,7 @@ class StudyFolder:
         places = [place for one in seed_folders for place in one.scored(self.config.methods)]
         places += [place for one in seed_folders for place in survivors.scored(self.config.methods, one.seed)]
         for place in places:
-            yield read_json(place / "score.json")
+            yield read_row(place)
 
     def write_rows(self, seeds: Sequence[int] | None = None) -> None:
         """Write the rows that there are so far as `results.jsonl`."""

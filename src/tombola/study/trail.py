@@ -23,6 +23,7 @@ from tombola.pruning.evaluation import Evaluation, evaluate
 from tombola.pruning.search.records import GOOD
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, IMAGE_GRID, SeedFolder, seeds_of
+from tombola.study.results import read_row
 from tombola.study.seed_context import Setting
 from tombola.study.seed_run import SeedRun
 from tombola.study.session import Session
@@ -87,7 +88,7 @@ class Trail:
         part = shrunk(updated or self.run.model(), ticket)
         found = self.run.evaluate(part, "dev", progress)
         found.write(self.seed_folder.folder / self.method / GOOD)
-        full = read_json(self.seed_folder.full / "score.json")["score"]
+        full = read_row(self.seed_folder.full)["score"]
         facts = {"metric": self.run.task.metric.name, "split": "dev", "stage": "pruned", "full_score": full}
         ticket = self.run.with_provenance(ticket.with_provenance(**facts, score=found.score), "good", self.method)
         ticket.save(self.ticket("good"))
@@ -168,11 +169,8 @@ class _Source:
         """The study of a ticket; None where it lies in none, or in one that cannot be read."""
         parents = ticket.resolve().parents
         config = _config(parents[3]) if len(parents) > 3 else None
-        try:
-            own = seeds_of(parents[1].name.replace("seed-", "seeds-"))
-        except ValueError:
-            return None
-        if config is None:
+        own = seeds_of(parents[1].name) if config is not None else []
+        if config is None or not own:
             return None
         method, home, folder = parents[0].name, parents[1], parents[3]
         chosen = seed if seed in own else own[0]
@@ -202,7 +200,7 @@ class _Source:
         reasons = [f"{name} is {there.get(name)} there and {here.get(name)} here" for name in names]
         if self.seed_folder.seed != seed:
             reasons.append(f"they are of {self.seeds}, not of seed {seed}")
-        if not reasons and read_json(self.seed_folder.full / "score.json").get("n") != setting.task.size("dev"):
+        if not reasons and read_row(self.seed_folder.full)["n"] != setting.task.size("dev"):
             reasons.append("the data are not those any more")
         return reasons
 

@@ -20,6 +20,7 @@ from tombola.pruning.evaluation import Evaluation
 from tombola.study.config import StudyConfig
 from tombola.study.estimates import announce, in_words
 from tombola.study.folder_layout import EVALUATION, TRANSFER
+from tombola.study.results import read_row
 from tombola.study.scheduler import run_here
 from tombola.study.seed_context import SeedContext, Setting
 from tombola.study.step import TRAINING_COST, StudyStep
@@ -145,7 +146,7 @@ class TransferStudy:
         """Seconds that what is left will take: as long as the targets' own retrainings took."""
         seconds = 0.0
         for target, source, method, seed in self._cells():
-            took = _row(target.seed_folder(seed).ticket(method, "good") / "retrained")["seconds"]
+            took = read_row(target.seed_folder(seed).ticket(method, "good") / "retrained")["seconds"]
             left = [name for name in TICKETS if not (self._home(target, source, method, seed) / name).is_dir()]
             seconds += took * len(left)
         return seconds
@@ -217,7 +218,7 @@ class TransferStudy:
     def _rows(self) -> Iterator[dict[str, Any]]:
         for target, source, method, seed in self._cells():
             for name in TICKETS:
-                yield {"source": source.task, **_row(self._home(target, source, method, seed) / name)}
+                yield {"source": source.task, **read_row(self._home(target, source, method, seed) / name)}
 
     def _found(self, tasks: dict[str, Task]) -> Transfer:
         cells = []
@@ -225,7 +226,7 @@ class TransferStudy:
             homes = [self._home(target, source, method, seed) for seed in self.seeds]
             moved, random = (_scored([home / name for home in homes]) for name in TICKETS)
             own = _scored([target.seed_folder(seed).ticket(method, "good") / "retrained" for seed in self.seeds])
-            full = [float(_row(target.seed_folder(seed).full)["score"]) for seed in self.seeds]
+            full = [float(read_row(target.seed_folder(seed).full)["score"]) for seed in self.seeds]
             scores, task = TransferScores(moved, own, random, full), tasks[target.task]
             resamples = target.config.bootstrap_resamples
             cells.append(transferred(method, source.task, target.task, scores, task, resamples=resamples))
@@ -244,12 +245,8 @@ def _common(lists: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
     return tuple(one for one in lists[0] if all(one in other for other in lists[1:]))
 
 
-def _row(place: Path) -> dict[str, Any]:
-    return read_json(place / "score.json")
-
-
 def _scored(places: Sequence[Path]) -> list[Scored]:
-    rows = [_row(place) for place in places]
+    rows = [read_row(place) for place in places]
     return [
         Scored(Evaluation.read(place / EVALUATION).predictions, float(row["score"]), float(row["sparsity"]))
         for place, row in zip(places, rows, strict=True)

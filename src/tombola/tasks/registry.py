@@ -1,13 +1,13 @@
 """Regimes by the names of their tasks: those of Tombola, and those that others register."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, system_errors
 from tombola.foundations.settings import setting_fields
 from tombola.tasks.regime import Regime, RegimeSettings, TaskOptions
 
@@ -35,11 +35,13 @@ def register(regime: Regime) -> None:
     A package that declares it as an entry point of the group `tombola.regimes` has it registered in every process.
 
     Raises:
-        TombolaError: it is no regime, another one has its name, or that of one of its tasks, or a setting of its has
-            the name of a flag, or of a setting of another type.
+        TombolaError: it is no regime or lacks a part of one, another one has its name, or that of one of its tasks, or
+            a setting of its has the name of a flag, or of a setting of another type.
     """
     if not isinstance(regime, Regime):
         raise TombolaError(f"{regime!r} is no regime; give an instance of a subclass of tombola.tasks.regime.Regime")
+    if (lacking := _lacking(regime)) is not None:
+        raise TombolaError(f"the regime {getattr(regime, 'name', type(regime).__name__)} has no {lacking}")
     known = regimes()
     if any(other is regime for other in known):
         return
@@ -51,14 +53,30 @@ def register(regime: Regime) -> None:
     # Flags and keys of YAML are flat: a name is of one type, whoever has it.
     types = {one.name: (one.value_type, one.listed) for other in known for one in setting_fields(other.settings)}
     for one in setting_fields(regime.settings):
-        if one.name in TAKEN:
-            raise TombolaError(f"the regime {regime.name} has a setting named as the flag --{one.name}; rename it")
+        # A flag --x that is true or false has --no-x beside it.
+        if one.name in TAKEN or one.name.startswith("no_"):
+            flag = one.name.replace("_", "-")
+            raise TombolaError(f"the regime {regime.name} has a setting named as the flag --{flag}; rename it")
         if types.get(one.name, (one.value_type, one.listed)) != (one.value_type, one.listed):
             raise TombolaError(
                 f"the regime {regime.name} has a setting {one.name} of another type than that of "
                 f"{next(owners(one.name)).name}; rename it"
             )
     registered[regime.name] = regime
+
+
+def _lacking(regime: Regime) -> str | None:
+    """What a regime must have and does not, in words: one that is half made would break the help of every command."""
+    texts = (getattr(regime, name, None) for name in ("name", "subject", "judges"))
+    if not all(isinstance(text, str) and text for text in texts):
+        return "name, subject and judges, which are texts"
+    tasks = getattr(regime, "presets", None)
+    if not isinstance(tasks, Mapping) or not tasks or not all(isinstance(name, str) and name for name in tasks):
+        return "presets by the names of its tasks, of which it needs one or more"
+    own: object = regime.settings
+    if not isinstance(own, type) or not issubclass(own, RegimeSettings):
+        return "settings, which are a subclass of tombola.tasks.regime.RegimeSettings"
+    return None
 
 
 def regimes() -> tuple[Regime, ...]:
@@ -103,6 +121,7 @@ def owners(setting: str) -> Iterator[Regime]:
 
 def open_task(options: TaskOptions, own: RegimeSettings, name: str) -> "Task":
     """Load the data that the settings name, see `Regime.open`; a TombolaError where their task is unknown."""
-    if options.task not in (known := named_tasks()) and not Path(options.task).expanduser().exists():
-        raise TombolaError(f"unknown task {options.task!r}: it is no file or folder, nor one of {', '.join(known)}")
-    return regime_of(options.task).open(options, own, name)
+    with system_errors():
+        if options.task not in (known := named_tasks()) and not Path(options.task).expanduser().exists():
+            raise TombolaError(f"unknown task {options.task!r}: it is no file or folder, nor one of {', '.join(known)}")
+        return regime_of(options.task).open(options, own, name)

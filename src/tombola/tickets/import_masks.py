@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.foundations.atomic_files import publish
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, one_line, reading
 from tombola.tickets.ticket import Ticket
 
 HEADS, MLPS = "head_mask.npy", "mlp_mask.npy"
@@ -145,14 +145,17 @@ def _read(seed: Path) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     return heads, mlps
 
 
+_LARGEST = 2**26
+"""Bytes of a file with a mask, at most."""
+
+
 def _mask(path: Path, axes: Sequence[str]) -> NDArray[np.bool_]:
-    try:
-        with path.open("rb") as file:
-            # Not np.load: it takes archives too. MemoryError: the header of a damaged file may ask for anything.
-            values: NDArray[Any] = npy.read_array(file, allow_pickle=False)
-    except (ValueError, OSError, EOFError, MemoryError, SyntaxError, TypeError, KeyError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise TombolaError(f"{path} is no NumPy array of numbers ({reason}); save it again with numpy.save") from None
+    mend = "save it again with numpy.save"
+    with reading(path, mend), one_line(f"{path} is no NumPy array of numbers", mend), path.open("rb") as file:
+        if path.stat().st_size > _LARGEST:
+            raise ValueError(f"it is larger than {_LARGEST:,} bytes")
+        # Not np.load: it takes archives too.
+        values: NDArray[Any] = npy.read_array(file, allow_pickle=False)
     if values.dtype.kind not in "biuf":
         raise TombolaError(f"{path} is of type {values.dtype}, a mask is of floats; save it again with numpy.save")
     if values.ndim != len(axes) or not values.size:

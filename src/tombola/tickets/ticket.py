@@ -1,7 +1,6 @@
 """A ticket: which heads, MLPs or weights survive, as an immutable value with set algebra, saved without pickle."""
 
 import bisect
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,15 +9,16 @@ from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.sites import Kept
 from tombola.foundations.atomic_files import publish, write_bytes, write_json
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, reading
 from tombola.foundations.frozen_dict import FrozenDict
+from tombola.foundations.parsing import json_value
 
 TicketKind = Literal[
     "heads+mlps",
@@ -316,10 +316,18 @@ class Ticket:
         """
         folder = Path(folder)
         path = folder / "ticket.json"
-        try:
-            head = json.loads(path.read_text(encoding="utf-8"))
+        what, mend = f"the ticket in {folder}", "find it again"
+        with reading(what, mend):
+            for one in (path, folder / MASKS):
+                if not one.exists():
+                    raise TombolaError(
+                        f"no ticket in {folder}: {one.name} is missing; give the folder of a ticket, such as good/"
+                    )
+            head = json_value(path.read_bytes(), what, mend)
             if head["format"] != FORMAT:
                 raise TombolaError(f"{path} has format {head['format']}, this Tombola reads {FORMAT}; update Tombola")
+            if not isinstance(head["architecture"], str):
+                raise ValueError("its architecture is no text")
             if head["kind"] not in TICKET_KINDS or not head["shapes"]:
                 raise ValueError(f"no masks of {head['kind']}")
             masks = {}
@@ -339,15 +347,6 @@ class Ticket:
                     raise ValueError(f"{name} has rows of {found}")
             ticket = cls(head["kind"], head["architecture"], masks, head["provenance"], sizes)
             stated = head["survivors"]
-        except FileNotFoundError:
-            missing = path.name if not path.exists() else MASKS
-            raise TombolaError(
-                f"no ticket in {folder}: {missing} is missing; give the folder of a ticket, such as good/"
-            ) from None
-        except (KeyError, TypeError, ValueError, AttributeError, SafetensorError, OSError) as error:
-            raise TombolaError(
-                f"the ticket in {folder} is damaged ({type(error).__name__}: {error}); find it again"
-            ) from None
         if stated != ticket._stated():
             raise TombolaError(f"the ticket in {folder} is damaged: its masks do not have the survivors it states")
         return ticket

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self, cast, get_args
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
 from tombola.foundations.atomic_files import write_bytes
-from tombola.foundations.errors import TombolaError, check_choice
+from tombola.foundations.errors import TombolaError, check_choice, reading
 from tombola.foundations.settings import Count, NotNegative, Positive, ShareOrNone, described, settings
 from tombola.tasks.base import State, Task
 
@@ -88,11 +87,8 @@ class Rewinding:
         model = task.load(source, seed=seed, state=self.initial_state)
         if self.to == "step":
             path = self.step_file(full)
-            try:
+            with reading(path, f"delete {full} and start again"):
                 model.load_state_dict(load_file(path))
-            except (OSError, SafetensorError, RuntimeError) as error:
-                reason = str(error).splitlines()[0]
-                raise TombolaError(f"{path} cannot be read ({reason}); delete {full} and start again") from None
         return model
 
     def step_file(self, full: Path) -> Path:

@@ -1,9 +1,11 @@
 """The user's own files: every kind is read, every fault is named with its file and line."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
@@ -102,7 +104,7 @@ FAULTS: list[tuple[str, str | bytes, dict[str, Any], str]] = [
     ("tsv", "text\ttext\tlabel\n", {}, r", line 1: the header names column 'text' twice"),
     ("tsv", TSV.encode() + b"caf\xe9\tpos\n", {}, r", line 4, byte 4 is not UTF-8"),
     ("csv", "text,label\n".encode("utf-16"), {}, r", line 1, byte 1 is not UTF-8"),
-    ("jsonl", JSONL + '{"text": \n', {}, r", line 3 is malformed JSON"),
+    ("jsonl", JSONL + '{"text": \n', {}, r", line 3 is damaged"),
     ("jsonl", JSONL + "[1]\n", {}, r", line 3 is no JSON object"),
     ("jsonl", JSONL + '{"text": "x"}\n', {}, r", line 3 has no column 'label'; there are: text"),
     ("jsonl", JSONL + '{"text": 3, "label": "pos"}\n', {}, r", line 3 has 3 where a text should be"),
@@ -185,5 +187,57 @@ def test_a_folder_saved_by_datasets(tmp_path: Path) -> None:
 def test_a_damaged_folder_of_datasets_is_one_line(tmp_path: Path) -> None:
     saved(["n", "y"]).save_to_disk(str(tmp_path / "d"))
     next((tmp_path / "d").glob("*.arrow")).write_bytes(b"junk")
-    with pytest.raises(TombolaError, match=r"cannot be loaded by datasets: [^\n]*$"):
+    with pytest.raises(TombolaError, match=r"cannot be loaded by datasets [^\n]*$"):
         read(tmp_path / "d", validation_file=tmp_path / "d")
+
+
+PANDAS_TEXTS = ('He said "hi"', 'a "b', "tab\there", "two\nlines", "plain", "'single'", '"', "x\r\ny")
+
+
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
+def test_a_tsv_that_pandas_wrote_is_read_as_it_was(quoting: Any, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"text": PANDAS_TEXTS, "label": [0, 1] * 4})
+    frame.to_csv(tmp_path / "x.tsv", sep="\t", index=False, quoting=quoting)
+    found = read(tmp_path / "x.tsv", validation_file=tmp_path / "x.tsv")
+    assert found.splits["train"].first == PANDAS_TEXTS
+    assert found.classes == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ('"In quotes"', "plain"),  # as a whole, which may be how the sentence stands in its source
+        ('He said ""hi""', "plain"),  # not quoted as a whole
+        ('"He said ""hi"""', 'but a "stray" one'),
+        ('"never closed', "plain"),
+        ('"opened', 'closed"'),
+    ],
+)
+def test_a_tsv_that_is_not_quoted_all_over_keeps_its_quotes(texts: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "x.tsv").write_text("label\ttext\n" + "".join(f"{i}\t{text}\n" for i, text in enumerate(texts)))
+    assert read(tmp_path / "x.tsv", validation_file=tmp_path / "x.tsv").splits["train"].first == texts
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.csv", "text,label\nfine,a\n,b\n"),
+        ("x.tsv", "text\tlabel\nfine\ta\n \tb\n"),
+        ("x.jsonl", '{"text": "fine", "label": "a"}\n\n{"text": null, "label": "b"}\n'),
+        ("x.jsonl", '{"text": "fine", "label": "a"}\n\n{"text": "", "label": "b"}\n'),
+    ],
+)
+def test_a_row_without_text_is_named_whatever_the_kind(name: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(TombolaError, match=r"x\.\w+, line 3 has no text; mend or drop the row"):
+        read(tmp_path / name, validation_file=tmp_path / name)
+
+
+@pytest.mark.parametrize("row", [r'{"text": "\ud800", "label": "a"}', r'{"text": "x", "label": "\udfff"}'])
+def test_half_a_character_is_refused_with_its_row(row: str, tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text(f'{{"text": "fine", "label": "b"}}\n{row}\n')
+    with pytest.raises(TombolaError, match=r"x\.jsonl, line 2 .*half of a character"):
+        read(tmp_path / "x.jsonl", validation_file=tmp_path / "x.jsonl")
+    rows = [json.loads(row), {"text": "fine", "label": "b"}]
+    with pytest.raises(TombolaError, match=r"row 0 .*half of a character"):
+        Corpus.from_rows(rows, rows, ("text", None, "label"))

@@ -207,7 +207,8 @@ def test_a_hub_that_cannot_be_reached_names_the_alternatives(monkeypatch: pytest
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     with pytest.raises(
-        TombolaError, match=r"^cannot .*(no route to host|RuntimeError); .*--data DIR.*--task rotten-tomatoes[^\n]*$"
+        TombolaError,
+        match=r"^cannot .*\((no route to host|RuntimeError)\); .*--data DIR.* rotten-tomatoes[^\n]*$",
     ):
         load("rte")
 

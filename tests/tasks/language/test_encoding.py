@@ -6,8 +6,10 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from tombola.foundations.errors import TombolaError
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.encoding import Encoder
+from tombola.tasks.language.item import Item
 
 
 def byte_pairs() -> PreTrainedTokenizerFast:
@@ -30,14 +32,39 @@ def test_a_token_across_the_border_belongs_to_the_continuation() -> None:
     (item,) = encoder.items(ability(Example(("bx", "yx"), 0, "xa")))
     ids = words.get_vocab()
     assert item.sequences == ((0, ids["x"], ids["ab"], ids["x"]), (0, ids["x"], ids["a"], ids["y"], ids["x"]))
-    # `a` of the context became `ab`, so that it is the continuation's; in the other it stays the context's.
-    assert item.given == (2, 3)
+    # `a` of the context became `ab`, so that it is the continuation's; so it is in the other, or it would cost nothing.
+    assert item.given == (2, 2)
     (item,) = encoder.items(ability(Example((" c", " cx"), 0, "x:")))
     assert item.sequences[0][-1] == ids["Ġc"]
     assert item.given == (3, 3)
     # A context that ends in a space, which the tokenizer joins to the next word.
     (item,) = encoder.items(ability(Example(("c", "cx"), 0, "x: ")))
     assert (item.sequences[0][-1], item.given) == (ids["Ġc"], (3, 3))
+
+
+def test_choices_of_the_harness_share_a_context_where_one_is_a_token_with_its_end() -> None:
+    words = byte_pairs()
+    ids = words.get_vocab()
+    encoder = Encoder(words, None, 50)
+
+    def item(context: str, *choices: str) -> Item:
+        return encoder.items(ability(Example(choices, 0, context, where="x, document 1"), harness=True))[0]
+
+    # lm-evaluation-harness counts two tokens of context: nothing is left of the first choice, and `a` is read in one.
+    assert item("xa", "b", "y").sequences == ((ids["x"], ids["ab"]), (ids["x"], ids["a"], ids["y"]))
+    assert item("xa", "b", "y").given == (1, 1)
+    # Nothing of the context is left to read.
+    assert item("a", "b", "y").sequences == ((0, ids["ab"]), (0, ids["a"], ids["y"]))
+    assert item("a", "b", "y").given == (1, 1)
+    assert item("xa", "x", "y").given == (2, 2)
+    assert item("", "<s>x", "y").sequences == ((0, ids["x"]), (0, ids["y"]))
+
+
+@pytest.mark.parametrize("harness", [False, True])
+def test_texts_without_a_token_to_predict_are_one_line(harness: bool) -> None:
+    made = Ability("x", "X", "text", (Example(("",), where="x.txt, text 1"),), "nowhere", harness=harness)
+    with pytest.raises(TombolaError, match=r"no text of x has a token to predict \(x\.txt, text 1\)"):
+        Encoder(byte_pairs(), None, 50).items(made)
 
 
 def test_what_sentences_share_is_not_scored_and_lengths_are_characters() -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,16 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import pearsonr, spearmanr
+from tokenizers import processors
 from torch import nn
-from transformers import BertForSequenceClassification, BertModel, GPT2Config, GPT2Model, PreTrainedModel
+from transformers import (
+    BertForSequenceClassification,
+    BertModel,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    GPT2Model,
+    PreTrainedModel,
+)
 
 from builders.encoders import classifier, config, rows, synthetic, tokenizer
 from tombola.checkpoints.loading import tokenizer_of
@@ -63,6 +72,30 @@ def test_an_order_is_its_seeds() -> None:
     # The batches do not come from short to long.
     lengths = [batch.inputs["input_ids"].shape[1] for batch in task.batches("train", 8, shuffle=0)]
     assert lengths != sorted(lengths)
+
+
+def test_a_text_without_tokens_is_read_as_the_token_that_texts_begin_with() -> None:
+    """GPT-2's tokenizer adds nothing of itself: a batch of blank texts had no tokens at all."""
+    bare = tokenizer()
+    bare.backend_tokenizer.post_processor = processors.Sequence([])
+    bare.eos_token = "[SEP]"
+    # Own data with blank texts is refused; a few of GLUE's are blank.
+    made = Corpus.from_rows(rows(32, 1), rows(10, 2), ("text", None, "label"), regression=False, name="blank")
+    texts = made.splits["train"]
+    blank = replace(texts, first=(*texts.first[:30], " ", ""))
+    corpus = replace(made, splits={**made.splits, "train": blank})
+    task = TextTask(corpus, bare)
+    config = GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=64, bos_token_id=3, eos_token_id=3, pad_token_id=0)
+    model = GPT2ForSequenceClassification(config).eval()
+    alone, beside = (
+        next(batch for batch in task.batches("train", size) if 30 in batch.indices.tolist()) for size in (1, 32)
+    )
+    assert alone.inputs["input_ids"].tolist() == [[bare.eos_token_id]]
+    losses = task.output(model, beside).losses[beside.indices.tolist().index(30)]
+    torch.testing.assert_close(task.output(model, alone).losses[0], losses)
+    bare.eos_token = None
+    with pytest.raises(TombolaError, match=r"the text of row 31 of the split train .* has no tokens"):
+        next(TextTask(corpus, bare).batches("train", 4))
 
 
 def test_batches_of_similar_length_waste_little_padding() -> None:

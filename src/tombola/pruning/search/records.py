@@ -5,12 +5,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from torch import nn
 
 from tombola.foundations.atomic_files import read_lines, write_bytes, write_lines
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, reading
 from tombola.foundations.json_dataclasses import read
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.importance import Importance
@@ -131,11 +130,9 @@ def read_predictions(path: Path) -> tuple[Predictions, ...]:
     Raises:
         TombolaError: the file is missing or damaged.
     """
-    try:
+    with reading(path, f"delete {path.parent} and start again"):
         arrays = load_file(path)
         return tuple(arrays[str(index)] for index in range(len(arrays)))
-    except (OSError, SafetensorError, KeyError) as error:
-        raise TombolaError(f"{path} cannot be read ({error}); delete {path.parent} and start again") from None
 
 
 def read_passes(path: Path) -> tuple[SearchPass, ...]:

@@ -171,6 +171,7 @@ def assemble(
     regression: bool = False,
     values: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
+    blank_texts: bool = False,
 ) -> Corpus:
     """A corpus from tables of raw rows, by split, of which `train` decides which labels there are.
 
@@ -181,6 +182,7 @@ def assemble(
         values: how the labels are written, in the order of their ids; default: `classes`, else as training
             has them.
         classes: what to call them; default: `values`.
+        blank_texts: whether a text may be blank, as a few of GLUE's are.
 
     Raises:
         TombolaError: a text or label is missing or not of its kind, a label is unknown or hidden, or what
@@ -205,19 +207,34 @@ def assemble(
         classes = classes or known
     splits = {
         split: Texts(
-            _texts(table, table.first), None if table.second is None else _texts(table, table.second), labels[split]
+            _texts(table, table.first, blank_texts),
+            None if table.second is None else _texts(table, table.second, blank_texts),
+            labels[split],
         )
         for split, table in tables.items()
     }
     return Corpus(name, splits, None if regression else tuple(classes or ()))
 
 
-def _texts(table: Table, column: Sequence[object]) -> tuple[str, ...]:
+def _texts(table: Table, column: Sequence[object], blank: bool) -> tuple[str, ...]:
     for index, value in enumerate(column):
-        if not isinstance(value, str):
-            what = "has no text" if value is None else f"has {value!r} where a text should be"
+        if not isinstance(value, str) or not (blank or value.strip()):
+            nothing = value is None or isinstance(value, str)
+            what = "has no text" if nothing else f"has {value!r} where a text should be"
             raise TombolaError(f"{table.where(index)} {what}; mend or drop the row")
+        _check_encodable(table, index, value)
     return tuple(map(str, column))
+
+
+def _check_encodable(table: Table, index: int, text: str) -> None:
+    """Refuse half of a surrogate pair, which neither a tokenizer nor a file takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise TombolaError(
+            f"{table.where(index)} holds {text[error.start]!r}, half of a character (a lone surrogate); mend or drop "
+            "the row"
+        ) from None
 
 
 def _present(table: Table, index: int) -> object:
@@ -239,7 +256,9 @@ def _label(table: Table, index: int) -> str:
         raise TombolaError(f"{table.where(index)}: label {value!r} is neither a name nor a number")
     if isinstance(value, float | np.floating) and float(value).is_integer():
         value = int(value)
-    return str(value).strip()
+    label = str(value).strip()
+    _check_encodable(table, index, label)
+    return label
 
 
 def _numbers(table: Table) -> list[float]:
@@ -248,7 +267,7 @@ def _numbers(table: Table) -> list[float]:
         value = _present(table, index)
         try:
             number = float(value)  # type: ignore[arg-type]  # whatever it is, float() decides
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not math.isfinite(number):
             raise TombolaError(f"{table.where(index)}: label {value!r} is no number, which regression needs")

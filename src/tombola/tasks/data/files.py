@@ -1,18 +1,19 @@
 """The user's own labelled texts: TSV, CSV, JSON lines, a folder of them, or a folder saved by `datasets`.
 
-TSV is as in GLUE: no quoting, a `"` is an ordinary character. CSV has the usual quoting, and a quoted field
-may span lines. Text is UTF-8, with or without a byte-order mark, with either line ending; blank lines are
-skipped. Every complaint names the file and the line.
+CSV has the usual quoting: a quoted field may span lines. TSV has the same where all of the file is quoted so, as pandas
+writes it; else, as in GLUE, a `"` is an ordinary character. Text is UTF-8, with or without a byte-order mark, with
+either line ending; blank lines are skipped. Every complaint names the file and the line.
 """
 
 import csv
-import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from tombola.foundations.errors import TombolaError, reason
+from tombola.foundations.errors import TombolaError, one_line, reading
+from tombola.foundations.parsing import json_value
 from tombola.tasks.data.corpus import Columns, Corpus, Table, assemble, class_names, row_in, tabulate
 
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json")
@@ -20,6 +21,11 @@ _TEXT = ("text", "sentence", "sentence1")
 _TEXT_PAIR = ("text_pair", "sentence2")
 _DEV = ("dev", "validation", "test")
 Row = Mapping[str, object]
+LONGEST_LINE = 2**26
+"""Bytes of a line of texts, at most."""
+_ONE_A_LINE = "write one object a line (JSON lines)"
+_FIELD = re.compile(r'"(?:[^"]|"")*"|[^"\t\r\n]*')
+_QUOTED_ROW = re.compile(rf"(?:{_FIELD.pattern})(?:\t(?:{_FIELD.pattern}))*\r?\n?")
 
 
 def read(
@@ -58,7 +64,7 @@ def read(
 
 
 def records(
-    path: Path, *, header: Sequence[str] | None = None, skip_malformed: bool = False
+    path: Path, *, header: Sequence[str] | None = None, skip_malformed: bool = False, raw: bool = False
 ) -> Iterator[tuple[int, Row]]:
     """The rows of a TSV, CSV or JSON-lines file with their line numbers (the first line is 1).
 
@@ -66,10 +72,15 @@ def records(
         path: `.csv`, `.json` and `.jsonl` are what they say, anything else is read as TSV.
         header: the columns of a file that has no header line.
         skip_malformed: pass over rows of a TSV with a wrong number of columns instead of complaining as `read` does.
+        raw: a `"` in a TSV is an ordinary character, even where quoting would explain all of them: of GLUE's own files.
     """
-    if path.suffix.lower() in (".json", ".jsonl"):
+    suffix = path.suffix.lower()
+    if suffix in (".json", ".jsonl"):
         return json_records(path)
-    return _delimited_rows(path, header, skip_malformed)
+    if suffix == ".csv":
+        return _delimited_rows(path, _csv_fields(path), header, skip_malformed)
+    fields = _tsv_fields if raw or not _is_quoted(path) else _quoted_fields
+    return _delimited_rows(path, fields(path), header, skip_malformed)
 
 
 def read_table(path: Path, columns: Columns, names: Sequence[str] | None = None, **options: Any) -> Table:
@@ -115,7 +126,8 @@ class _Source:
     def table(self, columns: Columns, names: Sequence[str] | None) -> Table:
         if self.rows is None:
             return read_table(self.path, columns, names)
-        return tabulate(self.rows, row_in(str(self.path)), columns, names)
+        with reading(self.path, "save it again"):
+            return tabulate(self.rows, row_in(str(self.path)), columns, names)
 
 
 def _choose(
@@ -166,20 +178,16 @@ def _is_saved(path: Path) -> bool:
 def _load_saved(path: Path) -> Any:
     import datasets  # It takes a second, and few need it.
 
-    try:
+    with one_line(f"{path} cannot be loaded by datasets", "save it again"):
         return datasets.load_from_disk(str(path))
-    except Exception as error:  # pyarrow and datasets have no common error
-        raise TombolaError(f"{path} cannot be loaded by datasets: {reason(error)}; save it again") from error
 
 
 def hub_splits(name: str, configuration: str, instead: str) -> Mapping[str, Any]:
     """The splits of a data set of the hub, or a TombolaError that ends with what to do `instead`."""
     import datasets
 
-    try:
+    with one_line(f"cannot load {name} ({configuration}) from the hub", instead):
         return cast(Mapping[str, Any], datasets.load_dataset(name, configuration))
-    except Exception as error:  # the hub's client, datasets and the network have no common error
-        raise TombolaError(f"cannot load {name} ({configuration}) from the hub: {reason(error)}; {instead}") from error
 
 
 def _saved_splits(path: Path) -> tuple[_Source, _Source]:
@@ -197,7 +205,9 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Decoded lines, endings kept, numbered from 1. Only a line feed ends a line, whatever Unicode says."""
     try:
         with path.open("rb") as file:
-            for number, raw in enumerate(file, start=1):
+            for number, raw in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), start=1):
+                if len(raw) > LONGEST_LINE:
+                    raise TombolaError(f"{path}, line {number} is longer than {LONGEST_LINE:,} bytes; cut its text")
                 try:
                     yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
                 except UnicodeDecodeError as error:
@@ -210,8 +220,10 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise TombolaError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _delimited_rows(path: Path, names: Sequence[str] | None, skip_malformed: bool) -> Iterator[tuple[int, Row]]:
-    for line, fields in _csv_fields(path) if path.suffix.lower() == ".csv" else _tsv_fields(path):
+def _delimited_rows(
+    path: Path, rows: Iterable[tuple[int, list[str]]], names: Sequence[str] | None, skip_malformed: bool
+) -> Iterator[tuple[int, Row]]:
+    for line, fields in rows:
         if names is None:
             names = [field.strip() for field in fields]
             if len(set(names)) < len(names):
@@ -235,6 +247,60 @@ def _tsv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
             yield number, bare.split("\t")
 
 
+def _balanced(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines of a file, with those joined between which a quoted field would have to be open; blank ones left out."""
+    start, parts, quotes = 0, list[str](), 0
+    for number, line in _lines(path):
+        start = start if parts else number
+        parts.append(line)
+        quotes += line.count('"')
+        if quotes % 2 == 0:
+            if row := "".join(parts).removesuffix("\n").removesuffix("\r"):
+                yield start, row
+            parts, quotes = [], 0
+    if parts:
+        yield start, "".join(parts)
+
+
+def _is_quoted(path: Path) -> bool:
+    """True if all of a TSV reads as quoted fields, and they say more than its characters.
+
+    Every field with a `"` in it must be quoted as a whole, quotes inside of it doubled, and all rows must have as many
+    fields. Then there must be a field that needed quoting for its quotes, tabs or line ends, or a quoted header: a
+    sentence that merely stands in quotes keeps them.
+    """
+    width, needed, lines_fit, spans = 0, False, True, False
+    for _, row in _balanced(path):
+        if not _QUOTED_ROW.fullmatch(row):
+            return False
+        fields = _quoted(row)
+        if not width:
+            width, needed = len(fields), all(one.startswith('"') for one in fields)
+        if len(fields) != width:
+            return False
+        lines = row.split("\n")
+        spans = spans or len(lines) > 1
+        lines_fit = lines_fit and all(line.count("\t") == width - 1 for line in lines)
+        needed = needed or any('""' in one[1:-1] for one in fields)
+    return not lines_fit or (needed and not spans)
+
+
+def _quoted(row: str) -> list[str]:
+    """Fields of a row of quoted ones, as they stand."""
+    fields, at = [], 0
+    while (found := _FIELD.match(row, at)) is not None:
+        fields.append(found[0])
+        at = found.end() + 1
+        if at > len(row) or row[at - 1] != "\t":
+            break
+    return fields
+
+
+def _quoted_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
+    for number, row in _balanced(path):
+        yield number, [one[1:-1].replace('""', '"') if one.startswith('"') else one for one in _quoted(row)]
+
+
 def _csv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader((line for _, line in _lines(path)), strict=True)
     start = 1
@@ -254,12 +320,9 @@ def json_records(path: Path) -> Iterator[tuple[int, Row]]:
         if not line.strip():
             continue
         empty = False
-        try:
-            row, fault = json.loads(line), "no JSON object"
-        except ValueError as error:
-            row, fault = None, f"malformed JSON: {error}"
+        row = json_value(line, f"{path}, line {number}", _ONE_A_LINE, bounded=False)
         if not isinstance(row, dict):
-            raise TombolaError(f"{path}, line {number} is {fault}; write one object a line (JSON lines)")
+            raise TombolaError(f"{path}, line {number} is no JSON object; {_ONE_A_LINE}")
         yield number, row
     if empty:
         raise TombolaError(f"{path} is empty; give a file with one JSON object a line")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, one_line
 from tombola.tasks.data.corpus import Corpus, Table, assemble, row_in, tabulate
 from tombola.tasks.data.files import hub_splits, read_table
 
@@ -116,13 +116,13 @@ def load(name: str, data: Path | None = None) -> Corpus:
     task = GLUE[name]
     classes, regression = task.classes or None, not task.classes
     if data is None:
-        return assemble(task.title, _hub_tables(task), regression=regression, classes=classes)
+        return assemble(task.title, _hub_tables(task), regression=regression, classes=classes, blank_texts=True)
     columns = task.columns or (*task.hub_columns, "label")
     tables = {
-        split: read_table(path, columns, header=task.header, skip_malformed=task.skip_malformed)
+        split: read_table(path, columns, header=task.header, skip_malformed=task.skip_malformed, raw=True)
         for split, path in _locate(task, data).items()
     }
-    return assemble(task.title, tables, regression=regression, values=task.values, classes=classes)
+    return assemble(task.title, tables, regression=regression, values=task.values, classes=classes, blank_texts=True)
 
 
 def _locate(task: GlueTask, data: Path) -> dict[str, Path]:
@@ -142,7 +142,8 @@ def _hub_tables(task: GlueTask) -> dict[str, Table]:
     instead = "give GLUE's original TSV files with --data DIR, or take --task rotten-tomatoes, which needs no hub"
     splits = hub_splits(HUB, task.name, instead)
     columns, names = (*task.hub_columns, "label"), task.classes or None
-    return {
-        split: tabulate(splits[there], row_in(f"{HUB} ({task.name}), {there}"), columns, names)
-        for split, there in task.hub_splits.items()
-    }
+    with one_line(f"{HUB} ({task.name}) is not as expected", instead):
+        return {
+            split: tabulate(splits[there], row_in(f"{HUB} ({task.name}), {there}"), columns, names)
+            for split, there in task.hub_splits.items()
+        }

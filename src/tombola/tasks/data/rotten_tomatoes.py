@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 
 from tombola.checkpoints.assets import fetch
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import reading
 from tombola.tasks.data.corpus import Corpus, Texts
 
 CLASSES = ("rotten", "fresh")
@@ -18,11 +18,9 @@ DEV = 2000
 def rows() -> list[tuple[str, str]]:
     """Category (`rotten`, `fresh` or `plot`) and text of each row; a TombolaError where the asset cannot be had."""
     path = fetch("rotten-tomatoes") / "rotten_tomatoes_corpus_full.csv.bz2"
-    try:
-        with bz2.open(path, "rt", encoding="utf-8", newline="") as file:
-            return [(row["category"], row["text"]) for row in csv.DictReader(file)]
-    except (OSError, EOFError, KeyError, ValueError, csv.Error) as error:
-        raise TombolaError(f"{path} is damaged ({error}); delete its folder, and it is fetched again") from error
+    mend = "delete its folder, and it is fetched again"
+    with reading(path, mend), bz2.open(path, "rt", encoding="utf-8", newline="") as file:
+        return [(row["category"], row["text"]) for row in csv.DictReader(file)]
 
 
 def load() -> Corpus:

@@ -8,13 +8,12 @@ from typing import Any, Protocol, Self, cast
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, CLIPVisionModelWithProjection, PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from tombola.checkpoints.loading import quiet, refuse_lacking, refuse_pickles
-from tombola.foundations.errors import TombolaError, reason
+from tombola.foundations.errors import TombolaError, one_line, reason
 from tombola.metrics.scores import Array
 
 _WIDTH = 32
@@ -275,22 +274,14 @@ def _network(path: str, source: str) -> tuple[nn.Module, set[str]]:
 
 
 def _processor(path: str, source: str) -> Any:
-    try:
+    what = f"{source} has no preprocessor_config.json, or none that transformers can read"
+    with one_line(what, "put the one that comes with the network there, as it says how images are scaled"):
         # Of the two ways to scale, that which rounds the same on every machine.
         return AutoImageProcessor.from_pretrained(path, backend="pil", trust_remote_code=False)
-    except (OSError, ValueError, ImportError, TypeError) as error:
-        raise TombolaError(
-            f"{source} has no preprocessor_config.json, or none that transformers can read "
-            f"({reason(error).rstrip('.')}): put the one that comes with the network there, as it says how images are "
-            "scaled"
-        ) from error
 
 
 @contextlib.contextmanager
 def _reading(source: str) -> Iterator[None]:
     """Turn what transformers raises for a source that is no vision model into one clear line."""
-    try:
+    with one_line(f"cannot take features from {source!r}", _INSTEAD):
         yield
-    except (OSError, ValueError, RuntimeError, SafetensorError, KeyError) as error:
-        said = reason(error).rstrip(".")
-        raise TombolaError(f"cannot take features from {source!r}: {said}; {_INSTEAD}") from error

@@ -1,12 +1,15 @@
 """Tokenisation: examples into items, texts into windows and samples.
 
 Context and continuation are tokenised together, as the model would meet them, and compared with the context alone token
-by token: so no boundary of a token changes, and a token that straddles the border belongs to the continuation.
+by token: so no boundary of a token changes, and a token that straddles the border belongs to the continuation. All
+choices after one context are scored from the same token on, the first that is another than the context's in any of
+them: what that adds to those whose border lies later is the same for each.
 
 Tasks of lm-evaluation-harness are tokenised as the harness does it, so that they have its numbers here. It differs in
-four things. What the tokenizer adds of itself before a text stays. The BOS token is the tokenizer's, and is only put
-where nothing comes before a choice. The border between context and choice is counted in tokens of the context alone.
-What is longer than the model's context is cut on the left.
+three things. What the tokenizer adds of itself before a text stays. The BOS token is the tokenizer's, and is only put
+where nothing comes before a choice. What is longer than the model's context is cut on the left. In one thing it is not
+followed: it counts the border in tokens of the context alone, and so loses the first token of a choice that is one with
+the context's last (`: C`), or reads the context's in two ways.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,7 +17,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, one_line
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.item import Item, Tokens, shared_prefix_length
 
@@ -27,11 +30,15 @@ class Encoder:
         self._bos: Tokens = () if bos_token_id is None else (bos_token_id,)
 
     def items(self, ability: Ability) -> list[Item]:
-        """An item for each example, of a text longer than the context several; a TombolaError if others are longer."""
+        """An item for each example, of a text longer than the context several.
+
+        Raises:
+            TombolaError: what is no text is longer than the context, or no text has a token to predict.
+        """
         if ability.harness:
             return HarnessEncoder(self._tokenizer, self._positions).items(ability)
         if ability.rule == "text":
-            return [item for example in ability.examples for item in self.windows(example.choices[0])]
+            return _not_empty(ability, (item for one in ability.examples for item in self.windows(one.choices[0])))
         strings = dict.fromkeys(
             text
             for example in ability.examples
@@ -51,8 +58,9 @@ class Encoder:
 
     def tokens(self, texts: Iterable[str]) -> list[Tokens]:
         """The tokens of texts, without special ones."""
-        found = self._tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
-        return [tuple(ids) for ids in found]
+        with one_line("the tokenizer cannot read the texts", "give a model with its own tokenizer"):
+            found = self._tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+            return [tuple(ids) for ids in found]
 
     def windows(self, text: str) -> Iterator[Item]:
         """A text, cut into windows as long as the context; each begins with the last token of the one before it."""
@@ -92,10 +100,10 @@ class Encoder:
     def _item(self, ability: Ability, example: Example, tokens: dict[str, Tokens]) -> Item:
         sequences, given = [], []
         for context in (example.context, *example.free):
-            for choice in example.choices:
-                whole = tokens[context + choice]
-                sequences.append((*self._bos, *whole))
-                given.append(len(self._bos) + (shared_prefix_length([tokens[context], whole]) if context else 0))
+            wholes = [tokens[context + choice] for choice in example.choices]
+            border = shared_prefix_length([tokens[context], *wholes]) if context else 0
+            sequences += [(*self._bos, *whole) for whole in wholes]
+            given += [len(self._bos) + border] * len(wholes)
         if len(sequences) > 1 and not example.context and not ability.per_character:
             # What all sentences begin with adds the same to each.
             given = [shared_prefix_length(sequences)] * len(sequences)
@@ -136,12 +144,17 @@ class HarnessEncoder:
     def items(self, ability: Ability) -> list[Item]:
         """The items of a task of the harness; a TombolaError where a choice is empty, or longer than the context."""
         if ability.rule == "text":
-            return [item for example in ability.examples for item in self._windows(example)]
+            return _not_empty(ability, (item for example in ability.examples for item in self._windows(example)))
         return [self._item(ability, example) for example in ability.examples]
 
     def _item(self, ability: Ability, example: Example) -> Item:
         contexts = example.contexts or (example.context,) * len(example.choices)
-        pairs = [self._pair(*pair) for pair in zip(contexts, example.choices, strict=True)]
+        split = [self._split(*pair) for pair in zip(contexts, example.choices, strict=True)]
+        borders: dict[Tokens, int] = {}
+        for known, whole in split:
+            borders[known] = min(borders.get(known, len(known)), shared_prefix_length([known, whole]))
+        # Where not even the first token is the context's own, it needs one before it.
+        pairs = [(whole[: borders[known]] or (self._bos_token_id,), whole[borders[known] :]) for known, whole in split]
         for _, rest in pairs:
             if not 0 < len(rest) <= self._positions:
                 raise TombolaError(
@@ -149,10 +162,10 @@ class HarnessEncoder:
                     f"{self._positions} positions; leave the task out, or give another model"
                 )
         # The last token is only predicted, so that one more than the model reads has room.
-        whole = [(context + rest)[-self._positions - 1 :] for context, rest in pairs]
-        given = tuple(len(tokens) - len(rest) for tokens, (_, rest) in zip(whole, pairs, strict=True))
+        cut = [(context + rest)[-self._positions - 1 :] for context, rest in pairs]
+        given = tuple(len(tokens) - len(rest) for tokens, (_, rest) in zip(cut, pairs, strict=True))
         divisors = example.sizes or (1.0,) * len(example.choices)
-        return Item(ability.rule, tuple(whole), given, len(example.choices), example.gold, divisors)
+        return Item(ability.rule, tuple(cut), given, len(example.choices), example.gold, divisors)
 
     def _windows(self, example: Example) -> Iterator[Item]:
         """A text in windows of as many tokens as there are positions; the last looks back as far as it can."""
@@ -164,18 +177,26 @@ class HarnessEncoder:
             share = (end - begin) / len(tokens)
             yield Item("text", ((*before, *tokens[begin:end]),), (len(before),), 1, 0, (size * share,))
 
-    def _pair(self, context: str, choice: str) -> tuple[Tokens, Tokens]:
+    def _split(self, context: str, choice: str) -> tuple[Tokens, Tokens]:
+        """Tokens of a context, and of it with a choice."""
         if not context:
             rest = tuple(self._tokenizer.encode(choice, add_special_tokens=False))
-            return (rest[:1], rest[1:]) if rest[:1] == (self._bos_token_id,) else ((self._bos_token_id,), rest)
+            own = rest[:1] == (self._bos_token_id,)
+            return (self._bos_token_id,), rest if own else (self._bos_token_id, *rest)
         # Spaces at the end of a context belong to what follows, as tokenizers join them to it.
         kept = context.rstrip()
-        choice, context = context[len(kept) :] + choice, kept
-        known = self._encode(context)
-        return known, self._encode(context + choice)[len(known) :]
+        return self._encode(kept), self._encode(context + choice)
 
     def _encode(self, text: str) -> Tokens:
         if text not in self._known:
             options = {"add_special_tokens": False} if text.startswith(self._beginning) else {}
             self._known[text] = tuple(self._tokenizer.encode(text, **options))
         return self._known[text]
+
+
+def _not_empty(ability: Ability, items: Iterable[Item]) -> list[Item]:
+    found = list(items)
+    if not found:
+        where = ability.examples[0].where or ability.source
+        raise TombolaError(f"no text of {ability.name} has a token to predict ({where}); give texts, or a BOS token")
+    return found

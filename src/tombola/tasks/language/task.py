@@ -300,12 +300,7 @@ class LanguageTask(Task):
         Raises:
             TombolaError: the model is not causal, does not fit the tokenizer, or an example is longer than its context.
         """
-        table = model.get_input_embeddings() if isinstance(model, PreTrainedModel) else None
-        size = getattr(table, "num_embeddings", None)
-        if size is not None and len(self.tokenizer) > size and max(self.tokenizer.get_vocab().values()) >= size:
-            raise TombolaError(
-                f"the tokenizer knows {len(self.tokenizer)} tokens, the model {size}; give the tokenizer of the model"
-            )
+        loading.check_vocabulary(self.tokenizer, model)
         positions = positions_of(getattr(model, "config", None))
         if positions is not None and self.positions > positions:
             raise TombolaError(

@@ -25,7 +25,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         },
     }
 )
-"""`quick`: minutes on two cores. `full`: all rows, the usual recipe. `paper`: what the authors of Prasanna et al. 2020 ran, see docs/protocol.md."""
+"""`quick`: minutes on two cores. `full`: all rows, the usual recipe. `paper`: what the authors of
+Prasanna et al. 2020 ran, see docs/explanation/protocol.md."""
 SEEDS: Mapping[str, tuple[int, ...]] = MappingProxyType({"paper": (1337, 42, 86, 71, 166)})
 """The seeds of the paper's code."""
 _GROUP = "labelled texts"
@@ -61,7 +62,8 @@ class TextRegime(Regime):
     help = (
         "Of a GLUE task (cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli), rotten-tomatoes, or a folder or file of "
         "your own (TSV, CSV, JSON lines), whose columns are guessed. The preset quick takes a sample of the rows for "
-        "one epoch, full all rows for three; paper runs what its authors ran: all rows for three epochs, five seeds, cuts of 5 % of the weights."
+        "one epoch, full all rows for three; paper runs what its authors ran: full, five seeds, cuts of 5 % of the "
+        "weights."
     )
     unfit = MappingProxyType({"text-generation": "text generation is of language models"})
 

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 from typing_extensions import override
 
 from tombola.checkpoints import loading
-from tombola.foundations.errors import TombolaError, check_choice
+from tombola.foundations.errors import TombolaError, check_choice, one_line
 from tombola.metrics.scores import Metric, metric
 from tombola.metrics.statistics import interval, paired_difference
 from tombola.subnetworks.recognition import recognise
@@ -194,6 +194,7 @@ class TextTask(Task):
         if positions is not None and self.max_length > positions:
             texts = f"texts of {self.max_length} tokens"
             raise TombolaError(f"{texts} do not fit into this model's {positions} positions; lower --max-length")
+        loading.check_vocabulary(self.tokenizer, model)
         recognise(model)
         return model
 
@@ -291,9 +292,27 @@ class TextTask(Task):
         if split not in self._encoded:
             texts = self.corpus.splits[split]
             second = None if texts.second is None else list(texts.second)
-            found = self.tokenizer(list(texts.first), second, truncation=True, max_length=self.max_length)
-            self._encoded[split] = [{name: found[name][i] for name in found} for i in range(len(texts))]
+            with one_line(f"the tokenizer cannot read {self.title}", "give a model with its own tokenizer"):
+                found = self.tokenizer(list(texts.first), second, truncation=True, max_length=self.max_length)
+            rows = [{name: found[name][i] for name in found} for i in range(len(texts))]
+            for row, example in enumerate(rows):
+                if not example["input_ids"]:
+                    example.update({name: [1] if name == "attention_mask" else [0] for name in found})
+                    example["input_ids"] = [
+                        self._token_of_nothing(f"row {row + 1} of the split {split} ({self.title})")
+                    ]
+            self._encoded[split] = rows
         return self._encoded[split]
+
+    def _token_of_nothing(self, where: str) -> int:
+        """BOS token, or the end token, in place of a text without tokens, which no model can read."""
+        tokenizer = self.tokenizer
+        token = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+        if token is None:
+            raise TombolaError(
+                f"the text of {where} has no tokens, and the tokenizer no token to begin with; mend or drop the row"
+            )
+        return int(token)
 
     def _class_order(self, model: nn.Module) -> list[int] | None:
         """Places of this task's classes in the model's order, if that is another one."""

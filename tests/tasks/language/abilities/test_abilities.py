@@ -81,13 +81,28 @@ def test_pairs_are_read_from_a_file_or_a_folder(tmp_path: Path) -> None:
     assert [e.group for e in grammar.load(tmp_path).examples] == ["a", "b"]
 
 
+def test_pairs_of_equal_sentences_are_left_out_and_named(tmp_path: Path) -> None:
+    """BLiMP as published has seven."""
+    write(tmp_path / "a.jsonl", {"sentence_good": "It is.", "sentence_bad": "It are."})
+    twice = {"sentence_good": "Both.", "sentence_bad": "Both."}
+    write(tmp_path / "b.jsonl", twice, {"sentence_good": "We are.", "sentence_bad": "We is."}, twice)
+    with pytest.warns(UserWarning, match=r"without 2 pairs of equal sentences: .*b\.jsonl, line 1; .*b\.jsonl, line 3"):
+        made = grammar.load(tmp_path)
+    assert [example.choices[0] for example in made.examples] == ["It is.", "We are."]
+    assert "without 2 pairs" in made.source
+
+
 @pytest.mark.parametrize(
     ("kind", "lines", "said"),
     [
-        ("grammar", ['{"sentence_good": "a"'], r"x\.jsonl, line 1 is malformed JSON"),
+        ("grammar", ['{"sentence_good": "a"'], r"x\.jsonl, line 1 is damaged"),
         ("grammar", [{"sentence_good": "a", "sentence_bad": "b"}, [1]], r"x\.jsonl, line 2 is no JSON object"),
         ("grammar", [{"sentence_good": "a"}], r"x\.jsonl, line 1 has no 'sentence_bad'; it has sentence_good"),
-        ("grammar", [{"sentence_good": "a", "sentence_bad": "a"}], r"x\.jsonl, line 1: both sentences are 'a'"),
+        (
+            "grammar",
+            [{"sentence_good": "a", "sentence_bad": "a"}],
+            r"without 1 pair of equal sentences has no examples",
+        ),
         ("grammar", [{"sentence_good": "a", "sentence_bad": 3}], r"x\.jsonl, line 1: sentence_bad holds 3"),
         ("grammar", [], r"x\.jsonl is empty"),
         ("reasoning", [{"query": "q", "choices": ["a"], "gold": 0}], "line 1: choices must be two texts or more"),

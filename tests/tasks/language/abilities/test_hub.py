@@ -95,8 +95,8 @@ def test_wikitext_is_judged_by_its_articles_and_trained_on_others(hub: list[tupl
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("language-modelling=wikitext", r"cannot load Salesforce/wikitext .*: no route to host; give a text file"),
-        ("inference=rte", r"cannot load nyu-mll/glue \(rte\) from the hub: no route to host; give GLUE's own file"),
+        ("language-modelling=wikitext", r"cannot load Salesforce/wikitext .*no route to host.; give a text file"),
+        ("inference=rte", r"cannot load nyu-mll/glue \(rte\) from the hub .no route to host.; give GLUE's own file"),
     ],
 )
 def test_a_hub_out_of_reach_is_one_clear_line(

