@@ -98,6 +98,15 @@ def test_what_cannot_be_dissected_is_refused_in_one_line(model: nn.Module) -> No
     assert "\n" not in str(caught.value)
 
 
+def test_adapters_are_to_be_merged_first() -> None:
+    peft = pytest.importorskip("peft")
+    adapted = peft.get_peft_model(classifier(), peft.LoraConfig(target_modules=["query"]))
+    for model in (adapted, adapted.base_model.model):
+        with pytest.raises(TombolaError, match="merge them first"):
+            dissect(model)
+    assert dissect(adapted.merge_and_unload()) == dissect(classifier())
+
+
 def test_an_unknown_type_is_told_what_is_known() -> None:
     with pytest.raises(TombolaError, match=r"xlnet.*albert, bert,.*tombola\.recognise.*families\.register adds"):
         dissect(XLNetModel(XLNetConfig(n_layer=1, n_head=2, d_model=8, d_inner=8, vocab_size=10)))

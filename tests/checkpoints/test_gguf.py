@@ -41,7 +41,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path / "cache"))
 
 
-def write(file: Path) -> LlamaForCausalLM:
+def write(file: Path, *, blocks: int | None = LAYERS, stored: int = LAYERS) -> LlamaForCausalLM:
     """A tiny Llama as llama.cpp stores it, its matrices in 4 bits, and the same model in transformers."""
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -58,7 +58,8 @@ def write(file: Path) -> LlamaForCausalLM:
     model = LlamaForCausalLM(config)
     model.eval()
     writer = GGUFWriter(file, "llama")
-    writer.add_block_count(LAYERS)
+    if blocks is not None:
+        writer.add_block_count(blocks)
     writer.add_context_length(64)
     writer.add_embedding_length(SIZE)
     writer.add_feed_forward_length(MLP)
@@ -93,7 +94,7 @@ def write(file: Path) -> LlamaForCausalLM:
     add("token_embd.weight", model.model.embed_tokens.weight)
     add("output.weight", model.lm_head.weight)
     add("output_norm.weight", model.model.norm.weight)
-    for index, layer in enumerate(model.model.layers):
+    for index, layer in enumerate(model.model.layers[:stored]):
         for ours, theirs in NAMES.items():
             heads = {"attn_q": HEADS, "attn_k": KV_HEADS}.get(theirs, 0)
             add(f"blk.{index}.{theirs}.weight", layer.get_parameter(f"{ours}.weight"), heads)
@@ -172,6 +173,15 @@ def test_bad_files_are_one_line_and_leave_nothing(made: tuple[Path, LlamaForCaus
         with pytest.raises(TombolaError, match=r"^cannot read the GGUF file [^\n]*broken[^\n]*$"):
             load_model(str(broken))
     assert [path for path in (cache() / "dequantised").iterdir() if path.suffix != ".lock"] == []
+
+
+@pytest.mark.parametrize(("blocks", "stored"), [(None, LAYERS), (LAYERS, LAYERS - 1)])
+def test_a_file_without_all_its_tensors_is_one_line(blocks: int | None, stored: int, tmp_path: Path) -> None:
+    """Without its count of blocks a file was read as 32, 30 of them random."""
+    write(tmp_path / "tiny.gguf", blocks=blocks, stored=stored)
+    with pytest.raises(TombolaError, match=r"lacks \d+ tensors of a LlamaForCausalLM of .*would be random") as caught:
+        load_model(str(tmp_path))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_cache_that_cannot_be_written_is_one_line(made: tuple[Path, LlamaForCausalLM], tmp_path: Path) -> None:

@@ -92,3 +92,10 @@ def test_denoisers_too(tmp_path: Path) -> None:
     save_file(tensors, path, {"format": "pt"})
     with pytest.raises(TombolaError, match=r"lacks \d+ tensors of a UNet2DModel, mid_block"):
         load_any(str(place))
+
+
+@pytest.mark.parametrize("how", OPENED)
+def test_a_folder_of_adapters_alone_is_to_be_merged(how: str, tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(TombolaError, match="holds adapters of peft alone; merge them"):
+        OPENED[how](str(tmp_path))

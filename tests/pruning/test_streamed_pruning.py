@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoConfig, PreTrainedModel
+from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from builders.families import ZOO, sampled
 from builders.small_study import environment, listing
@@ -190,6 +190,28 @@ def test_a_killed_run_leaves_no_folder_and_the_next_one_cleans_up(tmp_path: Path
 def a_function(folder: Path) -> None:
     values = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**values, "architectures": ["pipeline"]}))
+
+
+def test_a_tied_name_of_the_index_needs_no_tensor(tmp_path: Path) -> None:
+    folder = tmp_path / "tied"
+    config = LlamaConfig(
+        vocab_size=64,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        tie_word_embeddings=True,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder, max_shard_size="4KB")
+    index = folder / "model.safetensors.index.json"
+    facts = json.loads(index.read_text())
+    facts["weight_map"]["lm_head.weight"] = facts["weight_map"]["model.embed_tokens.weight"]
+    index.write_text(json.dumps(facts))
+    prune_checkpoint(folder, tmp_path / "out", WeightCut("magnitude", 0.5))
+    facts["weight_map"]["model.norm.gone"] = facts["weight_map"]["model.embed_tokens.weight"]
+    index.write_text(json.dumps(facts))
+    with pytest.raises(TombolaError, match=r"no shard of .* holds model\.norm\.gone"):
+        prune_checkpoint(folder, tmp_path / "again", WeightCut("magnitude", 0.5))
 
 
 def no_shard(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from tombola.architectures.dissect import dissect
 from tombola.architectures.sites import Matrix, outputs_first
 from tombola.checkpoints.semi_structured import not_semi_structured, prune_semi_structured
 from tombola.foundations.errors import TombolaError
+from tombola.pruning.calibration import calibration_inputs
 from tombola.pruning.magnitude import keep_largest
 from tombola.pruning.one_shot import one_shot
 from tombola.pruning.weight_criteria import CRITERIA, WeightCut
@@ -344,3 +346,10 @@ def test_positions_beyond_the_models_are_named() -> None:
         prune_weights(
             ZOO["gpt2"].make(), WeightCut("wanda", 0.5), calibration=[IDS, torch.zeros(1, 60, dtype=torch.int64)]
         )
+
+
+def test_calibration_on_one_token_is_said() -> None:
+    with pytest.warns(UserWarning, match="one token again and again"):
+        calibration_inputs([torch.full((2, 5), 7), torch.full((1, 3), 7)], nn.Linear(1, 1))
+    with warnings.catch_warnings(action="error"):
+        calibration_inputs([torch.full((2, 5), 7), torch.full((1, 3), 8)], nn.Linear(1, 1))

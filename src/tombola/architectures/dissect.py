@@ -65,6 +65,11 @@ def dissect(model: nn.Module) -> Anatomy:
             table says (a shrunk model, for one).
     """
     model_type = type_of(model)
+    if any(type(module).__module__.partition(".")[0] == "peft" for module in model.modules()):
+        raise TombolaError(
+            f"this {type(model).__name__} has adapters of peft, which are no part of its layers; merge them first "
+            "(model = model.merge_and_unload())"
+        )
     if model_type is None:
         raise TombolaError(
             f"{type(model).__name__} is not a transformers model (it has no config.model_type), nor one of diffusers "

@@ -62,15 +62,28 @@ def dequantised(file: Path) -> Path:
 
 
 def read_gguf(file: Path) -> tuple[PreTrainedModel, Any]:
-    """Model and tokenizer (None where the file has none), plain: nothing remembers that they came from GGUF."""
+    """Model and tokenizer (None where the file has none), plain: nothing remembers that they came from GGUF.
+
+    Raises:
+        TombolaError: the file lacks tensors of the layers that its metadata counts, or by default would have.
+    """
     where: dict[str, Any] = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     config = AutoConfig.from_pretrained(**where, trust_remote_code=False)
     # Without it, newer versions may leave the weights packed, for kernels that cannot be trained or pruned.
     packing = getattr(transformers, "GgufConfig", None)
     if packing is not None:
         where["quantization_config"] = packing(dequantize=True)
-    auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    model = auto.from_pretrained(**where, config=config, dtype=torch.float32, trust_remote_code=False)
+    auto: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    model, found = auto.from_pretrained(
+        **where, config=config, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
+    )
+    # A file that does not say how many blocks it has is taken to have as many as its architecture's first model.
+    if missing := sorted(found["missing_keys"]):
+        raise TombolaError(
+            f"the GGUF file {file} lacks {len(missing)} tensors of a {type(model).__name__} of "
+            f"{getattr(config, 'num_hidden_layers', 'its')} layers, {missing[0]} among them, which would be random: "
+            "its tensors or its count of blocks are damaged or missing; convert the model again"
+        )
     where.pop("quantization_config", None)
     # A model that knows a quantiser refuses to be saved.
     for owner, name in ((model, "hf_quantizer"), (model.config, "quantization_config")):

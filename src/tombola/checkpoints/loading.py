@@ -82,6 +82,11 @@ def locate(source: str) -> str:
                 check_layers(
                     read_json(path / name, "mend it, or save the model again", bounded=False), str(path / name)
                 )
+        if (path / "adapter_config.json").is_file() and not (path / CONFIG).is_file():
+            raise TombolaError(
+                f"{source} holds adapters of peft alone; merge them into their model first: "
+                "AutoPeftModel.from_pretrained(folder).merge_and_unload().save_pretrained(merged)"
+            )
         file = gguf_in(path)
     if file is None:
         return str(path)

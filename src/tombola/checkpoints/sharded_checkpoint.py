@@ -55,10 +55,12 @@ class TensorFiles:
 
     Attributes:
         slots: where their tensors lie, by name.
+        lacking: names in an index that no shard holds, as a tied tensor's may be: whoever knows the model judges.
     """
 
     def __init__(self, paths: Iterable[Path], slots: Mapping[str, Slot], *, writable: bool) -> None:
         self.slots = slots
+        self.lacking: tuple[str, ...] = ()
         self._writable = writable
         self._files = {path: path.open("r+b" if writable else "rb") for path in paths}
 
@@ -67,8 +69,7 @@ class TensorFiles:
         """The shards of an existing folder, to read.
 
         Raises:
-            TombolaError: there is no safetensors checkpoint, a shard is missing or damaged, or lacks what its index
-                says.
+            TombolaError: there is no safetensors checkpoint, or a shard is missing or damaged.
         """
         index = folder / SAFE_WEIGHTS_INDEX_NAME
         where: Any = {}
@@ -84,10 +85,9 @@ class TensorFiles:
             )
         paths = [folder / name for name in sorted({*where.values()} or {SAFE_WEIGHTS_NAME})]
         slots = {name: slot for path in paths for name, slot in _read_slots(path).items()}
-        missing = [name for name in where if name not in slots]
-        if missing:
-            raise TombolaError(f"no shard of {folder} holds {missing[0]}; download the checkpoint again")
-        return cls(paths, slots, writable=False)
+        files = cls(paths, slots, writable=False)
+        files.lacking = tuple(name for name in where if name not in slots)
+        return files
 
     @classmethod
     def create(cls, path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Self:

@@ -4,6 +4,7 @@ Text is drawn as in the papers, in stretches of one long text, by a task (`Task.
 will do too, as far as they are plain text (`Batch.calibration_inputs`).
 """
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
@@ -32,6 +33,12 @@ def calibration_inputs(calibration: Calibration | None, model: nn.Module) -> lis
         raise TombolaError("the calibration text is empty; give at least one batch with tokens")
     for given in found:
         _check(given, model)
+    ids = [given["input_ids"] for given in found if "input_ids" in given]
+    if len(ids) == len(found) and all(bool((one == ids[0].flatten()[0]).all()) for one in ids):
+        warnings.warn(
+            "the calibration text is one token again and again, which says nothing of real inputs; give text",
+            stacklevel=2,
+        )
     return found
 
 

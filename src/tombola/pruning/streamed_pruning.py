@@ -230,6 +230,8 @@ def prune_checkpoint(
         shards = TensorFiles.open(folder)
         stack.callback(shards.close)
         model = _skeleton(folder)
+        if lacking := set(shards.lacking) - model.all_tied_weights_keys.keys():
+            raise TombolaError(f"no shard of {folder} holds {min(lacking)}; download the checkpoint again")
         anatomy = prunable_anatomy(model, cut)
         names = _stored_names(model, anatomy, shards)
         dtype = _stored_dtype(anatomy, shards, names)
