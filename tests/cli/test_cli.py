@@ -228,7 +228,8 @@ class TestStudy:
         assert config["dev_rows"] == 96  # the file's, not the preset's
         assert config["weight_decay"] == 0.01  # the default
         assert {row["seed"] for row in found["rows"]} == {3}
-        again = run_json(capsys, "study", file, "--out", tmp_path, "--epochs", "1", "--no-refine", "--seeds", "0,1")
+        flags = ("--epochs", "1", "--no-refine", "--preset", "quick", "--seeds", "0,1")
+        again = run_json(capsys, "study", file, "--out", tmp_path, *flags)
         assert again["folder"] == found["folder"]
         assert [row["seed"] for row in again["rows"]] == [0] * 10 + [1] * 10 + [3] * 10 + [0] * 6 + [1] * 6 + [3] * 6
         assert [row["ticket"] for row in again["rows"][30:36]] == [
@@ -248,7 +249,7 @@ class TestStudy:
         ((config, options),) = seen
         assert (config.model, config.task) == ("minilm", "rotten-tomatoes")
         assert (config.recipe.epochs, config.train_rows) == ((3, None) if given else (1, 6000))
-        assert options["seeds"] == (0,)
+        assert options["seeds"] == ((1337, 42, 86, 71, 166) if given else (0,))
         assert options["out"] == Path("runs")
 
     def test_on_a_terminal_the_bars_are_drawn(

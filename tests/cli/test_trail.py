@@ -290,6 +290,24 @@ def test_a_trail_is_no_study_to_go_on_with(seed_folder: SeedFolder, tmp_path: Pa
         assert "holds a single step, and no study" in capsys.readouterr().err
 
 
+def test_scores_of_another_model_are_not_those_of_the_full_one(
+    seed_folder: SeedFolder, tmp_path: Path, capsys: Capture
+) -> None:
+    ticket = seed_folder.ticket("heads+mlps", "good")
+    other = flags("score", model=ticket / "retrained")
+    entire = run(capsys, "score", *other)
+    run(capsys, "score", *other, "--ticket", ticket, "--out", tmp_path / "s")
+    assert rows(tmp_path / "s")[FULL]["score"] == entire["score"]
+    assert entire["score"] != rows_of(seed_folder.folder.parents[1], 0)[FULL]["score"]
+
+
+def test_a_step_keeps_the_threshold_of_the_search(seed_folder: SeedFolder, tmp_path: Path, capsys: Capture) -> None:
+    prune(capsys, seed_folder.full, tmp_path / "p", "--threshold", "0.8")
+    scored = flags("score", model=seed_folder.full)
+    run(capsys, "score", *scored, "--ticket", tmp_path / "p", "--out", tmp_path / "s")
+    assert json.loads((tmp_path / "s" / "study.json").read_text())["config"]["threshold"] == 0.8
+
+
 @pytest.mark.parametrize("density", [(), ("--density", 0.5)])
 def test_a_model_that_always_says_the_same_leaves_no_empty_ticket(
     density: tuple[object, ...], tmp_path: Path, capsys: Capture

@@ -6,6 +6,7 @@ import torch
 from scipy.linalg import sqrtm
 from sklearn.metrics import pairwise_distances
 
+from tombola.foundations.errors import TombolaError
 from tombola.metrics.image_metrics import FID, KID, PRECISION, RECALL, class_balance, fid, kid, precision, recall
 from tombola.metrics.scores import Array, Metric
 from tombola.metrics.statistics import interval, paired_difference, verdict
@@ -175,3 +176,14 @@ def test_a_classifier_is_the_same_whatever_the_number_of_threads() -> None:
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(*found)
+
+
+def test_a_distance_that_is_none_is_said() -> None:
+    some = np.random.default_rng(0).normal(size=(5, 3))
+    with pytest.raises(TombolaError, match="widths 3 and 2"):
+        fid(some, some[:, :2])
+    with pytest.raises(TombolaError, match="two images or more"):
+        fid(some[:1], some)
+    broken = some.copy()
+    broken[2, 1] = np.nan
+    assert np.isnan(fid(broken, some))

@@ -84,6 +84,7 @@ def test_chance_by_hand() -> None:
             "f1": 6 / 7,
             "pearson": 0.0,
             "spearman": 0.0,
+            "pearson_spearman": 0.0,
             "mean_squared_error": 0.1875,
         }
     )

@@ -15,7 +15,7 @@ from builders.encoders import classifier, sites, some_sites, some_weights
 from builders.language_models import llama
 from builders.unets import unet
 from tombola.architectures.dissect import dissect
-from tombola.pruning.controls import bad, layer_matched, names, random
+from tombola.pruning.controls import bad, bernoulli, layer_matched, names, random
 from tombola.pruning.search.records import Search, SearchPass
 from tombola.tickets.site_groups import site_groups_of
 from tombola.tickets.ticket import Ticket
@@ -171,6 +171,24 @@ def test_bad_sites_are_topped_up_with_the_least_important_survivors() -> None:
     assert control.mlps.tolist() == [True, False, True]
 
 
+def test_bad_sites_at_random_are_any_that_were_removed() -> None:
+    heads = torch.zeros(3, 4)
+    heads[0, 1] = heads[1, 3] = heads[2, 0] = 1
+    good = sites(MODEL, heads, [0, 1, 0])
+    gone = (1 - heads).nonzero().tolist()
+    importance = {"heads": [[None, 0.2, None, None], [None, None, None, 0.1], [1.0, None, None, None]]}
+    search = found(good, [(gone, [2, 0], True)], {**importance, "mlps": [None, 1, None]})
+    drawn = [bad(search, MODEL, seed) for seed in range(60)]
+    assert all(len(one & good) == 0 and one.counts() == good.counts() for one in drawn)
+    assert bool(torch.stack([one.heads for one in drawn]).any(0)[heads == 0].all())
+    assert len({str(one.heads.tolist()) for one in drawn}) > 30
+    # Where more is kept than was removed, all that was removed, and the least important survivors.
+    good = sites(MODEL, torch.ones(3, 4) - torch.eye(3, 4), [1, 1, 0])
+    scores = [[None, 0.5, 0.6, 0.7], [0.1, None, 0.9, 1.0], [0.4, 0.3, None, 0.2]]
+    search = found(good, [([[1, 1], [0, 0], [2, 2]], [2], True)], {"heads": scores, "mlps": [0.0, 1.0, None]})
+    assert bad(search, MODEL, 3).masks["heads"].equal(bad(search, MODEL).masks["heads"])
+
+
 @pytest.mark.parametrize("mask", [torch.zeros(3, 4), torch.ones(3, 4)])
 def test_bad_of_nothing_is_nothing_and_of_everything_everything(mask: Tensor) -> None:
     everything = bool(mask.all())
@@ -241,3 +259,33 @@ def test_controls_of_groups_are_drawn_group_by_group() -> None:
         assert torch.equal(control.heads.all(1), control.mlps)
         assert control.counts() == whole.counts()
     assert "layer-matched" not in names("layers")
+
+
+@pytest.mark.parametrize("kind", list(MAKERS))
+def test_bernoulli_draws_each_site_by_itself(kind: str) -> None:
+    ticket = MAKERS[kind](MODEL, 0, share=0.3)
+    drawn = [bernoulli(ticket, seed) for seed in range(300)]
+    assert bernoulli(ticket, 7) == drawn[7]
+    assert bernoulli(ticket, 7, draw="retrained") != drawn[7]
+    for name, mask in ticket.masks.items():
+        share = len(ticket) / ticket.total if kind == "weights" else float(mask.float().mean())
+        times = torch.stack([one.masks[name] for one in drawn]).float()
+        # Sizes differ as those of so many coins do, and no site is drawn more often than another: five deviations.
+        n = mask.numel()
+        sizes = times.flatten(1).sum(1)
+        assert abs(float(sizes.mean()) - n * share) <= 5 * math.sqrt(n * share * (1 - share) / 300)
+        assert float((times.mean(0) - share).abs().max()) < 5.5 * math.sqrt(share * (1 - share) / 300) + 1e-6
+        assert len(set(sizes.tolist())) > 1 or share in (0.0, 1.0)
+
+
+def test_bernoulli_draws_groups_as_a_whole() -> None:
+    model = llama()
+    groups = site_groups_of(dissect(model), "kv-groups")
+    assert groups is not None
+    ticket = Ticket.full(dissect(model), "heads")
+    kept = torch.arange(int(groups["heads"].max()) + 1) % 2 == 0
+    ticket = ticket.without({"heads": (~kept[groups["heads"]]).nonzero().tolist()})
+    for seed in range(20):
+        mask = bernoulli(ticket, seed, groups).heads
+        for group in groups["heads"].unique():
+            assert len(mask[groups["heads"] == group].unique()) == 1

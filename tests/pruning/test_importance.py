@@ -34,10 +34,12 @@ from tombola.tickets.ticket import Ticket
 TARGETS = torch.tensor([0, 1, 1, 0, 1])
 
 
-def first_order(model: nn.Module, given: dict[str, Tensor], chunk: int) -> Importance:
+def first_order(
+    model: nn.Module, given: dict[str, Tensor], chunk: int, ticket: Ticket | None = None, *, accumulated: bool = False
+) -> Importance:
     anatomy = dissect(model)
-    with attach(model, anatomy, Ticket.full(anatomy, "heads+mlps")) as gates:
-        measure = FirstOrder(gates)
+    with attach(model, anatomy, Ticket.full(anatomy, "heads+mlps"), ticket) as gates:
+        measure = FirstOrder(gates, accumulated=accumulated)
         for start in range(0, 5, chunk):
             part = {name: tensor[start : start + chunk] for name, tensor in given.items()}
             opened = gates.open(len(part["input_ids"]), CPU, grad=True)
@@ -108,6 +110,47 @@ def test_importance_agrees_with_central_finite_differences() -> None:
             assert found["heads"][layer, head] == pytest.approx(slope(layer, head), rel=1e-5, abs=1e-8)
 
 
+def test_accumulated_importance_is_the_mean_size_of_the_running_sum_of_batches() -> None:
+    model, given = classifier(), inputs()
+    for found, signed in zip(
+        (first_order(model, given, chunk=2, accumulated=True)[kind] for kind in ("heads", "mlps")),
+        single_gradients(model, "bert", given),
+        strict=True,
+    ):
+        batches = torch.stack([signed[start : start + 2].mean(0) for start in (0, 2, 4)])
+        torch.testing.assert_close(found, batches.cumsum(0).abs().mean(0), rtol=1e-5, atol=1e-9)
+        assert not torch.allclose(found, signed.abs().mean(0), rtol=1e-2)
+
+
+def test_norms_over_all_heads_have_the_gradients_of_masked_ones() -> None:
+    model, given, epsilon = classifier(), inputs(), 1e-4
+    ticket = some_sites(model, 1, share=0.5)
+    found = first_order(model, given, chunk=5, ticket=ticket)
+
+    def losses(moved: tuple[int, int], step: float) -> Tensor:
+        scaled = copy.deepcopy(model)
+        for layer in range(LAYERS):
+            _, out, mlp = parts(scaled, "bert", layer)
+            with torch.no_grad():
+                if not ticket.mlps[layer]:
+                    mlp.weight.zero_()
+                    mlp.bias.zero_()
+                for head in range(HEADS):
+                    gate = float(ticket.heads[layer, head]) + (step if (layer, head) == moved else 0.0)
+                    out.weight[:, head * HEAD_SIZE : (head + 1) * HEAD_SIZE].mul_(gate)
+        return nn.functional.cross_entropy(logits(scaled, given), TARGETS, reduction="none")
+
+    slopes = torch.zeros(LAYERS, HEADS, dtype=torch.float64)
+    for layer in range(LAYERS):
+        for head in range(HEADS):
+            difference = losses((layer, head), epsilon) - losses((layer, head), -epsilon)
+            slopes[layer, head] = (difference / (2 * epsilon)).abs().mean()
+    assert found.head_norms is not None
+    torch.testing.assert_close(found.head_norms, slopes.norm(dim=1), rtol=1e-4, atol=1e-8)
+    assert (found.head_norms > found["heads"].nan_to_num().norm(dim=1)).any()
+    assert first_order(model, given, chunk=5).head_norms is None
+
+
 def test_importance_does_not_depend_on_the_batch_size(task: Exact) -> None:
     model = classifier()
     found = [evaluate(whole(model), task, EvaluationOptions(batch_size=size), importance=True) for size in (1, 7, 60)]
@@ -163,6 +206,15 @@ def test_normalised_is_layer_norm_then_range_by_hand() -> None:
     expected = torch.tensor([[0.6, 0.8, nan], [0.0, 0.0, 0.0], [nan, nan, nan], [nan, 1.0, nan]], dtype=torch.float64)
     torch.testing.assert_close(found["heads"], expected, equal_nan=True)
     torch.testing.assert_close(found["mlps"], torch.tensor([1.0, nan, 0.0, 1 / 3], dtype=torch.float64), equal_nan=True)
+
+
+def test_by_norms_over_all_heads_a_lone_survivor_is_not_always_first() -> None:
+    nan = math.nan
+    heads = torch.tensor([[3.0, nan], [4.0, 3.0]], dtype=torch.float64)
+    found = Importance({"heads": heads}, head_norms=torch.tensor([30.0, 5.0], dtype=torch.float64))
+    assert found.normalised().least_first("heads") == [[1, 1], [1, 0], [0, 0]]
+    assert found.normalised(every=True).least_first("heads") == [[0, 0], [1, 1], [1, 0]]
+    assert found.normalised(False, every=True)["heads"].nan_to_num().tolist() == [[0.0, 0.0], [1.0, 0.0]]
 
 
 def test_neurons_are_compared_over_the_whole_model() -> None:

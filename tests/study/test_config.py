@@ -28,6 +28,13 @@ of = functools.partial(StudyConfig.of, None)
 
 # A value that differs from the default, for every setting.
 OTHER: dict[str, Any] = {
+    "random_draw": "bernoulli",
+    "bad_draw": "pruned",
+    "super_random": "outside",
+    "weights_cuts": 9,
+    "normalise_over": "all",
+    "importance": "accumulated",
+    "search_metric": "f1",
     "model": "bert-base-uncased",
     "task": "cola",
     "data": "/nowhere/glue",
@@ -301,7 +308,7 @@ def test_seeds_are_no_part_of_the_configuration(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seeds"), [("seeds: 3", (3,)), ("seeds: [2, 0]", (2, 0)), ("seeds:", None), ("epochs: 1", None)]
+    ("text", "seeds"), [("seeds: 3", (3,)), ("seeds: [2, 0]", (2, 0)), ("seeds:", (0,)), ("epochs: 1", (0,))]
 )
 def test_seeds_are_read(text: str, seeds: object, tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
@@ -317,7 +324,8 @@ def test_a_file_is_a_preset_and_what_differs_and_the_call_goes_before_it(tmp_pat
         "train_rows: null\n"
     )
     config, _ = StudyConfig.read(path)
-    assert config == of(task="cola", epochs=3, learning_rate=2e-5, methods=("weights",), refine=False, train_rows=None)
+    assert config == StudyConfig.of("paper", task="cola", methods=("weights",), refine=False)
+    assert (config.recipe.epochs, config.train_rows, config.search.weights_cuts) == (3, None, 30)
     assert (type(config.recipe.learning_rate), type(config.recipe.max_grad_norm)) == (float, float)
     assert StudyConfig.read(path, "quick")[0].recipe.epochs == PRESETS["quick"]["epochs"] == 1
     assert StudyConfig.read(path, task="sst2", epochs=7)[0] == StudyConfig.of(
@@ -443,9 +451,9 @@ def test_regimes_name_tasks_presets_and_analyses_that_there_are() -> None:
     for regime in regimes():
         assert {*regime.unfit} <= {*ANALYSES}
         for task in regime.tasks:
-            assert {"quick", "paper"} == {*regime.presets_of(task)}
+            assert {"quick", "paper"} == {*regime.presets_of(task)} - {"full"}
             needs: dict[str, Any] = {"data": "/nowhere"} if task == "images" else {}
-            assert all(StudyConfig.of(name, task=task, **needs).task == task for name in ("quick", "paper"))
+            assert all(StudyConfig.of(name, task=task, **needs).task == task for name in ("quick", "full", "paper"))
 
 
 def test_regimes_and_their_settings_load_without_pytorch() -> None:
@@ -619,3 +627,36 @@ def test_images_need_a_folder_and_only_they_have_a_size_a_space_and_a_pipeline()
     with pytest.raises(TombolaError, match="image_size must be 1 or more"):
         of(task="images", data="mine", image_size=0, analyses=())
     assert StudyConfig.of("quick", task="images", data="mine").precision == "fp32"
+
+
+def test_the_preset_paper_is_what_its_authors_ran(tmp_path: Path) -> None:
+    for task in ("cola", "stsb", "rotten-tomatoes"):
+        found = StudyConfig.of("paper", task=task)
+        recipe = found.recipe
+        assert (recipe.warmup_ratio, recipe.weight_decay, recipe.learning_rate, recipe.epochs) == (0, 0, 2e-5, 3)
+        assert (recipe.batch_size, found.max_length, found.precision, found.train_rows) == (32, 128, "fp32", None)
+        assert (found.search.weights_step, found.search.weights_cuts) == (0.05, 30)
+    file = tmp_path / "study.yaml"
+    for text, preset, seeds in (
+        ("preset: paper\ntask: cola", None, (1337, 42, 86, 71, 166)),
+        ("task: cola", "paper", (1337, 42, 86, 71, 166)),
+        ("preset: paper\nseeds: [3]", None, (3,)),
+        ("preset: paper", "quick", (0,)),
+        ("task: understanding\nmodel: smollm2", "paper", (0,)),
+        ("task: cola", None, (0,)),
+        ("task: cola", "full", (0,)),
+    ):
+        file.write_text(text)
+        assert StudyConfig.read(file, preset)[1] == seeds
+
+
+def test_bad_sites_are_drawn_one_by_one_or_not_at_all() -> None:
+    with pytest.raises(TombolaError, match="bad_draw pruned draws site by site, and layers prunes groups"):
+        of(methods=("layers",), bad_draw="pruned")
+    assert of(methods=("heads+mlps", "weights"), bad_draw="pruned").bad_draw == "pruned"
+
+
+def test_a_search_goes_by_a_metric_of_its_own_on_any_task() -> None:
+    assert of(task="stsb", search_metric="pearson_spearman").hash() != of(task="stsb").hash()
+    with pytest.raises(TombolaError, match="unknown metric 'corr'"):
+        of(task="stsb", search_metric="corr")

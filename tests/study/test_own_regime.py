@@ -156,6 +156,12 @@ def test_a_setting_whose_name_is_taken_is_refused(names: dict[str, type], messag
     assert StudyConfig.of("quick", **toy_regime.settings_of(epochs=2)).recipe.epochs == 2
 
 
+def test_a_regime_that_is_registered_again_is_one() -> None:
+    before = registry.regimes()
+    registry.register(toy_regime.REGIME)
+    assert registry.regimes() == before
+
+
 def test_what_is_no_regime_is_refused() -> None:
     with pytest.raises(TombolaError, match=r"Ellipsis is no regime; give an instance of a subclass of tombola\."):
         registry.register(...)  # type: ignore[arg-type]

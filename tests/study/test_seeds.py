@@ -9,7 +9,7 @@ from builders.small_study import read_rows, study_in, timeless
 from tombola.report import build
 from tombola.study.folder_layout import CrossSeedFolder
 from tombola.study.study import Study
-from tombola.tickets.ticket import SUPER_TICKETS
+from tombola.tickets.ticket import SUPER_TICKETS, Ticket
 
 pytestmark = pytest.mark.slow
 
@@ -61,3 +61,30 @@ def test_seeds_are_read_off_the_name_of_their_folder(tmp_path: Path) -> None:
         one.folder.mkdir()
     assert [seed_folder.seed for seed_folder in CrossSeedFolder.compared(tmp_path).seed_folders] == [0, 1, 2, 7, 9, 10]
     assert CrossSeedFolder.compared(tmp_path).folder.name == "seeds-0..2,7,9..10"
+
+
+def test_a_study_draws_as_the_papers_code_does(tmp_path: Path) -> None:
+    papers = {
+        **{"random_draw": "bernoulli", "bad_draw": "pruned", "super_random": "outside"},
+        **{"normalise_over": "all", "importance": "accumulated"},
+    }
+    study = study_in(tmp_path, seeds=(0, 1), save="none", **SETTINGS, **papers)
+    build(study.run())
+    for seed in (0, 1):
+        home = study.seed_folder(seed).folder / "heads+mlps"
+        good, random, bad = (Ticket.load(home / name) for name in ("good", "random", "bad"))
+        drawn = Ticket.load(home / "random" / "retrained" / "drawn")
+        assert drawn != random
+        assert bad.counts() == good.counts()
+        rows = {
+            row["stage"]: row["heads"]
+            for row in read_rows(study.folder)
+            if row["seed"] == seed and row["ticket"] == "random"
+        }
+        assert rows == {"pruned": random.counts()["heads"], "retrained": drawn.counts()["heads"]}
+    found = {one.name: Ticket.load(one) for one in study.folder.glob("*/seeds-*/heads+mlps/super-*")}
+    survivors, random = found["super-survivors"], found["super-random"]
+    free = (~(survivors.heads | found["super-bad"].heads)).sum()
+    assert int((random.heads & ~(survivors.heads | found["super-bad"].heads)).sum()) == min(
+        int(free), survivors.counts()["heads"]
+    )

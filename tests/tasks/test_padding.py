@@ -19,7 +19,7 @@ from tombola.pruning.evaluation import EvaluationOptions, score
 from tombola.pruning.weight_criteria import WeightCut
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.tasks.base import Batch
-from tombola.tasks.padding import padded_left, padded_right
+from tombola.tasks.padding import padded_left, padded_right, padding_token
 from tombola.tasks.text.task import TextTask
 
 CLASSIFIERS = [
@@ -138,3 +138,14 @@ def test_padding_is_moved_and_nothing_else() -> None:
     assert moved["attention_mask"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
     assert moved["other"].tolist() == mask[:, :2].tolist()
     assert padded_right(moved) is moved
+
+
+@pytest.mark.parametrize(("kind", "told"), [("Roberta", 1), ("Bert", 0)])
+def test_only_a_model_whose_positions_start_at_0_is_told_what_pads(kind: str, told: int) -> None:
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    config = getattr(transformers, f"{kind}Config")(vocab_size=8, pad_token_id=1, **sizes)
+    # The table of positions of a BERT has no row for padding.
+    model = getattr(transformers, f"{kind}Model")(config)
+    with padding_token(model, 0):
+        assert model.config.pad_token_id == told
+    assert model.config.pad_token_id == 1

@@ -27,7 +27,7 @@ class Command:
     """Run the command, print for people unless `options.json`, and return the result as JSON values."""
     groups: tuple[str, ...] = ()
     """Titles of the groups of settings that it heeds; it takes no others."""
-    preset: str = "paper"
+    preset: str = "full"
     """The preset whose values are the settings' defaults."""
     resumes: bool = False
     """Running the same command again goes on where it was stopped."""
@@ -47,7 +47,9 @@ def add_settings(parser: argparse.ArgumentParser, groups: Sequence[str], preset:
     from tombola.tasks.registry import named_tasks
 
     parser.add_argument(
-        "--preset", choices=PRESETS, help=f"settings that go together, of the task: quick, or the paper's ({preset})"
+        "--preset",
+        choices=PRESETS,
+        help=f"settings that go together: quick, all rows, or the paper's ({preset})",
     )
     defaults, found = {task: preset_settings(preset, task) for task in named_tasks()}, setting_groups()
     for title in (*groups, *(title for title in found if title not in shared_groups())):

@@ -15,7 +15,9 @@ from tombola.foundations.errors import printable
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", type=Path, metavar="study.yaml", help="settings; flags go before them")
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of studies (runs)")
-    parser.add_argument("--seeds", type=seeds, metavar="0,1,2", help="one full model and its tickets for each (0)")
+    parser.add_argument(
+        "--seeds", type=seeds, metavar="0,1,2", help="one full model and its tickets for each (0, or the preset's)"
+    )
     parser.add_argument(
         "--save", choices=("none", "good", "all"), default="good", help="retrained models to write (good)"
     )
@@ -40,7 +42,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.foundations.resources import keep_freed_memory
     from tombola.report.study_data import read_study
     from tombola.report.terminal import abilities_table, generation_table, recovery_table, results_table
-    from tombola.study.config import StudyConfig, json_schema
+    from tombola.study.config import StudyConfig, json_schema, preset_seeds
     from tombola.study.study import Study
 
     if options.schema:
@@ -51,12 +53,18 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     keep_freed_memory()
     settings, chosen = given_settings(options), options.seeds
     if options.config is not None:
-        config, listed = StudyConfig.read(options.config, options.preset, **settings)
-        chosen = chosen or listed
+        config, named = StudyConfig.read(options.config, options.preset, **settings)
     else:
-        config = StudyConfig.of(options.preset or "quick", **settings)
+        preset = options.preset or "quick"
+        config = StudyConfig.of(preset, **settings)
+        named = preset_seeds(preset, config.task)
     study = Study(
-        config, out=options.out, seeds=chosen or (0,), save=options.save, workers=options.workers, command=options.typed
+        config,
+        out=options.out,
+        seeds=chosen or named,
+        save=options.save,
+        workers=options.workers,
+        command=options.typed,
     )
     path = report.build(study.run())
     verdicts = read_json(study.folder / "verdicts.json")["verdicts"]

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import Array, Metric, constant
 
 
@@ -24,8 +25,21 @@ def fid(generated: Array, real: Array) -> Array:
 
     Returns:
         float64 [...], in squared units of the features. It is biased: it grows as n and m shrink, so compare distances
-        of equally many images only.
+        of equally many images only. NaN where a feature is not finite.
+
+    Raises:
+        TombolaError: the features have different widths, or there is one image, which has no covariance.
     """
+    shapes = np.shape(generated), np.shape(real)
+    if shapes[0][-1] != shapes[1][-1]:
+        raise TombolaError(
+            f"features of widths {shapes[0][-1]} and {shapes[1][-1]} have no distance; take both from one feature model"
+        )
+    if min(shapes[0][-2], shapes[1][-2]) < 2:
+        raise TombolaError("the Fréchet distance needs two images or more of either kind; give more images")
+    if not (np.isfinite(generated).all() and np.isfinite(real).all()):
+        # Resamples are drawn from the same images: whether one holds the broken image is no matter.
+        return np.full(np.broadcast_shapes(shapes[0][:-2], shapes[1][:-2]), np.nan)
     means, factors, traces = zip(*(_gaussian(features) for features in (generated, real)), strict=True)
     shift = ((means[0] - means[1]) ** 2).sum(-1)
     overlap = np.linalg.svd(factors[0] @ factors[1].swapaxes(-1, -2), compute_uv=False).sum(-1)

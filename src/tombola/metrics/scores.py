@@ -142,6 +142,10 @@ def _spearman(predictions: Array, references: Array) -> Array:
     return _pearson(rankdata(predictions, axis=-1), rankdata(references, axis=-1))
 
 
+def _pearson_spearman(predictions: Array, references: Array) -> Array:
+    return (_pearson(predictions, references) + _spearman(predictions, references)) / 2
+
+
 def _mean_squared_error(predictions: Array, references: Array) -> Array:
     difference = np.asarray(predictions, dtype=np.float64) - references
     return np.asarray(np.mean(difference * difference, axis=-1))
@@ -171,6 +175,7 @@ _ALL = (
     Metric("f1", True, "binary", _f1, _all_positive),
     Metric("pearson", True, "values", _pearson, partial(constant, 0.0)),
     Metric("spearman", True, "values", _spearman, partial(constant, 0.0)),
+    Metric("pearson_spearman", True, "values", _pearson_spearman, partial(constant, 0.0)),
     # The best constant guess is the mean, and its error the variance.
     Metric("mean_squared_error", False, "values", _mean_squared_error, _variance),
 )
@@ -189,6 +194,7 @@ _TITLES = {
     "matthews_correlation": "Matthews correlation",
     "pearson": "Pearson correlation",
     "spearman": "Spearman correlation",
+    "pearson_spearman": "mean of Pearson and Spearman correlation",
     "f1": "F1",
     "frechet_distance": "Fréchet distance",
 }

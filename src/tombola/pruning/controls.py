@@ -25,6 +25,8 @@ def names(method: str) -> tuple[str, ...]:
 def random(ticket: Ticket, seed: int, groups: SiteGroups | None = None, anatomy: Anatomy | None = None) -> Ticket:
     """Random ticket of the same size, drawn uniformly from the whole model: as many sites of each kind, or weights.
 
+    See `bernoulli` for one whose size is right only on average.
+
     Args:
         ticket: whose size the draw has.
         seed: of the draw; two tasks, methods or tickets of one seed draw apart, by the provenance of `ticket`.
@@ -47,6 +49,27 @@ def random(ticket: Ticket, seed: int, groups: SiteGroups | None = None, anatomy:
         if other < distance:
             best, distance = found, other
     return best
+
+
+def bernoulli(ticket: Ticket, seed: int, groups: SiteGroups | None = None, *, draw: str = "random") -> Ticket:
+    """Random ticket in which every site survives by itself, with the probability of its kind in `ticket`; or weight.
+
+    So the paper's code draws them, anew for every use: tickets of one seed differ by what the draw is for.
+    """
+    generator = _stream(ticket, f"bernoulli {draw}", seed)
+    if groups is not None:
+        kept = _bernoulli(count(groups), len(_groups_of(ticket, groups)), generator)
+        return _control(ticket, {kind: kept[of_sites] for kind, of_sites in groups.items()}, "random", seed=seed)
+    total, masks = ticket.total, {name: torch.zeros_like(mask) for name, mask in ticket.masks.items()}
+    for name, mask in ticket.masks.items():
+        exists = ticket.exists(name)
+        sites, kept_sites = (int(exists.sum()), int(mask.sum())) if ticket.sites else (total, len(ticket))
+        masks[name][exists] = _bernoulli(sites, kept_sites, generator, int(exists.sum()))
+    return _control(ticket, masks, "random", seed=seed)
+
+
+def _bernoulli(total: int, kept: int, generator: torch.Generator, size: int | None = None) -> Tensor:
+    return torch.rand(total if size is None else size, generator=generator, dtype=torch.float64) * total < kept
 
 
 def _stream(ticket: Ticket, control: str, seed: int) -> torch.Generator:
@@ -110,15 +133,22 @@ def layer_matched(ticket: Ticket, seed: int, groups: SiteGroups | None = None) -
     return _control(ticket, masks, "layer-matched", seed=seed)
 
 
-def bad(found: Search, model: nn.Module) -> Ticket:
+def bad(found: Search, model: nn.Module, seed: int | None = None) -> Ticket:
     """Bad ticket: the least useful sites or weights, of the same size.
 
     Sites: those that the search removed, first removed first, topped up with the survivors of least importance.
-    Weights: those of smallest magnitude in `model`, the one that was searched.
+    Weights: those of smallest magnitude in `model`, the one that was searched. With a seed, sites are drawn at random
+    from all that were removed, as the paper's code does, instead of the first of them.
     """
     ticket = found.good
     if ticket.kind != "weights":
-        least = {kind: found.least_useful_first(kind)[:count] for kind, count in ticket.counts().items()}
+        orders = {kind: found.least_useful_first(kind) for kind in ticket.counts()}
+        if seed is not None:
+            generator = _stream(ticket, "bad", seed)
+            for kind, order in orders.items():
+                gone = len(order) - ticket.counts()[kind]
+                orders[kind] = [order[index] for index in torch.randperm(gone, generator=generator)] + order[gone:]
+        least = {kind: orders[kind][:count] for kind, count in ticket.counts().items()}
         masks = dict((~(ticket | ~ticket).without(least)).masks)
     else:
         weights = dissect(model).weights_of(model)

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -78,12 +78,14 @@ class EvaluationOptions:
         batch_size: examples at a time; does not change the result but for rounding.
         precision: of the forward pass: `fp32`, or `bf16` for autocast.
         progress: counts examples.
+        accumulated: take importance from accumulated gradients, see `tombola.pruning.importance.FirstOrder`.
     """
 
     split: str = "dev"
     batch_size: int = 64
     precision: Precision = "fp32"
     progress: Progress = SILENT
+    accumulated: bool = field(default=False, kw_only=True)
 
 
 STANDARD = EvaluationOptions()
@@ -126,7 +128,7 @@ def evaluate(
             values = subnetwork.ticket if subnetwork.gated else subnetwork.present
             gates = stack.enter_context(attach(model, subnetwork.anatomy, subnetwork.present, values))
         if importance and gates is not None:
-            first_order = FirstOrder(gates, groups)
+            first_order = FirstOrder(gates, groups, accumulated=options.accumulated)
         stack.enter_context(torch.set_grad_enabled(importance))
         # One context for all batches: it casts each weight once.
         stack.enter_context(autocast(device, options.precision))

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """A published score: mean and population standard deviation over seeds."""
+    """A published score: mean and sample standard deviation over seeds."""
 
     task: str
     metric: str

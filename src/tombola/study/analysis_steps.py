@@ -21,7 +21,6 @@ from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search.guessing import accepted
 from tombola.pruning.search.records import PREDICTIONS, Search, read_predictions
 from tombola.study.folder_layout import EVALUATION, STAGES, TEXT_GENERATION
-from tombola.study.results import read_row
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import TRAINING_COST, StudyStep
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
@@ -105,15 +104,15 @@ def _random_curves(context: SeedContext) -> Iterator[StudyStep]:
 
 
 def _random_point(context: SeedContext, path: Path, method: str, sparsity: float, progress: Progress) -> None:
-    config, task, seed = context.config, context.task, context.seed_folder.seed
+    config, task, seed = context.config, context.task.for_search(), context.seed_folder.seed
     point = random_curve.at(Search.load(context.seed_folder.folder / method).passes, sparsity)
     ticket = random_curve.random_like(point, context.setting.anatomy, seed)
     part = context.trained(ticket, progress) if config.iterative else shrunk(context.model(), ticket)
     found = context.evaluate(part, config.searched, progress)
     references, resamples = task.references(config.searched), config.bootstrap_resamples
     low, high = statistics.interval(task.metric, found.predictions, references, seed=seed, resamples=resamples)
-    stage = "retrained" if config.iterative else "pruned"
-    random_curve.RandomPoint(point.sparsity, stage, found.score, low, high, seed).write(path)
+    stage, scored = "retrained" if config.iterative else "pruned", task.metric.score(found.predictions, references)
+    random_curve.RandomPoint(point.sparsity, stage, scored, low, high, seed).write(path)
 
 
 def _retention(context: SeedContext, path: Path, method: str, _: Progress) -> None:
@@ -196,13 +195,16 @@ def _generating_models(context: SeedContext, method: str, name: str) -> Iterator
 
 
 def _random_tickets(context: SeedContext, path: Path, method: str, progress: Progress) -> None:
-    home, task, options = context.seed_folder.folder / method, context.task, context.config.search_options
+    home, task, options = context.seed_folder.folder / method, context.task.for_search(), context.config.search_options
     found = Search.load(home)
 
-    def again(ticket: Ticket) -> float:
-        return context.evaluate(context.trained(ticket, progress), "dev", progress).score
+    def score(evaluation: Evaluation) -> float:
+        return task.metric.score(evaluation.predictions, task.references("dev"))
 
-    good = float(read_row(home / "good" / "retrained")["score"])
+    def again(ticket: Ticket) -> float:
+        return score(context.evaluate(context.trained(ticket, progress), "dev", progress))
+
+    good = score(Evaluation.read(home / "good" / "retrained" / EVALUATION))
     random_tickets(
         context.model(),
         found,

@@ -34,8 +34,8 @@ ANALYSES = (
 """Analyses of a study: the first two come by themselves, the others take minutes and are asked for."""
 ALL = "all"
 """Name that stands for all analyses that there are for the study's models."""
-PRESETS = ("quick", "paper")
-"""Presets that every task has."""
+PRESETS = ("quick", "full", "paper")
+"""Presets of every task; `full`, all rows and the usual recipe, is `paper` where a regime has none of its own."""
 TRUST = "trust_remote_code"
 """The setting that is given with each call: no file holds it, and no hash is over it."""
 _study = described("the study")
@@ -69,6 +69,17 @@ class StudyConfig(TaskOptions):
     methods: Annotated[tuple[Text, ...], _methods] = ("heads+mlps", "weights")
     controls: Annotated[tuple[Text, ...], _controls] = TICKETS[1:]
     analyses: Annotated[tuple[Text, ...], _analyses] = ANALYSES[:2]
+    random_draw: Annotated[
+        Literal["exact", "bernoulli"],
+        _study("random tickets of exactly the good one's size; or each site by itself, and anew to be retrained"),
+    ] = "exact"
+    bad_draw: Annotated[
+        Literal["least", "pruned"], _study("bad tickets of the sites that went first, or of any that went, at random")
+    ] = "least"
+    super_random: Annotated[
+        Literal["anywhere", "outside"],
+        _study("random tickets of the super-survivors' size from all sites, or from neither super-survivors nor bad"),
+    ] = "anywhere"
     iterative: Annotated[Flag, _training("train between the cuts; of weights, this is iterative magnitude pruning")] = (
         False
     )
@@ -111,6 +122,8 @@ class StudyConfig(TaskOptions):
                 "iterative trains between cuts of weights or sites; the searches named begin with the full model each "
                 "time: add --no-iterative"
             )
+        if self.bad_draw == "pruned" and (together := [one.name for one in chosen if one.grouping]):
+            raise TombolaError(f"bad_draw pruned draws site by site, and {together[0]} prunes groups; leave one out")
         for control in self.controls:
             check_choice("control", control, TICKETS[1:])
 
@@ -141,9 +154,8 @@ class StudyConfig(TaskOptions):
         task = flat.get("task", cls.task)
         regime = regime_of(task)
         if preset is not None:
-            presets = regime.presets_of(task if isinstance(task, str) else cls.task)
-            check_choice("preset", preset, presets)
-            flat = {**presets[preset], **flat}
+            check_choice("preset", preset, PRESETS)
+            flat = {**_preset(regime, task if isinstance(task, str) else cls.task, preset), **flat}
         return cls._assembled(regime, flat)
 
     @classmethod
@@ -170,8 +182,8 @@ class StudyConfig(TaskOptions):
         return self._assembled(self.regime, {**dict(self._values()), **flat})
 
     @classmethod
-    def read(cls, path: Path, preset: str | None = None, **flat: Any) -> tuple[Self, tuple[int, ...] | None]:
-        """A configuration from a YAML file of settings, which may also name a `preset` and `seeds`; and these seeds.
+    def read(cls, path: Path, preset: str | None = None, **flat: Any) -> tuple[Self, tuple[int, ...]]:
+        """A configuration from a YAML file of settings, which may also name a `preset` and `seeds`; and the seeds.
 
         A preset, and settings, that are given go before the file's.
 
@@ -181,18 +193,18 @@ class StudyConfig(TaskOptions):
         values = read_yaml(path, "write settings, one `name: value` a line")
         if not isinstance(values, dict):
             raise TombolaError(f"{path} must hold settings, one `name: value` a line")
-        seeds = given = values.pop("seeds", None)
+        given, own, seeds = values.pop("seeds", None), values.pop("preset", "quick"), None
         if given is not None:
             seeds = tuple(given) if isinstance(given, list) else (given,)
             if any(type(seed) is not int or seed < 0 for seed in seeds) or not 0 < len(seeds) == len({*seeds}):
                 raise TombolaError(f"{path}: seeds must be a list of different whole numbers from 0, not {given!r}")
-        own = values.pop("preset", "quick")
         if TRUST in values:
             raise TombolaError(f"{path}: {TRUST} is no setting of a file; give --{TRUST.replace('_', '-')} each time")
         try:
-            return cls.of(preset or own, **{**{str(key): value for key, value in values.items()}, **flat}), seeds
+            found = cls.of(preset or own, **{**{str(key): value for key, value in values.items()}, **flat})
         except TombolaError as error:
             raise TombolaError(f"{path}: {error}") from None
+        return found, seeds or preset_seeds(preset or own, found.task)
 
     @classmethod
     def recorded(cls, values: Mapping[str, Any], *, trust_remote_code: bool = False) -> Self:
@@ -323,8 +335,13 @@ def preset_settings(preset: str, task: str) -> dict[str, Any]:
     """Settings of a task's preset by their flat names, those that it does not name by their defaults."""
     regime = regime_of(task)
     fields = [one for kind in _parts(StudyConfig, regime).values() for one in setting_fields(kind)]
-    named = {"analyses": _fitting(regime), **regime.presets_of(task).get(preset, {})}
+    named = {"analyses": _fitting(regime), **_preset(regime, task, preset)}
     return {one.name: named.get(one.name, one.default) for one in fields}
+
+
+def preset_seeds(preset: str | None, task: str) -> tuple[int, ...]:
+    """Seeds of a study that names none."""
+    return regime_of(task).seeds.get(preset or "", (0,))
 
 
 def json_schema() -> dict[str, Any]:
@@ -358,6 +375,11 @@ def json_schema() -> dict[str, Any]:
 
 _SHARED = (StudyConfig, SearchOptions, Recipe)
 """Classes of the settings that every study has."""
+
+
+def _preset(regime: Regime, task: str, name: str) -> Mapping[str, Any]:
+    presets = regime.presets_of(task)
+    return presets[name if name in presets else "paper"]
 
 
 def _fitting(regime: Regime) -> tuple[str, ...]:

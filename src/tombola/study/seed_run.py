@@ -88,7 +88,9 @@ class SeedRun(SeedContext):
         anatomy, seed = self.setting.anatomy, self.seed_folder.seed
         groups = site_groups_of(anatomy, method)
         if name == "bad":
-            ticket = controls.bad(found, self.model())
+            ticket = controls.bad(found, self.model(), seed if self.config.bad_draw == "pruned" else None)
+        elif name == "random" and self.config.random_draw == "bernoulli":
+            ticket = controls.bernoulli(found.good, seed, groups)
         elif name == "random":
             ticket = controls.random(found.good, seed, groups, anatomy)
         else:
@@ -109,7 +111,12 @@ class SeedRun(SeedContext):
         """The evaluation of the good ticket that its search made already, if that is of the pruned model on dev."""
         path = self.seed_folder.folder / method / GOOD
         same = good.provenance.get("split") == "dev" and good.provenance.get("stage") == "pruned"
-        return dataclasses.replace(Evaluation.read(path), importance=None) if same and path.is_file() else None
+        if not same or not path.is_file():
+            return None
+        seen = Evaluation.read(path)
+        # The search may have gone by another metric.
+        score = self.task.metric.score(seen.predictions, self.task.references("dev"))
+        return dataclasses.replace(seen, importance=None, score=score)
 
     def retrained(self, method: str, name: str, progress: Progress) -> None:
         """Train a ticket again, unless its search did, and score it."""
@@ -120,8 +127,15 @@ class SeedRun(SeedContext):
             return
         # Nothing is rewound where nothing was fine-tuned: what pruning made of the weights is what recovers.
         initial_model = self.updated(method) if name == "good" and not self.setting.task.trained else None
-        part = self.trained(Ticket.load(folder), progress, initial_model)
-        self.publish_retrained(method, name, part, started, progress)
+        ticket = Ticket.load(folder)
+        if name == "random" and self.config.random_draw == "bernoulli":
+            good, groups = (
+                Ticket.load(self.seed_folder.ticket(method, "good")),
+                site_groups_of(self.setting.anatomy, method),
+            )
+            drawn = controls.bernoulli(good, self.seed_folder.seed, groups, draw="retrained")
+            ticket = self.with_provenance(drawn, name, method)
+        self.publish_retrained(method, name, self.trained(ticket, progress, initial_model), started, progress)
 
     def publish_retrained(
         self,
@@ -135,6 +149,8 @@ class SeedRun(SeedContext):
         """Score a ticket that was trained again; `known` is its evaluation on dev."""
         with publish(self.seed_folder.ticket(method, name) / "retrained") as draft:
             self.write_score(draft, part, name, "retrained", started, progress, known)
+            if name == "random" and self.config.random_draw == "bernoulli":
+                part.ticket.save(draft / "drawn")
             if name in SAVED[self.setting.save]:
                 self.setting.task.save(expanded(part), draft)
             if "text-generation" in self.config.analyses:

@@ -84,7 +84,7 @@ def cross_seed_steps(contexts: Sequence[SeedContext], survivors: CrossSeedFolder
     methods = [method for method in standard if METHODS[method].sites]
     for method in methods:
         place = survivors.folder / method
-        draw = functools.partial(_draw, good[method], setting.anatomy, place)
+        draw = functools.partial(_draw, good[method], setting.anatomy, config.super_random == "outside", place)
         yield StudyStep(f"draw super-survivors of {in_words(method)}", 1.0, 1.0, place, draw, good[method])
     dev = setting.task.size("dev")
     # They are small, so that training them costs a fraction of what the whole model's does.
@@ -105,9 +105,9 @@ def _compare(good: Sequence[Path], survivors: CrossSeedFolder, _: Progress) -> N
     compare(good, relative_to=survivors.home).write(survivors.comparison)
 
 
-def _draw(good: Sequence[Path], anatomy: Anatomy, place: Path, _: Progress) -> None:
+def _draw(good: Sequence[Path], anatomy: Anatomy, outside: bool, place: Path, _: Progress) -> None:
     tickets = [Ticket.load(one) for one in good]
-    made = super_survivor_controls(tickets, 0, anatomy)
+    made = super_survivor_controls(tickets, 0, anatomy, outside=outside)
     drawn = {"super-survivors": super_survivors(tickets), "super-random": made["random"], "super-bad": made["bad"]}
     with publish(place) as draft:
         for name, ticket in drawn.items():

@@ -37,7 +37,7 @@ class Session:
             TombolaError: a setting, the device, the data or the tokenizer is at fault.
         """
         # One step takes all rows, unless told otherwise.
-        config, device = StudyConfig.of(preset or "paper", **settings, controls=(), analyses=()).resolved()
+        config, device = StudyConfig.of(preset or "full", **settings, controls=(), analyses=()).resolved()
         return cls(config, config.open_task(), device)
 
     @property
@@ -69,7 +69,8 @@ class Session:
 
     def evaluation(self, progress: Progress, split: str = "dev") -> EvaluationOptions:
         """Options of a pass over a split."""
-        return EvaluationOptions(split, self.config.eval_batch_size, self.precision, progress)
+        accumulated = self.config.search.importance == "accumulated"
+        return EvaluationOptions(split, self.config.eval_batch_size, self.precision, progress, accumulated=accumulated)
 
     def score_entry(self, found: Evaluation, task: Task | None = None) -> dict[str, Any]:
         """The score of an evaluation on dev with its interval, as JSON values; `task` is relative to a full model."""

@@ -85,6 +85,7 @@ class TaskFacts:
     Attributes:
         name, title: of the task.
         metric: of the score.
+        search_metric: that searches go by, where it is another one.
         glue: the name that GLUE gives the task; None for another task.
         higher_is_better: whether a larger score is a better one.
         classes: their names; None where there are none.
@@ -95,6 +96,7 @@ class TaskFacts:
     name: str
     title: str
     metric: str
+    search_metric: str | None = None
     glue: str | None = None
     higher_is_better: bool = True
     classes: tuple[str, ...] | None = None

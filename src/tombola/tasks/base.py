@@ -153,6 +153,10 @@ class Task(ABC):
                 break
         return found
 
+    def for_search(self) -> "Task":
+        """Task whose metric a search goes by: itself by default."""
+        return self
+
     def with_full_model(self, full: Predictions) -> "Task":
         """Task relative to a full model that predicts this [examples] on `dev`.
 

@@ -88,6 +88,7 @@ class Regime(ABC):
         subject: its models, as the start of "language models only".
         judges: what its tasks judge, as the end of a sentence.
         presets: name of a task → name of a preset → settings. Tasks without a name are paths of one's own data.
+        seeds: name of a preset → seeds of a study that names none; (0,) for a preset that is not here.
         help: text under the heading of the regime's flags.
         settings: class of its own settings; their flags stand under the heading `group`.
         group: that heading.
@@ -100,6 +101,7 @@ class Regime(ABC):
     subject: str
     judges: str
     presets: Mapping[str, Mapping[str, Preset]]
+    seeds: Mapping[str, tuple[int, ...]] = MappingProxyType({})
     settings: type[RegimeSettings] = RegimeSettings
     group: str = ""
     help: str = ""

@@ -153,3 +153,18 @@ def test_densities_count_the_surviving_weights() -> None:
     deviation = statistics.stdev([0.5, 1, 0.5])
     assert (query.deviation, mlp_in.deviation) == pytest.approx((deviation, deviation))
     assert mean_densities(found[:1]) == found[0]
+
+
+def test_random_sites_can_be_drawn_outside_super_and_bad_ones() -> None:
+    several = tickets(4, share=0.6)
+    survivors = super_survivors(several)
+    for seed in range(30):
+        drawn = super_survivor_controls(several, seed, outside=True)
+        for kind in ("heads", "mlps"):
+            mask, taken = drawn["random"].masks[kind], survivors.masks[kind] | drawn["bad"].masks[kind]
+            assert int(mask.sum()) == survivors.counts()[kind]
+            # All that is free goes first.
+            free = int((~taken).sum())
+            assert int((mask & ~taken).sum()) == min(free, survivors.counts()[kind])
+    everywhere = super_survivor_controls(several, 0)
+    assert everywhere["bad"] == super_survivor_controls(several, 0, outside=True)["bad"]

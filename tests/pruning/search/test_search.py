@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import pytest
@@ -15,16 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from builders.encoders import HEADS, LAYERS, Exact, classifier
+from builders.encoders import HEADS, LAYERS, Exact, classifier, synthetic
 from builders.made_up_scores import Fake, Scores, least, made_up_scores
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import metric
-from tombola.pruning.evaluation import Evaluation, EvaluationOptions
+from tombola.pruning.evaluation import Evaluation, EvaluationOptions, evaluate
 from tombola.pruning.search.loop import search_ticket
 from tombola.pruning.search.options import SearchOptions
 from tombola.pruning.search.records import Search
-from tombola.subnetworks.subnetwork import Subnetwork, masked
+from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk
 from tombola.tasks.base import Task
 from tombola.tickets.ticket import TICKET_KINDS, Ticket, TicketKind
 
@@ -33,9 +33,9 @@ ANATOMIES = {shape: dissect(model) for shape, model in MODELS.items()}
 
 
 def stub(name: str = "accuracy") -> Task:
-    return cast(
-        Task, SimpleNamespace(metric=metric(name), name="made-up", normalise_layers=True, more={}, references=len)
-    )
+    task = SimpleNamespace(metric=metric(name), name="made-up", normalise_layers=True, more={}, references=len)
+    task.for_search = lambda: task
+    return cast(Task, task)
 
 
 def unrealised(model: nn.Module, ticket: Ticket) -> Subnetwork:
@@ -387,3 +387,42 @@ def test_the_searched_model_is_not_changed(trained: nn.Module, task: Exact) -> N
         found = search_ticket(trained, task, method, options=SearchOptions(weights_step=0.5))
         assert len(found.good) < found.good.total
     assert all(torch.equal(tensor, before[name]) for name, tensor in trained.state_dict().items())
+
+
+def test_a_search_of_weights_stops_after_its_cuts() -> None:
+    options = SearchOptions(weights_step=0.05, weights_cuts=3, threshold=0.01)
+    found = search_ticket(classifier(), synthetic(), "weights", options=options)
+    total = found.passes[0].weights
+    # The paper's figures are powers of 0.95; whole weights go, rounded down.
+    assert [one.weights / total for one in found.passes] == pytest.approx([0.95**cut for cut in range(4)], abs=1e-3)
+    assert found.passes[-1].holds
+
+
+@pytest.mark.parametrize("importance", ["per-example", "accumulated"])
+def test_norms_over_all_heads_choose_by_masked_models(importance: Literal["per-example", "accumulated"]) -> None:
+    model, task = classifier(), synthetic()
+    options = SearchOptions(
+        heads_step=0.25, threshold=0.05, refine=False, normalise_over="all", importance=importance, mlps_step=0
+    )
+    found = search_ticket(model, task, "heads", options=options)
+    ticket = Ticket.full(dissect(model), "heads")
+    evaluation = EvaluationOptions(accumulated=importance == "accumulated")
+    for one in found.passes[1:]:
+        values = evaluate(masked(model, ticket), task, evaluation, importance=True).importance
+        assert values is not None
+        norms = values["heads"].nan_to_num().norm(dim=1) if values.head_norms is None else values.head_norms
+        share = (values["heads"] / norms[:, None]).nan_to_num(torch.inf)
+        removed = share.flatten().argsort(stable=True)[: LAYERS * HEADS // 4].tolist()
+        assert one.removed["heads"] == [[site // HEADS, site % HEADS] for site in removed]
+        ticket = ticket.without(one.removed)
+    assert len(found.passes) > 2
+
+
+def test_norms_over_all_heads_are_not_for_models_trained_between_cuts() -> None:
+    with pytest.raises(TombolaError, match="normalise_over all needs masked heads"):
+        search_ticket(
+            classifier(),
+            synthetic(),
+            options=SearchOptions(normalise_over="all"),
+            retrain=lambda ticket: shrunk(classifier(), ticket),
+        )

@@ -105,7 +105,9 @@ def super_survivors(tickets: Sequence[Ticket]) -> Ticket:
     return reduce(and_, tickets[1:], tickets[0]).with_provenance(**_common(tickets), ticket="super-survivors")
 
 
-def super_survivor_controls(tickets: Sequence[Ticket], seed: int, anatomy: Anatomy | None = None) -> dict[str, Ticket]:
+def super_survivor_controls(
+    tickets: Sequence[Ticket], seed: int, anatomy: Anatomy | None = None, *, outside: bool = False
+) -> dict[str, Ticket]:
     """Tickets to hold against the super-survivors of `tickets`, each exactly as large.
 
     `random` and `layer-matched` as for every ticket (`tombola.pruning.controls`); `bad` keeps the sites of each kind
@@ -115,6 +117,7 @@ def super_survivor_controls(tickets: Sequence[Ticket], seed: int, anatomy: Anato
         tickets: of several seeds.
         seed: of the draws.
         anatomy: of the model, where it is at hand, for random draws of as many weights.
+        outside: draw `random` from what is neither a super-survivor nor bad, as far as that goes, as in the paper.
 
     Raises:
         TombolaError: as `super_survivors`; or these are tickets of weights, of which few ever survive as seldom.
@@ -133,8 +136,9 @@ def super_survivor_controls(tickets: Sequence[Ticket], seed: int, anatomy: Anato
         mask = torch.zeros(len(times), dtype=torch.bool)
         mask[order[:count]] = True
         masks[kind] = mask.view_as(survivors.masks[kind])
+    anywhere = controls.random(survivors, seed, None, anatomy)
     drawn = {
-        "random": controls.random(survivors, seed, None, anatomy),
+        "random": _outside(survivors, masks, seed) if outside else anywhere,
         "layer-matched": controls.layer_matched(survivors, seed),
         "bad": replace(survivors, masks=masks).with_provenance(ticket="bad", seed=seed),
     }
@@ -142,6 +146,20 @@ def super_survivor_controls(tickets: Sequence[Ticket], seed: int, anatomy: Anato
         name: ticket.with_provenance(**_common(tickets), ticket=name, control_of="super-survivors", seed=seed)
         for name, ticket in drawn.items()
     }
+
+
+def _outside(survivors: Ticket, bad: Mapping[str, torch.Tensor], seed: int) -> Ticket:
+    """Ticket of the size of `survivors`, drawn from what neither they nor the bad sites are; of those last."""
+    generator = random_stream(seed, "super-random outside", survivors.kind, survivors.provenance.get("task"))
+    masks = {}
+    for kind, count in survivors.counts().items():
+        taken = (survivors.masks[kind] | bad[kind]).flatten().int()
+        taken[~survivors.exists(kind).flatten()] = 2
+        shuffled = torch.randperm(len(taken), generator=generator)
+        mask = torch.zeros(len(taken), dtype=torch.bool)
+        mask[shuffled[taken[shuffled].argsort(stable=True)][:count]] = True
+        masks[kind] = mask.view_as(survivors.masks[kind])
+    return replace(survivors, masks=masks)
 
 
 def _common(tickets: Sequence[Ticket]) -> dict[str, object]:

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
+from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import STANDARD, Evaluation, EvaluationOptions, evaluate
 from tombola.pruning.search.guessing import accepted, check_full_model, warnings
 from tombola.pruning.search.options import SearchOptions
@@ -15,7 +16,7 @@ from tombola.pruning.search.records import Search, SearchPass
 from tombola.pruning.search.sites import group_phases, site_phases
 from tombola.pruning.search.strategy import Cut, Phase, State
 from tombola.pruning.search.weights import WeightPruner, weight_phases
-from tombola.subnetworks.subnetwork import Subnetwork, shrunk
+from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk
 from tombola.tasks.base import Predictions, Task
 from tombola.tickets.pruning_methods import PruningMethod, in_words, pruning_method
 from tombola.tickets.site_groups import SiteGroups, count, fitted, site_groups
@@ -60,9 +61,15 @@ def search_ticket(
         TombolaError: unknown pruning method or architecture; the split is empty, or has one label alone; the model's
             outputs mean something else than the task's labels; or `over_chance` of a model that does not beat guessing.
     """
-    options = options or SearchOptions()
+    options, given, task = options or SearchOptions(), task, task.for_search()
+    evaluation = replace(evaluation, accumulated=options.importance == "accumulated")
+    if full is not None and task is not given:
+        # It was scored by the task's own metric.
+        full = replace(full, score=task.metric.score(full.predictions, task.references(evaluation.split)))
     plan = _plan(model, task, method, options, seed)
     trains = retrain is not None and (plan.method.iterative or bool(plan.full_ticket.sites))
+    if trains and plan.full_ticket.sites and options.normalise_over == "all":
+        raise TombolaError("normalise_over all needs masked heads, which a search that trains between cuts has not")
     run = _Run(model, task, plan, options, evaluation, retrain if trains else None)
     state = entire = run.begin(full)
     for phase in plan.phases:
@@ -165,7 +172,11 @@ class _Run:
             # Its pruned weights are zero already.
             anatomy = self.plan.anatomy
             return Subnetwork(cut.model, anatomy, cut.ticket, Ticket.full(anatomy, every_site(anatomy)))
-        return shrunk(self.model, cut.ticket) if self.retrain is None else self.retrain(cut.ticket)
+        if self.retrain is not None:
+            return self.retrain(cut.ticket)
+        # The gradients of pruned heads can only be had where they are masked instead of gone.
+        cut_out = masked if self.options.normalise_over == "all" and "heads" in cut.ticket.sites else shrunk
+        return cut_out(self.model, cut.ticket)
 
     def _log(self, phase: str, cut: Cut, evaluation: Evaluation, *, holds: bool, seconds: float) -> None:
         ticket, anatomy, importance = cut.ticket, self.plan.anatomy, evaluation.importance
@@ -174,6 +185,8 @@ class _Run:
             matrices = [int(ticket.masks[matrix.name].sum()) for matrix in anatomy.matrices]
             kept, importance = f"{1 - sparsity:.0%} of weights", None
         else:
+            every = self.options.normalise_over == "all"
+            importance = importance and importance.normalised(self.plan.normalise_layers, every=every)
             kept = ", ".join(f"{survivors[kind]} {in_words(kind)}" for kind in ticket.sites)
         split = self.evaluation.split
         references = self.task.references(split)
@@ -187,7 +200,7 @@ class _Run:
                 score=evaluation.score,
                 holds=holds,
                 seconds=seconds,
-                importance=None if importance is None else importance.normalised(self.plan.normalise_layers).lists(),
+                importance=None if importance is None else importance.lists(),
                 more={
                     name: metric.score(evaluation.predictions, references)
                     for name, (where, metric) in self.task.more.items()

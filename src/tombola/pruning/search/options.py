@@ -1,7 +1,7 @@
 """Options of a search: its threshold, the sizes of its cuts, how far it goes on."""
 
 import math
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.settings import Count, Flag, ProperShare, Share, Whole, described, settings
@@ -33,6 +33,7 @@ class SearchOptions:
         Share, _setting("share of all blocks of neurons, or groups of channels, removed in a refining iteration")
     ] = 0.05
     weights_step: Annotated[ProperShare, _setting("share of the remaining weights removed in an iteration")] = 0.1
+    weights_cuts: Annotated[Count | None, _setting("iterations of a search of weights, at most")] = None
     sparsities: Annotated[
         tuple[ProperShare, ...],
         _setting("sparsities that a search of weights passes through, instead of steps", "0.2,0.5", uniqueItems=True),
@@ -46,6 +47,13 @@ class SearchOptions:
     normalise_layers: Annotated[
         Flag | None, _setting("divide the importance of heads by their layer's norm; by default as serves the task")
     ] = None
+    normalise_over: Annotated[
+        Literal["survivors", "all"], _setting("heads whose importance makes that norm: the layer's survivors, or all")
+    ] = "survivors"
+    importance: Annotated[
+        Literal["per-example", "accumulated"],
+        _setting("mean size of each example's gradient, or size of the sum of all batches so far, as the paper's code"),
+    ] = "per-example"
     calibration_samples: Annotated[
         Count, _setting("calibration samples, by whose activations Wanda and SparseGPT go")
     ] = SAMPLES

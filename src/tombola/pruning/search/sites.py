@@ -14,19 +14,20 @@ def site_phases(full_ticket: Ticket, options: SearchOptions, normalise_layers: b
     """Phases of a search of sites: all kinds together, then, refining, each of them alone."""
     totals = full_ticket.counts()
     joint = {kind: options.cut(kind, total) for kind, total in totals.items()}
-    yield Phase("joint", partial(_least_important_sites, joint, normalise_layers), beyond=True)
+    every = options.normalise_over == "all"
+    yield Phase("joint", partial(_least_important_sites, joint, normalise_layers, every), beyond=True)
     for kind, total in totals.items() if options.refine else ():
         alone = {kind: options.cut(kind, total, refining=True)}
         # Otherwise it would cut again what the last joint step took back.
         if alone != joint:
-            yield Phase(kind, partial(_least_important_sites, alone, normalise_layers))
+            yield Phase(kind, partial(_least_important_sites, alone, normalise_layers, every))
 
 
-def _least_important_sites(counts: Mapping[str, int], normalise_layers: bool, state: State) -> Cut | None:
+def _least_important_sites(counts: Mapping[str, int], layers: bool, every: bool, state: State) -> Cut | None:
     """Cut of so many sites of each kind; None where nothing is left, or the model is broken from cutting too far."""
     if state.evaluation.importance is None:
         return None
-    importance = state.evaluation.importance.normalised(normalise_layers)
+    importance = state.evaluation.importance.normalised(layers, every=every)
     removed = {kind: importance.least_first(kind)[:count] for kind, count in counts.items()}
     return Cut(state.ticket.without(removed), removed) if any(removed.values()) else None
 

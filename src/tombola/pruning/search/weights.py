@@ -86,7 +86,8 @@ def _remaining_weights(total: int, options: SearchOptions) -> Iterator[int]:
     if options.sparsities:
         yield from (total - round(sparsity * total) for sparsity in options.sparsities)
         return
-    remaining = total
-    while (removed := share_of(options.weights_step, remaining)) < remaining:
+    remaining, cuts = total, 0
+    while cuts != options.weights_cuts and (removed := share_of(options.weights_step, remaining)) < remaining:
+        cuts += 1
         remaining -= removed
         yield remaining

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from tombola.analysis.locality.random_curve import RandomPoint
+from tombola.metrics.scores import metric_title
 from tombola.report import number_format
 from tombola.report.charts.curves import Threshold, search_curves
 from tombola.report.charts.parts import ScoreAxis
@@ -29,15 +30,16 @@ def searches(study: StudyData, registry: FigureRegistry) -> Html | None:
 def _figure(study: StudyData, found: Sequence[Trajectory], registry: FigureRegistry) -> Html:
     method = found[0].method
     best, random = study.floors.get(study.metric), study.random_curve(method)
+    title = metric_title(study.task.search_metric or study.metric)
     chart = search_curves(
         found,
-        ScoreAxis(study.metric_title, study.task.higher_is_better),
+        ScoreAxis(title, study.task.higher_is_better),
         Threshold(study.facts.threshold, [study.bound(search.full.score) for search in found]),
         study.places,
         random=random,
         best=(study.floor_title, best[0]) if best else None,
     )
-    label = f"{study.metric_title} against sparsity while pruning {in_words(method)}"
+    label = f"{title} against sparsity while pruning {in_words(method)}"
     higher = study.task.higher_is_better
     about = (_about_search(found, higher), _about_guessing(study, found), _about_random_curve(higher, found, random))
     return figure(METHOD_TITLES[method], "".join(about), registry.plot(chart, f"search-{method}", label))

@@ -1,5 +1,6 @@
 """Text classification and regression: labelled texts, a tokenizer, and any encoder with a sequence head."""
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,7 @@ class TextTaskOptions:
         max_length: tokens a text is cut to.
         train_rows, dev_rows: use a seeded sample of so many rows; None for all.
         search_rows: hold so many training rows out as the split `search`; None to search on `dev`.
+        search: the metric that searches go by; by default the score.
         name, title: see `Task`; by default the corpus's.
         benchmark: `glue`, where published figures of this task stand under its title.
         attention: the implementation that `load` asks for. Eager attention is the fastest on a CPU at the length of
@@ -46,6 +48,7 @@ class TextTaskOptions:
 
     score: str | None = None
     more: Mapping[str, str] = field(default_factory=dict)
+    search: str | None = None
     max_length: int = 128
     train_rows: int | None = None
     dev_rows: int | None = None
@@ -99,7 +102,7 @@ class TextTask(Task):
             )
         for split, _ in self.more.values():
             self._split(split)
-        for one in (self.metric, *(extra for _, extra in self.more.values())):
+        for one in (self.metric, self.for_search().metric, *(extra for _, extra in self.more.values())):
             one.check(regression=corpus.regression, classes=len(corpus.classes or ()))
         self._encoded: dict[str, list[dict[str, list[int]]]] = {}
 
@@ -133,12 +136,21 @@ class TextTask(Task):
         return cls(corpus, tokenizer, TextTaskOptions(**options))
 
     @override
+    def for_search(self) -> Task:
+        if self._options.search is None:
+            return self
+        found = copy.copy(self)
+        found.metric = metric(self._options.search)
+        return found
+
+    @override
     def facts(self) -> Mapping[str, object]:
         return {
             **super().facts(),
             "classes": None if self.corpus.classes is None else list(self.corpus.classes),
             "rows": {split: len(texts) for split, texts in self.corpus.splits.items()},
             "available": self.available,
+            **({} if self._options.search is None else {"search_metric": self._options.search}),
             **({"glue": self.title} if self._options.benchmark == "glue" else {}),
         }
 
