@@ -15,6 +15,7 @@ from tombola.metrics.scores import metric
 from tombola.pruning.evaluation import Evaluation
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, CrossSeedFolder, seeds_of
+from tombola.study.step import StudyStep
 from tombola.study.study_folder import StudyFolder
 from tombola.tasks.base import Task
 
@@ -76,6 +77,25 @@ def test_a_copy_of_a_folder_under_a_name_of_its_own_is_nobodys(tmp_path: Path) -
     assert CrossSeedFolder.compared(layout.home).folder.name == "seeds-0,12"
     assert seeds_of("seeds-0..2,7") == [0, 1, 2, 7]
     assert seeds_of("seeds-0..3000000") == []
+
+
+@pytest.mark.parametrize("place", ["full", "weights/random/retrained"])
+def test_a_scored_model_without_its_score_is_named_and_no_row_left_out(place: str, tmp_path: Path) -> None:
+    layout = StudyFolder(tmp_path, StudyConfig.of("quick", task="cola", methods=("weights",)))
+    found = layout.seed_folder(0)
+    (found.folder / place).mkdir(parents=True)
+    with pytest.raises(TombolaError, match=r"score\.json"):
+        list(layout.rows([0]))
+
+
+def test_a_step_is_done_only_with_all_that_it_publishes(tmp_path: Path) -> None:
+    step = StudyStep("score", 1, 1, tmp_path / "pruned", lambda _: None, files=("score.json",))
+    assert not step.done()
+    step.result.mkdir()
+    with pytest.raises(TombolaError, match=r"^\S+score\.json is missing; delete \S+pruned and start again$"):
+        step.done()
+    (step.result / "score.json").touch()
+    assert step.done()
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", '{"score": "high"}', "{"])

@@ -172,7 +172,13 @@ def write_once(folder: Path, write: Callable[[Path], None]) -> Path:
     lock = _lock(folder)
     try:
         # Beside the final folder, so that publishing is a rename within one file system.
-        with lock, tempfile.TemporaryDirectory(dir=folder.parent, prefix=".draft-") as temporary:
+        with lock, contextlib.ExitStack() as stack:
+            prefix = f"{_DRAFT}{folder.name}-"
+            # Whoever has the lock is alone: what is there was left by a process that was killed.
+            for left in folder.parent.glob(f"{glob.escape(prefix)}{'?' * 8}"):
+                shutil.rmtree(left, ignore_errors=True)
+            room = tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix)
+            temporary = stack.enter_context(room)
             if not folder.is_dir():
                 draft = Path(temporary) / "folder"
                 write(draft)

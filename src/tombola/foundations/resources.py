@@ -25,6 +25,26 @@ def python_path() -> str:
     return os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
 
 
+_WITH_PARENT = """
+import os, runpy, sys
+if sys.platform == "linux":
+    import ctypes
+    ctypes.CDLL(None).prctl(1, 9)
+    if os.getppid() != {parent}:
+        os._exit(1)
+runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
+"""
+
+
+def child_command(module: str, *arguments: str) -> list[str]:
+    """Command that runs a module in a process which, on Linux, the kernel kills with this one, also while it imports.
+
+    Files of the working directory are not run in place of a library's.
+    """
+    # PR_SET_PDEATHSIG, SIGKILL; a parent that ended before it was set is no parent any more.
+    return [sys.executable, "-P", "-c", _WITH_PARENT.format(parent=os.getpid(), module=module), *arguments]
+
+
 def memory() -> int:
     """Bytes of memory, those that others use included."""
     total = int(psutil.virtual_memory().total)

@@ -161,7 +161,7 @@ class Costs(JsonRecord):
         return found
 
 
-# Nine parameters: each is one choice of how much to measure, and most callers make one or two of them.
+# Ten parameters: each is one choice of how much to measure, and most callers make one or two of them.
 def compare(
     model: nn.Module,
     ticket: Ticket,
@@ -173,6 +173,7 @@ def compare(
     repeats: int = 5,
     activations: bool = True,
     memory: bool = False,
+    beside: bool = False,
 ) -> Costs:
     """Measure a model whole, under a ticket's mask, and shrunk, on the device and in the dtype that it has.
 
@@ -191,6 +192,7 @@ def compare(
         repeats: passes of each variant and batch size, at least; quick ones are repeated more often.
         activations: also measure how much memory a pass takes beyond the weights, in one more pass of each.
         memory: also measure the peak of a process of its own for each variant, which takes some seconds each.
+        beside: put temporary models beside `folder`, as a study does, which sweeps what a killed process leaves there.
 
     Raises:
         TombolaError: the ticket is for another model, or the model is of neither library.
@@ -203,7 +205,9 @@ def compare(
     try:
         for variant in variants.values():
             module_of(variant).eval()
-        with tempfile.TemporaryDirectory(prefix="tombola-cost-") as temporary:
+        # Beside a study's model, where the next start sweeps what a killed process left.
+        home = None if folder is None or not beside else Path(folder).parent
+        with tempfile.TemporaryDirectory(dir=home, prefix=".draft-cost-" if beside else "tombola-cost-") as temporary:
             homes, masks = _written(model, ticket, variants, Path(temporary), folder), Path(temporary) / "ticket"
             example = dummy_inputs(model, 1, length)
             operations = {name: multiply_adds(variant, example) for name, variant in variants.items()}

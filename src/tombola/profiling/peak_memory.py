@@ -33,8 +33,7 @@ def measure(folder: Path, *, ticket: Path | None, batch: int, length: int, devic
     """
     values = {"ticket": ticket, "folder": folder, "batch": batch, "length": length, "device": device}
     job = json.dumps(values | {"threads": threads}, default=str)
-    # -P: files of the working directory are not run in place of a library's.
-    command = [sys.executable, "-P", "-m", "tombola.profiling.peak_memory", job]
+    command = resources.child_command("tombola.profiling.peak_memory", job)
     environment = os.environ | {"PYTHONPATH": resources.python_path(), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, env=environment, check=False)
     if done.returncode:

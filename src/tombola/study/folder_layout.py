@@ -14,6 +14,8 @@ SAVED: Mapping[str, tuple[str, ...]] = {"none": (), "good": ("good",), "all": TI
 STAGES = ("pruned", "retrained")
 """Stages at which a ticket is scored."""
 
+SCORE = "score.json"
+"""Row of a scored model."""
 EVALUATION = "evaluation.safetensors"
 SEARCH_EVALUATION = "evaluation-search.safetensors"
 IMAGE_GRID = "drawn.png"
@@ -59,7 +61,7 @@ class SeedFolder:
         tickets = itertools.product(methods, (*TICKETS, *SUPER_TICKETS), STAGES)
         scored = (self.ticket(method, name) / stage for method, name, stage in tickets)
         places = (self.folder / "guessing", self.full, *scored)
-        return (place for place in places if (place / "score.json").is_file())
+        return (place for place in places if place.is_dir())
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class CrossSeedFolder:
         """The folder of every scored model of one seed, in the order of rows."""
         tickets = itertools.product(methods, SUPER_TICKETS, STAGES)
         places = (self.scores(method, name, seed) / stage for method, name, stage in tickets)
-        return (place for place in places if (place / "score.json").is_file())
+        return (place for place in places if place.is_dir())
 
 
 _RUN = r"(?:0|[1-9]\d{0,18})"

@@ -176,4 +176,5 @@ class SeedRun(SeedContext):
                 length=self.config.max_length,
                 repeats=3 if small else 1,
                 activations=small,
+                beside=True,
             ).write(good / COST)

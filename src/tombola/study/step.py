@@ -39,6 +39,7 @@ class StudyStep:
         context: whose full model it may leave in memory for others of the same seed.
         alone: it measures time, so that nothing else may run beside it.
         analysis: which of `config.ANALYSES` it belongs to; empty for what every study does.
+        files: of a folder that it publishes, those without which it is damaged.
     """
 
     what: str
@@ -50,6 +51,7 @@ class StudyStep:
     context: SeedContext | None = None
     alone: bool = False
     analysis: str = ""
+    files: tuple[str, ...] = ()
 
     def __call__(self, progress: Progress) -> None:
         """Compute and publish the result; an analysis that cannot be made is left out, with a warning."""
@@ -57,8 +59,16 @@ class StudyStep:
             self.run(progress)
 
     def done(self) -> bool:
-        """True if its result is there."""
-        return self.result.is_file() if self.result.suffix else self.result.is_dir()
+        """True if its result is there.
+
+        Raises:
+            TombolaError: a file of it is missing. Others were made of it: it is not replaced unasked.
+        """
+        there = self.result.is_file() if self.result.suffix else self.result.is_dir()
+        for name in self.files if there else ():
+            if not (self.result / name).is_file():
+                raise TombolaError(f"{self.result / name} is missing; delete {self.result} and start again")
+        return there
 
 
 @contextlib.contextmanager

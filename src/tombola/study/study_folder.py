@@ -114,7 +114,7 @@ class StudyFolder:
         for one in map(self.seed_folder, self.finished_seeds()):
             # A single step has tickets of several seeds in the folder of its own.
             for place in (one.ticket(method, name), survivors.scores(method, name, one.seed)):
-                if (place / stage / "score.json").is_file():
+                if (place / stage).is_dir():
                     have.setdefault(one, place / stage)
         return have
 

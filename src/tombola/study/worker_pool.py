@@ -10,7 +10,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -38,7 +37,6 @@ class Worker:
         self.line = line
         self.seed: int | None = None
         self._step: StudyStep | None = None
-        # -P: files of the working directory are no libraries.
         environment = {
             "TOKENIZERS_PARALLELISM": "false",
             "OMP_WAIT_POLICY": "PASSIVE",
@@ -49,7 +47,7 @@ class Worker:
         # What libraries print must not run through the bars; it is read when the process fails.
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process is buried
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "tombola.study.worker"],
+            resources.child_command("tombola.study.worker"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._printed,
