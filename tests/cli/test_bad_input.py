@@ -453,8 +453,8 @@ class TestSettings:
             ("epoch: 1\n", "unknown setting 'epoch'; did you mean epochs"),
             ("epochs: many\n", "setting epochs must be a whole number, not 'many'"),
             ("epochs: true\n", "setting epochs must be a whole number, not True"),
-            ("seeds: a\n", "seeds must be a list of whole numbers"),
-            ("preset: slow\n", "unknown preset 'slow'; known: quick, paper"),
+            ("seeds: a\n", "seeds must be a list of different whole numbers from 0, not 'a'"),
+            ("preset: slow\n", "unknown preset 'slow'; known: quick, full, paper"),
             ("threshold: 0\n", "threshold must be above 0 and at most 1"),
         ],
     )

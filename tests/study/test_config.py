@@ -34,6 +34,7 @@ OTHER: dict[str, Any] = {
     "weights_cuts": 9,
     "normalise_over": "all",
     "importance": "accumulated",
+    "emptied_attention": "nothing",
     "search_metric": "f1",
     "model": "bert-base-uncased",
     "task": "cola",

@@ -66,7 +66,7 @@ def test_seeds_are_read_off_the_name_of_their_folder(tmp_path: Path) -> None:
 def test_a_study_draws_as_the_papers_code_does(tmp_path: Path) -> None:
     papers = {
         **{"random_draw": "bernoulli", "bad_draw": "pruned", "super_random": "outside"},
-        **{"normalise_over": "all", "importance": "accumulated"},
+        **{"normalise_over": "all", "importance": "accumulated", "emptied_attention": "nothing"},
     }
     study = study_in(tmp_path, seeds=(0, 1), save="none", **SETTINGS, **papers)
     build(study.run())
@@ -75,6 +75,7 @@ def test_a_study_draws_as_the_papers_code_does(tmp_path: Path) -> None:
         good, random, bad = (Ticket.load(home / name) for name in ("good", "random", "bad"))
         drawn = Ticket.load(home / "random" / "retrained" / "drawn")
         assert drawn != random
+        assert not any(one.attention_bias for one in (good, random, bad, drawn))
         assert bad.counts() == good.counts()
         rows = {
             row["stage"]: row["heads"]

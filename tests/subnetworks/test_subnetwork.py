@@ -1,15 +1,28 @@
 """Masked equals shrunk equals expanded: the same function in three forms."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForSequenceClassification, GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
-from builders.encoders import FAMILIES, HEADS, LAYERS, classifier, inputs, logits, sites, some_sites, some_weights
+from builders.encoders import (
+    FAMILIES,
+    HEADS,
+    LAYERS,
+    classifier,
+    inputs,
+    logits,
+    parts,
+    sites,
+    some_sites,
+    some_weights,
+)
 from builders.families import ZOO, computed, tickets
+from builders.language_models import llama
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, masked, shrunk, whole
@@ -217,3 +230,35 @@ def test_no_sublayer_is_left_without_heads_where_that_is_asked(name: str) -> Non
             assert 0 not in weight.shape
         torch.testing.assert_close(computed(part, given), computed(masked(model, ticket), given))
         torch.testing.assert_close(computed(expanded(part), given), computed(masked(model, ticket), given))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_emptied_attention_can_go_with_its_bias(family: str, tmp_path: Path) -> None:
+    model, given = classifier(family, dtype=torch.float64), inputs()
+    for layer in range(LAYERS):
+        nn.init.normal_(parts(model, family, layer)[1].bias)
+    kept = special(model)["whole layers emptied"]
+    ticket = replace(kept, attention_bias=False)
+    by_hand = copy.deepcopy(model)
+    for layer in (0, 2):
+        nn.init.zeros_(parts(by_hand, family, layer)[1].bias)
+    expected = logits(masked(by_hand, kept), given)
+    part = shrunk(model, ticket)
+    zeros = expanded(part)
+    for found in (part, masked(model, ticket), zeros):
+        torch.testing.assert_close(logits(found, given), expected, rtol=0, atol=1e-10)
+    assert float((logits(shrunk(model, kept), given) - expected).abs().max()) > 1e-4
+    assert [bool(parts(zeros, family, layer)[1].bias.any()) for layer in range(LAYERS)] == [False, True, False]
+    assert ticket != kept
+    assert not (ticket & ticket).attention_bias
+    assert not (~ticket).attention_bias
+    for one in (ticket, kept):
+        one.save(tmp_path / str(one.attention_bias))
+        assert Ticket.load(tmp_path / str(one.attention_bias)) == one
+
+
+def test_an_attention_without_a_bias_of_its_own_has_none_to_lose() -> None:
+    config = GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=64, bos_token_id=3, eos_token_id=3)
+    for model in (llama(), GPT2LMHeadModel(config)):
+        with pytest.raises(TombolaError, match="has no bias of its own that could go with its heads"):
+            Ticket.full(dissect(model), "heads", attention_bias=False)

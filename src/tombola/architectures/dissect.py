@@ -180,8 +180,10 @@ class _Reader:
         names = tuple(joined(name, path) for path in paths.values())
         # A decoder's KV cache needs heads to know how many tokens it has seen.
         may_be_empty = plan.may_be_empty and not getattr(self.config, "is_decoder", False)
-        weights = head_weights, kv_weights
-        return HeadRow(self.layer, name, stack, plan, heads, kv_heads, size, inputs, names, *weights, may_be_empty)
+        own = not plan.shared_output and not any(map(is_transposed, outputs.values()))
+        bias = own and all(output.bias is not None for output in outputs.values())
+        rest = head_weights, kv_weights, may_be_empty, bias
+        return HeadRow(self.layer, name, stack, plan, heads, kv_heads, size, inputs, names, *rest)
 
     def _check(self, module: nn.Module, plan: Attention, heads: int, size: int) -> None:
         if plan.fused is not None and getattr(module, plan.fused, False):

@@ -4,6 +4,7 @@
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -73,6 +74,7 @@ class HeadRow(SiteRow):
         head_weights: prunable weights that one head holds by itself.
         kv_weights: prunable weights of one key/value head.
         may_be_empty: whether the sublayer runs without heads.
+        bias: whether each of the outputs is a linear map of its own, with a bias.
     """
 
     stack: int
@@ -85,6 +87,7 @@ class HeadRow(SiteRow):
     head_weights: int
     kv_weights: int
     may_be_empty: bool
+    bias: bool
 
     @property
     def module(self) -> str:
@@ -173,12 +176,20 @@ class Kept:
         mlps: bool [MLPs]; a removed MLP has lost the bias of its output too.
         neurons: for each MLP bool [neurons]; none of a removed MLP's.
         channels: for each residual block bool [groups].
+        attention_bias: whether an attention without heads keeps the bias of its output.
     """
 
     heads: tuple[Tensor, ...]
     mlps: Tensor
     neurons: tuple[Tensor, ...]
     channels: tuple[Tensor, ...]
+    attention_bias: bool = True
+
+    def without_bias(self, rows: tuple[HeadRow, ...]) -> Iterator[HeadRow]:
+        """Rows of heads whose outputs lose their bias, as no head is kept."""
+        for row, heads in zip(rows, self.heads, strict=True):
+            if not self.attention_bias and row.bias and not heads.any():
+                yield row
 
 
 def units_of(linear: nn.Linear) -> tuple[int, int]:

@@ -120,7 +120,17 @@ def attach(model: nn.Module, anatomy: Anatomy, present: Ticket, values: Ticket |
                     gate_input(place, mlp.output, mlp.neurons // len(sites), last=mlp.plan.shared_output)
                 else:
                     gate_output(place, mlp.gate)
+        if "heads" in gates.values.masks:
+            for emptied in gates.values.kept(anatomy).without_bias(anatomy.attentions):
+                for path in emptied.outputs:
+                    stack.enter_context(model.get_submodule(path).register_forward_hook(_without_bias))
         yield gates
+
+
+def _without_bias(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    """A forward hook: all heads are gated to zero, so that what comes out is the bias."""
+    bias = module.bias
+    return output - bias.to(output.dtype) if isinstance(bias, Tensor) else output
 
 
 def _by_example(gate: Tensor, x: Tensor) -> Tensor:

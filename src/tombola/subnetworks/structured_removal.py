@@ -159,7 +159,8 @@ def _cuts_of_channels(row: ChannelRow, groups: Tensor) -> Iterator[MapCut]:
 
 def _biases(anatomy: Anatomy, kept: Kept) -> list[str]:
     pairs = zip(anatomy.feed_forwards, kept.mlps.tolist(), strict=True)
-    return [row.output for row, stays in pairs if row.bias and not stays]
+    of_mlps = [row.output for row, stays in pairs if row.bias and not stays]
+    return of_mlps + [path for row in kept.without_bias(anatomy.attentions) for path in row.outputs]
 
 
 def _alike(rows: Iterable[HeadRow]) -> list[list[tuple[int, HeadRow]]]:

@@ -66,7 +66,7 @@ def register(regime: Regime) -> None:
 
 
 def _lacking(regime: Regime) -> str | None:
-    """What a regime must have and does not, in words: one that is half made would break the help of every command."""
+    """Parts that a regime lacks, in words; None for a whole one. Half made, it would break every help."""
     texts = (getattr(regime, name, None) for name in ("name", "subject", "judges"))
     if not all(isinstance(text, str) and text for text in texts):
         return "name, subject and judges, which are texts"

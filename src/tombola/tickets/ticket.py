@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -78,6 +79,8 @@ class Ticket:
         provenance: JSON values that say how it was found; not part of equality.
         sizes: kind of site → sites of each row, where rows have unequally many. What stands in the mask beyond them is
             no site, and False.
+        attention_bias: whether an attention that loses all its heads keeps the bias of its output, as its gates at zero
+            leave it.
 
     Two tickets are equal when kind, architecture and masks are. `a & b`, `a | b` and `~a` are those of sets of
     survivors. The masks must not be modified.
@@ -91,6 +94,7 @@ class Ticket:
     masks: Mapping[str, Tensor]
     provenance: Mapping[str, object] = field(default_factory=dict)
     sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    attention_bias: bool = True
 
     def __post_init__(self) -> None:
         if self.kind not in TICKET_KINDS:
@@ -103,17 +107,22 @@ class Ticket:
         object.__setattr__(self, "provenance", FrozenDict(self.provenance))
 
     @classmethod
-    def full(cls, anatomy: Anatomy, kind: TicketKind, block: int = BLOCK) -> Self:
+    def full(cls, anatomy: Anatomy, kind: TicketKind, block: int = BLOCK, *, attention_bias: bool = True) -> Self:
         """The ticket from which nothing is pruned; `block` neurons make a block, where they are pruned.
 
         Raises:
-            TombolaError: an MLP's neurons cannot be divided into such blocks.
+            TombolaError: an MLP's neurons cannot be divided into such blocks, or an attention has no bias of its own.
         """
+        if not attention_bias and not all(row.bias for row in anatomy.attentions):
+            raise TombolaError(
+                f"the attention of this {anatomy.model_type} has no bias of its own that could go with its heads; "
+                "leave emptied_attention out"
+            )
         if "neurons" in kind:
             _check_block(anatomy, block)
         shapes, sizes = _shapes(anatomy, kind, block)
         masks = {name: torch.ones(shape).bool() for name, shape in shapes.items()}
-        return cls(kind, anatomy.signature, masks, sizes=sizes)
+        return cls(kind, anatomy.signature, masks, sizes=sizes, attention_bias=attention_bias)
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -173,6 +182,7 @@ class Ticket:
             mlps=mlps,
             neurons=tuple(blocks.repeat_interleave(row.neurons // len(blocks)) for row, blocks in pairs),
             channels=tuple(rows("channels")),
+            attention_bias=self.attention_bias,
         )
 
     def counts(self) -> dict[str, int]:
@@ -226,7 +236,7 @@ class Ticket:
                 "cannot be combined"
             )
         masks = {name: operator(mask, other.masks[name]) for name, mask in self.masks.items()}
-        return Ticket(self.kind, self.architecture, masks, sizes=self.sizes)
+        return replace(self, masks=masks, provenance={})
 
     def __and__(self, other: "Ticket") -> "Ticket":
         return self._combined(other, torch.logical_and)
@@ -236,7 +246,7 @@ class Ticket:
 
     def __invert__(self) -> "Ticket":
         masks = {name: ~mask for name, mask in self.masks.items()}
-        return Ticket(self.kind, self.architecture, masks, sizes=self.sizes)
+        return replace(self, masks=masks, provenance={})
 
     def __le__(self, other: "Ticket") -> bool:
         """True if every survivor of this ticket survives in the other too."""
@@ -246,7 +256,8 @@ class Ticket:
         if not isinstance(other, Ticket):
             return NotImplemented
         return (
-            (self.kind, self.architecture) == (other.kind, other.architecture)
+            (self.kind, self.architecture, self.attention_bias)
+            == (other.kind, other.architecture, other.attention_bias)
             and self.masks.keys() == other.masks.keys()
             and all(torch.equal(mask, other.masks[name]) for name, mask in self.masks.items())
         )
@@ -302,7 +313,10 @@ class Ticket:
         """Write the two files of a ticket into an existing folder."""
         write_bytes(folder / MASKS, save({name: bits(mask) for name, mask in self.masks.items()}))
         shapes = {name: tuple(mask.shape) for name, mask in self.masks.items()}
-        write_head(folder, self.kind, self.architecture, shapes, self._stated(), self.provenance, self.sizes)
+        facts: dict[str, object] = {"sizes": dict(self.sizes)} if self.sizes else {}
+        if not self.attention_bias:
+            facts["attention_bias"] = False
+        write_head(folder, self.kind, self.architecture, shapes, self._stated(), self.provenance, facts)
 
     def _stated(self) -> dict[str, int]:
         return {"weights": len(self)} if self.kind == "weights" else self.counts()
@@ -345,7 +359,10 @@ class Ticket:
                 rows, width = masks[name].shape
                 if len(found) != rows or any(type(size) is not int or not 0 < size <= width for size in found):
                     raise ValueError(f"{name} has rows of {found}")
-            ticket = cls(head["kind"], head["architecture"], masks, head["provenance"], sizes)
+            attention_bias = head.get("attention_bias", True)
+            if type(attention_bias) is not bool:
+                raise ValueError("attention_bias is neither true nor false")
+            ticket = cls(head["kind"], head["architecture"], masks, head["provenance"], sizes, attention_bias)
             stated = head["survivors"]
         if stated != ticket._stated():
             raise TombolaError(f"the ticket in {folder} is damaged: its masks do not have the survivors it states")
@@ -364,12 +381,10 @@ def write_head(
     shapes: Mapping[str, tuple[int, ...]],
     survivors: Mapping[str, int],
     provenance: Mapping[str, object],
-    sizes: Mapping[str, tuple[int, ...]] | None = None,
+    more: Mapping[str, object] = MappingProxyType({}),
 ) -> None:
-    """Write `ticket.json`, all of a ticket but its masks."""
-    facts: dict[str, object] = {"format": FORMAT, "kind": kind, "architecture": architecture, "shapes": dict(shapes)}
-    if sizes:
-        facts["sizes"] = dict(sizes)
+    """Write `ticket.json`, all of a ticket but its masks; `more` are facts that few tickets have."""
+    facts = {"format": FORMAT, "kind": kind, "architecture": architecture, "shapes": dict(shapes), **more}
     write_json(folder / "ticket.json", {**facts, "survivors": dict(survivors), "provenance": dict(provenance)})
 
 

@@ -106,7 +106,8 @@ def _plan(model: nn.Module, task: Task, method: str, options: SearchOptions, see
     layers = task.normalise_layers if options.normalise_layers is None else options.normalise_layers
     # The sites of a group share one importance, which norms of single layers would tear apart.
     layers = layers and groups is None
-    full_ticket = Ticket.full(anatomy, chosen.kind, options.neuron_block)
+    bias = options.emptied_attention == "bias" or "heads" not in chosen.sites
+    full_ticket = Ticket.full(anatomy, chosen.kind, options.neuron_block, attention_bias=bias)
     if chosen.kind == "weights":
         phases = weight_phases(WeightPruner(model, task, chosen, options, seed), anatomy)
     elif groups is not None:

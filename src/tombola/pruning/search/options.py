@@ -54,6 +54,10 @@ class SearchOptions:
         Literal["per-example", "accumulated"],
         _setting("mean size of each example's gradient, or size of the sum of all batches so far, as the paper's code"),
     ] = "per-example"
+    emptied_attention: Annotated[
+        Literal["bias", "nothing"],
+        _setting("left of an attention without heads: the bias of its output, or nothing"),
+    ] = "bias"
     calibration_samples: Annotated[
         Count, _setting("calibration samples, by whose activations Wanda and SparseGPT go")
     ] = SAMPLES
