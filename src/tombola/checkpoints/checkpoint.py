@@ -35,7 +35,7 @@ from tombola.foundations.tensor_bits import as_bits, same_bits
 from tombola.subnetworks.equivalence import verify_equivalent
 from tombola.subnetworks.recognition import recognise, relative_of
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk
-from tombola.tickets.ticket import Ticket, every_site
+from tombola.tickets.ticket import FILES, Ticket, every_site
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline, ModelMixin
@@ -65,7 +65,7 @@ def unpacked(values: Tensor, mask: Tensor) -> Tensor:
 TENSORS = "shrunk.safetensors"
 """File of tensors. Without `model.safetensors`, plain `from_pretrained` says that it finds no weights."""
 FORMAT = 1
-_DIGESTED = (CONFIG, "ticket.json", "masks.safetensors")
+_DIGESTED = (CONFIG, *FILES)
 _WEIGHTS = re.compile(r"(shrunk|(model|pytorch_model|diffusion_pytorch_model).*)\.(safetensors|bin)")
 """Files that hold a model's weights; a trainer's folder has other `.bin` files."""
 

@@ -1,7 +1,8 @@
 """Slugs: names of files and folders for texts that anybody wrote."""
 
+import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 _LONGEST = 80
 """Bytes: several may stand in one name, whose limit is 255."""
@@ -28,10 +29,12 @@ def slugs(texts: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     taken: set[str] = set()
     for text in texts:
-        name, number = slug(text), 1
-        while name.lower() in taken:
-            number += 1
-            name = f"{slug(text)}-{number}"
-        taken.add(name.lower())
-        found[text] = name
+        found[text] = unused(slug(text), taken)
+        taken.add(found[text].lower())
     return found
+
+
+def unused(name: str, taken: Container[str]) -> str:
+    """The name, with a number after it where its lower case is taken."""
+    numbered = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(one for one in numbered if one.lower() not in taken)

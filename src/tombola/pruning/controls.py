@@ -1,5 +1,6 @@
 """Controls of a good ticket: of exactly its size, but drawn at random, or made of the least useful sites."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -36,7 +37,7 @@ def random(ticket: Ticket, seed: int, groups: SiteGroups | None = None, anatomy:
             a smaller network is a worse one whatever it keeps.
     """
     generator = _stream(ticket, "random", seed)
-    best = _control(ticket, _drawn(ticket, groups, generator), "random", seed=seed)
+    best = _control(ticket, _drawn(ticket, groups, generator, draw), "random", seed=seed)
     if anatomy is None or groups is not None or ticket.kind == "weights":
         return best
     goal = ticket.survivors(anatomy)["weights"]
@@ -56,20 +57,12 @@ def bernoulli(ticket: Ticket, seed: int, groups: SiteGroups | None = None, *, dr
 
     So the paper's code draws them, anew for every use: tickets of one seed differ by what the draw is for.
     """
-    generator = _stream(ticket, f"bernoulli {draw}", seed)
-    if groups is not None:
-        kept = _bernoulli(count(groups), len(_groups_of(ticket, groups)), generator)
-        return _control(ticket, {kind: kept[of_sites] for kind, of_sites in groups.items()}, "random", seed=seed)
-    total, masks = ticket.total, {name: torch.zeros_like(mask) for name, mask in ticket.masks.items()}
-    for name, mask in ticket.masks.items():
-        exists = ticket.exists(name)
-        sites, kept_sites = (int(exists.sum()), int(mask.sum())) if ticket.sites else (total, len(ticket))
-        masks[name][exists] = _bernoulli(sites, kept_sites, generator, int(exists.sum()))
+    masks = _drawn(ticket, groups, _stream(ticket, f"bernoulli {draw}", seed), _each_by_itself)
     return _control(ticket, masks, "random", seed=seed)
 
 
-def _bernoulli(total: int, kept: int, generator: torch.Generator, size: int | None = None) -> Tensor:
-    return torch.rand(total if size is None else size, generator=generator, dtype=torch.float64) * total < kept
+def _each_by_itself(total: int, count: int, generator: torch.Generator) -> Tensor:
+    return torch.rand(total, generator=generator, dtype=torch.float64) * total < count
 
 
 def _stream(ticket: Ticket, control: str, seed: int) -> torch.Generator:
@@ -88,17 +81,23 @@ def _swapped(ticket: Ticket, generator: torch.Generator) -> dict[str, Tensor]:
     return masks
 
 
-def _drawn(ticket: Ticket, groups: SiteGroups | None, generator: torch.Generator) -> dict[str, Tensor]:
+def _drawn(
+    ticket: Ticket,
+    groups: SiteGroups | None,
+    generator: torch.Generator,
+    draw_of: Callable[[int, int, torch.Generator], Tensor],
+) -> dict[str, Tensor]:
+    """Masks of a draw; `draw_of` so many of so many units with a generator gives bool [units]."""
     if groups is not None:
-        drawn = draw(count(groups), len(_groups_of(ticket, groups)), generator)
+        drawn = draw_of(count(groups), len(_groups_of(ticket, groups)), generator)
         return {kind: drawn[of_sites] for kind, of_sites in groups.items()}
     if ticket.kind == "weights":
-        parts = draw(ticket.total, len(ticket), generator).split([mask.numel() for mask in ticket.masks.values()])
+        parts = draw_of(ticket.total, len(ticket), generator).split([mask.numel() for mask in ticket.masks.values()])
         return {name: part.view_as(mask) for (name, mask), part in zip(ticket.masks.items(), parts, strict=True)}
     masks = {name: torch.zeros_like(mask) for name, mask in ticket.masks.items()}
     for name, mask in ticket.masks.items():
         exists = ticket.exists(name)
-        masks[name][exists] = draw(int(exists.sum()), int(mask.sum()), generator)
+        masks[name][exists] = draw_of(int(exists.sum()), int(mask.sum()), generator)
     return masks
 
 

@@ -45,6 +45,10 @@ class Evaluation:
     importance: Importance | None
     seconds: float
 
+    def scored_by(self, task: Task, split: str = "dev") -> Self:
+        """The evaluation with the score that a task's metric gives its predictions of a split."""
+        return replace(self, score=task.metric.score(self.predictions, task.references(split)))
+
     def write(self, path: Path) -> None:
         """Write predictions, losses and importance to one safetensors file."""
         arrays: dict[str, NDArray[np.generic]] = {"predictions": self.predictions, "losses": self.losses}

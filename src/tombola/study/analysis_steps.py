@@ -108,11 +108,11 @@ def _random_point(context: SeedContext, path: Path, method: str, sparsity: float
     point = random_curve.at(Search.load(context.seed_folder.folder / method).passes, sparsity)
     ticket = random_curve.random_like(point, context.setting.anatomy, seed)
     part = context.trained(ticket, progress) if config.iterative else shrunk(context.model(), ticket)
-    found = context.evaluate(part, config.searched, progress)
+    found = context.evaluate(part, config.searched, progress).scored_by(task, config.searched)
     references, resamples = task.references(config.searched), config.bootstrap_resamples
     low, high = statistics.interval(task.metric, found.predictions, references, seed=seed, resamples=resamples)
-    stage, scored = "retrained" if config.iterative else "pruned", task.metric.score(found.predictions, references)
-    random_curve.RandomPoint(point.sparsity, stage, scored, low, high, seed).write(path)
+    stage = "retrained" if config.iterative else "pruned"
+    random_curve.RandomPoint(point.sparsity, stage, found.score, low, high, seed).write(path)
 
 
 def _retention(context: SeedContext, path: Path, method: str, _: Progress) -> None:
@@ -198,13 +198,10 @@ def _random_tickets(context: SeedContext, path: Path, method: str, progress: Pro
     home, task, options = context.seed_folder.folder / method, context.task.for_search(), context.config.search_options
     found = Search.load(home)
 
-    def score(evaluation: Evaluation) -> float:
-        return task.metric.score(evaluation.predictions, task.references("dev"))
-
     def again(ticket: Ticket) -> float:
-        return score(context.evaluate(context.trained(ticket, progress), "dev", progress))
+        return context.evaluate(context.trained(ticket, progress), "dev", progress).scored_by(task).score
 
-    good = score(Evaluation.read(home / "good" / "retrained" / EVALUATION))
+    good = Evaluation.read(home / "good" / "retrained" / EVALUATION).scored_by(task).score
     random_tickets(
         context.model(),
         found,

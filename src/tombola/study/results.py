@@ -9,6 +9,7 @@ from tombola.foundations.atomic_files import read_json
 from tombola.foundations.json_dataclasses import read
 from tombola.metrics import statistics
 from tombola.metrics.statistics import signed
+from tombola.study.folder_layout import SCORE
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def read_row(place: Path) -> dict[str, Any]:
     Raises:
         TombolaError: it is missing or damaged.
     """
-    path = place / "score.json"
+    path = place / SCORE
     values = read_json(path)
     read(Row, values, str(path), f"delete {place} and start again")
     return values

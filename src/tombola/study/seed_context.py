@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.foundations.progress import Progress
 from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation, evaluate
-from tombola.study.folder_layout import EVALUATION, IMAGE_GRID, SeedFolder
+from tombola.study.folder_layout import EVALUATION, IMAGE_GRID, SCORE, SeedFolder
 from tombola.study.results import Row
 from tombola.study.session import Session
 from tombola.subnetworks.subnetwork import Subnetwork
@@ -153,7 +153,7 @@ class SeedContext:
         if name == "full":
             # Only now is it known what there is to lose.
             task = self._task = task.with_full_model(evaluation.predictions)
-            evaluation = replace(evaluation, score=task.metric.score(evaluation.predictions, task.references("dev")))
+            evaluation = evaluation.scored_by(task)
         evaluation.write(draft / EVALUATION)
         predictions = {"dev": evaluation.predictions}
         for split in {split for split, _ in task.more.values()} - {"dev"}:
@@ -203,7 +203,7 @@ class SeedContext:
                 for what, (split, metric) in task.more.items()
             },
         )
-        write_json(draft / "score.json", asdict(row))
+        write_json(draft / SCORE, asdict(row))
 
 
 def _size(subnetwork: Subnetwork | None) -> dict[str, Any]:

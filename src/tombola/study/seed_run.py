@@ -89,13 +89,17 @@ class SeedRun(SeedContext):
         groups = site_groups_of(anatomy, method)
         if name == "bad":
             ticket = controls.bad(found, self.model(), seed if self.config.bad_draw == "pruned" else None)
-        elif name == "random" and self.config.random_draw == "bernoulli":
+        elif self._drawn_anew(name):
             ticket = controls.bernoulli(found.good, seed, groups)
         elif name == "random":
             ticket = controls.random(found.good, seed, groups, anatomy)
         else:
             ticket = controls.layer_matched(found.good, seed, groups)
         self.with_provenance(ticket, name, method).save(self.seed_folder.ticket(method, name))
+
+    def _drawn_anew(self, name: str) -> bool:
+        """True for a control whose sites are drawn each by itself, and once more to be retrained."""
+        return name == "random" and self.config.random_draw == "bernoulli"
 
     def pruned(self, method: str, name: str, progress: Progress) -> None:
         """Score a ticket as it is cut out of the full model."""
@@ -113,10 +117,9 @@ class SeedRun(SeedContext):
         same = good.provenance.get("split") == "dev" and good.provenance.get("stage") == "pruned"
         if not same or not path.is_file():
             return None
-        seen = Evaluation.read(path)
-        # The search may have gone by another metric.
-        score = self.task.metric.score(seen.predictions, self.task.references("dev"))
-        return dataclasses.replace(seen, importance=None, score=score)
+        seen = dataclasses.replace(Evaluation.read(path), importance=None)
+        # Scored again only where the search went by another metric: a Fréchet distance takes its time.
+        return seen if self.task.for_search() is self.task else seen.scored_by(self.task)
 
     def retrained(self, method: str, name: str, progress: Progress) -> None:
         """Train a ticket again, unless its search did, and score it."""
@@ -128,11 +131,9 @@ class SeedRun(SeedContext):
         # Nothing is rewound where nothing was fine-tuned: what pruning made of the weights is what recovers.
         initial_model = self.updated(method) if name == "good" and not self.setting.task.trained else None
         ticket = Ticket.load(folder)
-        if name == "random" and self.config.random_draw == "bernoulli":
-            good, groups = (
-                Ticket.load(self.seed_folder.ticket(method, "good")),
-                site_groups_of(self.setting.anatomy, method),
-            )
+        if self._drawn_anew(name):
+            good = Ticket.load(self.seed_folder.ticket(method, "good"))
+            groups = site_groups_of(self.setting.anatomy, method)
             drawn = controls.bernoulli(good, self.seed_folder.seed, groups, draw="retrained")
             ticket = self.with_provenance(drawn, name, method)
         self.publish_retrained(method, name, self.trained(ticket, progress, initial_model), started, progress)
@@ -149,7 +150,7 @@ class SeedRun(SeedContext):
         """Score a ticket that was trained again; `known` is its evaluation on dev."""
         with publish(self.seed_folder.ticket(method, name) / "retrained") as draft:
             self.write_score(draft, part, name, "retrained", started, progress, known)
-            if name == "random" and self.config.random_draw == "bernoulli":
+            if self._drawn_anew(name):
                 part.ticket.save(draft / "drawn")
             if name in SAVED[self.setting.save]:
                 self.setting.task.save(expanded(part), draft)

@@ -17,10 +17,9 @@ from tombola.study.seed_run import SeedRun
 from tombola.study.step import IMPORTANCE_COST, TRAINING_COST, StudyStep, search_cost
 from tombola.subnetworks.subnetwork import shrunk
 from tombola.tickets.pruning_methods import METHODS, in_words, pruning_method
-from tombola.tickets.ticket import SUPER_TICKETS, Ticket
+from tombola.tickets.ticket import FILES, SUPER_TICKETS, Ticket
 
 _SCORED = (SCORE, EVALUATION)
-_TICKET = ("ticket.json", "masks.safetensors")
 
 SHRINKING_COST, TIMING_COST, COMPARING_COST = 1000.0, 5000.0, 2000.0
 """Cost of writing a smaller model, of timing it, and of comparing the tickets of a study's seeds, in forward passes of
@@ -51,12 +50,12 @@ def seed_steps(run: SeedRun) -> Iterator[StudyStep]:
         else:
             weight *= task.passes
         search = functools.partial(run.search, method)
-        yield step(f"search {of_method}", cost, weight, good, search, (folder.full,), files=_TICKET)
+        yield step(f"search {of_method}", cost, weight, good, search, (folder.full,), files=FILES)
         controls = config.controls_of(method)
         drawn = {name: folder.ticket(method, name) for name in ("good", *controls)}
         for name in controls:
             draw = functools.partial(run.control, method, name)
-            yield step(f"draw {name} {of_method}", 1, 1.0, drawn[name], draw, (good,), files=_TICKET)
+            yield step(f"draw {name} {of_method}", 1, 1.0, drawn[name], draw, (good,), files=FILES)
         for name, place in drawn.items():
             score = functools.partial(run.pruned, method, name)
             yield step(f"score {name} {of_method}", dev, task.passes, place / "pruned", score, (place,), files=_SCORED)
@@ -87,7 +86,7 @@ def cross_seed_steps(contexts: Sequence[SeedContext], survivors: CrossSeedFolder
     yield StudyStep(what, COMPARING_COST, 1.0, survivors.comparison, comparing, every)
     methods = [method for method in standard if METHODS[method].sites]
     for method in methods:
-        place, files = survivors.folder / method, tuple(f"{name}/{file}" for name in SUPER_TICKETS for file in _TICKET)
+        place, files = survivors.folder / method, tuple(f"{name}/{file}" for name in SUPER_TICKETS for file in FILES)
         draw = functools.partial(_draw, good[method], setting.anatomy, config.super_random == "outside", place)
         yield StudyStep(f"draw super-survivors of {in_words(method)}", 1.0, 1.0, place, draw, good[method], files=files)
     dev = setting.task.size("dev")

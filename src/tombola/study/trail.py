@@ -22,7 +22,7 @@ from tombola.foundations.settings import setting_fields
 from tombola.pruning.evaluation import Evaluation, evaluate
 from tombola.pruning.search.records import GOOD
 from tombola.study.config import StudyConfig
-from tombola.study.folder_layout import EVALUATION, IMAGE_GRID, SeedFolder, seeds_of
+from tombola.study.folder_layout import EVALUATION, IMAGE_GRID, SCORE, SeedFolder, seeds_of
 from tombola.study.results import read_row
 from tombola.study.seed_context import Setting
 from tombola.study.seed_run import SeedRun
@@ -35,7 +35,7 @@ from tombola.tickets.site_groups import fitted
 from tombola.tickets.ticket import SUPER_TICKETS, TICKETS, Ticket
 from tombola.training.recipe import Recipe
 
-_SCORE = ("score.json", EVALUATION, IMAGE_GRID)
+_SCORE = (SCORE, EVALUATION, IMAGE_GRID)
 """Files of a scored model."""
 
 
@@ -121,7 +121,7 @@ class Trail:
         """
         seed = self.seed_folder.seed
         source = _Source.of(ticket, seed)
-        if source is None or not (source.seed_folder.full / "score.json").is_file():
+        if source is None or not (source.seed_folder.full / SCORE).is_file():
             return False
         if not retrains and not source.has_model(self.setting):
             return False

@@ -19,7 +19,7 @@ from tombola.pruning import controls
 from tombola.pruning.evaluation import Evaluation
 from tombola.study.config import StudyConfig
 from tombola.study.estimates import announce, in_words
-from tombola.study.folder_layout import EVALUATION, TRANSFER
+from tombola.study.folder_layout import EVALUATION, SCORE, TRANSFER
 from tombola.study.results import read_row
 from tombola.study.scheduler import run_here
 from tombola.study.seed_context import SeedContext, Setting
@@ -48,7 +48,7 @@ class FinishedStudy(StudyFolder):
 
     def retrained(self, seed: int, method: str) -> bool:
         """True if it has the retrained good ticket of a seed."""
-        return (self.seed_folder(seed).ticket(method, "good") / "retrained" / "score.json").is_file()
+        return (self.seed_folder(seed).ticket(method, "good") / "retrained" / SCORE).is_file()
 
     @classmethod
     def read(cls, folder: Path, *, trust_remote_code: bool = False) -> Self:

@@ -61,8 +61,8 @@ SUPER_TICKETS = ("super-survivors", "super-random", "super-bad")
 """The tickets of what survives in every seed of a study, with random and bad ones of their size."""
 
 FORMAT = 1
-MASKS = "masks.safetensors"
-"""The file of a ticket's masks."""
+HEAD, MASKS = FILES = ("ticket.json", "masks.safetensors")
+"""The files of a ticket: all but its masks, and these."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -329,7 +329,7 @@ class Ticket:
             TombolaError: no ticket there, or one of its files is damaged or of a newer format.
         """
         folder = Path(folder)
-        path = folder / "ticket.json"
+        path = folder / HEAD
         what, mend = f"the ticket in {folder}", "find it again"
         with reading(what, mend):
             for one in (path, folder / MASKS):
@@ -385,7 +385,7 @@ def write_head(
 ) -> None:
     """Write `ticket.json`, all of a ticket but its masks; `more` are facts that few tickets have."""
     facts = {"format": FORMAT, "kind": kind, "architecture": architecture, "shapes": dict(shapes), **more}
-    write_json(folder / "ticket.json", {**facts, "survivors": dict(survivors), "provenance": dict(provenance)})
+    write_json(folder / HEAD, {**facts, "survivors": dict(survivors), "provenance": dict(provenance)})
 
 
 def _shapes(

@@ -128,17 +128,10 @@ def super_survivor_controls(
     generator = random_stream(seed, "super-bad", survivors.kind, survivors.provenance.get("task"))
     masks = {}
     for kind, count in survivors.counts().items():
-        times = torch.stack([ticket.masks[kind].flatten() for ticket in tickets]).sum(0)
-        # Rows of a mask may be longer than their layer: what is no site comes last.
-        times[~survivors.exists(kind).flatten()] = len(tickets) + 1
-        shuffled = torch.randperm(len(times), generator=generator)
-        order = shuffled[times[shuffled].argsort(stable=True)]
-        mask = torch.zeros(len(times), dtype=torch.bool)
-        mask[order[:count]] = True
-        masks[kind] = mask.view_as(survivors.masks[kind])
-    anywhere = controls.random(survivors, seed, None, anatomy)
+        times = torch.stack([ticket.masks[kind] for ticket in tickets]).sum(0)
+        masks[kind] = _lowest(times, survivors.exists(kind), count, generator)
     drawn = {
-        "random": _outside(survivors, masks, seed) if outside else anywhere,
+        "random": _outside(survivors, masks, seed) if outside else controls.random(survivors, seed, None, anatomy),
         "layer-matched": controls.layer_matched(survivors, seed),
         "bad": replace(survivors, masks=masks).with_provenance(ticket="bad", seed=seed),
     }
@@ -153,13 +146,19 @@ def _outside(survivors: Ticket, bad: Mapping[str, torch.Tensor], seed: int) -> T
     generator = random_stream(seed, "super-random outside", survivors.kind, survivors.provenance.get("task"))
     masks = {}
     for kind, count in survivors.counts().items():
-        taken = (survivors.masks[kind] | bad[kind]).flatten().int()
-        taken[~survivors.exists(kind).flatten()] = 2
-        shuffled = torch.randperm(len(taken), generator=generator)
-        mask = torch.zeros(len(taken), dtype=torch.bool)
-        mask[shuffled[taken[shuffled].argsort(stable=True)][:count]] = True
-        masks[kind] = mask.view_as(survivors.masks[kind])
+        taken = (survivors.masks[kind] | bad[kind]).int()
+        masks[kind] = _lowest(taken, survivors.exists(kind), count, generator)
     return replace(survivors, masks=masks)
+
+
+def _lowest(ranks: torch.Tensor, exists: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
+    """Mask of so many sites of lowest rank, drawn at random among equals."""
+    # Rows of a mask may be longer than their layer: what is no site comes last.
+    flat = ranks.where(exists, ranks.max() + 1).flatten()
+    shuffled = torch.randperm(len(flat), generator=generator)
+    mask = torch.zeros(len(flat), dtype=torch.bool)
+    mask[shuffled[flat[shuffled].argsort(stable=True)][:count]] = True
+    return mask.view_as(ranks)
 
 
 def _common(tickets: Sequence[Ticket]) -> dict[str, object]:

@@ -65,7 +65,7 @@ def search_ticket(
     evaluation = replace(evaluation, accumulated=options.importance == "accumulated")
     if full is not None and task is not given:
         # It was scored by the task's own metric.
-        full = replace(full, score=task.metric.score(full.predictions, task.references(evaluation.split)))
+        full = full.scored_by(task, evaluation.split)
     plan = _plan(model, task, method, options, seed)
     trains = retrain is not None and (plan.method.iterative or bool(plan.full_ticket.sites))
     if trains and plan.full_ticket.sites and options.normalise_over == "all":

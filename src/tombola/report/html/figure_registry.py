@@ -1,12 +1,11 @@
 """The charts and tables of one page: each gets its place there, and is kept under a name for other ways to write it."""
 
-import itertools
 import json
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from tombola.foundations.slug import slug
+from tombola.foundations.slug import slug, unused
 from tombola.report.charts.vega import AnyChart, specification
 from tombola.report.html.elements import Html, element, escape, join
 from tombola.report.table import Block, Column, Noted, Table
@@ -52,9 +51,7 @@ def script_json(value: object) -> str:
 
 def _slug(name: str, taken: Collection[str]) -> str:
     """A new name that leads to no other folder: parts of it may come from the JSON of others."""
-    plain = slug(re.sub(r"[^a-z0-9-]+", "-", name.lower()))
-    names = itertools.chain([plain], (f"{plain}-{number}" for number in itertools.count(2)))
-    return next(one for one in names if one not in taken)
+    return unused(slug(re.sub(r"[^a-z0-9-]+", "-", name.lower())), taken)
 
 
 def _whole(table: Table) -> Html:
