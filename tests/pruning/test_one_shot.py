@@ -27,7 +27,8 @@ from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.pruning.one_shot import one_shot
 from tombola.subnetworks.subnetwork import shrunk, whole
 from tombola.tasks.base import Task
-from tombola.tickets.ticket import TICKET_KINDS, Ticket
+from tombola.tickets.kinds import TICKET_KINDS
+from tombola.tickets.ticket import Ticket
 
 BLOCK = 8
 # Models of text have no channels.

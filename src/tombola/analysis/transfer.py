@@ -8,6 +8,7 @@ import numpy as np
 
 from tombola.foundations.json_dataclasses import JsonRecord
 from tombola.metrics import statistics
+from tombola.metrics.resampling import RESAMPLES
 from tombola.metrics.statistics import mean_std
 from tombola.tasks.base import Predictions, Task
 
@@ -109,7 +110,7 @@ class TransferScores:
 
 
 def transferred(
-    method: str, source: str, target: str, found: TransferScores, task: Task, *, resamples: int = statistics.RESAMPLES
+    method: str, source: str, target: str, found: TransferScores, task: Task, *, resamples: int = RESAMPLES
 ) -> TransferCell:
     """Put one cell together from the same seeds of all kinds of tickets; `task` is the target."""
     references = task.references("dev")

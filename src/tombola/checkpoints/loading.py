@@ -23,6 +23,7 @@ from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints import assets
 from tombola.checkpoints.gguf import dequantised, gguf_in
+from tombola.checkpoints.sources import MODELS, check_source, instead
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError, one_line
 from tombola.subnetworks.recognition import recognise
@@ -57,10 +58,6 @@ def check_layers(config: Mapping[str, Any], where: str) -> None:
             raise TombolaError(f"{where}: {name} is {value}, and {MOST_LAYERS:,} layers are read at most; mend it")
 
 
-MODELS = ("minilm", "smollm2")
-"""The assets that are models."""
-
-
 def locate(source: str) -> str:
     """Path or id that `from_pretrained` understands: a local path, or a hub id as it is.
 
@@ -71,6 +68,7 @@ def locate(source: str) -> str:
         TombolaError: the asset cannot be fetched, the GGUF file cannot be read, or the folder holds a shrunk model.
     """
     with loading(source):
+        check_source(source)
         path = Path(source).expanduser()
         refuse_shrunk(source, path)
         if not path.is_dir():
@@ -290,8 +288,5 @@ def quiet(*others: Any) -> Iterator[None]:
 @contextlib.contextmanager
 def loading(source: str) -> Iterator[None]:
     """Turn what transformers raises for a source that it cannot load into one clear line."""
-    instead = (
-        f"give a local folder, a hub id that can be reached, or one of the assets that need no hub: {', '.join(MODELS)}"
-    )
-    with one_line(f"cannot load {source!r}", instead):
+    with one_line(f"cannot load {source!r}", instead(source)):
         yield

@@ -16,8 +16,9 @@ from tombola.study.seed_context import SeedContext
 from tombola.study.seed_run import SeedRun
 from tombola.study.step import IMPORTANCE_COST, TRAINING_COST, StudyStep, search_cost
 from tombola.subnetworks.subnetwork import shrunk
+from tombola.tickets.kinds import SUPER_TICKETS
 from tombola.tickets.pruning_methods import METHODS, in_words, pruning_method
-from tombola.tickets.ticket import FILES, SUPER_TICKETS, Ticket
+from tombola.tickets.ticket import FILES, Ticket
 
 _SCORED = (SCORE, EVALUATION)
 
