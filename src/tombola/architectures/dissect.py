@@ -135,7 +135,8 @@ class _Reader:
     def read(self, stack: int, name: str, block: nn.Module) -> None:
         plan, full = self.family.stacks[stack], f"{self.prefix}{name}"
         for attention in plan.attentions:
-            if not attention.optional or _has(block, attention.module):
+            other = attention.unless is not None and _has(block, attention.unless)
+            if not attention.optional or (_has(block, attention.output) and not other):
                 self.attentions.append(self._attention(stack, full, block, attention))
         for mlp in plan.mlps:
             if not mlp.optional or _has(block, mlp.output):
