@@ -47,13 +47,13 @@ def as_transformers_4_saved(name: str, folder: Path, gone: dict[int, list[int]] 
                 change(stored, f"{path}.{suffix}", units, dim)
             others = torch.cat([part * HEADS * SIZE + lost for part in range(parts)])
             with torch.no_grad():
-                module.weight.index_fill_(axis, others, 0.0)  # type: ignore[operator]
-                module.bias.index_fill_(0, others, 0.0)  # type: ignore[operator]
+                module.weight.index_fill_(axis, others, 0.0)
+                module.bias.index_fill_(0, others, 0.0)
         (output,) = row.outputs
         axis = 0 if isinstance(modules[output], Conv1D) else 1
         change(stored, f"{output}.weight", stay, axis)
         with torch.no_grad():
-            modules[output].weight.index_fill_(axis, lost, 0.0)  # type: ignore[operator]
+            modules[output].weight.index_fill_(axis, lost, 0.0)
     save_file(stored, folder / "model.safetensors", {"format": "pt"})
     facts = json.loads((folder / "config.json").read_text())
     facts["pruned_heads"] = {str(layer): heads for layer, heads in gone.items()}
@@ -100,7 +100,7 @@ def test_it_is_trained_and_shrunk_as_any_other(tmp_path: Path) -> None:
         assert not gradient[lost].any()
         assert gradient.any()
     save_shrunk(model, some_sites(model, 1), tmp_path / "small")
-    assert load(tmp_path / "small").config.model_type == "bert"  # type: ignore[union-attr]
+    assert load(tmp_path / "small").config.model_type == "bert"
 
 
 def test_a_layer_may_have_lost_all(tmp_path: Path) -> None:
