@@ -1,4 +1,4 @@
-"""What dissection does not take of a model, by name, and why: nothing is left out without a word."""
+"""Modules that dissection does not take, by name, and why: nothing is left out without a word."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -27,9 +27,7 @@ class LeftOut:
     block: bool = False
 
 
-def left_out(
-    model: nn.Module, matrices: Iterable[Matrix], rows: Iterable[SiteRow]
-) -> Iterator[LeftOut]:
+def left_out(model: nn.Module, matrices: Iterable[Matrix], rows: Iterable[SiteRow]) -> Iterator[LeftOut]:
     """Modules that are left out, in the model's order: a block without sites whole, all else one by one."""
     taken = {matrix.module for matrix in matrices}
     rows = list(rows)

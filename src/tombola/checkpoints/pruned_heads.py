@@ -94,8 +94,8 @@ def _cut(anatomy: Anatomy, gone: Mapping[int, list[int]], source: str) -> tuple[
         most = rows[layer].heads if 0 <= layer < len(rows) else 0
         if [row.layer for row in rows] != list(range(len(rows))) or not 0 <= heads[0] <= heads[-1] < most:
             raise TombolaError(
-                f"{source}: its configuration calls heads {', '.join(map(str, heads))} of layer {layer} pruned, which a "
-                f"{anatomy.model_type} of {len(rows)} layers does not have; give the configuration that it was saved "
+                f"{source}: its configuration calls heads {', '.join(map(str, heads))} of layer {layer} pruned, which "
+                f"a {anatomy.model_type} of {len(rows)} layers does not have; give the configuration that it was saved "
                 "with"
             )
     kept = full.without({"heads": [(layer, head) for layer, heads in gone.items() for head in heads]}).kept(anatomy)
