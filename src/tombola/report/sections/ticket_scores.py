@@ -18,7 +18,7 @@ _LIKE = dict(zip(SUPER_TICKETS, ("good", "random", "bad"), strict=True))
 """Tickets of super-survivors take the names and colours of those of the good ticket's size."""
 
 _CLOSE = 0.005
-"""Share of the good ticket's weights by which a control may differ without a word."""
+"""Share of the good ticket's weights by which others may differ without a word."""
 
 
 def ticket_scores(study: StudyData, registry: FigureRegistry) -> Html | None:
@@ -99,17 +99,13 @@ def _about_super_survivors(study: StudyData, method: str) -> str:
 
 
 def _weights_apart(tickets: list[Summary]) -> str:
-    """Sentence on tickets that hold other numbers of weights than the good one, the first; empty where there are none.
-
-    Differences that two draws of one size may have in a figure of three digits are no news.
-    """
+    """Sentence on tickets that hold other numbers of weights than the first of them; empty where there are none."""
     sizes = {one.ticket: one.mean("weights") or 0.0 for one in tickets}
-    good = next(iter(sizes.values()), 0.0)
-    other = {name: size for name, size in sizes.items() if abs(size - good) > _CLOSE * good}
-    if not other:
+    first = next(iter(sizes.values()), 0.0)
+    if all(abs(size - first) <= _CLOSE * first for size in sizes.values()):
         return ""
-    listed = and_words([f"the {name} ticket {number_format.count(size)}" for name, size in other.items()])
-    return f"As many sites are not as many weights: of those the good ticket has {number_format.count(good)}, {listed}."
+    listed = ", ".join(f"{name} {number_format.count(size)}" for name, size in sizes.items())
+    return f"As many sites do not hold as many weights here: {listed}."
 
 
 def _beside_full(study: StudyData, good: Summary) -> str:
