@@ -1,4 +1,4 @@
-"""BLiMP as published: its 67 paradigms by name, a folder of files in its format, pairs of equal sentences among them."""
+"""BLiMP as published: its 67 paradigms, a folder of files in its format, pairs of equal sentences among them."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ EQUAL = {
     "determiner_noun_agreement_irregular_1": (0, 4, 9),
     "wh_vs_that_with_gap_long_distance": (5, 8),
 }
-"""Paradigm → places of pairs of equal sentences: seven in all, as in what was published, here in files of our choice."""
+"""Paradigm → places of pairs of equal sentences: seven in all, as published, in files of our choice."""
 
 
 def write(folder: Path, pairs: int = 10) -> Path:
