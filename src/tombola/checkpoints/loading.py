@@ -23,6 +23,7 @@ from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints import assets
 from tombola.checkpoints.gguf import dequantised, gguf_in
+from tombola.checkpoints.pruned_heads import with_heads_of_zeros
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError, one_line
 from tombola.subnetworks.recognition import recognise
@@ -184,13 +185,17 @@ def read_weights(
     check_size(build, Path(path), source)
     # Unless it is told otherwise, transformers asks on the terminal whether to run the code of a model.
     options = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True, **options}
-    model, found = kind.from_pretrained(path, ignore_mismatched_sizes=True, **options)
+    model, found = with_heads_of_zeros(
+        kind,
+        AutoConfig.from_pretrained(path, trust_remote_code=False),
+        source,
+        lambda kind: kind.from_pretrained(path, ignore_mismatched_sizes=True, **options),
+    )
     inner = f"{model.base_model_prefix}."
 
     def of_body(name: str) -> bool:
         return name.startswith(inner) and ".pooler." not in name
 
-    config = getattr(model, "config", None)
     if wrong := sorted(found["mismatched_keys"], key=str):
         name, stored, wanted = wrong[0]
         if new_output and not of_body(name):
@@ -198,11 +203,8 @@ def read_weights(
                 f"{source} was fine-tuned for another number of labels: it holds {name} as {list(stored)}, and "
                 f"{list(wanted)} is needed; start from a pre-trained model without an output layer"
             )
-        pruned = (
-            " (transformers 4 pruned its heads, which is no longer read)" if hasattr(config, "pruned_heads") else ""
-        )
         raise TombolaError(
-            f"{source} holds {name} as {list(stored)}, and its configuration asks for {list(wanted)}{pruned}; give the "
+            f"{source} holds {name} as {list(stored)}, and its configuration asks for {list(wanted)}; give the "
             "configuration that it was saved with"
         )
     anew = sorted(found["missing_keys"])

@@ -68,6 +68,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         "dtype": options.dtype,
         "needs": [_entry(one) | _together(one, around, options.gpu_memory) for one in found],
         "parts": [_part_entry(one) for one in around],
+        "never_pruned": dict(found[0].without_sites),
         "not_counted": dict(parts.uncounted) if parts else {},
     }
 
@@ -140,6 +141,7 @@ def _print(
         )
     else:
         said.append("The denoiser alone." if parts.uncounted or options.exclude else "The pipeline has no other part.")
+    said += [f"Never pruned: {name} ({why})." for name, why in found[0].without_sites.items()]
     said += [f"Not counted: {name} ({why})." for name, why in (parts.uncounted if parts else {}).items()]
     if any(one.part.upcast and one.passes[options.images[0]].weights > one.weights for one in around):
         said.append("The vae decodes in float32, as its pipeline does (force_upcast).")

@@ -165,8 +165,11 @@ def _stored_names(model: PreTrainedModel, anatomy: Anatomy, shards: TensorFiles)
                 f"the checkpoint holds no tensor {matrix.parameter}: it is incomplete, or named otherwise than this "
                 "transformers names it; load it, save it with save_pretrained, or prune it in memory"
             )
-        if shards.slots[found[matrix.parameter]].shape != matrix.shape:
-            raise TombolaError(f"{matrix.parameter} has another shape in the checkpoint than config.json says")
+        if (stored := shards.slots[found[matrix.parameter]].shape) != matrix.shape:
+            raise TombolaError(
+                f"the checkpoint holds {matrix.parameter} as {list(stored)}, and its configuration asks for "
+                f"{list(matrix.shape)}; load it, save it with save_pretrained, or prune it in memory"
+            )
     return found
 
 

@@ -74,6 +74,8 @@ def search_ticket(
     state = entire = run.begin(full)
     for phase in plan.phases:
         state = run.run_phase(phase, state)
+    # Where none other is named, the pass that scores ranks the sites too.
+    ranked = task.text_facts(task.importance_split or evaluation.split) if plan.full_ticket.sites else None
     good = state.ticket.with_provenance(
         ticket="good",
         method=plan.method.name,
@@ -84,6 +86,7 @@ def search_ticket(
         threshold=options.threshold,
         full_score=entire.evaluation.score,
         score=state.evaluation.score,
+        **({} if ranked is None else {"importance": dict(ranked)}),
     )
     trained = state.part if trains and state is not entire else None
     return Search(good, tuple(run.passes), tuple(run.predictions), state.evaluation, state.updated, trained)
