@@ -25,6 +25,7 @@ def unnoticed(study: Study, home: Path) -> list[str]:
                 if all(step.done() for step in steps):
                     found.append(str(file.relative_to(copy.folder)))
             except TombolaError as error:
-                assert file.name in str(error)
+                if file.name not in str(error):
+                    found.append(str(error))
             file.write_bytes(content)
     return found

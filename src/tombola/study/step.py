@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from tombola.foundations.atomic_files import read_json, write_json
-from tombola.foundations.errors import TombolaError, reason
+from tombola.foundations.errors import TombolaError, memory_errors, reason
 from tombola.foundations.progress import Progress
 from tombola.study.folder_layout import STAGES
 from tombola.study.seed_context import SeedContext
@@ -58,7 +58,8 @@ class StudyStep:
 
     def __call__(self, progress: Progress) -> None:
         """Compute and publish the result; an analysis that cannot be made is left out, with a warning."""
-        with warn_on_failure(f"{self.what} left out") if self.analysis else contextlib.nullcontext():
+        optional = warn_on_failure(f"{self.what} left out") if self.analysis else contextlib.nullcontext()
+        with optional, memory_errors(f"stopped at the step {self.what!r}, finished ones are kept"):
             self.run(progress)
         if self._there():
             self._record()
