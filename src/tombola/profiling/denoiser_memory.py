@@ -95,7 +95,10 @@ def needs(
     for density in densities:
         with torch.device("meta"):
             model = build()
-        blocks = {one.name: one.reason for one in dissect(model).without_sites}
+        blocks: dict[str, str] = {}
+        # One that was shrunk already is what it is.
+        with contextlib.suppress(TombolaError):
+            blocks = {one.name: one.reason for one in dissect(model).without_sites}
         if density < 1:
             model = shrunk(model, evenly(model, density)).model
         sides = size or class_of_denoiser(model).side or image_side(model)
