@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def starved(*arguments: object) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a bound on memory")
 def test_a_study_that_ran_out_of_memory_says_so_in_one_line_and_goes_on(tmp_path: Path) -> None:
-    settings = {"methods": "weights", "controls": "none", "epochs": 1, "device": "cpu"}
+    settings: dict[str, Any] = {"methods": "weights", "controls": "none", "epochs": 1, "device": "cpu"}
     arguments = ("study", *small_study.flags(**settings), "--out", tmp_path, "--workers", 1)
     done = starved(*arguments)
     assert done.returncode == 1
@@ -70,7 +71,7 @@ def test_whatever_says_that_memory_ran_out_is_one_line_but_for_a_gpu() -> None:
     torches = RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: 9 bytes")
     for error in (torches, MemoryError(), OSError(12, "Cannot allocate memory"), RuntimeError("std::bad_alloc")):
         with (
-            pytest.raises(MemoryRanOutError, match=r"^memory ran out at work \([^\n]+\); take smaller"),
+            pytest.raises(MemoryRanOutError, match=r"^work: memory ran out \([^\n]+\); take"),
             memory_errors("work"),
         ):
             raise error
