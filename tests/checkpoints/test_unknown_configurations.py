@@ -1,5 +1,6 @@
 """Configurations that ask for what is not there: packed weights, activations, kinds of models, optional packages."""
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -42,6 +43,7 @@ def test_what_a_configuration_asks_for_in_vain_is_named(config: dict[str, Any], 
         load_any(changed(tmp_path, "config.json", **config))
 
 
+@pytest.mark.skipif(importlib.util.find_spec("sentencepiece") is not None, reason="it is there")
 @pytest.mark.parametrize(("kind", "file"), [("SiglipTokenizer", "spiece.model"), ("CpmTokenizer", "spiece.model")])
 def test_a_tokenizer_names_the_package_that_it_needs(kind: str, file: str, tmp_path: Path) -> None:
     folder = Path(changed(tmp_path, "tokenizer_config.json", tokenizer_class=kind))
