@@ -104,7 +104,7 @@ def parts(task: LanguageTask) -> Iterator[tuple[Ability, NDArray[np.bool_]]]:
 
 
 def measured(tasks: Sequence[LanguageTask], part: Subnetwork, precision: Precision) -> dict[str, Any]:
-    """What a model makes of every item: `right`, a digit each, halves being "h"; of texts `nats` a token."""
+    """Answers of a model, item by item: `right`, a digit each, halves being "h"; of texts `nats` a token."""
     found: dict[str, dict[str, Any]] = {"right": {}, "nats": {}, "perplexity": {}}
     for task in tasks:
         given = evaluate(part, task, EvaluationOptions(precision=precision))

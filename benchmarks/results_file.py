@@ -31,7 +31,7 @@ class ResultsFile:
                 raise TombolaError(f"{path} was measured with other settings; name another file")
 
     def has(self, *values: Any) -> bool:
-        """Whether there is a line with these values of the key."""
+        """True if there is a line with these values of the key."""
         return any(tuple(line[name] for name in self._key) == values for line in self.lines)
 
     def add(self, **line: Any) -> None:
