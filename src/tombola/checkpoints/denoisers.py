@@ -117,6 +117,16 @@ def load(source: str, *, weights: bool = True, dtype: torch.dtype | None = torch
         return cast(nn.Module, model)
 
 
+def denoiser_folder(source: str) -> Path:
+    """Folder of the denoiser in a local folder, that of a pipeline or its own; of a hub id, one that is not there.
+
+    Raises:
+        TombolaError: there is none, or it cannot be read.
+    """
+    with reading(source):
+        return Path(source).expanduser() / (_part(source) or "")
+
+
 def class_of(source: str) -> type[nn.Module]:
     """The class of the denoiser in a folder or at a hub id.
 
@@ -152,7 +162,8 @@ def _described(source: str, part: str | None) -> tuple[Any, Mapping[str, Any]]:
     check_layers(config, source)
     kind: Any = getattr(diffusers, str(config.get("_class_name")), None)
     if not (isinstance(kind, type) and issubclass(kind, ModelMixin)):
-        raise TombolaError(f"{source} holds a {config.get('_class_name')}, which is no model of diffusers")
+        name = config.get("_class_name") or f"{config.get('model_type', 'model')} of another library"
+        raise TombolaError(f"{source} holds a {name}, which is no model of diffusers; give one that is")
     return kind, config
 
 
