@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Iterator
 
+from denoiser_tables import RANKINGS, against_random, ranked, same_tickets
 from paired import OverSeeds, over_seeds, p_words
 from stored import full, lines, mean, read, scores
 
@@ -104,12 +105,67 @@ def what_tickets_of_a_denoiser_draw() -> Iterator[str]:
 
 def rewound() -> Iterator[str]:
     """Rewinding to step 100, beside the beginning."""
-    yield ""
+    about = read("digits-step-100/study.json")
+    assert about["seeds"] == [0, 1, 2]
+    assert about["config"]["rewind"] == "step-100"
+    # Both columns are of one training: the full models are the same to the last digit.
+    assert points("digits-step-100")[0]["found"] == points()[0]["found"]
+    yield "the same three seeds, and the same full models"
+    found = {gone: over_seeds(points("digits-step-100")[gone]["found"], points()[gone]["found"]) for gone in POINTS[1:]}
+    apart = [gone for gone, one in found.items() if one.apart]
+    assert apart == []
+    below = [gone for gone, one in found.items() if not one.positive]
+    yield (
+        f"No point is told apart over three seeds; {' and '.join(f'{gone} %' for gone in below)} are where step 100 "
+        "is the "
+        f"better one in all of them, which a test of signs gives p = {2 / 2**3:.2f}"
+    )
 
 
 def which_ranking() -> Iterator[str]:
-    """Rankings of heads and channels."""
-    yield ""
+    """Rankings of heads and channels, beside random tickets."""
+    settings, *kept = lines("denoiser-rankings/epochs-4.jsonl")
+    assert (settings["density"], settings["rewind"]) == (0.5, "final")
+    assert {line["seed"] for line in kept} == {0, 1, 2}
+    yield "half of the prunable weights"
+    yield "seeds 0 to 2"
+    sizes = [line["weights"] / 1000 for line in kept if line["ranking"] != "full model, trained on"]
+    yield (
+        f"all but the full model with {min(sizes):.0f} to {max(sizes):.0f} thousand of "
+        f"{kept[0]['weights'] / 1000:.0f} thousand weights"
+    )
+    once = {name: against_random(4, name) for name in RANKINGS if name not in NO_RANKING}
+    at_once = {name: one for name, one in once.items() if "gradually" not in name}
+    assert [name for name, one in at_once.items() if one.high < 0] == []
+    first = at_once["first order"]
+    assert first.positive == 0
+    yield (
+        "**After a cut at once and four epochs no ranking is told apart from random tickets as the better one**: first "
+        f"order ends below them in all three seeds, by an uncertain amount ({first.words}, p = {p_words(first.t_p)})"
+    )
+    matched = over_seeds(ranked(4, "first order"), ranked(4, "random, layer-matched"))
+    assert not matched.apart
+    yield f"random tickets with as many of each block do not differ from it visibly ({matched.words})"
+    worse = [name for name, one in at_once.items() if one.low > 0]
+    assert worse == ["norm"]
+    yield f"the norm of what a site writes is worse than random ({at_once['norm'].words})"
+    slow = once["first order, gradually"]
+    assert slow.high < 0
+    yield (
+        f"**Gradually, first order beats random cuts** ({slow.words}, p = {p_words(slow.t_p)}), with a single epoch of "
+        "training after each of its four cuts"
+    )
+    deletion = over_seeds(ranked(4, "deletion"), ranked(4, "first order"))
+    assert not deletion.apart
+    yield (
+        f"The exact rise of the loss when a site is deleted is not seen to rank better than its first-order estimate "
+        f"({deletion.words}); squared gradients (Fisher) give the same ticket in "
+        f"{same_tickets(4, 'Fisher', 'first order')}"
+        " seeds of three"
+    )
+
+
+NO_RANKING = ("random", "random, gradually", "full model, trained on")
 
 
 def from_one_study() -> Iterator[str]:

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterator
 
 from paired import OverSeeds, over_seeds, p_words
-from stored import TICKETS, Line, lines, mean, read, scores, spread
+from stored import HERE, TICKETS, Line, lines, mean, read, scores, spread
 from tombola.tickets.pruning_methods import METHODS
 
 
@@ -99,7 +99,7 @@ RANKINGS = {
     "random, gradually": "random, gradually",
     "random, block by block, gradually": "random, the same share of each block, gradually",
 }
-EPOCHS = (4, 16)
+EPOCHS = tuple(epochs for epochs in (4, 16) if (HERE / f"denoiser-rankings/epochs-{epochs}.jsonl").is_file())
 
 
 def ranked(epochs: int, name: str, field: str = "score") -> list[float]:
@@ -119,12 +119,22 @@ def against_random(epochs: int, name: str) -> OverSeeds:
 
 def rankings() -> Iterator[Line]:
     """Rankings of heads and channels, and how they compare with random tickets over seeds."""
-    heads = ("{} epochs", "minus random [95 %]", "p") * 2
-    yield ("", *(head.format(EPOCHS[place // 3]) for place, head in enumerate(heads)))
+    yield ("", *(head.format(epochs) for epochs in EPOCHS for head in ("{} epochs", "minus random [95 %]", "p")))
     for name, title in RANKINGS.items():
         cells = []
         for epochs in EPOCHS:
-            found = against_random(epochs, name)
-            same = name in ("random", "random, gradually", "full model, trained on")
-            cells += [spread(ranked(epochs, name)), *(("", "") if same else (found.words, p_words(found.t_p)))]
+            known = ranked(epochs, name)
+            cells.append(spread(known))
+            if not known or name in ("random", "random, gradually", "full model, trained on"):
+                cells += ["", ""]
+            else:
+                found = against_random(epochs, name)
+                cells += [found.words, p_words(found.t_p)]
         yield (title, *cells)
+
+
+def same_tickets(epochs: int, one: str, other: str) -> int:
+    """Seeds in which two rankings keep the same sites."""
+    _, *kept = lines(f"denoiser-rankings/epochs-{epochs}.jsonl")
+    masks = {(line["seed"], line["ranking"]): line["masks"] for line in kept}
+    return sum(masks[seed, one] == masks[seed, other] for seed in {line["seed"] for line in kept})

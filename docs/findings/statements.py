@@ -64,6 +64,10 @@ PAGES: Mapping[str, Mapping[str, Section]] = {
         "What tickets of a denoiser draw": Section(
             denoiser_statements.what_tickets_of_a_denoiser_draw, ("--seeds 0,1,2", "a thousand steps")
         ),
+        "Which ranking beats random tickets": Section(
+            denoiser_statements.which_ranking,
+            ("53 epochs", "two draws a seed", "in four cuts, with a quarter of the epochs after each", "four epochs"),
+        ),
     },
     "explanation/diffusion.md": {
         "What a run gave": Section(
