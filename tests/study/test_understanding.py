@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from transformers import LlamaForCausalLM
 
-from builders import browser, small_study
+from builders import browser, lost_files, small_study
 from builders.language_models import WORDS, llama, tokenizer
 from builders.planted_text import plant
 from tombola import report
@@ -489,3 +489,7 @@ def test_no_text_of_its_files_becomes_markup_or_code(done: Study, tmp_path: Path
     shutil.copytree(done.folder, tmp_path / "study")
     plant(tmp_path / "study", browser.CODE, "understanding")
     browser.check_planted(report.build(tmp_path / "study"), tmp_path / "profile")
+
+
+def test_every_lost_or_damaged_file_is_noticed(done: Study, tmp_path: Path) -> None:
+    assert lost_files.unnoticed(done, tmp_path) == []

@@ -30,7 +30,7 @@ from tombola.checkpoints.loading import CONFIG, MARK, PIPELINE, loading, quiet, 
 from tombola.checkpoints.model_card import ModelCardWriter
 from tombola.checkpoints.model_libraries import LIBRARIES, Library, library_of, save_companions
 from tombola.foundations.atomic_files import publish, read_json, write_json
-from tombola.foundations.errors import TombolaError, reading
+from tombola.foundations.errors import TombolaError, memory_errors, reading
 from tombola.foundations.tensor_bits import as_bits, same_bits
 from tombola.subnetworks.equivalence import verify_equivalent
 from tombola.subnetworks.recognition import recognise, relative_of
@@ -85,6 +85,7 @@ class _Origin:
         return Subnetwork(model, self.anatomy, self.ticket, present)
 
 
+@memory_errors()
 def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: str | None = None) -> float:
     """Make a model smaller, prove on what was written that it equals the masked one, and publish it as a new folder.
 
@@ -123,6 +124,7 @@ def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokeniz
     return apart
 
 
+@memory_errors()
 def save_zeros(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: str | None = None) -> float:
     """Write a model with zeros in place of what was pruned, for plain `from_pretrained`, and prove it on what it loads.
 
@@ -208,6 +210,7 @@ def load(folder: Path | str) -> "PreTrainedModel | ModelMixin | DiffusionPipelin
     return cast("PreTrainedModel | ModelMixin", load_subnetwork(folder).model)
 
 
+@memory_errors()
 def load_subnetwork(folder: Path | str) -> Subnetwork:
     """Load a shrunk model as `load` does, errors and all, with its ticket and the anatomy of the original."""
     folder = Path(folder)

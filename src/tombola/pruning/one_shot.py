@@ -7,7 +7,7 @@ from torch import nn
 
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints.semi_structured import PATTERN, prune_semi_structured
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, memory_errors
 from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.pruning.importance import Importance
 from tombola.pruning.magnitude import keep_largest
@@ -24,6 +24,7 @@ ON_TRAINING_ROWS = EvaluationOptions(split="train")
 """Options of the pass that measures importance, on rows that do not judge."""
 
 
+@memory_errors()
 def one_shot(
     model: nn.Module,
     task: Task,

@@ -25,7 +25,7 @@ from tombola.checkpoints.model_card import plain
 from tombola.checkpoints.model_libraries import TRANSFORMERS
 from tombola.checkpoints.sharded_checkpoint import TensorFiles, companions
 from tombola.foundations.atomic_files import publish_alone, write_text
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, memory_errors
 from tombola.foundations.progress import SILENT, Progress
 from tombola.foundations.resources import return_freed_memory
 from tombola.pruning.calibration import Calibration, calibration_inputs
@@ -203,6 +203,7 @@ class PrunedCheckpoint:
         return 1 - self.survivors / self.weights
 
 
+@memory_errors()
 def prune_checkpoint(
     source: Path | str,
     out: Path | str,

@@ -8,7 +8,7 @@ from torch import nn
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, memory_errors
 from tombola.pruning.evaluation import STANDARD, Evaluation, EvaluationOptions, evaluate
 from tombola.pruning.search.guessing import accepted, check_full_model, warnings
 from tombola.pruning.search.options import SearchOptions
@@ -26,6 +26,7 @@ Retrain = Callable[[Ticket], Subnetwork]
 """Function that gives the ticket's part of a model, trained again."""
 
 
+@memory_errors()
 def search_ticket(
     model: nn.Module,
     task: Task,
