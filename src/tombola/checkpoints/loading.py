@@ -45,6 +45,20 @@ def refuse_shrunk(source: str, folder: Path) -> None:
         )
 
 
+def refuse_results(source: str, folder: Path) -> None:
+    """Raise a TombolaError where a folder, that of `source`, holds tickets and scores but no model of its own."""
+    if any((folder / name).is_file() for name in (CONFIG, PIPELINE)):
+        return
+    if not any((folder / name).is_file() for name in ("study.json", "ticket.json")):
+        return
+    models = sorted(file.parent for file in folder.rglob(CONFIG))
+    inside = f"; a model that it holds is {models[0]}" if models else ""
+    raise TombolaError(
+        f"{source} holds tickets and their scores, and is no model: give it with --ticket, beside the model that the "
+        f"ticket was found in{inside}"
+    )
+
+
 MOST_LAYERS = 1000
 """Layers of a model, or of a block of it, at most: a library makes as many as its configuration says."""
 
@@ -79,6 +93,7 @@ def locate(source: str) -> str:
             if source not in MODELS:
                 return source
             path = assets.fetch(source)
+        refuse_results(source, path)
         for name in (CONFIG, "tokenizer_config.json"):
             if (path / name).is_file():
                 check_layers(
@@ -308,10 +323,33 @@ def quiet(*others: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def no_pickles(source: str) -> Iterator[None]:
+    """Refuse pickles while the block runs, wherever an index of `source`, at the hub too, leads a library.
+
+    Raises:
+        TombolaError: the library was about to open one.
+    """
+
+    def refuse(file: object, *_: object, **__: object) -> None:
+        raise TombolaError(
+            f"{source} holds weights as a pickle ({Path(str(file)).name}), which Tombola does not open, as it may run "
+            "code; give them as safetensors"
+        )
+
+    # Libraries have no way to be told: they look at how the name of each file ends.
+    opener: Any = torch
+    before, opener.load = opener.load, refuse
+    try:
+        yield
+    finally:
+        opener.load = before
+
+
+@contextlib.contextmanager
 def loading(source: str) -> Iterator[None]:
-    """Turn what transformers raises for a source that it cannot load into one clear line."""
+    """Turn what transformers raises for a source that it cannot load into one clear line, and refuse pickles."""
     instead = (
         f"give a local folder, a hub id that can be reached, or one of the assets that need no hub: {', '.join(MODELS)}"
     )
-    with one_line(f"cannot load {source!r}", instead):
+    with one_line(f"cannot load {source!r}", instead), no_pickles(source):
         yield
