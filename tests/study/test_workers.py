@@ -188,7 +188,7 @@ def workers_of(process: psutil.Process) -> list[psutil.Process]:
     found = []
     for child in process.children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            if "tombola.study.worker" in child.cmdline():
+            if any("tombola.study.worker" in part for part in child.cmdline()):
                 found.append(child)
     return found
 

@@ -25,8 +25,10 @@ from tombola.checkpoints.loading import (
     PIPELINE,
     check_layers,
     check_size,
+    no_pickles,
     refuse_lacking,
     refuse_pickles,
+    refuse_results,
     refuse_shrunk,
 )
 from tombola.foundations.atomic_files import read_json
@@ -169,9 +171,9 @@ def _described(source: str, part: str | None) -> tuple[Any, Mapping[str, Any]]:
 
 @contextlib.contextmanager
 def reading(source: str) -> Iterator[None]:
-    """Turn what diffusers raises for a source that it cannot load into one clear line."""
+    """Turn what diffusers raises for a source that it cannot load into one clear line, and refuse pickles."""
     instead = "give the folder of a diffusers model or pipeline, or a hub id that can be reached"
-    with one_line(f"cannot load a denoiser from {source!r}", instead):
+    with one_line(f"cannot load a denoiser from {source!r}", instead), no_pickles(source):
         yield
 
 
@@ -196,6 +198,7 @@ def _part(source: str) -> str | None:
     config = index_of(source)
     if config is None:
         if folder.is_dir() and not (folder / CONFIG).is_file():
+            refuse_results(source, folder)
             raise TombolaError(
                 f"{source} holds neither a pipeline (model_index.json) nor a model (config.json) of diffusers"
             )

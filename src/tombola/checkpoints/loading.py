@@ -48,6 +48,31 @@ def refuse_shrunk(source: str, folder: Path) -> None:
         )
 
 
+def refuse_results(source: str, folder: Path) -> None:
+    """Raise a TombolaError where a folder, that of `source`, holds tickets and scores but no model of its own."""
+    if any((folder / name).is_file() for name in (CONFIG, PIPELINE)):
+        return
+    if not any((folder / name).is_file() for name in ("study.json", "ticket.json")):
+        return
+    models = sorted(file.parent for file in folder.rglob(CONFIG))
+    inside = f"; a model that it holds is {models[0]}" if models else ""
+    raise TombolaError(
+        f"{source} holds tickets and their scores, and is no model: give it with --ticket, beside the model that the "
+        f"ticket was found in{inside}"
+    )
+
+
+_ACTIVATIONS = ("hidden_act", "hidden_activation", "activation_function", "dense_act_fn")
+
+
+def _check_known(config: Mapping[str, Any], where: str) -> None:
+    """Raise a TombolaError where a configuration names a kind of model, or an activation, that transformers lacks."""
+    for name, known in (("model_type", CONFIG_MAPPING), *((one, ACT2FN) for one in _ACTIVATIONS)):
+        value = config.get(name)
+        if isinstance(value, str) and value not in known and "auto_map" not in config:
+            raise TombolaError(f"{where}: this transformers has no {name} {value!r}; mend it, or update transformers")
+
+
 MOST_LAYERS = 1000
 """Layers of a model, or of a block of it, at most: a library makes as many as its configuration says."""
 
@@ -60,17 +85,6 @@ def check_layers(config: Mapping[str, Any], where: str) -> None:
         counts = value if isinstance(value, list | tuple) else [value]
         if "layer" in str(name) and any(isinstance(one, int) and one > MOST_LAYERS for one in counts):
             raise TombolaError(f"{where}: {name} is {value}, and {MOST_LAYERS:,} layers are read at most; mend it")
-
-
-_ACTIVATIONS = ("hidden_act", "hidden_activation", "activation_function", "dense_act_fn")
-
-
-def _check_known(config: Mapping[str, Any], where: str) -> None:
-    """Raise a TombolaError where a configuration names a kind of model, or an activation, that transformers lacks."""
-    for name, known in (("model_type", CONFIG_MAPPING), *((one, ACT2FN) for one in _ACTIVATIONS)):
-        value = config.get(name)
-        if isinstance(value, str) and value not in known and "auto_map" not in config:
-            raise TombolaError(f"{where}: this transformers has no {name} {value!r}; mend it, or update transformers")
 
 
 MODELS = ("minilm", "smollm2")
@@ -93,6 +107,7 @@ def locate(source: str) -> str:
             if source not in MODELS:
                 return source
             path = assets.fetch(source)
+        refuse_results(source, path)
         for name in (CONFIG, "tokenizer_config.json"):
             if (path / name).is_file():
                 config = read_json(path / name, "mend it, or save the model again", bounded=False)
@@ -321,17 +336,40 @@ def quiet(*others: Any) -> Iterator[None]:
                 one.enable_progress_bar()
 
 
+@contextlib.contextmanager
+def no_pickles(source: str) -> Iterator[None]:
+    """Refuse pickles while the block runs, wherever an index of `source`, at the hub too, leads a library.
+
+    Raises:
+        TombolaError: the library was about to open one.
+    """
+
+    def refuse(file: object, *_: object, **__: object) -> None:
+        raise TombolaError(
+            f"{source} holds weights as a pickle ({Path(str(file)).name}), which Tombola does not open, as it may run "
+            "code; give them as safetensors"
+        )
+
+    # Libraries have no way to be told: they look at how the name of each file ends.
+    opener: Any = torch
+    before, opener.load = opener.load, refuse
+    try:
+        yield
+    finally:
+        opener.load = before
+
+
 _LACKING = re.compile(r"pip install|requires the \w+ library|No module named|\bis required\b", re.ASCII)
 
 
 @contextlib.contextmanager
 def loading(source: str) -> Iterator[None]:
-    """Turn what transformers raises for a source that it cannot load into one clear line."""
+    """Turn what transformers raises for a source that it cannot load into one clear line, and refuse pickles."""
     instead = (
         f"give a local folder, a hub id that can be reached, or one of the assets that need no hub: {', '.join(MODELS)}"
     )
     what, folder = f"cannot load {source!r}", Path(source).expanduser()
-    with one_line(what, instead):
+    with one_line(what, instead), no_pickles(source):
         try:
             yield
         except Exception as error:

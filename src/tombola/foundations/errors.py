@@ -136,12 +136,15 @@ def system_errors() -> Iterator[None]:
         raise TombolaError(f"{what}{error.strerror or reason(error)}; check the path and its permissions") from error
 
 
-def check_choice(what: str, value: object, choices: Iterable[object]) -> None:
+def check_choice(what: str, value: object, choices: Iterable[object], *, setting: str | None = None) -> None:
     """Refuse a value that is none of its choices; a type checker sees only what is written out.
+
+    `setting` is the name of the setting that it was given in, if that is not `what` itself.
 
     Raises:
         TombolaError: it is none of them.
     """
     known = list(choices)
     if value not in known:
-        raise TombolaError(f"unknown {what} {value!r}; known: {', '.join(map(str, known))}")
+        place = "" if setting is None else f"{setting}: "
+        raise TombolaError(f"{place}unknown {what} {value!r}; known: {', '.join(map(str, known))}")
