@@ -152,7 +152,8 @@ def _described(source: str, part: str | None) -> tuple[Any, Mapping[str, Any]]:
     check_layers(config, source)
     kind: Any = getattr(diffusers, str(config.get("_class_name")), None)
     if not (isinstance(kind, type) and issubclass(kind, ModelMixin)):
-        raise TombolaError(f"{source} holds a {config.get('_class_name')}, which is no model of diffusers")
+        what = config.get("_class_name") or config.get("model_type") or "configuration without _class_name"
+        raise TombolaError(f"{source} holds a {what}, which is no model of diffusers")
     return kind, config
 
 
