@@ -111,6 +111,20 @@ KINDS = {
         ("conv_in", "conv_out", "time_embedding"),
         (4,) * 8,
     ),
+    "unet of texts with plain attentions": Kind(
+        "UNet2DConditionModel",
+        {
+            **_COND,
+            "down_block_types": ("AttnDownBlock2D", "CrossAttnDownBlock2D"),
+            "up_block_types": ("CrossAttnUpBlock2D", "AttnUpBlock2D"),
+            "attention_head_dim": 4,
+        },
+        # Of the plain ones 8 channels are 2 heads of 4; the others have 4 heads, by an old mistake in names.
+        (2, *(4,) * 8, 2, 2),
+        (64,) * 4,
+        ("conv_in", "conv_out", "time_embedding"),
+        (4,) * 8,
+    ),
     "dit": Kind(
         "DiTTransformer2DModel",
         {**_TRANSFORMER, "in_channels": 4, "out_channels": 4, "num_embeds_ada_norm": 5, "norm_num_groups": 4},

@@ -1,12 +1,13 @@
 """Models and tokenizers of transformers from an asset, a local folder, the hub, or a GGUF file."""
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from safetensors import safe_open
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -23,6 +24,7 @@ from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints import assets
 from tombola.checkpoints.gguf import dequantised, gguf_in
+from tombola.checkpoints.pruned_heads import with_heads_of_zeros
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError, one_line
 from tombola.subnetworks.recognition import recognise
@@ -41,6 +43,20 @@ def refuse_shrunk(source: str, folder: Path) -> None:
         raise TombolaError(
             f"{source} was shrunk already; give the model that it was made from (tombola.load opens the shrunk one)"
         )
+
+
+def refuse_results(source: str, folder: Path) -> None:
+    """Raise a TombolaError where a folder, that of `source`, holds tickets and scores but no model of its own."""
+    if any((folder / name).is_file() for name in (CONFIG, PIPELINE)):
+        return
+    if not any((folder / name).is_file() for name in ("study.json", "ticket.json")):
+        return
+    models = sorted(file.parent for file in folder.rglob(CONFIG))
+    inside = f"; a model that it holds is {models[0]}" if models else ""
+    raise TombolaError(
+        f"{source} holds tickets and their scores, and is no model: give it with --ticket, beside the model that the "
+        f"ticket was found in{inside}"
+    )
 
 
 MOST_LAYERS = 1000
@@ -77,6 +93,7 @@ def locate(source: str) -> str:
             if source not in MODELS:
                 return source
             path = assets.fetch(source)
+        refuse_results(source, path)
         for name in (CONFIG, "tokenizer_config.json"):
             if (path / name).is_file():
                 check_layers(
@@ -158,6 +175,26 @@ def refuse_pickles(source: str, folder: Path) -> None:
         )
 
 
+def refuse_other_shapes(source: str, model: nn.Module, folder: Path) -> None:
+    """Raise a TombolaError where a local folder's safetensors are of other shapes than a model's of their names.
+
+    Only the heads of the files are read.
+    """
+    wanted = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "pt") as tensors:
+            for name in sorted(wanted.keys() & set(tensors.keys())):
+                if (stored := tensors.get_slice(name).get_shape()) != wanted[name]:
+                    raise _other_shape(source, name, stored, wanted[name])
+
+
+def _other_shape(source: str, name: str, stored: Iterable[int], wanted: Iterable[int]) -> TombolaError:
+    return TombolaError(
+        f"{source} holds {name} as {list(stored)}, and its configuration asks for {list(wanted)}; give the "
+        "configuration that it was saved with"
+    )
+
+
 def read_weights(
     kind: Any, path: str, source: str, *, new_output: bool = False, **options: Any
 ) -> tuple[PreTrainedModel, list[str]]:
@@ -184,13 +221,17 @@ def read_weights(
     check_size(build, Path(path), source)
     # Unless it is told otherwise, transformers asks on the terminal whether to run the code of a model.
     options = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True, **options}
-    model, found = kind.from_pretrained(path, ignore_mismatched_sizes=True, **options)
+    model, found = with_heads_of_zeros(
+        kind,
+        AutoConfig.from_pretrained(path, trust_remote_code=False),
+        source,
+        lambda kind: kind.from_pretrained(path, ignore_mismatched_sizes=True, **options),
+    )
     inner = f"{model.base_model_prefix}."
 
     def of_body(name: str) -> bool:
         return name.startswith(inner) and ".pooler." not in name
 
-    config = getattr(model, "config", None)
     if wrong := sorted(found["mismatched_keys"], key=str):
         name, stored, wanted = wrong[0]
         if new_output and not of_body(name):
@@ -198,13 +239,7 @@ def read_weights(
                 f"{source} was fine-tuned for another number of labels: it holds {name} as {list(stored)}, and "
                 f"{list(wanted)} is needed; start from a pre-trained model without an output layer"
             )
-        pruned = (
-            " (transformers 4 pruned its heads, which is no longer read)" if hasattr(config, "pruned_heads") else ""
-        )
-        raise TombolaError(
-            f"{source} holds {name} as {list(stored)}, and its configuration asks for {list(wanted)}{pruned}; give the "
-            "configuration that it was saved with"
-        )
+        raise _other_shape(source, name, stored, wanted)
     anew = sorted(found["missing_keys"])
     refuse_lacking(source, type(model), [name for name in anew if not new_output or of_body(name)])
     if beyond := sorted(filter(of_body, found["unexpected_keys"])):
@@ -288,10 +323,33 @@ def quiet(*others: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def no_pickles(source: str) -> Iterator[None]:
+    """Refuse pickles while the block runs, wherever an index of `source`, at the hub too, leads a library.
+
+    Raises:
+        TombolaError: the library was about to open one.
+    """
+
+    def refuse(file: object, *_: object, **__: object) -> None:
+        raise TombolaError(
+            f"{source} holds weights as a pickle ({Path(str(file)).name}), which Tombola does not open, as it may run "
+            "code; give them as safetensors"
+        )
+
+    # Libraries have no way to be told: they look at how the name of each file ends.
+    opener: Any = torch
+    before, opener.load = opener.load, refuse
+    try:
+        yield
+    finally:
+        opener.load = before
+
+
+@contextlib.contextmanager
 def loading(source: str) -> Iterator[None]:
-    """Turn what transformers raises for a source that it cannot load into one clear line."""
+    """Turn what transformers raises for a source that it cannot load into one clear line, and refuse pickles."""
     instead = (
         f"give a local folder, a hub id that can be reached, or one of the assets that need no hub: {', '.join(MODELS)}"
     )
-    with one_line(f"cannot load {source!r}", instead):
+    with one_line(f"cannot load {source!r}", instead), no_pickles(source):
         yield

@@ -12,7 +12,7 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
 from tombola.foundations.atomic_files import read_json, sweep_drafts, work_alone
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, memory_errors
 from tombola.foundations.precision import deterministic
 from tombola.foundations.progress import ProgressBars
 from tombola.pruning.search.guessing import check_labels
@@ -123,6 +123,7 @@ class Study:
         """The folder of one seed."""
         return self.layout.seed_folder(seed)
 
+    @memory_errors()
     def run(self) -> Path:
         """Run what is missing, and return the folder: `tombola.report.build` makes its page.
 

@@ -18,7 +18,7 @@ from typing import IO, Any, Self
 import torch
 
 from tombola.foundations import resources
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import MemoryRanOutError, TombolaError
 from tombola.foundations.progress import ProgressLine
 from tombola.study.step import StudyStep
 
@@ -109,10 +109,8 @@ class Worker:
             return TombolaError(text)
         if kind == "OutOfMemoryError":
             return torch.OutOfMemoryError(text.strip().splitlines()[-1])
-        if kind == "MemoryError" or "DefaultCPUAllocator" in text:
-            return TombolaError(
-                f"memory ran out {at}, in a worker process; start again with --workers 1, finished steps are kept"
-            )
+        if kind == "MemoryRanOutError":
+            return MemoryRanOutError(f"{text}, or start again with --workers 1")
         return RuntimeError(f"a worker process failed {at}\n{text}")
 
     def _send(self, message: Mapping[str, object]) -> None:

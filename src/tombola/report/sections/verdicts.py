@@ -18,7 +18,7 @@ def verdicts(study: StudyData) -> Html:
     body = [beside(*cards)] if cards else []
     if controls:
         items = [element("li", _verdict_badge(one.verdict), " ", _control(one)) for one in controls]
-        body.append(folded("The verdict on random and bad tickets of the same size", element("ul", *items)))
+        body.append(folded("The verdict on random and bad tickets of as many sites or weights", element("ul", *items)))
     return element("section", element("h2", "Verdict"), *body, class_="verdicts")
 
 

@@ -26,7 +26,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
     }
 )
 """`quick`: minutes on two cores. `full`: all rows, the usual recipe. `paper`: what the authors of
-Prasanna et al. 2020 ran, see docs/explanation/protocol.md."""
+Prasanna et al. 2020 ran, see docs/protocol.md."""
 SEEDS: Mapping[str, tuple[int, ...]] = MappingProxyType({"paper": (1337, 42, 86, 71, 166)})
 """The seeds of the paper's code."""
 _GROUP = "labelled texts"
