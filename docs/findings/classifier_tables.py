@@ -7,7 +7,21 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from paired import OverSeeds, over_seeds, p_words
-from stored import CONTROLS, HERE, TASKS, TICKETS, Line, agreement, attention, overlap, read, scores, spread, verdict
+from stored import (
+    CONTROLS,
+    HERE,
+    TASKS,
+    TICKETS,
+    Line,
+    agreement,
+    attention,
+    lines,
+    overlap,
+    read,
+    scores,
+    spread,
+    verdict,
+)
 from tombola.report.published import PublishedRow, published
 
 METHOD_WORDS = {"heads+mlps": "heads and MLPs", "weights": "weights"}
@@ -51,6 +65,30 @@ def verdicts() -> Iterator[Line]:
         for ticket, name in TICKETS.items():
             if scores("cola", method, ticket, "retrained"):
                 yield (f"{title}: {name}", *(_difference(verdict(task, method, ticket)) for task in TASKS))
+
+
+QUICK = "make-study"
+"""Folder of the study with the defaults, of one seed."""
+
+
+def quick() -> Iterator[Line]:
+    """Scores of the study with the defaults, with their intervals over examples where they are of trained models."""
+    dev = read(f"{QUICK}/study.json")["task"]["rows"]["dev"]
+    yield (f"MiniLM on Rotten Tomatoes, accuracy on {dev:,} sentences", "pruned", "retrained")
+    rows = {(row["method"], row["ticket"], row["stage"]): row for row in lines(f"{QUICK}/results.jsonl")}
+
+    def told(place: tuple[str, str, str]) -> str:
+        return _interval([rows[place][name] for name in ("score", "score_low", "score_high")])
+
+    yield ("full model", "", told(("none", "full", "none")))
+    for method in METHOD_WORDS:
+        good = rows[method, "good", "pruned"]
+        left = f"{100 * (1 - good['sparsity']):.0f} %"
+        parts = f"{good['heads']} of 72 heads, {good['mlps']} of 6 MLPs, {left} of the weights"
+        yield (f"*heads and MLPs: {parts}*" if method == "heads+mlps" else f"*weights: {left}*", "", "")
+        for ticket in ("good", "random", "layer-matched", "bad"):
+            pruned = f"{rows[method, ticket, 'pruned']['score']:.3f}"
+            yield (TICKETS[ticket], pruned, told((method, ticket, "retrained")))
 
 
 def seeds() -> Iterator[Line]:

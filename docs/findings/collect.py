@@ -86,6 +86,8 @@ def study(folder: Path, name: str | None = None) -> None:
                 _copy(drawing, out / "drawn" / f"{drawn.replace('/', '-').replace('+', '-')}.png")
         _pictures(folder, out, ("search-*", "tickets-*", "survivors-*", "density"))
         return
+    if name is not None:
+        return
     comparison = CrossSeedFolder.compared(record.home).comparison
     _copy(comparison, out / "comparison.json")
     seeds = [seed_folder for seed_folder in record.seed_folders if seed_folder.analysis("attention").is_file()]

@@ -6,7 +6,7 @@ from typing import Any
 
 from scipy.stats import binomtest
 
-from classifier_tables import PAIRS, compared, figures
+from classifier_tables import PAIRS, QUICK, compared, figures
 from paired import holm, p_words, words
 from stored import (
     CONTROLS,
@@ -432,3 +432,30 @@ def two_weightings() -> Iterator[str]:
         f"the norms change the picture: the share of maps that are vertical is {vertical[0][0]:.2f} raw and "
         f"{vertical[1][0]:.2f} weighted by them"
     )
+
+
+def one_seed() -> Iterator[str]:
+    """Statements of docs/getting-started.md about the study with the defaults."""
+    study = read(f"{QUICK}/study.json")
+    assert study["seeds"] == [0]
+    yield f"MiniLM fine-tuned on {study['task']['rows']['train']:,} Rotten Tomatoes sentences"
+    weights, sites = (verdict(QUICK, method, "good") for method in ("weights", SITES))
+    assert weights["low"] < 0 < weights["high"]
+    assert all(low > 0 for _, low, _ in weights["against"].values())
+    assert all(verdict(QUICK, "weights", ticket)["high"] < 0 for ticket in (*CONTROLS, "bad"))
+    apart = words(weights["difference"], weights["low"], weights["high"])
+    yield (
+        f"of the good ticket of weights no loss can be shown (the difference to the full model is {apart}), of every "
+        "other "
+        "ticket of its size it can"
+    )
+    assert sites["high"] < 0
+    assert [sites["against"][one][1] > 0 for one in ("random", "layer-matched", "bad")] == [True, False, True]
+    yield (
+        f"The good ticket of heads and MLPs falls short of it, by {-sites['difference']:.3f}; it is better than the "
+        "random "
+        f"one ({words(*sites['against']['random'])}) and the bad one ({words(*sites['against']['bad'])}), not told "
+        "apart "
+        f"from the layer-matched one ({words(*sites['against']['layer-matched'])})"
+    )
+    yield f"Guessing gets {guessing(QUICK):.3f}"

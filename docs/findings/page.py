@@ -21,6 +21,7 @@ TABLES: dict[str, Callable[[], Iterator[Line]]] = {
     "scores": classifier_tables.tickets,
     "verdicts": classifier_tables.verdicts,
     "seeds": classifier_tables.seeds,
+    "quick": classifier_tables.quick,
     "paper": classifier_tables.paper,
     "agreement": classifier_tables.seeds_agree,
     "between": classifier_tables.between,

@@ -69,6 +69,11 @@ PAGES: Mapping[str, Mapping[str, Section]] = {
             ("53 epochs", "two draws a seed", "in four cuts, with a quarter of the epochs after each", "four epochs"),
         ),
     },
+    "getting-started.md": {
+        "How to read it": Section(
+            minilm_statements.one_seed, ("bf16", "two cores", "95 % intervals over sentences", "has those of five")
+        ),
+    },
     "explanation/diffusion.md": {
         "What a run gave": Section(
             denoiser_statements.from_one_study, ("fp32", "95 % intervals over images", "One seed")
